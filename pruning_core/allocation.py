@@ -1,0 +1,226 @@
+"""How much in each layer? Every allocation only produces Ratios: fraction of the groups removed, per layer."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+
+from pruning_core.masks import lowest
+from pruning_core.types import GroupScores, Layer, PruningError, Ratios, SensitivityPoint
+
+
+class Allocation(Protocol):
+    """(layers, group scores, sparsity) -> Ratios; sparsity = fraction of all those layers' weights to remove."""
+
+    label: ClassVar[str]
+    help: ClassVar[str]
+    formula: ClassVar[str]
+    source: ClassVar[str]
+
+    def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios: ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every layer gives the same share: r_l = s."""
+
+    label: ClassVar[str] = "Uniform"
+    help: ClassVar[str] = "Every layer loses the same share."
+    formula: ClassVar[str] = "r_l = s"
+    source: ClassVar[str] = "Zhu and Gupta 2017, arXiv:1710.01878"
+
+    def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
+        return {layer.name: sparsity for layer in layers}
+
+
+@dataclass(frozen=True)
+class UniformPlus:
+    """Uniform, but the first convolution stays dense and the last linear layer keeps at least 20% (Gale et al. 2019, arXiv:1902.09574)."""
+
+    label: ClassVar[str] = "Uniform+"
+    help: ClassVar[str] = "Uniform, but the first convolution stays dense and the last linear layer keeps at least 20%."
+    formula: ClassVar[str] = "r_l = min(u, cap_l), cap = 0 for the first conv, 0.8 for the last linear, 1 else; u solves the total"
+    source: ClassVar[str] = "Gale et al. 2019, arXiv:1902.09574"
+    last_keeps: float = 0.2
+
+    def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
+        first = next((layer.name for layer in layers if layer.kind.startswith("conv")), None)
+        last = next((layer.name for layer in reversed(layers) if layer.kind == "linear"), None)
+        caps = {layer.name: 1.0 for layer in layers} | ({last: 1 - self.last_keeps} if last else {}) | ({first: 0.0} if first else {})
+        return fit(layers, sparsity, lambda u: {name: min(u, cap) for name, cap in caps.items()})
+
+
+@dataclass(frozen=True)
+class Global:
+    """One ranking of all groups of all layers: the lowest scores go, wherever they are."""
+
+    label: ClassVar[str] = "Global"
+    help: ClassVar[str] = "All layers compete in one ranking: the lowest scores go, wherever they are."
+    formula: ClassVar[str] = "rank all group scores together; remove the lowest until a share s of the weights is gone"
+    source: ClassVar[str] = "Han et al. 2015, arXiv:1506.02626; Frankle and Carbin 2019, arXiv:1803.03635"
+
+    def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
+        return rank_globally(layers, groups, sparsity)
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """Global ranking of s_u^2 / sum of the s_v^2 not below it in its layer (Lee et al. 2021, arXiv:2010.07611)."""
+
+    label: ClassVar[str] = "LAMP"
+    help: ClassVar[str] = "Global, after each score is measured against what is left of its own layer: no layer is emptied."
+    formula: ClassVar[str] = "LAMP(u) = s_u^2 / sum over v with s_v >= s_u of s_v^2, per layer; then one global ranking"
+    source: ClassVar[str] = "Lee et al. 2021, arXiv:2010.07611"
+
+    def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
+        return rank_globally(layers, {layer.name: lamp_scores(groups[layer.name]) for layer in layers}, sparsity)
+
+
+@dataclass(frozen=True)
+class Erk:
+    """Erdos-Renyi-Kernel: density in proportion to (sum of dimensions) / (their product) (Evci et al. 2020, arXiv:1911.11134)."""
+
+    label: ClassVar[str] = "ERK"
+    help: ClassVar[str] = "Large layers lose more than small ones, by their dimensions alone."
+    formula: ClassVar[str] = "density_l = min(1, eps (n_in + n_out + kh + kw) / (n_in n_out kh kw)); eps solves the total"
+    source: ClassVar[str] = "Evci et al. 2020 (RigL), arXiv:1911.11134"
+
+    def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
+        raw = {layer.name: _dimensions(layer) / layer.numel for layer in layers}
+        scale = 1 / min(raw.values(), default=1)
+        return fit(layers, sparsity, lambda u: {name: 1 - min(1, (1 - u) * scale * density) for name, density in raw.items()})
+
+
+@dataclass(frozen=True)
+class Manual:
+    """Every layer stays dense until you give it a ratio of its own."""
+
+    label: ClassVar[str] = "Manual"
+    help: ClassVar[str] = "Every layer stays dense until you set its own ratio; the global slider has no say."
+    formula: ClassVar[str] = "r_l = the ratio set by hand, 0 where none is"
+    source: ClassVar[str] = "Han et al. 2015, arXiv:1506.02626 (ratios chosen by hand from sensitivity)"
+
+    def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
+        return {layer.name: 0.0 for layer in layers}
+
+
+ALLOCATIONS: dict[str, Allocation] = {
+    "uniform": Uniform(),
+    "uniform_plus": UniformPlus(),
+    "global": Global(),
+    "lamp": Lamp(),
+    "erk": Erk(),
+    "manual": Manual(),
+}
+
+
+def _dimensions(layer: Layer) -> int:
+    o, i, h, w = layer.shape
+    return o + i + (h + w if layer.kind in ("conv1d", "conv2d", "depthwise") else 0)
+
+
+def fit(layers: tuple[Layer, ...], sparsity: float, family: Callable[[float], Ratios]) -> Ratios:
+    """Bisects the level u in [0, 1] of a rising family of ratios until the weighted total is the sparsity, or its largest.
+
+    Where the total jumps at a level, the ratios on both sides of the jump are mixed so that the total is met.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if total_ratio(layers, family(middle)) < sparsity else (low, middle)
+    under, over = family(low), family(high)
+    short, reach = total_ratio(layers, under), total_ratio(layers, over)
+    share = 1.0 if reach <= short or reach <= sparsity else max(0.0, (sparsity - short) / (reach - short))
+    return {name: under[name] + share * (over[name] - under[name]) for name in over}
+
+
+def total_ratio(layers: tuple[Layer, ...], ratios: Ratios) -> float:
+    """The share of all those layers' weights that the ratios remove."""
+    total = sum(layer.numel for layer in layers)
+    return sum(layer.numel * ratios[layer.name] for layer in layers) / total if total else 0.0
+
+
+def lamp_scores(scores: torch.Tensor) -> torch.Tensor:
+    """s_u^2 / (sum of s_v^2 over the v at or after u in ascending order), in float64; the layer's largest is always 1."""
+    flat = scores.double().flatten().square()
+    ascending, order = flat.sort(stable=True)
+    left = ascending.flip(0).cumsum(0).flip(0)
+    ranked = torch.where(left > 0, ascending / left.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    return torch.empty_like(flat).scatter_(0, order, ranked).view(scores.shape)
+
+
+def rank_globally(layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
+    """Removes the lowest groups of all layers until their weights are nearest to the sparsity; the best of every scope is spared."""
+    flat = {layer.name: _spared(groups[layer.name].double()).flatten() for layer in layers}
+    if not flat:
+        return {}
+    sizes = torch.cat([torch.full_like(flat[x.name], x.numel // flat[x.name].numel(), dtype=torch.long) for x in layers])
+    scores, goal = torch.cat(list(flat.values())), round(sparsity * sum(layer.numel for layer in layers))
+    gone = _prefix(scores, sizes, goal) & scores.isfinite()
+    parts = gone.split([len(part) for part in flat.values()])
+    return {name: part.sum().item() / len(part) for name, part in zip(flat, parts, strict=True)}
+
+
+def _spared(scores: torch.Tensor) -> torch.Tensor:
+    best = scores.shape[1] - 1 - scores.flip(1).argmax(1, keepdim=True)
+    return scores.scatter(1, best, torch.inf)
+
+
+def _prefix(scores: torch.Tensor, sizes: torch.Tensor, goal: int) -> torch.Tensor:
+    if len(sizes.unique()) == 1:
+        return lowest(scores[None], min(round(goal / int(sizes[0])), len(scores)))[0]
+    order = scores.argsort(stable=True)
+    weight = sizes[order].cumsum(0)
+    count = int((weight <= goal).sum())
+    nearer = count < len(weight) and int(weight[count]) - goal < goal - (int(weight[count - 1]) if count else 0)
+    gone = torch.zeros(len(scores), dtype=torch.bool)
+    gone[order[: count + nearer]] = True
+    return gone
+
+
+def from_sensitivity(points: Sequence[SensitivityPoint], layers: tuple[Layer, ...], target: float) -> Ratios:
+    """Ratios that cost every layer the same accuracy: r_l = the largest ratio whose top-1, alone, stays at or above one common level.
+
+    The level is bisected so that the weighted total is `target`; curves are made monotone and read linearly between points.
+    Raises PruningError without a curve or where the curves end below the target (after Luo et al.'s AIMET greedy selection).
+    """
+    curves = {layer.name: _curve(points, layer.name) for layer in layers if any(p.parameter == layer.name for p in points)}
+    if not curves:
+        raise PruningError("There is no sensitivity curve for these layers yet: run the scan first.")
+    measured = tuple(layer for layer in layers if layer.name in curves)
+    ratios = fit(measured, target, lambda u: {name: _largest(curve, 1 - u) for name, curve in curves.items()})
+    reached = total_ratio(measured, ratios)
+    if reached < target - 0.005:
+        raise PruningError(f"The curves only reach {reached:.1%} in total, below the target {target:.1%}: scan to higher sparsities.")
+    return ratios
+
+
+def _curve(points: Sequence[SensitivityPoint], name: str) -> list[tuple[float, float]]:
+    """(sparsity, lowest top-1 so far), rising in sparsity."""
+    curve: list[tuple[float, float]] = []
+    for point in sorted((p for p in points if p.parameter == name), key=lambda p: p.sparsity):
+        curve.append((point.achieved, min(point.top1, curve[-1][1] if curve else 1.0)))
+    return curve
+
+
+def _largest(curve: Sequence[tuple[float, float]], level: float) -> float:
+    """The largest sparsity at which the falling curve is still at or above the level; 0 where it never is."""
+    at = bisect_left([-top1 for _, top1 in curve], -level + 1e-12)
+    if at == 0:
+        return 0.0
+    if at == len(curve):
+        return curve[-1][0]
+    (s0, a0), (s1, a1) = curve[at - 1], curve[at]
+    return s0 + (s1 - s0) * (a0 - level) / (a0 - a1)
+
+
+def locked(ratios: Ratios, overrides: Mapping[str, float]) -> Ratios:
+    """The ratios with those set by hand in place of the allocation's. Raises PruningError for one outside [0, 1] or of no layer."""
+    for name, ratio in overrides.items():
+        if name not in ratios:
+            raise PruningError(f"The plan sets a ratio for '{name}', which is not a layer that can be pruned here.")
+        if not 0 <= ratio <= 1:
+            raise PruningError(f"The ratio {ratio} of {name} is outside [0, 1].")
+    return ratios | dict(overrides)

@@ -1,0 +1,147 @@
+"""Which parameters of a model can be pruned: every weight as an OIHW view."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pruning_core.types import Fixed, Layer, PruningError
+
+Shape4 = tuple[int, int, int, int]
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
+SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+
+
+def inventory(model: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
+    """Lists every prunable parameter once, in module order.
+
+    Conv1d, Conv2d (grouped and depthwise too) and Linear weights, and the `in_proj_weight` (or q, k, v) and `out_proj.weight` of
+    MultiheadAttention. A tied weight is listed under its first name, the others are its aliases. `shape`: one input, C x H x W,
+    which is run once (zeros) to count multiply-adds per image and to find the batch norm behind each convolution.
+    Raises PruningError where the model has no prunable weight or does not accept that input.
+    """
+    found: dict[int, Layer] = {}
+    for layer, parameter in _candidates(model):
+        first = found.get(id(parameter))
+        found[id(parameter)] = replace(first, aliases=(*first.aliases, layer.name)) if first else layer
+    if not found:
+        raise PruningError("This model has no convolution, linear or attention weight to prune.")
+    return _traced(model, tuple(found.values()), shape)
+
+
+def fixed_parameters(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[Fixed, ...]:
+    """The parameters that are shown but not pruned, each with its reason."""
+    prunable = {name for layer in layers for name in (layer.name, *layer.aliases)}
+    owners = dict(model.named_modules())
+    return tuple(
+        Fixed(name, tuple(p.shape), _reason(name, owners[name.rpartition(".")[0]]))
+        for name, p in model.named_parameters()
+        if name not in prunable
+    )
+
+
+def oihw(tensor: Tensor, layer: Layer) -> Tensor:
+    """The layer's tensor viewed as output x input x height x width (Linear: O I 1 1; Conv1d: O I 1 K)."""
+    return tensor.reshape(layer.shape)
+
+
+def weights(model: nn.Module, layers: tuple[Layer, ...]) -> dict[str, Float[Tensor, "_o _i _h _w"]]:
+    """The current weights in the OIHW view, detached, on the CPU; views of the model where it lives there."""
+    return {layer.name: oihw(model.get_parameter(layer.name).detach().cpu(), layer) for layer in layers}
+
+
+def _candidates(model: nn.Module) -> Iterator[tuple[Layer, nn.Parameter]]:
+    for path, module in model.named_modules(remove_duplicate=False):
+        prefix = f"{path}." if path else ""
+        if isinstance(module, nn.MultiheadAttention):
+            yield from _attention(prefix, path, module)
+        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and not _inside_attention(model, path):
+            yield _plain(prefix, path, module), module.weight
+
+
+def _inside_attention(model: nn.Module, path: str) -> bool:
+    parent = path.rpartition(".")[0]
+    return isinstance(model.get_submodule(parent), nn.MultiheadAttention) if path else False
+
+
+def _plain(prefix: str, path: str, module: nn.Linear | nn.Conv1d | nn.Conv2d) -> Layer:
+    shape, stored = _view(module.weight), tuple(module.weight.shape)
+    if isinstance(module, nn.Linear):
+        return Layer(f"{prefix}weight", path, "linear", shape, stored)
+    depthwise = module.groups > 1 and module.groups == module.in_channels
+    kind = "depthwise" if depthwise else "conv2d" if module.weight.ndim == 4 else "conv1d"
+    return Layer(f"{prefix}weight", path, kind, shape, stored, groups=module.groups)
+
+
+def _attention(prefix: str, path: str, module: nn.MultiheadAttention) -> Iterator[tuple[Layer, nn.Parameter]]:
+    names = [("in_proj_weight", "attention_in")] if module.in_proj_weight is not None else [(n, "attention_proj") for n in SEPARATE]
+    for name, kind in [*names, ("out_proj.weight", "attention_out")]:
+        parameter = module.get_parameter(name)
+        yield Layer(prefix + name, path, kind, _view(parameter), tuple(parameter.shape), heads=module.num_heads), parameter
+
+
+def _view(weight: Tensor) -> Shape4:
+    o, i, *kernel = weight.shape
+    h, w = ([1, 1] + kernel)[-2:]
+    return o, i, h, w
+
+
+def _reason(name: str, owner: nn.Module) -> str:
+    if isinstance(owner, NORMS):
+        return "normalisation scale or shift: one value per channel, little to gain"
+    if isinstance(owner, nn.Embedding):
+        return "embedding: a lookup table, not pruned"
+    if name.endswith("bias"):
+        return "bias: one value per output, little to gain"
+    return "not the weight of a convolution, linear or attention layer"
+
+
+def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[Layer, ...]:
+    """Runs one input through and fills in macs, bn and the output flag."""
+    calls, norms, result = _run(model, shape)
+    traced = []
+    for layer in layers:
+        outputs = calls.get(layer.module, [])
+        positions = sum(_positions(out, layer) for out in outputs)
+        bn = next((norms[id(out)] for out in outputs if id(out) in norms), None)
+        is_output = layer.kind == "linear" and any(out is result for out in outputs)
+        traced.append(replace(layer, macs=positions * layer.numel, bn=bn, is_output=is_output))
+    return tuple(traced)
+
+
+def _positions(out: Tensor, layer: Layer) -> int:
+    """How many times one image makes the layer's weight be read (pixels of the output map, or tokens)."""
+    channels = out.shape[-1] if layer.heads else layer.shape[0]
+    return out.numel() // channels
+
+
+def _run(model: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, list[Tensor]], dict[int, str], object]:
+    calls: dict[str, list[Tensor]] = {}
+    norms: dict[int, str] = {}
+    handles = []
+    for path, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            handles.append(module.register_forward_pre_hook(lambda _m, args, path=path: norms.setdefault(id(args[0]), path)))
+        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.MultiheadAttention):
+            handles.append(
+                module.register_forward_hook(
+                    lambda _m, _a, out, path=path: calls.setdefault(path, []).append(out[0] if isinstance(out, tuple) else out)
+                )
+            )
+    training = {m: m.training for m in model.modules()}
+    example = next(model.parameters())
+    try:
+        with torch.no_grad():
+            model.eval()
+            result = model(torch.zeros(1, *shape, device=example.device, dtype=example.dtype))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise PruningError(f"The model does not accept an input of shape {tuple(shape)}: {reason}.") from error
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+        for handle in handles:
+            handle.remove()
+    return calls, norms, result

@@ -1,0 +1,94 @@
+"""From scores and ratios to masks: exact counts by rank, stable ties, whole groups."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import TypeVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pruning_core.criteria.pooling import POOLS
+from pruning_core.granularity import Granularity, from_groups, supports, to_groups
+from pruning_core.types import GroupScores, Layer, Masks, PruningError, Ratios, Scores
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def group_scores(scores: Scores, layers: tuple[Layer, ...], g: Granularity, pool: str) -> GroupScores:
+    """One score per group, scope x group, for the layers that g supports. Raises PruningError for scores that are not finite."""
+    return {layer.name: POOLS[pool](to_groups(_finite(scores, layer), g, layer)) for layer in layers if supports(g, layer) is None}
+
+
+def _finite(scores: Scores, layer: Layer) -> Tensor:
+    found = scores[layer.name]
+    if bad := int((~found.isfinite()).sum()):
+        raise PruningError(f"{bad} of the scores of {layer.name} are NaN or infinite: the model's weights are broken there; load it again.")
+    return found
+
+
+def lowest(scores: Float[Tensor, "s g"], count: int) -> Bool[Tensor, "s g"]:
+    """Marks exactly `count` lowest scores in every scope; among equal scores the first go first, so that marks are nested in count."""
+    if count == 0:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    threshold = scores.kthvalue(count, dim=1, keepdim=True).values
+    below, tied = scores < threshold, scores == threshold
+    missing = count - below.sum(1, keepdim=True)
+    return below | (tied & (tied.cumsum(1) <= missing))
+
+
+def removed(g: Granularity, ratio: float, groups: int, *, allow_collapse: bool = False) -> int:
+    """How many of a scope's groups go at that ratio: round(ratio x groups), N:M by its own count, at least one group kept."""
+    if not 0 <= ratio <= 1:
+        raise PruningError(f"A ratio of {ratio} is outside [0, 1].")
+    if g.keep_of is not None:
+        return 0 if ratio == 0 else groups - g.keep_of
+    return min(round(ratio * groups), groups if allow_collapse else groups - 1)
+
+
+def select(groups: GroupScores, layers: tuple[Layer, ...], g: Granularity, ratios: Ratios, *, allow_collapse: bool = False) -> Masks:
+    """Masks that remove, in every scope, the round(ratio x groups) groups of lowest score (True = keep, OIHW).
+
+    A layer without a ratio is left out. At least one group stays in every scope unless `allow_collapse`.
+    Raises PruningError for a ratio outside [0, 1] or for a layer that g cannot cut.
+    """
+    known = {layer.name: layer for layer in layers}
+    masks = {}
+    for name, ratio in ratios.items():
+        if name not in groups:
+            raise PruningError(f"There is no layer '{name}' that can be pruned by {g.label}.")
+        count = removed(g, ratio, groups[name].shape[1], allow_collapse=allow_collapse)
+        masks[name] = from_groups(~lowest(groups[name], count), g, known[name])
+    return masks
+
+
+def intersect(first: Masks, second: Masks) -> Masks:
+    """Keeps what both keep; a layer that only one of them masks is masked by that one."""
+    return {name: first[name] & second[name] if name in first and name in second else (first | second)[name] for name in first | second}
+
+
+def achieved(masks: Masks) -> dict[str, float]:
+    """The share of each layer's weights that its mask removes."""
+    return {name: 1 - mask.sum().item() / mask.numel() for name, mask in masks.items()}
+
+
+def check_masks(masks: Mapping[str, Tensor], layers: tuple[Layer, ...]) -> None:
+    """Raises PruningError where a mask names no layer, has another shape, or is not boolean."""
+    known = {layer.name: layer for layer in layers}
+    for name, mask in masks.items():
+        if name not in known:
+            raise PruningError(f"The mask '{name}' belongs to no layer of this model.")
+        if tuple(mask.shape) != known[name].shape or mask.dtype != torch.bool:
+            raise PruningError(f"The mask of {name} is {tuple(mask.shape)} {mask.dtype}; the layer needs {known[name].shape} booleans.")
+
+
+def apply_masks(model: Model, masks: Masks, layers: tuple[Layer, ...]) -> Model:
+    """A copy of the model with the removed weights at zero; the model itself is never changed. Raises PruningError as `check_masks`."""
+    check_masks(masks, layers)
+    copy = deepcopy(model)
+    stored = {layer.name: layer.param_shape for layer in layers}
+    with torch.no_grad():
+        for name, mask in masks.items():
+            parameter = copy.get_parameter(name)
+            parameter.masked_fill_(~mask.reshape(stored[name]).to(parameter.device), 0)
+    return copy

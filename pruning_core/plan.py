@@ -1,0 +1,102 @@
+"""A plan names one point of the flow; plan <-> JSON is exact."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from pruning_core.allocation import ALLOCATIONS
+from pruning_core.criteria import CRITERIA
+from pruning_core.granularity import granularity
+from pruning_core.registry import find
+from pruning_core.schedule import schedule
+from pruning_core.train import TrainConfig
+from pruning_core.types import PruningError
+
+VERSION = 1
+LEAST_PROBE, MOST_PROBE = 10, 50_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; probe: images that accuracy
+    is measured on; calibration: training images that gradients are read from; seed: of everything random.
+
+    Raises PruningError, in one sentence, for a value that cannot be meant.
+    """
+
+    model: str = "resnet20"
+    dataset: str = "digits"
+    criterion: str = "magnitude_l1"
+    granularity: str = "fine"
+    allocation: str = "uniform"
+    sparsity: float = 0.5
+    schedule: str = "one_shot"
+    overrides: tuple[tuple[str, float], ...] = ()
+    allow_collapse: bool = False
+    probe: int = 512
+    calibration: int = 256
+    fine_tune: TrainConfig = field(default_factory=TrainConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        find(CRITERIA, self.criterion, "criterion")
+        find(ALLOCATIONS, self.allocation, "allocation")
+        granularity(self.granularity)
+        schedule(self.schedule)
+        if not 0 <= self.sparsity <= 1:
+            raise PruningError(f"A sparsity of {self.sparsity} is outside [0, 1]: 0 removes nothing, 1 everything.")
+        for name, ratio in self.overrides:
+            if not 0 <= ratio <= 1:
+                raise PruningError(f"The ratio {ratio} of {name} is outside [0, 1].")
+        if not LEAST_PROBE <= self.probe <= MOST_PROBE:
+            raise PruningError(f"A probe of {self.probe} images is outside {LEAST_PROBE} to {MOST_PROBE}.")
+        if not 1 <= self.calibration <= MOST_PROBE:
+            raise PruningError(f"{self.calibration} calibration images is outside 1 to {MOST_PROBE}.")
+        if not 0 <= self.seed < 2**31:
+            raise PruningError(f"The seed {self.seed} is outside 0 to {2**31 - 1}.")
+
+    def to_json(self) -> str:
+        """The plan as JSON text; `from_json` gives the equal plan back."""
+        return json.dumps({"version": VERSION} | asdict(self) | {"overrides": dict(self.overrides)}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        """Reads a plan. Raises PruningError for text that is not JSON, unknown keys, wrong types or values out of range."""
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise PruningError(f"The plan is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from error
+        if not isinstance(raw, dict):
+            raise PruningError(f'The plan must be a JSON object such as {{"model": "resnet20"}}, not a {type(raw).__name__}.')
+        if (version := raw.pop("version", VERSION)) != VERSION:
+            raise PruningError(f"The plan is of version {version}; this program reads version {VERSION}.")
+        values = _typed(cls, raw, "plan", skip=("overrides", "fine_tune"))
+        values["overrides"] = _overrides(raw.get("overrides", {}))
+        tune = raw.get("fine_tune", {})
+        if not isinstance(tune, dict):
+            raise PruningError("'fine_tune' in the plan must be a JSON object of its settings.")
+        return cls(**values, fine_tune=TrainConfig(**_typed(TrainConfig, tune, "fine_tune")))
+
+
+def _typed(cls: type, raw: Mapping[str, Any], where: str, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The values of known fields, with their types checked; an int is welcome where a float is meant."""
+    known = {f.name: f.type for f in fields(cls)}
+    values = {}
+    for key, value in raw.items():
+        find(known, key, f"setting in the {where} called")
+        if key in skip:
+            continue
+        kind = known[key]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not kind:
+            raise PruningError(f"'{key}' in the {where} must be {getattr(kind, '__name__', kind)}, not {value!r}.")
+        values[key] = value
+    return values
+
+
+def _overrides(raw: Any) -> tuple[tuple[str, float], ...]:
+    if not isinstance(raw, dict) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in raw.values()):
+        raise PruningError("'overrides' in the plan must map layer names to ratios in [0, 1].")
+    return tuple((str(name), float(ratio)) for name, ratio in raw.items())

@@ -1,0 +1,83 @@
+"""When do we cut? Progress in [0, 1] -> share of the target sparsity."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from pruning_core.registry import find
+from pruning_core.types import PruningError
+
+MOST_ROUNDS = 50
+
+
+class Schedule(Protocol):
+    """A rising curve from progress to the share of the target; `rounds`: how many cuts, each followed by training."""
+
+    label: ClassVar[str]
+    help: ClassVar[str]
+    formula: ClassVar[str]
+    source: ClassVar[str]
+    rounds: int
+
+    def __call__(self, progress: float) -> float: ...
+
+
+@dataclass(frozen=True)
+class OneShot:
+    """Everything at once, then fine-tune."""
+
+    label: ClassVar[str] = "One-shot"
+    help: ClassVar[str] = "The whole target is cut at once, then the network is fine-tuned."
+    formula: ClassVar[str] = "f(p) = 1"
+    source: ClassVar[str] = "LeCun et al. 1990, Optimal Brain Damage"
+    rounds: int = 1
+
+    def __call__(self, progress: float) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Iterative:
+    """Equal steps, training after each."""
+
+    label: ClassVar[str] = "Iterative"
+    help: ClassVar[str] = "Prune a little, fine-tune, score again, prune more: n equal rounds."
+    formula: ClassVar[str] = "f(p) = p, at p = 1/n, 2/n, ..., 1"
+    source: ClassVar[str] = "Han et al. 2015, arXiv:1506.02626"
+    rounds: int = 3
+
+    def __call__(self, progress: float) -> float:
+        return progress
+
+
+@dataclass(frozen=True)
+class Agp:
+    """Automated gradual pruning: fast at first, gentle at the end."""
+
+    label: ClassVar[str] = "Gradual (AGP cubic)"
+    help: ClassVar[str] = "Rounds that cut much at first, while there is much to spare, and little at the end."
+    formula: ClassVar[str] = "f(p) = 1 - (1 - p)^3, at p = 1/n, 2/n, ..., 1"
+    source: ClassVar[str] = "Zhu and Gupta 2017, arXiv:1710.01878"
+    rounds: int = 4
+
+    def __call__(self, progress: float) -> float:
+        return 1.0 - (1.0 - progress) ** 3
+
+
+SCHEDULES: dict[str, Schedule] = {"one_shot": OneShot(), "iterative": Iterative(), "agp": Agp()}
+"""The choices; `schedule` also reads a number of rounds, as in iterative:5."""
+
+
+def schedule(spec: str) -> Schedule:
+    """The schedule of that name, or name:rounds. Raises PruningError for an unknown name or rounds outside 1 to 50."""
+    name, _, rounds = spec.partition(":")
+    found = find(SCHEDULES, name, "schedule")
+    if not rounds:
+        return found
+    if name == "one_shot" or not rounds.isdecimal() or not 1 <= int(rounds) <= MOST_ROUNDS:
+        raise PruningError(f"'{spec}' is not a schedule: write iterative:N or agp:N with N from 1 to {MOST_ROUNDS}, or one_shot.")
+    return type(found)(rounds=int(rounds))
+
+
+def fractions(schedule: Schedule) -> tuple[float, ...]:
+    """The share of the target after each round; the last is 1."""
+    return tuple(schedule((k + 1) / schedule.rounds) for k in range(schedule.rounds))

@@ -1,0 +1,210 @@
+"""The nouns of the project: layers, scores, ratios, masks, data, events. No logic lives here."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+Scores = dict[str, Float[Tensor, "_o _i _h _w"]]
+"""Saliency per weight by parameter name, in the OIHW view; higher = keep."""
+GroupScores = dict[str, Float[Tensor, "_s _g"]]
+"""Saliency per group by parameter name: scope x group; higher = keep."""
+Masks = dict[str, Bool[Tensor, "_o _i _h _w"]]
+"""Mask per parameter name, in the OIHW view; True = keep."""
+Ratios = dict[str, float]
+"""Fraction of the groups removed, by parameter name; in [0, 1]."""
+Batches = Sequence[tuple[Tensor, Tensor]]
+"""Model-ready inputs and integer labels."""
+
+
+class PruningError(ValueError):
+    """Bad input, told in one sentence: what was wrong, where, and what to do."""
+
+
+class DataMissing(PruningError):
+    """Files that are not on this machine and could not be fetched."""
+
+
+class Cancelled(Exception):
+    """Raised inside long work when the user asked it to stop."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A prunable parameter.
+
+    name: its key in `state_dict`; module: the owning module's path; kind: conv1d | conv2d | depthwise | linear | attention_in
+    | attention_proj | attention_out; shape: OIHW view; param_shape: as stored; macs: multiply-adds per image that read this weight;
+    bn: path of the batch norm that follows, if any; heads: attention heads, 0 if none; aliases: other names of a tied weight;
+    is_output: its output is the model's output, so that its rows are the classes.
+    """
+
+    name: str
+    module: str
+    kind: str
+    shape: tuple[int, int, int, int]
+    param_shape: tuple[int, ...]
+    groups: int = 1
+    macs: int = 0
+    bn: str | None = None
+    heads: int = 0
+    aliases: tuple[str, ...] = ()
+    is_output: bool = False
+
+    @property
+    def numel(self) -> int:
+        """Number of weights."""
+        o, i, h, w = self.shape
+        return o * i * h * w
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A parameter that is shown but not pruned, and why."""
+
+    name: str
+    shape: tuple[int, ...]
+    reason: str
+
+
+@runtime_checkable
+class Split(Protocol):
+    """Labelled images in a fixed order."""
+
+    labels: Int[Tensor, " n"]
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Model-ready (normalised) batches, in order, on the CPU."""
+        ...
+
+    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of training batches in an order fixed by `seed`."""
+        ...
+
+    def subset(self, indices: Sequence[int]) -> "Split": ...
+
+    def images(self, indices: Sequence[int]) -> Float[Tensor, "k c h w"]:
+        """The pictures themselves, in [0, 1], for display."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Train, validation and test splits; `outputs`: which logits stand for the classes (None = all, in order)."""
+
+    name: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    train: Split
+    val: Split
+    test: Split
+    outputs: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Measured on n images. top1, top5, interval, per_class: fractions in [0, 1]; loss: mean cross-entropy, nats.
+
+    interval: Wilson 95% for top1; per_class: recall per class (None where the class has no image); confusion: true x predicted;
+    predictions: the predicted class of every image, in the split's order.
+    """
+
+    n: int
+    top1: float
+    top5: float | None
+    loss: float
+    interval: tuple[float, float]
+    per_class: tuple[float | None, ...]
+    confusion: Int[Tensor, "c c"]
+    predictions: Int[Tensor, " n"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step is done. epoch and step count from 1; loss: of this batch."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """One epoch of training is done; evaluation: on the validation split; best: the best epoch so far."""
+
+    epoch: int
+    epochs: int
+    train_loss: float
+    evaluation: Evaluation
+    best: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """The last event of fine-tuning: a new model with the best epoch's weights, masks held."""
+
+    model: nn.Module
+    best_epoch: int
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class SensitivityPoint:
+    """One layer pruned alone. sparsity: requested; achieved: what whole groups allowed; interval: Wilson 95%, n images."""
+
+    parameter: str
+    granularity: str
+    sparsity: float
+    achieved: float
+    loss: float
+    top1: float
+    n: int
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Computed counts of a masked model. MACs: multiply-adds per image; bytes: dense storage of all parameters and buffers.
+
+    macs_effective = sum over layers of MACs x kept fraction; sparsity_masked: over the masked tensors; sparsity_model: over
+    all parameters.
+    """
+
+    parameters: int
+    nonzeros: int
+    macs: int
+    macs_effective: int
+    dense_bytes: int
+    sparsity_masked: float
+    sparsity_model: float
+    kept: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """Masks were chosen. fraction: share of the target asked for in this round."""
+
+    round: int
+    rounds: int
+    fraction: float
+    ratios: Ratios
+    masks: Masks
+    model: nn.Module
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """The last event of `prune`: what was measured before and after, and the model."""
+
+    model: nn.Module
+    masks: Masks
+    report: Report
+    dense: Evaluation
+    pruned: Evaluation
+    recalibrated: Evaluation | None
+    tuned: Evaluation | None
