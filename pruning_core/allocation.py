@@ -143,12 +143,16 @@ def total_ratio(layers: tuple[Layer, ...], ratios: Ratios) -> float:
 
 
 def lamp_scores(scores: torch.Tensor) -> torch.Tensor:
-    """s_u^2 / (sum of s_v^2 over the v at or after u in ascending order), in float64; the layer's largest is always 1."""
-    flat = scores.double().flatten().square()
+    """s_u^2 / (sum of s_v^2 over the v at or after u in ascending order), in float64; the layer's largest is always 1.
+
+    Groups at -inf, already removed, stay there.
+    """
+    gone = scores.isneginf()
+    flat = scores.double().masked_fill(gone, 0).flatten().square()
     ascending, order = flat.sort(stable=True)
     left = ascending.flip(0).cumsum(0).flip(0)
     ranked = torch.where(left > 0, ascending / left.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
-    return torch.empty_like(flat).scatter_(0, order, ranked).view(scores.shape)
+    return torch.empty_like(flat).scatter_(0, order, ranked).view(scores.shape).masked_fill(gone, -torch.inf)
 
 
 def rank_globally(layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
@@ -158,7 +162,7 @@ def rank_globally(layers: tuple[Layer, ...], groups: GroupScores, sparsity: floa
         return {}
     sizes = torch.cat([torch.full_like(flat[x.name], x.numel // flat[x.name].numel(), dtype=torch.long) for x in layers])
     scores, goal = torch.cat(list(flat.values())), round(sparsity * sum(layer.numel for layer in layers))
-    gone = _prefix(scores, sizes, goal) & scores.isfinite()
+    gone = _prefix(scores, sizes, goal) & ~scores.isposinf()
     parts = gone.split([len(part) for part in flat.values()])
     return {name: part.sum().item() / len(part) for name, part in zip(flat, parts, strict=True)}
 

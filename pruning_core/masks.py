@@ -67,6 +67,12 @@ def intersect(first: Masks, second: Masks) -> Masks:
     return {name: first[name] & second[name] if name in first and name in second else (first | second)[name] for name in first | second}
 
 
+def without(groups: GroupScores, masks: Masks, layers: tuple[Layer, ...], g: Granularity) -> GroupScores:
+    """The scores with every group that the masks already removed at -inf, so that it goes first and never returns."""
+    kept = {layer.name: to_groups(masks[layer.name], g, layer).any(-1) for layer in layers if layer.name in masks and layer.name in groups}
+    return groups | {name: groups[name].masked_fill(~keep, -torch.inf) for name, keep in kept.items()}
+
+
 def achieved(masks: Masks) -> dict[str, float]:
     """The share of each layer's weights that its mask removes."""
     return {name: 1 - mask.sum().item() / mask.numel() for name, mask in masks.items()}

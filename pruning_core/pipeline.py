@@ -1,0 +1,131 @@
+"""The whole flow on one screen: score -> allocate -> select -> apply -> train -> measure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from pruning_core.allocation import ALLOCATIONS, locked
+from pruning_core.criteria import Criterion, criterion
+from pruning_core.granularity import Granularity, granularity, supports
+from pruning_core.inventory import fixed_parameters, inventory
+from pruning_core.masks import apply_masks, group_scores, intersect, select, without
+from pruning_core.metrics import measure
+from pruning_core.plan import Plan
+from pruning_core.schedule import fractions, schedule
+from pruning_core.train import evaluate, fine_tune, recalibrate_bn
+from pruning_core.types import (
+    Batches, Dataset, Epoch, Evaluation, Finished, Fixed, GroupScores, Layer, Masks, Pruned, PruningError, Ratios, Split, Step, Tuned,
+)  # fmt: skip
+from pruning_core.zoo import load_data, load_model, probe
+
+SMALL = 64
+"""Images of at most this many pixels a side are examined on the whole test split."""
+Event = Pruned | Step | Epoch | Tuned | Finished
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """A trained base model, never changed, with its data, prunable layers and the parameters that are shown only."""
+
+    model: nn.Module
+    dataset: Dataset
+    layers: tuple[Layer, ...]
+    fixed: tuple[Fixed, ...]
+
+
+def open_workspace(model: str, dataset: str) -> Workspace:
+    """Loads data and model and lists the layers. Raises PruningError or DataMissing, in one sentence."""
+    data = load_data(dataset, model=model)
+    loaded = load_model(model, dataset, data=data)
+    layers = inventory(loaded, data.shape)
+    return Workspace(loaded, data, layers, fixed_parameters(loaded, layers))
+
+
+def prunable(layers: tuple[Layer, ...], g: Granularity, how: Criterion) -> tuple[tuple[Layer, ...], dict[str, str]]:
+    """The layers that both the granularity and the criterion can take, and for the others the sentence why not."""
+    reasons = {layer.name: supports(g, layer) or how.supports(layer) for layer in layers}
+    return tuple(x for x in layers if reasons[x.name] is None), {name: why for name, why in reasons.items() if why is not None}
+
+
+def groups_of(plan: Plan, space: Workspace, model: nn.Module | None = None) -> tuple[tuple[Layer, ...], GroupScores]:
+    """The layers that the plan can prune and their group scores. Raises PruningError where there is no such layer."""
+    g, how = granularity(plan.granularity), criterion(plan.criterion, plan.seed)
+    layers, reasons = prunable(space.layers, g, how)
+    if not layers:
+        raise PruningError(f"No layer of {plan.model} can be pruned by {g.label} with {how.label}: {next(iter(reasons.values()))}")
+    batches = calibration(space, plan.calibration) if how.needs_data else ()
+    return layers, group_scores(how(model or space.model, layers, batches), layers, g, how.pool)
+
+
+def calibration(space: Workspace, images: int) -> Batches:
+    """The fixed training images that gradients are read from, in batches of 128."""
+    return tuple(probe(space.dataset.train, images).batches(128))
+
+
+def ratios_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, fraction: float = 1.0) -> Ratios:
+    """Ratios per layer at a share of the plan's target; N:M sets its own; ratios set by hand take the place of the rest."""
+    g = granularity(plan.granularity)
+    found = {layer.name: g.fixed_ratio for layer in layers} if g.fixed_ratio is not None else None
+    ratios = found or ALLOCATIONS[plan.allocation](layers, groups, plan.sparsity * fraction)
+    return locked(ratios, {name: ratio * fraction for name, ratio in plan.overrides})
+
+
+def masks_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, ratios: Ratios) -> Masks:
+    """The masks that the plan's granularity makes of these ratios."""
+    return select(groups, layers, granularity(plan.granularity), ratios, allow_collapse=plan.allow_collapse)
+
+
+def cut(plan: Plan, space: Workspace) -> tuple[Ratios, Masks]:
+    """One-shot ratios and masks of a plan on the base model."""
+    layers, groups = groups_of(plan, space)
+    ratios = ratios_of(plan, layers, groups)
+    return ratios, masks_of(plan, layers, groups, ratios)
+
+
+def probe_split(plan: Plan, space: Workspace) -> Split:
+    """The fixed, stratified validation images on which the sliders' accuracy is measured."""
+    return probe(space.dataset.val, plan.probe)
+
+
+def exam_split(plan: Plan, space: Workspace) -> Split:
+    """The test images of the final comparison: all of them for small images, else a stratified part of `probe` images."""
+    test = space.dataset.test
+    return test if max(space.dataset.shape[1:]) <= SMALL else probe(test, plan.probe)
+
+
+def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> Iterator[Event]:
+    """Runs the plan: in each round of its schedule score, cut and fine-tune; the last event carries masks, report and accuracies.
+
+    `fine_tune.epochs` is per round; 0 leaves the weights as they are. Masks only shrink. All four accuracies are on the exam
+    split: dense, pruned (the final masks on the untouched weights), recalibrated (the same with fresh batch-norm statistics),
+    tuned. Raises PruningError, in one sentence.
+    """
+    g, steps = granularity(plan.granularity), fractions(schedule(plan.schedule))
+    model, masks = space.model, Masks()
+    for number, fraction in enumerate(steps, start=1):
+        layers, groups = groups_of(plan, space, model)
+        groups = without(groups, masks, layers, g)
+        ratios = ratios_of(plan, layers, groups, fraction)
+        masks = intersect(masks, masks_of(plan, layers, groups, ratios))
+        model = apply_masks(model, masks, space.layers)
+        yield Pruned(number, len(steps), fraction, ratios, masks, model)
+        for event in fine_tune(model, masks, space.layers, space.dataset, plan.fine_tune, device) if plan.fine_tune.epochs else ():
+            yield event
+            model = event.model if isinstance(event, Tuned) else model
+    yield finish(plan, space, masks, model, device)
+
+
+def finish(plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device: torch.device | None = None) -> Finished:
+    """Measures the four states on the exam split."""
+    split, base = exam_split(plan, space), apply_masks(space.model, masks, space.layers)
+
+    def score(candidate: nn.Module) -> Evaluation:
+        return evaluate(candidate, split, outputs=space.dataset.outputs, device=device)
+
+    normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in base.modules())
+    recalibrated = score(recalibrate_bn(base, space.dataset.train, device=device)) if normed else None
+    tuned = score(model) if plan.fine_tune.epochs else None
+    report = measure(model, space.layers, masks)
+    return Finished(model, masks, report, score(space.model), score(base), recalibrated, tuned)
