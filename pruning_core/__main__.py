@@ -1,0 +1,173 @@
+"""Command line: python -m pruning_core list | run | scan | train, each with --json for machines."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pruning_core.allocation import ALLOCATIONS
+from pruning_core.criteria import CRITERIA
+from pruning_core.device import choose_device
+from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, stored, weights_safetensors
+from pruning_core.granularity import GRANULARITIES, granularity
+from pruning_core.pipeline import Event, groups_of, open_workspace, probe_split, prune
+from pruning_core.plan import Plan
+from pruning_core.schedule import SCHEDULES
+from pruning_core.sensitivity import GRID, scan, to_csv
+from pruning_core.types import Epoch, Finished, Pruned, PruningError, Tuned
+from pruning_core.zoo import ARCHITECTURES, DATASETS, train
+
+AXES: Mapping[str, Mapping[str, Any]] = {
+    "criterion": CRITERIA,
+    "granularity": GRANULARITIES,
+    "allocation": ALLOCATIONS,
+    "schedule": SCHEDULES,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; bad input is one sentence on standard error and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except PruningError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pruning_core", description="Prune neural networks without a browser.")
+    commands = parser.add_subparsers(required=True, metavar="list | run | scan | train")
+    json_flag = argparse.ArgumentParser(add_help=False)
+    json_flag.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    command = commands.add_parser("list", parents=[json_flag], help="every choice on every axis, with formula and source")
+    command.set_defaults(command=_list)
+
+    command = commands.add_parser("run", parents=[json_flag], help="replay a plan; writes report.json, plan.json, masks and weights")
+    command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
+    command.add_argument("--out", type=Path, required=True, help="folder for report.json and masks.safetensors")
+    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
+    command.set_defaults(command=_run)
+
+    command = commands.add_parser("scan", parents=[json_flag], help="each layer alone over a grid of sparsities; writes a tidy CSV")
+    command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
+    command.add_argument("--out", type=Path, required=True, help="the CSV file to write")
+    command.add_argument("--grid", type=_grid, default=GRID, help="sparsities, as in 0.2,0.5,0.8")
+    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
+    command.set_defaults(command=_scan)
+
+    command = commands.add_parser("train", parents=[json_flag], help="train a network of the zoo by its published recipe")
+    command.add_argument("name", help="resnet20-digits, or an architecture with --dataset")
+    command.add_argument("--dataset", help="digits if left out")
+    command.add_argument("--out", type=Path, help="folder for the checkpoint and its card; your own checkpoint folder if left out")
+    command.set_defaults(command=_train)
+    return parser
+
+
+def _grid(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of numbers such as 0.2,0.5,0.8") from error
+
+
+def _read(path: Path) -> Plan:
+    try:
+        return Plan.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PruningError(f"The plan {path} cannot be read: {error}.") from error
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PruningError(f"The folder {path} cannot be made: {error}.") from error
+    return path
+
+
+def _list(options: argparse.Namespace) -> int:
+    rows = [
+        {"axis": axis, "name": name, "label": entry.label, "help": entry.help, "formula": entry.formula, "source": entry.source}
+        for axis, entries in AXES.items()
+        for name, entry in entries.items()
+    ]
+    zoo = [
+        {"axis": axis, "name": name, "label": entry.label, "help": entry.help}
+        for axis, entries in (("model", ARCHITECTURES), ("dataset", DATASETS))
+        for name, entry in entries.items()
+    ]
+    if options.json:
+        print(json.dumps(rows + zoo, indent=2))
+        return 0
+    for row in rows + zoo:
+        print(f"{row['axis']:12} {row['name']:14} {row['help']}")
+        if "formula" in row:
+            print(f"{'':27} {row['formula']}  [{row['source']}]")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    plan, out = _read(options.plan), _folder(options.out)
+    space = open_workspace(plan.model, plan.dataset)
+    done = _drain(prune(plan, space, choose_device(options.device)), quiet=options.json)
+    report = report_dict(plan, done)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (out / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")
+    (out / "masks.safetensors").write_bytes(masks_safetensors(stored(done.masks, space.layers), plan))
+    (out / "weights.safetensors").write_bytes(weights_safetensors(done.model))
+    if options.json:
+        print(json.dumps(report, indent=2))
+    return 0
+
+
+def _drain(events: Iterator[Event], *, quiet: bool) -> Finished:
+    """Follows a run to its last event, telling each stage on standard error."""
+    for event in events:
+        if isinstance(event, Finished):
+            states = (("dense", event.dense), ("pruned", event.pruned), ("recalibrated", event.recalibrated), ("tuned", event.tuned))
+            for state, found in states if not quiet else ():
+                if found is not None:
+                    print(f"{state:13} {found.top1:.4f}  95% [{found.interval[0]:.4f}, {found.interval[1]:.4f}]  n = {found.n}")
+            return event
+        if isinstance(event, Pruned):
+            print(f"round {event.round} of {event.rounds}: masks chosen", file=sys.stderr)
+        elif isinstance(event, Epoch):
+            print(f"epoch {event.epoch} of {event.epochs}: validation top-1 {event.evaluation.top1:.4f}", file=sys.stderr)
+    raise PruningError("The run ended before it was finished.")
+
+
+def _scan(options: argparse.Namespace) -> int:
+    plan = _read(options.plan)
+    space = open_workspace(plan.model, plan.dataset)
+    layers, groups = groups_of(plan, space)
+    split, outputs, device = probe_split(plan, space), space.dataset.outputs, choose_device(options.device)
+    points = []
+    for point in scan(space.model, layers, groups, granularity(plan.granularity), split, grid=options.grid, outputs=outputs, device=device):
+        points.append(point)
+        print(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}", file=sys.stderr)
+    _folder(options.out.parent)
+    options.out.write_text(to_csv(points), encoding="utf-8")
+    if options.json:
+        print(json.dumps([asdict(point) for point in points], indent=2))
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    name, _, dataset = options.name.partition("-")
+    last = None
+    for event in train(name, options.dataset or dataset or "digits", out=options.out):
+        last = event
+        if isinstance(event, Epoch):
+            print(f"epoch {event.epoch} of {event.epochs}: validation top-1 {event.evaluation.top1:.4f}", file=sys.stderr)
+    if options.json and isinstance(last, Tuned):
+        print(json.dumps({"best_epoch": last.best_epoch, "validation": accuracy_dict(last.evaluation)}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
