@@ -1,0 +1,169 @@
+"""The rooms of the house: who may import whom, how long things may get, and who may touch Streamlit's state."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = sorted((ROOT / "pruning_core").rglob("*.py"))
+EXPLORER = sorted((ROOT / "explorer").rglob("*.py"))
+PRODUCT = [*CORE, *EXPLORER, *sorted(ROOT.glob("*.py"))]
+PYTHON = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
+
+# design/architecture.md's levels 0 to 5, with its level 0 and level 3 told apart: criteria before masks before allocation.
+LEVELS = {
+    0: "types",
+    1: "device registry",
+    2: "inventory granularity schedule",
+    3: "observe replay metrics zoo coupling",
+    4: "criteria",
+    5: "masks",
+    6: "allocation train",
+    7: "sensitivity search thin storage export plan",
+    8: "pipeline runs",
+    9: "__main__",
+}
+LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms.split()}
+FORBIDDEN_NAMES = {"utils", "helpers", "base", "manager", "common", "misc"}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=name(path))
+
+
+def modules_imported(path: Path) -> Iterator[str]:
+    """Dotted names that a file imports, relative imports made absolute."""
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = ".".join(package[: len(package) - node.level + 1]) + "." if node.level else ""
+            module = start + (node.module or "")
+            yield module
+            yield from (f"{module}.{alias.name}".replace("..", ".") for alias in node.names)
+
+
+def room(path: Path) -> str | None:
+    """A core file's room, or None for the package's own `__init__`."""
+    inside = path.relative_to(ROOT / "pruning_core").with_suffix("").parts
+    return None if inside == ("__init__",) else inside[0]
+
+
+def rooms_imported(path: Path) -> set[str]:
+    parts = (module.split(".") for module in modules_imported(path))
+    return {p[1] for p in parts if p[0] == "pruning_core" and len(p) > 1 and p[1] in LEVEL}
+
+
+@pytest.mark.parametrize("path", CORE, ids=name)
+def test_core_rooms_import_only_downwards(path: Path) -> None:
+    here = room(path)
+    if here is None:
+        return
+    assert here in LEVEL, f"{name(path)}: give the room {here!r} a level in test_architecture.py and in README.md"
+    wrong = {other for other in rooms_imported(path) if other != here and LEVEL[other] >= LEVEL[here]}
+    assert not wrong, f"{name(path)} (level {LEVEL[here]}) imports {sorted(wrong)}, which are not below it"
+
+
+@pytest.mark.parametrize("path", CORE, ids=name)
+def test_core_knows_no_user_interface(path: Path) -> None:
+    roots = {module.split(".")[0] for module in modules_imported(path)}
+    assert not roots & {"streamlit", "plotly", "explorer"}
+
+
+def test_rooms_of_one_level_have_no_circles() -> None:
+    """Inside a package (criteria, zoo, search) files may import each other, but never in a circle."""
+    graph = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in [*CORE, *EXPLORER]}
+    edges = {module: {m for m in modules_imported(path) if m in graph and m != module} for module, path in graph.items()}
+    while leaves := {module for module, targets in edges.items() if not targets & edges.keys()}:
+        edges = {module: targets for module, targets in edges.items() if module not in leaves}
+    assert not edges, f"imports run in a circle among {sorted(edges)}"
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=name)
+def test_no_room_is_a_drawer_for_everything(path: Path) -> None:
+    assert path.stem not in FORBIDDEN_NAMES
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_files_and_functions_stay_short(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= 300, f"{name(path)} has {lines} lines; at most 300"
+    long = [
+        f"{node.name} ({node.end_lineno - node.lineno + 1})"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno and node.end_lineno - node.lineno >= 40
+    ]
+    assert not long, f"{name(path)}: functions over 40 lines: {long}"
+
+
+def names_caught(handler: ast.ExceptHandler) -> set[str]:
+    return {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)} if handler.type else {"Exception"}
+
+
+def broad_handlers(path: Path) -> list[int]:
+    handlers = (node for node in ast.walk(tree(path)) if isinstance(node, ast.ExceptHandler))
+    return [handler.lineno for handler in handlers if names_caught(handler) & {"Exception", "BaseException"}]
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=name)
+def test_nothing_catches_everything(path: Path) -> None:
+    """One place may: the boundary of the worker thread in jobs.py, which logs the traceback and fails the job."""
+    allowed = 1 if name(path) == "explorer/jobs.py" else 0
+    assert len(broad_handlers(path)) <= allowed, f"{name(path)} catches everything at lines {broad_handlers(path)}"
+
+
+def attributes(path: Path) -> set[str]:
+    """Attributes read from Streamlit itself, as `st.x` or `from streamlit import x`."""
+    used = {
+        node.attr
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in {"st", "streamlit"}
+    }
+    imported = {
+        alias.name
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and node.module == "streamlit"
+        for alias in node.names
+    }
+    return used | imported
+
+
+OWNERS = {"session_state": "explorer/state.py", "query_params": "explorer/state.py"}
+OWNERS |= {"cache_data": "explorer/cache.py", "cache_resource": "explorer/cache.py"}
+
+
+@pytest.mark.parametrize("path", [p for p in PRODUCT if p not in CORE], ids=name)
+def test_state_and_caches_have_one_owner_each(path: Path) -> None:
+    wrong = {attribute for attribute in attributes(path) if OWNERS.get(attribute, name(path)) != name(path)}
+    assert not wrong, f"{name(path)} uses {sorted(wrong)}; that belongs in {sorted({OWNERS[a] for a in wrong})}"
+
+
+@pytest.mark.parametrize("pure", ["jobs.py", "tiles.py", "palette.py", "charts"])
+def test_pure_parts_of_the_page_know_no_streamlit(pure: str) -> None:
+    files = [p for p in EXPLORER if p.relative_to(ROOT / "explorer").parts[0] == pure]
+    assert files, f"explorer/{pure} is gone; change this test with it"
+    assert not [name(p) for p in files if any(m.split(".")[0] == "streamlit" for m in modules_imported(p))]
+
+
+def tracked_text() -> Iterator[tuple[str, str]]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for entry in filter(None, listed.split("\0")):
+        try:
+            yield entry, (ROOT / entry).read_text(encoding="utf-8")
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue
+
+
+def test_no_machine_paths_in_tracked_files() -> None:
+    """Nobody's home, workspace or wheel-house may be needed, or named."""
+    private = re.compile(r"(?<![\w.])/(?:ho" + r"me|ro" + r"ot|wo" + r"rk|Us" + r"ers|opt|mnt)/[\w.]")
+    assert not [entry for entry, text in tracked_text() if private.search(text)]
