@@ -1,0 +1,1 @@
+"""The page: Streamlit and Plotly around `pruning_core`."""

@@ -1,0 +1,276 @@
+"""Background jobs: one slot, owners apart, stop within one step, and nothing left behind."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from explorer.jobs import Job, Jobs
+from pruning_core.types import Cancelled, PruningError
+
+
+class Gate:
+    """A generator whose steps are let through one at a time, so that the tests need no sleeping."""
+
+    def __init__(self, steps: int = 1000) -> None:
+        self.steps, self.go, self.entered = steps, threading.Semaphore(0), threading.Event()
+        self.made, self.closed = 0, threading.Event()
+
+    def __call__(self) -> Iterator[int]:
+        try:
+            self.entered.set()
+            for step in range(self.steps):
+                self.go.acquire()
+                self.made += 1
+                yield step
+        finally:
+            self.closed.set()
+
+    def release(self, steps: int = 1) -> None:
+        self.go.release(steps)
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def work(jobs: Jobs, make: Callable[[], Iterator[object]], owner: str = "ann") -> Job:
+    return jobs.start(owner, "train", "Fine-tuning", make)
+
+
+@pytest.fixture
+def jobs() -> Iterator[Jobs]:
+    made = Jobs()
+    yield made
+    made.close(0)
+
+
+def test_a_job_keeps_its_events_in_order_and_its_last_is_the_result(jobs: Jobs) -> None:
+    job = work(jobs, lambda: iter(["a", "b", "c"]))
+    until(lambda: not job.active)
+    shot = jobs.snapshot("ann", job.id)
+    assert shot is not None
+    assert (shot.status, shot.events, shot.result, shot.error) == ("done", ("a", "b", "c"), "c", None)
+    assert shot.started is not None
+    assert shot.finished is not None
+    assert shot.created <= shot.started <= shot.finished
+
+
+def test_since_leaves_out_what_the_page_has(jobs: Jobs) -> None:
+    job = work(jobs, lambda: iter(range(5)))
+    until(lambda: not job.active)
+    assert job.snapshot(since=3).events == (3, 4)
+
+
+def test_a_job_without_events_has_no_result(jobs: Jobs) -> None:
+    job = work(jobs, lambda: iter(()))
+    until(lambda: not job.active)
+    assert (job.status, job.snapshot().result) == ("done", None)
+
+
+def test_cancel_stops_within_one_step_and_closes_the_generator(jobs: Jobs) -> None:
+    gate = Gate()
+    job = work(jobs, gate)
+    gate.release(2)
+    until(lambda: len(job.snapshot().events) == 2)
+    jobs.stop("ann", job.id)
+    gate.release(10)
+    until(lambda: job.status == "cancelled")
+    assert gate.closed.is_set()
+    assert gate.made == 3
+    assert job.snapshot().error == "It was stopped; nothing was changed."
+
+
+def test_a_generator_may_stop_itself_with_cancelled(jobs: Jobs) -> None:
+    def stops() -> Iterator[int]:
+        yield 1
+        raise Cancelled
+
+    job = work(jobs, stops)
+    until(lambda: not job.active)
+    assert job.status == "cancelled"
+
+
+def test_one_slot_runs_one_job_and_the_next_waits_its_turn(jobs: Jobs) -> None:
+    first, second = Gate(1), Gate(1)
+    running, waiting = work(jobs, first), work(jobs, second, "bob")
+    until(first.entered.is_set)
+    shot = jobs.snapshot("bob", waiting.id)
+    assert shot is not None
+    assert (running.status, shot.status, shot.ahead) == ("running", "queued", 1)
+    assert not second.entered.is_set()
+    first.release()
+    until(second.entered.is_set)
+    second.release()
+    until(lambda: waiting.status == "done")
+
+
+def test_a_queued_job_is_cancelled_at_once_and_never_starts(jobs: Jobs) -> None:
+    first, second = Gate(1), Gate(1)
+    work(jobs, first)
+    waiting = work(jobs, second)
+    waiting.cancel.set()
+    assert waiting.status == "cancelled"
+    first.release()
+    until(lambda: not jobs._threads)
+    assert not second.entered.is_set()
+
+
+def test_a_pruning_error_is_shown_as_it_is(jobs: Jobs) -> None:
+    def refuses() -> Iterator[int]:
+        raise PruningError("The layer 'fc' has no kernels.")
+        yield 1
+
+    job = work(jobs, refuses)
+    until(lambda: not job.active)
+    assert (job.status, job.snapshot().error) == ("failed", "The layer 'fc' has no kernels.")
+
+
+@pytest.mark.parametrize("where", ["making", "iterating"])
+def test_an_unexpected_error_fails_the_job_in_one_sentence_and_is_logged(
+    jobs: Jobs, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def iterates() -> Iterator[int]:
+        yield 1
+        raise ZeroDivisionError("secret detail")
+
+    def make() -> Iterator[int]:
+        if where == "making":
+            raise ZeroDivisionError("secret detail")
+        return iterates()
+
+    with caplog.at_level(logging.ERROR):
+        job = work(jobs, make)
+        until(lambda: not jobs._threads)
+    error = job.snapshot().error
+    assert job.status == "failed"
+    assert error == "It failed unexpectedly (ZeroDivisionError); the server's log has the details."
+    assert "secret detail" in caplog.text
+    assert work(jobs, lambda: iter([1])).owner == "ann", "the slot is free again"
+
+
+def test_a_job_is_its_owners_secret(jobs: Jobs) -> None:
+    gate = Gate()
+    job = work(jobs, gate)
+    until(gate.entered.is_set)
+    assert jobs.of("bob") == ()
+    assert jobs.snapshot("bob", job.id) is None
+    jobs.stop("bob", job.id)
+    jobs.stop("ann", "no such job")
+    assert job.status == "running"
+    assert [shot.id for shot in jobs.of("ann")] == [job.id]
+    assert jobs.of("ann", "scan") == ()
+    job.cancel.set()
+    gate.release()
+
+
+def test_a_session_may_have_only_so_many_unfinished_jobs() -> None:
+    jobs, gate = Jobs(active_per_owner=1), Gate()
+    job = work(jobs, gate)
+    with pytest.raises(PruningError, match="'Fine-tuning' is still at work"):
+        work(jobs, gate)
+    job.cancel.set()
+    gate.release()
+    until(lambda: not job.active)
+    assert work(jobs, lambda: iter([1])).owner == "ann"
+
+
+def test_the_queue_is_bounded_over_all_sessions() -> None:
+    jobs, gate = Jobs(waiting=1), Gate()
+    work(jobs, gate)
+    work(jobs, gate, "bob")
+    with pytest.raises(PruningError, match="fill the queue"):
+        work(jobs, gate, "cid")
+    jobs.close(0)
+    gate.release()
+
+
+def test_old_finished_jobs_are_forgotten() -> None:
+    jobs = Jobs(kept_per_owner=2)
+    ids = []
+    for number in range(5):
+        job = work(jobs, lambda number=number: iter([number]))
+        until(lambda job=job: not job.active)
+        ids.append(job.id)
+    kept = [shot.id for shot in jobs.of("ann")]
+    assert kept == ids[:-4:-1]
+    assert jobs.get("ann", ids[0]) is None
+
+
+def test_a_closed_tab_stops_the_job_after_the_grace_and_leaves_nothing() -> None:
+    now, there = [0.0], {"ann"}
+    jobs, gate = Jobs(there.__contains__, grace=60, clock=lambda: now[0]), Gate()
+    job = work(jobs, gate)
+    gate.release()
+    until(lambda: len(job.snapshot().events) == 1)
+    there.clear()
+    gate.release()
+    until(lambda: len(job.snapshot().events) == 2)
+    now[0] = 59.0
+    gate.release()
+    until(lambda: len(job.snapshot().events) == 3)
+    assert job.status == "running"
+    now[0] = 61.0
+    gate.release()
+    until(lambda: job.status == "cancelled")
+    assert gate.closed.wait(5)
+    until(lambda: not jobs._threads and not jobs._jobs)
+    assert not jobs._missing
+
+
+def test_a_session_that_comes_back_in_time_keeps_its_job() -> None:
+    now, there = [0.0], {"ann"}
+    jobs, gate = Jobs(there.__contains__, grace=60, clock=lambda: now[0]), Gate()
+    job = work(jobs, gate)
+    there.clear()
+    jobs.sweep()
+    now[0] = 50.0
+    there.add("ann")
+    jobs.sweep()
+    there.clear()
+    now[0] = 100.0
+    jobs.sweep()
+    assert not job.cancel.is_set()
+    jobs.close(0)
+    gate.release()
+
+
+def test_results_of_an_ended_session_are_forgotten() -> None:
+    now, there = [0.0], {"ann"}
+    jobs = Jobs(there.__contains__, grace=60, clock=lambda: now[0])
+    job = work(jobs, lambda: iter([1]))
+    until(lambda: not job.active)
+    there.clear()
+    jobs.sweep()
+    now[0] = 61.0
+    assert jobs.of("bob") == ()
+    assert not jobs._jobs
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"), [({"max_events": 3}, "more than 3 steps"), ({"max_seconds": -1.0}, "took longer")]
+)
+def test_a_job_without_end_is_stopped(limits: dict[str, float], message: str) -> None:
+    def endless() -> Iterator[int]:
+        while True:
+            yield 0
+
+    job = work(Jobs(**limits), endless)
+    until(lambda: not job.active)
+    assert job.status == "failed"
+    assert message in (job.snapshot().error or "")
+
+
+def test_close_stops_running_and_queued_jobs(jobs: Jobs) -> None:
+    gate = Gate()
+    job, waiting = work(jobs, gate), work(jobs, gate, "bob")
+    until(gate.entered.is_set)
+    jobs.close(0)
+    gate.release()
+    until(lambda: job.status == "cancelled")
+    assert waiting.status == "cancelled"
