@@ -1,0 +1,187 @@
+"""The picture of a weight: golden gaps for every kind of grouping, exact cells, and reductions that say what they are."""
+
+import numpy as np
+import pytest
+from einops import repeat
+
+from explorer.tiles import GROUP_GAP, TILE_GAP, Tiles, crop, flat, lay, reduce, tile
+
+N = np.nan
+
+
+def arange(*shape: int) -> np.ndarray:
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+def ids(pattern: str, shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Ids of groups that are told apart by the axes named in the pattern: "o i" for kernels."""
+    index = dict(zip("oihw", np.indices(shape), strict=True))
+    named = np.stack([index[axis] for axis in pattern.split()]) if pattern else np.zeros((1, *shape))
+    return np.unique(named.reshape(len(named), -1), axis=1, return_inverse=True)[1].reshape(shape)
+
+
+def drawn(tiles: Tiles) -> tuple[str, str]:
+    """The gaps as text, after each row and column: `.` none, `t` tile, `g` group, `G` both."""
+    mark = {TILE_GAP: "t", GROUP_GAP: "g", TILE_GAP + GROUP_GAP: "G"}
+
+    def axis(indices: np.ndarray, edges: np.ndarray) -> str:
+        widths = np.diff(edges)
+        return "".join("." if real else mark[float(width)] for real, width in zip(indices[:, 0] >= 0, widths, strict=True))
+
+    return axis(tiles.rows, tiles.row_edges), axis(tiles.cols, tiles.col_edges)
+
+
+LINEAR = (4, 4, 1, 1)
+CONV = (2, 2, 2, 2)
+
+GOLDEN = [
+    ("fine, matrix", LINEAR, "o i h w", ("....", "....")),
+    ("fine, kernels", CONV, "o i h w", ("..t..", "..t..")),
+    ("kernel", CONV, "o i", ("..G..", "..G..")),
+    ("filter, matrix", LINEAR, "o", (".g.g.g.", "....")),
+    ("filter, kernels", CONV, "o", ("..G..", "..t..")),
+    ("channel, matrix", LINEAR, "i", ("....", ".g.g.g.")),
+    ("channel, kernels", CONV, "i", ("..t..", "..G..")),
+    ("row vectors", CONV, "o i h", (".g.G.g.", "..G..")),
+    ("column vectors", CONV, "o i w", ("..G..", ".g.G.g.")),
+    ("shape, matrix", LINEAR, "i h w", ("....", ".g.g.g.")),
+    ("shape, kernels: scattered single cells", CONV, "i h w", ("..t..", "..t..")),
+    ("the whole layer", CONV, "", ("..t..", "..t..")),
+]
+
+
+@pytest.mark.parametrize(("shape", "pattern", "gaps"), [case[1:] for case in GOLDEN], ids=[case[0] for case in GOLDEN])
+def test_gaps_follow_the_groups(shape: tuple[int, int, int, int], pattern: str, gaps: tuple[str, str]) -> None:
+    assert drawn(tile(arange(*shape), ids(pattern, shape))) == gaps
+
+
+def test_blocks_have_gaps_between_them_only() -> None:
+    blocks = repeat(np.arange(4).reshape(2, 2), "a b -> (a p) (b q) 1 1", p=2, q=2)
+    assert drawn(tile(arange(*LINEAR), blocks)) == ("..g..", "..g..")
+
+
+def test_heads_of_a_joint_projection_are_apart_although_each_comes_three_times() -> None:
+    heads = repeat(np.arange(2), "n -> (t n d) i 1 1", t=3, d=2, i=3)
+    assert drawn(tile(arange(12, 3, 1, 1), heads)) == ("..g..g..g..g..g..", "...")
+
+
+def test_runs_of_n_of_m_are_drawn_from_their_scopes() -> None:
+    scopes = repeat(np.arange(8).reshape(4, 2), "o i -> o (i m) 1 1", m=2)
+    assert drawn(tile(arange(*LINEAR), scopes)) == (".g.g.g.", "..g..")
+
+
+def test_a_one_dimensional_convolution_has_tiles_of_one_row() -> None:
+    assert drawn(tile(arange(2, 2, 1, 3), ids("o i", (2, 2, 1, 3)))) == (".g.", "...G...")
+
+
+def test_golden_picture_of_filters() -> None:
+    tiles = tile(arange(*CONV), ids("o", CONV))
+    assert np.array_equal(
+        tiles.values,
+        np.array([[0, 1, N, 4, 5], [2, 3, N, 6, 7], [N] * 5, [8, 9, N, 12, 13], [10, 11, N, 14, 15]], np.float32),
+        equal_nan=True,
+    )
+    assert tiles.rows.tolist() == [[0, 0], [0, 1], [-1, -1], [1, 0], [1, 1]]
+    assert tiles.cols.tolist() == [[0, 0], [0, 1], [-1, -1], [1, 0], [1, 1]]
+    assert tiles.row_edges.tolist() == [0, 1, 2, 2.625, 3.625, 4.625]
+    assert tiles.col_edges.tolist() == [0, 1, 2, 2.125, 3.125, 4.125]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 1, 3, 3), (5, 4, 1, 1), (2, 3, 1, 5), (4, 2, 3, 2)])
+@pytest.mark.parametrize("pattern", ["o i h w", "o i h", "o i", "o", "i", "i h w"])
+def test_every_cell_says_which_weight_it_is(shape: tuple[int, int, int, int], pattern: str) -> None:
+    weight = arange(*shape)
+    tiles = tile(weight, ids(pattern, shape))
+    seen = 0
+    for r, (o, h) in enumerate(tiles.rows):
+        for c, (i, w) in enumerate(tiles.cols):
+            if o < 0 or i < 0:
+                assert np.isnan(tiles.values[r, c])
+            else:
+                assert tiles.values[r, c] == weight[o, i, h, w]
+                seen += 1
+    assert seen == weight.size
+    assert len(tiles.row_edges) == len(tiles.rows) + 1
+    assert np.all(np.diff(tiles.col_edges) > 0)
+
+
+def test_other_arrays_lie_on_the_same_picture() -> None:
+    weight = arange(*CONV)
+    tiles = tile(weight, ids("o i", CONV))
+    mask = weight > 7
+    laid = lay(tiles, mask, fill=-1)
+    assert laid.dtype == np.float32
+    assert np.array_equal(laid == 1, tiles.values > 7)
+    assert np.array_equal(laid == -1, np.isnan(tiles.values))
+    assert np.array_equal(lay(tiles, weight), tiles.values, equal_nan=True)
+
+
+def test_inputs_stay_untouched_and_bad_shapes_are_refused() -> None:
+    weight, groups = arange(*CONV), ids("o", CONV)
+    before = weight.copy()
+    tiles = tile(weight, groups)
+    reduce(tiles, 4)
+    assert np.array_equal(weight, before)
+    with pytest.raises(ValueError, match="one shape"):
+        tile(weight, groups[:1])
+    with pytest.raises(ValueError, match="O I H W"):
+        tile(weight[0], groups[0])
+    with pytest.raises(ValueError, match="not of"):
+        lay(tiles, weight[:1])
+    with pytest.raises(ValueError, match="at least one cell"):
+        reduce(tiles, 0)
+
+
+def test_a_small_picture_is_not_reduced() -> None:
+    tiles = tile(arange(*CONV), ids("o", CONV))
+    assert reduce(tiles, 25) is tiles
+    assert not tiles.reduced
+
+
+def test_reduction_is_the_mean_magnitude_of_whole_kernels() -> None:
+    weight = arange(*CONV) * np.where(arange(*CONV) % 2, -1, 1)
+    tiles = reduce(tile(weight, ids("o i", CONV)), 9)
+    assert tiles.reduced
+    assert tiles.factors == (2, 2)
+    assert drawn(tiles) == (".g.", ".g.")
+    assert tiles.cells.tolist() == [[1.5, 5.5], [9.5, 13.5]]
+    assert tiles.rows.tolist() == [[0, 0], [-1, -1], [1, 0]]
+    assert np.array_equal(lay(tiles, weight > 7)[::2, ::2], [[0, 0], [0.5, 0.5]])
+
+
+def test_blocks_at_the_rim_may_be_smaller() -> None:
+    tiles = reduce(tile(arange(1, 5, 1, 1), ids("o i", (1, 5, 1, 1))), 3)
+    assert tiles.factors == (1, 2)
+    assert tiles.cells.tolist() == [[0.5, 2.5, 4.0]]
+
+
+def test_borders_that_would_cut_a_block_are_left_out() -> None:
+    threes = repeat(np.arange(4), "b -> 2 (b q) 1 1", q=3)
+    assert drawn(reduce(tile(arange(2, 12, 1, 1), threes), 12)) == ("..", "......")
+
+
+@pytest.mark.parametrize("pattern", ["o i h w", "o i", "o", "i h w"])
+@pytest.mark.parametrize("shape", [(64, 32, 3, 3), (10, 3000, 1, 1), (300, 784, 1, 1)])
+@pytest.mark.parametrize("limit", [65_536, 1000, 1])
+def test_reductions_fit_and_keep_the_mean(shape: tuple[int, int, int, int], pattern: str, limit: int) -> None:
+    weight = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    full = tile(weight, ids(pattern, shape))
+    tiles = reduce(full, limit)
+    assert tiles.values.size <= limit
+    if tiles.reduced and all(n % f == 0 for n, f in zip(full.cells.shape, tiles.factors, strict=True)):
+        assert tiles.cells.mean() == pytest.approx(np.abs(weight).mean(), rel=1e-4)
+
+
+def test_the_longer_side_is_reduced_first() -> None:
+    shape = (10, 3000, 1, 1)
+    assert reduce(tile(arange(*shape), ids("o i h w", shape)), 10_000).factors == (1, 3)
+
+
+def test_crop_shows_a_part_with_its_own_names() -> None:
+    shape = (4, 6, 2, 2)
+    weight = arange(*shape)
+    part = crop(tile(weight, ids("o", shape)), slice(1, 3), slice(2, 5))
+    assert np.array_equal(part.cells, flat(weight[1:3, 2:5]))
+    assert part.rows[part.rows[:, 0] >= 0].tolist() == [[1, 0], [1, 1], [2, 0], [2, 1]]
+    assert drawn(part) == ("..G..", "..t..t..")
+    assert part.shape == (2, 3, 2, 2)
