@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
@@ -11,6 +11,7 @@ from pruning_core.masks import lowest
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios, SensitivityPoint
 
 
+@runtime_checkable
 class Allocation(Protocol):
     """(layers, group scores, sparsity) -> Ratios; sparsity = fraction of all those layers' weights to remove."""
 
@@ -88,9 +89,9 @@ class Erk:
     source: ClassVar[str] = "Evci et al. 2020 (RigL), arXiv:1911.11134"
 
     def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
-        raw = {layer.name: _dimensions(layer) / layer.numel for layer in layers}
+        raw = {layer.name: sum(layer.param_shape) / layer.numel for layer in layers}
         scale = 1 / min(raw.values(), default=1)
-        return fit(layers, sparsity, lambda u: {name: 1 - min(1, (1 - u) * scale * density) for name, density in raw.items()})
+        return fit(layers, sparsity, lambda u: {name: 1.0 - min(1.0, (1 - u) * scale * density) for name, density in raw.items()})
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,6 @@ ALLOCATIONS: dict[str, Allocation] = {
     "erk": Erk(),
     "manual": Manual(),
 }
-
-
-def _dimensions(layer: Layer) -> int:
-    o, i, h, w = layer.shape
-    return o + i + (h + w if layer.kind in ("conv1d", "conv2d", "depthwise") else 0)
 
 
 def fit(layers: tuple[Layer, ...], sparsity: float, family: Callable[[float], Ratios]) -> Ratios:

@@ -101,11 +101,12 @@ def _reason(name: str, owner: nn.Module) -> str:
 def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[Layer, ...]:
     """Runs one input through and fills in macs, bn and the output flag."""
     calls, norms, result = _run(model, shape)
+    owners = {layer.name: layer.module for layer, _ in _candidates(model)}
     traced = []
     for layer in layers:
-        outputs = calls.get(layer.module, [])
+        outputs = [out for path in dict.fromkeys(owners[n] for n in (layer.name, *layer.aliases)) for out in calls.get(path, [])]
         positions = sum(_positions(out, layer) for out in outputs)
-        bn = next((norms[id(out)] for out in outputs if id(out) in norms), None)
+        bn = next((path for out in outputs for fed, path in norms if fed is out), None)
         is_output = layer.kind == "linear" and any(out is result for out in outputs)
         traced.append(replace(layer, macs=positions * layer.numel, bn=bn, is_output=is_output))
     return tuple(traced)
@@ -117,13 +118,13 @@ def _positions(out: Tensor, layer: Layer) -> int:
     return out.numel() // channels
 
 
-def _run(model: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, list[Tensor]], dict[int, str], object]:
+def _run(model: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, list[Tensor]], list[tuple[Tensor, str]], object]:
     calls: dict[str, list[Tensor]] = {}
-    norms: dict[int, str] = {}
+    norms: list[tuple[Tensor, str]] = []  # the tensors are held, so that none is taken for another
     handles = []
     for path, module in model.named_modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            handles.append(module.register_forward_pre_hook(lambda _m, args, path=path: norms.setdefault(id(args[0]), path)))
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+            handles.append(module.register_forward_pre_hook(lambda _m, args, path=path: norms.append((args[0], path))))
         elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.MultiheadAttention):
             handles.append(
                 module.register_forward_hook(
@@ -136,8 +137,8 @@ def _run(model: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, list[Tenso
         with torch.no_grad():
             model.eval()
             result = model(torch.zeros(1, *shape, device=example.device, dtype=example.dtype))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise PruningError(f"The model does not accept an input of shape {tuple(shape)}: {reason}.") from error
     finally:
         for module, mode in training.items():

@@ -25,8 +25,8 @@ def gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> 
     images = sum(len(y) for _, y in batches)
     for x, y in batches:
         loss = cross_entropy(copy(x.to(device)), y.to(device), reduction="sum") / images
-        for held, grad in zip(total, torch.autograd.grad(loss, parameters), strict=True):
-            held += grad
+        for held, grad in zip(total, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+            held += 0 if grad is None else grad
     if broken := [layer.name for layer, grad in zip(layers, total, strict=True) if not grad.isfinite().all()]:
         raise PruningError(f"The gradient of {broken[0]} is not finite on the calibration images: check the weights and the data.")
     return {layer.name: oihw(grad, layer).cpu() for layer, grad in zip(layers, total, strict=True)}

@@ -1,7 +1,7 @@
 """When do we cut? Progress in [0, 1] -> share of the target sparsity."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from pruning_core.registry import find
 from pruning_core.types import PruningError
@@ -9,6 +9,7 @@ from pruning_core.types import PruningError
 MOST_ROUNDS = 50
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """A rising curve from progress to the share of the target; `rounds`: how many cuts, each followed by training."""
 

@@ -1,12 +1,13 @@
 """What every criterion offers."""
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import nn
 
 from pruning_core.types import Batches, Layer, Scores
 
 
+@runtime_checkable
 class Criterion(Protocol):
     """A frozen dataclass: label, help, formula and source for people; needs_data and pool for the pipeline."""
 

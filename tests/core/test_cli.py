@@ -1,0 +1,107 @@
+"""The command line: list, run, scan, train; bad input is one sentence and status 2."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import load_file
+
+from pruning_core.__main__ import AXES, main
+from pruning_core.plan import Plan
+from pruning_core.train import TrainConfig
+from pruning_core.zoo import ARCHITECTURES, DATASETS
+
+PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, fine_tune=TrainConfig(epochs=1))
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    path = tmp_path / "plan.json"
+    path.write_text(PLAN.to_json())
+    return path
+
+
+def test_list_names_every_entry_of_every_axis_with_formula_and_source(capsys):
+    assert main(["list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    named = {(row["axis"], row["name"]) for row in rows}
+    assert {(axis, name) for axis, entries in AXES.items() for name in entries} <= named
+    assert {("model", name) for name in ARCHITECTURES} | {("dataset", name) for name in DATASETS} <= named
+    assert all(row["formula"] and row["source"] and row["help"] for row in rows if row["axis"] in AXES)
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert all(entry.formula in text for entries in AXES.values() for entry in entries.values())
+
+
+def test_run_writes_report_plan_masks_and_weights(plan_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["run", str(plan_file), "--out", str(out), "--json", "--device", "cpu"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == json.loads((out / "report.json").read_text())
+    assert Plan.from_json((out / "plan.json").read_text()) == PLAN
+    masks, weights = load_file(out / "masks.safetensors"), load_file(out / "weights.safetensors")
+    assert all(not weights[name][~mask].any() for name, mask in masks.items())
+    gone = sum(int((~mask).sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
+    assert gone == pytest.approx(report["computed"]["sparsity_masked"])
+
+
+def test_two_runs_of_one_plan_give_one_report(plan_file, tmp_path):
+    for name in ("a", "b"):
+        assert main(["run", str(plan_file), "--out", str(tmp_path / name), "--json", "--device", "cpu"]) == 0
+    assert (tmp_path / "a" / "report.json").read_bytes() == (tmp_path / "b" / "report.json").read_bytes()
+
+
+def test_scan_writes_the_tidy_table(plan_file, tmp_path):
+    out = tmp_path / "curves.csv"
+    assert main(["scan", str(plan_file), "--out", str(out), "--grid", "0.5,0.9", "--device", "cpu"]) == 0
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == ["parameter", "granularity", "sparsity", "loss", "top1"]
+    assert {row["sparsity"] for row in rows} == {"0", "0.5", "0.9"}
+    assert len(rows) == 3 * len({row["parameter"] for row in rows})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "JSON object"),
+        ('{"sparsity": 2}', "outside [0, 1]"),
+        ('{"granularity": "kernal"}', "did you mean 'kernel'"),
+        ('{"model": "resnet21"}', "resnet21"),
+        ('{"overrides": {"nowhere.weight": 0.5}}', "nowhere.weight"),
+        ('{"model": "lenet_300_100", "granularity": "kernel"}', "Kernel"),
+    ],
+)
+def test_a_bad_plan_is_one_sentence_and_status_2(text, words, tmp_path, capsys):
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_missing_plan_and_an_unknown_device_are_told(tmp_path, plan_file, capsys):
+    assert main(["run", str(tmp_path / "none.json"), "--out", str(tmp_path)]) == 2
+    assert "none.json" in capsys.readouterr().err
+    assert main(["run", str(plan_file), "--out", str(tmp_path), "--device", "tpu"]) == 2
+    assert "tpu" in capsys.readouterr().err
+
+
+def test_train_writes_a_checkpoint_with_a_card(tmp_path, capsys):
+    assert main(["train", "lenet_300_100-digits", "--out", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["validation"]["top1"] > 0.9
+    assert (tmp_path / "lenet_300_100-digits.safetensors").exists()
+    assert json.loads((tmp_path / "lenet_300_100-digits.json").read_text())
+    assert main(["train", "lenet_300-digits", "--out", str(tmp_path)]) == 2
+    assert "lenet_300" in capsys.readouterr().err
+
+
+def test_zero_epochs_leave_the_weights(plan_file, tmp_path, capsys):
+    plan_file.write_text(replace(PLAN, fine_tune=TrainConfig(epochs=0)).to_json())
+    assert main(["run", str(plan_file), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "pruned" in said
+    assert "tuned" not in said

@@ -1,0 +1,95 @@
+"""Small things with answers that can be worked out by hand: tables, layers, a network with arange weights, a split in memory."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from pruning_core.types import Layer, PruningError
+
+
+def table(text: str) -> Tensor:
+    """Rows of numbers; bars are for the eye."""
+    return torch.tensor([[float(cell) for cell in row.replace("|", " ").split()] for row in text.strip().splitlines()])
+
+
+def matrix(text: str) -> Tensor:
+    """A table as the OIHW view of a Linear: rows are outputs, columns inputs."""
+    return table(text)[:, :, None, None]
+
+
+def kernels(text: str, side: int = 2) -> Tensor:
+    """A table as side x side kernels: filters one below the other, channels side by side."""
+    return rearrange(table(text), "(o h) (i w) -> o i h w", h=side, w=side)
+
+
+def layer(shape: tuple[int, int, int, int], kind: str | None = None, name: str = "w", **more: Any) -> Layer:
+    """A layer of that OIHW shape, without a network around it."""
+    found = kind or ("linear" if shape[2:] == (1, 1) else "conv2d")
+    stored = shape[:2] if found == "linear" or found.startswith("attention") else shape
+    return Layer(name, name.rpartition(".")[0], found, shape, stored, **more)
+
+
+class Toy(nn.Sequential):
+    """Convolution 1 -> 2 of 2 x 2, batch norm, linear 2 -> 3, all weights 0, 1, 2, ...; an image of ones gives 22, 78, 134."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(1, 2, 2, bias=False), nn.BatchNorm2d(2, eps=0.0), nn.Flatten(), nn.Linear(2, 3, bias=False))
+        for index in (0, 3):
+            weight = self[index].weight
+            weight.data = torch.arange(weight.numel(), dtype=torch.float32).view_as(weight)
+        self.eval()
+
+
+@dataclass(frozen=True, eq=False)
+class MemorySplit:
+    """Images that are model-ready as they stand."""
+
+    x: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from zip(self.x.split(size), self.labels.split(size), strict=True)
+
+    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        yield from zip(self.x[order].split(size), self.labels[order].split(size), strict=True)
+
+    def subset(self, indices: Sequence[int]) -> "MemorySplit":
+        chosen = torch.as_tensor(list(indices), dtype=torch.long)
+        return MemorySplit(self.x[chosen], self.labels[chosen])
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        return self.x[list(indices)]
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of everything the model holds."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same_state(model: nn.Module, before: dict[str, Tensor]) -> bool:
+    """Bitwise the same parameters and buffers."""
+    now = model.state_dict()
+    return now.keys() == before.keys() and all(torch.equal(now[name], value) for name, value in before.items())
+
+
+def is_sentence(text: str) -> bool:
+    """One line that starts and ends as a sentence does."""
+    return "\n" not in text and text.rstrip("'\"")[-1:] in {".", "?"} and len(text.split()) >= 4
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """The sentence of the PruningError that the call raises."""
+    with pytest.raises(PruningError) as caught:
+        call()
+    text = str(caught.value)
+    assert is_sentence(text), text
+    return text
