@@ -1,0 +1,276 @@
+"""Measuring accuracy, training with masks held, and batch-norm recalibration. Knows nothing of the zoo."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pruning_core.device import choose_device
+from pruning_core.registry import find
+from pruning_core.types import Dataset, Epoch, Evaluation, Layer, Masks, PruningError, Split, Step, Tuned
+
+
+def _sgd(groups: list[dict], config: "TrainConfig") -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def _adamw(groups: list[dict], config: "TrainConfig") -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=config.lr)
+
+
+OPTIMIZERS: dict[str, Callable[[list[dict], "TrainConfig"], torch.optim.Optimizer]] = {"sgd": _sgd, "adamw": _adamw}
+"""sgd: Nesterov momentum (Sutskever et al. 2013); adamw: decoupled weight decay (Loshchilov, Hutter 2017, arXiv:1711.05101)."""
+
+
+def _require(good: bool, sentence: str) -> None:
+    if not good:
+        raise PruningError(sentence)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. epochs: 0 leaves the weights as they are; lr: peak learning rate.
+
+    warmup: share of all steps in which the rate rises to the peak; cosine: then it falls to 0;
+    momentum: of SGD; weight_decay: of tensors with two or more dimensions; augment: shift and mirror as the data set allows;
+    label_smoothing: in [0, 1). Raises PruningError for a value that cannot be meant.
+    """
+
+    epochs: int = 2
+    lr: float = 0.01
+    batch_size: int = 128
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    cosine: bool = True
+    warmup: float = 0.0
+    seed: int = 0
+    augment: bool = False
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        whole = all(type(value) is int for value in (self.epochs, self.batch_size, self.seed))
+        _require(whole, "Epochs, batch size and seed must be whole numbers.")
+        _require(self.epochs >= 0, f"The number of epochs must not be negative, but is {self.epochs}.")
+        _require(self.batch_size >= 1, f"The batch size must be at least 1, not {self.batch_size}.")
+        _require(self.seed >= 0, f"The seed must not be negative, but is {self.seed}.")
+        _require(0 < self.lr < math.inf, f"The learning rate must be above 0, not {self.lr}.")
+        _require(0 <= self.momentum < 1, f"The momentum must lie in [0, 1), not {self.momentum}.")
+        _require(0 <= self.weight_decay < math.inf, f"The weight decay must not be negative, but is {self.weight_decay}.")
+        _require(0 <= self.warmup < 1, f"The warm-up must lie in [0, 1), not {self.warmup}.")
+        _require(0 <= self.label_smoothing < 1, f"The label smoothing must lie in [0, 1), not {self.label_smoothing}.")
+        find(OPTIMIZERS, self.optimizer, "optimizer")
+
+
+def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval for a fraction: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), in [0, 1]; n = 0 gives (0, 1).
+
+    Wilson 1927, J. Am. Stat. Assoc. 22(158). Raises PruningError unless 0 <= correct <= n.
+    """
+    _require(0 <= correct <= n, f"{correct} of {n} is not a fraction.")
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    p = correct / n
+    centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def _ready(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model itself if it is in eval mode on the device already, else a copy that is: the input never changes."""
+    there = all(tensor.device.type == device.type for tensor in (*model.parameters(), *model.buffers()))
+    if there and not any(module.training for module in model.modules()):
+        return model
+    return copy.deepcopy(model).to(device).eval()
+
+
+def _class_logits(model: nn.Module, x: Tensor, outputs: Tensor | None) -> Float[Tensor, "b c"]:
+    logits = model(x)
+    return logits if outputs is None else logits[:, outputs.to(logits.device)]
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    if len(labels) and int(labels.max()) >= classes:
+        raise PruningError(f"The model answers {classes} classes, but the data has label {int(labels.max())}.")
+
+
+def evaluate(
+    model: nn.Module, split: Split, *, outputs: Sequence[int] | None = None, device: torch.device | str | None = None,
+    batch_size: int = 256,
+) -> Evaluation:  # fmt: skip
+    """Accuracy, loss and confusion of the model on every image of the split; the model is not changed.
+
+    outputs: the logits that stand for the classes (None = all). Raises PruningError for an empty split, labels beyond the
+    model's classes, or logits that are not numbers.
+    """
+    _require(len(split) > 0, "There are no images to evaluate on.")
+    where = choose_device(str(device) if device is not None else None)
+    chosen = None if outputs is None else torch.tensor(outputs)
+    ready = _ready(model, where)
+    gathered = []
+    with torch.inference_mode():
+        for x, y in split.batches(batch_size):
+            logits = _class_logits(ready, x.to(where), chosen).float().cpu()
+            _require(not bool(logits.isnan().any()), "The model's output is not a number (NaN) on some image; check its weights.")
+            _check_labels(y, logits.shape[1])
+            gathered.append((logits, y))
+    return summarise(torch.cat([logits for logits, _ in gathered]), torch.cat([y for _, y in gathered]))
+
+
+def summarise(logits: Float[Tensor, "n c"], labels: Tensor) -> Evaluation:
+    """The Evaluation of logits against true labels."""
+    logits, labels = logits.clone(), labels.clone()  # out of inference mode
+    n, classes = logits.shape
+    predictions = logits.argmax(1)
+    confusion = torch.bincount(labels * classes + predictions, minlength=classes * classes).view(classes, classes)
+    correct, totals = confusion.diagonal(), confusion.sum(1)
+    recall = tuple(c / t if t else None for c, t in zip(correct.tolist(), totals.tolist(), strict=True))
+    top5 = float((logits.topk(5).indices == labels[:, None]).any(1).double().mean()) if classes > 5 else None
+    right = int(correct.sum())
+    loss = float(functional.cross_entropy(logits.double(), labels))
+    return Evaluation(n, right / n, top5, loss, wilson(right, n), recall, confusion, predictions)
+
+
+def _held(model: nn.Module, masks: Masks, layers: Iterable[Layer], device: torch.device) -> list[tuple[nn.Parameter, Tensor]]:
+    """Masked parameters of the working copy, each with what to zero in it, in the parameter's own shape."""
+    shapes = {layer.name: layer.param_shape for layer in layers}
+    if unknown := sorted(masks.keys() - shapes.keys()):
+        raise PruningError(f"There is a mask for {unknown[0]!r}, which is no prunable layer of this model.")
+    pairs = []
+    for name, mask in masks.items():
+        wanted = math.prod(shapes[name])
+        _require(mask.numel() == wanted, f"The mask of {name!r} has {mask.numel()} entries, its weight has {wanted}.")
+        pairs.append((model.get_parameter(name), ~mask.reshape(shapes[name]).to(device)))
+    return pairs
+
+
+@torch.no_grad()
+def _hold(held: list[tuple[nn.Parameter, Tensor]]) -> None:
+    for parameter, removed in held:
+        parameter.masked_fill_(removed, 0)
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    _require(bool(trained), "The model has no parameter that can be trained.")
+    decayed, free = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return OPTIMIZERS[config.optimizer]([group for group in groups if group["params"]], config)
+
+
+def learning_rate(config: TrainConfig, step: int, total: int) -> float:
+    """The rate of step 0 <= step < total: a linear rise over warmup x total steps, then lr, or lr (1 + cos(pi t)) / 2."""
+    rising = config.warmup * total
+    if step < rising:
+        return config.lr * (step + 1) / (rising + 1)
+    t = (step - rising) / max(1.0, total - rising)
+    return config.lr * (1 + math.cos(math.pi * t)) / 2 if config.cosine else config.lr
+
+
+@dataclass(eq=False)
+class _Run:
+    """The mutable state of one training: the working copy, its optimizer and the masks to hold."""
+
+    model: nn.Module
+    held: list[tuple[nn.Parameter, Tensor]]
+    optimizer: torch.optim.Optimizer
+    outputs: Tensor | None
+    device: torch.device
+    config: TrainConfig
+
+    def update(self, x: Tensor, y: Tensor, done: int, total: int) -> float:
+        """One optimizer step on one batch; masks are held; returns the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, done, total)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.enable_grad():
+            torch.manual_seed(self.config.seed * 1_000_003 + done)  # dropout must not depend on what else runs
+            logits = _class_logits(self.model, x.to(self.device, memory_format=torch.channels_last), self.outputs)
+            _check_labels(y, logits.shape[1])
+            loss = functional.cross_entropy(logits, y.to(self.device), label_smoothing=self.config.label_smoothing)
+            self.optimizer.zero_grad()
+            loss.backward()
+        self.optimizer.step()
+        _hold(self.held)
+        return float(loss.detach())
+
+
+def _start(
+    model: nn.Module, masks: Masks, layers: Sequence[Layer], dataset: Dataset, config: TrainConfig, device: torch.device
+) -> _Run:
+    work = copy.deepcopy(model).to(device)
+    work.to(memory_format=torch.channels_last)
+    held = _held(work, masks, layers, device)
+    _hold(held)
+    outputs = None if dataset.outputs is None else torch.tensor(dataset.outputs)
+    return _Run(work, held, _optimizer(work, config), outputs, device, config)
+
+
+def fine_tune(
+    model: nn.Module, masks: Masks, layers: Sequence[Layer], dataset: Dataset, config: TrainConfig,
+    device: torch.device | str | None = None,
+) -> Iterator[Step | Epoch | Tuned]:  # fmt: skip
+    """Train a copy on dataset.train; after every optimizer step w = w * mask, so nothing can revive a removed weight.
+
+    Yields a Step per step, an Epoch (evaluated on dataset.val) per epoch, then Tuned: the weights of the epoch with the best
+    validation accuracy (the earlier one of equals), in eval mode on the CPU. masks = {} trains densely. The same seed gives the
+    same result on the CPU. Raises PruningError for masks that do not fit and for a loss that is not finite.
+    """
+    where = choose_device(str(device) if device is not None else None)
+    run = _start(model, masks, layers, dataset, config, where)
+    steps = max(1, len(dataset.train) // config.batch_size)
+    best: tuple[int, Evaluation, dict[str, Tensor]] | None = None
+    for epoch in range(1, config.epochs + 1):
+        run.model.train()
+        losses: list[float] = []
+        batches = dataset.train.shuffled(config.batch_size, config.seed * 1_000_003 + epoch, config.augment)
+        for step, (x, y) in enumerate(batches, 1):
+            losses.append(run.update(x, y, (epoch - 1) * steps + step - 1, config.epochs * steps))
+            if not math.isfinite(losses[-1]):
+                raise PruningError(f"The loss became {losses[-1]} at epoch {epoch}, step {step}: lower the learning rate.")
+            yield Step(epoch, step, steps, losses[-1])
+        run.model.eval()
+        evaluation = evaluate(run.model, dataset.val, outputs=dataset.outputs, device=where)
+        better = best is None or evaluation.top1 > best[1].top1
+        if better:
+            best = epoch, evaluation, {name: value.detach().clone() for name, value in run.model.state_dict().items()}
+        yield Epoch(epoch, config.epochs, sum(losses) / len(losses), evaluation, better)
+    if best is not None:
+        run.model.load_state_dict(best[2])
+    finished = run.model.cpu().to(memory_format=torch.contiguous_format).eval()
+    evaluation = evaluate(finished, dataset.val, outputs=dataset.outputs, device=where) if best is None else best[1]
+    yield Tuned(finished, best[0] if best else 0, evaluation)
+
+
+def recalibrate_bn(
+    model: nn.Module, split: Split, *, images: int = 1024, device: torch.device | str | None = None, batch_size: int = 128
+) -> nn.Module:
+    """A copy whose batch norms' running mean and variance are the plain averages over batches of the split's first `images`.
+
+    Dropout stays off and weights stay as they are; a model without batch norm comes back as an unchanged copy, in eval mode on
+    the CPU. Li et al. 2020 (EagleEye), arXiv:2007.02491.
+    """
+    where = choose_device(str(device) if device is not None else None)
+    work = copy.deepcopy(model).to(where).eval()
+    norms = [m for m in work.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        return work.cpu()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+        norm.train()
+    with torch.no_grad():
+        for x, _ in split.subset(range(min(images, len(split)))).batches(batch_size):
+            if len(x) > 1 or len(split) == 1:
+                work(x.to(where))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return work.cpu().eval()

@@ -1,0 +1,28 @@
+"""Networks, data and trained checkpoints by name."""
+
+from pruning_core.zoo.checkpoints import MODELS, Card, available, card, count_macs, datasets_for, load_model
+from pruning_core.zoo.data import DATASETS, load_data
+from pruning_core.zoo.models import ARCHITECTURES
+from pruning_core.zoo.pretrained import PRETRAINED
+from pruning_core.zoo.recipes import RECIPES, recipe, train
+from pruning_core.zoo.request import data_root
+from pruning_core.zoo.splits import probe
+
+__all__ = [
+    "ARCHITECTURES",
+    "DATASETS",
+    "MODELS",
+    "PRETRAINED",
+    "RECIPES",
+    "Card",
+    "available",
+    "card",
+    "count_macs",
+    "data_root",
+    "datasets_for",
+    "load_data",
+    "load_model",
+    "probe",
+    "recipe",
+    "train",
+]

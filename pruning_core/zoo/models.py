@@ -1,0 +1,137 @@
+"""Small classifiers sized for small images; every build is traceable by torch.fx and works from 8 x 8 pixels upwards."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from pruning_core.registry import find
+from pruning_core.zoo.vit import vit
+
+Shape = tuple[int, int, int]
+
+STRIDED_FROM = 28
+"""Images of at least this many pixels a side are halved by the stem: a quarter of the work for little accuracy."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network the zoo can build. build: (shape C H W, number of classes) -> freshly initialised module."""
+
+    name: str
+    label: str
+    help: str
+    source: str
+    build: Callable[[Shape, int], nn.Module]
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Convolution without bias (padding keeps the size at stride 1), batch norm, ReLU."""
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def stem_stride(shape: Shape) -> int:
+    """2 for images of 28 pixels a side or more, else 1."""
+    return 2 if min(shape[1:]) >= STRIDED_FROM else 1
+
+
+def lenet_300_100(shape: Shape, classes: int) -> nn.Module:
+    """Two hidden layers of 300 and 100 units (LeCun et al. 1998)."""
+    c, h, w = shape
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(c * h * w, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, classes)
+    )
+
+
+def lenet5(shape: Shape, classes: int) -> nn.Module:
+    """Two 5 x 5 convolutions, three linear layers (LeCun et al. 1998), here with ReLU and max pooling."""
+    c, h, w = shape
+    large = min(h, w) >= STRIDED_FROM
+    first, second = (0 if large and h >= 32 else 2), (0 if large else 2)
+    grid = [((side + 2 * first - 4) // 2 + 2 * second - 4) // 2 for side in (h, w)]
+    return nn.Sequential(
+        nn.Conv2d(c, 6, 5, padding=first), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5, padding=second), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(16 * grid[0] * grid[1], 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes),
+    )  # fmt: skip
+
+
+def vgg(shape: Shape, classes: int) -> nn.Module:
+    """Five 3 x 3 convolutions with batch norm, 32 | 64 64 | 128 128, a pooling after each group."""
+    return nn.Sequential(
+        conv_bn(shape[0], 32), nn.MaxPool2d(2),
+        conv_bn(32, 64), conv_bn(64, 64), nn.MaxPool2d(2),
+        conv_bn(64, 128), conv_bn(128, 128), nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes),
+    )  # fmt: skip
+
+
+class BasicBlock(nn.Module):
+    """relu(shortcut(x) + bn(conv(relu(bn(conv(x))))))."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU()
+        same = stride == 1 and inputs == outputs
+        self.shortcut: nn.Module = nn.Identity() if same else nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+def resnet20(shape: Shape, classes: int) -> nn.Module:
+    """A stem and three stages of three basic blocks, 16, 32 and 64 channels wide."""
+    widths = [(16, 16, 1), (16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 64, 1)]
+    blocks = [BasicBlock(*width) for width in widths]
+    stem = conv_bn(shape[0], 16, stride=stem_stride(shape))
+    return nn.Sequential(stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+
+
+def mobilenet(shape: Shape, classes: int) -> nn.Module:
+    """A stem and five depthwise-separable pairs: a depthwise 3 x 3, then a 1 x 1 convolution, each with batch norm."""
+    widths = [(32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1)]
+    pairs = [nn.Sequential(conv_bn(i, i, 3, stride, groups=i), conv_bn(i, o, 1)) for i, o, stride in widths]
+    stem = conv_bn(shape[0], 32, stride=stem_stride(shape))
+    return nn.Sequential(stem, *pairs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, classes))
+
+
+_ENTRIES = (
+    Architecture(
+        "lenet_300_100", "LeNet-300-100", "Fully connected: three matrices, no convolution.",
+        "LeCun, Bottou, Bengio, Haffner 1998, Proc. IEEE 86(11)", lenet_300_100,
+    ),
+    Architecture(
+        "lenet5", "LeNet-5", "Two 5 x 5 convolutions and three linear layers; most weights are in the linear ones.",
+        "LeCun, Bottou, Bengio, Haffner 1998, Proc. IEEE 86(11)", lenet5,
+    ),
+    Architecture(
+        "vgg", "VGG (batch norm)", "A plain stack of 3 x 3 convolutions with batch norm; no channel is tied to another layer's.",
+        "Simonyan, Zisserman 2014, arXiv:1409.1556", vgg,
+    ),
+    Architecture(
+        "resnet20", "ResNet-20", "Residual blocks: the channels that are added together depend on one another.",
+        "He, Zhang, Ren, Sun 2015, arXiv:1512.03385", resnet20,
+    ),
+    Architecture(
+        "mobilenet", "MobileNet", "Depthwise-separable: a 3 x 3 filter per channel, then a 1 x 1 convolution with most weights.",
+        "Howard et al. 2017, arXiv:1704.04861", mobilenet,
+    ),
+    Architecture(
+        "vit", "ViT", "A vision transformer: attention heads and two-layer perceptrons over image patches.",
+        "Dosovitskiy et al. 2020, arXiv:2010.11929", vit,
+    ),
+)  # fmt: skip
+ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for entry in _ENTRIES}
+
+
+def architecture(name: str) -> Architecture:
+    """The entry called `name`. Raises PruningError for an unknown one."""
+    return find(ARCHITECTURES, name, "architecture")

@@ -1,0 +1,88 @@
+"""How every shipped checkpoint was trained: one line of numbers each, and the generator that trains it again."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from pruning_core.registry import find
+from pruning_core.train import TrainConfig, evaluate, fine_tune
+from pruning_core.types import Dataset, Epoch, PruningError, Step, Tuned
+from pruning_core.zoo.checkpoints import Card, count_macs, own_folder
+from pruning_core.zoo.data import DATASETS, load_data
+from pruning_core.zoo.models import architecture
+
+_DIGITS = TrainConfig(epochs=40, lr=0.05, batch_size=64, warmup=0.1, augment=True)
+_FASHION = TrainConfig(epochs=20, lr=0.1, warmup=0.1, augment=True, label_smoothing=0.05)
+
+RECIPES: dict[tuple[str, str], TrainConfig] = {
+    ("lenet_300_100", "digits"): _DIGITS,
+    ("lenet5", "digits"): _DIGITS,
+    ("vgg", "digits"): _DIGITS,
+    ("resnet20", "digits"): _DIGITS,
+    ("mobilenet", "digits"): _DIGITS,
+    ("vit", "digits"): replace(_DIGITS, epochs=80, optimizer="adamw", lr=2e-3, weight_decay=0.05),
+    ("resnet20", "fashion_mnist"): _FASHION,
+    ("vgg", "fashion_mnist"): replace(_FASHION, epochs=16),
+    ("vit", "fashion_mnist"): replace(_FASHION, epochs=16, optimizer="adamw", lr=2e-3, weight_decay=0.05),
+}
+"""The shipped checkpoints. Other pairs train by `recipe`."""
+
+
+def recipe(arch: str, dataset: str) -> TrainConfig:
+    """The published recipe of a pair, else the one of that architecture on Fashion-MNIST, else ResNet-20's there."""
+    fallback = RECIPES.get((arch, "fashion_mnist"), _FASHION)
+    return RECIPES.get((arch, dataset), fallback)
+
+
+def untrained(arch: str, dataset: Dataset, seed: int) -> nn.Module:
+    """The freshly initialised network of a seed."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return architecture(arch).build(dataset.shape, len(dataset.classes))
+
+
+def write_checkpoint(arch: str, data: Dataset, config: TrainConfig, tuned: Tuned, seconds: float, folder: Path) -> Card:
+    """Measures the network on the test split and writes ARCH-DATASET.safetensors and its card; PruningError if it cannot."""
+    content = save({name: value.contiguous() for name, value in tuned.model.state_dict().items()})
+    test = evaluate(tuned.model, data.test, outputs=data.outputs)
+    card = Card(
+        architecture=arch, dataset=data.name, data=DATASETS[data.name].help, classes=data.classes, shape=data.shape,
+        recipe=config, best_epoch=tuned.best_epoch, test_top1=test.top1, test_interval=test.interval, test_images=test.n,
+        validation_top1=tuned.evaluation.top1, validation_images=tuned.evaluation.n,
+        parameters=sum(p.numel() for p in tuned.model.parameters()), macs=count_macs(tuned.model, data.shape),
+        sha256=hashlib.sha256(content).hexdigest(), date=datetime.now(UTC).date().isoformat(), torch=torch.__version__,
+        seconds=round(seconds),
+    )  # fmt: skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{arch}-{data.name}.safetensors").write_bytes(content)
+        (folder / f"{arch}-{data.name}.json").write_text(card.to_json(), encoding="utf-8")
+    except OSError as error:
+        raise PruningError(f"The checkpoint cannot be written to {folder}: {error}.") from error
+    return card
+
+
+def train(
+    arch: str, dataset: str, config: TrainConfig | None = None, out: str | Path | None = None, *, data: Dataset | None = None,
+    device: str | None = None,
+) -> Iterator[Step | Epoch | Tuned]:  # fmt: skip
+    """Train a network from scratch by its recipe; yields as `fine_tune`. The checkpoint and its card are written before Tuned.
+
+    out: the folder for them, by default the user's own; data: instead of loading it by name. PruningError for unknown names.
+    """
+    architecture(arch), find(DATASETS, dataset, "data set")
+    data = data or load_data(dataset, model=arch)
+    chosen, started = config or recipe(arch, dataset), time.monotonic()
+    if not chosen.epochs:
+        raise PruningError("Training from scratch needs at least one epoch.")
+    for event in fine_tune(untrained(arch, data, chosen.seed), {}, (), data, chosen, device):
+        if isinstance(event, Tuned):
+            write_checkpoint(arch, data, chosen, event, time.monotonic() - started, Path(out) if out else own_folder())
+        yield event

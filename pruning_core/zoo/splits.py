@@ -1,0 +1,149 @@
+"""Labelled images in a fixed order: in memory (TensorSplit) or read from files when asked for (FolderSplit)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional
+
+from pruning_core.types import PruningError, Split
+
+
+def stratified(labels: Int[Tensor, " n"], seed: int = 0) -> Int[Tensor, " n"]:
+    """All indices in an order, fixed by `seed`, whose every prefix holds each class in its overall share (within one image)."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    shuffled = labels[order]
+    position = torch.empty(len(labels), dtype=torch.float64)
+    for value in shuffled.unique():
+        members = (shuffled == value).nonzero().flatten()
+        # The k-th of m images of a class belongs at (k + 1/2) / m of the whole order.
+        position[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+    return order[position.argsort(stable=True)]
+
+
+def shifted(x: Float[Tensor, "b c h w"], by: int, flip: bool, rng: torch.Generator) -> Float[Tensor, "b c h w"]:
+    """Each picture moved by up to `by` pixels in both directions (black fills the edge) and, if `flip`, half of them mirrored."""
+    b, _, h, w = x.shape
+    padded = functional.pad(x, (by, by, by, by))
+    offsets = torch.randint(0, 2 * by + 1, (2, b, 1), generator=rng)
+    rows, columns = offsets[0] + torch.arange(h), offsets[1] + torch.arange(w)
+    mirrored = (torch.rand(b, 1, generator=rng) < 0.5) & flip
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    moved = padded[torch.arange(b)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2)
+
+
+def shuffled_indices(n: int, size: int, seed: int) -> Iterator[Tensor]:
+    """One epoch: n // size full batches (one batch of everything if n < size) in an order fixed by `seed`."""
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    for step in range(max(1, n // size)):
+        yield order[step * size : (step + 1) * size]
+
+
+@dataclass(frozen=True, eq=False)
+class TensorSplit:
+    """Images in memory as whole numbers 0..scale. mean, std: per channel, of pixels in [0, 1]; shift, flip: augmentation."""
+
+    x: UInt8[Tensor, "n c h w"]
+    labels: Int[Tensor, " n"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: int = 255
+    shift: int = 0
+    flip: bool = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def _normalised(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (self.mean, self.std))
+        return (pictures - mean) / std
+
+    def images(self, indices: Sequence[int] | Tensor) -> Float[Tensor, "k c h w"]:
+        """The pictures in [0, 1]."""
+        return self.x[torch.as_tensor(indices, dtype=torch.long)].float() / self.scale
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised batches in order."""
+        for start in range(0, len(self), size):
+            pictures = self.x[start : start + size].float() / self.scale
+            yield self._normalised(pictures), self.labels[start : start + size]
+
+    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of n // size full batches in an order fixed by `seed`; `augment` shifts and mirrors as the data allow."""
+        rng = torch.Generator().manual_seed(seed + 1)
+        for chosen in shuffled_indices(len(self), size, seed):
+            pictures = self.images(chosen)
+            if augment and (self.shift or self.flip):
+                pictures = shifted(pictures, self.shift, self.flip, rng)
+            yield self._normalised(pictures), self.labels[chosen]
+
+    def subset(self, indices: Sequence[int] | Tensor) -> "TensorSplit":
+        """The images at `indices`, in that order."""
+        chosen = torch.as_tensor(indices, dtype=torch.long)
+        return replace(self, x=self.x[chosen], labels=self.labels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class FolderSplit:
+    """Image files read when asked for. transform: PIL image -> normalised C H W tensor; mean, std: what it applied."""
+
+    paths: tuple[str, ...]
+    labels: Int[Tensor, " n"]
+    transform: Callable[[Image.Image], Tensor]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def _read(self, index: int) -> Tensor:
+        path = self.paths[index]
+        try:
+            with Image.open(path) as image:
+                return self.transform(image.convert("RGB"))
+        except (UnidentifiedImageError, OSError) as error:
+            raise PruningError(f"The image {path} cannot be read ({type(error).__name__}); replace or remove it.") from error
+
+    def _stack(self, indices: Sequence[int]) -> Tensor:
+        return torch.stack([self._read(int(index)) for index in indices])
+
+    def images(self, indices: Sequence[int] | Tensor) -> Float[Tensor, "k c h w"]:
+        """The pictures as the model sees them (resized and cropped), in [0, 1]."""
+        mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (self.mean, self.std))
+        chosen = torch.as_tensor(indices, dtype=torch.long).tolist()
+        return (self._stack(chosen) * std + mean).clamp(0, 1)
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised batches in order."""
+        for start in range(0, len(self), size):
+            chosen = range(start, min(start + size, len(self)))
+            yield self._stack(chosen), self.labels[start : start + size]
+
+    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of n // size full batches in an order fixed by `seed`; `augment` mirrors half of the pictures."""
+        rng = torch.Generator().manual_seed(seed + 1)
+        for chosen in shuffled_indices(len(self), size, seed):
+            pictures = self._stack(chosen.tolist())
+            yield (shifted(pictures, 0, True, rng) if augment else pictures), self.labels[chosen]
+
+    def subset(self, indices: Sequence[int] | Tensor) -> "FolderSplit":
+        """The images at `indices`, in that order."""
+        chosen = torch.as_tensor(indices, dtype=torch.long)
+        return replace(self, paths=tuple(self.paths[i] for i in chosen.tolist()), labels=self.labels[chosen])
+
+    def loaded(self) -> TensorSplit:
+        """The same images as a split in memory, read once; exact where the transform only resizes, crops and normalises."""
+        x = torch.cat([(self.images([i]) * 255).round().to(torch.uint8) for i in range(len(self))])
+        return TensorSplit(x, self.labels, self.mean, self.std, flip=True)
+
+
+def probe(split: Split, n: int, seed: int = 0) -> Split:
+    """A fixed sample of n images, class shares kept, in memory; a probe begins with every smaller probe."""
+    if n < 1:
+        raise PruningError(f"A probe needs at least one image, not {n}.")
+    chosen = split.subset(stratified(split.labels, seed)[:n].tolist())
+    return chosen.loaded() if isinstance(chosen, FolderSplit) else chosen
