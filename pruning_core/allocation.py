@@ -38,18 +38,19 @@ class Uniform:
 
 @dataclass(frozen=True)
 class UniformPlus:
-    """Uniform, but the first convolution stays dense and the last linear layer keeps at least 20% (Gale et al. 2019, arXiv:1902.09574)."""
+    """Uniform, but the first convolution stays dense and the last linear layer keeps 20% (Gale et al. 2019, arXiv:1902.09574)."""
 
     label: ClassVar[str] = "Uniform+"
     help: ClassVar[str] = "Uniform, but the first convolution stays dense and the last linear layer keeps at least 20%."
-    formula: ClassVar[str] = "r_l = min(u, cap_l), cap = 0 for the first conv, 0.8 for the last linear, 1 else; u solves the total"
+    formula: ClassVar[str] = "r_l = min(u, cap_l), cap = 0 for the first conv, 0.8 for the last linear, else 1; u fits the total"
     source: ClassVar[str] = "Gale et al. 2019, arXiv:1902.09574"
     last_keeps: float = 0.2
 
     def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
         first = next((layer.name for layer in layers if layer.kind.startswith("conv")), None)
         last = next((layer.name for layer in reversed(layers) if layer.kind == "linear"), None)
-        caps = {layer.name: 1.0 for layer in layers} | ({last: 1 - self.last_keeps} if last else {}) | ({first: 0.0} if first else {})
+        special = {last: 1 - self.last_keeps, first: 0.0}
+        caps = {layer.name: special.get(layer.name, 1.0) for layer in layers}
         return fit(layers, sparsity, lambda u: {name: min(u, cap) for name, cap in caps.items()})
 
 
@@ -152,7 +153,7 @@ def lamp_scores(scores: torch.Tensor) -> torch.Tensor:
 
 
 def rank_globally(layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
-    """Removes the lowest groups of all layers until their weights are nearest to the sparsity; the best of every scope is spared."""
+    """Removes the lowest groups of all layers until their weights are nearest to the sparsity; every scope keeps its best."""
     flat = {layer.name: _spared(groups[layer.name].double()).flatten() for layer in layers}
     if not flat:
         return {}
@@ -181,7 +182,7 @@ def _prefix(scores: torch.Tensor, sizes: torch.Tensor, goal: int) -> torch.Tenso
 
 
 def from_sensitivity(points: Sequence[SensitivityPoint], layers: tuple[Layer, ...], target: float) -> Ratios:
-    """Ratios that cost every layer the same accuracy: r_l = the largest ratio whose top-1, alone, stays at or above one common level.
+    """Ratios that cost every layer the same accuracy: r_l = the largest whose top-1, alone, stays at or above one common level.
 
     The level is bisected so that the weighted total is `target`; curves are made monotone and read linearly between points.
     Raises PruningError without a curve or where the curves end below the target (after Luo et al.'s AIMET greedy selection).
@@ -193,7 +194,7 @@ def from_sensitivity(points: Sequence[SensitivityPoint], layers: tuple[Layer, ..
     ratios = fit(measured, target, lambda u: {name: _largest(curve, 1 - u) for name, curve in curves.items()})
     reached = total_ratio(measured, ratios)
     if reached < target - 0.005:
-        raise PruningError(f"The curves only reach {reached:.1%} in total, below the target {target:.1%}: scan to higher sparsities.")
+        raise PruningError(f"The curves only reach {reached:.1%} in total, below the target {target:.1%}: scan to a higher one.")
     return ratios
 
 
@@ -217,7 +218,7 @@ def _largest(curve: Sequence[tuple[float, float]], level: float) -> float:
 
 
 def locked(ratios: Ratios, overrides: Mapping[str, float]) -> Ratios:
-    """The ratios with those set by hand in place of the allocation's. Raises PruningError for one outside [0, 1] or of no layer."""
+    """The ratios, those set by hand in place of the allocation's. Raises PruningError for one outside [0, 1] or of no layer."""
     for name, ratio in overrides.items():
         if name not in ratios:
             raise PruningError(f"The plan sets a ratio for '{name}', which is not a layer that can be pruned here.")

@@ -152,14 +152,14 @@ def n_of_m(n: int, m: int) -> Granularity:
         raise PruningError(f"'{n}:{m}' is not an N:M pattern: N must be at least 1 and below M, as in 2:4.")
     text = f"Of every {m} neighbours along the input channels, {n} are kept: the form that sparse GPU kernels run."
     source = "Mishra et al. 2021, arXiv:2104.08378"
-    refuses = _n_of_m(n, m)
-    return Granularity(f"{n}:{m}", f"{n}:{m}", text, "o (i m) h w -> (o i h w) m 1", source, (("m", m),), keep_of=n, refuses=refuses)
+    name, form, refuses = f"{n}:{m}", "o (i m) h w -> (o i h w) m 1", _n_of_m(n, m)
+    return Granularity(name, name, text, form, source, (("m", m),), keep_of=n, refuses=refuses)
 
 
 def block(p: int, q: int) -> Granularity:
     """Blocks of p filters x q channels, whole kernels included. Raises PruningError unless p, q >= 1 and p q > 1."""
     if min(p, q) < 1 or p * q == 1:
-        raise PruningError(f"'block:{p}x{q}' is not a block: both sides must be at least 1 and one of them above 1, as in block:4x4.")
+        raise PruningError(f"'block:{p}x{q}' is not a block: both sides must be at least 1 and one above 1, as in block:4x4.")
     text = f"Blocks of {p} filters x {q} channels go as one: dense work on what is left."
     source = "Gray et al. 2017, GPU Kernels for Block-Sparse Weights"
     sizes = (("p", p), ("q", q))
@@ -192,7 +192,7 @@ GRANULARITIES: dict[str, Granularity] = {
         Granularity("shape", "Shape-wise", "The same position goes in every filter: a column of the unfolded matrix.",
                     "o i h w -> 1 (i h w) o", WEN, refuses=_shape),
         block(4, 4),
-        Granularity("head", "Attention head", "A whole attention head goes, from its query, key and value rows or output columns.",
+        Granularity("head", "Attention head", "A whole head goes: its query, key and value rows or output columns.",
                     "(n d) i h w -> 1 n (d i h w)", "Michel et al. 2019, arXiv:1905.10650", by_kind=_HEADS, refuses=_head),
     )
 }  # fmt: skip

@@ -20,10 +20,12 @@ def inventory(model: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
     Conv1d, Conv2d (grouped and depthwise too) and Linear weights, and the `in_proj_weight` (or q, k, v) and `out_proj.weight` of
     MultiheadAttention. A tied weight is listed under its first name, the others are its aliases. `shape`: one input, C x H x W,
     which is run once (zeros) to count multiply-adds per image and to find the batch norm behind each convolution.
-    Raises PruningError where the model has no prunable weight or does not accept that input.
+    Raises PruningError where the model has no prunable weight, one that is not finite, or does not accept that input.
     """
     found: dict[int, Layer] = {}
     for layer, parameter in _candidates(model):
+        if not parameter.isfinite().all():
+            raise PruningError(f"{layer.name} holds weights that are NaN or infinite: load the model again from a sound file.")
         first = found.get(id(parameter))
         found[id(parameter)] = replace(first, aliases=(*first.aliases, layer.name)) if first else layer
     if not found:
@@ -58,7 +60,7 @@ def _candidates(model: nn.Module) -> Iterator[tuple[Layer, nn.Parameter]]:
         if isinstance(module, nn.MultiheadAttention):
             yield from _attention(prefix, path, module)
         elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and not _inside_attention(model, path):
-            yield _plain(prefix, path, module), module.weight
+            yield _plain(prefix, path, module), module.get_parameter("weight")
 
 
 def _inside_attention(model: nn.Module, path: str) -> bool:
@@ -76,7 +78,8 @@ def _plain(prefix: str, path: str, module: nn.Linear | nn.Conv1d | nn.Conv2d) ->
 
 
 def _attention(prefix: str, path: str, module: nn.MultiheadAttention) -> Iterator[tuple[Layer, nn.Parameter]]:
-    names = [("in_proj_weight", "attention_in")] if module.in_proj_weight is not None else [(n, "attention_proj") for n in SEPARATE]
+    packed = module.in_proj_weight is not None
+    names = [("in_proj_weight", "attention_in")] if packed else [(name, "attention_proj") for name in SEPARATE]
     for name, kind in [*names, ("out_proj.weight", "attention_out")]:
         parameter = module.get_parameter(name)
         yield Layer(prefix + name, path, kind, _view(parameter), tuple(parameter.shape), heads=module.num_heads), parameter
@@ -84,7 +87,7 @@ def _attention(prefix: str, path: str, module: nn.MultiheadAttention) -> Iterato
 
 def _view(weight: Tensor) -> Shape4:
     o, i, *kernel = weight.shape
-    h, w = ([1, 1] + kernel)[-2:]
+    h, w = [1, 1, *kernel][-2:]
     return o, i, h, w
 
 

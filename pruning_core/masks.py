@@ -16,19 +16,22 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def group_scores(scores: Scores, layers: tuple[Layer, ...], g: Granularity, pool: str) -> GroupScores:
-    """One score per group, scope x group, for the layers that g supports. Raises PruningError for scores that are not finite."""
-    return {layer.name: POOLS[pool](to_groups(_finite(scores, layer), g, layer)) for layer in layers if supports(g, layer) is None}
+    """One score per group, scope x group, for the layers that g supports. Raises PruningError for scores not finite."""
+    taken = (layer for layer in layers if supports(g, layer) is None)
+    return {layer.name: POOLS[pool](to_groups(_finite(scores, layer), g, layer)) for layer in taken}
 
 
 def _finite(scores: Scores, layer: Layer) -> Tensor:
     found = scores[layer.name]
     if bad := int((~found.isfinite()).sum()):
-        raise PruningError(f"{bad} of the scores of {layer.name} are NaN or infinite: the model's weights are broken there; load it again.")
+        raise PruningError(
+            f"{bad} of the scores of {layer.name} are NaN or infinite: its weights are broken; load the model again."
+        )
     return found
 
 
 def lowest(scores: Float[Tensor, "s g"], count: int) -> Bool[Tensor, "s g"]:
-    """Marks exactly `count` lowest scores in every scope; among equal scores the first go first, so that marks are nested in count."""
+    """Marks the `count` lowest scores of every scope; of equal ones the first go first, so that marks are nested in count."""
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
     threshold = scores.kthvalue(count, dim=1, keepdim=True).values
@@ -46,7 +49,9 @@ def removed(g: Granularity, ratio: float, groups: int, *, allow_collapse: bool =
     return min(round(ratio * groups), groups if allow_collapse else groups - 1)
 
 
-def select(groups: GroupScores, layers: tuple[Layer, ...], g: Granularity, ratios: Ratios, *, allow_collapse: bool = False) -> Masks:
+def select(
+    groups: GroupScores, layers: tuple[Layer, ...], g: Granularity, ratios: Ratios, *, allow_collapse: bool = False
+) -> Masks:
     """Masks that remove, in every scope, the round(ratio x groups) groups of lowest score (True = keep, OIHW).
 
     A layer without a ratio is left out. At least one group stays in every scope unless `allow_collapse`.
@@ -64,12 +69,13 @@ def select(groups: GroupScores, layers: tuple[Layer, ...], g: Granularity, ratio
 
 def intersect(first: Masks, second: Masks) -> Masks:
     """Keeps what both keep; a layer that only one of them masks is masked by that one."""
-    return {name: first[name] & second[name] if name in first and name in second else (first | second)[name] for name in first | second}
+    return first | {name: first[name] & mask if name in first else mask for name, mask in second.items()}
 
 
 def without(groups: GroupScores, masks: Masks, layers: tuple[Layer, ...], g: Granularity) -> GroupScores:
     """The scores with every group that the masks already removed at -inf, so that it goes first and never returns."""
-    kept = {layer.name: to_groups(masks[layer.name], g, layer).any(-1) for layer in layers if layer.name in masks and layer.name in groups}
+    both = (layer for layer in layers if layer.name in masks and layer.name in groups)
+    kept = {layer.name: to_groups(masks[layer.name], g, layer).any(-1) for layer in both}
     return groups | {name: groups[name].masked_fill(~keep, -torch.inf) for name, keep in kept.items()}
 
 
@@ -80,16 +86,18 @@ def achieved(masks: Masks) -> dict[str, float]:
 
 def check_masks(masks: Mapping[str, Tensor], layers: tuple[Layer, ...]) -> None:
     """Raises PruningError where a mask names no layer, has another shape, or is not boolean."""
-    known = {layer.name: layer for layer in layers}
+    shapes = {layer.name: layer.shape for layer in layers}
     for name, mask in masks.items():
-        if name not in known:
+        if name not in shapes:
             raise PruningError(f"The mask '{name}' belongs to no layer of this model.")
-        if tuple(mask.shape) != known[name].shape or mask.dtype != torch.bool:
-            raise PruningError(f"The mask of {name} is {tuple(mask.shape)} {mask.dtype}; the layer needs {known[name].shape} booleans.")
+        if tuple(mask.shape) != shapes[name] or mask.dtype != torch.bool:
+            raise PruningError(
+                f"The mask of {name} is {tuple(mask.shape)} {mask.dtype}; the layer needs {shapes[name]} booleans."
+            )
 
 
 def apply_masks(model: Model, masks: Masks, layers: tuple[Layer, ...]) -> Model:
-    """A copy of the model with the removed weights at zero; the model itself is never changed. Raises PruningError as `check_masks`."""
+    """A copy of the model with the removed weights at zero; the model never changes. Raises PruningError as `check_masks`."""
     check_masks(masks, layers)
     copy = deepcopy(model)
     stored = {layer.name: layer.param_shape for layer in layers}

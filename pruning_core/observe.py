@@ -28,5 +28,5 @@ def gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> 
         for held, grad in zip(total, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
             held += 0 if grad is None else grad
     if broken := [layer.name for layer, grad in zip(layers, total, strict=True) if not grad.isfinite().all()]:
-        raise PruningError(f"The gradient of {broken[0]} is not finite on the calibration images: check the weights and the data.")
+        raise PruningError(f"The gradient of {broken[0]} is not finite on the calibration images: check weights and data.")
     return {layer.name: oihw(grad, layer).cpu() for layer, grad in zip(layers, total, strict=True)}

@@ -16,8 +16,22 @@ from pruning_core.plan import Plan
 from pruning_core.schedule import fractions, schedule
 from pruning_core.train import evaluate, fine_tune, recalibrate_bn
 from pruning_core.types import (
-    Batches, Dataset, Epoch, Evaluation, Finished, Fixed, GroupScores, Layer, Masks, Pruned, PruningError, Ratios, Split, Step, Tuned,
-)  # fmt: skip
+    Batches,
+    Dataset,
+    Epoch,
+    Evaluation,
+    Finished,
+    Fixed,
+    GroupScores,
+    Layer,
+    Masks,
+    Pruned,
+    PruningError,
+    Ratios,
+    Split,
+    Step,
+    Tuned,
+)
 from pruning_core.zoo import load_data, load_model, probe
 
 SMALL = 64
@@ -54,14 +68,16 @@ def groups_of(plan: Plan, space: Workspace, model: nn.Module | None = None) -> t
     g, how = granularity(plan.granularity), criterion(plan.criterion, plan.seed)
     layers, reasons = prunable(space.layers, g, how)
     if not layers:
-        raise PruningError(f"No layer of {plan.model} can be pruned by {g.label} with {how.label}: {next(iter(reasons.values()))}")
+        why = next(iter(reasons.values()))
+        raise PruningError(f"No layer of {plan.model} can be pruned by {g.label} with {how.label}: {why}")
     batches = calibration(space, plan.calibration) if how.needs_data else ()
     return layers, group_scores(how(model or space.model, layers, batches), layers, g, how.pool)
 
 
 def calibration(space: Workspace, images: int) -> Batches:
-    """The fixed training images that gradients are read from, in batches of 128."""
-    return tuple(probe(space.dataset.train, images).batches(128))
+    """The fixed training images that gradients are read from, in batches of 128; labels are places among the model's outputs."""
+    batches, outputs = probe(space.dataset.train, images).batches(128), space.dataset.outputs
+    return tuple(batches) if outputs is None else tuple((x, torch.tensor(outputs)[y]) for x, y in batches)
 
 
 def ratios_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, fraction: float = 1.0) -> Ratios:
@@ -111,9 +127,10 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
         masks = intersect(masks, masks_of(plan, layers, groups, ratios))
         model = apply_masks(model, masks, space.layers)
         yield Pruned(number, len(steps), fraction, ratios, masks, model)
-        for event in fine_tune(model, masks, space.layers, space.dataset, plan.fine_tune, device) if plan.fine_tune.epochs else ():
-            yield event
-            model = event.model if isinstance(event, Tuned) else model
+        if plan.fine_tune.epochs:
+            for event in fine_tune(model, masks, space.layers, space.dataset, plan.fine_tune, device):
+                yield event
+                model = event.model if isinstance(event, Tuned) else model
     yield finish(plan, space, masks, model, device)
 
 

@@ -1,6 +1,7 @@
 """A plan names one point of the flow; plan <-> JSON is exact."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -19,8 +20,8 @@ LEAST_PROBE, MOST_PROBE = 10, 50_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; probe: images that accuracy
-    is measured on; calibration: training images that gradients are read from; seed: of everything random.
+    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; probe: images that
+    accuracy is measured on; calibration: training images that gradients are read from; seed: of everything random.
 
     Raises PruningError, in one sentence, for a value that cannot be meant.
     """
@@ -46,6 +47,8 @@ class Plan:
         schedule(self.schedule)
         if not 0 <= self.sparsity <= 1:
             raise PruningError(f"A sparsity of {self.sparsity} is outside [0, 1]: 0 removes nothing, 1 everything.")
+        if len(dict(self.overrides)) < len(self.overrides):
+            raise PruningError("The plan sets the ratio of one layer twice: name each layer once.")
         for name, ratio in self.overrides:
             if not 0 <= ratio <= 1:
                 raise PruningError(f"The ratio {ratio} of {name} is outside [0, 1].")
@@ -66,7 +69,10 @@ class Plan:
         try:
             raw = json.loads(text)
         except json.JSONDecodeError as error:
-            raise PruningError(f"The plan is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.") from error
+            where = f"line {error.lineno}, column {error.colno}"
+            raise PruningError(f"The plan is not valid JSON: {error.msg} at {where}.") from error
+        except (ValueError, RecursionError) as error:
+            raise PruningError("The plan holds a number too long or a nesting too deep to be read.") from error
         if not isinstance(raw, dict):
             raise PruningError(f'The plan must be a JSON object such as {{"model": "resnet20"}}, not a {type(raw).__name__}.')
         if (version := raw.pop("version", VERSION)) != VERSION:
@@ -89,7 +95,7 @@ def _typed(cls: type, raw: Mapping[str, Any], where: str, skip: tuple[str, ...] 
             continue
         kind = known[key]
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            value = _float(value)
         if type(value) is not kind:
             raise PruningError(f"'{key}' in the {where} must be {getattr(kind, '__name__', kind)}, not {value!r}.")
         values[key] = value
@@ -99,4 +105,9 @@ def _typed(cls: type, raw: Mapping[str, Any], where: str, skip: tuple[str, ...] 
 def _overrides(raw: Any) -> tuple[tuple[str, float], ...]:
     if not isinstance(raw, dict) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in raw.values()):
         raise PruningError("'overrides' in the plan must map layer names to ratios in [0, 1].")
-    return tuple((str(name), float(ratio)) for name, ratio in raw.items())
+    return tuple((str(name), _float(ratio)) for name, ratio in raw.items())
+
+
+def _float(value: float) -> float:
+    """Whole numbers beyond every float are infinite."""
+    return float(value) if abs(value) < 2**1000 else math.copysign(math.inf, value)

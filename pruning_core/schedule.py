@@ -1,7 +1,7 @@
 """When do we cut? Progress in [0, 1] -> share of the target sparsity."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pruning_core.registry import find
 from pruning_core.types import PruningError
@@ -13,11 +13,14 @@ MOST_ROUNDS = 50
 class Schedule(Protocol):
     """A rising curve from progress to the share of the target; `rounds`: how many cuts, each followed by training."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     label: ClassVar[str]
     help: ClassVar[str]
     formula: ClassVar[str]
     source: ClassVar[str]
-    rounds: int
+
+    @property
+    def rounds(self) -> int: ...
 
     def __call__(self, progress: float) -> float: ...
 
@@ -76,7 +79,7 @@ def schedule(spec: str) -> Schedule:
         return found
     if name == "one_shot" or not rounds.isdecimal() or not 1 <= int(rounds) <= MOST_ROUNDS:
         raise PruningError(f"'{spec}' is not a schedule: write iterative:N or agp:N with N from 1 to {MOST_ROUNDS}, or one_shot.")
-    return type(found)(rounds=int(rounds))
+    return replace(found, rounds=int(rounds))
 
 
 def fractions(schedule: Schedule) -> tuple[float, ...]:

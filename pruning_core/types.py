@@ -36,9 +36,9 @@ class Layer:
     """A prunable parameter.
 
     name: its key in `state_dict`; module: the owning module's path; kind: conv1d | conv2d | depthwise | linear | attention_in
-    | attention_proj | attention_out; shape: OIHW view; param_shape: as stored; macs: multiply-adds per image that read this weight;
-    bn: path of the batch norm that follows, if any, that has a scale; heads: attention heads, 0 if none; aliases: other names of a tied weight;
-    is_output: its output is the model's output, so that its rows are the classes.
+    | attention_proj | attention_out; shape: OIHW view; param_shape: as stored; macs: multiply-adds per image that read this
+    weight; bn: path of the batch norm that follows, if there is one with a scale; heads: attention heads, 0 if none;
+    aliases: other names of a tied weight; is_output: its output is the model's output, so that its rows are the classes.
     """
 
     name: str
@@ -73,7 +73,8 @@ class Fixed:
 class Split(Protocol):
     """Labelled images in a fixed order."""
 
-    labels: Int[Tensor, " n"]
+    @property
+    def labels(self) -> Int[Tensor, " n"]: ...
 
     def __len__(self) -> int: ...
 

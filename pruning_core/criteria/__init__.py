@@ -23,4 +23,4 @@ CRITERIA: dict[str, Criterion] = {
 def criterion(name: str, seed: int = 0) -> Criterion:
     """The criterion of that name; a random one draws from `seed`. Raises PruningError for an unknown name."""
     found = find(CRITERIA, name, "criterion")
-    return replace(found, seed=seed) if "seed" in {f.name for f in fields(found)} else found  # type: ignore[type-var]
+    return replace(found, seed=seed) if "seed" in {f.name for f in fields(found)} else found

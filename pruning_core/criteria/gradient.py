@@ -12,7 +12,7 @@ from pruning_core.types import Batches, Layer, Scores
 
 @dataclass(frozen=True)
 class Gradient:
-    """Weights that the loss does not pull at go first: s = |dL/dw|, L the mean cross-entropy (LeCun et al. 1990 discuss its limits)."""
+    """Weights that the loss does not pull at go first: s = |dL/dw|, L the mean cross-entropy (arXiv:2003.03033)."""
 
     help: ClassVar[str] = "Weights with a small gradient go first. Reads labelled calibration images; one backward pass."
     formula: ClassVar[str] = "s = |g|, g = dL/dw over the calibration images; group: mean"
@@ -32,7 +32,9 @@ class Gradient:
 class Taylor:
     """Weights whose removal changes the loss least, to first order: s = |w g| (Molchanov et al. 2019, arXiv:1906.10771)."""
 
-    help: ClassVar[str] = "Weights whose removal should change the loss least (first order). Reads labelled images; one backward pass."
+    help: ClassVar[str] = (
+        "Weights whose removal should change the loss least, to first order. Reads labelled images; one backward pass."
+    )
     formula: ClassVar[str] = "s = |w g|, g = dL/dw over the calibration images; group: mean"
     source: ClassVar[str] = "Molchanov et al. 2019, arXiv:1906.10771"
     needs_data: ClassVar[bool] = True

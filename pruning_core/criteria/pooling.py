@@ -9,4 +9,4 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "l2": lambda elements: elements.square().mean(-1).sqrt(),
     "abs_sum": lambda elements: elements.abs().sum(-1),
 }
-"""mean_abs: mean |s|; l2: root mean square, the L2 norm over sqrt(E), so that groups of different sizes compare; abs_sum: sum |s|."""
+"""mean_abs: mean |s|; l2: root mean square, the L2 norm over sqrt(E), so that groups of all sizes compare; abs_sum: sum |s|."""

@@ -45,15 +45,15 @@ class Random:
         return None
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
-        return {
-            layer.name: torch.rand(layer.shape, generator=torch.Generator().manual_seed(self.seed * 2**32 + crc32(layer.name.encode())))
-            for layer in layers
-        }
+        return {layer.name: torch.rand(layer.shape, generator=self._generator(layer)) for layer in layers}
+
+    def _generator(self, layer: Layer) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed * 2**32 + crc32(layer.name.encode()))
 
 
 @dataclass(frozen=True)
 class BnScale:
-    """Channels that batch norm scales down go first: s = |gamma| of the BN behind the layer (Liu et al. 2017, arXiv:1708.06519)."""
+    """Channels that batch norm scales down go first: s = |gamma| of the norm that follows (Liu et al. 2017, arXiv:1708.06519)."""
 
     help: ClassVar[str] = "Output channels that the following batch norm scales down go first (network slimming). Needs no data."
     formula: ClassVar[str] = "s[o, i, h, w] = |gamma[o]|; group: mean"

@@ -264,7 +264,9 @@ def test_a_granularity_is_found_by_its_name(name: str) -> None:
     assert granularity(name).name == name
 
 
-@pytest.mark.parametrize("name", ["finest", "4:4", "0:4", "5:4", "block:1x1", "block:0x4", "block:4", "-2:4", "", "2:4:8", "fine "])
+@pytest.mark.parametrize(
+    "name", ["finest", "4:4", "0:4", "5:4", "block:1x1", "block:0x4", "block:4", "-2:4", "", "2:4:8", "fine "]
+)
 def test_unknown_granularities_are_refused_in_a_sentence(name: str) -> None:
     refusal(lambda: granularity(name))
 

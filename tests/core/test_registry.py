@@ -1,0 +1,58 @@
+"""Every entry of every axis describes itself; unknown names get the nearest known one."""
+
+import pytest
+
+from pruning_core.allocation import ALLOCATIONS
+from pruning_core.criteria import CRITERIA, POOLS
+from pruning_core.granularity import GRANULARITIES
+from pruning_core.registry import find
+from pruning_core.schedule import SCHEDULES
+from tests.core.toy import refusal
+
+AXES = {"criterion": CRITERIA, "granularity": GRANULARITIES, "allocation": ALLOCATIONS, "schedule": SCHEDULES}
+ENTRIES = [pytest.param(axis, name, id=f"{axis}-{name}") for axis, registry in AXES.items() for name in registry]
+
+
+@pytest.mark.parametrize(("axis", "name"), ENTRIES)
+def test_every_entry_tells_what_it_is(axis: str, name: str) -> None:
+    entry = AXES[axis][name]
+    for text in (entry.label, entry.help, entry.formula, entry.source):
+        assert isinstance(text, str)
+        assert text == text.strip() != ""
+    assert entry.help.endswith(".")
+    assert any(year in entry.source for year in ("19", "20")), f"{name} names no source with a year"
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_labels_and_names_are_distinct(axis: str) -> None:
+    labels = [entry.label for entry in AXES[axis].values()]
+    assert len(set(labels)) == len(labels)
+
+
+def test_the_axes_offer_what_the_issue_lists() -> None:
+    assert set(CRITERIA) == {"magnitude_l1", "magnitude_l2", "random", "gradient", "taylor", "bn_scale"}
+    assert set(ALLOCATIONS) == {"uniform", "uniform_plus", "global", "lamp", "erk", "manual"}
+    assert set(SCHEDULES) == {"one_shot", "iterative", "agp"}
+    assert {"fine", "row", "2:4", "1:4", "4:8", "vector_row", "vector_col", "kernel", "filter", "channel", "shape", "head"} < set(
+        GRANULARITIES
+    )
+
+
+@pytest.mark.parametrize("name", CRITERIA)
+def test_criteria_pool_in_a_known_way(name: str) -> None:
+    assert CRITERIA[name].pool in POOLS
+
+
+def test_entries_are_hashable_values() -> None:
+    for registry in AXES.values():
+        assert len({repr(entry) for entry in registry.values()}) == len(registry)
+        assert len(set(registry.values())) == len(registry)
+
+
+def test_find_suggests_the_nearest_name() -> None:
+    assert find({"a": 1}, "a", "thing") == 1
+    assert (
+        refusal(lambda: find(CRITERIA, "magnitude", "criterion"))
+        == "There is no criterion 'magnitude'; did you mean 'magnitude_l2'?"
+    )
+    assert refusal(lambda: find({"one": 1, "two": 2}, "xyz", "thing")) == "There is no thing 'xyz'; known are one, two."

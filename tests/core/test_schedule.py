@@ -1,0 +1,50 @@
+"""Worked values of the schedules and what `schedule` reads."""
+
+import pytest
+
+from pruning_core.schedule import SCHEDULES, Agp, Iterative, OneShot, fractions, schedule
+from tests.core.toy import refusal
+
+
+def test_one_shot_cuts_everything_at_once() -> None:
+    assert fractions(OneShot()) == (1.0,)
+
+
+def test_iterative_cuts_in_equal_steps() -> None:
+    assert fractions(Iterative(4)) == (0.25, 0.5, 0.75, 1.0)
+    assert fractions(Iterative(1)) == (1.0,)
+
+
+def test_agp_worked_values() -> None:
+    """1 - (1 - p)^3 at quarters: 1 - 27/64, 1 - 8/64, 1 - 1/64, 1."""
+    assert fractions(Agp(4)) == (37 / 64, 56 / 64, 63 / 64, 1.0)
+    assert Agp()(0.0) == 0.0
+
+
+@pytest.mark.parametrize("final", [0.5, 0.8, 0.9])
+def test_agp_is_the_formula_of_its_paper(final: float) -> None:
+    """s_t = s_f + (s_i - s_f) (1 - (t - t0) / (n dt))^3 with s_i = 0, t0 = 100, n = 5, dt = 20."""
+    papers = [final + (0.0 - final) * (1 - (t - 100) / (5 * 20)) ** 3 for t in range(120, 201, 20)]
+    assert [final * share for share in fractions(Agp(5))] == pytest.approx(papers, abs=1e-12)
+
+
+@pytest.mark.parametrize("spec", [*SCHEDULES, "iterative:7", "agp:1", "agp:50"])
+def test_fractions_rise_to_one(spec: str) -> None:
+    shares = fractions(schedule(spec))
+    assert list(shares) == sorted(set(shares))
+    assert all(0 < share <= 1 for share in shares)
+    assert shares[-1] == 1.0
+
+
+def test_rounds_are_read_from_the_name() -> None:
+    assert schedule("iterative:5") == Iterative(5)
+    assert schedule("agp:12") == Agp(12)
+    assert schedule("agp") == Agp(4)
+    assert len(fractions(schedule("iterative:5"))) == 5
+
+
+@pytest.mark.parametrize(
+    "spec", ["agp:0", "agp:51", "agp:-1", "agp:1.5", "agp:x", "agp:4:4", "one_shot:2", "cubic", "", "agp:999999999999"]
+)
+def test_what_is_no_schedule_is_refused_in_a_sentence(spec: str) -> None:
+    refusal(lambda: schedule(spec))
