@@ -1,11 +1,44 @@
-"""The only `st.cache_*`: what the whole process shares."""
+"""The only `st.cache_*`: what the whole process shares, each stage keyed by the text of the plan's part that it depends on.
+
+    workspace(model, dataset) -> Workspace        the trained base model, data, layers; shared, never changed by anybody
+    weights_hash(space) -> str                    of the base model, to prove that
+    effective(plan, space) -> (Plan, sentences)   without hand-set ratios of layers that the plan cannot cut
+    prunable(plan, space) -> (layers, {name: why not})
+    groups(plan, space) -> GroupScores;  ratios(plan, space) -> Ratios;  masks(plan, space) -> Masks
+    pruned(plan, space) -> Module                 a fresh copy with the masks applied: yours to change
+    probe(plan, space) -> Split;  exam(plan, space) -> Split
+    dense_accuracy(plan, space), accuracy(plan, space) -> Evaluation on the probe
+    dense_exam(plan, space), exam_accuracy(plan, space) -> Evaluation on the exam split
+    report(plan, space) -> Report
+    jobs() -> Jobs
+
+All raise PruningError or DataMissing; errors are not cached. Tensors that come from here are shared between sessions and with
+background jobs: read them, never write to them. That is why nothing here needs a lock of its own: `evaluate` reads the model,
+`fine_tune`, `scan`, `apply_masks` and `recalibrate_bn` work on copies.
+"""
 
 import atexit
+import hashlib
+import time
+from dataclasses import replace
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
+from torch import nn
 
 from explorer.jobs import Jobs
+from pruning_core import pipeline
+from pruning_core.criteria import criterion
+from pruning_core.granularity import granularity
+from pruning_core.masks import apply_masks
+from pruning_core.metrics import measure
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from pruning_core.train import evaluate
+from pruning_core.types import DataMissing, Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
+
+PATIENCE = 60.0
+"""Seconds before files that could not be fetched are asked for again."""
 
 
 def session_is_there(session_id: str) -> bool:
@@ -19,3 +52,167 @@ def jobs() -> Jobs:
     every = Jobs(session_is_there)
     atexit.register(every.close, 1.0)
     return every
+
+
+def workspace(model: str, dataset: str) -> Workspace:
+    """The trained base model with its data and layers. Raises PruningError or DataMissing.
+
+    Files that could not be fetched are not asked for again for a minute: a page that waits for a dead network is no page.
+    """
+    failed = _failed()
+    if (known := failed.get((model, dataset))) is not None and time.monotonic() - known[0] < PATIENCE:
+        raise DataMissing(known[1])
+    try:
+        return _workspace(model, dataset)
+    except DataMissing as problem:
+        failed[model, dataset] = time.monotonic(), str(problem)
+        raise
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the network and its images …")
+def _workspace(model: str, dataset: str) -> Workspace:
+    return pipeline.open_workspace(model, dataset)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _failed() -> dict[tuple[str, str], tuple[float, str]]:
+    """When a network or its images could not be had, and the sentence why."""
+    return {}
+
+
+def weights_hash(space: Workspace) -> str:
+    """SHA-256 over the names and bytes of the base model's parameters and buffers."""
+    found = hashlib.sha256()
+    for name, tensor in space.model.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def prunable(plan: Plan, space: Workspace) -> tuple[tuple[Layer, ...], dict[str, str]]:
+    """The layers that the plan can cut, and for each other one the sentence why not."""
+    return pipeline.prunable(space.layers, granularity(plan.granularity), criterion(plan.criterion, plan.seed))
+
+
+def effective(plan: Plan, space: Workspace) -> tuple[Plan, tuple[str, ...]]:
+    """The plan without ratios for layers that it cannot cut, and a sentence for each ratio that waits."""
+    layers, reasons = prunable(plan, space)
+    able = {layer.name for layer in layers}
+    waiting = tuple(
+        f"The ratio {ratio:.0%} of {name} is not used: {reasons.get(name, f'{plan.model} has no such layer.')}"
+        for name, ratio in plan.overrides
+        if name not in able
+    )
+    return replace(plan, overrides=tuple(pair for pair in plan.overrides if pair[0] in able)), waiting
+
+
+def groups(plan: Plan, space: Workspace) -> GroupScores:
+    """Scope x group scores of the layers that the plan can cut."""
+    return _groups(score_key(plan), plan, space)[1]
+
+
+def ratios(plan: Plan, space: Workspace) -> Ratios:
+    """The share removed from each layer."""
+    return _ratios(mask_key(plan), plan, space)
+
+
+def masks(plan: Plan, space: Workspace) -> Masks:
+    """The masks, True = keep."""
+    return _masks(mask_key(plan), plan, space)
+
+
+def pruned(plan: Plan, space: Workspace) -> nn.Module:
+    """A fresh copy of the base model with the masks applied."""
+    return apply_masks(space.model, masks(plan, space), space.layers)
+
+
+def report(plan: Plan, space: Workspace) -> Report:
+    """Computed counts of the masked model."""
+    return _report(mask_key(plan), plan, space)
+
+
+def probe(plan: Plan, space: Workspace) -> Split:
+    """The validation images that the sliders' accuracy is measured on."""
+    return _probe(_text(plan.model, plan.dataset, plan.probe), plan, space)
+
+
+def exam(plan: Plan, space: Workspace) -> Split:
+    """The test images of the final comparison."""
+    return _exam(_text(plan.model, plan.dataset, plan.probe), plan, space)
+
+
+def dense_accuracy(plan: Plan, space: Workspace) -> Evaluation:
+    """The base model on the probe."""
+    return _dense("probe", _text(plan.model, plan.dataset, plan.probe), space, probe(plan, space))
+
+
+def dense_exam(plan: Plan, space: Workspace) -> Evaluation:
+    """The base model on the exam split."""
+    return _dense("exam", _text(plan.model, plan.dataset, plan.probe), space, exam(plan, space))
+
+
+def accuracy(plan: Plan, space: Workspace) -> Evaluation:
+    """The masked model on the probe."""
+    return _masked("probe", _text(mask_key(plan), plan.probe), plan, space, probe(plan, space))
+
+
+def exam_accuracy(plan: Plan, space: Workspace) -> Evaluation:
+    """The masked model on the exam split."""
+    return _masked("exam", _text(mask_key(plan), plan.probe), plan, space, exam(plan, space))
+
+
+def score_key(plan: Plan) -> str:
+    """All that group scores depend on, as text."""
+    how = criterion(plan.criterion, plan.seed)
+    return _text(plan.model, plan.dataset, how, plan.granularity, plan.calibration if how.needs_data else None)
+
+
+def mask_key(plan: Plan) -> str:
+    """All that ratios and masks depend on, as text."""
+    return _text(score_key(plan), plan.allocation, plan.sparsity, sorted(plan.overrides), plan.allow_collapse)
+
+
+def _text(*parts: object) -> str:
+    return repr(parts)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _groups(key: str, _plan: Plan, _space: Workspace) -> tuple[tuple[Layer, ...], GroupScores]:
+    return pipeline.groups_of(_plan, _space)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _ratios(key: str, _plan: Plan, _space: Workspace) -> Ratios:
+    layers, found = _groups(score_key(_plan), _plan, _space)
+    return pipeline.ratios_of(_plan, layers, found)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _masks(key: str, _plan: Plan, _space: Workspace) -> Masks:
+    layers, found = _groups(score_key(_plan), _plan, _space)
+    return pipeline.masks_of(_plan, layers, found, ratios(_plan, _space))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _report(key: str, _plan: Plan, _space: Workspace) -> Report:
+    return measure(_space.model, _space.layers, masks(_plan, _space))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _probe(key: str, _plan: Plan, _space: Workspace) -> Split:
+    return pipeline.probe_split(_plan, _space)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _exam(key: str, _plan: Plan, _space: Workspace) -> Split:
+    return pipeline.exam_split(_plan, _space)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _dense(which: str, key: str, _space: Workspace, _split: Split) -> Evaluation:
+    return evaluate(_space.model, _split, outputs=_space.dataset.outputs)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _masked(which: str, key: str, _plan: Plan, _space: Workspace, _split: Split) -> Evaluation:
+    return evaluate(pruned(_plan, _space), _split, outputs=_space.dataset.outputs)

@@ -1,0 +1,156 @@
+"""The side bar: one widget per choice of the plan, each with help; what a network cannot take is marked, with the sentence why.
+
+    render() -> Choice(plan, space, notes)
+
+`plan` can be carried out: ratios set by hand that wait for another granularity are left out of it (`notes` says so). `space` is
+None where network or images could not be opened; then `notes` says why. The plan as the user set it is `state.plan()`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+
+from explorer import cache, state
+from explorer.forms import granularity_form, schedule_form
+from explorer.text import HELP, Entry, count, entry_help, percent
+from pruning_core.allocation import ALLOCATIONS
+from pruning_core.criteria import CRITERIA
+from pruning_core.granularity import granularity
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from pruning_core.registry import find
+from pruning_core.types import PruningError
+from pruning_core.zoo import DATASETS, MODELS, PRETRAINED, card, datasets_for
+
+MARK = " · not here"
+PROBES = (64, 128, 256, 512, 1024, 2048, 5000)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What the side bar came to. notes: sentences for the user, each with its kind: warning | error."""
+
+    plan: Plan
+    space: Workspace | None
+    notes: tuple[tuple[str, str], ...]
+
+
+def render() -> Choice:
+    """Draws the side bar and gives the plan that the pages show."""
+    plan = state.plan()
+    space, notes = None, tuple(("warning", sentence) for sentence in state.problems())
+    _subject(plan)
+    try:
+        space = cache.workspace(plan.model, plan.dataset)
+    except PruningError as problem:
+        notes += (("error", str(problem)),)
+    st.subheader("What to remove", anchor=False)
+    granularity_form(plan, space)
+    _axis("criterion", "Importance", CRITERIA, plan.criterion, _refused(plan, space))
+    _axis("allocation", "Share per layer", ALLOCATIONS, plan.allocation, {})
+    _sparsity(plan)
+    with st.expander("More settings", icon=":material/tune:"):
+        _advanced(plan, space)
+    if space is not None:
+        notes += tuple(("warning", sentence) for sentence in state.forget_unknown(layer.name for layer in space.layers))
+        plan, waiting = cache.effective(state.plan(), space)
+        notes += tuple(("warning", sentence) for sentence in waiting)
+    return Choice(plan, space, notes)
+
+
+def known_names() -> dict[str, tuple[str, ...]]:
+    """The names that an address may give for network and images."""
+    return {"model": tuple(MODELS), "dataset": tuple(DATASETS)}
+
+
+def _subject(plan: Plan) -> None:
+    """Network and images: only data that the network can be opened with, and the one that the plan asks for."""
+    state.seed("model", plan.model)
+    net = MODELS[plan.model]
+    st.selectbox("Network", tuple(MODELS), format_func=lambda name: MODELS[name].label if name in MODELS else name, key="model",
+                 help=f"{HELP['model']}\n\n**{net.label}**: {net.help}\n\n{net.source}", on_change=_model_changed)  # fmt: skip
+    options = tuple(dict.fromkeys((*datasets_for(plan.model), plan.dataset)))
+    state.seed("dataset", plan.dataset)
+    source = DATASETS[plan.dataset]
+    st.selectbox("Images", options, format_func=lambda name: DATASETS[name].label if name in DATASETS else name, key="dataset",
+                 help=f"{HELP['dataset']}\n\n**{source.label}**: {source.help} {source.get}",
+                 on_change=state.from_widget, args=("dataset",))  # fmt: skip
+    st.caption(_origin(plan))
+
+
+def _origin(plan: Plan) -> str:
+    """Where the trained weights come from, and how good they are."""
+    if plan.model in PRETRAINED:
+        return "Pretrained on ImageNet by torchvision; measured on the classes that these images have."
+    if plan.dataset not in datasets_for(plan.model):
+        return "Not trained on these images yet."
+    found = card(plan.model, plan.dataset)
+    return f"{count(found.parameters)} parameters; {percent(found.test_top1)} of {found.test_images:,} test images right."
+
+
+def _model_changed() -> None:
+    """Another network starts on images that it knows."""
+    model, dataset = state.widget("model", state.plan().model), state.plan().dataset
+    if model not in MODELS:
+        return state.tell(f"There is no network '{model}'.")
+    able = datasets_for(model)
+    return state.change(model=model, dataset=dataset if dataset in able else next(iter(able), dataset))
+
+
+def _axis(field: str, label: str, entries: Mapping[str, Entry], chosen: str, refused: Mapping[str, str]) -> None:
+    """One axis as a select box; refused entries are marked, and the chosen one's sentence is told."""
+
+    def shown(name: str) -> str:
+        return entries[name].label + (MARK if name in refused else "") if name in entries else name
+
+    state.seed(field, chosen)
+    st.selectbox(label, tuple(entries), format_func=shown, key=field, help=entry_help(field, entries[chosen]),
+                 on_change=state.from_widget, args=(field,))  # fmt: skip
+    st.caption(refused.get(chosen) or entries[chosen].help)
+
+
+def _refused(plan: Plan, space: Workspace | None) -> dict[str, str]:
+    """The criteria that no layer of the network can take, with the reason of its first layer."""
+    if space is None:
+        return {}
+    reasons = {name: [how.supports(layer) for layer in space.layers] for name, how in CRITERIA.items()}
+    return {name: f"No layer of this network can use it: {why[0]}" for name, why in reasons.items() if all(why)}
+
+
+def _sparsity(plan: Plan) -> None:
+    """The global slider, or the sentence why it has no say."""
+    g = granularity(plan.granularity)
+    fixed = g.fixed_ratio is not None
+    manual = not fixed and plan.allocation == "manual"
+    state.seed("sparsity", round(100 * (g.fixed_ratio if g.fixed_ratio is not None else plan.sparsity)))
+    st.slider("Sparsity", 0, 100, step=1, format="%d%%", key="sparsity", help=HELP["sparsity"], disabled=fixed or manual,
+              on_change=_sparsity_changed)  # fmt: skip
+    if fixed:
+        st.caption(f"{g.label} itself removes {g.fixed_ratio:.0%} of every layer, so this slider rests.")
+    elif manual:
+        st.caption("With manual shares each layer has its own slider on the Explore page, so this one rests.")
+
+
+def _sparsity_changed() -> None:
+    state.change(sparsity=state.widget("sparsity", 50) / 100)
+
+
+def _advanced(plan: Plan, space: Workspace | None) -> None:
+    """What a first visit does not need."""
+    available = len(space.dataset.val) if space else max(PROBES)
+    sizes = sorted(
+        {size for size in PROBES if size < available} | {plan.probe} | ({available} if available <= max(PROBES) else set())
+    )
+    state.seed("probe", plan.probe)
+    st.select_slider("Probe images", sizes, key="probe", help=HELP["probe"], on_change=state.from_widget, args=("probe",))
+    state.seed("calibration", plan.calibration)
+    st.number_input("Calibration images", 1, 50_000, step=64, key="calibration", help=HELP["calibration"],
+                    disabled=not find(CRITERIA, plan.criterion, "criterion").needs_data,
+                    on_change=state.from_widget, args=("calibration",))  # fmt: skip
+    state.seed("seed", plan.seed)
+    st.number_input("Seed", 0, 2**31 - 1, step=1, key="seed", help=HELP["seed"], on_change=state.from_widget, args=("seed",))
+    state.seed("allow_collapse", plan.allow_collapse)
+    st.toggle("A layer may collapse", key="allow_collapse", help=HELP["allow_collapse"],
+              on_change=state.from_widget, args=("allow_collapse",))  # fmt: skip
+    schedule_form(plan)

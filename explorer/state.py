@@ -1,0 +1,172 @@
+"""The only `st.session_state` and query-param access: one `Plan` per browser session, carried by the page's address.
+
+The plan is the single source of truth. It is kept as JSON text, so that a hot reload or another class object can do no harm.
+
+    begin(page, known)    first in every run: reads the address when the session starts and after back / forward
+    plan()                the session's plan, as the user set it (the side bar hands pages the plan that can be carried out)
+    change(**fields)      sets fields of the plan, also tune fields as fine_tune=TrainConfig(...); call it from widget callbacks
+    set_plan(plan)        the whole plan at once (import, "use this run"); then `st.rerun()` unless called from a callback
+    override(name, ratio) a layer's ratio by hand; None gives it back to the allocation. overrides(mapping) replaces them all
+    seed(key, value)      before a keyed widget is made: its value becomes `value` if it is another one. The pattern is
+                              state.seed("sparsity", state.plan().sparsity)
+                              st.slider("Sparsity", key="sparsity", on_change=state.from_widget, args=("sparsity",))
+    recall(key, default)  any small value of this session that is not the plan's (a job's id); keep(key, value) stores it
+    layer() / look_at(n)  the layer that the pages show; in the address too
+    problems() / tell(s)  sentences about what could not be used, shown by the side bar until the next change
+    owner()               the browser session's id, for `cache.jobs()`
+    publish()             writes the address; only what differs from the defaults is in it (app.py does so in every run)
+
+Why not `bind="query-params"` for the plan: it writes labels ("Magnitude (L1)") into the address, drops garbage without a word,
+and forgets a choice whose widget is not on the page. Pages may use it for choices of their own (keys other than the plan's).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from explorer.address import PARAMS, read, write
+from pruning_core.plan import Plan
+from pruning_core.types import PruningError
+
+Value = TypeVar("Value")
+_PLAN, _LAYER, _PROBLEMS, _ADDRESS, _PAGE = "_plan", "_layer", "_problems", "_address", "_page"
+_TOUCHED = "_touched"
+
+
+def begin(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
+    """Reads the address if it is new. page: the current page's path; known: the names that a field such as `model` may have.
+
+    A page switch drops the address's parameters and must not reset the plan; back and forward on one page bring others. A change
+    made since the last run wins: the browser may have sent it before it got to know the address of the one before.
+    """
+    address = {key: st.query_params[key] for key in PARAMS if key in st.query_params}
+    switched = page != st.session_state.get(_PAGE, page)
+    ours = st.session_state.pop(_TOUCHED, False) or (switched and not address)
+    if _ADDRESS not in st.session_state or (address != st.session_state[_ADDRESS] and not ours):
+        found, sentences = read(address, known)
+        st.session_state[_PLAN] = found.to_json()
+        st.session_state[_LAYER] = address.get("layer")
+        st.session_state[_PROBLEMS] = sentences
+    st.session_state[_PAGE] = page
+    st.session_state[_ADDRESS] = address
+
+
+def publish() -> None:
+    """Makes the address say what the session shows."""
+    wanted = write(plan()) | ({"layer": name} if (name := layer()) else {})
+    shown = st.session_state[_ADDRESS]
+    for key in shown.keys() - wanted.keys():
+        if key in st.query_params:
+            del st.query_params[key]
+    if fresh := {key: text for key, text in wanted.items() if shown.get(key) != text}:
+        st.query_params.update(fresh)
+    st.session_state[_ADDRESS] = wanted
+
+
+def plan() -> Plan:
+    """The session's plan, as the user set it."""
+    return Plan.from_json(st.session_state[_PLAN]) if _PLAN in st.session_state else Plan()
+
+
+def set_plan(new: Plan) -> None:
+    """Replaces the whole plan; a layer that was looked at stays so only if the model is the same."""
+    if new.model != plan().model:
+        st.session_state[_LAYER] = None
+    st.session_state[_PLAN] = new.to_json()
+    st.session_state[_PROBLEMS] = ()
+    st.session_state[_TOUCHED] = True
+
+
+def change(**fields: Any) -> None:
+    """Sets fields of the plan. A value that Plan refuses (a forged one) is told as a problem and changes nothing.
+
+    Ratios set by hand belong to a model's layers, so that another model starts without them.
+    """
+    old = plan()
+    if fields.get("model", old.model) != old.model:
+        fields = {"overrides": ()} | fields
+    try:
+        set_plan(replace(old, **fields))
+    except PruningError as problem:
+        tell(str(problem))
+
+
+def from_widget(field: str, key: str | None = None) -> None:
+    """A widget's callback: the plan's field takes the value of the widget with that key (the field's own name if left out)."""
+    change(**{field: st.session_state[key or field]})
+
+
+def override(name: str, ratio: float | None) -> None:
+    """Sets a layer's ratio by hand, or gives it back to the allocation (None)."""
+    ratios = dict(plan().overrides)
+    ratios.pop(name, None)
+    change(overrides=tuple(ratios.items()) + (() if ratio is None else ((name, ratio),)))
+
+
+def overrides(ratios: Mapping[str, float]) -> None:
+    """Replaces all ratios set by hand."""
+    change(overrides=tuple(ratios.items()))
+
+
+def forget_unknown(names: Iterable[str]) -> tuple[str, ...]:
+    """Drops hand-set ratios, and the layer looked at, that the network does not have; a sentence for each."""
+    known, old = set(names), plan()
+    strange = dict.fromkeys([name for name, _ in old.overrides if name not in known])
+    if (looked := layer()) is not None and looked not in known:
+        strange[looked] = None
+        look_at(None)
+    if strange:
+        st.session_state[_PLAN] = replace(old, overrides=tuple(pair for pair in old.overrides if pair[0] in known)).to_json()
+    return tuple(f"{old.model} has no layer '{name[:80]}', so it was left out." for name in strange)
+
+
+def layer() -> str | None:
+    """The layer that the session looks at, or None if it has not chosen one."""
+    return st.session_state.get(_LAYER)
+
+
+def look_at(name: str | None) -> None:
+    """Chooses the layer to look at."""
+    st.session_state[_LAYER] = name
+    st.session_state[_TOUCHED] = True
+
+
+def seed(key: str, value: Any) -> None:
+    """Gives the widget that is made next, with this key, its value; one that has it already is left alone."""
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+
+
+def widget(key: str, default: Value) -> Value:
+    """The value of the widget with that key, for callbacks."""
+    return st.session_state.get(key, default)
+
+
+def recall(key: str, default: Value) -> Value:
+    """A value that `keep` stored in this session."""
+    return st.session_state.get(f"_kept_{key}", default)
+
+
+def keep(key: str, value: object) -> None:
+    """Stores a small value in this session: ids, names, texts; no models, no tensors."""
+    st.session_state[f"_kept_{key}"] = value
+
+
+def tell(sentence: str) -> None:
+    """Adds a sentence for the user about something that could not be used."""
+    if sentence not in problems():
+        st.session_state[_PROBLEMS] = (*problems(), sentence)
+
+
+def problems() -> tuple[str, ...]:
+    """Sentences about what could not be used, since the last change that worked."""
+    return tuple(st.session_state.get(_PROBLEMS, ()))
+
+
+def owner() -> str:
+    """The id of this browser session."""
+    context = get_script_run_ctx()
+    return context.session_id if context else "none"

@@ -1,0 +1,92 @@
+"""What the page says more than once: help for each term, and numbers as people read them."""
+
+from typing import Protocol
+
+from pruning_core.types import Evaluation
+
+LEAD = "Remove weights from a trained network and watch what happens to its accuracy."
+
+HELP = {
+    "model": "The trained network that is pruned. Its weights are never changed: every view works on a copy.",
+    "dataset": "The images that the network was trained on and is measured on.",
+    "granularity": "In what shape weights are cut: one by one, by kernel, by filter … Everything cut as one is a *group*.",
+    "criterion": "How a weight's importance is scored. The lowest scores go first.",
+    "allocation": "How the total is shared out: which layer loses how much.",
+    "sparsity": "The share of weights to remove, over all layers that can be cut: 80% leaves one weight in five.",
+    "seed": "Starts everything random (the Random criterion, the order of training images): the same seed gives the same result.",
+    "probe": "Accuracy is measured live on this many validation images. More images: a narrower interval, a slower page.",
+    "calibration": "Training images that the gradient criteria read.",
+    "allow_collapse": "Normally at least one group stays in every layer. Allowed to collapse, a layer can lose everything.",
+    "schedule": "When to cut: all at once, or in rounds with fine-tuning after each. Explore shows one cut.",
+    "rounds": "How many rounds of cutting and fine-tuning.",
+    "n": "N of every M neighbouring weights are kept.",
+    "m": "The length of a run of neighbouring weights, along the input channels.",
+    "p": "Filters in a block.",
+    "q": "Input channels in a block.",
+    "accuracy": "Share of the probe's images that the pruned network gets right, without any re-training. Measured just now.",
+    "achieved": "Share of weights that are zero now. Whole groups go, so it can differ a little from the request. Computed.",
+    "nonzeros": "Weights, biases and norm parameters that are not removed, of all parameters of the network. Computed.",
+    "macs": "Multiply-adds per image that still have a non-zero weight. Time is saved only where zeros are skipped. Computed.",
+    "ratio": "The share of this layer's groups to remove. Moving the slider sets it by hand, in place of the allocation's share.",
+    "lock": "Keep this layer at its present ratio, whatever the allocation and the global sparsity do.",
+    "reset": "Give this layer back to the allocation.",
+    "reset_all": "Give all layers back to the allocation.",
+    "layer": "The layer that is drawn below. A click on a row of the table chooses it too.",
+}
+"""One sentence or two per term."""
+
+LAYER_KINDS = {
+    "conv1d": "Convolution 1-D",
+    "conv2d": "Convolution",
+    "depthwise": "Depthwise conv.",
+    "linear": "Linear",
+    "attention_in": "Attention q, k, v",
+    "attention_proj": "Attention q, k, v",
+    "attention_out": "Attention output",
+}
+
+
+class Entry(Protocol):
+    """An entry of one of the core's registries."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def help(self) -> str: ...
+    @property
+    def formula(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+
+
+def entry_help(term: str, entry: Entry) -> str:
+    """The term's sentence, then the chosen entry with formula and source, as a tooltip."""
+    return f"{HELP[term]}\n\n**{entry.label}**: {entry.help}\n\n`{entry.formula}`\n\n{entry.source}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """0.875 -> 87.5%; whole numbers without a decimal; never 100% or 0% for what is not quite."""
+    text = f"{100 * share:.{digits}f}"
+    if (float(text) >= 100 and share < 1) or (float(text) <= 0 and share > 0):
+        text = f"{100 * share:.{digits + 2}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
+
+
+def count(number: float) -> str:
+    """1234567 -> 1.23 M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if number >= size:
+            scaled = number / (1e3 if unit == "k" else size)
+            return f"{scaled:.3g} {unit}" if scaled < 1000 else f"{scaled:.0f} {unit}"
+    return f"{number:,.0f}"
+
+
+def interval(found: Evaluation) -> str:
+    """The 95% interval of the accuracy."""
+    low, high = found.interval
+    return f"{100 * low:.1f} to {100 * high:.1f}%"
+
+
+def shape(sizes: tuple[int, ...]) -> str:
+    """16 × 3 × 3 × 3."""
+    return " × ".join(map(str, sizes))
