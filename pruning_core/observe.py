@@ -24,7 +24,8 @@ def gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> 
     total = [torch.zeros_like(parameter) for parameter in parameters]
     images = sum(len(y) for _, y in batches)
     for x, y in batches:
-        loss = cross_entropy(copy(x.to(device)), y.to(device), reduction="sum") / images
+        with torch.enable_grad():
+            loss = cross_entropy(copy(x.to(device)), y.to(device), reduction="sum") / images
         for held, grad in zip(total, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
             held += 0 if grad is None else grad
     if broken := [layer.name for layer, grad in zip(layers, total, strict=True) if not grad.isfinite().all()]:

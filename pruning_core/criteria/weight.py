@@ -48,7 +48,8 @@ class Random:
         return {layer.name: torch.rand(layer.shape, generator=self._generator(layer)) for layer in layers}
 
     def _generator(self, layer: Layer) -> torch.Generator:
-        return torch.Generator().manual_seed(self.seed * 2**32 + crc32(layer.name.encode()))
+        # torch reads the low 32 bits of a seed only, so both must be mixed into them.
+        return torch.Generator().manual_seed(crc32(f"{self.seed} {layer.name}".encode()))
 
 
 @dataclass(frozen=True)
