@@ -1,0 +1,22 @@
+"""Pure drawing: arrays and core events in, Plotly figures out. `alt(figure)` is the sentence for those who cannot see it."""
+
+from explorer.charts.comparison import class_change, comparison_bars
+from explorer.charts.curves import sensitivity_curves, training_curves
+from explorer.charts.distributions import score_histogram, weight_histograms
+from explorer.charts.style import alt
+from explorer.charts.tensors import MAX_CELLS, mask_heatmap, robust_limit, weight_heatmap, weight_raster
+
+__all__ = [
+    "MAX_CELLS",
+    "alt",
+    "class_change",
+    "comparison_bars",
+    "mask_heatmap",
+    "robust_limit",
+    "score_histogram",
+    "sensitivity_curves",
+    "training_curves",
+    "weight_heatmap",
+    "weight_histograms",
+    "weight_raster",
+]

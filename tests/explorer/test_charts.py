@@ -1,0 +1,306 @@
+"""Figures: what is drawn, in which colour, and never by colour alone."""
+
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+from PIL import Image
+
+from explorer import charts, palette
+from explorer.charts import tensors
+from explorer.raster import hatch_png, weights_png
+from explorer.tiles import lay, reduce, tile
+from pruning_core.types import Epoch, Evaluation, SensitivityPoint, Step
+
+SHAPE = (2, 3, 2, 2)
+WEIGHT = (np.arange(24, dtype=np.float32).reshape(SHAPE) - 12) / 4
+FILTERS = np.broadcast_to(np.arange(2).reshape(2, 1, 1, 1), SHAPE)
+KEPT = FILTERS == 1
+TILES = tile(WEIGHT, FILTERS)
+
+
+def evaluation(top1: float, per_class: tuple[float | None, ...] = (0.5, None)) -> Evaluation:
+    zeros = torch.zeros(len(per_class), len(per_class), dtype=torch.int64)
+    interval = (max(0.0, top1 - 0.02), min(1.0, top1 + 0.01))
+    return Evaluation(200, top1, None, 1 - top1, interval, per_class, zeros, torch.zeros(200, dtype=torch.int64))
+
+
+def trace(figure: go.Figure, name: str) -> go.Scatter:
+    (found,) = [each for each in figure.data if each.name == name]
+    return found
+
+
+EVERY = {
+    "weights": lambda: charts.weight_heatmap(TILES, KEPT, 3.0),
+    "mask": lambda: charts.mask_heatmap(TILES, KEPT),
+    "raster": lambda: charts.weight_raster(TILES, KEPT, 3.0),
+    "scores": lambda: charts.score_histogram(np.arange(10.0), np.arange(10) > 4, 5.0),
+    "distributions": lambda: charts.weight_histograms({"dense": WEIGHT, "tuned": WEIGHT * KEPT}),
+    "sensitivity": lambda: charts.sensitivity_curves(points(3), 0.9, {"l0": 0.5}),
+    "training": lambda: charts.training_curves(events(2, 3), {"dense": 0.9}),
+    "comparison": lambda: charts.comparison_bars({"dense": evaluation(0.9), "pruned": evaluation(0.4)}),
+    "classes": lambda: charts.class_change(["a", "b"], [0.5, 0.5], [0.4, 0.7]),
+}
+
+
+def points(layers: int) -> list[SensitivityPoint]:
+    grid = (0.8, 0.0, 0.4)
+    return [
+        SensitivityPoint(f"l{n}", "fine", s, s, 1 + s, 0.9 - s / 2, 100, (0.8 - s / 2, 0.95 - s / 2))
+        for n in range(layers)
+        for s in grid
+    ]
+
+
+def events(epochs: int, steps: int) -> list[Step | Epoch]:
+    told: list[Step | Epoch] = []
+    for epoch in range(1, epochs + 1):
+        told += [Step(epoch, step, steps, 1 / (epoch * step)) for step in range(1, steps + 1)]
+        told.append(Epoch(epoch, epochs, 0.5 / epoch, evaluation(0.5 + 0.1 * epoch), epoch == 1))
+    return told
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_every_figure_fits_both_pages_and_says_what_it_shows(make: Callable[[], go.Figure]) -> None:
+    figure = make()
+    assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
+    assert figure.layout.uirevision
+    assert charts.alt(figure).endswith(".")
+    assert figure.layout.font.color is None, "the page's own text colour"
+    assert len(figure.to_json()) > 100
+
+
+@pytest.mark.parametrize("background", [palette.LIGHT_PAGE, palette.DARK_PAGE])
+def test_lines_and_bars_stand_out_on_both_pages(background: str) -> None:
+    states = [colour for colour, _ in palette.STATES.values()]
+    named = [palette.KEPT, palette.PRUNED, palette.THRESHOLD, palette.GAIN, palette.LOSS, *states, *palette.LAYERS]
+    assert {
+        colour: round(palette.contrast(colour, background), 2) for colour in named if palette.contrast(colour, background) < 3
+    } == {}
+
+
+def test_kept_and_pruned_cells_differ_in_luminance_and_states_in_pattern() -> None:
+    assert palette.contrast(palette.KEPT_CELL, palette.PRUNED_CELL) > 3
+    assert palette.contrast(palette.PRUNED_MARK, palette.PRUNED_CELL) > 3
+    assert len({pattern for _, pattern in palette.STATES.values()}) == len(palette.STATES)
+    assert len({colour for colour, _ in palette.STATES.values()}) == len(palette.STATES)
+
+
+def test_ramps_begin_and_end_at_their_stops() -> None:
+    ramp = palette.ramp(palette.DIVERGING)
+    assert ramp[0].tolist() == [0x7F, 0x3B, 0x08]
+    assert ramp[-1].tolist() == [0x2D, 0x00, 0x4B]
+    assert palette.between(palette.DEPTH, 2) == [palette.DEPTH[0], palette.DEPTH[-1]]
+    assert palette.between(palette.DEPTH, 1) == [palette.DEPTH[0]]
+    assert palette.contrast("#000000", "#FFFFFF") == pytest.approx(21)
+
+
+def test_weights_and_pruned_cells_are_told_apart_and_keep_their_values() -> None:
+    figure = charts.weight_heatmap(TILES, KEPT, 3.0, FILTERS.astype(float), name="conv")
+    kept, pruned = figure.data[:2]
+    gone = lay(TILES, KEPT) == 0
+    assert np.array_equal(np.isnan(kept.z), gone | np.isnan(TILES.values))
+    assert np.array_equal(pruned.z[gone], TILES.values[gone])
+    assert (kept.zmin, kept.zmax) == (-3.0, 3.0)
+    assert [colour for _, colour in kept.colorscale] == list(palette.DIVERGING)
+    assert {colour for _, colour in pruned.colorscale} == {palette.PRUNED_CELL}
+    assert np.array_equal(kept.x, TILES.col_edges)
+    row, col = 3, 1  # filter 1, kernel row 0; channel 0, kernel column 1
+    assert kept.customdata[row, col].tolist() == [1, 0, 0, 1, 1]
+    assert "group score %{customdata[4]" in kept.hovertemplate
+    assert charts.alt(figure) == "Weights of conv: 2 filters by 3 channels of 2 x 2, 50.0 % kept."
+
+
+def test_few_pruned_cells_are_crossed_each_in_its_middle() -> None:
+    crosses = trace(charts.mask_heatmap(TILES, KEPT), "pruned marks")
+    assert crosses.marker.symbol == "x-thin"
+    assert len(crosses.x) == 12
+    assert set(crosses.y) == {0.5, 1.5}
+
+
+def test_many_pruned_cells_are_hatched_by_one_image() -> None:
+    shape = (50, 50, 1, 1)
+    tiles = tile(np.ones(shape, np.float32), np.arange(2500).reshape(shape))
+    figure = charts.mask_heatmap(tiles, np.zeros(shape, bool))
+    (image,) = figure.layout.images
+    assert image.source.startswith("data:image/png;base64,")
+    assert (image.x, image.y, image.sizex, image.sizey) == (0, 0, 50, 50)
+
+
+def test_mask_is_one_where_kept_and_nothing_in_gaps() -> None:
+    z = trace(charts.mask_heatmap(TILES, KEPT), "mask").z
+    assert np.array_equal(z[:2, 0], [0, 0])
+    assert np.array_equal(z[3:, 0], [1, 1])
+    assert np.isnan(z[2]).all()
+
+
+def test_linear_layers_have_no_kernel_position_in_their_hover() -> None:
+    weight = np.ones((3, 2, 1, 1), np.float32)
+    figure = charts.weight_heatmap(tile(weight, np.arange(6).reshape(weight.shape)), weight > 0, 1.0)
+    assert "kernel" not in figure.data[0].hovertemplate
+    assert figure.data[0].customdata.shape == (3, 2, 2)
+
+
+def test_axes_count_filters_and_channels_in_their_middles() -> None:
+    figure = charts.mask_heatmap(TILES, KEPT)
+    assert figure.layout.yaxis.ticktext == ("0", "1")
+    assert figure.layout.yaxis.tickvals.tolist() == [1.0, 3.625]
+    assert figure.layout.yaxis.range == (TILES.row_edges[-1], 0)
+    many = tile(np.ones((100, 2, 1, 1), np.float32), np.arange(200).reshape(100, 2, 1, 1))
+    assert charts.mask_heatmap(many, np.ones((100, 2, 1, 1), bool)).layout.yaxis.ticktext[:3] == ("0", "20", "40")
+
+
+def test_a_large_layer_is_an_image_with_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors, "MAX_CELLS", 10)
+    figure = charts.weight_heatmap(TILES, KEPT, 3.0)
+    assert not [each for each in figure.data if each.type == "heatmap"]
+    assert len(figure.layout.images) == 1
+    assert figure.layout.yaxis.range == (TILES.row_edges[-1], 0)
+    assert "downsampled" in charts.alt(charts.mask_heatmap(TILES, KEPT))
+
+
+def test_a_reduced_picture_shows_mean_magnitudes_and_kept_shares() -> None:
+    small = reduce(TILES, 8)
+    figure = charts.weight_heatmap(small, KEPT, 3.0)
+    kept = figure.data[0]
+    assert (kept.zmin, kept.zmax) == (0, 3.0)
+    assert "mean |weight|" in kept.hovertemplate
+    assert "kept share" in kept.hovertemplate
+    assert "downsampled by" in charts.alt(figure)
+
+
+def test_robust_limit_is_shared_and_never_zero() -> None:
+    assert charts.robust_limit(np.zeros(5)) == 1.0
+    assert charts.robust_limit(np.array([np.nan])) == 1.0
+    assert charts.robust_limit(np.ones(3), np.full(300, -2.0)) == 2.0
+
+
+def test_pixels_show_colours_grey_hatch_and_clear_gaps() -> None:
+    with Image.open(BytesIO(weights_png(TILES, KEPT, 3.0, scale=8))) as image:
+        pixels = np.asarray(image)
+    assert pixels.shape[:2] == (round(TILES.row_edges[-1] * 8), round(TILES.col_edges[-1] * 8))
+    upper, gap, lower = pixels[:16, :16], pixels[17, 0], pixels[21:, :16]
+    assert {tuple(p[:3]) for p in upper.reshape(-1, 4)} == {palette.rgb(palette.PRUNED_CELL), palette.rgb(palette.PRUNED_MARK)}
+    assert gap[3] == 0
+    assert palette.rgb(palette.PRUNED_MARK) not in {tuple(p[:3]) for p in lower.reshape(-1, 4)}
+    assert tuple(lower[0, 0][:3]) == tuple(palette.ramp(palette.DIVERGING)[round((WEIGHT[1, 0, 0, 0] + 3) / 6 * 255)])
+    with Image.open(BytesIO(hatch_png(TILES, lay(TILES, KEPT) == 0))) as hatch:
+        alpha = np.asarray(hatch.convert("RGBA"))[..., 3]
+    assert alpha[:16, :16].any()
+    assert not alpha[16:].any()
+
+
+def test_histogram_counts_every_group_once_and_marks_the_threshold() -> None:
+    scores, kept = np.array([0.0, 1, 2, 3, np.inf]), np.array([False, False, True, True, True])
+    figure = charts.score_histogram(scores, kept, 2.0, bins=3)
+    pruned, stays = figure.data
+    assert (pruned.name, stays.name) == ("pruned (2)", "kept (3)")
+    assert pruned.y.tolist() == [1, 1, 0]
+    assert stays.y.tolist() == [0, 0, 2]
+    assert (pruned.marker.color, pruned.marker.pattern.shape) == (palette.PRUNED, "/")
+    assert (stays.marker.color, stays.marker.pattern.shape) == (palette.KEPT, "")
+    (line,) = figure.layout.shapes
+    assert (line.x0, line.x1, line.line.color) == (2.0, 2.0, palette.THRESHOLD)
+    assert "1 without a finite score" in charts.alt(figure)
+    assert not charts.score_histogram(scores, kept).layout.shapes
+
+
+@pytest.mark.parametrize("scores", [np.ones(4), np.array([2.5]), np.zeros(0)])
+def test_histograms_of_odd_scores(scores: np.ndarray) -> None:
+    figure = charts.score_histogram(scores, np.ones(scores.shape, bool))
+    assert sum(figure.data[1].y) == scores.size
+
+
+def test_overlaid_weights_share_bins_and_tell_zeros() -> None:
+    figure = charts.weight_histograms({"dense": WEIGHT, "pruned": WEIGHT * KEPT})
+    dense, pruned = figure.data
+    assert np.array_equal(dense.x, pruned.x)
+    assert (sum(dense.y), sum(pruned.y)) == (23, 11)
+    assert pruned.name == "pruned, 54.2 % zeros"
+    assert (dense.line.color, dense.line.dash) != (pruned.line.color, pruned.line.dash)
+    assert (dense.line.dash, pruned.line.dash) == ("solid", "dash")
+
+
+def test_a_layer_pruned_whole_still_draws() -> None:
+    assert sum(charts.weight_histograms({"pruned": np.zeros(9)}).data[0].y) == 0
+
+
+def test_sensitivity_curves_are_sorted_banded_and_marked() -> None:
+    figure = charts.sensitivity_curves(points(2), 0.9, {"l1": 0.2})
+    curve, band, chosen = trace(figure, "l1"), trace(figure, "l1 band"), trace(figure, "l1 chosen")
+    assert curve.x.tolist() == [0, 40, 80]
+    assert np.allclose(curve.y, [90, 70, 50])
+    assert band.fill == "toself"
+    assert np.allclose(band.y, [95, 75, 55, 40, 60, 80])
+    assert (chosen.x, np.round(chosen.y, 6)) == ((20.0,), (80.0,))
+    assert figure.layout.shapes[0].y0 == pytest.approx(90)
+    assert figure.layout.annotations[0].text == "dense 90.0 %"
+    assert trace(figure, "l0").marker.symbol != curve.marker.symbol
+    assert trace(figure, "l0").line.dash != curve.line.dash
+
+
+def test_sensitivity_can_show_loss_and_focus_on_a_layer() -> None:
+    figure = charts.sensitivity_curves(points(12), 1.0, focus="l3", measure="loss")
+    assert np.allclose(trace(figure, "l3").y, [1, 1.4, 1.8])
+    assert trace(figure, "l3").line.width > trace(figure, "l2").line.width
+    assert trace(figure, "l2").opacity < trace(figure, "l3").opacity == 1
+    assert not [each for each in figure.data if each.name.endswith("band")]
+    assert len({each.line.color for each in figure.data}) == 12
+    accuracy = charts.sensitivity_curves(points(12), focus="l3")
+    assert [each.name for each in accuracy.data if each.name.endswith("band")] == ["l3 band"]
+
+
+def test_charts_that_fill_while_work_goes_on_begin_empty() -> None:
+    assert charts.alt(charts.sensitivity_curves([])) == "Sensitivity of 0 layers, 0 points."
+    assert charts.alt(charts.training_curves([])) == "Training: no epoch is done yet."
+    assert [each.name for each in charts.training_curves([Step(1, 1, 5, 2.0)]).data] == ["batch loss"]
+
+
+def test_training_curves_run_over_epochs_and_star_the_best() -> None:
+    figure = charts.training_curves([*events(3, 2), "something else"], {"dense": 0.95, "pruned": 0.3})
+    assert trace(figure, "batch loss").x.tolist() == [0.5, 1, 1.5, 2, 2.5, 3]
+    accuracy = trace(figure, "validation accuracy")
+    assert np.allclose(accuracy.y, [60, 70, 80])
+    assert np.allclose(accuracy.error_y.array, 1)
+    assert np.allclose(accuracy.error_y.arrayminus, 2)
+    assert list(trace(figure, "best epoch").x) == [1], "the last epoch that was the best so far"
+    assert [note.text for note in figure.layout.annotations] == ["dense 95.0 %", "pruned 30.0 %"]
+
+
+def test_long_trainings_are_thinned_by_means() -> None:
+    figure = charts.training_curves(Step(1, n + 1, 4000, float(n % 2)) for n in range(4000))
+    losses = trace(figure, "batch loss")
+    assert len(losses.x) <= 1500
+    assert np.mean(losses.y) == pytest.approx(0.5, abs=0.01)
+
+
+def test_comparison_bars_carry_interval_number_and_pattern() -> None:
+    figure = charts.comparison_bars({"dense": evaluation(0.9), "recalibrated": evaluation(0.8), "tuned": evaluation(0.88)})
+    dense, recalibrated, tuned = figure.data
+    assert dense.y == (90.0,)
+    assert np.allclose([dense.error_y.array[0], dense.error_y.arrayminus[0]], [1, 2])
+    assert tuned.x == ("fine-tuned<br><b>88.0 %</b>",)
+    assert "200 images" in tuned.hovertemplate
+    assert [bar.marker.pattern.shape for bar in figure.data] == ["", "x", "."]
+    assert recalibrated.error_y.color == palette.RECALIBRATED
+    assert figure.layout.yaxis.range[0] == 0
+
+
+def test_class_changes_are_sorted_signed_and_patterned() -> None:
+    figure = charts.class_change(["cat", "dog", "eel", "fox"], [0.5, 0.9, None, 0.5], [0.6, 0.7, 0.4, 0.5])
+    (bars,) = figure.data
+    assert list(bars.y) == ["dog", "fox", "cat"]
+    assert np.allclose(bars.x, [-20, 0, 10])
+    assert list(bars.text) == ["-20.0", "+0.0", "+10.0"]
+    assert list(bars.marker.pattern.shape) == ["/", "", ""]
+    assert bars.marker.line.color == (palette.LOSS, palette.GAIN, palette.GAIN)
+    assert charts.alt(figure) == "Change per class from dense to fine-tuned: the most lost is -20.0 points (dog)."
+    with pytest.raises(ValueError, match="zip"):
+        charts.class_change(["a"], [0.1, 0.2], [0.1])
+
+
+def test_no_class_with_images_is_no_error() -> None:
+    assert "no class lost" in charts.alt(charts.class_change(["a"], [None], [0.5]))
