@@ -23,7 +23,7 @@ def images(n: int = 12, side: int = 8) -> list[tuple[Tensor, Tensor]]:
 
 
 def test_gradient_worked_by_hand() -> None:
-    """At zero weights p = 1/2, so row 0 of dL/dW = mean of (p - onehot) x = ((-1/2) (1, 2) + (1/2) (3, -1)) / 2; row 1 is -row 0."""
+    """At zero weights p = 1/2, so row 0 is the mean of (p - onehot) x = ((-1/2) (1, 2) + (1/2) (3, -1)) / 2; row 1 is -row 0."""
     model = linear([[0.0, 0.0], [0.0, 0.0]])
     batches = [(torch.tensor([[1.0, 2.0], [3.0, -1.0]]), torch.tensor([0, 1]))]
     found = gradients(model, inventory(model, (2,)), batches)["weight"]

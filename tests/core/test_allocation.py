@@ -1,0 +1,337 @@
+"""Ratios per layer: totals that hit the target, the papers' formulas by slow loops, torch's global pruning as the oracle."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from pruning_core.allocation import (
+    ALLOCATIONS,
+    fit,
+    from_sensitivity,
+    lamp_scores,
+    locked,
+    rank_globally,
+    total_ratio,
+)
+from pruning_core.granularity import granularity
+from pruning_core.inventory import inventory, weights
+from pruning_core.masks import group_scores, select, without
+from pruning_core.types import Layer, SensitivityPoint
+from pruning_core.zoo.models import ARCHITECTURES
+from tests.core.toy import layer, refusal
+
+SPARSITIES = (0.0, 0.1, 0.33, 0.5, 0.77, 0.9, 1.0)
+LAYERS = (
+    layer((8, 3, 3, 3), name="stem.weight"),
+    layer((16, 8, 3, 3), name="conv.weight"),
+    layer((32, 16, 1, 1), "conv2d", name="point.weight"),
+    layer((10, 32, 1, 1), name="fc.weight", is_output=True),
+)
+SIZE = sum(x.numel for x in LAYERS)
+
+
+def scores(seed: int = 0, layers: Sequence[Layer] = LAYERS, spread: float = 1.0) -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    return {x.name: torch.randn(x.shape, generator=rng).abs() * (1 + spread * k) for k, x in enumerate(layers)}
+
+
+def grouped(name: str, seed: int = 0, layers: tuple[Layer, ...] = LAYERS) -> dict[str, Tensor]:
+    return group_scores(scores(seed, layers), layers, granularity(name), "mean_abs")
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_uniform_is_the_same_everywhere_and_manual_is_dense(sparsity: float) -> None:
+    assert ALLOCATIONS["uniform"](LAYERS, {}, sparsity) == {x.name: sparsity for x in LAYERS}
+    assert ALLOCATIONS["manual"](LAYERS, {}, sparsity) == {x.name: 0.0 for x in LAYERS}
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize("name", ["uniform", "erk", "global", "lamp"])
+def test_totals_hit_the_target(name: str, sparsity: float) -> None:
+    """The rankings spare one weight per layer."""
+    total = total_ratio(LAYERS, ALLOCATIONS[name](LAYERS, grouped("fine"), sparsity))
+    spared = len(LAYERS) if name in ("global", "lamp") else 0
+    assert total * SIZE == pytest.approx(min(round(sparsity * SIZE), SIZE - spared), abs=0.51)
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+@pytest.mark.parametrize("g", ["kernel", "filter", "channel", "shape", "vector_row"])
+@pytest.mark.parametrize("name", ["global", "lamp"])
+def test_rankings_of_groups_hit_the_target_within_half_a_group(name: str, g: str, sparsity: float) -> None:
+    taken = LAYERS[:2]
+    groups, size = grouped(g, layers=taken), sum(x.numel for x in taken)
+    gone = total_ratio(taken, ALLOCATIONS[name](taken, groups, sparsity)) * size
+    largest = max(x.numel // groups[x.name].numel() for x in taken)
+    reachable = size - sum(x.numel // groups[x.name].numel() for x in taken)
+    assert abs(gone - min(sparsity * size, reachable)) <= largest / 2 + 1e-6
+
+
+@pytest.mark.parametrize("name", ALLOCATIONS)
+def test_ratios_lie_in_0_to_1_and_rise_with_the_sparsity(name: str) -> None:
+    groups, before = grouped("fine"), {x.name: 0.0 for x in LAYERS}
+    for sparsity in [k / 40 for k in range(41)]:
+        ratios = ALLOCATIONS[name](LAYERS, groups, sparsity)
+        assert list(ratios) == [x.name for x in LAYERS]
+        assert all(before[key] - 1e-9 <= ratio <= 1 for key, ratio in ratios.items())
+        before = ratios
+    assert set(ALLOCATIONS[name](LAYERS, groups, 0.0).values()) == {0.0}
+
+
+@pytest.mark.parametrize("name", ALLOCATIONS)
+def test_no_layers_have_no_ratios(name: str) -> None:
+    assert ALLOCATIONS[name]((), {}, 0.5) == {}
+
+
+# --- global
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES[:-1])
+def test_global_agrees_with_torch(sparsity: float) -> None:
+    torch.manual_seed(0)
+    model = ARCHITECTURES["lenet5"].build((1, 8, 8), 10)
+    layers, g = inventory(model, (1, 8, 8)), granularity("fine")
+    for k, x in enumerate(layers):  # like scales: torch would empty a layer, where one weight is spared here
+        nn.init.normal_(model.get_parameter(x.name), std=1 + k / 4)
+    groups = group_scores(weights(model, layers), layers, g, "mean_abs")
+    masks = select(groups, layers, g, ALLOCATIONS["global"](layers, groups, sparsity))
+    owners = [(model.get_submodule(x.module), "weight") for x in layers]
+    total = sum(x.numel for x in layers)
+    prune.global_unstructured(owners, pruning_method=prune.L1Unstructured, amount=round(sparsity * total))
+    for x, (module, _) in zip(layers, owners, strict=True):
+        assert torch.equal(masks[x.name].reshape(x.param_shape), module.weight_mask.bool())
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_global_counts_ties_exactly(sparsity: float) -> None:
+    groups = {x.name: torch.ones(1, x.numel) for x in LAYERS}
+    gone = total_ratio(LAYERS, rank_globally(LAYERS, groups, sparsity)) * SIZE
+    assert gone == pytest.approx(min(round(sparsity * SIZE), SIZE - len(LAYERS)), abs=1e-6)
+
+
+def test_global_takes_from_the_layer_with_the_small_scores() -> None:
+    groups = {x.name: torch.arange(1.0, x.numel + 1)[None] + 10_000 * k for k, x in enumerate(LAYERS)}
+    first = LAYERS[0].numel
+    ratios = rank_globally(LAYERS, groups, (first + 99) / SIZE)
+    assert ratios["stem.weight"] == 1 - 1 / first
+    assert ratios["conv.weight"] == 100 / LAYERS[1].numel
+    assert ratios["point.weight"] == ratios["fc.weight"] == 0
+
+
+def test_global_weighs_groups_by_their_size() -> None:
+    """Filters of 9 and of 2 weights: 9 (score 1), 2 (score 2), 9 (score 3), 2 (score 4), and one of each kept."""
+    large, small = layer((3, 1, 3, 3), name="large.weight"), layer((3, 2, 1, 1), name="small.weight")
+    groups = {"large.weight": torch.tensor([[1.0, 3.0, 9.0]]), "small.weight": torch.tensor([[2.0, 4.0, 9.0]])}
+    found = {gone: rank_globally((large, small), groups, gone / 33) for gone in (0, 4, 5, 9, 11, 15, 16, 20, 22, 33)}
+    counts = {gone: (round(3 * r["large.weight"]), round(3 * r["small.weight"])) for gone, r in found.items()}
+    assert counts == {
+        0: (0, 0), 4: (0, 0), 5: (1, 0), 9: (1, 0), 11: (1, 1), 15: (1, 1), 16: (2, 1), 20: (2, 1), 22: (2, 2), 33: (2, 2),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["global", "lamp"])
+def test_rankings_keep_the_best_of_every_scope(name: str) -> None:
+    g = granularity("row")
+    groups = grouped("row")
+    ratios = ALLOCATIONS[name](LAYERS, groups, 1.0)
+    assert all(ratio < 1 for ratio in ratios.values())
+    masks = select(groups, LAYERS, g, ratios)
+    assert all(mask.flatten(1).any(1).all() for mask in masks.values())
+
+
+@pytest.mark.parametrize("name", ["global", "lamp", "uniform", "erk", "uniform_plus"])
+@pytest.mark.parametrize("g", ["fine", "filter"])
+def test_what_is_gone_stays_gone_under_new_scores(name: str, g: str) -> None:
+    """Three rounds, each with other scores: masks only shrink, and the last round still hits the target."""
+    layers, cutter = LAYERS[:3], granularity(g)
+    masks: dict[str, Tensor] = {}
+    for number, sparsity in enumerate((0.3, 0.6, 0.7)):
+        groups = without(grouped(g, number, layers), masks, layers, cutter)
+        ratios = ALLOCATIONS[name](layers, groups, sparsity)
+        found = select(groups, layers, cutter, ratios)
+        assert all(not (found[key] & ~mask).any() for key, mask in masks.items())
+        masks = found
+    gone = sum(int((~mask).sum()) for mask in masks.values()) / sum(x.numel for x in layers)
+    assert gone == pytest.approx(0.7, abs=0.03)
+
+
+# --- LAMP
+
+
+def slow_lamp(values: list[float]) -> list[float]:
+    """The paper's formula, with indices sorted so that weights ascend: W_u^2 / sum over v >= u of W_v^2."""
+    order = sorted(range(len(values)), key=lambda at: values[at])
+    found = [0.0] * len(values)
+    for place, at in enumerate(order):
+        found[at] = values[at] ** 2 / sum(values[v] ** 2 for v in order[place:])
+    return found
+
+
+def test_lamp_scores_are_the_papers() -> None:
+    values = scores()["stem.weight"].flatten()
+    torch.testing.assert_close(lamp_scores(values[None])[0], torch.tensor(slow_lamp(values.tolist()), dtype=torch.float64))
+
+
+def test_lamp_worked_by_hand() -> None:
+    """1, 4, 9, 36 sum to 50."""
+    assert lamp_scores(torch.tensor([[2.0, 6.0, 1.0, 3.0]])).tolist() == [[4 / 49, 1.0, 1 / 50, 9 / 45]]
+    assert lamp_scores(torch.tensor([[1.0, 1.0, 0.0]])).tolist() == [[0.5, 1.0, 0.0]]
+    assert lamp_scores(torch.tensor([[-torch.inf, 1.0, 2.0]])).tolist() == [[-torch.inf, 0.2, 1.0]]
+    assert lamp_scores(torch.zeros(1, 3)).tolist() == [[0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_lamp_masks_are_those_of_the_papers_global_top_k(sparsity: float) -> None:
+    groups, g = grouped("fine"), granularity("fine")
+    masks = select(groups, LAYERS, g, ALLOCATIONS["lamp"](LAYERS, groups, sparsity))
+    every = [(value, x.name, at) for x in LAYERS for at, value in enumerate(slow_lamp(groups[x.name].flatten().tolist()))]
+    gone = sorted(every)[: min(round(sparsity * SIZE), SIZE - len(LAYERS))]
+    for x in LAYERS:
+        slow = torch.ones(x.numel, dtype=torch.bool)
+        slow[[at for _, name, at in gone if name == x.name]] = False
+        assert torch.equal(masks[x.name].flatten(), slow)
+
+
+def test_lamp_does_not_care_for_a_layers_scale() -> None:
+    groups = grouped("fine")
+    scaled = {name: found * 10.0**k for k, (name, found) in enumerate(groups.items())}
+    assert ALLOCATIONS["lamp"](LAYERS, groups, 0.8) == ALLOCATIONS["lamp"](LAYERS, scaled, 0.8)
+    assert ALLOCATIONS["global"](LAYERS, groups, 0.8) != ALLOCATIONS["global"](LAYERS, scaled, 0.8)
+
+
+# --- ERK and uniform+
+
+
+def slow_erk(layers: Sequence[Layer], sparsity: float) -> dict[str, float]:
+    """Solve eps over the layers that are not dense; make the densest dense while any density is above 1; solve again."""
+    raw = {x.name: sum(x.param_shape) / torch.Size(x.param_shape).numel() for x in layers}
+    dense: set[str] = set()
+    while True:
+        wanted = sum(x.numel * (1 - sparsity) for x in layers if x.name not in dense)
+        wanted -= sum(x.numel * sparsity for x in layers if x.name in dense)
+        eps = wanted / sum(x.numel * raw[x.name] for x in layers if x.name not in dense)
+        over = {name: raw[name] for name in raw if name not in dense and raw[name] * eps > 1}
+        if not over:
+            return {name: 0.0 if name in dense else 1 - eps * raw[name] for name in raw}
+        dense |= {name for name, value in over.items() if value == max(over.values())}
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.33, 0.5, 0.77, 0.9, 0.99])
+@pytest.mark.parametrize("arch", ["toy", "lenet_300_100", "resnet20", "mobilenet", "vit"])
+def test_erk_is_the_papers(arch: str, sparsity: float) -> None:
+    layers = LAYERS if arch == "toy" else inventory(ARCHITECTURES[arch].build((1, 8, 8), 10), (1, 8, 8))
+    assert ALLOCATIONS["erk"](layers, {}, sparsity) == pytest.approx(slow_erk(layers, sparsity), abs=1e-9)
+
+
+def test_erk_worked_by_hand() -> None:
+    """Linear 2 x 2 and 8 x 8: raw 1 and 1/4. Half of 68 wants eps 34 / 20, too much for the small one: dense, and 30 of 64 left."""
+    small, large = layer((2, 2, 1, 1), name="small.weight"), layer((8, 8, 1, 1), name="large.weight")
+    ratios = ALLOCATIONS["erk"]((small, large), {}, 0.5)
+    assert ratios == pytest.approx({"small.weight": 0.0, "large.weight": 1 - 30 / 64}, abs=1e-9)
+
+
+def test_erk_of_a_conv1d_has_one_kernel_side() -> None:
+    found = inventory(nn.Sequential(nn.Conv1d(2, 4, 3), nn.Conv1d(4, 16, 5)), (2, 16))
+    assert ALLOCATIONS["erk"](found, {}, 0.5) == pytest.approx(slow_erk(found, 0.5), abs=1e-9)
+
+
+@pytest.mark.parametrize("sparsity", SPARSITIES)
+def test_uniform_plus_spares_the_first_convolution_and_a_fifth_of_the_last_layer(sparsity: float) -> None:
+    ratios = ALLOCATIONS["uniform_plus"](LAYERS, {}, sparsity)
+    assert ratios["stem.weight"] == 0
+    assert ratios["fc.weight"] <= 0.8
+    assert ratios["conv.weight"] == ratios["point.weight"] >= ratios["fc.weight"]
+    most = SIZE - LAYERS[0].numel - 0.2 * LAYERS[-1].numel
+    assert total_ratio(LAYERS, ratios) * SIZE == pytest.approx(min(sparsity * SIZE, most), abs=1e-6)
+
+
+def test_uniform_plus_without_convolutions_only_spares_the_last_layer() -> None:
+    layers = inventory(ARCHITECTURES["lenet_300_100"].build((1, 8, 8), 10), (1, 8, 8))
+    ratios = ALLOCATIONS["uniform_plus"](layers, {}, 0.9)
+    assert ratios["5.weight"] == pytest.approx(0.8)
+    assert ratios["1.weight"] == ratios["3.weight"] > 0.9
+
+
+# --- fitting and locking
+
+
+def test_fit_mixes_both_sides_of_a_jump() -> None:
+    def step(u: float) -> dict[str, float]:
+        return {x.name: 0.9 if u > 0.3 else 0.1 for x in LAYERS}
+
+    assert total_ratio(LAYERS, fit(LAYERS, 0.5, step)) == pytest.approx(0.5)
+    assert fit(LAYERS, 0.95, step) == pytest.approx(step(1.0))
+
+
+def test_locked_ratios_take_the_place_of_the_allocations() -> None:
+    ratios = ALLOCATIONS["uniform"](LAYERS, {}, 0.5)
+    assert locked(ratios, {"fc.weight": 0.0, "stem.weight": 1.0}) == ratios | {"fc.weight": 0.0, "stem.weight": 1.0}
+    assert ratios["fc.weight"] == 0.5
+    assert "'nowhere'" in refusal(lambda: locked(ratios, {"nowhere": 0.5}))
+    for bad in (-0.1, 1.5, float("nan")):
+        assert "fc.weight" in refusal(lambda bad=bad: locked(ratios, {"fc.weight": bad}))  # type: ignore[misc]
+
+
+# --- from sensitivity
+
+
+def point(name: str, sparsity: float, top1: float, achieved: float | None = None) -> SensitivityPoint:
+    return SensitivityPoint(name, "fine", sparsity, sparsity if achieved is None else achieved, 0.1, top1, 100, (0.0, 1.0))
+
+
+def curves(power: dict[str, float], grid: Sequence[float] = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)) -> list[SensitivityPoint]:
+    """top1 = 0.9 (1 - s^power): the larger the power, the more robust."""
+    return [point(name, s, 0.9 * (1 - s**p)) for name, p in power.items() for s in grid]
+
+
+POWERS = {"stem.weight": 1.0, "conv.weight": 2.0, "point.weight": 4.0, "fc.weight": 8.0}
+
+
+@pytest.mark.parametrize("target", [0.0, 0.05, 0.3, 0.5, 0.7, 0.9, 0.99])
+def test_sensitivity_ratios_hit_the_target_and_spare_the_sensitive(target: float) -> None:
+    ratios = from_sensitivity(curves(POWERS), LAYERS, target)
+    assert total_ratio(LAYERS, ratios) == pytest.approx(target, abs=0.005)
+    assert list(ratios.values()) == sorted(ratios.values())
+    assert all(0 <= ratio <= 1 for ratio in ratios.values())
+
+
+def test_sensitivity_ratios_cost_every_layer_the_same() -> None:
+    """Linear curves that fall to 0.9 - slope: the same level means ratios in inverse proportion to the slopes."""
+    points = [
+        point(x.name, s, 0.9 - slope * s) for x, slope in zip(LAYERS, (0.8, 0.4, 0.4, 0.2), strict=True) for s in (0.0, 0.5, 1.0)
+    ]
+    ratios = list(from_sensitivity(points, LAYERS, 0.3).values())
+    assert ratios == pytest.approx([ratios[0], 2 * ratios[0], 2 * ratios[0], 4 * ratios[0]], rel=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.2, 0.5, 0.8])
+def test_flat_curves_reach_the_target_too(target: float) -> None:
+    """Nothing is lost up to 0.9: the jump from 0 to 0.9 is shared out."""
+    points = [point(x.name, s, 0.9 if s < 0.95 else 0.1) for x in LAYERS for s in (0.0, 0.5, 0.9, 1.0)]
+    assert total_ratio(LAYERS, from_sensitivity(points, LAYERS, target)) == pytest.approx(target, abs=0.005)
+
+
+def test_a_layer_that_could_not_be_cut_is_never_the_robust_one() -> None:
+    """Its curve is flat because whole groups allowed nothing, not because it does not mind."""
+    points = [*curves({"conv.weight": 2.0, "point.weight": 2.0}), *(point("stem.weight", s, 0.9, 0.0) for s in (0.0, 0.5, 0.9))]
+    ratios = from_sensitivity(points, LAYERS, 0.5)
+    assert ratios["stem.weight"] == 0.0
+    assert ratios.keys() == {"stem.weight", "conv.weight", "point.weight"}
+
+
+def test_curves_are_read_by_what_was_achieved_and_made_monotone() -> None:
+    """Accuracy that recovers at 0.8 does not make 0.8 better than 0.4."""
+    here = (LAYERS[1],)
+    points = [point("conv.weight", s, top1) for s, top1 in ((0.0, 0.9), (0.4, 0.5), (0.8, 0.9), (1.0, 0.1))]
+    assert from_sensitivity(points, here, 0.4)["conv.weight"] == pytest.approx(0.4, abs=0.005)
+    few = [point("conv.weight", s, 0.9 - s / 2, achieved) for s, achieved in ((0.0, 0.0), (0.4, 0.25), (0.9, 0.75))]
+    assert "75" in refusal(lambda: from_sensitivity(few, here, 0.9))
+
+
+def test_what_the_curves_cannot_give_is_refused_in_a_sentence() -> None:
+    short = curves(POWERS, (0.0, 0.5))
+    assert "50.0%" in refusal(lambda: from_sensitivity(short, LAYERS, 0.8))
+    assert "run the scan" in refusal(lambda: from_sensitivity([], LAYERS, 0.5))
+    assert "run the scan" in refusal(lambda: from_sensitivity(curves({"elsewhere": 1.0}), LAYERS, 0.5))
