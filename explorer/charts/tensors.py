@@ -14,6 +14,8 @@ MAX_CELLS = 65_536
 MAX_MARKS = 400
 MAX_MARKED_SIDE = 40
 MAX_PIXELS = 4_000_000
+STRIP = 42
+"""Pixels above the picture for the legend and the colour bar, kept free in every figure so that neighbours have one size."""
 FLAT = scale((PRUNED_CELL, PRUNED_CELL))
 
 
@@ -101,8 +103,8 @@ def _colours(tiles: Tiles, limit: float, bar: bool) -> dict[str, Any]:
 
 def _bar(tiles: Tiles) -> dict[str, Any]:
     """A flat bar above the picture, so that weights and mask side by side have one size."""
-    place = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "ypad": 6, "len": 0.55}
-    text = {"title_text": " mean |w|" if tiles.reduced else " w", "title_side": "right", "title_font_size": 13, "nticks": 5}
+    place = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "ypad": 0, "len": 0.5}
+    text = {"title_text": "mean |w|" if tiles.reduced else "weight", "title_side": "right", "title_font_size": 13, "nticks": 5}
     return {**place, **text, "thickness": 8, "outlinewidth": 0}
 
 
@@ -142,11 +144,13 @@ def _picture(figure: go.Figure, tiles: Tiles, sentence: str, revision: str) -> g
     width, height = float(tiles.col_edges[-1]), float(tiles.row_edges[-1])
     cell = min(22.0, 640 / width, 560 / height)
     square = max(width, height) / min(width, height) < 4
-    finish(figure, sentence, int(min(640, max(200, height * cell + 100))), revision)
+    total = int(min(640, max(220, height * cell + 110)))
+    finish(figure, sentence, total, revision)
     quiet = {"showgrid": False, "showline": False, "ticks": ""}
+    top = 1 - STRIP / (total - 60)
     figure.update_xaxes(range=[0, width], title_text="input channel", **_ticks(tiles.cols, tiles.col_edges), **quiet)
-    figure.update_yaxes(range=[height, 0], title_text="filter", **_ticks(tiles.rows, tiles.row_edges), **quiet)
-    figure.update_layout(margin_t=52)
+    figure.update_yaxes(range=[height, 0], title_text="filter", **_ticks(tiles.rows, tiles.row_edges), **quiet, domain=[0, top])
+    figure.update_layout(margin_t=8, legend={"y": 1, "yanchor": "top"})
     if square:
         figure.update_yaxes(scaleanchor="x", constrain="domain", constraintoward="top")
         figure.update_xaxes(constrain="domain", constraintoward="left")
