@@ -1,0 +1,30 @@
+"""The colour language: contrast on both pages, and never colour alone."""
+
+import pytest
+
+from explorer import palette
+
+
+@pytest.mark.parametrize("background", [palette.LIGHT_PAGE, palette.DARK_PAGE])
+def test_lines_and_bars_stand_out_on_both_pages(background: str) -> None:
+    states = [colour for colour, _ in palette.STATES.values()]
+    named = [palette.KEPT, palette.PRUNED, palette.THRESHOLD, palette.GAIN, palette.LOSS, *states, *palette.LAYERS]
+    assert {
+        colour: round(palette.contrast(colour, background), 2) for colour in named if palette.contrast(colour, background) < 3
+    } == {}
+
+
+def test_kept_and_pruned_cells_differ_in_luminance_and_states_in_pattern() -> None:
+    assert palette.contrast(palette.KEPT_CELL, palette.PRUNED_CELL) > 3
+    assert palette.contrast(palette.PRUNED_MARK, palette.PRUNED_CELL) > 3
+    assert len({pattern for _, pattern in palette.STATES.values()}) == len(palette.STATES)
+    assert len({colour for colour, _ in palette.STATES.values()}) == len(palette.STATES)
+
+
+def test_ramps_begin_and_end_at_their_stops() -> None:
+    ramp = palette.ramp(palette.DIVERGING)
+    assert ramp[0].tolist() == [0x7F, 0x3B, 0x08]
+    assert ramp[-1].tolist() == [0x2D, 0x00, 0x4B]
+    assert palette.between(palette.DEPTH, 2) == [palette.DEPTH[0], palette.DEPTH[-1]]
+    assert palette.between(palette.DEPTH, 1) == [palette.DEPTH[0]]
+    assert palette.contrast("#000000", "#FFFFFF") == pytest.approx(21)
