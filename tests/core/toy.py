@@ -34,6 +34,15 @@ def layer(shape: tuple[int, int, int, int], kind: str | None = None, name: str =
     return Layer(name, name.rpartition(".")[0], found, shape, stored, **more)
 
 
+LAYERS = (
+    layer((8, 3, 3, 3), name="stem.weight"),
+    layer((16, 8, 3, 3), name="conv.weight"),
+    layer((32, 16, 1, 1), "conv2d", name="point.weight"),
+    layer((10, 32, 1, 1), name="fc.weight", is_output=True),
+)
+"""Four layers of growing depth, without a network around them."""
+
+
 class Toy(nn.Sequential):
     """Convolution 1 -> 2 of 2 x 2, batch norm, linear 2 -> 3, all weights 0, 1, 2, ...; an image of ones gives 22, 78, 134."""
 
