@@ -108,6 +108,6 @@ def _overrides(raw: Any) -> tuple[tuple[str, float], ...]:
     return tuple((str(name), _float(ratio)) for name, ratio in raw.items())
 
 
-def _float(value: float) -> float:
+def _float(value: int | float) -> float:
     """Whole numbers beyond every float are infinite."""
     return float(value) if abs(value) < 2**1000 else math.copysign(math.inf, value)
