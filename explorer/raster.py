@@ -10,27 +10,27 @@ from explorer.palette import DIVERGING, MAGNITUDE, PRUNED_CELL, PRUNED_MARK, ram
 from explorer.tiles import Tiles, lay
 
 HATCH_PERIOD = 5
+LEVELS = 253
+GREY, HATCH, GAP = LEVELS, LEVELS + 1, LEVELS + 2
 
 
 def weights_png(tiles: Tiles, kept: np.ndarray, limit: float, scale: int = 2) -> bytes:
     """The picture with `scale` pixels to a cell. kept: O I H W, true = keep; limit: the |weight| of full colour.
 
-    Signed weights in DIVERGING, reduced pictures (mean magnitudes) in MAGNITUDE; pruned cells grey and hatched, gaps transparent.
-    A reduced cell is hatched when nothing of it is kept, and greyed by its pruned share.
+    Signed weights in DIVERGING, reduced pictures (mean magnitudes) in MAGNITUDE; cells of which nothing is kept grey and hatched,
+    gaps transparent. One byte per pixel: a colour map of 253 levels, then grey, hatch and gap.
     """
-    share = lay(tiles, kept, fill=0)
-    colours = ramp(MAGNITUDE if tiles.reduced else DIVERGING)
     low = 0.0 if tiles.reduced else -limit
-    level = (np.nan_to_num(tiles.values) - low) / (limit - low or 1.0)
-    paint = colours[(np.clip(level, 0, 1) * (len(colours) - 1)).round().astype(int)]
-    grey = np.array(rgb(PRUNED_CELL))
-    cells = (paint * share[..., None] + grey * (1 - share[..., None])).round().astype(np.uint8)
+    level = np.clip((np.nan_to_num(tiles.values) - low) / (limit - low or 1.0), 0, 1)
+    gone, gap = lay(tiles, kept) == 0, np.isnan(tiles.values)
+    codes = np.select([gap, gone], [GAP, GREY], (level * (LEVELS - 1)).round()).astype(np.uint8)
     rows, cols = _pixels(tiles.row_edges, scale), _pixels(tiles.col_edges, scale)
-    image = np.full((len(rows), len(cols), 4), 255, np.uint8)
-    image[..., :3] = cells[np.ix_(rows, cols)]
-    image[_hatched(tiles, share == 0, rows, cols)] = (*rgb(PRUNED_MARK), 255)
-    image[..., 3] = np.where(np.isnan(tiles.values)[np.ix_(rows, cols)], 0, 255)
-    return _png(Image.fromarray(image))
+    pixels = codes[np.ix_(rows, cols)]
+    pixels[_hatched(tiles, gone, rows, cols)] = HATCH
+    image = Image.fromarray(pixels)
+    colours = ramp(MAGNITUDE if tiles.reduced else DIVERGING, LEVELS)
+    image.putpalette([*colours.ravel().tolist(), *rgb(PRUNED_CELL), *rgb(PRUNED_MARK), 0, 0, 0])
+    return _png(image, transparency=GAP)
 
 
 def hatch_png(tiles: Tiles, pruned: np.ndarray, scale: int = 8) -> bytes:

@@ -38,13 +38,14 @@ def weight_heatmap(
     share = lay(tiles, kept)
     gone = share == 0
     facts, lines = _facts(tiles, share, scores)
+    value = "mean |weight|" if tiles.reduced else "weight"
     figure = go.Figure()
-    for what, where in (("kept", ~gone), ("pruned", gone)):
-        look = _colours(tiles, limit, bar) if what == "kept" else {"colorscale": FLAT, "showscale": False}
-        value = "mean |weight|" if tiles.reduced else "weight"
-        text = [f"<b>{what}</b>", f"{value} %{{z:.4g}}", *lines]
-        z = np.where(where, tiles.values, np.float32(np.nan))
-        _add_cells(figure, tiles, what, z, facts, text, look)
+    text = [f"{value} %{{z:.4g}}, <b>%{{text}}</b>", *lines]
+    look = {**_colours(tiles, limit, bar), "text": np.where(gone, "pruned", "kept")}
+    _add_cells(figure, tiles, "weight", tiles.values, facts, text, look)
+    cover = np.where(gone, np.float32(0), np.float32(np.nan))
+    cells = {"x": tiles.col_edges, "y": tiles.row_edges, "z": cover}
+    figure.add_heatmap(**cells, name="pruned", colorscale=FLAT, showscale=False, hoverinfo="skip")
     _mark(figure, tiles, gone)
     _legend(figure, pruned=PRUNED_CELL)
     return _picture(figure, tiles, _sentence("Weights", name, tiles, kept), f"tensor {name}")
@@ -68,7 +69,11 @@ def mask_heatmap(tiles: Tiles, kept: np.ndarray, *, name: str = "") -> go.Figure
 
 
 def weight_raster(tiles: Tiles, kept: np.ndarray, limit: float, *, name: str = "") -> go.Figure:
-    """A large layer as one image under the same axes: no hover, but every weight. Same colours and hatch as the heatmap."""
+    """A large layer as one image under the same axes: no hover, but every weight. Same colours and hatch as the heatmap.
+
+    A picture of more than MAX_PIXELS cells is reduced first.
+    """
+    tiles = reduce(tiles, MAX_PIXELS)
     fits = int((MAX_PIXELS / (tiles.row_edges[-1] * tiles.col_edges[-1])) ** 0.5)
     look = _colours(tiles, limit, bar=True)
     marker = {"color": [0.0], "cmin": look["zmin"], "cmax": look["zmax"], "showscale": True}

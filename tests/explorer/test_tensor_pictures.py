@@ -26,17 +26,19 @@ def trace(figure: go.Figure, name: str) -> go.Heatmap:
 
 def test_weights_and_pruned_cells_are_told_apart_and_keep_their_values() -> None:
     figure = charts.weight_heatmap(TILES, KEPT, 3.0, FILTERS.astype(float), name="conv")
-    kept, pruned = figure.data[:2]
+    weights, cover = figure.data[:2]
     gone = lay(TILES, KEPT) == 0
-    assert np.array_equal(np.isnan(kept.z), gone | np.isnan(TILES.values))
-    assert np.array_equal(pruned.z[gone], TILES.values[gone])
-    assert (kept.zmin, kept.zmax) == (-3.0, 3.0)
-    assert [colour for _, colour in kept.colorscale] == list(palette.DIVERGING)
-    assert {colour for _, colour in pruned.colorscale} == {palette.PRUNED_CELL}
-    assert np.array_equal(kept.x, TILES.col_edges)
+    assert np.array_equal(weights.z, TILES.values, equal_nan=True), "hovering over a pruned cell tells what was there"
+    assert np.array_equal(np.isnan(cover.z), ~gone)
+    assert (weights.text[0, 0], weights.text[3, 0]) == ("pruned", "kept")
+    assert (weights.zmin, weights.zmax) == (-3.0, 3.0)
+    assert [colour for _, colour in weights.colorscale] == list(palette.DIVERGING)
+    assert {colour for _, colour in cover.colorscale} == {palette.PRUNED_CELL}
+    assert cover.hoverinfo == "skip"
+    assert np.array_equal(weights.x, TILES.col_edges)
     row, col = 3, 1  # filter 1, kernel row 0; channel 0, kernel column 1
-    assert kept.customdata[row, col].tolist() == [1, 0, 0, 1, 1]
-    assert "group score %{customdata[4]" in kept.hovertemplate
+    assert weights.customdata[row, col].tolist() == [1, 0, 0, 1, 1]
+    assert "group score %{customdata[4]" in weights.hovertemplate
     assert charts.alt(figure) == "Weights of conv: 2 filters by 3 channels of 2 x 2, 50.0 % kept."
 
 
@@ -106,13 +108,13 @@ def test_robust_limit_is_shared_and_never_zero() -> None:
 
 def test_pixels_show_colours_grey_hatch_and_clear_gaps() -> None:
     with Image.open(BytesIO(weights_png(TILES, KEPT, 3.0, scale=8))) as image:
-        pixels = np.asarray(image)
+        pixels = np.asarray(image.convert("RGBA"))
     assert pixels.shape[:2] == (round(TILES.row_edges[-1] * 8), round(TILES.col_edges[-1] * 8))
     upper, gap, lower = pixels[:16, :16], pixels[17, 0], pixels[21:, :16]
     assert {tuple(p[:3]) for p in upper.reshape(-1, 4)} == {palette.rgb(palette.PRUNED_CELL), palette.rgb(palette.PRUNED_MARK)}
     assert gap[3] == 0
     assert palette.rgb(palette.PRUNED_MARK) not in {tuple(p[:3]) for p in lower.reshape(-1, 4)}
-    assert tuple(lower[0, 0][:3]) == tuple(palette.ramp(palette.DIVERGING)[round((WEIGHT[1, 0, 0, 0] + 3) / 6 * 255)])
+    assert tuple(lower[0, 0][:3]) == tuple(palette.ramp(palette.DIVERGING, 253)[round((WEIGHT[1, 0, 0, 0] + 3) / 6 * 252)])
     with Image.open(BytesIO(hatch_png(TILES, lay(TILES, KEPT) == 0))) as hatch:
         alpha = np.asarray(hatch.convert("RGBA"))[..., 3]
     assert alpha[:16, :16].any()
