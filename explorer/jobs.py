@@ -30,7 +30,8 @@ LOG = logging.getLogger(__name__)
 class Snapshot:
     """A job at one moment. status: queued | running | done | failed | cancelled; times: seconds of `time.time`.
 
-    error: one sentence, for failed and for cancelled jobs; ahead: how many jobs run first while this one is queued.
+    error: one sentence, for failed and for cancelled jobs; ahead: how many jobs run first while this one is queued;
+    about: what the page said the work is for, given back as it was.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Snapshot:
     started: float | None
     finished: float | None
     ahead: int = 0
+    about: object = None
 
     @property
     def active(self) -> bool:
@@ -63,8 +65,10 @@ class Snapshot:
 class Job:
     """One piece of work. `cancel.set()` asks it to stop; it does so before the next event. Safe to read from any thread."""
 
-    def __init__(self, owner: str, kind: str, title: str, make: Make, max_seconds: float, max_events: int) -> None:
-        self.id, self.owner, self.kind, self.title = uuid4().hex, owner, kind, title
+    def __init__(
+        self, owner: str, kind: str, title: str, make: Make, max_seconds: float, max_events: int, about: object = None
+    ) -> None:
+        self.id, self.owner, self.kind, self.title, self.about = uuid4().hex, owner, kind, title, about
         self.cancel = threading.Event()
         self._make: Make | None = make
         self._max_seconds, self._max_events = max_seconds, max_events
@@ -92,7 +96,7 @@ class Job:
         with self._lock:
             events = tuple(self._events[since:])
             times = self._created, self._started, self._finished
-            return Snapshot(self.id, self.kind, self.title, self.status, events, self._error, *times, ahead)
+            return Snapshot(self.id, self.kind, self.title, self.status, events, self._error, *times, ahead, self.about)
 
     def run(self, gone: Callable[[], bool]) -> None:
         """Do the work in the calling thread; never raises. `gone`: has the owner left for good?"""
@@ -172,8 +176,9 @@ class Jobs:
         self._threads: dict[str, threading.Thread] = {}
         self._missing: dict[str, float] = {}
 
-    def start(self, owner: str, kind: str, title: str, make: Make) -> Job:
-        """Queue work and start it when a slot is free. kind: for the page to find it again, such as "train" or "scan".
+    def start(self, owner: str, kind: str, title: str, make: Make, about: object = None) -> Job:
+        """Queue work and start it when a slot is free. kind: for the page to find it again, such as "train" or "scan";
+        about: comes back in its snapshots.
 
         Raises PruningError when this session has too many unfinished jobs, or all sessions together have.
         """
@@ -184,7 +189,7 @@ class Jobs:
                 raise PruningError(f"'{mine[0].title}' is still at work; wait for it or stop it, then start the next one.")
             if sum(job.active for job in self._queue) >= self._waiting:
                 raise PruningError("Other people's jobs fill the queue; try again in a few minutes.")
-            job = Job(owner, kind, title, make, self._max_seconds, self._max_events)
+            job = Job(owner, kind, title, make, self._max_seconds, self._max_events, about)
             self._jobs[job.id] = job
             self._queue.append(job)
             self._forget_old(owner)
