@@ -61,7 +61,7 @@ DIVERGING = (
 MAGNITUDE = ("#F7F7F7", "#E2E1EF", "#C9C5E0", "#ADA5CE", "#8F84BA", "#7161A4", "#573C8E", "#42167A", "#2D004B")
 """The violet arm of DIVERGING, for magnitudes."""
 
-DEPTH = ("#8FC1EA", "#5AA2E6", "#2F7FC9", "#7A6CC8", "#9467C6", "#B0568F", "#CC6A4A", "#CC7A1F")
+DEPTH = ("#2F7FC9", "#6E78CC", "#9467C6", "#B0568F", "#C2605A", "#CC7A1F")
 """First layer to last, where there are too many to tell apart by name."""
 
 

@@ -8,7 +8,16 @@ from explorer import palette
 @pytest.mark.parametrize("background", [palette.LIGHT_PAGE, palette.DARK_PAGE])
 def test_lines_and_bars_stand_out_on_both_pages(background: str) -> None:
     states = [colour for colour, _ in palette.STATES.values()]
-    named = [palette.KEPT, palette.PRUNED, palette.THRESHOLD, palette.GAIN, palette.LOSS, *states, *palette.LAYERS]
+    named = [
+        palette.KEPT,
+        palette.PRUNED,
+        palette.THRESHOLD,
+        palette.GAIN,
+        palette.LOSS,
+        *states,
+        *palette.LAYERS,
+        *palette.between(palette.DEPTH, 30),
+    ]
     assert {
         colour: round(palette.contrast(colour, background), 2) for colour in named if palette.contrast(colour, background) < 3
     } == {}
