@@ -32,10 +32,14 @@ SETTLE_SECONDS = 120
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is a browser test."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.browser)
+    """Everything in this folder is a browser test, and runs last: Playwright leaves an event loop running in the main thread."""
+
+    def here(item: pytest.Item) -> bool:
+        return Path(__file__).parent in item.path.parents
+
+    for item in filter(here, items):
+        item.add_marker(pytest.mark.browser)
+    items.sort(key=here)
 
 
 def chromium() -> str:
