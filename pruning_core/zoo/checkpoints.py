@@ -29,7 +29,7 @@ MODELS: dict[str, Architecture | Pretrained] = {**ARCHITECTURES, **PRETRAINED}
 class Card:
     """What a checkpoint is and how good. accuracies in [0, 1]; test_interval: Wilson 95%; macs: multiply-adds per image.
 
-    best_epoch: the one kept, by validation accuracy; seconds: training time; torch: the version it was trained with.
+    best_epoch: the one kept, by validation accuracy; torch: the version it was trained with.
     """
 
     architecture: str
@@ -49,7 +49,6 @@ class Card:
     sha256: str
     date: str
     torch: str
-    seconds: int
 
     @property
     def seed(self) -> int:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from pruning_core.registry import find
-from pruning_core.zoo.vit import vit
+from pruning_core.zoo.vit import Traced, vit
 
 Shape = tuple[int, int, int]
 
@@ -82,7 +82,7 @@ class BasicBlock(nn.Module):
             nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
         )  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Traced) -> Traced:
         y = self.relu(self.bn1(self.conv1(x)))
         return self.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
@@ -125,8 +125,8 @@ _ENTRIES = (
         "Howard et al. 2017, arXiv:1704.04861", mobilenet,
     ),
     Architecture(
-        "vit", "ViT", "A vision transformer: attention heads and two-layer perceptrons over image patches.",
-        "Dosovitskiy et al. 2020, arXiv:2010.11929", vit,
+        "vit", "ViT", "A vision transformer: attention heads and two-layer perceptrons over a grid of tokens.",
+        "Dosovitskiy et al. 2020, arXiv:2010.11929; stem: Xiao et al. 2021, arXiv:2106.14881", vit,
     ),
 )  # fmt: skip
 ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for entry in _ENTRIES}

@@ -1,5 +1,6 @@
 """torchvision's ImageNet classifiers by name, with their own default weights and input transforms."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def load_pretrained(name: str, download: bool = True, progress: Progress | None 
         model = get_model(name, weights=None)
     try:
         model.load_state_dict(torch.load(target, map_location="cpu", weights_only=True))
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
         raise PruningError(
             f"The weights file {target.name} is damaged or of another model: remove it from {target.parent}."
         ) from error

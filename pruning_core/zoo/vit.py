@@ -1,9 +1,14 @@
 """A small pre-norm vision transformer whose attention keeps one packed `in_proj_weight` per block."""
 
-import torch
-from torch import Tensor, nn
+from typing import Any, TypeAlias
 
-DIM, DEPTH, HEADS, HIDDEN = 64, 6, 4, 128
+import torch
+from torch import nn
+
+Traced: TypeAlias = Any
+"""A tensor, or what torch.fx passes in its place."""
+
+DIM, DEPTH, HEADS, HIDDEN = 64, 4, 4, 128
 
 
 class Block(nn.Module):
@@ -16,7 +21,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Traced) -> Traced:
         y = self.norm1(x)
         # Another tensor object as value keeps MultiheadAttention off its fused kernel, which FLOP counters do not see.
         x = x + self.attention(y, y, y.view_as(y), need_weights=False)[0]
@@ -24,22 +29,30 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Square patches, learned positions, pre-norm blocks, mean over tokens, one linear head."""
+    """Two strided 3 x 3 convolutions make the tokens; learned positions, pre-norm blocks, mean over tokens, one linear head.
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, patch: int) -> None:
+    The stem in place of bare patches: Xiao et al. 2021, arXiv:2106.14881; it learns in a fraction of the epochs.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, strides: tuple[int, int]) -> None:
         super().__init__()
         c, h, w = shape
-        self.patches = nn.Conv2d(c, DIM, patch, patch)
-        self.positions = nn.Parameter(torch.randn(1, (h // patch) * (w // patch), DIM) * 0.02)
+        first, second = strides
+        self.stem = nn.Sequential(
+            nn.Conv2d(c, DIM // 4, 3, first, 1, bias=False), nn.BatchNorm2d(DIM // 4), nn.ReLU(),
+            nn.Conv2d(DIM // 4, DIM, 3, second, 1),
+        )  # fmt: skip
+        patch = first * second
+        self.positions = nn.Parameter(torch.randn(1, -(-h // patch) * -(-w // patch), DIM) * 0.02)
         self.blocks = nn.Sequential(*(Block(DIM, HEADS, HIDDEN) for _ in range(DEPTH)))
         self.norm = nn.LayerNorm(DIM)
         self.head = nn.Linear(DIM, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.positions
+    def forward(self, x: Traced) -> Traced:
+        tokens = self.stem(x).flatten(2).transpose(1, 2) + self.positions
         return self.head(self.norm(self.blocks(tokens)).mean(1))
 
 
 def vit(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Six blocks of width 64 with 4 heads; patches of 4 x 4 pixels, or 2 x 2 below 28 pixels a side."""
-    return VisionTransformer(shape, classes, 4 if min(shape[1:]) >= 28 else 2)
+    """Four blocks of width 64 with 4 heads; a token per 4 x 4 pixels, or per 2 x 2 below 28 pixels a side."""
+    return VisionTransformer(shape, classes, (2, 2) if min(shape[1:]) >= 28 else (1, 2))

@@ -1,0 +1,38 @@
+"""Data for the core's tests: digits, and Fashion-MNIST where this machine has it."""
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from torchvision.datasets import FashionMNIST
+
+from pruning_core.types import Dataset
+from pruning_core.zoo import load_data
+from pruning_core.zoo.request import VARIABLE
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def fashion_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds Fashion-MNIST unpacked: the user's own, or a temporary copy of the shared one."""
+    names = [Path(name) for name, _ in FashionMNIST.resources]
+    raw = Path("FashionMNIST", "raw")
+    own = Path(os.environ.get(VARIABLE, ""))
+    if VARIABLE in os.environ and all((own / raw / name.stem).is_file() for name in names):
+        return own
+    if not all((SHARED / raw / name).is_file() for name in names):
+        pytest.skip(f"Fashion-MNIST is not on this machine: set {VARIABLE} to a folder that holds it.")
+    root = tmp_path_factory.mktemp("fashion")
+    (root / raw).mkdir(parents=True)
+    for name in names:
+        with gzip.open(SHARED / raw / name) as packed, (root / raw / name.stem).open("wb") as plain:
+            shutil.copyfileobj(packed, plain)
+    return root

@@ -1,0 +1,304 @@
+"""Splits, probes and data sets, on small files of the real layouts."""
+
+import hashlib
+import http.server
+import pickle
+import struct
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import datasets as vision
+
+from pruning_core.types import DataMissing, PruningError, Split
+from pruning_core.zoo import DATASETS, data_root, load_data, probe
+from pruning_core.zoo.fetch import fetch
+from pruning_core.zoo.splits import TensorSplit, shifted, stratified
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """As on a machine without a network."""
+
+    def refuse(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+def write_idx(path, array):
+    path.write_bytes(struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes())
+
+
+@pytest.fixture
+def mnist_root(tmp_path):
+    """200 + 50 random pictures in the raw files of MNIST."""
+    raw, rng = tmp_path / "FashionMNIST" / "raw", np.random.default_rng(0)
+    raw.mkdir(parents=True)
+    for name, n in (("train", 200), ("t10k", 50)):
+        write_idx(raw / f"{name}-images-idx3-ubyte", rng.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+        write_idx(raw / f"{name}-labels-idx1-ubyte", (np.arange(n) % 10).astype(np.uint8))
+    return tmp_path
+
+
+@pytest.mark.parametrize("n", [1, 7, 30, 100, 500])
+def test_every_prefix_of_a_stratified_order_keeps_the_shares(n):
+    labels = torch.tensor([0] * 100 + [1] * 300 + [2] * 600)
+    counts = labels[stratified(labels)[:n]].bincount(minlength=3)
+    assert all(abs(count - n * share) <= 1 for count, share in zip(counts.tolist(), (0.1, 0.3, 0.6), strict=True))
+
+
+def test_stratified_is_a_fixed_permutation():
+    labels = torch.arange(50) % 4
+    assert torch.equal(stratified(labels), stratified(labels))
+    assert not torch.equal(stratified(labels), stratified(labels, 1))
+    assert stratified(labels).sort().values.tolist() == list(range(50))
+
+
+def test_digits_are_divided_into_fixed_parts_that_share_no_image(digits):
+    parts = [digits.train, digits.val, digits.test]
+    assert [len(part) for part in parts] == [1079, 359, 359]
+    assert all(isinstance(part, Split) for part in parts)
+    assert all(part.labels.bincount().min() >= len(part) // 10 - 3 for part in parts)
+    assert torch.equal(digits.test.x, load_data("digits").test.x)
+    seen = torch.cat([part.x for part in parts]).flatten(1).double()
+    assert seen.sum() == 561718  # the sum of all pixels of the set
+    x = digits.train.images(range(len(digits.train)))
+    assert (x.mean().item(), x.std().item()) == pytest.approx((digits.train.mean[0], digits.train.std[0]), abs=5e-3)
+
+
+def test_batches_are_normalised_and_pictures_are_not(digits):
+    x, y = next(digits.val.batches(20))
+    pictures = digits.val.images(range(20))
+    assert torch.allclose(x * digits.val.std[0] + digits.val.mean[0], pictures, atol=1e-6)
+    assert pictures.min() == 0
+    assert pictures.max() == 1
+    assert torch.equal(y, digits.val.labels[:20])
+    assert sum(len(y) for _, y in digits.val.batches(100)) == len(digits.val)
+
+
+def test_an_epoch_is_a_fixed_order_of_full_batches(digits):
+    split = digits.val
+    first, again, other = (list(split.shuffled(100, seed, augment=True)) for seed in (1, 1, 2))
+    assert [len(y) for _, y in first] == [100, 100, 100]
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0][0], other[0][0])
+    assert [len(y) for _, y in split.subset(range(30)).shuffled(100, 0)] == [30]
+
+
+def test_shifts_and_mirrors_move_whole_pictures():
+    x = torch.zeros(200, 1, 5, 5)
+    x[:, 0, 2, 1] = 1
+    moved = shifted(x, 1, True, torch.Generator().manual_seed(0))
+    assert torch.equal(moved.sum((1, 2, 3)), torch.ones(200))
+    places = {tuple(place) for place in moved[:, 0].nonzero()[:, 1:].tolist()}
+    assert places == {(row, column) for row in (1, 2, 3) for column in range(5)}
+    still = shifted(x, 0, False, torch.Generator().manual_seed(0))
+    assert torch.equal(still, x)
+
+
+def test_a_probe_is_fixed_and_begins_with_the_smaller_probe(digits):
+    small, large = probe(digits.test, 30), probe(digits.test, 100)
+    assert torch.equal(small.x, large.x[:30])
+    assert large.labels.bincount().tolist() == pytest.approx([10] * 10, abs=1)
+    assert len(probe(digits.test, 9999)) == len(digits.test)
+    with pytest.raises(PruningError, match="at least one"):
+        probe(digits.test, 0)
+
+
+def test_the_root_comes_from_the_setting_or_the_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path / "a"))
+    assert data_root() == tmp_path / "a"
+    assert data_root(tmp_path / "b") == tmp_path / "b"
+    monkeypatch.delenv("PRUNING_EXPLORER_DATA")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert data_root() == tmp_path / "pruning-explorer"
+
+
+def test_raw_files_are_read_and_a_tenth_validates(mnist_root):
+    data = load_data("fashion_mnist", root=mnist_root, download=False)
+    assert (len(data.train), len(data.val), len(data.test)) == (180, 20, 50)
+    assert data.val.labels.bincount().tolist() == [2] * 10
+    assert data.classes[0] == "T-shirt/top"
+    assert data.shape == (1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("fashion_mnist", "FashionMNIST"), ("mnist", "MNIST"), ("cifar10", "cifar-10"), ("imagenette", "imagenette2")],
+)
+@pytest.mark.parametrize("download", [True, False])
+def test_missing_files_are_one_sentence(name, folder, download, tmp_path, offline):
+    with pytest.raises(DataMissing) as caught:
+        load_data(name, root=tmp_path, download=download)
+    said = str(caught.value)
+    assert str(tmp_path) in said
+    assert folder in said
+    assert "PRUNING_EXPLORER_DATA" in said
+    assert ("no route to host" in said) == download
+    assert "\n" not in said
+
+
+def test_damaged_files_are_told(mnist_root):
+    path = mnist_root / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(PruningError, match="damaged"):
+        load_data("fashion_mnist", root=mnist_root, download=False)
+
+
+def test_unknown_data_set():
+    with pytest.raises(PruningError, match="did you mean 'digits'"):
+        load_data("digit")
+
+
+def test_every_entry_explains_itself():
+    assert all(entry.label and entry.help.endswith(".") and entry.get.endswith(".") for entry in DATASETS.values())
+
+
+def test_cifar_pickles_are_read(tmp_path, monkeypatch):
+    folder, rng = tmp_path / "cifar-10-batches-py", np.random.default_rng(0)
+    folder.mkdir()
+    for name in ("data_batch_1", "test_batch"):
+        entry = {"data": rng.integers(0, 256, (40, 3072), dtype=np.uint8), "labels": [i % 10 for i in range(40)]}
+        (folder / name).write_bytes(pickle.dumps(entry))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(DATASETS["cifar10"].classes)}))
+
+    def listed(name):
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    monkeypatch.setattr(vision.CIFAR10, "train_list", [listed("data_batch_1")])
+    monkeypatch.setattr(vision.CIFAR10, "test_list", [listed("test_batch")])
+    monkeypatch.setattr(vision.CIFAR10, "meta", {**vision.CIFAR10.meta, "md5": listed("batches.meta")[1]})
+    data = load_data("cifar10", root=tmp_path, download=False)
+    assert (len(data.train), len(data.val), len(data.test)) == (36, 4, 40)
+    assert data.classes == DATASETS["cifar10"].classes
+    assert next(data.test.batches(8))[0].shape == (8, 3, 32, 32)
+    (folder / "data_batch_1").write_bytes(b"no")
+    with pytest.raises(PruningError, match="damaged"):
+        load_data("cifar10", root=tmp_path, download=False)
+
+
+def paint(root, *folders, n=4, size=(40, 30)):
+    """n pictures of one colour per class folder; the colour is the class."""
+    for number, folder in enumerate(folders):
+        (root / folder).mkdir(parents=True)
+        for i in range(n):
+            Image.new("RGB", size, (40 * number, 200, 10 * i)).save(root / folder / f"{i}.png")
+
+
+@pytest.fixture
+def image_root(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNING_EXPLORER_IMAGES", str(tmp_path))
+    return tmp_path
+
+
+def test_an_image_folder_with_train_and_val(image_root):
+    paint(image_root, "train/cat", "train/dog", n=10)
+    paint(image_root, "val/cat", "val/dog", n=3)
+    data = load_data("imagefolder")
+    assert (len(data.train), len(data.val), len(data.test)) == (18, 2, 6)
+    assert data.classes == ("cat", "dog")
+    assert data.outputs is None
+    x, y = next(data.test.batches(6))
+    assert x.shape == (6, *data.shape) == (6, 3, 32, 32)
+    assert y.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.test.images([0, 5])[:, 0].amax((1, 2)).tolist() == pytest.approx([0, 40 / 255], abs=1e-6)
+    assert next(data.train.shuffled(4, 0, augment=True))[0].shape == (4, 3, 32, 32)
+
+
+def test_class_folders_alone_are_divided(image_root):
+    paint(image_root, "a", "b", "c", n=10)
+    data = load_data("imagefolder")
+    assert (len(data.train), len(data.val), len(data.test)) == (18, 6, 6)
+    assert data.test.labels.bincount().tolist() == [2, 2, 2]
+    assert not {*data.train.paths} & {*data.val.paths, *data.test.paths}
+
+
+def test_a_probe_of_files_is_held_in_memory(image_root):
+    paint(image_root, "a", "b", n=10)
+    test = load_data("imagefolder").train
+    held = probe(test, 6)
+    assert isinstance(held, TensorSplit)
+    chosen = stratified(test.labels)[:6]
+    assert torch.allclose(next(held.batches(6))[0], next(test.subset(chosen).batches(6))[0], atol=1e-6)
+
+
+def test_three_folders_are_taken_as_they_are(image_root):
+    for part, n in (("train", 5), ("val", 3), ("test", 2)):
+        paint(image_root, f"{part}/a", f"{part}/b", n=n)
+    data = load_data("imagefolder")
+    assert (len(data.train), len(data.val), len(data.test)) == (10, 6, 4)
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        ((), "no class folders"),
+        (("train/a", "train/b"), "no 'val' folder"),
+        (("only",), "single class 'only'"),
+        (("train/a", "train/b", "val/a", "val/c"), "different classes"),
+    ],
+)
+def test_folders_that_do_not_fit_are_told(image_root, folders, words):
+    paint(image_root, *folders)
+    with pytest.raises(PruningError, match=words) as caught:
+        load_data("imagefolder")
+    assert str(image_root) in str(caught.value)
+
+
+def test_empty_and_unreadable_and_absent_images_are_told(image_root, monkeypatch):
+    paint(image_root, "a", "b", n=5)
+    (image_root / "a" / "0.png").write_bytes(b"no picture")
+    data = load_data("imagefolder")
+    broken = next(part for part in (data.train, data.val, data.test) if str(image_root / "a" / "0.png") in part.paths)
+    with pytest.raises(PruningError, match=r"0\.png cannot be read"):
+        list(broken.batches(4))
+    (image_root / "c").mkdir()
+    with pytest.raises(PruningError, match="holds no image"):
+        load_data("imagefolder")
+    monkeypatch.setenv("PRUNING_EXPLORER_IMAGES", str(image_root / "nowhere"))
+    with pytest.raises(DataMissing, match="nowhere"):
+        load_data("imagefolder")
+
+
+def test_too_few_images_to_divide(image_root):
+    paint(image_root, "a", "b", n=1)
+    with pytest.raises(PruningError, match="too few"):
+        load_data("imagefolder")
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A file server on this machine; gives its address."""
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "file.bin").write_bytes(b"x" * 600_000)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, directory=str(tmp_path / "served"), **kwargs)
+
+        def log_message(self, *_):
+            pass
+
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def test_a_download_is_checked_and_tells_its_progress(server, tmp_path):
+    seen, target = [], tmp_path / "got" / "file.bin"
+    fetch(f"{server}/file.bin", target, "sha256", hashlib.sha256(b"x" * 600_000).hexdigest()[:8], lambda *p: seen.append(p))
+    assert target.read_bytes() == b"x" * 600_000
+    assert seen[-1] == (1.0, "file.bin")
+    assert [p for p, _ in seen] == sorted(p for p, _ in seen)
+    with pytest.raises(PruningError, match="damaged"):
+        fetch(f"{server}/file.bin", tmp_path / "got" / "other.bin", "md5", "0000")
+    with pytest.raises(OSError, match="404"):
+        fetch(f"{server}/none", tmp_path / "got" / "none", "md5", "")
+    assert [path.name for path in target.parent.iterdir()] == ["file.bin"]

@@ -1,0 +1,125 @@
+"""torchvision's classifiers: names, classes, and weights files, made here with random numbers."""
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import get_model
+
+from pruning_core.train import evaluate
+from pruning_core.types import DataMissing, PruningError
+from pruning_core.zoo import PRETRAINED, datasets_for, load_data, load_model
+from pruning_core.zoo.pretrained import IMAGENETTE, imagenet_outputs, preparation, weights_file
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty folder for torch.hub, and no network."""
+
+    def refuse(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr("torch.hub._hub_dir", None)
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    return tmp_path
+
+
+@pytest.fixture
+def resnet18(hub):
+    """Random weights where torch.hub would have put the real ones."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        weights = get_model("resnet18", weights=None).state_dict()
+    path = weights_file("resnet18")
+    path.parent.mkdir(parents=True)
+    torch.save(weights, path)
+    return weights
+
+
+@pytest.fixture
+def imagenette_root(tmp_path):
+    for part, n in (("train", 3), ("val", 1)):
+        for number, wnid in enumerate(IMAGENETTE):
+            folder = tmp_path / "imagenette2-160" / part / wnid
+            folder.mkdir(parents=True)
+            for i in range(n):
+                Image.new("RGB", (50, 40), (20 * number, 100, 50 * i)).save(folder / f"{i}.JPEG")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_every_name_is_known_to_torchvision_with_a_transform_of_its_own(name):
+    assert PRETRAINED[name].weights.url.startswith("https")
+    prepared = preparation(name)
+    x = prepared.transform(Image.new("RGB", (300, 400), (124, 116, 104)))
+    assert x.shape == prepared.shape
+    assert x.abs().max() < 0.05  # the mean colour of ImageNet
+    assert imagenet_outputs(("tench", "574"), name) == (0, 574)
+    assert weights_file(name).stem.startswith(name.split("_")[0])
+
+
+def test_imagenettes_ids_are_its_ten_categories():
+    names = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn", "garbage truck", "gas pump",
+             "golf ball", "parachute")  # fmt: skip
+    assert imagenet_outputs(tuple(IMAGENETTE), "resnet18") == tuple(IMAGENETTE.values())
+    assert imagenet_outputs(tuple(n.lower().replace(" ", "_") for n in names if n != "chain saw"), "resnet18") == tuple(
+        number for number in IMAGENETTE.values() if number != 491
+    )
+
+
+def test_folders_that_are_no_imagenet_class_are_told():
+    with pytest.raises(PruningError, match="'my cat' is none of them"):
+        imagenet_outputs(("tench", "my cat"), "resnet18")
+    with pytest.raises(PruningError, match="same ImageNet class"):
+        imagenet_outputs(("tench", "0"), "resnet18")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_16"])
+def test_missing_weights_are_one_sentence_with_the_file_and_its_place(hub, name):
+    with pytest.raises(DataMissing) as caught:
+        load_model(name, "imagenette")
+    said = str(caught.value)
+    assert weights_file(name).name in said
+    assert str(hub / "torch" / "hub" / "checkpoints") in said
+    assert "no route to host" in said
+
+
+def test_weights_are_loaded_and_measured_on_the_ten_classes(resnet18, imagenette_root):
+    data = load_data("imagenette", model="resnet18", root=imagenette_root, download=False)
+    assert data.shape == (3, 224, 224)
+    assert data.outputs == tuple(IMAGENETTE.values())
+    assert data.classes[0] == "tench"
+    assert (len(data.train), len(data.val), len(data.test)) == (27, 3, 10)
+    model = load_model("resnet18", "imagenette", data=data)
+    assert all(torch.equal(value, resnet18[name]) for name, value in model.state_dict().items())
+    assert not model.training
+    found = evaluate(model, data.test, outputs=data.outputs, device="cpu")
+    with torch.no_grad():
+        logits = model(next(data.test.batches(10))[0])[:, list(data.outputs)]
+    assert torch.equal(found.predictions, logits.argmax(1))
+    assert found.confusion.shape == (10, 10)
+
+
+def test_damaged_and_not_finite_weights_are_told(resnet18):
+    weights = {**resnet18, "fc.weight": torch.full_like(resnet18["fc.weight"], torch.nan)}
+    torch.save(weights, weights_file("resnet18"))
+    with pytest.raises(PruningError, match=r"not finite in 'fc\.weight'"):
+        load_model("resnet18", "imagenette")
+    weights_file("resnet18").write_bytes(b"no weights")
+    with pytest.raises(PruningError, match="damaged"):
+        load_model("resnet18", "imagenette")
+
+
+def test_pretrained_models_belong_to_imagenet():
+    assert datasets_for("resnet50") == ("imagenette", "imagefolder")
+    with pytest.raises(PruningError, match="imagenette or imagefolder, not with 'digits'"):
+        load_model("resnet18", "digits")
+
+
+def test_an_image_folder_by_category_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNING_EXPLORER_IMAGES", str(tmp_path))
+    for name in ("golf_ball", "tench"):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.new("RGB", (30, 30)).save(tmp_path / name / f"{i}.png")
+    assert load_data("imagefolder", model="mobilenet_v2").outputs == (574, 0)
