@@ -5,6 +5,7 @@ from types import ModuleType
 import streamlit as st
 
 from explorer import sidebar, state
+from explorer.logo import icon
 from explorer.notices import announce, told
 from explorer.views import explore, export, finetune, sensitivity
 
@@ -28,10 +29,11 @@ def page(view: ModuleType, title: str, icon: str, path: str) -> st.Page:
     return st.Page(run, title=title, icon=f":material/{icon}:", url_path=path, default=view is explore)
 
 
-st.set_page_config("Pruning Explorer", ":material/grid_view:", layout="wide")
+st.set_page_config("Pruning Explorer", icon(), layout="wide")
 current = st.navigation([page(*entry) for entry in PAGES], position="top")
 state.begin(current.url_path, sidebar.known_names())
 with st.sidebar:
+    st.header("Pruning Explorer", anchor=False)
     choice = sidebar.render()
 state.publish()
 current.run()

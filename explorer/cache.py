@@ -9,7 +9,7 @@
     probe(plan, space) -> Split;  exam(plan, space) -> Split
     dense_accuracy(plan, space), accuracy(plan, space) -> Evaluation on the probe
     dense_exam(plan, space), exam_accuracy(plan, space) -> Evaluation on the exam split
-    report(plan, space) -> Report
+    report(plan, space) -> Report;  dense_report(space) -> Report
     jobs() -> Jobs
 
 All raise PruningError or DataMissing; errors are not cached. Tensors that come from here are shared between sessions and with
@@ -129,6 +129,11 @@ def pruned(plan: Plan, space: Workspace) -> nn.Module:
 def report(plan: Plan, space: Workspace) -> Report:
     """Computed counts of the masked model."""
     return _report(mask_key(plan), plan, space)
+
+
+def dense_report(space: Workspace) -> Report:
+    """Computed counts of the base model."""
+    return measure(space.model, space.layers, {})
 
 
 def probe(plan: Plan, space: Workspace) -> Split:

@@ -94,6 +94,16 @@ def change(**fields: Any) -> None:
         tell(str(problem))
 
 
+def tune(**fields: Any) -> None:
+    """Sets fields of the plan's fine-tuning; a value that TrainConfig refuses is told as a problem and changes nothing."""
+    try:
+        config = replace(plan().fine_tune, **fields)
+    except PruningError as problem:
+        tell(str(problem))
+    else:
+        change(fine_tune=config)
+
+
 def from_widget(field: str, key: str | None = None) -> None:
     """A widget's callback: the plan's field takes the value of the widget with that key (the field's own name if left out)."""
     change(**{field: st.session_state[key or field]})
@@ -138,6 +148,18 @@ def seed(key: str, value: Any) -> None:
     """Gives the widget that is made next, with this key, its value; one that has it already is left alone."""
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
+
+
+def seed_row(key: str, row: int) -> None:
+    """Selects a row of the table that is made next, with this key."""
+    if selected_row(key) != row:
+        st.session_state[key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+
+
+def selected_row(key: str) -> int | None:
+    """The selected row of the table with that key, if one is."""
+    rows = st.session_state[key]["selection"]["rows"] if key in st.session_state else []
+    return rows[0] if rows else None
 
 
 def widget(key: str, default: Value) -> Value:

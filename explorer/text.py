@@ -23,7 +23,7 @@ HELP = {
     "m": "The length of a run of neighbouring weights, along the input channels.",
     "p": "Filters in a block.",
     "q": "Input channels in a block.",
-    "accuracy": "Share of the probe's images that the pruned network gets right, without any re-training. Measured just now.",
+    "accuracy": "Share of validation images that the pruned network gets right, without any re-training. Measured just now.",
     "achieved": "Share of weights that are zero now. Whole groups go, so it can differ a little from the request. Computed.",
     "nonzeros": "Weights, biases and norm parameters that are not removed, of all parameters of the network. Computed.",
     "macs": "Multiply-adds per image that still have a non-zero weight. Time is saved only where zeros are skipped. Computed.",
@@ -31,6 +31,34 @@ HELP = {
     "lock": "Keep this layer at its present ratio, whatever the allocation and the global sparsity do.",
     "reset": "Give this layer back to the allocation.",
     "reset_all": "Give all layers back to the allocation.",
+    "weights": "One tile per kernel: filters downwards, input channels across. Violet: above zero; orange: below; grey: gone.",
+    "mask": "The same picture: what is kept and what is removed. Wide gaps separate the groups that are cut as one.",
+    "view": "A large layer is drawn downsampled; the close-up shows a part of it weight by weight.",
+    "histogram": "Each group's score. The lowest scores go; the height says how many groups have that score.",
+    "grid": "The sparsities at which every layer is measured. More points: finer curves, a longer scan.",
+    "grid_values": "Sparsities to measure, in percent of the layer's groups. The dense network is always measured too.",
+    "measure": "Accuracy is what counts in the end; loss, in nats, also shows how sure the network still is.",
+    "highlight": "The layer whose curve is drawn strongly. A click on a name in the legend hides that curve.",
+    "slice": "The sparsity, of each layer alone, at which the bars below compare the layers.",
+    "target": "The share of all weights of the scanned layers that should go in total.",
+    "scan": "Each layer in turn is cut at every sparsity of the grid, all others stay whole, and accuracy is measured. Nothing is "
+    "trained.",
+    "epochs": "How often the fine-tuning sees all training images, after each cut. 0: no training, only cutting and measuring.",
+    "optimizer": "How a gradient becomes a step. SGD: Nesterov momentum; AdamW: step sizes adapt to each weight.",
+    "lr": "The largest step size. Too high: the loss explodes; too low: accuracy comes back slowly.",
+    "batch_size": "Training images per step.",
+    "weight_decay": "Pulls weights towards zero in every step, against overfitting.",
+    "momentum": "How much of the last step is carried on into the next one (SGD only).",
+    "cosine": "Lets the learning rate fall to zero along half a cosine wave over the epochs of a round.",
+    "warmup": "The share of the steps in which the learning rate rises from zero to its peak.",
+    "tune_seed": "Fixes the order of the training images: the same seed gives the same result on a CPU.",
+    "augment": "Shifts (and mirrors, where that makes sense) the training images at random.",
+    "label_smoothing": "Asks for a little less than full certainty, which can help accuracy.",
+    "states": "Dense: the trained network as it is. Pruned: cut, nothing else. BN recalibrated: cut, then the running averages of "
+    "its batch norms measured anew, no training. Fine-tuned: cut and trained on, removed weights held at zero.",
+    "interval": "Wilson 95% interval: measured on other images of this kind, the network's accuracy would likely lie here.",
+    "flips": "Two networks of equal accuracy can err on different images. These are the images whose answer changed.",
+    "export_weights": "Which network the files hold: the base one with this plan's masks, or the one fine-tuned with them.",
     "layer": "The layer that is drawn below. A click on a row of the table chooses it too.",
 }
 """One sentence or two per term."""
@@ -84,7 +112,7 @@ def count(number: float) -> str:
 def interval(found: Evaluation) -> str:
     """The 95% interval of the accuracy."""
     low, high = found.interval
-    return f"{100 * low:.1f} to {100 * high:.1f}%"
+    return f"{100 * low:.1f}–{100 * high:.1f}%"
 
 
 def shape(sizes: tuple[int, ...]) -> str:

@@ -1,0 +1,105 @@
+"""The table of all layers; a click on a row chooses the layer that is drawn below."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from explorer import state
+from explorer.text import HELP, LAYER_KINDS, percent, shape
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from pruning_core.types import Report
+
+ROWS = 6
+ROW_HEIGHT = 35
+KEY = "layer_table"
+
+
+def columns(longest: int) -> dict[str, Any]:
+    """How each column is shown, with help. longest: letters of the longest name."""
+    config = st.column_config
+    removed = "Share of this layer's weights that is zero now. Computed."
+    macs = "Multiply-adds per image that read these weights, before pruning. Computed."
+    return {
+        "Layer": config.TextColumn(
+            help="The parameter's name in the network's state_dict.", pinned=True, width=min(250, 30 + 8 * longest)
+        ),
+        "Removed": config.ProgressColumn(help=removed, format="%.1f%%", min_value=0, max_value=100, width=150),
+        "Weights": config.NumberColumn(format="localized", width=85),
+        "Shape": config.TextColumn(help="Outputs (filters) × inputs (channels) × kernel height × width.", width=120),
+        "Kind": config.TextColumn(width=120),
+        "MACs": config.NumberColumn(help=macs, format="compact", width=75),
+        "Decided by": config.TextColumn(help="The allocation, you, or why this layer is left alone.", width=340),
+    }
+
+
+def table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One row per layer. Removed: percent of the layer's weights, None for layers that cannot be cut."""
+    by_hand = dict(plan.overrides)
+    return [
+        {
+            "Layer": layer.name,
+            "Removed": None if layer.name in reasons or report is None else 100 * (1 - report.kept[layer.name]),
+            "Weights": layer.numel,
+            "Shape": shape(layer.shape),
+            "Kind": LAYER_KINDS.get(layer.kind, layer.kind),
+            "MACs": layer.macs,
+            "Decided by": _decided(layer.name, reasons, by_hand),
+        }
+        for layer in space.layers
+    ]
+
+
+def _decided(name: str, reasons: Mapping[str, str], by_hand: Mapping[str, float]) -> str:
+    if name in reasons:
+        return reasons[name].replace(name, "This layer", 1)
+    return f"you: {percent(by_hand[name])}" if name in by_hand else "allocation"
+
+
+def layer_table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str], chosen: str) -> None:
+    """Draws the table with the chosen layer's row selected."""
+    names = [layer.name for layer in space.layers]
+    state.seed_row(KEY, names.index(chosen))
+    st.dataframe(
+        table(plan, space, report, reasons),
+        key=KEY,
+        column_config=columns(max(map(len, names))),
+        hide_index=True,
+        height=int((min(len(names), ROWS + 0.5) + 1) * ROW_HEIGHT + 3),
+        on_select=lambda: _row_chosen(names),
+        selection_mode="single-row-required",
+        placeholder="not cut",
+        alt="The network's layers: shape, size, multiply-adds and the share of weights removed from each.",
+    )
+
+
+def _row_chosen(names: list[str]) -> None:
+    row = state.selected_row(KEY)
+    if row is not None and row < len(names):
+        state.look_at(names[row])
+
+
+def fixed_parameters(space: Workspace) -> None:
+    """The parameters that are never pruned, each with its reason."""
+    total = sum(_size(fixed.shape) for fixed in space.fixed)
+    with st.expander(f"{len(space.fixed)} parameter tensors are never pruned ({total:,} values)", icon=":material/lock:"):
+        rows = [{"Parameter": fixed.name, "Shape": shape(fixed.shape), "Why": fixed.reason} for fixed in space.fixed]
+        st.dataframe(rows, hide_index=True, height=220, alt="Parameters that are not pruned, with the reason.")
+
+
+def _size(sizes: tuple[int, ...]) -> int:
+    total = 1
+    for size in sizes:
+        total *= size
+    return total
+
+
+def layer_picker(names: list[str], chosen: str) -> None:
+    """The keyboard's way to choose a layer."""
+    state.seed("layer_choice", chosen)
+    st.selectbox("Layer", names, key="layer_choice", help=HELP["layer"], on_change=_picked)
+
+
+def _picked() -> None:
+    state.look_at(state.widget("layer_choice", None))
