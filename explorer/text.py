@@ -41,7 +41,7 @@ HELP = {
     "highlight": "The layer whose curve is drawn strongly. A click on a name in the legend hides that curve.",
     "slice": "The sparsity, of each layer alone, at which the bars below compare the layers.",
     "target": "The share of all weights of the scanned layers that should go in total.",
-    "scan": "Each layer in turn is cut at every sparsity of the grid, all others stay whole, and accuracy is measured. Nothing is "
+    "scan": "Each layer in turn is cut at every sparsity of the grid, the others stay whole, accuracy is measured. Nothing is "
     "trained.",
     "epochs": "How often the fine-tuning sees all training images, after each cut. 0: no training, only cutting and measuring.",
     "optimizer": "How a gradient becomes a step. SGD: Nesterov momentum; AdamW: step sizes adapt to each weight.",
@@ -54,7 +54,7 @@ HELP = {
     "tune_seed": "Fixes the order of the training images: the same seed gives the same result on a CPU.",
     "augment": "Shifts (and mirrors, where that makes sense) the training images at random.",
     "label_smoothing": "Asks for a little less than full certainty, which can help accuracy.",
-    "states": "Dense: the trained network as it is. Pruned: cut, nothing else. BN recalibrated: cut, then the running averages of "
+    "states": "Dense: the trained network as it is. Pruned: cut, nothing else. BN recalibrated: cut, then the averages of "
     "its batch norms measured anew, no training. Fine-tuned: cut and trained on, removed weights held at zero.",
     "interval": "Wilson 95% interval: measured on other images of this kind, the network's accuracy would likely lie here.",
     "flips": "Two networks of equal accuracy can err on different images. These are the images whose answer changed.",

@@ -1,6 +1,6 @@
 """Pure drawing: arrays and core events in, Plotly figures out. `alt(figure)` is the sentence for those who cannot see it."""
 
-from explorer.charts.comparison import class_change, comparison_bars
+from explorer.charts.comparison import class_change, comparison_bars, sensitivity_slice
 from explorer.charts.curves import sensitivity_curves, training_curves
 from explorer.charts.distributions import score_histogram, weight_histograms
 from explorer.charts.style import alt
@@ -15,6 +15,7 @@ __all__ = [
     "robust_limit",
     "score_histogram",
     "sensitivity_curves",
+    "sensitivity_slice",
     "training_curves",
     "weight_heatmap",
     "weight_histograms",

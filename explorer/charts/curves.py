@@ -57,10 +57,13 @@ def sensitivity_curves(
     return figure
 
 
-def training_curves(events: Iterable[object], references: Mapping[str, float] | None = None) -> go.Figure:
+def training_curves(
+    events: Iterable[object], references: Mapping[str, float] | None = None, cuts: Mapping[float, float] | None = None
+) -> go.Figure:
     """Loss (each step, and per epoch) above accuracy on the validation split (with its 95% interval), over epochs.
 
-    events: Step and Epoch, others are passed over; references: top-1 of states such as "dense" and "pruned", drawn as levels.
+    events: Step and Epoch, others are passed over; references: top-1 of states such as "dense" and "pruned", drawn as levels;
+    cuts: top-1 right after each cut, by the epoch (epochs done by then) at which it was made.
     """
     steps, epochs = [], []
     for event in events:
@@ -71,6 +74,11 @@ def training_curves(events: Iterable[object], references: Mapping[str, float] | 
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07)
     _step_losses(figure, steps)
     _epoch_curves(figure, epochs)
+    if cuts:
+        mark = {"symbol": "x-thin-open", "size": 10, "color": state_look("pruned")[0], "line_width": 2}
+        figure.add_scatter(
+            x=list(cuts), y=[100 * top1 for top1 in cuts.values()], mode="markers", marker=mark, name="after a cut", row=2, col=1
+        )
     for state, top1 in (references or {}).items():
         text = f"{state_label(state)} {percent(top1)}"
         _level(figure, 100 * top1, text, state_look(state)[0], row=2, col=1)

@@ -1,11 +1,189 @@
-"""This page is being built."""
+"""Sensitivity: which layers can be cut deeply, and which hurt at once?"""
 
 import streamlit as st
 
+from explorer import cache, state
+from explorer.charts import alt, sensitivity_curves
+from explorer.jobs import Snapshot
+from explorer.notices import told
+from explorer.plan_words import cut_words, differences
+from explorer.scanning import PRESETS, ScanRequest, request, scanned_plan, scanning
+from explorer.text import HELP, percent
+from explorer.tuning import clock
+from explorer.views.sensitivity_use import slice_section, target_section
+from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
+from pruning_core.sensitivity import to_csv
+from pruning_core.types import Layer, PruningError, SensitivityPoint
+
+KIND = "scan"
+REFRESH = 1.0
+OWN = "Own choice"
+LEAD = "Cut one layer at a time, leave all others whole, and measure: layers differ by far in how much they can lose."
+EMPTY = """
+**No curves yet.** Press *Scan*: each layer in turn is cut at every sparsity of the grid and the network is measured on the probe
+images. A layer whose curve stays flat can lose much; one whose curve falls early should be spared. From the curves this page then
+makes ratios per layer that cost every layer equally. Nothing is trained, and the network itself is not changed.
+"""
+CAVEAT = (
+    "One layer at a time: what happens when several layers are cut *together* is not in these curves. "
+    "Damage adds up, and layers can make good for each other, so measure the whole plan in the end."
+)
 
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.title("sensitivity")
+    st.markdown(LEAD)
+    able, reasons = cache.prunable(plan, space)
+    if not able:
+        cache.groups(plan, space)
+    found = cache.jobs().of(state.owner(), KIND)
+    active = bool(found) and found[0].active
+    _controls(plan, space, able, active=active, again=bool(found))
+    st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
+    scan = _shown()
+    if scan is None or active:
+        return
+    points, asked = _points(scan), _asked(scan)
+    _fine_print(points, reasons)
+    slice_section(points, asked)
+    current = scanned_plan(asked.plan) == scanned_plan(plan)
+    target_section(plan, space, able, points, "" if current and scan.status == "done" else _why_not(scan.status))
+
+
+def _controls(plan: Plan, space: Workspace, able: tuple[Layer, ...], *, active: bool, again: bool) -> None:
+    """The grid and the button that starts the scan."""
+    fixed = granularity(plan.granularity).fixed_ratio
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        preset = st.selectbox("Grid", (*PRESETS, OWN), index=1, key="grid", bind="query-params", width=190, help=HELP["grid"],
+                              disabled=fixed is not None)  # fmt: skip
+        chosen = PRESETS.get(preset, ())
+        if preset == OWN:
+            chosen = tuple(st.multiselect("Sparsities, %", range(5, 101, 5), default=PRESETS["Quick"], key="grid_values",
+                                          bind="query-params", width=420, help=HELP["grid_values"]))  # fmt: skip
+        asked = request(plan, able, chosen) if able else None
+        pressed = st.button("Scan again" if again else "Scan", type="secondary" if again else "primary", key="scan_start",
+                            icon=":material/monitoring:", help=HELP["scan"],
+                            disabled=active or asked is None or len(asked.grid) < 2)  # fmt: skip
+    if asked is not None and len(asked.grid) < 2:
+        st.caption("Choose at least one sparsity.")
+    elif asked is not None:
+        n = min(plan.probe, len(space.dataset.val))
+        st.caption(_size(asked, n) if fixed is None else f"{granularity(plan.granularity).label} has one ratio of its own: "
+                   f"each layer is measured whole and at {percent(fixed)}. {_size(asked, n)}")  # fmt: skip
+    if pressed and asked is not None:
+        with told():
+            cache.jobs().start(state.owner(), KIND, "Sensitivity scan", lambda: scanning(asked, space), asked)
+            st.rerun()
+
+
+def _size(asked: ScanRequest, n: int) -> str:
+    points = len(asked.layers) * (len(asked.grid) - 1) + 1
+    return f"{len(asked.layers)} layers × {len(asked.grid) - 1} sparsities: at most {points} measurements on {n:,} images each."
+
+
+def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
+    """Progress and curves; runs again by itself while the scan goes on."""
+    with told():
+        found = cache.jobs().of(state.owner(), KIND)
+        if was_active and not (found and found[0].active):
+            st.rerun()
+        if found:
+            _status(found[0])
+        scan = _shown()
+        if scan is None:
+            if not found:
+                st.info(EMPTY, icon=":material/monitoring:")
+            return
+        _curves(plan, space, scan)
+
+
+def _status(scan: Snapshot) -> None:
+    """One line about the newest scan: how far, or how it ended."""
+    asked, done = _asked(scan), len(_points(scan))
+    if scan.active:
+        line, stop = st.columns([5, 1], vertical_alignment="center")
+        left = f" · about {clock(scan.seconds / done * (asked.total - done))} left (estimated)" if done else ""
+        waits = f"Waiting: {scan.ahead} other job{'s' * (scan.ahead > 1)} first." if scan.status == "queued" else ""
+        layer = asked.layers[min(done // len(asked.grid), len(asked.layers) - 1)]
+        line.progress(done / asked.total, waits or f"{done} of {asked.total} points · now {layer}{left}")
+        stop.button("Stop", key="scan_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
+                    args=(state.owner(), scan.id))  # fmt: skip
+    elif scan.status == "done":
+        st.caption(f":material/check: Scanned {len(asked.layers)} layers in {clock(scan.seconds)}.")
+    elif scan.status == "cancelled":
+        st.warning(f"The scan was stopped after {done} of {asked.total} points; what was measured stays.", icon=":material/stop:")
+    else:
+        st.error(f"The scan failed: {scan.error}", icon=":material/error:")
+
+
+def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:
+    """The curves, for which plan they are, and how they are to be read."""
+    points, asked = _points(scan), _asked(scan)
+    then, now = scanned_plan(asked.plan), scanned_plan(plan)
+    if changed := differences(then, now):
+        st.warning(f"These curves are for another plan: {'; '.join(changed)}. *Scan again* measures the present one.",
+                   icon=":material/history:")  # fmt: skip
+    names = list(dict.fromkeys(point.parameter for point in points))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        measure = st.segmented_control("Measure", ("Accuracy", "Loss"), default="Accuracy", required=True, key="measure",
+                                       bind="query-params", help=HELP["measure"])  # fmt: skip
+        state.seed("highlight", state.layer() if state.layer() in names else None)
+        st.selectbox("Highlight", [None, *names], format_func=lambda name: name or "all layers", key="highlight", width=280,
+                     help=HELP["highlight"], on_change=_highlighted)  # fmt: skip
+    dense = next(point for point in points if point.sparsity == 0)
+    key = "loss" if measure == "Loss" else "top1"
+    chosen = {} if changed else _ratios(plan, space)
+    figure = sensitivity_curves(points, getattr(dense, key), chosen, focus=state.widget("highlight", None), measure=key)
+    st.plotly_chart(figure, key="sensitivity_curves", alt=alt(figure), config={"displayModeBar": False})
+    low, high = dense.interval
+    st.caption(
+        f"Measured on {dense.n:,} probe images; dashed line: the dense network, {percent(dense.top1)} "
+        f"(95% interval {100 * low:.1f} to {100 * high:.1f}%). Differences inside the interval can be chance. "
+        + ("" if changed else "Circles: each layer's ratio in the present plan. ") + CAVEAT
+    )  # fmt: skip
+
+
+def _highlighted() -> None:
+    state.look_at(state.widget("highlight", None))
+
+
+def _ratios(plan: Plan, space: Workspace) -> dict[str, float]:
+    """The plan's ratio of each layer, or none where the plan cannot be carried out; the Explore page then says why."""
+    try:
+        return cache.ratios(plan, space)
+    except PruningError:
+        return {}
+
+
+def _fine_print(points: tuple[SensitivityPoint, ...], reasons: dict[str, str]) -> None:
+    """Download, and the layers that were not scanned."""
+    st.download_button("Curves as CSV", lambda: to_csv(points), "sensitivity.csv", "text/csv", key="scan_csv",
+                       icon=":material/download:", on_click="ignore",
+                       help="One row per point: parameter, granularity, sparsity, loss, top1, achieved, n, low, high.")  # fmt: skip
+    if reasons:
+        with st.expander(f"{len(reasons)} layers are not prunable here", icon=":material/block:"):
+            st.dataframe([{"Layer": name, "Why": why} for name, why in reasons.items()], hide_index=True,
+                         alt="Layers that this plan cannot cut, with the reason.")  # fmt: skip
+
+
+def _why_not(status: str) -> str:
+    if status != "done":
+        return "The scan is not complete: ratios for a target need every layer's curve. Scan again."
+    return "The curves are for another plan: scan again before you make ratios from them."
+
+
+def _shown() -> Snapshot | None:
+    """The newest scan that has measured something."""
+    return next((scan for scan in cache.jobs().of(state.owner(), KIND) if _points(scan)), None)
+
+
+def _points(scan: Snapshot) -> tuple[SensitivityPoint, ...]:
+    return tuple(event for event in scan.events if isinstance(event, SensitivityPoint))
+
+
+def _asked(scan: Snapshot) -> ScanRequest:
+    if not isinstance(scan.about, ScanRequest):
+        raise PruningError("This scan does not say what it was asked for; scan again.")
+    return scan.about

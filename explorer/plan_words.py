@@ -1,0 +1,105 @@
+"""A plan in words, and how two plans differ. Knows no Streamlit."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from explorer.text import percent
+from pruning_core.allocation import ALLOCATIONS
+from pruning_core.criteria import CRITERIA
+from pruning_core.granularity import granularity
+from pruning_core.plan import Plan
+from pruning_core.schedule import schedule
+from pruning_core.train import TrainConfig
+from pruning_core.zoo import DATASETS, MODELS
+
+OPTIMIZER_LABELS = {"sgd": "SGD", "adamw": "AdamW"}
+SCAN_FIELDS = ("model", "dataset", "criterion", "granularity", "calibration", "probe", "seed")
+"""What sensitivity curves depend on."""
+
+
+def _label(registry: Mapping[str, Any]) -> Callable[[Any], str]:
+    return lambda name: str(registry[name].label) if name in registry else str(name)
+
+
+def schedule_words(spec: str) -> str:
+    """agp:4 -> Gradual (AGP cubic), 4 rounds."""
+    found = schedule(spec)
+    return found.label if found.rounds == 1 else f"{found.label}, {found.rounds} rounds"
+
+
+def _by_hand(overrides: tuple[tuple[str, float], ...]) -> str:
+    return f"{len(overrides)} set by hand" if overrides else "none set by hand"
+
+
+def _yes(value: bool) -> str:
+    return "on" if value else "off"
+
+
+WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "model": ("network", _label(MODELS)),
+    "dataset": ("images", _label(DATASETS)),
+    "criterion": ("importance", _label(CRITERIA)),
+    "granularity": ("shape of a cut", lambda name: granularity(name).label),
+    "allocation": ("share per layer", _label(ALLOCATIONS)),
+    "sparsity": ("sparsity", percent),
+    "schedule": ("schedule", schedule_words),
+    "overrides": ("ratios", _by_hand),
+    "allow_collapse": ("a layer may collapse", _yes),
+    "probe": ("probe images", str),
+    "calibration": ("calibration images", str),
+    "seed": ("seed", str),
+}
+TUNE_WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "epochs": ("epochs per round", str),
+    "lr": ("learning rate", lambda value: f"{value:g}"),
+    "batch_size": ("batch size", str),
+    "optimizer": ("optimizer", lambda name: OPTIMIZER_LABELS.get(name, name)),
+    "momentum": ("momentum", lambda value: f"{value:g}"),
+    "weight_decay": ("weight decay", lambda value: f"{value:g}"),
+    "cosine": ("cosine decay", _yes),
+    "warmup": ("warm-up", percent),
+    "seed": ("training seed", str),
+    "augment": ("augmentation", _yes),
+    "label_smoothing": ("label smoothing", lambda value: f"{value:g}"),
+}
+"""Field -> what it is called and how its value is written."""
+
+
+def differences(then: Plan, now: Plan, skip: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What has changed, such as "sparsity 50%, now 80%"."""
+    plain = [name for name in WORDS if name not in skip and getattr(then, name) != getattr(now, name)]
+    tuned = [
+        field.name for field in fields(TrainConfig) if getattr(then.fine_tune, field.name) != getattr(now.fine_tune, field.name)
+    ]
+    said = [_change(WORDS[name], getattr(then, name), getattr(now, name)) for name in plain]
+    if "fine_tune" not in skip:
+        said += [_change(TUNE_WORDS[name], getattr(then.fine_tune, name), getattr(now.fine_tune, name)) for name in tuned]
+    return tuple(said)
+
+
+def _change(word: tuple[str, Callable[[Any], str]], then: Any, now: Any) -> str:
+    label, shown = word
+    return f"{label} then changed" if shown(then) == shown(now) else f"{label} {shown(then)}, now {shown(now)}"
+
+
+def cut_words(plan: Plan) -> str:
+    """What is cut and how, in one sentence."""
+    g, model = granularity(plan.granularity), WORDS["model"][1](plan.model)
+    share = g.fixed_ratio if g.fixed_ratio is not None else plan.sparsity
+    how = "each layer's ratio set by hand" if plan.allocation == "manual" else f"{percent(share)} requested"
+    hands = f", {_by_hand(plan.overrides)}" if plan.overrides else ""
+    return (
+        f"{model} on {WORDS['dataset'][1](plan.dataset)}: {g.label} by {CRITERIA[plan.criterion].label}, "
+        f"{ALLOCATIONS[plan.allocation].label}, {how}{hands}."
+    )
+
+
+def tune_words(plan: Plan) -> str:
+    """When it is cut and how it is fine-tuned, in one sentence."""
+    config = plan.fine_tune
+    if not config.epochs:
+        return f"{schedule_words(plan.schedule)}, without fine-tuning."
+    rate = f"learning rate {config.lr:g}{' with cosine decay' if config.cosine else ''}"
+    epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
+    return f"{schedule_words(plan.schedule)}; {epochs} after each cut, {OPTIMIZER_LABELS[config.optimizer]}, {rate}, batches of {config.batch_size}."

@@ -1,0 +1,86 @@
+"""A sensitivity scan as the page follows it: what was asked for, and what the curves say. Knows no Streamlit."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pruning_core.criteria import criterion
+from pruning_core.granularity import granularity
+from pruning_core.pipeline import Workspace, groups_of, probe_split
+from pruning_core.plan import Plan
+from pruning_core.sensitivity import GRID, scan
+from pruning_core.types import Layer, SensitivityPoint
+
+PRESETS: dict[str, tuple[int, ...]] = {
+    "Quick": (50, 80, 95),
+    "Standard": tuple(round(100 * share) for share in GRID if share),
+    "Fine": (*range(10, 90, 10), 85, 90, 92, 94, 96, 98),
+}
+"""Sparsities to measure, in percent; 0, the dense network, is always measured too."""
+
+
+@dataclass(frozen=True)
+class ScanRequest:
+    """What a scan was asked for. grid: sparsities, rising, with 0; layers: names, in the network's order."""
+
+    plan: Plan
+    grid: tuple[float, ...]
+    layers: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """Points that it yields."""
+        return len(self.layers) * len(self.grid)
+
+
+def request(plan: Plan, layers: Sequence[Layer], percents: Sequence[int]) -> ScanRequest:
+    """The scan of those layers; N:M shapes have one ratio of their own, so that the grid has no say."""
+    fixed = granularity(plan.granularity).fixed_ratio
+    grid = (fixed,) if fixed is not None else tuple(share / 100 for share in percents)
+    return ScanRequest(plan, tuple(sorted({0.0, *grid})), tuple(layer.name for layer in layers))
+
+
+def scanning(asked: ScanRequest, space: Workspace) -> Iterator[SensitivityPoint]:
+    """The measured points, layer by layer."""
+    plan = asked.plan
+    layers, groups = groups_of(plan, space)
+    split, outputs = probe_split(plan, space), space.dataset.outputs
+    yield from scan(space.model, layers, groups, granularity(plan.granularity), split, grid=asked.grid, outputs=outputs)
+
+
+def scanned_plan(plan: Plan) -> Plan:
+    """The plan with everything that curves do not depend on at its default, so that two plans with equal curves are equal."""
+    how, default = criterion(plan.criterion, plan.seed), Plan()
+    return replace(
+        default, model=plan.model, dataset=plan.dataset, criterion=plan.criterion, granularity=plan.granularity, probe=plan.probe,
+        calibration=plan.calibration if how.needs_data else default.calibration,
+        seed=plan.seed if how != criterion(plan.criterion, plan.seed + 1) else default.seed,
+    )  # fmt: skip
+
+
+def by_layer(points: Sequence[SensitivityPoint]) -> dict[str, tuple[SensitivityPoint, ...]]:
+    """Each layer's points, by rising sparsity."""
+    found: dict[str, list[SensitivityPoint]] = {}
+    for point in points:
+        found.setdefault(point.parameter, []).append(point)
+    return {name: tuple(sorted(curve, key=lambda point: point.sparsity)) for name, curve in found.items()}
+
+
+def untouched(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
+    """Layers from which nothing could be removed at any sparsity measured; they say nothing about robustness."""
+    tried = {name: curve for name, curve in by_layer(points).items() if any(point.sparsity > 0 for point in curve)}
+    return tuple(name for name, curve in tried.items() if all(point.achieved == 0 for point in curve))
+
+
+def alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
+    """Top-1 with this layer alone cut at a ratio, read linearly between the measured points by what they removed."""
+    points = sorted(curve, key=lambda point: point.achieved)
+    for left, right in zip(points, points[1:], strict=False):
+        if ratio <= right.achieved:
+            span = right.achieved - left.achieved
+            return left.top1 if span <= 0 else left.top1 + (right.top1 - left.top1) * max(0.0, ratio - left.achieved) / span
+    return points[-1].top1
+
+
+def rounded(ratios: Mapping[str, float]) -> dict[str, float]:
+    """Ratios short enough for an address: whole tenths of a percent."""
+    return {name: round(ratio, 3) for name, ratio in ratios.items()}

@@ -1,0 +1,127 @@
+"""What the curves are good for: a slice at one sparsity, and ratios per layer for a target."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from explorer import cache, state
+from explorer.charts import alt, sensitivity_slice
+from explorer.scanning import ScanRequest, alone, by_layer, rounded, untouched
+from explorer.text import HELP, interval, percent
+from pruning_core.allocation import from_sensitivity, total_ratio
+from pruning_core.granularity import granularity
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from pruning_core.types import Layer, Ratios, SensitivityPoint
+
+ROW_HEIGHT = 35
+MOST_ROWS = 14
+
+
+def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> None:
+    """All layers at one sparsity, the most sensitive first."""
+    st.subheader("Which layer hurts most?", anchor=False)
+    grid = [round(100 * share) for share in asked.grid if share]
+    at = grid[-1]
+    if len(grid) > 1:
+        at = st.select_slider("Sparsity of each layer alone", grid, _middle(grid), format_func=lambda share: f"{share}%",
+                              key="slice", bind="query-params", help=HELP["slice"], width=520)  # fmt: skip
+    idle = untouched(points)
+    there = [p for p in points if round(100 * p.sparsity) == at and p.parameter not in idle]
+    if there:
+        dense = next(point for point in points if point.sparsity == 0)
+        figure = sensitivity_slice(there, dense.top1)
+        st.plotly_chart(figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False})
+    if idle:
+        st.caption(f"Not prunable here, so not ranked (no whole group could be removed): {', '.join(idle)}.")
+
+
+def _middle(grid: list[int]) -> int:
+    return 80 if 80 in grid else grid[len(grid) // 2]
+
+
+def target_section(
+    plan: Plan, space: Workspace, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], why_not: str
+) -> None:
+    """Ratios that cost every layer the same accuracy and remove the target in total."""
+    st.subheader("Use as per-layer ratios for a target", anchor=False)
+    g = granularity(plan.granularity)
+    if g.fixed_ratio is not None:
+        st.info(f"{g.label} itself removes {percent(g.fixed_ratio)} of every layer: there is no ratio to choose.")
+        return
+    if why_not:
+        st.info(why_not, icon=":material/history:")
+        return
+    st.caption(
+        "One common accuracy level is sought: every layer is cut as deeply as its own curve stays above that level, and the level "
+        "is lowered until the target is met. Sturdy layers lose much, delicate ones little."
+    )
+    target = st.slider("Target sparsity", 5, 95, 50, step=1, format="%d%%", key="target", bind="query-params",
+                       help=HELP["target"], width=520)  # fmt: skip
+    ratios = rounded(from_sensitivity(points, able, target / 100))
+    _table(plan, able, points, ratios)
+    applied = dict(plan.overrides) == ratios
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Apply to the plan", type="primary", key="target_apply", icon=":material/check:", disabled=applied,
+                  help="Sets every scanned layer's ratio by hand, as on the Explore page; the address carries them.",
+                  on_click=state.overrides, args=(ratios,))  # fmt: skip
+        if plan.overrides:
+            st.button("Take back all ratios set by hand", key="target_reset", icon=":material/undo:", help=HELP["reset_all"],
+                      on_click=state.overrides, args=({},))  # fmt: skip
+    if applied:
+        _measured(plan, space, able, points, ratios)
+
+
+def _table(plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios) -> None:
+    curves, idle = by_layer(points), untouched(points)
+    by_hand = dict(plan.overrides)
+    rows = [
+        {
+            "Layer": layer.name,
+            "Weights": layer.numel,
+            "Ratio": 100 * ratios[layer.name],
+            "Set now": 100 * by_hand[layer.name] if layer.name in by_hand else None,
+            "Alone": 100 * alone(curves[layer.name], ratios[layer.name]),
+            "Note": "not prunable here" if layer.name in idle else "",
+        }
+        for layer in able
+        if layer.name in ratios
+    ]
+    frame = pd.DataFrame(rows).astype({"Set now": float})
+    config = st.column_config
+    st.dataframe(
+        frame if any(row["Note"] for row in rows) else frame.drop(columns="Note"),
+        hide_index=True,
+        height=(min(len(rows), MOST_ROWS) + 1) * ROW_HEIGHT + 3,
+        placeholder="by the allocation",
+        column_config={
+            "Layer": config.TextColumn(help="The parameter's name in the network's state_dict.", pinned=True),
+            "Weights": config.NumberColumn(format="localized"),
+            "Ratio": config.ProgressColumn(help="Share of the layer's groups to remove.", format="%.1f%%", min_value=0, max_value=100),
+            "Set now": config.NumberColumn(help="The ratio set by hand in the present plan.", format="%.1f%%"),
+            "Alone": config.NumberColumn("Accuracy, alone", help="Estimated: read from the layer's curve, all others whole.", format="%.1f%%"),
+        },
+        alt="Suggested ratio of every layer, with the accuracy that its curve promises.",
+    )  # fmt: skip
+
+
+def _measured(plan: Plan, space: Workspace, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios) -> None:
+    """What all ratios together do to the network."""
+    with st.skeleton(height=120):
+        now, dense, report = cache.accuracy(plan, space), cache.dense_accuracy(plan, space), cache.report(plan, space)
+    curves = by_layer(points)
+    worst = min(alone(curves[layer.name], ratios[layer.name]) for layer in able if layer.name in ratios)
+    wanted = total_ratio(able, ratios) if len(ratios) == len(able) else None
+    numbers = st.grid(3, min_column_width=220)
+    numbers.metric("Accuracy together · measured", percent(now.top1), f"{100 * (now.top1 - dense.top1):+.1f} points",
+                   delta_description=f"vs dense {percent(dense.top1)}", border=True,
+                   help=f"{HELP['accuracy']} {HELP['interval']}")  # fmt: skip
+    numbers.metric("Worst layer alone · estimated", percent(worst), border=True,
+                   help="The lowest accuracy that any single curve promises at its ratio. All cuts together usually cost more.")  # fmt: skip
+    numbers.metric("Removed · computed", percent(report.sparsity_masked), border=True,
+                   help=HELP["achieved"] + (f" Asked for: {percent(wanted)}." if wanted is not None else ""))  # fmt: skip
+    st.caption(
+        f"Measured on {now.n:,} probe images, 95% interval {interval(now)}. Nothing was re-trained: "
+        "*Fine-tune & compare* shows how much comes back."
+    )
