@@ -47,13 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("list", parents=[json_flag], help="every choice on every axis, with formula and source")
     command.set_defaults(command=_list)
 
-    command = commands.add_parser("run", parents=[json_flag], help="replay a plan; writes report.json, plan.json, masks and weights")
+    command = commands.add_parser("run", parents=[json_flag], help="replay a plan: report, masks, weights")
     command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
     command.add_argument("--out", type=Path, required=True, help="folder for report.json and masks.safetensors")
     command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
     command.set_defaults(command=_run)
 
-    command = commands.add_parser("scan", parents=[json_flag], help="each layer alone over a grid of sparsities; writes a tidy CSV")
+    command = commands.add_parser("scan", parents=[json_flag], help="each layer alone over a grid; a tidy CSV")
     command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
     command.add_argument("--out", type=Path, required=True, help="the CSV file to write")
     command.add_argument("--grid", type=_grid, default=GRID, help="sparsities, as in 0.2,0.5,0.8")
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("train", parents=[json_flag], help="train a network of the zoo by its published recipe")
     command.add_argument("name", help="resnet20-digits, or an architecture with --dataset")
     command.add_argument("--dataset", help="digits if left out")
-    command.add_argument("--out", type=Path, help="folder for the checkpoint and its card; your own checkpoint folder if left out")
+    command.add_argument("--out", type=Path, help="folder for checkpoint and card; your own if left out")
     command.set_defaults(command=_train)
     return parser
 
@@ -129,9 +129,8 @@ def _drain(events: Iterator[Event], *, quiet: bool) -> Finished:
     """Follows a run to its last event, telling each stage on standard error."""
     for event in events:
         if isinstance(event, Finished):
-            states = (("dense", event.dense), ("pruned", event.pruned), ("recalibrated", event.recalibrated), ("tuned", event.tuned))
-            for state, found in states if not quiet else ():
-                if found is not None:
+            for state in ("dense", "pruned", "recalibrated", "tuned") if not quiet else ():
+                if (found := getattr(event, state)) is not None:
                     print(f"{state:13} {found.top1:.4f}  95% [{found.interval[0]:.4f}, {found.interval[1]:.4f}]  n = {found.n}")
             return event
         if isinstance(event, Pruned):
@@ -147,7 +146,8 @@ def _scan(options: argparse.Namespace) -> int:
     layers, groups = groups_of(plan, space)
     split, outputs, device = probe_split(plan, space), space.dataset.outputs, choose_device(options.device)
     points = []
-    for point in scan(space.model, layers, groups, granularity(plan.granularity), split, grid=options.grid, outputs=outputs, device=device):
+    g = granularity(plan.granularity)
+    for point in scan(space.model, layers, groups, g, split, grid=options.grid, outputs=outputs, device=device):
         points.append(point)
         print(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}", file=sys.stderr)
     _folder(options.out.parent)

@@ -5,7 +5,6 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from textwrap import dedent
 
 import numpy as np
 import torch
@@ -17,9 +16,46 @@ from pruning_core.types import Evaluation, Finished, Layer, Masks
 
 Stored = Mapping[str, Tensor]
 
+_SCRIPT = '''\
+"""Loads masks exported by Pruning Explorer with plain PyTorch and prints the accuracy on {dataset}.
+
+Put this file beside masks.safetensors{beside} and run: python load_masks.py
+The network and its images come from `pruning_core.zoo`; to use your own, replace the first three statements.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch.nn.utils import prune
+
+from pruning_core.zoo import {names}
+
+data = load_data({dataset!r}, model={model!r})
+model = load_model({model!r}, {dataset!r}, data=data)
+images = {split}
+
+here = Path(__file__).parent
+{weights}for name, mask in load_file(here / "masks.safetensors").items():
+    path, _, parameter = name.rpartition(".")
+    module = model.get_submodule(path)
+    prune.custom_from_mask(module, parameter, mask)
+    prune.remove(module, parameter)  # writes the zeros into the weight
+
+model.eval()
+correct = 0
+with torch.inference_mode():
+    for pictures, labels in images.batches(256):
+        logits = model(pictures)
+        if data.outputs:  # a network with more classes than these images
+            logits = logits[:, list(data.outputs)]
+        correct += int((logits.argmax(1) == labels).sum())
+print(f"accuracy {{correct / len(images):.6f}} ({{correct}} of {{len(images)}} images)")
+'''
+
 
 def stored(masks: Masks, layers: tuple[Layer, ...]) -> dict[str, Tensor]:
-    """The masks under their parameter names (a tied weight under each of its names), in the shape in which `state_dict` holds them."""
+    """The masks by parameter name (a tied weight under each of its names), in the shape in which `state_dict` holds them."""
     known = {layer.name: layer for layer in layers}
     return {
         name: mask.reshape(known[key].param_shape).contiguous().clone()
@@ -80,42 +116,7 @@ def script(plan: Plan, *, tuned: bool, whole_test: bool) -> str:
     """
     split = "data.test" if whole_test else f"probe(data.test, {plan.probe})"
     weights = 'model.load_state_dict(load_file(here / "weights.safetensors"))  # fine-tuned\n' if tuned else ""
-    return dedent('''\
-        """Loads masks exported by Pruning Explorer with plain PyTorch and prints the accuracy on {dataset}.
-
-        Put this file beside masks.safetensors{beside} and run: python load_masks.py
-        The network and its images come from `pruning_core.zoo`; to use your own, replace the first three statements.
-        """
-
-        from pathlib import Path
-
-        import torch
-        from safetensors.torch import load_file
-        from torch.nn.utils import prune
-
-        from pruning_core.zoo import {names}
-
-        data = load_data({dataset!r}, model={model!r})
-        model = load_model({model!r}, {dataset!r}, data=data)
-        images = {split}
-
-        here = Path(__file__).parent
-        {weights}for name, mask in load_file(here / "masks.safetensors").items():
-            path, _, parameter = name.rpartition(".")
-            module = model.get_submodule(path)
-            prune.custom_from_mask(module, parameter, mask)
-            prune.remove(module, parameter)  # writes the zeros into the weight
-
-        model.eval()
-        correct = 0
-        with torch.inference_mode():
-            for pictures, labels in images.batches(256):
-                logits = model(pictures)
-                if data.outputs:  # a network with more classes than these images
-                    logits = logits[:, list(data.outputs)]
-                correct += int((logits.argmax(1) == labels).sum())
-        print(f"accuracy {{correct / len(images):.6f}} ({{correct}} of {{len(images)}} images)")
-        ''').format(
+    return _SCRIPT.format(
         dataset=plan.dataset,
         model=plan.model,
         beside=" and weights.safetensors" if tuned else "",
