@@ -1,0 +1,84 @@
+"""Accuracy at equal density for the granularities of Mao et al. 2017 (arXiv:1705.08922), and at 80% global magnitude.
+
+All k x k convolutions lose the same share; every other layer stays dense, so that every granularity keeps equally many weights.
+Run: python benchmarks/granularity_order.py [--seeds 3] [--epochs 2] [--out FILE.json]; Fashion-MNIST must be at hand.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pruning_core.granularity import granularity, supports
+from pruning_core.pipeline import Workspace, open_workspace, prune
+from pruning_core.plan import Plan
+from pruning_core.train import TrainConfig
+from pruning_core.types import Finished
+
+ORDER = ("fine", "vector_row", "kernel", "filter")
+MODELS = ("resnet20", "vgg")
+DENSITY = 0.3
+
+
+def finished(plan: Plan, space: Workspace) -> Finished:
+    """The last event of a plan's run."""
+    *_, last = prune(plan, space)
+    if not isinstance(last, Finished):
+        raise RuntimeError("the run did not finish")
+    return last
+
+
+def order_plans(base: Plan, space: Workspace) -> Iterator[Plan]:
+    """One plan per granularity: uniform over the k x k convolutions that see more than one channel, all else dense."""
+    spared = [layer for layer in space.layers if layer.shape[2:] == (1, 1) or layer.shape[1] == 1]
+    for name in ORDER:
+        dense = tuple((layer.name, 0.0) for layer in spared if supports(granularity(name), layer) is None)
+        yield replace(base, granularity=name, allocation="uniform", sparsity=1 - DENSITY, overrides=dense)
+
+
+def rows(model: str, seeds: int, epochs: int) -> Iterator[dict[str, object]]:
+    """Measures every plan with every seed on the whole test split."""
+    space = open_workspace(model, "fashion_mnist")
+    for seed in range(seeds):
+        tune = TrainConfig(epochs=epochs, lr=0.02, seed=seed, augment=True)
+        base = Plan(model=model, dataset="fashion_mnist", fine_tune=tune, seed=seed)
+        headline = replace(base, granularity="fine", allocation="global", sparsity=0.8)
+        for plan in (*order_plans(base, space), headline):
+            start = time.perf_counter()
+            done = finished(plan, space)
+            if done.tuned is None:
+                raise RuntimeError("nothing was fine-tuned")
+            yield {
+                "model": model, "granularity": plan.granularity, "allocation": plan.allocation, "seed": seed,
+                "sparsity": done.report.sparsity_masked, "kept_in_model": 1 - done.report.sparsity_model, "n": done.tuned.n,
+                "dense": done.dense.top1, "pruned": done.pruned.top1, "tuned": done.tuned.top1, "interval": done.tuned.interval,
+                "seconds": round(time.perf_counter() - start, 1),
+            }  # fmt: skip
+
+
+def main() -> None:
+    """Prints one line per run as it ends, then the means."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    found = []
+    for model in options.models:
+        for row in rows(model, options.seeds, options.epochs):
+            found.append(row)
+            print(json.dumps(row), flush=True)
+    for key in dict.fromkeys((r["model"], r["granularity"], r["allocation"]) for r in found):
+        top1 = [float(str(r["tuned"])) for r in found if (r["model"], r["granularity"], r["allocation"]) == key]
+        spread = statistics.stdev(top1) if len(top1) > 1 else float("nan")
+        print(f"{' '.join(map(str, key)):30} mean {statistics.mean(top1):.4f}  sd {spread:.4f}  seeds {len(top1)}")
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
