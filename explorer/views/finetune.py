@@ -1,11 +1,141 @@
-"""This page is being built."""
+"""Fine-tune & compare: train the cut network on, in the background, and see what comes back."""
 
 import streamlit as st
 
+from explorer import cache, state
+from explorer.charts import alt, training_curves
+from explorer.jobs import Snapshot
+from explorer.notices import told
+from explorer.plan_words import cut_words, differences, tune_words
+from explorer.tuning import Reference, clock, continuous, progress, steps_of, tuning
+from explorer.views.compare import compare_section
+from explorer.views.tune_form import tune_form
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
+from pruning_core.types import Finished, PruningError
+
+KIND = "train"
+REFRESH = 1.0
+LEAD = "Cut the network, then train what is left: most of the lost accuracy usually comes back. Removed weights stay removed."
+EMPTY = """
+**No run yet.** Press *Start*: the network is cut as the side bar says, in the rounds of the schedule, and trained after each cut.
+You can watch it learn, stop it at any time, and go on using all pages meanwhile. When it is done, this page compares four states on
+the test images: *dense*, *pruned*, *BN recalibrated* and *fine-tuned*: accuracy with intervals, each class, the images whose answer
+changed, and the weights themselves. The base network is never changed.
+"""
 
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.title("finetune")
+    st.markdown(LEAD)
+    st.caption(f"To be cut: {cut_words(plan)}")
+    able, _ = cache.prunable(plan, space)
+    if not able:
+        cache.groups(plan, space)
+    found = cache.jobs().of(state.owner(), KIND)
+    active = bool(found) and found[0].active
+    with st.container(border=True):
+        tune_form(plan)
+        _start(plan, space, active=active, again=bool(found))
+    st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
+    if not active and found:
+        _results(plan, space)
+
+
+def finished_run(plan: Plan, space: Workspace) -> Finished | None:
+    """The session's newest finished run of exactly this plan."""
+    for run in cache.jobs().of(state.owner(), KIND):
+        if isinstance(run.result, Finished) and not changes(_plan(run), plan, space):
+            return run.result
+    return None
+
+
+def changes(then: Plan, now: Plan, space: Workspace) -> tuple[str, ...]:
+    """How the plan of a run differs from the present one, in what matters for the run."""
+    whole_test = len(cache.exam(now, space)) == len(space.dataset.test)
+    return differences(then, now, skip=("probe",) if whole_test else ())
+
+
+def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
+    steps = steps_of(plan, space)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button("Start again" if again else "Start", type="primary", key="tune_start", icon=":material/play_arrow:",
+                            disabled=active, help="Runs in the background: use the other pages meanwhile.")  # fmt: skip
+        work = f"{steps:,} steps on {len(space.dataset.train):,} training images" if steps else "only cutting and measuring"
+        st.caption(f"{tune_words(plan)} In all {work}.")
+    if pressed:
+        with told():
+            cache.jobs().start(state.owner(), KIND, "Fine-tuning", lambda: tuning(plan, space), plan)
+            st.rerun()
+
+
+def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
+    """Progress and curves; runs again by itself while the training goes on."""
+    with told():
+        found = cache.jobs().of(state.owner(), KIND)
+        if was_active and not (found and found[0].active):
+            st.rerun()
+        if not found:
+            st.info(EMPTY, icon=":material/model_training:")
+            return
+        run = found[0]
+        _status(run)
+        if run.active or run.status != "done":
+            _curves(run)
+
+
+def _status(run: Snapshot) -> None:
+    """One line about the newest run: how far, or how it ended."""
+    if run.active:
+        line, stop = st.columns([5, 1], vertical_alignment="center")
+        where = progress(run.events, _plan(run), run.seconds)
+        left = f", about {clock(where.left)} left (estimated)" if where.left is not None else ""
+        text = f"{where.stage[0].upper()}{where.stage[1:]} · {clock(run.seconds)} so far{left}"
+        waits = f"Waiting: {run.ahead} other job{'s' * (run.ahead > 1)} first." if run.status == "queued" else ""
+        line.progress(where.share, waits or text)
+        stop.button("Stop", key="tune_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
+                    args=(state.owner(), run.id), help="Stops after the present step; what was learned is thrown away.")  # fmt: skip
+    elif run.status == "done":
+        st.caption(f":material/check: Finished in {clock(run.seconds)}.")
+    elif run.status == "cancelled":
+        st.warning(f"The run was stopped after {clock(run.seconds)}; the base network is as it was.", icon=":material/stop:")
+    else:
+        st.error(f"The run failed: {run.error}", icon=":material/error:")
+
+
+def _curves(run: Snapshot) -> None:
+    """Loss per step and accuracy per epoch, with the dense network's level and the drop at each cut."""
+    moved, cuts = continuous(run.events, _plan(run).fine_tune.epochs)
+    if not cuts:
+        return
+    dense = next((event.evaluation for event in run.events if isinstance(event, Reference)), None)
+    figure = training_curves(moved, {"dense": dense.top1} if dense else None, cuts)
+    st.plotly_chart(figure, key="training_curves", alt=alt(figure), config={"displayModeBar": False})
+    if dense:
+        st.caption(
+            f"Accuracy here is on the {dense.n:,} validation images, which also choose the best epoch; whiskers: 95% intervals."
+        )
+
+
+def _results(plan: Plan, space: Workspace) -> None:
+    """The newest finished run, and for which plan it is."""
+    run = next((run for run in cache.jobs().of(state.owner(), KIND) if isinstance(run.result, Finished)), None)
+    if run is None or not isinstance(run.result, Finished):
+        return
+    then = _plan(run)
+    if then.model != plan.model or then.dataset != plan.dataset:
+        st.info(f"The last finished run is of another network or other images: {cut_words(then)} Start a run for the present plan.",
+                icon=":material/history:")  # fmt: skip
+        return
+    if changed := changes(then, plan, space):
+        st.warning(f"These results are for another plan: {'; '.join(changed)}. *Start again* runs the present one.",
+                   icon=":material/history:")  # fmt: skip
+    with st.expander("How it learned", icon=":material/show_chart:", expanded=True):
+        _curves(run)
+    compare_section(run.result, then, space)
+
+
+def _plan(run: Snapshot) -> Plan:
+    if not isinstance(run.about, Plan):
+        raise PruningError("This run does not say which plan it is for; start it again.")
+    return run.about
