@@ -108,7 +108,7 @@ def evaluate(
     """Accuracy, loss and confusion of the model on every image of the split; the model is not changed.
 
     outputs: the logits that stand for the classes (None = all). Raises PruningError for an empty split, labels beyond the
-    model's classes, or logits that are not numbers.
+    model's classes, or logits that are not finite.
     """
     _require(len(split) > 0, "There are no images to evaluate on.")
     where = choose_device(str(device) if device is not None else None)
@@ -118,7 +118,8 @@ def evaluate(
     with torch.inference_mode():
         for x, y in split.batches(batch_size):
             logits = _class_logits(ready, x.to(where), chosen).float().cpu()
-            _require(not bool(logits.isnan().any()), "The model's output is not a number (NaN) on some image; check its weights.")
+            finite = bool(logits.isfinite().all())
+            _require(finite, "The model's output is not finite (NaN or infinite) on some image; check its weights.")
             _check_labels(y, logits.shape[1])
             gathered.append((logits, y))
     return summarise(torch.cat([logits for logits, _ in gathered]), torch.cat([y for _, y in gathered]))

@@ -17,12 +17,17 @@ SECONDS = 8.0
 CHUNK = 1 << 18
 
 
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
 def fetch(url: str, target: Path, algorithm: str, digest: str, progress: Progress | None = None) -> None:
-    """Download `url` to `target` unless it is there; its digest must begin with `digest` (in hexadecimal).
+    """Download `url` to `target` unless it is there in full; its digest must begin with `digest` (in hexadecimal).
 
     Raises OSError when the server cannot be reached, within seconds, and PruningError when another file came.
     """
-    if target.is_file():
+    if target.is_file() and _digest(target, algorithm).startswith(digest):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     found = hashlib.new(algorithm)

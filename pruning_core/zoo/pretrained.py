@@ -109,16 +109,15 @@ def load_pretrained(name: str, download: bool = True, progress: Progress | None 
     if not target.is_file() and not download:
         raise DataMissing(f"The weights of {name} are not on this machine: {where}.")
     try:
-        # torch.hub's file names end in the first digits of the file's SHA-256.
-        fetch(weights.url, target, "sha256", target.stem.rpartition("-")[2], progress)
+        if not target.is_file():
+            # torch.hub's file names end in the first digits of the file's SHA-256.
+            fetch(weights.url, target, "sha256", target.stem.rpartition("-")[2], progress)
     except OSError as error:
         raise DataMissing(f"The weights of {name} are not on this machine and the download failed ({error}): {where}.") from error
-    with torch.random.fork_rng([]):  # the constructor draws random weights, which are overwritten
-        model = get_model(name, weights=None)
     try:
-        model.load_state_dict(torch.load(target, map_location="cpu", weights_only=True))
+        with torch.random.fork_rng([]):  # the constructor draws random weights, which are overwritten
+            return get_model(name, weights=weights).eval()
     except (RuntimeError, OSError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
         raise PruningError(
             f"The weights file {target.name} is damaged or of another model: remove it from {target.parent}."
         ) from error
-    return model.eval()

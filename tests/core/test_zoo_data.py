@@ -297,6 +297,12 @@ def test_a_download_is_checked_and_tells_its_progress(server, tmp_path):
     assert target.read_bytes() == b"x" * 600_000
     assert seen[-1] == (1.0, "file.bin")
     assert [p for p, _ in seen] == sorted(p for p, _ in seen)
+    seen.clear()
+    fetch(f"{server}/file.bin", target, "md5", hashlib.md5(b"x" * 600_000).hexdigest(), lambda *p: seen.append(p))
+    assert not seen  # it is there
+    target.write_bytes(b"half")
+    fetch(f"{server}/file.bin", target, "md5", hashlib.md5(b"x" * 600_000).hexdigest())
+    assert target.stat().st_size == 600_000
     with pytest.raises(PruningError, match="damaged"):
         fetch(f"{server}/file.bin", tmp_path / "got" / "other.bin", "md5", "0000")
     with pytest.raises(OSError, match="404"):

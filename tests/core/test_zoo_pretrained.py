@@ -93,9 +93,10 @@ def test_weights_are_loaded_and_measured_on_the_ten_classes(resnet18, imagenette
     model = load_model("resnet18", "imagenette", data=data)
     assert all(torch.equal(value, resnet18[name]) for name, value in model.state_dict().items())
     assert not model.training
-    found = evaluate(model, data.test, outputs=data.outputs, device="cpu")
+    few = data.test.subset(range(3))
+    found = evaluate(model, few, outputs=data.outputs, device="cpu")
     with torch.no_grad():
-        logits = model(next(data.test.batches(10))[0])[:, list(data.outputs)]
+        logits = model(next(few.batches(3))[0])[:, list(data.outputs)]
     assert torch.equal(found.predictions, logits.argmax(1))
     assert found.confusion.shape == (10, 10)
 
