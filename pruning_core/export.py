@@ -19,8 +19,9 @@ Stored = Mapping[str, Tensor]
 _SCRIPT = '''\
 """Loads masks exported by Pruning Explorer with plain PyTorch and prints the accuracy on {dataset}.
 
-Put this file beside masks.safetensors{beside} and run: python load_masks.py
-The network and its images come from `pruning_core.zoo`; to use your own, replace the first three statements.
+Put this file beside masks.safetensors{beside} and run, in Pruning Explorer's folder:
+    PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py
+Only the network and its images come from `pruning_core.zoo`; to use your own, replace that import and the three lines below it.
 """
 
 from pathlib import Path

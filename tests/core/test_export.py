@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from pruning_core.plan import Plan
 from pruning_core.train import TrainConfig
 from pruning_core.types import Finished
 
+ROOT = Path(__file__).resolve().parents[2]
 PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, allocation="global", fine_tune=TrainConfig(epochs=1))
 READERS = {
     "safetensors": load,
@@ -81,7 +84,8 @@ def test_the_exported_script_prints_the_measured_accuracy(tmp_path, model, epoch
     (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(stored(done.masks, space.layers), plan))
     (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(done.model))
     (tmp_path / "load_masks.py").write_text(script(plan, tuned=epochs > 0, whole_test=True))
-    ran = subprocess.run([sys.executable, tmp_path / "load_masks.py"], capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, tmp_path / "load_masks.py"], capture_output=True, text=True, check=True, env=environment)
     shown = done.tuned if epochs else done.pruned
     assert ran.stdout.split()[1] == f"{shown.top1:.6f}"
     assert f"of {shown.n} images" in ran.stdout
