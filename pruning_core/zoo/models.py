@@ -1,5 +1,6 @@
 """Small classifiers sized for small images; every build is traceable by torch.fx and works from 8 x 8 pixels upwards."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,10 +26,15 @@ class Architecture:
     build: Callable[[Shape, int], nn.Module]
 
 
+def named(**modules: nn.Module) -> nn.Sequential:
+    """A Sequential whose parts have names, so that its parameters read conv1.weight, not 0.weight."""
+    return nn.Sequential(OrderedDict(modules))
+
+
 def conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Convolution without bias (padding keeps the size at stride 1), batch norm, ReLU."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
+    return named(conv=conv, bn=nn.BatchNorm2d(outputs), relu=nn.ReLU())
 
 
 def stem_stride(shape: Shape) -> int:
@@ -39,9 +45,10 @@ def stem_stride(shape: Shape) -> int:
 def lenet_300_100(shape: Shape, classes: int) -> nn.Module:
     """Two hidden layers of 300 and 100 units (LeCun et al. 1998)."""
     c, h, w = shape
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(c * h * w, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU(), nn.Linear(100, classes)
-    )
+    return named(
+        flatten=nn.Flatten(), fc1=nn.Linear(c * h * w, 300), relu1=nn.ReLU(),
+        fc2=nn.Linear(300, 100), relu2=nn.ReLU(), fc3=nn.Linear(100, classes),
+    )  # fmt: skip
 
 
 def lenet5(shape: Shape, classes: int) -> nn.Module:
@@ -50,20 +57,21 @@ def lenet5(shape: Shape, classes: int) -> nn.Module:
     large = min(h, w) >= STRIDED_FROM
     first, second = (0 if large and h >= 32 else 2), (0 if large else 2)
     grid = [((side + 2 * first - 4) // 2 + 2 * second - 4) // 2 for side in (h, w)]
-    return nn.Sequential(
-        nn.Conv2d(c, 6, 5, padding=first), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5, padding=second), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(16 * grid[0] * grid[1], 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes),
+    return named(
+        conv1=nn.Conv2d(c, 6, 5, padding=first), relu1=nn.ReLU(), pool1=nn.MaxPool2d(2),
+        conv2=nn.Conv2d(6, 16, 5, padding=second), relu2=nn.ReLU(), pool2=nn.MaxPool2d(2), flatten=nn.Flatten(),
+        fc1=nn.Linear(16 * grid[0] * grid[1], 120), relu3=nn.ReLU(),
+        fc2=nn.Linear(120, 84), relu4=nn.ReLU(), fc3=nn.Linear(84, classes),
     )  # fmt: skip
 
 
 def vgg(shape: Shape, classes: int) -> nn.Module:
     """Five 3 x 3 convolutions with batch norm, 32 | 64 64 | 128 128, a pooling after each group."""
-    return nn.Sequential(
-        conv_bn(shape[0], 32), nn.MaxPool2d(2),
-        conv_bn(32, 64), conv_bn(64, 64), nn.MaxPool2d(2),
-        conv_bn(64, 128), conv_bn(128, 128), nn.MaxPool2d(2),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, classes),
+    return named(
+        block1=conv_bn(shape[0], 32), pool1=nn.MaxPool2d(2),
+        block2=conv_bn(32, 64), block3=conv_bn(64, 64), pool2=nn.MaxPool2d(2),
+        block4=conv_bn(64, 128), block5=conv_bn(128, 128), pool3=nn.MaxPool2d(2),
+        average=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(128, classes),
     )  # fmt: skip
 
 
@@ -78,8 +86,8 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU()
         same = stride == 1 and inputs == outputs
-        self.shortcut: nn.Module = nn.Identity() if same else nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity() if same else named(
+            conv=nn.Conv2d(inputs, outputs, 1, stride, bias=False), bn=nn.BatchNorm2d(outputs)
         )  # fmt: skip
 
     def forward(self, x: Traced) -> Traced:
@@ -89,18 +97,25 @@ class BasicBlock(nn.Module):
 
 def resnet20(shape: Shape, classes: int) -> nn.Module:
     """A stem and three stages of three basic blocks, 16, 32 and 64 channels wide."""
-    widths = [(16, 16, 1), (16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 64, 1)]
-    blocks = [BasicBlock(*width) for width in widths]
-    stem = conv_bn(shape[0], 16, stride=stem_stride(shape))
-    return nn.Sequential(stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+    stages = [
+        nn.Sequential(BasicBlock(i, o, stride), BasicBlock(o, o, 1), BasicBlock(o, o, 1))
+        for i, o, stride in ((16, 16, 1), (16, 32, 2), (32, 64, 2))
+    ]
+    return named(
+        stem=conv_bn(shape[0], 16, stride=stem_stride(shape)), layer1=stages[0], layer2=stages[1], layer3=stages[2],
+        average=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(64, classes),
+    )  # fmt: skip
 
 
 def mobilenet(shape: Shape, classes: int) -> nn.Module:
     """A stem and five depthwise-separable pairs: a depthwise 3 x 3, then a 1 x 1 convolution, each with batch norm."""
     widths = [(32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1)]
-    pairs = [nn.Sequential(conv_bn(i, i, 3, stride, groups=i), conv_bn(i, o, 1)) for i, o, stride in widths]
+    pairs = {
+        f"pair{k}": named(depthwise=conv_bn(i, i, 3, stride, groups=i), pointwise=conv_bn(i, o, 1))
+        for k, (i, o, stride) in enumerate(widths, start=1)
+    }
     stem = conv_bn(shape[0], 32, stride=stem_stride(shape))
-    return nn.Sequential(stem, *pairs, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, classes))
+    return named(stem=stem, **pairs, average=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(256, classes))
 
 
 _ENTRIES = (

@@ -1,5 +1,6 @@
 """A small pre-norm vision transformer whose attention keeps one packed `in_proj_weight` per block."""
 
+from collections import OrderedDict
 from typing import Any, TypeAlias
 
 import torch
@@ -19,7 +20,8 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        parts = [("fc1", nn.Linear(dim, hidden)), ("gelu", nn.GELU()), ("fc2", nn.Linear(hidden, dim))]
+        self.mlp = nn.Sequential(OrderedDict(parts))
 
     def forward(self, x: Traced) -> Traced:
         y = self.norm1(x)
@@ -38,10 +40,11 @@ class VisionTransformer(nn.Module):
         super().__init__()
         c, h, w = shape
         first, second = strides
-        self.stem = nn.Sequential(
-            nn.Conv2d(c, DIM // 4, 3, first, 1, bias=False), nn.BatchNorm2d(DIM // 4), nn.ReLU(),
-            nn.Conv2d(DIM // 4, DIM, 3, second, 1),
-        )  # fmt: skip
+        stem = [
+            ("conv1", nn.Conv2d(c, DIM // 4, 3, first, 1, bias=False)), ("bn1", nn.BatchNorm2d(DIM // 4)), ("relu1", nn.ReLU()),
+            ("conv2", nn.Conv2d(DIM // 4, DIM, 3, second, 1)),
+        ]  # fmt: skip
+        self.stem = nn.Sequential(OrderedDict(stem))
         patch = first * second
         self.positions = nn.Parameter(torch.randn(1, -(-h // patch) * -(-w // patch), DIM) * 0.02)
         self.blocks = nn.Sequential(*(Block(DIM, HEADS, HIDDEN) for _ in range(DEPTH)))
