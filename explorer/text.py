@@ -24,10 +24,11 @@ HELP = {
     "p": "Filters in a block.",
     "q": "Input channels in a block.",
     "accuracy": "Share of validation images that the pruned network gets right, without any re-training. Measured just now.",
-    "achieved": "Share of weights that are zero now. Whole groups go, so it can differ a little from the request. Computed.",
+    "achieved": "Share of zeros now, in the layers that can be cut. Whole groups go: it can differ from the request. Computed.",
     "nonzeros": "Weights, biases and norm parameters that are not removed, of all parameters of the network. Computed.",
     "macs": "Multiply-adds per image that still have a non-zero weight. Time is saved only where zeros are skipped. Computed.",
     "ratio": "The share of this layer's groups to remove. Moving the slider sets it by hand, in place of the allocation's share.",
+    "cut": "N:M sets the share by itself. Off: this layer stays dense.",
     "lock": "Keep this layer at its present ratio, whatever the allocation and the global sparsity do.",
     "reset": "Give this layer back to the allocation.",
     "reset_all": "Give all layers back to the allocation.",
@@ -41,8 +42,8 @@ HELP = {
     "highlight": "The layer whose curve is drawn strongly. A click on a name in the legend hides that curve.",
     "slice": "The sparsity, of each layer alone, at which the bars below compare the layers.",
     "target": "The share of all weights of the scanned layers that should go in total.",
-    "scan": "Each layer in turn is cut at every sparsity of the grid, the others stay whole, accuracy is measured. Nothing is "
-    "trained.",
+    "scan": "Each layer in turn is cut at every sparsity of the grid, the others stay whole, accuracy is measured. Nothing "
+    "is trained.",
     "epochs": "How often the fine-tuning sees all training images, after each cut. 0: no training, only cutting and measuring.",
     "optimizer": "How a gradient becomes a step. SGD: Nesterov momentum; AdamW: step sizes adapt to each weight.",
     "lr": "The largest step size. Too high: the loss explodes; too low: accuracy comes back slowly.",

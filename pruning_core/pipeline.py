@@ -32,7 +32,7 @@ from pruning_core.types import (
     Step,
     Tuned,
 )
-from pruning_core.zoo import load_data, load_model, probe
+from pruning_core.zoo import datasets_for, load_data, load_model, probe
 
 SMALL = 64
 """Images of at most this many pixels a side are examined on the whole test split."""
@@ -51,6 +51,8 @@ class Workspace:
 
 def open_workspace(model: str, dataset: str) -> Workspace:
     """Loads data and model and lists the layers. Raises PruningError or DataMissing, in one sentence."""
+    if dataset not in datasets_for(model):
+        load_model(model, dataset)  # raises with what is missing, before any data is downloaded for nothing
     data = load_data(dataset, model=model)
     loaded = load_model(model, dataset, data=data)
     layers = inventory(loaded, data.shape)

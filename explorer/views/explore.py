@@ -91,11 +91,11 @@ def _counts(places: list[DeltaGenerator], plan: Plan, space: Workspace, report: 
     """Sparsity, nonzeros and multiply-adds; all computed, none measured."""
     found = report or cache.dense_report(space)
     removed, kept = percent(found.sparsity_masked), percent(found.nonzeros / found.parameters)
-    caption = f"of the layers that can be cut; {percent(found.sparsity_model)} of all"
+    caption = f"{percent(found.sparsity_model)} of the whole network"
     _number(places[0], "Weights removed · computed", removed, _asked(plan, space, report), "achieved", caption)
-    beside, caption = f"of {count(found.parameters)}", f"{kept} of the network; {count(found.dense_bytes)}B stored densely"
+    beside, caption = f"of {count(found.parameters)}", f"{kept}; {count(found.dense_bytes)}B if stored densely"
     _number(places[1], "Parameters left · computed", count(found.nonzeros), beside, "nonzeros", caption)
-    caption = f"{percent(found.macs_effective / found.macs)} of the multiply-adds per image"
+    caption = f"{percent(found.macs_effective / found.macs)} of the work per image"
     _number(places[2], "MACs left · computed", count(found.macs_effective), f"of {count(found.macs)}", "macs", caption)
 
 

@@ -1,5 +1,8 @@
 """One layer from inside: its own ratio, weights and mask side by side, the histogram that decides, and its numbers."""
 
+from dataclasses import replace
+from zlib import crc32
+
 import streamlit as st
 
 from explorer import cache, state
@@ -42,18 +45,26 @@ def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> L
 
 
 def _ratio(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
-    """The layer's own slider; N:M leaves only the choice between cut and dense."""
+    """The layer's own slider; N:M leaves only the choice between cut and dense.
+
+    The widget is another one whenever the allocation's share is: a quick drag of the global slider could else send a share that
+    this one had a moment ago, and it would count as set by hand.
+    """
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
-    g = granularity(plan.granularity)
-    if g.fixed_ratio is not None:
-        state.seed("ratio_on", ratio > 0)
-        st.toggle(f"Cut this layer {g.label}", key="ratio_on", disabled=refusal is not None, on_change=_toggled,
-                  args=(layer.name,), help="Off: this layer stays dense.")  # fmt: skip
-    else:
-        state.seed("ratio", round(100 * ratio))
-        st.slider("Remove from this layer", 0, 100, step=1, format="%d%%", key="ratio", disabled=refusal is not None,
-                  help=HELP["ratio"], on_change=_moved, args=(layer.name,))  # fmt: skip
-    st.caption(refusal or _decided(plan, layer, ratio))
+    g, off = granularity(plan.granularity), refusal is not None
+    others = replace(plan, overrides=tuple(pair for pair in plan.overrides if pair[0] != layer.name))
+    key = f"ratio_{crc32(repr((cache.mask_key(others), layer.name)).encode()):x}"
+    with st.container(key="ratio"):
+        if g.fixed_ratio is not None:
+            state.seed(key, ratio > 0)
+            st.toggle(
+                f"Cut this layer {g.label}", key=key, disabled=off, on_change=_toggled, args=(layer.name, key), help=HELP["cut"]
+            )
+        else:
+            state.seed(key, round(100 * ratio))
+            st.slider("Remove from this layer", 0, 100, step=1, format="%d%%", key=key, disabled=off,
+                      help=HELP["ratio"], on_change=_moved, args=(layer.name, key))  # fmt: skip
+        st.caption(refusal or _decided(plan, layer, ratio))
 
 
 def _decided(plan: Plan, layer: Layer, ratio: float) -> str:
@@ -62,12 +73,12 @@ def _decided(plan: Plan, layer: Layer, ratio: float) -> str:
     return f"{percent(ratio)}, from the allocation. Move the slider to set it by hand."
 
 
-def _moved(name: str) -> None:
-    state.override(name, state.widget("ratio", 0) / 100)
+def _moved(name: str, key: str) -> None:
+    state.override(name, state.widget(key, 0) / 100)
 
 
-def _toggled(name: str) -> None:
-    state.override(name, None if state.widget("ratio_on", True) else 0.0)
+def _toggled(name: str, key: str) -> None:
+    state.override(name, None if state.widget(key, True) else 0.0)
 
 
 def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:

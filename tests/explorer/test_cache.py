@@ -1,0 +1,116 @@
+"""What sessions share is keyed by the plan and never changed."""
+
+from dataclasses import replace
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from explorer import cache
+from pruning_core import pipeline
+from pruning_core.pipeline import Workspace, cut
+from pruning_core.plan import Plan
+from pruning_core.types import DataMissing, PruningError
+
+PLAN = Plan(model="lenet5", probe=64, calibration=32)
+
+
+@pytest.fixture(scope="module")
+def space() -> Workspace:
+    return cache.workspace("lenet5", "digits")
+
+
+def test_the_workspace_is_shared(space: Workspace) -> None:
+    assert cache.workspace("lenet5", "digits") is space
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        PLAN,
+        replace(PLAN, criterion="taylor", granularity="filter", sparsity=0.4),
+        replace(PLAN, criterion="gradient", allocation="lamp", sparsity=0.9),
+        replace(PLAN, granularity="row", sparsity=0.7),
+    ],
+    ids=lambda plan: f"{plan.criterion}-{plan.granularity}-{plan.allocation}",
+)
+def test_stages_agree_with_the_core_and_leave_the_base_alone(plan: Plan, space: Workspace) -> None:
+    before = cache.weights_hash(space)
+    ratios, masks = cut(plan, space)
+    assert cache.ratios(plan, space) == ratios
+    assert all(torch.equal(masks[name], mask) for name, mask in cache.masks(plan, space).items())
+    found, dense = cache.accuracy(plan, space), cache.dense_accuracy(plan, space)
+    assert found.n == dense.n == len(cache.probe(plan, space)) == 64
+    assert cache.dense_report(space).nonzeros > cache.report(plan, space).nonzeros
+    assert cache.exam_accuracy(plan, space).n == cache.dense_exam(plan, space).n == len(cache.exam(plan, space))
+    assert cache.weights_hash(space) == before == cache.weights_hash(pipeline.open_workspace("lenet5", "digits"))
+
+
+def test_the_hash_sees_a_single_weight(space: Workspace) -> None:
+    other = pipeline.open_workspace("lenet5", "digits")
+    with torch.no_grad():
+        next(other.model.parameters()).view(-1)[0] += 1
+    assert cache.weights_hash(other) != cache.weights_hash(space)
+
+
+def test_a_pruned_model_is_its_callers_own(space: Workspace) -> None:
+    first, second = cache.pruned(PLAN, space), cache.pruned(PLAN, space)
+    assert first is not second
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.zero_()
+    assert any(parameter.any() for parameter in second.parameters())
+
+
+def test_scores_are_kept_while_only_the_sparsity_moves(space: Workspace) -> None:
+    with patch.object(pipeline, "groups_of", wraps=pipeline.groups_of) as scoring:
+        for sparsity in (0.11, 0.12, 0.13):
+            cache.masks(replace(PLAN, criterion="random", seed=99, sparsity=sparsity), space)
+    assert scoring.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"sparsity": 0.6}, True),
+        ({"overrides": (("0.weight", 0.1),)}, True),
+        ({"seed": 5}, True),
+        ({"calibration": 64}, True),
+        ({"criterion": "random"}, False),
+        ({"granularity": "row"}, False),
+        ({"model": "vgg"}, False),
+        ({"dataset": "mnist"}, False),
+    ],
+    ids=str,
+)
+def test_a_score_key_holds_what_scores_depend_on_and_no_more(change: dict, same: bool) -> None:
+    assert (cache.score_key(replace(PLAN, **change)) == cache.score_key(PLAN)) is same
+
+
+def test_seed_and_calibration_count_where_they_are_read() -> None:
+    chance, slope = replace(PLAN, criterion="random"), replace(PLAN, criterion="taylor")
+    assert cache.score_key(chance) != cache.score_key(replace(chance, seed=1))
+    assert cache.score_key(slope) != cache.score_key(replace(slope, calibration=64))
+    assert cache.score_key(replace(PLAN, criterion="magnitude_l2")) != cache.score_key(PLAN)
+
+
+def test_ratios_of_layers_that_cannot_be_cut_wait(space: Workspace) -> None:
+    plan = replace(PLAN, granularity="filter", overrides=(("0.weight", 0.5), (space.layers[-1].name, 0.5)))
+    able, sentences = cache.effective(plan, space)
+    assert able.overrides == (("0.weight", 0.5),)
+    assert len(sentences) == 1
+    assert "outputs" in sentences[0]
+    cache.masks(able, space)
+
+
+def test_missing_files_are_not_asked_for_again_at_once() -> None:
+    with patch.object(pipeline, "open_workspace", side_effect=DataMissing("Not here.")) as opening:
+        for _ in range(3):
+            with pytest.raises(DataMissing, match="Not here"):
+                cache.workspace("vgg", "mnist")
+    assert opening.call_count == 1
+
+
+def test_bad_names_are_told() -> None:
+    with pytest.raises(PruningError, match="There is no"):
+        cache.workspace("resnet2000", "digits")

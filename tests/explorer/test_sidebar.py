@@ -1,0 +1,172 @@
+"""The side bar: every choice becomes the plan, and what cannot be is said."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pruning_core.plan import Plan
+
+
+def script() -> None:
+    import streamlit as st
+
+    from explorer import sidebar, state
+
+    state.begin("explore", sidebar.known_names())
+    with st.sidebar:
+        choice = sidebar.render()
+    state.publish()
+    st.json(choice.plan.to_json())
+    st.text("open" if choice.space is not None else "closed")
+    for kind, sentence in choice.notes:
+        st.text(f"{kind}: {sentence}")
+
+
+def started(**address: str) -> AppTest:
+    at = AppTest.from_function(script, default_timeout=60)
+    for key, value in ({"model": "lenet5"} | address).items():
+        at.query_params[key] = value
+    return run(at)
+
+
+def run(at: AppTest) -> AppTest:
+    at.run()
+    assert not at.exception
+    return at
+
+
+def plan(at: AppTest) -> Plan:
+    return Plan.from_json(at.json[0].value)
+
+
+def captions(at: AppTest) -> str:
+    return "\n".join(caption.value for caption in at.caption)
+
+
+def notes(at: AppTest) -> list[str]:
+    return [text.value for text in at.text[1:]]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("criterion", "taylor"), ("allocation", "global"), ("granularity", "row"), ("schedule", "agp"), ("model", "lenet_300_100")],
+)
+def test_each_select_box_sets_its_field(field: str, value: str) -> None:
+    at = started()
+    at.selectbox(key=field).set_value(value)
+    assert getattr(plan(run(at)), field) == value
+    assert at.query_params[field] == value
+
+
+def test_sliders_and_numbers_set_their_fields() -> None:
+    at = started()
+    at.slider(key="sparsity").set_value(83)
+    at.number_input(key="seed").set_value(9)
+    at.select_slider(key="probe").set_value(128)
+    at.toggle(key="allow_collapse").set_value(True)
+    found = plan(run(at))
+    assert (found.sparsity, found.seed, found.probe, found.allow_collapse) == (0.83, 9, 128, True)
+
+
+def test_every_widget_has_help() -> None:
+    at = started(granularity="1:4", schedule="iterative:4", model="vgg")
+    for kind in ("selectbox", "slider", "number_input", "select_slider", "toggle"):
+        assert all(widget.proto.help for widget in getattr(at, kind)), kind
+
+
+def test_help_of_an_axis_carries_formula_and_source() -> None:
+    text = started(allocation="lamp").selectbox(key="allocation").proto.help
+    assert "s_u^2" in text
+    assert "arXiv:2010.07611" in text
+
+
+def test_n_of_m_rests_the_slider_and_says_why() -> None:
+    at = started(model="vgg", sparsity="0.3")
+    at.selectbox(key="granularity").set_value("n_of_m")
+    run(at)
+    assert plan(at).granularity == "2:4"
+    assert at.slider(key="sparsity").disabled
+    assert at.slider(key="sparsity").value == 50
+    assert "2:4 itself removes 50%" in captions(at)
+    at.number_input(key="m").set_value(8)
+    run(at)
+    assert plan(at).granularity == "2:8"
+    assert at.slider(key="sparsity").value == 75
+    at.selectbox(key="granularity").set_value("fine")
+    run(at)
+    assert plan(at).sparsity == 0.3
+    assert at.slider(key="sparsity").value == 30
+
+
+def test_blocks_take_sizes() -> None:
+    at = started(model="vgg", granularity="block:4x4")
+    at.number_input(key="q").set_value(8)
+    assert plan(run(at)).granularity == "block:4x8"
+
+
+def test_impossible_sizes_are_told_and_left_out() -> None:
+    at = started(model="vgg", granularity="2:4")
+    at.number_input(key="n").set_value(4)
+    run(at)
+    assert any("N must be at least 1 and below M" in note for note in notes(at))
+    assert plan(at).granularity == "2:4"
+    assert at.number_input(key="n").value == 2
+
+
+def test_manual_shares_rest_the_slider() -> None:
+    at = started(allocation="manual")
+    assert at.slider(key="sparsity").disabled
+    assert "manual" in captions(at)
+
+
+def test_what_the_network_cannot_take_is_marked_and_told() -> None:
+    at = started()
+    assert "Attention head · not here" in at.selectbox(key="granularity").options
+    assert "BN scale · not here" in at.selectbox(key="criterion").options
+    at.selectbox(key="granularity").set_value("head")
+    run(at)
+    assert "No layer of this network can be cut so" in captions(at)
+    assert "not part of an attention layer" in captions(at)
+
+
+def test_marks_go_with_the_network() -> None:
+    at = started(granularity="head")
+    at.selectbox(key="model").set_value("vit")
+    run(at)
+    assert plan(at) == Plan(model="vit", granularity="head")
+    assert "Attention head" in at.selectbox(key="granularity").options
+    assert at.selectbox(key="granularity").value == "head"
+
+
+def test_only_images_that_the_network_knows_are_offered() -> None:
+    assert set(started().selectbox(key="dataset").options) == {"Digits"}
+    at = started(model="resnet18", dataset="imagenette")
+    assert at.selectbox(key="dataset").options[0] == "Imagenette"
+
+
+def test_a_pair_without_a_checkpoint_says_how_to_make_one() -> None:
+    at = started(dataset="cifar10")
+    assert at.text[0].value == "closed"
+    assert any("python -m pruning_core train lenet5 --dataset cifar10" in note for note in notes(at))
+    at.selectbox(key="dataset").set_value("digits")
+    assert run(at).text[0].value == "open"
+
+
+def test_ratios_of_strange_layers_are_dropped_and_waiting_ones_kept() -> None:
+    at = started(overrides="nosuch.weight~0.5~0.weight~0.25~11.weight~0.1", granularity="filter", layer="nowhere")
+    found = plan(at)
+    assert found.overrides == (("0.weight", 0.25),)
+    assert any("no layer 'nosuch.weight'" in note for note in notes(at))
+    assert any("no layer 'nowhere'" in note for note in notes(at))
+    assert any("11.weight is not used" in note and "remove a class" in note for note in notes(at))
+    assert at.query_params["overrides"] == "0.weight~0.25~11.weight~0.1"
+    assert "layer" not in at.query_params
+
+
+def test_address_garbage_leaves_a_working_side_bar() -> None:
+    at = started(sparsity="-3", criterion="best", granularity="block:0x0")
+    assert plan(at) == Plan(model="lenet5")
+    assert len(notes(at)) == 3
+    at.slider(key="sparsity").set_value(40)
+    run(at)
+    assert notes(at) == []
+    assert plan(at).sparsity == 0.4

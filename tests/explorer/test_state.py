@@ -1,0 +1,135 @@
+"""The session's plan: set by widgets and by code, carried by the address, never shared."""
+
+from streamlit.testing.v1 import AppTest
+
+from pruning_core.plan import Plan
+
+
+def script() -> None:
+    import streamlit as st
+
+    from explorer import state
+    from pruning_core.plan import Plan
+
+    state.begin("page", {"model": ("resnet20", "vit")})
+    state.seed("sparsity", state.plan().sparsity)
+    st.number_input("Sparsity", key="sparsity", on_change=state.from_widget, args=("sparsity",))
+    st.button("by hand", key="by_hand", on_click=state.override, args=("conv.weight", 0.25))
+    st.button("free", key="free", on_click=state.override, args=("conv.weight", None))
+    st.button("vit", key="vit", on_click=state.change, kwargs={"model": "vit"})
+    st.button("import", key="import", on_click=state.set_plan, args=(Plan(seed=7, sparsity=0.9),))
+    st.button("look", key="look", on_click=state.look_at, args=("conv.weight",))
+    st.button("know", key="know", on_click=state.forget_unknown, args=(("other.weight",),))
+    state.publish()
+    st.json(state.plan().to_json())
+    st.text(str(state.layer()))
+    for sentence in state.problems():
+        st.warning(sentence)
+
+
+def started(**address: str) -> AppTest:
+    at = AppTest.from_function(script, default_timeout=30)
+    for key, value in address.items():
+        at.query_params[key] = value
+    return run(at)
+
+
+def run(at: AppTest) -> AppTest:
+    at.run()
+    assert not at.exception
+    return at
+
+
+def plan(at: AppTest) -> Plan:
+    return Plan.from_json(at.json[0].value)
+
+
+def press(at: AppTest, key: str) -> AppTest:
+    at.button(key=key).click()
+    return run(at)
+
+
+def test_a_fresh_session_has_the_default_plan_and_a_clean_address() -> None:
+    at = started()
+    assert plan(at) == Plan()
+    assert dict(at.query_params) == {}
+
+
+def test_a_widget_sets_the_plan_and_the_address() -> None:
+    at = started()
+    at.number_input(key="sparsity").set_value(0.75)
+    run(at)
+    assert plan(at) == Plan(sparsity=0.75)
+    assert at.query_params["sparsity"] == "0.75"
+    at.number_input(key="sparsity").set_value(0.5)
+    run(at)
+    assert "sparsity" not in at.query_params
+
+
+def test_a_copied_address_gives_the_same_plan() -> None:
+    first = press(started(sparsity="0.3", granularity="kernel"), "by_hand")
+    second = started(**first.query_params)
+    assert plan(second) == plan(first) == Plan(sparsity=0.3, granularity="kernel", overrides=(("conv.weight", 0.25),))
+    assert second.number_input(key="sparsity").value == 0.3
+
+
+def test_two_sessions_share_nothing() -> None:
+    first, second = started(), started()
+    first.number_input(key="sparsity").set_value(0.9)
+    run(first)
+    run(second)
+    assert plan(second) == Plan()
+
+
+def test_a_forged_value_is_told_and_changes_nothing() -> None:
+    at = started(seed="3")
+    at.number_input(key="sparsity").set_value(7.0)
+    run(at)
+    assert plan(at) == Plan(seed=3)
+    assert "outside [0, 1]" in at.warning[0].value
+    assert at.number_input(key="sparsity").value == 0.5
+
+
+def test_garbage_in_the_address_is_told_and_left_out() -> None:
+    at = started(sparsity="many", model="nothing", seed="4")
+    assert plan(at) == Plan(seed=4)
+    assert len(at.warning) == 2
+    assert set(at.query_params) == {"seed"}
+    assert not press(at, "by_hand").warning
+
+
+def test_ratios_by_hand_come_and_go() -> None:
+    at = press(started(), "by_hand")
+    assert plan(at).overrides == (("conv.weight", 0.25),)
+    assert press(at, "free").query_params == {}
+
+
+def test_another_model_starts_without_ratios_and_layer() -> None:
+    at = press(press(started(), "by_hand"), "look")
+    assert at.query_params["layer"] == "conv.weight"
+    press(at, "vit")
+    assert plan(at) == Plan(model="vit")
+    assert at.text[0].value == "None"
+    assert set(at.query_params) == {"model"}
+
+
+def test_a_whole_plan_can_be_set() -> None:
+    at = press(started(granularity="kernel"), "import")
+    assert plan(at) == Plan(seed=7, sparsity=0.9)
+    assert at.number_input(key="sparsity").value == 0.9
+
+
+def test_back_in_the_browser_brings_the_old_plan() -> None:
+    at = started()
+    at.number_input(key="sparsity").set_value(0.75)
+    run(at)
+    del at.query_params["sparsity"]
+    run(at)
+    assert plan(at) == Plan()
+    assert at.number_input(key="sparsity").value == 0.5
+
+
+def test_what_the_network_does_not_have_is_forgotten() -> None:
+    at = press(press(press(started(), "by_hand"), "look"), "know")
+    assert plan(at) == Plan()
+    assert at.text[0].value == "None"
