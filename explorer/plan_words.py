@@ -102,4 +102,5 @@ def tune_words(plan: Plan) -> str:
         return f"{schedule_words(plan.schedule)}, without fine-tuning."
     rate = f"learning rate {config.lr:g}{' with cosine decay' if config.cosine else ''}"
     epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
-    return f"{schedule_words(plan.schedule)}; {epochs} after each cut, {OPTIMIZER_LABELS[config.optimizer]}, {rate}, batches of {config.batch_size}."
+    how = f"{OPTIMIZER_LABELS[config.optimizer]}, {rate}, batches of {config.batch_size}"
+    return f"{schedule_words(plan.schedule)}; {epochs} after each cut, {how}."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
@@ -74,7 +75,7 @@ def untouched(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
 def alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
     """Top-1 with this layer alone cut at a ratio, read linearly between the measured points by what they removed."""
     points = sorted(curve, key=lambda point: point.achieved)
-    for left, right in zip(points, points[1:], strict=False):
+    for left, right in pairwise(points):
         if ratio <= right.achieved:
             span = right.achieved - left.achieved
             return left.top1 if span <= 0 else left.top1 + (right.top1 - left.top1) * max(0.0, ratio - left.achieved) / span

@@ -42,6 +42,7 @@ HELP = {
     "highlight": "The layer whose curve is drawn strongly. A click on a name in the legend hides that curve.",
     "slice": "The sparsity, of each layer alone, at which the bars below compare the layers.",
     "target": "The share of all weights of the scanned layers that should go in total.",
+    "worst_alone": "The lowest accuracy that any single curve promises at its ratio. All cuts together usually cost more.",
     "scan": "Each layer in turn is cut at every sparsity of the grid, the others stay whole, accuracy is measured. Nothing "
     "is trained.",
     "epochs": "How often the fine-tuning sees all training images, after each cut. 0: no training, only cutting and measuring.",

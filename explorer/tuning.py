@@ -32,7 +32,7 @@ class Cut:
 
 
 def tuning(plan: Plan, space: Workspace) -> Iterator[object]:
-    """`pipeline.prune` for the page: Reference, then per round Cut, Step and Epoch, and last Finished, the only one with a model."""
+    """`pipeline.prune` for the page: Reference, then per round Cut, Step, Epoch; last Finished, which alone has a model."""
     val, outputs = space.dataset.val, space.dataset.outputs
     yield Reference(evaluate(space.model, val, outputs=outputs))
     for event in prune(plan, space):

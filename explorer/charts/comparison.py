@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.style import finish, patterned, percent, state_label, state_look
-from explorer.palette import GAIN, LOSS
+from explorer.palette import BASELINE, GAIN, LOSS
 from pruning_core.types import Evaluation, SensitivityPoint
 
 
@@ -78,13 +78,14 @@ def sensitivity_slice(points: Sequence[SensitivityPoint], baseline: float) -> go
     change = np.array([100 * (point.top1 - baseline) for point in ordered])
     low, high = (np.array([100 * (point.interval[side] - baseline) for point in ordered]) for side in (0, 1))
     worse = change < 0
+    whisker = {"thickness": 1.5, "width": 3, "color": BASELINE}
     figure = go.Figure(
         go.Bar(
             x=change,
             y=[point.parameter for point in ordered],
             orientation="h",
             marker=patterned(np.where(worse, LOSS, GAIN).tolist(), np.where(worse, "/", "").tolist()),
-            error_x={"type": "data", "array": high - change, "arrayminus": change - low, "thickness": 1.2, "width": 3},
+            error_x={"type": "data", "array": high - change, "arrayminus": change - low, **whisker},
             customdata=[[percent(point.achieved), percent(point.top1)] for point in ordered],
             hovertemplate="<b>%{y}</b><br>%{customdata[0]} removed, top-1 %{customdata[1]}<br>%{x:+.1f} points<extra></extra>",
         )

@@ -163,7 +163,7 @@ def _step_losses(figure: go.Figure, steps: Sequence[Step]) -> None:
     starts = np.arange(0, len(x), -(-len(x) // MAX_STEPS))
     counts = np.diff(np.append(starts, len(x)))
     x, y = (np.add.reduceat(values, starts) / counts for values in (x, y))
-    line = {"color": translucent(KEPT, 0.45), "width": 1}
+    line = {"color": translucent(KEPT, 0.6), "width": 1}
     text = "epoch %{x:.2f}<br>batch loss %{y:.3f}<extra></extra>"
     figure.add_scatter(x=x, y=y, mode="lines", line=line, name="batch loss", hovertemplate=text, row=1, col=1)
 

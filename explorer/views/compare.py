@@ -19,25 +19,26 @@ def compare_section(done: Finished, plan: Plan, space: Workspace) -> None:
     measured = states(done)
     st.subheader("Before and after", anchor=False, help=HELP["states"])
     st.caption(which_images(plan, space, done.dense.n))
-    left, right = st.columns([5, 4], gap="medium")
-    with left:
+    halves = st.grid(2, min_column_width=400, gap="medium")
+    with halves.cell():
         figure = comparison_bars(measured)
         st.plotly_chart(figure, key="comparison_bars", alt=alt(figure), config={"displayModeBar": False})
-    with right:
+    with halves.cell():
         _table(measured)
         _facts(done, space)
     st.subheader("What changed?", anchor=False)
     before, after = _pair(tuple(measured))
     one, other = measured[before], measured[after]
     flips_section(cache.exam(plan, space), space.dataset.classes, (before, one), (after, other))
-    left, right = st.columns(2, gap="medium")
-    with left:
+    halves = st.grid(2, min_column_width=400, gap="medium")
+    with halves.cell():
         st.markdown("**Each class**", help="Recall: the share of a class's images that are recognised.")
         figure = class_change(space.dataset.classes, one.per_class, other.per_class, states=(before, after))
         st.plotly_chart(figure, key="class_change", alt=alt(figure), config={"displayModeBar": False})
-        st.caption(f"From {state_label(before)} to {state_label(after)}. A class has about {round(one.n / len(one.per_class)):,} images here, "
-                   f"so one image is about {100 * len(one.per_class) / one.n:.1f} points.")  # fmt: skip
-    with right:
+        images = one.n / len(one.per_class)
+        st.caption(f"From {state_label(before)} to {state_label(after)}. A class has about {round(images):,} images here, "
+                   f"so one image is about {100 / images:.2g} points.")  # fmt: skip
+    with halves.cell():
         _weights(done, space)
 
 
@@ -73,9 +74,8 @@ def _facts(done: Finished, space: Workspace) -> None:
     """Sparsity, and the proof that it was held."""
     removed, zero = held(done, space.layers)
     verdict = "all of them are exactly 0" if zero == removed else f"only {zero:,} of them are 0"
-    lines = [
-        f"{removed:,} weights were removed ({percent(done.report.sparsity_masked)} of the cut layers, computed); {verdict} in the final network."
-    ]
+    share = percent(done.report.sparsity_masked)
+    lines = [f"{removed:,} weights were removed ({share} of the cut layers, computed); {verdict} in the final network."]
     if done.recalibrated is None:
         lines.append("This network has no batch norm, so there is nothing to recalibrate.")
     if done.tuned is None:

@@ -1,8 +1,12 @@
 """Export: take masks, weights, plan and a script that loads them; and bring a plan in."""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer import cache, state
 from explorer.downloads import Files, expected_line, files_of
@@ -10,6 +14,7 @@ from explorer.plan_words import cut_words, tune_words
 from explorer.text import HELP, percent
 from explorer.views.compare import which_images
 from explorer.views.finetune import finished_run
+from pruning_core.allocation import total_ratio
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import SMALL, Workspace
 from pruning_core.plan import Plan
@@ -25,8 +30,10 @@ PURPOSE = {
     "masks.pt": "The same masks for torch.load(…, weights_only=True) and torch.nn.utils.prune.custom_from_mask.",
     "weights.safetensors": "The whole state_dict, removed weights at zero.",
     "plan.json": "All choices. Bring it back below, or replay it: python -m pruning_core run plan.json --out DIR.",
-    "load_masks.py": "A short program that loads the masks and prints the accuracy below.",
+    "load_masks.py": "A short program that loads the masks and prints the accuracy measured here.",
 }
+QUIET: dict[str, Any] = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
+BYTES = "application/octet-stream"
 MIME = {"json": "application/json", "py": "text/x-python", "zip": "application/zip"}
 
 
@@ -48,12 +55,12 @@ def render(plan: Plan, space: Workspace) -> None:
     subject = _subject(plan, space, done if what == TUNED else None)
     st.markdown(f"**{cut_words(plan)}** {tune_words(plan) if what == TUNED else ''}")
     numbers = st.grid(3, min_column_width=220)
-    _counts(numbers, plan, subject.report)
+    _counts(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()
-    left, right = st.columns([5, 6], gap="medium")
-    with left:
+    halves = st.grid(2, min_column_width=400, gap="medium")
+    with halves.cell():
         _downloads(plan, subject.files)
-    with right:
+    with halves.cell():
         st.subheader("The script", anchor=False)
         st.code(subject.files.script, language="python", height=420)
         output = st.container()
@@ -79,22 +86,26 @@ def _subject(plan: Plan, space: Workspace, done: Finished | None) -> Subject:
     return Subject(files_of(plan, space, cache.masks(plan, space), None, whole_test=whole), cache.report(plan, space), None)
 
 
-def _counts(place: st.delta_generator.DeltaGenerator, plan: Plan, report: Report) -> None:
-    g = granularity(plan.granularity)
-    asked = g.fixed_ratio if g.fixed_ratio is not None else plan.sparsity
-    manual = plan.allocation == "manual" or bool(plan.overrides)
-    place.metric("Removed · computed", percent(report.sparsity_masked), border=True, height="stretch", help=HELP["achieved"],
-                 delta="ratios set by hand" if manual else f"requested {percent(asked)}", delta_color="off", delta_arrow="off")  # fmt: skip
-    place.metric("Non-zero · computed", f"{report.nonzeros:,}", border=True, height="stretch", help=HELP["nonzeros"],
-                 delta=f"of {report.parameters:,} parameters", delta_color="off", delta_arrow="off")  # fmt: skip
+def _requested(plan: Plan, space: Workspace) -> str:
+    """The sparsity asked for: by the slider, by N:M, or by the ratios set by hand."""
+    fixed = granularity(plan.granularity).fixed_ratio
+    if plan.overrides or plan.allocation == "manual":
+        layers, _ = cache.prunable(plan, space)
+        return f"ratios by hand ask for {percent(total_ratio(layers, cache.ratios(plan, space)))}"
+    return f"requested {percent(plan.sparsity if fixed is None else fixed)}"
 
 
-def _accuracy(
-    place: st.delta_generator.DeltaGenerator, output: st.delta_generator.DeltaGenerator, plan: Plan, space: Workspace, found: Evaluation
-) -> None:  # fmt: skip
+def _counts(place: DeltaGenerator, wanted: str, report: Report) -> None:
+    """What is gone and what is left."""
+    place.metric("Weights removed · computed", percent(report.sparsity_masked), wanted, help=HELP["achieved"], **QUIET)
+    total = f"of {report.parameters:,} parameters"
+    place.metric("Parameters left · computed", f"{report.nonzeros:,}", total, help=HELP["nonzeros"], **QUIET)
+
+
+def _accuracy(place: DeltaGenerator, output: DeltaGenerator, plan: Plan, space: Workspace, found: Evaluation) -> None:
     low, high = found.interval
-    place.metric("Accuracy · measured", f"{found.top1:.6f}", f"95%: {100 * low:.1f} to {100 * high:.1f}%, n = {found.n:,}",
-                 delta_color="off", delta_arrow="off", border=True, height="stretch", help=HELP["interval"])  # fmt: skip
+    said = f"95%: {100 * low:.1f} to {100 * high:.1f}%, n = {found.n:,}"
+    place.metric("Accuracy · measured", f"{found.top1:.6f}", said, help=HELP["interval"], **QUIET)
     output.caption("It will print:")
     output.code(expected_line(found), language=None)
     output.caption(which_images(plan, space, found.n))
@@ -105,11 +116,11 @@ def _downloads(plan: Plan, files: Files) -> None:
     stem = f"{plan.model}-{plan.dataset}-{plan.granularity.replace(':', '-')}"
     st.download_button("Everything as one .zip", files.zip, f"{stem}.zip", MIME["zip"], key="export_zip", type="primary",
                        icon=":material/folder_zip:", on_click="ignore")  # fmt: skip
-    for name in PURPOSE:
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.download_button(name, lambda name=name: files.make(name), name, MIME.get(name.rpartition(".")[2], "application/octet-stream"),
-                               key=f"export_{name}", icon=":material/download:", on_click="ignore", width=215)  # fmt: skip
-            st.caption(PURPOSE[name])
+    for name, purpose in PURPOSE.items():
+        button, told = st.columns([4, 5], vertical_alignment="center", gap="small")
+        button.download_button(name, partial(files.make, name), name, MIME.get(name.rpartition(".")[2], BYTES), width="stretch",
+                               key=f"export_{name}", icon=":material/download:", on_click="ignore")  # fmt: skip
+        told.caption(purpose)
 
 
 def _import() -> None:
@@ -123,7 +134,7 @@ def _import() -> None:
 
 def _uploaded() -> None:
     """The uploaded plan takes the place of the present one; a file that is none changes nothing."""
-    upload = state.widget("plan_upload", None)
+    upload: UploadedFile | None = state.widget("plan_upload", None)
     if upload is None:
         return state.keep("plan_import", ("", ""))
     try:

@@ -12,15 +12,17 @@ from explorer.views.compare import compare_section
 from explorer.views.tune_form import tune_form
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
+from pruning_core.schedule import schedule
 from pruning_core.types import Finished, PruningError
 
 KIND = "train"
 REFRESH = 1.0
+FEW_STEPS = 100
 LEAD = "Cut the network, then train what is left: most of the lost accuracy usually comes back. Removed weights stay removed."
 EMPTY = """
-**No run yet.** Press *Start*: the network is cut as the side bar says, in the rounds of the schedule, and trained after each cut.
-You can watch it learn, stop it at any time, and go on using all pages meanwhile. When it is done, this page compares four states on
-the test images: *dense*, *pruned*, *BN recalibrated* and *fine-tuned*: accuracy with intervals, each class, the images whose answer
+**No run yet.** Press *Start*: the network is cut as the side bar says, in the rounds of the schedule, and trained after each
+cut. You can watch it learn, stop it at any time, and go on using all pages meanwhile. Then this page compares four states on the
+test images: *dense*, *pruned*, *BN recalibrated* and *fine-tuned*: accuracy with intervals, each class, the images whose answer
 changed, and the weights themselves. The base network is never changed.
 """
 
@@ -63,6 +65,10 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
                             disabled=active, help="Runs in the background: use the other pages meanwhile.")  # fmt: skip
         work = f"{steps:,} steps on {len(space.dataset.train):,} training images" if steps else "only cutting and measuring"
         st.caption(f"{tune_words(plan)} In all {work}.")
+    per_round = steps // schedule(plan.schedule).rounds
+    if 0 < per_round < FEW_STEPS:
+        st.caption(f":material/lightbulb: {per_round} steps after a cut are few: batch norms and weights may not settle. With so "
+                   "few training images take more epochs or smaller batches.")  # fmt: skip
     if pressed:
         with told():
             cache.jobs().start(state.owner(), KIND, "Fine-tuning", lambda: tuning(plan, space), plan)
@@ -94,7 +100,7 @@ def _status(run: Snapshot) -> None:
         waits = f"Waiting: {run.ahead} other job{'s' * (run.ahead > 1)} first." if run.status == "queued" else ""
         line.progress(where.share, waits or text)
         stop.button("Stop", key="tune_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
-                    args=(state.owner(), run.id), help="Stops after the present step; what was learned is thrown away.")  # fmt: skip
+                    args=(state.owner(), run.id), help="Stops after the present step; what it learned is lost.")  # fmt: skip
     elif run.status == "done":
         st.caption(f":material/check: Finished in {clock(run.seconds)}.")
     elif run.status == "cancelled":
@@ -124,8 +130,10 @@ def _results(plan: Plan, space: Workspace) -> None:
         return
     then = _plan(run)
     if then.model != plan.model or then.dataset != plan.dataset:
-        st.info(f"The last finished run is of another network or other images: {cut_words(then)} Start a run for the present plan.",
-                icon=":material/history:")  # fmt: skip
+        sentence = (
+            f"The last finished run is of another network or other images: {cut_words(then)} Start one for the present plan."
+        )
+        st.info(sentence, icon=":material/history:")
         return
     if changed := changes(then, plan, space):
         st.warning(f"These results are for another plan: {'; '.join(changed)}. *Start again* runs the present one.",

@@ -21,10 +21,10 @@ def flips_section(exam: Split, classes: tuple[str, ...], before: tuple[str, Eval
     one, other = state_label(before[0]), state_label(after[0])
     same = len(exam) - len(broken) - len(fixed)
     st.caption(f"From {one} to {other}: {len(broken)} broken, {len(fixed)} fixed, {same:,} as right or wrong as before.")
-    left, right = st.columns(2, gap="medium")
-    with left:
+    halves = st.grid(2, min_column_width=400, gap="medium")
+    with halves.cell():
         _gallery(f"Broken · {len(broken)}", f"right when {one}, wrong when {other}", broken, exam, classes, before[1], after[1])
-    with right:
+    with halves.cell():
         _gallery(f"Fixed · {len(fixed)}", f"wrong when {one}, right when {other}", fixed, exam, classes, before[1], after[1])
 
 

@@ -6,7 +6,7 @@ from explorer import cache, state
 from explorer.charts import alt, sensitivity_curves
 from explorer.jobs import Snapshot
 from explorer.notices import told
-from explorer.plan_words import cut_words, differences
+from explorer.plan_words import differences
 from explorer.scanning import PRESETS, ScanRequest, request, scanned_plan, scanning
 from explorer.text import HELP, percent
 from explorer.tuning import clock
@@ -19,7 +19,7 @@ from pruning_core.types import Layer, PruningError, SensitivityPoint
 
 KIND = "scan"
 REFRESH = 1.0
-OWN = "Own choice"
+OWN, ALL = "Own choice", "all layers"
 LEAD = "Cut one layer at a time, leave all others whole, and measure: layers differ by far in how much they can lose."
 EMPTY = """
 **No curves yet.** Press *Scan*: each layer in turn is cut at every sparsity of the grid and the network is measured on the probe
@@ -106,14 +106,15 @@ def _status(scan: Snapshot) -> None:
         line, stop = st.columns([5, 1], vertical_alignment="center")
         left = f" · about {clock(scan.seconds / done * (asked.total - done))} left (estimated)" if done else ""
         waits = f"Waiting: {scan.ahead} other job{'s' * (scan.ahead > 1)} first." if scan.status == "queued" else ""
-        layer = asked.layers[min(done // len(asked.grid), len(asked.layers) - 1)]
-        line.progress(done / asked.total, waits or f"{done} of {asked.total} points · now {layer}{left}")
+        at = min(done // len(asked.grid), len(asked.layers) - 1)
+        line.progress(done / asked.total, waits or f"Layer {at + 1} of {len(asked.layers)}: {asked.layers[at]}{left}")
         stop.button("Stop", key="scan_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
                     args=(state.owner(), scan.id))  # fmt: skip
     elif scan.status == "done":
         st.caption(f":material/check: Scanned {len(asked.layers)} layers in {clock(scan.seconds)}.")
     elif scan.status == "cancelled":
-        st.warning(f"The scan was stopped after {done} of {asked.total} points; what was measured stays.", icon=":material/stop:")
+        far = f"{done // len(asked.grid)} of {len(asked.layers)} layers"
+        st.warning(f"The scan was stopped after {far}; what was measured stays.", icon=":material/stop:")
     else:
         st.error(f"The scan failed: {scan.error}", icon=":material/error:")
 
@@ -126,16 +127,16 @@ def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:
         st.warning(f"These curves are for another plan: {'; '.join(changed)}. *Scan again* measures the present one.",
                    icon=":material/history:")  # fmt: skip
     names = list(dict.fromkeys(point.parameter for point in points))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True):
         measure = st.segmented_control("Measure", ("Accuracy", "Loss"), default="Accuracy", required=True, key="measure",
                                        bind="query-params", help=HELP["measure"])  # fmt: skip
-        state.seed("highlight", state.layer() if state.layer() in names else None)
-        st.selectbox("Highlight", [None, *names], format_func=lambda name: name or "all layers", key="highlight", width=280,
-                     help=HELP["highlight"], on_change=_highlighted)  # fmt: skip
+        state.seed("highlight", state.layer() if state.layer() in names else ALL)
+        focus = st.selectbox("Highlight", (ALL, *names), key="highlight", width=280, help=HELP["highlight"],
+                             on_change=_highlighted)  # fmt: skip
     dense = next(point for point in points if point.sparsity == 0)
     key = "loss" if measure == "Loss" else "top1"
     chosen = {} if changed else _ratios(plan, space)
-    figure = sensitivity_curves(points, getattr(dense, key), chosen, focus=state.widget("highlight", None), measure=key)
+    figure = sensitivity_curves(points, getattr(dense, key), chosen, focus=None if focus == ALL else focus, measure=key)
     st.plotly_chart(figure, key="sensitivity_curves", alt=alt(figure), config={"displayModeBar": False})
     low, high = dense.interval
     st.caption(
@@ -146,7 +147,9 @@ def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:
 
 
 def _highlighted() -> None:
-    state.look_at(state.widget("highlight", None))
+    name = state.widget("highlight", ALL)
+    state.look_at(None if name == ALL else name)
+    state.publish()  # a fragment runs alone, without app.py's publish
 
 
 def _ratios(plan: Plan, space: Workspace) -> dict[str, float]:
@@ -161,7 +164,7 @@ def _fine_print(points: tuple[SensitivityPoint, ...], reasons: dict[str, str]) -
     """Download, and the layers that were not scanned."""
     st.download_button("Curves as CSV", lambda: to_csv(points), "sensitivity.csv", "text/csv", key="scan_csv",
                        icon=":material/download:", on_click="ignore",
-                       help="One row per point: parameter, granularity, sparsity, loss, top1, achieved, n, low, high.")  # fmt: skip
+                       help="A row per point: parameter, granularity, sparsity, loss, top1, achieved, n, low, high.")  # fmt: skip
     if reasons:
         with st.expander(f"{len(reasons)} layers are not prunable here", icon=":material/block:"):
             st.dataframe([{"Layer": name, "Why": why} for name, why in reasons.items()], hide_index=True,

@@ -1,6 +1,7 @@
 """What the curves are good for: a slice at one sparsity, and ratios per layer for a target."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -17,6 +18,8 @@ from pruning_core.types import Layer, Ratios, SensitivityPoint
 
 ROW_HEIGHT = 35
 MOST_ROWS = 14
+TENTHS = "%.1f%%"
+CARD: dict[str, Any] = {"border": True, "height": "stretch"}
 
 
 def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> None:
@@ -54,8 +57,8 @@ def target_section(
         st.info(why_not, icon=":material/history:")
         return
     st.caption(
-        "One common accuracy level is sought: every layer is cut as deeply as its own curve stays above that level, and the level "
-        "is lowered until the target is met. Sturdy layers lose much, delicate ones little."
+        "One common accuracy level is sought: every layer is cut as deeply as its own curve stays above that level, which is "
+        "lowered until the target is met. Sturdy layers lose much, delicate ones little."
     )
     target = st.slider("Target sparsity", 5, 95, 50, step=1, format="%d%%", key="target", bind="query-params",
                        help=HELP["target"], width=520)  # fmt: skip
@@ -94,13 +97,13 @@ def _table(plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoin
         frame if any(row["Note"] for row in rows) else frame.drop(columns="Note"),
         hide_index=True,
         height=(min(len(rows), MOST_ROWS) + 1) * ROW_HEIGHT + 3,
-        placeholder="by the allocation",
+        placeholder="–",
         column_config={
-            "Layer": config.TextColumn(help="The parameter's name in the network's state_dict.", pinned=True),
-            "Weights": config.NumberColumn(format="localized"),
-            "Ratio": config.ProgressColumn(help="Share of the layer's groups to remove.", format="%.1f%%", min_value=0, max_value=100),
-            "Set now": config.NumberColumn(help="The ratio set by hand in the present plan.", format="%.1f%%"),
-            "Alone": config.NumberColumn("Accuracy, alone", help="Estimated: read from the layer's curve, all others whole.", format="%.1f%%"),
+            "Layer": config.TextColumn(help="The parameter's name in the network's state_dict.", pinned=True, width=150),
+            "Weights": config.NumberColumn(format="localized", width=80),
+            "Ratio": config.ProgressColumn(help="Share of the groups to remove.", format=TENTHS, min_value=0, max_value=100),
+            "Set now": config.NumberColumn(help="The ratio set by hand in the present plan.", format=TENTHS),
+            "Alone": config.NumberColumn("Accuracy, alone", help="Estimated: read from the layer's curve.", format=TENTHS),
         },
         alt="Suggested ratio of every layer, with the accuracy that its curve promises.",
     )  # fmt: skip
@@ -111,16 +114,15 @@ def _measured(plan: Plan, space: Workspace, able: tuple[Layer, ...], points: Seq
     with st.skeleton(height=120):
         now, dense, report = cache.accuracy(plan, space), cache.dense_accuracy(plan, space), cache.report(plan, space)
     curves = by_layer(points)
+    change = f"{100 * (now.top1 - dense.top1):+.1f} points"
     worst = min(alone(curves[layer.name], ratios[layer.name]) for layer in able if layer.name in ratios)
     wanted = total_ratio(able, ratios) if len(ratios) == len(able) else None
     numbers = st.grid(3, min_column_width=220)
-    numbers.metric("Accuracy together · measured", percent(now.top1), f"{100 * (now.top1 - dense.top1):+.1f} points",
-                   delta_description=f"vs dense {percent(dense.top1)}", border=True,
-                   help=f"{HELP['accuracy']} {HELP['interval']}")  # fmt: skip
-    numbers.metric("Worst layer alone · estimated", percent(worst), border=True,
-                   help="The lowest accuracy that any single curve promises at its ratio. All cuts together usually cost more.")  # fmt: skip
-    numbers.metric("Removed · computed", percent(report.sparsity_masked), border=True,
-                   help=HELP["achieved"] + (f" Asked for: {percent(wanted)}." if wanted is not None else ""))  # fmt: skip
+    numbers.metric("Accuracy together · measured", percent(now.top1), change, delta_description=f"from {percent(dense.top1)} dense",
+                   help=f"{HELP['accuracy']}\n\n{HELP['interval']}", **CARD)  # fmt: skip
+    numbers.metric("Worst layer alone · estimated", percent(worst), help=HELP["worst_alone"], **CARD)
+    asked = f" Asked for: {percent(wanted)}." if wanted is not None else ""
+    numbers.metric("Weights removed · computed", percent(report.sparsity_masked), help=HELP["achieved"] + asked, **CARD)
     st.caption(
         f"Measured on {now.n:,} probe images, 95% interval {interval(now)}. Nothing was re-trained: "
         "*Fine-tune & compare* shows how much comes back."
