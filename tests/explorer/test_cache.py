@@ -73,7 +73,7 @@ def test_scores_are_kept_while_only_the_sparsity_moves(space: Workspace) -> None
     ("change", "same"),
     [
         ({"sparsity": 0.6}, True),
-        ({"overrides": (("0.weight", 0.1),)}, True),
+        ({"overrides": (("conv1.weight", 0.1),)}, True),
         ({"seed": 5}, True),
         ({"calibration": 64}, True),
         ({"criterion": "random"}, False),
@@ -95,9 +95,9 @@ def test_seed_and_calibration_count_where_they_are_read() -> None:
 
 
 def test_ratios_of_layers_that_cannot_be_cut_wait(space: Workspace) -> None:
-    plan = replace(PLAN, granularity="filter", overrides=(("0.weight", 0.5), (space.layers[-1].name, 0.5)))
+    plan = replace(PLAN, granularity="filter", overrides=(("conv1.weight", 0.5), (space.layers[-1].name, 0.5)))
     able, sentences = cache.effective(plan, space)
-    assert able.overrides == (("0.weight", 0.5),)
+    assert able.overrides == (("conv1.weight", 0.5),)
     assert len(sentences) == 1
     assert "outputs" in sentences[0]
     cache.masks(able, space)

@@ -95,11 +95,11 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
     assert numbers(at)["Accuracy"] == f"{100 * found.top1:.1f}%"
     assert at.metric[0].delta == f"{100 * (found.top1 - dense.top1):+.1f} points"
     assert f"{found.n} images; 95%: {interval(found)}" in [caption.value for caption in at.caption]
-    assert rows(at)["7.weight"]["Removed"] == pytest.approx(100 * (1 - report.kept["7.weight"]))
+    assert rows(at)["fc1.weight"]["Removed"] == pytest.approx(100 * (1 - report.kept["fc1.weight"]))
 
 
 def test_the_global_slider_moves_everything() -> None:
-    at = started(layer="3.weight")
+    at = started(layer="conv2.weight")
     before = numbers(at), kept_share(at), ratio(at).value
     at.slider(key="sparsity").set_value(90)
     run(at)
@@ -110,16 +110,16 @@ def test_the_global_slider_moves_everything() -> None:
 
 
 def test_a_layers_own_slider_overrides_and_reset_gives_back() -> None:
-    at = started(layer="7.weight")
+    at = started(layer="fc1.weight")
     ratio(at).set_value(20)
     run(at)
-    assert at.query_params["overrides"] == "7.weight~0.2"
-    assert rows(at)["7.weight"]["Decided by"] == "you: 20%"
-    assert rows(at)["9.weight"]["Removed"] == pytest.approx(50, abs=0.1)
+    assert at.query_params["overrides"] == "fc1.weight~0.2"
+    assert rows(at)["fc1.weight"]["Decided by"] == "you: 20%"
+    assert rows(at)["fc2.weight"]["Removed"] == pytest.approx(50, abs=0.1)
     assert "shares ask for" in at.metric[1].delta
     at.slider(key="sparsity").set_value(70)
     run(at)
-    assert (ratio(at).value, rows(at)["7.weight"]["Removed"]) == (20, pytest.approx(20, abs=0.1))
+    assert (ratio(at).value, rows(at)["fc1.weight"]["Removed"]) == (20, pytest.approx(20, abs=0.1))
     at.button(key="reset").click()
     run(at)
     assert ratio(at).value == 70
@@ -127,33 +127,33 @@ def test_a_layers_own_slider_overrides_and_reset_gives_back() -> None:
 
 
 def test_lock_keeps_the_allocations_share() -> None:
-    at = started(layer="7.weight", allocation="global", sparsity="0.7")
-    share = rows(at)["7.weight"]["Removed"]
+    at = started(layer="fc1.weight", allocation="global", sparsity="0.7")
+    share = rows(at)["fc1.weight"]["Removed"]
     at.button(key="lock").click()
     run(at)
     assert at.button(key="lock").disabled
     at.slider(key="sparsity").set_value(30)
     run(at)
-    assert rows(at)["7.weight"]["Removed"] == pytest.approx(share)
+    assert rows(at)["fc1.weight"]["Removed"] == pytest.approx(share)
     at.button(key="reset_all").click()
     run(at)
-    assert rows(at)["7.weight"]["Removed"] < share
+    assert rows(at)["fc1.weight"]["Removed"] < share
 
 
 def test_layer_choice_draws_that_layer_and_is_in_the_address() -> None:
     at = started()
-    at.selectbox(key="layer_choice").set_value("9.weight")
+    at.selectbox(key="layer_choice").set_value("fc2.weight")
     run(at)
-    assert at.query_params["layer"] == "9.weight"
+    assert at.query_params["layer"] == "fc2.weight"
     assert "84 filters by 120 channels" in figure(at, "weights")["layout"]["meta"]["alt"]
     assert at.session_state["layer_table"]["selection"]["rows"] == [3]
 
 
 def test_a_layer_that_cannot_be_cut_says_why_and_is_all_kept() -> None:
-    at = started(granularity="filter", layer="11.weight")
+    at = started(granularity="filter", layer="fc3.weight")
     assert ratio(at).disabled
     assert any("remove a class" in caption.value for caption in at.caption)
-    assert rows(at)["11.weight"]["Decided by"].startswith("This layer gives the model's outputs")
+    assert rows(at)["fc3.weight"]["Decided by"].startswith("This layer gives the model's outputs")
     assert kept_share(at) == 1
 
 
@@ -166,24 +166,24 @@ def test_nothing_to_cut_is_a_sentence_and_the_dense_network() -> None:
 
 
 def test_n_of_m_offers_only_cut_or_dense() -> None:
-    at = started(model="vgg", granularity="2:4", layer="2.0.weight")
+    at = started(model="vgg", granularity="2:4", layer="block2.conv.weight")
     toggle = at.container(key="ratio").toggle[0]
     assert toggle.value
     toggle.set_value(False)
     run(at)
-    assert at.query_params["overrides"] == "2.0.weight~0.0"
+    assert at.query_params["overrides"] == "block2.conv.weight~0.0"
     assert kept_share(at) == 1
 
 
 def test_kernel_groups_are_drawn_and_counted() -> None:
-    at = started(granularity="kernel", sparsity="0.25", layer="3.weight")
+    at = started(granularity="kernel", sparsity="0.25", layer="conv2.weight")
     assert "72 of 96" in str(at.table[0].value)
     names = [trace.get("name", "") for trace in figure(at, "scores")["data"]]
     assert names == ["pruned (24)", "kept (72)"]
 
 
 def test_large_layers_are_labelled_and_have_a_close_up() -> None:
-    at = started(model="vgg", layer="6.0.weight")
+    at = started(model="vgg", layer="block5.conv.weight")
     assert any(caption.value.startswith("Downsampled: a cell is") for caption in at.caption)
     at.get_by_key("view").set_value("Close-up")
     run(at)
@@ -194,13 +194,13 @@ def test_large_layers_are_labelled_and_have_a_close_up() -> None:
 
 
 def test_collapse_is_possible_only_when_asked_for() -> None:
-    assert rows(started(sparsity="1.0"))["7.weight"]["Removed"] < 100
-    assert rows(started(sparsity="1.0", allow_collapse="1"))["7.weight"]["Removed"] == 100
+    assert rows(started(sparsity="1.0"))["fc1.weight"]["Removed"] < 100
+    assert rows(started(sparsity="1.0", allow_collapse="1"))["fc1.weight"]["Removed"] == 100
 
 
 def test_two_sessions_never_see_each_others_masks(space: Workspace) -> None:
     before = cache.weights_hash(space)
-    first, second = started(sparsity="0.9", layer="3.weight"), started(sparsity="0.1", layer="3.weight")
+    first, second = started(sparsity="0.9", layer="conv2.weight"), started(sparsity="0.1", layer="conv2.weight")
     run(first)
     assert kept_share(first) == pytest.approx(0.1, abs=1e-3)
     assert kept_share(second) == pytest.approx(0.9, abs=1e-3)

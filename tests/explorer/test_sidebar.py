@@ -152,13 +152,13 @@ def test_a_pair_without_a_checkpoint_says_how_to_make_one() -> None:
 
 
 def test_ratios_of_strange_layers_are_dropped_and_waiting_ones_kept() -> None:
-    at = started(overrides="nosuch.weight~0.5~0.weight~0.25~11.weight~0.1", granularity="filter", layer="nowhere")
+    at = started(overrides="nosuch.weight~0.5~conv1.weight~0.25~fc3.weight~0.1", granularity="filter", layer="nowhere")
     found = plan(at)
-    assert found.overrides == (("0.weight", 0.25),)
+    assert found.overrides == (("conv1.weight", 0.25),)
     assert any("no layer 'nosuch.weight'" in note for note in notes(at))
     assert any("no layer 'nowhere'" in note for note in notes(at))
-    assert any("11.weight is not used" in note and "remove a class" in note for note in notes(at))
-    assert at.query_params["overrides"] == "0.weight~0.25~11.weight~0.1"
+    assert any("fc3.weight is not used" in note and "remove a class" in note for note in notes(at))
+    assert at.query_params["overrides"] == "conv1.weight~0.25~fc3.weight~0.1"
     assert "layer" not in at.query_params
 
 
