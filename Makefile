@@ -1,5 +1,7 @@
 PYTHON ?= python3
 PORT ?= 8501
+# Address of PyTorch's CPU wheel index, to install the lighter CPU-only pair of torch and torchvision.
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -26,6 +28,8 @@ $(BIN)/python:
 
 # A stamp older than its requirements file means: install again.
 $(VENV)/.installed: requirements.txt | $(BIN)/python
+	if [ -n "$(TORCH_INDEX)" ]; then \
+		grep -E '^torch(vision)?==' requirements.txt | xargs $(BIN)/python -m pip install --index-url "$(TORCH_INDEX)"; fi
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	touch $@
 

@@ -1,0 +1,60 @@
+"""The README says what the code says: every choice, every command, every checkpoint with its measured accuracy."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pruning_core.__main__ import AXES, main
+from pruning_core.zoo import ARCHITECTURES, available, card
+from tests.test_architecture import LEVELS
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = ROOT / "pruning_core"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def zoo_row(arch: str, dataset: str) -> str:
+    """The README's line of a checkpoint, from its card."""
+    found = card(arch, dataset)
+    low, high = found.test_interval
+    accuracy = f"{found.test_top1:.2%} ({low:.1%} to {high:.1%}, n = {found.test_images:,})"
+    return f"| {ARCHITECTURES[arch].label} | `{arch}` | {dataset} | {accuracy} | {found.parameters:,} | {found.macs:,} |"
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_every_choice_of_an_axis_is_named(axis: str) -> None:
+    missing = [name for name in AXES[axis] if not re.search(rf"`{re.escape(name)}[`:]", README)]
+    assert not missing
+
+
+def test_every_shipped_checkpoint_has_its_row() -> None:
+    shipped = [pair for pair in available() if (CORE / "zoo/weights" / f"{pair[0]}-{pair[1]}.json").exists()]
+    assert len(shipped) >= len(ARCHITECTURES)
+    missing = [zoo_row(*pair) for pair in shipped if zoo_row(*pair) not in README]
+    assert not missing
+
+
+def test_every_command_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.search(r"list \| run.*?$", capsys.readouterr().out, re.MULTILINE)
+    assert commands is not None
+    for command in commands.group().split(" | "):
+        assert f"python -m pruning_core {command.strip().split()[0]}" in README
+
+
+def is_there(room: str) -> bool:
+    return (CORE / room).exists() or (CORE / f"{room}.py").exists()
+
+
+def test_the_rooms_are_those_that_are_checked() -> None:
+    for level, rooms in LEVELS.items():
+        row = next((line for line in README.splitlines() if line.startswith(f"| {level} |")), "")
+        assert re.findall(r"`(\w+)`", row) == [room for room in rooms.split() if is_there(room)]
+
+
+def test_every_picture_is_there() -> None:
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)
