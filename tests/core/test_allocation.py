@@ -244,8 +244,8 @@ def test_uniform_plus_spares_the_first_convolution_and_a_fifth_of_the_last_layer
 def test_uniform_plus_without_convolutions_only_spares_the_last_layer() -> None:
     layers = inventory(ARCHITECTURES["lenet_300_100"].build((1, 8, 8), 10), (1, 8, 8))
     ratios = ALLOCATIONS["uniform_plus"](layers, {}, 0.9)
-    assert ratios["5.weight"] == pytest.approx(0.8)
-    assert ratios["1.weight"] == ratios["3.weight"] > 0.9
+    assert ratios["fc3.weight"] == pytest.approx(0.8)
+    assert ratios["fc1.weight"] == ratios["fc2.weight"] > 0.9
 
 
 # --- fitting and locking

@@ -195,7 +195,7 @@ def test_fixed_parameters_say_why() -> None:
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_is_left_as_it_was(training: bool) -> None:
     model = ARCHITECTURES["resnet20"].build((1, 8, 8), 10).train(training)
-    model[1].bn1.train(not training)
+    next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).train(not training)
     modes, before = [m.training for m in model.modules()], state(model)
     inventory(model, (1, 8, 8))
     assert [m.training for m in model.modules()] == modes

@@ -1,0 +1,185 @@
+"""What must hold for every criterion x granularity x allocation on every network of the zoo, whatever the numbers are.
+
+Layers of one shape are alike to all three axes, so of each network one layer per kind and shape is taken. Masks are nested in the
+count by `test_marks_are_exact_whole_and_nested`, counts rise with the sparsity by `test_allocations_ask_for_rising_counts`.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from pruning_core.allocation import ALLOCATIONS, total_ratio
+from pruning_core.criteria import CRITERIA, criterion
+from pruning_core.granularity import GRANULARITIES, supports, to_groups
+from pruning_core.inventory import inventory
+from pruning_core.masks import achieved, apply_masks, group_scores, removed, select
+from pruning_core.types import GroupScores, Layer, Scores
+from pruning_core.zoo.models import ARCHITECTURES
+from tests.core.toy import is_sentence, same_state, state
+
+SHAPE = (1, 8, 8)
+SPARSITIES = (0.0, 0.1, 0.33, 0.5, 0.77, 0.9, 1.0)
+RANKED = ("global", "lamp")
+PAIRS = [pytest.param(arch, how, id=f"{arch}-{how}") for arch in ARCHITECTURES for how in CRITERIA]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Many small tensors: on a busy machine threads would wait for each other most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@cache
+def network(arch: str) -> tuple[torch.nn.Module, tuple[Layer, ...]]:
+    """A network with shifted batch-norm scales, and one layer for each kind and shape."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = ARCHITECTURES[arch].build(SHAPE, 10).eval()
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.normal_(module.weight)
+    kinds = {(x.kind, x.shape, x.bn is None, x.is_output): x for x in reversed(inventory(model, SHAPE))}
+    return model, tuple(reversed(kinds.values()))
+
+
+@cache
+def scored(arch: str, how: str, seed: int = 0) -> tuple[tuple[Layer, ...], Scores]:
+    model, every = network(arch)
+    found = criterion(how, seed)
+    layers = tuple(x for x in every if found.supports(x) is None)
+    rng = torch.Generator().manual_seed(1)
+    batches = [(torch.randn(8, *SHAPE, generator=rng), torch.arange(8))] if found.needs_data else ()
+    return layers, found(model, layers, batches) if layers else {}
+
+
+@cache
+def grouped(arch: str, how: str, shape: str) -> tuple[tuple[Layer, ...], GroupScores]:
+    layers, scores = scored(arch, how)
+    g = GRANULARITIES[shape]
+    taken = tuple(x for x in layers if supports(g, x) is None)
+    return taken, group_scores(scores, taken, g, CRITERIA[how].pool)
+
+
+def masks_at(arch: str, how: str, shape: str, ratio: float, allow_collapse: bool = False) -> dict[str, Tensor]:
+    layers, groups = grouped(arch, how, shape)
+    return select(groups, layers, GRANULARITIES[shape], {x.name: ratio for x in layers}, allow_collapse=allow_collapse)
+
+
+@pytest.mark.parametrize(("arch", "how"), PAIRS)
+@pytest.mark.parametrize("shape", GRANULARITIES)
+def test_marks_are_exact_whole_and_nested(arch: str, how: str, shape: str) -> None:
+    g, (layers, groups) = GRANULARITIES[shape], grouped(arch, how, shape)
+    before = {x.name: torch.ones(x.shape, dtype=torch.bool) for x in layers}
+    for ratio in SPARSITIES:
+        masks = masks_at(arch, how, shape, ratio)
+        assert masks.keys() == before.keys()
+        for x in layers:
+            cells, count = to_groups(masks[x.name], g, x), groups[x.name].shape[1]
+            whole = cells[..., 0]
+            assert torch.equal(cells, whole[..., None].expand_as(cells)), "a group is cut in part"
+            gone = count - g.keep_of if g.keep_of and ratio else 0 if g.keep_of else min(round(ratio * count), count - 1)
+            assert ((~whole).sum(1) == gone).all(), "the count in a scope is not exact"
+            assert not (masks[x.name] & ~before[x.name]).any(), "a weight came back at a higher sparsity"
+            kept, lost = groups[x.name].masked_fill(~whole, torch.inf), groups[x.name].masked_fill(whole, -torch.inf)
+            assert (kept.amin(1) >= lost.amax(1)).all(), "something kept scores lower than something removed"
+        before = masks
+
+
+@pytest.mark.parametrize(("arch", "how"), PAIRS)
+@pytest.mark.parametrize("name", ALLOCATIONS)
+def test_allocations_ask_for_rising_counts(arch: str, how: str, name: str) -> None:
+    """For every granularity that leaves it open: ratios in [0, 1], rising counts, totals within a group where reachable."""
+    for shape, g in GRANULARITIES.items():
+        if g.fixed_ratio is not None:
+            continue
+        layers, groups = grouped(arch, how, shape)
+        sizes = {x.name: groups[x.name].shape[1] for x in layers}
+        before = dict.fromkeys(sizes, 0)
+        for sparsity in SPARSITIES if how == "magnitude_l1" else (0.33, 0.9):
+            ratios = ALLOCATIONS[name](layers, groups, sparsity)
+            assert ratios.keys() == sizes.keys()
+            assert all(0 <= ratio <= 1 for ratio in ratios.values())
+            counts = {key: removed(g, ratio, sizes[key]) for key, ratio in ratios.items()}
+            assert all(counts[key] >= before[key] for key in counts), f"{shape}: a layer lost less at a higher sparsity"
+            before = counts
+            if name in RANKED and layers:
+                total, scopes = sum(x.numel for x in layers), {x.name: groups[x.name].shape[0] for x in layers}
+                largest = max(x.numel // groups[x.name].numel() for x in layers)
+                reachable = sum(x.numel * (1 - scopes[x.name] / groups[x.name].numel()) for x in layers)
+                assert abs(total_ratio(layers, ratios) * total - min(sparsity * total, reachable)) <= largest / 2 + 1e-3
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("name", [name for name in ALLOCATIONS if name != "uniform"])
+def test_masks_of_every_allocation_are_nested_and_as_asked(arch: str, name: str) -> None:
+    """The whole way from sparsity to masks, for every granularity that leaves the ratio open."""
+    for shape in (key for key, g in GRANULARITIES.items() if g.fixed_ratio is None):
+        g, (layers, groups) = GRANULARITIES[shape], grouped(arch, "magnitude_l1", shape)
+        before = {x.name: torch.ones(x.shape, dtype=torch.bool) for x in layers}
+        for sparsity in (0.33, 0.9):
+            ratios = ALLOCATIONS[name](layers, groups, sparsity)
+            masks = select(groups, layers, g, ratios)
+            got = achieved(masks)
+            for x in layers:
+                count = groups[x.name].shape[1]
+                assert abs(got[x.name] - ratios[x.name]) <= (0.5 if ratios[x.name] < 1 - 1 / count else 1) / count + 1e-9
+                assert not (masks[x.name] & ~before[x.name]).any()
+            before = masks
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("shape", GRANULARITIES)
+def test_a_scope_is_emptied_only_when_allowed(arch: str, shape: str) -> None:
+    g, (layers, _) = GRANULARITIES[shape], grouped(arch, "magnitude_l1", shape)
+    kept, emptied = (masks_at(arch, "magnitude_l1", shape, 1.0, allowed) for allowed in (False, True))
+    for x in layers:
+        assert to_groups(kept[x.name], g, x).any(-1).any(1).all()
+        assert emptied[x.name].any() == (g.keep_of is not None)
+
+
+@pytest.mark.parametrize(("arch", "how"), PAIRS)
+def test_the_same_seed_gives_the_same_masks(arch: str, how: str) -> None:
+    layers, scores = scored(arch, how)
+    again = scored.__wrapped__(arch, how)[1]
+    assert scores.keys() == again.keys()
+    assert all(torch.equal(scores[x.name], again[x.name]) for x in layers)
+    other = scored(arch, how, seed=1)[1]
+    assert all(torch.equal(scores[x.name], other[x.name]) == (how != "random") for x in layers)
+    first = masks_at(arch, how, "fine", 0.5)
+    assert all(torch.equal(mask, masks_at(arch, how, "fine", 0.5)[key]) for key, mask in first.items())
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_network_is_never_changed(arch: str) -> None:
+    """Nor are the scores, from which many masks are made."""
+    model, layers = network(arch)
+    before = state(model)
+    for how in CRITERIA:
+        scored.__wrapped__(arch, how)
+    _, scores = scored(arch, "magnitude_l1")
+    held = {name: found.clone() for name, found in scores.items()}
+    for shape, g in GRANULARITIES.items():
+        taken, groups = grouped(arch, "magnitude_l1", shape)
+        kept = {name: found.clone() for name, found in groups.items()}
+        for allocation in ALLOCATIONS.values():
+            apply_masks(model, select(groups, taken, g, allocation(taken, groups, 0.5)), layers)
+        assert all(torch.equal(groups[name], found) for name, found in kept.items())
+    assert all(torch.equal(scores[name], found) for name, found in held.items())
+    assert same_state(model, before)
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_refusal_is_one_sentence_that_names_its_layer(arch: str) -> None:
+    layers = inventory(ARCHITECTURES[arch].build(SHAPE, 10), SHAPE)
+    reasons = [(x, supports(g, x)) for g in GRANULARITIES.values() for x in layers]
+    reasons += [(x, how.supports(x)) for how in CRITERIA.values() for x in layers]
+    assert any(reason for _, reason in reasons)
+    for x, reason in reasons:
+        assert reason is None or (x.name in reason and is_sentence(reason) and ". " not in reason)

@@ -1,0 +1,244 @@
+"""The whole flow on LeNet-5 and digits: rounds only shrink the masks, removed weights stay zero, four states are measured."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from pruning_core.criteria import criterion
+from pruning_core.granularity import granularity
+from pruning_core.inventory import inventory, weights
+from pruning_core.masks import achieved
+from pruning_core.observe import gradients
+from pruning_core.pipeline import (
+    Workspace,
+    calibration,
+    cut,
+    exam_split,
+    finish,
+    groups_of,
+    open_workspace,
+    probe_split,
+    prunable,
+    prune,
+    ratios_of,
+)
+from pruning_core.plan import Plan
+from pruning_core.schedule import fractions, schedule
+from pruning_core.train import TrainConfig, evaluate
+from pruning_core.types import Dataset, Epoch, Finished, Pruned, Step, Tuned
+from tests.core.toy import MemorySplit, refusal, same_state, state
+
+CPU = torch.device("cpu")
+PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, allocation="global", fine_tune=TrainConfig(epochs=1, lr=0.02))
+
+
+@cache
+def space() -> Workspace:
+    return open_workspace("lenet5", "digits")
+
+
+@pytest.fixture(autouse=True)
+def _untouched() -> Iterator[None]:
+    before = state(space().model)
+    yield
+    assert same_state(space().model, before)
+
+
+@cache
+def events(spec: str, shape: str = "fine", how: str = "magnitude_l1") -> tuple[object, ...]:
+    return tuple(prune(replace(PLAN, schedule=spec, granularity=shape, criterion=how), space(), CPU))
+
+
+CASES = [
+    ("one_shot", "fine", "magnitude_l1"),
+    ("iterative:3", "fine", "random"),
+    ("iterative:2", "channel", "taylor"),
+    ("agp:3", "filter", "magnitude_l2"),
+    ("agp:2", "2:4", "gradient"),
+]
+
+
+def all_of(kind: type, found: tuple[object, ...]) -> list:
+    return [event for event in found if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_round_is_a_cut_and_a_training_and_the_end_is_last(case: tuple[str, str, str]) -> None:
+    found, steps = events(*case), fractions(schedule(case[0]))
+    kinds = [type(event) for event in found if not isinstance(event, Step | Epoch)]
+    assert kinds == [Pruned, Tuned] * len(steps) + [Finished]
+    cuts = all_of(Pruned, found)
+    assert [(c.round, c.rounds, c.fraction) for c in cuts] == [(k + 1, len(steps), share) for k, share in enumerate(steps)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_masks_only_shrink_and_reach_the_target(case: tuple[str, str, str]) -> None:
+    cuts, (last,) = all_of(Pruned, events(*case)), all_of(Finished, events(*case))
+    for earlier, later in pairwise(cuts):
+        assert all(not (later.masks[name] & ~mask).any() for name, mask in earlier.masks.items())
+    assert all(torch.equal(last.masks[name], mask) for name, mask in cuts[-1].masks.items())
+    taken = [x for x in space().layers if x.name in last.masks]
+    gone = sum(int((~mask).sum()) for mask in last.masks.values()) / sum(x.numel for x in taken)
+    assert gone == pytest.approx(granularity(case[1]).fixed_ratio or 0.8, abs=0.02)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_removed_weights_are_exactly_zero_after_every_training(case: tuple[str, str, str]) -> None:
+    found = events(*case)
+    for cut_, tuned in zip(all_of(Pruned, found), all_of(Tuned, found), strict=True):
+        for model in (cut_.model, tuned.model):
+            now = weights(model, space().layers)
+            assert all((now[name][~mask] == 0).all() for name, mask in cut_.masks.items())
+            assert all((now[name][mask] != 0).any() for name, mask in cut_.masks.items())
+
+
+def test_the_four_states_are_measured_on_all_test_images() -> None:
+    last, data = all_of(Finished, events("one_shot"))[0], space().dataset
+    assert last.dense.top1 == evaluate(space().model, data.test, device=CPU).top1 > 0.9
+    assert last.recalibrated is None
+    assert last.tuned is not None
+    assert last.tuned.top1 == evaluate(last.model, data.test, device=CPU).top1
+    assert {e.n for e in (last.dense, last.pruned, last.tuned)} == {len(data.test)}
+    by_hand = deepcopy(space().model)
+    for x in space().layers:
+        by_hand.get_parameter(x.name).data *= last.masks[x.name].reshape(x.param_shape)
+    assert last.pruned.top1 == evaluate(by_hand, data.test, device=CPU).top1
+    assert last.report.sparsity_masked == pytest.approx(0.8, abs=1e-3)
+    assert last.tuned.top1 > last.pruned.top1 - 0.02
+
+
+def test_without_epochs_the_weights_stay_and_nothing_is_tuned() -> None:
+    found = tuple(prune(replace(PLAN, fine_tune=TrainConfig(epochs=0), schedule="iterative:2"), space(), CPU))
+    assert [type(event) for event in found] == [Pruned, Pruned, Finished]
+    last = found[-1]
+    assert last.tuned is None
+    now, base = weights(last.model, space().layers), weights(space().model, space().layers)
+    assert all(torch.equal(now[name], base[name] * mask) for name, mask in last.masks.items())
+
+
+def test_one_shot_without_training_is_cut() -> None:
+    plan = replace(PLAN, fine_tune=TrainConfig(epochs=0))
+    ratios, masks = cut(plan, space())
+    first = next(iter(prune(plan, space(), CPU)))
+    assert isinstance(first, Pruned)
+    assert first.ratios == ratios
+    assert all(torch.equal(first.masks[name], mask) for name, mask in masks.items())
+
+
+def test_the_same_plan_gives_the_same_result_and_another_seed_another() -> None:
+    plan = replace(PLAN, criterion="random", schedule="iterative:2")
+    first, second = (all_of(Finished, tuple(prune(plan, space(), CPU)))[0] for _ in range(2))
+    assert same_state(first.model, state(second.model))
+    _, other = cut(replace(plan, seed=1), space())
+    _, same = cut(plan, space())
+    assert any(not torch.equal(other[name], mask) for name, mask in same.items())
+
+
+def test_ratios_set_by_hand_take_the_place_of_the_allocations() -> None:
+    plan = replace(PLAN, allocation="uniform", sparsity=0.5, overrides=(("fc3.weight", 0.0), ("fc1.weight", 0.9)))
+    ratios, masks = cut(plan, space())
+    assert ratios == {"conv1.weight": 0.5, "conv2.weight": 0.5, "fc1.weight": 0.9, "fc2.weight": 0.5, "fc3.weight": 0.0}
+    assert achieved(masks) == pytest.approx(ratios, abs=0.004)
+    layers, groups = groups_of(plan, space())
+    assert ratios_of(plan, layers, groups, 0.5)["fc1.weight"] == pytest.approx(0.45)
+
+
+def test_manual_cuts_only_what_is_set_by_hand() -> None:
+    _, masks = cut(replace(PLAN, allocation="manual", overrides=(("fc2.weight", 0.25),)), space())
+    assert {name: share for name, share in achieved(masks).items() if share} == {"fc2.weight": 0.25}
+
+
+def test_n_of_m_takes_no_notice_of_the_sparsity_and_leaves_out_what_it_cannot_cut() -> None:
+    ratios, masks = cut(replace(PLAN, granularity="2:4", sparsity=0.1), space())
+    assert set(ratios.values()) == {0.5}
+    assert masks.keys() == {"fc1.weight", "fc2.weight", "fc3.weight"}
+
+
+def test_a_layer_may_collapse_only_when_allowed() -> None:
+    plan = replace(PLAN, allocation="uniform", sparsity=1.0)
+    assert all(mask.sum() == 1 for mask in cut(plan, space())[1].values())
+    assert all(mask.sum() == 0 for mask in cut(replace(plan, allow_collapse=True), space())[1].values())
+
+
+@pytest.mark.parametrize("name", ["nowhere", "fc1.bias", ""])
+def test_a_ratio_of_no_layer_is_refused_in_a_sentence(name: str) -> None:
+    assert f"'{name}'" in refusal(lambda: list(prune(replace(PLAN, overrides=((name, 0.5),)), space(), CPU)))
+
+
+def test_a_ratio_of_a_layer_that_cannot_be_cut_so_is_refused_in_a_sentence() -> None:
+    assert "'fc3.weight'" in refusal(lambda: cut(replace(PLAN, granularity="filter", overrides=(("fc3.weight", 0.5),)), space()))
+
+
+def test_a_plan_that_can_cut_nothing_says_why() -> None:
+    assert "no heads" in refusal(lambda: cut(replace(PLAN, granularity="head"), space()))
+    assert "batch norm" in refusal(lambda: cut(replace(PLAN, criterion="bn_scale"), space()))
+
+
+def test_prunable_gives_every_other_layer_its_reason() -> None:
+    layers, reasons = prunable(space().layers, granularity("kernel"), criterion("magnitude_l1"))
+    assert [x.name for x in layers] == ["conv1.weight", "conv2.weight"]
+    assert reasons.keys() == {"fc1.weight", "fc2.weight", "fc3.weight"}
+    assert all(name in why for name, why in reasons.items())
+
+
+def test_a_training_that_is_closed_stops_at_once() -> None:
+    run = prune(PLAN, space(), CPU)
+    assert isinstance(next(run), Pruned)
+    assert isinstance(next(run), Step)
+    run.close()  # type: ignore[attr-defined]
+    assert next(run, None) is None
+
+
+def test_splits_are_fixed_and_small_images_are_examined_in_full() -> None:
+    plan, data = replace(PLAN, probe=50), space().dataset
+    assert len(probe_split(plan, space())) == 50
+    assert torch.equal(probe_split(plan, space()).labels, probe_split(plan, space()).labels)
+    assert exam_split(plan, space()) is data.test
+    large = replace(space(), dataset=replace(data, shape=(3, 224, 224)))
+    assert len(exam_split(plan, large)) == 50
+
+
+def normed_space(outputs: tuple[int, ...] | None) -> Workspace:
+    """Four classes told by the brightest quarter of the picture; with outputs, they are four of ten logits."""
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.arange(80) % 4
+    x = torch.rand(80, 1, 6, 6, generator=rng) + torch.eye(4)[labels].view(80, 1, 2, 2).repeat_interleave(3, 2).repeat_interleave(
+        3, 3
+    )
+    images = MemorySplit(x, labels)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10 if outputs else 4)
+        ).eval()
+    data = Dataset("quarters", ("a", "b", "c", "d"), (1, 6, 6), images, images, images, outputs)
+    return Workspace(model, data, inventory(model, (1, 6, 6)), ())
+
+
+def test_batch_norm_is_recalibrated_on_a_copy() -> None:
+    here = normed_space(None)
+    before = state(here.model)
+    last = finish(replace(PLAN, fine_tune=TrainConfig(epochs=0)), here, {}, here.model, CPU)
+    assert last.recalibrated is not None
+    assert last.recalibrated.loss != last.pruned.loss == last.dense.loss
+    assert same_state(here.model, before)
+
+
+def test_gradients_are_read_at_the_outputs_that_stand_for_the_classes() -> None:
+    here = normed_space((7, 1, 0, 5))
+    batches = calibration(here, 80)
+    assert {int(label) for _, y in batches for label in y} == {7, 1, 0, 5}
+    plan = replace(PLAN, criterion="gradient", sparsity=0.5, allocation="uniform")
+    layers, groups = groups_of(plan, here)
+    data = here.dataset.train
+    wanted = gradients(here.model, layers, [(data.x, torch.tensor([7, 1, 0, 5])[data.labels])])
+    for x in layers:
+        torch.testing.assert_close(groups[x.name], wanted[x.name].abs().flatten()[None])
+    (last,) = all_of(Finished, tuple(prune(plan, here, CPU)))
+    assert last.tuned.confusion.shape == (4, 4)

@@ -1,0 +1,127 @@
+"""Each point of a scan against a masked copy made by hand; nothing is changed; it can be stopped."""
+
+import csv
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from pruning_core.criteria import criterion
+from pruning_core.granularity import granularity
+from pruning_core.inventory import inventory, oihw
+from pruning_core.masks import achieved, group_scores, select
+from pruning_core.sensitivity import GRID, scan, to_csv
+from pruning_core.train import evaluate
+from pruning_core.types import GroupScores, Layer, SensitivityPoint
+from tests.core.toy import MemorySplit, Toy, refusal, same_state, state
+
+CPU = torch.device("cpu")
+
+
+def split(n: int = 40) -> MemorySplit:
+    rng = torch.Generator().manual_seed(2)
+    return MemorySplit(torch.randn(n, 1, 6, 6, generator=rng), torch.randint(0, 4, (n,), generator=rng))
+
+
+def setting(name: str = "fine") -> tuple[nn.Module, tuple[Layer, ...], GroupScores]:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)).eval()
+    layers = inventory(model, (1, 6, 6))
+    return model, layers, group_scores(criterion("magnitude_l1")(model, layers, ()), layers, granularity(name), "mean_abs")
+
+
+def scanned(name: str = "fine", grid: tuple[float, ...] = (0.0, 0.5, 0.9)) -> list[SensitivityPoint]:
+    model, layers, groups = setting(name)
+    return list(scan(model, layers, groups, granularity(name), split(), grid=grid, device=CPU))
+
+
+@pytest.mark.parametrize("name", ["fine", "row", "filter", "2:4"])
+def test_points_are_those_of_a_copy_masked_by_hand(name: str) -> None:
+    model, layers, groups = setting(name)
+    g = granularity(name)
+    points = list(scan(model, layers, groups, g, split(), grid=(0.3, 0.8), device=CPU))
+    assert {p.parameter for p in points} == set(groups)
+    for point in points:
+        (layer,) = (x for x in layers if x.name == point.parameter)
+        mask = select(groups, layers, g, {layer.name: point.sparsity})[layer.name]
+        masked, weight = setting(name)[0], oihw(model.get_parameter(layer.name).detach(), layer)
+        masked.get_parameter(layer.name).data = (weight * mask).reshape(layer.param_shape)
+        wanted = evaluate(masked, split(), device=CPU)
+        assert (point.loss, point.top1, point.n, point.interval) == (wanted.loss, wanted.top1, 40, wanted.interval)
+        assert point.achieved == achieved({layer.name: mask})[layer.name]
+        assert point.granularity == name
+
+
+def test_points_come_layer_by_layer_each_from_the_dense_model_up() -> None:
+    points = scanned(grid=(0.9, 0.5))
+    assert [(p.parameter, p.sparsity) for p in points] == [
+        (name, s) for name in ("0.weight", "4.weight") for s in (0.0, 0.5, 0.9)
+    ]  # fmt: skip
+    dense = evaluate(setting()[0], split(), device=CPU)
+    assert all((p.loss, p.top1, p.achieved) == (dense.loss, dense.top1, 0.0) for p in points if p.sparsity == 0)
+
+
+def test_n_of_m_has_a_dense_point_and_its_own() -> None:
+    assert [(p.parameter, p.sparsity, p.achieved) for p in scanned("2:4")] == [("4.weight", 0.0, 0.0), ("4.weight", 0.5, 0.5)]
+
+
+def test_a_sparsity_that_removes_no_group_achieves_nothing() -> None:
+    model = Toy()
+    layers = inventory(model, (1, 2, 2))
+    g = granularity("filter")
+    groups = group_scores(criterion("magnitude_l1")(model, layers, ()), layers, g, "mean_abs")
+    images = MemorySplit(torch.ones(10, 1, 2, 2), torch.zeros(10, dtype=torch.long))
+    points = list(scan(model, layers, groups, g, images, grid=(0.1, 0.2, 0.5, 1.0), device=CPU))
+    assert [(p.parameter, p.sparsity, p.achieved) for p in points] == [
+        ("0.weight", 0.0, 0.0), ("0.weight", 0.1, 0.0), ("0.weight", 0.2, 0.0), ("0.weight", 0.5, 0.5), ("0.weight", 1.0, 0.5),
+    ]  # fmt: skip
+
+
+def test_the_model_is_untouched_while_scanning_and_after_a_stop() -> None:
+    model, layers, groups = setting()
+    before, held = state(model), {name: found.clone() for name, found in groups.items()}
+    points = scan(model, layers, groups, granularity("fine"), split(), grid=(0.5, 0.9), device=CPU)
+    for _ in range(3):
+        next(points)
+        assert same_state(model, before)
+    points.close()
+    assert next(points, None) is None
+    assert same_state(model, before)
+    assert all(torch.equal(groups[name], found) for name, found in held.items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_outputs_choose_the_logits() -> None:
+    model, layers, groups = setting()
+    images = MemorySplit(split().x, split().labels % 2)
+    points = scan(model, layers, groups, granularity("fine"), images, grid=(0.0,), outputs=(3, 1), device=CPU)
+    wanted = evaluate(model, images, outputs=(3, 1), device=CPU)
+    assert [p.top1 for p in points] == [wanted.top1, wanted.top1]
+
+
+@pytest.mark.parametrize("grid", [(), (0.5, 1.2), (-0.1,), (float("nan"),)])
+def test_a_grid_outside_0_to_1_is_refused_in_a_sentence(grid: tuple[float, ...]) -> None:
+    assert "[0, 1]" in refusal(lambda: scanned(grid=grid))
+
+
+def test_the_standard_grid_rises() -> None:
+    assert list(GRID) == sorted(set(GRID))
+    assert GRID[0] == 0.0
+    assert GRID[-1] < 1.0
+
+
+def test_csv_starts_with_the_promised_columns() -> None:
+    points = scanned()
+    text = to_csv(points)
+    assert text.splitlines()[0].split(",")[:5] == ["parameter", "granularity", "sparsity", "loss", "top1"]
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == len(points)
+    for row, point in zip(rows, points, strict=True):
+        assert (row["parameter"], row["granularity"], int(row["n"])) == (point.parameter, point.granularity, point.n)
+        numbers = (point.sparsity, point.loss, point.top1, point.achieved, *point.interval)
+        read = [float(row[key]) for key in ("sparsity", "loss", "top1", "achieved", "low", "high")]
+        assert read == pytest.approx(numbers, abs=1e-6)
+    assert text.endswith("\n")
+    assert to_csv([]).count("\n") == 1
