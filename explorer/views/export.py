@@ -52,7 +52,7 @@ def render(plan: Plan, space: Workspace) -> None:
     done = finished_run(plan, space)
     tuned = done is not None and done.tuned is not None
     what = _choice(plan, tuned=tuned)
-    subject = _subject(plan, space, done if what == TUNED else None)
+    subject = subject_of(plan, space, done if what == TUNED else None)
     st.markdown(f"**{cut_words(plan)}** {tune_words(plan) if what == TUNED else ''}")
     numbers = st.grid(3, min_column_width=220)
     _counts(numbers, _requested(plan, space), subject.report)
@@ -79,7 +79,8 @@ def _choice(plan: Plan, *, tuned: bool) -> str:
     return str(what)
 
 
-def _subject(plan: Plan, space: Workspace, done: Finished | None) -> Subject:
+def subject_of(plan: Plan, space: Workspace, done: Finished | None) -> Subject:
+    """done: the fine-tuned run whose weights are exported, None for masks on the base network."""
     whole = max(space.dataset.shape[1:]) <= SMALL
     if done is not None:
         return Subject(files_of(plan, space, done.masks, done.model, whole_test=whole), done.report, done.tuned)

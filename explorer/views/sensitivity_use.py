@@ -118,8 +118,8 @@ def _measured(plan: Plan, space: Workspace, able: tuple[Layer, ...], points: Seq
     worst = min(alone(curves[layer.name], ratios[layer.name]) for layer in able if layer.name in ratios)
     wanted = total_ratio(able, ratios) if len(ratios) == len(able) else None
     numbers = st.grid(3, min_column_width=220)
-    numbers.metric("Accuracy together · measured", percent(now.top1), change, delta_description=f"from {percent(dense.top1)} dense",
-                   help=f"{HELP['accuracy']}\n\n{HELP['interval']}", **CARD)  # fmt: skip
+    numbers.metric("Accuracy together · measured", percent(now.top1), change, help=HELP["accuracy"],
+                   delta_description=f"from {percent(dense.top1)} dense", **CARD)  # fmt: skip
     numbers.metric("Worst layer alone · estimated", percent(worst), help=HELP["worst_alone"], **CARD)
     asked = f" Asked for: {percent(wanted)}." if wanted is not None else ""
     numbers.metric("Weights removed · computed", percent(report.sparsity_masked), help=HELP["achieved"] + asked, **CARD)

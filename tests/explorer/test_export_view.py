@@ -1,0 +1,164 @@
+"""The Export page: what it gives is what it says, down to the accuracy that the exported script prints."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+from streamlit.testing.v1 import AppTest
+
+from explorer import cache
+from explorer.downloads import NAMES, Files
+from explorer.views import export
+from pruning_core.plan import Plan
+from pruning_core.types import PruningError
+
+ROOT = Path(__file__).resolve().parents[2]
+Open = Callable[..., AppTest]
+Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
+
+
+def text(at: AppTest) -> str:
+    return "\n".join(
+        element.value for kind in ("caption", "info", "warning", "error", "markdown") for element in at.main.get(kind)
+    )
+
+
+def files_shown(at: AppTest, *, tuned: bool = False) -> Files:
+    """What the page's download buttons give."""
+    plan, space = Plan.from_json(at.session_state["_plan"]), cache.workspace("lenet5", "digits")
+    done = cache.jobs().of("test session id", "train")[0].result if tuned else None
+    return export.subject_of(plan, space, done).files
+
+
+def printed(files: Files, folder: Path) -> str:
+    """What the downloaded script prints, run by another Python in a folder of its own."""
+    with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
+        archive.extractall(folder)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "load_masks.py"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def metric(at: AppTest, label: str) -> str:
+    return next(metric.value for metric in at.metric if metric.label == label)
+
+
+@pytest.mark.parametrize("address", [{"sparsity": "0.7"}, {"granularity": "filter", "sparsity": "0.3", "allocation": "global"}])
+def test_the_downloaded_script_prints_the_accuracy_of_the_page(open_view: Open, tmp_path: Path, address: dict[str, str]) -> None:
+    at = open_view("export", **address)
+    line = printed(files_shown(at), tmp_path)
+    assert line == at.main.code[1].value
+    assert line.split()[1] == metric(at, "Accuracy · measured")
+    assert at.main.code[0].value.strip() == (tmp_path / "load_masks.py").read_text().strip()
+
+
+def test_the_fine_tuned_network_is_offered_for_its_own_plan_only(open_view: Open, until: Until, tmp_path: Path) -> None:
+    at = open_view("finetune", sparsity="0.8", fine_tune="epochs~3~batch_size~32")
+    at.button(key="tune_start").click().run()
+    until(at, lambda at: ":material/check: Finished" in text(at))
+    at = open_view("export", sparsity="0.8", fine_tune="epochs~3~batch_size~32")
+    assert "3 epochs after each cut" in text(at)
+    line = printed(files_shown(at, tuned=True), tmp_path)
+    assert line == at.main.code[1].value
+    assert line.split()[1] == metric(at, "Accuracy · measured")
+    base = open_view("export", sparsity="0.8", fine_tune="epochs~3~batch_size~32", export_weights=export.BASE)
+    assert metric(base, "Accuracy · measured") != line.split()[1]
+    other = open_view("export", sparsity="0.7", fine_tune="epochs~3~batch_size~32")
+    assert "no finished fine-tuning run of exactly this plan" in text(other)
+
+
+def test_all_mask_files_hold_the_same_masks_and_the_plan(open_view: Open) -> None:
+    at = open_view("export", granularity="kernel", sparsity="0.6")
+    files, plan = files_shown(at), Plan.from_json(at.session_state["_plan"])
+    masks = load(files.make("masks.safetensors"))
+    loaded = torch.load(io.BytesIO(files.make("masks.pt")), weights_only=True)
+    archive = np.load(io.BytesIO(files.make("masks.npz")))
+    weights = load(files.make("weights.safetensors"))
+    assert masks.keys() == loaded.keys() == set(archive.files) - {"plan"}
+    for name, mask in masks.items():
+        assert torch.equal(mask, loaded[name])
+        assert np.array_equal(mask.numpy(), archive[name])
+        assert not weights[name][~mask].any()
+    assert Plan.from_json(files.make("plan.json").decode()) == plan
+    assert Plan.from_json(str(archive["plan"])) == plan
+
+
+def test_the_archive_holds_every_file(open_view: Open) -> None:
+    files = files_shown(open_view("export"))
+    with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
+        assert set(archive.namelist()) == set(NAMES) == set(export.PURPOSE)
+        assert all(archive.read(name) == files.make(name) for name in ("plan.json", "load_masks.py"))
+
+
+def test_requested_and_achieved_are_both_told(open_view: Open) -> None:
+    at = open_view("export", sparsity="0.7")
+    removed = next(metric for metric in at.metric if metric.label == "Weights removed · computed")
+    assert removed.value == "70%"
+    assert removed.delta == "requested 70%"
+
+
+def test_an_uploaded_plan_becomes_the_plan(open_view: Open) -> None:
+    at = open_view("export")
+    plan = Plan(model="lenet5", granularity="filter", sparsity=0.3, schedule="agp:3", seed=5)
+    at.file_uploader(key="plan_upload").upload("mine.json", plan.to_json().encode()).run()
+    assert not at.exception
+    assert Plan.from_json(at.session_state["_plan"]) == plan
+    assert "The plan of mine.json is set" in at.main.success[0].value
+    assert at.query_params["granularity"] == "filter"
+    at.slider(key="sparsity").set_value(60).run()
+    assert Plan.from_json(at.session_state["_plan"]).sparsity == 0.6
+
+
+BAD = {
+    "no JSON": b"{nonsense",
+    "no text": b"\xff\xfe\x00",
+    "no object": b"[1, 2]",
+    "unknown key": json.dumps({"sparsty": 0.5}).encode(),
+    "wrong type": json.dumps({"sparsity": "much"}).encode(),
+    "out of range": json.dumps({"sparsity": 2}).encode(),
+    "unknown network": json.dumps({"model": "alexnet5"}).encode(),
+    "unknown images": json.dumps({"dataset": "cats"}).encode(),
+    "untrained pair": json.dumps({"model": "lenet5", "dataset": "mnist"}).encode(),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("content", BAD.values(), ids=BAD.keys())
+def test_a_bad_plan_is_one_sentence_and_changes_nothing(open_view: Open, content: bytes) -> None:
+    at = open_view("export", sparsity="0.7")
+    before = at.session_state["_plan"]
+    at.file_uploader(key="plan_upload").upload("plan.json", content).run()
+    assert not at.exception
+    assert at.session_state["_plan"] == before
+    assert at.main.error[0].value.endswith("Nothing was changed.")
+    assert metric(at, "Accuracy · measured")
+
+
+def test_a_plan_with_a_layer_of_another_network_is_told(open_view: Open) -> None:
+    at = open_view("export")
+    at.file_uploader(key="plan_upload").upload("plan.json", b'{"model": "lenet5", "overrides": {"ghost.weight": 0.5}}').run()
+    assert not at.exception
+    assert any("ghost.weight" in warning.value for warning in at.warning)
+
+
+def test_reading_a_plan_that_is_not_text_is_refused() -> None:
+    with pytest.raises(PruningError, match="not text"):
+        export.read_plan(b"\xff\xfe")
+
+
+def test_nothing_to_cut_is_one_sentence(open_view: Open) -> None:
+    at = open_view("export", model="lenet_300_100", granularity="kernel")
+    assert not at.exception
+    assert len(at.main.error) == 1

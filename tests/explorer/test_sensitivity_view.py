@@ -1,0 +1,169 @@
+"""The Sensitivity page: a scan in the background, its curves, and ratios made from them."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import cache, scanning
+from pruning_core.plan import Plan
+from pruning_core.types import SensitivityPoint
+
+Open = Callable[..., AppTest]
+Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
+
+
+def text(at: AppTest) -> str:
+    return "\n".join(
+        element.value for kind in ("caption", "info", "warning", "error", "markdown") for element in at.main.get(kind)
+    )
+
+
+def scanned(at: AppTest) -> bool:
+    return ":material/check: Scanned" in text(at)
+
+
+def curves(at: AppTest) -> list[dict]:
+    chart = next(chart for chart in at.get("plotly_chart") if "sensitivity_curves" in chart.proto.id)
+    return json.loads(chart.proto.spec)["data"]
+
+
+def names(at: AppTest) -> set[str]:
+    return {trace["name"] for trace in curves(at) if trace.get("showlegend") is not False}
+
+
+@pytest.fixture
+def after_scan(open_view: Open, until: Until) -> AppTest:
+    at = open_view("sensitivity", grid="Quick")
+    at.button(key="scan_start").click().run()
+    return until(at, scanned)
+
+
+def test_an_empty_page_says_what_to_do_and_why(open_view: Open) -> None:
+    at = open_view("sensitivity")
+    assert "No curves yet" in at.info[0].value
+    assert at.button(key="scan_start").label == "Scan"
+    assert not at.get("plotly_chart")
+    assert "5 layers × 8 sparsities" in text(at)
+
+
+def test_a_scan_shows_every_layer_its_marks_and_the_measured_accuracy(after_scan: AppTest) -> None:
+    at = after_scan
+    space = cache.workspace("lenet5", "digits")
+    assert names(at) == {layer.name for layer in space.layers}
+    assert sum(str(trace["name"]).endswith("chosen") for trace in curves(at)) == len(space.layers)
+    dense = cache.dense_accuracy(Plan(model="lenet5"), space)
+    assert f"{100 * dense.top1:.1f}%" in text(at)
+    assert f"{dense.n:,} probe images" in text(at)
+    assert "together" in text(at)
+
+
+def test_curves_equal_the_cores_own_scan(after_scan: AppTest) -> None:
+    plan, space = Plan(model="lenet5"), cache.workspace("lenet5", "digits")
+    expected = list(scanning.scanning(scanning.request(plan, space.layers, scanning.PRESETS["Quick"]), space))
+    shown = cache.jobs().of("test session id", "scan")[0].events
+    assert shown == tuple(expected)
+
+
+def test_a_changed_plan_keeps_the_curves_and_says_so(after_scan: AppTest) -> None:
+    at = after_scan
+    at.selectbox(key="granularity").set_value("filter").run()
+    assert not at.exception
+    assert "curves are for another plan: shape of a cut Fine-grained, now Filter" in at.main.warning[0].value
+    assert names(at)
+    assert "target_apply" not in [button.key for button in at.button]
+    at.selectbox(key="granularity").set_value("fine").run()
+    assert not at.main.warning
+
+
+def test_what_curves_do_not_depend_on_leaves_them_current(after_scan: AppTest) -> None:
+    at = after_scan
+    at.slider(key="sparsity").set_value(90).run()
+    at.selectbox(key="allocation").set_value("lamp").run()
+    assert not at.exception
+    assert not at.main.warning
+
+
+def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTest) -> None:
+    at = after_scan
+    at.slider(key="target").set_value(60).run()
+    at.button(key="target_apply").click().run()
+    assert not at.exception
+    assert at.query_params["overrides"]
+    plan = Plan.from_json(at.session_state["_plan"])
+    space = cache.workspace("lenet5", "digits")
+    assert cache.report(plan, space).sparsity_masked == pytest.approx(0.6, abs=0.01)
+    shown = {metric.label: metric.value for metric in at.metric}
+    assert shown["Accuracy together · measured"] == f"{100 * cache.accuracy(plan, space).top1:.1f}".removesuffix(".0") + "%"
+    at.button(key="target_reset").click().run()
+    assert "overrides" not in at.query_params
+
+
+def test_a_target_beyond_the_curves_is_one_sentence(open_view: Open, until: Until) -> None:
+    at = open_view("sensitivity", grid="Own choice")
+    at.multiselect(key="grid_values").set_value([20]).run()
+    at.button(key="scan_start").click().run()
+    until(at, scanned)
+    at.slider(key="target").set_value(90).run()
+    assert not at.exception
+    assert "below the target 90.0%" in at.error[0].value
+
+
+def test_no_sparsity_chosen_leaves_nothing_to_scan(open_view: Open) -> None:
+    at = open_view("sensitivity", grid="Own choice")
+    at.multiselect(key="grid_values").set_value([]).run()
+    assert at.button(key="scan_start").disabled
+
+
+def test_layers_that_cannot_be_cut_are_named_not_ranked(open_view: Open, until: Until) -> None:
+    at = open_view("sensitivity", granularity="2:4")
+    assert "one ratio of its own" in text(at)
+    at.button(key="scan_start").click().run()
+    until(at, scanned)
+    assert any("not prunable here" in expander.label for expander in at.expander)
+    assert "there is no ratio to choose" in text(at)
+
+
+def test_a_stopped_scan_keeps_what_it_measured(open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(asked: scanning.ScanRequest, space: object) -> Iterator[object]:
+        yield SensitivityPoint(asked.layers[0], "fine", 0.0, 0.0, 0.1, 0.9, 100, (0.8, 0.95))
+        while True:
+            time.sleep(0.01)
+            yield None
+
+    monkeypatch.setattr("explorer.views.sensitivity.scanning", endless)
+    at = open_view("sensitivity")
+    at.button(key="scan_start").click().run()
+    until(at, lambda at: bool(at.get("plotly_chart")))
+    assert at.button(key="scan_start").disabled
+    at.button(key="scan_stop").click().run()
+    until(at, lambda at: "was stopped" in text(at))
+    assert names(at)
+    assert not at.button(key="scan_start").disabled
+
+
+def test_a_failed_scan_is_one_sentence(open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("explorer.views.sensitivity.scanning", lambda asked, space: iter([1 / 0]))
+    at = open_view("sensitivity")
+    at.button(key="scan_start").click().run()
+    until(at, lambda at: bool(at.error))
+    assert "The scan failed: It failed unexpectedly (ZeroDivisionError)" in at.error[0].value
+    assert not at.button(key="scan_start").disabled
+
+
+def point(name: str, sparsity: float, achieved: float, top1: float) -> SensitivityPoint:
+    return SensitivityPoint(name, "fine", sparsity, achieved, 0.0, top1, 10, (0.0, 1.0))
+
+
+def test_accuracy_alone_is_read_linearly_between_points() -> None:
+    curve = (point("a", 0.0, 0.0, 1.0), point("a", 0.5, 0.5, 0.8), point("a", 0.9, 0.9, 0.0))
+    assert scanning.alone(curve, 0.25) == pytest.approx(0.9)
+    assert scanning.alone(curve, 0.7) == pytest.approx(0.4)
+    assert scanning.alone(curve, 1.0) == 0.0
+
+
+def test_untouched_layers_are_those_that_lost_nothing_where_something_was_asked() -> None:
+    points = [point("a", 0.0, 0.0, 1.0), point("a", 0.5, 0.0, 1.0), point("b", 0.0, 0.0, 1.0), point("b", 0.5, 0.5, 1.0)]
+    assert scanning.untouched([*points, point("c", 0.0, 0.0, 1.0)]) == ("a",)
