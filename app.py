@@ -4,7 +4,7 @@ from types import ModuleType
 
 import streamlit as st
 
-from explorer import sidebar, state
+from explorer import cache, sidebar, state
 from explorer.logo import icon
 from explorer.notices import announce, told
 from explorer.views import explore, export, finetune, sensitivity
@@ -22,9 +22,11 @@ def page(view: ModuleType, title: str, icon: str, path: str) -> st.Page:
 
     def run() -> None:
         announce(choice.notes)
-        if choice.space is not None:
-            with told():
-                view.render(choice.plan, choice.space)
+        if choice.space is None:
+            st.button("Try again", icon=":material/refresh:", on_click=cache.retry)
+            return
+        with told():
+            view.render(choice.plan, choice.space)
 
     return st.Page(run, title=title, icon=f":material/{icon}:", url_path=path, default=view is explore)
 

@@ -19,7 +19,6 @@ background jobs: read them, never write to them. That is why nothing here needs 
 
 import atexit
 import hashlib
-import time
 from dataclasses import replace
 
 import streamlit as st
@@ -27,6 +26,7 @@ from streamlit.runtime import exists, get_instance
 from torch import nn
 
 from explorer.jobs import Jobs
+from explorer.shelf import Shelf
 from pruning_core import pipeline
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
@@ -35,7 +35,8 @@ from pruning_core.metrics import measure
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.train import evaluate
-from pruning_core.types import DataMissing, Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
+from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
+from pruning_core.zoo import Progress
 
 PATIENCE = 60.0
 """Seconds before files that could not be fetched are asked for again."""
@@ -54,30 +55,19 @@ def jobs() -> Jobs:
     return every
 
 
-def workspace(model: str, dataset: str) -> Workspace:
-    """The trained base model with its data and layers. Raises PruningError or DataMissing.
-
-    Files that could not be fetched are not asked for again for a minute: a page that waits for a dead network is no page.
-    """
-    failed = _failed()
-    if (known := failed.get((model, dataset))) is not None and time.monotonic() - known[0] < PATIENCE:
-        raise DataMissing(known[1])
-    try:
-        return _workspace(model, dataset)
-    except DataMissing as problem:
-        failed[model, dataset] = time.monotonic(), str(problem)
-        raise
+def workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
+    """The trained base model with its data and layers; progress: told about downloads. Raises PruningError or DataMissing."""
+    return _workspaces().get((model, dataset), lambda: pipeline.open_workspace(model, dataset, progress))
 
 
-@st.cache_resource(max_entries=4, show_spinner="Loading the network and its images …")
-def _workspace(model: str, dataset: str) -> Workspace:
-    return pipeline.open_workspace(model, dataset)
+def retry() -> None:
+    """Looks again for files that were missing; otherwise that happens after a minute."""
+    _workspaces().retry()
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _failed() -> dict[tuple[str, str], tuple[float, str]]:
-    """When a network or its images could not be had, and the sentence why."""
-    return {}
+def _workspaces() -> Shelf[Workspace]:
+    return Shelf(size=4, patience=PATIENCE)
 
 
 def weights_hash(space: Workspace) -> str:

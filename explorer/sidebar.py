@@ -42,7 +42,7 @@ def render() -> Choice:
     space, notes = None, tuple(("warning", sentence) for sentence in state.problems())
     _subject(plan)
     try:
-        space = cache.workspace(plan.model, plan.dataset)
+        space = _opened(plan)
     except PruningError as problem:
         notes += (("error", str(problem)),)
     st.subheader("What to remove", anchor=False)
@@ -57,6 +57,21 @@ def render() -> Choice:
         plan, waiting = cache.effective(state.plan(), space)
         notes += tuple(("warning", sentence) for sentence in waiting)
     return Choice(plan, space, notes)
+
+
+def _opened(plan: Plan) -> Workspace:
+    """The network and its images; a download shows how far it is."""
+    place, shown = st.empty(), [-1]
+
+    def progress(share: float, file: str) -> None:
+        if (now := int(100 * share)) != shown[0]:
+            shown[0] = now
+            place.progress(min(now, 100), f"Downloading {file}")
+
+    with st.spinner("Loading the network and its images …"):
+        space = cache.workspace(plan.model, plan.dataset, progress)
+    place.empty()
+    return space
 
 
 def known_names() -> dict[str, tuple[str, ...]]:

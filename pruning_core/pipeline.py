@@ -32,7 +32,7 @@ from pruning_core.types import (
     Step,
     Tuned,
 )
-from pruning_core.zoo import datasets_for, load_data, load_model, probe
+from pruning_core.zoo import Progress, datasets_for, load_data, load_model, probe
 
 SMALL = 64
 """Images of at most this many pixels a side are examined on the whole test split."""
@@ -49,11 +49,11 @@ class Workspace:
     fixed: tuple[Fixed, ...]
 
 
-def open_workspace(model: str, dataset: str) -> Workspace:
-    """Loads data and model and lists the layers. Raises PruningError or DataMissing, in one sentence."""
+def open_workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
+    """Loads data and model and lists the layers; progress: told about downloads of data. Raises PruningError or DataMissing."""
     if dataset not in datasets_for(model):
         load_model(model, dataset)  # raises with what is missing, before any data is downloaded for nothing
-    data = load_data(dataset, model=model)
+    data = load_data(dataset, model=model, progress=progress)
     loaded = load_model(model, dataset, data=data)
     layers = inventory(loaded, data.shape)
     return Workspace(loaded, data, layers, fixed_parameters(loaded, layers))

@@ -68,6 +68,9 @@ def _ratio(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> N
 
 
 def _decided(plan: Plan, layer: Layer, ratio: float) -> str:
+    g = granularity(plan.granularity)
+    if g.fixed_ratio is not None:
+        return f"{g.label} sets the share: {percent(ratio)}." if ratio else "Left dense by hand."
     if layer.name in dict(plan.overrides):
         return f"{percent(ratio)}, set by hand. It stays whatever the allocation does."
     return f"{percent(ratio)}, from the allocation. Move the slider to set it by hand."
@@ -84,9 +87,10 @@ def _toggled(name: str, key: str) -> None:
 def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     by_hand = dict(plan.overrides)
     mine = layer.name in by_hand
+    fixed = granularity(plan.granularity).fixed_ratio is not None
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
     with st.container(horizontal=True):
-        st.button("Lock", icon=":material/lock:", key="lock", help=HELP["lock"], disabled=mine or refusal is not None,
+        st.button("Lock", icon=":material/lock:", key="lock", help=HELP["lock"], disabled=mine or refusal is not None or fixed,
                   on_click=state.override, args=(layer.name, ratio))  # fmt: skip
         st.button("Reset", icon=":material/lock_open:", key="reset", help=HELP["reset"], disabled=not mine,
                   on_click=state.override, args=(layer.name, None))  # fmt: skip

@@ -13,7 +13,7 @@ from explorer.layer_facts import CORNER, LayerFacts
 from explorer.text import HELP
 from explorer.tiles import Tiles, crop, reduce, tile
 
-HOVER_CELLS = 16_384
+HOVER_CELLS = 36_000
 """Up to this many cells a picture answers the pointer without slowing the page; larger ones are reduced to it."""
 WINDOW = 60
 """Cells on a side of a close-up."""
@@ -67,10 +67,20 @@ def _picture(facts: LayerFacts) -> Picture:
     )
     if view == CLOSE:
         return _close_up(row, facts, tiles)
-    small = reduce(tiles, HOVER_CELLS)
+    small = _evenly_reduced(tiles)
     down, across = small.factors
     note = f"Downsampled: a cell is the mean |weight| of {down} × {across} weights, greyed by the share removed."
     return Picture(small, facts.kept, facts.scores, f"{part}{note} *{CLOSE}* shows every weight.")
+
+
+def _evenly_reduced(tiles: Tiles) -> Tiles:
+    """The picture in at most HOVER_CELLS cells that stand for about as many weights down as across, so that it keeps its form."""
+    limit = HOVER_CELLS
+    small = reduce(tiles, limit)
+    while max(small.factors) > 2 * min(small.factors) and limit > HOVER_CELLS // 8:
+        limit //= 2
+        small = reduce(tiles, limit)
+    return small
 
 
 def _close_up(row: DeltaGenerator, facts: LayerFacts, tiles: Tiles) -> Picture:

@@ -2,6 +2,7 @@
 
 from pruning_core.zoo.checkpoints import MODELS, Card, available, card, count_macs, datasets_for, load_model
 from pruning_core.zoo.data import DATASETS, load_data
+from pruning_core.zoo.fetch import Progress
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.pretrained import PRETRAINED
 from pruning_core.zoo.recipes import RECIPES, recipe, train
@@ -15,6 +16,7 @@ __all__ = [
     "PRETRAINED",
     "RECIPES",
     "Card",
+    "Progress",
     "available",
     "card",
     "count_macs",
