@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
 
+import torch
 from einops import rearrange
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from pruning_core.registry import find
@@ -64,6 +65,28 @@ def from_groups(keep: Bool[Tensor, "s g"], g: Granularity, layer: Layer) -> Bool
     scopes, groups = keep.shape
     full = keep[:, :, None].expand(scopes, groups, layer.numel // (scopes * groups))
     return rearrange(full, f"{right}->{left}", **_lengths(g, layer))
+
+
+def group_tables(g: Granularity, layer: Layer) -> tuple[Int[Tensor, "_o"], Int[Tensor, "_i"], Int[Tensor, "_h"], Int[Tensor, "_w"]]:
+    """Which group a weight is in, without a number per weight: group (o, i, h, w) = O[o] + I[i] + H[h] + W[w].
+
+    Groups are numbered scope by scope. Raises PruningError where the layer cannot take g.
+    """
+    if (reason := supports(g, layer)) is not None:
+        raise PruningError(reason)
+    left, right = pattern(g, layer).split("->")
+    lengths, steps, step = _lengths(g, layer), {}, 1
+    outer = "".join(re.findall(r"\([^)]*\)|\w+", right)[:2])
+    for name in reversed(re.findall(r"[a-z]", outer)):
+        steps[name], step = step, step * lengths[name]
+    tables = []
+    for axis in re.findall(r"\([^)]*\)|\w+", left):
+        numbers = torch.zeros(1, dtype=torch.long)
+        for name in re.findall(r"[a-z]", axis):
+            numbers = (numbers[:, None] + steps.get(name, 0) * torch.arange(lengths[name])).flatten()
+        tables.append(numbers)
+    o, i, h, w = tables
+    return o, i, h, w
 
 
 def supports(g: Granularity, layer: Layer) -> str | None:

@@ -105,12 +105,16 @@ def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...])
     """Runs one input through and fills in macs, bn and the output flag."""
     calls, norms, result = _run(model, shape)
     owners = {layer.name: layer.module for layer, _ in _candidates(model)}
+    # A softmax or a pooling may follow the layer that makes the classes.
+    last, classes = next(reversed(calls), None), result.shape[-1] if isinstance(result, Tensor) else None
     traced = []
     for layer in layers:
-        outputs = [out for path in dict.fromkeys(owners[n] for n in (layer.name, *layer.aliases)) for out in calls.get(path, [])]
+        paths = dict.fromkeys(owners[name] for name in (layer.name, *layer.aliases))
+        outputs = [out for path in paths for out in calls.get(path, [])]
         positions = sum(_positions(out, layer) for out in outputs)
         bn = next((path for out in outputs for fed, path in norms if fed is out), None)
-        is_output = layer.kind == "linear" and any(out is result for out in outputs)
+        ends = last in paths or any(out is result for out in outputs)
+        is_output = ends and layer.shape[0] == classes and not layer.heads
         traced.append(replace(layer, macs=positions * layer.numel, bn=bn, is_output=is_output))
     return tuple(traced)
 

@@ -1,11 +1,11 @@
 """From scores and ratios to masks: exact counts by rank, stable ties, whole groups."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pruning_core.criteria.pooling import POOLS
@@ -38,6 +38,36 @@ def lowest(scores: Float[Tensor, "s g"], count: int) -> Bool[Tensor, "s g"]:
     below, tied = scores < threshold, scores == threshold
     missing = count - below.sum(1, keepdim=True)
     return below | (tied & (tied.cumsum(1) <= missing))
+
+
+def ranks(scores: Float[Tensor, "s g"]) -> Int[Tensor, "s g"]:
+    """Each group's place in its scope, 0 = goes first, ties in order: `lowest(scores, count)` is `ranks(scores) < count`."""
+    order = scores.argsort(dim=1, stable=True)
+    places = torch.arange(scores.shape[1], dtype=torch.int32).expand_as(order)
+    return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places)
+
+
+def by_hand(
+    kept: Bool[Tensor, "s g"],
+    places: Int[Tensor, "s g"],
+    edits: Iterable[tuple[int, int, bool]],
+    *,
+    allow_collapse: bool = False,
+) -> Bool[Tensor, "s g"]:
+    """What is kept after hand edits (scope, group, keep?); places: `ranks` of the same groups.
+
+    A scope that edits leave empty keeps the group that would go last, unless `allow_collapse`.
+    Raises PruningError for a group that is not there.
+    """
+    changed, (scopes, groups) = kept.clone(), kept.shape
+    for scope, group, keep in edits:
+        if not (0 <= scope < scopes and 0 <= group < groups):
+            raise PruningError(f"Group {group} of scope {scope} is not there: the layer has {scopes} scopes of {groups} groups.")
+        changed[scope, group] = keep
+    if allow_collapse:
+        return changed
+    emptied = kept.any(1, keepdim=True) & ~changed.any(1, keepdim=True)
+    return changed | (emptied & (places == groups - 1))
 
 
 def removed(g: Granularity, ratio: float, groups: int, *, allow_collapse: bool = False) -> int:

@@ -136,6 +136,15 @@ def test_tied_weights_are_listed_once() -> None:
     assert {f.name for f in fixed_parameters(model, (first, twice))} == {"first.bias", "second.bias", "twice.bias"}
 
 
+def test_the_layer_that_makes_the_classes_is_known_behind_a_softmax_or_a_pooling() -> None:
+    softmax = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.LogSoftmax(-1))
+    assert [x.is_output for x in inventory(softmax, (4,))] == [False, True]
+    pooled = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert [x.is_output for x in inventory(pooled, (1, 6, 6))] == [False, True]
+    features = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten())
+    assert [x.is_output for x in inventory(features, (1, 6, 6))] == [False]
+
+
 def test_batch_norm_belongs_to_the_layer_that_feeds_it() -> None:
     layers = inventory(PreActivation(), (4, 6, 6))
     assert {x.name: x.bn for x in layers if x.bn} == {"last.weight": "norm"}
