@@ -38,7 +38,7 @@ class Choice:
 
 def render() -> Choice:
     """Draws the side bar and gives the plan that the pages show."""
-    plan = state.plan()
+    plan = _known(state.plan())
     space, notes = None, tuple(("warning", sentence) for sentence in state.problems())
     _subject(plan)
     try:
@@ -72,6 +72,22 @@ def _opened(plan: Plan) -> Workspace:
         space = cache.workspace(plan.model, plan.dataset, progress)
     place.empty()
     return space
+
+
+def _known(plan: Plan) -> Plan:
+    """The plan, with the default in place of a network or images that the zoo does not know (from an imported plan)."""
+    sentences, defaults = [], {}
+    for field, names in known_names().items():
+        try:
+            find(dict.fromkeys(names), getattr(plan, field), field)
+        except PruningError as problem:
+            defaults[field] = getattr(Plan(), field)
+            sentences.append(f"{problem} The default, {defaults[field]}, is shown.")
+    if defaults:
+        state.change(**defaults)
+    for sentence in sentences:
+        state.tell(sentence)
+    return state.plan()
 
 
 def known_names() -> dict[str, tuple[str, ...]]:

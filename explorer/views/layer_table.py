@@ -11,7 +11,7 @@ from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Report
 
-ROWS = 6
+ROWS = 5
 ROW_HEIGHT = 35
 KEY = "layer_table"
 
@@ -26,11 +26,11 @@ def columns(longest: int) -> dict[str, Any]:
             help="The parameter's name in the network's state_dict.", pinned=True, width=min(250, 30 + 8 * longest)
         ),
         "Removed": config.ProgressColumn(help=removed, format="%.1f%%", min_value=0, max_value=100, width=150),
+        "Decided by": config.TextColumn(help="The allocation, you, or why this layer is left alone.", width=190),
         "Weights": config.NumberColumn(format="localized", width=85),
         "Shape": config.TextColumn(help="Outputs (filters) × inputs (channels) × kernel height × width.", width=120),
         "Kind": config.TextColumn(width=120),
         "MACs": config.NumberColumn(help=macs, format="compact", width=75),
-        "Decided by": config.TextColumn(help="The allocation, you, or why this layer is left alone.", width=340),
     }
 
 
@@ -41,11 +41,11 @@ def table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[
         {
             "Layer": layer.name,
             "Removed": None if layer.name in reasons or report is None else 100 * (1 - report.kept[layer.name]),
+            "Decided by": _decided(layer.name, reasons, by_hand),
             "Weights": layer.numel,
             "Shape": shape(layer.shape),
             "Kind": LAYER_KINDS.get(layer.kind, layer.kind),
             "MACs": layer.macs,
-            "Decided by": _decided(layer.name, reasons, by_hand),
         }
         for layer in space.layers
     ]

@@ -10,12 +10,15 @@ def script() -> None:
     import streamlit as st
 
     from explorer import sidebar, state
+    from pruning_core.plan import Plan
 
     state.begin("explore", sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render()
     state.publish()
     st.json(choice.plan.to_json())
+    strange = Plan(model="resnet2000", dataset="tea leaves", sparsity=0.7)
+    st.button("strange", key="strange", on_click=state.set_plan, args=(strange,))
     st.text("open" if choice.space is not None else "closed")
     for kind, sentence in choice.notes:
         st.text(f"{kind}: {sentence}")
@@ -170,3 +173,12 @@ def test_address_garbage_leaves_a_working_side_bar() -> None:
     run(at)
     assert notes(at) == []
     assert plan(at).sparsity == 0.4
+
+
+def test_a_plan_of_unknown_names_is_shown_with_the_defaults() -> None:
+    at = started()
+    at.button(key="strange").click()
+    run(at)
+    assert plan(at) == Plan(sparsity=0.7)
+    assert any("no model 'resnet2000'" in note for note in notes(at)), notes(at)
+    assert any("no dataset 'tea leaves'" in note for note in notes(at)), notes(at)
