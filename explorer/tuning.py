@@ -1,5 +1,6 @@
 """A fine-tuning run as the page follows it: events without models, progress, and one time axis. Knows no Streamlit."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -104,6 +105,15 @@ def flipped(labels: Tensor, before: Evaluation, after: Evaluation) -> tuple[list
     """Numbers of the images that were right and are wrong now, and of those that were wrong and are right now."""
     was, now = before.predictions == labels, after.predictions == labels
     return torch.nonzero(was & ~now).flatten().tolist(), torch.nonzero(~was & now).flatten().tolist()
+
+
+def chance(broken: int, fixed: int) -> float:
+    """Two-sided exact sign test: how likely is a split at least as uneven as this, if either way is as likely?
+
+    p = min(1, 2 sum_{k <= min(b, f)} C(b + f, k) / 2^(b + f)); McNemar 1947, exact form.
+    """
+    total = broken + fixed
+    return min(1.0, 2 * sum(math.comb(total, k) for k in range(min(broken, fixed) + 1)) / 2**total)
 
 
 def held(done: Finished, layers: Sequence[Layer]) -> tuple[int, int]:

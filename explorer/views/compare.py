@@ -96,7 +96,7 @@ def _pair(names: tuple[str, ...]) -> tuple[str, str]:
 
 def _weights(done: Finished, space: Workspace) -> None:
     """One layer's weights before and after, overlaid."""
-    names = list(done.masks)
+    names = sorted(done.masks, key=lambda name: -done.masks[name].numel())
     st.markdown(
         "**Weights of a layer**", help="How training moved the weights that were kept. Exact zeros are left out and counted."
     )
@@ -105,7 +105,7 @@ def _weights(done: Finished, space: Workspace) -> None:
     layers = tuple(layer for layer in space.layers if layer.name == name)
     now = "tuned" if done.tuned is not None else "pruned"
     series = {"dense": weights(space.model, layers)[name].numpy(), now: weights(done.model, layers)[name].numpy()}
-    figure = weight_histograms(series, name=name)
+    figure = weight_histograms(series, name=name, bins=min(80, max(24, round(2 * layers[0].numel ** 0.5))))
     st.plotly_chart(figure, key="weight_histograms", alt=alt(figure), config={"displayModeBar": False})
 
 

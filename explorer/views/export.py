@@ -62,7 +62,7 @@ def render(plan: Plan, space: Workspace) -> None:
         _downloads(plan, subject.files)
     with halves.cell():
         st.subheader("The script", anchor=False)
-        st.code(subject.files.script, language="python", height=420)
+        st.code(subject.files.script, language="python", height=440, wrap_lines=True)
         output = st.container()
     _import()
     with accuracy.skeleton(height=130):

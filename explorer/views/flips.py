@@ -5,8 +5,8 @@ import streamlit as st
 from PIL import Image
 
 from explorer.charts.style import state_label
-from explorer.text import HELP
-from explorer.tuning import flipped
+from explorer.text import HELP, percent
+from explorer.tuning import chance, flipped
 from pruning_core.types import Evaluation, Split
 
 SHOWN = 12
@@ -20,12 +20,24 @@ def flips_section(exam: Split, classes: tuple[str, ...], before: tuple[str, Eval
     st.markdown("**Changed answers**", help=HELP["flips"])
     one, other = state_label(before[0]), state_label(after[0])
     same = len(exam) - len(broken) - len(fixed)
-    st.caption(f"From {one} to {other}: {len(broken)} broken, {len(fixed)} fixed, {same:,} as right or wrong as before.")
+    st.caption(
+        f"From {one} to {other}: {len(broken)} broken, {len(fixed)} fixed, {same:,} as right or wrong as before. "
+        + _verdict(len(broken), len(fixed))
+    )
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():
         _gallery(f"Broken · {len(broken)}", f"right when {one}, wrong when {other}", broken, exam, classes, before[1], after[1])
     with halves.cell():
         _gallery(f"Fixed · {len(fixed)}", f"wrong when {one}, right when {other}", fixed, exam, classes, before[1], after[1])
+
+
+def _verdict(broken: int, fixed: int) -> str:
+    """Is the difference more than chance?"""
+    if not broken + fixed:
+        return "The two answer alike."
+    p = chance(broken, fixed)
+    share = "less than 0.1%" if p < 0.001 else percent(p)
+    return f"If both were equally good, a split as uneven as this would come up with a probability of {share} (exact sign test)."
 
 
 def _gallery(

@@ -166,7 +166,8 @@ def _fine_print(points: tuple[SensitivityPoint, ...], reasons: dict[str, str]) -
                        icon=":material/download:", on_click="ignore",
                        help="A row per point: parameter, granularity, sparsity, loss, top1, achieved, n, low, high.")  # fmt: skip
     if reasons:
-        with st.expander(f"{len(reasons)} layers are not prunable here", icon=":material/block:"):
+        how_many = "1 layer is" if len(reasons) == 1 else f"{len(reasons)} layers are"
+        with st.expander(f"{how_many} not prunable here", icon=":material/block:"):
             st.dataframe([{"Layer": name, "Why": why} for name, why in reasons.items()], hide_index=True,
                          alt="Layers that this plan cannot cut, with the reason.")  # fmt: skip
 

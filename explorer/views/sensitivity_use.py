@@ -99,7 +99,7 @@ def _table(plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoin
         height=(min(len(rows), MOST_ROWS) + 1) * ROW_HEIGHT + 3,
         placeholder="–",
         column_config={
-            "Layer": config.TextColumn(help="The parameter's name in the network's state_dict.", pinned=True, width=150),
+            "Layer": config.TextColumn(help="The parameter's name in the network's state_dict.", pinned=True, width=190),
             "Weights": config.NumberColumn(format="localized", width=80),
             "Ratio": config.ProgressColumn(help="Share of the groups to remove.", format=TENTHS, min_value=0, max_value=100),
             "Set now": config.NumberColumn(help="The ratio set by hand in the present plan.", format=TENTHS),

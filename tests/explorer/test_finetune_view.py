@@ -217,6 +217,13 @@ def test_progress_counts_all_steps_of_all_rounds() -> None:
     assert tuning.progress((cut, Step(2, 10, 10, 0.1), Epoch(2, 2, 0.1, e, True)), plan, 80.0).share == 1.0
 
 
+@pytest.mark.parametrize(
+    ("broken", "fixed", "p"), [(0, 0, 1.0), (5, 1, 14 / 64), (1, 5, 14 / 64), (3, 3, 1.0), (0, 10, 2 / 1024)]
+)
+def test_the_sign_test_is_exact(broken: int, fixed: int, p: float) -> None:
+    assert tuning.chance(broken, fixed) == pytest.approx(p)
+
+
 def test_differences_are_told_in_words() -> None:
     then, now = Plan(), Plan(sparsity=0.8, fine_tune=TrainConfig(lr=0.1), overrides=(("a", 0.5),))
     assert differences(then, now) == (
