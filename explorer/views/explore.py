@@ -43,8 +43,7 @@ def render(plan: Plan, space: Workspace) -> None:
     fixed_parameters(space)
     with st.expander("What do I see?", icon=":material/help:"):
         st.markdown(GUIDE)
-    with cells[0].skeleton(height=110):
-        _accuracy(cells[0], plan, space, cut=bool(able))
+    _accuracy(cells[0], plan, space, cut=bool(able))
 
 
 def _cells() -> list[DeltaGenerator]:

@@ -47,8 +47,8 @@ def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> L
 def _ratio(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """The layer's own slider; N:M leaves only the choice between cut and dense.
 
-    The widget is another one whenever the allocation's share is: a quick drag of the global slider could else send a share that
-    this one had a moment ago, and it would count as set by hand.
+    The widget is another one whenever the allocation's share is: a quick drag of the global slider could else make the browser
+    send a share that this one had a moment ago, and it would count as set by hand.
     """
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
     g, off = granularity(plan.granularity), refusal is not None
@@ -63,7 +63,7 @@ def _ratio(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> N
         else:
             state.seed(key, round(100 * ratio))
             st.slider("Remove from this layer", 0, 100, step=1, format="%d%%", key=key, disabled=off,
-                      help=HELP["ratio"], on_change=_moved, args=(layer.name, key))  # fmt: skip
+                      help=HELP["ratio"], on_change=_moved, args=(layer.name, key, round(100 * ratio)))  # fmt: skip
         st.caption(refusal or _decided(plan, layer, ratio))
 
 
@@ -76,8 +76,11 @@ def _decided(plan: Plan, layer: Layer, ratio: float) -> str:
     return f"{percent(ratio)}, from the allocation. Move the slider to set it by hand."
 
 
-def _moved(name: str, key: str) -> None:
-    state.override(name, state.widget(key, 0) / 100)
+def _moved(name: str, key: str, drawn: int) -> None:
+    """Sets the share by hand. The browser may also report a new slider as it was drawn: that is nobody's choice."""
+    value = state.widget(key, drawn)
+    if value != drawn or name in dict(state.plan().overrides):
+        state.override(name, value / 100)
 
 
 def _toggled(name: str, key: str) -> None:
