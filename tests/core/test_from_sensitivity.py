@@ -6,7 +6,7 @@ import pytest
 
 from pruning_core.allocation import from_sensitivity, total_ratio
 from pruning_core.types import SensitivityPoint
-from tests.core.toy import LAYERS, refusal
+from tests.core.toy import LAYERS, layer, refusal
 
 
 def point(name: str, sparsity: float, top1: float, achieved: float | None = None) -> SensitivityPoint:
@@ -58,6 +58,10 @@ def test_curves_are_read_by_what_was_achieved_and_made_monotone() -> None:
     here = (LAYERS[1],)
     points = [point("conv.weight", s, top1) for s, top1 in ((0.0, 0.9), (0.4, 0.5), (0.8, 0.9), (1.0, 0.1))]
     assert from_sensitivity(points, here, 0.4)["conv.weight"] == pytest.approx(0.4, abs=0.005)
+    pair = (layer((4, 4, 1, 1), name="a.weight"), layer((4, 4, 1, 1), name="b.weight"))
+    points = [point("a.weight", s, top1) for s, top1 in ((0.0, 0.9), (0.2, 0.5), (0.8, 0.9), (1.0, 0.1))]
+    points += [point("b.weight", s, 0.9 - s / 2) for s in (0.0, 0.5, 1.0)]
+    assert from_sensitivity(points, pair, 0.45) == pytest.approx({"a.weight": 0.18, "b.weight": 0.72}, abs=0.005)
     few = [point("conv.weight", s, 0.9 - s / 2, achieved) for s, achieved in ((0.0, 0.0), (0.4, 0.25), (0.9, 0.75))]
     assert "75" in refusal(lambda: from_sensitivity(few, here, 0.9))
 

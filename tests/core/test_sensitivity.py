@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -91,6 +92,21 @@ def test_the_model_is_untouched_while_scanning_and_after_a_stop() -> None:
     assert same_state(model, before)
     assert all(torch.equal(groups[name], found) for name, found in held.items())
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_model_is_untouched_even_while_a_point_is_measured() -> None:
+    model, layers, groups = setting()
+    before, seen = state(model), []
+
+    class Watching(MemorySplit):
+        def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            seen.append(same_state(model, before))
+            return super().batches(size)
+
+    images = Watching(split().x, split().labels)
+    list(scan(model, layers, groups, granularity("fine"), images, grid=(0.5,), device=CPU))
+    assert seen
+    assert all(seen)
 
 
 def test_outputs_choose_the_logits() -> None:
