@@ -3,14 +3,14 @@
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer import state
 from explorer.plan_words import OPTIMIZER_LABELS
 from explorer.text import HELP, entry_help
 from pruning_core.plan import Plan
 from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
-
-MOST_EPOCHS = 200
+from pruning_core.train import TrainConfig
 
 
 def tune_form(plan: Plan) -> None:
@@ -29,45 +29,39 @@ def _main_row(plan: Plan) -> None:
     state.seed("tune_rounds", found.rounds)
     row.number_input("Rounds", 1, MOST_ROUNDS, step=1, key="tune_rounds", help=HELP["rounds"], disabled=name == "one_shot",
                      on_change=_rounds_changed)  # fmt: skip
-    _seeded("epochs", config.epochs)
-    row.number_input("Epochs per round", 0, MOST_EPOCHS, step=1, help=HELP["epochs"], **_keyed("epochs"))
-    _seeded("optimizer", config.optimizer)
+    _number(row, "Epochs per round", "epochs", config, (0, 200, 1))
     row.selectbox("Optimizer", tuple(OPTIMIZER_LABELS), format_func=lambda key: OPTIMIZER_LABELS[key], help=HELP["optimizer"],
-                  **_keyed("optimizer"))  # fmt: skip
-    _seeded("lr", config.lr)
-    row.number_input("Learning rate", 1e-6, 10.0, step=0.001, format="%g", help=HELP["lr"], **_keyed("lr"))
-    _seeded("batch_size", config.batch_size)
-    row.number_input("Batch size", 1, 4096, step=16, help=HELP["batch_size"], **_keyed("batch_size"))
+                  **_seeded("optimizer", config))  # fmt: skip
+    _number(row, "Learning rate", "lr", config, (1e-6, 10.0, 0.001), format="%g")
+    _number(row, "Batch size", "batch_size", config, (1, 4096, 16))
 
 
 def _more(plan: Plan) -> None:
     config = plan.fine_tune
     row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
-    _seeded("weight_decay", config.weight_decay)
-    row.number_input("Weight decay", 0.0, 1.0, step=1e-4, format="%g", help=HELP["weight_decay"], **_keyed("weight_decay"))
-    _seeded("momentum", config.momentum)
-    row.number_input("Momentum", 0.0, 0.999, step=0.05, format="%g", help=HELP["momentum"], disabled=config.optimizer != "sgd",
-                     **_keyed("momentum"))  # fmt: skip
-    _seeded("warmup", config.warmup)
-    row.number_input("Warm-up", 0.0, 0.99, step=0.05, format="%g", help=HELP["warmup"], **_keyed("warmup"))
-    _seeded("label_smoothing", config.label_smoothing)
-    row.number_input(
-        "Label smoothing", 0.0, 0.9, step=0.05, format="%g", help=HELP["label_smoothing"], **_keyed("label_smoothing")
-    )
-    _seeded("seed", config.seed)
-    row.number_input("Training seed", 0, 2**31 - 1, step=1, help=HELP["tune_seed"], **_keyed("seed"))
+    _number(row, "Weight decay", "weight_decay", config, (0.0, 1.0, 1e-4), format="%g")
+    _number(row, "Momentum", "momentum", config, (0.0, 0.999, 0.05), format="%g", disabled=config.optimizer != "sgd")
+    _number(row, "Warm-up", "warmup", config, (0.0, 0.99, 0.05), format="%g")
+    _number(row, "Label smoothing", "label_smoothing", config, (0.0, 0.9, 0.05), format="%g")
+    _number(row, "Training seed", "seed", config, (0, 2**31 - 1, 1), help=HELP["tune_seed"])
     switches = st.container(horizontal=True)
-    _seeded("cosine", config.cosine)
-    switches.toggle("Cosine decay", help=HELP["cosine"], **_keyed("cosine"))
-    _seeded("augment", config.augment)
-    switches.toggle("Augmentation", help=HELP["augment"], **_keyed("augment"))
+    switches.toggle("Cosine decay", help=HELP["cosine"], **_seeded("cosine", config))
+    switches.toggle("Augmentation", help=HELP["augment"], **_seeded("augment", config))
 
 
-def _seeded(field: str, value: Any) -> None:
-    state.seed(f"tune_{field}", value)
+def _number(
+    row: DeltaGenerator, label: str, field: str, config: TrainConfig, steps: tuple[float, float, float], **look: Any
+) -> None:
+    """A number of the config. steps: least, most, step; a plan from elsewhere may lie beyond, and is shown as it is."""
+    least, most, step = steps
+    value = getattr(config, field)
+    options = {"help": HELP[field] if "help" not in look else look.pop("help")} | look | _seeded(field, config)
+    row.number_input(label, min(least, value), max(most, value), step=step, **options)
 
 
-def _keyed(field: str) -> dict[str, Any]:
+def _seeded(field: str, config: TrainConfig) -> dict[str, Any]:
+    """The widget of a field starts with the plan's value and gives changes back to the plan."""
+    state.seed(f"tune_{field}", getattr(config, field))
     return {"key": f"tune_{field}", "on_change": _changed, "args": (field,)}
 
 
