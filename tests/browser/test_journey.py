@@ -73,51 +73,62 @@ def plain_accuracy(model_name: str, files: zipfile.ZipFile) -> float:
     return right / len(data.test)
 
 
-@pytest.mark.parametrize(("model", "label", "shape"), JOURNEYS)
-def test_the_main_job(model: str, label: str, shape: str, page: Page, console: Console, tmp_path: Path) -> None:
+def explore(page: Page, label: str, shape: str) -> None:
+    """Every choice moves the measured accuracy."""
     pick(page, "model", label)
     before = metric(page, "Accuracy")
     slide(page, "sparsity", 5)
     assert metric(page, "Weights removed") == "55%"
-    assert metric(page, "Accuracy") != before
     fine = metric(page, "Accuracy")
+    assert fine != before
     pick(page, "granularity", shape)
     assert metric(page, "Accuracy") != fine
     assert "55%" in page.get_by_test_id("stMetric").filter(has_text="Weights removed").inner_text()
-    shot(page, f"journey-{model}-explore")
 
-    go(page, "Sensitivity")
-    pick(page, "grid", "Coarse") if page.get_by_role("combobox").filter(has_text="Coarse").count() else None
+
+def scan(page: Page) -> None:
+    """Curves, their CSV, and ratios per layer taken from them."""
     page.locator(".st-key-scan_start").get_by_role("button").click()
-    expect(page.locator(".st-key-scan_csv")).to_be_visible(timeout=LONG)
-    expect(page.locator(".st-key-target_apply").get_by_role("button")).to_be_enabled(timeout=LONG)
+    apply = page.locator(".st-key-target_apply").get_by_role("button")
+    expect(apply).to_be_enabled(timeout=LONG)
     settled(page)
     with page.expect_download() as csv:
         page.locator(".st-key-scan_csv").get_by_role("button").click()
     assert Path(csv.value.path()).read_text().startswith("parameter,granularity,sparsity,loss,top1")
-    page.locator(".st-key-target_apply").get_by_role("button").click()
+    apply.click()
     settled(page)
-    shot(page, f"journey-{model}-sensitivity")
+    assert "overrides=" in page.url
 
-    go(page, "Fine-tune & compare")
-    page.locator(".st-key-tune_start").get_by_role("button").click()
-    expect(page.locator(".st-key-comparison_bars")).to_be_visible(timeout=LONG)
-    settled(page)
-    shot(page, f"journey-{model}-compare")
 
-    go(page, "Export")
+def export(page: Page, model: str, folder: Path) -> None:
+    """Plain code and the exported script both find the accuracy that the page shows."""
     expect(page.get_by_text("Fine-tuned network", exact=True)).to_be_visible()
     shown = metric(page, "Accuracy")
     with page.expect_download() as download:
         page.locator(".st-key-export_zip").get_by_role("button").click()
     files = zipfile.ZipFile(download.value.path())
     assert f"{plain_accuracy(model, files):.6f}" == shown
-    files.extractall(tmp_path)
+    files.extractall(folder)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(
-        [sys.executable, tmp_path / "load_masks.py"], capture_output=True, text=True, check=True, env=environment
-    )
+    command = [sys.executable, folder / "load_masks.py"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert ran.stdout.split()[1] == shown
+
+
+@pytest.mark.parametrize(("model", "label", "shape"), JOURNEYS)
+def test_the_main_job(model: str, label: str, shape: str, page: Page, console: Console, tmp_path: Path) -> None:
+    explore(page, label, shape)
+    shot(page, f"journey-{model}-explore")
+    go(page, "Sensitivity")
+    scan(page)
+    shot(page, f"journey-{model}-sensitivity")
+    go(page, "Fine-tune & compare")
+    page.locator(".st-key-tune_start").get_by_role("button").click()
+    expect(page.locator(".st-key-comparison_bars")).to_be_visible(timeout=LONG)
+    settled(page)
+    shot(page, f"journey-{model}-compare")
+    go(page, "Export")
+    export(page, model, tmp_path)
     shot(page, f"journey-{model}-export")
     no_traceback(page, console)
 
