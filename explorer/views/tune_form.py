@@ -55,7 +55,7 @@ def _number(
     """A number of the config. steps: least, most, step; a plan from elsewhere may lie beyond, and is shown as it is."""
     least, most, step = steps
     value = getattr(config, field)
-    options = {"help": HELP[field] if "help" not in look else look.pop("help")} | look | _seeded(field, config)
+    options: dict[str, Any] = {"help": HELP[field] if "help" not in look else look.pop("help")} | look | _seeded(field, config)
     row.number_input(label, min(least, value), max(most, value), step=step, **options)
 
 
