@@ -170,10 +170,9 @@ def _sparsity_changed() -> None:
 def _advanced(plan: Plan, space: Workspace | None) -> None:
     """What a first visit does not need."""
     available = len(space.dataset.val) if space else max(PROBES)
-    sizes = sorted(
-        {size for size in PROBES if size < available} | {plan.probe} | ({available} if available <= max(PROBES) else set())
-    )
-    state.seed("probe", plan.probe)
+    shown = min(plan.probe, available)
+    sizes = sorted({size for size in PROBES if size < available} | {shown, min(available, max(PROBES))})
+    state.seed("probe", shown)
     st.select_slider("Probe images", sizes, key="probe", help=HELP["probe"], on_change=state.from_widget, args=("probe",))
     state.seed("calibration", plan.calibration)
     st.number_input("Calibration images", 1, 50_000, step=64, key="calibration", help=HELP["calibration"],

@@ -23,10 +23,10 @@ def columns(longest: int) -> dict[str, Any]:
     macs = "Multiply-adds per image that read these weights, before pruning. Computed."
     return {
         "Layer": config.TextColumn(
-            help="The parameter's name in the network's state_dict.", pinned=True, width=min(250, 30 + 8 * longest)
+            help="The parameter's name in the network's state_dict.", pinned=True, width=min(240, 30 + 7 * longest)
         ),
         "Removed": config.ProgressColumn(help=removed, format="%.1f%%", min_value=0, max_value=100, width=150),
-        "Decided by": config.TextColumn(help="The allocation, you, or why this layer is left alone.", width=190),
+        "Decided by": config.TextColumn(help="The allocation, you, or why this layer is left alone.", width=150),
         "Weights": config.NumberColumn(format="localized", width=85),
         "Shape": config.TextColumn(help="Outputs (filters) × inputs (channels) × kernel height × width.", width=120),
         "Kind": config.TextColumn(width=120),

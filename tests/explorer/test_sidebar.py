@@ -182,3 +182,10 @@ def test_a_plan_of_unknown_names_is_shown_with_the_defaults() -> None:
     assert plan(at) == Plan(sparsity=0.7)
     assert any("no model 'resnet2000'" in note for note in notes(at)), notes(at)
     assert any("no dataset 'tea leaves'" in note for note in notes(at)), notes(at)
+
+
+def test_a_probe_cannot_have_more_images_than_there_are() -> None:
+    at = started(probe="5000")
+    assert at.select_slider(key="probe").options[-1] == "359"
+    assert at.select_slider(key="probe").value == 359
+    assert plan(at).probe == 5000
