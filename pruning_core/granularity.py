@@ -67,7 +67,9 @@ def from_groups(keep: Bool[Tensor, "s g"], g: Granularity, layer: Layer) -> Bool
     return rearrange(full, f"{right}->{left}", **_lengths(g, layer))
 
 
-def group_tables(g: Granularity, layer: Layer) -> tuple[Int[Tensor, "_o"], Int[Tensor, "_i"], Int[Tensor, "_h"], Int[Tensor, "_w"]]:
+def group_tables(
+    g: Granularity, layer: Layer
+) -> tuple[Int[Tensor, "_o"], Int[Tensor, "_i"], Int[Tensor, "_h"], Int[Tensor, "_w"]]:
     """Which group a weight is in, without a number per weight: group (o, i, h, w) = O[o] + I[i] + H[h] + W[w].
 
     Groups are numbered scope by scope. Raises PruningError where the layer cannot take g.

@@ -1,0 +1,136 @@
+"""The mask lab: one layer's weights, group scores and mask on a canvas, cut again in the browser on every frame of a drag.
+
+    view = lab_view(layer, weight, scores, g)      # slow for large layers, depends on no ratio: cache it
+    found = mask_lab(view, ratio=0.5, edits=(), key="lab", on_report=...)
+
+Two elements are mounted: one takes the layer's bytes, which Streamlit sends once as long as they stay the same, the other draws.
+Releasing the slider, flipping a group, undo and redo are reported to Python; dragging is not.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from explorer import state
+from explorer.components.mask_lab.view import MAX_CELLS, LabView, lab_view
+
+__all__ = ["MAX_CELLS", "Edit", "LabView", "Result", "lab_view", "mask_lab", "source"]
+
+FOLDER = Path(__file__).parent
+SCRIPTS = {
+    "feed": ("wire.js", "feed.js"),
+    "lab": ("wire.js", "mask.js", "paint.js", "words.js", "stage.js", "hands.js", "lab.js"),
+}
+MOST_EDITS = 100_000
+
+
+class Edit(NamedTuple):
+    """A group kept or pruned by hand."""
+
+    scope: int
+    group: int
+    keep: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the user just did; None for what did not change.
+
+    ratio: the share released at; edits: all hand edits of the layer now; selected: (scope, group) flipped or selected last.
+    """
+
+    ratio: float | None = None
+    edits: tuple[Edit, ...] | None = None
+    selected: tuple[int, int] | None = None
+
+
+def source(name: str) -> str:
+    """The script of "feed" or "lab": its files one after the other, as one module."""
+    return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in SCRIPTS[name])
+
+
+_FEED = st.components.v2.component("pruning_mask_feed", js=source("feed"))
+_LAB = st.components.v2.component(
+    "pruning_mask_lab",
+    html=(FOLDER / "lab.html").read_text(encoding="utf-8"),
+    css=(FOLDER / "lab.css").read_text(encoding="utf-8"),
+    js=source("lab"),
+)
+
+
+def mask_lab(
+    view: LabView,
+    *,
+    ratio: float,
+    edits: Iterable[Edit] = (),
+    key: str,
+    on_report: Callable[[Result], None] | None = None,
+    show: str = "side",
+) -> Result:
+    """Draws the layer cut at `ratio` with hand edits on top; returns what the user did since the last run.
+
+    on_report: called once per report before the script runs, the place to change the plan; show: "side", "weights", "scores" or
+    "mask", until the user chooses. Ratio and edits are Python's: what it does not take over, the lab gives up.
+    """
+
+    def reported() -> None:
+        if on_report is not None:
+            on_report(_read(_last(key), view))
+
+    last = _last(key)
+    place = st.container(gap=None, key=f"{key}_place")
+    with place:
+        _FEED(data=view.data, key=f"{key}_feed")
+        _LAB(
+            data={
+                "of": view.id,
+                "ratio": float(ratio),
+                "edits": [list(edit) for edit in edits],
+                "echo": last.get("n"),
+                "show": show,
+            },
+            key=key,
+            on_report_change=reported,
+        )
+    if last.get("n") == state.recall(f"{key}_seen", None):
+        return Result()
+    state.keep(f"{key}_seen", last.get("n"))
+    return _read(last, view)
+
+
+def _last(key: str) -> Mapping[str, Any]:
+    """The last report, as it came from the browser; empty before the first."""
+    found: object = state.widget(key, None)
+    report = found.get("report") if isinstance(found, Mapping) else None
+    return report if isinstance(report, Mapping) else {}
+
+
+def _read(report: Mapping[str, Any], view: LabView) -> Result:
+    """A report, believed only as far as it makes sense: it may be forged, or about a layer that is no longer shown."""
+    changed = report.get("changed")
+    if report.get("of") != view.id or not isinstance(changed, list):
+        return Result()
+    ratio, edits, selected = (report.get(name) if name in changed else None for name in ("ratio", "edits", "selected"))
+    return Result(
+        ratio=float(ratio) if isinstance(ratio, int | float) and 0 <= ratio <= 1 else None,
+        edits=_edits(edits, view) if isinstance(edits, list) else None,
+        selected=(selected[0], selected[1]) if isinstance(selected, list) and _is_group(selected, view) else None,
+    )
+
+
+def _edits(edits: list[Any], view: LabView) -> tuple[Edit, ...] | None:
+    sane = len(edits) <= MOST_EDITS and all(_is_edit(edit, view) for edit in edits)
+    return tuple(Edit(*edit) for edit in edits) if sane else None
+
+
+def _is_edit(edit: object, view: LabView) -> bool:
+    return isinstance(edit, list) and len(edit) == 3 and isinstance(edit[2], bool) and _is_group(edit[:2], view)
+
+
+def _is_group(group: list[Any], view: LabView) -> bool:
+    if len(group) != 2 or any(type(number) is not int for number in group):
+        return False
+    return 0 <= group[0] < view.scopes and 0 <= group[1] < view.groups

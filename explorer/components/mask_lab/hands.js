@@ -1,0 +1,140 @@
+// Pointer, wheel and keys on the stage.
+
+function listenToStage(lab) {
+  const { stage } = lab
+  const { element } = stage
+  let grip = null
+  element.onpointerdown = event => {
+    const spot = stage.spot(event)
+    if (event.button !== 0 || !spot || !lab.mask) return
+    element.setPointerCapture(event.pointerId)
+    grip = { x: event.clientX, y: event.clientY, spot, moved: false }
+  }
+  element.onpointermove = event => {
+    if (!lab.mask) return
+    if (grip) return drag(event)
+    const spot = stage.spot(event)
+    if (spot) lab.point(stage.cellAt(lab.mask, spot))
+  }
+  function drag(event) {
+    const [dx, dy] = [event.clientX - grip.x, event.clientY - grip.y]
+    if (!grip.moved && Math.hypot(dx, dy) < DRAG_FROM) return
+    Object.assign(grip, { moved: true, x: event.clientX, y: event.clientY })
+    element.classList.add("panning")
+    stage.move(lab.mask, dx * stage.dpr, dy * stage.dpr)
+    lab.frame(true)
+  }
+  element.onpointerup = event => {
+    const ended = grip
+    grip = null
+    element.classList.remove("panning")
+    if (!ended || ended.moved) return
+    const cell = stage.cellAt(lab.mask, ended.spot)
+    if (cell === null) return
+    lab.point(cell)
+    if (event.shiftKey) lab.select(cell)
+    else lab.flip(cell)
+  }
+  element.onpointercancel = () => (grip = null)
+  element.onpointerleave = () => grip || lab.point(null)
+  element.onkeydown = event => lab.mask && keyOnStage(lab, event)
+  listenToWheel(lab)
+  listenToMap(lab)
+}
+
+// The wheel zooms, unless it is on its way through the page; when there is nothing to zoom, the page scrolls.
+function listenToWheel(lab) {
+  const { stage } = lab
+  let lastHere = 0
+  addEventListener("wheel", event => event.composedPath().includes(stage.element) || (lastWheelElsewhere = event.timeStamp), {
+    passive: true,
+    capture: true,
+  })
+  stage.element.addEventListener(
+    "wheel",
+    event => {
+      const passing = event.timeStamp - lastWheelElsewhere < WHEEL_PAUSE && event.timeStamp - lastHere > WHEEL_PAUSE
+      const spot = stage.spot(event)
+      if (!spot || !lab.mask || (passing && !event.ctrlKey)) return void (lastWheelElsewhere = event.timeStamp)
+      if (lab.zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY)) / 300), spot) || event.ctrlKey) {
+        lastHere = event.timeStamp
+        event.preventDefault()
+      }
+    },
+    { passive: false },
+  )
+}
+
+function listenToMap(lab) {
+  const { stage } = lab
+  const canvas = stage.map.canvas
+  const go = event => {
+    const box = canvas.getBoundingClientRect()
+    const { view } = stage
+    view.x = ((event.clientX - box.left) / box.width) * stage.wide - stage.width / view.sx / 2
+    view.y = ((event.clientY - box.top) / box.height) * stage.high - stage.height / view.sy / 2
+    stage.place(lab.mask)
+    lab.frame(true)
+  }
+  canvas.onpointerdown = event => {
+    event.stopPropagation()
+    canvas.setPointerCapture(event.pointerId)
+    go(event)
+  }
+  canvas.onpointermove = event => event.buttons && go(event)
+}
+
+const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }
+
+function keyOnStage(lab, event) {
+  const act = actOfKey(lab, event)
+  if (!act) return
+  event.preventDefault()
+  event.stopPropagation()
+  act()
+}
+
+function actOfKey(lab, event) {
+  const { stage, mask } = lab
+  const { key } = event
+  if (event.ctrlKey || event.metaKey) {
+    if (/^z$/i.test(key)) return () => (event.shiftKey ? lab.redo() : lab.undo())
+    return /^y$/i.test(key) ? () => lab.redo() : null
+  }
+  if (STEPS[key]) {
+    const [down, right] = STEPS[key]
+    if (!event.shiftKey) return () => step(lab, down, right)
+    return () => (stage.move(mask, (-right * stage.width) / 5, (-down * stage.height) / 5), lab.frame(true))
+  }
+  const here = lab.cell === null ? null : lab.cell
+  const acts = {
+    "+": () => lab.zoom(1.5, middle(lab)),
+    "=": () => lab.zoom(1.5, middle(lab)),
+    "-": () => lab.zoom(1 / 1.5, middle(lab)),
+    0: () => lab.zoom(0),
+    Escape: () => lab.point(null),
+  }
+  if (here !== null) {
+    const flip = () => (event.shiftKey ? lab.select(here) : lab.flip(here), lab.point(here, true))
+    Object.assign(acts, { Enter: flip, " ": flip })
+  }
+  return acts[key]
+}
+
+// Zooming by key holds on to the cell that is looked at.
+function middle(lab) {
+  if (lab.cell === null) return undefined
+  const [x, y, w, h] = lab.stage.box(lab.mask, Math.floor(lab.cell / lab.mask.cols), lab.cell % lab.mask.cols)
+  return [x + w / 2, y + h / 2]
+}
+
+function step(lab, down, right) {
+  const { mask, stage } = lab
+  const within = (at, count) => Math.max(0, Math.min(count - 1, at))
+  const start = lab.cell === null
+  const row = start ? 0 : within(Math.floor(lab.cell / mask.cols) + down, mask.rows)
+  const col = start ? 0 : within((lab.cell % mask.cols) + right, mask.cols)
+  const cell = row * mask.cols + col
+  stage.reveal(mask, cell)
+  lab.point(cell, true)
+}

@@ -1,0 +1,296 @@
+// The lab itself: one per place on the page. Python gives ratio and edits, the user changes them, a release is reported once.
+
+const DRAG_FROM = 4
+const WHEEL_PAUSE = 350
+
+const labs = new WeakMap()
+let lastWheelElsewhere = 0
+
+class Lab {
+  constructor(root) {
+    this.root = root.querySelector(".lab")
+    this.root.lab = this
+    this.find = selector => this.root.querySelector(selector)
+    this.stage = new Stage(this.find(".stage"))
+    this.ratio = 0
+    this.pending = null
+    this.changed = new Set()
+    this.held = false
+    this.cell = null
+    this.selected = null
+    this.undone = []
+    this.done = []
+    this.watch = new ResizeObserver(() => this.resize())
+    this.watch.observe(this.stage.element)
+    this.listen()
+    listenToStage(this)
+  }
+
+  listen() {
+    const slider = this.find(".slider input")
+    slider.oninput = () => this.drag(Number(slider.value) / 1000)
+    slider.onchange = () => this.keying || this.release()
+    slider.onkeydown = event => this.nudge(event)
+    slider.onkeyup = slider.onblur = () => {
+      this.keying = false
+      this.release()
+    }
+    const fixed = this.find(".fixed input")
+    fixed.onchange = () => {
+      this.drag(fixed.checked ? this.layer.fixed : 0)
+      this.release()
+    }
+    for (const radio of this.root.querySelectorAll("[name=show]")) radio.onchange = () => this.show(radio.value)
+    const acts = { undo: () => this.undo(), redo: () => this.redo(), clear: () => this.edit(new Map()) }
+    const zooms = { in: () => this.zoom(1.5), out: () => this.zoom(1 / 1.5), fit: () => this.zoom(0) }
+    for (const button of this.root.querySelectorAll("[data-do]")) button.onclick = { ...acts, ...zooms }[button.dataset.do]
+  }
+
+  // --- what Python says
+
+  receive({ data, setStateValue }) {
+    this.send = setStateValue
+    this.given = data
+    const store = layers()
+    const layer = store.known.get(data.of)
+    store.waiting.delete(this.wake)
+    if (!layer) {
+      this.wake = () => this.receive({ data: this.given, setStateValue: this.send })
+      store.waiting.add(this.wake)
+      return
+    }
+    if (this.layer?.id !== layer.id) this.take(layer)
+    if (this.pending !== null && data.echo !== this.pending) return
+    this.pending = null
+    if (!this.held) {
+      this.changed.clear()
+      this.ratio = data.ratio
+      this.adopt(new Map(data.edits.map(([scope, group, keep]) => [scope * layer.groups + group, keep])))
+    }
+    this.showRatio()
+    this.frame(true)
+  }
+
+  take(layer) {
+    const before = this.layer
+    Object.assign(this, { layer, mask: new Mask(layer), cell: null, selected: null, pending: null, held: false })
+    Object.assign(this, { undone: [], done: [] })
+    this.inks = inks(this.mask)
+    const same = before && String(before.shape) === String(layer.shape) && String(before.rowAt) === String(layer.rowAt)
+    if (!same) Object.assign(this.stage.view, { x: 0, y: 0, zoom: 1 })
+    this.stage.element.setAttribute("aria-label", sentence(layer))
+    for (const what of ["scores", "mask", "side"]) {
+      const missing = what === "scores" ? !this.inks.scores : !layer.groups
+      this.find(`[value=${what}]`).closest("label").hidden = missing
+    }
+    this.find(".fixed span").textContent = `Cut this layer ${layer.label}`
+    this.find(".fixed").hidden = layer.keepOf === null
+    this.find(".slider").hidden = layer.keepOf !== null
+    this.find(".slider input").disabled = !layer.groups
+    this.find(".note").textContent = noteWords(layer)
+    this.find(".keys").hidden = !layer.groups
+    this.drawLegend()
+    this.show(layer.groups ? (this.picked ?? this.given.show) : "weights", true)
+  }
+
+  adopt(edits) {
+    const known = this.mask.edits
+    const same = edits.size === known.size && [...edits].every(([group, keep]) => known.get(group) === keep)
+    if (same) return
+    this.done = []
+    this.undone = []
+    this.mask.setEdits(edits)
+  }
+
+  // --- what the user does
+
+  drag(ratio) {
+    this.held = true
+    this.changed.add("ratio")
+    this.ratio = ratio
+    this.showRatio()
+    this.frame()
+  }
+
+  // Arrows move by 1%, with Shift by 0.1%; other keys are the browser's. One report, when the key comes up.
+  nudge(event) {
+    const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key]
+    this.keying = way !== undefined || /^(Page|Home|End)/.test(event.key)
+    event.stopPropagation()
+    if (!way) return
+    event.preventDefault()
+    this.drag(Math.max(0, Math.min(1000, Math.round(1000 * this.ratio) + way * (event.shiftKey ? 1 : 10))) / 1000)
+  }
+
+  release() {
+    if (this.held) this.report()
+  }
+
+  flip(cell) {
+    if (!this.mask.editable) return
+    const group = this.mask.group(cell)
+    const keep = !this.mask.keepsGroup(group)
+    const edits = new Map(this.mask.edits)
+    if (keep === this.mask.place(group) >= this.mask.removed) edits.delete(group)
+    else edits.set(group, keep)
+    this.selected = group
+    this.changed.add("selected")
+    this.edit(edits)
+  }
+
+  edit(edits) {
+    this.done.push(new Map(this.mask.edits))
+    this.undone = []
+    this.apply(edits)
+  }
+
+  undo() {
+    if (!this.done.length) return
+    this.undone.push(new Map(this.mask.edits))
+    this.apply(this.done.pop())
+  }
+
+  redo() {
+    if (!this.undone.length) return
+    this.done.push(new Map(this.mask.edits))
+    this.apply(this.undone.pop())
+  }
+
+  apply(edits) {
+    this.mask.setEdits(edits)
+    this.changed.add("edits")
+    this.frame(true)
+    this.report()
+  }
+
+  select(cell) {
+    if (!this.mask.editable) return
+    this.selected = this.mask.group(cell)
+    this.changed.add("selected")
+    this.frame(true)
+    this.report()
+  }
+
+  // The only word to Python. n tells reports apart, so that an answer to an older one does not undo a newer.
+  report() {
+    const { groups, id } = this.layer
+    const split = group => [Math.floor(group / groups), group % groups]
+    const edits = [...this.mask.edits].map(([group, keep]) => [...split(group), keep])
+    this.held = false
+    this.pending = Math.max(Date.now(), (this.pending ?? 0) + 1)
+    const selected = this.selected === null ? null : split(this.selected)
+    this.send("report", { n: this.pending, of: id, changed: [...this.changed], ratio: this.ratio, edits, selected })
+  }
+
+  // --- what is shown
+
+  show(what, quietly = false) {
+    if (!quietly) this.picked = what
+    const offered = ["weights", "scores", "mask"].filter(each => !this.find(`[value=${each}]`).closest("label").hidden)
+    const shown = what === "side" ? offered : [offered.includes(what) ? what : offered[0]]
+    this.find(`[value=${what === "side" ? what : shown[0]}]`).checked = true
+    for (const figure of this.stage.figures) figure.hidden = !shown.includes(figure.dataset.show)
+    this.root.classList.toggle("side", shown.length > 1)
+    this.find(".ink-score").hidden = !shown.includes("scores")
+    this.find(".scale").hidden = !shown.includes("weights")
+    this.resize()
+  }
+
+  resize() {
+    if (!this.mask || !this.stage.element.clientWidth) return
+    this.stage.fit(this.mask)
+    this.frame(true)
+  }
+
+  zoom(factor, at) {
+    const moved = this.stage.zoom(this.mask, factor || 1e-9, at)
+    this.frame(true)
+    return moved
+  }
+
+  point(cell, spoken = false) {
+    if (cell === this.cell && !spoken) return
+    this.cell = cell
+    this.frame(true)
+    if (!spoken || cell === null) return
+    this.find(".spoken").textContent = facts(this.mask, cell).map(pair => pair.join(" ").trim()).join(", ")
+  }
+
+  // At most one drawing per screen refresh. over: also outlines and marks.
+  frame(over = false) {
+    this.over ||= over
+    this.waiting ??= requestAnimationFrame(() => {
+      this.waiting = null
+      this.draw()
+    })
+  }
+
+  draw() {
+    if (!this.mask || !this.stage.width) return
+    this.mask.cut(this.layer.groups ? removedCount(this.layer, this.ratio) : 0)
+    this.stage.draw(this.mask, this.inks)
+    if (this.over) this.stage.drawOver(this.mask, this.cell, this.selected)
+    this.over = false
+    this.find(".counts").innerHTML = this.layer.groups ? countWords(this.mask) : "This layer cannot be cut so."
+    this.tell()
+    const possible = { undo: this.done.length, redo: this.undone.length, clear: this.mask.edits.size }
+    for (const [name, count] of Object.entries(possible)) this.find(`[data-do=${name}]`).disabled = !count
+    this.root.dataset.drawn = this.mask.removed
+  }
+
+  tell() {
+    const line = this.find(".readout")
+    if (this.cell === null) {
+      line.innerHTML = '<span class="dim">Point at a cell, or move over the picture with the arrow keys.</span>'
+      return
+    }
+    const text = facts(this.mask, this.cell).map(([label, value]) => (label ? `<span class="dim">${label}</span> ${value}` : `<b>${value}</b>`))
+    line.innerHTML = text.join(' <span class="dim">·</span> ')
+  }
+
+  showRatio() {
+    const slider = this.find(".slider input")
+    const text = percent(this.ratio)
+    slider.value = String(Math.round(1000 * this.ratio))
+    slider.style.setProperty("--at", 100 * this.ratio)
+    slider.setAttribute("aria-valuetext", text)
+    this.find(".asked").textContent = text
+    this.find(".fixed input").checked = this.ratio > 0
+  }
+
+  drawLegend() {
+    const { layer } = this
+    const colours = bytes => [0, 64, 128, 191, 255].map(n => `rgb(${bytes[3 * n]} ${bytes[3 * n + 1]} ${bytes[3 * n + 2]})`).join(", ")
+    const band = bytes => `linear-gradient(90deg, ${colours(bytes)})`
+    this.find(".scale .band").style.background = band(layer.reduced ? layer.magnitude : layer.diverging)
+    this.find(".grow").style.background = band(layer.magnitude)
+    this.find(".low").textContent = layer.reduced ? "0" : number(-layer.limit)
+    this.find(".high").textContent = number(layer.limit)
+    const { kept, pruned, mark, chosen } = layer.look
+    this.find(".kept").style.background = kept
+    this.find(".pruned").style.background = `repeating-linear-gradient(135deg, ${mark} 0 1px, ${pruned} 1px 5px)`
+    this.root.style.setProperty("--chosen", chosen)
+    for (const each of this.root.querySelectorAll(".byhand")) each.hidden = !this.mask.editable
+  }
+
+  close() {
+    this.watch.disconnect()
+    layers().waiting.delete(this.wake)
+  }
+
+  // For tests: is each cell kept?
+  kept() {
+    return Array.from(this.mask.bar, (_, cell) => this.mask.keeps(cell))
+  }
+}
+
+export default function (component) {
+  const { parentElement } = component
+  if (!labs.has(parentElement)) labs.set(parentElement, new Lab(parentElement))
+  const lab = labs.get(parentElement)
+  lab.receive(component)
+  return () => {
+    lab.close()
+    labs.delete(parentElement)
+  }
+}

@@ -1,0 +1,128 @@
+// Cells -> pixels: two tables say which row and column of cells each pixel shows, so that a frame is one pass over the screen.
+
+const HATCH_FROM = 5
+const HATCH_WIDTH = 1
+const pixel = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0
+
+function hex(colour) {
+  const n = parseInt(colour.slice(1), 16)
+  return pixel(n >> 16, (n >> 8) & 255, n & 255)
+}
+
+function mix(colour, other, share) {
+  const part = shift => Math.round(((colour >>> shift) & 255) * (1 - share) + ((other >>> shift) & 255) * share)
+  return pixel(part(0), part(8), part(16))
+}
+
+const ramp = bytes => Uint32Array.from({ length: 256 }, (_, n) => pixel(bytes[3 * n], bytes[3 * n + 1], bytes[3 * n + 2]))
+const level = x => (x > 0 ? (x < 1 ? Math.round(255 * x) : 255) : 0)
+
+// The colours of every cell, kept and pruned, for each picture; they change with the layer only.
+function inks(mask) {
+  const { layer } = mask
+  const cells = mask.rows * mask.cols
+  const grey = hex(layer.look.pruned)
+  const even = colour => new Uint32Array(cells).fill(colour)
+  const signed = ramp(layer.diverging)
+  const magnitude = ramp(layer.magnitude)
+  const scale = layer.valuesScale[0]
+  const weights = layer.reduced
+    ? Uint32Array.from(layer.values, v => magnitude[v])
+    : Uint32Array.from(layer.values, v => signed[level((v * scale) / layer.limit / 2 + 0.5)])
+  const found = { weights: { on: weights, off: even(grey) }, mask: { on: even(hex(layer.look.kept)), off: even(grey) } }
+  if (layer.groups && !layer.reduced) {
+    const top = topOf(layer.scores)
+    const tint = Uint32Array.from(layer.scores, v => magnitude[level(v / top)])
+    const on = new Uint32Array(cells)
+    for (let cell = 0; cell < cells; cell++) on[cell] = tint[mask.group(cell)]
+    found.scores = { on, off: on.map(colour => mix(colour, grey, 0.75)) }
+  }
+  return found
+}
+
+// The score of full colour: of a sample, the one that 1 in 200 exceeds.
+function topOf(scores) {
+  const sample = scores.filter((_, n) => n % Math.ceil(scores.length / 65536) === 0).sort()
+  return sample[Math.floor(0.995 * (sample.length - 1))] || sample[sample.length - 1] || 1
+}
+
+// For each pixel of an axis, the cell it shows, -1 in gaps. starts: in cells; scale: pixels per cell; from: first pixel, in pixels.
+function table(starts, scale, from, length) {
+  const found = new Int32Array(length).fill(-1)
+  for (let cell = 0; cell < starts.length; cell++) {
+    const next = cell + 1 < starts.length ? starts[cell + 1] : starts[cell] + 1
+    const gap = (next - starts[cell] - 1) * scale
+    const first = Math.round(starts[cell] * scale - from)
+    if (first >= length) break
+    const border = Math.round(next * scale - from)
+    const end = gap < 0.75 ? border : Math.min(border - 1, Math.round((starts[cell] + 1) * scale - from))
+    if (end > 0) found.fill(cell, Math.max(0, first), Math.min(length, Math.max(end, first)))
+  }
+  return found
+}
+
+// One frame. out: one 32-bit pixel each; ink: the kept and pruned colours; hatch: period in pixels, 0 for none; line: its colour.
+function paint(mask, ink, xs, ys, out, hatch, line) {
+  if (mask.layer.reduced) return paintReduced(mask, ink, xs, ys, out)
+  const { bar, removed } = mask
+  const { on, off } = ink
+  const width = xs.length
+  for (let y = 0; y < ys.length; y++) {
+    const row = ys[y] * mask.cols
+    const start = y * width
+    if (row < 0) out.fill(0, start, start + width)
+    else if (!hatch && y && ys[y] === ys[y - 1]) out.copyWithin(start, start - width, start)
+    else
+      for (let x = 0; x < width; x++) {
+        const col = xs[x]
+        const cell = row + col
+        if (col < 0) out[start + x] = 0
+        else if (bar[cell] > removed) out[start + x] = on[cell]
+        else out[start + x] = hatch && (x + y) % hatch < HATCH_WIDTH ? line : off[cell]
+      }
+  }
+}
+
+function paintReduced(mask, ink, xs, ys, out) {
+  const width = xs.length
+  const colour = new Uint32Array(mask.rows * mask.cols)
+  for (let cell = 0; cell < colour.length; cell++) colour[cell] = mix(ink.off[cell], ink.on[cell], mask.share(cell))
+  for (let y = 0; y < ys.length; y++)
+    for (let x = 0; x < width; x++) out[y * width + x] = xs[x] < 0 || ys[y] < 0 ? 0 : colour[ys[y] * mask.cols + xs[x]]
+}
+
+// A canvas that shows one picture of the mask. oversample: pixels computed per pixel shown, along a side, where cells are smaller.
+class Picture {
+  constructor(canvas) {
+    this.canvas = canvas
+    this.context = canvas.getContext("2d")
+    this.scratch = document.createElement("canvas")
+  }
+
+  // view: { x, y: first cell unit shown, sx, sy: pixels per cell }
+  place(mask, view, width, height) {
+    const { rowAt, colAt } = mask.layer
+    const small = Math.min(view.sx, view.sy)
+    this.times = small >= 1 ? 1 : Math.min(3, Math.ceil(1 / small))
+    const canvas = this.canvas
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height })
+    const [w, h] = [width * this.times, height * this.times]
+    this.xs = table(colAt, view.sx * this.times, view.x * view.sx * this.times, w)
+    this.ys = table(rowAt, view.sy * this.times, view.y * view.sy * this.times, h)
+    if (this.image?.width !== w || this.image?.height !== h) {
+      this.image = this.context.createImageData(w, h)
+      this.pixels = new Uint32Array(this.image.data.buffer)
+    }
+    this.hatch = small >= HATCH_FROM ? Math.max(5, Math.round(Math.min(10, small / 2))) : 0
+  }
+
+  draw(mask, ink) {
+    paint(mask, ink, this.xs, this.ys, this.pixels, this.hatch, hex(mask.layer.look.mark))
+    if (this.times === 1) return this.context.putImageData(this.image, 0, 0)
+    const { width, height } = this.image
+    if (this.scratch.width !== width || this.scratch.height !== height) Object.assign(this.scratch, { width, height })
+    this.scratch.getContext("2d").putImageData(this.image, 0, 0)
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height)
+    this.context.drawImage(this.scratch, 0, 0, this.canvas.width, this.canvas.height)
+  }
+}

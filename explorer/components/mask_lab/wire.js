@@ -1,0 +1,40 @@
+// Bytes -> a layer: the head's fields and its parts as typed arrays. The layout is view.py's.
+
+const KINDS = { u1: Uint8Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array, f2: Uint16Array }
+
+let halfTable = null
+
+function half(bits) {
+  const sign = bits & 0x8000 ? -1 : 1
+  const exponent = (bits >> 10) & 31
+  const fraction = bits & 1023
+  if (exponent === 0) return sign * fraction * 2 ** -24
+  if (exponent === 31) return fraction ? NaN : sign * Infinity
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
+}
+
+function halves(bits) {
+  halfTable ??= Float32Array.from({ length: 65536 }, (_, n) => half(n))
+  const numbers = new Float32Array(bits.length)
+  for (let n = 0; n < bits.length; n++) numbers[n] = halfTable[bits[n]]
+  return numbers
+}
+
+function decode(bytes) {
+  const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
+  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)))
+  let at = 4 + length
+  for (const [name, kind, count] of head.parts) {
+    const end = at + count * KINDS[kind].BYTES_PER_ELEMENT
+    const array = new KINDS[kind](bytes.slice(at, end).buffer)
+    head[name] = kind === "f2" ? halves(array) : array
+    at = end
+  }
+  return head
+}
+
+// The layers on this page, by content: the bytes come once, in an element of their own; the views refer to them.
+function layers() {
+  globalThis.pruningMaskLab ??= { known: new Map(), waiting: new Set() }
+  return globalThis.pruningMaskLab
+}
