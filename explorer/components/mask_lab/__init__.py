@@ -115,10 +115,15 @@ def _read(report: Mapping[str, Any], view: LabView) -> Result:
         return Result()
     ratio, edits, selected = (report.get(name) if name in changed else None for name in ("ratio", "edits", "selected"))
     return Result(
-        ratio=float(ratio) if isinstance(ratio, int | float) and 0 <= ratio <= 1 else None,
+        ratio=_share(ratio),
         edits=_edits(edits, view) if isinstance(edits, list) else None,
         selected=(selected[0], selected[1]) if isinstance(selected, list) and _is_group(selected, view) else None,
     )
+
+
+def _share(ratio: object) -> float | None:
+    sane = isinstance(ratio, int | float) and not isinstance(ratio, bool) and 0 <= ratio <= 1
+    return float(ratio) if isinstance(ratio, int | float) and sane else None
 
 
 def _edits(edits: list[Any], view: LabView) -> tuple[Edit, ...] | None:

@@ -2,6 +2,7 @@
 
 const DRAG_FROM = 4
 const WHEEL_PAUSE = 350
+const REST = 120
 
 const labs = new WeakMap()
 let lastWheelElsewhere = 0
@@ -10,7 +11,8 @@ class Lab {
   constructor(root) {
     this.root = root.querySelector(".lab")
     this.root.lab = this
-    this.find = selector => this.root.querySelector(selector)
+    const places = new Map()
+    this.find = selector => places.get(selector) ?? places.set(selector, this.root.querySelector(selector)).get(selector)
     this.stage = new Stage(this.find(".stage"))
     this.ratio = 0
     this.pending = null
@@ -20,6 +22,7 @@ class Lab {
     this.selected = null
     this.undone = []
     this.done = []
+    this.said = new Map()
     this.watch = new ResizeObserver(() => this.resize())
     this.watch.observe(this.stage.element)
     this.listen()
@@ -228,24 +231,28 @@ class Lab {
   draw() {
     if (!this.mask || !this.stage.width) return
     this.mask.cut(this.layer.groups ? removedCount(this.layer, this.ratio) : 0)
-    this.stage.draw(this.mask, this.inks)
+    this.stage.draw(this.mask, this.inks, true)
     if (this.over) this.stage.drawOver(this.mask, this.cell, this.selected)
     this.over = false
-    this.find(".counts").innerHTML = this.layer.groups ? countWords(this.mask) : "This layer cannot be cut so."
-    this.tell()
+    this.say(".counts", this.layer.groups ? countWords(this.mask) : "This layer cannot be cut so.")
+    this.say(".readout", this.readout())
     const possible = { undo: this.done.length, redo: this.undone.length, clear: this.mask.edits.size }
     for (const [name, count] of Object.entries(possible)) this.find(`[data-do=${name}]`).disabled = !count
     this.root.dataset.drawn = this.mask.removed
+    clearTimeout(this.later)
+    if (this.stage.finer) this.later = setTimeout(() => this.stage.draw(this.mask, this.inks, false), REST)
   }
 
-  tell() {
-    const line = this.find(".readout")
-    if (this.cell === null) {
-      line.innerHTML = '<span class="dim">Point at a cell, or move over the picture with the arrow keys.</span>'
-      return
-    }
-    const text = facts(this.mask, this.cell).map(([label, value]) => (label ? `<span class="dim">${label}</span> ${value}` : `<b>${value}</b>`))
-    line.innerHTML = text.join(' <span class="dim">·</span> ')
+  say(where, html) {
+    if (this.said.get(where) === html) return
+    this.said.set(where, html)
+    this.find(where).innerHTML = html
+  }
+
+  readout() {
+    if (this.cell === null) return '<span class="dim">Point at a cell, or move over the picture with the arrow keys.</span>'
+    const part = ([label, value]) => (label ? `<span class="dim">${label}</span> ${value}` : `<b>${value}</b>`)
+    return facts(this.mask, this.cell).map(part).join(' <span class="dim">·</span> ')
   }
 
   showRatio() {
@@ -275,12 +282,8 @@ class Lab {
 
   close() {
     this.watch.disconnect()
+    clearTimeout(this.later)
     layers().waiting.delete(this.wake)
-  }
-
-  // For tests: is each cell kept?
-  kept() {
-    return Array.from(this.mask.bar, (_, cell) => this.mask.keeps(cell))
   }
 }
 

@@ -91,7 +91,8 @@ function paintReduced(mask, ink, xs, ys, out) {
     for (let x = 0; x < width; x++) out[y * width + x] = xs[x] < 0 || ys[y] < 0 ? 0 : colour[ys[y] * mask.cols + xs[x]]
 }
 
-// A canvas that shows one picture of the mask. oversample: pixels computed per pixel shown, along a side, where cells are smaller.
+// A canvas that shows one picture of the mask. Where cells are smaller than pixels, each pixel is the mean of several; while
+// something moves (quick), of one.
 class Picture {
   constructor(canvas) {
     this.canvas = canvas
@@ -101,27 +102,36 @@ class Picture {
 
   // view: { x, y: first cell unit shown, sx, sy: pixels per cell }
   place(mask, view, width, height) {
-    const { rowAt, colAt } = mask.layer
     const small = Math.min(view.sx, view.sy)
     this.times = small >= 1 ? 1 : Math.min(3, Math.ceil(1 / small))
     const canvas = this.canvas
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height })
-    const [w, h] = [width * this.times, height * this.times]
-    this.xs = table(colAt, view.sx * this.times, view.x * view.sx * this.times, w)
-    this.ys = table(rowAt, view.sy * this.times, view.y * view.sy * this.times, h)
-    if (this.image?.width !== w || this.image?.height !== h) {
-      this.image = this.context.createImageData(w, h)
-      this.pixels = new Uint32Array(this.image.data.buffer)
-    }
+    this.quick = this.grid(mask, view, 1, this.quick)
+    this.fine = this.times === 1 ? this.quick : this.grid(mask, view, this.times, this.fine)
     this.hatch = small >= HATCH_FROM ? Math.max(5, Math.round(Math.min(10, small / 2))) : 0
   }
 
-  draw(mask, ink) {
-    paint(mask, ink, this.xs, this.ys, this.pixels, this.hatch, hex(mask.layer.look.mark))
-    if (this.times === 1) return this.context.putImageData(this.image, 0, 0)
-    const { width, height } = this.image
+  // Which cells the pixels show, and the pixels, at `times` the size; the pixels of `old` are used again where they fit.
+  grid(mask, view, times, old) {
+    const { rowAt, colAt } = mask.layer
+    const [width, height] = [this.canvas.width * times, this.canvas.height * times]
+    const same = old?.image.width === width && old?.image.height === height
+    const image = same ? old.image : this.context.createImageData(width, height)
+    return {
+      xs: table(colAt, view.sx * times, view.x * view.sx * times, width),
+      ys: table(rowAt, view.sy * times, view.y * view.sy * times, height),
+      image,
+      pixels: new Uint32Array(image.data.buffer),
+    }
+  }
+
+  draw(mask, ink, quick) {
+    const { xs, ys, image, pixels } = quick ? this.quick : this.fine
+    paint(mask, ink, xs, ys, pixels, this.hatch, hex(mask.layer.look.mark))
+    if (quick || this.times === 1) return this.context.putImageData(image, 0, 0)
+    const { width, height } = image
     if (this.scratch.width !== width || this.scratch.height !== height) Object.assign(this.scratch, { width, height })
-    this.scratch.getContext("2d").putImageData(this.image, 0, 0)
+    this.scratch.getContext("2d").putImageData(image, 0, 0)
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height)
     this.context.drawImage(this.scratch, 0, 0, this.canvas.width, this.canvas.height)
   }

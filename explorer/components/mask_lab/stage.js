@@ -19,6 +19,11 @@ class Stage {
     return this.figures.filter(figure => !figure.hidden)
   }
 
+  // Are there finer pictures than the quick ones?
+  get finer() {
+    return this.shown().some(figure => this.pictures.get(figure.dataset.show).times > 1)
+  }
+
   // Sizes of the frames and the scale at which the whole layer fits; keeps the place that is looked at.
   fit(mask) {
     const figures = this.shown()
@@ -93,7 +98,7 @@ class Stage {
 
   cellAt(mask, spot) {
     const picture = this.pictures.get(this.shown()[0].dataset.show)
-    const [col, row] = [picture.xs[Math.floor(spot[0] * picture.times)], picture.ys[Math.floor(spot[1] * picture.times)]]
+    const [col, row] = [picture.quick.xs[Math.floor(spot[0])], picture.quick.ys[Math.floor(spot[1])]]
     return col >= 0 && row >= 0 ? row * mask.cols + col : null
   }
 
@@ -107,10 +112,11 @@ class Stage {
     this.place(mask)
   }
 
-  draw(mask, inks) {
-    for (const figure of this.shown()) this.pictures.get(figure.dataset.show).draw(mask, inks[figure.dataset.show])
+  // quick: something moves, so that the next frame counts for more than the finest detail.
+  draw(mask, inks, quick) {
+    for (const figure of this.shown()) this.pictures.get(figure.dataset.show).draw(mask, inks[figure.dataset.show], quick)
     if (this.map.canvas.hidden) return
-    this.map.draw(mask, inks[this.shown()[0].dataset.show])
+    this.map.draw(mask, inks[this.shown()[0].dataset.show], quick)
     const { context, canvas } = this.map
     const { x, y, sx, sy } = this.view
     const [kx, ky] = [canvas.width / this.wide, canvas.height / this.high]
