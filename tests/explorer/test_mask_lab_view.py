@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from explorer.components.mask_lab import Edit, Result, _read, lab_view
-from explorer.components.mask_lab.reduced import QUARTERS, REDUCED_CELLS, _levels, factors, reduced_parts
+from explorer.components.mask_lab.reduced import QUARTERS, REDUCED_CELLS, _keyed, _levels, factors, reduced_parts
 from explorer.layer_facts import group_ids
 from explorer.tiles import flat
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, group_tables, supports
@@ -140,3 +140,10 @@ def test_a_report_is_read_as_far_as_it_makes_sense() -> None:
     for selected in ([0], [0, 128], "ab", None):
         assert _read(report | {"selected": selected}, view).selected is None
     assert _read({}, view) == Result()
+
+
+def test_levels_of_very_large_scopes_are_near_the_exact_ones() -> None:
+    scores = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+    exact = ranks(scores.view(1, -1))[0].long() * 256 // 100_000
+    found = torch.from_numpy(_keyed(scores.numpy())).long()
+    assert (found - exact).abs().max() <= 1

@@ -1,5 +1,6 @@
 """A layer too large for a cell per weight: blocks of whole kernels, each with its mean |weight| and the order of its weights."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from pruning_core.types import Layer
 
 REDUCED_CELLS = 1 << 17
 QUARTERS = 5
-SORTED_AT_ONCE, MAX_SAMPLE = 1 << 22, 1 << 20
-"""Elements of a scope: larger ones are placed by thresholds, which a sample of them gives."""
+SORTED_AT_ONCE = 1 << 22
+"""Groups of a scope: larger scopes are placed by the first bits of the scores."""
 
 
 def reduced_parts(
@@ -24,14 +25,12 @@ def reduced_parts(
     rows, cols = -(-o // down), -(-i // across)
     values = np.empty((rows, cols), np.uint8)
     places = np.zeros((QUARTERS, rows, cols), np.uint8)
-    levels = None if scores is None else _levels(scores).flatten()
-    tables = None if scores is None else group_tables(g, layer)
+    levels = None if scores is None else _by_weight(layer, _levels(scores).flatten(), g)
     for row in range(rows):
         part = slice(row * down, min(o, (row + 1) * down))
         values[row] = np.minimum(255, _mean(weight[part].abs(), across) / limit * 255).round()
-        if levels is not None and tables is not None:
-            ids = tables[0][part, None, None, None] + tables[1][:, None, None] + tables[2][:, None] + tables[3]
-            places[:, row] = _quarters(levels[ids], across)
+        if levels is not None:
+            places[:, row] = _quarters(levels(part), across)
     found: dict[str, np.ndarray] = {
         "values": values.ravel(),
         "valuesScale": np.array([limit], np.float32),
@@ -39,6 +38,15 @@ def reduced_parts(
     }
     starts = {"rowAt": np.arange(rows, dtype=np.float32), "colAt": np.arange(cols, dtype=np.float32)}
     return {"factors": [down, across]}, found | starts
+
+
+def _by_weight(layer: Layer, levels: torch.Tensor, g: Granularity) -> Callable[[slice], torch.Tensor]:
+    """The level of each weight's group, for a run of filters."""
+    o, i, h, w = group_tables(g, layer)
+    inside = i[:, None, None] + h[:, None] + w
+    if len(levels) == layer.numel and torch.equal(inside.flatten(), torch.arange(inside.numel())):
+        return lambda part: levels.view(layer.shape)[part]
+    return lambda part: levels[o[part, None, None, None] + inside]
 
 
 def factors(layer: Layer) -> tuple[int, int]:
@@ -52,26 +60,27 @@ def factors(layer: Layer) -> tuple[int, int]:
 
 
 def _levels(scores: torch.Tensor) -> torch.Tensor:
-    """scope x group -> 0..255: the share of the scope that goes before the group, rounded down; sampled in very large scopes."""
+    """scope x group -> 0..255: the share of the scope that goes before the group; nearly so in very large scopes."""
     scopes, groups = scores.shape
+    if groups > SORTED_AT_ONCE:
+        return torch.stack([torch.from_numpy(_keyed(scope)) for scope in scores.float().numpy()])
     found = torch.empty(scores.shape, dtype=torch.uint8)
     step = max(1, SORTED_AT_ONCE // groups)
     for start in range(0, scopes, step):
-        part = scores[start : start + step]
-        if groups <= SORTED_AT_ONCE:
-            found[start : start + step] = (ranks(part).long() * 256 // groups).to(torch.uint8)
-        else:
-            found[start] = _sampled(part[0])
+        found[start : start + step] = (ranks(scores[start : start + step]).long() * 256 // groups).to(torch.uint8)
     return found
 
 
-def _sampled(scores: torch.Tensor) -> torch.Tensor:
-    ordered = scores[:: 1 + len(scores) // MAX_SAMPLE].sort().values
-    steps = ordered[(torch.arange(1, 256) * len(ordered)) // 256]
-    chunks = (
-        torch.searchsorted(steps, part, right=True, out_int32=True).to(torch.uint8) for part in scores.split(SORTED_AT_ONCE)
-    )
-    return torch.cat(list(chunks))
+def _keyed(scores: np.ndarray) -> np.ndarray:
+    """Levels without sorting: float32 scores that share their first 16 bits (0.4% of their value) share a level."""
+    found, counts = np.empty(len(scores), np.uint16), np.zeros(1 << 16, np.int64)
+    for start in range(0, len(scores), SORTED_AT_ONCE):
+        bits = scores[start : start + SORTED_AT_ONCE].view(np.uint32) >> 16
+        keys = np.where(bits & 0x8000, 0xFFFF - bits, bits | 0x8000).astype(np.uint16)
+        counts += np.bincount(keys, minlength=1 << 16)
+        found[start : start + SORTED_AT_ONCE] = keys
+    levels = ((counts.cumsum() - counts) * 256 // len(scores)).astype(np.uint8)
+    return levels[found]
 
 
 def _mean(magnitudes: torch.Tensor, across: int) -> np.ndarray:
@@ -88,7 +97,6 @@ def _quarters(levels: torch.Tensor, across: int) -> np.ndarray:
     parts = [flat[: whole * across].reshape(whole, -1)] + ([flat[whole * across :].reshape(1, -1)] if len(flat) % across else [])
     found = []
     for part in parts:
-        ordered = part.sort(dim=1).values
-        at = (torch.linspace(0, 1, QUARTERS) * (ordered.shape[1] - 1)).round().long()
-        found.append(ordered[:, at])
-    return torch.cat(found).T.numpy()
+        ordered = np.sort(part.numpy(), axis=1, kind="stable")
+        found.append(ordered[:, np.linspace(0, ordered.shape[1] - 1, QUARTERS).round().astype(int)])
+    return np.concatenate(found).T
