@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", parents=[json_flag], help="replay a plan: report, masks, weights")
     command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
-    command.add_argument("--out", type=Path, required=True, help="folder for report.json and masks.safetensors")
+    command.add_argument("--out", type=Path, required=True, help="folder for report.json, plan.json, masks and weights")
     command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
     command.set_defaults(command=_run)
 
@@ -87,6 +87,14 @@ def _folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PruningError(f"The folder {path} cannot be made: {error}.") from error
+    return path
+
+
+def _file(path: Path) -> Path:
+    """The file to write, in a folder that exists: asked before the work, so that an hour of it is not lost to a bad name."""
+    if path.is_dir():
+        raise PruningError(f"{path} is a folder: name the file to write, such as {path / 'curves.csv'}.")
+    _folder(path.parent)
     return path
 
 
@@ -141,7 +149,7 @@ def _drain(events: Iterator[Event], *, quiet: bool) -> Finished:
 
 
 def _scan(options: argparse.Namespace) -> int:
-    plan = _read(options.plan)
+    plan, out = _read(options.plan), _file(options.out)
     space = open_workspace(plan.model, plan.dataset)
     layers, groups = groups_of(plan, space)
     split, outputs, device = probe_split(plan, space), space.dataset.outputs, choose_device(options.device)
@@ -150,8 +158,7 @@ def _scan(options: argparse.Namespace) -> int:
     for point in scan(space.model, layers, groups, g, split, grid=options.grid, outputs=outputs, device=device):
         points.append(point)
         print(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}", file=sys.stderr)
-    _folder(options.out.parent)
-    options.out.write_text(to_csv(points), encoding="utf-8")
+    out.write_text(to_csv(points), encoding="utf-8")
     if options.json:
         print(json.dumps([asdict(point) for point in points], indent=2))
     return 0

@@ -90,6 +90,13 @@ def test_a_missing_plan_and_an_unknown_device_are_told(tmp_path, plan_file, caps
     assert "tpu" in capsys.readouterr().err
 
 
+def test_a_folder_in_place_of_the_csv_is_told_before_the_scan(tmp_path, plan_file, capsys):
+    assert main(["scan", str(plan_file), "--out", str(tmp_path), "--device", "cpu"]) == 2
+    said = capsys.readouterr().err
+    assert "is a folder" in said
+    assert len(said.strip().splitlines()) == 1
+
+
 def test_train_writes_a_checkpoint_with_a_card(tmp_path, capsys):
     assert main(["train", "lenet_300_100-digits", "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["validation"]["top1"] > 0.9
