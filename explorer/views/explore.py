@@ -4,6 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer import cache, state
+from explorer.notices import plain
 from explorer.text import HELP, LEAD, count, interval, percent
 from explorer.views.layer_panel import layer_panel
 from explorer.views.layer_table import fixed_parameters, layer_table
@@ -59,7 +60,7 @@ def _report(plan: Plan, space: Workspace, able: tuple[Layer, ...]) -> Report | N
     try:
         cache.groups(plan, space)
     except PruningError as problem:
-        st.warning(str(problem), icon=":material/block:")
+        st.warning(plain(str(problem)), icon=":material/block:")
     return None
 
 

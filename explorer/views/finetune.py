@@ -5,7 +5,7 @@ import streamlit as st
 from explorer import cache, state
 from explorer.charts import alt, training_curves
 from explorer.jobs import Snapshot
-from explorer.notices import told
+from explorer.notices import plain, told
 from explorer.plan_words import cut_words, differences, tune_words
 from explorer.tuning import Reference, clock, continuous, progress, steps_of, tuning
 from explorer.views.compare import compare_section
@@ -106,7 +106,7 @@ def _status(run: Snapshot) -> None:
     elif run.status == "cancelled":
         st.warning(f"The run was stopped after {clock(run.seconds)}; the base network is as it was.", icon=":material/stop:")
     else:
-        st.error(f"The run failed: {run.error}", icon=":material/error:")
+        st.error(f"The run failed: {plain(str(run.error))}", icon=":material/error:")
 
 
 def _curves(run: Snapshot) -> None:

@@ -5,7 +5,7 @@ import streamlit as st
 from explorer import cache, state
 from explorer.charts import alt, sensitivity_curves
 from explorer.jobs import Snapshot
-from explorer.notices import told
+from explorer.notices import plain, told
 from explorer.plan_words import differences
 from explorer.scanning import PRESETS, ScanRequest, request, scanned_plan, scanning
 from explorer.text import HELP, percent
@@ -20,7 +20,7 @@ from pruning_core.types import Layer, PruningError, SensitivityPoint
 KIND = "scan"
 REFRESH = 1.0
 OWN, ALL = "Own choice", "all layers"
-LEAD = "Cut one layer at a time, leave all others whole, and measure: layers differ by far in how much they can lose."
+LEAD = "Cut one layer at a time, leave all others whole, and measure: layers differ widely in how much they can lose."
 EMPTY = """
 **No curves yet.** Press *Scan*: each layer in turn is cut at every sparsity of the grid and the network is measured on the probe
 images. A layer whose curve stays flat can lose much; one whose curve falls early should be spared. From the curves this page then
@@ -28,7 +28,7 @@ makes ratios per layer that cost every layer equally. Nothing is trained, and th
 """
 CAVEAT = (
     "One layer at a time: what happens when several layers are cut *together* is not in these curves. "
-    "Damage adds up, and layers can make good for each other, so measure the whole plan in the end."
+    "Damage adds up, and layers can make up for each other, so measure the whole plan in the end."
 )
 
 
@@ -116,7 +116,7 @@ def _status(scan: Snapshot) -> None:
         far = f"{done // len(asked.grid)} of {len(asked.layers)} layers"
         st.warning(f"The scan was stopped after {far}; what was measured stays.", icon=":material/stop:")
     else:
-        st.error(f"The scan failed: {scan.error}", icon=":material/error:")
+        st.error(f"The scan failed: {plain(str(scan.error))}", icon=":material/error:")
 
 
 def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:

@@ -1,0 +1,18 @@
+"""Sentences reach the page as they were written: Markdown takes no part of them for markup."""
+
+import pytest
+
+from explorer.notices import plain
+
+
+@pytest.mark.parametrize(
+    ("sentence", "written"),
+    [
+        ("put train/CLASS/*.png and CLASS/*.png there", r"put train/CLASS/\*.png and CLASS/\*.png there"),
+        ("no model '[here](http://elsewhere)'", r"no model '[here\](http://elsewhere)'"),
+        ("make it with `python -m pruning_core train *`", "make it with `python -m pruning_core train *`"),
+        ("7 is outside [0, 1]", "7 is outside [0, 1]"),
+    ],
+)
+def test_markup_in_a_sentence_is_escaped_and_code_is_left(sentence: str, written: str) -> None:
+    assert plain(sentence) == written
