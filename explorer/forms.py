@@ -50,7 +50,7 @@ def granularity_form(plan: Plan, space: Workspace | None) -> None:
 def refusal(g: Granularity, space: Workspace | None) -> str | None:
     """None where some layer can be cut so, else a sentence with the first layer's reason."""
     reasons = [supports(g, layer) for layer in space.layers] if space else [None]
-    return f"No layer of this network can be cut so: {reasons[0]}" if all(reasons) else None
+    return f"No layer of this network can be cut this way: {reasons[0]}" if all(reasons) else None
 
 
 def _family_changed() -> None:

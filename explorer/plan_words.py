@@ -88,7 +88,7 @@ def cut_words(plan: Plan) -> str:
     g, model = granularity(plan.granularity), WORDS["model"][1](plan.model)
     share = g.fixed_ratio if g.fixed_ratio is not None else plan.sparsity
     how = "each layer's ratio set by hand" if plan.allocation == "manual" else f"{percent(share)} requested"
-    hands = f", {_by_hand(plan.overrides)}" if plan.overrides else ""
+    hands = f", but {len(plan.overrides)} layer{'s' * (len(plan.overrides) > 1)} set by hand" if plan.overrides else ""
     return (
         f"{model} on {WORDS['dataset'][1](plan.dataset)}: {g.label} by {CRITERIA[plan.criterion].label}, "
         f"{ALLOCATIONS[plan.allocation].label}, {how}{hands}."

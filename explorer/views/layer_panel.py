@@ -121,7 +121,7 @@ def _numbers(plan: Plan, facts: LayerFacts) -> None:
         total = facts.group_kept.size
         size = layer.numel // total
         rows["Groups kept"] = f"{int(facts.group_kept.sum()):,} of {total:,}"
-        rows["Group"] = f"{size:,} weight{'s' if size > 1 else ''}; cut {granularity(plan.granularity).label.lower()}"
+        rows["Group"] = f"{size:,} weight{'s' if size > 1 else ''}"
     if layer.bn:
         rows["Batch norm behind it"] = layer.bn
     st.table(rows | facts.statistics, border="horizontal", alt=f"Counts and statistics of {layer.name}.")

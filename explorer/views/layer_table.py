@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer import state
 from explorer.text import HELP, LAYER_KINDS, percent, shape
+from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Report
@@ -26,7 +27,7 @@ def columns(longest: int) -> dict[str, Any]:
             help="The parameter's name in the network's state_dict.", pinned=True, width=min(240, 30 + 7 * longest)
         ),
         "Removed": config.ProgressColumn(help=removed, format="%.1f%%", min_value=0, max_value=100, width=150),
-        "Decided by": config.TextColumn(help="The allocation, you, or why this layer is left alone.", width=150),
+        "Decided by": config.TextColumn(help="The allocation, an N:M pattern, you, or why this layer is left alone.", width=150),
         "Weights": config.NumberColumn(format="localized", width=85),
         "Shape": config.TextColumn(help="Outputs (filters) × inputs (channels) × kernel height × width.", width=120),
         "Kind": config.TextColumn(width=120),
@@ -41,7 +42,7 @@ def table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[
         {
             "Layer": layer.name,
             "Removed": None if layer.name in reasons or report is None else 100 * (1 - report.kept[layer.name]),
-            "Decided by": _decided(layer.name, reasons, by_hand),
+            "Decided by": _decided(layer.name, reasons, by_hand, plan),
             "Weights": layer.numel,
             "Shape": shape(layer.shape),
             "Kind": LAYER_KINDS.get(layer.kind, layer.kind),
@@ -51,10 +52,13 @@ def table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[
     ]
 
 
-def _decided(name: str, reasons: Mapping[str, str], by_hand: Mapping[str, float]) -> str:
+def _decided(name: str, reasons: Mapping[str, str], by_hand: Mapping[str, float], plan: Plan) -> str:
     if name in reasons:
         return reasons[name].replace(name, "This layer", 1)
-    return f"you: {percent(by_hand[name])}" if name in by_hand else "allocation"
+    if name in by_hand:
+        return f"you: {percent(by_hand[name])}"
+    g = granularity(plan.granularity)
+    return "allocation" if g.fixed_ratio is None else g.label
 
 
 def layer_table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str], chosen: str) -> None:

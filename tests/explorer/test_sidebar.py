@@ -127,7 +127,7 @@ def test_what_the_network_cannot_take_is_marked_and_told() -> None:
     assert "BN scale · not here" in at.selectbox(key="criterion").options
     at.selectbox(key="granularity").set_value("head")
     run(at)
-    assert "No layer of this network can be cut so" in captions(at)
+    assert "No layer of this network can be cut this way" in captions(at)
     assert "not part of an attention layer" in captions(at)
 
 
