@@ -310,6 +310,24 @@ def test_wheel_zooms_drag_pans_and_the_minimap_shows_where(lab: Callable[..., tu
     shot(page, "mask_lab_zoomed")
 
 
+@pytest.mark.parametrize(
+    "query", ["shape=16x16x1x1&g=fine", "shape=24x24x3x3&g=filter", "shape=192x64x1x1&g=head&kind=attention_in&heads=4"]
+)
+def test_what_is_pruned_is_hatched_wherever_there_is_room(lab: Callable[..., tuple[Page, Wire]], query: str) -> None:
+    page, _ = lab(query)
+    colours = page.locator(".lab").evaluate(
+        """({ lab }) => {
+          const { mask, layer, stage } = lab
+          const { xs, ys, pixels } = stage.pictures.get('mask').quick
+          const [grey, line] = [hex(layer.look.pruned), hex(layer.look.mark)]
+          const found = [0, 0]
+          pixels.forEach(pixel => (found[0] += pixel === grey, found[1] += pixel === line))
+          return found
+        }""".replace("hex(", "(text => (0xff000000 | parseInt(text.slice(5) + text.slice(3, 5) + text.slice(1, 3), 16)) >>> 0)(")
+    )
+    assert 0.1 < colours[1] / colours[0] < 0.4
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 800])
 def test_looks(lab: Callable[..., tuple[Page, Wire]], theme: str, width: int) -> None:

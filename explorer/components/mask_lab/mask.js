@@ -15,6 +15,14 @@ function removedCount(layer, ratio) {
   return Math.min(halfEven(ratio * layer.groups), layer.collapse ? layer.groups : Math.max(0, layer.groups - 1))
 }
 
+// The shortest run of equal numbers.
+function shortestRun(numbers) {
+  let [shortest, start] = [numbers.length, 0]
+  for (let at = 1; at < numbers.length; at++)
+    if (numbers[at] !== numbers[at - 1]) [shortest, start] = [Math.min(shortest, at - start), at]
+  return Math.min(shortest, numbers.length - start)
+}
+
 // A layer with a ratio and hand edits. bar: per cell, the place of its group plus one; a cell stays while bar > removed.
 class Mask {
   constructor(layer) {
@@ -24,9 +32,12 @@ class Mask {
     this.edits = new Map()
     this.tight = []
     this.removed = 0
+    this.piece = [1, 1]
     if (layer.reduced) return
     this.bar = new Uint32Array(this.rows * this.cols).fill(ALWAYS)
     if (!layer.groups) return
+    // Rows and columns of the smallest part of a group that is in one piece.
+    this.piece = [layer.rowGroup, layer.colGroup].map(shortestRun)
     this.colsOf = new Map()
     layer.colGroup.forEach((number, col) => {
       if (!this.colsOf.has(number)) this.colsOf.set(number, [])

@@ -1,7 +1,6 @@
 // Cells -> pixels: two tables say which row and column of cells each pixel shows, so that a frame is one pass over the screen.
 
-const HATCH_FROM = 5
-const HATCH_WIDTH = 1
+const HATCH_FROM = { cell: 5, piece: 8 }
 const pixel = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0
 
 function hex(colour) {
@@ -61,8 +60,8 @@ function table(starts, scale, from, length) {
   return found
 }
 
-// One frame. out: one 32-bit pixel each; ink: the kept and pruned colours; hatch: period in pixels, 0 for none; line: its colour.
-function paint(mask, ink, xs, ys, out, hatch, line) {
+// One frame. out: one 32-bit pixel each; ink: the kept and pruned colours; hatch: period in pixels, 0 for none; line, thick: its lines.
+function paint(mask, ink, xs, ys, out, hatch, line, thick) {
   if (mask.layer.reduced) return paintReduced(mask, ink, xs, ys, out)
   const { bar, removed } = mask
   const { on, off } = ink
@@ -78,7 +77,7 @@ function paint(mask, ink, xs, ys, out, hatch, line) {
         const cell = row + col
         if (col < 0) out[start + x] = 0
         else if (bar[cell] > removed) out[start + x] = on[cell]
-        else out[start + x] = hatch && (x + y) % hatch < HATCH_WIDTH ? line : off[cell]
+        else out[start + x] = hatch && (x + y) % hatch < thick ? line : off[cell]
       }
   }
 }
@@ -108,7 +107,9 @@ class Picture {
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height })
     this.quick = this.grid(mask, view, 1, this.quick)
     this.fine = this.times === 1 ? this.quick : this.grid(mask, view, this.times, this.fine)
-    this.hatch = small >= HATCH_FROM ? Math.max(5, Math.round(Math.min(10, small / 2))) : 0
+    const piece = Math.min(mask.piece[0] * view.sy, mask.piece[1] * view.sx)
+    const hatched = small >= HATCH_FROM.cell || piece >= HATCH_FROM.piece
+    this.hatch = hatched ? Math.max(5, Math.round(Math.min(10, small / 2))) : 0
   }
 
   // Which cells the pixels show, and the pixels, at `times` the size; the pixels of `old` are used again where they fit.
@@ -127,8 +128,9 @@ class Picture {
 
   draw(mask, ink, quick) {
     const { xs, ys, image, pixels } = quick ? this.quick : this.fine
-    paint(mask, ink, xs, ys, pixels, this.hatch, hex(mask.layer.look.mark))
-    if (quick || this.times === 1) return this.context.putImageData(image, 0, 0)
+    const times = quick ? 1 : this.times
+    paint(mask, ink, xs, ys, pixels, this.hatch * times, hex(mask.layer.look.mark), times)
+    if (times === 1) return this.context.putImageData(image, 0, 0)
     const { width, height } = image
     if (this.scratch.width !== width || this.scratch.height !== height) Object.assign(this.scratch, { width, height })
     this.scratch.getContext("2d").putImageData(image, 0, 0)
