@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
-from pruning_core.masks import lowest
+from pruning_core.masks import kth_lowest
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios, SensitivityPoint
 
 
@@ -153,32 +153,57 @@ def lamp_scores(scores: torch.Tensor) -> torch.Tensor:
 
 
 def rank_globally(layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
-    """Removes the lowest groups of all layers until their weights are nearest to the sparsity; every scope keeps its best."""
-    flat = {layer.name: _spared(groups[layer.name].double()).flatten() for layer in layers}
-    if not flat:
+    """Removes the lowest groups of all layers until their weights are nearest to the sparsity; every scope keeps its best.
+
+    Groups of one size: one partition of the raw scores for the threshold, then counts per layer; of equals the first go first.
+    """
+    if not layers:
         return {}
-    sizes = torch.cat([torch.full_like(flat[x.name], x.numel // flat[x.name].numel(), dtype=torch.long) for x in layers])
-    scores, goal = torch.cat(list(flat.values())), round(sparsity * sum(layer.numel for layer in layers))
-    gone = _prefix(scores, sizes, goal) & ~scores.isposinf()
-    parts = gone.split([len(part) for part in flat.values()])
-    return {name: part.sum().item() / len(part) for name, part in zip(flat, parts, strict=True)}
+    found = {layer.name: groups[layer.name] for layer in layers}
+    sizes = {layer.name: layer.numel // found[layer.name].numel() for layer in layers}
+    goal = round(sparsity * sum(layer.numel for layer in layers))
+    gone = _equal(found, round(goal / sizes[layers[0].name])) if len(set(sizes.values())) == 1 else _weighted(found, sizes, goal)
+    return {name: count / found[name].numel() for name, count in gone.items()}
 
 
-def _spared(scores: torch.Tensor) -> torch.Tensor:
-    best = scores.shape[1] - 1 - scores.flip(1).argmax(1, keepdim=True)
-    return scores.scatter(1, best, torch.inf)
+def _equal(groups: GroupScores, count: int) -> dict[str, int]:
+    """How many of each layer's groups are among the `count` lowest of all, the best of every scope apart."""
+    count = min(count, sum(found.numel() - len(found) for found in groups.values()))
+    if count <= 0:
+        return dict.fromkeys(groups, 0)
+    threshold = kth_lowest(_spared(groups)[None], count, scratch=True)
+    best = {name: found.gather(1, found.argmax(1, keepdim=True)) for name, found in groups.items()}
+    below = {name: _count(found < threshold) - _count(best[name] < threshold) for name, found in groups.items()}
+    left = count - sum(below.values())
+    for name, found in groups.items():
+        tied = min(left, _count(found == threshold) - _count(best[name] == threshold))
+        below[name] += tied
+        left -= tied
+    return below
 
 
-def _prefix(scores: torch.Tensor, sizes: torch.Tensor, goal: int) -> torch.Tensor:
-    if len(sizes.unique()) == 1:
-        return lowest(scores[None], min(round(goal / int(sizes[0])), len(scores)))[0]
+def _count(marked: torch.Tensor) -> int:
+    return int(marked.count_nonzero())
+
+
+def _spared(groups: GroupScores) -> torch.Tensor:
+    """All scores in one row, a copy, with one best of every scope at infinity."""
+    row = torch.cat([found.flatten() for found in groups.values()])
+    for part, found in zip(row.split([found.numel() for found in groups.values()]), groups.values(), strict=True):
+        part.view(found.shape).scatter_(1, found.argmax(1, keepdim=True), torch.inf)
+    return row
+
+
+def _weighted(groups: GroupScores, sizes: dict[str, int], goal: int) -> dict[str, int]:
+    """How many of each layer's groups go before the weights gone are nearest to the goal, where groups differ in size."""
+    scores, parts = _spared(groups), [found.numel() for found in groups.values()]
     order = scores.argsort(stable=True)
-    weight = sizes[order].cumsum(0)
+    owner = torch.repeat_interleave(torch.arange(len(parts), dtype=torch.int32), torch.tensor(parts))[order]
+    weight = torch.tensor([sizes[name] for name in groups])[owner].cumsum(0)
     count = int((weight <= goal).sum())
-    nearer = count < len(weight) and int(weight[count]) - goal < goal - (int(weight[count - 1]) if count else 0)
-    gone = torch.zeros(len(scores), dtype=torch.bool)
-    gone[order[: count + nearer]] = True
-    return gone
+    count += count < len(weight) and int(weight[count]) - goal < goal - (int(weight[count - 1]) if count else 0)
+    gone = owner[:count][~scores[order[:count]].isposinf()]
+    return dict(zip(groups, torch.bincount(gone, minlength=len(parts)).tolist(), strict=True))
 
 
 def from_sensitivity(points: Sequence[SensitivityPoint], layers: tuple[Layer, ...], target: float) -> Ratios:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -34,10 +35,25 @@ def lowest(scores: Float[Tensor, "s g"], count: int) -> Bool[Tensor, "s g"]:
     """Marks the `count` lowest scores of every scope; of equal ones the first go first, so that marks are nested in count."""
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = scores.kthvalue(count, dim=1, keepdim=True).values
-    below, tied = scores < threshold, scores == threshold
-    missing = count - below.sum(1, keepdim=True)
-    return below | (tied & (tied.cumsum(1) <= missing))
+    threshold = kth_lowest(scores, count)
+    marked = scores <= threshold
+    if bool((marked.sum(1) == count).all()):
+        return marked
+    tied = scores == threshold
+    missing = count - (marked.sum(1, keepdim=True) - tied.sum(1, keepdim=True))
+    return marked & ~(tied & (tied.cumsum(1, dtype=torch.int32) > missing))
+
+
+def kth_lowest(scores: Float[Tensor, "s g"], count: int, *, scratch: bool = False) -> Float[Tensor, "s 1"]:
+    """The `count`-th lowest score of every scope, counted from 1: a partition of one copy, no sort, no indices.
+
+    scratch: the scores may be reordered in place of the copy.
+    """
+    if scores.device.type != "cpu" or scores.dtype not in (torch.float32, torch.float64):
+        return scores.kthvalue(count, dim=1, keepdim=True).values
+    ordered = scores.detach().numpy() if scratch else scores.detach().numpy().copy()
+    ordered.partition(count - 1, axis=1)
+    return torch.from_numpy(ordered[:, count - 1 : count].copy())
 
 
 def ranks(scores: Float[Tensor, "s g"]) -> Int[Tensor, "s g"]:
@@ -45,6 +61,34 @@ def ranks(scores: Float[Tensor, "s g"]) -> Int[Tensor, "s g"]:
     order = scores.argsort(dim=1, stable=True)
     places = torch.arange(scores.shape[1], dtype=torch.int32).expand_as(order)
     return torch.empty_like(order, dtype=torch.int32).scatter_(1, order, places)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One layer's groups ranked and binned once; each count after that costs one comparison per group.
+
+    places: `ranks`; edges: of the bins of score; binned: groups per scope and bin, summed up over the bins.
+    """
+
+    places: Int[Tensor, "s g"]
+    edges: Float[Tensor, " b1"]
+    binned: Int[Tensor, "s b"]
+
+    def kept(self, count: int) -> Bool[Tensor, "s g"]:
+        """What stays when the `count` lowest of every scope go: `~lowest(scores, count)`."""
+        return torch.from_numpy(self.places.numpy() >= count)  # three times as fast as torch's comparison
+
+    def histogram(self, count: int) -> Int[Tensor, " b"]:
+        """The groups that stay, per bin of score: the lowest go first, so no score is read again."""
+        return (self.binned - count).clamp_min(0).sum(0).diff(prepend=torch.zeros(1, dtype=torch.long))
+
+
+def prepared(scores: Float[Tensor, "s g"], bins: int = 60) -> Prepared:
+    """Ranks and bins the groups; bins of equal width from the lowest to the highest score, the last one closed."""
+    edges = torch.linspace(float(scores.min()), float(scores.max()), bins + 1, dtype=scores.dtype)
+    places, scopes = torch.bucketize(scores, edges[1:-1].contiguous(), right=True), scores.shape[0]
+    counted = torch.bincount((places + bins * torch.arange(scopes)[:, None]).flatten(), minlength=scopes * bins)
+    return Prepared(ranks(scores), edges, counted.view(scopes, bins).cumsum(1))
 
 
 def by_hand(

@@ -4,9 +4,18 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-POOLS: dict[str, Callable[[Tensor], Tensor]] = {
-    "mean_abs": lambda elements: elements.abs().mean(-1),
-    "l2": lambda elements: elements.square().mean(-1).sqrt(),
-    "abs_sum": lambda elements: elements.abs().sum(-1),
-}
+
+def _mean_abs(elements: Tensor) -> Tensor:
+    return elements.abs().mean(-1) if elements.shape[-1] > 1 else elements.squeeze(-1).abs()
+
+
+def _l2(elements: Tensor) -> Tensor:
+    return elements.square().mean(-1).sqrt() if elements.shape[-1] > 1 else elements.squeeze(-1).abs()
+
+
+def _abs_sum(elements: Tensor) -> Tensor:
+    return elements.abs().sum(-1) if elements.shape[-1] > 1 else elements.squeeze(-1).abs()
+
+
+POOLS: dict[str, Callable[[Tensor], Tensor]] = {"mean_abs": _mean_abs, "l2": _l2, "abs_sum": _abs_sum}
 """mean_abs: mean |s|; l2: root mean square, the L2 norm over sqrt(E), so that groups of all sizes compare; abs_sum: sum |s|."""
