@@ -1,8 +1,10 @@
-"""Which device computes: CUDA, Apple MPS or the CPU."""
+"""Which device computes, and model and images made ready for it: CUDA, Apple MPS or the CPU."""
 
 import os
+from copy import deepcopy
 
 import torch
+from torch import Tensor, nn
 
 from pruning_core.types import PruningError
 
@@ -21,3 +23,23 @@ def choose_device(name: str | None = None) -> torch.device:
     if not available.get(wanted.split(":")[0], False):
         raise PruningError(f"Device '{wanted}' is not available here; use one of {[k for k, ok in available.items() if ok]}.")
     return torch.device(wanted)
+
+
+def ready(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model itself if it is in eval mode on the device already, else a copy that is: the input never changes."""
+    there = all(tensor.device.type == device.type for tensor in (*model.parameters(), *model.buffers()))
+    if there and not any(module.training for module in model.modules()):
+        return model
+    return deepcopy(model).to(device).eval()
+
+
+def placed(x: Tensor, device: torch.device) -> Tensor:
+    """The images on the device; on the CPU with channels last, the layout of its fastest convolutions.
+
+    A single channel is both layouts at once, and is said to be channels last by its strides.
+    """
+    if device.type != "cpu" or x.ndim != 4:
+        return x.to(device)
+    n, c, h, w = x.shape
+    laid = x.to(device).contiguous(memory_format=torch.channels_last)
+    return laid.as_strided((n, c, h, w), (h * w, 1, w, 1)) if c == 1 else laid

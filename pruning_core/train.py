@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruning_core.device import choose_device
+from pruning_core.device import choose_device, placed, ready
 from pruning_core.registry import find
 from pruning_core.types import Dataset, Epoch, Evaluation, Layer, Masks, PruningError, Split, Step, Tuned
 
@@ -42,9 +42,9 @@ class TrainConfig:
     label_smoothing: in [0, 1). Raises PruningError for a value that cannot be meant.
     """
 
-    epochs: int = 2
+    epochs: int = 3
     lr: float = 0.01
-    batch_size: int = 128
+    batch_size: int = 32
     optimizer: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -83,14 +83,6 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def _ready(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model itself if it is in eval mode on the device already, else a copy that is: the input never changes."""
-    there = all(tensor.device.type == device.type for tensor in (*model.parameters(), *model.buffers()))
-    if there and not any(module.training for module in model.modules()):
-        return model
-    return copy.deepcopy(model).to(device).eval()
-
-
 def _class_logits(model: nn.Module, x: Tensor, outputs: Tensor | None) -> Float[Tensor, "b c"]:
     logits = model(x)
     return logits if outputs is None else logits[:, outputs.to(logits.device)]
@@ -113,20 +105,19 @@ def evaluate(
     _require(len(split) > 0, "There are no images to evaluate on.")
     where = choose_device(str(device) if device is not None else None)
     chosen = None if outputs is None else torch.tensor(outputs)
-    ready = _ready(model, where)
+    there = ready(model, where)
     gathered = []
     with torch.inference_mode():
         for x, y in split.batches(batch_size):
-            logits = _class_logits(ready, x.to(where), chosen).float().cpu()
-            finite = bool(logits.isfinite().all())
-            _require(finite, "The model's output is not finite (NaN or infinite) on some image; check its weights.")
-            _check_labels(y, logits.shape[1])
-            gathered.append((logits, y))
+            gathered.append((_class_logits(there, placed(x, where), chosen).float().cpu(), y))
     return summarise(torch.cat([logits for logits, _ in gathered]), torch.cat([y for _, y in gathered]))
 
 
 def summarise(logits: Float[Tensor, "n c"], labels: Tensor) -> Evaluation:
-    """The Evaluation of logits against true labels."""
+    """The Evaluation of logits against true labels. Raises PruningError for logits not finite or labels beyond their classes."""
+    broken = "The model's output is NaN or infinite on some image: its weights are broken, or the learning rate was too high."
+    _require(bool(logits.isfinite().all()), broken)
+    _check_labels(labels, logits.shape[1])
     logits, labels = logits.clone(), labels.clone()  # out of inference mode
     n, classes = logits.shape
     predictions = logits.argmax(1)

@@ -18,7 +18,7 @@ PYTHON = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "be
 LEVELS = {
     0: "types",
     1: "device registry",
-    2: "inventory granularity schedule",
+    2: "inventory granularity schedule graph",
     3: "observe replay metrics coupling train",
     4: "criteria zoo",
     5: "masks",

@@ -1,0 +1,245 @@
+"""A model's forward pass as nodes that run one by one, on a private skeleton of modules that shares the model's tensors."""
+
+import operator
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import Node, map_arg
+
+Values = dict[Node, Any]
+
+FAILS = (fx.proxy.TraceError, NameError, TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError)
+"""What torch.fx, or a graph that it got wrong, raises."""
+OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
+    operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul, operator.itruediv: operator.truediv,
+    torch.relu_: torch.relu, nn.functional.relu_: nn.functional.relu,
+}  # fmt: skip
+"""Functions that write over their first argument, and what they compute."""
+FRESH = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
+"""Modules whose result is a tensor of its own, never a view."""
+_TRACING = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One node of a run. spent: values that nobody reads afterwards; over: the input whose storage the result may take."""
+
+    node: Node
+    spent: tuple[Node, ...]
+    over: Node | None
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """The nodes of one forward pass, in order. x, result: the input's and the logits' node; reason: why it is a single node.
+
+    Its modules are its own, its tensors are the model's: nothing here ever writes to one.
+    """
+
+    root: nn.Module
+    nodes: tuple[Node, ...]
+    x: Node
+    result: Node
+    reason: str | None = None
+    modules: dict[Node, nn.Module] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        called = {node: self.root.get_submodule(str(node.target)) for node in self.nodes if node.op == "call_module"}
+        object.__setattr__(self, "modules", called)
+
+    def start(self, x: Tensor) -> Values:
+        """The values before the first node runs; further inputs of the model have their defaults."""
+        others = {node: node.args[0] for node in self.nodes if node.op == "placeholder" and node is not self.x}
+        return {self.x: x, **others}
+
+    def downstream(self, name: str) -> tuple[Node, ...]:
+        """The nodes whose value depends on the parameter of that name, in order."""
+        parameter, found = self.root.get_parameter(name), set[Node]()
+        for node in self.nodes:
+            if self._reads(node, parameter) or not found.isdisjoint(node.all_input_nodes):
+                found.add(node)
+        return tuple(node for node in self.nodes if node in found)
+
+    def _reads(self, node: Node, parameter: Tensor) -> bool:
+        if node.op == "get_attr":
+            return operator.attrgetter(str(node.target))(self.root) is parameter
+        return node in self.modules and any(own is parameter for own in self.modules[node].parameters())
+
+    def missing(self, wanted: Collection[Node], have: Collection[Node]) -> tuple[set[Node], tuple[Node, ...]]:
+        """Which of the values at hand, and which nodes in order, it takes to know the wanted values."""
+        used, todo, stack = set[Node](), set[Node](), list(wanted)
+        while stack:
+            node = stack.pop()
+            if node in have:
+                used.add(node)
+            elif node not in todo:
+                todo.add(node)
+                stack += node.all_input_nodes
+        return used, tuple(node for node in self.nodes if node in todo)
+
+    def stages(self, nodes: Sequence[Node], keep: Collection[Node]) -> tuple[Stage, ...]:
+        """The run of those nodes that forgets every value but `keep` after its last use."""
+        last = {source: node for node in nodes for source in (node, *node.all_input_nodes)}
+        spent: dict[Node, list[Node]] = {}
+        for source, node in last.items():
+            if source not in keep:
+                spent.setdefault(node, []).append(source)
+        made = set(nodes)
+        return tuple(Stage(n, tuple(gone := spent.get(n, [])), self._over(n, made.intersection(gone))) for n in nodes)
+
+    def _over(self, node: Node, free: set[Node]) -> Node | None:
+        """An input made in this very run, of its own storage and read by nobody else: the result may take its place."""
+        own = [source for source in node.all_input_nodes if source in free and len(source.users) == 1 and self._is_fresh(source)]
+        writes = node.target is operator.add or hasattr(self.modules.get(node), "inplace")
+        return own[0] if own and writes else None
+
+    def _is_fresh(self, node: Node) -> bool:
+        return node.target is operator.add or type(self.modules.get(node)) in FRESH
+
+    def run(self, stages: Sequence[Stage], values: Values) -> Values:
+        """Runs the stages on the values, which change, and returns them."""
+        for stage in stages:
+            values[stage.node] = self.value(stage, values)
+            for node in stage.spent:
+                values.pop(node, None)
+        return values
+
+    def value(self, stage: Stage, values: Mapping[Node, Any]) -> Any:
+        """What the stage's node computes."""
+        node = stage.node
+        args, kwargs = map_arg(node.args, values.__getitem__), map_arg(node.kwargs, values.__getitem__)
+        if node in self.modules:
+            module = self.modules[node]
+            if hasattr(module, "inplace"):
+                setattr(module, "inplace", stage.over is not None)  # noqa: B010
+            return module(*args, **kwargs)
+        if node.op == "get_attr":
+            return operator.attrgetter(str(node.target))(self.root)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        return _added(values[stage.over], args) if stage.over else node.target(*args, **kwargs)  # type: ignore[operator]
+
+    @contextmanager
+    def swapped(self, name: str, tensor: Tensor) -> Iterator[None]:
+        """Another tensor in the place of a parameter, everywhere it is read, until the context ends."""
+        parameter = self.root.get_parameter(name)
+        places = [(m._parameters, key) for m in self.root.modules() for key, own in m._parameters.items() if own is parameter]
+        for owner, key in places:
+            owner[key] = nn.Parameter(tensor, requires_grad=False)
+        try:
+            yield
+        finally:
+            for owner, key in places:
+                owner[key] = parameter
+
+
+def _added(into: Tensor, args: tuple[Any, ...]) -> Any:
+    """The sum, in the place of one summand where that changes neither its shape, type nor memory format."""
+    a, b = args
+    alike = isinstance(a, Tensor) and isinstance(b, Tensor) and (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype)
+    return into.add_(b if into is a else a) if alike and a is not b else a + b
+
+
+class _Tracer(fx.Tracer):
+    """torch.fx patches `nn.Module` for the whole process while it traces: other threads' modules must run as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        mine = threading.get_ident() == self.thread
+        return super().call_module(m, forward, args, kwargs) if mine else forward(*args, **kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        mine = threading.get_ident() == self.thread
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if mine else attr_val
+
+
+def program(model: nn.Module, x: Tensor) -> Program:
+    """The traced program of a model in eval mode, or one whole-model node where torch.fx cannot trace it.
+
+    A trace is only believed if it gives the model's own logits for `x`, bit for bit, and writes over no value of its own.
+    """
+    with torch.inference_mode():
+        wanted = model(x.clone())
+    try:
+        found = _traced(skeleton(model))
+        flaw = _flaw(found, x, wanted)
+    except FAILS as error:
+        flaw = f"torch.fx cannot trace it: {(str(error) or type(error).__name__).splitlines()[0]}"
+    return found if flaw is None else _whole(skeleton(model), flaw)
+
+
+def skeleton(model: nn.Module) -> nn.Module:
+    """A copy of the modules that shares every parameter and buffer with the model."""
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    return deepcopy(model, shared)
+
+
+def _traced(root: nn.Module) -> Program:
+    with _TRACING:
+        graph = _Tracer().trace(root)
+    _without_writes(graph, root)
+    *nodes, output = graph.nodes
+    x, *others = (node for node in nodes if node.op == "placeholder")
+    if not isinstance(output.args[0], Node) or not all(node.args for node in others):
+        raise TypeError("it takes or gives more than one tensor")
+    return Program(root, tuple(nodes), x, output.args[0])
+
+
+def _without_writes(graph: fx.Graph, root: nn.Module) -> None:
+    """Replaces the usual in-place operations by plain ones; whoever read the overwritten value reads the new one."""
+    modules = dict(root.named_modules())
+    writers = [node for node in graph.nodes if _writes(node, modules)]
+    for node in writers:
+        overwritten = node.args[0]
+        if not isinstance(overwritten, Node):
+            raise TypeError(f"{node.name} writes over something that is no value")
+        overwritten.replace_all_uses_with(node, delete_user_cb=node.__lt__)
+        node.kwargs = {key: value for key, value in node.kwargs.items() if key != "inplace"}
+        if node.op == "call_module":
+            modules[str(node.target)].inplace = False
+        elif node.op == "call_method":
+            node.target = str(node.target)[:-1]
+        else:
+            node.target = OUT_OF_PLACE.get(node.target, node.target)
+
+
+def _writes(node: Node, modules: Mapping[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return getattr(modules[str(node.target)], "inplace", False) is True
+    if node.op == "call_method":
+        return str(node.target).endswith("_") and not str(node.target).endswith("__")
+    return node.target in OUT_OF_PLACE or node.kwargs.get("inplace") is True
+
+
+def _flaw(found: Program, x: Tensor, wanted: object) -> str | None:
+    """Runs the traced program once; why it must not be used, if so."""
+    values = found.start(x.clone())
+    with torch.no_grad():  # not inference mode, whose tensors do not count their versions
+        for stage in found.stages([node for node in found.nodes if node.op != "placeholder"], {found.result}):
+            read = [values[n] for n in stage.node.all_input_nodes if n is not stage.over and isinstance(values[n], Tensor)]
+            versions = [tensor._version for tensor in read]
+            values[stage.node] = found.value(stage, values)
+            if versions != [tensor._version for tensor in read]:
+                return f"it writes over a tensor in place, in {stage.node.name}"
+            for node in stage.spent:
+                values.pop(node, None)
+    same = isinstance(wanted, Tensor) and torch.equal(values[found.result], wanted)
+    return None if same else "its trace does not give the model's own output"
+
+
+def _whole(root: nn.Module, reason: str) -> Program:
+    root.register_forward_pre_hook(lambda _module, args: tuple(arg.clone() for arg in args))  # it may write over its input
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    result = graph.create_node("call_module", "", (x,))
+    return Program(root, (x, result), x, result, reason)

@@ -1,0 +1,286 @@
+"""Logits of a replay against full forward passes of a masked copy, bit for bit, for every layer of every kind of network."""
+
+import operator
+import threading
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from pruning_core.device import placed
+from pruning_core.graph import program
+from pruning_core.inventory import inventory
+from pruning_core.masks import apply_masks
+from pruning_core.replay import Replay, held_bytes
+from pruning_core.types import Layer
+from pruning_core.zoo.models import ARCHITECTURES
+from tests.core.toy import MemorySplit, refusal, same_state, state
+
+CPU = torch.device("cpu")
+BATCH = 8
+Shape = tuple[int, int, int]
+
+
+def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    """The model in eval mode, with batch norms that do something."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build().eval()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(std=0.2)
+                module.running_var.uniform_(0.5, 2)
+    return model
+
+
+def split(shape: Shape, n: int = 2 * BATCH + 3) -> MemorySplit:
+    rng = torch.Generator().manual_seed(1)
+    return MemorySplit(torch.randn(n, *shape, generator=rng), torch.zeros(n, dtype=torch.long))
+
+
+def masks(layer: Layer) -> list[Tensor]:
+    rng = torch.Generator().manual_seed(layer.numel)
+    return [torch.rand(layer.shape, generator=rng) < keep for keep in (0.5, 0.1)]
+
+
+@torch.inference_mode()
+def full(model: nn.Module, images: MemorySplit) -> Tensor:
+    return torch.cat([model(placed(x, CPU).clone()) for x, _ in images.batches(BATCH)]).clone()
+
+
+def agree(model: nn.Module, shape: Shape, traced: bool = True, backwards: bool = False, **more: int) -> Replay:
+    """Replays every layer and compares each of its masks with a full forward pass of a masked copy."""
+    images, layers, before = split(shape), inventory(model, shape), state(model)
+    replay = Replay(model, images, device=CPU, batch_size=BATCH, **more)
+    assert replay.traced is traced, replay.reason
+    seen = []
+    for layer, place, logits in replay.run(layers[::-1] if backwards else layers, masks):
+        assert torch.equal(logits, full(apply_masks(model, {layer.name: masks(layer)[place]}, layers), images)), layer.name
+        seen.append((layer.name, place))
+    expected = [(layer.name, place) for layer in (layers[::-1] if backwards else layers) for place in (0, 1)]
+    assert seen == expected
+    assert same_state(model, before)
+    return replay
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_layer_of_every_network_of_the_zoo(name: str) -> None:
+    agree(seeded(lambda: ARCHITECTURES[name].build((1, 8, 8), 10)), (1, 8, 8))
+
+
+@pytest.mark.parametrize("name", ["vgg", "resnet20", "vit"])
+def test_colour_images_with_a_strided_stem(name: str) -> None:
+    agree(seeded(lambda: ARCHITECTURES[name].build((3, 32, 32), 10)), (3, 32, 32))
+
+
+TORCHVISION: dict[str, Callable[[], nn.Module]] = {
+    "resnet18": lambda: models.resnet18(num_classes=10),
+    "mobilenet_v2": lambda: models.mobilenet_v2(num_classes=10, width_mult=0.25),
+    "mobilenet_v3_small": lambda: models.mobilenet_v3_small(num_classes=10, width_mult=0.5),
+    "densenet": lambda: models.DenseNet(growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=10),
+    "vit": lambda: models.VisionTransformer(32, 16, 2, 2, 32, 64, num_classes=10),
+}
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvision_networks_that_write_in_place(name: str) -> None:
+    """ReLU(inplace), `out += identity`, ReLU6, Hardswish, concatenations, attention on its fast path."""
+    model = seeded(TORCHVISION[name])
+    flags = [getattr(module, "inplace", None) for module in model.modules()]
+    agree(model, (3, 32, 32))
+    assert flags == [getattr(module, "inplace", None) for module in model.modules()]
+
+
+class Attention(nn.Module):
+    def __init__(self, kdim: int | None = None) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(64, 4, batch_first=True, kdim=kdim, vdim=kdim)
+        self.narrow, self.head = nn.Linear(64, kdim or 64), nn.Linear(64, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        other = self.narrow(tokens)
+        return self.head(self.attention(tokens, other, other)[0].mean(1))
+
+
+@pytest.mark.parametrize("kdim", [None, 32])
+def test_packed_and_separate_attention_weights(kdim: int | None) -> None:
+    model = seeded(lambda: Attention(kdim))
+    kinds = {layer.kind for layer in inventory(model, (64, 4, 4))}
+    assert kinds == {"attention_in" if kdim is None else "attention_proj", "attention_out", "linear"}
+    agree(model, (64, 4, 4))
+
+
+class Shared(nn.Module):
+    """A convolution called twice, a tied weight, a weight read as a plain tensor, a matrix that the output never sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.one, self.two, self.bare, self.idle = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+        self.two.weight = self.one.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(self.conv(x)).mean((2, 3))
+        self.idle(y)
+        return nn.functional.linear(self.two(self.one(y)), self.bare.weight) + y.size(0)
+
+
+def test_shared_tied_bare_and_idle_weights() -> None:
+    agree(seeded(Shared), (3, 6, 6))
+
+
+class Overwriting(nn.Module):
+    """Each way of writing over a tensor that somebody reads later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(x)  # over the input, which is read again
+        z = self.second(self.first(y).add_(x))
+        z = operator.iadd(z, y)
+        flat = z.flatten(1)
+        z = nn.functional.relu(self.third(z), inplace=True) + x
+        return torch.cat([flat, z.flatten(1).relu_()], 1)
+
+
+def test_in_place_operations_act_on_who_reads_later() -> None:
+    agree(seeded(Overwriting), (3, 4, 4))
+
+
+# --- models that torch.fx cannot trace, or traces wrongly, are computed in full
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(64, 3)
+
+
+class Branching(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return self.fc((y.relu() if y.sum() > 0 else y).flatten(1))
+
+
+class Asking(Small):
+    """Asks what it is given: the trace bakes the answer in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.conv(x).flatten(1)) + (0 if isinstance(x, Tensor) else 7)
+
+
+class Doubling(Small):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        torch.mul(y, 2, out=y)
+        return self.fc(y.flatten(1))
+
+
+class Hidden(Small):
+    """Writes over its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.mean() > -9:
+            x.mul_(2)
+        return self.fc(self.conv(x).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("build", "why"),
+    [(Branching, "cannot trace"), (Asking, "own output"), (Doubling, "in place"), (Hidden, "cannot trace")],
+)
+def test_what_cannot_be_traced_is_computed_in_full(build: Callable[[], nn.Module], why: str) -> None:
+    replay = agree(seeded(build), (1, 6, 6), traced=False)
+    assert why in str(replay.reason)
+
+
+# --- memory
+
+
+def chain() -> nn.Module:
+    return seeded(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(32, 3)))
+
+
+def test_a_batch_holds_its_live_values_only() -> None:
+    """19 images of 6 x 6: 2 x 36 floats before the first layer, 4 x 16 before the second, 32 before the last."""
+    replay = agree(chain(), (2, 6, 6))
+    assert replay.most_held == 19 * 2 * 36 * 4
+
+
+@pytest.mark.parametrize("budget", [0, BATCH * 2 * 36 * 4, 10 * 2 * 36 * 4])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_small_budget_gives_the_same_logits(budget: int, backwards: bool) -> None:
+    assert agree(chain(), (2, 6, 6), budget=budget, backwards=backwards).most_held <= budget
+    assert agree(seeded(Shared), (3, 6, 6), budget=budget, backwards=backwards).most_held <= budget
+
+
+def test_any_order_of_layers_gives_the_same_logits() -> None:
+    agree(seeded(lambda: ARCHITECTURES["resnet20"].build((1, 8, 8), 10)), (1, 8, 8), backwards=True)
+
+
+def test_views_of_one_storage_count_once() -> None:
+    found = program(chain(), torch.zeros(1, 2, 6, 6))
+    x = torch.zeros(10)
+    assert held_bytes(dict(zip(found.nodes, (x, x[2:], (x, None), torch.ones(1)), strict=False))) == 44
+
+
+def test_a_layer_without_masks_is_passed_by() -> None:
+    model, images = chain(), split((2, 6, 6))
+    layers = inventory(model, (2, 6, 6))
+    replay = Replay(model, images, device=CPU, batch_size=BATCH)
+    found = list(replay.run(layers, lambda layer: masks(layer) if layer.kind == "linear" else []))
+    assert [layer.name for layer, _, _ in found] == ["4.weight", "4.weight"]
+
+
+# --- the model is only read
+
+
+def test_a_replay_that_is_stopped_leaves_nothing_behind() -> None:
+    model, images = chain(), split((2, 6, 6))
+    before, modules, dense = state(model), list(model.modules()), full(model, images)
+    points = Replay(model, images, device=CPU, batch_size=BATCH).run(inventory(model, (2, 6, 6)), masks)
+    next(points)
+    assert torch.equal(full(model, images), dense)
+    points.close()
+    assert next(points, None) is None
+    assert same_state(model, before)
+    assert list(model.modules()) == modules
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+def test_tracing_does_not_disturb_other_threads() -> None:
+    """torch.fx patches nn.Module for the whole process while it traces."""
+    model = seeded(lambda: ARCHITECTURES["vit"].build((1, 8, 8), 10))
+    x, stop, wrong = torch.randn(2, 1, 8, 8), threading.Event(), list[str]()
+    call, dense = nn.Module.__call__, model(x).detach()
+
+    def compute() -> None:
+        while not stop.is_set() and not wrong:
+            try:
+                wrong.extend([] if torch.equal(model(x), dense) else ["other logits"])
+            except (RuntimeError, NameError, TypeError) as error:
+                wrong.append(str(error))
+
+    def trace() -> None:
+        wrong.extend(reason for reason in (program(model, x).reason for _ in range(10)) if reason)
+
+    threads = [threading.Thread(target=target) for target in (compute, trace, trace)]
+    for thread in threads:
+        thread.start()
+    for thread in threads[1:]:
+        thread.join()
+    stop.set()
+    threads[0].join()
+    assert wrong == []
+    assert nn.Module.__call__ is call
+
+
+def test_no_images_are_refused_in_a_sentence() -> None:
+    assert "no images" in refusal(lambda: Replay(chain(), split((2, 6, 6), 0), device=CPU))
