@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
-from pruning_core.masks import kth_lowest
+from pruning_core.masks import as_array, kth_lowest
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios, SensitivityPoint
 
 
@@ -171,26 +172,28 @@ def _equal(groups: GroupScores, count: int) -> dict[str, int]:
     count = min(count, sum(found.numel() - len(found) for found in groups.values()))
     if count <= 0:
         return dict.fromkeys(groups, 0)
-    threshold = kth_lowest(_spared(groups)[None], count, scratch=True)
-    best = {name: found.gather(1, found.argmax(1, keepdim=True)) for name, found in groups.items()}
-    below = {name: _count(found < threshold) - _count(best[name] < threshold) for name, found in groups.items()}
+    threshold = kth_lowest(_spared(groups)[None].numpy(), count)
+    arrays = {name: as_array(found) for name, found in groups.items()}
+    best = {name: found.max(axis=1) for name, found in arrays.items()}
+    below = {name: _count(found < threshold) - _count(best[name] < threshold) for name, found in arrays.items()}
     left = count - sum(below.values())
-    for name, found in groups.items():
+    for name, found in arrays.items():
         tied = min(left, _count(found == threshold) - _count(best[name] == threshold))
         below[name] += tied
         left -= tied
     return below
 
 
-def _count(marked: torch.Tensor) -> int:
-    return int(marked.count_nonzero())
+def _count(marked: np.ndarray) -> int:
+    return int(np.count_nonzero(marked))
 
 
 def _spared(groups: GroupScores) -> torch.Tensor:
     """All scores in one row, a copy, with one best of every scope at infinity."""
-    row = torch.cat([found.flatten() for found in groups.values()])
+    row = torch.cat([torch.from_numpy(as_array(found)).flatten() for found in groups.values()])
     for part, found in zip(row.split([found.numel() for found in groups.values()]), groups.values(), strict=True):
-        part.view(found.shape).scatter_(1, found.argmax(1, keepdim=True), torch.inf)
+        best = torch.from_numpy(as_array(found).argmax(axis=1, keepdims=True))
+        part.view(found.shape).scatter_(1, best, torch.inf)
     return row
 
 

@@ -5,6 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -24,7 +25,9 @@ def group_scores(scores: Scores, layers: tuple[Layer, ...], g: Granularity, pool
 
 def _finite(scores: Scores, layer: Layer) -> Tensor:
     found = scores[layer.name]
-    if bad := int((~found.isfinite()).sum()):
+    low, high = found.aminmax()  # NaN is both; ten times as fast as asking every score
+    if not (low.isfinite() and high.isfinite()):
+        bad = int((~found.isfinite()).sum())
         raise PruningError(
             f"{bad} of the scores of {layer.name} are NaN or infinite: its weights are broken; load the model again."
         )
@@ -35,25 +38,26 @@ def lowest(scores: Float[Tensor, "s g"], count: int) -> Bool[Tensor, "s g"]:
     """Marks the `count` lowest scores of every scope; of equal ones the first go first, so that marks are nested in count."""
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = kth_lowest(scores, count)
-    marked = scores <= threshold
-    if bool((marked.sum(1) == count).all()):
-        return marked
-    tied = scores == threshold
-    missing = count - (marked.sum(1, keepdim=True) - tied.sum(1, keepdim=True))
-    return marked & ~(tied & (tied.cumsum(1, dtype=torch.int32) > missing))
+    values = as_array(scores)
+    threshold = kth_lowest(values.copy(), count)
+    marked = values <= threshold
+    over = np.count_nonzero(marked, axis=1, keepdims=True) - count
+    if over.any():
+        tied = values == threshold
+        marked &= ~(tied & (tied.cumsum(1, dtype=np.int32) > np.count_nonzero(tied, axis=1, keepdims=True) - over))
+    return torch.from_numpy(marked).to(scores.device)
 
 
-def kth_lowest(scores: Float[Tensor, "s g"], count: int, *, scratch: bool = False) -> Float[Tensor, "s 1"]:
-    """The `count`-th lowest score of every scope, counted from 1: a partition of one copy, no sort, no indices.
+def as_array(scores: Float[Tensor, "s g"]) -> np.ndarray:
+    """The scores for numpy, whose partition and comparisons are several times as fast as torch's; a view where possible."""
+    values = scores.detach().cpu()
+    return (values if values.dtype in (torch.float32, torch.float64) else values.float()).numpy()
 
-    scratch: the scores may be reordered in place of the copy.
-    """
-    if scores.device.type != "cpu" or scores.dtype not in (torch.float32, torch.float64):
-        return scores.kthvalue(count, dim=1, keepdim=True).values
-    ordered = scores.detach().numpy() if scratch else scores.detach().numpy().copy()
-    ordered.partition(count - 1, axis=1)
-    return torch.from_numpy(ordered[:, count - 1 : count].copy())
+
+def kth_lowest(scratch: np.ndarray, count: int) -> np.ndarray:
+    """The `count`-th lowest score of every scope, counted from 1, scope x 1. Reorders the scores that it is given: no indices."""
+    scratch.partition(count - 1, axis=1)
+    return scratch[:, count - 1 : count].copy()
 
 
 def ranks(scores: Float[Tensor, "s g"]) -> Int[Tensor, "s g"]:
