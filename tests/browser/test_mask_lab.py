@@ -1,6 +1,5 @@
-"""The mask lab in a real Chromium: the same mask as Python's, no message during a drag, keys, hover, edits by hand."""
+"""The mask lab on a page in a real Chromium: no message during a drag, keys, hover, edits by hand, looks."""
 
-import base64
 import os
 import socket
 import subprocess
@@ -9,104 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from playwright.sync_api import Browser, Page, WebSocket, expect
 
-from explorer.components.mask_lab import Edit, lab_view, source
-from explorer.tiles import flat
-from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, granularity, supports
-from pruning_core.masks import by_hand, group_scores, ranks, removed, select
-from pruning_core.types import Layer
 from tests.browser.conftest import ROOT, Console, settled, shot, wait_until_healthy
-from tests.core.toy import layer
-
-LAYERS = (
-    layer((8, 8, 3, 3), name="conv"),
-    layer((8, 1, 3, 3), "depthwise", name="depthwise", groups=8),
-    layer((12, 16, 1, 1), name="linear"),
-    layer((24, 8, 1, 1), "attention_in", name="in_proj", heads=4),
-    layer((8, 8, 1, 1), "attention_out", name="out_proj", heads=4),
-    layer((6, 4, 1, 5), "conv1d", name="conv1d"),
-)
-CASES = [
-    pytest.param(each, g, id=f"{each.name}-{g.name}")
-    for each in LAYERS
-    for g in (*GRANULARITIES.values(), granularity("block:2x8"))
-    if supports(g, each) is None
-]
-IN_PAGE = "\nObject.assign(globalThis, { decode, Mask, removedCount })\n"
-CUT = """([bytes, ratio, edits]) => {
-  const layer = decode(Uint8Array.from(atob(bytes), letter => letter.charCodeAt(0)))
-  const mask = new Mask(layer)
-  mask.setEdits(new Map(edits.map(([scope, group, keep]) => [scope * layer.groups + group, keep])))
-  return ratio.map(each => {
-    mask.cut(removedCount(layer, each))
-    const kept = Array.from(mask.bar, (_, cell) => Number(mask.keeps(cell)))
-    return [kept, mask.counts().weights, Array.from(layer.ranks, (_, group) => Number(mask.keepsGroup(group)))]
-  })
-}"""
-
-
-def tied(each: Layer, g: Granularity, levels: int) -> torch.Tensor:
-    """Group scores of few levels: most groups share theirs with others."""
-    rng = torch.Generator().manual_seed(levels)
-    return group_scores({each.name: torch.randint(0, levels, each.shape, generator=rng).float()}, (each,), g, "mean_abs")[
-        each.name
-    ]
-
-
-def ratios_for(groups: int) -> list[float]:
-    """Whole percents, every half count (where rounding decides), and numbers that binary fractions miss."""
-    halves = [(n + 0.5) / groups for n in range(min(groups, 12))]
-    return sorted({0.0, 1.0, 0.1, 0.3, 1 / 3, 0.5, 0.7, 0.999, *halves})
-
-
-@pytest.fixture(scope="module")
-def blank(browser: Browser) -> Iterator[Page]:
-    """A page with the lab's own functions and nothing else."""
-    page = browser.new_page()
-    page.add_script_tag(content=source("lab") + IN_PAGE, type="module")
-    page.wait_for_function("globalThis.Mask !== undefined")
-    yield page
-    page.close()
-
-
-@pytest.mark.parametrize(("each", "g"), CASES)
-def test_browser_and_python_cut_the_same(blank: Page, each: Layer, g: Granularity) -> None:
-    for levels in (1, 3, 1000):
-        scores = tied(each, g, levels)
-        ratios = ratios_for(scores.shape[1])
-        view = lab_view(each, torch.randn(each.shape), scores, g)
-        found = blank.evaluate(CUT, [base64.b64encode(view.data).decode(), ratios, []])
-        for ratio, (kept, gone, _) in zip(ratios, found, strict=True):
-            mask = select({each.name: scores}, (each,), g, {each.name: ratio})[each.name]
-            assert kept == flat(mask.numpy()).ravel().astype(int).tolist(), f"another mask at {ratio} with {levels} levels"
-            assert gone == int((~mask).sum())
-
-
-@pytest.mark.parametrize("allow_collapse", [False, True])
-@pytest.mark.parametrize(("each", "g"), CASES)
-def test_edits_by_hand_mean_the_same_in_browser_and_python(
-    blank: Page, each: Layer, g: Granularity, allow_collapse: bool
-) -> None:
-    scores = tied(each, g, 3)
-    places, groups = ranks(scores), scores.shape[1]
-    last = [Edit(0, int((places[0] == rank).nonzero()), False) for rank in range(groups // 2, groups)]
-    mixed = [Edit(scores.shape[0] - 1, 0, True), Edit(scores.shape[0] - 1, groups - 1, False)]
-    ratios = ratios_for(groups)
-    view = lab_view(each, torch.randn(each.shape), scores, g, allow_collapse=allow_collapse)
-    for edits in (last, mixed):
-        found = blank.evaluate(CUT, [base64.b64encode(view.data).decode(), ratios, [list(edit) for edit in edits]])
-        for ratio, (kept, gone, kept_groups) in zip(ratios, found, strict=True):
-            cut = places >= removed(g, ratio, groups, allow_collapse=allow_collapse)
-            expected = by_hand(cut, places, edits, allow_collapse=allow_collapse)
-            mask = from_groups(expected, g, each)
-            assert kept == flat(mask.numpy()).ravel().astype(int).tolist(), f"another mask at {ratio}"
-            assert kept_groups == expected.int().flatten().tolist()
-            assert gone == int((~mask).sum())
-
-
-# --- on a Streamlit page
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,11 @@ const held = new WeakMap()
 
 export default function ({ data, parentElement }) {
   const store = layers()
-  const layer = decode(data)
-  const before = held.get(parentElement)
-  if (before !== layer.id) {
-    store.known.delete(before)
-    store.known.set(layer.id, layer)
-    held.set(parentElement, layer.id)
+  const [{ id }] = headOf(data)
+  if (held.get(parentElement) !== id) store.known.delete(held.get(parentElement))
+  held.set(parentElement, id)
+  if (!store.known.has(id)) {
+    store.known.set(id, decode(data))
     for (const wake of [...store.waiting]) wake()
   }
   return () => store.known.delete(held.get(parentElement))

@@ -20,10 +20,13 @@ function halves(bits) {
   return numbers
 }
 
+function headOf(bytes) {
+  const end = 4 + new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
+  return [JSON.parse(new TextDecoder().decode(bytes.subarray(4, end))), end]
+}
+
 function decode(bytes) {
-  const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
-  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)))
-  let at = 4 + length
+  let [head, at] = headOf(bytes)
   for (const [name, kind, count] of head.parts) {
     const end = at + count * KINDS[kind].BYTES_PER_ELEMENT
     const array = new KINDS[kind](bytes.slice(at, end).buffer)
