@@ -1,0 +1,65 @@
+"""One slider move on a prepared layer of 2.4 million weights: mask, counts and histogram, against `prune.l1_unstructured`.
+
+Run: python -m benchmarks.slider [--rounds 15]. The peer only makes its mask; preparing (once per layer) is given beside it.
+"""
+
+import argparse
+import itertools
+import time
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from benchmarks.timing import Row, interleaved
+from pruning_core.granularity import from_groups, granularity
+from pruning_core.masks import prepared
+from pruning_core.types import Layer
+
+SIDE = (512, 512, 3, 3)
+RATIOS = (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def row(rounds: int) -> Row:
+    """Measures both, in turns, at ratios that change from move to move."""
+    torch.manual_seed(0)
+    module = nn.Conv2d(SIDE[1], SIDE[0], SIDE[2])
+    layer = Layer("conv.weight", "conv", "conv2d", SIDE, SIDE)
+    scores, fine = module.weight.detach().abs().reshape(1, -1), granularity("fine")
+    start = time.process_time()
+    ready = prepared(scores, 60)
+    preparing = time.process_time() - start
+    turns, others = itertools.cycle(RATIOS), itertools.cycle(RATIOS)
+
+    def move() -> tuple[torch.Tensor, int, torch.Tensor]:
+        count = round(next(turns) * layer.numel)
+        return from_groups(ready.kept(count), fine, layer), layer.numel - count, ready.histogram(count)
+
+    def peer() -> None:
+        prune.l1_unstructured(module, "weight", amount=round(next(others) * layer.numel))
+        original = module.weight_orig
+        prune.remove(module, "weight")
+        with torch.no_grad():
+            module.weight.copy_(original)
+
+    same = _same(module, ready.kept(round(0.5 * layer.numel)))
+    seconds = interleaved({"ours": move, "peer": peer}, rounds)
+    more = {"weights": layer.numel, "identical": str(same), "prepared_once_s": preparing}
+    return Row("slider move, 2.4M weights", seconds["ours"], seconds["peer"], "prune.l1_unstructured", 30, more=more)
+
+
+def _same(module: nn.Conv2d, kept: torch.Tensor) -> bool:
+    mask = prune.L1Unstructured(0.5).compute_mask(module.weight.detach(), torch.ones(SIDE))
+    return torch.equal(mask.bool().flatten(), kept.flatten())
+
+
+def rows(rounds: int = 15) -> list[Row]:
+    """The one row."""
+    return [row(rounds)]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    for found in rows(parser.parse_args().rounds):
+        print(found)
