@@ -1,5 +1,7 @@
 PYTHON ?= python3
 PORT ?= 8501
+# Test processes side by side; each takes about 1 GB of memory.
+WORKERS ?= 2
 # Address of PyTorch's CPU wheel index, to install the lighter CPU-only pair of torch and torchvision.
 TORCH_INDEX ?=
 VENV := .venv
@@ -11,13 +13,13 @@ run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.run

@@ -43,7 +43,7 @@ def rows(model: str, seeds: int, epochs: int) -> Iterator[dict[str, object]]:
     """Measures every plan with every seed on the whole test split."""
     space = open_workspace(model, "fashion_mnist")
     for seed in range(seeds):
-        tune = TrainConfig(epochs=epochs, lr=0.02, seed=seed, augment=True)
+        tune = TrainConfig(epochs=epochs, lr=0.02, batch_size=128, seed=seed, augment=True)
         base = Plan(model=model, dataset="fashion_mnist", fine_tune=tune, seed=seed)
         headline = replace(base, granularity="fine", allocation="global", sparsity=0.8)
         for plan in (*order_plans(base, space), headline):

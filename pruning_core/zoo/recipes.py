@@ -18,7 +18,7 @@ from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.models import architecture
 
 _DIGITS = TrainConfig(epochs=40, lr=0.05, batch_size=64, warmup=0.1, augment=True)
-_FASHION = TrainConfig(epochs=20, lr=0.1, warmup=0.1, augment=True, label_smoothing=0.05)
+_FASHION = TrainConfig(epochs=20, lr=0.1, batch_size=128, warmup=0.1, augment=True, label_smoothing=0.05)
 
 RECIPES: dict[tuple[str, str], TrainConfig] = {
     ("lenet_300_100", "digits"): _DIGITS,
