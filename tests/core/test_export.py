@@ -85,7 +85,8 @@ def test_the_exported_script_prints_the_measured_accuracy(tmp_path, model, epoch
     (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(done.model))
     (tmp_path / "load_masks.py").write_text(script(plan, tuned=epochs > 0, whole_test=True))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ran = subprocess.run([sys.executable, tmp_path / "load_masks.py"], capture_output=True, text=True, check=True, env=environment)
+    command = [sys.executable, tmp_path / "load_masks.py"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     shown = done.tuned if epochs else done.pruned
     assert ran.stdout.split()[1] == f"{shown.top1:.6f}"
     assert f"of {shown.n} images" in ran.stdout
