@@ -34,12 +34,5 @@ def ready(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def placed(x: Tensor, device: torch.device) -> Tensor:
-    """The images on the device; on the CPU with channels last, the layout of its fastest convolutions.
-
-    A single channel is both layouts at once, and is said to be channels last by its strides.
-    """
-    if device.type != "cpu" or x.ndim != 4:
-        return x.to(device)
-    n, c, h, w = x.shape
-    laid = x.to(device).contiguous(memory_format=torch.channels_last)
-    return laid.as_strided((n, c, h, w), (h * w, 1, w, 1)) if c == 1 else laid
+    """The images on the device, in their own layout: channels last was measured a third slower on the CPU for ResNet-18."""
+    return x.to(device)
