@@ -10,7 +10,7 @@
     dense_accuracy(plan, space), accuracy(plan, space) -> Evaluation on the probe
     dense_exam(plan, space), exam_accuracy(plan, space) -> Evaluation on the exam split
     report(plan, space) -> Report;  dense_report(space) -> Report
-    jobs() -> Jobs
+    jobs() -> Jobs;  presence() -> Presence
 
 All raise PruningError or DataMissing; errors are not cached. Tensors that come from here are shared between sessions and with
 background jobs: read them, never write to them. That is why nothing here needs a lock of its own: `evaluate` reads the model,
@@ -26,6 +26,7 @@ from streamlit.runtime import exists, get_instance
 from torch import nn
 
 from explorer.jobs import Jobs
+from explorer.presence import Presence
 from explorer.shelf import Shelf
 from pruning_core import pipeline
 from pruning_core.criteria import criterion
@@ -42,15 +43,21 @@ PATIENCE = 60.0
 """Seconds before files that could not be fetched are asked for again."""
 
 
-def session_is_there(session_id: str) -> bool:
+def _connected(session_id: str) -> bool:
     """Is this browser tab connected? Without a server (in tests) every session is."""
     return not exists() or get_instance().is_active_session(session_id)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
+def presence() -> Presence:
+    """Which browser each session belongs to."""
+    return Presence(_connected)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
 def jobs() -> Jobs:
-    """The background jobs of this process, shared by all sessions; each session sees only its own."""
-    every = Jobs(session_is_there)
+    """The background jobs of this process, shared by all sessions; each browser sees only its own."""
+    every = Jobs(presence().there)
     atexit.register(every.close, 1.0)
     return every
 

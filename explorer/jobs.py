@@ -1,9 +1,10 @@
 """Long work in the background: a job drains a generator of core events in a thread, the page only looks at snapshots.
 
-Who owns what: a job belongs to the browser session that started it and no other session can see it. One job computes at a
-time (`slots`), the others wait their turn. A session whose tab was closed keeps its job for `grace` seconds, so that a short
-loss of connection does no harm; then the job is stopped within one step and forgotten with its results. Nothing here knows
-Streamlit: `alive` says whether a session is still there, and threads are daemons that only run core code.
+Who owns what: a job belongs to the browser that started it (`presence`) and no other browser can see it. One job computes at a
+time (`slots`), the others wait their turn. An owner without an open page keeps its jobs for `grace` seconds, so that a reload or
+a short loss of connection does no harm; then they are stopped within one step and forgotten with their results, and `lost` says
+so to an owner who comes back. Nothing here knows Streamlit: `alive` says whether an owner is still there, and threads are
+daemons that only run core code.
 """
 
 import logging
@@ -23,6 +24,7 @@ Make = Callable[[], Iterator[object]]
 """Starts the work: called once, in the worker thread; the iterator's items are the job's events."""
 
 ACTIVE = frozenset({"queued", "running"})
+MOST_LOST = 200
 LOG = logging.getLogger(__name__)
 
 
@@ -147,10 +149,10 @@ class Job:
 
 
 class Jobs:
-    """All jobs of the process. Every method may be called from any thread; `owner` is a browser session's id.
+    """All jobs of the process. Every method may be called from any thread; `owner` is a secret name of a browser.
 
     slots: jobs that compute at the same time; waiting: queued jobs allowed over all sessions; active_per_owner, kept_per_owner:
-    limits per session (older finished jobs are forgotten first); grace: seconds that a vanished session keeps its jobs.
+    limits per owner (older finished jobs are forgotten first); grace: seconds that an owner who left keeps the jobs.
     """
 
     def __init__(
@@ -175,12 +177,13 @@ class Jobs:
         self._queue: deque[Job] = deque()
         self._threads: dict[str, threading.Thread] = {}
         self._missing: dict[str, float] = {}
+        self._lost: dict[tuple[str, str], str] = {}
 
     def start(self, owner: str, kind: str, title: str, make: Make, about: object = None) -> Job:
         """Queue work and start it when a slot is free. kind: for the page to find it again, such as "train" or "scan";
         about: comes back in its snapshots.
 
-        Raises PruningError when this session has too many unfinished jobs, or all sessions together have.
+        Raises PruningError when this owner has too many unfinished jobs, or all owners together have.
         """
         self.sweep()
         with self._lock:
@@ -192,42 +195,49 @@ class Jobs:
             job = Job(owner, kind, title, make, self._max_seconds, self._max_events, about)
             self._jobs[job.id] = job
             self._queue.append(job)
+            self._lost.pop((owner, kind), None)
             self._forget_old(owner)
         self._pump()
         return job
 
     def get(self, owner: str, job_id: str) -> Job | None:
-        """The session's own job, or None."""
+        """The owner's own job, or None."""
         with self._lock:
             job = self._jobs.get(job_id)
         return job if job is not None and job.owner == owner else None
 
     def snapshot(self, owner: str, job_id: str, since: int = 0) -> Snapshot | None:
-        """The session's own job at this moment, or None; events from number `since` on."""
+        """The owner's own job at this moment, or None; events from number `since` on."""
         job = self.get(owner, job_id)
         return None if job is None else job.snapshot(since, self._ahead(job))
 
     def of(self, owner: str, kind: str | None = None) -> tuple[Snapshot, ...]:
-        """The session's jobs (of one kind), newest first."""
+        """The owner's jobs (of one kind), newest first."""
         self.sweep()
         with self._lock:
             mine = [job for job in self._jobs.values() if job.owner == owner and kind in (None, job.kind)]
         return tuple(job.snapshot(ahead=self._ahead(job)) for job in reversed(mine))
 
     def stop(self, owner: str, job_id: str) -> None:
-        """Ask the session's own job to stop; it does so within one step. Unknown ids are ignored."""
+        """Ask the owner's own job to stop; it does so within one step. Unknown ids are ignored."""
         job = self.get(owner, job_id)
         if job is not None:
             job.cancel.set()
 
+    def lost(self, owner: str, kind: str) -> str | None:
+        """A sentence about the owner's last job of that kind if it was given up because no page was open, else None."""
+        with self._lock:
+            return self._lost.get((owner, kind))
+
     def sweep(self) -> None:
-        """Stop the jobs of sessions that have left for good, and forget what they had finished."""
+        """Stop the jobs of owners who have left for good, and forget what they had finished."""
         with self._lock:
             for job in list(self._jobs.values()):
                 if self._gone(job.owner):
                     job.cancel.set()
                     if not job.active:
                         del self._jobs[job.id]
+                        self._note_lost(job)
             owners = {job.owner for job in self._jobs.values()}
             self._missing = {owner: since for owner, since in self._missing.items() if owner in owners}
             self._queue = deque(job for job in self._queue if job.active)
@@ -247,6 +257,16 @@ class Jobs:
                 self._missing.pop(owner, None)
                 return False
             return self._clock() - self._missing.setdefault(owner, self._clock()) >= self._grace
+
+    def _note_lost(self, job: Job) -> None:
+        how = "its result was forgotten" if job.status == "done" else "it was stopped"
+        self._lost.pop((job.owner, job.kind), None)
+        self._lost[job.owner, job.kind] = (
+            f"{job.title}: {how}, because this app was not open in your browser for {self._grace:.0f} seconds. The plan is still "
+            "in the address, so it can be started again."
+        )
+        while len(self._lost) > MOST_LOST:
+            del self._lost[next(iter(self._lost))]
 
     def _ahead(self, job: Job) -> int:
         with self._lock:

@@ -13,7 +13,7 @@ The plan is the single source of truth. It is kept as JSON text, so that a hot r
     recall(key, default)  any small value of this session that is not the plan's (a job's id); keep(key, value) stores it
     layer() / look_at(n)  the layer that the pages show; in the address too
     problems() / tell(s)  sentences about what could not be used, shown by the side bar until the next change
-    owner()               the browser session's id, for `cache.jobs()`
+    owner()               the browser that the session belongs to, for `cache.jobs()`: the same after a reload
     publish()             writes the address; only what differs from the defaults is in it (app.py does so in every run)
 
 Why not `bind="query-params"` for the plan: it writes labels ("Magnitude (L1)") into the address, drops garbage without a word,
@@ -27,7 +27,9 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from explorer import cache
 from explorer.address import PARAMS, read, write
+from explorer.presence import COOKIE, browser
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 
@@ -42,6 +44,7 @@ def begin(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
     A page switch drops the address's parameters and must not reset the plan; back and forward on one page bring others. A change
     made since the last run wins: the browser may have sent it before it got to know the address of the one before.
     """
+    cache.presence().seen(owner(), _session())
     address = {key: st.query_params[key] for key in PARAMS if key in st.query_params}
     switched = page != st.session_state.get(_PAGE, page)
     ours = st.session_state.pop(_TOUCHED, False) or (switched and not address)
@@ -189,6 +192,10 @@ def problems() -> tuple[str, ...]:
 
 
 def owner() -> str:
-    """The id of this browser session."""
+    """The secret name of this session's browser; a session without the browser's cookie stands for itself."""
+    return browser(str(st.context.cookies.get(COOKIE, "")), _session())
+
+
+def _session() -> str:
     context = get_script_run_ctx()
     return context.session_id if context else "none"

@@ -24,6 +24,9 @@ EMPTY = """
 cut. You can watch it learn, stop it at any time, and go on using all pages meanwhile. Then this page compares four states on the
 test images: *dense*, *pruned*, *BN recalibrated* and *fine-tuned*: accuracy with intervals, each class, the images whose answer
 changed, and the weights themselves. The base network is never changed.
+
+A reload finds the run again. A minute after the app's last tab in this browser was closed, the run is stopped and its result is
+forgotten: what you downloaded stays.
 """
 
 
@@ -45,7 +48,7 @@ def render(plan: Plan, space: Workspace) -> None:
 
 
 def finished_run(plan: Plan, space: Workspace) -> Finished | None:
-    """The session's newest finished run of exactly this plan."""
+    """The browser's newest finished run of exactly this plan."""
     for run in cache.jobs().of(state.owner(), KIND):
         if isinstance(run.result, Finished) and not changes(_plan(run), plan, space):
             return run.result
@@ -82,6 +85,8 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         if was_active and not (found and found[0].active):
             st.rerun()
         if not found:
+            if lost := cache.jobs().lost(state.owner(), KIND):
+                st.warning(plain(lost), icon=":material/tab_close:")
             st.info(EMPTY, icon=":material/model_training:")
             return
         run = found[0]

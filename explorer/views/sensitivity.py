@@ -25,6 +25,9 @@ EMPTY = """
 **No curves yet.** Press *Scan*: each layer in turn is cut at every sparsity of the grid and the network is measured on the probe
 images. A layer whose curve stays flat can lose much; one whose curve falls early should be spared. From the curves this page then
 makes ratios per layer that cost every layer equally. Nothing is trained, and the network itself is not changed.
+
+A reload finds the scan again. A minute after the app's last tab in this browser was closed, the scan is stopped and its curves
+are forgotten: what you downloaded stays.
 """
 CAVEAT = (
     "One layer at a time: what happens when several layers are cut *together* is not in these curves. "
@@ -94,6 +97,8 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         scan = _shown()
         if scan is None:
             if not found:
+                if lost := cache.jobs().lost(state.owner(), KIND):
+                    st.warning(plain(lost), icon=":material/tab_close:")
                 st.info(EMPTY, icon=":material/monitoring:")
             return
         _curves(plan, space, scan)

@@ -204,3 +204,23 @@ def test_no_page_is_wider_than_its_window(open_page: OpenPage, console: Console,
     assert main.evaluate("node => node.scrollWidth <= node.clientWidth + 1")
     shot(page, f"{title.split()[0].lower()}-{theme}-{width}")
     no_traceback(page, console)
+
+
+def test_a_reload_finds_the_run_again_and_another_browser_does_not(open_page: OpenPage) -> None:
+    page = open_page("finetune?model=lenet5&fine_tune=epochs~200~batch_size~16")
+    page.locator(".st-key-tune_start").get_by_role("button").click()
+    stop = page.locator(".st-key-tune_stop").get_by_role("button")
+    expect(stop).to_be_visible(timeout=LONG)
+    page.reload()
+    expect(stop).to_be_visible(timeout=LONG)
+    reopened = page.context.new_page()
+    reopened.goto(page.url)
+    page.close()
+    stop = reopened.locator(".st-key-tune_stop").get_by_role("button")
+    expect(stop).to_be_visible(timeout=LONG)
+    other = open_page("finetune?" + reopened.url.partition("?")[2])
+    expect(other.get_by_text("No run yet")).to_be_visible(timeout=LONG)
+    stop.click()
+    expect(reopened.get_by_text("The run was stopped")).to_be_visible(timeout=LONG)
+    expect(other.get_by_text("No run yet")).to_be_visible()
+    expect(other.get_by_test_id("stException")).to_have_count(0)

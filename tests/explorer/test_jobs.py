@@ -250,6 +250,26 @@ def test_results_of_an_ended_session_are_forgotten() -> None:
     now[0] = 61.0
     assert jobs.of("bob") == ()
     assert not jobs._jobs
+    assert "its result was forgotten" in (jobs.lost("ann", "train") or "")
+
+
+def test_who_comes_back_too_late_is_told_until_the_next_start() -> None:
+    now, there = [0.0], {"ann"}
+    jobs, gate = Jobs(there.__contains__, grace=60, clock=lambda: now[0]), Gate()
+    work(jobs, gate)
+    until(gate.entered.is_set)
+    there.clear()
+    jobs.sweep()
+    now[0] = 61.0
+    gate.release()
+    until(lambda: not jobs._jobs)
+    there.add("ann")
+    assert "Fine-tuning: it was stopped" in (jobs.lost("ann", "train") or "")
+    assert jobs.lost("bob", "train") is None
+    assert jobs.lost("ann", "scan") is None
+    job = work(jobs, lambda: iter([1]))
+    until(lambda: not job.active)
+    assert jobs.lost("ann", "train") is None
 
 
 @pytest.mark.parametrize(
