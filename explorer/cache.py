@@ -5,6 +5,7 @@
     effective(plan, space) -> (Plan, sentences)   without hand-set ratios of layers that the plan cannot cut
     prunable(plan, space) -> (layers, {name: why not})
     groups(plan, space) -> GroupScores;  ratios(plan, space) -> Ratios;  masks(plan, space) -> Masks
+    asked_by_hand(plan, space) -> share or None
     pruned(plan, space) -> Module                 a fresh copy with the masks applied: yours to change
     probe(plan, space) -> Split;  exam(plan, space) -> Split
     dense_accuracy(plan, space), accuracy(plan, space) -> Evaluation on the probe
@@ -29,6 +30,7 @@ from explorer.jobs import Jobs
 from explorer.presence import Presence
 from explorer.shelf import Shelf
 from pruning_core import pipeline
+from pruning_core.allocation import total_ratio
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.masks import apply_masks
@@ -111,6 +113,13 @@ def groups(plan: Plan, space: Workspace) -> GroupScores:
 def ratios(plan: Plan, space: Workspace) -> Ratios:
     """The share removed from each layer."""
     return _ratios(mask_key(plan), plan, space)
+
+
+def asked_by_hand(plan: Plan, space: Workspace) -> float | None:
+    """The share of the prunable weights that the ratios ask for where some are set by hand; None where the plan's own holds."""
+    if not plan.overrides and plan.allocation != "manual":
+        return None
+    return total_ratio(prunable(plan, space)[0], ratios(plan, space))
 
 
 def masks(plan: Plan, space: Workspace) -> Masks:

@@ -83,12 +83,15 @@ def _change(word: tuple[str, Callable[[Any], str]], then: Any, now: Any) -> str:
     return f"{label} then changed" if shown(then) == shown(now) else f"{label} {shown(then)}, now {shown(now)}"
 
 
-def cut_words(plan: Plan) -> str:
-    """What is cut and how, in one sentence."""
+def cut_words(plan: Plan, by_hand: float | None = None) -> str:
+    """What is cut and how, in one sentence. by_hand: the share that ratios set by hand ask for in all, where that is known."""
     g, model = granularity(plan.granularity), WORDS["model"][1](plan.model)
     share = g.fixed_ratio if g.fixed_ratio is not None else plan.sparsity
     how = "each layer's ratio set by hand" if plan.allocation == "manual" else f"{percent(share)} requested"
     hands = f", but {len(plan.overrides)} layer{'s' * (len(plan.overrides) > 1)} set by hand" if plan.overrides else ""
+    if by_hand is not None:
+        whose = {0: "each layer's ratio", 1: "1 layer's ratio"}.get(len(plan.overrides), f"{len(plan.overrides)} layers' ratios")
+        hands, how = "", f"{whose} set by hand, {percent(by_hand)} requested in all"
     return (
         f"{model} on {WORDS['dataset'][1](plan.dataset)}: {g.label} by {CRITERIA[plan.criterion].label}, "
         f"{ALLOCATIONS[plan.allocation].label}, {how}{hands}."

@@ -14,7 +14,7 @@ import streamlit as st
 from explorer import cache, state
 from explorer.forms import granularity_form, schedule_form
 from explorer.text import HELP, Entry, count, entry_help, percent
-from pruning_core.allocation import ALLOCATIONS
+from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
@@ -49,7 +49,7 @@ def render() -> Choice:
     granularity_form(plan, space)
     _axis("criterion", "Importance", CRITERIA, plan.criterion, _refused(plan, space))
     _axis("allocation", "Share per layer", ALLOCATIONS, plan.allocation, {})
-    _sparsity(plan)
+    _sparsity(plan, space)
     with st.expander("More settings", icon=":material/tune:"):
         _advanced(plan, space)
     if space is not None:
@@ -149,18 +149,31 @@ def _refused(plan: Plan, space: Workspace | None) -> dict[str, str]:
     return {name: f"No layer of this network can use it: {why[0]}" for name, why in reasons.items() if all(why)}
 
 
-def _sparsity(plan: Plan) -> None:
+def _sparsity(plan: Plan, space: Workspace | None) -> None:
     """The global slider, or the sentence why it has no say."""
-    g = granularity(plan.granularity)
-    fixed = g.fixed_ratio is not None
-    manual = not fixed and plan.allocation == "manual"
-    state.seed("sparsity", round(100 * (g.fixed_ratio if g.fixed_ratio is not None else plan.sparsity)))
-    st.slider("Sparsity", 0, 100, step=1, format="%d%%", key="sparsity", help=HELP["sparsity"], disabled=fixed or manual,
+    share, why = _resting(plan, space)
+    state.seed("sparsity", round(100 * share))
+    st.slider("Sparsity", 0, 100, step=1, format="%d%%", key="sparsity", help=HELP["sparsity"], disabled=bool(why),
               on_change=_sparsity_changed)  # fmt: skip
-    if fixed:
-        st.caption(f"{g.label} itself removes {g.fixed_ratio:.0%} of every layer, so this slider rests.")
-    elif manual:
-        st.caption("With manual shares each layer has its own slider on the Explore page, so this one rests.")
+    if why:
+        st.caption(why)
+
+
+def _resting(plan: Plan, space: Workspace | None) -> tuple[float, str]:
+    """The share that the slider shows, and the sentence why it rests ("" where it has a say)."""
+    g, by_hand = granularity(plan.granularity), dict(plan.overrides)
+    if g.fixed_ratio is not None:
+        return g.fixed_ratio, f"{g.label} itself removes {g.fixed_ratio:.0%} of every layer, so this slider rests."
+    able = cache.prunable(plan, space)[0] if space is not None else ()
+    if able and all(layer.name in by_hand for layer in able):
+        asked = total_ratio(able, by_hand)
+        return asked, (
+            f"Every layer's ratio is set by hand; together they ask for {percent(asked)}, so this slider rests. "
+            "*Reset all* on the Explore page gives the layers back to it."
+        )
+    if plan.allocation == "manual":
+        return plan.sparsity, "With manual shares each layer has its own slider on the Explore page, so this one rests."
+    return plan.sparsity, ""
 
 
 def _sparsity_changed() -> None:

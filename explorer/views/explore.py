@@ -8,7 +8,6 @@ from explorer.notices import plain
 from explorer.text import HELP, LEAD, count, interval, percent
 from explorer.views.layer_panel import layer_panel
 from explorer.views.layer_table import fixed_parameters, layer_table
-from pruning_core.allocation import total_ratio
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
@@ -109,7 +108,6 @@ def _asked(plan: Plan, space: Workspace, report: Report | None) -> str:
     fixed = granularity(plan.granularity).fixed_ratio
     if report is None:
         return "nothing can be cut"
-    if plan.overrides or plan.allocation == "manual":
-        layers, _ = cache.prunable(plan, space)
-        return f"shares ask for {percent(total_ratio(layers, cache.ratios(plan, space)))}"
+    if (share := cache.asked_by_hand(plan, space)) is not None:
+        return f"shares ask for {percent(share)}"
     return f"asked for {percent(plan.sparsity if fixed is None else fixed)}"

@@ -33,10 +33,10 @@ forgotten: what you downloaded stays.
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
     st.markdown(LEAD)
-    st.caption(f"To be cut: {cut_words(plan)}")
     able, _ = cache.prunable(plan, space)
     if not able:
         cache.groups(plan, space)
+    st.caption(f"To be cut: {cut_words(plan, cache.asked_by_hand(plan, space))}")
     found = cache.jobs().of(state.owner(), KIND)
     active = bool(found) and found[0].active
     with st.container(border=True):

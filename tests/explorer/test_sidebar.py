@@ -189,3 +189,22 @@ def test_a_probe_cannot_have_more_images_than_there_are() -> None:
     assert at.select_slider(key="probe").options[-1] == "359"
     assert at.select_slider(key="probe").value == 359
     assert plan(at).probe == 5000
+
+
+LENET = ("conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight", "fc3.weight")
+
+
+def test_the_slider_rests_when_every_layer_is_set_by_hand() -> None:
+    at = started(sparsity="0.91", overrides="~".join(f"{name}~0.5" for name in LENET))
+    assert at.slider(key="sparsity").disabled
+    assert at.slider(key="sparsity").value == 50
+    assert "together they ask for 50%, so this slider rests" in captions(at)
+    assert plan(at).sparsity == 0.91
+    at = started(sparsity="0.91", overrides="~".join(f"{name}~0.5" for name in LENET[1:]))
+    assert not at.slider(key="sparsity").disabled
+    assert at.slider(key="sparsity").value == 91
+
+
+def test_a_layer_that_cannot_be_cut_needs_no_ratio_for_the_slider_to_rest() -> None:
+    at = started(granularity="filter", overrides="~".join(f"{name}~0.5" for name in LENET[:-1]))
+    assert at.slider(key="sparsity").disabled
