@@ -10,11 +10,11 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer import cache, state
 from explorer.downloads import Files, expected_line, files_of
+from explorer.notices import plain
 from explorer.plan_words import cut_words, tune_words
 from explorer.text import HELP, percent
 from explorer.views.compare import which_images
 from explorer.views.finetune import finished_run
-from pruning_core.allocation import total_ratio
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import SMALL, Workspace
 from pruning_core.plan import Plan
@@ -53,7 +53,7 @@ def render(plan: Plan, space: Workspace) -> None:
     tuned = done is not None and done.tuned is not None
     what = _choice(plan, tuned=tuned)
     subject = subject_of(plan, space, done if what == TUNED else None)
-    st.markdown(f"**{cut_words(plan)}** {tune_words(plan) if what == TUNED else ''}")
+    st.markdown(f"**{cut_words(plan, cache.asked_by_hand(plan, space))}** {tune_words(plan) if what == TUNED else ''}")
     numbers = st.grid(3, min_column_width=220)
     _counts(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()
@@ -90,9 +90,8 @@ def subject_of(plan: Plan, space: Workspace, done: Finished | None) -> Subject:
 def _requested(plan: Plan, space: Workspace) -> str:
     """The sparsity asked for: by the slider, by N:M, or by the ratios set by hand."""
     fixed = granularity(plan.granularity).fixed_ratio
-    if plan.overrides or plan.allocation == "manual":
-        layers, _ = cache.prunable(plan, space)
-        return f"ratios by hand ask for {percent(total_ratio(layers, cache.ratios(plan, space)))}"
+    if (share := cache.asked_by_hand(plan, space)) is not None:
+        return f"ratios by hand ask for {percent(share)}"
     return f"requested {percent(plan.sparsity if fixed is None else fixed)}"
 
 
@@ -130,16 +129,18 @@ def _import() -> None:
                      on_change=_uploaded, help="Sets all choices of the side bar and of fine-tuning at once.")  # fmt: skip
     kind, sentence = state.recall("plan_import", ("", ""))
     if kind:
-        (st.success if kind == "done" else st.error)(sentence, icon=":material/check:" if kind == "done" else ":material/error:")
+        (st.success if kind == "done" else st.error)(plain(sentence), icon=":material/check:" if kind == "done" else ":material/error:")
 
 
 def _uploaded() -> None:
-    """The uploaded plan takes the place of the present one; a file that is none changes nothing."""
+    """The uploaded plan takes the place of the present one; one that cannot be opened here changes nothing."""
     upload: UploadedFile | None = state.widget("plan_upload", None)
     if upload is None:
         return state.keep("plan_import", ("", ""))
     try:
         plan = read_plan(upload.getvalue())
+        with st.spinner("Opening the plan's network and images …"):
+            cache.workspace(plan.model, plan.dataset)
     except PruningError as problem:
         return state.keep("plan_import", ("failed", f"{problem} Nothing was changed."))
     state.set_plan(plan)
@@ -147,7 +148,7 @@ def _uploaded() -> None:
 
 
 def read_plan(content: bytes) -> Plan:
-    """The plan of a file. Raises PruningError, in one sentence, for one that this machine cannot open."""
+    """The plan of a file. Raises PruningError, in one sentence, for one that this machine has no network or images for."""
     try:
         plan = Plan.from_json(content.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -18,8 +18,10 @@ from streamlit.testing.v1 import AppTest
 from explorer import cache
 from explorer.downloads import NAMES, Files
 from explorer.views import export
+from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.types import PruningError
+from pruning_core.types import DataMissing, PruningError
+from pruning_core.zoo import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 Open = Callable[..., AppTest]
@@ -109,6 +111,15 @@ def test_requested_and_achieved_are_both_told(open_view: Open) -> None:
     assert removed.delta == "requested 70%"
 
 
+def test_ratios_by_hand_are_what_is_requested(open_view: Open) -> None:
+    names = ("conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight", "fc3.weight")
+    at = open_view("export", sparsity="0.91", overrides="~".join(f"{name}~0.5" for name in names))
+    removed = next(metric for metric in at.metric if metric.label == "Weights removed · computed")
+    assert removed.delta == "ratios by hand ask for 50%"
+    assert "5 layers' ratios set by hand, 50% requested in all" in text(at)
+    assert "91%" not in text(at)
+
+
 def test_an_uploaded_plan_becomes_the_plan(open_view: Open) -> None:
     at = open_view("export")
     plan = Plan(model="lenet5", granularity="filter", sparsity=0.3, schedule="agp:3", seed=5)
@@ -143,6 +154,24 @@ def test_a_bad_plan_is_one_sentence_and_changes_nothing(open_view: Open, content
     assert not at.exception
     assert at.session_state["_plan"] == before
     assert at.main.error[0].value.endswith("Nothing was changed.")
+    assert metric(at, "Accuracy · measured")
+
+
+def test_a_plan_whose_images_cannot_be_opened_changes_nothing(open_view: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = open_view("export", sparsity="0.7")
+    before, opened = at.session_state["_plan"], cache.workspace
+
+    def missing(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
+        if dataset == "imagenette":
+            raise DataMissing("Imagenette is not here: put train/CLASS/*.png into a folder.")
+        return opened(model, dataset, progress)
+
+    monkeypatch.setattr(cache, "workspace", missing)
+    plan = Plan(model="resnet18", dataset="imagenette").to_json().encode()
+    at.file_uploader(key="plan_upload").upload("plan.json", plan).run()
+    assert not at.exception
+    assert at.session_state["_plan"] == before
+    assert at.main.error[0].value == "Imagenette is not here: put train/CLASS/\\*.png into a folder. Nothing was changed."
     assert metric(at, "Accuracy · measured")
 
 
