@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_core.masks import achieved
 from pruning_core.pipeline import Workspace, prune
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
-from pruning_core.train import evaluate
+from pruning_core.train import evaluate, steps_per_epoch
 from pruning_core.types import Epoch, Evaluation, Finished, Layer, Masks, Pruned, Step, Tuned
 
 
@@ -47,6 +47,12 @@ def removed_share(masks: Masks) -> float:
     """The share of the masked weights that is removed."""
     total = sum(mask.numel() for mask in masks.values())
     return sum(share * masks[name].numel() for name, share in achieved(masks).items()) / total if total else 0.0
+
+
+def settles(space: Workspace) -> str:
+    """What few steps of training may leave unsettled in this network."""
+    norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in space.model.modules())
+    return "batch norms and weights" if norms else "the weights"
 
 
 @dataclass(frozen=True)
@@ -92,13 +98,8 @@ def continuous(events: Sequence[object], epochs: int) -> tuple[tuple[object, ...
 
 def steps_of(plan: Plan, space: Workspace) -> int:
     """How many optimizer steps the whole run takes."""
-    return schedule(plan.schedule).rounds * plan.fine_tune.epochs * max(1, len(space.dataset.train) // plan.fine_tune.batch_size)
-
-
-def states(done: Finished) -> dict[str, Evaluation]:
-    """What was measured, by the state's name, in the order in which the states come about."""
-    found = {"dense": done.dense, "pruned": done.pruned, "recalibrated": done.recalibrated, "tuned": done.tuned}
-    return {name: evaluation for name, evaluation in found.items() if evaluation is not None}
+    config = plan.fine_tune
+    return schedule(plan.schedule).rounds * config.epochs * steps_per_epoch(len(space.dataset.train), config.batch_size)
 
 
 def flipped(labels: Tensor, before: Evaluation, after: Evaluation) -> tuple[list[int], list[int]]:

@@ -129,7 +129,8 @@ def _import() -> None:
                      on_change=_uploaded, help="Sets all choices of the side bar and of fine-tuning at once.")  # fmt: skip
     kind, sentence = state.recall("plan_import", ("", ""))
     if kind:
-        (st.success if kind == "done" else st.error)(plain(sentence), icon=":material/check:" if kind == "done" else ":material/error:")
+        show, icon = (st.success, ":material/check:") if kind == "done" else (st.error, ":material/error:")
+        show(plain(sentence), icon=icon)
 
 
 def _uploaded() -> None:

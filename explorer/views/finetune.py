@@ -7,7 +7,7 @@ from explorer.charts import alt, training_curves
 from explorer.jobs import Snapshot
 from explorer.notices import plain, told
 from explorer.plan_words import cut_words, differences, tune_words
-from explorer.tuning import Reference, clock, continuous, progress, steps_of, tuning
+from explorer.tuning import Reference, clock, continuous, progress, settles, steps_of, tuning
 from explorer.views.compare import compare_section
 from explorer.views.tune_form import tune_form
 from pruning_core.pipeline import Workspace
@@ -70,7 +70,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
         st.caption(f"{tune_words(plan)} In all {work}.")
     per_round = steps // schedule(plan.schedule).rounds
     if 0 < per_round < FEW_STEPS:
-        st.caption(f":material/lightbulb: {per_round} steps after a cut are few: batch norms and weights may not settle. With so "
+        st.caption(f":material/lightbulb: {per_round} steps after a cut are few: {settles(space)} may not settle. With so "
                    "few training images take more epochs or smaller batches.")  # fmt: skip
     if pressed:
         with told():

@@ -12,6 +12,8 @@ from pruning_core.plan import Plan
 from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
 from pruning_core.train import TrainConfig
 
+USUAL_RATES = {"sgd": TrainConfig().lr, "adamw": 0.001}
+
 
 def tune_form(plan: Plan) -> None:
     """Schedule, length and optimizer; what is rarely changed is folded away."""
@@ -31,7 +33,7 @@ def _main_row(plan: Plan) -> None:
                      on_change=_rounds_changed)  # fmt: skip
     _number(row, "Epochs per round", "epochs", config, (0, 200, 1))
     row.selectbox("Optimizer", tuple(OPTIMIZER_LABELS), format_func=lambda key: OPTIMIZER_LABELS[key], help=HELP["optimizer"],
-                  **_seeded("optimizer", config))  # fmt: skip
+                  **_seeded("optimizer", config) | {"on_change": _optimizer_changed, "args": ()})  # fmt: skip
     _number(row, "Learning rate", "lr", config, (1e-6, 10.0, 0.001), format="%g")
     _number(row, "Batch size", "batch_size", config, (1, 4096, 16))
 
@@ -68,6 +70,14 @@ def _seeded(field: str, config: TrainConfig) -> dict[str, Any]:
 def _changed(field: str) -> None:
     before = getattr(state.plan().fine_tune, field)
     state.tune(**{field: state.widget(f"tune_{field}", before)})
+
+
+def _optimizer_changed() -> None:
+    """Another optimizer brings its usual learning rate, unless another one than the usual was chosen."""
+    config = state.plan().fine_tune
+    name = state.widget("tune_optimizer", config.optimizer)
+    usual = config.lr == USUAL_RATES[config.optimizer] and name in USUAL_RATES
+    state.tune(optimizer=name, lr=USUAL_RATES[name] if usual else config.lr)
 
 
 def _schedule_changed() -> None:

@@ -53,7 +53,8 @@ def test_an_empty_page_says_what_to_do_and_why(open_view: Open) -> None:
     at = open_view("finetune")
     assert "No run yet" in at.info[0].value
     assert "LeNet-5 on Digits: Fine-grained by Magnitude (L1)" in text(at)
-    assert "16 steps on 1,079 training images" in text(at)
+    assert "3 epochs after each cut, SGD, learning rate 0.01 with cosine decay, batches of 32" in text(at)
+    assert "99 steps on 1,079 training images" in text(at)
     assert not at.get("plotly_chart")
 
 
@@ -89,8 +90,26 @@ def test_the_other_choices_are_in_the_address_too(open_view: Open) -> None:
     at.toggle(key="tune_augment").set_value(True).run()
     at.toggle(key="tune_cosine").set_value(False).run()
     assert at.query_params["schedule"] == "agp:3"
-    assert at.query_params["fine_tune"] == "optimizer~adamw~cosine~0~augment~1"
+    assert at.query_params["fine_tune"] == "lr~0.001~optimizer~adamw~cosine~0~augment~1"
     assert at.number_input(key="tune_momentum").disabled
+
+
+def test_another_optimizer_brings_its_usual_rate_but_keeps_a_chosen_one(open_view: Open) -> None:
+    at = open_view("finetune")
+    at.selectbox(key="tune_optimizer").set_value("adamw").run()
+    assert at.number_input(key="tune_lr").value == 0.001
+    at.selectbox(key="tune_optimizer").set_value("sgd").run()
+    assert at.number_input(key="tune_lr").value == 0.01
+    at.number_input(key="tune_lr").set_value(0.05).run()
+    at.selectbox(key="tune_optimizer").set_value("adamw").run()
+    assert at.number_input(key="tune_lr").value == 0.05
+
+
+def test_few_steps_are_told_and_batch_norm_only_where_there_is_some(open_view: Open) -> None:
+    told = text(open_view("finetune", fine_tune="epochs~1"))
+    assert "33 steps after a cut are few: the weights may not settle" in told
+    assert "batch norms" not in told
+    assert "few: batch norms and weights may not settle" in text(open_view("finetune", model="vgg", fine_tune="epochs~1"))
 
 
 def test_a_run_compares_the_states_that_the_core_measures(after_run: AppTest) -> None:
@@ -120,7 +139,7 @@ def test_only_the_last_event_holds_a_model(after_run: AppTest) -> None:
     kinds = [type(event).__name__ for event in run_of().events]
     assert kinds[0] == "Reference"
     assert kinds.count("Cut") == 2
-    assert kinds.count("Epoch") == 4
+    assert kinds.count("Epoch") == 6
     assert kinds[-1] == "Finished"
     assert not {"Pruned", "Tuned"} & set(kinds)
 
