@@ -102,10 +102,15 @@ def accuracy_dict(evaluation: Evaluation) -> dict[str, object]:
     }  # fmt: skip
 
 
+def states(done: Finished) -> dict[str, Evaluation]:
+    """What was measured, by the state's name, in the order in which the states come about."""
+    found = {"dense": done.dense, "pruned": done.pruned, "recalibrated": done.recalibrated, "tuned": done.tuned}
+    return {name: evaluation for name, evaluation in found.items() if evaluation is not None}
+
+
 def report_dict(plan: Plan, done: Finished) -> dict[str, object]:
     """The report of a finished plan as JSON values: plan, computed counts, and the measured accuracy of each state."""
-    states = {"dense": done.dense, "pruned": done.pruned, "recalibrated": done.recalibrated, "tuned": done.tuned}
-    measured = {name: accuracy_dict(found) for name, found in states.items() if found is not None}
+    measured = {name: accuracy_dict(found) for name, found in states(done).items()}
     return {"plan": json.loads(plan.to_json()), "computed": asdict(done.report), "measured": measured}
 
 

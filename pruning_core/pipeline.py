@@ -14,7 +14,7 @@ from pruning_core.masks import apply_masks, group_scores, intersect, select, wit
 from pruning_core.metrics import measure
 from pruning_core.plan import Plan
 from pruning_core.schedule import fractions, schedule
-from pruning_core.train import evaluate, fine_tune, recalibrate_bn
+from pruning_core.train import evaluate, fine_tune, recalibrate_bn, tracked_norms
 from pruning_core.types import (
     Batches,
     Dataset,
@@ -143,8 +143,7 @@ def finish(plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device:
     def score(candidate: nn.Module) -> Evaluation:
         return evaluate(candidate, split, outputs=space.dataset.outputs, device=device)
 
-    normed = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in base.modules())
-    recalibrated = score(recalibrate_bn(base, space.dataset.train, device=device)) if normed else None
+    recalibrated = score(recalibrate_bn(base, space.dataset.train, device=device)) if tracked_norms(base) else None
     tuned = score(model) if plan.fine_tune.epochs else None
     report = measure(model, space.layers, masks)
     return Finished(model, masks, report, score(space.model), score(base), recalibrated, tuned)

@@ -21,7 +21,8 @@ LEAST_PROBE, MOST_PROBE = 10, 50_000
 @dataclass(frozen=True)
 class Plan:
     """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; probe: images that
-    accuracy is measured on; calibration: training images that gradients are read from; seed: of everything random.
+    accuracy is measured on; calibration: training images that gradients are read from; seed: of random scores, fine_tune has its
+    own for training.
 
     Raises PruningError, in one sentence, for a value that cannot be meant.
     """

@@ -103,7 +103,7 @@ def evaluate(
     model's classes, or logits that are not finite.
     """
     _require(len(split) > 0, "There are no images to evaluate on.")
-    where = choose_device(str(device) if device is not None else None)
+    where = choose_device(device)
     chosen = None if outputs is None else torch.tensor(outputs)
     there = ready(model, where)
     gathered = []
@@ -155,6 +155,11 @@ def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     decayed, free = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
     return OPTIMIZERS[config.optimizer]([group for group in groups if group["params"]], config)
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Full batches in one epoch; images too few for one make a single smaller batch."""
+    return max(1, images // batch_size)
 
 
 def learning_rate(config: TrainConfig, step: int, total: int) -> float:
@@ -215,9 +220,9 @@ def fine_tune(
     validation accuracy (the earlier one of equals), in eval mode on the CPU. masks = {} trains densely. The same seed gives the
     same result on the CPU. Raises PruningError for masks that do not fit and for a loss that is not finite.
     """
-    where = choose_device(str(device) if device is not None else None)
+    where = choose_device(device)
     run = _start(model, masks, layers, dataset, config, where)
-    steps = max(1, len(dataset.train) // config.batch_size)
+    steps = steps_per_epoch(len(dataset.train), config.batch_size)
     best: tuple[int, Evaluation, dict[str, Tensor]] | None = None
     for epoch in range(1, config.epochs + 1):
         run.model.train()
@@ -241,6 +246,11 @@ def fine_tune(
     yield Tuned(finished, best[0] if best else 0, evaluation)
 
 
+def tracked_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The batch norms with running statistics: what `recalibrate_bn` measures anew."""
+    return [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+
+
 def recalibrate_bn(
     model: nn.Module, split: Split, *, images: int = 1024, device: torch.device | str | None = None, batch_size: int = 128
 ) -> nn.Module:
@@ -249,9 +259,9 @@ def recalibrate_bn(
     Dropout stays off and weights stay as they are; a model without batch norm comes back as an unchanged copy, in eval mode on
     the CPU. Li et al. 2020 (EagleEye), arXiv:2007.02491.
     """
-    where = choose_device(str(device) if device is not None else None)
+    where = choose_device(device)
     work = copy.deepcopy(model).to(where).eval()
-    norms = [m for m in work.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    norms = tracked_norms(work)
     if not norms:
         return work.cpu()
     momenta = [norm.momentum for norm in norms]

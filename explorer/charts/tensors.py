@@ -27,7 +27,7 @@ def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:
 
 
 def weight_heatmap(
-    tiles: Tiles, kept: np.ndarray, limit: float, scores: np.ndarray | None = None, *, name: str = "", bar: bool = True
+    tiles: Tiles, kept: np.ndarray, limit: float, scores: np.ndarray | None = None, *, name: str = ""
 ) -> go.Figure:
     """Weights in PuOr around zero, pruned cells grey and crossed or hatched. kept, scores: O I H W; limit: of full colour.
 
@@ -41,7 +41,7 @@ def weight_heatmap(
     value = "mean |weight|" if tiles.reduced else "weight"
     figure = go.Figure()
     text = [f"{value} %{{z:.4g}}, <b>%{{text}}</b>", *lines]
-    look = {**_colours(tiles, limit, bar), "text": np.where(gone, "pruned", "kept")}
+    look = {**_colours(tiles, limit), "text": np.where(gone, "pruned", "kept")}
     _add_cells(figure, tiles, "weight", tiles.values, facts, text, look)
     cover = np.where(gone, np.float32(0), np.float32(np.nan))
     cells = {"x": tiles.col_edges, "y": tiles.row_edges, "z": cover}
@@ -75,7 +75,7 @@ def weight_raster(tiles: Tiles, kept: np.ndarray, limit: float, *, name: str = "
     """
     tiles = reduce(tiles, MAX_PIXELS)
     fits = int((MAX_PIXELS / (tiles.row_edges[-1] * tiles.col_edges[-1])) ** 0.5)
-    look = _colours(tiles, limit, bar=True)
+    look = _colours(tiles, limit)
     marker = {"color": [0.0], "cmin": look["zmin"], "cmax": look["zmax"], "showscale": True}
     marker |= {"colorscale": look["colorscale"], "colorbar": look["colorbar"]}
     figure = go.Figure(go.Scatter(x=[None], y=[None], mode="markers", marker=marker, showlegend=False))
@@ -101,9 +101,9 @@ def _facts(tiles: Tiles, share: np.ndarray, scores: np.ndarray | None) -> tuple[
     return np.stack(facts, axis=-1).astype(np.float32), lines
 
 
-def _colours(tiles: Tiles, limit: float, bar: bool) -> dict[str, Any]:
+def _colours(tiles: Tiles, limit: float) -> dict[str, Any]:
     low, colours = (0.0, MAGNITUDE) if tiles.reduced else (-limit, DIVERGING)
-    return {"colorscale": scale(colours), "zmin": low, "zmax": limit, "showscale": bar, "colorbar": _bar(tiles)}
+    return {"colorscale": scale(colours), "zmin": low, "zmax": limit, "showscale": True, "colorbar": _bar(tiles)}
 
 
 def _bar(tiles: Tiles) -> dict[str, Any]:

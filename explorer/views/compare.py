@@ -6,8 +6,9 @@ from explorer import cache, state
 from explorer.charts import alt, class_change, comparison_bars, weight_histograms
 from explorer.charts.style import state_label
 from explorer.text import HELP, interval, percent
-from explorer.tuning import held, states
+from explorer.tuning import held
 from explorer.views.flips import flips_section
+from pruning_core.export import states
 from pruning_core.inventory import weights
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan

@@ -50,11 +50,6 @@ class Card:
     date: str
     torch: str
 
-    @property
-    def seed(self) -> int:
-        """Of initialisation, order and augmentation."""
-        return self.recipe.seed
-
     def to_json(self) -> str:
         """The card as JSON text."""
         return json.dumps(asdict(self), indent=2) + "\n"

@@ -9,6 +9,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
+from pruning_core.train import steps_per_epoch
 from pruning_core.types import PruningError, Split
 
 
@@ -39,7 +40,7 @@ def shifted(x: Float[Tensor, "b c h w"], by: int, flip: bool, rng: torch.Generat
 def shuffled_indices(n: int, size: int, seed: int) -> Iterator[Tensor]:
     """One epoch: n // size full batches (one batch of everything if n < size) in an order fixed by `seed`."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    for step in range(max(1, n // size)):
+    for step in range(steps_per_epoch(n, size)):
         yield order[step * size : (step + 1) * size]
 
 
