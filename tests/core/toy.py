@@ -47,7 +47,7 @@ class Toy(nn.Sequential):
     """Convolution 1 -> 2 of 2 x 2, batch norm, linear 2 -> 3, all weights 0, 1, 2, ...; an image of ones gives 22, 78, 134."""
 
     def __init__(self) -> None:
-        super().__init__(nn.Conv2d(1, 2, 2, bias=False), nn.BatchNorm2d(2, eps=0.0), nn.Flatten(), nn.Linear(2, 3, bias=False))
+        super().__init__(nn.Conv2d(1, 2, 2, bias=False), nn.BatchNorm2d(2, eps=1e-30), nn.Flatten(), nn.Linear(2, 3, bias=False))
         for index in (0, 3):
             weight = self[index].weight
             weight.data = torch.arange(weight.numel(), dtype=torch.float32).view_as(weight)
