@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pruning_core.masks import achieved
 from pruning_core.pipeline import Workspace, prune
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
-from pruning_core.train import evaluate, steps_per_epoch
+from pruning_core.train import evaluate, steps_per_epoch, tracked_norms
 from pruning_core.types import Epoch, Evaluation, Finished, Layer, Masks, Pruned, Step, Tuned
 
 
@@ -51,8 +51,7 @@ def removed_share(masks: Masks) -> float:
 
 def settles(space: Workspace) -> str:
     """What few steps of training may leave unsettled in this network."""
-    norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in space.model.modules())
-    return "batch norms and weights" if norms else "the weights"
+    return "batch norms and weights" if tracked_norms(space.model) else "the weights"
 
 
 @dataclass(frozen=True)
