@@ -18,7 +18,7 @@ from pruning_core.plan import Plan
 from pruning_core.schedule import SCHEDULES
 from pruning_core.sensitivity import GRID, scan, to_csv
 from pruning_core.types import Epoch, Finished, Pruned, PruningError, Tuned
-from pruning_core.zoo import ARCHITECTURES, DATASETS, train
+from pruning_core.zoo import DATASETS, MODELS, train
 
 AXES: Mapping[str, Mapping[str, Any]] = {
     "criterion": CRITERIA,
@@ -106,7 +106,7 @@ def _list(options: argparse.Namespace) -> int:
     ]
     zoo = [
         {"axis": axis, "name": name, "label": entry.label, "help": entry.help}
-        for axis, entries in (("model", ARCHITECTURES), ("dataset", DATASETS))
+        for axis, entries in (("model", MODELS), ("dataset", DATASETS))
         for name, entry in entries.items()
     ]
     if options.json:

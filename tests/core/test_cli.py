@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from pruning_core.__main__ import AXES, main
 from pruning_core.plan import Plan
 from pruning_core.train import TrainConfig
-from pruning_core.zoo import ARCHITECTURES, DATASETS
+from pruning_core.zoo import DATASETS, MODELS
 
 PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, fine_tune=TrainConfig(epochs=1))
 
@@ -27,7 +27,8 @@ def test_list_names_every_entry_of_every_axis_with_formula_and_source(capsys):
     rows = json.loads(capsys.readouterr().out)
     named = {(row["axis"], row["name"]) for row in rows}
     assert {(axis, name) for axis, entries in AXES.items() for name in entries} <= named
-    assert {("model", name) for name in ARCHITECTURES} | {("dataset", name) for name in DATASETS} <= named
+    assert {("model", name) for name in MODELS} | {("dataset", name) for name in DATASETS} <= named
+    assert ("model", "resnet18") in named
     assert all(row["formula"] and row["source"] and row["help"] for row in rows if row["axis"] in AXES)
     assert main(["list"]) == 0
     text = capsys.readouterr().out
