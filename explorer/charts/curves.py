@@ -127,7 +127,7 @@ def _curve(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], meas
         name=name,
         legendgroup=name,
         customdata=facts,
-        hovertemplate=f"<b>{name}</b><br>sparsity %{{x:.0f}} %, achieved %{{customdata[0]}}"
+        hovertemplate=f"<b>{name}</b><br>sparsity %{{x:.0f}}%, achieved %{{customdata[0]}}"
         "<br>top-1 %{customdata[1]} (%{customdata[2]} to %{customdata[3]})"
         "<br>loss %{customdata[4]:.3f}<br>%{customdata[5]} images<extra></extra>",
         **look,

@@ -64,5 +64,6 @@ def patterned(colour: str | list[str], shape: str | list[str]) -> dict[str, Any]
 
 
 def percent(fraction: float) -> str:
-    """0.9234 -> "92.3 %"."""
-    return f"{100 * fraction:.1f} %"
+    """0.9234 -> "92.3%"; never 100.0% for what is not quite."""
+    text = f"{100 * fraction:.1f}"
+    return f"{100 * fraction:.3f}%" if float(text) >= 100 and fraction < 1 else f"{text}%"

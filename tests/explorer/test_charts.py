@@ -95,7 +95,7 @@ def test_overlaid_weights_share_bins_and_tell_zeros() -> None:
     dense, pruned = figure.data
     assert np.array_equal(dense.x, pruned.x)
     assert (sum(dense.y), sum(pruned.y)) == (23, 11)
-    assert pruned.name == "pruned, 54.2 % zeros"
+    assert pruned.name == "pruned, 54.2% zeros"
     assert (dense.line.color, dense.line.dash) != (pruned.line.color, pruned.line.dash)
     assert (dense.line.dash, pruned.line.dash) == ("solid", "dash")
 
@@ -113,7 +113,7 @@ def test_sensitivity_curves_are_sorted_banded_and_marked() -> None:
     assert np.allclose(band.y, [95, 75, 55, 40, 60, 80])
     assert (chosen.x, np.round(chosen.y, 6)) == ((20.0,), (80.0,))
     assert figure.layout.shapes[0].y0 == pytest.approx(90)
-    assert figure.layout.annotations[0].text == "dense 90.0 %"
+    assert figure.layout.annotations[0].text == "dense 90.0%"
     assert trace(figure, "l0").marker.symbol != curve.marker.symbol
     assert trace(figure, "l0").line.dash != curve.line.dash
 
@@ -143,7 +143,7 @@ def test_training_curves_run_over_epochs_and_star_the_best() -> None:
     assert np.allclose(accuracy.error_y.array, 1)
     assert np.allclose(accuracy.error_y.arrayminus, 2)
     assert list(trace(figure, "best epoch").x) == [1], "the last epoch that was the best so far"
-    assert [note.text for note in figure.layout.annotations] == ["dense 95.0 %", "pruned 30.0 %"]
+    assert [note.text for note in figure.layout.annotations] == ["dense 95.0%", "pruned 30.0%"]
 
 
 def test_long_trainings_are_thinned_by_means() -> None:
@@ -158,7 +158,7 @@ def test_comparison_bars_carry_interval_number_and_pattern() -> None:
     dense, recalibrated, tuned = figure.data
     assert dense.y == (90.0,)
     assert np.allclose([dense.error_y.array[0], dense.error_y.arrayminus[0]], [1, 2])
-    assert tuned.x == ("fine-tuned<br><b>88.0 %</b>",)
+    assert tuned.x == ("fine-tuned<br><b>88.0%</b>",)
     assert "200 images" in tuned.hovertemplate
     assert [bar.marker.pattern.shape for bar in figure.data] == ["", "x", "."]
     assert recalibrated.error_y.color == palette.RECALIBRATED

@@ -39,7 +39,7 @@ def test_weights_and_pruned_cells_are_told_apart_and_keep_their_values() -> None
     row, col = 3, 1  # filter 1, kernel row 0; channel 0, kernel column 1
     assert weights.customdata[row, col].tolist() == [1, 0, 0, 1, 1]
     assert "group score %{customdata[4]" in weights.hovertemplate
-    assert charts.alt(figure) == "Weights of conv: 2 filters by 3 channels of 2 x 2, 50.0 % kept."
+    assert charts.alt(figure) == "Weights of conv: 2 filters by 3 channels of 2 x 2, 50.0% kept."
 
 
 def test_few_pruned_cells_are_crossed_each_in_its_middle() -> None:
