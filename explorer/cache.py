@@ -29,6 +29,7 @@ from torch import nn
 from explorer.jobs import Jobs
 from explorer.presence import Presence
 from explorer.shelf import Shelf
+from explorer.text import percent
 from pruning_core import pipeline
 from pruning_core.allocation import total_ratio
 from pruning_core.criteria import criterion
@@ -98,7 +99,7 @@ def effective(plan: Plan, space: Workspace) -> tuple[Plan, tuple[str, ...]]:
     layers, reasons = prunable(plan, space)
     able = {layer.name for layer in layers}
     waiting = tuple(
-        f"The ratio {ratio:.0%} of {name} is not used: {reasons.get(name, f'{plan.model} has no such layer.')}"
+        f"The ratio {percent(ratio)} of {name} is not used: {reasons.get(name, f'{plan.model} has no such layer.')}"
         for name, ratio in plan.overrides
         if name not in able
     )

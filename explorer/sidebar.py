@@ -13,7 +13,7 @@ import streamlit as st
 
 from explorer import cache, state
 from explorer.forms import granularity_form, schedule_form
-from explorer.text import HELP, Entry, count, entry_help, percent
+from explorer.text import HELP, Entry, count, entry_help, percent, whole_percent
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import granularity
@@ -152,18 +152,20 @@ def _refused(plan: Plan, space: Workspace | None) -> dict[str, str]:
 def _sparsity(plan: Plan, space: Workspace | None) -> None:
     """The global slider, or the sentence why it has no say."""
     share, why = _resting(plan, space)
-    state.seed("sparsity", round(100 * share))
+    state.seed("sparsity", whole_percent(share))
     st.slider("Sparsity", 0, 100, step=1, format="%d%%", key="sparsity", help=HELP["sparsity"], disabled=bool(why),
               on_change=_sparsity_changed)  # fmt: skip
     if why:
         st.caption(why)
+    elif abs(100 * share - whole_percent(share)) > 1e-6:
+        st.caption(f"The plan asks for {percent(share)}; this slider moves in whole percent.")
 
 
 def _resting(plan: Plan, space: Workspace | None) -> tuple[float, str]:
     """The share that the slider shows, and the sentence why it rests ("" where it has a say)."""
     g, by_hand = granularity(plan.granularity), dict(plan.overrides)
     if g.fixed_ratio is not None:
-        return g.fixed_ratio, f"{g.label} itself removes {g.fixed_ratio:.0%} of every layer, so this slider rests."
+        return g.fixed_ratio, f"{g.label} itself removes {percent(g.fixed_ratio)} of every layer, so this slider rests."
     able = cache.prunable(plan, space)[0] if space is not None else ()
     if able and all(layer.name in by_hand for layer in able):
         asked = total_ratio(able, by_hand)

@@ -102,6 +102,11 @@ def percent(share: float, digits: int = 1) -> str:
     return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
 
 
+def whole_percent(share: float) -> int:
+    """0.54 -> 54, for sliders; 100 and 0 only for what is exactly that."""
+    return round(100 * share) if share in (0, 1) else min(99, max(1, round(100 * share)))
+
+
 def count(number: float) -> str:
     """1234567 -> 1.23 M."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):

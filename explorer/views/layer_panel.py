@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import cache, state
 from explorer.charts import alt, score_histogram
 from explorer.layer_facts import LayerFacts, layer_facts
-from explorer.text import HELP, percent, shape
+from explorer.text import HELP, percent, shape, whole_percent
 from explorer.views.layer_pictures import layer_pictures
 from explorer.views.layer_table import layer_picker
 from pruning_core.granularity import granularity
@@ -61,9 +61,9 @@ def _ratio(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> N
                 f"Cut this layer {g.label}", key=key, disabled=off, on_change=_toggled, args=(layer.name, key), help=HELP["cut"]
             )
         else:
-            state.seed(key, round(100 * ratio))
+            state.seed(key, whole_percent(ratio))
             st.slider("Remove from this layer", 0, 100, step=1, format="%d%%", key=key, disabled=off,
-                      help=HELP["ratio"], on_change=_moved, args=(layer.name, key, round(100 * ratio)))  # fmt: skip
+                      help=HELP["ratio"], on_change=_moved, args=(layer.name, key, whole_percent(ratio)))  # fmt: skip
         st.caption(refusal or _decided(plan, layer, ratio))
 
 

@@ -7,10 +7,10 @@ import streamlit as st
 
 from explorer import state
 from explorer.text import HELP, LAYER_KINDS, percent, shape
-from pruning_core.granularity import granularity
+from pruning_core.granularity import granularity, supports
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.types import Report
+from pruning_core.types import Layer, Report
 
 ROWS = 5
 ROW_HEIGHT = 35
@@ -27,7 +27,7 @@ def columns(longest: int) -> dict[str, Any]:
             help="The parameter's name in the network's state_dict.", pinned=True, width=min(240, 30 + 7 * longest)
         ),
         "Removed": config.ProgressColumn(help=removed, format="%.1f%%", min_value=0, max_value=100, width=150),
-        "Decided by": config.TextColumn(help="The allocation, an N:M pattern, you, or why this layer is left alone.", width=150),
+        "Decided by": config.TextColumn(help="The allocation, an N:M pattern, or you. Choose a layer to read why.", width=150),
         "Weights": config.NumberColumn(format="localized", width=85),
         "Shape": config.TextColumn(help="Outputs (filters) × inputs (channels) × kernel height × width.", width=120),
         "Kind": config.TextColumn(width=120),
@@ -41,8 +41,8 @@ def table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[
     return [
         {
             "Layer": layer.name,
-            "Removed": None if layer.name in reasons or report is None else 100 * (1 - report.kept[layer.name]),
-            "Decided by": _decided(layer.name, reasons, by_hand, plan),
+            "Removed": None if layer.name in reasons or report is None else _removed(report.kept[layer.name]),
+            "Decided by": _decided(layer, reasons, by_hand, plan),
             "Weights": layer.numel,
             "Shape": shape(layer.shape),
             "Kind": LAYER_KINDS.get(layer.kind, layer.kind),
@@ -52,12 +52,20 @@ def table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[
     ]
 
 
-def _decided(name: str, reasons: Mapping[str, str], by_hand: Mapping[str, float], plan: Plan) -> str:
-    if name in reasons:
-        return reasons[name].replace(name, "This layer", 1)
-    if name in by_hand:
-        return f"you: {percent(by_hand[name])}"
+def _removed(kept: float) -> float:
+    """Percent, with the one decimal of the column: 100.0 only where nothing is kept."""
+    return 100.0 if kept == 0 else min(99.9, 100 * (1 - kept))
+
+
+def _decided(layer: Layer, reasons: Mapping[str, str], by_hand: Mapping[str, float], plan: Plan) -> str:
+    """A few words; the panel of the layer has the whole sentence of a refusal."""
     g = granularity(plan.granularity)
+    if layer.name in reasons:
+        if supports(g, layer) is None:
+            return "cannot be scored so"
+        return "output layer" if layer.is_output and plan.granularity == "filter" else "cannot be cut so"
+    if layer.name in by_hand:
+        return f"you: {percent(by_hand[layer.name])}"
     return "allocation" if g.fixed_ratio is None else g.label
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from explorer import cache, state
 from explorer.charts import alt, sensitivity_slice
 from explorer.scanning import ScanRequest, alone, by_layer, rounded, untouched
-from explorer.text import HELP, interval, percent
+from explorer.text import HELP, interval, percent, whole_percent
 from pruning_core.allocation import from_sensitivity, total_ratio
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
@@ -60,7 +60,7 @@ def target_section(
         "One common accuracy level is sought: every layer is cut as deeply as its own curve stays above that level, which is "
         "lowered until the target is met. Sturdy layers lose much, delicate ones little."
     )
-    target = st.slider("Target sparsity", 5, 95, 50, step=1, format="%d%%", key="target", bind="query-params",
+    target = st.slider("Target sparsity", 5, 95, _planned(plan), step=1, format="%d%%", key="target", bind="query-params",
                        help=HELP["target"], width=520)  # fmt: skip
     ratios = rounded(from_sensitivity(points, able, target / 100))
     _table(plan, able, points, ratios)
@@ -74,6 +74,11 @@ def target_section(
                       on_click=state.overrides, args=({},))  # fmt: skip
     if applied:
         _measured(plan, space, able, points, ratios)
+
+
+def _planned(plan: Plan) -> int:
+    """Where the target starts: the plan's own sparsity, in whole percent."""
+    return min(95, max(5, whole_percent(plan.sparsity)))
 
 
 def _table(plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios) -> None:

@@ -149,11 +149,17 @@ def test_layer_choice_draws_that_layer_and_is_in_the_address() -> None:
     assert at.session_state["layer_table"]["selection"]["rows"] == [3]
 
 
+def test_a_layer_that_keeps_a_little_is_not_shown_as_gone() -> None:
+    removed = [row["Removed"] for row in rows(started(sparsity="1")).values()]
+    assert removed
+    assert all(share < 99.95 for share in removed)
+
+
 def test_a_layer_that_cannot_be_cut_says_why_and_is_all_kept() -> None:
     at = started(granularity="filter", layer="fc3.weight")
     assert ratio(at).disabled
     assert any("remove a class" in caption.value for caption in at.caption)
-    assert rows(at)["fc3.weight"]["Decided by"].startswith("This layer gives the model's outputs")
+    assert rows(at)["fc3.weight"]["Decided by"] == "output layer"
     assert kept_share(at) == 1
 
 

@@ -89,6 +89,8 @@ def test_what_curves_do_not_depend_on_leaves_them_current(after_scan: AppTest) -
 def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTest) -> None:
     at = after_scan
     at.slider(key="target").set_value(60).run()
+    at.slider(key="sparsity").set_value(65).run()
+    assert at.slider(key="target").value == 60
     at.button(key="target_apply").click().run()
     assert not at.exception
     assert at.query_params["overrides"]
@@ -99,6 +101,12 @@ def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTe
     assert shown["Accuracy together · measured"] == f"{100 * cache.accuracy(plan, space).top1:.1f}".removesuffix(".0") + "%"
     at.button(key="target_reset").click().run()
     assert "overrides" not in at.query_params
+
+
+@pytest.mark.usefixtures("after_scan")
+def test_the_target_starts_at_the_plans_sparsity(open_view: Open) -> None:
+    started = [open_view("sensitivity", sparsity=share).slider(key="target").value for share in ("0.72", "0.999", "0")]
+    assert started == [72, 95, 5]
 
 
 def test_a_target_beyond_the_curves_is_one_sentence(open_view: Open, until: Until) -> None:

@@ -208,3 +208,11 @@ def test_the_slider_rests_when_every_layer_is_set_by_hand() -> None:
 def test_a_layer_that_cannot_be_cut_needs_no_ratio_for_the_slider_to_rest() -> None:
     at = started(granularity="filter", overrides="~".join(f"{name}~0.5" for name in LENET[:-1]))
     assert at.slider(key="sparsity").disabled
+
+
+def test_almost_everything_is_not_shown_as_everything() -> None:
+    at = started(sparsity="0.999")
+    assert at.slider(key="sparsity").value == 99
+    assert "The plan asks for 99.9%" in captions(at)
+    assert plan(at).sparsity == 0.999
+    assert started(sparsity="1").slider(key="sparsity").value == 100
