@@ -32,6 +32,10 @@ PURPOSE = {
     "plan.json": "All choices. Bring it back below, or replay it: python -m pruning_core run plan.json --out DIR.",
     "load_masks.py": "A short program that loads the masks and prints the accuracy measured here.",
 }
+RUN_IT = (
+    "Keep it beside masks.safetensors (of a fine-tuned network: weights.safetensors too). In the explorer's folder run "
+    "`PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py`."
+)
 QUIET: dict[str, Any] = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
 BYTES = "application/octet-stream"
 MIME = {"json": "application/json", "py": "text/x-python", "zip": "application/zip"}
@@ -62,6 +66,7 @@ def render(plan: Plan, space: Workspace) -> None:
         _downloads(plan, subject.files)
     with halves.cell():
         st.subheader("The script", anchor=False)
+        st.caption(RUN_IT)
         st.code(subject.files.script, language="python", height=440, wrap_lines=True)
         output = st.container()
     _import()

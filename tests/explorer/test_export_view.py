@@ -63,6 +63,7 @@ def test_the_downloaded_script_prints_the_accuracy_of_the_page(open_view: Open, 
     line = printed(files_shown(at), tmp_path)
     assert line == at.main.code[1].value
     assert line.split()[1] == metric(at, "Accuracy · measured")
+    assert "PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py" in text(at)
     assert at.main.code[0].value.strip() == (tmp_path / "load_masks.py").read_text().strip()
 
 
