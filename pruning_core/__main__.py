@@ -113,9 +113,9 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps(rows + zoo, indent=2))
         return 0
     for row in rows + zoo:
-        print(f"{row['axis']:12} {row['name']:14} {row['help']}")
+        print(f"{row['axis']:12} {row['name']:18} {row['help']}")
         if "formula" in row:
-            print(f"{'':27} {row['formula']}  [{row['source']}]")
+            print(f"{'':31} {row['formula']}  [{row['source']}]")
     return 0
 
 
