@@ -1,5 +1,6 @@
 """What the pages tell about one layer: its groups, their scores, what is kept. Arrays only; knows no Streamlit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ class LayerFacts:
     """One layer under one plan. All arrays O I H W of the part that is shown, but group_scores and group_kept (scope x group).
 
     ids: the group of each weight; scores: its group's score, None for a layer that the plan cannot cut; whole: is all shown?
+    numbers: about all weights, shown or not.
     """
 
     layer: Layer
@@ -29,6 +31,7 @@ class LayerFacts:
     group_kept: np.ndarray | None
     weights_kept: int
     whole: bool
+    numbers: Mapping[str, float]
 
     @property
     def threshold(self) -> float | None:
@@ -42,16 +45,7 @@ class LayerFacts:
     @property
     def statistics(self) -> dict[str, str]:
         """Numbers about the layer's weights, as text."""
-        magnitude = np.abs(self.weight)
-        kept = magnitude[self.kept]
-        numbers = {
-            "Mean of the weights": self.weight.mean(),
-            "Standard deviation": self.weight.std(),
-            "Largest |weight|": magnitude.max(),
-            "Mean |weight| before": magnitude.mean(),
-            "Mean |weight| of the kept": kept.mean() if kept.size else 0.0,
-        }
-        return {label: f"{number:.4f}" for label, number in numbers.items()}
+        return {label: f"{number:.4f}" for label, number in self.numbers.items()}
 
 
 def layer_facts(
@@ -74,7 +68,22 @@ def layer_facts(
         group_kept=None if scores is None or mask is None else kept_groups(mask, layer, g).numpy(),
         weights_kept=layer.numel if mask is None else int(mask.sum()),
         whole=whole,
+        numbers=_numbers(weight, mask),
     )
+
+
+def _numbers(weight: torch.Tensor, mask: torch.Tensor | None) -> dict[str, float]:
+    """About all weights of the layer, however much of it is drawn."""
+    magnitude = weight.abs()
+    total = float(magnitude.sum() if mask is None else (magnitude * mask).sum())
+    count = weight.numel() if mask is None else int(mask.sum())
+    return {
+        "Mean of the weights": float(weight.mean()),
+        "Standard deviation": float(weight.std(correction=0)),
+        "Largest |weight|": float(magnitude.max()),
+        "Mean |weight| before": float(magnitude.mean()),
+        "Mean |weight| of the kept": total / count if count else 0.0,
+    }
 
 
 def group_ids(layer: Layer, g: Granularity) -> torch.Tensor:

@@ -39,19 +39,18 @@ class Uniform:
 
 @dataclass(frozen=True)
 class UniformPlus:
-    """Uniform, but the first convolution stays dense and the last linear layer keeps 20% (Gale et al. 2019, arXiv:1902.09574)."""
+    """Uniform, but the first convolution stays dense and the output layer keeps 20% (Gale et al. 2019, arXiv:1902.09574)."""
 
     label: ClassVar[str] = "Uniform+"
-    help: ClassVar[str] = "Uniform, but the first convolution stays dense and the last linear layer keeps at least 20%."
-    formula: ClassVar[str] = "r_l = min(u, cap_l), cap = 0 for the first conv, 0.8 for the last linear, else 1; u fits the total"
+    help: ClassVar[str] = (
+        "Uniform, but the first convolution stays dense and the layer that makes the classes keeps at least 20%."
+    )
+    formula: ClassVar[str] = "r_l = min(u, cap_l), cap = 0 for the first conv, 0.8 for the output layer, else 1; u fits the total"
     source: ClassVar[str] = "Gale et al. 2019, arXiv:1902.09574"
     last_keeps: float = 0.2
 
     def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
-        first = next((layer.name for layer in layers if layer.kind.startswith("conv")), None)
-        last = next((layer.name for layer in reversed(layers) if layer.kind == "linear"), None)
-        special = {last: 1 - self.last_keeps, first: 0.0}
-        caps = {layer.name: special.get(layer.name, 1.0) for layer in layers}
+        caps = {x.name: 0.0 if x.is_first else 1 - self.last_keeps if x.is_output else 1.0 for x in layers}
         return fit(layers, sparsity, lambda u: {name: min(u, cap) for name, cap in caps.items()})
 
 
@@ -213,7 +212,7 @@ def from_sensitivity(points: Sequence[SensitivityPoint], layers: tuple[Layer, ..
     """Ratios that cost every layer the same accuracy: r_l = the largest whose top-1, alone, stays at or above one common level.
 
     The level is bisected so that the weighted total is `target`; curves are made monotone and read linearly between points.
-    Raises PruningError without a curve or where the curves end below the target (after Luo et al.'s AIMET greedy selection).
+    Raises PruningError without a curve or where the curves end below the target (after AIMET's greedy selection).
     """
     curves = {layer.name: _curve(points, layer.name) for layer in layers if any(p.parameter == layer.name for p in points)}
     if not curves:

@@ -1,6 +1,7 @@
 """Which device computes, and model and images made ready for it: CUDA, Apple MPS or the CPU."""
 
 import os
+import re
 from copy import deepcopy
 
 import torch
@@ -16,11 +17,11 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
 
     Raises PruningError for a device that this machine does not have.
     """
-    wanted = str(device) if device else os.environ.get(VARIABLE)
+    wanted = str(device) if device else os.environ.get(VARIABLE) or None
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted is None:
         return torch.device(next(kind for kind, there in available.items() if there))
-    if not available.get(wanted.split(":")[0], False):
+    if not re.fullmatch(r"\w+(:\d+)?", wanted) or not available.get(wanted.split(":")[0], False):
         raise PruningError(f"Device '{wanted}' is not available here; use one of {[k for k, ok in available.items() if ok]}.")
     return torch.device(wanted)
 

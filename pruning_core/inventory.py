@@ -1,6 +1,7 @@
 """Which parameters of a model can be pruned: every weight as an OIHW view."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
@@ -107,6 +108,7 @@ def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...])
     owners = {layer.name: layer.module for layer, _ in _candidates(model)}
     # A softmax or a pooling may follow the layer that makes the classes.
     last, classes = next(reversed(calls), None), result.shape[-1] if isinstance(result, Tensor) else None
+    first = next((layer.name for layer in layers if layer.kind in ("conv1d", "conv2d")), None)
     traced = []
     for layer in layers:
         paths = dict.fromkeys(owners[name] for name in (layer.name, *layer.aliases))
@@ -115,7 +117,7 @@ def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...])
         bn = next((path for out in outputs for fed, path in norms if fed is out), None)
         ends = last in paths or any(out is result for out in outputs)
         is_output = ends and layer.shape[0] == classes and not layer.heads
-        traced.append(replace(layer, macs=positions * layer.numel, bn=bn, is_output=is_output))
+        traced.append(replace(layer, macs=positions * layer.numel, bn=bn, is_output=is_output, is_first=layer.name == first))
     return tuple(traced)
 
 
@@ -128,28 +130,20 @@ def _positions(out: Tensor, layer: Layer) -> int:
 def _run(model: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, list[Tensor]], list[tuple[Tensor, str]], object]:
     calls: dict[str, list[Tensor]] = {}
     norms: list[tuple[Tensor, str]] = []  # the tensors are held, so that none is taken for another
-    handles = []
+    # Modules of its own for the hooks, the same tensors.
+    model = deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}).eval()
     for path, module in model.named_modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
-            handles.append(module.register_forward_pre_hook(lambda _m, args, path=path: norms.append((args[0], path))))
+            module.register_forward_pre_hook(lambda _m, args, path=path: norms.append((args[0], path)))
         elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.MultiheadAttention):
-            handles.append(
-                module.register_forward_hook(
-                    lambda _m, _a, out, path=path: calls.setdefault(path, []).append(out[0] if isinstance(out, tuple) else out)
-                )
+            module.register_forward_hook(
+                lambda _m, _a, out, path=path: calls.setdefault(path, []).append(out[0] if isinstance(out, tuple) else out)
             )
-    training = {m: m.training for m in model.modules()}
     example = next(model.parameters())
     try:
         with torch.no_grad():
-            model.eval()
             result = model(torch.zeros(1, *shape, device=example.device, dtype=example.dtype))
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise PruningError(f"The model does not accept an input of shape {tuple(shape)}: {reason}.") from error
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-        for handle in handles:
-            handle.remove()
     return calls, norms, result

@@ -36,6 +36,8 @@ from pruning_core.zoo import Progress, datasets_for, load_data, load_model, prob
 
 SMALL = 64
 """Images of at most this many pixels a side are examined on the whole test split."""
+RECALIBRATION = 1024
+"""Training images that batch-norm statistics are taken from."""
 Event = Pruned | Step | Epoch | Tuned | Finished
 
 
@@ -85,8 +87,9 @@ def calibration(space: Workspace, images: int) -> Batches:
 def ratios_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, fraction: float = 1.0) -> Ratios:
     """Ratios per layer at a share of the plan's target; N:M sets its own; ratios set by hand take the place of the rest."""
     g = granularity(plan.granularity)
-    found = {layer.name: g.fixed_ratio for layer in layers} if g.fixed_ratio is not None else None
-    ratios = found or ALLOCATIONS[plan.allocation](layers, groups, plan.sparsity * fraction)
+    if (fixed := g.fixed_ratio) is not None:  # a ratio of 0 keeps the layer dense, any other means N:M itself
+        return locked({layer.name: fixed for layer in layers}, {name: fixed if ratio else 0.0 for name, ratio in plan.overrides})
+    ratios = ALLOCATIONS[plan.allocation](layers, groups, plan.sparsity * fraction)
     return locked(ratios, {name: ratio * fraction for name, ratio in plan.overrides})
 
 
@@ -143,7 +146,8 @@ def finish(plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device:
     def score(candidate: nn.Module) -> Evaluation:
         return evaluate(candidate, split, outputs=space.dataset.outputs, device=device)
 
-    recalibrated = score(recalibrate_bn(base, space.dataset.train, device=device)) if tracked_norms(base) else None
+    mixed = probe(space.dataset.train, RECALIBRATION)  # a folder's images come class by class
+    recalibrated = score(recalibrate_bn(base, mixed, device=device)) if tracked_norms(base) else None
     tuned = score(model) if plan.fine_tune.epochs else None
     report = measure(model, space.layers, masks)
     return Finished(model, masks, report, score(space.model), score(base), recalibrated, tuned)

@@ -38,7 +38,8 @@ class Layer:
     name: its key in `state_dict`; module: the owning module's path; kind: conv1d | conv2d | depthwise | linear | attention_in
     | attention_proj | attention_out; shape: OIHW view; param_shape: as stored; macs: multiply-adds per image that read this
     weight; bn: path of the batch norm that follows, if there is one with a scale; heads: attention heads, 0 if none;
-    aliases: other names of a tied weight; is_output: its output is the model's output, so that its rows are the classes.
+    aliases: other names of a tied weight; is_output: its output is the model's output, so that its rows are the classes;
+    is_first: the model's first convolution.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Layer:
     heads: int = 0
     aliases: tuple[str, ...] = ()
     is_output: bool = False
+    is_first: bool = False
 
     @property
     def numel(self) -> int:

@@ -16,7 +16,7 @@ class Gradient:
 
     help: ClassVar[str] = "Weights with a small gradient go first. Reads labelled calibration images; one backward pass."
     formula: ClassVar[str] = "s = |g|, g = dL/dw over the calibration images; group: mean"
-    source: ClassVar[str] = "Blalock et al. 2020 (gradient baselines), arXiv:2003.03033"
+    source: ClassVar[str] = "first-order sensitivity without the weight; its limits: LeCun et al. 1990, Optimal Brain Damage"
     needs_data: ClassVar[bool] = True
     label: str = "Gradient |g|"
     pool: str = "mean_abs"

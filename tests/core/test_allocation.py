@@ -248,6 +248,11 @@ def test_uniform_plus_without_convolutions_only_spares_the_last_layer() -> None:
     assert ratios["fc1.weight"] == ratios["fc2.weight"] > 0.9
 
 
+def test_uniform_plus_spares_no_other_layer_where_first_and_last_cannot_be_cut() -> None:
+    middle = LAYERS[1:3]
+    assert ALLOCATIONS["uniform_plus"](middle, {}, 0.7) == pytest.approx({x.name: 0.7 for x in middle})
+
+
 # --- fitting and locking
 
 

@@ -221,3 +221,16 @@ def test_bad_models_and_inputs_are_told_in_a_sentence() -> None:
     refusal(lambda: inventory(model, (1, 2, 2)))
     assert [m.training for m in model.modules()] == before
     assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_the_first_convolution_is_marked_once() -> None:
+    for arch, entry in ARCHITECTURES.items():
+        first = [x.name for x in inventory(entry.build((1, 8, 8), 10), (1, 8, 8)) if x.is_first]
+        assert len(first) == (arch != "lenet_300_100")
+
+
+def test_the_model_keeps_its_mode_and_its_hooks() -> None:
+    model = ARCHITECTURES["resnet20"].build((1, 8, 8), 10).train()
+    inventory(model, (1, 8, 8))
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

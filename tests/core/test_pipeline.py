@@ -160,6 +160,13 @@ def test_n_of_m_takes_no_notice_of_the_sparsity_and_leaves_out_what_it_cannot_cu
     assert masks.keys() == {"fc1.weight", "fc2.weight", "fc3.weight"}
 
 
+def test_n_of_m_by_hand_is_dense_or_its_own_share() -> None:
+    able = [x.name for x in prunable(space().layers, granularity("2:4"), criterion(PLAN.criterion))[0]]
+    ratios, masks = cut(replace(PLAN, granularity="2:4", overrides=((able[0], 0.0), (able[1], 0.3))), space())
+    assert (ratios[able[0]], ratios[able[1]]) == (0.0, 0.5)
+    assert achieved(masks) == pytest.approx(ratios)
+
+
 def test_a_layer_may_collapse_only_when_allowed() -> None:
     plan = replace(PLAN, allocation="uniform", sparsity=1.0)
     assert all(mask.sum() == 1 for mask in cut(plan, space())[1].values())

@@ -35,7 +35,7 @@ def layer(shape: tuple[int, int, int, int], kind: str | None = None, name: str =
 
 
 LAYERS = (
-    layer((8, 3, 3, 3), name="stem.weight"),
+    layer((8, 3, 3, 3), name="stem.weight", is_first=True),
     layer((16, 8, 3, 3), name="conv.weight"),
     layer((32, 16, 1, 1), "conv2d", name="point.weight"),
     layer((10, 32, 1, 1), name="fc.weight", is_output=True),
