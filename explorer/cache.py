@@ -150,7 +150,7 @@ def probe(plan: Plan, space: Workspace) -> Split:
 
 def exam(plan: Plan, space: Workspace) -> Split:
     """The test images of the final comparison."""
-    return _exam(_text(plan.model, plan.dataset, plan.probe), plan, space)
+    return _exam(_text(plan.model, plan.dataset, _exam_size(plan, space)), plan, space)
 
 
 def dense_accuracy(plan: Plan, space: Workspace) -> Evaluation:
@@ -160,7 +160,7 @@ def dense_accuracy(plan: Plan, space: Workspace) -> Evaluation:
 
 def dense_exam(plan: Plan, space: Workspace) -> Evaluation:
     """The base model on the exam split."""
-    return _dense("exam", _text(plan.model, plan.dataset, plan.probe), space, exam(plan, space))
+    return _dense("exam", _text(plan.model, plan.dataset, _exam_size(plan, space)), space, exam(plan, space))
 
 
 def accuracy(plan: Plan, space: Workspace) -> Evaluation:
@@ -170,7 +170,7 @@ def accuracy(plan: Plan, space: Workspace) -> Evaluation:
 
 def exam_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The masked model on the exam split."""
-    return _masked("exam", _text(mask_key(plan), plan.probe), plan, space, exam(plan, space))
+    return _masked("exam", _text(mask_key(plan), _exam_size(plan, space)), plan, space, exam(plan, space))
 
 
 def score_key(plan: Plan) -> str:
@@ -182,6 +182,11 @@ def score_key(plan: Plan) -> str:
 def mask_key(plan: Plan) -> str:
     """All that ratios and masks depend on, as text."""
     return _text(score_key(plan), plan.allocation, plan.sparsity, sorted(plan.overrides), plan.allow_collapse)
+
+
+def _exam_size(plan: Plan, space: Workspace) -> int | None:
+    """Images of the exam split, None for the whole test split."""
+    return None if pipeline.whole_test(space.dataset) else plan.probe
 
 
 def _text(*parts: object) -> str:

@@ -110,10 +110,15 @@ def probe_split(plan: Plan, space: Workspace) -> Split:
     return probe(space.dataset.val, plan.probe)
 
 
+def whole_test(dataset: Dataset) -> bool:
+    """Is the exam split all test images? For small images it is."""
+    return max(dataset.shape[1:]) <= SMALL
+
+
 def exam_split(plan: Plan, space: Workspace) -> Split:
     """The test images of the final comparison: all of them for small images, else a stratified part of `probe` images."""
     test = space.dataset.test
-    return test if max(space.dataset.shape[1:]) <= SMALL else probe(test, plan.probe)
+    return test if whole_test(space.dataset) else probe(test, plan.probe)
 
 
 def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> Iterator[Event]:

@@ -16,7 +16,7 @@ from explorer.text import HELP, percent
 from explorer.views.compare import which_images
 from explorer.views.finetune import finished_run
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import SMALL, Workspace
+from pruning_core.pipeline import Workspace, whole_test
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.types import Evaluation, Finished, PruningError, Report
@@ -86,7 +86,7 @@ def _choice(plan: Plan, *, tuned: bool) -> str:
 
 def subject_of(plan: Plan, space: Workspace, done: Finished | None) -> Subject:
     """done: the fine-tuned run whose weights are exported, None for masks on the base network."""
-    whole = max(space.dataset.shape[1:]) <= SMALL
+    whole = whole_test(space.dataset)
     if done is not None:
         return Subject(files_of(plan, space, done.masks, done.model, whole_test=whole), done.report, done.tuned)
     return Subject(files_of(plan, space, cache.masks(plan, space), None, whole_test=whole), cache.report(plan, space), None)

@@ -10,7 +10,7 @@ from explorer.plan_words import cut_words, differences, tune_words
 from explorer.tuning import Reference, clock, continuous, progress, settles, steps_of, tuning
 from explorer.views.compare import compare_section
 from explorer.views.tune_form import tune_form
-from pruning_core.pipeline import Workspace
+from pruning_core.pipeline import Workspace, whole_test
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
 from pruning_core.types import Finished, PruningError
@@ -57,8 +57,7 @@ def finished_run(plan: Plan, space: Workspace) -> Finished | None:
 
 def changes(then: Plan, now: Plan, space: Workspace) -> tuple[str, ...]:
     """How the plan of a run differs from the present one, in what matters for the run."""
-    whole_test = len(cache.exam(now, space)) == len(space.dataset.test)
-    return differences(then, now, skip=("probe",) if whole_test else ())
+    return differences(then, now, skip=("probe",) if whole_test(space.dataset) else ())
 
 
 def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
