@@ -16,7 +16,8 @@ HELP = {
     "seed": "Starts everything random (the Random criterion, the order of training images): the same seed gives the same result.",
     "probe": "Accuracy is measured live on this many validation images. More images: a narrower interval, a slower page.",
     "calibration": "Training images that the gradient criteria read.",
-    "allow_collapse": "Normally at least one group stays in every layer. Allowed to collapse, a layer can lose everything.",
+    "allow_collapse": "Normally at least one group stays in every layer. Allowed to collapse, a layer can lose everything; "
+    "the rankings Global and LAMP spare its best group all the same.",
     "schedule": "When to cut: all at once, or in rounds with fine-tuning after each. Explore shows one cut.",
     "rounds": "How many rounds of cutting and fine-tuning.",
     "n": "N of every M neighbouring weights are kept.",

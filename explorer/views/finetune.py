@@ -17,7 +17,7 @@ from pruning_core.types import Finished, PruningError
 
 KIND = "train"
 REFRESH = 1.0
-FEW_STEPS = 100
+FEW_STEPS = 80
 LEAD = "Cut the network, then train what is left: most of the lost accuracy usually comes back. Removed weights stay removed."
 EMPTY = """
 **No run yet.** Press *Start*: the network is cut as the side bar says, in the rounds of the schedule, and trained after each

@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer import state
 from explorer.plan_words import OPTIMIZER_LABELS
 from explorer.text import HELP, entry_help
+from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
 from pruning_core.train import TrainConfig
@@ -18,6 +19,9 @@ USUAL_RATES = {"sgd": TrainConfig().lr, "adamw": 0.001}
 def tune_form(plan: Plan) -> None:
     """Schedule, length and optimizer; what is rarely changed is folded away."""
     _main_row(plan)
+    g = granularity(plan.granularity)
+    if g.fixed_ratio is not None and schedule(plan.schedule).rounds > 1:
+        st.caption(f":material/info: {g.label} is all or nothing: the first round cuts everything, the later ones only train.")
     with st.expander("More settings", icon=":material/tune:"):
         _more(plan)
 

@@ -94,6 +94,12 @@ def test_the_other_choices_are_in_the_address_too(open_view: Open) -> None:
     assert at.number_input(key="tune_momentum").disabled
 
 
+@pytest.mark.parametrize(("schedule", "told"), [("iterative:3", True), ("one_shot", False)])
+def test_rounds_that_only_train_are_told(open_view: Open, schedule: str, told: bool) -> None:
+    at = open_view("finetune", granularity="2:4", schedule=schedule)
+    assert any("the first round cuts everything" in caption.value for caption in at.caption) == told
+
+
 def test_another_optimizer_brings_its_usual_rate_but_keeps_a_chosen_one(open_view: Open) -> None:
     at = open_view("finetune")
     at.selectbox(key="tune_optimizer").set_value("adamw").run()
