@@ -3,13 +3,11 @@
 Run: python -m benchmarks.global_select [--rounds 3]. Random weights, all distinct but for chance; 80% are removed.
 """
 
-import argparse
-
 import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from benchmarks.timing import Row, interleaved, peak
+from benchmarks.timing import Row, command, interleaved, peak
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
@@ -77,7 +75,4 @@ def rows(rounds: int = 3) -> list[Row]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    for found in rows(parser.parse_args().rounds):
-        print(found)
+    command(rows, 3, __doc__)

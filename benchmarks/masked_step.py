@@ -3,7 +3,6 @@
 Run: python -m benchmarks.masked_step [--rounds 15]. ResNet-20 at 32 x 32, batch 128, SGD with momentum, 80% of the weights cut.
 """
 
-import argparse
 from collections.abc import Callable
 from copy import deepcopy
 
@@ -12,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import prune
 
-from benchmarks.timing import Row, interleaved
+from benchmarks.timing import Row, command, interleaved
 from pruning_core.inventory import inventory
 from pruning_core.masks import lowest
 from pruning_core.train import TrainConfig, _Run, _start
@@ -78,7 +77,4 @@ def rows(rounds: int = 15) -> list[Row]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    for found in rows(parser.parse_args().rounds):
-        print(found)
+    command(rows, 15, __doc__)

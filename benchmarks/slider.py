@@ -3,7 +3,6 @@
 Run: python -m benchmarks.slider [--rounds 15]. The peer only makes its mask; preparing (once per layer) is given beside it.
 """
 
-import argparse
 import itertools
 import time
 
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from benchmarks.timing import Row, interleaved
+from benchmarks.timing import Row, command, interleaved
 from pruning_core.granularity import from_groups, granularity
 from pruning_core.masks import prepared
 from pruning_core.types import Layer
@@ -59,7 +58,4 @@ def rows(rounds: int = 15) -> list[Row]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    for found in rows(parser.parse_args().rounds):
-        print(found)
+    command(rows, 15, __doc__)

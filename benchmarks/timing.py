@@ -1,5 +1,6 @@
 """How the benchmarks measure: medians of interleaved runs, peak memory of one run, and one row per claim."""
 
+import argparse
 import gc
 import json
 import os
@@ -113,3 +114,11 @@ def write(rows: list[Row], path: Path) -> None:
     """Writes rows and machine as JSON."""
     text = json.dumps({"machine": machine(), "rows": [row.json() for row in rows]}, indent=2)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def command(rows: Callable[[int], list[Row]], rounds: int, about: str | None) -> None:
+    """The command line of one benchmark: --rounds, and its rows printed."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    for found in rows(parser.parse_args().rounds):
+        print(found)

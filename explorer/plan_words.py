@@ -14,8 +14,6 @@ from pruning_core.train import TrainConfig
 from pruning_core.zoo import DATASETS, MODELS
 
 OPTIMIZER_LABELS = {"sgd": "SGD", "adamw": "AdamW"}
-SCAN_FIELDS = ("model", "dataset", "criterion", "granularity", "calibration", "probe", "seed")
-"""What sensitivity curves depend on."""
 
 
 def _label(registry: Mapping[str, Any]) -> Callable[[Any], str]:

@@ -11,7 +11,7 @@ from typing import Any
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
 from pruning_core.device import choose_device
-from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, stored, weights_safetensors
+from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
 from pruning_core.granularity import GRANULARITIES, granularity
 from pruning_core.pipeline import Event, groups_of, open_workspace, probe_split, prune
 from pruning_core.plan import Plan
@@ -137,9 +137,8 @@ def _drain(events: Iterator[Event], *, quiet: bool) -> Finished:
     """Follows a run to its last event, telling each stage on standard error."""
     for event in events:
         if isinstance(event, Finished):
-            for state in ("dense", "pruned", "recalibrated", "tuned") if not quiet else ():
-                if (found := getattr(event, state)) is not None:
-                    print(f"{state:13} {found.top1:.4f}  95% [{found.interval[0]:.4f}, {found.interval[1]:.4f}]  n = {found.n}")
+            for state, found in states(event).items() if not quiet else ():
+                print(f"{state:13} {found.top1:.4f}  95% [{found.interval[0]:.4f}, {found.interval[1]:.4f}]  n = {found.n}")
             return event
         if isinstance(event, Pruned):
             print(f"round {event.round} of {event.rounds}: masks chosen", file=sys.stderr)

@@ -66,7 +66,7 @@ class Replay:
     ) -> None:
         if not len(split):
             raise PruningError("There are no images to evaluate on.")
-        self.device = choose_device(str(device) if device is not None else None)
+        self.device = choose_device(device)
         self._split, self._size, self._budget = split, batch_size, budget
         self._program: Program = program(ready(model, self.device), self._images(0))
         self.reason = self._program.reason

@@ -1,6 +1,7 @@
 """The table of all layers; a click on a row chooses the layer that is drawn below."""
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import streamlit as st
@@ -94,17 +95,10 @@ def _row_chosen(names: list[str]) -> None:
 
 def fixed_parameters(space: Workspace) -> None:
     """The parameters that are never pruned, each with its reason."""
-    total = sum(_size(fixed.shape) for fixed in space.fixed)
+    total = sum(prod(fixed.shape) for fixed in space.fixed)
     with st.expander(f"{len(space.fixed)} parameter tensors are never pruned ({total:,} values)", icon=":material/lock:"):
         rows = [{"Parameter": fixed.name, "Shape": shape(fixed.shape), "Why": fixed.reason} for fixed in space.fixed]
         st.dataframe(rows, hide_index=True, height=220, alt="Parameters that are not pruned, with the reason.")
-
-
-def _size(sizes: tuple[int, ...]) -> int:
-    total = 1
-    for size in sizes:
-        total *= size
-    return total
 
 
 def layer_picker(names: list[str], chosen: str) -> None:

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from pruning_core.registry import find
-from pruning_core.zoo.vit import Traced, vit
+from pruning_core.zoo.vit import STRIDED_FROM, Traced, vit
 
 Shape = tuple[int, int, int]
-
-STRIDED_FROM = 28
-"""Images of at least this many pixels a side are halved by the stem: a quarter of the work for little accuracy."""
 
 
 @dataclass(frozen=True)

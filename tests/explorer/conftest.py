@@ -7,26 +7,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import cache
+from tests.explorer.driven import opened, page, run
 
 PATIENCE = 90
-
-
-def page(view: str) -> None:
-    import importlib
-
-    import streamlit as st
-
-    from explorer import sidebar, state
-    from explorer.notices import announce, told
-
-    state.begin(view, sidebar.known_names())
-    with st.sidebar:
-        choice = sidebar.render()
-    state.publish()
-    announce(choice.notes)
-    if choice.space is not None:
-        with told():
-            importlib.import_module(f"explorer.views.{view}").render(choice.plan, choice.space)
 
 
 @pytest.fixture
@@ -34,12 +17,7 @@ def open_view() -> Iterator[Callable[..., AppTest]]:
     """`open_view("export", model="lenet5")`: that page, run once; nothing raised."""
 
     def open_(view: str, **address: str) -> AppTest:
-        at = AppTest.from_function(page, default_timeout=60, args=(view,))
-        for key, value in ({"model": "lenet5"} | address).items():
-            at.query_params[key] = value
-        at.run()
-        assert not at.exception
-        return at
+        return opened(page, {"model": "lenet5"} | address, view)
 
     _forget_jobs()
     yield open_
@@ -60,8 +38,7 @@ def until() -> Callable[[AppTest, Callable[[AppTest], bool]], AppTest]:
         while not done(at):
             assert time.monotonic() < deadline, "the page never came to that"
             time.sleep(0.1)
-            at.run()
-            assert not at.exception
+            run(at)
         return at
 
     return wait

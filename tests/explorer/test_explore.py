@@ -14,39 +14,14 @@ from explorer import cache
 from explorer.text import interval
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
+from tests.explorer.driven import opened, page, run
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 PLAN = Plan(model="lenet5")
 
 
-def script() -> None:
-    import streamlit as st
-
-    from explorer import sidebar, state
-    from explorer.notices import announce, told
-    from explorer.views import explore
-
-    state.begin("explore", sidebar.known_names())
-    with st.sidebar:
-        choice = sidebar.render()
-    state.publish()
-    announce(choice.notes)
-    if choice.space is not None:
-        with told():
-            explore.render(choice.plan, choice.space)
-
-
 def started(**address: str) -> AppTest:
-    at = AppTest.from_function(script, default_timeout=60)
-    for key, value in ({"model": "lenet5"} | address).items():
-        at.query_params[key] = value
-    return run(at)
-
-
-def run(at: AppTest) -> AppTest:
-    at.run()
-    assert not at.exception
-    return at
+    return opened(page, {"model": "lenet5"} | address, "explore")
 
 
 @pytest.fixture(scope="module")

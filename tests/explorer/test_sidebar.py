@@ -4,6 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pruning_core.plan import Plan
+from tests.explorer.driven import opened, run
 
 
 def script() -> None:
@@ -25,16 +26,7 @@ def script() -> None:
 
 
 def started(**address: str) -> AppTest:
-    at = AppTest.from_function(script, default_timeout=60)
-    for key, value in ({"model": "lenet5"} | address).items():
-        at.query_params[key] = value
-    return run(at)
-
-
-def run(at: AppTest) -> AppTest:
-    at.run()
-    assert not at.exception
-    return at
+    return opened(script, {"model": "lenet5"} | address)
 
 
 def plan(at: AppTest) -> Plan:

@@ -3,6 +3,7 @@
 from streamlit.testing.v1 import AppTest
 
 from pruning_core.plan import Plan
+from tests.explorer.driven import opened, run
 
 
 def script() -> None:
@@ -28,16 +29,7 @@ def script() -> None:
 
 
 def started(**address: str) -> AppTest:
-    at = AppTest.from_function(script, default_timeout=30)
-    for key, value in address.items():
-        at.query_params[key] = value
-    return run(at)
-
-
-def run(at: AppTest) -> AppTest:
-    at.run()
-    assert not at.exception
-    return at
+    return opened(script, address)
 
 
 def plan(at: AppTest) -> Plan:

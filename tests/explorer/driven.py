@@ -1,0 +1,39 @@
+"""Driving a page without a browser: Streamlit's AppTest, started from an address; nothing may be raised."""
+
+from collections.abc import Callable, Mapping
+
+from streamlit.testing.v1 import AppTest
+
+
+def page(view: str) -> None:
+    """A view with the side bar, as `app.py` shows it."""
+    import importlib
+
+    import streamlit as st
+
+    from explorer import sidebar, state
+    from explorer.notices import announce, told
+
+    state.begin(view, sidebar.known_names())
+    with st.sidebar:
+        choice = sidebar.render()
+    state.publish()
+    announce(choice.notes)
+    if choice.space is not None:
+        with told():
+            importlib.import_module(f"explorer.views.{view}").render(choice.plan, choice.space)
+
+
+def run(at: AppTest) -> AppTest:
+    """Runs the script once more."""
+    at.run()
+    assert not at.exception
+    return at
+
+
+def opened(script: Callable[..., None], address: Mapping[str, str], *args: str) -> AppTest:
+    """The script, run once at that address."""
+    at = AppTest.from_function(script, default_timeout=60, args=args)
+    for key, value in address.items():
+        at.query_params[key] = value
+    return run(at)
