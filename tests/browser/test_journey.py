@@ -34,12 +34,17 @@ def pick(page: Page, key: str, label: str) -> None:
 
 
 def slide(page: Page, key: str, presses: int) -> None:
-    """Moves a slider with the arrow keys."""
+    """Moves a slider with the arrow keys, until the address says so: the browser reports a move only a while after it."""
+    before = page.url
     thumb = page.locator(f".st-key-{key}").get_by_role("slider")
-    expect(thumb).to_have_count(1)  # a slider that is being replaced is there twice for a moment
-    thumb.focus()
-    for _ in range(abs(presses)):
-        page.keyboard.press("ArrowRight" if presses > 0 else "ArrowLeft")
+    goal = int(thumb.input_value()) + presses
+    for _ in range(200):  # a slider that is drawn anew is there twice for a moment, and loses the focus
+        expect(thumb).to_have_count(1)
+        if (left := goal - int(thumb.input_value())) == 0:
+            break
+        thumb.focus()
+        page.keyboard.press("ArrowRight" if left > 0 else "ArrowLeft")
+    expect(page).not_to_have_url(before, timeout=LONG)
     settled(page)
 
 
@@ -79,6 +84,8 @@ def explore(page: Page, label: str, shape: str) -> None:
     pick(page, "model", label)
     before = metric(page, "Accuracy")
     slide(page, "sparsity", 5)
+    expect(page).to_have_url(re.compile(r"sparsity=0\.55(&|$)"), timeout=LONG)
+    settled(page)
     assert metric(page, "Weights removed") == "55%"
     fine = metric(page, "Accuracy")
     assert fine != before
@@ -139,7 +146,10 @@ def test_a_copied_link_opens_the_same_view_in_another_browser(open_page: OpenPag
     pick(first, "model", "LeNet-5")
     pick(first, "granularity", "Filter")
     slide(first, "sparsity", -20)
-    slide(first, "ratio", 11)
+    expect(first).to_have_url(re.compile(r"sparsity=0\.3(&|$)"), timeout=LONG)
+    settled(first)
+    slide(first, "ratio", 1)
+    assert "overrides=" in first.url
     assert "model=lenet5" in first.url
     second = open_page(first.url.split("/", 3)[3])
     for label in ("Accuracy", "Weights removed", "Parameters left", "MACs left"):
