@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import Node, map_arg
 
+from pruning_core.types import PruningError
+
 Values = dict[Node, Any]
 
 FAILS = (fx.proxy.TraceError, NameError, TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError)
@@ -59,18 +61,32 @@ class Program:
         others = {node: node.args[0] for node in self.nodes if node.op == "placeholder" and node is not self.x}
         return {self.x: x, **others}
 
-    def downstream(self, name: str) -> tuple[Node, ...]:
-        """The nodes whose value depends on the parameter of that name, in order."""
-        parameter, found = self.root.get_parameter(name), set[Node]()
+    def tensor(self, name: str) -> Tensor:
+        """The parameter or buffer of that name. Raises PruningError where the model has none."""
+        path, _, key = name.rpartition(".")
+        try:
+            owner = self.root.get_submodule(path)
+        except AttributeError:
+            owner = nn.Module()
+        found = owner._parameters.get(key, owner._buffers.get(key))
+        if found is None:
+            raise PruningError(f"The model has no parameter or buffer '{name}': take a name from its state_dict.")
+        return found
+
+    def downstream(self, names: Collection[str]) -> tuple[Node, ...]:
+        """The nodes whose value depends on any of the parameters or buffers of those names, in order."""
+        changed, found = {id(self.tensor(name)) for name in names}, set[Node]()
         for node in self.nodes:
-            if self._reads(node, parameter) or not found.isdisjoint(node.all_input_nodes):
+            if not changed.isdisjoint(self._read(node)) or not found.isdisjoint(node.all_input_nodes):
                 found.add(node)
         return tuple(node for node in self.nodes if node in found)
 
-    def _reads(self, node: Node, parameter: Tensor) -> bool:
+    def _read(self, node: Node) -> set[int]:
+        """Which of the model's tensors the node itself reads."""
         if node.op == "get_attr":
-            return operator.attrgetter(str(node.target))(self.root) is parameter
-        return node in self.modules and any(own is parameter for own in self.modules[node].parameters())
+            return {id(operator.attrgetter(str(node.target))(self.root))}
+        module = self.modules.get(node)
+        return set() if module is None else {id(own) for own in chain(module.parameters(), module.buffers())}
 
     def missing(self, wanted: Collection[Node], have: Collection[Node]) -> tuple[set[Node], tuple[Node, ...]]:
         """Which of the values at hand, and which nodes in order, it takes to know the wanted values."""
@@ -127,17 +143,29 @@ class Program:
         return _added(values[stage.over], args) if stage.over else node.target(*args, **kwargs)  # type: ignore[operator]
 
     @contextmanager
-    def swapped(self, name: str, tensor: Tensor) -> Iterator[None]:
-        """Another tensor in the place of a parameter, everywhere it is read, until the context ends."""
-        parameter = self.root.get_parameter(name)
-        places = [(m._parameters, key) for m in self.root.modules() for key, own in m._parameters.items() if own is parameter]
-        for owner, key in places:
-            owner[key] = nn.Parameter(tensor, requires_grad=False)
+    def swapped(self, change: Mapping[str, Tensor]) -> Iterator[None]:
+        """Other tensors in the places of parameters and buffers, everywhere they are read, until the context ends."""
+        new = {id(old): (old, fitting(change[name], old, name)) for name in change for old in [self.tensor(name)]}
+        owners: list[dict[str, Any]] = [own for m in self.root.modules() for own in (m._parameters, m._buffers)]
+        places = [(own, key) for own in owners for key in own]
+        taken = [(owner, key, new[id(owner[key])]) for owner, key in places if id(owner[key]) in new]
         try:
+            for owner, key, (_, tensor) in taken:
+                owner[key] = tensor
             yield
         finally:
-            for owner, key in places:
-                owner[key] = parameter
+            for owner, key, (old, _) in taken:
+                owner[key] = old
+
+
+def fitting(tensor: Tensor, old: Tensor, name: str) -> Tensor:
+    """The tensor, as a parameter if the old one is one. Raises PruningError for another shape or type."""
+    if (tensor.shape, tensor.dtype) != (old.shape, old.dtype):
+        raise PruningError(
+            f"The change of {name} is {tuple(tensor.shape)} {tensor.dtype}; the model stores {tuple(old.shape)} {old.dtype}."
+        )
+    placed = tensor.to(old.device)
+    return nn.Parameter(placed, requires_grad=False) if isinstance(old, nn.Parameter) else placed
 
 
 def _added(into: Tensor, args: tuple[Any, ...]) -> Any:

@@ -18,20 +18,43 @@ from pruning_core.types import Layer, PruningError, Split
 BUDGET = 2**30
 """Bytes of activations that a replay may hold: 1 GiB."""
 Mask = Bool[Tensor, "_o _i _h _w"]
+Change = Mapping[str, Tensor]
+"""Parameter or buffer name -> the tensor to compute with in its place, of its stored shape and type."""
+
+
+@dataclass(frozen=True)
+class _Masked(Change):
+    """One layer's weight with its mask, computed only when it is read: masks take a quarter of the memory."""
+
+    layer: Layer
+    weight: Tensor
+    mask: Mask
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name != self.layer.name:
+            raise KeyError(name)
+        gone = ~self.mask.to(self.weight.device)
+        return oihw(self.weight, self.layer).masked_fill(gone, 0).reshape(self.layer.param_shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self.layer.name,))
+
+    def __len__(self) -> int:
+        return 1
 
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """One layer's place in the program. needs: values to hold for it; stages: what depends on its weight."""
+    """One site in the program. needs: values to hold for it; stages: what depends on its tensors."""
 
-    layer: Layer
+    names: tuple[str, ...]
     needs: frozenset[Node]
     stages: tuple[Stage, ...]
 
 
 @dataclass(eq=False)
 class _Held:
-    """The values of some batches at the current layer, and how many bytes they are."""
+    """The values of some batches at the current site, and how many bytes they are."""
 
     budget: int
     values: dict[int, Values] = field(default_factory=dict)
@@ -76,33 +99,49 @@ class Replay:
     def run(
         self, layers: Sequence[Layer], masks: Callable[[Layer], Sequence[Mask]]
     ) -> Iterator[tuple[Layer, int, Float[Tensor, "n c"]]]:
-        """Yields (layer, place of the mask, logits of all images on the CPU) for each layer's masks, layer by layer as given.
+        """Yields (layer, place of the mask, logits of all images on the CPU) for each layer's masks, layer by layer as given."""
 
-        The network's own order is the cheapest; any other gives the same logits.
+        def masked(at: int) -> list[Change]:
+            weight = self._program.tensor(layers[at].name)
+            return [_Masked(layers[at], weight, mask) for mask in masks(layers[at])]
+
+        for at, place, logits in self.visits([(layer.name,) for layer in layers], masked):
+            yield layers[at], place, logits
+
+    def visits(
+        self, sites: Sequence[tuple[str, ...]], changes: Callable[[int], Sequence[Change]]
+    ) -> Iterator[tuple[int, int, Float[Tensor, "n c"]]]:
+        """Yields (index of the site, place of the change, logits of all images on the CPU), site by site as given.
+
+        site: the parameters and buffers that its changes may replace, together; a change need not replace all of them.
+        changes: asked once per site, when its turn comes. What depends on any tensor of the site is computed again, the rest
+        is not. The network's own order is the cheapest; any other gives the same logits.
+        Raises PruningError for a name that the model or the site does not have, or for a tensor of another shape or type.
         """
-        cuts = [self._cut(layer) for layer in layers]
+        cuts = [self._cut(names) for names in sites]
         held = _Held(self._budget)
         for at, cut in enumerate(cuts):
             later = frozenset[Node]().union(*(other.needs for other in cuts[at:]))
-            asked = masks(cut.layer)
+            asked = changes(at)
             if not asked:
                 continue
+            _check(asked, cut.names)
             logits: list[dict[int, Tensor]] = [{} for _ in asked]
             for batch in range(-(-len(self._split) // self._size)):
                 values = self._advanced(batch, held.take(batch), cut.needs, later)
                 if not held.put(batch, values):
-                    for found, mask in zip(logits, asked, strict=True):
-                        found |= self._masked(cut, mask, {batch: values})
+                    for found, change in zip(logits, asked, strict=True):
+                        found |= self._changed(cut, change, {batch: values})
             self.most_held = max(self.most_held, sum(held.sizes.values()))
-            for place, mask in enumerate(asked):
-                logits[place] |= self._masked(cut, mask, held.values)
-                yield cut.layer, place, torch.cat([logits[place][batch] for batch in sorted(logits[place])])
+            for place, change in enumerate(asked):
+                logits[place] |= self._changed(cut, change, held.values)
+                yield at, place, torch.cat([logits[place][batch] for batch in sorted(logits[place])])
 
-    def _cut(self, layer: Layer) -> _Cut:
-        nodes = self._program.downstream(layer.name)
+    def _cut(self, names: tuple[str, ...]) -> _Cut:
+        nodes = self._program.downstream(names)
         result, inside = self._program.result, set(nodes)
         needs = {source for node in nodes for source in node.all_input_nodes if source not in inside}
-        return _Cut(layer, frozenset(needs | ({result} - inside)), self._program.stages(nodes, {result}))
+        return _Cut(names, frozenset(needs | ({result} - inside)), self._program.stages(nodes, {result}))
 
     def _images(self, batch: int) -> Tensor:
         start = batch * self._size
@@ -119,13 +158,19 @@ class Replay:
         return {node: value for node, value in values.items() if node in keep}
 
     @torch.inference_mode()
-    def _masked(self, cut: _Cut, mask: Mask, batches: Mapping[int, Values]) -> dict[int, Tensor]:
-        """The logits of some batches with the mask on the layer's weight."""
-        layer, result = cut.layer, self._program.result
-        weight = oihw(self._program.root.get_parameter(layer.name), layer)
-        masked = weight.masked_fill(~mask.to(self.device), 0).reshape(layer.param_shape)
-        with self._program.swapped(layer.name, masked):
+    def _changed(self, cut: _Cut, change: Change, batches: Mapping[int, Values]) -> dict[int, Tensor]:
+        """The logits of some batches with the change made."""
+        if not batches:
+            return {}
+        with self._program.swapped(change):
+            result = self._program.result
             return {k: self._program.run(cut.stages, dict(values))[result].float().cpu() for k, values in batches.items()}
+
+
+def _check(changes: Sequence[Change], site: tuple[str, ...]) -> None:
+    for change in changes:
+        if strange := sorted(set(change) - set(site)):
+            raise PruningError(f"A change replaces {strange[0]}, which its site {site} does not name.")
 
 
 def held_bytes(values: Mapping[Node, Any]) -> int:
