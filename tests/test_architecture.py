@@ -19,11 +19,11 @@ LEVELS = {
     0: "types",
     1: "device registry",
     2: "inventory granularity schedule graph",
-    3: "observe replay metrics coupling train",
+    3: "observe activations replay metrics coupling train edits",
     4: "criteria zoo",
     5: "masks",
     6: "allocation",
-    7: "sensitivity search thin storage plan",
+    7: "sensitivity multiples search thin storage plan",
     8: "export pipeline runs",
     9: "__main__",
 }

@@ -1,0 +1,61 @@
+"""One layer under every granularity at one sparsity: the picture that teaches granularity, with what each cut costs."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pruning_core.granularity import Granularity, from_groups
+from pruning_core.masks import lowest, removed
+from pruning_core.replay import Replay
+from pruning_core.train import summarise
+from pruning_core.types import Evaluation, Layer, Split
+
+HELD = 2**28
+"""Bytes of masks that are held at a time: 256 MiB. A layer of fewer weights has all its cuts measured in one pass."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerCut:
+    """One layer cut by one granularity, all others dense. mask: True = keep; achieved: share of its weights that goes."""
+
+    granularity: Granularity
+    mask: Bool[Tensor, "_o _i _h _w"]
+    achieved: float
+    evaluation: Evaluation
+
+
+def layer_cuts(
+    model: nn.Module,
+    layer: Layer,
+    groups: Iterable[tuple[Granularity, Float[Tensor, "_s _g"]]],
+    ratio: float,
+    split: Split,
+    *,
+    outputs: Sequence[int] | None = None,
+    allow_collapse: bool = False,
+    device: torch.device | None = None,
+) -> Iterator[LayerCut]:
+    """Yields the cut of each granularity at that ratio, N:M at its own, with the accuracy measured when this layer alone is cut.
+
+    groups: the layer's group scores by each granularity, read one after the other. Every evaluation equals, bit for bit, that of
+    the model with this mask (`replay`). Raises PruningError for a ratio outside [0, 1] or for no images.
+    """
+    replay, chosen = Replay(model, split, device=device), slice(None) if outputs is None else list(outputs)
+    waiting = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
+    while part := list(islice(waiting, max(1, HELD // layer.numel))):
+        for (g, mask), logits in zip(part, _measured(replay, layer, [mask for _, mask in part]), strict=True):
+            gone = 1 - int(mask.sum()) / layer.numel
+            yield LayerCut(g, mask, gone, summarise(logits[:, chosen], split.labels))
+
+
+def _measured(replay: Replay, layer: Layer, masks: list[Tensor]) -> Iterator[Tensor]:
+    return (logits for _, _, logits in replay.run((layer,), lambda _layer: masks))
+
+
+def _mask(scores: Tensor, g: Granularity, layer: Layer, ratio: float, allow_collapse: bool) -> Tensor:
+    count = removed(g, 1.0 if g.keep_of else ratio, scores.shape[1], allow_collapse=allow_collapse)
+    return from_groups(~lowest(scores, count), g, layer)

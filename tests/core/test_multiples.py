@@ -1,0 +1,82 @@
+"""One layer under every granularity: masks as `select` makes them, numbers as `evaluate` measures them."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from pruning_core import multiples
+from pruning_core.criteria import CRITERIA
+from pruning_core.granularity import GRANULARITIES, Granularity, supports
+from pruning_core.inventory import inventory
+from pruning_core.masks import apply_masks, group_scores, select
+from pruning_core.multiples import LayerCut, layer_cuts
+from pruning_core.train import evaluate
+from pruning_core.types import Dataset, Layer
+from pruning_core.zoo import load_model, probe
+from tests.core.toy import refusal, same_state, state
+
+
+@pytest.fixture(scope="module")
+def vgg(digits: Dataset):
+    model = load_model("vgg", "digits")
+    return model, inventory(model, digits.shape), probe(digits.val, 48)
+
+
+def scored(model: torch.nn.Module, layer: Layer) -> list[tuple[Granularity, torch.Tensor]]:
+    how = CRITERIA["magnitude_l1"]
+    scores = how(model, (layer,), ())
+    able = [g for g in GRANULARITIES.values() if supports(g, layer) is None]
+    return [(g, group_scores(scores, (layer,), g, how.pool)[layer.name]) for g in able]
+
+
+def same(one: LayerCut, other: LayerCut) -> bool:
+    return torch.equal(one.mask, other.mask) and one.evaluation.loss == other.evaluation.loss
+
+
+def test_every_cut_is_that_of_select_and_measured_as_by_evaluate(vgg) -> None:
+    model, layers, split = vgg
+    layer, before = layers[1], state(model)
+    found = list(layer_cuts(model, layer, scored(model, layer), 0.7, split))
+    assert {"fine", "kernel", "filter", "2:4"} <= {cut.granularity.name for cut in found}
+    for cut, (g, groups) in zip(found, scored(model, layer), strict=True):
+        ratio = 0.7 if g.fixed_ratio is None else g.fixed_ratio
+        masks = select({layer.name: groups}, (layer,), g, {layer.name: ratio})
+        assert torch.equal(cut.mask, masks[layer.name])
+        wanted = evaluate(apply_masks(model, masks, layers), split)
+        assert (cut.evaluation.loss, cut.evaluation.top1, cut.evaluation.n) == (wanted.loss, wanted.top1, 48)
+        assert cut.evaluation.interval == wanted.interval
+        assert cut.achieved == pytest.approx(ratio, abs=1 / groups.shape[1])
+    assert same_state(model, before)
+
+
+def test_many_at_once_or_one_by_one_is_the_same(vgg) -> None:
+    model, layers, split = vgg
+    layer = layers[-1]
+    together = list(layer_cuts(model, layer, scored(model, layer), 0.5, split))
+    with patch.object(multiples, "HELD", layer.numel):
+        alone = list(layer_cuts(model, layer, iter(scored(model, layer)), 0.5, split))
+    assert len(alone) == len(together) > 2
+    assert all(same(*pair) for pair in zip(alone, together, strict=True))
+
+
+def test_nothing_goes_at_zero_and_a_group_stays_at_one(vgg) -> None:
+    model, layers, split = vgg
+    groups = [pair for pair in scored(model, layers[0]) if pair[0].name == "filter"]
+    (none,), (most,), (every,) = (
+        list(layer_cuts(model, layers[0], groups, ratio, split, allow_collapse=collapse))
+        for ratio, collapse in ((0.0, False), (1.0, False), (1.0, True))
+    )
+    filters = layers[0].shape[0]
+    assert (none.achieved, most.achieved, every.achieved) == (0, pytest.approx(1 - 1 / filters), 1)
+    assert "outside [0, 1]" in refusal(lambda: list(layer_cuts(model, layers[0], groups, 1.5, split)))
+
+
+def test_only_the_classes_that_are_asked_for_count(vgg) -> None:
+    """Seen through outputs in reverse order, the same logits answer other classes."""
+    model, layers, split = vgg
+    groups, outputs = scored(model, layers[1])[:1], tuple(reversed(range(10)))
+    cut = next(layer_cuts(model, layers[1], groups, 0.5, split, outputs=outputs))
+    wanted = evaluate(apply_masks(model, {layers[1].name: cut.mask}, layers), split, outputs=outputs)
+    assert (cut.evaluation.loss, cut.evaluation.top1) == (wanted.loss, wanted.top1)
+    assert wanted.top1 < 0.5
