@@ -1,21 +1,24 @@
-"""One layer under every granularity at one sparsity: the picture that teaches granularity, with what each cut costs."""
+"""One layer seen in many ways: cut by every granularity at one sparsity, its filters scored by every criterion."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pruning_core.granularity import Granularity, from_groups
-from pruning_core.masks import lowest, removed
+from pruning_core.criteria import Criterion
+from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, supports
+from pruning_core.masks import group_scores, lowest, removed
 from pruning_core.replay import Replay
 from pruning_core.train import summarise
-from pruning_core.types import Evaluation, Layer, Split
+from pruning_core.types import Batches, Evaluation, Layer, Scores, Split
 
 HELD = 2**28
 """Bytes of masks that are held at a time: 256 MiB. A layer of fewer weights has all its cuts measured in one pass."""
+ANY_FILTER = replace(GRANULARITIES["filter"], refuses=lambda _layer: None)
+"""Filters as groups, to be looked at, not to be cut: of any layer, the output layer too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +29,20 @@ class LayerCut:
     mask: Bool[Tensor, "_o _i _h _w"]
     achieved: float
     evaluation: Evaluation
+
+
+def grouped(
+    scores: Scores, layer: Layer, granularities: Iterable[Granularity], pool: str
+) -> Iterator[tuple[Granularity, Float[Tensor, "_s _g"]]]:
+    """The layer's group scores by each granularity that can cut it, one after the other."""
+    for g in granularities:
+        if supports(g, layer) is None:
+            yield g, group_scores(scores, (layer,), g, pool)[layer.name]
+
+
+def filter_scores(how: Criterion, model: nn.Module, layer: Layer, batches: Batches) -> Float[Tensor, " o"]:
+    """One score per filter (output): the criterion's scores pooled over the filter's weights, as when filters are cut."""
+    return group_scores(how(model, (layer,), batches), (layer,), ANY_FILTER, how.pool)[layer.name][0]
 
 
 def layer_cuts(

@@ -10,7 +10,7 @@ from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.inventory import inventory
 from pruning_core.masks import apply_masks, group_scores, select
-from pruning_core.multiples import LayerCut, layer_cuts
+from pruning_core.multiples import LayerCut, filter_scores, grouped, layer_cuts
 from pruning_core.train import evaluate
 from pruning_core.types import Dataset, Layer
 from pruning_core.zoo import load_model, probe
@@ -25,9 +25,7 @@ def vgg(digits: Dataset):
 
 def scored(model: torch.nn.Module, layer: Layer) -> list[tuple[Granularity, torch.Tensor]]:
     how = CRITERIA["magnitude_l1"]
-    scores = how(model, (layer,), ())
-    able = [g for g in GRANULARITIES.values() if supports(g, layer) is None]
-    return [(g, group_scores(scores, (layer,), g, how.pool)[layer.name]) for g in able]
+    return list(grouped(how(model, (layer,), ()), layer, GRANULARITIES.values(), how.pool))
 
 
 def same(one: LayerCut, other: LayerCut) -> bool:
@@ -80,3 +78,22 @@ def test_only_the_classes_that_are_asked_for_count(vgg) -> None:
     wanted = evaluate(apply_masks(model, {layers[1].name: cut.mask}, layers), split, outputs=outputs)
     assert (cut.evaluation.loss, cut.evaluation.top1) == (wanted.loss, wanted.top1)
     assert wanted.top1 < 0.5
+
+
+def test_a_layer_is_grouped_by_all_that_can_cut_it(vgg) -> None:
+    model, layers, _ = vgg
+    how = CRITERIA["magnitude_l2"]
+    for layer in (layers[0], layers[-1]):
+        scores = how(model, (layer,), ())
+        found = dict(grouped(scores, layer, GRANULARITIES.values(), how.pool))
+        assert list(found) == [g for g in GRANULARITIES.values() if supports(g, layer) is None]
+        for g, groups in found.items():
+            assert torch.equal(groups, group_scores(scores, (layer,), g, how.pool)[layer.name])
+
+
+def test_a_filters_score_is_the_mean_of_its_weights_in_the_output_layer_too(vgg) -> None:
+    model, layers, _ = vgg
+    assert supports(GRANULARITIES["filter"], layers[-1]) is not None
+    for layer in (layers[1], layers[-1]):
+        weight = model.get_parameter(layer.name).detach()
+        torch.testing.assert_close(filter_scores(CRITERIA["magnitude_l1"], model, layer, ()), weight.abs().flatten(1).mean(1))
