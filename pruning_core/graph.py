@@ -199,7 +199,7 @@ def program(model: nn.Module, x: Tensor) -> Program:
     with torch.inference_mode():
         wanted = model(x.clone())
     try:
-        found = _traced(skeleton(model))
+        found = trace(skeleton(model))
         flaw = _flaw(found, x, wanted)
     except FAILS as error:
         flaw = f"torch.fx cannot trace it: {(str(error) or type(error).__name__).splitlines()[0]}"
@@ -212,7 +212,8 @@ def skeleton(model: nn.Module) -> nn.Module:
     return deepcopy(model, shared)
 
 
-def _traced(root: nn.Module) -> Program:
+def trace(root: nn.Module) -> Program:
+    """The traced nodes of a module, which must be a `skeleton`: not yet compared with what the model computes. Raises one of FAILS."""
     with _TRACING:
         graph = _Tracer().trace(root)
     _without_writes(graph, root)
