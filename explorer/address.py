@@ -1,11 +1,12 @@
 """A plan in the page's address and back, exactly: one parameter per field that differs from the default. Knows no Streamlit."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 from urllib.parse import quote, unquote
 
+from pruning_core.edits import HandEdits
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.train import TrainConfig
@@ -13,7 +14,7 @@ from pruning_core.types import PruningError
 
 PARAMS = (*(field.name for field in fields(Plan)), "layer")
 """The address's parameters: the plan's fields and the layer that is looked at."""
-LIMIT = 20_000
+LIMIT = 30_000
 """Longest text of one parameter."""
 
 KINDS: dict[type, tuple[Callable[[str], Any], str]] = {
@@ -57,16 +58,25 @@ def read(address: Mapping[str, str], known: Mapping[str, tuple[str, ...]] | None
 
 
 def pairs(items: Mapping[str, object]) -> str:
-    """name~value~name~value, with both quoted so that any name comes back; needs no escaping in an address."""
-    return "~".join(quote(str(part), safe="").replace("~", "%7E") for item in items.items() for part in item)
+    """name~value~name~value, each quoted so that any name comes back; needs no escaping in an address."""
+    return _joined(part for item in items.items() for part in item)
 
 
 def unpaired(text: str) -> dict[str, str]:
     """The inverse of `pairs`. Raises PruningError for a text that is no list of pairs."""
-    parts = text.split("~") if text else []
-    if len(parts) % 2:
-        raise PruningError(f"'{text[:80]}' is not a list of name~value pairs.")
-    return {unquote(name): unquote(value) for name, value in zip(parts[::2], parts[1::2], strict=True)}
+    return {pair[0]: pair[1] for pair in _parted(text, "name~value pairs", 2)}
+
+
+def _joined(parts: Iterable[object]) -> str:
+    return "~".join(quote(str(part), safe="").replace("~", "%7E") for part in parts)
+
+
+def _parted(text: str, what: str, size: int) -> list[tuple[str, ...]]:
+    """The inverse of `_joined`, so many parts at a time."""
+    parts = [unquote(part) for part in text.split("~")] if text else []
+    if len(parts) % size:
+        raise PruningError(f"'{text[:80]}' is not a list of {what}.")
+    return [tuple(parts[start : start + size]) for start in range(0, len(parts), size)]
 
 
 def _text(value: Any) -> str:
@@ -77,6 +87,8 @@ def _text(value: Any) -> str:
         }
         return pairs({name: _text(setting) for name, setting in changed.items()})
     if isinstance(value, tuple):
+        if value and isinstance(value[0], HandEdits):
+            return _joined(part for each in value for part in (each.layer, each.granularity, each.text))
         return pairs(dict(value))
     return str(int(value)) if isinstance(value, bool) else str(value)
 
@@ -87,10 +99,20 @@ def _value(name: str, kind: Any, text: str) -> Any:
         raise PruningError(f"The address's '{name}' is longer than {LIMIT} characters.")
     if name == "overrides":
         return {layer: _plain(f"ratio of {layer}", float, ratio) for layer, ratio in unpaired(text).items()}
+    if name == "edits":
+        return _edits(text)
     if name == "fine_tune":
         settings, kinds = unpaired(text), {field.name: field.type for field in fields(TrainConfig)}
         return {key: _plain(key, find(kinds, key, "fine-tuning setting"), value) for key, value in settings.items()}
     return _plain(name, kind, text)
+
+
+def _edits(text: str) -> dict[str, dict[str, str]]:
+    """layer~granularity~edits~... -> the edits as JSON has them."""
+    raw: dict[str, dict[str, str]] = {}
+    for layer, granularity, groups in _parted(text, "layer~granularity~edits", 3):
+        raw.setdefault(layer, {})[granularity] = groups
+    return raw
 
 
 def _plain(name: str, kind: Any, text: str) -> Any:

@@ -2,7 +2,7 @@
 
     workspace(model, dataset) -> Workspace        the trained base model, data, layers; shared, never changed by anybody
     weights_hash(space) -> str                    of the base model, to prove that
-    effective(plan, space) -> (Plan, sentences)   without hand-set ratios of layers that the plan cannot cut
+    effective(plan, space) -> (Plan, sentences)   without what was set by hand for layers or groups that the plan cannot cut
     prunable(plan, space) -> (layers, {name: why not})
     groups(plan, space) -> GroupScores;  ratios(plan, space) -> Ratios;  masks(plan, space) -> Masks
     asked_by_hand(plan, space) -> share or None
@@ -20,20 +20,22 @@ background jobs: read them, never write to them. That is why nothing here needs 
 
 import atexit
 import hashlib
-from dataclasses import replace
+from collections.abc import Callable
+from typing import TypeVar
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
 from torch import nn
 
+from explorer import waiting
 from explorer.jobs import Jobs
 from explorer.presence import Presence
 from explorer.shelf import Shelf
-from explorer.text import percent
 from pruning_core import pipeline
 from pruning_core.allocation import total_ratio
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
+from pruning_core.inventory import weights
 from pruning_core.masks import apply_masks
 from pruning_core.metrics import measure
 from pruning_core.pipeline import Workspace
@@ -42,6 +44,7 @@ from pruning_core.train import evaluate
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
 from pruning_core.zoo import Progress
 
+View = TypeVar("View")
 PATIENCE = 60.0
 """Seconds before files that could not be fetched are asked for again."""
 
@@ -95,15 +98,8 @@ def prunable(plan: Plan, space: Workspace) -> tuple[tuple[Layer, ...], dict[str,
 
 
 def effective(plan: Plan, space: Workspace) -> tuple[Plan, tuple[str, ...]]:
-    """The plan without ratios for layers that it cannot cut, and a sentence for each ratio that waits."""
-    layers, reasons = prunable(plan, space)
-    able = {layer.name for layer in layers}
-    waiting = tuple(
-        f"The ratio {percent(ratio)} of {name} is not used: {reasons.get(name, f'{plan.model} has no such layer.')}"
-        for name, ratio in plan.overrides
-        if name not in able
-    )
-    return replace(plan, overrides=tuple(pair for pair in plan.overrides if pair[0] in able)), waiting
+    """The plan without ratios and edits that it cannot carry out, and a sentence for everything that waits."""
+    return waiting.effective(plan, *prunable(plan, space))
 
 
 def groups(plan: Plan, space: Workspace) -> GroupScores:
@@ -131,6 +127,17 @@ def masks(plan: Plan, space: Workspace) -> Masks:
 def pruned(plan: Plan, space: Workspace) -> nn.Module:
     """A fresh copy of the base model with the masks applied."""
     return apply_masks(space.model, masks(plan, space), space.layers)
+
+
+def layer_view(plan: Plan, space: Workspace, layer: Layer, scores: bool, make: Callable[..., View]) -> View:
+    """make(layer, weight, group scores or None, g, allow_collapse=...): what a page draws of it at any ratio."""
+    key = _text(make.__qualname__, score_key(plan), layer.name, scores, plan.allow_collapse)
+    return _layer_view(key, plan, space, layer, scores, make)
+
+
+def close_up(make: Callable[[], View], *parts: object) -> View:
+    """make(), kept under the text of `parts`, which name all that it depends on; not too large, for all sessions share it."""
+    return _close_up(_text(*parts), make)
 
 
 def report(plan: Plan, space: Workspace) -> Report:
@@ -181,7 +188,7 @@ def score_key(plan: Plan) -> str:
 
 def mask_key(plan: Plan) -> str:
     """All that ratios and masks depend on, as text."""
-    return _text(score_key(plan), plan.allocation, plan.sparsity, sorted(plan.overrides), plan.allow_collapse)
+    return _text(score_key(plan), plan.allocation, plan.sparsity, sorted(plan.overrides), plan.edits, plan.allow_collapse)
 
 
 def _exam_size(plan: Plan, space: Workspace) -> int | None:
@@ -196,6 +203,18 @@ def _text(*parts: object) -> str:
 @st.cache_resource(max_entries=12, show_spinner=False)
 def _groups(key: str, _plan: Plan, _space: Workspace) -> tuple[tuple[Layer, ...], GroupScores]:
     return pipeline.groups_of(_plan, _space)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _layer_view(key: str, _plan: Plan, _space: Workspace, _layer: Layer, _scores: bool, _make: Callable[..., View]) -> View:
+    found = groups(_plan, _space)[_layer.name] if _scores else None
+    weight = weights(_space.model, (_layer,))[_layer.name]
+    return _make(_layer, weight, found, granularity(_plan.granularity), allow_collapse=_plan.allow_collapse)
+
+
+@st.cache_resource(max_entries=48, show_spinner=False)
+def _close_up(key: str, _make: Callable[[], View]) -> View:
+    return _make()
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -43,6 +43,7 @@ WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "sparsity": ("sparsity", percent),
     "schedule": ("schedule", schedule_words),
     "overrides": ("ratios", _by_hand),
+    "edits": ("groups by hand", lambda edits: f"{sum(len(each.groups) for each in edits):,} edited"),
     "allow_collapse": ("a layer may collapse", _yes),
     "probe": ("probe images", str),
     "calibration": ("calibration images", str),
@@ -90,6 +91,8 @@ def cut_words(plan: Plan, by_hand: float | None = None) -> str:
     if by_hand is not None:
         whose = {0: "each layer's ratio", 1: "1 layer's ratio"}.get(len(plan.overrides), f"{len(plan.overrides)} layers' ratios")
         hands, how = "", f"{whose} set by hand, {percent(by_hand)} requested in all"
+    edited = sum(len(each.groups) for each in plan.edits if each.granularity == plan.granularity)
+    hands += f", {edited:,} group{'s' * (edited > 1)} kept or pruned by hand" if edited else ""
     return (
         f"{model} on {WORDS['dataset'][1](plan.dataset)}: {g.label} by {CRITERIA[plan.criterion].label}, "
         f"{ALLOCATIONS[plan.allocation].label}, {how}{hands}."

@@ -7,6 +7,7 @@ The plan is the single source of truth. It is kept as JSON text, so that a hot r
     change(**fields)      sets fields of the plan, also tune fields as fine_tune=TrainConfig(...); call it from widget callbacks
     set_plan(plan)        the whole plan at once (import, "use this run"); then `st.rerun()` unless called from a callback
     override(name, ratio) a layer's ratio by hand; None gives it back to the allocation. overrides(mapping) replaces them all
+    edit(name, g, groups) the groups of a layer kept or pruned by hand at a granularity
     seed(key, value)      before a keyed widget is made: its value becomes `value` if it is another one. The pattern is
                               state.seed("sparsity", state.plan().sparsity)
                               st.slider("Sparsity", key="sparsity", on_change=state.from_widget, args=("sparsity",))
@@ -30,6 +31,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from explorer import cache
 from explorer.address import PARAMS, read, write
 from explorer.presence import COOKIE, browser
+from pruning_core.edits import Group, HandEdits
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 
@@ -86,11 +88,11 @@ def set_plan(new: Plan) -> None:
 def change(**fields: Any) -> None:
     """Sets fields of the plan. A value that Plan refuses (a forged one) is told as a problem and changes nothing.
 
-    Ratios set by hand belong to a model's layers, so that another model starts without them.
+    Ratios and groups set by hand belong to a model's layers, so that another model starts without them.
     """
     old = plan()
     if fields.get("model", old.model) != old.model:
-        fields = {"overrides": ()} | fields
+        fields = {"overrides": (), "edits": ()} | fields
     try:
         set_plan(replace(old, **fields))
     except PruningError as problem:
@@ -124,15 +126,28 @@ def overrides(ratios: Mapping[str, float]) -> None:
     change(overrides=tuple(ratios.items()))
 
 
+def edit(name: str, granularity: str, groups: Iterable[Group]) -> None:
+    """Replaces the groups of a layer that are kept or pruned by hand at that granularity."""
+    try:
+        found = HandEdits(name, granularity, tuple(groups))
+    except PruningError as problem:
+        tell(str(problem))
+    else:
+        others = tuple(each for each in plan().edits if (each.layer, each.granularity) != (name, granularity))
+        change(edits=others + ((found,) if found.groups else ()))
+
+
 def forget_unknown(names: Iterable[str]) -> tuple[str, ...]:
-    """Drops hand-set ratios, and the layer looked at, that the network does not have; a sentence for each."""
+    """Drops ratios and groups set by hand, and the layer looked at, that the network does not have; a sentence for each."""
     known, old = set(names), plan()
-    strange = dict.fromkeys([name for name, _ in old.overrides if name not in known])
+    strange = dict.fromkeys([name for name in (*dict(old.overrides), *(each.layer for each in old.edits)) if name not in known])
     if (looked := layer()) is not None and looked not in known:
         strange[looked] = None
         look_at(None)
     if strange:
-        st.session_state[_PLAN] = replace(old, overrides=tuple(pair for pair in old.overrides if pair[0] in known)).to_json()
+        ratios = tuple(pair for pair in old.overrides if pair[0] in known)
+        edits = tuple(each for each in old.edits if each.layer in known)
+        st.session_state[_PLAN] = replace(old, overrides=ratios, edits=edits).to_json()
     return tuple(f"{old.model} has no layer '{name[:80]}', so it was left out." for name in strange)
 
 

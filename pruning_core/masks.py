@@ -97,12 +97,12 @@ def prepared(scores: Float[Tensor, "s g"], bins: int = 60) -> Prepared:
 
 def by_hand(
     kept: Bool[Tensor, "s g"],
-    places: Int[Tensor, "s g"],
+    scores: Float[Tensor, "s g"],
     edits: Iterable[tuple[int, int, bool]],
     *,
     allow_collapse: bool = False,
 ) -> Bool[Tensor, "s g"]:
-    """What is kept after hand edits (scope, group, keep?); places: `ranks` of the same groups.
+    """What is kept after hand edits (scope, group, keep?).
 
     A scope that edits leave empty keeps the group that would go last, unless `allow_collapse`.
     Raises PruningError for a group that is not there.
@@ -112,10 +112,11 @@ def by_hand(
         if not (0 <= scope < scopes and 0 <= group < groups):
             raise PruningError(f"Group {group} of scope {scope} is not there: the layer has {scopes} scopes of {groups} groups.")
         changed[scope, group] = keep
-    if allow_collapse:
-        return changed
-    emptied = kept.any(1, keepdim=True) & ~changed.any(1, keepdim=True)
-    return changed | (emptied & (places == groups - 1))
+    emptied = kept.any(1) & ~changed.any(1)
+    if not allow_collapse and bool(emptied.any()):
+        best = scores[emptied].numpy()[:, ::-1].argmax(1)  # of equal ones the last goes last
+        changed[emptied.nonzero()[:, 0], groups - 1 - torch.from_numpy(best)] = True
+    return changed
 
 
 def removed(g: Granularity, ratio: float, groups: int, *, allow_collapse: bool = False) -> int:

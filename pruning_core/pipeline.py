@@ -8,11 +8,12 @@ from torch import nn
 
 from pruning_core.allocation import ALLOCATIONS, locked
 from pruning_core.criteria import Criterion, criterion
-from pruning_core.granularity import Granularity, granularity, supports
+from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
 from pruning_core.inventory import fixed_parameters, inventory
-from pruning_core.masks import apply_masks, group_scores, intersect, select, without
+from pruning_core.masks import apply_masks, by_hand, group_scores, intersect, select, without
 from pruning_core.metrics import measure
 from pruning_core.plan import Plan
+from pruning_core.registry import find
 from pruning_core.schedule import fractions, schedule
 from pruning_core.train import evaluate, fine_tune, recalibrate_bn, tracked_norms
 from pruning_core.types import (
@@ -94,8 +95,24 @@ def ratios_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, fracti
 
 
 def masks_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, ratios: Ratios) -> Masks:
-    """The masks that the plan's granularity makes of these ratios."""
-    return select(groups, layers, granularity(plan.granularity), ratios, allow_collapse=plan.allow_collapse)
+    """The masks that the plan's granularity makes of these ratios, with the plan's hand edits on top."""
+    masks = select(groups, layers, granularity(plan.granularity), ratios, allow_collapse=plan.allow_collapse)
+    return _edited(plan, layers, groups, masks)
+
+
+def _edited(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, masks: Masks) -> Masks:
+    """The masks with the groups that are kept or pruned by hand at the plan's granularity; other granularities' edits wait.
+
+    Raises PruningError for a layer that cannot be cut so and for a group that is not there.
+    """
+    g, known = granularity(plan.granularity), {layer.name: layer for layer in layers}
+    changed = {}
+    for edits in (each for each in plan.edits if each.granularity == plan.granularity and each.groups):
+        layer = find(known, edits.layer, "layer to be cut called")
+        kept = to_groups(masks[layer.name], g, layer).any(-1)
+        found = by_hand(kept, groups[layer.name], edits.groups, allow_collapse=plan.allow_collapse)
+        changed[layer.name] = from_groups(found, g, layer)
+    return masks | changed
 
 
 def cut(plan: Plan, space: Workspace) -> tuple[Ratios, Masks]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
+from pruning_core.edits import HandEdits, check, from_raw, to_raw
 from pruning_core.granularity import granularity
 from pruning_core.registry import find
 from pruning_core.schedule import schedule
@@ -20,7 +21,8 @@ LEAST_PROBE, MOST_PROBE = 10, 50_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; probe: images that
+    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; edits:
+    groups kept or pruned by hand on top; probe: images that
     accuracy is measured on; calibration: training images that gradients are read from; seed: of random scores, fine_tune has its
     own for training.
 
@@ -35,6 +37,7 @@ class Plan:
     sparsity: float = 0.5
     schedule: str = "one_shot"
     overrides: tuple[tuple[str, float], ...] = ()
+    edits: tuple[HandEdits, ...] = ()
     allow_collapse: bool = False
     probe: int = 512
     calibration: int = 256
@@ -53,6 +56,7 @@ class Plan:
         for name, ratio in self.overrides:
             if not 0 <= ratio <= 1:
                 raise PruningError(f"The ratio {ratio} of {name} is outside [0, 1].")
+        check(self.edits)
         if not LEAST_PROBE <= self.probe <= MOST_PROBE:
             raise PruningError(f"A probe of {self.probe} images is outside {LEAST_PROBE} to {MOST_PROBE}.")
         if not 1 <= self.calibration <= MOST_PROBE:
@@ -62,7 +66,8 @@ class Plan:
 
     def to_json(self) -> str:
         """The plan as JSON text; `from_json` gives the equal plan back."""
-        return json.dumps({"version": VERSION} | asdict(self) | {"overrides": dict(self.overrides)}, indent=2)
+        named = {"overrides": dict(self.overrides), "edits": to_raw(self.edits)}
+        return json.dumps({"version": VERSION} | asdict(self) | named, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
@@ -78,8 +83,9 @@ class Plan:
             raise PruningError(f'The plan must be a JSON object such as {{"model": "resnet20"}}, not a {type(raw).__name__}.')
         if (version := raw.pop("version", VERSION)) != VERSION:
             raise PruningError(f"The plan is of version {version}; this program reads version {VERSION}.")
-        values = _typed(cls, raw, "plan", skip=("overrides", "fine_tune"))
+        values = _typed(cls, raw, "plan", skip=("overrides", "edits", "fine_tune"))
         values["overrides"] = _overrides(raw.get("overrides", {}))
+        values["edits"] = from_raw(raw.get("edits", {}))
         tune = raw.get("fine_tune", {})
         if not isinstance(tune, dict):
             raise PruningError("'fine_tune' in the plan must be a JSON object of its settings.")

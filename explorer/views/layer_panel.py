@@ -1,16 +1,16 @@
-"""One layer from inside: its own ratio, weights and mask side by side, the histogram that decides, and its numbers."""
+"""One layer from inside: the lab where it is cut, the histogram that decides, and its numbers."""
 
-from dataclasses import replace
-from zlib import crc32
+from functools import partial
 
 import streamlit as st
 
 from explorer import cache, state
 from explorer.charts import alt, score_histogram
+from explorer.components.mask_lab import Edit, Result, lab_view, mask_lab
 from explorer.layer_facts import LayerFacts, layer_facts
-from explorer.text import HELP, percent, shape, whole_percent
-from explorer.views.layer_pictures import layer_pictures
+from explorer.text import HELP, percent, shape
 from explorer.views.layer_table import layer_picker
+from pruning_core.edits import HandEdits
 from pruning_core.granularity import granularity
 from pruning_core.inventory import weights
 from pruning_core.pipeline import Workspace
@@ -21,19 +21,40 @@ from pruning_core.types import Layer
 def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws the panel. refusal: the sentence why the plan cannot cut this layer, None where it can."""
     st.subheader("One layer", anchor=False)
-    controls = st.grid(2, min_column_width=320)
-    with controls.cell():
+    controls = st.container(horizontal=True, vertical_alignment="bottom")
+    with controls:
         layer_picker([each.name for each in space.layers], layer.name)
         _buttons(plan, space, layer, refusal)
-    with controls.cell():
-        _ratio(plan, space, layer, refusal)
+    ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
+    st.caption(refusal or _decided(plan, layer, ratio))
+    _lab(plan, space, layer, ratio, cut=refusal is None)
     facts = _facts(plan, space, layer, refusal)
-    layer_pictures(facts)
     below = st.grid(2, min_column_width=320)
     with below.cell():
         _histogram(plan, facts, refusal)
     with below.cell():
         _numbers(plan, facts)
+
+
+def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, cut: bool) -> None:
+    """The layer itself, to be cut by its slider and by hand."""
+    st.markdown("**Weights and mask**", help=f"{HELP['weights']}\n\n{HELP['mask']}\n\n{HELP['ratio']}")
+    view = cache.layer_view(plan, space, layer, cut, lab_view)
+    edits = next((each.groups for each in plan.edits if _of(each, plan, layer)), ())
+    mask_lab(view, ratio=ratio, edits=(Edit(*group) for group in edits), key="lab", on_report=partial(_reported, layer.name))
+
+
+def _of(edits: HandEdits, plan: Plan, layer: Layer) -> bool:
+    return (edits.layer, edits.granularity) == (layer.name, plan.granularity)
+
+
+def _reported(name: str, result: Result) -> None:
+    """Takes over what was done in the lab; N:M leaves only the choice between cut and dense."""
+    g = granularity(state.plan().granularity)
+    if result.ratio is not None:
+        state.override(name, result.ratio if g.fixed_ratio is None else None if result.ratio else 0.0)
+    if result.edits is not None:
+        state.edit(name, g.name, result.edits)
 
 
 def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> LayerFacts:
@@ -44,47 +65,16 @@ def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> L
     return layer_facts(layer, weight, cache.masks(plan, space)[layer.name], cache.groups(plan, space)[layer.name], g)
 
 
-def _ratio(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
-    """The layer's own slider; N:M leaves only the choice between cut and dense.
-
-    The widget is another one whenever the allocation's share is: a quick drag of the global slider could else make the browser
-    send a share that this one had a moment ago, and it would count as set by hand.
-    """
-    ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
-    g, off = granularity(plan.granularity), refusal is not None
-    others = replace(plan, overrides=tuple(pair for pair in plan.overrides if pair[0] != layer.name))
-    key = f"ratio_{crc32(repr((cache.mask_key(others), layer.name)).encode()):x}"
-    with st.container(key="ratio"):
-        if g.fixed_ratio is not None:
-            state.seed(key, ratio > 0)
-            st.toggle(
-                f"Cut this layer {g.label}", key=key, disabled=off, on_change=_toggled, args=(layer.name, key), help=HELP["cut"]
-            )
-        else:
-            state.seed(key, whole_percent(ratio))
-            st.slider("Remove from this layer", 0, 100, step=1, format="%d%%", key=key, disabled=off,
-                      help=HELP["ratio"], on_change=_moved, args=(layer.name, key, whole_percent(ratio)))  # fmt: skip
-        st.caption(refusal or _decided(plan, layer, ratio))
-
-
 def _decided(plan: Plan, layer: Layer, ratio: float) -> str:
+    """Who set the share, and what was edited on top."""
+    count = sum(len(each.groups) for each in plan.edits if _of(each, plan, layer))
+    edits = f" {count:,} group{'s' if count > 1 else ''} kept or pruned by hand on top." if count else ""
     g = granularity(plan.granularity)
     if g.fixed_ratio is not None:
-        return f"{g.label} sets the share: {percent(ratio)}." if ratio else "Left dense by hand."
+        return (f"{g.label} sets the share: {percent(ratio)}." if ratio else "Left dense by hand.") + edits
     if layer.name in dict(plan.overrides):
-        return f"{percent(ratio)}, set by hand. It stays whatever the allocation does."
-    return f"{percent(ratio)}, from the allocation. Move the slider to set it by hand."
-
-
-def _moved(name: str, key: str, drawn: int) -> None:
-    """Sets the share by hand. The browser may also report a new slider as it was drawn: that is nobody's choice."""
-    value = state.widget(key, drawn)
-    if value != drawn or name in dict(state.plan().overrides):
-        state.override(name, value / 100)
-
-
-def _toggled(name: str, key: str) -> None:
-    state.override(name, None if state.widget(key, True) else 0.0)
+        return f"{percent(ratio)}, set by hand. It stays whatever the allocation does.{edits}"
+    return f"{percent(ratio)}, from the allocation. Move the slider to set it by hand.{edits}"
 
 
 def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:

@@ -38,12 +38,12 @@ def columns(longest: int) -> dict[str, Any]:
 
 def table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str]) -> list[dict[str, Any]]:
     """One row per layer. Removed: percent of the layer's weights, None for layers that cannot be cut."""
-    by_hand = dict(plan.overrides)
+    edited = {each.layer: len(each.groups) for each in plan.edits if each.granularity == plan.granularity}
     return [
         {
             "Layer": layer.name,
             "Removed": None if layer.name in reasons or report is None else _removed(report.kept[layer.name]),
-            "Decided by": _decided(layer, reasons, by_hand, plan),
+            "Decided by": _decided(layer, reasons, plan) + (f" + {edited[layer.name]:,} by hand" if layer.name in edited else ""),
             "Weights": layer.numel,
             "Shape": shape(layer.shape),
             "Kind": LAYER_KINDS.get(layer.kind, layer.kind),
@@ -58,8 +58,9 @@ def _removed(kept: float) -> float:
     return 100.0 if kept == 0 else min(99.9, 100 * (1 - kept))
 
 
-def _decided(layer: Layer, reasons: Mapping[str, str], by_hand: Mapping[str, float], plan: Plan) -> str:
+def _decided(layer: Layer, reasons: Mapping[str, str], plan: Plan) -> str:
     """A few words; the panel of the layer has the whole sentence of a refusal."""
+    by_hand = dict(plan.overrides)
     g = granularity(plan.granularity)
     if layer.name in reasons:
         if supports(g, layer) is None:

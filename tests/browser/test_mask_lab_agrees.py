@@ -93,7 +93,7 @@ def test_edits_by_hand_mean_the_same_in_browser_and_python(
         found = blank.evaluate(CUT, [base64.b64encode(view.data).decode(), ratios, [list(edit) for edit in edits]])
         for ratio, (kept, gone, kept_groups) in zip(ratios, found, strict=True):
             cut = places >= removed(g, ratio, groups, allow_collapse=allow_collapse)
-            expected = by_hand(cut, places, edits, allow_collapse=allow_collapse)
+            expected = by_hand(cut, scores, edits, allow_collapse=allow_collapse)
             mask = from_groups(expected, g, each)
             assert kept == flat(mask.numpy()).ravel().astype(int).tolist(), f"another mask at {ratio}"
             assert kept_groups == expected.int().flatten().tolist()

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pruning_core.criteria import criterion
+from pruning_core.edits import HandEdits
 from pruning_core.granularity import granularity
 from pruning_core.inventory import inventory, weights
 from pruning_core.masks import achieved
@@ -249,3 +250,36 @@ def test_gradients_are_read_at_the_outputs_that_stand_for_the_classes() -> None:
         torch.testing.assert_close(groups[x.name], wanted[x.name].abs().flatten()[None])
     (last,) = all_of(Finished, tuple(prune(plan, here, CPU)))
     assert last.tuned.confusion.shape == (4, 4)
+
+
+def test_edits_by_hand_are_on_top_of_the_ratio_and_only_at_their_granularity() -> None:
+    plan = replace(PLAN, granularity="kernel", allocation="uniform", sparsity=0.5)
+    before = cut(plan, space())[1]["conv2.weight"].any((2, 3)).flatten()
+    gone, stays = int((~before).nonzero()[0]), int(before.nonzero()[0])
+    edits = (
+        HandEdits("conv2.weight", "kernel", ((0, gone, True), (0, stays, False))),
+        HandEdits("conv2.weight", "fine", ((0, 0, True),)),
+    )
+    ratios, masks = cut(replace(plan, edits=edits), space())
+    after = masks["conv2.weight"].any((2, 3)).flatten()
+    assert ratios["conv2.weight"] == 0.5
+    assert (before != after).nonzero().flatten().tolist() == sorted((gone, stays))
+    assert torch.equal(cut(replace(plan, edits=edits[1:]), space())[1]["conv2.weight"].any((2, 3)).flatten(), before)
+
+
+def test_edits_by_hand_hold_through_all_rounds() -> None:
+    edits = (HandEdits("conv2.weight", "filter", ((0, 0, True), (0, 1, False), (0, 2, False))),)
+    plan = replace(PLAN, granularity="filter", sparsity=0.5, schedule="iterative:2", allocation="uniform", edits=edits)
+    plan = replace(plan, fine_tune=replace(plan.fine_tune, epochs=0))
+    *_, finished = prune(plan, space(), CPU)
+    kept = finished.masks["conv2.weight"].flatten(1).any(1)
+    assert kept[:3].tolist() == [True, False, False]
+    assert kept.sum() in (8, 9)
+
+
+@pytest.mark.parametrize(
+    ("layer", "group", "part"), [("nowhere", 0, "'nowhere'"), ("fc1.weight", 0, "'fc1.weight'"), ("conv2.weight", 96, "Group 96")]
+)
+def test_edits_that_cannot_be_made_are_refused_in_a_sentence(layer: str, group: int, part: str) -> None:
+    plan = replace(PLAN, granularity="kernel", edits=(HandEdits(layer, "kernel", ((0, group, True),)),))
+    assert part in refusal(lambda: cut(plan, space()))

@@ -8,6 +8,7 @@ import pytest
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
+from pruning_core.edits import HandEdits
 from pruning_core.granularity import GRANULARITIES
 from pruning_core.plan import VERSION, Plan
 from pruning_core.schedule import SCHEDULES
@@ -28,6 +29,11 @@ def drawn(seed: int) -> Plan:
         sparsity=rng.choice([0.0, 1.0, rng.random(), rng.random() * 1e-12, 0.1 + 0.2]),
         schedule=rng.choice([*SCHEDULES, "iterative:7", "agp:50"]),
         overrides=tuple((name, rng.random()) for name in rng.sample(names, rng.randint(0, len(names)))),
+        edits=tuple(
+            HandEdits(name, g, tuple((rng.randint(0, 3), group, rng.random() < 0.5) for group in rng.sample(range(99), 20)))
+            for name in rng.sample(names, rng.randint(0, 3))
+            for g in rng.sample([*GRANULARITIES], 2)
+        ),
         allow_collapse=rng.random() < 0.5,
         probe=rng.randint(10, 50_000),
         calibration=rng.randint(1, 50_000),

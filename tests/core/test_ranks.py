@@ -17,7 +17,7 @@ def test_ranks_say_when_a_group_goes(levels: int) -> None:
 
 def test_edits_by_hand_worked_by_hand() -> None:
     kept = torch.tensor([[False, True, True], [True, False, False]])
-    places = torch.tensor([[0, 1, 2], [2, 0, 1]], dtype=torch.int32)
+    places = torch.tensor([[0, 1, 2], [2, 0, 1]], dtype=torch.float32)
     assert by_hand(kept, places, [(0, 0, True), (0, 2, False)]).tolist() == [[True, True, False], [True, False, False]]
     assert by_hand(kept, places, [(1, 0, False)]).tolist() == kept.tolist()
     assert by_hand(kept, places, [(1, 0, False)], allow_collapse=True).tolist() == [[False, True, True], [False] * 3]

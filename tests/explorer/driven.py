@@ -31,7 +31,7 @@ def run(at: AppTest) -> AppTest:
     return at
 
 
-def opened(script: Callable[..., None], address: Mapping[str, str], *args: str) -> AppTest:
+def opened(script: Callable[..., None], address: Mapping[str, str], *args: object) -> AppTest:
     """The script, run once at that address."""
     at = AppTest.from_function(script, default_timeout=60, args=args)
     for key, value in address.items():

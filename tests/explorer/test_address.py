@@ -3,6 +3,7 @@
 import pytest
 
 from explorer.address import PARAMS, pairs, read, unpaired, write
+from pruning_core.edits import HandEdits
 from pruning_core.plan import Plan
 from pruning_core.train import TrainConfig
 
@@ -17,13 +18,16 @@ PLANS = {
         sparsity=0.1 + 0.2,
         schedule="agp:5",
         overrides=(("blocks.0.attention.in_proj_weight", 1 / 3), ("head.weight", 0.0)),
+        edits=(HandEdits("head.weight", "block:2x8", ((0, 3, True), (0, 4, True), (2, 5, False))),),
         allow_collapse=True,
         probe=64,
         calibration=17,
         fine_tune=TrainConfig(epochs=0, lr=0.0123, optimizer="adamw", cosine=False, weight_decay=1e-7, seed=5),
         seed=123,
     ),
-    "strange names": Plan(overrides=(("a~b.c d/é%7E", 0.5), ("", 1.0))),
+    "strange names": Plan(
+        overrides=(("a~b.c d/é%7E", 0.5), ("", 1.0)), edits=(HandEdits("a~b.c@d/é%7E", "fine", ((0, 0, True),)),)
+    ),
 }
 
 
@@ -66,10 +70,12 @@ def test_pairs_need_no_escaping() -> None:
         ("overrides", "conv1.weight", "pairs"),
         ("overrides", "conv1.weight~7", "outside"),
         ("overrides", "conv1.weight~x", "a number"),
+        ("edits", "conv1.weight~fine", "layer~granularity~edits"),
+        ("edits", "conv1.weight~fine~k3-9999", "More than 2,000"),
         ("fine_tune", "epochs~-1", "negative"),
         ("fine_tune", "epoch~1", "did you mean 'epochs'?"),
         ("model", "resnet2", "did you mean 'resnet20'?"),
-        ("seed", "9" * 30_000, "longer than"),
+        ("seed", "9" * 40_000, "longer than"),
     ],
 )
 def test_garbage_is_one_sentence_and_spares_the_other_fields(field: str, text: str, word: str) -> None:

@@ -1,16 +1,16 @@
 """The Explore page: moving anything changes everything that depends on it."""
 
 import json
-from base64 import b64decode
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import cache
+from explorer.components.mask_lab import Edit
 from explorer.text import interval
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
@@ -38,14 +38,26 @@ def figure(at: AppTest, key: str) -> dict[str, Any]:
     return json.loads(charts[key].proto.spec)
 
 
+def part(at: AppTest, name: str) -> Any:
+    """What is sent to a component of the page."""
+    return next(each.proto for each in at.get("bidi_component") if each.proto.component_name.endswith(name))
+
+
+def lab(at: AppTest) -> dict[str, Any]:
+    """What the mask lab is told: ratio and edits."""
+    return json.loads(part(at, "pruning_mask_lab").json)
+
+
+def drawn(at: AppTest) -> dict[str, Any]:
+    """The head of the layer that the mask lab draws."""
+    data = part(at, "pruning_mask_feed").bytes
+    return json.loads(data[4 : 4 + int.from_bytes(data[:4], "little")])
+
+
 def kept_share(at: AppTest) -> float:
-    """Kept cells of the mask picture, gaps left out."""
-    z = next(trace["z"] for trace in figure(at, "mask")["data"] if trace["type"] == "heatmap")
-    return float(np.nanmean(np.frombuffer(b64decode(z["bdata"]), dtype=z["dtype"])))
-
-
-def ratio(at: AppTest) -> Any:
-    return at.container(key="ratio").slider[0]
+    """Kept weights of the layer, as its table of numbers says."""
+    kept, total = (int(part.replace(",", "")) for part in re.findall(r"([\d,]+) of ([\d,]+) \(", str(at.table[0].value))[0])
+    return kept / total
 
 
 def rows(at: AppTest) -> dict[str, dict[str, Any]]:
@@ -60,7 +72,8 @@ def test_the_real_app_starts_with_a_story() -> None:
     assert len(at.metric) == 4
     assert at.selectbox(key="model").value == "resnet20"
     assert numbers(at)["Weights removed"] == "50%"
-    assert {chart.proto.id.split("-")[-1] for chart in at.get("plotly_chart")} == {"weights", "mask", "scores"}
+    assert {chart.proto.id.split("-")[-1] for chart in at.get("plotly_chart")} == {"scores"}
+    assert drawn(at)["name"] == "layer1.0.conv1.weight"
 
 
 def test_the_numbers_are_the_cores(space: Workspace) -> None:
@@ -75,29 +88,26 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
 
 def test_the_global_slider_moves_everything() -> None:
     at = started(layer="conv2.weight")
-    before = numbers(at), kept_share(at), ratio(at).value
+    before = numbers(at), kept_share(at), lab(at)["ratio"]
     at.slider(key="sparsity").set_value(90)
     run(at)
     assert numbers(at)["Weights removed"] == "90%"
     assert all(numbers(at)[name] != before[0][name] for name in before[0])
-    assert before[1:] == (pytest.approx(0.5, abs=1e-3), 50)
-    assert (kept_share(at), ratio(at).value) == (pytest.approx(0.1, abs=1e-3), 90)
+    assert before[1:] == (pytest.approx(0.5, abs=1e-3), 0.5)
+    assert (kept_share(at), lab(at)["ratio"]) == (pytest.approx(0.1, abs=1e-3), 0.9)
 
 
-def test_a_layers_own_slider_overrides_and_reset_gives_back() -> None:
-    at = started(layer="fc1.weight")
-    ratio(at).set_value(20)
-    run(at)
-    assert at.query_params["overrides"] == "fc1.weight~0.2"
+def test_a_layers_own_ratio_overrides_and_reset_gives_back() -> None:
+    at = started(layer="fc1.weight", overrides="fc1.weight~0.2")
     assert rows(at)["fc1.weight"]["Decided by"] == "you: 20%"
     assert rows(at)["fc2.weight"]["Removed"] == pytest.approx(50, abs=0.1)
     assert "shares ask for" in at.metric[1].delta
     at.slider(key="sparsity").set_value(70)
     run(at)
-    assert (ratio(at).value, rows(at)["fc1.weight"]["Removed"]) == (20, pytest.approx(20, abs=0.1))
+    assert (lab(at)["ratio"], rows(at)["fc1.weight"]["Removed"]) == (0.2, pytest.approx(20, abs=0.1))
     at.button(key="reset").click()
     run(at)
-    assert ratio(at).value == 70
+    assert lab(at)["ratio"] == 0.7
     assert "overrides" not in at.query_params
 
 
@@ -120,7 +130,7 @@ def test_layer_choice_draws_that_layer_and_is_in_the_address() -> None:
     at.selectbox(key="layer_choice").set_value("fc2.weight")
     run(at)
     assert at.query_params["layer"] == "fc2.weight"
-    assert "84 filters by 120 channels" in figure(at, "weights")["layout"]["meta"]["alt"]
+    assert (drawn(at)["name"], drawn(at)["shape"]) == ("fc2.weight", [84, 120, 1, 1])
     assert at.session_state["layer_table"]["selection"]["rows"] == [3]
 
 
@@ -132,7 +142,7 @@ def test_a_layer_that_keeps_a_little_is_not_shown_as_gone() -> None:
 
 def test_a_layer_that_cannot_be_cut_says_why_and_is_all_kept() -> None:
     at = started(granularity="filter", layer="fc3.weight")
-    assert ratio(at).disabled
+    assert drawn(at)["groups"] == 0
     assert any("remove a class" in caption.value for caption in at.caption)
     assert rows(at)["fc3.weight"]["Decided by"] == "output layer"
     assert kept_share(at) == 1
@@ -146,14 +156,73 @@ def test_nothing_to_cut_is_a_sentence_and_the_dense_network() -> None:
     assert at.metric[1].delta == "nothing can be cut"
 
 
-def test_n_of_m_offers_only_cut_or_dense() -> None:
-    at = started(model="vgg", granularity="2:4", layer="block2.conv.weight")
-    toggle = at.container(key="ratio").toggle[0]
-    assert toggle.value
-    toggle.set_value(False)
+def test_n_of_m_is_cut_or_dense() -> None:
+    address = {"model": "vgg", "granularity": "2:4", "layer": "block2.conv.weight"}
+    assert (drawn(started(**address))["keepOf"], lab(started(**address))["ratio"]) == (2, 0.5)
+    at = started(**address, overrides="block2.conv.weight~0.0")
+    assert (lab(at)["ratio"], kept_share(at)) == (0.0, 1)
+    assert any(caption.value.startswith("Left dense by hand.") for caption in at.caption)
+
+
+@pytest.mark.parametrize(
+    ("did", "address"),
+    [
+        ({"ratio": 0.25}, {"overrides": "conv2.weight~0.25"}),
+        ({"edits": (Edit(0, 3, True), Edit(0, 9, False))}, {"edits": "conv2.weight~kernel~k3_p9"}),
+        ({"ratio": 0.0, "edits": (Edit(0, 9, False),)}, {"overrides": "conv2.weight~0.0", "edits": "conv2.weight~kernel~p9"}),
+        ({"edits": ()}, {}),
+    ],
+)
+def test_what_is_done_in_the_lab_is_in_the_address(did: dict[str, Any], address: dict[str, str]) -> None:
+    """Streamlit's test driver cannot press on a component: a button does what the lab's report does."""
+
+    def script(did: dict) -> None:  # type: ignore[type-arg]
+        import streamlit as st
+
+        from explorer.components.mask_lab import Result
+        from explorer.views import layer_panel
+        from tests.explorer.driven import page
+
+        st.button("report", on_click=layer_panel._reported, args=("conv2.weight", Result(**did)))
+        page("explore")
+
+    at = opened(script, {"model": "lenet5", "granularity": "kernel", "layer": "conv2.weight"}, did)
+    at.button[0].click()
     run(at)
-    assert at.query_params["overrides"] == "block2.conv.weight~0.0"
-    assert kept_share(at) == 1
+    assert {name: at.query_params[name] for name in ("overrides", "edits") if name in at.query_params} == address
+
+
+def test_hand_edits_survive_the_slider_and_wait_for_their_granularity() -> None:
+    at = started(granularity="kernel", layer="conv2.weight", edits="conv2.weight~kernel~k3-6_p95")
+    assert lab(at)["edits"] == [*([0, group, True] for group in range(3, 7)), [0, 95, False]]
+    at.slider(key="sparsity").set_value(100)
+    run(at)
+    assert rows(at)["conv2.weight"]["Removed"] == pytest.approx(100 * (1 - 5 / 96), abs=0.1)  # one stays by itself
+    assert rows(at)["conv2.weight"]["Decided by"] == "allocation + 5 by hand"
+    at.selectbox(key="granularity").set_value("fine")
+    run(at)
+    assert lab(at)["edits"] == []
+    assert any(warning.value.startswith("5 hand edits made at another granularity") for warning in at.warning)
+    at.selectbox(key="granularity").set_value("kernel")
+    run(at)
+    assert len(lab(at)["edits"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("edits", "sentence"),
+    [
+        ("conv2.weight~kernel~k96", "1 hand edit of conv2.weight not used: the layer has 1 × 96 groups"),
+        ("fc1.weight~kernel~k0", "1 hand edit of fc1.weight not used: fc1.weight"),
+        ("nowhere~kernel~k0", "lenet5 has no layer 'nowhere'"),
+        ("conv2.weight~kernel~x", "is not of the form"),
+        ("conv2.weight~kernels~k0", "no granularity 'kernels'"),
+    ],
+)
+def test_edits_that_cannot_be_made_are_told_and_change_nothing(edits: str, sentence: str) -> None:
+    at = started(granularity="kernel", layer="conv2.weight", edits=edits)
+    assert any(sentence in warning.value for warning in at.warning), [warning.value for warning in at.warning]
+    assert lab(at)["edits"] == []
+    assert kept_share(at) == pytest.approx(0.5)
 
 
 def test_kernel_groups_are_drawn_and_counted() -> None:
@@ -161,17 +230,6 @@ def test_kernel_groups_are_drawn_and_counted() -> None:
     assert "72 of 96" in str(at.table[0].value)
     names = [trace.get("name", "") for trace in figure(at, "scores")["data"]]
     assert names == ["pruned (24)", "kept (72)"]
-
-
-def test_large_layers_are_labelled_and_have_a_close_up() -> None:
-    at = started(model="vgg", layer="block5.conv.weight")
-    assert any(caption.value.startswith("Downsampled: a cell is") for caption in at.caption)
-    at.get_by_key("view").set_value("Close-up")
-    run(at)
-    assert any("Filters 0 to 19 of 128" in caption.value for caption in at.caption)
-    at.number_input(key="from_filter").set_value(5)
-    run(at)
-    assert any("Filters 5 to 24 of 128" in caption.value for caption in at.caption)
 
 
 def test_collapse_is_possible_only_when_asked_for() -> None:
