@@ -22,7 +22,7 @@ __all__ = ["MAX_CELLS", "Edit", "LabView", "Result", "lab_view", "mask_lab", "so
 FOLDER = Path(__file__).parent
 SCRIPTS = {
     "feed": ("wire.js", "feed.js"),
-    "lab": ("wire.js", "mask.js", "paint.js", "words.js", "stage.js", "hands.js", "lab.js"),
+    "lab": ("wire.js", "mask.js", "paint.js", "../numbers.js", "words.js", "stage.js", "hands.js", "lab.js"),
 }
 MOST_EDITS = 100_000
 

@@ -1,13 +1,5 @@
 // What the lab says: numbers, the cell that is pointed at, the layer in a sentence.
 
-const whole = n => n.toLocaleString("en-US")
-
-function percent(share, digits = 1) {
-  const text = (100 * share).toFixed(digits)
-  const edge = (Number(text) >= 100 && share < 1) || (Number(text) <= 0 && share > 0)
-  return `${edge ? (100 * share).toFixed(digits + 2) : text.replace(/\.0+$/, "")}%`
-}
-
 const number = x => (x === 0 ? "0" : Number(x.toPrecision(4)).toString().replace("-", "−"))
 
 function sentence(layer) {
