@@ -11,6 +11,7 @@
     dense_accuracy(plan, space), accuracy(plan, space) -> Evaluation on the probe
     dense_exam(plan, space), exam_accuracy(plan, space) -> Evaluation on the exam split
     report(plan, space) -> Report;  dense_report(space) -> Report
+    network(plan, space) -> NetworkMap            layers in data-flow order, by torch.fx
     jobs() -> Jobs;  presence() -> Presence
 
 All raise PruningError or DataMissing; errors are not cached. Tensors that come from here are shared between sessions and with
@@ -38,6 +39,7 @@ from pruning_core.granularity import granularity
 from pruning_core.inventory import weights
 from pruning_core.masks import apply_masks
 from pruning_core.metrics import measure
+from pruning_core.network import NetworkMap, network_map
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.train import evaluate
@@ -150,6 +152,11 @@ def dense_report(space: Workspace) -> Report:
     return measure(space.model, space.layers, {})
 
 
+def network(plan: Plan, space: Workspace) -> NetworkMap:
+    """The base model's layers in data-flow order."""
+    return _network(_text(plan.model, plan.dataset), space)
+
+
 def probe(plan: Plan, space: Workspace) -> Split:
     """The validation images that the sliders' accuracy is measured on."""
     return _probe(_text(plan.model, plan.dataset, plan.probe), plan, space)
@@ -232,6 +239,11 @@ def _masks(key: str, _plan: Plan, _space: Workspace) -> Masks:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _report(key: str, _plan: Plan, _space: Workspace) -> Report:
     return measure(_space.model, _space.layers, masks(_plan, _space))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _network(key: str, _space: Workspace) -> NetworkMap:
+    return network_map(_space.model, _space.layers)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
