@@ -1,0 +1,108 @@
+"""The mask lab on the Explore page: what is done there reaches the numbers, the table, the address and the next visitor."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Console, settled
+from tests.browser.test_journey import LONG, metric, no_traceback
+
+OpenPage = Callable[..., Page]
+START = "?model=lenet5&granularity=kernel&layer=conv2.weight"
+
+
+def lab(page: Page, part: str) -> str:
+    return page.locator(f".lab {part}").inner_text()
+
+
+def press(page: Page, keys: str) -> None:
+    """Keys on the lab's slider; letting the last one up reports once."""
+    slider = page.locator(".lab .slider input")
+    slider.focus()
+    for key in keys.split():
+        slider.press(key)
+    settled(page)
+
+
+def middle(page: Page, filter_number: int, channel: int) -> dict[str, float]:
+    """Where a kernel of conv2 (16 x 6 kernels) is, in the picture of the weights."""
+    box = page.locator(".lab figure[data-show=weights] canvas.ink").bounding_box()
+    assert box
+    return {"x": box["width"] * (channel + 0.5) / 6, "y": box["height"] * (filter_number + 0.5) / 16}
+
+
+def flip(page: Page, filter_number: int, channel: int) -> None:
+    page.locator(".lab figure[data-show=weights] canvas.ink").click(position=middle(page, filter_number, channel))
+    settled(page)
+
+
+def test_a_release_moves_everything(open_page: OpenPage, console: Console) -> None:
+    page = open_page(START)
+    assert (lab(page, ".asked"), metric(page, "Weights removed")) == ("50%", "50%")
+    press(page, "ArrowRight")
+    expect(page).to_have_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.51(&|$)"), timeout=LONG)
+    assert "49 of 96 groups" in lab(page, ".counts")
+    expect(page.get_by_role("cell", name="47 of 96", exact=True)).to_have_count(1)
+    expect(page.get_by_text("51%, set by hand.")).to_be_visible()
+    page.locator(".st-key-reset").get_by_role("button").click()
+    settled(page)
+    expect(page.locator(".lab .asked")).to_have_text("50%")
+    assert "overrides" not in page.url
+    no_traceback(page, console)
+
+
+def test_a_flip_by_click_is_in_the_address_and_undone(open_page: OpenPage, console: Console) -> None:
+    page = open_page(START)
+    flip(page, 2, 3)
+    expect(page).to_have_url(re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]15(&|$)"), timeout=LONG)
+    flip(page, 2, 4)
+    expect(page).to_have_url(re.compile(r"[kp]15_?(-|[kp])16"), timeout=LONG)
+    expect(page.get_by_text("2 groups kept or pruned by hand on top.")).to_be_visible()
+    undo = page.locator(".lab [data-do=undo]")
+    undo.click()
+    expect(page).to_have_url(re.compile(r"[kp]15(&|$)"), timeout=LONG)
+    settled(page)
+    undo.click()
+    expect(page).not_to_have_url(re.compile("edits="), timeout=LONG)
+    page.locator(".lab [data-do=redo]").click()
+    expect(page).to_have_url(re.compile(r"[kp]15(&|$)"), timeout=LONG)
+    no_traceback(page, console)
+
+
+def test_a_flip_by_keyboard_and_clear_edits(open_page: OpenPage) -> None:
+    page = open_page(START)
+    page.locator(".lab .stage").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]0(&|$)"), timeout=LONG)
+    settled(page)
+    page.locator(".lab [data-do=clear]").click()
+    expect(page).not_to_have_url(re.compile("edits="), timeout=LONG)
+
+
+def test_a_link_brings_ratio_and_edits_back(open_page: OpenPage) -> None:
+    first = open_page(START)
+    press(first, "ArrowRight ArrowRight")
+    flip(first, 5, 1)
+    expect(first).to_have_url(re.compile("edits="), timeout=LONG)
+    settled(first)
+    second = open_page(first.url.split("/", 3)[3])
+    expect(second.locator(".lab .asked")).to_have_text("52%")
+    assert lab(second, ".counts") == lab(first, ".counts")
+    assert "by hand" in lab(second, ".counts")
+    for label in ("Accuracy", "Parameters left"):
+        assert metric(second, label) == metric(first, label)
+
+
+@pytest.mark.parametrize("granularity", ["2:4", "4:8"])
+def test_n_of_m_is_switched_off_and_on(open_page: OpenPage, granularity: str) -> None:
+    page = open_page(f"?model=vgg&layer=block2.conv.weight&granularity={granularity}")
+    box = page.locator(".lab .fixed input")
+    expect(box).to_be_checked()
+    box.uncheck(force=True)
+    expect(page).to_have_url(re.compile("overrides="), timeout=LONG)
+    expect(page.get_by_text("Left dense by hand.")).to_be_visible()
+    box.check(force=True)
+    expect(page).not_to_have_url(re.compile("overrides="), timeout=LONG)
