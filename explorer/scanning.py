@@ -82,6 +82,18 @@ def alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
     return points[-1].top1
 
 
+def lost_alone(points: Sequence[SensitivityPoint], near: float = 0.8) -> tuple[dict[str, float], float]:
+    """Top-1 that each layer loses when it alone is cut at the measured sparsity nearest to `near`, and that sparsity.
+
+    Layers that were not measured there, or from which nothing could be removed, are left out.
+    """
+    dense = next(point.top1 for point in points if point.sparsity == 0)
+    measured = {point.sparsity for point in points if point.sparsity > 0}
+    at = min(measured, key=lambda share: (abs(share - near), share), default=0.0)
+    idle = untouched(points)
+    return {p.parameter: dense - p.top1 for p in points if p.sparsity == at > 0 and p.parameter not in idle}, at
+
+
 def rounded(ratios: Mapping[str, float]) -> dict[str, float]:
     """Ratios short enough for an address: whole tenths of a percent."""
     return {name: round(ratio, 3) for name, ratio in ratios.items()}

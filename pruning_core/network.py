@@ -212,7 +212,10 @@ def _longest(names: Sequence[str], after: dict[str, list[str]]) -> list[str]:
 
 
 def _blocks(model: nn.Module, layers: Sequence[Layer]) -> Callable[[str], str]:
-    """Which block a module's path belongs to: the innermost module of two layers or more that has a sibling of its class."""
+    """Which block a module's path belongs to: the innermost module of two layers or more that has a sibling of its class.
+
+    A module whose layers all belong to smaller blocks is none.
+    """
     modules = dict(model.named_modules(remove_duplicate=False))
     inside = Counter(path for layer in layers for path in _upwards(layer.module))
 
@@ -221,7 +224,8 @@ def _blocks(model: nn.Module, layers: Sequence[Layer]) -> Callable[[str], str]:
         siblings = modules[path.rpartition(".")[0]].children()
         return inside[path] > 1 and counted and sum(type(each) is type(modules[path]) for each in siblings) > 1
 
-    return lambda module: next((path for path in _upwards(module) if is_block(path)), "")
+    blocks = {next(filter(is_block, _upwards(layer.module)), "") for layer in layers}
+    return lambda module: next(filter(blocks.__contains__, _upwards(module)), "")
 
 
 def _upwards(path: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from explorer.notices import plain
 from explorer.text import HELP, LEAD, count, interval, percent
 from explorer.views.layer_panel import layer_panel
 from explorer.views.layer_table import fixed_parameters, layer_table
+from explorer.views.network_map import network_map_panel
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
@@ -37,6 +38,7 @@ def render(plan: Plan, space: Workspace) -> None:
     report = _report(plan, space, able)
     layer = _chosen(space, able)
     _counts(cells[1:], plan, space, report)
+    network_map_panel(plan, space, report, layer.name)
     st.subheader("Layers", anchor=False)
     layer_table(plan, space, report, reasons, layer.name)
     layer_panel(plan, space, layer, reasons.get(layer.name))

@@ -183,6 +183,12 @@ def _why_not(status: str) -> str:
     return "The curves are for another plan: scan again before you make ratios from them."
 
 
+def measured_for(plan: Plan) -> tuple[SensitivityPoint, ...]:
+    """The points of the scan that the page shows, as far as they are measured; none where they are for another plan."""
+    scan = _shown()
+    return _points(scan) if scan is not None and scanned_plan(_asked(scan).plan) == scanned_plan(plan) else ()
+
+
 def _shown() -> Snapshot | None:
     """The newest scan that has measured something."""
     return next((scan for scan in cache.jobs().of(state.owner(), KIND) if _points(scan)), None)

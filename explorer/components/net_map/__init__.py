@@ -1,0 +1,68 @@
+"""The network map: a box per layer in data-flow order; click or arrow keys choose the layer that all pages look at.
+
+    view = map_view(network, layers)                     # depends on the network alone
+    net_map(view, chosen=name, kept=report.kept, sensitivity=None, key="map", on_select=state.look_at)
+
+Blocks that repeat are one box until they are opened, which happens in the browser. What is sent is a few kB and the same bytes
+as long as nothing changes; a choice is reported once.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import streamlit as st
+
+from explorer import state
+from explorer.components.net_map.view import MapView, map_view
+
+__all__ = ["MapView", "map_view", "message", "net_map", "source"]
+
+FOLDER = Path(__file__).parent
+SCRIPTS = ("../numbers.js", "graph.js", "layout.js", "draw.js", "map.js")
+
+
+def source() -> str:
+    """The component's script: its files one after the other, as one module."""
+    return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in SCRIPTS)
+
+
+_MAP = st.components.v2.component(
+    "pruning_net_map",
+    html=(FOLDER / "map.html").read_text(encoding="utf-8"),
+    css=(FOLDER / "map.css").read_text(encoding="utf-8"),
+    js=source(),
+)
+
+
+def net_map(
+    view: MapView,
+    *,
+    chosen: str,
+    kept: Mapping[str, float],
+    sensitivity: Mapping[str, float] | None,
+    key: str,
+    on_select: Callable[[str], None],
+    cut_at: str = "",
+) -> None:
+    """Draws the map with the chosen layer outlined.
+
+    kept: share of each layer's weights, in [0, 1]; a layer that is not in it cannot be cut. sensitivity: top-1 lost by each layer
+    cut alone, a share; cut_at: at which sparsity, as text. on_select: called with the layer that the user chose, before
+    the script runs.
+    """
+
+    def selected() -> None:
+        found: object = state.widget(key, None)
+        name = found.get("selected") if isinstance(found, Mapping) else None
+        if isinstance(name, str) and name in view.names:
+            on_select(name)
+
+    _MAP(data=message(view, chosen, kept, sensitivity, cut_at), key=key, on_selected_change=selected)
+
+
+def message(
+    view: MapView, chosen: str, kept: Mapping[str, float], sensitivity: Mapping[str, float] | None, cut_at: str
+) -> dict[str, object]:
+    """What is sent: the map, then a number or None for each layer in the order of its boxes."""
+    hurts = None if sensitivity is None else [sensitivity.get(name) for name in view.names]
+    return {"map": view.data, "chosen": chosen, "kept": [kept.get(name) for name in view.names], "hurts": hurts, "cutAt": cut_at}

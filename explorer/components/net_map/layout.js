@@ -1,0 +1,138 @@
+// Where the boxes stand: columns from left to right, wrapped into lines where one value alone flows on.
+
+const SIZE = { high: 34, least: 8, grows: 92, gap: 20, pad: 10, label: 16, below: 18, lane: 78, track: 8, head: 17, between: 16, join: 9 }
+
+const boxWidth = (box, most) => (box.role === "join" ? 2 * SIZE.join : box.role === "input" ? 8 : SIZE.least + SIZE.grows * Math.sqrt(box.weights / most))
+
+// Adds x, y, w, h, line to every box; gives the lines, the arrows as points, and the size of it all.
+function laidOut(seen, network, width, measure) {
+  const columns = inColumns(seen, network, measure)
+  const lines = inLines(columns, seen, Math.max(260, width) - 2 * SIZE.pad)
+  lines.forEach((line, number) => {
+    let x = SIZE.pad + (number ? SIZE.gap : 0)
+    for (const column of line.columns) {
+      for (const box of column.boxes) Object.assign(box, { line: number, x: x + (column.wide - box.w) / 2, middle: x + column.wide / 2, left: x, right: x + column.wide })
+      Object.assign(column, { x })
+      x += column.wide + SIZE.gap
+    }
+    line.right = x - SIZE.gap
+  })
+  const arrows = seen.edges.map(([source, target]) => ({ source: seen.boxes[source], target: seen.boxes[target] }))
+  tracked(lines, arrows)
+  let y = 0
+  for (const line of lines) {
+    line.y = y
+    const lanes = 1 + Math.max(...line.boxes.map(box => box.row))
+    const top = y + line.head + (line.tracks ? SIZE.track * line.tracks + 3 : 0) + SIZE.label
+    line.centre = top + SIZE.high / 2
+    for (const box of line.boxes) box.y = top + box.row * SIZE.lane + (SIZE.high - box.h) / 2
+    line.high = top - y + (lanes - 1) * SIZE.lane + SIZE.high + SIZE.below
+    y += line.high + SIZE.between
+  }
+  return { lines, arrows, width: Math.max(...lines.map(line => line.right)) + SIZE.pad, height: y - SIZE.between }
+}
+
+function inColumns({ boxes }, network, measure) {
+  const columns = new Map()
+  for (const box of boxes) {
+    box.w = boxWidth(box, network.most)
+    box.h = box.role === "join" ? 2 * SIZE.join : box.role === "input" ? 8 : SIZE.high
+    if (!columns.has(box.column)) columns.set(box.column, { boxes: [], wide: 0, at: box.column })
+    const column = columns.get(box.column)
+    const text = box.role === "join" ? 0 : measure(box.label)
+    column.boxes.push(box)
+    column.wide = Math.max(column.wide, box.w + (box.role === "fold" ? 12 : 0), text)
+  }
+  const sorted = [...columns.values()].sort((one, other) => one.at - other.at)
+  sorted.forEach((column, place) => column.boxes.forEach(box => (box.place = place)))
+  return sorted
+}
+
+// A line may end behind a column that only one box's value passes.
+function inLines(columns, { boxes, edges }, width) {
+  const passing = columns.map(() => new Set())
+  for (const [source, target] of edges) {
+    for (let place = boxes[source].place; place < boxes[target].place; place++) passing[place].add(source)
+  }
+  const pieces = []
+  for (const [place, column] of columns.entries()) {
+    const fresh = !place || passing[place - 1].size < 2
+    if (fresh) pieces.push([])
+    pieces.at(-1).push(column)
+  }
+  const lines = [[]]
+  const wide = list => list.reduce((sum, column) => sum + column.wide + SIZE.gap, 0)
+  const put = list => {
+    if (lines.at(-1).length && wide(lines.at(-1)) + wide(list) - SIZE.gap > width - (lines.length > 1 ? SIZE.gap : 0)) lines.push([])
+    lines.at(-1).push(...list)
+  }
+  for (const unit of inBlocks(pieces)) {
+    if (wide(unit.flat()) - 2 * SIZE.gap > width) unit.forEach(put)
+    else put(unit.flat())
+  }
+  return lines.map((list, number) => {
+    const own = list.flatMap(column => column.boxes)
+    const last = list.at(-1).boxes[0].place
+    return { columns: list, boxes: own, head: own.some(box => box.block >= 0) ? SIZE.head : 4, number, onward: [...passing[last]][0] }
+  })
+}
+
+// Pieces of one block stay together where they fit.
+function inBlocks(pieces) {
+  const units = []
+  let before = -1
+  for (const piece of pieces) {
+    const block = piece[0].boxes[0].block
+    if (block >= 0 && block === before) units.at(-1).push(piece)
+    else units.push([piece])
+    before = piece.at(-1).boxes[0].block
+  }
+  return units
+}
+
+// Arrows that must pass over boxes of their own row run above the line: short ones below long ones, one track per source.
+function tracked(lines, arrows) {
+  for (const line of lines) {
+    const held = []
+    const over = arrows.filter(arrow => arrow.target.line === line.number && passesOver(arrow, line))
+    for (const arrow of over) {
+      arrow.from = arrow.source.line === line.number ? arrow.source.x + arrow.source.w : 0
+      arrow.to = arrow.target.middle
+    }
+    for (const arrow of over.sort((one, other) => one.to - one.from - (other.to - other.from))) {
+      const free = spans => spans.every(span => span.source === arrow.source || span.to < arrow.from || arrow.to < span.from)
+      const track = held.findIndex(free)
+      arrow.track = track < 0 ? held.length : track
+      if (track < 0) held.push([])
+      held[arrow.track].push(arrow)
+    }
+    line.tracks = held.length
+  }
+}
+
+function passesOver({ source, target }, line) {
+  if (source.row !== target.row) return false
+  const start = source.line === line.number ? source.place : -1
+  return target.place < start || line.boxes.some(box => box.row === target.row && box.place > start && box.place < target.place)
+}
+
+// The corners of an arrow, inside the target's line; one from an earlier line begins at the line's left end.
+function corners(arrow, lines) {
+  const { source, target } = arrow
+  const line = lines[target.line]
+  const here = source.line === target.line
+  const from = here ? { x: source.x + source.w + (source.role === "fold" ? 6 : 0), y: source.y + source.h / 2 } : { x: SIZE.pad, y: line.centre + source.row * SIZE.lane }
+  const middle = target.y + target.h / 2
+  const part = (here ? source.right : SIZE.pad) + 6
+  const entry = target.left - 7
+  if (arrow.track !== undefined) {
+    const above = line.y + line.head + SIZE.track * (line.tracks - arrow.track) - SIZE.track / 2
+    const start = [[from.x, from.y], [part, from.y], [part, above]]
+    if (target.role === "join") return [...start, [target.middle, above], [target.middle, target.y]]
+    return [...start, [entry, above], [entry, middle], [target.x, middle]]
+  }
+  if (source.row === target.row) return [[from.x, from.y], [target.x, middle]]
+  if (source.row < target.row) return [[from.x, from.y], [part, from.y], [part, middle], [target.x, middle]]
+  if (target.role === "join") return [[from.x, from.y], [target.middle, from.y], [target.middle, target.y + target.h]]
+  return [[from.x, from.y], [entry, from.y], [entry, middle], [target.x, middle]]
+}

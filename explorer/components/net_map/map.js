@@ -1,0 +1,238 @@
+// The map itself: one per place on the page. Python says which layer is chosen; a click or the arrow keys choose another.
+
+const REST = 180
+const TRUST = 2000
+
+const maps = new WeakMap()
+
+class NetMap {
+  constructor(root) {
+    this.root = root.querySelector(".map")
+    this.root.map = this
+    this.find = selector => this.root.querySelector(selector)
+    this.frame = this.find(".frame")
+    this.svg = this.find("svg")
+    this.opened = new Set()
+    this.pointed = null
+    this.pending = null
+    this.context = document.createElement("canvas").getContext("2d")
+    this.widths = new Map()
+    this.measure = text => this.widths.get(text) ?? this.widths.set(text, this.context.measureText(text).width).get(text)
+    this.watch = new ResizeObserver(() => this.frame.clientWidth !== this.wide && this.render())
+    this.watch.observe(this.frame)
+    this.svg.onclick = event => this.clicked(event)
+    this.svg.onkeydown = event => this.pressed(event)
+    this.svg.onpointerover = event => this.point(event.target.closest("[data-id]")?.dataset.id ?? null)
+    this.svg.onpointerleave = () => this.point(null)
+    this.svg.onfocusin = event => this.focused(event.target.closest("[data-id]")?.dataset.id)
+  }
+
+  receive({ data, setTriggerValue }) {
+    this.send = name => setTriggerValue("selected", name)
+    const text = JSON.stringify(data.map)
+    if (text !== this.text) {
+      this.text = text
+      this.network = new Network(data.map)
+      this.opened.clear()
+      this.pending = this.focus = null
+      this.legend()
+    }
+    Object.assign(this, { kept: data.kept, hurts: data.hurts, cutAt: data.cutAt })
+    this.worst = Math.max(0, ...(data.hurts ?? []))
+    const waits = this.pending !== null && this.pending !== data.chosen && Date.now() - this.since < TRUST
+    if (!waits) {
+      if (data.chosen !== this.chosen) this.focus = data.chosen
+      this.chosen = data.chosen
+      this.pending = null
+    }
+    this.find(".marks").hidden = !this.worst
+    this.find(".marks b").textContent = `accuracy lost when cut alone at ${this.cutAt}; full height ${points(this.worst)}`
+    this.render()
+  }
+
+  // --- what the user does
+
+  choose(name, pause) {
+    this.opened.add(this.network.byName.get(this.chosen)?.block)
+    this.chosen = this.focus = name
+    this.pending = name
+    this.since = Date.now()
+    this.render()
+    clearTimeout(this.later)
+    this.later = setTimeout(() => this.send(name), pause)
+  }
+
+  clicked(event) {
+    const { clientX, clientY } = event
+    const target = event.target.closest("[data-id], [data-close]") ?? this.svg.getRootNode().elementFromPoint(clientX, clientY)?.closest("[data-id], [data-close]")
+    if (target?.dataset.close) this.close(Number(target.dataset.close))
+    else if (target) this.act(target.dataset.id)
+  }
+
+  act(id) {
+    const box = this.box(id)
+    if (box?.role === "fold") this.open(box)
+    else if (box) this.choose(id, 0)
+    this.bring(this.focus)
+  }
+
+  open(box) {
+    for (const block of box.blocks) this.opened.add(block)
+    this.focus = box.layers[0].name
+    this.render()
+  }
+
+  // Folds a run again, but for the block of the chosen layer.
+  close(block) {
+    for (const each of this.network.runOf.get(block) ?? []) this.opened.delete(each)
+    this.render()
+    if (!this.box(this.focus)) this.focus = (this.seen.boxes.find(box => box.blocks?.includes(block)) ?? this.box(this.chosen)).id
+    this.render()
+    this.bring(this.focus)
+  }
+
+  pressed(event) {
+    const id = event.target.closest("[data-id]")?.dataset.id
+    const box = this.box(id)
+    if (!box || event.ctrlKey || event.metaKey || event.altKey) return
+    const goal = this.neighbour(box, event.key)
+    if (goal) {
+      if (goal.role === "layer" && goal.id !== this.chosen) this.choose(goal.id, REST)
+      this.bring(goal.id)
+    } else if (event.key === "Enter" || event.key === " ") this.act(id)
+    else if (event.key === "Escape" && box.block >= 0) this.close(box.block)
+    else if (!MOVES.has(event.key)) return
+    event.preventDefault()
+    event.stopPropagation()
+  }
+
+  neighbour(box, key) {
+    const all = this.options
+    const at = all.indexOf(box)
+    const middle = one => one.y + one.h / 2
+    const off = one => Math.abs(middle(one) - middle(box)) * 1000 + Math.abs(one.middle - box.middle)
+    const nearest = list => list.sort((one, other) => off(one) - off(other))[0]
+    return {
+      ArrowRight: () => all[at + 1],
+      ArrowLeft: () => all[at - 1],
+      ArrowDown: () => nearest(all.filter(one => middle(one) > middle(box) + 1)),
+      ArrowUp: () => nearest(all.filter(one => middle(one) < middle(box) - 1)),
+      Home: () => all[0],
+      End: () => all.at(-1),
+    }[key]?.()
+  }
+
+  point(id) {
+    if (id === this.pointed) return
+    this.pointed = id
+    this.say()
+  }
+
+  focused(id) {
+    if (!id) return
+    if (id !== this.focus) {
+      this.element(this.focus)?.setAttribute("tabindex", "-1")
+      this.element(id).setAttribute("tabindex", "0")
+      this.focus = id
+    }
+    this.say()
+  }
+
+  // --- what is shown
+
+  render() {
+    this.wide = this.frame.clientWidth
+    if (!this.network || !this.wide) return
+    const style = getComputedStyle(this.frame)
+    const font = `600 11.5px ${style.fontFamily}`
+    if (this.context.font !== font) {
+      this.context.font = font
+      this.widths.clear()
+    }
+    const block = this.network.byName.get(this.chosen)?.block
+    this.seen = this.network.seen(new Set([...this.opened, block]))
+    const layout = laidOut(this.seen, this.network, this.wide, this.measure)
+    this.options = this.seen.boxes.filter(box => box.role === "layer" || box.role === "fold")
+    this.options.sort((one, other) => one.line - other.line || one.place - other.place || one.row - other.row)
+    if (!this.box(this.focus)) this.focus = this.box(this.chosen)?.id ?? this.options[0].id
+    const { chosen, focus, kept, hurts, worst, cutAt, measure } = this
+    const closes = each => this.network.runOf.has(each) && this.opened.has(each) && each !== block
+    this.paint(drawn(this.seen, layout, this.network, { chosen, focus, kept, hurts, worst, cutAt, measure, closes }), layout)
+    this.say()
+  }
+
+  paint(picture, { width, height }) {
+    if (picture !== this.picture) {
+      const held = this.svg.getRootNode().activeElement?.dataset?.id !== undefined
+      this.picture = picture
+      this.svg.innerHTML = picture
+      if (held) this.element(this.focus)?.focus({ preventScroll: true })
+    }
+    this.svg.setAttribute("width", Math.ceil(width))
+    this.svg.setAttribute("height", Math.ceil(height) + 2)
+    const count = this.network.layers.length
+    this.svg.setAttribute("aria-label", `Network map: ${count} layers in ${this.network.traced ? "data-flow" : "module"} order. Arrow keys choose a layer.`)
+    this.root.dataset.drawn = this.options.length
+    if (this.shown !== this.chosen) this.scroll(this.chosen)
+    this.shown = this.chosen
+  }
+
+  bring(id) {
+    this.element(id)?.focus({ preventScroll: true })
+    this.scroll(id)
+  }
+
+  // Scrolls the map's own frame, never the page.
+  scroll(id) {
+    const box = this.box(id)
+    if (!box) return
+    const { frame } = this
+    const aside = box.x < frame.scrollLeft + 12 || box.x + box.w > frame.scrollLeft + frame.clientWidth - 12
+    const outside = box.y < frame.scrollTop + 30 || box.y + 60 > frame.scrollTop + frame.clientHeight
+    if (aside) frame.scrollLeft = box.x - frame.clientWidth / 3
+    if (outside) frame.scrollTop = box.y - frame.clientHeight / 3
+  }
+
+  say() {
+    const active = this.svg.getRootNode().activeElement?.dataset?.id
+    const box = this.box(this.pointed) ?? this.box(active) ?? this.box(this.chosen)
+    const text = box ? sentenceOf(box, this) : ""
+    const place = this.find(".readout")
+    if (place.textContent !== text) place.textContent = text
+  }
+
+  legend() {
+    const { kept, pruned, chosen, hurts } = this.network.look
+    const colours = { "--kept": kept, "--pruned": pruned, "--chosen": chosen, "--hurts": hurts }
+    for (const [name, colour] of Object.entries(colours)) this.root.style.setProperty(name, colour)
+    const signs = this.network.signs().map(([sign, word]) => `<span><i class="sign">${escaped(sign)}</i>${escaped(word)}</span>`)
+    this.find(".signs").innerHTML = signs.join("")
+    this.find(".stack").hidden = !this.network.runs.length
+  }
+
+  box(id) {
+    return id === null || id === undefined ? undefined : this.seen?.boxes.find(box => box.id === id && (box.role === "layer" || box.role === "fold"))
+  }
+
+  element(id) {
+    return id ? this.svg.querySelector(`[data-id="${CSS.escape(id)}"]`) : null
+  }
+
+  stop() {
+    this.watch.disconnect()
+    clearTimeout(this.later)
+  }
+}
+
+const MOVES = new Set(["ArrowRight", "ArrowLeft", "ArrowUp", "ArrowDown", "Home", "End"])
+
+export default function (component) {
+  const { parentElement } = component
+  if (!maps.has(parentElement)) maps.set(parentElement, new NetMap(parentElement))
+  const map = maps.get(parentElement)
+  map.receive(component)
+  return () => {
+    map.stop()
+    maps.delete(parentElement)
+  }
+}

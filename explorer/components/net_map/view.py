@@ -1,0 +1,91 @@
+"""What the browser needs to draw the map of a network: boxes with their places, arrows, and which blocks can be folded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from explorer.palette import CHOSEN, KEPT, LOSS, PRUNED
+from explorer.text import LAYER_KINDS, count, shape
+from pruning_core.network import MapNode, NetworkMap
+from pruning_core.types import Layer
+
+LOOK = {"kept": KEPT, "pruned": PRUNED, "chosen": CHOSEN, "hurts": LOSS}
+SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "truediv": "÷", "matmul": "·", "cat": "C", "concat": "C", "stack": "S"}
+WORDS = {
+    "add": "adds", "sub": "subtracts", "mul": "multiplies", "truediv": "divides", "matmul": "matrix product",
+    "cat": "concatenates", "concat": "concatenates", "stack": "stacks",
+}  # fmt: skip
+SUFFIXES = (".weight", "_weight")
+
+
+@dataclass(frozen=True, eq=False)
+class MapView:
+    """A network's map, ready to be sent. names: the layers that can be chosen, in the order of their boxes."""
+
+    names: tuple[str, ...]
+    data: Mapping[str, Any]
+
+
+def map_view(found: NetworkMap, layers: Sequence[Layer]) -> MapView:
+    """layers: those that the map was made of. Depends on the network alone.
+
+    A node is [role, label, sentence, weights, column, row, number of its block or -1, name]; a join's label is its sign.
+    """
+    known = {layer.name: layer for layer in layers}
+    blocks = list(dict.fromkeys(node.block for node in found.nodes if node.block))
+    number = {block: n for n, block in enumerate(blocks)} | {"": -1}
+    labels = _labels(found.nodes)
+    nodes = [
+        [node.role, labels[node.name], _sentence(node, known), node.weights, node.column, node.row, number[node.block], node.name]
+        for node in found.nodes
+    ]
+    place = {node.name: n for n, node in enumerate(found.nodes)}
+    data = {
+        "nodes": nodes,
+        "edges": [[place[source], place[target]] for source, target in found.edges],
+        "blocks": [_short(block) for block in blocks],
+        "repeats": [[number[block] for block in run] for run in found.repeats],
+        "traced": found.traced,
+        "look": LOOK,
+    }
+    return MapView(tuple(node.name for node in found.nodes if node.role == "layer"), data)
+
+
+def _sentence(node: MapNode, known: Mapping[str, Layer]) -> str:
+    if node.role != "layer":
+        return WORDS.get(node.kind, node.kind)
+    layer = known[node.name]
+    kind = LAYER_KINDS.get(layer.kind, layer.kind)
+    return f"{layer.name} · {kind} · {shape(layer.shape)} · {count(layer.numel)} weights · {count(layer.macs)} MACs"
+
+
+def _labels(nodes: Sequence[MapNode]) -> dict[str, str]:
+    """The shortest name of each box that is its own in its block: one end of the path where that says enough, else all of it."""
+    inside: dict[str, list[list[str]]] = {}
+    for node in nodes:
+        inside.setdefault(node.block, []).append(_path(node))
+    return {node.name: _label(node, inside[node.block]) for node in nodes}
+
+
+def _label(node: MapNode, beside: Sequence[list[str]]) -> str:
+    if node.role == "join":
+        return SYMBOLS.get(node.kind, "•")
+    path = _path(node)
+    for end in (0, -1) if node.block else ():
+        if sum(other[end] == path[end] for other in beside) == 1 and not path[end].isdigit():
+            return path[end]
+    return ".".join(path)
+
+
+def _path(node: MapNode) -> list[str]:
+    """The parts of the layer's name below its block."""
+    name = node.name
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return (name.removeprefix(f"{node.block}.") if node.block else name).split(".")
+
+
+def _short(block: str) -> str:
+    """layer1.0 -> layer1.0; encoder.layers.encoder_layer_3 -> encoder_layer_3: a bare number needs the name before it."""
+    parts = block.split(".")
+    return ".".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])

@@ -1,0 +1,49 @@
+"""The network as a map, above the table: where each layer stands, how much of it is left, how much it minds."""
+
+import streamlit as st
+
+from explorer import cache, state
+from explorer.components.net_map import map_view, net_map
+from explorer.notices import plain
+from explorer.scanning import lost_alone
+from explorer.text import percent
+from explorer.views.sensitivity import measured_for
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from pruning_core.types import Report
+
+KEY = "network_map"
+
+
+def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer_name: str) -> None:
+    """Draws the map with that layer outlined. report: the plan's counts, None where nothing can be cut."""
+    st.subheader("Network", anchor=False)
+    found = cache.network(plan, space)
+    if found.reason is not None:
+        st.caption(f"Layers in module order, without arrows: {plain(found.reason)}.")
+    lost, cut_at = _lost_alone(plan)
+    net_map(
+        map_view(found, space.layers),
+        chosen=layer_name,
+        kept=_kept(plan, space, report),
+        sensitivity=lost,
+        cut_at=cut_at,
+        key=KEY,
+        on_select=state.look_at,
+    )
+
+
+def _kept(plan: Plan, space: Workspace, report: Report | None) -> dict[str, float]:
+    """Share kept of each layer that the plan can cut."""
+    if report is None:
+        return {}
+    return {layer.name: report.kept[layer.name] for layer in cache.prunable(plan, space)[0]}
+
+
+def _lost_alone(plan: Plan) -> tuple[dict[str, float] | None, str]:
+    """Top-1 that each scanned layer costs when it alone is cut, and at which sparsity; None without curves for this plan."""
+    points = measured_for(plan)
+    if not points:
+        return None, ""
+    lost, share = lost_alone(points)
+    return lost, percent(share)
