@@ -15,7 +15,7 @@ import streamlit as st
 from explorer import state
 from explorer.components.net_map.view import MapView, map_view
 
-__all__ = ["MapView", "map_view", "message", "net_map", "source"]
+__all__ = ["MapView", "chosen_name", "map_view", "message", "net_map", "source"]
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ("../numbers.js", "graph.js", "layout.js", "draw.js", "map.js")
@@ -52,9 +52,7 @@ def net_map(
     """
 
     def selected() -> None:
-        found: object = state.widget(key, None)
-        name = found.get("selected") if isinstance(found, Mapping) else None
-        if isinstance(name, str) and name in view.names:
+        if (name := chosen_name(state.widget(key, None), view)) is not None:
             on_select(name)
 
     _MAP(data=message(view, chosen, kept, sensitivity, cut_at), key=key, on_selected_change=selected)
@@ -66,3 +64,9 @@ def message(
     """What is sent: the map, then a number or None for each layer in the order of its boxes."""
     hurts = None if sensitivity is None else [sensitivity.get(name) for name in view.names]
     return {"map": view.data, "chosen": chosen, "kept": [kept.get(name) for name in view.names], "hurts": hurts, "cutAt": cut_at}
+
+
+def chosen_name(report: object, view: MapView) -> str | None:
+    """The layer that a report from the browser names, believed only if the map has it: it may be forged or outdated."""
+    name = report.get("selected") if isinstance(report, Mapping) else None
+    return name if isinstance(name, str) and name in view.names else None

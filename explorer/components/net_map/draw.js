@@ -50,12 +50,14 @@ function backgrounds(line, network, state) {
     else spans.push({ block, columns: [column] })
   }
   return spans.filter(span => span.block >= 0).map(({ block, columns }) => {
-    const x = columns[0].x - 8
-    const wide = columns.at(-1).x + columns.at(-1).wide + 8 - x
+    const x = columns[0].x - 7
+    const wide = columns.at(-1).x + columns.at(-1).wide + 7 - x
+    const lanes = Math.max(...columns.flatMap(column => column.boxes.map(box => box.row)))
+    const high = line.high - (line.lanes - 1 - lanes) * SIZE.lane
     const closes = state.closes(block)
     const name = `${closes ? "− " : ""}${network.blocks[block]}`
     const label = `<text class="block" x="${px(x + 7)}" y="${px(line.y + 12)}">${escaped(fitted(name, wide - 12, state.measure))}</text>`
-    const area = `<rect class="area" x="${px(x)}" y="${px(line.y)}" width="${px(wide)}" height="${px(line.high)}" rx="7"/>`
+    const area = `<rect class="area" x="${px(x)}" y="${px(line.y)}" width="${px(wide)}" height="${px(high)}" rx="7"/>`
     if (!closes) return area + label
     return `${area}<g class="close" data-close="${block}"><title>Fold the repeated blocks again (Escape)</title><rect x="${px(x)}" y="${px(line.y)}" width="${px(wide)}" height="16" rx="7"/>${label}</g>`
   })

@@ -1,6 +1,6 @@
 // Where the boxes stand: columns from left to right, wrapped into lines where one value alone flows on.
 
-const SIZE = { high: 34, least: 8, grows: 92, gap: 20, pad: 10, label: 16, below: 18, lane: 78, track: 8, head: 17, between: 16, join: 9 }
+const SIZE = { high: 34, least: 8, grows: 70, gap: 18, pad: 10, label: 16, below: 18, lane: 78, track: 8, head: 17, between: 16, join: 9 }
 
 const boxWidth = (box, most) => (box.role === "join" ? 2 * SIZE.join : box.role === "input" ? 8 : SIZE.least + SIZE.grows * Math.sqrt(box.weights / most))
 
@@ -22,11 +22,11 @@ function laidOut(seen, network, width, measure) {
   let y = 0
   for (const line of lines) {
     line.y = y
-    const lanes = 1 + Math.max(...line.boxes.map(box => box.row))
+    line.lanes = 1 + Math.max(...line.boxes.map(box => box.row))
     const top = y + line.head + (line.tracks ? SIZE.track * line.tracks + 3 : 0) + SIZE.label
     line.centre = top + SIZE.high / 2
     for (const box of line.boxes) box.y = top + box.row * SIZE.lane + (SIZE.high - box.h) / 2
-    line.high = top - y + (lanes - 1) * SIZE.lane + SIZE.high + SIZE.below
+    line.high = top - y + (line.lanes - 1) * SIZE.lane + SIZE.high + SIZE.below
     y += line.high + SIZE.between
   }
   return { lines, arrows, width: Math.max(...lines.map(line => line.right)) + SIZE.pad, height: y - SIZE.between }
@@ -123,7 +123,7 @@ function corners(arrow, lines) {
   const here = source.line === target.line
   const from = here ? { x: source.x + source.w + (source.role === "fold" ? 6 : 0), y: source.y + source.h / 2 } : { x: SIZE.pad, y: line.centre + source.row * SIZE.lane }
   const middle = target.y + target.h / 2
-  const part = (here ? source.right : SIZE.pad) + 6
+  const part = (here ? source.right : SIZE.pad) + 5
   const entry = target.left - 7
   if (arrow.track !== undefined) {
     const above = line.y + line.head + SIZE.track * (line.tracks - arrow.track) - SIZE.track / 2

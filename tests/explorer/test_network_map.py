@@ -1,0 +1,139 @@
+"""The network map: short names, few bytes, the same bytes again, the plan's own numbers, no forged choices."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+from torchvision.models import get_model
+
+from explorer import cache
+from explorer.components.net_map import MapView, chosen_name, map_view, message
+from explorer.scanning import lost_alone
+from pruning_core.inventory import inventory
+from pruning_core.network import network_map
+from pruning_core.plan import Plan
+from pruning_core.types import SensitivityPoint
+from tests.explorer.driven import opened, page, run
+
+Open = Callable[..., AppTest]
+Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
+
+
+def view_of(name: str) -> MapView:
+    space = cache.workspace(name, "digits")
+    return map_view(cache.network(Plan(model=name), space), space.layers)
+
+
+def sent(at: AppTest) -> dict[str, Any]:
+    """What the page sends to the browser."""
+    return json.loads(element(at).json)
+
+
+def element(at: AppTest) -> Any:
+    return next(each.proto for each in at.get("bidi_component") if each.proto.component_name == "pruning_net_map")
+
+
+def labels(view: MapView, block: str) -> list[str]:
+    number = view.data["blocks"].index(block)
+    return [node[1] for node in view.data["nodes"] if node[6] == number]
+
+
+def test_boxes_have_short_names_of_their_own() -> None:
+    assert labels(view_of("resnet20"), "layer2.0") == ["conv1", "conv2", "shortcut", "+"]
+    assert labels(view_of("mobilenet"), "pair3") == ["depthwise", "pointwise"]
+    assert labels(view_of("vit"), "blocks.2") == ["in_proj", "out_proj", "+", "fc1", "fc2", "+"]
+    assert [node[1] for node in view_of("vgg").data["nodes"]][:3] == ["input", "block1.conv", "block2.conv"]
+
+
+def test_a_box_tells_name_kind_shape_weights_and_macs() -> None:
+    found = next(node for node in view_of("resnet20").data["nodes"] if node[7] == "layer1.0.conv1.weight")
+    assert found[2] == "layer1.0.conv1.weight · Convolution · 16 × 16 × 3 × 3 · 2,304 weights · 147 k MACs"
+    assert found[3] == 2304
+
+
+def test_resnet50_is_sent_in_few_bytes() -> None:
+    with torch.random.fork_rng([]):
+        model = get_model("resnet50", weights=None).eval()
+    layers = inventory(model, (3, 32, 32))
+    view = map_view(network_map(model, layers), layers)
+    share = {layer.name: 1 / 3 for layer in layers}
+    data = message(view, layers[0].name, share, share, "80%")
+    assert len(json.dumps(data)) < 20_000
+    assert len(view.names) == 54
+
+
+def test_what_is_missing_is_none() -> None:
+    view = view_of("lenet5")
+    data = message(view, "fc1.weight", {"fc1.weight": 0.25}, {"fc2.weight": -0.01}, "80%")
+    assert data["kept"] == [None, None, 0.25, None, None]
+    assert data["hurts"] == [None, None, None, -0.01, None]
+    assert message(view, "fc1.weight", {}, None, "")["hurts"] is None
+
+
+@pytest.mark.parametrize(
+    "report", [None, {}, {"selected": None}, {"selected": "fc9.weight"}, {"selected": ["fc1.weight"]}, "fc1.weight"]
+)
+def test_a_choice_that_the_network_does_not_have_is_none(report: object) -> None:
+    assert chosen_name(report, view_of("lenet5")) is None
+
+
+def test_a_choice_is_a_layers_name() -> None:
+    assert chosen_name({"selected": "fc1.weight"}, view_of("lenet5")) == "fc1.weight"
+
+
+def test_the_page_sends_the_plans_own_shares_and_the_chosen_layer() -> None:
+    at = opened(page, {"model": "lenet5", "granularity": "filter", "sparsity": "0.6", "layer": "fc2.weight"}, "explore")
+    plan, space = Plan(model="lenet5", granularity="filter", sparsity=0.6), cache.workspace("lenet5", "digits")
+    kept = cache.report(plan, space).kept
+    names = view_of("lenet5").names
+    found = sent(at)
+    assert found["chosen"] == "fc2.weight"
+    assert found["kept"] == [pytest.approx(kept[name]) if name != "fc3.weight" else None for name in names]
+    assert found["hurts"] is None
+
+
+def test_the_same_page_sends_the_same_bytes_and_another_plan_others() -> None:
+    at = opened(page, {"model": "lenet5"}, "explore")
+    first = element(at).SerializeToString()
+    assert element(run(at)).SerializeToString() == first
+    at.slider(key="sparsity").set_value(70)
+    assert element(run(at)).SerializeToString() != first
+
+
+def test_where_nothing_can_be_cut_no_box_has_a_share() -> None:
+    assert set(sent(opened(page, {"model": "lenet5", "granularity": "head"}, "explore"))["kept"]) == {None}
+
+
+def test_the_map_is_traced_once() -> None:
+    plan, space = Plan(model="lenet5"), cache.workspace("lenet5", "digits")
+    first = cache.network(plan, space)
+    assert cache.network(replace(plan, sparsity=0.9, granularity="kernel"), space) is first
+
+
+def point(name: str, sparsity: float, top1: float, achieved: float | None = None) -> SensitivityPoint:
+    return SensitivityPoint(name, "fine", sparsity, sparsity if achieved is None else achieved, 1.0, top1, 100, (0.0, 1.0))
+
+
+def test_the_loss_of_each_layer_alone_near_four_fifths() -> None:
+    curves = [point("a", 0.0, 0.9), point("a", 0.5, 0.8), point("a", 0.75, 0.4), point("b", 0.0, 0.9), point("b", 0.75, 0.95)]
+    idle = [point("c", 0.0, 0.9), point("c", 0.75, 0.9, 0.0)]
+    lost, at = lost_alone([*curves, *idle, point("d", 0.0, 0.9)])
+    assert at == 0.75
+    assert lost == {"a": pytest.approx(0.5), "b": pytest.approx(-0.05)}
+    assert lost_alone([point("a", 0.0, 0.9)]) == ({}, 0.0)
+
+
+def test_a_scan_of_this_plan_is_marked_and_one_of_another_is_not(open_view: Open, until: Until) -> None:
+    at = open_view("sensitivity", grid="Quick")
+    at.button(key="scan_start").click().run()
+    until(at, lambda at: any("Scanned" in caption.value for caption in at.caption))
+    points = cache.jobs().of("test session id", "scan")[0].events
+    lost, _ = lost_alone([event for event in points if isinstance(event, SensitivityPoint)])
+    found = sent(opened(page, {"model": "lenet5"}, "explore"))
+    assert found["hurts"] == [pytest.approx(lost[name]) for name in view_of("lenet5").names]
+    assert found["cutAt"] == "80%"
+    assert sent(opened(page, {"model": "lenet5", "granularity": "filter"}, "explore"))["hurts"] is None
