@@ -1,9 +1,11 @@
 """The mask lab alone on a page, with a random layer: ?shape=8x4x3x3&g=kernel&levels=5 (few levels of score make many ties).
 
-More: kind, heads, ratio, seed; plotly=1 draws the same array with Plotly instead; echo=0: the page ignores what the lab reports.
+More: kind, heads, ratio, seed; plotly=1 draws the same array with Plotly instead; echo=0: the page ignores what the lab reports;
+deep=0: a reduced layer without its single weights; wait=1: the layer is shown when a button is pressed; slow=1: a second per run.
 """
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from explorer.components.mask_lab import LabView, Result, lab_view, mask_lab
+from explorer.components.mask_lab import LabDetail, LabView, Result, counts, lab_view, mask_lab
 from explorer.palette import DIVERGING, PRUNED_CELL, scale
 from pruning_core.granularity import Granularity, granularity, supports
 from pruning_core.masks import group_scores, select
@@ -36,7 +38,7 @@ def layer_of(text: str) -> Layer:
 def tensors(layer: Layer, g: Granularity) -> tuple[torch.Tensor, torch.Tensor | None]:
     """A weight, and group scores in a few levels, for ties."""
     rng = torch.Generator().manual_seed(int(asked("seed", "0")))
-    weight = torch.randn(layer.shape, generator=rng) * torch.linspace(1.6, 0.4, layer.shape[1])[:, None, None]
+    weight = torch.randn(layer.shape, generator=rng).mul_(torch.linspace(1.6, 0.4, layer.shape[1])[:, None, None])
     if supports(g, layer) is not None:
         return weight, None
     levels = int(asked("levels", "0"))
@@ -45,10 +47,15 @@ def tensors(layer: Layer, g: Granularity) -> tuple[torch.Tensor, torch.Tensor | 
 
 
 @st.cache_resource
-def prepared(key: str) -> tuple[LabView, torch.Tensor, torch.Tensor | None]:
+def made(key: str) -> LabDetail:
     layer, g = layer_of(asked("shape", "8x4x3x3")), granularity(asked("g", "kernel"))
-    weight, scores = tensors(layer, g)
-    return lab_view(layer, weight, scores, g), weight, scores
+    return LabDetail(layer, *tensors(layer, g), g)
+
+
+@st.cache_resource
+def seen(key: str) -> LabView:
+    found = made(key)
+    return lab_view(found.layer, found.weight, found.scores, found.g)
 
 
 def reported(result: Result) -> None:
@@ -72,15 +79,20 @@ def plotly(weight: torch.Tensor, scores: torch.Tensor, layer: Layer, g: Granular
 
 st.set_page_config(page_title="Mask lab", layout="wide")
 st.session_state["runs"] = st.session_state.get("runs", 0) + 1
-view, weight, scores = prepared(str(st.query_params.to_dict()))
-if asked("plotly", "0") == "1" and scores is not None:
-    plotly(weight, scores, layer_of(asked("shape", "8x4x3x3")), granularity(asked("g", "kernel")))
-else:
+layer_key = str(st.query_params.to_dict())
+detail = made(layer_key)
+if asked("plotly", "0") == "1" and detail.scores is not None:
+    plotly(detail.weight, detail.scores, detail.layer, detail.g)
+elif asked("wait", "0") == "0" or st.toggle("Show the layer"):
     st.session_state.setdefault("ratio", float(asked("ratio", "0.5")))
     st.session_state.setdefault("edits", ())
     if st.button("Python says 25%"):
         st.session_state["ratio"] = 0.25
-    found = mask_lab(view, ratio=st.session_state["ratio"], edits=st.session_state["edits"], key="lab", on_report=reported)
-    ratio, edits = st.session_state["ratio"], [list(edit) for edit in st.session_state["edits"]]
-    st.text(f"runs {st.session_state['runs']} | ratio {ratio} | edits {edits}")
+    time.sleep(float(asked("slow", "0")))
+    view, ratio, edits = seen(layer_key), st.session_state["ratio"], st.session_state["edits"]
+    deep = detail if asked("deep", "1") == "1" else None
+    found = mask_lab(view, ratio=ratio, edits=edits, key="lab", on_report=reported, detail=deep)
+    st.text(f"runs {st.session_state['runs']} | ratio {ratio} | edits {[list(edit) for edit in edits]}")
     st.text(f"found {found.ratio} {found.edits} {found.selected}")
+    places = detail.places(edit.scope * view.groups + edit.group for edit in edits)
+    st.text(f"Python counts {counts(view, detail.g, ratio, edits, places).weights:,} weights")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from explorer.components.mask_lab import Edit, Result, _read, lab_view
-from explorer.components.mask_lab.reduced import QUARTERS, REDUCED_CELLS, _keyed, _levels, factors, reduced_parts
+from explorer.components.mask_lab.reduced import QUARTERS, REDUCED_CELLS, factors, reduced_parts
 from explorer.layer_facts import group_ids
 from explorer.tiles import flat
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, group_tables, supports
@@ -118,11 +118,6 @@ def test_blocks_at_the_edge_are_means_of_what_is_there() -> None:
                for o, i in (x.shape[:2],))  # fmt: skip
 
 
-def test_levels_are_quantiles_of_the_exact_ranks() -> None:
-    scores = torch.rand(3, 1000)
-    assert torch.equal(_levels(scores), (ranks(scores).long() * 256 // 1000).to(torch.uint8))
-
-
 REPORT = {"n": 7, "changed": ["ratio", "edits", "selected"], "ratio": 0.25, "edits": [[0, 3, True]], "selected": [0, 3]}
 
 
@@ -140,10 +135,3 @@ def test_a_report_is_read_as_far_as_it_makes_sense() -> None:
     for selected in ([0], [0, 128], "ab", None):
         assert _read(report | {"selected": selected}, view).selected is None
     assert _read({}, view) == Result()
-
-
-def test_levels_of_very_large_scopes_are_near_the_exact_ones() -> None:
-    scores = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
-    exact = ranks(scores.view(1, -1))[0].long() * 256 // 100_000
-    found = torch.from_numpy(_keyed(scores.numpy())).long()
-    assert (found - exact).abs().max() <= 1

@@ -1,10 +1,12 @@
 """The mask lab: one layer's weights, group scores and mask on a canvas, cut again in the browser on every frame of a drag.
 
     view = lab_view(layer, weight, scores, g)      # slow for large layers, depends on no ratio: cache it
-    found = mask_lab(view, ratio=0.5, edits=(), key="lab", on_report=...)
+    detail = LabDetail(layer, weight, scores, g)   # copies nothing; only looked at where the view is reduced
+    found = mask_lab(view, ratio=0.5, edits=(), key="lab", on_report=..., detail=detail)
 
 Two elements are mounted: one takes the layer's bytes, which Streamlit sends once as long as they stay the same, the other draws.
-Releasing the slider, flipping a group, undo and redo are reported to Python; dragging is not.
+Releasing the slider, flipping a group, undo and redo are reported to Python; dragging is not. For a reduced layer a third
+element, a fragment of its own, asks for the weights that are zoomed to: `LabDetail.window` answers, and nothing else runs.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,15 +17,23 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from explorer import state
+from explorer.components.mask_lab.counts import Counts, counts
 from explorer.components.mask_lab.view import MAX_CELLS, LabView, lab_view
+from explorer.components.mask_lab.window import LabDetail, LabWindow, Window, lab_window
 
-__all__ = ["MAX_CELLS", "Edit", "LabView", "Result", "lab_view", "mask_lab", "source"]
+__all__ = [
+    "MAX_CELLS", "Counts", "Edit", "LabDetail", "LabView", "LabWindow", "Result", "Window", "counts", "lab_view", "lab_window",
+    "mask_lab", "source",
+]  # fmt: skip
 
 FOLDER = Path(__file__).parent
 SCRIPTS = {
     "feed": ("wire.js", "feed.js"),
-    "lab": ("wire.js", "mask.js", "paint.js", "../numbers.js", "words.js", "stage.js", "hands.js", "lab.js"),
-}
+    "window": ("wire.js", "window.js"),
+    "lab": (
+        "wire.js", "mask.js", "paint.js", "../numbers.js", "words.js", "marks.js", "stage.js", "near.js", "hands.js", "lab.js",
+    ),
+}  # fmt: skip
 MOST_EDITS = 100_000
 
 
@@ -48,11 +58,12 @@ class Result:
 
 
 def source(name: str) -> str:
-    """The script of "feed" or "lab": its files one after the other, as one module."""
+    """The script of "feed", "window" or "lab": its files one after the other, as one module."""
     return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in SCRIPTS[name])
 
 
 _FEED = st.components.v2.component("pruning_mask_feed", js=source("feed"))
+_WINDOW = st.components.v2.component("pruning_mask_window", js=source("window"))
 _LAB = st.components.v2.component(
     "pruning_mask_lab",
     html=(FOLDER / "lab.html").read_text(encoding="utf-8"),
@@ -69,21 +80,26 @@ def mask_lab(
     key: str,
     on_report: Callable[[Result], None] | None = None,
     show: str = "side",
+    detail: LabDetail | None = None,
 ) -> Result:
     """Draws the layer cut at `ratio` with hand edits on top; returns what the user did since the last run.
 
     on_report: called once per report before the script runs, the place to change the plan; show: "side", "weights", "scores" or
     "mask", until the user chooses. Ratio and edits are Python's: what it does not take over, the lab gives up.
+    detail: of the same layer as the view; without it a reduced layer shows no single weights and takes no hand edits.
     """
 
     def reported() -> None:
         if on_report is not None:
             on_report(_read(_last(key), view))
 
-    last = _last(key)
+    last, edits = _last(key), tuple(edits)
+    deep = detail if view.reduced else None
     place = st.container(gap=None, key=f"{key}_place")
     with place:
         _FEED(data=view.data, key=f"{key}_feed")
+        if deep is not None:
+            _window(view, deep, key)
         _LAB(
             data={
                 "of": view.id,
@@ -91,6 +107,8 @@ def mask_lab(
                 "edits": [list(edit) for edit in edits],
                 "echo": last.get("n"),
                 "show": show,
+                "deep": deep is not None,
+                "places": None if deep is None else _places(view, deep, edits, key),
             },
             key=key,
             on_report_change=reported,
@@ -101,10 +119,46 @@ def mask_lab(
     return _read(last, view)
 
 
-def _last(key: str) -> Mapping[str, Any]:
+@st.fragment
+def _window(view: LabView, detail: LabDetail, key: str) -> None:
+    """Sends the window that the browser asks for; when it asks, only this runs again."""
+    asked = _last(f"{key}_window", "want")
+    window = Window.read(asked.get("at"), detail.layer) if asked.get("of") == view.id else None
+    held = _held(view, key)
+    if window is not None and (held is None or held.window != window):
+        held = detail.window(window)
+        state.keep(f"{key}_held", (view.id, held))
+    _WINDOW(data=view.id.encode() + (held.data if held else b""), key=f"{key}_window", on_want_change=_nothing)
+
+
+def _nothing() -> None:
+    """Streamlit makes a state of what has a callback."""
+
+
+def _held(view: LabView, key: str) -> LabWindow | None:
+    """The last window of this layer."""
+    of, window = state.recall(f"{key}_held", ("", None))
+    return window if of == view.id else None
+
+
+def _places(view: LabView, detail: LabDetail, edits: tuple[Edit, ...], key: str) -> list[int]:
+    """The places of the edited groups: known from the last run, seen in the window, or looked up."""
+    nothing: dict[int, int] = {}
+    of, before = state.recall(f"{key}_places", ("", nothing))
+    numbers = [edit[0] * view.groups + edit[1] for edit in edits]
+    held, known = _held(view, key), dict(before) if of == view.id else {}
+    if held is not None:
+        known |= held.places_of(number for number in numbers if number not in known)
+    missing = [number for number in numbers if number not in known]
+    known |= zip(missing, detail.places(missing), strict=True)
+    state.keep(f"{key}_places", (view.id, known))
+    return [known[number] for number in numbers]
+
+
+def _last(key: str, name: str = "report") -> Mapping[str, Any]:
     """The last report, as it came from the browser; empty before the first."""
     found: object = state.widget(key, None)
-    report = found.get("report") if isinstance(found, Mapping) else None
+    report = found.get(name) if isinstance(found, Mapping) else None
     return report if isinstance(report, Mapping) else {}
 
 

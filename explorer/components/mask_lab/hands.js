@@ -14,7 +14,7 @@ function listenToStage(lab) {
     if (!lab.mask) return
     if (grip) return drag(event)
     const spot = stage.spot(event)
-    if (spot) lab.point(stage.cellAt(lab.mask, spot))
+    if (spot) lab.point(stage.cellAt(lab.eye, spot))
   }
   function drag(event) {
     const [dx, dy] = [event.clientX - grip.x, event.clientY - grip.y]
@@ -29,7 +29,7 @@ function listenToStage(lab) {
     grip = null
     element.classList.remove("panning")
     if (!ended || ended.moved) return
-    const cell = stage.cellAt(lab.mask, ended.spot)
+    const cell = stage.cellAt(lab.eye, ended.spot)
     if (cell === null) return
     lab.point(cell)
     if (event.shiftKey) lab.select(cell)
@@ -124,17 +124,25 @@ function actOfKey(lab, event) {
 // Zooming by key holds on to the cell that is looked at.
 function middle(lab) {
   if (lab.cell === null) return undefined
-  const [x, y, w, h] = lab.stage.box(lab.mask, Math.floor(lab.cell / lab.mask.cols), lab.cell % lab.mask.cols)
+  const [x, y, w, h] = lab.stage.box(lab.eye, Math.floor(lab.cell / lab.eye.cols), lab.cell % lab.eye.cols)
   return [x + w / 2, y + h / 2]
 }
 
 function step(lab, down, right) {
-  const { mask, stage } = lab
+  const { eye, mask, stage } = lab
   const within = (at, count) => Math.max(0, Math.min(count - 1, at))
-  const start = lab.cell === null
-  const row = start ? 0 : within(Math.floor(lab.cell / mask.cols) + down, mask.rows)
-  const col = start ? 0 : within((lab.cell % mask.cols) + right, mask.cols)
-  const cell = row * mask.cols + col
-  stage.reveal(mask, cell)
+  const start = lab.cell ?? firstInSight(lab)
+  const still = lab.cell === null
+  const row = within(Math.floor(start / eye.cols) + (still ? 0 : down), eye.rows)
+  const col = within((start % eye.cols) + (still ? 0 : right), eye.cols)
+  const cell = row * eye.cols + col
+  stage.reveal(mask, eye, cell)
   lab.point(cell, true)
+}
+
+// Where the arrows begin: in the corner of what is seen.
+function firstInSight({ eye, stage }) {
+  const { view } = stage
+  const first = (at, from) => Math.max(0, at.findIndex(each => each >= from - 1e-6))
+  return first(eye.layer.rowAt, view.y) * eye.cols + first(eye.layer.colAt, view.x)
 }

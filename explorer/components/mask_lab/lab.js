@@ -23,10 +23,17 @@ class Lab {
     this.undone = []
     this.done = []
     this.said = new Map()
+    this.asked = null
+    this.seeWindow = () => this.frame(true)
     this.watch = new ResizeObserver(() => this.resize())
     this.watch.observe(this.stage.element)
     this.listen()
     listenToStage(this)
+  }
+
+  // The mask that is pointed at: the window's where one is drawn.
+  get eye() {
+    return this.stage.near ?? this.mask
   }
 
   listen() {
@@ -62,13 +69,15 @@ class Lab {
       store.waiting.add(this.wake)
       return
     }
-    if (this.layer?.id !== layer.id) this.take(layer)
+    if (this.layer?.id !== layer.id || this.stage.deep !== data.deep) this.take(layer)
+    const numbers = data.edits.map(([scope, group]) => scope * layer.groups + group)
+    data.places?.forEach((place, n) => this.mask.known.set(numbers[n], place))
     if (this.pending !== null && data.echo !== this.pending) return
     this.pending = null
     if (!this.held) {
       this.changed.clear()
       this.ratio = data.ratio
-      this.adopt(new Map(data.edits.map(([scope, group, keep]) => [scope * layer.groups + group, keep])))
+      this.adopt(new Map(data.edits.map(([, , keep], n) => [numbers[n], keep])))
     }
     this.showRatio()
     this.frame(true)
@@ -77,11 +86,14 @@ class Lab {
   take(layer) {
     const before = this.layer
     Object.assign(this, { layer, mask: new Mask(layer), cell: null, selected: null, pending: null, held: false })
-    Object.assign(this, { undone: [], done: [] })
+    Object.assign(this, { undone: [], done: [], asked: null })
+    if (before) detailOf(before.id).waiting.delete(this.seeWindow)
+    detailOf(layer.id).waiting.add(this.seeWindow)
+    Object.assign(this.stage, { near: null, nearInks: null, deep: this.given.deep })
     this.inks = inks(this.mask)
     const same = before && String(before.shape) === String(layer.shape) && String(before.rowAt) === String(layer.rowAt)
     if (!same) Object.assign(this.stage.view, { x: 0, y: 0, zoom: 1 })
-    this.stage.element.setAttribute("aria-label", sentence(layer))
+    this.stage.element.setAttribute("aria-label", sentence(layer, this.given.deep))
     for (const what of ["scores", "mask", "side"]) {
       const missing = what === "scores" ? !this.inks.scores : !layer.groups
       this.find(`[value=${what}]`).closest("label").hidden = missing
@@ -90,7 +102,7 @@ class Lab {
     this.find(".fixed").hidden = layer.keepOf === null
     this.find(".slider").hidden = layer.keepOf !== null
     this.find(".slider input").disabled = !layer.groups
-    this.find(".note").textContent = noteWords(layer)
+    this.sayNote()
     this.find(".keys").hidden = !layer.groups
     this.drawLegend()
     this.show(layer.groups ? (this.picked ?? this.given.show) : "weights", true)
@@ -102,7 +114,15 @@ class Lab {
     if (same) return
     this.done = []
     this.undone = []
+    this.setEdits(edits)
+  }
+
+  setEdits(edits) {
+    const { near } = this.stage
+    for (const group of edits.keys())
+      if (near?.slot(group) !== undefined) this.mask.known.set(group, near.place(group))
     this.mask.setEdits(edits)
+    near?.setEdits(edits)
   }
 
   // --- what the user does
@@ -130,11 +150,12 @@ class Lab {
   }
 
   flip(cell) {
-    if (!this.mask.editable) return
-    const group = this.mask.group(cell)
-    const keep = !this.mask.keepsGroup(group)
+    const { eye } = this
+    if (!eye.editable) return
+    const group = eye.group(cell)
+    const keep = !eye.keepsGroup(group)
     const edits = new Map(this.mask.edits)
-    if (keep === this.mask.place(group) >= this.mask.removed) edits.delete(group)
+    if (keep === eye.place(group) >= eye.removed) edits.delete(group)
     else edits.set(group, keep)
     this.selected = group
     this.changed.add("selected")
@@ -160,15 +181,15 @@ class Lab {
   }
 
   apply(edits) {
-    this.mask.setEdits(edits)
+    this.setEdits(edits)
     this.changed.add("edits")
     this.frame(true)
     this.report()
   }
 
   select(cell) {
-    if (!this.mask.editable) return
-    this.selected = this.mask.group(cell)
+    if (!this.eye.editable) return
+    this.selected = this.eye.group(cell)
     this.changed.add("selected")
     this.frame(true)
     this.report()
@@ -216,7 +237,7 @@ class Lab {
     this.cell = cell
     this.frame(true)
     if (!spoken || cell === null) return
-    this.find(".spoken").textContent = facts(this.mask, cell).map(pair => pair.join(" ").trim()).join(", ")
+    this.find(".spoken").textContent = facts(this.eye, cell).map(pair => pair.join(" ").trim()).join(", ")
   }
 
   // At most one drawing per screen refresh. over: also outlines and marks.
@@ -230,7 +251,10 @@ class Lab {
 
   draw() {
     if (!this.mask || !this.stage.width) return
-    this.mask.cut(this.layer.groups ? removedCount(this.layer, this.ratio) : 0)
+    adoptWindow(this)
+    const count = this.layer.groups ? removedCount(this.layer, this.ratio) : 0
+    this.mask.cut(count)
+    this.stage.near?.cut(count)
     this.stage.draw(this.mask, this.inks, true)
     if (this.over) this.stage.drawOver(this.mask, this.cell, this.selected)
     this.over = false
@@ -240,7 +264,17 @@ class Lab {
     for (const [name, count] of Object.entries(possible)) this.find(`[data-do=${name}]`).disabled = !count
     this.root.dataset.drawn = this.mask.removed
     clearTimeout(this.later)
-    if (this.stage.finer) this.later = setTimeout(() => this.stage.draw(this.mask, this.inks, false), REST)
+    this.later = setTimeout(() => this.rest(), REST)
+  }
+
+  // Nothing has moved for a moment.
+  rest() {
+    if (this.stage.finer) this.stage.draw(this.mask, this.inks, false)
+    if (this.stage.deep) askForWindow(this)
+  }
+
+  sayNote() {
+    this.say(".note", noteWords(this.layer, this.stage.deep, this.stage.near, this.asked))
   }
 
   say(where, html) {
@@ -252,7 +286,7 @@ class Lab {
   readout() {
     if (this.cell === null) return '<span class="dim">Point at a cell, or move over the picture with the arrow keys.</span>'
     const part = ([label, value]) => (label ? `<span class="dim">${label}</span> ${value}` : `<b>${value}</b>`)
-    return facts(this.mask, this.cell).map(part).join(' <span class="dim">·</span> ')
+    return facts(this.eye, this.cell).map(part).join(' <span class="dim">·</span> ')
   }
 
   showRatio() {
@@ -267,23 +301,25 @@ class Lab {
 
   drawLegend() {
     const { layer } = this
+    const unsigned = layer.reduced && !this.stage.near
     const colours = bytes => [0, 64, 128, 191, 255].map(n => `rgb(${bytes[3 * n]} ${bytes[3 * n + 1]} ${bytes[3 * n + 2]})`).join(", ")
     const band = bytes => `linear-gradient(90deg, ${colours(bytes)})`
-    this.find(".scale .band").style.background = band(layer.reduced ? layer.magnitude : layer.diverging)
+    this.find(".scale .band").style.background = band(unsigned ? layer.magnitude : layer.diverging)
     this.find(".grow").style.background = band(layer.magnitude)
-    this.find(".low").textContent = layer.reduced ? "0" : number(-layer.limit)
+    this.find(".low").textContent = unsigned ? "0" : number(-layer.limit)
     this.find(".high").textContent = number(layer.limit)
     const { kept, pruned, mark, chosen } = layer.look
     this.find(".kept").style.background = kept
     this.find(".pruned").style.background = `repeating-linear-gradient(135deg, ${mark} 0 1px, ${pruned} 1px 5px)`
     this.root.style.setProperty("--chosen", chosen)
-    for (const each of this.root.querySelectorAll(".byhand")) each.hidden = !this.mask.editable
+    for (const each of this.root.querySelectorAll(".byhand")) each.hidden = !layer.groups || (layer.reduced && !this.stage.deep)
   }
 
   close() {
     this.watch.disconnect()
     clearTimeout(this.later)
     layers().waiting.delete(this.wake)
+    if (this.layer) detailOf(this.layer.id).waiting.delete(this.seeWindow)
   }
 }
 

@@ -24,18 +24,24 @@ function shortestRun(numbers) {
 }
 
 // A layer with a ratio and hand edits. bar: per cell, the place of its group plus one; a cell stays while bar > removed.
+// known: group -> place, for edited groups of a reduced layer, whose other places are not here.
 class Mask {
-  constructor(layer) {
-    this.layer = layer
+  constructor(layer, known = new Map()) {
+    Object.assign(this, { layer, known, edits: new Map(), tight: [], removed: 0, piece: [1, 1] })
     this.rows = layer.rowAt.length
     this.cols = layer.colAt.length
-    this.edits = new Map()
-    this.tight = []
-    this.removed = 0
-    this.piece = [1, 1]
+    // Weights down and across in a cell, a cell's height and width in units of rowAt and colAt, the first weight's row and column.
+    const [, , h, w] = layer.shape
+    this.unit = layer.reduced ? [layer.factors[0] * h, layer.factors[1] * w] : [1, 1]
+    this.side = layer.side ?? [1, 1]
+    this.from = layer.window ? [layer.window[0] * h, layer.window[2] * w] : [0, 0]
     if (layer.reduced) return
     this.bar = new Uint32Array(this.rows * this.cols).fill(ALWAYS)
-    if (!layer.groups) return
+    if (layer.groups) this.lookUp()
+  }
+
+  lookUp() {
+    const { layer } = this
     // Rows and columns of the smallest part of a group that is in one piece.
     this.piece = [layer.rowGroup, layer.colGroup].map(shortestRun)
     this.colsOf = new Map()
@@ -43,11 +49,14 @@ class Mask {
       if (!this.colsOf.has(number)) this.colsOf.set(number, [])
       this.colsOf.get(number).push(col)
     })
-    let cell = 0
-    for (let row = 0; row < this.rows; row++) {
-      const start = layer.rowGroup[row]
-      for (let col = 0; col < this.cols; col++, cell++) this.bar[cell] = layer.ranks[start + layer.colGroup[col]] + 1
-    }
+    if (layer.window) this.slots = new Map(this.groupsHere().map((group, slot) => [group, slot]))
+    for (let cell = 0; cell < this.bar.length; cell++) this.bar[cell] = layer.ranks[this.slot(this.group(cell))] + 1
+  }
+
+  // The numbers of a window's groups, ascending, as its ranks and scores come.
+  groupsHere() {
+    const all = Float64Array.from({ length: this.bar.length }, (_, cell) => this.group(cell)).sort()
+    return [...all.filter((group, at) => group !== all[at - 1])]
   }
 
   get editable() {
@@ -59,8 +68,25 @@ class Mask {
     return rowGroup[Math.floor(cell / this.cols)] + colGroup[cell % this.cols]
   }
 
+  // Where the layer's ranks and scores have the group; undefined outside a window.
+  slot(group) {
+    return this.slots ? this.slots.get(group) : group
+  }
+
+  // Row and column of the weight in the middle of a cell, and the cell of a weight or null.
+  weightAt(cell) {
+    const at = [Math.floor(cell / this.cols), cell % this.cols]
+    return at.map((n, axis) => this.from[axis] + n * this.unit[axis] + Math.floor((this.unit[axis] - 1) / 2))
+  }
+
+  cellOf(weight) {
+    const [row, col] = weight.map((n, axis) => Math.floor((n - this.from[axis]) / this.unit[axis]))
+    return row >= 0 && col >= 0 && row < this.rows && col < this.cols ? row * this.cols + col : null
+  }
+
   // Calls visit(row, col) for every cell of a group, row by row.
   visit(group, visit) {
+    if (!this.colsOf) return
     const { rowGroup } = this.layer
     for (let row = 0; row < this.rows; row++) {
       const cols = this.colsOf.get(group - rowGroup[row])
@@ -75,7 +101,7 @@ class Mask {
   }
 
   place(group) {
-    return this.layer.ranks[group]
+    return this.layer.ranks?.[this.slot(group)] ?? this.known.get(group)
   }
 
   // edits: Map group -> keep?
@@ -90,18 +116,19 @@ class Mask {
 
   // A scope whose last groups to go are pruned by hand, none kept by hand, runs empty from some count on.
   scopesThatMayEmpty() {
-    const { groups, ranks } = this.layer
+    const { groups } = this.layer
+    const scopes = new Map()
+    for (const [group, keep] of this.edits) {
+      const scope = Math.floor(group / groups)
+      if (!scopes.has(scope)) scopes.set(scope, { held: false, places: new Map() })
+      scopes.get(scope).held ||= keep
+      scopes.get(scope).places.set(this.place(group), group)
+    }
     const found = []
-    for (const scope of new Set([...this.edits.keys()].map(group => Math.floor(group / groups)))) {
-      let highest = -1
-      let top = scope * groups
-      let held = false
-      for (let group = scope * groups; group < (scope + 1) * groups; group++) {
-        if (ranks[group] === groups - 1) top = group
-        if (this.edits.get(group) === true) held = true
-        if (!this.edits.has(group)) highest = Math.max(highest, ranks[group])
-      }
-      if (!held && this.edits.get(top) === false) found.push({ top, highest, on: false })
+    for (const { held, places } of scopes.values()) {
+      let highest = groups - 1
+      while (places.has(highest)) highest--
+      if (!held && highest < groups - 1) found.push({ top: places.get(groups - 1), highest, on: false })
     }
     return found
   }
@@ -124,11 +151,12 @@ class Mask {
     return this.edits.get(group) ?? this.place(group) >= this.removed
   }
 
-  // How many groups and weights are gone, hand edits included.
+  // How many groups and weights are gone, hand edits included (as far as their places are known).
   counts() {
     const { scopes, groups, size } = this.layer
     let gone = scopes * this.removed
-    for (const group of this.edits.keys()) gone += (this.place(group) >= this.removed) - this.keepsGroup(group)
+    for (const group of this.edits.keys())
+      if (this.place(group) !== undefined) gone += (this.place(group) >= this.removed) - this.keepsGroup(group)
     return { gone, groups: scopes * groups, weights: gone * size, of: this.layer.shape.reduce((a, b) => a * b, 1) }
   }
 

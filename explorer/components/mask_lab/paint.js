@@ -1,6 +1,7 @@
 // Cells -> pixels: two tables say which row and column of cells each pixel shows, so that a frame is one pass over the screen.
 
 const HATCH_FROM = { cell: 5, piece: 8 }
+const LINES_FROM = 4
 const pixel = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0
 
 function hex(colour) {
@@ -33,7 +34,7 @@ function inks(mask) {
     const top = topOf(layer.scores)
     const tint = Uint32Array.from(layer.scores, v => magnitude[level(v / top)])
     const on = new Uint32Array(cells)
-    for (let cell = 0; cell < cells; cell++) on[cell] = tint[mask.group(cell)]
+    for (let cell = 0; cell < cells; cell++) on[cell] = tint[mask.slot(mask.group(cell))]
     found.scores = { on, off: on.map(colour => mix(colour, grey, 0.75)) }
   }
   return found
@@ -56,6 +57,20 @@ function table(starts, scale, from, length) {
     const border = Math.round(next * scale - from)
     const end = gap < 0.75 ? border : Math.min(border - 1, Math.round((starts[cell] + 1) * scale - from))
     if (end > 0) found.fill(cell, Math.max(0, first), Math.min(length, Math.max(end, first)))
+  }
+  return found
+}
+
+// The same for a window's rows or columns, all of one size and side by side; -2 where a line ends a kernel or a group.
+function windowTable(lines, first, scale, from, length) {
+  const found = new Int32Array(length).fill(-1)
+  const border = cell => Math.round((first + cell) * scale - from)
+  for (let cell = 0; cell <= lines.length; cell++) {
+    const [start, end] = [Math.max(0, border(cell)), Math.min(length, border(cell + 1))]
+    if (start >= length) break
+    if (end <= start) continue
+    found.fill(cell, start, end)
+    if (lines[cell] && scale >= LINES_FROM && border(cell + 1) === end) found[end - 1] = -2
   }
   return found
 }
@@ -90,6 +105,31 @@ function paintReduced(mask, ink, xs, ys, out) {
     for (let x = 0; x < width; x++) out[y * width + x] = xs[x] < 0 || ys[y] < 0 ? 0 : colour[ys[y] * mask.cols + xs[x]]
 }
 
+// A window of single weights over the reduced picture: pixels outside it (-1) stay.
+function paintWindow(mask, ink, xs, ys, out, hatch, line) {
+  const { bar, removed } = mask
+  const width = xs.length
+  for (let y = 0; y < ys.length; y++) {
+    if (ys[y] === -1) continue
+    const row = ys[y] * mask.cols
+    for (let x = 0; x < width; x++) {
+      const col = xs[x]
+      if (col === -1) continue
+      const cell = row + col
+      if (col === -2 || ys[y] === -2) out[y * width + x] = 0
+      else if (bar[cell] > removed) out[y * width + x] = ink.on[cell]
+      else out[y * width + x] = hatch && (x + y) % hatch === 0 ? line : ink.off[cell]
+    }
+  }
+}
+
+// Period of the hatch in pixels for cells of that size, 0 where there is no room for one.
+function hatchOf(mask, sx, sy) {
+  const piece = Math.min(mask.piece[0] * sy, mask.piece[1] * sx)
+  const small = Math.min(sx, sy)
+  return small >= HATCH_FROM.cell || piece >= HATCH_FROM.piece ? Math.max(5, Math.round(Math.min(10, small / 2))) : 0
+}
+
 // A canvas that shows one picture of the mask. Where cells are smaller than pixels, each pixel is the mean of several; while
 // something moves (quick), of one.
 class Picture {
@@ -99,17 +139,26 @@ class Picture {
     this.scratch = document.createElement("canvas")
   }
 
-  // view: { x, y: first cell unit shown, sx, sy: pixels per cell }
-  place(mask, view, width, height) {
+  // view: { x, y: first cell unit shown, sx, sy: pixels per cell }; near: the mask of a window, drawn over it
+  place(mask, view, width, height, near = null) {
     const small = Math.min(view.sx, view.sy)
     this.times = small >= 1 ? 1 : Math.min(3, Math.ceil(1 / small))
     const canvas = this.canvas
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height })
     this.quick = this.grid(mask, view, 1, this.quick)
     this.fine = this.times === 1 ? this.quick : this.grid(mask, view, this.times, this.fine)
-    const piece = Math.min(mask.piece[0] * view.sy, mask.piece[1] * view.sx)
-    const hatched = small >= HATCH_FROM.cell || piece >= HATCH_FROM.piece
-    this.hatch = hatched ? Math.max(5, Math.round(Math.min(10, small / 2))) : 0
+    this.hatch = hatchOf(mask, view.sx, view.sy)
+    this.near = near && this.windowGrid(near, mask.unit, view)
+  }
+
+  windowGrid(near, [down, across], view) {
+    const { rowLine, colLine } = near.layer
+    const [sx, sy] = [view.sx / across, view.sy / down]
+    return {
+      xs: windowTable(colLine, near.from[1], sx, view.x * view.sx, this.canvas.width),
+      ys: windowTable(rowLine, near.from[0], sy, view.y * view.sy, this.canvas.height),
+      hatch: hatchOf(near, sx, sy),
+    }
   }
 
   // Which cells the pixels show, and the pixels, at `times` the size; the pixels of `old` are used again where they fit.
@@ -126,10 +175,13 @@ class Picture {
     }
   }
 
-  draw(mask, ink, quick) {
+  // near, nearInk: of the window over it, if there is one.
+  draw(mask, ink, quick, near, nearInk) {
     const { xs, ys, image, pixels } = quick ? this.quick : this.fine
     const times = quick ? 1 : this.times
-    paint(mask, ink, xs, ys, pixels, this.hatch * times, hex(mask.layer.look.mark), times)
+    const line = hex(mask.layer.look.mark)
+    paint(mask, ink, xs, ys, pixels, this.hatch * times, line, times)
+    if (near && this.near && times === 1) paintWindow(near, nearInk, this.near.xs, this.near.ys, pixels, this.near.hatch, line)
     if (times === 1) return this.context.putImageData(image, 0, 0)
     const { width, height } = image
     if (this.scratch.width !== width || this.scratch.height !== height) Object.assign(this.scratch, { width, height })

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from explorer.components.mask_lab.order import RUN, levels, levels_among, side_by_side
 from pruning_core.granularity import Granularity, group_tables
-from pruning_core.masks import ranks
+from pruning_core.masks import as_array
 from pruning_core.types import Layer
 
 REDUCED_CELLS = 1 << 17
 QUARTERS = 5
-SORTED_AT_ONCE = 1 << 22
-"""Groups of a scope: larger scopes are placed by the first bits of the scores."""
 
 
 def reduced_parts(
@@ -23,14 +22,23 @@ def reduced_parts(
     o, i = layer.shape[:2]
     down, across = factors(layer)
     rows, cols = -(-o // down), -(-i // across)
-    values = np.empty((rows, cols), np.uint8)
-    places = np.zeros((QUARTERS, rows, cols), np.uint8)
-    levels = None if scores is None else _by_weight(layer, _levels(scores).flatten(), g)
-    for row in range(rows):
+    values, numbers = np.empty((rows, cols), np.uint8), weight.numpy()
+    # In a large scope, scores are placed after the quarters are taken: far fewer of them.
+    late = scores is not None and scores.shape[0] == 1 and scores.shape[1] > RUN
+    order = None if scores is None else as_array(scores).ravel() if late else levels(scores)
+    places = np.zeros((QUARTERS, rows, cols), np.uint8 if order is None else order.dtype)
+    by_weight = None if order is None else _by_weight(layer, order, g)
+
+    def strip(row: int) -> None:
         part = slice(row * down, min(o, (row + 1) * down))
-        values[row] = np.minimum(255, _mean(weight[part].abs(), across) / limit * 255).round()
-        if levels is not None:
-            places[:, row] = _quarters(levels(part), across)
+        values[row] = np.minimum(255, _mean(numbers[part], across) / limit * 255).round()
+        if by_weight is not None:
+            places[:, row] = _quarters(by_weight(part), across)
+
+    for _ in side_by_side(strip, range(rows)):
+        pass
+    if late and order is not None:
+        places = levels_among(order, places)
     found: dict[str, np.ndarray] = {
         "values": values.ravel(),
         "valuesScale": np.array([limit], np.float32),
@@ -40,13 +48,18 @@ def reduced_parts(
     return {"factors": [down, across]}, found | starts
 
 
-def _by_weight(layer: Layer, levels: torch.Tensor, g: Granularity) -> Callable[[slice], torch.Tensor]:
-    """The level of each weight's group, for a run of filters."""
-    o, i, h, w = group_tables(g, layer)
+def _by_weight(layer: Layer, order: np.ndarray, g: Granularity) -> Callable[[slice], np.ndarray]:
+    """Filters -> the order of each weight's group, filters x channels x h x w; axes where nothing changes have length 1."""
+    tables = [table.numpy() for table in group_tables(g, layer)]
+    tables = [table[:1] if (table == table[0]).all() else table for table in tables]
+    o, i, h, w = tables
     inside = i[:, None, None] + h[:, None] + w
-    if len(levels) == layer.numel and torch.equal(inside.flatten(), torch.arange(inside.numel())):
-        return lambda part: levels.view(layer.shape)[part]
-    return lambda part: levels[o[part, None, None, None] + inside]
+    whole = len(o) == 1
+    straight = np.array_equal(o, np.arange(len(o)) * inside.size) and np.array_equal(inside.ravel(), np.arange(inside.size))
+    if straight and len(order) == len(o) * inside.size:
+        shaped = order.reshape(len(o), *inside.shape)
+        return lambda part: shaped if whole else shaped[part]
+    return lambda part: order[(o if whole else o[part])[:, None, None, None] + inside]
 
 
 def factors(layer: Layer) -> tuple[int, int]:
@@ -59,44 +72,25 @@ def factors(layer: Layer) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def _levels(scores: torch.Tensor) -> torch.Tensor:
-    """scope x group -> 0..255: the share of the scope that goes before the group; nearly so in very large scopes."""
-    scopes, groups = scores.shape
-    if groups > SORTED_AT_ONCE:
-        return torch.stack([torch.from_numpy(_keyed(scope)) for scope in scores.float().numpy()])
-    found = torch.empty(scores.shape, dtype=torch.uint8)
-    step = max(1, SORTED_AT_ONCE // groups)
-    for start in range(0, scopes, step):
-        found[start : start + step] = (ranks(scores[start : start + step]).long() * 256 // groups).to(torch.uint8)
-    return found
+def _mean(weights: np.ndarray, across: int) -> np.ndarray:
+    """Filters x channels x h x w -> the mean |weight| of each run of `across` channels."""
+    f, i, h, w = weights.shape
+    channel = np.abs(weights).reshape(f, -1).sum(0).reshape(i, h * w).sum(1) / (f * h * w)
+    starts = np.arange(0, i, across)
+    return np.add.reduceat(channel, starts) / np.diff(np.append(starts, i))
 
 
-def _keyed(scores: np.ndarray) -> np.ndarray:
-    """Levels without sorting: float32 scores that share their first 16 bits (0.4% of their value) share a level."""
-    found, counts = np.empty(len(scores), np.uint16), np.zeros(1 << 16, np.int64)
-    for start in range(0, len(scores), SORTED_AT_ONCE):
-        bits = scores[start : start + SORTED_AT_ONCE].view(np.uint32) >> 16
-        keys = np.where(bits & 0x8000, 0xFFFF - bits, bits | 0x8000).astype(np.uint16)
-        counts += np.bincount(keys, minlength=1 << 16)
-        found[start : start + SORTED_AT_ONCE] = keys
-    levels = ((counts.cumsum() - counts) * 256 // len(scores)).astype(np.uint8)
-    return levels[found]
-
-
-def _mean(magnitudes: torch.Tensor, across: int) -> np.ndarray:
-    """Filters x channels x h x w -> the mean of each run of `across` channels."""
-    channel = magnitudes.mean((0, 2, 3)).numpy()
-    starts = np.arange(0, len(channel), across)
-    return np.add.reduceat(channel, starts) / np.diff(np.append(starts, len(channel)))
-
-
-def _quarters(levels: torch.Tensor, across: int) -> np.ndarray:
+def _quarters(order: np.ndarray, across: int) -> np.ndarray:
     """Filters x channels x h x w -> QUARTERS x runs: lowest, quarters and highest of each run; the last run may be shorter."""
-    flat = levels.transpose(0, 1).flatten(1)
-    whole = len(flat) // across
-    parts = [flat[: whole * across].reshape(whole, -1)] + ([flat[whole * across :].reshape(1, -1)] if len(flat) % across else [])
+    channels = order.shape[1]
+    flat = order.transpose(1, 0, 2, 3).reshape(channels, -1)
+    whole = channels // across if channels > 1 else 1
+    across = across if channels > 1 else 1
+    parts = [flat[: whole * across].reshape(whole, -1), flat[whole * across :].reshape(1, -1)]
     found = []
     for part in parts:
-        ordered = np.sort(part.numpy(), axis=1, kind="stable")
-        found.append(ordered[:, np.linspace(0, ordered.shape[1] - 1, QUARTERS).round().astype(int)])
+        if part.size:
+            # Bytes are sorted by counting, floats by vector instructions.
+            ordered = np.sort(part, axis=1, kind="stable" if order.dtype == np.uint8 else None)
+            found.append(ordered[:, np.linspace(0, ordered.shape[1] - 1, QUARTERS).round().astype(int)])
     return np.concatenate(found).T

@@ -1,14 +1,10 @@
 """What the browser needs of one layer, as bytes: values, group scores, and each group's exact place in the order of going.
 
-    u32 length | JSON head | the parts that the head lists, little-endian, one after the other
-
 A cell's group is the sum of a number per row and one per column, so that no number per weight is sent for it. A layer of more
 than MAX_CELLS weights is sent reduced: a cell stands for a block of whole kernels, with its mean |weight| and where its weights
-stand in the order of going (lowest, quarters, highest), one byte each; the counts stay exact.
+stand in the order of going (lowest, quarters, highest), one byte each; the counts stay exact, and `window.py` gives the detail.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +13,7 @@ import torch
 
 from explorer.charts import robust_limit
 from explorer.components.mask_lab.reduced import reduced_parts
+from explorer.components.mask_lab.wire import packed, scaled
 from explorer.palette import CHOSEN, DIVERGING, KEPT_CELL, MAGNITUDE, PRUNED_CELL, PRUNED_MARK, ramp
 from explorer.tiles import tile
 from pruning_core.granularity import Granularity, group_tables
@@ -24,10 +21,7 @@ from pruning_core.masks import ranks
 from pruning_core.types import Layer
 
 MAX_CELLS = 1 << 20
-EXACT_CELLS = 1 << 16
-"""Up to this many cells hover shows float32 numbers, beyond it half precision (three digits)."""
 LOOK = {"kept": KEPT_CELL, "pruned": PRUNED_CELL, "mark": PRUNED_MARK, "chosen": CHOSEN}
-TYPES = {"uint8": "u1", "int32": "i4", "uint32": "u4", "float32": "f4", "float16": "f2"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +50,9 @@ def lab_view(
     size = layer.numel // (scopes * groups) if groups else 1
     limit = robust_limit(weight.numpy().ravel()[:: 1 + layer.numel // MAX_CELLS])
     head: dict[str, Any] = {
-        "name": layer.name, "shape": layer.shape, "scopes": scopes, "groups": groups, "size": size, "label": g.label,
-        "keepOf": g.keep_of if groups else None, "fixed": g.fixed_ratio, "collapse": allow_collapse, "look": LOOK,
-        "limit": limit, "reduced": reduced, "factors": [1, 1],
+        "name": layer.name, "shape": layer.shape, "kind": layer.kind, "heads": layer.heads, "scopes": scopes, "groups": groups,
+        "size": size, "label": g.label, "keepOf": g.keep_of if groups else None, "fixed": g.fixed_ratio,
+        "collapse": allow_collapse, "look": LOOK, "limit": limit, "reduced": reduced, "factors": [1, 1],
     }  # fmt: skip
     parts = {"diverging": ramp(DIVERGING).ravel(), "magnitude": ramp(MAGNITUDE).ravel()}
     if reduced:
@@ -68,14 +62,13 @@ def lab_view(
     else:
         parts |= _cells(layer, weight, scores, g)
     first, second = head["factors"]
-    data, name = _packed(head, parts)
+    data, name = packed(head, parts)
     return LabView(name, layer.name, scopes, groups, size, (first, second), reduced, data)
 
 
 def _cells(layer: Layer, weight: torch.Tensor, scores: torch.Tensor | None, g: Granularity) -> dict[str, np.ndarray]:
     """Every weight is a cell. rowAt, colAt: where each row and column begins, in cells, gaps of groups and kernels included."""
     o, i, h, w = layer.shape
-    kind = np.dtype(np.float32 if layer.numel <= EXACT_CELLS else np.float16)
     if scores is None:
         ids = torch.arange(layer.numel).view(layer.shape)
         ranked: dict[str, np.ndarray] = {}
@@ -85,24 +78,8 @@ def _cells(layer: Layer, weight: torch.Tensor, scores: torch.Tensor | None, g: G
         rows, cols = (tables[0][:, None] + tables[2]).reshape(o * h), (tables[1][:, None] + tables[3]).reshape(i * w)
         order: dict[str, np.ndarray] = {"rowGroup": rows.numpy().astype(np.int32), "colGroup": cols.numpy().astype(np.int32)}
         order["ranks"] = ranks(scores).numpy().astype(np.uint32).ravel()
-        ranked = order | _scaled("scores", scores.numpy(), kind)
+        ranked = order | scaled("scores", scores.numpy(), layer.numel)
     tiles = tile(weight.numpy(), ids.numpy())
     ranked["rowAt"] = tiles.row_edges[:-1][tiles.rows[:, 0] >= 0].astype(np.float32)
     ranked["colAt"] = tiles.col_edges[:-1][tiles.cols[:, 0] >= 0].astype(np.float32)
-    return ranked | _scaled("values", tiles.cells, kind)
-
-
-def _scaled(name: str, numbers: np.ndarray, kind: np.dtype) -> dict[str, np.ndarray]:
-    """Numbers over their largest size, so that half precision keeps its digits; and that size."""
-    finite = np.where(np.isfinite(numbers), numbers, 0).astype(np.float32)
-    most = np.float32(np.abs(finite).max(initial=0)) or np.float32(1)
-    scale = most if kind == np.float16 else np.float32(1)
-    return {name: (finite / scale).astype(kind).ravel(), f"{name}Scale": np.array([scale], np.float32)}
-
-
-def _packed(head: dict[str, Any], parts: dict[str, np.ndarray]) -> tuple[bytes, str]:
-    body = b"".join(part.tobytes() for part in parts.values())
-    head = head | {"parts": [[name, TYPES[part.dtype.name], part.size] for name, part in parts.items()]}
-    name = hashlib.sha256(json.dumps(head).encode() + body).hexdigest()[:16]
-    text = json.dumps(head | {"id": name}).encode()
-    return len(text).to_bytes(4, "little") + text + body, name
+    return ranked | scaled("values", tiles.cells, layer.numel)

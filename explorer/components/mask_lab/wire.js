@@ -1,4 +1,4 @@
-// Bytes -> a layer: the head's fields and its parts as typed arrays. The layout is view.py's.
+// Bytes -> a layer: the head's fields and its parts as typed arrays. The layout is wire.py's.
 
 const KINDS = { u1: Uint8Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array, f2: Uint16Array }
 
@@ -38,6 +38,13 @@ function decode(bytes) {
 
 // The layers on this page, by content: the bytes come once, in an element of their own; the views refer to them.
 function layers() {
-  globalThis.pruningMaskLab ??= { known: new Map(), waiting: new Set() }
+  globalThis.pruningMaskLab ??= { known: new Map(), waiting: new Set(), details: new Map() }
   return globalThis.pruningMaskLab
+}
+
+// Where single weights of a reduced layer come from: ask(window) until it is the `window` here; who waits is told.
+function detailOf(id) {
+  const { details } = layers()
+  if (!details.has(id)) details.set(id, { ask: null, window: null, waiting: new Set() })
+  return details.get(id)
 }

@@ -2,31 +2,48 @@
 
 const number = x => (x === 0 ? "0" : Number(x.toPrecision(4)).toString().replace("-", "−"))
 
-function sentence(layer) {
+function sentence(layer, deep) {
   const [o, i, h, w] = layer.shape
   const form = h * w === 1 ? `a matrix of ${o} outputs by ${i} inputs` : `${o} filters by ${i} channels of ${h} by ${w}`
-  return `${layer.name}: ${form}. Arrow keys move from cell to cell, Enter keeps or prunes a group by hand, plus and minus zoom.`
+  const hand = layer.groups ? ", Enter keeps or prunes a group by hand" : ""
+  const block = `Each cell stands for ${layer.factors.join(" by ")} ${names(layer).join("s by ")}s`
+  const reduced = layer.reduced ? ` ${block}${deep ? "; zoom in for single weights" : ""}.` : ""
+  return `${layer.name}: ${form}.${reduced} Arrow keys move from cell to cell${layer.reduced && !deep ? "" : hand}, plus and minus zoom.`
+}
+
+// What the rows and columns of the picture are: a matrix has outputs and inputs, a convolution filters and channels.
+const names = layer => (/^(linear|attention)/.test(layer.kind) ? ["output", "input"] : ["filter", "channel"])
+
+// The part of an attention layer's heads that a row or column is in.
+function head(layer, [o, i]) {
+  const { kind, heads, shape } = layer
+  if (!heads) return []
+  if (kind === "attention_out") return [["head", Math.floor((i * heads) / shape[1])]]
+  const size = shape[0] / (kind === "attention_in" ? 3 : 1)
+  const part = kind === "attention_in" ? ["query ", "key ", "value "][Math.floor(o / size)] : ""
+  return [["head", `${Math.floor(((o % size) * heads) / size)}${part && `, ${part.trim()}`}`]]
 }
 
 // Where a cell is, what it is worth, and when it goes: [label, value] pairs.
 function facts(mask, cell) {
   const { layer } = mask
-  const [row, col] = [Math.floor(cell / mask.cols), cell % mask.cols]
-  if (layer.reduced) return blockFacts(mask, cell, row, col)
+  if (layer.reduced) return blockFacts(mask, cell, Math.floor(cell / mask.cols), cell % mask.cols)
+  const [row, col] = mask.weightAt(cell)
   const [, , h, w] = layer.shape
   const kernel = h * w > 1 ? [["row", row % h], ["column", col % w]] : []
-  const found = [["filter", Math.floor(row / h)], ["channel", Math.floor(col / w)], ...kernel]
+  const at = [Math.floor(row / h), Math.floor(col / w)]
+  const found = [...names(layer).map((name, axis) => [name, at[axis]]), ...kernel, ...head(layer, at)]
   found.push(["weight", number(layer.values[cell] * layer.valuesScale[0])])
   if (!layer.groups) return found
   const group = mask.group(cell)
   const place = mask.place(group)
-  found.push(["group score", number(layer.scores[group] * layer.scoresScale[0])])
+  found.push(["group score", number(layer.scores[mask.slot(group)] * layer.scoresScale[0])])
   const scope = layer.scopes > 1 ? ` in scope ${whole(Math.floor(group / layer.groups))}` : ""
   found.push(["rank", `${whole(place + 1)} of ${whole(layer.groups)}${scope}, lowest first`])
   const hand = mask.edits.has(group)
   found.push(["", `${mask.keepsGroup(group) ? "kept" : "pruned"}${hand ? " by hand" : ""}`])
-  const at = mask.goesAt(place)
-  const when = layer.keepOf === null ? (at === null ? "never" : `at ${percent(at, 2)}`) : `${at === null ? "never" : "always"} at ${layer.label}`
+  const from = mask.goesAt(place)
+  const when = layer.keepOf === null ? (from === null ? "never" : `at ${percent(from, 2)}`) : `${from === null ? "never" : "always"} at ${layer.label}`
   return [...found, [hand ? "without the edit it goes" : "goes", when]]
 }
 
@@ -34,21 +51,36 @@ function blockFacts(mask, cell, row, col) {
   const { layer } = mask
   const [down, across] = layer.factors
   const run = (start, step, end) => (step > 1 ? `${start} to ${Math.min(end, start + step) - 1}` : `${start}`)
-  const found = [["filters", run(row * down, down, layer.shape[0])], ["channels", run(col * across, across, layer.shape[1])]]
+  const [first, second] = names(layer)
+  const found = [[`${first}s`, run(row * down, down, layer.shape[0])], [`${second}s`, run(col * across, across, layer.shape[1])]]
   found.push(["mean |weight|", number((layer.values[cell] / 255) * layer.limit)])
   return layer.groups ? [...found, ["kept, about", percent(mask.share(cell), 0)]] : found
 }
 
 function countWords(mask) {
   const { gone, groups, weights, of } = mask.counts()
-  const hand = mask.edits.size ? ` · ${mask.edits.size} by hand` : ""
+  const count = mask.edits.size
+  const unknown = [...mask.edits.keys()].some(group => mask.place(group) === undefined)
+  const hand = count ? ` · ${whole(count)} by hand${unknown ? ", not counted here" : ""}` : ""
   const single = mask.layer.size === 1 ? "" : `<b>${whole(gone)}</b> of ${whole(groups)} groups · `
   return `gone: ${single}<b>${whole(weights)}</b> of ${whole(of)} weights (${percent(weights / of)})${hand}`
 }
 
-function noteWords(layer) {
+// near: the window in which every weight is drawn; asked: one is on its way.
+function noteWords(layer, deep, near, asked) {
   if (!layer.reduced) return ""
+  const [first, second] = names(layer)
   const [down, across] = layer.factors
-  return `Reduced: a cell stands for ${down} × ${across} filters × channels and shows their mean |weight|; the share of it that goes
-    is drawn to about 1%, the counts above are exact. Hand edits need a smaller layer.`
+  const block = `a cell stands for ${down} × ${across} ${first}s × ${second}s and shows their mean |weight|`
+  const share = layer.groups ? "; the share of it that goes is drawn to about 1%, the counts above are exact" : ""
+  const waits = asked ? " Fetching single weights …" : ""
+  if (near) {
+    const [top, , left] = near.layer.window.map(whole)
+    const [last, end] = [near.layer.window[1] - 1, near.layer.window[3] - 1].map(whole)
+    return `Full detail inside the dashed frame: ${first}s ${top} to ${last}, ${second}s ${left} to ${end}, every weight.
+      Reduced outside: ${block}.${waits}`
+  }
+  const hand = layer.groups ? " and edits by hand" : ""
+  const how = deep ? `Zoom in for single weights${hand}.` : layer.groups ? "Hand edits need a smaller layer." : ""
+  return `Reduced: ${block}${share}.${waits || ` ${how}`}`
 }

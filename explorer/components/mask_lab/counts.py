@@ -1,0 +1,38 @@
+"""What a ratio and hand edits remove, without making the mask: what a page needs at once, for layers of any size."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from explorer.components.mask_lab.view import LabView
+from pruning_core.granularity import Granularity
+from pruning_core.masks import removed
+
+
+class Counts(NamedTuple):
+    """How many groups and weights of a layer are gone."""
+
+    groups: int
+    weights: int
+
+
+def counts(
+    view: LabView,
+    g: Granularity,
+    ratio: float,
+    edits: Iterable[tuple[int, int, bool]] = (),
+    places: Iterable[int] = (),
+    *,
+    allow_collapse: bool = False,
+) -> Counts:
+    """The counts of `masks.select` and `masks.by_hand`. places: those of the edited groups, one for each (`LabDetail.places`)."""
+    if not view.groups:
+        return Counts(0, 0)
+    count = removed(g, ratio, view.groups, allow_collapse=allow_collapse)
+    more: Counter[int] = Counter()
+    for (scope, _, keep), place in zip(edits, places, strict=True):
+        more[scope] += int(place >= count) - int(keep)
+    # A scope that edits would leave empty keeps its last group.
+    emptied = 0 if allow_collapse else sum(count + extra == view.groups for extra in more.values())
+    gone = view.scopes * count + sum(more.values()) - emptied
+    return Counts(gone, gone * view.size)

@@ -1,0 +1,78 @@
+// The window of a reduced layer in which every weight is drawn: when to ask for one, and what changes when it comes.
+
+const MOST_WEIGHTS = 110000
+const MOST_SIDE = 8192
+const MARGIN = 0.35
+
+// Filters and channels in sight, [top, bottom, left, right], or null while weights are smaller than pixels or too many.
+function sight({ mask, stage }) {
+  const { view } = stage
+  const { shape, factors } = mask.layer
+  if (view.sx < mask.unit[1] || view.sy < mask.unit[0]) return null
+  const along = (axis, from, seen) => [
+    Math.max(0, Math.floor(from * factors[axis])),
+    Math.min(shape[axis], Math.ceil((from + seen) * factors[axis])),
+  ]
+  const seen = [...along(0, view.y, stage.height / view.sy), ...along(1, view.x, stage.width / view.sx)]
+  return weightsIn(seen, shape) <= MOST_WEIGHTS ? seen : null
+}
+
+const weightsIn = ([top, bottom, left, right], [, , h, w]) => (bottom - top) * (right - left) * h * w
+const within = (inner, outer) => inner[0] >= outer[0] && inner[1] <= outer[1] && inner[2] >= outer[2] && inner[3] <= outer[3]
+
+// What is in sight with as much around it as may come, so that a small move needs no other window.
+function wider(seen, shape) {
+  for (let share = MARGIN; share > 0; share -= 0.05) {
+    const [down, across] = [Math.ceil((seen[1] - seen[0]) * share), Math.ceil((seen[3] - seen[2]) * share)]
+    const found = [
+      Math.max(0, seen[0] - down), Math.min(shape[0], seen[1] + down), Math.max(0, seen[2] - across), Math.min(shape[1], seen[3] + across),
+    ]
+    const longest = Math.max((found[1] - found[0]) * shape[2], (found[3] - found[2]) * shape[3])
+    if (weightsIn(found, shape) <= MOST_WEIGHTS && longest <= MOST_SIDE) return found
+  }
+  return seen
+}
+
+// Asks for what is in sight, once, unless it is here. Called when the picture has come to rest.
+function askForWindow(lab) {
+  const place = detailOf(lab.layer.id)
+  const seen = sight(lab)
+  if (!seen || !place.ask) return
+  if (place.window && within(seen, place.window.window)) return
+  if (lab.asked && within(seen, lab.asked)) return
+  lab.asked = wider(seen, lab.layer.shape)
+  place.ask(lab.asked)
+  lab.sayNote()
+}
+
+// The window that came, as a mask that is cut and edited along with the layer's.
+function windowMask(layer, window, parent) {
+  const { shape, factors } = layer
+  const [down, across] = [factors[0] * shape[2], factors[1] * shape[3]]
+  const [top, bottom, left, right] = window.window
+  const along = (from, to, step, unit) => Float64Array.from({ length: (to - from) * step }, (_, n) => (from * step + n) / unit)
+  const rowAt = along(top, bottom, shape[2], down)
+  const colAt = along(left, right, shape[3], across)
+  const mask = new Mask({ ...layer, places: null, ...window, rowAt, colAt, side: [1 / down, 1 / across] }, parent.known)
+  mask.setEdits(parent.edits)
+  mask.cut(parent.removed)
+  return mask
+}
+
+// Takes over the window that is here, or drops it where weights are smaller than pixels; keeps the weight that is pointed at.
+function adoptWindow(lab) {
+  const { stage, mask } = lab
+  if (!stage.deep) return
+  const { window } = detailOf(lab.layer.id)
+  const close = stage.view.sx >= mask.unit[1] && stage.view.sy >= mask.unit[0]
+  const wanted = close ? window : null
+  if ((stage.near?.layer.id ?? null) === (wanted?.id ?? null)) return
+  const weight = lab.cell === null ? null : lab.eye.weightAt(lab.cell)
+  stage.near = wanted && windowMask(lab.layer, wanted, mask)
+  stage.nearInks = stage.near && inks(stage.near)
+  lab.cell = weight && lab.eye.cellOf(weight)
+  if (wanted && lab.asked && within(lab.asked, wanted.window)) lab.asked = null
+  stage.place(mask)
+  lab.drawLegend()
+  lab.sayNote()
+}
