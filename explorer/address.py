@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import quote, unquote
 
+from pruning_core.criteria import is_custom
 from pruning_core.edits import HandEdits
 from pruning_core.plan import Plan
 from pruning_core.registry import find
@@ -49,12 +50,21 @@ def read(address: Mapping[str, str], known: Mapping[str, tuple[str, ...]] | None
             value = _value(field.name, field.type, address[field.name])
             if known and field.name in known:
                 find(dict.fromkeys(known[field.name]), value, field.name)
-            Plan.from_json(json.dumps({field.name: value}))
+            refuse_custom(Plan.from_json(json.dumps({field.name: value})))
         except PruningError as problem:
             sentences.append(f"{problem} The address's '{field.name}' was ignored.")
         else:
             raw[field.name] = value
     return Plan.from_json(json.dumps(raw)), tuple(sentences)
+
+
+def refuse_custom(plan: Plan) -> None:
+    """Raises PruningError for a plan whose criterion would import code: nothing that comes by a browser may do that."""
+    if is_custom(plan.criterion):
+        raise PruningError(
+            f"The criterion '{plan.criterion[:80]}' is Python code of your own, which the pages never run: "
+            "use python -m pruning_core run for it."
+        )
 
 
 def pairs(items: Mapping[str, object]) -> str:

@@ -15,8 +15,8 @@ from explorer import cache, state
 from explorer.forms import granularity_form, schedule_form
 from explorer.text import HELP, Entry, count, entry_help, percent, whole_percent
 from pruning_core.allocation import ALLOCATIONS, total_ratio
-from pruning_core.criteria import CRITERIA
-from pruning_core.granularity import granularity
+from pruning_core.criteria import CRITERIA, refusal
+from pruning_core.granularity import granularity, supports
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.registry import find
@@ -142,10 +142,12 @@ def _axis(field: str, label: str, entries: Mapping[str, Entry], chosen: str, ref
 
 
 def _refused(plan: Plan, space: Workspace | None) -> dict[str, str]:
-    """The criteria that no layer of the network can take, with the reason of its first layer."""
+    """The criteria that can rank no layer that the granularity can cut, with the reason of the first one."""
     if space is None:
         return {}
-    reasons = {name: [how.supports(layer) for layer in space.layers] for name, how in CRITERIA.items()}
+    g = granularity(plan.granularity)
+    able = [layer for layer in space.layers if supports(g, layer) is None] or space.layers
+    reasons = {name: [refusal(how, g, layer) for layer in able] for name, how in CRITERIA.items()}
     return {name: f"No layer of this network can use it: {why[0]}" for name, why in reasons.items() if all(why)}
 
 

@@ -29,7 +29,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import cache
-from explorer.address import PARAMS, read, write
+from explorer.address import PARAMS, read, refuse_custom, write
 from explorer.presence import COOKIE, browser
 from pruning_core.edits import Group, HandEdits
 from pruning_core.plan import Plan
@@ -77,7 +77,11 @@ def plan() -> Plan:
 
 
 def set_plan(new: Plan) -> None:
-    """Replaces the whole plan; a layer that was looked at stays so only if the model is the same."""
+    """Replaces the whole plan; a layer that was looked at stays so only if the model is the same.
+
+    Raises PruningError for a criterion that is the user's own code.
+    """
+    refuse_custom(new)
     if new.model != plan().model:
         st.session_state[_LAYER] = None
     st.session_state[_PLAN] = new.to_json()

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from pruning_core.criteria import Criterion
 from pruning_core.types import Evaluation
 
 LEAD = "Remove weights from a trained network and watch what happens to its accuracy."
@@ -15,7 +16,7 @@ HELP = {
     "sparsity": "The share of weights to remove, over all layers that can be cut: 80% leaves one weight in five.",
     "seed": "Starts everything random (the Random criterion, the order of training images): the same seed gives the same result.",
     "probe": "Accuracy is measured live on this many validation images. More images: a narrower interval, a slower page.",
-    "calibration": "Training images that the gradient criteria read.",
+    "calibration": "Training images that criteria read which look at gradients or activations.",
     "allow_collapse": "Normally at least one group stays in every layer. Allowed to collapse, a layer can lose everything; "
     "the rankings Global and LAMP spare its best group all the same.",
     "schedule": "When to cut: all at once, or in rounds with fine-tuning after each. Explore shows one cut.",
@@ -91,8 +92,9 @@ class Entry(Protocol):
 
 
 def entry_help(term: str, entry: Entry) -> str:
-    """The term's sentence, then the chosen entry with formula and source, as a tooltip."""
-    return f"{HELP[term]}\n\n**{entry.label}**: {entry.help}\n\n`{entry.formula}`\n\n{entry.source}"
+    """The term's sentence, then the chosen entry with formula and source, and what a criterion costs, as a tooltip."""
+    cost = f"\n\nReads {entry.needs}; passes over them: {entry.passes}." if isinstance(entry, Criterion) else ""
+    return f"{HELP[term]}\n\n**{entry.label}**: {entry.help}\n\n`{entry.formula}`\n\n{entry.source}{cost}"
 
 
 def percent(share: float, digits: int = 1) -> str:

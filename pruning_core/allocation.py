@@ -142,14 +142,20 @@ def total_ratio(layers: tuple[Layer, ...], ratios: Ratios) -> float:
 def lamp_scores(scores: torch.Tensor) -> torch.Tensor:
     """s_u^2 / (sum of s_v^2 over the v at or after u in ascending order), in float64; the layer's largest is always 1.
 
-    Groups at -inf, already removed, stay there.
+    A score below zero, whose removal helps (GraSP), stays below: -s_u^2 / (sum of those). Groups at -inf, already removed, stay.
     """
     gone = scores.isneginf()
-    flat = scores.double().masked_fill(gone, 0).flatten().square()
+    flat = scores.double().masked_fill(gone, 0).flatten()
     ascending, order = flat.sort(stable=True)
-    left = ascending.flip(0).cumsum(0).flip(0)
-    ranked = torch.where(left > 0, ascending / left.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    above, below = ascending.clamp_min(0).square(), ascending.clamp_max(0).square()
+    left = above.flip(0).cumsum(0).flip(0)
+    ranked = above / _least(left) - below / _least(below.sum())
     return torch.empty_like(flat).scatter_(0, order, ranked).view(scores.shape).masked_fill(gone, -torch.inf)
+
+
+def _least(total: torch.Tensor) -> torch.Tensor:
+    """The total where it is above zero, to divide by."""
+    return total.clamp_min(torch.finfo(torch.float64).tiny)
 
 
 def rank_globally(layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:

@@ -96,6 +96,13 @@ def supports(g: Granularity, layer: Layer) -> str | None:
     return g.refuses(layer)
 
 
+def compares_outputs(g: Granularity, layer: Layer) -> bool:
+    """Do the groups that compete hold different outputs? Not where they lie side by side inside filters (row, channel, N:M)."""
+    left, right = pattern(g, layer).split("->")
+    output, group = (re.findall(r"\([^)]*\)|\w+", part)[place] for part, place in ((left, 0), (right, 1)))
+    return not set(re.findall(r"[a-z]", output)).isdisjoint(re.findall(r"[a-z]", group))
+
+
 def pattern(g: Granularity, layer: Layer) -> str:
     """The einops pattern that cuts this layer."""
     return g.by_kind.get(layer.kind, g.pattern)

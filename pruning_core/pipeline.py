@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pruning_core.allocation import ALLOCATIONS, locked
-from pruning_core.criteria import Criterion, criterion
+from pruning_core.criteria import Criterion, criterion, refusal
 from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
 from pruning_core.inventory import fixed_parameters, inventory
 from pruning_core.masks import apply_masks, by_hand, group_scores, intersect, select, without
@@ -64,7 +64,7 @@ def open_workspace(model: str, dataset: str, progress: Progress | None = None) -
 
 def prunable(layers: tuple[Layer, ...], g: Granularity, how: Criterion) -> tuple[tuple[Layer, ...], dict[str, str]]:
     """The layers that both the granularity and the criterion can take, and for the others the sentence why not."""
-    reasons = {layer.name: supports(g, layer) or how.supports(layer) for layer in layers}
+    reasons = {layer.name: supports(g, layer) or refusal(how, g, layer) for layer in layers}
     return tuple(x for x in layers if reasons[x.name] is None), {name: why for name, why in reasons.items() if why is not None}
 
 
@@ -75,12 +75,18 @@ def groups_of(plan: Plan, space: Workspace, model: nn.Module | None = None) -> t
     if not layers:
         why = next(iter(reasons.values()))
         raise PruningError(f"No layer of {plan.model} can be pruned by {g.label} with {how.label}: {why}")
-    batches = calibration(space, plan.calibration) if how.needs_data else ()
-    return layers, group_scores(how(model or space.model, layers, batches), layers, g, how.pool)
+    return layers, group_scores(how(model or space.model, layers, inputs(plan, space, how)), layers, g, how.pool)
+
+
+def inputs(plan: Plan, space: Workspace, how: Criterion) -> Batches:
+    """What the criterion gets to read: the calibration images, or one blank input for a criterion that needs no data."""
+    if how.needs_data:
+        return calibration(space, plan.calibration)
+    return ((torch.ones(1, *space.dataset.shape), torch.zeros(1, dtype=torch.long)),)
 
 
 def calibration(space: Workspace, images: int) -> Batches:
-    """The fixed training images that gradients are read from, in batches of 128; labels are places among the model's outputs."""
+    """The fixed training images that criteria read, in batches of 128; labels are places among the model's outputs."""
     batches, outputs = probe(space.dataset.train, images).batches(128), space.dataset.outputs
     return tuple(batches) if outputs is None else tuple((x, torch.tensor(outputs)[y]) for x, y in batches)
 

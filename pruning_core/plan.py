@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from pruning_core.allocation import ALLOCATIONS
-from pruning_core.criteria import CRITERIA
+from pruning_core.criteria import check as check_criterion
 from pruning_core.edits import HandEdits, check, from_raw, to_raw
 from pruning_core.granularity import granularity
 from pruning_core.registry import find
@@ -21,10 +21,9 @@ LEAST_PROBE, MOST_PROBE = 10, 50_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; edits:
-    groups kept or pruned by hand on top; probe: images that
-    accuracy is measured on; calibration: training images that gradients are read from; seed: of random scores, fine_tune has its
-    own for training.
+    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; edits: groups kept or
+    pruned by hand on top; probe: images that accuracy is measured on; calibration: training images that criteria read;
+    criterion: a name of `CRITERIA`, or module.path:function; seed: of random scores, fine_tune has its own for training.
 
     Raises PruningError, in one sentence, for a value that cannot be meant.
     """
@@ -45,7 +44,7 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        find(CRITERIA, self.criterion, "criterion")
+        check_criterion(self.criterion)
         find(ALLOCATIONS, self.allocation, "allocation")
         granularity(self.granularity)
         schedule(self.schedule)

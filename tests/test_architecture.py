@@ -19,7 +19,7 @@ LEVELS = {
     0: "types",
     1: "device registry",
     2: "inventory granularity schedule graph",
-    3: "observe activations replay metrics network coupling train edits",
+    3: "observe activations signals replay metrics network coupling train edits",
     4: "criteria zoo",
     5: "masks",
     6: "allocation",

@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer import cache, state
+from explorer.address import refuse_custom
 from explorer.downloads import Files, expected_line, files_of
 from explorer.notices import plain
 from explorer.plan_words import cut_words, tune_words
@@ -159,6 +160,7 @@ def read_plan(content: bytes) -> Plan:
         plan = Plan.from_json(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise PruningError("The file is not text, so it is no plan.") from error
+    refuse_custom(plan)
     find(MODELS, plan.model, "network")
     find(DATASETS, plan.dataset, "data set")
     if plan.dataset not in datasets_for(plan.model):

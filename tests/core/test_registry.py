@@ -3,7 +3,7 @@
 import pytest
 
 from pruning_core.allocation import ALLOCATIONS
-from pruning_core.criteria import CRITERIA, POOLS
+from pruning_core.criteria import CRITERIA, POOLS, Criterion
 from pruning_core.granularity import GRANULARITIES
 from pruning_core.registry import find
 from pruning_core.schedule import SCHEDULES
@@ -30,7 +30,8 @@ def test_labels_and_names_are_distinct(axis: str) -> None:
 
 
 def test_the_axes_offer_what_the_issue_lists() -> None:
-    assert set(CRITERIA) == {"magnitude_l1", "magnitude_l2", "random", "gradient", "taylor", "bn_scale"}
+    literature = {"magnitude_linf", "fpgm", "taylor_group", "snip", "grasp", "obd", "synflow", "wanda", "apoz", "mean_activation"}
+    assert set(CRITERIA) == literature | {"magnitude_l1", "magnitude_l2", "random", "gradient", "taylor", "bn_scale"}
     assert set(ALLOCATIONS) == {"uniform", "uniform_plus", "global", "lamp", "erk", "manual"}
     assert set(SCHEDULES) == {"one_shot", "iterative", "agp"}
     assert {"fine", "row", "2:4", "1:4", "4:8", "vector_row", "vector_col", "kernel", "filter", "channel", "shape", "head"} < set(
@@ -39,8 +40,12 @@ def test_the_axes_offer_what_the_issue_lists() -> None:
 
 
 @pytest.mark.parametrize("name", CRITERIA)
-def test_criteria_pool_in_a_known_way(name: str) -> None:
-    assert CRITERIA[name].pool in POOLS
+def test_criteria_pool_in_a_known_way_and_say_what_they_read_and_cost(name: str) -> None:
+    how = CRITERIA[name]
+    assert isinstance(how, Criterion)
+    assert how.pool in POOLS
+    assert ("images" in how.needs) == how.needs_data
+    assert ("forward" in how.passes) == (how.needs_data or "shape" in how.needs)
 
 
 def test_entries_are_hashable_values() -> None:

@@ -1,0 +1,106 @@
+"""Criteria that look at how signals could flow through the network, without any data."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pruning_core.inventory import oihw
+from pruning_core.types import Batches, Layer, PruningError, Scores
+
+
+@dataclass(frozen=True)
+class SynFlow:
+    """Iterative synaptic flow: s = the place, in [0, 1), in which a weight goes (Tanaka et al. 2020, arXiv:2006.05467).
+
+    R = sum of the outputs for an input of ones, all parameters and buffers replaced by their size, in double precision and
+    evaluation mode. In round k of n, |w dR/dw| of what is left is ranked over all layers and a share density^(k / n) of the
+    weights is kept. The paper stops at its target; here one run goes down to `density` and serves every sparsity: with Global
+    and single weights the masks at sparsity 1 - density are the paper's, those before are its path towards them, those beyond
+    follow the last round's ranking. Groups have the mean place of their weights. Raises PruningError without a batch.
+    """
+
+    help: ClassVar[str] = (
+        "Weights on few or thin paths from input to output go first, in 100 rounds, so that no layer is cut through. Needs no "
+        "data. Made for plain ReLU networks; layer norm and softmax bend its flow."
+    )
+    formula: ClassVar[str] = (
+        "R = sum of f(1; |w|); |w dR/dw| ranked in 100 rounds, keeping 0.01^(k/100); s = place of removal; group: mean"
+    )
+    source: ClassVar[str] = "Tanaka et al. 2020 (SynFlow), arXiv:2006.05467"
+    needs: ClassVar[str] = "the shape of an input"
+    passes: ClassVar[str] = "100 forward, 100 backward, of one blank input in double precision"
+    needs_data: ClassVar[bool] = False
+    per_filter: ClassVar[bool] = False
+    label: str = "SynFlow"
+    pool: str = "mean_abs"
+    rounds: int = 100
+    density: float = 0.01
+
+    def supports(self, layer: Layer) -> str | None:
+        return None
+
+    def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
+        if not batches:
+            raise PruningError("SynFlow reads the shape of an input: give it one batch, whose values do not matter.")
+        work, parameters = _positive(model, layers)
+        x = torch.ones(1, *batches[0][0].shape[1:], dtype=torch.float64)
+        places = self._places(work, parameters, x)
+        parts = places.split([layer.numel for layer in layers])
+        return {layer.name: oihw(part, layer) for layer, part in zip(layers, parts, strict=True)}
+
+    def _places(self, work: nn.Module, parameters: list[Tensor], x: Tensor) -> Tensor:
+        """Each weight's place among all, over their number."""
+        total = sum(parameter.numel() for parameter in parameters)
+        places, left, gone = np.empty(total, dtype=np.float32), np.arange(total), 0
+        for number in range(1, self.rounds + 1):
+            found = _saliency(work, parameters, x)[left]
+            go = _lowest(found, len(left) - max(1, round(total * self.density ** (number / self.rounds))))
+            places[left[go]] = (gone + np.arange(len(go))) / total
+            last, gone = np.delete(found, go), gone + len(go)
+            _remove(parameters, left[go])
+            left = np.delete(left, go)
+        places[left[last.argsort(kind="stable")]] = (gone + np.arange(len(left))) / total
+        return torch.from_numpy(places)
+
+
+def _positive(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, list[Tensor]]:
+    """A copy on the CPU with the size of every parameter and buffer in its place, in double precision, and its weights."""
+    work = deepcopy(model).cpu().double().eval().requires_grad_(False)
+    for tensor in (*work.parameters(), *work.buffers()):
+        tensor.abs_()
+    return work, [work.get_parameter(layer.name).requires_grad_(True) for layer in layers]
+
+
+def _saliency(work: nn.Module, parameters: Sequence[Tensor], x: Tensor) -> np.ndarray:
+    """|w dR/dw| of every weight, one after the other. Raises PruningError where no signal comes through, or too large a one."""
+    with torch.enable_grad():
+        slopes = torch.autograd.grad(work(x).sum(), parameters, materialize_grads=True, allow_unused=True)
+    found = torch.cat([(w.detach() * slope).abs().flatten() for w, slope in zip(parameters, slopes, strict=True)])
+    if not found.isfinite().all():
+        raise PruningError("SynFlow's signal grows beyond all numbers in this network: choose another criterion.")
+    if not found.any():
+        raise PruningError("SynFlow's signal does not reach this network's outputs, so it ranks nothing: choose another one.")
+    return found.numpy()
+
+
+def _lowest(values: np.ndarray, count: int) -> np.ndarray:
+    """Where the `count` lowest values are, the lowest first, ties in order."""
+    if count <= 0:
+        return np.empty(0, dtype=np.int64)
+    threshold = np.partition(values, count - 1)[count - 1]
+    below, tied = np.flatnonzero(values < threshold), np.flatnonzero(values == threshold)
+    return np.concatenate([below[values[below].argsort(kind="stable")], tied[: count - len(below)]])
+
+
+@torch.no_grad()
+def _remove(parameters: Sequence[Tensor], gone: np.ndarray) -> None:
+    """Sets those weights, numbered through all parameters, to zero."""
+    kept = torch.ones(sum(parameter.numel() for parameter in parameters), dtype=torch.bool)
+    kept[torch.from_numpy(gone)] = False
+    for parameter, part in zip(parameters, kept.split([parameter.numel() for parameter in parameters]), strict=True):
+        parameter.mul_(part.view_as(parameter))

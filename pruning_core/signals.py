@@ -1,0 +1,132 @@
+"""How strong the signals are that go into each weight and come out of each layer, read by hooks on a private skeleton."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pruning_core.graph import skeleton
+from pruning_core.types import Batches, Layer, PruningError
+
+Arguments = dict[str, Any]
+PROJECTIONS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight": "value"}
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """A layer's outputs after its batch norm, if it has one, over images and positions. above: share above zero, that a ReLU lets
+    through; mean: of max(output, 0)."""
+
+    above: Float[Tensor, " o"]
+    mean: Float[Tensor, " o"]
+
+
+def input_norms(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> dict[str, Float[Tensor, "_o _i _h _w"]]:
+    """||x_j|| for each weight: L2 over everything that this weight is multiplied with in one image, root mean square over images.
+
+    For a convolution that is the norm of a column of the unfolded input (stride, padding, dilation and groups included), for a
+    linear layer that of a feature over the tokens, for attention that of the projections' own inputs. OIHW, on the CPU.
+    Raises PruningError without batches.
+    """
+    work, device = _private(model, batches)
+    total = {layer.name: torch.zeros(layer.shape, dtype=torch.float64) for layer in layers}
+    for layer in layers:
+        for module in _owners(work, layer):
+            module.register_forward_pre_hook(_collector(total[layer.name], layer, skeleton(module)), with_kwargs=True)
+    _run(work, batches, device)
+    images = sum(len(y) for _, y in batches)
+    return {name: (found / images).sqrt().float() for name, found in total.items()}
+
+
+def outputs(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> dict[str, Outputs]:
+    """How often and how strongly each output is above zero on the images. Raises PruningError without batches."""
+    work, device = _private(model, batches)
+    sums = {layer.name: torch.zeros(3, layer.shape[0], dtype=torch.float64) for layer in layers}
+    for layer in layers:
+        for module in [work.get_submodule(layer.bn)] if layer.bn else _owners(work, layer):
+            module.register_forward_hook(_counter(sums[layer.name], channel_first=layer.bn is not None or layer.kind != "linear"))
+    _run(work, batches, device)
+    seen = {name: found / found[2].clamp_min(1) for name, found in sums.items()}
+    return {name: Outputs(found[0].float(), found[1].float()) for name, found in seen.items()}
+
+
+def _private(model: nn.Module, batches: Batches) -> tuple[nn.Module, torch.device]:
+    if not batches:
+        raise PruningError("This criterion reads activations: give it at least one batch of images.")
+    return skeleton(model).eval(), next(model.parameters()).device
+
+
+def _run(work: nn.Module, batches: Batches, device: torch.device) -> None:
+    with torch.no_grad():
+        for x, _ in batches:
+            work(x.to(device))
+
+
+def _owners(work: nn.Module, layer: Layer) -> Iterator[nn.Module]:
+    """The modules that read the weight, each once; a tied weight has several."""
+    own = layer.name[len(layer.module) :]
+    paths = (name.removesuffix(own) for name in (layer.name, *layer.aliases))
+    yield from {id(module): module for module in map(work.get_submodule, paths)}.values()
+
+
+def _collector(total: Tensor, layer: Layer, bare: nn.Module) -> Callable[..., None]:
+    """A hook that adds the squares of what each weight is multiplied with; bare: the module without hooks."""
+
+    def collect(module: nn.Module, args: tuple[Any, ...], kwargs: Arguments) -> None:
+        called = signature(module.forward).bind(*args, **kwargs).arguments
+        total.add_(SQUARES[layer.kind](layer, bare, called).detach().cpu().view(layer.shape))
+
+    return collect
+
+
+def _squares(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
+    """d/dW of the sum of the module's outputs on x^2: the sum of the x^2 that W is multiplied with, by whatever strides."""
+    square = next(iter(called.values())).detach().square().sum(0, keepdim=True)
+    weight = torch.zeros(layer.param_shape, device=square.device, dtype=square.dtype).requires_grad_()
+    with torch.enable_grad():
+        out = functional_call(bare, {"weight": weight}, (square,))
+        return torch.autograd.grad(out.sum(), weight)[0]
+
+
+def _of_features(x: Tensor, rows: int) -> Tensor:
+    return x.detach().square().flatten(0, -2).sum(0).expand(rows, -1)
+
+
+def _attention_in(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
+    rows = layer.shape[0] // 3
+    return torch.cat([_of_features(called[name], rows) for name in ("query", "key", "value")])
+
+
+def _attention_proj(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
+    return _of_features(called[PROJECTIONS[layer.name.rpartition(".")[2]]], layer.shape[0])
+
+
+def _attention_out(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
+    """The heads' outputs side by side: what the same attention gives with the identity as its output projection."""
+    weight = bare.get_parameter("out_proj.weight")
+    changed = {"out_proj.weight": torch.eye(len(weight), device=weight.device, dtype=weight.dtype)}
+    changed |= {name: torch.zeros_like(value) for name, value in bare.named_parameters() if name == "out_proj.bias"}
+    return _of_features(functional_call(bare, changed, (), called)[0], layer.shape[0])
+
+
+SQUARES: dict[str, Callable[[Layer, nn.Module, Arguments], Tensor]] = {
+    "conv1d": _squares, "conv2d": _squares, "depthwise": _squares, "linear": _squares,
+    "attention_in": _attention_in, "attention_proj": _attention_proj, "attention_out": _attention_out,
+}  # fmt: skip
+
+
+def _counter(sums: Tensor, *, channel_first: bool) -> Callable[..., None]:
+    """A hook that adds up, per output: how often it is above zero, max(output, 0), and how many there were."""
+
+    def count(_module: nn.Module, _args: Any, out: Tensor) -> None:
+        rows = (out.movedim(1, -1) if channel_first and out.ndim > 1 else out).flatten(0, -2)
+        sums[0] += (rows > 0).sum(0).cpu()
+        sums[1] += rows.clamp_min(0).sum(0, dtype=torch.float64).cpu()
+        sums[2] += len(rows)
+
+    return count
