@@ -4,7 +4,6 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import torch
 from jaxtyping import Float
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pruning_core.device import choose_device, placed, ready
+from pruning_core.intervals import wilson
 from pruning_core.registry import find
 from pruning_core.types import Dataset, Epoch, Evaluation, Layer, Masks, PruningError, Split, Step, Tuned
 
@@ -66,21 +66,6 @@ class TrainConfig:
         _require(0 <= self.warmup < 1, f"The warm-up must lie in [0, 1), not {self.warmup}.")
         _require(0 <= self.label_smoothing < 1, f"The label smoothing must lie in [0, 1), not {self.label_smoothing}.")
         find(OPTIMIZERS, self.optimizer, "optimizer")
-
-
-def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval for a fraction: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), in [0, 1]; n = 0 gives (0, 1).
-
-    Wilson 1927, J. Am. Stat. Assoc. 22(158). Raises PruningError unless 0 <= correct <= n.
-    """
-    _require(0 <= correct <= n, f"{correct} of {n} is not a fraction.")
-    if n == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    p = correct / n
-    centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def _class_logits(model: nn.Module, x: Tensor, outputs: Tensor | None) -> Float[Tensor, "b c"]:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from pruning_core.intervals import wilson
 from pruning_core.inventory import inventory
-from pruning_core.train import TrainConfig, evaluate, fine_tune, learning_rate, recalibrate_bn, summarise, wilson
+from pruning_core.train import TrainConfig, evaluate, fine_tune, learning_rate, recalibrate_bn, summarise
 from pruning_core.types import Dataset, Epoch, PruningError, Step, Tuned
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
@@ -39,27 +40,6 @@ def half_masks(layers) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="session")
 def small(digits: Dataset) -> Dataset:
     return replace(digits, train=digits.train.subset(range(256)), val=digits.val.subset(range(100)))
-
-
-@pytest.mark.parametrize(
-    ("correct", "n", "low", "high"),
-    [
-        (81, 263, 0.25529, 0.36618),  # Newcombe 1998, Stat. Med. 17:857, table I, method 3: 0.2553 to 0.3662
-        (15, 148, 0.06237, 0.16049),  # the same: 0.0624 to 0.1605
-        (0, 20, 0.0, 0.16113),  # the same: 0 to 0.1611
-        (1, 29, 0.00611, 0.17177),  # the same: 0.0061 to 0.1718
-    ],
-)
-def test_wilson_gives_the_published_intervals(correct, n, low, high):
-    assert wilson(correct, n) == pytest.approx((low, high), abs=1e-4)
-
-
-def test_wilson_is_symmetric_and_knows_no_images():
-    assert wilson(3, 10) == pytest.approx(tuple(1 - x for x in reversed(wilson(7, 10))))
-    assert wilson(0, 0) == (0.0, 1.0)
-    assert wilson(5, 5)[1] == 1.0
-    with pytest.raises(PruningError, match="6 of 5"):
-        wilson(6, 5)
 
 
 def test_summary_counts_by_hand():

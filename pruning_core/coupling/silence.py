@@ -1,0 +1,63 @@
+"""What else must be zero so that a removed filter says nothing: biases, norms' scale and shift, position tables."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from pruning_core.coupling.slots import Coupling
+from pruning_core.inventory import SEPARATE
+from pruning_core.types import Layer, Masks
+
+WHOLE_OUTPUTS = ("filter", "head")
+"""Granularities whose groups are whole outputs: what follows a removed one falls silent (`silenced`)."""
+
+
+def silenced(
+    model: nn.Module, layers: tuple[Layer, ...], masks: Masks, tied: Sequence[Coupling] = ()
+) -> dict[str, Bool[Tensor, "..."]]:
+    """What must be zero besides the weights so that a removed filter is silent: parameter name -> True = keep, in its own shape.
+
+    A layer's own bias, and the scale and shift of the batch norm that it alone feeds; of couplings, whatever follows a channel
+    that every member has lost. Only a row without any kept weight counts as removed.
+    """
+    gone = {name: ~mask.flatten(1).any(1).cpu() for name, mask in masks.items()}
+    own: dict[str, list[Tensor]] = defaultdict(list)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for layer in layers:
+        rows = gone.get(layer.name, torch.zeros(layer.shape[0], dtype=torch.bool))
+        for name, start in _own(layer):
+            if name in parameters:
+                lost = torch.zeros(len(parameters[name]), dtype=torch.bool)
+                lost[start : start + len(rows)] = rows
+                own[name].append(lost)
+    found = {name: torch.stack(lost).all(0) for name, lost in own.items() if any(part.any() for part in lost)}
+    for coupling in tied:
+        dead = _dead(coupling, gone)
+        for slot in coupling.follows if coupling.reason is None and dead.any() else ():
+            lost = found.setdefault(slot.name, torch.zeros(parameters[slot.name].shape, dtype=torch.bool))
+            lost.index_fill_(slot.axis, slot.at[dead[slot.channel]], True)
+    return {name: ~lost for name, lost in found.items() if lost.any()}
+
+
+def _own(layer: Layer) -> Iterator[tuple[str, int]]:
+    """The vectors that belong to the layer's rows alone, and where in them the rows start."""
+    for name in (layer.name, *layer.aliases):
+        path, _, last = name.rpartition(".")
+        prefix = f"{path}." if path else ""
+        start = SEPARATE.index(last) * layer.shape[0] if last in SEPARATE else 0
+        yield prefix + ("in_proj_bias" if last in SEPARATE else last.removesuffix("weight") + "bias"), start
+    if layer.bn is not None:
+        yield f"{layer.bn}.weight", 0
+        yield f"{layer.bn}.bias", 0
+
+
+def _dead(coupling: Coupling, gone: Mapping[str, Tensor]) -> Bool[Tensor, " c"]:
+    """The channels that every member has lost."""
+    dead = torch.ones(coupling.channels, dtype=torch.bool)
+    for slot in coupling.members:
+        lost = gone[slot.name][slot.at] if slot.name in gone else torch.zeros(len(slot.at), dtype=torch.bool)
+        dead[slot.channel[~lost]] = False
+    return dead
