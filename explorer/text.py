@@ -63,6 +63,24 @@ HELP = {
     "interval": "Wilson 95% interval: measured on other images of this kind, the network's accuracy would likely lie here.",
     "flips": "Two networks of equal accuracy can err on different images. These are the images whose answer changed.",
     "export_weights": "Which network the files hold: the base one with this plan's masks, or the one fine-tuned with them.",
+    "closer": "Three ways to look into this layer. Each is computed when you choose it; click it again to close it.",
+    "multiples": "The finer the shape, the freer the choice of weights, and usually the less accuracy is lost at the same share; "
+    "the coarser, the easier zeros become speed. N:M sets its own share.",
+    "image": "One of the images that accuracy is measured on, by number.",
+    "feature_maps": "What each output channel of the layer makes of the image, before batch norm and activation. Violet: above "
+    "zero; orange: below.",
+    "attention_maps": "Row by row: how much each token (patch of the image) attends to each other one, across; a row sums to 1.",
+    "unit_maps": "What each output of the layer says at each token (patch of the image), before activation. Violet: above zero; "
+    "orange: below.",
+    "units": "What each output of the layer says about the image: one number.",
+    "filter": "A filter makes one output channel of the layer (for a Linear layer: one output).",
+    "kernels": "A filter has one kernel for each input channel.",
+    "filter_ranks": "Each criterion's scores, pooled over a whole filter, as when filters are cut. Scores of different criteria "
+    "have different units: compare ranks.",
+    "filter_score": "The criterion's score of this filter. High: keep.",
+    "filter_rank": "1 goes first.",
+    "costly": "They read gradients or activations. For a large network that takes minutes, so it is your choice.",
+    "filter_percentile": "The share of the layer's other filters that score lower. High: stays long.",
     "layer": "The layer that is drawn below. A click on a row of the table chooses it too.",
 }
 """One sentence or two per term."""

@@ -40,9 +40,15 @@ def grouped(
             yield g, group_scores(scores, (layer,), g, pool)[layer.name]
 
 
-def filter_scores(how: Criterion, model: nn.Module, layer: Layer, batches: Batches) -> Float[Tensor, " o"]:
-    """One score per filter (output): the criterion's scores pooled over the filter's weights, as when filters are cut."""
-    return group_scores(how(model, (layer,), batches), (layer,), ANY_FILTER, how.pool)[layer.name][0]
+def filter_scores(
+    how: Criterion, model: nn.Module, layers: tuple[Layer, ...], batches: Batches
+) -> dict[str, Float[Tensor, " _o"]]:
+    """One score per filter (output) of each layer: the criterion's scores pooled over its weights, as when filters are cut.
+
+    layers: those that the criterion supports, all of them, for some criteria compare across layers.
+    """
+    scores = how(model, layers, batches)
+    return {layer.name: group_scores(scores, (layer,), ANY_FILTER, how.pool)[layer.name][0] for layer in layers}
 
 
 def layer_cuts(

@@ -5,6 +5,7 @@ from explorer.charts.curves import sensitivity_curves, training_curves
 from explorer.charts.distributions import score_histogram, weight_histograms
 from explorer.charts.style import alt
 from explorer.charts.tensors import MAX_CELLS, mask_heatmap, robust_limit, weight_heatmap, weight_raster
+from explorer.charts.units import unit_bars
 
 __all__ = [
     "MAX_CELLS",
@@ -17,6 +18,7 @@ __all__ = [
     "sensitivity_curves",
     "sensitivity_slice",
     "training_curves",
+    "unit_bars",
     "weight_heatmap",
     "weight_histograms",
     "weight_raster",

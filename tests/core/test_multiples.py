@@ -94,6 +94,7 @@ def test_a_layer_is_grouped_by_all_that_can_cut_it(vgg) -> None:
 def test_a_filters_score_is_the_mean_of_its_weights_in_the_output_layer_too(vgg) -> None:
     model, layers, _ = vgg
     assert supports(GRANULARITIES["filter"], layers[-1]) is not None
-    for layer in (layers[1], layers[-1]):
-        weight = model.get_parameter(layer.name).detach()
-        torch.testing.assert_close(filter_scores(CRITERIA["magnitude_l1"], model, layer, ()), weight.abs().flatten(1).mean(1))
+    found = filter_scores(CRITERIA["magnitude_l1"], model, layers, ())
+    assert found.keys() == {layer.name for layer in layers}
+    for name, scores in found.items():
+        torch.testing.assert_close(scores, model.get_parameter(name).detach().abs().flatten(1).mean(1))

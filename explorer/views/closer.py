@@ -1,0 +1,36 @@
+"""Look closer at the chosen layer: nothing is computed before the user asks for it."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from explorer.notices import told
+from explorer.text import HELP
+from explorer.views.filter_view import filter_view, follow
+from explorer.views.inside import inside
+from explorer.views.multiples import multiples_view
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from pruning_core.types import Layer
+
+VIEWS: dict[str, tuple[Callable[[Plan, Workspace, Layer, str | None], None], str]] = {
+    "Granularities": (multiples_view, "The same share of this layer cut in every shape, and what each shape costs."),
+    "Activations": (inside, "What the layer says about one image, before and after the whole network is pruned."),
+    "Filters": (filter_view, "One filter (one output of the layer): its weights, and how every criterion ranks it."),
+}
+HINT = "Choose one: how much the shape of a cut matters here, what the layer makes of an image, or what one filter is worth."
+
+
+@st.fragment(parallel=True)
+def below_the_lab(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, chosen: int | None = None) -> None:
+    """Draws the choice and what was chosen. refusal: why the plan cannot cut the layer; chosen: the filter to show.
+
+    Runs beside the rest of the page, which does not wait for it.
+    """
+    follow(layer, chosen)
+    view = st.segmented_control("Look closer", tuple(VIEWS), key="closer", bind="query-params", help=HELP["closer"])
+    draw, hint = VIEWS.get(view or "", (None, HINT))
+    st.caption(hint)
+    if draw is not None:
+        with told():
+            draw(plan, space, layer, refusal)
