@@ -35,9 +35,10 @@ def input_norms(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -
     """
     work, device = _private(model, batches)
     total = {layer.name: torch.zeros(layer.shape, dtype=torch.float64) for layer in layers}
-    for layer in layers:
-        for module in _owners(work, layer):
-            module.register_forward_pre_hook(_collector(total[layer.name], layer, skeleton(module)), with_kwargs=True)
+    # All bare copies first: a copy of a module with hooks has them too, and would count its own calls.
+    pairs = [(layer, module, skeleton(module)) for layer in layers for module in _owners(work, layer)]
+    for layer, module, bare in pairs:
+        module.register_forward_pre_hook(_collector(total[layer.name], layer, bare), with_kwargs=True)
     _run(work, batches, device)
     images = sum(len(y) for _, y in batches)
     return {name: (found / images).sqrt().float() for name, found in total.items()}

@@ -21,7 +21,8 @@ class SynFlow:
     evaluation mode. In round k of n, |w dR/dw| of what is left is ranked over all layers and a share density^(k / n) of the
     weights is kept. The paper stops at its target; here one run goes down to `density` and serves every sparsity: with Global
     and single weights the masks at sparsity 1 - density are the paper's, those before are its path towards them, those beyond
-    follow the last round's ranking. Groups have the mean place of their weights. Raises PruningError without a batch.
+    follow the last round's ranking. Groups have the mean place of their weights. Raises PruningError without a
+    batch, and where no signal comes through or too large a one.
     """
 
     help: ClassVar[str] = (
@@ -59,6 +60,10 @@ class SynFlow:
         places, left, gone = np.empty(total, dtype=np.float32), np.arange(total), 0
         for number in range(1, self.rounds + 1):
             found = _saliency(work, parameters, x)[left]
+            if number == 1 and not found.any():
+                raise PruningError(
+                    "SynFlow's signal does not reach this network's outputs, so it ranks nothing: choose another one."
+                )
             go = _lowest(found, len(left) - max(1, round(total * self.density ** (number / self.rounds))))
             places[left[go]] = (gone + np.arange(len(go))) / total
             last, gone = np.delete(found, go), gone + len(go)
@@ -77,14 +82,12 @@ def _positive(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, l
 
 
 def _saliency(work: nn.Module, parameters: Sequence[Tensor], x: Tensor) -> np.ndarray:
-    """|w dR/dw| of every weight, one after the other. Raises PruningError where no signal comes through, or too large a one."""
+    """|w dR/dw| of every weight, one after the other. Raises PruningError where the signal is too large for double precision."""
     with torch.enable_grad():
         slopes = torch.autograd.grad(work(x).sum(), parameters, materialize_grads=True, allow_unused=True)
     found = torch.cat([(w.detach() * slope).abs().flatten() for w, slope in zip(parameters, slopes, strict=True)])
     if not found.isfinite().all():
         raise PruningError("SynFlow's signal grows beyond all numbers in this network: choose another criterion.")
-    if not found.any():
-        raise PruningError("SynFlow's signal does not reach this network's outputs, so it ranks nothing: choose another one.")
     return found.numpy()
 
 
