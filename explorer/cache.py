@@ -37,7 +37,6 @@ from pruning_core.allocation import total_ratio
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.inventory import weights
-from pruning_core.masks import apply_masks
 from pruning_core.metrics import measure
 from pruning_core.network import NetworkMap, network_map
 from pruning_core.pipeline import Workspace
@@ -128,7 +127,7 @@ def masks(plan: Plan, space: Workspace) -> Masks:
 
 def pruned(plan: Plan, space: Workspace) -> nn.Module:
     """A fresh copy of the base model with the masks applied."""
-    return apply_masks(space.model, masks(plan, space), space.layers)
+    return pipeline.masked(plan, space, masks(plan, space))
 
 
 def layer_view(plan: Plan, space: Workspace, layer: Layer, scores: bool, make: Callable[..., View]) -> View:
@@ -238,7 +237,8 @@ def _masks(key: str, _plan: Plan, _space: Workspace) -> Masks:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _report(key: str, _plan: Plan, _space: Workspace) -> Report:
-    return measure(_space.model, _space.layers, masks(_plan, _space))
+    found = masks(_plan, _space)
+    return measure(_space.model, _space.layers, found, pipeline.silences(_plan, _space, found))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from pruning_core.export import MASK_FORMATS, bundle, script, stored, weights_safetensors
-from pruning_core.masks import apply_masks
-from pruning_core.pipeline import Workspace
+from pruning_core.pipeline import Workspace, masked, silences
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Masks
 
@@ -24,7 +23,8 @@ class Files:
     def make(self, name: str) -> bytes:
         """The content of one file. Raises KeyError for a name that is not in `NAMES`."""
         if name in MASK_FILES:
-            return MASK_FORMATS[MASK_FILES[name]](stored(self.masks, self.space.layers), self.plan)
+            silent = silences(self.plan, self.space, self.masks)
+            return MASK_FORMATS[MASK_FILES[name]](stored(self.masks, self.space.layers, silent), self.plan)
         return {"weights.safetensors": self._weights, "plan.json": self._plan, "load_masks.py": self._script}[name]()
 
     def zip(self) -> bytes:
@@ -32,8 +32,7 @@ class Files:
         return bundle({name: self.make(name) for name in NAMES})
 
     def _weights(self) -> bytes:
-        model = self.model or apply_masks(self.space.model, self.masks, self.space.layers)
-        return weights_safetensors(model)
+        return weights_safetensors(self.model or masked(self.plan, self.space, self.masks))
 
     def _plan(self) -> bytes:
         return f"{self.plan.to_json()}\n".encode()

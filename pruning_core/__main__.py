@@ -13,7 +13,7 @@ from pruning_core.criteria import CRITERIA
 from pruning_core.device import choose_device
 from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
 from pruning_core.granularity import GRANULARITIES, granularity
-from pruning_core.pipeline import Event, groups_of, open_workspace, probe_split, prune
+from pruning_core.pipeline import Event, groups_of, open_workspace, probe_split, prune, silences
 from pruning_core.plan import Plan
 from pruning_core.schedule import SCHEDULES
 from pruning_core.sensitivity import GRID, scan, to_csv
@@ -126,7 +126,8 @@ def _run(options: argparse.Namespace) -> int:
     report = report_dict(plan, done)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (out / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")
-    (out / "masks.safetensors").write_bytes(masks_safetensors(stored(done.masks, space.layers), plan))
+    silent = silences(plan, space, done.masks)
+    (out / "masks.safetensors").write_bytes(masks_safetensors(stored(done.masks, space.layers, silent), plan))
     (out / "weights.safetensors").write_bytes(weights_safetensors(done.model))
     if options.json:
         print(json.dumps(report, indent=2))

@@ -22,6 +22,8 @@ _SCRIPT = '''\
 Put this file beside masks.safetensors{beside} and run, in Pruning Explorer's folder:
     PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py
 Only the network and its images come from `pruning_core.zoo`; to use your own, replace that import and the three lines below it.
+Where whole filters or heads were removed, there are masks of biases and of norms' scale and shift too: with them at zero, a
+removed output is exactly zero, and the network computes what it would without it.
 """
 
 from pathlib import Path
@@ -55,14 +57,18 @@ print(f"accuracy {{correct / len(images):.6f}} ({{correct}} of {{len(images)}} i
 '''
 
 
-def stored(masks: Masks, layers: tuple[Layer, ...]) -> dict[str, Tensor]:
-    """The masks by parameter name (a tied weight under each of its names), in the shape in which `state_dict` holds them."""
+def stored(masks: Masks, layers: tuple[Layer, ...], silent: Stored | None = None) -> dict[str, Tensor]:
+    """The masks by parameter name (a tied weight under each of its names), in the shape in which `state_dict` holds them.
+
+    silent: masks of biases and norms that fall silent with removed filters (`coupling.silenced`), kept as they are.
+    """
     known = {layer.name: layer for layer in layers}
-    return {
+    weights = {
         name: mask.reshape(known[key].param_shape).contiguous().clone()
         for key, mask in masks.items()
         for name in (key, *known[key].aliases)
     }
+    return weights | {name: keep.contiguous().clone() for name, keep in (silent or {}).items()}
 
 
 def masks_safetensors(masks: Stored, plan: Plan) -> bytes:

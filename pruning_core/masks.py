@@ -175,8 +175,13 @@ def check_masks(masks: Mapping[str, Tensor], layers: tuple[Layer, ...]) -> None:
             )
 
 
-def apply_masks(model: Model, masks: Masks, layers: tuple[Layer, ...]) -> Model:
-    """A copy of the model with the removed weights at zero; the model never changes. Raises PruningError as `check_masks`."""
+def apply_masks(
+    model: Model, masks: Masks, layers: tuple[Layer, ...], silent: Mapping[str, Bool[Tensor, "..."]] | None = None
+) -> Model:
+    """A copy of the model with the removed weights at zero; the model never changes. Raises PruningError as `check_masks`.
+
+    silent: what else is at zero, by parameter name, True = keep, in its own shape (`coupling.silenced`).
+    """
     check_masks(masks, layers)
     copy = deepcopy(model)
     stored = {layer.name: layer.param_shape for layer in layers}
@@ -184,4 +189,7 @@ def apply_masks(model: Model, masks: Masks, layers: tuple[Layer, ...]) -> Model:
         for name, mask in masks.items():
             parameter = copy.get_parameter(name)
             parameter.masked_fill_(~mask.reshape(stored[name]).to(parameter.device), 0)
+        for name, keep in (silent or {}).items():
+            parameter = copy.get_parameter(name)
+            parameter.masked_fill_(~keep.to(parameter.device), 0)
     return copy

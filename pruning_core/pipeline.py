@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import nn
+from jaxtyping import Bool
+from torch import Tensor, nn
 
 from pruning_core.allocation import ALLOCATIONS, locked
+from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, silenced
 from pruning_core.criteria import Criterion, criterion, refusal
 from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
 from pruning_core.inventory import fixed_parameters, inventory
@@ -50,6 +53,14 @@ class Workspace:
     dataset: Dataset
     layers: tuple[Layer, ...]
     fixed: tuple[Fixed, ...]
+
+    @cached_property
+    def tied(self) -> tuple[tuple[Coupling, ...], str | None]:
+        """The channels that can only go together, or why torch-pruning cannot say; traced once."""
+        try:
+            return couplings(self.model, self.layers, self.dataset.shape), None
+        except PruningError as error:
+            return (), str(error)
 
 
 def open_workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
@@ -128,6 +139,20 @@ def cut(plan: Plan, space: Workspace) -> tuple[Ratios, Masks]:
     return ratios, masks_of(plan, layers, groups, ratios)
 
 
+def silences(plan: Plan, space: Workspace, masks: Masks) -> dict[str, Bool[Tensor, "..."]]:
+    """What the plan's masks put to zero besides weights: whole removed outputs take biases and norms' scale and shift with them.
+
+    True = keep. Nothing where the granularity cuts anything smaller. What follows a join of several layers is known where
+    `Workspace.tied` is; else only a layer's own bias and batch norm fall silent.
+    """
+    return silenced(space.model, space.layers, masks, space.tied[0]) if masks and plan.granularity in WHOLE_OUTPUTS else {}
+
+
+def masked(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None) -> nn.Module:
+    """A copy of the base model, or of a trained one, with the plan's masks applied and removed outputs silent."""
+    return apply_masks(model or space.model, masks, space.layers, silences(plan, space, masks))
+
+
 def probe_split(plan: Plan, space: Workspace) -> Split:
     """The fixed, stratified validation images on which the sliders' accuracy is measured."""
     return probe(space.dataset.val, plan.probe)
@@ -158,10 +183,10 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
         groups = without(groups, masks, layers, g)
         ratios = ratios_of(plan, layers, groups, fraction)
         masks = intersect(masks, masks_of(plan, layers, groups, ratios))
-        model = apply_masks(model, masks, space.layers)
+        model, silent = masked(plan, space, masks, model), silences(plan, space, masks)
         yield Pruned(number, len(steps), fraction, ratios, masks, model)
         if plan.fine_tune.epochs:
-            for event in fine_tune(model, masks, space.layers, space.dataset, plan.fine_tune, device):
+            for event in fine_tune(model, masks, space.layers, space.dataset, plan.fine_tune, device, silent):
                 yield event
                 model = event.model if isinstance(event, Tuned) else model
     yield finish(plan, space, masks, model, device)
@@ -169,7 +194,7 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
 
 def finish(plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device: torch.device | None = None) -> Finished:
     """Measures the four states on the exam split."""
-    split, base = exam_split(plan, space), apply_masks(space.model, masks, space.layers)
+    split, base = exam_split(plan, space), masked(plan, space, masks)
 
     def score(candidate: nn.Module) -> Evaluation:
         return evaluate(candidate, split, outputs=space.dataset.outputs, device=device)
@@ -177,5 +202,5 @@ def finish(plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device:
     mixed = probe(space.dataset.train, RECALIBRATION)  # a folder's images come class by class
     recalibrated = score(recalibrate_bn(base, mixed, device=device)) if tracked_norms(base) else None
     tuned = score(model) if plan.fine_tune.epochs else None
-    report = measure(model, space.layers, masks)
+    report = measure(model, space.layers, masks, silences(plan, space, masks))
     return Finished(model, masks, report, score(space.model), score(base), recalibrated, tuned)

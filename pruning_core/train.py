@@ -2,11 +2,11 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,6 +14,9 @@ from pruning_core.device import choose_device, placed, ready
 from pruning_core.intervals import wilson
 from pruning_core.registry import find
 from pruning_core.types import Dataset, Epoch, Evaluation, Layer, Masks, PruningError, Split, Step, Tuned
+
+Silent = Mapping[str, Bool[Tensor, "..."]]
+"""Parameters besides the weights that are partly at zero: name -> True = keep, in the parameter's own shape."""
 
 
 def _sgd(groups: list[dict], config: "TrainConfig") -> torch.optim.Optimizer:
@@ -115,7 +118,9 @@ def summarise(logits: Float[Tensor, "n c"], labels: Tensor) -> Evaluation:
     return Evaluation(n, right / n, top5, loss, wilson(right, n), recall, confusion, predictions)
 
 
-def _held(model: nn.Module, masks: Masks, layers: Iterable[Layer], device: torch.device) -> list[tuple[nn.Parameter, Tensor]]:
+def _held(
+    model: nn.Module, masks: Masks, layers: Iterable[Layer], silent: Silent, device: torch.device
+) -> list[tuple[nn.Parameter, Tensor]]:
     """Masked parameters of the working copy, each with what to zero in it, in the parameter's own shape."""
     shapes = {layer.name: layer.param_shape for layer in layers}
     if unknown := sorted(masks.keys() - shapes.keys()):
@@ -125,7 +130,7 @@ def _held(model: nn.Module, masks: Masks, layers: Iterable[Layer], device: torch
         wanted = math.prod(shapes[name])
         _require(mask.numel() == wanted, f"The mask of {name!r} has {mask.numel()} entries, its weight has {wanted}.")
         pairs.append((model.get_parameter(name), ~mask.reshape(shapes[name]).to(device)))
-    return pairs
+    return [*pairs, *((model.get_parameter(name), ~keep.to(device)) for name, keep in silent.items())]
 
 
 @torch.no_grad()
@@ -185,11 +190,12 @@ class _Run:
 
 
 def _start(
-    model: nn.Module, masks: Masks, layers: Sequence[Layer], dataset: Dataset, config: TrainConfig, device: torch.device
-) -> _Run:
+    model: nn.Module, masks: Masks, layers: Sequence[Layer], silent: Silent, dataset: Dataset, config: TrainConfig,
+    device: torch.device,
+) -> _Run:  # fmt: skip
     work = copy.deepcopy(model).to(device)
     work.to(memory_format=torch.channels_last)
-    held = _held(work, masks, layers, device)
+    held = _held(work, masks, layers, silent, device)
     _hold(held)
     outputs = None if dataset.outputs is None else torch.tensor(dataset.outputs)
     return _Run(work, held, _optimizer(work, config), outputs, device, config)
@@ -197,16 +203,17 @@ def _start(
 
 def fine_tune(
     model: nn.Module, masks: Masks, layers: Sequence[Layer], dataset: Dataset, config: TrainConfig,
-    device: torch.device | str | None = None,
+    device: torch.device | str | None = None, silent: Silent | None = None,
 ) -> Iterator[Step | Epoch | Tuned]:  # fmt: skip
     """Train a copy on dataset.train; after every optimizer step w = w * mask, so nothing can revive a removed weight.
 
     Yields a Step per step, an Epoch (evaluated on dataset.val) per epoch, then Tuned: the weights of the epoch with the best
-    validation accuracy (the earlier one of equals), in eval mode on the CPU. masks = {} trains densely. The same seed gives the
-    same result on the CPU. Raises PruningError for masks that do not fit and for a loss that is not finite.
+    validation accuracy (the earlier one of equals), in eval mode on the CPU. masks = {} trains densely; silent: held at zero too
+    (`coupling.silenced`). The same seed gives the same result on the CPU. Raises PruningError for masks that do not fit and for
+    a loss that is not finite.
     """
     where = choose_device(device)
-    run = _start(model, masks, layers, dataset, config, where)
+    run = _start(model, masks, layers, silent or {}, dataset, config, where)
     steps = steps_per_epoch(len(dataset.train), config.batch_size)
     best: tuple[int, Evaluation, dict[str, Tensor]] | None = None
     for epoch in range(1, config.epochs + 1):
