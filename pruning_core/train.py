@@ -13,7 +13,7 @@ from torch.nn import functional
 from pruning_core.device import choose_device, placed, ready
 from pruning_core.intervals import wilson
 from pruning_core.registry import find
-from pruning_core.types import Dataset, Epoch, Evaluation, Layer, Masks, PruningError, Split, Step, Tuned
+from pruning_core.types import Dataset, Epoch, Evaluation, Layer, Masks, Pruned, PruningError, Split, Step, Tuned
 
 Silent = Mapping[str, Bool[Tensor, "..."]]
 """Parameters besides the weights that are partly at zero: name -> True = keep, in the parameter's own shape."""
@@ -161,6 +161,27 @@ def learning_rate(config: TrainConfig, step: int, total: int) -> float:
     return config.lr * (1 + math.cos(math.pi * t)) / 2 if config.cosine else config.lr
 
 
+class Hook:
+    """What else happens while a network trains; this one does nothing. Flows that change masks on the way bring their own."""
+
+    settled = True
+    """May the epoch that ends now be the best one? If none may, the last one is."""
+
+    def begin(self, model: nn.Module) -> None:
+        """The working copy, before the first step."""
+
+    def penalty(self) -> Tensor | float:
+        """What is added to the loss; the losses that are told are without it."""
+        return 0.0
+
+    def backward(self) -> None:
+        """The gradients are there, the step is not made yet."""
+
+    def stepped(self, done: int, total: int) -> Sequence[Pruned]:
+        """Step number `done`, from 0, of `total` is made; gives the masks to tell."""
+        return ()
+
+
 @dataclass(eq=False)
 class _Run:
     """The mutable state of one training: the working copy, its optimizer and the masks to hold."""
@@ -171,6 +192,7 @@ class _Run:
     outputs: Tensor | None
     device: torch.device
     config: TrainConfig
+    hook: Hook
 
     def update(self, x: Tensor, y: Tensor, done: int, total: int) -> float:
         """One optimizer step on one batch; masks are held; returns the loss."""
@@ -183,7 +205,8 @@ class _Run:
             _check_labels(y, logits.shape[1])
             loss = functional.cross_entropy(logits, y.to(self.device), label_smoothing=self.config.label_smoothing)
             self.optimizer.zero_grad()
-            loss.backward()
+            (loss + self.hook.penalty()).backward()
+        self.hook.backward()
         self.optimizer.step()
         _hold(self.held)
         return float(loss.detach())
@@ -191,29 +214,30 @@ class _Run:
 
 def _start(
     model: nn.Module, masks: Masks, layers: Sequence[Layer], silent: Silent, dataset: Dataset, config: TrainConfig,
-    device: torch.device,
+    device: torch.device, hook: Hook,
 ) -> _Run:  # fmt: skip
     work = copy.deepcopy(model).to(device)
     work.to(memory_format=torch.channels_last)
     held = _held(work, masks, layers, silent, device)
     _hold(held)
     outputs = None if dataset.outputs is None else torch.tensor(dataset.outputs)
-    return _Run(work, held, _optimizer(work, config), outputs, device, config)
+    hook.begin(work)
+    return _Run(work, held, _optimizer(work, config), outputs, device, config, hook)
 
 
 def fine_tune(
     model: nn.Module, masks: Masks, layers: Sequence[Layer], dataset: Dataset, config: TrainConfig,
-    device: torch.device | str | None = None, silent: Silent | None = None,
-) -> Iterator[Step | Epoch | Tuned]:  # fmt: skip
+    device: torch.device | str | None = None, silent: Silent | None = None, hook: Hook | None = None,
+) -> Iterator[Step | Epoch | Pruned | Tuned]:  # fmt: skip
     """Train a copy on dataset.train; after every optimizer step w = w * mask, so nothing can revive a removed weight.
 
     Yields a Step per step, an Epoch (evaluated on dataset.val) per epoch, then Tuned: the weights of the epoch with the best
     validation accuracy (the earlier one of equals), in eval mode on the CPU. masks = {} trains densely; silent: held at zero too
-    (`coupling.silenced`). The same seed gives the same result on the CPU. Raises PruningError for masks that do not fit and for
-    a loss that is not finite.
+    (`coupling.silenced`); hook: what else happens in each step, and Pruned events of its own. The same seed gives the same
+    result on the CPU. Raises PruningError for masks that do not fit and for a loss that is not finite.
     """
-    where = choose_device(device)
-    run = _start(model, masks, layers, silent or {}, dataset, config, where)
+    where, hook = choose_device(device), hook or Hook()
+    run = _start(model, masks, layers, silent or {}, dataset, config, where, hook)
     steps = steps_per_epoch(len(dataset.train), config.batch_size)
     best: tuple[int, Evaluation, dict[str, Tensor]] | None = None
     for epoch in range(1, config.epochs + 1):
@@ -221,13 +245,15 @@ def fine_tune(
         losses: list[float] = []
         batches = dataset.train.shuffled(config.batch_size, config.seed * 1_000_003 + epoch, config.augment)
         for step, (x, y) in enumerate(batches, 1):
-            losses.append(run.update(x, y, (epoch - 1) * steps + step - 1, config.epochs * steps))
+            done = (epoch - 1) * steps + step - 1
+            losses.append(run.update(x, y, done, config.epochs * steps))
             if not math.isfinite(losses[-1]):
                 raise PruningError(f"The loss became {losses[-1]} at epoch {epoch}, step {step}: lower the learning rate.")
             yield Step(epoch, step, steps, losses[-1])
+            yield from hook.stepped(done, config.epochs * steps)
         run.model.eval()
         evaluation = evaluate(run.model, dataset.val, outputs=dataset.outputs, device=where)
-        better = best is None or evaluation.top1 > best[1].top1
+        better = (hook.settled or epoch == config.epochs) and (best is None or evaluation.top1 > best[1].top1)
         if better:
             best = epoch, evaluation, {name: value.detach().clone() for name, value in run.model.state_dict().items()}
         yield Epoch(epoch, config.epochs, sum(losses) / len(losses), evaluation, better)

@@ -12,7 +12,7 @@ from torch import nn
 
 from pruning_core.registry import find
 from pruning_core.train import TrainConfig, evaluate, fine_tune
-from pruning_core.types import Dataset, Epoch, PruningError, Step, Tuned
+from pruning_core.types import Dataset, Epoch, Pruned, PruningError, Step, Tuned
 from pruning_core.zoo.checkpoints import Card, count_macs, own_folder
 from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.models import architecture
@@ -70,7 +70,7 @@ def write_checkpoint(arch: str, data: Dataset, config: TrainConfig, tuned: Tuned
 def train(
     arch: str, dataset: str, config: TrainConfig | None = None, out: str | Path | None = None, *, data: Dataset | None = None,
     device: str | None = None,
-) -> Iterator[Step | Epoch | Tuned]:  # fmt: skip
+) -> Iterator[Step | Epoch | Pruned | Tuned]:  # fmt: skip
     """Train a network from scratch by its recipe; yields as `fine_tune`. The checkpoint and its card are written before Tuned.
 
     out: the folder for them, by default the user's own; data: instead of loading it by name. PruningError for unknown names.
