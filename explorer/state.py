@@ -79,9 +79,13 @@ def plan() -> Plan:
 def set_plan(new: Plan) -> None:
     """Replaces the whole plan; a layer that was looked at stays so only if the model is the same.
 
-    Raises PruningError for a criterion that is the user's own code.
+    A plan whose criterion is Python code is told as a problem and changes nothing.
     """
-    refuse_custom(new)
+    try:
+        refuse_custom(new)
+    except PruningError as problem:
+        tell(str(problem))
+        return
     if new.model != plan().model:
         st.session_state[_LAYER] = None
     st.session_state[_PLAN] = new.to_json()

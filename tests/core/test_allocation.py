@@ -271,3 +271,13 @@ def test_locked_ratios_take_the_place_of_the_allocations() -> None:
     assert "'nowhere'" in refusal(lambda: locked(ratios, {"nowhere": 0.5}))
     for bad in (-0.1, 1.5, float("nan")):
         assert "fc.weight" in refusal(lambda bad=bad: locked(ratios, {"fc.weight": bad}))  # type: ignore[misc]
+
+
+def test_lamp_keeps_scores_below_zero_below() -> None:
+    """s = -2, 0, 1, 2: the negative one over the squares of the negative ones, the others as ever: 1 / (1 + 4) and 4 / 4."""
+    assert lamp_scores(torch.tensor([[1.0, -2.0, 0.0, 2.0]]))[0].tolist() == [0.2, -1.0, 0.0, 1.0]
+    rng = torch.Generator().manual_seed(1)
+    signed = torch.randn(1, 500, generator=rng)
+    found = lamp_scores(signed)
+    assert torch.equal(found.argsort(stable=True), signed.argsort(stable=True))
+    assert torch.equal(found.sign(), signed.double().sign())

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pruning_core import observe
 from pruning_core.inventory import inventory
-from pruning_core.observe import gradients
+from pruning_core.observe import gradients, hessian_gradients, squared_gradients
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import refusal, same_state, state
 
@@ -105,3 +106,76 @@ def test_no_batches_and_broken_weights_are_told_in_a_sentence() -> None:
     assert "at least one batch" in refusal(lambda: gradients(model, layers, []))
     broken = linear([[float("nan"), 1.0], [1.0, 0.0]])
     assert "weight" in refusal(lambda: gradients(broken, layers, [(torch.eye(2), torch.tensor([0, 1]))]))
+
+
+class Fused(nn.Module):
+    """Attention by torch's fused kernel, called as transformers outside torch.nn do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.head = nn.Linear(8, 24), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.mix(x[:, 0]).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        found = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.head(found.transpose(1, 2).flatten(2).mean(1))
+
+
+def test_the_second_derivative_passes_through_fused_attention() -> None:
+    """H g against central differences along g, in double precision."""
+    model, ((x, y),) = Fused().double(), images(4)
+    layers = inventory(model.float(), (1, 8, 8))
+    model.double()
+    g = gradients(model, layers, [(x.double(), y)])
+    moved = {}
+    for sign in (1, -1):
+        other = Fused().double()
+        other.load_state_dict(model.state_dict())
+        for layer in layers:
+            other.get_parameter(layer.name).data += sign * 1e-4 * g[layer.name].view(layer.param_shape)
+        moved[sign] = gradients(other, layers, [(x.double(), y)])
+    found = hessian_gradients(model, layers, [(x.double(), y)])
+    for layer in layers:
+        wanted = (moved[1][layer.name] - moved[-1][layer.name]) / 2e-4
+        torch.testing.assert_close(found[layer.name], wanted, rtol=1e-4, atol=1e-7)
+
+
+def test_single_images_pass_through_fused_attention_and_any_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batches = Fused(), images(9)
+    layers = inventory(model, (1, 8, 8))
+    whole = squared_gradients(model, layers, batches)
+    monkeypatch.setattr(observe, "HELD", 4 * 2 * sum(layer.numel for layer in layers))
+    parts = squared_gradients(model, layers, batches)
+    for layer in layers:
+        torch.testing.assert_close(parts[layer.name], whole[layer.name])
+        loop = [gradients(model, (layer,), [(x[None], y[None])])[layer.name].square() for x, y in zip(*batches[0], strict=True)]
+        torch.testing.assert_close(whole[layer.name], torch.stack(loop).mean(0), rtol=1e-4, atol=1e-8)
+
+
+class Choosy(nn.Module):
+    """Looks at the values to decide what to do: torch.func cannot take many of its images at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x) if x.sum().item() > -1e9 else x
+
+
+def test_a_model_whose_images_cannot_be_taken_one_by_one_is_told_in_a_sentence() -> None:
+    model = Choosy()
+    layers, batches = inventory(model, (2,)), [(torch.eye(2), torch.tensor([0, 1]))]
+    assert "single images" in refusal(lambda: squared_gradients(model, layers, batches))
+    assert hessian_gradients(model, layers, batches)["fc.weight"].any()
+
+
+@pytest.mark.parametrize("read", [hessian_gradients, squared_gradients])
+def test_second_derivatives_change_nothing_and_need_batches(read) -> None:
+    model = ARCHITECTURES["vit"].build((1, 8, 8), 10).train()
+    layers, before = inventory(model, (1, 8, 8)), state(model)
+    first = read(model, layers, images())
+    assert same_state(model, before)
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert all(torch.equal(first[name], found) for name, found in read(model, layers, images()).items())
+    assert "at least one batch" in refusal(lambda: read(model, layers, []))

@@ -65,6 +65,7 @@ def test_pairs_need_no_escaping() -> None:
         ("granularity", "5:4", "N:M"),
         ("granularity", "<script>", "granularity"),
         ("criterion", "magnitud_l1", "did you mean 'magnitude_l1'?"),
+        ("criterion", "os:system", "which the pages never run"),
         ("allocation", "", "allocation"),
         ("schedule", "iterative:0", "schedule"),
         ("overrides", "conv1.weight", "pairs"),

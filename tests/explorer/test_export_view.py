@@ -188,6 +188,12 @@ def test_reading_a_plan_that_is_not_text_is_refused() -> None:
         export.read_plan(b"\xff\xfe")
 
 
+def test_a_plan_whose_criterion_is_code_is_refused_and_its_module_never_imported() -> None:
+    with pytest.raises(PruningError, match=r"antigravity:geohash.*which the pages never run"):
+        export.read_plan(Plan(criterion="antigravity:geohash").to_json().encode())
+    assert "antigravity" not in sys.modules
+
+
 def test_nothing_to_cut_is_one_sentence(open_view: Open) -> None:
     at = open_view("export", model="lenet_300_100", granularity="kernel")
     assert not at.exception

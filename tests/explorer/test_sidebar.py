@@ -117,6 +117,15 @@ def test_what_the_network_cannot_take_is_marked_and_told() -> None:
     at = started()
     assert "Attention head · not here" in at.selectbox(key="granularity").options
     assert "BN scale · not here" in at.selectbox(key="criterion").options
+    assert "Random" in at.selectbox(key="criterion").options
+    at.selectbox(key="granularity").set_value("row")
+    at.selectbox(key="criterion").set_value("fpgm")
+    run(at)
+    assert "FPGM (geometric median) · not here" in at.selectbox(key="criterion").options
+    assert "cannot rank the groups of Row in" in captions(at)
+    at.selectbox(key="criterion").set_value("wanda")
+    run(at)
+    assert "passes over them: 1 forward" in at.selectbox(key="criterion").help
     at.selectbox(key="granularity").set_value("head")
     run(at)
     assert "No layer of this network can be cut this way" in captions(at)

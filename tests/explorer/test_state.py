@@ -1,5 +1,8 @@
 """The session's plan: set by widgets and by code, carried by the address, never shared."""
 
+import sys
+
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from pruning_core.plan import Plan
@@ -19,6 +22,8 @@ def script() -> None:
     st.button("free", key="free", on_click=state.override, args=("conv.weight", None))
     st.button("vit", key="vit", on_click=state.change, kwargs={"model": "vit"})
     st.button("import", key="import", on_click=state.set_plan, args=(Plan(seed=7, sparsity=0.9),))
+    st.button("code", key="code", on_click=state.set_plan, args=(Plan(seed=7, criterion="antigravity:geohash"),))
+    st.button("forge", key="forge", on_click=state.change, kwargs={"criterion": "antigravity:geohash"})
     st.button("look", key="look", on_click=state.look_at, args=("conv.weight",))
     st.button("know", key="know", on_click=state.forget_unknown, args=(("other.weight",),))
     state.publish()
@@ -80,6 +85,15 @@ def test_a_forged_value_is_told_and_changes_nothing() -> None:
     assert plan(at) == Plan(seed=3)
     assert "outside [0, 1]" in at.warning[0].value
     assert at.number_input(key="sparsity").value == 0.5
+
+
+@pytest.mark.parametrize("way", ["code", "forge", "address"])
+def test_a_criterion_that_is_code_never_comes_in_by_the_browser(way: str) -> None:
+    at = started(criterion="antigravity:geohash") if way == "address" else press(started(), way)
+    assert plan(at) == Plan()
+    assert len(at.warning) == 1
+    assert "which the pages never run" in at.warning[0].value
+    assert "antigravity" not in sys.modules
 
 
 def test_garbage_in_the_address_is_told_and_left_out() -> None:

@@ -1,0 +1,135 @@
+"""One's own criterion by module path: for the library and the command line; reading a plan never imports it."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pruning_core.__main__ import main
+from pruning_core.criteria import CRITERIA, Criterion, criterion, is_custom
+from pruning_core.criteria.weight import Magnitude
+from pruning_core.inventory import inventory
+from pruning_core.plan import Plan
+from pruning_core.train import TrainConfig
+from tests.core.toy import Toy, refusal
+
+MODULE = '''
+import torch
+from pruning_core.criteria.weight import Magnitude
+
+def backwards(model, layers, batches):
+    """Large weights go first; needs no more than the weights."""
+    return {x.name: 1 / (1 + model.get_parameter(x.name).abs().reshape(x.shape)) for x in layers}
+
+backwards.pool = "max_abs"
+ready = Magnitude(label="Mine", pool="l2")
+number = 7
+
+def short(model, layers, batches):
+    return {x.name: torch.zeros(1) for x in layers[1:]}
+
+def odd(model, layers, batches):
+    return {}
+
+odd.pool = "median"
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module of the user's, importable in this test alone."""
+    (tmp_path / "my_pruning.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_pruning", raising=False)
+    yield "my_pruning"
+    sys.modules.pop("my_pruning", None)
+
+
+def test_a_function_is_a_criterion(mine: str) -> None:
+    model = Toy()
+    layers, how = inventory(model, (1, 2, 2)), criterion(f"{mine}:backwards", seed=3)
+    assert isinstance(how, Criterion)
+    assert (how.label, how.pool, how.needs_data) == ("my_pruning:backwards", "max_abs", True)
+    assert how == criterion(f"{mine}:backwards")
+    assert repr(how) == "Custom(label='my_pruning:backwards', pool='max_abs')"
+    scores = how(model, layers, ())
+    assert all(torch.equal(scores[x.name].argmax(), torch.tensor(0)) for x in layers)
+    assert all(how.supports(x) is None for x in layers)
+
+
+def test_a_criterion_object_is_taken_as_it_is(mine: str) -> None:
+    assert criterion(f"{mine}:ready") == Magnitude(label="Mine", pool="l2")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no_such_module:f", "No module named 'no_such_module'"),
+        ("my_pruning:missing", "missing"),
+        ("my_pruning:number", "neither a function"),
+        ("my_pruning:Magnitude", "neither a function"),
+        ("my_pruning:odd", "median"),
+    ],
+)
+def test_what_cannot_be_called_is_told_in_a_sentence(mine: str, name: str, words: str) -> None:
+    assert words in refusal(lambda: criterion(name))
+
+
+def test_scores_of_another_shape_are_told_in_a_sentence(mine: str) -> None:
+    model = Toy()
+    layers = inventory(model, (1, 2, 2))
+    assert "0.weight" in refusal(lambda: criterion(f"{mine}:short")(model, layers, ()))
+    assert "3.weight" in refusal(lambda: criterion(f"{mine}:short")(model, layers[::-1], ()))
+
+
+def test_a_plan_carries_the_path_and_imports_nothing(mine: str) -> None:
+    plan = Plan(criterion=f"{mine}:backwards")
+    assert Plan.from_json(plan.to_json()) == plan
+    assert Plan(criterion="no_such_module.deeper:f").criterion == "no_such_module.deeper:f"
+    assert mine not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["a:", ":b", "a:b:c", "a/b:c", "a:b()", "a b:c", "a.:b", "os.system", "1a:b"])
+def test_other_texts_are_no_paths(name: str) -> None:
+    assert not is_custom(name)
+    assert "criterion" in refusal(lambda: Plan(criterion=name))
+    assert not any(is_custom(known) for known in (*CRITERIA, "a:b\n"))
+
+
+def test_the_command_line_runs_it(mine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same layers and ratios, but the large weights go."""
+    plan = Plan(model="lenet5", sparsity=0.5, criterion=f"{mine}:backwards", fine_tune=TrainConfig(epochs=0))
+    found = {}
+    for each in (plan, replace(plan, criterion="magnitude_l1")):
+        path = tmp_path / "plan.json"
+        path.write_text(each.to_json())
+        assert main(["run", str(path), "--out", str(tmp_path / "out"), "--json", "--device", "cpu"]) == 0
+        found[each.criterion] = json.loads(capsys.readouterr().out)
+    ours, usual = found[f"{mine}:backwards"], found["magnitude_l1"]
+    assert ours["computed"]["sparsity_masked"] == usual["computed"]["sparsity_masked"]
+    assert ours["measured"]["pruned"]["top1"] < usual["measured"]["pruned"]["top1"] - 0.3
+
+
+def test_an_unknown_module_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(Plan(model="lenet5", criterion="no_such_module:f").to_json())
+    assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "no_such_module" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Half:
+    """Lacks most of what a criterion offers, but can be called."""
+
+    label: str = "Half"
+
+    def __call__(self, *_args: object) -> dict[str, torch.Tensor]:
+        return {}
+
+
+def test_half_a_criterion_is_not_taken_for_one() -> None:
+    assert not isinstance(Half(), Criterion)
