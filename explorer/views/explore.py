@@ -20,9 +20,10 @@ much of it is left. *Measured* numbers come from running the pruned network just
 
 **The table** lists every layer that has weights to prune. The bar shows how much of each is gone. Click a row to look inside.
 
-**Weights and mask** draw that layer: one small tile per kernel, filters downwards, input channels across. Violet is positive,
-orange negative, pale near zero; grey and hatched is removed. Wide gaps separate the groups that are cut as one: choose another
-*shape of a cut* in the side bar and watch them move.
+**Weights, group scores and mask** draw that layer: one small tile per kernel, filters downwards, input channels across. Violet is
+positive, orange negative, pale near zero; grey and hatched is removed. Wide gaps separate the groups that are cut as one: choose
+another *shape of a cut* in the side bar and watch them move. Drag *Remove* and the picture follows at once; let go and accuracy is
+measured again. Click a group to keep or prune it by hand, whatever its score; *Undo* takes it back. The address carries all of it.
 
 **The histogram** is the decision itself: every group has a score, the lowest go, the dashed line is where the cut falls.
 

@@ -85,7 +85,7 @@ def test_a_flip_by_keyboard_and_clear_edits(open_page: OpenPage) -> None:
 def test_a_link_brings_ratio_and_edits_back(open_page: OpenPage) -> None:
     first = open_page(START)
     press(first, "ArrowRight ArrowRight")
-    flip(first, 0.5, 0.5)
+    flip(first, 0.42, 0.42)
     expect(first).to_have_url(re.compile("edits="), timeout=LONG)
     settled(first)
     second = open_page(first.url.split("/", 3)[3])
