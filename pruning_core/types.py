@@ -158,7 +158,12 @@ class Tuned:
 
 @dataclass(frozen=True)
 class SensitivityPoint:
-    """One layer pruned alone. sparsity: requested; achieved: what whole groups allowed; interval: Wilson 95%, n images."""
+    """One layer pruned alone, or with the layers that its channels are tied to.
+
+    sparsity: requested; achieved: what whole groups of this layer allowed; interval: Wilson 95%, n images; change: top-1 minus
+    the dense network's, with its paired 95% interval (no width where nothing was removed: it is the same network); group: the
+    layers cut together, () for one alone; why: the reason where the layer cannot be cut at all.
+    """
 
     parameter: str
     granularity: str
@@ -168,6 +173,15 @@ class SensitivityPoint:
     top1: float
     n: int
     interval: tuple[float, float]
+    change: float = 0.0
+    change_interval: tuple[float, float] = (0.0, 0.0)
+    group: tuple[str, ...] = ()
+    why: str | None = None
+
+    @property
+    def no_op(self) -> bool:
+        """Was something asked for and nothing removed? Such a point says nothing about robustness."""
+        return self.sparsity > 0 and self.achieved == 0
 
 
 @dataclass(frozen=True)
