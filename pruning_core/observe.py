@@ -1,6 +1,6 @@
 """What the labelled data says about the weights, by derivatives of the loss: the only backward passes through it for scoring."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -29,6 +29,15 @@ def gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> 
     """
     work, parameters = _private(model, layers, batches)
     return _named(layers, _summed(work, parameters, batches, lambda loss: _slopes(loss, parameters)))
+
+
+def batch_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches, size: int) -> Iterator[PerWeight]:
+    """dL/dW of one mini-batch of at most `size` images after another: each the mean over its images, else as `gradients`."""
+    work, parameters = _private(model, layers, batches)
+    for x, y in _parts(batches, size, parameters[0].device if parameters else torch.device("cpu")):
+        with torch.enable_grad():
+            found = _slopes(cross_entropy(work(x), y), parameters)
+        yield _named(layers, found)
 
 
 def hessian_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches, temperature: float = 1.0) -> PerWeight:

@@ -1,6 +1,6 @@
 """When do we cut? Progress in [0, 1] -> share of the target sparsity."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pruning_core.registry import find
@@ -67,18 +67,62 @@ class Agp:
         return 1.0 - (1.0 - progress) ** 3
 
 
-SCHEDULES: dict[str, Schedule] = {"one_shot": OneShot(), "iterative": Iterative(), "agp": Agp()}
+@dataclass(frozen=True)
+class Linear:
+    """A straight line in many small steps, for flows that prune while they train; in few steps it is Iterative."""
+
+    label: ClassVar[str] = "Linear"
+    help: ClassVar[str] = "The line of Iterative in many small steps, as flows use it that prune while the network trains."
+    formula: ClassVar[str] = "f(p) = 1 - (1 - p)^1 = p, at p = 1/n, 2/n, ..., 1"
+    source: ClassVar[str] = "Zhu and Gupta 2017, arXiv:1710.01878, with 1 in place of their exponent 3"
+    rounds: int = 10
+
+    def __call__(self, progress: float) -> float:
+        return progress
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """Each round keeps the same share of what is left: kept(p) = d^p for a final density d = 1 - sparsity."""
+
+    label: ClassVar[str] = "Exponential"
+    help: ClassVar[str] = "Each round removes the same share of what is left, as lottery tickets are drawn: 20% of it, again."
+    formula: ClassVar[str] = "f(p) = (1 - d^p) / (1 - d), d = 1 - sparsity, at p = 1/n, 2/n, ..., 1"
+    source: ClassVar[str] = "Frankle and Carbin 2019, arXiv:1803.03635; Tanaka et al. 2020 (SynFlow), arXiv:2006.05467"
+    rounds: int = 5
+    density: float = 0.1
+
+    def __call__(self, progress: float) -> float:
+        return (1 - self.density**progress) / (1 - self.density) if self.density < 1 else progress
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "one_shot": OneShot(),
+    "iterative": Iterative(),
+    "linear": Linear(),
+    "exponential": Exponential(),
+    "agp": Agp(),
+}
 """The choices; `schedule` also reads a number of rounds, as in iterative:5."""
+LEAST_DENSITY = 0.001
+"""Where nothing is to be left, Exponential goes down to a thousandth before its last step."""
 
 
-def schedule(spec: str) -> Schedule:
-    """The schedule of that name, or name:rounds. Raises PruningError for an unknown name or rounds outside 1 to 50."""
+def schedule(spec: str, sparsity: float | None = None) -> Schedule:
+    """The schedule of that name, or name:rounds; sparsity: the target, for schedules whose curve depends on it.
+
+    Raises PruningError for an unknown name or rounds outside 1 to 50.
+    """
     name, _, rounds = spec.partition(":")
     found = find(SCHEDULES, name, "schedule")
+    if sparsity is not None and "density" in {field.name for field in fields(found)}:
+        found = replace(found, density=max(LEAST_DENSITY, 1 - sparsity))
     if not rounds:
         return found
     if name == "one_shot" or not rounds.isdecimal() or not 1 <= int(rounds) <= MOST_ROUNDS:
-        raise PruningError(f"'{spec}' is not a schedule: write iterative:N or agp:N with N from 1 to {MOST_ROUNDS}, or one_shot.")
+        raise PruningError(
+            f"'{spec}' is not a schedule: write one_shot, or a name and rounds as in agp:N, N from 1 to {MOST_ROUNDS}."
+        )
     return replace(found, rounds=int(rounds))
 
 

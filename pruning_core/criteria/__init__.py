@@ -9,6 +9,7 @@ from pruning_core.criteria.dataflow import SynFlow
 from pruning_core.criteria.gradient import Gradient, Snip, Taylor, TaylorGroup
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.criteria.protocol import Criterion, refusal
+from pruning_core.criteria.seven import Seven
 from pruning_core.criteria.weight import BnScale, Fpgm, Magnitude, Random
 from pruning_core.registry import find
 
@@ -26,6 +27,7 @@ CRITERIA: dict[str, Criterion] = {
     "snip": Snip(),
     "grasp": Grasp(),
     "obd": Obd(),
+    "seven": Seven(),
     "synflow": SynFlow(),
     "wanda": Wanda(),
     "apoz": Apoz(),

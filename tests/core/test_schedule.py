@@ -1,8 +1,10 @@
 """Worked values of the schedules and what `schedule` reads."""
 
+from itertools import pairwise
+
 import pytest
 
-from pruning_core.schedule import SCHEDULES, Agp, Iterative, OneShot, fractions, schedule
+from pruning_core.schedule import SCHEDULES, Agp, Exponential, Iterative, Linear, OneShot, fractions, schedule
 from tests.core.toy import refusal
 
 
@@ -28,7 +30,24 @@ def test_agp_is_the_formula_of_its_paper(final: float) -> None:
     assert [final * share for share in fractions(Agp(5))] == pytest.approx(papers, abs=1e-12)
 
 
-@pytest.mark.parametrize("spec", [*SCHEDULES, "iterative:7", "agp:1", "agp:50"])
+def test_linear_is_a_line() -> None:
+    assert fractions(Linear(5)) == (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.8, 0.99])
+def test_exponential_removes_the_same_share_of_the_rest_in_every_round(sparsity: float) -> None:
+    kept = [1.0, *(1 - sparsity * share for share in fractions(schedule("exponential:4", sparsity)))]
+    assert [after / before for before, after in pairwise(kept)] == pytest.approx([(1 - sparsity) ** 0.25] * 4)
+
+
+def test_exponential_at_the_ends_of_the_scale() -> None:
+    assert fractions(schedule("exponential:2", 0.0)) == (0.5, 1.0)
+    assert fractions(schedule("exponential:2", 1.0))[1] == 1.0
+    assert schedule("exponential:3", 0.75) == Exponential(3, 0.25)
+    assert schedule("agp:3", 0.75) == Agp(3)
+
+
+@pytest.mark.parametrize("spec", [*SCHEDULES, "iterative:7", "agp:1", "agp:50", "exponential:50"])
 def test_fractions_rise_to_one(spec: str) -> None:
     shares = fractions(schedule(spec))
     assert list(shares) == sorted(set(shares))
