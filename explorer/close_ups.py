@@ -76,8 +76,8 @@ def multiples(plan: Plan, space: Workspace, layer: Layer, ratio: float, split: S
     scores = how(space.model, _able(how, space), inputs(plan, space, how))
     able = (g for g, why in refusals(plan, layer).items() if why is None)
     cuts = layer_cuts(
-        space.model, layer, grouped(scores, layer, able, how.pool), ratio, split,
-        outputs=space.dataset.outputs, allow_collapse=plan.allow_collapse,
+        space.model, space.layers, layer, grouped(scores, layer, able, how.pool), ratio, split,
+        tied=space.tied[0], outputs=space.dataset.outputs, allow_collapse=plan.allow_collapse,
     )  # fmt: skip
     f, c = corner(layer)
     return tuple(Multiple(cut.granularity, cut.mask[:f, :c].numpy().copy(), cut.achieved, cut.evaluation) for cut in cuts)

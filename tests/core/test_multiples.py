@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pruning_core import multiples
+from pruning_core.coupling import WHOLE_OUTPUTS, couplings, silenced
 from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.inventory import inventory
@@ -35,25 +36,40 @@ def same(one: LayerCut, other: LayerCut) -> bool:
 def test_every_cut_is_that_of_select_and_measured_as_by_evaluate(vgg) -> None:
     model, layers, split = vgg
     layer, before = layers[1], state(model)
-    found = list(layer_cuts(model, layer, scored(model, layer), 0.7, split))
+    found = list(layer_cuts(model, layers, layer, scored(model, layer), 0.7, split))
     assert {"fine", "kernel", "filter", "2:4"} <= {cut.granularity.name for cut in found}
     for cut, (g, groups) in zip(found, scored(model, layer), strict=True):
         ratio = 0.7 if g.fixed_ratio is None else g.fixed_ratio
         masks = select({layer.name: groups}, (layer,), g, {layer.name: ratio})
         assert torch.equal(cut.mask, masks[layer.name])
-        wanted = evaluate(apply_masks(model, masks, layers), split)
+        silent = silenced(model, layers, masks) if g.name in WHOLE_OUTPUTS else {}
+        wanted = evaluate(apply_masks(model, masks, layers, silent), split)
         assert (cut.evaluation.loss, cut.evaluation.top1, cut.evaluation.n) == (wanted.loss, wanted.top1, 48)
         assert cut.evaluation.interval == wanted.interval
         assert cut.achieved == pytest.approx(ratio, abs=1 / groups.shape[1])
     assert same_state(model, before)
 
 
+def test_a_removed_filter_takes_its_norm_along_and_what_follows_a_join(digits: Dataset) -> None:
+    """In ResNet-20 a block's first convolution feeds its norm alone: a removed filter's shift must not show."""
+    model = load_model("resnet20", "digits")
+    layers, split = inventory(model, digits.shape), probe(digits.val, 32)
+    layer, tied = layers[1], couplings(model, layers, digits.shape)
+    groups = [pair for pair in scored(model, layer) if pair[0].name == "filter"]
+    (cut,) = layer_cuts(model, layers, layer, groups, 0.5, split, tied=tied)
+    masks = {layer.name: cut.mask}
+    silent = silenced(model, layers, masks, tied)
+    assert silent.keys() == {f"{layer.bn}.weight", f"{layer.bn}.bias"}
+    assert cut.evaluation.loss == evaluate(apply_masks(model, masks, layers, silent), split).loss
+    assert cut.evaluation.loss != evaluate(apply_masks(model, masks, layers), split).loss
+
+
 def test_many_at_once_or_one_by_one_is_the_same(vgg) -> None:
     model, layers, split = vgg
     layer = layers[-1]
-    together = list(layer_cuts(model, layer, scored(model, layer), 0.5, split))
+    together = list(layer_cuts(model, layers, layer, scored(model, layer), 0.5, split))
     with patch.object(multiples, "HELD", layer.numel):
-        alone = list(layer_cuts(model, layer, iter(scored(model, layer)), 0.5, split))
+        alone = list(layer_cuts(model, layers, layer, iter(scored(model, layer)), 0.5, split))
     assert len(alone) == len(together) > 2
     assert all(same(*pair) for pair in zip(alone, together, strict=True))
 
@@ -62,19 +78,19 @@ def test_nothing_goes_at_zero_and_a_group_stays_at_one(vgg) -> None:
     model, layers, split = vgg
     groups = [pair for pair in scored(model, layers[0]) if pair[0].name == "filter"]
     (none,), (most,), (every,) = (
-        list(layer_cuts(model, layers[0], groups, ratio, split, allow_collapse=collapse))
+        list(layer_cuts(model, layers, layers[0], groups, ratio, split, allow_collapse=collapse))
         for ratio, collapse in ((0.0, False), (1.0, False), (1.0, True))
     )
     filters = layers[0].shape[0]
     assert (none.achieved, most.achieved, every.achieved) == (0, pytest.approx(1 - 1 / filters), 1)
-    assert "outside [0, 1]" in refusal(lambda: list(layer_cuts(model, layers[0], groups, 1.5, split)))
+    assert "outside [0, 1]" in refusal(lambda: list(layer_cuts(model, layers, layers[0], groups, 1.5, split)))
 
 
 def test_only_the_classes_that_are_asked_for_count(vgg) -> None:
     """Seen through outputs in reverse order, the same logits answer other classes."""
     model, layers, split = vgg
     groups, outputs = scored(model, layers[1])[:1], tuple(reversed(range(10)))
-    cut = next(layer_cuts(model, layers[1], groups, 0.5, split, outputs=outputs))
+    cut = next(layer_cuts(model, layers, layers[1], groups, 0.5, split, outputs=outputs))
     wanted = evaluate(apply_masks(model, {layers[1].name: cut.mask}, layers), split, outputs=outputs)
     assert (cut.evaluation.loss, cut.evaluation.top1) == (wanted.loss, wanted.top1)
     assert wanted.top1 < 0.5

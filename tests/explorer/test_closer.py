@@ -1,0 +1,186 @@
+"""Look closer: nothing before it is asked for, then the core's own numbers, for every kind of layer."""
+
+import re
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import cache, close_ups
+from explorer.views import inside
+from pruning_core.activations import attention_maps, feature_maps, relative_change
+from pruning_core.criteria import CRITERIA
+from pruning_core.granularity import GRANULARITIES, supports
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from tests.explorer.driven import opened, run
+
+PLAN = Plan(model="lenet5", probe=64)
+
+
+def closer(chosen: str = "") -> None:
+    """The side bar and what is below the lab, as the page draws it; chosen: a filter chosen elsewhere."""
+    import streamlit as st
+
+    from explorer import cache, sidebar, state
+    from explorer.notices import told
+    from explorer.views.closer import below_the_lab
+
+    state.begin("explore", sidebar.known_names())
+    with st.sidebar:
+        choice = sidebar.render()
+    plan, space = choice.plan, choice.space
+    layer = next(each for each in space.layers if each.name == state.layer())
+    with told():
+        below_the_lab(plan, space, layer, cache.prunable(plan, space)[1].get(layer.name), int(chosen) if chosen else None)
+
+
+def looked(view: str, layer: str = "conv2.weight", chosen: str = "", **address: str) -> AppTest:
+    """That view of a layer, run once."""
+    at = opened(closer, {"model": "lenet5", "probe": "64", "layer": layer} | address, chosen)
+    at.get_by_key("closer").set_value(view)
+    return run(at)
+
+
+def sheet(at: AppTest) -> str:
+    (found,) = at.html
+    return str(found.value)
+
+
+def cards(at: AppTest) -> list[str]:
+    return sheet(at).split('<div role="listitem"')[1:]
+
+
+def titles(at: AppTest) -> list[str]:
+    return re.findall(r"<header><b>(.*?)</b>", sheet(at))
+
+
+@pytest.fixture(scope="module")
+def space() -> Workspace:
+    return cache.workspace("lenet5", "digits")
+
+
+def test_nothing_is_computed_before_it_is_asked_for() -> None:
+    with (
+        patch.object(close_ups, "layer_cuts", side_effect=AssertionError),
+        patch.object(close_ups, "maps", side_effect=AssertionError),
+    ):
+        at = opened(closer, {"model": "lenet5", "layer": "conv2.weight"}, "")
+    assert at.get_by_key("closer").value is None
+    assert not at.html
+    assert not at.dataframe
+
+
+def test_every_granularity_is_there_with_its_numbers_or_its_reason(space: Workspace) -> None:
+    at = looked("Granularities", sparsity="0.6")
+    layer = next(each for each in space.layers if each.name == "conv2.weight")
+    plan = replace(PLAN, sparsity=0.6)
+    found = close_ups.multiples(plan, space, layer, 0.6, cache.probe(plan, space))
+    able = [g.label for g in GRANULARITIES.values() if supports(g, layer) is None]
+    assert titles(at) == [*able, *(g.label for g in GRANULARITIES.values() if supports(g, layer) is not None)]
+    for card, each in zip(cards(at), found, strict=False):
+        assert f"{100 * each.evaluation.top1:.1f}% right" in card
+        assert "n = 64" in card
+        assert 'alt="Mask of conv2.weight cut by' in card
+        assert ("fixed" in card) is (each.granularity.keep_of is not None)
+    assert "in use" in cards(at)[0]
+    assert "is not part of an attention layer" in sheet(at)
+    assert any("Only this layer is cut" in caption.value for caption in at.caption)
+
+
+def test_a_layer_that_the_plan_leaves_whole_is_shown_at_the_global_share() -> None:
+    at = looked("Granularities", layer="fc3.weight", granularity="filter", sparsity="0.7")
+    assert any("global 70%" in caption.value for caption in at.caption)
+    assert "would remove a class" in sheet(at)
+
+
+def test_a_criterion_without_scores_for_the_layer_says_so() -> None:
+    at = looked("Granularities", criterion="bn_scale")
+    assert any("not followed by a batch norm" in error.value for error in at.error)
+    assert not at.html
+
+
+@pytest.mark.parametrize("layer", ["conv2.weight", "conv1.weight"])
+def test_feature_maps_are_sorted_by_their_change(space: Workspace, layer: str) -> None:
+    at = looked("Activations", layer=layer, sparsity="0.8")
+    plan = replace(PLAN, sparsity=0.8)
+    (x,) = [x for x, _ in cache.probe(plan, space).subset([0]).batches(1)]
+    found = next(each for each in space.layers if each.name == layer)
+    dense, pruned = (feature_maps(model, found, x) for model in (space.model, cache.pruned(plan, space)))
+    order = np.argsort(-relative_change(dense, pruned).numpy(), kind="stable")
+    assert titles(at) == [f"Channel {channel}" for channel in order]
+    assert any("Validation image 0 is" in text.value for text in at.markdown)
+
+
+def test_another_image_and_a_removed_filter() -> None:
+    at = looked("Activations", granularity="filter", sparsity="0.5")
+    before = sheet(at)
+    assert before.count("filter removed") == 8
+    at.number_input(key="image").set_value(3)
+    run(at)
+    assert sheet(at) != before
+    assert any("Validation image 3 is" in text.value for text in at.markdown)
+
+
+def test_more_maps_are_shown_when_asked_for() -> None:
+    with patch.object(inside, "PAGE", 10):
+        at = looked("Activations")
+        assert len(titles(at)) == 10
+        at.button(key="more_maps").click()
+        run(at)
+        assert len(titles(at)) == 16
+
+
+def test_attention_is_shown_head_by_head() -> None:
+    vit = cache.workspace("vit", "digits")
+    layer = next(each for each in vit.layers if each.kind == "attention_in")
+    plan = Plan(model="vit", probe=64)
+    (x,) = [x for x, _ in cache.probe(plan, vit).subset([0]).batches(1)]
+    dense, pruned = (attention_maps(model, layer, x) for model in (vit.model, cache.pruned(plan, vit)))
+    order = np.argsort(-relative_change(dense, pruned).numpy(), kind="stable")
+    at = looked("Activations", layer=layer.name, model="vit")
+    assert titles(at) == [f"Head {head}" for head in order]
+    assert any("16 tokens: the 4 × 4 patches" in caption.value for caption in at.caption)
+    tokens = looked("Activations", layer="blocks.0.mlp.fc1.weight", model="vit")
+    assert titles(tokens)[0].startswith("Output ")
+    assert any("4 × 4 patches" in caption.value for caption in tokens.caption)
+
+
+def test_single_outputs_are_bars_named_by_their_class() -> None:
+    at = looked("Activations", layer="fc3.weight")
+    (chart,) = at.get("plotly_chart")
+    assert '"name":"pruned"' in chart.proto.spec
+    assert not at.html
+
+
+def test_a_filter_is_ranked_by_every_criterion(space: Workspace) -> None:
+    at = looked("Filters", criterion="taylor")
+    table = at.dataframe[0].value
+    refused = [how for how in CRITERIA.values() if how.supports(next(x for x in space.layers if x.name == "conv2.weight"))]
+    assert len(table) + len(refused) == len(CRITERIA)
+    assert table["Criterion"][0] == CRITERIA["taylor"].label
+    weight = space.model.get_parameter("conv2.weight").detach().abs().flatten(1).mean(1)
+    row = table[table["Criterion"] == "Magnitude (L1)"].iloc[0]
+    assert row["Score"] == pytest.approx(float(weight[0]))
+    assert row["Rank"] == f"{int((weight < weight[0]).sum()) + 1} of 16"
+    assert row["Above"] == pytest.approx(100 * int((weight < weight[0]).sum()) / 15)
+    assert any("BN scale: conv2.weight is not followed" in caption.value for caption in at.caption)
+
+
+def test_the_filter_chosen_elsewhere_is_shown_until_the_user_takes_another() -> None:
+    at = looked("Filters", chosen="5")
+    assert at.number_input(key="filter").value == 5
+    assert "Weights of filter 5 of conv2.weight" in sheet(at)
+    at.number_input(key="filter").set_value(7)
+    run(at)
+    assert "Weights of filter 7 of conv2.weight" in sheet(at)
+
+
+def test_large_networks_are_asked_before_criteria_run_them() -> None:
+    with patch("explorer.views.filter_view.QUICK", 0):
+        at = looked("Filters")
+    assert not at.toggle[-1].value
+    free = [how.label for how in CRITERIA.values() if how.passes.startswith("none")]
+    assert set(at.dataframe[0].value["Criterion"]) < set(free)
