@@ -12,11 +12,11 @@ from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
 from pruning_core.device import choose_device
 from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
-from pruning_core.granularity import GRANULARITIES, granularity
-from pruning_core.pipeline import Event, groups_of, open_workspace, probe_split, prune, silences
+from pruning_core.granularity import GRANULARITIES
+from pruning_core.pipeline import Event, open_workspace, prune, scan_plan, silences
 from pruning_core.plan import Plan
 from pruning_core.schedule import SCHEDULES
-from pruning_core.sensitivity import GRID, scan, to_csv
+from pruning_core.sensitivity import GRID, to_csv
 from pruning_core.types import Epoch, Finished, Pruned, PruningError, Tuned
 from pruning_core.zoo import DATASETS, MODELS, train
 
@@ -58,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, required=True, help="the CSV file to write")
     command.add_argument("--grid", type=_grid, default=GRID, help="sparsities, as in 0.2,0.5,0.8")
     command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
+    command.add_argument(
+        "--alone", action="store_true", help="cut filters of each layer alone, even where layers are tied together"
+    )
     command.set_defaults(command=_scan)
 
     command = commands.add_parser("train", parents=[json_flag], help="train a network of the zoo by its published recipe")
@@ -150,14 +153,13 @@ def _drain(events: Iterator[Event], *, quiet: bool) -> Finished:
 
 def _scan(options: argparse.Namespace) -> int:
     plan, out = _read(options.plan), _file(options.out)
-    space = open_workspace(plan.model, plan.dataset)
-    layers, groups = groups_of(plan, space)
-    split, outputs, device = probe_split(plan, space), space.dataset.outputs, choose_device(options.device)
+    space, device = open_workspace(plan.model, plan.dataset), choose_device(options.device)
+    tied = plan.granularity == "filter" and not options.alone
     points = []
-    g = granularity(plan.granularity)
-    for point in scan(space.model, layers, groups, g, split, grid=options.grid, outputs=outputs, device=device):
+    for point in scan_plan(plan, space, options.grid, tied=tied, device=device):
         points.append(point)
-        print(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}", file=sys.stderr)
+        note = f"  nothing removed: {point.why or 'no whole group goes'}" if point.no_op else ""
+        print(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}{note}", file=sys.stderr)
     out.write_text(to_csv(points), encoding="utf-8")
     if options.json:
         print(json.dumps([asdict(point) for point in points], indent=2))

@@ -1,6 +1,6 @@
 """The whole flow on one screen: score -> allocate -> select -> apply -> train -> measure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from pruning_core.metrics import measure
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.schedule import fractions, schedule
+from pruning_core.sensitivity import scan
 from pruning_core.train import evaluate, fine_tune, recalibrate_bn, tracked_norms
 from pruning_core.types import (
     Batches,
@@ -32,6 +33,7 @@ from pruning_core.types import (
     Pruned,
     PruningError,
     Ratios,
+    SensitivityPoint,
     Split,
     Step,
     Tuned,
@@ -156,6 +158,23 @@ def masked(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None =
 def probe_split(plan: Plan, space: Workspace) -> Split:
     """The fixed, stratified validation images on which the sliders' accuracy is measured."""
     return probe(space.dataset.val, plan.probe)
+
+
+def scan_plan(
+    plan: Plan, space: Workspace, grid: Sequence[float], *, tied: bool = False, device: torch.device | None = None
+) -> Iterator[SensitivityPoint]:
+    """The sensitivity scan of the plan's criterion and granularity on the probe images (`sensitivity.scan`).
+
+    tied: layers whose channels are tied are cut as one. Raises PruningError where the network cannot be traced for that.
+    """
+    _, groups = groups_of(plan, space)
+    couplings, untraced = space.tied if plan.granularity in WHOLE_OUTPUTS else ((), None)
+    if tied and untraced:
+        raise PruningError(f"{untraced} Scan each layer alone.")
+    yield from scan(
+        space.model, space.layers, groups, granularity(plan.granularity), probe_split(plan, space), grid=grid,
+        outputs=space.dataset.outputs, device=device, couplings=couplings, tied=tied,
+    )  # fmt: skip
 
 
 def whole_test(dataset: Dataset) -> bool:

@@ -113,3 +113,15 @@ def test_zero_epochs_leave_the_weights(plan_file, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "pruned" in said
     assert "tuned" not in said
+
+
+def test_scan_cuts_tied_filters_together_unless_told_otherwise(tmp_path, capsys):
+    plan = tmp_path / "tied.json"
+    plan.write_text(Plan(model="mobilenet", dataset="digits", granularity="filter", probe=32).to_json())
+    for flags, group in (([], "stem.conv.weight pair1.depthwise.conv.weight"), (["--alone"], "")):
+        out = tmp_path / "tied.csv"
+        assert main(["scan", str(plan), "--out", str(out), "--grid", "0.01,0.5", "--device", "cpu", *flags]) == 0
+        rows = list(csv.DictReader(out.read_text().splitlines()))
+        assert {row["group"] for row in rows if row["parameter"] == "stem.conv.weight"} == {group}
+        assert "stem.conv.weight 0.01: top-1" in (told := capsys.readouterr().err)
+        assert "nothing removed: no whole group goes" in told
