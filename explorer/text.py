@@ -41,6 +41,11 @@ HELP = {
     "grid": "The sparsities at which every layer is measured. More points: finer curves, a longer scan.",
     "grid_values": "Sparsities to measure, in percent of the layer's groups. The dense network is always measured too.",
     "measure": "Accuracy is what counts in the end; loss, in nats, also shows how sure the network still is.",
+    "tied": "Layers whose output channels are added together, or feed a depthwise convolution, lose the same channels at once, "
+    "chosen by the mean of their scores, as if the network were really made narrower. Off: each layer alone; then what the other "
+    "branches bring goes on, and the layer seems sturdier than its channels are.",
+    "paired": "Change against the dense network on the same images, with its 95% interval (Tango 1998): only images whose answer "
+    "became right or wrong count. An interval that holds 0 can be chance.",
     "highlight": "The layer whose curve is drawn strongly. A click on a name in the legend hides that curve.",
     "slice": "The sparsity, of each layer alone, at which the bars below compare the layers.",
     "target": "The share of all weights of the scanned layers that should go in total.",
@@ -121,6 +126,14 @@ def percent(share: float, digits: int = 1) -> str:
     if (float(text) >= 100 and share < 1) or (float(text) <= 0 and share > 0):
         text = f"{100 * share:.{digits + 2}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
+
+
+def signed(change: float, interval: tuple[float, float]) -> str:
+    """A change of accuracy with its 95% interval: -0.0123 -> "-1.2 points (95%: -2.0 to -0.5)"; exactly none says so."""
+    if change == 0 and interval == (0, 0):
+        return "no change"
+    low, high = interval
+    return f"{100 * change:+.1f} points (95%: {100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def whole_percent(share: float) -> int:
