@@ -6,9 +6,11 @@ import streamlit as st
 
 from explorer import cache, state
 from explorer.charts import alt, score_histogram
-from explorer.components.mask_lab import Edit, Result, lab_view, mask_lab
+from explorer.close_ups import filter_of
+from explorer.components.mask_lab import Edit, LabDetail, Result, lab_view, mask_lab
 from explorer.layer_facts import LayerFacts, layer_facts
 from explorer.text import HELP, percent, shape
+from explorer.views.closer import below_the_lab
 from explorer.views.layer_table import layer_picker
 from pruning_core.edits import HandEdits
 from pruning_core.granularity import granularity
@@ -34,6 +36,7 @@ def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None)
         _histogram(plan, facts, refusal)
     with below.cell():
         _numbers(plan, facts)
+    below_the_lab(plan, space, layer, refusal, None if refusal else _filter_looked_at(plan, layer))
 
 
 def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, cut: bool) -> None:
@@ -41,7 +44,10 @@ def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, cut: bool)
     st.markdown("**Weights and mask**", help=f"{HELP['weights']}\n\n{HELP['mask']}\n\n{HELP['ratio']}")
     view = cache.layer_view(plan, space, layer, cut, lab_view)
     edits = next((each.groups for each in plan.edits if _of(each, plan, layer)), ())
-    mask_lab(view, ratio=ratio, edits=(Edit(*group) for group in edits), key="lab", on_report=partial(_reported, layer.name))
+    scores = cache.groups(plan, space)[layer.name] if cut else None
+    detail = LabDetail(layer, weights(space.model, (layer,))[layer.name], scores, granularity(plan.granularity))
+    chosen, reported = (Edit(*group) for group in edits), partial(_reported, layer.name)
+    mask_lab(view, ratio=ratio, edits=chosen, key="lab", on_report=reported, detail=detail)
 
 
 def _of(edits: HandEdits, plan: Plan, layer: Layer) -> bool:
@@ -55,6 +61,14 @@ def _reported(name: str, result: Result) -> None:
         state.override(name, result.ratio if g.fixed_ratio is None else None if result.ratio else 0.0)
     if result.edits is not None:
         state.edit(name, g.name, result.edits)
+    if result.selected is not None:
+        state.keep("group", (name, g.name, *result.selected))
+
+
+def _filter_looked_at(plan: Plan, layer: Layer) -> int | None:
+    """The filter of the group that was selected last in the lab, if it was one of this layer's."""
+    name, cut_by, scope, group = state.recall("group", ("", "", 0, 0))
+    return filter_of(layer, granularity(cut_by), scope, group) if (name, cut_by) == (layer.name, plan.granularity) else None
 
 
 def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> LayerFacts:
@@ -82,7 +96,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
     mine = layer.name in by_hand
     fixed = granularity(plan.granularity).fixed_ratio is not None
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, width="content"):
         st.button("Lock", icon=":material/lock:", key="lock", help=HELP["lock"], disabled=mine or refusal is not None or fixed,
                   on_click=state.override, args=(layer.name, ratio))  # fmt: skip
         st.button("Reset", icon=":material/lock_open:", key="reset", help=HELP["reset"], disabled=not mine,
