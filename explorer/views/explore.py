@@ -18,12 +18,13 @@ GUIDE = """
 **The numbers on top** say what the choices in the side bar do to the whole network: how many images it still gets right, and how
 much of it is left. *Measured* numbers come from running the pruned network just now, *computed* ones from counting.
 
-**The table** lists every layer that has weights to prune. The bar shows how much of each is gone. Click a row to look inside.
+**The network** is drawn from the image to the classes: a box per layer with weights to prune, filled as far as it is kept. Click
+one to look inside; blocks that repeat are folded until you click them. **The table** at the end has the same layers as numbers.
 
 **Weights, group scores and mask** draw that layer: one small tile per kernel, filters downwards, input channels across. Violet is
 positive, orange negative, pale near zero; grey and hatched is removed. Wide gaps separate the groups that are cut as one: choose
-another *shape of a cut* in the side bar and watch them move. Drag *Remove* and the picture follows at once; let go and accuracy is
-measured again. Click a group to keep or prune it by hand, whatever its score; *Undo* takes it back. The address carries all of it.
+another *shape of a cut* in the side bar and watch them move. Drag *Remove* and the picture follows at once; let go, and accuracy
+is measured again. Click a group to keep or prune it by hand, whatever its score; *Undo* takes it back. The address carries it all.
 
 **The histogram** is the decision itself: every group has a score, the lowest go, the dashed line is where the cut falls.
 
@@ -40,9 +41,9 @@ def render(plan: Plan, space: Workspace) -> None:
     layer = _chosen(space, able)
     _counts(cells[1:], plan, space, report)
     network_map_panel(plan, space, report, layer.name)
-    st.subheader("Layers", anchor=False)
-    layer_table(plan, space, report, reasons, layer.name)
     layer_panel(plan, space, layer, reasons.get(layer.name))
+    st.subheader("All layers", anchor=False)
+    layer_table(plan, space, report, reasons, layer.name)
     fixed_parameters(space)
     with st.expander("What do I see?", icon=":material/help:"):
         st.markdown(GUIDE)
