@@ -7,7 +7,7 @@ const maps = new WeakMap()
 
 class NetMap {
   constructor(root) {
-    this.root = root.querySelector(".map")
+    this.root = root.querySelector(".net-map")
     this.root.map = this
     this.find = selector => this.root.querySelector(selector)
     this.frame = this.find(".frame")
