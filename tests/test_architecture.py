@@ -23,9 +23,10 @@ LEVELS = {
     4: "criteria zoo",
     5: "masks",
     6: "allocation",
-    7: "sensitivity multiples search thin storage plan",
+    7: "sensitivity multiples search thin storage plan axes",
     8: "export pipeline runs",
-    9: "__main__",
+    9: "grid",
+    10: "__main__",
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms.split()}
 FORBIDDEN_NAMES = {"utils", "helpers", "base", "manager", "common", "misc"}

@@ -1,0 +1,152 @@
+"""Doors through which units of work go to whoever computes them: this process, a pool of processes, or a Dask cluster."""
+
+import pickle
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from threading import Barrier
+from typing import TYPE_CHECKING
+
+import torch
+
+from pruning_core.grid.jobs import Bench, Job, Source
+from pruning_core.types import GroupScores, PruningError, SensitivityPoint
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Points = list[SensitivityPoint]
+Send = Callable[[Job, GroupScores], Future[Points]]
+THREADS = 1
+"""Kernel threads of every unit, behind every door: what makes the numbers equal."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """open: gives workers their bench and yields what sends a unit to them; leaving it waits for units that have begun.
+
+    ahead: units sent before their turn; lost: errors that mean that a worker is gone, not that its unit is wrong.
+    """
+
+    open: Callable[[Source], AbstractContextManager[Send]]
+    ahead: int
+    lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
+
+
+def in_process(workers: int = 1) -> Door:
+    """Computes here, one unit at a time when it is asked for, or ahead in that many threads."""
+    return Door(partial(_in_process, _count(workers)), workers)
+
+
+def process_pool(workers: int = 2) -> Door:
+    """That many new processes on this machine, each with a Python and a bench of its own."""
+    return Door(partial(_process_pool, _count(workers)), 2 * workers)
+
+
+def through(executor: Executor, ahead: int = 4) -> Door:
+    """Any executor of yours, which you shut down; the bench goes along with each unit and is unpacked once per process."""
+    return Door(partial(_through, executor), ahead)
+
+
+def dask(where: "str | Client", ahead: int = 16) -> Door:
+    """A Dask cluster: a scheduler's address or a `distributed.Client`. Raises PruningError where `distributed` is missing.
+
+    The scheduler gives a lost worker's units to others; the same package versions must be installed on every worker.
+    """
+    try:
+        from distributed import Client
+        from distributed.comm import CommClosedError
+        from distributed.scheduler import KilledWorker
+    except ImportError as error:
+        raise PruningError("Dask is not installed here: run `pip install -r requirements-dask.txt` first.") from error
+    return Door(partial(_dask, where, Client), ahead, (BrokenExecutor, KilledWorker, CancelledError, CommClosedError))
+
+
+def _count(workers: int) -> int:
+    if workers < 1:
+        raise PruningError(f"At least one worker is needed, not {workers}.")
+    return workers
+
+
+def kernel_threads() -> None:
+    """The calling thread's kernels use `THREADS` threads from now on."""
+    torch.get_num_threads()  # a thread's first question sets its number: it must not come after ours
+    torch.set_num_threads(THREADS)
+
+
+@contextmanager
+def _in_process(workers: int, source: Source) -> Iterator[Send]:
+    own, together = torch.get_num_threads(), Barrier(workers)
+    with ThreadPoolExecutor(workers, initializer=kernel_threads) as pool:
+        try:
+            for ready in [pool.submit(together.wait) for _ in range(workers)]:
+                ready.result()
+            torch.set_num_threads(own)  # torch gives the last number set to threads yet to come
+            yield partial(pool.submit, source.bench.measured)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _process_pool(workers: int, source: Source) -> Iterator[Send]:
+    bench = packed(source)
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_keep, initargs=(bench,)) as pool:
+        try:
+            yield lambda job, groups: pool.submit(_kept, pickle.dumps((job, groups)))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _through(executor: Executor, source: Source) -> Iterator[Send]:
+    bench = packed(source)
+    yield lambda job, groups: executor.submit(work, bench, pickle.dumps((job, groups)))
+
+
+@contextmanager
+def _dask(where: "str | Client", connect: "type[Client]", source: Source) -> Iterator[Send]:
+    client = connect(where, set_as_default=False) if isinstance(where, str) else where
+    try:
+        bench = client.scatter(packed(source), broadcast=True, hash=False)
+        executor = client.get_executor(pure=False)
+        yield lambda job, groups: executor.submit(work, bench, pickle.dumps((job, groups)))
+    finally:
+        if client is not where:
+            client.close()
+
+
+def packed(source: Source) -> bytes:
+    """What a worker opens its bench from. Raises PruningError for a model or images that cannot be sent."""
+    try:
+        return pickle.dumps(source.opening())
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise PruningError(f"The model or its images cannot be sent to another process: {error}.") from error
+
+
+@lru_cache(maxsize=1)
+def _opened(bench: bytes) -> Bench:
+    """A worker's bench, opened once."""
+    found = pickle.loads(bench)
+    return found if isinstance(found, Bench) else found()
+
+
+def work(bench: bytes, unit: bytes) -> Points:
+    """One unit, in a worker."""
+    kernel_threads()
+    return _opened(bench).measured(*pickle.loads(unit))
+
+
+_BENCH: list[bytes] = []
+"""In a worker of a process pool: what its bench is opened from."""
+
+
+def _keep(bench: bytes) -> None:
+    _BENCH[:] = [bench]
+
+
+def _kept(unit: bytes) -> Points:
+    return work(_BENCH[0], unit)

@@ -1,0 +1,200 @@
+"""Grids: the numbers of a plain loop, through every door; lost workers cost nothing but time; what has not begun is dropped."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from distributed import Client, LocalCluster
+
+from pruning_core.granularity import granularity
+from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, jobs_of, measure, process_pool, through
+from pruning_core.grid.doors import Send
+from pruning_core.grid.jobs import Bench, Source
+from pruning_core.masks import apply_masks, select
+from pruning_core.pipeline import Workspace, groups_of, open_workspace, probe_split
+from pruning_core.plan import Plan
+from pruning_core.train import evaluate
+from tests.core.toy import refusal
+
+CPU = torch.device("cpu")
+PLAN = Plan(model="lenet5", dataset="digits", probe=40)
+GRID = Grid((0.5, 0.9), ("fine", "row"), ("magnitude_l1", "taylor"))
+
+
+@pytest.fixture(scope="module")
+def space() -> Workspace:
+    return open_workspace("lenet5", "digits")
+
+
+@pytest.fixture(scope="module")
+def wanted(space: Workspace) -> list[GridPoint]:
+    return list(measure(GRID, PLAN, space, device=CPU))
+
+
+class Scripted(Executor):
+    """Computes at once, but from the `breaks`-th call on all is lost, `times` times over. sent: every unit's name."""
+
+    def __init__(self, breaks: int, times: int = 1) -> None:
+        self.breaks, self.times, self.sent, self.futures = breaks, times, [], []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        job = pickle.loads(args[1])[0]
+        self.sent.append((job.criterion, job.granularity, job.layer.name))
+        future: Future[Any] = Future()
+        self.futures.append(future)
+        if len(self.sent) >= self.breaks and self.times:
+            self.times -= 1
+            future.set_exception(BrokenExecutor())
+        else:
+            future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class Silent(Scripted):
+    """Never begins anything but the first."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if not self.futures:
+            return super().submit(fn, *args, **kwargs)
+        self.futures.append(Future())
+        return self.futures[-1]
+
+
+def test_every_point_is_that_of_a_plain_loop_in_a_fixed_order(space: Workspace, wanted: list[GridPoint]) -> None:
+    found = iter(wanted)
+    for how in GRID.criteria:
+        for name in GRID.granularities:
+            layers, groups = groups_of(Plan("lenet5", criterion=how, granularity=name), space)
+            for layer in layers:
+                for sparsity in (0.0, 0.5, 0.9):
+                    masks = select(groups, layers, granularity(name), {layer.name: sparsity})
+                    plain = evaluate(apply_masks(space.model, masks, layers), probe_split(PLAN, space), device=CPU)
+                    here = next(found)
+                    point = here.point
+                    assert (here.criterion, point.granularity, point.parameter, point.sparsity) == (
+                        how,
+                        name,
+                        layer.name,
+                        sparsity,
+                    )
+                    assert (point.loss, point.top1, point.n) == (plain.loss, plain.top1, 40)
+    assert next(found, None) is None
+
+
+def test_progress_counts_units(wanted: list[GridPoint], space: Workspace) -> None:
+    units = len(jobs_of(GRID, PLAN, space))
+    assert [p.done for p in wanted] == [unit for unit in range(1, units + 1) for _ in range(3)]
+    assert {p.of for p in wanted} == {units}
+
+
+def test_a_grid_may_name_its_layers(space: Workspace) -> None:
+    some = space.layers[2].name
+    points = list(measure(Grid((0.5,), layers=(some,)), PLAN, space, device=CPU))
+    assert [(p.point.parameter, p.point.sparsity) for p in points] == [(some, 0.0), (some, 0.5)]
+
+
+def test_threads_and_any_executor_give_the_same_numbers(space: Workspace, wanted: list[GridPoint]) -> None:
+    own = torch.get_num_threads()
+    assert list(measure(GRID, PLAN, space, door=in_process(2), device=CPU)) == wanted
+    assert torch.get_num_threads() == own
+    with ThreadPoolExecutor(1) as executor:
+        assert list(measure(GRID, PLAN, door=through(executor), device=CPU)) == wanted
+        assert executor.submit(int).result() == 0  # it is still open
+
+
+def test_a_process_killed_in_mid_scan_costs_no_number(space: Workspace, wanted: list[GridPoint]) -> None:
+    points = measure(GRID, PLAN, space, door=process_pool(2), device=CPU)
+    found = [next(points)]
+    (victim, other) = multiprocessing.active_children()
+    os.kill(victim.pid or 0, signal.SIGKILL)
+    found += points
+    assert found == wanted
+    assert not victim.is_alive()
+    assert not other.is_alive()
+
+
+def test_a_dask_worker_killed_in_mid_scan_costs_no_number(wanted: list[GridPoint]) -> None:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        points = measure(GRID, PLAN, door=dask(client, ahead=6), device=CPU)
+        found = [next(points)]
+        os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+        found += points
+        assert found == wanted
+        assert client.status == "running"  # yours stays open
+
+
+@pytest.mark.parametrize("breaks", [1, 3])
+def test_only_what_was_lost_is_sent_again(space: Workspace, wanted: list[GridPoint], breaks: int) -> None:
+    executor = Scripted(breaks)
+    assert list(measure(GRID, PLAN, space, door=through(executor), device=CPU)) == wanted
+    assert len(executor.sent) == len(set(executor.sent)) + 1
+    assert executor.sent.count(executor.sent[breaks - 1]) == 2
+
+
+def test_workers_that_are_always_lost_end_the_grid_with_a_sentence(space: Workspace) -> None:
+    executor = Scripted(2, times=99)
+    points = measure(GRID, PLAN, space, door=through(executor, ahead=1), device=CPU)
+    assert "3 times" in refusal(lambda: list(points))
+    assert len(executor.sent) == 4
+
+
+def test_closing_drops_what_has_not_begun_and_leaves_the_door(space: Workspace) -> None:
+    executor, left = Silent(99), []
+
+    @contextmanager
+    def watched(source: Source) -> Iterator[Send]:
+        try:
+            with through(executor).open(source) as send:
+                yield send
+        finally:
+            left.append(True)
+
+    points = measure(GRID, PLAN, space, door=Door(watched, 4), device=CPU)
+    next(points)
+    points.close()
+    assert left == [True]
+    assert len(executor.futures) == 4
+    assert all(future.cancelled() for future in executor.futures[1:])
+
+
+def test_in_process_computes_a_unit_only_when_its_turn_comes(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    plain = Bench.measured
+    monkeypatch.setattr(Bench, "measured", lambda self, job, groups: seen.append(job.layer.name) or plain(self, job, groups))
+    points = measure(GRID, PLAN, space, device=CPU)
+    next(points)
+    assert len(seen) == 1
+
+
+def test_a_units_own_error_is_told_not_tried_again(space: Workspace) -> None:
+    with torch.no_grad():
+        broken = open_workspace("lenet5", "digits")
+        next(broken.model.parameters())[0, 0, 0, 0] = torch.nan
+    with ThreadPoolExecutor(1) as executor:
+        grid = Grid((0.5,), criteria=("random",))
+        assert "NaN" in refusal(lambda: list(measure(grid, PLAN, broken, door=through(executor), device=CPU)))
+
+
+def test_what_cannot_be_measured_is_refused_in_a_sentence(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "axis" in refusal(lambda: Grid(criteria=()))
+    assert "[0, 1]" in refusal(lambda: Grid((0.5, 1.5)))
+    assert "nowhere" in refusal(lambda: jobs_of(Grid(layers=("nowhere",)), PLAN, space))
+    assert "'bn_scale'" in refusal(lambda: jobs_of(Grid(criteria=("bn_scale",)), PLAN, space))
+    assert "At least one" in refusal(lambda: process_pool(0))
+    unsendable = Workspace(space.model, space.dataset, space.layers, space.fixed)
+    unsendable.model.note = lambda: None
+    assert "cannot be sent" in refusal(lambda: list(measure(GRID, PLAN, unsendable, door=process_pool(1))))
+    del unsendable.model.note
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert "requirements-dask.txt" in refusal(lambda: dask("tcp://127.0.0.1:1"))
