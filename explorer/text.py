@@ -130,7 +130,7 @@ def percent(share: float, digits: int = 1) -> str:
 
 def signed(change: float, interval: tuple[float, float]) -> str:
     """A change of accuracy with its 95% interval: -0.0123 -> "-1.2 points (95%: -2.0 to -0.5)"; exactly none says so."""
-    if change == 0 and interval == (0, 0):
+    if not change and not any(interval):
         return "no change"
     low, high = interval
     return f"{100 * change:+.1f} points (95%: {100 * low:+.1f} to {100 * high:+.1f})"
