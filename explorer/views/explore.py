@@ -24,7 +24,7 @@ one to look inside; blocks that repeat are folded until you click them. **The ta
 **Weights, group scores and mask** draw that layer: one small tile per kernel, filters downwards, input channels across. Violet is
 positive, orange negative, pale near zero; grey and hatched is removed. Wide gaps separate the groups that are cut as one: choose
 another *shape of a cut* in the side bar and watch them move. Drag *Remove* and the picture follows at once; let go, and accuracy
-is measured again. Click a group to keep or prune it by hand, whatever its score; *Undo* takes it back. The address carries it all.
+is measured again. Click a group to keep or prune it by hand, whatever its score; *Undo* takes it back. The address has it all.
 
 **The histogram** is the decision itself: every group has a score, the lowest go, the dashed line is where the cut falls.
 
