@@ -3,29 +3,19 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from pruning_core.allocation import ALLOCATIONS
-from pruning_core.criteria import CRITERIA
+from pruning_core.axes import AXES, markdown
+from pruning_core.criteria import Criterion
 from pruning_core.device import choose_device
 from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
-from pruning_core.granularity import GRANULARITIES
 from pruning_core.pipeline import Event, open_workspace, prune, scan_plan, silences
 from pruning_core.plan import Plan
-from pruning_core.schedule import SCHEDULES
 from pruning_core.sensitivity import GRID, to_csv
 from pruning_core.types import Epoch, Finished, Pruned, PruningError, Tuned
 from pruning_core.zoo import DATASETS, MODELS, train
-
-AXES: Mapping[str, Mapping[str, Any]] = {
-    "criterion": CRITERIA,
-    "granularity": GRANULARITIES,
-    "allocation": ALLOCATIONS,
-    "schedule": SCHEDULES,
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     json_flag.add_argument("--json", action="store_true", help="print the result as JSON")
 
     command = commands.add_parser("list", parents=[json_flag], help="every choice on every axis, with formula and source")
+    command.add_argument("--markdown", action="store_true", help="which choices go together, as in docs/axes.md")
     command.set_defaults(command=_list)
 
     command = commands.add_parser("run", parents=[json_flag], help="replay a plan: report, masks, weights")
@@ -102,8 +93,12 @@ def _file(path: Path) -> Path:
 
 
 def _list(options: argparse.Namespace) -> int:
+    if options.markdown:
+        print(markdown(), end="")
+        return 0
     rows = [
         {"axis": axis, "name": name, "label": entry.label, "help": entry.help, "formula": entry.formula, "source": entry.source}
+        | ({"needs": entry.needs, "passes": entry.passes} if isinstance(entry, Criterion) else {})
         for axis, entries in AXES.items()
         for name, entry in entries.items()
     ]
@@ -119,6 +114,8 @@ def _list(options: argparse.Namespace) -> int:
         print(f"{row['axis']:12} {row['name']:18} {row['help']}")
         if "formula" in row:
             print(f"{'':31} {row['formula']}  [{row['source']}]")
+        if "passes" in row:
+            print(f"{'':31} reads {row['needs']}; passes: {row['passes']}")
     return 0
 
 

@@ -58,3 +58,9 @@ def test_every_picture_is_there() -> None:
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert pictures
     assert all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_the_table_of_choices_that_go_together_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    """If not: python -m pruning_core list --markdown > docs/axes.md."""
+    assert main(["list", "--markdown"]) == 0
+    assert capsys.readouterr().out == (ROOT / "docs/axes.md").read_text(encoding="utf-8")

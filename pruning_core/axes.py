@@ -1,0 +1,132 @@
+"""The axes side by side: every choice, and which of them go together on the small networks of the zoo."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from pruning_core.allocation import ALLOCATIONS
+from pruning_core.criteria import CRITERIA, Criterion, refusal
+from pruning_core.granularity import GRANULARITIES, Granularity, supports
+from pruning_core.inventory import inventory
+from pruning_core.schedule import SCHEDULES
+from pruning_core.types import Layer
+from pruning_core.zoo import ARCHITECTURES
+
+AXES: Mapping[str, Mapping[str, Any]] = {
+    "criterion": CRITERIA,
+    "granularity": GRANULARITIES,
+    "allocation": ALLOCATIONS,
+    "schedule": SCHEDULES,
+}
+SHAPE = (1, 8, 8)
+"""The images that the networks are built for."""
+HEAD = """# Which choices go together
+
+Made by `python -m pruning_core list --markdown > docs/axes.md`; a test compares this file with what that prints.
+
+"""
+PAIRS = """## Criterion and granularity
+
+Counted on the {layers} prunable layers of the zoo's {networks} small networks, built for 8 x 8 images. "all": the criterion ranks
+every layer that the granularity can cut; "n of m": it refuses some of them; "no": it refuses all. The sentences follow below.
+
+"""
+NO = """
+## Where a criterion says no
+
+Each reason with the granularities that meet it, in the words for the first of them and its first layer.
+
+"""
+CUTS = """
+## Granularity and kind of layer
+
+Layers that can be cut, of those layers. The first refused layer's sentence follows below.
+
+"""
+REST = """
+## Allocation and schedule
+
+These look at group scores and at numbers of weights alone: every pair above that runs, runs with each of the allocations
+{allocations} and in each of the schedules {schedules}.
+N:M sets its own ratio: no allocation has a say, and no schedule lowers it.
+"""
+
+
+def markdown() -> str:
+    """All tables, as the text of docs/axes.md."""
+    networks = {name: _layers(name) for name in ARCHITECTURES}
+    layers = [layer for found in networks.values() for layer in found]
+    allocations, schedules = (", ".join(f"`{name}`" for name in axis) for axis in (ALLOCATIONS, SCHEDULES))
+    parts = [
+        HEAD,
+        _table(["criterion", "", "reads", "passes over it"], _criteria()),
+        "\n" + PAIRS.format(layers=len(layers), networks=len(networks)),
+        _table(["criterion", *(f"`{name}`" for name in GRANULARITIES)], _pairs(layers)),
+        NO,
+        _table(["criterion", "granularity", "sentence"], _refusals(layers)),
+        CUTS,
+        _table(["granularity", *_kinds(layers)], _cuts(layers)),
+        "\n",
+        _table(["granularity", "kind", "sentence"], _uncut(layers)),
+        REST.format(allocations=allocations, schedules=schedules),
+    ]
+    return "".join(parts)
+
+
+def _layers(name: str) -> tuple[Layer, ...]:
+    with torch.random.fork_rng(devices=[]):
+        return inventory(ARCHITECTURES[name].build(SHAPE, 10), SHAPE)
+
+
+def _table(head: list[str], rows: Iterator[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _criteria() -> Iterator[list[str]]:
+    yield from ([f"`{name}`", how.label, how.needs, how.passes] for name, how in CRITERIA.items())
+
+
+def _pairs(layers: list[Layer]) -> Iterator[list[str]]:
+    for name, how in CRITERIA.items():
+        yield [f"`{name}`", *(_share(how, g, layers) for g in GRANULARITIES.values())]
+
+
+def _share(how: Criterion, g: Granularity, layers: list[Layer]) -> str:
+    cut = [layer for layer in layers if supports(g, layer) is None]
+    ranked = sum(refusal(how, g, layer) is None for layer in cut)
+    return "all" if ranked == len(cut) else f"{ranked} of {len(cut)}" if ranked else "no"
+
+
+def _refusals(layers: list[Layer]) -> Iterator[list[str]]:
+    """Each criterion's reasons, with the granularities that meet them and the first sentence that says so."""
+    for name, how in CRITERIA.items():
+        found = dict[str, tuple[str, dict[str, None]]]()
+        for key, g in GRANULARITIES.items():
+            for layer in layers:
+                if supports(g, layer) is None and (sentence := refusal(how, g, layer)) is not None:
+                    reason = sentence.replace(layer.name, "").replace(g.label, "")
+                    found.setdefault(reason, (sentence, {}))[1][f"`{key}`"] = None
+        yield from ([f"`{name}`", ", ".join(keys), sentence] for sentence, keys in found.values())
+
+
+def _kinds(layers: list[Layer]) -> list[str]:
+    return list(dict.fromkeys(layer.kind for layer in layers))
+
+
+def _cuts(layers: list[Layer]) -> Iterator[list[str]]:
+    for name, g in GRANULARITIES.items():
+        row = [f"`{name}`"]
+        for kind in _kinds(layers):
+            reasons = [supports(g, layer) for layer in layers if layer.kind == kind]
+            row.append(f"{reasons.count(None)} of {len(reasons)}")
+        yield row
+
+
+def _uncut(layers: list[Layer]) -> Iterator[list[str]]:
+    for name, g in GRANULARITIES.items():
+        for kind in _kinds(layers):
+            reasons = (supports(g, layer) for layer in layers if layer.kind == kind)
+            if (first := next((reason for reason in reasons if reason), None)) is not None:
+                yield [f"`{name}`", kind, first]
