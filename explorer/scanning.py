@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 
+from pruning_core.coupling import Coupling
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace, groups_of, probe_split
+from pruning_core.pipeline import Workspace, scan_plan
 from pruning_core.plan import Plan
-from pruning_core.sensitivity import GRID, scan
+from pruning_core.sensitivity import GRID
 from pruning_core.types import Layer, SensitivityPoint
 
 PRESETS: dict[str, tuple[int, ...]] = {
@@ -21,31 +22,44 @@ PRESETS: dict[str, tuple[int, ...]] = {
 
 @dataclass(frozen=True)
 class ScanRequest:
-    """What a scan was asked for. grid: sparsities, rising, with 0; layers: names, in the network's order."""
+    """What a scan was asked for. grid: sparsities, rising, with 0; layers: names, in the order in which they are measured.
+
+    tied: layers whose channels can only go together are cut as one; cuts: how many things are cut, one at a time.
+    """
 
     plan: Plan
     grid: tuple[float, ...]
     layers: tuple[str, ...]
+    cuts: int
+    tied: bool = False
 
     @property
     def total(self) -> int:
         """Points that it yields."""
         return len(self.layers) * len(self.grid)
 
+    @property
+    def measurements(self) -> int:
+        """At most how many cuts are measured, and the dense network."""
+        return self.cuts * (len(self.grid) - 1) + 1
 
-def request(plan: Plan, layers: Sequence[Layer], percents: Sequence[int]) -> ScanRequest:
-    """The scan of those layers; N:M shapes have one ratio of their own, so that the grid has no say."""
+
+def request(
+    plan: Plan, layers: Sequence[Layer], percents: Sequence[int], couplings: Sequence[Coupling] | None = None
+) -> ScanRequest:
+    """The scan of those layers, tied by the couplings if given; N:M shapes have one ratio, so that the grid has no say."""
     fixed = granularity(plan.granularity).fixed_ratio
     grid = (fixed,) if fixed is not None else tuple(share / 100 for share in percents)
-    return ScanRequest(plan, tuple(sorted({0.0, *grid})), tuple(layer.name for layer in layers))
+    names = tuple(layer.name for layer in layers)
+    units = [(name,) for name in names] if couplings is None else [c.layers for c in couplings]
+    taken = [tuple(name for name in names if name in unit) for unit in units]
+    cuts = sum(bool(unit) for unit in taken)
+    return ScanRequest(plan, tuple(sorted({0.0, *grid})), tuple(chain(*taken)), cuts, couplings is not None)
 
 
 def scanning(asked: ScanRequest, space: Workspace) -> Iterator[SensitivityPoint]:
     """The measured points, layer by layer."""
-    plan = asked.plan
-    layers, groups = groups_of(plan, space)
-    split, outputs = probe_split(plan, space), space.dataset.outputs
-    yield from scan(space.model, layers, groups, granularity(plan.granularity), split, grid=asked.grid, outputs=outputs)
+    yield from scan_plan(asked.plan, space, asked.grid, tied=asked.tied)
 
 
 def scanned_plan(plan: Plan) -> Plan:
@@ -72,6 +86,16 @@ def untouched(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
     return tuple(name for name, curve in tried.items() if all(point.achieved == 0 for point in curve))
 
 
+def curve_name(point: SensitivityPoint) -> str:
+    """The layer's name; layers that are cut together share a curve, by the first one's name and how many more."""
+    return f"{point.group[0]} + {len(point.group) - 1} tied" if point.group else point.parameter
+
+
+def shared(points: Sequence[SensitivityPoint]) -> tuple[SensitivityPoint, ...]:
+    """One curve for layers that are cut together: the first one's."""
+    return tuple(point for point in points if not point.group or point.group[0] == point.parameter)
+
+
 def alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
     """Top-1 with this layer alone cut at a ratio, read linearly between the measured points by what they removed."""
     points = sorted(curve, key=lambda point: point.achieved)
@@ -90,8 +114,7 @@ def lost_alone(points: Sequence[SensitivityPoint], near: float = 0.8) -> tuple[d
     dense = next(point.top1 for point in points if point.sparsity == 0)
     measured = {point.sparsity for point in points if point.sparsity > 0}
     at = min(measured, key=lambda share: (abs(share - near), share), default=0.0)
-    idle = untouched(points)
-    return {p.parameter: dense - p.top1 for p in points if p.sparsity == at > 0 and p.parameter not in idle}, at
+    return {p.parameter: dense - p.top1 for p in points if p.sparsity == at > 0 and not p.no_op}, at
 
 
 def rounded(ratios: Mapping[str, float]) -> dict[str, float]:

@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 
 from explorer.charts.style import finish, patterned, percent, state_label, state_look
 from explorer.palette import BASELINE, GAIN, LOSS
+from explorer.scanning import curve_name, shared
+from explorer.text import signed
 from pruning_core.types import Evaluation, SensitivityPoint
 
 
@@ -69,28 +71,28 @@ def class_change(
     return finish(figure, f"Change per class from {one} to {other}: {told}.", 120 + 26 * len(rows), "classes")
 
 
-def sensitivity_slice(points: Sequence[SensitivityPoint], baseline: float) -> go.Figure:
+def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
     """Change of top-1 accuracy, in points, with each layer alone cut; one point per layer, the most sensitive first.
 
-    baseline: the dense model's top-1; whiskers: the Wilson 95% interval of the cut model.
+    whiskers: the 95% interval of the change on the same images; one bar for layers cut together.
     """
-    ordered = sorted(points, key=lambda point: point.top1)
-    change = np.array([100 * (point.top1 - baseline) for point in ordered])
-    low, high = (np.array([100 * (point.interval[side] - baseline) for point in ordered]) for side in (0, 1))
+    ordered = sorted(shared(points), key=lambda point: point.top1)
+    change = np.array([100 * point.change for point in ordered])
+    low, high = (np.array([100 * point.change_interval[side] for point in ordered]) for side in (0, 1))
     worse = change < 0
     whisker = {"thickness": 1.5, "width": 3, "color": BASELINE}
     figure = go.Figure(
         go.Bar(
             x=change,
-            y=[point.parameter for point in ordered],
+            y=[curve_name(point) for point in ordered],
             orientation="h",
             marker=patterned(np.where(worse, LOSS, GAIN).tolist(), np.where(worse, "/", "").tolist()),
             error_x={"type": "data", "array": high - change, "arrayminus": change - low, **whisker},
-            customdata=[[percent(point.achieved), percent(point.top1)] for point in ordered],
-            hovertemplate="<b>%{y}</b><br>%{customdata[0]} removed, top-1 %{customdata[1]}<br>%{x:+.1f} points<extra></extra>",
+            customdata=[[percent(p.achieved), percent(p.top1), signed(p.change, p.change_interval)] for p in ordered],
+            hovertemplate="<b>%{y}</b><br>%{customdata[0]} removed, top-1 %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
         )
     )
     figure.update_xaxes(title_text="change of top-1 accuracy, points", zeroline=True)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, ticks="", showline=False)
-    told = f"{ordered[0].parameter} loses most ({change[0]:+.1f} points)" if ordered and worse.any() else "no layer loses"
+    told = f"{curve_name(ordered[0])} loses most ({change[0]:+.1f} points)" if ordered and worse.any() else "no layer loses"
     return finish(figure, f"Accuracy with one layer cut: {told}.", 120 + 24 * len(ordered), "slice")

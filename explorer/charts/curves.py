@@ -9,6 +9,8 @@ from plotly.subplots import make_subplots
 
 from explorer.charts.style import finish, percent, state_label, state_look
 from explorer.palette import BASELINE, CHOSEN, DEPTH, KEPT, LAYERS, PRUNED_MODEL, TUNED, between, translucent
+from explorer.scanning import curve_name, shared
+from explorer.text import signed
 from pruning_core.types import Epoch, SensitivityPoint, Step
 
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -25,13 +27,16 @@ def sensitivity_curves(
     focus: str | None = None,
     measure: str = "top1",
 ) -> go.Figure:
-    """One line per layer pruned alone: accuracy in % (measure "top1", with its 95% band) or mean loss ("loss") over sparsity.
+    """One line per layer cut alone: accuracy in % (measure "top1") or mean loss ("loss") over sparsity.
 
-    baseline: the dense model's top1 or loss; chosen: each layer's ratio, marked on its curve; focus: the layer drawn strongly.
+    Layers that were cut together share a line. Band: the paired 95% interval of the change against dense, so that a drop is sure
+    where it leaves the baseline. Hollow: nothing could be removed. baseline: the dense model's top1 or loss; chosen: each layer's
+    ratio, marked on its curve; focus: the layer drawn strongly.
     """
     layers: dict[str, list[SensitivityPoint]] = {}
-    for point in points:
-        layers.setdefault(point.parameter, []).append(point)
+    for point in shared(tuple(points)):
+        layers.setdefault(curve_name(point), []).append(point)
+    focus = next((name for name, curve in layers.items() if focus in (*curve[0].group, curve[0].parameter)), None)
     colours = LAYERS if len(layers) <= len(LAYERS) else between(DEPTH, len(layers))
     figure = go.Figure()
     styles = zip(layers.items(), cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
@@ -41,20 +46,27 @@ def sensitivity_curves(
         if measure == "top1" and (name == focus or (focus is None and len(layers) <= MAX_BANDS)):
             _band(figure, name, ordered, colour)
         line = {"color": colour, "width": 3.5 if name == focus else 2, "dash": "solid" if name == focus else dash}
-        marker = {"symbol": mark, "size": 8 if name == focus else 6}
+        symbols = [f"{mark}-open" if point.no_op else mark for point in ordered]
+        marker = {"symbol": symbols, "size": 8 if name == focus else 6}
         _curve(figure, name, ordered, measure, {"line": line, "marker": marker, "opacity": opacity, "zorder": int(name == focus)})
-        if chosen and name in chosen:
-            _chosen(figure, name, ordered, measure, chosen[name], opacity)
+        for member in ordered[0].group or (name,):
+            if chosen and member in chosen:
+                _chosen(figure, member, ordered, measure, chosen[member], opacity)
     if baseline is not None:
         text = f"dense {percent(baseline)}" if measure == "top1" else f"dense {baseline:.3f}"
         _level(figure, _scaled(baseline, measure), text, BASELINE)
     figure.update_xaxes(title_text="sparsity of the layer, %", range=[-2, 102])
     figure.update_yaxes(title_text="top-1 accuracy, %" if measure == "top1" else "mean loss", rangemode="tozero")
     count = sum(map(len, layers.values()))
-    finish(figure, f"Sensitivity of {len(layers)} layers, {count} points.", 440, f"sensitivity {measure}")
+    finish(figure, f"Sensitivity of {_sizes(layers)}, {count} points.", 440, f"sensitivity {measure}")
     if len(layers) > MAX_BANDS:
         figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font_size": 11}, height=520)
     return figure
+
+
+def _sizes(layers: Mapping[str, Sequence[SensitivityPoint]]) -> str:
+    total = sum(max(1, len(curve[0].group)) for curve in layers.values())
+    return f"{total} layers" + (f" in {len(layers)} curves" if total > len(layers) else "")
 
 
 def training_curves(
@@ -103,7 +115,9 @@ def _x(curve: Sequence[SensitivityPoint]) -> np.ndarray:
 
 
 def _band(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], colour: str) -> None:
-    x, low, high = _x(curve), *(np.array([100 * point.interval[side] for point in curve]) for side in (0, 1))
+    dense = [point.top1 - point.change for point in curve]
+    bounds = ([100 * (base + p.change_interval[side]) for base, p in zip(dense, curve, strict=True)] for side in (0, 1))
+    x, low, high = _x(curve), *map(np.array, bounds)
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([high, low[::-1]]),
@@ -119,7 +133,7 @@ def _band(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], colou
 
 
 def _curve(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], measure: str, look: Mapping[str, object]) -> None:
-    facts = [[percent(p.achieved), percent(p.top1), *map(percent, p.interval), p.loss, p.n] for p in curve]
+    facts = [[_removed(p), percent(p.top1), signed(p.change, p.change_interval), p.loss, p.n] for p in curve]
     figure.add_scatter(
         x=_x(curve),
         y=_values(curve, measure),
@@ -127,11 +141,15 @@ def _curve(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], meas
         name=name,
         legendgroup=name,
         customdata=facts,
-        hovertemplate=f"<b>{name}</b><br>sparsity %{{x:.0f}}%, achieved %{{customdata[0]}}"
-        "<br>top-1 %{customdata[1]} (%{customdata[2]} to %{customdata[3]})"
-        "<br>loss %{customdata[4]:.3f}<br>%{customdata[5]} images<extra></extra>",
+        hovertemplate=f"<b>{'<br>'.join(curve[0].group or (name,))}</b><br>sparsity %{{x:.0f}}%, %{{customdata[0]}}"
+        "<br>top-1 %{customdata[1]}, %{customdata[2]}"
+        "<br>loss %{customdata[3]:.3f}<br>%{customdata[4]} images<extra></extra>",
         **look,
     )
+
+
+def _removed(point: SensitivityPoint) -> str:
+    return f"{percent(point.achieved)} removed" if not point.no_op else f"nothing removed: {point.why or 'no whole group goes'}"
 
 
 def _chosen(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], measure: str, ratio: float, opacity: float) -> None:

@@ -1,6 +1,7 @@
 """Before and after: accuracy, classes, changed answers and weights of a finished run, on the test images."""
 
 import streamlit as st
+from torch import Tensor
 
 from explorer import cache, state
 from explorer.charts import alt, class_change, comparison_bars, weight_histograms
@@ -9,6 +10,7 @@ from explorer.text import HELP, interval, percent
 from explorer.tuning import held
 from explorer.views.flips import flips_section
 from pruning_core.export import states
+from pruning_core.intervals import Change, change
 from pruning_core.inventory import weights
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
@@ -25,7 +27,7 @@ def compare_section(done: Finished, plan: Plan, space: Workspace) -> None:
         figure = comparison_bars(measured)
         st.plotly_chart(figure, key="comparison_bars", alt=alt(figure), config={"displayModeBar": False})
     with halves.cell():
-        _table(measured)
+        _table(measured, cache.exam(plan, space).labels)
         _facts(done, space)
     st.subheader("What changed?", anchor=False)
     before, after = _pair(tuple(measured))
@@ -50,14 +52,14 @@ def which_images(plan: Plan, space: Workspace, n: int) -> str:
     return f"Measured on {what}; neither training nor the choice of the best epoch has seen them. Ranges: Wilson 95% intervals."
 
 
-def _table(measured: dict[str, Evaluation]) -> None:
+def _table(measured: dict[str, Evaluation], labels: Tensor) -> None:
     dense = measured["dense"]
     rows = [
         {
             "State": state_label(name),
             "Accuracy": percent(found.top1),
             "95% interval": interval(found),
-            "vs dense": f"{100 * (found.top1 - dense.top1):+.1f}" if name != "dense" else "",
+            "vs dense": _versus(change(dense, found, labels)) if name != "dense" else "",
             "Right": f"{round(found.top1 * found.n):,} of {found.n:,}",
             "Loss": f"{found.loss:.3f}",
         }
@@ -66,9 +68,14 @@ def _table(measured: dict[str, Evaluation]) -> None:
     config = st.column_config
     st.dataframe(rows, hide_index=True, alt="Accuracy, interval, change and loss of each state.", column_config={
         "95% interval": config.TextColumn(help=HELP["interval"]),
-        "vs dense": config.TextColumn(help="Change of accuracy in points."),
+        "vs dense": config.TextColumn(help=f"In points. {HELP['paired']}"),
         "Loss": config.TextColumn(help="Mean cross-entropy in nats: lower is better."),
     })  # fmt: skip
+
+
+def _versus(found: Change) -> str:
+    low, high = found.interval
+    return f"{100 * found.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def _facts(done: Finished, space: Workspace) -> None:

@@ -11,10 +11,11 @@ from explorer.scanning import PRESETS, ScanRequest, request, scanned_plan, scann
 from explorer.text import HELP, percent
 from explorer.tuning import clock
 from explorer.views.sensitivity_use import slice_section, target_section
+from pruning_core.coupling import Coupling
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.sensitivity import to_csv
+from pruning_core.sensitivity import HEAD, to_csv
 from pruning_core.types import Layer, PruningError, SensitivityPoint
 
 KIND = "scan"
@@ -65,7 +66,7 @@ def _controls(plan: Plan, space: Workspace, able: tuple[Layer, ...], *, active: 
         if preset == OWN:
             chosen = tuple(st.multiselect("Sparsities, %", range(5, 101, 5), default=PRESETS["Quick"], key="grid_values",
                                           bind="query-params", width=420, help=HELP["grid_values"]))  # fmt: skip
-        asked = request(plan, able, chosen) if able else None
+        asked = request(plan, able, chosen, _tied(plan, space)) if able else None
         pressed = st.button("Scan again" if again else "Scan", type="secondary" if again else "primary", key="scan_start",
                             icon=":material/monitoring:", help=HELP["scan"],
                             disabled=active or asked is None or len(asked.grid) < 2)  # fmt: skip
@@ -82,8 +83,21 @@ def _controls(plan: Plan, space: Workspace, able: tuple[Layer, ...], *, active: 
 
 
 def _size(asked: ScanRequest, n: int) -> str:
-    points = len(asked.layers) * (len(asked.grid) - 1) + 1
-    return f"{len(asked.layers)} layers × {len(asked.grid) - 1} sparsities: at most {points} measurements on {n:,} images each."
+    layers = f"{len(asked.layers)} layers" + (f" in {asked.cuts} cuts" if asked.cuts < len(asked.layers) else "")
+    return f"{layers} × {len(asked.grid) - 1} sparsities: at most {asked.measurements} measurements on {n:,} images each."
+
+
+def _tied(plan: Plan, space: Workspace) -> tuple[Coupling, ...] | None:
+    """The couplings to cut by, None where each layer is to be cut alone; asked only where whole filters go."""
+    if plan.granularity != "filter":
+        return None
+    couplings, untraced = space.tied
+    on = st.toggle(
+        "Tied layers together", value=True, key="tied", bind="query-params", help=HELP["tied"], disabled=bool(untraced)
+    )
+    if untraced:
+        st.caption(f"Each layer alone: {plain(untraced)}")
+    return couplings if on and not untraced else None
 
 
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
@@ -116,7 +130,8 @@ def _status(scan: Snapshot) -> None:
         stop.button("Stop", key="scan_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
                     args=(state.owner(), scan.id))  # fmt: skip
     elif scan.status == "done":
-        st.caption(f":material/check: Scanned {len(asked.layers)} layers in {clock(scan.seconds)}.")
+        how = " Layers whose channels are tied were cut together and share a curve." if asked.tied else ""
+        st.caption(f":material/check: Scanned {len(asked.layers)} layers in {clock(scan.seconds)}.{how}")
     elif scan.status == "cancelled":
         far = f"{done // len(asked.grid)} of {len(asked.layers)} layers"
         st.warning(f"The scan was stopped after {far}; what was measured stays.", icon=":material/stop:")
@@ -146,7 +161,8 @@ def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:
     low, high = dense.interval
     st.caption(
         f"Measured on {dense.n:,} probe images; dashed line: the dense network, {percent(dense.top1)} "
-        f"(95% interval {100 * low:.1f} to {100 * high:.1f}%). Differences inside the interval can be chance. "
+        f"(95% interval {100 * low:.1f} to {100 * high:.1f}%). Bands: 95% interval of the *change* on the same images; a drop is "
+        "sure where its band leaves the dashed line. Hollow marks: nothing could be removed. "
         + ("" if changed else "Circles: each layer's ratio in the present plan. ") + CAVEAT
     )  # fmt: skip
 
@@ -169,7 +185,7 @@ def _fine_print(points: tuple[SensitivityPoint, ...], reasons: dict[str, str]) -
     """Download, and the layers that were not scanned."""
     st.download_button("Curves as CSV", lambda: to_csv(points), "sensitivity.csv", "text/csv", key="scan_csv",
                        icon=":material/download:", on_click="ignore",
-                       help="A row per point: parameter, granularity, sparsity, loss, top1, achieved, n, low, high.")  # fmt: skip
+                       help=f"A row per point: {', '.join(HEAD)}.")  # fmt: skip
     if reasons:
         how_many = "1 layer is" if len(reasons) == 1 else f"{len(reasons)} layers are"
         with st.expander(f"{how_many} not prunable here", icon=":material/block:"):

@@ -8,13 +8,15 @@ import streamlit as st
 
 from explorer import cache, state
 from explorer.charts import alt, sensitivity_slice
+from explorer.notices import plain
 from explorer.scanning import ScanRequest, alone, by_layer, rounded, untouched
-from explorer.text import HELP, interval, percent, whole_percent
+from explorer.text import HELP, interval, percent, signed, whole_percent
 from pruning_core.allocation import from_sensitivity, total_ratio
 from pruning_core.granularity import granularity
+from pruning_core.intervals import change
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.types import Layer, Ratios, SensitivityPoint
+from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 
 ROW_HEIGHT = 35
 MOST_ROWS = 14
@@ -30,14 +32,21 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
     if len(grid) > 1:
         at = st.select_slider("Sparsity of each layer alone", grid, _middle(grid), format_func=lambda share: f"{share}%",
                               key="slice", bind="query-params", help=HELP["slice"], width=520)  # fmt: skip
-    idle = untouched(points)
-    there = [p for p in points if round(100 * p.sparsity) == at and p.parameter not in idle]
-    if there:
-        dense = next(point for point in points if point.sparsity == 0)
-        figure = sensitivity_slice(there, dense.top1)
+    there = [p for p in points if round(100 * p.sparsity) == at]
+    if ranked := [point for point in there if not point.no_op]:
+        figure = sensitivity_slice(ranked)
         st.plotly_chart(figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False})
-    if idle:
-        st.caption(f"Not prunable here, so not ranked (no whole group could be removed): {', '.join(idle)}.")
+        st.caption(f"Whiskers: {HELP['paired']}")
+    for why, names in _not_ranked(there).items():
+        st.caption(f"Not prunable here, so not ranked: {', '.join(names)}. {plain(why)}")
+
+
+def _not_ranked(points: Sequence[SensitivityPoint]) -> dict[str, list[str]]:
+    """The layers that lost nothing at this sparsity, by the reason."""
+    found: dict[str, list[str]] = {}
+    for point in (point for point in points if point.no_op):
+        found.setdefault(point.why or "No whole group goes at this sparsity.", []).append(point.parameter)
+    return found
 
 
 def _middle(grid: list[int]) -> int:
@@ -58,8 +67,14 @@ def target_section(
         return
     st.caption(
         "One common accuracy level is sought: every layer is cut as deeply as its own curve stays above that level, which is "
-        "lowered until the target is met. Sturdy layers lose much, delicate ones little."
+        "lowered until the target is met. Sturdy layers lose much, delicate ones little. Where curves are flat, single images "
+        f"decide: on {points[0].n:,} images one of them is {100 / points[0].n:.2g} points."
     )
+    if any(point.group for point in points):
+        st.caption(
+            "Tied layers get one ratio, measured with the same channels removed from all of them. The plan's masks stay per "
+            "layer: each then loses its own lowest filters, which need not be the same channels, so measure the plan itself."
+        )
     target = st.slider("Target sparsity", 5, 95, _planned(plan), step=1, format="%d%%", key="target", bind="query-params",
                        help=HELP["target"], width=520)  # fmt: skip
     ratios = rounded(from_sensitivity(points, able, target / 100))
@@ -91,7 +106,7 @@ def _table(plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoin
             "Ratio": 100 * ratios[layer.name],
             "Set now": 100 * by_hand[layer.name] if layer.name in by_hand else None,
             "Alone": 100 * alone(curves[layer.name], ratios[layer.name]),
-            "Note": "not prunable here" if layer.name in idle else "",
+            "Note": "not prunable here" if layer.name in idle else _together(curves[layer.name]),
         }
         for layer in able
         if layer.name in ratios
@@ -114,16 +129,26 @@ def _table(plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoin
     )  # fmt: skip
 
 
+def _together(curve: Sequence[SensitivityPoint]) -> str:
+    others = [name for name in curve[0].group if name != curve[0].parameter]
+    return f"cut with {', '.join(others)}" if others else ""
+
+
+def _paired(dense: Evaluation, now: Evaluation, plan: Plan, space: Workspace) -> tuple[float, tuple[float, float]]:
+    found = change(dense, now, cache.probe(plan, space).labels)
+    return found.value, found.interval
+
+
 def _measured(plan: Plan, space: Workspace, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios) -> None:
     """What all ratios together do to the network."""
     with st.skeleton(height=120):
         now, dense, report = cache.accuracy(plan, space), cache.dense_accuracy(plan, space), cache.report(plan, space)
     curves = by_layer(points)
-    change = f"{100 * (now.top1 - dense.top1):+.1f} points"
+    told = signed(*_paired(dense, now, plan, space))
     worst = min(alone(curves[layer.name], ratios[layer.name]) for layer in able if layer.name in ratios)
     wanted = total_ratio(able, ratios) if len(ratios) == len(able) else None
     numbers = st.grid(3, min_column_width=220)
-    numbers.metric("Accuracy together · measured", percent(now.top1), change, help=HELP["accuracy"],
+    numbers.metric("Accuracy together · measured", percent(now.top1), told, help=HELP["accuracy"],
                    delta_description=f"from {percent(dense.top1)} dense", **CARD)  # fmt: skip
     numbers.metric("Worst layer alone · estimated", percent(worst), help=HELP["worst_alone"], **CARD)
     asked = f" Asked for: {percent(wanted)}." if wanted is not None else ""

@@ -45,7 +45,7 @@ EVERY = {
 def points(layers: int) -> list[SensitivityPoint]:
     grid = (0.8, 0.0, 0.4)
     return [
-        SensitivityPoint(f"l{n}", "fine", s, s, 1 + s, 0.9 - s / 2, 100, (0.8 - s / 2, 0.95 - s / 2))
+        SensitivityPoint(f"l{n}", "fine", s, s, 1 + s, 0.9 - s / 2, 100, (0.8, 0.95), -s / 2, (-s / 2 - s / 8, s / 16 - s / 2))
         for n in range(layers)
         for s in grid
     ]
@@ -110,12 +110,35 @@ def test_sensitivity_curves_are_sorted_banded_and_marked() -> None:
     assert curve.x.tolist() == [0, 40, 80]
     assert np.allclose(curve.y, [90, 70, 50])
     assert band.fill == "toself"
-    assert np.allclose(band.y, [95, 75, 55, 40, 60, 80])
+    assert np.allclose(band.y, [90, 72.5, 55, 40, 65, 90]), "the paired interval of the change"
     assert (chosen.x, np.round(chosen.y, 6)) == ((20.0,), (80.0,))
     assert figure.layout.shapes[0].y0 == pytest.approx(90)
     assert figure.layout.annotations[0].text == "dense 90.0%"
     assert trace(figure, "l0").marker.symbol != curve.marker.symbol
     assert trace(figure, "l0").line.dash != curve.line.dash
+
+
+def tied(name: str, sparsity: float, achieved: float, why: str | None = None) -> SensitivityPoint:
+    change = (-sparsity, (-sparsity - 0.1, 0.1 - sparsity)) if achieved else (0.0, (0.0, 0.0))
+    return SensitivityPoint(name, "filter", sparsity, achieved, 1.0, 0.9 + change[0], 100, (0.0, 1.0), *change, ("a", "b"), why)
+
+
+def test_layers_cut_together_share_a_curve_and_a_bar() -> None:
+    curves = [tied(name, s, a) for name in ("a", "b") for s, a in ((0.0, 0.0), (0.1, 0.0), (0.5, 0.5))]
+    alone = [SensitivityPoint("c", "filter", s, s, 1.0, 0.9, 100, (0.0, 1.0), 0.0, (-0.02, 0.02)) for s in (0.0, 0.5)]
+    figure = charts.sensitivity_curves([*curves, *alone], 0.9, {"a": 0.5, "b": 0.1}, focus="b")
+    shown = trace(figure, "a + 1 tied")
+    assert len([each for each in figure.data if each.showlegend is not False]) == 2
+    assert list(shown.marker.symbol) == ["circle", "circle-open", "circle"], "hollow where nothing was removed"
+    assert shown.customdata[1][0] == "nothing removed: no whole group goes"
+    assert shown.customdata[2][2] == "-50.0 points (95%: -60.0 to -40.0)"
+    assert (trace(figure, "a chosen").x, trace(figure, "b chosen").x) == ((50.0,), (10.0,))
+    assert shown.line.width > trace(figure, "c").line.width
+    assert charts.alt(figure) == "Sensitivity of 3 layers in 2 curves, 5 points."
+    bars = charts.sensitivity_slice([point for point in [*curves, *alone] if point.sparsity == 0.5]).data[0]
+    assert list(bars.y) == ["a + 1 tied", "c"]
+    assert np.allclose(bars.error_x.array, [10, 2])
+    assert np.allclose(bars.error_x.arrayminus, [10, 2])
 
 
 def test_sensitivity_can_show_loss_and_focus_on_a_layer() -> None:

@@ -161,6 +161,36 @@ def test_a_failed_scan_is_one_sentence(open_view: Open, until: Until, monkeypatc
     assert not at.button(key="scan_start").disabled
 
 
+def test_filters_of_tied_layers_are_cut_together_and_no_ops_are_not_ranked(open_view: Open, until: Until) -> None:
+    at = open_view("sensitivity", model="mobilenet", granularity="filter", probe="32", grid="Own choice")
+    at.multiselect(key="grid_values").set_value([50]).run()
+    assert at.toggle(key="tied").value is True
+    assert "11 layers in 6 cuts × 1 sparsities: at most 7 measurements" in text(at)
+    at.button(key="scan_start").click().run()
+    until(at, scanned)
+    assert "cut together and share a curve" in text(at)
+    assert {"stem.conv.weight + 1 tied", "pair5.pointwise.conv.weight"} <= names(at)
+    assert "cut with pair1.depthwise.conv.weight" in at.dataframe[-1].value["Note"].tolist()
+    assert "masks stay per layer" in text(at)
+    at.toggle(key="tied").set_value(False).run()
+    assert "11 layers × 1 sparsities: at most 12 measurements" in text(at)
+    at.button(key="scan_start").click().run()
+    until(at, lambda at: scanned(at) and "stem.conv.weight" in names(at))
+    assert "share a curve" not in text(at)
+
+
+def test_layers_that_lose_nothing_are_named_with_the_reason(open_view: Open, until: Until) -> None:
+    at = open_view("sensitivity", model="vit", granularity="filter", probe="32", grid="Own choice")
+    at.multiselect(key="grid_values").set_value([50]).run()
+    at.button(key="scan_start").click().run()
+    until(at, scanned)
+    assert "not ranked: blocks.0.attention.in_proj_weight, blocks.1" in text(at)
+    assert "use head granularity" in text(at)
+    lost, _ = scanning.lost_alone(list(cache.jobs().of("test session id", "scan")[0].events))
+    assert "blocks.0.attention.in_proj_weight" not in lost
+    assert "blocks.0.mlp.fc1.weight" in lost
+
+
 def point(name: str, sparsity: float, achieved: float, top1: float) -> SensitivityPoint:
     return SensitivityPoint(name, "fine", sparsity, achieved, 0.0, top1, 10, (0.0, 1.0))
 
