@@ -84,6 +84,7 @@ HELP = {
     "have different units: compare ranks.",
     "filter_score": "The criterion's score of this filter. High: keep.",
     "filter_rank": "1 goes first.",
+    "costly_shapes": "For a large network that takes minutes, so it is your choice.",
     "costly": "They read gradients or activations. For a large network that takes minutes, so it is your choice.",
     "filter_percentile": "The share of the layer's other filters that score lower. High: stays long.",
     "layer": "The layer that is drawn below. A click on a row of the table chooses it too.",

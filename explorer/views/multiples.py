@@ -16,6 +16,8 @@ from pruning_core.types import Evaluation, Layer, PruningError
 PIXELS, CELL = 192, 16
 """Longer side of a small picture, and most of a cell's, in pixels."""
 CARD = 220
+QUICK = 5 * 10**11
+"""Multiply-adds up to which all shapes are measured unasked."""
 
 
 def multiples_view(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
@@ -24,6 +26,9 @@ def multiples_view(plan: Plan, space: Workspace, layer: Layer, refusal: str | No
     if (why := how.supports(layer)) is not None:
         raise PruningError(f"{why} Choose another criterion to compare granularities here.")
     ratio = plan.sparsity if refusal else _ratio(plan, space, layer)
+    shapes = refusals(plan, layer)
+    if not _affordable(plan, space, sum(why is None for why in shapes.values())):
+        return
     with st.spinner("Cutting this layer in every shape and measuring …"):
         found = cache.close_up(
             lambda: multiples(plan, space, layer, ratio, cache.probe(plan, space)),
@@ -32,8 +37,15 @@ def multiples_view(plan: Plan, space: Workspace, layer: Layer, refusal: str | No
         dense = cache.dense_accuracy(plan, space)
     st.markdown(f"**{percent(ratio)} of {layer.name}, cut in every shape**", help=HELP["multiples"])
     st.caption(_told(plan, layer, refusal, dense, how.label))
-    refused = [Card(g.label, (why,), off=True, tag="cannot") for g, why in refusals(plan, layer).items() if why is not None]
+    refused = [Card(g.label, (why,), off=True, tag="cannot") for g, why in shapes.items() if why is not None]
     st.html(sheet([*(_card(plan, layer, each, dense) for each in found), *refused], width=CARD))
+
+
+def _affordable(plan: Plan, space: Workspace, passes: int) -> bool:
+    """A large network is only measured when the user says so."""
+    macs = sum(each.macs for each in space.layers) * plan.probe * passes
+    label = f"Measure all {passes} shapes: up to {passes} runs over {plan.probe:,} images"
+    return macs <= QUICK or st.toggle(label, key="measure_shapes", help=HELP["costly_shapes"])
 
 
 def _ratio(plan: Plan, space: Workspace, layer: Layer) -> float:

@@ -96,6 +96,15 @@ def test_a_layer_that_the_plan_leaves_whole_is_shown_at_the_global_share() -> No
     assert "would remove a class" in sheet(at)
 
 
+def test_large_networks_are_asked_before_every_shape_is_measured() -> None:
+    with patch("explorer.views.multiples.QUICK", 0):
+        at = looked("Granularities")
+        assert not at.html
+        at.toggle(key="measure_shapes").set_value(True)
+        run(at)
+    assert len(titles(at)) == len(GRANULARITIES)
+
+
 def test_a_criterion_without_scores_for_the_layer_says_so() -> None:
     at = looked("Granularities", criterion="bn_scale")
     assert any("not followed by a batch norm" in error.value for error in at.error)

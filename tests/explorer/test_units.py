@@ -17,5 +17,5 @@ def test_two_bars_per_output_and_the_one_that_moves_most() -> None:
 
 
 def test_as_many_names_as_outputs() -> None:
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         unit_bars(["cat"], np.zeros(2), np.zeros(2))
