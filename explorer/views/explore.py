@@ -28,6 +28,9 @@ is measured again. Click a group to keep or prune it by hand, whatever its score
 
 **The histogram** is the decision itself: every group has a score, the lowest go, the dashed line is where the cut falls.
 
+**Look closer** compares all shapes of a cut on this layer at the same share, shows what the layer makes of an image before and after
+pruning (feature maps, attention), and ranks each filter by every criterion.
+
 Nothing is re-trained here: *Fine-tune & compare* shows how much accuracy comes back.
 """
 
