@@ -70,8 +70,8 @@ STEP = """async () => {
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """The harness page on a free port."""
+def served() -> Iterator[tuple[str, int]]:
+    """The harness page on a free port: its address, and the server's process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -83,7 +83,7 @@ def served() -> Iterator[str]:
             if server.poll() is not None:
                 raise RuntimeError("the harness page did not start")
             time.sleep(0.2)
-        yield url
+        yield url, server.pid
     finally:
         server.terminate()
         server.wait(20)
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--show", default="side", choices=["side", "weights", "scores", "mask"])
     options = parser.parse_args()
     query = f"shape={options.side}x{options.side}x1x1&g=fine"
-    with served() as url, sync_playwright() as playwright:
+    with served() as (url, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         lab = drag(browser, f"{url}/?{query}", options.frames, options.show)
         heatmap = steps(browser, f"{url}/?{query}&plotly=1", options.steps)

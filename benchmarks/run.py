@@ -6,7 +6,7 @@ Run: python -m benchmarks.run [--quick]. Medians of interleaved runs; processor 
 import argparse
 from pathlib import Path
 
-from benchmarks import global_select, masked_step, scan, slider
+from benchmarks import global_select, mask_lab_large, masked_step, scan, slider
 from benchmarks.timing import write
 
 SCRIPTS = {
@@ -14,6 +14,7 @@ SCRIPTS = {
     "masked step": (masked_step.rows, 15),
     "scan": (scan.rows, 3),
     "select": (global_select.rows, 3),
+    "mask lab": (mask_lab_large.rows, 3),
 }
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -1,7 +1,8 @@
 """The mask lab alone on a page, with a random layer: ?shape=8x4x3x3&g=kernel&levels=5 (few levels of score make many ties).
 
 More: kind, heads, ratio, seed; plotly=1 draws the same array with Plotly instead; echo=0: the page ignores what the lab reports;
-deep=0: a reduced layer without its single weights; wait=1: the layer is shown when a button is pressed; slow=1: a second per run.
+deep=0: a reduced layer without its single weights; slow=1: a second per run; wait=1: the layer is shown when a switch is pressed
+(turn=2: once more from the start).
 """
 
 import sys
@@ -46,16 +47,15 @@ def tensors(layer: Layer, g: Granularity) -> tuple[torch.Tensor, torch.Tensor | 
     return weight, group_scores({layer.name: scores}, (layer,), g, "mean_abs")[layer.name]
 
 
-@st.cache_resource
+@st.cache_resource(max_entries=1)
 def made(key: str) -> LabDetail:
     layer, g = layer_of(asked("shape", "8x4x3x3")), granularity(asked("g", "kernel"))
     return LabDetail(layer, *tensors(layer, g), g)
 
 
-@st.cache_resource
-def seen(key: str) -> LabView:
-    found = made(key)
-    return lab_view(found.layer, found.weight, found.scores, found.g)
+@st.cache_resource(max_entries=20)
+def seen(key: str, _found: LabDetail) -> LabView:
+    return lab_view(_found.layer, _found.weight, _found.scores, _found.g)
 
 
 def reported(result: Result) -> None:
@@ -79,8 +79,7 @@ def plotly(weight: torch.Tensor, scores: torch.Tensor, layer: Layer, g: Granular
 
 st.set_page_config(page_title="Mask lab", layout="wide")
 st.session_state["runs"] = st.session_state.get("runs", 0) + 1
-layer_key = str(st.query_params.to_dict())
-detail = made(layer_key)
+detail = made(str({name: text for name, text in st.query_params.items() if name not in {"turn", "wait"}}))
 if asked("plotly", "0") == "1" and detail.scores is not None:
     plotly(detail.weight, detail.scores, detail.layer, detail.g)
 elif asked("wait", "0") == "0" or st.toggle("Show the layer"):
@@ -89,7 +88,7 @@ elif asked("wait", "0") == "0" or st.toggle("Show the layer"):
     if st.button("Python says 25%"):
         st.session_state["ratio"] = 0.25
     time.sleep(float(asked("slow", "0")))
-    view, ratio, edits = seen(layer_key), st.session_state["ratio"], st.session_state["edits"]
+    view, ratio, edits = seen(str(st.query_params.to_dict()), detail), st.session_state["ratio"], st.session_state["edits"]
     deep = detail if asked("deep", "1") == "1" else None
     found = mask_lab(view, ratio=ratio, edits=edits, key="lab", on_report=reported, detail=deep)
     st.text(f"runs {st.session_state['runs']} | ratio {ratio} | edits {[list(edit) for edit in edits]}")

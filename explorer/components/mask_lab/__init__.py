@@ -143,6 +143,8 @@ def _held(view: LabView, key: str) -> LabWindow | None:
 
 def _places(view: LabView, detail: LabDetail, edits: tuple[Edit, ...], key: str) -> list[int]:
     """The places of the edited groups: known from the last run, seen in the window, or looked up."""
+    if not view.groups:
+        return []
     nothing: dict[int, int] = {}
     of, before = state.recall(f"{key}_places", ("", nothing))
     numbers = [edit[0] * view.groups + edit[1] for edit in edits]

@@ -115,7 +115,12 @@ function actOfKey(lab, event) {
     Escape: () => lab.point(null),
   }
   if (here !== null) {
-    const flip = () => (event.shiftKey ? lab.select(here) : lab.flip(here), lab.point(here, true))
+    const flip = () => {
+      const told = lab.eye.editable
+      if (event.shiftKey) lab.select(here)
+      else lab.flip(here)
+      if (told) lab.point(here, true)
+    }
     Object.assign(acts, { Enter: flip, " ": flip })
   }
   return acts[key]

@@ -87,7 +87,7 @@ class Lab {
     const before = this.layer
     Object.assign(this, { layer, mask: new Mask(layer), cell: null, selected: null, pending: null, held: false })
     Object.assign(this, { undone: [], done: [], asked: null })
-    if (before) detailOf(before.id).waiting.delete(this.seeWindow)
+    if (before) layers().details.get(before.id)?.waiting.delete(this.seeWindow)
     detailOf(layer.id).waiting.add(this.seeWindow)
     Object.assign(this.stage, { near: null, nearInks: null, deep: this.given.deep })
     this.inks = inks(this.mask)
@@ -151,7 +151,7 @@ class Lab {
 
   flip(cell) {
     const { eye } = this
-    if (!eye.editable) return
+    if (!eye.editable) return this.hint()
     const group = eye.group(cell)
     const keep = !eye.keepsGroup(group)
     const edits = new Map(this.mask.edits)
@@ -160,6 +160,11 @@ class Lab {
     this.selected = group
     this.changed.add("selected")
     this.edit(edits)
+  }
+
+  // A block is no group: why nothing happens.
+  hint() {
+    if (this.stage.deep && this.layer.groups) this.find(".spoken").textContent = "Zoom in until single weights are drawn to edit by hand."
   }
 
   edit(edits) {
@@ -319,7 +324,7 @@ class Lab {
     this.watch.disconnect()
     clearTimeout(this.later)
     layers().waiting.delete(this.wake)
-    if (this.layer) detailOf(this.layer.id).waiting.delete(this.seeWindow)
+    if (this.layer) layers().details.get(this.layer.id)?.waiting.delete(this.seeWindow)
   }
 }
 

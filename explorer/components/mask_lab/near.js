@@ -64,6 +64,10 @@ function adoptWindow(lab) {
   const { stage, mask } = lab
   if (!stage.deep) return
   const { window } = detailOf(lab.layer.id)
+  if (window && lab.asked && within(lab.asked, window.window)) {
+    lab.asked = null
+    lab.sayNote()
+  }
   const close = stage.view.sx >= mask.unit[1] && stage.view.sy >= mask.unit[0]
   const wanted = close ? window : null
   if ((stage.near?.layer.id ?? null) === (wanted?.id ?? null)) return
@@ -71,7 +75,6 @@ function adoptWindow(lab) {
   stage.near = wanted && windowMask(lab.layer, wanted, mask)
   stage.nearInks = stage.near && inks(stage.near)
   lab.cell = weight && lab.eye.cellOf(weight)
-  if (wanted && lab.asked && within(lab.asked, wanted.window)) lab.asked = null
   stage.place(mask)
   lab.drawLegend()
   lab.sayNote()

@@ -63,12 +63,15 @@ def _by_weight(layer: Layer, order: np.ndarray, g: Granularity) -> Callable[[sli
 
 
 def factors(layer: Layer) -> tuple[int, int]:
-    """Filters and channels in a block: the smallest, near square, that make at most REDUCED_CELLS blocks."""
+    """Filters and channels in a block: the smallest that make at most REDUCED_CELLS, near square, at most twice as long as wide.
+
+    Within that the picture becomes as square as it can, so that a long layer fills more of the screen.
+    """
     o, i = layer.shape[:2]
     sides = [1, 1]
     while -(-o // sides[0]) * -(-i // sides[1]) > REDUCED_CELLS:
         longer = 0 if o / sides[0] >= i / sides[1] else 1
-        sides[longer] += 1
+        sides[longer if sides[longer] < 2 * sides[1 - longer] else 1 - longer] += 1
     return sides[0], sides[1]
 
 

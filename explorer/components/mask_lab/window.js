@@ -1,7 +1,12 @@
 // Draws nothing: asks Python for the weights that a lab zooms to, and hands them over when they come.
 
-export default function ({ data, setStateValue }) {
+const shown = new WeakMap()
+
+export default function ({ data, parentElement, setStateValue }) {
+  const { details } = layers()
   const of = new TextDecoder().decode(data.subarray(0, 16))
+  if (shown.get(parentElement) !== of) details.delete(shown.get(parentElement))
+  shown.set(parentElement, of)
   const place = detailOf(of)
   place.ask = at => setStateValue("want", { of, at })
   const bytes = data.subarray(16)
@@ -9,5 +14,5 @@ export default function ({ data, setStateValue }) {
     place.window = decode(bytes)
     for (const wake of [...place.waiting]) wake()
   }
-  return () => layers().details.delete(of)
+  return () => details.delete(shown.get(parentElement))
 }
