@@ -28,9 +28,11 @@ def below_the_lab(plan: Plan, space: Workspace, layer: Layer, refusal: str | Non
     Runs beside the rest of the page, which does not wait for it.
     """
     follow(layer, chosen)
-    view = st.segmented_control("Look closer", tuple(VIEWS), key="closer", bind="query-params", help=HELP["closer"])
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    view = row.segmented_control("Look closer", tuple(VIEWS), key="closer", bind="query-params", help=HELP["closer"])
     draw, hint = VIEWS.get(view or "", (None, HINT))
     st.caption(hint)
     if draw is not None:
-        with told():
+        body = st.container()
+        with row, st.spinner("Computing …"), body, told():  # the wait is told beside the choice, so that nothing moves
             draw(plan, space, layer, refusal)

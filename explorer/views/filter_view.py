@@ -57,7 +57,7 @@ def _picture(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, ch
     scale = min(CELL, PIXELS / width)
     shot = Shot(weights_png(tiles, laid, limit, scale), alt, round(width * scale), round(float(tiles.row_edges[-1]) * scale))
     st.html(plate(shot))
-    what = f"{i:,} {word}s{f' of {h} × {w}' if h * w > 1 else ''}"
+    what = f"{i:,} {word}{'s' if i > 1 else ''}{f' of {h} × {w}' if h * w > 1 else ''}"
     st.caption(
         f"{what}, one per input channel, in reading order; {percent(left / one.numel())} kept. Violet above zero, orange below, "
         f"full colour at ±{limit:.3g}; grey and hatched is removed by the plan."
@@ -72,8 +72,7 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     small = sum(each.macs for each in space.layers) * plan.calibration <= QUICK
     if not st.toggle(f"Score by the {len(costly)} criteria that run the network too", value=small, help=HELP["costly"]):
         names = tuple(name for name in names if name not in costly or name == plan.criterion)
-    with st.spinner("Scoring filters by every criterion …"):
-        found = [_scored(name, plan, space, layer) for name in names]
+    found = [_scored(name, plan, space, layer) for name in names]
     rows = [_row(each, chosen, count) for each in found if each.refusal is None]
     columns = {
         "Score": st.column_config.NumberColumn(format="%.3g", help=HELP["filter_score"]),

@@ -33,11 +33,10 @@ def inside(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> N
     """Draws the image, then the maps of the base model beside those of the plan's pruned model."""
     image = _image(plan, space)
     side = WIDE_PIXELS if layer.heads else PIXELS
-    with st.spinner("Running the image through both networks …"):
-        found = cache.close_up(
-            lambda: maps(space.model, cache.pruned(plan, space), layer, _ready(plan, space, image), side),
-            "maps", cache.mask_key(plan), plan.probe, layer.name, image,
-        )  # fmt: skip
+    found = cache.close_up(
+        lambda: maps(space.model, cache.pruned(plan, space), layer, _ready(plan, space, image), side),
+        "maps", cache.mask_key(plan), plan.probe, layer.name, image,
+    )  # fmt: skip
     if found.places == (1, 1):
         _units(space, layer, found)
     else:

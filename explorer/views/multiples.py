@@ -29,12 +29,11 @@ def multiples_view(plan: Plan, space: Workspace, layer: Layer, refusal: str | No
     shapes = refusals(plan, layer)
     if not _affordable(plan, space, sum(why is None for why in shapes.values())):
         return
-    with st.spinner("Cutting this layer in every shape and measuring …"):
-        found = cache.close_up(
-            lambda: multiples(plan, space, layer, ratio, cache.probe(plan, space)),
-            "multiples", cache.score_key(plan), layer.name, ratio, plan.probe, plan.allow_collapse,
-        )  # fmt: skip
-        dense = cache.dense_accuracy(plan, space)
+    found = cache.close_up(
+        lambda: multiples(plan, space, layer, ratio, cache.probe(plan, space)),
+        "multiples", cache.score_key(plan), layer.name, ratio, plan.probe, plan.allow_collapse,
+    )  # fmt: skip
+    dense = cache.dense_accuracy(plan, space)
     st.markdown(f"**{percent(ratio)} of {layer.name}, cut in every shape**", help=HELP["multiples"])
     st.caption(_told(plan, layer, refusal, dense, how.label))
     refused = [Card(g.label, (why,), off=True, tag="cannot") for g, why in shapes.items() if why is not None]
