@@ -70,12 +70,12 @@ STEP = """async () => {
 
 
 @contextmanager
-def served() -> Iterator[tuple[str, int]]:
-    """The harness page on a free port: its address, and the server's process."""
+def served(app: str = APP) -> Iterator[tuple[str, int]]:
+    """A page, the harness if no other, on a free port: its address, and the server's process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", APP, "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", app, "--server.port", str(port)]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
