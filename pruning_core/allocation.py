@@ -118,7 +118,17 @@ ALLOCATIONS: dict[str, Allocation] = {
 }
 
 
-def fit(layers: tuple[Layer, ...], sparsity: float, family: Callable[[float], Ratios]) -> Ratios:
+def weight_count(layer: Layer) -> int:
+    """Number of weights of a layer."""
+    return layer.numel
+
+
+def fit(
+    layers: tuple[Layer, ...],
+    sparsity: float,
+    family: Callable[[float], Ratios],
+    weigh: Callable[[Layer], int] = weight_count,
+) -> Ratios:
     """Bisects the level u in [0, 1] of a rising family of ratios until the weighted total is the sparsity, or its largest.
 
     Where the total jumps at a level, the ratios on both sides of the jump are mixed so that the total is met.
@@ -126,17 +136,17 @@ def fit(layers: tuple[Layer, ...], sparsity: float, family: Callable[[float], Ra
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if total_ratio(layers, family(middle)) < sparsity else (low, middle)
+        low, high = (middle, high) if total_ratio(layers, family(middle), weigh) < sparsity else (low, middle)
     under, over = family(low), family(high)
-    short, reach = total_ratio(layers, under), total_ratio(layers, over)
+    short, reach = total_ratio(layers, under, weigh), total_ratio(layers, over, weigh)
     share = 1.0 if reach <= short or reach <= sparsity else max(0.0, (sparsity - short) / (reach - short))
     return {name: under[name] + share * (over[name] - under[name]) for name in over}
 
 
-def total_ratio(layers: tuple[Layer, ...], ratios: Ratios) -> float:
-    """The share of all those layers' weights that the ratios remove."""
-    total = sum(layer.numel for layer in layers)
-    return sum(layer.numel * ratios[layer.name] for layer in layers) / total if total else 0.0
+def total_ratio(layers: tuple[Layer, ...], ratios: Ratios, weigh: Callable[[Layer], int] = weight_count) -> float:
+    """The share of all those layers' weights, or of what else they weigh, that the ratios remove."""
+    total = sum(weigh(layer) for layer in layers)
+    return sum(weigh(layer) * ratios[layer.name] for layer in layers) / total if total else 0.0
 
 
 def lamp_scores(scores: torch.Tensor) -> torch.Tensor:

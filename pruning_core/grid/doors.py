@@ -86,7 +86,7 @@ def _in_process(workers: int, source: Source) -> Iterator[Send]:
             for ready in [pool.submit(together.wait) for _ in range(workers)]:
                 ready.result()
             torch.set_num_threads(own)  # torch gives the last number set to threads yet to come
-            yield partial(pool.submit, source.bench.measured)
+            yield lambda job, groups: pool.submit(source.bench.measured, job, groups)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
