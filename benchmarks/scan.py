@@ -80,11 +80,11 @@ def replayed(
 
 def limit(program: Program, layers: Sequence[Layer], scanned: Sequence[Layer]) -> float:
     """Multiply-adds of the layers at or after a layer, over those of all; the mean over the scanned layers."""
-    first = {x.name: program.downstream(x.name)[0] for x in layers}
+    first = {x.name: program.downstream((x.name,))[0] for x in layers}
     place = {x.name: k for k, x in enumerate(layers)}
 
     def after(layer: Layer) -> int:
-        below = set(program.downstream(layer.name))
+        below = set(program.downstream((layer.name,)))
         here = [x for x in layers if first[x.name] in below]
         return sum(x.macs for x in here if first[x.name] is not first[layer.name] or place[x.name] >= place[layer.name])
 
@@ -110,7 +110,7 @@ def row(name: str, rounds: int) -> Row:
     }
     seconds = interleaved(calls, rounds, warmup=0)
     same = all(map(torch.equal, seen["ours"], seen["plain"]))
-    least = limit(Replay(model, split, device=CPU, batch_size=case.batch)._program, layers, scanned)
+    least = limit(Replay(model, split, device=CPU, batch_size=case.batch).forward.program, layers, scanned)
     more = {
         "identical": str(same), "points": len(scanned) * len(SPARSITIES), "layers": f"{len(scanned)}/{len(layers)}",
         "limit": least, "over_limit": seconds["ours"].cpu / seconds["plain"].cpu / least,

@@ -1,25 +1,22 @@
 """One layer masked at a time: only what lies downstream of its weight is computed again, with the same logits bit for bit."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.fx.node import Node
-from torch.utils._pytree import tree_leaves
 
-from pruning_core.device import choose_device, placed, ready
-from pruning_core.graph import Program, Stage, Values, program
+from pruning_core.crew import crew
+from pruning_core.forward import BUDGET, Change, Forward, Team, held_bytes
+from pruning_core.graph import Stage, Values
 from pruning_core.inventory import oihw
 from pruning_core.types import Layer, PruningError, Split
 
-BUDGET = 2**30
-"""Bytes of activations that a replay may hold: 1 GiB."""
 Mask = Bool[Tensor, "_o _i _h _w"]
-Change = Mapping[str, Tensor]
-"""Parameter or buffer name -> the tensor to compute with in its place, of its stored shape and type."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,16 @@ class _Cut:
 
 @dataclass(eq=False)
 class _Held:
-    """The values of some batches at the current site, and how many bytes they are."""
+    """The values of some batches at the current site, and how many bytes they are. beside: bytes of the site before, in use."""
 
     budget: int
     values: dict[int, Values] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
+    beside: int = 0
+    most: int = 0
+
+    def bytes(self) -> int:
+        return sum(self.sizes.values())
 
     def take(self, batch: int) -> Values | None:
         """Gives a batch's values out, if they are here; they count no more."""
@@ -67,11 +69,20 @@ class _Held:
 
     def put(self, batch: int, values: Values) -> bool:
         """Holds the values if the budget allows, and says whether it does."""
-        size = held_bytes(values)
-        fits = sum(self.sizes.values()) + size <= self.budget
-        if fits:
-            self.values[batch], self.sizes[batch] = values, size
-        return fits
+        total = self.bytes() + self.beside + (size := held_bytes(values))
+        if total <= self.budget:
+            self.values[batch], self.sizes[batch], self.most = values, size, max(self.most, total)
+        return total <= self.budget
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """One change at one site, and the logits of each batch, on their way."""
+
+    at: int
+    place: int
+    change: Change
+    parts: dict[int, Future[Values]] = field(default_factory=dict)
 
 
 class Replay:
@@ -79,21 +90,19 @@ class Replay:
 
     The dense pass walks through the layers once, in step with the visits: at each layer a batch holds only the values that this
     or a later layer still needs (at most `budget` bytes over all batches; a batch beyond that is computed from its images again
-    at every layer; a batch is never split, which could change the last bits). traced: False where torch.fx could not trace the
-    model, which is then computed in full; reason: why. batch_size: that of `train.evaluate`, for the same numbers.
-    The model is read, never changed; any number of replays may run on it in as many threads. Raises PruningError for no images.
+    at every layer; a batch is never split, which could change the last bits). Visits are computed side by side by `workers`
+    threads. traced: False where torch.fx could not trace the model, which is then computed in full; reason: why.
+    batch_size: that of `train.evaluate`, for the same numbers. The model is read, never changed; any number of replays may run
+    on it in as many threads. Raises PruningError for no images.
     """
 
     def __init__(
-        self, model: nn.Module, split: Split, *, device: torch.device | None = None, batch_size: int = 256, budget: int = BUDGET
-    ) -> None:
-        if not len(split):
-            raise PruningError("There are no images to evaluate on.")
-        self.device = choose_device(device)
-        self._split, self._size, self._budget = split, batch_size, budget
-        self._program: Program = program(ready(model, self.device), self._images(0))
-        self.reason = self._program.reason
-        self.traced = self.reason is None
+        self, model: nn.Module, split: Split, *, device: torch.device | None = None, batch_size: int = 256, budget: int = BUDGET,
+        workers: int | None = None,
+    ) -> None:  # fmt: skip
+        self.forward = Forward(model, split, device=device, batch_size=batch_size)
+        self.traced, self.reason, self._budget = self.forward.traced, self.forward.reason, budget
+        self.workers = workers or self.forward.workers
         self.most_held = 0
 
     def run(
@@ -102,7 +111,7 @@ class Replay:
         """Yields (layer, place of the mask, logits of all images on the CPU) for each layer's masks, layer by layer as given."""
 
         def masked(at: int) -> list[Change]:
-            weight = self._program.tensor(layers[at].name)
+            weight = self.forward.program.tensor(layers[at].name)
             return [_Masked(layers[at], weight, mask) for mask in masks(layers[at])]
 
         for at, place, logits in self.visits([(layer.name,) for layer in layers], masked):
@@ -119,62 +128,64 @@ class Replay:
         Raises PruningError for a name that the model or the site does not have, or for a tensor of another shape or type.
         """
         cuts = [self._cut(names) for names in sites]
-        held = _Held(self._budget)
-        for at, cut in enumerate(cuts):
-            later = frozenset[Node]().union(*(other.needs for other in cuts[at:]))
-            asked = changes(at)
-            if not asked:
-                continue
-            _check(asked, cut.names)
-            logits: list[dict[int, Tensor]] = [{} for _ in asked]
-            for batch in range(-(-len(self._split) // self._size)):
-                values = self._advanced(batch, held.take(batch), cut.needs, later)
-                if not held.put(batch, values):
-                    for found, change in zip(logits, asked, strict=True):
-                        found |= self._changed(cut, change, {batch: values})
-            self.most_held = max(self.most_held, sum(held.sizes.values()))
-            for place, change in enumerate(asked):
-                logits[place] |= self._changed(cut, change, held.values)
-                yield at, place, torch.cat([logits[place][batch] for batch in sorted(logits[place])])
+        held, pending = _Held(self._budget), deque[_Point]()
+        with crew(self.workers) as threads:
+            team = Team(self.forward, threads)
+            for at, cut in enumerate(cuts):
+                points = [_Point(at, place, change) for place, change in enumerate(changes(at))]
+                _check(points, cut.names)
+                if not points:
+                    continue
+                held.beside = held.bytes() if pending else 0
+                later = frozenset[Node]().union(*(other.needs for other in cuts[at:]))
+                for batch in self.forward.batches:
+                    values = self._advanced(team, batch, held.take(batch), cut.needs, later)
+                    if held.put(batch, values):
+                        continue
+                    yield from self._ready(pending, 0)
+                    held.beside = 0
+                    if not held.put(batch, values):
+                        self._visit(team, cut, points, {batch: values})
+                        wait([point.parts[batch] for point in points])
+                self.most_held = held.most
+                for point in points:
+                    self._visit(team, cut, [point], held.values)
+                    pending.append(point)
+                    yield from self._ready(pending, 2 * (self.workers - 1))
+            yield from self._ready(pending, 0)
 
     def _cut(self, names: tuple[str, ...]) -> _Cut:
-        nodes = self._program.downstream(names)
-        result, inside = self._program.result, set(nodes)
+        found = self.forward.program
+        nodes, inside = (below := found.downstream(names)), set(below)
         needs = {source for node in nodes for source in node.all_input_nodes if source not in inside}
-        return _Cut(names, frozenset(needs | ({result} - inside)), self._program.stages(nodes, {result}))
+        return _Cut(names, frozenset(needs | ({found.result} - inside)), found.stages(nodes, {found.result}))
 
-    def _images(self, batch: int) -> Tensor:
-        start = batch * self._size
-        part = self._split.subset(range(start, min(start + self._size, len(self._split))))
-        return placed(next(iter(part.batches(self._size)))[0], self.device)
-
-    @torch.inference_mode()
-    def _advanced(self, batch: int, values: Values | None, needs: frozenset[Node], later: frozenset[Node]) -> Values:
+    def _advanced(self, team: Team, batch: int, values: Values | None, needs: frozenset[Node], later: frozenset[Node]) -> Values:
         """The batch's dense values moved on, so that they hold what is needed now, and else only what is needed later."""
-        values = self._program.start(self._images(batch)) if values is None else values
-        _, todo = self._program.missing(needs, values)
-        keep, _ = self._program.missing(later, {*values, *todo})
-        self._program.run(self._program.stages(todo, keep), values)
-        return {node: value for node, value in values.items() if node in keep}
+        found = self.forward.program
+        values = found.start(self.forward.images(batch)) if values is None else values
+        _, todo = found.missing(needs, values)
+        keep, _ = found.missing(later, {*values, *todo})
+        if not todo:
+            return {node: values[node] for node in keep}
+        return team.submit(batch, found.stages(todo, keep), values, {}, keep).result()
 
-    @torch.inference_mode()
-    def _changed(self, cut: _Cut, change: Change, batches: Mapping[int, Values]) -> dict[int, Tensor]:
-        """The logits of some batches with the change made."""
-        if not batches:
-            return {}
-        with self._program.swapped(change):
-            result = self._program.result
-            return {k: self._program.run(cut.stages, dict(values))[result].float().cpu() for k, values in batches.items()}
+    def _visit(self, team: Team, cut: _Cut, points: Sequence[_Point], batches: dict[int, Values]) -> None:
+        """Sends the changes off, for some batches."""
+        for point in points:
+            for batch, values in batches.items():
+                point.parts[batch] = team.submit(batch, cut.stages, values, point.change, {self.forward.program.result})
+
+    def _ready(self, pending: deque[_Point], rest: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Waits for the first points until only so many are on their way."""
+        result = self.forward.program.result
+        while len(pending) > rest:
+            point = pending.popleft()
+            logits = [point.parts[batch].result()[result].float().cpu() for batch in self.forward.batches]
+            yield point.at, point.place, torch.cat(logits)
 
 
-def _check(changes: Sequence[Change], site: tuple[str, ...]) -> None:
-    for change in changes:
-        if strange := sorted(set(change) - set(site)):
+def _check(points: Sequence[_Point], site: tuple[str, ...]) -> None:
+    for point in points:
+        if strange := sorted(set(point.change) - set(site)):
             raise PruningError(f"A change replaces {strange[0]}, which its site {site} does not name.")
-
-
-def held_bytes(values: Mapping[Node, Any]) -> int:
-    """Bytes of the storages that the values live in, each counted once; parameters do not count."""
-    tensors = [leaf for node, value in values.items() if node.op != "get_attr" for leaf in tree_leaves(value)]
-    storages = [tensor.untyped_storage() for tensor in tensors if isinstance(tensor, Tensor)]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())

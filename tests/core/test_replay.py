@@ -13,7 +13,7 @@ from pruning_core.device import placed
 from pruning_core.graph import program
 from pruning_core.inventory import inventory
 from pruning_core.masks import apply_masks
-from pruning_core.replay import Replay, held_bytes
+from pruning_core.replay import Replay
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import MemorySplit, refusal, same_state, state
@@ -53,7 +53,7 @@ def full(model: nn.Module, images: MemorySplit) -> Tensor:
 def agree(model: nn.Module, shape: Shape, traced: bool = True, backwards: bool = False, **more: int) -> Replay:
     """Replays every layer and compares each of its masks with a full forward pass of a masked copy."""
     images, layers, before = split(shape), inventory(model, shape), state(model)
-    replay = Replay(model, images, device=CPU, batch_size=BATCH, **more)
+    replay = Replay(model, images, device=CPU, batch_size=BATCH, **{"workers": 2} | more)
     assert replay.traced is traced, replay.reason
     seen = []
     for layer, place, logits in replay.run(layers[::-1] if backwards else layers, masks):
@@ -209,25 +209,21 @@ def chain() -> nn.Module:
 
 def test_a_batch_holds_its_live_values_only() -> None:
     """19 images of 6 x 6: 2 x 36 floats before the first layer, 4 x 16 before the second, 32 before the last."""
-    replay = agree(chain(), (2, 6, 6))
+    replay = agree(chain(), (2, 6, 6), workers=1)
     assert replay.most_held == 19 * 2 * 36 * 4
 
 
 @pytest.mark.parametrize("budget", [0, BATCH * 2 * 36 * 4, 10 * 2 * 36 * 4])
 @pytest.mark.parametrize("backwards", [False, True])
-def test_a_small_budget_gives_the_same_logits(budget: int, backwards: bool) -> None:
-    assert agree(chain(), (2, 6, 6), budget=budget, backwards=backwards).most_held <= budget
-    assert agree(seeded(Shared), (3, 6, 6), budget=budget, backwards=backwards).most_held <= budget
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_small_budget_gives_the_same_logits(budget: int, backwards: bool, workers: int) -> None:
+    for model, shape in ((chain(), (2, 6, 6)), (seeded(Shared), (3, 6, 6))):
+        replay = agree(model, shape, budget=budget, backwards=backwards, workers=workers)
+        assert replay.most_held <= budget
 
 
 def test_any_order_of_layers_gives_the_same_logits() -> None:
     agree(seeded(lambda: ARCHITECTURES["resnet20"].build((1, 8, 8), 10)), (1, 8, 8), backwards=True)
-
-
-def test_views_of_one_storage_count_once() -> None:
-    found = program(chain(), torch.zeros(1, 2, 6, 6))
-    x = torch.zeros(10)
-    assert held_bytes(dict(zip(found.nodes, (x, x[2:], (x, None), torch.ones(1)), strict=False))) == 44
 
 
 def test_a_layer_without_masks_is_passed_by() -> None:

@@ -1,0 +1,116 @@
+"""A model's forward passes over the batches of a split, node by node, with other tensors in the places of some of its own."""
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.node import Node
+from torch.utils._pytree import tree_leaves
+
+from pruning_core.crew import Inline
+from pruning_core.device import choose_device, placed, ready
+from pruning_core.graph import Program, Stage, Values, program, skeleton
+from pruning_core.types import PruningError, Split
+
+BUDGET = 2**30
+"""Bytes of activations that may be held: 1 GiB."""
+WIDE, MOST = 2**24, 4
+"""Batches of more bytes fill every kernel thread by themselves: one worker computes them; else at most that many."""
+Change = Mapping[str, Tensor]
+"""Parameter or buffer name -> the tensor to compute with in its place, of its stored shape and type."""
+
+
+class Forward:
+    """The traced program of a model and the batches of a split. The model is read, never changed; any thread may ask at any time.
+
+    traced: False where torch.fx could not trace the model, which is then one node; reason: why.
+    Raises PruningError for no images.
+    """
+
+    def __init__(self, model: nn.Module, split: Split, *, device: torch.device | None = None, batch_size: int = 256) -> None:
+        if not len(split):
+            raise PruningError("There are no images to evaluate on.")
+        self.device = choose_device(device)
+        self._split, self._size = split, batch_size
+        self.batches = range(-(-len(split) // batch_size))
+        first = self.images(0)
+        self.program: Program = program(ready(model, self.device), first[:1])
+        self.reason = self.program.reason
+        self.traced = self.reason is None
+        alone = self.device.type != "cpu" or first.nbytes > WIDE
+        self.workers = 1 if alone else min(MOST, torch.get_num_threads())
+        self._free: list[Program] = []
+
+    def count(self, batch: int) -> int:
+        """How many images the batch has."""
+        return min(self._size, len(self._split) - batch * self._size)
+
+    def images(self, batch: int) -> Tensor:
+        """The batch's images, ready for the model."""
+        part = self._split.subset(range(batch * self._size, batch * self._size + self.count(batch)))
+        return placed(next(iter(part.batches(self._size)))[0], self.device)
+
+    @torch.inference_mode()
+    def run(self, stages: Sequence[Stage], values: Values, change: Change, wanted: Collection[Node]) -> Values:
+        """The wanted values after the stages with the change made; the given values stay as they are.
+
+        Every thread computes on modules of its own, which share the model's tensors. Raises PruningError for a change that
+        does not fit.
+        """
+        own = self._free.pop() if self._free else None
+        twin = own or replace(self.program, root=skeleton(self.program.root))
+        with twin.swapped(change):
+            found = twin.run(stages, dict(values))
+        self._free.append(twin)
+        return {node: found[node] for node in wanted}
+
+
+class Team:
+    """Computes stages on a crew's threads where those give the same bits as the caller's thread.
+
+    That is seen, not believed: a node's first run with a number of images is computed by both. If they differ (a kernel that
+    splits a sum over its threads), all is computed in the caller's thread from then on.
+    """
+
+    def __init__(self, forward: Forward, crew: Executor) -> None:
+        self._forward, self._inline, self._crew = forward, Inline(), crew
+        self._alike: set[tuple[int, Node]] = set()
+
+    def submit(
+        self, batch: int, stages: Sequence[Stage], values: Values, change: Change, wanted: Collection[Node]
+    ) -> Future[Values]:
+        """The future of `Forward.run` for that batch."""
+        call, crew = partial(self._forward.run, stages, values, change, wanted), self._crew
+        if isinstance(crew, Inline):
+            return crew.submit(call)
+        asked = {(self._forward.count(batch), stage.node) for stage in stages}
+        if asked <= self._alike:
+            return crew.submit(call)
+        mine, theirs = self._inline.submit(call), crew.submit(call)
+        if same(mine.result(), theirs.result()):
+            self._alike |= asked
+        else:
+            self._crew = self._inline
+        return mine
+
+
+def same(first: Values, second: Values) -> bool:
+    """Are all tensors among the values equal, bit for bit?"""
+    pairs = zip(tensors(first), tensors(second), strict=True)
+    return all(a is b or torch.equal(a, b) for a, b in pairs)
+
+
+def tensors(values: Mapping[Node, Any]) -> list[Tensor]:
+    """The tensors that the values are made of, the model's own apart."""
+    leaves = [leaf for node, value in values.items() if node.op != "get_attr" for leaf in tree_leaves(value)]
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def held_bytes(values: Mapping[Node, Any]) -> int:
+    """Bytes of the storages that the values live in, each counted once; parameters do not count."""
+    storages = [tensor.untyped_storage() for tensor in tensors(values)]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())

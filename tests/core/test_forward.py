@@ -1,0 +1,107 @@
+"""A model's batches computed node by node, in the caller's thread or on a crew whose kernels give the same bits."""
+
+import threading
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pruning_core.crew import Inline, crew
+from pruning_core.forward import WIDE, Forward, Team, held_bytes, same
+from pruning_core.graph import program
+from pruning_core.inventory import inventory
+from pruning_core.replay import Replay
+from tests.core.test_replay import BATCH, CPU, chain, full, masks, split
+from tests.core.toy import refusal
+
+SHAPE = (2, 6, 6)
+
+
+def forward(model: nn.Module | None = None) -> Forward:
+    return Forward(model or chain(), split(SHAPE), device=CPU, batch_size=BATCH)
+
+
+def test_batches_are_those_of_the_split() -> None:
+    found = forward()
+    assert [found.count(batch) for batch in found.batches] == [8, 8, 3]
+    assert torch.equal(torch.cat([found.images(batch) for batch in found.batches]), split(SHAPE).x)
+    assert "no images" in refusal(lambda: Forward(chain(), split(SHAPE, 0), device=CPU))
+
+
+def test_a_change_is_for_one_run_only() -> None:
+    model = chain()
+    found, (whole, halved) = forward(model), (full(model, split(SHAPE, BATCH)), model.state_dict()["4.weight"] / 2)
+    nodes = found.program
+    stages = nodes.stages([node for node in nodes.nodes if node is not nodes.x], {nodes.result})
+    for change, wanted in (({"4.weight": halved}, None), ({}, whole)):
+        logits = found.run(stages, nodes.start(found.images(0)), change, {nodes.result})[nodes.result]
+        assert torch.equal(logits, whole) is (wanted is not None)
+
+
+def test_views_of_one_storage_count_once() -> None:
+    found = program(chain(), torch.zeros(1, *SHAPE))
+    x = torch.zeros(10)
+    assert held_bytes(dict(zip(found.nodes, (x, x[2:], (x, None), torch.ones(1)), strict=False))) == 44
+    node, other = found.x, found.result
+    assert same({node: torch.ones(2), other: (1, None)}, {node: torch.ones(2), other: (1, None)})
+    assert not same({node: torch.ones(2)}, {node: torch.tensor([1, 1.0000001])})
+
+
+def test_wide_images_have_one_worker() -> None:
+    torch.set_num_threads(2)
+    try:
+        assert forward().workers == 2
+        side = (WIDE // 4 // 2) ** 0.5 // 1 + 1
+        wide = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        assert Forward(wide, split((2, int(side), int(side)), 1), device=CPU).workers == 1
+    finally:
+        torch.set_num_threads(1)
+
+
+class Whole(nn.Module):
+    """Cannot be traced, and tells which thread computes; `drift` times a thread that is not this one's changes the last bits."""
+
+    def __init__(self, drift: float = 0.0) -> None:
+        super().__init__()
+        self.conv, self.fc, self.drift = nn.Conv2d(2, 4, 3), nn.Linear(64, 3), drift
+        self.home, self.seen = threading.get_ident(), list[bool]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum().isnan():
+            return x
+        self.seen.append(threading.get_ident() == self.home)
+        return self.fc(self.conv(x).flatten(1)) * (1 if self.seen[-1] else 1 + self.drift)
+
+    def __deepcopy__(self, memo: dict) -> "Whole":
+        copy = Whole(self.drift)
+        copy.seen, copy.home = self.seen, self.home
+        for name, module in self.named_children():
+            setattr(copy, name, deepcopy(module, memo))
+        return copy.eval()
+
+
+def test_a_crew_is_left_alone_where_its_bits_differ() -> None:
+    """As a kernel does that splits a sum over its threads."""
+    model, images = Whole(drift=2**-20).eval(), split(SHAPE)
+    layers, found = inventory(model, SHAPE), []
+    for workers in (1, 2):
+        model.seen.clear()
+        replay = Replay(model, images, device=CPU, batch_size=BATCH, workers=workers)
+        found.append([logits for _, _, logits in replay.run(layers, masks)])
+        assert model.seen.count(False) == workers - 1
+    assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_nodes_are_compared_once_per_number_of_images(inline: bool) -> None:
+    model = Whole().eval()
+    found = forward(model)
+    wanted = {found.program.result}
+    stages = found.program.stages([found.program.result], wanted)
+    model.seen.clear()
+    with crew(2) as threads:
+        team = Team(found, Inline() if inline else threads)
+        for batch in (0, 1, 2, 2):
+            team.submit(batch, stages, found.program.start(found.images(batch)), {}, wanted).result()
+    assert model.seen == ([True] * 4 if inline else [True, False, False, True, False, False])
