@@ -1,8 +1,8 @@
 """The mask lab alone on a page, with a random layer: ?shape=8x4x3x3&g=kernel&levels=5 (few levels of score make many ties).
 
-More: kind, heads, ratio, seed; plotly=1 draws the same array with Plotly instead; echo=0: the page ignores what the lab reports;
-deep=0: a reduced layer without its single weights; slow=1: a second per run; wait=1: the layer is shown when a switch is pressed
-(turn=2: once more from the start).
+More: kind, heads, ratio, seed, edits; plotly=1 draws the same array with Plotly instead; echo=0: the page ignores what the lab
+reports; deep=0: a reduced layer without its single weights; slow=1: a second per run; wait=1: the layer is shown when a switch is
+pressed (turn=2: once more from the start).
 """
 
 import sys
@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from explorer.components.mask_lab import LabDetail, LabView, Result, counts, lab_view, mask_lab
+from explorer.components.mask_lab import Edit, LabDetail, LabView, Result, counts, lab_view, mask_lab
 from explorer.palette import DIVERGING, PRUNED_CELL, scale
 from pruning_core.granularity import Granularity, granularity, supports
 from pruning_core.masks import group_scores, select
@@ -27,6 +27,13 @@ torch.set_num_threads(1)
 
 def asked(name: str, default: str) -> str:
     return str(st.query_params.get(name, default))
+
+
+def edits_of(text: str) -> tuple[Edit, ...]:
+    """scope.group.keep, comma between them: 0.17.1,0.4.0"""
+    return tuple(
+        Edit(int(scope), int(group), keep == "1") for scope, group, keep in (each.split(".") for each in text.split(",") if each)
+    )
 
 
 def layer_of(text: str) -> Layer:
@@ -84,7 +91,7 @@ if asked("plotly", "0") == "1" and detail.scores is not None:
     plotly(detail.weight, detail.scores, detail.layer, detail.g)
 elif asked("wait", "0") == "0" or st.toggle("Show the layer"):
     st.session_state.setdefault("ratio", float(asked("ratio", "0.5")))
-    st.session_state.setdefault("edits", ())
+    st.session_state.setdefault("edits", edits_of(asked("edits", "")))
     if st.button("Python says 25%"):
         st.session_state["ratio"] = 0.25
     time.sleep(float(asked("slow", "0")))

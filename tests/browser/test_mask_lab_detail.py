@@ -83,6 +83,18 @@ def test_a_flip_in_the_window_counts_everywhere(lab: Callable[..., tuple[Page, W
     expect(page.get_by_text(f"Python counts {before * size:,} weights")).to_be_visible()
 
 
+def test_edits_of_a_link_are_counted_before_anything_is_zoomed_to(lab: Callable[..., tuple[Page, Wire]]) -> None:
+    edits = "&edits=" + ",".join(f"0.{group}.{group % 3 % 2}" for group in range(0, 2_000_000, 99_991))
+    page, _ = lab(LARGE + edits)
+    expect(page.locator(".counts")).to_contain_text("21 by hand")
+    gone = pruned_groups(page)
+    assert gone != 1048576
+    expect(page.get_by_text(f"Python counts {gone:,} weights")).to_be_visible()
+    page.get_by_role("slider", name="Remove").press("PageUp")
+    expect(page.get_by_text("ratio 0.6 |")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(f"Python counts {pruned_groups(page):,} weights")).to_be_visible()
+
+
 def test_moving_on_brings_another_window_and_zooming_out_drops_it(lab: Callable[..., tuple[Page, Wire]]) -> None:
     page, _ = lab(LARGE)
     zoomed(page)

@@ -4,6 +4,8 @@ const MOST_HEIGHT = 560
 const LARGEST_CELL = 30
 const CLOSEST_CELL = 56
 const LEAST_SIDE = 64
+// Pictures that are made to be zoomed get room for it, however long and flat the layer is.
+const LEAST_HEIGHT = { flat: 96, deep: 240 }
 const MAP_SIDE = 130
 
 class Stage {
@@ -39,7 +41,8 @@ class Stage {
     const scale = Math.min(LARGEST_CELL, width / wide, MOST_HEIGHT / high)
     const across = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / wide))
     const down = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / high))
-    const height = Math.round(Math.max(96, Math.min(MOST_HEIGHT, high * down + 8)))
+    const least = this.deep ? LEAST_HEIGHT.deep : LEAST_HEIGHT.flat
+    const height = Math.round(Math.max(least, Math.min(MOST_HEIGHT, high * down + 8)))
     for (const figure of this.shown()) figure.querySelector(".frame").style.height = `${height}px`
     this.dpr = Math.min(2, globalThis.devicePixelRatio || 1)
     Object.assign(this, { wide, high, fitX: across * this.dpr, fitY: down * this.dpr })
