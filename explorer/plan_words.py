@@ -7,6 +7,7 @@ from typing import Any
 from explorer.text import percent
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
+from pruning_core.flows import flow
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
@@ -26,6 +27,12 @@ def schedule_words(spec: str) -> str:
     return found.label if found.rounds == 1 else f"{found.label}, {found.rounds} rounds"
 
 
+def flow_words(text: str) -> str:
+    """seven_dyn:delay=0.2 -> SEVEN while fine-tuning (delay=0.2)."""
+    found, settings = flow(text), text.partition(":")[2]
+    return f"{found.label} ({settings.replace(',', ', ')})" if settings else found.label
+
+
 def _by_hand(overrides: tuple[tuple[str, float], ...]) -> str:
     return f"{len(overrides)} set by hand" if overrides else "none set by hand"
 
@@ -42,6 +49,7 @@ WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "allocation": ("share per layer", _label(ALLOCATIONS)),
     "sparsity": ("sparsity", percent),
     "schedule": ("schedule", schedule_words),
+    "flow": ("flow", flow_words),
     "overrides": ("ratios", _by_hand),
     "edits": ("groups by hand", lambda edits: f"{sum(len(each.groups) for each in edits):,} edited"),
     "allow_collapse": ("a layer may collapse", _yes),

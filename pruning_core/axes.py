@@ -7,6 +7,7 @@ import torch
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, Criterion, refusal
+from pruning_core.flows import FLOWS
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.inventory import inventory
 from pruning_core.schedule import SCHEDULES
@@ -18,6 +19,7 @@ AXES: Mapping[str, Mapping[str, Any]] = {
     "granularity": GRANULARITIES,
     "allocation": ALLOCATIONS,
     "schedule": SCHEDULES,
+    "flow": FLOWS,
 }
 SHAPE = (1, 8, 8)
 """The images that the networks are built for."""

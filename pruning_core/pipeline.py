@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from pruning_core.allocation import ALLOCATIONS, locked
 from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, silenced
 from pruning_core.criteria import Criterion, criterion, refusal
+from pruning_core.flows import Work, flow
 from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
 from pruning_core.inventory import fixed_parameters, inventory
-from pruning_core.masks import apply_masks, by_hand, group_scores, intersect, select, without
+from pruning_core.masks import apply_masks, by_hand, group_scores, select
 from pruning_core.metrics import measure
 from pruning_core.plan import Plan
 from pruning_core.registry import find
-from pruning_core.schedule import fractions, schedule
+from pruning_core.schedule import schedule
 from pruning_core.sensitivity import scan
-from pruning_core.train import evaluate, fine_tune, recalibrate_bn, tracked_norms
+from pruning_core.train import evaluate, recalibrate_bn, tracked_norms
 from pruning_core.types import (
     Batches,
     Dataset,
@@ -38,7 +39,7 @@ from pruning_core.types import (
     Step,
     Tuned,
 )
-from pruning_core.zoo import Progress, datasets_for, load_data, load_model, probe
+from pruning_core.zoo import Progress, datasets_for, load_data, load_model, probe, untrained
 
 SMALL = 64
 """Images of at most this many pixels a side are examined on the whole test split."""
@@ -84,11 +85,17 @@ def prunable(layers: tuple[Layer, ...], g: Granularity, how: Criterion) -> tuple
 def groups_of(plan: Plan, space: Workspace, model: nn.Module | None = None) -> tuple[tuple[Layer, ...], GroupScores]:
     """The layers that the plan can prune and their group scores. Raises PruningError where there is no such layer."""
     g, how = granularity(plan.granularity), criterion(plan.criterion, plan.seed)
+    layers = able(plan, space, g, how)
+    return layers, group_scores(how(model or space.model, layers, inputs(plan, space, how)), layers, g, how.pool)
+
+
+def able(plan: Plan, space: Workspace, g: Granularity, how: Criterion) -> tuple[Layer, ...]:
+    """The layers that both can take. Raises PruningError, with the first layer's reason, where there is none."""
     layers, reasons = prunable(space.layers, g, how)
     if not layers:
         why = next(iter(reasons.values()))
         raise PruningError(f"No layer of {plan.model} can be pruned by {g.label} with {how.label}: {why}")
-    return layers, group_scores(how(model or space.model, layers, inputs(plan, space, how)), layers, g, how.pool)
+    return layers
 
 
 def inputs(plan: Plan, space: Workspace, how: Criterion) -> Batches:
@@ -189,26 +196,42 @@ def exam_split(plan: Plan, space: Workspace) -> Split:
 
 
 def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> Iterator[Event]:
-    """Runs the plan: in each round of its schedule score, cut and fine-tune; the last event carries masks, report and accuracies.
+    """Runs the plan's flow: it scores, cuts and trains; then the last event carries masks, report and accuracies.
 
-    `fine_tune.epochs` is per round; 0 leaves the weights as they are. Masks only shrink. All four accuracies are on the exam
-    split: dense, pruned (the final masks on the untouched weights), recalibrated (the same with fresh batch-norm statistics),
-    tuned. Raises PruningError, in one sentence.
+    `fine_tune.epochs` is per training, of which a flow may have several; 0 leaves the weights as they are. All four accuracies
+    are on the exam split: dense, pruned (the final masks on the untouched weights), recalibrated (the same with fresh batch-norm
+    statistics), tuned. Raises PruningError, in one sentence.
     """
-    g, steps = granularity(plan.granularity), fractions(schedule(plan.schedule))
     model, masks = space.model, Masks()
-    for number, fraction in enumerate(steps, start=1):
-        layers, groups = groups_of(plan, space, model)
-        groups = without(groups, masks, layers, g)
-        ratios = ratios_of(plan, layers, groups, fraction)
-        masks = intersect(masks, masks_of(plan, layers, groups, ratios))
-        model, silent = masked(plan, space, masks, model), silences(plan, space, masks)
-        yield Pruned(number, len(steps), fraction, ratios, masks, model)
-        if plan.fine_tune.epochs:
-            for event in fine_tune(model, masks, space.layers, space.dataset, plan.fine_tune, device, silent):
-                yield event
-                model = event.model if isinstance(event, Tuned) else model
+    for event in flow(plan.flow)(work(plan, space, device)):
+        yield event
+        masks = event.masks if isinstance(event, Pruned) else masks
+        model = event.model if isinstance(event, Pruned | Tuned) else model
     yield finish(plan, space, masks, model, device)
+
+
+def work(plan: Plan, space: Workspace, device: torch.device | None = None) -> Work:
+    """The plan as a flow works with it: its axes as functions of a model, of scores and of masks."""
+    g, how = granularity(plan.granularity), criterion(plan.criterion, plan.seed)
+    layers = able(plan, space, g, how)
+
+    def choose(groups: GroupScores, fraction: float) -> tuple[Ratios, Masks]:
+        ratios = ratios_of(plan, layers, groups, fraction)
+        return ratios, masks_of(plan, layers, groups, ratios)
+
+    return Work(
+        space.model, space.layers, layers, g, space.dataset, plan.fine_tune,
+        schedule=schedule(plan.schedule, plan.sparsity),
+        sparsity=plan.sparsity,
+        score=lambda model: groups_of(plan, space, model)[1],
+        choose=choose,
+        edited=lambda groups, masks: _edited(plan, layers, groups, masks),
+        apply=lambda model, masks: masked(plan, space, masks, model),
+        silence=lambda masks: silences(plan, space, masks),
+        fresh=lambda seed: untrained(plan.model, space.dataset, seed),
+        calibration=lambda: calibration(space, plan.calibration),
+        device=device,
+    )  # fmt: skip
 
 
 def finish(plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device: torch.device | None = None) -> Finished:

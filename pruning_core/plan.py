@@ -9,6 +9,7 @@ from typing import Any
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import check as check_criterion
 from pruning_core.edits import HandEdits, check, from_raw, to_raw
+from pruning_core.flows import flow
 from pruning_core.granularity import granularity
 from pruning_core.registry import find
 from pruning_core.schedule import schedule
@@ -23,7 +24,8 @@ LEAST_PROBE, MOST_PROBE = 10, 50_000
 class Plan:
     """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; edits: groups kept or
     pruned by hand on top; probe: images that accuracy is measured on; calibration: training images that criteria read;
-    criterion: a name of `CRITERIA`, or module.path:function; seed: of random scores, fine_tune has its own for training.
+    criterion: a name of `CRITERIA`, or module.path:function; flow: a name of `FLOWS`, knobs after a colon; seed: of random
+    scores, fine_tune has its own for training.
 
     Raises PruningError, in one sentence, for a value that cannot be meant.
     """
@@ -35,6 +37,7 @@ class Plan:
     allocation: str = "uniform"
     sparsity: float = 0.5
     schedule: str = "one_shot"
+    flow: str = "rounds"
     overrides: tuple[tuple[str, float], ...] = ()
     edits: tuple[HandEdits, ...] = ()
     allow_collapse: bool = False
@@ -48,6 +51,7 @@ class Plan:
         find(ALLOCATIONS, self.allocation, "allocation")
         granularity(self.granularity)
         schedule(self.schedule)
+        flow(self.flow)
         if not 0 <= self.sparsity <= 1:
             raise PruningError(f"A sparsity of {self.sparsity} is outside [0, 1]: 0 removes nothing, 1 everything.")
         if len(dict(self.overrides)) < len(self.overrides):

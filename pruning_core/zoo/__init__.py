@@ -5,7 +5,7 @@ from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.fetch import Progress
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.pretrained import PRETRAINED
-from pruning_core.zoo.recipes import RECIPES, recipe, train
+from pruning_core.zoo.recipes import RECIPES, recipe, train, untrained
 from pruning_core.zoo.request import data_root
 from pruning_core.zoo.splits import probe
 
@@ -27,4 +27,5 @@ __all__ = [
     "probe",
     "recipe",
     "train",
+    "untrained",
 ]

@@ -9,6 +9,7 @@ import pytest
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
 from pruning_core.edits import HandEdits
+from pruning_core.flows import FLOWS
 from pruning_core.granularity import GRANULARITIES
 from pruning_core.plan import VERSION, Plan
 from pruning_core.schedule import SCHEDULES
@@ -28,6 +29,7 @@ def drawn(seed: int) -> Plan:
         allocation=rng.choice(list(ALLOCATIONS)),
         sparsity=rng.choice([0.0, 1.0, rng.random(), rng.random() * 1e-12, 0.1 + 0.2]),
         schedule=rng.choice([*SCHEDULES, "iterative:7", "agp:50"]),
+        flow=rng.choice([*FLOWS, "seven_dyn:delay=0.25,window=0.3", "lottery:rewind=2,fresh=0"]),
         overrides=tuple((name, rng.random()) for name in rng.sample(names, rng.randint(0, len(names)))),
         edits=tuple(
             HandEdits(name, g, tuple((rng.randint(0, 3), group, rng.random() < 0.5) for group in rng.sample(range(99), 20)))
@@ -127,6 +129,10 @@ BAD = {
     "unknown granularity": ('{"granularity": "fines"}', "no granularity 'fines'"),
     "no n of m": ('{"granularity": "4:4"}', "not an N:M pattern"),
     "unknown schedule": ('{"schedule": "agp:0"}', "not a schedule"),
+    "unknown flow": ('{"flow": "seven"}', "no flow 'seven'"),
+    "unknown knob": ('{"flow": "seven_dyn:delays=1"}', "did you mean 'delay'"),
+    "knob out of range": ('{"flow": "seven_dyn:delay=2"}', "outside 0 to 0.9"),
+    "knob no number": ('{"flow": "lottery:rewind=x"}', "must be a whole number"),
     "probe small": ('{"probe": 9}', "probe of 9"),
     "probe large": ('{"probe": 50001}', "probe of 50001"),
     "calibration": ('{"calibration": 0}', "0 calibration images"),

@@ -4,12 +4,13 @@ import pytest
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, POOLS, Criterion
+from pruning_core.flows import FLOWS
 from pruning_core.granularity import GRANULARITIES
 from pruning_core.registry import find
 from pruning_core.schedule import SCHEDULES
 from tests.core.toy import refusal
 
-AXES = {"criterion": CRITERIA, "granularity": GRANULARITIES, "allocation": ALLOCATIONS, "schedule": SCHEDULES}
+AXES = {"criterion": CRITERIA, "granularity": GRANULARITIES, "allocation": ALLOCATIONS, "schedule": SCHEDULES, "flow": FLOWS}
 ENTRIES = [pytest.param(axis, name, id=f"{axis}-{name}") for axis, registry in AXES.items() for name in registry]
 
 

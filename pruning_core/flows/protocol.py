@@ -1,0 +1,135 @@
+"""What every flow offers and what it works with."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import Field, dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from pruning_core.granularity import Granularity
+from pruning_core.masks import group_scores
+from pruning_core.schedule import Schedule
+from pruning_core.train import Silent, TrainConfig, fine_tune
+from pruning_core.types import (
+    Batches,
+    Dataset,
+    Epoch,
+    GroupScores,
+    Layer,
+    Masks,
+    Pruned,
+    PruningError,
+    Ratios,
+    Scores,
+    Step,
+    Tuned,
+)
+
+Event = Pruned | Step | Epoch | Tuned
+Chosen = tuple[Ratios, Masks]
+FRAMES = 24
+"""Of masks that change in very many steps about so many are told, the last one always."""
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A plan made ready for a flow: the network, what may be cut in it, and the plan's own axes as functions.
+
+    layers: all; able: those that the plan can cut; sparsity: target over the able layers. score: the plan's criterion on a model;
+    choose: group scores and a share of the target in [0, 1] -> ratios and masks by the plan's allocation, granularity and hand
+    edits; edited: the hand edits alone; apply: a copy with masks applied; silence: what falls silent with them; fresh: the
+    network newly initialised from a seed; calibration: the images that criteria read.
+    """
+
+    model: nn.Module
+    layers: tuple[Layer, ...]
+    able: tuple[Layer, ...]
+    granularity: Granularity
+    dataset: Dataset
+    config: TrainConfig
+    schedule: Schedule
+    sparsity: float
+    score: Callable[[nn.Module], GroupScores]
+    choose: Callable[[GroupScores, float], Chosen]
+    edited: Callable[[GroupScores, Masks], Masks]
+    apply: Callable[[nn.Module, Masks], nn.Module]
+    silence: Callable[[Masks], Silent]
+    fresh: Callable[[int], nn.Module]
+    calibration: Callable[[], Batches]
+    device: torch.device | None = None
+
+    @property
+    def numel(self) -> int:
+        """Weights that may be cut."""
+        return sum(layer.numel for layer in self.able)
+
+    def pooled(self, scores: Scores, pool: str) -> GroupScores:
+        """Scores per weight as scores per group, on the CPU."""
+        here = {layer.name: scores[layer.name].detach().cpu() for layer in self.able}
+        return group_scores(here, self.able, self.granularity, pool)
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training mini-batches without end, in an order fixed by the training seed; labels are places among the outputs."""
+        outputs = None if self.dataset.outputs is None else torch.tensor(self.dataset.outputs)
+        epoch = 0
+        while True:
+            for x, y in self.dataset.train.shuffled(size, self.config.seed * 1_000_003 + epoch):
+                yield x, y if outputs is None else outputs[y]
+            epoch += 1
+
+    def tuned(self, model: nn.Module, masks: Masks, config: TrainConfig | None = None, **more: Any) -> Iterator[Event]:
+        """Fine-tunes with the masks held, by the plan's settings."""
+        return fine_tune(model, masks, self.layers, self.dataset, config or self.config, self.device, self.silence(masks), **more)
+
+
+@runtime_checkable
+class Flow(Protocol):
+    """A frozen dataclass: label, help, formula and source for people, one field per knob; called, it yields events.
+
+    regrows: removed weights may come back; trains: it needs at least one epoch; published: plan fields as the paper has them.
+    The last Pruned event has the final masks, the last Pruned or Tuned event the final model.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    formula: ClassVar[str]
+    regrows: ClassVar[bool]
+    trains: ClassVar[bool]
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def help(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def published(self) -> tuple[tuple[str, str], ...]: ...
+
+    def __call__(self, work: Work) -> Iterator[Event]: ...
+
+
+def knob(default: Any, least: int | float, most: int | float, text: str) -> Any:
+    """A setting of a flow: its default, the range it may have, and what it does."""
+    return field(default=default, metadata={"least": least, "most": most, "help": text})
+
+
+def knobs(flow: Flow) -> tuple[Field[Any], ...]:
+    """The fields of a flow that people set."""
+    return tuple(each for each in flow.__dataclass_fields__.values() if "help" in each.metadata)
+
+
+def need_epochs(flow: Flow, work: Work) -> None:
+    """Raises PruningError where a flow that prunes while it trains has no training."""
+    if flow.trains and not work.config.epochs:
+        raise PruningError(f"{flow.label} prunes while the network trains: give it at least one epoch.")
+
+
+def need_single_weights(flow: Flow, work: Work) -> None:
+    """Raises PruningError where a flow that cuts single weights by its own rule has another granularity."""
+    if work.granularity.name != "fine":
+        raise PruningError(
+            f"{flow.label} cuts single weights by a rule of its own: choose the fine-grained shape of a cut for it."
+        )
