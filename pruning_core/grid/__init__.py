@@ -85,7 +85,7 @@ class _Run:
         if self.losses >= LOSSES:
             job = self.jobs[self.turn]
             raise PruningError(
-                f"Workers were lost {self.losses} times in a row near {job.layer.name}, {job.granularity}, {job.criterion}: "
+                f"Workers were lost {self.losses} times in a row near {job.layers[0]}, {job.granularity}, {job.criterion}: "
                 f"they may need more memory, so try fewer of them ({type(error).__name__})."
             ) from error
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
+from pruning_core.coupling import WHOLE_OUTPUTS, Coupling
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace, groups_of, open_workspace, probe_split, prunable
@@ -13,11 +14,15 @@ from pruning_core.plan import Plan
 from pruning_core.sensitivity import GRID, scan
 from pruning_core.types import GroupScores, Layer, PruningError, SensitivityPoint, Split
 
+TIED = "filter"
+"""The granularity in which tied layers go together."""
+
 
 @dataclass(frozen=True)
 class Grid:
     """layer x sparsity x granularity x criterion. layers: names, () for every layer that can be cut; sparsities in [0, 1].
 
+    tied: whole filters of layers whose channels are tied go together (`sensitivity.scan`).
     Raises PruningError for an axis with nothing on it.
     """
 
@@ -25,6 +30,7 @@ class Grid:
     granularities: tuple[str, ...] = ("fine",)
     criteria: tuple[str, ...] = ("magnitude_l1",)
     layers: tuple[str, ...] = ()
+    tied: bool = False
 
     def __post_init__(self) -> None:
         if not (self.sparsities and self.granularities and self.criteria):
@@ -33,14 +39,19 @@ class Grid:
             raise PruningError(f"The sparsity grid {self.sparsities} must hold values in [0, 1].")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
-    """One unit of work: one layer at all its sparsities, so that they share the pass down to the layer."""
+    """One unit of work: one layer, or layers tied together, at all its sparsities, which share the pass down to it.
+
+    couplings: those that hold the layers.
+    """
 
     criterion: str
     granularity: str
-    layer: Layer
+    layers: tuple[str, ...]
     sparsities: tuple[float, ...]
+    tied: bool = False
+    couplings: tuple[Coupling, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,9 +66,10 @@ class GridPoint:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What every unit needs, opened once per worker: the model, the images, which logits stand for the classes."""
+    """What every unit needs, opened once per worker: model and layers, images, which logits stand for the classes."""
 
     model: nn.Module
+    layers: tuple[Layer, ...]
     split: Split
     outputs: tuple[int, ...] | None = None
     device: torch.device | None = None
@@ -65,8 +77,8 @@ class Bench:
     def measured(self, job: Job, groups: GroupScores) -> list[SensitivityPoint]:
         """The unit's points, by rising sparsity, as `sensitivity.scan` measures them."""
         return list(
-            scan(self.model, (job.layer,), groups, granularity(job.granularity), self.split,
-                 grid=job.sparsities, outputs=self.outputs, device=self.device)
+            scan(self.model, self.layers, groups, granularity(job.granularity), self.split, grid=job.sparsities,
+                 outputs=self.outputs, device=self.device, couplings=job.couplings, tied=job.tied)
         )  # fmt: skip
 
 
@@ -95,25 +107,44 @@ class Named:
 
 def bench_of(plan: Plan, space: Workspace, device: torch.device | None = None) -> Bench:
     """The workspace's model and the plan's probe images."""
-    return Bench(space.model, probe_split(plan, space), space.dataset.outputs, device)
+    return Bench(space.model, space.layers, probe_split(plan, space), space.dataset.outputs, device)
 
 
 def jobs_of(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
     """The grid's units: criterion by criterion, granularity by granularity, layer by layer in the network's order.
 
-    Raises PruningError for a name that no axis has, and where a criterion and a granularity can take none of the layers.
+    Raises PruningError for a name that no axis has, where a criterion and a granularity can take none of the layers, and where
+    a network cannot be traced for its tied layers.
     """
     if strange := sorted(set(grid.layers) - {layer.name for layer in space.layers}):
         raise PruningError(f"There is no layer '{strange[0]}' that can be pruned in {plan.model}.")
-    wanted = tuple(x for x in space.layers if x.name in grid.layers or not grid.layers)
-    found = []
+    found: list[Job] = []
     for how in grid.criteria:
         for name in grid.granularities:
-            able, reasons = prunable(wanted, granularity(name), criterion(how, plan.seed))
-            if not able:
-                raise PruningError(f"No layer of the grid can be pruned by '{name}' with '{how}': {next(iter(reasons.values()))}")
-            found += [Job(how, name, layer, grid.sparsities) for layer in able]
+            layers, reasons = prunable(space.layers, granularity(name), criterion(how, plan.seed))
+            able = {layer.name for layer in layers}
+            couplings, units = _units(name, tuple(able), space, tied=grid.tied)
+            wanted = [unit for unit in units if not grid.layers or set(unit) & set(grid.layers)]
+            if not wanted:
+                why = next((reasons[x] for x in grid.layers if x in reasons), next(iter(reasons.values()), "it has no layers."))
+                raise PruningError(f"No layer of the grid can be pruned by '{name}' with '{how}': {why}")
+            for unit in wanted:
+                mine = tuple(c for c in couplings if set(unit) & set(c.layers))
+                found.append(Job(how, name, unit, grid.sparsities, grid.tied and name == TIED, mine))
     return tuple(found)
+
+
+def _units(
+    name: str, able: tuple[str, ...], space: Workspace, *, tied: bool
+) -> tuple[tuple[Coupling, ...], list[tuple[str, ...]]]:
+    """The couplings that a granularity minds, and which of the able layers are cut as one."""
+    couplings, untraced = space.tied if name in WHOLE_OUTPUTS else ((), None)
+    if not tied or name != TIED:
+        return couplings, [(layer.name,) for layer in space.layers if layer.name in able]
+    if untraced:
+        raise PruningError(untraced)
+    units = [tuple(x.name for x in space.layers if x.name in able and x.name in c.layers) for c in couplings]
+    return couplings, [unit for unit in units if unit]
 
 
 @dataclass(eq=False)
@@ -129,4 +160,4 @@ class Scorer:
         if key not in self._made:
             asked = replace(self.plan, criterion=job.criterion, granularity=job.granularity, overrides=(), edits=())
             self._made = {key: groups_of(asked, self.space)[1]}
-        return {job.layer.name: self._made[key][job.layer.name]}
+        return {name: self._made[key][name] for name in job.layers}

@@ -19,7 +19,7 @@ from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, jobs_of, 
 from pruning_core.grid.doors import Send
 from pruning_core.grid.jobs import Bench, Source
 from pruning_core.masks import apply_masks, select
-from pruning_core.pipeline import Workspace, groups_of, open_workspace, probe_split
+from pruning_core.pipeline import Workspace, groups_of, open_workspace, probe_split, scan_plan
 from pruning_core.plan import Plan
 from pruning_core.train import evaluate
 from tests.core.toy import refusal
@@ -47,7 +47,7 @@ class Scripted(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         job = pickle.loads(args[1])[0]
-        self.sent.append((job.criterion, job.granularity, job.layer.name))
+        self.sent.append((job.criterion, job.granularity, job.layers[0]))
         future: Future[Any] = Future()
         self.futures.append(future)
         if len(self.sent) >= self.breaks and self.times:
@@ -171,7 +171,7 @@ def test_closing_drops_what_has_not_begun_and_leaves_the_door(space: Workspace) 
 def test_in_process_computes_a_unit_only_when_its_turn_comes(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     plain = Bench.measured
-    monkeypatch.setattr(Bench, "measured", lambda self, job, groups: seen.append(job.layer.name) or plain(self, job, groups))
+    monkeypatch.setattr(Bench, "measured", lambda self, job, groups: seen.append(job.layers[0]) or plain(self, job, groups))
     points = measure(GRID, PLAN, space, device=CPU)
     next(points)
     assert len(seen) == 1
@@ -198,3 +198,19 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(space: Workspace, monk
     del unsendable.model.note
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert "requirements-dask.txt" in refusal(lambda: dask("tcp://127.0.0.1:1"))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_filters_of_a_residual_network_are_cut_as_a_scan_cuts_them(tied: bool) -> None:
+    """Units are the couplings, or single layers; what falls silent with them does so in a worker too."""
+    plan = Plan(model="resnet20", dataset="digits", granularity="filter", probe=10)
+    space = open_workspace("resnet20", "digits")
+    grid = Grid((0.5,), ("filter",), ("magnitude_l1",), tied=tied)
+    with ThreadPoolExecutor(1) as executor:
+        found = [p.point for p in measure(grid, plan, space, door=through(executor), device=CPU)]
+    assert found == list(scan_plan(plan, space, (0.5,), tied=tied, device=CPU))
+    assert any(point.group for point in found) is tied
+    some = Grid((0.5,), ("filter",), ("magnitude_l1",), (space.layers[0].name,), tied)
+    (job,) = jobs_of(some, plan, space)
+    assert (len(job.layers) > 1) is tied
+    assert space.layers[0].name in job.layers
