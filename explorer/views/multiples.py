@@ -31,7 +31,8 @@ def multiples_view(plan: Plan, space: Workspace, layer: Layer, refusal: str | No
         return
     found = cache.close_up(
         lambda: multiples(plan, space, layer, ratio, cache.probe(plan, space)),
-        "multiples", cache.score_key(plan), layer.name, ratio, plan.probe, plan.allow_collapse,
+        "multiples", plan.model, plan.dataset, how, plan.calibration if how.needs_data else None, layer.name, ratio, plan.probe,
+        plan.allow_collapse, tuple(g.name for g in shapes),
     )  # fmt: skip
     dense = cache.dense_accuracy(plan, space)
     st.markdown(f"**{percent(ratio)} of {layer.name}, cut in every shape**", help=HELP["multiples"])

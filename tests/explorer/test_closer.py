@@ -96,6 +96,15 @@ def test_a_layer_that_the_plan_leaves_whole_is_shown_at_the_global_share() -> No
     assert "would remove a class" in sheet(at)
 
 
+def test_another_choice_of_granularity_measures_nothing_again() -> None:
+    with patch("explorer.views.multiples.multiples", wraps=close_ups.multiples) as measured:
+        at = looked("Granularities", sparsity="0.37")
+        at.selectbox(key="granularity").set_value("kernel")
+        run(at)
+    assert measured.call_count == 1
+    assert "in use" in cards(at)[titles(at).index("Kernel")]
+
+
 def test_large_networks_are_asked_before_every_shape_is_measured() -> None:
     with patch("explorer.views.multiples.QUICK", 0):
         at = looked("Granularities")
