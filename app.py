@@ -32,6 +32,7 @@ def page(view: ModuleType, title: str, icon: str, path: str) -> st.Page:
 
 
 st.set_page_config("Pruning Explorer", icon(), layout="wide")
+cache.keep_imports()
 current = st.navigation([page(*entry) for entry in PAGES], position="top")
 state.begin(current.url_path, sidebar.known_names())
 with st.sidebar:

@@ -12,7 +12,7 @@
     dense_exam(plan, space), exam_accuracy(plan, space) -> Evaluation on the exam split
     report(plan, space) -> Report;  dense_report(space) -> Report
     network(plan, space) -> NetworkMap            layers in data-flow order, by torch.fx
-    jobs() -> Jobs;  presence() -> Presence
+    jobs() -> Jobs;  presence() -> Presence;  keep_imports()
 
 All raise PruningError or DataMissing; errors are not cached. Tensors that come from here are shared between sessions and with
 background jobs: read them, never write to them. That is why nothing here needs a lock of its own: `evaluate` reads the model,
@@ -20,6 +20,7 @@ background jobs: read them, never write to them. That is why nothing here needs 
 """
 
 import atexit
+import gc
 import hashlib
 from collections.abc import Callable
 from typing import TypeVar
@@ -53,6 +54,12 @@ PATIENCE = 60.0
 def _connected(session_id: str) -> bool:
     """Is this browser tab connected? Without a server (in tests) every session is."""
     return not exists() or get_instance().is_active_session(session_id)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def keep_imports() -> None:
+    """Tells the garbage collector once that what is imported stays: Streamlit collects after every run, 0.2 s otherwise."""
+    gc.freeze()
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
