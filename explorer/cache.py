@@ -16,7 +16,7 @@
 
 All raise PruningError or DataMissing; errors are not cached. Tensors that come from here are shared between sessions and with
 background jobs: read them, never write to them. That is why nothing here needs a lock of its own: `evaluate` reads the model,
-`fine_tune`, `scan`, `apply_masks` and `recalibrate_bn` work on copies.
+`Live` locks itself, `fine_tune`, `scan`, `apply_masks` and `recalibrate_bn` work on copies.
 """
 
 import atexit
@@ -36,13 +36,15 @@ from explorer.shelf import Shelf
 from pruning_core import pipeline
 from pruning_core.allocation import total_ratio
 from pruning_core.criteria import criterion
+from pruning_core.forward import BUDGET
 from pruning_core.granularity import granularity
 from pruning_core.inventory import weights
+from pruning_core.live import Live
 from pruning_core.metrics import measure
 from pruning_core.network import NetworkMap, network_map
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.train import evaluate
+from pruning_core.train import evaluate, summarise
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
 from pruning_core.zoo import Progress
 
@@ -185,12 +187,12 @@ def dense_exam(plan: Plan, space: Workspace) -> Evaluation:
 
 def accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The masked model on the probe."""
-    return _masked("probe", _text(mask_key(plan), plan.probe), plan, space, probe(plan, space))
+    return _probed(_text(mask_key(plan), plan.probe), plan, space)
 
 
 def exam_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The masked model on the exam split."""
-    return _masked("exam", _text(mask_key(plan), _exam_size(plan, space)), plan, space, exam(plan, space))
+    return _examined(_text(mask_key(plan), _exam_size(plan, space)), plan, space)
 
 
 def score_key(plan: Plan) -> str:
@@ -268,6 +270,19 @@ def _dense(which: str, key: str, _space: Workspace, _split: Split) -> Evaluation
     return evaluate(_space.model, _split, outputs=_space.dataset.outputs)
 
 
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _live(key: str, _plan: Plan, _space: Workspace) -> Live:
+    return Live(_space.model, probe(_plan, _space), budget=BUDGET // 2)
+
+
 @st.cache_data(max_entries=256, show_spinner=False)
-def _masked(which: str, key: str, _plan: Plan, _space: Workspace, _split: Split) -> Evaluation:
-    return evaluate(pruned(_plan, _space), _split, outputs=_space.dataset.outputs)
+def _probed(key: str, _plan: Plan, _space: Workspace) -> Evaluation:
+    """`evaluate` of the masked model on the probe, bit for bit; computed is only what depends on a weight that has moved."""
+    live = _live(_text(_plan.model, _plan.dataset, _plan.probe), _plan, _space)
+    logits, outputs = live.logits(pruned(_plan, _space).state_dict()), _space.dataset.outputs
+    return summarise(logits if outputs is None else logits[:, list(outputs)], probe(_plan, _space).labels)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _examined(key: str, _plan: Plan, _space: Workspace) -> Evaluation:
+    return evaluate(pruned(_plan, _space), exam(_plan, _space), outputs=_space.dataset.outputs)

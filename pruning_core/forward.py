@@ -27,11 +27,15 @@ Change = Mapping[str, Tensor]
 class Forward:
     """The traced program of a model and the batches of a split. The model is read, never changed; any thread may ask at any time.
 
-    traced: False where torch.fx could not trace the model, which is then one node; reason: why.
+    traced: False where torch.fx could not trace the model, which is then one node; reason: why. alike: what was seen to give
+    the same bits on other threads (images in the batch, node); None where something did not.
     Raises PruningError for no images.
     """
 
-    def __init__(self, model: nn.Module, split: Split, *, device: torch.device | None = None, batch_size: int = 256) -> None:
+    def __init__(
+        self, model: nn.Module, split: Split, *, device: torch.device | None = None, batch_size: int = 256,
+        workers: int | None = None,
+    ) -> None:  # fmt: skip
         if not len(split):
             raise PruningError("There are no images to evaluate on.")
         self.device = choose_device(device)
@@ -42,7 +46,8 @@ class Forward:
         self.reason = self.program.reason
         self.traced = self.reason is None
         alone = self.device.type != "cpu" or first.nbytes > WIDE
-        self.workers = 1 if alone else min(MOST, torch.get_num_threads())
+        self.workers = workers or (1 if alone else min(MOST, torch.get_num_threads()))
+        self.alike: set[tuple[int, Node]] | None = set()
         self._free: list[Program] = []
 
     def count(self, batch: int) -> int:
@@ -78,23 +83,19 @@ class Team:
 
     def __init__(self, forward: Forward, crew: Executor) -> None:
         self._forward, self._inline, self._crew = forward, Inline(), crew
-        self._alike: set[tuple[int, Node]] = set()
 
     def submit(
         self, batch: int, stages: Sequence[Stage], values: Values, change: Change, wanted: Collection[Node]
     ) -> Future[Values]:
         """The future of `Forward.run` for that batch."""
-        call, crew = partial(self._forward.run, stages, values, change, wanted), self._crew
-        if isinstance(crew, Inline):
-            return crew.submit(call)
+        call, alike = partial(self._forward.run, stages, values, change, wanted), self._forward.alike
+        if alike is None or isinstance(self._crew, Inline):
+            return self._inline.submit(call)
         asked = {(self._forward.count(batch), stage.node) for stage in stages}
-        if asked <= self._alike:
-            return crew.submit(call)
-        mine, theirs = self._inline.submit(call), crew.submit(call)
-        if same(mine.result(), theirs.result()):
-            self._alike |= asked
-        else:
-            self._crew = self._inline
+        if asked <= alike:
+            return self._crew.submit(call)
+        mine, theirs = self._inline.submit(call), self._crew.submit(call)
+        self._forward.alike = alike | asked if same(mine.result(), theirs.result()) else None
         return mine
 
 

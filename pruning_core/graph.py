@@ -77,12 +77,12 @@ class Program:
         """The nodes whose value depends on any of the parameters or buffers of those names, in order."""
         changed, found = {id(self.tensor(name)) for name in names}, set[Node]()
         for node in self.nodes:
-            if not changed.isdisjoint(self._read(node)) or not found.isdisjoint(node.all_input_nodes):
+            if not changed.isdisjoint(self.reads(node)) or not found.isdisjoint(node.all_input_nodes):
                 found.add(node)
         return tuple(node for node in self.nodes if node in found)
 
-    def _read(self, node: Node) -> set[int]:
-        """Which of the model's tensors the node itself reads."""
+    def reads(self, node: Node) -> set[int]:
+        """The identities of the model's tensors that the node itself reads."""
         if node.op == "get_attr":
             return {id(operator.attrgetter(str(node.target))(self.root))}
         module = self.modules.get(node)

@@ -100,9 +100,8 @@ class Replay:
         self, model: nn.Module, split: Split, *, device: torch.device | None = None, batch_size: int = 256, budget: int = BUDGET,
         workers: int | None = None,
     ) -> None:  # fmt: skip
-        self.forward = Forward(model, split, device=device, batch_size=batch_size)
+        self.forward = Forward(model, split, device=device, batch_size=batch_size, workers=workers)
         self.traced, self.reason, self._budget = self.forward.traced, self.forward.reason, budget
-        self.workers = workers or self.forward.workers
         self.most_held = 0
 
     def run(
@@ -129,7 +128,7 @@ class Replay:
         """
         cuts = [self._cut(names) for names in sites]
         held, pending = _Held(self._budget), deque[_Point]()
-        with crew(self.workers) as threads:
+        with crew(self.forward.workers) as threads:
             team = Team(self.forward, threads)
             for at, cut in enumerate(cuts):
                 points = [_Point(at, place, change) for place, change in enumerate(changes(at))]
@@ -151,7 +150,7 @@ class Replay:
                 for point in points:
                     self._visit(team, cut, [point], held.values)
                     pending.append(point)
-                    yield from self._ready(pending, 2 * (self.workers - 1))
+                    yield from self._ready(pending, 2 * (self.forward.workers - 1))
             yield from self._ready(pending, 0)
 
     def _cut(self, names: tuple[str, ...]) -> _Cut:
