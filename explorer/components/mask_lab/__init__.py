@@ -95,21 +95,15 @@ def mask_lab(
 
     last, edits = _last(key), tuple(edits)
     deep = detail if view.reduced else None
+    hands = [list(edit) for edit in edits]
+    given = {"of": view.id, "ratio": float(ratio), "edits": hands, "echo": last.get("n"), "show": show, "deep": deep is not None}
     place = st.container(gap=None, key=f"{key}_place")
     with place:
         _FEED(data=view.data, key=f"{key}_feed")
         if deep is not None:
             _window(view, deep, key)
         _LAB(
-            data={
-                "of": view.id,
-                "ratio": float(ratio),
-                "edits": [list(edit) for edit in edits],
-                "echo": last.get("n"),
-                "show": show,
-                "deep": deep is not None,
-                "places": None if deep is None else _places(view, deep, edits, key),
-            },
+            data=given | {"places": None if deep is None else _places(view, deep, edits, key)},
             key=key,
             on_report_change=reported,
         )
