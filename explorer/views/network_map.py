@@ -41,9 +41,9 @@ def _kept(plan: Plan, space: Workspace, report: Report | None) -> dict[str, floa
 
 
 def _lost_alone(plan: Plan) -> tuple[dict[str, float] | None, str]:
-    """Top-1 that each scanned layer costs when it alone is cut, and at which sparsity; None without curves for this plan."""
+    """Top-1 that each scanned layer costs when it alone is cut, and at which sparsity, in words; None without its curves."""
     points = measured_for(plan)
     if not points:
         return None, ""
     lost, share = lost_alone(points)
-    return lost, percent(share)
+    return lost, percent(share) + (", tied layers together" if any(point.group for point in points) else "")

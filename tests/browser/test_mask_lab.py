@@ -1,35 +1,17 @@
 """The mask lab on a page in a real Chromium: no message during a drag, keys, hover, edits by hand, looks."""
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, WebSocket, expect
 
-from tests.browser.conftest import ROOT, Console, settled, shot, wait_until_healthy
+from tests.browser.conftest import Console, served, settled, shot
 
 
 @pytest.fixture(scope="module")
 def lab_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log: Path = tmp_path_factory.mktemp("lab") / "server.log"
-    command = [sys.executable, "-m", "streamlit", "run", "tests/browser/mask_lab_app.py", "--server.port", str(port)]
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=os.environ
-        )
-    try:
-        wait_until_healthy(f"http://127.0.0.1:{port}", server, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
+    with served("tests/browser/mask_lab_app.py", tmp_path_factory.mktemp("lab") / "server.log") as url:
+        yield url
 
 
 class Wire:

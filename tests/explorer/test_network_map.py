@@ -127,6 +127,15 @@ def test_the_loss_of_each_layer_alone_near_four_fifths() -> None:
     assert lost_alone([point("a", 0.0, 0.9)]) == ({}, 0.0)
 
 
+def test_layers_that_were_cut_together_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = ("conv1.weight", "conv2.weight")
+    points = tuple(replace(point(name, share, 0.9 - share / 2), group=pair) for name in pair for share in (0.0, 0.5))
+    monkeypatch.setattr("explorer.views.network_map.measured_for", lambda plan: points)
+    found = sent(opened(page, {"model": "lenet5"}, "explore"))
+    assert found["hurts"] == [pytest.approx(0.25), pytest.approx(0.25), None, None, None]
+    assert found["cutAt"] == "50%, tied layers together"
+
+
 def test_a_scan_of_this_plan_is_marked_and_one_of_another_is_not(open_view: Open, until: Until) -> None:
     at = open_view("sensitivity", grid="Quick")
     at.button(key="scan_start").click().run()

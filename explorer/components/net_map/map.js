@@ -24,7 +24,8 @@ class NetMap {
     this.svg.onkeydown = event => this.pressed(event)
     this.svg.onpointerover = event => this.point(event.target.closest("[data-id]")?.dataset.id ?? null)
     this.svg.onpointerleave = () => this.point(null)
-    this.svg.onfocusin = event => this.focused(event.target.closest("[data-id]")?.dataset.id)
+    this.svg.addEventListener("focusin", event => this.focused(event.target.closest("[data-id]")?.dataset.id))
+    this.svg.addEventListener("focusout", () => requestAnimationFrame(() => this.say()))
   }
 
   receive({ data, setTriggerValue }) {
@@ -84,9 +85,13 @@ class NetMap {
 
   // Folds a run again, but for the block of the chosen layer.
   close(block) {
-    for (const each of this.network.runOf.get(block) ?? []) this.opened.delete(each)
+    const run = this.network.runOf.get(block)
+    if (!run) return
+    const inside = run.includes(this.box(this.focus)?.block)
+    for (const each of run) this.opened.delete(each)
     this.render()
-    if (!this.box(this.focus)) this.focus = (this.seen.boxes.find(box => box.blocks?.includes(block)) ?? this.box(this.chosen)).id
+    const fold = this.seen.boxes.find(box => box.blocks?.includes(block))
+    if (inside && fold) this.focus = fold.id
     this.render()
     this.bring(this.focus)
   }

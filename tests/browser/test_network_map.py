@@ -1,0 +1,191 @@
+"""The network map in a real Chromium: a click or a key chooses the layer everywhere, repeated blocks fold and open, looks."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.conftest import Console, served, settled, shot
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def map_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served("tests/browser/net_map_app.py", tmp_path_factory.mktemp("map") / "server.log") as url:
+        yield url
+
+
+@pytest.fixture
+def open_map(browser: Browser, map_url: str) -> Iterator[Open]:
+    """`open_map("model=resnet50", theme, width)`: the map on a page of its own; its console must stay clean."""
+    contexts, console = [], Console()
+
+    def open_(query: str, theme: str = "light", width: int = 1280) -> Page:
+        context = browser.new_context(
+            color_scheme="dark" if theme == "dark" else "light", viewport={"width": width, "height": 900}
+        )
+        contexts.append(context)
+        page = context.new_page()
+        console.listen(page)
+        page.goto(f"{map_url}/?{query}")
+        expect(page.locator(".net-map[data-drawn]")).to_be_visible(timeout=60_000)
+        return settled(page)
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not console
+
+
+def box(page: Page, name: str) -> Locator:
+    return page.locator(f'.net-map [data-id="{name}"]')
+
+
+def boxes(page: Page) -> int:
+    return page.locator(".net-map [role=option]").count()
+
+
+def is_everywhere(page: Page, name: str) -> None:
+    """The map, the address and the panel speak of that layer, and the table as far as it has the row on the screen."""
+    expect(box(page, name)).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
+    page.wait_for_url(f"**layer={name}**")
+    settled(page)
+    row = page.locator("[data-testid=stDataFrame]").first.locator("tr", has_text=name)
+    if row.count():
+        expect(row).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".st-key-layer_choice").get_by_role("combobox")).to_have_value(name)
+
+
+def test_a_click_and_the_arrow_keys_choose_the_layer_everywhere(open_page: Open, console: Console) -> None:
+    page = open_page("?model=lenet5")
+    box(page, "fc1.weight").click()
+    is_everywhere(page, "fc1.weight")
+    expect(page.locator("[data-testid=stDataFrame] tr[aria-selected=true]")).to_contain_text("fc1.weight")
+    page.keyboard.press("ArrowRight")
+    is_everywhere(page, "fc2.weight")
+    page.keyboard.press("End")
+    is_everywhere(page, "fc3.weight")
+    page.keyboard.press("Home")
+    is_everywhere(page, "conv1.weight")
+    assert console == []
+
+
+def test_a_choice_made_elsewhere_is_outlined_in_the_map(open_page: Open) -> None:
+    page = open_page("?model=resnet20&layer=layer3.1.conv2.weight")
+    is_everywhere(page, "layer3.1.conv2.weight")
+    expect(box(page, "layer1.0.conv1.weight")).to_have_count(0)
+    page.locator(".st-key-layer_choice").get_by_role("combobox").click()
+    page.get_by_role("option", name="layer1.1.conv1.weight", exact=True).click()
+    is_everywhere(page, "layer1.1.conv1.weight")
+
+
+def test_the_shares_follow_the_slider(open_page: Open) -> None:
+    page = open_page("?model=lenet5&sparsity=0.8")
+    expect(box(page, "fc1.weight").locator(".share")).to_have_text("20%")
+    expect(box(page, "fc1.weight")).to_have_attribute(
+        "aria-label", "fc1.weight · Linear · 120 × 64 × 1 × 1 · 7,680 weights · 7,680 MACs · kept 20%"
+    )
+    page.locator(".st-key-sparsity").get_by_role("slider").focus()
+    page.keyboard.press("End")
+    page.wait_for_url("**sparsity=1.0**")
+    settled(page)
+    expect(box(page, "fc1.weight").locator(".share")).to_have_text("0.01%")
+
+
+@pytest.mark.parametrize(("model", "seen", "layers"), [("resnet50", 22, 54), ("vit_b_16", 3, 50), ("resnet20", 11, 22)])
+def test_large_networks_are_folded_to_what_a_screen_can_show(open_map: Open, model: str, seen: int, layers: int) -> None:
+    page = open_map(f"model={model}&hurts=1")
+    assert boxes(page) == seen
+    while page.locator(".net-map .fold").count():
+        page.locator(".net-map .fold").first.click()
+    assert boxes(page) == layers
+    expect(page.get_by_text("runs 1 |")).to_be_visible()
+
+
+def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_map: Open) -> None:
+    page = open_map("model=resnet50")
+    box(page, "conv1.weight").focus()
+    page.keyboard.press("End")
+    expect(page.get_by_text("runs 2 | chosen fc.weight")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    fold = page.locator(".net-map .fold:focus")
+    expect(fold).to_have_attribute("data-id", "fold layer4.1–2")
+    expect(page.locator(".net-map .readout")).to_contain_text("2 blocks alike, 6 layers, 8,912,896 weights in all")
+    page.keyboard.press("Enter")
+    expect(page.locator(".net-map .box:focus")).to_have_attribute("data-id", "layer4.1.conv1.weight")
+    assert boxes(page) == 27
+    page.keyboard.press("Escape")
+    expect(page.locator(".net-map .box:focus")).to_have_attribute("data-id", "fold layer4.1–2")
+    assert boxes(page) == 22
+    expect(page.get_by_text("runs 2 | chosen fc.weight")).to_be_visible()
+
+
+def test_arrows_walk_between_the_lanes_and_report_where_they_rest(open_map: Open) -> None:
+    page = open_map("model=resnet20")
+    box(page, "layer2.0.conv1.weight").click()
+    expect(page.get_by_text("runs 2 | chosen layer2.0.conv1.weight")).to_be_visible()
+    for key in ("ArrowDown", "ArrowUp", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    expect(page.get_by_text("runs 3 | chosen layer2.0.conv2.weight")).to_be_visible()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_text("chosen layer2.0.shortcut.conv.weight")).to_be_visible()
+    expect(page.locator(".net-map [tabindex='0']")).to_have_count(1)
+
+
+def test_python_has_the_last_word(open_map: Open) -> None:
+    page = open_map("model=resnet50")
+    page.get_by_role("button", name="Python says the last").click()
+    expect(box(page, "fc.weight")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
+
+
+def test_shares_sensitivity_and_words_of_every_box(open_map: Open) -> None:
+    page = open_map("model=resnet20&hurts=1")
+    first = box(page, "stem.conv.weight")
+    expect(first.locator("title")).to_have_text(
+        "stem.conv.weight · Convolution · 16 × 1 × 3 × 3 · 144 weights · 9,216 MACs · kept 100% · cut alone at 80%: +2.0 points"
+    )
+    expect(first.locator(".hurts")).to_have_count(0)
+    other = box(page, "layer2.0.conv1.weight")
+    heights = [float(other.locator(part).get_attribute("height") or 0) for part in (".edge", ".kept", ".hurts")]
+    assert heights == [34, pytest.approx(34 * 0.41, abs=0.1), pytest.approx(34 * 0.14 / 0.68, abs=0.1)]
+    other.hover()
+    expect(page.locator(".readout")).to_contain_text("layer2.0.conv1.weight")
+    expect(page.locator(".readout")).to_contain_text("kept 41% · cut alone at 80%: −14.0 points")
+    page.locator(".legend").hover()
+    expect(page.locator(".readout")).to_contain_text("stem.conv.weight")
+    expect(page.locator(".net-map .whole .share").first).to_have_text("not cut")
+
+
+def test_boxes_grow_with_the_root_of_their_weights_and_never_overlap(open_map: Open) -> None:
+    page = open_map("model=resnet20", width=800)
+    wide = {name: box(page, name).locator(".edge").bounding_box() for name in ("layer2.0.conv1.weight", "layer2.0.conv2.weight")}
+    one, other = (found["width"] - 9 for found in wide.values() if found)
+    assert other / one == pytest.approx(2**0.5, rel=0.03)
+    places = page.locator(".net-map [role=option] .edge").evaluate_all(
+        "all => all.map(each => each.getBoundingClientRect().toJSON())"
+    )
+    lefts = {(round(place["top"]), round(place["left"])) for place in places}
+    assert len(lefts) == len(places)
+    assert not any(a["top"] == b["top"] and a["left"] < b["left"] < a["right"] for a in places for b in places)
+    frame = page.locator(".frame").evaluate("frame => [frame.scrollWidth, frame.clientWidth]")
+    assert frame[0] <= frame[1]
+
+
+def test_module_order_has_no_arrows(open_map: Open) -> None:
+    page = open_map("model=resnet20&untraced=1")
+    expect(page.locator(".net-map .arrow")).to_have_count(0)
+    expect(page.locator(".net-map svg")).to_have_attribute(
+        "aria-label", "Network map: 22 layers in module order. Arrow keys choose a layer."
+    )
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 800)])
+@pytest.mark.parametrize("model", ["resnet50", "vit_b_16", "resnet20", "vit", "mobilenet"])
+def test_looks(open_map: Open, model: str, width: int, theme: str) -> None:
+    page = open_map(f"model={model}&hurts=1", theme, width)
+    shot(page, f"net-map-{model}-{width}-{theme}")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
