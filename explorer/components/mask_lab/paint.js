@@ -9,11 +9,6 @@ function hex(colour) {
   return pixel(n >> 16, (n >> 8) & 255, n & 255)
 }
 
-function mix(colour, other, share) {
-  const part = shift => Math.round(((colour >>> shift) & 255) * (1 - share) + ((other >>> shift) & 255) * share)
-  return pixel(part(0), part(8), part(16))
-}
-
 const ramp = bytes => Uint32Array.from({ length: 256 }, (_, n) => pixel(bytes[3 * n], bytes[3 * n + 1], bytes[3 * n + 2]))
 const level = x => (x > 0 ? (x < 1 ? Math.round(255 * x) : 255) : 0)
 
@@ -35,7 +30,7 @@ function inks(mask) {
     const tint = Uint32Array.from(layer.scores, v => magnitude[level(v / top)])
     const on = new Uint32Array(cells)
     for (let cell = 0; cell < cells; cell++) on[cell] = tint[mask.slot(mask.group(cell))]
-    found.scores = { on, off: on.map(colour => mix(colour, grey, 0.75)) }
+    found.scores = { on, off: on.map(colour => blend(colour, grey, 0.75)) }
   }
   return found
 }
@@ -97,28 +92,56 @@ function paint(mask, ink, xs, ys, out, hatch, line, thick) {
   }
 }
 
+// Between two colours, in 256 steps.
+function blend(from, to, share) {
+  if (share <= 0) return from
+  if (share >= 1) return to
+  const part = Math.round(256 * share)
+  const both = (mask, shift) => (((from >>> shift) & mask) * (256 - part) + ((to >>> shift) & mask) * part) / 256
+  const outer = both(0xff00ff, 0) & 0xff00ff
+  return (0xff000000 | outer | ((both(0xff, 8) & 0xff) << 8)) >>> 0
+}
+
+// A cell that is repeated is blended once, along a row and down the rows.
 function paintReduced(mask, ink, xs, ys, out) {
   const width = xs.length
-  const colour = new Uint32Array(mask.rows * mask.cols)
-  for (let cell = 0; cell < colour.length; cell++) colour[cell] = mix(ink.off[cell], ink.on[cell], mask.share(cell))
-  for (let y = 0; y < ys.length; y++)
-    for (let x = 0; x < width; x++) out[y * width + x] = xs[x] < 0 || ys[y] < 0 ? 0 : colour[ys[y] * mask.cols + xs[x]]
+  for (let y = 0; y < ys.length; y++) {
+    const start = y * width
+    if (ys[y] < 0) out.fill(0, start, start + width)
+    else if (y && ys[y] === ys[y - 1]) out.copyWithin(start, start - width, start)
+    else {
+      const row = ys[y] * mask.cols
+      let [last, colour] = [-1, 0]
+      for (let x = 0; x < width; x++) {
+        if (xs[x] !== last) {
+          last = xs[x]
+          colour = last < 0 ? 0 : blend(ink.off[row + last], ink.on[row + last], mask.share(row + last))
+        }
+        out[start + x] = colour
+      }
+    }
+  }
 }
 
 // A window of single weights over the reduced picture: pixels outside it (-1) stay.
 function paintWindow(mask, ink, xs, ys, out, hatch, line) {
   const { bar, removed } = mask
   const width = xs.length
+  const left = xs.findIndex(col => col !== -1)
+  const right = xs.findLastIndex(col => col !== -1) + 1
   for (let y = 0; y < ys.length; y++) {
-    if (ys[y] === -1) continue
-    const row = ys[y] * mask.cols
-    for (let x = 0; x < width; x++) {
-      const col = xs[x]
-      if (col === -1) continue
-      const cell = row + col
-      if (col === -2 || ys[y] === -2) out[y * width + x] = 0
-      else if (bar[cell] > removed) out[y * width + x] = ink.on[cell]
-      else out[y * width + x] = hatch && (x + y) % hatch === 0 ? line : ink.off[cell]
+    const start = y * width
+    if (ys[y] === -1 || left < 0) continue
+    if (ys[y] === -2) out.fill(0, start + left, start + right)
+    else if (!hatch && y && ys[y] === ys[y - 1]) out.copyWithin(start + left, start - width + left, start - width + right)
+    else {
+      const row = ys[y] * mask.cols
+      for (let x = left; x < right; x++) {
+        const cell = row + xs[x]
+        if (xs[x] < 0) out[start + x] = 0
+        else if (bar[cell] > removed) out[start + x] = ink.on[cell]
+        else out[start + x] = hatch && (x + y) % hatch === 0 ? line : ink.off[cell]
+      }
     }
   }
 }
