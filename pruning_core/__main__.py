@@ -3,17 +3,19 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pruning_core.axes import AXES, markdown
 from pruning_core.criteria import Criterion
 from pruning_core.device import choose_device
 from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
-from pruning_core.pipeline import Event, open_workspace, prune, scan_plan, silences
+from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, measure, process_pool, to_csv
+from pruning_core.pipeline import Event, open_workspace, prune, silences
 from pruning_core.plan import Plan
-from pruning_core.sensitivity import GRID, to_csv
+from pruning_core.sensitivity import GRID
 from pruning_core.types import Epoch, Finished, Pruned, PruningError, Tuned
 from pruning_core.zoo import DATASETS, MODELS, train
 
@@ -44,15 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
     command.set_defaults(command=_run)
 
-    command = commands.add_parser("scan", parents=[json_flag], help="each layer alone over a grid; a tidy CSV")
-    command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
-    command.add_argument("--out", type=Path, required=True, help="the CSV file to write")
-    command.add_argument("--grid", type=_grid, default=GRID, help="sparsities, as in 0.2,0.5,0.8")
-    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
-    command.add_argument(
-        "--alone", action="store_true", help="cut filters of each layer alone, even where layers are tied together"
-    )
-    command.set_defaults(command=_scan)
+    _scan_options(commands.add_parser("scan", parents=[json_flag], help="each layer alone over a grid; a tidy CSV"))
 
     command = commands.add_parser("train", parents=[json_flag], help="train a network of the zoo by its published recipe")
     command.add_argument("name", help="resnet20-digits, or an architecture with --dataset")
@@ -60,6 +54,26 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--out", type=Path, help="folder for checkpoint and card; your own if left out")
     command.set_defaults(command=_train)
     return parser
+
+
+def _scan_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
+    command.add_argument("--out", type=Path, required=True, help="the CSV file to write")
+    command.add_argument("--grid", type=_grid, default=GRID, help="sparsities, as in 0.2,0.5,0.8")
+    command.add_argument("--criteria", type=_names, help="criteria in place of the plan's, as in magnitude_l1,taylor")
+    command.add_argument("--granularities", type=_names, help="granularities in place of the plan's, as in fine,filter")
+    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
+    command.add_argument(
+        "--alone", action="store_true", help="cut filters of each layer alone, even where layers are tied together"
+    )
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, help="that many processes side by side")
+    where.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler's address, as in tcp://127.0.0.1:8786")
+    command.set_defaults(command=_scan)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
 
 
 def _grid(text: str) -> tuple[float, ...]:
@@ -150,17 +164,25 @@ def _drain(events: Iterator[Event], *, quiet: bool) -> Finished:
 
 def _scan(options: argparse.Namespace) -> int:
     plan, out = _read(options.plan), _file(options.out)
-    space, device = open_workspace(plan.model, plan.dataset), choose_device(options.device)
-    tied = plan.granularity == "filter" and not options.alone
     points = []
-    for point in scan_plan(plan, space, options.grid, tied=tied, device=device):
-        points.append(point)
+    for found in _scanned(plan, options):
+        points.append(found)
+        point = found.point
         note = f"  nothing removed: {point.why or 'no whole group goes'}" if point.no_op else ""
         print(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}{note}", file=sys.stderr)
     out.write_text(to_csv(points), encoding="utf-8")
     if options.json:
-        print(json.dumps([asdict(point) for point in points], indent=2))
+        print(json.dumps([{"criterion": found.criterion} | asdict(found.point) for found in points], indent=2))
     return 0
+
+
+def _scanned(plan: Plan, options: argparse.Namespace) -> Iterator[GridPoint]:
+    """The points, by the door that the options name."""
+    criteria, granularities = options.criteria or (plan.criterion,), options.granularities or (plan.granularity,)
+    grid = Grid(options.grid, granularities, criteria, tied=not options.alone)
+    doors: dict[str, Callable[[Any], Door]] = {"dask": dask, "workers": process_pool}
+    door = next((make(value) for name, make in doors.items() if (value := getattr(options, name)) is not None), in_process())
+    return measure(grid, plan, door=door, device=choose_device(options.device))
 
 
 def _train(options: argparse.Namespace) -> int:

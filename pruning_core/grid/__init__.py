@@ -10,9 +10,12 @@ from pruning_core.grid.doors import Door, Points, Send, dask, in_process, proces
 from pruning_core.grid.jobs import Bench, Grid, GridPoint, Job, Scorer, Source, bench_of, jobs_of
 from pruning_core.pipeline import Workspace, open_workspace
 from pruning_core.plan import Plan
+from pruning_core.sensitivity import to_csv as table
 from pruning_core.types import PruningError
 
-__all__ = ["Bench", "Door", "Grid", "GridPoint", "Job", "dask", "in_process", "jobs_of", "measure", "process_pool", "through"]
+__all__ = [
+    "Bench", "Door", "Grid", "GridPoint", "Job", "dask", "in_process", "jobs_of", "measure", "process_pool", "through", "to_csv",
+]  # fmt: skip
 LOSSES = 3
 """Times in a row that workers may be lost before any unit is finished."""
 
@@ -35,6 +38,13 @@ def measure(
     for at, points in enumerate(run.units(source)):
         for point in points:
             yield GridPoint(jobs[at].criterion, point, at + 1, len(jobs))
+
+
+def to_csv(points: Sequence[GridPoint]) -> str:
+    """The tidy table of `sensitivity.to_csv`, with the criterion as one more column."""
+    head, *lines = table([found.point for found in points]).splitlines()
+    named = [f"{line},{found.criterion}" for line, found in zip(lines, points, strict=True)]
+    return "\n".join([f"{head},criterion", *named]) + "\n"
 
 
 @dataclass(eq=False)

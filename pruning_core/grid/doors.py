@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Points = list[SensitivityPoint]
 Send = Callable[[Job, GroupScores], Future[Points]]
+MOST = 4
 THREADS = 1
 """Kernel threads of every unit, behind every door: what makes the numbers equal."""
 
@@ -37,9 +38,13 @@ class Door:
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
 
 
-def in_process(workers: int = 1) -> Door:
-    """Computes here, one unit at a time when it is asked for, or ahead in that many threads."""
-    return Door(partial(_in_process, _count(workers)), workers)
+def in_process(workers: int | None = None) -> Door:
+    """Computes here, in that many threads: a unit when its turn comes, and its next neighbours beside it.
+
+    workers: if left out, as many as torch uses for a kernel, at most `MOST`.
+    """
+    count = _count(min(MOST, torch.get_num_threads()) if workers is None else workers)
+    return Door(partial(_in_process, count), count)
 
 
 def process_pool(workers: int = 2) -> Door:

@@ -61,6 +61,21 @@ def test_scan_writes_the_tidy_table(plan_file, tmp_path):
     assert list(rows[0])[:5] == ["parameter", "granularity", "sparsity", "loss", "top1"]
     assert {row["sparsity"] for row in rows} == {"0", "0.5", "0.9"}
     assert len(rows) == 3 * len({row["parameter"] for row in rows})
+    assert {row["criterion"] for row in rows} == {"magnitude_l1"}
+
+
+def test_scan_of_two_criteria_and_granularities_by_two_processes_gives_the_same_table(plan_file, tmp_path, capsys):
+    ours, theirs = tmp_path / "ours.csv", tmp_path / "theirs.csv"
+    asked = ["scan", str(plan_file), "--grid", "0.9", "--criteria", "magnitude_l1,random", "--granularities", "fine,row"]
+    assert main([*asked, "--out", str(ours), "--device", "cpu", "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)
+    assert {(p["criterion"], p["granularity"]) for p in points} == {
+        (how, g) for how in ("magnitude_l1", "random") for g in ("fine", "row")
+    }
+    assert main([*asked, "--out", str(theirs), "--device", "cpu", "--workers", "2"]) == 0
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert main([*asked, "--out", str(ours), "--workers", "0"]) == 2
+    assert "At least one worker" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

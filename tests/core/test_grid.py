@@ -103,7 +103,7 @@ def test_a_grid_may_name_its_layers(space: Workspace) -> None:
 
 def test_threads_and_any_executor_give_the_same_numbers(space: Workspace, wanted: list[GridPoint]) -> None:
     own = torch.get_num_threads()
-    assert list(measure(GRID, PLAN, space, door=in_process(2), device=CPU)) == wanted
+    assert list(measure(GRID, PLAN, space, door=in_process(1), device=CPU)) == wanted
     assert torch.get_num_threads() == own
     with ThreadPoolExecutor(1) as executor:
         assert list(measure(GRID, PLAN, door=through(executor), device=CPU)) == wanted
@@ -172,7 +172,7 @@ def test_in_process_computes_a_unit_only_when_its_turn_comes(space: Workspace, m
     seen: list[str] = []
     plain = Bench.measured
     monkeypatch.setattr(Bench, "measured", lambda self, job, groups: seen.append(job.layers[0]) or plain(self, job, groups))
-    points = measure(GRID, PLAN, space, device=CPU)
+    points = measure(GRID, PLAN, space, door=in_process(1), device=CPU)
     next(points)
     assert len(seen) == 1
 
