@@ -242,3 +242,19 @@ def test_attention_biases_by_row() -> None:
         split, (value,), {"v_proj_weight": torch.tensor([True, False, True, True])[:, None, None, None].expand(4, 3, 1, 1)}
     )
     assert (~quiet["in_proj_bias"]).nonzero().flatten().tolist() == [9]
+
+
+def test_a_norm_that_two_layers_feed_is_silent_when_both_lost_the_row() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.bn, self.fc = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc((self.bn(self.a(x)) * self.bn(self.b(x))).flatten(1))
+
+    model = Twice().eval()
+    layers = inventory(model, (1, 1, 1))
+    mask = torch.tensor([False, True])[:, None, None, None]
+    assert set(silenced(model, layers, {"a.weight": mask})) == {"a.bias"}
+    assert set(silenced(model, layers, {"a.weight": mask, "b.weight": mask})) == {"a.bias", "b.bias", "bn.weight", "bn.bias"}
