@@ -26,8 +26,8 @@ from pruning_core.zoo import DATASETS, MODELS, datasets_for
 LEAD = "Take the result with you: masks that plain PyTorch loads, the weights, the plan, and a script that proves they work."
 BASE, TUNED = "Masks on the base network", "Fine-tuned network"
 PURPOSE = {
-    "masks.safetensors": "The masks: one boolean tensor per parameter, True = keep. What load_masks.py reads. Where whole filters or "
-    "heads went, biases and norms that fall silent with them have masks too.",
+    "masks.safetensors": "The masks: one boolean tensor per parameter, True = keep. What load_masks.py reads. Where whole "
+    "filters or heads went, biases and norms that fall silent with them have masks too.",
     "masks.npz": "The same masks for NumPy, with the plan as text.",
     "masks.pt": "The same masks for torch.load(…, weights_only=True) and torch.nn.utils.prune.custom_from_mask.",
     "weights.safetensors": "The whole state_dict, removed weights at zero.",
