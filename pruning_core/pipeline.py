@@ -117,7 +117,7 @@ def ratios_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, fracti
     if (fixed := g.fixed_ratio) is not None:  # a ratio of 0 keeps the layer dense, any other means N:M itself
         return locked({layer.name: fixed for layer in layers}, {name: fixed if ratio else 0.0 for name, ratio in plan.overrides})
     ratios = ALLOCATIONS[plan.allocation](layers, groups, plan.sparsity * fraction)
-    return locked(ratios, {name: ratio * fraction for name, ratio in plan.overrides})
+    return locked(ratios, {name: min(1.0, ratio * fraction) for name, ratio in plan.overrides})
 
 
 def masks_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, ratios: Ratios) -> Masks:

@@ -18,7 +18,7 @@ from pruning_core.types import Masks, Pruned, Tuned
 class Moment:
     """What a rule sees after an optimizer step: weights after the step, gradients before it, O x I x H x W by layer name.
 
-    step: from 0; where no mask is held back, a removed weight has the value that the optimizer just gave it.
+    step: from 0; a removed weight that is still pulled, or kept underneath, has the value that the optimizer just gave it.
     """
 
     step: int
@@ -94,6 +94,8 @@ class Masking(Hook):
 
     @torch.no_grad()
     def stepped(self, done: int, total: int) -> Sequence[Pruned]:
+        if self._rule.held and not self._rule.hidden and not self._rule.dense:
+            self._hold()  # momentum and decay have moved them: what grows next grows from zero
         if self._rule.hidden:
             self._under = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         found = self._rule(

@@ -43,7 +43,7 @@ class Pruner:
         if not self._work.sparsity:
             return
         kept = int(keep_ratio(t, self._steps, self._work.sparsity) * self._work.numel) / self._work.numel
-        self.fraction = min(1.0, (1 - kept) / self._work.sparsity)
+        self.fraction = (1 - kept) / self._work.sparsity  # of the target, which int() may pass by less than one weight
         groups = self._work.pooled(self._found.scores, "mean_abs")
         groups = without(groups, self.masks, self._work.able, self._work.granularity)
         self.ratios, found = self._work.choose(groups, self.fraction)

@@ -1,0 +1,261 @@
+"""Flows against loops written from their papers' formulas, with torch alone."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pruning_core.flows import flow
+from pruning_core.flows.gradual import Uncertain
+from pruning_core.flows.masking import Moment
+from pruning_core.flows.penalties import bn_scale_l1
+from pruning_core.flows.recipes import above_quantile
+from pruning_core.flows.regrow import exchanged
+from pruning_core.flows.seven import keep_ratio
+from pruning_core.pipeline import Workspace, prune, work
+from pruning_core.plan import Plan
+from pruning_core.train import TrainConfig, fine_tune
+from pruning_core.types import Epoch, Finished, Pruned, Tuned
+from tests.core.quarters import quarters
+from tests.core.toy import refusal
+
+CPU = torch.device("cpu")
+CONFIG = TrainConfig(epochs=1, batch_size=8, lr=0.05, cosine=False, weight_decay=1e-3)
+NAMES = ("0.weight", "4.weight")
+
+
+def planned(text: str, config: TrainConfig = CONFIG, **more: object) -> Plan:
+    return replace(Plan(sparsity=0.6, allocation="global", flow=text, fine_tune=config), **more)
+
+
+def run(text: str, here: Workspace, config: TrainConfig = CONFIG, **more: object) -> tuple[list[Pruned], Finished]:
+    found = tuple(prune(planned(text, config, **more), here, CPU))
+    return [event for event in found if isinstance(event, Pruned)], found[-1]
+
+
+def optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+class Loop:
+    """SEVEN's state, in the pseudo-code's own names: one row of all weights."""
+
+    def __init__(self, n: int, steps: int, sparsity: float) -> None:
+        self.m, self.v, self.s, self.mask = torch.zeros(n), torch.zeros(n), torch.zeros(n), torch.ones(n)
+        self.n, self.steps, self.r = n, steps, 1 - sparsity
+
+    def cut(self, t: int, w: Tensor, g: Tensor) -> None:
+        a = g.abs()
+        self.m, self.v = 0.8 * self.m + 0.2 * a, 0.9 * self.v + 0.1 * a**2
+        m_hat, v_hat = self.m / (1 - 0.8 ** (t + 1)), self.v / (1 - 0.9 ** (t + 1))
+        self.s += (w * a * m_hat / (v_hat.sqrt() + 1e-9)).abs()
+        self.s[self.mask == 0] = 0
+        k = int((self.r + (1 - self.r) * (1 - (t + 1) / self.steps) ** 3) * self.n)
+        ranked = self.s.masked_fill(self.mask == 0, -1).argsort(stable=True)  # of equal scores, such as 0, the first go first
+        self.mask[ranked[: self.n - k]] = 0
+
+
+def row(model: nn.Module, part: str = "data") -> Tensor:
+    return torch.cat([getattr(model.get_parameter(name), part).flatten() for name in NAMES])
+
+
+def masked(model: nn.Module, mask: Tensor) -> None:
+    with torch.no_grad():
+        for name, part in zip(NAMES, mask.split([model.get_parameter(x).numel() for x in NAMES]), strict=True):
+            model.get_parameter(name).mul_(part.view_as(model.get_parameter(name)))
+
+
+def same(event: Pruned, mask: Tensor) -> bool:
+    return torch.equal(torch.cat([event.masks[name].flatten() for name in NAMES]), mask.bool())
+
+
+def test_seven_before_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
+    here = quarters()
+    cuts, _ = run("seven_pre:steps=10,batch=8", here, replace(CONFIG, epochs=0))
+    model, loop = deepcopy(here.model).eval(), Loop(8 * 9 + 512, 10, 0.6)
+    batches = here.dataset.train.shuffled(8, 0)
+    for t in range(10):
+        x, y = next(batches)
+        model.zero_grad()
+        cross_entropy(model(x), y).backward()
+        loop.cut(t, row(model), torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES]))
+        masked(model, loop.mask)
+        assert same(cuts[t], loop.mask), f"step {t}"
+    assert cuts[-1].fraction == pytest.approx(1.0, abs=2 / 584)
+    assert int(loop.mask.sum()) == int((1 - 0.6) * 584)
+
+
+def test_seven_while_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
+    """Two plain steps, cuts after steps 2 to 8 (T = 8, the last t is T - 2), one step of recovery; weights too."""
+    here = quarters()
+    cuts, last = run("seven_dyn:delay=0.2,window=0.8", here)
+    model, loop = deepcopy(here.model).train(), Loop(8 * 9 + 512, 8, 0.6)
+    steps, told = optimizer(model, CONFIG), 0
+    for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
+        steps.zero_grad()
+        cross_entropy(model(x), y).backward()
+        slopes = torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES])
+        for name, part in zip(NAMES, loop.mask.split([72, 512]), strict=True):
+            model.get_parameter(name).grad.mul_(part.view_as(model.get_parameter(name)))  # forward with W M: no gradient there
+        steps.step()
+        if 2 <= step < 2 + 8 - 1:
+            loop.cut(step - 2, row(model), slopes * loop.mask)
+            masked(model, loop.mask)
+            assert same(cuts[told], loop.mask), f"step {step}"
+            told += 1
+        masked(model, loop.mask)
+    assert told == len(cuts) == 7
+    assert int(loop.mask.sum()) == int((0.4 + 0.6 / 8**3) * 584)
+    torch.testing.assert_close(row(last.model), row(model), rtol=1e-4, atol=1e-6)
+
+
+def test_sevens_keep_ratio_is_cubic_and_ends_at_the_target() -> None:
+    assert keep_ratio(0, 2, 0.8) == pytest.approx(0.2 + 0.8 / 8)
+    assert keep_ratio(9, 10, 0.8) == pytest.approx(0.2)
+    assert "two steps" in refusal(lambda: run("seven_dyn:window=0.1", quarters()))
+
+
+def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
+    """Plain SGD: hidden weights are neither pulled nor forgotten, scores of all go on, the highest stay in each layer."""
+    here, config = quarters(), replace(CONFIG, momentum=0.0, weight_decay=0.0)
+    cuts, last = run("movement:begin=0.2,end=0.8,cuts=3", here, config, allocation="uniform")
+    model, w, mask = deepcopy(here.model).train(), {}, {}
+    for name in NAMES:
+        w[name], mask[name] = model.get_parameter(name).data.clone(), torch.ones_like(model.get_parameter(name))
+    scores, steps, told = {name: torch.zeros_like(value) for name, value in w.items()}, optimizer(model, config), 0
+    for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
+        for name in NAMES:
+            model.get_parameter(name).data = w[name] * mask[name]
+        steps.zero_grad()
+        cross_entropy(model(x), y).backward()
+        slopes = {name: model.get_parameter(name).grad.clone() for name in NAMES}
+        steps.step()
+        for name in NAMES:
+            w[name] = w[name] - config.lr * slopes[name] * mask[name]
+            scores[name] -= slopes[name] * w[name]
+        if step in (3, 5, 7):
+            share = 0.6 * (1 - (1 - (told + 1) / 3) ** 3)
+            for name in NAMES:
+                gone = scores[name].flatten().argsort(stable=True)[: round(share * scores[name].numel())]
+                mask[name] = torch.ones_like(mask[name]).flatten().index_fill(0, gone, 0).view_as(mask[name])
+                assert torch.equal(cuts[told].masks[name].view_as(mask[name]), mask[name].bool()), f"step {step}"
+            told += 1
+    assert told == len(cuts)
+    for name in NAMES:
+        torch.testing.assert_close(last.model.get_parameter(name).data, w[name] * mask[name], rtol=1e-4, atol=1e-6)
+
+
+def test_platons_importance_is_the_papers_loop() -> None:
+    rng, found = torch.Generator().manual_seed(0), Uncertain(0.85, 0.95, 3)
+    mean, doubt, window = torch.zeros(5), torch.zeros(5), []
+    for _ in range(12):
+        w, g = torch.randn(5, generator=rng), torch.randn(5, generator=rng)
+        found.add(Moment(0, 1, {"w": w}, {"w": g}, {}, nn.Identity()))
+        window.append((w * g).abs())
+        if len(window) == 3:
+            now = sum(window) / 3
+            mean = 0.85 * mean + 0.15 * now
+            doubt, window = 0.95 * doubt + 0.05 * (now - mean).abs(), []
+    torch.testing.assert_close(found.scores()["w"], mean * doubt)
+
+
+def test_drop_and_grow_by_hand() -> None:
+    kept = torch.tensor([[True, True, True, True, False, False, False]])
+    sizes = torch.tensor([[0.1, 0.9, 0.2, 0.8, 0.0, 0.0, 0.0]])
+    pulls = torch.tensor([[0.3, 9.0, 0.1, 9.0, 0.2, 0.5, 0.4]])
+    after = exchanged(kept, sizes, pulls, 0.5)  # 0 and 2 drop; 5 and 6 pull most among those left out
+    assert after.tolist() == [[False, True, False, True, False, True, True]]
+    assert exchanged(kept, sizes, pulls, 0.2).equal(kept)  # floor(0.8) = 0
+    assert exchanged(kept, sizes, torch.tensor([[9.0] + [0.0] * 6]), 0.25).equal(kept)  # the dropped one may grow at once
+
+
+def test_rigl_keeps_its_count_and_grows_from_zero() -> None:
+    cuts, last = run("rigl:updates=4", quarters())
+    assert {int(cut.masks["4.weight"].sum()) for cut in cuts} == {int(last.masks["4.weight"].sum())}
+    first, second = cuts[0], cuts[1]
+    grown = second.masks["4.weight"] & ~first.masks["4.weight"]
+    assert grown.any()
+    assert not second.model.get_parameter("4.weight").detach()[grown[..., 0, 0]].any()
+
+
+def test_surgery_has_a_band_in_which_nothing_changes() -> None:
+    """A narrow band lets weights come and go; in a wide one few move. The share removed stays near the plan's."""
+    here = quarters()
+    cuts, _ = run("surgery:updates=5,end=1.0", here)
+    assert all(0.4 < float((~cut.masks["4.weight"]).float().mean()) < 0.8 for cut in cuts)
+    wide, _ = run("surgery:updates=5,low=0.1,high=10.0", here)
+    changed = sum(int((wide[0].masks[name] != wide[-1].masks[name]).sum()) for name in NAMES)
+    narrow = sum(int((cuts[0].masks[name] != cuts[-1].masks[name]).sum()) for name in NAMES)
+    assert changed < narrow
+
+
+def test_the_quantile_is_strict() -> None:
+    """Of nine elements the median is the threshold and goes: 4 stay, 5 go; level 0 drops the minimum."""
+    values = torch.tensor([[0.1, -0.2, 0.3], [-0.4, 0.5, -0.6], [0.7, -0.8, 0.9]])
+    assert above_quantile(values, 0.5).tolist() == [[False] * 3, [False, False, True], [True] * 3]
+    assert above_quantile(values, 0.0).sum() == 8
+    torch.testing.assert_close(above_quantile(values, 0.3), values.abs() > torch.quantile(values.abs(), 0.3), rtol=0, atol=0)
+
+
+def test_the_magnitude_recipe_cuts_convolutions_by_themselves_and_lets_weights_revive() -> None:
+    here = quarters()
+    cuts, _ = run("magnitude_quantile", here)
+    w = here.model[0].weight.detach().abs()
+    assert cuts[0].masks.keys() == {"0.weight"}
+    assert torch.equal(cuts[0].masks["0.weight"], w > torch.quantile(w, 0.6))
+    seen: list[Tensor] = []
+    here.model[0].register_forward_pre_hook(
+        lambda module, _: seen.append(module.weight.detach().clone()) if module.training else None
+    )
+    again, _ = run("magnitude_quantile:every=5", here)
+    assert [cut.fraction for cut in again] == [0.5, 1.0]
+    gone = ~again[0].masks["0.weight"]
+    assert not seen[5][gone].any()
+    assert (seen[6][gone] != 0).all()
+
+
+@pytest.mark.parametrize("rewind", [0, 1])
+def test_a_ticket_starts_from_its_early_weights(rewind: int) -> None:
+    here, config = quarters(), replace(CONFIG, epochs=2)
+    cuts, _ = run(f"lottery:fresh=0,rewind={rewind}", here, config, schedule="exponential:3")
+    early = here.model
+    if rewind:
+        data = here.dataset
+        events = fine_tune(early, {}, here.layers, data, replace(config, epochs=1), CPU)
+        early = next(event.model for event in events if isinstance(event, Tuned))
+    assert len(cuts) == 3
+    for cut in cuts:
+        for name, mask in cut.masks.items():
+            wanted = early.get_parameter(name).detach() * mask.view_as(early.get_parameter(name))
+            torch.testing.assert_close(cut.model.get_parameter(name).detach(), wanted)
+    assert "epoch 9" in refusal(lambda: run("lottery:fresh=0,rewind=9", here, config))
+    assert flow("lottery").fresh  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["slimming", "group_lasso"])
+def test_the_penalty_makes_groups_small_before_they_are_cut(name: str) -> None:
+    here, config = quarters(), replace(CONFIG, epochs=2)
+    sizes = []
+    for strength in (0.0, 0.02):
+        found = tuple(prune(planned(f"{name}:strength={strength}", config, granularity="filter"), here, CPU))
+        model = next(event.model for event in found if isinstance(event, Tuned))
+        filters = model[0].weight.detach().flatten(1).norm(dim=1)
+        sizes.append(float((model[1].weight.detach().abs() if name == "slimming" else filters).sum()))
+        assert sum(isinstance(event, Epoch) for event in found) == 4
+    assert sizes[1] < 0.9 * sizes[0]
+
+
+def test_slimmings_slope_is_the_sign_of_the_scale() -> None:
+    here = quarters()
+    model = deepcopy(here.model)
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([1.0, -2.0, 0.5, -0.1, 3.0, 1.0, -1.0, 2.0]))
+    (slope,) = torch.autograd.grad(bn_scale_l1(model, work(planned("slimming"), here)), model[1].weight)
+    assert torch.equal(slope, model[1].weight.detach().sign())
