@@ -1,4 +1,4 @@
-"""The network as a map, above the table: where each layer stands, how much of it is left, how much it minds."""
+"""The network as a map, above the chosen layer: where each layer stands, how much of it is left, how much it minds."""
 
 import streamlit as st
 

@@ -8,6 +8,15 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser.conftest import Console, served, settled, shot
 
 Open = Callable[..., Page]
+LONG, USUAL = 60_000, 5_000
+
+
+@pytest.fixture(autouse=True)
+def patient() -> Iterator[None]:
+    """A busy machine may take a while to draw a page."""
+    expect.set_options(timeout=LONG)
+    yield
+    expect.set_options(timeout=USUAL)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +38,7 @@ def open_map(browser: Browser, map_url: str) -> Iterator[Open]:
         page = context.new_page()
         console.listen(page)
         page.goto(f"{map_url}/?{query}")
-        expect(page.locator(".net-map[data-drawn]")).to_be_visible(timeout=60_000)
+        expect(page.locator(".net-map[data-drawn]")).to_be_visible()
         return settled(page)
 
     yield open_
@@ -50,7 +59,7 @@ def is_everywhere(page: Page, name: str) -> None:
     """The map, the address and the panel speak of that layer, and the table as far as it has the row on the screen."""
     expect(box(page, name)).to_have_attribute("aria-selected", "true")
     expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
-    page.wait_for_url(f"**layer={name}**")
+    page.wait_for_url(f"**layer={name}**", timeout=LONG)
     settled(page)
     row = page.locator("[data-testid=stDataFrame]").first.locator("tr", has_text=name)
     if row.count():
@@ -89,7 +98,7 @@ def test_the_shares_follow_the_slider(open_page: Open) -> None:
     )
     page.locator(".st-key-sparsity").get_by_role("slider").focus()
     page.keyboard.press("End")
-    page.wait_for_url("**sparsity=1.0**")
+    page.wait_for_url("**sparsity=1.0**", timeout=LONG)
     settled(page)
     expect(box(page, "fc1.weight").locator(".share")).to_have_text("0.01%")
 

@@ -1,7 +1,7 @@
 // The map itself: one per place on the page. Python says which layer is chosen; a click or the arrow keys choose another.
 
 const REST = 180
-const TRUST = 2000
+const TRUST = 5000
 
 const maps = new WeakMap()
 
