@@ -8,7 +8,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from pruning_core.masks import as_array, kth_lowest
+from pruning_core.masks import as_array
+from pruning_core.order import kth
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios, SensitivityPoint
 
 
@@ -171,7 +172,7 @@ def _least(total: torch.Tensor) -> torch.Tensor:
 def rank_globally(layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
     """Removes the lowest groups of all layers until their weights are nearest to the sparsity; every scope keeps its best.
 
-    Groups of one size: one partition of the raw scores for the threshold, then counts per layer; of equals the first go first.
+    Groups of one size: the threshold by `order.kth`, and with it the counts per layer; of equals the first go first.
     """
     if not layers:
         return {}
@@ -187,13 +188,15 @@ def _equal(groups: GroupScores, count: int) -> dict[str, int]:
     count = min(count, sum(found.numel() - len(found) for found in groups.values()))
     if count <= 0:
         return dict.fromkeys(groups, 0)
-    threshold = kth_lowest(_spared(groups)[None].numpy(), count)
     arrays = {name: as_array(found) for name, found in groups.items()}
     best = {name: found.max(axis=1) for name, found in arrays.items()}
-    below = {name: _count(found < threshold) - _count(best[name] < threshold) for name, found in arrays.items()}
+    found = kth([array.ravel() for array in arrays.values()], count, np.concatenate([*best.values()]))
+    lower = dict(zip(groups, found.below, strict=True))
+    equal = dict(zip(groups, found.equal, strict=True))
+    below = {name: lower[name] - _count(best[name] < found.value) for name in groups}
     left = count - sum(below.values())
-    for name, found in arrays.items():
-        tied = min(left, _count(found == threshold) - _count(best[name] == threshold))
+    for name in groups:
+        tied = min(left, equal[name] - _count(best[name] == found.value))
         below[name] += tied
         left -= tied
     return below

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
+from pruning_core.order import kth
 from pruning_core.types import GroupScores, Layer, Masks, PruningError, Ratios, Scores
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -39,25 +40,29 @@ def lowest(scores: Float[Tensor, "s g"], count: int) -> Bool[Tensor, "s g"]:
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
     values = as_array(scores)
-    threshold = kth_lowest(values.copy(), count)
+    threshold, over = _cut(values, count)
     marked = values <= threshold
-    over = np.count_nonzero(marked, axis=1, keepdims=True) - count
     if over.any():
         tied = values == threshold
         marked &= ~(tied & (tied.cumsum(1, dtype=np.int32) > np.count_nonzero(tied, axis=1, keepdims=True) - over))
     return torch.from_numpy(marked).to(scores.device)
 
 
+def _cut(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `count`-th lowest score of every scope, scope x 1, and how many more than `count` are not above it."""
+    if len(values) == 1:
+        found = kth([values[0]], count)
+        return np.array([[found.value]], values.dtype), np.array([[found.below[0] + found.equal[0] - count]])
+    scratch = values.copy()
+    scratch.partition(count - 1, axis=1)
+    threshold = scratch[:, count - 1 : count].copy()
+    return threshold, np.count_nonzero(values <= threshold, axis=1, keepdims=True) - count
+
+
 def as_array(scores: Float[Tensor, "s g"]) -> np.ndarray:
     """The scores for numpy, whose partition and comparisons are several times as fast as torch's; a view where possible."""
     values = scores.detach().cpu()
     return (values if values.dtype in (torch.float32, torch.float64) else values.float()).numpy()
-
-
-def kth_lowest(scratch: np.ndarray, count: int) -> np.ndarray:
-    """The `count`-th lowest score of every scope, counted from 1, scope x 1. Reorders the scores that it is given: no indices."""
-    scratch.partition(count - 1, axis=1)
-    return scratch[:, count - 1 : count].copy()
 
 
 def ranks(scores: Float[Tensor, "s g"]) -> Int[Tensor, "s g"]:
@@ -142,7 +147,7 @@ def select(
         if name not in groups:
             raise PruningError(f"There is no layer '{name}' that can be pruned by {g.label}.")
         count = removed(g, ratio, groups[name].shape[1], allow_collapse=allow_collapse)
-        masks[name] = from_groups(~lowest(groups[name], count), g, known[name])
+        masks[name] = from_groups(lowest(groups[name], count).logical_not_(), g, known[name])
     return masks
 
 

@@ -17,14 +17,14 @@ PYTHON = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "be
 # Nothing imports its own level or a higher one, so the house has no circles.
 LEVELS = {
     0: "types",
-    1: "device crew registry intervals",
+    1: "device crew registry order intervals",
     2: "inventory granularity schedule graph",
     3: "observe activations signals forward metrics network coupling train edits",
     4: "replay live criteria zoo",
     5: "masks",
-    6: "allocation flows",
+    6: "allocation cuts flows",
     7: "sensitivity curves multiples search thin storage plan axes",
-    8: "export pipeline runs",
+    8: "export preview pipeline runs",
     9: "grid",
     10: "__main__",
 }

