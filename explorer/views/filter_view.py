@@ -19,7 +19,7 @@ from pruning_core.types import Layer
 PIXELS = 520
 """Most pixels of the picture's width, and of a cell."""
 CELL = 22
-QUICK = 3 * 10**9
+QUICK = 10**9
 """Multiply-adds of one pass over the calibration images, up to which all criteria are computed unasked."""
 
 

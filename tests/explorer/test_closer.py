@@ -15,7 +15,7 @@ from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import GRANULARITIES, supports
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from tests.explorer.driven import opened, run
+from tests.explorer.driven import opened, page, run
 
 PLAN = Plan(model="lenet5", probe=64)
 
@@ -194,6 +194,14 @@ def test_the_filter_chosen_elsewhere_is_shown_until_the_user_takes_another() -> 
     at.number_input(key="filter").set_value(7)
     run(at)
     assert "Weights of filter 7 of conv2.weight" in sheet(at)
+
+
+def test_a_group_selected_in_the_lab_is_the_filter_looked_at() -> None:
+    at = opened(page, {"model": "lenet5", "layer": "conv2.weight", "granularity": "filter"}, "explore")
+    at.session_state["_kept_group"] = ("conv2.weight", "filter", 0, 4)
+    at.get_by_key("closer").set_value("Filters")
+    run(at)
+    assert at.number_input(key="filter").value == 4
 
 
 def test_large_networks_are_asked_before_criteria_run_them() -> None:
