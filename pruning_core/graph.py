@@ -26,6 +26,7 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
 """Functions that write over their first argument, and what they compute."""
 FRESH = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 """Modules whose result is a tensor of its own, never a view."""
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _TRACING = threading.Lock()
 
 
@@ -113,7 +114,8 @@ class Program:
     def _over(self, node: Node, free: set[Node]) -> Node | None:
         """An input made in this very run, of its own storage and read by nobody else: the result may take its place."""
         own = [source for source in node.all_input_nodes if source in free and len(source.users) == 1 and self._is_fresh(source)]
-        writes = node.target is operator.add or hasattr(self.modules.get(node), "inplace")
+        module = self.modules.get(node)
+        writes = node.target is operator.add or hasattr(module, "inplace") or type(module) in NORMS
         return own[0] if own and writes else None
 
     def _is_fresh(self, node: Node) -> bool:
@@ -133,6 +135,8 @@ class Program:
         args, kwargs = map_arg(node.args, values.__getitem__), map_arg(node.kwargs, values.__getitem__)
         if node in self.modules:
             module = self.modules[node]
+            if stage.over is not None and type(module) in NORMS:
+                return _normed(values[stage.over], module)
             if hasattr(module, "inplace"):
                 setattr(module, "inplace", stage.over is not None)  # noqa: B010
             return module(*args, **kwargs)
@@ -166,6 +170,16 @@ def fitting(tensor: Tensor, old: Tensor, name: str) -> Tensor:
         )
     placed = tensor.to(old.device)
     return nn.Parameter(placed, requires_grad=False) if isinstance(old, nn.Parameter) else placed
+
+
+def _normed(into: Tensor, norm: Any) -> Tensor:
+    """The batch norm by its running statistics, in the place of its input where torch computes the same kernel so."""
+    if into.device.type != "cpu" or norm.running_mean is None:
+        return norm(into)
+    spare = into.new_empty(0), into.new_empty(0)
+    fixed = norm.weight, norm.bias, norm.running_mean, norm.running_var, False, 0.0, norm.eps
+    torch.native_batch_norm(into, *fixed, out=(into, *spare))
+    return into
 
 
 def _added(into: Tensor, args: tuple[Any, ...]) -> Any:
@@ -213,7 +227,7 @@ def skeleton(model: nn.Module) -> nn.Module:
 
 
 def trace(root: nn.Module) -> Program:
-    """The traced nodes of a module, which must be a `skeleton`: not yet compared with what the model computes. Raises one of FAILS."""
+    """The traced nodes of a `skeleton`, not yet compared with what the model computes. Raises one of FAILS."""
     with _TRACING:
         graph = _Tracer().trace(root)
     _without_writes(graph, root)
