@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import nn
@@ -11,8 +12,10 @@ from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace, groups_of, open_workspace, probe_split, prunable
 from pruning_core.plan import Plan
+from pruning_core.replay import Replay
 from pruning_core.sensitivity import GRID, scan
-from pruning_core.types import GroupScores, Layer, PruningError, SensitivityPoint, Split
+from pruning_core.train import evaluate
+from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 
 TIED = "filter"
 """The granularity in which tied layers go together."""
@@ -74,11 +77,22 @@ class Bench:
     outputs: tuple[int, ...] | None = None
     device: torch.device | None = None
 
+    @cached_property
+    def dense(self) -> Evaluation:
+        """The whole network's score."""
+        return evaluate(self.model, self.split, outputs=self.outputs, device=self.device)
+
+    @cached_property
+    def replay(self) -> Replay:
+        """The traced network on the images."""
+        return Replay(self.model, self.split, device=self.device)
+
     def measured(self, job: Job, groups: GroupScores) -> list[SensitivityPoint]:
         """The unit's points, by rising sparsity, as `sensitivity.scan` measures them."""
         return list(
             scan(self.model, self.layers, groups, granularity(job.granularity), self.split, grid=job.sparsities,
-                 outputs=self.outputs, device=self.device, couplings=job.couplings, tied=job.tied)
+                 outputs=self.outputs, device=self.device, couplings=job.couplings, tied=job.tied,
+                 dense=self.dense, replay=self.replay)
         )  # fmt: skip
 
 
@@ -91,7 +105,7 @@ class Source:
 
     def opening(self) -> Callable[[], Bench] | Bench:
         """What is sent to a worker that does not share this memory."""
-        return self.bench if self.plan is None else Named(self.plan, self.bench.device)
+        return replace(self.bench) if self.plan is None else Named(self.plan, self.bench.device)
 
 
 @dataclass(frozen=True)

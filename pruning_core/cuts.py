@@ -1,0 +1,132 @@
+"""What a scan cuts as one, and the logits of each cut: a layer alone, or layers whose channels are tied."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, silenced
+from pruning_core.granularity import Granularity, from_groups
+from pruning_core.masks import achieved, lowest, removed
+from pruning_core.replay import Replay
+from pruning_core.types import GroupScores, Layer, Masks, PruningError
+
+Visited = tuple[Tensor, Mapping[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """What is cut as one: a layer, or the layers of a coupling, by name. scores: scope x group; why: it cannot be cut."""
+
+    names: tuple[str, ...]
+    scores: Float[Tensor, "s g"]
+    coupling: Coupling | None = None
+    why: str | None = None
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """The layers cut together, () for one alone."""
+        return self.names if len(self.names) > 1 else ()
+
+    def curve(self, g: Granularity, grid: Sequence[float]) -> list[tuple[float, int]]:
+        """(sparsity, groups of every scope that go), rising from 0; N:M has one sparsity of its own."""
+        ratios = sorted({0.0, *((g.fixed_ratio,) if g.fixed_ratio is not None else grid)})
+        return [(ratio, 0 if self.why else removed(g, ratio, self.scores.shape[1])) for ratio in ratios]
+
+
+def units(
+    layers: tuple[Layer, ...], groups: GroupScores, g: Granularity, couplings: Sequence[Coupling] = (), *, tied: bool = False
+) -> list[Unit]:
+    """The layers with scores, each alone, or tied ones together. Raises PruningError for tied layers not cut by filters."""
+    return _together(layers, groups, g, couplings) if tied else _alone(layers, groups)
+
+
+def _alone(layers: tuple[Layer, ...], groups: GroupScores) -> list[Unit]:
+    return [Unit((layer.name,), groups[layer.name]) for layer in layers if layer.name in groups]
+
+
+def _together(layers: tuple[Layer, ...], groups: GroupScores, g: Granularity, couplings: Sequence[Coupling]) -> list[Unit]:
+    """The couplings that hold a layer with scores; a channel's score is the mean over the members that have one."""
+    if g.name != "filter":
+        raise PruningError(f"Tied layers are cut together by whole filters only, not by {g.label}: scan each layer alone.")
+    found = []
+    for coupling in couplings:
+        names = tuple(layer.name for layer in layers if layer.name in coupling.layers and layer.name in groups)
+        total, seen = torch.zeros(coupling.channels), torch.zeros(coupling.channels)
+        for slot in (slot for slot in coupling.members if slot.name in names):
+            total.index_add_(0, slot.channel, groups[slot.name][0, slot.at].float().cpu())
+            seen.index_add_(0, slot.channel, torch.ones(len(slot.at)))
+        if names:
+            scores = (total / seen).masked_fill(seen == 0, torch.inf)
+            found.append(Unit(names, scores[None], coupling, coupling.reason))
+    return found
+
+
+@dataclass(frozen=True)
+class _Zeroed(Mapping[str, Tensor]):
+    """Parameters with what is removed at zero, each computed only when it is read: masks take a quarter of the memory."""
+
+    tensors: Callable[[str], Tensor]
+    keep: Mapping[str, Bool[Tensor, "..."]]
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self.tensors(name)
+        return tensor.masked_fill(~self.keep[name].to(tensor.device), 0)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keep)
+
+    def __len__(self) -> int:
+        return len(self.keep)
+
+
+@dataclass(frozen=True, eq=False)
+class Cuts:
+    """Masks of units of one network, and the network's logits with one unit cut."""
+
+    model: nn.Module
+    layers: tuple[Layer, ...]
+    g: Granularity
+    couplings: Sequence[Coupling] = ()
+
+    def masks(self, unit: Unit, count: int) -> Masks:
+        """The masks, in the OIHW view, that remove the unit's `count` lowest groups of every scope."""
+        known, gone = {layer.name: layer for layer in self.layers}, lowest(unit.scores, count)
+        if unit.coupling is None:
+            return {name: from_groups(~gone, self.g, known[name]) for name in unit.names}
+        masks = {}
+        for slot in unit.coupling.members:
+            keep = torch.ones(known[slot.name].shape[0], dtype=torch.bool)
+            keep[slot.at[gone[0].cpu()[slot.channel]]] = False
+            masks[slot.name] = keep[:, None, None, None].expand(known[slot.name].shape)
+        return masks
+
+    def keep(self, masks: Masks) -> dict[str, Tensor]:
+        """What of each parameter stays, in its own shape: the masks, and what falls silent with them."""
+        shapes = {layer.name: layer.param_shape for layer in self.layers}
+        quiet = silenced(self.model, self.layers, masks, self.couplings) if self.g.name in WHOLE_OUTPUTS else {}
+        return {name: mask.reshape(shapes[name]) for name, mask in masks.items()} | quiet
+
+    def gone(self, unit: Unit, count: int) -> dict[str, float]:
+        """The share of each layer's weights that a cut removes."""
+        return achieved(self.masks(unit, count)) if count else dict.fromkeys(unit.names, 0.0)
+
+    def visits(self, wanted: Sequence[tuple[Unit, Sequence[int]]], replay: Replay) -> Iterator[Visited]:
+        """Logits of every cut, unit by unit and count by count (above 0), and the share of each layer's weights that goes."""
+        cut = [(unit, counts) for unit, counts in wanted if counts]
+        gone: dict[int, list[dict[str, float]]] = {}
+
+        def site(unit: Unit, most: int) -> tuple[str, ...]:
+            return tuple(self.keep(self.masks(unit, most))) if self.g.name in WHOLE_OUTPUTS else unit.names
+
+        def changes(at: int) -> list[_Zeroed]:
+            unit, counts = cut[at]
+            masks = [self.masks(unit, count) for count in counts]
+            gone[at] = [achieved(found) for found in masks]
+            return [_Zeroed(replay.forward.program.tensor, self.keep(found)) for found in masks]
+
+        sites = [site(unit, max(counts)) for unit, counts in cut]  # what a larger cut changes holds what a smaller one does
+        for at, place, logits in replay.visits(sites, changes):
+            yield logits, gone[at][place]

@@ -1,0 +1,139 @@
+"""A preview spends what it may and no more, where curves are uncertain, and the full scan's curve is inside its bands."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from pruning_core.criteria import criterion
+from pruning_core.granularity import granularity
+from pruning_core.inventory import inventory
+from pruning_core.masks import group_scores
+from pruning_core.pipeline import groups_of, open_workspace, probe_split
+from pruning_core.plan import Plan
+from pruning_core.preview import Preview, preview
+from pruning_core.sensitivity import scan
+from pruning_core.types import GroupScores, Layer, SensitivityPoint
+from tests.core.toy import MemorySplit, refusal, same_state, state
+
+CPU = torch.device("cpu")
+GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
+
+
+def images(n: int = 60) -> MemorySplit:
+    rng = torch.Generator().manual_seed(2)
+    return MemorySplit(torch.randn(n, 1, 6, 6, generator=rng), torch.randint(0, 4, (n,), generator=rng))
+
+
+def setting() -> tuple[nn.Module, tuple[Layer, ...], GroupScores]:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        layers = [layer for _ in range(4) for layer in (nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())]
+        model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), *layers, nn.Flatten(), nn.Linear(128, 4)).eval()
+    found = inventory(model, (1, 6, 6))
+    return model, found, group_scores(criterion("magnitude_l1")(model, found, ()), found, granularity("fine"), "mean_abs")
+
+
+def previews(share: float = 0.3, n: int = 60) -> list[Preview]:
+    model, layers, groups = setting()
+    return list(preview(model, layers, groups, granularity("fine"), images(n), grid=GRID, share=share, device=CPU))
+
+
+@pytest.fixture(scope="module")
+def full() -> list[SensitivityPoint]:
+    model, layers, groups = setting()
+    return list(scan(model, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU))
+
+
+@pytest.mark.parametrize(("g", "tied"), [("fine", False), ("filter", True)])
+def test_a_tenth_of_the_evaluations_holds_the_true_curve_at_nine_points_in_ten(g: str, tied: bool) -> None:
+    """ResNet-20 on digits; both orders of the images."""
+    plan = Plan(model="resnet20", dataset="digits", granularity=g, probe=240)
+    space = open_workspace(plan.model, plan.dataset)
+    _, groups = groups_of(plan, space)
+    couplings = space.tied[0] if tied else ()
+    asked = (space.model, space.layers, groups, granularity(g), probe_split(plan, space))
+    truth = list(scan(*asked, couplings=couplings, tied=tied, device=CPU))
+    for seed in (0, 1):
+        *_, last = preview(*asked, couplings=couplings, tied=tied, seed=seed, device=CPU)
+        assert last.spent <= last.budget <= round(0.1 * last.full)
+        cut = [(b, p) for b, p in zip(last.bands, truth, strict=True) if p.achieved > 0]
+        assert all(
+            (b.parameter, b.sparsity, b.group, b.why) == (p.parameter, p.sparsity, p.group, p.why)
+            for b, p in zip(last.bands, truth, strict=True)
+        )
+        assert all(b.achieved == pytest.approx(p.achieved) for b, p in cut)
+        inside = [b.interval[0] - 1e-9 <= p.top1 <= b.interval[1] + 1e-9 for b, p in cut]
+        assert sum(inside) >= 0.9 * len(inside)
+        widths = [b.interval[1] - b.interval[0] for b, _ in cut]
+        assert sum(widths) / len(widths) < 0.25
+        assert sum(abs(b.top1 - p.top1) for b, p in cut) / len(cut) < 0.06
+
+
+def test_every_round_shows_every_point_and_never_spends_more_than_it_may() -> None:
+    _, layers, _ = setting()
+    found = previews()
+    for earlier, later in pairwise(found):
+        assert earlier.spent < later.spent <= later.budget
+    for shown in found:
+        assert [(b.parameter, b.sparsity) for b in shown.bands] == [(x.name, s) for x in layers for s in GRID]
+        assert all(0 <= b.interval[0] <= b.top1 <= b.interval[1] <= 1 for b in shown.bands)
+        assert shown.spent == 60 + sum(b.images for b in shown.bands if b.sparsity)
+    assert found[0].full == 60 * (1 + len(layers) * 5)
+
+
+def test_bands_close_and_images_go_to_the_least_certain_curves() -> None:
+    """Of two rounds, the later one gave images to a point whose band was among the widest half before."""
+    found = previews()
+    width = [sum(b.interval[1] - b.interval[0] for b in shown.bands) for shown in found]
+    assert width[-1] < 0.75 * width[0]
+    assert len({b.images for b in found[-1].bands if b.sparsity}) > 1
+    for before, after in pairwise(found):
+        by_width = sorted((b.interval[1] - b.interval[0] for b in before.bands if b.images < b.n), reverse=True)
+        fed = [b for b, later in zip(before.bands, after.bands, strict=True) if later.images > b.images]
+        assert fed
+        assert max(b.interval[1] - b.interval[0] for b in fed) == by_width[0]
+
+
+def test_all_evaluations_give_the_scan_itself(full: list[SensitivityPoint]) -> None:
+    last = previews(share=1.0)[-1]
+    assert last.spent == last.full
+    for band, point in zip(last.bands, full, strict=True):
+        assert band.images == band.n == 60
+        assert band.interval == pytest.approx((point.top1, point.top1))
+        assert band.top1 == pytest.approx(point.top1)
+
+
+def test_a_layer_that_nothing_is_removed_from_is_dense_and_costs_nothing() -> None:
+    model, layers, groups = setting()
+    (last,) = preview(model, layers, groups, granularity("fine"), images(), grid=(0.0,), device=CPU)
+    assert last.spent == last.full == 60
+    assert {b.interval for b in last.bands} == {(last.bands[0].top1, last.bands[0].top1)}
+
+
+def test_the_model_is_untouched_and_a_preview_can_be_stopped() -> None:
+    model, layers, groups = setting()
+    before = state(model)
+    shown = preview(model, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU)
+    next(shown)
+    shown.close()
+    assert next(shown, None) is None
+    assert same_state(model, before)
+
+
+def test_outputs_choose_the_logits() -> None:
+    model, layers, groups = setting()
+    split = MemorySplit(images().x, images().labels % 2)
+    asked = (model, layers, groups, granularity("fine"), split)
+    truth = list(scan(*asked, grid=(0.9,), outputs=(3, 1), device=CPU))
+    *_, last = preview(*asked, grid=(0.9,), outputs=(3, 1), share=1.0, device=CPU)
+    assert [b.top1 for b in last.bands] == pytest.approx([p.top1 for p in truth])
+
+
+def test_what_cannot_be_previewed_is_refused_in_a_sentence() -> None:
+    model, layers, groups = setting()
+    g = granularity("fine")
+    assert "[0, 1]" in refusal(lambda: list(preview(model, layers, groups, g, images(), grid=(1.5,), device=CPU)))
+    assert "[0, 1]" in refusal(lambda: list(preview(model, layers, groups, g, images(), share=2.0, device=CPU)))
+    assert "no images" in refusal(lambda: list(preview(model, layers, groups, g, images(0), device=CPU)))
