@@ -7,12 +7,13 @@ import streamlit as st
 from explorer import cache, sidebar, state
 from explorer.logo import icon
 from explorer.notices import announce, told
-from explorer.views import explore, export, finetune, sensitivity
+from explorer.views import explore, export, finetune, flows, sensitivity
 
 PAGES = (
     (explore, "Explore", "grid_view", "explore"),
     (sensitivity, "Sensitivity", "monitoring", "sensitivity"),
     (finetune, "Fine-tune & compare", "model_training", "finetune"),
+    (flows, "Flows", "timeline", "flows"),
     (export, "Export", "download", "export"),
 )
 

@@ -20,6 +20,10 @@ HELP = {
     "allow_collapse": "Normally at least one group stays in every layer. Allowed to collapse, a layer can lose everything; "
     "the rankings Global and LAMP spare its best group all the same.",
     "schedule": "When to cut: all at once, or in rounds with fine-tuning after each. Explore shows one cut.",
+    "flow": "How cutting and training go together. The page Fine-tune cuts in rounds; here every flow can run.",
+    "published": "Sets criterion, shape, allocation and schedule as the paper has them; the sparsity stays yours.",
+    "flow_layer": "The layer whose mask is drawn over time. A link to this page remembers it.",
+    "flow_moment": "0: before the first cut. Then each time masks were told; if they change in every step, about 24 times.",
     "rounds": "How many rounds of cutting and fine-tuning.",
     "n": "N of every M neighbouring weights are kept.",
     "m": "The length of a run of neighbouring weights, along the input channels.",

@@ -1,15 +1,18 @@
 """Fine-tune & compare: train the cut network on, in the background, and see what comes back."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from explorer import cache, state
 from explorer.charts import alt, training_curves
 from explorer.jobs import Snapshot
 from explorer.notices import plain, told
-from explorer.plan_words import cut_words, differences, tune_words
+from explorer.plan_words import cut_words, differences, flow_words, tune_words
 from explorer.tuning import Reference, clock, continuous, progress, settles, steps_of, tuning
 from explorer.views.compare import compare_section
 from explorer.views.tune_form import tune_form
+from pruning_core.flows import FLOWS, flow
 from pruning_core.pipeline import Workspace, whole_test
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
@@ -31,8 +34,12 @@ forgotten: what you downloaded stays.
 
 
 def render(plan: Plan, space: Workspace) -> None:
-    """Draws the page."""
+    """Draws the page; another flow than rounds is for the page Flows."""
     st.markdown(LEAD)
+    if flow(plan.flow) != FLOWS["rounds"]:
+        st.info(f"The plan's flow is {flow_words(plan.flow)}, which runs on the page *Flows*. Here the same cut is made and "
+                "fine-tuned in rounds.", icon=":material/timeline:")  # fmt: skip
+        plan = replace(plan, flow="rounds")
     able, _ = cache.prunable(plan, space)
     if not able:
         cache.groups(plan, space)
@@ -48,8 +55,8 @@ def render(plan: Plan, space: Workspace) -> None:
 
 
 def finished_run(plan: Plan, space: Workspace) -> Finished | None:
-    """The browser's newest finished run of exactly this plan."""
-    for run in cache.jobs().of(state.owner(), KIND):
+    """The browser's newest finished run of exactly this plan, of this page or of Flows."""
+    for run in cache.jobs().of(state.owner()):
         if isinstance(run.result, Finished) and not changes(_plan(run), plan, space):
             return run.result
     return None

@@ -5,7 +5,7 @@ from typing import Any
 
 from pruning_core.flows.gradual import Gradual, Movement, Platon
 from pruning_core.flows.history import History, packed, recorded
-from pruning_core.flows.protocol import Event, Flow, Work, knobs
+from pruning_core.flows.protocol import Event, Flow, Knob, Work, knobs
 from pruning_core.flows.recipes import GRADIENT_QUANTILE, MAGNITUDE_QUANTILE
 from pruning_core.flows.regrow import RigL, Surgery
 from pruning_core.flows.rounds import GROUP_LASSO, SLIMMING, Lottery, Rounds
@@ -13,7 +13,7 @@ from pruning_core.flows.seven import SevenDyn, SevenPre
 from pruning_core.registry import find
 from pruning_core.types import PruningError
 
-__all__ = ["FLOWS", "Event", "Flow", "History", "Work", "flow", "knobs", "packed", "recorded", "spec"]
+__all__ = ["FLOWS", "Event", "Flow", "History", "Knob", "Work", "flow", "knobs", "packed", "recorded", "spec"]
 
 FLOWS: dict[str, Flow] = {
     "rounds": Rounds(),
@@ -53,13 +53,12 @@ def spec(name: str, chosen: Flow) -> str:
     return f"{name}:{','.join(parts)}" if parts else name
 
 
-def _value(knob: Any, key: str, text: str) -> Any:
-    least, most = knob.metadata["least"], knob.metadata["most"]
+def _value(knob: Knob, key: str, text: str) -> bool | int | float:
     try:
         number = float(text) if isinstance(knob.default, float) else int(text)
     except ValueError as error:
         wanted = "a number" if isinstance(knob.default, float) else "a whole number"
         raise PruningError(f"The knob {key} must be {wanted}, not '{text[:40]}'.") from error
-    if not least <= number <= most:
-        raise PruningError(f"The knob {key} is {text}, outside {least:g} to {most:g}.")
+    if not knob.least <= number <= knob.most:
+        raise PruningError(f"The knob {key} is {text}, outside {knob.least:g} to {knob.most:g}.")
     return type(knob.default)(number)

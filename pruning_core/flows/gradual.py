@@ -70,6 +70,7 @@ class Gradual:
     formula: ClassVar[str] = "at n steps between begin and end: m = m & top(score(w_t), f(k/n)); no regrowth"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    trainings: ClassVar[tuple[int, int]] = (0, 1)
     label: str = "Gradual, while training"
     source: str = "Zhu and Gupta 2017, arXiv:1710.01878"
     published: tuple[tuple[str, str], ...] = (("criterion", "magnitude_l1"), ("granularity", "fine"), ("schedule", "agp:20"))
@@ -98,6 +99,7 @@ class Movement:
     formula: ClassVar[str] = "S = - sum over steps of (dL/dW') W; keep top(S, v(t)), v cubic; W' = W m"
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
+    trainings: ClassVar[tuple[int, int]] = (0, 1)
     label: str = "Movement pruning"
     source: str = "Sanh et al. 2020, arXiv:2005.07683"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "uniform"))
@@ -166,6 +168,7 @@ class Platon:
     )
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
+    trainings: ClassVar[tuple[int, int]] = (0, 1)
     label: str = "PLATON"
     source: str = "Zhang et al. 2022, arXiv:2206.12562"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "global"))

@@ -1,7 +1,7 @@
 """What every flow offers and what it works with."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import Field, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -87,7 +87,8 @@ class Work:
 class Flow(Protocol):
     """A frozen dataclass: label, help, formula and source for people, one field per knob; called, it yields events.
 
-    regrows: removed weights may come back; trains: it needs at least one epoch; published: plan fields as the paper has them.
+    regrows: removed weights may come back; trains: it needs at least one epoch; trainings: how many it
+    has for each round of the schedule, and besides; published: plan fields as the paper has them.
     The last Pruned event has the final masks, the last Pruned or Tuned event the final model.
     """
 
@@ -95,6 +96,7 @@ class Flow(Protocol):
     formula: ClassVar[str]
     regrows: ClassVar[bool]
     trains: ClassVar[bool]
+    trainings: ClassVar[tuple[int, int]]
 
     @property
     def label(self) -> str: ...
@@ -111,14 +113,26 @@ class Flow(Protocol):
     def __call__(self, work: Work) -> Iterator[Event]: ...
 
 
-def knob(default: Any, least: int | float, most: int | float, text: str) -> Any:
-    """A setting of a flow: its default, the range it may have, and what it does."""
-    return field(default=default, metadata={"least": least, "most": most, "help": text})
+@dataclass(frozen=True)
+class Knob:
+    """A setting of a flow. default: bool, int or float, which is its type; least, most: the range it may have."""
+
+    name: str
+    default: bool | int | float
+    least: int | float
+    most: int | float
+    help: str
 
 
-def knobs(flow: Flow) -> tuple[Field[Any], ...]:
-    """The fields of a flow that people set."""
-    return tuple(each for each in flow.__dataclass_fields__.values() if "help" in each.metadata)
+def knob(default: bool | int | float, least: int | float, most: int | float, text: str) -> Any:
+    """A dataclass field that is a setting of a flow."""
+    return field(default=default, metadata={"knob": (default, least, most, text)})
+
+
+def knobs(flow: Flow) -> tuple[Knob, ...]:
+    """The settings of a flow."""
+    found = flow.__dataclass_fields__.items()
+    return tuple(Knob(name, *each.metadata["knob"]) for name, each in found if "knob" in each.metadata)
 
 
 def need_epochs(flow: Flow, work: Work) -> None:

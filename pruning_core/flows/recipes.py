@@ -65,6 +65,7 @@ class QuantileRecipe:
     )
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = False
+    trainings: ClassVar[tuple[int, int]] = (0, 1)
     label: str
     help: str
     reads: str

@@ -85,6 +85,7 @@ class Surgery:
     formula: ClassVar[str] = "level = mean|W| + q std|W|; m = 0 if |W| < 0.9 level; m = 1 if |W| >= 1.1 level; else as before"
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
+    trainings: ClassVar[tuple[int, int]] = (0, 1)
     label: str = "Dynamic network surgery"
     source: str = "Guo et al. 2016, arXiv:1608.04493"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "uniform"))
@@ -163,6 +164,7 @@ class RigL:
     formula: ClassVar[str] = "drop the floor(a/2 (1 + cos(pi t/T)) n) smallest |w| of n kept, grow as many of largest |dL/dw|"
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
+    trainings: ClassVar[tuple[int, int]] = (0, 1)
     label: str = "RigL (drop and grow)"
     source: str = "Evci et al. 2020, arXiv:1911.11134"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "erk"), ("criterion", "random"))

@@ -30,6 +30,7 @@ class Rounds:
     formula: ClassVar[str] = "for every round k: m = m & top(score(w), f(k/n)); w = train(w m)"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = False
+    trainings: ClassVar[tuple[int, int]] = (1, 0)
     label: str = "Rounds of cutting and fine-tuning"
     source: str = "Han et al. 2015, arXiv:1506.02626"
     published: tuple[tuple[str, str], ...] = (("criterion", "magnitude_l1"), ("granularity", "fine"))
@@ -83,6 +84,7 @@ class Lottery:
     formula: ClassVar[str] = "w_T = train(w_0); for every round: m = m & top(score(w_T), f(k/n)); w_T = train(w_rewind m)"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    trainings: ClassVar[tuple[int, int]] = (1, 1)
     label: str = "Lottery ticket (rewinding)"
     source: str = "Frankle and Carbin 2019, arXiv:1803.03635; rewinding: Frankle et al. 2020, arXiv:1912.05671"
     published: tuple[tuple[str, str], ...] = (
@@ -126,6 +128,7 @@ class SparseTraining:
     formula: ClassVar[str] = "loss + strength x penalty; penalty: sum |gamma| over batch norms, or sum over groups of ||W_G||_2"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    trainings: ClassVar[tuple[int, int]] = (0, 2)
     label: str
     source: str
     published: tuple[tuple[str, str], ...]

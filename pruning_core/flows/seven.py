@@ -63,6 +63,7 @@ class SevenPre:
     formula: ClassVar[str] = "S += |w g m^ / (sqrt(v^) + 1e-9)|; keep(t) = r + (1 - r)(1 - (t + 1)/T)^3, r = 1 - sparsity; t < T"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = False
+    trainings: ClassVar[tuple[int, int]] = (0, 1)
     label: str = "SEVEN before fine-tuning"
     source: str = SOURCE
     published: tuple[tuple[str, str], ...] = PUBLISHED
@@ -119,6 +120,7 @@ class SevenDyn:
     formula: ClassVar[str] = "S += |w g m^ / (sqrt(v^) + 1e-9)| and keep(t) after every step t_i <= step < t_i + T - 1"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
+    trainings: ClassVar[tuple[int, int]] = (0, 1)
     label: str = "SEVEN while fine-tuning"
     source: str = SOURCE
     published: tuple[tuple[str, str], ...] = PUBLISHED

@@ -180,8 +180,8 @@ def test_flows_describe_themselves_and_their_knobs(name: str) -> None:
     found = FLOWS[name]
     assert isinstance(found, Flow)
     for each in knobs(found):
-        assert each.metadata["least"] <= each.default <= each.metadata["most"]
-        assert is_sentence(each.metadata["help"])
+        assert each.least <= each.default <= each.most
+        assert is_sentence(each.help)
     Plan(**dict(found.published))
     assert spec(name, found) == name
 

@@ -1,0 +1,66 @@
+"""The form of a flow: which one, its knobs, and the choices of its paper. Everything is in the plan, so in the address too."""
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from explorer import state
+from explorer.plan_words import WORDS
+from explorer.text import HELP, entry_help
+from pruning_core.flows import FLOWS, Flow, Knob, flow, knobs, spec
+from pruning_core.plan import Plan
+
+REVIVES = "Removed weights may come back."
+STAYS = "Removed weights stay removed."
+
+
+def flow_form(plan: Plan) -> None:
+    """The flow, what it does, its knobs, and how it was published."""
+    name, chosen = plan.flow.partition(":")[0], flow(plan.flow)
+    state.seed("flow", name)
+    st.selectbox("Flow", tuple(FLOWS), format_func=lambda key: FLOWS[key].label, key="flow", help=entry_help("flow", chosen),
+                 on_change=state.from_widget, args=("flow",))  # fmt: skip
+    st.caption(f"{chosen.help} *{REVIVES if chosen.regrows else STAYS}*")
+    _published(plan, chosen)
+    if found := knobs(chosen):
+        row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
+        for each in found:
+            _knob(row, name, chosen, each)
+
+
+def _published(plan: Plan, chosen: Flow) -> None:
+    """Where the plan departs from the paper, and a button that ends that."""
+    differing = {key: value for key, value in chosen.published if getattr(plan, key) != value}
+    if not differing:
+        st.caption(f":material/check: Criterion, shape and allocation as in {chosen.source}.")
+        return
+    said = ", ".join(f"{WORDS[key][0]} {WORDS[key][1](value)}" for key, value in differing.items())
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("As published", key="flow_published", icon=":material/menu_book:", on_click=_as_published, args=(differing,),
+                  help=HELP["published"])  # fmt: skip
+        st.caption(f"In {chosen.source}: {said}.")
+
+
+def _as_published(fields: dict[str, str]) -> None:
+    state.change(**fields)
+
+
+def _knob(row: Any, name: str, chosen: Flow, each: Knob) -> None:
+    key, value = f"knob_{name}_{each.name}", getattr(chosen, each.name)
+    label = each.name.replace("_", " ").capitalize()
+    state.seed(key, value)
+    more: dict[str, Any] = {"key": key, "help": each.help, "on_change": _changed, "args": (name, each.name)}
+    if isinstance(each.default, bool):
+        row.toggle(label, **more)
+        return
+    kind = type(each.default)
+    fine = isinstance(each.default, float)
+    step = (0.0001 if each.most <= 1 and each.default < 0.01 else 0.05) if fine else 1
+    row.number_input(label, kind(each.least), kind(each.most), step=step, format="%g" if fine else None, **more)
+
+
+def _changed(name: str, knob: str) -> None:
+    chosen = flow(state.plan().flow)
+    value = state.widget(f"knob_{name}_{knob}", getattr(chosen, knob))
+    state.change(flow=spec(name, replace(chosen, **{knob: value})))

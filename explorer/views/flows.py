@@ -1,0 +1,169 @@
+"""Flows: cutting and training together, watched as it happens; one layer's mask over time."""
+
+import streamlit as st
+
+from explorer import cache, state
+from explorer.charts import alt, mask_over_time, removed_over_time, training_curves
+from explorer.flowing import continuous, flowing, frames_of, history, per_epoch, progress, steps_of
+from explorer.jobs import Snapshot
+from explorer.notices import plain, told
+from explorer.plan_words import cut_words, differences, flow_words, tune_words
+from explorer.text import HELP
+from explorer.tuning import Reference, clock
+from explorer.views.compare import compare_section
+from explorer.views.flow_form import flow_form
+from explorer.views.tune_form import tune_form
+from pruning_core.flows import flow
+from pruning_core.pipeline import Workspace, whole_test
+from pruning_core.plan import Plan
+from pruning_core.types import Finished, Layer, PruningError
+
+KIND = "flow"
+REFRESH = 1.0
+LEAD = "When to cut is as free a choice as what to cut: before training, between trainings, or a little after every step."
+EMPTY = """
+**No flow has run yet.** Choose one and press *Run*. You see the loss, the accuracy and the removed share as they change, and one
+layer's mask at every moment: which weights went when, and, where the flow allows it, which came back. It runs in the background;
+the base network is never changed. A minute after the app's last tab in this browser was closed, it is stopped and forgotten.
+"""
+
+
+def render(plan: Plan, space: Workspace) -> None:
+    """Draws the page."""
+    st.markdown(LEAD)
+    able, _ = cache.prunable(plan, space)
+    if not able:
+        cache.groups(plan, space)
+    found = cache.jobs().of(state.owner(), KIND)
+    active = bool(found) and found[0].active
+    with st.container(border=True):
+        flow_form(plan)
+        tune_form(plan)
+        st.caption(f"To be cut: {cut_words(plan, cache.asked_by_hand(plan, space))}")
+        _start(plan, space, active=active, again=bool(found))
+    st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
+    if found and not active and isinstance(found[0].result, Finished) and _same_data(found[0], plan):
+        compare_section(found[0].result, _plan(found[0]), space)
+
+
+def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
+    steps, looked = steps_of(plan, space), _layer(plan, space)
+    chosen = flow(plan.flow)
+    missing = chosen.trains and not plan.fine_tune.epochs
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button("Run again" if again else "Run", type="primary", key="flow_start", icon=":material/play_arrow:",
+                            disabled=active or missing, help="Runs in the background: use other pages meanwhile.")  # fmt: skip
+        words = f"{flow_words(plan.flow)}. {tune_words(plan)} In all {steps:,} steps."
+        st.caption("This flow prunes while it trains: give it at least one epoch." if missing else words)
+    if pressed:
+        with told():
+            cache.jobs().start(state.owner(), KIND, chosen.label, lambda: flowing(plan, space, looked.name), plan)
+            st.rerun()
+
+
+def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
+    """Progress, curves and the mask; runs again by itself while the flow goes on."""
+    with told():
+        found = cache.jobs().of(state.owner(), KIND)
+        if was_active and not (found and found[0].active):
+            st.rerun()
+        if not found:
+            if lost := cache.jobs().lost(state.owner(), KIND):
+                st.warning(plain(lost), icon=":material/tab_close:")
+            st.info(EMPTY, icon=":material/timeline:")
+            return
+        run = found[0]
+        _status(run, space)
+        if not _same_data(run, plan):
+            st.info(f"The last flow had another network or other images: {cut_words(_plan(run))}", icon=":material/history:")
+            return
+        skip = ("probe",) if whole_test(space.dataset) else ()
+        if not run.active and (changed := differences(_plan(run), plan, skip)):
+            st.warning(f"These results are for another plan: {'; '.join(changed)}.", icon=":material/history:")
+        _curves(run, plan, space)
+        _mask(run, plan, space)
+
+
+def _status(run: Snapshot, space: Workspace) -> None:
+    """One line about the newest flow: how far, or how it ended."""
+    if run.active:
+        line, stop = st.columns([5, 1], vertical_alignment="center")
+        where = progress(run.events, steps_of(_plan(run), space), run.seconds)
+        left = f", about {clock(where.left)} left (estimated)" if where.left is not None else ""
+        text = f"{where.stage[0].upper()}{where.stage[1:]} · {clock(run.seconds)} so far{left}"
+        waits = f"Waiting: {run.ahead} other job{'s' * (run.ahead > 1)} first." if run.status == "queued" else ""
+        line.progress(where.share, waits or text)
+        stop.button("Stop", key="flow_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
+                    args=(state.owner(), run.id), help="Stops after the present step; what was learned is lost.")  # fmt: skip
+    elif run.status == "done":
+        st.caption(f":material/check: {run.title}: finished in {clock(run.seconds)}.")
+    elif run.status == "cancelled":
+        st.warning(f"The flow was stopped after {clock(run.seconds)}; the base network is as it was.", icon=":material/stop:")
+    else:
+        st.error(f"The flow failed: {plain(str(run.error))}", icon=":material/error:")
+
+
+def _curves(run: Snapshot, plan: Plan, space: Workspace) -> None:
+    """Loss, accuracy and the removed share over epochs, counted on through all trainings."""
+    steps, frames = per_epoch(_plan(run), space), frames_of(run.events)
+    moved, cuts = continuous(run.events, steps)
+    dense = next((event.evaluation for event in run.events if isinstance(event, Reference)), None)
+    if not moved and not cuts:
+        return
+    figure = training_curves(moved, {"dense": dense.top1} if dense else None, cuts)
+    st.plotly_chart(figure, key="flow_training", alt=alt(figure), config={"displayModeBar": False})
+    if dense:
+        st.caption(f"Epochs are measured on all {len(space.dataset.val):,} validation images, with 95% intervals; the dense "
+                   f"level and the crosses (right after a cut) on {dense.n:,} probe images among them.")  # fmt: skip
+    layer = _layer(plan, space)
+    own = [frame.layers.get(layer.name, 0.0) for frame in frames]
+    when = [0.0, *(frame.steps / steps for frame in frames)]
+    figure = removed_over_time(when, [0.0, *(frame.removed for frame in frames)], [0.0, *own], layer.name)
+    st.plotly_chart(figure, key="flow_removed", alt=alt(figure), config={"displayModeBar": False})
+
+
+def _mask(run: Snapshot, plan: Plan, space: Workspace) -> None:
+    """The chosen layer's mask, with a slider over the moments."""
+    frames, names = frames_of(run.events), [layer.name for layer in space.layers]
+    if not frames:
+        return
+    chosen = _layer(plan, space)
+    choice, moment = st.columns([1, 2], vertical_alignment="bottom")
+    state.seed("flow_layer", chosen.name)
+    choice.selectbox("Layer", names, key="flow_layer", help=HELP["flow_layer"], on_change=_looked)
+    found = history(frames, chosen)
+    if found is None:
+        st.info("This layer was never cut, or the network is too large to keep all masks: choose the layer before the flow runs.")
+        return
+    last = len(found) - 1  # each new moment makes a new slider, which starts at its end: the newest is shown
+    at = moment.slider("Moment", 0, last, last, key=f"flow_moment_{run.id[:8]}_{last}", help=HELP["flow_moment"])
+    figure = mask_over_time(found, at)
+    st.plotly_chart(figure, key="flow_mask", alt=alt(figure), config={"displayModeBar": False})
+    if at:
+        frame = frames[at - 1]
+        st.caption(f"Moment {at} of {last}: after {frame.steps:,} steps, {100 * frame.layers.get(chosen.name, 0):.1f}% of "
+                   f"{chosen.name} removed, accuracy {100 * frame.evaluation.top1:.1f}% on the probe images.")  # fmt: skip
+    else:
+        st.caption("Before the first cut: every weight is there. Move the slider.")
+
+
+def _layer(plan: Plan, space: Workspace) -> Layer:
+    """The layer that is looked at; before one was chosen, the first that can be cut."""
+    named = {layer.name: layer for layer in space.layers}
+    able, _ = cache.prunable(plan, space)
+    return named.get(state.layer() or "", able[0] if able else space.layers[0])
+
+
+def _looked() -> None:
+    state.look_at(state.widget("flow_layer", None))
+
+
+def _same_data(run: Snapshot, plan: Plan) -> bool:
+    then = _plan(run)
+    return (then.model, then.dataset) == (plan.model, plan.dataset)
+
+
+def _plan(run: Snapshot) -> Plan:
+    if not isinstance(run.about, Plan):
+        raise PruningError("This run does not say which plan it is for; start it again.")
+    return run.about
