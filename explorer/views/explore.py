@@ -10,6 +10,7 @@ from explorer.views.layer_panel import layer_panel
 from explorer.views.layer_table import fixed_parameters, layer_table
 from explorer.views.network_map import network_map_panel
 from pruning_core.granularity import granularity
+from pruning_core.intervals import change as changed
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError, Report
@@ -28,8 +29,8 @@ is measured again. Click a group to keep or prune it by hand, whatever its score
 
 **The histogram** is the decision itself: every group has a score, the lowest go, the dashed line is where the cut falls.
 
-**Look closer** compares all shapes of a cut on this layer at the same share, shows what the layer makes of an image before and after
-pruning (feature maps, attention), and ranks each filter by every criterion.
+**Look closer** compares all shapes of a cut on this layer at the same share, shows what the layer makes of an image before and
+after pruning (feature maps, attention), and ranks each filter by every criterion.
 
 Nothing is re-trained here: *Fine-tune & compare* shows how much accuracy comes back.
 """
@@ -90,7 +91,9 @@ def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, cut: bool)
         delta_description=f"from {100 * dense.top1:.1f}% dense",
         help=f"{HELP['accuracy']}\n\n{HELP['interval']}",
     )
-    place.caption(f"{now.n:,} images; 95%: {interval(now)}")
+    low, high = (100 * end for end in changed(dense, now, cache.probe(plan, space).labels).interval)
+    ends = f"; change: {low:+.1f} to {high:+.1f}" if cut else ""
+    place.caption(f"{now.n:,} images; 95%: {interval(now)}{ends}", help=HELP["paired"])
 
 
 def _counts(places: list[DeltaGenerator], plan: Plan, space: Workspace, report: Report | None) -> None:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from explorer import cache
 from explorer.components.mask_lab import Edit
 from explorer.text import interval
+from pruning_core.intervals import change
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from tests.explorer.driven import opened, page, run
@@ -82,7 +83,9 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
     found, dense, report = cache.accuracy(plan, space), cache.dense_accuracy(plan, space), cache.report(plan, space)
     assert numbers(at)["Accuracy"] == f"{100 * found.top1:.1f}%"
     assert at.metric[0].delta == f"{100 * (found.top1 - dense.top1):+.1f} points"
-    assert f"{found.n} images; 95%: {interval(found)}" in [caption.value for caption in at.caption]
+    low, high = (100 * end for end in change(dense, found, cache.probe(plan, space).labels).interval)
+    told = f"{found.n} images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
+    assert told in [caption.value for caption in at.caption]
     assert rows(at)["fc1.weight"]["Removed"] == pytest.approx(100 * (1 - report.kept["fc1.weight"]))
 
 
