@@ -17,6 +17,7 @@ PLANS = {
         allocation="lamp",
         sparsity=0.1 + 0.2,
         schedule="agp:5",
+        flow="seven_dyn:delay=0.25,signed_moment=1",
         overrides=(("blocks.0.attention.in_proj_weight", 1 / 3), ("head.weight", 0.0)),
         edits=(HandEdits("head.weight", "block:2x8", ((0, 3, True), (0, 4, True), (2, 5, False))),),
         allow_collapse=True,
