@@ -1,7 +1,6 @@
 """How much in each layer? Every allocation only produces Ratios: fraction of the groups removed, per layer."""
 
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -10,7 +9,7 @@ import torch
 
 from pruning_core.masks import as_array
 from pruning_core.order import kth
-from pruning_core.types import GroupScores, Layer, PruningError, Ratios, SensitivityPoint
+from pruning_core.types import GroupScores, Layer, PruningError, Ratios
 
 
 @runtime_checkable
@@ -225,42 +224,6 @@ def _weighted(groups: GroupScores, sizes: dict[str, int], goal: int) -> dict[str
     count += count < len(weight) and int(weight[count]) - goal < goal - (int(weight[count - 1]) if count else 0)
     gone = owner[:count][~scores[order[:count]].isposinf()]
     return dict(zip(groups, torch.bincount(gone, minlength=len(parts)).tolist(), strict=True))
-
-
-def from_sensitivity(points: Sequence[SensitivityPoint], layers: tuple[Layer, ...], target: float) -> Ratios:
-    """Ratios that cost every layer the same accuracy: r_l = the largest whose top-1, alone, stays at or above one common level.
-
-    The level is bisected so that the weighted total is `target`; curves are made monotone and read linearly between points.
-    Raises PruningError without a curve or where the curves end below the target (after AIMET's greedy selection).
-    """
-    curves = {layer.name: _curve(points, layer.name) for layer in layers if any(p.parameter == layer.name for p in points)}
-    if not curves:
-        raise PruningError("There is no sensitivity curve for these layers yet: run the scan first.")
-    measured = tuple(layer for layer in layers if layer.name in curves)
-    ratios = fit(measured, target, lambda u: {name: _largest(curve, 1 - u) for name, curve in curves.items()})
-    reached = total_ratio(measured, ratios)
-    if reached < target - 0.005:
-        raise PruningError(f"The curves only reach {reached:.1%} in total, below the target {target:.1%}: scan to a higher one.")
-    return ratios
-
-
-def _curve(points: Sequence[SensitivityPoint], name: str) -> list[tuple[float, float]]:
-    """(sparsity, lowest top-1 so far), rising in sparsity."""
-    curve: list[tuple[float, float]] = []
-    for point in sorted((p for p in points if p.parameter == name), key=lambda p: p.sparsity):
-        curve.append((point.achieved, min(point.top1, curve[-1][1] if curve else 1.0)))
-    return curve
-
-
-def _largest(curve: Sequence[tuple[float, float]], level: float) -> float:
-    """The largest sparsity at which the falling curve is still at or above the level; 0 where it never is."""
-    at = bisect_left([-top1 for _, top1 in curve], -level + 1e-12)
-    if at == 0:
-        return 0.0
-    if at == len(curve):
-        return curve[-1][0]
-    (s0, a0), (s1, a1) = curve[at - 1], curve[at]
-    return s0 + (s1 - s0) * (a0 - level) / (a0 - a1)
 
 
 def locked(ratios: Ratios, overrides: Mapping[str, float]) -> Ratios:

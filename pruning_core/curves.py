@@ -162,28 +162,41 @@ def ratios_from(
 ) -> Ratios:  # fmt: skip
     """Ratios of all layers with a curve, so that the share `target` of what they weigh goes, within `TOLERANCE`.
 
-    A layer from which nothing could be removed stays whole, and no layer goes beyond what was measured. groups: how many
+    A layer from which nothing could be removed stays whole, and no layer goes beyond what was measured; layers
+    that were cut together get one ratio. groups: how many
     there are per scope, by layer; then the ratios are whole groups, in multiples as the limits ask.
     Raises PruningError without a curve, and where curves, bounds or whole groups cannot meet the target.
     """
-    bounds = limits or Limits()
-    measured = tuple(x for x in layers if any(p.parameter == x.name for p in points))
-    if not measured:
+    bounds, bundles = limits or Limits(), _bundles(points, layers)
+    if not bundles:
         raise PruningError("There is no sensitivity curve for these layers yet: run the scan first.")
-    curves = {layer.name: cost_curve(points, layer.name, how.signal) for layer in measured}
-    family = how(curves, measured, target, weigh)
+    leads = tuple(members[0] for members in bundles.values())
+    curves = {name: cost_curve(points, name, how.signal) for name in bundles}
+
+    def heavy(lead: Layer) -> int:
+        return sum(map(weigh, bundles[lead.name]))
+
+    family = how(curves, leads, target, heavy)
 
     def bounded(u: float) -> Ratios:
         return {name: min(max(ratio, bounds.least), bounds.most, curves[name].end) for name, ratio in family(u).items()}
 
-    ratios = fit(measured, target, bounded, weigh)
-    _within(total_ratio(measured, ratios, weigh), target, "The curves and bounds", "scan further, or widen the bounds")
-    if groups is None:
-        return ratios
-    steps = {name: _allowed(groups[name], bounds, curves[name].end) for name in ratios}
-    whole = _whole(measured, ratios, steps, target, weigh)
-    _within(total_ratio(measured, whole, weigh), target, "Whole groups", "choose another target or a smaller multiple")
-    return whole
+    ratios = fit(leads, target, bounded, heavy)
+    _within(total_ratio(leads, ratios, heavy), target, "The curves and bounds", "scan further, or widen the bounds")
+    if groups is not None:
+        steps = {name: _allowed(groups[name], bounds, curves[name].end) for name in ratios}
+        ratios = _whole(leads, ratios, steps, target, heavy)
+        _within(total_ratio(leads, ratios, heavy), target, "Whole groups", "choose another target or a smaller multiple")
+    return {layer.name: ratios[lead] for lead, members in bundles.items() for layer in members}
+
+
+def _bundles(points: Points, layers: tuple[Layer, ...]) -> dict[str, list[Layer]]:
+    """The layers with a curve, by the first of those that were cut together with each."""
+    group = {p.parameter: p.group or (p.parameter,) for p in points}
+    found: dict[tuple[str, ...], list[Layer]] = {}
+    for layer in (x for x in layers if x.name in group):
+        found.setdefault(group[layer.name], []).append(layer)
+    return {members[0].name: members for members in found.values()}
 
 
 def _within(reached: float, target: float, what: str, hint: str) -> None:

@@ -11,7 +11,8 @@ from explorer.charts import alt, sensitivity_slice
 from explorer.notices import plain
 from explorer.scanning import ScanRequest, alone, by_layer, rounded, untouched
 from explorer.text import HELP, interval, percent, signed, whole_percent
-from pruning_core.allocation import from_sensitivity, total_ratio
+from pruning_core.allocation import total_ratio
+from pruning_core.curves import FROM_CURVES, WEIGHS, ratios_from
 from pruning_core.granularity import granularity
 from pruning_core.intervals import change
 from pruning_core.pipeline import Workspace
@@ -21,6 +22,11 @@ from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 ROW_HEIGHT = 35
 MOST_ROWS = 14
 TENTHS = "%.1f%%"
+SHARES = {"weights": "Weights", "macs": "Multiply-adds"}
+BLIND = (
+    "Curves are made to rise first, and layers whose curves differ by less than these images can tell get nearly the same ratio."
+)
+_HOW = "\n\n".join(f"**{way.label}**: {way.help} `{way.formula}` ({way.source})" for way in FROM_CURVES.values())
 CARD: dict[str, Any] = {"border": True, "height": "stretch"}
 
 
@@ -56,7 +62,7 @@ def _middle(grid: list[int]) -> int:
 def target_section(
     plan: Plan, space: Workspace, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], why_not: str
 ) -> None:
-    """Ratios that cost every layer the same accuracy and remove the target in total."""
+    """Ratios by the curves that remove the target in total."""
     st.subheader("Use as per-layer ratios for a target", anchor=False)
     g = granularity(plan.granularity)
     if g.fixed_ratio is not None:
@@ -65,11 +71,6 @@ def target_section(
     if why_not:
         st.info(why_not, icon=":material/history:")
         return
-    st.caption(
-        "One common accuracy level is sought: every layer is cut as deeply as its own curve stays above that level, which is "
-        "lowered until the target is met. Sturdy layers lose much, delicate ones little. Where curves are flat, single images "
-        f"decide: on {points[0].n:,} images one of them is {100 / points[0].n:.2g} points."
-    )
     if any(point.group for point in points):
         st.caption(
             "Tied layers get one ratio, measured with the same channels removed from all of them. The plan's masks stay per "
@@ -77,7 +78,9 @@ def target_section(
         )
     target = st.slider("Target sparsity", 5, 95, _planned(plan), step=1, format="%d%%", key="target", bind="query-params",
                        help=HELP["target"], width=520)  # fmt: skip
-    ratios = rounded(from_sensitivity(points, able, target / 100))
+    how, weigh = _ways()
+    groups = {name: found.shape[1] for name, found in cache.groups(plan, space).items()}
+    ratios = rounded(ratios_from(points, able, target / 100, FROM_CURVES[how], weigh=WEIGHS[weigh], groups=groups))
     _table(plan, able, points, ratios)
     applied = dict(plan.overrides) == ratios
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -89,6 +92,17 @@ def target_section(
                       on_click=state.overrides, args=({},))  # fmt: skip
     if applied:
         _measured(plan, space, able, points, ratios)
+
+
+def _ways() -> tuple[str, str]:
+    """How the target is shared out, and what it is a share of."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        how = st.selectbox("How", tuple(FROM_CURVES), format_func=lambda key: FROM_CURVES[key].label, key="ratios_how",
+                           bind="query-params", width=250, help=_HOW)  # fmt: skip
+        weigh = st.selectbox("A share of", tuple(WEIGHS), format_func=lambda key: SHARES[key], key="ratios_of",
+                             bind="query-params", width=190, help="What the target counts, over the scanned layers.")  # fmt: skip
+    st.caption(f"{FROM_CURVES[how].help} {BLIND}")
+    return how, weigh
 
 
 def _planned(plan: Plan) -> int:

@@ -1,6 +1,7 @@
 """Ratios from curves: the target is met, bounds and multiples hold, no-ops stay whole, and single images decide nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,16 @@ def test_a_target_of_macs_goes_to_the_layers_that_compute_most() -> None:
     ratios = ratios_from(alike, LAYERS, 0.5, FROM_CURVES["least_loss"], weigh=WEIGHS["macs"])
     assert ratios["fc.weight"] == 0.0
     assert total_ratio(LAYERS, ratios, WEIGHS["macs"]) == pytest.approx(0.5, abs=1e-6)
+
+
+def test_layers_cut_together_get_one_ratio_and_weigh_as_one() -> None:
+    pair = ("stem.weight", "conv.weight")
+    points = [replace(p, group=pair if p.parameter in pair else ()) for p in curves(POWERS | {"conv.weight": 1.0})]
+    for how in FROM_CURVES.values():
+        ratios = ratios_from(points, LAYERS, 0.5, how, groups=dict.fromkeys(GROUPS, 100))
+        assert list(ratios) == [x.name for x in LAYERS]
+        assert ratios["stem.weight"] == ratios["conv.weight"]
+        assert total_ratio(LAYERS, ratios) == pytest.approx(0.5, abs=0.005)
 
 
 def test_isotonic_pools_what_falls() -> None:

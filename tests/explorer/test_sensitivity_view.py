@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import cache, scanning
+from pruning_core.curves import FROM_CURVES
 from pruning_core.plan import Plan
 from pruning_core.types import SensitivityPoint
 
@@ -103,6 +104,20 @@ def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTe
     assert "overrides" not in at.query_params
 
 
+def test_the_way_from_curves_to_ratios_is_a_choice(after_scan: AppTest) -> None:
+    at = after_scan
+    found = {}
+    for how in FROM_CURVES:
+        at.selectbox(key="ratios_how").set_value(how).run()
+        assert not at.exception
+        assert any(FROM_CURVES[how].help in caption.value for caption in at.caption)
+        at.button(key="target_apply").click().run()
+        found[how] = dict(Plan.from_json(at.session_state["_plan"]).overrides)
+    assert len({tuple(ratios.values()) for ratios in found.values()}) == len(FROM_CURVES)
+    at.selectbox(key="ratios_of").set_value("macs").run()
+    assert not at.button(key="target_apply").disabled
+
+
 @pytest.mark.usefixtures("after_scan")
 def test_the_target_starts_at_the_plans_sparsity(open_view: Open) -> None:
     started = [open_view("sensitivity", sparsity=share).slider(key="target").value for share in ("0.72", "0.999", "0")]
@@ -116,7 +131,7 @@ def test_a_target_beyond_the_curves_is_one_sentence(open_view: Open, until: Unti
     until(at, scanned)
     at.slider(key="target").set_value(90).run()
     assert not at.exception
-    assert "below the target 90.0%" in at.error[0].value
+    assert "90.0% is the target" in at.error[0].value
 
 
 def test_no_sparsity_chosen_leaves_nothing_to_scan(open_view: Open) -> None:
