@@ -12,6 +12,7 @@ from benchmarks.timing import write
 SCRIPTS = {
     "slider": (slider.rows, 41),
     "masked step": (masked_step.rows, 15),
+    "live": (live.rows, 3),
     "scan": (scan.rows, 3),
     "select": (global_select.rows, 3),
     "mask lab": (mask_lab_large.rows, 3),
