@@ -33,15 +33,12 @@ def sensitivity_curves(
     where it leaves the baseline. Hollow: nothing could be removed. baseline: the dense model's top1 or loss; chosen: each layer's
     ratio, marked on its curve; focus: the layer drawn strongly.
     """
-    layers: dict[str, list[SensitivityPoint]] = {}
-    for point in shared(tuple(points)):
-        layers.setdefault(curve_name(point), []).append(point)
+    layers = _by_curve(points)
     focus = next((name for name, curve in layers.items() if focus in (*curve[0].group, curve[0].parameter)), None)
     colours = LAYERS if len(layers) <= len(LAYERS) else between(DEPTH, len(layers))
     figure = go.Figure()
     styles = zip(layers.items(), cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
-    for (name, curve), colour, dash, mark in styles:
-        ordered = sorted(curve, key=lambda point: point.sparsity)
+    for (name, ordered), colour, dash, mark in styles:
         opacity = 1.0 if focus in (None, name) else 0.35
         if measure == "top1" and (name == focus or (focus is None and len(layers) <= MAX_BANDS)):
             _band(figure, name, ordered, colour)
@@ -62,6 +59,14 @@ def sensitivity_curves(
     if len(layers) > MAX_BANDS:
         figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font_size": 11}, height=520)
     return figure
+
+
+def _by_curve(points: Iterable[SensitivityPoint]) -> dict[str, list[SensitivityPoint]]:
+    """Each curve's points by rising sparsity, under its name."""
+    found: dict[str, list[SensitivityPoint]] = {}
+    for point in sorted(shared(tuple(points)), key=lambda point: point.sparsity):
+        found.setdefault(curve_name(point), []).append(point)
+    return found
 
 
 def _sizes(layers: Mapping[str, Sequence[SensitivityPoint]]) -> str:
