@@ -109,10 +109,27 @@ def cut_words(plan: Plan, by_hand: float | None = None) -> str:
 
 def tune_words(plan: Plan) -> str:
     """When it is cut and how it is fine-tuned, in one sentence."""
-    config = plan.fine_tune
-    if not config.epochs:
+    if not plan.fine_tune.epochs:
         return f"{schedule_words(plan.schedule)}, without fine-tuning."
+    return f"{schedule_words(plan.schedule)}; {_epochs(plan)} after each cut, {_how(plan)}."
+
+
+def flow_tune_words(plan: Plan) -> str:
+    """How often and how the plan's flow trains, and whether the schedule has a say."""
+    found = flow(plan.flow)
+    each, besides = found.trainings
+    number = each * schedule(plan.schedule).rounds + besides
+    when = f"schedule {schedule_words(plan.schedule)}" if found.scheduled else "its own timetable, so the schedule rests"
+    if not plan.fine_tune.epochs:
+        return f"{when}; no training."
+    return f"{when}; {f'{number} trainings' if number > 1 else 'one training'} of {_epochs(plan)}, {_how(plan)}."
+
+
+def _epochs(plan: Plan) -> str:
+    return f"{plan.fine_tune.epochs} epoch{'s' * (plan.fine_tune.epochs > 1)}"
+
+
+def _how(plan: Plan) -> str:
+    config = plan.fine_tune
     rate = f"learning rate {config.lr:g}{' with cosine decay' if config.cosine else ''}"
-    epochs = f"{config.epochs} epoch{'s' * (config.epochs > 1)}"
-    how = f"{OPTIMIZER_LABELS[config.optimizer]}, {rate}, batches of {config.batch_size}"
-    return f"{schedule_words(plan.schedule)}; {epochs} after each cut, {how}."
+    return f"{OPTIMIZER_LABELS[config.optimizer]}, {rate}, batches of {config.batch_size}"

@@ -7,7 +7,7 @@ from explorer.charts import alt, mask_over_time, removed_over_time, training_cur
 from explorer.flowing import continuous, flowing, frames_of, history, per_epoch, progress, steps_of
 from explorer.jobs import Snapshot
 from explorer.notices import plain, told
-from explorer.plan_words import cut_words, differences, flow_words, tune_words
+from explorer.plan_words import cut_words, differences, flow_tune_words, flow_words
 from explorer.text import HELP
 from explorer.tuning import Reference, clock
 from explorer.views.compare import compare_section
@@ -53,7 +53,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button("Run again" if again else "Run", type="primary", key="flow_start", icon=":material/play_arrow:",
                             disabled=active or missing, help="Runs in the background: use other pages meanwhile.")  # fmt: skip
-        words = f"{flow_words(plan.flow)}. {tune_words(plan)} In all {steps:,} steps."
+        words = f"{flow_words(plan.flow)}: {flow_tune_words(plan)} In all {steps:,} steps."
         st.caption("This flow prunes while it trains: give it at least one epoch." if missing else words)
     if pressed:
         with told():

@@ -71,6 +71,7 @@ class Gradual:
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
+    scheduled: ClassVar[bool] = True
     label: str = "Gradual, while training"
     source: str = "Zhu and Gupta 2017, arXiv:1710.01878"
     published: tuple[tuple[str, str], ...] = (("criterion", "magnitude_l1"), ("granularity", "fine"), ("schedule", "agp:20"))
@@ -100,6 +101,7 @@ class Movement:
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
+    scheduled: ClassVar[bool] = False
     label: str = "Movement pruning"
     source: str = "Sanh et al. 2020, arXiv:2005.07683"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "uniform"))
@@ -169,6 +171,7 @@ class Platon:
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
+    scheduled: ClassVar[bool] = False
     label: str = "PLATON"
     source: str = "Zhang et al. 2022, arXiv:2206.12562"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "global"))

@@ -87,9 +87,9 @@ class Work:
 class Flow(Protocol):
     """A frozen dataclass: label, help, formula and source for people, one field per knob; called, it yields events.
 
-    regrows: removed weights may come back; trains: it needs at least one epoch; trainings: how many it
-    has for each round of the schedule, and besides; published: plan fields as the paper has them.
-    The last Pruned event has the final masks, the last Pruned or Tuned event the final model.
+    regrows: removed weights may come back; trains: it needs at least one epoch; trainings: how many it has
+    for each round of the schedule, and besides; scheduled: the plan's schedule says when it cuts; published: plan fields as the
+    paper has them. The last Pruned event has the final masks, the last Pruned or Tuned event the final model.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -97,6 +97,7 @@ class Flow(Protocol):
     regrows: ClassVar[bool]
     trains: ClassVar[bool]
     trainings: ClassVar[tuple[int, int]]
+    scheduled: ClassVar[bool]
 
     @property
     def label(self) -> str: ...

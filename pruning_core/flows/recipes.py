@@ -66,6 +66,7 @@ class QuantileRecipe:
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = False
     trainings: ClassVar[tuple[int, int]] = (0, 1)
+    scheduled: ClassVar[bool] = False
     label: str
     help: str
     reads: str

@@ -86,6 +86,7 @@ class Surgery:
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
+    scheduled: ClassVar[bool] = False
     label: str = "Dynamic network surgery"
     source: str = "Guo et al. 2016, arXiv:1608.04493"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "uniform"))
@@ -165,6 +166,7 @@ class RigL:
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
+    scheduled: ClassVar[bool] = False
     label: str = "RigL (drop and grow)"
     source: str = "Evci et al. 2020, arXiv:1911.11134"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "erk"), ("criterion", "random"))

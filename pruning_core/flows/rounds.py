@@ -31,6 +31,7 @@ class Rounds:
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = False
     trainings: ClassVar[tuple[int, int]] = (1, 0)
+    scheduled: ClassVar[bool] = True
     label: str = "Rounds of cutting and fine-tuning"
     source: str = "Han et al. 2015, arXiv:1506.02626"
     published: tuple[tuple[str, str], ...] = (("criterion", "magnitude_l1"), ("granularity", "fine"))
@@ -85,6 +86,7 @@ class Lottery:
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (1, 1)
+    scheduled: ClassVar[bool] = True
     label: str = "Lottery ticket (rewinding)"
     source: str = "Frankle and Carbin 2019, arXiv:1803.03635; rewinding: Frankle et al. 2020, arXiv:1912.05671"
     published: tuple[tuple[str, str], ...] = (
@@ -129,6 +131,7 @@ class SparseTraining:
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 2)
+    scheduled: ClassVar[bool] = False
     label: str
     source: str
     published: tuple[tuple[str, str], ...]

@@ -64,6 +64,7 @@ class SevenPre:
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = False
     trainings: ClassVar[tuple[int, int]] = (0, 1)
+    scheduled: ClassVar[bool] = False
     label: str = "SEVEN before fine-tuning"
     source: str = SOURCE
     published: tuple[tuple[str, str], ...] = PUBLISHED
@@ -121,6 +122,7 @@ class SevenDyn:
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
+    scheduled: ClassVar[bool] = False
     label: str = "SEVEN while fine-tuning"
     source: str = SOURCE
     published: tuple[tuple[str, str], ...] = PUBLISHED

@@ -76,6 +76,18 @@ def test_a_flow_is_set_as_published_by_a_click(open_view: Open) -> None:
     assert "as in Xiao et al. 2024" in text(at)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("rounds", "schedule Iterative, 2 rounds; 2 trainings of 3 epochs, SGD"),
+        ("lottery", "schedule Iterative, 2 rounds; 3 trainings of 3 epochs"),
+        ("rigl", "its own timetable, so the schedule rests; one training of 3 epochs"),
+    ],
+)
+def test_the_page_says_how_often_a_flow_trains(open_view: Open, name: str, words: str) -> None:
+    assert words in text(open_view("flows", flow=name, schedule="iterative:2"))
+
+
 def test_a_flow_that_trains_waits_for_an_epoch(open_view: Open) -> None:
     at = open_view("flows", flow="rigl", fine_tune="epochs~0")
     assert at.button(key="flow_start").disabled
