@@ -6,7 +6,7 @@ Run: python -m benchmarks.run [--quick]. Medians of interleaved runs; processor 
 import argparse
 from pathlib import Path
 
-from benchmarks import global_select, mask_lab_large, masked_step, scan, slider
+from benchmarks import doors, global_select, live, mask_lab_large, masked_step, preview, scan, slider
 from benchmarks.timing import write
 
 SCRIPTS = {
@@ -14,6 +14,8 @@ SCRIPTS = {
     "masked step": (masked_step.rows, 15),
     "live": (live.rows, 3),
     "scan": (scan.rows, 3),
+    "preview": (preview.rows, 3),
+    "doors": (doors.rows, 3),
     "select": (global_select.rows, 3),
     "mask lab": (mask_lab_large.rows, 3),
 }
