@@ -1,4 +1,4 @@
-"""Command line: python -m pruning_core list | run | scan | train, each with --json for machines."""
+"""Command line: python -m pruning_core list | run | scan | train | study, each with --json for machines."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pruning_core import runs
 from pruning_core.axes import AXES, markdown
 from pruning_core.criteria import Criterion
 from pruning_core.device import choose_device
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pruning_core", description="Prune neural networks without a browser.")
-    commands = parser.add_subparsers(required=True, metavar="list | run | scan | train")
+    commands = parser.add_subparsers(required=True, metavar="list | run | scan | train | study")
     json_flag = argparse.ArgumentParser(add_help=False)
     json_flag.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -53,6 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--dataset", help="digits if left out")
     command.add_argument("--out", type=Path, help="folder for checkpoint and card; your own if left out")
     command.set_defaults(command=_train)
+
+    command = commands.add_parser("study", parents=[json_flag], help="methods compared over compressions and seeds; resumable")
+    command.add_argument("study", type=Path, help="a study.json, as benchmarks/studies has them")
+    command.add_argument("--out", type=Path, help="a CSV file to write, one row per run")
+    command.add_argument("--folder", type=Path, help="where finished runs are kept; a folder beside the data if left out")
+    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
+    command.set_defaults(command=_study)
     return parser
 
 
@@ -84,10 +92,14 @@ def _grid(text: str) -> tuple[float, ...]:
 
 
 def _read(path: Path) -> Plan:
+    return Plan.from_json(_text(path, "plan"))
+
+
+def _text(path: Path, what: str) -> str:
     try:
-        return Plan.from_json(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise PruningError(f"The plan {path} cannot be read: {error}.") from error
+        raise PruningError(f"The {what} {path} cannot be read: {error}.") from error
 
 
 def _folder(path: Path) -> Path:
@@ -194,6 +206,22 @@ def _train(options: argparse.Namespace) -> int:
             print(f"epoch {event.epoch} of {event.epochs}: validation top-1 {event.evaluation.top1:.4f}", file=sys.stderr)
     if options.json and isinstance(last, Tuned):
         print(json.dumps({"best_epoch": last.best_epoch, "validation": accuracy_dict(last.evaluation)}, indent=2))
+    return 0
+
+
+def _study(options: argparse.Namespace) -> int:
+    asked = runs.Study.from_json(_text(options.study, "study"))
+    out = _file(options.out) if options.out else None
+    space = open_workspace(asked.plan.model, asked.plan.dataset)
+    folder = options.folder or runs.folder_of(asked, runs.fingerprint(space))
+    for event in runs.study(asked, space, folder, choose_device(options.device)):
+        if (line := runs.told(event)) is not None:
+            print(line, file=sys.stderr)
+    found = runs.results(asked, folder)
+    if out is not None:
+        out.write_text(runs.to_csv(asked, found), encoding="utf-8")
+    rows = runs.summary(found)
+    print(json.dumps([asdict(row) for row in rows], indent=2) if options.json else runs.to_text(rows).rstrip())
     return 0
 
 
