@@ -22,6 +22,8 @@ HELP = {
     "schedule": "When to cut: all at once, or in rounds with fine-tuning after each. Explore shows one cut.",
     "flow": "How cutting and training go together. The page Fine-tune cuts in rounds; here every flow can run.",
     "published": "Sets criterion, shape, allocation and schedule as the paper has them; the sparsity stays yours.",
+    "seven_noise": "SEVEN multiplies |w g| by a factor that is 1 for a steady gradient and falls as it gets noisy. Gradients of "
+    "the calibration images are read in mini-batches of 32.",
     "flow_layer": "The layer whose mask is drawn over time. A link to this page remembers it.",
     "flow_moment": "0: before the first cut. Then each time masks were told; if they change in every step, about 24 times.",
     "rounds": "How many rounds of cutting and fine-tuning.",
@@ -91,6 +93,18 @@ HELP = {
     "costly_shapes": "For a large network that takes minutes, so it is your choice.",
     "costly": "They read gradients or activations. For a large network that takes minutes, so it is your choice.",
     "filter_percentile": "The share of the layer's other filters that score lower. High: stays long.",
+    "study": "Runs in the background, and keeps every finished run on disk: after a stop or a restart it goes on where it was.",
+    "study_state": "Before: right after the cut, with the masks that the run ended with. After: with the fine-tuning.",
+    "study_json": "For `python -m pruning_core study study.json`, which makes the same runs and finds those made here.",
+    "study_criteria": "What decides which weights go. Each one is measured at every compression with every seed.",
+    "study_granularities": "In what shape weights are cut. N:M has one compression, its own.",
+    "study_compressions": "2×: half of the weights go, 4×: three in four ..., of the layers that can be cut. Biases and norms stay, "
+    "so the whole network reaches a little less.",
+    "study_seeds": "So many runs each, with other training and calibration images, order and random scores. One seed says nothing "
+    "about chance.",
+    "study_images": "A run fine-tunes on so many training images, another part for each seed, class shares kept. Fewer: faster, and "
+    "less comes back.",
+    "study_earlier": "Choosing one sets this page, and the training and share per layer of the plan, as they were.",
     "layer": "The layer that is drawn below. A click on a row of the table chooses it too.",
 }
 """One sentence or two per term."""

@@ -12,6 +12,7 @@ from explorer.text import HELP
 from explorer.tuning import Reference, clock
 from explorer.views.compare import compare_section
 from explorer.views.flow_form import flow_form
+from explorer.views.seven_view import seven_section
 from explorer.views.tune_form import tune_form
 from pruning_core.flows import flow
 from pruning_core.pipeline import Workspace, whole_test
@@ -41,6 +42,8 @@ def render(plan: Plan, space: Workspace) -> None:
         tune_form(plan)
         st.caption(f"To be cut: {cut_words(plan, cache.asked_by_hand(plan, space))}")
         _start(plan, space, active=active, again=bool(found))
+    with told():
+        seven_section(plan, space, _layer(plan, space))
     st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
     if found and not active and isinstance(found[0].result, Finished) and _same_data(found[0], plan):
         compare_section(found[0].result, _plan(found[0]), space)

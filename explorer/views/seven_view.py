@@ -1,0 +1,44 @@
+"""What makes SEVEN different: the noise of each weight's gradient, and what it does to the ranking of one layer."""
+
+import streamlit as st
+
+from explorer import cache
+from explorer.charts import alt
+from explorer.charts.noise import noise_histogram, noise_map, rank_moves
+from explorer.noise import noise
+from explorer.text import HELP, percent
+from pruning_core.flows import flow
+from pruning_core.flows.seven import SevenDyn, SevenPre
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from pruning_core.types import Layer
+
+USUAL = {(0.8, 0.9, False): 0.80, (0.8, 0.9, True): 0.27}
+"""The mean factor of a gradient that is nothing but noise around zero, at the usual memories."""
+
+
+def seven_section(plan: Plan, space: Workspace, layer: Layer) -> None:
+    """Shown for SEVEN's flows; computed when asked for."""
+    chosen = flow(plan.flow)
+    if not isinstance(chosen, SevenPre | SevenDyn):
+        return
+    if not st.toggle("Show what the noise correction does", key="seven_noise", help=HELP["seven_noise"]):
+        return
+    knobs = chosen.beta1, chosen.beta2, chosen.signed_moment
+    with st.spinner("Reading gradients …"):
+        found = cache.close_up(
+            lambda: noise(plan, space, layer, *knobs), "noise", plan.model, plan.dataset, plan.calibration, layer.name, knobs
+        )
+    st.caption(
+        f"{layer.name}, {found.batches} mini-batches of calibration images: mean factor {found.factor.mean():.2f}; rank "
+        f"correlation of |w g| and SEVEN {found.agreement:.3f}; of the {percent(plan.sparsity)} that |w g| would remove here, SEVEN "
+        f"keeps {percent(found.exchanged(plan.sparsity))}."
+    )
+    left, right = st.columns(2)
+    figures = (
+        (left, "seven_histogram", noise_histogram(found.factor, USUAL.get(knobs), name=layer.name)),
+        (right, "seven_ranks", rank_moves(found.taylor, found.seven, name=layer.name)),
+        (st, "seven_map", noise_map(found.factor, name=layer.name)),
+    )
+    for place, key, figure in figures:
+        place.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})

@@ -1,0 +1,61 @@
+"""The noise factor of a layer as arrays, as charts, and on the Flows page."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.charts import alt
+from explorer.charts.noise import noise_histogram, noise_map, rank_moves
+from explorer.noise import Noise, noise
+from pruning_core.criteria import criterion
+from pruning_core.pipeline import calibration, open_workspace
+from pruning_core.plan import Plan
+from pruning_core.types import Layer
+
+PLAN = Plan(model="lenet5", calibration=128)
+
+
+@pytest.fixture(scope="module")
+def found() -> tuple[Noise, Layer]:
+    space = open_workspace("lenet5", "digits")
+    layer = next(x for x in space.layers if x.name == "fc1.weight")
+    return noise(PLAN, space, layer, 0.8, 0.9, False), layer
+
+
+def test_places_are_those_of_the_two_criteria(found: tuple[Noise, Layer]) -> None:
+    space, (made, layer) = open_workspace("lenet5", "digits"), found
+    assert made.batches == 4
+    assert made.factor.shape == made.taylor.shape == made.seven.shape == layer.shape
+    for name, places in (("taylor", made.taylor), ("seven", made.seven)):
+        scores = criterion(name)(space.model, (layer,), calibration(space, 128))[layer.name].numpy().ravel()
+        order = places.ravel().argsort()
+        assert np.array_equal(scores[order], np.sort(scores))
+    assert 0 < made.agreement < 1
+    assert 0 < made.exchanged(0.5) < 0.5
+
+
+def test_nothing_is_exchanged_where_nothing_moves() -> None:
+    same = np.arange(8).reshape(2, 4, 1, 1) / 8
+    assert Noise(same, same, same, 1.0, 1).exchanged(0.5) == 0
+    turned = same[::-1, ::-1]
+    assert Noise(same, same, turned, -1.0, 1).exchanged(0.5) == 1
+
+
+def test_charts_count_every_weight(found: tuple[Noise, Layer]) -> None:
+    made, layer = found
+    assert sum(noise_histogram(made.factor).data[0].y) == layer.numel
+    assert np.asarray(rank_moves(made.taylor, made.seven).data[0].z).sum() == layer.numel
+    assert np.asarray(noise_map(made.factor).data[0].z).size == layer.numel
+    assert "moves by 0%" in alt(rank_moves(made.taylor, made.taylor))
+
+
+def test_the_page_shows_it_for_seven_alone(open_view: Callable[..., AppTest]) -> None:
+    at = open_view("flows", flow="seven_pre", calibration="128", layer="fc1.weight")
+    at.toggle(key="seven_noise").set_value(True).run()
+    assert not at.exception
+    assert any("correlation of |w g|" in each.value for each in at.main.caption)
+    keys = ("seven_histogram", "seven_ranks", "seven_map")
+    assert {key for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id} == set(keys)
+    assert not [toggle for toggle in open_view("flows", flow="rigl").toggle if toggle.key == "seven_noise"]
