@@ -8,32 +8,37 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pruning_core.batch import call, moved
 from pruning_core.graph import skeleton
-from pruning_core.types import Layer, PruningError
+from pruning_core.inventory import CONVOLUTIONS
+from pruning_core.types import Inputs, Layer, PruningError
 
 
-def feature_maps(model: nn.Module, layer: Layer, images: Tensor) -> Float[Tensor, "n o h w"]:
+def feature_maps(model: nn.Module, layer: Layer, images: Inputs) -> Float[Tensor, "n o h w"]:
     """What the layer's module gives, before batch norm and activation: one map per image and output channel, on the CPU.
 
     Convolutions N O H W (1-d: N O 1 L); Linear N O 1 1, over T tokens N O 1 T, over a grid N O H W. images: model-ready. Of a
     module that is called more than once, its first call. Raises PruningError for an attention layer and a module never called.
     """
-    if layer.heads:
+    if layer.fused:
         raise PruningError(f"{layer.name} is part of an attention layer, which has no feature maps: look at its attention maps.")
     out = _first_call(model, layer, images, nn.Identity())
-    out = out.movedim(-1, 1) if layer.kind == "linear" else out
+    out = out.movedim(-1, 1) if layer.kind not in CONVOLUTIONS else out
     n, o, *grid = out.shape
     return out.reshape(n, o, *[1, 1, *grid][-2:]) if len(grid) < 2 else out.flatten(2, -2)
 
 
-def attention_maps(model: nn.Module, layer: Layer, images: Tensor) -> Float[Tensor, "n heads l s"]:
+def attention_maps(model: nn.Module, layer: Layer, images: Inputs) -> Float[Tensor, "n heads l s"]:
     """How much each token (l) attends to each token (s), per head: softmax(q k^T / sqrt(d)), rows sum to 1; on the CPU.
 
     The module itself computes them on its own inputs, with its masks if it has any; Vaswani et al. 2017, arXiv:1706.03762.
-    Raises PruningError for a layer without heads and for a module that is not called.
+    Raises PruningError for a layer without heads, for
+    attention that is no nn.MultiheadAttention and for a module that is not called.
     """
     if not layer.heads:
         raise PruningError(f"{layer.name} is not part of an attention layer, so it has no attention maps.")
+    if not layer.fused:
+        raise PruningError(f"The attention of {layer.name} does not give its maps, as nn.MultiheadAttention does.")
     return _first_call(model, layer, images, lambda out: out[1], _asked_for_weights)
 
 
@@ -53,7 +58,7 @@ def _asked_for_weights(module: nn.Module, args: tuple[Any, ...], kwargs: dict[st
 def _first_call(
     model: nn.Module,
     layer: Layer,
-    images: Tensor,
+    images: Inputs,
     part: Callable[[Any], Tensor],
     ask: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Any] | None = None,
 ) -> Tensor:
@@ -65,7 +70,7 @@ def _first_call(
     # A copy at once: an activation behind the module may write over its output.
     module.register_forward_hook(lambda _module, _args, out: seen.append(part(out).detach().cpu().clone()))
     with torch.no_grad():
-        copy(images.to(next(copy.parameters()).device))
+        call(copy, moved(images, next(copy.parameters()).device))
     if not seen:
         raise PruningError(f"The model reads {layer.name} without calling its module {layer.module}, so there is nothing to see.")
     return seen[0]

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.fx.node import Node
 from torch.utils._pytree import tree_leaves
 
+from pruning_core.batch import moved, part
+from pruning_core.batch import tensors as contents
 from pruning_core.crew import Inline
-from pruning_core.device import choose_device, placed, ready
+from pruning_core.device import choose_device, ready
 from pruning_core.graph import Program, Stage, Values, program, skeleton
-from pruning_core.types import PruningError, Split
+from pruning_core.types import Inputs, PruningError, Split
 
 BUDGET = 2**30
 """Bytes of activations that may be held: 1 GiB."""
@@ -42,10 +44,10 @@ class Forward:
         self._split, self._size = split, batch_size
         self.batches = range(-(-len(split) // batch_size))
         first = self.images(0)
-        self.program: Program = program(ready(model, self.device), first[:1])
+        self.program: Program = program(ready(model, self.device), part(first, 0, 1))
         self.reason = self.program.reason
         self.traced = self.reason is None
-        alone = self.device.type != "cpu" or first.nbytes > WIDE
+        alone = self.device.type != "cpu" or sum(tensor.nbytes for tensor in contents(first)) > WIDE
         self.workers = workers or (1 if alone else min(MOST, torch.get_num_threads()))
         self.alike: set[tuple[int, Node]] | None = set()
         self._free: list[Program] = []
@@ -54,10 +56,10 @@ class Forward:
         """How many images the batch has."""
         return min(self._size, len(self._split) - batch * self._size)
 
-    def images(self, batch: int) -> Tensor:
-        """The batch's images, ready for the model."""
-        part = self._split.subset(range(batch * self._size, batch * self._size + self.count(batch)))
-        return placed(next(iter(part.batches(self._size)))[0], self.device)
+    def images(self, batch: int) -> Inputs:
+        """The batch's images, or other inputs, ready for the model."""
+        chosen = self._split.subset(range(batch * self._size, batch * self._size + self.count(batch)))
+        return moved(next(iter(chosen.batches(self._size)))[0], self.device)
 
     @torch.inference_mode()
     def run(self, stages: Sequence[Stage], values: Values, change: Change, wanted: Collection[Node]) -> Values:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.fx.node import Node
 
+from pruning_core.batch import part
 from pruning_core.crew import crew
 from pruning_core.forward import BUDGET, Change, Forward, Team, held_bytes
 from pruning_core.graph import Values, fitting
@@ -134,7 +135,7 @@ def _affordable(forward: Forward, limit: int) -> frozenset[Node]:
     for name in (name for name, parameter in program.root.named_parameters() if parameter.ndim > 1):
         nodes = set(program.downstream((name,)))
         wanted |= {source for node in nodes for source in node.all_input_nodes if source not in nodes and source.op != "get_attr"}
-    start = program.start(forward.images(0)[:1])
+    start = program.start(part(forward.images(0), 0, 1))
     stages = program.stages([node for node in program.nodes if node not in start], wanted)
     sizes = {node: held_bytes({node: value}) for node, value in forward.run(stages, start, {}, wanted).items()}
     order = [node for node in reversed(program.nodes) if node in wanted]

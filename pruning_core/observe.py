@@ -12,8 +12,9 @@ from torch.nn import functional
 from torch.nn.functional import cross_entropy
 from torch.overrides import TorchFunctionMode
 
+from pruning_core.batch import answer, arguments, count, each, logits, moved, part
 from pruning_core.inventory import oihw
-from pruning_core.types import Batches, Layer, PruningError
+from pruning_core.types import Batches, Inputs, Layer, PruningError
 
 PerWeight = dict[str, Float[Tensor, "_o _i _h _w"]]
 HELD = 2**28
@@ -36,7 +37,7 @@ def batch_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batche
     work, parameters = _private(model, layers, batches)
     for x, y in _parts(batches, size, parameters[0].device if parameters else torch.device("cpu")):
         with torch.enable_grad():
-            found = _slopes(cross_entropy(work(x), y), parameters)
+            found = _slopes(cross_entropy(logits(work, x), y), parameters)
         yield _named(layers, found)
 
 
@@ -65,16 +66,16 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
     work, parameters = _private(model, layers, batches)
     values = {layer.name: parameter.detach() for layer, parameter in zip(layers, parameters, strict=True)}
 
-    def loss(changed: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return cross_entropy(functional_call(work, changed, (x[None],)), y[None])
+    def loss(changed: dict[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
+        return cross_entropy(answer(functional_call(work, changed, *arguments(each(x, lambda t: t[None])))), y[None])
 
-    each, images = vmap(grad(loss), in_dims=(None, 0, 0)), sum(len(y) for _, y in batches)
+    singly, images = vmap(grad(loss), in_dims=(None, 0, 0)), sum(len(y) for _, y in batches)
     size = min(MOST_AT_ONCE, max(1, HELD // sum(4 * value.numel() for value in values.values())))
     total = {name: torch.zeros_like(value) for name, value in values.items()}
     with _PlainAttention():
         for x, y in _parts(batches, size, values[layers[0].name].device):
             try:
-                found = each(values, x, y)
+                found = singly(values, x, y)
             except RuntimeError as error:
                 reason = str(error).splitlines()[0].rstrip(".")
                 raise PruningError(f"The gradient of single images cannot be taken in this model: {reason}.") from error
@@ -100,23 +101,27 @@ def _summed(
     work: nn.Module,
     parameters: Sequence[Tensor],
     batches: Batches,
-    part: Callable[[Tensor], list[Tensor]],
+    share: Callable[[Tensor], list[Tensor]],
     temperature: float = 1.0,
 ) -> list[Tensor]:
-    """The sum over batches of part(the batch's share of the mean loss over all images)."""
+    """The sum over batches of share(the batch's share of the mean loss over all images)."""
     total, images = [torch.zeros_like(parameter) for parameter in parameters], sum(len(y) for _, y in batches)
     for x, y in _parts(batches, None, total[0].device if total else torch.device("cpu")):
         with torch.enable_grad():
-            found = part(cross_entropy(work(x) / temperature, y, reduction="sum") / images)
+            found = share(cross_entropy(logits(work, x) / temperature, y, reduction="sum") / images)
         for held, now in zip(total, found, strict=True):
             held += now.detach()
     return total
 
 
-def _parts(batches: Batches, size: int | None, device: torch.device) -> Any:
+def _parts(batches: Batches, size: int | None, device: torch.device) -> Iterator[tuple[Inputs, Tensor]]:
     """The batches on the device, cut to that many images."""
     for x, y in batches:
-        yield from zip(x.to(device).split(size or len(x)), y.to(device).split(size or len(y)), strict=True)
+        if count(x) != len(y):
+            raise PruningError(f"A batch has {count(x)} inputs but {len(y)} labels.")
+        step = size or len(y)
+        for start in range(0, len(y), step):
+            yield moved(part(x, start, start + step), device), y[start : start + step].to(device)
 
 
 def _named(layers: tuple[Layer, ...], found: Sequence[Tensor]) -> PerWeight:

@@ -10,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from pruning_core.batch import call, moved
 from pruning_core.graph import skeleton
+from pruning_core.inventory import CONVOLUTIONS
 from pruning_core.types import Batches, Layer, PruningError
 
 Arguments = dict[str, Any]
@@ -50,7 +52,9 @@ def outputs(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> di
     sums = {layer.name: torch.zeros(3, layer.shape[0], dtype=torch.float64) for layer in layers}
     for layer in layers:
         for module in [work.get_submodule(layer.bn)] if layer.bn else _owners(work, layer):
-            module.register_forward_hook(_counter(sums[layer.name], channel_first=layer.bn is not None or layer.kind != "linear"))
+            module.register_forward_hook(
+                _counter(sums[layer.name], channel_first=layer.bn is not None or layer.kind in CONVOLUTIONS)
+            )
     _run(work, batches, device)
     seen = {name: found / found[2].clamp_min(1) for name, found in sums.items()}
     return {name: Outputs(found[0].float(), found[1].float()) for name, found in seen.items()}
@@ -65,7 +69,7 @@ def _private(model: nn.Module, batches: Batches) -> tuple[nn.Module, torch.devic
 def _run(work: nn.Module, batches: Batches, device: torch.device) -> None:
     with torch.no_grad():
         for x, _ in batches:
-            work(x.to(device))
+            call(work, moved(x, device))
 
 
 def _owners(work: nn.Module, layer: Layer) -> Iterator[nn.Module]:
@@ -80,7 +84,7 @@ def _collector(total: Tensor, layer: Layer, bare: nn.Module) -> Callable[..., No
 
     def collect(module: nn.Module, args: tuple[Any, ...], kwargs: Arguments) -> None:
         called = signature(module.forward).bind(*args, **kwargs).arguments
-        total.add_(SQUARES[layer.kind](layer, bare, called).detach().cpu().view(layer.shape))
+        total.add_(SQUARES.get(layer.kind if layer.fused else "", _squares)(layer, bare, called).detach().cpu().view(layer.shape))
 
     return collect
 
@@ -116,7 +120,6 @@ def _attention_out(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
 
 
 SQUARES: dict[str, Callable[[Layer, nn.Module, Arguments], Tensor]] = {
-    "conv1d": _squares, "conv2d": _squares, "depthwise": _squares, "linear": _squares,
     "attention_in": _attention_in, "attention_proj": _attention_proj, "attention_out": _attention_out,
 }  # fmt: skip
 

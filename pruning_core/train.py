@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruning_core.device import choose_device, placed, ready
+from pruning_core.batch import call, count, each, logits, moved
+from pruning_core.device import choose_device, ready
 from pruning_core.intervals import wilson
 from pruning_core.registry import find
-from pruning_core.types import Dataset, Epoch, Evaluation, Layer, Masks, Pruned, PruningError, Split, Step, Tuned
+from pruning_core.types import Dataset, Epoch, Evaluation, Inputs, Layer, Masks, Pruned, PruningError, Split, Step, Tuned
 
 Silent = Mapping[str, Bool[Tensor, "..."]]
 """Parameters besides the weights that are partly at zero: name -> True = keep, in the parameter's own shape."""
@@ -71,9 +72,9 @@ class TrainConfig:
         find(OPTIMIZERS, self.optimizer, "optimizer")
 
 
-def _class_logits(model: nn.Module, x: Tensor, outputs: Tensor | None) -> Float[Tensor, "b c"]:
-    logits = model(x)
-    return logits if outputs is None else logits[:, outputs.to(logits.device)]
+def _class_logits(model: nn.Module, x: Inputs, outputs: Tensor | None) -> Float[Tensor, "b c"]:
+    found = logits(model, x)
+    return found if outputs is None else found[:, outputs.to(found.device)]
 
 
 def _check_labels(labels: Tensor, classes: int) -> None:
@@ -97,7 +98,7 @@ def evaluate(
     gathered = []
     with torch.inference_mode():
         for x, y in split.batches(batch_size):
-            gathered.append((_class_logits(there, placed(x, where), chosen).float().cpu(), y))
+            gathered.append((_class_logits(there, moved(x, where), chosen).float().cpu(), y))
     return summarise(torch.cat([logits for logits, _ in gathered]), torch.cat([y for _, y in gathered]))
 
 
@@ -194,22 +195,25 @@ class _Run:
     config: TrainConfig
     hook: Hook
 
-    def update(self, x: Tensor, y: Tensor, done: int, total: int) -> float:
+    def update(self, x: Inputs, y: Tensor, done: int, total: int) -> float:
         """One optimizer step on one batch; masks are held; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, done, total)
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.enable_grad():
             torch.manual_seed(self.config.seed * 1_000_003 + done)  # dropout must not depend on what else runs
-            logits = _class_logits(self.model, x.to(self.device, memory_format=torch.channels_last), self.outputs)
-            _check_labels(y, logits.shape[1])
-            loss = functional.cross_entropy(logits, y.to(self.device), label_smoothing=self.config.label_smoothing)
+            found = _class_logits(self.model, each(x, self._laid), self.outputs)
+            _check_labels(y, found.shape[1])
+            loss = functional.cross_entropy(found, y.to(self.device), label_smoothing=self.config.label_smoothing)
             self.optimizer.zero_grad()
             (loss + self.hook.penalty()).backward()
         self.hook.backward()
         self.optimizer.step()
         _hold(self.held)
         return float(loss.detach())
+
+    def _laid(self, x: Tensor) -> Tensor:
+        return x.to(self.device, memory_format=torch.channels_last) if x.ndim == 4 else x.to(self.device)
 
 
 def _start(
@@ -289,8 +293,8 @@ def recalibrate_bn(
         norm.train()
     with torch.no_grad():
         for x, _ in split.subset(range(min(images, len(split)))).batches(batch_size):
-            if len(x) > 1 or len(split) == 1:
-                work(x.to(where))
+            if count(x) > 1 or len(split) == 1:
+                call(work, moved(x, where))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return work.cpu().eval()

@@ -1,6 +1,6 @@
 """The nouns of the project: layers, scores, ratios, masks, data, events. No logic lives here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +15,11 @@ Masks = dict[str, Bool[Tensor, "_o _i _h _w"]]
 """Mask per parameter name, in the OIHW view; True = keep."""
 Ratios = dict[str, float]
 """Fraction of the groups removed, by parameter name; in [0, 1]."""
-Batches = Sequence[tuple[Tensor, Tensor]]
+Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""A batch for a model: one tensor, several in order, or several by name (input_ids, attention_mask); the samples come first."""
+Example = tuple[int, ...] | Inputs
+"""What one input looks like: its shape, as C x H x W, or a batch of which the first sample is taken."""
+Batches = Sequence[tuple[Inputs, Tensor]]
 """Model-ready inputs and integer labels."""
 
 
@@ -38,8 +42,8 @@ class Layer:
     name: its key in `state_dict`; module: the owning module's path; kind: conv1d | conv2d | depthwise | linear | attention_in
     | attention_proj | attention_out; shape: OIHW view; param_shape: as stored; macs: multiply-adds per image that read this
     weight; bn: path of the batch norm that follows, if there is one with a scale; heads: attention heads, 0 if none;
-    aliases: other names of a tied weight; is_output: its output is the model's output, so that its rows are the classes;
-    is_first: the model's first convolution.
+    attention: path of the module that they belong to; aliases: other names of a tied weight; is_output: its output is the
+    model's output, so that its rows are the classes; is_first: the model's first convolution.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Layer:
     macs: int = 0
     bn: str | None = None
     heads: int = 0
+    attention: str = ""
     aliases: tuple[str, ...] = ()
     is_output: bool = False
     is_first: bool = False
@@ -60,6 +65,11 @@ class Layer:
         """Number of weights."""
         o, i, h, w = self.shape
         return o * i * h * w
+
+    @property
+    def fused(self) -> bool:
+        """Is it part of an nn.MultiheadAttention, which reads it without calling a module of its own?"""
+        return self.heads > 0 and self.name.rpartition(".")[::2] != (self.module, "weight")
 
 
 @dataclass(frozen=True)
@@ -73,18 +83,18 @@ class Fixed:
 
 @runtime_checkable
 class Split(Protocol):
-    """Labelled images in a fixed order."""
+    """Labelled images, or other inputs, in a fixed order."""
 
     @property
     def labels(self) -> Int[Tensor, " n"]: ...
 
     def __len__(self) -> int: ...
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Model-ready (normalised) batches, in order, on the CPU."""
         ...
 
-    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Inputs, Tensor]]:
         """One epoch of training batches in an order fixed by `seed`."""
         ...
 
@@ -97,7 +107,10 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Train, validation and test splits; `outputs`: which logits stand for the classes (None = all, in order)."""
+    """Train, validation and test splits; `outputs`: which logits stand for the classes (None = all, in order).
+
+    shape: C x H x W, for the zoo and the pages alone; 1 x 1 x length for tokens.
+    """
 
     name: str
     classes: tuple[str, ...]

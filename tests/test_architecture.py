@@ -17,7 +17,7 @@ PYTHON = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "be
 # Nothing imports its own level or a higher one, so the house has no circles.
 LEVELS = {
     0: "types",
-    1: "device crew registry order intervals",
+    1: "device batch crew registry order intervals",
     2: "inventory granularity schedule graph",
     3: "observe activations signals forward metrics network coupling train edits",
     4: "replay live criteria zoo",

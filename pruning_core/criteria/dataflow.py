@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pruning_core.batch import each, logits, part
 from pruning_core.inventory import oihw
-from pruning_core.types import Batches, Layer, PruningError, Scores
+from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class SynFlow:
     weights is kept. The paper stops at its target; here one run goes down to `density` and serves every sparsity: with Global
     and single weights the masks at sparsity 1 - density are the paper's, those before are its path towards them, those beyond
     follow the last round's ranking (a run of the paper's own to 80% keeps 96% of the same weights, ResNet-20, Fashion-MNIST).
-    Groups have the mean place of their weights. Raises PruningError without a batch, and where no signal comes through or too
-    large a one.
+    Groups have the mean place of their weights. Tokens have no ones: one sample's tokens are read. Raises PruningError without
+    a batch, and where no signal comes through or too large a one.
     """
 
     help: ClassVar[str] = (
@@ -50,12 +51,12 @@ class SynFlow:
         if not batches:
             raise PruningError("SynFlow reads the shape of an input: give it one batch, whose values do not matter.")
         work, parameters = _positive(model, layers)
-        x = torch.ones(1, *batches[0][0].shape[1:], dtype=torch.float64)
+        x = each(part(batches[0][0], 0, 1), _of_ones)
         places = self._places(work, parameters, x)
         parts = places.split([layer.numel for layer in layers])
         return {layer.name: oihw(part, layer) for layer, part in zip(layers, parts, strict=True)}
 
-    def _places(self, work: nn.Module, parameters: list[Tensor], x: Tensor) -> Tensor:
+    def _places(self, work: nn.Module, parameters: list[Tensor], x: Inputs) -> Tensor:
         """Each weight's place among all, over their number."""
         total = sum(parameter.numel() for parameter in parameters)
         places, left, gone = np.empty(total, dtype=np.float32), np.arange(total), 0
@@ -74,6 +75,11 @@ class SynFlow:
         return torch.from_numpy(places)
 
 
+def _of_ones(x: Tensor) -> Tensor:
+    """Ones where the input is made of numbers; tokens stay what they are."""
+    return torch.ones(x.shape, dtype=torch.float64) if x.is_floating_point() else x.cpu()
+
+
 def _positive(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, list[Tensor]]:
     """A copy on the CPU with the size of every parameter and buffer in its place, in double precision, and its weights."""
     work = deepcopy(model).cpu().double().eval().requires_grad_(False)
@@ -82,10 +88,10 @@ def _positive(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, l
     return work, [work.get_parameter(layer.name).requires_grad_(True) for layer in layers]
 
 
-def _saliency(work: nn.Module, parameters: Sequence[Tensor], x: Tensor) -> np.ndarray:
+def _saliency(work: nn.Module, parameters: Sequence[Tensor], x: Inputs) -> np.ndarray:
     """|w dR/dw| of every weight, one after the other. Raises PruningError where the signal is too large for double precision."""
     with torch.enable_grad():
-        slopes = torch.autograd.grad(work(x).sum(), parameters, materialize_grads=True, allow_unused=True)
+        slopes = torch.autograd.grad(logits(work, x).sum(), parameters, materialize_grads=True, allow_unused=True)
     found = torch.cat([(w.detach() * slope).abs().flatten() for w, slope in zip(parameters, slopes, strict=True)])
     if not found.isfinite().all():
         raise PruningError("SynFlow's signal grows beyond all numbers in this network: choose another criterion.")
@@ -106,5 +112,5 @@ def _remove(parameters: Sequence[Tensor], gone: np.ndarray) -> None:
     """Sets those weights, numbered through all parameters, to zero."""
     kept = torch.ones(sum(parameter.numel() for parameter in parameters), dtype=torch.bool)
     kept[torch.from_numpy(gone)] = False
-    for parameter, part in zip(parameters, kept.split([parameter.numel() for parameter in parameters]), strict=True):
-        parameter.mul_(part.view_as(parameter))
+    for parameter, keep in zip(parameters, kept.split([parameter.numel() for parameter in parameters]), strict=True):
+        parameter.mul_(keep.view_as(parameter))

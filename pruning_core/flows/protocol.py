@@ -16,6 +16,7 @@ from pruning_core.types import (
     Dataset,
     Epoch,
     GroupScores,
+    Inputs,
     Layer,
     Masks,
     Pruned,
@@ -69,7 +70,7 @@ class Work:
         here = {layer.name: scores[layer.name].detach().cpu() for layer in self.able}
         return group_scores(here, self.able, self.granularity, pool)
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Training mini-batches without end, in an order fixed by the training seed; labels are places among the outputs."""
         outputs = None if self.dataset.outputs is None else torch.tensor(self.dataset.outputs)
         epoch = 0

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from pruning_core.device import placed
 from pruning_core.graph import program
 from pruning_core.inventory import inventory
 from pruning_core.masks import apply_masks
@@ -47,7 +46,7 @@ def masks(layer: Layer) -> list[Tensor]:
 
 @torch.inference_mode()
 def full(model: nn.Module, images: MemorySplit) -> Tensor:
-    return torch.cat([model(placed(x, CPU).clone()) for x, _ in images.batches(BATCH)]).clone()
+    return torch.cat([model(x.clone()) for x, _ in images.batches(BATCH)]).clone()
 
 
 def agree(model: nn.Module, shape: Shape, traced: bool = True, backwards: bool = False, **more: int) -> Replay:

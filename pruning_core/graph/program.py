@@ -1,24 +1,21 @@
-"""A model's forward pass as nodes that run one by one, on a private skeleton of modules that shares the model's tensors."""
+"""The nodes of a traced model: what depends on what, and running some of them."""
 
 import operator
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.fx.node import Node, map_arg
 
-from pruning_core.types import PruningError
+from pruning_core.batch import arguments
+from pruning_core.types import Inputs, PruningError
 
 Values = dict[Node, Any]
 
-FAILS = (fx.proxy.TraceError, NameError, TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError)
-"""What torch.fx, or a graph that it got wrong, raises."""
 OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul, operator.itruediv: operator.truediv,
     torch.relu_: torch.relu, nn.functional.relu_: nn.functional.relu,
@@ -27,7 +24,6 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
 FRESH = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 """Modules whose result is a tensor of its own, never a view."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_TRACING = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +37,7 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The nodes of one forward pass, in order. x, result: the input's and the logits' node; reason: why it is a single node.
+    """The nodes of one forward pass, in order. x, result: the first input's and the logits' node; reason: why it is one node.
 
     Its modules are its own, its tensors are the model's: nothing here ever writes to one.
     """
@@ -57,10 +53,9 @@ class Program:
         called = {node: self.root.get_submodule(str(node.target)) for node in self.nodes if node.op == "call_module"}
         object.__setattr__(self, "modules", called)
 
-    def start(self, x: Tensor) -> Values:
-        """The values before the first node runs; further inputs of the model have their defaults."""
-        others = {node: node.args[0] for node in self.nodes if node.op == "placeholder" and node is not self.x}
-        return {self.x: x, **others}
+    def start(self, x: Inputs) -> Values:
+        """The values before the first node runs; inputs that the batch does not have get their defaults."""
+        return given(self.nodes, x)
 
     def tensor(self, name: str) -> Tensor:
         """The parameter or buffer of that name. Raises PruningError where the model has none."""
@@ -189,100 +184,14 @@ def _added(into: Tensor, args: tuple[Any, ...]) -> Any:
     return into.add_(b if into is a else a) if alike and a is not b else a + b
 
 
-class _Tracer(fx.Tracer):
-    """torch.fx patches `nn.Module` for the whole process while it traces: other threads' modules must run as they are."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.thread = threading.get_ident()
-
-    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        mine = threading.get_ident() == self.thread
-        return super().call_module(m, forward, args, kwargs) if mine else forward(*args, **kwargs)
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
-        mine = threading.get_ident() == self.thread
-        return super().getattr(attr, attr_val, parameter_proxy_cache) if mine else attr_val
-
-
-def program(model: nn.Module, x: Tensor) -> Program:
-    """The traced program of a model in eval mode, or one whole-model node where torch.fx cannot trace it.
-
-    A trace is only believed if it gives the model's own logits for `x`, bit for bit, and writes over no value of its own.
-    """
-    with torch.inference_mode():
-        wanted = model(x.clone())
-    try:
-        found = trace(skeleton(model))
-        flaw = _flaw(found, x, wanted)
-    except FAILS as error:
-        flaw = f"torch.fx cannot trace it: {(str(error) or type(error).__name__).splitlines()[0]}"
-    return found if flaw is None else _whole(skeleton(model), flaw)
-
-
-def skeleton(model: nn.Module) -> nn.Module:
-    """A copy of the modules that shares every parameter and buffer with the model."""
-    shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
-    return deepcopy(model, shared)
-
-
-def trace(root: nn.Module) -> Program:
-    """The traced nodes of a `skeleton`, not yet compared with what the model computes. Raises one of FAILS."""
-    with _TRACING:
-        graph = _Tracer().trace(root)
-    _without_writes(graph, root)
-    *nodes, output = graph.nodes
-    x, *others = (node for node in nodes if node.op == "placeholder")
-    if not isinstance(output.args[0], Node) or not all(node.args for node in others):
-        raise TypeError("it takes or gives more than one tensor")
-    return Program(root, tuple(nodes), x, output.args[0])
-
-
-def _without_writes(graph: fx.Graph, root: nn.Module) -> None:
-    """Replaces the usual in-place operations by plain ones; whoever read the overwritten value reads the new one."""
-    modules = dict(root.named_modules())
-    writers = [node for node in graph.nodes if _writes(node, modules)]
-    for node in writers:
-        overwritten = node.args[0]
-        if not isinstance(overwritten, Node):
-            raise TypeError(f"{node.name} writes over something that is no value")
-        overwritten.replace_all_uses_with(node, delete_user_cb=node.__lt__)
-        node.kwargs = {key: value for key, value in node.kwargs.items() if key != "inplace"}
-        if node.op == "call_module":
-            modules[str(node.target)].inplace = False
-        elif node.op == "call_method":
-            node.target = str(node.target)[:-1]
-        else:
-            node.target = OUT_OF_PLACE.get(node.target, node.target)
-
-
-def _writes(node: Node, modules: Mapping[str, nn.Module]) -> bool:
-    if node.op == "call_module":
-        return getattr(modules[str(node.target)], "inplace", False) is True
-    if node.op == "call_method":
-        return str(node.target).endswith("_") and not str(node.target).endswith("__")
-    return node.target in OUT_OF_PLACE or node.kwargs.get("inplace") is True
-
-
-def _flaw(found: Program, x: Tensor, wanted: object) -> str | None:
-    """Runs the traced program once; why it must not be used, if so."""
-    values = found.start(x.clone())
-    with torch.no_grad():  # not inference mode, whose tensors do not count their versions
-        for stage in found.stages([node for node in found.nodes if node.op != "placeholder"], {found.result}):
-            read = [values[n] for n in stage.node.all_input_nodes if n is not stage.over and isinstance(values[n], Tensor)]
-            versions = [tensor._version for tensor in read]
-            values[stage.node] = found.value(stage, values)
-            if versions != [tensor._version for tensor in read]:
-                return f"it writes over a tensor in place, in {stage.node.name}"
-            for node in stage.spent:
-                values.pop(node, None)
-    same = isinstance(wanted, Tensor) and torch.equal(values[found.result], wanted)
-    return None if same else "its trace does not give the model's own output"
-
-
-def _whole(root: nn.Module, reason: str) -> Program:
-    root.register_forward_pre_hook(lambda _module, args: tuple(arg.clone() for arg in args))  # it may write over its input
-    graph = fx.Graph()
-    x = graph.placeholder("x")
-    result = graph.create_node("call_module", "", (x,))
-    return Program(root, (x, result), x, result, reason)
+def given(nodes: Sequence[Node], x: Inputs) -> Values:
+    """The values of the input nodes. Raises TypeError where the batch has more or less than they ask for."""
+    holders = [node for node in nodes if node.op == "placeholder"]
+    args, kwargs = arguments(x)
+    names = [str(node.target) for node in holders]
+    here = dict(zip(names, args, strict=False)) | kwargs
+    if len(args) > len(names) or not here.keys() <= set(names):
+        raise TypeError("it does not name the inputs that it takes")
+    if not all(node.args for node, name in zip(holders, names, strict=True) if name not in here):
+        raise TypeError("it takes more than one tensor")
+    return {node: here[name] if name in here else node.args[0] for node, name in zip(holders, names, strict=True)}

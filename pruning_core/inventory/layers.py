@@ -8,30 +8,40 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pruning_core.types import Fixed, Layer, PruningError
+from pruning_core.batch import arguments, call, example, found
+from pruning_core.inventory.heads import marked
+from pruning_core.types import Example, Fixed, Inputs, Layer, PruningError
 
 Shape4 = tuple[int, int, int, int]
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
+CONVOLUTIONS = ("conv1d", "conv2d", "depthwise")
 SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
 
-def inventory(model: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
+def inventory(model: nn.Module, shape: Example) -> tuple[Layer, ...]:
     """Lists every prunable parameter once, in module order.
 
     Conv1d, Conv2d (grouped and depthwise too) and Linear weights, and the `in_proj_weight` (or q, k, v) and `out_proj.weight` of
-    MultiheadAttention. A tied weight is listed under its first name, the others are its aliases. `shape`: one input, C x H x W,
-    which is run once (zeros) to count multiply-adds per image and to find the batch norm behind each convolution.
+    MultiheadAttention. Query, key, value and output Linears of other attention (BERT's, say) know their heads (`heads.marked`).
+    A tied weight is listed under its first name, the others are its aliases. `shape`: one input, C x H x W (zeros are run), or
+    a batch whose first sample is run: a tensor, a tuple or a dict (input_ids, attention_mask); it is run once to count
+    multiply-adds per sample and to find the batch norm behind each convolution.
     Raises PruningError where the model has no prunable weight, one that is not finite, or does not accept that input.
     """
-    found: dict[int, Layer] = {}
+    listed: dict[int, Layer] = {}
     for layer, parameter in _candidates(model):
         if not parameter.isfinite().all():
             raise PruningError(f"{layer.name} holds weights that are NaN or infinite: load the model again from a sound file.")
-        first = found.get(id(parameter))
-        found[id(parameter)] = replace(first, aliases=(*first.aliases, layer.name)) if first else layer
-    if not found:
+        first = listed.get(id(parameter))
+        listed[id(parameter)] = replace(first, aliases=(*first.aliases, layer.name)) if first else layer
+    if not listed:
         raise PruningError("This model has no convolution, linear or attention weight to prune.")
-    return _traced(model, tuple(found.values()), shape)
+    return _traced(model, tuple(listed.values()), shape)
+
+
+def without_classifier(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """All layers but the one that gives the model's outputs: what SEVEN prunes (Xiao et al. 2024, arXiv:2403.12688)."""
+    return tuple(layer for layer in layers if not layer.is_output)
 
 
 def fixed_parameters(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[Fixed, ...]:
@@ -83,7 +93,10 @@ def _attention(prefix: str, path: str, module: nn.MultiheadAttention) -> Iterato
     names = [("in_proj_weight", "attention_in")] if packed else [(name, "attention_proj") for name in SEPARATE]
     for name, kind in [*names, ("out_proj.weight", "attention_out")]:
         parameter = module.get_parameter(name)
-        yield Layer(prefix + name, path, kind, _view(parameter), tuple(parameter.shape), heads=module.num_heads), parameter
+        yield (
+            Layer(prefix + name, path, kind, _view(parameter), tuple(parameter.shape), heads=module.num_heads, attention=path),
+            parameter,
+        )
 
 
 def _view(weight: Tensor) -> Shape4:
@@ -102,12 +115,12 @@ def _reason(name: str, owner: nn.Module) -> str:
     return "not the weight of a convolution, linear or attention layer"
 
 
-def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[Layer, ...]:
+def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: Example) -> tuple[Layer, ...]:
     """Runs one input through and fills in macs, bn and the output flag."""
     calls, norms, result = _run(model, shape)
     owners = {layer.name: layer.module for layer, _ in _candidates(model)}
     # A softmax or a pooling may follow the layer that makes the classes.
-    last, classes = next(reversed(calls), None), result.shape[-1] if isinstance(result, Tensor) else None
+    last, classes = next(reversed(calls), None), None if result is None else result.shape[-1]
     first = next((layer.name for layer in layers if layer.kind in ("conv1d", "conv2d")), None)
     traced = []
     for layer in layers:
@@ -118,7 +131,7 @@ def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...])
         ends = last in paths or any(out is result for out in outputs)
         is_output = ends and layer.shape[0] == classes and not layer.heads
         traced.append(replace(layer, macs=positions * layer.numel, bn=bn, is_output=is_output, is_first=layer.name == first))
-    return tuple(traced)
+    return marked(model, tuple(traced), [path for path in calls if path], example(shape, next(model.parameters())))
 
 
 def _positions(out: Tensor, layer: Layer) -> int:
@@ -127,7 +140,7 @@ def _positions(out: Tensor, layer: Layer) -> int:
     return out.numel() // channels
 
 
-def _run(model: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, list[Tensor]], list[tuple[Tensor, str]], object]:
+def _run(model: nn.Module, shape: Example) -> tuple[dict[str, list[Tensor]], list[tuple[Tensor, str]], Tensor | None]:
     calls: dict[str, list[Tensor]] = {}
     norms: list[tuple[Tensor, str]] = []  # the tensors are held, so that none is taken for another
     # Modules of its own for the hooks, the same tensors.
@@ -139,11 +152,18 @@ def _run(model: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, list[Tenso
             module.register_forward_hook(
                 lambda _m, _a, out, path=path: calls.setdefault(path, []).append(out[0] if isinstance(out, tuple) else out)
             )
-    example = next(model.parameters())
+    x = example(shape, next(model.parameters()))
     try:
         with torch.no_grad():
-            result = model(torch.zeros(1, *shape, device=example.device, dtype=example.dtype))
-    except (RuntimeError, ValueError, AssertionError) as error:
+            result = found(call(model, x))
+    except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise PruningError(f"The model does not accept an input of shape {tuple(shape)}: {reason}.") from error
+        raise PruningError(f"The model does not accept an input of shape {_shapes(x)}: {reason}.") from error
     return calls, norms, result
+
+
+def _shapes(x: Inputs) -> str:
+    """The shapes of one sample."""
+    args, kwargs = arguments(x)
+    named = [*(("", t) for t in args), *((f"{name} ", t) for name, t in kwargs.items())]
+    return ", ".join(f"{name}{tuple(t.shape[1:])}" for name, t in named)

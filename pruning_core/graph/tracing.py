@@ -1,0 +1,137 @@
+"""How torch.fx traces a model, and what is done where its trace cannot be believed."""
+
+import threading
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import Node
+from torch.utils._pytree import tree_map
+
+from pruning_core.batch import answer, arguments, call, each
+from pruning_core.graph.program import OUT_OF_PLACE, Program, given
+from pruning_core.types import Inputs
+
+FAILS = (fx.proxy.TraceError, NameError, TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError)
+"""What torch.fx, or a graph that it got wrong, raises."""
+_TRACING = threading.Lock()
+
+
+class _Tracer(fx.Tracer):
+    """torch.fx patches `nn.Module` for the whole process while it traces: other threads' modules must run as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        mine = threading.get_ident() == self.thread
+        return super().call_module(m, forward, args, kwargs) if mine else forward(*args, **kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        mine = threading.get_ident() == self.thread
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if mine else attr_val
+
+
+def program(model: nn.Module, x: Inputs) -> Program:
+    """The traced program of a model in eval mode, or one whole-model node where torch.fx cannot trace it.
+
+    A trace is only believed if it gives the model's own logits for `x`, bit for bit, and writes over no value of its own.
+    """
+    with torch.inference_mode():
+        wanted = call(model, each(x, torch.clone))
+    try:
+        found = trace(skeleton(model), x)
+        flaw = _flaw(found, x, answer(wanted))
+    except FAILS as error:
+        flaw = f"torch.fx cannot trace it: {(str(error) or type(error).__name__).splitlines()[0]}"
+    return found if flaw is None else _whole(skeleton(model), x, flaw, plain=isinstance(wanted, Tensor))
+
+
+def skeleton(model: nn.Module) -> nn.Module:
+    """A copy of the modules that shares every parameter and buffer with the model."""
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    return deepcopy(model, shared)
+
+
+def trace(root: nn.Module, x: Inputs | None = None) -> Program:
+    """The traced nodes of a `skeleton`, not yet compared with what the model computes; x: such inputs. Raises one of FAILS."""
+    with _TRACING:
+        graph = _Tracer().trace(root)
+    _without_writes(graph, root)
+    *nodes, output = graph.nodes
+    given(nodes, torch.empty(0) if x is None else x)
+    result = _logits(output.args[0])
+    first = next(node for node in nodes if node.op == "placeholder")
+    return Program(root, tuple(nodes), first, result)
+
+
+def _logits(out: Any) -> Node:
+    """The node of the logits among what a trace gives. Raises TypeError where it is not to be seen."""
+    if isinstance(out, Node) and isinstance(out.target, type):  # a dataclass is made of the node's arguments
+        out = out.kwargs
+    if isinstance(out, Mapping):
+        out = out.get("logits")
+    elif isinstance(out, tuple | list):
+        out = getattr(out, "logits", out[0] if out else None)
+    if not isinstance(out, Node):
+        raise TypeError("its logits are not to be seen among what it gives")
+    return out
+
+
+def _without_writes(graph: fx.Graph, root: nn.Module) -> None:
+    """Replaces the usual in-place operations by plain ones; whoever read the overwritten value reads the new one."""
+    modules = dict(root.named_modules())
+    writers = [node for node in graph.nodes if _writes(node, modules)]
+    for node in writers:
+        overwritten = node.args[0]
+        if not isinstance(overwritten, Node):
+            raise TypeError(f"{node.name} writes over something that is no value")
+        overwritten.replace_all_uses_with(node, delete_user_cb=node.__lt__)
+        node.kwargs = {key: value for key, value in node.kwargs.items() if key != "inplace"}
+        if node.op == "call_module":
+            modules[str(node.target)].inplace = False
+        elif node.op == "call_method":
+            node.target = str(node.target)[:-1]
+        else:
+            node.target = OUT_OF_PLACE.get(node.target, node.target)
+
+
+def _writes(node: Node, modules: Mapping[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return getattr(modules[str(node.target)], "inplace", False) is True
+    if node.op == "call_method":
+        return str(node.target).endswith("_") and not str(node.target).endswith("__")
+    return node.target in OUT_OF_PLACE or node.kwargs.get("inplace") is True
+
+
+def _flaw(found: Program, x: Inputs, wanted: object) -> str | None:
+    """Runs the traced program once; why it must not be used, if so."""
+    values = found.start(each(x, torch.clone))
+    with torch.no_grad():  # not inference mode, whose tensors do not count their versions
+        for stage in found.stages([node for node in found.nodes if node.op != "placeholder"], {found.result}):
+            read = [values[n] for n in stage.node.all_input_nodes if n is not stage.over and isinstance(values[n], Tensor)]
+            versions = [tensor._version for tensor in read]
+            values[stage.node] = found.value(stage, values)
+            if versions != [tensor._version for tensor in read]:
+                return f"it writes over a tensor in place, in {stage.node.name}"
+            for node in stage.spent:
+                values.pop(node, None)
+    same = isinstance(wanted, Tensor) and torch.equal(values[found.result], wanted)
+    return None if same else "its trace does not give the model's own output"
+
+
+def _whole(root: nn.Module, x: Inputs, reason: str, *, plain: bool) -> Program:
+    def cloned(_module: nn.Module, args: Any, kwargs: Any) -> Any:  # it may write over its input
+        return tree_map(torch.clone, args), tree_map(torch.clone, kwargs)
+
+    root.register_forward_pre_hook(cloned, with_kwargs=True)
+    graph, (args, kwargs) = fx.Graph(), arguments(x)
+    first = tuple(graph.placeholder(f"x{at}") for at in range(len(args)))
+    named: dict[str, Any] = {name: graph.placeholder(name) for name in kwargs}
+    out = graph.create_node("call_module", "", first, named)
+    inputs, logits = (*first, *named.values()), () if plain else (graph.call_function(answer, (out,)),)
+    return Program(root, (*inputs, out, *logits), inputs[0], logits[0] if logits else out, reason)
