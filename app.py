@@ -7,13 +7,14 @@ import streamlit as st
 from explorer import cache, sidebar, state
 from explorer.logo import icon
 from explorer.notices import announce, told
-from explorer.views import explore, export, finetune, flows, sensitivity
+from explorer.views import explore, export, finetune, flows, methods, sensitivity
 
 PAGES = (
     (explore, "Explore", "grid_view", "explore"),
     (sensitivity, "Sensitivity", "monitoring", "sensitivity"),
     (finetune, "Fine-tune & compare", "model_training", "finetune"),
     (flows, "Flows", "timeline", "flows"),
+    (methods, "Methods", "leaderboard", "methods"),
     (export, "Export", "download", "export"),
 )
 

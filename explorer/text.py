@@ -98,12 +98,12 @@ HELP = {
     "study_json": "For `python -m pruning_core study study.json`, which makes the same runs and finds those made here.",
     "study_criteria": "What decides which weights go. Each one is measured at every compression with every seed.",
     "study_granularities": "In what shape weights are cut. N:M has one compression, its own.",
-    "study_compressions": "2×: half of the weights go, 4×: three in four ..., of the layers that can be cut. Biases and norms stay, "
-    "so the whole network reaches a little less.",
-    "study_seeds": "So many runs each, with other training and calibration images, order and random scores. One seed says nothing "
-    "about chance.",
-    "study_images": "A run fine-tunes on so many training images, another part for each seed, class shares kept. Fewer: faster, and "
-    "less comes back.",
+    "study_compressions": "2×: half of the weights go, 4×: three in four ..., of the layers that can be cut. Biases and norms "
+    "stay, so the whole network reaches a little less.",
+    "study_seeds": "So many runs each, with other training and calibration images, order and random scores. One seed says "
+    "nothing about chance.",
+    "study_images": "A run fine-tunes on so many training images, another part for each seed, class shares kept. Fewer: faster, "
+    "and less comes back.",
     "study_earlier": "Choosing one sets this page, and the training and share per layer of the plan, as they were.",
     "layer": "The layer that is drawn below. A click on a row of the table chooses it too.",
 }

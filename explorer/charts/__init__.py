@@ -4,6 +4,7 @@ from explorer.charts.comparison import class_change, comparison_bars, sensitivit
 from explorer.charts.curves import sensitivity_curves, training_curves
 from explorer.charts.distributions import score_histogram, weight_histograms
 from explorer.charts.flows import FATES, fates, mask_over_time, removed_over_time
+from explorer.charts.methods import tradeoff
 from explorer.charts.style import alt
 from explorer.charts.tensors import MAX_CELLS, mask_heatmap, robust_limit, weight_heatmap, weight_raster
 from explorer.charts.units import unit_bars
@@ -22,6 +23,7 @@ __all__ = [
     "score_histogram",
     "sensitivity_curves",
     "sensitivity_slice",
+    "tradeoff",
     "training_curves",
     "unit_bars",
     "weight_heatmap",

@@ -2,7 +2,7 @@
 
 from pruning_core.runs.conduct import Begun, Event, Failed, Measured, study
 from pruning_core.runs.measuring import Accuracy, Result, measuring
-from pruning_core.runs.store import fingerprint, folder_of, kept, known, results, studies_root
+from pruning_core.runs.store import fingerprint, folder_of, kept, known, results, saved, studies_root
 from pruning_core.runs.study import BASELINES, COMPRESSIONS, Run, Study, plan_of, refused, wanted
 from pruning_core.runs.table import HEAD, Row, summary, to_csv, to_text, told
 
@@ -27,6 +27,7 @@ __all__ = [
     "plan_of",
     "refused",
     "results",
+    "saved",
     "studies_root",
     "study",
     "summary",

@@ -68,6 +68,11 @@ def results(study: Study, folder: Path) -> tuple[Result, ...]:
     return tuple(found for run in study.runs if (found := kept(run, folder)) is not None)
 
 
+def saved(folder: Path) -> int:
+    """How many runs the folder says to hold; their files are not read."""
+    return sum(path.name != TITLE for path in folder.glob("*.json"))
+
+
 def known(base: str, root: Path | None = None) -> tuple[Study, ...]:
     """The studies on disk that started from that network and those images, the last one begun or gone on with first."""
     titles = []

@@ -64,7 +64,7 @@ class Study:
         _require(1 <= self.seeds <= MOST_SEEDS, f"{self.seeds} seeds is outside 1 to {MOST_SEEDS}.")
         _require(self.images >= 0, f"The number of training images must not be negative, but is {self.images}: 0 means all.")
         by_hand = bool(self.plan.overrides or self.plan.edits) or self.plan.allocation == "manual"
-        _require(not by_hand, "A study sets every ratio by its methods: take ratios and groups set by hand out of its plan.")
+        _require(not by_hand, "A study sets every ratio by its methods: choose no manual allocation, and nothing set by hand.")
         for name, value in _in_order(self).items():
             object.__setattr__(self, name, value)
 
