@@ -31,7 +31,7 @@ def seven_section(plan: Plan, space: Workspace, layer: Layer) -> None:
         )
     st.caption(
         f"{layer.name}, {found.batches} mini-batches of calibration images: mean factor {found.factor.mean():.2f}; rank "
-        f"correlation of |w g| and SEVEN {found.agreement:.3f}; of the {percent(plan.sparsity)} that |w g| would remove here, SEVEN "
+        f"correlation of |w g| and SEVEN {found.agreement:.3f}; of the {percent(plan.sparsity)} that |w g| would remove, SEVEN "
         f"keeps {percent(found.exchanged(plan.sparsity))}."
     )
     left, right = st.columns(2)
