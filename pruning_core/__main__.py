@@ -1,4 +1,4 @@
-"""Command line: python -m pruning_core list | run | scan | train | study, each with --json for machines."""
+"""Command line: python -m pruning_core list | run | scan | preview | train | study, each with --json for machines."""
 
 import argparse
 import json
@@ -10,12 +10,16 @@ from typing import Any
 
 from pruning_core import runs
 from pruning_core.axes import AXES, markdown
+from pruning_core.coupling import WHOLE_OUTPUTS
 from pruning_core.criteria import Criterion
 from pruning_core.device import choose_device
 from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
+from pruning_core.granularity import granularity
 from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, measure, process_pool, to_csv
-from pruning_core.pipeline import Event, open_workspace, prune, silences
+from pruning_core.grid.jobs import TIED
+from pruning_core.pipeline import Event, groups_of, open_workspace, probe_split, prune, silences
 from pruning_core.plan import Plan
+from pruning_core.preview import Band, bands_csv, preview
 from pruning_core.sensitivity import GRID
 from pruning_core.types import Epoch, Finished, Pruned, PruningError, Tuned
 from pruning_core.zoo import DATASETS, MODELS, train
@@ -33,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pruning_core", description="Prune neural networks without a browser.")
-    commands = parser.add_subparsers(required=True, metavar="list | run | scan | train | study")
+    commands = parser.add_subparsers(required=True, metavar="list | run | scan | preview | train | study")
     json_flag = argparse.ArgumentParser(add_help=False)
     json_flag.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -48,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_run)
 
     _scan_options(commands.add_parser("scan", parents=[json_flag], help="each layer alone over a grid; a tidy CSV"))
+
+    _preview_options(commands.add_parser("preview", parents=[json_flag], help="a scan's curves in a tenth of the evaluations"))
 
     command = commands.add_parser("train", parents=[json_flag], help="train a network of the zoo by its published recipe")
     command.add_argument("name", help="resnet20-digits, or an architecture with --dataset")
@@ -78,6 +84,18 @@ def _scan_options(command: argparse.ArgumentParser) -> None:
     where.add_argument("--workers", type=int, help="that many processes side by side")
     where.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler's address, as in tcp://127.0.0.1:8786")
     command.set_defaults(command=_scan)
+
+
+def _preview_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
+    command.add_argument("--out", type=Path, required=True, help="the CSV file to write, anew after every round")
+    command.add_argument("--grid", type=_grid, default=GRID, help="sparsities, as in 0.2,0.5,0.8")
+    command.add_argument("--share", type=float, default=0.1, help="share of the full scan's evaluations; 0.1 if left out")
+    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
+    command.add_argument(
+        "--alone", action="store_true", help="cut filters of each layer alone, even where layers are tied together"
+    )
+    command.set_defaults(command=_preview)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -185,6 +203,28 @@ def _scan(options: argparse.Namespace) -> int:
     out.write_text(to_csv(points), encoding="utf-8")
     if options.json:
         print(json.dumps([{"criterion": found.criterion} | asdict(found.point) for found in points], indent=2))
+    return 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    plan, out = _read(options.plan), _file(options.out)
+    space, tied = open_workspace(plan.model, plan.dataset), plan.granularity == TIED and not options.alone
+    couplings, untraced = space.tied if plan.granularity in WHOLE_OUTPUTS else ((), None)
+    if tied and untraced:
+        raise PruningError(f"{untraced} Preview each layer alone.")
+    shown = preview(
+        space.model, space.layers, groups_of(plan, space)[1], granularity(plan.granularity), probe_split(plan, space),
+        grid=options.grid, outputs=space.dataset.outputs, device=choose_device(options.device), couplings=couplings, tied=tied,
+        share=options.share,
+    )  # fmt: skip
+    bands: tuple[Band, ...] = ()
+    for found in shown:
+        bands = found.bands
+        out.write_text(bands_csv(bands), encoding="utf-8")
+        width = sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)
+        print(f"{found.spent / found.full:.1%} of the full scan: bands {100 * width:.1f} points wide", file=sys.stderr)
+    if options.json:
+        print(json.dumps([asdict(band) for band in bands], indent=2))
     return 0
 
 

@@ -232,3 +232,14 @@ def _told(curve: _Curve, bands: Mapping[int, tuple[float, float]], bench: _Bench
                 unit.group,
                 unit.why,
             )
+
+
+def bands_csv(bands: Sequence[Band]) -> str:
+    """Tidy table: parameter,granularity,sparsity,top1,low,high,achieved,images,n,group; group: names separated by spaces."""
+    head = "parameter,granularity,sparsity,top1,low,high,achieved,images,n,group"
+    rows = (
+        f"{b.parameter},{b.granularity},{b.sparsity:g},{b.top1:.6f},{b.interval[0]:.6f},{b.interval[1]:.6f},{b.achieved:.6f},"
+        f"{b.images},{b.n},{' '.join(b.group)}"
+        for b in bands
+    )
+    return "\n".join([head, *rows]) + "\n"

@@ -64,6 +64,22 @@ def test_scan_writes_the_tidy_table(plan_file, tmp_path):
     assert {row["criterion"] for row in rows} == {"magnitude_l1"}
 
 
+def test_preview_writes_bands_round_by_round(plan_file, tmp_path, capsys):
+    out = tmp_path / "bands.csv"
+    asked = ["preview", str(plan_file), "--out", str(out), "--grid", "0.5,0.8,0.9", "--device", "cpu", "--json"]
+    assert main([*asked, "--share", "0.3"]) == 0
+    said = capsys.readouterr()
+    bands = json.loads(said.out)
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["parameter"], float(row["sparsity"])) for row in rows] == [(b["parameter"], b["sparsity"]) for b in bands]
+    assert all(float(row["low"]) <= float(row["top1"]) + 1e-6 <= float(row["high"]) + 2e-6 for row in rows)
+    assert any(0 < int(row["images"]) < int(row["n"]) for row in rows)
+    assert "of the full scan" in said.err
+    assert main([*asked, "--share", "7"]) == 2
+    assert "[0, 1]" in capsys.readouterr().err
+
+
 def test_scan_of_two_criteria_and_granularities_by_two_processes_gives_the_same_table(plan_file, tmp_path, capsys):
     ours, theirs = tmp_path / "ours.csv", tmp_path / "theirs.csv"
     asked = ["scan", str(plan_file), "--grid", "0.9", "--criteria", "magnitude_l1,random", "--granularities", "fine,row"]
