@@ -1,4 +1,4 @@
-"""The command line: list, run, scan, train; bad input is one sentence and status 2."""
+"""The command line: list, run, scan, train, study; bad input is one sentence and status 2."""
 
 import csv
 import json
@@ -156,3 +156,22 @@ def test_scan_cuts_tied_filters_together_unless_told_otherwise(tmp_path, capsys)
         assert {row["group"] for row in rows if row["parameter"] == "stem.conv.weight"} == {group}
         assert "stem.conv.weight 0.01: top-1" in (told := capsys.readouterr().err)
         assert "nothing removed: no whole group goes" in told
+
+
+def test_study_writes_a_row_per_run_and_prints_means(tmp_path, capsys):
+    asked, out, folder = tmp_path / "study.json", tmp_path / "runs.csv", tmp_path / "runs"
+    asked.write_text('{"plan": {"model": "lenet5", "fine_tune": {"epochs": 0}}, "compressions": [2, 8], "seeds": 2}')
+    command = ["study", str(asked), "--out", str(out), "--folder", str(folder), "--device", "cpu"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert "run 8 of 8: top-1" in said.err
+    assert said.out.count("magnitude_l1") == said.out.count("random") == 2
+    with out.open() as file:
+        assert len(list(csv.DictReader(file))) == 8
+    assert main([*command, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("was on disk") == 8
+    assert [row["seeds"] for row in json.loads(said.out)] == [2, 2, 2, 2]
+    asked.write_text('{"seeds": 0}')
+    assert main(command) == 2
+    assert "seeds" in capsys.readouterr().err
