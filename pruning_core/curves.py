@@ -149,8 +149,8 @@ class LeastLoss:
 
 
 FROM_CURVES: dict[str, FromCurves] = {
-    "equal_loss": EqualLoss(),
     "equal_accuracy": EqualAccuracy(),
+    "equal_loss": EqualLoss(),
     "delta_inversion": DeltaInversion(),
     "least_loss": LeastLoss(),
 }
@@ -207,8 +207,9 @@ def _within(reached: float, target: float, what: str, hint: str) -> None:
 def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
     """What a layer's removal costs above dense: isotonic in the share removed, plus tau x share.
 
-    tau: the least change that n images tell from none (`intervals.paired` of no change; in nats x ln 2, which a wrong image
-    costs at least). Layers that differ by less get nearly equal ratios. Raises PruningError for an unknown signal.
+    tau: the least change that n images tell from none (`intervals.paired` of no change); for the loss x ln 10 nats, what an
+    image costs that ends at chance among ten classes. Layers that differ by less get nearly equal ratios.
+    Raises PruningError for a curve without the dense network.
     """
     here = [p for p in points if p.parameter == name]
     read, unit = SIGNALS[signal]
@@ -223,10 +224,10 @@ def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
 
 
 SIGNALS: dict[str, tuple[Callable[[SensitivityPoint], float], float]] = {
-    "loss": (lambda point: point.loss, log(2)),
+    "loss": (lambda point: point.loss, log(10)),
     "accuracy": (lambda point: -point.top1, 1.0),
 }
-"""What is read from a point, rising with damage, and its unit per image turned wrong."""
+"""What is read from a point, rising with damage, and what an image that is lost costs of it."""
 
 
 def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
