@@ -1,8 +1,9 @@
-"""How noisy each weight's gradient is, and how that moves SEVEN's ranking away from |w g|. Arrays only; knows no Streamlit."""
+"""How noisy each weight's gradient is, and how that moves SEVEN's ranking. Arrays only; knows no Streamlit."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from pruning_core.criteria import criterion
 from pruning_core.criteria.seven import Accumulated, noise_factors
@@ -18,18 +19,22 @@ BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """One layer over some mini-batches, all O I H W. factor: m^ / sqrt(v^); taylor, seven: each weight's place in [0, 1] by |w g|
-    of all images as one batch and by SEVEN's sum, 0 goes first; agreement: Spearman's rank correlation of the two."""
+    """One layer over some mini-batches, all O I H W. factor: m^ / sqrt(v^); the others: each weight's place in [0, 1), 0 first, by
+    |w g| of all images as one batch (taylor), by the sum of |w g| over mini-batches (plain), by that sum with the factor."""
 
     factor: np.ndarray
     taylor: np.ndarray
+    plain: np.ndarray
     seven: np.ndarray
-    agreement: float
     batches: int
 
+    def agreement(self, other: np.ndarray) -> float:
+        """Spearman's rank correlation of SEVEN's places with others."""
+        return float(np.corrcoef(other.ravel(), self.seven.ravel())[0, 1])
+
     def exchanged(self, sparsity: float) -> float:
-        """Of the weights of this layer that |w g| would remove at that sparsity, the share that SEVEN keeps."""
-        gone = self.taylor < sparsity
+        """Of the weights that the plain sum would remove at that sparsity, the share that SEVEN keeps."""
+        gone = self.plain < sparsity
         return float((gone & (self.seven >= sparsity)).sum() / max(1, gone.sum()))
 
 
@@ -41,9 +46,10 @@ def noise(plan: Plan, space: Workspace, layer: Layer, beta1: float, beta2: float
     for each in slopes:
         found.add(w, each)
     factor = noise_factors(slopes, beta1, beta2, signed)[layer.name]
-    taylor, seven = (
-        (ranks(scores[layer.name].reshape(1, -1)).double() / layer.numel).reshape(layer.shape).numpy()
-        for scores in (criterion("taylor")(space.model, here, images), found.scores)
-    )
-    agreement = float(np.corrcoef(taylor.ravel(), seven.ravel())[0, 1]) if layer.numel > 1 else 1.0
-    return Noise(factor.numpy(), taylor, seven, agreement, len(slopes))
+    plain = torch.stack([(w[layer.name] * each[layer.name]).abs() for each in slopes]).sum(0)
+    taylor = criterion("taylor")(space.model, here, images)[layer.name]
+    return Noise(factor.numpy(), _places(taylor), _places(plain), _places(found.scores[layer.name]), len(slopes))
+
+
+def _places(scores: torch.Tensor) -> np.ndarray:
+    return (ranks(scores.reshape(1, -1)).double() / scores.numel()).reshape(scores.shape).numpy()

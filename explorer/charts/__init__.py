@@ -3,7 +3,7 @@
 from explorer.charts.comparison import class_change, comparison_bars, sensitivity_slice
 from explorer.charts.curves import sensitivity_curves, training_curves
 from explorer.charts.distributions import score_histogram, weight_histograms
-from explorer.charts.flows import FATES, fates, mask_over_time, removed_over_time
+from explorer.charts.flows import FATES, fates, mask_over_time, moments_chart
 from explorer.charts.methods import tradeoff
 from explorer.charts.style import alt
 from explorer.charts.tensors import MAX_CELLS, mask_heatmap, robust_limit, weight_heatmap, weight_raster
@@ -18,7 +18,7 @@ __all__ = [
     "fates",
     "mask_heatmap",
     "mask_over_time",
-    "removed_over_time",
+    "moments_chart",
     "robust_limit",
     "score_histogram",
     "sensitivity_curves",

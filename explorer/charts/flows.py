@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from explorer.charts.style import finish, percent
 from explorer.palette import CHOSEN, KEPT, KEPT_CELL, PRUNED_CELL, PRUNED_MODEL, TUNED
@@ -14,22 +15,32 @@ FATES = (("kept", KEPT_CELL), ("came back", TUNED), ("removed", PRUNED_CELL), ("
 MOST_CELLS = 400_000
 
 
-def removed_over_time(
-    epochs: Sequence[float], overall: Sequence[float], layer: Sequence[float] | None = None, name: str = ""
+def moments_chart(
+    removed: Sequence[float], top1: Sequence[float], layer: Sequence[float] | None = None, name: str = ""
 ) -> go.Figure:
-    """The share of the weights that is removed, in % over epochs of training, of all layers that are cut and of one layer."""
-    figure = go.Figure()
+    """What is removed, in % of all layers that are cut and of one layer, above the accuracy right after each cut, by moment.
+
+    The first of each is the dense network's, so that moment 0 is before the first cut.
+    """
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09)
     look = {"shape": "hv", "width": 2.5}
     figure.add_scatter(
-        x=list(epochs), y=[100 * share for share in overall], mode="lines+markers", name="all layers", line=look | {"color": KEPT}
+        y=_percents(removed), mode="lines+markers", name="removed, all layers", line=look | {"color": KEPT}, row=1, col=1
     )
     if layer is not None:
         line = look | {"color": CHOSEN, "dash": "dash"}
-        figure.add_scatter(x=list(epochs), y=[100 * share for share in layer], mode="lines+markers", name=name, line=line)
-    figure.update_xaxes(title_text="epoch")
-    figure.update_yaxes(title_text="removed, %", range=[-2, 102])
-    told = f"{percent(overall[-1])} at the end" if overall else "nothing cut yet"
-    return finish(figure, f"Removed weights over time: {told}.", 300, "removed over time")
+        figure.add_scatter(y=_percents(layer), mode="lines+markers", name=f"removed, {name}", line=line, row=1, col=1)
+    accuracy = {"color": PRUNED_MODEL, "width": 2}
+    figure.add_scatter(y=_percents(top1), mode="lines+markers", name="accuracy", line=accuracy, row=2, col=1)
+    figure.update_yaxes(title_text="removed, %", range=[-4, 104], row=1, col=1)
+    figure.update_yaxes(title_text="top-1 accuracy, %", row=2, col=1)
+    figure.update_xaxes(title_text="moment", row=2, col=1)
+    told = f"{percent(removed[-1])} removed and {percent(top1[-1])} right at the last of {len(removed) - 1} moments"
+    return finish(figure, f"Cuts: {told}.", 400, "moments")
+
+
+def _percents(shares: Sequence[float]) -> list[float]:
+    return [100 * share for share in shares]
 
 
 def fates(history: History, frame: int) -> np.ndarray:

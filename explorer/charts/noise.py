@@ -44,14 +44,14 @@ def noise_histogram(factor: np.ndarray, level: float | None = None, *, name: str
 
 
 def rank_moves(before: np.ndarray, after: np.ndarray, *, name: str = "") -> go.Figure:
-    """Where weights stand by |w g| (across) and by SEVEN (up), in %: the darker, the more; on the diagonal nothing moves."""
+    """Weights by the sum of |w g| (across) and by SEVEN (up), in %: the darker, the more; on the diagonal nothing moves."""
     counts, edges, _ = np.histogram2d(before.ravel(), after.ravel(), bins=BINS, range=((0, 1), (0, 1)))
     middle = 50 * (edges[:-1] + edges[1:])
     figure = go.Figure(go.Heatmap(x=middle, y=middle, z=counts.T, colorscale=scale(MAGNITUDE), showscale=False,
-                                  hovertemplate="|w g| %{x:.0f}%, SEVEN %{y:.0f}%: %{z} weights<extra></extra>"))  # fmt: skip
+                                  hovertemplate="sum |w g| %{x:.0f}%, SEVEN %{y:.0f}%: %{z} weights<extra></extra>"))  # fmt: skip
     figure.add_scatter(x=[0, 100], y=[0, 100], mode="lines", line={"color": BASELINE, "dash": "dash"}, showlegend=False,
                        hoverinfo="skip")  # fmt: skip
-    figure.update_xaxes(title_text="place by |w g|, %", range=[0, 100])
+    figure.update_xaxes(title_text="place by the sum of |w g|, %", range=[0, 100])
     figure.update_yaxes(title_text="place by SEVEN, %", range=[0, 100])
     mean = float(np.abs(before - after).mean())
     return finish(figure, f"Ranks of {name}: a weight moves by {mean:.0%} of the ranking on average.", 300, f"ranks {name}")

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer import cache, state
-from explorer.charts import alt, mask_over_time, removed_over_time, training_curves
+from explorer.charts import alt, mask_over_time, moments_chart, training_curves
 from explorer.flowing import continuous, flowing, frames_of, history, per_epoch, progress, steps_of
 from explorer.jobs import Snapshot
 from explorer.notices import plain, told
@@ -120,9 +120,11 @@ def _curves(run: Snapshot, plan: Plan, space: Workspace) -> None:
                    f"level and the crosses (right after a cut) on {dense.n:,} probe images among them.")  # fmt: skip
     layer = _layer(plan, space)
     own = [frame.layers.get(layer.name, 0.0) for frame in frames]
-    when = [0.0, *(frame.steps / steps for frame in frames)]
-    figure = removed_over_time(when, [0.0, *(frame.removed for frame in frames)], [0.0, *own], layer.name)
-    st.plotly_chart(figure, key="flow_removed", alt=alt(figure), config={"displayModeBar": False})
+    if not frames or dense is None:
+        return
+    top1 = [dense.top1, *(frame.evaluation.top1 for frame in frames)]
+    figure = moments_chart([0.0, *(frame.removed for frame in frames)], top1, [0.0, *own], layer.name)
+    st.plotly_chart(figure, key="flow_moments", alt=alt(figure), config={"displayModeBar": False})
 
 
 def _mask(run: Snapshot, plan: Plan, space: Workspace) -> None:

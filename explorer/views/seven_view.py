@@ -30,14 +30,15 @@ def seven_section(plan: Plan, space: Workspace, layer: Layer) -> None:
             lambda: noise(plan, space, layer, *knobs), "noise", plan.model, plan.dataset, plan.calibration, layer.name, knobs
         )
     st.caption(
-        f"{layer.name}, {found.batches} mini-batches of calibration images: mean factor {found.factor.mean():.2f}; rank "
-        f"correlation of |w g| and SEVEN {found.agreement:.3f}; of the {percent(plan.sparsity)} that |w g| would remove, SEVEN "
-        f"keeps {percent(found.exchanged(plan.sparsity))}."
+        f"{layer.name}, {found.batches} mini-batches of calibration images: mean factor {found.factor.mean():.2f}. SEVEN's ranks "
+        f"correlate with those of the same sum without the factor by {found.agreement(found.plain):.3f}, and with |w g| of all "
+        f"images as one batch, where opposite signs cancel, by {found.agreement(found.taylor):.3f}. Of the "
+        f"{percent(plan.sparsity)} that the plain sum would remove, SEVEN keeps {percent(found.exchanged(plan.sparsity))}."
     )
     left, right = st.columns(2)
     figures = (
         (left, "seven_histogram", noise_histogram(found.factor, USUAL.get(knobs), name=layer.name)),
-        (right, "seven_ranks", rank_moves(found.taylor, found.seven, name=layer.name)),
+        (right, "seven_ranks", rank_moves(found.plain, found.seven, name=layer.name)),
         (st, "seven_map", noise_map(found.factor, name=layer.name)),
     )
     for place, key, figure in figures:

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Slider
 
 from explorer import cache
-from explorer.charts import FATES, alt, fates, mask_over_time, removed_over_time
+from explorer.charts import FATES, alt, fates, mask_over_time, moments_chart
 from explorer.flowing import Frame, continuous, flowing, frames_of, history, progress, steps_of
 from explorer.jobs import Snapshot
 from explorer.tuning import Reference
@@ -99,7 +99,7 @@ def test_a_flow_runs_and_its_masks_can_be_scrubbed(open_view: Open, until: Until
     at.button(key="flow_start").click().run()
     until(at, finished)
     assert isinstance(run_of().result, Finished)
-    keys = ("flow_training", "flow_removed", "flow_mask")
+    keys = ("flow_training", "flow_moments", "flow_mask")
     charts = {key: chart for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id}
     assert charts.keys() == set(keys)
     moments = scrubber(at)
@@ -175,6 +175,6 @@ def test_the_charts_say_what_they_show() -> None:
     assert np.asarray(figure.data[0].z).shape == (1, 4)
     assert "1 came back" in alt(figure)
     assert [trace.name for trace in figure.data[1:]] == [f"{name}: 1" for name, _ in FATES]
-    curve = removed_over_time([0.0, 1.0], [0.0, 0.5], [0.0, 0.7], "w")
-    assert list(curve.data[1].y) == [0, 70]
-    assert "50.0% at the end" in alt(curve)
+    curve = moments_chart([0.0, 0.5], [0.9, 0.8], [0.0, 0.7], "w")
+    assert [list(trace.y) for trace in curve.data] == [[0, 50], [0, 70], [90, 80]]
+    assert "50.0% removed and 80.0% right at the last of 1 moments" in alt(curve)
