@@ -19,8 +19,8 @@ BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """One layer over some mini-batches, all O I H W. factor: m^ / sqrt(v^); the others: each weight's place in [0, 1), 0 first, by
-    |w g| of all images as one batch (taylor), by the sum of |w g| over mini-batches (plain), by that sum with the factor."""
+    """One layer over some mini-batches, all O I H W. factor: m^ / sqrt(v^); the others: each weight's place in [0, 1), 0 first,
+    by |w g| of all images as one batch (taylor), by the sum of |w g| over mini-batches (plain), by that with the factor."""
 
     factor: np.ndarray
     taylor: np.ndarray
