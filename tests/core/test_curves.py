@@ -80,12 +80,12 @@ def test_a_layer_that_could_not_be_cut_is_never_the_robust_one(how: FromCurves) 
     assert total_ratio(LAYERS[:3], ratios) == pytest.approx(0.15, abs=0.005)
 
 
-@pytest.mark.parametrize("name", ["equal_loss", "equal_accuracy", "delta_inversion"])
-def test_single_images_decide_nothing_where_curves_are_flat(name: str) -> None:
+@pytest.mark.parametrize(("name", "most"), [("equal_loss", 0.05), ("equal_accuracy", 0.3), ("delta_inversion", 0.05)])
+def test_single_images_decide_nothing_where_curves_are_flat(name: str, most: float) -> None:
     """Two draws of the noise give nearly the same ratios, near uniform; curves that really differ still decide."""
     how = FROM_CURVES[name]
     draws = [ratios_from(noisy(seed), LAYERS, 0.5, how) for seed in range(6)]
-    assert max(apart(draws[0], other) for other in draws) < 0.35
+    assert max(apart(draws[0], other) for other in draws) < most
     steep = [*noisy(0), *(point("conv.weight", s, 0.1 + 2 * s, 0.9 - 0.8 * s, n=500) for s in GRID)]
     told = [p for p in steep if p.parameter != "conv.weight" or p.loss > 0.11 or p.sparsity == 0]
     ratios = ratios_from(told, LAYERS, 0.5, how)
