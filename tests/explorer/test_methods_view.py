@@ -1,0 +1,253 @@
+"""The Methods page: a study in the background, found on disk again, drawn and told; charts and words without a page."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import cache, charts, studying
+from explorer.jobs import Snapshot
+from explorer.studying import Choices, choices, chosen_in, estimate, study_of, where
+from explorer.views.methods import base_of
+from pruning_core import runs
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from pruning_core.runs import Accuracy, Begun, Failed, Measured, Result, Row, Run, Study
+from pruning_core.train import TrainConfig
+from pruning_core.types import PruningError, Step
+from pruning_core.zoo.request import VARIABLE
+
+Open = Callable[..., AppTest]
+Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
+CHOSEN = Choices(("wanda",), compressions=(2.0, 8.0), seeds=2, images=500)
+TUNE = "epochs~1~batch_size~128"
+PLAN = Plan(model="lenet5", fine_tune=TrainConfig(epochs=1, batch_size=128))
+
+
+@pytest.fixture(autouse=True)
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Studies of each test in a folder of its own; digits and LeNet-5 need none."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    return tmp_path / "studies"
+
+
+@pytest.fixture
+def space() -> Workspace:
+    return cache.workspace("lenet5", "digits")
+
+
+def opened(open_view: Open, chosen: Choices = CHOSEN, **address: str) -> AppTest:
+    return open_view("methods", fine_tune=TUNE, study=chosen.to_text(), **address)
+
+
+def text(at: AppTest) -> str:
+    return "\n".join(each.value for kind in ("caption", "info", "warning", "error", "markdown") for each in at.main.get(kind))
+
+
+def figures(at: AppTest) -> dict[str, dict]:
+    shown = {name: chart for chart in at.get("plotly_chart") for name in ("compression", "speedup") if name in chart.proto.id}
+    return {name: json.loads(chart.proto.spec) for name, chart in shown.items()}
+
+
+def job() -> Snapshot:
+    return cache.jobs().of("test session id", "study")[0]
+
+
+def all_measured(at: AppTest) -> bool:
+    return "runs, all measured." in text(at)
+
+
+def asked_of(space: Workspace, chosen: Choices = CHOSEN) -> Study:
+    return study_of(PLAN, chosen, space)
+
+
+def run_some(asked: Study, space: Workspace, at_least: int) -> Path:
+    """What an app that was killed in the middle leaves on disk."""
+    folder = runs.folder_of(asked, base_of(PLAN, space))
+    events = runs.study(asked, space, folder)
+    while runs.saved(folder) < at_least:
+        next(events)
+    events.close()
+    return folder
+
+
+def test_an_empty_page_says_what_to_do_and_how_long_it_takes(open_view: Open) -> None:
+    at = opened(open_view)
+    assert "Nothing is measured yet" in at.main.info[0].value
+    assert "Random and Magnitude (L1) always take part" in text(at)
+    assert "3 criteria × 2 compressions × 2 seeds: 12 runs. About" in text(at)
+    assert "of computing (estimated)" in text(at)
+    assert at.button(key="methods_start").label == "Start"
+    assert not at.get("plotly_chart")
+
+
+def test_a_study_runs_in_the_background_and_shows_what_the_core_measures(
+    open_view: Open, until: Until, space: Workspace, tmp_path: Path
+) -> None:
+    at = opened(open_view)
+    at.button(key="methods_start").click().run()
+    until(at, all_measured)
+    assert at.button(key="methods_start").disabled
+    asked = job().about
+    assert asked == asked_of(space)
+    list(runs.study(asked, space, tmp_path / "oracle"))
+    rows = runs.summary(runs.results(asked, tmp_path / "oracle"))
+    drawn = figures(at)
+    assert {trace["name"] for trace in drawn["compression"]["data"]} == {"Magnitude (L1)", "Random", "Wanda |w| ‖x‖"}
+    table = at.main.dataframe[0].value
+    assert table["After, %"].tolist() == pytest.approx([100 * row.after for row in rows])
+    assert table["± after"].tolist() == pytest.approx([100 * row.spread for row in rows if row.spread is not None])
+    assert table["Compression"].tolist() == pytest.approx([row.compression for row in rows])
+    said = at.main.expander[-1].markdown[0].value
+    for part in ("LeNet-5, Digits", "359 test images", "500 training images", "2×, 8×", "over 2 seeds", "97.5%"):
+        assert part in said
+
+
+def test_a_study_broken_off_by_a_restart_is_found_and_goes_on(open_view: Open, until: Until, space: Workspace) -> None:
+    folder = run_some(asked_of(space), space, 5)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*-*.json")}
+    at = opened(open_view)
+    assert "12 runs, 5 of them measured. About" in text(at)
+    assert "5 of 12 runs are measured" in text(at)
+    assert set(figures(at)) == {"compression", "speedup"}
+    assert at.button(key="methods_start").label == "Go on"
+    at.button(key="methods_start").click().run()
+    until(at, all_measured)
+    assert [event.again for event in job().events if isinstance(event, Measured)] == [True] * 5 + [False] * 7
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_stop_keeps_what_is_measured_and_other_choices_do_not_disturb(open_view: Open, until: Until) -> None:
+    at = opened(open_view, replace(CHOSEN, seeds=20, images=0))
+    at.button(key="methods_start").click().run()
+    until(at, lambda at: runs_on_disk() >= 2)
+    at.number_input(key="study_seeds").set_value(3).run()
+    assert not at.exception
+    assert job().active
+    assert "Another study than the one chosen above is running: 3 criteria × 2 compressions × 20 seeds" in text(at)
+    at.button(key="methods_show").click().run()
+    assert at.number_input(key="study_seeds").value == 20
+    assert "estimated" in at.progress[0].text
+    at.button(key="methods_stop").click().run()
+    until(at, lambda at: "The study was stopped; finished runs are on disk" in text(at))
+    assert at.button(key="methods_start").label == "Go on"
+
+
+def runs_on_disk() -> int:
+    return sum(1 for _ in runs.studies_root().glob("*/*-*.json"))
+
+
+def test_choices_are_in_the_address_and_survive_a_page_that_forgets_it(open_view: Open) -> None:
+    at = opened(open_view, Choices())
+    assert "study" not in at.query_params
+    at.multiselect(key="study_criteria").set_value(["snip", "seven"]).run()
+    at.multiselect(key="study_compressions").set_value([4.0, 64.0]).run()
+    at.multiselect(key="study_granularities").set_value(["fine", "filter"]).run()
+    at.number_input(key="study_seeds").set_value(1).run()
+    at.selectbox(key="study_images").set_value(500).run()
+    wanted = Choices(("snip", "seven"), ("fine", "filter"), (4.0, 64.0), 1, 500)
+    assert choices(at.query_params["study"]) == wanted
+    del at.query_params["study"]  # as a switch to another page and back does
+    at.run()
+    assert not at.exception
+    assert choices(at.query_params["study"]) == wanted
+    at.query_params["study"] = "seeds~2"
+    at.run()
+    assert at.number_input(key="study_seeds").value == 2
+
+
+def test_an_earlier_study_is_shown_again_with_its_training(open_view: Open, space: Workspace) -> None:
+    asked = study_of(replace(PLAN, allocation="global"), CHOSEN, space)
+    run_some(asked, space, 3)
+    at = open_view("methods")
+    box = at.selectbox(key="study_earlier")
+    assert "3 of 12 runs done" in box.options[0]
+    box.select_index(0).run()
+    assert not at.exception
+    assert at.query_params["fine_tune"] == TUNE
+    assert at.query_params["allocation"] == "global"
+    assert "12 runs, 3 of them measured" in text(at)
+
+
+@pytest.mark.parametrize("study", ["seeds~many", "seads~3", "criteria~snap", "granularities~x", "criteria", "compressions~x"])
+def test_an_address_that_cannot_be_used_is_told(open_view: Open, study: str) -> None:
+    at = open_view("methods", study=study)
+    assert "The address's 'study' was ignored." in text(at)
+    assert at.number_input(key="study_seeds").value == 3
+
+
+def test_what_no_study_can_have_is_one_sentence(open_view: Open) -> None:
+    at = opened(open_view, allocation="manual")
+    assert "manual" in at.main.error[0].value
+    at = opened(open_view, Choices(granularities=()))
+    assert "no granularity" in at.main.error[0].value
+
+
+def test_pairs_that_do_not_go_together_are_listed(open_view: Open) -> None:
+    at = opened(open_view, Choices(("bn_scale",), ("fine", "head"), (2.0,), 1))
+    assert any("pairs cannot cut this network" in expander.label for expander in at.main.expander)
+    assert "2 runs" in text(at)
+
+
+def test_choices_and_text_and_study_are_one(space: Workspace) -> None:
+    assert choices("") == Choices()
+    assert choices(CHOSEN.to_text()) == CHOSEN
+    assert chosen_in(asked_of(space)) == CHOSEN
+    assert study_of(replace(PLAN, overrides=(("conv1.weight", 0.5),), probe=64), CHOSEN, space) == asked_of(space)
+    assert study_of(PLAN, replace(CHOSEN, images=10**6), space).images == 0
+    with pytest.raises(PruningError, match="mean 'snip'"):
+        choices("criteria~snap")
+
+
+def result(run: Run, seconds: float = 2.0) -> Result:
+    found = Accuracy(100, 0.5, 0.4, 0.6, None)
+    return Result(run, found, found, found, 1, 10, 100, 50, 1000, 500, seconds)
+
+
+def test_progress_counts_runs_and_the_part_of_the_present_one(space: Workspace) -> None:
+    asked = asked_of(space)
+    events: list[object] = [Measured(1, 4, result(asked.runs[0]), True), Measured(2, 4, result(asked.runs[1]), False)]
+    now = where([*events, Begun(3, 4, asked.runs[2]), Step(1, 5, 10, 0.1)], asked, 3.0)
+    assert (now.share, now.left, now.done, now.total) == (2.5 / 4, pytest.approx(2.0 * 1.5), 2, 4)
+    assert "seed 0" in now.stage
+    failed = [Failed(3, 4, asked.runs[2], "No."), Failed(4, 4, asked.runs[3], "No.")]
+    assert where([*events, *failed], asked, 3.0).failed == {"No.": 2}
+    assert where([], asked, 0.0).share == 0.0
+
+
+def test_the_estimate_follows_the_images_and_then_the_clock(space: Workspace) -> None:
+    asked, data = asked_of(space), space.dataset
+    images = 3 * 500 + len(data.val) + 2 * len(data.test) + 6 * 256
+    assert estimate(asked, space, 0.01, ()) == pytest.approx(12 * images * 0.01)
+    assert estimate(asked, space, 0.01, (result(asked.runs[0], 3.0), result(asked.runs[1], 5.0))) == pytest.approx(10 * 4.0)
+    assert studying.pace(PLAN, space) > 0
+
+
+def row(asked: float, after: float, spread: float | None) -> Row:
+    return Row("snip", "fine", asked, 3, asked * 0.9, asked, 1e6 / asked, 0.9, after - 0.1, 0.01, after, spread, None, 100)
+
+
+def test_the_chart_doubles_from_tick_to_tick_and_says_more_than_colour() -> None:
+    curves = {"one": [row(2.0, 0.8, 0.02), row(4.0, 0.6, 0.05)], "two": [row(2.0, 0.7, None), row(4.0, 0.65, None)]}
+    figure = charts.tradeoff(curves, "compression")
+    one, two = figure.data
+    assert list(one.x) == pytest.approx([1.8, 3.6])
+    assert list(one.y) == pytest.approx([80, 60])
+    assert list(one.error_y.array) == pytest.approx([2, 5])
+    assert list(two.error_y.array) == [0, 0]
+    assert len({(t.line.color, t.line.dash, t.marker.symbol) for t in figure.data}) == 2
+    assert one.line.dash != two.line.dash
+    assert one.marker.symbol != two.marker.symbol
+    assert figure.layout.xaxis.type == "log"
+    assert list(figure.layout.xaxis.tickvals) == [1, 2, 4]
+    assert figure.layout.shapes[0].y0 == 90
+    assert charts.alt(figure) == "Accuracy of 2 methods over compression, after fine-tuning; at 4× two is highest, 65.0%."
+    before = charts.tradeoff(curves, "speedup", "before")
+    assert list(before.data[0].x) == [2, 4]
+    assert list(before.data[0].y) == pytest.approx([70, 50])
+    assert charts.alt(charts.tradeoff({})) == "No method is measured yet."
+    with pytest.raises(KeyError):
+        charts.tradeoff(curves, "latency")
