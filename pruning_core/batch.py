@@ -76,4 +76,13 @@ def example(given: Example, like: Tensor | None = None) -> Inputs:
     place = torch.zeros(()) if like is None else like
     if isinstance(given, tuple) and all(isinstance(length, int) for length in given):
         return torch.zeros(1, *given, dtype=place.dtype, device=place.device)
-    return moved(part(given, 0, 1), place.device)  # type: ignore[arg-type]
+    contents: Inputs = given  # type: ignore[assignment]
+    tensors(contents)
+    return moved(part(contents, 0, 1), place.device)
+
+
+def drawn(x: Tensor) -> Tensor:
+    """Numbers in [0, 1), always the same, in the place of an input that is zero everywhere and would show nothing."""
+    if not x.is_floating_point() or x.any():
+        return x
+    return torch.rand(x.shape, generator=torch.Generator().manual_seed(0)).to(x)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, silenced
+from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, cut_as_one, silenced
 from pruning_core.granularity import Granularity, from_groups
 from pruning_core.masks import achieved, lowest, removed
 from pruning_core.replay import Replay
@@ -39,12 +39,16 @@ class Unit:
 def units(
     layers: tuple[Layer, ...], groups: GroupScores, g: Granularity, couplings: Sequence[Coupling] = (), *, tied: bool = False
 ) -> list[Unit]:
-    """The layers with scores, each alone, or tied ones together. Raises PruningError for tied layers not cut by filters."""
-    return _together(layers, groups, g, couplings) if tied else _alone(layers, groups)
+    """The layers with scores, each alone, or tied ones together; those of one attention are always one where heads go.
+
+    Raises PruningError for tied layers not cut by filters.
+    """
+    return _together(layers, groups, g, couplings) if tied else _alone(layers, groups, g)
 
 
-def _alone(layers: tuple[Layer, ...], groups: GroupScores) -> list[Unit]:
-    return [Unit((layer.name,), groups[layer.name]) for layer in layers if layer.name in groups]
+def _alone(layers: tuple[Layer, ...], groups: GroupScores, g: Granularity) -> list[Unit]:
+    parts = cut_as_one([layer for layer in layers if layer.name in groups], g)
+    return [Unit(tuple(layer.name for layer in part), groups[part[0].name]) for part in parts]
 
 
 def _together(layers: tuple[Layer, ...], groups: GroupScores, g: Granularity, couplings: Sequence[Coupling]) -> list[Unit]:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pruning_core.coupling import cut_as_one
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.order import kth
@@ -19,9 +20,16 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def group_scores(scores: Scores, layers: tuple[Layer, ...], g: Granularity, pool: str) -> GroupScores:
-    """One score per group, scope x group, for the layers that g supports. Raises PruningError for scores not finite."""
-    taken = (layer for layer in layers if supports(g, layer) is None)
-    return {layer.name: POOLS[pool](to_groups(_finite(scores, layer), g, layer)) for layer in taken}
+    """One score per group, scope x group, for the layers that g supports. Raises PruningError for scores not finite.
+
+    A head's score is that of all its weights, in each of the layers that hold them (`coupling.cut_as_one`).
+    """
+    taken = [layer for layer in layers if supports(g, layer) is None]
+    found: GroupScores = {}
+    for part in cut_as_one(taken, g):
+        groups = [to_groups(_finite(scores, layer), g, layer) for layer in part]
+        found |= dict.fromkeys([layer.name for layer in part], POOLS[pool](torch.cat(groups, -1) if groups[1:] else groups[0]))
+    return {layer.name: found[layer.name] for layer in taken}
 
 
 def _finite(scores: Scores, layer: Layer) -> Tensor:

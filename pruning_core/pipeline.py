@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from pruning_core.allocation import ALLOCATIONS, locked
-from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, silenced
+from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, cut_as_one, evened, silenced, spread
 from pruning_core.criteria import Criterion, criterion, refusal
 from pruning_core.flows import Work, flow
 from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
@@ -112,12 +112,16 @@ def calibration(space: Workspace, images: int) -> Batches:
 
 
 def ratios_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, fraction: float = 1.0) -> Ratios:
-    """Ratios per layer at a share of the plan's target; N:M sets its own; ratios set by hand take the place of the rest."""
+    """Ratios per layer at a share of the plan's target; N:M sets its own; ratios set by hand take the place of the rest.
+
+    Where whole heads go, the layers of one attention have one ratio.
+    """
     g = granularity(plan.granularity)
     if (fixed := g.fixed_ratio) is not None:  # a ratio of 0 keeps the layer dense, any other means N:M itself
         return locked({layer.name: fixed for layer in layers}, {name: fixed if ratio else 0.0 for name, ratio in plan.overrides})
     ratios = ALLOCATIONS[plan.allocation](layers, groups, plan.sparsity * fraction)
-    return locked(ratios, {name: min(1.0, ratio * fraction) for name, ratio in plan.overrides})
+    by_hand = spread(dict(plan.overrides), layers, g)
+    return locked(evened(ratios, layers, g), {name: min(1.0, ratio * fraction) for name, ratio in by_hand.items()})
 
 
 def masks_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, ratios: Ratios) -> Masks:
@@ -132,13 +136,14 @@ def _edited(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, masks: M
     Raises PruningError for a layer that cannot be cut so and for a group that is not there.
     """
     g, known = granularity(plan.granularity), {layer.name: layer for layer in layers}
-    changed = {}
+    changed = dict(masks)
     for edits in (each for each in plan.edits if each.granularity == plan.granularity and each.groups):
-        layer = find(known, edits.layer, "layer to be cut called")
-        kept = to_groups(masks[layer.name], g, layer).any(-1)
-        found = by_hand(kept, groups[layer.name], edits.groups, allow_collapse=plan.allow_collapse)
-        changed[layer.name] = from_groups(found, g, layer)
-    return masks | changed
+        asked = find(known, edits.layer, "layer to be cut called")
+        for layer in next(part for part in cut_as_one(layers, g) if asked in part):
+            kept = to_groups(changed[layer.name], g, layer).any(-1)
+            found = by_hand(kept, groups[layer.name], edits.groups, allow_collapse=plan.allow_collapse)
+            changed[layer.name] = from_groups(found, g, layer)
+    return changed
 
 
 def cut(plan: Plan, space: Workspace) -> tuple[Ratios, Masks]:
@@ -216,8 +221,9 @@ def work(plan: Plan, space: Workspace, device: torch.device | None = None) -> Wo
     layers = able(plan, space, g, how)
 
     def choose(groups: GroupScores, fraction: float) -> tuple[Ratios, Masks]:
-        ratios = ratios_of(plan, layers, groups, fraction)
-        return ratios, masks_of(plan, layers, groups, ratios)
+        chosen = tuple(layer for layer in layers if layer.name in groups)
+        ratios = ratios_of(plan, chosen, groups, fraction)
+        return ratios, masks_of(plan, chosen, groups, ratios)
 
     return Work(
         space.model, space.layers, layers, g, space.dataset, plan.fine_tune,

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning_core.batch import call, drawn, each, example, logits
 from pruning_core.coupling.slots import Coupling, Positions, Slot
 from pruning_core.graph import FAILS
 from pruning_core.inventory import NORMS, SEPARATE
-from pruning_core.types import Layer, PruningError
+from pruning_core.types import Example, Inputs, Layer, PruningError
 
 OUTPUT = "Its outputs are the network's own: removing one would remove a class."
 HEADS = "Its rows belong to attention heads of one width, so that no single row can go: use head granularity."
@@ -31,16 +32,16 @@ class _Reach:
     reason: str | None
 
 
-def couplings(model: nn.Module, layers: tuple[Layer, ...], shape: tuple[int, ...]) -> tuple[Coupling, ...]:
+def couplings(model: nn.Module, layers: tuple[Layer, ...], shape: Example) -> tuple[Coupling, ...]:
     """Every layer's output channels, those tied together as one coupling, in the network's order; the model is not changed.
 
-    A copy is traced with one input of `shape` (C x H x W) by torch-pruning's dependency graph; then half of all channels are
-    zeroed in it, and a coupling whose readers still see something there gets a reason instead of being believed. Channels that
-    a layer norm averages over leave its statistics, which removal in fact would not. Raises PruningError where the network
-    cannot be traced. Fang et al. 2023 (DepGraph), arXiv:2301.12900.
+    A copy is traced with one input of `shape` (C x H x W, or a batch, as `inventory` takes them) by torch-pruning's dependency
+    graph; then half of all channels are zeroed in it, and a coupling whose readers still see something there gets a reason
+    instead of being believed. Channels that a layer norm averages over leave its statistics, which removal in fact would not.
+    Raises PruningError where the network cannot be traced. Fang et al. 2023 (DepGraph), arXiv:2301.12900.
     """
     work = _traceable(model)
-    graph = _graph(work, torch.zeros(1, *shape))
+    graph = _graph(work, example(shape))
     reaches: dict[str, _Reach] = {}
     known: set[str] = set()
     for layer in layers:
@@ -84,11 +85,11 @@ def _traceable(model: nn.Module) -> nn.Module:
     return work
 
 
-def _graph(work: nn.Module, x: Tensor) -> Any:
+def _graph(work: nn.Module, x: Inputs) -> Any:
     import torch_pruning  # 1 s to import, and needed for whole filters only
 
     with _understood(), torch.inference_mode(False), torch.enable_grad():
-        return torch_pruning.DependencyGraph().build_dependency(work, x, verbose=False)
+        return torch_pruning.DependencyGraph().build_dependency(work, x, forward_fn=logits, verbose=False)
 
 
 @contextmanager
@@ -225,7 +226,7 @@ def _slot(key: tuple[str, str, int], pairs: Iterable[tuple[int, int]]) -> Slot:
 
 
 @torch.no_grad()
-def _carrying(work: nn.Module, found: Sequence[Coupling], shape: tuple[int, ...]) -> set[int]:
+def _carrying(work: nn.Module, found: Sequence[Coupling], shape: Example) -> set[int]:
     """Zeroes every second channel of every coupling in the copy; which couplings' readers still see a value there."""
     dead: dict[str, list[tuple[int, Tensor]]] = defaultdict(list)
     for number, coupling in enumerate(found):
@@ -237,7 +238,7 @@ def _carrying(work: nn.Module, found: Sequence[Coupling], shape: tuple[int, ...]
     for path, module in work.named_modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and (asked := dead.get(_read_name(work, path))):
             module.register_forward_pre_hook(partial(_look, asked, carrying))
-    work(torch.rand(1, *shape, generator=torch.Generator().manual_seed(0)))
+    call(work, each(example(shape), drawn))
     return carrying
 
 

@@ -1,13 +1,14 @@
 """What every flow offers and what it works with."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from pruning_core.granularity import Granularity
+from pruning_core.inventory import without_classifier
 from pruning_core.masks import group_scores
 from pruning_core.schedule import Schedule
 from pruning_core.train import Silent, TrainConfig, fine_tune
@@ -38,9 +39,9 @@ class Work:
     """A plan made ready for a flow: the network, what may be cut in it, and the plan's own axes as functions.
 
     layers: all; able: those that the plan can cut; sparsity: target over the able layers. score: the plan's criterion on a model;
-    choose: group scores and a share of the target in [0, 1] -> ratios and masks by the plan's allocation, granularity and hand
-    edits; edited: the hand edits alone; apply: a copy with masks applied; silence: what falls silent with them; fresh: the
-    network newly initialised from a seed; calibration: the images that criteria read.
+    choose: group scores of able layers and a share of the target in [0, 1] -> ratios and masks by the plan's allocation,
+    granularity and hand edits; edited: the hand edits alone; apply: a copy with masks applied; silence: what falls silent with
+    them; fresh: the network newly initialised from a seed; calibration: the images that criteria read.
     """
 
     model: nn.Module
@@ -64,6 +65,13 @@ class Work:
     def numel(self) -> int:
         """Weights that may be cut."""
         return sum(layer.numel for layer in self.able)
+
+    def sparing_classifier(self) -> "Work":
+        """The same without the layer that gives the model's outputs. Raises PruningError where nothing else can be cut."""
+        left = without_classifier(self.able)
+        if not left:
+            raise PruningError("Only the layer that gives the model's outputs can be cut so, and this flow leaves it whole.")
+        return replace(self, able=left)
 
     def pooled(self, scores: Scores, pool: str) -> GroupScores:
         """Scores per weight as scores per group, on the CPU."""

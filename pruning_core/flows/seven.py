@@ -75,8 +75,10 @@ class SevenPre:
     signed_moment: bool = knob(
         False, 0, 1, "Averages g in place of |g|, so that changing signs count as noise; not in the paper's code."
     )
+    classifier: bool = knob(False, 0, 1, "Cuts the layer that gives the classes too; the paper leaves it whole.")
 
     def __call__(self, work: Work) -> Iterator[Event]:
+        work = work if self.classifier else work.sparing_classifier()
         pruner = Pruner(work, self.steps, self.beta1, self.beta2, self.signed_moment)
         batches, model, told, stride = work.batches(self.batch), work.model, 0, -(-self.steps // FRAMES)
         for t in range(self.steps):
@@ -133,9 +135,11 @@ class SevenDyn:
     signed_moment: bool = knob(
         False, 0, 1, "Averages g in place of |g|, so that changing signs count as noise; not in the paper's code."
     )
+    classifier: bool = knob(False, 0, 1, "Cuts the layer that gives the classes too; the paper leaves it whole.")
 
     def __call__(self, work: Work) -> Iterator[Event]:
         need_epochs(self, work)
+        work = work if self.classifier else work.sparing_classifier()
         first, steps = round(self.delay * steps_in_all(work)), round(self.window * steps_in_all(work))
         if steps < 2 or first + steps - 1 > steps_in_all(work):
             raise PruningError(

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from pruning_core.coupling import WHOLE_OUTPUTS, Coupling
+from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, cut_as_one
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace, groups_of, open_workspace, probe_split, prunable
@@ -154,7 +154,8 @@ def _units(
     """The couplings that a granularity minds, and which of the able layers are cut as one."""
     couplings, untraced = space.tied if name in WHOLE_OUTPUTS else ((), None)
     if not tied or name != TIED:
-        return couplings, [(layer.name,) for layer in space.layers if layer.name in able]
+        parts = cut_as_one([layer for layer in space.layers if layer.name in able], granularity(name))
+        return couplings, [tuple(layer.name for layer in part) for part in parts]
     if untraced:
         raise PruningError(untraced)
     units = [tuple(x.name for x in space.layers if x.name in able and x.name in c.layers) for c in couplings]

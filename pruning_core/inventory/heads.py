@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from pruning_core.batch import call, each
+from pruning_core.batch import call, drawn, each
 from pruning_core.types import Inputs, Layer
 
 COUNTS = ("num_attention_heads", "num_heads", "n_heads", "n_head")
@@ -28,10 +28,9 @@ class _Guess:
     def kind(self) -> str:
         return "attention_proj" if len(self.inputs) == 3 else "attention_in"
 
-    def rows(self, size: int, head: int) -> Tensor:
-        """The rows of one input that belong to a head: heads side by side, in a packed one three times."""
-        parts = 3 // len(self.inputs)
-        return torch.arange(size).view(parts, self.heads, -1)[:, head].flatten()
+    def values(self, size: int) -> Tensor:
+        """The rows of one input that hold the first head's values, if heads lie side by side; in a packed one the last third."""
+        return torch.arange(size).view(3 // len(self.inputs), self.heads, -1)[-1, 0]
 
 
 def marked(model: nn.Module, layers: tuple[Layer, ...], called: Sequence[str], x: Inputs) -> tuple[Layer, ...]:
@@ -39,8 +38,8 @@ def marked(model: nn.Module, layers: tuple[Layer, ...], called: Sequence[str], x
 
     An attention is a module with a number of heads (`COUNTS`, its own or its config's) and, among its own children, three Linears
     of one shape (query, key, value in any order) or one of three times the rows; its output is the Linear called next. It is
-    believed where a trial agrees: without the rows of the last head, and with all others, the output reads zeros in exactly that
-    head's columns. called: paths of modules in order of call; x: one sample. Fewer key than query heads are not recognised.
+    believed where a trial agrees: without the rows of the first head's values, the output reads zeros in exactly that head's
+    columns. called: paths of modules in order of call; x: one sample. Fewer key than query heads are not recognised.
     """
     known = {layer.module: layer for layer in layers if layer.kind == "linear" and not layer.aliases}
     order = [path for path in called if path in known]
@@ -85,16 +84,16 @@ def _inputs(own: Sequence[Layer]) -> list[Layer]:
 
 @torch.no_grad()
 def _agreed(model: nn.Module, guesses: Sequence[_Guess], x: Inputs) -> list[_Guess]:
-    """The guesses whose output reads zeros in the columns of the last head, and there alone, when that head's rows are gone."""
+    """The guesses whose output reads zeros in the columns of the first head, and there alone, without its values."""
     shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
     work, seen = deepcopy(model, shared).eval(), dict[str, list[Tensor]]()
     for guess in guesses:
         for module in map(work.get_submodule, guess.inputs):
             for name, parameter in list(module.named_parameters(recurse=False)):
-                gone = guess.rows(len(parameter), guess.heads - 1).to(parameter.device)
+                gone = guess.values(len(parameter)).to(parameter.device)
                 setattr(module, name, nn.Parameter(parameter.index_fill(0, gone, 0), requires_grad=False))
         work.get_submodule(guess.output).register_forward_pre_hook(_noted(seen.setdefault(guess.output, [])))
-    call(work, each(x, _drawn))
+    call(work, each(x, drawn))
     return [guess for guess in guesses if seen[guess.output] and all(_silent(guess, read) for read in seen[guess.output])]
 
 
@@ -105,14 +104,7 @@ def _noted(seen: list[Tensor]) -> Callable[..., None]:
     return note
 
 
-def _drawn(x: Tensor) -> Tensor:
-    """Numbers in [0, 1) in the place of an input that is zero everywhere: zeros would show nothing."""
-    if not x.is_floating_point() or x.any():
-        return x
-    return torch.rand(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
-
-
 def _silent(guess: _Guess, read: Tensor) -> bool:
-    """Is what the output reads zero in the last head's columns and nowhere else for good?"""
+    """Is what the output reads zero in the first head's columns, and never in all of another's?"""
     columns = (read != 0).flatten(0, -2).any(0).view(guess.heads, -1).any(1)
-    return not bool(columns[-1]) and bool(columns[:-1].all())
+    return not bool(columns[0]) and bool(columns[1:].all())

@@ -78,7 +78,7 @@ def same(event: Pruned, mask: Tensor) -> bool:
 
 def test_seven_before_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
     here = quarters()
-    cuts, _ = run("seven_pre:steps=10,batch=8", here, replace(CONFIG, epochs=0))
+    cuts, _ = run("seven_pre:steps=10,batch=8,classifier=1", here, replace(CONFIG, epochs=0))
     model, loop = deepcopy(here.model).eval(), Loop(8 * 9 + 512, 10, 0.6)
     batches = here.dataset.train.shuffled(8, 0)
     for t in range(10):
@@ -95,7 +95,7 @@ def test_seven_before_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
 def test_seven_while_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
     """Two plain steps, cuts after steps 2 to 8 (T = 8, the last t is T - 2), one step of recovery; weights too."""
     here = quarters()
-    cuts, last = run("seven_dyn:delay=0.2,window=0.8", here)
+    cuts, last = run("seven_dyn:delay=0.2,window=0.8,classifier=1", here)
     model, loop = deepcopy(here.model).train(), Loop(8 * 9 + 512, 8, 0.6)
     steps, told = optimizer(model, CONFIG), 0
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
@@ -114,6 +114,14 @@ def test_seven_while_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
     assert told == len(cuts) == 7
     assert int(loop.mask.sum()) == int((0.4 + 0.6 / 8**3) * 584)
     torch.testing.assert_close(row(last.model), row(model), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["seven_pre:steps=4,batch=8", "seven_dyn:delay=0,window=0.8"])
+def test_seven_leaves_the_classifier_whole_unless_asked(name: str) -> None:
+    for text, layers in ((name, {NAMES[0]}), (f"{name},classifier=1", set(NAMES))):
+        cuts, _ = run(text, quarters())
+        assert cuts[-1].masks.keys() == cuts[-1].ratios.keys() == layers
+    assert 1 - cuts[-1].masks[NAMES[0]].double().mean() > 0
 
 
 def test_sevens_keep_ratio_is_cubic_and_ends_at_the_target() -> None:
