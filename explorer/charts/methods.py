@@ -15,6 +15,7 @@ AXES = {
     "speedup": "theoretical speed-up: MACs / MACs left",
 }
 """What the rows can be drawn over."""
+LONG_DASHES = ("longdash", "longdashdot")
 
 
 def tradeoff(rows: Mapping[str, Sequence[Row]], over: str = "compression", state: str = "after") -> go.Figure:
@@ -23,9 +24,11 @@ def tradeoff(rows: Mapping[str, Sequence[Row]], over: str = "compression", state
     rows: by the method's name, by rising compression; whiskers: one standard deviation over seeds; dashed: the dense network.
     Raises KeyError for another axis.
     """
-    figure = go.Figure()
+    figure, title = go.Figure(), AXES[over]
     colours = LAYERS if len(rows) <= len(LAYERS) else between(DEPTH, len(rows))
-    for (name, curve), colour, dash, mark in zip(rows.items(), cycle(colours), cycle(DASHES), cycle(MARKS), strict=False):
+    for (name, curve), colour, dash, mark in zip(
+        rows.items(), cycle(colours), cycle((*DASHES, *LONG_DASHES)), cycle(MARKS), strict=False
+    ):
         _method(figure, name, curve, over, state, {"color": colour, "dash": dash, "width": 2.2}, mark)
     everything = [row for curve in rows.values() for row in curve]
     if everything:
@@ -35,7 +38,7 @@ def tradeoff(rows: Mapping[str, Sequence[Row]], over: str = "compression", state
         line = {"color": colour, "width": 1.5, "dash": "dash"}
         figure.add_hline(y=100 * dense, line=line, annotation=note, annotation_position="top right")
     _powers_of_two(figure, max((getattr(row, over) for row in everything), default=2.0))
-    figure.update_xaxes(title_text=AXES[over])
+    figure.update_xaxes(title_text=title)
     figure.update_yaxes(title_text="top-1 accuracy, %")
     finish(figure, _told(rows, over, state), 440, f"methods {over} {state}")
     if len(rows) > MAX_BANDS:

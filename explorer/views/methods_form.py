@@ -70,8 +70,8 @@ def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> No
 def _many(label: str, field: str, chosen: Choices, options: Sequence[Any], shown: Any) -> None:
     mine = list(getattr(chosen, field))
     state.seed(f"study_{field}", mine)
-    st.multiselect(label, [*options, *(each for each in mine if each not in options)], format_func=shown, key=f"study_{field}",
-                   help=HELP[f"study_{field}"], on_change=_changed, args=(field,))  # fmt: skip
+    st.multiselect(label, [*options, *(each for each in mine if each not in options)], format_func=shown, wrap=True,
+                   key=f"study_{field}", help=HELP[f"study_{field}"], on_change=_changed, args=(field,))  # fmt: skip
 
 
 def _single(field: str, chosen: Choices) -> None:

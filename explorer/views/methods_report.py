@@ -79,9 +79,9 @@ def by_method(rows: tuple[Row, ...]) -> dict[str, list[Row]]:
 def _table(rows: tuple[Row, ...], named: dict[str, list[Row]]) -> None:
     """Means and spreads, method by method."""
     cells = [
-        {"Method": name, "Asked": f"{row.asked:g}×", "Compression": row.compression, "Speed-up": row.speedup,
-         "MACs left": count(row.macs), "Before, %": 100 * row.before, "± before": _points(row.before_spread),
-         "After, %": 100 * row.after, "± after": _points(row.spread), "Seeds": row.seeds}
+        {"Method": name, "Asked": f"{row.asked:g}×", "After, %": 100 * row.after, "± after": _points(row.spread),
+         "Before, %": 100 * row.before, "± before": _points(row.before_spread), "Compression": row.compression,
+         "Speed-up": row.speedup, "MACs left": count(row.macs), "Seeds": row.seeds}
         for name, curve in named.items() for row in curve
     ]  # fmt: skip
     times = st.column_config.NumberColumn(format="%.2f×")
