@@ -9,6 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from pruning_core.allocation import ALLOCATIONS, locked
+from pruning_core.batch import example
 from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, cut_as_one, evened, silenced, spread
 from pruning_core.criteria import Criterion, criterion, refusal
 from pruning_core.flows import Work, flow
@@ -29,6 +30,7 @@ from pruning_core.types import (
     Finished,
     Fixed,
     GroupScores,
+    Inputs,
     Layer,
     Masks,
     Pruned,
@@ -50,18 +52,27 @@ Event = Pruned | Step | Epoch | Tuned | Finished
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """A trained base model, never changed, with its data, prunable layers and the parameters that are shown only."""
+    """A trained base model, never changed, with its data, prunable layers and the parameters that are shown only.
+
+    example: a batch of inputs that are not images of the data's shape, such as tokens (`Example`).
+    """
 
     model: nn.Module
     dataset: Dataset
     layers: tuple[Layer, ...]
     fixed: tuple[Fixed, ...]
+    example: Inputs | None = None
+
+    @property
+    def one(self) -> Inputs:
+        """One input: a blank image, or the first of the examples."""
+        return example(self.dataset.shape if self.example is None else self.example)
 
     @cached_property
     def tied(self) -> tuple[tuple[Coupling, ...], str | None]:
         """The channels that can only go together, or why torch-pruning cannot say; traced once."""
         try:
-            return couplings(self.model, self.layers, self.dataset.shape), None
+            return couplings(self.model, self.layers, self.one), None
         except PruningError as error:
             return (), str(error)
 
@@ -102,7 +113,7 @@ def inputs(plan: Plan, space: Workspace, how: Criterion) -> Batches:
     """What the criterion gets to read: the calibration images, or one blank input for a criterion that needs no data."""
     if how.needs_data:
         return calibration(space, plan.calibration)
-    return ((torch.ones(1, *space.dataset.shape), torch.zeros(1, dtype=torch.long)),)
+    return ((space.one, torch.zeros(1, dtype=torch.long)),)
 
 
 def calibration(space: Workspace, images: int) -> Batches:

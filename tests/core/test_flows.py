@@ -27,8 +27,8 @@ ADAM = replace(SGD, optimizer="adamw", lr=0.01)
 NEAR = {"surgery": 0.1, "magnitude_quantile": 0.02, "gradient_quantile": 0.02}
 """How far from the target a flow may end, in share of the masked weights; others end on it."""
 TEXTS = ("rounds", "gradual", "lottery:fresh=0", "seven_pre:steps=6,batch=8,classifier=1", "seven_dyn:classifier=1",
-         "movement:cuts=5", "platon:window=2", "surgery:updates=8", "rigl:updates=8", "slimming", "group_lasso", "magnitude_quantile", "gradient_quantile",
-         "magnitude_quantile:every=7", "gradient_quantile:every=7")  # fmt: skip
+         "movement:cuts=5", "platon:window=2", "surgery:updates=8", "rigl:updates=8", "slimming", "group_lasso",
+         "magnitude_quantile", "gradient_quantile", "magnitude_quantile:every=7", "gradient_quantile:every=7")  # fmt: skip
 
 
 @cache
