@@ -1,46 +1,30 @@
-"""What the pages tell about one layer: its groups, their scores, what is kept. Arrays only; knows no Streamlit."""
+"""What the pages tell about one layer in numbers: its groups, their scores, what is kept. Knows no Streamlit."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from pruning_core.granularity import Granularity, supports, to_groups
+from pruning_core.edits import Group
+from pruning_core.granularity import Granularity, to_groups
 from pruning_core.types import Layer
-
-CORNER = 512
-LARGEST = 1 << 22
-"""Layers of more weights than this are shown by their first CORNER filters and channels."""
 
 
 @dataclass(frozen=True, eq=False)
 class LayerFacts:
-    """One layer under one plan. All arrays O I H W of the part that is shown, but group_scores and group_kept (scope x group).
+    """One layer under one plan. group_scores, group_kept: scope x group, None for a layer that the plan cannot cut.
 
-    ids: the group of each weight; scores: its group's score, None for a layer that the plan cannot cut; whole: is all shown?
-    numbers: about all weights, shown or not.
+    threshold: the lowest score that the cut itself keeps, groups kept or pruned by hand left out; None where groups compete in
+    several scopes, and where the cut removes nothing. numbers: about all weights.
     """
 
     layer: Layer
-    weight: np.ndarray
-    kept: np.ndarray
-    ids: np.ndarray
-    scores: np.ndarray | None
     group_scores: np.ndarray | None
     group_kept: np.ndarray | None
+    threshold: float | None
     weights_kept: int
-    whole: bool
     numbers: Mapping[str, float]
-
-    @property
-    def threshold(self) -> float | None:
-        """The lowest kept score where all groups compete in one scope, else None; None too where nothing is removed."""
-        if self.group_scores is None or self.group_kept is None or len(self.group_scores) != 1:
-            return None
-        if self.group_kept.all() or not self.group_kept.any():
-            return None
-        return float(self.group_scores[self.group_kept].min())
 
     @property
     def statistics(self) -> dict[str, str]:
@@ -49,31 +33,34 @@ class LayerFacts:
 
 
 def layer_facts(
-    layer: Layer, weight: torch.Tensor, mask: torch.Tensor | None, scores: torch.Tensor | None, g: Granularity
+    layer: Layer,
+    weight: torch.Tensor,
+    mask: torch.Tensor | None,
+    scores: torch.Tensor | None,
+    g: Granularity,
+    edits: Iterable[Group] = (),
 ) -> LayerFacts:
     """weight, mask: O I H W; scores: scope x group; mask and scores are None for a layer that the plan cannot cut."""
-    whole = layer.numel <= LARGEST
-    part = layer if whole else _corner(layer)
-    o, i = part.shape[:2]
-    kept = torch.ones(part.shape, dtype=torch.bool) if mask is None else mask[:o, :i]
-    ids = group_ids(part, g)
-    spread = None if scores is None or not whole else scores.flatten()[ids]
+    kept = None if mask is None or scores is None else to_groups(mask, g, layer).any(-1).numpy()
     return LayerFacts(
         layer=layer,
-        weight=weight[:o, :i].numpy(),
-        kept=kept.numpy(),
-        ids=ids.numpy(),
-        scores=None if spread is None else spread.numpy(),
         group_scores=None if scores is None else scores.numpy(),
-        group_kept=None if scores is None or mask is None else kept_groups(mask, layer, g).numpy(),
+        group_kept=kept,
+        threshold=None if kept is None or scores is None else _threshold(scores.numpy(), kept, edits),
         weights_kept=layer.numel if mask is None else int(mask.sum()),
-        whole=whole,
         numbers=_numbers(weight, mask),
     )
 
 
+def _threshold(scores: np.ndarray, kept: np.ndarray, edits: Iterable[Group]) -> float | None:
+    own = np.ones(kept.shape, bool)
+    for scope, group, _ in edits:
+        own[scope, group] = False
+    stays, goes = kept & own, ~kept & own
+    return float(scores[stays].min()) if len(kept) == 1 and stays.any() and goes.any() else None
+
+
 def _numbers(weight: torch.Tensor, mask: torch.Tensor | None) -> dict[str, float]:
-    """About all weights of the layer, however much of it is drawn."""
     magnitude = weight.abs()
     total = float(magnitude.sum() if mask is None else (magnitude * mask).sum())
     count = weight.numel() if mask is None else int(mask.sum())
@@ -84,25 +71,3 @@ def _numbers(weight: torch.Tensor, mask: torch.Tensor | None) -> dict[str, float
         "Mean |weight| before": float(magnitude.mean()),
         "Mean |weight| of the kept": total / count if count else 0.0,
     }
-
-
-def group_ids(layer: Layer, g: Granularity) -> torch.Tensor:
-    """O I H W: the number of each weight's group, scope by scope; each weight its own where the layer cannot be cut so."""
-    index = torch.arange(layer.numel).view(layer.shape)
-    if supports(g, layer) is not None:
-        return index
-    groups = to_groups(index, g, layer)
-    scopes, count, elements = groups.shape
-    ids = torch.empty(layer.numel, dtype=torch.long)
-    ids[groups.reshape(scopes * count, elements)] = torch.arange(scopes * count)[:, None]
-    return ids.view(layer.shape)
-
-
-def kept_groups(mask: torch.Tensor, layer: Layer, g: Granularity) -> torch.Tensor:
-    """Scope x group: is the group kept?"""
-    return to_groups(mask, g, layer).any(-1)
-
-
-def _corner(layer: Layer) -> Layer:
-    o, i, h, w = layer.shape
-    return replace(layer, shape=(min(o, CORNER), min(i, CORNER), h, w))

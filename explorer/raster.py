@@ -18,28 +18,19 @@ GREY, HATCH, GAP = LEVELS, LEVELS + 1, LEVELS + 2
 def weights_png(tiles: Tiles, kept: np.ndarray, limit: float, scale: float = 2) -> bytes:
     """The picture with `scale` pixels to a cell. kept: O I H W, true = keep; limit: the |weight| of full colour.
 
-    Signed weights in DIVERGING, reduced pictures (mean magnitudes) in MAGNITUDE; cells of which nothing is kept grey and hatched,
-    gaps transparent. One byte per pixel: a colour map of 253 levels, then grey, hatch and gap.
+    Weights in DIVERGING; pruned cells grey and hatched, gaps transparent. One byte per pixel: a colour map of 253
+    levels, then grey, hatch and gap.
     """
-    low = 0.0 if tiles.reduced else -limit
-    level = np.clip((np.nan_to_num(tiles.values) - low) / (limit - low or 1.0), 0, 1)
+    level = np.clip((np.nan_to_num(tiles.values) / limit + 1) / 2, 0, 1)
     gone, gap = lay(tiles, kept) == 0, np.isnan(tiles.values)
     codes = np.select([gap, gone], [GAP, GREY], (level * (LEVELS - 1)).round()).astype(np.uint8)
     rows, cols = _pixels(tiles.row_edges, scale), _pixels(tiles.col_edges, scale)
     pixels = codes[np.ix_(rows, cols)]
     pixels[_hatched(tiles, gone, rows, cols)] = HATCH
     image = Image.fromarray(pixels)
-    colours = ramp(MAGNITUDE if tiles.reduced else DIVERGING, LEVELS)
+    colours = ramp(DIVERGING, LEVELS)
     image.putpalette([*colours.ravel().tolist(), *rgb(PRUNED_CELL), *rgb(PRUNED_MARK), 0, 0, 0])
     return _png(image, transparency=GAP)
-
-
-def hatch_png(tiles: Tiles, pruned: np.ndarray, scale: int = 8) -> bytes:
-    """Only the hatch, on nothing: thin diagonal lines over the cells where `pruned` (R x C bool, as the picture) is true."""
-    rows, cols = _pixels(tiles.row_edges, scale), _pixels(tiles.col_edges, scale)
-    image = Image.fromarray(_hatched(tiles, pruned, rows, cols).astype(np.uint8))
-    image.putpalette([0, 0, 0, *rgb(PRUNED_MARK)])
-    return _png(image, transparency=0)
 
 
 def mask_png(tiles: Tiles, kept: np.ndarray, size: tuple[int, int]) -> bytes:

@@ -5,18 +5,15 @@ from explorer.charts.curves import sensitivity_curves, training_curves
 from explorer.charts.distributions import score_histogram, weight_histograms
 from explorer.charts.flows import FATES, fates, mask_over_time, moments_chart
 from explorer.charts.methods import tradeoff
-from explorer.charts.style import alt
-from explorer.charts.tensors import MAX_CELLS, mask_heatmap, robust_limit, weight_heatmap, weight_raster
+from explorer.charts.style import alt, robust_limit
 from explorer.charts.units import unit_bars
 
 __all__ = [
     "FATES",
-    "MAX_CELLS",
     "alt",
     "class_change",
     "comparison_bars",
     "fates",
-    "mask_heatmap",
     "mask_over_time",
     "moments_chart",
     "robust_limit",
@@ -26,7 +23,5 @@ __all__ = [
     "tradeoff",
     "training_curves",
     "unit_bars",
-    "weight_heatmap",
     "weight_histograms",
-    "weight_raster",
 ]

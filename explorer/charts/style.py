@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from explorer.palette import AXIS, GRID, STATES, translucent
@@ -61,6 +62,13 @@ def patterned(colour: str | list[str], shape: str | list[str]) -> dict[str, Any]
     body = translucent(colour, 0.35) if isinstance(colour, str) else [translucent(one, 0.35) for one in colour]
     pattern = {"shape": shape, "fgcolor": colour, "fillmode": "overlay", "size": 7, "solidity": 0.2}
     return {"color": body, "line": {"color": colour, "width": 1.5}, "pattern": pattern}
+
+
+def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:
+    """The |weight| of full colour: a percentile over all the tensors, so that before and after share one scale; never 0."""
+    magnitudes = np.concatenate([np.abs(w[np.isfinite(w)]).ravel() for w in weights])
+    limit = float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
+    return limit if limit > 0 else 1.0
 
 
 def percent(fraction: float) -> str:

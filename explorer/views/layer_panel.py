@@ -12,7 +12,7 @@ from explorer.layer_facts import LayerFacts, layer_facts
 from explorer.text import HELP, percent, shape
 from explorer.views.closer import below_the_lab
 from explorer.views.layer_table import layer_picker
-from pruning_core.edits import HandEdits
+from pruning_core.edits import Group
 from pruning_core.granularity import granularity
 from pruning_core.inventory import weights
 from pruning_core.pipeline import Workspace
@@ -43,15 +43,16 @@ def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, cut: bool)
     """The layer itself, to be cut by its slider and by hand."""
     st.markdown("**Weights and mask**", help=f"{HELP['weights']}\n\n{HELP['mask']}\n\n{HELP['ratio']}")
     view = cache.layer_view(plan, space, layer, cut, lab_view)
-    edits = next((each.groups for each in plan.edits if _of(each, plan, layer)), ())
     scores = cache.groups(plan, space)[layer.name] if cut else None
     detail = LabDetail(layer, weights(space.model, (layer,))[layer.name], scores, granularity(plan.granularity))
-    chosen, reported = (Edit(*group) for group in edits), partial(_reported, layer.name)
+    chosen, reported = (Edit(*group) for group in _edits(plan, layer)), partial(_reported, layer.name)
     mask_lab(view, ratio=ratio, edits=chosen, key="lab", on_report=reported, detail=detail)
 
 
-def _of(edits: HandEdits, plan: Plan, layer: Layer) -> bool:
-    return (edits.layer, edits.granularity) == (layer.name, plan.granularity)
+def _edits(plan: Plan, layer: Layer) -> tuple[Group, ...]:
+    """The layer's groups kept or pruned by hand at the plan's granularity."""
+    found = (each.groups for each in plan.edits if (each.layer, each.granularity) == (layer.name, plan.granularity))
+    return next(found, ())
 
 
 def _reported(name: str, result: Result) -> None:
@@ -76,12 +77,13 @@ def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> L
     g = granularity(plan.granularity)
     if refusal is not None:
         return layer_facts(layer, weight, None, None, g)
-    return layer_facts(layer, weight, cache.masks(plan, space)[layer.name], cache.groups(plan, space)[layer.name], g)
+    mask, scores = cache.masks(plan, space)[layer.name], cache.groups(plan, space)[layer.name]
+    return layer_facts(layer, weight, mask, scores, g, _edits(plan, layer))
 
 
 def _decided(plan: Plan, layer: Layer, ratio: float) -> str:
     """Who set the share, and what was edited on top."""
-    count = sum(len(each.groups) for each in plan.edits if _of(each, plan, layer))
+    count = len(_edits(plan, layer))
     edits = f" {count:,} group{'s' if count > 1 else ''} kept or pruned by hand on top." if count else ""
     g = granularity(plan.granularity)
     if g.fixed_ratio is not None:

@@ -8,14 +8,12 @@ import pytest
 import torch
 
 from explorer import charts, palette
-from explorer.tiles import tile
 from pruning_core.types import Epoch, Evaluation, SensitivityPoint, Step
 
 SHAPE = (2, 3, 2, 2)
 WEIGHT = (np.arange(24, dtype=np.float32).reshape(SHAPE) - 12) / 4
 FILTERS = np.broadcast_to(np.arange(2).reshape(2, 1, 1, 1), SHAPE)
 KEPT = FILTERS == 1
-TILES = tile(WEIGHT, FILTERS)
 
 
 def evaluation(top1: float, per_class: tuple[float | None, ...] = (0.5, None)) -> Evaluation:
@@ -30,9 +28,6 @@ def trace(figure: go.Figure, name: str) -> go.Scatter:
 
 
 EVERY = {
-    "weights": lambda: charts.weight_heatmap(TILES, KEPT, 3.0),
-    "mask": lambda: charts.mask_heatmap(TILES, KEPT),
-    "raster": lambda: charts.weight_raster(TILES, KEPT, 3.0),
     "scores": lambda: charts.score_histogram(np.arange(10.0), np.arange(10) > 4, 5.0),
     "distributions": lambda: charts.weight_histograms({"dense": WEIGHT, "tuned": WEIGHT * KEPT}),
     "sensitivity": lambda: charts.sensitivity_curves(points(3), 0.9, {"l0": 0.5}),

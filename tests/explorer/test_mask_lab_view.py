@@ -9,12 +9,12 @@ import torch
 
 from explorer.components.mask_lab import Edit, Result, _read, lab_view
 from explorer.components.mask_lab.reduced import QUARTERS, REDUCED_CELLS, factors, reduced_parts
-from explorer.layer_facts import group_ids
 from explorer.tiles import flat
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, group_tables, supports
 from pruning_core.masks import group_scores, ranks
 from pruning_core.types import Layer
 from tests.core.toy import layer
+from tests.explorer.oracle import group_ids
 
 LAYERS = (
     layer((8, 16, 3, 3)),

@@ -6,12 +6,12 @@ import torch
 
 from explorer.components.mask_lab import LabDetail, Window, counts, lab_view, lab_window
 from explorer.components.mask_lab.window import MOST_SIDE, MOST_WEIGHTS
-from explorer.layer_facts import group_ids
 from explorer.tiles import flat
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.masks import by_hand, group_scores, ranks, removed
 from pruning_core.types import Layer
 from tests.core.toy import layer
+from tests.explorer.oracle import group_ids
 from tests.explorer.test_mask_lab_view import CASES, LAYERS, opened
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from einops import repeat
 
-from explorer.tiles import GROUP_GAP, TILE_GAP, Tiles, crop, flat, lay, reduce, tile
+from explorer.tiles import GROUP_GAP, TILE_GAP, Tiles, lay, tile
 
 N = np.nan
 
@@ -120,7 +120,6 @@ def test_inputs_stay_untouched_and_bad_shapes_are_refused() -> None:
     weight, groups = arange(*CONV), ids("o", CONV)
     before = weight.copy()
     tiles = tile(weight, groups)
-    reduce(tiles, 4)
     assert np.array_equal(weight, before)
     with pytest.raises(ValueError, match="one shape"):
         tile(weight, groups[:1])
@@ -128,60 +127,3 @@ def test_inputs_stay_untouched_and_bad_shapes_are_refused() -> None:
         tile(weight[0], groups[0])
     with pytest.raises(ValueError, match="not of"):
         lay(tiles, weight[:1])
-    with pytest.raises(ValueError, match="at least one cell"):
-        reduce(tiles, 0)
-
-
-def test_a_small_picture_is_not_reduced() -> None:
-    tiles = tile(arange(*CONV), ids("o", CONV))
-    assert reduce(tiles, 25) is tiles
-    assert not tiles.reduced
-
-
-def test_reduction_is_the_mean_magnitude_of_whole_kernels() -> None:
-    weight = arange(*CONV) * np.where(arange(*CONV) % 2, -1, 1)
-    tiles = reduce(tile(weight, ids("o i", CONV)), 9)
-    assert tiles.reduced
-    assert tiles.factors == (2, 2)
-    assert drawn(tiles) == (".g.", ".g.")
-    assert tiles.cells.tolist() == [[1.5, 5.5], [9.5, 13.5]]
-    assert tiles.rows.tolist() == [[0, 0], [-1, -1], [1, 0]]
-    assert np.array_equal(lay(tiles, weight > 7)[::2, ::2], [[0, 0], [0.5, 0.5]])
-
-
-def test_blocks_at_the_rim_may_be_smaller() -> None:
-    tiles = reduce(tile(arange(1, 5, 1, 1), ids("o i", (1, 5, 1, 1))), 3)
-    assert tiles.factors == (1, 2)
-    assert tiles.cells.tolist() == [[0.5, 2.5, 4.0]]
-
-
-def test_borders_that_would_cut_a_block_are_left_out() -> None:
-    threes = repeat(np.arange(4), "b -> 2 (b q) 1 1", q=3)
-    assert drawn(reduce(tile(arange(2, 12, 1, 1), threes), 12)) == ("..", "......")
-
-
-@pytest.mark.parametrize("pattern", ["o i h w", "o i", "o", "i h w"])
-@pytest.mark.parametrize("shape", [(64, 32, 3, 3), (10, 3000, 1, 1), (300, 784, 1, 1)])
-@pytest.mark.parametrize("limit", [65_536, 1000, 1])
-def test_reductions_fit_and_keep_the_mean(shape: tuple[int, int, int, int], pattern: str, limit: int) -> None:
-    weight = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    full = tile(weight, ids(pattern, shape))
-    tiles = reduce(full, limit)
-    assert tiles.values.size <= limit
-    if tiles.reduced and all(n % f == 0 for n, f in zip(full.cells.shape, tiles.factors, strict=True)):
-        assert tiles.cells.mean() == pytest.approx(np.abs(weight).mean(), rel=1e-4)
-
-
-def test_the_longer_side_is_reduced_first() -> None:
-    shape = (10, 3000, 1, 1)
-    assert reduce(tile(arange(*shape), ids("o i h w", shape)), 10_000).factors == (1, 3)
-
-
-def test_crop_shows_a_part_with_its_own_names() -> None:
-    shape = (4, 6, 2, 2)
-    weight = arange(*shape)
-    part = crop(tile(weight, ids("o", shape)), slice(1, 3), slice(2, 5))
-    assert np.array_equal(part.cells, flat(weight[1:3, 2:5]))
-    assert part.rows[part.rows[:, 0] >= 0].tolist() == [[1, 0], [1, 1], [2, 0], [2, 1]]
-    assert drawn(part) == ("..G..", "..t..t..")
-    assert part.shape == (2, 3, 2, 2)
