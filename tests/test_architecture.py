@@ -19,7 +19,7 @@ LEVELS = {
     0: "types",
     1: "device batch crew registry order intervals",
     2: "inventory granularity schedule graph",
-    3: "observe activations signals forward metrics network coupling train edits",
+    3: "observe activations signals forward metrics network coupling train edits dropout",
     4: "replay live criteria zoo",
     5: "masks",
     6: "allocation cuts flows",
