@@ -26,6 +26,13 @@ class LayerFacts:
     weights_kept: int
     numbers: Mapping[str, float]
 
+    def broken(self, g: Granularity) -> int:
+        """Scopes of an N:M cut that keep another number than N, which edits by hand do; 0 for a layer left whole."""
+        if self.group_kept is None or g.keep_of is None:
+            return 0
+        stays = self.group_kept.sum(1)
+        return 0 if (stays == self.group_kept.shape[1]).all() else int((stays != g.keep_of).sum())
+
     @property
     def statistics(self) -> dict[str, str]:
         """Numbers about the layer's weights, as text."""

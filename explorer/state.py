@@ -27,6 +27,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import cache
@@ -61,13 +62,20 @@ def begin(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
 
 
 def publish() -> None:
-    """Makes the address say what the session shows."""
+    """Makes the address say what the session shows, in one step, so that the browser's Back meets no half-written plan."""
     wanted = write(plan()) | ({"layer": name} if (name := layer()) else {})
     shown = st.session_state[_ADDRESS]
-    for key in shown.keys() - wanted.keys():
-        if key in st.query_params:
-            del st.query_params[key]
-    if fresh := {key: text for key, text in wanted.items() if shown.get(key) != text}:
+    gone = [key for key in shown.keys() - wanted.keys() if key in st.query_params]
+    fresh = {key: text for key, text in wanted.items() if shown.get(key) != text}
+    if gone:
+        others = {key: st.query_params.get_all(key) for key in st.query_params if key not in gone and key not in fresh}
+        try:
+            st.query_params.from_dict(others | fresh)
+        except StreamlitAPIException:  # a widget owns one of the others: step by step then
+            for key in gone:
+                del st.query_params[key]
+            st.query_params.update(fresh)
+    elif fresh:
         st.query_params.update(fresh)
     st.session_state[_ADDRESS] = wanted
 
@@ -97,11 +105,12 @@ def set_plan(new: Plan) -> None:
 def change(**fields: Any) -> None:
     """Sets fields of the plan. A value that Plan refuses (a forged one) is told as a problem and changes nothing.
 
-    Ratios and groups set by hand belong to a model's layers, so that another model starts without them.
+    Ratios and groups set by hand belong to a model's layers: another model starts with those that it was left with, if any.
     """
     old = plan()
-    if fields.get("model", old.model) != old.model:
-        fields = {"overrides": (), "edits": ()} | fields
+    if (model := fields.get("model", old.model)) != old.model:
+        keep(f"by hand {old.model}", {"overrides": old.overrides, "edits": old.edits})
+        fields = {"overrides": (), "edits": ()} | recall(f"by hand {model}", {}) | fields
     try:
         set_plan(replace(old, **fields))
     except PruningError as problem:

@@ -120,4 +120,7 @@ def _overrides(raw: Any) -> tuple[tuple[str, float], ...]:
 
 def _float(value: int | float) -> float:
     """Whole numbers beyond every float are infinite."""
-    return float(value) if abs(value) < 2**1000 else math.inf if value > 0 else -math.inf
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -36,15 +36,14 @@ def score_histogram(
         figure.add_bar(x=middle, y=count, width=width, name=label, marker=marker, hovertemplate=text)
     if threshold is not None and np.isfinite(threshold):
         line = {"color": THRESHOLD, "width": 2, "dash": "dash"}
-        note = {"text": f"threshold {threshold:.3g}", "font_color": THRESHOLD, "yanchor": "top"}
-        figure.add_vline(x=float(threshold), line=line, annotation=note, annotation_position="top right")
+        figure.add_vline(x=float(threshold), line=line)
     of = f" of {name}" if name else ""
     missing = f"; {int((~finite).sum())} without a finite score" if not finite.all() else ""
     sentence = f"Scores{of}: {int(kept.sum())} of {kept.size} groups kept, {int((~kept).sum())} pruned{missing}."
     figure.update_layout(barmode="stack", bargap=0)
     figure.update_xaxes(title_text="group score")
     tallest = int(np.histogram(scores[finite], edges)[0].max(initial=1))
-    figure.update_yaxes(title_text="groups", range=[0, 1.18 * tallest])
+    figure.update_yaxes(title_text="groups", range=[0, 1.08 * tallest], dtick=1 if tallest < 6 else None)
     return finish(figure, sentence, 300, f"scores {name}")
 
 

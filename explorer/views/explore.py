@@ -93,7 +93,7 @@ def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, cut: bool)
     )
     low, high = (100 * end for end in changed(dense, now, cache.probe(plan, space).labels).interval)
     ends = f"; change: {low:+.1f} to {high:+.1f}" if cut else ""
-    place.caption(f"{now.n:,} images; 95%: {interval(now)}{ends}", help=HELP["paired"])
+    place.caption(f"{now.n:,} validation images; 95%: {interval(now)}{ends}", help=HELP["paired"])
 
 
 def _counts(places: list[DeltaGenerator], plan: Plan, space: Workspace, report: Report | None) -> None:

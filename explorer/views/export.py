@@ -60,6 +60,10 @@ def render(plan: Plan, space: Workspace) -> None:
     what = _choice(plan, tuned=tuned)
     subject = subject_of(plan, space, done if what == TUNED else None)
     st.markdown(f"**{cut_words(plan, cache.asked_by_hand(plan, space))}** {tune_words(plan) if what == TUNED else ''}")
+    if edited := sum(len(each.groups) for each in plan.edits if each.granularity == plan.granularity):
+        pattern = granularity(plan.granularity).keep_of is not None
+        broken = f": code that needs {plan.granularity} everywhere may refuse them" if pattern else ""
+        st.caption(f"The masks hold {edited:,} edit{'s' * (edited > 1)} by hand{broken}.")
     numbers = st.grid(3, min_column_width=220)
     _counts(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()

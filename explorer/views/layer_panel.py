@@ -31,6 +31,8 @@ def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None)
     st.caption(refusal or _decided(plan, layer, ratio))
     _lab(plan, space, layer, ratio, cut=refusal is None)
     facts = _facts(plan, space, layer, refusal)
+    if broken := facts.broken(granularity(plan.granularity)):
+        st.warning(f"Edits by hand have broken {plan.granularity} in {broken:,} place{'s' * (broken > 1)} of this layer.")
     below = st.grid(2, min_column_width=320)
     with below.cell():
         _histogram(plan, facts, refusal)
@@ -114,9 +116,13 @@ def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
         return
     figure = score_histogram(facts.group_scores, facts.group_kept, facts.threshold, name=facts.layer.name)
     st.plotly_chart(figure, key="scores", config={"displayModeBar": False}, alt=alt(figure))
-    scopes = facts.group_scores.shape[0]
-    rule = "The lowest scores go; the dashed line is the lowest score that stays."
-    st.caption(rule if scopes == 1 else f"Groups compete inside {scopes:,} scopes, so there is no single threshold.")
+    scopes, groups = facts.group_scores.shape
+    rule = "The lowest scores go." if scopes == 1 else (
+        f"The lowest of every {groups:,} groups side by side go, so there is no single threshold."
+    )  # fmt: skip
+    line = f" Dashed line: {facts.threshold:.3g}, the lowest score that stays." if facts.threshold is not None else ""
+    edits = " Groups kept or pruned by hand are exceptions." if _edits(plan, facts.layer) else ""
+    st.caption(rule + line + edits)
 
 
 def _numbers(plan: Plan, facts: LayerFacts) -> None:

@@ -62,6 +62,7 @@ def _told(plan: Plan, layer: Layer, refusal: str | None, dense: Evaluation, how:
         f"{share}Lowest {how} scores go. Only this layer is cut, every other layer stays as trained, nothing is re-trained. "
         f"Accuracy is measured on {dense.n:,} validation images: mark and 95% band, dotted line: dense, {100 * dense.top1:.1f}%. "
         f"Pictures: {part}; blue stays, grey and hatched goes."
+        f"{' Edits by hand are left out.' if any(each.layer == layer.name for each in plan.edits) else ''}"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Console, settled
-from tests.browser.test_journey import metric, no_traceback
+from tests.browser.test_journey import metric, no_traceback, pick
 
 LONG = 30_000
 OpenPage = Callable[..., Page]
@@ -106,3 +106,17 @@ def test_n_of_m_is_switched_off_and_on(open_page: OpenPage, granularity: str) ->
     expect(page.get_by_text("Left dense by hand.")).to_be_visible()
     box.check(force=True)
     expect(page).not_to_have_url(re.compile("overrides="), timeout=LONG)
+
+
+def test_back_meets_no_half_written_plan(open_page: OpenPage) -> None:
+    page = open_page(
+        "?model=resnet20&granularity=kernel&overrides=layer1.0.conv1.weight~0.6&edits=layer1.0.conv1.weight~kernel~k64_k66"
+    )
+    before = lab(page, ".counts")
+    pick(page, "model", "LeNet-5")
+    expect(page).to_have_url(re.compile("model=lenet5"), timeout=LONG)
+    assert "edits" not in page.url
+    page.go_back()
+    settled(page)
+    expect(page).to_have_url(re.compile("overrides=.*edits="), timeout=LONG)
+    expect(page.locator(".lab .counts")).to_have_text(before)

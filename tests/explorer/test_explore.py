@@ -84,7 +84,7 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
     assert numbers(at)["Accuracy"] == f"{100 * found.top1:.1f}%"
     assert at.metric[0].delta == f"{100 * (found.top1 - dense.top1):+.1f} points"
     low, high = (100 * end for end in change(dense, found, cache.probe(plan, space).labels).interval)
-    told = f"{found.n} images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
+    told = f"{found.n} validation images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
     assert told in [caption.value for caption in at.caption]
     assert rows(at)["fc1.weight"]["Removed"] == pytest.approx(100 * (1 - report.kept["fc1.weight"]))
 
@@ -226,6 +226,26 @@ def test_edits_that_cannot_be_made_are_told_and_change_nothing(edits: str, sente
     assert any(sentence in warning.value for warning in at.warning), [warning.value for warning in at.warning]
     assert lab(at)["edits"] == []
     assert kept_share(at) == pytest.approx(0.5)
+
+
+def test_n_of_m_that_edits_have_changed_is_told() -> None:
+    address = {"model": "lenet_300_100", "granularity": "2:4", "layer": "fc2.weight"}
+    sentence = "Edits by hand have broken 2:4 in 1 place of this layer."
+    assert not any(sentence in warning.value for warning in started(**address).warning)
+    plan = Plan(model="lenet_300_100", granularity="2:4")
+    kept = cache.masks(plan, cache.workspace("lenet_300_100", "digits"))["fc2.weight"].flatten()[:4]
+    edit = f"fc2.weight~2:4~{'p' if kept[0] else 'k'}0"
+    assert any(sentence in warning.value for warning in started(**address, edits=edit).warning)
+
+
+def test_another_network_takes_over_no_edits_and_gives_them_back() -> None:
+    at = started(granularity="kernel", overrides="conv2.weight~0.6", edits="conv2.weight~kernel~k3")
+    at.selectbox(key="model").set_value("mobilenet")
+    run(at)
+    assert not {"overrides", "edits"} & set(at.query_params)
+    at.selectbox(key="model").set_value("lenet5")
+    run(at)
+    assert (at.query_params["overrides"], at.query_params["edits"]) == ("conv2.weight~0.6", "conv2.weight~kernel~k3")
 
 
 def test_kernel_groups_are_drawn_and_counted() -> None:
