@@ -31,7 +31,8 @@ SCRIPTS = {
     "feed": ("wire.js", "feed.js"),
     "window": ("wire.js", "window.js"),
     "lab": (
-        "wire.js", "mask.js", "paint.js", "../numbers.js", "words.js", "marks.js", "stage.js", "near.js", "hands.js", "lab.js",
+        "wire.js", "mask.js", "paint.js", "../numbers.js", "words.js", "marks.js", "stage.js", "near.js", "hands.js",
+        "history.js", "legend.js", "lab.js",
     ),
 }  # fmt: skip
 MOST_EDITS = 100_000
@@ -81,12 +82,14 @@ def mask_lab(
     on_report: Callable[[Result], None] | None = None,
     show: str = "side",
     detail: LabDetail | None = None,
+    waiting: int = 0,
 ) -> Result:
     """Draws the layer cut at `ratio` with hand edits on top; returns what the user did since the last run.
 
     on_report: called once per report before the script runs, the place to change the plan; show: "side", "weights", "scores" or
     "mask", until the user chooses. Ratio and edits are Python's: what it does not take over, the lab gives up.
     detail: of the same layer as the view; without it a reduced layer shows no single weights and takes no hand edits.
+    waiting: edits that Python holds for this layer and granularity but cannot use; Clear edits asks it to forget them.
     """
 
     def reported() -> None:
@@ -95,10 +98,9 @@ def mask_lab(
 
     last, edits = _last(key), tuple(edits)
     deep = detail if view.reduced else None
-    hands = [list(edit) for edit in edits]
-    given = {"of": view.id, "ratio": float(ratio), "edits": hands, "echo": last.get("n"), "show": show, "deep": deep is not None}
-    place = st.container(gap=None, key=f"{key}_place")
-    with place:
+    given = {"of": view.id, "ratio": float(ratio), "echo": last.get("n"), "show": show}
+    given |= {"edits": [list(edit) for edit in edits], "deep": deep is not None, "waiting": waiting}
+    with st.container(gap=None, key=f"{key}_place"):
         _FEED(data=view.data, key=f"{key}_feed")
         if deep is not None:
             _window(view, deep, key)

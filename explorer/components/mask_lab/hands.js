@@ -53,10 +53,12 @@ function listenToWheel(lab) {
   stage.element.addEventListener(
     "wheel",
     event => {
-      const passing = event.timeStamp - lastWheelElsewhere < WHEEL_PAUSE && event.timeStamp - lastHere > WHEEL_PAUSE
+      const going = event.timeStamp - lastHere < WHEEL_PAUSE
+      const passing = event.timeStamp - lastWheelElsewhere < WHEEL_PAUSE && !going
       const spot = stage.spot(event)
       if (!spot || !lab.mask || (passing && !event.ctrlKey)) return void (lastWheelElsewhere = event.timeStamp)
-      if (lab.zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY)) / 300), spot) || event.ctrlKey) {
+      // A gesture that has reached the limit still belongs to the picture.
+      if (lab.zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY)) / 300), spot) || event.ctrlKey || going) {
         lastHere = event.timeStamp
         event.preventDefault()
       }
@@ -116,10 +118,8 @@ function actOfKey(lab, event) {
   }
   if (here !== null) {
     const flip = () => {
-      const told = lab.eye.editable
-      if (event.shiftKey) lab.select(here)
-      else lab.flip(here)
-      if (told) lab.point(here, true)
+      const changed = event.shiftKey ? lab.select(here) : lab.flip(here)
+      if (changed) lab.point(here, true)
     }
     Object.assign(acts, { Enter: flip, " ": flip })
   }

@@ -20,8 +20,6 @@ class Lab {
     this.held = false
     this.cell = null
     this.selected = null
-    this.undone = []
-    this.done = []
     this.said = new Map()
     this.asked = null
     this.seeWindow = () => this.frame(true)
@@ -51,7 +49,7 @@ class Lab {
       this.release()
     }
     for (const radio of this.root.querySelectorAll("[name=show]")) radio.onchange = () => this.show(radio.value)
-    const acts = { undo: () => this.undo(), redo: () => this.redo(), clear: () => this.edit(new Map()) }
+    const acts = { undo: () => this.undo(), redo: () => this.redo(), clear: () => this.clear() }
     const zooms = { in: () => this.zoom(1.5), out: () => this.zoom(1 / 1.5), fit: () => this.zoom(0) }
     for (const button of this.root.querySelectorAll("[data-do]")) button.onclick = { ...acts, ...zooms }[button.dataset.do]
   }
@@ -86,7 +84,7 @@ class Lab {
   take(layer) {
     const before = this.layer
     Object.assign(this, { layer, mask: new Mask(layer), cell: null, selected: null, pending: null, held: false })
-    Object.assign(this, { undone: [], done: [], asked: null })
+    Object.assign(this, { history: historyOf(layer), asked: null })
     if (before) layers().details.get(before.id)?.waiting.delete(this.seeWindow)
     detailOf(layer.id).waiting.add(this.seeWindow)
     Object.assign(this.stage, { near: null, nearInks: null, deep: this.given.deep })
@@ -102,19 +100,16 @@ class Lab {
     this.find(".fixed").hidden = layer.keepOf === null
     this.find(".slider").hidden = layer.keepOf !== null
     this.find(".slider input").disabled = !layer.groups
+    this.tell("")
     this.sayNote()
     this.find(".keys").hidden = !layer.groups
-    this.drawLegend()
+    drawLegend(this)
     this.show(layer.groups ? (this.picked ?? this.given.show) : "weights", true)
   }
 
   adopt(edits) {
-    const known = this.mask.edits
-    const same = edits.size === known.size && [...edits].every(([group, keep]) => known.get(group) === keep)
-    if (same) return
-    this.done = []
-    this.undone = []
-    this.setEdits(edits)
+    this.history.adopt(edits)
+    if (!alike(edits, this.mask.edits)) this.setEdits(edits)
   }
 
   setEdits(edits) {
@@ -128,6 +123,7 @@ class Lab {
   // --- what the user does
 
   drag(ratio) {
+    this.tell("")
     this.held = true
     this.changed.add("ratio")
     this.ratio = ratio
@@ -153,42 +149,51 @@ class Lab {
     const { eye } = this
     if (!eye.editable) return this.hint()
     const group = eye.group(cell)
-    const keep = !eye.keepsGroup(group)
     const edits = new Map(this.mask.edits)
-    if (keep === eye.place(group) >= eye.removed) edits.delete(group)
-    else edits.set(group, keep)
+    if (!edits.delete(group)) edits.set(group, !eye.keepsGroup(group))
+    if (this.empties(group, edits)) return this.tell(LAST)
     this.selected = group
     this.changed.add("selected")
     this.edit(edits)
+    return true
+  }
+
+  // Does this prune the last group of a scope by hand, where one must stay?
+  empties(group, edits) {
+    const scope = Math.floor(group / this.layer.groups)
+    return !this.layer.collapse && edits.get(group) === false && this.eye.left(scope, edits) <= 0
   }
 
   // A block is no group: why nothing happens.
   hint() {
-    if (this.stage.deep && this.layer.groups) this.find(".spoken").textContent = "Zoom in until single weights are drawn to edit by hand."
+    if (this.stage.deep && this.layer.groups) this.speak("Zoom in until single weights are drawn to edit by hand.")
   }
 
   edit(edits) {
-    this.done.push(new Map(this.mask.edits))
-    this.undone = []
-    this.apply(edits)
+    this.history.push(edits)
+    this.apply()
   }
 
   undo() {
-    if (!this.done.length) return
-    this.undone.push(new Map(this.mask.edits))
-    this.apply(this.done.pop())
+    if (this.history.back()) this.apply("Undone")
   }
 
   redo() {
-    if (!this.undone.length) return
-    this.done.push(new Map(this.mask.edits))
-    this.apply(this.undone.pop())
+    if (this.history.again()) this.apply("Done again")
   }
 
-  apply(edits) {
-    this.setEdits(edits)
+  // Edits that cannot be used are Python's alone: it forgets them too.
+  clear() {
+    if (this.mask.edits.size) this.history.push(new Map())
+    this.apply("Edits cleared")
+  }
+
+  apply(word) {
+    this.setEdits(this.history.now)
     this.changed.add("edits")
+    this.tell("")
     this.frame(true)
+    if (word) this.speak(`${word}. ${this.layer.groups ? this.countWords().replace(/<\/?b>/g, "") : ""}`)
     this.report()
   }
 
@@ -198,6 +203,7 @@ class Lab {
     this.changed.add("selected")
     this.frame(true)
     this.report()
+    return true
   }
 
   // The only word to Python. n tells reports apart, so that an answer to an older one does not undo a newer.
@@ -242,7 +248,7 @@ class Lab {
     this.cell = cell
     this.frame(true)
     if (!spoken || cell === null) return
-    this.find(".spoken").textContent = facts(this.eye, cell).map(pair => pair.join(" ").trim()).join(", ")
+    this.speak(facts(this.eye, cell).map(pair => pair.join(" ").trim()).join(", "))
   }
 
   // At most one drawing per screen refresh. over: also outlines and marks.
@@ -263,9 +269,9 @@ class Lab {
     this.stage.draw(this.mask, this.inks, true)
     if (this.over) this.stage.drawOver(this.mask, this.cell, this.selected)
     this.over = false
-    this.say(".counts", this.layer.groups ? countWords(this.mask) : "This layer cannot be cut so.")
+    this.say(".counts", this.layer.groups ? this.countWords() : "This layer cannot be cut this way.")
     this.say(".readout", this.readout())
-    const possible = { undo: this.done.length, redo: this.undone.length, clear: this.mask.edits.size }
+    const possible = { undo: this.history.done.length, redo: this.history.undone.length, clear: this.mask.edits.size + this.given.waiting }
     for (const [name, count] of Object.entries(possible)) this.find(`[data-do=${name}]`).disabled = !count
     this.root.dataset.drawn = this.mask.removed
     clearTimeout(this.later)
@@ -276,6 +282,20 @@ class Lab {
   rest() {
     if (this.stage.finer) this.stage.draw(this.mask, this.inks, false)
     if (this.stage.deep) askForWindow(this)
+  }
+
+  countWords() {
+    return countWords(this.mask, heldBack(this.layer, this.ratio))
+  }
+
+  speak(text) {
+    this.find(".spoken").textContent = text
+  }
+
+  // Why nothing happened, until something does.
+  tell(text) {
+    this.say(".told", text)
+    if (text) this.speak(text)
   }
 
   sayNote() {
@@ -302,22 +322,6 @@ class Lab {
     slider.setAttribute("aria-valuetext", text)
     this.find(".asked").textContent = text
     this.find(".fixed input").checked = this.ratio > 0
-  }
-
-  drawLegend() {
-    const { layer } = this
-    const unsigned = layer.reduced && !this.stage.near
-    const colours = bytes => [0, 64, 128, 191, 255].map(n => `rgb(${bytes[3 * n]} ${bytes[3 * n + 1]} ${bytes[3 * n + 2]})`).join(", ")
-    const band = bytes => `linear-gradient(90deg, ${colours(bytes)})`
-    this.find(".scale .band").style.background = band(unsigned ? layer.magnitude : layer.diverging)
-    this.find(".grow").style.background = band(layer.magnitude)
-    this.find(".low").textContent = unsigned ? "0" : number(-layer.limit)
-    this.find(".high").textContent = number(layer.limit)
-    const { kept, pruned, mark, chosen } = layer.look
-    this.find(".kept").style.background = kept
-    this.find(".pruned").style.background = `repeating-linear-gradient(135deg, ${mark} 0 1px, ${pruned} 1px 5px)`
-    this.root.style.setProperty("--chosen", chosen)
-    for (const each of this.root.querySelectorAll(".byhand")) each.hidden = !layer.groups || (layer.reduced && !this.stage.deep)
   }
 
   close() {

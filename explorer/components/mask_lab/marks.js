@@ -8,6 +8,9 @@ function ring(stage, context, mask, cell) {
   }
 }
 
+const CORNER_FROM = 14
+const CORNER_RADIUS = 3.5
+
 // The border of a group: every side of a cell beyond which another group begins.
 function outline(stage, context, mask, group, colour, thick) {
   const { rowGroup, colGroup } = mask.layer
@@ -29,7 +32,7 @@ function outline(stage, context, mask, group, colour, thick) {
   }
 }
 
-// Kept by hand: a dot in each cell; pruned by hand: a cross. Where cells are small, one for the group's first kernel.
+// Kept by hand: a dot; pruned by hand: a cross. Large kernels bear one each, small in the corner; of small ones, the first does.
 function mark(stage, context, mask, group, keep) {
   const colour = mask.layer.look.chosen
   outline(stage, context, mask, group, colour, 1.5)
@@ -39,7 +42,7 @@ function mark(stage, context, mask, group, keep) {
     if (keep) path.moveTo(cx + radius, cy), path.arc(cx, cy, radius, 0, 2 * Math.PI)
     else for (const turn of [1, -1]) path.moveTo(cx - radius, cy - turn * radius), path.lineTo(cx + radius, cy + turn * radius)
   }
-  for (const [ink, line] of [["#ffffff", 4.5], [colour, 2.2]]) {
+  for (const [ink, line] of [["#ffffff", 4], [colour, 1.8]]) {
     Object.assign(context, { strokeStyle: ink, fillStyle: ink, lineWidth: line * stage.dpr })
     context.stroke(path)
     if (keep) context.fill(path)
@@ -48,21 +51,29 @@ function mark(stage, context, mask, group, keep) {
 
 // Middles and radii of a group's marks.
 function markPlaces(stage, mask, group) {
+  const boxes = boxesOf(stage, mask, group)
+  const [corner, radius, edge] = [CORNER_FROM, CORNER_RADIUS, 2.5].map(size => size * stage.dpr)
+  const large = boxes.filter(([left, top, right, below]) => Math.min(right - left, below - top) > corner)
+  if (large.length) return large.map(([left, top]) => [Math.max(0, left) + radius + edge, Math.max(0, top) + radius + edge, radius])
+  return boxes.slice(0, 1).map(([left, top, right, below]) => {
+    const side = Math.min(right - left, below - top)
+    return [(left + right) / 2, (top + below) / 2, Math.max(edge, 0.24 * side)]
+  })
+}
+
+// What a group has in each kernel: [left, top, right, below], as far as it is in sight; where it is not, its first.
+function boxesOf(stage, mask, group) {
   const [, , h, w] = mask.layer.shape
-  const small = Math.min(stage.view.sx * mask.side[1], stage.view.sy * mask.side[0])
-  const found = []
-  let first = null
+  const found = new Map()
   mask.visit(group, (row, col) => {
     const [x, y, width, height] = stage.box(mask, row, col)
-    if (small >= 7 * stage.dpr) return void found.push([x + width / 2, y + height / 2, 0.24 * small])
-    first ??= { x, y, right: x, below: y, tile: [Math.floor(row / h), Math.floor(col / w)] }
-    if (Math.floor(row / h) !== first.tile[0] || Math.floor(col / w) !== first.tile[1]) return
-    first.right = Math.max(first.right, x + width)
-    first.below = Math.max(first.below, y + height)
+    const tile = `${Math.floor(row / h)} ${Math.floor(col / w)}`
+    const [left, top, right, below] = found.get(tile) ?? [x, y, x, y]
+    found.set(tile, [Math.min(left, x), Math.min(top, y), Math.max(right, x + width), Math.max(below, y + height)])
   })
-  if (!first) return found
-  const side = Math.min(first.right - first.x, first.below - first.y)
-  return [[(first.x + first.right) / 2, (first.y + first.below) / 2, Math.max(2.5 * stage.dpr, 0.24 * side)]]
+  const boxes = [...found.values()]
+  const seen = boxes.filter(([left, top, right, below]) => right > 0 && below > 0 && left < stage.width && top < stage.height)
+  return seen.length ? seen : boxes.slice(0, 1)
 }
 
 // The border of the window in which every weight is drawn.

@@ -15,6 +15,11 @@ function removedCount(layer, ratio) {
   return Math.min(halfEven(ratio * layer.groups), layer.collapse ? layer.groups : Math.max(0, layer.groups - 1))
 }
 
+// Would the ratio take the last group of every scope, were that allowed?
+function heldBack(layer, ratio) {
+  return layer.keepOf === null && layer.groups > 0 && Math.min(layer.groups, halfEven(ratio * layer.groups)) > removedCount(layer, ratio)
+}
+
 // The shortest run of equal numbers.
 function shortestRun(numbers) {
   let [shortest, start] = [numbers.length, 0]
@@ -149,6 +154,15 @@ class Mask {
   keepsGroup(group) {
     if (this.tight.some(rescue => rescue.top === group && rescue.on)) return true
     return this.edits.get(group) ?? this.place(group) >= this.removed
+  }
+
+  // Groups of a scope that stay under these edits, were it not that one always does.
+  left(scope, edits) {
+    let left = this.layer.groups - this.removed
+    for (const [group, keep] of edits)
+      if (Math.floor(group / this.layer.groups) === scope && this.place(group) !== undefined)
+        left += keep - (this.place(group) >= this.removed)
+    return left
   }
 
   // How many groups and weights are gone, hand edits included (as far as their places are known).

@@ -76,6 +76,6 @@ function adoptWindow(lab) {
   stage.nearInks = stage.near && inks(stage.near)
   lab.cell = weight && lab.eye.cellOf(weight)
   stage.place(mask)
-  lab.drawLegend()
+  drawLegend(lab)
   lab.sayNote()
 }

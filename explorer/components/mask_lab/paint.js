@@ -26,8 +26,8 @@ function inks(mask) {
     : Uint32Array.from(layer.values, v => signed[level((v * scale) / layer.limit / 2 + 0.5)])
   const found = { weights: { on: weights, off: even(grey) }, mask: { on: even(hex(layer.look.kept)), off: even(grey) } }
   if (layer.groups && !layer.reduced) {
-    const top = topOf(layer.scores)
-    const tint = Uint32Array.from(layer.scores, v => magnitude[level(v / top)])
+    const { least, most } = (found.range = rangeOf(layer.scores))
+    const tint = Uint32Array.from(layer.scores, v => magnitude[level(most > least ? (v - least) / (most - least) : 1)])
     const on = new Uint32Array(cells)
     for (let cell = 0; cell < cells; cell++) on[cell] = tint[mask.slot(mask.group(cell))]
     found.scores = { on, off: on.map(colour => blend(colour, grey, 0.75)) }
@@ -35,10 +35,23 @@ function inks(mask) {
   return found
 }
 
-// The score of full colour: of a sample, the one that 1 in 200 exceeds.
-function topOf(scores) {
-  const sample = scores.filter((_, n) => n % Math.ceil(scores.length / 65536) === 0).sort()
-  return sample[Math.floor(0.995 * (sample.length - 1))] || sample[sample.length - 1] || 1
+const MANY = 200
+
+// The scores between which colours run: the lowest finite one, and the highest or, of many, the one that 1 in 200 exceeds.
+function rangeOf(scores) {
+  const step = Math.ceil(scores.length / 65536)
+  const sample = scores.filter((score, n) => n % step === 0 && Number.isFinite(score)).sort()
+  const least = scores.reduce((low, score) => (score < low && Number.isFinite(score) ? score : low), Infinity)
+  const most = sample[scores.length > MANY ? Math.floor(0.995 * (sample.length - 1)) : sample.length - 1] ?? 1
+  const clipped = scores.some(score => score > most)
+  return { least: Number.isFinite(least) ? least : 0, most, clipped }
+}
+
+// Do values lie beyond the limits of the colours? [below, above]; what was rounded for the way is not beyond.
+function beyond({ values, valuesScale, limit, reduced }) {
+  if (reduced) return [false, false]
+  const edge = (1.001 * limit) / valuesScale[0]
+  return [values.some(value => value < -edge), values.some(value => value > edge)]
 }
 
 // For each pixel of an axis, the cell it shows, -1 in gaps. starts: in cells; scale: pixels per cell; from: first pixel, in pixels.

@@ -7,6 +7,9 @@ const LEAST_SIDE = 64
 // Pictures that are made to be zoomed get room for it, however long and flat the layer is.
 const LEAST_HEIGHT = { flat: 96, deep: 240 }
 const MAP_SIDE = 130
+// A frame is no wider than WIDEST times its picture, so that a strip of one channel does not stand in an empty field.
+const WIDEST = 2
+const LEAST_WIDTH = 200
 
 class Stage {
   constructor(element) {
@@ -37,10 +40,14 @@ class Stage {
     this.element.style.setProperty("--panels", columns)
     const { rowAt, colAt } = mask.layer
     const [wide, high] = [colAt[colAt.length - 1] + 1, rowAt[rowAt.length - 1] + 1]
-    const width = Math.max(60, Math.floor((room - 12 * (columns - 1)) / columns) - 2)
-    const scale = Math.min(LARGEST_CELL, width / wide, MOST_HEIGHT / high)
+    this.element.classList.toggle("few", columns < 3)
+    const most = Math.max(60, Math.floor((room - 12 * (columns - 1)) / columns) - 2)
+    const scale = Math.min(LARGEST_CELL, most / wide, MOST_HEIGHT / high)
     const across = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / wide))
     const down = Math.max(scale, Math.min(LARGEST_CELL, LEAST_SIDE / high))
+    const strip = !this.deep && WIDEST * wide * across < 0.6 * most
+    const width = strip ? Math.min(most, Math.max(LEAST_WIDTH, Math.round(WIDEST * wide * across))) : most
+    this.element.style.setProperty("--panel", strip ? `${width + 2}px` : "1fr")
     const least = this.deep ? LEAST_HEIGHT.deep : LEAST_HEIGHT.flat
     const height = Math.round(Math.max(least, Math.min(MOST_HEIGHT, high * down + 8)))
     for (const figure of this.shown()) figure.querySelector(".frame").style.height = `${height}px`
@@ -67,7 +74,7 @@ class Stage {
 
   placeMap(mask) {
     const canvas = this.map.canvas
-    canvas.hidden = seesAll(this)
+    canvas.hidden = this.view.zoom <= 1 || seesAll(this)
     if (canvas.hidden) return
     const scale = Math.min(MAP_SIDE / this.wide, MAP_SIDE / this.high)
     const [w, h] = [Math.max(24, this.wide * scale), Math.max(24, this.high * scale)].map(Math.round)

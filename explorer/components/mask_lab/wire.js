@@ -38,7 +38,7 @@ function decode(bytes) {
 
 // The layers on this page, by content: the bytes come once, in an element of their own; the views refer to them.
 function layers() {
-  globalThis.pruningMaskLab ??= { known: new Map(), waiting: new Set(), details: new Map() }
+  globalThis.pruningMaskLab ??= { known: new Map(), waiting: new Set(), details: new Map(), histories: new Map() }
   return globalThis.pruningMaskLab
 }
 

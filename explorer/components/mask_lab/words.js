@@ -40,11 +40,20 @@ function facts(mask, cell) {
   found.push(["group score", number(layer.scores[mask.slot(group)] * layer.scoresScale[0])])
   const scope = layer.scopes > 1 ? ` in scope ${whole(Math.floor(group / layer.groups))}` : ""
   found.push(["rank", `${whole(place + 1)} of ${whole(layer.groups)}${scope}, lowest first`])
-  const hand = mask.edits.has(group)
-  found.push(["", `${mask.keepsGroup(group) ? "kept" : "pruned"}${hand ? " by hand" : ""}`])
   const from = mask.goesAt(place)
-  const when = layer.keepOf === null ? (from === null ? "never" : `at ${percent(from, 2)}`) : `${from === null ? "never" : "always"} at ${layer.label}`
-  return [...found, [hand ? "without the edit it goes" : "goes", when]]
+  const goes = `${mask.edits.has(group) ? "without the edit it " : ""}${from === null ? "never goes" : "goes"}`
+  const when = layer.keepOf === null ? (from === null ? "" : `at ${percent(from, 2)}`) : `at ${layer.label}`
+  return [...found, ["", state(mask, group)], [goes, when]]
+}
+
+const LAST = "The last group of a scope stays; allow it under More settings: A layer may collapse."
+
+function state(mask, group) {
+  const word = keep => (keep ? "kept" : "pruned")
+  const edit = mask.edits.get(group)
+  const kept = mask.keepsGroup(group)
+  if (edit === undefined) return word(kept)
+  return `${word(edit)} by hand${kept === edit ? "" : ", yet kept: the last group of its scope stays"}`
 }
 
 function blockFacts(mask, cell, row, col) {
@@ -57,13 +66,16 @@ function blockFacts(mask, cell, row, col) {
   return layer.groups ? [...found, ["kept, about", percent(mask.share(cell), 0)]] : found
 }
 
-function countWords(mask) {
+// held: the ratio would take the last groups too.
+function countWords(mask, held) {
   const { gone, groups, weights, of } = mask.counts()
   const count = mask.edits.size
   const unknown = [...mask.edits.keys()].some(group => mask.place(group) === undefined)
   const hand = count ? ` · ${whole(count)} by hand${unknown ? ", not counted here" : ""}` : ""
   const single = mask.layer.size === 1 ? "" : `<b>${whole(gone)}</b> of ${whole(groups)} groups · `
-  return `gone: ${single}<b>${whole(weights)}</b> of ${whole(of)} weights (${percent(weights / of)})${hand}`
+  const last = held || mask.tight.some(rescue => rescue.on)
+  const stays = last ? ` · ${mask.layer.scopes > 1 ? "one group per scope" : "the last group"} stays` : ""
+  return `gone: ${single}<b>${whole(weights)}</b> of ${whole(of)} weights (${percent(weights / of)})${hand}${stays}`
 }
 
 // near: the window in which every weight is drawn; asked: one is on its way.

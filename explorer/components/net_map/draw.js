@@ -91,12 +91,13 @@ function option(box, network, state) {
   parts.push(`<rect class="gone" x="${px(x)}" y="${px(y)}" width="${px(w)}" height="${h}" rx="3"/>`)
   parts.push(`<rect class="kept" x="${px(x)}" y="${px(y + h * (1 - full))}" width="${px(w)}" height="${px(h * full)}"/>`)
   parts.push(`<rect class="edge" x="${px(x)}" y="${px(y)}" width="${px(w)}" height="${h}" rx="3"/>`)
-  parts.push(mark(box, state))
+  const sensitivity = mark(box, state)
+  parts.push(sensitivity)
   if (box.role === "fold") parts.push(badge(box))
   const text = box.id === state.chosen ? "label strong" : "label"
   parts.push(`<text class="${text}" x="${px(box.middle)}" y="${px(y - (box.role === "fold" ? 10 : 6))}">${escaped(box.label)}</text>`)
   parts.push(`<text class="share" x="${px(box.middle)}" y="${px(y + h + 15)}">${share === null ? "not cut" : percent(share, 0)}</text>`)
-  const ring = `<rect class="ring" x="${px(x - 4)}" y="${px(y - 4)}" width="${px(w + 8)}" height="${h + 8}" rx="6"/>`
+  const ring = `<rect class="ring" x="${px(x - 4)}" y="${px(y - 4)}" width="${px(w + 8 + (sensitivity ? 4.5 : 0))}" height="${h + 8}" rx="6"/>`
   const reach = Math.max(w, 40)
   const hit = `<rect class="hit" x="${px(box.middle - reach / 2)}" y="${px(y - SIZE.label)}" width="${px(reach)}" height="${h + SIZE.label + SIZE.below}"/>`
   const words = escaped(sentenceOf(box, state))

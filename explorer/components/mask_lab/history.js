@@ -1,0 +1,48 @@
+// Hand edits that can be taken back. They stay with the layer and the shape of the cut, whatever the scores, while the page lives.
+
+const MOST_STEPS = 200
+
+const alike = (edits, others) => edits.size === others.size && [...edits].every(([group, keep]) => others.get(group) === keep)
+
+class History {
+  constructor() {
+    this.restart(new Map())
+  }
+
+  // now: the edits that the steps lead to; others, from elsewhere, begin anew.
+  restart(now) {
+    Object.assign(this, { done: [], undone: [], now })
+  }
+
+  adopt(edits) {
+    if (!alike(edits, this.now)) this.restart(edits)
+  }
+
+  push(edits) {
+    this.done = [...this.done, this.now].slice(-MOST_STEPS)
+    Object.assign(this, { undone: [], now: edits })
+  }
+
+  // One step from a list to the other; false where there is none.
+  step(from, to) {
+    if (!from.length) return false
+    to.push(this.now)
+    this.now = from.pop()
+    return true
+  }
+
+  back() {
+    return this.step(this.done, this.undone)
+  }
+
+  again() {
+    return this.step(this.undone, this.done)
+  }
+}
+
+function historyOf({ name, shape, label, scopes, groups }) {
+  const { histories } = layers()
+  const key = JSON.stringify([name, shape, label, scopes, groups])
+  if (!histories.has(key)) histories.set(key, new History())
+  return histories.get(key)
+}
