@@ -138,22 +138,22 @@ def _laid(count: int, h: int, w: int, wide: float) -> tuple[int, int]:
     return ceil(count / cols), cols
 
 
-def maps(dense: nn.Module, pruned: nn.Module, layer: Layer, image: Tensor, most: int) -> Maps:
+def maps(dense: nn.Module, pruned: nn.Module, layer: Layer, image: Inputs, most: int) -> Maps:
     """The layer's feature or attention maps for one model-ready image (1 C H W), averaged down to at most `most` a side."""
-    look = attention_maps if layer.heads else feature_maps
+    look = attention_maps if layer.fused else feature_maps
     before, after = look(dense, layer, image), look(pruned, layer, image)
     change = relative_change(before, after).numpy()
-    (laid, note), (other, _) = (_over_image(found[0], layer.kind) for found in (before, after))
+    (laid, note), (other, _) = (_over_image(found[0], layer.linear) for found in (before, after))
     places = (laid.shape[1], laid.shape[2])
     small = (min(places[0], most), min(places[1], most))
     one, two = (adaptive_avg_pool2d(each, small).numpy() for each in (laid, other))
-    return Maps(one, two, change, places, _told(places[1]) if layer.heads else note)
+    return Maps(one, two, change, places, _told(places[1]) if layer.fused else note)
 
 
-def _over_image(found: Tensor, kind: str) -> tuple[Tensor, str]:
+def _over_image(found: Tensor, linear: bool) -> tuple[Tensor, str]:
     """K 1 T of tokens -> K R C where the tokens are a square of patches; a class token before them is left out."""
     count = found.shape[2]
-    if kind != "linear" or found.shape[1] > 1 or count == 1:
+    if not linear or found.shape[1] > 1 or count == 1:
         return found, ""
     patches, first = _patches(count)
     if not patches:

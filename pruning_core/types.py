@@ -71,6 +71,11 @@ class Layer:
         """Is it part of an nn.MultiheadAttention, which reads it without calling a module of its own?"""
         return self.heads > 0 and self.name.rpartition(".")[::2] != (self.module, "weight")
 
+    @property
+    def linear(self) -> bool:
+        """Is it the weight of a Linear, whose inputs and outputs are features along the last axis?"""
+        return len(self.param_shape) == 2 and not self.fused
+
 
 @dataclass(frozen=True)
 class Fixed:

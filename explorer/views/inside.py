@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
-from torch import Tensor
 
 from explorer import cache, state
 from explorer.charts import alt, robust_limit, unit_bars
@@ -15,7 +14,7 @@ from explorer.text import HELP, percent
 from explorer.views.flips import enlarged
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.types import Layer
+from pruning_core.types import Inputs, Layer
 
 PAGE = 24
 """Maps, or outputs, that are shown at first and with every "show more"."""
@@ -32,7 +31,7 @@ DEFINED = "Change: ‖pruned − dense‖ / ‖dense‖ over the map, 0% is none
 def inside(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws the image, then the maps of the base model beside those of the plan's pruned model."""
     image = _image(plan, space)
-    side = WIDE_PIXELS if layer.heads else PIXELS
+    side = WIDE_PIXELS if layer.fused else PIXELS
     found = cache.close_up(
         lambda: maps(space.model, cache.pruned(plan, space), layer, _ready(plan, space, image), side),
         "maps", cache.mask_key(plan), plan.probe, layer.name, image,
@@ -40,7 +39,7 @@ def inside(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> N
     if found.places == (1, 1):
         _units(space, layer, found)
     else:
-        mask = None if refusal or layer.heads else cache.masks(plan, space)[layer.name]
+        mask = None if refusal or layer.fused else cache.masks(plan, space)[layer.name]
         _maps(layer, found, side, removed_filters(mask, len(found.change)))
 
 
@@ -58,15 +57,15 @@ def _image(plan: Plan, space: Workspace) -> int:
     return chosen
 
 
-def _ready(plan: Plan, space: Workspace, image: int) -> Tensor:
+def _ready(plan: Plan, space: Workspace, image: int) -> Inputs:
     return next(iter(cache.probe(plan, space).subset([image]).batches(1)))[0]
 
 
 def _maps(layer: Layer, found: Maps, side: int, gone: np.ndarray) -> None:
     """The sheet of pairs, most changed first, all on one scale."""
-    signed, count = not layer.heads, len(found.change)
+    signed, count = not layer.fused, len(found.change)
     limit = robust_limit(found.dense, found.pruned) if signed else float(max(found.dense.max(), found.pruned.max()))
-    word, name, term = WORDS["attention" if layer.heads else layer.kind if layer.kind in WORDS else "conv"]
+    word, name, term = WORDS["attention" if layer.fused else "linear" if layer.linear else "conv"]
     st.markdown(f"**{name}**", help=HELP[term])
     st.caption(" ".join(filter(None, (found.note, DEFINED, _reduced(found)))))
     _scale(limit, signed=signed)
