@@ -2,11 +2,12 @@
 
 More: kind, heads, ratio, seed, edits; plotly=1 draws the same array with Plotly instead; echo=0: the page ignores what the lab
 reports; deep=0: a reduced layer without its single weights; slow=1: a second per run; wait=1: the layer is shown when a switch is
-pressed (turn=2: once more from the start).
+pressed (turn=2: once more from the start); away=1: a switch takes it away; waiting=2: as many edits that cannot be used; "Other scores" negates them.
 """
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,7 @@ def reported(result: Result) -> None:
         st.session_state["ratio"] = result.ratio
     if result.edits is not None:
         st.session_state["edits"] = result.edits
+        st.session_state["waiting"] = 0
 
 
 def plotly(weight: torch.Tensor, scores: torch.Tensor, layer: Layer, g: Granularity) -> None:
@@ -89,15 +91,20 @@ st.session_state["runs"] = st.session_state.get("runs", 0) + 1
 detail = made(str({name: text for name, text in st.query_params.items() if name not in {"turn", "wait"}}))
 if asked("plotly", "0") == "1" and detail.scores is not None:
     plotly(detail.weight, detail.scores, detail.layer, detail.g)
-elif asked("wait", "0") == "0" or st.toggle("Show the layer"):
+elif (asked("wait", "0") == "0" or st.toggle("Show the layer")) and not (asked("away", "0") == "1" and st.toggle("Away")):
     st.session_state.setdefault("ratio", float(asked("ratio", "0.5")))
     st.session_state.setdefault("edits", edits_of(asked("edits", "")))
     if st.button("Python says 25%"):
         st.session_state["ratio"] = 0.25
     time.sleep(float(asked("slow", "0")))
-    view, ratio, edits = seen(str(st.query_params.to_dict()), detail), st.session_state["ratio"], st.session_state["edits"]
+    st.session_state.setdefault("waiting", int(asked("waiting", "0")))
+    other = st.toggle("Other scores")
+    if other and detail.scores is not None:
+        detail = replace(detail, scores=-detail.scores)
+    view = seen(f"{st.query_params.to_dict()} {other}", detail)
+    ratio, edits, waiting = (st.session_state[name] for name in ("ratio", "edits", "waiting"))
     deep = detail if asked("deep", "1") == "1" else None
-    found = mask_lab(view, ratio=ratio, edits=edits, key="lab", on_report=reported, detail=deep)
+    found = mask_lab(view, ratio=ratio, edits=edits, key="lab", on_report=reported, detail=deep, waiting=waiting)
     st.text(f"runs {st.session_state['runs']} | ratio {ratio} | edits {[list(edit) for edit in edits]}")
     st.text(f"found {found.ratio} {found.edits} {found.selected}")
     places = detail.places(edit.scope * view.groups + edit.group for edit in edits)

@@ -1,0 +1,181 @@
+"""Edits by hand, undo, the wheel and what is said of them: in a real Chromium."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import settled
+from tests.browser.test_mask_lab import Wire, lab, lab_url, over_cell, pruned_groups
+
+__all__ = ["lab", "lab_url"]
+
+Lab = Callable[..., tuple[Page, Wire]]
+KERNELS = "shape=16x8x3x3&g=kernel"
+LAST = "({ lab }) => [...lab.layer.ranks].indexOf(lab.layer.groups - 1)"
+LAST_STAYS = "The last group of a scope stays; allow it under More settings: A layer may collapse."
+
+
+def flips(page: Page, group: int) -> None:
+    """Clicks the first weight of a kernel."""
+    page.mouse.click(*over_cell(page, group // 8 * 3, group % 8 * 3))
+
+
+@pytest.mark.parametrize("width", [1440, 800])
+def test_no_word_moves_the_slider_or_the_pictures(lab: Lab, width: int) -> None:
+    page, _ = lab("shape=256x128x3x3&g=kernel&edits=0.1.1,0.2.0", width=width)
+    slider, seen = page.locator(".slider input"), set()
+    for ratio in (0, 3, 500, 997, 1000):
+        slider.evaluate(
+            "(slider, ratio) => (slider.value = ratio, slider.dispatchEvent(new Event('input')), "
+            "new Promise(requestAnimationFrame))",
+            ratio,
+        )
+        track, stage = slider.bounding_box(), page.locator(".stage").bounding_box()
+        assert track
+        assert stage
+        seen.add((track["x"], track["width"], stage["y"]))
+    assert len(seen) == 1
+    expect(page.locator(".counts")).to_contain_text("2 by hand · the last group stays")
+
+
+def test_the_last_group_is_not_pruned_in_vain(lab: Lab) -> None:
+    page, _ = lab(f"{KERNELS}&ratio=1")
+    expect(page.locator(".counts")).to_contain_text("the last group stays")
+    last = page.locator(".lab").evaluate(LAST)
+    flips(page, last)
+    expect(page.locator(".told")).to_have_text(LAST_STAYS)
+    expect(page.locator(".spoken")).to_have_text(LAST_STAYS)
+    expect(page.locator(".readout")).to_contain_text("kept · never goes")
+    expect(page.get_by_text("runs 1 | ratio 1.0 | edits []")).to_be_visible()
+    other = (last + 1) % 128
+    flips(page, other)
+    expect(page.locator(".told")).to_be_empty()
+    expect(page.get_by_text(f"edits [[0, {other}, True]]")).to_be_visible()
+    flips(page, last)
+    expect(page.get_by_text(f"[0, {last}, False]")).to_be_visible()
+    settled(page)
+    flips(page, other)
+    expect(page.get_by_text(f"edits [[0, {last}, False]]")).to_be_visible()
+    settled(page)
+    page.mouse.move(*over_cell(page, last // 8 * 3 + 1, last % 8 * 3))
+    expect(page.locator(".readout")).to_contain_text("pruned by hand, yet kept: the last group of its scope stays")
+    flips(page, last)
+    expect(page.get_by_text("edits []")).to_be_visible()
+
+
+def test_undo_comes_back_with_the_lab(lab: Lab) -> None:
+    page, _ = lab(f"{KERNELS}&away=1")
+    flips(page, 5)
+    expect(page.get_by_text("[0, 5, ")).to_be_visible()
+    settled(page)
+    page.get_by_text("Away").click()
+    expect(page.locator(".lab")).to_have_count(0)
+    settled(page)
+    page.get_by_text("Away").click()
+    expect(page.locator(".lab")).to_be_visible()
+    settled(page)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("edits []")).to_be_visible()
+
+
+def test_undo_outlives_other_scores(lab: Lab) -> None:
+    page, _ = lab(KERNELS)
+    flips(page, 0)
+    flips(page, 9)
+    expect(page.get_by_text("[0, 9, ")).to_be_visible()
+    settled(page)
+    page.get_by_text("Other scores").click()
+    expect(page.get_by_text("runs 4 |")).to_be_visible()
+    settled(page)
+    undo = page.get_by_role("button", name="Undo")
+    undo.click()
+    expect(page.get_by_text(re.compile(r"edits \[\[0, 0, (True|False)\]\]"))).to_be_visible()
+    expect(page.locator(".spoken")).to_have_text(re.compile(r"^Undone\. gone: \d+ of 128 groups .* · 1 by hand$"))
+    settled(page)
+    page.get_by_text("Other scores").click()
+    settled(page)
+    undo.click()
+    expect(page.get_by_text("edits []")).to_be_visible()
+    assert pruned_groups(page) == 64
+    page.get_by_role("button", name="Redo").click()
+    expect(page.locator(".spoken")).to_have_text(re.compile(r"^Done again\. .* · 1 by hand$"))
+    page.get_by_role("button", name="Python says 25%").click()
+    settled(page)
+    expect(undo).to_be_enabled()
+
+
+def test_edits_that_cannot_be_used_can_be_cleared(lab: Lab) -> None:
+    page, _ = lab("shape=16x16x1x1&g=kernel&waiting=2")
+    clear = page.get_by_role("button", name="Clear edits")
+    expect(clear).to_be_enabled()
+    clear.click()
+    expect(page.get_by_text("found None () None")).to_be_visible()
+    expect(clear).to_be_disabled()
+
+
+def test_a_wheel_gesture_that_began_on_the_picture_stays_there(lab: Lab) -> None:
+    page, _ = lab(KERNELS)
+    prevented = page.locator(".stage").evaluate(
+        """async stage => {
+          const frame = stage.querySelector('.frame')
+          const box = frame.getBoundingClientRect()
+          const turn = deltaY => {
+            const at = { clientX: box.left + 40, clientY: box.top + 40, bubbles: true, composed: true, cancelable: true }
+            return !frame.dispatchEvent(new WheelEvent('wheel', { deltaY, ...at }))
+          }
+          const pause = () => new Promise(done => setTimeout(done, 500))
+          const out = turn(100)
+          await pause()
+          const gesture = [turn(-100), turn(100), turn(100), turn(100)]
+          await pause()
+          return [out, ...gesture, turn(100)]
+        }"""
+    )
+    assert prevented == [False, True, True, True, True, False]
+
+
+def test_shift_selects_without_a_flip(lab: Lab) -> None:
+    page, _ = lab(KERNELS)
+    page.keyboard.down("Shift")
+    flips(page, 3)
+    page.keyboard.up("Shift")
+    expect(page.get_by_text("found None None (0, 3)")).to_be_visible()
+    expect(page.get_by_text("edits []")).to_be_visible()
+
+
+def test_scores_that_are_nearly_equal_still_differ_in_colour(lab: Lab) -> None:
+    page, _ = lab("shape=192x64x1x1&g=head&kind=attention_in&heads=4")
+    tints = page.locator(".lab").evaluate("({ lab }) => new Set(lab.inks.scores.on).size")
+    assert tints == 4
+    low, high = page.locator(".lab").evaluate("({ lab }) => [Math.min(...lab.layer.scores), Math.max(...lab.layer.scores)]")
+    expect(page.locator(".ink-score")).to_have_text(f"score, lowest {low:.4g}highest {high:.4g}")
+
+
+def test_the_ends_of_the_colours_say_what_lies_beyond(lab: Lab) -> None:
+    page, _ = lab("shape=16x16x3x3&g=fine")
+    limit = page.locator(".lab").evaluate("({ lab }) => lab.layer.limit")
+    expect(page.locator(".high")).to_have_text(f"≥ {limit:.4g}")
+    expect(page.locator(".low")).to_have_text(f"≤ −{limit:.4g}")
+    expect(page.locator(".most")).to_have_text(re.compile(r"^≥ [\d.]+ \(highest 0\.5%\)$"))
+
+
+def test_on_a_narrow_page_the_mask_comes_beside_the_weights(lab: Lab) -> None:
+    page, _ = lab(KERNELS, width=640)
+    tops = {name: page.locator(f"figure[data-show={name}]").bounding_box() for name in ("weights", "mask", "scores")}
+    weights, mask, scores = (tops[name] for name in ("weights", "mask", "scores"))
+    assert weights
+    assert mask
+    assert scores
+    assert weights["y"] == mask["y"] < scores["y"]
+
+
+def test_a_strip_gets_a_narrow_frame_and_no_minimap_until_it_is_zoomed(lab: Lab) -> None:
+    page, _ = lab("shape=32x1x3x3&g=filter", width=1440)
+    frame = page.locator("[data-show=weights] .frame").bounding_box()
+    assert frame
+    assert frame["width"] < 230
+    expect(page.locator("canvas.map")).to_be_hidden()
+    page.get_by_role("button", name="Zoom in").click()
+    expect(page.locator("canvas.map")).to_be_visible()
