@@ -1,7 +1,7 @@
 """The whole flow on one screen: score -> allocate -> select -> apply -> train -> measure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -233,8 +233,14 @@ def work(plan: Plan, space: Workspace, device: torch.device | None = None) -> Wo
 
     def choose(groups: GroupScores, fraction: float) -> tuple[Ratios, Masks]:
         chosen = tuple(layer for layer in layers if layer.name in groups)
-        ratios = ratios_of(plan, chosen, groups, fraction)
-        return ratios, masks_of(plan, chosen, groups, ratios)
+        spared = {layer.name for layer in layers} - groups.keys()  # by the flow itself
+        own = replace(
+            plan,
+            overrides=tuple(pair for pair in plan.overrides if pair[0] not in spared),
+            edits=tuple(each for each in plan.edits if each.layer not in spared),
+        )
+        ratios = ratios_of(own, chosen, groups, fraction)
+        return ratios, masks_of(own, chosen, groups, ratios)
 
     return Work(
         space.model, space.layers, layers, g, space.dataset, plan.fine_tune,

@@ -204,3 +204,11 @@ def test_hand_edits_hold_in_flows_that_choose_by_their_own_rule() -> None:
     for text in ("rigl:updates=2", "surgery:updates=2", "movement:cuts=2"):
         last = tuple(prune(planned(text, edits=edits), space(), CPU))[-1]
         assert last.masks["0.weight"].flatten()[:3].tolist() == [True, False, False], text
+
+
+def test_a_ratio_by_hand_of_a_layer_that_seven_spares_changes_nothing() -> None:
+    output = next(layer.name for layer in space().layers if layer.is_output)
+    text = "seven_pre:steps=4,batch=8"
+    plain, by_hand = (tuple(prune(planned(text, overrides=more), space(), CPU))[-1] for more in ((), ((output, 0.3),)))
+    assert output not in by_hand.masks or by_hand.masks[output].all()
+    assert all(torch.equal(by_hand.masks[name], mask) for name, mask in plain.masks.items())
