@@ -19,7 +19,7 @@ from pruning_core.masks import ranks
 from pruning_core.multiples import filter_scores, grouped, layer_cuts
 from pruning_core.pipeline import Workspace, inputs, prunable
 from pruning_core.plan import Plan
-from pruning_core.types import Evaluation, Layer, PruningError, Split
+from pruning_core.types import Evaluation, Inputs, Layer, PruningError, Split
 
 SIDE = 48
 """Cells on a side of a small picture of a mask."""
