@@ -2,7 +2,8 @@
 
 More: kind, heads, ratio, seed, edits; plotly=1 draws the same array with Plotly instead; echo=0: the page ignores what the lab
 reports; deep=0: a reduced layer without its single weights; slow=1: a second per run; wait=1: the layer is shown when a switch is
-pressed (turn=2: once more from the start); away=1: a switch takes it away; waiting=2: as many edits that cannot be used; "Other scores" negates them.
+pressed (turn=2: once more from the start); away=1: a switch takes it away; waiting=2: as many edits that cannot be used; another
+switch negates the scores.
 """
 
 import sys
