@@ -60,8 +60,8 @@ def hessian_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
 def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> PerWeight:
     """Mean over the images of (dL_n/dW)^2, L_n the cross-entropy of one image: the diagonal of the empirical Fisher matrix.
 
-    Per-image gradients by torch.func, on a copy in evaluation mode, OIHW on the CPU. Raises PruningError as `gradients`, and for
-    a model whose images cannot be taken one by one.
+    Per-image gradients by torch.func, or one image after the other where it cannot follow the model, on a copy in evaluation
+    mode, OIHW on the CPU. Raises PruningError as `gradients`.
     """
     work, parameters = _private(model, layers, batches)
     values = {layer.name: parameter.detach() for layer, parameter in zip(layers, parameters, strict=True)}
@@ -75,13 +75,23 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
     with _PlainAttention():
         for x, y in _parts(batches, size, values[layers[0].name].device):
             try:
-                found = singly(values, x, y)
-            except RuntimeError as error:
-                reason = str(error).splitlines()[0].rstrip(".")
-                raise PruningError(f"The gradient of single images cannot be taken in this model: {reason}.") from error
-            for name, slopes in found.items():
-                total[name] += slopes.square().sum(0) / images
+                squares = [slopes.square().sum(0) for slopes in singly(values, x, y).values()]
+            except RuntimeError:  # the model looks at values, which torch.func cannot follow for many images at once
+                squares = _one_by_one(work, parameters, x, y)
+            for held, found in zip(total.values(), squares, strict=True):
+                held += found / images
     return _named(layers, list(total.values()))
+
+
+def _one_by_one(work: nn.Module, parameters: Sequence[Tensor], x: Inputs, y: Tensor) -> list[Tensor]:
+    """The sum over images of the squared gradient of one."""
+    total = [torch.zeros_like(parameter) for parameter in parameters]
+    for at in range(len(y)):
+        with torch.enable_grad():
+            slopes = _slopes(cross_entropy(logits(work, part(x, at, at + 1)), y[at : at + 1]), parameters)
+        for held, found in zip(total, slopes, strict=True):
+            held += found.square()
+    return total
 
 
 def _private(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> tuple[nn.Module, list[Tensor]]:

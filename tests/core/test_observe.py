@@ -163,10 +163,13 @@ class Choosy(nn.Module):
         return self.fc(x) if x.sum().item() > -1e9 else x
 
 
-def test_a_model_whose_images_cannot_be_taken_one_by_one_is_told_in_a_sentence() -> None:
+def test_images_that_cannot_be_taken_at_once_are_taken_one_by_one() -> None:
     model = Choosy()
     layers, batches = inventory(model, (2,)), [(torch.eye(2), torch.tensor([0, 1]))]
-    assert "single images" in refusal(lambda: squared_gradients(model, layers, batches))
+    found = squared_gradients(model, layers, batches)["fc.weight"][:, :, 0, 0]
+    error = torch.softmax(model(torch.eye(2)), 1).detach() - torch.eye(2)  # dL_n/dW = (p - y) x^T
+    slopes = torch.stack([torch.outer(e, x) for e, x in zip(error, torch.eye(2), strict=True)])
+    torch.testing.assert_close(found, slopes.square().mean(0))
     assert hessian_gradients(model, layers, batches)["fc.weight"].any()
 
 
