@@ -183,7 +183,7 @@ def n_of_m(n: int, m: int) -> Granularity:
     if not 0 < n < m:
         raise PruningError(f"'{n}:{m}' is not an N:M pattern: N must be at least 1 and below M, as in 2:4.")
     runs = ": the form that sparse GPU kernels run" if (n, m) == (2, 4) else ""
-    text = f"Of every {m} neighbours along the input channels, {n} stay{runs}."
+    text = f"Of every {m} neighbours along the input channels, {n} stay{'s' * (n == 1)}{runs}."
     source = "Mishra et al. 2021, arXiv:2104.08378"
     name, form, refuses = f"{n}:{m}", "o (i m) h w -> (o i h w) m 1", _n_of_m(n, m)
     return Granularity(name, name, text, form, source, (("m", m),), keep_of=n, refuses=refuses)
