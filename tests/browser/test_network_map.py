@@ -144,6 +144,27 @@ def test_arrows_walk_between_the_lanes_and_report_where_they_rest(open_map: Open
     expect(page.locator(".net-map [tabindex='0']")).to_have_count(1)
 
 
+def test_tab_goes_through_the_map_in_one_step(open_map: Open) -> None:
+    page = open_map("model=resnet20")
+    page.get_by_role("button", name="Python says the last").focus()
+    stops = []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        stops.append(page.evaluate("() => document.activeElement.shadowRoot?.activeElement?.tagName ?? ''"))
+    assert stops.count("g") == 1
+    assert "svg" not in stops
+
+
+def test_the_bar_of_the_chosen_layer_lies_inside_its_ring(open_map: Open) -> None:
+    page = open_map("model=resnet20&hurts=1")
+    chosen = box(page, "layer2.0.conv1.weight")
+    chosen.click()
+    ring, bar = (chosen.locator(part).bounding_box() for part in (".ring", ".hurts"))
+    assert ring
+    assert bar
+    assert bar["x"] + bar["width"] + 1 < ring["x"] + ring["width"] - 1.25
+
+
 def test_python_has_the_last_word(open_map: Open) -> None:
     page = open_map("model=resnet50")
     page.get_by_role("button", name="Python says the last").click()
