@@ -74,7 +74,9 @@ HELP = {
     "interval": "Wilson 95% interval: measured on other images of this kind, the network's accuracy would likely lie here.",
     "flips": "Two networks of equal accuracy can err on different images. These are the images whose answer changed.",
     "export_weights": "Which network the files hold: the base one with this plan's masks, or the one fine-tuned with them.",
-    "closer": "Three ways to look into this layer. Each is computed when you choose it; click it again to close it.",
+    "closer": "Four ways to look into this layer. Each is computed when you choose it; click it again to close it.",
+    "dropping": "Regularisers of training, not pruning: what is dropped is random, forgotten after each pass and back when the "
+    "network is used.",
     "multiples": "The finer the shape, the freer the choice of weights, and usually the less accuracy is lost at the same share; "
     "the coarser, the easier zeros become speed. N:M sets its own share.",
     "image": "One of the images that accuracy is measured on, by number.",

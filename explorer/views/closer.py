@@ -6,6 +6,7 @@ import streamlit as st
 
 from explorer.notices import told
 from explorer.text import HELP
+from explorer.views.dropout_view import dropout_view
 from explorer.views.filter_view import filter_view, follow
 from explorer.views.inside import inside
 from explorer.views.multiples import multiples_view
@@ -16,9 +17,13 @@ from pruning_core.types import Layer
 VIEWS: dict[str, tuple[Callable[[Plan, Workspace, Layer, str | None], None], str]] = {
     "Granularities": (multiples_view, "The same share of this layer cut in every shape, and what each shape costs."),
     "Activations": (inside, "What the layer says about one image, before and after the whole network is pruned."),
+    "Dropout": (dropout_view, "What training with Dropout or DropConnect would drop here, pass by pass."),
     "Filters": (filter_view, "One filter (one output of the layer): its weights, and how every criterion ranks it."),
 }
-HINT = "Choose one: how much the shape of a cut matters here, what the layer makes of an image, or what one filter is worth."
+HINT = (
+    "Choose one: how much the shape of a cut matters here, what the layer makes of an image, what dropping at random does, or "
+    "what one filter is worth."
+)
 
 
 @st.fragment(parallel=True)
