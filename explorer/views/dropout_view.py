@@ -7,7 +7,7 @@ from explorer.close_ups import Multiple, corner, drawn_size, mask_picture
 from explorer.contact_sheet import Bar, Card, Shot, sheet
 from explorer.raster import mask_png
 from explorer.text import HELP, interval, percent
-from explorer.views.multiples import CARD, CELL, PIXELS
+from explorer.views.multiples import CARD, CELL, PIXELS, pictured
 from pruning_core.coupling import silenced
 from pruning_core.dropout import REGULARISERS, frozen
 from pruning_core.granularity import granularity
@@ -40,7 +40,7 @@ def dropout_view(plan: Plan, space: Workspace, layer: Layer, refusal: str | None
         f"{how.help} In training each pass has a mask of its own and what is left is scaled up by 1 / (1 - p), so that the mean "
         f"stays; nothing is smaller or faster afterwards. Accuracy: the trained network with that one sample frozen as a mask, "
         f"unscaled, which is random pruning of this layer; {dense.n:,} validation images, mark and 95% band, "
-        f"dotted line: dense, {100 * dense.top1:.1f}%."
+        f"dotted line: dense, {100 * dense.top1:.1f}%. Pictures: {pictured(layer)}; blue stays, grey and hatched goes."
     )
     st.html(sheet([_card(layer, each, start + at, dense) for at, each in enumerate(found)], width=CARD))
 

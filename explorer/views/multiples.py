@@ -53,15 +53,18 @@ def _ratio(plan: Plan, space: Workspace, layer: Layer) -> float:
     return cache.ratios(plan, space)[layer.name] or granularity(plan.granularity).fixed_ratio or 0.0
 
 
+def pictured(layer: Layer) -> str:
+    """What part of the layer a small picture shows."""
+    (f, c), (o, i) = corner(layer), layer.shape[:2]
+    return "the whole layer" if (f, c) == (o, i) else f"its first {f:,} of {o:,} filters and {c:,} of {i:,} input channels"
+
+
 def _told(plan: Plan, layer: Layer, refusal: str | None, dense: Evaluation, how: str) -> str:
-    f, c = corner(layer)
-    o, i = layer.shape[:2]
-    part = "the whole layer" if (f, c) == (o, i) else f"its first {f:,} of {o:,} filters and {c:,} of {i:,} input channels"
     share = f"The plan leaves this layer whole, so its global {percent(plan.sparsity)} is shown. " if refusal else ""
     return (
         f"{share}Lowest {how} scores go. Only this layer is cut, every other layer stays as trained, nothing is re-trained. "
         f"Accuracy is measured on {dense.n:,} validation images: mark and 95% band, dotted line: dense, {100 * dense.top1:.1f}%. "
-        f"Pictures: {part}; blue stays, grey and hatched goes."
+        f"Pictures: {pictured(layer)}; blue stays, grey and hatched goes."
         f"{' Edits by hand are left out.' if any(each.layer == layer.name for each in plan.edits) else ''}"
     )
 
