@@ -70,7 +70,7 @@ def publish() -> None:
     if gone:
         others = {key: st.query_params.get_all(key) for key in st.query_params if key not in gone and key not in fresh}
         try:
-            st.query_params.from_dict(others | fresh)
+            st.query_params.from_dict({**others, **fresh})
         except StreamlitAPIException:  # a widget owns one of the others: step by step then
             for key in gone:
                 del st.query_params[key]
