@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from typing import TypeVar
 
 from pruning_core.coupling import Coupling
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace, scan_plan
 from pruning_core.plan import Plan
+from pruning_core.preview import Band, Preview, preview_plan
 from pruning_core.sensitivity import GRID
 from pruning_core.types import Layer, SensitivityPoint
 
@@ -18,13 +20,15 @@ PRESETS: dict[str, tuple[int, ...]] = {
     "Fine": (*range(10, 90, 10), 85, 90, 92, 94, 96, 98),
 }
 """Sparsities to measure, in percent; 0, the dense network, is always measured too."""
+Point = TypeVar("Point", SensitivityPoint, Band)
 
 
 @dataclass(frozen=True)
 class ScanRequest:
     """What a scan was asked for. grid: sparsities, rising, with 0; layers: names, in the order in which they are measured.
 
-    tied: layers whose channels can only go together are cut as one; cuts: how many things are cut, one at a time.
+    tied: layers whose channels can only go together are cut as one; cuts: how many things are cut, one at a time;
+    preview: a tenth of the evaluations will do.
     """
 
     plan: Plan
@@ -32,6 +36,7 @@ class ScanRequest:
     layers: tuple[str, ...]
     cuts: int
     tied: bool = False
+    preview: bool = False
 
     @property
     def total(self) -> int:
@@ -57,9 +62,15 @@ def request(
     return ScanRequest(plan, tuple(sorted({0.0, *grid})), tuple(chain(*taken)), cuts, couplings is not None)
 
 
-def scanning(asked: ScanRequest, space: Workspace) -> Iterator[SensitivityPoint]:
-    """The measured points, layer by layer."""
-    yield from scan_plan(asked.plan, space, asked.grid, tied=asked.tied)
+def scanning(asked: ScanRequest, space: Workspace) -> Iterator[SensitivityPoint | Preview]:
+    """The measured points, layer by layer; for a preview, all curves better and better."""
+    work = preview_plan if asked.preview else scan_plan
+    yield from work(asked.plan, space, asked.grid, tied=asked.tied)
+
+
+def alike(one: ScanRequest, other: ScanRequest) -> bool:
+    """Do both ask for the same work?"""
+    return replace(one, plan=scanned_plan(one.plan)) == replace(other, plan=scanned_plan(other.plan))
 
 
 def scanned_plan(plan: Plan) -> Plan:
@@ -86,12 +97,12 @@ def untouched(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
     return tuple(name for name, curve in tried.items() if all(point.achieved == 0 for point in curve))
 
 
-def curve_name(point: SensitivityPoint) -> str:
+def curve_name(point: SensitivityPoint | Band) -> str:
     """The layer's name; layers that are cut together share a curve, by the first one's name and how many more."""
     return f"{point.group[0]} + {len(point.group) - 1} tied" if point.group else point.parameter
 
 
-def shared(points: Sequence[SensitivityPoint]) -> tuple[SensitivityPoint, ...]:
+def shared(points: Sequence[Point]) -> tuple[Point, ...]:
     """One curve for layers that are cut together: the first one's."""
     return tuple(point for point in points if not point.group or point.group[0] == point.parameter)
 
@@ -117,6 +128,6 @@ def lost_alone(points: Sequence[SensitivityPoint], near: float = 0.8) -> tuple[d
     return {p.parameter: dense - p.top1 for p in points if p.sparsity == at > 0 and not p.no_op}, at
 
 
-def rounded(ratios: Mapping[str, float]) -> dict[str, float]:
-    """Ratios short enough for an address: whole tenths of a percent."""
-    return {name: round(ratio, 3) for name, ratio in ratios.items()}
+def rounded(ratios: Mapping[str, float], groups: Mapping[str, int] | None = None) -> dict[str, float]:
+    """Ratios short enough for an address: whole tenths of a percent. groups: how many a layer has; so many stay exact."""
+    return {name: round(ratio, max(3, len(str((groups or {}).get(name, 0))))) for name, ratio in ratios.items()}

@@ -58,6 +58,12 @@ HELP = {
     "worst_alone": "The lowest accuracy that any single curve promises at its ratio. All cuts together usually cost more.",
     "scan": "Each layer in turn is cut at every sparsity of the grid, the others stay whole, accuracy is measured. Nothing "
     "is trained.",
+    "preview": "The same curves in a tenth of the evaluations, spent where they are uncertain. Bands say how unsure each point "
+    "is; nothing is ranked by it.",
+    "bounds": "No layer loses less or more than this, as far as its curve goes and whole groups allow. Where the target cannot "
+    "be met so, the page says it.",
+    "multiple": "The groups that stay in each layer are a multiple of this (8 channels, say, where hardware works in eights), or "
+    "all stay.",
     "epochs": "How often the fine-tuning sees all training images, after each cut. 0: no training, only cutting and measuring.",
     "optimizer": "How a gradient becomes a step. SGD: Nesterov momentum; AdamW: step sizes adapt to each weight.",
     "lr": "The largest step size. Too high: the loss explodes; too low: slow. Usual for SGD: 0.01, for AdamW: 0.001.",

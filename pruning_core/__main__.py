@@ -10,16 +10,14 @@ from typing import Any
 
 from pruning_core import runs
 from pruning_core.axes import AXES, markdown
-from pruning_core.coupling import WHOLE_OUTPUTS
 from pruning_core.criteria import Criterion
 from pruning_core.device import choose_device
 from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
-from pruning_core.granularity import granularity
 from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, measure, process_pool, to_csv
 from pruning_core.grid.jobs import TIED
-from pruning_core.pipeline import Event, groups_of, open_workspace, probe_split, prune, silences
+from pruning_core.pipeline import Event, open_workspace, prune, silences
 from pruning_core.plan import Plan
-from pruning_core.preview import Band, bands_csv, preview
+from pruning_core.preview import Band, bands_csv, preview_plan
 from pruning_core.sensitivity import GRID
 from pruning_core.types import Epoch, Finished, Pruned, PruningError, Tuned
 from pruning_core.zoo import DATASETS, MODELS, train
@@ -209,16 +207,9 @@ def _scan(options: argparse.Namespace) -> int:
 def _preview(options: argparse.Namespace) -> int:
     plan, out = _read(options.plan), _file(options.out)
     space, tied = open_workspace(plan.model, plan.dataset), plan.granularity == TIED and not options.alone
-    couplings, untraced = space.tied if plan.granularity in WHOLE_OUTPUTS else ((), None)
-    if tied and untraced:
-        raise PruningError(f"{untraced} Preview each layer alone.")
-    shown = preview(
-        space.model, space.layers, groups_of(plan, space)[1], granularity(plan.granularity), probe_split(plan, space),
-        grid=options.grid, outputs=space.dataset.outputs, device=choose_device(options.device), couplings=couplings, tied=tied,
-        share=options.share,
-    )  # fmt: skip
+    device = choose_device(options.device)
     bands: tuple[Band, ...] = ()
-    for found in shown:
+    for found in preview_plan(plan, space, options.grid, tied=tied, share=options.share, device=device):
         bands = found.bands
         out.write_text(bands_csv(bands), encoding="utf-8")
         width = sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)

@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pruning_core.coupling import Coupling
+from pruning_core.coupling import WHOLE_OUTPUTS, Coupling
 from pruning_core.curves import isotonic
 from pruning_core.cuts import Cuts, Unit, units
-from pruning_core.granularity import Granularity
+from pruning_core.granularity import Granularity, granularity
 from pruning_core.intervals import paired
+from pruning_core.pipeline import Workspace, groups_of, probe_split
+from pruning_core.plan import Plan
 from pruning_core.replay import Replay
 from pruning_core.sensitivity import GRID
 from pruning_core.train import evaluate
@@ -28,6 +30,9 @@ AT_ONCE = 0.5
 """Share of the curves that get another part in one round."""
 CONFIDENCE = 0.98
 """Of each band: above 95%, since a band that is narrow by luck gets no more images."""
+
+BANDS_HEAD = ("parameter", "granularity", "sparsity", "top1", "low", "high", "achieved", "images", "n", "group")
+"""Columns of the table."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,11 @@ class Band:
     n: int
     group: tuple[str, ...] = ()
     why: str | None = None
+
+    @property
+    def no_op(self) -> bool:
+        """Was something asked for and nothing removed? (As in `SensitivityPoint`.)"""
+        return self.sparsity > 0 and self.achieved == 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,24 @@ def preview(
         todo = _widest(found, bands, bench)
         if not todo or spent + bench.size(todo[0]) > budget:
             return
+
+
+def preview_plan(
+    plan: Plan, space: Workspace, grid: Sequence[float], *,
+    tied: bool = False, share: float = 0.1, device: torch.device | None = None,
+) -> Iterator[Preview]:  # fmt: skip
+    """The preview of `pipeline.scan_plan`: the plan's criterion and granularity on the probe images.
+
+    tied: layers whose channels are tied are cut as one. Raises PruningError where the network cannot be traced for that.
+    """
+    _, groups = groups_of(plan, space)
+    couplings, untraced = space.tied if plan.granularity in WHOLE_OUTPUTS else ((), None)
+    if tied and untraced:
+        raise PruningError(f"{untraced} Preview each layer alone.")
+    yield from preview(
+        space.model, space.layers, groups, granularity(plan.granularity), probe_split(plan, space), grid=grid,
+        outputs=space.dataset.outputs, device=device, couplings=couplings, tied=tied, share=share,
+    )  # fmt: skip
 
 
 _paired = lru_cache(maxsize=4096)(partial(paired, confidence=CONFIDENCE))
@@ -235,11 +263,10 @@ def _told(curve: _Curve, bands: Mapping[int, tuple[float, float]], bench: _Bench
 
 
 def bands_csv(bands: Sequence[Band]) -> str:
-    """Tidy table: parameter,granularity,sparsity,top1,low,high,achieved,images,n,group; group: names separated by spaces."""
-    head = "parameter,granularity,sparsity,top1,low,high,achieved,images,n,group"
+    """Tidy table with the columns of `BANDS_HEAD`; group: names separated by spaces."""
     rows = (
         f"{b.parameter},{b.granularity},{b.sparsity:g},{b.top1:.6f},{b.interval[0]:.6f},{b.interval[1]:.6f},{b.achieved:.6f},"
         f"{b.images},{b.n},{' '.join(b.group)}"
         for b in bands
     )
-    return "\n".join([head, *rows]) + "\n"
+    return "\n".join([",".join(BANDS_HEAD), *rows]) + "\n"

@@ -24,8 +24,8 @@ LEVELS = {
     5: "masks",
     6: "allocation cuts flows",
     7: "sensitivity curves multiples search thin storage plan axes",
-    8: "export preview pipeline",
-    9: "grid runs",
+    8: "export pipeline",
+    9: "preview grid runs",
     10: "__main__",
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms.split()}

@@ -1,6 +1,7 @@
 """Curves that grow while the work goes on: sensitivity of each layer, and training."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
@@ -9,8 +10,9 @@ from plotly.subplots import make_subplots
 
 from explorer.charts.style import finish, percent, state_label, state_look
 from explorer.palette import BASELINE, CHOSEN, DEPTH, KEPT, LAYERS, PRUNED_MODEL, TUNED, between, translucent
-from explorer.scanning import curve_name, shared
+from explorer.scanning import Point, curve_name, shared
 from explorer.text import signed
+from pruning_core.preview import Band
 from pruning_core.types import Epoch, SensitivityPoint, Step
 
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -34,42 +36,102 @@ def sensitivity_curves(
     ratio, marked on its curve; focus: the layer drawn strongly.
     """
     layers = _by_curve(points)
-    focus = next((name for name, curve in layers.items() if focus in (*curve[0].group, curve[0].parameter)), None)
-    colours = LAYERS if len(layers) <= len(LAYERS) else between(DEPTH, len(layers))
     figure = go.Figure()
-    styles = zip(layers.items(), cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
-    for (name, ordered), colour, dash, mark in styles:
-        opacity = 1.0 if focus in (None, name) else 0.35
-        if measure == "top1" and (name == focus or (focus is None and len(layers) <= MAX_BANDS)):
-            _band(figure, name, ordered, colour)
-        line = {"color": colour, "width": 3.5 if name == focus else 2, "dash": "solid" if name == focus else dash}
-        symbols = [f"{mark}-open" if point.no_op else mark for point in ordered]
-        marker = {"symbol": symbols, "size": 8 if name == focus else 6}
-        _curve(figure, name, ordered, measure, {"line": line, "marker": marker, "opacity": opacity, "zorder": int(name == focus)})
+    for name, style in _styles(layers, focus).items():
+        ordered = layers[name]
+        if measure == "top1" and style.banded:
+            bounds = [tuple(p.top1 - p.change + end for end in p.change_interval) for p in ordered]
+            _band(figure, name, ordered, style.colour, bounds)
+        _curve(figure, name, ordered, measure, style.look([point.no_op for point in ordered]))
         for member in ordered[0].group or (name,):
             if chosen and member in chosen:
-                _chosen(figure, member, ordered, measure, chosen[member], opacity)
+                _chosen(figure, member, ordered, measure, chosen[member], style.opacity)
+    return _framed(figure, layers, baseline, measure, "Sensitivity")
+
+
+def preview_curves(bands: Iterable[Band], baseline: float | None = None, *, focus: str | None = None) -> go.Figure:
+    """One line per layer cut alone: its estimated accuracy in % over sparsity, as in `sensitivity_curves`.
+
+    Band: where the full scan should find it. Hollow: not measured on all images; cross: nothing could be removed.
+    """
+    layers = _by_curve(bands)
+    pale = min(1.0, MAX_BANDS / max(1, len(layers)))
+    figure = go.Figure()
+    for name, style in _styles(layers, focus, most_bands=len(layers)).items():
+        ordered = layers[name]
+        if style.banded:
+            _band(figure, name, ordered, style.colour, [band.interval for band in ordered], 1.0 if focus else pale)
+        look = style.look([band.images < band.n for band in ordered], [band.no_op for band in ordered])
+        facts = [[_removed(b), percent(b.top1), *map(percent, b.interval), b.images, b.n] for b in ordered]
+        text = (
+            "<br>top-1 about %{customdata[1]} (estimated), %{customdata[2]} to %{customdata[3]}"
+            "<br>measured on %{customdata[4]} of %{customdata[5]} images"
+        )
+        _line(figure, name, ordered, "top1", facts, text, look)
+    _framed(figure, layers, baseline, "top1", "Estimated sensitivity")
+    return figure.update_layout(legend_title_text="estimated")
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How one curve is drawn. strong: the layer in focus; banded: with its band."""
+
+    colour: str
+    dash: str
+    mark: str
+    strong: bool
+    opacity: float
+    banded: bool
+
+    def look(self, hollow: Sequence[bool], crossed: Sequence[bool] = ()) -> dict[str, object]:
+        """hollow: the marks that are not filled; crossed: those that are a cross instead."""
+        line = {"color": self.colour, "width": 3.5 if self.strong else 2, "dash": "solid" if self.strong else self.dash}
+        symbols = [f"{self.mark}-open" if open_ else self.mark for open_ in hollow]
+        symbols[: len(crossed)] = ["x-thin-open" if cross else symbol for cross, symbol in zip(crossed, symbols, strict=False)]
+        marker = {"symbol": symbols, "size": 8 if self.strong else 6}
+        return {"line": line, "marker": marker, "opacity": self.opacity, "zorder": int(self.strong)}
+
+
+def _styles(
+    layers: Mapping[str, Sequence[SensitivityPoint | Band]], focus: str | None, most_bands: int = MAX_BANDS
+) -> dict[str, _Style]:
+    """Each curve's look; without a focus all have bands, unless they are too many; else only the one in focus."""
+    members = {name: (*curve[0].group, curve[0].parameter) for name, curve in layers.items()}
+    strong = next((name for name, one in members.items() if focus in one), None)
+    few = strong is None and len(layers) <= most_bands
+    colours = LAYERS if len(layers) <= len(LAYERS) else between(DEPTH, len(layers))
+    looks = zip(layers, cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
+    return {
+        name: _Style(colour, dash, mark, name == strong, 1.0 if strong in (None, name) else 0.35, few or name == strong)
+        for name, colour, dash, mark in looks
+    }
+
+
+def _framed(
+    figure: go.Figure, layers: Mapping[str, Sequence[SensitivityPoint | Band]], baseline: float | None, measure: str, what: str
+) -> go.Figure:
+    """Baseline, axes, legend and the sentence that all these curves have."""
     if baseline is not None:
         text = f"dense {percent(baseline)}" if measure == "top1" else f"dense {baseline:.3f}"
         _level(figure, _scaled(baseline, measure), text, BASELINE)
     figure.update_xaxes(title_text="sparsity of the layer, %", range=[-2, 102])
     figure.update_yaxes(title_text="top-1 accuracy, %" if measure == "top1" else "mean loss", rangemode="tozero")
     count = sum(map(len, layers.values()))
-    finish(figure, f"Sensitivity of {_sizes(layers)}, {count} points.", 440, f"sensitivity {measure}")
+    finish(figure, f"{what} of {_sizes(layers)}, {count} points.", 440, f"sensitivity {measure}")
     if len(layers) > MAX_BANDS:
         figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font_size": 11}, height=520)
     return figure
 
 
-def _by_curve(points: Iterable[SensitivityPoint]) -> dict[str, list[SensitivityPoint]]:
+def _by_curve(points: Iterable[Point]) -> dict[str, list[Point]]:
     """Each curve's points by rising sparsity, under its name."""
-    found: dict[str, list[SensitivityPoint]] = {}
+    found: dict[str, list[Point]] = {}
     for point in sorted(shared(tuple(points)), key=lambda point: point.sparsity):
         found.setdefault(curve_name(point), []).append(point)
     return found
 
 
-def _sizes(layers: Mapping[str, Sequence[SensitivityPoint]]) -> str:
+def _sizes(layers: Mapping[str, Sequence[SensitivityPoint | Band]]) -> str:
     total = sum(max(1, len(curve[0].group)) for curve in layers.values())
     return f"{total} layers" + (f" in {len(layers)} curves" if total > len(layers) else "")
 
@@ -111,25 +173,31 @@ def _scaled(value: float, measure: str) -> float:
     return 100 * value if measure == "top1" else value
 
 
-def _values(curve: Sequence[SensitivityPoint], measure: str) -> np.ndarray:
+def _values(curve: Sequence[SensitivityPoint | Band], measure: str) -> np.ndarray:
     return np.array([_scaled(getattr(point, measure), measure) for point in curve])
 
 
-def _x(curve: Sequence[SensitivityPoint]) -> np.ndarray:
+def _x(curve: Sequence[SensitivityPoint | Band]) -> np.ndarray:
     return np.array([100 * point.sparsity for point in curve])
 
 
-def _band(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], colour: str) -> None:
-    dense = [point.top1 - point.change for point in curve]
-    bounds = ([100 * (base + p.change_interval[side]) for base, p in zip(dense, curve, strict=True)] for side in (0, 1))
-    x, low, high = _x(curve), *map(np.array, bounds)
+def _band(
+    figure: go.Figure,
+    name: str,
+    curve: Sequence[SensitivityPoint | Band],
+    colour: str,
+    bounds: Sequence[Sequence[float]],
+    strength: float = 1.0,
+) -> None:
+    """bounds: (low, high) of top-1 at each point; strength: of the colour."""
+    x, (low, high) = _x(curve), 100 * np.array(bounds).T
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([high, low[::-1]]),
         mode="lines",
         line_width=0,
         fill="toself",
-        fillcolor=translucent(colour, 0.14),
+        fillcolor=translucent(colour, 0.14 * strength),
         hoverinfo="skip",
         showlegend=False,
         legendgroup=name,
@@ -139,6 +207,20 @@ def _band(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], colou
 
 def _curve(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], measure: str, look: Mapping[str, object]) -> None:
     facts = [[_removed(p), percent(p.top1), signed(p.change, p.change_interval), p.loss, p.n] for p in curve]
+    text = "<br>top-1 %{customdata[1]}, %{customdata[2]}<br>loss %{customdata[3]:.3f}<br>%{customdata[4]} images"
+    _line(figure, name, curve, measure, facts, text, look)
+
+
+def _line(
+    figure: go.Figure,
+    name: str,
+    curve: Sequence[SensitivityPoint | Band],
+    measure: str,
+    facts: list[list],
+    text: str,
+    look: Mapping[str, object],
+) -> None:
+    """One curve; text: what its tooltip says of the facts after the first, which is what was removed."""
     figure.add_scatter(
         x=_x(curve),
         y=_values(curve, measure),
@@ -147,13 +229,12 @@ def _curve(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], meas
         legendgroup=name,
         customdata=facts,
         hovertemplate=f"<b>{'<br>'.join(curve[0].group or (name,))}</b><br>sparsity %{{x:.0f}}%, %{{customdata[0]}}"
-        "<br>top-1 %{customdata[1]}, %{customdata[2]}"
-        "<br>loss %{customdata[3]:.3f}<br>%{customdata[4]} images<extra></extra>",
+        f"{text}<extra></extra>",
         **look,
     )
 
 
-def _removed(point: SensitivityPoint) -> str:
+def _removed(point: SensitivityPoint | Band) -> str:
     return f"{percent(point.achieved)} removed" if not point.no_op else f"nothing removed: {point.why or 'no whole group goes'}"
 
 

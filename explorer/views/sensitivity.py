@@ -1,13 +1,16 @@
 """Sensitivity: which layers can be cut deeply, and which hurt at once?"""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import streamlit as st
 
 from explorer import cache, state
-from explorer.charts import alt, sensitivity_curves
+from explorer.charts import alt, preview_curves, sensitivity_curves
 from explorer.jobs import Snapshot
 from explorer.notices import plain, told
 from explorer.plan_words import differences
-from explorer.scanning import PRESETS, ScanRequest, request, scanned_plan, scanning
+from explorer.scanning import PRESETS, ScanRequest, alike, request, scanned_plan, scanning
 from explorer.text import HELP, percent
 from explorer.tuning import clock
 from explorer.views.sensitivity_use import slice_section, target_section
@@ -15,6 +18,7 @@ from pruning_core.coupling import Coupling
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
+from pruning_core.preview import BANDS_HEAD, Band, Preview, bands_csv
 from pruning_core.sensitivity import HEAD, to_csv
 from pruning_core.types import Layer, PruningError, SensitivityPoint
 
@@ -25,7 +29,8 @@ LEAD = "Cut one layer at a time, leave all others whole, and measure: layers dif
 EMPTY = """
 **No curves yet.** Press *Scan*: each layer in turn is cut at every sparsity of the grid and the network is measured on the probe
 images. A layer whose curve stays flat can lose much; one whose curve falls early should be spared. From the curves this page then
-makes ratios per layer that cost every layer equally. Nothing is trained, and the network itself is not changed.
+makes ratios per layer that cost every layer equally. Nothing is trained, and the network itself is not changed. *Preview*
+estimates the curves in a tenth of the evaluations.
 
 A reload finds the scan again. A minute after the app's last tab in this browser was closed, the scan is stopped and its curves
 are forgotten: what you downloaded stays.
@@ -33,6 +38,9 @@ are forgotten: what you downloaded stays.
 CAVEAT = (
     "One layer at a time: what happens when several layers are cut *together* is not in these curves. "
     "Damage adds up, and layers can make up for each other, so measure the whole plan in the end."
+)
+FULL_ONLY = (
+    "A preview ranks nothing: which layer hurts most, and ratios for a target, are computed from a full scan only. Press *Scan*."
 )
 
 
@@ -44,20 +52,23 @@ def render(plan: Plan, space: Workspace) -> None:
         cache.groups(plan, space)
     found = cache.jobs().of(state.owner(), KIND)
     active = bool(found) and found[0].active
-    _controls(plan, space, able, active=active, again=bool(found))
+    _controls(plan, space, able, found)
     st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
     scan = _shown()
     if scan is None or active:
         return
+    _fine_print(scan, reasons)
     points, asked = _points(scan), _asked(scan)
-    _fine_print(points, reasons)
+    if asked.preview:
+        st.info(FULL_ONLY, icon=":material/monitoring:")
+        return
     slice_section(points, asked)
     current = scanned_plan(asked.plan) == scanned_plan(plan)
     target_section(plan, space, able, points, "" if current and scan.status == "done" else _why_not(scan.status))
 
 
-def _controls(plan: Plan, space: Workspace, able: tuple[Layer, ...], *, active: bool, again: bool) -> None:
-    """The grid and the button that starts the scan."""
+def _controls(plan: Plan, space: Workspace, able: tuple[Layer, ...], found: tuple[Snapshot, ...]) -> None:
+    """The grid, and what can be started."""
     fixed = granularity(plan.granularity).fixed_ratio
     with st.container(horizontal=True, vertical_alignment="bottom"):
         preset = st.selectbox("Grid", (*PRESETS, OWN), index=1, key="grid", bind="query-params", width=190, help=HELP["grid"],
@@ -67,19 +78,31 @@ def _controls(plan: Plan, space: Workspace, able: tuple[Layer, ...], *, active: 
             chosen = tuple(st.multiselect("Sparsities, %", range(5, 101, 5), default=PRESETS["Quick"], key="grid_values",
                                           bind="query-params", width=420, help=HELP["grid_values"]))  # fmt: skip
         asked = request(plan, able, chosen, _tied(plan, space)) if able else None
-        pressed = st.button("Scan again" if again else "Scan", type="secondary" if again else "primary", key="scan_start",
-                            icon=":material/monitoring:", help=HELP["scan"],
-                            disabled=active or asked is None or len(asked.grid) < 2)  # fmt: skip
+        wanted = _buttons(asked, found)
     if asked is not None and len(asked.grid) < 2:
         st.caption("Choose at least one sparsity.")
     elif asked is not None:
         n = min(plan.probe, len(space.dataset.val))
         st.caption(_size(asked, n) if fixed is None else f"{granularity(plan.granularity).label} has one ratio of its own: "
                    f"each layer is measured whole and at {percent(fixed)}. {_size(asked, n)}")  # fmt: skip
-    if pressed and asked is not None:
+    if wanted is not None:
+        title = "Sensitivity preview" if wanted.preview else "Sensitivity scan"
         with told():
-            cache.jobs().start(state.owner(), KIND, "Sensitivity scan", lambda: scanning(asked, space), asked)
+            cache.jobs().start(state.owner(), KIND, title, lambda: scanning(wanted, space), wanted)
             st.rerun()
+
+
+def _buttons(asked: ScanRequest | None, found: tuple[Snapshot, ...]) -> ScanRequest | None:
+    """What was pressed; a preview of what is already scanned has nothing to add."""
+    off = any(scan.active for scan in found[:1]) or asked is None or len(asked.grid) < 2
+    again = any(not _asked(scan).preview for scan in found)
+    if st.button("Scan again" if again else "Scan", type="secondary" if again else "primary", key="scan_start",
+                 icon=":material/monitoring:", help=HELP["scan"], disabled=off):  # fmt: skip
+        return asked
+    known = asked is not None and any(scan.status == "done" and alike(_asked(scan), asked) for scan in found[:1])
+    if st.button("Preview", key="preview_start", icon=":material/speed:", help=HELP["preview"], disabled=off or known):
+        return asked and replace(asked, preview=True)
+    return None
 
 
 def _size(asked: ScanRequest, n: int) -> str:
@@ -119,52 +142,93 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
 
 
 def _status(scan: Snapshot) -> None:
-    """One line about the newest scan: how far, or how it ended."""
-    asked, done = _asked(scan), len(_points(scan))
+    """One line about the newest scan or preview: how far, or how it ended."""
+    asked = _asked(scan)
+    share, far, at = _progress(scan)
     if scan.active:
         line, stop = st.columns([5, 1], vertical_alignment="center")
-        left = f" · about {clock(scan.seconds / done * (asked.total - done))} left (estimated)" if done else ""
+        left = f" · about {clock(scan.seconds / share * (1 - share))} left (estimated)" if share else ""
         waits = f"Waiting: {scan.ahead} other job{'s' * (scan.ahead > 1)} first." if scan.status == "queued" else ""
-        at = min(done // len(asked.grid), len(asked.layers) - 1)
-        line.progress(done / asked.total, waits or f"Layer {at + 1} of {len(asked.layers)}: {asked.layers[at]}{left}")
+        line.progress(share, waits or at + left)
         stop.button("Stop", key="scan_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
                     args=(state.owner(), scan.id))  # fmt: skip
     elif scan.status == "done":
         how = " Layers whose channels are tied were cut together and share a curve." if asked.tied else ""
-        st.caption(f":material/check: Scanned {len(asked.layers)} layers in {clock(scan.seconds)}.{how}")
+        done = "Previewed" if asked.preview else "Scanned"
+        st.caption(f":material/check: {done} {len(asked.layers)} layers in {clock(scan.seconds)}.{how}")
     elif scan.status == "cancelled":
-        far = f"{done // len(asked.grid)} of {len(asked.layers)} layers"
-        st.warning(f"The scan was stopped after {far}; what was measured stays.", icon=":material/stop:")
+        st.warning(f"The {_what(asked)} was stopped after {far}; what was measured stays.", icon=":material/stop:")
     else:
-        st.error(f"The scan failed: {plain(str(scan.error))}", icon=":material/error:")
+        st.error(f"The {_what(asked)} failed: {plain(str(scan.error))}", icon=":material/error:")
+
+
+def _what(asked: ScanRequest) -> str:
+    return "preview" if asked.preview else "scan"
+
+
+def _progress(scan: Snapshot) -> tuple[float, str, str]:
+    """The share that is done, how far that is, and what is being measured."""
+    asked, done = _asked(scan), len(_points(scan))
+    if asked.preview:
+        found = _preview(scan)
+        far = f"{found.spent:,} of {found.budget:,} evaluations" if found else "no evaluation"
+        return (found.spent / found.budget if found else 0.0), far, f"Preview: {far}" if found else "Preview: the dense network"
+    at = min(done // len(asked.grid), len(asked.layers) - 1)
+    far = f"{done // len(asked.grid)} of {len(asked.layers)} layers"
+    return done / asked.total, far, f"Layer {at + 1} of {len(asked.layers)}: {asked.layers[at]}"
 
 
 def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:
     """The curves, for which plan they are, and how they are to be read."""
-    points, asked = _points(scan), _asked(scan)
-    then, now = scanned_plan(asked.plan), scanned_plan(plan)
+    then, now = scanned_plan(_asked(scan).plan), scanned_plan(plan)
     if changed := differences(then, now):
         st.warning(f"These curves are for another plan: {'; '.join(changed)}. *Scan again* measures the present one.",
                    icon=":material/history:")  # fmt: skip
-    names = list(dict.fromkeys(point.parameter for point in points))
+    if (found := _preview(scan)) is not None:
+        _estimated(found)
+    else:
+        _scanned(_points(scan), None if changed else _ratios(plan, space))
+
+
+def _scanned(points: tuple[SensitivityPoint, ...], chosen: dict[str, float] | None) -> None:
+    """The measured curves. chosen: the present plan's ratios, None where the curves are for another plan."""
     with st.container(horizontal=True):
         measure = st.segmented_control("Measure", ("Accuracy", "Loss"), default="Accuracy", required=True, key="measure",
                                        bind="query-params", help=HELP["measure"])  # fmt: skip
-        state.seed("highlight", state.layer() if state.layer() in names else ALL)
-        focus = st.selectbox("Highlight", (ALL, *names), key="highlight", width=280, help=HELP["highlight"],
-                             on_change=_highlighted)  # fmt: skip
+        focus = _focus(points)
     dense = next(point for point in points if point.sparsity == 0)
     key = "loss" if measure == "Loss" else "top1"
-    chosen = {} if changed else _ratios(plan, space)
-    figure = sensitivity_curves(points, getattr(dense, key), chosen, focus=None if focus == ALL else focus, measure=key)
+    figure = sensitivity_curves(points, getattr(dense, key), chosen or {}, focus=focus, measure=key)
     st.plotly_chart(figure, key="sensitivity_curves", alt=alt(figure), config={"displayModeBar": False})
     low, high = dense.interval
     st.caption(
         f"Measured on {dense.n:,} probe images; dashed line: the dense network, {percent(dense.top1)} "
         f"(95% interval {100 * low:.1f} to {100 * high:.1f}%). Bands: 95% interval of the *change* on the same images; a drop is "
         "sure where its band leaves the dashed line. Hollow marks: nothing could be removed. "
-        + ("" if changed else "Circles: each layer's ratio in the present plan. ") + CAVEAT
+        + ("" if chosen is None else "Circles: each layer's ratio in the present plan. ") + CAVEAT
     )  # fmt: skip
+
+
+def _estimated(found: Preview) -> None:
+    """A preview's curves with their bands."""
+    dense = next(band for band in found.bands if band.sparsity == 0)
+    figure = preview_curves(found.bands, dense.top1, focus=_focus(found.bands))
+    st.plotly_chart(figure, key="preview_curves", alt=alt(figure), config={"displayModeBar": False})
+    st.caption(
+        f"Estimated from {found.spent:,} of {found.full:,} evaluations ({percent(found.spent / found.full)}); the full scan's "
+        "curve should lie inside the band at 90% of points or more. Dashed line: the dense network, measured. Hollow marks: "
+        f"estimated from some of the {dense.n:,} probe images, or from the neighbouring points; the tooltip says from how many. "
+        "Crosses: nothing could be removed. A highlighted layer shows its band alone."
+    )
+
+
+def _focus(points: Sequence[SensitivityPoint | Band]) -> str | None:
+    """The layer whose curve is to stand out, None for all."""
+    names = list(dict.fromkeys(point.parameter for point in points))
+    state.seed("highlight", state.layer() if state.layer() in names else ALL)
+    focus = st.selectbox("Highlight", (ALL, *names), key="highlight", width=280, help=HELP["highlight"],
+                         on_change=_highlighted)  # fmt: skip
+    return None if focus == ALL else focus
 
 
 def _highlighted() -> None:
@@ -181,11 +245,13 @@ def _ratios(plan: Plan, space: Workspace) -> dict[str, float]:
         return {}
 
 
-def _fine_print(points: tuple[SensitivityPoint, ...], reasons: dict[str, str]) -> None:
+def _fine_print(scan: Snapshot, reasons: dict[str, str]) -> None:
     """Download, and the layers that were not scanned."""
-    st.download_button("Curves as CSV", lambda: to_csv(points), "sensitivity.csv", "text/csv", key="scan_csv",
-                       icon=":material/download:", on_click="ignore",
-                       help=f"A row per point: {', '.join(HEAD)}.")  # fmt: skip
+    found, points = _preview(scan), _points(scan)
+    name, head = ("preview.csv", BANDS_HEAD) if found else ("sensitivity.csv", HEAD)
+    st.download_button("Curves as CSV", lambda: bands_csv(found.bands) if found else to_csv(points), name, "text/csv",
+                       key="scan_csv", icon=":material/download:", on_click="ignore",
+                       help=f"A row per point: {', '.join(head)}.")  # fmt: skip
     if reasons:
         how_many = "1 layer is" if len(reasons) == 1 else f"{len(reasons)} layers are"
         with st.expander(f"{how_many} not prunable here", icon=":material/block:"):
@@ -200,18 +266,23 @@ def _why_not(status: str) -> str:
 
 
 def measured_for(plan: Plan) -> tuple[SensitivityPoint, ...]:
-    """The points of the scan that the page shows, as far as they are measured; none where they are for another plan."""
-    scan = _shown()
+    """The points of the newest scan, as far as they are measured; none where they are for another plan, or estimated."""
+    scan = next((scan for scan in cache.jobs().of(state.owner(), KIND) if _points(scan)), None)
     return _points(scan) if scan is not None and scanned_plan(_asked(scan).plan) == scanned_plan(plan) else ()
 
 
 def _shown() -> Snapshot | None:
-    """The newest scan that has measured something."""
-    return next((scan for scan in cache.jobs().of(state.owner(), KIND) if _points(scan)), None)
+    """The newest scan or preview that has measured something."""
+    return next((scan for scan in cache.jobs().of(state.owner(), KIND) if _points(scan) or _preview(scan)), None)
 
 
 def _points(scan: Snapshot) -> tuple[SensitivityPoint, ...]:
     return tuple(event for event in scan.events if isinstance(event, SensitivityPoint))
+
+
+def _preview(scan: Snapshot) -> Preview | None:
+    """How far a preview has come."""
+    return next((event for event in reversed(scan.events) if isinstance(event, Preview)), None)
 
 
 def _asked(scan: Snapshot) -> ScanRequest:

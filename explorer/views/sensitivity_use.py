@@ -12,7 +12,7 @@ from explorer.notices import plain
 from explorer.scanning import ScanRequest, alone, by_layer, rounded, untouched
 from explorer.text import HELP, interval, percent, signed, whole_percent
 from pruning_core.allocation import total_ratio
-from pruning_core.curves import FROM_CURVES, WEIGHS, ratios_from
+from pruning_core.curves import FROM_CURVES, WEIGHS, Limits, ratios_from
 from pruning_core.granularity import granularity
 from pruning_core.intervals import change
 from pruning_core.pipeline import Workspace
@@ -80,7 +80,9 @@ def target_section(
                        help=HELP["target"], width=520)  # fmt: skip
     how, weigh = _ways()
     groups = {name: found.shape[1] for name, found in cache.groups(plan, space).items()}
-    ratios = rounded(ratios_from(points, able, target / 100, FROM_CURVES[how], weigh=WEIGHS[weigh], groups=groups))
+    limits = _limits()
+    found = ratios_from(points, able, target / 100, FROM_CURVES[how], weigh=WEIGHS[weigh], limits=limits, groups=groups)
+    ratios = rounded(found, groups if limits.multiple > 1 else None)
     _table(plan, able, points, ratios)
     applied = dict(plan.overrides) == ratios
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -103,6 +105,19 @@ def _ways() -> tuple[str, str]:
                              bind="query-params", width=190, help="What the target counts, over the scanned layers.")  # fmt: skip
     st.caption(f"{FROM_CURVES[how].help} {BLIND}")
     return how, weigh
+
+
+def _limits() -> Limits:
+    """What every layer's ratio has to keep to."""
+    with (
+        st.expander("Limits", icon=":material/vertical_align_center:"),
+        st.container(horizontal=True, vertical_alignment="bottom"),
+    ):
+        least, most = st.slider("Least and most ratio of a layer", 0, 100, (0, 100), format="%d%%", key="bounds",
+                                bind="query-params", width=420, help=HELP["bounds"])  # fmt: skip
+        multiple = st.number_input("Keep a multiple of so many groups", 1, 128, 1, key="multiple", bind="query-params", width=280,
+                                   help=HELP["multiple"])  # fmt: skip
+    return Limits(least / 100, most / 100, int(multiple))
 
 
 def _planned(plan: Plan) -> int:

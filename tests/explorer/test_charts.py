@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from explorer import charts, palette
+from pruning_core.preview import Band
 from pruning_core.types import Epoch, Evaluation, SensitivityPoint, Step
 
 SHAPE = (2, 3, 2, 2)
@@ -31,6 +32,7 @@ EVERY = {
     "scores": lambda: charts.score_histogram(np.arange(10.0), np.arange(10) > 4, 5.0),
     "distributions": lambda: charts.weight_histograms({"dense": WEIGHT, "tuned": WEIGHT * KEPT}),
     "sensitivity": lambda: charts.sensitivity_curves(points(3), 0.9, {"l0": 0.5}),
+    "preview": lambda: charts.preview_curves([band(0.0, 0.9, 100), band(0.5, 0.6, 10)], 0.9),
     "training": lambda: charts.training_curves(events(2, 3), {"dense": 0.9}),
     "comparison": lambda: charts.comparison_bars({"dense": evaluation(0.9), "pruned": evaluation(0.4)}),
     "classes": lambda: charts.class_change(["a", "b"], [0.5, 0.5], [0.4, 0.7]),
@@ -111,6 +113,26 @@ def test_sensitivity_curves_are_sorted_banded_and_marked() -> None:
     assert figure.layout.annotations[0].text == "dense 90.0%"
     assert trace(figure, "l0").marker.symbol != curve.marker.symbol
     assert trace(figure, "l0").line.dash != curve.line.dash
+
+
+def band(sparsity: float, top1: float, images: int, achieved: float | None = None) -> Band:
+    gone = sparsity if achieved is None else achieved
+    return Band("a", "filter", sparsity, gone, top1, (top1 - 0.1, top1 + 0.05), images, 100, ("a", "b"))
+
+
+def test_estimated_curves_are_hollow_banded_and_say_on_how_many_images() -> None:
+    bands = [band(0.8, 0.3, 10), band(0.0, 0.9, 100), band(0.01, 0.9, 100, achieved=0.0), band(0.5, 0.6, 0), band(0.9, 0.2, 100)]
+    figure = charts.preview_curves(bands, 0.9)
+    curve = trace(figure, "a + 1 tied")
+    assert list(curve.marker.symbol) == ["circle", "x-thin-open", "circle-open", "circle-open", "circle"]
+    assert np.allclose(curve.y, [90, 90, 60, 30, 20])
+    assert np.allclose(trace(figure, "a + 1 tied band").y, [95, 95, 65, 35, 25, 10, 20, 50, 80, 80])
+    assert list(curve.customdata[3]) == ["80.0% removed", "30.0%", "20.0%", "35.0%", 10, 100]
+    assert "estimated" in curve.hovertemplate
+    assert "%{customdata[4]} of %{customdata[5]} images" in curve.hovertemplate
+    assert figure.layout.legend.title.text == "estimated"
+    assert figure.layout.annotations[0].text == "dense 90.0%"
+    assert charts.alt(figure) == "Estimated sensitivity of 2 layers in 1 curves, 5 points."
 
 
 def tied(name: str, sparsity: float, achieved: float, why: str | None = None) -> SensitivityPoint:

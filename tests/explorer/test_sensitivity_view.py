@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from explorer import cache, scanning
 from pruning_core.curves import FROM_CURVES
 from pruning_core.plan import Plan
+from pruning_core.preview import Band, Preview
 from pruning_core.types import SensitivityPoint
 
 Open = Callable[..., AppTest]
@@ -26,8 +27,8 @@ def scanned(at: AppTest) -> bool:
     return ":material/check: Scanned" in text(at)
 
 
-def curves(at: AppTest) -> list[dict]:
-    chart = next(chart for chart in at.get("plotly_chart") if "sensitivity_curves" in chart.proto.id)
+def curves(at: AppTest, key: str = "sensitivity_curves") -> list[dict]:
+    chart = next(chart for chart in at.get("plotly_chart") if key in chart.proto.id)
     return json.loads(chart.proto.spec)["data"]
 
 
@@ -134,10 +135,68 @@ def test_a_target_beyond_the_curves_is_one_sentence(open_view: Open, until: Unti
     assert "90.0% is the target" in at.error[0].value
 
 
+def test_ratios_keep_to_the_limits(after_scan: AppTest) -> None:
+    at = after_scan
+    at.slider(key="bounds").set_value((50, 70))
+    at.number_input(key="multiple").set_value(8)
+    at.slider(key="target").set_value(60).run()
+    at.button(key="target_apply").click().run()
+    assert not at.exception
+    ratios = dict(Plan.from_json(at.session_state["_plan"]).overrides)
+    layers = {layer.name: layer.numel for layer in cache.workspace("lenet5", "digits").layers}
+    stay = {name: layers[name] - round(ratio * layers[name]) for name, ratio in ratios.items()}
+    assert all(count % 8 == 0 for count in stay.values()), stay
+    assert all(0.5 <= 1 - count / layers[name] <= 0.7 for name, count in stay.items())
+    at.slider(key="target").set_value(90).run()
+    assert "widen the bounds" in at.error[0].value
+
+
+def test_a_preview_estimates_the_curves_and_ranks_nothing(open_view: Open, until: Until) -> None:
+    at = open_view("sensitivity")
+    at.button(key="preview_start").click().run()
+    until(at, lambda at: "Previewed 5 layers" in text(at))
+    last = cache.jobs().of("test session id", "scan")[0].events[-1]
+    assert isinstance(last, Preview)
+    assert last.spent <= last.budget <= round(0.1 * last.full)
+    assert f"Estimated from {last.spent:,} of {last.full:,} evaluations" in text(at)
+    assert "inside the band at 90% of points or more" in text(at)
+    shown = {trace["name"] for trace in curves(at, "preview_curves")}
+    assert {f"{layer.name} band" for layer in cache.workspace("lenet5", "digits").layers} <= shown
+    assert "from a full scan only" in text(at)
+    assert not [widget for widget in (*at.select_slider, *at.slider) if widget.key in ("slice", "target")]
+    at.button(key="scan_start").click().run()
+    until(at, scanned)
+    assert "Estimated from" not in text(at)
+    assert at.button(key="preview_start").disabled, "all that it could estimate is measured"
+    assert at.button(key="scan_start").label == "Scan again"
+    at.selectbox(key="criterion").set_value("random").run()
+    assert not at.button(key="preview_start").disabled
+
+
+def test_a_stopped_preview_keeps_its_curves(open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(asked: scanning.ScanRequest, space: object) -> Iterator[object]:
+        assert asked.preview
+        yield Preview((Band(asked.layers[0], "fine", 0.0, 0.0, 0.9, (0.9, 0.9), 10, 10),), 10, 40, 400)
+        while True:
+            time.sleep(0.01)
+            yield None
+
+    monkeypatch.setattr("explorer.views.sensitivity.scanning", endless)
+    at = open_view("sensitivity")
+    at.button(key="preview_start").click().run()
+    until(at, lambda at: bool(at.get("plotly_chart")))
+    assert at.button(key="preview_start").disabled
+    at.button(key="scan_stop").click().run()
+    until(at, lambda at: "The preview was stopped after 10 of 40 evaluations" in text(at))
+    assert "(2.5%)" in text(at)
+    assert at.button(key="scan_start").label == "Scan"
+
+
 def test_no_sparsity_chosen_leaves_nothing_to_scan(open_view: Open) -> None:
     at = open_view("sensitivity", grid="Own choice")
     at.multiselect(key="grid_values").set_value([]).run()
     assert at.button(key="scan_start").disabled
+    assert at.button(key="preview_start").disabled
 
 
 def test_layers_that_cannot_be_cut_are_named_not_ranked(open_view: Open, until: Until) -> None:
@@ -215,6 +274,13 @@ def test_accuracy_alone_is_read_linearly_between_points() -> None:
     assert scanning.alone(curve, 0.25) == pytest.approx(0.9)
     assert scanning.alone(curve, 0.7) == pytest.approx(0.4)
     assert scanning.alone(curve, 1.0) == 0.0
+
+
+def test_rounded_ratios_remove_exactly_the_groups_meant() -> None:
+    groups = {"a": 48_000, "b": 16}
+    assert scanning.rounded({"a": 12_344 / 48_000}) == {"a": 0.257}
+    found = scanning.rounded({"a": 12_344 / 48_000, "b": 11 / 16}, groups)
+    assert {name: round(ratio * groups[name]) for name, ratio in found.items()} == {"a": 12_344, "b": 11}
 
 
 def test_untouched_layers_are_those_that_lost_nothing_where_something_was_asked() -> None:
