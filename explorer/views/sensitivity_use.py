@@ -117,7 +117,10 @@ def _limits() -> Limits:
                                 bind="query-params", width=420, help=HELP["bounds"])  # fmt: skip
         multiple = st.number_input("Keep a multiple of so many groups", 1, 128, 1, key="multiple", bind="query-params", width=280,
                                    help=HELP["multiple"])  # fmt: skip
-    return Limits(least / 100, most / 100, int(multiple))
+    limits = Limits(least / 100, most / 100, int(multiple))
+    if limits != Limits():
+        st.caption(f"Limits are set: {least}% to {most}% of each layer, what stays in multiples of {multiple}.")
+    return limits
 
 
 def _planned(plan: Plan) -> int:

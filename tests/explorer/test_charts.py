@@ -1,6 +1,7 @@
 """Figures: what is drawn, in which colour, and never by colour alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -133,6 +134,18 @@ def test_estimated_curves_are_hollow_banded_and_say_on_how_many_images() -> None
     assert figure.layout.legend.title.text == "estimated"
     assert figure.layout.annotations[0].text == "dense 90.0%"
     assert charts.alt(figure) == "Estimated sensitivity of 2 layers in 1 curves, 5 points."
+
+
+def test_estimates_of_many_layers_all_have_pale_bands_or_the_focus_its_own() -> None:
+    def bands(layers: int) -> list[Band]:
+        return [replace(band(s, 0.9 - s, 10), parameter=f"l{n}", group=()) for n in range(layers) for s in (0.0, 0.5)]
+
+    def shown(layers: int, focus: str | None = None) -> list[go.Scatter]:
+        return [each for each in charts.preview_curves(bands(layers), focus=focus).data if each.name.endswith("band")]
+
+    assert (len(shown(16)), [each.name for each in shown(16, "l3")]) == (16, ["l3 band"])
+    few, many, alone = (float(each[0].fillcolor.split(",")[3].rstrip(")")) for each in (shown(8), shown(16), shown(16, "l3")))
+    assert (many, alone) == (pytest.approx(few / 2), few)
 
 
 def tied(name: str, sparsity: float, achieved: float, why: str | None = None) -> SensitivityPoint:

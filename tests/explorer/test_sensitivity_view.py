@@ -139,7 +139,9 @@ def test_ratios_keep_to_the_limits(after_scan: AppTest) -> None:
     at = after_scan
     at.slider(key="bounds").set_value((50, 70))
     at.number_input(key="multiple").set_value(8)
+    assert "Limits are set" not in text(at)
     at.slider(key="target").set_value(60).run()
+    assert "Limits are set: 50% to 70% of each layer, what stays in multiples of 8." in text(at)
     at.button(key="target_apply").click().run()
     assert not at.exception
     ratios = dict(Plan.from_json(at.session_state["_plan"]).overrides)
