@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 from benchmarks.timing import Row, command, interleaved
 from pruning_core.inventory import inventory
 from pruning_core.masks import lowest
-from pruning_core.train import TrainConfig, _Run, _start
+from pruning_core.train import Hook, TrainConfig, _Run, _start
 from pruning_core.types import Dataset, Masks
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
@@ -57,7 +57,7 @@ def row(rounds: int) -> Row:
     x, y = next(iter(data.train.batches(BATCH)))
 
     def ours(held: Masks) -> Callable[[], object]:
-        run: _Run = _start(model, held, layers, data, config, torch.device("cpu"))
+        run: _Run = _start(model, held, layers, {}, data, config, torch.device("cpu"), Hook())
         run.model.train()
         return lambda: run.update(x, y, 0, 1)
 
