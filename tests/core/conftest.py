@@ -3,7 +3,9 @@
 import gzip
 import os
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from torchvision.datasets import FashionMNIST
@@ -13,6 +15,12 @@ from pruning_core.zoo import load_data
 from pruning_core.zoo.request import VARIABLE
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def plain_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes run what is `__main__` here; Streamlit's test driver leaves its own script there."""
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
 
 
 @pytest.fixture(scope="session")
