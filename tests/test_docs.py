@@ -35,6 +35,27 @@ def test_every_shipped_checkpoint_has_its_row() -> None:
     assert not missing
 
 
+def numbers(pattern: str) -> list[float]:
+    """What the one place of the README that fits says."""
+    (found,) = re.findall(pattern, README)
+    return [float(number) for number in found]
+
+
+def test_differences_from_dense_are_those_of_the_table_and_dense_is_the_card() -> None:
+    dense = numbers(r"ResNet-20 \(dense ([\d.]+)%\) \| VGG \(dense ([\d.]+)%\)")
+    assert dense == [round(100 * card(arch, "fashion_mnist").test_top1, 2) for arch in ("resnet20", "vgg")]
+    left = numbers(r"80% global magnitude \| ([\d.]+) ± [\d.]+% \| ([\d.]+) ± [\d.]+% \|")
+    told = numbers(r"within ([\d.]+) \(ResNet-20\) and ([\d.]+) \(VGG\) points of dense")
+    assert told == [round(before - after, 2) for before, after in zip(dense, left, strict=True)]
+
+
+def test_the_finer_the_cut_the_more_survives_in_the_table() -> None:
+    rows = re.findall(r"\| [^|]+, density 0\.3 \| ([\d.]+) ± [\d.]+% \| ([\d.]+) ± [\d.]+% \|", README)
+    assert len(rows) == 4
+    for column in zip(*rows, strict=True):
+        assert sorted(map(float, column), reverse=True) == list(map(float, column))
+
+
 def test_every_command_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
