@@ -175,6 +175,8 @@ def main() -> None:
         lab = drag(browser, f"{url}/?{query}", options.frames, options.show)
         heatmap = steps(browser, f"{url}/?{query}&plotly=1", options.steps)
         browser.close()
+    if lab["messages"]:
+        raise SystemExit(f"{lab['messages']:.0f} messages went to the server during the drag; there must be none.")
     row: dict[str, object] = {"cells": options.side**2, "show": options.show}
     row |= {f"lab_{name}": round(value, 2) for name, value in lab.items()}
     row |= {f"heatmap_{name}": round(value, 1) for name, value in heatmap.items()}
