@@ -246,8 +246,7 @@ def _masks(key: str, _plan: Plan, _space: Workspace) -> Masks:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _report(key: str, _plan: Plan, _space: Workspace) -> Report:
-    found = masks(_plan, _space)
-    return measure(_space.model, _space.layers, found, pipeline.silences(_plan, _space, found))
+    return pipeline.counts(_plan, _space, masks(_plan, _space))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -33,8 +33,10 @@ HELP = {
     "q": "Input channels in a block.",
     "accuracy": "Share of validation images that the pruned network gets right, without any re-training. Measured just now.",
     "achieved": "Share of zeros now, in the layers that can be cut. Whole groups go: it can differ from the request. Computed.",
-    "nonzeros": "Weights, biases and norm parameters that are not removed, of all parameters of the network. Computed.",
-    "macs": "Multiply-adds per image that still have a non-zero weight. Time is saved only where zeros are skipped. Computed.",
+    "nonzeros": "Weights, biases and norm parameters that are not removed, of all parameters of the network. Thinned: without "
+    "the weights that only read removed filters, as if the network were really made narrower. Computed.",
+    "macs": "Multiply-adds per image that still have a non-zero weight. Time is saved only where zeros are skipped, or the "
+    "network is thinned: then those that read removed filters go too. Computed.",
     "ratio": "The share of this layer's groups to remove. Moving the slider sets it by hand, in place of the allocation's share.",
     "cut": "N:M sets the share by itself. Off: this layer stays dense.",
     "lock": "Keep this layer at its present ratio, whatever the allocation and the global sparsity do.",

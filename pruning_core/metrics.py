@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from pruning_core.types import Layer, Masks, PruningError, Report
 
+Keep = Mapping[str, Bool[Tensor, "..."]]
+"""True = keep, by parameter name, in its own shape."""
+
 
 def _nonzeros(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int]:
     """Nonzero values per parameter, tied ones once; what a mask removes counts as zero."""
@@ -19,14 +22,26 @@ def _nonzeros(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int]:
     return counts
 
 
+def _macs(layers: Sequence[Layer], masks: Mapping[str, Tensor]) -> int:
+    """The multiply-adds that read a weight that is kept."""
+    return round(sum(x.macs * (masks[x.name].sum().item() / x.numel if x.name in masks else 1.0) for x in layers))
+
+
+def _both(masks: Mapping[str, Tensor], more: Keep) -> dict[str, Tensor]:
+    """What both keep, in the parameters' own shapes where there are two."""
+    joint = {name: keep & masks[name].reshape(keep.shape).cpu() if name in masks else keep for name, keep in more.items()}
+    return {**masks, **joint}
+
+
 def measure(
-    model: nn.Module, layers: Sequence[Layer], masks: Masks, silent: Mapping[str, Bool[Tensor, "..."]] | None = None
+    model: nn.Module, layers: Sequence[Layer], masks: Masks, silent: Keep | None = None, unread: Keep | None = None
 ) -> Report:
     """Counts of the model as if the masks were applied.
 
     kept = mask mean per layer (1 without a mask); macs_effective = sum of macs x kept, rounded; sparsity = zeros / values, over
     the masked tensors (0 if there are none) and over all parameters; bytes: all parameters and buffers as they are stored.
-    silent: what the masks silence besides weights (`coupling.silenced`), zeros among all parameters.
+    silent: what the masks silence besides weights (`coupling.silenced`), zeros among all parameters; unread: weights that only
+    read what is gone (`coupling.unread`), for the thinned counts alone, which are None without it.
     Raises PruningError for a mask of no layer or of another size.
     """
     known = {layer.name: layer for layer in layers}
@@ -41,13 +56,16 @@ def measure(
     total, left = sum(sizes.values()), sum(nonzeros.values())
     masked, masked_left = (sum(counts[name] for name in masks) for counts in (sizes, nonzeros))
     tensors = (*model.parameters(), *model.buffers())
+    thin = None if unread is None else _both({**masks, **(silent or {})}, unread)
     return Report(
         parameters=total,
         nonzeros=left,
         macs=sum(layer.macs for layer in layers),
-        macs_effective=round(sum(layer.macs * kept[layer.name] for layer in layers)),
+        macs_effective=_macs(layers, masks),
         dense_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         sparsity_masked=1 - masked_left / masked if masked else 0.0,
         sparsity_model=1 - left / total if total else 0.0,
         kept=kept,
+        thinned_parameters=None if thin is None else sum(_nonzeros(model, thin).values()),
+        thinned_macs=None if thin is None else _macs(layers, thin),
     )

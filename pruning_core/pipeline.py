@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pruning_core.allocation import ALLOCATIONS, locked
 from pruning_core.batch import example
-from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, cut_as_one, evened, silenced, spread
+from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, cut_as_one, evened, silenced, spread, unread
 from pruning_core.criteria import Criterion, criterion, refusal
 from pruning_core.flows import Work, flow
 from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
@@ -36,6 +36,7 @@ from pruning_core.types import (
     Pruned,
     PruningError,
     Ratios,
+    Report,
     SensitivityPoint,
     Split,
     Step,
@@ -173,6 +174,17 @@ def silences(plan: Plan, space: Workspace, masks: Masks) -> dict[str, Bool[Tenso
     return silenced(space.model, space.layers, masks, space.tied[0]) if masks and plan.granularity in WHOLE_OUTPUTS else {}
 
 
+def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None) -> Report:
+    """`metrics.measure` of the plan's masks on the base model or on a trained one.
+
+    Thinned counts too where whole outputs go and torch-pruning says who reads them (`Workspace.tied`).
+    """
+    model = model or space.model
+    whole = masks and plan.granularity in WHOLE_OUTPUTS and space.tied[1] is None
+    without = unread(model, space.layers, masks, space.tied[0]) if whole else None
+    return measure(model, space.layers, masks, silences(plan, space, masks), without)
+
+
 def masked(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None) -> nn.Module:
     """A copy of the base model, or of a trained one, with the plan's masks applied and removed outputs silent."""
     return apply_masks(model or space.model, masks, space.layers, silences(plan, space, masks))
@@ -267,5 +279,4 @@ def finish(plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device:
     mixed = probe(space.dataset.train, RECALIBRATION)  # a folder's images come class by class
     recalibrated = score(recalibrate_bn(base, mixed, device=device)) if tracked_norms(base) else None
     tuned = score(model) if plan.fine_tune.epochs else None
-    report = measure(model, space.layers, masks, silences(plan, space, masks))
-    return Finished(model, masks, report, score(space.model), score(base), recalibrated, tuned)
+    return Finished(model, masks, counts(plan, space, masks, model), score(space.model), score(base), recalibrated, tuned)

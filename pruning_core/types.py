@@ -207,7 +207,8 @@ class Report:
     """Computed counts of a masked model. MACs: multiply-adds per image; bytes: dense storage of all parameters and buffers.
 
     macs_effective = sum over layers of MACs x kept fraction; sparsity_masked: over the masked tensors; sparsity_model: over
-    all parameters.
+    all parameters; thinned_parameters, thinned_macs: nonzeros and macs_effective less the weights that only read channels that
+    are gone, which a network made narrower would not have either; None where that is not known, or less than outputs is cut.
     """
 
     parameters: int
@@ -218,6 +219,8 @@ class Report:
     sparsity_masked: float
     sparsity_model: float
     kept: dict[str, float] = field(default_factory=dict)
+    thinned_parameters: int | None = None
+    thinned_macs: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,10 +102,16 @@ def _counts(places: list[DeltaGenerator], plan: Plan, space: Workspace, report: 
     removed, kept = percent(found.sparsity_masked), percent(found.nonzeros / found.parameters)
     caption = f"{percent(found.sparsity_model)} of the whole network"
     _number(places[0], "Weights removed · computed", removed, _asked(plan, space, report), "achieved", caption)
-    beside, caption = f"of {count(found.parameters)}", f"{kept}; {count(found.dense_bytes)}B if stored densely"
+    caption = f"{kept}; {count(found.dense_bytes)}B if stored densely" + _thinned(found.thinned_parameters)
+    beside = f"of {count(found.parameters)}"
     _number(places[1], "Parameters left · computed", count(found.nonzeros), beside, "nonzeros", caption)
-    caption = f"{percent(found.macs_effective / found.macs)} of the work per image"
+    caption = f"{percent(found.macs_effective / found.macs)} of the work per image" + _thinned(found.thinned_macs)
     _number(places[2], "MACs left · computed", count(found.macs_effective), f"of {count(found.macs)}", "macs", caption)
+
+
+def _thinned(left: int | None) -> str:
+    """What would be left without the weights that only read removed channels, where it is known."""
+    return "" if left is None else f"; {count(left)} in a thinned network"
 
 
 def _number(place: DeltaGenerator, label: str, value: str, beside: str, term: str, caption: str) -> None:

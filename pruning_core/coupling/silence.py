@@ -1,4 +1,4 @@
-"""What else must be zero so that a removed filter says nothing: biases, norms' scale and shift, position tables."""
+"""What else goes with a removed filter: biases, norms' scale and shift, position tables; weights that only read it."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +40,27 @@ def silenced(
             lost = found.setdefault(slot.name, torch.zeros(parameters[slot.name].shape, dtype=torch.bool))
             lost.index_fill_(slot.axis, slot.at[dead[slot.channel]], True)
     return {name: ~lost for name, lost in found.items() if lost.any()}
+
+
+def unread(model: nn.Module, layers: Sequence[Layer], masks: Masks, tied: Sequence[Coupling]) -> dict[str, Bool[Tensor, "..."]]:
+    """The weights that only read channels that every member has lost: parameter name -> False = such a one, in its own shape.
+
+    They change nothing, and a network made narrower does not have them (torch-pruning's thinning, Fang et al. 2023,
+    arXiv:2301.12900). A place that several couplings are read by counts once all of them are gone; tied weights are left out.
+    """
+    gone = {name: ~mask.flatten(1).any(1).cpu() for name, mask in masks.items()}
+    several = {name for layer in layers if layer.aliases for name in (layer.name, *layer.aliases)}
+    parameters = {name: value for name, value in model.named_parameters() if name not in several}
+    heard: dict[str, Tensor] = {}
+    lost: dict[str, Tensor] = {}
+    for coupling in tied:
+        dead = _dead(coupling, gone) if coupling.reason is None else torch.zeros(coupling.channels, dtype=torch.bool)
+        for slot in coupling.reads:
+            if slot.name in parameters:
+                for found, at in ((lost, slot.at[dead[slot.channel]]), (heard, slot.at[~dead[slot.channel]])):
+                    blank = torch.zeros(parameters[slot.name].shape, dtype=torch.bool)
+                    found.setdefault(slot.name, blank).index_fill_(slot.axis, at, True)
+    return {name: ~found | heard[name] for name, found in lost.items() if found.any()}
 
 
 def _own(layer: Layer) -> Iterator[tuple[str, int]]:

@@ -88,10 +88,11 @@ class Gradual:
 
 @dataclass(frozen=True)
 class Movement:
-    """Weights that training moves towards zero go: S -= (dL/dW') W after every step, W' the masked weights (straight-through).
+    """Weights that training moves towards zero go: S -= (dL/dW') W in every step, W' = W m what the forward pass computes with.
 
-    Cubic from begin to end; masked weights keep their values underneath without being trained, their scores go on, so that they
-    may return. The highest S stay, not the highest |S|; the paper's learning rate of S scales all scores alike and is left out.
+    W: the weights of that pass, before the optimizer moves them, masked ones as they lie underneath (straight-through). Cubic
+    from begin to end; masked weights keep their values underneath without being trained, their scores go on, so that they may
+    return. The highest S stay, not the highest |S|; the paper's learning rate of S scales all scores alike and is left out.
     """
 
     help: ClassVar[str] = (
@@ -116,7 +117,7 @@ class Movement:
 
         def watch(moment: Moment) -> None:
             for name, g in moment.slopes.items():
-                scores[name] -= (g * moment.weights[name]).cpu()
+                scores[name] -= (g * moment.before[name]).cpu()
 
         def choose(moment: Moment, fraction: float) -> Chosen:
             return work.choose(work.pooled(scores, "sum"), fraction)

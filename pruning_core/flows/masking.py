@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -18,7 +18,8 @@ from pruning_core.types import Masks, Pruned, Tuned
 class Moment:
     """What a rule sees after an optimizer step: weights after the step, gradients before it, O x I x H x W by layer name.
 
-    step: from 0; a removed weight that is still pulled, or kept underneath, has the value that the optimizer just gave it.
+    step: from 0; a removed weight that is still pulled, or kept underneath, has the value that the optimizer just gave it;
+    before: the weights before the step, as they lie under the masks; of a hidden rule alone, others have none.
     """
 
     step: int
@@ -27,6 +28,7 @@ class Moment:
     slopes: Mapping[str, Tensor]
     masks: Masks
     model: nn.Module
+    before: Mapping[str, Tensor] = field(default_factory=dict)
 
     def snapshot(self) -> nn.Module:
         """A copy of the model in training, in eval mode on the CPU."""
@@ -96,11 +98,11 @@ class Masking(Hook):
     def stepped(self, done: int, total: int) -> Sequence[Pruned]:
         if self._rule.held and not self._rule.hidden and not self._rule.dense:
             self._hold()  # momentum and decay have moved them: what grows next grows from zero
+        before: dict[str, Tensor] = {}
         if self._rule.hidden:
-            self._under = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
-        found = self._rule(
-            Moment(done, total, self._viewed(self._parameters), self._viewed(self._slopes), self.masks, self._model)
-        )
+            before, self._under = self._under, {name: p.detach().clone() for name, p in self._parameters.items()}
+        weights, slopes, before = self._viewed(self._parameters), self._viewed(self._slopes), self._viewed(before)
+        found = self._rule(Moment(done, total, weights, slopes, self.masks, self._model, before))
         if found is not None:
             self._done += 1
             self._newest = found

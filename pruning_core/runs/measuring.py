@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from pruning_core.flows import flow
-from pruning_core.metrics import measure
-from pruning_core.pipeline import Workspace, exam_split, masked, silences, work
+from pruning_core.pipeline import Workspace, counts, exam_split, masked, work
 from pruning_core.runs.study import Run, Study, plan_of
 from pruning_core.train import evaluate
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Step, Tuned
@@ -32,7 +31,8 @@ class Result:
 
     initial: the dense network; before, after: cut, without and with fine-tuning (None for 0 epochs); epochs: per training;
     images: training images; parameters, nonzeros: of the whole network; macs, macs_effective: multiply-adds per image that read a
-    prunable weight, dense and left (computed); seconds: this run took on this machine (measured).
+    prunable weight, dense and left (computed); thinned_parameters, thinned_macs: as in `Report`, None where nothing is known of
+    it or less than outputs is cut; seconds: this run took on this machine (measured).
     """
 
     run: Run
@@ -45,17 +45,24 @@ class Result:
     nonzeros: int
     macs: int
     macs_effective: int
+    thinned_parameters: int | None
+    thinned_macs: int | None
     seconds: float
 
     @property
+    def macs_left(self) -> int:
+        """Of the thinned network where it is known, else of the masked one."""
+        return self.macs_effective if self.thinned_macs is None else self.thinned_macs
+
+    @property
     def compression(self) -> float:
-        """Parameters / nonzeros."""
-        return self.parameters / max(1, self.nonzeros)
+        """Parameters / parameters left: of the thinned network where it is known, else nonzeros."""
+        return self.parameters / max(1, self.nonzeros if self.thinned_parameters is None else self.thinned_parameters)
 
     @property
     def speedup(self) -> float:
         """Theoretical: MACs dense / MACs left."""
-        return self.macs / max(1, self.macs_effective)
+        return self.macs / max(1, self.macs_left)
 
     @property
     def final(self) -> Accuracy:
@@ -79,10 +86,11 @@ def measuring(
     split, outputs = exam_split(plan, space), space.dataset.outputs
     cut = evaluate(masked(plan, space, masks), split, outputs=outputs, device=device)
     tuned = evaluate(model, split, outputs=outputs, device=device) if plan.fine_tune.epochs else None
-    report = measure(model, space.layers, masks, silences(plan, space, masks))
+    report = counts(plan, space, masks, model)
     yield Result(
         run, accuracy(dense), accuracy(cut), accuracy(tuned) if tuned else None, plan.fine_tune.epochs, len(space.dataset.train),
-        report.parameters, report.nonzeros, report.macs, report.macs_effective, time.perf_counter() - began,
+        report.parameters, report.nonzeros, report.macs, report.macs_effective, report.thinned_parameters, report.thinned_macs,
+        time.perf_counter() - began,
     )  # fmt: skip
 
 

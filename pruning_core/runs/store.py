@@ -8,13 +8,20 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from pruning_core.batch import tensors
 from pruning_core.pipeline import Workspace
 from pruning_core.runs.measuring import Accuracy, Result
 from pruning_core.runs.study import VERSION, Run, Study
-from pruning_core.types import PruningError
+from pruning_core.types import PruningError, Split
 from pruning_core.zoo import data_root
 
 TITLE = "study.json"
+WAY = 2
+"""Of measuring: a higher one where a run would come to other numbers, so that those of before are not taken for it."""
+SAMPLES = 16
+"""Images of each split that stand for all of them."""
 
 
 def studies_root() -> Path:
@@ -23,14 +30,23 @@ def studies_root() -> Path:
 
 
 def fingerprint(space: Workspace) -> str:
-    """SHA-256 of the base network's weights, of the labels of all splits, and of this program's way to measure."""
-    found = hashlib.sha256(f"study {VERSION}".encode())
+    """SHA-256 of the base network's weights, of all splits' labels and `SAMPLES` of their images, and of the way to measure."""
+    found = hashlib.sha256(f"study {VERSION} measured {WAY}".encode())
     for name, tensor in space.model.state_dict().items():
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     for split in (space.dataset.train, space.dataset.val, space.dataset.test):
         found.update(split.labels.numpy().tobytes())
+        for x, _ in _sample(split).batches(SAMPLES):
+            for tensor in tensors(x):
+                found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+                found.update(tensor.contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def _sample(split: Split) -> Split:
+    """Inputs from the first to the last at even distances."""
+    return split.subset(torch.linspace(0, len(split) - 1, min(len(split), SAMPLES)).long().tolist())
 
 
 def folder_of(study: Study, base: str, root: Path | None = None) -> Path:
@@ -87,7 +103,7 @@ def known(base: str, root: Path | None = None) -> tuple[Study, ...]:
 
 
 def _name(run: Run) -> str:
-    text = f"{run.criterion}-{run.granularity}-{run.compression:g}x-{run.seed}"
+    text = f"{run.criterion}-{run.granularity}-{run.compression!r}x-{run.seed}"
     return re.sub(r"[^\w.-]", "_", text) + ".json"
 
 
@@ -110,6 +126,8 @@ def _result(raw: dict[str, Any]) -> Result:
     parts = {"run": Run(**raw["run"]), "initial": _accuracy(raw["initial"]), "before": _accuracy(raw["before"]), "after": after}
     found = Result(**{**raw, **parts})
     numbers = [getattr(found, each.name) for each in fields(found) if each.name not in parts]
+    if found.thinned_parameters is found.thinned_macs is None:
+        numbers = [value for value in numbers if value is not None]
     if not all(type(value) in (int, float) and value >= 0 for value in numbers):
         raise ValueError("a number is missing")
     return found

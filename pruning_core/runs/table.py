@@ -15,7 +15,7 @@ HEAD = (
     "model", "dataset", "criterion", "granularity", "allocation", "schedule", "flow", "compression_asked", "seed", "epochs",
     "train_images", "initial_top1", "initial_low", "initial_high", "initial_top5", "before_top1", "before_low", "before_high",
     "before_top5", "after_top1", "after_low", "after_high", "after_top5", "n", "parameters", "nonzeros", "compression", "macs",
-    "macs_effective", "speedup", "seconds",
+    "macs_effective", "thinned_parameters", "thinned_macs", "speedup", "seconds",
 )  # fmt: skip
 """Columns of the table of runs."""
 
@@ -24,8 +24,8 @@ HEAD = (
 class Row:
     """One method at one compression over all its seeds so far. spread: sample standard deviation, None for a single seed.
 
-    asked: compression asked for; compression, speedup: means; initial, before, after: mean top-1 in [0, 1] (after is before where
-    there is no fine-tuning); top5: mean after, None for few classes; n: test images.
+    asked: compression asked for; compression, speedup, macs (left): means; initial, before, after: mean top-1 in [0, 1] (after is
+    before where there is no fine-tuning); top5: mean after, None for few classes; n: test images.
     """
 
     criterion: str
@@ -70,7 +70,7 @@ def _row(group: list[Result]) -> Row:
         seeds=len(group),
         compression=mean(lambda found: found.compression),
         speedup=mean(lambda found: found.speedup),
-        macs=mean(lambda found: found.macs_effective),
+        macs=mean(lambda found: found.macs_left),
         initial=mean(lambda found: found.initial.top1),
         before=mean(lambda found: found.before.top1),
         before_spread=spread(lambda found: found.before.top1),
@@ -90,10 +90,11 @@ def to_csv(study: Study, results: Sequence[Result]) -> str:
     for found in results:
         run = found.run
         method = (plan.model, plan.dataset, run.criterion, run.granularity, plan.allocation, plan.schedule, plan.flow)
-        asked = (f"{run.compression:g}", run.seed, found.epochs, found.images)
+        asked = (f"{run.compression!r}", run.seed, found.epochs, found.images)
         accuracies = (*_cells(found.initial), *_cells(found.before), *_cells(found.after), found.initial.n)
         counts = (found.parameters, found.nonzeros, f"{found.compression:.4f}", found.macs, found.macs_effective)
-        table.writerow((*method, *asked, *accuracies, *counts, f"{found.speedup:.4f}", f"{found.seconds:.2f}"))
+        thinned = ("" if value is None else value for value in (found.thinned_parameters, found.thinned_macs))
+        table.writerow((*method, *asked, *accuracies, *counts, *thinned, f"{found.speedup:.4f}", f"{found.seconds:.2f}"))
     return out.getvalue()
 
 

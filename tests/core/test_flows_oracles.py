@@ -131,7 +131,10 @@ def test_sevens_keep_ratio_is_cubic_and_ends_at_the_target() -> None:
 
 
 def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
-    """Plain SGD: hidden weights are neither pulled nor forgotten, scores of all go on, the highest stay in each layer."""
+    """Sanh et al. 2020: dL/dS = (dL/dW') W of the same pass, masked weights too, and S falls along it.
+
+    Plain SGD: hidden weights are neither pulled nor forgotten, scores of all go on, the highest stay in each layer.
+    """
     here, config = quarters(), replace(CONFIG, momentum=0.0, weight_decay=0.0)
     cuts, last = run("movement:begin=0.2,end=0.8,cuts=3", here, config, allocation="uniform")
     model, w, mask = deepcopy(here.model).train(), {}, {}
@@ -146,8 +149,8 @@ def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
         slopes = {name: model.get_parameter(name).grad.clone() for name in NAMES}
         steps.step()
         for name in NAMES:
-            w[name] = w[name] - config.lr * slopes[name] * mask[name]
             scores[name] -= slopes[name] * w[name]
+            w[name] = w[name] - config.lr * slopes[name] * mask[name]
         if step in (3, 5, 7):
             share = 0.6 * (1 - (1 - (told + 1) / 3) ** 3)
             for name in NAMES:

@@ -1,12 +1,20 @@
-"""Counts of a masked model, checked by hand."""
+"""Counts of a masked model, checked by hand; of a thinned one, against torch-pruning's."""
+
+from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
+import torch_pruning
 from torch import nn
 
+from pruning_core.coupling import silenced, unread
 from pruning_core.inventory import inventory
 from pruning_core.metrics import measure
+from pruning_core.pipeline import counts, cut, masked, open_workspace
+from pruning_core.plan import Plan
 from pruning_core.types import PruningError
+from tests.core.test_coupling import channels_cut, opened, thinned
 
 
 @pytest.fixture
@@ -67,3 +75,56 @@ def test_masks_that_do_not_fit_are_told(toy):
         measure(*toy, {"9.weight": torch.ones(1, 1, 1, 1, dtype=torch.bool)})
     with pytest.raises(PruningError, match="1 entries"):
         measure(*toy, {"0.weight": torch.ones(1, 1, 1, 1, dtype=torch.bool)})
+
+
+def size(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet_300_100", "vgg", "mobilenet", "resnet20"])
+def test_thinned_counts_are_those_of_torch_prunings_network(name):
+    """Every third channel of each coupling goes, in all its members."""
+    model, layers, found, shape = opened(name)
+    masks = channels_cut(found, layers)
+    report = measure(model, layers, masks, silenced(model, layers, masks, found), unread(model, layers, masks, found))
+    small = thinned(model, found, shape)
+    assert report.thinned_parameters == size(small) < report.nonzeros
+    assert report.thinned_macs == sum(layer.macs for layer in inventory(small, shape)) < report.macs_effective
+
+
+def test_half_of_the_filters_of_vgg_leave_a_quarter_of_it():
+    plan = Plan(model="vgg", dataset="digits", granularity="filter", allocation="uniform", sparsity=0.5)
+    space = open_workspace(plan.model, plan.dataset)
+    _, masks = cut(plan, space)
+    report, small = counts(plan, space, masks), deepcopy(space.model)
+    graph = torch_pruning.DependencyGraph().build_dependency(small, torch.zeros(1, 1, 8, 8), verbose=False)
+    for name, mask in masks.items():
+        rows = (~mask.flatten(1).any(1)).nonzero().flatten().tolist()
+        conv = small.get_submodule(name.removesuffix(".weight"))
+        graph.get_pruning_group(conv, torch_pruning.prune_conv_out_channels, rows).prune()
+    x = next(iter(space.dataset.test.batches(32)))[0]
+    with torch.inference_mode():
+        torch.testing.assert_close(masked(plan, space, masks)(x), small.eval()(x), rtol=1e-4, atol=1e-4)
+    assert report.thinned_parameters == size(small)
+    assert report.thinned_macs == sum(layer.macs for layer in inventory(small, (1, 8, 8)))
+    assert report.parameters / report.nonzeros < 2 < 3.9 < report.parameters / report.thinned_parameters
+
+
+def test_channels_that_another_branch_keeps_are_still_read():
+    plan = Plan(model="resnet20", dataset="digits", granularity="filter", allocation="manual")
+    space = open_workspace(plan.model, plan.dataset)
+    for name, freed in (("layer1.0.conv2.weight", 0), ("layer1.0.conv1.weight", 8 * 16 * 9)):
+        _, masks = cut(replace(plan, overrides=((name, 0.5),)), space)
+        report = counts(plan, space, masks)
+        assert report.nonzeros - report.thinned_parameters == freed
+
+
+def test_there_is_no_thinned_count_where_nothing_whole_goes_or_nobody_knows_who_reads():
+    plan = Plan(model="lenet5", dataset="digits", sparsity=0.5)
+    space = open_workspace(plan.model, plan.dataset)
+    filters = replace(plan, granularity="filter")
+    assert counts(plan, space, cut(plan, space)[1]).thinned_parameters is None
+    masks = cut(filters, space)[1]
+    assert counts(filters, space, masks).thinned_macs is not None
+    space.__dict__["tied"] = ((), "It cannot be traced.")
+    assert (found := counts(filters, space, masks)).thinned_macs is found.thinned_parameters is None

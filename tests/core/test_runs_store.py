@@ -1,0 +1,47 @@
+"""Finished runs on disk: whose they are, and that none is taken for another."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pruning_core import runs
+from pruning_core.pipeline import Workspace, open_workspace
+from pruning_core.plan import Plan
+from pruning_core.runs import Run, Study, study
+from pruning_core.runs.store import keep, kept
+from pruning_core.train import TrainConfig
+
+ASKED = Study(Plan(model="lenet5", fine_tune=TrainConfig(epochs=0)), granularities=("filter",), compressions=(2.0,), seeds=1)
+
+
+@pytest.fixture(scope="module")
+def space() -> Workspace:
+    return open_workspace("lenet5", "digits")
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_other_images_with_the_same_labels_are_another_study(part: str, space: Workspace) -> None:
+    split = getattr(space.dataset, part)
+    mirrored = replace(space.dataset, **{part: replace(split, x=split.x.flip(-1))})
+    found = runs.fingerprint(replace(space, dataset=mirrored))
+    assert found != runs.fingerprint(space) == runs.fingerprint(open_workspace("lenet5", "digits"))
+
+
+def test_whole_filters_are_told_as_the_thinned_network_and_come_back_from_disk(space: Workspace, tmp_path: Path) -> None:
+    list(study(ASKED, space, tmp_path))
+    for found in runs.results(ASKED, tmp_path):
+        assert found.thinned_parameters is not None
+        assert found.compression == found.parameters / found.thinned_parameters > found.parameters / found.nonzeros
+        assert found.speedup == found.macs / found.thinned_macs > found.macs / found.macs_effective
+    assert len(runs.results(ASKED, tmp_path)) == runs.saved(tmp_path) == 2
+
+
+def test_compressions_that_print_alike_have_a_file_each(space: Workspace, tmp_path: Path) -> None:
+    list(study(ASKED, space, tmp_path))
+    found = runs.results(ASKED, tmp_path)[0]
+    for compression in (4.0, 4.0000001):
+        keep(replace(found, run=Run("random", "filter", compression, 0)), tmp_path)
+    for compression in (4.0, 4.0000001):
+        assert (back := kept(Run("random", "filter", compression, 0), tmp_path)) is not None
+        assert back.run.compression == compression
