@@ -20,7 +20,8 @@ it is here:
   fine-tuning are both there;
 - **the same training**: {tune} on {images:,} training images; {same}
 - **two sizes**: compression (parameters of the network / parameters left) and theoretical speed-up (MACs / MACs left). Computed
-  from masks: no clock was read;
+  from masks: no clock was read. Where whole filters or heads go, what is left is that of the network made narrower: weights
+  that only read removed channels are gone too (where torch-pruning can say which; the CSV has both counts);
 - **several operating points**: {points}; a method that cannot cut some layers reaches less than was asked, so curves are drawn
   over what was reached;
 - **spread**: mean and standard deviation over {seeds} seeds, of the order of the training images and, where a run uses a part of

@@ -204,7 +204,7 @@ def test_choices_and_text_and_study_are_one(space: Workspace) -> None:
 
 def result(run: Run, seconds: float = 2.0) -> Result:
     found = Accuracy(100, 0.5, 0.4, 0.6, None)
-    return Result(run, found, found, found, 1, 10, 100, 50, 1000, 500, seconds)
+    return Result(run, found, found, found, 1, 10, 100, 50, 1000, 500, None, None, seconds)
 
 
 def test_progress_counts_runs_and_the_part_of_the_present_one(space: Workspace) -> None:
