@@ -1,6 +1,7 @@
 """What goes into a model and what comes out: a tensor, several in order, or several by name; logits, alone or among others."""
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -20,6 +21,16 @@ def call(model: nn.Module, x: Inputs) -> Any:
     """Whatever the model gives for the batch."""
     args, kwargs = arguments(x)
     return model(*args, **kwargs)
+
+
+def named_inputs(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a module was called with, by the names in its forward pass; for hooks `with_kwargs`."""
+    return signature(module.forward).bind(*args, **kwargs).arguments
+
+
+def first_input(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The first argument of a call, given by place or by name."""
+    return next(iter(named_inputs(module, args, kwargs).values()))
 
 
 def logits(model: nn.Module, x: Inputs) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pruning_core.batch import call, moved
+from pruning_core.batch import call, moved, named_inputs
 from pruning_core.graph import skeleton
 from pruning_core.inventory import CONVOLUTIONS
 from pruning_core.types import Batches, Layer, PruningError
@@ -83,7 +82,7 @@ def _collector(total: Tensor, layer: Layer, bare: nn.Module) -> Callable[..., No
     """A hook that adds the squares of what each weight is multiplied with; bare: the module without hooks."""
 
     def collect(module: nn.Module, args: tuple[Any, ...], kwargs: Arguments) -> None:
-        called = signature(module.forward).bind(*args, **kwargs).arguments
+        called = named_inputs(module, args, kwargs)
         total.add_(SQUARES.get(layer.kind if layer.fused else "", _squares)(layer, bare, called).detach().cpu().view(layer.shape))
 
     return collect

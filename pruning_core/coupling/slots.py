@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -17,11 +16,6 @@ class Slot:
     axis: int
     at: Positions
     channel: Positions
-
-    @property
-    def identity(self) -> bool:
-        """Is position k channel k, for every k?"""
-        return torch.equal(self.at, self.channel) and torch.equal(self.at, torch.arange(len(self.at)))
 
 
 @dataclass(frozen=True, eq=False)

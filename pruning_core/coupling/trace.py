@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_core.batch import call, drawn, each, example, logits
+from pruning_core.batch import call, drawn, each, example, first_input, logits
 from pruning_core.coupling.slots import Coupling, Positions, Slot
 from pruning_core.graph import FAILS
 from pruning_core.inventory import NORMS, SEPARATE
@@ -56,11 +56,11 @@ def couplings(model: nn.Module, layers: tuple[Layer, ...], shape: Example) -> tu
 class _Attention(nn.Module):
     """What attention does to channels and nothing else: whatever comes in goes through projections, and one more comes out."""
 
-    def __init__(self, old: nn.MultiheadAttention) -> None:
+    def __init__(self, old: nn.MultiheadAttention, rng: torch.Generator) -> None:
         super().__init__()
         sizes = (old.embed_dim, old.kdim, old.vdim)
-        self.query, self.key, self.value = (nn.Linear(int(size), old.embed_dim) for size in sizes)
-        self.out_proj = nn.Linear(old.embed_dim, old.embed_dim)
+        self.query, self.key, self.value = (_linear(int(size), old.embed_dim, rng) for size in sizes)
+        self.out_proj = _linear(old.embed_dim, old.embed_dim, rng)
         self.out_proj.load_state_dict(old.out_proj.state_dict(), strict=False)
         self.tokens = int(old.batch_first)
         self.inputs = ("in_proj_weight",) * 3 if old.in_proj_weight is not None else SEPARATE
@@ -77,12 +77,20 @@ class _Attention(nn.Module):
 def _traceable(model: nn.Module) -> nn.Module:
     """A copy to trace and to zero, on the CPU, in eval mode, with gradients and with attention as `_Attention`."""
     work = deepcopy(model).cpu().float().eval().requires_grad_(True)
-    with torch.random.fork_rng(devices=[]):  # the stand-ins' weights are drawn at random
-        for path, module in list(work.named_modules()):
-            if path and isinstance(module, nn.MultiheadAttention):
-                parent, _, child = path.rpartition(".")
-                setattr(work.get_submodule(parent), child, _Attention(module).eval())
+    rng = torch.Generator().manual_seed(0)
+    for path, module in list(work.named_modules()):
+        if path and isinstance(module, nn.MultiheadAttention):
+            parent, _, child = path.rpartition(".")
+            setattr(work.get_submodule(parent), child, _Attention(module, rng).eval())
     return work
+
+
+def _linear(inputs: int, outputs: int, rng: torch.Generator) -> nn.Linear:
+    """A layer with random weights that leaves torch's own generator alone: other threads draw from it."""
+    made = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    for parameter in made.parameters():
+        nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5, generator=rng)
+    return made
 
 
 def _graph(work: nn.Module, x: Inputs) -> Any:
@@ -237,12 +245,14 @@ def _carrying(work: nn.Module, found: Sequence[Coupling], shape: Example) -> set
     carrying: set[int] = set()
     for path, module in work.named_modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and (asked := dead.get(_read_name(work, path))):
-            module.register_forward_pre_hook(partial(_look, asked, carrying))
+            module.register_forward_pre_hook(partial(_look, asked, carrying), with_kwargs=True)
     call(work, each(example(shape), drawn))
     return carrying
 
 
-def _look(asked: Sequence[tuple[int, Tensor]], carrying: set[int], module: nn.Module, args: tuple[Tensor, ...]) -> None:
+def _look(
+    asked: Sequence[tuple[int, Tensor]], carrying: set[int], module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
     """A hook: notes the couplings whose zeroed channels are not zero in the module's input."""
-    axis = -1 if isinstance(module, nn.Linear) else 1
-    carrying.update(number for number, at in asked if bool(args[0].index_select(axis, at).count_nonzero()))
+    axis, read = -1 if isinstance(module, nn.Linear) else 1, first_input(module, args, kwargs)
+    carrying.update(number for number, at in asked if bool(read.index_select(axis, at).count_nonzero()))

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pruning_core.batch import call, drawn, each
+from pruning_core.batch import call, drawn, each, first_input
 from pruning_core.types import Inputs, Layer
 
 COUNTS = ("num_attention_heads", "num_heads", "n_heads", "n_head")
@@ -92,14 +93,14 @@ def _agreed(model: nn.Module, guesses: Sequence[_Guess], x: Inputs) -> list[_Gue
             for name, parameter in list(module.named_parameters(recurse=False)):
                 gone = guess.values(len(parameter)).to(parameter.device)
                 setattr(module, name, nn.Parameter(parameter.index_fill(0, gone, 0), requires_grad=False))
-        work.get_submodule(guess.output).register_forward_pre_hook(_noted(seen.setdefault(guess.output, [])))
+        work.get_submodule(guess.output).register_forward_pre_hook(_noted(seen.setdefault(guess.output, [])), with_kwargs=True)
     call(work, each(x, drawn))
     return [guess for guess in guesses if seen[guess.output] and all(_silent(guess, read) for read in seen[guess.output])]
 
 
 def _noted(seen: list[Tensor]) -> Callable[..., None]:
-    def note(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        seen.append(args[0])
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.append(first_input(module, args, kwargs))
 
     return note
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pruning_core.batch import arguments, call, example, found
+from pruning_core.batch import arguments, call, example, first_input, found
 from pruning_core.inventory.heads import marked
 from pruning_core.types import Example, Fixed, Inputs, Layer, PruningError
 
@@ -147,7 +147,9 @@ def _run(model: nn.Module, shape: Example) -> tuple[dict[str, list[Tensor]], lis
     model = deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}).eval()
     for path, module in model.named_modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
-            module.register_forward_pre_hook(lambda _m, args, path=path: norms.append((args[0], path)))
+            module.register_forward_pre_hook(
+                lambda m, args, kwargs, path=path: norms.append((first_input(m, args, kwargs), path)), with_kwargs=True
+            )
         elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.MultiheadAttention):
             module.register_forward_hook(
                 lambda _m, _a, out, path=path: calls.setdefault(path, []).append(out[0] if isinstance(out, tuple) else out)

@@ -127,7 +127,7 @@ def test_resnet20s_additions_tie_four_convolutions_each() -> None:
     assert {slot.name for slot in first.follows} == {
         f"{path}.{name}" for path in ("stem.bn", "layer1.0.bn2", "layer1.1.bn2", "layer1.2.bn2") for name in ("weight", "bias")
     }
-    assert all(slot.identity for slot in first.members)
+    assert all(slot.at.tolist() == slot.channel.tolist() == list(range(16)) for slot in first.members)
     alone = next(coupling for coupling in found if coupling.layers == ("layer1.0.conv1.weight",))
     assert {slot.name for slot in alone.reads} == {"layer1.0.conv2.weight"}
 
@@ -182,7 +182,6 @@ def test_index_maps_through_concatenation_and_flattening() -> None:
     assert (at["a.weight"], channel["a.weight"]) == ([0, 1], [0, 1])
     assert (at["b.weight"], channel["b.weight"]) == ([0, 1, 2], [2, 3, 4])
     assert at["c.weight"] == [0, 1, 2, 3, 4]
-    assert not next(slot for slot in joined.members if slot.name == "b.weight").identity
     columns = next(slot for slot in end.reads if slot.name == "fc.weight")
     assert columns.channel.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
     assert output.reason == OUTPUT
@@ -193,6 +192,35 @@ def test_a_channel_that_would_still_speak_is_not_believed() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Sigmoid(), nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)).eval()
     layers = inventory(model, (1, 2, 2))
     assert [coupling.reason for coupling in couplings(model, layers, (1, 2, 2))] == [CARRIES, None, OUTPUT]
+
+
+class Named(nn.Module):
+    """Calls its layers by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.fc = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.two(input=self.one(input=x).sigmoid()).relu()
+        return self.fc(input=y.flatten(1))
+
+
+def test_layers_called_by_keyword_are_looked_at_too() -> None:
+    model = Named().eval()
+    found = couplings(model, inventory(model, (1, 2, 2)), (1, 2, 2))
+    assert [coupling.reason for coupling in found] == [CARRIES, None, OUTPUT]
+
+
+def test_nothing_is_drawn_from_torchs_own_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor put back into it, for another thread may draw meanwhile."""
+    model = seeded(NETWORKS["vit"][0])
+    layers, before = inventory(model, SMALL), torch.get_rng_state()
+    monkeypatch.setattr(torch, "set_rng_state", None)
+    first, second = (couplings(model, layers, SMALL) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [coupling.layers for coupling in first] == [coupling.layers for coupling in second]
+    assert any(coupling.reason is None for coupling in first)
 
 
 def test_grouped_convolutions_and_untraceable_networks_say_why() -> None:

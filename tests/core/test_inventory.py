@@ -150,6 +150,22 @@ def test_batch_norm_belongs_to_the_layer_that_feeds_it() -> None:
     assert {x.name: x.bn for x in layers if x.bn} == {"last.weight": "norm"}
 
 
+class Named(nn.Module):
+    """Calls its layers by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(input=self.conv(input=x)).flatten(1)
+
+
+def test_layers_called_by_keyword_are_seen_too() -> None:
+    (found,) = inventory(Named(), (1, 2, 2))
+    assert (found.bn, found.macs) == ("norm", 8)
+
+
 def test_batch_norm_without_a_scale_is_no_scale() -> None:
     (found,) = inventory(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False)), (1, 4, 4))
     assert found.bn is None

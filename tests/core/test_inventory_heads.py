@@ -22,15 +22,16 @@ class Packed:
 class OneForAll(nn.Module):
     """Attention with one Linear for q, k and v."""
 
-    def __init__(self, layout: Packed, heads: int = 2) -> None:
+    def __init__(self, layout: Packed, heads: int = 2, named: bool = False) -> None:
         super().__init__()
-        self.num_heads, self.layout = heads, layout
+        self.num_heads, self.layout, self.named = heads, layout, named
         self.qkv, self.proj = nn.Linear(8, 24), nn.Linear(8, 8)
 
     def forward(self, x: Tensor) -> Tensor:
         sizes = (3, self.num_heads, -1) if self.layout.by_part else (self.num_heads, 3, -1)
         found = self.qkv(x).unflatten(-1, sizes).movedim(2 if self.layout.by_part else 3, 0).transpose(2, 3)
-        return self.proj(nn.functional.scaled_dot_product_attention(*found).transpose(1, 2).flatten(2))
+        mixed = nn.functional.scaled_dot_product_attention(*found).transpose(1, 2).flatten(2)
+        return self.proj(input=mixed) if self.named else self.proj(mixed)
 
 
 class Gated(nn.Module):
@@ -90,6 +91,7 @@ def test_embeddings_are_shown_as_fixed_with_their_reason() -> None:
 
 @pytest.mark.parametrize(("module", "kinds"), [
     (OneForAll(Packed(by_part=True)), ["attention_in", "attention_out"]),
+    (OneForAll(Packed(by_part=True), named=True), ["attention_in", "attention_out"]),
     (OneForAll(Packed(by_part=False)), ["linear", "linear"]),
     (Gated(), ["linear"] * 4),
     (Few(), ["linear"] * 4),
