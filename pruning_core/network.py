@@ -121,13 +121,14 @@ def network_map(model: nn.Module, layers: Sequence[Layer]) -> NetworkMap:
     A layer that is called more than once has one box, in the place of its first call; layers that are never called stand last.
     """
     try:
-        wires, reason = _Wires(trace(skeleton(model)), layers), None
+        program = trace(skeleton(model))
     except FAILS as error:
         boxes = {layer.name: ("layer", layer.kind, layer.module) for layer in layers}
         reason = f"torch.fx cannot trace it: {(str(error) or type(error).__name__).splitlines()[0]}"
         return _map(model, layers, boxes, (), reason)
+    wires = _Wires(program, layers)
     idle = {layer.name: ("layer", layer.kind, layer.module) for layer in layers if layer.name not in wires.boxes}
-    return _map(model, layers, wires.boxes | idle, tuple(wires.edges), reason)
+    return _map(model, layers, wires.boxes | idle, tuple(wires.edges), None)
 
 
 def _map(

@@ -45,9 +45,10 @@ def program(model: nn.Module, x: Inputs) -> Program:
         wanted = call(model, each(x, torch.clone))
     try:
         found = trace(skeleton(model), x)
-        flaw = _flaw(found, x, answer(wanted))
     except FAILS as error:
-        flaw = f"torch.fx cannot trace it: {(str(error) or type(error).__name__).splitlines()[0]}"
+        flaw: str | None = f"torch.fx cannot trace it: {_told(error)}"
+    else:
+        flaw = _flaw(found, x, answer(wanted))
     return found if flaw is None else _whole(skeleton(model), x, flaw, plain=isinstance(wanted, Tensor))
 
 
@@ -115,13 +116,20 @@ def _flaw(found: Program, x: Inputs, wanted: object) -> str | None:
         for stage in found.stages([node for node in found.nodes if node.op != "placeholder"], {found.result}):
             read = [values[n] for n in stage.node.all_input_nodes if n is not stage.over and isinstance(values[n], Tensor)]
             versions = [tensor._version for tensor in read]
-            values[stage.node] = found.value(stage, values)
+            try:
+                values[stage.node] = found.value(stage, values)
+            except FAILS as error:
+                return f"its trace cannot be computed, at {stage.node.name}: {_told(error)}"
             if versions != [tensor._version for tensor in read]:
                 return f"it writes over a tensor in place, in {stage.node.name}"
             for node in stage.spent:
                 values.pop(node, None)
     same = isinstance(wanted, Tensor) and torch.equal(values[found.result], wanted)
     return None if same else "its trace does not give the model's own output"
+
+
+def _told(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _whole(root: nn.Module, x: Inputs, reason: str, *, plain: bool) -> Program:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pruning_core.crew import Inline, crew
 from pruning_core.forward import WIDE, Forward, Team, held_bytes, same
-from pruning_core.graph import program
+from pruning_core.graph import Program, program
 from pruning_core.inventory import inventory
 from pruning_core.replay import Replay
 from tests.core.test_replay import BATCH, CPU, chain, full, masks, split
@@ -37,6 +37,29 @@ def test_a_change_is_for_one_run_only() -> None:
     for change, wanted in (({"4.weight": halved}, None), ({}, whole)):
         logits = found.run(stages, nodes.start(found.images(0)), change, {nodes.result})[nodes.result]
         assert torch.equal(logits, whole) is (wanted is not None)
+
+
+class Misread(nn.Module):
+    """Writes over its own value by a method that has no other form: the trace is made, but cannot be computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(72, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.flatten(1)).zero_()
+
+
+def test_a_trace_that_cannot_be_computed_is_not_believed() -> None:
+    found = program(Misread().eval(), torch.ones(1, *SHAPE))
+    assert "its trace cannot be computed, at zero_: " in str(found.reason)
+    assert forward(Misread().eval()).reason == found.reason
+
+
+def test_an_error_of_the_check_is_not_taken_for_one_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Program, "stages", lambda *_: {}["no such key"])
+    with pytest.raises(KeyError, match="no such key"):
+        program(chain(), torch.zeros(1, *SHAPE))
 
 
 def test_views_of_one_storage_count_once() -> None:

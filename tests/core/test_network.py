@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import get_model
 
+from pruning_core import network
 from pruning_core.inventory import inventory
 from pruning_core.network import MapNode, NetworkMap, network_map
 from pruning_core.types import Layer
@@ -231,3 +232,9 @@ def test_a_model_that_cannot_be_traced_is_shown_in_module_order_with_the_reason(
     assert "torch.fx cannot trace it: symbolically traced variables" in found.reason
     assert [(node.name, node.column, node.row) for node in found.nodes] == [("late.weight", 0, 0), ("early.weight", 1, 0)]
     assert found.edges == ()
+
+
+def test_an_error_of_the_maps_own_is_not_taken_for_one_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "_scope", lambda _node: {}["no such key"])
+    with pytest.raises(KeyError, match="no such key"):
+        zoo("resnet20")
