@@ -68,7 +68,7 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     count, names = layer.shape[0], criteria(plan.criterion)
     st.markdown(f"**What it is worth, of {count:,} filters**", help=HELP["filter_ranks"])
     hows = {name: criterion(name, plan.seed) for name in names}
-    costly = [name for name, how in hows.items() if not how.passes.startswith("none")]
+    costly = [name for name, how in hows.items() if how.runs_network]
     small = sum(each.macs for each in space.layers) * plan.calibration <= QUICK
     if not st.toggle(f"Score by the {len(costly)} criteria that run the network too", value=small, help=HELP["costly"]):
         names = tuple(name for name in names if name not in costly or name == plan.criterion)

@@ -27,6 +27,7 @@ class Wanda:
     source: ClassVar[str] = "Sun et al. 2023 (Wanda), arXiv:2306.11695"
     needs: ClassVar[str] = "images, no labels"
     passes: ClassVar[str] = "1 forward"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = False
     label: str = "Wanda |w| ‖x‖"
@@ -53,6 +54,7 @@ class Apoz:
     source: ClassVar[str] = "Hu et al. 2016 (Network Trimming), arXiv:1607.03250"
     needs: ClassVar[str] = "images, no labels"
     passes: ClassVar[str] = "1 forward"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = True
     label: str = "APoZ (share of zeros)"
@@ -78,6 +80,7 @@ class MeanActivation:
     source: ClassVar[str] = "Molchanov et al. 2017, arXiv:1611.06440; Polyak and Wolf 2015"
     needs: ClassVar[str] = "images, no labels"
     passes: ClassVar[str] = "1 forward"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = True
     label: str = "Mean activation"

@@ -26,6 +26,7 @@ class Grasp:
     source: ClassVar[str] = "Wang et al. 2020 (GraSP), arXiv:2002.07376"
     needs: ClassVar[str] = "labelled images"
     passes: ClassVar[str] = "2 forward, 2 backward, 1 backward through the backward pass"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = False
     label: str = "GraSP"
@@ -56,6 +57,7 @@ class Obd:
     source: ClassVar[str] = "LeCun et al. 1990, Optimal Brain Damage; Theis et al. 2018, arXiv:1801.05787"
     needs: ClassVar[str] = "labelled images"
     passes: ClassVar[str] = "1 forward, 1 backward, with a gradient of its own for every image"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = False
     label: str = "OBD (diagonal Fisher)"

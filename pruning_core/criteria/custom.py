@@ -27,6 +27,7 @@ class Custom:
     source: ClassVar[str] = "your own module"
     needs: ClassVar[str] = "labelled images"
     passes: ClassVar[str] = "what the function does"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = False
     label: str
@@ -59,7 +60,8 @@ def custom(name: str) -> Criterion:
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise PruningError(f"The criterion {name} cannot be loaded: {str(error).splitlines()[0].rstrip('.')}.") from error
+        why = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise PruningError(f"The criterion {name} cannot be loaded: {why}.") from error
     if isinstance(found, Criterion) and not isinstance(found, type):
         return found
     if not callable(found) or isinstance(found, type):

@@ -37,6 +37,7 @@ class SynFlow:
     source: ClassVar[str] = "Tanaka et al. 2020 (SynFlow), arXiv:2006.05467"
     needs: ClassVar[str] = "the shape of an input"
     passes: ClassVar[str] = "100 forward, 100 backward, of one blank input in double precision"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = False
     per_filter: ClassVar[bool] = False
     label: str = "SynFlow"

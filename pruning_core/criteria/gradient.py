@@ -20,6 +20,7 @@ class Gradient:
     source: ClassVar[str] = "first-order sensitivity without the weight; its limits: LeCun et al. 1990, Optimal Brain Damage"
     needs: ClassVar[str] = "labelled images"
     passes: ClassVar[str] = "1 forward, 1 backward"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = False
     label: str = "Gradient |g|"
@@ -43,6 +44,7 @@ class Taylor:
     source: ClassVar[str] = "Molchanov et al. 2019, arXiv:1906.10771"
     needs: ClassVar[str] = "labelled images"
     passes: ClassVar[str] = "1 forward, 1 backward"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = False
     label: str = "Taylor |w g|"
@@ -71,6 +73,7 @@ class TaylorGroup:
     source: ClassVar[str] = "Molchanov et al. 2019 (Taylor-FO), arXiv:1906.10771"
     needs: ClassVar[str] = "labelled images"
     passes: ClassVar[str] = "1 forward, 1 backward"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = False
     label: str = "Taylor of the group (Σ w g)²"
@@ -100,6 +103,7 @@ class Snip:
     source: ClassVar[str] = "Lee et al. 2019 (SNIP), arXiv:1810.02340"
     needs: ClassVar[str] = "labelled images"
     passes: ClassVar[str] = "1 forward, 1 backward"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = False
     label: str = "SNIP"

@@ -12,8 +12,9 @@ from pruning_core.types import Batches, Layer, Scores
 class Criterion(Protocol):
     """A frozen dataclass: label, help, formula and source for people; needs and passes: what it reads and costs, for people too.
 
-    needs_data: it reads the calibration images; other criteria get one blank input, of which only the shape may be read.
-    per_filter: all weights of a filter (output) score the same. pool: how a group's elements make its score.
+    runs_network: it costs forward passes. needs_data: it reads the calibration images; other criteria get one blank input, of
+    which only the shape may be read. per_filter: all weights of a filter (output) score the same. pool: how a group's elements
+    make its score.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -22,6 +23,7 @@ class Criterion(Protocol):
     source: ClassVar[str]
     needs: ClassVar[str]
     passes: ClassVar[str]
+    runs_network: ClassVar[bool]
     needs_data: ClassVar[bool]
     per_filter: ClassVar[bool]
 

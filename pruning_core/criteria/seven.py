@@ -83,6 +83,7 @@ class Seven:
     source: ClassVar[str] = "Xiao et al. 2024 (SEVEN), arXiv:2403.12688"
     needs: ClassVar[str] = "labelled images"
     passes: ClassVar[str] = "1 forward, 1 backward, in mini-batches of 32"
+    runs_network: ClassVar[bool] = True
     needs_data: ClassVar[bool] = True
     per_filter: ClassVar[bool] = False
     label: str = "SEVEN"

@@ -21,6 +21,7 @@ class Magnitude:
     source: ClassVar[str] = "Han et al. 2015, arXiv:1506.02626; Li et al. 2016, arXiv:1608.08710"
     needs: ClassVar[str] = "nothing"
     passes: ClassVar[str] = "none"
+    runs_network: ClassVar[bool] = False
     needs_data: ClassVar[bool] = False
     per_filter: ClassVar[bool] = False
     label: str = "Magnitude (L1)"
@@ -42,6 +43,7 @@ class Random:
     source: ClassVar[str] = "baseline of Blalock et al. 2020, arXiv:2003.03033"
     needs: ClassVar[str] = "nothing"
     passes: ClassVar[str] = "none"
+    runs_network: ClassVar[bool] = False
     needs_data: ClassVar[bool] = False
     per_filter: ClassVar[bool] = False
     label: str = "Random"
@@ -68,6 +70,7 @@ class BnScale:
     source: ClassVar[str] = "Liu et al. 2017, arXiv:1708.06519"
     needs: ClassVar[str] = "nothing"
     passes: ClassVar[str] = "none"
+    runs_network: ClassVar[bool] = False
     needs_data: ClassVar[bool] = False
     per_filter: ClassVar[bool] = True
     label: str = "BN scale"
@@ -98,6 +101,7 @@ class Fpgm:
     source: ClassVar[str] = "He et al. 2019 (FPGM), arXiv:1811.00250"
     needs: ClassVar[str] = "nothing"
     passes: ClassVar[str] = "none; O^2 distances in a layer of O filters"
+    runs_network: ClassVar[bool] = False
     needs_data: ClassVar[bool] = False
     per_filter: ClassVar[bool] = True
     label: str = "FPGM (geometric median)"

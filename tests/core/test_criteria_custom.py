@@ -114,6 +114,11 @@ def test_the_command_line_runs_it(mine: str, tmp_path: Path, capsys: pytest.Capt
     assert ours["measured"]["pruned"]["top1"] < usual["measured"]["pruned"]["top1"] - 0.3
 
 
+def test_an_import_that_fails_without_a_word_is_told_by_its_kind(mine: str, tmp_path: Path) -> None:
+    (tmp_path / f"{mine}.py").write_text("raise ImportError")
+    assert "cannot be loaded: ImportError." in refusal(lambda: criterion(f"{mine}:backwards"))
+
+
 def test_an_unknown_module_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "plan.json"
     path.write_text(Plan(model="lenet5", criterion="no_such_module:f").to_json())

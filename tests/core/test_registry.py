@@ -54,7 +54,7 @@ def test_criteria_pool_in_a_known_way_and_say_what_they_read_and_cost(name: str)
     assert isinstance(how, Criterion)
     assert how.pool in POOLS
     assert ("images" in how.needs) == how.needs_data
-    assert ("forward" in how.passes) == (how.needs_data or "shape" in how.needs)
+    assert ("forward" in how.passes) == (how.needs_data or "shape" in how.needs) == how.runs_network
 
 
 def test_entries_are_hashable_values() -> None:
