@@ -71,12 +71,17 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
 
     singly, images = vmap(grad(loss), in_dims=(None, 0, 0)), sum(len(y) for _, y in batches)
     size = min(MOST_AT_ONCE, max(1, HELD // sum(4 * value.numel() for value in values.values())))
-    total = {name: torch.zeros_like(value) for name, value in values.items()}
+    total, together = {name: torch.zeros_like(value) for name, value in values.items()}, True
     with _PlainAttention():
         for x, y in _parts(batches, size, values[layers[0].name].device):
-            try:
-                squares = [slopes.square().sum(0) for slopes in singly(values, x, y).values()]
-            except RuntimeError:  # the model looks at values, which torch.func cannot follow for many images at once
+            if together:
+                try:
+                    squares = [slopes.square().sum(0) for slopes in singly(values, x, y).values()]
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError:  # the model looks at values, which torch.func cannot follow for many images at once
+                    together = False
+            if not together:
                 squares = _one_by_one(work, parameters, x, y)
             for held, found in zip(total.values(), squares, strict=True):
                 held += found / images

@@ -173,6 +173,39 @@ def test_images_that_cannot_be_taken_at_once_are_taken_one_by_one() -> None:
     assert hessian_gradients(model, layers, batches)["fc.weight"].any()
 
 
+class Counting(Choosy):
+    """Counts its calls, of all copies."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        Counting.calls += 1
+        return super().forward(x)
+
+
+def test_what_cannot_be_taken_at_once_is_tried_once() -> None:
+    model = Counting()
+    layers, batches = inventory(model, (2,)), [(torch.eye(2), torch.tensor([0, 1]))] * 3
+    Counting.calls = 0
+    squared_gradients(model, layers, batches)
+    assert Counting.calls == 1 + 3 * 2
+
+
+class Full(Choosy):
+    """The memory has no room for all images at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+            raise torch.OutOfMemoryError("no room")
+        return self.fc(x)
+
+
+def test_a_full_memory_is_told() -> None:
+    model = Full()
+    with pytest.raises(torch.OutOfMemoryError, match="no room"):
+        squared_gradients(model, inventory(model, (2,)), [(torch.eye(2), torch.tensor([0, 1]))])
+
+
 @pytest.mark.parametrize("read", [hessian_gradients, squared_gradients])
 def test_second_derivatives_change_nothing_and_need_batches(read) -> None:
     model = ARCHITECTURES["vit"].build((1, 8, 8), 10).train()
