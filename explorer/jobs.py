@@ -42,7 +42,6 @@ class Snapshot:
     status: str
     events: tuple[object, ...]
     error: str | None
-    created: float
     started: float | None
     finished: float | None
     ahead: int = 0
@@ -78,7 +77,6 @@ class Job:
         self._status = "queued"
         self._events: list[object] = []
         self._error: str | None = None
-        self._created = time.time()
         self._started: float | None = None
         self._finished: float | None = None
 
@@ -97,7 +95,7 @@ class Job:
         """What the page shows; `since` leaves out the events that the page already has."""
         with self._lock:
             events = tuple(self._events[since:])
-            times = self._created, self._started, self._finished
+            times = self._started, self._finished
             return Snapshot(self.id, self.kind, self.title, self.status, events, self._error, *times, ahead, self.about)
 
     def run(self, gone: Callable[[], bool]) -> None:
@@ -288,9 +286,13 @@ class Jobs:
                 thread.start()
 
     def _work(self, job: Job) -> None:
+        own = torch.get_num_threads()  # a thread's first question sets its number: it must not come after ours
         # One core stays with the web server: a page that freezes while a network trains cannot show a stop button.
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-        job.run(lambda: self._gone(job.owner))
+        try:
+            job.run(lambda: self._gone(job.owner))
+        finally:
+            torch.set_num_threads(own)  # torch gives the last number set to threads yet to come
         with self._lock:
             del self._threads[job.id]
         self.sweep()
