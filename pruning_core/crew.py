@@ -22,16 +22,17 @@ class Inline(Executor):
 
 
 @contextmanager
-def crew(workers: int) -> Iterator[Executor]:
+def crew(workers: int, threads: int | None = None) -> Iterator[Executor]:
     """An executor of that many threads, which share the caller's number of kernel threads; one worker is the caller itself.
 
-    When the context ends, calls that have not begun are dropped and those that have are waited for.
+    threads: kernel threads of each worker, which then is never the caller. When the context ends, calls that have not begun are
+    dropped and those that have are waited for.
     """
-    if workers == 1:
+    if workers == 1 and threads is None:
         yield Inline()
         return
     own = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, initializer=_shares, initargs=(max(1, own // workers),))
+    pool = ThreadPoolExecutor(workers, initializer=kernel_threads, initargs=(threads or max(1, own // workers),))
     try:
         _started(pool, workers, own)
         yield pool
@@ -39,7 +40,8 @@ def crew(workers: int) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _shares(threads: int) -> None:
+def kernel_threads(threads: int) -> None:
+    """The calling thread's kernels use that many threads from now on."""
     torch.get_num_threads()  # a thread's first question sets its number: it must not come after ours
     torch.set_num_threads(threads)
 

@@ -2,17 +2,17 @@
 
 import pickle
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from concurrent.futures.process import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing import get_context
-from threading import Barrier
 from typing import TYPE_CHECKING
 
 import torch
 
+from pruning_core.crew import crew, kernel_threads
 from pruning_core.grid.jobs import Bench, Job, Source
 from pruning_core.types import GroupScores, PruningError, SensitivityPoint
 
@@ -78,23 +78,10 @@ def _count(workers: int) -> int:
     return workers
 
 
-def kernel_threads() -> None:
-    """The calling thread's kernels use `THREADS` threads from now on."""
-    torch.get_num_threads()  # a thread's first question sets its number: it must not come after ours
-    torch.set_num_threads(THREADS)
-
-
 @contextmanager
 def _in_process(workers: int, source: Source) -> Iterator[Send]:
-    own, together = torch.get_num_threads(), Barrier(workers)
-    with ThreadPoolExecutor(workers, initializer=kernel_threads) as pool:
-        try:
-            for ready in [pool.submit(together.wait) for _ in range(workers)]:
-                ready.result()
-            torch.set_num_threads(own)  # torch gives the last number set to threads yet to come
-            yield lambda job, groups: pool.submit(source.bench.measured, job, groups)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    with crew(workers, THREADS) as pool:
+        yield lambda job, groups: pool.submit(source.bench.measured, job, groups)
 
 
 @contextmanager
@@ -142,7 +129,7 @@ def _opened(bench: bytes) -> Bench:
 
 def work(bench: bytes, unit: bytes) -> Points:
     """One unit, in a worker."""
-    kernel_threads()
+    kernel_threads(THREADS)
     return _opened(bench).measured(*pickle.loads(unit))
 
 

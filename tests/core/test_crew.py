@@ -37,6 +37,15 @@ def test_one_worker_is_the_caller() -> None:
             team.submit(lambda: 1 // 0)
 
 
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_with_a_number_of_their_own_are_never_the_caller(workers: int) -> None:
+    with crew(workers, threads=3) as team:
+        assert {each.result() for each in [team.submit(torch.get_num_threads) for _ in range(9)]} == {3}
+        assert team.submit(threading.get_ident).result() != threading.get_ident()
+    assert torch.get_num_threads() == 4
+
+
 def test_the_end_waits_for_what_has_begun_and_drops_the_rest() -> None:
     begun, go, ended = threading.Barrier(3), threading.Event(), list[int]()
 

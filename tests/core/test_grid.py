@@ -103,8 +103,14 @@ def test_a_grid_may_name_its_layers(space: Workspace) -> None:
 
 def test_threads_and_any_executor_give_the_same_numbers(space: Workspace, wanted: list[GridPoint]) -> None:
     own = torch.get_num_threads()
-    assert list(measure(GRID, PLAN, space, door=in_process(1), device=CPU)) == wanted
-    assert torch.get_num_threads() == own
+    torch.set_num_threads(3)
+    try:
+        assert list(measure(GRID, PLAN, space, door=in_process(1), device=CPU)) == wanted
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as anew:
+            assert anew.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(own)
     with ThreadPoolExecutor(1) as executor:
         assert list(measure(GRID, PLAN, door=through(executor), device=CPU)) == wanted
         assert executor.submit(int).result() == 0  # it is still open
