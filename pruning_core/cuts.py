@@ -1,16 +1,16 @@
 """What a scan cuts as one, and the logits of each cut: a layer alone, or layers whose channels are tied."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, cut_as_one, silenced
 from pruning_core.granularity import Granularity, from_groups
 from pruning_core.masks import achieved, lowest, removed
-from pruning_core.replay import Replay
+from pruning_core.replay import Replay, Zeroed
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
 Visited = tuple[Tensor, Mapping[str, float]]
@@ -68,24 +68,6 @@ def _together(layers: tuple[Layer, ...], groups: GroupScores, g: Granularity, co
     return found
 
 
-@dataclass(frozen=True)
-class _Zeroed(Mapping[str, Tensor]):
-    """Parameters with what is removed at zero, each computed only when it is read: masks take a quarter of the memory."""
-
-    tensors: Callable[[str], Tensor]
-    keep: Mapping[str, Bool[Tensor, "..."]]
-
-    def __getitem__(self, name: str) -> Tensor:
-        tensor = self.tensors(name)
-        return tensor.masked_fill(~self.keep[name].to(tensor.device), 0)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keep)
-
-    def __len__(self) -> int:
-        return len(self.keep)
-
-
 @dataclass(frozen=True, eq=False)
 class Cuts:
     """Masks of units of one network, and the network's logits with one unit cut."""
@@ -125,11 +107,11 @@ class Cuts:
         def site(unit: Unit, most: int) -> tuple[str, ...]:
             return tuple(self.keep(self.masks(unit, most))) if self.g.name in WHOLE_OUTPUTS else unit.names
 
-        def changes(at: int) -> list[_Zeroed]:
+        def changes(at: int) -> list[Zeroed]:
             unit, counts = cut[at]
             masks = [self.masks(unit, count) for count in counts]
             gone[at] = [achieved(found) for found in masks]
-            return [_Zeroed(replay.forward.program.tensor, self.keep(found)) for found in masks]
+            return [Zeroed(replay.forward.program.tensor, self.keep(found)) for found in masks]
 
         sites = [site(unit, max(counts)) for unit, counts in cut]  # what a larger cut changes holds what a smaller one does
         for at, place, logits in replay.visits(sites, changes):

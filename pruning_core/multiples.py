@@ -4,16 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, silenced
 from pruning_core.criteria import Criterion
-from pruning_core.device import choose_device
 from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, supports
 from pruning_core.masks import group_scores, lowest, removed
-from pruning_core.replay import Replay
+from pruning_core.replay import Replay, Zeroed
 from pruning_core.train import summarise
 from pruning_core.types import Batches, Evaluation, Layer, Scores, Split
 
@@ -64,7 +62,6 @@ def layer_cuts(
     tied: Sequence[Coupling] = (),
     outputs: Sequence[int] | None = None,
     allow_collapse: bool = False,
-    device: torch.device | None = None,
 ) -> Iterator[LayerCut]:
     """Yields the cut of each granularity at that ratio, N:M at its own, with the accuracy measured when this layer alone is cut.
 
@@ -72,30 +69,28 @@ def layer_cuts(
     for whole outputs that go fall silent (`coupling.silenced`). Every evaluation equals, bit for bit, that of the model with this
     mask (`replay`). Raises PruningError for a ratio outside [0, 1] or for no images.
     """
-    replay, chosen = Replay(model, split, device=device), slice(None) if outputs is None else list(outputs)
+    replay, chosen = Replay(model, split), slice(None) if outputs is None else list(outputs)
     waiting = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
     while part := list(islice(waiting, max(1, HELD // (4 * layer.numel)))):
-        changes = [_change(model, layers, layer, g, mask, tied, choose_device(device)) for g, mask in part]
+        changes = [_change(replay, model, layers, layer, g, mask, tied) for g, mask in part]
         for (g, mask), logits in zip(part, _measured(replay, changes), strict=True):
             gone = 1 - int(mask.sum()) / layer.numel
             yield LayerCut(g, mask, gone, summarise(logits[:, chosen], split.labels))
 
 
-def _measured(replay: Replay, changes: list[dict[str, Tensor]]) -> Iterator[Tensor]:
+def _measured(replay: Replay, changes: list[Zeroed]) -> Iterator[Tensor]:
     """The logits of each change, computed in one walk through the network."""
     site = tuple(dict.fromkeys(name for change in changes for name in change))
     return (logits for _, _, logits in replay.visits([site], lambda _site: changes))
 
 
 def _change(
-    model: nn.Module, layers: tuple[Layer, ...], layer: Layer, g: Granularity, mask: Tensor, tied: Sequence[Coupling],
-    device: torch.device,
-) -> dict[str, Tensor]:  # fmt: skip
+    replay: Replay, model: nn.Module, layers: tuple[Layer, ...], layer: Layer, g: Granularity, mask: Tensor,
+    tied: Sequence[Coupling],
+) -> Zeroed:  # fmt: skip
     """What stands in the place of the layer's weight, and of the biases and norms that fall silent with whole outputs."""
     silent = silenced(model, layers, {layer.name: mask}, tied) if g.name in WHOLE_OUTPUTS else {}
-    keep = {layer.name: mask.reshape(layer.param_shape)} | silent
-    stored = {name: model.get_parameter(name).detach() for name in keep}
-    return {name: tensor.masked_fill(~keep[name].to(tensor.device), 0).to(device) for name, tensor in stored.items()}
+    return Zeroed(replay.forward.program.tensor, {layer.name: mask.reshape(layer.param_shape)} | silent)
 
 
 def _mask(scores: Tensor, g: Granularity, layer: Layer, ratio: float, allow_collapse: bool) -> Tensor:

@@ -1,7 +1,7 @@
 """One layer masked at a time: only what lies downstream of its weight is computed again, with the same logits bit for bit."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
@@ -13,31 +13,30 @@ from torch.fx.node import Node
 from pruning_core.crew import crew
 from pruning_core.forward import BUDGET, Change, Forward, Team, held_bytes
 from pruning_core.graph import Stage, Values
-from pruning_core.inventory import oihw
 from pruning_core.types import Layer, PruningError, Split
 
 Mask = Bool[Tensor, "_o _i _h _w"]
 
 
 @dataclass(frozen=True)
-class _Masked(Change):
-    """One layer's weight with its mask, computed only when it is read: masks take a quarter of the memory."""
+class Zeroed(Change):
+    """Parameters with what is removed at zero, each computed only when it is read: masks take a quarter of the memory.
 
-    layer: Layer
-    weight: Tensor
-    mask: Mask
+    tensors: gives a parameter by its name; keep: what of it stays, in its stored shape.
+    """
+
+    tensors: Callable[[str], Tensor]
+    keep: Mapping[str, Bool[Tensor, "..."]]
 
     def __getitem__(self, name: str) -> Tensor:
-        if name != self.layer.name:
-            raise KeyError(name)
-        gone = ~self.mask.to(self.weight.device)
-        return oihw(self.weight, self.layer).masked_fill(gone, 0).reshape(self.layer.param_shape)
+        keep, tensor = self.keep[name], self.tensors(name)
+        return tensor.masked_fill(~keep.to(tensor.device), 0)
 
     def __iter__(self) -> Iterator[str]:
-        return iter((self.layer.name,))
+        return iter(self.keep)
 
     def __len__(self) -> int:
-        return 1
+        return len(self.keep)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +106,14 @@ class Replay:
     def run(
         self, layers: Sequence[Layer], masks: Callable[[Layer], Sequence[Mask]]
     ) -> Iterator[tuple[Layer, int, Float[Tensor, "n c"]]]:
-        """Yields (layer, place of the mask, logits of all images on the CPU) for each layer's masks, layer by layer as given."""
+        """Yields (layer, place of the mask, logits of all images on the CPU) for each layer's masks, layer by layer as given.
 
-        def masked(at: int) -> list[Change]:
-            weight = self.forward.program.tensor(layers[at].name)
-            return [_Masked(layers[at], weight, mask) for mask in masks(layers[at])]
+        The plain case of `visits`, one weight at a time, for your own masks (scans cut by `cuts`).
+        """
+
+        def masked(at: int) -> list[Zeroed]:
+            layer, tensors = layers[at], self.forward.program.tensor
+            return [Zeroed(tensors, {layer.name: mask.reshape(layer.param_shape)}) for mask in masks(layer)]
 
         for at, place, logits in self.visits([(layer.name,) for layer in layers], masked):
             yield layers[at], place, logits
