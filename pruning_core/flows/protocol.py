@@ -87,9 +87,9 @@ class Work:
                 yield x, y if outputs is None else outputs[y]
             epoch += 1
 
-    def tuned(self, model: nn.Module, masks: Masks, config: TrainConfig | None = None, **more: Any) -> Iterator[Event]:
+    def tuned(self, model: nn.Module, masks: Masks, **more: Any) -> Iterator[Event]:
         """Fine-tunes with the masks held, by the plan's settings."""
-        return fine_tune(model, masks, self.layers, self.dataset, config or self.config, self.device, self.silence(masks), **more)
+        return fine_tune(model, masks, self.layers, self.dataset, self.config, self.device, self.silence(masks), **more)
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -124,7 +124,6 @@ class _DropAndGrow:
     hidden: bool = False
     dense: bool = False
     held: bool = True
-    _first: Masks = field(default_factory=dict)
 
     @property
     def updates(self) -> int:

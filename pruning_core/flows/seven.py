@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -17,7 +18,10 @@ from pruning_core.types import Masks, Pruned, PruningError, Ratios
 
 PUBLISHED = (("granularity", "fine"), ("allocation", "global"))
 SOURCE = "Xiao et al. 2024 (SEVEN), arXiv:2403.12688"
-BETA = "Memory of the running average of |g|: near 1 is long."
+BETA1 = partial(knob, 0.8, 0.0, 0.999, "Memory of the running average of |g|: near 1 is long.")
+BETA2 = partial(knob, 0.9, 0.0, 0.999, "Memory of the running average of g²: near 1 is long.")
+SIGNED = partial(knob, False, 0, 1, "Averages g in place of |g|, so that changing signs count as noise; not in the paper's code.")
+CLASSIFIER = partial(knob, False, 0, 1, "Cuts the layer that gives the classes too; the paper leaves it whole.")
 
 
 def keep_ratio(t: int, steps: int, sparsity: float) -> float:
@@ -70,12 +74,10 @@ class SevenPre:
     published: tuple[tuple[str, str], ...] = PUBLISHED
     steps: int = knob(100, 1, 5000, "T: mini-batches, and cuts.")
     batch: int = knob(32, 1, 4096, "Images in a mini-batch.")
-    beta1: float = knob(0.8, 0.0, 0.999, BETA)
-    beta2: float = knob(0.9, 0.0, 0.999, BETA.replace("|g|", "g²"))
-    signed_moment: bool = knob(
-        False, 0, 1, "Averages g in place of |g|, so that changing signs count as noise; not in the paper's code."
-    )
-    classifier: bool = knob(False, 0, 1, "Cuts the layer that gives the classes too; the paper leaves it whole.")
+    beta1: float = BETA1()
+    beta2: float = BETA2()
+    signed_moment: bool = SIGNED()
+    classifier: bool = CLASSIFIER()
 
     def __call__(self, work: Work) -> Iterator[Event]:
         work = work if self.classifier else work.sparing_classifier()
@@ -130,12 +132,10 @@ class SevenDyn:
     published: tuple[tuple[str, str], ...] = PUBLISHED
     delay: float = knob(0.1, 0.0, 0.9, "t_i, as a share of all steps: plain fine-tuning before the first cut.")
     window: float = knob(0.5, 0.0, 1.0, "T, as a share of all steps: the time in which it cuts.")
-    beta1: float = knob(0.8, 0.0, 0.999, BETA)
-    beta2: float = knob(0.9, 0.0, 0.999, BETA.replace("|g|", "g²"))
-    signed_moment: bool = knob(
-        False, 0, 1, "Averages g in place of |g|, so that changing signs count as noise; not in the paper's code."
-    )
-    classifier: bool = knob(False, 0, 1, "Cuts the layer that gives the classes too; the paper leaves it whole.")
+    beta1: float = BETA1()
+    beta2: float = BETA2()
+    signed_moment: bool = SIGNED()
+    classifier: bool = CLASSIFIER()
 
     def __call__(self, work: Work) -> Iterator[Event]:
         need_epochs(self, work)
