@@ -12,7 +12,7 @@ The plan is the single source of truth. It is kept as JSON text, so that a hot r
                               state.seed("sparsity", state.plan().sparsity)
                               st.slider("Sparsity", key="sparsity", on_change=state.from_widget, args=("sparsity",))
     recall(key, default)  any small value of this session that is not the plan's (a job's id); keep(key, value) stores it
-    carried(key, default) a page's own text in the address; it stays while the session does. carry(key, text) sets it
+    carried(key) a page's own text in the address; it stays while the session does. carry(key, text) sets it
     layer() / look_at(n)  the layer that the pages show; in the address too
     problems() / tell(s)  sentences about what could not be used, shown by the side bar until the next change
     owner()               the browser that the session belongs to, for `cache.jobs()`: the same after a reload
@@ -213,16 +213,16 @@ def keep(key: str, value: object) -> None:
     st.session_state[f"_kept_{key}"] = value
 
 
-def carried(key: str, default: str = "") -> str:
+def carried(key: str) -> str:
     """A text of one page's own, in the address under `key`; call it in every run of the page: a page switch then loses nothing.
 
     A change by `carry` wins over the address, and another address (back, forward) over what was shown before.
     """
-    there, shown = st.query_params.get(key, default), recall(f"{key} shown", "")
+    there, shown = st.query_params.get(key, ""), recall(f"{key} shown", "")
     text = recall(key, there)
     if shown == text and key in st.query_params:
         text = there
-    if text == default:
+    if not text:
         st.query_params.pop(key, None)
     elif text != there:
         st.query_params[key] = text

@@ -119,8 +119,8 @@ class Where:
     failed: dict[str, int]
 
 
-def where(events: Sequence[object], asked: Study, seconds: float) -> Where:
-    """How far the study is after that many seconds of computing."""
+def where(events: Sequence[object], asked: Study) -> Where:
+    """How far the study is."""
     over = [event for event in events if isinstance(event, Measured | Failed)]
     failed: dict[str, int] = {}
     for event in over:

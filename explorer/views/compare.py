@@ -21,7 +21,7 @@ def compare_section(done: Finished, plan: Plan, space: Workspace) -> None:
     """All of it, for the plan that the run was made for."""
     measured = states(done)
     st.subheader("Before and after", anchor=False, help=HELP["states"])
-    st.caption(which_images(plan, space, done.dense.n))
+    st.caption(which_images(space, done.dense.n))
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():
         figure = comparison_bars(measured)
@@ -45,7 +45,7 @@ def compare_section(done: Finished, plan: Plan, space: Workspace) -> None:
         _weights(done, space)
 
 
-def which_images(plan: Plan, space: Workspace, n: int) -> str:
+def which_images(space: Workspace, n: int) -> str:
     """On which images a test accuracy was measured."""
     total = len(space.dataset.test)
     what = f"all {n:,} test images" if n == total else f"{n:,} of {total:,} test images, each class in its share"

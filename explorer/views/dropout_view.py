@@ -22,7 +22,7 @@ SHOWN = 4
 SHAPES = {"dropout": "filter", "dropconnect": "fine"}
 
 
-def dropout_view(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
+def dropout_view(plan: Plan, space: Workspace, layer: Layer, _refusal: str | None) -> None:
     """Draws the masks of some passes. Raises PruningError where the layer's outputs cannot be dropped."""
     kind, chance, first = st.columns(3, vertical_alignment="bottom")
     names = {name: how.label for name, how in REGULARISERS.items()}

@@ -119,7 +119,7 @@ def _accuracy(place: DeltaGenerator, output: DeltaGenerator, plan: Plan, space: 
     place.metric("Accuracy · measured", f"{found.top1:.6f}", said, help=HELP["interval"], **QUIET)
     output.caption("It will print:")
     output.code(expected_line(found), language=None)
-    output.caption(which_images(plan, space, found.n))
+    output.caption(which_images(space, found.n))
 
 
 def _downloads(plan: Plan, files: Files) -> None:

@@ -49,7 +49,7 @@ def render(plan: Plan, space: Workspace) -> None:
     with st.container(border=True):
         tune_form(plan)
         _start(plan, space, active=active, again=bool(found))
-    st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
+    st.fragment(_live, run_every=REFRESH if active else None)(active)
     if not active and found:
         _results(plan, space)
 
@@ -84,7 +84,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
             st.rerun()
 
 
-def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
+def _live(was_active: bool) -> None:
     """Progress and curves; runs again by itself while the training goes on."""
     with told():
         found = cache.jobs().of(state.owner(), KIND)

@@ -37,7 +37,7 @@ def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None)
     with below.cell():
         _histogram(plan, facts, refusal)
     with below.cell():
-        _numbers(plan, facts)
+        _numbers(facts)
     below_the_lab(plan, space, layer, refusal, None if refusal else _filter_looked_at(plan, layer))
 
 
@@ -126,7 +126,7 @@ def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
     st.caption(rule + line + edits)
 
 
-def _numbers(plan: Plan, facts: LayerFacts) -> None:
+def _numbers(facts: LayerFacts) -> None:
     st.markdown("**In numbers**")
     layer, kept = facts.layer, facts.weights_kept
     rows = {"Shape": shape(layer.shape), "Weights kept": f"{kept:,} of {layer.numel:,} ({percent(kept / layer.numel)})"}

@@ -106,7 +106,7 @@ def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) ->
 def _status(job: Snapshot, asked: Study | None) -> None:
     """One line about the newest study: how far, or how it ended."""
     theirs = _study(job)
-    now = where(job.events, theirs, job.seconds)
+    now = where(job.events, theirs)
     if job.active:
         line, stop = st.columns([5, 1], vertical_alignment="center")
         left = f" · about {clock(now.left)} left (estimated)" if now.left is not None else ""

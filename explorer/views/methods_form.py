@@ -36,7 +36,7 @@ def choices_now() -> Choices:
 
 def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> None:
     """All choices of a study. base: the fingerprint of network and images."""
-    _earlier(plan, base)
+    _earlier(base)
     _many("Criteria, besides Random and Magnitude (L1)", "criteria", chosen, OTHERS, lambda name: CRITERIA[name].label)
     left, right = st.columns(2)
     with left:
@@ -94,7 +94,7 @@ def choices_or_default() -> Choices:
         return Choices()
 
 
-def _earlier(plan: Plan, base: str) -> None:
+def _earlier(base: str) -> None:
     """Studies of this network and these images that are on disk; choosing one sets everything as it was."""
     found = [study for study in known(base) if not any(map(is_custom, study.criteria))][:MOST_LISTED]
     if not found:

@@ -64,7 +64,7 @@ def report(found: Found) -> None:
         st.plotly_chart(figure, key=f"methods_{over}", alt=alt(figure), config={"displayModeBar": False})
     st.caption("Marks: mean over seeds; whiskers: ± one standard deviation. Where whiskers overlap, the order may be chance. "
                "Both lower axes double from tick to tick; they show what was reached, not what was asked.")  # fmt: skip
-    _table(rows, named)
+    _table(named)
     with st.expander("What this reports, and what it does not", icon=":material/fact_check:"):
         st.markdown(_checklist(found))
 
@@ -77,7 +77,7 @@ def by_method(rows: tuple[Row, ...]) -> dict[str, list[Row]]:
     return named
 
 
-def _table(rows: tuple[Row, ...], named: dict[str, list[Row]]) -> None:
+def _table(named: dict[str, list[Row]]) -> None:
     """Means and spreads, method by method."""
     cells = [
         {"Method": name, "Asked": f"{row.asked:g}×", "After, %": 100 * row.after, "± after": _points(row.spread),

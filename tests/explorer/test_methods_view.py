@@ -210,12 +210,12 @@ def result(run: Run, seconds: float = 2.0) -> Result:
 def test_progress_counts_runs_and_the_part_of_the_present_one(space: Workspace) -> None:
     asked = asked_of(space)
     events: list[object] = [Measured(1, 4, result(asked.runs[0]), True), Measured(2, 4, result(asked.runs[1]), False)]
-    now = where([*events, Begun(3, 4, asked.runs[2]), Step(1, 5, 10, 0.1)], asked, 3.0)
+    now = where([*events, Begun(3, 4, asked.runs[2]), Step(1, 5, 10, 0.1)], asked)
     assert (now.share, now.left, now.done, now.total) == (2.5 / 4, pytest.approx(2.0 * 1.5), 2, 4)
     assert "seed 0" in now.stage
     failed = [Failed(3, 4, asked.runs[2], "No."), Failed(4, 4, asked.runs[3], "No.")]
-    assert where([*events, *failed], asked, 3.0).failed == {"No.": 2}
-    assert where([], asked, 0.0).share == 0.0
+    assert where([*events, *failed], asked).failed == {"No.": 2}
+    assert where([], asked).share == 0.0
 
 
 def test_the_estimate_follows_the_images_and_then_the_clock(space: Workspace) -> None:
