@@ -18,11 +18,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from explorer.components.mask_lab import Edit, LabDetail, LabView, Result, counts, lab_view, mask_lab
+from explorer.components.mask_lab import Edit, LabDetail, LabView, Result, lab_view, mask_lab
 from explorer.palette import DIVERGING, PRUNED_CELL, scale
 from pruning_core.granularity import Granularity, granularity, supports
 from pruning_core.masks import group_scores, select
 from pruning_core.types import Layer
+from tests.browser.mask_lab_counts import counts
 
 torch.set_num_threads(1)
 

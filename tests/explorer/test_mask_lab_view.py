@@ -10,6 +10,7 @@ import torch
 from explorer.components.mask_lab import Edit, Result, _read, lab_view
 from explorer.components.mask_lab.reduced import QUARTERS, REDUCED_CELLS, factors, reduced_parts
 from explorer.tiles import flat
+from pruning_core.edits import MOST
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, group_tables, supports
 from pruning_core.masks import group_scores, ranks
 from pruning_core.types import Layer
@@ -132,6 +133,8 @@ def test_a_report_is_read_as_far_as_it_makes_sense() -> None:
         assert _read(report | forged, view).ratio is None
     for edits in ([[0, 128, True]], [[1, 0, True]], [[0, -1, True]], [[0, 0, 1]], [[0, True, True]], [[0]], [3], "x"):
         assert _read(report | {"edits": edits}, view).edits is None
+    for many, told in ((MOST + 1, True), (MOST + 2, False)):  # the plan tells the user of the one that is too many
+        assert (_read(report | {"edits": [[0, 3, True]] * many}, view).edits is not None) is told
     for selected in ([0], [0, 128], "ab", None):
         assert _read(report | {"selected": selected}, view).selected is None
     assert _read({}, view) == Result()

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.components.mask_lab import LabDetail, Window, counts, lab_view, lab_window
+from explorer.components.mask_lab import LabDetail, Window, lab_view, lab_window
 from explorer.components.mask_lab.window import MOST_SIDE, MOST_WEIGHTS
 from explorer.tiles import flat
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.masks import by_hand, group_scores, ranks, removed
 from pruning_core.types import Layer
+from tests.browser.mask_lab_counts import counts
 from tests.core.toy import layer
 from tests.explorer.oracle import group_ids
 from tests.explorer.test_mask_lab_view import CASES, LAYERS, opened

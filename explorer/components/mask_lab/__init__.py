@@ -17,13 +17,12 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from explorer import state
-from explorer.components.mask_lab.counts import Counts, counts
 from explorer.components.mask_lab.view import MAX_CELLS, LabView, lab_view
 from explorer.components.mask_lab.window import LabDetail, LabWindow, Window, lab_window
+from pruning_core.edits import MOST
 
 __all__ = [
-    "MAX_CELLS", "Counts", "Edit", "LabDetail", "LabView", "LabWindow", "Result", "Window", "counts", "lab_view", "lab_window",
-    "mask_lab", "source",
+    "MAX_CELLS", "Edit", "LabDetail", "LabView", "LabWindow", "Result", "Window", "lab_view", "lab_window", "mask_lab", "source",
 ]  # fmt: skip
 
 FOLDER = Path(__file__).parent
@@ -35,7 +34,6 @@ SCRIPTS = {
         "history.js", "legend.js", "lab.js",
     ),
 }  # fmt: skip
-MOST_EDITS = 100_000
 
 
 class Edit(NamedTuple):
@@ -179,7 +177,7 @@ def _share(ratio: object) -> float | None:
 
 
 def _edits(edits: list[Any], view: LabView) -> tuple[Edit, ...] | None:
-    sane = len(edits) <= MOST_EDITS and all(_is_edit(edit, view) for edit in edits)
+    sane = len(edits) <= MOST + 1 and all(_is_edit(edit, view) for edit in edits)  # one too many: the plan tells the user
     return tuple(Edit(*edit) for edit in edits) if sane else None
 
 

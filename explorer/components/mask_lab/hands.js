@@ -45,10 +45,12 @@ function listenToStage(lab) {
 // The wheel zooms, unless it is on its way through the page; when there is nothing to zoom, the page scrolls.
 function listenToWheel(lab) {
   const { stage } = lab
+  const { signal } = lab.over
   let lastHere = 0
   addEventListener("wheel", event => event.composedPath().includes(stage.element) || (lastWheelElsewhere = event.timeStamp), {
     passive: true,
     capture: true,
+    signal,
   })
   stage.element.addEventListener(
     "wheel",
@@ -63,7 +65,7 @@ function listenToWheel(lab) {
         event.preventDefault()
       }
     },
-    { passive: false },
+    { passive: false, signal },
   )
 }
 

@@ -1,4 +1,4 @@
-"""What a ratio and hand edits remove, without making the mask: what a page needs at once, for layers of any size."""
+"""What a ratio and hand edits remove, without making the mask: what the lab's page says, worked out apart from it."""
 
 from collections import Counter
 from collections.abc import Iterable
