@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.inventory import inventory
 from pruning_core.forward import Change
+from pruning_core.inventory import inventory
 from pruning_core.replay import Replay
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.test_replay import BATCH, CPU, Branching, Shared, chain, full, seeded, split
