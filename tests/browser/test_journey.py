@@ -49,7 +49,11 @@ def slide(page: Page, key: str, presses: int) -> None:
 
 
 def go(page: Page, title: str) -> None:
-    page.get_by_role("link", name=title).click()
+    link = page.get_by_role("link", name=title)
+    if not link.count():  # a narrow page keeps the last ones in a menu
+        page.get_by_test_id("stTopNavSection").click()
+        link = page.get_by_role("menuitem", name=title)
+    link.click()
     settled(page)
 
 
@@ -89,8 +93,9 @@ def explore(page: Page, label: str, shape: str) -> None:
     assert metric(page, "Weights removed") == "55%"
     fine = metric(page, "Accuracy")
     assert fine != before
+    macs = metric(page, "MACs left")
     pick(page, "granularity", shape)
-    assert metric(page, "Accuracy") != fine
+    assert metric(page, "MACs left") != macs  # two cuts may get equally many images right
     assert "55%" in page.get_by_test_id("stMetric").filter(has_text="Weights removed").inner_text()
 
 
