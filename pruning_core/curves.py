@@ -160,7 +160,8 @@ def ratios_from(
     points: Points, layers: tuple[Layer, ...], target: float, how: FromCurves, *,
     weigh: Weigh = weight_count, limits: Limits | None = None, groups: Mapping[str, int] | None = None,
 ) -> Ratios:  # fmt: skip
-    """Ratios of all layers with a curve, so that the share `target` of what they weigh goes, within `TOLERANCE`.
+    """Ratios of all layers with a curve, so that the share `target` of what they weigh goes, within `TOLERANCE`,
+    or half of the smallest step where whole groups are coarser.
 
     A layer from which nothing could be removed stays whole, and no layer goes beyond what was measured; layers
     that were cut together get one ratio. groups: how many
@@ -186,7 +187,8 @@ def ratios_from(
     if groups is not None:
         steps = {name: _allowed(groups[name], bounds, curves[name].end) for name in ratios}
         ratios = _whole(leads, ratios, steps, target, heavy)
-        _within(total_ratio(leads, ratios, heavy), target, "Whole groups", "choose another target or a smaller multiple")
+        reached, step = total_ratio(leads, ratios, heavy), _smallest(leads, steps, heavy)
+        _within(reached, target, "Whole groups", "choose another target or a smaller multiple", max(TOLERANCE, step / 2))
     return {layer.name: ratios[lead] for lead, members in bundles.items() for layer in members}
 
 
@@ -199,8 +201,14 @@ def _bundles(points: Points, layers: tuple[Layer, ...]) -> dict[str, list[Layer]
     return {members[0].name: members for members in found.values()}
 
 
-def _within(reached: float, target: float, what: str, hint: str) -> None:
-    if abs(reached - target) > TOLERANCE:
+def _smallest(layers: tuple[Layer, ...], steps: Mapping[str, np.ndarray], weigh: Weigh) -> float:
+    """The least that one more group changes the total by; nothing nearer than half of it can be asked for."""
+    whole = max(1, sum(map(weigh, layers)))
+    return min((weigh(x) / whole * float(np.diff(steps[x.name]).min()) for x in layers if len(steps[x.name]) > 1), default=0.0)
+
+
+def _within(reached: float, target: float, what: str, hint: str, tolerance: float = TOLERANCE) -> None:
+    if abs(reached - target) > tolerance + 1e-9:
         raise PruningError(f"{what} give {reached:.1%} in total where {target:.1%} is the target: {hint}.")
 
 

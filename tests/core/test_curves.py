@@ -8,7 +8,7 @@ import pytest
 
 from pruning_core.allocation import total_ratio, weight_count
 from pruning_core.curves import FROM_CURVES, WEIGHS, Curve, FromCurves, Limits, cost_curve, hull, isotonic, ratios_from
-from pruning_core.types import Ratios, SensitivityPoint
+from pruning_core.types import Layer, Ratios, SensitivityPoint
 from tests.core.toy import layer, refusal
 
 GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95)
@@ -176,3 +176,15 @@ def test_what_cannot_be_met_is_refused_in_a_sentence() -> None:
     assert "dense" in refusal(lambda: ratios_from(curves(POWERS, (0.5, 0.9)), LAYERS, 0.5, how))
     assert "rise" in refusal(lambda: Limits(0.8, 0.2))
     assert "multiples" in refusal(lambda: Limits(multiple=0))
+
+
+def test_coarse_groups_come_as_near_as_they_can() -> None:
+    """Four alike layers of two groups each go in steps of an eighth: 55% becomes half."""
+    layers = tuple(Layer(name, name, "linear", (2, 8, 1, 1), (2, 8)) for name in "abcd")
+    points = [
+        SensitivityPoint(x.name, "filter", s, s, 1 + s, 1 - s / 2, 100, (0.0, 1.0), -s / 2, (-s / 2, -s / 2))
+        for x in layers for s in (0.0, 0.5, 0.9)
+    ]  # fmt: skip
+    ratios = ratios_from(points, layers, 0.55, FROM_CURVES["equal_loss"], groups=dict.fromkeys("abcd", 2))
+    assert sum(ratios.values()) / 4 in (0.5, 0.625)
+    assert set(ratios.values()) <= {0.0, 0.5}
