@@ -45,7 +45,7 @@ function listenToStage(lab) {
 // The wheel zooms, unless it is on its way through the page; when there is nothing to zoom, the page scrolls.
 function listenToWheel(lab) {
   const { stage } = lab
-  const { signal } = lab.over
+  const { signal } = lab.ended
   let lastHere = 0
   addEventListener("wheel", event => event.composedPath().includes(stage.element) || (lastWheelElsewhere = event.timeStamp), {
     passive: true,

@@ -22,7 +22,7 @@ class Lab {
     this.selected = null
     this.said = new Map()
     this.asked = null
-    this.over = new AbortController()
+    this.ended = new AbortController()
     this.seeWindow = () => this.frame(true)
     this.watch = new ResizeObserver(() => this.resize())
     this.watch.observe(this.stage.element)
@@ -327,7 +327,7 @@ class Lab {
 
   close() {
     this.watch.disconnect()
-    this.over.abort()
+    this.ended.abort()
     clearTimeout(this.later)
     layers().waiting.delete(this.wake)
     if (this.layer) layers().details.get(this.layer.id)?.waiting.delete(this.seeWindow)
