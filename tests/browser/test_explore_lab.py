@@ -112,6 +112,7 @@ def test_back_meets_no_half_written_plan(open_page: OpenPage) -> None:
     page = open_page(
         "?model=resnet20&granularity=kernel&overrides=layer1.0.conv1.weight~0.6&edits=layer1.0.conv1.weight~kernel~k64_k66"
     )
+    expect(page.locator(".lab .counts")).to_contain_text("by hand", timeout=LONG)
     before = lab(page, ".counts")
     pick(page, "model", "LeNet-5")
     expect(page).to_have_url(re.compile("model=lenet5"), timeout=LONG)

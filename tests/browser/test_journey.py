@@ -49,11 +49,15 @@ def slide(page: Page, key: str, presses: int) -> None:
 
 
 def go(page: Page, title: str) -> None:
-    link = page.get_by_role("link", name=title)
-    if not link.count():  # a narrow page keeps the last ones in a menu
-        page.get_by_test_id("stTopNavSection").click()
-        link = page.get_by_role("menuitem", name=title)
-    link.click()
+    """To another page; a narrow window keeps the last ones in a menu, and shows neither for a moment."""
+    link, menu = page.get_by_role("link", name=title), page.get_by_test_id("stTopNavSection")
+    expect(link.or_(menu).first).to_be_visible(timeout=LONG)
+    page.wait_for_timeout(500)
+    if link.count():
+        link.click()
+    else:
+        menu.click()
+        page.get_by_role("menuitem", name=title).click()
     settled(page)
 
 
