@@ -64,47 +64,37 @@ Curves = Mapping[str, Curve]
 class FromCurves(Protocol):
     """(curves, layers, target, weigh) -> a family of ratios that rises with its level in [0, 1]."""
 
-    label: ClassVar[str]
-    help: ClassVar[str]
-    formula: ClassVar[str]
-    source: ClassVar[str]
-    signal: ClassVar[str]
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def help(self) -> str: ...
+
+    @property
+    def formula(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def signal(self) -> str: ...
 
     def __call__(self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh) -> Callable[[float], Ratios]: ...
 
 
-def _equal(curves: Curves) -> Callable[[float], Ratios]:
-    """Every layer as far as its own cost stays at or below one common level."""
-    worst = max(float(curve.cost[-1]) for curve in curves.values())
-    return lambda u: {name: float(np.interp(u * worst, curve.cost, curve.removed)) for name, curve in curves.items()}
-
-
 @dataclass(frozen=True)
-class EqualLoss:
-    """Every layer, alone, raises the loss by the same amount."""
+class EqualCost:
+    """Every layer, alone, costs the same: as far as its own curve stays at or below one common level."""
 
-    label: ClassVar[str] = "Equal loss"
-    help: ClassVar[str] = "Every layer is cut until it alone raises the loss by one common amount."
-    formula: ClassVar[str] = "r_l = the largest r with L_l(r) - L(0) + tau r <= level; bisected until the total is met"
-    source: ClassVar[str] = "Kuzmin et al. 2019 (AIMET), arXiv:1912.09802, on the loss"
-    signal: ClassVar[str] = "loss"
+    label: str
+    help: str
+    formula: str
+    source: str
+    signal: str
 
     def __call__(self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh) -> Callable[[float], Ratios]:
-        return _equal(curves)
-
-
-@dataclass(frozen=True)
-class EqualAccuracy:
-    """Every layer, alone, loses the same accuracy."""
-
-    label: ClassVar[str] = "Equal accuracy"
-    help: ClassVar[str] = "Every layer is cut until it alone loses one common amount of accuracy."
-    formula: ClassVar[str] = "r_l = the largest r with A(0) - A_l(r) + tau r <= level; bisected until the total is met"
-    source: ClassVar[str] = "Kuzmin et al. 2019 (AIMET), arXiv:1912.09802"
-    signal: ClassVar[str] = "accuracy"
-
-    def __call__(self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh) -> Callable[[float], Ratios]:
-        return _equal(curves)
+        worst = max(float(curve.cost[-1]) for curve in curves.values())
+        return lambda u: {name: float(np.interp(u * worst, curve.cost, curve.removed)) for name, curve in curves.items()}
 
 
 @dataclass(frozen=True)
@@ -149,8 +139,20 @@ class LeastLoss:
 
 
 FROM_CURVES: dict[str, FromCurves] = {
-    "equal_accuracy": EqualAccuracy(),
-    "equal_loss": EqualLoss(),
+    "equal_accuracy": EqualCost(
+        "Equal accuracy",
+        "Every layer is cut until it alone loses one common amount of accuracy.",
+        "r_l = the largest r with A(0) - A_l(r) + tau r <= level; bisected until the total is met",
+        "Kuzmin et al. 2019 (AIMET), arXiv:1912.09802",
+        "accuracy",
+    ),
+    "equal_loss": EqualCost(
+        "Equal loss",
+        "Every layer is cut until it alone raises the loss by one common amount.",
+        "r_l = the largest r with L_l(r) - L(0) + tau r <= level; bisected until the total is met",
+        "Kuzmin et al. 2019 (AIMET), arXiv:1912.09802, on the loss",
+        "loss",
+    ),
     "delta_inversion": DeltaInversion(),
     "least_loss": LeastLoss(),
 }
