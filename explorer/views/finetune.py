@@ -7,16 +7,17 @@ import streamlit as st
 from explorer import cache, state
 from explorer.charts import alt, training_curves
 from explorer.jobs import Snapshot
-from explorer.notices import plain, told
+from explorer.notices import told
 from explorer.plan_words import cut_words, differences, flow_words, tune_words
-from explorer.tuning import Reference, clock, continuous, progress, settles, steps_of, tuning
+from explorer.tuning import Reference, continuous, progress, settles, steps_of, tuning
 from explorer.views.compare import compare_section
+from explorer.views.running import asked_for, gone, training_status
 from explorer.views.tune_form import tune_form
 from pruning_core.flows import FLOWS, flow
 from pruning_core.pipeline import Workspace, whole_test
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
-from pruning_core.types import Finished, PruningError
+from pruning_core.types import Finished
 
 KIND = "train"
 REFRESH = 1.0
@@ -57,7 +58,7 @@ def render(plan: Plan, space: Workspace) -> None:
 def finished_run(plan: Plan, space: Workspace) -> Finished | None:
     """The browser's newest finished run of exactly this plan, of this page or of Flows."""
     for run in cache.jobs().of(state.owner()):
-        if isinstance(run.result, Finished) and not changes(_plan(run), plan, space):
+        if isinstance(run.result, Finished) and not changes(asked_for(run, Plan), plan, space):
             return run.result
     return None
 
@@ -91,38 +92,18 @@ def _live(was_active: bool) -> None:
         if was_active and not (found and found[0].active):
             st.rerun()
         if not found:
-            if lost := cache.jobs().lost(state.owner(), KIND):
-                st.warning(plain(lost), icon=":material/tab_close:")
+            gone(KIND)
             st.info(EMPTY, icon=":material/model_training:")
             return
         run = found[0]
-        _status(run)
+        training_status(run, "run", progress(run.events, asked_for(run, Plan), run.seconds), "tune_stop")
         if run.active or run.status != "done":
             _curves(run)
 
 
-def _status(run: Snapshot) -> None:
-    """One line about the newest run: how far, or how it ended."""
-    if run.active:
-        line, stop = st.columns([5, 1], vertical_alignment="center")
-        where = progress(run.events, _plan(run), run.seconds)
-        left = f", about {clock(where.left)} left (estimated)" if where.left is not None else ""
-        text = f"{where.stage[0].upper()}{where.stage[1:]} · {clock(run.seconds)} so far{left}"
-        waits = f"Waiting: {run.ahead} other job{'s' * (run.ahead > 1)} first." if run.status == "queued" else ""
-        line.progress(where.share, waits or text)
-        stop.button("Stop", key="tune_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
-                    args=(state.owner(), run.id), help="Stops after the present step; what it learned is lost.")  # fmt: skip
-    elif run.status == "done":
-        st.caption(f":material/check: Finished in {clock(run.seconds)}.")
-    elif run.status == "cancelled":
-        st.warning(f"The run was stopped after {clock(run.seconds)}; the base network is as it was.", icon=":material/stop:")
-    else:
-        st.error(f"The run failed: {plain(str(run.error))}", icon=":material/error:")
-
-
 def _curves(run: Snapshot) -> None:
     """Loss per step and accuracy per epoch, with the dense network's level and the drop at each cut."""
-    moved, cuts = continuous(run.events, _plan(run).fine_tune.epochs)
+    moved, cuts = continuous(run.events, asked_for(run, Plan).fine_tune.epochs)
     if not cuts:
         return
     dense = next((event.evaluation for event in run.events if isinstance(event, Reference)), None)
@@ -139,7 +120,7 @@ def _results(plan: Plan, space: Workspace) -> None:
     run = next((run for run in cache.jobs().of(state.owner(), KIND) if isinstance(run.result, Finished)), None)
     if run is None or not isinstance(run.result, Finished):
         return
-    then = _plan(run)
+    then = asked_for(run, Plan)
     if then.model != plan.model or then.dataset != plan.dataset:
         sentence = (
             f"The last finished run is of another network or other images: {cut_words(then)} Start one for the present plan."
@@ -152,9 +133,3 @@ def _results(plan: Plan, space: Workspace) -> None:
     with st.expander("How it learned", icon=":material/show_chart:", expanded=True):
         _curves(run)
     compare_section(run.result, then, space)
-
-
-def _plan(run: Snapshot) -> Plan:
-    if not isinstance(run.about, Plan):
-        raise PruningError("This run does not say which plan it is for; start it again.")
-    return run.about

@@ -6,18 +6,19 @@ from explorer import cache, state
 from explorer.charts import alt, mask_over_time, moments_chart, training_curves
 from explorer.flowing import continuous, flowing, frames_of, history, per_epoch, progress, steps_of
 from explorer.jobs import Snapshot
-from explorer.notices import plain, told
+from explorer.notices import told
 from explorer.plan_words import cut_words, differences, flow_tune_words, flow_words
 from explorer.text import HELP
-from explorer.tuning import Reference, clock
+from explorer.tuning import Reference
 from explorer.views.compare import compare_section
 from explorer.views.flow_form import flow_form
+from explorer.views.running import asked_for, gone, training_status
 from explorer.views.seven_view import seven_section
 from explorer.views.tune_form import tune_form
 from pruning_core.flows import flow
 from pruning_core.pipeline import Workspace, whole_test
 from pruning_core.plan import Plan
-from pruning_core.types import Finished, Layer, PruningError
+from pruning_core.types import Finished, Layer
 
 KIND = "flow"
 REFRESH = 1.0
@@ -46,7 +47,7 @@ def render(plan: Plan, space: Workspace) -> None:
         seven_section(plan, space, _layer(plan, space))
     st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
     if found and not active and isinstance(found[0].result, Finished) and _same_data(found[0], plan):
-        compare_section(found[0].result, _plan(found[0]), space)
+        compare_section(found[0].result, asked_for(found[0], Plan), space)
 
 
 def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
@@ -71,44 +72,27 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         if was_active and not (found and found[0].active):
             st.rerun()
         if not found:
-            if lost := cache.jobs().lost(state.owner(), KIND):
-                st.warning(plain(lost), icon=":material/tab_close:")
+            gone(KIND)
             st.info(EMPTY, icon=":material/timeline:")
             return
         run = found[0]
-        _status(run, space)
+        at = progress(run.events, steps_of(asked_for(run, Plan), space), run.seconds)
+        training_status(run, "flow", at, "flow_stop")
         if not _same_data(run, plan):
-            st.info(f"The last flow had another network or other images: {cut_words(_plan(run))}", icon=":material/history:")
+            st.info(
+                f"The last flow had another network or other images: {cut_words(asked_for(run, Plan))}", icon=":material/history:"
+            )
             return
         skip = ("probe",) if whole_test(space.dataset) else ()
-        if not run.active and (changed := differences(_plan(run), plan, skip)):
+        if not run.active and (changed := differences(asked_for(run, Plan), plan, skip)):
             st.warning(f"These results are for another plan: {'; '.join(changed)}.", icon=":material/history:")
         _curves(run, plan, space)
         _mask(run, plan, space)
 
 
-def _status(run: Snapshot, space: Workspace) -> None:
-    """One line about the newest flow: how far, or how it ended."""
-    if run.active:
-        line, stop = st.columns([5, 1], vertical_alignment="center")
-        where = progress(run.events, steps_of(_plan(run), space), run.seconds)
-        left = f", about {clock(where.left)} left (estimated)" if where.left is not None else ""
-        text = f"{where.stage[0].upper()}{where.stage[1:]} · {clock(run.seconds)} so far{left}"
-        waits = f"Waiting: {run.ahead} other job{'s' * (run.ahead > 1)} first." if run.status == "queued" else ""
-        line.progress(where.share, waits or text)
-        stop.button("Stop", key="flow_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
-                    args=(state.owner(), run.id), help="Stops after the present step; what was learned is lost.")  # fmt: skip
-    elif run.status == "done":
-        st.caption(f":material/check: {run.title}: finished in {clock(run.seconds)}.")
-    elif run.status == "cancelled":
-        st.warning(f"The flow was stopped after {clock(run.seconds)}; the base network is as it was.", icon=":material/stop:")
-    else:
-        st.error(f"The flow failed: {plain(str(run.error))}", icon=":material/error:")
-
-
 def _curves(run: Snapshot, plan: Plan, space: Workspace) -> None:
     """Loss, accuracy and the removed share over epochs, counted on through all trainings."""
-    steps, frames = per_epoch(_plan(run), space), frames_of(run.events)
+    steps, frames = per_epoch(asked_for(run, Plan), space), frames_of(run.events)
     moved, cuts = continuous(run.events, steps)
     dense = next((event.evaluation for event in run.events if isinstance(event, Reference)), None)
     if not moved and not cuts:
@@ -164,11 +148,5 @@ def _looked() -> None:
 
 
 def _same_data(run: Snapshot, plan: Plan) -> bool:
-    then = _plan(run)
+    then = asked_for(run, Plan)
     return (then.model, then.dataset) == (plan.model, plan.dataset)
-
-
-def _plan(run: Snapshot) -> Plan:
-    if not isinstance(run.about, Plan):
-        raise PruningError("This run does not say which plan it is for; start it again.")
-    return run.about

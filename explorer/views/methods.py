@@ -7,13 +7,13 @@ from explorer.jobs import Snapshot
 from explorer.notices import plain, told
 from explorer.studying import estimate, following, method, pace, study_of, study_words, where
 from explorer.text import HELP
-from explorer.tuning import clock
+from explorer.tuning import Progress, clock
 from explorer.views.methods_form import choices_now, methods_form, show
 from explorer.views.methods_report import Found, report
+from explorer.views.running import asked_for, ended, going, gone
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.runs import Study, fingerprint, folder_of, refused, results, wanted
-from pruning_core.types import PruningError
 
 KIND = "study"
 REFRESH = 1.0
@@ -92,8 +92,8 @@ def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) ->
             st.rerun()
         if jobs:
             _status(jobs[0], asked)
-        elif lost := cache.jobs().lost(state.owner(), KIND):
-            st.warning(plain(lost) + " What was measured is on disk.", icon=":material/tab_close:")
+        else:
+            gone(KIND, " What was measured is on disk.")
         if asked is None:
             return
         found = _found(asked, space, base)
@@ -105,17 +105,11 @@ def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) ->
 
 def _status(job: Snapshot, asked: Study | None) -> None:
     """One line about the newest study: how far, or how it ended."""
-    theirs = _study(job)
+    theirs = asked_for(job, Study)
     now = where(job.events, theirs)
     if job.active:
-        line, stop = st.columns([5, 1], vertical_alignment="center")
-        left = f" · about {clock(now.left)} left (estimated)" if now.left is not None else ""
-        waits = f"Waiting: {job.ahead} other job{'s' * (job.ahead > 1)} first." if job.status == "queued" else ""
-        line.progress(
-            now.share, waits or f"{now.done} of {now.total} runs done · {now.stage} · {clock(job.seconds)} so far{left}"
-        )
-        stop.button("Stop", key="methods_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
-                    args=(state.owner(), job.id), help="Stops within a step; finished runs stay, this one is lost.")  # fmt: skip
+        at = Progress(now.share, now.left, f"{now.done} of {now.total} runs done · {now.stage}")
+        going(job, at, "methods_stop", "Stops within a step; finished runs stay, this one is lost.")
         if theirs != asked:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.warning(
@@ -125,15 +119,6 @@ def _status(job: Snapshot, asked: Study | None) -> None:
         return
     if theirs != asked:
         return
-    if job.status == "failed":
-        st.error(f"The study failed: {plain(str(job.error))}", icon=":material/error:")
-    elif job.status == "cancelled":
-        st.warning("The study was stopped; finished runs are on disk, *Go on* measures the rest.", icon=":material/stop:")
+    ended(job, "study", "; finished runs are on disk, *Go on* measures the rest.")
     for why, times in now.failed.items():
         st.warning(f"{times} run{'s' * (times > 1)} could not be carried out: {plain(why)}", icon=":material/error:")
-
-
-def _study(job: Snapshot) -> Study:
-    if not isinstance(job.about, Study):
-        raise PruningError("This job does not say which study it is of; start it again.")
-    return job.about

@@ -12,7 +12,8 @@ from explorer.notices import plain, told
 from explorer.plan_words import differences
 from explorer.scanning import PRESETS, ScanRequest, alike, request, scanned_plan, scanning
 from explorer.text import HELP, percent
-from explorer.tuning import clock
+from explorer.tuning import Progress, clock
+from explorer.views.running import asked_for, ended, going, gone
 from explorer.views.sensitivity_use import slice_section, target_section
 from pruning_core.coupling import Coupling
 from pruning_core.granularity import granularity
@@ -58,7 +59,7 @@ def render(plan: Plan, space: Workspace) -> None:
     if scan is None or active:
         return
     _fine_print(scan, reasons)
-    points, asked = _points(scan), _asked(scan)
+    points, asked = _points(scan), asked_for(scan, ScanRequest)
     if asked.preview:
         st.info(FULL_ONLY, icon=":material/monitoring:")
         return
@@ -95,11 +96,11 @@ def _controls(plan: Plan, space: Workspace, able: tuple[Layer, ...], found: tupl
 def _buttons(asked: ScanRequest | None, found: tuple[Snapshot, ...]) -> ScanRequest | None:
     """What was pressed; a preview of what is already scanned has nothing to add."""
     off = any(scan.active for scan in found[:1]) or asked is None or len(asked.grid) < 2
-    again = any(not _asked(scan).preview for scan in found)
+    again = any(not asked_for(scan, ScanRequest).preview for scan in found)
     if st.button("Scan again" if again else "Scan", type="secondary" if again else "primary", key="scan_start",
                  icon=":material/monitoring:", help=HELP["scan"], disabled=off):  # fmt: skip
         return asked
-    known = asked is not None and any(scan.status == "done" and alike(_asked(scan), asked) for scan in found[:1])
+    known = asked is not None and any(scan.status == "done" and alike(asked_for(scan, ScanRequest), asked) for scan in found[:1])
     if st.button("Preview", key="preview_start", icon=":material/speed:", help=HELP["preview"], disabled=off or known):
         return asked and replace(asked, preview=True)
     return None
@@ -134,8 +135,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         scan = _shown()
         if scan is None:
             if not found:
-                if lost := cache.jobs().lost(state.owner(), KIND):
-                    st.warning(plain(lost), icon=":material/tab_close:")
+                gone(KIND)
                 st.info(EMPTY, icon=":material/monitoring:")
             return
         _curves(plan, space, scan)
@@ -143,32 +143,20 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
 
 def _status(scan: Snapshot) -> None:
     """One line about the newest scan or preview: how far, or how it ended."""
-    asked = _asked(scan)
+    asked = asked_for(scan, ScanRequest)
     share, far, at = _progress(scan)
     if scan.active:
-        line, stop = st.columns([5, 1], vertical_alignment="center")
-        left = f" · about {clock(scan.seconds / share * (1 - share))} left (estimated)" if share else ""
-        waits = f"Waiting: {scan.ahead} other job{'s' * (scan.ahead > 1)} first." if scan.status == "queued" else ""
-        line.progress(share, waits or at + left)
-        stop.button("Stop", key="scan_stop", icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
-                    args=(state.owner(), scan.id))  # fmt: skip
-    elif scan.status == "done":
-        how = " Layers whose channels are tied were cut together and share a curve." if asked.tied else ""
-        done = "Previewed" if asked.preview else "Scanned"
-        st.caption(f":material/check: {done} {len(asked.layers)} layers in {clock(scan.seconds)}.{how}")
-    elif scan.status == "cancelled":
-        st.warning(f"The {_what(asked)} was stopped after {far}; what was measured stays.", icon=":material/stop:")
-    else:
-        st.error(f"The {_what(asked)} failed: {plain(str(scan.error))}", icon=":material/error:")
-
-
-def _what(asked: ScanRequest) -> str:
-    return "preview" if asked.preview else "scan"
+        left = scan.seconds / share * (1 - share) if share else None
+        going(scan, Progress(share, left, at), "scan_stop", "Stops within a measurement; what was measured stays.")
+        return
+    how = " Layers whose channels are tied were cut together and share a curve." if asked.tied else ""
+    done = f"{'Previewed' if asked.preview else 'Scanned'} {len(asked.layers)} layers in {clock(scan.seconds)}.{how}"
+    ended(scan, "preview" if asked.preview else "scan", f" after {far}; what was measured stays.", done)
 
 
 def _progress(scan: Snapshot) -> tuple[float, str, str]:
     """The share that is done, how far that is, and what is being measured."""
-    asked, done = _asked(scan), len(_points(scan))
+    asked, done = asked_for(scan, ScanRequest), len(_points(scan))
     if asked.preview:
         found = _preview(scan)
         far = f"{found.spent:,} of {found.budget:,} evaluations" if found else "no evaluation"
@@ -180,7 +168,7 @@ def _progress(scan: Snapshot) -> tuple[float, str, str]:
 
 def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:
     """The curves, for which plan they are, and how they are to be read."""
-    then, now = scanned_plan(_asked(scan).plan), scanned_plan(plan)
+    then, now = scanned_plan(asked_for(scan, ScanRequest).plan), scanned_plan(plan)
     if changed := differences(then, now):
         st.warning(f"These curves are for another plan: {'; '.join(changed)}. *Scan again* measures the present one.",
                    icon=":material/history:")  # fmt: skip
@@ -268,7 +256,7 @@ def _why_not(status: str) -> str:
 def measured_for(plan: Plan) -> tuple[SensitivityPoint, ...]:
     """The points of the newest scan, as far as they are measured; none where they are for another plan, or estimated."""
     scan = next((scan for scan in cache.jobs().of(state.owner(), KIND) if _points(scan)), None)
-    return _points(scan) if scan is not None and scanned_plan(_asked(scan).plan) == scanned_plan(plan) else ()
+    return _points(scan) if scan is not None and scanned_plan(asked_for(scan, ScanRequest).plan) == scanned_plan(plan) else ()
 
 
 def _shown() -> Snapshot | None:
@@ -283,9 +271,3 @@ def _points(scan: Snapshot) -> tuple[SensitivityPoint, ...]:
 def _preview(scan: Snapshot) -> Preview | None:
     """How far a preview has come."""
     return next((event for event in reversed(scan.events) if isinstance(event, Preview)), None)
-
-
-def _asked(scan: Snapshot) -> ScanRequest:
-    if not isinstance(scan.about, ScanRequest):
-        raise PruningError("This scan does not say what it was asked for; scan again.")
-    return scan.about

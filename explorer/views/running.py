@@ -1,0 +1,56 @@
+"""A background run as a page tells it: how far it is, how it ended, and what it was asked for."""
+
+from typing import TypeVar
+
+import streamlit as st
+
+from explorer import cache, state
+from explorer.jobs import Snapshot
+from explorer.notices import plain
+from explorer.tuning import Progress, clock
+from pruning_core.types import PruningError
+
+Asked = TypeVar("Asked")
+
+
+def asked_for(run: Snapshot, kind: type[Asked]) -> Asked:
+    """What the run was started with. Raises PruningError where it does not say."""
+    if not isinstance(run.about, kind):
+        raise PruningError("This run does not say what it was asked for; start it again.")
+    return run.about
+
+
+def going(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
+    """Share done, time left and what is being done now, beside the button that stops it."""
+    line, stop = st.columns([5, 1], vertical_alignment="center")
+    left = f", about {clock(at.left)} left (estimated)" if at.left is not None else ""
+    waits = f"Waiting: {run.ahead} other job{'s' * (run.ahead > 1)} first."
+    far = f"{at.stage[:1].upper()}{at.stage[1:]} · {clock(run.seconds)} so far{left}"
+    line.progress(at.share, waits if run.status == "queued" else far)
+    stop.button("Stop", key=key, icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
+                args=(state.owner(), run.id), help=stop_help)  # fmt: skip
+
+
+def ended(run: Snapshot, what: str, stopped: str, done: str | None = None) -> None:
+    """How a run ended. what: its name inside a sentence; stopped, done: what is to be said then."""
+    if run.status == "failed":
+        st.error(f"The {what} failed: {plain(str(run.error))}", icon=":material/error:")
+    elif run.status == "cancelled":
+        st.warning(f"The {what} was stopped{stopped}", icon=":material/stop:")
+    elif done:
+        st.caption(f":material/check: {done}")
+
+
+def training_status(run: Snapshot, what: str, at: Progress, key: str) -> None:
+    """The line of a run that cuts and trains."""
+    took = clock(run.seconds)
+    if run.active:
+        going(run, at, key, "Stops after the present step; what was learned is lost.")
+    else:
+        ended(run, what, f" after {took}; the base network is as it was.", f"{run.title}: finished in {took}.")
+
+
+def gone(kind: str, more: str = "") -> None:
+    """What became of the page's run where there is none any more: it was forgotten with the last tab."""
+    if lost := cache.jobs().lost(state.owner(), kind):
+        st.warning(plain(lost) + more, icon=":material/tab_close:")
