@@ -14,10 +14,16 @@ class Schedule(Protocol):
     """A rising curve from progress to the share of the target; `rounds`: how many cuts, each followed by training."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-    label: ClassVar[str]
-    help: ClassVar[str]
     formula: ClassVar[str]
-    source: ClassVar[str]
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def help(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
 
     @property
     def rounds(self) -> int: ...
@@ -40,17 +46,31 @@ class OneShot:
 
 
 @dataclass(frozen=True)
-class Iterative:
+class Line:
     """Equal steps, training after each."""
 
-    label: ClassVar[str] = "Iterative"
-    help: ClassVar[str] = "Prune a little, fine-tune, score again, prune more: n equal rounds."
     formula: ClassVar[str] = "f(p) = p, at p = 1/n, 2/n, ..., 1"
-    source: ClassVar[str] = "Han et al. 2015, arXiv:1506.02626"
-    rounds: int = 3
+    label: str
+    help: str
+    source: str
+    rounds: int
 
     def __call__(self, progress: float) -> float:
         return progress
+
+
+ITERATIVE = Line(
+    "Iterative",
+    "Prune a little, fine-tune, score again, prune more: n equal rounds.",
+    "Han et al. 2015, arXiv:1506.02626",
+    3,
+)
+LINEAR = Line(
+    "Linear",
+    "The line of Iterative in many small steps, as flows use it that prune while the network trains.",
+    "Zhu and Gupta 2017, arXiv:1710.01878, with 1 in place of their exponent 3",
+    10,
+)
 
 
 @dataclass(frozen=True)
@@ -65,20 +85,6 @@ class Agp:
 
     def __call__(self, progress: float) -> float:
         return 1.0 - (1.0 - progress) ** 3
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A straight line in many small steps, for flows that prune while they train; in few steps it is Iterative."""
-
-    label: ClassVar[str] = "Linear"
-    help: ClassVar[str] = "The line of Iterative in many small steps, as flows use it that prune while the network trains."
-    formula: ClassVar[str] = "f(p) = 1 - (1 - p)^1 = p, at p = 1/n, 2/n, ..., 1"
-    source: ClassVar[str] = "Zhu and Gupta 2017, arXiv:1710.01878, with 1 in place of their exponent 3"
-    rounds: int = 10
-
-    def __call__(self, progress: float) -> float:
-        return progress
 
 
 @dataclass(frozen=True)
@@ -98,8 +104,8 @@ class Exponential:
 
 SCHEDULES: dict[str, Schedule] = {
     "one_shot": OneShot(),
-    "iterative": Iterative(),
-    "linear": Linear(),
+    "iterative": ITERATIVE,
+    "linear": LINEAR,
     "exponential": Exponential(),
     "agp": Agp(),
 }

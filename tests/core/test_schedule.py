@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from pruning_core.schedule import SCHEDULES, Agp, Exponential, Iterative, Linear, OneShot, fractions, schedule
+from pruning_core.schedule import SCHEDULES, Agp, Exponential, OneShot, fractions, schedule
 from tests.core.toy import refusal
 
 
@@ -13,8 +13,8 @@ def test_one_shot_cuts_everything_at_once() -> None:
 
 
 def test_iterative_cuts_in_equal_steps() -> None:
-    assert fractions(Iterative(4)) == (0.25, 0.5, 0.75, 1.0)
-    assert fractions(Iterative(1)) == (1.0,)
+    assert fractions(schedule("iterative:4")) == (0.25, 0.5, 0.75, 1.0)
+    assert fractions(schedule("iterative:1")) == (1.0,)
 
 
 def test_agp_worked_values() -> None:
@@ -31,7 +31,8 @@ def test_agp_is_the_formula_of_its_paper(final: float) -> None:
 
 
 def test_linear_is_a_line() -> None:
-    assert fractions(Linear(5)) == (0.2, 0.4, 0.6, 0.8, 1.0)
+    assert fractions(schedule("linear:5")) == (0.2, 0.4, 0.6, 0.8, 1.0)
+    assert SCHEDULES["linear"].rounds > SCHEDULES["iterative"].rounds
 
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.8, 0.99])
@@ -56,7 +57,8 @@ def test_fractions_rise_to_one(spec: str) -> None:
 
 
 def test_rounds_are_read_from_the_name() -> None:
-    assert schedule("iterative:5") == Iterative(5)
+    assert schedule("iterative:5").rounds == 5
+    assert schedule("iterative:5").label == "Iterative"
     assert schedule("agp:12") == Agp(12)
     assert schedule("agp") == Agp(4)
     assert len(fractions(schedule("iterative:5"))) == 5
