@@ -7,8 +7,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from pruning_core.flows.masking import Moment, moments, trained
-from pruning_core.flows.protocol import Chosen, Event, Work, knob, need_epochs
+from pruning_core.flows.masking import Moment, Timed, moments, steps_in_all, trained
+from pruning_core.flows.protocol import Chosen, Event, Flow, Work, knob, need_epochs
 from pruning_core.flows.rounds import shrunk
 from pruning_core.schedule import Agp
 from pruning_core.types import PruningError
@@ -16,48 +16,27 @@ from pruning_core.types import PruningError
 WINDOW = "as a share of all steps"
 
 
-@dataclass(eq=False)
-class _Timed:
-    """Calls `choose` with the share of the target after the steps named. hidden, dense, held: as in `Rule`."""
-
-    when: dict[int, float]
-    choose: Callable[[Moment, float], Chosen]
-    watch: Callable[[Moment], None] | None = None
-    hidden: bool = False
-    dense: bool = False
-    held: bool = True
-
-    @property
-    def updates(self) -> int:
-        """How many times masks change."""
-        return len(self.when)
-
-    def __call__(self, moment: Moment) -> tuple[float, Chosen] | None:
-        if self.watch is not None:
-            self.watch(moment)
-        fraction = self.when.get(moment.step)
-        return None if fraction is None else (fraction, self.choose(moment, fraction))
-
-
 def curve(steps: tuple[int, ...], shape: Callable[[float], float]) -> dict[int, float]:
     """Step -> share of the target, at equal progress from one cut to the next; the last is 1."""
     return {step: shape((k + 1) / len(steps)) for k, step in enumerate(steps)}
 
 
-def check_window(flow: "Windowed", label: str) -> None:
-    """Raises PruningError for a window that ends before it begins."""
-    if flow.end <= flow.begin:
-        raise PruningError(f"{label} ends its cuts before it begins them: set end above begin.")
-
-
 @runtime_checkable
-class Windowed(Protocol):
+class Windowed(Flow, Protocol):
     """A flow that cuts in a part of the training."""
 
     @property
     def begin(self) -> float: ...
     @property
     def end(self) -> float: ...
+
+
+def cutting_steps(flow: Windowed, work: Work, count: int) -> tuple[int, ...]:
+    """At most `count` steps of the flow's part of the training. Raises PruningError where either of them is empty."""
+    need_epochs(flow, work)
+    if flow.end <= flow.begin:
+        raise PruningError(f"{flow.label} ends its cuts before it begins them: set end above begin.")
+    return moments(work, flow.begin, flow.end, count)
 
 
 @dataclass(frozen=True)
@@ -79,10 +58,8 @@ class Gradual:
     end: float = knob(0.6, 0.05, 1.0, f"When the last cut comes, {WINDOW}; then the network recovers.")
 
     def __call__(self, work: Work) -> Iterator[Event]:
-        need_epochs(self, work)
-        check_window(self, self.label)
-        when = curve(moments(work, self.begin, self.end, work.schedule.rounds), work.schedule)
-        rule = _Timed(when, lambda moment, fraction: shrunk(work, moment.snapshot(), moment.masks, fraction))
+        when = curve(cutting_steps(self, work, work.schedule.rounds), work.schedule)
+        rule = Timed(when, lambda moment, fraction: shrunk(work, moment.snapshot(), moment.masks, fraction))
         yield from trained(work, rule, work.model, {}, regrows=False)
 
 
@@ -111,8 +88,7 @@ class Movement:
     cuts: int = knob(20, 1, 500, "How many times the mask is chosen anew.")
 
     def __call__(self, work: Work) -> Iterator[Event]:
-        need_epochs(self, work)
-        check_window(self, self.label)
+        when = curve(cutting_steps(self, work, self.cuts), Agp())
         scores = {layer.name: torch.zeros(layer.shape) for layer in work.able}
 
         def watch(moment: Moment) -> None:
@@ -122,8 +98,7 @@ class Movement:
         def choose(moment: Moment, fraction: float) -> Chosen:
             return work.choose(work.pooled(scores, "sum"), fraction)
 
-        when = curve(moments(work, self.begin, self.end, self.cuts), Agp())
-        yield from trained(work, _Timed(when, choose, watch, hidden=True), work.model, {}, regrows=True)
+        yield from trained(work, Timed(when, choose, watch, hidden=True), work.model, {}, regrows=True)
 
 
 class Uncertain:
@@ -183,14 +158,12 @@ class Platon:
     beta2: float = knob(0.95, 0.0, 0.999, "Memory of the uncertainty, in windows: near 1 is long.")
 
     def __call__(self, work: Work) -> Iterator[Event]:
-        need_epochs(self, work)
-        check_window(self, self.label)
-        found, every = Uncertain(self.beta1, self.beta2, self.window), moments(work, self.begin, self.end, 10**6)
-        steps = tuple(step for step in every if (step + 1) % self.window == 0)
+        found = Uncertain(self.beta1, self.beta2, self.window)
+        steps = tuple(step for step in cutting_steps(self, work, steps_in_all(work)) if (step + 1) % self.window == 0)
         if not steps:
             raise PruningError(f"No window of {self.window} steps ends between begin and end: train for longer or shorten it.")
 
         def choose(moment: Moment, fraction: float) -> Chosen:
             return work.choose(work.pooled(found.scores(), "mean_abs"), fraction)
 
-        yield from trained(work, _Timed(curve(steps, Agp()), choose, found.add, dense=True), work.model, {}, regrows=True)
+        yield from trained(work, Timed(curve(steps, Agp()), choose, found.add, dense=True), work.model, {}, regrows=True)

@@ -1,6 +1,6 @@
 """Training with masks that change on the way: one hook for every flow that prunes while the network learns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -19,7 +19,7 @@ class Moment:
     """What a rule sees after an optimizer step: weights after the step, gradients before it, O x I x H x W by layer name.
 
     step: from 0; a removed weight that is still pulled, or kept underneath, has the value that the optimizer just gave it;
-    before: the weights before the step, as they lie under the masks; of a hidden rule alone, others have none.
+    before: the weights before the step, with which the slopes were computed; of a hidden rule, as they lie under the masks.
     """
 
     step: int
@@ -56,6 +56,29 @@ class Rule(Protocol):
         """The share of the target and the masks from now on, or None for no change."""
 
 
+@dataclass(eq=False)
+class Timed:
+    """A rule that calls `choose` with the share of the target after the steps named; `watch` sees every step."""
+
+    when: Mapping[int, float]
+    choose: Callable[[Moment, float], Chosen]
+    watch: Callable[[Moment], None] | None = None
+    hidden: bool = False
+    dense: bool = False
+    held: bool = True
+
+    @property
+    def updates(self) -> int:
+        """How many times masks change."""
+        return len(self.when)
+
+    def __call__(self, moment: Moment) -> tuple[float, Chosen] | None:
+        if self.watch is not None:
+            self.watch(moment)
+        fraction = self.when.get(moment.step)
+        return None if fraction is None else (fraction, self.choose(moment, fraction))
+
+
 class Masking(Hook):
     """Carries out a rule while `fine_tune` trains: holds its masks, and tells about `FRAMES` of them."""
 
@@ -69,6 +92,7 @@ class Masking(Hook):
         self._under: dict[str, Tensor] = {}
         self._removed: dict[str, Tensor] = {}
         self._slopes: dict[str, Tensor] = {}
+        self._before: dict[str, Tensor] = {}
 
     @property
     def settled(self) -> bool:  # type: ignore[override]
@@ -93,15 +117,15 @@ class Masking(Hook):
                 parameter.grad.masked_fill_(self._removed[name], 0)
             if self._rule.hidden:
                 parameter.copy_(self._under[name])
+            self._before[name] = parameter.clone()
 
     @torch.no_grad()
     def stepped(self, done: int, total: int) -> Sequence[Pruned]:
         if self._rule.held and not self._rule.hidden and not self._rule.dense:
             self._hold()  # momentum and decay have moved them: what grows next grows from zero
-        before: dict[str, Tensor] = {}
         if self._rule.hidden:
-            before, self._under = self._under, {name: p.detach().clone() for name, p in self._parameters.items()}
-        weights, slopes, before = self._viewed(self._parameters), self._viewed(self._slopes), self._viewed(before)
+            self._under = {name: p.detach().clone() for name, p in self._parameters.items()}
+        weights, slopes, before = (self._viewed(found) for found in (self._parameters, self._slopes, self._before))
         found = self._rule(Moment(done, total, weights, slopes, self.masks, self._model, before))
         if found is not None:
             self._done += 1

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pruning_core.flows.masking import Moment, moments, steps_in_all, trained
+from pruning_core.flows.masking import Moment, Timed, moments, steps_in_all, trained
 from pruning_core.flows.protocol import Chosen, Event, Work, knob, need_epochs
 from pruning_core.granularity import from_groups, to_groups
 from pruning_core.masks import achieved, ranks
@@ -33,36 +33,6 @@ def spread(work: Work, kept: Kept, scores: GroupScores) -> Chosen:
 def sizes(work: Work, moment: Moment) -> GroupScores:
     """The mean |w| of every group now."""
     return work.pooled(dict(moment.weights), "mean_abs")
-
-
-@dataclass(eq=False)
-class _Surgery:
-    """Two thresholds per scope: below the lower one a group goes, above the upper one it stays or returns."""
-
-    work: Work
-    when: tuple[int, ...]
-    low: float
-    high: float
-    depth: dict[str, Tensor]
-    hidden: bool = True
-    dense: bool = True
-    held: bool = True
-
-    @property
-    def updates(self) -> int:
-        """How many times masks change."""
-        return len(self.when)
-
-    def __call__(self, moment: Moment) -> tuple[float, Chosen] | None:
-        if moment.step not in self.when:
-            return None
-        found, before, kept = sizes(self.work, moment), kept_groups(self.work, moment.masks), {}
-        for name, depth in self.depth.items():
-            level = found[name].mean(1, keepdim=True) + depth * _spread(found[name])
-            stays = before[name] & (found[name] >= self.low * level) | (found[name] >= self.high * level)
-            best = found[name] >= found[name].amax(1, keepdim=True)
-            kept[name] = torch.where(stays.any(1, keepdim=True), stays, best)
-        return 1.0, spread(self.work, kept, found)
 
 
 def _spread(found: Float[Tensor, "s g"]) -> Float[Tensor, "s 1"]:
@@ -102,8 +72,19 @@ class Surgery:
         found = work.pooled({x.name: work.model.get_parameter(x.name).detach().view(x.shape) for x in work.able}, "mean_abs")
         _, masks = work.choose(found, 1.0)
         depth = {name: _depth(found[name], kept) for name, kept in kept_groups(work, masks).items()}
-        rule = _Surgery(work, moments(work, 0.0, self.end, self.updates), self.low, self.high, depth)
+        when = dict.fromkeys(moments(work, 0.0, self.end, self.updates), 1.0)
+        rule = Timed(when, lambda moment, _: self._spliced(work, moment, depth), hidden=True, dense=True)
         yield from trained(work, rule, work.model, masks, regrows=True)
+
+    def _spliced(self, work: Work, moment: Moment, depth: dict[str, Tensor]) -> Chosen:
+        """Below the lower threshold of its scope a group goes, above the upper one it stays or returns; one at least stays."""
+        found, before, kept = sizes(work, moment), kept_groups(work, moment.masks), {}
+        for name, q in depth.items():
+            level = found[name].mean(1, keepdim=True) + q * _spread(found[name])
+            stays = before[name] & (found[name] >= self.low * level) | (found[name] >= self.high * level)
+            best = found[name] >= found[name].amax(1, keepdim=True)
+            kept[name] = torch.where(stays.any(1, keepdim=True), stays, best)
+        return spread(work, kept, found)
 
 
 def _depth(found: Float[Tensor, "s g"], kept: Bool[Tensor, "s g"]) -> Float[Tensor, "s 1"]:
@@ -111,34 +92,6 @@ def _depth(found: Float[Tensor, "s g"], kept: Bool[Tensor, "s g"]) -> Float[Tens
     gone = found.masked_fill(kept, -torch.inf).amax(1, keepdim=True)
     stays = found.masked_fill(~kept, torch.inf).amin(1, keepdim=True)
     return ((gone + stays) / 2 - found.mean(1, keepdim=True)) / _spread(found)
-
-
-@dataclass(eq=False)
-class _DropAndGrow:
-    """Every so often the smallest kept groups go and as many of those with the largest gradient come."""
-
-    work: Work
-    when: tuple[int, ...]
-    share: float
-    end: int
-    hidden: bool = False
-    dense: bool = False
-    held: bool = True
-
-    @property
-    def updates(self) -> int:
-        """How many times masks change."""
-        return len(self.when)
-
-    def __call__(self, moment: Moment) -> tuple[float, Chosen] | None:
-        if moment.step not in self.when:
-            return None
-        share = self.share / 2 * (1 + math.cos(math.pi * (moment.step + 1) / self.end))
-        found, pulls = sizes(self.work, moment), self.work.pooled(dict(moment.slopes), "mean_abs")
-        kept = {
-            name: exchanged(keep, found[name], pulls[name], share) for name, keep in kept_groups(self.work, moment.masks).items()
-        }
-        return 1.0, spread(self.work, kept, found)
 
 
 def exchanged(
@@ -176,6 +129,14 @@ class RigL:
     def __call__(self, work: Work) -> Iterator[Event]:
         need_epochs(self, work)
         _, masks = work.choose(work.score(work.model), 1.0)
+        when = dict.fromkeys(moments(work, 0.0, self.end, self.updates), 1.0)
         end = max(1, round(self.end * steps_in_all(work)))
-        rule = _DropAndGrow(work, moments(work, 0.0, self.end, self.updates), self.share, end)
+        rule = Timed(when, lambda moment, _: self._moved(work, moment, (moment.step + 1) / end))
         yield from trained(work, rule, work.model, masks, regrows=True)
+
+    def _moved(self, work: Work, moment: Moment, progress: float) -> Chosen:
+        """The smallest kept groups go and as many of those with the largest gradient come."""
+        share = self.share / 2 * (1 + math.cos(math.pi * progress))
+        found, pulls = sizes(work, moment), work.pooled(dict(moment.slopes), "mean_abs")
+        kept = {name: exchanged(keep, found[name], pulls[name], share) for name, keep in kept_groups(work, moment.masks).items()}
+        return spread(work, kept, found)

@@ -31,12 +31,12 @@ def keep_ratio(t: int, steps: int, sparsity: float) -> float:
 
 
 class Pruner:
-    """SEVEN's state: accumulated scores and the masks, which only shrink."""
+    """SEVEN's state: accumulated scores and the masks, which only shrink. work: what is cut, with the flow's choice of layers."""
 
-    def __init__(self, work: Work, steps: int, beta1: float, beta2: float, signed: bool) -> None:
-        self._work, self._steps = work, steps
-        self._found = Accumulated(beta1, beta2, signed)
-        self.masks: Masks = {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in work.able}
+    def __init__(self, flow: "SevenPre | SevenDyn", work: Work, steps: int) -> None:
+        self.work, self._steps = work if flow.classifier else work.sparing_classifier(), steps
+        self._found = Accumulated(flow.beta1, flow.beta2, flow.signed_moment)
+        self.masks: Masks = {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in self.work.able}
         self.ratios: Ratios = {}
         self.fraction = 0.0
 
@@ -44,13 +44,13 @@ class Pruner:
         """Takes in the gradients of step t and cuts: int(keep(t) N) of all N weights stay, by the plan's allocation."""
         there = {name: mask.to(g[name].device) for name, mask in self.masks.items() if name in g}
         self._found.add(w, g, there)
-        if not self._work.sparsity:
+        if not self.work.sparsity:
             return
-        kept = int(keep_ratio(t, self._steps, self._work.sparsity) * self._work.numel) / self._work.numel
-        self.fraction = (1 - kept) / self._work.sparsity  # of the target, which int() may pass by less than one weight
-        groups = self._work.pooled(self._found.scores, "mean_abs")
-        groups = without(groups, self.masks, self._work.able, self._work.granularity)
-        self.ratios, found = self._work.choose(groups, self.fraction)
+        kept = int(keep_ratio(t, self._steps, self.work.sparsity) * self.work.numel) / self.work.numel
+        self.fraction = (1 - kept) / self.work.sparsity  # of the target, which int() may pass by less than one weight
+        groups = self.work.pooled(self._found.scores, "mean_abs")
+        groups = without(groups, self.masks, self.work.able, self.work.granularity)
+        self.ratios, found = self.work.choose(groups, self.fraction)
         self.masks = intersect(self.masks, found)
 
 
@@ -80,8 +80,8 @@ class SevenPre:
     classifier: bool = CLASSIFIER()
 
     def __call__(self, work: Work) -> Iterator[Event]:
-        work = work if self.classifier else work.sparing_classifier()
-        pruner = Pruner(work, self.steps, self.beta1, self.beta2, self.signed_moment)
+        pruner = Pruner(self, work, self.steps)
+        work = pruner.work
         batches, model, told, stride = work.batches(self.batch), work.model, 0, -(-self.steps // FRAMES)
         for t in range(self.steps):
             (slopes,) = batch_gradients(model, work.able, (next(batches),), self.batch)
@@ -139,11 +139,10 @@ class SevenDyn:
 
     def __call__(self, work: Work) -> Iterator[Event]:
         need_epochs(self, work)
-        work = work if self.classifier else work.sparing_classifier()
         first, steps = round(self.delay * steps_in_all(work)), round(self.window * steps_in_all(work))
         if steps < 2 or first + steps - 1 > steps_in_all(work):
             raise PruningError(
                 f"{self.label} needs at least two steps to cut in, before the training ends: set delay and window so."
             )
-        pruner = Pruner(work, steps, self.beta1, self.beta2, self.signed_moment)
-        yield from trained(work, _Dynamic(pruner, first, steps - 1), work.model, {}, regrows=False)
+        pruner = Pruner(self, work, steps)
+        yield from trained(pruner.work, _Dynamic(pruner, first, steps - 1), work.model, {}, regrows=False)
