@@ -3,24 +3,20 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.charts.flows import MOST_CELLS
+from explorer.charts.cells import folded
 from explorer.charts.style import finish
-from explorer.palette import BASELINE, KEPT, MAGNITUDE, scale
-from explorer.tiles import flat
+from explorer.palette import BASELINE, KEPT, MAGNITUDE, scale, translucent
 
 BINS = 48
 
 
 def noise_map(factor: np.ndarray, *, name: str = "") -> go.Figure:
     """The factor of every weight, kernels side by side, filters downwards; white: all noise, dark: steady. factor: O I H W."""
-    rows = max(1, MOST_CELLS // max(1, factor[0].size))
-    cells = flat(factor[:rows])
-    bar = {"title": "noise factor", "thickness": 12}
-    figure = go.Figure(go.Heatmap(z=cells, zmin=0, zmax=1, colorscale=scale(MAGNITUDE), colorbar=bar,
-                                  hovertemplate="row %{y}, column %{x}: %{z:.2f}<extra></extra>"))  # fmt: skip
-    figure.update_xaxes(visible=False, constrain="domain")
-    figure.update_yaxes(visible=False, autorange="reversed")
-    height = min(560, max(200, 60 + round(900 * cells.shape[0] / max(cells.shape[1], 1))))
+    cells = folded(factor)
+    bar = {"title": {"text": "factor", "font_size": 13}, "thickness": 12}
+    hover = "%{text}: %{z:.2f}<extra></extra>" if cells.places is not None else "%{z:.2f}<extra></extra>"
+    figure = go.Figure(cells.heatmap(zmin=0, zmax=1, colorscale=scale(MAGNITUDE), colorbar=bar, hovertemplate=hover))
+    height = cells.frame(figure)
     return finish(figure, f"Noise factors of {name}: mean {factor.mean():.2f}.", height, f"noise map {name}")
 
 
@@ -47,7 +43,9 @@ def rank_moves(before: np.ndarray, after: np.ndarray, *, name: str = "") -> go.F
     """Weights by the sum of |w g| (across) and by SEVEN (up), in %: the darker, the more; on the diagonal nothing moves."""
     counts, edges, _ = np.histogram2d(before.ravel(), after.ravel(), bins=BINS, range=((0, 1), (0, 1)))
     middle = 50 * (edges[:-1] + edges[1:])
-    figure = go.Figure(go.Heatmap(x=middle, y=middle, z=counts.T, colorscale=scale(MAGNITUDE), showscale=False,
+    shades = [[0, translucent(KEPT, 0.25)], [1, KEPT]]
+    figure = go.Figure(go.Heatmap(x=middle, y=middle, z=np.where(counts.T > 0, counts.T, np.nan), colorscale=shades,
+                                  showscale=False,
                                   hovertemplate="sum |w g| %{x:.0f}%, SEVEN %{y:.0f}%: %{z} weights<extra></extra>"))  # fmt: skip
     figure.add_scatter(x=[0, 100], y=[0, 100], mode="lines", line={"color": BASELINE, "dash": "dash"}, showlegend=False,
                        hoverinfo="skip")  # fmt: skip

@@ -165,9 +165,9 @@ def made() -> History:
 def test_every_weight_has_its_fate() -> None:
     names = [name for name, _ in FATES]
     shown = [[names[k] for k in fates(made(), frame).ravel()] for frame in range(3)]
-    assert shown[0] == ["kept"] * 4
-    assert shown[1] == ["kept", "removed just now", "removed just now", "kept"]
-    assert shown[2] == ["kept", "came back", "removed", "removed just now"]
+    assert shown[0] == ["never removed"] * 4
+    assert shown[1] == ["never removed", "removed just now", "removed just now", "never removed"]
+    assert shown[2] == ["never removed", "came back", "removed", "removed just now"]
 
 
 def test_the_charts_say_what_they_show() -> None:
@@ -175,6 +175,10 @@ def test_the_charts_say_what_they_show() -> None:
     assert np.asarray(figure.data[0].z).shape == (1, 4)
     assert "1 came back" in alt(figure)
     assert [trace.name for trace in figure.data[1:]] == [f"{name}: 1" for name, _ in FATES]
-    curve = moments_chart([0.0, 0.5], [0.9, 0.8], [0.0, 0.7], "w")
+    assert list(figure.data[0].text[0]) == [f"output 0, input {k}" for k in range(4)]
+    curve = moments_chart([0.0, 0.5], [0.9, 0.8], [0.0, 0.7], "w", [(0.85, 0.94), (0.7, 0.85)])
     assert [list(trace.y) for trace in curve.data] == [[0, 50], [0, 70], [90, 80]]
+    whiskers = curve.data[2].error_y
+    assert np.allclose([whiskers.array, whiskers.arrayminus], [[4, 5], [5, 10]])
+    assert curve.layout.xaxis2.dtick == 1, "a moment is a whole number"
     assert "50.0% removed and 80.0% right at the last of 1 moments" in alt(curve)
