@@ -42,7 +42,7 @@ from pruning_core.types import (
     Step,
     Tuned,
 )
-from pruning_core.zoo import Progress, datasets_for, load_data, load_model, probe, untrained
+from pruning_core.zoo import Progress, anew, datasets_for, load_data, load_model, probe
 
 SMALL = 64
 """Images of at most this many pixels a side are examined on the whole test split."""
@@ -263,7 +263,7 @@ def work(plan: Plan, space: Workspace, device: torch.device | None = None) -> Wo
         edited=lambda groups, masks: _edited(plan, layers, groups, masks),
         apply=lambda model, masks: masked(plan, space, masks, model),
         silence=lambda masks: silences(plan, space, masks),
-        fresh=lambda seed: untrained(plan.model, space.dataset, seed),
+        fresh=lambda seed: anew(space.model, plan.model, space.dataset, seed),
         calibration=lambda: calibration(space, plan.calibration),
         device=device,
     )  # fmt: skip

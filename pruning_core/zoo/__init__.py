@@ -5,7 +5,7 @@ from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.fetch import Progress
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.pretrained import PRETRAINED
-from pruning_core.zoo.recipes import RECIPES, recipe, train, untrained
+from pruning_core.zoo.recipes import RECIPES, anew, recipe, train
 from pruning_core.zoo.request import data_root
 from pruning_core.zoo.splits import probe
 
@@ -17,6 +17,7 @@ __all__ = [
     "RECIPES",
     "Card",
     "Progress",
+    "anew",
     "available",
     "card",
     "count_macs",
@@ -27,5 +28,4 @@ __all__ = [
     "probe",
     "recipe",
     "train",
-    "untrained",
 ]

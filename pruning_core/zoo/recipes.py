@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from pruning_core.train import TrainConfig, evaluate, fine_tune
 from pruning_core.types import Dataset, Epoch, Pruned, PruningError, Step, Tuned
 from pruning_core.zoo.checkpoints import Card, count_macs, own_folder
 from pruning_core.zoo.data import DATASETS, load_data
-from pruning_core.zoo.models import architecture
+from pruning_core.zoo.models import ARCHITECTURES, architecture
 
 _DIGITS = TrainConfig(epochs=40, lr=0.05, batch_size=64, warmup=0.1, augment=True)
 _FASHION = TrainConfig(epochs=20, lr=0.1, batch_size=128, warmup=0.1, augment=True, label_smoothing=0.05)
@@ -45,6 +46,32 @@ def untrained(arch: str, dataset: Dataset, seed: int) -> nn.Module:
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return architecture(arch).build(dataset.shape, len(dataset.classes))
+
+
+def anew(model: nn.Module, arch: str, dataset: Dataset, seed: int) -> nn.Module:
+    """The network newly initialised from a seed: as the zoo builds it where it is the zoo's `arch`, else by its own modules.
+
+    Raises PruningError where a module has parameters of its own and no `reset_parameters`.
+    """
+    if arch in ARCHITECTURES and _shapes(found := untrained(arch, dataset, seed)) == _shapes(model):
+        return found
+    work = deepcopy(model)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        for name, module in reversed(list(work.named_modules())):  # attention has the last word on its output projection
+            reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
+            if reset is not None:
+                reset()
+            elif next(module.parameters(recurse=False), None) is not None:
+                raise PruningError(
+                    f"The network cannot be initialised anew: {name or type(module).__name__} has parameters but no "
+                    "reset_parameters(); start from the weights that it has (lottery:fresh=0)."
+                )
+    return work
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in model.state_dict().items()}
 
 
 def write_checkpoint(arch: str, data: Dataset, config: TrainConfig, tuned: Tuned, folder: Path) -> Card:

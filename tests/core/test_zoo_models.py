@@ -6,8 +6,9 @@ from torch import fx, nn
 
 from pruning_core.inventory import inventory
 from pruning_core.types import PruningError
-from pruning_core.zoo import ARCHITECTURES, RECIPES, count_macs
+from pruning_core.zoo import ARCHITECTURES, RECIPES, anew, count_macs, load_data
 from pruning_core.zoo.models import architecture
+from tests.core.toy import same_state, state
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
@@ -71,3 +72,15 @@ def test_unknown_architecture():
 
 def test_recipes_are_of_known_networks():
     assert {arch for arch, _ in RECIPES} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_network_of_the_zoo_is_made_anew_as_the_zoo_builds_it(name: str) -> None:
+    data, model = load_data("digits"), ARCHITECTURES[name].build((1, 8, 8), 10)
+    before, drawn = state(model), torch.get_rng_state()
+    found = anew(model, name, data, 5)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert same_state(model, before)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(5)
+        assert same_state(found, state(ARCHITECTURES[name].build((1, 8, 8), 10)))
