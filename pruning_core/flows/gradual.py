@@ -115,7 +115,7 @@ class Uncertain:
         """One more step; at the end of a window the averages move."""
         self._steps += 1
         for name, g in moment.slopes.items():
-            now = (moment.weights[name] * g).abs() / self._window
+            now = (moment.before[name] * g).abs() / self._window
             self._sum[name] = self._sum[name] + now if name in self._sum else now
         if self._steps % self._window == 0:
             for name, found in self._sum.items():
@@ -134,8 +134,9 @@ class Uncertain:
 class Platon:
     """Importance times its uncertainty: weights that are important, or might be, stay (Zhang et al. 2022, arXiv:2206.12562).
 
-    I = |w g| after every step, averaged in windows; the mask is chosen at the end of windows, on a cubic curve. Masked weights
-    are set to zero in every step but are still pulled by their gradient, so that they can earn a return.
+    I = |w g| of every pass, w the weights that g was computed with, as in the paper (its released code takes those after the
+    step), averaged in windows; the mask is chosen at the end of windows, on a cubic curve. Masked weights are zero in every pass
+    and so earn nothing new: what they earned before only fades, and they return where that of others fades faster.
     """
 
     help: ClassVar[str] = (

@@ -37,10 +37,8 @@ def run(text: str, here: Workspace, config: TrainConfig = CONFIG, **more: object
 
 
 def optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    decayed, others = ([p for p in model.parameters() if (p.ndim > 1) == many] for many in (True, False))
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
@@ -163,18 +161,48 @@ def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
         torch.testing.assert_close(last.model.get_parameter(name).data, w[name] * mask[name], rtol=1e-4, atol=1e-6)
 
 
+class PlatonLoop:
+    """Zhang et al. 2022, equations 4 to 8, over one row of weights: I = |w g| at the same step, S = Ibar U."""
+
+    def __init__(self, n: int, window: int) -> None:
+        self.mean, self.doubt, self.seen, self.window = torch.zeros(n), torch.zeros(n), [], window
+
+    def add(self, w: Tensor, g: Tensor) -> None:
+        self.seen.append((w * g).abs())
+        if len(self.seen) == self.window:
+            now = sum(self.seen) / self.window
+            self.mean = 0.85 * self.mean + 0.15 * now
+            self.doubt, self.seen = 0.95 * self.doubt + 0.05 * (now - self.mean).abs(), []
+
+
 def test_platons_importance_is_the_papers_loop() -> None:
-    rng, found = torch.Generator().manual_seed(0), Uncertain(0.85, 0.95, 3)
-    mean, doubt, window = torch.zeros(5), torch.zeros(5), []
+    rng, found, loop = torch.Generator().manual_seed(0), Uncertain(0.85, 0.95, 3), PlatonLoop(5, 3)
     for _ in range(12):
         w, g = torch.randn(5, generator=rng), torch.randn(5, generator=rng)
-        found.add(Moment(0, 1, {"w": w}, {"w": g}, {}, nn.Identity()))
-        window.append((w * g).abs())
-        if len(window) == 3:
-            now = sum(window) / 3
-            mean = 0.85 * mean + 0.15 * now
-            doubt, window = 0.95 * doubt + 0.05 * (now - mean).abs(), []
-    torch.testing.assert_close(found.scores()["w"], mean * doubt)
+        found.add(Moment(0, 1, {"w": w - 0.1 * g}, {"w": g}, {}, nn.Identity(), {"w": w}))
+        loop.add(w, g)
+    torch.testing.assert_close(found.scores()["w"], loop.mean * loop.doubt)
+
+
+def test_platon_while_training_is_the_papers_loop() -> None:
+    """Sensitivity of the pass: the weights that the gradient was computed with, not those that the optimizer made of them."""
+    here, config = quarters(), replace(CONFIG, lr=0.2)
+    cuts, last = run("platon:begin=0,end=0.8,window=2", here, config)
+    model, loop, mask = deepcopy(here.model).train(), PlatonLoop(584, 2), torch.ones(584)
+    steps, told = optimizer(model, config), 0
+    for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
+        steps.zero_grad()
+        cross_entropy(model(x), y).backward()
+        loop.add(row(model).clone(), torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES]))
+        steps.step()
+        if step in (1, 3, 5, 7):
+            told += 1
+            gone = round(0.6 * (1 - (1 - told / 4) ** 3) * 584)
+            mask = torch.ones(584).index_fill(0, (loop.mean * loop.doubt).argsort(stable=True)[:gone], 0)
+            assert same(cuts[told - 1], mask), f"step {step}"
+        masked(model, mask)
+    assert told == len(cuts)
+    torch.testing.assert_close(row(last.model), row(model), rtol=1e-4, atol=1e-6)
 
 
 def test_drop_and_grow_by_hand() -> None:
@@ -238,8 +266,7 @@ def test_a_ticket_starts_from_its_early_weights(rewind: int) -> None:
     cuts, _ = run(f"lottery:fresh=0,rewind={rewind}", here, config, schedule="exponential:3")
     early = here.model
     if rewind:
-        data = here.dataset
-        events = fine_tune(early, {}, here.layers, data, replace(config, epochs=1), CPU)
+        events = fine_tune(early, {}, here.layers, here.dataset, replace(config, epochs=1), CPU)
         early = next(event.model for event in events if isinstance(event, Tuned))
     assert len(cuts) == 3
     for cut in cuts:
