@@ -12,6 +12,7 @@ from pruning_core.allocation import ALLOCATIONS, locked
 from pruning_core.batch import example
 from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, cut_as_one, evened, silenced, spread, unread
 from pruning_core.criteria import Criterion, criterion, refusal
+from pruning_core.edits import HandEdits
 from pruning_core.flows import Work, flow
 from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
 from pruning_core.inventory import fixed_parameters, inventory
@@ -110,6 +111,20 @@ def able(plan: Plan, space: Workspace, g: Granularity, how: Criterion) -> tuple[
     return layers
 
 
+def check_by_hand(plan: Plan, space: Workspace) -> None:
+    """Raises PruningError for a ratio or groups set by hand in a layer that the plan cannot cut, before anything is computed."""
+    layers, _ = prunable(space.layers, granularity(plan.granularity), criterion(plan.criterion, plan.seed))
+    known = dict.fromkeys((layer.name for layer in layers), 0.0)
+    locked(known, dict(plan.overrides))
+    for edits in _at_hand(plan):
+        find(known, edits.layer, "layer to be cut called")
+
+
+def _at_hand(plan: Plan) -> tuple[HandEdits, ...]:
+    """The plan's hand edits at its own granularity."""
+    return tuple(each for each in plan.edits if each.granularity == plan.granularity and each.groups)
+
+
 def inputs(plan: Plan, space: Workspace, how: Criterion) -> Batches:
     """What the criterion gets to read: the calibration images, or one blank input for a criterion that needs no data."""
     if how.needs_data:
@@ -149,7 +164,7 @@ def _edited(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, masks: M
     """
     g, known = granularity(plan.granularity), {layer.name: layer for layer in layers}
     changed = dict(masks)
-    for edits in (each for each in plan.edits if each.granularity == plan.granularity and each.groups):
+    for edits in _at_hand(plan):
         asked = find(known, edits.layer, "layer to be cut called")
         for layer in next(part for part in cut_as_one(layers, g) if asked in part):
             kept = to_groups(changed[layer.name], g, layer).any(-1)
@@ -200,8 +215,10 @@ def scan_plan(
 ) -> Iterator[SensitivityPoint]:
     """The sensitivity scan of the plan's criterion and granularity on the probe images (`sensitivity.scan`).
 
-    tied: layers whose channels are tied are cut as one. Raises PruningError where the network cannot be traced for that.
+    tied: layers whose channels are tied are cut as one. Raises PruningError where the network cannot be traced for that, and as
+    `check_by_hand`, though a scan's own ratios take the place of the plan's.
     """
+    check_by_hand(plan, space)
     _, groups = groups_of(plan, space)
     couplings, untraced = space.tied if plan.granularity in WHOLE_OUTPUTS else ((), None)
     if tied and untraced:

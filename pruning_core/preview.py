@@ -15,7 +15,7 @@ from pruning_core.curves import isotonic
 from pruning_core.cuts import Cuts, Unit, units
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.intervals import paired
-from pruning_core.pipeline import Workspace, groups_of, probe_split
+from pruning_core.pipeline import Workspace, check_by_hand, groups_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.replay import Replay
 from pruning_core.sensitivity import GRID
@@ -107,8 +107,9 @@ def preview_plan(
 ) -> Iterator[Preview]:  # fmt: skip
     """The preview of `pipeline.scan_plan`: the plan's criterion and granularity on the probe images.
 
-    tied: layers whose channels are tied are cut as one. Raises PruningError where the network cannot be traced for that.
+    tied: layers whose channels are tied are cut as one. Raises PruningError as `pipeline.scan_plan`.
     """
+    check_by_hand(plan, space)
     _, groups = groups_of(plan, space)
     couplings, untraced = space.tied if plan.granularity in WHOLE_OUTPUTS else ((), None)
     if tied and untraced:

@@ -10,7 +10,7 @@ from torch import nn
 from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, cut_as_one
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace, groups_of, open_workspace, probe_split, prunable
+from pruning_core.pipeline import Workspace, check_by_hand, groups_of, open_workspace, probe_split, prunable
 from pruning_core.plan import Plan
 from pruning_core.replay import Replay
 from pruning_core.sensitivity import GRID, scan
@@ -127,9 +127,10 @@ def bench_of(plan: Plan, space: Workspace, device: torch.device | None = None) -
 def jobs_of(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
     """The grid's units: criterion by criterion, granularity by granularity, layer by layer in the network's order.
 
-    Raises PruningError for a name that no axis has, where a criterion and a granularity can take none of the layers, and where
-    a network cannot be traced for its tied layers.
+    Raises PruningError for a name that no axis has, where a criterion and a granularity can take none of the layers, where a
+    network cannot be traced for its tied layers, and for a plan with ratios or groups by hand where `prune` would refuse them.
     """
+    check_by_hand(plan, space)
     if strange := sorted(set(grid.layers) - {layer.name for layer in space.layers}):
         raise PruningError(f"There is no layer '{strange[0]}' that can be pruned in {plan.model}.")
     found: list[Job] = []

@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from pruning_core.__main__ import AXES, main
+from pruning_core.edits import HandEdits
 from pruning_core.plan import Plan
 from pruning_core.train import TrainConfig
 from pruning_core.zoo import DATASETS, MODELS
@@ -127,6 +128,21 @@ def test_a_folder_in_place_of_the_csv_is_told_before_the_scan(tmp_path, plan_fil
     said = capsys.readouterr().err
     assert "is a folder" in said
     assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [{"overrides": (("conv9.weight", 0.5),)}, {"edits": (HandEdits("conv9.weight", "fine", ((0, 0, True),)),)}],
+    ids=["ratio", "groups"],
+)
+def test_what_is_set_by_hand_for_an_unknown_layer_is_refused_by_every_command(strange, plan_file, tmp_path, capsys):
+    plan_file.write_text(replace(PLAN, **strange).to_json())
+    sentences = set()
+    for command in ("run", "scan", "preview"):
+        assert main([command, str(plan_file), "--out", str(tmp_path / command), "--device", "cpu"]) == 2
+        sentences.add(capsys.readouterr().err.strip().splitlines()[-1])
+    (said,) = sentences
+    assert "conv9.weight" in said
 
 
 def test_train_writes_a_checkpoint_with_a_card(tmp_path, capsys):
