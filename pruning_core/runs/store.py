@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-import re
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import torch
 
@@ -103,8 +103,9 @@ def known(base: str, root: Path | None = None) -> tuple[Study, ...]:
 
 
 def _name(run: Run) -> str:
-    text = f"{run.criterion}-{run.granularity}-{run.compression!r}x-{run.seed}"
-    return re.sub(r"[^\w.-]", "_", text) + ".json"
+    """A file for every run and no other: what a file name may not hold, and the hyphen between parts, as %XX."""
+    parts = (run.criterion, run.granularity, f"{run.compression!r}x", str(run.seed))
+    return "-".join(quote(part, safe="").replace("-", "%2D") for part in parts) + ".json"
 
 
 def _write(path: Path, raw: dict[str, Any]) -> None:

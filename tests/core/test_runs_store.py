@@ -37,6 +37,18 @@ def test_whole_filters_are_told_as_the_thinned_network_and_come_back_from_disk(s
     assert len(runs.results(ASKED, tmp_path)) == runs.saved(tmp_path) == 2
 
 
+def test_names_that_differ_in_a_sign_alone_have_a_file_each(space: Workspace, tmp_path: Path) -> None:
+    """`a:b` is a criterion of your own, `a_b` may be one of the registry; none of them is measured again or taken for another."""
+    list(study(ASKED, space, tmp_path))
+    found = runs.results(ASKED, tmp_path)[0]
+    asked = [Run(name, shape, 2.0, 0) for name in ("a:b", "a_b", "a-b", "a%3Ab") for shape in ("2:4", "2_4", "b-2", "2-4")]
+    for run in asked:
+        keep(replace(found, run=run), tmp_path)
+    assert all((back := kept(run, tmp_path)) is not None and back.run == run for run in asked)
+    assert runs.saved(tmp_path) == len(asked) + 2
+    assert (tmp_path / "random-filter-2.0x-0.json").is_file()
+
+
 def test_compressions_that_print_alike_have_a_file_each(space: Workspace, tmp_path: Path) -> None:
     list(study(ASKED, space, tmp_path))
     found = runs.results(ASKED, tmp_path)[0]
