@@ -27,9 +27,10 @@ MODELS: dict[str, Architecture | Pretrained] = {**ARCHITECTURES, **PRETRAINED}
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint is and how good. accuracies in [0, 1]; test_interval: Wilson 95%; macs: multiply-adds per image.
+    """What a checkpoint is and how good. classes: what its outputs stand for, in order; macs: multiply-adds per image.
 
-    best_epoch: the one kept, by validation accuracy; torch: the version it was trained with.
+    accuracies in [0, 1]; test_interval: Wilson 95%; best_epoch: the one kept, by validation accuracy; torch: the version it was
+    trained with.
     """
 
     architecture: str
@@ -117,17 +118,27 @@ def card(arch: str, dataset: str) -> Card:
     return Card.from_json(_path(arch, dataset).with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def _check(data: Dataset | None, classes: tuple[str, ...], shape: tuple[int, int, int], name: str) -> None:
-    if data is not None and (len(data.classes) != len(classes) or data.shape != shape):
+def _check(data: Dataset | None, known: Card) -> None:
+    """Raises PruningError for data of other classes, by name and order, or of another shape than the card's."""
+    if data is None:
+        return
+    name = f"{known.architecture}-{known.dataset}"
+    if len(data.classes) != len(known.classes) or data.shape != known.shape:
         raise PruningError(
-            f"{name} was trained on {len(classes)} classes and images of {shape}; "
+            f"{name} was trained on {len(known.classes)} classes and images of {known.shape}; "
             f"this data has {len(data.classes)} classes and images of {data.shape}."
+        )
+    if pairs := [(old, new) for old, new in zip(known.classes, data.classes, strict=True) if old != new]:
+        old, new = pairs[0]
+        raise PruningError(
+            f"{name} was trained on other classes: its output for {old!r} would stand for {new!r} in this data. Give the classes "
+            f"their names of then, or train again: `python -m pruning_core train {known.architecture} --dataset {known.dataset}`."
         )
 
 
 def _load_checkpoint(arch: str, dataset: str, data: Dataset | None) -> nn.Module:
     path, known = _path(arch, dataset), card(arch, dataset)
-    _check(data, known.classes, known.shape, f"{arch}-{dataset}")
+    _check(data, known)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != known.sha256:
         raise PruningError(f"The file {path.name} is not the one its card describes (SHA-256 differs): get or train it again.")

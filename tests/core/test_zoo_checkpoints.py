@@ -141,6 +141,14 @@ def test_data_that_does_not_fit_is_told(digits):
         load_model("lenet5", "digits", data=replace(digits, shape=(1, 28, 28)))
 
 
+def test_as_many_classes_of_other_names_are_told(digits):
+    """A folder of own images with as many classes is other data; so are the same names in another order."""
+    assert load_model("lenet5", "digits", data=digits) is not None
+    for classes in (("zero", *digits.classes[1:]), ("1", "0", *digits.classes[2:])):
+        with pytest.raises(PruningError, match=f"its output for '0' would stand for '{classes[0]}' in this data"):
+            load_model("lenet5", "digits", data=replace(digits, classes=classes))
+
+
 def test_another_file_than_the_card_describes_is_refused(copied):
     copied.write_bytes(copied.read_bytes()[:-1] + b"!")
     with pytest.raises(PruningError, match="SHA-256"):
