@@ -17,7 +17,7 @@ from pruning_core.criteria import CRITERIA, Criterion, criterion
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, group_tables, to_groups
 from pruning_core.masks import ranks
 from pruning_core.multiples import filter_scores, grouped, layer_cuts
-from pruning_core.pipeline import Workspace, inputs, prunable
+from pruning_core.pipeline import Workspace, inputs, prunable, read_by
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Inputs, Layer, PruningError, Split
 
@@ -73,7 +73,7 @@ def refusals(plan: Plan, layer: Layer) -> dict[Granularity, str | None]:
 def multiples(plan: Plan, space: Workspace, layer: Layer, ratio: float, split: Split) -> tuple[Multiple, ...]:
     """The layer alone, cut at that ratio by every granularity that it supports, scored by the plan's criterion."""
     how = criterion(plan.criterion, plan.seed)
-    scores = how(space.model, _able(how, space), inputs(plan, space, how))
+    scores = how(read_by(how, space), _able(how, space), inputs(plan, space, how))
     able = (g for g, why in refusals(plan, layer).items() if why is None)
     cuts = layer_cuts(
         space.model, space.layers, layer, grouped(scores, layer, able, how.pool), ratio, split,
@@ -180,7 +180,7 @@ def scored(name: str, plan: Plan, space: Workspace) -> dict[str, Scored]:
     able = _able(how, space)
     reasons = {each.name: how.supports(each) for each in space.layers}
     try:
-        found = filter_scores(how, space.model, able, inputs(plan, space, how)) if able else {}
+        found = filter_scores(how, read_by(how, space), able, inputs(plan, space, how)) if able else {}
     except PruningError as problem:  # one criterion that fails on this network leaves the others in the table
         found, reasons = {}, reasons | {each.name: str(problem) for each in able}
     refused = {each.name: Scored(how.label, none, none, reasons[each.name]) for each in space.layers if each.name not in found}

@@ -10,7 +10,7 @@ from pruning_core.criteria.seven import Accumulated, noise_factors
 from pruning_core.inventory import weights
 from pruning_core.masks import ranks
 from pruning_core.observe import batch_gradients
-from pruning_core.pipeline import Workspace, calibration
+from pruning_core.pipeline import Workspace, calibration, read_by
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
 
@@ -40,14 +40,15 @@ class Noise:
 
 def noise(plan: Plan, space: Workspace, layer: Layer, beta1: float, beta2: float, signed: bool) -> Noise:
     """Reads the calibration images in mini-batches of 32, all weights in place."""
-    images, here = calibration(space, plan.calibration), (layer,)
-    slopes = list(batch_gradients(space.model, here, images, BATCH))
-    found, w = Accumulated(beta1, beta2, signed), weights(space.model, here)
+    images, here, how = calibration(space, plan.calibration), (layer,), criterion("taylor")
+    model = read_by(how, space)
+    slopes = list(batch_gradients(model, here, images, BATCH))
+    found, w = Accumulated(beta1, beta2, signed), weights(model, here)
     for each in slopes:
         found.add(w, each)
     factor = noise_factors(slopes, beta1, beta2, signed)[layer.name]
     plain = torch.stack([(w[layer.name] * each[layer.name]).abs() for each in slopes]).sum(0)
-    taylor = criterion("taylor")(space.model, here, images)[layer.name]
+    taylor = how(model, here, images)[layer.name]
     return Noise(factor.numpy(), _places(taylor), _places(plain), _places(found.scores[layer.name]), len(slopes))
 
 

@@ -1,6 +1,7 @@
 """What goes into a model and what comes out: a tensor, several in order, or several by name; logits, alone or among others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from inspect import signature
 from typing import Any
 
@@ -50,6 +51,18 @@ def answer(out: Any) -> Tensor:
     if (logits := found(out)) is not None:
         return logits
     raise PruningError(f"The model gives a {type(out).__name__}: it must give logits, a tuple that starts with them, or .logits.")
+
+
+def answering(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:
+    """A copy whose answer is these of the model's logits, in this order; for None the model itself.
+
+    So that a loss is over the classes that the data has and `train.evaluate` reads, not over all that the model knows.
+    """
+    if outputs is None:
+        return model
+    work, chosen = deepcopy(model), list(outputs)
+    work.register_forward_hook(lambda _module, _args, out: answer(out)[..., chosen])
+    return work
 
 
 def each(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:

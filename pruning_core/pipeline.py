@@ -9,10 +9,9 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from pruning_core.allocation import ALLOCATIONS, locked
-from pruning_core.batch import example
+from pruning_core.batch import answering, example
 from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, cut_as_one, evened, silenced, spread, unread
 from pruning_core.criteria import Criterion, criterion, refusal
-from pruning_core.edits import HandEdits
 from pruning_core.flows import Work, flow
 from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
 from pruning_core.inventory import fixed_parameters, inventory
@@ -99,7 +98,7 @@ def groups_of(plan: Plan, space: Workspace, model: nn.Module | None = None) -> t
     """The layers that the plan can prune and their group scores. Raises PruningError where there is no such layer."""
     g, how = granularity(plan.granularity), criterion(plan.criterion, plan.seed)
     layers = able(plan, space, g, how)
-    return layers, group_scores(how(model or space.model, layers, inputs(plan, space, how)), layers, g, how.pool)
+    return layers, group_scores(how(read_by(how, space, model), layers, inputs(plan, space, how)), layers, g, how.pool)
 
 
 def able(plan: Plan, space: Workspace, g: Granularity, how: Criterion) -> tuple[Layer, ...]:
@@ -116,13 +115,13 @@ def check_by_hand(plan: Plan, space: Workspace) -> None:
     layers, _ = prunable(space.layers, granularity(plan.granularity), criterion(plan.criterion, plan.seed))
     known = dict.fromkeys((layer.name for layer in layers), 0.0)
     locked(known, dict(plan.overrides))
-    for edits in _at_hand(plan):
+    for edits in plan.edits_now:
         find(known, edits.layer, "layer to be cut called")
 
 
-def _at_hand(plan: Plan) -> tuple[HandEdits, ...]:
-    """The plan's hand edits at its own granularity."""
-    return tuple(each for each in plan.edits if each.granularity == plan.granularity and each.groups)
+def read_by(how: Criterion, space: Workspace, model: nn.Module | None = None) -> nn.Module:
+    """The base model, or another one, as the criterion reads it: where it sees labels, with the logits of their classes alone."""
+    return answering(model or space.model, space.dataset.outputs if how.needs_data else None)
 
 
 def inputs(plan: Plan, space: Workspace, how: Criterion) -> Batches:
@@ -133,9 +132,8 @@ def inputs(plan: Plan, space: Workspace, how: Criterion) -> Batches:
 
 
 def calibration(space: Workspace, images: int) -> Batches:
-    """The fixed training images that criteria read, in batches of 128; labels are places among the model's outputs."""
-    batches, outputs = probe(space.dataset.train, images).batches(128), space.dataset.outputs
-    return tuple(batches) if outputs is None else tuple((x, torch.tensor(outputs)[y]) for x, y in batches)
+    """The fixed training images that criteria read, in batches of 128."""
+    return tuple(probe(space.dataset.train, images).batches(128))
 
 
 def ratios_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, fraction: float = 1.0) -> Ratios:
@@ -164,7 +162,7 @@ def _edited(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, masks: M
     """
     g, known = granularity(plan.granularity), {layer.name: layer for layer in layers}
     changed = dict(masks)
-    for edits in _at_hand(plan):
+    for edits in plan.edits_now:
         asked = find(known, edits.layer, "layer to be cut called")
         for layer in next(part for part in cut_as_one(layers, g) if asked in part):
             kept = to_groups(changed[layer.name], g, layer).any(-1)

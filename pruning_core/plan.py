@@ -67,6 +67,11 @@ class Plan:
         if not 0 <= self.seed < 2**31:
             raise PruningError(f"The seed {self.seed} is outside 0 to {2**31 - 1}.")
 
+    @property
+    def edits_now(self) -> tuple[HandEdits, ...]:
+        """The hand edits at the plan's own granularity; those at others wait."""
+        return tuple(each for each in self.edits if each.granularity == self.granularity and each.groups)
+
     def to_json(self) -> str:
         """The plan as JSON text; `from_json` gives the equal plan back."""
         named = {"overrides": dict(self.overrides), "edits": to_raw(self.edits)}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from pruning_core.batch import answering
 from pruning_core.granularity import Granularity
 from pruning_core.inventory import without_classifier
 from pruning_core.masks import group_scores
@@ -79,13 +80,15 @@ class Work:
         return group_scores(here, self.able, self.granularity, pool)
 
     def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
-        """Training mini-batches without end, in an order fixed by the training seed; labels are places among the outputs."""
-        outputs = None if self.dataset.outputs is None else torch.tensor(self.dataset.outputs)
+        """Training mini-batches without end, in an order fixed by the training seed."""
         epoch = 0
         while True:
-            for x, y in self.dataset.train.shuffled(size, self.config.seed * 1_000_003 + epoch):
-                yield x, y if outputs is None else outputs[y]
+            yield from self.dataset.train.shuffled(size, self.config.seed * 1_000_003 + epoch)
             epoch += 1
+
+    def answering(self, model: nn.Module) -> nn.Module:
+        """The model with the logits of the data's classes alone, for losses."""
+        return answering(model, self.dataset.outputs)
 
     def tuned(self, model: nn.Module, masks: Masks, **more: Any) -> Iterator[Event]:
         """Fine-tunes with the masks held, by the plan's settings."""

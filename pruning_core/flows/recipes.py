@@ -98,7 +98,7 @@ class QuantileRecipe:
         return achieved(masks), masks
 
     def _slopes(self, work: Work) -> Mapping[str, Tensor]:
-        return CRITERIA["gradient"](work.model, work.able, work.calibration())
+        return CRITERIA["gradient"](work.answering(work.model), work.able, work.calibration())
 
 
 MAGNITUDE_QUANTILE = QuantileRecipe(

@@ -84,7 +84,7 @@ class SevenPre:
         work = pruner.work
         batches, model, told, stride = work.batches(self.batch), work.model, 0, -(-self.steps // FRAMES)
         for t in range(self.steps):
-            (slopes,) = batch_gradients(model, work.able, (next(batches),), self.batch)
+            (slopes,) = batch_gradients(work.answering(model), work.able, (next(batches),), self.batch)
             pruner.add(t, weights(model, work.able), slopes)
             model = work.apply(work.model, pruner.masks)
             if (t + 1) % stride == 0 or t + 1 == self.steps:

@@ -32,6 +32,8 @@ def studies_root() -> Path:
 def fingerprint(space: Workspace) -> str:
     """SHA-256 of the base network's weights, of all splits' labels and `SAMPLES` of their images, and of the way to measure."""
     found = hashlib.sha256(f"study {VERSION} measured {WAY}".encode())
+    if space.dataset.outputs is not None:  # losses are over these logits alone; studies of before read all of them
+        found.update(f"logits {space.dataset.outputs}".encode())
     for name, tensor in space.model.state_dict().items():
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().numpy().tobytes())

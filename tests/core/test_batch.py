@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.batch import answer, call, count, drawn, each, example, found, logits, moved, part, tensors
+from pruning_core.batch import answer, answering, call, count, drawn, each, example, found, logits, moved, part, tensors
+from pruning_core.inventory import inventory
+from pruning_core.observe import gradients, hessian_gradients, squared_gradients
 from pruning_core.types import Inputs
 from tests.core.toy import refusal
 
@@ -77,3 +79,16 @@ def test_only_blank_numbers_are_drawn() -> None:
     first, second = drawn(torch.zeros(2, 3)), drawn(torch.zeros(2, 3))
     assert bool(first.all())
     assert torch.equal(first, second)
+
+
+def test_a_model_that_answers_with_some_logits_is_a_copy_that_every_gradient_follows() -> None:
+    model = nn.Sequential(nn.Linear(3, 5)).eval()
+    x, y = torch.rand(6, 3), torch.arange(6) % 2
+    some = answering(model, (4, 1))
+    assert torch.equal(logits(some, x), logits(model, x)[:, [4, 1]])
+    assert not model._forward_hooks
+    assert answering(model, None) is model
+    layers = inventory(model, (3,))
+    for slopes in (gradients, squared_gradients, hessian_gradients):
+        found = slopes(some, layers, [(x, y)])["0.weight"].flatten(1)
+        assert found.any(1).tolist() == [False, True, False, False, True], slopes.__name__

@@ -8,17 +8,15 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import nn
+from torch.nn.functional import cross_entropy
 
 from pruning_core.criteria import criterion
 from pruning_core.edits import HandEdits
 from pruning_core.granularity import granularity
-from pruning_core.inventory import inventory, weights
+from pruning_core.inventory import weights
 from pruning_core.masks import achieved
-from pruning_core.observe import gradients
 from pruning_core.pipeline import (
     Workspace,
-    calibration,
     cut,
     exam_split,
     finish,
@@ -32,8 +30,9 @@ from pruning_core.pipeline import (
 from pruning_core.plan import Plan
 from pruning_core.schedule import fractions, schedule
 from pruning_core.train import TrainConfig, evaluate
-from pruning_core.types import Dataset, Epoch, Finished, Pruned, Step, Tuned
-from tests.core.toy import MemorySplit, refusal, same_state, state
+from pruning_core.types import Epoch, Finished, Pruned, Step, Tuned
+from tests.core.quarters import quarters
+from tests.core.toy import refusal, same_state, state
 
 CPU = torch.device("cpu")
 PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, allocation="global", fine_tune=TrainConfig(epochs=1, lr=0.02))
@@ -212,25 +211,8 @@ def test_splits_are_fixed_and_small_images_are_examined_in_full() -> None:
     assert len(exam_split(plan, large)) == 50
 
 
-def normed_space(outputs: tuple[int, ...] | None) -> Workspace:
-    """Four classes told by the brightest quarter of the picture; with outputs, they are four of ten logits."""
-    rng = torch.Generator().manual_seed(0)
-    labels = torch.arange(80) % 4
-    x = torch.rand(80, 1, 6, 6, generator=rng) + torch.eye(4)[labels].view(80, 1, 2, 2).repeat_interleave(3, 2).repeat_interleave(
-        3, 3
-    )
-    images = MemorySplit(x, labels)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(
-            nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10 if outputs else 4)
-        ).eval()
-    data = Dataset("quarters", ("a", "b", "c", "d"), (1, 6, 6), images, images, images, outputs)
-    return Workspace(model, data, inventory(model, (1, 6, 6)), ())
-
-
 def test_batch_norm_is_recalibrated_on_a_copy() -> None:
-    here = normed_space(None)
+    here = quarters()
     before = state(here.model)
     last = finish(replace(PLAN, fine_tune=TrainConfig(epochs=0)), here, {}, here.model, CPU)
     assert last.recalibrated is not None
@@ -238,16 +220,20 @@ def test_batch_norm_is_recalibrated_on_a_copy() -> None:
     assert same_state(here.model, before)
 
 
-def test_gradients_are_read_at_the_outputs_that_stand_for_the_classes() -> None:
-    here = normed_space((7, 1, 0, 5))
-    batches = calibration(here, 80)
-    assert {int(label) for _, y in batches for label in y} == {7, 1, 0, 5}
-    plan = replace(PLAN, criterion="gradient", sparsity=0.5, allocation="uniform")
+def test_gradients_are_of_the_loss_that_is_evaluated() -> None:
+    """Over the logits that stand for the classes; the others take no part, so that their rows have no slope."""
+    here = quarters((7, 1, 0, 5))
+    data, before = here.dataset.train, state(here.model)
+    plan = replace(PLAN, criterion="gradient", sparsity=0.5, allocation="uniform", calibration=len(data))
     layers, groups = groups_of(plan, here)
-    data = here.dataset.train
-    wanted = gradients(here.model, layers, [(data.x, torch.tensor([7, 1, 0, 5])[data.labels])])
+    model = deepcopy(here.model)
+    loss = cross_entropy(model(data.x)[:, [7, 1, 0, 5]], data.labels)
+    assert loss.item() == pytest.approx(evaluate(here.model, data, outputs=here.dataset.outputs, device=CPU).loss, abs=1e-5)
+    loss.backward()
     for x in layers:
-        torch.testing.assert_close(groups[x.name], wanted[x.name].abs().flatten()[None])
+        torch.testing.assert_close(groups[x.name], model.get_parameter(x.name).grad.abs().flatten()[None])
+    assert same_state(here.model, before)
+    assert not here.model._forward_hooks
     (last,) = all_of(Finished, tuple(prune(plan, here, CPU)))
     assert last.tuned.confusion.shape == (4, 4)
 

@@ -28,6 +28,11 @@ def test_other_images_with_the_same_labels_are_another_study(part: str, space: W
     assert found != runs.fingerprint(space) == runs.fingerprint(open_workspace("lenet5", "digits"))
 
 
+def test_losses_over_some_of_the_logits_are_another_study(space: Workspace) -> None:
+    some = replace(space, dataset=replace(space.dataset, outputs=tuple(range(10))))
+    assert runs.fingerprint(some) != runs.fingerprint(space)
+
+
 def test_whole_filters_are_told_as_the_thinned_network_and_come_back_from_disk(space: Workspace, tmp_path: Path) -> None:
     list(study(ASKED, space, tmp_path))
     for found in runs.results(ASKED, tmp_path):
