@@ -59,7 +59,7 @@ def unread(model: nn.Module, layers: Sequence[Layer], masks: Masks, tied: Sequen
             if slot.name in parameters:
                 for found, at in ((lost, slot.at[dead[slot.channel]]), (heard, slot.at[~dead[slot.channel]])):
                     blank = torch.zeros(parameters[slot.name].shape, dtype=torch.bool)
-                    found.setdefault(slot.name, blank).index_fill_(slot.axis, at, True)
+                    found.setdefault(slot.name, blank)[slice(*(slot.rows or (None,)))].index_fill_(slot.axis, at, True)
     return {name: ~found | heard[name] for name, found in lost.items() if found.any()}
 
 

@@ -10,12 +10,16 @@ Positions = Int[Tensor, "_p"]
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """Where a parameter holds the channels of a coupling: position at[k] along its axis belongs to channel[k]."""
+    """Where a parameter holds the channels of a coupling: position at[k] along its axis belongs to channel[k].
+
+    rows: from and up to which row of a packed projection they are read, query, key or value; None: by all rows.
+    """
 
     name: str
     axis: int
     at: Positions
     channel: Positions
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +24,20 @@ UNSEEN = "torch-pruning does not see where its outputs go."
 CARRIES = "Removed channels would still carry a value: something adds to them that torch-pruning does not follow."
 
 
+class _Place(NamedTuple):
+    """One place of a parameter: kind is member, follow or read; rows as in `Slot`."""
+
+    kind: str
+    name: str
+    axis: int
+    rows: tuple[int, int] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class _Reach:
-    """What one layer's output rows reach: (kind, parameter, axis) -> positions and the rows that they belong to."""
+    """What one layer's output rows reach: positions in every place and the rows that they belong to."""
 
-    slots: dict[tuple[str, str, int], tuple[Positions, Positions]]
+    slots: dict[_Place, tuple[Positions, Positions]]
     reason: str | None
 
 
@@ -63,15 +72,19 @@ class _Attention(nn.Module):
         self.out_proj = _linear(old.embed_dim, old.embed_dim, rng)
         self.out_proj.load_state_dict(old.out_proj.state_dict(), strict=False)
         self.tokens = int(old.batch_first)
-        self.inputs = ("in_proj_weight",) * 3 if old.in_proj_weight is not None else SEPARATE
+        self.packed = old.in_proj_weight is not None
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, **_options: Any) -> tuple[Tensor, None]:
         seen = (self.key(key) + self.value(value)).mean(self.tokens, keepdim=True)
         return self.out_proj(self.query(query) + seen), None
 
-    def reads(self) -> dict[nn.Module, str]:
-        """Each projection, and the parameter of the real attention that stands for it."""
-        return dict(zip((self.query, self.key, self.value), self.inputs, strict=True))
+    def place(self, projection: nn.Module, path: str) -> _Place | None:
+        """Where the real attention at that path has what a projection of this one reads with; None for the output's."""
+        if (at := next((k for k, own in enumerate((self.query, self.key, self.value)) if own is projection), None)) is None:
+            return None
+        size = self.query.out_features
+        rows = (at * size, (at + 1) * size) if self.packed else None
+        return _Place("read", f"{path}.{'in_proj_weight' if self.packed else SEPARATE[at]}", 1, rows)
 
 
 def _traceable(model: nn.Module) -> nn.Module:
@@ -114,7 +127,7 @@ def _understood() -> Iterator[None]:
 
 def _reach(graph: Any, work: nn.Module, layer: Layer, layers: tuple[Layer, ...]) -> _Reach:
     """Everything that must change when output rows of the layer go."""
-    itself = {("member", layer.name, 0): (torch.arange(layer.shape[0]), torch.arange(layer.shape[0]))}
+    itself = {_Place("member", layer.name, 0): (torch.arange(layer.shape[0]), torch.arange(layer.shape[0]))}
     if layer.heads and layer.kind != "attention_out":
         return _Reach(itself, HEADS)
     module = work.get_submodule(layer.name.rpartition(".")[0])
@@ -125,7 +138,7 @@ def _reach(graph: Any, work: nn.Module, layer: Layer, layers: tuple[Layer, ...])
         group = graph.get_pruning_group(module, fn, list(range(layer.shape[0])))
     reason = OUTPUT if layer.is_output or not graph.module2node[module].outputs else None
     owners = {work.get_submodule(n.rpartition(".")[0]): x for x in layers if _has_rows(x) for n in (x.name, *x.aliases)}
-    slots: dict[tuple[str, str, int], tuple[Positions, Positions]] = {}
+    slots: dict[_Place, tuple[Positions, Positions]] = {}
     for item in group:
         target, at, rows = item.dep.target, torch.tensor(item.idxs), torch.tensor(item.root_idxs)
         reading = item.dep.handler.__name__ == "prune_in_channels"
@@ -141,39 +154,39 @@ def _has_rows(layer: Layer) -> bool:
 
 def _places(
     graph: Any, work: nn.Module, target: Any, owners: Mapping[nn.Module, Layer], *, reading: bool
-) -> tuple[list[tuple[str, str, int]], str | None]:
-    """The parameters of one node that hold the channels, as (kind, name, axis), and why they could not go."""
+) -> tuple[list[_Place], str | None]:
+    """Where the parameters of one node hold the channels, and why they could not go."""
     module, path = target.module, graph._module2name.get(target.module, "")
     if isinstance(module, nn.Parameter):
-        return [("follow", graph._param_to_name[module], target.pruning_dim % module.ndim)], None
+        return [_Place("follow", graph._param_to_name[module], target.pruning_dim % module.ndim)], None
     if isinstance(module, NORMS):
-        return [("follow", f"{path}.{name}", 0) for name, _ in module.named_parameters()], None
+        return [_Place("follow", f"{path}.{name}", 0) for name, _ in module.named_parameters()], None
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
         groups, inputs = getattr(module, "groups", 1), getattr(module, "in_channels", 0)
         why = f"{path} is a grouped convolution, whose channels can only go evenly." if 1 < groups != inputs else None
         if reading:
-            return [("read", _read_name(work, path), 1)], why
+            return [_reading(work, path)], why
         if module not in owners:
             return [], f"{path} makes these channels too, and cannot be pruned."
-        bias = [("follow", f"{path}.bias", 0)] if module.bias is not None else []
-        return [("member", owners[module].name, 0), *bias], why
+        bias = [_Place("follow", f"{path}.bias", 0)] if module.bias is not None else []
+        return [_Place("member", owners[module].name, 0), *bias], why
     if type(module).__name__ == "_OutputOp":
         return [], OUTPUT
     return [], f"torch-pruning does not say what {path} does to channels." if path and list(module.parameters()) else None
 
 
-def _read_name(work: nn.Module, path: str) -> str:
-    """The parameter that a module reads with; the projections of `_Attention` stand for the real one's."""
+def _reading(work: nn.Module, path: str) -> _Place:
+    """Where a module reads; the projections of `_Attention` stand for the real one's."""
     parent = path.rpartition(".")[0]
     owner = work.get_submodule(parent)
-    real = owner.reads().get(work.get_submodule(path)) if isinstance(owner, _Attention) else None
-    return f"{parent}.{real}" if real else f"{path}.weight"
+    real = owner.place(work.get_submodule(path), parent) if isinstance(owner, _Attention) else None
+    return real or _Place("read", f"{path}.weight", 1)
 
 
 def _whole(reach: _Reach, layer: Layer) -> set[str]:
     """The members that hold exactly the layer's channels, one row each: they reach what it reaches."""
     size = layer.shape[0]
-    slots = ((name, at, rows) for (kind, name, _), (at, rows) in reach.slots.items() if kind == "member")
+    slots = ((place.name, at, rows) for place, (at, rows) in reach.slots.items() if place.kind == "member")
     return {name for name, at, rows in slots if len(at) == size == len(at.unique()) == len(rows.unique())}
 
 
@@ -185,10 +198,10 @@ def _joined(layers: tuple[Layer, ...], reaches: Mapping[str, _Reach]) -> tuple[C
     sizes = {layer.name: layer.shape[0] for layer in layers}
     label = torch.arange(total)  # of every row of every layer: the first row that it is tied to
     ties = [
-        (starts[root] + rows, starts[name] + at)
+        (starts[root] + rows, starts[place.name] + at)
         for root, reach in reaches.items()
-        for (kind, name, _), (at, rows) in reach.slots.items()
-        if kind == "member"
+        for place, (at, rows) in reach.slots.items()
+        if place.kind == "member"
     ]
     before = None
     while before is None or not torch.equal(before, label):
@@ -216,35 +229,35 @@ def _parts(labels: Mapping[str, Tensor]) -> list[list[str]]:
 def _coupling(names: Sequence[str], labels: Mapping[str, Tensor], reaches: Mapping[str, _Reach]) -> Coupling:
     """One component: its channels numbered in order of the first member that has them."""
     order = torch.cat([labels[name] for name in names]).unique()
-    positions: dict[tuple[str, str, int], dict[int, int]] = defaultdict(dict)
+    positions: dict[_Place, dict[int, int]] = defaultdict(dict)
     reasons = [reach.reason for root, reach in reaches.items() if root in names and reach.reason]
     for root, reach in reaches.items():
-        for key, (at, rows) in reach.slots.items() if root in names else ():
+        for place, (at, rows) in reach.slots.items() if root in names else ():
             channels = torch.searchsorted(order, labels[root][rows])
-            positions[key] |= dict(zip(at.tolist(), channels.tolist(), strict=True))
-    slots = {key: _slot(key, found.items()) for key, found in positions.items()}
-    members = sorted((slot for (kind, *_), slot in slots.items() if kind == "member"), key=lambda slot: names.index(slot.name))
-    kinds = {kind: tuple(slot for (own, *_), slot in slots.items() if own == kind) for kind in ("follow", "read")}
+            positions[place] |= dict(zip(at.tolist(), channels.tolist(), strict=True))
+    slots = {place: _slot(place, found.items()) for place, found in positions.items()}
+    members = sorted((slot for own, slot in slots.items() if own.kind == "member"), key=lambda slot: names.index(slot.name))
+    kinds = {kind: tuple(slot for own, slot in slots.items() if own.kind == kind) for kind in ("follow", "read")}
     return Coupling(tuple(members), kinds["follow"], kinds["read"], len(order), next(iter(reasons), None))
 
 
-def _slot(key: tuple[str, str, int], pairs: Iterable[tuple[int, int]]) -> Slot:
+def _slot(place: _Place, pairs: Iterable[tuple[int, int]]) -> Slot:
     at, channel = torch.tensor(sorted(pairs)).unbind(1)
-    return Slot(key[1], key[2], at, channel)
+    return Slot(place.name, place.axis, at, channel, place.rows)
 
 
 @torch.no_grad()
 def _carrying(work: nn.Module, found: Sequence[Coupling], shape: Example) -> set[int]:
     """Zeroes every second channel of every coupling in the copy; which couplings' readers still see a value there."""
-    dead: dict[str, list[tuple[int, Tensor]]] = defaultdict(list)
+    dead: dict[_Place, list[tuple[int, Tensor]]] = defaultdict(list)
     for number, coupling in enumerate(found):
         for slot in (*coupling.members, *coupling.follows) if coupling.reason is None else ():
             work.get_parameter(slot.name).index_fill_(slot.axis, slot.at[slot.channel % 2 == 1], 0)
         for slot in coupling.reads if coupling.reason is None else ():
-            dead[slot.name].append((number, slot.at[slot.channel % 2 == 1]))
+            dead[_Place("read", slot.name, slot.axis, slot.rows)].append((number, slot.at[slot.channel % 2 == 1]))
     carrying: set[int] = set()
     for path, module in work.named_modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and (asked := dead.get(_read_name(work, path))):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and (asked := dead.get(_reading(work, path))):
             module.register_forward_pre_hook(partial(_look, asked, carrying), with_kwargs=True)
     call(work, each(example(shape), drawn))
     return carrying

@@ -1,0 +1,80 @@
+"""Attention with one packed projection whose query, key and value have other sources: who reads which columns."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pruning_core.coupling import couplings, silenced, unread
+from pruning_core.inventory import inventory
+from pruning_core.masks import apply_masks
+from tests.core.toy import same_state, state
+
+X = torch.rand(2, 6, 5, generator=torch.Generator().manual_seed(0))
+PACKED = "attend.in_proj_weight"
+
+
+class Attending(nn.Module):
+    """Two layers give the sources: one the query, the other key and value."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(5, size), nn.Linear(5, size)
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def sources(self, a: Tensor, b: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return a, b
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key = self.sources(self.a(x), self.b(x), x)
+        return self.head(self.attend(query, key, key)[0].mean(1))
+
+
+class Crossed(Attending):
+    """Query and key hold the same channels in another order, so that one column means two channels."""
+
+    def sources(self, a: Tensor, b: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([a, b], -1), torch.cat([b, a], -1)
+
+
+class Remembering(Attending):
+    """Key and value are read from the input, which no layer makes and nothing can silence."""
+
+    def sources(self, a: Tensor, b: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([a, b], -1), torch.cat([x, x], -1)[..., :8]
+
+
+CASES = {
+    "two": (Attending, 8, (slice(0, 8), [0, 2])),
+    "crossed": (Crossed, 4, (slice(0, 8), [0, 2]), (slice(8, 24), [4, 6])),
+    "remembering": (Remembering, 4, (slice(0, 8), [0, 2])),
+}
+"""Network, rows of its sources, and what is read of channels 0 and 2 of `a` alone, by hand: rows and columns."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_only_the_projection_that_reads_a_removed_channel_loses_its_column(name: str) -> None:
+    build, size, *wanted = CASES[name]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build(size).eval()
+    layers, before = inventory(model, X), state(model)
+    found = couplings(model, layers, X)
+    masks = {"a.weight": torch.ones(size, 5, 1, 1, dtype=torch.bool)}
+    masks["a.weight"][[0, 2]] = False
+    lost = unread(model, layers, masks, found)
+    hand = torch.ones(24, 8, dtype=torch.bool)
+    for rows, columns in wanted:
+        hand[rows, columns] = False
+    assert lost.keys() == {PACKED}
+    assert torch.equal(lost[PACKED], hand)
+    cut = apply_masks(model, masks, layers, silenced(model, layers, masks, found))
+    other = deepcopy(cut)
+    with torch.no_grad():
+        other.get_parameter(PACKED)[~lost[PACKED]] = 7.0  # nobody hears what these weights say
+        assert torch.equal(other(X), cut(X))
+        other.get_parameter(PACKED)[lost[PACKED]] += 0.1
+        assert not torch.allclose(other(X), cut(X))
+    assert same_state(model, before)
