@@ -1,6 +1,7 @@
 """A sensitivity scan: the plain loop of a course lab against `sensitivity.scan`'s engine, same masks, same batches.
 
-Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16]. Random weights: only the time is measured.
+Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16]. Random weights: only the time is measured, in
+batches as `train.evaluate` makes them (256 images; four for vit_b_16).
 The limit is the work downstream of a layer over all work, in multiply-adds, averaged over layers; the plain loop does all of it.
 """
 
@@ -38,8 +39,8 @@ class Case:
 
 
 CASES = {
-    "resnet18": Case(lambda: models.resnet18(), 64, 32, 32, 1, 2.5),
-    "resnet20": Case(lambda: ARCHITECTURES["resnet20"].build((3, 32, 32), 10), 32, 256, 128, 1, 2.5),
+    "resnet18": Case(lambda: models.resnet18(), 64, 256, 256, 1, 2.5),
+    "resnet20": Case(lambda: ARCHITECTURES["resnet20"].build((3, 32, 32), 10), 32, 256, 256, 1, 2.5),
     "vit_b_16": Case(lambda: models.vit_b_16(), 224, 4, 4, 5, 1.7),
 }
 
@@ -52,7 +53,7 @@ def pruned_masks(model: nn.Module, layers: Sequence[Layer]) -> dict[str, list[Te
 
 @torch.inference_mode()
 def plain(
-    model: nn.Module, layers: Sequence[Layer], masks: dict[str, list[Tensor]], split: TensorSplit, batch: int, nhwc: bool = False
+    model: nn.Module, layers: Sequence[Layer], masks: dict[str, list[Tensor]], split: TensorSplit, batch: int
 ) -> list[Tensor]:
     """For each layer and sparsity: mask the weight, run every image through the whole network, put the weight back."""
     found = []
@@ -60,26 +61,10 @@ def plain(
         parameter = model.get_parameter(layer.name)
         original = parameter.detach().clone()
         for mask in masks[layer.name]:
-            parameter.copy_(original.masked_fill(~mask.view(layer.param_shape), 0))
-            found.append(
-                torch.cat(
-                    [model(x.contiguous(memory_format=torch.channels_last) if nhwc else x) for x, _ in split.batches(batch)]
-                )
-            )
+            parameter.copy_(original).mul_(mask.view(layer.param_shape))
+            found.append(torch.cat([model(x) for x, _ in split.batches(batch)]))
         parameter.copy_(original)
     return found
-
-
-def single(
-    model: nn.Module, layers: Sequence[Layer], masks: dict[str, list[Tensor]], split: TensorSplit, batch: int
-) -> list[Tensor]:
-    """The plain loop with one kernel thread, which a busy machine disturbs less: two wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return plain(model, layers, masks, split, batch)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def replayed(
@@ -115,10 +100,7 @@ def row(name: str, rounds: int) -> Row:
     masks = pruned_masks(model, scanned)
     arguments = (model, scanned, masks, split, case.batch)
     seen: dict[str, list[Tensor]] = {}
-    calls = {
-        "ours": lambda: seen.update(ours=replayed(*arguments)),
-        "plain": lambda: seen.update(plain=plain(*arguments)),
-    } | ({"nhwc": lambda: plain(*arguments, nhwc=True), "single": lambda: single(*arguments)} if case.step == 1 else {})
+    calls = {"ours": lambda: seen.update(ours=replayed(*arguments)), "plain": lambda: seen.update(plain=plain(*arguments))}
     seconds = interleaved(calls, rounds, warmup=0)
     same = all(map(torch.equal, seen["ours"], seen["plain"]))
     least = limit(Replay(model, split, device=CPU, batch_size=case.batch).forward.program, layers, scanned)
@@ -127,8 +109,6 @@ def row(name: str, rounds: int) -> Row:
         "limit": least, "over_limit": seconds["ours"].cpu / seconds["plain"].cpu / least,
         "images": case.images, "batch": case.batch,
     }  # fmt: skip
-    if case.step == 1:
-        more |= {"plain_channels_last_s": seconds["nhwc"].cpu, "plain_one_thread_s": seconds["single"].cpu}
     title = f"scan, {name} at {case.side} x {case.side}"
     return Row(title, seconds["ours"], seconds["plain"], "plain loop of full forwards", case.wanted, more=more)
 

@@ -16,6 +16,8 @@ from pruning_core.graph import Stage, Values
 from pruning_core.types import Layer, PruningError, Split
 
 Mask = Bool[Tensor, "_o _i _h _w"]
+WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Whole numbers of as many bytes: times 0 or 1 they give the very bits of zero or the number, far sooner than a fill by mask."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,9 @@ class Zeroed(Change):
     keep: Mapping[str, Bool[Tensor, "..."]]
 
     def __getitem__(self, name: str) -> Tensor:
-        keep, tensor = self.keep[name], self.tensors(name)
-        return tensor.masked_fill(~keep.to(tensor.device), 0)
+        keep, tensor = self.keep[name], self.tensors(name).detach()
+        words = tensor.view(WORDS[tensor.element_size()])
+        return (words * keep.to(tensor.device).view(torch.int8)).view(tensor.dtype)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keep)
