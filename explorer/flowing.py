@@ -92,7 +92,7 @@ def continuous(events: Sequence[object], epoch_steps: int) -> tuple[tuple[object
 def progress(events: Sequence[object], total: int, seconds: float) -> Progress:
     """Where the flow is after that many seconds of computing; total: `steps_of`."""
     done, cuts = sum(isinstance(event, Step) for event in events), frames_of(events)
-    told = f"masks told {cuts[-1].number} of {cuts[-1].rounds} times" if cuts else "nothing cut yet"
+    told = f"moment {cuts[-1].number} of {cuts[-1].rounds}" if cuts else "nothing cut yet"
     if not done:
         return Progress(0.0, None, "measuring the dense network, scoring and cutting" if not cuts else told)
     if done == total and isinstance(events[-1], Epoch | Frame):

@@ -90,8 +90,15 @@ def _change(word: tuple[str, Callable[[Any], str]], then: Any, now: Any) -> str:
     return f"{label} then changed" if shown(then) == shown(now) else f"{label} {shown(then)}, now {shown(now)}"
 
 
-def cut_words(plan: Plan, by_hand: float | None = None) -> str:
-    """What is cut and how, in one sentence. by_hand: the share that ratios set by hand ask for in all, where that is known."""
+def ranked_by(plan: Plan) -> str:
+    """What ranks the weights where the plan's flow runs: the criterion, unless the flow has a score of its own."""
+    used = "criterion" in dict(flow(plan.flow).published)
+    return CRITERIA[plan.criterion].label if used else "the flow's own score"
+
+
+def cut_words(plan: Plan, by_hand: float | None = None, ranked: str = "") -> str:
+    """What is cut and how, in one sentence. by_hand: the share that ratios set by hand ask for in all, where that is known;
+    ranked: what ranks the weights, where that is not the plan's criterion."""
     g, model = granularity(plan.granularity), WORDS["model"][1](plan.model)
     share = g.fixed_ratio if g.fixed_ratio is not None else plan.sparsity
     how = "each layer's ratio set by hand" if plan.allocation == "manual" else f"{percent(share)} requested"
@@ -102,7 +109,7 @@ def cut_words(plan: Plan, by_hand: float | None = None) -> str:
     edited = sum(len(each.groups) for each in plan.edits if each.granularity == plan.granularity)
     hands += f", {edited:,} group{'s' * (edited > 1)} kept or pruned by hand" if edited else ""
     return (
-        f"{model} on {WORDS['dataset'][1](plan.dataset)}: {g.label} by {CRITERIA[plan.criterion].label}, "
+        f"{model} on {WORDS['dataset'][1](plan.dataset)}: {g.label} by {ranked or CRITERIA[plan.criterion].label}, "
         f"{ALLOCATIONS[plan.allocation].label}, {how}{hands}."
     )
 

@@ -24,8 +24,9 @@ HELP = {
     "published": "Sets criterion, shape, allocation and schedule as the paper has them; the sparsity stays yours.",
     "seven_noise": "SEVEN multiplies |w g| by a factor that is 1 for a steady gradient and falls as it gets noisy. Gradients of "
     "the calibration images are read in mini-batches of 32.",
+    "seven_layer": "The layer whose gradients are read. A link to this page remembers it.",
     "flow_layer": "The layer whose mask is drawn over time. A link to this page remembers it.",
-    "flow_moment": "0: before the first cut. Then each time masks were told; if they change in every step, about 24 times.",
+    "flow_moment": "0: before the first cut. Then one for each cut; where masks change in every step, about 24 in all.",
     "rounds": "How many rounds of cutting and fine-tuning.",
     "n": "N of every M neighbouring weights are kept.",
     "m": "The length of a run of neighbouring weights, along the input channels.",
@@ -66,7 +67,7 @@ HELP = {
     "be met so, the page says it.",
     "multiple": "The groups that stay in each layer are a multiple of this (8 channels, say, where hardware works in eights), or "
     "all stay.",
-    "epochs": "How often the fine-tuning sees all training images, after each cut. 0: no training, only cutting and measuring.",
+    "epochs": "How often one training sees all training images. 0: no training, only cutting and measuring.",
     "optimizer": "How a gradient becomes a step. SGD: Nesterov momentum; AdamW: step sizes adapt to each weight.",
     "lr": "The largest step size. Too high: the loss explodes; too low: slow. Usual for SGD: 0.01, for AdamW: 0.001.",
     "batch_size": "Training images per step.",

@@ -63,8 +63,9 @@ def class_change(
             hovertemplate="<b>%{y}</b><br>%{customdata[0]} before, %{customdata[1]} after<extra></extra>",
         )
     )
-    reach = max(1.0, float(np.abs(change).max(initial=0))) * 1.25
-    figure.update_xaxes(title_text="change in recall, points", range=[-reach, reach], zeroline=True)
+    low, high = min(-1.0, float(change.min(initial=0))), max(1.0, float(change.max(initial=0)))
+    room = 0.2 * (high - low)  # for the numbers at the bars' ends
+    figure.update_xaxes(title_text="change in recall, points", range=[low - room, high + room], zeroline=True)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, ticks="", showline=False)
     one, other = map(state_label, states)
     told = f"the most lost is {change.min():+.1f} points ({names[0]})" if names and worse.any() else "no class lost"

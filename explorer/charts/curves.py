@@ -1,4 +1,4 @@
-"""Curves that grow while the work goes on: sensitivity of each layer, and training."""
+"""Curves that grow while the work goes on: the sensitivity of each layer."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,19 +6,17 @@ from itertools import cycle
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from explorer.charts.style import finish, percent, state_label, state_look
-from explorer.palette import BASELINE, CHOSEN, DEPTH, KEPT, LAYERS, PRUNED_MODEL, TUNED, between, translucent
+from explorer.charts.style import finish, level, percent
+from explorer.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
 from explorer.scanning import Point, curve_name, shared
 from explorer.text import signed
 from pruning_core.preview import Band
-from pruning_core.types import Epoch, SensitivityPoint, Step
+from pruning_core.types import SensitivityPoint
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "pentagon", "star", "hexagon")
 MAX_BANDS = 8
-MAX_STEPS = 1500
 
 
 def sensitivity_curves(
@@ -55,12 +53,11 @@ def preview_curves(bands: Iterable[Band], baseline: float | None = None, *, focu
     Band: where the full scan should find it. Hollow: not measured on all images; cross: nothing could be removed.
     """
     layers = _by_curve(bands)
-    pale = min(1.0, MAX_BANDS / max(1, len(layers)))
     figure = go.Figure()
-    for name, style in _styles(layers, focus, most_bands=len(layers)).items():
+    for name, style in _styles(layers, focus).items():
         ordered = layers[name]
         if style.banded:
-            _band(figure, name, ordered, style.colour, [band.interval for band in ordered], 1.0 if focus else pale)
+            _band(figure, name, ordered, style.colour, [band.interval for band in ordered])
         look = style.look([band.images < band.n for band in ordered], [band.no_op for band in ordered])
         facts = [[_removed(b), percent(b.top1), *map(percent, b.interval), b.images, b.n] for b in ordered]
         text = (
@@ -92,19 +89,21 @@ class _Style:
         return {"line": line, "marker": marker, "opacity": self.opacity, "zorder": int(self.strong)}
 
 
-def _styles(
-    layers: Mapping[str, Sequence[SensitivityPoint | Band]], focus: str | None, most_bands: int = MAX_BANDS
-) -> dict[str, _Style]:
-    """Each curve's look; without a focus all have bands, unless they are too many; else only the one in focus."""
+def _styles(layers: Mapping[str, Sequence[SensitivityPoint | Band]], focus: str | None) -> dict[str, _Style]:
+    """Each curve's look. With a band: the one in focus, or else those that fall deepest, so that bands do not hide each other."""
     members = {name: (*curve[0].group, curve[0].parameter) for name, curve in layers.items()}
     strong = next((name for name, one in members.items() if focus in one), None)
-    few = strong is None and len(layers) <= most_bands
+    depth = {name: min(point.top1 for point in curve) for name, curve in layers.items()}
+    deepest = sorted(depth, key=depth.__getitem__)[:MAX_BANDS]
     colours = LAYERS if len(layers) <= len(LAYERS) else between(DEPTH, len(layers))
     looks = zip(layers, cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
     return {
-        name: _Style(colour, dash, mark, name == strong, 1.0 if strong in (None, name) else 0.35, few or name == strong)
+        name: _Style(
+            colour, dash, mark, name == strong, 1.0 if strong in (None, name) else 0.35,
+            name == strong if strong else name in deepest,
+        )
         for name, colour, dash, mark in looks
-    }
+    }  # fmt: skip
 
 
 def _framed(
@@ -113,13 +112,15 @@ def _framed(
     """Baseline, axes, legend and the sentence that all these curves have."""
     if baseline is not None:
         text = f"dense {percent(baseline)}" if measure == "top1" else f"dense {baseline:.3f}"
-        _level(figure, _scaled(baseline, measure), text, BASELINE)
+        level(figure, _scaled(baseline, measure), text, BASELINE)
     figure.update_xaxes(title_text="sparsity of the layer, %", range=[-2, 102])
     figure.update_yaxes(title_text="top-1 accuracy, %" if measure == "top1" else "mean loss", rangemode="tozero")
     count = sum(map(len, layers.values()))
     finish(figure, f"{what} of {_sizes(layers)}, {count} points.", 440, f"sensitivity {measure}")
     if len(layers) > MAX_BANDS:
-        figure.update_layout(legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font_size": 11}, height=520)
+        figure.update_layout(
+            legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font_size": 11, "tracegroupgap": 0}, height=520
+        )
     return figure
 
 
@@ -134,39 +135,6 @@ def _by_curve(points: Iterable[Point]) -> dict[str, list[Point]]:
 def _sizes(layers: Mapping[str, Sequence[SensitivityPoint | Band]]) -> str:
     total = sum(max(1, len(curve[0].group)) for curve in layers.values())
     return f"{total} layers" + (f" in {len(layers)} curves" if total > len(layers) else "")
-
-
-def training_curves(
-    events: Iterable[object], references: Mapping[str, float] | None = None, cuts: Mapping[float, float] | None = None
-) -> go.Figure:
-    """Loss (each step, and per epoch) above accuracy on the validation split (with its 95% interval), over epochs.
-
-    events: Step and Epoch, others are passed over; references: top-1 of states such as "dense" and "pruned", drawn as levels;
-    cuts: top-1 right after each cut, by the epoch (epochs done by then) at which it was made.
-    """
-    steps, epochs = [], []
-    for event in events:
-        if isinstance(event, Step):
-            steps.append(event)
-        elif isinstance(event, Epoch):
-            epochs.append(event)
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07)
-    _step_losses(figure, steps)
-    _epoch_curves(figure, epochs)
-    if cuts:
-        mark = {"symbol": "x-thin-open", "size": 10, "color": state_look("pruned")[0], "line_width": 2}
-        figure.add_scatter(
-            x=list(cuts), y=[100 * top1 for top1 in cuts.values()], mode="markers", marker=mark, name="after a cut", row=2, col=1
-        )
-    for state, top1 in (references or {}).items():
-        text = f"{state_label(state)} {percent(top1)}"
-        _level(figure, 100 * top1, text, state_look(state)[0], row=2, col=1)
-    figure.update_yaxes(title_text="loss", row=1, col=1, rangemode="tozero")
-    figure.update_yaxes(title_text="top-1 accuracy, %", row=2, col=1)
-    figure.update_xaxes(title_text="epoch", row=2, col=1)
-    best = max((e.evaluation.top1 for e in epochs), default=None)
-    told = "no epoch is done yet" if best is None else f"{len(epochs)} epochs done, best accuracy {percent(best)}"
-    return finish(figure, f"Training: {told}.", 480, "training")
 
 
 def _scaled(value: float, measure: str) -> float:
@@ -187,9 +155,8 @@ def _band(
     curve: Sequence[SensitivityPoint | Band],
     colour: str,
     bounds: Sequence[Sequence[float]],
-    strength: float = 1.0,
 ) -> None:
-    """bounds: (low, high) of top-1 at each point; strength: of the colour."""
+    """bounds: (low, high) of top-1 at each point."""
     x, (low, high) = _x(curve), 100 * np.array(bounds).T
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]),
@@ -197,7 +164,7 @@ def _band(
         mode="lines",
         line_width=0,
         fill="toself",
-        fillcolor=translucent(colour, 0.14 * strength),
+        fillcolor=translucent(colour, 0.14),
         hoverinfo="skip",
         showlegend=False,
         legendgroup=name,
@@ -251,43 +218,3 @@ def _chosen(figure: go.Figure, name: str, curve: Sequence[SensitivityPoint], mea
         name=f"{name} chosen",
         hovertemplate=f"<b>{name}</b><br>chosen {percent(ratio)}<extra></extra>",
     )
-
-
-def _level(figure: go.Figure, y: float, text: str, colour: str, **place: int) -> None:
-    note = {"text": text, "font_color": colour, "yanchor": "bottom"}
-    line = {"color": colour, "width": 1.5, "dash": "dash"}
-    figure.add_hline(y=y, line=line, annotation=note, annotation_position="top right", **place)
-
-
-def _step_losses(figure: go.Figure, steps: Sequence[Step]) -> None:
-    if not steps:
-        return
-    x = np.array([step.epoch - 1 + step.step / step.steps for step in steps])
-    y = np.array([step.loss for step in steps])
-    starts = np.arange(0, len(x), -(-len(x) // MAX_STEPS))
-    counts = np.diff(np.append(starts, len(x)))
-    x, y = (np.add.reduceat(values, starts) / counts for values in (x, y))
-    line = {"color": translucent(KEPT, 0.6), "width": 1}
-    text = "epoch %{x:.2f}<br>batch loss %{y:.3f}<extra></extra>"
-    figure.add_scatter(x=x, y=y, mode="lines", line=line, name="batch loss", hovertemplate=text, row=1, col=1)
-
-
-def _epoch_curves(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
-    if not epochs:
-        return
-    x = [e.epoch for e in epochs]
-    losses = (
-        ("training loss", [e.train_loss for e in epochs], KEPT, "solid", "circle"),
-        ("validation loss", [e.evaluation.loss for e in epochs], PRUNED_MODEL, "dash", "square"),
-    )
-    for name, y, colour, dash, symbol in losses:
-        look = {"line": {"color": colour, "width": 2, "dash": dash}, "marker": {"symbol": symbol, "size": 7}}
-        figure.add_scatter(x=x, y=y, mode="lines+markers", name=name, row=1, col=1, **look)
-    top1 = np.array([e.evaluation.top1 for e in epochs])
-    low, high = (np.array([e.evaluation.interval[side] for e in epochs]) for side in (0, 1))
-    whisker = {"type": "data", "array": 100 * (high - top1), "arrayminus": 100 * (top1 - low), "thickness": 1.2, "width": 4}
-    look = {"line": {"color": TUNED, "width": 2}, "marker": {"symbol": "diamond", "size": 8}, "error_y": whisker}
-    figure.add_scatter(x=x, y=100 * top1, mode="lines+markers", name="validation accuracy", row=2, col=1, **look)
-    best = max(range(len(epochs)), key=lambda n: (epochs[n].best, n))
-    star = {"symbol": "star", "size": 16, "color": CHOSEN}
-    figure.add_scatter(x=[x[best]], y=[100 * top1[best]], mode="markers", marker=star, name="best epoch", row=2, col=1)

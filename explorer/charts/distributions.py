@@ -41,7 +41,7 @@ def score_histogram(
     missing = f"; {int((~finite).sum())} without a finite score" if not finite.all() else ""
     sentence = f"Scores{of}: {int(kept.sum())} of {kept.size} groups kept, {int((~kept).sum())} pruned{missing}."
     figure.update_layout(barmode="stack", bargap=0)
-    figure.update_xaxes(title_text="group score")
+    figure.update_xaxes(title_text="group score", exponentformat="power")
     tallest = int(np.histogram(scores[finite], edges)[0].max(initial=1))
     figure.update_yaxes(title_text="groups", range=[0, 1.08 * tallest], dtick=1 if tallest < 6 else None)
     return finish(figure, sentence, 300, f"scores {name}")

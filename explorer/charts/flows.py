@@ -7,13 +7,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.charts.cells import folded
-from explorer.charts.style import finish, percent
+from explorer.charts.style import MOST_TICKS, finish, percent
 from explorer.palette import CHOSEN, KEPT, KEPT_CELL, PRUNED_CELL, PRUNED_MODEL, TUNED
 from pruning_core.flows import History
 
 FATES = (("never removed", KEPT_CELL), ("came back", TUNED), ("removed", PRUNED_CELL), ("removed just now", PRUNED_MODEL))
-MOST_TICKS = 16
-"""So many moments have a tick each."""
 
 
 def moments_chart(

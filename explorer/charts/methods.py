@@ -6,8 +6,8 @@ from itertools import cycle
 import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS, MAX_BANDS
-from explorer.charts.style import finish, percent, state_look
-from explorer.palette import DEPTH, LAYERS, between
+from explorer.charts.style import finish, level, percent
+from explorer.palette import BASELINE, DEPTH, LAYERS, between
 from pruning_core.runs import Row
 
 AXES = {
@@ -33,10 +33,7 @@ def tradeoff(rows: Mapping[str, Sequence[Row]], over: str = "compression", state
     everything = [row for curve in rows.values() for row in curve]
     if everything:
         dense = everything[0].initial
-        colour = state_look("dense")[0]
-        note = {"text": f"dense {percent(dense)}", "font_color": colour, "yanchor": "bottom"}
-        line = {"color": colour, "width": 1.5, "dash": "dash"}
-        figure.add_hline(y=100 * dense, line=line, annotation=note, annotation_position="top right")
+        level(figure, 100 * dense, f"dense {percent(dense)}", BASELINE)
     _powers_of_two(figure, max((getattr(row, over) for row in everything), default=2.0))
     figure.update_xaxes(title_text=title)
     figure.update_yaxes(title_text="top-1 accuracy, %")

@@ -29,7 +29,12 @@ def noise_histogram(factor: np.ndarray, level: float | None = None, *, name: str
     )
     if level is not None:
         line = {"color": BASELINE, "dash": "dash"}
-        figure.add_vline(x=level, line=line, annotation_text=f"pure noise {level:.2f}", annotation_position="top left")
+        figure.add_vline(
+            x=level,
+            line=line,
+            annotation_text=f"pure noise {level:.2f}",
+            annotation_position="top left" if level > 0.5 else "top right",
+        )
     figure.update_layout(bargap=0)
     figure.update_xaxes(title_text="noise factor")
     figure.update_yaxes(title_text="weights")

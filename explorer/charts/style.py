@@ -8,6 +8,8 @@ import plotly.graph_objects as go
 from explorer.palette import AXIS, GRID, STATES, translucent
 
 CLEAR = "rgba(0, 0, 0, 0)"
+MOST_TICKS = 16
+"""So many whole numbers have a tick each."""
 LABELS = {"dense": "dense", "pruned": "pruned", "recalibrated": "BN recalibrated", "tuned": "fine-tuned"}
 AXES: dict[str, Any] = {
     "gridcolor": GRID,
@@ -62,6 +64,13 @@ def patterned(colour: str | list[str], shape: str | list[str]) -> dict[str, Any]
     body = translucent(colour, 0.35) if isinstance(colour, str) else [translucent(one, 0.35) for one in colour]
     pattern = {"shape": shape, "fgcolor": colour, "fillmode": "overlay", "size": 7, "solidity": 0.2}
     return {"color": body, "line": {"color": colour, "width": 1.5}, "pattern": pattern}
+
+
+def level(figure: go.Figure, y: float, text: str, colour: str, **place: int) -> None:
+    """A dashed line across with its name. place: row and column of a figure that has several."""
+    note = {"text": text, "font_color": colour, "yanchor": "bottom"}
+    line = {"color": colour, "width": 1.5, "dash": "dash"}
+    figure.add_hline(y=y, line=line, annotation=note, annotation_position="top right", **place)
 
 
 def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:

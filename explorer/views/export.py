@@ -12,10 +12,11 @@ from explorer import cache, state
 from explorer.address import refuse_custom
 from explorer.downloads import Files, expected_line, files_of
 from explorer.notices import plain
-from explorer.plan_words import cut_words, tune_words
+from explorer.plan_words import cut_words, flow_tune_words, flow_words, ranked_by, tune_words
 from explorer.text import HELP, percent
 from explorer.views.compare import which_images
 from explorer.views.finetune import finished_run
+from pruning_core.flows import FLOWS, flow
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace, whole_test
 from pruning_core.plan import Plan
@@ -59,7 +60,7 @@ def render(plan: Plan, space: Workspace) -> None:
     tuned = done is not None and done.tuned is not None
     what = _choice(plan, tuned=tuned)
     subject = subject_of(plan, space, done if what == TUNED else None)
-    st.markdown(f"**{cut_words(plan, cache.asked_by_hand(plan, space))}** {tune_words(plan) if what == TUNED else ''}")
+    st.markdown(_title(plan, space, tuned=what == TUNED))
     if edited := sum(len(each.groups) for each in plan.edits if each.granularity == plan.granularity):
         pattern = granularity(plan.granularity).keep_of is not None
         broken = f": code that needs {plan.granularity} everywhere may refuse them" if pattern else ""
@@ -85,9 +86,24 @@ def _choice(plan: Plan, *, tuned: bool) -> str:
     options = (BASE, TUNED) if tuned else (BASE,)
     what = st.segmented_control("Weights", options, default=options[-1], required=True, key="export_weights", bind="query-params",
                                 help=HELP["export_weights"])  # fmt: skip
+    other = flow(plan.flow) != FLOWS["rounds"]
     if not tuned:
-        st.caption("There is no finished fine-tuning run of exactly this plan; *Fine-tune & compare* makes one.")
+        where = "Flows" if other else "Fine-tune & compare"
+        st.caption(f"There is no finished fine-tuning run of exactly this plan; *{where}* makes one.")
+    if other and what == BASE:
+        st.info(f"The plan's flow is {flow_words(plan.flow)}. These masks are not the flow's: they are the side bar's cut of the "
+                "base network, in one step.", icon=":material/timeline:")  # fmt: skip
     return str(what)
+
+
+def _title(plan: Plan, space: Workspace, *, tuned: bool) -> str:
+    """What the files hold, in words. tuned: the result of the plan's run."""
+    hands = cache.asked_by_hand(plan, space)
+    if not tuned:
+        return f"**{cut_words(plan, hands)}**"
+    if flow(plan.flow) == FLOWS["rounds"]:
+        return f"**{cut_words(plan, hands)}** {tune_words(plan)}"
+    return f"**{cut_words(plan, hands, ranked_by(plan))}** {flow_words(plan.flow)}: {flow_tune_words(plan)}"
 
 
 def subject_of(plan: Plan, space: Workspace, done: Finished | None) -> Subject:
@@ -116,7 +132,7 @@ def _counts(place: DeltaGenerator, wanted: str, report: Report) -> None:
 def _accuracy(place: DeltaGenerator, output: DeltaGenerator, plan: Plan, space: Workspace, found: Evaluation) -> None:
     low, high = found.interval
     said = f"95%: {100 * low:.1f} to {100 * high:.1f}%, n = {found.n:,}"
-    place.metric("Accuracy · measured", f"{found.top1:.6f}", said, help=HELP["interval"], **QUIET)
+    place.metric("Accuracy · measured", percent(found.top1), said, help=HELP["interval"], **QUIET)
     output.caption("It will print:")
     output.code(expected_line(found), language=None)
     output.caption(which_images(space, found.n))

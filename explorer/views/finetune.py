@@ -107,7 +107,9 @@ def _curves(run: Snapshot) -> None:
     if not cuts:
         return
     dense = next((event.evaluation for event in run.events if isinstance(event, Reference)), None)
-    figure = training_curves(moved, {"dense": dense.top1} if dense else None, cuts)
+    then = asked_for(run, Plan)
+    epochs = then.fine_tune.epochs * schedule(then.schedule).rounds
+    figure = training_curves(moved, {"dense": dense.top1} if dense else None, cuts, epochs=epochs)
     st.plotly_chart(figure, key="training_curves", alt=alt(figure), config={"displayModeBar": False})
     if dense:
         st.caption(

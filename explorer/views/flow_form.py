@@ -13,6 +13,31 @@ from pruning_core.plan import Plan
 
 REVIVES = "Removed weights may come back."
 STAYS = "Removed weights stay removed."
+LABELS = {
+    "begin": "First cut at",
+    "end": "Mask frozen at",
+    "gradual end": "Last cut at",
+    "rewind": "Rewind to epoch",
+    "fresh": "New random weights",
+    "steps": "Mini-batches (T)",
+    "batch": "Images in each",
+    "beta1": "β₁, memory of |g|",
+    "beta2": "β₂, memory of g²",
+    "platon beta1": "β₁, importance",
+    "platon beta2": "β₂, uncertainty",
+    "signed_moment": "Signed average",
+    "classifier": "Cut the classifier",
+    "delay": "First cut at (t)",
+    "window": "Cuts during (T)",
+    "platon window": "Steps averaged",
+    "share": "Share that moves",
+    "low": "Lower threshold",
+    "high": "Upper threshold",
+    "updates": "Mask updates",
+    "strength": "Penalty strength",
+    "every": "Cut every n steps",
+}
+"""What a knob is called on the page: by flow and name, or by name."""
 
 
 def flow_form(plan: Plan) -> None:
@@ -21,7 +46,8 @@ def flow_form(plan: Plan) -> None:
     state.seed("flow", name)
     st.selectbox("Flow", tuple(FLOWS), format_func=lambda key: FLOWS[key].label, key="flow", help=entry_help("flow", chosen),
                  on_change=state.from_widget, args=("flow",))  # fmt: skip
-    st.caption(f"{chosen.help} *{REVIVES if chosen.regrows else STAYS}*")
+    fate = REVIVES if chosen.regrows else STAYS
+    st.caption(chosen.help if fate in chosen.help else f"{chosen.help} *{fate}*")
     _published(plan, chosen)
     if found := knobs(chosen):
         row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
@@ -33,13 +59,13 @@ def _published(plan: Plan, chosen: Flow) -> None:
     """Where the plan departs from the paper, and a button that ends that."""
     differing = {key: value for key, value in chosen.published if getattr(plan, key) != value}
     if not differing:
-        st.caption(f":material/check: Criterion, shape and allocation as in {chosen.source}.")
+        st.caption(f":material/check: Set as published: {chosen.source}.")
         return
     said = ", ".join(f"{WORDS[key][0]} {WORDS[key][1](value)}" for key, value in differing.items())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("As published", key="flow_published", icon=":material/menu_book:", on_click=_as_published, args=(differing,),
                   help=HELP["published"])  # fmt: skip
-        st.caption(f"In {chosen.source}: {said}.")
+        st.caption(f"Published with {said} ({chosen.source}).")
 
 
 def _as_published(fields: dict[str, str]) -> None:
@@ -48,7 +74,7 @@ def _as_published(fields: dict[str, str]) -> None:
 
 def _knob(row: Any, name: str, chosen: Flow, each: Knob) -> None:
     key, value = f"knob_{name}_{each.name}", getattr(chosen, each.name)
-    label = each.name.replace("_", " ").capitalize()
+    label = LABELS.get(f"{name} {each.name}") or LABELS.get(each.name) or each.name.replace("_", " ").capitalize()
     state.seed(key, value)
     more: dict[str, Any] = {"key": key, "help": each.help, "on_change": _changed, "args": (name, each.name)}
     if isinstance(each.default, bool):

@@ -1,14 +1,16 @@
 """Flows: cutting and training together, watched as it happens; one layer's mask over time."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from explorer import cache, state
 from explorer.charts import alt, mask_over_time, moments_chart, training_curves
-from explorer.flowing import continuous, flowing, frames_of, history, per_epoch, progress, steps_of
+from explorer.flowing import Frame, continuous, flowing, frames_of, history, per_epoch, progress, steps_of
 from explorer.jobs import Snapshot
 from explorer.notices import told
-from explorer.plan_words import cut_words, differences, flow_tune_words, flow_words
-from explorer.text import HELP
+from explorer.plan_words import cut_words, differences, flow_tune_words, flow_words, ranked_by
+from explorer.text import HELP, percent
 from explorer.tuning import Reference
 from explorer.views.compare import compare_section
 from explorer.views.flow_form import flow_form
@@ -16,13 +18,18 @@ from explorer.views.running import asked_for, gone, training_status
 from explorer.views.seven_view import seven_section
 from explorer.views.tune_form import tune_form
 from pruning_core.flows import flow
+from pruning_core.flows.rounds import Lottery
 from pruning_core.pipeline import Workspace, whole_test
 from pruning_core.plan import Plan
-from pruning_core.types import Finished, Layer
+from pruning_core.types import Evaluation, Finished, Layer
 
 KIND = "flow"
 REFRESH = 1.0
 LEAD = "When to cut is as free a choice as what to cut: before training, between trainings, or a little after every step."
+AFRESH = "Each training starts from new random weights: give it as many epochs as a network needs from nothing, not a few."
+TAKE_HOME = (
+    "While the plan stays as it was for this run, the page *Export* has its masks, its weights and a script that loads them."
+)
 EMPTY = """
 **No flow has run yet.** Choose one and press *Run*. You see the loss, the accuracy and the removed share as they change, and one
 layer's mask at every moment: which weights went when, and, where the flow allows it, which came back. It runs in the background;
@@ -41,13 +48,14 @@ def render(plan: Plan, space: Workspace) -> None:
     with st.container(border=True):
         flow_form(plan)
         tune_form(plan)
-        st.caption(f"To be cut: {cut_words(plan, cache.asked_by_hand(plan, space))}")
+        st.caption(f"To be cut: {cut_words(plan, cache.asked_by_hand(plan, space), ranked_by(plan))}")
         _start(plan, space, active=active, again=bool(found))
     with told():
         seven_section(plan, space, _layer(plan, space))
     st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
     if found and not active and isinstance(found[0].result, Finished) and _same_data(found[0], plan):
         compare_section(found[0].result, asked_for(found[0], Plan), space)
+        st.caption(TAKE_HOME)
 
 
 def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
@@ -59,6 +67,8 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
                             disabled=active or missing, help="Runs in the background: use other pages meanwhile.")  # fmt: skip
         words = f"{flow_words(plan.flow)}: {flow_tune_words(plan)} In all {steps:,} steps."
         st.caption("This flow prunes while it trains: give it at least one epoch." if missing else words)
+    if isinstance(chosen, Lottery) and chosen.fresh:
+        st.caption(f":material/lightbulb: {AFRESH}")
     if pressed:
         with told():
             cache.jobs().start(state.owner(), KIND, chosen.label, lambda: flowing(plan, space, looked.name), plan)
@@ -78,37 +88,50 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         run = found[0]
         at = progress(run.events, steps_of(asked_for(run, Plan), space), run.seconds)
         training_status(run, "flow", at, "flow_stop")
+        then = asked_for(run, Plan)
         if not _same_data(run, plan):
             st.info(
-                f"The last flow had another network or other images: {cut_words(asked_for(run, Plan))}", icon=":material/history:"
+                f"The last flow had another network or other images: {cut_words(then, None, ranked_by(then))}",
+                icon=":material/history:",
             )
             return
         skip = ("probe",) if whole_test(space.dataset) else ()
-        if not run.active and (changed := differences(asked_for(run, Plan), plan, skip)):
+        if not run.active and (changed := differences(then, plan, skip)):
             st.warning(f"These results are for another plan: {'; '.join(changed)}.", icon=":material/history:")
         _curves(run, plan, space)
         _mask(run, plan, space)
 
 
 def _curves(run: Snapshot, plan: Plan, space: Workspace) -> None:
-    """Loss, accuracy and the removed share over epochs, counted on through all trainings."""
-    steps, frames = per_epoch(asked_for(run, Plan), space), frames_of(run.events)
+    """Loss and accuracy over epochs, counted on through all trainings; what is removed at each moment."""
+    then = asked_for(run, Plan)
+    steps, frames = per_epoch(then, space), frames_of(run.events)
     moved, cuts = continuous(run.events, steps)
     dense = next((event.evaluation for event in run.events if isinstance(event, Reference)), None)
-    if not moved and not cuts:
+    if dense is None or not (moved or cuts):
         return
-    figure = training_curves(moved, {"dense": dense.top1} if dense else None, cuts)
+    st.subheader("While it trains", anchor=False)
+    figure = training_curves(moved, {"dense": dense.top1}, cuts, epochs=steps_of(then, space) // steps)
     st.plotly_chart(figure, key="flow_training", alt=alt(figure), config={"displayModeBar": False})
-    if dense:
-        st.caption(f"Epochs are measured on all {len(space.dataset.val):,} validation images, with 95% intervals; the dense "
-                   f"level and the crosses (right after a cut) on {dense.n:,} probe images among them.")  # fmt: skip
-    layer = _layer(plan, space)
-    own = [frame.layers.get(layer.name, 0.0) for frame in frames]
-    if not frames or dense is None:
-        return
-    top1 = [dense.top1, *(frame.evaluation.top1 for frame in frames)]
-    figure = moments_chart([0.0, *(frame.removed for frame in frames)], top1, [0.0, *own], layer.name)
+    st.caption(f"Epochs are measured on all {len(space.dataset.val):,} validation images, with 95% intervals; the dense "
+               f"level and the crosses (right after a cut) on {dense.n:,} probe images among them.")  # fmt: skip
+    if len(frames) > 1:
+        _moments(frames, dense, _layer(plan, space).name)
+
+
+def _moments(frames: Sequence[Frame], dense: Evaluation, layer: str) -> None:
+    """What is removed, and the accuracy right after, moment by moment; one cut alone makes no curve."""
+    st.subheader("Cut by cut", anchor=False, help=HELP["flow_moment"])
+    measured = [dense, *(frame.evaluation for frame in frames)]
+    figure = moments_chart(
+        [0.0, *(frame.removed for frame in frames)],
+        [each.top1 for each in measured],
+        [0.0, *(frame.layers.get(layer, 0.0) for frame in frames)],
+        layer,
+        [each.interval for each in measured],
+    )
     st.plotly_chart(figure, key="flow_moments", alt=alt(figure), config={"displayModeBar": False})
+    st.caption(f"Accuracy on {dense.n:,} probe images, with 95% intervals, before the network trains on.")
 
 
 def _mask(run: Snapshot, plan: Plan, space: Workspace) -> None:
@@ -116,6 +139,7 @@ def _mask(run: Snapshot, plan: Plan, space: Workspace) -> None:
     frames, names = frames_of(run.events), [layer.name for layer in space.layers]
     if not frames:
         return
+    st.subheader("One layer's mask over time", anchor=False)
     chosen = _layer(plan, space)
     choice, moment = st.columns([1, 2], vertical_alignment="bottom")
     state.seed("flow_layer", chosen.name)
@@ -128,12 +152,18 @@ def _mask(run: Snapshot, plan: Plan, space: Workspace) -> None:
     at = moment.slider("Moment", 0, last, last, key=f"flow_moment_{run.id[:8]}_{last}", help=HELP["flow_moment"])
     figure = mask_over_time(found, at)
     st.plotly_chart(figure, key="flow_mask", alt=alt(figure), config={"displayModeBar": False})
-    if at:
-        frame = frames[at - 1]
-        st.caption(f"Moment {at} of {last}: after {frame.steps:,} steps, {100 * frame.layers.get(chosen.name, 0):.1f}% of "
-                   f"{chosen.name} removed, accuracy {100 * frame.evaluation.top1:.1f}% on the probe images.")  # fmt: skip
-    else:
-        st.caption("Before the first cut: every weight is there. Move the slider.")
+    st.caption(_moment_words(frames, at, chosen.name))
+
+
+def _moment_words(frames: Sequence[Frame], at: int, layer: str) -> str:
+    """What the picture of a moment shows."""
+    if not at:
+        return "Before the first cut: every weight is there. Move the slider."
+    frame = frames[at - 1]
+    found, (low, high) = frame.evaluation, frame.evaluation.interval
+    gone, right = percent(frame.layers.get(layer, 0.0)), f"{percent(found.top1)} (95%: {100 * low:.1f} to {100 * high:.1f}%)"
+    return (f"Moment {at} of {len(frames)}, after {frame.steps:,} steps: {gone} of {layer} removed, accuracy {right} on "
+            f"{found.n:,} probe images. A square is a weight; filters run downwards and go on in the next column.")  # fmt: skip
 
 
 def _layer(plan: Plan, space: Workspace) -> Layer:

@@ -1,5 +1,6 @@
 """What a study came to: accuracy over compression and over speed-up, a table, files, and what a comparison has to report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -63,7 +64,11 @@ def report(found: Found) -> None:
         figure = tradeoff(named, over, at)
         st.plotly_chart(figure, key=f"methods_{over}", alt=alt(figure), config={"displayModeBar": False})
     st.caption("Marks: mean over seeds; whiskers: ± one standard deviation. Where whiskers overlap, the order may be chance. "
-               "Both lower axes double from tick to tick; they show what was reached, not what was asked.")  # fmt: skip
+               f"{_precision(found)} Both lower axes double from tick to tick; they show what was reached, not what was "
+               "asked.")  # fmt: skip
+    for names in alike(found.results):
+        st.caption(f":material/layers: {' and '.join(names)} came to the same accuracy in every run: they seem to rank these "
+                   "weights alike, and their lines lie on each other.")  # fmt: skip
     _table(named)
     with st.expander("What this reports, and what it does not", icon=":material/fact_check:"):
         st.markdown(_checklist(found))
@@ -75,6 +80,25 @@ def by_method(rows: tuple[Row, ...]) -> dict[str, list[Row]]:
     for row in rows:
         named.setdefault(method(row.criterion, row.granularity, shapes), []).append(row)
     return named
+
+
+def _precision(found: Found) -> str:
+    """On how many images a run is measured, and how sure one measurement is."""
+    finals = [each.final for each in found.results]
+    widest = 50 * max(each.high - each.low for each in finals)
+    return f"Each run is measured on {finals[0].n:,} test images; its own 95% interval is at most ± {widest:.1f} points."
+
+
+def alike(results: Sequence[Result]) -> tuple[tuple[str, ...], ...]:
+    """Names of methods that came to the same accuracies in every run, before and after, where these are not all one number."""
+    shapes, runs = len({each.run.granularity for each in results}), dict[str, dict[tuple[float, int], tuple[float, float]]]()
+    for each in results:
+        name = method(each.run.criterion, each.run.granularity, shapes)
+        runs.setdefault(name, {})[each.run.compression, each.run.seed] = each.before.top1, each.final.top1
+    same: dict[frozenset[tuple[tuple[float, int], tuple[float, float]]], list[str]] = {}
+    for name, found in runs.items():
+        same.setdefault(frozenset(found.items()), []).append(name)
+    return tuple(tuple(names) for found, names in same.items() if len(names) > 1 and len({each for _, each in found}) > 1)
 
 
 def _table(named: dict[str, list[Row]]) -> None:

@@ -22,13 +22,13 @@ def asked_for(run: Snapshot, kind: type[Asked]) -> Asked:
 
 def going(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
     """Share done, time left and what is being done now, beside the button that stops it."""
-    line, stop = st.columns([5, 1], vertical_alignment="center")
+    line = st.container(horizontal=True, vertical_alignment="center")
     left = f", about {clock(at.left)} left (estimated)" if at.left is not None else ""
     waits = f"Waiting: {run.ahead} other job{'s' * (run.ahead > 1)} first."
     far = f"{at.stage[:1].upper()}{at.stage[1:]} · {clock(run.seconds)} so far{left}"
     line.progress(at.share, waits if run.status == "queued" else far)
-    stop.button("Stop", key=key, icon=":material/stop:", width="stretch", on_click=cache.jobs().stop,
-                args=(state.owner(), run.id), help=stop_help)  # fmt: skip
+    line.button("Stop", key=key, icon=":material/stop:", on_click=cache.jobs().stop, args=(state.owner(), run.id),
+                help=stop_help)  # fmt: skip
 
 
 def ended(run: Snapshot, what: str, stopped: str, done: str | None = None) -> None:

@@ -25,6 +25,7 @@ from pruning_core.types import Layer, PruningError, SensitivityPoint
 
 KIND = "scan"
 REFRESH = 1.0
+BANDED = "Bands, of the highlighted layer or the 8 whose curves fall deepest"
 OWN, ALL = "Own choice", "all layers"
 LEAD = "Cut one layer at a time, leave all others whole, and measure: layers differ widely in how much they can lose."
 EMPTY = """
@@ -191,8 +192,8 @@ def _scanned(points: tuple[SensitivityPoint, ...], chosen: dict[str, float] | No
     low, high = dense.interval
     st.caption(
         f"Measured on {dense.n:,} probe images; dashed line: the dense network, {percent(dense.top1)} "
-        f"(95% interval {100 * low:.1f} to {100 * high:.1f}%). Bands: 95% interval of the *change* on the same images; a drop is "
-        "sure where its band leaves the dashed line. Hollow marks: nothing could be removed. "
+        f"(95% interval {100 * low:.1f} to {100 * high:.1f}%). {BANDED}: 95% interval of the *change* on the same images; a drop "
+        "is sure where its band leaves the dashed line. Hollow marks: nothing could be removed. "
         + ("" if chosen is None else "Circles: each layer's ratio in the present plan. ") + CAVEAT
     )  # fmt: skip
 
@@ -203,10 +204,10 @@ def _estimated(found: Preview) -> None:
     figure = preview_curves(found.bands, dense.top1, focus=_focus(found.bands))
     st.plotly_chart(figure, key="preview_curves", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
-        f"Estimated from {found.spent:,} of {found.full:,} evaluations ({percent(found.spent / found.full)}); the full scan's "
-        "curve should lie inside the band at 90% of points or more. Dashed line: the dense network, measured. Hollow marks: "
+        f"Estimated from {found.spent:,} of {found.full:,} evaluations ({percent(found.spent / found.full)}). {BANDED}: the full "
+        "scan's curve should lie inside at 90% of points or more. Dashed line: the dense network, measured. Hollow marks: "
         f"estimated from some of the {dense.n:,} probe images, or from the neighbouring points; the tooltip says from how many. "
-        "Crosses: nothing could be removed. A highlighted layer shows its band alone."
+        "Crosses: nothing could be removed."
     )
 
 

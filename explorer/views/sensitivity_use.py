@@ -42,7 +42,7 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
     if ranked := [point for point in there if not point.no_op]:
         figure = sensitivity_slice(ranked)
         st.plotly_chart(figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False})
-        st.caption(f"Whiskers: {HELP['paired']}")
+        st.caption(f"{HELP['paired']} Whiskers show it.")
     for why, names in _not_ranked(there).items():
         st.caption(f"Not prunable here, so not ranked: {', '.join(names)}. {plain(why)}")
 

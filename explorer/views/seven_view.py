@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer import cache
+from explorer import cache, state
 from explorer.charts import alt
 from explorer.charts.noise import noise_histogram, noise_map, rank_moves
 from explorer.noise import noise
@@ -17,6 +17,16 @@ USUAL = {(0.8, 0.9, False): 0.80, (0.8, 0.9, True): 0.27}
 """The mean factor of a gradient that is nothing but noise around zero, at the usual memories."""
 
 
+UNSIGNED = (
+    "SEVEN weighs |w g| of every mini-batch by the running mean of |g| over its running root mean square. 1: all batches pull "
+    "equally hard; low: a few batches pull, the rest hardly."
+)
+SIGNED = (
+    "SEVEN weighs |w g| of every mini-batch by the running mean of g over its running root mean square. 1: all batches pull the "
+    "same way; low: they cancel each other."
+)
+
+
 def seven_section(plan: Plan, space: Workspace, layer: Layer) -> None:
     """Shown for SEVEN's flows; computed when asked for."""
     chosen = flow(plan.flow)
@@ -25,21 +35,32 @@ def seven_section(plan: Plan, space: Workspace, layer: Layer) -> None:
     if not st.toggle("Show what the noise correction does", key="seven_noise", help=HELP["seven_noise"]):
         return
     knobs = chosen.beta1, chosen.beta2, chosen.signed_moment
+    st.subheader("Gradient noise", anchor=False)
+    state.seed("seven_layer", layer.name)
+    st.selectbox("Layer", [each.name for each in space.layers], key="seven_layer", width=320, help=HELP["seven_layer"],
+                 on_change=_looked)  # fmt: skip
     with st.spinner("Reading gradients …"):
         found = cache.close_up(
             lambda: noise(plan, space, layer, *knobs), "noise", plan.model, plan.dataset, plan.calibration, layer.name, knobs
         )
-    st.caption(
-        f"{layer.name}, {found.batches} mini-batches of calibration images: mean factor {found.factor.mean():.2f}. SEVEN's ranks "
-        f"correlate with those of the same sum without the factor by {found.agreement(found.plain):.3f}, and with |w g| of all "
-        f"images as one batch, where opposite signs cancel, by {found.agreement(found.taylor):.3f}. Of the "
-        f"{percent(plan.sparsity)} that the plain sum would remove, SEVEN keeps {percent(found.exchanged(plan.sparsity))}."
-    )
+    st.caption(f"{SIGNED if chosen.signed_moment else UNSIGNED} Measured on {found.batches} mini-batches of calibration images: "
+               f"mean factor {found.factor.mean():.2f}.")  # fmt: skip
     left, right = st.columns(2)
     figures = (
-        (left, "seven_histogram", noise_histogram(found.factor, USUAL.get(knobs), name=layer.name)),
-        (right, "seven_ranks", rank_moves(found.plain, found.seven, name=layer.name)),
-        (st, "seven_map", noise_map(found.factor, name=layer.name)),
-    )
-    for place, key, figure in figures:
+        (left, "How many weights have which factor", "seven_histogram",
+         noise_histogram(found.factor, USUAL.get(knobs), name=layer.name)),
+        (right, "How the ranking moves, 0% goes first", "seven_ranks", rank_moves(found.plain, found.seven, name=layer.name)),
+        (st, "The factor, weight by weight", "seven_map", noise_map(found.factor, name=layer.name)),
+    )  # fmt: skip
+    for place, title, key, figure in figures:
+        place.markdown(f"**{title}**")
         place.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
+    st.caption(
+        f"SEVEN's ranks correlate with those of the same sum without the factor by {found.agreement(found.plain):.3f}, and with "
+        f"|w g| of all images as one batch, where opposite signs cancel, by {found.agreement(found.taylor):.3f} (Spearman). Of "
+        f"the {percent(plan.sparsity)} that the plain sum would remove, SEVEN keeps {percent(found.exchanged(plan.sparsity))}."
+    )
+
+
+def _looked() -> None:
+    state.look_at(state.widget("seven_layer", None))

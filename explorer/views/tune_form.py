@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer import state
 from explorer.plan_words import OPTIMIZER_LABELS
 from explorer.text import HELP, entry_help
+from pruning_core.flows import flow
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
@@ -17,25 +18,32 @@ USUAL_RATES = {"sgd": TrainConfig().lr, "adamw": 0.001}
 
 
 def tune_form(plan: Plan) -> None:
-    """Schedule, length and optimizer; what is rarely changed is folded away."""
-    _main_row(plan)
+    """Schedule, where the plan's flow has one, length and optimizer; what is rarely changed is folded away."""
+    row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
+    if flow(plan.flow).scheduled:
+        _rounds(row, plan)
+    _main_row(row, plan)
     g = granularity(plan.granularity)
-    if g.fixed_ratio is not None and schedule(plan.schedule).rounds > 1:
+    if g.fixed_ratio is not None and flow(plan.flow).scheduled and schedule(plan.schedule).rounds > 1:
         st.caption(f":material/info: {g.label} is all or nothing: the first round cuts everything, the later ones only train.")
     with st.expander("More settings", icon=":material/tune:"):
         _more(plan)
 
 
-def _main_row(plan: Plan) -> None:
-    config, found, name = plan.fine_tune, schedule(plan.schedule), plan.schedule.partition(":")[0]
-    row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
+def _rounds(row: DeltaGenerator, plan: Plan) -> None:
+    found, name = schedule(plan.schedule), plan.schedule.partition(":")[0]
     state.seed("tune_schedule", name)
     row.selectbox("Schedule", tuple(SCHEDULES), format_func=lambda key: SCHEDULES[key].label, key="tune_schedule",
                   help=entry_help("schedule", found), on_change=_schedule_changed)  # fmt: skip
     state.seed("tune_rounds", found.rounds)
     row.number_input("Rounds", 1, MOST_ROUNDS, step=1, key="tune_rounds", help=HELP["rounds"], disabled=name == "one_shot",
                      on_change=_rounds_changed)  # fmt: skip
-    _number(row, "Epochs per round", "epochs", config, (0, 200, 1))
+
+
+def _main_row(row: DeltaGenerator, plan: Plan) -> None:
+    config, (each, besides) = plan.fine_tune, flow(plan.flow).trainings
+    per = " per round" if each else " per training" if besides > 1 else ""
+    _number(row, f"Epochs{per}", "epochs", config, (0, 200, 1))
     row.selectbox("Optimizer", tuple(OPTIMIZER_LABELS), format_func=lambda key: OPTIMIZER_LABELS[key], help=HELP["optimizer"],
                   **_seeded("optimizer", config) | {"on_change": _optimizer_changed, "args": ()})  # fmt: skip
     _number(row, "Learning rate", "lr", config, (1e-6, 10.0, 0.001), format="%g")
@@ -44,7 +52,7 @@ def _main_row(plan: Plan) -> None:
 
 def _more(plan: Plan) -> None:
     config = plan.fine_tune
-    row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
+    row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
     _number(row, "Weight decay", "weight_decay", config, (0.0, 1.0, 1e-4), format="%g")
     _number(row, "Momentum", "momentum", config, (0.0, 0.999, 0.05), format="%g", disabled=config.optimizer != "sgd")
     _number(row, "Warm-up", "warmup", config, (0.0, 0.99, 0.05), format="%g")

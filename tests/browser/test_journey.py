@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 from safetensors.torch import load as load_safetensors
 from torch.nn.utils import prune
 
+from explorer.text import percent
 from pruning_core.zoo import load_data, load_model
 from tests.browser.conftest import ROOT, Console, settled, shot
 
@@ -120,16 +121,17 @@ def scan(page: Page) -> None:
 def export(page: Page, model: str, folder: Path) -> None:
     """Plain code and the exported script both find the accuracy that the page shows."""
     expect(page.get_by_text("Fine-tuned network", exact=True)).to_be_visible()
-    shown = metric(page, "Accuracy")
+    line = page.get_by_text(re.compile(r"^accuracy [01]\.\d{6} \(")).inner_text().strip()
+    assert percent(float(line.split()[1])) == metric(page, "Accuracy")
     with page.expect_download() as download:
         page.locator(".st-key-export_zip").get_by_role("button").click()
     files = zipfile.ZipFile(download.value.path())
-    assert f"{plain_accuracy(model, files):.6f}" == shown
+    assert f"{plain_accuracy(model, files):.6f}" == line.split()[1]
     files.extractall(folder)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, folder / "load_masks.py"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert ran.stdout.split()[1] == shown
+    assert ran.stdout.strip() == line
 
 
 @pytest.mark.parametrize(("model", "label", "shape"), JOURNEYS)

@@ -136,16 +136,18 @@ def test_estimated_curves_are_hollow_banded_and_say_on_how_many_images() -> None
     assert charts.alt(figure) == "Estimated sensitivity of 2 layers in 1 curves, 5 points."
 
 
-def test_estimates_of_many_layers_all_have_pale_bands_or_the_focus_its_own() -> None:
+def test_of_many_layers_the_deepest_have_bands_or_the_focus_its_own() -> None:
     def bands(layers: int) -> list[Band]:
-        return [replace(band(s, 0.9 - s, 10), parameter=f"l{n}", group=()) for n in range(layers) for s in (0.0, 0.5)]
+        return [replace(band(s, 0.9 - s * n / 50, 10), parameter=f"l{n}", group=()) for n in range(layers) for s in (0.0, 0.5)]
 
-    def shown(layers: int, focus: str | None = None) -> list[go.Scatter]:
-        return [each for each in charts.preview_curves(bands(layers), focus=focus).data if each.name.endswith("band")]
+    def shown(layers: int, focus: str | None = None) -> list[str]:
+        return [each.name for each in charts.preview_curves(bands(layers), focus=focus).data if each.name.endswith("band")]
 
-    assert (len(shown(16)), [each.name for each in shown(16, "l3")]) == (16, ["l3 band"])
-    few, many, alone = (float(each[0].fillcolor.split(",")[3].rstrip(")")) for each in (shown(8), shown(16), shown(16, "l3")))
-    assert (many, alone) == (pytest.approx(few / 2), few)
+    assert shown(8) == [f"l{n} band" for n in range(8)]
+    assert shown(16) == [f"l{n} band" for n in range(8, 16)]
+    assert shown(16, "l3") == ["l3 band"]
+    scanned = charts.sensitivity_curves(points(12))
+    assert sum(each.name.endswith("band") for each in scanned.data) == 8
 
 
 def tied(name: str, sparsity: float, achieved: float, why: str | None = None) -> SensitivityPoint:
@@ -196,6 +198,9 @@ def test_training_curves_run_over_epochs_and_star_the_best() -> None:
     assert np.allclose(accuracy.error_y.array, 1)
     assert np.allclose(accuracy.error_y.arrayminus, 2)
     assert list(trace(figure, "best epoch").x) == [1], "the last epoch that was the best so far"
+    assert figure.layout.xaxis2.range is None
+    whole = charts.training_curves(events(3, 2), epochs=10).layout
+    assert whole.xaxis.range == whole.xaxis2.range == pytest.approx((-0.3, 10.3)), "room for what is to come"
     assert [note.text for note in figure.layout.annotations] == ["dense 95.0%", "pruned 30.0%"]
 
 
@@ -222,6 +227,8 @@ def test_class_changes_are_sorted_signed_and_patterned() -> None:
     figure = charts.class_change(["cat", "dog", "eel", "fox"], [0.5, 0.9, None, 0.5], [0.6, 0.7, 0.4, 0.5])
     (bars,) = figure.data
     assert list(bars.y) == ["dog", "fox", "cat"]
+    low, high = figure.layout.xaxis.range
+    assert (low, high) == pytest.approx((-26, 16)), "as far as the bars and their numbers go"
     assert np.allclose(bars.x, [-20, 0, 10])
     assert list(bars.text) == ["-20.0", "+0.0", "+10.0"]
     assert list(bars.marker.pattern.shape) == ["/", "", ""]

@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import cache
 from explorer.downloads import NAMES, Files
+from explorer.text import percent
 from explorer.views import export
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
@@ -62,7 +63,7 @@ def test_the_downloaded_script_prints_the_accuracy_of_the_page(open_view: Open, 
     at = open_view("export", **address)
     line = printed(files_shown(at), tmp_path)
     assert line == at.main.code[1].value
-    assert line.split()[1] == metric(at, "Accuracy · measured")
+    assert percent(float(line.split()[1])) == metric(at, "Accuracy · measured")
     assert "PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py" in text(at)
     assert at.main.code[0].value.strip() == (tmp_path / "load_masks.py").read_text().strip()
 
@@ -70,16 +71,33 @@ def test_the_downloaded_script_prints_the_accuracy_of_the_page(open_view: Open, 
 def test_the_fine_tuned_network_is_offered_for_its_own_plan_only(open_view: Open, until: Until, tmp_path: Path) -> None:
     at = open_view("finetune", sparsity="0.8", fine_tune="epochs~3~batch_size~32")
     at.button(key="tune_start").click().run()
-    until(at, lambda at: ":material/check: Finished" in text(at))
+    until(at, lambda at: ": finished in" in text(at))
     at = open_view("export", sparsity="0.8", fine_tune="epochs~3~batch_size~32")
     assert "3 epochs after each cut" in text(at)
     line = printed(files_shown(at, tuned=True), tmp_path)
     assert line == at.main.code[1].value
-    assert line.split()[1] == metric(at, "Accuracy · measured")
+    assert percent(float(line.split()[1])) == metric(at, "Accuracy · measured")
     base = open_view("export", sparsity="0.8", fine_tune="epochs~3~batch_size~32", export_weights=export.BASE)
-    assert metric(base, "Accuracy · measured") != line.split()[1]
+    assert metric(base, "Accuracy · measured") != metric(at, "Accuracy · measured")
     other = open_view("export", sparsity="0.7", fine_tune="epochs~3~batch_size~32")
     assert "no finished fine-tuning run of exactly this plan" in text(other)
+
+
+def test_a_flow_without_a_run_is_told_apart_from_its_masks(open_view: Open) -> None:
+    at = open_view("export", flow="rigl", sparsity="0.8")
+    assert "*Flows* makes one" in text(at)
+    assert "These masks are not the flow's" in at.main.info[0].value
+    assert not open_view("export", sparsity="0.8").main.info
+
+
+def test_the_title_of_a_flows_result_names_the_flow(open_view: Open, until: Until) -> None:
+    address = {"flow": "seven_pre:steps=5", "sparsity": "0.8", "fine_tune": "epochs~1~batch_size~128"}
+    at = open_view("flows", **address)
+    at.button(key="flow_start").click().run()
+    until(at, lambda at: ": finished in" in text(at))
+    title = next(each.value for each in open_view("export", **address).main.markdown if "requested" in each.value)
+    assert "by the flow's own score" in title
+    assert "SEVEN before fine-tuning (steps=5): its own timetable" in title
 
 
 def test_all_mask_files_hold_the_same_masks_and_the_plan(open_view: Open) -> None:

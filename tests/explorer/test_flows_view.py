@@ -73,7 +73,7 @@ def test_a_flow_is_set_as_published_by_a_click(open_view: Open) -> None:
     assert not at.exception
     assert at.query_params["allocation"] == "global"
     assert "granularity" not in at.query_params
-    assert "as in Xiao et al. 2024" in text(at)
+    assert "Set as published: Xiao et al. 2024" in text(at)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,35 @@ def test_a_flow_is_set_as_published_by_a_click(open_view: Open) -> None:
 )
 def test_the_page_says_how_often_a_flow_trains(open_view: Open, name: str, words: str) -> None:
     assert words in text(open_view("flows", flow=name, schedule="iterative:2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduled", "epochs", "ranked"),
+    [
+        ("rounds", True, "Epochs per round", "by Magnitude (L1)"),
+        ("gradual", True, "Epochs", "by Magnitude (L1)"),
+        ("slimming", False, "Epochs per training", "by Magnitude (L1)"),
+        ("seven_pre", False, "Epochs", "by the flow's own score"),
+        ("surgery", False, "Epochs", "by the flow's own score"),
+    ],
+)
+def test_the_form_has_what_the_flow_heeds(open_view: Open, name: str, scheduled: bool, epochs: str, ranked: str) -> None:
+    at = open_view("flows", flow=name)
+    assert bool([box for box in at.main.selectbox if box.key == "tune_schedule"]) == scheduled
+    assert at.number_input(key="tune_epochs").label == epochs
+    assert ranked in text(at)
+
+
+def test_every_knob_has_a_name_of_its_own(open_view: Open) -> None:
+    for name in FLOWS:
+        at = open_view("flows", flow=name)
+        labels = [each.label for kind in (at.main.number_input, at.main.toggle) for each in kind]
+        assert len(set(labels)) == len(labels), name
+
+
+def test_a_ticket_from_new_weights_is_said_to_need_epochs(open_view: Open) -> None:
+    assert "from new random weights" in text(open_view("flows", flow="lottery"))
+    assert "from new random weights" not in text(open_view("flows", flow="lottery:fresh=0"))
 
 
 def test_a_flow_that_trains_waits_for_an_epoch(open_view: Open) -> None:
@@ -154,7 +183,7 @@ def test_progress_counts_steps_over_all_trainings(followed: tuple[Plan, Workspac
     where = progress(events[: half + 1], 24, 10.0)
     assert where.share == pytest.approx(16 / 24)
     assert where.left == pytest.approx(5.0)
-    assert "masks told 2 of 2 times" in where.stage
+    assert "moment 2 of 2" in where.stage
 
 
 def made() -> History:

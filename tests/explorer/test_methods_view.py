@@ -12,6 +12,7 @@ from explorer import cache, charts, studying
 from explorer.jobs import Snapshot
 from explorer.studying import Choices, choices, chosen_in, estimate, study_of, where
 from explorer.views.methods import base_of
+from explorer.views.methods_report import alike
 from pruning_core import runs
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
@@ -101,6 +102,7 @@ def test_a_study_runs_in_the_background_and_shows_what_the_core_measures(
     assert table["After, %"].tolist() == pytest.approx([100 * row.after for row in rows])
     assert table["± after"].tolist() == pytest.approx([100 * row.spread for row in rows if row.spread is not None])
     assert table["Compression"].tolist() == pytest.approx([row.compression for row in rows])
+    assert "Each run is measured on 359 test images; its own 95% interval is at most ±" in text(at)
     said = at.main.expander[-1].markdown[0].value
     for part in ("LeNet-5, Digits", "359 test images", "500 training images", "2×, 8×", "over 2 seeds", "97.5%"):
         assert part in said
@@ -224,6 +226,16 @@ def test_the_estimate_follows_the_images_and_then_the_clock(space: Workspace) ->
     assert estimate(asked, space, 0.01, ()) == pytest.approx(12 * images * 0.01)
     assert estimate(asked, space, 0.01, (result(asked.runs[0], 3.0), result(asked.runs[1], 5.0))) == pytest.approx(10 * 4.0)
     assert studying.pace(PLAN, space) > 0
+
+
+def test_methods_that_came_to_the_same_in_every_run_are_named() -> None:
+    def run(criterion: str, seed: int, top1: float) -> Result:
+        found = Accuracy(100, top1, top1 - 0.1, top1 + 0.1, None)
+        return replace(result(Run(criterion, "fine", 2.0, seed)), before=found, after=found)
+
+    ends = {"taylor": (0.8, 0.7), "snip": (0.8, 0.7), "wanda": (0.8, 0.6), "random": (0.1, 0.1), "grasp": (0.1, 0.1)}
+    results = [run(name, seed, top1) for name, found in ends.items() for seed, top1 in enumerate(found)]
+    assert alike(results) == (("Taylor |w g|", "SNIP"),), "what is at chance level in all runs says nothing"
 
 
 def row(asked: float, after: float, spread: float | None) -> Row:

@@ -59,4 +59,7 @@ def test_the_page_shows_it_for_seven_alone(open_view: Callable[..., AppTest]) ->
     assert any("correlate with those" in each.value for each in at.main.caption)
     keys = ("seven_histogram", "seven_ranks", "seven_map")
     assert {key for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id} == set(keys)
+    at.selectbox(key="seven_layer").set_value("fc2.weight").run()
+    assert not at.exception
+    assert at.query_params["layer"] == "fc2.weight"
     assert not [toggle for toggle in open_view("flows", flow="rigl").toggle if toggle.key == "seven_noise"]
