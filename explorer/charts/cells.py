@@ -10,7 +10,7 @@ MOST_CELLS = 400_000
 MOST_NAMED = 8_000
 ASPECT = 0.45
 """Wanted height of a picture, as a share of its width."""
-KERNEL_GAP, COLUMN_GAP = 0.35, 2.0
+KERNEL_GAP, COLUMN_GAP = 0.35, 1.0
 STRIP = 0.1
 WIDE = 900
 """Pixels that a picture is about wide on a large screen."""
