@@ -9,6 +9,7 @@ from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
 from pruning_core.flows import flow
 from pruning_core.granularity import granularity
+from pruning_core.penalties import NONE, parsed
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
 from pruning_core.train import TrainConfig
@@ -31,6 +32,15 @@ def flow_words(text: str) -> str:
     """seven_dyn:delay=0.2 -> SEVEN while fine-tuning (delay=0.2)."""
     found, settings = flow(text), text.partition(":")[2]
     return f"{found.label} ({settings.replace(',', ', ')})" if settings else found.label
+
+
+def penalty_words(text: str) -> str:
+    """group_lasso:filter -> Group lasso (Filter)."""
+    found = parsed(text)
+    if found is None:
+        return "none"
+    chosen, g = found
+    return f"{chosen.label} ({g.label})" if g else chosen.label
 
 
 def _by_hand(overrides: tuple[tuple[str, float], ...]) -> str:
@@ -69,6 +79,8 @@ TUNE_WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "seed": ("training seed", str),
     "augment": ("augmentation", _yes),
     "label_smoothing": ("label smoothing", lambda value: f"{value:g}"),
+    "penalty": ("penalty", penalty_words),
+    "penalty_strength": ("penalty's strength", lambda value: f"{value:g}"),
 }
 """Field -> what it is called and how its value is written."""
 
@@ -139,4 +151,5 @@ def _epochs(plan: Plan) -> str:
 def _how(plan: Plan) -> str:
     config = plan.fine_tune
     rate = f"learning rate {config.lr:g}{' with cosine decay' if config.cosine else ''}"
-    return f"{OPTIMIZER_LABELS[config.optimizer]}, {rate}, batches of {config.batch_size}"
+    more = f", with the penalty {penalty_words(config.penalty)}" if config.penalty != NONE else ""
+    return f"{OPTIMIZER_LABELS[config.optimizer]}, {rate}, batches of {config.batch_size}{more}"

@@ -78,6 +78,10 @@ HELP = {
     "tune_seed": "Fixes the order of the training images: the same seed gives the same result on a CPU.",
     "augment": "Shifts (and mirrors, where that makes sense) the training images at random.",
     "label_smoothing": "Asks for a little less than full certainty, which can help accuracy.",
+    "penalty": "What is added to the loss in every training step, so that training itself makes weights small before or between "
+    "cuts. Accuracy and the losses shown are without it.",
+    "penalty_shape": "The groups that are made small as one. The plan's shape of a cut is the natural choice.",
+    "penalty_strength": "How strongly the penalty counts against the loss.",
     "states": "Dense: the trained network as it is. Pruned: cut, nothing else. BN recalibrated: cut, then the averages of "
     "its batch norms measured anew, no training. Fine-tuned: cut and trained on, removed weights held at zero.",
     "interval": "Wilson 95% interval: measured on other images of this kind, the network's accuracy would likely lie here.",

@@ -10,6 +10,7 @@ from pruning_core.criteria import CRITERIA, Criterion, refusal
 from pruning_core.flows import FLOWS
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.inventory import inventory
+from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import SCHEDULES
 from pruning_core.types import Layer
 from pruning_core.zoo import ARCHITECTURES
@@ -20,6 +21,7 @@ AXES: Mapping[str, Mapping[str, Any]] = {
     "allocation": ALLOCATIONS,
     "schedule": SCHEDULES,
     "flow": FLOWS,
+    "penalty": PENALTIES,
 }
 SHAPE = (1, 8, 8)
 """The images that the networks are built for."""

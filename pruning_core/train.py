@@ -13,6 +13,7 @@ from torch.nn import functional
 from pruning_core.batch import call, count, each, logits, moved
 from pruning_core.device import choose_device, ready
 from pruning_core.intervals import wilson
+from pruning_core.penalties import parsed, penalty
 from pruning_core.registry import find
 from pruning_core.types import Dataset, Epoch, Evaluation, Inputs, Layer, Masks, Pruned, PruningError, Split, Step, Tuned
 
@@ -43,7 +44,8 @@ class TrainConfig:
 
     warmup: share of all steps in which the rate rises to the peak; cosine: then it falls to 0;
     momentum: of SGD; weight_decay: of tensors with two or more dimensions; augment: shift and mirror as the data set allows;
-    label_smoothing: in [0, 1). Raises PruningError for a value that cannot be meant.
+    label_smoothing: in [0, 1); penalty: none, bn_scale_l1 or group_lasso:SHAPE, `penalty_strength` times which is added to the
+    loss (`penalties`). Raises PruningError for a value that cannot be meant.
     """
 
     epochs: int = 3
@@ -57,18 +59,20 @@ class TrainConfig:
     seed: int = 0
     augment: bool = False
     label_smoothing: float = 0.0
+    penalty: str = "none"
+    penalty_strength: float = 1e-4
 
     def __post_init__(self) -> None:
         whole = all(type(value) is int for value in (self.epochs, self.batch_size, self.seed))
         _require(whole, "Epochs, batch size and seed must be whole numbers.")
-        _require(self.epochs >= 0, f"The number of epochs must not be negative, but is {self.epochs}.")
         _require(self.batch_size >= 1, f"The batch size must be at least 1, not {self.batch_size}.")
-        _require(self.seed >= 0, f"The seed must not be negative, but is {self.seed}.")
         _require(0 < self.lr < math.inf, f"The learning rate must be above 0, not {self.lr}.")
-        _require(0 <= self.momentum < 1, f"The momentum must lie in [0, 1), not {self.momentum}.")
-        _require(0 <= self.weight_decay < math.inf, f"The weight decay must not be negative, but is {self.weight_decay}.")
-        _require(0 <= self.warmup < 1, f"The warm-up must lie in [0, 1), not {self.warmup}.")
-        _require(0 <= self.label_smoothing < 1, f"The label smoothing must lie in [0, 1), not {self.label_smoothing}.")
+        for value, what in ((self.epochs, "number of epochs"), (self.seed, "seed"), (self.weight_decay, "weight decay"),
+                            (self.penalty_strength, "strength of the penalty")):  # fmt: skip
+            _require(0 <= value < math.inf, f"The {what} must not be negative, but is {value}.")
+        for value, what in ((self.momentum, "momentum"), (self.warmup, "warm-up"), (self.label_smoothing, "label smoothing")):
+            _require(0 <= value < 1, f"The {what} must lie in [0, 1), not {value}.")
+        parsed(self.penalty)
         find(OPTIMIZERS, self.optimizer, "optimizer")
 
 
@@ -114,8 +118,7 @@ def summarise(logits: Float[Tensor, "n c"], labels: Tensor) -> Evaluation:
     correct, totals = confusion.diagonal(), confusion.sum(1)
     recall = tuple(c / t if t else None for c, t in zip(correct.tolist(), totals.tolist(), strict=True))
     top5 = float((logits.topk(5).indices == labels[:, None]).any(1).double().mean()) if classes > 5 else None
-    right = int(correct.sum())
-    loss = float(functional.cross_entropy(logits.double(), labels))
+    right, loss = int(correct.sum()), float(functional.cross_entropy(logits.double(), labels))
     return Evaluation(n, right / n, top5, loss, wilson(right, n), recall, confusion, predictions)
 
 
@@ -171,10 +174,6 @@ class Hook:
     def begin(self, model: nn.Module) -> None:
         """The working copy, before the first step."""
 
-    def penalty(self) -> Tensor | float:
-        """What is added to the loss; the losses that are told are without it."""
-        return 0.0
-
     def backward(self) -> None:
         """The gradients are there, the step is not made yet."""
 
@@ -194,6 +193,7 @@ class _Run:
     device: torch.device
     config: TrainConfig
     hook: Hook
+    penalty: Callable[[nn.Module], Tensor | float]
 
     def update(self, x: Inputs, y: Tensor, done: int, total: int) -> float:
         """One optimizer step on one batch; masks are held; returns the loss."""
@@ -206,7 +206,7 @@ class _Run:
             _check_labels(y, found.shape[1])
             loss = functional.cross_entropy(found, y.to(self.device), label_smoothing=self.config.label_smoothing)
             self.optimizer.zero_grad()
-            (loss + self.hook.penalty()).backward()
+            (loss + self.penalty(self.model)).backward()  # the losses told are without it
         self.hook.backward()
         self.optimizer.step()
         _hold(self.held)
@@ -220,13 +220,13 @@ def _start(
     model: nn.Module, masks: Masks, layers: Sequence[Layer], silent: Silent, dataset: Dataset, config: TrainConfig,
     device: torch.device, hook: Hook,
 ) -> _Run:  # fmt: skip
-    work = copy.deepcopy(model).to(device)
-    work.to(memory_format=torch.channels_last)
+    work = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
     held = _held(work, masks, layers, silent, device)
     _hold(held)
     outputs = None if dataset.outputs is None else torch.tensor(dataset.outputs)
     hook.begin(work)
-    return _Run(work, held, _optimizer(work, config), outputs, device, config, hook)
+    extra = penalty(config.penalty, config.penalty_strength, layers)
+    return _Run(work, held, _optimizer(work, config), outputs, device, config, hook, extra)
 
 
 def fine_tune(

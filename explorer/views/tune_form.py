@@ -9,7 +9,8 @@ from explorer import state
 from explorer.plan_words import OPTIMIZER_LABELS
 from explorer.text import HELP, entry_help
 from pruning_core.flows import flow
-from pruning_core.granularity import granularity
+from pruning_core.granularity import GRANULARITIES, granularity
+from pruning_core.penalties import NONE, PENALTIES, parsed
 from pruning_core.plan import Plan
 from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
 from pruning_core.train import TrainConfig
@@ -58,9 +59,35 @@ def _more(plan: Plan) -> None:
     _number(row, "Warm-up", "warmup", config, (0.0, 0.99, 0.05), format="%g")
     _number(row, "Label smoothing", "label_smoothing", config, (0.0, 0.9, 0.05), format="%g")
     _number(row, "Training seed", "seed", config, (0, 2**31 - 1, 1), help=HELP["tune_seed"])
+    _penalty(row, config)
     switches = st.container(horizontal=True)
     switches.toggle("Cosine decay", help=HELP["cosine"], **_seeded("cosine", config))
     switches.toggle("Augmentation", help=HELP["augment"], **_seeded("augment", config))
+
+
+def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
+    """What training is to make small, over which groups, and how strongly."""
+    found = parsed(config.penalty)
+    name = config.penalty.partition(":")[0]
+    state.seed("tune_penalty_name", name)
+    row.selectbox("Penalty", (NONE, *PENALTIES), format_func=lambda key: PENALTIES[key].label if key in PENALTIES else "None",
+                  key="tune_penalty_name", help=entry_help("penalty", found[0]) if found else HELP["penalty"],
+                  on_change=_penalty_changed)  # fmt: skip
+    if found is None:
+        return
+    if (g := found[1]) is not None:
+        state.seed("tune_penalty_shape", g.name)
+        row.selectbox("Groups", tuple(dict.fromkeys((*GRANULARITIES, g.name))), format_func=lambda key: granularity(key).label,
+                      key="tune_penalty_shape", help=HELP["penalty_shape"], on_change=_penalty_changed)  # fmt: skip
+    _number(row, "Strength", "penalty_strength", config, (0.0, 10.0, 1e-4), format="%g")
+
+
+def _penalty_changed() -> None:
+    """Groups at first have the plan's own shape of a cut."""
+    before = state.plan().fine_tune.penalty
+    name = state.widget("tune_penalty_name", before.partition(":")[0])
+    shape = state.widget("tune_penalty_shape", before.partition(":")[2] or state.plan().granularity)
+    state.tune(penalty=f"{name}:{shape}" if name in PENALTIES and PENALTIES[name].shaped else name)
 
 
 def _number(

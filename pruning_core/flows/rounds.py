@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from pruning_core.flows.penalties import Penalised
 from pruning_core.flows.protocol import Event, Work, knob, need_epochs
 from pruning_core.masks import intersect, without
+from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import fractions
 from pruning_core.train import Hook, steps_per_epoch
 from pruning_core.types import Masks, Pruned, PruningError, Tuned
@@ -120,9 +120,18 @@ class Lottery:
         return early
 
 
+class _ToTheEnd(Hook):
+    """The last epoch counts as the best one, because groups shrink till then."""
+
+    settled = False
+
+
 @dataclass(frozen=True)
 class SparseTraining:
-    """Train dense with a penalty that makes groups small, cut once, fine-tune without the penalty."""
+    """Train dense with a penalty that makes groups small, cut once, fine-tune with the plan's own penalty, none at first.
+
+    Group lasso takes the plan's shape of a cut, in all layers that can be cut so.
+    """
 
     help: ClassVar[str] = (
         "First a dense training in which a penalty makes groups small, so that cutting them loses little; then fine-tuning."
@@ -141,7 +150,9 @@ class SparseTraining:
     def __call__(self, work: Work) -> Iterator[Event]:
         need_epochs(self, work)
         model = work.model
-        for event in work.tuned(model, {}, hook=Penalised(self.penalty, self.strength, work)):
+        text = f"{self.penalty}:{work.granularity.name}" if PENALTIES[self.penalty].shaped else self.penalty
+        config = replace(work.config, penalty=text, penalty_strength=self.strength)
+        for event in replace(work, config=config).tuned(model, {}, hook=_ToTheEnd()):
             yield event
             model = event.model if isinstance(event, Tuned) else model
         ratios, masks = shrunk(work, model, {}, 1.0)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import torch
 
 from pruning_core.batch import tensors
+from pruning_core.penalties import NONE
 from pruning_core.pipeline import Workspace
 from pruning_core.runs.measuring import Accuracy, Result
 from pruning_core.runs.study import VERSION, Run, Study
@@ -53,7 +54,11 @@ def _sample(split: Split) -> Split:
 
 def folder_of(study: Study, base: str, root: Path | None = None) -> Path:
     """The study's folder, by its own text and the fingerprint of what it starts from."""
-    name = hashlib.sha256(f"{base}\n{study.to_json()}".encode()).hexdigest()[:16]
+    raw = json.loads(study.to_json())
+    tune = raw["plan"]["fine_tune"]
+    if tune["penalty"] == NONE:  # settings that came later: without them a study keeps the folder that it had before
+        del tune["penalty"], tune["penalty_strength"]
+    name = hashlib.sha256(f"{base}\n{json.dumps(raw, indent=2)}".encode()).hexdigest()[:16]
     return (root or studies_root()) / name
 
 

@@ -11,11 +11,10 @@ from torch.nn.functional import cross_entropy
 from pruning_core.flows import flow
 from pruning_core.flows.gradual import Uncertain
 from pruning_core.flows.masking import Moment
-from pruning_core.flows.penalties import bn_scale_l1
 from pruning_core.flows.recipes import above_quantile
 from pruning_core.flows.regrow import exchanged
 from pruning_core.flows.seven import keep_ratio
-from pruning_core.pipeline import Workspace, prune, work
+from pruning_core.pipeline import Workspace, prune
 from pruning_core.plan import Plan
 from pruning_core.train import TrainConfig, fine_tune
 from pruning_core.types import Epoch, Finished, Pruned, Tuned
@@ -288,12 +287,3 @@ def test_the_penalty_makes_groups_small_before_they_are_cut(name: str) -> None:
         sizes.append(float((model[1].weight.detach().abs() if name == "slimming" else filters).sum()))
         assert sum(isinstance(event, Epoch) for event in found) == 4
     assert sizes[1] < 0.9 * sizes[0]
-
-
-def test_slimmings_slope_is_the_sign_of_the_scale() -> None:
-    here = quarters()
-    model = deepcopy(here.model)
-    with torch.no_grad():
-        model[1].weight.copy_(torch.tensor([1.0, -2.0, 0.5, -0.1, 3.0, 1.0, -1.0, 2.0]))
-    (slope,) = torch.autograd.grad(bn_scale_l1(model, work(planned("slimming"), here)), model[1].weight)
-    assert torch.equal(slope, model[1].weight.detach().sign())

@@ -51,6 +51,10 @@ def drawn(seed: int) -> Plan:
             seed=rng.randint(0, 2**31 - 1),
             augment=rng.random() < 0.5,
             label_smoothing=rng.random() * 0.99,
+            penalty=rng.choice(
+                ["none", "bn_scale_l1", "group_lasso:block:2x8", *(f"group_lasso:{name}" for name in GRANULARITIES)]
+            ),
+            penalty_strength=rng.random(),
         ),
         seed=rng.randint(0, 2**31 - 1),
     )

@@ -6,11 +6,13 @@ from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, POOLS, Criterion
 from pruning_core.flows import FLOWS
 from pruning_core.granularity import GRANULARITIES
+from pruning_core.penalties import PENALTIES
 from pruning_core.registry import find
 from pruning_core.schedule import SCHEDULES
 from tests.core.toy import refusal
 
-AXES = {"criterion": CRITERIA, "granularity": GRANULARITIES, "allocation": ALLOCATIONS, "schedule": SCHEDULES, "flow": FLOWS}
+AXES = {"criterion": CRITERIA, "granularity": GRANULARITIES, "allocation": ALLOCATIONS, "schedule": SCHEDULES, "flow": FLOWS,
+        "penalty": PENALTIES}  # fmt: skip
 ENTRIES = [pytest.param(axis, name, id=f"{axis}-{name}") for axis, registry in AXES.items() for name in registry]
 
 
@@ -38,6 +40,7 @@ def test_the_axes_offer_what_the_issue_lists() -> None:
     assert {"one_shot", "iterative", "agp", "linear", "exponential"} <= set(SCHEDULES)
     assert {"rounds", "lottery", "gradual", "seven_pre", "seven_dyn", "movement", "platon", "surgery", "rigl", "slimming",
             "group_lasso", "magnitude_quantile", "gradient_quantile"} <= set(FLOWS)  # fmt: skip
+    assert {"bn_scale_l1", "group_lasso"} <= set(PENALTIES)
     assert {"fine", "row", "2:4", "1:4", "4:8", "vector_row", "vector_col", "kernel", "filter", "channel", "shape", "head"} < set(
         GRANULARITIES
     )

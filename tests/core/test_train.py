@@ -230,6 +230,9 @@ def test_masks_that_do_not_fit_are_told(small):
         ({"batch_size": 0}, "batch"),
         ({"optimizer": "sdg"}, "did you mean 'sgd'"), ({"momentum": 1.0}, "momentum"), ({"weight_decay": -1.0}, "weight decay"),
         ({"warmup": 1.0}, "warm-up"), ({"seed": -1}, "seed"), ({"label_smoothing": 1.0}, "smoothing"),
+        ({"penalty": "group_lasso"}, "group_lasso:filter"), ({"penalty": "bn_scale_l1:filter"}, "write bn_scale_l1"),
+        ({"penalty": "group_lasso:flter"}, "did you mean 'filter'"), ({"penalty": "bn_scale"}, "did you mean 'bn_scale_l1'"),
+        ({"penalty_strength": -1.0}, "strength"), ({"penalty_strength": math.inf}, "strength"),
     ],
 )  # fmt: skip
 def test_a_config_that_cannot_be_meant_is_refused(change, words):

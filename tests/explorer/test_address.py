@@ -23,7 +23,9 @@ PLANS = {
         allow_collapse=True,
         probe=64,
         calibration=17,
-        fine_tune=TrainConfig(epochs=0, lr=0.0123, optimizer="adamw", cosine=False, weight_decay=1e-7, seed=5),
+        fine_tune=TrainConfig(
+            epochs=0, lr=0.0123, optimizer="adamw", cosine=False, weight_decay=1e-7, seed=5, penalty="group_lasso:2:4"
+        ),
         seed=123,
     ),
     "strange names": Plan(

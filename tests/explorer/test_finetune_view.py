@@ -94,6 +94,24 @@ def test_the_other_choices_are_in_the_address_too(open_view: Open) -> None:
     assert at.number_input(key="tune_momentum").disabled
 
 
+def test_training_with_a_penalty_is_a_choice(open_view: Open) -> None:
+    """Groups have the plan's shape of a cut at first; the strength is there only where there is a penalty."""
+    at = open_view("finetune", granularity="filter")
+    strength = "tune_penalty_strength"
+    assert strength not in {each.key for each in at.number_input}
+    at.selectbox(key="tune_penalty_name").set_value("group_lasso").run()
+    assert at.query_params["fine_tune"] == "penalty~group_lasso%3Afilter"
+    assert "with the penalty Group lasso (Filter)" in text(at)
+    at.selectbox(key="tune_penalty_shape").set_value("2:4").run()
+    at.number_input(key=strength).set_value(0.01).run()
+    assert not at.exception
+    assert at.query_params["fine_tune"] == "penalty~group_lasso%3A2%3A4~penalty_strength~0.01"
+    at.selectbox(key="tune_penalty_name").set_value("bn_scale_l1").run()
+    assert at.query_params["fine_tune"] == "penalty~bn_scale_l1~penalty_strength~0.01"
+    at.selectbox(key="tune_penalty_name").set_value("none").run()
+    assert at.query_params["fine_tune"] == "penalty_strength~0.01"
+
+
 @pytest.mark.parametrize(("schedule", "told"), [("iterative:3", True), ("one_shot", False)])
 def test_rounds_that_only_train_are_told(open_view: Open, schedule: str, told: bool) -> None:
     at = open_view("finetune", granularity="2:4", schedule=schedule)
