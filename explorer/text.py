@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from pruning_core.criteria import Criterion
+from pruning_core.flows import Flow
 from pruning_core.types import Evaluation
 
 LEAD = "Remove weights from a trained network and watch what happens to its accuracy."
@@ -149,8 +150,8 @@ class Entry(Protocol):
 
 
 def entry_help(term: str, entry: Entry) -> str:
-    """The term's sentence, then the chosen entry with formula and source, and what a criterion costs, as a tooltip."""
-    cost = f"\n\nReads {entry.needs}; passes over them: {entry.passes}." if isinstance(entry, Criterion) else ""
+    """The term's sentence, then the chosen entry with formula and source, and what a criterion or flow costs, as a tooltip."""
+    cost = f"\n\nNeeds {entry.needs}; passes: {entry.passes}." if isinstance(entry, Criterion | Flow) else ""
     return f"{HELP[term]}\n\n**{entry.label}**: {entry.help}\n\n`{entry.formula}`\n\n{entry.source}{cost}"
 
 

@@ -13,6 +13,7 @@ from pruning_core.axes import AXES, markdown
 from pruning_core.criteria import Criterion
 from pruning_core.device import choose_device
 from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
+from pruning_core.flows import Flow
 from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, measure, process_pool, to_csv
 from pruning_core.grid.jobs import TIED
 from pruning_core.pipeline import Event, open_workspace, prune, silences
@@ -140,7 +141,7 @@ def _list(options: argparse.Namespace) -> int:
         return 0
     rows = [
         {"axis": axis, "name": name, "label": entry.label, "help": entry.help, "formula": entry.formula, "source": entry.source}
-        | ({"needs": entry.needs, "passes": entry.passes} if isinstance(entry, Criterion) else {})
+        | ({"needs": entry.needs, "passes": entry.passes} if isinstance(entry, Criterion | Flow) else {})
         for axis, entries in AXES.items()
         for name, entry in entries.items()
     ]
@@ -157,7 +158,7 @@ def _list(options: argparse.Namespace) -> int:
         if "formula" in row:
             print(f"{'':31} {row['formula']}  [{row['source']}]")
         if "passes" in row:
-            print(f"{'':31} reads {row['needs']}; passes: {row['passes']}")
+            print(f"{'':31} needs {row['needs']}; passes: {row['passes']}")
     return 0
 
 

@@ -7,7 +7,7 @@ import torch
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, Criterion, refusal
-from pruning_core.flows import FLOWS
+from pruning_core.flows import FLOWS, Flow
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.inventory import inventory
 from pruning_core.penalties import PENALTIES
@@ -64,7 +64,9 @@ def markdown() -> str:
     allocations, schedules = (", ".join(f"`{name}`" for name in axis) for axis in (ALLOCATIONS, SCHEDULES))
     parts = [
         HEAD,
-        _table(["criterion", "", "reads", "passes over it"], _criteria()),
+        _table(["criterion", "", "needs", "passes"], _costs(CRITERIA)),
+        "\n",
+        _table(["flow", "", "needs", "passes"], _costs(FLOWS)),
         "\n" + PAIRS.format(layers=len(layers), networks=len(networks)),
         _table(["criterion", *(f"`{name}`" for name in GRANULARITIES)], _pairs(layers)),
         NO,
@@ -88,8 +90,8 @@ def _table(head: list[str], rows: Iterator[list[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-def _criteria() -> Iterator[list[str]]:
-    yield from ([f"`{name}`", how.label, how.needs, how.passes] for name, how in CRITERIA.items())
+def _costs(entries: Mapping[str, Criterion | Flow]) -> Iterator[list[str]]:
+    yield from ([f"`{name}`", how.label, how.needs, how.passes] for name, how in entries.items())
 
 
 def _pairs(layers: list[Layer]) -> Iterator[list[str]]:

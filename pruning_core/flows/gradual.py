@@ -47,6 +47,8 @@ class Gradual:
         "Cuts while the network trains: the schedule's rounds are cuts between two steps, scored anew on the weights of then."
     )
     formula: ClassVar[str] = "at n steps between begin and end: m = m & top(score(w_t), f(k/n)); no regrowth"
+    needs: ClassVar[str] = "labelled images, at least one epoch; what the criterion reads"
+    passes: ClassVar[str] = "1 forward, 1 backward a step; the criterion's at each cut"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
@@ -76,6 +78,8 @@ class Movement:
         "Weights go that training moves towards zero, however large they are. Scores are learned in training; weights may return."
     )
     formula: ClassVar[str] = "S = - sum over steps of (dL/dW') W; keep top(S, v(t)), v cubic; W' = W m"
+    needs: ClassVar[str] = "labelled images, at least one epoch; no criterion"
+    passes: ClassVar[str] = "1 forward, 1 backward a step, and none besides"
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
@@ -145,6 +149,8 @@ class Platon:
     formula: ClassVar[str] = (
         "I = mean |w g| over a window; Ibar = b1 Ibar + (1 - b1) I; U = b2 U + (1 - b2)|I - Ibar|; S = Ibar U"
     )
+    needs: ClassVar[str] = "labelled images, at least one epoch and one window of steps; no criterion"
+    passes: ClassVar[str] = "1 forward, 1 backward a step, and none besides"
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)

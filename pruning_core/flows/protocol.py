@@ -97,7 +97,8 @@ class Work:
 
 @runtime_checkable
 class Flow(Protocol):
-    """A frozen dataclass: label, help, formula and source for people, one field per knob; called, it yields events.
+    """A frozen dataclass: label, help, formula and source, needs and passes (what it costs) for people, one field per knob;
+    called, it yields events.
 
     regrows: removed weights may come back; trains: it needs at least one epoch; trainings: how many it has
     for each round of the schedule, and besides; scheduled: the plan's schedule says when it cuts; published: plan fields as the
@@ -106,6 +107,8 @@ class Flow(Protocol):
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     formula: ClassVar[str]
+    needs: ClassVar[str]
+    passes: ClassVar[str]
     regrows: ClassVar[bool]
     trains: ClassVar[bool]
     trainings: ClassVar[tuple[int, int]]

@@ -63,6 +63,8 @@ class QuantileRecipe:
     formula: ClassVar[str] = (
         "m = |x| > quantile(|x|, level) per layer; level = sparsity, or sparsity x t/T every n steps, not held"
     )
+    needs: ClassVar[str] = "weights, or one gradient of labelled images; epochs where it cuts in training; no criterion"
+    passes: ClassVar[str] = "none for weights, 1 forward, 1 backward for gradients; training: 1 forward, 1 backward a step"
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = False
     trainings: ClassVar[tuple[int, int]] = (0, 1)

@@ -53,6 +53,8 @@ class Surgery:
         "the sparsity asked for, not exactly at it."
     )
     formula: ClassVar[str] = "level = mean|W| + q std|W|; m = 0 if |W| < 0.9 level; m = 1 if |W| >= 1.1 level; else as before"
+    needs: ClassVar[str] = "labelled images, at least one epoch; no criterion"
+    passes: ClassVar[str] = "1 forward, 1 backward a step, and none besides"
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
@@ -115,6 +117,8 @@ class RigL:
         "Starts at the full sparsity and moves the connections: the smallest drop, those that the loss pulls most grow from zero."
     )
     formula: ClassVar[str] = "drop the floor(a/2 (1 + cos(pi t/T)) n) smallest |w| of n kept, grow as many of largest |dL/dw|"
+    needs: ClassVar[str] = "labelled images, at least one epoch; what the criterion reads"
+    passes: ClassVar[str] = "1 forward, 1 backward a step, its gradients dense; the criterion's once"
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)

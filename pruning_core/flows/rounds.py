@@ -28,6 +28,8 @@ class Rounds:
 
     help: ClassVar[str] = "Cut, fine-tune, score again: in the rounds of the schedule. Removed weights stay removed."
     formula: ClassVar[str] = "for every round k: m = m & top(score(w), f(k/n)); w = train(w m)"
+    needs: ClassVar[str] = "what the criterion reads; labelled images and epochs to train between cuts"
+    passes: ClassVar[str] = "the criterion's in each round; training: 1 forward, 1 backward a step"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = False
     trainings: ClassVar[tuple[int, int]] = (1, 0)
@@ -83,6 +85,8 @@ class Lottery:
         "Train dense, cut, set the weights that are left back to their early values, train again: in the rounds of the schedule."
     )
     formula: ClassVar[str] = "w_T = train(w_0); for every round: m = m & top(score(w_T), f(k/n)); w_T = train(w_rewind m)"
+    needs: ClassVar[str] = "labelled images, at least one epoch; what the criterion reads"
+    passes: ClassVar[str] = "one training more than rounds: 1 forward, 1 backward a step; the criterion's in each round"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (1, 1)
@@ -137,6 +141,8 @@ class SparseTraining:
         "First a dense training in which a penalty makes groups small, so that cutting them loses little; then fine-tuning."
     )
     formula: ClassVar[str] = "loss + strength x penalty; penalty: sum |gamma| over batch norms, or sum over groups of ||W_G||_2"
+    needs: ClassVar[str] = "labelled images, at least one epoch; what the criterion reads"
+    passes: ClassVar[str] = "two trainings: 1 forward, 1 backward a step; the criterion's once"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 2)

@@ -65,6 +65,8 @@ class SevenPre:
         "Cuts a little after every mini-batch, by what each weight has meant for the loss so far, before any fine-tuning."
     )
     formula: ClassVar[str] = "S += |w g m^ / (sqrt(v^) + 1e-9)|; keep(t) = r + (1 - r)(1 - (t + 1)/T)^3, r = 1 - sparsity; t < T"
+    needs: ClassVar[str] = "labelled images in T mini-batches, no step; epochs to train after it; no criterion"
+    passes: ClassVar[str] = "T forward, T backward of a mini-batch; training: 1 forward, 1 backward a step"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = False
     trainings: ClassVar[tuple[int, int]] = (0, 1)
@@ -123,6 +125,8 @@ class SevenDyn:
 
     help: ClassVar[str] = "Fine-tunes a while, then cuts after every step by SEVEN's score, then recovers with the mask fixed."
     formula: ClassVar[str] = "S += |w g m^ / (sqrt(v^) + 1e-9)| and keep(t) after every step t_i <= step < t_i + T - 1"
+    needs: ClassVar[str] = "labelled images, at least one epoch and two steps to cut in; no criterion"
+    passes: ClassVar[str] = "1 forward, 1 backward a step, and none besides"
     regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)

@@ -17,10 +17,12 @@ from pruning_core.train import OPTIMIZERS, TrainConfig
 from tests.core.toy import refusal
 
 
+NAMES = ["0.weight", "conv.weight", 'a "quoted" name', "größe.weight", "new\nline", ""]
+
+
 def drawn(seed: int) -> Plan:
     """A plan with every field drawn by chance, floats with all their digits."""
     rng = random.Random(seed)
-    names = ["0.weight", "conv.weight", 'a "quoted" name', "größe.weight", "new\nline", ""]
     return Plan(
         model=rng.choice(["resnet20", "lenet5", "torchvision:resnet50", "x y"]),
         dataset=rng.choice(["digits", "folder:/some where/ä"]),
@@ -30,10 +32,10 @@ def drawn(seed: int) -> Plan:
         sparsity=rng.choice([0.0, 1.0, rng.random(), rng.random() * 1e-12, 0.1 + 0.2]),
         schedule=rng.choice([*SCHEDULES, "iterative:7", "agp:50"]),
         flow=rng.choice([*FLOWS, "seven_dyn:delay=0.25,window=0.3", "lottery:rewind=2,fresh=0"]),
-        overrides=tuple((name, rng.random()) for name in rng.sample(names, rng.randint(0, len(names)))),
+        overrides=tuple((name, rng.random()) for name in rng.sample(NAMES, rng.randint(0, len(NAMES)))),
         edits=tuple(
             HandEdits(name, g, tuple((rng.randint(0, 3), group, rng.random() < 0.5) for group in rng.sample(range(99), 20)))
-            for name in rng.sample(names, rng.randint(0, 3))
+            for name in rng.sample(NAMES, rng.randint(0, 3))
             for g in rng.sample([*GRANULARITIES], 2)
         ),
         allow_collapse=rng.random() < 0.5,
@@ -51,9 +53,7 @@ def drawn(seed: int) -> Plan:
             seed=rng.randint(0, 2**31 - 1),
             augment=rng.random() < 0.5,
             label_smoothing=rng.random() * 0.99,
-            penalty=rng.choice(
-                ["none", "bn_scale_l1", "group_lasso:block:2x8", *(f"group_lasso:{name}" for name in GRANULARITIES)]
-            ),
+            penalty=rng.choice(["none", "bn_scale_l1", "group_lasso:block:2x8", f"group_lasso:{rng.choice([*GRANULARITIES])}"]),
             penalty_strength=rng.random(),
         ),
         seed=rng.randint(0, 2**31 - 1),
