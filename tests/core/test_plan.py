@@ -16,7 +16,6 @@ from pruning_core.schedule import SCHEDULES
 from pruning_core.train import OPTIMIZERS, TrainConfig
 from tests.core.toy import refusal
 
-
 NAMES = ["0.weight", "conv.weight", 'a "quoted" name', "größe.weight", "new\nline", ""]
 
 
