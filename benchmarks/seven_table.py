@@ -40,8 +40,8 @@ def rows(seeds: int, epochs: int, images: int, names: Sequence[str]) -> Iterator
         for sparsity in SPARSITIES:
             for name, (flow, how) in ((name, METHODS[name]) for name in names):
                 start = time.perf_counter()
-                plan = Plan("vit", "fashion_mnist", how, "fine", "global", sparsity, SCHEDULES.get(flow, "one_shot"), whole,
-                            flow=flow, fine_tune=tune, seed=seed)  # fmt: skip
+                plan = Plan("vit", "fashion_mnist", how, "fine", "global", sparsity, SCHEDULES.get(flow, "one_shot"), flow,
+                            overrides=whole, fine_tune=tune, seed=seed)  # fmt: skip
                 done = finished(plan, space)
                 if done.tuned is None:
                     raise RuntimeError("nothing was fine-tuned")
