@@ -200,6 +200,8 @@ def _scan(options: argparse.Namespace) -> int:
         note = f"  nothing removed: {point.why or 'no whole group goes'}" if point.no_op else ""
         print(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}{note}", file=sys.stderr)
     out.write_text(to_csv(points), encoding="utf-8")
+    if (why := next((found.point.in_full for found in points), None)) is not None:
+        print(f"every point took a full forward pass: {why}", file=sys.stderr)
     if options.json:
         print(json.dumps([{"criterion": found.criterion} | asdict(found.point) for found in points], indent=2))
     return 0

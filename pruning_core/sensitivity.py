@@ -19,7 +19,7 @@ from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, Sen
 GRID = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 HEAD = (
     "parameter", "granularity", "sparsity", "loss", "top1", "achieved", "n", "low", "high",
-    "change", "change_low", "change_high", "group", "no_op", "why",
+    "change", "change_low", "change_high", "group", "no_op", "why", "in_full",
 )  # fmt: skip
 """Columns of the table."""
 
@@ -64,7 +64,8 @@ def scan(
     curves = [(unit, unit.curve(g, grid)) for unit in units(layers, groups, g, couplings, tied=tied)]
     wanted = [(unit, list(dict.fromkeys(count for _, count in curve if count))) for unit, curve in curves]
     whole = dense or evaluate(model, split, outputs=outputs, device=device)
-    found = Cuts(model, layers, g, couplings).visits(wanted, replay or Replay(model, split, device=device))
+    replay = replay or Replay(model, split, device=device)
+    found = Cuts(model, layers, g, couplings).visits(wanted, replay)
     chosen = slice(None) if outputs is None else list(outputs)
     for (unit, curve), (_, counts) in zip(curves, wanted, strict=True):
         known = {0: _Measured(whole, dict.fromkeys(unit.names, 0.0))}
@@ -73,11 +74,11 @@ def scan(
             score = summarise(logits[:, chosen], split.labels)
             versus = change(whole, score, split.labels)
             known[count] = _Measured(score, gone, versus.value, versus.interval)
-        yield from _points(unit, g, curve, known)
+        yield from _points(unit, g, curve, known, replay.reason)
 
 
 def _points(
-    unit: Unit, g: Granularity, curve: Sequence[tuple[float, int]], known: Mapping[int, _Measured]
+    unit: Unit, g: Granularity, curve: Sequence[tuple[float, int]], known: Mapping[int, _Measured], in_full: str | None
 ) -> Iterator[SensitivityPoint]:
     """The points of each layer of the unit."""
     for name in unit.names:
@@ -85,12 +86,14 @@ def _points(
             at = known[count]
             s = at.score
             yield SensitivityPoint(
-                name, g.name, ratio, at.gone[name], s.loss, s.top1, s.n, s.interval, at.change, at.interval, unit.group, unit.why
-            )
+                name, g.name, ratio, at.gone[name], s.loss, s.top1, s.n, s.interval, at.change, at.interval, unit.group, unit.why,
+                in_full,
+            )  # fmt: skip
 
 
 def to_csv(points: Sequence[SensitivityPoint]) -> str:
-    """Tidy table with the columns of `HEAD`; group: names separated by spaces; no_op: 1 where nothing was removed."""
+    """Tidy table with the columns of `HEAD`; group: names separated by spaces; no_op: 1 where nothing was removed;
+    in_full: why all was computed in full, empty where it was not."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(HEAD)
@@ -98,5 +101,5 @@ def to_csv(points: Sequence[SensitivityPoint]) -> str:
         numbers = (p.loss, p.top1, p.achieved), p.interval, (p.change, *p.change_interval)
         loss, top1, achieved_, low, high, *change_ = (f"{value:.6f}" for part in numbers for value in part)
         row = (p.parameter, p.granularity, f"{p.sparsity:g}", loss, top1, achieved_, p.n, low, high, *change_)
-        table.writerow((*row, " ".join(p.group), int(p.no_op), p.why or ""))
+        table.writerow((*row, " ".join(p.group), int(p.no_op), p.why or "", p.in_full or ""))
     return out.getvalue()

@@ -180,7 +180,8 @@ class SensitivityPoint:
 
     sparsity: requested; achieved: what whole groups of this layer allowed; interval: Wilson 95%, n images; change: top-1 minus
     the dense network's, with its paired 95% interval (no width where nothing was removed: it is the same network); group: the
-    layers cut together, () for one alone; why: the reason where the layer cannot be cut at all.
+    layers cut together, () for one alone; why: the reason where the layer cannot be cut at all; in_full: why torch.fx could not
+    trace the network, so that every point took a full forward pass, with the same numbers; None where it could.
     """
 
     parameter: str
@@ -195,6 +196,7 @@ class SensitivityPoint:
     change_interval: tuple[float, float] = (0.0, 0.0)
     group: tuple[str, ...] = ()
     why: str | None = None
+    in_full: str | None = None
 
     @property
     def no_op(self) -> bool:

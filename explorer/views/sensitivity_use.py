@@ -43,6 +43,8 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
         figure = sensitivity_slice(ranked)
         st.plotly_chart(figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False})
         st.caption(f"{HELP['paired']} Whiskers show it.")
+    if (slow := next((point.in_full for point in points), None)) is not None:
+        st.caption(f":material/hourglass_top: Every point took a full forward pass: {plain(slow)}. The numbers are the same.")
     for why, names in _not_ranked(there).items():
         st.caption(f"Not prunable here, so not ranked: {', '.join(names)}. {plain(why)}")
 

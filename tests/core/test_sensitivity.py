@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -145,3 +146,26 @@ def test_csv_starts_with_the_promised_columns() -> None:
         assert read == pytest.approx(numbers, abs=1e-6)
     assert text.endswith("\n")
     assert to_csv([]).count("\n") == 1
+
+
+class Looking(nn.Sequential):
+    """torch.fx cannot trace it: it looks at the values of its input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x if x.sum() > -1e9 else -x)
+
+
+def test_points_of_a_network_that_cannot_be_traced_say_so_and_are_the_same() -> None:
+    """In every point and in the table; empty where only what is downstream was computed."""
+    parts = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)]
+    images = MemorySplit(torch.randn(20, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3)
+    found = []
+    for model in (nn.Sequential(*parts).eval(), Looking(*parts).eval()):
+        layers = inventory(model, (1, 6, 6))
+        groups = group_scores(criterion("magnitude_l1")(model, layers, ()), layers, granularity("fine"), "mean_abs")
+        found.append(list(scan(model, layers, groups, granularity("fine"), images, grid=(0.5,), device=CPU)))
+    traced, looked = found
+    assert {point.in_full for point in traced} == {None}
+    assert all("torch.fx cannot trace it" in str(point.in_full) for point in looked)
+    assert [replace(point, in_full=None) for point in looked] == traced
+    assert [row["in_full"] for row in csv.DictReader(io.StringIO(to_csv(looked)))] == [looked[0].in_full] * 4
