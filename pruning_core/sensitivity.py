@@ -64,8 +64,7 @@ def scan(
     curves = [(unit, unit.curve(g, grid)) for unit in units(layers, groups, g, couplings, tied=tied)]
     wanted = [(unit, list(dict.fromkeys(count for _, count in curve if count))) for unit, curve in curves]
     whole = dense or evaluate(model, split, outputs=outputs, device=device)
-    replay = replay or Replay(model, split, device=device)
-    found = Cuts(model, layers, g, couplings).visits(wanted, replay)
+    found = Cuts(model, layers, g, couplings).visits(wanted, replay := replay or Replay(model, split, device=device))
     chosen = slice(None) if outputs is None else list(outputs)
     for (unit, curve), (_, counts) in zip(curves, wanted, strict=True):
         known = {0: _Measured(whole, dict.fromkeys(unit.names, 0.0))}
