@@ -62,7 +62,7 @@ HELP = {
     "worst_alone": "The lowest accuracy that any single curve promises at its ratio. All cuts together usually cost more.",
     "scan": "Each layer in turn is cut at every sparsity of the grid, the others stay whole, accuracy is measured. Nothing "
     "is trained.",
-    "preview": "The same curves in a tenth of the evaluations, spent where they are uncertain. Bands say how unsure each point "
+    "preview": "The same curves in about a tenth of the time, spent where it tells most. Bands say how unsure each point "
     "is; nothing is ranked by it.",
     "bounds": "No layer loses less or more than this, as far as its curve goes and whole groups allow. Where the target cannot "
     "be met so, the page says it.",

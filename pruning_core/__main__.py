@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _scan_options(commands.add_parser("scan", parents=[json_flag], help="each layer alone over a grid; a tidy CSV"))
 
-    _preview_options(commands.add_parser("preview", parents=[json_flag], help="a scan's curves in a tenth of the evaluations"))
+    _preview_options(commands.add_parser("preview", parents=[json_flag], help="a scan's curves in about a tenth of the time"))
 
     command = commands.add_parser("train", parents=[json_flag], help="train a network of the zoo by its published recipe")
     command.add_argument("name", help="resnet20-digits, or an architecture with --dataset")
@@ -89,7 +89,7 @@ def _preview_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
     command.add_argument("--out", type=Path, required=True, help="the CSV file to write, anew after every round")
     command.add_argument("--grid", type=_grid, default=GRID, help="sparsities, as in 0.2,0.5,0.8")
-    command.add_argument("--share", type=float, default=0.1, help="share of the full scan's evaluations; 0.1 if left out")
+    command.add_argument("--share", type=float, default=0.1, help="share of the full scan's evaluations and work; default 0.1")
     command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
     command.add_argument(
         "--alone", action="store_true", help="cut filters of each layer alone, even where layers are tied together"
@@ -216,7 +216,8 @@ def _preview(options: argparse.Namespace) -> int:
         bands = found.bands
         out.write_text(bands_csv(bands), encoding="utf-8")
         width = sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)
-        print(f"{found.spent / found.full:.1%} of the full scan: bands {100 * width:.1f} points wide", file=sys.stderr)
+        used = f"{found.spent / found.full:.1%} of the full scan's evaluations, about {found.work:.1%} of its work"
+        print(f"{used}: bands {100 * width:.1f} points wide", file=sys.stderr)
     if options.json:
         print(json.dumps([asdict(band) for band in bands], indent=2))
     return 0

@@ -1,35 +1,38 @@
-"""A scan's curves in a tenth of the evaluations: spent where the curves are uncertain, with bands that say how far to trust."""
+"""A scan's curves in a tenth of its time: measured where it tells most for its work, with bands that say how far to trust."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from math import sqrt
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, inf, sqrt
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from jaxtyping import Int8
+from torch import nn
+from torch.fx.node import Node
 
 from pruning_core.coupling import WHOLE_OUTPUTS, Coupling
 from pruning_core.curves import isotonic
 from pruning_core.cuts import Cuts, Unit, units
 from pruning_core.granularity import Granularity, granularity
-from pruning_core.intervals import paired
 from pruning_core.pipeline import Workspace, check_by_hand, groups_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.replay import Replay
+from pruning_core.sampling import alike, evenly, sampled
 from pruning_core.sensitivity import GRID
-from pruning_core.train import evaluate
+from pruning_core.train import summarise
 from pruning_core.types import GroupScores, Layer, PruningError, Split
 
 PARTS = 10
-"""Parts that the images are cut into: a point is measured on one part after another."""
+"""Parts that the images are cut into: a round measures on one, which no round before had."""
+ROUNDS = 3
+"""Rounds that share the budget."""
 SLACK = 0.01
 """How far accuracy may rise with sparsity in curves that were not seen rising."""
-AT_ONCE = 0.5
-"""Share of the curves that get another part in one round."""
-CONFIDENCE = 0.98
-"""Of each band: above 95%, since a band that is narrow by luck gets no more images."""
+BATCH = 256
+"""Images of a pass, as in the full scan."""
+NODE, TRACE, FREE = 3e6, 5.0, 2e10
+"""Work, in multiply-adds: of running a node at all (60 microseconds where a second does 5e10); times that, of tracing it for a
+walk; of what a preview may do however small the scan is (0.4 seconds)."""
 
 BANDS_HEAD = ("parameter", "granularity", "sparsity", "top1", "low", "high", "achieved", "images", "n", "group")
 """Columns of the table."""
@@ -61,13 +64,19 @@ class Band:
 
 @dataclass(frozen=True)
 class Preview:
-    """All curves so far. spent, budget, full: evaluations (one image through the network for one point) so far, allowed, and of
-    the full scan; the dense network counts too."""
+    """All curves so far. spent, full: evaluations (one image through the network for one point; the dense network counts too) so
+    far, and of the full scan; work: the share of the full scan's work so far, estimated; share: how much of both is allowed."""
 
     bands: tuple[Band, ...]
     spent: int
-    budget: int
     full: int
+    work: float
+    share: float
+
+    @property
+    def progress(self) -> float:
+        """The share of what is allowed that is used, in [0, 1]."""
+        return min(1.0, max(self.spent / self.full, self.work) / self.share) if self.share else 1.0
 
 
 def preview(
@@ -75,30 +84,30 @@ def preview(
     grid: Sequence[float] = GRID, outputs: tuple[int, ...] | None = None, device: torch.device | None = None,
     couplings: Sequence[Coupling] = (), tied: bool = False, share: float = 0.1, seed: int = 0,
 ) -> Iterator[Preview]:  # fmt: skip
-    """Yields ever better curves of all layers and sparsities, until `share` of the full scan's evaluations are spent.
+    """Yields ever better curves of all layers and sparsities, until `share` of the full scan's evaluations or work is used.
 
-    The dense network is measured on all images. Then every curve's end and middle on one part of the images; then, round by
-    round, the point of the widest band in each of the least certain curves gets its next part. A band is the paired interval of
-    the change (`intervals.paired`, narrowed for images drawn without return from n), cut by its neighbours': more sparsity
-    never helps, but for `SLACK` and what was seen to rise in that curve. Arguments as in `sensitivity.scan`; seed: of the order
-    of the images. Closing the generator stops it. Raises PruningError for a grid or share outside [0, 1], and for no images.
+    The dense network is measured on all images, and they are cut into parts of its right and wrong answers alike. The first part
+    measures every curve's end and middle; each later one, in one walk through the network, the points whose bands it narrows
+    most for their work (multiply-adds downstream, and a cost per node). A band is the paired interval of the change, narrowed for
+    an even draw (`sampling.sampled`), cut by its neighbours': more sparsity never helps,
+    but for `SLACK` and what was seen to rise in that curve. Arguments as in `sensitivity.scan`; seed: of the parts. Closing the
+    generator stops it. Raises PruningError for a grid or share outside [0, 1], and for no images.
     """
     if not grid or not all(0 <= s <= 1 for s in grid) or not 0 <= share <= 1:
         raise PruningError(f"The sparsity grid {tuple(grid)} and the share {share} must lie in [0, 1].")
-    cuts = Cuts(model, layers, g, couplings)
-    found = [_curve(cuts, unit, unit.curve(g, grid)) for unit in units(layers, groups, g, couplings, tied=tied)]
-    bench = _Bench(cuts, split, outputs, device, seed)
-    n, full = len(split), (1 + sum(len(curve.points) for curve in found)) * len(split)
-    budget, spent = max(n, round(share * full)), n
-    todo = [(curve, count) for curve in found for count in curve.first()]
-    while True:
-        spent += bench.measure(todo, budget - spent)
-        bands = [curve.bands(bench) for curve in found]
-        told = (band for curve, seen in zip(found, bands, strict=True) for band in _told(curve, seen, bench))
-        yield Preview(tuple(told), spent, budget, full)
-        todo = _widest(found, bands, bench)
-        if not todo or spent + bench.size(todo[0]) > budget:
+    bench = _Bench(Cuts(model, layers, g, couplings), split, outputs, device, seed)
+    curves = [bench.curve(unit, unit.curve(g, grid)) for unit in units(layers, groups, g, couplings, tied=tied)]
+    points = [list(curve.points.values()) for curve in curves if curve.points]
+    purse = _Purse(bench.whole, [point.below for along in points for point in along], len(split), share)
+    first = [along[-1] for along in points] + [along[len(along) // 2] for along in points if len(along) > 1]
+    for turn, places in enumerate(bench.parts):
+        wanted = _narrowing(curves, len(places)) if turn else first
+        todo = purse.pay(wanted, len(places), turn)
+        if turn and not todo:
             return
+        bench.measure(curves, todo, places)
+        told = tuple(band for curve in curves for band in _told(curve, bench))
+        yield Preview(told, purse.spent, purse.full, purse.work / purse.full_work, share)
 
 
 def preview_plan(
@@ -120,147 +129,158 @@ def preview_plan(
     )  # fmt: skip
 
 
-_paired = lru_cache(maxsize=4096)(partial(paired, confidence=CONFIDENCE))
+@dataclass(frozen=True)
+class _Pass:
+    """Some nodes of the network. macs: their multiply-adds for one image."""
+
+    macs: int
+    nodes: int
+
+    def work(self, images: int, trace: float = 0.0) -> float:
+        """In multiply-adds: what a node costs however few the images, and to trace, counts too."""
+        return self.macs * images + NODE * self.nodes * (ceil(images / BATCH) + trace)
 
 
 @dataclass(eq=False)
 class _Point:
-    """One cut: on how many parts it was measured, and what became right and wrong there."""
+    """One cut. below: what is computed again for it; change: top-1 against dense on the images measured, and its interval;
+    right: of each image in the bench's order, 1 where it became right, -1 where wrong; seen: was it measured?"""
 
-    parts: int = 0
-    gained: int = 0
-    lost: int = 0
+    below: _Pass
+    right: Int8[np.ndarray, " n"]
+    seen: np.ndarray
+    images: int = 0
+    change: float = 0.0
+    interval: tuple[float, float] = (-1.0, 1.0)
+
+    def add(self, places: np.ndarray, right: np.ndarray) -> None:
+        """Measured on more images."""
+        self.right[places], self.seen[places] = right, True
+        known = self.right[self.seen]
+        self.images, self.change, self.interval = len(known), float(known.mean()), sampled(known, len(self.seen))
 
 
 @dataclass(eq=False)
 class _Curve:
-    """One unit's points by the number of groups that go, rising."""
+    """One unit's points by the number of groups that go, rising. gone: share of each layer's weights that goes."""
 
     unit: Unit
     asked: list[tuple[float, int]]
     gone: dict[int, dict[str, float]]
-    points: dict[int, _Point] = field(init=False)
+    points: dict[int, _Point]
 
-    def __post_init__(self) -> None:
-        self.points = {count: _Point() for _, count in self.asked if count}
+    def measured(self) -> dict[int, _Point]:
+        """The points with images."""
+        return {count: point for count, point in self.points.items() if point.images}
 
-    def first(self) -> list[int]:
-        """The end and the middle."""
-        counts = list(self.points)
-        return list(dict.fromkeys([counts[-1], counts[len(counts) // 2]])) if counts else []
-
-    def bands(self, bench: "_Bench") -> dict[int, tuple[float, float]]:
-        """Of each point: its own interval cut by its neighbours'; by theirs alone where it was not measured."""
-        own = {count: bench.interval(point) for count, point in self.points.items() if point.parts}
-        before = {0: bench.whole} | own
-        guess = [bench.guess(point) for point in self.points.values() if point.parts]
+    def bands(self) -> dict[int, tuple[float, float]]:
+        """Each point's change: its own interval cut by its neighbours'; by theirs alone where it was not measured."""
+        own = {count: point.interval for count, point in self.measured().items()}
+        before = {0: (0.0, 0.0)} | own
+        guess = [point.change for point in self.measured().values()]
         slack = max([SLACK, *(later - guess[k] for k in range(len(guess)) for later in guess[k + 1 :])])
         found = {}
         for count in self.points:
             lows = [low - (slack if other > count else 0) for other, (low, _) in own.items() if other >= count]
             highs = [high + (slack if other < count else 0) for other, (_, high) in before.items() if other <= count]
-            low, high = max([0.0, *lows]), min([1.0, *highs])
+            low, high = max([-1.0, *lows]), min([1.0, *highs])
             found[count] = (low, high) if low <= high else own.get(count, (high, low))
         return found
 
 
-def _curve(cuts: Cuts, unit: Unit, asked: list[tuple[float, int]]) -> _Curve:
-    return _Curve(unit, asked, {count: cuts.gone(unit, count) for _, count in asked})
+class _Purse:
+    """What may be spent and what is: evaluations, and work. whole: all nodes; below: what each point computes again."""
+
+    def __init__(self, whole: _Pass, below: Sequence[_Pass], n: int, share: float) -> None:
+        self._whole, self.full = whole, n * (1 + len(below))
+        self.full_work = whole.work(n) + whole.work(n, TRACE) + sum(nodes.work(n) for nodes in below)
+        self._most, self._most_work = max(n, round(share * self.full)), max(share * self.full_work, FREE)
+        self.spent, self.work = n, whole.work(n, TRACE)
+
+    def pay(self, wanted: Sequence[_Point], images: int, turn: int) -> list[_Point]:
+        """The wanted points, the first ones first, that can be had on so many images in one walk through the network.
+
+        The first round takes the work it needs; each later one its part of what is left.
+        """
+        part = 1 / max(1, ROUNDS - turn) if turn else 1.0
+        most = self.spent + part * (self._most - self.spent)
+        room = part * (self._most_work - self.work) if turn else inf
+        todo, cost = list[_Point](), self._whole.work(images, TRACE)
+        for point in wanted:
+            more = point.below.work(images)
+            if cost + more <= room and self.spent + images <= most:
+                todo.append(point)
+                cost, self.spent = cost + more, self.spent + images
+        self.work += cost if todo else 0.0
+        return todo
 
 
 class _Bench:
-    """The images in a fixed order, the dense network's answers, and where points are measured."""
+    """The images in an order in which neighbours are alike, in parts; the dense network's answers; where points are measured."""
 
     def __init__(self, cuts: Cuts, split: Split, outputs: tuple[int, ...] | None, device: torch.device | None, seed: int) -> None:
-        self.cuts, self.g, self.device, self.n = cuts, cuts.g, device, len(split)
+        self.cuts, self._device, self.n = cuts, device, len(split)
         self._chosen = slice(None) if outputs is None else list(outputs)
-        order = torch.randperm(self.n, generator=torch.Generator().manual_seed(seed))
-        found = evaluate(cuts.model, split, outputs=outputs, device=device)
-        places = order.tensor_split(min(PARTS, self.n))
-        self._replays: dict[int, Replay] = {}
-        self.parts = [split.subset(part.tolist()) for part in places]
-        self.seen = np.cumsum([0, *map(len, self.parts)])
-        self.dense = [found.predictions[part] == split.labels[part] for part in places]
-        self.top1 = found.top1
-        self.whole = (self.top1, self.top1)
+        replay = Replay(cuts.model, split, device=device, batch_size=BATCH)
+        ((_, _, found),) = replay.visits([()], lambda _: [{}])
+        logits = found[:, self._chosen]
+        self.top1 = summarise(logits, split.labels).top1
+        order = alike(logits, split.labels)
+        self._split, self._dense = split.subset(order), logits.argmax(1)[order] == split.labels[order]
+        self.parts = evenly(self.n, PARTS, seed)
+        self._program = replay.forward.program
+        macs = {id(self._program.tensor(layer.name)): layer.macs for layer in cuts.layers}
+        self._macs = {node: sum(macs.get(read, 0) for read in self._program.reads(node)) for node in self._program.nodes}
+        self.whole = self._pass(self._program.nodes)
 
-    def size(self, point: tuple[_Curve, int]) -> int:
-        """Images of the point's next part."""
-        curve, count = point
-        return len(self.parts[curve.points[count].parts])
+    def _pass(self, nodes: Collection[Node]) -> _Pass:
+        return _Pass(sum(self._macs[node] for node in nodes), len(nodes))
 
-    def measure(self, todo: Sequence[tuple[_Curve, int]], budget: int) -> int:
-        """Measures each point on its next part, as far as the budget goes; how many evaluations that took."""
-        spent, by_part = 0, dict[int, dict[_Curve, list[int]]]()
-        for curve, count in todo:
-            if spent + self.size((curve, count)) <= budget:
-                spent += self.size((curve, count))
-                by_part.setdefault(curve.points[count].parts, {}).setdefault(curve, []).append(count)
-        for part, wanted in by_part.items():
-            if part not in self._replays:
-                self._replays[part] = Replay(self.cuts.model, self.parts[part], device=self.device)
-            found = self.cuts.visits([(curve.unit, counts) for curve, counts in wanted.items()], self._replays[part])
-            for curve, counts in wanted.items():
-                for count in counts:
-                    self._count(curve.points[count], next(found)[0], part)
-        return spent
+    def curve(self, unit: Unit, asked: list[tuple[float, int]]) -> _Curve:
+        """The unit's curve, of which nothing is measured yet."""
+        gone = {count: self.cuts.gone(unit, count) for _, count in asked}
+        below = self._pass(self._program.downstream(self.cuts.masks(unit, max(gone)))) if any(gone) else self.whole
+        points = {count: _Point(below, np.zeros(self.n, np.int8), np.zeros(self.n, bool)) for count in gone if count}
+        return _Curve(unit, asked, gone, points)
 
-    def _count(self, point: _Point, logits: Float[Tensor, "b c"], part: int) -> None:
-        """One more part of a point: what became right and what wrong."""
-        right, was = logits[:, self._chosen].argmax(1) == self.parts[part].labels, self.dense[part]
-        point.parts += 1
-        point.gained += int((right & ~was).sum())
-        point.lost += int((was & ~right).sum())
-
-    def guess(self, point: _Point) -> float:
-        """Top-1 on all images, if the rest change as those seen did."""
-        return self.top1 + (point.gained - point.lost) / int(self.seen[point.parts])
-
-    def interval(self, point: _Point) -> tuple[float, float]:
-        """Where top-1 on all n images lies, from the m seen: paired, x sqrt((n - m) / (n - 1))."""
-        m, guess = int(self.seen[point.parts]), self.guess(point)
-        shrink = sqrt((self.n - m) / max(1, self.n - 1))
-        low, high = (guess + shrink * (self.top1 + end - guess) for end in _paired(point.gained, point.lost, m))
-        return low, high
+    def measure(self, curves: Sequence[_Curve], todo: Collection[_Point], places: np.ndarray) -> None:
+        """Measures those points on the images at those places, in one walk."""
+        wanted = [(curve.unit, [count for count, point in curve.points.items() if point in todo]) for curve in curves]
+        split, dense = self._split.subset(places.tolist()), self._dense[places].int()
+        replay = Replay(self.cuts.model, split, device=self._device, batch_size=BATCH)
+        points = (point for curve in curves for point in curve.points.values() if point in todo)
+        for point, (logits, _) in zip(points, self.cuts.visits(wanted, replay), strict=True):
+            right = (logits[:, self._chosen].argmax(1) == split.labels).int()
+            point.add(places, (right - dense).numpy())
 
 
-def _widest(
-    curves: Sequence[_Curve], bands: Sequence[Mapping[int, tuple[float, float]]], bench: _Bench
-) -> list[tuple[_Curve, int]]:
-    """The point of the widest band in each of the least certain curves, of those that are not fully measured."""
-    open_points = []
-    for curve, seen in zip(curves, bands, strict=True):
-        widths = [(seen[c][1] - seen[c][0], c) for c, point in curve.points.items() if point.parts < len(bench.parts)]
-        if widths:
-            open_points.append((*max(widths), curve))
-    open_points.sort(key=lambda found: -found[0])
-    return [(curve, count) for _, count, curve in open_points[: max(1, round(AT_ONCE * len(open_points)))]]
+def _narrowing(curves: Sequence[_Curve], images: int) -> list[_Point]:
+    """The points by how much narrower so many more images should make their bands for the work, the most first.
+
+    A band narrows with the root of its images; one of no images becomes as wide as any on so many, 2 / sqrt(images), at most.
+    """
+    found = []
+    for curve in curves:
+        for count, (low, high) in curve.bands().items():
+            point, width = curve.points[count], high - low
+            after = width * sqrt(point.images / (point.images + images)) if point.images else min(width, 2 / sqrt(images))
+            found.append(((width - after) / point.below.work(images), point))
+    return [point for _, point in sorted(found, key=lambda pair: -pair[0])]
 
 
-def _told(curve: _Curve, bands: Mapping[int, tuple[float, float]], bench: _Bench) -> Iterator[Band]:
+def _told(curve: _Curve, bench: _Bench) -> Iterator[Band]:
     """The curve's points as they are shown; the guess falls with sparsity and is read linearly between those measured."""
-    measured = [0, *(count for count, point in curve.points.items() if point.parts)]
-    guesses = [bench.top1, *(bench.guess(point) for point in curve.points.values() if point.parts)]
-    weights = [bench.n, *(int(bench.seen[point.parts]) for point in curve.points.values() if point.parts)]
-    falling = -isotonic(-np.array(guesses), np.array(weights, dtype=float))
-    unit = curve.unit
-    for name in unit.names:
+    seen = curve.measured()
+    weights = [bench.n, *(point.images for point in seen.values())]
+    falling = -isotonic(-np.array([0.0, *(point.change for point in seen.values())]), np.array(weights, dtype=float))
+    bands = {0: (0.0, 0.0)} | curve.bands()
+    for name in curve.unit.names:
         for sparsity, count in curve.asked:
-            low, high = bands.get(count, bench.whole)
-            guess = min(high, max(low, float(np.interp(count, measured, falling))))
-            seen = int(bench.seen[curve.points[count].parts]) if count else bench.n
-            yield Band(
-                name,
-                bench.cuts.g.name,
-                sparsity,
-                curve.gone[count][name],
-                guess,
-                (low, high),
-                seen,
-                bench.n,
-                unit.group,
-                unit.why,
-            )
+            low, high = (min(1.0, max(0.0, bench.top1 + end)) for end in bands[count])
+            guess = min(high, max(low, bench.top1 + float(np.interp(count, [0, *seen], falling))))
+            images = curve.points[count].images if count else bench.n
+            facts = (name, bench.cuts.g.name, sparsity, curve.gone[count][name], guess, (low, high), images, bench.n)
+            yield Band(*facts, curve.unit.group, curve.unit.why)
 
 
 def bands_csv(bands: Sequence[Band]) -> str:

@@ -18,7 +18,7 @@ PYTHON = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "be
 LEVELS = {
     0: "types",
     1: "device batch crew registry order intervals",
-    2: "inventory granularity schedule graph",
+    2: "inventory granularity schedule graph sampling",
     3: "observe activations signals forward metrics network coupling edits dropout",
     4: "replay live criteria penalties",
     5: "masks train",

@@ -32,7 +32,7 @@ EMPTY = """
 **No curves yet.** Press *Scan*: each layer in turn is cut at every sparsity of the grid and the network is measured on the probe
 images. A layer whose curve stays flat can lose much; one whose curve falls early should be spared. From the curves this page then
 makes ratios per layer that cost every layer equally. Nothing is trained, and the network itself is not changed. *Preview*
-estimates the curves in a tenth of the evaluations.
+estimates the curves in about a tenth of the time.
 
 A reload finds the scan again. A minute after the app's last tab in this browser was closed, the scan is stopped and its curves
 are forgotten: what you downloaded stays.
@@ -160,8 +160,10 @@ def _progress(scan: Snapshot) -> tuple[float, str, str]:
     asked, done = asked_for(scan, ScanRequest), len(_points(scan))
     if asked.preview:
         found = _preview(scan)
-        far = f"{found.spent:,} of {found.budget:,} evaluations" if found else "no evaluation"
-        return (found.spent / found.budget if found else 0.0), far, f"Preview: {far}" if found else "Preview: the dense network"
+        if found is None:
+            return 0.0, "no evaluation", "Preview: the dense network"
+        far = f"{found.spent:,} evaluations ({percent(found.spent / found.full)} of the full scan's)"
+        return found.progress, far, f"Preview: {far}"
     at = min(done // len(asked.grid), len(asked.layers) - 1)
     far = f"{done // len(asked.grid)} of {len(asked.layers)} layers"
     return done / asked.total, far, f"Layer {at + 1} of {len(asked.layers)}: {asked.layers[at]}"
@@ -204,7 +206,8 @@ def _estimated(found: Preview) -> None:
     figure = preview_curves(found.bands, dense.top1, focus=_focus(found.bands))
     st.plotly_chart(figure, key="preview_curves", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
-        f"Estimated from {found.spent:,} of {found.full:,} evaluations ({percent(found.spent / found.full)}). {BANDED}: the full "
+        f"Estimated from {found.spent:,} of {found.full:,} evaluations ({percent(found.spent / found.full)}), about "
+        f"{percent(found.work)} of the full scan's work. {BANDED}: the full "
         "scan's curve should lie inside at 90% of points or more. Dashed line: the dense network, measured. Hollow marks: "
         f"estimated from some of the {dense.n:,} probe images, or from the neighbouring points; the tooltip says from how many. "
         "Crosses: nothing could be removed."

@@ -76,7 +76,7 @@ def test_preview_writes_bands_round_by_round(plan_file, tmp_path, capsys):
     assert [(row["parameter"], float(row["sparsity"])) for row in rows] == [(b["parameter"], b["sparsity"]) for b in bands]
     assert all(float(row["low"]) <= float(row["top1"]) + 1e-6 <= float(row["high"]) + 2e-6 for row in rows)
     assert any(0 < int(row["images"]) < int(row["n"]) for row in rows)
-    assert "of the full scan" in said.err
+    assert "of the full scan's evaluations" in said.err
     assert main([*asked, "--share", "7"]) == 2
     assert "[0, 1]" in capsys.readouterr().err
 
