@@ -1,4 +1,4 @@
-"""A scan's curves in a tenth of its time: measured where it tells most for its work, with bands that say how far to trust."""
+"""A scan's curves in a tenth of its work: measured where it tells most for its work, with bands that say how far to trust."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
