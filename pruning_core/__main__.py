@@ -11,6 +11,7 @@ from typing import Any
 from pruning_core import runs
 from pruning_core.axes import AXES, markdown
 from pruning_core.criteria import Criterion
+from pruning_core.curves import FROM_CURVES
 from pruning_core.device import choose_device
 from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
 from pruning_core.flows import Flow
@@ -144,6 +145,10 @@ def _list(options: argparse.Namespace) -> int:
         | ({"needs": entry.needs, "passes": entry.passes} if isinstance(entry, Criterion | Flow) else {})
         for axis, entries in AXES.items()
         for name, entry in entries.items()
+    ]
+    rows += [
+        {"axis": "ratios", "name": name, "label": way.label, "help": way.help, "formula": way.formula, "source": way.source}
+        for name, way in FROM_CURVES.items()
     ]
     zoo = [
         {"axis": axis, "name": name, "label": entry.label, "help": entry.help}

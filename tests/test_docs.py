@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pruning_core.__main__ import AXES, main
+from pruning_core.curves import FROM_CURVES
 from pruning_core.zoo import ARCHITECTURES, available, card
 from tests.test_architecture import LEVELS
 
@@ -26,6 +27,10 @@ def zoo_row(arch: str, dataset: str) -> str:
 def test_every_choice_of_an_axis_is_named(axis: str) -> None:
     missing = [name for name in AXES[axis] if not re.search(rf"`{re.escape(name)}[`:]", README)]
     assert not missing
+
+
+def test_every_way_from_curves_to_ratios_is_named() -> None:
+    assert all(f"`{name}`" in README for name in FROM_CURVES)
 
 
 def test_every_shipped_checkpoint_has_its_row() -> None:

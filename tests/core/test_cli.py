@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from pruning_core.__main__ import AXES, main
+from pruning_core.curves import FROM_CURVES
 from pruning_core.edits import HandEdits
 from pruning_core.plan import Plan
 from pruning_core.train import TrainConfig
@@ -29,6 +30,7 @@ def test_list_names_every_entry_of_every_axis_with_formula_and_source(capsys):
     named = {(row["axis"], row["name"]) for row in rows}
     assert {(axis, name) for axis, entries in AXES.items() for name in entries} <= named
     assert {("model", name) for name in MODELS} | {("dataset", name) for name in DATASETS} <= named
+    assert {("ratios", name) for name in FROM_CURVES} <= named
     assert ("model", "resnet18") in named
     assert all(row["formula"] and row["source"] and row["help"] for row in rows if row["axis"] in AXES)
     assert main(["list"]) == 0
