@@ -8,6 +8,7 @@ from explorer import cache, sidebar, state
 from explorer.logo import icon
 from explorer.notices import announce, told
 from explorer.views import explore, export, finetune, flows, methods, sensitivity
+from explorer.views.ways_on import ways_on
 
 PAGES = (
     (explore, "Explore", "grid_view", "explore"),
@@ -25,7 +26,7 @@ def page(view: ModuleType, title: str, icon: str, path: str) -> st.Page:
     def run() -> None:
         announce(choice.notes)
         if choice.space is None:
-            st.button("Try again", icon=":material/refresh:", on_click=cache.retry)
+            ways_on(choice.plan)
             return
         with told():
             view.render(choice.plan, choice.space)

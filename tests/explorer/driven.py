@@ -13,15 +13,18 @@ def page(view: str) -> None:
 
     from explorer import sidebar, state
     from explorer.notices import announce, told
+    from explorer.views.ways_on import ways_on
 
     state.begin(view, sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render()
     state.publish()
     announce(choice.notes)
-    if choice.space is not None:
-        with told():
-            importlib.import_module(f"explorer.views.{view}").render(choice.plan, choice.space)
+    if choice.space is None:
+        ways_on(choice.plan)
+        return
+    with told():
+        importlib.import_module(f"explorer.views.{view}").render(choice.plan, choice.space)
 
 
 def run(at: AppTest) -> AppTest:
