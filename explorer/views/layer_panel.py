@@ -49,7 +49,8 @@ def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, cut: bool)
     detail = LabDetail(layer, weights(space.model, (layer,))[layer.name], scores, granularity(plan.granularity))
     chosen, reported = (Edit(*group) for group in _edits(plan, layer)), partial(_reported, layer.name)
     unused = len(_edits(state.plan(), layer)) - len(_edits(plan, layer))
-    mask_lab(view, ratio=ratio, edits=chosen, key="lab", on_report=reported, detail=detail, waiting=unused)
+    mask_lab(view, ratio=ratio, edits=chosen, key="lab", on_report=reported, detail=detail, waiting=unused,
+             network=plan.model)  # fmt: skip
 
 
 def _edits(plan: Plan, layer: Layer) -> tuple[Group, ...]:

@@ -2,8 +2,8 @@
 
 More: kind, heads, ratio, seed, edits; plotly=1 draws the same array with Plotly instead; echo=0: the page ignores what the lab
 reports; deep=0: a reduced layer without its single weights; slow=1: a second per run; wait=1: the layer is shown when a switch is
-pressed (turn=2: once more from the start); away=1: a switch takes it away; waiting=2: as many edits that cannot be used; another
-switch negates the scores.
+pressed (turn=2: once more from the start); away=1: a switch takes it away; waiting=2: as many edits that cannot be used; two
+more switches negate the scores, and say that the layer is another network's.
 """
 
 import sys
@@ -103,10 +103,12 @@ elif (asked("wait", "0") == "0" or st.toggle("Show the layer")) and not (asked("
     other = st.toggle("Other scores")
     if other and detail.scores is not None:
         detail = replace(detail, scores=-detail.scores)
+    network = "two" if st.toggle("Other network") else "one"
     view = seen(f"{st.query_params.to_dict()} {other}", detail)
     ratio, edits, waiting = (st.session_state[name] for name in ("ratio", "edits", "waiting"))
     deep = detail if asked("deep", "1") == "1" else None
-    found = mask_lab(view, ratio=ratio, edits=edits, key="lab", on_report=reported, detail=deep, waiting=waiting)
+    found = mask_lab(view, ratio=ratio, edits=edits, key="lab", on_report=reported, detail=deep, waiting=waiting,
+                     network=network)  # fmt: skip
     st.text(f"runs {st.session_state['runs']} | ratio {ratio} | edits {[list(edit) for edit in edits]}")
     st.text(f"found {found.ratio} {found.edits} {found.selected}")
     places = detail.places(edit.scope * view.groups + edit.group for edit in edits)

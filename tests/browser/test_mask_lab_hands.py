@@ -106,6 +106,23 @@ def test_undo_outlives_other_scores(lab: Lab) -> None:
     expect(undo).to_be_enabled()
 
 
+def test_undo_stays_with_its_network(lab: Lab) -> None:
+    """Two networks have a layer of one name and shape: what was done to one of them is not done to the other."""
+    page, _ = lab(KERNELS)
+    undo, redo = (page.get_by_role("button", name=name) for name in ("Undo", "Redo"))
+    flips(page, 5)
+    undo.click()
+    expect(page.get_by_text("edits []")).to_be_visible()
+    expect(redo).to_be_enabled()
+    settled(page)
+    page.get_by_text("Other network").click()
+    expect(redo).to_be_disabled()
+    expect(undo).to_be_disabled()
+    settled(page)
+    page.get_by_text("Other network").click()
+    expect(redo).to_be_enabled()
+
+
 def test_edits_that_cannot_be_used_can_be_cleared(lab: Lab) -> None:
     page, _ = lab("shape=16x16x1x1&g=kernel&waiting=2")
     clear = page.get_by_role("button", name="Clear edits")

@@ -31,7 +31,7 @@ SCRIPTS = {
     "window": ("wire.js", "window.js"),
     "lab": (
         "wire.js", "mask.js", "paint.js", "../numbers.js", "words.js", "marks.js", "stage.js", "near.js", "hands.js",
-        "history.js", "legend.js", "lab.js",
+        "history.js", "legend.js", "controls.js", "lab.js",
     ),
 }  # fmt: skip
 
@@ -81,6 +81,7 @@ def mask_lab(
     show: str = "side",
     detail: LabDetail | None = None,
     waiting: int = 0,
+    network: str = "",
 ) -> Result:
     """Draws the layer cut at `ratio` with hand edits on top; returns what the user did since the last run.
 
@@ -88,6 +89,7 @@ def mask_lab(
     "mask", until the user chooses. Ratio and edits are Python's: what it does not take over, the lab gives up.
     detail: of the same layer as the view; without it a reduced layer shows no single weights and takes no hand edits.
     waiting: edits that Python holds for this layer and granularity but cannot use; Clear edits asks it to forget them.
+    network: whose layer it is; what can be undone stays with it, since layers of two networks may have one name.
     """
 
     def reported() -> None:
@@ -97,7 +99,7 @@ def mask_lab(
     last, edits = _last(key), tuple(edits)
     deep = detail if view.reduced else None
     given = {"of": view.id, "ratio": float(ratio), "echo": last.get("n"), "show": show}
-    given |= {"edits": [list(edit) for edit in edits], "deep": deep is not None, "waiting": waiting}
+    given |= {"edits": [list(edit) for edit in edits], "deep": deep is not None, "waiting": waiting, "network": network}
     with st.container(gap=None, key=f"{key}_place"):
         _FEED(data=view.data, key=f"{key}_feed")
         if deep is not None:

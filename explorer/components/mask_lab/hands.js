@@ -1,5 +1,10 @@
 // Pointer, wheel and keys on the stage.
 
+const DRAG_FROM = 4
+const WHEEL_PAUSE = 350
+
+let lastWheelElsewhere = 0
+
 function listenToStage(lab) {
   const { stage } = lab
   const { element } = stage

@@ -1,4 +1,5 @@
-// Hand edits that can be taken back. They stay with the layer and the shape of the cut, whatever the scores, while the page lives.
+// Hand edits that can be taken back. They stay with the network, the layer and the shape of the cut, whatever the scores, while
+// the page lives.
 
 const MOST_STEPS = 200
 
@@ -40,9 +41,9 @@ class History {
   }
 }
 
-function historyOf({ name, shape, label, scopes, groups }) {
+function historyOf(network, { name, shape, label, scopes, groups }) {
   const { histories } = layers()
-  const key = JSON.stringify([name, shape, label, scopes, groups])
+  const key = JSON.stringify([network, name, shape, label, scopes, groups])
   if (!histories.has(key)) histories.set(key, new History())
   return histories.get(key)
 }

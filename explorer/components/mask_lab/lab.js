@@ -1,11 +1,8 @@
 // The lab itself: one per place on the page. Python gives ratio and edits, the user changes them, a release is reported once.
 
-const DRAG_FROM = 4
-const WHEEL_PAUSE = 350
 const REST = 120
 
 const labs = new WeakMap()
-let lastWheelElsewhere = 0
 
 class Lab {
   constructor(root) {
@@ -26,33 +23,13 @@ class Lab {
     this.seeWindow = () => this.frame(true)
     this.watch = new ResizeObserver(() => this.resize())
     this.watch.observe(this.stage.element)
-    this.listen()
+    listenToControls(this)
     listenToStage(this)
   }
 
   // The mask that is pointed at: the window's where one is drawn.
   get eye() {
     return this.stage.near ?? this.mask
-  }
-
-  listen() {
-    const slider = this.find(".slider input")
-    slider.oninput = () => this.drag(Number(slider.value) / 1000)
-    slider.onchange = () => this.keying || this.release()
-    slider.onkeydown = event => this.nudge(event)
-    slider.onkeyup = slider.onblur = () => {
-      this.keying = false
-      this.release()
-    }
-    const fixed = this.find(".fixed input")
-    fixed.onchange = () => {
-      this.drag(fixed.checked ? this.layer.fixed : 0)
-      this.release()
-    }
-    for (const radio of this.root.querySelectorAll("[name=show]")) radio.onchange = () => this.show(radio.value)
-    const acts = { undo: () => this.undo(), redo: () => this.redo(), clear: () => this.clear() }
-    const zooms = { in: () => this.zoom(1.5), out: () => this.zoom(1 / 1.5), fit: () => this.zoom(0) }
-    for (const button of this.root.querySelectorAll("[data-do]")) button.onclick = { ...acts, ...zooms }[button.dataset.do]
   }
 
   // --- what Python says
@@ -68,7 +45,7 @@ class Lab {
       store.waiting.add(this.wake)
       return
     }
-    if (this.layer?.id !== layer.id || this.stage.deep !== data.deep) this.take(layer)
+    if (this.layer?.id !== layer.id || this.network !== data.network || this.stage.deep !== data.deep) this.take(layer)
     const numbers = data.edits.map(([scope, group]) => scope * layer.groups + group)
     data.places?.forEach((place, n) => this.mask.known.set(numbers[n], place))
     if (this.pending !== null && data.echo !== this.pending) return
@@ -78,14 +55,14 @@ class Lab {
       this.ratio = data.ratio
       this.adopt(new Map(data.edits.map(([, , keep], n) => [numbers[n], keep])))
     }
-    this.showRatio()
+    showRatio(this)
     this.frame(true)
   }
 
   take(layer) {
     const before = this.layer
     Object.assign(this, { layer, mask: new Mask(layer), cell: null, selected: null, pending: null, held: false })
-    Object.assign(this, { history: historyOf(layer), asked: null })
+    Object.assign(this, { history: historyOf(this.given.network, layer), network: this.given.network, asked: null })
     if (before) layers().details.get(before.id)?.waiting.delete(this.seeWindow)
     detailOf(layer.id).waiting.add(this.seeWindow)
     Object.assign(this.stage, { near: null, nearInks: null, deep: this.given.deep })
@@ -93,14 +70,7 @@ class Lab {
     const same = before && String(before.shape) === String(layer.shape) && String(before.rowAt) === String(layer.rowAt)
     if (!same) Object.assign(this.stage.view, { x: 0, y: 0, zoom: 1 })
     this.stage.element.setAttribute("aria-label", sentence(layer, this.given.deep))
-    for (const what of ["scores", "mask", "side"]) {
-      const missing = what === "scores" ? !this.inks.scores : !layer.groups
-      this.find(`[value=${what}]`).closest("label").hidden = missing
-    }
-    this.find(".fixed span").textContent = `Cut this layer ${layer.label}`
-    this.find(".fixed").hidden = layer.keepOf === null
-    this.find(".slider").hidden = layer.keepOf !== null
-    this.find(".slider input").disabled = !layer.groups
+    fitControls(this)
     this.tell("")
     this.sayNote()
     this.find(".keys").hidden = !layer.groups
@@ -128,18 +98,8 @@ class Lab {
     this.held = true
     this.changed.add("ratio")
     this.ratio = ratio
-    this.showRatio()
+    showRatio(this)
     this.frame()
-  }
-
-  // Arrows move by 1%, with Shift by 0.1%; other keys are the browser's. One report, when the key comes up.
-  nudge(event) {
-    const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key]
-    this.keying = way !== undefined || /^(Page|Home|End)/.test(event.key)
-    event.stopPropagation()
-    if (!way) return
-    event.preventDefault()
-    this.drag(Math.max(0, Math.min(1000, Math.round(1000 * this.ratio) + way * (event.shiftKey ? 1 : 10))) / 1000)
   }
 
   release() {
@@ -272,8 +232,7 @@ class Lab {
     this.over = false
     this.say(".counts", this.layer.groups ? this.countWords() : "This layer cannot be cut this way.")
     this.say(".readout", this.readout())
-    const possible = { undo: this.history.done.length, redo: this.history.undone.length, clear: this.mask.edits.size + this.given.waiting }
-    for (const [name, count] of Object.entries(possible)) this.find(`[data-do=${name}]`).disabled = !count
+    showPossible(this)
     this.root.dataset.drawn = this.mask.removed
     clearTimeout(this.later)
     this.later = setTimeout(() => this.rest(), REST)
@@ -313,16 +272,6 @@ class Lab {
     if (this.cell === null) return '<span class="dim">Point at a cell, or move over the picture with the arrow keys.</span>'
     const part = ([label, value]) => (label ? `<span class="dim">${label}</span> ${value}` : `<b>${value}</b>`)
     return facts(this.eye, this.cell).map(part).join(' <span class="dim">·</span> ')
-  }
-
-  showRatio() {
-    const slider = this.find(".slider input")
-    const text = percent(this.ratio)
-    slider.value = String(Math.round(1000 * this.ratio))
-    slider.style.setProperty("--at", 100 * this.ratio)
-    slider.setAttribute("aria-valuetext", text)
-    this.find(".asked").textContent = text
-    this.find(".fixed input").checked = this.ratio > 0
   }
 
   close() {
