@@ -186,6 +186,12 @@ def seed(key: str, value: Any) -> None:
         st.session_state[key] = value
 
 
+def within(key: str, most: int) -> None:
+    """Keeps the number of the widget that is made next, with this key, from 0 to `most`; one in the address is left to it."""
+    if key in st.session_state:
+        seed(key, min(max(0, int(st.session_state[key])), most))
+
+
 def seed_row(key: str, row: int) -> None:
     """Selects a row of the table that is made next, with this key."""
     if selected_row(key) != row:

@@ -33,8 +33,8 @@ def follow(layer: Layer, chosen: int | None) -> None:
 def filter_view(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws number, picture and table."""
     most = layer.shape[0] - 1
-    state.seed("filter", min(max(0, int(state.widget("filter", 0))), most))
-    chosen = int(st.number_input("Filter", 0, most, key="filter", width=170, help=HELP["filter"]))
+    state.within("filter", most)
+    chosen = int(st.number_input("Filter", 0, most, key="filter", bind="query-params", width=170, help=HELP["filter"]))
     halves = st.grid(2, min_column_width=320)
     with halves.cell():
         _picture(plan, space, layer, refusal, chosen)

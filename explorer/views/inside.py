@@ -48,8 +48,8 @@ def _image(plan: Plan, space: Workspace) -> int:
     split, classes = cache.probe(plan, space), space.dataset.classes
     row = st.container(horizontal=True, vertical_alignment="center")
     most = len(split) - 1
-    state.seed("image", min(max(0, int(state.widget("image", 0))), most))
-    chosen = int(row.number_input("Image", 0, most, key="image", width=150, help=HELP["image"]))
+    state.within("image", most)
+    chosen = int(row.number_input("Image", 0, most, key="image", bind="query-params", width=150, help=HELP["image"]))
     label = classes[int(split.labels[chosen])]
     row.image(enlarged(split.images([chosen])[0].numpy()), width=PIXELS, alt=f"Validation image {chosen}: {label}")
     before, after = (classes[int(each(plan, space).predictions[chosen])] for each in (cache.dense_accuracy, cache.accuracy))

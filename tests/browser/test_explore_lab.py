@@ -121,3 +121,18 @@ def test_back_meets_no_half_written_plan(open_page: OpenPage) -> None:
     settled(page)
     expect(page).to_have_url(re.compile("overrides=.*edits="), timeout=LONG)
     expect(page.locator(".lab .counts")).to_have_text(before)
+
+
+def test_what_is_looked_at_closer_is_in_the_address(open_page: OpenPage, console: Console) -> None:
+    page = open_page(f"{START}&closer=Filters&filter=5")
+    number = page.locator(".st-key-filter input")
+    expect(number).to_have_value("5", timeout=LONG)
+    number.fill("7")
+    number.press("Enter")
+    expect(page).to_have_url(re.compile(r"filter=7(&|$)"), timeout=LONG)
+    expect(page.get_by_text("Filter 7, kernel by kernel")).to_be_visible(timeout=LONG)
+    number.fill("0")
+    number.press("Enter")
+    expect(page).not_to_have_url(re.compile("filter=7"), timeout=LONG)
+    settled(page)
+    no_traceback(page, console)

@@ -132,6 +132,17 @@ def test_feature_maps_are_sorted_by_their_change(space: Workspace, layer: str) -
     assert any("Validation image 0 is" in text.value for text in at.markdown)
 
 
+@pytest.mark.parametrize(("view", "key", "most"), [("Activations", "image", 63), ("Filters", "filter", 15)])
+def test_the_number_of_image_and_filter_comes_from_the_address(view: str, key: str, most: int) -> None:
+    at = opened(closer, {"model": "lenet5", "probe": "64", "layer": "conv2.weight", "closer": view, key: "5"}, "")
+    assert at.number_input(key=key).value == 5
+    assert run(at).number_input(key=key).value == 5
+    at.number_input(key=key).set_value(6)
+    assert run(at).number_input(key=key).value == 6
+    beyond = opened(closer, {"model": "lenet5", "probe": "64", "layer": "conv2.weight", "closer": view, key: "999"}, "")
+    assert 0 <= beyond.number_input(key=key).value <= most
+
+
 def test_another_image_and_a_removed_filter() -> None:
     at = looked("Activations", granularity="filter", sparsity="0.5")
     before = sheet(at)
