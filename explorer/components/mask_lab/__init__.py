@@ -104,11 +104,8 @@ def mask_lab(
         _FEED(data=view.data, key=f"{key}_feed")
         if deep is not None:
             _window(view, deep, key)
-        _LAB(
-            data=given | {"places": None if deep is None else _places(view, deep, edits, key)},
-            key=key,
-            on_report_change=reported,
-        )
+        places = None if deep is None else _places(view, deep, edits, key)
+        _LAB(data=given | {"places": places}, key=key, on_report_change=reported)
     if last.get("n") == state.recall(f"{key}_seen", None):
         return Result()
     state.keep(f"{key}_seen", last.get("n"))
