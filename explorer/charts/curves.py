@@ -118,9 +118,8 @@ def _framed(
     count = sum(map(len, layers.values()))
     finish(figure, f"{what} of {_sizes(layers)}, {count} points.", 440, f"sensitivity {measure}")
     if len(layers) > MAX_BANDS:
-        figure.update_layout(
-            legend={"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font_size": 11, "tracegroupgap": 0}, height=520
-        )
+        legend = {"orientation": "v", "x": 1.01, "y": 1, "yanchor": "top", "font_size": 11, "tracegroupgap": 0}
+        figure.update_layout(legend=legend, height=min(720, max(520, 130 + 19 * len(layers))))
     return figure
 
 
@@ -162,9 +161,9 @@ def _band(
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([high, low[::-1]]),
         mode="lines",
-        line_width=0,
+        line={"color": translucent(colour, 0.35), "width": 0.75},
         fill="toself",
-        fillcolor=translucent(colour, 0.14),
+        fillcolor=translucent(colour, 0.1),
         hoverinfo="skip",
         showlegend=False,
         legendgroup=name,

@@ -40,6 +40,11 @@ def training_curves(
         figure.add_scatter(
             x=list(cuts), y=[100 * top1 for top1 in cuts.values()], mode="markers", marker=mark, name="after a cut", row=2, col=1
         )
+    if references and not (done or cuts):  # lines alone do not make a panel be drawn
+        top = 100 * max(references.values())
+        figure.add_scatter(
+            x=[0], y=[top], mode="markers", opacity=0, showlegend=False, hoverinfo="skip", name="none", row=2, col=1
+        )
     for state, top1 in (references or {}).items():
         text = f"{state_label(state)} {percent(top1)}"
         level(figure, 100 * top1, text, state_look(state)[0], row=2, col=1)

@@ -50,7 +50,7 @@ def flow_form(plan: Plan) -> None:
     st.caption(chosen.help if fate in chosen.help else f"{chosen.help} *{fate}*")
     _published(plan, chosen)
     if found := knobs(chosen):
-        row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
+        row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
         for each in found:
             _knob(row, name, chosen, each)
 

@@ -11,6 +11,7 @@ from explorer.tuning import Progress, clock
 from pruning_core.types import PruningError
 
 Asked = TypeVar("Asked")
+STOPPING = "stopping"
 
 
 def asked_for(run: Snapshot, kind: type[Asked]) -> Asked:
@@ -27,8 +28,15 @@ def going(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
     waits = f"Waiting: {run.ahead} other job{'s' * (run.ahead > 1)} first."
     far = f"{at.stage[:1].upper()}{at.stage[1:]} · {clock(run.seconds)} so far{left}"
     line.progress(at.share, waits if run.status == "queued" else far)
-    line.button("Stop", key=key, icon=":material/stop:", on_click=cache.jobs().stop, args=(state.owner(), run.id),
-                help=stop_help)  # fmt: skip
+    asked = state.recall(STOPPING, "") == run.id
+    line.button("Stopping …" if asked else "Stop", key=key, icon=":material/stop:", on_click=_stop, args=(run.id,),
+                help=stop_help, disabled=asked)  # fmt: skip
+
+
+def _stop(job: str) -> None:
+    """Asks the run to stop, which takes as long as the present step does; the button says so meanwhile."""
+    cache.jobs().stop(state.owner(), job)
+    state.keep(STOPPING, job)
 
 
 def ended(run: Snapshot, what: str, stopped: str, done: str | None = None) -> None:

@@ -73,7 +73,7 @@ def target_section(
     if why_not:
         st.info(why_not, icon=":material/history:")
         return
-    if any(point.group for point in points):
+    if plan.granularity == "filter" and any(point.group for point in points):
         st.caption(
             "Tied layers get one ratio, measured with the same channels removed from all of them. The plan's masks stay per "
             "layer: each then loses its own lowest filters, which need not be the same channels, so measure the plan itself."
@@ -153,7 +153,7 @@ def _table(plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoin
         height=(min(len(rows), MOST_ROWS) + 1) * ROW_HEIGHT + 3,
         placeholder="–",
         column_config={
-            "Layer": config.TextColumn(help="The parameter's name in the network's state_dict.", pinned=True, width=190),
+            "Layer": config.TextColumn(help="The parameter's name in the network's state_dict.", pinned=True, width=240),
             "Weights": config.NumberColumn(format="localized", width=80),
             "Ratio": config.ProgressColumn(help="Share of the groups to remove.", format=TENTHS, min_value=0, max_value=100),
             "Set now": config.NumberColumn(help="The ratio set by hand in the present plan.", format=TENTHS),

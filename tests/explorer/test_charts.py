@@ -188,6 +188,8 @@ def test_charts_that_fill_while_work_goes_on_begin_empty() -> None:
     assert charts.alt(charts.sensitivity_curves([])) == "Sensitivity of 0 layers, 0 points."
     assert charts.alt(charts.training_curves([])) == "Training: no epoch is done yet."
     assert [each.name for each in charts.training_curves([Step(1, 1, 5, 2.0)]).data] == ["batch loss"]
+    early = charts.training_curves([Step(1, 1, 5, 2.0)], {"dense": 0.9})
+    assert [note.text for note in early.layout.annotations] == ["dense 90.0%"], "before the first epoch too"
 
 
 def test_training_curves_run_over_epochs_and_star_the_best() -> None:

@@ -32,6 +32,13 @@ def test_a_running_job_says_how_far_and_can_be_stopped() -> None:
     assert "left" not in shown("running").progress[0].text
 
 
+def test_the_stop_button_says_that_it_was_pressed() -> None:
+    at = shown("running")
+    at.button(key="stop").click().run()
+    assert not at.exception
+    assert (at.button(key="stop").label, at.button(key="stop").disabled) == ("Stopping …", True)
+
+
 def test_a_queued_job_says_how_many_are_first() -> None:
     assert shown("queued", ahead=1).progress[0].text == "Waiting: 1 other job first."
     assert shown("queued", ahead=2).progress[0].text == "Waiting: 2 other jobs first."
