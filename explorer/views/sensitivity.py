@@ -207,8 +207,8 @@ def _estimated(found: Preview) -> None:
     st.plotly_chart(figure, key="preview_curves", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
         f"Estimated from {found.spent:,} of {found.full:,} evaluations ({percent(found.spent / found.full)}), about "
-        f"{percent(found.work)} of the full scan's work. {BANDED}: the full "
-        "scan's curve should lie inside at 90% of points or more. Dashed line: the dense network, measured. Hollow marks: "
+        f"{percent(found.work)} of the full scan's work. {BANDED}: the full scan's curve should lie inside the band at 90% of "
+        "points or more. Dashed line: the dense network, measured. Hollow marks: "
         f"estimated from some of the {dense.n:,} probe images, or from the neighbouring points; the tooltip says from how many. "
         "Crosses: nothing could be removed."
     )
