@@ -1,8 +1,10 @@
 """One ResNet-20 scan through every door of a grid: in this process, by two processes, and by a Dask cluster of two workers.
 
-Run: python -m benchmarks.doors [--rounds 3]. Random weights: only the time is measured, after each worker has opened its bench
-(start_up_s says how long that took). Processor time is that of the busiest worker, which other programs disturb less than the
-clock on the wall: on two idle cores the two agree.
+Run: python -m benchmarks.doors [--rounds 3]. Random weights: only the time is measured, in turns, after every worker has opened
+its bench (start_up_s says how long that took). Every worker computes with one kernel thread. Processor time is the busiest
+process's, which other programs disturb less than the clock on the wall: on idle cores the two agree. spent: processor time of
+all processes together against one alone; efficiency: the ratio by the clock for each worker. machine: what two scans side by
+side, which know nothing of each other, reach of twice one scan's speed: no door can do better.
 """
 
 import multiprocessing
@@ -10,8 +12,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from statistics import median
 
 import psutil
@@ -30,8 +32,8 @@ from pruning_core.zoo.splits import TensorSplit
 
 WORKERS, IMAGES, SIDE = 2, 256, 32
 GRID = Grid((0.5, 0.6, 0.7, 0.8, 0.9))
-CPU = torch.device("cpu")
-Pids = Callable[[], Sequence[int]]
+ALONE = "one worker in this process"
+Opened = tuple[Door, Callable[[], Sequence[int]]]
 
 
 def workspace() -> tuple[Plan, Workspace]:
@@ -45,20 +47,20 @@ def workspace() -> tuple[Plan, Workspace]:
 
 
 @contextmanager
-def here() -> Iterator[tuple[Door, Pids]]:
-    """This process, one thread."""
-    yield in_process(1), lambda: [os.getpid()]
+def here(workers: int) -> Iterator[Opened]:
+    """This process, by that many threads."""
+    yield in_process(workers), lambda: ()
 
 
 @contextmanager
-def pool() -> Iterator[tuple[Door, Pids]]:
+def pool() -> Iterator[Opened]:
     """Two processes, kept from one run to the next."""
     with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as executor:
         yield through(executor, 2 * WORKERS), lambda: [child.pid or 0 for child in multiprocessing.active_children()]
 
 
 @contextmanager
-def cluster() -> Iterator[tuple[Door, Pids]]:
+def cluster() -> Iterator[Opened]:
     """A scheduler and two workers on this machine, with the allocator's own setting in place of Dask's."""
     with (
         config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
@@ -68,59 +70,87 @@ def cluster() -> Iterator[tuple[Door, Pids]]:
         yield dask(client, 2 * WORKERS), lambda: list(client.run(os.getpid).values())
 
 
-DOORS: dict[str, Callable[[], AbstractContextManager[tuple[Door, Pids]]]] = {
-    "in-process": here, "process pool of 2": pool, "Dask, 2 workers": cluster,
+DOORS: dict[str, Callable[[], AbstractContextManager[Opened]]] = {
+    ALONE: lambda: here(1), "two threads": lambda: here(WORKERS), "process pool of 2": pool, "Dask, 2 workers": cluster,
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Medians of one door's runs, what its start-up took, and its points."""
-
-    seconds: Seconds
-    start_up: float
-    points: list[GridPoint]
-
-
-def timed(door: Door, pids: Pids, begun: float, rounds: int) -> Timed:
-    """Opens every worker's bench by a first run, then measures."""
+def scanned(door: Door) -> list[GridPoint]:
+    """The scan through one door."""
     plan, space = workspace()
+    return list(measure(GRID, plan, space, door=door, device=torch.device("cpu")))
 
-    def scan() -> list[GridPoint]:
-        return list(measure(GRID, plan, space, door=door, device=CPU))
 
-    points, walls, busiest = scan(), [], []
-    start_up = time.perf_counter() - begun
-    for _ in range(rounds):
-        wall, before = time.perf_counter(), _processor(pids())
-        again = scan()
-        walls.append(time.perf_counter() - wall)
-        busiest.append(max(spent - before.get(pid, 0.0) for pid, spent in _processor(pids()).items()))
-        if again != points:
+def alone(_: int) -> float:
+    """Seconds of a scan that knows nothing of others."""
+    begun = time.perf_counter()
+    scanned(in_process(1))
+    return time.perf_counter() - begun
+
+
+@dataclass(eq=False)
+class Timed:
+    """One door's runs. pids: its workers; first: seconds until the first run was done, points: what it gave."""
+
+    door: Door
+    pids: Sequence[int]
+    first: float
+    points: list[GridPoint]
+    walls: list[float] = field(default_factory=list)
+    busiest: list[float] = field(default_factory=list)
+    spent: list[float] = field(default_factory=list)
+
+    def run(self) -> None:
+        """One more run, which must give the same points."""
+        before, begun = self._processors(), time.perf_counter()
+        again = scanned(self.door)
+        self.walls.append(time.perf_counter() - begun)
+        each = [after - was for was, after in zip(before, self._processors(), strict=True)]
+        self.busiest.append(max(each))
+        self.spent.append(sum(each))
+        if again != self.points:
             raise RuntimeError("Two scans of one door differ.")
-    return Timed(Seconds(median(walls), median(busiest)), start_up - median(walls), points)
+
+    def _processors(self) -> list[float]:
+        """Seconds of processor time of this process and of each worker so far."""
+        spent = [psutil.Process(pid).cpu_times() for pid in (os.getpid(), *self.pids)]
+        return [times.user + times.system for times in spent]
+
+    @property
+    def seconds(self) -> Seconds:
+        """Medians by the clock and of the busiest process."""
+        return Seconds(median(self.walls), median(self.busiest))
 
 
-def _processor(pids: Sequence[int]) -> dict[int, float]:
-    """Seconds of processor time of each process so far."""
-    spent = {pid: psutil.Process(pid).cpu_times() for pid in pids}
-    return {pid: times.user + times.system for pid, times in spent.items()}
+def timed(stack: ExitStack, opened: Callable[[], AbstractContextManager[Opened]]) -> Timed:
+    """Opens a door and every worker's bench by a first run."""
+    begun = time.perf_counter()
+    door, pids = stack.enter_context(opened())
+    points = scanned(door)
+    return Timed(door, list(pids()), time.perf_counter() - begun, points)
 
 
 def rows(rounds: int = 3) -> list[Row]:
-    """Each door with two workers against in-process; the same numbers, bit for bit, or it says so."""
-    found = {}
-    for name, opened in DOORS.items():
-        begun = time.perf_counter()
-        with opened() as (door, pids):
-            found[name] = timed(door, pids, begun, rounds)
-    alone = found.pop("in-process")
-    return [
-        Row(f"grid of a ResNet-20 scan, {name}", it.seconds, alone.seconds, "in-process, one worker", 1.7,
-            more={"identical": str(it.points == alone.points), "start_up_s": it.start_up, "points": len(it.points),
-                  "images": IMAGES, "workers": WORKERS, "load": os.getloadavg()[0]})
-        for name, it in found.items()
-    ]  # fmt: skip
+    """Each door with two workers against one worker here; the same numbers, bit for bit, or it says so."""
+    with ExitStack() as stack:
+        found = {name: timed(stack, opened) for name, opened in DOORS.items()}
+        machine = stack.enter_context(ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")))
+        pairs = [max(machine.map(alone, range(WORKERS)))]
+        for _ in range(rounds):
+            for it in found.values():
+                it.run()
+            pairs.append(max(machine.map(alone, range(WORKERS))))
+    one = found.pop(ALONE)
+    return [_row(name, it, one, one.seconds.wall / median(pairs[1:])) for name, it in found.items()]
+
+
+def _row(name: str, it: Timed, one: Timed, machine: float) -> Row:
+    return Row(
+        f"grid of a ResNet-20 scan, {name}", it.seconds, one.seconds, ALONE, 1.7,
+        more={"identical": str(it.points == one.points), "efficiency": one.seconds.wall / it.seconds.wall / WORKERS,
+              "machine": machine, "spent": median(it.spent) / median(one.spent), "start_up_s": it.first - it.seconds.wall,
+              "points": len(it.points), "images": IMAGES, "workers": WORKERS, "load": os.getloadavg()[0]},
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
