@@ -40,14 +40,8 @@ def training_curves(
         figure.add_scatter(
             x=list(cuts), y=[100 * top1 for top1 in cuts.values()], mode="markers", marker=mark, name="after a cut", row=2, col=1
         )
-    if references and not (done or cuts):  # lines alone do not make a panel be drawn
-        top = 100 * max(references.values())
-        figure.add_scatter(
-            x=[0], y=[top], mode="markers", opacity=0, showlegend=False, hoverinfo="skip", name="none", row=2, col=1
-        )
-    for state, top1 in (references or {}).items():
-        text = f"{state_label(state)} {percent(top1)}"
-        level(figure, 100 * top1, text, state_look(state)[0], row=2, col=1)
+    if references:
+        _references(figure, references, alone=not (done or cuts))
     figure.update_yaxes(title_text="loss", row=1, col=1, rangemode="tozero")
     figure.update_yaxes(title_text="top-1 accuracy, %", row=2, col=1)
     figure.update_xaxes(title_text="epoch", row=2, col=1)
@@ -56,6 +50,18 @@ def training_curves(
     best = max((e.evaluation.top1 for e in done), default=None)
     told = "no epoch is done yet" if best is None else f"{len(done)} epochs done, best accuracy {percent(best)}"
     return finish(figure, f"Training: {told}.", 480, "training")
+
+
+def _references(figure: go.Figure, references: Mapping[str, float], *, alone: bool) -> None:
+    """Levels of states. alone: there is nothing else yet, and lines by themselves do not make a panel be drawn."""
+    if alone:
+        top = 100 * max(references.values())
+        figure.add_scatter(
+            x=[0], y=[top], mode="markers", opacity=0, showlegend=False, hoverinfo="skip", name="none", row=2, col=1
+        )
+    for state, top1 in references.items():
+        text = f"{state_label(state)} {percent(top1)}"
+        level(figure, 100 * top1, text, state_look(state)[0], row=2, col=1)
 
 
 def _step_losses(figure: go.Figure, steps: Sequence[Step]) -> None:
