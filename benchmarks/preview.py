@@ -65,6 +65,7 @@ def row(case: Case, rounds: int) -> Row:
         **{f"inside_seed_{seed}": share for seed, share in zip(DRAWS, inside, strict=True)},
         "mean_band": sum(b.interval[1] - b.interval[0] for b, _ in both) / len(both),
         "mean_error": sum(abs(b.top1 - p.top1) for b, p in both) / len(both), "points": len(pairs[0]), "images": truth[0].n,
+        "threads": torch.get_num_threads(),
     }  # fmt: skip
     how = f"{case.plan.dataset}, {case.plan.granularity}{', tied' if case.tied else ''}"
     return Row(f"preview, ResNet-20 {how}", seconds["preview"], seconds["full"], "full scan", 10.0, more=more)
