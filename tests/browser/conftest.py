@@ -1,4 +1,8 @@
-"""The real app in a real Chromium: a server on a free port, a page per test, and what the console complained about."""
+"""The real app in a real Chromium: a server on a free port, pages, and what the console complained about.
+
+One browser profile serves all pages of a test process, so that the app's JavaScript is fetched and compiled once; its cookies
+are forgotten between tests. A context of its own (`another=True`) is another person's browser.
+"""
 
 import os
 import re
@@ -14,7 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.browser.lab_page import Lab, Wire
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / ".shots"
@@ -28,19 +34,29 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-START_SECONDS = 120
-SETTLE_SECONDS = 120
+START_SECONDS = 240
+SETTLE_SECONDS = 240
+# Milliseconds that a busy machine may take: for what the page does at once, and for what waits for a scan or a training.
+USUAL, LONG = 120_000, 240_000
+LONGEST_FIRST = ("test_journey.py", "test_pages.py", "test_explore_lab.py", "test_runs.py", "test_network_map.py")
+OpenPage = Callable[..., Page]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is a browser test, and runs last: Playwright leaves an event loop running in the main thread."""
+    """Everything in this folder is a browser test, and runs last: Playwright leaves an event loop running in the main thread.
 
-    def here(item: pytest.Item) -> bool:
-        return Path(__file__).parent in item.path.parents
+    Long files come first, so that two processes end together.
+    """
 
-    for item in filter(here, items):
+    def place(item: pytest.Item) -> int:
+        if Path(__file__).parent not in item.path.parents:
+            return 0
+        name = item.path.name
+        return 1 + (LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST))
+
+    for item in filter(place, items):
         item.add_marker(pytest.mark.browser)
-    items.sort(key=here)
+    items.sort(key=place)
 
 
 def chromium() -> str:
@@ -89,17 +105,28 @@ def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> 
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """The browser profile that all pages share."""
     executable = chromium()
+    folder = tmp_path_factory.mktemp("profile")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield running
-        running.close()
+        context = playwright.chromium.launch_persistent_context(folder, executable_path=executable, args=FLAGS)
+        context.set_default_timeout(USUAL)
+        expect.set_options(timeout=USUAL)
+        yield context
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def browser(profile: BrowserContext) -> Browser:
+    """The same Chromium, for contexts that share nothing with the profile."""
+    assert profile.browser
+    return profile.browser
 
 
 @contextmanager
 def served(script: str, log: Path) -> Iterator[str]:
-    """Address of a script of this repository, run by Streamlit on a free port until the context ends."""
+    """Address of a script of this repository, run by Streamlit on a free port; it is killed when the context ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -111,12 +138,8 @@ def served(script: str, log: Path) -> Iterator[str]:
         wait_until_healthy(url, server, log)
         yield url
     finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        server.kill()
+        server.wait()
 
 
 @pytest.fixture(scope="session")
@@ -143,28 +166,58 @@ def console() -> Console:
     return Console()
 
 
-@pytest.fixture
-def open_page(browser: Browser, app_url: str, console: Console) -> Iterator[Callable[..., Page]]:
-    """`open_page(path="", theme="light", width=1440)`: the app in a browser context (a session) of its own, settled."""
-    contexts = []
+@pytest.fixture(scope="session")
+def lab_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served("tests/browser/mask_lab_app.py", tmp_path_factory.mktemp("lab") / "server.log") as url:
+        yield url
 
-    def open_(path: str = "", theme: str = "light", width: int = 1440, height: int = 1000) -> Page:
-        context = browser.new_context(
-            color_scheme="dark" if theme == "dark" else "light",
-            viewport={"width": width, "height": height},
-            accept_downloads=True,
-        )
-        contexts.append(context)
-        page = context.new_page()
+
+def dressed(page: Page, theme: str, width: int, height: int = 1000) -> Page:
+    """The page in that light, in a window of that size."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page
+
+
+@pytest.fixture
+def open_page(profile: BrowserContext, browser: Browser, app_url: str, console: Console) -> Iterator[OpenPage]:
+    """`open_page(path="", another=False)`: the app on a new page, settled; another: in another person's browser."""
+    pages, contexts = [], []
+
+    def open_(path: str = "", another: bool = False) -> Page:
+        if another:
+            contexts.append(browser.new_context())
+        page = (contexts[-1] if another else profile).new_page()
+        page.set_default_timeout(USUAL)
+        pages.append(page)
         console.listen(page)
+        dressed(page, "light", 1440)
         page.goto(f"{app_url}/{path.lstrip('/')}")
         return settled(page)
 
+    profile.clear_cookies()
     yield open_
-    for context in contexts:
-        context.close()
+    for each in (*pages, *contexts):
+        each.close()
 
 
 @pytest.fixture
-def page(open_page: Callable[..., Page]) -> Page:
-    return open_page()
+def lab(profile: BrowserContext, lab_url: str) -> Iterator[Lab]:
+    """`lab("shape=8x4x3x3&g=kernel", theme, width)`: the lab on a page of its own; its console must stay clean."""
+    pages, console = [], Console()
+
+    def open_(query: str, theme: str = "light", width: int = 1280) -> tuple[Page, Wire]:
+        page, wire = profile.new_page(), Wire()
+        pages.append(page)
+        console.listen(page)
+        wire.listen(page)
+        dressed(page, theme, width)
+        page.goto(f"{lab_url}/?{query}")
+        expect(page.locator(".lab[data-drawn]")).to_be_visible()
+        return settled(page), wire
+
+    yield open_
+    for page in pages:
+        page.close()
+    assert not console

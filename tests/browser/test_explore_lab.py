@@ -1,99 +1,89 @@
 """The mask lab on the Explore page: what is done there reaches the numbers, the table, the address and the next visitor."""
 
 import re
-from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Console, settled
-from tests.browser.test_journey import metric, no_traceback, pick
+from tests.browser.app_page import card, flip, lab, metric, no_traceback, pick, press
+from tests.browser.conftest import Console, OpenPage, settled
 
-LONG = 30_000
-OpenPage = Callable[..., Page]
 ONE_EDIT = re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]\d+(&|$)")
 START = "?model=lenet5&granularity=kernel&layer=conv2.weight"
 
 
-def lab(page: Page, part: str) -> str:
-    return page.locator(f".lab {part}").inner_text()
-
-
-def press(page: Page, keys: str) -> None:
-    """Keys on the lab's slider; letting the last one up reports once."""
-    slider = page.locator(".lab .slider input")
-    slider.focus()
-    for key in keys.split():
-        slider.press(key)
-    settled(page)
-
-
-def flip(page: Page, across: float, down: float) -> None:
-    """Clicks at that share of the picture of the weights."""
-    picture = page.locator(".lab figure[data-show=weights] canvas.ink")
-    box = picture.bounding_box()
-    assert box
-    picture.click(position={"x": box["width"] * across, "y": box["height"] * down})
-    settled(page)
-
-
-def test_a_release_moves_everything(open_page: OpenPage, console: Console) -> None:
-    page = open_page(START)
-    assert (lab(page, ".asked"), metric(page, "Weights removed")) == ("50%", "50%")
+def a_release_moves_everything(page: Page) -> None:
+    expect(page.locator(".lab .asked")).to_have_text("50%")
+    expect(card(page, "Weights removed")).to_have_text("50%")
     press(page, "ArrowRight")
-    expect(page).to_have_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.51(&|$)"), timeout=LONG)
-    assert "49 of 96 groups" in lab(page, ".counts")
+    expect(page).to_have_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.51(&|$)"))
+    expect(page.locator(".lab .counts")).to_contain_text("49 of 96 groups")
     expect(page.get_by_role("cell", name="47 of 96", exact=True)).to_have_count(1)
     expect(page.get_by_text("51%, set by hand.")).to_be_visible()
+    settled(page)
     page.locator(".st-key-reset").get_by_role("button").click()
+    expect(page).not_to_have_url(re.compile("overrides"))
     settled(page)
     expect(page.locator(".lab .asked")).to_have_text("50%")
-    assert "overrides" not in page.url
-    no_traceback(page, console)
 
 
-def test_a_flip_by_click_is_in_the_address_and_undone(open_page: OpenPage, console: Console) -> None:
-    page = open_page(START)
+def a_flip_by_click_is_in_the_address_and_undone(page: Page) -> None:
     flip(page, 0.3, 0.3)
-    expect(page).to_have_url(ONE_EDIT, timeout=LONG)
+    expect(page).to_have_url(ONE_EDIT)
+    settled(page)
     first = page.url
     flip(page, 0.7, 0.7)
-    expect(page.get_by_text("2 groups kept or pruned by hand on top.")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("2 groups kept or pruned by hand on top.")).to_be_visible()
     settled(page)
     undo = page.locator(".lab [data-do=undo]")
     undo.click()
-    expect(page).to_have_url(first, timeout=LONG)
+    expect(page).to_have_url(first)
     settled(page)
     undo.click()
-    expect(page).not_to_have_url(re.compile("edits="), timeout=LONG)
+    expect(page).not_to_have_url(re.compile("edits="))
+    settled(page)
     page.locator(".lab [data-do=redo]").click()
-    expect(page).to_have_url(first, timeout=LONG)
-    no_traceback(page, console)
+    expect(page).to_have_url(first)
+    settled(page)
 
 
-def test_a_flip_by_keyboard_and_clear_edits(open_page: OpenPage) -> None:
-    page = open_page(START)
+def a_flip_by_keyboard_and_clear_edits(page: Page) -> None:
     page.locator(".lab .stage").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    expect(page).to_have_url(ONE_EDIT, timeout=LONG)
+    expect(page).to_have_url(ONE_EDIT)
     settled(page)
     page.locator(".lab [data-do=clear]").click()
-    expect(page).not_to_have_url(re.compile("edits="), timeout=LONG)
+    expect(page).not_to_have_url(re.compile("edits="))
+    settled(page)
 
 
-def test_a_link_brings_ratio_and_edits_back(open_page: OpenPage) -> None:
-    first = open_page(START)
+def a_link_brings_ratio_and_edits_back(first: Page, open_page: OpenPage) -> None:
     press(first, "ArrowRight ArrowRight")
+    expect(first).to_have_url(re.compile("overrides="))
+    settled(first)
     flip(first, 0.42, 0.42)
-    expect(first).to_have_url(re.compile("edits="), timeout=LONG)
+    expect(first).to_have_url(re.compile("edits="))
     settled(first)
     second = open_page(first.url.split("/", 3)[3])
     expect(second.locator(".lab .asked")).to_have_text("52%")
-    assert lab(second, ".counts") == lab(first, ".counts")
+    expect(second.locator(".lab .counts")).to_have_text(lab(first, ".counts"))
     assert "by hand" in lab(second, ".counts")
     for label in ("Accuracy", "Parameters left"):
-        assert metric(second, label) == metric(first, label)
+        expect(card(second, label)).to_have_text(metric(first, label))
+
+
+def test_what_is_done_in_the_lab_is_on_the_page_and_in_the_address(open_page: OpenPage, console: Console) -> None:
+    """On one page, one after the other: each part but the last leaves it as it was."""
+    page = open_page(START)
+    a_release_moves_everything(page)
+    a_flip_by_keyboard_and_clear_edits(page)
+    a_flip_by_click_is_in_the_address_and_undone(page)
+    page.locator(".lab [data-do=clear]").click()
+    expect(page).not_to_have_url(re.compile("edits="))
+    settled(page)
+    a_link_brings_ratio_and_edits_back(page, open_page)
+    no_traceback(page, console)
 
 
 @pytest.mark.parametrize("granularity", ["2:4", "4:8"])
@@ -102,24 +92,26 @@ def test_n_of_m_is_switched_off_and_on(open_page: OpenPage, granularity: str) ->
     box = page.locator(".lab .fixed input")
     expect(box).to_be_checked()
     box.uncheck(force=True)
-    expect(page).to_have_url(re.compile("overrides="), timeout=LONG)
+    expect(page).to_have_url(re.compile("overrides="))
     expect(page.get_by_text("Left dense by hand.")).to_be_visible()
+    settled(page)
     box.check(force=True)
-    expect(page).not_to_have_url(re.compile("overrides="), timeout=LONG)
+    expect(page).not_to_have_url(re.compile("overrides="))
 
 
 def test_back_meets_no_half_written_plan(open_page: OpenPage) -> None:
     page = open_page(
         "?model=resnet20&granularity=kernel&overrides=layer1.0.conv1.weight~0.6&edits=layer1.0.conv1.weight~kernel~k64_k66"
     )
-    expect(page.locator(".lab .counts")).to_contain_text("by hand", timeout=LONG)
+    expect(page.locator(".lab .counts")).to_contain_text("by hand")
     before = lab(page, ".counts")
     pick(page, "model", "LeNet-5")
-    expect(page).to_have_url(re.compile("model=lenet5"), timeout=LONG)
+    expect(page).to_have_url(re.compile("model=lenet5"))
+    settled(page)
     assert "edits" not in page.url
     page.go_back()
     settled(page)
-    expect(page).to_have_url(re.compile("overrides=.*edits="), timeout=LONG)
+    expect(page).to_have_url(re.compile("overrides=.*edits="))
     expect(page.locator(".lab .counts")).to_have_text(before)
 
 

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,60 +16,13 @@ from torch.nn.utils import prune
 
 from explorer.text import percent
 from pruning_core.zoo import load_data, load_model
-from tests.browser.conftest import ROOT, Console, settled, shot
+from tests.browser.app_page import card, go, metric, no_traceback, pick, slide
+from tests.browser.conftest import LONG, ROOT, Console, OpenPage, settled, shot
 
 JOURNEYS = [
     pytest.param("resnet20", "ResNet-20", "Kernel", id="resnet20"),
     pytest.param("vit", "ViT", "Attention head", id="vit"),
 ]
-LONG = 180_000
-OpenPage = Callable[..., Page]
-
-
-def pick(page: Page, key: str, label: str) -> None:
-    """Chooses from a select box, as with the mouse."""
-    page.locator(f".st-key-{key}").get_by_role("combobox").click()
-    page.get_by_role("option", name=label, exact=True).click()
-    settled(page)
-
-
-def slide(page: Page, key: str, presses: int) -> None:
-    """Moves a slider with the arrow keys, until the address says so: the browser reports a move only a while after it."""
-    before = page.url
-    thumb = page.locator(f".st-key-{key}").get_by_role("slider")
-    goal = int(thumb.input_value()) + presses
-    for _ in range(200):  # a slider that is drawn anew is there twice for a moment, and loses the focus
-        expect(thumb).to_have_count(1)
-        if (left := goal - int(thumb.input_value())) == 0:
-            break
-        thumb.focus()
-        page.keyboard.press("ArrowRight" if left > 0 else "ArrowLeft")
-    expect(page).not_to_have_url(before, timeout=LONG)
-    settled(page)
-
-
-def go(page: Page, title: str) -> None:
-    """To another page; a narrow window keeps the last ones in a menu, and shows neither for a moment."""
-    link, menu = page.get_by_role("link", name=title), page.get_by_test_id("stTopNavSection")
-    expect(link.or_(menu).first).to_be_visible(timeout=LONG)
-    page.wait_for_timeout(500)
-    if link.count():
-        link.click()
-    else:
-        menu.click()
-        page.get_by_role("menuitem", name=title).click()
-    settled(page)
-
-
-def metric(page: Page, label: str) -> str:
-    """The value of the number card with that label."""
-    card = page.get_by_test_id("stMetric").filter(has_text=label)
-    return card.get_by_test_id("stMetricValue").inner_text()
-
-
-def no_traceback(page: Page, console: Console) -> None:
-    expect(page.get_by_test_id("stException")).to_have_count(0)
-    assert console == []
 
 
 def plain_accuracy(model_name: str, files: zipfile.ZipFile) -> float:
@@ -93,19 +45,19 @@ def explore(page: Page, label: str, shape: str) -> None:
     pick(page, "model", label)
     before = metric(page, "Accuracy")
     slide(page, "sparsity", 5)
-    expect(page).to_have_url(re.compile(r"sparsity=0\.55(&|$)"), timeout=LONG)
+    expect(page).to_have_url(re.compile(r"sparsity=0\.55(&|$)"))
     settled(page)
-    assert metric(page, "Weights removed") == "55%"
-    fine = metric(page, "Accuracy")
-    assert fine != before
+    expect(card(page, "Weights removed")).to_have_text("55%")
+    expect(card(page, "Accuracy")).not_to_have_text(before)
     macs = metric(page, "MACs left")
     pick(page, "granularity", shape)
-    assert metric(page, "MACs left") != macs  # two cuts may get equally many images right
-    assert "55%" in page.get_by_test_id("stMetric").filter(has_text="Weights removed").inner_text()
+    expect(card(page, "MACs left")).not_to_have_text(macs)  # two cuts may get equally many images right
+    expect(page.get_by_test_id("stMetric").filter(has_text="Weights removed")).to_contain_text("55%")
 
 
 def scan(page: Page) -> None:
     """Curves, their CSV, and ratios per layer taken from them."""
+    pick(page, "grid", "Quick")
     page.locator(".st-key-scan_start").get_by_role("button").click()
     apply = page.locator(".st-key-target_apply").get_by_role("button")
     expect(apply).to_be_enabled(timeout=LONG)
@@ -114,8 +66,20 @@ def scan(page: Page) -> None:
         page.locator(".st-key-scan_csv").get_by_role("button").click()
     assert Path(csv.value.path()).read_text().startswith("parameter,granularity,sparsity,loss,top1")
     apply.click()
+    expect(page).to_have_url(re.compile("overrides="))
     settled(page)
-    assert "overrides=" in page.url
+
+
+def tune(page: Page) -> None:
+    """One epoch, and the comparison of before and after."""
+    epochs = page.locator(".st-key-tune_epochs input")
+    epochs.fill("1")
+    epochs.press("Enter")
+    expect(page).to_have_url(re.compile("fine_tune=epochs(~|%7E)1(&|$)"))
+    settled(page)
+    page.locator(".st-key-tune_start").get_by_role("button").click()
+    expect(page.locator(".st-key-comparison_bars")).to_be_visible(timeout=LONG)
+    settled(page)
 
 
 def export(page: Page, model: str, folder: Path) -> None:
@@ -135,116 +99,17 @@ def export(page: Page, model: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("model", "label", "shape"), JOURNEYS)
-def test_the_main_job(model: str, label: str, shape: str, page: Page, console: Console, tmp_path: Path) -> None:
+def test_the_main_job(model: str, label: str, shape: str, open_page: OpenPage, console: Console, tmp_path: Path) -> None:
+    page = open_page()
     explore(page, label, shape)
     shot(page, f"journey-{model}-explore")
     go(page, "Sensitivity")
     scan(page)
     shot(page, f"journey-{model}-sensitivity")
     go(page, "Fine-tune & compare")
-    page.locator(".st-key-tune_start").get_by_role("button").click()
-    expect(page.locator(".st-key-comparison_bars")).to_be_visible(timeout=LONG)
-    settled(page)
+    tune(page)
     shot(page, f"journey-{model}-compare")
     go(page, "Export")
     export(page, model, tmp_path)
     shot(page, f"journey-{model}-export")
     no_traceback(page, console)
-
-
-def test_a_copied_link_opens_the_same_view_in_another_browser(open_page: OpenPage) -> None:
-    first = open_page()
-    pick(first, "model", "LeNet-5")
-    pick(first, "granularity", "Filter")
-    slide(first, "sparsity", -20)
-    expect(first).to_have_url(re.compile(r"sparsity=0\.3(&|$)"), timeout=LONG)
-    settled(first)
-    first.locator(".lab .slider input").press("ArrowRight")
-    expect(first).to_have_url(re.compile("overrides="), timeout=LONG)
-    settled(first)
-    assert "model=lenet5" in first.url
-    second = open_page(first.url.split("/", 3)[3])
-    for label in ("Accuracy", "Weights removed", "Parameters left", "MACs left"):
-        assert metric(second, label) == metric(first, label)
-    for part in (".asked", ".counts"):
-        assert second.locator(f".lab {part}").inner_text() == first.locator(f".lab {part}").inner_text()
-
-
-def test_two_sessions_never_see_each_other(open_page: OpenPage) -> None:
-    first, second = open_page("?model=lenet5&sparsity=0.9"), open_page("?model=lenet5&sparsity=0.2")
-    low, high = metric(first, "Parameters left"), metric(second, "Parameters left")
-    assert low != high
-    slide(first, "sparsity", -5)
-    assert metric(second, "Parameters left") == high
-    second.reload()
-    assert metric(settled(second), "Parameters left") == high
-
-
-@pytest.mark.parametrize(
-    ("address", "words"),
-    [
-        ("?sparsity=7", "outside"),
-        ("?granularity=kernal", "kernal"),
-        ("?model=resnet21", "resnet21"),
-        ("?dataset=cifar11", "cifar11"),
-        ("?model=lenet_300_100&granularity=kernel", "1 x 1"),
-    ],
-)
-def test_a_hand_edited_address_is_told_and_the_app_goes_on(
-    open_page: OpenPage, console: Console, address: str, words: str
-) -> None:
-    page = open_page(address)
-    expect(page.get_by_text(re.compile(re.escape(words))).first).to_be_visible()
-    no_traceback(page, console)
-    pick(page, "model", "LeNet-5")
-    assert re.fullmatch(r"[\d.]+%", metric(page, "Accuracy"))
-
-
-def test_a_run_can_be_stopped_while_other_widgets_are_touched(page: Page, console: Console) -> None:
-    go(page, "Fine-tune & compare")
-    epochs = page.locator(".st-key-tune_epochs input")
-    epochs.fill("200")
-    epochs.press("Enter")
-    settled(page)
-    page.locator(".st-key-tune_start").get_by_role("button").click()
-    stop = page.locator(".st-key-tune_stop").get_by_role("button")
-    expect(stop).to_be_visible(timeout=LONG)
-    page.locator(".st-key-sparsity").get_by_role("slider").press("ArrowRight")
-    go(page, "Explore")
-    go(page, "Fine-tune & compare")
-    expect(stop).to_be_visible()
-    stop.click()
-    expect(page.get_by_text("The run was stopped")).to_be_visible(timeout=LONG)
-    no_traceback(page, console)
-
-
-@pytest.mark.parametrize("title", ["Explore", "Sensitivity", "Fine-tune & compare", "Export"])
-@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 800)])
-def test_no_page_is_wider_than_its_window(open_page: OpenPage, console: Console, title: str, theme: str, width: int) -> None:
-    page = open_page(theme=theme, width=width)
-    if title != "Explore":
-        go(page, title)
-    main = page.get_by_test_id("stMain")
-    assert main.evaluate("node => node.scrollWidth <= node.clientWidth + 1")
-    shot(page, f"{title.split()[0].lower()}-{theme}-{width}")
-    no_traceback(page, console)
-
-
-def test_a_reload_finds_the_run_again_and_another_browser_does_not(open_page: OpenPage) -> None:
-    page = open_page("finetune?model=lenet5&fine_tune=epochs~200~batch_size~16")
-    page.locator(".st-key-tune_start").get_by_role("button").click()
-    stop = page.locator(".st-key-tune_stop").get_by_role("button")
-    expect(stop).to_be_visible(timeout=LONG)
-    page.reload()
-    expect(stop).to_be_visible(timeout=LONG)
-    reopened = page.context.new_page()
-    reopened.goto(page.url)
-    page.close()
-    stop = reopened.locator(".st-key-tune_stop").get_by_role("button")
-    expect(stop).to_be_visible(timeout=LONG)
-    other = open_page("finetune?" + reopened.url.partition("?")[2])
-    expect(other.get_by_text("No run yet")).to_be_visible(timeout=LONG)
-    stop.click()
-    expect(reopened.get_by_text("The run was stopped")).to_be_visible(timeout=LONG)
-    expect(other.get_by_text("No run yet")).to_be_visible()
-    expect(other.get_by_test_id("stException")).to_have_count(0)

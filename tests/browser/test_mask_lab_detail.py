@@ -1,7 +1,6 @@
 """The zoomed window of a reduced layer, and what the lab shows while Python is slow: in a real Chromium."""
 
 import re
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,9 +8,7 @@ from playwright.sync_api import Page, expect
 
 from pruning_core.masks import ranks
 from tests.browser.conftest import settled, shot
-from tests.browser.test_mask_lab import Wire, lab, lab_url, pruned_groups
-
-__all__ = ["lab", "lab_url"]
+from tests.browser.lab_page import Lab, pruned_groups
 
 LARGE = "shape=2048x1024x1x1&g=fine"
 NEAR = "({ lab }) => lab.stage.near && lab.stage.near.layer.window"
@@ -22,7 +19,7 @@ def zoomed(page: Page, times: int = 12) -> None:
     page.locator(".stage").evaluate("stage => stage.focus()")
     for _ in range(times):
         page.keyboard.press("+")
-    expect(page.locator(".note")).to_contain_text("Full detail inside the dashed frame", timeout=20_000)
+    expect(page.locator(".note")).to_contain_text("Full detail inside the dashed frame")
     settled(page)
 
 
@@ -34,8 +31,11 @@ def expected(row: int, col: int) -> tuple[float, int]:
     return float(weight[row, col]), int(place)
 
 
-def test_zooming_brings_every_weight_and_only_that(lab: Callable[..., tuple[Page, Wire]]) -> None:
+def test_a_large_layer_is_reduced_and_zooming_brings_every_weight_and_only_that(lab: Lab) -> None:
     page, wire = lab(LARGE)
+    assert max(wire.received) < 1_000_000
+    expect(page.locator(".note")).to_contain_text("Reduced: a cell stands for")
+    expect(page.locator(".counts")).to_contain_text("1,048,576 of 2,097,152 weights")
     expect(page.locator(".note")).to_contain_text("Zoom in for single weights and edits by hand")
     received = len(wire.received)
     zoomed(page, 6)
@@ -67,7 +67,7 @@ def over_near(page: Page, row: int, col: int) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("query", [LARGE, "shape=512x512x3x3&g=kernel", "shape=1024x2048x1x1&g=2:4&ratio=0.5"])
-def test_a_flip_in_the_window_counts_everywhere(lab: Callable[..., tuple[Page, Wire]], query: str) -> None:
+def test_a_flip_in_the_window_counts_everywhere(lab: Lab, query: str) -> None:
     page, _ = lab(query)
     zoomed(page)
     before = pruned_groups(page)
@@ -83,7 +83,7 @@ def test_a_flip_in_the_window_counts_everywhere(lab: Callable[..., tuple[Page, W
     expect(page.get_by_text(f"Python counts {before * size:,} weights")).to_be_visible()
 
 
-def test_edits_of_a_link_are_counted_before_anything_is_zoomed_to(lab: Callable[..., tuple[Page, Wire]]) -> None:
+def test_edits_of_a_link_are_counted_before_anything_is_zoomed_to(lab: Lab) -> None:
     edits = "&edits=" + ",".join(f"0.{group}.{group % 3 % 2}" for group in range(0, 2_000_000, 99_991))
     page, _ = lab(LARGE + edits)
     expect(page.locator(".counts")).to_contain_text("21 by hand")
@@ -95,7 +95,7 @@ def test_edits_of_a_link_are_counted_before_anything_is_zoomed_to(lab: Callable[
     expect(page.get_by_text(f"Python counts {pruned_groups(page):,} weights")).to_be_visible()
 
 
-def test_moving_on_brings_another_window_and_zooming_out_drops_it(lab: Callable[..., tuple[Page, Wire]]) -> None:
+def test_moving_on_brings_another_window_and_zooming_out_drops_it(lab: Lab) -> None:
     page, _ = lab(LARGE)
     zoomed(page)
     first = page.locator(".lab").evaluate(NEAR)
@@ -113,7 +113,7 @@ def test_moving_on_brings_another_window_and_zooming_out_drops_it(lab: Callable[
     assert page.locator(".lab").evaluate(NEAR) is None
 
 
-def test_the_keyboard_goes_from_blocks_to_weights_and_flips_one(lab: Callable[..., tuple[Page, Wire]]) -> None:
+def test_the_keyboard_goes_from_blocks_to_weights_and_flips_one(lab: Lab) -> None:
     page, _ = lab(LARGE)
     page.get_by_role("application").focus()
     page.keyboard.press("ArrowDown")
@@ -125,13 +125,13 @@ def test_the_keyboard_goes_from_blocks_to_weights_and_flips_one(lab: Callable[..
     expect(page.get_by_text("edits [[0, 2050, ")).to_be_visible()
 
 
-def test_without_detail_a_reduced_layer_says_so(lab: Callable[..., tuple[Page, Wire]]) -> None:
+def test_without_detail_a_reduced_layer_says_so(lab: Lab) -> None:
     page, _ = lab(f"{LARGE}&deep=0")
     expect(page.locator(".note")).to_contain_text("Hand edits need a smaller layer")
 
 
 @pytest.mark.parametrize("query", ["shape=16x8x3x3&g=kernel", LARGE])
-def test_a_release_never_flickers_back(lab: Callable[..., tuple[Page, Wire]], query: str) -> None:
+def test_a_release_never_flickers_back(lab: Lab, query: str) -> None:
     page, _ = lab(f"{query}&slow=0.8")
     page.locator(".lab").evaluate(
         """({ lab }) => {

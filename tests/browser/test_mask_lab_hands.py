@@ -1,17 +1,12 @@
 """Edits by hand, undo, the wheel and what is said of them: in a real Chromium."""
 
 import re
-from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import settled
-from tests.browser.test_mask_lab import Wire, lab, lab_url, over_cell, pruned_groups
+from tests.browser.conftest import dressed, settled
+from tests.browser.lab_page import Lab, over_cell, pruned_groups
 
-__all__ = ["lab", "lab_url"]
-
-Lab = Callable[..., tuple[Page, Wire]]
 KERNELS = "shape=16x8x3x3&g=kernel"
 LAST = "({ lab }) => [...lab.layer.ranks].indexOf(lab.layer.groups - 1)"
 LAST_STAYS = "The last group of a scope stays; allow it under More settings: A layer may collapse."
@@ -22,22 +17,23 @@ def flips(page: Page, group: int) -> None:
     page.mouse.click(*over_cell(page, group // 8 * 3, group % 8 * 3))
 
 
-@pytest.mark.parametrize("width", [1440, 800])
-def test_no_word_moves_the_slider_or_the_pictures(lab: Lab, width: int) -> None:
-    page, _ = lab("shape=256x128x3x3&g=kernel&edits=0.1.1,0.2.0", width=width)
-    slider, seen = page.locator(".slider input"), set()
-    for ratio in (0, 3, 500, 997, 1000):
-        slider.evaluate(
-            "(slider, ratio) => (slider.value = ratio, slider.dispatchEvent(new Event('input')), "
-            "new Promise(requestAnimationFrame))",
-            ratio,
-        )
-        track, stage = slider.bounding_box(), page.locator(".stage").bounding_box()
-        assert track
-        assert stage
-        seen.add((track["x"], track["width"], stage["y"]))
-    assert len(seen) == 1
-    expect(page.locator(".counts")).to_contain_text("2 by hand · the last group stays")
+def test_no_word_moves_the_slider_or_the_pictures(lab: Lab) -> None:
+    page, _ = lab("shape=256x128x3x3&g=kernel&edits=0.1.1,0.2.0")
+    for width in (1440, 800):
+        settled(dressed(page, "light", width))
+        slider, seen = page.locator(".slider input"), set()
+        for ratio in (0, 3, 500, 997, 1000):
+            slider.evaluate(
+                "(slider, ratio) => (slider.value = ratio, slider.dispatchEvent(new Event('input')), "
+                "new Promise(requestAnimationFrame))",
+                ratio,
+            )
+            track, stage = slider.bounding_box(), page.locator(".stage").bounding_box()
+            assert track
+            assert stage
+            seen.add((track["x"], track["width"], stage["y"]))
+        assert len(seen) == 1
+        expect(page.locator(".counts")).to_contain_text("2 by hand · the last group stays")
 
 
 def test_the_last_group_is_not_pruned_in_vain(lab: Lab) -> None:

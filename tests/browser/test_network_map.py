@@ -3,20 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.browser.conftest import Console, served, settled, shot
+from tests.browser.conftest import USUAL, Console, OpenPage, dressed, served, settled, shot
 
-Open = Callable[..., Page]
-LONG, USUAL = 60_000, 5_000
-
-
-@pytest.fixture(autouse=True)
-def patient() -> Iterator[None]:
-    """A busy machine may take a while to draw a page."""
-    expect.set_options(timeout=LONG)
-    yield
-    expect.set_options(timeout=USUAL)
+OpenMap = Callable[[str], Page]
+# Boxes that are seen at first, and layers in all.
+NETWORKS = [("resnet50", 22, 54), ("vit_b_16", 3, 50), ("resnet20", 11, 22), ("vit", 4, 19), ("mobilenet", 12, 12)]
 
 
 @pytest.fixture(scope="module")
@@ -26,24 +19,22 @@ def map_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def open_map(browser: Browser, map_url: str) -> Iterator[Open]:
-    """`open_map("model=resnet50", theme, width)`: the map on a page of its own; its console must stay clean."""
-    contexts, console = [], Console()
+def open_map(profile: BrowserContext, map_url: str) -> Iterator[OpenMap]:
+    """`open_map("model=resnet50")`: the map on a page of its own; its console must stay clean."""
+    pages, console = [], Console()
 
-    def open_(query: str, theme: str = "light", width: int = 1280) -> Page:
-        context = browser.new_context(
-            color_scheme="dark" if theme == "dark" else "light", viewport={"width": width, "height": 900}
-        )
-        contexts.append(context)
-        page = context.new_page()
+    def open_(query: str) -> Page:
+        page = profile.new_page()
+        pages.append(page)
         console.listen(page)
+        dressed(page, "light", 1280, 900)
         page.goto(f"{map_url}/?{query}")
         expect(page.locator(".net-map[data-drawn]")).to_be_visible()
         return settled(page)
 
     yield open_
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert not console
 
 
@@ -59,7 +50,7 @@ def is_everywhere(page: Page, name: str) -> None:
     """The map, the address and the panel speak of that layer, and the table as far as it has the row on the screen."""
     expect(box(page, name)).to_have_attribute("aria-selected", "true")
     expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
-    page.wait_for_url(f"**layer={name}**", timeout=LONG)
+    page.wait_for_url(f"**layer={name}**", timeout=USUAL)
     settled(page)
     row = page.locator("[data-testid=stDataFrame]").first.locator("tr", has_text=name)
     if row.count():
@@ -67,8 +58,10 @@ def is_everywhere(page: Page, name: str) -> None:
     expect(page.locator(".st-key-layer_choice").get_by_role("combobox")).to_have_value(name)
 
 
-def test_a_click_and_the_arrow_keys_choose_the_layer_everywhere(open_page: Open, console: Console) -> None:
-    page = open_page("?model=lenet5")
+def test_a_click_and_the_arrow_keys_choose_the_layer_everywhere_and_shares_follow_the_slider(
+    open_page: OpenPage, console: Console
+) -> None:
+    page = open_page("?model=lenet5&sparsity=0.8")
     box(page, "fc1.weight").click()
     is_everywhere(page, "fc1.weight")
     expect(page.locator("[data-testid=stDataFrame] tr[aria-selected=true]")).to_contain_text("fc1.weight")
@@ -78,10 +71,19 @@ def test_a_click_and_the_arrow_keys_choose_the_layer_everywhere(open_page: Open,
     is_everywhere(page, "fc3.weight")
     page.keyboard.press("Home")
     is_everywhere(page, "conv1.weight")
+    expect(box(page, "fc1.weight").locator(".share")).to_have_text("20%")
+    expect(box(page, "fc1.weight")).to_have_attribute(
+        "aria-label", "fc1.weight · Linear · 120 × 64 × 1 × 1 · 7,680 weights · 7,680 MACs · kept 20%"
+    )
+    page.locator(".st-key-sparsity").get_by_role("slider").focus()
+    page.keyboard.press("End")
+    page.wait_for_url("**sparsity=1.0**", timeout=USUAL)
+    settled(page)
+    expect(box(page, "fc1.weight").locator(".share")).to_have_text("0.01%")
     assert console == []
 
 
-def test_a_choice_made_elsewhere_is_outlined_in_the_map(open_page: Open) -> None:
+def test_a_choice_made_elsewhere_is_outlined_in_the_map(open_page: OpenPage) -> None:
     page = open_page("?model=resnet20&layer=layer3.1.conv2.weight")
     is_everywhere(page, "layer3.1.conv2.weight")
     expect(box(page, "layer1.0.conv1.weight")).to_have_count(0)
@@ -90,30 +92,7 @@ def test_a_choice_made_elsewhere_is_outlined_in_the_map(open_page: Open) -> None
     is_everywhere(page, "layer1.1.conv1.weight")
 
 
-def test_the_shares_follow_the_slider(open_page: Open) -> None:
-    page = open_page("?model=lenet5&sparsity=0.8")
-    expect(box(page, "fc1.weight").locator(".share")).to_have_text("20%")
-    expect(box(page, "fc1.weight")).to_have_attribute(
-        "aria-label", "fc1.weight · Linear · 120 × 64 × 1 × 1 · 7,680 weights · 7,680 MACs · kept 20%"
-    )
-    page.locator(".st-key-sparsity").get_by_role("slider").focus()
-    page.keyboard.press("End")
-    page.wait_for_url("**sparsity=1.0**", timeout=LONG)
-    settled(page)
-    expect(box(page, "fc1.weight").locator(".share")).to_have_text("0.01%")
-
-
-@pytest.mark.parametrize(("model", "seen", "layers"), [("resnet50", 22, 54), ("vit_b_16", 3, 50), ("resnet20", 11, 22)])
-def test_large_networks_are_folded_to_what_a_screen_can_show(open_map: Open, model: str, seen: int, layers: int) -> None:
-    page = open_map(f"model={model}&hurts=1")
-    assert boxes(page) == seen
-    while page.locator(".net-map .fold").count():
-        page.locator(".net-map .fold").first.click()
-    assert boxes(page) == layers
-    expect(page.get_by_text("runs 1 |")).to_be_visible()
-
-
-def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_map: Open) -> None:
+def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_map: OpenMap) -> None:
     page = open_map("model=resnet50")
     box(page, "conv1.weight").focus()
     page.keyboard.press("End")
@@ -131,7 +110,7 @@ def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_ma
     expect(page.get_by_text("runs 2 | chosen fc.weight")).to_be_visible()
 
 
-def test_arrows_walk_between_the_lanes_and_report_where_they_rest(open_map: Open) -> None:
+def test_arrows_walk_between_the_lanes_and_report_where_they_rest(open_map: OpenMap) -> None:
     page = open_map("model=resnet20")
     box(page, "layer2.0.conv1.weight").click()
     expect(page.get_by_text("runs 2 | chosen layer2.0.conv1.weight")).to_be_visible()
@@ -144,7 +123,7 @@ def test_arrows_walk_between_the_lanes_and_report_where_they_rest(open_map: Open
     expect(page.locator(".net-map [tabindex='0']")).to_have_count(1)
 
 
-def test_tab_goes_through_the_map_in_one_step(open_map: Open) -> None:
+def test_tab_goes_through_the_map_in_one_step(open_map: OpenMap) -> None:
     page = open_map("model=resnet20")
     page.get_by_role("button", name="Python says the last").focus()
     stops = []
@@ -155,24 +134,14 @@ def test_tab_goes_through_the_map_in_one_step(open_map: Open) -> None:
     assert "svg" not in stops
 
 
-def test_the_bar_of_the_chosen_layer_lies_inside_its_ring(open_map: Open) -> None:
-    page = open_map("model=resnet20&hurts=1")
-    chosen = box(page, "layer2.0.conv1.weight")
-    chosen.click()
-    ring, bar = (chosen.locator(part).bounding_box() for part in (".ring", ".hurts"))
-    assert ring
-    assert bar
-    assert bar["x"] + bar["width"] + 1 < ring["x"] + ring["width"] - 1.25
-
-
-def test_python_has_the_last_word(open_map: Open) -> None:
+def test_python_has_the_last_word(open_map: OpenMap) -> None:
     page = open_map("model=resnet50")
     page.get_by_role("button", name="Python says the last").click()
     expect(box(page, "fc.weight")).to_have_attribute("aria-selected", "true")
     expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
 
 
-def test_shares_sensitivity_and_words_of_every_box(open_map: Open) -> None:
+def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
     page = open_map("model=resnet20&hurts=1")
     first = box(page, "stem.conv.weight")
     expect(first.locator("title")).to_have_text(
@@ -190,8 +159,18 @@ def test_shares_sensitivity_and_words_of_every_box(open_map: Open) -> None:
     expect(page.locator(".net-map .whole .share").first).to_have_text("not cut")
 
 
-def test_boxes_grow_with_the_root_of_their_weights_and_never_overlap(open_map: Open) -> None:
-    page = open_map("model=resnet20", width=800)
+def test_the_bar_of_the_chosen_layer_lies_inside_its_ring(open_map: OpenMap) -> None:
+    page = open_map("model=resnet20&hurts=1")
+    chosen = box(page, "layer2.0.conv1.weight")
+    chosen.click()
+    ring, bar = (chosen.locator(part).bounding_box() for part in (".ring", ".hurts"))
+    assert ring
+    assert bar
+    assert bar["x"] + bar["width"] + 1 < ring["x"] + ring["width"] - 1.25
+
+
+def test_boxes_grow_with_the_root_of_their_weights_and_never_overlap(open_map: OpenMap) -> None:
+    page = dressed(open_map("model=resnet20"), "light", 800)
     wide = {name: box(page, name).locator(".edge").bounding_box() for name in ("layer2.0.conv1.weight", "layer2.0.conv2.weight")}
     one, other = (found["width"] - 9 for found in wide.values() if found)
     assert other / one == pytest.approx(2**0.5, rel=0.03)
@@ -205,7 +184,7 @@ def test_boxes_grow_with_the_root_of_their_weights_and_never_overlap(open_map: O
     assert frame[0] <= frame[1]
 
 
-def test_module_order_has_no_arrows(open_map: Open) -> None:
+def test_module_order_has_no_arrows(open_map: OpenMap) -> None:
     page = open_map("model=resnet20&untraced=1")
     expect(page.locator(".net-map .arrow")).to_have_count(0)
     expect(page.locator(".net-map svg")).to_have_attribute(
@@ -213,9 +192,18 @@ def test_module_order_has_no_arrows(open_map: Open) -> None:
     )
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 800)])
-@pytest.mark.parametrize("model", ["resnet50", "vit_b_16", "resnet20", "vit", "mobilenet"])
-def test_looks(open_map: Open, model: str, width: int, theme: str) -> None:
-    page = open_map(f"model={model}&hurts=1", theme, width)
-    shot(page, f"net-map-{model}-{width}-{theme}")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+@pytest.mark.parametrize(("model", "seen", "layers"), NETWORKS)
+def test_looks_and_large_networks_are_folded_to_what_a_screen_can_show(
+    open_map: OpenMap, model: str, seen: int, layers: int
+) -> None:
+    page = open_map(f"model={model}&hurts=1")
+    for theme, width in (("light", 1440), ("dark", 800)):
+        settled(dressed(page, theme, width, 900))
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+        shot(page, f"net-map-{model}-{width}-{theme}")
+    assert boxes(page) == seen
+    runs = page.get_by_text("runs ").inner_text()
+    while page.locator(".net-map .fold").count():
+        page.locator(".net-map .fold").first.click()
+    assert boxes(page) == layers
+    expect(page.get_by_text("runs ")).to_have_text(runs)

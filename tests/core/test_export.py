@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -74,9 +75,21 @@ def test_weights_load_strictly_and_tied_tensors_do_not_stop_them(space):
     assert load(weights_safetensors(tied)).keys() == tied.state_dict().keys()
 
 
-@pytest.mark.parametrize("model", ["lenet5", "vit"])
-@pytest.mark.parametrize("epochs", [0, 1])
-def test_the_exported_script_prints_the_measured_accuracy(tmp_path, model, epochs):
+def in_this_process(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    runpy.run_path(str(path), run_name="__main__")
+    return capsys.readouterr().out
+
+
+def by_another_python(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, path], capture_output=True, text=True, check=True, env=environment).stdout
+
+
+@pytest.mark.parametrize(
+    ("model", "epochs", "printed"),
+    [("lenet5", 0, in_this_process), ("lenet5", 1, in_this_process), ("vit", 0, in_this_process), ("vit", 1, by_another_python)],
+)
+def test_the_exported_script_prints_the_measured_accuracy(tmp_path, capsys, model, epochs, printed):
     plan = replace(PLAN, model=model, fine_tune=TrainConfig(epochs=epochs))
     space = open_workspace(plan.model, plan.dataset)
     *_, done = prune(plan, space)
@@ -84,12 +97,10 @@ def test_the_exported_script_prints_the_measured_accuracy(tmp_path, model, epoch
     (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(stored(done.masks, space.layers), plan))
     (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(done.model))
     (tmp_path / "load_masks.py").write_text(script(plan, tuned=epochs > 0, whole_test=True))
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, tmp_path / "load_masks.py"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    line = printed(tmp_path / "load_masks.py", capsys)
     shown = done.tuned if epochs else done.pruned
-    assert ran.stdout.split()[1] == f"{shown.top1:.6f}"
-    assert f"of {shown.n} images" in ran.stdout
+    assert line.split()[1] == f"{shown.top1:.6f}"
+    assert f"of {shown.n} images" in line
 
 
 def test_report_holds_every_state_with_n_and_interval(space):

@@ -159,6 +159,23 @@ def test_nothing_to_cut_is_a_sentence_and_the_dense_network() -> None:
     assert at.metric[1].delta == "nothing can be cut"
 
 
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ({"sparsity": "7"}, "outside"),
+        ({"granularity": "kernal"}, "kernal"),
+        ({"model": "resnet21"}, "resnet21"),
+        ({"dataset": "cifar11"}, "cifar11"),
+        ({"model": "lenet_300_100", "granularity": "kernel"}, "1 x 1"),
+    ],
+)
+def test_a_hand_edited_address_is_told_and_the_page_goes_on(address: dict[str, str], words: str) -> None:
+    at = started(**address)
+    assert any(words in told.value for told in (*at.warning, *at.error, *at.info))
+    at.selectbox(key="model").set_value("lenet5")
+    assert re.fullmatch(r"[\d.]+%", numbers(run(at))["Accuracy"])
+
+
 def test_n_of_m_is_cut_or_dense() -> None:
     address = {"model": "vgg", "granularity": "2:4", "layer": "block2.conv.weight"}
     assert (drawn(started(**address))["keepOf"], lab(started(**address))["ratio"]) == (2, 0.5)

@@ -2,9 +2,7 @@
 
 import io
 import json
-import os
-import subprocess
-import sys
+import runpy
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +22,6 @@ from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.zoo import Progress
 
-ROOT = Path(__file__).resolve().parents[2]
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
 
@@ -42,16 +39,13 @@ def files_shown(at: AppTest, *, tuned: bool = False) -> Files:
     return export.subject_of(plan, space, done).files
 
 
-def printed(files: Files, folder: Path) -> str:
-    """What the downloaded script prints, run by another Python in a folder of its own."""
+def printed(files: Files, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the downloaded script prints, run as a program; `tests/core/test_export.py` has another Python run one."""
     with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
         archive.extractall(folder)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "load_masks.py"], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    capsys.readouterr()
+    runpy.run_path(str(folder / "load_masks.py"), run_name="__main__")
+    return capsys.readouterr().out.strip()
 
 
 def metric(at: AppTest, label: str) -> str:
@@ -59,27 +53,31 @@ def metric(at: AppTest, label: str) -> str:
 
 
 @pytest.mark.parametrize("address", [{"sparsity": "0.7"}, {"granularity": "filter", "sparsity": "0.3", "allocation": "global"}])
-def test_the_downloaded_script_prints_the_accuracy_of_the_page(open_view: Open, tmp_path: Path, address: dict[str, str]) -> None:
+def test_the_downloaded_script_prints_the_accuracy_of_the_page(
+    open_view: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str], address: dict[str, str]
+) -> None:
     at = open_view("export", **address)
-    line = printed(files_shown(at), tmp_path)
+    line = printed(files_shown(at), tmp_path, capsys)
     assert line == at.main.code[1].value
     assert percent(float(line.split()[1])) == metric(at, "Accuracy · measured")
     assert "PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py" in text(at)
     assert at.main.code[0].value.strip() == (tmp_path / "load_masks.py").read_text().strip()
 
 
-def test_the_fine_tuned_network_is_offered_for_its_own_plan_only(open_view: Open, until: Until, tmp_path: Path) -> None:
-    at = open_view("finetune", sparsity="0.8", fine_tune="epochs~3~batch_size~32")
+def test_the_fine_tuned_network_is_offered_for_its_own_plan_only(
+    open_view: Open, until: Until, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = open_view("finetune", sparsity="0.8", fine_tune="epochs~1~batch_size~32")
     at.button(key="tune_start").click().run()
     until(at, lambda at: ": finished in" in text(at))
-    at = open_view("export", sparsity="0.8", fine_tune="epochs~3~batch_size~32")
-    assert "3 epochs after each cut" in text(at)
-    line = printed(files_shown(at, tuned=True), tmp_path)
+    at = open_view("export", sparsity="0.8", fine_tune="epochs~1~batch_size~32")
+    assert "1 epoch after each cut" in text(at)
+    line = printed(files_shown(at, tuned=True), tmp_path, capsys)
     assert line == at.main.code[1].value
     assert percent(float(line.split()[1])) == metric(at, "Accuracy · measured")
-    base = open_view("export", sparsity="0.8", fine_tune="epochs~3~batch_size~32", export_weights=export.BASE)
+    base = open_view("export", sparsity="0.8", fine_tune="epochs~1~batch_size~32", export_weights=export.BASE)
     assert metric(base, "Accuracy · measured") != metric(at, "Accuracy · measured")
-    other = open_view("export", sparsity="0.7", fine_tune="epochs~3~batch_size~32")
+    other = open_view("export", sparsity="0.7", fine_tune="epochs~1~batch_size~32")
     assert "no finished fine-tuning run of exactly this plan" in text(other)
 
 

@@ -175,23 +175,35 @@ def test_a_preview_estimates_the_curves_and_ranks_nothing(open_view: Open, until
     assert not at.button(key="preview_start").disabled
 
 
-def test_a_stopped_preview_keeps_its_curves(open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("scan", ("was stopped",)),
+        ("preview", ("The preview was stopped after 10 evaluations (2.5% of the full scan's)", "(2.5%)")),
+    ],
+)
+def test_what_was_measured_before_a_stop_is_kept(
+    open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch, kind: str, words: tuple[str, ...]
+) -> None:
     def endless(asked: scanning.ScanRequest, space: object) -> Iterator[object]:
-        assert asked.preview
-        yield Preview((Band(asked.layers[0], "fine", 0.0, 0.0, 0.9, (0.9, 0.9), 10, 10),), 10, 400, 0.02, 0.1)
+        assert asked.preview is (kind == "preview")
+        layer = asked.layers[0]
+        band = Preview((Band(layer, "fine", 0.0, 0.0, 0.9, (0.9, 0.9), 10, 10),), 10, 400, 0.02, 0.1)
+        yield band if asked.preview else SensitivityPoint(layer, "fine", 0.0, 0.0, 0.1, 0.9, 100, (0.8, 0.95))
         while True:
             time.sleep(0.01)
             yield None
 
     monkeypatch.setattr("explorer.views.sensitivity.scanning", endless)
     at = open_view("sensitivity")
-    at.button(key="preview_start").click().run()
+    at.button(key=f"{kind}_start").click().run()
     until(at, lambda at: bool(at.get("plotly_chart")))
-    assert at.button(key="preview_start").disabled
+    assert at.button(key=f"{kind}_start").disabled
     at.button(key="scan_stop").click().run()
-    until(at, lambda at: "The preview was stopped after 10 evaluations (2.5% of the full scan's)" in text(at))
-    assert "(2.5%)" in text(at)
-    assert at.button(key="scan_start").label == "Scan"
+    until(at, lambda at: all(each in text(at) for each in words))
+    assert curves(at, {"scan": "sensitivity_curves", "preview": "preview_curves"}[kind])
+    assert at.button(key="scan_start").label == {"scan": "Scan again", "preview": "Scan"}[kind]
+    assert not at.button(key="scan_start").disabled
 
 
 def test_no_sparsity_chosen_leaves_nothing_to_scan(open_view: Open) -> None:
@@ -208,24 +220,6 @@ def test_layers_that_cannot_be_cut_are_named_not_ranked(open_view: Open, until: 
     until(at, scanned)
     assert any("not prunable here" in expander.label for expander in at.expander)
     assert "there is no ratio to choose" in text(at)
-
-
-def test_a_stopped_scan_keeps_what_it_measured(open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
-    def endless(asked: scanning.ScanRequest, space: object) -> Iterator[object]:
-        yield SensitivityPoint(asked.layers[0], "fine", 0.0, 0.0, 0.1, 0.9, 100, (0.8, 0.95))
-        while True:
-            time.sleep(0.01)
-            yield None
-
-    monkeypatch.setattr("explorer.views.sensitivity.scanning", endless)
-    at = open_view("sensitivity")
-    at.button(key="scan_start").click().run()
-    until(at, lambda at: bool(at.get("plotly_chart")))
-    assert at.button(key="scan_start").disabled
-    at.button(key="scan_stop").click().run()
-    until(at, lambda at: "was stopped" in text(at))
-    assert names(at)
-    assert not at.button(key="scan_start").disabled
 
 
 def test_a_failed_scan_is_one_sentence(open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:

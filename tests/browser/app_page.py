@@ -1,0 +1,80 @@
+"""The app's pages as a person uses them: choices, sliders, navigation, numbers, the mask lab on Explore."""
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Console, settled
+
+
+def pick(page: Page, key: str, label: str) -> None:
+    """Chooses from a select box, as with the mouse, until the address says so; what is chosen already is left."""
+    box, before = page.locator(f".st-key-{key}").get_by_role("combobox"), page.url
+    if box.input_value() == label:
+        return
+    box.click()
+    page.get_by_role("option", name=label, exact=True).click()
+    expect(page).not_to_have_url(before)
+    settled(page)
+
+
+def slide(page: Page, key: str, presses: int) -> None:
+    """Moves a slider with the arrow keys, until the address says so: the browser reports a move only a while after it."""
+    before = page.url
+    thumb = page.locator(f".st-key-{key}").get_by_role("slider")
+    goal = int(thumb.input_value()) + presses
+    for _ in range(200):  # a slider that is drawn anew is there twice for a moment, and loses the focus
+        expect(thumb).to_have_count(1)
+        if (left := goal - int(thumb.input_value())) == 0:
+            break
+        thumb.focus()
+        page.keyboard.press("ArrowRight" if left > 0 else "ArrowLeft")
+    expect(page).not_to_have_url(before)
+    settled(page)
+
+
+def go(page: Page, title: str) -> None:
+    """To another page; a narrow window keeps the last ones in a menu, and shows neither for a moment."""
+    link, menu = page.get_by_role("link", name=title), page.get_by_test_id("stTopNavSection")
+    expect(link.or_(menu).first).to_be_visible()
+    page.wait_for_timeout(500)
+    if link.count():
+        link.click()
+    else:
+        menu.click()
+        page.get_by_role("menuitem", name=title).click()
+    settled(page)
+
+
+def card(page: Page, label: str) -> Locator:
+    """The value of the number card with that label."""
+    return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue")
+
+
+def metric(page: Page, label: str) -> str:
+    return card(page, label).inner_text()
+
+
+def no_traceback(page: Page, console: Console) -> None:
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    assert console == [], "\n".join(console)
+
+
+def lab(page: Page, part: str) -> str:
+    return page.locator(f".lab {part}").inner_text()
+
+
+def press(page: Page, keys: str) -> None:
+    """Keys on the lab's slider; letting the last one up reports once."""
+    slider = page.locator(".lab .slider input")
+    slider.focus()
+    for key in keys.split():
+        slider.press(key)
+    settled(page)
+
+
+def flip(page: Page, across: float, down: float) -> None:
+    """Clicks at that share of the picture of the weights."""
+    picture = page.locator(".lab figure[data-show=weights] canvas.ink")
+    box = picture.bounding_box()
+    assert box
+    picture.click(position={"x": box["width"] * across, "y": box["height"] * down})
+    settled(page)

@@ -1,0 +1,40 @@
+"""The mask lab alone on a page: its cells on the screen, its counts, and the messages to and from Python."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, WebSocket
+
+
+class Wire:
+    """Sizes of the messages between browser and server, as they pass."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.received: list[int] = []
+
+    def listen(self, page: Page) -> None:
+        page.on("websocket", self._socket)
+
+    def _socket(self, wire: WebSocket) -> None:
+        wire.on("framesent", lambda data: self.sent.append(len(data)))
+        wire.on("framereceived", lambda data: self.received.append(len(data)))
+
+
+Lab = Callable[..., tuple[Page, Wire]]
+
+
+def over_cell(page: Page, row: int, col: int, figure: str = "weights") -> tuple[float, float]:
+    """Where on the screen the middle of a cell is."""
+    x, y = page.locator(".lab").evaluate(
+        """({ lab }, [row, col, name]) => {
+          const frame = lab.root.querySelector(`[data-show=${name}] .frame`).getBoundingClientRect()
+          const [x, y, w, h] = lab.stage.box(lab.mask, row, col)
+          return [frame.left + 1 + (x + w / 2) / lab.stage.dpr, frame.top + 1 + (y + h / 2) / lab.stage.dpr]
+        }""",
+        [row, col, figure],
+    )
+    return x, y
+
+
+def pruned_groups(page: Page) -> int:
+    return int(page.locator(".lab").evaluate("({ lab }) => lab.mask.counts().gone"))

@@ -1,0 +1,90 @@
+"""Runs in the background: stopped while other things are touched, found after a reload, gone on with after the app's end."""
+
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from tests.browser.app_page import go, no_traceback
+from tests.browser.conftest import LONG, Console, OpenPage, served, settled
+
+ENDLESS = "fine_tune=epochs~200"
+# Random, magnitude and Wanda, at two compressions, for four seeds: 24 runs of a fraction of a second each.
+STUDY = "methods?model=lenet5&study=seeds~4~criteria~wanda~compressions~2%2C8&fine_tune=epochs~2"
+RUNS = 24
+
+
+def button(page: Page, key: str) -> Locator:
+    return page.locator(f".st-key-{key}").get_by_role("button")
+
+
+def started(page: Page) -> Locator:
+    """A fine-tuning is started; its stop button."""
+    button(page, "tune_start").click()
+    expect(button(page, "tune_stop")).to_be_visible(timeout=LONG)
+    return button(page, "tune_stop")
+
+
+def test_a_run_can_be_stopped_while_other_widgets_are_touched(open_page: OpenPage, console: Console) -> None:
+    page = open_page(f"?{ENDLESS}")
+    go(page, "Fine-tune & compare")
+    stop = started(page)
+    page.locator(".st-key-sparsity").get_by_role("slider").press("ArrowRight")
+    go(page, "Explore")
+    go(page, "Fine-tune & compare")
+    expect(stop).to_be_visible()
+    stop.click()
+    expect(page.get_by_text("The run was stopped")).to_be_visible(timeout=LONG)
+    no_traceback(page, console)
+
+
+def test_a_reload_finds_the_run_again_and_another_browser_does_not(open_page: OpenPage) -> None:
+    page = open_page(f"finetune?{ENDLESS}")
+    stop = started(page)
+    page.reload()
+    expect(stop).to_be_visible(timeout=LONG)
+    reopened = page.context.new_page()
+    reopened.goto(page.url)
+    page.close()
+    stop = button(reopened, "tune_stop")
+    expect(stop).to_be_visible(timeout=LONG)
+    other = open_page("finetune?" + reopened.url.partition("?")[2], another=True)
+    expect(other.get_by_text("No run yet")).to_be_visible(timeout=LONG)
+    stop.click()
+    expect(reopened.get_by_text("The run was stopped")).to_be_visible(timeout=LONG)
+    expect(other.get_by_text("No run yet")).to_be_visible()
+    expect(other.get_by_test_id("stException")).to_have_count(0)
+    reopened.close()
+
+
+def measured(folder: Path) -> dict[Path, int]:
+    """The finished runs on disk, and when they were written."""
+    return {path: path.stat().st_mtime_ns for path in (folder / "studies").glob("*/*-*.json")}
+
+
+def press(page: Page, url: str, name: str) -> None:
+    page.goto(f"{url}/{STUDY}")
+    settled(page).get_by_role("button", name=name, exact=True).click()
+
+
+def test_a_study_survives_a_restart_of_the_app(profile: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path))
+    page = profile.new_page()
+    with served("app.py", tmp_path / "first.log") as url:
+        press(page, url, "Start")
+        deadline = time.monotonic() + LONG / 1000
+        while not measured(tmp_path):
+            assert time.monotonic() < deadline, "no run was ever finished"
+            page.wait_for_timeout(20)
+    before = measured(tmp_path)
+    assert 0 < len(before) < RUNS
+    with served("app.py", tmp_path / "second.log") as url:
+        press(page, url, "Go on")
+        expect(page.get_by_text(f"{RUNS} runs, all measured.")).to_be_visible(timeout=LONG)
+        settled(page)
+        expect(page.get_by_test_id("stPlotlyChart")).to_have_count(2)
+    page.close()
+    after = measured(tmp_path)
+    assert len(after) == RUNS
+    assert {path: after[path] for path in before} == before
