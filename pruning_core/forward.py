@@ -68,8 +68,10 @@ class Forward:
         Every thread computes on modules of its own, which share the model's tensors. Raises PruningError for a change that
         does not fit.
         """
-        own = self._free.pop() if self._free else None
-        twin = own or replace(self.program, root=skeleton(self.program.root))
+        try:
+            twin = self._free.pop()
+        except IndexError:
+            twin = replace(self.program, root=skeleton(self.program.root))
         with twin.swapped(change):
             found = twin.run(stages, dict(values))
         self._free.append(twin)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -94,17 +95,20 @@ class Replay:
     or a later layer still needs (at most `budget` bytes over all batches; a batch beyond that is computed from its images again
     at every layer; a batch is never split, which could change the last bits). Visits are computed side by side by `workers`
     threads. traced: False where torch.fx could not trace the model, which is then computed in full; reason: why.
+    goes_on: visits leave what they hold at their last site to the next ones, which walk on from there where that is enough;
+    those at the same time hold their own, so that as many times `budget` may stay.
     batch_size: that of `train.evaluate`, for the same numbers. The model is read, never changed; any number of replays may run
     on it in as many threads. Raises PruningError for no images.
     """
 
     def __init__(
         self, model: nn.Module, split: Split, *, device: torch.device | None = None, batch_size: int = 256, budget: int = BUDGET,
-        workers: int | None = None,
+        workers: int | None = None, goes_on: bool = False,
     ) -> None:  # fmt: skip
         self.forward = Forward(model, split, device=device, batch_size=batch_size, workers=workers)
         self.traced, self.reason, self._budget = self.forward.traced, self.forward.reason, budget
         self.most_held = 0
+        self._goes_on, self._kept = goes_on, list[_Held]()
 
     def run(
         self, layers: Sequence[Layer], masks: Callable[[Layer], Sequence[Mask]]
@@ -132,8 +136,8 @@ class Replay:
         Raises PruningError for a name that the model or the site does not have, or for a tensor of another shape or type.
         """
         cuts = [self._cut(names) for names in sites]
-        held, pending = _Held(self._budget), deque[_Point]()
-        with crew(self.forward.workers) as threads:
+        pending = deque[_Point]()
+        with self._going_on() as held, crew(self.forward.workers) as threads:
             team = Team(self.forward, threads)
             for at, cut in enumerate(cuts):
                 points = [_Point(at, place, change) for place, change in enumerate(changes(at))]
@@ -158,6 +162,19 @@ class Replay:
                     yield from self._ready(pending, 2 * (self.forward.workers - 1))
             yield from self._ready(pending, 0)
 
+    @contextmanager
+    def _going_on(self) -> Iterator[_Held]:
+        """What the last visits held, which nobody else has meanwhile."""
+        try:
+            held = self._kept.pop()
+        except IndexError:
+            held = _Held(self._budget)
+        try:
+            yield held
+        finally:
+            if self._goes_on:
+                self._kept.append(held)
+
     def _cut(self, names: tuple[str, ...]) -> _Cut:
         found = self.forward.program
         nodes, inside = (below := found.downstream(names)), set(below)
@@ -167,8 +184,10 @@ class Replay:
     def _advanced(self, team: Team, batch: int, values: Values | None, needs: frozenset[Node], later: frozenset[Node]) -> Values:
         """The batch's dense values moved on, so that they hold what is needed now, and else only what is needed later."""
         found = self.forward.program
-        values = found.start(self.forward.images(batch)) if values is None else values
-        _, todo = found.missing(needs, values)
+        _, todo = found.missing(needs, values or {})
+        if values is None or any(node.op == "placeholder" for node in todo):
+            values = found.start(self.forward.images(batch))
+            _, todo = found.missing(needs, values)
         keep, _ = found.missing(later, {*values, *todo})
         if not todo:
             return {node: values[node] for node in keep}

@@ -85,7 +85,7 @@ class Bench:
     @cached_property
     def replay(self) -> Replay:
         """The traced network on the images."""
-        return Replay(self.model, self.split, device=self.device)
+        return Replay(self.model, self.split, device=self.device, goes_on=True)
 
     def measured(self, job: Job, groups: GroupScores) -> list[SensitivityPoint]:
         """The unit's points, by rising sparsity, as `sensitivity.scan` measures them."""

@@ -14,6 +14,7 @@ import pytest
 import torch
 from distributed import Client, LocalCluster
 
+from pruning_core.forward import Forward
 from pruning_core.granularity import granularity
 from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, jobs_of, measure, process_pool, through
 from pruning_core.grid.doors import Send
@@ -181,6 +182,14 @@ def test_in_process_computes_a_unit_only_when_its_turn_comes(space: Workspace, m
     points = measure(GRID, PLAN, space, door=in_process(1), device=CPU)
     next(points)
     assert len(seen) == 1
+
+
+def test_a_worker_walks_through_the_network_once_per_criterion(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks: list[int] = []
+    plain = Forward.images
+    monkeypatch.setattr(Forward, "images", lambda self, batch: walks.append(batch) or plain(self, batch))
+    list(measure(Grid((0.5,), criteria=("magnitude_l1", "random")), PLAN, space, door=in_process(1), device=CPU))
+    assert walks == [0, 0, 0]  # tracing, and once for each
 
 
 def test_a_units_own_error_is_told_not_tried_again(space: Workspace) -> None:

@@ -99,3 +99,17 @@ def test_a_change_that_does_not_fit_is_refused_in_a_sentence() -> None:
     assert "4.weight" in refusal(visit(("0.weight",), {"4.weight": torch.zeros(3, 32)}))
     assert "stores (4,)" in refusal(visit(("0.bias",), {"0.bias": torch.zeros(5)}))
     assert "float64" in refusal(visit(("0.bias",), {"0.bias": torch.zeros(4, dtype=torch.float64)}))
+
+
+@pytest.mark.parametrize(("budget", "order", "walks"), [(2**30, 1, 3), (0, 1, 22), (2**30, -1, 20)])
+def test_visits_go_on_from_the_last_ones(budget: int, order: int, walks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forwards, images are asked for again only at the two shortcuts, which read what nobody behind them does."""
+    model, images, asked = resnet(), split((1, 8, 8), BATCH), list[int]()
+    replay = Replay(model, images, device=CPU, batch_size=BATCH, budget=budget, goes_on=True)
+    plain = replay.forward.images
+    monkeypatch.setattr(replay.forward, "images", lambda batch: asked.append(batch) or plain(batch))
+    for layer in inventory(model, (1, 8, 8))[::order]:
+        half = changes(model, (layer.name,))[0]
+        _, _, logits = next(replay.visits([(layer.name,)], lambda _, half=half: [half]))
+        assert torch.equal(logits, full(changed(model, half), images)), layer.name
+    assert len(asked) == walks
