@@ -3,6 +3,7 @@
 import io
 import json
 import runpy
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path

@@ -161,7 +161,7 @@ def test_a_preview_estimates_the_curves_and_ranks_nothing(open_view: Open, until
     assert isinstance(last, Preview)
     assert last.spent <= round(0.1 * last.full)
     assert f"Estimated from {last.spent:,} of {last.full:,} evaluations" in text(at)
-    assert "should lie inside at 90% of points or more" in text(at)
+    assert "should lie inside the band at 90% of points or more" in text(at)
     shown = {trace["name"] for trace in curves(at, "preview_curves")}
     assert {f"{layer.name} band" for layer in cache.workspace("lenet5", "digits").layers} <= shown
     assert "from a full scan only" in text(at)
