@@ -91,6 +91,10 @@ HELP = {
     "closer": "Four ways to look into this layer. Each is computed when you choose it; click it again to close it.",
     "dropping": "Regularisers of training, not pruning: what is dropped is random, forgotten after each pass and back when the "
     "network is used.",
+    "freeze": "Makes exactly this mask the plan's, which is random pruning: measured at the top of the page, exported, kept in "
+    "the address. It sets Importance to Random, Shape of a cut to {shape}, Share per layer to Manual, the seed to {number} (the "
+    "pass) and this layer's ratio to what was dropped. They hold for the whole plan: all other layers become whole, but for "
+    "those frozen from the same pass before. Back in the browser undoes it.",
     "multiples": "The finer the shape, the freer the choice of weights, and usually the less accuracy is lost at the same share; "
     "the coarser, the easier zeros become speed. N:M sets its own share.",
     "image": "One of the images that accuracy is measured on, by number.",

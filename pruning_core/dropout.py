@@ -1,50 +1,37 @@
-"""Dropout and DropConnect, to see how they differ from pruning: a new random mask in every pass, nothing is gone for good."""
+"""Dropout and DropConnect, to see how they differ from pruning: a new random mask in every pass, nothing is gone for good.
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+One pass, kept for good, is random pruning: `as_plan` names the plan that does exactly that.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from zlib import crc32
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from pruning_core.granularity import GRANULARITIES, supports
+from pruning_core.criteria import criterion
+from pruning_core.granularity import GRANULARITIES, to_groups
+from pruning_core.masks import group_scores, select
+from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.types import Layer, Masks, PruningError
 
 Mask = Bool[Tensor, "_o _i _h _w"]
-
-
-def dropout_mask(layer: Layer, rate: float, seed: int) -> Mask:
-    """Each output of the layer is dropped with probability `rate`: its whole row goes (True = kept, OIHW).
-
-    y = f(W v) * m / (1 - rate), m ~ Bernoulli(1 - rate), new in every pass of training; without m when the network is used.
-    seed: of the pass. Raises PruningError for a rate outside [0, 1) and for the network's outputs.
-    Srivastava et al. 2014, JMLR 15.
-    """
-    if (reason := supports(GRANULARITIES["filter"], layer)) is not None:
-        raise PruningError(reason)
-    return (_drawn(layer.shape[0], rate, seed) >= rate)[:, None, None, None].expand(layer.shape).clone()
-
-
-def dropconnect_mask(layer: Layer, rate: float, seed: int) -> Mask:
-    """Each weight of the layer is dropped with probability `rate`, one by one (True = kept, OIHW).
-
-    y = f((M * W) v) / (1 - rate) in training, M ~ Bernoulli(1 - rate); W when the network is used. The paper draws M for every
-    example, drops biases too and averages f over a normal approximation in use; here M is of one pass, and of weights.
-    seed: of the pass. Raises PruningError for a rate outside [0, 1). Wan et al. 2013, ICML.
-    """
-    return (_drawn(layer.numel, rate, seed) >= rate).view(layer.shape)
+RANDOM = "random"
+"""The criterion that decides which groups go."""
 
 
 @dataclass(frozen=True)
 class Regulariser:
-    """A way to drop at random. mask: of one pass; formula, source: for people."""
+    """A way to drop at random. granularity: in what shape; formula, source: for people."""
 
     label: str
     help: str
     formula: str
     source: str
-    mask: Callable[[Layer, float, int], Mask]
+    granularity: str
 
 
 REGULARISERS: dict[str, Regulariser] = {
@@ -53,16 +40,43 @@ REGULARISERS: dict[str, Regulariser] = {
         "Whole outputs are silent for one pass, others in the next; the finished network uses them all.",
         "y = f(W v) m / (1 - p), m ~ Bernoulli(1 - p) per output",
         "Srivastava et al. 2014, JMLR 15",
-        dropout_mask,
+        "filter",
     ),
     "dropconnect": Regulariser(
         "DropConnect (weights)",
         "Single weights are zero for one pass, others in the next; the finished network uses them all.",
         "y = f((M * W) v) / (1 - p), M ~ Bernoulli(1 - p) per weight",
         "Wan et al. 2013, ICML",
-        dropconnect_mask,
+        "fine",
     ),
 }
+
+
+def share(name: str, layer: Layer, rate: float, seed: int) -> float:
+    """The share of the layer's groups (outputs or weights) that one pass drops: K / n, K ~ Binomial(n, rate).
+
+    seed: of the pass. Raises PruningError for an unknown name, a rate outside [0, 1), and Dropout on the network's outputs.
+    """
+    g = GRANULARITIES[find(REGULARISERS, name, "regulariser").granularity]
+    _, groups, _ = to_groups(torch.empty(layer.shape, device="meta"), g, layer).shape
+    chance = torch.Generator().manual_seed(crc32(f"{seed} {layer.name} dropped".encode()))
+    count, rates = torch.tensor(float(groups), dtype=torch.float64), torch.tensor(_checked(rate), dtype=torch.float64)
+    return int(torch.binomial(count, rates, generator=chance)) / groups
+
+
+def sample(name: str, layer: Layer, rate: float, seed: int) -> Mask:
+    """Each output (Dropout) or weight (DropConnect) is dropped with probability `rate` on its own (True = kept, OIHW).
+
+    Dropout: y = f(W v) * m / (1 - rate), m ~ Bernoulli(1 - rate), new in every pass of training; without m when the network is
+    used. Srivastava et al. 2014, JMLR 15. DropConnect: y = f((M * W) v) / (1 - rate), W when used; the paper draws M for every
+    example, drops biases too and averages f over a normal approximation in use; here M is of one pass, and of weights.
+    Wan et al. 2013, ICML. Drawn as `share` of the groups that the random criterion ranks lowest: a binomial number of
+    exchangeable groups is independent chance for each. Raises PruningError as `share`.
+    """
+    g, how = GRANULARITIES[find(REGULARISERS, name, "regulariser").granularity], criterion(RANDOM, seed)
+    ratio = {layer.name: share(name, layer, rate, seed)}
+    groups = group_scores(how(nn.Identity(), (layer,), ()), (layer,), g, how.pool)
+    return select(groups, (layer,), g, ratio, allow_collapse=True)[layer.name]
 
 
 def dropped(weight: Float[Tensor, "_o _i _h _w"], mask: Mask, rate: float) -> Float[Tensor, "_o _i _h _w"]:
@@ -73,19 +87,29 @@ def dropped(weight: Float[Tensor, "_o _i _h _w"], mask: Mask, rate: float) -> Fl
 def frozen(name: str, layers: Iterable[Layer], rate: float, seed: int) -> Masks:
     """One sample kept for good: random pruning of neurons or of weights, without the factor 1 / (1 - rate).
 
-    Every layer draws numbers of its own. Unlike the masks of `select` the count is random. Raises PruningError for a name that
-    is no regulariser.
+    Every layer draws numbers of its own. Unlike the masks of a plan's ratio the count is random. Raises PruningError as `share`.
     """
-    how = find(REGULARISERS, name, "regulariser")
-    return {layer.name: how.mask(layer, rate, seed * 1_000_003 + at) for at, layer in enumerate(layers)}
+    return {layer.name: sample(name, layer, rate, seed) for layer in layers}
+
+
+def as_plan(plan: Plan, name: str, layer: Layer, rate: float, seed: int) -> Plan:
+    """The plan whose mask of the layer is that sample, bit for bit: the random criterion with the pass's seed, at its share.
+
+    Criterion, granularity and seed are of the whole plan, so all other layers become dense, but for those frozen from the same
+    pass before. A pass that drops everything allows the layer to collapse. Raises PruningError as `share`.
+    """
+    g, ratio = find(REGULARISERS, name, "regulariser").granularity, share(name, layer, rate, seed)
+    drawn = replace(plan, criterion=RANDOM, granularity=g, allocation="manual", seed=seed)
+    same = drawn == plan
+    return replace(
+        drawn,
+        overrides=tuple(((dict(plan.overrides) if same else {}) | {layer.name: ratio}).items()),
+        edits=tuple(each for each in plan.edits if each.granularity != g or (same and each.layer != layer.name)),
+        allow_collapse=plan.allow_collapse or ratio == 1,
+    )
 
 
 def _checked(rate: float) -> float:
     if not 0 <= rate < 1:
         raise PruningError(f"A drop rate must lie in [0, 1), not {rate}: at 1 nothing would be left.")
     return rate
-
-
-def _drawn(count: int, rate: float, seed: int) -> Float[Tensor, " n"]:
-    _checked(rate)
-    return torch.rand(count, generator=torch.Generator().manual_seed(seed))

@@ -1,25 +1,25 @@
 """Dropout and DropConnect on one layer: other weights go in every pass, and one pass frozen is random pruning."""
 
+from functools import partial
+
 import streamlit as st
 
-from explorer import cache
+from explorer import cache, state
 from explorer.close_ups import Multiple, corner, drawn_size, mask_picture
 from explorer.contact_sheet import Bar, Card, Shot, sheet
 from explorer.raster import mask_png
 from explorer.text import HELP, interval, percent
 from explorer.views.multiples import CARD, CELL, PIXELS, pictured
-from pruning_core.coupling import silenced
-from pruning_core.dropout import REGULARISERS, frozen
+from pruning_core.dropout import REGULARISERS, as_plan, frozen
 from pruning_core.granularity import granularity
-from pruning_core.masks import achieved, apply_masks
-from pruning_core.pipeline import Workspace
+from pruning_core.masks import achieved
+from pruning_core.pipeline import Workspace, masked
 from pruning_core.plan import Plan
 from pruning_core.train import evaluate
 from pruning_core.types import Evaluation, Layer
 
 SHOWN = 4
 """Passes side by side."""
-SHAPES = {"dropout": "filter", "dropconnect": "fine"}
 
 
 def dropout_view(plan: Plan, space: Workspace, layer: Layer, _refusal: str | None) -> None:
@@ -39,20 +39,40 @@ def dropout_view(plan: Plan, space: Workspace, layer: Layer, _refusal: str | Non
     st.caption(
         f"{how.help} In training each pass has a mask of its own and what is left is scaled up by 1 / (1 - p), so that the mean "
         f"stays; nothing is smaller or faster afterwards. Accuracy: the trained network with that one sample frozen as a mask, "
-        f"unscaled, which is random pruning of this layer; {dense.n:,} validation images, mark and 95% band, "
+        f"unscaled, which is random pruning of this layer alone; {dense.n:,} validation images, mark and 95% band, "
         f"dotted line: dense, {100 * dense.top1:.1f}%. Pictures: {pictured(layer)}; blue stays, grey and hatched goes."
     )
-    st.html(sheet([_card(layer, each, start + at, dense) for at, each in enumerate(found)], width=CARD))
+    places = st.grid(SHOWN, min_column_width=CARD)
+    for number, each in enumerate(found, start):
+        with places.cell():
+            st.html(sheet([_card(layer, each, number, dense)], width=CARD))
+            _freeze_button(name, layer, rate, number, number - start)
+
+
+def _freeze_button(name: str, layer: Layer, rate: float, number: int, place: int) -> None:
+    """Makes the sample the plan's mask; where it is already, says so."""
+    now = state.plan()
+    done = as_plan(now, name, layer, rate, number) == now
+    st.button(
+        "This is the plan's mask" if done else "Freeze this sample as a mask", key=f"freeze_{place}", width="stretch",
+        icon=":material/check:" if done else ":material/ac_unit:", disabled=done,
+        help=HELP["freeze"].format(shape=granularity(REGULARISERS[name].granularity).label, number=number),
+        on_click=partial(_freeze, name, layer, rate, number),
+    )  # fmt: skip
+
+
+def _freeze(name: str, layer: Layer, rate: float, number: int) -> None:
+    """The whole page shows the new plan, not only what is below the lab."""
+    state.set_plan(as_plan(state.plan(), name, layer, rate, number))
+    st.rerun()
 
 
 def _pass(plan: Plan, space: Workspace, layer: Layer, name: str, rate: float, number: int) -> Multiple:
     masks, (f, c) = frozen(name, (layer,), rate, number), corner(layer)
-    quiet = silenced(space.model, space.layers, masks) if name == "dropout" else {}
-    score = evaluate(
-        apply_masks(space.model, masks, space.layers, quiet), cache.probe(plan, space), outputs=space.dataset.outputs
-    )
+    alone = masked(as_plan(plan, name, layer, rate, number), space, masks)
+    score = evaluate(alone, cache.probe(plan, space), outputs=space.dataset.outputs)
     kept = masks[layer.name][:f, :c].numpy().copy()
-    return Multiple(granularity(SHAPES[name]), kept, achieved(masks)[layer.name], score)
+    return Multiple(granularity(REGULARISERS[name].granularity), kept, achieved(masks)[layer.name], score)
 
 
 def _card(layer: Layer, found: Multiple, number: int, dense: Evaluation) -> Card:

@@ -1,15 +1,32 @@
 """Dropout and DropConnect below the lab: other masks in every pass, with the accuracy of each one frozen."""
 
+import re
+
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
-from explorer import cache
+from explorer import address, cache
 from pruning_core.coupling import silenced
-from pruning_core.dropout import frozen
+from pruning_core.dropout import frozen, sample
 from pruning_core.masks import achieved, apply_masks
+from pruning_core.plan import Plan
 from pruning_core.train import evaluate
-from tests.explorer.driven import run
-from tests.explorer.test_closer import PLAN, cards, looked, titles
+from tests.explorer.driven import opened, page, run
+from tests.explorer.test_closer import PLAN, looked
+
+
+def cards(at: AppTest) -> list[str]:
+    return [str(each.value).split('<div role="listitem"')[1] for each in at.html if 'role="listitem"' in str(each.value)]
+
+
+def titles(at: AppTest) -> list[str]:
+    return [re.findall(r"<header><b>(.*?)</b>", card)[0] for card in cards(at)]
+
+
+def shown(at: AppTest) -> Plan:
+    """The plan of the session."""
+    return Plan.from_json(at.session_state["_plan"])
 
 
 @pytest.mark.parametrize("name", ["dropout", "dropconnect"])
@@ -39,3 +56,38 @@ def test_the_outputs_of_the_network_are_not_dropped_but_their_weights_are() -> N
     assert any("remove a class" in each.value for each in (*at.warning, *at.error, *at.info))
     at.get_by_key("drop_kind").set_value("dropconnect")
     assert len(cards(run(at))) == 4
+
+
+@pytest.mark.parametrize("name", ["dropout", "dropconnect"])
+def test_a_frozen_sample_is_the_plans_mask_bit_for_bit_with_the_accuracy_of_its_card(name: str) -> None:
+    start = {"model": "lenet5", "probe": "64", "layer": "conv2.weight", "sparsity": "0.7", "overrides": "fc1.weight~0.9"}
+    at = opened(page, start, "explore")
+    at.get_by_key("closer").set_value("Dropout")
+    run(at).get_by_key("drop_kind").set_value(name)
+    at.get_by_key("drop_rate").set_value(0.3)
+    at.get_by_key("drop_pass").set_value(5)
+    card = cards(run(at))[1]
+    at.button(key="freeze_1").click()
+    run(at)
+    space, plan = cache.workspace("lenet5", "digits"), shown(at)
+    layer = next(each for each in space.layers if each.name == "conv2.weight")
+    masks = cache.masks(plan, space)
+    assert torch.equal(masks[layer.name], sample(name, layer, 0.3, 6))
+    assert not masks[layer.name].all()
+    assert all(mask.all() for other, mask in masks.items() if other != layer.name)
+    assert f"{at.metric[0].value} right" in card
+    assert at.selectbox(key="criterion").value == "random"
+    assert at.number_input(key="seed").value == 6
+    assert address.read({key: at.query_params[key] for key in at.query_params})[0] == plan
+    assert cards(at)[1] == card
+    assert [at.button(key=f"freeze_{place}").disabled for place in range(4)] == [False, True, False, False]
+    assert at.button(key="freeze_1").label == "This is the plan's mask"
+
+
+def test_the_button_says_what_changes_in_the_plan() -> None:
+    at = looked("Dropout")
+    assert [at.button(key=f"freeze_{place}").label for place in range(4)] == ["Freeze this sample as a mask"] * 4
+    told = at.button(key="freeze_2").help
+    assert "Shape of a cut to Filter" in told
+    assert "the seed to 3" in told
+    assert "all other layers become whole" in told
