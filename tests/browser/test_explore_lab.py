@@ -115,6 +115,23 @@ def test_back_meets_no_half_written_plan(open_page: OpenPage) -> None:
     expect(page.locator(".lab .counts")).to_have_text(before)
 
 
+def a_frozen_sample_is_the_plan_until_the_way_back(page: Page) -> None:
+    page.get_by_test_id("stButtonGroup").get_by_text("Dropout").click()
+    button, before = page.locator(".st-key-freeze_1").get_by_role("button"), metric(page, "Accuracy")
+    expect(button).to_have_text(re.compile("Freeze this sample as a mask"))
+    settled(page)
+    right = page.locator(".pe-sheet .card").nth(1).locator("p").first.inner_text()
+    button.click()
+    expect(page).to_have_url(re.compile(r"criterion=random.*seed=2(&|$)"))
+    expect(button).to_have_text(re.compile("This is the plan's mask"))
+    expect(card(page, "Accuracy")).to_have_text(right.removesuffix(" right"))
+    settled(page)
+    page.go_back()
+    expect(card(page, "Accuracy")).to_have_text(before)
+    expect(button).to_have_text(re.compile("Freeze this sample as a mask"))
+    settled(page)
+
+
 def test_what_is_looked_at_closer_is_in_the_address(open_page: OpenPage, console: Console) -> None:
     page = open_page(f"{START}&closer=Filters&filter=5")
     number = page.locator(".st-key-filter input")
@@ -127,4 +144,5 @@ def test_what_is_looked_at_closer_is_in_the_address(open_page: OpenPage, console
     number.press("Enter")
     expect(page).not_to_have_url(re.compile("filter=7"))
     settled(page)
+    a_frozen_sample_is_the_plan_until_the_way_back(page)
     no_traceback(page, console)
