@@ -12,12 +12,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from playwright.sync_api import Browser, Page, WebSocket, sync_playwright
+from playwright.sync_api import Browser, Page, WebSocket
 
-from benchmarks.mask_lab_drag import served
+from benchmarks.mask_lab_drag import chromium, served
 from benchmarks.timing import Row, Seconds
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 MATRIX, CONVOLUTION = "4096x25088x1x1", "2048x5632x3x3"
 CASES = [(MATRIX, g) for g in ("fine", "row", "2:4", "filter", "channel", "block:4x4")]
 CASES += [(CONVOLUTION, g) for g in ("vector_row", "kernel")]
@@ -134,10 +133,8 @@ def measured(browser: Browser, url: str, server: Server, query: str, rounds: int
 
 def case(shape: str, g: str, rounds: int) -> list[Row]:
     """First view and releases of one layer under one granularity."""
-    with served() as (url, pid), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+    with chromium() as browser, served() as (url, pid):
         seen = measured(browser, url, Server(pid), f"shape={shape}&g={g}", rounds)
-        browser.close()
     weights = 1
     for side in shape.split("x"):
         weights *= int(side)

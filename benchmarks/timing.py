@@ -17,6 +17,10 @@ import torch
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+class Unmeasured(Exception):
+    """What a benchmark needs is not on this machine; says what, in one sentence."""
+
+
 @dataclass(frozen=True)
 class Seconds:
     """Medians of one call: by the clock on the wall, and of all processors together, which other programs disturb less."""
@@ -110,9 +114,10 @@ def machine() -> dict[str, object]:
     }  # fmt: skip
 
 
-def write(rows: list[Row], path: Path) -> None:
-    """Writes rows and machine as JSON."""
-    text = json.dumps({"machine": machine(), "rows": [row.json() for row in rows]}, indent=2)
+def write(rows: list[Row], path: Path, left_out: Mapping[str, str] | None = None) -> None:
+    """Writes rows, machine, and the benchmarks that were left out, each with the sentence why, as JSON."""
+    found = {"machine": machine(), "rows": [row.json() for row in rows], "left_out": left_out or {}}
+    text = json.dumps(found, indent=2)
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -120,5 +125,9 @@ def command(rows: Callable[[int], list[Row]], rounds: int, about: str | None) ->
     """The command line of one benchmark: --rounds, and its rows printed."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--rounds", type=int, default=rounds)
-    for found in rows(parser.parse_args().rounds):
-        print(found)
+    asked = parser.parse_args().rounds
+    try:
+        for found in rows(asked):
+            print(found)
+    except Unmeasured as why:
+        raise SystemExit(str(why)) from why

@@ -1,7 +1,8 @@
 """Accuracy at equal density for the granularities of Mao et al. 2017 (arXiv:1705.08922), and at 80% global magnitude.
 
 All k x k convolutions lose the same share; every other layer stays dense, so that every granularity keeps equally many weights.
-Run: python benchmarks/granularity_order.py [--seeds 3] [--epochs 2] [--out FILE.json]; Fashion-MNIST must be at hand.
+Run: python -m benchmarks.studies.granularity_order [--seeds 3] [--epochs 2] [--models resnet20 vgg] [--out FILE.json];
+Fashion-MNIST must be at hand.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Before training: one cut of the trained network (SEVEN_pre: 100 cuts over 100 mini-batches, weights fixed), then training with the
 mask held. During training: SEVEN_dyn against gradual magnitude (20 cuts of AGP's cubic), both with the last cut at 60% of the
 steps. Single weights, one global ranking, the classifier left whole by all. A seed draws its own part of the training images and
-its own order. Run: python -m benchmarks.seven_table [--seeds 3] [--epochs 2] [--images 10000] [--methods NAME ...]
+its own order. Run: python -m benchmarks.studies.seven_table [--seeds 3] [--epochs 2] [--images 10000] [--methods NAME ...]
 [--out FILE.json]; Fashion-MNIST must be at hand.
 """
 
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.granularity_order import finished
+from benchmarks.studies.granularity_order import finished
 from pruning_core.pipeline import open_workspace
 from pruning_core.plan import Plan
 from pruning_core.runs.measuring import seeded

@@ -1,0 +1,70 @@
+"""`make bench` runs every script of benchmarks/, and says what it leaves out; the commands that are written down exist."""
+
+import importlib.util
+import inspect
+import json
+import re
+import shutil
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from benchmarks import mask_lab_drag, release
+from benchmarks.run import SCRIPTS, Script, measured
+from benchmarks.studies import granularity_order, seven_table
+from benchmarks.timing import Row, Seconds, Unmeasured
+from pruning_core.types import DataMissing
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "benchmarks"
+ROW = Row("a claim", Seconds(1, 0.5), Seconds(3, 2), "a peer", 2.0)
+
+
+def test_every_script_of_the_folder_is_run() -> None:
+    there = {path.stem for path in FOLDER.glob("*.py")} - {"run", "timing"}
+    assert set(SCRIPTS) == there
+    for name, script in SCRIPTS.items():
+        assert script.rows.__module__ == f"benchmarks.{name}"
+        inspect.signature(script.rows).bind(script.quick)
+        assert 1 <= script.quick <= script.rounds
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(FOLDER.rglob("*.py"))], ids=lambda path: path.name)
+def test_commands_that_are_written_down_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert all(importlib.util.find_spec(name) for name in re.findall(r"-m (benchmarks\.[\w.]*\w)", text))
+    assert not re.search(r"python benchmarks/", text)
+
+
+def test_what_cannot_be_measured_here_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuses(_: int) -> list[Row]:
+        raise Unmeasured("It needs a thing.")
+
+    asked: list[int] = []
+
+    def works(rounds: int) -> list[Row]:
+        asked.append(rounds)
+        return [ROW]
+
+    path = tmp_path / "results.json"
+    scripts = {"first": Script(refuses, 3, 1), "second": Script(works, 3, 1)}
+    assert measured(scripts, quick=True, path=path) == ([ROW], {"first": "It needs a thing."})
+    assert asked == [1]
+    assert re.search(r"first +\| left out: It needs a thing\.\n", capsys.readouterr().out)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["left_out"] == {"first": "It needs a thing."}
+    assert [row["ratio"] for row in written["rows"]] == [4.0]
+
+
+def test_without_chromium_or_images_one_sentence_says_so() -> None:
+    with patch.object(shutil, "which", return_value=None), pytest.raises(Unmeasured, match="Chromium"):
+        mask_lab_drag.rows(1)
+    missing = DataMissing("There is no Fashion-MNIST here.")
+    with patch.object(release, "load_data", side_effect=missing), pytest.raises(Unmeasured, match="Fashion-MNIST"):
+        release.rows(1)
+
+
+def test_studies_stay_out_of_the_folder_that_is_run_whole() -> None:
+    assert {path.stem for path in (FOLDER / "studies").glob("*.py")} == {"granularity_order", "seven_table"}
+    assert seven_table.finished is granularity_order.finished
