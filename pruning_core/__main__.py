@@ -1,112 +1,42 @@
-"""Command line: python -m pruning_core list | run | scan | preview | train | study, each with --json for machines."""
+"""Command line: python -m pruning_core list | run | scan | preview | ratios | train | study, each with --json for machines."""
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pruning_core import runs
+from pruning_core.allocation import total_ratio
 from pruning_core.axes import AXES, markdown
 from pruning_core.criteria import Criterion
-from pruning_core.curves import FROM_CURVES
+from pruning_core.curves import FROM_CURVES, WEIGHS, FromSensitivity, Limits
 from pruning_core.device import choose_device
 from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
 from pruning_core.flows import Flow
+from pruning_core.granularity import granularity, no_choice
 from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, measure, process_pool, to_csv
 from pruning_core.grid.jobs import TIED
-from pruning_core.pipeline import Event, open_workspace, prune, silences
+from pruning_core.masks import achieved
+from pruning_core.options import parser
+from pruning_core.pipeline import Event, groups_of, masks_of, open_workspace, prune, ratios_of, silences
 from pruning_core.plan import Plan
 from pruning_core.preview import Band, bands_csv, preview_plan
-from pruning_core.sensitivity import GRID
-from pruning_core.types import Epoch, Finished, Pruned, PruningError, Tuned
+from pruning_core.sensitivity import from_csv
+from pruning_core.types import Epoch, Finished, Pruned, PruningError, SensitivityPoint, Tuned
 from pruning_core.zoo import DATASETS, MODELS, train
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; bad input is one sentence on standard error and exit status 2."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        return options.command(options)
+        return COMMANDS[options.command](options)
     except PruningError as error:
         print(error, file=sys.stderr)
         return 2
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pruning_core", description="Prune neural networks without a browser.")
-    commands = parser.add_subparsers(required=True, metavar="list | run | scan | preview | train | study")
-    json_flag = argparse.ArgumentParser(add_help=False)
-    json_flag.add_argument("--json", action="store_true", help="print the result as JSON")
-
-    command = commands.add_parser("list", parents=[json_flag], help="every choice on every axis, with formula and source")
-    command.add_argument("--markdown", action="store_true", help="which choices go together, as in docs/axes.md")
-    command.set_defaults(command=_list)
-
-    command = commands.add_parser("run", parents=[json_flag], help="replay a plan: report, masks, weights")
-    command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
-    command.add_argument("--out", type=Path, required=True, help="folder for report.json, plan.json, masks and weights")
-    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
-    command.set_defaults(command=_run)
-
-    _scan_options(commands.add_parser("scan", parents=[json_flag], help="each layer alone over a grid; a tidy CSV"))
-
-    _preview_options(commands.add_parser("preview", parents=[json_flag], help="a scan's curves in about a tenth of the time"))
-
-    command = commands.add_parser("train", parents=[json_flag], help="train a network of the zoo by its published recipe")
-    command.add_argument("name", help="resnet20-digits, or an architecture with --dataset")
-    command.add_argument("--dataset", help="digits if left out")
-    command.add_argument("--out", type=Path, help="folder for checkpoint and card; your own if left out")
-    command.set_defaults(command=_train)
-
-    command = commands.add_parser("study", parents=[json_flag], help="methods compared over compressions and seeds; resumable")
-    command.add_argument("study", type=Path, help="a study.json, as benchmarks/studies has them")
-    command.add_argument("--out", type=Path, help="a CSV file to write, one row per run")
-    command.add_argument("--folder", type=Path, help="where finished runs are kept; a folder beside the data if left out")
-    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
-    command.set_defaults(command=_study)
-    return parser
-
-
-def _scan_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
-    command.add_argument("--out", type=Path, required=True, help="the CSV file to write")
-    command.add_argument("--grid", type=_grid, default=GRID, help="sparsities, as in 0.2,0.5,0.8")
-    command.add_argument("--criteria", type=_names, help="criteria in place of the plan's, as in magnitude_l1,taylor")
-    command.add_argument("--granularities", type=_names, help="granularities in place of the plan's, as in fine,filter")
-    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
-    command.add_argument(
-        "--alone", action="store_true", help="cut filters of each layer alone, even where layers are tied together"
-    )
-    where = command.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, help="that many processes side by side")
-    where.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler's address, as in tcp://127.0.0.1:8786")
-    command.set_defaults(command=_scan)
-
-
-def _preview_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("plan", type=Path, help="a plan.json, as the Export page gives it")
-    command.add_argument("--out", type=Path, required=True, help="the CSV file to write, anew after every round")
-    command.add_argument("--grid", type=_grid, default=GRID, help="sparsities, as in 0.2,0.5,0.8")
-    command.add_argument("--share", type=float, default=0.1, help="share of the full scan's evaluations and work; default 0.1")
-    command.add_argument("--device", help="cuda, mps or cpu; chosen by itself if left out")
-    command.add_argument(
-        "--alone", action="store_true", help="cut filters of each layer alone, even where layers are tied together"
-    )
-    command.set_defaults(command=_preview)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
-
-
-def _grid(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of numbers such as 0.2,0.5,0.8") from error
 
 
 def _read(path: Path) -> Plan:
@@ -128,10 +58,10 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _file(path: Path) -> Path:
+def _file(path: Path, such: str = "curves.csv") -> Path:
     """The file to write, in a folder that exists: asked before the work, so that an hour of it is not lost to a bad name."""
     if path.is_dir():
-        raise PruningError(f"{path} is a folder: name the file to write, such as {path / 'curves.csv'}.")
+        raise PruningError(f"{path} is a folder: name the file to write, such as {path / such}.")
     _folder(path.parent)
     return path
 
@@ -205,8 +135,7 @@ def _scan(options: argparse.Namespace) -> int:
         note = f"  nothing removed: {point.why or 'no whole group goes'}" if point.no_op else ""
         print(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}{note}", file=sys.stderr)
     out.write_text(to_csv(points), encoding="utf-8")
-    if (why := next((found.point.in_full for found in points), None)) is not None:
-        print(f"every point took a full forward pass: {why}", file=sys.stderr)
+    _tell_slow([found.point for found in points])
     if options.json:
         print(json.dumps([{"criterion": found.criterion} | asdict(found.point) for found in points], indent=2))
     return 0
@@ -223,8 +152,36 @@ def _preview(options: argparse.Namespace) -> int:
         width = sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)
         used = f"{found.spent / found.full:.1%} of the full scan's evaluations, about {found.work:.1%} of its work"
         print(f"{used}: bands {100 * width:.1f} points wide", file=sys.stderr)
+    _tell_slow(bands)
     if options.json:
         print(json.dumps([asdict(band) for band in bands], indent=2))
+    return 0
+
+
+def _tell_slow(points: Sequence[SensitivityPoint | Band]) -> None:
+    if (why := next((point.in_full for point in points), None)) is not None:
+        print(f"every point took a full forward pass: {why}", file=sys.stderr)
+
+
+def _ratios(options: argparse.Namespace) -> int:
+    plan, out, of = _read(options.plan), _file(options.out, "plan.json"), options.of
+    if (settled := no_choice(granularity(plan.granularity))) is not None:
+        raise PruningError(settled)
+    points = from_csv(_text(options.curves, "table"), granularity=plan.granularity, criterion=plan.criterion)
+    how = FromSensitivity(points, options.way, of, Limits(options.least, options.most, options.multiple))
+    layers, groups = groups_of(plan, open_workspace(plan.model, plan.dataset))
+    ratios = how(layers, groups, options.target)
+    made = replace(plan, sparsity=round(total_ratio(layers, ratios), 4), overrides=tuple(ratios.items()))
+    gone = achieved(masks_of(made, layers, groups, ratios_of(made, layers, groups)))
+    out.write_text(made.to_json() + "\n", encoding="utf-8")
+    reached = total_ratio(layers, gone, WEIGHS[of])
+    if options.json:
+        told = {"way": how.way, "of": of, "asked": options.target, "reached": reached, "ratios": ratios}
+        print(json.dumps(told, indent=2))
+        return 0
+    for name, ratio in ratios.items():
+        print(f"{ratio:7.2%}  {name}")
+    print(f"{how.label}: asked for {options.target:.2%} of the {of} of these {len(layers)} layers, reached {reached:.2%}")
     return 0
 
 
@@ -263,6 +220,17 @@ def _study(options: argparse.Namespace) -> int:
     rows = runs.summary(found)
     print(json.dumps([asdict(row) for row in rows], indent=2) if options.json else runs.to_text(rows).rstrip())
     return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "list": _list,
+    "run": _run,
+    "scan": _scan,
+    "preview": _preview,
+    "ratios": _ratios,
+    "train": _train,
+    "study": _study,
+}
 
 
 if __name__ == "__main__":

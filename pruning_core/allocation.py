@@ -16,10 +16,17 @@ from pruning_core.types import GroupScores, Layer, PruningError, Ratios
 class Allocation(Protocol):
     """(layers, group scores, sparsity) -> Ratios; sparsity = fraction of all those layers' weights to remove."""
 
-    label: ClassVar[str]
-    help: ClassVar[str]
-    formula: ClassVar[str]
-    source: ClassVar[str]
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def help(self) -> str: ...
+
+    @property
+    def formula(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
 
     def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios: ...
 

@@ -96,6 +96,12 @@ def supports(g: Granularity, layer: Layer) -> str | None:
     return g.refuses(layer)
 
 
+def no_choice(g: Granularity) -> str | None:
+    """Why there is no ratio to choose: an N:M shape sets its own; None for all others."""
+    share = g.fixed_ratio
+    return None if share is None else f"{g.label} itself removes {100 * share:.3g}% of every layer: there is no ratio to choose."
+
+
 def compares_outputs(g: Granularity, layer: Layer) -> bool:
     """Do the groups that compete hold different outputs? Not where they lie side by side inside filters (row, channel, N:M)."""
     left, right = pattern(g, layer).split("->")

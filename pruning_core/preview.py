@@ -1,5 +1,7 @@
 """A scan's curves in a tenth of its work: measured where it tells most for its work, with bands that say how far to trust."""
 
+import csv
+import io
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, inf, sqrt
@@ -34,7 +36,7 @@ NODE, TRACE, FREE = 3e6, 5.0, 2e10
 """Work, in multiply-adds: of running a node at all (60 microseconds where a second does 5e10); times that, of tracing it for a
 walk; of what a preview may do however small the scan is (0.4 seconds)."""
 
-BANDS_HEAD = ("parameter", "granularity", "sparsity", "top1", "low", "high", "achieved", "images", "n", "group")
+BANDS_HEAD = ("parameter", "granularity", "sparsity", "top1", "low", "high", "achieved", "images", "n", "group", "in_full")
 """Columns of the table."""
 
 
@@ -42,7 +44,8 @@ BANDS_HEAD = ("parameter", "granularity", "sparsity", "top1", "low", "high", "ac
 class Band:
     """One point of a curve before it is fully measured. top1: the best guess; interval: where the full scan should find it.
 
-    images: on how many of the n it was measured so far, 0 where it is read between its neighbours.
+    images: on how many of the n it was measured so far, 0 where it is read between its neighbours; the rest as in
+    `SensitivityPoint`.
     """
 
     parameter: str
@@ -55,10 +58,11 @@ class Band:
     n: int
     group: tuple[str, ...] = ()
     why: str | None = None
+    in_full: str | None = None
 
     @property
     def no_op(self) -> bool:
-        """Was something asked for and nothing removed? (As in `SensitivityPoint`.)"""
+        """Was something asked for and nothing removed?"""
         return self.sparsity > 0 and self.achieved == 0
 
 
@@ -228,7 +232,7 @@ class _Bench:
         order = alike(logits, split.labels)
         self._split, self._dense = split.subset(order), logits.argmax(1)[order] == split.labels[order]
         self.parts = evenly(self.n, PARTS, seed)
-        self._program = replay.forward.program
+        self.in_full, self._program = replay.reason, replay.forward.program
         macs = {id(self._program.tensor(layer.name)): layer.macs for layer in cuts.layers}
         self._macs = {node: sum(macs.get(read, 0) for read in self._program.reads(node)) for node in self._program.nodes}
         self.whole = self._pass(self._program.nodes)
@@ -280,14 +284,16 @@ def _told(curve: _Curve, bench: _Bench) -> Iterator[Band]:
             guess = min(high, max(low, bench.top1 + float(np.interp(count, [0, *seen], falling))))
             images = curve.points[count].images if count else bench.n
             facts = (name, bench.cuts.g.name, sparsity, curve.gone[count][name], guess, (low, high), images, bench.n)
-            yield Band(*facts, curve.unit.group, curve.unit.why)
+            yield Band(*facts, curve.unit.group, curve.unit.why, bench.in_full)
 
 
 def bands_csv(bands: Sequence[Band]) -> str:
-    """Tidy table with the columns of `BANDS_HEAD`; group: names separated by spaces."""
-    rows = (
-        f"{b.parameter},{b.granularity},{b.sparsity:g},{b.top1:.6f},{b.interval[0]:.6f},{b.interval[1]:.6f},{b.achieved:.6f},"
-        f"{b.images},{b.n},{' '.join(b.group)}"
-        for b in bands
-    )
-    return "\n".join([",".join(BANDS_HEAD), *rows]) + "\n"
+    """Tidy table with the columns of `BANDS_HEAD`; group: names separated by spaces; in_full: as in `sensitivity.to_csv`."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(BANDS_HEAD)
+    for b in bands:
+        numbers = (f"{value:.6f}" for value in (b.top1, *b.interval, b.achieved))
+        row = (b.parameter, b.granularity, f"{b.sparsity:g}", *numbers, b.images, b.n)
+        table.writerow((*row, " ".join(b.group), b.in_full or ""))
+    return out.getvalue()

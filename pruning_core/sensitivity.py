@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from torch import nn
@@ -98,7 +99,36 @@ def to_csv(points: Sequence[SensitivityPoint]) -> str:
     table.writerow(HEAD)
     for p in points:
         numbers = (p.loss, p.top1, p.achieved), p.interval, (p.change, *p.change_interval)
-        loss, top1, achieved_, low, high, *change_ = (f"{value:.6f}" for part in numbers for value in part)
-        row = (p.parameter, p.granularity, f"{p.sparsity:g}", loss, top1, achieved_, p.n, low, high, *change_)
+        loss, top1, _, low, high, *change_ = (f"{value:.6f}" for part in numbers for value in part)
+        row = (p.parameter, p.granularity, f"{p.sparsity:g}", loss, top1, f"{p.achieved:.9f}", p.n, low, high, *change_)
         table.writerow((*row, " ".join(p.group), int(p.no_op), p.why or "", p.in_full or ""))
     return out.getvalue()
+
+
+def from_csv(text: str, **only: str) -> tuple[SensitivityPoint, ...]:
+    """The points of a scan's table. only: what a column must hold for a row to be read, where the table has the column.
+
+    Raises PruningError for any other table, and where it has no such row.
+    """
+    table = csv.DictReader(io.StringIO(text), restval="")
+    if missing := [name for name in HEAD if name not in (table.fieldnames or ())]:
+        raise PruningError(f"The table has no column '{missing[0]}': only the table of a full scan gives ratios.")
+    try:
+        points = tuple(_point(row) for row in table if all(row.get(name, value) == value for name, value in only.items()))
+    except (csv.Error, ValueError) as error:
+        raise PruningError(f"Line {table.line_num} of the table is none that a scan writes: {error}.") from error
+    if not points:
+        raise PruningError(f"The table has no curve of {' and '.join(f'{name} {value}' for name, value in only.items())}.")
+    return points
+
+
+def _point(row: Mapping[str, str]) -> SensitivityPoint:
+    """One row of the table. Raises ValueError for what is no point."""
+    found = {name: float(row[name]) for name in HEAD[2:12]}
+    if not all(map(isfinite, found.values())) or not 0 <= found["achieved"] <= 1 <= found["n"]:
+        raise ValueError("a number is out of its range")
+    return SensitivityPoint(
+        row["parameter"], row["granularity"], found["sparsity"], found["achieved"], found["loss"], found["top1"], int(row["n"]),
+        (found["low"], found["high"]), found["change"], (found["change_low"], found["change_high"]),
+        tuple(row["group"].split()), row["why"] or None, row["in_full"] or None,
+    )  # fmt: skip

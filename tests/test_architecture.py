@@ -24,7 +24,7 @@ LEVELS = {
     5: "masks train",
     6: "allocation cuts flows zoo",
     7: "sensitivity curves multiples search thin storage plan axes",
-    8: "export pipeline dropout",
+    8: "export pipeline dropout options",
     9: "preview grid runs",
     10: "__main__",
 }

@@ -14,7 +14,7 @@ from explorer.scanning import PRESETS, ScanRequest, alike, request, scanned_plan
 from explorer.text import HELP, percent
 from explorer.tuning import Progress, clock
 from explorer.views.running import asked_for, ended, going, gone
-from explorer.views.sensitivity_use import slice_section, target_section
+from explorer.views.sensitivity_use import slice_section, slow_note, target_section
 from pruning_core.coupling import Coupling
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
@@ -212,6 +212,7 @@ def _estimated(found: Preview) -> None:
         f"estimated from some of the {dense.n:,} probe images, or from the neighbouring points; the tooltip says from how many. "
         "Crosses: nothing could be removed."
     )
+    slow_note(found.bands)
 
 
 def _focus(points: Sequence[SensitivityPoint | Band]) -> str | None:

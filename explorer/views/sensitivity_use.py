@@ -12,11 +12,12 @@ from explorer.notices import plain
 from explorer.scanning import ScanRequest, alone, by_layer, rounded, untouched
 from explorer.text import HELP, interval, percent, signed, whole_percent
 from pruning_core.allocation import total_ratio
-from pruning_core.curves import FROM_CURVES, WEIGHS, Limits, ratios_from
-from pruning_core.granularity import granularity
+from pruning_core.curves import FROM_CURVES, WEIGHS, FromSensitivity, Limits
+from pruning_core.granularity import granularity, no_choice
 from pruning_core.intervals import change
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
+from pruning_core.preview import Band
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 
 ROW_HEIGHT = 35
@@ -43,10 +44,15 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
         figure = sensitivity_slice(ranked)
         st.plotly_chart(figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False})
         st.caption(f"{HELP['paired']} Whiskers show it.")
-    if (slow := next((point.in_full for point in points), None)) is not None:
-        st.caption(f":material/hourglass_top: Every point took a full forward pass: {plain(slow)}. The numbers are the same.")
+    slow_note(points)
     for why, names in _not_ranked(there).items():
         st.caption(f"Not prunable here, so not ranked: {', '.join(names)}. {plain(why)}")
+
+
+def slow_note(points: Sequence[SensitivityPoint | Band]) -> None:
+    """Says so where torch.fx could not trace the network."""
+    if (slow := next((point.in_full for point in points), None)) is not None:
+        st.caption(f":material/hourglass_top: Every point took a full forward pass: {plain(slow)}. The numbers are the same.")
 
 
 def _not_ranked(points: Sequence[SensitivityPoint]) -> dict[str, list[str]]:
@@ -66,9 +72,8 @@ def target_section(
 ) -> None:
     """Ratios by the curves that remove the target in total."""
     st.subheader("Use as per-layer ratios for a target", anchor=False)
-    g = granularity(plan.granularity)
-    if g.fixed_ratio is not None:
-        st.info(f"{g.label} itself removes {percent(g.fixed_ratio)} of every layer: there is no ratio to choose.")
+    if (settled := no_choice(granularity(plan.granularity))) is not None:
+        st.info(settled)
         return
     if why_not:
         st.info(why_not, icon=":material/history:")
@@ -80,11 +85,10 @@ def target_section(
         )
     target = st.slider("Target sparsity", 5, 95, _planned(plan), step=1, format="%d%%", key="target", bind="query-params",
                        help=HELP["target"], width=520)  # fmt: skip
-    how, weigh = _ways()
-    groups = {name: found.shape[1] for name, found in cache.groups(plan, space).items()}
-    limits = _limits()
-    found = ratios_from(points, able, target / 100, FROM_CURVES[how], weigh=WEIGHS[weigh], limits=limits, groups=groups)
-    ratios = rounded(found, groups if limits.multiple > 1 else None)
+    how = FromSensitivity(tuple(points), *_ways(), _limits())
+    groups = cache.groups(plan, space)
+    counts = {name: found.shape[1] for name, found in groups.items()} if how.limits.multiple > 1 else None
+    ratios = rounded(how(able, groups, target / 100), counts)
     _table(plan, able, points, ratios)
     applied = dict(plan.overrides) == ratios
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -1,4 +1,4 @@
-"""The command line: list, run, scan, train, study; bad input is one sentence and status 2."""
+"""The command line: list, run, scan, preview, ratios, train, study; bad input is one sentence and status 2."""
 
 import csv
 import json
@@ -95,6 +95,69 @@ def test_scan_of_two_criteria_and_granularities_by_two_processes_gives_the_same_
     assert ours.read_bytes() == theirs.read_bytes()
     assert main([*asked, "--out", str(ours), "--workers", "0"]) == 2
     assert "At least one worker" in capsys.readouterr().err
+
+
+@pytest.fixture
+def curves_file(plan_file, tmp_path):
+    """The curves of a network without training, on few images."""
+    plan_file.write_text(replace(PLAN, probe=60, fine_tune=TrainConfig(epochs=0)).to_json())
+    out = tmp_path / "curves.csv"
+    assert main(["scan", str(plan_file), "--out", str(out), "--grid", "0.3,0.6,0.9", "--device", "cpu"]) == 0
+    return out
+
+
+@pytest.mark.parametrize("more", [[], ["--way", "least_loss", "--least", "0.2", "--most", "0.85"], ["--of", "macs"]])
+def test_one_scan_gives_plans_that_run_to_any_target(more, plan_file, curves_file, tmp_path, capsys):
+    before = plan_file.read_text()
+    for target in (0.4, 0.6):
+        made, out = tmp_path / "made" / "plan.json", tmp_path / "out"
+        asked = ["ratios", str(plan_file), str(curves_file), "--target", str(target), "--out", str(made), *more]
+        capsys.readouterr()
+        assert main([*asked, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["asked"] == target
+        assert told["reached"] == pytest.approx(target, abs=0.005)
+        plan = Plan.from_json(made.read_text())
+        assert dict(plan.overrides) == told["ratios"]
+        assert replace(plan, overrides=(), sparsity=0.8) == Plan.from_json(before)
+        if "--least" in more:
+            assert all(0.2 <= ratio <= 0.85 for ratio in told["ratios"].values())
+        assert main(["run", str(made), "--out", str(out), "--json", "--device", "cpu"]) == 0
+        counts = json.loads(capsys.readouterr().out)["computed"]
+        share = 1 - counts["macs_effective"] / counts["macs"] if "macs" in more else counts["sparsity_masked"]
+        assert share == pytest.approx(told["reached"], abs=1e-6)
+        assert counts["sparsity_masked"] == pytest.approx(plan.sparsity, abs=1e-4)
+    assert plan_file.read_text() == before
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert all(f"{ratio:.2%}  {name}" in said for name, ratio in told["ratios"].items())
+    assert f"asked for 60.00% of the {told['of']}" in said
+    assert f"reached {told['reached']:.2%}" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "plan", "words"),
+    [
+        (["--way", "equal_los"], {}, "did you mean 'equal_loss'"),
+        (["--of", "bytes"], {}, "known are weights, macs"),
+        (["--target", "0.97"], {}, "scan further"),
+        (["--target", "1.5"], {}, "outside [0, 1]"),
+        (["--most", "0.5"], {}, "bounds"),
+        (["--least", "0.9", "--most", "0.5"], {}, "must rise"),
+        ([], {"model": "lenet_300_100"}, "different layers"),
+        ([], {"criterion": "taylor"}, "no curve of granularity fine and criterion taylor"),
+        ([], {"granularity": "2:4"}, "2:4 itself removes 50%"),
+    ],
+)
+def test_ratios_that_cannot_be_made_are_refused_in_a_sentence(more, plan, words, plan_file, curves_file, tmp_path, capsys):
+    plan_file.write_text(replace(PLAN, **plan).to_json())
+    capsys.readouterr()
+    made = tmp_path / "made.json"
+    assert main(["ratios", str(plan_file), str(curves_file), "--target", "0.6", "--out", str(made), *more]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.strip().splitlines()) == 1
+    assert not made.exists()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from pruning_core.allocation import total_ratio, weight_count
-from pruning_core.curves import FROM_CURVES, WEIGHS, Curve, FromCurves, Limits, cost_curve, hull, isotonic, ratios_from
+from pruning_core.allocation import Allocation, total_ratio, weight_count
+from pruning_core.curves import (
+    FROM_CURVES,
+    WEIGHS,
+    Curve,
+    FromCurves,
+    FromSensitivity,
+    Limits,
+    cost_curve,
+    hull,
+    isotonic,
+    ratios_from,
+)
 from pruning_core.types import Layer, Ratios, SensitivityPoint
 from tests.core.toy import layer, refusal
 
@@ -67,6 +79,21 @@ def test_whole_groups_bounds_and_multiples_hold_and_the_target_too(how: FromCurv
         assert gone == pytest.approx(round(gone))
         assert (many[name] - round(gone)) % multiple == 0
         assert 0.1 - 1e-9 <= ratio <= 0.9 + 1e-9
+
+
+@pytest.mark.parametrize("of", WEIGHS)
+@pytest.mark.parametrize("way", FROM_CURVES)
+def test_the_curves_make_an_allocation_whose_whole_groups_are_those_of_the_scores(way: str, of: str) -> None:
+    points, limits = tuple(curves(POWERS)), Limits(most=0.9)
+    scores = {x.name: torch.zeros(2, 8 * x.shape[0]) for x in LAYERS}
+    how = FromSensitivity(points, way, of, limits)
+    assert isinstance(how, Allocation)
+    assert (how.label, how.help) == (FROM_CURVES[way].label, FROM_CURVES[way].help)
+    assert (how.formula, how.source) == (FROM_CURVES[way].formula, FROM_CURVES[way].source)
+    many = {name: 8 * count for name, count in GROUPS.items()}
+    wanted = ratios_from(points, LAYERS, 0.5, FROM_CURVES[way], weigh=WEIGHS[of], limits=limits, groups=many)
+    assert how(LAYERS, scores, 0.5) == wanted
+    assert total_ratio(LAYERS, wanted, WEIGHS[of]) == pytest.approx(0.5, abs=0.005)
 
 
 @EVERY
@@ -174,6 +201,10 @@ def test_what_cannot_be_met_is_refused_in_a_sentence() -> None:
     assert "bounds" in refusal(lambda: ratios_from(points, LAYERS, 0.1, how, limits=Limits(least=0.2)))
     assert "Whole groups" in refusal(lambda: ratios_from(points, LAYERS, 0.33, how, groups=dict.fromkeys(GROUPS, 2)))
     assert "dense" in refusal(lambda: ratios_from(curves(POWERS, (0.5, 0.9)), LAYERS, 0.5, how))
+    assert "outside [0, 1]" in refusal(lambda: ratios_from(points, LAYERS, 1.2, how))
+    assert "fc.weight" in refusal(lambda: FromSensitivity(tuple(points))(LAYERS[:3], {}, 0.5))
+    assert "'equal_loss'" in refusal(lambda: FromSensitivity(tuple(points), "equal_los"))
+    assert "weights, macs" in refusal(lambda: FromSensitivity(tuple(points), of="bytes"))
     assert "rise" in refusal(lambda: Limits(0.8, 0.2))
     assert "multiples" in refusal(lambda: Limits(multiple=0))
 

@@ -1,5 +1,8 @@
 """A preview spends what it may and no more, where curves are uncertain, and the full scan's curve is inside its bands."""
 
+import csv
+import io
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,10 +15,10 @@ from pruning_core.inventory import inventory
 from pruning_core.masks import group_scores
 from pruning_core.pipeline import groups_of, open_workspace, probe_split
 from pruning_core.plan import Plan
-from pruning_core.preview import Band, Preview, preview
+from pruning_core.preview import Band, Preview, bands_csv, preview
 from pruning_core.sensitivity import scan
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
-from tests.core.toy import MemorySplit, refusal, same_state, state
+from tests.core.toy import Looking, MemorySplit, refusal, same_state, state
 
 CPU = torch.device("cpu")
 GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
@@ -173,6 +176,20 @@ def test_outputs_choose_the_logits() -> None:
     truth = list(scan(*asked, grid=(0.9,), outputs=(3, 1), device=CPU))
     *_, last = preview(*asked, grid=(0.9,), outputs=(3, 1), share=1.0, device=CPU)
     assert [b.top1 for b in last.bands] == pytest.approx([p.top1 for p in truth])
+
+
+def test_bands_of_a_network_that_cannot_be_traced_say_so_and_are_as_wide() -> None:
+    model, layers, groups = setting()
+    assert isinstance(model, nn.Sequential)
+    both = (model, Looking(*model).eval())
+    traced, looked = (
+        next(preview(each, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU)).bands for each in both
+    )
+    assert {band.in_full for band in traced} == {None}
+    assert all("torch.fx cannot trace it" in str(band.in_full) for band in looked)
+    assert [replace(band, in_full=None) for band in looked] == list(traced)
+    assert [row["in_full"] for row in csv.DictReader(io.StringIO(bands_csv(looked)))] == [looked[0].in_full] * len(looked)
+    assert {row["in_full"] for row in csv.DictReader(io.StringIO(bands_csv(traced)))} == {""}
 
 
 def test_what_cannot_be_previewed_is_refused_in_a_sentence() -> None:

@@ -13,10 +13,10 @@ from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.inventory import inventory, oihw
 from pruning_core.masks import achieved, group_scores, select
-from pruning_core.sensitivity import GRID, scan, to_csv
+from pruning_core.sensitivity import GRID, from_csv, scan, to_csv
 from pruning_core.train import evaluate
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
-from tests.core.toy import MemorySplit, Toy, refusal, same_state, state
+from tests.core.toy import Looking, MemorySplit, Toy, refusal, same_state, state
 
 CPU = torch.device("cpu")
 
@@ -148,11 +148,29 @@ def test_csv_starts_with_the_promised_columns() -> None:
     assert to_csv([]).count("\n") == 1
 
 
-class Looking(nn.Sequential):
-    """torch.fx cannot trace it: it looks at the values of its input."""
+def test_the_table_read_again_gives_the_points_again() -> None:
+    """In all but the sixth decimal; of the rows asked for, where the table has such a column."""
+    tied, whole = (replace(point, group=("a.weight", point.parameter)) for point in scanned("filter")[:2])
+    points = [*scanned("row"), tied, replace(whole, why="A, b.", in_full='It "looks".')]
+    text = to_csv(points)
+    rows, filters = from_csv(text, granularity="row", criterion="none"), from_csv(text, granularity="filter")
+    for found, point in zip((*rows, *filters), points, strict=True):
+        numbers = ("sparsity", "achieved", "loss", "top1", "change", "interval", "change_interval")
+        for name in numbers:
+            assert getattr(found, name) == pytest.approx(getattr(point, name), abs=1e-9 if name == "achieved" else 1e-6)
+        assert replace(point, **{name: getattr(found, name) for name in numbers}) == found
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x if x.sum() > -1e9 else -x)
+
+def test_a_table_that_is_no_scan_s_is_refused_in_a_sentence() -> None:
+    text = to_csv(scanned())
+    head, first, *rest = text.splitlines()
+    assert "'loss'" in refusal(lambda: from_csv("parameter,granularity,sparsity,top1\n"))
+    assert "'parameter'" in refusal(lambda: from_csv(""))
+    assert "granularity row" in refusal(lambda: from_csv(text, granularity="row"))
+    broken = (first.replace(",40,", ",some,"), first.replace(",40,", ",nan,"), first.replace(",40,", ",0,"), first[:40])
+    for line in broken:
+        assert line != first
+        assert "Line 3 " in refusal(lambda line=line: from_csv("\n".join([head, first, line, *rest])))
 
 
 def test_points_of_a_network_that_cannot_be_traced_say_so_and_are_the_same() -> None:

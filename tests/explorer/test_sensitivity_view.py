@@ -188,8 +188,9 @@ def test_what_was_measured_before_a_stop_is_kept(
     def endless(asked: scanning.ScanRequest, space: object) -> Iterator[object]:
         assert asked.preview is (kind == "preview")
         layer = asked.layers[0]
-        band = Preview((Band(layer, "fine", 0.0, 0.0, 0.9, (0.9, 0.9), 10, 10),), 10, 400, 0.02, 0.1)
-        yield band if asked.preview else SensitivityPoint(layer, "fine", 0.0, 0.0, 0.1, 0.9, 100, (0.8, 0.95))
+        band = Band(layer, "fine", 0.0, 0.0, 0.9, (0.9, 0.9), 10, 10, in_full="It looks.")
+        point = SensitivityPoint(layer, "fine", 0.0, 0.0, 0.1, 0.9, 100, (0.8, 0.95), in_full="It looks.")
+        yield Preview((band,), 10, 400, 0.02, 0.1) if asked.preview else point
         while True:
             time.sleep(0.01)
             yield None
@@ -204,6 +205,7 @@ def test_what_was_measured_before_a_stop_is_kept(
     assert curves(at, {"scan": "sensitivity_curves", "preview": "preview_curves"}[kind])
     assert at.button(key="scan_start").label == {"scan": "Scan again", "preview": "Scan"}[kind]
     assert not at.button(key="scan_start").disabled
+    assert "Every point took a full forward pass: It looks." in text(at)
 
 
 def test_no_sparsity_chosen_leaves_nothing_to_scan(open_view: Open) -> None:
