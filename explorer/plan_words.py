@@ -118,7 +118,7 @@ def cut_words(plan: Plan, by_hand: float | None = None, ranked: str = "") -> str
     if by_hand is not None:
         whose = {0: "each layer's ratio", 1: "1 layer's ratio"}.get(len(plan.overrides), f"{len(plan.overrides)} layers' ratios")
         hands, how = "", f"{whose} set by hand, {percent(by_hand)} requested in all"
-    edited = sum(len(each.groups) for each in plan.edits if each.granularity == plan.granularity)
+    edited = sum(len(each.groups) for each in plan.edits_now)
     hands += f", {edited:,} group{'s' * (edited > 1)} kept or pruned by hand" if edited else ""
     return (
         f"{model} on {WORDS['dataset'][1](plan.dataset)}: {g.label} by {ranked or CRITERIA[plan.criterion].label}, "

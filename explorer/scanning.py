@@ -28,7 +28,7 @@ class ScanRequest:
     """What a scan was asked for. grid: sparsities, rising, with 0; layers: names, in the order in which they are measured.
 
     tied: layers whose channels can only go together are cut as one; cuts: how many things are cut, one at a time;
-    preview: estimates in a tenth of the time will do.
+    preview: estimates in about a tenth of the time will do.
     """
 
     plan: Plan

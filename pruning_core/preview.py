@@ -90,12 +90,12 @@ def preview(
 ) -> Iterator[Preview]:  # fmt: skip
     """Yields ever better curves of all layers and sparsities, until `share` of the full scan's evaluations or work is used.
 
-    The dense network is measured on all images, and they are cut into parts of its right and wrong answers alike. The first part
-    measures every curve's end and middle; each later one, in one walk through the network, the points whose bands it narrows
-    most for their work (multiply-adds downstream, and a cost per node). A band is the paired interval of the change, narrowed for
-    an even draw (`sampling.sampled`), cut by its neighbours': more sparsity never helps,
-    but for `SLACK` and what was seen to rise in that curve. Arguments as in `sensitivity.scan`; seed: of the parts. Closing the
-    generator stops it. Raises PruningError for a grid or share outside [0, 1], and for no images.
+    `FREE` work is always allowed. The dense network is measured on all images, which are then drawn evenly into parts
+    (`sampling`). The first part measures every curve's end and middle; each later one, in one walk through the network, the
+    points whose bands it narrows most for their work (multiply-adds downstream, and a cost per node). A band is the paired
+    interval of the change, narrowed for an even draw, cut by its neighbours': more sparsity never helps, but for `SLACK` and
+    what was seen to rise in that curve. Arguments as in `sensitivity.scan`; seed: of the parts. Closing the generator stops it.
+    Raises PruningError for a grid or share outside [0, 1], and for no images.
     """
     if not grid or not all(0 <= s <= 1 for s in grid) or not 0 <= share <= 1:
         raise PruningError(f"The sparsity grid {tuple(grid)} and the share {share} must lie in [0, 1].")

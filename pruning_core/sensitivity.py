@@ -57,15 +57,15 @@ def scan(
     be cut is not measured and says why. Else each is cut alone, and what a residual add or a depthwise convolution brings in
     its place goes on. Removed outputs are silent (`silenced`). Every point equals, bit for bit, an evaluation of the model so
     cut; only what lies downstream is computed for it (`replay`). A sparsity that removes no whole group is measured once, as
-    dense. dense, replay: of this model and split, if they are there
-    already. Closing the generator stops it. Raises PruningError for a grid outside [0, 1] (after Li et al. 2016, 1608.08710).
+    dense. dense, replay: of this model and split, if they are there already. Closing the generator stops it. Raises
+    PruningError for a grid outside [0, 1] (after Li et al. 2016, 1608.08710).
     """
     if not grid or not all(0 <= s <= 1 for s in grid):
         raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
     curves = [(unit, unit.curve(g, grid)) for unit in units(layers, groups, g, couplings, tied=tied)]
     wanted = [(unit, list(dict.fromkeys(count for _, count in curve if count))) for unit, curve in curves]
-    whole = dense or evaluate(model, split, outputs=outputs, device=device)
-    found = Cuts(model, layers, g, couplings).visits(wanted, replay := replay or Replay(model, split, device=device))
+    whole, replay = dense or evaluate(model, split, outputs=outputs, device=device), replay or Replay(model, split, device=device)
+    found = Cuts(model, layers, g, couplings).visits(wanted, replay)
     chosen = slice(None) if outputs is None else list(outputs)
     for (unit, curve), (_, counts) in zip(curves, wanted, strict=True):
         known = {0: _Measured(whole, dict.fromkeys(unit.names, 0.0))}

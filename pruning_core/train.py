@@ -13,7 +13,7 @@ from torch.nn import functional
 from pruning_core.batch import call, count, each, logits, moved
 from pruning_core.device import choose_device, ready
 from pruning_core.intervals import wilson
-from pruning_core.penalties import parsed, penalty
+from pruning_core.penalties import NONE, parsed, penalty
 from pruning_core.registry import find
 from pruning_core.types import Dataset, Epoch, Evaluation, Inputs, Layer, Masks, Pruned, PruningError, Split, Step, Tuned
 
@@ -59,7 +59,7 @@ class TrainConfig:
     seed: int = 0
     augment: bool = False
     label_smoothing: float = 0.0
-    penalty: str = "none"
+    penalty: str = NONE
     penalty_strength: float = 1e-4
 
     def __post_init__(self) -> None:

@@ -17,9 +17,9 @@ FATES = (("never removed", KEPT_CELL), ("came back", TUNED), ("removed", PRUNED_
 def moments_chart(
     removed: Sequence[float],
     top1: Sequence[float],
-    layer: Sequence[float] | None = None,
-    name: str = "",
-    intervals: Sequence[tuple[float, float]] | None = None,
+    intervals: Sequence[tuple[float, float]],
+    layer: Sequence[float],
+    name: str,
 ) -> go.Figure:
     """What is removed, in % of all layers that are cut and of one layer, above the accuracy right after each cut, by moment.
 
@@ -30,14 +30,11 @@ def moments_chart(
     figure.add_scatter(
         y=_percents(removed), mode="lines+markers", name="removed, all layers", line=look | {"color": KEPT}, row=1, col=1
     )
-    if layer is not None:
-        line = look | {"color": CHOSEN, "dash": "dash"}
-        figure.add_scatter(y=_percents(layer), mode="lines+markers", name=f"removed, {name}", line=line, row=1, col=1)
-    whisker = None
-    if intervals is not None:
-        low, high = np.array(intervals).T
-        ends = {"array": 100 * (high - np.array(top1)), "arrayminus": 100 * (np.array(top1) - low)}
-        whisker = {"type": "data", "thickness": 1.2, "width": 4, **ends}
+    line = look | {"color": CHOSEN, "dash": "dash"}
+    figure.add_scatter(y=_percents(layer), mode="lines+markers", name=f"removed, {name}", line=line, row=1, col=1)
+    low, high = np.array(intervals).T
+    ends = {"array": 100 * (high - np.array(top1)), "arrayminus": 100 * (np.array(top1) - low)}
+    whisker = {"type": "data", "thickness": 1.2, "width": 4, **ends}
     accuracy = {"color": PRUNED_MODEL, "width": 2}
     figure.add_scatter(
         y=_percents(top1), mode="lines+markers", name="accuracy right after", line=accuracy, error_y=whisker, row=2, col=1

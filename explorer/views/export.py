@@ -61,7 +61,7 @@ def render(plan: Plan, space: Workspace) -> None:
     what = _choice(plan, tuned=tuned)
     subject = subject_of(plan, space, done if what == TUNED else None)
     st.markdown(_title(plan, space, tuned=what == TUNED))
-    if edited := sum(len(each.groups) for each in plan.edits if each.granularity == plan.granularity):
+    if edited := sum(len(each.groups) for each in plan.edits_now):
         pattern = granularity(plan.granularity).keep_of is not None
         broken = f": code that needs {plan.granularity} everywhere may refuse them" if pattern else ""
         st.caption(f"The masks hold {edited:,} edit{'s' * (edited > 1)} by hand{broken}.")

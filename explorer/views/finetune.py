@@ -103,11 +103,11 @@ def _live(was_active: bool) -> None:
 
 def _curves(run: Snapshot) -> None:
     """Loss per step and accuracy per epoch, with the dense network's level and the drop at each cut."""
-    moved, cuts = continuous(run.events, asked_for(run, Plan).fine_tune.epochs)
+    then = asked_for(run, Plan)
+    moved, cuts = continuous(run.events, then.fine_tune.epochs)
     if not cuts:
         return
     dense = next((event.evaluation for event in run.events if isinstance(event, Reference)), None)
-    then = asked_for(run, Plan)
     epochs = then.fine_tune.epochs * schedule(then.schedule).rounds
     figure = training_curves(moved, {"dense": dense.top1} if dense else None, cuts, epochs=epochs)
     st.plotly_chart(figure, key="training_curves", alt=alt(figure), config={"displayModeBar": False})

@@ -86,9 +86,8 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
             st.info(EMPTY, icon=":material/timeline:")
             return
         run = found[0]
-        at = progress(run.events, steps_of(asked_for(run, Plan), space), run.seconds)
-        training_status(run, "flow", at, "flow_stop")
         then = asked_for(run, Plan)
+        training_status(run, "flow", progress(run.events, steps_of(then, space), run.seconds), "flow_stop")
         if not _same_data(run, plan):
             st.info(
                 f"The last flow had another network or other images: {cut_words(then, None, ranked_by(then))}",
@@ -126,9 +125,9 @@ def _moments(frames: Sequence[Frame], dense: Evaluation, layer: str) -> None:
     figure = moments_chart(
         [0.0, *(frame.removed for frame in frames)],
         [each.top1 for each in measured],
+        [each.interval for each in measured],
         [0.0, *(frame.layers.get(layer, 0.0) for frame in frames)],
         layer,
-        [each.interval for each in measured],
     )
     st.plotly_chart(figure, key="flow_moments", alt=alt(figure), config={"displayModeBar": False})
     st.caption(f"Accuracy on {dense.n:,} probe images, with 95% intervals, before the network trains on.")

@@ -38,7 +38,7 @@ def columns(longest: int) -> dict[str, Any]:
 
 def table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str]) -> list[dict[str, Any]]:
     """One row per layer. Removed: percent of the layer's weights, None for layers that cannot be cut."""
-    edited = {each.layer: len(each.groups) for each in plan.edits if each.granularity == plan.granularity}
+    edited = {each.layer: len(each.groups) for each in plan.edits_now}
     return [
         {
             "Layer": layer.name,

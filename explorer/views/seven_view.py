@@ -16,7 +16,6 @@ from pruning_core.types import Layer
 USUAL = {(0.8, 0.9, False): 0.80, (0.8, 0.9, True): 0.27}
 """The mean factor of a gradient that is nothing but noise around zero, at the usual memories."""
 
-
 UNSIGNED = (
     "SEVEN weighs |w g| of every mini-batch by the running mean of |g| over its running root mean square. 1: all batches pull "
     "equally hard; low: a few batches pull, the rest hardly."

@@ -97,12 +97,12 @@ class Work:
 
 @runtime_checkable
 class Flow(Protocol):
-    """A frozen dataclass: label, help, formula and source, needs and passes (what it costs) for people, one field per knob;
-    called, it yields events.
+    """A frozen dataclass, one field per knob; called, it yields events.
 
-    regrows: removed weights may come back; trains: it needs at least one epoch; trainings: how many it has
-    for each round of the schedule, and besides; scheduled: the plan's schedule says when it cuts; published: plan fields as the
-    paper has them. The last Pruned event has the final masks, the last Pruned or Tuned event the final model.
+    label, help, formula, source, needs, passes: for people, the last two what it costs; regrows: removed weights may come back;
+    trains: it needs at least one epoch; trainings: how many it has for each round of the schedule, and besides; scheduled: the
+    plan's schedule says when it cuts; published: plan fields as the paper has them. The last Pruned event has the final masks,
+    the last Pruned or Tuned event the final model.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]

@@ -189,7 +189,7 @@ def test_flows_describe_themselves_and_their_knobs(name: str) -> None:
         assert is_sentence(each.help)
     assert "labelled images" in found.needs
     assert ("at least one epoch" in found.needs) == found.trains
-    assert ("criterion reads" in found.needs) == ("criterion's" in found.passes)
+    assert ("criterion reads" in found.needs) == ("criterion's" in found.passes) == ("criterion" in dict(found.published))
     assert "1 forward, 1 backward a step" in found.passes
     Plan(**dict(found.published))
     assert spec(name, found) == name

@@ -9,7 +9,7 @@ from pruning_core import runs
 from pruning_core.pipeline import Workspace, open_workspace
 from pruning_core.plan import Plan
 from pruning_core.runs import Run, Study, study
-from pruning_core.runs.store import keep, kept
+from pruning_core.runs.store import folder_of, keep, kept
 from pruning_core.train import TrainConfig
 
 ASKED = Study(Plan(model="lenet5", fine_tune=TrainConfig(epochs=0)), granularities=("filter",), compressions=(2.0,), seeds=1)
@@ -40,6 +40,15 @@ def test_whole_filters_are_told_as_the_thinned_network_and_come_back_from_disk(s
         assert found.compression == found.parameters / found.thinned_parameters > found.parameters / found.nonzeros
         assert found.speedup == found.macs / found.thinned_macs > found.macs / found.macs_effective
     assert len(runs.results(ASKED, tmp_path)) == runs.saved(tmp_path) == 2
+
+
+def test_a_study_without_a_penalty_keeps_the_folder_that_it_had_before_there_were_any(tmp_path: Path) -> None:
+    """The name is the one that the code of before penalties gave."""
+    tune = '"epochs": 1'
+    told = '{"plan": {"model": "lenet5", "fine_tune": {%s}}, "criteria": ["random", "snip"]}'
+    assert folder_of(Study.from_json(told % tune), "base", tmp_path).name == "068974cb7ac646e6"
+    other = Study.from_json(told % f'{tune}, "penalty": "bn_scale_l1"')
+    assert folder_of(other, "base", tmp_path).name != "068974cb7ac646e6"
 
 
 def test_names_that_differ_in_a_sign_alone_have_a_file_each(space: Workspace, tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_the_charts_say_what_they_show() -> None:
     assert "1 came back" in alt(figure)
     assert [trace.name for trace in figure.data[1:]] == [f"{name}: 1" for name, _ in FATES]
     assert list(figure.data[0].text[0]) == [f"output 0, input {k}" for k in range(4)]
-    curve = moments_chart([0.0, 0.5], [0.9, 0.8], [0.0, 0.7], "w", [(0.85, 0.94), (0.7, 0.85)])
+    curve = moments_chart([0.0, 0.5], [0.9, 0.8], [(0.85, 0.94), (0.7, 0.85)], [0.0, 0.7], "w")
     assert [list(trace.y) for trace in curve.data] == [[0, 50], [0, 70], [90, 80]]
     whiskers = curve.data[2].error_y
     assert np.allclose([whiskers.array, whiskers.arrayminus], [[4, 5], [5, 10]])
