@@ -29,14 +29,15 @@ Change = Mapping[str, Tensor]
 class Forward:
     """The traced program of a model and the batches of a split. The model is read, never changed; any thread may ask at any time.
 
-    traced: False where torch.fx could not trace the model, which is then one node; reason: why. alike: what was seen to give
-    the same bits on other threads (images in the batch, node); None where something did not.
+    known: the same model on the same device with other images, which need not be traced and compared again. traced: False where
+    torch.fx could not trace the model, which is then one node; reason: why. alike: what was seen to give the same bits on other
+    threads (images in the batch, node); None where something did not.
     Raises PruningError for no images.
     """
 
     def __init__(
         self, model: nn.Module, split: Split, *, device: torch.device | None = None, batch_size: int = 256,
-        workers: int | None = None,
+        workers: int | None = None, known: "Forward | None" = None,
     ) -> None:  # fmt: skip
         if not len(split):
             raise PruningError("There are no images to evaluate on.")
@@ -44,12 +45,12 @@ class Forward:
         self._split, self._size = split, batch_size
         self.batches = range(-(-len(split) // batch_size))
         first = self.images(0)
-        self.program: Program = program(ready(model, self.device), part(first, 0, 1))
+        self.program: Program = known.program if known else program(ready(model, self.device), part(first, 0, 1))
         self.reason = self.program.reason
         self.traced = self.reason is None
         alone = self.device.type != "cpu" or sum(tensor.nbytes for tensor in contents(first)) > WIDE
         self.workers = workers or (1 if alone else min(MOST, torch.get_num_threads()))
-        self.alike: set[tuple[int, Node]] | None = set()
+        self.alike: set[tuple[int, Node]] | None = known.alike if known else set()
         self._free: list[Program] = []
 
     def count(self, batch: int) -> int:

@@ -97,15 +97,15 @@ class Replay:
     threads. traced: False where torch.fx could not trace the model, which is then computed in full; reason: why.
     goes_on: visits leave what they hold at their last site to the next ones, which walk on from there where that is enough;
     those at the same time hold their own, so that as many times `budget` may stay.
-    batch_size: that of `train.evaluate`, for the same numbers. The model is read, never changed; any number of replays may run
-    on it in as many threads. Raises PruningError for no images.
+    known: as in `Forward`. batch_size: that of `train.evaluate`, for the same numbers. The model is read, never changed; any
+    number of replays may run on it in as many threads. Raises PruningError for no images.
     """
 
     def __init__(
         self, model: nn.Module, split: Split, *, device: torch.device | None = None, batch_size: int = 256, budget: int = BUDGET,
-        workers: int | None = None, goes_on: bool = False,
+        workers: int | None = None, goes_on: bool = False, known: Forward | None = None,
     ) -> None:  # fmt: skip
-        self.forward = Forward(model, split, device=device, batch_size=batch_size, workers=workers)
+        self.forward = Forward(model, split, device=device, batch_size=batch_size, workers=workers, known=known)
         self.traced, self.reason, self._budget = self.forward.traced, self.forward.reason, budget
         self.most_held = 0
         self._goes_on, self._kept = goes_on, list[_Held]()

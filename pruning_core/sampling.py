@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pruning_core.intervals import paired
 
-ALIKE = 0.25
+ALIKE = 0.5
 """The least that the variance of an even draw is taken for, of that of a plain random one."""
 
 

@@ -50,7 +50,7 @@ def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, cut: bool)
     chosen, reported = (Edit(*group) for group in _edits(plan, layer)), partial(_reported, layer.name)
     unused = len(_edits(state.plan(), layer)) - len(_edits(plan, layer))
     mask_lab(view, ratio=ratio, edits=chosen, key="lab", on_report=reported, detail=detail, waiting=unused,
-             network=plan.model)  # fmt: skip
+             network=f"{plan.model} {plan.dataset}")  # fmt: skip
 
 
 def _edits(plan: Plan, layer: Layer) -> tuple[Group, ...]:
