@@ -13,13 +13,13 @@ import streamlit as st
 
 from explorer import cache, state
 from explorer.forms import granularity_form, schedule_form
-from explorer.text import HELP, Entry, count, entry_help, percent, whole_percent
+from explorer.text import HELP, count, entry_help, percent, whole_percent
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import CRITERIA, refusal
 from pruning_core.granularity import granularity, supports
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.registry import find
+from pruning_core.registry import Entry, find
 from pruning_core.types import PruningError
 from pruning_core.zoo import DATASETS, MODELS, PRETRAINED, card, datasets_for
 

@@ -1,9 +1,8 @@
 """What the page says more than once: help for each term, and numbers as people read them."""
 
-from typing import Protocol
-
 from pruning_core.criteria import Criterion
 from pruning_core.flows import Flow
+from pruning_core.registry import Entry
 from pruning_core.types import Evaluation
 
 LEAD = "Remove weights from a trained network and watch what happens to its accuracy."
@@ -138,19 +137,6 @@ LAYER_KINDS = {
     "attention_proj": "Attention q, k, v",
     "attention_out": "Attention output",
 }
-
-
-class Entry(Protocol):
-    """An entry of one of the core's registries."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def help(self) -> str: ...
-    @property
-    def formula(self) -> str: ...
-    @property
-    def source(self) -> str: ...
 
 
 def entry_help(term: str, entry: Entry) -> str:

@@ -9,24 +9,13 @@ import torch
 
 from pruning_core.masks import as_array
 from pruning_core.order import kth
+from pruning_core.registry import Entry
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios
 
 
 @runtime_checkable
-class Allocation(Protocol):
+class Allocation(Entry, Protocol):
     """(layers, group scores, sparsity) -> Ratios; sparsity = fraction of all those layers' weights to remove."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def help(self) -> str: ...
-
-    @property
-    def formula(self) -> str: ...
-
-    @property
-    def source(self) -> str: ...
 
     def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios: ...
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pruning_core.allocation import ALLOCATIONS, locked
 from pruning_core.batch import answering, example
-from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, cut_as_one, evened, silenced, spread, unread
+from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, cut_as_one, evened, minded, silenced, spread, unread
 from pruning_core.criteria import Criterion, criterion, refusal
 from pruning_core.flows import Work, flow
 from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
@@ -218,12 +218,10 @@ def scan_plan(
     """
     check_by_hand(plan, space)
     _, groups = groups_of(plan, space)
-    couplings, untraced = space.tied if plan.granularity in WHOLE_OUTPUTS else ((), None)
-    if tied and untraced:
-        raise PruningError(f"{untraced} Scan each layer alone.")
     yield from scan(
         space.model, space.layers, groups, granularity(plan.granularity), probe_split(plan, space), grid=grid,
-        outputs=space.dataset.outputs, device=device, couplings=couplings, tied=tied,
+        outputs=space.dataset.outputs, device=device, tied=tied,
+        couplings=minded(space.tied, plan.granularity, tied=tied, instead="Scan each layer alone."),
     )  # fmt: skip
 
 

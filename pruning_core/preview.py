@@ -12,7 +12,7 @@ from jaxtyping import Int8
 from torch import nn
 from torch.fx.node import Node
 
-from pruning_core.coupling import WHOLE_OUTPUTS, Coupling
+from pruning_core.coupling import Coupling, minded
 from pruning_core.curves import isotonic
 from pruning_core.cuts import Cuts, Unit, units
 from pruning_core.granularity import Granularity, granularity
@@ -124,9 +124,7 @@ def preview_plan(
     """
     check_by_hand(plan, space)
     _, groups = groups_of(plan, space)
-    couplings, untraced = space.tied if plan.granularity in WHOLE_OUTPUTS else ((), None)
-    if tied and untraced:
-        raise PruningError(f"{untraced} Preview each layer alone.")
+    couplings = minded(space.tied, plan.granularity, tied=tied, instead="Preview each layer alone.")
     yield from preview(
         space.model, space.layers, groups, granularity(plan.granularity), probe_split(plan, space), grid=grid,
         outputs=space.dataset.outputs, device=device, couplings=couplings, tied=tied, share=share,

@@ -1,15 +1,32 @@
-"""Looking a name up in one of the axes."""
+"""What every choice of an axis says of itself, and looking one up by its name."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from pruning_core.types import PruningError
 
-Entry = TypeVar("Entry")
+Found = TypeVar("Found")
 
 
-def find(registry: Mapping[str, Entry], name: str, what: str) -> Entry:
+@runtime_checkable
+class Entry(Protocol):
+    """One choice of an axis, in words for people."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def help(self) -> str: ...
+
+    @property
+    def formula(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+
+def find(registry: Mapping[str, Found], name: str, what: str) -> Found:
     """The entry of that name. Raises PruningError with the nearest known name, or all of them."""
     if name in registry:
         return registry[name]

@@ -9,10 +9,24 @@ from torch import Tensor, nn
 
 from pruning_core.coupling.slots import Coupling
 from pruning_core.inventory import SEPARATE
-from pruning_core.types import Layer, Masks
+from pruning_core.types import Layer, Masks, PruningError
 
 WHOLE_OUTPUTS = ("filter", "head")
 """Granularities whose groups are whole outputs: what follows a removed one falls silent (`silenced`)."""
+
+
+def minded(
+    known: tuple[tuple[Coupling, ...], str | None], shape: str, *, tied: bool, instead: str | None = None
+) -> tuple[Coupling, ...]:
+    """The couplings that cuts of a shape mind: all known ones where whole outputs go, else none.
+
+    known: the couplings, or why there are none to know (`Workspace.tied`). tied: their layers are to be cut as one. Raises
+    PruningError with that reason, and what to do instead, where this cannot be.
+    """
+    found, unknown = known if shape in WHOLE_OUTPUTS else ((), None)
+    if tied and unknown:
+        raise PruningError(" ".join(filter(None, (unknown, instead))))
+    return found
 
 
 def silenced(

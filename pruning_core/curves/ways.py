@@ -8,6 +8,7 @@ import numpy as np
 
 from pruning_core.allocation import weight_count
 from pruning_core.curves.costs import Curves, hull
+from pruning_core.registry import Entry
 from pruning_core.types import Layer, Ratios
 
 Weigh = Callable[[Layer], int]
@@ -23,20 +24,8 @@ WEIGHS: dict[str, Weigh] = {"weights": weight_count, "macs": mac_count}
 
 
 @runtime_checkable
-class FromCurves(Protocol):
+class FromCurves(Entry, Protocol):
     """(curves, layers, target, weigh) -> a family of ratios that rises with its level in [0, 1]."""
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def help(self) -> str: ...
-
-    @property
-    def formula(self) -> str: ...
-
-    @property
-    def source(self) -> str: ...
 
     @property
     def signal(self) -> str: ...

@@ -102,7 +102,7 @@ class Movement:
         def choose(moment: Moment, fraction: float) -> Chosen:
             return work.choose(work.pooled(scores, "sum"), fraction)
 
-        yield from trained(work, Timed(when, choose, watch, hidden=True), work.model, {}, regrows=True)
+        yield from trained(work, Timed(when, choose, watch, hidden=True, recalls=True), work.model, {}, regrows=True)
 
 
 class Uncertain:
@@ -173,4 +173,5 @@ class Platon:
         def choose(moment: Moment, fraction: float) -> Chosen:
             return work.choose(work.pooled(found.scores(), "mean_abs"), fraction)
 
-        yield from trained(work, Timed(curve(steps, Agp()), choose, found.add, dense=True), work.model, {}, regrows=True)
+        rule = Timed(curve(steps, Agp()), choose, found.add, dense=True, recalls=True)
+        yield from trained(work, rule, work.model, {}, regrows=True)

@@ -19,7 +19,8 @@ class Moment:
     """What a rule sees after an optimizer step: weights after the step, gradients before it, O x I x H x W by layer name.
 
     step: from 0; a removed weight that is still pulled, or kept underneath, has the value that the optimizer just gave it;
-    before: the weights before the step, with which the slopes were computed; of a hidden rule, as they lie under the masks.
+    before: the weights before the step, with which the slopes were computed; of a hidden rule, as they lie under the masks; empty
+    for a rule that does not recall them.
     """
 
     step: int
@@ -40,7 +41,8 @@ class Rule(Protocol):
     """Decides after every optimizer step. updates: how many times in all it gives masks.
 
     hidden: removed weights keep their values underneath, and only what they compute is zero; dense: removed weights are pulled by
-    the gradient too; held: removed weights are at zero until the rule changes its mind, else only when it decides.
+    the gradient too; held: removed weights are at zero until the rule changes its mind, else only when it decides;
+    recalls: it reads the weights of before each step.
     """
 
     @property
@@ -49,6 +51,8 @@ class Rule(Protocol):
     def dense(self) -> bool: ...
     @property
     def held(self) -> bool: ...
+    @property
+    def recalls(self) -> bool: ...
     @property
     def updates(self) -> int: ...
 
@@ -66,6 +70,7 @@ class Timed:
     hidden: bool = False
     dense: bool = False
     held: bool = True
+    recalls: bool = False
 
     @property
     def updates(self) -> int:
@@ -117,7 +122,8 @@ class Masking(Hook):
                 parameter.grad.masked_fill_(self._removed[name], 0)
             if self._rule.hidden:
                 parameter.copy_(self._under[name])
-            self._before[name] = parameter.clone()
+            if self._rule.recalls:
+                self._before[name] = parameter.clone()
 
     @torch.no_grad()
     def stepped(self, done: int, total: int) -> Sequence[Pruned]:

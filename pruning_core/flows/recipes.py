@@ -38,6 +38,7 @@ class _Again:
     hidden: bool = False
     dense: bool = True
     held: bool = False
+    recalls: bool = False
 
     @property
     def updates(self) -> int:

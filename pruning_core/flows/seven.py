@@ -106,6 +106,7 @@ class _Dynamic:
     hidden: bool = False
     dense: bool = False
     held: bool = True
+    recalls: bool = False
 
     def __call__(self, moment: Moment) -> tuple[float, Chosen] | None:
         t = moment.step - self.first

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, cut_as_one
+from pruning_core.coupling import Coupling, cut_as_one, minded
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace, check_by_hand, groups_of, open_workspace, probe_split, prunable
@@ -153,12 +153,10 @@ def _units(
     name: str, able: tuple[str, ...], space: Workspace, *, tied: bool
 ) -> tuple[tuple[Coupling, ...], list[tuple[str, ...]]]:
     """The couplings that a granularity minds, and which of the able layers are cut as one."""
-    couplings, untraced = space.tied if name in WHOLE_OUTPUTS else ((), None)
+    couplings = minded(space.tied, name, tied=tied and name == TIED)
     if not tied or name != TIED:
         parts = cut_as_one([layer for layer in space.layers if layer.name in able], granularity(name))
         return couplings, [tuple(layer.name for layer in part) for part in parts]
-    if untraced:
-        raise PruningError(untraced)
     units = [tuple(x.name for x in space.layers if x.name in able and x.name in c.layers) for c in couplings]
     return couplings, [unit for unit in units if unit]
 

@@ -118,7 +118,7 @@ def test_every_forward_pass_after_a_cut_sees_zeros(optimizer: TrainConfig, hidde
     here.model[0].register_forward_pre_hook(lambda module, _: seen.append((module.training, module.weight.detach().clone())))
 
     class Once:
-        held, dense, updates = True, False, 1
+        held, dense, recalls, updates = True, False, False, 1
 
         def __init__(self) -> None:
             self.hidden = hidden
