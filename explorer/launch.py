@@ -1,0 +1,102 @@
+"""The command `pruning-explorer`: serves the app, with the settings in .streamlit/config.toml, from any folder."""
+
+import argparse
+import errno
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+from streamlit.web import cli
+
+from pruning_core import __version__
+from pruning_core.types import PruningError
+from pruning_core.zoo.request import VARIABLE
+
+HOST = "127.0.0.1"
+PORT = 8501
+LAST_PORT = 65_535
+HERE = Path(__file__).resolve().parent
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serves the app until it is stopped. A bad argument is one sentence on standard error and exit status 2."""
+    options = parser().parse_args(arguments)
+    try:
+        port = checked_port(options.port)
+        check_address(options.host, port)
+        if options.data is not None:
+            os.environ[VARIABLE] = str(data_folder(options.data))
+    except PruningError as error:
+        print(error, file=sys.stderr)
+        return 2
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"Pruning Explorer: http://{host}:{port} (Ctrl+C stops it)", flush=True)
+    cli.main(streamlit_arguments(options.host, port), prog_name="streamlit", standalone_mode=False)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    command = argparse.ArgumentParser(prog="pruning-explorer", description="Serve the Pruning Explorer on this machine.")
+    command.add_argument("--host", default=HOST, help="address to serve on; default %(default)s, which only this machine reaches")
+    command.add_argument("--port", default=str(PORT), help=f"port to serve on, from 1 to {LAST_PORT}; default %(default)s")
+    command.add_argument(
+        "--data", help=f"folder of data sets, of your own checkpoints and of studies; sets {VARIABLE}; made if it is missing"
+    )
+    command.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return command
+
+
+def script() -> Path:
+    """The script that Streamlit runs, with .streamlit/config.toml beside it: the wheel's, else the repository's."""
+    shipped = HERE / "served" / "app.py"
+    return shipped if shipped.is_file() else HERE.parent / "app.py"
+
+
+def streamlit_arguments(host: str, port: int) -> list[str]:
+    """What `streamlit` is called with. Its own greeting asks an outside host for this machine's address, so it is hidden."""
+    address = ["--server.address", host, "--server.port", str(port)]
+    return ["run", str(script()), *address, "--logger.hideWelcomeMessage", "true"]
+
+
+def checked_port(text: str) -> int:
+    """The port as a number; PruningError if it is not a whole number from 1 to 65535."""
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= LAST_PORT:
+        raise PruningError(f"'{text}' is not a port: choose a whole number from 1 to {LAST_PORT} with --port.")
+    return int(text)
+
+
+def check_address(host: str, port: int) -> None:
+    """PruningError if no server can listen on this host and port, with the reason."""
+    if not host:
+        raise PruningError(f"The host is empty: choose an address with --host, such as {HOST}.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        if os.name != "nt":  # as Streamlit does: a port that was just closed is free
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except (OSError, UnicodeError) as error:
+            raise PruningError(_refusal(host, port, error)) from error
+
+
+def _refusal(host: str, port: int, error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
+        return f"Port {port} of {host} is already in use: choose another one with --port."
+    if number == errno.EACCES:
+        return f"You may not serve on port {port} of {host}: choose a port above 1023 with --port."
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"'{host}' is not an address of this machine ({reason}): choose another one with --host, such as {HOST}."
+
+
+def data_folder(text: str) -> Path:
+    """The data folder, made if it is missing; PruningError if that cannot be done."""
+    folder = Path(text).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PruningError(f"The data folder {folder} cannot be used ({error.strerror}): choose a folder with --data.") from error
+    return folder

@@ -1,0 +1,110 @@
+"""The command `pruning-explorer`: what it serves, and one sentence for each bad argument."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.web import cli
+
+from explorer import launch
+from pruning_core.zoo.request import VARIABLE
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What `streamlit` is called with, in place of a server that blocks."""
+    made: list[list[str]] = []
+    monkeypatch.setattr(cli, "main", lambda arguments, **_: made.append(arguments))
+    monkeypatch.setenv(VARIABLE, "as-before")
+    return made
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def flags(arguments: list[str]) -> dict[str, str]:
+    return dict(zip(arguments[2::2], arguments[3::2], strict=True))
+
+
+def test_it_serves_the_repositorys_script_on_this_machine_only(
+    calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, port: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert launch.main(["--port", str(port)]) == 0
+    (arguments,) = calls
+    assert arguments[:2] == ["run", str(ROOT / "app.py")]
+    assert flags(arguments)["--server.address"] == "127.0.0.1"
+    assert flags(arguments)["--server.port"] == str(port)
+    assert os.environ[VARIABLE] == "as-before"
+
+
+def test_the_port_is_8501_where_none_is_given() -> None:
+    assert launch.parser().parse_args([]).port == "8501"
+    assert launch.parser().parse_args([]).host == "127.0.0.1"
+
+
+def test_the_data_folder_is_made_and_passed_on(calls: list[list[str]], tmp_path: Path, port: int) -> None:
+    assert launch.main(["--port", str(port), "--data", str(tmp_path / "new" / "data")]) == 0
+    assert len(calls) == 1
+    assert (tmp_path / "new" / "data").is_dir()
+    assert os.environ[VARIABLE] == str(tmp_path / "new" / "data")
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which somebody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def refusal(calls: list[list[str]], capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one sentence on standard error, where nothing was served."""
+    assert launch.main(list(arguments)) == 2
+    printed = capsys.readouterr()
+    assert (calls, printed.out) == ([], "")
+    (line,) = printed.err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "-1", "80.5", "http", "", "٣", "9" * 5000])
+def test_a_port_out_of_range_is_refused(calls: list[list[str]], capsys: pytest.CaptureFixture[str], text: str) -> None:
+    line = refusal(calls, capsys, f"--port={text}")
+    assert line == f"'{text}' is not a port: choose a whole number from 1 to 65535 with --port."
+
+
+def test_a_port_in_use_is_refused(calls: list[list[str]], capsys: pytest.CaptureFixture[str], taken: int) -> None:
+    line = refusal(calls, capsys, "--port", str(taken))
+    assert line == f"Port {taken} of 127.0.0.1 is already in use: choose another one with --port."
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "2001:db8::1", "a" * 70, "..", "300.1.1.1"])
+def test_a_host_that_cannot_be_served_on_is_refused(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str], host: str, port: int
+) -> None:
+    line = refusal(calls, capsys, "--host", host, "--port", str(port))
+    assert line.startswith(f"'{host}' is not an address of this machine (")
+    assert line.endswith("): choose another one with --host, such as 127.0.0.1.")
+
+
+def test_an_empty_host_is_refused(calls: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(calls, capsys, "--host", "") == "The host is empty: choose an address with --host, such as 127.0.0.1."
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_data_folder_that_is_a_file_is_refused(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path, port: int, name: str
+) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    line = refusal(calls, capsys, "--port", str(port), "--data", str(tmp_path / name))
+    assert line.startswith(f"The data folder {tmp_path / name} cannot be used (")
+    assert os.environ[VARIABLE] == "as-before"
