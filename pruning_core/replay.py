@@ -13,7 +13,7 @@ from torch.fx.node import Node
 
 from pruning_core.crew import crew
 from pruning_core.forward import BUDGET, Change, Forward, Team, held_bytes
-from pruning_core.graph import Stage, Values
+from pruning_core.graph import Stage, Values, empty_as
 from pruning_core.types import Layer, PruningError, Split
 
 Mask = Bool[Tensor, "_o _i _h _w"]
@@ -32,9 +32,12 @@ class Zeroed(Change):
     keep: Mapping[str, Bool[Tensor, "..."]]
 
     def __getitem__(self, name: str) -> Tensor:
-        keep, tensor = self.keep[name], self.tensors(name).detach()
-        words = tensor.view(WORDS[tensor.element_size()])
-        return (words * keep.to(tensor.device).view(torch.int8)).view(tensor.dtype)
+        old = self.tensors(name)
+        keep = self.keep[name].to(old.device).view(torch.int8)
+        # Not an inference tensor, whatever the caller's mode: `fitting` would have to copy it.
+        with torch.inference_mode(old.is_inference()), torch.no_grad():
+            words = old.detach().view(WORDS[old.element_size()])
+            return torch.mul(words, keep, out=empty_as(words)).view(old.dtype)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keep)

@@ -158,13 +158,35 @@ class Program:
 
 
 def fitting(tensor: Tensor, old: Tensor, name: str) -> Tensor:
-    """The tensor, as a parameter if the old one is one. Raises PruningError for another shape or type."""
+    """The tensor's values in a tensor of the same kind as the old one, so that the same kernels run on both.
+
+    The same kind: class (nn.Parameter or a subclass), attributes, requires_grad, is_inference(), device and strides. torch
+    chooses kernels by all of these; for example, matmul folds a 3-d input only where the weight requires a gradient.
+    The values are copied only where device, strides or is_inference() differ. Raises PruningError for another shape or type.
+    """
     if (tensor.shape, tensor.dtype) != (old.shape, old.dtype):
         raise PruningError(
             f"The change of {name} is {tuple(tensor.shape)} {tensor.dtype}; the model stores {tuple(old.shape)} {old.dtype}."
         )
-    placed = tensor.to(old.device)
-    return nn.Parameter(placed, requires_grad=False) if isinstance(old, nn.Parameter) else placed
+    with torch.inference_mode(old.is_inference()), torch.no_grad():
+        placed = tensor.detach()
+        if (placed.is_inference(), placed.device, placed.stride()) != (old.is_inference(), old.device, old.stride()):
+            placed = empty_as(old).copy_(placed)
+        # As nn.Parameter does. `as_subclass` would make a view, whose transpose in inference mode requires no gradient.
+        fit = torch.Tensor._make_subclass(type(old), placed, old.requires_grad)
+    vars(fit).update(vars(old))
+    return fit
+
+
+def empty_as(old: Tensor) -> Tensor:
+    """A new plain tensor with the shape, type, device and strides of the old one; it holds no values yet.
+
+    Strides that put several elements in one place (`expand`) cannot be kept: then it is contiguous.
+    """
+    shared = any(step == 0 and size > 1 for size, step in zip(old.shape, old.stride(), strict=True))
+    if shared:
+        return torch.empty(old.shape, dtype=old.dtype, device=old.device)
+    return torch.empty_strided(old.shape, old.stride(), dtype=old.dtype, device=old.device)
 
 
 def _normed(into: Tensor, norm: Any) -> Tensor:
