@@ -10,6 +10,7 @@ from explorer.notices import announce, told
 from explorer.sidebar import Choice
 from explorer.views import explore, export, finetune, flows, methods, sensitivity
 from explorer.views.ways_on import ways_on
+from pruning_core.crew import kernel_threads, thread_count
 
 PAGES = (
     (explore, "Explore", "grid_view", "explore"),
@@ -31,6 +32,8 @@ def show() -> None:
 
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
     cache.keep_imports()
+    with told():
+        kernel_threads(thread_count())  # each run has its own thread, and pages compute in it too
     current = st.navigation([page(*entry) for entry in PAGES], position="top")
     state.begin(current.url_path, sidebar.known_names())
     with st.sidebar:

@@ -8,7 +8,6 @@ daemons that only run core code.
 """
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -16,8 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
-import torch
-
+from pruning_core.crew import kernels
 from pruning_core.types import Cancelled, PruningError
 
 Make = Callable[[], Iterator[object]]
@@ -106,7 +104,8 @@ class Job:
         with self._lock:
             self._status, self._started = "running", time.time()
         try:
-            self._drain(make(), gone)
+            with kernels():
+                self._drain(make(), gone)
         except Cancelled:
             self._finish("cancelled", "It was stopped; nothing was changed.")
         except PruningError as problem:
@@ -286,13 +285,7 @@ class Jobs:
                 thread.start()
 
     def _work(self, job: Job) -> None:
-        own = torch.get_num_threads()  # a thread's first question sets its number: it must not come after ours
-        # One core stays with the web server: a page that freezes while a network trains cannot show a stop button.
-        torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
-        try:
-            job.run(lambda: self._gone(job.owner))
-        finally:
-            torch.set_num_threads(own)  # torch gives the last number set to threads yet to come
+        job.run(lambda: self._gone(job.owner))
         with self._lock:
             del self._threads[job.id]
         self.sweep()

@@ -11,6 +11,7 @@ from pathlib import Path
 from streamlit.web import cli
 
 from pruning_core import __version__
+from pruning_core.crew import thread_count
 from pruning_core.types import PruningError
 from pruning_core.zoo.request import VARIABLE
 
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         port = checked_port(options.port)
         check_address(options.host, port)
+        thread_count()  # refuses a bad number before the first page does
         if options.data is not None:
             os.environ[VARIABLE] = str(data_folder(options.data))
     except PruningError as error:

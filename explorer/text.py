@@ -14,7 +14,8 @@ HELP = {
     "criterion": "How a weight's importance is scored. The lowest scores go first.",
     "allocation": "How the total is shared out: which layer loses how much.",
     "sparsity": "The share of weights to remove, over all layers that can be cut: 80% leaves one weight in five.",
-    "seed": "Starts everything random (the Random criterion, the order of training images): the same seed gives the same result.",
+    "seed": "Starts everything random, such as the Random criterion. On the CPU of one machine, with the same number of threads, "
+    "the same seed gives the same masks. Results of different processors agree within float rounding only.",
     "probe": "Accuracy is measured live on this many validation images. More images: a narrower interval, a slower page.",
     "calibration": "Training images that criteria read which look at gradients or activations.",
     "allow_collapse": "Normally at least one group stays in every layer. Allowed to collapse, a layer can lose everything; "
@@ -75,7 +76,8 @@ HELP = {
     "momentum": "How much of the last step is carried on into the next one (SGD only).",
     "cosine": "Lets the learning rate fall to zero along half a cosine wave over the epochs of a round.",
     "warmup": "The share of the steps in which the learning rate rises from zero to its peak.",
-    "tune_seed": "Fixes the order of the training images: the same seed gives the same result on a CPU.",
+    "tune_seed": "Fixes the order of the training images. On the CPU of one machine, with the same number of threads, the same "
+    "seed gives the same weights. Results of different processors agree within float rounding only.",
     "augment": "Shifts (and mirrors, where that makes sense) the training images at random.",
     "label_smoothing": "Asks for a little less than full certainty, which can help accuracy.",
     "penalty": "What is added to the loss in every training step, so that training itself makes weights small before or between "

@@ -11,6 +11,7 @@ from typing import Any
 from pruning_core import runs
 from pruning_core.allocation import total_ratio
 from pruning_core.axes import AXES, markdown
+from pruning_core.crew import kernels
 from pruning_core.criteria import Criterion
 from pruning_core.curves import FROM_CURVES, WEIGHS, FromSensitivity, Limits
 from pruning_core.device import choose_device
@@ -33,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; bad input is one sentence on standard error and exit status 2."""
     options = parser().parse_args(arguments)
     try:
-        return COMMANDS[options.command](options)
+        with kernels():
+            return COMMANDS[options.command](options)
     except PruningError as error:
         print(error, file=sys.stderr)
         return 2

@@ -115,9 +115,9 @@ def states(done: Finished) -> dict[str, Evaluation]:
 
 
 def report_dict(plan: Plan, done: Finished) -> dict[str, object]:
-    """The report of a finished plan as JSON values: plan, computed counts, and the measured accuracy of each state."""
+    """The report of a finished plan as JSON values: plan, kernel threads, computed counts, and each state's measured accuracy."""
     measured = {name: accuracy_dict(found) for name, found in states(done).items()}
-    return {"plan": json.loads(plan.to_json()), "computed": asdict(done.report), "measured": measured}
+    return {"plan": json.loads(plan.to_json()), "threads": done.threads, "computed": asdict(done.report), "measured": measured}
 
 
 def script(plan: Plan, *, tuned: bool, whole_test: bool) -> str:

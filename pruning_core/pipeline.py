@@ -292,4 +292,6 @@ def finish(plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device:
     mixed = probe(space.dataset.train, RECALIBRATION)  # a folder's images come class by class
     recalibrated = score(recalibrate_bn(base, mixed, device=device)) if tracked_norms(base) else None
     tuned = score(model) if plan.fine_tune.epochs else None
-    return Finished(model, masks, counts(plan, space, masks, model), score(space.model), score(base), recalibrated, tuned)
+    report = counts(plan, space, masks, model)
+    threads = torch.get_num_threads()
+    return Finished(model, masks, report, score(space.model), score(base), recalibrated, tuned, threads)

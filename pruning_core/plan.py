@@ -25,7 +25,8 @@ class Plan:
     """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; edits: groups kept or
     pruned by hand on top; probe: images that accuracy is measured on; calibration: training images that criteria read;
     criterion: a name of `CRITERIA`, or module.path:function; flow: a name of `FLOWS`, knobs after a colon; seed: of random
-    scores, fine_tune has its own for training.
+    scores, fine_tune has its own for training. On the CPU of one machine, with the same number of threads (`crew.thread_count`),
+    equal plans give equal masks; results of different processors agree within float rounding only.
 
     Raises PruningError, in one sentence, for a value that cannot be meant.
     """

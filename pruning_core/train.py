@@ -45,7 +45,7 @@ class TrainConfig:
     warmup: share of all steps in which the rate rises to the peak; cosine: then it falls to 0;
     momentum: of SGD; weight_decay: of tensors with two or more dimensions; augment: shift and mirror as the data set allows;
     label_smoothing: in [0, 1); penalty: none, bn_scale_l1 or group_lasso:SHAPE, `penalty_strength` times which is added to the
-    loss (`penalties`). Raises PruningError for a value that cannot be meant.
+    loss (`penalties`); seed: of the order of the images (`Plan`). Raises PruningError for a value that cannot be meant.
     """
 
     epochs: int = 3
@@ -237,8 +237,8 @@ def fine_tune(
 
     Yields a Step per step, an Epoch (evaluated on dataset.val) per epoch, then Tuned: the weights of the epoch with the best
     validation accuracy (the earlier one of equals), in eval mode on the CPU. masks = {} trains densely; silent: held at zero too
-    (`coupling.silenced`); hook: what else happens in each step, and Pruned events of its own. The same seed gives the same
-    result on the CPU. Raises PruningError for masks that do not fit and for a loss that is not finite.
+    (`coupling.silenced`); hook: what else happens in each step, and Pruned events of its own. `Plan` says what the seed promises.
+    Raises PruningError for masks that do not fit and for a loss that is not finite.
     """
     where, hook = choose_device(device), hook or Hook()
     run = _start(model, masks, layers, silent or {}, dataset, config, where, hook)

@@ -239,7 +239,10 @@ class Pruned:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """The last event of `prune`: what was measured before and after, and the model."""
+    """The last event of `prune`: what was measured before and after, and the model.
+
+    threads: number of threads that torch's kernels used.
+    """
 
     model: nn.Module
     masks: Masks
@@ -248,3 +251,4 @@ class Finished:
     pruned: Evaluation
     recalibrated: Evaluation | None
     tuned: Evaluation | None
+    threads: int

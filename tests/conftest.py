@@ -1,5 +1,7 @@
 """Shapes are checked at run time over the whole suite: jaxtyping and beartype wrap every module of the core."""
 
+import os
+
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -7,6 +9,7 @@ from jaxtyping import install_import_hook
 install_import_hook("pruning_core", "beartype.beartype")
 
 torch.set_num_threads(1)  # the suite runs in two processes
+os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers, whatever the machine
 
 
 def pytest_configure(config: pytest.Config) -> None:

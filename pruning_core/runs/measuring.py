@@ -32,7 +32,8 @@ class Result:
     initial: the dense network; before, after: cut, without and with fine-tuning (None for 0 epochs); epochs: per training;
     images: training images; parameters, nonzeros: of the whole network; macs, macs_effective: multiply-adds per image that read a
     prunable weight, dense and left (computed); thinned_parameters, thinned_macs: as in `Report`, None where nothing is known of
-    it or less than outputs is cut; seconds: this run took on this machine (measured).
+    it or less than outputs is cut; seconds: this run took on this machine (measured); threads: number of threads that torch's
+    kernels used, None in records that do not name it.
     """
 
     run: Run
@@ -48,6 +49,7 @@ class Result:
     thinned_parameters: int | None
     thinned_macs: int | None
     seconds: float
+    threads: int | None = None
 
     @property
     def macs_left(self) -> int:
@@ -90,7 +92,7 @@ def measuring(
     yield Result(
         run, accuracy(dense), accuracy(cut), accuracy(tuned) if tuned else None, plan.fine_tune.epochs, len(space.dataset.train),
         report.parameters, report.nonzeros, report.macs, report.macs_effective, report.thinned_parameters, report.thinned_macs,
-        time.perf_counter() - began,
+        time.perf_counter() - began, torch.get_num_threads(),
     )  # fmt: skip
 
 

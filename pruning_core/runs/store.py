@@ -133,9 +133,11 @@ def _result(raw: dict[str, Any]) -> Result:
     after = raw["after"] if raw["after"] is None else _accuracy(raw["after"])
     parts = {"run": Run(**raw["run"]), "initial": _accuracy(raw["initial"]), "before": _accuracy(raw["before"]), "after": after}
     found = Result(**{**raw, **parts})
-    numbers = [getattr(found, each.name) for each in fields(found) if each.name not in parts]
+    numbers = [getattr(found, each.name) for each in fields(found) if each.name not in (*parts, "threads")]
     if found.thinned_parameters is found.thinned_macs is None:
         numbers = [value for value in numbers if value is not None]
+    if found.threads is not None:
+        numbers.append(found.threads)
     if not all(type(value) in (int, float) and value >= 0 for value in numbers):
         raise ValueError("a number is missing")
     return found

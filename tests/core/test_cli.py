@@ -50,6 +50,12 @@ def test_run_writes_report_plan_masks_and_weights(plan_file, tmp_path, capsys):
     assert gone == pytest.approx(report["computed"]["sparsity_masked"])
 
 
+def test_the_report_names_the_number_of_threads(plan_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRUNING_EXPLORER_THREADS", "2")
+    assert main(["run", str(plan_file), "--out", str(tmp_path), "--json", "--device", "cpu"]) == 0
+    assert json.loads((tmp_path / "report.json").read_text())["threads"] == 2
+
+
 def test_two_runs_of_one_plan_give_one_report(plan_file, tmp_path):
     for name in ("a", "b"):
         assert main(["run", str(plan_file), "--out", str(tmp_path / name), "--json", "--device", "cpu"]) == 0

@@ -5,7 +5,9 @@ import threading
 import pytest
 import torch
 
-from pruning_core.crew import Inline, crew
+from pruning_core import crew as rule
+from pruning_core.crew import VARIABLE, Inline, crew, kernels, thread_count
+from tests.core.toy import refusal
 
 
 @pytest.fixture
@@ -60,3 +62,48 @@ def test_the_end_waits_for_what_has_begun_and_drops_the_rest() -> None:
         threading.Timer(0.1, go.set).start()
     assert sorted(ended) == [0, 1]
     assert [each.cancelled() for each in calls] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("own", "general", "cores", "count"),
+    [
+        (None, None, 8, 7),
+        (None, None, 2, 1),
+        (None, None, 1, 1),
+        (None, "4", 8, 4),
+        (None, "4,2", 8, 4),
+        (None, "all", 8, 7),
+        (None, "0", 8, 7),
+        ("3", "4", 8, 3),
+        ("16", None, 8, 16),
+        ("", "", 8, 7),
+    ],
+)
+def test_the_number_of_threads_is_the_variables_or_one_less_than_the_cores(
+    own: str | None, general: str | None, cores: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rule, "cores", lambda: cores)
+    for name, value in ((VARIABLE, own), ("OMP_NUM_THREADS", general)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert thread_count() == count
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "two", "1.5", " 2"])
+def test_a_bad_number_of_threads_is_refused_in_a_sentence(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, wrong)
+    assert f"{VARIABLE} is '{wrong}'" in refusal(thread_count)
+
+
+def test_there_is_a_core() -> None:
+    assert rule.cores() >= 1
+
+
+@pytest.mark.usefixtures("four")
+def test_kernels_use_the_number_until_the_context_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "2")
+    with kernels() as count:
+        assert count == torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 4

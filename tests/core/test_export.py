@@ -106,6 +106,7 @@ def test_the_exported_script_prints_the_measured_accuracy(tmp_path, capsys, mode
 def test_report_holds_every_state_with_n_and_interval(space):
     *_, done = prune(PLAN, space)
     report = json.loads(json.dumps(report_dict(PLAN, done)))
+    assert report["threads"] == torch.get_num_threads()
     assert set(report["measured"]) == {"dense", "pruned", "tuned"}  # LeNet-5 has no batch norm to recalibrate
     for found in report["measured"].values():
         low, high = found["interval_95"]

@@ -1,9 +1,11 @@
 """Finished runs on disk: whose they are, and that none is taken for another."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from pruning_core import runs
 from pruning_core.pipeline import Workspace, open_workspace
@@ -71,3 +73,18 @@ def test_compressions_that_print_alike_have_a_file_each(space: Workspace, tmp_pa
     for compression in (4.0, 4.0000001):
         assert (back := kept(Run("random", "filter", compression, 0), tmp_path)) is not None
         assert back.run.compression == compression
+
+
+def test_a_record_names_its_threads_and_one_of_before_they_were_named_is_read(space: Workspace, tmp_path: Path) -> None:
+    list(study(ASKED, space, tmp_path))
+    (found,) = (each for each in runs.results(ASKED, tmp_path) if each.run.criterion == "random")
+    assert found.threads == torch.get_num_threads()
+    (path,) = tmp_path.glob("random-*.json")
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    assert raw["threads"] == found.threads
+    for wrong in ("1", -1, [1]):
+        path.write_text(json.dumps(raw | {"threads": wrong}), encoding="utf-8")
+        assert kept(found.run, tmp_path) is None
+    del raw["threads"]
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    assert kept(found.run, tmp_path) == replace(found, threads=None)

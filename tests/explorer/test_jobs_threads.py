@@ -1,17 +1,22 @@
-"""How many threads torch's kernels use in a job, and that nobody else is told so."""
+"""Jobs, pages and commands use the same number of kernel threads; other threads keep theirs."""
 
-import os
+import argparse
 import threading
 from collections.abc import Iterator
 
+import pytest
 import torch
 
+from explorer import app, sidebar
 from explorer.jobs import Jobs
+from pruning_core import __main__ as commands
+from pruning_core.crew import VARIABLE, kernel_threads
+from tests.explorer.driven import opened
 from tests.explorer.test_jobs import until
 
 
 def asked_anew() -> int:
-    """What a thread that has just begun is given."""
+    """The number of threads that a new thread's kernels use."""
     seen: list[int] = []
     thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()
@@ -19,20 +24,80 @@ def asked_anew() -> int:
     return seen[0]
 
 
-def test_a_job_leaves_one_core_free_and_later_threads_their_number() -> None:
-    own, cores, seen = torch.get_num_threads(), os.cpu_count() or 2, list[int]()
+def shown() -> None:
+    """The app, as its script shows it."""
+    from explorer.app import show
+
+    show()
+
+
+@pytest.fixture
+def own() -> Iterator[int]:
+    """This thread's kernels use seven threads, and so do those of later threads."""
+    before = torch.get_num_threads()
+    kernel_threads(7)
+    yield 7
+    kernel_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "3")
+
+
+def test_a_job_uses_the_chosen_number_and_later_threads_keep_theirs(own: int) -> None:
+    seen: list[int] = []
 
     def work() -> Iterator[int]:
         seen.append(torch.get_num_threads())
         yield 1
 
-    torch.set_num_threads(cores + 1)
-    try:
-        jobs = Jobs(lambda owner: True)
-        for _ in range(2):
-            jobs.start("me", "train", "Training", work)
-            until(lambda: not jobs._threads)
-        assert seen == [max(1, cores - 1)] * 2
-        assert asked_anew() == torch.get_num_threads() == cores + 1
-    finally:
-        torch.set_num_threads(own)
+    jobs = Jobs(lambda owner: True)
+    for _ in range(2):
+        jobs.start("me", "train", "Training", work)
+        until(lambda: not jobs._threads)
+    assert seen == [3, 3]
+    assert asked_anew() == torch.get_num_threads() == own
+
+
+def test_a_command_uses_the_same_number(own: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def command(_options: argparse.Namespace) -> int:
+        seen.append(torch.get_num_threads())
+        return 0
+
+    monkeypatch.setitem(commands.COMMANDS, "list", command)
+    assert commands.main(["list"]) == 0
+    assert seen == [3]
+    assert asked_anew() == torch.get_num_threads() == own
+
+
+def test_a_page_uses_the_same_number(own: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page computes in its own thread: it draws the side bar there."""
+    seen: list[int] = []
+    render = sidebar.render
+
+    def rendering() -> sidebar.Choice:
+        seen.append(torch.get_num_threads())
+        return render()
+
+    monkeypatch.setattr(app.sidebar, "render", rendering)
+    opened(shown, {"model": "lenet5"})
+    assert set(seen) == {3}
+    assert torch.get_num_threads() == own
+
+
+def test_a_bad_number_fails_a_job_and_a_command_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, "many")
+    jobs = Jobs(lambda owner: True)
+    job = jobs.start("me", "train", "Training", lambda: iter(()))
+    until(lambda: not jobs._threads)
+    sentence = job.snapshot().error
+    assert job.status == "failed"
+    assert sentence is not None
+    assert f"{VARIABLE} is 'many'" in sentence
+    assert commands.main(["list"]) == 2
+    assert capsys.readouterr().err.strip() == sentence
