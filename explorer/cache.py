@@ -276,7 +276,7 @@ def _live(key: str, _plan: Plan, _space: Workspace) -> Live:
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _probed(key: str, _plan: Plan, _space: Workspace) -> Evaluation:
-    """`evaluate` of the masked model on the probe, bit for bit; computed is only what depends on a weight that has moved."""
+    """`evaluate` of the masked model on the probe: the same numbers, but only what depends on a changed weight is computed."""
     live = _live(_text(_plan.model, _plan.dataset, _plan.probe), _plan, _space)
     logits, outputs = live.logits(pruned(_plan, _space).state_dict()), _space.dataset.outputs
     return summarise(logits if outputs is None else logits[:, list(outputs)], probe(_plan, _space).labels)

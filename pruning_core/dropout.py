@@ -93,7 +93,7 @@ def frozen(name: str, layers: Iterable[Layer], rate: float, seed: int) -> Masks:
 
 
 def as_plan(plan: Plan, name: str, layer: Layer, rate: float, seed: int) -> Plan:
-    """The plan whose mask of the layer is that sample, bit for bit: the random criterion with the pass's seed, at its share.
+    """The plan whose mask of the layer is exactly that sample: the random criterion with the pass's seed, at its share.
 
     Criterion, granularity and seed are of the whole plan, so all other layers become dense, but for those frozen from the same
     pass before. A pass that drops everything allows the layer to collapse. Raises PruningError as `share`.

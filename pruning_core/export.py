@@ -23,7 +23,7 @@ Put this file beside masks.safetensors{beside} and run, in Pruning Explorer's fo
     PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py
 Only the network and its images come from `pruning_core.zoo`; to use your own, replace that import and the three lines below it.
 Where whole filters or heads were removed, there are masks of biases and of norms' scale and shift too: with them at zero, a
-removed output is exactly zero, and the network computes what it would without it.
+removed output is exactly zero, and the network computes what it would without it, within float rounding.
 """
 
 from pathlib import Path

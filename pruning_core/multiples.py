@@ -67,7 +67,7 @@ def layer_cuts(
 
     groups: the layer's group scores by each granularity, read one after the other; layers, tied: all layers and the couplings,
     for whole outputs that go fall silent (`coupling.silenced`). Every evaluation equals, bit for bit, that of the model with this
-    mask (`replay`). Raises PruningError for a ratio outside [0, 1] or for no images.
+    mask and the same number of threads (`replay`). Raises PruningError for a ratio outside [0, 1] or for no images.
     """
     replay, chosen = Replay(model, split), slice(None) if outputs is None else list(outputs)
     waiting = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)

@@ -94,9 +94,11 @@ class _Point:
 class Replay:
     """Logits of a model on a split with one layer masked at a time, equal bit for bit to full forward passes of the same batches.
 
+    They are equal on every processor, with the same number of threads: the same kernels run, on tensors of the same shapes and of
+    the same kind (`graph.fitting`). In batches of another size they are equal within float rounding only.
     The dense pass walks through the layers once, in step with the visits: at each layer a batch holds only the values that this
     or a later layer still needs (at most `budget` bytes over all batches; a batch beyond that is computed from its images again
-    at every layer; a batch is never split, which could change the last bits). Visits are computed side by side by `workers`
+    at every layer; a batch is never split). Visits are computed side by side by `workers`
     threads. traced: False where torch.fx could not trace the model, which is then computed in full; reason: why.
     goes_on: visits leave what they hold at their last site to the next ones, which walk on from there where that is enough;
     those at the same time hold their own, so that as many times `budget` may stay.

@@ -56,9 +56,9 @@ def scan(
     `couplings` are cut as one, the same channels everywhere, by the mean of their scores, and share one curve; one that cannot
     be cut is not measured and says why. Else each is cut alone, and what a residual add or a depthwise convolution brings in
     its place goes on. Removed outputs are silent (`silenced`). Every point equals, bit for bit, an evaluation of the model so
-    cut; only what lies downstream is computed for it (`replay`). A sparsity that removes no whole group is measured once, as
-    dense. dense, replay: of this model and split, if they are there already. Closing the generator stops it. Raises
-    PruningError for a grid outside [0, 1] (after Li et al. 2016, 1608.08710).
+    cut with the same number of threads; only what lies downstream is computed for it (`replay`). A sparsity that removes no
+    whole group is measured once, as dense. dense, replay: of this model and split, if they are there already. Closing the
+    generator stops it. Raises PruningError for a grid outside [0, 1] (after Li et al. 2016, 1608.08710).
     """
     if not grid or not all(0 <= s <= 1 for s in grid):
         raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
