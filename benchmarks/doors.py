@@ -64,7 +64,7 @@ def cluster() -> Iterator[Opened]:
     """A scheduler and two workers on this machine, with the allocator's own setting in place of Dask's."""
     with (
         config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=None) as found,
+        LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0") as found,
         Client(found, set_as_default=False) as client,
     ):
         yield dask(client, 2 * WORKERS), lambda: list(client.run(os.getpid).values())

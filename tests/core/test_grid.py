@@ -130,7 +130,7 @@ def test_a_process_killed_in_mid_scan_costs_no_number(space: Workspace, wanted: 
 
 def test_a_dask_worker_killed_in_mid_scan_costs_no_number(wanted: list[GridPoint]) -> None:
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         points = measure(GRID, PLAN, door=dask(client, ahead=6), device=CPU)
