@@ -1,10 +1,13 @@
-"""One ResNet-20 scan through every door of a grid: in this process, by two processes, and by a Dask cluster of two workers.
+"""One ResNet-20 scan through every door of a grid: in this process, by two processes, and by a Dask
+cluster of two workers.
 
-Run: python -m benchmarks.doors [--rounds 3]. Random weights: only the time is measured, in turns, after every worker has opened
-its bench (start_up_s says how long that took). Every worker computes with one kernel thread. Processor time is the busiest
-process's, which other programs disturb less than the clock on the wall: on idle cores the two agree. spent: processor time of
-all processes together against one alone; efficiency: the ratio by the clock for each worker. machine: what two scans side by
-side, which know nothing of each other, reach of twice one scan's speed: no door can do better.
+Run: python -m benchmarks.backends [--rounds 3]. Random weights: only the time is measured, in turns,
+after every worker has opened its bench (start_up_s says how long that took). Every worker computes
+with one kernel thread. Processor time is the busiest process's, which other programs disturb less
+than the clock on the wall: on idle cores the two agree. spent: processor time of all processes
+together against one alone; efficiency: the ratio by the clock for each worker. machine: what two
+scans side by side, which know nothing of each other, reach of twice one scan's speed: no door can
+do better.
 """
 
 import multiprocessing
@@ -22,25 +25,30 @@ from dask import config
 from distributed import Client, LocalCluster
 
 from benchmarks.timing import Row, Seconds, command
-from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, measure, through
-from pruning_core.inventory import inventory
+from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.backends import Backend, dask, in_process, run_on_backend
+from pruning_core.sensitivity.grid import measure
+from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
 from pruning_core.types import Dataset
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
 
-WORKERS, IMAGES, SIDE = 2, 256, 32
+WORKERS = 2
+IMAGES = 256
+SIDE = 32
 GRID = Grid((0.5, 0.6, 0.7, 0.8, 0.9))
 ALONE = "one worker in this process"
-Opened = tuple[Door, Callable[[], Sequence[int]]]
+Opened = tuple[Backend, Callable[[], Sequence[int]]]
 
 
 def workspace() -> tuple[Plan, Workspace]:
     """A ResNet-20 of random weights on random images."""
     torch.manual_seed(0)
     model = ARCHITECTURES["resnet20"].build((3, SIDE, SIDE), 10).eval()
-    pixels, labels = torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8), torch.arange(IMAGES) % 10
+    pixels = torch.randint(0, 256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8)
+    labels = torch.arange(IMAGES) % 10
     split = TensorSplit(pixels, labels, (0.5,) * 3, (0.25,) * 3)
     data = Dataset("random", tuple("0123456789"), (3, SIDE, SIDE), split, split, split)
     return Plan(probe=IMAGES), Workspace(model, data, inventory(model, data.shape), ())
@@ -56,29 +64,39 @@ def here(workers: int) -> Iterator[Opened]:
 def pool() -> Iterator[Opened]:
     """Two processes, kept from one run to the next."""
     with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as executor:
-        yield through(executor, 2 * WORKERS), lambda: [child.pid or 0 for child in multiprocessing.active_children()]
+        yield (
+            run_on_backend(executor, 2 * WORKERS),
+            lambda: [child.pid or 0 for child in multiprocessing.active_children()],
+        )
 
 
 @contextmanager
 def cluster() -> Iterator[Opened]:
-    """A scheduler and two workers on this machine, with the allocator's own setting in place of Dask's."""
+    """A scheduler and two workers on this machine, with the allocator's own setting in place of
+    Dask's.
+    """
     with (
         config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
-        LocalCluster(n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0") as found,
+        LocalCluster(
+            n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as found,
         Client(found, set_as_default=False) as client,
     ):
         yield dask(client, 2 * WORKERS), lambda: list(client.run(os.getpid).values())
 
 
 DOORS: dict[str, Callable[[], AbstractContextManager[Opened]]] = {
-    ALONE: lambda: here(1), "two threads": lambda: here(WORKERS), "process pool of 2": pool, "Dask, 2 workers": cluster,
-}  # fmt: skip
+    ALONE: lambda: here(1),
+    "two threads": lambda: here(WORKERS),
+    "process pool of 2": pool,
+    "Dask, 2 workers": cluster,
+}
 
 
-def scanned(door: Door) -> list[GridPoint]:
+def scanned(backend: Backend) -> list[GridPoint]:
     """The scan through one door."""
     plan, space = workspace()
-    return list(measure(GRID, plan, space, door=door, device=torch.device("cpu")))
+    return list(measure(GRID, plan, space, backend=backend, device=torch.device("cpu")))
 
 
 def alone(_: int) -> float:
@@ -90,9 +108,11 @@ def alone(_: int) -> float:
 
 @dataclass(eq=False)
 class Timed:
-    """One door's runs. pids: its workers; first: seconds until the first run was done, points: what it gave."""
+    """One door's runs. pids: its workers; first: seconds until the first run was done, points: what
+    it gave.
+    """
 
-    door: Door
+    backend: Backend
     pids: Sequence[int]
     first: float
     points: list[GridPoint]
@@ -102,8 +122,9 @@ class Timed:
 
     def run(self) -> None:
         """One more run, which must give the same points."""
-        before, begun = self._processors(), time.perf_counter()
-        again = scanned(self.door)
+        before = self._processors()
+        begun = time.perf_counter()
+        again = scanned(self.backend)
         self.walls.append(time.perf_counter() - begun)
         each = [after - was for was, after in zip(before, self._processors(), strict=True)]
         self.busiest.append(max(each))
@@ -125,16 +146,20 @@ class Timed:
 def timed(stack: ExitStack, opened: Callable[[], AbstractContextManager[Opened]]) -> Timed:
     """Opens a door and every worker's bench by a first run."""
     begun = time.perf_counter()
-    door, pids = stack.enter_context(opened())
-    points = scanned(door)
-    return Timed(door, list(pids()), time.perf_counter() - begun, points)
+    backend, pids = stack.enter_context(opened())
+    points = scanned(backend)
+    return Timed(backend, list(pids()), time.perf_counter() - begun, points)
 
 
 def rows(rounds: int = 3) -> list[Row]:
-    """Each door with two workers against one worker here; the same numbers, bit for bit, or it says so."""
+    """Each door with two workers against one worker here; the same numbers, bit for bit, or it says
+    so.
+    """
     with ExitStack() as stack:
         found = {name: timed(stack, opened) for name, opened in DOORS.items()}
-        machine = stack.enter_context(ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")))
+        machine = stack.enter_context(
+            ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn"))
+        )
         pairs = [max(machine.map(alone, range(WORKERS)))]
         for _ in range(rounds):
             for it in found.values():
@@ -146,11 +171,23 @@ def rows(rounds: int = 3) -> list[Row]:
 
 def _row(name: str, it: Timed, one: Timed, machine: float) -> Row:
     return Row(
-        f"grid of a ResNet-20 scan, {name}", it.seconds, one.seconds, ALONE, 1.7,
-        more={"identical": str(it.points == one.points), "efficiency": one.seconds.wall / it.seconds.wall / WORKERS,
-              "machine": machine, "spent": median(it.spent) / median(one.spent), "start_up_s": it.first - it.seconds.wall,
-              "points": len(it.points), "images": IMAGES, "workers": WORKERS, "load": os.getloadavg()[0]},
-    )  # fmt: skip
+        f"grid of a ResNet-20 scan, {name}",
+        it.seconds,
+        one.seconds,
+        ALONE,
+        1.7,
+        more={
+            "identical": str(it.points == one.points),
+            "efficiency": one.seconds.wall / it.seconds.wall / WORKERS,
+            "machine": machine,
+            "spent": median(it.spent) / median(one.spent),
+            "start_up_s": it.first - it.seconds.wall,
+            "points": len(it.points),
+            "images": IMAGES,
+            "workers": WORKERS,
+            "load": os.getloadavg()[0],
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Global magnitude pruning of VGG-16's 138 million weights: threshold and masks against `prune.global_unstructured`.
+"""Global magnitude pruning of VGG-16's 138 million weights: threshold and masks against
+`prune.global_unstructured`.
 
-Run: python -m benchmarks.global_select [--rounds 3]. Random weights, all distinct but for chance; 80% are removed.
+Run: python -m benchmarks.global_select [--rounds 3]. Random weights, all distinct but for chance;
+80% are removed.
 """
 
 import torch
@@ -14,16 +16,31 @@ from pruning_core.granularity import granularity
 from pruning_core.masks import group_scores, select
 from pruning_core.types import Layer, Masks
 
-CONVOLUTIONS = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256), (256, 512)] + 5 * [(512, 512)]
+CONVOLUTIONS = [
+    (3, 64),
+    (64, 64),
+    (64, 128),
+    (128, 128),
+    (128, 256),
+    (256, 256),
+    (256, 256),
+    (256, 512),
+] + 5 * [(512, 512)]
 SPARSITY = 0.8
 
 
 def vgg16() -> tuple[nn.Sequential, tuple[Layer, ...]]:
-    """VGG-16's 16 weights (Simonyan, Zisserman 2014, arXiv:1409.1556) in a row; only their shapes matter here."""
+    """VGG-16's 16 weights (Simonyan, Zisserman 2014, arXiv:1409.1556) in a row; only their shapes
+    matter here.
+    """
     torch.manual_seed(0)
     convolutions: list[nn.Module] = [nn.Conv2d(i, o, 3) for i, o in CONVOLUTIONS]
-    model = nn.Sequential(*convolutions, nn.Linear(25088, 4096), nn.Linear(4096, 4096), nn.Linear(4096, 1000))
-    return model, tuple(described(f"{k}.weight", module.get_parameter("weight")) for k, module in enumerate(model))
+    model = nn.Sequential(
+        *convolutions, nn.Linear(25088, 4096), nn.Linear(4096, 4096), nn.Linear(4096, 1000)
+    )
+    return model, tuple(
+        described(f"{k}.weight", module.get_parameter("weight")) for k, module in enumerate(model)
+    )
 
 
 def described(name: str, weight: torch.Tensor) -> Layer:
@@ -35,7 +52,8 @@ def described(name: str, weight: torch.Tensor) -> Layer:
 
 def ours(model: nn.Module, layers: tuple[Layer, ...]) -> Masks:
     """From weights to masks, through the same functions as the Explore page."""
-    how, g = criterion("magnitude_l1"), granularity("fine")
+    how = criterion("magnitude_l1")
+    g = granularity("fine")
     groups = group_scores(how(model, layers, ()), layers, g, how.pool)
     return select(groups, layers, g, ALLOCATIONS["global"](layers, groups, SPARSITY))
 
@@ -43,10 +61,16 @@ def ours(model: nn.Module, layers: tuple[Layer, ...]) -> Masks:
 def peers(model: nn.Sequential, count: int | float = SPARSITY) -> Masks:
     """The peer's masks; its reparametrisation is taken off again, weights untouched."""
     original = {f"{k}.weight": module.get_parameter("weight") for k, module in enumerate(model)}
-    prune.global_unstructured([(module, "weight") for module in model], pruning_method=prune.L1Unstructured, amount=count)
+    prune.global_unstructured(
+        [(module, "weight") for module in model], pruning_method=prune.L1Unstructured, amount=count
+    )
     masks = {f"{k}.weight": module.weight_mask for k, module in enumerate(model)}
     for module, weight in zip(model, original.values(), strict=True):
-        for hook in [key for key, found in module._forward_pre_hooks.items() if isinstance(found, prune.BasePruningMethod)]:
+        for hook in [
+            key
+            for key, found in module._forward_pre_hooks.items()
+            if isinstance(found, prune.BasePruningMethod)
+        ]:
             del module._forward_pre_hooks[hook]
         del module.weight_orig, module.weight_mask, module.weight
         module.weight = weight
@@ -57,15 +81,27 @@ def row(rounds: int) -> Row:
     """Compares the kept sets and the peak memory of one run of each, then measures both in turns."""
     model, layers = vgg16()
     found: list[Masks] = []
-    memory = [peak(lambda: found.append(ours(model, layers))), peak(lambda: found.append(peers(model)))]
+    memory = [
+        peak(lambda: found.append(ours(model, layers))),
+        peak(lambda: found.append(peers(model))),
+    ]
     mine, theirs = found
-    different = sum(int((mine[x.name].reshape(x.param_shape) != theirs[x.name].bool()).sum()) for x in layers)
+    different = sum(
+        int((mine[x.name].reshape(x.param_shape) != theirs[x.name].bool()).sum()) for x in layers
+    )
     removed = sum(x.numel - int(mine[x.name].count_nonzero()) for x in layers)
     del mine, theirs
     found.clear()
-    seconds = interleaved({"ours": lambda: ours(model, layers), "peer": lambda: peers(model)}, rounds, warmup=0)
-    more: dict[str, float | int | str] = {"weights": sum(x.numel for x in layers), "removed": removed, "different": different}
-    what, against = "global threshold and masks, VGG-16", "prune.global_unstructured"
+    seconds = interleaved(
+        {"ours": lambda: ours(model, layers), "peer": lambda: peers(model)}, rounds, warmup=0
+    )
+    more: dict[str, float | int | str] = {
+        "weights": sum(x.numel for x in layers),
+        "removed": removed,
+        "different": different,
+    }
+    what = "global threshold and masks, VGG-16"
+    against = "prune.global_unstructured"
     return Row(what, seconds["ours"], seconds["peer"], against, 20, memory[0], memory[1], more)
 
 

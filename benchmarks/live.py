@@ -1,6 +1,8 @@
-"""The Explore page's accuracy while one layer's slider moves: `Live` against `evaluate` of the masked copy, same logits.
+"""The Explore page's accuracy while one layer's slider moves: `IncrementalForward` against
+`evaluate` of the masked copy, same logits.
 
-Run: python -m benchmarks.live [--rounds 5]. ResNet-20 at 28 x 28, 512 images, random weights; every layer is moved once a round.
+Run: python -m benchmarks.live [--rounds 5]. ResNet-20 at 28 x 28, 512 images, random weights; every
+layer is moved once a round.
 """
 
 import itertools
@@ -9,30 +11,39 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Row, command, interleaved
-from pruning_core.inventory import inventory
-from pruning_core.live import Live
+from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.masks import apply_masks, lowest
-from pruning_core.train import evaluate, summarise
+from pruning_core.model.inventory import inventory
+from pruning_core.training.fine_tune import evaluate, summarise
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
 
-SHAPE, IMAGES, CPU = (1, 28, 28), 512, torch.device("cpu")
+SHAPE = (1, 28, 28)
+IMAGES = 512
+CPU = torch.device("cpu")
 
 
 def row(rounds: int) -> Row:
-    """Measures both, in turns, at sparsities that were not seen before; beside them, moving the last layer alone, and back."""
+    """Measures both, in turns, at sparsities that were not seen before; beside them, moving the
+    last layer alone, and back.
+    """
     torch.manual_seed(0)
     model = ARCHITECTURES["resnet20"].build(SHAPE, 10).eval()
-    layers, sparsity = inventory(model, SHAPE), itertools.count(1)
+    layers = inventory(model, SHAPE)
+    sparsity = itertools.count(1)
     pixels = torch.randint(0, 256, (IMAGES, *SHAPE), dtype=torch.uint8)
     split = TensorSplit(pixels, torch.zeros(IMAGES, dtype=torch.long), (0.5,), (0.25,))
     flat = {x.name: model.get_parameter(x.name).detach().abs().reshape(1, -1) for x in layers}
-    live = Live(model, split, device=CPU)
+    live = IncrementalForward(model, split, device=CPU)
     live.logits({})
 
     def mask(index: int, step: int) -> dict[str, Tensor]:
         layer = layers[index]
-        return {layer.name: ~lowest(flat[layer.name], (step * 97) % (layer.numel - 1) + 1).view(layer.shape)}
+        return {
+            layer.name: ~lowest(flat[layer.name], (step * 97) % (layer.numel - 1) + 1).view(
+                layer.shape
+            )
+        }
 
     def ours(index: int, step: int) -> Tensor:
         return live.logits(apply_masks(model, mask(index, step), layers).state_dict())
@@ -48,14 +59,27 @@ def row(rounds: int) -> Row:
             evaluate(apply_masks(model, mask(index, step), layers), split, device=CPU)
 
     seconds = interleaved({"ours": every, "peer": peer}, rounds)
-    seconds |= interleaved({"last": lambda: ours(-1, next(sparsity)), "back": lambda: ours(-1, 0)}, 4 * rounds)
+    seconds |= interleaved(
+        {"last": lambda: ours(-1, next(sparsity)), "back": lambda: ours(-1, 0)}, 4 * rounds
+    )
     wanted = evaluate(apply_masks(model, mask(3, 1), layers), split, device=CPU).loss
     same = summarise(ours(3, 1), split.labels).loss == wanted
     more: dict[str, float | int | str] = {
-        "identical": str(same), "moves": len(layers), "images": IMAGES, "last_layer_ms": seconds["last"].cpu * 1e3,
-        "change_back_ms": seconds["back"].cpu * 1e3, "held_mib": live.held // 2**20,
-    }  # fmt: skip
-    return Row("accuracy after a slider move, ResNet-20", seconds["ours"], seconds["peer"], "evaluate of a copy", 2, more=more)
+        "identical": str(same),
+        "moves": len(layers),
+        "images": IMAGES,
+        "last_layer_ms": seconds["last"].cpu * 1e3,
+        "change_back_ms": seconds["back"].cpu * 1e3,
+        "held_mib": live.held // 2**20,
+    }
+    return Row(
+        "accuracy after a slider move, ResNet-20",
+        seconds["ours"],
+        seconds["peer"],
+        "evaluate of a copy",
+        2,
+        more=more,
+    )
 
 
 def rows(rounds: int = 5) -> list[Row]:

@@ -1,10 +1,11 @@
 """Drag frames of the mask lab against go.Heatmap of the same array, in headless Chromium, in turns.
 
-Lab: the slider is moved by script; from the input event until the frame is drawn (the task after the next animation frame).
-Plotly: a Streamlit slider moved by one step, until the heatmap's picture has changed; and how long the page was blocked.
-cpu: of the page's main thread alone, per frame or step, the server's apart: what stays the same on a machine that is busy with
-other things. A message to the server during a drag is an error.
-Run: python -m benchmarks.mask_lab_drag [--rounds 3] [--side 512] [--frames 200] [--steps 5] [--show side].
+Lab: the slider is moved by script; from the input event until the frame is drawn (the task after
+the next animation frame). Plotly: a Streamlit slider moved by one step, until the heatmap's picture
+has changed; and how long the page was blocked. cpu: of the page's main thread alone, per frame or
+step, the server's apart: what stays the same on a machine that is busy with other things. A message
+to the server during a drag is an error. Run: python -m benchmarks.mask_lab_drag [--rounds 3]
+[--side 512] [--frames 200] [--steps 5] [--show side].
 """
 
 import argparse
@@ -76,9 +77,15 @@ STEP = """async () => {
 @contextmanager
 def chromium(flags: Sequence[str] = FLAGS) -> Iterator[Browser]:
     """A headless Chromium. Raises Unmeasured where none is installed."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if found is None:
-        raise Unmeasured("It needs Chromium, and there is none on this machine: install one (apt-get install chromium).")
+        raise Unmeasured(
+            "It needs Chromium, and there is none on this machine: install one (apt-get install chromium)."
+        )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=[*flags])
         yield browser
@@ -92,7 +99,9 @@ def served(app: str = APP) -> Iterator[tuple[str, int]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", app, "--server.port", str(port)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         while not healthy(url):
@@ -132,7 +141,9 @@ def main_thread(page: Page) -> CDPSession:
 def cpu(session: CDPSession) -> float:
     """Milliseconds that the main thread has worked so far."""
     metrics = session.send("Performance.getMetrics")["metrics"]
-    return next(1000 * float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration")
+    return next(
+        1000 * float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration"
+    )
 
 
 def drag(browser: Browser, url: str, frames: int, show: str) -> dict[str, float]:
@@ -149,23 +160,35 @@ def drag(browser: Browser, url: str, frames: int, show: str) -> dict[str, float]
     page.locator(f".lab [value={show}]").check(force=True)
     page.wait_for_timeout(1500)
     page.evaluate(DRAG, [20])
-    before, session = len(sent), main_thread(page)
+    before = len(sent)
+    session = main_thread(page)
     start = cpu(session)
     found = page.evaluate(DRAG, [frames])
-    worked, messages = (cpu(session) - start) / frames, len(sent) - before
+    worked = (cpu(session) - start) / frames
+    messages = len(sent) - before
     page.close()
-    script, whole = found["painted"], found["whole"]
+    script = found["painted"]
+    whole = found["whole"]
     return {
-        "median": statistics.median(whole), "p95": sorted(whole)[int(0.95 * len(whole))], "script": statistics.median(script),
-        "script_p95": sorted(script)[int(0.95 * len(script))], "cpu": worked, "frames": found["drawn"], "messages": messages,
-    }  # fmt: skip
+        "median": statistics.median(whole),
+        "p95": sorted(whole)[int(0.95 * len(whole))],
+        "script": statistics.median(script),
+        "script_p95": sorted(script)[int(0.95 * len(script))],
+        "cpu": worked,
+        "frames": found["drawn"],
+        "messages": messages,
+    }
 
 
 def steps(browser: Browser, url: str, count: int) -> dict[str, float]:
-    """Milliseconds from a step of the Streamlit slider to the redrawn heatmap, and how long the page was blocked."""
+    """Milliseconds from a step of the Streamlit slider to the redrawn heatmap, and how long the
+    page was blocked.
+    """
     page = opened(browser, url, ".heatmaplayer image")
     page.get_by_role("slider").focus()
-    found, session, start = [], main_thread(page), 0.0
+    found = []
+    session = main_thread(page)
+    start = 0.0
     for n in range(count + 1):
         start = cpu(session) if n == 1 else start
         page.evaluate(ARM)
@@ -177,22 +200,46 @@ def steps(browser: Browser, url: str, count: int) -> dict[str, float]:
     return {"median": statistics.median(took), "blocked": statistics.median(blocked), "cpu": worked}
 
 
-def rows(rounds: int = 3, side: int = 512, frames: int = 200, count: int = 5, show: str = "side") -> list[Row]:
-    """One row: medians over the rounds, each a drag of `frames` frames and `count` steps of the peer on fresh pages."""
+def rows(
+    rounds: int = 3, side: int = 512, frames: int = 200, count: int = 5, show: str = "side"
+) -> list[Row]:
+    """One row: medians over the rounds, each a drag of `frames` frames and `count` steps of the
+    peer on fresh pages.
+    """
     query = f"shape={side}x{side}x1x1&g=fine"
-    labs, heatmaps = [], []
+    labs = []
+    heatmaps = []
     with chromium(UNLIMITED) as browser, served() as (url, _):
         for _ in range(rounds):
             labs.append(drag(browser, f"{url}/?{query}", frames, show))
             heatmaps.append(steps(browser, f"{url}/?{query}&plotly=1", count))
     if sent := sum(lab["messages"] for lab in labs):
-        raise RuntimeError(f"{sent:.0f} messages went to the server during the drag; there must be none.")
+        raise RuntimeError(
+            f"{sent:.0f} messages went to the server during the drag; there must be none."
+        )
     more: dict[str, float | int | str] = {
-        "show": show, "frames": int(min(lab["frames"] for lab in labs)), "messages": 0, "p95_ms": max(lab["p95"] for lab in labs),
-        "script_ms": middle(labs, "script"), "heatmap_blocked_ms": middle(heatmaps, "blocked"), "rounds": rounds,
-    }  # fmt: skip
-    ours, peer = (Seconds(middle(each, "median") / 1000, middle(each, "cpu") / 1000) for each in (labs, heatmaps))
-    return [Row(f"frame of a drag, {side} x {side} weights", ours, peer, "Streamlit slider, go.Heatmap", 40, more=more)]
+        "show": show,
+        "frames": int(min(lab["frames"] for lab in labs)),
+        "messages": 0,
+        "p95_ms": max(lab["p95"] for lab in labs),
+        "script_ms": middle(labs, "script"),
+        "heatmap_blocked_ms": middle(heatmaps, "blocked"),
+        "rounds": rounds,
+    }
+    ours, peer = (
+        Seconds(middle(each, "median") / 1000, middle(each, "cpu") / 1000)
+        for each in (labs, heatmaps)
+    )
+    return [
+        Row(
+            f"frame of a drag, {side} x {side} weights",
+            ours,
+            peer,
+            "Streamlit slider, go.Heatmap",
+            40,
+            more=more,
+        )
+    ]
 
 
 def middle(found: Sequence[dict[str, float]], name: str) -> float:

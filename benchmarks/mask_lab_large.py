@@ -1,10 +1,13 @@
-"""A layer of 103 million weights in the mask lab, in headless Chromium, against the limits of its design.
+"""A layer of 103 million weights in the mask lab, in headless Chromium, against the limits of its
+design.
 
-First view: from the click that selects the layer (weights and float32 scores are there) until the lab has drawn it, the work of
-Python, the message and the drawing included. Release: from the end of a drag until Python's count of weights that are gone is on
-the page and the lab shows the same. Window: from the end of zooming until every weight in sight is drawn. Given is the slowest.
-Memory: the server's resident peak over all of it, above what it held before the click. cpu: of the server.
-Run: python -m benchmarks.mask_lab_large [--rounds 3] [--every] (--every: all granularities, one round each).
+First view: from the click that selects the layer (weights and float32 scores are there) until the
+lab has drawn it, the work of Python, the message and the drawing included. Release: from the end of
+a drag until Python's count of weights that are gone is on the page and the lab shows the same.
+Window: from the end of zooming until every weight in sight is drawn. Given is the slowest. Memory:
+the server's resident peak over all of it, above what it held before the click. cpu: of the server.
+Run: python -m benchmarks.mask_lab_large [--rounds 3] [--every] (--every: all granularities, one
+round each).
 """
 
 import argparse
@@ -17,11 +20,17 @@ from playwright.sync_api import Browser, Page, WebSocket
 from benchmarks.mask_lab_drag import chromium, served
 from benchmarks.timing import Row, Seconds
 
-MATRIX, CONVOLUTION = "4096x25088x1x1", "2048x5632x3x3"
+MATRIX = "4096x25088x1x1"
+CONVOLUTION = "2048x5632x3x3"
 CASES = [(MATRIX, g) for g in ("fine", "row", "2:4", "filter", "channel", "block:4x4")]
 CASES += [(CONVOLUTION, g) for g in ("vector_row", "kernel")]
-"""VGG-16's first fully connected layer; vectors and kernels need a convolution: one of as many weights."""
-FIRST, RELEASE, MESSAGE, BYTES_PER_WEIGHT = 3.0, 0.5, 2**20, 6
+"""VGG-16's first fully connected layer; vectors and kernels need a convolution: one of as many
+weights.
+"""
+FIRST = 3.0
+RELEASE = 0.5
+MESSAGE = 2**20
+BYTES_PER_WEIGHT = 6
 RATIOS = (0.3, 0.62, 0.9, 0.15, 0.5)
 FIND = """const lab = () => [...document.querySelectorAll('*')].find(each => each.shadowRoot?.querySelector('.lab'))
   ?.shadowRoot.querySelector('.lab').lab
@@ -71,7 +80,9 @@ class Server(NamedTuple):
 
     def cpu(self) -> float:
         """Seconds that all its threads have worked."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        )
         return (int(fields[11]) + int(fields[12])) / 100
 
     def memory(self, key: str) -> int:
@@ -106,7 +117,8 @@ def timed(page: Page, server: Server, script: str, argument: object = None) -> t
 
 def measured(browser: Browser, url: str, server: Server, query: str, rounds: int) -> Seen:
     """All that happens to one layer; every round begins with a view that is not there yet."""
-    seen, sizes = Seen([], [], [], 0, 0, 0), [0]
+    seen = Seen([], [], [], 0, 0, 0)
+    sizes = [0]
 
     def listen(wire: WebSocket) -> None:
         wire.on("framereceived", lambda data: sizes.append(len(data)))
@@ -141,17 +153,31 @@ def case(shape: str, g: str, rounds: int) -> list[Row]:
     what = f"103M-weight layer, {g}"
     sizes: dict[str, float | int | str] = {"message_bytes": seen.message, "message_limit": MESSAGE}
     sizes |= {"bytes_per_weight": seen.memory / weights, "limit": BYTES_PER_WEIGHT}
-    window: dict[str, float | int | str] = {"window_s": slowest(seen.window).wall, "window_weights": seen.window_weights}
+    window: dict[str, float | int | str] = {
+        "window_s": slowest(seen.window).wall,
+        "window_weights": seen.window_weights,
+    }
     return [
-        row(f"{what}: first view", seen.first, FIRST, seen.memory, BYTES_PER_WEIGHT * weights, sizes),
+        row(
+            f"{what}: first view", seen.first, FIRST, seen.memory, BYTES_PER_WEIGHT * weights, sizes
+        ),
         row(f"{what}: release", seen.release, RELEASE, None, None, window),
     ]
 
 
-def row(what: str, tries: list[Seconds], limit: float, memory: int | None, most: int | None, more: dict[str, Any]) -> Row:
+def row(
+    what: str,
+    tries: list[Seconds],
+    limit: float,
+    memory: int | None,
+    most: int | None,
+    more: dict[str, Any],
+) -> Row:
     """The slowest of the tries beside the limit."""
     usual = {"median_s": median(each.wall for each in tries), "tries": len(tries)}
-    return Row(what, slowest(tries), Seconds(limit, limit), "the limit", 1, memory, most, usual | more)
+    return Row(
+        what, slowest(tries), Seconds(limit, limit), "the limit", 1, memory, most, usual | more
+    )
 
 
 def slowest(tries: list[Seconds]) -> Seconds:

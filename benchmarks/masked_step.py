@@ -1,6 +1,8 @@
-"""What masks cost a fine-tuning step: ours without masks, ours with them, and the reparametrisation of torch.nn.utils.prune.
+"""What masks cost a fine-tuning step: ours without masks, ours with them, and the reparametrisation
+of torch.nn.utils.prune.
 
-Run: python -m benchmarks.masked_step [--rounds 15]. ResNet-20 at 32 x 32, batch 128, SGD with momentum, 80% of the weights cut.
+Run: python -m benchmarks.masked_step [--rounds 15]. ResNet-20 at 32 x 32, batch 128, SGD with
+momentum, 80% of the weights cut.
 """
 
 from collections.abc import Callable
@@ -12,14 +14,16 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from benchmarks.timing import Row, command, interleaved
-from pruning_core.inventory import inventory
 from pruning_core.masks import lowest
-from pruning_core.train import Hook, TrainConfig, _Run, _start
+from pruning_core.model.inventory import inventory
+from pruning_core.training.fine_tune import Hook, TrainConfig, _Run, _start
 from pruning_core.types import Dataset, Masks
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
 
-SHAPE, BATCH, SPARSITY = (3, 32, 32), 128, 0.8
+SHAPE = (3, 32, 32)
+BATCH = 128
+SPARSITY = 0.8
 
 
 def images() -> Dataset:
@@ -29,14 +33,18 @@ def images() -> Dataset:
     return Dataset("noise", tuple("0123456789"), SHAPE, split, split, split)
 
 
-def peer_step(model: nn.Module, masks: Masks, x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
+def peer_step(
+    model: nn.Module, masks: Masks, x: torch.Tensor, y: torch.Tensor
+) -> Callable[[], object]:
     """The same step on a model that torch.nn.utils.prune masks in every forward pass."""
     work = deepcopy(model).to(memory_format=torch.channels_last).train()
     for name, mask in masks.items():
         path, key = name.rsplit(".", 1)
         weight = work.get_parameter(name)
         prune.custom_from_mask(work.get_submodule(path), key, mask.reshape(weight.shape))
-    optimizer = torch.optim.SGD(work.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(
+        work.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4
+    )
 
     def step() -> None:
         loss = functional.cross_entropy(work(x), y)
@@ -50,7 +58,9 @@ def peer_step(model: nn.Module, masks: Masks, x: torch.Tensor, y: torch.Tensor) 
 def row(rounds: int) -> Row:
     """Measures the three, in turns. ours: with masks; peer: our own step without masks."""
     torch.manual_seed(0)
-    model, data, config = ARCHITECTURES["resnet20"].build(SHAPE, 10), images(), TrainConfig(batch_size=BATCH)
+    model = ARCHITECTURES["resnet20"].build(SHAPE, 10)
+    data = images()
+    config = TrainConfig(batch_size=BATCH)
     layers = inventory(model, SHAPE)
     flat = {x.name: model.get_parameter(x.name).detach().abs().reshape(1, -1) for x in layers}
     masks = {x.name: ~lowest(flat[x.name], round(SPARSITY * x.numel)).view(x.shape) for x in layers}
@@ -65,9 +75,17 @@ def row(rounds: int) -> Row:
     calls = {"masked": ours(masks), "free": ours({}), "peer": peer_step(model, masks, laid, y)}
     seconds = interleaved(calls, rounds, warmup=2)
     free = seconds["free"].cpu
-    more = {"slower_with_masks": seconds["masked"].cpu / free - 1, "slower_with_torch_prune": seconds["peer"].cpu / free - 1}
+    more = {
+        "slower_with_masks": seconds["masked"].cpu / free - 1,
+        "slower_with_torch_prune": seconds["peer"].cpu / free - 1,
+    }
     return Row(
-        "masked fine-tune step, ResNet-20", seconds["masked"], seconds["free"], "the same step without masks", 0.95, more=more
+        "masked fine-tune step, ResNet-20",
+        seconds["masked"],
+        seconds["free"],
+        "the same step without masks",
+        0.95,
+        more=more,
     )
 
 

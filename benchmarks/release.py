@@ -1,9 +1,12 @@
-"""Explore after a release: from letting go of the mask lab's slider until every panel shows the new cut, accuracy measured.
+"""Explore after a release: from letting go of the mask lab's slider until every panel shows the new
+cut, accuracy measured.
 
-ResNet-20 on Fashion-MNIST, 512 probe images, in headless Chromium, on the real app. The end is the last change of the page's main
-part (numbers, network map, lab, histogram, tables), with the script at rest and the lab's report answered; each move asks for a
-ratio that was not asked for before, so that accuracy is measured anew. Given: median and slowest of the moves, for three layers.
-Fashion-MNIST must be on this machine (README, "Data"). Run: python -m benchmarks.release [--rounds 10].
+ResNet-20 on Fashion-MNIST, 512 probe images, in headless Chromium, on the real app. The end is the
+last change of the page's main part (numbers, network map, lab, histogram, tables), with the script
+at rest and the lab's report answered; each move asks for a ratio that was not asked for before, so
+that accuracy is measured anew. Given: median and slowest of the moves, for three layers.
+Fashion-MNIST must be on this machine (README, "Data"). Run: python -m benchmarks.release [--rounds
+10].
 """
 
 from statistics import median
@@ -17,7 +20,9 @@ from pruning_core.types import DataMissing
 from pruning_core.zoo import load_data
 
 LAYERS = ("layer1.0.conv1.weight", "layer2.1.conv1.weight", "layer3.2.conv2.weight")
-"""Near the input, in the middle, near the output: what lies before a changed layer is not computed again."""
+"""Near the input, in the middle, near the output: what lies before a changed layer is not computed
+again.
+"""
 LIMIT = 0.4
 QUIET = 900
 """Milliseconds without any change after which a page counts as settled."""
@@ -71,7 +76,9 @@ def moves(page: Page, url: str, layer: str, rounds: int) -> tuple[list[float], s
 
 
 def rows(rounds: int) -> list[Row]:
-    """One row: the median over all layers against the limit. Raises Unmeasured without Chromium or without the images."""
+    """One row: the median over all layers against the limit. Raises Unmeasured without Chromium or
+    without the images.
+    """
     try:
         load_data("fashion_mnist", download=False)
     except DataMissing as missing:
@@ -84,9 +91,12 @@ def rows(rounds: int) -> list[Row]:
             page.close()
     every = [seconds for found in times.values() for seconds in found]
     each = {f"{layer.removesuffix('.weight')} s": median(found) for layer, found in times.items()}
-    ours, limit = Seconds(median(every), median(every)), Seconds(LIMIT, LIMIT)
+    ours = Seconds(median(every), median(every))
+    limit = Seconds(LIMIT, LIMIT)
     more: dict[str, float | int | str] = {**each, "slowest s": max(every), "moves": len(every)}
-    return [Row("release to all panels, 512 images", ours, limit, "limit 0.4 s, wall", 1.0, more=more)]
+    return [
+        Row("release to all panels, 512 images", ours, limit, "limit 0.4 s, wall", 1.0, more=more)
+    ]
 
 
 if __name__ == "__main__":

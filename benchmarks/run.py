@@ -1,8 +1,10 @@
-"""Runs every benchmark of this folder, prints one table, writes benchmarks/results.json with the machine described.
+"""Runs every benchmark of this folder, prints one table, writes benchmarks/results.json with the
+machine described.
 
-Run: python -m benchmarks.run [--quick]. Medians of interleaved runs; processor time, since a shared machine disturbs it less.
-What needs Chromium or images that are not on this machine is left out, and the table says so. Studies of accuracy, which take an
-hour each, are in benchmarks/studies and run by themselves.
+Run: python -m benchmarks.run [--quick]. Medians of interleaved runs; processor time, since a shared
+machine disturbs it less. What needs Chromium or images that are not on this machine is left out,
+and the table says so. Studies of accuracy, which take an hour each, are in benchmarks/studies and
+run by themselves.
 """
 
 import argparse
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import (
-    doors,
+    backends,
     global_select,
     live,
     mask_lab_drag,
@@ -39,7 +41,7 @@ SCRIPTS: dict[str, Script] = {
     "live": Script(live.rows, 3, 1),
     "scan": Script(scan.rows, 3, 1),
     "preview": Script(preview.rows, 3, 1),
-    "doors": Script(doors.rows, 3, 1),
+    "backends": Script(backends.rows, 3, 1),
     "global_select": Script(global_select.rows, 3, 1),
     "mask_lab_drag": Script(mask_lab_drag.rows, 3, 1),
     "mask_lab_large": Script(mask_lab_large.rows, 3, 1),
@@ -49,8 +51,12 @@ SCRIPTS: dict[str, Script] = {
 RESULTS = Path(__file__).with_name("results.json")
 
 
-def measured(scripts: Mapping[str, Script], *, quick: bool, path: Path) -> tuple[list[Row], dict[str, str]]:
-    """The rows, and for each benchmark that cannot be run here the sentence why; printed and written as they come."""
+def measured(
+    scripts: Mapping[str, Script], *, quick: bool, path: Path
+) -> tuple[list[Row], dict[str, str]]:
+    """The rows, and for each benchmark that cannot be run here the sentence why; printed and
+    written as they come.
+    """
     found: list[Row] = []
     left_out: dict[str, str] = {}
     for name, script in scripts.items():

@@ -1,8 +1,10 @@
-"""A sensitivity scan: the plain loop of a course lab against `sensitivity.scan`'s engine, same masks, same batches.
+"""A sensitivity scan: the plain loop of a course lab against `scan.scan`'s engine, same masks, same
+batches.
 
-Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16]. Random weights: only the time is measured, in
-batches as `train.evaluate` makes them (256 images; four for vit_b_16).
-The limit is the work downstream of a layer over all work, in multiply-adds, averaged over layers; the plain loop does all of it.
+Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16]. Random weights:
+only the time is measured, in batches as `fine_tune.evaluate` makes them (256 images; four for
+vit_b_16). The limit is the work downstream of a layer over all work, in multiply-adds, averaged
+over layers; the plain loop does all of it.
 """
 
 import argparse
@@ -14,10 +16,10 @@ from torch import Tensor, nn
 from torchvision import models
 
 from benchmarks.timing import Row, interleaved
-from pruning_core.graph import Program
-from pruning_core.inventory import inventory
+from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.masks import lowest
-from pruning_core.replay import Replay
+from pruning_core.model.graph import Program
+from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
@@ -40,7 +42,9 @@ class Case:
 
 CASES = {
     "resnet18": Case(lambda: models.resnet18(), 64, 256, 256, 1, 2.5),
-    "resnet20": Case(lambda: ARCHITECTURES["resnet20"].build((3, 32, 32), 10), 32, 256, 256, 1, 2.5),
+    "resnet20": Case(
+        lambda: ARCHITECTURES["resnet20"].build((3, 32, 32), 10), 32, 256, 256, 1, 2.5
+    ),
     "vit_b_16": Case(lambda: models.vit_b_16(), 224, 4, 4, 5, 1.7),
 }
 
@@ -48,14 +52,23 @@ CASES = {
 def pruned_masks(model: nn.Module, layers: Sequence[Layer]) -> dict[str, list[Tensor]]:
     """Magnitude masks of every layer, one per sparsity, OIHW."""
     flat = {x.name: model.get_parameter(x.name).detach().abs().reshape(1, -1) for x in layers}
-    return {x.name: [~lowest(flat[x.name], round(s * x.numel)).view(x.shape) for s in SPARSITIES] for x in layers}
+    return {
+        x.name: [~lowest(flat[x.name], round(s * x.numel)).view(x.shape) for s in SPARSITIES]
+        for x in layers
+    }
 
 
 @torch.inference_mode()
 def plain(
-    model: nn.Module, layers: Sequence[Layer], masks: dict[str, list[Tensor]], split: TensorSplit, batch: int
+    model: nn.Module,
+    layers: Sequence[Layer],
+    masks: dict[str, list[Tensor]],
+    split: TensorSplit,
+    batch: int,
 ) -> list[Tensor]:
-    """For each layer and sparsity: mask the weight, run every image through the whole network, put the weight back."""
+    """For each layer and sparsity: mask the weight, run every image through the whole network, put
+    the weight back.
+    """
     found = []
     for layer in layers:
         parameter = model.get_parameter(layer.name)
@@ -68,22 +81,32 @@ def plain(
 
 
 def replayed(
-    model: nn.Module, layers: Sequence[Layer], masks: dict[str, list[Tensor]], split: TensorSplit, batch: int
+    model: nn.Module,
+    layers: Sequence[Layer],
+    masks: dict[str, list[Tensor]],
+    split: TensorSplit,
+    batch: int,
 ) -> list[Tensor]:
     """The same points by the engine, its tracing included."""
-    replay = Replay(model, split, device=CPU, batch_size=batch)
+    replay = PartialForward(model, split, device=CPU, batch_size=batch)
     return [logits for _, _, logits in replay.run(layers, lambda layer: masks[layer.name])]
 
 
 def limit(program: Program, layers: Sequence[Layer], scanned: Sequence[Layer]) -> float:
-    """Multiply-adds of the layers at or after a layer, over those of all; the mean over the scanned layers."""
+    """Multiply-adds of the layers at or after a layer, over those of all; the mean over the scanned
+    layers.
+    """
     first = {x.name: program.downstream((x.name,))[0] for x in layers}
     place = {x.name: k for k, x in enumerate(layers)}
 
     def after(layer: Layer) -> int:
         below = set(program.downstream((layer.name,)))
         here = [x for x in layers if first[x.name] in below]
-        return sum(x.macs for x in here if first[x.name] is not first[layer.name] or place[x.name] >= place[layer.name])
+        return sum(
+            x.macs
+            for x in here
+            if first[x.name] is not first[layer.name] or place[x.name] >= place[layer.name]
+        )
 
     return sum(after(x) for x in scanned) / len(scanned) / sum(x.macs for x in layers)
 
@@ -100,17 +123,35 @@ def row(name: str, rounds: int) -> Row:
     masks = pruned_masks(model, scanned)
     arguments = (model, scanned, masks, split, case.batch)
     seen: dict[str, list[Tensor]] = {}
-    calls = {"ours": lambda: seen.update(ours=replayed(*arguments)), "plain": lambda: seen.update(plain=plain(*arguments))}
+    calls = {
+        "ours": lambda: seen.update(ours=replayed(*arguments)),
+        "plain": lambda: seen.update(plain=plain(*arguments)),
+    }
     seconds = interleaved(calls, rounds, warmup=0)
     same = all(map(torch.equal, seen["ours"], seen["plain"]))
-    least = limit(Replay(model, split, device=CPU, batch_size=case.batch).forward.program, layers, scanned)
+    least = limit(
+        PartialForward(model, split, device=CPU, batch_size=case.batch).forward.program,
+        layers,
+        scanned,
+    )
     more = {
-        "identical": str(same), "points": len(scanned) * len(SPARSITIES), "layers": f"{len(scanned)}/{len(layers)}",
-        "limit": least, "over_limit": seconds["ours"].cpu / seconds["plain"].cpu / least,
-        "images": case.images, "batch": case.batch,
-    }  # fmt: skip
+        "identical": str(same),
+        "points": len(scanned) * len(SPARSITIES),
+        "layers": f"{len(scanned)}/{len(layers)}",
+        "limit": least,
+        "over_limit": seconds["ours"].cpu / seconds["plain"].cpu / least,
+        "images": case.images,
+        "batch": case.batch,
+    }
     title = f"scan, {name} at {case.side} x {case.side}"
-    return Row(title, seconds["ours"], seconds["plain"], "plain loop of full forwards", case.wanted, more=more)
+    return Row(
+        title,
+        seconds["ours"],
+        seconds["plain"],
+        "plain loop of full forwards",
+        case.wanted,
+        more=more,
+    )
 
 
 def rows(rounds: int = 3, names: Sequence[str] = tuple(CASES)) -> list[Row]:

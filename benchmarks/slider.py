@@ -1,6 +1,8 @@
-"""One slider move on a prepared layer of 2.4 million weights: mask, counts and histogram, against `prune.l1_unstructured`.
+"""One slider move on a prepared layer of 2.4 million weights: mask, counts and histogram, against
+`prune.l1_unstructured`.
 
-Run: python -m benchmarks.slider [--rounds 15]. The peer only makes its mask; preparing (once per layer) is given beside it.
+Run: python -m benchmarks.slider [--rounds 15]. The peer only makes its mask; preparing (once per
+layer) is given beside it.
 """
 
 import itertools
@@ -24,15 +26,21 @@ def row(rounds: int) -> Row:
     torch.manual_seed(0)
     module = nn.Conv2d(SIDE[1], SIDE[0], SIDE[2])
     layer = Layer("conv.weight", "conv", "conv2d", SIDE, SIDE)
-    scores, fine = module.weight.detach().abs().reshape(1, -1), granularity("fine")
+    scores = module.weight.detach().abs().reshape(1, -1)
+    fine = granularity("fine")
     start = time.process_time()
     ready = prepared(scores, 60)
     preparing = time.process_time() - start
-    turns, others = itertools.cycle(RATIOS), itertools.cycle(RATIOS)
+    turns = itertools.cycle(RATIOS)
+    others = itertools.cycle(RATIOS)
 
     def move() -> tuple[torch.Tensor, int, torch.Tensor]:
         count = round(next(turns) * layer.numel)
-        return from_groups(ready.kept(count), fine, layer), layer.numel - count, ready.histogram(count)
+        return (
+            from_groups(ready.kept(count), fine, layer),
+            layer.numel - count,
+            ready.histogram(count),
+        )
 
     def peer() -> None:
         prune.l1_unstructured(module, "weight", amount=round(next(others) * layer.numel))
@@ -44,7 +52,14 @@ def row(rounds: int) -> Row:
     same = _same(module, ready.kept(round(0.5 * layer.numel)))
     seconds = interleaved({"ours": move, "peer": peer}, rounds)
     more = {"weights": layer.numel, "identical": str(same), "prepared_once_s": preparing}
-    return Row("slider move, 2.4M weights", seconds["ours"], seconds["peer"], "prune.l1_unstructured", 30, more=more)
+    return Row(
+        "slider move, 2.4M weights",
+        seconds["ours"],
+        seconds["peer"],
+        "prune.l1_unstructured",
+        30,
+        more=more,
+    )
 
 
 def _same(module: nn.Conv2d, kept: torch.Tensor) -> bool:

@@ -1,4 +1,6 @@
-"""How the benchmarks measure: medians of interleaved runs, peak memory of one run, and one row per claim."""
+"""How the benchmarks measure: medians of interleaved runs, peak memory of one run, and one row per
+claim.
+"""
 
 import argparse
 import gc
@@ -14,7 +16,8 @@ from statistics import median
 import numpy as np
 import torch
 
-STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
+REFERENCES = Path("/proc/self/clear_refs")
 
 
 class Unmeasured(Exception):
@@ -23,7 +26,9 @@ class Unmeasured(Exception):
 
 @dataclass(frozen=True)
 class Seconds:
-    """Medians of one call: by the clock on the wall, and of all processors together, which other programs disturb less."""
+    """Medians of one call: by the clock on the wall, and of all processors together, which other
+    programs disturb less.
+    """
 
     wall: float
     cpu: float
@@ -31,9 +36,11 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Row:
-    """One claim. ours, peer: medians of the same run; ratio: peer / ours, by processor time; wanted: the ratio that was promised.
+    """One claim. ours, peer: medians of the same run; ratio: peer / ours, by processor time;
+    wanted: the ratio that was promised.
 
-    ours_bytes, peer_bytes: peak memory above what was there before, None where it was not measured; more: whatever else was seen.
+    ours_bytes, peer_bytes: peak memory above what was there before, None where it was not measured;
+    more: whatever else was seen.
     """
 
     what: str
@@ -55,12 +62,17 @@ class Row:
         return {**asdict(self), "ratio": self.ratio, "ratio_wall": self.peer.wall / self.ours.wall}
 
     def __str__(self) -> str:
-        memory = "" if self.ours_bytes is None else f"{_mib(self.ours_bytes)} | {_mib(self.peer_bytes)}"
+        memory = (
+            "" if self.ours_bytes is None else f"{_mib(self.ours_bytes)} | {_mib(self.peer_bytes)}"
+        )
         seen = ", ".join(
-            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in self.more.items()
+            f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in self.more.items()
         )
         wall = f"wall {self.peer.wall / self.ours.wall:.2f}x, wanted {self.wanted:g}x"
-        times = f"{_time(self.ours.cpu):>9} | {_time(self.peer.cpu):>9} | {self.ratio:6.2f}x ({wall})"
+        times = (
+            f"{_time(self.ours.cpu):>9} | {_time(self.peer.cpu):>9} | {self.ratio:6.2f}x ({wall})"
+        )
         return f"{self.what:48} | {times} | {memory:21} | vs {self.against}; {seen}"
 
 
@@ -72,20 +84,30 @@ def _mib(size: int | None) -> str:
     return "-" if size is None else f"{size / 2**20:.0f} MiB"
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1) -> dict[str, Seconds]:
-    """Median seconds of each call; every round runs all of them, so that a slow moment of the machine hits all."""
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
+) -> dict[str, Seconds]:
+    """Median seconds of each call; every round runs all of them, so that a slow moment of the
+    machine hits all.
+    """
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for turn in range(warmup + rounds):
         for name, call in calls.items():
-            wall, cpu = time.perf_counter(), time.process_time()
+            wall = time.perf_counter()
+            cpu = time.process_time()
             call()
             if turn >= warmup:
                 found[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-    return {name: Seconds(median(w for w, _ in runs), median(c for _, c in runs)) for name, runs in found.items()}
+    return {
+        name: Seconds(median(w for w, _ in runs), median(c for _, c in runs))
+        for name, runs in found.items()
+    }
 
 
 def peak(call: Callable[[], object]) -> int | None:
-    """Bytes of resident memory that a call needs at its peak, above those before it; None where Linux does not tell."""
+    """Bytes of resident memory that a call needs at its peak, above those before it; None where
+    Linux does not tell.
+    """
     if not os.access(REFERENCES, os.W_OK):
         return None
     gc.collect()
@@ -96,7 +118,9 @@ def peak(call: Callable[[], object]) -> int | None:
 
 
 def _status(key: str) -> int:
-    line = next(line for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith(key))
+    line = next(
+        line for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith(key)
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -104,18 +128,32 @@ def machine() -> dict[str, object]:
     """The machine and the versions behind the figures."""
     cpus = Path("/proc/cpuinfo")
     names = (
-        [line.split(":")[1].strip() for line in cpus.read_text().splitlines() if "model name" in line] if cpus.exists() else []
+        [
+            line.split(":")[1].strip()
+            for line in cpus.read_text().splitlines()
+            if "model name" in line
+        ]
+        if cpus.exists()
+        else []
     )
     return {
-        "cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "load_before": os.getloadavg()[0], "capability": torch.backends.cpu.get_cpu_capability(), "system": platform.system(),
-        "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_before": os.getloadavg()[0],
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
         "cuda": torch.cuda.is_available(),
-    }  # fmt: skip
+    }
 
 
 def write(rows: list[Row], path: Path, left_out: Mapping[str, str] | None = None) -> None:
-    """Writes rows, machine, and the benchmarks that were left out, each with the sentence why, as JSON."""
+    """Writes rows, machine, and the benchmarks that were left out, each with the sentence why, as
+    JSON.
+    """
     found = {"machine": machine(), "rows": [row.json() for row in rows], "left_out": left_out or {}}
     text = json.dumps(found, indent=2)
     path.write_text(text + "\n", encoding="utf-8")

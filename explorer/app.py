@@ -1,16 +1,23 @@
-"""The app: page settings, navigation between the pages, the side bar. The script `app.py` calls `show` on every run."""
+"""The app: page settings, navigation between the pages, the side bar. The script `app.py` calls
+`show` on every run.
+"""
 
 from types import ModuleType
 
 import streamlit as st
 
-from explorer import cache, sidebar, state
-from explorer.logo import icon
-from explorer.notices import announce, told
-from explorer.sidebar import Choice
-from explorer.views import explore, export, finetune, flows, methods, sensitivity
-from explorer.views.ways_on import ways_on
-from pruning_core.crew import kernel_threads, thread_count
+from explorer.charts.logo import icon
+from explorer.pages.explore import page as explore
+from explorer.pages.export import page as export
+from explorer.pages.finetune import page as finetune
+from explorer.pages.flows import page as flows
+from explorer.pages.methods import page as methods
+from explorer.pages.sensitivity import page as sensitivity
+from explorer.session import cache, sidebar, state
+from explorer.session.notices import show_errors, show_notes
+from explorer.session.sidebar import Choice
+from explorer.session.unavailable import show_unavailable
+from pruning_core.evaluation.thread_pool import kernel_threads, thread_count
 
 PAGES = (
     (explore, "Explore", "grid_view", "explore"),
@@ -27,12 +34,16 @@ def show() -> None:
 
     def page(view: ModuleType, title: str, icon: str, path: str) -> st.Page:
         return st.Page(
-            lambda: _draw(view, choice), title=title, icon=f":material/{icon}:", url_path=path, default=view is explore
+            lambda: _draw(view, choice),
+            title=title,
+            icon=f":material/{icon}:",
+            url_path=path,
+            default=view is explore,
         )
 
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
     cache.keep_imports()
-    with told():
+    with show_errors():
         kernel_threads(thread_count())  # each run has its own thread, and pages compute in it too
     current = st.navigation([page(*entry) for entry in PAGES], position="top")
     state.begin(current.url_path, sidebar.known_names())
@@ -45,9 +56,9 @@ def show() -> None:
 
 def _draw(view: ModuleType, choice: Choice) -> None:
     """Draws a page, or one sentence where the plan cannot be run."""
-    announce(choice.notes)
+    show_notes(choice.notes)
     if choice.space is None:
-        ways_on(choice.plan)
+        show_unavailable(choice.plan)
         return
-    with told():
+    with show_errors():
         view.render(choice.plan, choice.space)

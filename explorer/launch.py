@@ -1,4 +1,6 @@
-"""The command `pruning-explorer`: serves the app, with the settings in .streamlit/config.toml, from any folder."""
+"""The command `pruning-explorer`: serves the app, with the settings in .streamlit/config.toml, from
+any folder.
+"""
 
 import argparse
 import errno
@@ -11,7 +13,7 @@ from pathlib import Path
 from streamlit.web import cli
 
 from pruning_core import __version__
-from pruning_core.crew import thread_count
+from pruning_core.evaluation.thread_pool import thread_count
 from pruning_core.types import PruningError
 from pruning_core.zoo.request import VARIABLE
 
@@ -22,7 +24,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serves the app until it is stopped. A bad argument is one sentence on standard error and exit status 2."""
+    """Serves the app until it is stopped. A bad argument is one sentence on standard error and exit
+    status 2.
+    """
     options = parser().parse_args(arguments)
     try:
         port = checked_port(options.port)
@@ -41,24 +45,39 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
-    command = argparse.ArgumentParser(prog="pruning-explorer", description="Serve the Pruning Explorer on this machine.")
-    command.add_argument("--host", default=HOST, help="address to serve on; default %(default)s, which only this machine reaches")
-    command.add_argument("--port", default=str(PORT), help=f"port to serve on, from 1 to {LAST_PORT}; default %(default)s")
+    command = argparse.ArgumentParser(
+        prog="pruning-explorer", description="Serve the Pruning Explorer on this machine."
+    )
     command.add_argument(
-        "--data", help=f"folder of data sets, of your own checkpoints and of studies; sets {VARIABLE}; made if it is missing"
+        "--host",
+        default=HOST,
+        help="address to serve on; default %(default)s, which only this machine reaches",
+    )
+    command.add_argument(
+        "--port",
+        default=str(PORT),
+        help=f"port to serve on, from 1 to {LAST_PORT}; default %(default)s",
+    )
+    command.add_argument(
+        "--data",
+        help=f"folder of data sets, of your own checkpoints and of studies; sets {VARIABLE}; made if it is missing",
     )
     command.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return command
 
 
 def script() -> Path:
-    """The script that Streamlit runs, with .streamlit/config.toml beside it: the wheel's, else the repository's."""
+    """The script that Streamlit runs, with .streamlit/config.toml beside it: the wheel's, else the
+    repository's.
+    """
     shipped = HERE / "served" / "app.py"
     return shipped if shipped.is_file() else HERE.parent / "app.py"
 
 
 def streamlit_arguments(host: str, port: int) -> list[str]:
-    """What `streamlit` is called with. Its own greeting asks an outside host for this machine's address, so it is hidden."""
+    """What `streamlit` is called with. Its own greeting asks an outside host for this machine's
+    address, so it is hidden.
+    """
     address = ["--server.address", host, "--server.port", str(port)]
     return ["run", str(script()), *address, "--logger.hideWelcomeMessage", "true"]
 
@@ -66,7 +85,9 @@ def streamlit_arguments(host: str, port: int) -> list[str]:
 def checked_port(text: str) -> int:
     """The port as a number; PruningError if it is not a whole number from 1 to 65535."""
     if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= LAST_PORT:
-        raise PruningError(f"'{text}' is not a port: choose a whole number from 1 to {LAST_PORT} with --port.")
+        raise PruningError(
+            f"'{text}' is not a port: choose a whole number from 1 to {LAST_PORT} with --port."
+        )
     return int(text)
 
 
@@ -100,5 +121,7 @@ def data_folder(text: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PruningError(f"The data folder {folder} cannot be used ({error.strerror}): choose a folder with --data.") from error
+        raise PruningError(
+            f"The data folder {folder} cannot be used ({error.strerror}): choose a folder with --data."
+        ) from error
     return folder

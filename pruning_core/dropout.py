@@ -1,4 +1,5 @@
-"""Dropout and DropConnect, to see how they differ from pruning: a new random mask in every pass, nothing is gone for good.
+"""Dropout and DropConnect, to see how they differ from pruning: a new random mask in every pass,
+nothing is gone for good.
 
 One pass, kept for good, is random pruning: `as_plan` names the plan that does exactly that.
 """
@@ -53,63 +54,84 @@ REGULARISERS: dict[str, Regulariser] = {
 
 
 def share(name: str, layer: Layer, rate: float, seed: int) -> float:
-    """The share of the layer's groups (outputs or weights) that one pass drops: K / n, K ~ Binomial(n, rate).
+    """The share of the layer's groups (outputs or weights) that one pass drops: K / n, K ~
+    Binomial(n, rate).
 
-    seed: of the pass. Raises PruningError for an unknown name, a rate outside [0, 1), and Dropout on the network's outputs.
+    seed: of the pass. Raises PruningError for an unknown name, a rate outside [0, 1), and Dropout
+    on the network's outputs.
     """
     g = GRANULARITIES[find(REGULARISERS, name, "regulariser").granularity]
     _, groups, _ = to_groups(torch.empty(layer.shape, device="meta"), g, layer).shape
     chance = torch.Generator().manual_seed(crc32(f"{seed} {layer.name} dropped".encode()))
-    count, rates = torch.tensor(float(groups), dtype=torch.float64), torch.tensor(_checked(rate), dtype=torch.float64)
+    count = torch.tensor(float(groups), dtype=torch.float64)
+    rates = torch.tensor(_checked(rate), dtype=torch.float64)
     return int(torch.binomial(count, rates, generator=chance)) / groups
 
 
 def sample(name: str, layer: Layer, rate: float, seed: int) -> Mask:
-    """Each output (Dropout) or weight (DropConnect) is dropped with probability `rate` on its own (True = kept, OIHW).
+    """Each output (Dropout) or weight (DropConnect) is dropped with probability `rate` on its own
+    (True = kept, OIHW).
 
-    Dropout: y = f(W v) * m / (1 - rate), m ~ Bernoulli(1 - rate), new in every pass of training; without m when the network is
-    used. Srivastava et al. 2014, JMLR 15. DropConnect: y = f((M * W) v) / (1 - rate), W when used; the paper draws M for every
-    example, drops biases too and averages f over a normal approximation in use; here M is of one pass, and of weights.
-    Wan et al. 2013, ICML. Drawn as `share` of the groups that the random criterion ranks lowest: a binomial number of
-    exchangeable groups is independent chance for each. Raises PruningError as `share`.
+    Dropout: y = f(W v) * m / (1 - rate), m ~ Bernoulli(1 - rate), new in every pass of training;
+    without m when the network is used. Srivastava et al. 2014, JMLR 15. DropConnect: y = f((M * W)
+    v) / (1 - rate), W when used; the paper draws M for every example, drops biases too and averages
+    f over a normal approximation in use; here M is of one pass, and of weights. Wan et al. 2013,
+    ICML. Drawn as `share` of the groups that the random criterion ranks lowest: a binomial number
+    of exchangeable groups is independent chance for each. Raises PruningError as `share`.
     """
-    g, how = GRANULARITIES[find(REGULARISERS, name, "regulariser").granularity], criterion(RANDOM, seed)
+    g = GRANULARITIES[find(REGULARISERS, name, "regulariser").granularity]
+    how = criterion(RANDOM, seed)
     ratio = {layer.name: share(name, layer, rate, seed)}
     groups = group_scores(how(nn.Identity(), (layer,), ()), (layer,), g, how.pool)
     return select(groups, (layer,), g, ratio, allow_collapse=True)[layer.name]
 
 
-def dropped(weight: Float[Tensor, "_o _i _h _w"], mask: Mask, rate: float) -> Float[Tensor, "_o _i _h _w"]:
-    """What one pass of training computes with: w * m / (1 - rate), of mean w and variance w^2 rate / (1 - rate) over masks."""
+def dropped(
+    weight: Float[Tensor, "_o _i _h _w"], mask: Mask, rate: float
+) -> Float[Tensor, "_o _i _h _w"]:
+    """What one pass of training computes with: w * m / (1 - rate), of mean w and variance w^2 rate
+    / (1 - rate) over masks.
+    """
     return weight * mask / (1 - _checked(rate))
 
 
 def frozen(name: str, layers: Iterable[Layer], rate: float, seed: int) -> Masks:
-    """One sample kept for good: random pruning of neurons or of weights, without the factor 1 / (1 - rate).
+    """One sample kept for good: random pruning of neurons or of weights, without the factor 1 / (1
+    - rate).
 
-    Every layer draws numbers of its own. Unlike the masks of a plan's ratio the count is random. Raises PruningError as `share`.
+    Every layer draws numbers of its own. Unlike the masks of a plan's ratio the count is random.
+    Raises PruningError as `share`.
     """
     return {layer.name: sample(name, layer, rate, seed) for layer in layers}
 
 
 def as_plan(plan: Plan, name: str, layer: Layer, rate: float, seed: int) -> Plan:
-    """The plan whose mask of the layer is exactly that sample: the random criterion with the pass's seed, at its share.
+    """The plan whose mask of the layer is exactly that sample: the random criterion with the pass's
+    seed, at its share.
 
-    Criterion, granularity and seed are of the whole plan, so all other layers become dense, but for those frozen from the same
-    pass before. A pass that drops everything allows the layer to collapse. Raises PruningError as `share`.
+    Criterion, granularity and seed are of the whole plan, so all other layers become dense, but for
+    those frozen from the same pass before. A pass that drops everything allows the layer to
+    collapse. Raises PruningError as `share`.
     """
-    g, ratio = find(REGULARISERS, name, "regulariser").granularity, share(name, layer, rate, seed)
+    g = find(REGULARISERS, name, "regulariser").granularity
+    ratio = share(name, layer, rate, seed)
     drawn = replace(plan, criterion=RANDOM, granularity=g, allocation="manual", seed=seed)
     same = drawn == plan
     return replace(
         drawn,
         overrides=tuple(((dict(plan.overrides) if same else {}) | {layer.name: ratio}).items()),
-        edits=tuple(each for each in plan.edits if each.granularity != g or (same and each.layer != layer.name)),
+        edits=tuple(
+            each
+            for each in plan.edits
+            if each.granularity != g or (same and each.layer != layer.name)
+        ),
         allow_collapse=plan.allow_collapse or ratio == 1,
     )
 
 
 def _checked(rate: float) -> float:
     if not 0 <= rate < 1:
-        raise PruningError(f"A drop rate must lie in [0, 1), not {rate}: at 1 nothing would be left.")
+        raise PruningError(
+            f"A drop rate must lie in [0, 1), not {rate}: at 1 nothing would be left."
+        )
     return rate

@@ -25,10 +25,12 @@ def _always(_layer: Layer) -> str | None:
 
 @dataclass(frozen=True)
 class Granularity:
-    """A shape of cut. pattern: OIHW -> scope x group x element; scope: where groups compete; group: what is removed as one.
+    """A shape of cut. pattern: OIHW -> scope x group x element; scope: where groups compete; group:
+    what is removed as one.
 
-    sizes: fixed axis lengths of the pattern; by_kind: other patterns for layers of some kinds; keep_of: N of N:M (N kept of the M
-    groups of every scope, whatever the ratio); refuses: why a layer cannot take it.
+    sizes: fixed axis lengths of the pattern; by_kind: other patterns for layers of some kinds;
+    keep_of: N of N:M (N kept of the M groups of every scope, whatever the ratio); refuses: why a
+    layer cannot take it.
     """
 
     name: str
@@ -38,7 +40,7 @@ class Granularity:
     source: str
     sizes: tuple[tuple[str, int], ...] = ()
     by_kind: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
-    keep_of: int | None = None
+    n_kept: int | None = None
     refuses: Refusal = field(default=_always, compare=False, repr=False)
 
     @property
@@ -49,11 +51,15 @@ class Granularity:
     @property
     def fixed_ratio(self) -> float | None:
         """1 - N/M where the granularity itself sets the ratio, else None."""
-        return None if self.keep_of is None else 1 - self.keep_of / dict(self.sizes)["m"]
+        return None if self.n_kept is None else 1 - self.n_kept / dict(self.sizes)["m"]
 
 
-def to_groups(w: Shaped[Tensor, "o i h w"], g: Granularity, layer: Layer) -> Shaped[Tensor, "s g e"]:
-    """Rearranges a weight-shaped tensor into scope x group x element. Raises PruningError where the layer cannot take g."""
+def to_groups(
+    w: Shaped[Tensor, "o i h w"], g: Granularity, layer: Layer
+) -> Shaped[Tensor, "s g e"]:
+    """Rearranges a weight-shaped tensor into scope x group x element. Raises PruningError where the
+    layer cannot take g.
+    """
     if (reason := supports(g, layer)) is not None:
         raise PruningError(reason)
     return rearrange(w, pattern(g, layer), **_lengths(g, layer))
@@ -70,22 +76,28 @@ def from_groups(keep: Bool[Tensor, "s g"], g: Granularity, layer: Layer) -> Bool
 def group_tables(
     g: Granularity, layer: Layer
 ) -> tuple[Int[Tensor, "_o"], Int[Tensor, "_i"], Int[Tensor, "_h"], Int[Tensor, "_w"]]:
-    """Which group a weight is in, without a number per weight: group (o, i, h, w) = O[o] + I[i] + H[h] + W[w].
+    """Which group a weight is in, without a number per weight: group (o, i, h, w) = O[o] + I[i] +
+    H[h] + W[w].
 
     Groups are numbered scope by scope. Raises PruningError where the layer cannot take g.
     """
     if (reason := supports(g, layer)) is not None:
         raise PruningError(reason)
     left, right = pattern(g, layer).split("->")
-    lengths, steps, step = _lengths(g, layer), {}, 1
+    lengths = _lengths(g, layer)
+    steps = {}
+    step = 1
     outer = "".join(re.findall(r"\([^)]*\)|\w+", right)[:2])
     for name in reversed(re.findall(r"[a-z]", outer)):
-        steps[name], step = step, step * lengths[name]
+        steps[name] = step
+        step = step * lengths[name]
     tables = []
     for axis in re.findall(r"\([^)]*\)|\w+", left):
         numbers = torch.zeros(1, dtype=torch.long)
         for name in re.findall(r"[a-z]", axis):
-            numbers = (numbers[:, None] + steps.get(name, 0) * torch.arange(lengths[name])).flatten()
+            numbers = (
+                numbers[:, None] + steps.get(name, 0) * torch.arange(lengths[name])
+            ).flatten()
         tables.append(numbers)
     o, i, h, w = tables
     return o, i, h, w
@@ -99,13 +111,21 @@ def supports(g: Granularity, layer: Layer) -> str | None:
 def no_choice(g: Granularity) -> str | None:
     """Why there is no ratio to choose: an N:M shape sets its own; None for all others."""
     share = g.fixed_ratio
-    return None if share is None else f"{g.label} itself removes {100 * share:.3g}% of every layer: there is no ratio to choose."
+    return (
+        None
+        if share is None
+        else f"{g.label} itself removes {100 * share:.3g}% of every layer: there is no ratio to choose."
+    )
 
 
 def compares_outputs(g: Granularity, layer: Layer) -> bool:
-    """Do the groups that compete hold different outputs? Not where they lie side by side inside filters (row, channel, N:M)."""
+    """Do the groups that compete hold different outputs? Not where they lie side by side inside
+    filters (row, channel, N:M).
+    """
     left, right = pattern(g, layer).split("->")
-    output, group = (re.findall(r"\([^)]*\)|\w+", part)[place] for part, place in ((left, 0), (right, 1)))
+    output, group = (
+        re.findall(r"\([^)]*\)|\w+", part)[place] for part, place in ((left, 0), (right, 1))
+    )
     return not set(re.findall(r"[a-z]", output)).isdisjoint(re.findall(r"[a-z]", group))
 
 
@@ -115,9 +135,13 @@ def pattern(g: Granularity, layer: Layer) -> str:
 
 
 def _lengths(g: Granularity, layer: Layer) -> dict[str, int]:
-    """The length of every axis named in the pattern, from the layer's shape and the granularity's fixed sizes."""
+    """The length of every axis named in the pattern, from the layer's shape and the granularity's
+    fixed sizes.
+    """
     left = pattern(g, layer).split("->")[0]
-    known = {k: v for k, v in (*g.sizes, ("n", layer.heads), ("t", 3)) if re.search(rf"\b{k}\b", left)}
+    known = {
+        k: v for k, v in (*g.sizes, ("n", layer.heads), ("t", 3)) if re.search(rf"\b{k}\b", left)
+    }
     for axis, total in zip(re.findall(r"\([^)]*\)|\w+", left), layer.shape, strict=True):
         names = axis.strip("()").split()
         given = prod(known[name] for name in names if name in known)
@@ -137,7 +161,11 @@ def _no_kernel(what: str, axes: tuple[int, ...]) -> Refusal:
 
 def _row(layer: Layer) -> str | None:
     _, i, h, w = layer.shape
-    return f"{layer.name} has one weight per output, so nothing competes inside a row." if i * h * w == 1 else None
+    return (
+        f"{layer.name} has one weight per output, so nothing competes inside a row."
+        if i * h * w == 1
+        else None
+    )
 
 
 def _filter(layer: Layer) -> str | None:
@@ -156,7 +184,11 @@ def _channel(layer: Layer) -> str | None:
 
 def _shape(layer: Layer) -> str | None:
     _, i, h, w = layer.shape
-    return f"{layer.name} has one weight per output, so there is a single shape position." if i * h * w == 1 else None
+    return (
+        f"{layer.name} has one weight per output, so there is a single shape position."
+        if i * h * w == 1
+        else None
+    )
 
 
 def _n_of_m(n: int, m: int) -> Refusal:
@@ -185,61 +217,134 @@ def _head(layer: Layer) -> str | None:
 
 
 def n_of_m(n: int, m: int) -> Granularity:
-    """N:M sparsity: in every run of M weights along the input channels, N are kept. Raises PruningError unless 0 < N < M."""
+    """N:M sparsity: in every run of M weights along the input channels, N are kept. Raises
+    PruningError unless 0 < N < M.
+    """
     if not 0 < n < m:
-        raise PruningError(f"'{n}:{m}' is not an N:M pattern: N must be at least 1 and below M, as in 2:4.")
+        raise PruningError(
+            f"'{n}:{m}' is not an N:M pattern: N must be at least 1 and below M, as in 2:4."
+        )
     runs = ": the form that sparse GPU kernels run" if (n, m) == (2, 4) else ""
     text = f"Of every {m} neighbours along the input channels, {n} stay{'s' * (n == 1)}{runs}."
     source = "Mishra et al. 2021, arXiv:2104.08378"
-    name, form, refuses = f"{n}:{m}", "o (i m) h w -> (o i h w) m 1", _n_of_m(n, m)
-    return Granularity(name, name, text, form, source, (("m", m),), keep_of=n, refuses=refuses)
+    name = f"{n}:{m}"
+    form = "o (i m) h w -> (o i h w) m 1"
+    refuses = _n_of_m(n, m)
+    return Granularity(name, name, text, form, source, (("m", m),), n_kept=n, refuses=refuses)
 
 
 def block(p: int, q: int) -> Granularity:
-    """Blocks of p filters x q channels, whole kernels included. Raises PruningError unless p, q >= 1 and p q > 1."""
+    """Blocks of p filters x q channels, whole kernels included. Raises PruningError unless p, q >=
+    1 and p q > 1.
+    """
     if min(p, q) < 1 or p * q == 1:
-        raise PruningError(f"'block:{p}x{q}' is not a block: both sides must be at least 1 and one above 1, as in block:4x4.")
+        raise PruningError(
+            f"'block:{p}x{q}' is not a block: both sides must be at least 1 and one above 1, as in block:4x4."
+        )
     text = f"Blocks of {p} filters x {q} channels go as one: dense work on what is left."
     source = "Gray et al. 2017, GPU Kernels for Block-Sparse Weights"
     sizes = (("p", p), ("q", q))
     form = "(o p) (i q) h w -> 1 (o i) (p q h w)"
-    return Granularity(f"block:{p}x{q}", f"Block {p} x {q}", text, form, source, sizes, refuses=_block(p, q))
+    return Granularity(
+        f"block:{p}x{q}", f"Block {p} x {q}", text, form, source, sizes, refuses=_block(p, q)
+    )
 
 
-_HEADS = MappingProxyType({
-    "attention_in": "(t n d) i h w -> 1 n (t d i h w)",
-    "attention_out": "o (n d) h w -> 1 n (o d h w)",
-})  # fmt: skip
+_HEADS = MappingProxyType(
+    {
+        "attention_in": "(t n d) i h w -> 1 n (t d i h w)",
+        "attention_out": "o (n d) h w -> 1 n (o d h w)",
+    }
+)
 
 GRANULARITIES: dict[str, Granularity] = {
     g.name: g
     for g in (
-        Granularity("fine", "Fine-grained", "Single weights go, anywhere in the layer.", "o i h w -> 1 (o i h w) 1", MAO),
-        Granularity("row", "Row", "Single weights go, the same share from every output row.", "o i h w -> o (i h w) 1",
-                    "Sun et al. 2023 (Wanda), arXiv:2306.11695", refuses=_row),
-        n_of_m(2, 4), n_of_m(1, 4), n_of_m(4, 8),
-        Granularity("vector_row", "Vector (row)", "One row of a k x k kernel goes as one.", "o i h w -> 1 (o i h) w", MAO,
-                    refuses=_no_kernel("kernel row", (3,))),
-        Granularity("vector_col", "Vector (column)", "One column of a k x k kernel goes as one.", "o i h w -> 1 (o i w) h", MAO,
-                    refuses=_no_kernel("kernel column", (2,))),
-        Granularity("kernel", "Kernel", "A whole k x k kernel goes: one filter stops seeing one channel.",
-                    "o i h w -> 1 (o i) (h w)", MAO, refuses=_no_kernel("kernel", (2, 3))),
-        Granularity("filter", "Filter", "A whole filter goes, and with it one output channel.", "o i h w -> 1 o (i h w)",
-                    "Li et al. 2016, arXiv:1608.08710", refuses=_filter),
-        Granularity("channel", "Channel", "An input channel goes, in every filter.", "o i h w -> 1 i (o h w)",
-                    "He et al. 2017, arXiv:1707.06168", refuses=_channel),
-        Granularity("shape", "Shape-wise", "The same position goes in every filter: a column of the unfolded matrix.",
-                    "o i h w -> 1 (i h w) o", WEN, refuses=_shape),
+        Granularity(
+            "fine",
+            "Fine-grained",
+            "Single weights go, anywhere in the layer.",
+            "o i h w -> 1 (o i h w) 1",
+            MAO,
+        ),
+        Granularity(
+            "row",
+            "Row",
+            "Single weights go, the same share from every output row.",
+            "o i h w -> o (i h w) 1",
+            "Sun et al. 2023 (Wanda), arXiv:2306.11695",
+            refuses=_row,
+        ),
+        n_of_m(2, 4),
+        n_of_m(1, 4),
+        n_of_m(4, 8),
+        Granularity(
+            "vector_row",
+            "Vector (row)",
+            "One row of a k x k kernel goes as one.",
+            "o i h w -> 1 (o i h) w",
+            MAO,
+            refuses=_no_kernel("kernel row", (3,)),
+        ),
+        Granularity(
+            "vector_col",
+            "Vector (column)",
+            "One column of a k x k kernel goes as one.",
+            "o i h w -> 1 (o i w) h",
+            MAO,
+            refuses=_no_kernel("kernel column", (2,)),
+        ),
+        Granularity(
+            "kernel",
+            "Kernel",
+            "A whole k x k kernel goes: one filter stops seeing one channel.",
+            "o i h w -> 1 (o i) (h w)",
+            MAO,
+            refuses=_no_kernel("kernel", (2, 3)),
+        ),
+        Granularity(
+            "filter",
+            "Filter",
+            "A whole filter goes, and with it one output channel.",
+            "o i h w -> 1 o (i h w)",
+            "Li et al. 2016, arXiv:1608.08710",
+            refuses=_filter,
+        ),
+        Granularity(
+            "channel",
+            "Channel",
+            "An input channel goes, in every filter.",
+            "o i h w -> 1 i (o h w)",
+            "He et al. 2017, arXiv:1707.06168",
+            refuses=_channel,
+        ),
+        Granularity(
+            "shape",
+            "Shape-wise",
+            "The same position goes in every filter: a column of the unfolded matrix.",
+            "o i h w -> 1 (i h w) o",
+            WEN,
+            refuses=_shape,
+        ),
         block(4, 4),
-        Granularity("head", "Attention head", "A whole head goes: its query, key and value rows or output columns.",
-                    "(n d) i h w -> 1 n (d i h w)", "Michel et al. 2019, arXiv:1905.10650", by_kind=_HEADS, refuses=_head),
+        Granularity(
+            "head",
+            "Attention head",
+            "A whole head goes: its query, key and value rows or output columns.",
+            "(n d) i h w -> 1 n (d i h w)",
+            "Michel et al. 2019, arXiv:1905.10650",
+            by_kind=_HEADS,
+            refuses=_head,
+        ),
     )
-}  # fmt: skip
+}
 """The standard choices; `granularity` also reads any N:M and any block:PxQ."""
 
 
 def granularity(name: str) -> Granularity:
-    """The granularity of that name, N:M and block:PxQ for any sizes. Raises PruningError for an unknown one."""
+    """The granularity of that name, N:M and block:PxQ for any sizes. Raises PruningError for an
+    unknown one.
+    """
     if match := re.fullmatch(r"(\d{1,4}):(\d{1,4})", name):
         return n_of_m(int(match[1]), int(match[2]))
     if match := re.fullmatch(r"block:(\d{1,4})x(\d{1,4})", name):

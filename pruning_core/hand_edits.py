@@ -1,4 +1,6 @@
-"""Groups that the user keeps or prunes by hand, whatever the ratio: part of a plan, and short enough for an address."""
+"""Groups that the user keeps or prunes by hand, whatever the ratio: part of a plan, and short
+enough for an address.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,9 +19,11 @@ _RUN = re.compile(r"([kp])(?:(\d{1,9})\.)?(\d{1,9})(?:-(\d{1,9}))?")
 
 @dataclass(frozen=True)
 class HandEdits:
-    """The edits of one layer at one granularity; at another one the numbers mean other groups, so they wait.
+    """The edits of one layer at one granularity; at another one the numbers mean other groups, so
+    they wait.
 
-    groups: sorted, each once. Raises PruningError for an unknown granularity, a negative number or a group named twice.
+    groups: sorted, each once. Raises PruningError for an unknown granularity, a negative number or
+    a group named twice.
     """
 
     layer: str
@@ -28,11 +32,19 @@ class HandEdits:
 
     def __post_init__(self) -> None:
         granularity(self.granularity)
-        object.__setattr__(self, "groups", tuple(sorted((int(s), int(g), bool(keep)) for s, g, keep in self.groups)))
+        object.__setattr__(
+            self,
+            "groups",
+            tuple(sorted((int(s), int(g), bool(keep)) for s, g, keep in self.groups)),
+        )
         if any(min(scope, group) < 0 for scope, group, _ in self.groups):
-            raise PruningError(f"An edit of {self.layer} names a negative group: groups are counted from 0.")
+            raise PruningError(
+                f"An edit of {self.layer} names a negative group: groups are counted from 0."
+            )
         if len({group[:2] for group in self.groups}) < len(self.groups):
-            raise PruningError(f"The edits of {self.layer} name one group twice: keep it or prune it.")
+            raise PruningError(
+                f"The edits of {self.layer} name one group twice: keep it or prune it."
+            )
 
     @property
     def text(self) -> str:
@@ -44,7 +56,9 @@ class HandEdits:
 
 
 def hand_edits(layer: str, name: str, text: str) -> HandEdits:
-    """Reads `HandEdits.text`. Raises PruningError for text of another form and for more than MOST groups."""
+    """Reads `HandEdits.text`. Raises PruningError for text of another form and for more than MOST
+    groups.
+    """
     groups: list[Group] = []
     for part in filter(None, text.split("_")):
         run = _RUN.fullmatch(part)
@@ -55,18 +69,26 @@ def hand_edits(layer: str, name: str, text: str) -> HandEdits:
         sign, scope, first, last = run.groups()
         stop = int(last or first) + 1
         if stop - int(first) + len(groups) > MOST:
-            raise PruningError(f"More than {MOST:,} edited groups in {layer}: choose a coarser granularity.")
+            raise PruningError(
+                f"More than {MOST:,} edited groups in {layer}: choose a coarser granularity."
+            )
         groups += [(int(scope or 0), group, sign == "k") for group in range(int(first), stop)]
     return HandEdits(layer, name, tuple(groups))
 
 
 def check(edits: Iterable[HandEdits]) -> None:
-    """Raises PruningError where a layer comes twice at one granularity, or there are more than MOST groups in all."""
+    """Raises PruningError where a layer comes twice at one granularity, or there are more than MOST
+    groups in all.
+    """
     found = tuple(edits)
     if len({(each.layer, each.granularity) for each in found}) < len(found):
-        raise PruningError("The plan's edits name one layer twice at one granularity: put them together.")
+        raise PruningError(
+            "The plan's edits name one layer twice at one granularity: put them together."
+        )
     if (count := sum(len(each.groups) for each in found)) > MOST:
-        raise PruningError(f"{count:,} groups are edited by hand; a plan holds {MOST:,}: choose a coarser granularity.")
+        raise PruningError(
+            f"{count:,} groups are edited by hand; a plan holds {MOST:,}: choose a coarser granularity."
+        )
 
 
 def to_raw(edits: Iterable[HandEdits]) -> dict[str, dict[str, str]]:
@@ -80,8 +102,12 @@ def to_raw(edits: Iterable[HandEdits]) -> dict[str, dict[str, str]]:
 def from_raw(raw: Any) -> tuple[HandEdits, ...]:
     """The inverse of `to_raw`. Raises PruningError for another form."""
     if not isinstance(raw, Mapping) or not all(isinstance(each, Mapping) for each in raw.values()):
-        raise PruningError("'edits' in the plan must map layers to granularities to edits such as \"k3-7_p2.5\".")
-    texts = ((str(layer), str(name), text) for layer, each in raw.items() for name, text in each.items())
+        raise PruningError(
+            "'edits' in the plan must map layers to granularities to edits such as \"k3-7_p2.5\"."
+        )
+    texts = (
+        (str(layer), str(name), text) for layer, each in raw.items() for name, text in each.items()
+    )
     return tuple(hand_edits(layer, name, str(text)) for layer, name, text in texts)
 
 

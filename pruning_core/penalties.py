@@ -1,4 +1,6 @@
-"""What is added to the loss in every training step so that training itself makes groups of weights small."""
+"""What is added to the loss in every training step so that training itself makes groups of weights
+small.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,32 +8,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pruning_core.coupling import cut_as_one
 from pruning_core.granularity import Granularity, granularity, supports, to_groups
-from pruning_core.inventory import oihw
+from pruning_core.model.inventory import oihw
 from pruning_core.registry import find
+from pruning_core.tied_layers import tied_parts
 from pruning_core.types import Layer, PruningError
 
 NONE = "none"
 
 
 def bn_scale_l1(model: nn.Module, layers: Sequence[Layer], g: Granularity | None) -> Tensor:
-    """sum of |gamma| over all batch norms (Liu et al. 2017, arXiv:1708.06519). Raises PruningError where there is none."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine]
+    """sum of |gamma| over all batch norms (Liu et al. 2017, arXiv:1708.06519). Raises PruningError
+    where there is none.
+    """
+    norms = [
+        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.affine
+    ]
     if not norms:
-        raise PruningError("This network has no batch norm whose scale could be made small: choose group lasso instead.")
+        raise PruningError(
+            "This network has no batch norm whose scale could be made small: choose group lasso instead."
+        )
     return torch.stack([norm.weight.abs().sum() for norm in norms]).sum()
 
 
 def group_lasso(model: nn.Module, layers: Sequence[Layer], g: Granularity | None) -> Tensor:
-    """sum of ||W_G||_2 over the groups of all layers that can be cut so (Wen et al. 2016, arXiv:1608.03665).
+    """sum of ||W_G||_2 over the groups of all layers that can be cut so (Wen et al. 2016,
+    arXiv:1608.03665).
 
     A head is one group with all its weights. Raises PruningError where no layer can be cut so.
     """
     able = [layer for layer in layers if g is not None and supports(g, layer) is None]
     if g is None or not able:
-        raise PruningError(f"This network has no groups of the shape {g.label if g else NONE}: choose another for group lasso.")
-    parts = [torch.cat([to_groups(oihw(model.get_parameter(x.name), x), g, x) for x in part], -1) for part in cut_as_one(able, g)]
+        raise PruningError(
+            f"This network has no groups of the shape {g.label if g else NONE}: choose another for group lasso."
+        )
+    parts = [
+        torch.cat([to_groups(oihw(model.get_parameter(x.name), x), g, x) for x in part], -1)
+        for part in tied_parts(able, g)
+    ]
     return torch.stack([part.norm(dim=-1).sum() for part in parts]).sum()
 
 
@@ -69,7 +83,9 @@ PENALTIES: dict[str, Penalty] = {
 
 
 def parsed(text: str) -> tuple[Penalty, Granularity | None] | None:
-    """none -> None; bn_scale_l1; group_lasso:SHAPE for any granularity. Raises PruningError for what is no penalty."""
+    """none -> None; bn_scale_l1; group_lasso:SHAPE for any granularity. Raises PruningError for
+    what is no penalty.
+    """
     if text == NONE:
         return None
     name, _, shape = text.partition(":")
@@ -80,7 +96,9 @@ def parsed(text: str) -> tuple[Penalty, Granularity | None] | None:
     return found, granularity(shape) if shape else None
 
 
-def penalty(text: str, strength: float, layers: Sequence[Layer]) -> Callable[[nn.Module], Tensor | float]:
+def penalty(
+    text: str, strength: float, layers: Sequence[Layer]
+) -> Callable[[nn.Module], Tensor | float]:
     """Model -> strength x penalty, 0 for none. Raises PruningError as `parsed`."""
     chosen = parsed(text)
     if chosen is None:

@@ -1,6 +1,6 @@
 """The whole flow on one screen: score -> allocate -> select -> apply -> train -> measure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,26 +9,31 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from pruning_core.allocation import ALLOCATIONS, locked
-from pruning_core.batch import answering, example
-from pruning_core.coupling import WHOLE_OUTPUTS, Coupling, couplings, cut_as_one, evened, minded, silenced, spread, unread
 from pruning_core.criteria import Criterion, criterion, refusal
-from pruning_core.flows import Work, flow
+from pruning_core.evaluation.metrics import measure
+from pruning_core.flows import FlowContext, flow
 from pruning_core.granularity import Granularity, from_groups, granularity, supports, to_groups
-from pruning_core.inventory import fixed_parameters, inventory
-from pruning_core.masks import apply_masks, by_hand, group_scores, select
-from pruning_core.metrics import measure
+from pruning_core.masks import apply_hand_edits, apply_masks, group_scores, select
+from pruning_core.model.coupling.dependent_masks import (
+    WHOLE_OUTPUTS,
+    dead_inputs,
+    dependent_masks,
+)
+from pruning_core.model.coupling.positions import Coupling
+from pruning_core.model.coupling.trace import couplings
+from pruning_core.model.inventory import inventory, unprunable_parameters
+from pruning_core.model.model_io import answering, example
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.schedule import schedule
-from pruning_core.sensitivity import scan
-from pruning_core.train import evaluate, recalibrate_bn, tracked_norms
+from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
+from pruning_core.training.fine_tune import evaluate, recalibrate_bn, tracked_norms
 from pruning_core.types import (
     Batches,
     Dataset,
     Epoch,
     Evaluation,
     Finished,
-    Fixed,
     GroupScores,
     Inputs,
     Layer,
@@ -37,10 +42,10 @@ from pruning_core.types import (
     PruningError,
     Ratios,
     Report,
-    SensitivityPoint,
     Split,
     Step,
     Tuned,
+    Unprunable,
 )
 from pruning_core.zoo import Progress, anew, datasets_for, load_data, load_model, probe
 
@@ -53,7 +58,8 @@ Event = Pruned | Step | Epoch | Tuned | Finished
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """A trained base model, never changed, with its data, prunable layers and the parameters that are shown only.
+    """A trained base model, never changed, with its data, prunable layers and the parameters that
+    are shown only.
 
     example: a batch of inputs that are not images of the data's shape, such as tokens (`Example`).
     """
@@ -61,7 +67,7 @@ class Workspace:
     model: nn.Module
     dataset: Dataset
     layers: tuple[Layer, ...]
-    fixed: tuple[Fixed, ...]
+    fixed: tuple[Unprunable, ...]
     example: Inputs | None = None
 
     @property
@@ -79,53 +85,87 @@ class Workspace:
 
 
 def open_workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
-    """Loads data and model and lists the layers; progress: told about downloads of data. Raises PruningError or DataMissing."""
+    """Loads data and model and lists the layers; progress: told about downloads of data. Raises
+    PruningError or DataMissing.
+    """
     if dataset not in datasets_for(model):
-        load_model(model, dataset)  # raises with what is missing, before any data is downloaded for nothing
+        load_model(
+            model, dataset
+        )  # raises with what is missing, before any data is downloaded for nothing
     data = load_data(dataset, model=model, progress=progress)
     loaded = load_model(model, dataset, data=data)
     layers = inventory(loaded, data.shape)
-    return Workspace(loaded, data, layers, fixed_parameters(loaded, layers))
+    return Workspace(loaded, data, layers, unprunable_parameters(loaded, layers))
 
 
-def prunable(layers: tuple[Layer, ...], g: Granularity, how: Criterion) -> tuple[tuple[Layer, ...], dict[str, str]]:
-    """The layers that both the granularity and the criterion can take, and for the others the sentence why not."""
+def prunable(
+    layers: tuple[Layer, ...], g: Granularity, how: Criterion
+) -> tuple[tuple[Layer, ...], dict[str, str]]:
+    """The layers that both the granularity and the criterion can take, and for the others the
+    sentence why not.
+    """
     reasons = {layer.name: supports(g, layer) or refusal(how, g, layer) for layer in layers}
-    return tuple(x for x in layers if reasons[x.name] is None), {name: why for name, why in reasons.items() if why is not None}
+    return tuple(x for x in layers if reasons[x.name] is None), {
+        name: why for name, why in reasons.items() if why is not None
+    }
 
 
-def groups_of(plan: Plan, space: Workspace, model: nn.Module | None = None) -> tuple[tuple[Layer, ...], GroupScores]:
-    """The layers that the plan can prune and their group scores. Raises PruningError where there is no such layer."""
-    g, how = granularity(plan.granularity), criterion(plan.criterion, plan.seed)
-    layers = able(plan, space, g, how)
-    return layers, group_scores(how(read_by(how, space, model), layers, inputs(plan, space, how)), layers, g, how.pool)
+def group_scores_of(
+    plan: Plan, space: Workspace, model: nn.Module | None = None
+) -> tuple[tuple[Layer, ...], GroupScores]:
+    """The layers that the plan can prune and their group scores. Raises PruningError where there is
+    no such layer.
+    """
+    g = granularity(plan.granularity)
+    how = criterion(plan.criterion, plan.seed)
+    layers = prunable_layers(plan, space, g, how)
+    return layers, group_scores(
+        how(criterion_model(how, space, model), layers, criterion_inputs(plan, space, how)),
+        layers,
+        g,
+        how.pool,
+    )
 
 
-def able(plan: Plan, space: Workspace, g: Granularity, how: Criterion) -> tuple[Layer, ...]:
-    """The layers that both can take. Raises PruningError, with the first layer's reason, where there is none."""
+def prunable_layers(
+    plan: Plan, space: Workspace, g: Granularity, how: Criterion
+) -> tuple[Layer, ...]:
+    """The layers that both can take. Raises PruningError, with the first layer's reason, where
+    there is none.
+    """
     layers, reasons = prunable(space.layers, g, how)
     if not layers:
         why = next(iter(reasons.values()))
-        raise PruningError(f"No layer of {plan.model} can be pruned by {g.label} with {how.label}: {why}")
+        raise PruningError(
+            f"No layer of {plan.model} can be pruned by {g.label} with {how.label}: {why}"
+        )
     return layers
 
 
 def check_by_hand(plan: Plan, space: Workspace) -> None:
-    """Raises PruningError for a ratio or groups set by hand in a layer that the plan cannot cut, before anything is computed."""
-    layers, _ = prunable(space.layers, granularity(plan.granularity), criterion(plan.criterion, plan.seed))
+    """Raises PruningError for a ratio or groups set by hand in a layer that the plan cannot cut,
+    before anything is computed.
+    """
+    layers, _ = prunable(
+        space.layers, granularity(plan.granularity), criterion(plan.criterion, plan.seed)
+    )
     known = dict.fromkeys((layer.name for layer in layers), 0.0)
     locked(known, dict(plan.overrides))
     for edits in plan.edits_now:
         find(known, edits.layer, "layer to be cut called")
 
 
-def read_by(how: Criterion, space: Workspace, model: nn.Module | None = None) -> nn.Module:
-    """The base model, or another one, as the criterion reads it: where it sees labels, with the logits of their classes alone."""
+def criterion_model(how: Criterion, space: Workspace, model: nn.Module | None = None) -> nn.Module:
+    """The base model, or another one, as the criterion reads it: where it sees labels, with the
+    logits of their classes alone.
+    """
     return answering(model or space.model, space.dataset.outputs if how.needs_data else None)
 
 
-def inputs(plan: Plan, space: Workspace, how: Criterion) -> Batches:
-    """What the criterion gets to read: the calibration images, or one blank input for a criterion that needs no data."""
+def criterion_inputs(plan: Plan, space: Workspace, how: Criterion) -> Batches:
+    """What the criterion gets to read: the calibration images, or one blank input for a criterion
+    that needs no data.
+    """
     if how.needs_data:
         return calibration(space, plan.calibration)
     return ((space.one, torch.zeros(1, dtype=torch.long)),)
@@ -136,71 +176,105 @@ def calibration(space: Workspace, images: int) -> Batches:
     return tuple(probe(space.dataset.train, images).batches(128))
 
 
-def ratios_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, fraction: float = 1.0) -> Ratios:
-    """Ratios per layer at a share of the plan's target; N:M sets its own; ratios set by hand take the place of the rest.
+def ratios_of(
+    plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, fraction: float = 1.0
+) -> Ratios:
+    """Ratios per layer at a share of the plan's target; N:M sets its own; ratios set by hand take
+    the place of the rest.
 
     Where whole heads go, the layers of one attention have one ratio.
     """
     g = granularity(plan.granularity)
-    if (fixed := g.fixed_ratio) is not None:  # a ratio of 0 keeps the layer dense, any other means N:M itself
-        return locked({layer.name: fixed for layer in layers}, {name: fixed if ratio else 0.0 for name, ratio in plan.overrides})
+    if (
+        fixed := g.fixed_ratio
+    ) is not None:  # a ratio of 0 keeps the layer dense, any other means N:M itself
+        return locked(
+            {layer.name: fixed for layer in layers},
+            {name: fixed if ratio else 0.0 for name, ratio in plan.overrides},
+        )
     ratios = ALLOCATIONS[plan.allocation](layers, groups, plan.sparsity * fraction)
-    by_hand = spread(dict(plan.overrides), layers, g)
-    return locked(evened(ratios, layers, g), {name: min(1.0, ratio * fraction) for name, ratio in by_hand.items()})
+    apply_hand_edits = extend_ratios(dict(plan.overrides), layers, g)
+    return locked(
+        average_ratios(ratios, layers, g),
+        {name: min(1.0, ratio * fraction) for name, ratio in apply_hand_edits.items()},
+    )
 
 
 def masks_of(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, ratios: Ratios) -> Masks:
-    """The masks that the plan's granularity makes of these ratios, with the plan's hand edits on top."""
-    masks = select(groups, layers, granularity(plan.granularity), ratios, allow_collapse=plan.allow_collapse)
+    """The masks that the plan's granularity makes of these ratios, with the plan's hand edits on
+    top.
+    """
+    masks = select(
+        groups, layers, granularity(plan.granularity), ratios, allow_collapse=plan.allow_collapse
+    )
     return _edited(plan, layers, groups, masks)
 
 
 def _edited(plan: Plan, layers: tuple[Layer, ...], groups: GroupScores, masks: Masks) -> Masks:
-    """The masks with the groups that are kept or pruned by hand at the plan's granularity; other granularities' edits wait.
+    """The masks with the groups that are kept or pruned by hand at the plan's granularity; other
+    granularities' edits wait.
 
     Raises PruningError for a layer that cannot be cut so and for a group that is not there.
     """
-    g, known = granularity(plan.granularity), {layer.name: layer for layer in layers}
+    g = granularity(plan.granularity)
+    known = {layer.name: layer for layer in layers}
     changed = dict(masks)
     for edits in plan.edits_now:
         asked = find(known, edits.layer, "layer to be cut called")
-        for layer in next(part for part in cut_as_one(layers, g) if asked in part):
+        for layer in next(part for part in tied_parts(layers, g) if asked in part):
             kept = to_groups(changed[layer.name], g, layer).any(-1)
-            found = by_hand(kept, groups[layer.name], edits.groups, allow_collapse=plan.allow_collapse)
+            found = apply_hand_edits(
+                kept, groups[layer.name], edits.groups, allow_collapse=plan.allow_collapse
+            )
             changed[layer.name] = from_groups(found, g, layer)
     return changed
 
 
-def cut(plan: Plan, space: Workspace) -> tuple[Ratios, Masks]:
+def choose_masks(plan: Plan, space: Workspace) -> tuple[Ratios, Masks]:
     """One-shot ratios and masks of a plan on the base model."""
-    layers, groups = groups_of(plan, space)
+    layers, groups = group_scores_of(plan, space)
     ratios = ratios_of(plan, layers, groups)
     return ratios, masks_of(plan, layers, groups, ratios)
 
 
-def silences(plan: Plan, space: Workspace, masks: Masks) -> dict[str, Bool[Tensor, "..."]]:
-    """What the plan's masks put to zero besides weights: whole removed outputs take biases and norms' scale and shift with them.
+def dependent_masks_of(
+    plan: Plan, space: Workspace, masks: Masks
+) -> dict[str, Bool[Tensor, "..."]]:
+    """What the plan's masks put to zero besides weights: whole removed outputs take biases and
+    norms' scale and shift with them.
 
-    True = keep. Nothing where the granularity cuts anything smaller. What follows a join of several layers is known where
-    `Workspace.tied` is; else only a layer's own bias and batch norm fall silent.
+    True = keep. Nothing where the granularity cuts anything smaller. What follows a join of several
+    layers is known where `Workspace.tied` is; else only a layer's own bias and batch norm fall
+    silent.
     """
-    return silenced(space.model, space.layers, masks, space.tied[0]) if masks and plan.granularity in WHOLE_OUTPUTS else {}
+    return (
+        dependent_masks(space.model, space.layers, masks, space.tied[0])
+        if masks and plan.granularity in WHOLE_OUTPUTS
+        else {}
+    )
 
 
 def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None) -> Report:
     """`metrics.measure` of the plan's masks on the base model or on a trained one.
 
-    Thinned counts too where whole outputs go and torch-pruning says who reads them (`Workspace.tied`).
+    Thinned counts too where whole outputs go and torch-pruning says who reads them
+    (`Workspace.tied`).
     """
     model = model or space.model
     whole = masks and plan.granularity in WHOLE_OUTPUTS and space.tied[1] is None
-    without = unread(model, space.layers, masks, space.tied[0]) if whole else None
-    return measure(model, space.layers, masks, silences(plan, space, masks), without)
+    without = dead_inputs(model, space.layers, masks, space.tied[0]) if whole else None
+    return measure(model, space.layers, masks, dependent_masks_of(plan, space, masks), without)
 
 
-def masked(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None) -> nn.Module:
-    """A copy of the base model, or of a trained one, with the plan's masks applied and removed outputs silent."""
-    return apply_masks(model or space.model, masks, space.layers, silences(plan, space, masks))
+def masked_copy(
+    plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None
+) -> nn.Module:
+    """A copy of the base model, or of a trained one, with the plan's masks applied and removed
+    outputs silent.
+    """
+    return apply_masks(
+        model or space.model, masks, space.layers, dependent_masks_of(plan, space, masks)
+    )
 
 
 def probe_split(plan: Plan, space: Workspace) -> Split:
@@ -208,53 +282,42 @@ def probe_split(plan: Plan, space: Workspace) -> Split:
     return probe(space.dataset.val, plan.probe)
 
 
-def scan_plan(
-    plan: Plan, space: Workspace, grid: Sequence[float], *, tied: bool = False, device: torch.device | None = None
-) -> Iterator[SensitivityPoint]:
-    """The sensitivity scan of the plan's criterion and granularity on the probe images (`sensitivity.scan`).
-
-    tied: layers whose channels are tied are cut as one. Raises PruningError where the network cannot be traced for that, and as
-    `check_by_hand`, though a scan's own ratios take the place of the plan's.
-    """
-    check_by_hand(plan, space)
-    _, groups = groups_of(plan, space)
-    yield from scan(
-        space.model, space.layers, groups, granularity(plan.granularity), probe_split(plan, space), grid=grid,
-        outputs=space.dataset.outputs, device=device, tied=tied,
-        couplings=minded(space.tied, plan.granularity, tied=tied, instead="Scan each layer alone."),
-    )  # fmt: skip
-
-
-def whole_test(dataset: Dataset) -> bool:
+def uses_whole_test(dataset: Dataset) -> bool:
     """Is the exam split all test images? For small images it is."""
     return max(dataset.shape[1:]) <= SMALL
 
 
-def exam_split(plan: Plan, space: Workspace) -> Split:
-    """The test images of the final comparison: all of them for small images, else a stratified part of `probe` images."""
+def test_split(plan: Plan, space: Workspace) -> Split:
+    """The test images of the final comparison: all of them for small images, else a stratified part
+    of `probe` images.
+    """
     test = space.dataset.test
-    return test if whole_test(space.dataset) else probe(test, plan.probe)
+    return test if uses_whole_test(space.dataset) else probe(test, plan.probe)
 
 
 def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> Iterator[Event]:
-    """Runs the plan's flow: it scores, cuts and trains; then the last event carries masks, report and accuracies.
+    """Runs the plan's flow: it scores, cuts and trains; then the last event carries masks, report
+    and accuracies.
 
-    `fine_tune.epochs` is per training, of which a flow may have several; 0 leaves the weights as they are. All four accuracies
-    are on the exam split: dense, pruned (the final masks on the untouched weights), recalibrated (the same with fresh batch-norm
-    statistics), tuned. Raises PruningError, in one sentence.
+    `fine_tune.epochs` is per training, of which a flow may have several; 0 leaves the weights as
+    they are. All four accuracies are on the exam split: dense, pruned (the final masks on the
+    untouched weights), recalibrated (the same with fresh batch-norm statistics), tuned. Raises
+    PruningError, in one sentence.
     """
-    model, masks = space.model, Masks()
-    for event in flow(plan.flow)(work(plan, space, device)):
+    model = space.model
+    masks = Masks()
+    for event in flow(plan.flow)(flow_context(plan, space, device)):
         yield event
         masks = event.masks if isinstance(event, Pruned) else masks
         model = event.model if isinstance(event, Pruned | Tuned) else model
-    yield finish(plan, space, masks, model, device)
+    yield measure_states(plan, space, masks, model, device)
 
 
-def work(plan: Plan, space: Workspace, device: torch.device | None = None) -> Work:
+def flow_context(plan: Plan, space: Workspace, device: torch.device | None = None) -> FlowContext:
     """The plan as a flow works with it: its axes as functions of a model, of scores and of masks."""
-    g, how = granularity(plan.granularity), criterion(plan.criterion, plan.seed)
-    layers = able(plan, space, g, how)
+    g = granularity(plan.granularity)
+    how = criterion(plan.criterion, plan.seed)
+    layers = prunable_layers(plan, space, g, how)
 
     def choose(groups: GroupScores, fraction: float) -> tuple[Ratios, Masks]:
         chosen = tuple(layer for layer in layers if layer.name in groups)
@@ -267,31 +330,43 @@ def work(plan: Plan, space: Workspace, device: torch.device | None = None) -> Wo
         ratios = ratios_of(own, chosen, groups, fraction)
         return ratios, masks_of(own, chosen, groups, ratios)
 
-    return Work(
-        space.model, space.layers, layers, g, space.dataset, plan.fine_tune,
+    return FlowContext(
+        space.model,
+        space.layers,
+        layers,
+        g,
+        space.dataset,
+        plan.fine_tune,
         schedule=schedule(plan.schedule, plan.sparsity),
         sparsity=plan.sparsity,
-        score=lambda model: groups_of(plan, space, model)[1],
+        score=lambda model: group_scores_of(plan, space, model)[1],
         choose=choose,
         edited=lambda groups, masks: _edited(plan, layers, groups, masks),
-        apply=lambda model, masks: masked(plan, space, masks, model),
-        silence=lambda masks: silences(plan, space, masks),
+        apply=lambda model, masks: masked_copy(plan, space, masks, model),
+        silence=lambda masks: dependent_masks_of(plan, space, masks),
         fresh=lambda seed: anew(space.model, plan.model, space.dataset, seed),
         calibration=lambda: calibration(space, plan.calibration),
         device=device,
-    )  # fmt: skip
+    )
 
 
-def finish(plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device: torch.device | None = None) -> Finished:
+def measure_states(
+    plan: Plan, space: Workspace, masks: Masks, model: nn.Module, device: torch.device | None = None
+) -> Finished:
     """Measures the four states on the exam split."""
-    split, base = exam_split(plan, space), masked(plan, space, masks)
+    split = test_split(plan, space)
+    base = masked_copy(plan, space, masks)
 
     def score(candidate: nn.Module) -> Evaluation:
         return evaluate(candidate, split, outputs=space.dataset.outputs, device=device)
 
     mixed = probe(space.dataset.train, RECALIBRATION)  # a folder's images come class by class
-    recalibrated = score(recalibrate_bn(base, mixed, device=device)) if tracked_norms(base) else None
+    recalibrated = (
+        score(recalibrate_bn(base, mixed, device=device)) if tracked_norms(base) else None
+    )
     tuned = score(model) if plan.fine_tune.epochs else None
     report = counts(plan, space, masks, model)
     threads = torch.get_num_threads()
-    return Finished(model, masks, report, score(space.model), score(base), recalibrated, tuned, threads)
+    return Finished(
+        model, masks, report, score(space.model), score(base), recalibrated, tuned, threads
+    )

@@ -8,25 +8,28 @@ from typing import Any
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import check as check_criterion
-from pruning_core.edits import HandEdits, check, from_raw, to_raw
 from pruning_core.flows import flow
 from pruning_core.granularity import granularity
+from pruning_core.hand_edits import HandEdits, check, from_raw, to_raw
 from pruning_core.registry import find
 from pruning_core.schedule import schedule
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import PruningError
 
 VERSION = 1
-LEAST_PROBE, MOST_PROBE = 10, 50_000
+LEAST_PROBE = 10
+MOST_PROBE = 50_000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by layer; edits: groups kept or
-    pruned by hand on top; probe: images that accuracy is measured on; calibration: training images that criteria read;
-    criterion: a name of `CRITERIA`, or module.path:function; flow: a name of `FLOWS`, knobs after a colon; seed: of random
-    scores, fine_tune has its own for training. On the CPU of one machine, with the same number of threads (`crew.thread_count`),
-    equal plans give equal masks; results of different processors agree within float rounding only.
+    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by
+    layer; edits: groups kept or pruned by hand on top; probe: images that accuracy is measured
+    on; calibration: training images that criteria read; criterion: a name of `CRITERIA`, or
+    module.path:function; flow: a name of `FLOWS`, knobs after a colon; seed: of random scores,
+    fine_tune has its own for training. On the CPU of one machine, with the same number of
+    threads (`thread_pool.thread_count`), equal plans give equal masks; results of different
+    processors agree within float rounding only.
 
     Raises PruningError, in one sentence, for a value that cannot be meant.
     """
@@ -54,7 +57,9 @@ class Plan:
         schedule(self.schedule)
         flow(self.flow)
         if not 0 <= self.sparsity <= 1:
-            raise PruningError(f"A sparsity of {self.sparsity} is outside [0, 1]: 0 removes nothing, 1 everything.")
+            raise PruningError(
+                f"A sparsity of {self.sparsity} is outside [0, 1]: 0 removes nothing, 1 everything."
+            )
         if len(dict(self.overrides)) < len(self.overrides):
             raise PruningError("The plan sets the ratio of one layer twice: name each layer once.")
         for name, ratio in self.overrides:
@@ -62,16 +67,22 @@ class Plan:
                 raise PruningError(f"The ratio {ratio} of {name} is outside [0, 1].")
         check(self.edits)
         if not LEAST_PROBE <= self.probe <= MOST_PROBE:
-            raise PruningError(f"A probe of {self.probe} images is outside {LEAST_PROBE} to {MOST_PROBE}.")
+            raise PruningError(
+                f"A probe of {self.probe} images is outside {LEAST_PROBE} to {MOST_PROBE}."
+            )
         if not 1 <= self.calibration <= MOST_PROBE:
-            raise PruningError(f"{self.calibration} calibration images is outside 1 to {MOST_PROBE}.")
+            raise PruningError(
+                f"{self.calibration} calibration images is outside 1 to {MOST_PROBE}."
+            )
         if not 0 <= self.seed < 2**31:
             raise PruningError(f"The seed {self.seed} is outside 0 to {2**31 - 1}.")
 
     @property
     def edits_now(self) -> tuple[HandEdits, ...]:
         """The hand edits at the plan's own granularity; those at others wait."""
-        return tuple(each for each in self.edits if each.granularity == self.granularity and each.groups)
+        return tuple(
+            each for each in self.edits if each.granularity == self.granularity and each.groups
+        )
 
     def to_json(self) -> str:
         """The plan as JSON text; `from_json` gives the equal plan back."""
@@ -80,18 +91,26 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """Reads a plan. Raises PruningError for text that is not JSON, unknown keys, wrong types or values out of range."""
+        """Reads a plan. Raises PruningError for text that is not JSON, unknown keys, wrong types or
+        values out of range.
+        """
         try:
             raw = json.loads(text)
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
             raise PruningError(f"The plan is not valid JSON: {error.msg} at {where}.") from error
         except (ValueError, RecursionError) as error:
-            raise PruningError("The plan holds a number too long or a nesting too deep to be read.") from error
+            raise PruningError(
+                "The plan holds a number too long or a nesting too deep to be read."
+            ) from error
         if not isinstance(raw, dict):
-            raise PruningError(f'The plan must be a JSON object such as {{"model": "resnet20"}}, not a {type(raw).__name__}.')
+            raise PruningError(
+                f'The plan must be a JSON object such as {{"model": "resnet20"}}, not a {type(raw).__name__}.'
+            )
         if (version := raw.pop("version", VERSION)) != VERSION:
-            raise PruningError(f"The plan is of version {version}; this program reads version {VERSION}.")
+            raise PruningError(
+                f"The plan is of version {version}; this program reads version {VERSION}."
+            )
         values = _typed(cls, raw, "plan", skip=("overrides", "edits", "fine_tune"))
         values["overrides"] = _overrides(raw.get("overrides", {}))
         values["edits"] = from_raw(raw.get("edits", {}))
@@ -101,8 +120,12 @@ class Plan:
         return cls(**values, fine_tune=TrainConfig(**_typed(TrainConfig, tune, "fine_tune")))
 
 
-def _typed(cls: type, raw: Mapping[str, Any], where: str, skip: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The values of known fields, with their types checked; an int is welcome where a float is meant."""
+def _typed(
+    cls: type, raw: Mapping[str, Any], where: str, skip: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The values of known fields, with their types checked; an int is welcome where a float is
+    meant.
+    """
     known = {f.name: f.type for f in fields(cls)}
     values = {}
     for key, value in raw.items():
@@ -113,13 +136,17 @@ def _typed(cls: type, raw: Mapping[str, Any], where: str, skip: tuple[str, ...] 
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = _float(value)
         if type(value) is not kind:
-            raise PruningError(f"'{key}' in the {where} must be {getattr(kind, '__name__', kind)}, not {value!r}.")
+            raise PruningError(
+                f"'{key}' in the {where} must be {getattr(kind, '__name__', kind)}, not {value!r}."
+            )
         values[key] = value
     return values
 
 
 def _overrides(raw: Any) -> tuple[tuple[str, float], ...]:
-    if not isinstance(raw, dict) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in raw.values()):
+    if not isinstance(raw, dict) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in raw.values()
+    ):
         raise PruningError("'overrides' in the plan must map layer names to ratios in [0, 1].")
     return tuple((str(name), _float(ratio)) for name, ratio in raw.items())
 

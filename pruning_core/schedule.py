@@ -11,7 +11,9 @@ MOST_ROUNDS = 50
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A rising curve from progress to the share of the target; `rounds`: how many cuts, each followed by training."""
+    """A rising curve from progress to the share of the target; `rounds`: how many cuts, each
+    followed by training.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     formula: ClassVar[str]
@@ -78,7 +80,9 @@ class Agp:
     """Automated gradual pruning: fast at first, gentle at the end."""
 
     label: ClassVar[str] = "Gradual (AGP cubic)"
-    help: ClassVar[str] = "Rounds that cut much at first, while there is much to spare, and little at the end."
+    help: ClassVar[str] = (
+        "Rounds that cut much at first, while there is much to spare, and little at the end."
+    )
     formula: ClassVar[str] = "f(p) = 1 - (1 - p)^3, at p = 1/n, 2/n, ..., 1"
     source: ClassVar[str] = "Zhu and Gupta 2017, arXiv:1710.01878"
     rounds: int = 4
@@ -89,12 +93,18 @@ class Agp:
 
 @dataclass(frozen=True)
 class Exponential:
-    """Each round keeps the same share of what is left: kept(p) = d^p for a final density d = 1 - sparsity."""
+    """Each round keeps the same share of what is left: kept(p) = d^p for a final density d = 1 -
+    sparsity.
+    """
 
     label: ClassVar[str] = "Exponential"
-    help: ClassVar[str] = "Each round removes the same share of what is left, as lottery tickets are drawn: 20% of it, again."
+    help: ClassVar[str] = (
+        "Each round removes the same share of what is left, as lottery tickets are drawn: 20% of it, again."
+    )
     formula: ClassVar[str] = "f(p) = (1 - d^p) / (1 - d), d = 1 - sparsity, at p = 1/n, 2/n, ..., 1"
-    source: ClassVar[str] = "Frankle and Carbin 2019, arXiv:1803.03635; Tanaka et al. 2020 (SynFlow), arXiv:2006.05467"
+    source: ClassVar[str] = (
+        "Frankle and Carbin 2019, arXiv:1803.03635; Tanaka et al. 2020 (SynFlow), arXiv:2006.05467"
+    )
     rounds: int = 5
     density: float = 0.1
 
@@ -115,7 +125,8 @@ LEAST_DENSITY = 0.001
 
 
 def schedule(spec: str, sparsity: float | None = None) -> Schedule:
-    """The schedule of that name, or name:rounds; sparsity: the target, for schedules whose curve depends on it.
+    """The schedule of that name, or name:rounds; sparsity: the target, for schedules whose curve
+    depends on it.
 
     Raises PruningError for an unknown name or rounds outside 1 to 50.
     """

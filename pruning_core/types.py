@@ -16,9 +16,13 @@ Masks = dict[str, Bool[Tensor, "_o _i _h _w"]]
 Ratios = dict[str, float]
 """Fraction of the groups removed, by parameter name; in [0, 1]."""
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
-"""A batch for a model: one tensor, several in order, or several by name (input_ids, attention_mask); the samples come first."""
+"""A batch for a model: one tensor, several in order, or several by name (input_ids,
+attention_mask); the samples come first.
+"""
 Example = tuple[int, ...] | Inputs
-"""What one input looks like: its shape, as C x H x W, or a batch of which the first sample is taken."""
+"""What one input looks like: its shape, as C x H x W, or a batch of which the first sample is
+taken.
+"""
 Batches = Sequence[tuple[Inputs, Tensor]]
 """Model-ready inputs and integer labels."""
 
@@ -68,7 +72,9 @@ class Layer:
 
     @property
     def fused(self) -> bool:
-        """Is it part of an nn.MultiheadAttention, which reads it without calling a module of its own?"""
+        """Is it part of an nn.MultiheadAttention, which reads it without calling a module of its
+        own?
+        """
         return self.heads > 0 and self.name.rpartition(".")[::2] != (self.module, "weight")
 
     @property
@@ -78,7 +84,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Unprunable:
     """A parameter that is shown but not pruned, and why."""
 
     name: str
@@ -99,7 +105,9 @@ class Split(Protocol):
         """Model-ready (normalised) batches, in order, on the CPU."""
         ...
 
-    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Inputs, Tensor]]:
+    def shuffled(
+        self, size: int, seed: int, augment: bool = False
+    ) -> Iterator[tuple[Inputs, Tensor]]:
         """One epoch of training batches in an order fixed by `seed`."""
         ...
 
@@ -112,7 +120,8 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Train, validation and test splits; `outputs`: which logits stand for the classes (None = all, in order).
+    """Train, validation and test splits; `outputs`: which logits stand for the classes (None = all,
+    in order).
 
     shape: C x H x W, for the zoo and the pages alone; 1 x 1 x length for tokens.
     """
@@ -128,10 +137,12 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Measured on n images. top1, top5, interval, per_class: fractions in [0, 1]; loss: mean cross-entropy, nats.
+    """Measured on n images. top1, top5, interval, per_class: fractions in [0, 1]; loss: mean
+    cross-entropy, nats.
 
-    interval: Wilson 95% for top1; per_class: recall per class (None where the class has no image); confusion: true x predicted;
-    predictions: the predicted class of every image, in the split's order.
+    interval: Wilson 95% for top1; per_class: recall per class (None where the class has no image);
+    confusion: true x predicted; predictions: the predicted class of every image, in the split's
+    order.
     """
 
     n: int
@@ -156,7 +167,9 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """One epoch of training is done; evaluation: on the validation split; best: the best epoch so far."""
+    """One epoch of training is done; evaluation: on the validation split; best: the best epoch so
+    far.
+    """
 
     epoch: int
     epochs: int
@@ -178,10 +191,12 @@ class Tuned:
 class SensitivityPoint:
     """One layer pruned alone, or with the layers that its channels are tied to.
 
-    sparsity: requested; achieved: what whole groups of this layer allowed; interval: Wilson 95%, n images; change: top-1 minus
-    the dense network's, with its paired 95% interval (no width where nothing was removed: it is the same network); group: the
-    layers cut together, () for one alone; why: the reason where the layer cannot be cut at all; in_full: why torch.fx could not
-    trace the network, so that every point took a full forward pass, with the same numbers; None where it could.
+    sparsity: requested; achieved: what whole groups of this layer allowed; interval: Wilson 95%, n
+    images; change: top-1 minus the dense network's, with its paired 95% interval (no width where
+    nothing was removed: it is the same network); group: the layers cut together, () for one alone;
+    why: the reason where the layer cannot be cut at all; in_full: why torch.fx could not trace the
+    network, so that every point took a full forward pass, with the same numbers; None where it
+    could.
     """
 
     parameter: str
@@ -206,11 +221,13 @@ class SensitivityPoint:
 
 @dataclass(frozen=True)
 class Report:
-    """Computed counts of a masked model. MACs: multiply-adds per image; bytes: dense storage of all parameters and buffers.
+    """Computed counts of a masked model. MACs: multiply-adds per image; bytes: dense storage of all
+    parameters and buffers.
 
-    macs_effective = sum over layers of MACs x kept fraction; sparsity_masked: over the masked tensors; sparsity_model: over
-    all parameters; thinned_parameters, thinned_macs: nonzeros and macs_effective less the weights that only read channels that
-    are gone, which a network made narrower would not have either; None where that is not known, or less than outputs is cut.
+    macs_effective = sum over layers of MACs x kept fraction; sparsity_masked: over the masked
+    tensors; sparsity_model: over all parameters; thinned_parameters, thinned_macs: nonzeros and
+    macs_effective less the weights that only read channels that are gone, which a network made
+    narrower would not have either; None where that is not known, or less than outputs is cut.
     """
 
     parameters: int

@@ -1,4 +1,6 @@
-"""Shapes are checked at run time over the whole suite: jaxtyping and beartype wrap every module of the core."""
+"""Shapes are checked at run time over the whole suite: jaxtyping and beartype wrap every module of
+the core.
+"""
 
 import os
 
@@ -13,6 +15,8 @@ os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers, 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Files keep their order, in which the long browser tests begin early: pytest-xdist would sort them by number of tests."""
+    """Files keep their order, in which the long browser tests begin early: pytest-xdist would sort
+    them by number of tests.
+    """
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False

@@ -1,4 +1,6 @@
-"""The rooms of the house: who may import whom, how long things may get, and who may touch Streamlit's state."""
+"""Which modules may import which, how long files and functions may be, and which module owns
+Streamlit's state.
+"""
 
 import ast
 import re
@@ -12,23 +14,23 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = sorted((ROOT / "pruning_core").rglob("*.py"))
 EXPLORER = sorted((ROOT / "explorer").rglob("*.py"))
 PRODUCT = [*CORE, *EXPLORER, *sorted(ROOT.glob("*.py"))]
-PYTHON = [*PRODUCT, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "benchmarks").rglob("*.py"))]
+PYTHON = [
+    *PRODUCT,
+    *sorted((ROOT / "tests").rglob("*.py")),
+    *sorted((ROOT / "benchmarks").rglob("*.py")),
+]
 
-# Nothing imports its own level or a higher one, so the house has no circles.
-LEVELS = {
-    0: "types",
-    1: "device batch crew registry order intervals",
-    2: "inventory granularity schedule graph sampling",
-    3: "observe activations signals forward metrics network coupling edits",
-    4: "replay live criteria penalties",
-    5: "masks train",
-    6: "allocation cuts flows zoo",
-    7: "sensitivity curves multiples search thin storage plan axes",
-    8: "export pipeline dropout options",
-    9: "preview grid runs",
-    10: "__main__",
+# A module imports from its own layer and from the layers before it. No imports run in a cycle.
+LAYERS = {
+    "types and registry": "types registry",
+    "model": "model",
+    "axes": "granularity tied_layers ranking criteria masks hand_edits allocation schedule penalties",
+    "evaluation and training": "evaluation training",
+    "flows, networks and plans": "flows zoo plan pipeline dropout",
+    "studies and results": "sensitivity studies export",
+    "command line": "cli __main__",
 }
-LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms.split()}
+LAYER = {part: number for number, parts in enumerate(LAYERS.values()) for part in parts.split()}
 FORBIDDEN_NAMES = {"utils", "helpers", "base", "manager", "common", "misc"}
 
 
@@ -53,25 +55,30 @@ def modules_imported(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}".replace("..", ".") for alias in node.names)
 
 
-def room(path: Path) -> str | None:
-    """A core file's room, or None for the package's own `__init__`."""
+def part_of(path: Path) -> str | None:
+    """A core file's folder or top module; None for the package's own `__init__`."""
     inside = path.relative_to(ROOT / "pruning_core").with_suffix("").parts
     return None if inside == ("__init__",) else inside[0]
 
 
-def rooms_imported(path: Path) -> set[str]:
-    parts = (module.split(".") for module in modules_imported(path))
-    return {p[1] for p in parts if p[0] == "pruning_core" and len(p) > 1 and p[1] in LEVEL}
+def parts_imported(path: Path) -> set[str]:
+    split = (module.split(".") for module in modules_imported(path))
+    return {p[1] for p in split if p[0] == "pruning_core" and len(p) > 1 and p[1] in LAYER}
 
 
 @pytest.mark.parametrize("path", CORE, ids=name)
-def test_core_rooms_import_only_downwards(path: Path) -> None:
-    here = room(path)
+def test_core_modules_import_only_from_their_layer_and_those_before_it(path: Path) -> None:
+    here = part_of(path)
     if here is None:
         return
-    assert here in LEVEL, f"{name(path)}: give the room {here!r} a level in test_architecture.py and in README.md"
-    wrong = {other for other in rooms_imported(path) if other != here and LEVEL[other] >= LEVEL[here]}
-    assert not wrong, f"{name(path)} (level {LEVEL[here]}) imports {sorted(wrong)}, which are not below it"
+    assert here in LAYER, f"{name(path)}: give {here!r} a layer here and in docs/architecture.md"
+    wrong = {other for other in parts_imported(path) if LAYER[other] > LAYER[here]}
+    assert not wrong, f"{name(path)} imports {sorted(wrong)}, which are in a later layer"
+
+
+def test_every_part_of_a_layer_exists() -> None:
+    there = {path.stem for path in (ROOT / "pruning_core").iterdir() if path.suffix in {"", ".py"}}
+    assert not LAYER.keys() - there
 
 
 @pytest.mark.parametrize("path", CORE, ids=name)
@@ -80,46 +87,65 @@ def test_core_knows_no_user_interface(path: Path) -> None:
     assert not roots & {"streamlit", "plotly", "explorer"}
 
 
-def test_rooms_of_one_level_have_no_circles() -> None:
-    """Inside a package (criteria, zoo, search) files may import each other, but never in a circle."""
-    graph = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in [*CORE, *EXPLORER]}
-    edges = {module: {m for m in modules_imported(path) if m in graph and m != module} for module, path in graph.items()}
+def test_imports_have_no_cycles() -> None:
+    graph = {
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+        for p in [*CORE, *EXPLORER]
+    }
+    edges = {
+        module: {m for m in modules_imported(path) if m in graph and m != module}
+        for module, path in graph.items()
+    }
     while leaves := {module for module, targets in edges.items() if not targets & edges.keys()}:
         edges = {module: targets for module, targets in edges.items() if module not in leaves}
-    assert not edges, f"imports run in a circle among {sorted(edges)}"
+    assert not edges, f"imports run in a cycle among {sorted(edges)}"
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=name)
-def test_no_room_is_a_drawer_for_everything(path: Path) -> None:
+def test_no_module_name_means_everything(path: Path) -> None:
     assert path.stem not in FORBIDDEN_NAMES
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_files_and_functions_stay_short(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= 300, f"{name(path)} has {lines} lines; at most 300"
+    assert lines <= 400, f"{name(path)} has {lines} lines; at most 400"
     long = [
         f"{node.name} ({node.end_lineno - node.lineno + 1})"
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno and node.end_lineno - node.lineno >= 40
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno
+        and node.end_lineno - node.lineno >= 40
     ]
     assert not long, f"{name(path)}: functions over 40 lines: {long}"
 
 
 def names_caught(handler: ast.ExceptHandler) -> set[str]:
-    return {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)} if handler.type else {"Exception"}
+    return (
+        {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+        if handler.type
+        else {"Exception"}
+    )
 
 
 def broad_handlers(path: Path) -> list[int]:
     handlers = (node for node in ast.walk(tree(path)) if isinstance(node, ast.ExceptHandler))
-    return [handler.lineno for handler in handlers if names_caught(handler) & {"Exception", "BaseException"}]
+    return [
+        handler.lineno
+        for handler in handlers
+        if names_caught(handler) & {"Exception", "BaseException"}
+    ]
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=name)
 def test_nothing_catches_everything(path: Path) -> None:
-    """One place may: the boundary of the worker thread in jobs.py, which logs the traceback and fails the job."""
-    allowed = 1 if name(path) == "explorer/jobs.py" else 0
-    assert len(broad_handlers(path)) <= allowed, f"{name(path)} catches everything at lines {broad_handlers(path)}"
+    """One place may: the boundary of the worker thread in jobs.py, which logs the traceback and
+    fails the job.
+    """
+    allowed = 1 if name(path) == "explorer/jobs/background.py" else 0
+    assert len(broad_handlers(path)) <= allowed, (
+        f"{name(path)} catches everything at lines {broad_handlers(path)}"
+    )
 
 
 def attributes(path: Path) -> set[str]:
@@ -127,7 +153,9 @@ def attributes(path: Path) -> set[str]:
     used = {
         node.attr
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in {"st", "streamlit"}
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in {"st", "streamlit"}
     }
     imported = {
         alias.name
@@ -138,25 +166,35 @@ def attributes(path: Path) -> set[str]:
     return used | imported
 
 
-OWNERS = {"session_state": "explorer/state.py", "query_params": "explorer/state.py"}
-OWNERS |= {"cache_data": "explorer/cache.py", "cache_resource": "explorer/cache.py"}
+OWNERS = {"session_state": "explorer/session/state.py", "query_params": "explorer/session/state.py"}
+OWNERS |= {"cache_data": "explorer/session/cache.py", "cache_resource": "explorer/session/cache.py"}
 
 
 @pytest.mark.parametrize("path", [p for p in PRODUCT if p not in CORE], ids=name)
 def test_state_and_caches_have_one_owner_each(path: Path) -> None:
-    wrong = {attribute for attribute in attributes(path) if OWNERS.get(attribute, name(path)) != name(path)}
-    assert not wrong, f"{name(path)} uses {sorted(wrong)}; that belongs in {sorted({OWNERS[a] for a in wrong})}"
+    wrong = {
+        attribute
+        for attribute in attributes(path)
+        if OWNERS.get(attribute, name(path)) != name(path)
+    }
+    assert not wrong, (
+        f"{name(path)} uses {sorted(wrong)}; that belongs in {sorted({OWNERS[a] for a in wrong})}"
+    )
 
 
-@pytest.mark.parametrize("pure", ["jobs.py", "tiles.py", "palette.py", "charts"])
+@pytest.mark.parametrize("pure", ["jobs", "charts"])
 def test_pure_parts_of_the_page_know_no_streamlit(pure: str) -> None:
     files = [p for p in EXPLORER if p.relative_to(ROOT / "explorer").parts[0] == pure]
-    assert files, f"explorer/{pure} is gone; change this test with it"
-    assert not [name(p) for p in files if any(m.split(".")[0] == "streamlit" for m in modules_imported(p))]
+    assert files, f"there is no explorer/{pure}; change this test with it"
+    assert not [
+        name(p) for p in files if any(m.split(".")[0] == "streamlit" for m in modules_imported(p))
+    ]
 
 
 def tracked_text() -> Iterator[tuple[str, str]]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for entry in filter(None, listed.split("\0")):
         try:
             yield entry, (ROOT / entry).read_text(encoding="utf-8")
@@ -166,5 +204,7 @@ def tracked_text() -> Iterator[tuple[str, str]]:
 
 def test_no_machine_paths_in_tracked_files() -> None:
     """Nobody's home, workspace or wheel-house may be needed, or named."""
-    private = re.compile(r"(?<![\w.])/(?:ho" + r"me|ro" + r"ot|wo" + r"rk|Us" + r"ers|opt|mnt)/[\w.]")
+    private = re.compile(
+        r"(?<![\w.])/(?:ho" + r"me|ro" + r"ot|wo" + r"rk|Us" + r"ers|opt|mnt)/[\w.]"
+    )
     assert not [entry for entry, text in tracked_text() if private.search(text)]

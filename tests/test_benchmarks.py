@@ -1,4 +1,6 @@
-"""`make bench` runs every script of benchmarks/, and says what it leaves out; the commands that are written down exist."""
+"""`make bench` runs every script of benchmarks/, and says what it leaves out; the commands that are
+written down exist.
+"""
 
 import importlib.util
 import inspect
@@ -30,14 +32,20 @@ def test_every_script_of_the_folder_is_run() -> None:
         assert 1 <= script.quick <= script.rounds
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(FOLDER.rglob("*.py"))], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted(FOLDER.rglob("*.py"))], ids=lambda path: path.name
+)
 def test_commands_that_are_written_down_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert all(importlib.util.find_spec(name) for name in re.findall(r"-m (benchmarks\.[\w.]*\w)", text))
+    assert all(
+        importlib.util.find_spec(name) for name in re.findall(r"-m (benchmarks\.[\w.]*\w)", text)
+    )
     assert not re.search(r"python benchmarks/", text)
 
 
-def test_what_cannot_be_measured_here_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_measured_here_is_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuses(_: int) -> list[Row]:
         raise Unmeasured("It needs a thing.")
 
@@ -58,13 +66,22 @@ def test_what_cannot_be_measured_here_is_left_out_and_said(tmp_path: Path, capsy
 
 
 def test_without_chromium_or_images_one_sentence_says_so() -> None:
-    with patch.object(shutil, "which", return_value=None), pytest.raises(Unmeasured, match="Chromium"):
+    with (
+        patch.object(shutil, "which", return_value=None),
+        pytest.raises(Unmeasured, match="Chromium"),
+    ):
         mask_lab_drag.rows(1)
     missing = DataMissing("There is no Fashion-MNIST here.")
-    with patch.object(release, "load_data", side_effect=missing), pytest.raises(Unmeasured, match="Fashion-MNIST"):
+    with (
+        patch.object(release, "load_data", side_effect=missing),
+        pytest.raises(Unmeasured, match="Fashion-MNIST"),
+    ):
         release.rows(1)
 
 
 def test_studies_stay_out_of_the_folder_that_is_run_whole() -> None:
-    assert {path.stem for path in (FOLDER / "studies").glob("*.py")} == {"granularity_order", "seven_table"}
+    assert {path.stem for path in (FOLDER / "studies").glob("*.py")} == {
+        "granularity_order",
+        "seven_table",
+    }
     assert seven_table.finished is granularity_order.finished

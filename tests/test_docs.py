@@ -1,14 +1,15 @@
-"""The README says what the code says: every choice, every command, every checkpoint with its measured accuracy."""
+"""The README says what the code says: every choice, every command, every checkpoint with its
+measured accuracy.
+"""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from pruning_core.__main__ import AXES, main
-from pruning_core.curves import FROM_CURVES
+from pruning_core.cli.commands import AXES, main
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.zoo import ARCHITECTURES, available, card
-from tests.test_architecture import LEVELS
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "pruning_core"
@@ -30,11 +31,15 @@ def test_every_choice_of_an_axis_is_named(axis: str) -> None:
 
 
 def test_every_way_from_curves_to_ratios_is_named() -> None:
-    assert all(f"`{name}`" in README for name in FROM_CURVES)
+    assert all(f"`{name}`" in README for name in SENSITIVITY_RULES)
 
 
 def test_every_shipped_checkpoint_has_its_row() -> None:
-    shipped = [pair for pair in available() if (CORE / "zoo/weights" / f"{pair[0]}-{pair[1]}.json").exists()]
+    shipped = [
+        pair
+        for pair in available()
+        if (CORE / "zoo/weights" / f"{pair[0]}-{pair[1]}.json").exists()
+    ]
     assert len(shipped) >= len(ARCHITECTURES)
     missing = [zoo_row(*pair) for pair in shipped if zoo_row(*pair) not in README]
     assert not missing
@@ -48,14 +53,18 @@ def numbers(pattern: str) -> list[float]:
 
 def test_differences_from_dense_are_those_of_the_table_and_dense_is_the_card() -> None:
     dense = numbers(r"ResNet-20 \(dense ([\d.]+)%\) \| VGG \(dense ([\d.]+)%\)")
-    assert dense == [round(100 * card(arch, "fashion_mnist").test_top1, 2) for arch in ("resnet20", "vgg")]
+    assert dense == [
+        round(100 * card(arch, "fashion_mnist").test_top1, 2) for arch in ("resnet20", "vgg")
+    ]
     left = numbers(r"80% global magnitude \| ([\d.]+) ± [\d.]+% \| ([\d.]+) ± [\d.]+% \|")
     told = numbers(r"within ([\d.]+) \(ResNet-20\) and ([\d.]+) \(VGG\) points of dense")
     assert told == [round(before - after, 2) for before, after in zip(dense, left, strict=True)]
 
 
 def test_the_finer_the_cut_the_more_survives_in_the_table() -> None:
-    rows = re.findall(r"\| [^|]+, density 0\.3 \| ([\d.]+) ± [\d.]+% \| ([\d.]+) ± [\d.]+% \|", README)
+    rows = re.findall(
+        r"\| [^|]+, density 0\.3 \| ([\d.]+) ± [\d.]+% \| ([\d.]+) ± [\d.]+% \|", README
+    )
     assert len(rows) == 4
     for column in zip(*rows, strict=True):
         assert sorted(map(float, column), reverse=True) == list(map(float, column))
@@ -70,23 +79,15 @@ def test_every_command_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"python -m pruning_core {command.strip().split()[0]}" in README
 
 
-def is_there(room: str) -> bool:
-    return (CORE / room).exists() or (CORE / f"{room}.py").exists()
-
-
-def test_the_rooms_are_those_that_are_checked() -> None:
-    for level, rooms in LEVELS.items():
-        row = next((line for line in README.splitlines() if line.startswith(f"| {level} |")), "")
-        assert re.findall(r"`(\w+)`", row) == [room for room in rooms.split() if is_there(room)]
-
-
 def test_every_picture_is_there() -> None:
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert pictures
     assert all((ROOT / picture).is_file() for picture in pictures)
 
 
-def test_the_table_of_choices_that_go_together_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_of_choices_that_go_together_is_up_to_date(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """If not: python -m pruning_core list --markdown > docs/axes.md."""
     assert main(["list", "--markdown"]) == 0
     assert capsys.readouterr().out == (ROOT / "docs/axes.md").read_text(encoding="utf-8")

@@ -33,7 +33,11 @@ def pins(name: str) -> dict[str, str]:
 def ranges(declared: list[str]) -> dict[str, Requirement]:
     """{package: range} of a list in pyproject.toml; the project's own extras are left out."""
     requirements = [Requirement(line) for line in declared]
-    return {canonicalize_name(r.name): r for r in requirements if canonicalize_name(r.name) != PROJECT["name"]}
+    return {
+        canonicalize_name(r.name): r
+        for r in requirements
+        if canonicalize_name(r.name) != PROJECT["name"]
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,14 +52,22 @@ def test_pins_and_ranges_name_the_same_packages(file: str, declared: list[str]) 
     pinned = pins(file)
     ranged = ranges(declared)
     assert pinned.keys() == ranged.keys()
-    assert not {package: version for package, version in pinned.items() if not ranged[package].specifier.contains(version)}
+    assert not {
+        package: version
+        for package, version in pinned.items()
+        if not ranged[package].specifier.contains(version)
+    }
 
 
 def test_files_and_extras_include_the_same() -> None:
     included = {
-        name: re.findall(r"^-r (\S+)$", read(name), re.MULTILINE) for name in ("requirements-dask.txt", "requirements-dev.txt")
+        name: re.findall(r"^-r (\S+)$", read(name), re.MULTILINE)
+        for name in ("requirements-dask.txt", "requirements-dev.txt")
     }
-    assert included == {"requirements-dask.txt": ["requirements.txt"], "requirements-dev.txt": ["requirements-dask.txt"]}
+    assert included == {
+        "requirements-dask.txt": ["requirements.txt"],
+        "requirements-dev.txt": ["requirements-dask.txt"],
+    }
     assert f"{PROJECT['name']}[dask]" in EXTRAS["dev"]
 
 
@@ -79,12 +91,17 @@ def test_each_command_is_a_function(command: str) -> None:
 
 def test_the_licence_is_mit() -> None:
     assert PROJECT["license"] == "MIT"
-    assert read("LICENSE").startswith("MIT License\n\nCopyright (c) 2026 Pruning Explorer contributors\n")
+    assert read("LICENSE").startswith(
+        "MIT License\n\nCopyright (c) 2026 Pruning Explorer contributors\n"
+    )
 
 
 def hooks() -> list[list[str]]:
     """The commands of the pre-commit hooks, in words."""
-    return [entry.split() for entry in re.findall(r"^ +entry: (.+)$", read(".pre-commit-config.yaml"), re.MULTILINE)]
+    return [
+        entry.split()
+        for entry in re.findall(r"^ +entry: (.+)$", read(".pre-commit-config.yaml"), re.MULTILINE)
+    ]
 
 
 def test_hooks_run_what_make_check_runs_and_a_few_tests() -> None:

@@ -1,6 +1,8 @@
-"""The wheel, installed into an environment of its own and used from another folder, as a user has it.
+"""The wheel, installed into an environment of its own and used from another folder, as a user has
+it.
 
-The environment sees the packages of this one, so that nothing is downloaded; the project itself comes from the wheel only.
+The environment sees the packages of this one, so that nothing is downloaded; the project itself
+comes from the wheel only.
 """
 
 import json
@@ -35,8 +37,14 @@ SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 
 def run(*command: str | Path, cwd: Path, rc: int = 0) -> subprocess.CompletedProcess[str]:
     """The finished command; its output is shown where its exit status is another one."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "STREAMLIT_"))}
-    done = subprocess.run(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "STREAMLIT_"))
+    }
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
     assert done.returncode == rc, done.stdout + done.stderr
     return done
 
@@ -45,7 +53,13 @@ def run(*command: str | Path, cwd: Path, rc: int = 0) -> subprocess.CompletedPro
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the repository without a network."""
     out = tmp_path_factory.mktemp("wheel")
-    options = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check")
+    options = (
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--quiet",
+        "--disable-pip-version-check",
+    )
     run(sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", out, ROOT, cwd=out)
     (built,) = out.glob("*.whl")
     return built
@@ -53,7 +67,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment with the wheel in it. folder: where its commands are run, which is not the repository."""
+    """An environment with the wheel in it. folder: where its commands are run, which is not the
+    repository.
+    """
 
     environment: Path
     folder: Path
@@ -67,23 +83,40 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     here = Installed(tmp_path_factory.mktemp("environment"), tmp_path_factory.mktemp("elsewhere"))
     run(sys.executable, "-m", "venv", "--without-pip", here.environment, cwd=here.folder)
     python = here.command("python")
-    purelib = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=here.folder).stdout.strip()
-    (Path(purelib) / "this_environment.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    purelib = run(
+        python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=here.folder
+    ).stdout.strip()
+    (Path(purelib) / "this_environment.pth").write_text(
+        sysconfig.get_path("purelib") + "\n", encoding="utf-8"
+    )
     options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
-    run(sys.executable, "-m", "pip", "--python", python, "install", *options, wheel, cwd=here.folder)
+    run(
+        sys.executable, "-m", "pip", "--python", python, "install", *options, wheel, cwd=here.folder
+    )
     return here
 
 
 def tracked(*folders: str) -> set[str]:
-    listed = subprocess.run(["git", "ls-files", "-z", *folders], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", *folders], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     return set(filter(None, listed.split("\0")))
 
 
-def test_the_wheel_holds_every_file_of_both_packages_and_the_script_with_its_settings(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_both_packages_and_the_script_with_its_settings(
+    wheel: Path,
+) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-        metadata = {name.split("/", 1)[1]: archive.read(name) for name in archive.namelist() if ".dist-info/" in name}
-        served = {name: archive.read(f"explorer/served/{name}") for name in ("app.py", ".streamlit/config.toml")}
+        metadata = {
+            name.split("/", 1)[1]: archive.read(name)
+            for name in archive.namelist()
+            if ".dist-info/" in name
+        }
+        served = {
+            name: archive.read(f"explorer/served/{name}")
+            for name in ("app.py", ".streamlit/config.toml")
+        }
     assert tracked("pruning_core", "explorer") <= names
     assert served == {name: (ROOT / name).read_bytes() for name in served}
     assert metadata["licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
@@ -92,20 +125,28 @@ def test_the_wheel_holds_every_file_of_both_packages_and_the_script_with_its_set
 
 def test_both_packages_are_imported_from_the_wheel(installed: Installed) -> None:
     code = "import explorer, pruning_core; print(explorer.__file__); print(pruning_core.__file__)"
-    for path in run(installed.command("python"), "-c", code, cwd=installed.folder).stdout.splitlines():
+    for path in run(
+        installed.command("python"), "-c", code, cwd=installed.folder
+    ).stdout.splitlines():
         assert Path(path).is_relative_to(installed.environment)
 
 
 def test_pruning_lists_the_choices(installed: Installed) -> None:
-    listed = json.loads(run(installed.command("pruning"), "list", "--json", cwd=installed.folder).stdout)
+    listed = json.loads(
+        run(installed.command("pruning"), "list", "--json", cwd=installed.folder).stdout
+    )
     assert {"criterion", "granularity", "model", "dataset"} <= {row["axis"] for row in listed}
 
 
 def test_pruning_runs_a_plan(installed: Installed) -> None:
-    (installed.folder / "plan.json").write_text(Plan(model="lenet5", sparsity=0.5).to_json(), encoding="utf-8")
+    (installed.folder / "plan.json").write_text(
+        Plan(model="lenet5", sparsity=0.5).to_json(), encoding="utf-8"
+    )
     run(installed.command("pruning"), "run", "plan.json", "--out", "results", cwd=installed.folder)
     results = installed.folder / "results"
-    assert {"report.json", "plan.json", "masks.safetensors", "weights.safetensors"} == {path.name for path in results.iterdir()}
+    assert {"report.json", "plan.json", "masks.safetensors", "weights.safetensors"} == {
+        path.name for path in results.iterdir()
+    }
     report = json.loads((results / "report.json").read_text(encoding="utf-8"))
     assert report["plan"]["model"] == "lenet5"
 
@@ -132,11 +173,22 @@ def healthy(port: int) -> bool:
 @pytest.fixture(scope="module")
 def served(installed: Installed) -> Iterator[int]:
     """The port on which the installed `pruning-explorer` serves the app, once it is healthy."""
-    port, log = free_port(), installed.folder / "server.log"
-    command = [installed.command("pruning-explorer"), "--port", str(port), "--data", installed.folder / "data"]
+    port = free_port()
+    log = installed.folder / "server.log"
+    command = [
+        installed.command("pruning-explorer"),
+        "--port",
+        str(port),
+        "--data",
+        installed.folder / "data",
+    ]
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, cwd=installed.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            cwd=installed.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -156,13 +208,18 @@ def test_pruning_explorer_serves_the_page(served: int, installed: Installed) -> 
     scripts = re.findall(r'<script[^>]+src="\.?/([^"]+)"', html)
     assert scripts
     for script in scripts:
-        assert read(f"http://127.0.0.1:{served}/{script}")[0] in {"application/javascript", "text/javascript"}
+        assert read(f"http://127.0.0.1:{served}/{script}")[0] in {
+            "application/javascript",
+            "text/javascript",
+        }
     assert (installed.folder / "data").is_dir()
 
 
 def messages(port: int, query: str) -> Iterator[ForwardMsg]:
     """What the app sends to a browser that opens this address, up to the end of the script."""
-    with connect(f"ws://127.0.0.1:{port}/_stcore/stream", subprotocols=["streamlit"], max_size=None) as browser:
+    with connect(
+        f"ws://127.0.0.1:{port}/_stcore/stream", subprotocols=["streamlit"], max_size=None
+    ) as browser:
         opened = BackMsg()
         opened.rerun_script.query_string = query
         browser.send(opened.SerializeToString())
@@ -176,10 +233,15 @@ def messages(port: int, query: str) -> Iterator[ForwardMsg]:
 def test_pruning_explorer_runs_the_app_with_the_theme_of_the_settings(served: int) -> None:
     received = list(messages(served, "model=lenet5"))
     (session,) = (message.new_session for message in received if message.HasField("new_session"))
-    settings: dict[str, Any] = tomllib.loads((ROOT / ".streamlit/config.toml").read_text(encoding="utf-8"))
+    settings: dict[str, Any] = tomllib.loads(
+        (ROOT / ".streamlit/config.toml").read_text(encoding="utf-8")
+    )
     theme = session.custom_theme
     assert theme.light.primary_color == settings["theme"]["light"]["primaryColor"]
-    assert theme.dark.sidebar.background_color == settings["theme"]["dark"]["sidebar"]["backgroundColor"]
+    assert (
+        theme.dark.sidebar.background_color
+        == settings["theme"]["dark"]["sidebar"]["backgroundColor"]
+    )
     assert received[-1].script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
     elements = [message.delta.new_element for message in received if message.HasField("delta")]
     assert "Pruning Explorer" in {element.heading.body for element in elements}

@@ -1,8 +1,9 @@
-"""Accuracy at equal density for the granularities of Mao et al. 2017 (arXiv:1705.08922), and at 80% global magnitude.
+"""Accuracy at equal density for the granularities of Mao et al. 2017 (arXiv:1705.08922), and at 80%
+global magnitude.
 
-All k x k convolutions lose the same share; every other layer stays dense, so that every granularity keeps equally many weights.
-Run: python -m benchmarks.studies.granularity_order [--seeds 3] [--epochs 2] [--models resnet20 vgg] [--out FILE.json];
-Fashion-MNIST must be at hand.
+All k x k convolutions lose the same share; every other layer stays dense, so that every granularity
+keeps equally many weights. Run: python -m benchmarks.studies.granularity_order [--seeds 3]
+[--epochs 2] [--models resnet20 vgg] [--out FILE.json]; Fashion-MNIST must be at hand.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from pruning_core.granularity import granularity, supports
 from pruning_core.pipeline import Workspace, open_workspace, prune
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished
 
 ORDER = ("fine", "vector_row", "kernel", "filter")
@@ -33,11 +34,17 @@ def finished(plan: Plan, space: Workspace) -> Finished:
 
 
 def order_plans(base: Plan, space: Workspace) -> Iterator[Plan]:
-    """One plan per granularity: uniform over the k x k convolutions that see more than one channel, all else dense."""
+    """One plan per granularity: uniform over the k x k convolutions that see more than one channel,
+    all else dense.
+    """
     spared = [layer for layer in space.layers if layer.shape[2:] == (1, 1) or layer.shape[1] == 1]
     for name in ORDER:
-        dense = tuple((layer.name, 0.0) for layer in spared if supports(granularity(name), layer) is None)
-        yield replace(base, granularity=name, allocation="uniform", sparsity=1 - DENSITY, overrides=dense)
+        dense = tuple(
+            (layer.name, 0.0) for layer in spared if supports(granularity(name), layer) is None
+        )
+        yield replace(
+            base, granularity=name, allocation="uniform", sparsity=1 - DENSITY, overrides=dense
+        )
 
 
 def rows(model: str, seeds: int, epochs: int) -> Iterator[dict[str, object]]:
@@ -53,11 +60,19 @@ def rows(model: str, seeds: int, epochs: int) -> Iterator[dict[str, object]]:
             if done.tuned is None:
                 raise RuntimeError("nothing was fine-tuned")
             yield {
-                "model": model, "granularity": plan.granularity, "allocation": plan.allocation, "seed": seed,
-                "sparsity": done.report.sparsity_masked, "kept_in_model": 1 - done.report.sparsity_model, "n": done.tuned.n,
-                "dense": done.dense.top1, "pruned": done.pruned.top1, "tuned": done.tuned.top1, "interval": done.tuned.interval,
+                "model": model,
+                "granularity": plan.granularity,
+                "allocation": plan.allocation,
+                "seed": seed,
+                "sparsity": done.report.sparsity_masked,
+                "kept_in_model": 1 - done.report.sparsity_model,
+                "n": done.tuned.n,
+                "dense": done.dense.top1,
+                "pruned": done.pruned.top1,
+                "tuned": done.tuned.top1,
+                "interval": done.tuned.interval,
                 "seconds": round(time.perf_counter() - start, 1),
-            }  # fmt: skip
+            }
 
 
 def main() -> None:
@@ -74,9 +89,15 @@ def main() -> None:
             found.append(row)
             print(json.dumps(row), flush=True)
     for key in dict.fromkeys((r["model"], r["granularity"], r["allocation"]) for r in found):
-        top1 = [float(str(r["tuned"])) for r in found if (r["model"], r["granularity"], r["allocation"]) == key]
+        top1 = [
+            float(str(r["tuned"]))
+            for r in found
+            if (r["model"], r["granularity"], r["allocation"]) == key
+        ]
         spread = statistics.stdev(top1) if len(top1) > 1 else float("nan")
-        print(f"{' '.join(map(str, key)):30} mean {statistics.mean(top1):.4f}  sd {spread:.4f}  seeds {len(top1)}")
+        print(
+            f"{' '.join(map(str, key)):30} mean {statistics.mean(top1):.4f}  sd {spread:.4f}  seeds {len(top1)}"
+        )
     if options.out:
         options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 

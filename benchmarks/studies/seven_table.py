@@ -1,10 +1,12 @@
-"""SEVEN against magnitude, SNIP, GraSP and chance, with equal fine-tuning: the Fashion-MNIST ViT at 80% and 90%.
+"""SEVEN against magnitude, SNIP, GraSP and chance, with equal fine-tuning: the Fashion-MNIST ViT at
+80% and 90%.
 
-Before training: one cut of the trained network (SEVEN_pre: 100 cuts over 100 mini-batches, weights fixed), then training with the
-mask held. During training: SEVEN_dyn against gradual magnitude (20 cuts of AGP's cubic), both with the last cut at 60% of the
-steps. Single weights, one global ranking, the classifier left whole by all. A seed draws its own part of the training images and
-its own order. Run: python -m benchmarks.studies.seven_table [--seeds 3] [--epochs 2] [--images 10000] [--methods NAME ...]
-[--out FILE.json]; Fashion-MNIST must be at hand.
+Before training: one cut of the trained network (SEVEN_pre: 100 cuts over 100 mini-batches, weights
+fixed), then training with the mask held. During training: SEVEN_dyn against gradual magnitude (20
+cuts of AGP's cubic), both with the last cut at 60% of the steps. Single weights, one global
+ranking, the classifier left whole by all. A seed draws its own part of the training images and its
+own order. Run: python -m benchmarks.studies.seven_table [--seeds 3] [--epochs 2] [--images 10000]
+[--methods NAME ...] [--out FILE.json]; Fashion-MNIST must be at hand.
 """
 
 import argparse
@@ -17,15 +19,21 @@ from pathlib import Path
 from benchmarks.studies.granularity_order import finished
 from pruning_core.pipeline import open_workspace
 from pruning_core.plan import Plan
-from pruning_core.runs.measuring import seeded
-from pruning_core.train import TrainConfig
+from pruning_core.studies.run import seeded
+from pruning_core.training.fine_tune import TrainConfig
 
 BEFORE = {
-    "SEVEN_pre": ("seven_pre", "magnitude_l1"), "magnitude": ("rounds", "magnitude_l1"), "SNIP": ("rounds", "snip"),
-    "GraSP": ("rounds", "grasp"), "random": ("rounds", "random"),
-}  # fmt: skip
+    "SEVEN_pre": ("seven_pre", "magnitude_l1"),
+    "magnitude": ("rounds", "magnitude_l1"),
+    "SNIP": ("rounds", "snip"),
+    "GraSP": ("rounds", "grasp"),
+    "random": ("rounds", "random"),
+}
 SCHEDULES = {"gradual": "agp:20"}
-DURING = {"SEVEN_dyn": ("seven_dyn", "magnitude_l1"), "gradual magnitude": ("gradual", "magnitude_l1")}
+DURING = {
+    "SEVEN_dyn": ("seven_dyn", "magnitude_l1"),
+    "gradual magnitude": ("gradual", "magnitude_l1"),
+}
 METHODS = BEFORE | DURING
 SPARSITIES = (0.8, 0.9)
 
@@ -36,20 +44,40 @@ def rows(seeds: int, epochs: int, images: int, names: Sequence[str]) -> Iterator
     whole = tuple((layer.name, 0.0) for layer in base.layers if layer.is_output)
     for seed in range(seeds):
         space = seeded(base, images, seed)
-        tune = TrainConfig(epochs=epochs, lr=1e-3, batch_size=64, optimizer="adamw", weight_decay=0.05, seed=seed)
+        tune = TrainConfig(
+            epochs=epochs, lr=1e-3, batch_size=64, optimizer="adamw", weight_decay=0.05, seed=seed
+        )
         for sparsity in SPARSITIES:
             for name, (flow, how) in ((name, METHODS[name]) for name in names):
                 start = time.perf_counter()
-                plan = Plan("vit", "fashion_mnist", how, "fine", "global", sparsity, SCHEDULES.get(flow, "one_shot"), flow,
-                            overrides=whole, fine_tune=tune, seed=seed)  # fmt: skip
+                plan = Plan(
+                    "vit",
+                    "fashion_mnist",
+                    how,
+                    "fine",
+                    "global",
+                    sparsity,
+                    SCHEDULES.get(flow, "one_shot"),
+                    flow,
+                    overrides=whole,
+                    fine_tune=tune,
+                    seed=seed,
+                )
                 done = finished(plan, space)
                 if done.tuned is None:
                     raise RuntimeError("nothing was fine-tuned")
                 yield {
-                    "method": name, "asked": sparsity, "sparsity": done.report.sparsity_masked, "seed": seed, "n": done.tuned.n,
-                    "dense": done.dense.top1, "cut": done.pruned.top1, "tuned": done.tuned.top1, "interval": done.tuned.interval,
+                    "method": name,
+                    "asked": sparsity,
+                    "sparsity": done.report.sparsity_masked,
+                    "seed": seed,
+                    "n": done.tuned.n,
+                    "dense": done.dense.top1,
+                    "cut": done.pruned.top1,
+                    "tuned": done.tuned.top1,
+                    "interval": done.tuned.interval,
                     "seconds": round(time.perf_counter() - start, 1),
-                }  # fmt: skip
+                }
 
 
 def main() -> None:
@@ -70,7 +98,9 @@ def main() -> None:
     for key in dict.fromkeys((row["asked"], row["method"]) for row in found):
         top1 = [float(str(row["tuned"])) for row in found if (row["asked"], row["method"]) == key]
         spread = statistics.stdev(top1) if len(top1) > 1 else float("nan")
-        print(f"{key[0]!s:5} {key[1]!s:20} mean {statistics.mean(top1):.4f}  sd {spread:.4f}  seeds {len(top1)}")
+        print(
+            f"{key[0]!s:5} {key[1]!s:20} mean {statistics.mean(top1):.4f}  sd {spread:.4f}  seeds {len(top1)}"
+        )
 
 
 if __name__ == "__main__":

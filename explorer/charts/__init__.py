@@ -1,4 +1,6 @@
-"""Pure drawing: arrays and core events in, Plotly figures out. `alt(figure)` is the sentence for those who cannot see it."""
+"""Pure drawing: arrays and core events in, Plotly figures out. `alt(figure)` is the sentence for
+those who cannot see it.
+"""
 
 from explorer.charts.comparison import class_change, comparison_bars, sensitivity_slice
 from explorer.charts.curves import preview_curves, sensitivity_curves

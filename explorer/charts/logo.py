@@ -1,12 +1,15 @@
-"""The app's mark: a small weight matrix with some of its tiles gone. Drawn here, so that no page asks the network for an icon."""
+"""The app's mark: a small weight matrix with some of its tiles gone. Drawn here, so that no page
+asks the network for an icon.
+"""
 
 import numpy as np
 from PIL import Image
 
-from explorer.palette import KEPT, PRUNED, rgb
+from explorer.charts.palette import KEPT, PRUNED, rgb
 
 TILES = ("1101", "1011", "0110", "1101")
-SIDE, GAP = 13, 3
+SIDE = 13
+GAP = 3
 
 
 def icon() -> Image.Image:
@@ -14,7 +17,8 @@ def icon() -> Image.Image:
     image = np.zeros((len(TILES) * (SIDE + GAP), len(TILES[0]) * (SIDE + GAP), 4), np.uint8)
     for row, line in enumerate(TILES):
         for column, kept in enumerate(line):
-            top, left = row * (SIDE + GAP) + 1, column * (SIDE + GAP) + 1
+            top = row * (SIDE + GAP) + 1
+            left = column * (SIDE + GAP) + 1
             colour = (*rgb(KEPT), 255) if kept == "1" else (*rgb(PRUNED), 90)
             image[top : top + SIDE, left : left + SIDE] = colour
     return Image.fromarray(image)

@@ -1,7 +1,9 @@
-"""The colour language, in one place. One meaning, one colour, on every page, in the light and in the dark look.
+"""The colour language, in one place. One meaning, one colour, on every page, in the light and in
+the dark look.
 
-Line and bar colours have at least 3:1 contrast with both backgrounds and stay apart for colour-blind eyes (blue, orange, teal,
-violet; never red against green); what they say is also said by a pattern, a mark or a label.
+Line and bar colours have at least 3:1 contrast with both backgrounds and stay apart for
+colour-blind eyes (blue, orange, teal, violet; never red against green); what they say is also said
+by a pattern, a mark or a label.
 """
 
 import numpy as np
@@ -58,7 +60,17 @@ DIVERGING = (
 )
 """PuOr (ColorBrewer): negative weights orange, zero near white, positive weights violet."""
 
-MAGNITUDE = ("#F7F7F7", "#E2E1EF", "#C9C5E0", "#ADA5CE", "#8F84BA", "#7161A4", "#573C8E", "#42167A", "#2D004B")
+MAGNITUDE = (
+    "#F7F7F7",
+    "#E2E1EF",
+    "#C9C5E0",
+    "#ADA5CE",
+    "#8F84BA",
+    "#7161A4",
+    "#573C8E",
+    "#42167A",
+    "#2D004B",
+)
 """The violet arm of DIVERGING, for magnitudes."""
 
 DEPTH = ("#2F7FC9", "#6E78CC", "#9467C6", "#B0568F", "#C2605A", "#CC7A1F")
@@ -90,7 +102,9 @@ def ramp(colours: tuple[str, ...], steps: int = 256) -> np.ndarray:
 
 def between(colours: tuple[str, ...], count: int) -> list[str]:
     """`count` colours spread evenly over the stops, first to last."""
-    return ["#{:02X}{:02X}{:02X}".format(*colour) for colour in ramp(colours, max(count, 2))[:count]]
+    return [
+        "#{:02X}{:02X}{:02X}".format(*colour) for colour in ramp(colours, max(count, 2))[:count]
+    ]
 
 
 def contrast(one: str, other: str) -> float:
@@ -98,7 +112,9 @@ def contrast(one: str, other: str) -> float:
 
     def luminance(colour: str) -> float:
         channels = np.array(rgb(colour)) / 255
-        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        linear = np.where(
+            channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+        )
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
     darker, lighter = sorted((luminance(one), luminance(other)))

@@ -1,16 +1,23 @@
-"""What all figures have in common: no background of their own, quiet grids, and a sentence that says what they show."""
+"""What all figures have in common: no background of their own, quiet grids, and a sentence that
+says what they show.
+"""
 
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.palette import AXIS, GRID, STATES, translucent
+from explorer.charts.palette import AXIS, GRID, STATES, translucent
 
 CLEAR = "rgba(0, 0, 0, 0)"
 MOST_TICKS = 16
 """So many whole numbers have a tick each."""
-LABELS = {"dense": "dense", "pruned": "pruned", "recalibrated": "BN recalibrated", "tuned": "fine-tuned"}
+LABELS = {
+    "dense": "dense",
+    "pruned": "pruned",
+    "recalibrated": "BN recalibrated",
+    "tuned": "fine-tuned",
+}
 AXES: dict[str, Any] = {
     "gridcolor": GRID,
     "linecolor": AXIS,
@@ -26,7 +33,9 @@ AXES: dict[str, Any] = {
 
 
 def finish(figure: go.Figure, sentence: str, height: int, revision: str) -> go.Figure:
-    """The common look. revision: while it stays the same, zoom and hidden legend entries survive new data."""
+    """The common look. revision: while it stays the same, zoom and hidden legend entries survive
+    new data.
+    """
     figure.update_layout(
         height=height,
         paper_bgcolor=CLEAR,
@@ -55,13 +64,19 @@ def state_label(state: str) -> str:
 
 
 def state_look(state: str) -> tuple[str, str]:
-    """Colour and pattern of a model's state. Raises KeyError for a state that palette.STATES does not name."""
+    """Colour and pattern of a model's state. Raises KeyError for a state that palette.STATES does
+    not name.
+    """
     return STATES[state]
 
 
 def patterned(colour: str | list[str], shape: str | list[str]) -> dict[str, Any]:
     """A bar's look: pale body, full outline, and a pattern that says the same as the colour."""
-    body = translucent(colour, 0.35) if isinstance(colour, str) else [translucent(one, 0.35) for one in colour]
+    body = (
+        translucent(colour, 0.35)
+        if isinstance(colour, str)
+        else [translucent(one, 0.35) for one in colour]
+    )
     pattern = {"shape": shape, "fgcolor": colour, "fillmode": "overlay", "size": 7, "solidity": 0.2}
     return {"color": body, "line": {"color": colour, "width": 1.5}, "pattern": pattern}
 
@@ -74,7 +89,9 @@ def level(figure: go.Figure, y: float, text: str, colour: str, **place: int) -> 
 
 
 def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:
-    """The |weight| of full colour: a percentile over all the tensors, so that before and after share one scale; never 0."""
+    """The |weight| of full colour: a percentile over all the tensors, so that before and after
+    share one scale; never 0.
+    """
     magnitudes = np.concatenate([np.abs(w[np.isfinite(w)]).ravel() for w in weights])
     limit = float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
     return limit if limit > 0 else 1.0

@@ -1,7 +1,9 @@
-"""A weight tensor as a picture: filters x channels of k x k tiles, with gaps at the borders of the groups.
+"""A weight tensor as a picture: filters x channels of k x k tiles, with gaps at the borders of the
+groups.
 
-The picture of an O I H W tensor has O*H rows, (o, h), and I*W columns, (i, w); so a convolution is a grid of its kernels and a
-Linear layer is its matrix. Pure numpy: drawing is `charts` (cells with hover) and `raster` (pixels).
+The picture of an O I H W tensor has O*H rows, (o, h), and I*W columns, (i, w); so a convolution is
+a grid of its kernels and a Linear layer is its matrix. Pure numpy: drawing is `charts` (cells with
+hover) and `raster` (pixels).
 """
 
 from dataclasses import dataclass
@@ -16,9 +18,10 @@ GROUP_GAP = 0.5
 class Tiles:
     """A picture with its gaps.
 
-    values: R x C, NaN in gaps; rows: R x 2, the (o, h) of each picture row, -1 in gaps; cols: C x 2, the (i, w) of each column;
-    row_edges, col_edges: R+1 and C+1 borders of the cells, in cells (a gap is thinner than a cell); shape: O I H W; row_lines,
-    col_lines: for each pair of neighbouring cell rows (columns), does a group border run along the whole line between them?
+    values: R x C, NaN in gaps; rows: R x 2, the (o, h) of each picture row, -1 in gaps; cols: C x
+    2, the (i, w) of each column; row_edges, col_edges: R+1 and C+1 borders of the cells, in cells
+    (a gap is thinner than a cell); shape: O I H W; row_lines, col_lines: for each pair of
+    neighbouring cell rows (columns), does a group border run along the whole line between them?
     """
 
     values: np.ndarray
@@ -37,20 +40,34 @@ class Tiles:
 
 
 def tile(weight: np.ndarray, group_ids: np.ndarray) -> Tiles:
-    """The picture of a weight, gaps where no group reaches across the line. weight, group_ids: O I H W, one id per group.
+    """The picture of a weight, gaps where no group reaches across the line. weight, group_ids: O I
+    H W, one id per group.
 
-    Group gaps are drawn only where groups form pieces of more than one cell; tile gaps, thin, wherever kernels are larger than 1.
-    Raises ValueError when the shapes differ or are not O I H W.
+    Group gaps are drawn only where groups form pieces of more than one cell; tile gaps, thin,
+    wherever kernels are larger than 1. Raises ValueError when the shapes differ or are not O I H W.
     """
     if weight.ndim != 4 or weight.shape != group_ids.shape:
-        raise ValueError(f"A picture needs O I H W weights and ids of one shape, not {weight.shape} and {group_ids.shape}.")
+        raise ValueError(
+            f"A picture needs O I H W weights and ids of one shape, not {weight.shape} and {group_ids.shape}."
+        )
     ids = flat(group_ids)
-    down, across = ids[1:] == ids[:-1], ids[:, 1:] == ids[:, :-1]
+    down = ids[1:] == ids[:-1]
+    across = ids[:, 1:] == ids[:, :-1]
     pieces = bool(down.any() or across.any())
-    row_lines, col_lines = ~down.any(axis=1) & pieces, ~across.any(axis=0) & pieces
+    row_lines = ~down.any(axis=1) & pieces
+    col_lines = ~across.any(axis=0) & pieces
     o, i, h, w = weight.shape
     (rows, row_edges), (cols, col_edges) = _axis(o * h, h, row_lines), _axis(i * w, w, col_lines)
-    return Tiles(_spread(rows, cols, flat(weight), np.nan), rows, cols, row_edges, col_edges, (o, i, h, w), row_lines, col_lines)
+    return Tiles(
+        _spread(rows, cols, flat(weight), np.nan),
+        rows,
+        cols,
+        row_edges,
+        col_edges,
+        (o, i, h, w),
+        row_lines,
+        col_lines,
+    )
 
 
 def lay(tiles: Tiles, array: np.ndarray, fill: float = np.nan) -> np.ndarray:

@@ -1,10 +1,12 @@
-"""Long work in the background: a job drains a generator of core events in a thread, the page only looks at snapshots.
+"""Long work in the background: a job drains a generator of core events in a thread, the page only
+looks at snapshots.
 
-Who owns what: a job belongs to the browser that started it (`presence`) and no other browser can see it. One job computes at a
-time (`slots`), the others wait their turn. An owner without an open page keeps its jobs for `grace` seconds, so that a reload or
-a short loss of connection does no harm; then they are stopped within one step and forgotten with their results, and `lost` says
-so to an owner who comes back. Nothing here knows Streamlit: `alive` says whether an owner is still there, and threads are
-daemons that only run core code.
+Who owns what: a job belongs to the browser that started it (`presence`) and no other browser can
+see it. One job computes at a time (`slots`), the others wait their turn. An owner without an open
+page keeps its jobs for `grace` seconds, so that a reload or a short loss of connection does no
+harm; then they are stopped within one step and forgotten with their results, and `lost` says so to
+an owner who comes back. Nothing here knows Streamlit: `alive` says whether an owner is still there,
+and threads are daemons that only run core code.
 """
 
 import logging
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
-from pruning_core.crew import kernels
+from pruning_core.evaluation.thread_pool import kernels
 from pruning_core.types import Cancelled, PruningError
 
 Make = Callable[[], Iterator[object]]
@@ -28,10 +30,11 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A job at one moment. status: queued | running | done | failed | cancelled; times: seconds of `time.time`.
+    """A job at one moment. status: queued | running | done | failed | cancelled; times: seconds of
+    `time.time`.
 
-    error: one sentence, for failed and for cancelled jobs; ahead: how many jobs run first while this one is queued;
-    about: what the page said the work is for, given back as it was.
+    error: one sentence, for failed and for cancelled jobs; ahead: how many jobs run first while
+    this one is queued; about: what the page said the work is for, given back as it was.
     """
 
     id: str
@@ -62,15 +65,29 @@ class Snapshot:
 
 
 class Job:
-    """One piece of work. `cancel.set()` asks it to stop; it does so before the next event. Safe to read from any thread."""
+    """One piece of work. `cancel.set()` asks it to stop; it does so before the next event. Safe to
+    read from any thread.
+    """
 
     def __init__(
-        self, owner: str, kind: str, title: str, make: Make, max_seconds: float, max_events: int, about: object = None
+        self,
+        owner: str,
+        kind: str,
+        title: str,
+        make: Make,
+        max_seconds: float,
+        max_events: int,
+        about: object = None,
     ) -> None:
-        self.id, self.owner, self.kind, self.title, self.about = uuid4().hex, owner, kind, title, about
+        self.id = uuid4().hex
+        self.owner = owner
+        self.kind = kind
+        self.title = title
+        self.about = about
         self.cancel = threading.Event()
         self._make: Make | None = make
-        self._max_seconds, self._max_events = max_seconds, max_events
+        self._max_seconds = max_seconds
+        self._max_events = max_events
         self._lock = threading.Lock()
         self._status = "queued"
         self._events: list[object] = []
@@ -80,7 +97,9 @@ class Job:
 
     @property
     def status(self) -> str:
-        """queued | running | done | failed | cancelled. A queued job that was asked to stop counts as cancelled at once."""
+        """queued | running | done | failed | cancelled. A queued job that was asked to stop counts
+        as cancelled at once.
+        """
         waiting = self._status == "queued" and self.cancel.is_set()
         return "cancelled" if waiting else self._status
 
@@ -94,15 +113,27 @@ class Job:
         with self._lock:
             events = tuple(self._events[since:])
             times = self._started, self._finished
-            return Snapshot(self.id, self.kind, self.title, self.status, events, self._error, *times, ahead, self.about)
+            return Snapshot(
+                self.id,
+                self.kind,
+                self.title,
+                self.status,
+                events,
+                self._error,
+                *times,
+                ahead,
+                self.about,
+            )
 
     def run(self, gone: Callable[[], bool]) -> None:
         """Do the work in the calling thread; never raises. `gone`: has the owner left for good?"""
-        make, self._make = self._make, None
+        make = self._make
+        self._make = None
         if self.cancel.is_set() or make is None:
             return self._finish("cancelled", "It was stopped before it began.")
         with self._lock:
-            self._status, self._started = "running", time.time()
+            self._status = "running"
+            self._started = time.time()
         try:
             with kernels():
                 self._drain(make(), gone)
@@ -112,7 +143,10 @@ class Job:
             self._finish("failed", str(problem))
         except Exception as problem:  # the one broad catch: a thread has nobody above it to tell
             LOG.exception("Job %s (%s) failed", self.title, self.id)
-            self._finish("failed", f"It failed unexpectedly ({type(problem).__name__}); the server's log has the details.")
+            self._finish(
+                "failed",
+                f"It failed unexpectedly ({type(problem).__name__}); the server's log has the details.",
+            )
         else:
             self._finish("done", None)
 
@@ -129,7 +163,9 @@ class Job:
     def _keep(self, event: object) -> None:
         with self._lock:
             if len(self._events) >= self._max_events:
-                raise PruningError(f"It reported more than {self._max_events} steps and was stopped; ask for less work.")
+                raise PruningError(
+                    f"It reported more than {self._max_events} steps and was stopped; ask for less work."
+                )
             self._events.append(event)
 
     def _check(self, gone: Callable[[], bool]) -> None:
@@ -138,18 +174,24 @@ class Job:
         if self.cancel.is_set():
             raise Cancelled
         if self._started is not None and time.time() - self._started > self._max_seconds:
-            raise PruningError(f"It took longer than {self._max_seconds / 60:.0f} minutes and was stopped; ask for less work.")
+            raise PruningError(
+                f"It took longer than {self._max_seconds / 60:.0f} minutes and was stopped; ask for less work."
+            )
 
     def _finish(self, status: str, error: str | None) -> None:
         with self._lock:
-            self._status, self._error, self._finished = status, error, time.time()
+            self._status = status
+            self._error = error
+            self._finished = time.time()
 
 
 class Jobs:
-    """All jobs of the process. Every method may be called from any thread; `owner` is a secret name of a browser.
+    """All jobs of the process. Every method may be called from any thread; `owner` is a secret name
+    of a browser.
 
-    slots: jobs that compute at the same time; waiting: queued jobs allowed over all sessions; active_per_owner, kept_per_owner:
-    limits per owner (older finished jobs are forgotten first); grace: seconds that an owner who left keeps the jobs.
+    slots: jobs that compute at the same time; waiting: queued jobs allowed over all sessions;
+    active_per_owner, kept_per_owner: limits per owner (older finished jobs are forgotten first);
+    grace: seconds that an owner who left keeps the jobs.
     """
 
     def __init__(
@@ -165,10 +207,15 @@ class Jobs:
         max_events: int = 500_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._alive, self._clock, self._grace = alive, clock, grace
-        self._slots, self._waiting = slots, waiting
-        self._active_per_owner, self._kept_per_owner = active_per_owner, kept_per_owner
-        self._max_seconds, self._max_events = max_seconds, max_events
+        self._alive = alive
+        self._clock = clock
+        self._grace = grace
+        self._slots = slots
+        self._waiting = waiting
+        self._active_per_owner = active_per_owner
+        self._kept_per_owner = kept_per_owner
+        self._max_seconds = max_seconds
+        self._max_events = max_events
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}
         self._queue: deque[Job] = deque()
@@ -177,18 +224,23 @@ class Jobs:
         self._lost: dict[tuple[str, str], str] = {}
 
     def start(self, owner: str, kind: str, title: str, make: Make, about: object = None) -> Job:
-        """Queue work and start it when a slot is free. kind: for the page to find it again, such as "train" or "scan";
-        about: comes back in its snapshots.
+        """Queue work and start it when a slot is free. kind: for the page to find it again, such as
+        "train" or "scan"; about: comes back in its snapshots.
 
-        Raises PruningError when this owner has too many unfinished jobs, or all owners together have.
+        Raises PruningError when this owner has too many unfinished jobs, or all owners together
+        have.
         """
         self.sweep()
         with self._lock:
             mine = [job for job in self._jobs.values() if job.owner == owner and job.active]
             if len(mine) >= self._active_per_owner:
-                raise PruningError(f"'{mine[0].title}' is still at work; wait for it or stop it, then start the next one.")
+                raise PruningError(
+                    f"'{mine[0].title}' is still at work; wait for it or stop it, then start the next one."
+                )
             if sum(job.active for job in self._queue) >= self._waiting:
-                raise PruningError("Other people's jobs fill the queue; try again in a few minutes.")
+                raise PruningError(
+                    "Other people's jobs fill the queue; try again in a few minutes."
+                )
             job = Job(owner, kind, title, make, self._max_seconds, self._max_events, about)
             self._jobs[job.id] = job
             self._queue.append(job)
@@ -212,7 +264,11 @@ class Jobs:
         """The owner's jobs (of one kind), newest first."""
         self.sweep()
         with self._lock:
-            mine = [job for job in self._jobs.values() if job.owner == owner and kind in (None, job.kind)]
+            mine = [
+                job
+                for job in self._jobs.values()
+                if job.owner == owner and kind in (None, job.kind)
+            ]
         return tuple(job.snapshot(ahead=self._ahead(job)) for job in reversed(mine))
 
     def stop(self, owner: str, job_id: str) -> None:
@@ -222,7 +278,9 @@ class Jobs:
             job.cancel.set()
 
     def lost(self, owner: str, kind: str) -> str | None:
-        """A sentence about the owner's last job of that kind if it was given up because no page was open, else None."""
+        """A sentence about the owner's last job of that kind if it was given up because no page was
+        open, else None.
+        """
         with self._lock:
             return self._lost.get((owner, kind))
 
@@ -236,7 +294,9 @@ class Jobs:
                         del self._jobs[job.id]
                         self._note_lost(job)
             owners = {job.owner for job in self._jobs.values()}
-            self._missing = {owner: since for owner, since in self._missing.items() if owner in owners}
+            self._missing = {
+                owner: since for owner, since in self._missing.items() if owner in owners
+            }
             self._queue = deque(job for job in self._queue if job.active)
 
     def close(self, seconds: float = 5.0) -> None:
@@ -269,7 +329,9 @@ class Jobs:
         with self._lock:
             if job not in self._queue:
                 return 0
-            return len(self._threads) + sum(other.active for other in list(self._queue)[: self._queue.index(job)])
+            return len(self._threads) + sum(
+                other.active for other in list(self._queue)[: self._queue.index(job)]
+            )
 
     def _forget_old(self, owner: str) -> None:
         finished = [job for job in self._jobs.values() if job.owner == owner and not job.active]
@@ -280,7 +342,9 @@ class Jobs:
         with self._lock:
             while self._queue and len(self._threads) < self._slots:
                 job = self._queue.popleft()
-                thread = threading.Thread(target=self._work, args=(job,), name=f"job-{job.kind}-{job.id[:8]}", daemon=True)
+                thread = threading.Thread(
+                    target=self._work, args=(job,), name=f"job-{job.kind}-{job.id[:8]}", daemon=True
+                )
                 self._threads[job.id] = thread
                 thread.start()
 

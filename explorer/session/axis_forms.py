@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from explorer import state
-from explorer.text import HELP, entry_help
+from explorer.session import state
+from explorer.texts.formats import HELP, entry_help
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, supports
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
@@ -25,13 +25,17 @@ def families() -> dict[str, Granularity]:
     """Each family with the granularity that stands for it."""
     found: dict[str, Granularity] = {}
     for name in GRANULARITIES:
-        found.setdefault(family(name), granularity(SIZED[family(name)][1] if family(name) in SIZED else name))
+        found.setdefault(
+            family(name), granularity(SIZED[family(name)][1] if family(name) in SIZED else name)
+        )
     return found
 
 
 def granularity_form(plan: Plan, space: Workspace | None) -> None:
     """The shape of cut, and its sizes where it has some."""
-    entries, mine, g = families(), family(plan.granularity), granularity(plan.granularity)
+    entries = families()
+    mine = family(plan.granularity)
+    g = granularity(plan.granularity)
     entries[mine] = g
     reasons = {name: refusal(entry, space) for name, entry in entries.items()}
 
@@ -40,8 +44,14 @@ def granularity_form(plan: Plan, space: Workspace | None) -> None:
         return label + (MARK if reasons[name] else "")
 
     state.seed("granularity", mine)
-    st.selectbox("Shape of a cut", tuple(entries), format_func=shown, key="granularity", help=entry_help("granularity", g),
-                 on_change=_family_changed)  # fmt: skip
+    st.selectbox(
+        "Shape of a cut",
+        tuple(entries),
+        format_func=shown,
+        key="granularity",
+        help=entry_help("granularity", g),
+        on_change=_family_changed,
+    )
     if mine in SIZED:
         SIZE_FORMS[mine](plan.granularity)
     st.caption(reasons[mine] or g.help)
@@ -59,9 +69,15 @@ def _family_changed() -> None:
 
 
 def _pair(
-    labels: tuple[str, str], keys: tuple[str, str], values: tuple[int, int], least: tuple[int, int], changed: Callable[[], None]
+    labels: tuple[str, str],
+    keys: tuple[str, str],
+    values: tuple[int, int],
+    least: tuple[int, int],
+    changed: Callable[[], None],
 ) -> None:
-    for column, label, key, value, low in zip(st.columns(2), labels, keys, values, least, strict=True):
+    for column, label, key, value, low in zip(
+        st.columns(2), labels, keys, values, least, strict=True
+    ):
         state.seed(key, value)
         column.number_input(label, low, 4096, step=1, key=key, help=HELP[key], on_change=changed)
 
@@ -93,13 +109,29 @@ SIZE_FORMS: dict[str, Callable[[str], None]] = {"n_of_m": _n_of_m_form, "block":
 
 def schedule_form(plan: Plan) -> None:
     """When to cut, and in how many rounds."""
-    name, found = plan.schedule.partition(":")[0], schedule(plan.schedule)
+    name = plan.schedule.partition(":")[0]
+    found = schedule(plan.schedule)
     state.seed("schedule", name)
-    st.selectbox("Schedule", tuple(SCHEDULES), format_func=lambda key: SCHEDULES[key].label, key="schedule",
-                 help=entry_help("schedule", found), on_change=state.from_widget, args=("schedule",))  # fmt: skip
+    st.selectbox(
+        "Schedule",
+        tuple(SCHEDULES),
+        format_func=lambda key: SCHEDULES[key].label,
+        key="schedule",
+        help=entry_help("schedule", found),
+        on_change=state.from_widget,
+        args=("schedule",),
+    )
     if name != "one_shot":
         state.seed("rounds", found.rounds)
-        st.number_input("Rounds", 1, MOST_ROUNDS, step=1, key="rounds", help=HELP["rounds"], on_change=_rounds_changed)
+        st.number_input(
+            "Rounds",
+            1,
+            MOST_ROUNDS,
+            step=1,
+            key="rounds",
+            help=HELP["rounds"],
+            on_change=_rounds_changed,
+        )
 
 
 def _rounds_changed() -> None:

@@ -1,4 +1,5 @@
-"""The only `st.cache_*`: what the whole process shares, each stage keyed by the text of the plan's part that it depends on.
+"""The only `st.cache_*`: what the whole process shares, each stage keyed by the text of the plan's
+part that it depends on.
 
     workspace(model, dataset) -> Workspace        the trained base model, data, layers; shared, never changed by anybody
     weights_hash(space) -> str                    of the base model, to prove that
@@ -14,9 +15,10 @@
     network(plan, space) -> NetworkMap            layers in data-flow order, by torch.fx
     jobs() -> Jobs;  presence() -> Presence;  keep_imports()
 
-All raise PruningError or DataMissing; errors are not cached. Tensors that come from here are shared between sessions and with
-background jobs: read them, never write to them. That is why nothing here needs a lock of its own: `evaluate` reads the model,
-`Live` locks itself, `fine_tune`, `scan`, `apply_masks` and `recalibrate_bn` work on copies.
+All raise PruningError or DataMissing; errors are not cached. Tensors that come from here are shared
+between sessions and with background jobs: read them, never write to them. That is why nothing here
+needs a lock of its own: `evaluate` reads the model, `IncrementalForward` locks itself, `fine_tune`,
+`scan`, `apply_masks` and `recalibrate_bn` work on copies.
 """
 
 import atexit
@@ -29,22 +31,22 @@ import streamlit as st
 from streamlit.runtime import exists, get_instance
 from torch import nn
 
-from explorer import waiting
-from explorer.jobs import Jobs
-from explorer.presence import Presence
-from explorer.shelf import Shelf
+from explorer.jobs.background import Jobs
+from explorer.session import runnable_plan as waiting
+from explorer.session.owners import Owners
+from explorer.session.workspace_cache import WorkspaceCache
 from pruning_core import pipeline
 from pruning_core.allocation import total_ratio
 from pruning_core.criteria import criterion
-from pruning_core.forward import BUDGET
+from pruning_core.evaluation.forward import BUDGET
+from pruning_core.evaluation.incremental import IncrementalForward
+from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import granularity
-from pruning_core.inventory import weights
-from pruning_core.live import Live
-from pruning_core.metrics import measure
-from pruning_core.network import NetworkMap, network_map
+from pruning_core.model.inventory import weights
+from pruning_core.model.layer_graph import NetworkMap, network_map
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.train import evaluate, summarise
+from pruning_core.training.fine_tune import evaluate, summarise
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
 from pruning_core.zoo import Progress
 
@@ -60,27 +62,33 @@ def _connected(session_id: str) -> bool:
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def keep_imports() -> None:
-    """Tells the garbage collector once that what is imported stays: Streamlit collects after every run, 0.2 s otherwise."""
+    """Tells the garbage collector once that what is imported stays: Streamlit collects after every
+    run, 0.2 s otherwise.
+    """
     gc.freeze()
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def presence() -> Presence:
+def owners() -> Owners:
     """Which browser each session belongs to."""
-    return Presence(_connected)
+    return Owners(_connected)
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def jobs() -> Jobs:
     """The background jobs of this process, shared by all sessions; each browser sees only its own."""
-    every = Jobs(presence().there)
+    every = Jobs(owners().there)
     atexit.register(every.close, 1.0)
     return every
 
 
 def workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
-    """The trained base model with its data and layers; progress: told about downloads. Raises PruningError or DataMissing."""
-    return _workspaces().get((model, dataset), lambda: pipeline.open_workspace(model, dataset, progress))
+    """The trained base model with its data and layers; progress: told about downloads. Raises
+    PruningError or DataMissing.
+    """
+    return _workspaces().get(
+        (model, dataset), lambda: pipeline.open_workspace(model, dataset, progress)
+    )
 
 
 def retry() -> None:
@@ -89,8 +97,8 @@ def retry() -> None:
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _workspaces() -> Shelf[Workspace]:
-    return Shelf(size=4, patience=PATIENCE)
+def _workspaces() -> WorkspaceCache[Workspace]:
+    return WorkspaceCache(size=4, patience=PATIENCE)
 
 
 def weights_hash(space: Workspace) -> str:
@@ -104,12 +112,16 @@ def weights_hash(space: Workspace) -> str:
 
 def prunable(plan: Plan, space: Workspace) -> tuple[tuple[Layer, ...], dict[str, str]]:
     """The layers that the plan can cut, and for each other one the sentence why not."""
-    return pipeline.prunable(space.layers, granularity(plan.granularity), criterion(plan.criterion, plan.seed))
+    return pipeline.prunable(
+        space.layers, granularity(plan.granularity), criterion(plan.criterion, plan.seed)
+    )
 
 
-def effective(plan: Plan, space: Workspace) -> tuple[Plan, tuple[str, ...]]:
-    """The plan without ratios and edits that it cannot carry out, and a sentence for everything that waits."""
-    return waiting.effective(plan, *prunable(plan, space))
+def runnable_plan(plan: Plan, space: Workspace) -> tuple[Plan, tuple[str, ...]]:
+    """The plan without ratios and edits that it cannot carry out, and a sentence for everything
+    that waits.
+    """
+    return waiting.runnable_plan(plan, *prunable(plan, space))
 
 
 def groups(plan: Plan, space: Workspace) -> GroupScores:
@@ -123,7 +135,9 @@ def ratios(plan: Plan, space: Workspace) -> Ratios:
 
 
 def asked_by_hand(plan: Plan, space: Workspace) -> float | None:
-    """The share of the prunable weights that the ratios ask for where some are set by hand; None where the plan's own holds."""
+    """The share of the prunable weights that the ratios ask for where some are set by hand; None
+    where the plan's own holds.
+    """
     if not plan.overrides and plan.allocation != "manual":
         return None
     return total_ratio(prunable(plan, space)[0], ratios(plan, space))
@@ -136,17 +150,23 @@ def masks(plan: Plan, space: Workspace) -> Masks:
 
 def pruned(plan: Plan, space: Workspace) -> nn.Module:
     """A fresh copy of the base model with the masks applied."""
-    return pipeline.masked(plan, space, masks(plan, space))
+    return pipeline.masked_copy(plan, space, masks(plan, space))
 
 
-def layer_view(plan: Plan, space: Workspace, layer: Layer, scores: bool, make: Callable[..., View]) -> View:
-    """make(layer, weight, group scores or None, g, allow_collapse=...): what a page draws of it at any ratio."""
+def layer_view(
+    plan: Plan, space: Workspace, layer: Layer, scores: bool, make: Callable[..., View]
+) -> View:
+    """make(layer, weight, group scores or None, g, allow_collapse=...): what a page draws of it at
+    any ratio.
+    """
     key = _text(make.__qualname__, score_key(plan), layer.name, scores, plan.allow_collapse)
     return _layer_view(key, plan, space, layer, scores, make)
 
 
-def close_up(make: Callable[[], View], *parts: object) -> View:
-    """make(), kept under the text of `parts`, which name all that it depends on; not too large, for all sessions share it."""
+def cached_detail(make: Callable[[], View], *parts: object) -> View:
+    """make(), kept under the text of `parts`, which name all that it depends on; not too large, for
+    all sessions share it.
+    """
     return _close_up(_text(*parts), make)
 
 
@@ -170,7 +190,7 @@ def probe(plan: Plan, space: Workspace) -> Split:
     return _probe(_text(plan.model, plan.dataset, plan.probe), plan, space)
 
 
-def exam(plan: Plan, space: Workspace) -> Split:
+def test_split(plan: Plan, space: Workspace) -> Split:
     """The test images of the final comparison."""
     return _exam(_text(plan.model, plan.dataset, _exam_size(plan, space)), plan, space)
 
@@ -180,9 +200,14 @@ def dense_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     return _dense("probe", _text(plan.model, plan.dataset, plan.probe), space, probe(plan, space))
 
 
-def dense_exam(plan: Plan, space: Workspace) -> Evaluation:
+def dense_test_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The base model on the exam split."""
-    return _dense("exam", _text(plan.model, plan.dataset, _exam_size(plan, space)), space, exam(plan, space))
+    return _dense(
+        "exam",
+        _text(plan.model, plan.dataset, _exam_size(plan, space)),
+        space,
+        test_split(plan, space),
+    )
 
 
 def accuracy(plan: Plan, space: Workspace) -> Evaluation:
@@ -190,7 +215,7 @@ def accuracy(plan: Plan, space: Workspace) -> Evaluation:
     return _probed(_text(mask_key(plan), plan.probe), plan, space)
 
 
-def exam_accuracy(plan: Plan, space: Workspace) -> Evaluation:
+def test_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The masked model on the exam split."""
     return _examined(_text(mask_key(plan), _exam_size(plan, space)), plan, space)
 
@@ -198,17 +223,30 @@ def exam_accuracy(plan: Plan, space: Workspace) -> Evaluation:
 def score_key(plan: Plan) -> str:
     """All that group scores depend on, as text."""
     how = criterion(plan.criterion, plan.seed)
-    return _text(plan.model, plan.dataset, how, plan.granularity, plan.calibration if how.needs_data else None)
+    return _text(
+        plan.model,
+        plan.dataset,
+        how,
+        plan.granularity,
+        plan.calibration if how.needs_data else None,
+    )
 
 
 def mask_key(plan: Plan) -> str:
     """All that ratios and masks depend on, as text."""
-    return _text(score_key(plan), plan.allocation, plan.sparsity, sorted(plan.overrides), plan.edits, plan.allow_collapse)
+    return _text(
+        score_key(plan),
+        plan.allocation,
+        plan.sparsity,
+        sorted(plan.overrides),
+        plan.edits,
+        plan.allow_collapse,
+    )
 
 
 def _exam_size(plan: Plan, space: Workspace) -> int | None:
     """Images of the exam split, None for the whole test split."""
-    return None if pipeline.whole_test(space.dataset) else plan.probe
+    return None if pipeline.uses_whole_test(space.dataset) else plan.probe
 
 
 def _text(*parts: object) -> str:
@@ -217,14 +255,23 @@ def _text(*parts: object) -> str:
 
 @st.cache_resource(max_entries=12, show_spinner=False)
 def _groups(key: str, _plan: Plan, _space: Workspace) -> tuple[tuple[Layer, ...], GroupScores]:
-    return pipeline.groups_of(_plan, _space)
+    return pipeline.group_scores_of(_plan, _space)
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _layer_view(key: str, _plan: Plan, _space: Workspace, _layer: Layer, _scores: bool, _make: Callable[..., View]) -> View:
+def _layer_view(
+    key: str,
+    _plan: Plan,
+    _space: Workspace,
+    _layer: Layer,
+    _scores: bool,
+    _make: Callable[..., View],
+) -> View:
     found = groups(_plan, _space)[_layer.name] if _scores else None
     weight = weights(_space.model, (_layer,))[_layer.name]
-    return _make(_layer, weight, found, granularity(_plan.granularity), allow_collapse=_plan.allow_collapse)
+    return _make(
+        _layer, weight, found, granularity(_plan.granularity), allow_collapse=_plan.allow_collapse
+    )
 
 
 @st.cache_resource(max_entries=48, show_spinner=False)
@@ -261,7 +308,7 @@ def _probe(key: str, _plan: Plan, _space: Workspace) -> Split:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _exam(key: str, _plan: Plan, _space: Workspace) -> Split:
-    return pipeline.exam_split(_plan, _space)
+    return pipeline.test_split(_plan, _space)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -270,18 +317,25 @@ def _dense(which: str, key: str, _space: Workspace, _split: Split) -> Evaluation
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _live(key: str, _plan: Plan, _space: Workspace) -> Live:
-    return Live(_space.model, probe(_plan, _space), budget=BUDGET // 2)
+def _live(key: str, _plan: Plan, _space: Workspace) -> IncrementalForward:
+    return IncrementalForward(_space.model, probe(_plan, _space), budget=BUDGET // 2)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _probed(key: str, _plan: Plan, _space: Workspace) -> Evaluation:
-    """`evaluate` of the masked model on the probe: the same numbers, but only what depends on a changed weight is computed."""
+    """`evaluate` of the masked model on the probe: the same numbers, but only what depends on a
+    changed weight is computed.
+    """
     live = _live(_text(_plan.model, _plan.dataset, _plan.probe), _plan, _space)
-    logits, outputs = live.logits(pruned(_plan, _space).state_dict()), _space.dataset.outputs
-    return summarise(logits if outputs is None else logits[:, list(outputs)], probe(_plan, _space).labels)
+    logits = live.logits(pruned(_plan, _space).state_dict())
+    outputs = _space.dataset.outputs
+    return summarise(
+        logits if outputs is None else logits[:, list(outputs)], probe(_plan, _space).labels
+    )
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def _examined(key: str, _plan: Plan, _space: Workspace) -> Evaluation:
-    return evaluate(pruned(_plan, _space), exam(_plan, _space), outputs=_space.dataset.outputs)
+    return evaluate(
+        pruned(_plan, _space), test_split(_plan, _space), outputs=_space.dataset.outputs
+    )

@@ -15,11 +15,13 @@ MARKUP = re.compile(r"(`[^`]*`)|([*$~]|\](?=\())")
 
 
 def plain(sentence: str) -> str:
-    """The sentence for a Markdown element, shown as it is: a path such as CLASS/*.png keeps its star."""
+    """The sentence for a Markdown element, shown as it is: a path such as CLASS/*.png keeps its
+    star.
+    """
     return MARKUP.sub(lambda found: found[1] or "\\" + found[2], sentence)
 
 
-def announce(notes: Sequence[tuple[str, str]]) -> None:
+def show_notes(notes: Sequence[tuple[str, str]]) -> None:
     """Shows the side bar's notes (kind, sentence)."""
     for kind, sentence in notes:
         draw, icon = SHOW[kind]
@@ -27,7 +29,7 @@ def announce(notes: Sequence[tuple[str, str]]) -> None:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def show_errors() -> Iterator[None]:
     """What cannot be done inside is told in its own sentence."""
     try:
         yield

@@ -1,9 +1,11 @@
-"""The side bar: one widget per choice of the plan, each with help; what a network cannot take is marked, with the sentence why.
+"""The side bar: one widget per choice of the plan, each with help; what a network cannot take is
+marked, with the sentence why.
 
     render() -> Choice(plan, space, notes)
 
-`plan` can be carried out: ratios set by hand that wait for another granularity are left out of it (`notes` says so). `space` is
-None where network or images could not be opened; then `notes` says why. The plan as the user set it is `state.plan()`.
+`plan` can be carried out: ratios set by hand that wait for another granularity are left out of it
+(`notes` says so). `space` is None where network or images could not be opened; then `notes` says
+why. The plan as the user set it is `state.plan()`.
 """
 
 from collections.abc import Mapping
@@ -11,9 +13,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer import cache, state
-from explorer.forms import granularity_form, schedule_form
-from explorer.text import HELP, count, entry_help, percent, whole_percent
+from explorer.session import cache, state
+from explorer.session.axis_forms import granularity_form, schedule_form
+from explorer.texts.formats import HELP, count, entry_help, percent, whole_percent
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import CRITERIA, refusal
 from pruning_core.granularity import granularity, supports
@@ -29,7 +31,9 @@ PROBES = (64, 128, 256, 512, 1024, 2048, 5000)
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What the side bar came to. notes: sentences for the user, each with its kind: warning | error."""
+    """What the side bar came to. notes: sentences for the user, each with its kind: warning |
+    error.
+    """
 
     plan: Plan
     space: Workspace | None
@@ -39,7 +43,8 @@ class Choice:
 def render() -> Choice:
     """Draws the side bar and gives the plan that the pages show."""
     plan = _known(state.plan())
-    space, notes = None, tuple(("warning", sentence) for sentence in state.problems())
+    space = None
+    notes = tuple(("warning", sentence) for sentence in state.problems())
     _subject(plan)
     try:
         space = _opened(plan)
@@ -53,15 +58,19 @@ def render() -> Choice:
     with st.expander("More settings", icon=":material/tune:"):
         _advanced(plan, space)
     if space is not None:
-        notes += tuple(("warning", sentence) for sentence in state.forget_unknown(layer.name for layer in space.layers))
-        plan, waiting = cache.effective(state.plan(), space)
+        notes += tuple(
+            ("warning", sentence)
+            for sentence in state.forget_unknown(layer.name for layer in space.layers)
+        )
+        plan, waiting = cache.runnable_plan(state.plan(), space)
         notes += tuple(("warning", sentence) for sentence in waiting)
     return Choice(plan, space, notes)
 
 
 def _opened(plan: Plan) -> Workspace:
     """The network and its images; a download shows how far it is."""
-    place, shown = st.empty(), [-1]
+    place = st.empty()
+    shown = [-1]
 
     def progress(share: float, file: str) -> None:
         if (now := int(100 * share)) != shown[0]:
@@ -75,8 +84,11 @@ def _opened(plan: Plan) -> Workspace:
 
 
 def _known(plan: Plan) -> Plan:
-    """The plan, with the default in place of a network or images that the zoo does not know (from an imported plan)."""
-    sentences, defaults = [], {}
+    """The plan, with the default in place of a network or images that the zoo does not know (from
+    an imported plan).
+    """
+    sentences = []
+    defaults = {}
     for field, names in known_names().items():
         try:
             find(dict.fromkeys(names), getattr(plan, field), field)
@@ -96,24 +108,40 @@ def known_names() -> dict[str, tuple[str, ...]]:
 
 
 def _subject(plan: Plan) -> None:
-    """Network and images: only data that the network can be opened with, and the one that the plan asks for."""
+    """Network and images: only data that the network can be opened with, and the one that the plan
+    asks for.
+    """
     state.seed("model", plan.model)
     net = MODELS[plan.model]
-    st.selectbox("Network", tuple(MODELS), format_func=lambda name: MODELS[name].label if name in MODELS else name, key="model",
-                 help=f"{HELP['model']}\n\n**{net.label}**: {net.help}\n\n{net.source}", on_change=_model_changed)  # fmt: skip
+    st.selectbox(
+        "Network",
+        tuple(MODELS),
+        format_func=lambda name: MODELS[name].label if name in MODELS else name,
+        key="model",
+        help=f"{HELP['model']}\n\n**{net.label}**: {net.help}\n\n{net.source}",
+        on_change=_model_changed,
+    )
     options = tuple(dict.fromkeys((*datasets_for(plan.model), plan.dataset)))
     state.seed("dataset", plan.dataset)
     source = DATASETS[plan.dataset]
-    st.selectbox("Images", options, format_func=lambda name: DATASETS[name].label if name in DATASETS else name, key="dataset",
-                 help=f"{HELP['dataset']}\n\n**{source.label}**: {source.help} {source.get}",
-                 on_change=state.from_widget, args=("dataset",))  # fmt: skip
+    st.selectbox(
+        "Images",
+        options,
+        format_func=lambda name: DATASETS[name].label if name in DATASETS else name,
+        key="dataset",
+        help=f"{HELP['dataset']}\n\n**{source.label}**: {source.help} {source.get}",
+        on_change=state.from_widget,
+        args=("dataset",),
+    )
     st.caption(_origin(plan))
 
 
 def _origin(plan: Plan) -> str:
     """Where the trained weights come from, and how good they are."""
     if plan.model in PRETRAINED:
-        return "Pretrained on ImageNet by torchvision; measured on the classes that these images have."
+        return (
+            "Pretrained on ImageNet by torchvision; measured on the classes that these images have."
+        )
     if plan.dataset not in datasets_for(plan.model):
         return "Not trained on these images yet."
     found = card(plan.model, plan.dataset)
@@ -122,41 +150,68 @@ def _origin(plan: Plan) -> str:
 
 def _model_changed() -> None:
     """Another network starts on images that it knows."""
-    model, dataset = state.widget("model", state.plan().model), state.plan().dataset
+    model = state.widget("model", state.plan().model)
+    dataset = state.plan().dataset
     if model not in MODELS:
         return state.tell(f"There is no network '{model}'.")
     able = datasets_for(model)
-    return state.change(model=model, dataset=dataset if dataset in able else next(iter(able), dataset))
+    return state.change(
+        model=model, dataset=dataset if dataset in able else next(iter(able), dataset)
+    )
 
 
-def _axis(field: str, label: str, entries: Mapping[str, Entry], chosen: str, refused: Mapping[str, str]) -> None:
+def _axis(
+    field: str, label: str, entries: Mapping[str, Entry], chosen: str, refused: Mapping[str, str]
+) -> None:
     """One axis as a select box; refused entries are marked, and the chosen one's sentence is told."""
 
     def shown(name: str) -> str:
         return entries[name].label + (MARK if name in refused else "") if name in entries else name
 
     state.seed(field, chosen)
-    st.selectbox(label, tuple(entries), format_func=shown, key=field, help=entry_help(field, entries[chosen]),
-                 on_change=state.from_widget, args=(field,))  # fmt: skip
+    st.selectbox(
+        label,
+        tuple(entries),
+        format_func=shown,
+        key=field,
+        help=entry_help(field, entries[chosen]),
+        on_change=state.from_widget,
+        args=(field,),
+    )
     st.caption(refused.get(chosen) or entries[chosen].help)
 
 
 def _refused(plan: Plan, space: Workspace | None) -> dict[str, str]:
-    """The criteria that can rank no layer that the granularity can cut, with the reason of the first one."""
+    """The criteria that can rank no layer that the granularity can cut, with the reason of the
+    first one.
+    """
     if space is None:
         return {}
     g = granularity(plan.granularity)
     able = [layer for layer in space.layers if supports(g, layer) is None] or space.layers
     reasons = {name: [refusal(how, g, layer) for layer in able] for name, how in CRITERIA.items()}
-    return {name: f"No layer of this network can use it: {why[0]}" for name, why in reasons.items() if all(why)}
+    return {
+        name: f"No layer of this network can use it: {why[0]}"
+        for name, why in reasons.items()
+        if all(why)
+    }
 
 
 def _sparsity(plan: Plan, space: Workspace | None) -> None:
     """The global slider, or the sentence why it has no say."""
     share, why = _resting(plan, space)
     state.seed("sparsity", whole_percent(share))
-    st.slider("Sparsity", 0, 100, step=1, format="%d%%", key="sparsity", help=HELP["sparsity"], disabled=bool(why),
-              on_change=_sparsity_changed)  # fmt: skip
+    st.slider(
+        "Sparsity",
+        0,
+        100,
+        step=1,
+        format="%d%%",
+        key="sparsity",
+        help=HELP["sparsity"],
+        disabled=bool(why),
+        on_change=_sparsity_changed,
+    )
     if why:
         st.caption(why)
     elif abs(100 * share - whole_percent(share)) > 1e-6:
@@ -165,9 +220,13 @@ def _sparsity(plan: Plan, space: Workspace | None) -> None:
 
 def _resting(plan: Plan, space: Workspace | None) -> tuple[float, str]:
     """The share that the slider shows, and the sentence why it rests ("" where it has a say)."""
-    g, by_hand = granularity(plan.granularity), dict(plan.overrides)
+    g = granularity(plan.granularity)
+    by_hand = dict(plan.overrides)
     if g.fixed_ratio is not None:
-        return g.fixed_ratio, f"{g.label} itself removes {percent(g.fixed_ratio)} of every layer, so this slider rests."
+        return (
+            g.fixed_ratio,
+            f"{g.label} itself removes {percent(g.fixed_ratio)} of every layer, so this slider rests.",
+        )
     able = cache.prunable(plan, space)[0] if space is not None else ()
     if able and all(layer.name in by_hand for layer in able):
         asked = total_ratio(able, by_hand)
@@ -176,7 +235,10 @@ def _resting(plan: Plan, space: Workspace | None) -> tuple[float, str]:
             "*Reset all* on the Explore page gives the layers back to it."
         )
     if plan.allocation == "manual":
-        return plan.sparsity, "With manual shares each layer has its own slider on the Explore page, so this one rests."
+        return (
+            plan.sparsity,
+            "With manual shares each layer has its own slider on the Explore page, so this one rests.",
+        )
     return plan.sparsity, ""
 
 
@@ -188,16 +250,47 @@ def _advanced(plan: Plan, space: Workspace | None) -> None:
     """What a first visit does not need."""
     available = len(space.dataset.val) if space else max(PROBES)
     shown = min(plan.probe, available)
-    sizes = sorted({size for size in PROBES if size < available} | {shown, min(available, max(PROBES))})
+    sizes = sorted(
+        {size for size in PROBES if size < available} | {shown, min(available, max(PROBES))}
+    )
     state.seed("probe", shown)
-    st.select_slider("Probe images", sizes, key="probe", help=HELP["probe"], on_change=state.from_widget, args=("probe",))
+    st.select_slider(
+        "Probe images",
+        sizes,
+        key="probe",
+        help=HELP["probe"],
+        on_change=state.from_widget,
+        args=("probe",),
+    )
     state.seed("calibration", plan.calibration)
-    st.number_input("Calibration images", 1, 50_000, step=64, key="calibration", help=HELP["calibration"],
-                    disabled=not find(CRITERIA, plan.criterion, "criterion").needs_data,
-                    on_change=state.from_widget, args=("calibration",))  # fmt: skip
+    st.number_input(
+        "Calibration images",
+        1,
+        50_000,
+        step=64,
+        key="calibration",
+        help=HELP["calibration"],
+        disabled=not find(CRITERIA, plan.criterion, "criterion").needs_data,
+        on_change=state.from_widget,
+        args=("calibration",),
+    )
     state.seed("seed", plan.seed)
-    st.number_input("Seed", 0, 2**31 - 1, step=1, key="seed", help=HELP["seed"], on_change=state.from_widget, args=("seed",))
+    st.number_input(
+        "Seed",
+        0,
+        2**31 - 1,
+        step=1,
+        key="seed",
+        help=HELP["seed"],
+        on_change=state.from_widget,
+        args=("seed",),
+    )
     state.seed("allow_collapse", plan.allow_collapse)
-    st.toggle("A layer may collapse", key="allow_collapse", help=HELP["allow_collapse"],
-              on_change=state.from_widget, args=("allow_collapse",))  # fmt: skip
+    st.toggle(
+        "A layer may collapse",
+        key="allow_collapse",
+        help=HELP["allow_collapse"],
+        on_change=state.from_widget,
+        args=("allow_collapse",),
+    )
     schedule_form(plan)

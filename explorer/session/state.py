@@ -1,6 +1,8 @@
-"""The only `st.session_state` and query-param access: one `Plan` per browser session, carried by the page's address.
+"""The only `st.session_state` and query-param access: one `Plan` per browser session, carried by
+the page's address.
 
-The plan is the single source of truth. It is kept as JSON text, so that a hot reload or another class object can do no harm.
+The plan is the single source of truth. It is kept as JSON text, so that a hot reload or another
+class object can do no harm.
 
     begin(page, known)    first in every run: reads the address when the session starts and after back / forward
     plan()                the session's plan, as the user set it (the side bar hands pages the plan that can be carried out)
@@ -18,8 +20,9 @@ The plan is the single source of truth. It is kept as JSON text, so that a hot r
     owner()               the browser that the session belongs to, for `cache.jobs()`: the same after a reload
     publish()             writes the address; only what differs from the defaults is in it (app.py does so in every run)
 
-Why not `bind="query-params"` for the plan: it writes labels ("Magnitude (L1)") into the address, drops garbage without a word,
-and forgets a choice whose widget is not on the page. Pages may use it for choices of their own (keys other than the plan's).
+Why not `bind="query-params"` for the plan: it writes labels ("Magnitude (L1)") into the address,
+drops garbage without a word, and forgets a choice whose widget is not on the page. Pages may use it
+for choices of their own (keys other than the plan's).
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,25 +33,31 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from explorer import cache
-from explorer.address import PARAMS, read, refuse_custom, write
-from explorer.presence import COOKIE, browser
-from pruning_core.edits import Group, HandEdits
+from explorer.session import cache
+from explorer.session.owners import COOKIE, browser
+from explorer.session.url import PARAMS, read, refuse_custom, write
+from pruning_core.hand_edits import Group, HandEdits
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 
 Value = TypeVar("Value")
-_PLAN, _LAYER, _PROBLEMS, _ADDRESS, _PAGE = "_plan", "_layer", "_problems", "_address", "_page"
+_PLAN = "_plan"
+_LAYER = "_layer"
+_PROBLEMS = "_problems"
+_ADDRESS = "_address"
+_PAGE = "_page"
 _TOUCHED = "_touched"
 
 
 def begin(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
-    """Reads the address if it is new. page: the current page's path; known: the names that a field such as `model` may have.
+    """Reads the address if it is new. page: the current page's path; known: the names that a field
+    such as `model` may have.
 
-    A page switch drops the address's parameters and must not reset the plan; back and forward on one page bring others. A change
-    made since the last run wins: the browser may have sent it before it got to know the address of the one before.
+    A page switch drops the address's parameters and must not reset the plan; back and forward on
+    one page bring others. A change made since the last run wins: the browser may have sent it
+    before it got to know the address of the one before.
     """
-    cache.presence().seen(owner(), _session())
+    cache.owners().seen(owner(), _session())
     address = {key: st.query_params[key] for key in PARAMS if key in st.query_params}
     switched = page != st.session_state.get(_PAGE, page)
     ours = st.session_state.pop(_TOUCHED, False) or (switched and not address)
@@ -62,13 +71,19 @@ def begin(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
 
 
 def publish() -> None:
-    """Makes the address say what the session shows, in one step, so that the browser's Back meets no half-written plan."""
+    """Makes the address say what the session shows, in one step, so that the browser's Back meets
+    no half-written plan.
+    """
     wanted = write(plan()) | ({"layer": name} if (name := layer()) else {})
     shown = st.session_state[_ADDRESS]
     gone = [key for key in shown.keys() - wanted.keys() if key in st.query_params]
     fresh = {key: text for key, text in wanted.items() if shown.get(key) != text}
     if gone:
-        others = {key: st.query_params.get_all(key) for key in st.query_params if key not in gone and key not in fresh}
+        others = {
+            key: st.query_params.get_all(key)
+            for key in st.query_params
+            if key not in gone and key not in fresh
+        }
         try:
             st.query_params.from_dict({**others, **fresh})
         except StreamlitAPIException:  # a widget owns one of the others: step by step then
@@ -103,9 +118,11 @@ def set_plan(new: Plan) -> None:
 
 
 def change(**fields: Any) -> None:
-    """Sets fields of the plan. A value that Plan refuses (a forged one) is told as a problem and changes nothing.
+    """Sets fields of the plan. A value that Plan refuses (a forged one) is told as a problem and
+    changes nothing.
 
-    Ratios and groups set by hand belong to a model's layers: another model starts with those that it was left with, if any.
+    Ratios and groups set by hand belong to a model's layers: another model starts with those that
+    it was left with, if any.
     """
     old = plan()
     if (model := fields.get("model", old.model)) != old.model:
@@ -118,7 +135,9 @@ def change(**fields: Any) -> None:
 
 
 def tune(**fields: Any) -> None:
-    """Sets fields of the plan's fine-tuning; a value that TrainConfig refuses is told as a problem and changes nothing."""
+    """Sets fields of the plan's fine-tuning; a value that TrainConfig refuses is told as a problem
+    and changes nothing.
+    """
     try:
         config = replace(plan().fine_tune, **fields)
     except PruningError as problem:
@@ -128,7 +147,9 @@ def tune(**fields: Any) -> None:
 
 
 def from_widget(field: str, key: str | None = None) -> None:
-    """A widget's callback: the plan's field takes the value of the widget with that key (the field's own name if left out)."""
+    """A widget's callback: the plan's field takes the value of the widget with that key (the
+    field's own name if left out).
+    """
     change(**{field: st.session_state[key or field]})
 
 
@@ -151,14 +172,25 @@ def edit(name: str, granularity: str, groups: Iterable[Group]) -> None:
     except PruningError as problem:
         tell(str(problem))
     else:
-        others = tuple(each for each in plan().edits if (each.layer, each.granularity) != (name, granularity))
+        others = tuple(
+            each for each in plan().edits if (each.layer, each.granularity) != (name, granularity)
+        )
         change(edits=others + ((found,) if found.groups else ()))
 
 
 def forget_unknown(names: Iterable[str]) -> tuple[str, ...]:
-    """Drops ratios and groups set by hand, and the layer looked at, that the network does not have; a sentence for each."""
-    known, old = set(names), plan()
-    strange = dict.fromkeys([name for name in (*dict(old.overrides), *(each.layer for each in old.edits)) if name not in known])
+    """Drops ratios and groups set by hand, and the layer looked at, that the network does not have;
+    a sentence for each.
+    """
+    known = set(names)
+    old = plan()
+    strange = dict.fromkeys(
+        [
+            name
+            for name in (*dict(old.overrides), *(each.layer for each in old.edits))
+            if name not in known
+        ]
+    )
     if (looked := layer()) is not None and looked not in known:
         strange[looked] = None
         look_at(None)
@@ -181,13 +213,17 @@ def look_at(name: str | None) -> None:
 
 
 def seed(key: str, value: Any) -> None:
-    """Gives the widget that is made next, with this key, its value; one that has it already is left alone."""
+    """Gives the widget that is made next, with this key, its value; one that has it already is left
+    alone.
+    """
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
 
 
 def within(key: str, most: int) -> None:
-    """Keeps the number of the widget that is made next, with this key, from 0 to `most`; one in the address is left to it."""
+    """Keeps the number of the widget that is made next, with this key, from 0 to `most`; one in the
+    address is left to it.
+    """
     if key in st.session_state:
         seed(key, min(max(0, int(st.session_state[key])), most))
 
@@ -220,11 +256,14 @@ def keep(key: str, value: object) -> None:
 
 
 def carried(key: str) -> str:
-    """A text of one page's own, in the address under `key`; call it in every run of the page: a page switch then loses nothing.
+    """A text of one page's own, in the address under `key`; call it in every run of the page: a
+    page switch then loses nothing.
 
-    A change by `carry` wins over the address, and another address (back, forward) over what was shown before.
+    A change by `carry` wins over the address, and another address (back, forward) over what was
+    shown before.
     """
-    there, shown = st.query_params.get(key, ""), recall(f"{key} shown", "")
+    there = st.query_params.get(key, "")
+    shown = recall(f"{key} shown", "")
     text = recall(key, there)
     if shown == text and key in st.query_params:
         text = there
@@ -254,7 +293,9 @@ def problems() -> tuple[str, ...]:
 
 
 def owner() -> str:
-    """The secret name of this session's browser; a session without the browser's cookie stands for itself."""
+    """The secret name of this session's browser; a session without the browser's cookie stands for
+    itself.
+    """
     return browser(str(st.context.cookies.get(COOKIE, "")), _session())
 
 

@@ -1,4 +1,6 @@
-"""A plan in the page's address and back, exactly: one parameter per field that differs from the default. Knows no Streamlit."""
+"""A plan in the page's address and back, exactly: one parameter per field that differs from the
+default. Knows no Streamlit.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -7,10 +9,10 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from pruning_core.criteria import is_custom
-from pruning_core.edits import HandEdits
+from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import Plan
 from pruning_core.registry import find
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import PruningError
 
 PARAMS = (*(field.name for field in fields(Plan)), "layer")
@@ -36,8 +38,11 @@ def write(plan: Plan) -> dict[str, str]:
     }
 
 
-def read(address: Mapping[str, str], known: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of those parameters, and a sentence for each that cannot be used: that field keeps its default.
+def read(
+    address: Mapping[str, str], known: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan of those parameters, and a sentence for each that cannot be used: that field keeps
+    its default.
 
     known: the names that a field may have, such as the zoo's models.
     """
@@ -59,7 +64,9 @@ def read(address: Mapping[str, str], known: Mapping[str, tuple[str, ...]] | None
 
 
 def refuse_custom(plan: Plan) -> None:
-    """Raises PruningError for a plan whose criterion would import code: nothing that comes by a browser may do that."""
+    """Raises PruningError for a plan whose criterion would import code: nothing that comes by a
+    browser may do that.
+    """
     if is_custom(plan.criterion):
         raise PruningError(
             f"The criterion '{plan.criterion[:80]}' is Python code of your own, which the pages never run: "
@@ -68,7 +75,9 @@ def refuse_custom(plan: Plan) -> None:
 
 
 def pairs(items: Mapping[str, object]) -> str:
-    """name~value~name~value, each quoted so that any name comes back; needs no escaping in an address."""
+    """name~value~name~value, each quoted so that any name comes back; needs no escaping in an
+    address.
+    """
     return _joined(part for item in items.items() for part in item)
 
 
@@ -93,12 +102,16 @@ def _text(value: Any) -> str:
     if isinstance(value, TrainConfig):
         default = TrainConfig()
         changed = {
-            f.name: getattr(value, f.name) for f in fields(TrainConfig) if getattr(value, f.name) != getattr(default, f.name)
+            f.name: getattr(value, f.name)
+            for f in fields(TrainConfig)
+            if getattr(value, f.name) != getattr(default, f.name)
         }
         return pairs({name: _text(setting) for name, setting in changed.items()})
     if isinstance(value, tuple):
         if value and isinstance(value[0], HandEdits):
-            return _joined(part for each in value for part in (each.layer, each.granularity, each.text))
+            return _joined(
+                part for each in value for part in (each.layer, each.granularity, each.text)
+            )
         return pairs(dict(value))
     return str(int(value)) if isinstance(value, bool) else str(value)
 
@@ -108,12 +121,19 @@ def _value(name: str, kind: Any, text: str) -> Any:
     if len(text) > LIMIT:
         raise PruningError(f"The address's '{name}' is longer than {LIMIT} characters.")
     if name == "overrides":
-        return {layer: _plain(f"ratio of {layer}", float, ratio) for layer, ratio in unpaired(text).items()}
+        return {
+            layer: _plain(f"ratio of {layer}", float, ratio)
+            for layer, ratio in unpaired(text).items()
+        }
     if name == "edits":
         return _edits(text)
     if name == "fine_tune":
-        settings, kinds = unpaired(text), {field.name: field.type for field in fields(TrainConfig)}
-        return {key: _plain(key, find(kinds, key, "fine-tuning setting"), value) for key, value in settings.items()}
+        settings = unpaired(text)
+        kinds = {field.name: field.type for field in fields(TrainConfig)}
+        return {
+            key: _plain(key, find(kinds, key, "fine-tuning setting"), value)
+            for key, value in settings.items()
+        }
     return _plain(name, kind, text)
 
 
@@ -130,4 +150,6 @@ def _plain(name: str, kind: Any, text: str) -> Any:
     try:
         return convert(text)
     except (ValueError, KeyError) as error:
-        raise PruningError(f"The {name} in the address must be {wanted}, not '{text[:80]}'.") from error
+        raise PruningError(
+            f"The {name} in the address must be {wanted}, not '{text[:80]}'."
+        ) from error

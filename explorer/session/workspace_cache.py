@@ -1,4 +1,6 @@
-"""A small shelf of things that are slow to open: shared by all sessions, opened once, the longest unused one dropped."""
+"""A small shelf of things that are slow to open: shared by all sessions, opened once, the longest
+unused one dropped.
+"""
 
 import threading
 import time
@@ -11,15 +13,20 @@ from pruning_core.types import DataMissing
 Thing = TypeVar("Thing")
 
 
-class Shelf(Generic[Thing]):
+class WorkspaceCache(Generic[Thing]):
     """Holds up to `size` things. Every method may be called from any thread.
 
-    Why not `st.cache_resource`: opening shows the progress of a download, which a cached function may not draw. A thing whose
-    files were missing is not asked for again for `patience` seconds: a page that waits for a dead network is no page.
+    Why not `st.cache_resource`: opening shows the progress of a download, which a cached function
+    may not draw. A thing whose files were missing is not asked for again for `patience` seconds: a
+    page that waits for a dead network is no page.
     """
 
-    def __init__(self, size: int, patience: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._size, self._patience, self._clock = size, patience, clock
+    def __init__(
+        self, size: int, patience: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._size = size
+        self._patience = patience
+        self._clock = clock
         self._lock = threading.Lock()
         self._things: OrderedDict[Hashable, Thing] = OrderedDict()
         self._opening: dict[Hashable, threading.Lock] = {}

@@ -142,8 +142,14 @@ LAYER_KINDS = {
 
 
 def entry_help(term: str, entry: Entry) -> str:
-    """The term's sentence, then the chosen entry with formula and source, and what a criterion or flow costs, as a tooltip."""
-    cost = f"\n\nNeeds {entry.needs}; passes: {entry.passes}." if isinstance(entry, Criterion | Flow) else ""
+    """The term's sentence, then the chosen entry with formula and source, and what a criterion or
+    flow costs, as a tooltip.
+    """
+    cost = (
+        f"\n\nNeeds {entry.needs}; passes: {entry.passes}."
+        if isinstance(entry, Criterion | Flow)
+        else ""
+    )
     return f"{HELP[term]}\n\n**{entry.label}**: {entry.help}\n\n`{entry.formula}`\n\n{entry.source}{cost}"
 
 
@@ -156,7 +162,9 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def signed(change: float, interval: tuple[float, float]) -> str:
-    """A change of accuracy with its 95% interval: -0.0123 -> "-1.2 points (95%: -2.0 to -0.5)"; exactly none says so."""
+    """A change of accuracy with its 95% interval: -0.0123 -> "-1.2 points (95%: -2.0 to -0.5)";
+    exactly none says so.
+    """
     if not change and not any(interval):
         return "no change"
     low, high = interval

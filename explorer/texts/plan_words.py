@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from explorer.text import percent
+from explorer.texts.formats import percent
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
 from pruning_core.flows import flow
@@ -12,7 +12,7 @@ from pruning_core.granularity import granularity
 from pruning_core.penalties import NONE, parsed
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.zoo import DATASETS, MODELS
 
 OPTIMIZER_LABELS = {"sgd": "SGD", "adamw": "AdamW"}
@@ -30,7 +30,8 @@ def schedule_words(spec: str) -> str:
 
 def flow_words(text: str) -> str:
     """seven_dyn:delay=0.2 -> SEVEN while fine-tuning (delay=0.2)."""
-    found, settings = flow(text), text.partition(":")[2]
+    found = flow(text)
+    settings = text.partition(":")[2]
     return f"{found.label} ({settings.replace(',', ', ')})" if settings else found.label
 
 
@@ -61,7 +62,10 @@ WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "schedule": ("schedule", schedule_words),
     "flow": ("flow", flow_words),
     "overrides": ("ratios", _by_hand),
-    "edits": ("groups by hand", lambda edits: f"{sum(len(each.groups) for each in edits):,} edited"),
+    "edits": (
+        "groups by hand",
+        lambda edits: f"{sum(len(each.groups) for each in edits):,} edited",
+    ),
     "allow_collapse": ("a layer may collapse", _yes),
     "probe": ("probe images", str),
     "calibration": ("calibration images", str),
@@ -87,37 +91,64 @@ TUNE_WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 def differences(then: Plan, now: Plan, skip: tuple[str, ...] = ()) -> tuple[str, ...]:
     """What has changed, such as "sparsity 50%, now 80%"."""
-    plain = [name for name in WORDS if name not in skip and getattr(then, name) != getattr(now, name)]
+    plain = [
+        name for name in WORDS if name not in skip and getattr(then, name) != getattr(now, name)
+    ]
     tuned = [
-        field.name for field in fields(TrainConfig) if getattr(then.fine_tune, field.name) != getattr(now.fine_tune, field.name)
+        field.name
+        for field in fields(TrainConfig)
+        if getattr(then.fine_tune, field.name) != getattr(now.fine_tune, field.name)
     ]
     said = [_change(WORDS[name], getattr(then, name), getattr(now, name)) for name in plain]
     if "fine_tune" not in skip:
-        said += [_change(TUNE_WORDS[name], getattr(then.fine_tune, name), getattr(now.fine_tune, name)) for name in tuned]
+        said += [
+            _change(TUNE_WORDS[name], getattr(then.fine_tune, name), getattr(now.fine_tune, name))
+            for name in tuned
+        ]
     return tuple(said)
 
 
 def _change(word: tuple[str, Callable[[Any], str]], then: Any, now: Any) -> str:
     label, shown = word
-    return f"{label} then changed" if shown(then) == shown(now) else f"{label} {shown(then)}, now {shown(now)}"
+    return (
+        f"{label} then changed"
+        if shown(then) == shown(now)
+        else f"{label} {shown(then)}, now {shown(now)}"
+    )
 
 
 def ranked_by(plan: Plan) -> str:
-    """What ranks the weights where the plan's flow runs: the criterion, unless the flow has a score of its own."""
+    """What ranks the weights where the plan's flow runs: the criterion, unless the flow has a score
+    of its own.
+    """
     used = "criterion" in dict(flow(plan.flow).published)
     return CRITERIA[plan.criterion].label if used else "the flow's own score"
 
 
 def cut_words(plan: Plan, by_hand: float | None = None, ranked: str = "") -> str:
-    """What is cut and how, in one sentence. by_hand: the share that ratios set by hand ask for in all, where that is known;
-    ranked: what ranks the weights, where that is not the plan's criterion."""
-    g, model = granularity(plan.granularity), WORDS["model"][1](plan.model)
+    """What is cut and how, in one sentence. by_hand: the share that ratios set by hand ask for in
+    all, where that is known; ranked: what ranks the weights, where that is not the plan's
+    criterion.
+    """
+    g = granularity(plan.granularity)
+    model = WORDS["model"][1](plan.model)
     share = g.fixed_ratio if g.fixed_ratio is not None else plan.sparsity
-    how = "each layer's ratio set by hand" if plan.allocation == "manual" else f"{percent(share)} requested"
-    hands = f", but {len(plan.overrides)} layer{'s' * (len(plan.overrides) > 1)} set by hand" if plan.overrides else ""
+    how = (
+        "each layer's ratio set by hand"
+        if plan.allocation == "manual"
+        else f"{percent(share)} requested"
+    )
+    hands = (
+        f", but {len(plan.overrides)} layer{'s' * (len(plan.overrides) > 1)} set by hand"
+        if plan.overrides
+        else ""
+    )
     if by_hand is not None:
-        whose = {0: "each layer's ratio", 1: "1 layer's ratio"}.get(len(plan.overrides), f"{len(plan.overrides)} layers' ratios")
-        hands, how = "", f"{whose} set by hand, {percent(by_hand)} requested in all"
+        whose = {0: "each layer's ratio", 1: "1 layer's ratio"}.get(
+            len(plan.overrides), f"{len(plan.overrides)} layers' ratios"
+        )
+        hands = ""
+        how = f"{whose} set by hand, {percent(by_hand)} requested in all"
     edited = sum(len(each.groups) for each in plan.edits_now)
     hands += f", {edited:,} group{'s' * (edited > 1)} kept or pruned by hand" if edited else ""
     return (
@@ -138,7 +169,11 @@ def flow_tune_words(plan: Plan) -> str:
     found = flow(plan.flow)
     each, besides = found.trainings
     number = each * schedule(plan.schedule).rounds + besides
-    when = f"schedule {schedule_words(plan.schedule)}" if found.scheduled else "its own timetable, so the schedule rests"
+    when = (
+        f"schedule {schedule_words(plan.schedule)}"
+        if found.scheduled
+        else "its own timetable, so the schedule rests"
+    )
     if not plan.fine_tune.epochs:
         return f"{when}; no training."
     return f"{when}; {f'{number} trainings' if number > 1 else 'one training'} of {_epochs(plan)}, {_how(plan)}."

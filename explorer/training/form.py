@@ -5,48 +5,77 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer import state
-from explorer.plan_words import OPTIMIZER_LABELS
-from explorer.text import HELP, entry_help
+from explorer.session import state
+from explorer.texts.formats import HELP, entry_help
+from explorer.texts.plan_words import OPTIMIZER_LABELS
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity
 from pruning_core.penalties import NONE, PENALTIES, parsed
 from pruning_core.plan import Plan
 from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 
 USUAL_RATES = {"sgd": TrainConfig().lr, "adamw": 0.001}
 
 
 def tune_form(plan: Plan) -> None:
-    """Schedule, where the plan's flow has one, length and optimizer; what is rarely changed is folded away."""
+    """Schedule, where the plan's flow has one, length and optimizer; what is rarely changed is
+    folded away.
+    """
     row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
     if flow(plan.flow).scheduled:
         _rounds(row, plan)
     _main_row(row, plan)
     g = granularity(plan.granularity)
-    if g.fixed_ratio is not None and flow(plan.flow).scheduled and schedule(plan.schedule).rounds > 1:
-        st.caption(f":material/info: {g.label} is all or nothing: the first round cuts everything, the later ones only train.")
+    if (
+        g.fixed_ratio is not None
+        and flow(plan.flow).scheduled
+        and schedule(plan.schedule).rounds > 1
+    ):
+        st.caption(
+            f":material/info: {g.label} is all or nothing: the first round cuts everything, the later ones only train."
+        )
     with st.expander("More settings", icon=":material/tune:"):
         _more(plan)
 
 
 def _rounds(row: DeltaGenerator, plan: Plan) -> None:
-    found, name = schedule(plan.schedule), plan.schedule.partition(":")[0]
+    found = schedule(plan.schedule)
+    name = plan.schedule.partition(":")[0]
     state.seed("tune_schedule", name)
-    row.selectbox("Schedule", tuple(SCHEDULES), format_func=lambda key: SCHEDULES[key].label, key="tune_schedule",
-                  help=entry_help("schedule", found), on_change=_schedule_changed)  # fmt: skip
+    row.selectbox(
+        "Schedule",
+        tuple(SCHEDULES),
+        format_func=lambda key: SCHEDULES[key].label,
+        key="tune_schedule",
+        help=entry_help("schedule", found),
+        on_change=_schedule_changed,
+    )
     state.seed("tune_rounds", found.rounds)
-    row.number_input("Rounds", 1, MOST_ROUNDS, step=1, key="tune_rounds", help=HELP["rounds"], disabled=name == "one_shot",
-                     on_change=_rounds_changed)  # fmt: skip
+    row.number_input(
+        "Rounds",
+        1,
+        MOST_ROUNDS,
+        step=1,
+        key="tune_rounds",
+        help=HELP["rounds"],
+        disabled=name == "one_shot",
+        on_change=_rounds_changed,
+    )
 
 
 def _main_row(row: DeltaGenerator, plan: Plan) -> None:
-    config, (each, besides) = plan.fine_tune, flow(plan.flow).trainings
+    config = plan.fine_tune
+    (each, besides) = flow(plan.flow).trainings
     per = " per round" if each else " per training" if besides > 1 else ""
     _number(row, f"Epochs{per}", "epochs", config, (0, 200, 1))
-    row.selectbox("Optimizer", tuple(OPTIMIZER_LABELS), format_func=lambda key: OPTIMIZER_LABELS[key], help=HELP["optimizer"],
-                  **_seeded("optimizer", config) | {"on_change": _optimizer_changed, "args": ()})  # fmt: skip
+    row.selectbox(
+        "Optimizer",
+        tuple(OPTIMIZER_LABELS),
+        format_func=lambda key: OPTIMIZER_LABELS[key],
+        help=HELP["optimizer"],
+        **_seeded("optimizer", config) | {"on_change": _optimizer_changed, "args": ()},
+    )
     _number(row, "Learning rate", "lr", config, (1e-6, 10.0, 0.001), format="%g")
     _number(row, "Batch size", "batch_size", config, (1, 4096, 16))
 
@@ -55,7 +84,15 @@ def _more(plan: Plan) -> None:
     config = plan.fine_tune
     row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
     _number(row, "Weight decay", "weight_decay", config, (0.0, 1.0, 1e-4), format="%g")
-    _number(row, "Momentum", "momentum", config, (0.0, 0.999, 0.05), format="%g", disabled=config.optimizer != "sgd")
+    _number(
+        row,
+        "Momentum",
+        "momentum",
+        config,
+        (0.0, 0.999, 0.05),
+        format="%g",
+        disabled=config.optimizer != "sgd",
+    )
     _number(row, "Warm-up", "warmup", config, (0.0, 0.99, 0.05), format="%g")
     _number(row, "Label smoothing", "label_smoothing", config, (0.0, 0.9, 0.05), format="%g")
     _number(row, "Training seed", "seed", config, (0, 2**31 - 1, 1), help=HELP["tune_seed"])
@@ -70,15 +107,26 @@ def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
     found = parsed(config.penalty)
     name = config.penalty.partition(":")[0]
     state.seed("tune_penalty_name", name)
-    row.selectbox("Penalty", (NONE, *PENALTIES), format_func=lambda key: PENALTIES[key].label if key in PENALTIES else "None",
-                  key="tune_penalty_name", help=entry_help("penalty", found[0]) if found else HELP["penalty"],
-                  on_change=_penalty_changed)  # fmt: skip
+    row.selectbox(
+        "Penalty",
+        (NONE, *PENALTIES),
+        format_func=lambda key: PENALTIES[key].label if key in PENALTIES else "None",
+        key="tune_penalty_name",
+        help=entry_help("penalty", found[0]) if found else HELP["penalty"],
+        on_change=_penalty_changed,
+    )
     if found is None:
         return
     if (g := found[1]) is not None:
         state.seed("tune_penalty_shape", g.name)
-        row.selectbox("Groups", tuple(dict.fromkeys((*GRANULARITIES, g.name))), format_func=lambda key: granularity(key).label,
-                      key="tune_penalty_shape", help=HELP["penalty_shape"], on_change=_penalty_changed)  # fmt: skip
+        row.selectbox(
+            "Groups",
+            tuple(dict.fromkeys((*GRANULARITIES, g.name))),
+            format_func=lambda key: granularity(key).label,
+            key="tune_penalty_shape",
+            help=HELP["penalty_shape"],
+            on_change=_penalty_changed,
+        )
     _number(row, "Strength", "penalty_strength", config, (0.0, 10.0, 1e-4), format="%g")
 
 
@@ -91,12 +139,23 @@ def _penalty_changed() -> None:
 
 
 def _number(
-    row: DeltaGenerator, label: str, field: str, config: TrainConfig, steps: tuple[float, float, float], **look: Any
+    row: DeltaGenerator,
+    label: str,
+    field: str,
+    config: TrainConfig,
+    steps: tuple[float, float, float],
+    **look: Any,
 ) -> None:
-    """A number of the config. steps: least, most, step; a plan from elsewhere may lie beyond, and is shown as it is."""
+    """A number of the config. steps: least, most, step; a plan from elsewhere may lie beyond, and
+    is shown as it is.
+    """
     least, most, step = steps
     value = getattr(config, field)
-    options: dict[str, Any] = {"help": HELP[field] if "help" not in look else look.pop("help")} | look | _seeded(field, config)
+    options: dict[str, Any] = (
+        {"help": HELP[field] if "help" not in look else look.pop("help")}
+        | look
+        | _seeded(field, config)
+    )
     row.number_input(label, min(least, value), max(most, value), step=step, **options)
 
 
@@ -112,7 +171,9 @@ def _changed(field: str) -> None:
 
 
 def _optimizer_changed() -> None:
-    """Another optimizer brings its usual learning rate, unless another one than the usual was chosen."""
+    """Another optimizer brings its usual learning rate, unless another one than the usual was
+    chosen.
+    """
     config = state.plan().fine_tune
     name = state.widget("tune_optimizer", config.optimizer)
     usual = config.lr == USUAL_RATES[config.optimizer] and name in USUAL_RATES

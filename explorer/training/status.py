@@ -4,10 +4,10 @@ from typing import TypeVar
 
 import streamlit as st
 
-from explorer import cache, state
-from explorer.jobs import Snapshot
-from explorer.notices import plain
-from explorer.tuning import Progress, clock
+from explorer.jobs.background import Snapshot
+from explorer.pages.finetune.run import Progress, clock
+from explorer.session import cache, state
+from explorer.session.notices import plain
 from pruning_core.types import PruningError
 
 Asked = TypeVar("Asked")
@@ -21,7 +21,7 @@ def asked_for(run: Snapshot, kind: type[Asked]) -> Asked:
     return run.about
 
 
-def going(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
+def active_job(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
     """Share done, time left and what is being done now, beside the button that stops it."""
     line = st.container(horizontal=True, vertical_alignment="center")
     left = f", about {clock(at.left)} left (estimated)" if at.left is not None else ""
@@ -29,12 +29,21 @@ def going(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
     far = f"{at.stage[:1].upper()}{at.stage[1:]} · {clock(run.seconds)} so far{left}"
     line.progress(at.share, waits if run.status == "queued" else far)
     asked = state.recall(STOPPING, "") == run.id
-    line.button("Stopping …" if asked else "Stop", key=key, icon=":material/stop:", on_click=_stop, args=(run.id,),
-                help=stop_help, disabled=asked)  # fmt: skip
+    line.button(
+        "Stopping …" if asked else "Stop",
+        key=key,
+        icon=":material/stop:",
+        on_click=_stop,
+        args=(run.id,),
+        help=stop_help,
+        disabled=asked,
+    )
 
 
 def _stop(job: str) -> None:
-    """Asks the run to stop, which takes as long as the present step does; the button says so meanwhile."""
+    """Asks the run to stop, which takes as long as the present step does; the button says so
+    meanwhile.
+    """
     cache.jobs().stop(state.owner(), job)
     state.keep(STOPPING, job)
 
@@ -53,12 +62,19 @@ def training_status(run: Snapshot, what: str, at: Progress, key: str) -> None:
     """The line of a run that cuts and trains."""
     took = clock(run.seconds)
     if run.active:
-        going(run, at, key, "Stops after the present step; what was learned is lost.")
+        active_job(run, at, key, "Stops after the present step; what was learned is lost.")
     else:
-        ended(run, what, f" after {took}; the base network is as it was.", f"{run.title}: finished in {took}.")
+        ended(
+            run,
+            what,
+            f" after {took}; the base network is as it was.",
+            f"{run.title}: finished in {took}.",
+        )
 
 
-def gone(kind: str, more: str = "") -> None:
-    """What became of the page's run where there is none any more: it was forgotten with the last tab."""
+def note_lost(kind: str, more: str = "") -> None:
+    """What became of the page's run where there is none any more: it was forgotten with the last
+    tab.
+    """
     if lost := cache.jobs().lost(state.owner(), kind):
         st.warning(plain(lost) + more, icon=":material/tab_close:")

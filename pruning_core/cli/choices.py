@@ -1,4 +1,6 @@
-"""The axes side by side: every choice, and which of them go together on the small networks of the zoo."""
+"""The axes side by side: every choice, and which of them go together on the small networks of the
+zoo.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +11,7 @@ from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, Criterion, refusal
 from pruning_core.flows import FLOWS, Flow
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
-from pruning_core.inventory import inventory
+from pruning_core.model.inventory import inventory
 from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import SCHEDULES
 from pruning_core.types import Layer
@@ -61,7 +63,9 @@ def markdown() -> str:
     """All tables, as the text of docs/axes.md."""
     networks = {name: _layers(name) for name in ARCHITECTURES}
     layers = [layer for found in networks.values() for layer in found]
-    allocations, schedules = (", ".join(f"`{name}`" for name in axis) for axis in (ALLOCATIONS, SCHEDULES))
+    allocations, schedules = (
+        ", ".join(f"`{name}`" for name in axis) for axis in (ALLOCATIONS, SCHEDULES)
+    )
     parts = [
         HEAD,
         _table(["criterion", "", "needs", "passes"], _costs(CRITERIA)),
@@ -87,7 +91,9 @@ def _layers(name: str) -> tuple[Layer, ...]:
 
 def _table(head: list[str], rows: Iterator[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return "".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines
+    )
 
 
 def _costs(entries: Mapping[str, Criterion | Flow]) -> Iterator[list[str]]:
@@ -106,7 +112,9 @@ def _share(how: Criterion, g: Granularity, layers: list[Layer]) -> str:
 
 
 def _refusals(layers: list[Layer]) -> Iterator[list[str]]:
-    """Each criterion's reasons, with the granularities that meet them and the first sentence that says so."""
+    """Each criterion's reasons, with the granularities that meet them and the first sentence that
+    says so.
+    """
     for name, how in CRITERIA.items():
         found = dict[str, tuple[str, dict[str, None]]]()
         for key, g in GRANULARITIES.items():

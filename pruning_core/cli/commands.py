@@ -1,4 +1,6 @@
-"""Command line: python -m pruning_core list | run | scan | preview | ratios | train | study, each with --json for machines."""
+"""Command line: python -m pruning_core list | run | scan | preview | ratios | train | study, each
+with --json for machines.
+"""
 
 import argparse
 import json
@@ -8,24 +10,41 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pruning_core import runs
+from pruning_core import studies
 from pruning_core.allocation import total_ratio
-from pruning_core.axes import AXES, markdown
-from pruning_core.crew import kernels
+from pruning_core.cli.choices import AXES, markdown
+from pruning_core.cli.options import parser
 from pruning_core.criteria import Criterion
-from pruning_core.curves import FROM_CURVES, WEIGHS, FromSensitivity, Limits
-from pruning_core.device import choose_device
-from pruning_core.export import accuracy_dict, masks_safetensors, report_dict, states, stored, weights_safetensors
+from pruning_core.evaluation.thread_pool import kernels
+from pruning_core.export.writers import (
+    accuracy_dict,
+    masks_safetensors,
+    report_dict,
+    states,
+    stored,
+    weights_safetensors,
+)
 from pruning_core.flows import Flow
 from pruning_core.granularity import granularity, no_choice
-from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, measure, process_pool, to_csv
-from pruning_core.grid.jobs import TIED
 from pruning_core.masks import achieved
-from pruning_core.options import parser
-from pruning_core.pipeline import Event, groups_of, masks_of, open_workspace, prune, ratios_of, silences
+from pruning_core.model.device import choose_device
+from pruning_core.pipeline import (
+    Event,
+    dependent_masks_of,
+    group_scores_of,
+    masks_of,
+    open_workspace,
+    prune,
+    ratios_of,
+)
 from pruning_core.plan import Plan
-from pruning_core.preview import Band, bands_csv, preview_plan
-from pruning_core.sensitivity import from_csv
+from pruning_core.sensitivity.backends import Backend, dask, in_process, process_pool
+from pruning_core.sensitivity.grid import measure, to_csv
+from pruning_core.sensitivity.grid_jobs import TIED, Grid, GridPoint
+from pruning_core.sensitivity.preview import Band, bands_csv, preview_plan
+from pruning_core.sensitivity.ratios import FromSensitivity, Limits
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES, WEIGHS
+from pruning_core.sensitivity.scan import from_csv
 from pruning_core.types import Epoch, Finished, Pruned, PruningError, SensitivityPoint, Tuned
 from pruning_core.zoo import DATASETS, MODELS, train
 
@@ -61,7 +80,9 @@ def _folder(path: Path) -> Path:
 
 
 def _file(path: Path, such: str = "curves.csv") -> Path:
-    """The file to write, in a folder that exists: asked before the work, so that an hour of it is not lost to a bad name."""
+    """The file to write, in a folder that exists: asked before the work, so that an hour of it is
+    not lost to a bad name.
+    """
     if path.is_dir():
         raise PruningError(f"{path} is a folder: name the file to write, such as {path / such}.")
     _folder(path.parent)
@@ -73,14 +94,32 @@ def _list(options: argparse.Namespace) -> int:
         print(markdown(), end="")
         return 0
     rows = [
-        {"axis": axis, "name": name, "label": entry.label, "help": entry.help, "formula": entry.formula, "source": entry.source}
-        | ({"needs": entry.needs, "passes": entry.passes} if isinstance(entry, Criterion | Flow) else {})
+        {
+            "axis": axis,
+            "name": name,
+            "label": entry.label,
+            "help": entry.help,
+            "formula": entry.formula,
+            "source": entry.source,
+        }
+        | (
+            {"needs": entry.needs, "passes": entry.passes}
+            if isinstance(entry, Criterion | Flow)
+            else {}
+        )
         for axis, entries in AXES.items()
         for name, entry in entries.items()
     ]
     rows += [
-        {"axis": "ratios", "name": name, "label": way.label, "help": way.help, "formula": way.formula, "source": way.source}
-        for name, way in FROM_CURVES.items()
+        {
+            "axis": "ratios",
+            "name": name,
+            "label": way.label,
+            "help": way.help,
+            "formula": way.formula,
+            "source": way.source,
+        }
+        for name, way in SENSITIVITY_RULES.items()
     ]
     zoo = [
         {"axis": axis, "name": name, "label": entry.label, "help": entry.help}
@@ -100,14 +139,17 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    plan, out = _read(options.plan), _folder(options.out)
+    plan = _read(options.plan)
+    out = _folder(options.out)
     space = open_workspace(plan.model, plan.dataset)
     done = _drain(prune(plan, space, choose_device(options.device)), quiet=options.json)
     report = report_dict(plan, done)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (out / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")
-    silent = silences(plan, space, done.masks)
-    (out / "masks.safetensors").write_bytes(masks_safetensors(stored(done.masks, space.layers, silent), plan))
+    silent = dependent_masks_of(plan, space, done.masks)
+    (out / "masks.safetensors").write_bytes(
+        masks_safetensors(stored(done.masks, space.layers, silent), plan)
+    )
     (out / "weights.safetensors").write_bytes(weights_safetensors(done.model))
     if options.json:
         print(json.dumps(report, indent=2))
@@ -119,36 +161,52 @@ def _drain(events: Iterator[Event], *, quiet: bool) -> Finished:
     for event in events:
         if isinstance(event, Finished):
             for state, found in states(event).items() if not quiet else ():
-                print(f"{state:13} {found.top1:.4f}  95% [{found.interval[0]:.4f}, {found.interval[1]:.4f}]  n = {found.n}")
+                print(
+                    f"{state:13} {found.top1:.4f}  95% [{found.interval[0]:.4f}, {found.interval[1]:.4f}]  n = {found.n}"
+                )
             return event
         if isinstance(event, Pruned):
             print(f"round {event.round} of {event.rounds}: masks chosen", file=sys.stderr)
         elif isinstance(event, Epoch):
-            print(f"epoch {event.epoch} of {event.epochs}: validation top-1 {event.evaluation.top1:.4f}", file=sys.stderr)
+            print(
+                f"epoch {event.epoch} of {event.epochs}: validation top-1 {event.evaluation.top1:.4f}",
+                file=sys.stderr,
+            )
     raise PruningError("The run ended before it was finished.")
 
 
 def _scan(options: argparse.Namespace) -> int:
-    plan, out = _read(options.plan), _file(options.out)
+    plan = _read(options.plan)
+    out = _file(options.out)
     points = []
     for found in _scanned(plan, options):
         points.append(found)
         point = found.point
         note = f"  nothing removed: {point.why or 'no whole group goes'}" if point.no_op else ""
-        print(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}{note}", file=sys.stderr)
+        print(
+            f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}{note}", file=sys.stderr
+        )
     out.write_text(to_csv(points), encoding="utf-8")
     _tell_slow([found.point for found in points])
     if options.json:
-        print(json.dumps([{"criterion": found.criterion} | asdict(found.point) for found in points], indent=2))
+        print(
+            json.dumps(
+                [{"criterion": found.criterion} | asdict(found.point) for found in points], indent=2
+            )
+        )
     return 0
 
 
 def _preview(options: argparse.Namespace) -> int:
-    plan, out = _read(options.plan), _file(options.out)
-    space, tied = open_workspace(plan.model, plan.dataset), plan.granularity == TIED and not options.alone
+    plan = _read(options.plan)
+    out = _file(options.out)
+    space = open_workspace(plan.model, plan.dataset)
+    tied = plan.granularity == TIED and not options.alone
     device = choose_device(options.device)
     bands: tuple[Band, ...] = ()
-    for found in preview_plan(plan, space, options.grid, tied=tied, share=options.share, device=device):
+    for found in preview_plan(
+        plan, space, options.grid, tied=tied, share=options.share, device=device
+    ):
         bands = found.bands
         out.write_text(bands_csv(bands), encoding="utf-8")
         width = sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)
@@ -166,34 +224,58 @@ def _tell_slow(points: Sequence[SensitivityPoint | Band]) -> None:
 
 
 def _ratios(options: argparse.Namespace) -> int:
-    plan, out, of = _read(options.plan), _file(options.out, "plan.json"), options.of
+    plan = _read(options.plan)
+    out = _file(options.out, "plan.json")
+    of = options.of
     if (settled := no_choice(granularity(plan.granularity))) is not None:
         raise PruningError(settled)
-    points = from_csv(_text(options.curves, "table"), granularity=plan.granularity, criterion=plan.criterion)
-    how = FromSensitivity(points, options.way, of, Limits(options.least, options.most, options.multiple))
-    layers, groups = groups_of(plan, open_workspace(plan.model, plan.dataset))
+    points = from_csv(
+        _text(options.curves, "table"), granularity=plan.granularity, criterion=plan.criterion
+    )
+    how = FromSensitivity(
+        points, options.way, of, Limits(options.least, options.most, options.multiple)
+    )
+    layers, groups = group_scores_of(plan, open_workspace(plan.model, plan.dataset))
     ratios = how(layers, groups, options.target)
-    made = replace(plan, sparsity=round(total_ratio(layers, ratios), 4), overrides=tuple(ratios.items()))
+    made = replace(
+        plan, sparsity=round(total_ratio(layers, ratios), 4), overrides=tuple(ratios.items())
+    )
     gone = achieved(masks_of(made, layers, groups, ratios_of(made, layers, groups)))
     out.write_text(made.to_json() + "\n", encoding="utf-8")
     reached = total_ratio(layers, gone, WEIGHS[of])
     if options.json:
-        told = {"way": how.way, "of": of, "asked": options.target, "reached": reached, "ratios": ratios}
+        told = {
+            "way": how.way,
+            "of": of,
+            "asked": options.target,
+            "reached": reached,
+            "ratios": ratios,
+        }
         print(json.dumps(told, indent=2))
         return 0
     for name, ratio in ratios.items():
         print(f"{ratio:7.2%}  {name}")
-    print(f"{how.label}: asked for {options.target:.2%} of the {of} of these {len(layers)} layers, reached {reached:.2%}")
+    print(
+        f"{how.label}: asked for {options.target:.2%} of the {of} of these {len(layers)} layers, reached {reached:.2%}"
+    )
     return 0
 
 
 def _scanned(plan: Plan, options: argparse.Namespace) -> Iterator[GridPoint]:
     """The points, by the door that the options name."""
-    criteria, granularities = options.criteria or (plan.criterion,), options.granularities or (plan.granularity,)
+    criteria = options.criteria or (plan.criterion,)
+    granularities = options.granularities or (plan.granularity,)
     grid = Grid(options.grid, granularities, criteria, tied=not options.alone)
-    doors: dict[str, Callable[[Any], Door]] = {"dask": dask, "workers": process_pool}
-    door = next((make(value) for name, make in doors.items() if (value := getattr(options, name)) is not None), in_process())
-    return measure(grid, plan, door=door, device=choose_device(options.device))
+    backends: dict[str, Callable[[Any], Backend]] = {"dask": dask, "workers": process_pool}
+    backend = next(
+        (
+            make(value)
+            for name, make in backends.items()
+            if (value := getattr(options, name)) is not None
+        ),
+        in_process(),
+    )
+    return measure(grid, plan, backend=backend, device=choose_device(options.device))
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -202,25 +284,37 @@ def _train(options: argparse.Namespace) -> int:
     for event in train(name, options.dataset or dataset or "digits", out=options.out):
         last = event
         if isinstance(event, Epoch):
-            print(f"epoch {event.epoch} of {event.epochs}: validation top-1 {event.evaluation.top1:.4f}", file=sys.stderr)
+            print(
+                f"epoch {event.epoch} of {event.epochs}: validation top-1 {event.evaluation.top1:.4f}",
+                file=sys.stderr,
+            )
     if options.json and isinstance(last, Tuned):
-        print(json.dumps({"best_epoch": last.best_epoch, "validation": accuracy_dict(last.evaluation)}, indent=2))
+        print(
+            json.dumps(
+                {"best_epoch": last.best_epoch, "validation": accuracy_dict(last.evaluation)},
+                indent=2,
+            )
+        )
     return 0
 
 
 def _study(options: argparse.Namespace) -> int:
-    asked = runs.Study.from_json(_text(options.study, "study"))
+    asked = studies.Study.from_json(_text(options.study, "study"))
     out = _file(options.out) if options.out else None
     space = open_workspace(asked.plan.model, asked.plan.dataset)
-    folder = options.folder or runs.folder_of(asked, runs.fingerprint(space))
-    for event in runs.study(asked, space, folder, choose_device(options.device)):
-        if (line := runs.told(event)) is not None:
+    folder = options.folder or studies.folder_of(asked, studies.fingerprint(space))
+    for event in studies.study(asked, space, folder, choose_device(options.device)):
+        if (line := studies.event_line(event)) is not None:
             print(line, file=sys.stderr)
-    found = runs.results(asked, folder)
+    found = studies.results(asked, folder)
     if out is not None:
-        out.write_text(runs.to_csv(asked, found), encoding="utf-8")
-    rows = runs.summary(found)
-    print(json.dumps([asdict(row) for row in rows], indent=2) if options.json else runs.to_text(rows).rstrip())
+        out.write_text(studies.to_csv(asked, found), encoding="utf-8")
+    rows = studies.summary(found)
+    print(
+        json.dumps([asdict(row) for row in rows], indent=2)
+        if options.json
+        else studies.to_text(rows).rstrip()
+    )
     return 0
 
 

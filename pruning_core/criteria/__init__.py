@@ -37,7 +37,8 @@ CRITERIA: dict[str, Criterion] = {
 
 
 def criterion(name: str, seed: int = 0) -> Criterion:
-    """The criterion of that name; a random one draws from `seed`. "module.path:function" imports one of the user's own.
+    """The criterion of that name; a random one draws from `seed`. "module.path:function" imports
+    one of the user's own.
 
     Raises PruningError for an unknown name.
     """
@@ -48,6 +49,8 @@ def criterion(name: str, seed: int = 0) -> Criterion:
 
 
 def check(name: str) -> None:
-    """Raises PruningError unless the name is in `CRITERIA` or could be a module path; imports nothing."""
+    """Raises PruningError unless the name is in `CRITERIA` or could be a module path; imports
+    nothing.
+    """
     if not is_custom(name):
         find(CRITERIA, name, "criterion")

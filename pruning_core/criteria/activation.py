@@ -6,14 +6,15 @@ from typing import ClassVar
 from torch import nn
 
 from pruning_core.criteria.weight import per_output
-from pruning_core.inventory import weights
-from pruning_core.signals import input_norms, outputs
+from pruning_core.model.activation_stats import input_norms, outputs
+from pruning_core.model.inventory import weights
 from pruning_core.types import Batches, Layer, Scores
 
 
 @dataclass(frozen=True)
 class Wanda:
-    """Weights with a small product of size and input go first: s[o, j] = |w[o, j]| ||x_j||_2 (Sun et al. 2023, arXiv:2306.11695).
+    """Weights with a small product of size and input go first: s[o, j] = |w[o, j]| ||x_j||_2 (Sun
+    et al. 2023, arXiv:2306.11695).
 
     ||x_j||: L2 over the tokens or positions of an image, root mean square over images; for a convolution x_j is a column of the
     unfolded input. The paper compares inside each output row: that is the granularity row (or N:M).
@@ -23,7 +24,9 @@ class Wanda:
         "Small weights on weak inputs go first. The paper compares inside each row: choose the granularity Row or N:M. "
         "Reads images, no labels."
     )
-    formula: ClassVar[str] = "s[o, j] = |w[o, j]| ||x_j||_2, x_j = the (unfolded) input that the weight multiplies; group: mean"
+    formula: ClassVar[str] = (
+        "s[o, j] = |w[o, j]| ||x_j||_2, x_j = the (unfolded) input that the weight multiplies; group: mean"
+    )
     source: ClassVar[str] = "Sun et al. 2023 (Wanda), arXiv:2306.11695"
     needs: ClassVar[str] = "images, no labels"
     passes: ClassVar[str] = "1 forward"
@@ -38,19 +41,26 @@ class Wanda:
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
         w = weights(model, layers)
-        return {name: w[name].abs() * norm for name, norm in input_norms(model, layers, batches).items()}
+        return {
+            name: w[name].abs() * norm for name, norm in input_norms(model, layers, batches).items()
+        }
 
 
 @dataclass(frozen=True)
 class Apoz:
-    """Outputs that are zero most often go first: s = 1 - APoZ = the share of positions above zero (Hu et al. 2016).
+    """Outputs that are zero most often go first: s = 1 - APoZ = the share of positions above zero
+    (Hu et al. 2016).
 
-    arXiv:1607.03250. Counted on the layer's own output, after its batch norm and before any residual is added: the zeros that a
-    ReLU there makes.
+    arXiv:1607.03250. Counted on the layer's own output, after its batch norm and before any
+    residual is added: the zeros that a ReLU there makes.
     """
 
-    help: ClassVar[str] = "Outputs that a ReLU would set to zero most often go first. Reads images, no labels."
-    formula: ClassVar[str] = "s[o, i, h, w] = share of images and positions where output o is above 0; group: mean"
+    help: ClassVar[str] = (
+        "Outputs that a ReLU would set to zero most often go first. Reads images, no labels."
+    )
+    formula: ClassVar[str] = (
+        "s[o, i, h, w] = share of images and positions where output o is above 0; group: mean"
+    )
     source: ClassVar[str] = "Hu et al. 2016 (Network Trimming), arXiv:1607.03250"
     needs: ClassVar[str] = "images, no labels"
     passes: ClassVar[str] = "1 forward"
@@ -70,13 +80,18 @@ class Apoz:
 
 @dataclass(frozen=True)
 class MeanActivation:
-    """Outputs that are weak on average go first: s = mean of max(output, 0) (Molchanov et al. 2017, arXiv:1611.06440).
+    """Outputs that are weak on average go first: s = mean of max(output, 0) (Molchanov et al. 2017,
+    arXiv:1611.06440).
 
     Measured where `Apoz` counts: on the layer's own output, after its batch norm.
     """
 
-    help: ClassVar[str] = "Outputs that are weak on average, after a ReLU, go first. Reads images, no labels."
-    formula: ClassVar[str] = "s[o, i, h, w] = mean over images and positions of max(output o, 0); group: mean"
+    help: ClassVar[str] = (
+        "Outputs that are weak on average, after a ReLU, go first. Reads images, no labels."
+    )
+    formula: ClassVar[str] = (
+        "s[o, i, h, w] = mean over images and positions of max(output o, 0); group: mean"
+    )
     source: ClassVar[str] = "Molchanov et al. 2017, arXiv:1611.06440; Polyak and Wolf 2015"
     needs: ClassVar[str] = "images, no labels"
     passes: ClassVar[str] = "1 forward"
@@ -97,4 +112,8 @@ class MeanActivation:
 def _without_relu(layer: Layer) -> str | None:
     if layer.heads:
         return f"{layer.name} is part of an attention layer, whose outputs go through no ReLU."
-    return f"{layer.name} gives the model's outputs, which go through no ReLU." if layer.is_output else None
+    return (
+        f"{layer.name} gives the model's outputs, which go through no ReLU."
+        if layer.is_output
+        else None
+    )

@@ -1,4 +1,6 @@
-"""A criterion of the user's own: any Python callable, by its module path. For the library and the command line."""
+"""A criterion of the user's own: any Python callable, by its module path. For the library and the
+command line.
+"""
 
 import re
 from collections.abc import Callable
@@ -17,12 +19,16 @@ PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Custom:
-    """s = what the function gives: function(model, layers, batches) -> one O x I x H x W tensor per layer name, high = keep.
+    """s = what the function gives: function(model, layers, batches) -> one O x I x H x W tensor per
+    layer name, high = keep.
 
-    The function must not change the model. An attribute `pool` of the function names how groups pool (mean_abs if it has none).
+    The function must not change the model. An attribute `pool` of the function names how groups
+    pool (mean_abs if it has none).
     """
 
-    help: ClassVar[str] = "A function of your own decides. Reads whatever it reads of the labelled calibration images."
+    help: ClassVar[str] = (
+        "A function of your own decides. Reads whatever it reads of the labelled calibration images."
+    )
     formula: ClassVar[str] = "s = function(model, layers, batches)"
     source: ClassVar[str] = "your own module"
     needs: ClassVar[str] = "labelled images"
@@ -42,7 +48,9 @@ class Custom:
         for layer in layers:
             scores = found.get(layer.name) if isinstance(found, dict) else None
             if not isinstance(scores, Tensor) or tuple(scores.shape) != layer.shape:
-                raise PruningError(f"{self.label} must give a dict with a tensor of shape {layer.shape} for {layer.name}.")
+                raise PruningError(
+                    f"{self.label} must give a dict with a tensor of shape {layer.shape} for {layer.name}."
+                )
         return {layer.name: found[layer.name].detach().cpu().float() for layer in layers}
 
 
@@ -52,7 +60,8 @@ def is_custom(name: str) -> bool:
 
 
 def custom(name: str) -> Criterion:
-    """Imports the module, which runs it, and gives the criterion of that path: a criterion object or a function.
+    """Imports the module, which runs it, and gives the criterion of that path: a criterion object
+    or a function.
 
     Raises PruningError where there is no such module or nothing in it that can be called.
     """
@@ -65,7 +74,9 @@ def custom(name: str) -> Criterion:
     if isinstance(found, Criterion) and not isinstance(found, type):
         return found
     if not callable(found) or isinstance(found, type):
-        raise PruningError(f"The criterion {name} is neither a function (model, layers, batches) nor a criterion object.")
+        raise PruningError(
+            f"The criterion {name} is neither a function (model, layers, batches) nor a criterion object."
+        )
     pool = getattr(found, "pool", "mean_abs")
     if pool not in POOLS:
         raise PruningError(f"The criterion {name} pools by '{pool}'; known are {', '.join(POOLS)}.")

@@ -9,22 +9,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruning_core.batch import each, logits, part
-from pruning_core.inventory import oihw
+from pruning_core.model.inventory import oihw
+from pruning_core.model.model_io import each, logits, part
 from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores
 
 
 @dataclass(frozen=True)
 class SynFlow:
-    """Iterative synaptic flow: s = the place, in [0, 1), in which a weight goes (Tanaka et al. 2020, arXiv:2006.05467).
+    """Iterative synaptic flow: s = the place, in [0, 1), in which a weight goes (Tanaka et al.
+    2020, arXiv:2006.05467).
 
-    R = sum of the outputs for an input of ones, all parameters and buffers replaced by their size, in double precision and
-    evaluation mode. In round k of n, |w dR/dw| of what is left is ranked over all layers and a share density^(k / n) of the
-    weights is kept. The paper stops at its target; here one run goes down to `density` and serves every sparsity: with Global
-    and single weights the masks at sparsity 1 - density are the paper's, those before are its path towards them, those beyond
-    follow the last round's ranking (a run of the paper's own to 80% keeps 96% of the same weights, ResNet-20, Fashion-MNIST).
-    Groups have the mean place of their weights. Tokens have no ones: one sample's tokens are read. Raises PruningError without
-    a batch, and where no signal comes through or too large a one.
+    R = sum of the outputs for an input of ones, all parameters and buffers replaced by their size,
+    in double precision and evaluation mode. In round k of n, |w dR/dw| of what is left is ranked
+    over all layers and a share density^(k / n) of the weights is kept. The paper stops at its
+    target; here one run goes down to `density` and serves every sparsity: with Global and single
+    weights the masks at sparsity 1 - density are the paper's, those before are its path towards
+    them, those beyond follow the last round's ranking (a run of the paper's own to 80% keeps 96% of
+    the same weights, ResNet-20, Fashion-MNIST). Groups have the mean place of their weights. Tokens
+    have no ones: one sample's tokens are read. Raises PruningError without a batch, and where no
+    signal comes through or too large a one.
     """
 
     help: ClassVar[str] = (
@@ -50,7 +53,9 @@ class SynFlow:
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
         if not batches:
-            raise PruningError("SynFlow reads the shape of an input: give it one batch, whose values do not matter.")
+            raise PruningError(
+                "SynFlow reads the shape of an input: give it one batch, whose values do not matter."
+            )
         work, parameters = _positive(model, layers)
         x = each(part(batches[0][0], 0, 1), _of_ones)
         places = self._places(work, parameters, x)
@@ -60,16 +65,21 @@ class SynFlow:
     def _places(self, work: nn.Module, parameters: list[Tensor], x: Inputs) -> Tensor:
         """Each weight's place among all, over their number."""
         total = sum(parameter.numel() for parameter in parameters)
-        places, left, gone = np.empty(total, dtype=np.float32), np.arange(total), 0
+        places = np.empty(total, dtype=np.float32)
+        left = np.arange(total)
+        gone = 0
         for number in range(1, self.rounds + 1):
             found = _saliency(work, parameters, x)[left]
             if number == 1 and not found.any():
                 raise PruningError(
                     "SynFlow's signal does not reach this network's outputs, so it ranks nothing: choose another one."
                 )
-            go = _lowest(found, len(left) - max(1, round(total * self.density ** (number / self.rounds))))
+            go = _lowest(
+                found, len(left) - max(1, round(total * self.density ** (number / self.rounds)))
+            )
             places[left[go]] = (gone + np.arange(len(go))) / total
-            last, gone = np.delete(found, go), gone + len(go)
+            last = np.delete(found, go)
+            gone = gone + len(go)
             _remove(parameters, left[go])
             left = np.delete(left, go)
         places[left[last.argsort(kind="stable")]] = (gone + np.arange(len(left))) / total
@@ -82,7 +92,9 @@ def _of_ones(x: Tensor) -> Tensor:
 
 
 def _positive(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, list[Tensor]]:
-    """A copy on the CPU with the size of every parameter and buffer in its place, in double precision, and its weights."""
+    """A copy on the CPU with the size of every parameter and buffer in its place, in double
+    precision, and its weights.
+    """
     work = deepcopy(model).cpu().double().eval().requires_grad_(False)
     for tensor in (*work.parameters(), *work.buffers()):
         tensor.abs_()
@@ -90,12 +102,20 @@ def _positive(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, l
 
 
 def _saliency(work: nn.Module, parameters: Sequence[Tensor], x: Inputs) -> np.ndarray:
-    """|w dR/dw| of every weight, one after the other. Raises PruningError where the signal is too large for double precision."""
+    """|w dR/dw| of every weight, one after the other. Raises PruningError where the signal is too
+    large for double precision.
+    """
     with torch.enable_grad():
-        slopes = torch.autograd.grad(logits(work, x).sum(), parameters, materialize_grads=True, allow_unused=True)
-    found = torch.cat([(w.detach() * slope).abs().flatten() for w, slope in zip(parameters, slopes, strict=True)])
+        slopes = torch.autograd.grad(
+            logits(work, x).sum(), parameters, materialize_grads=True, allow_unused=True
+        )
+    found = torch.cat(
+        [(w.detach() * slope).abs().flatten() for w, slope in zip(parameters, slopes, strict=True)]
+    )
     if not found.isfinite().all():
-        raise PruningError("SynFlow's signal grows beyond all numbers in this network: choose another criterion.")
+        raise PruningError(
+            "SynFlow's signal grows beyond all numbers in this network: choose another criterion."
+        )
     return found.numpy()
 
 
@@ -104,7 +124,8 @@ def _lowest(values: np.ndarray, count: int) -> np.ndarray:
     if count <= 0:
         return np.empty(0, dtype=np.int64)
     threshold = np.partition(values, count - 1)[count - 1]
-    below, tied = np.flatnonzero(values < threshold), np.flatnonzero(values == threshold)
+    below = np.flatnonzero(values < threshold)
+    tied = np.flatnonzero(values == threshold)
     return np.concatenate([below[values[below].argsort(kind="stable")], tied[: count - len(below)]])
 
 
@@ -113,5 +134,7 @@ def _remove(parameters: Sequence[Tensor], gone: np.ndarray) -> None:
     """Sets those weights, numbered through all parameters, to zero."""
     kept = torch.ones(sum(parameter.numel() for parameter in parameters), dtype=torch.bool)
     kept[torch.from_numpy(gone)] = False
-    for parameter, keep in zip(parameters, kept.split([parameter.numel() for parameter in parameters]), strict=True):
+    for parameter, keep in zip(
+        parameters, kept.split([parameter.numel() for parameter in parameters]), strict=True
+    ):
         parameter.mul_(keep.view_as(parameter))

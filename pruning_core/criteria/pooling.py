@@ -6,7 +6,9 @@ from torch import Tensor
 
 
 def _size(scores: Tensor) -> Tensor:
-    """|s|; the scores themselves where none is negative, which is seen in a quarter of the time of a copy."""
+    """|s|; the scores themselves where none is negative, which is seen in a quarter of the time of
+    a copy.
+    """
     return scores if scores.numel() and scores.amin() >= 0 else scores.abs()
 
 
@@ -15,7 +17,9 @@ def _mean_abs(elements: Tensor) -> Tensor:
 
 
 def _l2(elements: Tensor) -> Tensor:
-    return elements.square().mean(-1).sqrt() if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
+    return (
+        elements.square().mean(-1).sqrt() if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
+    )
 
 
 def _abs_sum(elements: Tensor) -> Tensor:
@@ -42,5 +46,6 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": _sum,
     "squared_sum": _squared_sum,
 }
-"""mean_abs: mean |s|; l2: root mean square, the L2 norm over sqrt(E), so that groups of all sizes compare; abs_sum: sum |s|;
-max_abs: max |s|; sum: sum s, with signs; squared_sum: (sum s)^2."""
+"""mean_abs: mean |s|; l2: root mean square, the L2 norm over sqrt(E), so that groups of all sizes
+compare; abs_sum: sum |s|; max_abs: max |s|; sum: sum s, with signs; squared_sum: (sum s)^2.
+"""

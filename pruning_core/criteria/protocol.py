@@ -10,11 +10,12 @@ from pruning_core.types import Batches, Layer, Scores
 
 @runtime_checkable
 class Criterion(Protocol):
-    """A frozen dataclass: label, help, formula and source for people; needs and passes: what it reads and costs, for people too.
+    """A frozen dataclass: label, help, formula and source for people; needs and passes: what it
+    reads and costs, for people too.
 
-    runs_network: it costs forward passes. needs_data: it reads the calibration images; other criteria get one blank input, of
-    which only the shape may be read. per_filter: all weights of a filter (output) score the same. pool: how a group's elements
-    make its score.
+    runs_network: it costs forward passes. needs_data: it reads the calibration images; other
+    criteria get one blank input, of which only the shape may be read. per_filter: all weights of a
+    filter (output) score the same. pool: how a group's elements make its score.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -39,7 +40,9 @@ class Criterion(Protocol):
 
 
 def refusal(how: Criterion, g: Granularity, layer: Layer) -> str | None:
-    """None where the criterion can rank the layer's groups by g, else one sentence that says why not."""
+    """None where the criterion can rank the layer's groups by g, else one sentence that says why
+    not.
+    """
     if (reason := how.supports(layer)) is not None:
         return reason
     if how.per_filter and not compares_outputs(g, layer):

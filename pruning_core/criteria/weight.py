@@ -7,14 +7,15 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from pruning_core.inventory import weights
+from pruning_core.model.inventory import weights
 from pruning_core.types import Batches, Layer, PruningError, Scores
 
 
 @dataclass(frozen=True)
 class Magnitude:
-    """Small weights go first: s = |w|, pooled over a group by mean, root mean square or largest (Han et al. 2015,
-    arXiv:1506.02626; Li et al. 2016, arXiv:1608.08710)."""
+    """Small weights go first: s = |w|, pooled over a group by mean, root mean square or largest
+    (Han et al. 2015, arXiv:1506.02626; Li et al. 2016, arXiv:1608.08710).
+    """
 
     help: ClassVar[str] = "Small weights go first. Needs no data."
     formula: ClassVar[str] = "s = |w|; group: mean |w| (L1), sqrt(mean w^2) (L2) or max |w| (L∞)"
@@ -54,7 +55,10 @@ class Random:
         return None
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
-        return {layer.name: torch.rand(layer.shape, generator=self._generator(layer)) for layer in layers}
+        return {
+            layer.name: torch.rand(layer.shape, generator=self._generator(layer))
+            for layer in layers
+        }
 
     def _generator(self, layer: Layer) -> torch.Generator:
         # torch reads the low 32 bits of a seed only, so both must be mixed into them.
@@ -63,9 +67,13 @@ class Random:
 
 @dataclass(frozen=True)
 class BnScale:
-    """Channels that batch norm scales down go first: s = |gamma| of the norm that follows (Liu et al. 2017, arXiv:1708.06519)."""
+    """Channels that batch norm scales down go first: s = |gamma| of the norm that follows (Liu et
+    al. 2017, arXiv:1708.06519).
+    """
 
-    help: ClassVar[str] = "Output channels that the following batch norm scales down go first (network slimming). Needs no data."
+    help: ClassVar[str] = (
+        "Output channels that the following batch norm scales down go first (network slimming). Needs no data."
+    )
     formula: ClassVar[str] = "s[o, i, h, w] = |gamma[o]|; group: mean"
     source: ClassVar[str] = "Liu et al. 2017, arXiv:1708.06519"
     needs: ClassVar[str] = "nothing"
@@ -77,7 +85,11 @@ class BnScale:
     pool: str = "mean_abs"
 
     def supports(self, layer: Layer) -> str | None:
-        return None if layer.bn else f"{layer.name} is not followed by a batch norm, so there is no scale to read."
+        return (
+            None
+            if layer.bn
+            else f"{layer.name} is not followed by a batch norm, so there is no scale to read."
+        )
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
         return {layer.name: per_output(self._scale(model, layer), layer) for layer in layers}
@@ -90,13 +102,16 @@ class BnScale:
 
 @dataclass(frozen=True)
 class Fpgm:
-    """Filters nearest to the geometric median of their layer go first, since others can stand in for them.
+    """Filters nearest to the geometric median of their layer go first, since others can stand in
+    for them.
 
-    s[o] = mean over j != o of ||W[o] - W[j]||_2, by double precision (He et al. 2019, arXiv:1811.00250). Rows of q, k and v are
-    compared among their own kind.
+    s[o] = mean over j != o of ||W[o] - W[j]||_2, by double precision (He et al. 2019,
+    arXiv:1811.00250). Rows of q, k and v are compared among their own kind.
     """
 
-    help: ClassVar[str] = "Filters that others of their layer can stand in for go first, small or not. Needs no data."
+    help: ClassVar[str] = (
+        "Filters that others of their layer can stand in for go first, small or not. Needs no data."
+    )
     formula: ClassVar[str] = "s[o, i, h, w] = mean over j of ||W[o] - W[j]||_2; group: mean"
     source: ClassVar[str] = "He et al. 2019 (FPGM), arXiv:1811.00250"
     needs: ClassVar[str] = "nothing"
@@ -108,16 +123,25 @@ class Fpgm:
     pool: str = "mean_abs"
 
     def supports(self, layer: Layer) -> str | None:
-        return f"{layer.name} has a single filter, so there is no other to compare it with." if layer.shape[0] == 1 else None
+        return (
+            f"{layer.name} has a single filter, so there is no other to compare it with."
+            if layer.shape[0] == 1
+            else None
+        )
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
         found = weights(model, layers)
-        return {layer.name: per_output(self._distances(found[layer.name], layer), layer) for layer in layers}
+        return {
+            layer.name: per_output(self._distances(found[layer.name], layer), layer)
+            for layer in layers
+        }
 
     def _distances(self, weight: Tensor, layer: Layer) -> Tensor:
         kinds = 3 if layer.kind == "attention_in" else 1
         filters = weight.double().flatten(1).unflatten(0, (kinds, -1))
-        return (torch.cdist(filters, filters).sum(-1) / max(1, filters.shape[1] - 1)).flatten().float()
+        return (
+            (torch.cdist(filters, filters).sum(-1) / max(1, filters.shape[1] - 1)).flatten().float()
+        )
 
 
 def per_output(scores: Tensor, layer: Layer) -> Tensor:

@@ -14,7 +14,8 @@ BISECTIONS = 60
 
 @dataclass(frozen=True)
 class Change:
-    """Accuracy after minus before on the same n images. gained: wrong before, right after; lost: right before, wrong after.
+    """Accuracy after minus before on the same n images. gained: wrong before, right after; lost:
+    right before, wrong after.
 
     value, interval: fractions in [-1, 1]; interval: Tango's 95% (`paired`).
     """
@@ -41,15 +42,20 @@ class Change:
 
 
 def change(before: Evaluation, after: Evaluation, labels: Int[Tensor, " n"]) -> Change:
-    """What became right and what became wrong, image by image. Raises PruningError unless both were measured on those images."""
+    """What became right and what became wrong, image by image. Raises PruningError unless both were
+    measured on those images.
+    """
     if not before.n == after.n == len(labels):
-        raise PruningError(f"Accuracies on {before.n}, {after.n} and {len(labels)} images cannot be compared image by image.")
+        raise PruningError(
+            f"Accuracies on {before.n}, {after.n} and {len(labels)} images cannot be compared image by image."
+        )
     was, now = (found.predictions.cpu() == labels.cpu() for found in (before, after))
     return Change(int((now & ~was).sum()), int((was & ~now).sum()), before.n)
 
 
 def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval for a fraction: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), in [0, 1]; n = 0 gives (0, 1).
+    """Interval for a fraction: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), in [0,
+    1]; n = 0 gives (0, 1).
 
     Wilson 1927, J. Am. Stat. Assoc. 22(158). Raises PruningError unless 0 <= correct <= n.
     """
@@ -59,18 +65,21 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
         return 0.0, 1.0
     z = _z(confidence)
     p = correct / n
-    centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    centre = p + z * z / (2 * n)
+    spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def paired(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval of the difference d of two fractions measured on the same n images: all d with |T(d)| <= z.
+    """Score interval of the difference d of two fractions measured on the same n images: all d with
+    |T(d)| <= z.
 
-    T(d) = (b - c - n d) / sqrt(n (2 q + d (1 - d))), b = gained, c = lost; q = the likeliest share of lost images given d, the
-    root of 2n q^2 + (d (2n - b + c) - b - c) q - c d (1 - d). Only images whose answer changed count, so it is far tighter than
-    two intervals side by side. b = c = 0 gives -+ z^2 / (n + z^2); n = 0 gives (-1, 1). Raises PruningError for counts that
-    cannot be. Tango 1998, Statistics in Medicine 17(8).
+    T(d) = (b - c - n d) / sqrt(n (2 q + d (1 - d))), b = gained, c = lost; q = the likeliest share
+    of lost images given d, the root of 2n q^2 + (d (2n - b + c) - b - c) q - c d (1 - d). Only
+    images whose answer changed count, so it is far tighter than two intervals side by side. b = c =
+    0 gives -+ z^2 / (n + z^2); n = 0 gives (-1, 1). Raises PruningError for counts that cannot be.
+    Tango 1998, Statistics in Medicine 17(8).
     """
     if min(gained, lost) < 0 or gained + lost > n:
         raise PruningError(f"{gained} gained and {lost} lost of {n} images cannot be.")
@@ -82,7 +91,8 @@ def paired(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[fl
 
 def _crossing(b: int, c: int, n: int, level: float, end: float) -> float:
     """Where the falling T crosses a level, between the estimate and one end of [-1, 1]."""
-    inside, outside = (b - c) / n, end
+    inside = (b - c) / n
+    outside = end
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2
         far = abs(_score(b, c, n, middle)) > abs(level)

@@ -1,4 +1,6 @@
-"""Threads that compute side by side, each with its share of the kernel threads: on small layers faster than all in one kernel."""
+"""Threads that compute side by side, each with its share of the kernel threads: on small layers
+faster than all in one kernel.
+"""
 
 import os
 import threading
@@ -28,15 +30,19 @@ class Inline(Executor):
 def thread_count() -> int:
     """The number of threads that torch's kernels use, for pages and for the command line alike.
 
-    It is the number in PRUNING_EXPLORER_THREADS, else that in OMP_NUM_THREADS, else the number of processor cores minus one, and
-    at least 1. One core stays free for the web server and other programs: kernels whose threads share a busy core wait for each
-    other and are many times slower. Sums are split over the threads, so another number of threads changes the last digits of
-    results, and of masks that depend on them. Raises PruningError where PRUNING_EXPLORER_THREADS is not a whole number above 0.
+    It is the number in PRUNING_EXPLORER_THREADS, else that in OMP_NUM_THREADS, else the number of
+    processor cores minus one, and at least 1. One core stays free for the web server and other
+    programs: kernels whose threads share a busy core wait for each other and are many times slower.
+    Sums are split over the threads, so another number of threads changes the last digits of
+    results, and of masks that depend on them. Raises PruningError where PRUNING_EXPLORER_THREADS is
+    not a whole number above 0.
     """
     own = os.environ.get(VARIABLE)
     if own:
         if not own.isdecimal() or int(own) < 1:
-            raise PruningError(f"{VARIABLE} is '{own}': set it to a whole number above 0, or leave it out.")
+            raise PruningError(
+                f"{VARIABLE} is '{own}': set it to a whole number above 0, or leave it out."
+            )
         return int(own)
     general = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if general.isdecimal() and int(general) > 0:
@@ -51,7 +57,8 @@ def cores() -> int:
 
 @contextmanager
 def kernels() -> Iterator[int]:
-    """Kernels of the calling thread use `thread_count()` threads until the context ends; gives that number.
+    """Kernels of the calling thread use `thread_count()` threads until the context ends; gives that
+    number.
 
     Other threads keep theirs. Raises PruningError as `thread_count`.
     """
@@ -65,17 +72,20 @@ def kernels() -> Iterator[int]:
 
 
 @contextmanager
-def crew(workers: int, threads: int | None = None) -> Iterator[Executor]:
-    """An executor of that many threads, which share the caller's number of kernel threads; one worker is the caller itself.
+def worker_pool(workers: int, threads: int | None = None) -> Iterator[Executor]:
+    """An executor of that many threads, which share the caller's number of kernel threads; one
+    worker is the caller itself.
 
-    threads: kernel threads of each worker, which then is never the caller. When the context ends, calls that have not begun are
-    dropped and those that have are waited for.
+    threads: kernel threads of each worker, which then is never the caller. When the context ends,
+    calls that have not begun are dropped and those that have are waited for.
     """
     if workers == 1 and threads is None:
         yield Inline()
         return
     own = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, initializer=kernel_threads, initargs=(threads or max(1, own // workers),))
+    pool = ThreadPoolExecutor(
+        workers, initializer=kernel_threads, initargs=(threads or max(1, own // workers),)
+    )
     try:
         _started(pool, workers, own)
         yield pool
@@ -90,7 +100,9 @@ def kernel_threads(threads: int) -> None:
 
 
 def _started(pool: Executor, workers: int, own: int) -> None:
-    """Starts every thread. torch gives the last number set to threads yet to come: it gets the caller's again."""
+    """Starts every thread. torch gives the last number set to threads yet to come: it gets the
+    caller's again.
+    """
     together = threading.Barrier(workers)
     with _STARTING:
         for ready in [pool.submit(together.wait) for _ in range(workers)]:

@@ -18,7 +18,9 @@ def packed(mask: Bool[Tensor, "o i h w"]) -> bytes:
 
 @dataclass(frozen=True)
 class History:
-    """The masks of a layer, from before the first cut (all kept) to the last one told; frames: packed bits."""
+    """The masks of a layer, from before the first cut (all kept) to the last one told; frames:
+    packed bits.
+    """
 
     layer: str
     shape: tuple[int, int, int, int]
@@ -40,7 +42,8 @@ class History:
     def died(self, until: int | None = None) -> Int[Tensor, "o i h w"]:
         """The frame at which each weight went for the last time up to `until`; 0 where it is there."""
         last = len(self) - 1 if until is None else until
-        found, before = torch.zeros(self.shape, dtype=torch.long), self.mask(0)
+        found = torch.zeros(self.shape, dtype=torch.long)
+        before = self.mask(0)
         for k in range(1, last + 1):
             now = self.mask(k)
             found = torch.where(now, 0, torch.where(before, k, found))
@@ -50,7 +53,8 @@ class History:
     def returns(self, until: int | None = None) -> Int[Tensor, "o i h w"]:
         """How many times each weight has come back up to the frame `until`."""
         last = len(self) - 1 if until is None else until
-        found, before = torch.zeros(self.shape, dtype=torch.long), self.mask(0)
+        found = torch.zeros(self.shape, dtype=torch.long)
+        before = self.mask(0)
         for k in range(1, last + 1):
             now = self.mask(k)
             found += now & ~before
@@ -62,4 +66,6 @@ def recorded(events: Iterable[object], layer: str, shape: tuple[int, int, int, i
     """The history of a layer from a flow's events; it stays dense where a mask does not name it."""
     dense = torch.ones(shape, dtype=torch.bool)
     masks: list[Masks] = [event.masks for event in events if isinstance(event, Pruned)]
-    return History(layer, shape, (packed(dense), *(packed(found.get(layer, dense)) for found in masks)))
+    return History(
+        layer, shape, (packed(dense), *(packed(found.get(layer, dense)) for found in masks))
+    )

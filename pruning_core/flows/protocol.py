@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from pruning_core.batch import answering
 from pruning_core.granularity import Granularity
-from pruning_core.inventory import without_classifier
 from pruning_core.masks import group_scores
+from pruning_core.model.inventory import without_classifier
+from pruning_core.model.model_io import answering
 from pruning_core.schedule import Schedule
-from pruning_core.train import Silent, TrainConfig, fine_tune
+from pruning_core.training.fine_tune import Silent, TrainConfig, fine_tune
 from pruning_core.types import (
     Batches,
     Dataset,
@@ -36,18 +36,20 @@ FRAMES = 24
 
 
 @dataclass(frozen=True, eq=False)
-class Work:
-    """A plan made ready for a flow: the network, what may be cut in it, and the plan's own axes as functions.
+class FlowContext:
+    """A plan made ready for a flow: the network, what may be cut in it, and the plan's own axes as
+    functions.
 
-    layers: all; able: those that the plan can cut; sparsity: target over the able layers. score: the plan's criterion on a model;
-    choose: group scores of able layers and a share of the target in [0, 1] -> ratios and masks by the plan's allocation,
-    granularity and hand edits; edited: the hand edits alone; apply: a copy with masks applied; silence: what falls silent with
-    them; fresh: the network newly initialised from a seed; calibration: the images that criteria read.
+    layers: all; able: those that the plan can cut; sparsity: target over the able layers. score:
+    the plan's criterion on a model; choose: group scores of able layers and a share of the target
+    in [0, 1] -> ratios and masks by the plan's allocation, granularity and hand edits; edited: the
+    hand edits alone; apply: a copy with masks applied; silence: what falls silent with them; fresh:
+    the network newly initialised from a seed; calibration: the images that criteria read.
     """
 
     model: nn.Module
     layers: tuple[Layer, ...]
-    able: tuple[Layer, ...]
+    prunable: tuple[Layer, ...]
     granularity: Granularity
     dataset: Dataset
     config: TrainConfig
@@ -65,19 +67,23 @@ class Work:
     @property
     def numel(self) -> int:
         """Weights that may be cut."""
-        return sum(layer.numel for layer in self.able)
+        return sum(layer.numel for layer in self.prunable)
 
     def sparing_classifier(self) -> "Work":
-        """The same without the layer that gives the model's outputs. Raises PruningError where nothing else can be cut."""
-        left = without_classifier(self.able)
+        """The same without the layer that gives the model's outputs. Raises PruningError where
+        nothing else can be cut.
+        """
+        left = without_classifier(self.prunable)
         if not left:
-            raise PruningError("Only the layer that gives the model's outputs can be cut so, and this flow leaves it whole.")
-        return replace(self, able=left)
+            raise PruningError(
+                "Only the layer that gives the model's outputs can be cut so, and this flow leaves it whole."
+            )
+        return replace(self, prunable=left)
 
     def pooled(self, scores: Scores, pool: str) -> GroupScores:
         """Scores per weight as scores per group, on the CPU."""
-        here = {layer.name: scores[layer.name].detach().cpu() for layer in self.able}
-        return group_scores(here, self.able, self.granularity, pool)
+        here = {layer.name: scores[layer.name].detach().cpu() for layer in self.prunable}
+        return group_scores(here, self.prunable, self.granularity, pool)
 
     def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Training mini-batches without end, in an order fixed by the training seed."""
@@ -92,17 +98,27 @@ class Work:
 
     def tuned(self, model: nn.Module, masks: Masks, **more: Any) -> Iterator[Event]:
         """Fine-tunes with the masks held, by the plan's settings."""
-        return fine_tune(model, masks, self.layers, self.dataset, self.config, self.device, self.silence(masks), **more)
+        return fine_tune(
+            model,
+            masks,
+            self.layers,
+            self.dataset,
+            self.config,
+            self.device,
+            self.silence(masks),
+            **more,
+        )
 
 
 @runtime_checkable
 class Flow(Protocol):
     """A frozen dataclass, one field per knob; called, it yields events.
 
-    label, help, formula, source, needs, passes: for people, the last two what it costs; regrows: removed weights may come back;
-    trains: it needs at least one epoch; trainings: how many it has for each round of the schedule, and besides; scheduled: the
-    plan's schedule says when it cuts; published: plan fields as the paper has them. The last Pruned event has the final masks,
-    the last Pruned or Tuned event the final model.
+    label, help, formula, source, needs, passes: for people, the last two what it costs; regrows:
+    removed weights may come back; trains: it needs at least one epoch; trainings: how many it has
+    for each round of the schedule, and besides; scheduled: the plan's schedule says when it cuts;
+    published: plan fields as the paper has them. The last Pruned event has the final masks, the
+    last Pruned or Tuned event the final model.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -126,12 +142,14 @@ class Flow(Protocol):
     @property
     def published(self) -> tuple[tuple[str, str], ...]: ...
 
-    def __call__(self, work: Work) -> Iterator[Event]: ...
+    def __call__(self, work: FlowContext) -> Iterator[Event]: ...
 
 
 @dataclass(frozen=True)
-class Knob:
-    """A setting of a flow. default: bool, int or float, which is its type; least, most: the range it may have."""
+class Setting:
+    """A setting of a flow. default: bool, int or float, which is its type; least, most: the range
+    it may have.
+    """
 
     name: str
     default: bool | int | float
@@ -140,25 +158,31 @@ class Knob:
     help: str
 
 
-def knob(default: bool | int | float, least: int | float, most: int | float, text: str) -> Any:
+def setting(default: bool | int | float, least: int | float, most: int | float, text: str) -> Any:
     """A dataclass field that is a setting of a flow."""
     return field(default=default, metadata={"knob": (default, least, most, text)})
 
 
-def knobs(flow: Flow) -> tuple[Knob, ...]:
+def settings_of(flow: Flow) -> tuple[Setting, ...]:
     """The settings of a flow."""
     found = flow.__dataclass_fields__.items()
-    return tuple(Knob(name, *each.metadata["knob"]) for name, each in found if "knob" in each.metadata)
+    return tuple(
+        Setting(name, *each.metadata["knob"]) for name, each in found if "knob" in each.metadata
+    )
 
 
-def need_epochs(flow: Flow, work: Work) -> None:
+def need_epochs(flow: Flow, work: FlowContext) -> None:
     """Raises PruningError where a flow that prunes while it trains has no training."""
     if flow.trains and not work.config.epochs:
-        raise PruningError(f"{flow.label} prunes while the network trains: give it at least one epoch.")
+        raise PruningError(
+            f"{flow.label} prunes while the network trains: give it at least one epoch."
+        )
 
 
-def need_single_weights(flow: Flow, work: Work) -> None:
-    """Raises PruningError where a flow that cuts single weights by its own rule has another granularity."""
+def need_single_weights(flow: Flow, work: FlowContext) -> None:
+    """Raises PruningError where a flow that cuts single weights by its own rule has another
+    granularity.
+    """
     if work.granularity.name != "fine":
         raise PruningError(
             f"{flow.label} cuts single weights by a rule of its own: choose the fine-grained shape of a cut for it."

@@ -1,4 +1,6 @@
-"""Two simplified recipes that circulate as SEVEN, under their own names: neither is it, and the text says how they differ."""
+"""Two simplified recipes that circulate as SEVEN, under their own names: neither is it, and the
+text says how they differ.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,10 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pruning_core.criteria import CRITERIA
-from pruning_core.flows.masking import Moment, steps_in_all, trained
-from pruning_core.flows.protocol import Chosen, Event, Work, knob, need_single_weights
-from pruning_core.inventory import weights
+from pruning_core.flows.masking import StepState, steps_in_all, trained
+from pruning_core.flows.protocol import Chosen, Event, FlowContext, need_single_weights, setting
 from pruning_core.masks import achieved
+from pruning_core.model.inventory import weights
 from pruning_core.types import Pruned, PruningError
 
 CONVOLUTIONS = ("conv1d", "conv2d", "depthwise")
@@ -25,15 +27,19 @@ def above_quantile(values: Float[Tensor, "..."], level: float) -> Bool[Tensor, "
     Linear interpolation, as torch.quantile, without its limit of 2^24 elements.
     """
     sizes = values.abs()
-    return sizes > torch.tensor(np.quantile(sizes.cpu().numpy(), level), dtype=sizes.dtype, device=sizes.device)
+    return sizes > torch.tensor(
+        np.quantile(sizes.cpu().numpy(), level), dtype=sizes.dtype, device=sizes.device
+    )
 
 
 @dataclass(eq=False)
 class _Again:
-    """Every n steps |x| at or below a growing quantile is set to zero, and nothing holds it there till the next time."""
+    """Every n steps |x| at or below a growing quantile is set to zero, and nothing holds it there
+    till the next time.
+    """
 
     recipe: "QuantileRecipe"
-    work: Work
+    work: FlowContext
     total: int
     hidden: bool = False
     dense: bool = True
@@ -45,27 +51,35 @@ class _Again:
         """How many times weights are cut, the last time after the last step."""
         return -(-self.total // self.recipe.every)
 
-    def __call__(self, moment: Moment) -> tuple[float, Chosen] | None:
+    def __call__(self, moment: StepState) -> tuple[float, Chosen] | None:
         done = moment.step + 1
         if done % self.recipe.every and done != self.total:
             return None
         read = moment.weights if self.recipe.reads == "weight" else moment.slopes
-        return done / self.total, self.recipe.chosen(self.work, read, self.work.sparsity * done / self.total)
+        return done / self.total, self.recipe.chosen(
+            self.work, read, self.work.sparsity * done / self.total
+        )
 
 
 @dataclass(frozen=True)
 class QuantileRecipe:
-    """A quantile per layer of |W| or of one gradient |dL/dW| is the threshold: once before training, or again every n steps.
+    """A quantile per layer of |W| or of one gradient |dL/dW| is the threshold: once before
+    training, or again every n steps.
 
-    Literally: strictly above it stays; a cut in training is not held, so that the optimizer revives weights until the next one;
-    the level grows from 0 to the sparsity in a line. Raises PruningError without a layer of its kind and for another granularity.
+    Literally: strictly above it stays; a cut in training is not held, so that the optimizer revives
+    weights until the next one; the level grows from 0 to the sparsity in a line. Raises
+    PruningError without a layer of its kind and for another granularity.
     """
 
     formula: ClassVar[str] = (
         "m = |x| > quantile(|x|, level) per layer; level = sparsity, or sparsity x t/T every n steps, not held"
     )
-    needs: ClassVar[str] = "weights, or one gradient of labelled images; epochs where it cuts in training; no criterion"
-    passes: ClassVar[str] = "none for weights, 1 forward, 1 backward for gradients; training: 1 forward, 1 backward a step"
+    needs: ClassVar[str] = (
+        "weights, or one gradient of labelled images; epochs where it cuts in training; no criterion"
+    )
+    passes: ClassVar[str] = (
+        "none for weights, 1 forward, 1 backward for gradients; training: 1 forward, 1 backward a step"
+    )
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = False
     trainings: ClassVar[tuple[int, int]] = (0, 1)
@@ -74,14 +88,23 @@ class QuantileRecipe:
     help: str
     reads: str
     kinds: tuple[str, ...] = ()
-    source: str = "a recipe of blog posts about SEVEN (Xiao et al. 2024, arXiv:2403.12688), which it is not"
+    source: str = (
+        "a recipe of blog posts about SEVEN (Xiao et al. 2024, arXiv:2403.12688), which it is not"
+    )
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"),)
-    every: int = knob(0, 0, 100_000, "Cuts again after so many steps, with a growing level; 0: once, before training.")
+    every: int = setting(
+        0,
+        0,
+        100_000,
+        "Cuts again after so many steps, with a growing level; 0: once, before training.",
+    )
 
-    def __call__(self, work: Work) -> Iterator[Event]:
+    def __call__(self, work: FlowContext) -> Iterator[Event]:
         need_single_weights(self, work)
         if not self.every:
-            read = weights(work.model, work.able) if self.reads == "weight" else self._slopes(work)
+            read = (
+                weights(work.model, work.prunable) if self.reads == "weight" else self._slopes(work)
+            )
             ratios, masks = self.chosen(work, read, work.sparsity)
             model = work.apply(work.model, masks)
             yield Pruned(1, 1, 1.0, ratios, masks, model)
@@ -89,19 +112,25 @@ class QuantileRecipe:
                 yield from work.tuned(model, masks)
             return
         if not work.config.epochs:
-            raise PruningError(f"{self.label} cuts again while the network trains: give it at least one epoch, or cut once.")
-        yield from trained(work, _Again(self, work, steps_in_all(work)), work.model, {}, regrows=True)
+            raise PruningError(
+                f"{self.label} cuts again while the network trains: give it at least one epoch, or cut once."
+            )
+        yield from trained(
+            work, _Again(self, work, steps_in_all(work)), work.model, {}, regrows=True
+        )
 
-    def chosen(self, work: Work, read: Mapping[str, Tensor], level: float) -> Chosen:
+    def chosen(self, work: FlowContext, read: Mapping[str, Tensor], level: float) -> Chosen:
         """The masks at a level of the quantile."""
-        names = [x.name for x in work.able if not self.kinds or x.kind in self.kinds]
+        names = [x.name for x in work.prunable if not self.kinds or x.kind in self.kinds]
         if not names:
-            raise PruningError(f"{self.label} cuts convolutions alone, and this network has none: choose another flow.")
+            raise PruningError(
+                f"{self.label} cuts convolutions alone, and this network has none: choose another flow."
+            )
         masks = {name: above_quantile(read[name], level).cpu() for name in names}
         return achieved(masks), masks
 
-    def _slopes(self, work: Work) -> Mapping[str, Tensor]:
-        return CRITERIA["gradient"](work.answering(work.model), work.able, work.calibration())
+    def _slopes(self, work: FlowContext) -> Mapping[str, Tensor]:
+        return CRITERIA["gradient"](work.answering(work.model), work.prunable, work.calibration())
 
 
 MAGNITUDE_QUANTILE = QuantileRecipe(

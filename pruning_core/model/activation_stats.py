@@ -1,4 +1,6 @@
-"""How strong the signals are that go into each weight and come out of each layer, read by hooks on a private skeleton."""
+"""How strong the signals are that go into each weight and come out of each layer, read by hooks on
+a private skeleton.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pruning_core.batch import call, moved, named_inputs
-from pruning_core.graph import skeleton
-from pruning_core.inventory import CONVOLUTIONS
+from pruning_core.model.graph import skeleton
+from pruning_core.model.inventory import CONVOLUTIONS
+from pruning_core.model.model_io import call, moved, named_inputs
 from pruning_core.types import Batches, Layer, PruningError
 
 Arguments = dict[str, Any]
@@ -20,39 +22,52 @@ PROJECTIONS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight"
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """A layer's outputs after its batch norm, if it has one, over images and positions. above: share above zero, that a ReLU lets
-    through; mean: of max(output, 0)."""
+    """A layer's outputs after its batch norm, if it has one, over images and positions. above:
+    share above zero, that a ReLU lets through; mean: of max(output, 0).
+    """
 
     above: Float[Tensor, " o"]
     mean: Float[Tensor, " o"]
 
 
-def input_norms(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> dict[str, Float[Tensor, "_o _i _h _w"]]:
+def input_norms(
+    model: nn.Module, layers: tuple[Layer, ...], batches: Batches
+) -> dict[str, Float[Tensor, "_o _i _h _w"]]:
     """||x_j|| for each weight: L2 over everything that this weight is multiplied with in one image, root mean square over images.
 
-    For a convolution that is the norm of a column of the unfolded input (stride, padding, dilation and groups included), for a
-    linear layer that of a feature over the tokens, for attention that of the projections' own inputs. OIHW, on the CPU.
-    Raises PruningError without batches.
+    For a convolution that is the norm of a column of the unfolded input (stride, padding, dilation
+    and groups included), for a linear layer that of a feature over the tokens, for attention that
+    of the projections' own inputs. OIHW, on the CPU. Raises PruningError without batches.
     """
     work, device = _private(model, batches)
     total = {layer.name: torch.zeros(layer.shape, dtype=torch.float64) for layer in layers}
-    # All bare copies first: a copy of a module with hooks has them too, and would count its own calls.
-    pairs = [(layer, module, skeleton(module)) for layer in layers for module in _owners(work, layer)]
+    # All bare copies first: a copy of a module with hooks has them too, and would count its own
+    # calls.
+    pairs = [
+        (layer, module, skeleton(module)) for layer in layers for module in _owners(work, layer)
+    ]
     for layer, module, bare in pairs:
-        module.register_forward_pre_hook(_collector(total[layer.name], layer, bare), with_kwargs=True)
+        module.register_forward_pre_hook(
+            _collector(total[layer.name], layer, bare), with_kwargs=True
+        )
     _run(work, batches, device)
     images = sum(len(y) for _, y in batches)
     return {name: (found / images).sqrt().float() for name, found in total.items()}
 
 
 def outputs(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> dict[str, Outputs]:
-    """How often and how strongly each output is above zero on the images. Raises PruningError without batches."""
+    """How often and how strongly each output is above zero on the images. Raises PruningError
+    without batches.
+    """
     work, device = _private(model, batches)
     sums = {layer.name: torch.zeros(3, layer.shape[0], dtype=torch.float64) for layer in layers}
     for layer in layers:
         for module in [work.get_submodule(layer.bn)] if layer.bn else _owners(work, layer):
             module.register_forward_hook(
-                _counter(sums[layer.name], channel_first=layer.bn is not None or layer.kind in CONVOLUTIONS)
+                _counter(
+                    sums[layer.name],
+                    channel_first=layer.bn is not None or layer.kind in CONVOLUTIONS,
+                )
             )
     _run(work, batches, device)
     seen = {name: found / found[2].clamp_min(1) for name, found in sums.items()}
@@ -61,7 +76,9 @@ def outputs(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> di
 
 def _private(model: nn.Module, batches: Batches) -> tuple[nn.Module, torch.device]:
     if not batches:
-        raise PruningError("This criterion reads activations: give it at least one batch of images.")
+        raise PruningError(
+            "This criterion reads activations: give it at least one batch of images."
+        )
     return skeleton(model).eval(), next(model.parameters()).device
 
 
@@ -79,19 +96,30 @@ def _owners(work: nn.Module, layer: Layer) -> Iterator[nn.Module]:
 
 
 def _collector(total: Tensor, layer: Layer, bare: nn.Module) -> Callable[..., None]:
-    """A hook that adds the squares of what each weight is multiplied with; bare: the module without hooks."""
+    """A hook that adds the squares of what each weight is multiplied with; bare: the module without
+    hooks.
+    """
 
     def collect(module: nn.Module, args: tuple[Any, ...], kwargs: Arguments) -> None:
         called = named_inputs(module, args, kwargs)
-        total.add_(SQUARES.get(layer.kind if layer.fused else "", _squares)(layer, bare, called).detach().cpu().view(layer.shape))
+        total.add_(
+            SQUARES.get(layer.kind if layer.fused else "", _squares)(layer, bare, called)
+            .detach()
+            .cpu()
+            .view(layer.shape)
+        )
 
     return collect
 
 
 def _squares(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
-    """d/dW of the sum of the module's outputs on x^2: the sum of the x^2 that W is multiplied with, by whatever strides."""
+    """d/dW of the sum of the module's outputs on x^2: the sum of the x^2 that W is multiplied with,
+    by whatever strides.
+    """
     square = next(iter(called.values())).detach().square().sum(0, keepdim=True)
-    weight = torch.zeros(layer.param_shape, device=square.device, dtype=square.dtype).requires_grad_()
+    weight = torch.zeros(
+        layer.param_shape, device=square.device, dtype=square.dtype
+    ).requires_grad_()
     with torch.enable_grad():
         out = functional_call(bare, {"weight": weight}, (square,))
         return torch.autograd.grad(out.sum(), weight)[0]
@@ -111,20 +139,30 @@ def _attention_proj(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
 
 
 def _attention_out(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
-    """The heads' outputs side by side: what the same attention gives with the identity as its output projection."""
+    """The heads' outputs side by side: what the same attention gives with the identity as its
+    output projection.
+    """
     weight = bare.get_parameter("out_proj.weight")
     changed = {"out_proj.weight": torch.eye(len(weight), device=weight.device, dtype=weight.dtype)}
-    changed |= {name: torch.zeros_like(value) for name, value in bare.named_parameters() if name == "out_proj.bias"}
+    changed |= {
+        name: torch.zeros_like(value)
+        for name, value in bare.named_parameters()
+        if name == "out_proj.bias"
+    }
     return _of_features(functional_call(bare, changed, (), called)[0], layer.shape[0])
 
 
 SQUARES: dict[str, Callable[[Layer, nn.Module, Arguments], Tensor]] = {
-    "attention_in": _attention_in, "attention_proj": _attention_proj, "attention_out": _attention_out,
-}  # fmt: skip
+    "attention_in": _attention_in,
+    "attention_proj": _attention_proj,
+    "attention_out": _attention_out,
+}
 
 
 def _counter(sums: Tensor, *, channel_first: bool) -> Callable[..., None]:
-    """A hook that adds up, per output: how often it is above zero, max(output, 0), and how many there were."""
+    """A hook that adds up, per output: how often it is above zero, max(output, 0), and how many
+    there were.
+    """
 
     def count(_module: nn.Module, _args: Any, out: Tensor) -> None:
         rows = (out.movedim(1, -1) if channel_first and out.ndim > 1 else out).flatten(0, -2)

@@ -1,4 +1,6 @@
-"""The network as a map: the prunable layers in data-flow order, with the branches and joins between them."""
+"""The network as a map: the prunable layers in data-flow order, with the branches and joins between
+them.
+"""
 
 import operator
 from collections import Counter
@@ -10,7 +12,7 @@ from typing import Any
 from torch import nn
 from torch.fx.node import Node
 
-from pruning_core.graph import FAILS, Program, skeleton, trace
+from pruning_core.model.graph import FAILS, Program, skeleton, trace
 from pruning_core.types import Layer
 
 INPUT = "input"
@@ -24,8 +26,9 @@ Edge = tuple[str, str]
 class MapNode:
     """One box. column: depth, so that every arrow leads to a higher one; row: lane, 0 is the trunk.
 
-    name: the parameter's, for others one of their own; role: input | layer | join; kind: the layer's kind, or what joins the
-    branches ("add", "cat", "mul"); module: the owner's path; block: path of the module that is one of several alike, "" if none.
+    name: the parameter's, for others one of their own; role: input | layer | join; kind: the
+    layer's kind, or what joins the branches ("add", "cat", "mul"); module: the owner's path; block:
+    path of the module that is one of several alike, "" if none.
     """
 
     name: str
@@ -40,10 +43,11 @@ class MapNode:
 
 @dataclass(frozen=True)
 class NetworkMap:
-    """Nodes in data-flow order and arrows between their names; what has no prunable weight and joins nothing is passed through.
+    """Nodes in data-flow order and arrows between their names; what has no prunable weight and
+    joins nothing is passed through.
 
-    repeats: runs of two or more blocks in a row of the same shape; reason: why the model could not be traced: the nodes then
-    stand in module order, without arrows. None where it was traced.
+    repeats: runs of two or more blocks in a row of the same shape; reason: why the model could not
+    be traced: the nodes then stand in module order, without arrows. None where it was traced.
     """
 
     nodes: tuple[MapNode, ...]
@@ -59,7 +63,9 @@ class NetworkMap:
 
 @dataclass(eq=False)
 class _Wires:
-    """Follows every value of a program back to its box. boxes: (role, kind, module) by name, in order of first use."""
+    """Follows every value of a program back to its box. boxes: (role, kind, module) by name, in
+    order of first use.
+    """
 
     program: Program
     layers: Sequence[Layer]
@@ -75,16 +81,24 @@ class _Wires:
             self.origin[node] = self._origin(node)
 
     def _origin(self, node: Node) -> str | None:
-        """Name of the box that the node's value comes from; None for numbers and for parameters that are shown only."""
+        """Name of the box that the node's value comes from; None for numbers and for parameters
+        that are shown only.
+        """
         if node is self.program.x:
             return self._box(INPUT, INPUT, "image", "", ())
         if node.op == "get_attr" or _is_number(node):
             return None
-        sources = tuple(dict.fromkeys(name for n in node.all_input_nodes if (name := self.origin[n]) is not None))
+        sources = tuple(
+            dict.fromkeys(
+                name for n in node.all_input_nodes if (name := self.origin[n]) is not None
+            )
+        )
         if layers := self._called(node):
             return self._through(node, layers, sources)
         if len(sources) > 1:
-            return self._box(f"join:{node.name}", "join", _operation(node, self.program), _scope(node), sources)
+            return self._box(
+                f"join:{node.name}", "join", _operation(node, self.program), _scope(node), sources
+            )
         return sources[0] if sources else None
 
     def _called(self, node: Node) -> list[Layer]:
@@ -98,11 +112,15 @@ class _Wires:
         return [layer for layer in self.layers if layer.name in found]
 
     def _through(self, node: Node, layers: Sequence[Layer], sources: tuple[str, ...]) -> str:
-        """The layers of one call, one behind the other; separate query, key and value projections side by side."""
+        """The layers of one call, one behind the other; separate query, key and value projections
+        side by side.
+        """
         side = [layer for layer in layers if layer.kind == "attention_proj"]
         for layer, source in zip(side, [*node.args, *node.kwargs.values()], strict=False):
             name = self.origin[source] if isinstance(source, Node) else None
-            self._box(layer.name, "layer", layer.kind, layer.module, () if name is None else (name,))
+            self._box(
+                layer.name, "layer", layer.kind, layer.module, () if name is None else (name,)
+            )
         ends = tuple(layer.name for layer in side) or sources
         for layer in layers:
             if layer not in side:
@@ -116,9 +134,11 @@ class _Wires:
 
 
 def network_map(model: nn.Module, layers: Sequence[Layer]) -> NetworkMap:
-    """The map of a model's prunable layers, by torch.fx; in module order where that cannot trace it. Runs nothing.
+    """The map of a model's prunable layers, by torch.fx; in module order where that cannot trace
+    it. Runs nothing.
 
-    A layer that is called more than once has one box, in the place of its first call; layers that are never called stand last.
+    A layer that is called more than once has one box, in the place of its first call; layers that
+    are never called stand last.
     """
     try:
         program = trace(skeleton(model))
@@ -127,32 +147,53 @@ def network_map(model: nn.Module, layers: Sequence[Layer]) -> NetworkMap:
         reason = f"torch.fx cannot trace it: {(str(error) or type(error).__name__).splitlines()[0]}"
         return _map(model, layers, boxes, (), reason)
     wires = _Wires(program, layers)
-    idle = {layer.name: ("layer", layer.kind, layer.module) for layer in layers if layer.name not in wires.boxes}
+    idle = {
+        layer.name: ("layer", layer.kind, layer.module)
+        for layer in layers
+        if layer.name not in wires.boxes
+    }
     return _map(model, layers, wires.boxes | idle, tuple(wires.edges), None)
 
 
 def _map(
-    model: nn.Module, layers: Sequence[Layer], boxes: dict[str, tuple[str, str, str]], edges: tuple[Edge, ...], reason: str | None
+    model: nn.Module,
+    layers: Sequence[Layer],
+    boxes: dict[str, tuple[str, str, str]],
+    edges: tuple[Edge, ...],
+    reason: str | None,
 ) -> NetworkMap:
     columns = _columns(list(boxes), edges)
     rows = _rows(list(boxes), edges, columns)
-    weights, block = {layer.name: layer.numel for layer in layers}, _blocks(model, layers)
+    weights = {layer.name: layer.numel for layer in layers}
+    block = _blocks(model, layers)
     nodes = tuple(
-        MapNode(name, role, kind, module, block(module), weights.get(name, 0), columns[name], rows[name])
+        MapNode(
+            name, role, kind, module, block(module), weights.get(name, 0), columns[name], rows[name]
+        )
         for name, (role, kind, module) in boxes.items()
     )
-    return NetworkMap(nodes, edges, tuple(_repeats(nodes, {layer.name: layer for layer in layers})), reason)
+    return NetworkMap(
+        nodes, edges, tuple(_repeats(nodes, {layer.name: layer for layer in layers})), reason
+    )
 
 
 def _is_number(node: Node) -> bool:
-    name = node.args[1] if node.target is getattr else node.target if node.op == "call_method" else None
+    name = (
+        node.args[1]
+        if node.target is getattr
+        else node.target
+        if node.op == "call_method"
+        else None
+    )
     return name in NUMBERS
 
 
 def _operation(node: Node, program: Program) -> str:
     if node in program.modules:
         return type(program.modules[node]).__name__
-    return str(node.target if node.op == "call_method" else getattr(node.target, "__name__", node.name))
+    return str(
+        node.target if node.op == "call_method" else getattr(node.target, "__name__", node.name)
+    )
 
 
 def _scope(node: Node) -> str:
@@ -162,17 +203,28 @@ def _scope(node: Node) -> str:
 
 
 def _columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
-    """Longest way from a start; boxes without any arrow stand behind all others, each in a column of its own."""
+    """Longest way from a start; boxes without any arrow stand behind all others, each in a column
+    of its own.
+    """
     before = _neighbours(names, edges)[0]
     linked = {name for edge in edges for name in edge} or set(names[:1])
     found: dict[str, int] = {}
-    for name in [*filter(linked.__contains__, names), *(name for name in names if name not in linked)]:
-        found[name] = 1 + max((found[source] for source in (before[name] if name in linked else found)), default=-1)
+    for name in [
+        *filter(linked.__contains__, names),
+        *(name for name in names if name not in linked),
+    ]:
+        found[name] = 1 + max(
+            (found[source] for source in (before[name] if name in linked else found)), default=-1
+        )
     return found
 
 
-def _neighbours(names: Sequence[str], edges: Sequence[Edge]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Sources and targets of each box. Arrows back to an earlier box (a layer called again) do not count for its place."""
+def _neighbours(
+    names: Sequence[str], edges: Sequence[Edge]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Sources and targets of each box. Arrows back to an earlier box (a layer called again) do not
+    count for its place.
+    """
     order = {name: number for number, name in enumerate(names)}
     before, after = ({name: list[str]() for name in names} for _ in range(2))
     for source, target in edges:
@@ -183,15 +235,22 @@ def _neighbours(names: Sequence[str], edges: Sequence[Edge]) -> tuple[dict[str, 
 
 
 def _rows(names: Sequence[str], edges: Sequence[Edge], columns: dict[str, int]) -> dict[str, int]:
-    """The longest way is the trunk, row 0; each further one takes the lowest row that is free where it runs."""
+    """The longest way is the trunk, row 0; each further one takes the lowest row that is free where
+    it runs.
+    """
     before, after = _neighbours(names, edges)
-    free, found = dict.fromkeys(names), dict[str, int]()
+    free = dict.fromkeys(names)
+    found = dict[str, int]()
     taken: list[list[tuple[int, int]]] = []
     while free:
         path = _longest(list(free), after)
         first = min([columns[source] + 1 for source in before[path[0]]], default=columns[path[0]])
         last = max([columns[target] - 1 for target in after[path[-1]]], default=columns[path[-1]])
-        fits = (row for row, spans in enumerate(taken) if all(last < start or end < first for start, end in spans))
+        fits = (
+            row
+            for row, spans in enumerate(taken)
+            if all(last < start or end < first for start, end in spans)
+        )
         row = next(fits, len(taken))
         taken.extend([] if row < len(taken) else [[]])
         taken[row].append((first, last))
@@ -205,7 +264,9 @@ def _longest(names: Sequence[str], after: dict[str, list[str]]) -> list[str]:
     """The longest way over these boxes only; of equals the one that comes first."""
     length: dict[str, int] = {}
     for name in reversed(names):
-        length[name] = 1 + max((length[target] for target in after[name] if target in length), default=0)
+        length[name] = 1 + max(
+            (length[target] for target in after[name] if target in length), default=0
+        )
     path = [max(names, key=length.__getitem__)]
     while onward := [target for target in after[path[-1]] if target in length]:
         path.append(max(onward, key=length.__getitem__))
@@ -213,7 +274,8 @@ def _longest(names: Sequence[str], after: dict[str, list[str]]) -> list[str]:
 
 
 def _blocks(model: nn.Module, layers: Sequence[Layer]) -> Callable[[str], str]:
-    """Which block a module's path belongs to: the innermost module of two layers or more that has a sibling of its class.
+    """Which block a module's path belongs to: the innermost module of two layers or more that has a
+    sibling of its class.
 
     A module whose layers all belong to smaller blocks is none.
     """
@@ -223,7 +285,11 @@ def _blocks(model: nn.Module, layers: Sequence[Layer]) -> Callable[[str], str]:
     def is_block(path: str) -> bool:
         counted = path[-1].isdigit() or not isinstance(modules[path], CONTAINERS)
         siblings = modules[path.rpartition(".")[0]].children()
-        return inside[path] > 1 and counted and sum(type(each) is type(modules[path]) for each in siblings) > 1
+        return (
+            inside[path] > 1
+            and counted
+            and sum(type(each) is type(modules[path]) for each in siblings) > 1
+        )
 
     blocks = {next(filter(is_block, _upwards(layer.module)), "") for layer in layers}
     return lambda module: next(filter(blocks.__contains__, _upwards(module)), "")
@@ -243,7 +309,9 @@ def _repeats(nodes: Sequence[MapNode], layers: dict[str, Layer]) -> Iterator[tup
 
     def form(block: str, part: Sequence[MapNode]) -> tuple[object, ...]:
         own = [layers[node.name] for node in part if node.role == "layer"]
-        return block.rpartition(".")[0], *((each.name[len(block) :], each.kind, each.shape[0], each.shape[2:]) for each in own)
+        return block.rpartition(".")[0], *(
+            (each.name[len(block) :], each.kind, each.shape[0], each.shape[2:]) for each in own
+        )
 
     forms = [form(block, part) if block and times[block] == 1 else None for block, part in parts]
     run: list[str] = []

@@ -1,4 +1,6 @@
-"""What goes into a model and what comes out: a tensor, several in order, or several by name; logits, alone or among others."""
+"""What goes into a model and what comes out: a tensor, several in order, or several by name;
+logits, alone or among others.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -24,7 +26,9 @@ def call(model: nn.Module, x: Inputs) -> Any:
     return model(*args, **kwargs)
 
 
-def named_inputs(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def named_inputs(
+    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
     """What a module was called with, by the names in its forward pass; for hooks `with_kwargs`."""
     return signature(module.forward).bind(*args, **kwargs).arguments
 
@@ -40,8 +44,14 @@ def logits(model: nn.Module, x: Inputs) -> Tensor:
 
 
 def found(out: Any) -> Tensor | None:
-    """The logits among a model's outputs: the tensor itself, `logits` by attribute or key, or the first of a tuple, if any."""
-    named = out["logits"] if isinstance(out, Mapping) and "logits" in out else getattr(out, "logits", out)
+    """The logits among a model's outputs: the tensor itself, `logits` by attribute or key, or the
+    first of a tuple, if any.
+    """
+    named = (
+        out["logits"]
+        if isinstance(out, Mapping) and "logits" in out
+        else getattr(out, "logits", out)
+    )
     first = named[0] if isinstance(named, tuple | list) and named else named
     return first if isinstance(first, Tensor) else None
 
@@ -50,17 +60,21 @@ def answer(out: Any) -> Tensor:
     """The logits among a model's outputs, as `found`. Raises PruningError where there are none."""
     if (logits := found(out)) is not None:
         return logits
-    raise PruningError(f"The model gives a {type(out).__name__}: it must give logits, a tuple that starts with them, or .logits.")
+    raise PruningError(
+        f"The model gives a {type(out).__name__}: it must give logits, a tuple that starts with them, or .logits."
+    )
 
 
 def answering(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:
     """A copy whose answer is these of the model's logits, in this order; for None the model itself.
 
-    So that a loss is over the classes that the data has and `train.evaluate` reads, not over all that the model knows.
+    So that a loss is over the classes that the data has and `fine_tune.evaluate` reads, not over
+    all that the model knows.
     """
     if outputs is None:
         return model
-    work, chosen = deepcopy(model), list(outputs)
+    work = deepcopy(model)
+    chosen = list(outputs)
     work.register_forward_hook(lambda _module, _args, out: answer(out)[..., chosen])
     return work
 
@@ -69,19 +83,27 @@ def each(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     """The same batch with every tensor changed."""
     if isinstance(x, Tensor):
         return change(x)
-    return {name: change(t) for name, t in x.items()} if isinstance(x, Mapping) else tuple(change(t) for t in x)
+    return (
+        {name: change(t) for name, t in x.items()}
+        if isinstance(x, Mapping)
+        else tuple(change(t) for t in x)
+    )
 
 
 def tensors(x: Inputs) -> tuple[Tensor, ...]:
     """The batch's tensors. Raises PruningError for a batch of none."""
     args, kwargs = arguments(x)
     if not (args or kwargs):
-        raise PruningError("The batch holds no tensor: give the model's inputs, as input_ids and attention_mask.")
+        raise PruningError(
+            "The batch holds no tensor: give the model's inputs, as input_ids and attention_mask."
+        )
     return (*args, *kwargs.values())
 
 
 def moved(x: Inputs, device: torch.device) -> Inputs:
-    """The batch on the device, in its own layout: channels last was measured a third slower on the CPU for ResNet-18."""
+    """The batch on the device, in its own layout: channels last was measured a third slower on the
+    CPU for ResNet-18.
+    """
     return each(x, lambda t: t.to(device))
 
 
@@ -96,7 +118,9 @@ def part(x: Inputs, start: int, stop: int) -> Inputs:
 
 
 def example(given: Example, like: Tensor | None = None) -> Inputs:
-    """One sample: the first of a batch, or zeros of a shape (C x H x W), of the type and on the device of `like`."""
+    """One sample: the first of a batch, or zeros of a shape (C x H x W), of the type and on the
+    device of `like`.
+    """
     place = torch.zeros(()) if like is None else like
     if isinstance(given, tuple) and all(isinstance(length, int) for length in given):
         return torch.zeros(1, *given, dtype=place.dtype, device=place.device)
@@ -106,7 +130,9 @@ def example(given: Example, like: Tensor | None = None) -> Inputs:
 
 
 def drawn(x: Tensor) -> Tensor:
-    """Numbers in [0, 1), always the same, in the place of an input that is zero everywhere and would show nothing."""
+    """Numbers in [0, 1), always the same, in the place of an input that is zero everywhere and
+    would show nothing.
+    """
     if not x.is_floating_point() or x.any():
         return x
     return torch.rand(x.shape, generator=torch.Generator().manual_seed(0)).to(x)

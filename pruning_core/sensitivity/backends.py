@@ -1,4 +1,6 @@
-"""Doors through which units of work go to whoever computes them: this process, a pool of processes, or a Dask cluster."""
+"""Doors through which units of work go to whoever computes them: this process, a pool of processes,
+or a Dask cluster.
+"""
 
 import pickle
 from collections.abc import Callable, Iterator
@@ -12,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pruning_core.crew import crew, kernel_threads
-from pruning_core.grid.jobs import Bench, Job, Source
+from pruning_core.evaluation.thread_pool import kernel_threads, worker_pool
+from pruning_core.sensitivity.grid_jobs import Bench, Job, Source
 from pruning_core.types import GroupScores, PruningError, SensitivityPoint
 
 if TYPE_CHECKING:
@@ -27,10 +29,12 @@ THREADS = 1
 
 
 @dataclass(frozen=True)
-class Door:
-    """open: gives workers their bench and yields what sends a unit to them; leaving it waits for units that have begun.
+class Backend:
+    """open: gives workers their bench and yields what sends a unit to them; leaving it waits for
+    units that have begun.
 
-    ahead: units sent before their turn; lost: errors that mean that a worker is gone, not that its unit is wrong.
+    ahead: units sent before their turn; lost: errors that mean that a worker is gone, not that its
+    unit is wrong.
     """
 
     open: Callable[[Source], AbstractContextManager[Send]]
@@ -38,38 +42,49 @@ class Door:
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
 
 
-def in_process(workers: int | None = None) -> Door:
-    """Computes here, in that many threads: a unit when its turn comes, and its next neighbours beside it.
+def in_process(workers: int | None = None) -> Backend:
+    """Computes here, in that many threads: a unit when its turn comes, and its next neighbours
+    beside it.
 
     workers: if left out, as many as torch uses for a kernel, at most `MOST`.
     """
     count = _count(min(MOST, torch.get_num_threads()) if workers is None else workers)
-    return Door(partial(_in_process, count), count)
+    return Backend(partial(_in_process, count), count)
 
 
-def process_pool(workers: int = 2) -> Door:
+def process_pool(workers: int = 2) -> Backend:
     """That many new processes on this machine, each with a Python and a bench of its own."""
-    return Door(partial(_process_pool, _count(workers)), 2 * workers)
+    return Backend(partial(_process_pool, _count(workers)), 2 * workers)
 
 
-def through(executor: Executor, ahead: int = 4) -> Door:
-    """Any executor of yours, which you shut down; the bench goes along with each unit and is unpacked once per process."""
-    return Door(partial(_through, executor), ahead)
+def run_on_backend(executor: Executor, ahead: int = 4) -> Backend:
+    """Any executor of yours, which you shut down; the bench goes along with each unit and is
+    unpacked once per process.
+    """
+    return Backend(partial(_through, executor), ahead)
 
 
-def dask(where: "str | Client", ahead: int = 16) -> Door:
-    """A Dask cluster: a scheduler's address or a `distributed.Client`. Raises PruningError where `distributed` is missing.
+def dask(where: "str | Client", ahead: int = 16) -> Backend:
+    """A Dask cluster: a scheduler's address or a `distributed.Client`. Raises PruningError where
+    `distributed` is missing.
 
-    The scheduler gives a lost worker's units to others; the same package versions must be installed on every worker. Dask sets
-    MALLOC_TRIM_THRESHOLD_ for its workers, so that memory of every layer goes back to the system: without it units are faster.
+    The scheduler gives a lost worker's units to others; the same package versions must be installed
+    on every worker. Dask sets MALLOC_TRIM_THRESHOLD_ for its workers, so that memory of every layer
+    goes back to the system: without it units are faster.
     """
     try:
         from distributed import Client
         from distributed.comm import CommClosedError
         from distributed.scheduler import KilledWorker
     except ImportError as error:
-        raise PruningError("Dask is not installed here: run `pip install -r requirements-dask.txt` first.") from error
-    return Door(partial(_dask, where, Client), ahead, (BrokenExecutor, KilledWorker, CancelledError, CommClosedError))
+        raise PruningError(
+            "Dask is not installed here: run `pip install -r requirements-dask.txt` first."
+        ) from error
+    return Backend(
+        partial(_dask, where, Client),
+        ahead,
+        (BrokenExecutor, KilledWorker, CancelledError, CommClosedError),
+    )
 
 
 def _count(workers: int) -> int:
@@ -80,14 +95,16 @@ def _count(workers: int) -> int:
 
 @contextmanager
 def _in_process(workers: int, source: Source) -> Iterator[Send]:
-    with crew(workers, THREADS) as pool:
+    with worker_pool(workers, THREADS) as pool:
         yield lambda job, groups: pool.submit(source.bench.measured, job, groups)
 
 
 @contextmanager
 def _process_pool(workers: int, source: Source) -> Iterator[Send]:
     bench = packed(source)
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_keep, initargs=(bench,)) as pool:
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=_keep, initargs=(bench,)
+    ) as pool:
         try:
             yield lambda job, groups: pool.submit(_kept, pickle.dumps((job, groups)))
         finally:
@@ -113,11 +130,15 @@ def _dask(where: "str | Client", connect: "type[Client]", source: Source) -> Ite
 
 
 def packed(source: Source) -> bytes:
-    """What a worker opens its bench from. Raises PruningError for a model or images that cannot be sent."""
+    """What a worker opens its bench from. Raises PruningError for a model or images that cannot be
+    sent.
+    """
     try:
         return pickle.dumps(source.opening())
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise PruningError(f"The model or its images cannot be sent to another process: {error}.") from error
+        raise PruningError(
+            f"The model or its images cannot be sent to another process: {error}."
+        ) from error
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ from math import log
 
 import numpy as np
 
-from pruning_core.intervals import paired
+from pruning_core.evaluation.intervals import paired
 from pruning_core.types import PruningError, SensitivityPoint
 
 Points = Sequence[SensitivityPoint]
@@ -14,7 +14,9 @@ Points = Sequence[SensitivityPoint]
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What one layer's loss costs. removed: shares actually removed, rising from 0; cost: rising from 0, in the signal's unit."""
+    """What one layer's loss costs. removed: shares actually removed, rising from 0; cost: rising
+    from 0, in the signal's unit.
+    """
 
     removed: np.ndarray
     cost: np.ndarray
@@ -31,9 +33,9 @@ Curves = Mapping[str, Curve]
 def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
     """What a layer's removal costs above dense: isotonic in the share removed, plus tau x share.
 
-    tau: the least change that n images tell from none (`intervals.paired` of no change); for the loss x ln 10 nats, what an
-    image costs that ends at chance among ten classes. Layers that differ by less get nearly equal ratios.
-    Raises PruningError for a curve without the dense network.
+    tau: the least change that n images tell from none (`intervals.paired` of no change); for the
+    loss x ln 10 nats, what an image costs that ends at chance among ten classes. Layers that differ
+    by less get nearly equal ratios. Raises PruningError for a curve without the dense network.
     """
     here = [p for p in points if p.parameter == name]
     read, unit = SIGNALS[signal]
@@ -42,7 +44,9 @@ def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
     mean = np.bincount(place, weights=[read(p) for p in here]) / count
     rising = isotonic(mean, count)
     if removed[0] > 0:
-        raise PruningError(f"The curve of {name} has no point without removal: measure the dense network too.")
+        raise PruningError(
+            f"The curve of {name} has no point without removal: measure the dense network too."
+        )
     least = unit * paired(0, 0, min(p.n for p in here))[1]
     return Curve(removed, rising - rising[0] + least * removed)
 
@@ -55,7 +59,9 @@ SIGNALS: dict[str, tuple[Callable[[SensitivityPoint], float], float]] = {
 
 
 def isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The nearest rising sequence in weighted squares, by pooling adjacent violators (Ayer et al. 1955)."""
+    """The nearest rising sequence in weighted squares, by pooling adjacent violators (Ayer et al.
+    1955).
+    """
     blocks: list[tuple[float, float, int]] = []
     for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
         blocks.append((value, weight, 1))

@@ -1,4 +1,6 @@
-"""Grids over layer x sparsity x granularity x criterion, measured through one door, wherever the workers are."""
+"""Grids over layer x sparsity x granularity x criterion, measured through one door, wherever the
+workers are.
+"""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -6,42 +8,78 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pruning_core.grid.doors import Door, Points, Send, dask, in_process, process_pool, through
-from pruning_core.grid.jobs import Bench, Grid, GridPoint, Job, Scorer, Source, bench_of, jobs_of
 from pruning_core.pipeline import Workspace, open_workspace
 from pruning_core.plan import Plan
-from pruning_core.sensitivity import to_csv as table
+from pruning_core.sensitivity.backends import (
+    Backend,
+    Points,
+    Send,
+    dask,
+    in_process,
+    process_pool,
+    run_on_backend,
+)
+from pruning_core.sensitivity.grid_jobs import (
+    Bench,
+    Grid,
+    GridPoint,
+    Job,
+    Scorer,
+    Source,
+    bench_of,
+    jobs_of,
+)
+from pruning_core.sensitivity.scan import to_csv as table
 from pruning_core.types import PruningError
 
 __all__ = [
-    "Bench", "Door", "Grid", "GridPoint", "Job", "dask", "in_process", "jobs_of", "measure", "process_pool", "through", "to_csv",
-]  # fmt: skip
+    "Backend",
+    "Bench",
+    "Grid",
+    "GridPoint",
+    "Job",
+    "dask",
+    "in_process",
+    "jobs_of",
+    "measure",
+    "process_pool",
+    "run_on_backend",
+    "to_csv",
+]
 LOSSES = 3
 """Times in a row that workers may be lost before any unit is finished."""
 
 
 def measure(
-    grid: Grid, plan: Plan, space: Workspace | None = None, *, door: Door | None = None, device: torch.device | None = None
+    grid: Grid,
+    plan: Plan,
+    space: Workspace | None = None,
+    *,
+    backend: Backend | None = None,
+    device: torch.device | None = None,
 ) -> Iterator[GridPoint]:
-    """Yields every point of the grid in a fixed order: criterion, granularity, layer, sparsity, as each unit's turn comes.
+    """Yields every point of the grid in a fixed order: criterion, granularity, layer, sparsity, as
+    each unit's turn comes.
 
-    plan: names model, data, probe and calibration images; its criterion and granularity do not count. space: a model of your
-    own, sent to each worker once; without it each worker opens the plan's by name. door: `in_process()` if left out.
-    The same numbers through every door, bit for bit, on processors and versions of one kind: scores are made here, and every
-    unit is computed with one kernel thread. Closing the generator drops what has not begun. A lost worker's units are sent
-    again. Raises PruningError where the grid cannot be measured, and where workers are lost `LOSSES` times in a row.
+    plan: names model, data, probe and calibration images; its criterion and granularity do not
+    count. space: a model of your own, sent to each worker once; without it each worker opens the
+    plan's by name. door: `in_process()` if left out. The same numbers through every door, bit for
+    bit, on processors and versions of one kind: scores are made here, and every unit is computed
+    with one kernel thread. Closing the generator drops what has not begun. A lost worker's units
+    are sent again. Raises PruningError where the grid cannot be measured, and where workers are
+    lost `LOSSES` times in a row.
     """
     here = space or open_workspace(plan.model, plan.dataset)
     source = Source(bench_of(plan, here, device), None if space else plan)
     jobs = jobs_of(grid, plan, here)
-    run = _Run(jobs, Scorer(plan, here), door or in_process())
+    run = _Run(jobs, Scorer(plan, here), backend or in_process())
     for at, points in enumerate(run.units(source)):
         for point in points:
             yield GridPoint(jobs[at].criterion, point, at + 1, len(jobs))
 
 
 def to_csv(points: Sequence[GridPoint]) -> str:
-    """The tidy table of `sensitivity.to_csv`, with the criterion as one more column."""
+    """The tidy table of `scan.to_csv`, with the criterion as one more column."""
     head, *lines = table([found.point for found in points]).splitlines()
     named = [f"{line},{found.criterion}" for line, found in zip(lines, points, strict=True)]
     return "\n".join([f"{head},criterion", *named]) + "\n"
@@ -49,11 +87,13 @@ def to_csv(points: Sequence[GridPoint]) -> str:
 
 @dataclass(eq=False)
 class _Run:
-    """One grid on its way. done: units finished before their turn; sent: on their way; turn: the next unit to give out."""
+    """One grid on its way. done: units finished before their turn; sent: on their way; turn: the
+    next unit to give out.
+    """
 
     jobs: Sequence[Job]
     scores: Scorer
-    door: Door
+    backend: Backend
     done: dict[int, Points] = field(default_factory=dict)
     sent: dict[int, Future[Points]] = field(default_factory=dict)
     turn: int = 0
@@ -62,7 +102,7 @@ class _Run:
     def units(self, source: Source) -> Iterator[Points]:
         """Each unit's points, in order; opens the door again when workers are lost."""
         while self.turn < len(self.jobs):
-            with self.door.open(source) as send:
+            with self.backend.open(source) as send:
                 try:
                     while self.turn < len(self.jobs) and self._next(send):
                         yield self.done.pop(self.turn)
@@ -73,13 +113,13 @@ class _Run:
     def _next(self, send: Send) -> bool:
         """Waits until the unit whose turn it is is done; False where workers were lost."""
         try:
-            for at in range(self.turn, min(self.turn + self.door.ahead, len(self.jobs))):
+            for at in range(self.turn, min(self.turn + self.backend.ahead, len(self.jobs))):
                 if at not in self.done and at not in self.sent:
                     self.sent[at] = send(self.jobs[at], self.scores(self.jobs[at]))
             if self.turn in self.sent:
                 self.done[self.turn] = self.sent[self.turn].result()
                 del self.sent[self.turn]
-        except self.door.lost as error:
+        except self.backend.lost as error:
             self._lost(error)
             return False
         self.losses = 0

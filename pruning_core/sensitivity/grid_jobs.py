@@ -7,14 +7,23 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from pruning_core.coupling import Coupling, cut_as_one, minded
 from pruning_core.criteria import criterion
+from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace, check_by_hand, groups_of, open_workspace, probe_split, prunable
+from pruning_core.model.coupling.dependent_masks import couplings_for
+from pruning_core.model.coupling.positions import Coupling
+from pruning_core.pipeline import (
+    Workspace,
+    check_by_hand,
+    group_scores_of,
+    open_workspace,
+    probe_split,
+    prunable,
+)
 from pruning_core.plan import Plan
-from pruning_core.replay import Replay
-from pruning_core.sensitivity import GRID, scan
-from pruning_core.train import evaluate
+from pruning_core.sensitivity.scan import GRID, scan
+from pruning_core.tied_layers import tied_parts
+from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 
 TIED = "filter"
@@ -23,9 +32,10 @@ TIED = "filter"
 
 @dataclass(frozen=True)
 class Grid:
-    """layer x sparsity x granularity x criterion. layers: names, () for every layer that can be cut; sparsities in [0, 1].
+    """layer x sparsity x granularity x criterion. layers: names, () for every layer that can be
+    cut; sparsities in [0, 1].
 
-    tied: whole filters of layers whose channels are tied go together (`sensitivity.scan`).
+    tied: whole filters of layers whose channels are tied go together (`scan.scan`).
     Raises PruningError for an axis with nothing on it.
     """
 
@@ -37,14 +47,17 @@ class Grid:
 
     def __post_init__(self) -> None:
         if not (self.sparsities and self.granularities and self.criteria):
-            raise PruningError("The grid has an axis with nothing on it: name a sparsity, a granularity and a criterion.")
+            raise PruningError(
+                "The grid has an axis with nothing on it: name a sparsity, a granularity and a criterion."
+            )
         if not all(0 <= s <= 1 for s in self.sparsities):
             raise PruningError(f"The sparsity grid {self.sparsities} must hold values in [0, 1].")
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One unit of work: one layer, or layers tied together, at all its sparsities, which share the pass down to it.
+    """One unit of work: one layer, or layers tied together, at all its sparsities, which share the
+    pass down to it.
 
     couplings: those that hold the layers.
     """
@@ -69,7 +82,9 @@ class GridPoint:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """What every unit needs, opened once per worker: model and layers, images, which logits stand for the classes."""
+    """What every unit needs, opened once per worker: model and layers, images, which logits stand
+    for the classes.
+    """
 
     model: nn.Module
     layers: tuple[Layer, ...]
@@ -83,22 +98,35 @@ class Bench:
         return evaluate(self.model, self.split, outputs=self.outputs, device=self.device)
 
     @cached_property
-    def replay(self) -> Replay:
+    def replay(self) -> PartialForward:
         """The traced network on the images."""
-        return Replay(self.model, self.split, device=self.device, goes_on=True)
+        return PartialForward(self.model, self.split, device=self.device, goes_on=True)
 
     def measured(self, job: Job, groups: GroupScores) -> list[SensitivityPoint]:
-        """The unit's points, by rising sparsity, as `sensitivity.scan` measures them."""
+        """The unit's points, by rising sparsity, as `scan.scan` measures them."""
         return list(
-            scan(self.model, self.layers, groups, granularity(job.granularity), self.split, grid=job.sparsities,
-                 outputs=self.outputs, device=self.device, couplings=job.couplings, tied=job.tied,
-                 dense=self.dense, replay=self.replay)
-        )  # fmt: skip
+            scan(
+                self.model,
+                self.layers,
+                groups,
+                granularity(job.granularity),
+                self.split,
+                grid=job.sparsities,
+                outputs=self.outputs,
+                device=self.device,
+                couplings=job.couplings,
+                tied=job.tied,
+                dense=self.dense,
+                replay=self.replay,
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Where a worker gets its bench: the plan's model and data by name, or the bench itself where it has none."""
+    """Where a worker gets its bench: the plan's model and data by name, or the bench itself where
+    it has none.
+    """
 
     bench: Bench
     plan: Plan | None = None
@@ -125,10 +153,12 @@ def bench_of(plan: Plan, space: Workspace, device: torch.device | None = None) -
 
 
 def jobs_of(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
-    """The grid's units: criterion by criterion, granularity by granularity, layer by layer in the network's order.
+    """The grid's units: criterion by criterion, granularity by granularity, layer by layer in the
+    network's order.
 
-    Raises PruningError for a name that no axis has, where a criterion and a granularity can take none of the layers, where a
-    network cannot be traced for its tied layers, and for a plan with ratios or groups by hand where `prune` would refuse them.
+    Raises PruningError for a name that no axis has, where a criterion and a granularity can take
+    none of the layers, where a network cannot be traced for its tied layers, and for a plan with
+    ratios or groups by hand where `prune` would refuse them.
     """
     check_by_hand(plan, space)
     if strange := sorted(set(grid.layers) - {layer.name for layer in space.layers}):
@@ -141,11 +171,18 @@ def jobs_of(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
             couplings, units = _units(name, tuple(able), space, tied=grid.tied)
             wanted = [unit for unit in units if not grid.layers or set(unit) & set(grid.layers)]
             if not wanted:
-                why = next((reasons[x] for x in grid.layers if x in reasons), next(iter(reasons.values()), "it has no layers."))
-                raise PruningError(f"No layer of the grid can be pruned by '{name}' with '{how}': {why}")
+                why = next(
+                    (reasons[x] for x in grid.layers if x in reasons),
+                    next(iter(reasons.values()), "it has no layers."),
+                )
+                raise PruningError(
+                    f"No layer of the grid can be pruned by '{name}' with '{how}': {why}"
+                )
             for unit in wanted:
                 mine = tuple(c for c in couplings if set(unit) & set(c.layers))
-                found.append(Job(how, name, unit, grid.sparsities, grid.tied and name == TIED, mine))
+                found.append(
+                    Job(how, name, unit, grid.sparsities, grid.tied and name == TIED, mine)
+                )
     return tuple(found)
 
 
@@ -153,17 +190,24 @@ def _units(
     name: str, able: tuple[str, ...], space: Workspace, *, tied: bool
 ) -> tuple[tuple[Coupling, ...], list[tuple[str, ...]]]:
     """The couplings that a granularity minds, and which of the able layers are cut as one."""
-    couplings = minded(space.tied, name, tied=tied and name == TIED)
+    couplings = couplings_for(space.tied, name, tied=tied and name == TIED)
     if not tied or name != TIED:
-        parts = cut_as_one([layer for layer in space.layers if layer.name in able], granularity(name))
+        parts = tied_parts(
+            [layer for layer in space.layers if layer.name in able], granularity(name)
+        )
         return couplings, [tuple(layer.name for layer in part) for part in parts]
-    units = [tuple(x.name for x in space.layers if x.name in able and x.name in c.layers) for c in couplings]
+    units = [
+        tuple(x.name for x in space.layers if x.name in able and x.name in c.layers)
+        for c in couplings
+    ]
     return couplings, [unit for unit in units if unit]
 
 
 @dataclass(eq=False)
 class Scorer:
-    """Group scores for one unit after another; those of one criterion and granularity are made once, here, for all workers."""
+    """Group scores for one unit after another; those of one criterion and granularity are made
+    once, here, for all workers.
+    """
 
     plan: Plan
     space: Workspace
@@ -172,6 +216,12 @@ class Scorer:
     def __call__(self, job: Job) -> GroupScores:
         key = (job.criterion, job.granularity)
         if key not in self._made:
-            asked = replace(self.plan, criterion=job.criterion, granularity=job.granularity, overrides=(), edits=())
-            self._made = {key: groups_of(asked, self.space)[1]}
+            asked = replace(
+                self.plan,
+                criterion=job.criterion,
+                granularity=job.granularity,
+                overrides=(),
+                edits=(),
+            )
+            self._made = {key: group_scores_of(asked, self.space)[1]}
         return {name: self._made[key][name] for name in job.layers}

@@ -1,4 +1,6 @@
-"""From sensitivity curves to ratios: four ways to share a target out, none of which follows single images."""
+"""From sensitivity curves to ratios: four ways to share a target out, none of which follows single
+images.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,22 +8,50 @@ from dataclasses import dataclass
 import numpy as np
 
 from pruning_core.allocation import fit, total_ratio, weight_count
-from pruning_core.curves.costs import SIGNALS, Curve, Curves, Points, cost_curve, hull, isotonic
-from pruning_core.curves.ways import FROM_CURVES, WEIGHS, FromCurves, Weigh, mac_count
 from pruning_core.registry import find
+from pruning_core.sensitivity.cost_curves import (
+    SIGNALS,
+    Curve,
+    Curves,
+    Points,
+    cost_curve,
+    hull,
+    isotonic,
+)
+from pruning_core.sensitivity.rules import (
+    SENSITIVITY_RULES,
+    WEIGHS,
+    SensitivityRule,
+    Weigh,
+    mac_count,
+)
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios, SensitivityPoint
 
 __all__ = [
-    "FROM_CURVES", "SIGNALS", "WEIGHS", "Curve", "Curves", "FromCurves", "FromSensitivity", "Limits", "Points", "Weigh",
-    "cost_curve", "hull", "isotonic", "mac_count", "ratios_from",
-]  # fmt: skip
+    "SENSITIVITY_RULES",
+    "SIGNALS",
+    "WEIGHS",
+    "Curve",
+    "Curves",
+    "FromSensitivity",
+    "Limits",
+    "Points",
+    "SensitivityRule",
+    "Weigh",
+    "cost_curve",
+    "hull",
+    "isotonic",
+    "mac_count",
+    "ratios_from",
+]
 TOLERANCE = 0.005
 """How far from the target the total may end."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of every layer's ratio. multiple: the groups that stay in a scope are a multiple of it, or all stay.
+    """Bounds of every layer's ratio. multiple: the groups that stay in a scope are a multiple of
+    it, or all stay.
 
     Raises PruningError for bounds that cannot be.
     """
@@ -32,7 +62,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         if not 0 <= self.least <= self.most <= 1:
-            raise PruningError(f"The bounds {self.least} and {self.most} of the ratios must rise and lie in [0, 1].")
+            raise PruningError(
+                f"The bounds {self.least} and {self.most} of the ratios must rise and lie in [0, 1]."
+            )
         if self.multiple < 1:
             raise PruningError(f"Groups are kept in multiples of at least 1, not {self.multiple}.")
 
@@ -41,8 +73,8 @@ class Limits:
 class FromSensitivity:
     """The allocation that measured curves make: `ratios_from` in whole groups, as many as have scores.
 
-    way: a name of `FROM_CURVES`; of: a name of `WEIGHS`, what the target is a share of. Raises PruningError for other names, and
-    when called for other layers than were measured.
+    way: a name of `SENSITIVITY_RULES`; of: a name of `WEIGHS`, what the target is a share of.
+    Raises PruningError for other names, and when called for other layers than were measured.
     """
 
     points: tuple[SensitivityPoint, ...]
@@ -51,51 +83,68 @@ class FromSensitivity:
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        find(FROM_CURVES, self.way, "way from curves to ratios called")
+        find(SENSITIVITY_RULES, self.way, "way from curves to ratios called")
         find(WEIGHS, self.of, "count that a target can be a share of called")
 
     @property
     def label(self) -> str:
-        return FROM_CURVES[self.way].label
+        return SENSITIVITY_RULES[self.way].label
 
     @property
     def help(self) -> str:
-        return FROM_CURVES[self.way].help
+        return SENSITIVITY_RULES[self.way].help
 
     @property
     def formula(self) -> str:
-        return FROM_CURVES[self.way].formula
+        return SENSITIVITY_RULES[self.way].formula
 
     @property
     def source(self) -> str:
-        return FROM_CURVES[self.way].source
+        return SENSITIVITY_RULES[self.way].source
 
     def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
         strange = {point.parameter for point in self.points} ^ {layer.name for layer in layers}
         if self.points and strange:
-            raise PruningError(f"The curves and the plan are of different layers, such as '{min(strange)}': scan this plan's.")
+            raise PruningError(
+                f"The curves and the plan are of different layers, such as '{min(strange)}': scan this plan's."
+            )
         counts = {layer.name: groups[layer.name].shape[1] for layer in layers}
-        how, weigh = FROM_CURVES[self.way], WEIGHS[self.of]
-        return ratios_from(self.points, layers, sparsity, how, weigh=weigh, limits=self.limits, groups=counts)
+        how = SENSITIVITY_RULES[self.way]
+        weigh = WEIGHS[self.of]
+        return ratios_from(
+            self.points, layers, sparsity, how, weigh=weigh, limits=self.limits, groups=counts
+        )
 
 
 def ratios_from(
-    points: Points, layers: tuple[Layer, ...], target: float, how: FromCurves, *,
-    weigh: Weigh = weight_count, limits: Limits | None = None, groups: Mapping[str, int] | None = None,
-) -> Ratios:  # fmt: skip
-    """Ratios of all layers with a curve, so that the share `target` of what they weigh goes, within `TOLERANCE`,
-    or half of the smallest step where whole groups are coarser.
+    points: Points,
+    layers: tuple[Layer, ...],
+    target: float,
+    how: SensitivityRule,
+    *,
+    weigh: Weigh = weight_count,
+    limits: Limits | None = None,
+    groups: Mapping[str, int] | None = None,
+) -> Ratios:
+    """Ratios of all layers with a curve, so that the share `target` of what they weigh goes, within
+    `TOLERANCE`, or half of the smallest step where whole groups are coarser.
 
-    A layer from which nothing could be removed stays whole, and no layer goes beyond what was measured; layers
-    that were cut together get one ratio. groups: how many there are per scope, by layer; then the ratios are whole groups, in
-    multiples as the limits ask. Raises PruningError without a curve, for a target outside [0, 1], and where curves, bounds or
-    whole groups cannot meet it.
+    A layer from which nothing could be removed stays whole, and no layer goes beyond what was
+    measured; layers that were cut together get one ratio. groups: how many there are per scope, by
+    layer; then the ratios are whole groups, in multiples as the limits ask. Raises PruningError
+    without a curve, for a target outside [0, 1], and where curves, bounds or whole groups cannot
+    meet it.
     """
-    bounds, bundles = limits or Limits(), _bundles(points, layers)
+    bounds = limits or Limits()
+    bundles = _bundles(points, layers)
     if not bundles:
-        raise PruningError("There is no sensitivity curve for these layers yet: run the scan first.")
+        raise PruningError(
+            "There is no sensitivity curve for these layers yet: run the scan first."
+        )
     if not 0 <= target <= 1:
-        raise PruningError(f"A target of {target} is outside [0, 1]: 0 removes nothing, 1 everything.")
+        raise PruningError(
+            f"A target of {target} is outside [0, 1]: 0 removes nothing, 1 everything."
+        )
     leads = tuple(members[0] for members in bundles.values())
     curves = {name: cost_curve(points, name, how.signal) for name in bundles}
 
@@ -105,15 +154,30 @@ def ratios_from(
     family = how(curves, leads, target, heavy)
 
     def bounded(u: float) -> Ratios:
-        return {name: min(max(ratio, bounds.least), bounds.most, curves[name].end) for name, ratio in family(u).items()}
+        return {
+            name: min(max(ratio, bounds.least), bounds.most, curves[name].end)
+            for name, ratio in family(u).items()
+        }
 
     ratios = fit(leads, target, bounded, heavy)
-    _within(total_ratio(leads, ratios, heavy), target, "The curves and bounds", "scan further, or widen the bounds")
+    _within(
+        total_ratio(leads, ratios, heavy),
+        target,
+        "The curves and bounds",
+        "scan further, or widen the bounds",
+    )
     if groups is not None:
         steps = {name: _allowed(groups[name], bounds, curves[name].end) for name in ratios}
         ratios = _whole(leads, ratios, steps, target, heavy)
-        reached, step = total_ratio(leads, ratios, heavy), _smallest(leads, steps, heavy)
-        _within(reached, target, "Whole groups", "choose another target or a smaller multiple", max(TOLERANCE, step / 2))
+        reached = total_ratio(leads, ratios, heavy)
+        step = _smallest(leads, steps, heavy)
+        _within(
+            reached,
+            target,
+            "Whole groups",
+            "choose another target or a smaller multiple",
+            max(TOLERANCE, step / 2),
+        )
     return {layer.name: ratios[lead] for lead, members in bundles.items() for layer in members}
 
 
@@ -127,14 +191,27 @@ def _bundles(points: Points, layers: tuple[Layer, ...]) -> dict[str, list[Layer]
 
 
 def _smallest(layers: tuple[Layer, ...], steps: Mapping[str, np.ndarray], weigh: Weigh) -> float:
-    """The least that one more group changes the total by; nothing nearer than half of it can be asked for."""
+    """The least that one more group changes the total by; nothing nearer than half of it can be
+    asked for.
+    """
     whole = max(1, sum(map(weigh, layers)))
-    return min((weigh(x) / whole * float(np.diff(steps[x.name]).min()) for x in layers if len(steps[x.name]) > 1), default=0.0)
+    return min(
+        (
+            weigh(x) / whole * float(np.diff(steps[x.name]).min())
+            for x in layers
+            if len(steps[x.name]) > 1
+        ),
+        default=0.0,
+    )
 
 
-def _within(reached: float, target: float, what: str, hint: str, tolerance: float = TOLERANCE) -> None:
+def _within(
+    reached: float, target: float, what: str, hint: str, tolerance: float = TOLERANCE
+) -> None:
     if abs(reached - target) > tolerance + 1e-9:
-        raise PruningError(f"{what} give {reached:.1%} in total where {target:.1%} is the target: {hint}.")
+        raise PruningError(
+            f"{what} give {reached:.1%} in total where {target:.1%} is the target: {hint}."
+        )
 
 
 def _allowed(groups: int, limits: Limits, end: float) -> np.ndarray:
@@ -146,8 +223,16 @@ def _allowed(groups: int, limits: Limits, end: float) -> np.ndarray:
     return found if len(found) else np.zeros(1)
 
 
-def _whole(layers: tuple[Layer, ...], ratios: Ratios, steps: Mapping[str, np.ndarray], target: float, weigh: Weigh) -> Ratios:
-    """Each ratio's nearest whole one; then the steps that move the least, one by one, until the total is well within reach."""
+def _whole(
+    layers: tuple[Layer, ...],
+    ratios: Ratios,
+    steps: Mapping[str, np.ndarray],
+    target: float,
+    weigh: Weigh,
+) -> Ratios:
+    """Each ratio's nearest whole one; then the steps that move the least, one by one, until the
+    total is well within reach.
+    """
     at = {name: int(np.abs(steps[name] - ratio).argmin()) for name, ratio in ratios.items()}
     size = {layer.name: weigh(layer) / max(1, sum(map(weigh, layers))) for layer in layers}
     error = sum(size[name] * float(steps[name][place]) for name, place in at.items()) - target
@@ -158,9 +243,12 @@ def _whole(layers: tuple[Layer, ...], ratios: Ratios, steps: Mapping[str, np.nda
             if 0 <= other < len(steps[name]):
                 change = size[name] * float(steps[name][other] - steps[name][place])
                 if abs(error + change) < abs(error):
-                    moves.append((abs(float(steps[name][other]) - ratios[name]), name, other, change))
+                    moves.append(
+                        (abs(float(steps[name][other]) - ratios[name]), name, other, change)
+                    )
         if not moves:
             break
         _, name, other, change = min(moves)
-        at[name], error = other, error + change
+        at[name] = other
+        error = error + change
     return {name: float(steps[name][place]) for name, place in at.items()}

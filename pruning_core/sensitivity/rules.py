@@ -7,8 +7,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from pruning_core.allocation import weight_count
-from pruning_core.curves.costs import Curves, hull
 from pruning_core.registry import Entry
+from pruning_core.sensitivity.cost_curves import Curves, hull
 from pruning_core.types import Layer, Ratios
 
 Weigh = Callable[[Layer], int]
@@ -24,18 +24,22 @@ WEIGHS: dict[str, Weigh] = {"weights": weight_count, "macs": mac_count}
 
 
 @runtime_checkable
-class FromCurves(Entry, Protocol):
+class SensitivityRule(Entry, Protocol):
     """(curves, layers, target, weigh) -> a family of ratios that rises with its level in [0, 1]."""
 
     @property
     def signal(self) -> str: ...
 
-    def __call__(self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh) -> Callable[[float], Ratios]: ...
+    def __call__(
+        self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh
+    ) -> Callable[[float], Ratios]: ...
 
 
 @dataclass(frozen=True)
 class EqualCost:
-    """Every layer, alone, costs the same: as far as its own curve stays at or below one common level."""
+    """Every layer, alone, costs the same: as far as its own curve stays at or below one common
+    level.
+    """
 
     label: str
     help: str
@@ -43,9 +47,14 @@ class EqualCost:
     source: str
     signal: str
 
-    def __call__(self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh) -> Callable[[float], Ratios]:
+    def __call__(
+        self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh
+    ) -> Callable[[float], Ratios]:
         worst = max(float(curve.cost[-1]) for curve in curves.values())
-        return lambda u: {name: float(np.interp(u * worst, curve.cost, curve.removed)) for name, curve in curves.items()}
+        return lambda u: {
+            name: float(np.interp(u * worst, curve.cost, curve.removed))
+            for name, curve in curves.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -53,16 +62,27 @@ class DeltaInversion:
     """Ratios in inverse proportion to what each layer costs when it is cut at the target."""
 
     label: ClassVar[str] = "Inverse cost"
-    help: ClassVar[str] = "Ratios in inverse proportion to the loss that each layer adds when it alone is cut at the target."
-    formula: ClassVar[str] = "r_l = min(end_l, k / (L_l(target) - L(0) + tau target)); k is bisected until the total is met"
+    help: ClassVar[str] = (
+        "Ratios in inverse proportion to the loss that each layer adds when it alone is cut at the target."
+    )
+    formula: ClassVar[str] = (
+        "r_l = min(end_l, k / (L_l(target) - L(0) + tau target)); k is bisected until the total is met"
+    )
     source: ClassVar[str] = "fasterai (FasterAI-Labs), targets per layer from sensitivities"
     signal: ClassVar[str] = "loss"
 
-    def __call__(self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh) -> Callable[[float], Ratios]:
+    def __call__(
+        self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh
+    ) -> Callable[[float], Ratios]:
         at = max(target, 0.05)
-        found = {name: float(np.interp(at, curve.removed, curve.cost)) for name, curve in curves.items()}
+        found = {
+            name: float(np.interp(at, curve.removed, curve.cost)) for name, curve in curves.items()
+        }
         worst = max(found.values())
-        return lambda u: {name: min(curves[name].end, u * worst / cost) if cost else 0.0 for name, cost in found.items()}
+        return lambda u: {
+            name: min(curves[name].end, u * worst / cost) if cost else 0.0
+            for name, cost in found.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -70,26 +90,40 @@ class LeastLoss:
     """The smallest sum of the layers' own losses that meets the target."""
 
     label: ClassVar[str] = "Least loss in sum"
-    help: ClassVar[str] = "Removal goes where it costs the least loss per weight (or per multiply-add), layer against layer."
-    formula: ClassVar[str] = "min sum_l L_l(r_l) with sum_l w_l r_l = target, on the curves' lower convex hulls"
-    source: ClassVar[str] = "Shoham and Gersho 1988, IEEE Trans. ASSP 36(9), as for the allocation of bits"
+    help: ClassVar[str] = (
+        "Removal goes where it costs the least loss per weight (or per multiply-add), layer against layer."
+    )
+    formula: ClassVar[str] = (
+        "min sum_l L_l(r_l) with sum_l w_l r_l = target, on the curves' lower convex hulls"
+    )
+    source: ClassVar[str] = (
+        "Shoham and Gersho 1988, IEEE Trans. ASSP 36(9), as for the allocation of bits"
+    )
     signal: ClassVar[str] = "loss"
 
-    def __call__(self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh) -> Callable[[float], Ratios]:
+    def __call__(
+        self, curves: Curves, layers: tuple[Layer, ...], target: float, weigh: Weigh
+    ) -> Callable[[float], Ratios]:
         size = {layer.name: max(1, weigh(layer)) for layer in layers}
         hulls = {name: hull(curve) for name, curve in curves.items()}
-        slopes = {name: np.diff(found.cost) / np.diff(found.removed) / size[name] for name, found in hulls.items()}
+        slopes = {
+            name: np.diff(found.cost) / np.diff(found.removed) / size[name]
+            for name, found in hulls.items()
+        }
         prices = np.unique(np.concatenate([*slopes.values(), np.zeros(1)]))
 
         def family(u: float) -> Ratios:
             price = float(np.interp(u, np.linspace(0, 1, len(prices)), prices))
-            taken = {name: int(np.searchsorted(found, price, side="right")) for name, found in slopes.items()}
+            taken = {
+                name: int(np.searchsorted(found, price, side="right"))
+                for name, found in slopes.items()
+            }
             return {name: float(hulls[name].removed[count]) for name, count in taken.items()}
 
         return family
 
 
-FROM_CURVES: dict[str, FromCurves] = {
+SENSITIVITY_RULES: dict[str, SensitivityRule] = {
     "equal_accuracy": EqualCost(
         "Equal accuracy",
         "Every layer is cut until it alone loses one common amount of accuracy.",

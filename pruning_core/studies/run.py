@@ -1,4 +1,6 @@
-"""One run of a study: the pipeline's flow on the run's plan, and what the reporting check-list asks for."""
+"""One run of a study: the pipeline's flow on the run's plan, and what the reporting check-list asks
+for.
+"""
 
 import time
 from collections.abc import Iterator
@@ -7,16 +9,18 @@ from dataclasses import dataclass, replace
 import torch
 
 from pruning_core.flows import flow
-from pruning_core.pipeline import Workspace, counts, exam_split, masked, work
-from pruning_core.runs.study import Run, Study, plan_of
-from pruning_core.train import evaluate
+from pruning_core.pipeline import Workspace, counts, flow_context, masked_copy, test_split
+from pruning_core.studies.study import Run, Study, plan_of
+from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Step, Tuned
 from pruning_core.zoo.splits import stratified
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Measured on n test images. top1, top5: fractions in [0, 1], top5 None for five classes or fewer; low, high: Wilson 95%."""
+    """Measured on n test images. top1, top5: fractions in [0, 1], top5 None for five classes or
+    fewer; low, high: Wilson 95%.
+    """
 
     n: int
     top1: float
@@ -29,11 +33,12 @@ class Accuracy:
 class Result:
     """What a run came to, the check-list of Blalock et al. 2020, arXiv:2003.03033.
 
-    initial: the dense network; before, after: cut, without and with fine-tuning (None for 0 epochs); epochs: per training;
-    images: training images; parameters, nonzeros: of the whole network; macs, macs_effective: multiply-adds per image that read a
-    prunable weight, dense and left (computed); thinned_parameters, thinned_macs: as in `Report`, None where nothing is known of
-    it or less than outputs is cut; seconds: this run took on this machine (measured); threads: number of threads that torch's
-    kernels used, None in records that do not name it.
+    initial: the dense network; before, after: cut, without and with fine-tuning (None for 0
+    epochs); epochs: per training; images: training images; parameters, nonzeros: of the whole
+    network; macs, macs_effective: multiply-adds per image that read a prunable weight, dense and
+    left (computed); thinned_parameters, thinned_macs: as in `Report`, None where nothing is known
+    of it or less than outputs is cut; seconds: this run took on this machine (measured); threads:
+    number of threads that torch's kernels used, None in records that do not name it.
     """
 
     run: Run
@@ -59,7 +64,9 @@ class Result:
     @property
     def compression(self) -> float:
         """Parameters / parameters left: of the thinned network where it is known, else nonzeros."""
-        return self.parameters / max(1, self.nonzeros if self.thinned_parameters is None else self.thinned_parameters)
+        return self.parameters / max(
+            1, self.nonzeros if self.thinned_parameters is None else self.thinned_parameters
+        )
 
     @property
     def speedup(self) -> float:
@@ -72,32 +79,50 @@ class Result:
         return self.after or self.before
 
 
-def measuring(
+def run_events(
     study: Study, run: Run, space: Workspace, dense: Evaluation, device: torch.device | None = None
 ) -> Iterator[Step | Epoch | Result]:
-    """Cuts and trains as `pipeline.prune` does; the Result comes last. space: with the seed's images (`seeded`); dense: the base
-    network on the exam split. Raises PruningError where the plan cannot be carried out or the training fails.
+    """Cuts and trains as `pipeline.prune` does; the Result comes last. space: with the seed's
+    images (`seeded`); dense: the base network on the exam split. Raises PruningError where the
+    plan cannot be carried out or the training fails.
     """
-    began, plan = time.perf_counter(), plan_of(study, run)
-    masks, model = Masks(), space.model
-    for event in flow(plan.flow)(work(plan, space, device)):
+    began = time.perf_counter()
+    plan = plan_of(study, run)
+    masks = Masks()
+    model = space.model
+    for event in flow(plan.flow)(flow_context(plan, space, device)):
         masks = event.masks if isinstance(event, Pruned) else masks
         model = event.model if isinstance(event, Pruned | Tuned) else model
         if isinstance(event, Step | Epoch):
             yield event
-    split, outputs = exam_split(plan, space), space.dataset.outputs
-    cut = evaluate(masked(plan, space, masks), split, outputs=outputs, device=device)
-    tuned = evaluate(model, split, outputs=outputs, device=device) if plan.fine_tune.epochs else None
+    split = test_split(plan, space)
+    outputs = space.dataset.outputs
+    cut = evaluate(masked_copy(plan, space, masks), split, outputs=outputs, device=device)
+    tuned = (
+        evaluate(model, split, outputs=outputs, device=device) if plan.fine_tune.epochs else None
+    )
     report = counts(plan, space, masks, model)
     yield Result(
-        run, accuracy(dense), accuracy(cut), accuracy(tuned) if tuned else None, plan.fine_tune.epochs, len(space.dataset.train),
-        report.parameters, report.nonzeros, report.macs, report.macs_effective, report.thinned_parameters, report.thinned_macs,
-        time.perf_counter() - began, torch.get_num_threads(),
-    )  # fmt: skip
+        run,
+        accuracy(dense),
+        accuracy(cut),
+        accuracy(tuned) if tuned else None,
+        plan.fine_tune.epochs,
+        len(space.dataset.train),
+        report.parameters,
+        report.nonzeros,
+        report.macs,
+        report.macs_effective,
+        report.thinned_parameters,
+        report.thinned_macs,
+        time.perf_counter() - began,
+        torch.get_num_threads(),
+    )
 
 
 def seeded(space: Workspace, images: int, seed: int) -> Workspace:
-    """The same network with a seed's own part of the training images, class shares kept, in the seed's own order; 0 = all.
+    """The same network with a seed's own part of the training images, class shares kept, in the
+    seed's own order; 0 = all.
 
     Calibration images are the first of them, so they change with the seed too.
     """

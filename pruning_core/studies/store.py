@@ -1,4 +1,6 @@
-"""Where studies are kept: a folder per study, a file per finished run, each written whole or not at all."""
+"""Where studies are kept: a folder per study, a file per finished run, each written whole or not at
+all.
+"""
 
 import hashlib
 import json
@@ -10,17 +12,19 @@ from urllib.parse import quote
 
 import torch
 
-from pruning_core.batch import tensors
+from pruning_core.model.model_io import tensors
 from pruning_core.penalties import NONE
 from pruning_core.pipeline import Workspace
-from pruning_core.runs.measuring import Accuracy, Result
-from pruning_core.runs.study import VERSION, Run, Study
+from pruning_core.studies.run import Accuracy, Result
+from pruning_core.studies.study import VERSION, Run, Study
 from pruning_core.types import PruningError, Split
 from pruning_core.zoo import data_root
 
 TITLE = "study.json"
 WAY = 2
-"""Of measuring: a higher one where a run would come to other numbers, so that those of before are not taken for it."""
+"""Of measuring: a higher one where a run would come to other numbers, so that those of before are
+not taken for it.
+"""
 SAMPLES = 16
 """Images of each split that stand for all of them."""
 
@@ -31,9 +35,13 @@ def studies_root() -> Path:
 
 
 def fingerprint(space: Workspace) -> str:
-    """SHA-256 of the base network's weights, of all splits' labels and `SAMPLES` of their images, and of the way to measure."""
+    """SHA-256 of the base network's weights, of all splits' labels and `SAMPLES` of their images,
+    and of the way to measure.
+    """
     found = hashlib.sha256(f"study {VERSION} measured {WAY}".encode())
-    if space.dataset.outputs is not None:  # losses are over these logits alone; studies of before read all of them
+    if (
+        space.dataset.outputs is not None
+    ):  # losses are over these logits alone; studies of before read all of them
         found.update(f"logits {space.dataset.outputs}".encode())
     for name, tensor in space.model.state_dict().items():
         found.update(name.encode())
@@ -56,14 +64,18 @@ def folder_of(study: Study, base: str, root: Path | None = None) -> Path:
     """The study's folder, by its own text and the fingerprint of what it starts from."""
     raw = json.loads(study.to_json())
     tune = raw["plan"]["fine_tune"]
-    if tune["penalty"] == NONE:  # settings that came later: without them a study keeps the folder that it had before
+    if (
+        tune["penalty"] == NONE
+    ):  # settings that came later: without them a study keeps the folder that it had before
         del tune["penalty"], tune["penalty_strength"]
     name = hashlib.sha256(f"{base}\n{json.dumps(raw, indent=2)}".encode()).hexdigest()[:16]
     return (root or studies_root()) / name
 
 
 def begin(study: Study, base: str, folder: Path) -> None:
-    """Makes the folder and writes down which study it is of. Raises PruningError where that cannot be done."""
+    """Makes the folder and writes down which study it is of. Raises PruningError where that cannot
+    be done.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -97,11 +109,14 @@ def saved(folder: Path) -> int:
 
 
 def known(base: str, root: Path | None = None) -> tuple[Study, ...]:
-    """The studies on disk that started from that network and those images, the last one begun or gone on with first."""
+    """The studies on disk that started from that network and those images, the last one begun or
+    gone on with first.
+    """
     titles = []
     for path in (root or studies_root()).glob(f"*/{TITLE}"):
         try:
-            raw, when = json.loads(path.read_text(encoding="utf-8")), path.stat().st_mtime
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            when = path.stat().st_mtime
             if raw["base"] == base:
                 titles.append((when, path.parent.name, Study.from_json(json.dumps(raw["study"]))))
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -110,7 +125,9 @@ def known(base: str, root: Path | None = None) -> tuple[Study, ...]:
 
 
 def _name(run: Run) -> str:
-    """A file for every run and no other: what a file name may not hold, and the hyphen between parts, as %XX."""
+    """A file for every run and no other: what a file name may not hold, and the hyphen between
+    parts, as %XX.
+    """
     parts = (run.criterion, run.granularity, f"{run.compression!r}x", str(run.seed))
     return "-".join(quote(part, safe="").replace("-", "%2D") for part in parts) + ".json"
 
@@ -131,9 +148,16 @@ def _write(path: Path, raw: dict[str, Any]) -> None:
 def _result(raw: dict[str, Any]) -> Result:
     """Raises ValueError, TypeError or KeyError for anything that is no sound result."""
     after = raw["after"] if raw["after"] is None else _accuracy(raw["after"])
-    parts = {"run": Run(**raw["run"]), "initial": _accuracy(raw["initial"]), "before": _accuracy(raw["before"]), "after": after}
+    parts = {
+        "run": Run(**raw["run"]),
+        "initial": _accuracy(raw["initial"]),
+        "before": _accuracy(raw["before"]),
+        "after": after,
+    }
     found = Result(**{**raw, **parts})
-    numbers = [getattr(found, each.name) for each in fields(found) if each.name not in (*parts, "threads")]
+    numbers = [
+        getattr(found, each.name) for each in fields(found) if each.name not in (*parts, "threads")
+    ]
     if found.thinned_parameters is found.thinned_macs is None:
         numbers = [value for value in numbers if value is not None]
     if found.threads is not None:
@@ -146,6 +170,8 @@ def _result(raw: dict[str, Any]) -> Result:
 def _accuracy(raw: dict[str, Any]) -> Accuracy:
     found = Accuracy(**raw)
     shares = (found.top1, found.low, found.high, found.top1 if found.top5 is None else found.top5)
-    if type(found.n) is not int or not all(type(share) in (int, float) and 0 <= share <= 1 for share in shares):
+    if type(found.n) is not int or not all(
+        type(share) in (int, float) and 0 <= share <= 1 for share in shares
+    ):
         raise ValueError("an accuracy is not sound")
     return found

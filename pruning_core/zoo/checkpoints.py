@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_core.registry import find
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.models import ARCHITECTURES, Architecture, architecture
 from pruning_core.zoo.pretrained import PRETRAINED, Pretrained, load_pretrained
@@ -27,10 +27,11 @@ MODELS: dict[str, Architecture | Pretrained] = {**ARCHITECTURES, **PRETRAINED}
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint is and how good. classes: what its outputs stand for, in order; macs: multiply-adds per image.
+    """What a checkpoint is and how good. classes: what its outputs stand for, in order; macs:
+    multiply-adds per image.
 
-    accuracies in [0, 1]; test_interval: Wilson 95%; best_epoch: the one kept, by validation accuracy; torch: the version it was
-    trained with.
+    accuracies in [0, 1]; test_interval: Wilson 95%; best_epoch: the one kept, by validation
+    accuracy; torch: the version it was trained with.
     """
 
     architecture: str
@@ -63,14 +64,22 @@ class Card:
             fixed = {name: tuple(raw[name]) for name in ("classes", "shape", "test_interval")}
             return cls(**{**raw, **fixed, "recipe": TrainConfig(**raw["recipe"])})
         except (json.JSONDecodeError, TypeError, KeyError) as error:
-            raise PruningError(f"A model card is damaged ({error}): train the network again.") from error
+            raise PruningError(
+                f"A model card is damaged ({error}): train the network again."
+            ) from error
 
 
 def count_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of one image: half of what torch.utils.flop_counter counts (convolutions and matrix products)."""
+    """Multiply-adds of one image: half of what torch.utils.flop_counter counts (convolutions and
+    matrix products).
+    """
     device = next(model.parameters()).device
     # Only the plain attention is made of products that the counter sees on every device.
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with (
+        torch.inference_mode(),
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False) as counter,
+    ):
         model(torch.zeros(1, *shape, device=device))
     return counter.get_total_flops() // 2
 
@@ -87,16 +96,25 @@ def _folders() -> tuple[Path, Path]:
 def available() -> tuple[tuple[str, str], ...]:
     """(architecture, data set) of every checkpoint on this machine, shipped ones first."""
     names = [
-        path.stem for folder in _folders() for path in sorted(folder.glob("*.safetensors")) if path.with_suffix(".json").is_file()
+        path.stem
+        for folder in _folders()
+        for path in sorted(folder.glob("*.safetensors"))
+        if path.with_suffix(".json").is_file()
     ]
     pairs = dict.fromkeys(tuple(name.split("-", 1)) for name in names if "-" in name)
     return tuple((arch, dataset) for arch, dataset in pairs if arch in ARCHITECTURES)
 
 
 def datasets_for(model: str) -> tuple[str, ...]:
-    """Names of the data sets that a model can be opened with. Raises PruningError for an unknown model."""
+    """Names of the data sets that a model can be opened with. Raises PruningError for an unknown
+    model.
+    """
     find(MODELS, model, "model")
-    return ON_IMAGENET if model in PRETRAINED else tuple(dataset for arch, dataset in available() if arch == model)
+    return (
+        ON_IMAGENET
+        if model in PRETRAINED
+        else tuple(dataset for arch, dataset in available() if arch == model)
+    )
 
 
 def _path(arch: str, dataset: str) -> Path:
@@ -119,7 +137,9 @@ def card(arch: str, dataset: str) -> Card:
 
 
 def _check(data: Dataset | None, known: Card) -> None:
-    """Raises PruningError for data of other classes, by name and order, or of another shape than the card's."""
+    """Raises PruningError for data of other classes, by name and order, or of another shape than
+    the card's.
+    """
     if data is None:
         return
     name = f"{known.architecture}-{known.dataset}"
@@ -128,7 +148,9 @@ def _check(data: Dataset | None, known: Card) -> None:
             f"{name} was trained on {len(known.classes)} classes and images of {known.shape}; "
             f"this data has {len(data.classes)} classes and images of {data.shape}."
         )
-    if pairs := [(old, new) for old, new in zip(known.classes, data.classes, strict=True) if old != new]:
+    if pairs := [
+        (old, new) for old, new in zip(known.classes, data.classes, strict=True) if old != new
+    ]:
         old, new = pairs[0]
         raise PruningError(
             f"{name} was trained on other classes: its output for {old!r} would stand for {new!r} in this data. Give the classes "
@@ -137,30 +159,45 @@ def _check(data: Dataset | None, known: Card) -> None:
 
 
 def _load_checkpoint(arch: str, dataset: str, data: Dataset | None) -> nn.Module:
-    path, known = _path(arch, dataset), card(arch, dataset)
+    path = _path(arch, dataset)
+    known = card(arch, dataset)
     _check(data, known)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != known.sha256:
-        raise PruningError(f"The file {path.name} is not the one its card describes (SHA-256 differs): get or train it again.")
+        raise PruningError(
+            f"The file {path.name} is not the one its card describes (SHA-256 differs): get or train it again."
+        )
     with torch.random.fork_rng([]):  # the constructor draws random weights, which are overwritten
         model = architecture(arch).build(known.shape, len(known.classes))
     try:
         model.load_state_dict(load(content))
     except (RuntimeError, SafetensorError) as error:
-        raise PruningError(f"The file {path.name} does not hold the weights of {arch}: train it again.") from error
+        raise PruningError(
+            f"The file {path.name} does not hold the weights of {arch}: train it again."
+        ) from error
     return model.eval()
 
 
 def load_model(model: str, dataset: str, data: Dataset | None = None) -> nn.Module:
-    """A fresh copy of the trained network, in eval mode on the CPU; data: if given, it must fit the network.
+    """A fresh copy of the trained network, in eval mode on the CPU; data: if given, it must fit the
+    network.
 
-    Raises PruningError for an unknown model or data set, where there is no such checkpoint, or where its file is damaged or holds
-    numbers that are not finite; DataMissing for pretrained weights that cannot be had.
+    Raises PruningError for an unknown model or data set, where there is no such checkpoint, or
+    where its file is damaged or holds numbers that are not finite; DataMissing for pretrained
+    weights that cannot be had.
     """
     find(MODELS, model, "model")
     if model in PRETRAINED and dataset not in ON_IMAGENET:
-        raise PruningError(f"{model} is trained on ImageNet: open it with {' or '.join(ON_IMAGENET)}, not with {dataset!r}.")
-    loaded = load_pretrained(model) if model in PRETRAINED else _load_checkpoint(model, dataset, data)
-    if broken := [name for name, value in loaded.state_dict().items() if not bool(value.isfinite().all())]:
-        raise PruningError(f"The weights of {model} are not finite in {broken[0]!r}: the checkpoint is damaged.")
+        raise PruningError(
+            f"{model} is trained on ImageNet: open it with {' or '.join(ON_IMAGENET)}, not with {dataset!r}."
+        )
+    loaded = (
+        load_pretrained(model) if model in PRETRAINED else _load_checkpoint(model, dataset, data)
+    )
+    if broken := [
+        name for name, value in loaded.state_dict().items() if not bool(value.isfinite().all())
+    ]:
+        raise PruningError(
+            f"The weights of {model} are not finite in {broken[0]!r}: the checkpoint is damaged."
+        )
     return loaded

@@ -13,10 +13,18 @@ DATASETS: dict[str, Source] = {entry.name: entry for entry in (*SMALL, *FOLDERS)
 
 
 def load_data(
-    name: str, model: str | None = None, root: str | Path | None = None, download: bool = True, progress: Progress | None = None
+    name: str,
+    model: str | None = None,
+    root: str | Path | None = None,
+    download: bool = True,
+    progress: Progress | None = None,
 ) -> Dataset:
-    """The data set called `name`. model: whose input transform and classes big images take; root: as in `data_root`.
+    """The data set called `name`. model: whose input transform and classes big images take; root:
+    as in `data_root`.
 
-    Raises PruningError for an unknown name or damaged files, DataMissing for files that are not here and cannot be fetched.
+    Raises PruningError for an unknown name or damaged files, DataMissing for files that are not
+    here and cannot be fetched.
     """
-    return find(DATASETS, name, "data set").load(Request(data_root(root), model, download, progress))
+    return find(DATASETS, name, "data set").load(
+        Request(data_root(root), model, download, progress)
+    )

@@ -22,10 +22,14 @@ def _digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def fetch(url: str, target: Path, algorithm: str, digest: str, progress: Progress | None = None) -> None:
-    """Download `url` to `target` unless it is there in full; its digest must begin with `digest` (in hexadecimal).
+def fetch(
+    url: str, target: Path, algorithm: str, digest: str, progress: Progress | None = None
+) -> None:
+    """Download `url` to `target` unless it is there in full; its digest must begin with `digest`
+    (in hexadecimal).
 
-    Raises OSError when the server cannot be reached, within seconds, and PruningError when another file came.
+    Raises OSError when the server cannot be reached, within seconds, and PruningError when another
+    file came.
     """
     if target.is_file() and _digest(target, algorithm).startswith(digest):
         return
@@ -34,8 +38,12 @@ def fetch(url: str, target: Path, algorithm: str, digest: str, progress: Progres
     # A name of its own: two sessions may fetch the same file at once.
     handle, part = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url, timeout=SECONDS) as response:
-            total, done = int(response.headers.get("Content-Length") or 0), 0
+        with (
+            os.fdopen(handle, "wb") as out,
+            urllib.request.urlopen(url, timeout=SECONDS) as response,
+        ):
+            total = int(response.headers.get("Content-Length") or 0)
+            done = 0
             while chunk := response.read(CHUNK):
                 out.write(chunk)
                 found.update(chunk)
@@ -43,7 +51,9 @@ def fetch(url: str, target: Path, algorithm: str, digest: str, progress: Progres
                 if progress:
                     progress(done / total if total else 0.0, target.name)
         if not found.hexdigest().startswith(digest):
-            raise PruningError(f"The download of {target.name} is damaged or is another file; try again later.")
+            raise PruningError(
+                f"The download of {target.name} is damaged or is another file; try again later."
+            )
         os.replace(part, target)
     finally:
         Path(part).unlink(missing_ok=True)

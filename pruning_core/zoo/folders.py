@@ -10,7 +10,13 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from pruning_core.types import DataMissing, Dataset, PruningError
 from pruning_core.zoo.fetch import fetch
-from pruning_core.zoo.pretrained import IMAGENETTE, PRETRAINED, Preparation, imagenet_outputs, preparation
+from pruning_core.zoo.pretrained import (
+    IMAGENETTE,
+    PRETRAINED,
+    Preparation,
+    imagenet_outputs,
+    preparation,
+)
 from pruning_core.zoo.request import Request, Source, missing
 from pruning_core.zoo.splits import FolderSplit, stratified
 
@@ -18,32 +24,60 @@ VARIABLE = "PRUNING_EXPLORER_IMAGES"
 SIDE = 32
 _GREY = (0.5, 0.5, 0.5)
 _LAYOUT = "train/CLASS/*.png and val/CLASS/*.png, or CLASS/*.png alone"
-_NAMES = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn", "garbage truck", "gas pump",
-          "golf ball", "parachute")  # fmt: skip
+_NAMES = (
+    "tench",
+    "English springer",
+    "cassette player",
+    "chain saw",
+    "church",
+    "French horn",
+    "garbage truck",
+    "gas pump",
+    "golf ball",
+    "parachute",
+)
 IMAGENETTE_SIZES = ("320px", "160px", "full")
 """Sizes that are looked for, in this order; the first is downloaded where none is there."""
 
 
 def _small() -> Preparation:
     """What the zoo's own networks take from folders: 32 x 32 colour pixels around 0."""
-    steps = [transforms.Resize(SIDE), transforms.CenterCrop(SIDE), transforms.ToTensor(), transforms.Normalize(_GREY, _GREY)]
+    steps = [
+        transforms.Resize(SIDE),
+        transforms.CenterCrop(SIDE),
+        transforms.ToTensor(),
+        transforms.Normalize(_GREY, _GREY),
+    ]
     return Preparation(transforms.Compose(steps), (3, SIDE, SIDE), _GREY, _GREY)
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
 
 
 def _split(folder: Path, classes: list[str], prepared: Preparation) -> FolderSplit:
     """All images under folder/CLASS/, class by class, in the order of their paths."""
-    paths, labels = [], []
+    paths = []
+    labels = []
     for label, name in enumerate(classes):
-        found = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)
+        found = sorted(
+            path for path in (folder / name).rglob("*") if path.suffix.lower() in IMG_EXTENSIONS
+        )
         if not found:
             raise PruningError(f"The folder {folder / name} holds no image; add some or remove it.")
         paths += [str(path) for path in found]
         labels += [label] * len(found)
-    return FolderSplit(tuple(paths), torch.tensor(labels, dtype=torch.long), prepared.transform, prepared.mean, prepared.std)
+    return FolderSplit(
+        tuple(paths),
+        torch.tensor(labels, dtype=torch.long),
+        prepared.transform,
+        prepared.mean,
+        prepared.std,
+    )
 
 
 def _classes(folder: Path) -> list[str]:
@@ -51,34 +85,47 @@ def _classes(folder: Path) -> list[str]:
     if not classes:
         raise PruningError(f"The folder {folder} holds no class folders: the layout is {_LAYOUT}.")
     if len(classes) == 1:
-        raise PruningError(f"The folder {folder} holds the single class {classes[0]!r}; a classifier needs at least two.")
+        raise PruningError(
+            f"The folder {folder} holds the single class {classes[0]!r}; a classifier needs at least two."
+        )
     return classes
 
 
 def _divided(whole: FolderSplit, *shares: float) -> list[FolderSplit]:
     """Fixed, stratified parts of these shares, then the rest; no part is empty."""
-    order, parts = stratified(whole.labels), []
+    order = stratified(whole.labels)
+    parts = []
     for share in shares:
         size = max(1, round(share * len(whole)))
         parts.append(whole.subset(order[:size]))
         order = order[size:]
     if not len(order):
-        raise PruningError(f"{len(whole)} images are too few to be split into training, validation and test images.")
+        raise PruningError(
+            f"{len(whole)} images are too few to be split into training, validation and test images."
+        )
     return [*parts, whole.subset(order)]
 
 
-def _three(root: Path, prepared: Preparation) -> tuple[list[str], FolderSplit, FolderSplit, FolderSplit]:
-    """Class names, train, val, test. With train and val folders alone, val is the test and a tenth of train validates."""
+def _three(
+    root: Path, prepared: Preparation
+) -> tuple[list[str], FolderSplit, FolderSplit, FolderSplit]:
+    """Class names, train, val, test. With train and val folders alone, val is the test and a tenth
+    of train validates.
+    """
     there = set(_subfolders(root)) & {"train", "val", "test"}
     if not there:
         classes = _classes(root)
         test, val, train = _divided(_split(root, classes, prepared), 0.2, 0.2)
         return classes, train, val, test
     if lacking := {"train", "val"} - there:
-        raise PruningError(f"The folder {root} has no {sorted(lacking)[0]!r} folder: the layout is {_LAYOUT}.")
+        raise PruningError(
+            f"The folder {root} has no {sorted(lacking)[0]!r} folder: the layout is {_LAYOUT}."
+        )
     classes = _classes(root / "train")
     if wrong := [name for name in sorted(there) if _subfolders(root / name) != classes]:
-        raise PruningError(f"The folders {root / 'train'} and {root / wrong[0]} hold different classes.")
+        raise PruningError(
+            f"The folders {root / 'train'} and {root / wrong[0]} hold different classes."
+        )
     parts = {name: _split(root / name, classes, prepared) for name in there}
     if "test" in parts:
         return classes, parts["train"], parts["val"], parts["test"]
@@ -87,19 +134,25 @@ def _three(root: Path, prepared: Preparation) -> tuple[list[str], FolderSplit, F
 
 
 def folder_data(name: str, root: Path, model: str | None) -> Dataset:
-    """The images under root; a pretrained model's own transform and classes, or 32 x 32 pixels for the zoo's networks."""
+    """The images under root; a pretrained model's own transform and classes, or 32 x 32 pixels for
+    the zoo's networks.
+    """
     pretrained = model in PRETRAINED
     prepared = preparation(str(model)) if pretrained else _small()
     classes, train, val, test = _three(root, prepared)
     outputs = imagenet_outputs(tuple(classes), str(model)) if pretrained else None
     shown = dict(zip(IMAGENETTE, _NAMES, strict=True))
-    return Dataset(name, tuple(shown.get(c, c) for c in classes), prepared.shape, train, val, test, outputs)
+    return Dataset(
+        name, tuple(shown.get(c, c) for c in classes), prepared.shape, train, val, test, outputs
+    )
 
 
 def _image_folder(request: Request) -> Dataset:
     root = Path(os.environ.get(VARIABLE) or request.root / "imagefolder").expanduser()
     if not root.is_dir():
-        raise DataMissing(f"There is no image folder at {root}: set {VARIABLE} to a folder of the layout {_LAYOUT}.")
+        raise DataMissing(
+            f"There is no image folder at {root}: set {VARIABLE} to a folder of the layout {_LAYOUT}."
+        )
     return folder_data("imagefolder", root, request.model)
 
 
@@ -125,12 +178,21 @@ def _download_imagenette(request: Request, url: str, md5: str) -> None:
 
 FOLDERS = (
     Source(
-        "imagenette", "Imagenette", _NAMES, None,
+        "imagenette",
+        "Imagenette",
+        _NAMES,
+        None,
         "13,394 photographs of ten ImageNet classes (Howard 2019); networks trained on ImageNet have seen many of them.",
-        "Downloaded through torchvision at first use (about 330 MB), or read from a local folder.", _imagenette,
+        "Downloaded through torchvision at first use (about 330 MB), or read from a local folder.",
+        _imagenette,
     ),
     Source(
-        "imagefolder", "Image folder", (), None, "Your own pictures, one folder per class.",
-        f"Set {VARIABLE} to a folder of the layout {_LAYOUT}.", _image_folder,
+        "imagefolder",
+        "Image folder",
+        (),
+        None,
+        "Your own pictures, one folder per class.",
+        f"Set {VARIABLE} to a folder of the layout {_LAYOUT}.",
+        _image_folder,
     ),
-)  # fmt: skip
+)

@@ -1,4 +1,6 @@
-"""What the loaders of data sets share: the request, the registry's entry, the data folder, the sentence for missing files."""
+"""What the loaders of data sets share: the request, the registry's entry, the data folder, the
+sentence for missing files.
+"""
 
 import os
 from collections.abc import Callable
@@ -13,7 +15,9 @@ VARIABLE = "PRUNING_EXPLORER_DATA"
 
 @dataclass(frozen=True)
 class Request:
-    """What `load_data` was asked for. root: the folder of all data; model: whose transform and classes big images need."""
+    """What `load_data` was asked for. root: the folder of all data; model: whose transform and
+    classes big images need.
+    """
 
     root: Path
     model: str | None = None
@@ -23,7 +27,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set the zoo knows. classes: empty where the folder tells; get: how its files come to this machine."""
+    """A data set the zoo knows. classes: empty where the folder tells; get: how its files come to
+    this machine.
+    """
 
     name: str
     label: str
@@ -35,14 +41,18 @@ class Source:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder of data: the argument, else PRUNING_EXPLORER_DATA, else pruning-explorer in the user's cache folder."""
+    """The folder of data: the argument, else PRUNING_EXPLORER_DATA, else pruning-explorer in the
+    user's cache folder.
+    """
     if root or (root := os.environ.get(VARIABLE)):
         return Path(root).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "pruning-explorer"
 
 
-def missing(what: str, request: Request, layout: str, error: Exception | None = None) -> DataMissing:
+def missing(
+    what: str, request: Request, layout: str, error: Exception | None = None
+) -> DataMissing:
     """The sentence for files that are not there and could not be had."""
     tried = f" and the download failed ({error})" if error else ""
     return DataMissing(

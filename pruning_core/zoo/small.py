@@ -22,17 +22,27 @@ def _digits(request: Request) -> Dataset:
     raw = load_digits()
     x = torch.from_numpy(raw.images.astype(np.uint8)).unsqueeze(1)
     y = torch.from_numpy(raw.target.astype(np.int64))
-    order, fifth = stratified(y), round(len(y) / 5)
+    order = stratified(y)
+    fifth = round(len(y) / 5)
     whole = TensorSplit(x, y, mean=(0.3053,), std=(0.3760,), scale=16, shift=1)
-    test, val, train = (whole.subset(part) for part in (order[:fifth], order[fifth : 2 * fifth], order[2 * fifth :]))
+    test, val, train = (
+        whole.subset(part) for part in (order[:fifth], order[fifth : 2 * fifth], order[2 * fifth :])
+    )
     return Dataset("digits", tuple("0123456789"), (1, 8, 8), train, val, test)
 
 
-def _three_splits(name: str, classes: tuple[str, ...], whole: TensorSplit, test: TensorSplit) -> Dataset:
-    """Sets aside a fixed, stratified part of the training images for validation: a tenth, at most 5,000."""
-    order, held = stratified(whole.labels), min(VALIDATION, len(whole) // 10)
+def _three_splits(
+    name: str, classes: tuple[str, ...], whole: TensorSplit, test: TensorSplit
+) -> Dataset:
+    """Sets aside a fixed, stratified part of the training images for validation: a tenth, at most
+    5,000.
+    """
+    order = stratified(whole.labels)
+    held = min(VALIDATION, len(whole) // 10)
     _, c, h, w = whole.x.shape
-    return Dataset(name, classes, (c, h, w), whole.subset(order[held:]), whole.subset(order[:held]), test)
+    return Dataset(
+        name, classes, (c, h, w), whole.subset(order[held:]), whole.subset(order[:held]), test
+    )
 
 
 def _fetch_mnist(kind: type[vision.MNIST], request: Request) -> None:
@@ -49,9 +59,14 @@ def _fetch_mnist(kind: type[vision.MNIST], request: Request) -> None:
     raise errors[-1]
 
 
-def _read_mnist(kind: type[vision.MNIST], label: str, request: Request) -> tuple[vision.MNIST, vision.MNIST]:
+def _read_mnist(
+    kind: type[vision.MNIST], label: str, request: Request
+) -> tuple[vision.MNIST, vision.MNIST]:
     layout = f"the unpacked files {kind.__name__}/raw/*-ubyte"
-    there = all((request.root / kind.__name__ / "raw" / Path(name).stem).is_file() for name, _ in kind.resources)
+    there = all(
+        (request.root / kind.__name__ / "raw" / Path(name).stem).is_file()
+        for name, _ in kind.resources
+    )
     if not there and not request.download:
         raise missing(label, request, layout)
     try:
@@ -72,7 +87,9 @@ def _mnist_like(
 ) -> Callable[[Request], Dataset]:
     def load(request: Request) -> Dataset:
         def split(part: vision.MNIST) -> TensorSplit:
-            return TensorSplit(part.data.unsqueeze(1), part.targets.long(), (mean,), (std,), shift=2, flip=flip)
+            return TensorSplit(
+                part.data.unsqueeze(1), part.targets.long(), (mean,), (std,), shift=2, flip=flip
+            )
 
         train, test = _read_mnist(kind, label, request)
         return _three_splits(name, tuple(kind.classes), split(train), split(test))
@@ -82,14 +99,18 @@ def _mnist_like(
 
 def _cifar10(request: Request) -> Dataset:
     """60,000 colour pictures (Krizhevsky 2009) from the python pickles of its authors."""
-    kind, layout = vision.CIFAR10, f"the folder {vision.CIFAR10.base_folder}"
+    kind = vision.CIFAR10
+    layout = f"the folder {vision.CIFAR10.base_folder}"
     there = (request.root / kind.base_folder).is_dir()
     if not there and not request.download:
         raise missing("CIFAR-10", request, layout)
     try:
         if not there:
             fetch(kind.url, request.root / kind.filename, "md5", kind.tgz_md5, request.progress)
-        parts = [kind(str(request.root), train=train, download=train and not there) for train in (True, False)]
+        parts = [
+            kind(str(request.root), train=train, download=train and not there)
+            for train in (True, False)
+        ]
     except OSError as error:
         raise missing("CIFAR-10", request, layout, error) from error
     except RuntimeError as error:
@@ -98,7 +119,14 @@ def _cifar10(request: Request) -> Dataset:
 
     def split(part: vision.CIFAR10) -> TensorSplit:
         x = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
-        return TensorSplit(x, torch.tensor(part.targets), (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), shift=4, flip=True)
+        return TensorSplit(
+            x,
+            torch.tensor(part.targets),
+            (0.4914, 0.4822, 0.4465),
+            (0.2470, 0.2435, 0.2616),
+            shift=4,
+            flip=True,
+        )
 
     return _three_splits("cifar10", tuple(parts[1].classes), split(parts[0]), split(parts[1]))
 
@@ -106,24 +134,41 @@ def _cifar10(request: Request) -> Dataset:
 _DOWNLOADED = "Downloaded through torchvision at first use, or read from a local folder."
 SMALL = (
     Source(
-        "digits", "Digits", tuple("0123456789"), (1, 8, 8),
+        "digits",
+        "Digits",
+        tuple("0123456789"),
+        (1, 8, 8),
         "1,797 handwritten digits of 8 x 8 grey pixels (Alpaydin, Kaynak 1998).",
-        "Comes with scikit-learn.", _digits,
+        "Comes with scikit-learn.",
+        _digits,
     ),
     Source(
-        "fashion_mnist", "Fashion-MNIST", tuple(vision.FashionMNIST.classes), (1, 28, 28),
-        "70,000 articles of clothing, 28 x 28 grey pixels (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747).", _DOWNLOADED,
-        _mnist_like("fashion_mnist", "Fashion-MNIST", vision.FashionMNIST, 0.2860, 0.3530, flip=True),
+        "fashion_mnist",
+        "Fashion-MNIST",
+        tuple(vision.FashionMNIST.classes),
+        (1, 28, 28),
+        "70,000 articles of clothing, 28 x 28 grey pixels (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747).",
+        _DOWNLOADED,
+        _mnist_like(
+            "fashion_mnist", "Fashion-MNIST", vision.FashionMNIST, 0.2860, 0.3530, flip=True
+        ),
     ),
     Source(
-        "mnist", "MNIST", tuple("0123456789"), (1, 28, 28),
-        "70,000 handwritten digits, 28 x 28 grey pixels (LeCun, Cortes, Burges 1998).", _DOWNLOADED,
+        "mnist",
+        "MNIST",
+        tuple("0123456789"),
+        (1, 28, 28),
+        "70,000 handwritten digits, 28 x 28 grey pixels (LeCun, Cortes, Burges 1998).",
+        _DOWNLOADED,
         _mnist_like("mnist", "MNIST", vision.MNIST, 0.1307, 0.3081, flip=False),
     ),
     Source(
-        "cifar10", "CIFAR-10",
+        "cifar10",
+        "CIFAR-10",
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         (3, 32, 32),
-        "60,000 colour pictures of 32 x 32 pixels (Krizhevsky 2009).", _DOWNLOADED, _cifar10,
+        "60,000 colour pictures of 32 x 32 pixels (Krizhevsky 2009).",
+        _DOWNLOADED,
+        _cifar10,
     ),
-)  # fmt: skip
+)

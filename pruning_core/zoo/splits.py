@@ -1,4 +1,6 @@
-"""Labelled images in a fixed order: in memory (TensorSplit) or read from files when asked for (FolderSplit)."""
+"""Labelled images in a fixed order: in memory (TensorSplit) or read from files when asked for
+(FolderSplit).
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +11,14 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
-from pruning_core.train import steps_per_epoch
+from pruning_core.training.fine_tune import steps_per_epoch
 from pruning_core.types import PruningError, Split
 
 
 def stratified(labels: Int[Tensor, " n"], seed: int = 0) -> Int[Tensor, " n"]:
-    """All indices in an order, fixed by `seed`, whose every prefix holds each class in its overall share (within one image)."""
+    """All indices in an order, fixed by `seed`, whose every prefix holds each class in its overall
+    share (within one image).
+    """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     shuffled = labels[order]
     position = torch.empty(len(labels), dtype=torch.float64)
@@ -25,12 +29,17 @@ def stratified(labels: Int[Tensor, " n"], seed: int = 0) -> Int[Tensor, " n"]:
     return order[position.argsort(stable=True)]
 
 
-def shifted(x: Float[Tensor, "b c h w"], by: int, flip: bool, rng: torch.Generator) -> Float[Tensor, "b c h w"]:
-    """Each picture moved by up to `by` pixels in both directions (black fills the edge) and, if `flip`, half of them mirrored."""
+def shifted(
+    x: Float[Tensor, "b c h w"], by: int, flip: bool, rng: torch.Generator
+) -> Float[Tensor, "b c h w"]:
+    """Each picture moved by up to `by` pixels in both directions (black fills the edge) and, if
+    `flip`, half of them mirrored.
+    """
     b, _, h, w = x.shape
     padded = functional.pad(x, (by, by, by, by))
     offsets = torch.randint(0, 2 * by + 1, (2, b, 1), generator=rng)
-    rows, columns = offsets[0] + torch.arange(h), offsets[1] + torch.arange(w)
+    rows = offsets[0] + torch.arange(h)
+    columns = offsets[1] + torch.arange(w)
     mirrored = (torch.rand(b, 1, generator=rng) < 0.5) & flip
     columns = torch.where(mirrored, columns.flip(1), columns)
     moved = padded[torch.arange(b)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
@@ -38,7 +47,9 @@ def shifted(x: Float[Tensor, "b c h w"], by: int, flip: bool, rng: torch.Generat
 
 
 def shuffled_indices(n: int, size: int, seed: int) -> Iterator[Tensor]:
-    """One epoch: n // size full batches (one batch of everything if n < size) in an order fixed by `seed`."""
+    """One epoch: n // size full batches (one batch of everything if n < size) in an order fixed by
+    `seed`.
+    """
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     for step in range(steps_per_epoch(n, size)):
         yield order[step * size : (step + 1) * size]
@@ -46,7 +57,9 @@ def shuffled_indices(n: int, size: int, seed: int) -> Iterator[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class TensorSplit:
-    """Images in memory as whole numbers 0..scale. mean, std: per channel, of pixels in [0, 1]; shift, flip: augmentation."""
+    """Images in memory as whole numbers 0..scale. mean, std: per channel, of pixels in [0, 1];
+    shift, flip: augmentation.
+    """
 
     x: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
@@ -73,8 +86,12 @@ class TensorSplit:
             pictures = self.x[start : start + size].float() / self.scale
             yield self._normalised(pictures), self.labels[start : start + size]
 
-    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of n // size full batches in an order fixed by `seed`; `augment` shifts and mirrors as the data allow."""
+    def shuffled(
+        self, size: int, seed: int, augment: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of n // size full batches in an order fixed by `seed`; `augment` shifts and
+        mirrors as the data allow.
+        """
         rng = torch.Generator().manual_seed(seed + 1)
         for chosen in shuffled_indices(len(self), size, seed):
             pictures = self.images(chosen)
@@ -90,7 +107,9 @@ class TensorSplit:
 
 @dataclass(frozen=True, eq=False)
 class FolderSplit:
-    """Image files read when asked for. transform: PIL image -> normalised C H W tensor; mean, std: what it applied."""
+    """Image files read when asked for. transform: PIL image -> normalised C H W tensor; mean, std:
+    what it applied.
+    """
 
     paths: tuple[str, ...]
     labels: Int[Tensor, " n"]
@@ -107,7 +126,9 @@ class FolderSplit:
             with Image.open(path) as image:
                 return self.transform(image.convert("RGB"))
         except (UnidentifiedImageError, OSError) as error:
-            raise PruningError(f"The image {path} cannot be read ({type(error).__name__}); replace or remove it.") from error
+            raise PruningError(
+                f"The image {path} cannot be read ({type(error).__name__}); replace or remove it."
+            ) from error
 
     def _stack(self, indices: Sequence[int]) -> Tensor:
         return torch.stack([self._read(int(index)) for index in indices])
@@ -124,8 +145,12 @@ class FolderSplit:
             chosen = range(start, min(start + size, len(self)))
             yield self._stack(chosen), self.labels[start : start + size]
 
-    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of n // size full batches in an order fixed by `seed`; `augment` mirrors half of the pictures."""
+    def shuffled(
+        self, size: int, seed: int, augment: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of n // size full batches in an order fixed by `seed`; `augment` mirrors half
+        of the pictures.
+        """
         rng = torch.Generator().manual_seed(seed + 1)
         for chosen in shuffled_indices(len(self), size, seed):
             pictures = self._stack(chosen.tolist())
@@ -134,16 +159,22 @@ class FolderSplit:
     def subset(self, indices: Sequence[int] | Tensor) -> "FolderSplit":
         """The images at `indices`, in that order."""
         chosen = torch.as_tensor(indices, dtype=torch.long)
-        return replace(self, paths=tuple(self.paths[i] for i in chosen.tolist()), labels=self.labels[chosen])
+        return replace(
+            self, paths=tuple(self.paths[i] for i in chosen.tolist()), labels=self.labels[chosen]
+        )
 
     def loaded(self) -> TensorSplit:
-        """The same images as a split in memory, read once; exact where the transform only resizes, crops and normalises."""
+        """The same images as a split in memory, read once; exact where the transform only resizes,
+        crops and normalises.
+        """
         x = torch.cat([(self.images([i]) * 255).round().to(torch.uint8) for i in range(len(self))])
         return TensorSplit(x, self.labels, self.mean, self.std, flip=True)
 
 
 def probe(split: Split, n: int, seed: int = 0) -> Split:
-    """A fixed sample of n images, class shares kept, in memory; a probe begins with every smaller probe."""
+    """A fixed sample of n images, class shares kept, in memory; a probe begins with every smaller
+    probe.
+    """
     if n < 1:
         raise PruningError(f"A probe needs at least one image, not {n}.")
     chosen = split.subset(stratified(split.labels, seed)[:n].tolist())

@@ -10,8 +10,13 @@ Traced: TypeAlias = Any
 """A tensor, or what torch.fx passes in its place."""
 
 STRIDED_FROM = 28
-"""Images of at least this many pixels a side are halved by the first convolution: a quarter of the work for little accuracy."""
-DIM, DEPTH, HEADS, HIDDEN = 64, 4, 4, 128
+"""Images of at least this many pixels a side are halved by the first convolution: a quarter of the
+work for little accuracy.
+"""
+DIM = 64
+DEPTH = 4
+HEADS = 4
+HIDDEN = 128
 
 
 class Block(nn.Module):
@@ -22,20 +27,27 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.norm2 = nn.LayerNorm(dim)
-        parts = [("fc1", nn.Linear(dim, hidden)), ("gelu", nn.GELU()), ("fc2", nn.Linear(hidden, dim))]
+        parts = [
+            ("fc1", nn.Linear(dim, hidden)),
+            ("gelu", nn.GELU()),
+            ("fc2", nn.Linear(hidden, dim)),
+        ]
         self.mlp = nn.Sequential(OrderedDict(parts))
 
     def forward(self, x: Traced) -> Traced:
         y = self.norm1(x)
-        # Another tensor object as value keeps MultiheadAttention off its fused kernel, which FLOP counters do not see.
+        # Another tensor object as value keeps MultiheadAttention off its fused kernel, which FLOP
+        # counters do not see.
         x = x + self.attention(y, y, y.view_as(y), need_weights=False)[0]
         return x + self.mlp(self.norm2(x))
 
 
 class VisionTransformer(nn.Module):
-    """Two strided 3 x 3 convolutions make the tokens; learned positions, pre-norm blocks, mean over tokens, one linear head.
+    """Two strided 3 x 3 convolutions make the tokens; learned positions, pre-norm blocks, mean over
+    tokens, one linear head.
 
-    The stem in place of bare patches: Xiao et al. 2021, arXiv:2106.14881; it learns in a fraction of the epochs.
+    The stem in place of bare patches: Xiao et al. 2021, arXiv:2106.14881; it learns in a fraction
+    of the epochs.
     """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, strides: tuple[int, int]) -> None:
@@ -43,9 +55,11 @@ class VisionTransformer(nn.Module):
         c, h, w = shape
         first, second = strides
         stem = [
-            ("conv1", nn.Conv2d(c, DIM // 4, 3, first, 1, bias=False)), ("bn1", nn.BatchNorm2d(DIM // 4)), ("relu1", nn.ReLU()),
+            ("conv1", nn.Conv2d(c, DIM // 4, 3, first, 1, bias=False)),
+            ("bn1", nn.BatchNorm2d(DIM // 4)),
+            ("relu1", nn.ReLU()),
             ("conv2", nn.Conv2d(DIM // 4, DIM, 3, second, 1)),
-        ]  # fmt: skip
+        ]
         self.stem = nn.Sequential(OrderedDict(stem))
         patch = first * second
         self.positions = nn.Parameter(torch.randn(1, -(-h // patch) * -(-w // patch), DIM) * 0.02)
@@ -59,5 +73,7 @@ class VisionTransformer(nn.Module):
 
 
 def vit(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Four blocks of width 64 with 4 heads; a token per 4 x 4 pixels, or per 2 x 2 below 28 pixels a side."""
+    """Four blocks of width 64 with 4 heads; a token per 4 x 4 pixels, or per 2 x 2 below 28 pixels
+    a side.
+    """
     return VisionTransformer(shape, classes, (2, 2) if min(shape[1:]) >= STRIDED_FROM else (1, 2))

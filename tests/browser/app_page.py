@@ -1,4 +1,6 @@
-"""The app's pages as a person uses them: choices, sliders, navigation, numbers, the mask lab on Explore."""
+"""The app's pages as a person uses them: choices, sliders, navigation, numbers, the mask lab on
+Explore.
+"""
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -6,8 +8,11 @@ from tests.browser.conftest import Console, settled
 
 
 def pick(page: Page, key: str, label: str) -> None:
-    """Chooses from a select box, as with the mouse, until the address says so; what is chosen already is left."""
-    box, before = page.locator(f".st-key-{key}").get_by_role("combobox"), page.url
+    """Chooses from a select box, as with the mouse, until the address says so; what is chosen
+    already is left.
+    """
+    box = page.locator(f".st-key-{key}").get_by_role("combobox")
+    before = page.url
     if box.input_value() == label:
         return
     box.click()
@@ -17,11 +22,15 @@ def pick(page: Page, key: str, label: str) -> None:
 
 
 def slide(page: Page, key: str, presses: int) -> None:
-    """Moves a slider with the arrow keys, until the address says so: the browser reports a move only a while after it."""
+    """Moves a slider with the arrow keys, until the address says so: the browser reports a move
+    only a while after it.
+    """
     before = page.url
     thumb = page.locator(f".st-key-{key}").get_by_role("slider")
     goal = int(thumb.input_value()) + presses
-    for _ in range(200):  # a slider that is drawn anew is there twice for a moment, and loses the focus
+    for _ in range(
+        200
+    ):  # a slider that is drawn anew is there twice for a moment, and loses the focus
         expect(thumb).to_have_count(1)
         if (left := goal - int(thumb.input_value())) == 0:
             break
@@ -32,8 +41,11 @@ def slide(page: Page, key: str, presses: int) -> None:
 
 
 def go(page: Page, title: str) -> None:
-    """To another page; a narrow window keeps the last ones in a menu, and shows neither for a moment."""
-    link, menu = page.get_by_role("link", name=title), page.get_by_test_id("stTopNavSection")
+    """To another page; a narrow window keeps the last ones in a menu, and shows neither for a
+    moment.
+    """
+    link = page.get_by_role("link", name=title)
+    menu = page.get_by_test_id("stTopNavSection")
     expect(link.or_(menu).first).to_be_visible()
     page.wait_for_timeout(500)
     if link.count():

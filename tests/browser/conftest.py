@@ -1,7 +1,9 @@
-"""The real app in a real Chromium: a server on a free port, pages, and what the console complained about.
+"""The real app in a real Chromium: a server on a free port, pages, and what the console complained
+about.
 
-One browser profile serves all pages of a test process, so that the app's JavaScript is fetched and compiled once; its cookies
-are forgotten between tests. A context of its own (`another=True`) is another person's browser.
+One browser profile serves all pages of a test process, so that the app's JavaScript is fetched and
+compiled once; its cookies are forgotten between tests. A context of its own (`another=True`) is
+another person's browser.
 """
 
 import os
@@ -18,7 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser.lab_page import Lab, Wire
 
@@ -36,14 +45,23 @@ FLAGS = [
 ]
 START_SECONDS = 240
 SETTLE_SECONDS = 240
-# Milliseconds that a busy machine may take: for what the page does at once, and for what waits for a scan or a training.
-USUAL, LONG = 120_000, 240_000
-LONGEST_FIRST = ("test_journey.py", "test_pages.py", "test_explore_lab.py", "test_runs.py", "test_network_map.py")
+# Milliseconds that a busy machine may take: for what the page does at once, and for what waits for
+# a scan or a training.
+USUAL = 120_000
+LONG = 240_000
+LONGEST_FIRST = (
+    "test_journey.py",
+    "test_pages.py",
+    "test_explore_lab.py",
+    "test_runs.py",
+    "test_network_map.py",
+)
 OpenPage = Callable[..., Page]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is a browser test, and runs last: Playwright leaves an event loop running in the main thread.
+    """Everything in this folder is a browser test, and runs last: Playwright leaves an event loop
+    running in the main thread.
 
     Long files come first, so that two processes end together.
     """
@@ -60,11 +78,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def chromium() -> str:
-    """Path of the system's Chromium; without one the tests are skipped, or fail where a browser is required."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    """Path of the system's Chromium; without one the tests are skipped, or fail where a browser is
+    required.
+    """
+    found = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if found is None:
         refuse = pytest.fail if REQUIRED else pytest.skip
-        refuse("No Chromium on this machine: install one (apt-get install chromium) to run the browser tests.")
+        refuse(
+            "No Chromium on this machine: install one (apt-get install chromium) to run the browser tests."
+        )
     return found
 
 
@@ -76,7 +102,9 @@ def settled(page: Page, timeout: float = SETTLE_SECONDS) -> Page:
     page.wait_for_timeout(210)
     app = page.locator("[data-testid=stApp]")
     expect(app).to_have_attribute("data-test-connection-state", "CONNECTED", timeout=timeout * 1000)
-    expect(app).to_have_attribute("data-test-script-state", re.compile("^notRunning$"), timeout=timeout * 1000)
+    expect(app).to_have_attribute(
+        "data-test-script-state", re.compile("^notRunning$"), timeout=timeout * 1000
+    )
     return page
 
 
@@ -100,7 +128,9 @@ def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> 
     deadline = time.monotonic() + START_SECONDS
     while not healthy(url):
         if server.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(f"The app did not start; its output ends with:\n{log.read_text(errors='replace')[-2000:]}")
+            pytest.fail(
+                f"The app did not start; its output ends with:\n{log.read_text(errors='replace')[-2000:]}"
+            )
         time.sleep(0.2)
 
 
@@ -110,7 +140,9 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
     executable = chromium()
     folder = tmp_path_factory.mktemp("profile")
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(folder, executable_path=executable, args=FLAGS)
+        context = playwright.chromium.launch_persistent_context(
+            folder, executable_path=executable, args=FLAGS
+        )
         context.set_default_timeout(USUAL)
         expect.set_options(timeout=USUAL)
         yield context
@@ -126,14 +158,18 @@ def browser(profile: BrowserContext) -> Browser:
 
 @contextmanager
 def served(script: str, log: Path) -> Iterator[str]:
-    """Address of a script of this repository, run by Streamlit on a free port; it is killed when the context ends."""
+    """Address of a script of this repository, run by Streamlit on a free port; it is killed when
+    the context ends.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         wait_until_healthy(url, server, log)
         yield url
@@ -168,7 +204,9 @@ def console() -> Console:
 
 @pytest.fixture(scope="session")
 def lab_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served("tests/browser/mask_lab_app.py", tmp_path_factory.mktemp("lab") / "server.log") as url:
+    with served(
+        "tests/browser/mask_lab_app.py", tmp_path_factory.mktemp("lab") / "server.log"
+    ) as url:
         yield url
 
 
@@ -176,14 +214,21 @@ def dressed(page: Page, theme: str, width: int, height: int = 1000) -> Page:
     """The page in that light, in a window of that size."""
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
-    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )
     return page
 
 
 @pytest.fixture
-def open_page(profile: BrowserContext, browser: Browser, app_url: str, console: Console) -> Iterator[OpenPage]:
-    """`open_page(path="", another=False)`: the app on a new page, settled; another: in another person's browser."""
-    pages, contexts = [], []
+def open_page(
+    profile: BrowserContext, browser: Browser, app_url: str, console: Console
+) -> Iterator[OpenPage]:
+    """`open_page(path="", another=False)`: the app on a new page, settled; another: in another
+    person's browser.
+    """
+    pages = []
+    contexts = []
 
     def open_(path: str = "", another: bool = False) -> Page:
         if another:
@@ -204,11 +249,15 @@ def open_page(profile: BrowserContext, browser: Browser, app_url: str, console: 
 
 @pytest.fixture
 def lab(profile: BrowserContext, lab_url: str) -> Iterator[Lab]:
-    """`lab("shape=8x4x3x3&g=kernel", theme, width)`: the lab on a page of its own; its console must stay clean."""
-    pages, console = [], Console()
+    """`lab("shape=8x4x3x3&g=kernel", theme, width)`: the lab on a page of its own; its console must
+    stay clean.
+    """
+    pages = []
+    console = Console()
 
     def open_(query: str, theme: str = "light", width: int = 1280) -> tuple[Page, Wire]:
-        page, wire = profile.new_page(), Wire()
+        page = profile.new_page()
+        wire = Wire()
         pages.append(page)
         console.listen(page)
         wire.listen(page)

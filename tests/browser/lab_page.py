@@ -1,4 +1,6 @@
-"""The mask lab alone on a page: its cells on the screen, its counts, and the messages to and from Python."""
+"""The mask lab alone on a page: its cells on the screen, its counts, and the messages to and from
+Python.
+"""
 
 from collections.abc import Callable
 

@@ -1,9 +1,11 @@
-"""The mask lab alone on a page, with a random layer: ?shape=8x4x3x3&g=kernel&levels=5 (few levels of score make many ties).
+"""The mask lab alone on a page, with a random layer: ?shape=8x4x3x3&g=kernel&levels=5 (few levels
+of score make many ties).
 
-More: kind, heads, ratio, seed, edits; plotly=1 draws the same array with Plotly instead; echo=0: the page ignores what the lab
-reports; deep=0: a reduced layer without its single weights; slow=1: a second per run; wait=1: the layer is shown when a switch is
-pressed (turn=2: once more from the start); away=1: a switch takes it away; waiting=2: as many edits that cannot be used; two
-more switches negate the scores, and say that the layer is another network's.
+More: kind, heads, ratio, seed, edits; plotly=1 draws the same array with Plotly instead; echo=0:
+the page ignores what the lab reports; deep=0: a reduced layer without its single weights; slow=1: a
+second per run; wait=1: the layer is shown when a switch is pressed (turn=2: once more from the
+start); away=1: a switch takes it away; waiting=2: as many edits that cannot be used; two more
+switches negate the scores, and say that the layer is another network's.
 """
 
 import sys
@@ -18,8 +20,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from explorer.charts.palette import DIVERGING, PRUNED_CELL, scale
 from explorer.components.mask_lab import Edit, LabDetail, LabView, Result, lab_view, mask_lab
-from explorer.palette import DIVERGING, PRUNED_CELL, scale
 from pruning_core.granularity import Granularity, granularity, supports
 from pruning_core.masks import group_scores, select
 from pruning_core.types import Layer
@@ -35,7 +37,8 @@ def asked(name: str, default: str) -> str:
 def edits_of(text: str) -> tuple[Edit, ...]:
     """scope.group.keep, comma between them: 0.17.1,0.4.0"""
     return tuple(
-        Edit(int(scope), int(group), keep == "1") for scope, group, keep in (each.split(".") for each in text.split(",") if each)
+        Edit(int(scope), int(group), keep == "1")
+        for scope, group, keep in (each.split(".") for each in text.split(",") if each)
     )
 
 
@@ -49,7 +52,9 @@ def layer_of(text: str) -> Layer:
 def tensors(layer: Layer, g: Granularity) -> tuple[torch.Tensor, torch.Tensor | None]:
     """A weight, and group scores in a few levels, for ties."""
     rng = torch.Generator().manual_seed(int(asked("seed", "0")))
-    weight = torch.randn(layer.shape, generator=rng).mul_(torch.linspace(1.6, 0.4, layer.shape[1])[:, None, None])
+    weight = torch.randn(layer.shape, generator=rng).mul_(
+        torch.linspace(1.6, 0.4, layer.shape[1])[:, None, None]
+    )
     if supports(g, layer) is not None:
         return weight, None
     levels = int(asked("levels", "0"))
@@ -59,7 +64,8 @@ def tensors(layer: Layer, g: Granularity) -> tuple[torch.Tensor, torch.Tensor | 
 
 @st.cache_resource(max_entries=1)
 def made(key: str) -> LabDetail:
-    layer, g = layer_of(asked("shape", "8x4x3x3")), granularity(asked("g", "kernel"))
+    layer = layer_of(asked("shape", "8x4x3x3"))
+    g = granularity(asked("g", "kernel"))
     return LabDetail(layer, *tensors(layer, g), g)
 
 
@@ -79,7 +85,9 @@ def reported(result: Result) -> None:
 
 
 def plotly(weight: torch.Tensor, scores: torch.Tensor, layer: Layer, g: Granularity) -> None:
-    """The best that a slider and a Plotly heatmap can do with the same array: weights, pruned cells NaN on grey."""
+    """The best that a slider and a Plotly heatmap can do with the same array: weights, pruned cells
+    NaN on grey.
+    """
     ratio = st.slider("Remove", 0, 100, 50) / 100
     kept = select({layer.name: scores}, (layer,), g, {layer.name: ratio})[layer.name]
     z = np.where(kept, weight, np.nan)[:, :, 0, 0].astype(np.float32)
@@ -90,10 +98,14 @@ def plotly(weight: torch.Tensor, scores: torch.Tensor, layer: Layer, g: Granular
 
 st.set_page_config(page_title="Mask lab", layout="wide")
 st.session_state["runs"] = st.session_state.get("runs", 0) + 1
-detail = made(str({name: text for name, text in st.query_params.items() if name not in {"turn", "wait"}}))
+detail = made(
+    str({name: text for name, text in st.query_params.items() if name not in {"turn", "wait"}})
+)
 if asked("plotly", "0") == "1" and detail.scores is not None:
     plotly(detail.weight, detail.scores, detail.layer, detail.g)
-elif (asked("wait", "0") == "0" or st.toggle("Show the layer")) and not (asked("away", "0") == "1" and st.toggle("Away")):
+elif (asked("wait", "0") == "0" or st.toggle("Show the layer")) and not (
+    asked("away", "0") == "1" and st.toggle("Away")
+):
     st.session_state.setdefault("ratio", float(asked("ratio", "0.5")))
     st.session_state.setdefault("edits", edits_of(asked("edits", "")))
     if st.button("Python says 25%"):
@@ -107,9 +119,19 @@ elif (asked("wait", "0") == "0" or st.toggle("Show the layer")) and not (asked("
     view = seen(f"{st.query_params.to_dict()} {other}", detail)
     ratio, edits, waiting = (st.session_state[name] for name in ("ratio", "edits", "waiting"))
     deep = detail if asked("deep", "1") == "1" else None
-    found = mask_lab(view, ratio=ratio, edits=edits, key="lab", on_report=reported, detail=deep, waiting=waiting,
-                     network=network)  # fmt: skip
-    st.text(f"runs {st.session_state['runs']} | ratio {ratio} | edits {[list(edit) for edit in edits]}")
+    found = mask_lab(
+        view,
+        ratio=ratio,
+        edits=edits,
+        key="lab",
+        on_report=reported,
+        detail=deep,
+        waiting=waiting,
+        network=network,
+    )
+    st.text(
+        f"runs {st.session_state['runs']} | ratio {ratio} | edits {[list(edit) for edit in edits]}"
+    )
     st.text(f"found {found.ratio} {found.edits} {found.selected}")
     places = detail.places(edit.scope * view.groups + edit.group for edit in edits)
     st.text(f"Python counts {counts(view, detail.g, ratio, edits, places).weights:,} weights")

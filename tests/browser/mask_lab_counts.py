@@ -1,4 +1,6 @@
-"""What a ratio and hand edits remove, without making the mask: what the lab's page says, worked out apart from it."""
+"""What a ratio and hand edits remove, without making the mask: what the lab's page says, worked out
+apart from it.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,7 +8,7 @@ from typing import NamedTuple
 
 from explorer.components.mask_lab.view import LabView
 from pruning_core.granularity import Granularity
-from pruning_core.masks import removed
+from pruning_core.masks import n_removed
 
 
 class Counts(NamedTuple):
@@ -25,10 +27,12 @@ def counts(
     *,
     allow_collapse: bool = False,
 ) -> Counts:
-    """The counts of `masks.select` and `masks.by_hand`. places: those of the edited groups, one for each (`LabDetail.places`)."""
+    """The counts of `masks.select` and `masks.apply_hand_edits`. places: those of the edited
+    groups, one for each (`LabDetail.places`).
+    """
     if not view.groups:
         return Counts(0, 0)
-    count = removed(g, ratio, view.groups, allow_collapse=allow_collapse)
+    count = n_removed(g, ratio, view.groups, allow_collapse=allow_collapse)
     more: Counter[int] = Counter()
     for (scope, _, keep), place in zip(edits, places, strict=True):
         more[scope] += int(place >= count) - int(keep)

@@ -1,4 +1,5 @@
-"""The network map alone on a page, for networks too large for the app's tests: ?model=resnet50 (torchvision, random weights).
+"""The network map alone on a page, for networks too large for the app's tests: ?model=resnet50
+(torchvision, random weights).
 
 More: hurts=1 gives every layer a sensitivity; untraced=1 shows module order.
 """
@@ -14,8 +15,8 @@ from torchvision.models import get_model
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from explorer.components.net_map import MapView, map_view, net_map
-from pruning_core.inventory import inventory
-from pruning_core.network import network_map
+from pruning_core.model.inventory import inventory
+from pruning_core.model.layer_graph import network_map
 from pruning_core.zoo.models import ARCHITECTURES
 
 torch.set_num_threads(1)
@@ -26,11 +27,18 @@ def prepared(name: str, untraced: bool) -> MapView:
     torch.manual_seed(0)
     small = name in ARCHITECTURES
     shape = (1, 8, 8) if small else (3, 64, 64) if "vit" not in name else (3, 224, 224)
-    model = (ARCHITECTURES[name].build((1, 8, 8), 10) if small else get_model(name, weights=None)).eval()
+    model = (
+        ARCHITECTURES[name].build((1, 8, 8), 10) if small else get_model(name, weights=None)
+    ).eval()
     layers = inventory(model, shape)
     found = network_map(model, layers)
-    nodes = tuple(replace(node, column=at, row=0) for at, node in enumerate(n for n in found.nodes if n.role == "layer"))
-    return map_view(replace(found, nodes=nodes, edges=(), reason="a test") if untraced else found, layers)
+    nodes = tuple(
+        replace(node, column=at, row=0)
+        for at, node in enumerate(n for n in found.nodes if n.role == "layer")
+    )
+    return map_view(
+        replace(found, nodes=nodes, edges=(), reason="a test") if untraced else found, layers
+    )
 
 
 def chose(name: str) -> None:
@@ -39,11 +47,25 @@ def chose(name: str) -> None:
 
 st.set_page_config(page_title="Network map", layout="wide")
 st.session_state["runs"] = st.session_state.get("runs", 0) + 1
-view = prepared(str(st.query_params.get("model", "resnet50")), st.query_params.get("untraced") == "1")
+view = prepared(
+    str(st.query_params.get("model", "resnet50")), st.query_params.get("untraced") == "1"
+)
 st.session_state.setdefault("chosen", view.names[0])
 if st.button("Python says the last"):
     chose(view.names[-1])
 kept = {name: 1 - (n * 37 % 100) / 100 for n, name in enumerate(view.names) if n % 9 != 5}
-hurts = {name: (n * 53 % 71) / 100 - 0.02 for n, name in enumerate(view.names)} if st.query_params.get("hurts") == "1" else None
-net_map(view, chosen=st.session_state["chosen"], kept=kept, sensitivity=hurts, cut_at="80%", key="map", on_select=chose)
+hurts = (
+    {name: (n * 53 % 71) / 100 - 0.02 for n, name in enumerate(view.names)}
+    if st.query_params.get("hurts") == "1"
+    else None
+)
+net_map(
+    view,
+    chosen=st.session_state["chosen"],
+    kept=kept,
+    sensitivity=hurts,
+    cut_at="80%",
+    key="map",
+    on_select=chose,
+)
 st.text(f"runs {st.session_state['runs']} | chosen {st.session_state['chosen']}")

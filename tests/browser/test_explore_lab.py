@@ -1,4 +1,6 @@
-"""The mask lab on the Explore page: what is done there reaches the numbers, the table, the address and the next visitor."""
+"""The mask lab on the Explore page: what is done there reaches the numbers, the table, the address
+and the next visitor.
+"""
 
 import re
 
@@ -73,7 +75,9 @@ def a_link_brings_ratio_and_edits_back(first: Page, open_page: OpenPage) -> None
         expect(card(second, label)).to_have_text(metric(first, label))
 
 
-def test_what_is_done_in_the_lab_is_on_the_page_and_in_the_address(open_page: OpenPage, console: Console) -> None:
+def test_what_is_done_in_the_lab_is_on_the_page_and_in_the_address(
+    open_page: OpenPage, console: Console
+) -> None:
     """On one page, one after the other: each part but the last leaves it as it was."""
     page = open_page(START)
     a_release_moves_everything(page)
@@ -117,7 +121,8 @@ def test_back_meets_no_half_written_plan(open_page: OpenPage) -> None:
 
 def a_frozen_sample_is_the_plan_until_the_way_back(page: Page) -> None:
     page.get_by_test_id("stButtonGroup").get_by_text("Dropout").click()
-    button, before = page.locator(".st-key-freeze_1").get_by_role("button"), metric(page, "Accuracy")
+    button = page.locator(".st-key-freeze_1").get_by_role("button")
+    before = metric(page, "Accuracy")
     expect(button).to_have_text(re.compile("Freeze this sample as a mask"))
     settled(page)
     right = page.locator(".pe-sheet .card").nth(1).locator("p").first.inner_text()

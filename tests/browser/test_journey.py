@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from safetensors.torch import load as load_safetensors
 from torch.nn.utils import prune
 
-from explorer.text import percent
+from explorer.texts.formats import percent
 from pruning_core.zoo import load_data, load_model
 from tests.browser.app_page import card, go, metric, no_traceback, pick, slide
 from tests.browser.conftest import LONG, ROOT, Console, OpenPage, settled, shot
@@ -51,8 +51,12 @@ def explore(page: Page, label: str, shape: str) -> None:
     expect(card(page, "Accuracy")).not_to_have_text(before)
     macs = metric(page, "MACs left")
     pick(page, "granularity", shape)
-    expect(card(page, "MACs left")).not_to_have_text(macs)  # two cuts may get equally many images right
-    expect(page.get_by_test_id("stMetric").filter(has_text="Weights removed")).to_contain_text("55%")
+    expect(card(page, "MACs left")).not_to_have_text(
+        macs
+    )  # two cuts may get equally many images right
+    expect(page.get_by_test_id("stMetric").filter(has_text="Weights removed")).to_contain_text(
+        "55%"
+    )
 
 
 def scan(page: Page) -> None:
@@ -99,7 +103,9 @@ def export(page: Page, model: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("model", "label", "shape"), JOURNEYS)
-def test_the_main_job(model: str, label: str, shape: str, open_page: OpenPage, console: Console, tmp_path: Path) -> None:
+def test_the_main_job(
+    model: str, label: str, shape: str, open_page: OpenPage, console: Console, tmp_path: Path
+) -> None:
     page = open_page()
     explore(page, label, shape)
     shot(page, f"journey-{model}-explore")

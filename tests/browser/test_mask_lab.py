@@ -1,4 +1,6 @@
-"""The mask lab on a page in a real Chromium: no message during a drag, keys, hover, edits by hand, looks."""
+"""The mask lab on a page in a real Chromium: no message during a drag, keys, hover, edits by hand,
+looks.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -16,7 +18,8 @@ def test_a_drag_is_drawn_without_the_server_and_reported_once(lab: Lab) -> None:
     assert box
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
-    sent, seen = len(wire.sent), set()
+    sent = len(wire.sent)
+    seen = set()
     for step in range(30):
         page.mouse.move(box["x"] + box["width"] * (0.5 + step / 100), box["y"] + box["height"] / 2)
         page.evaluate("() => new Promise(requestAnimationFrame)")
@@ -131,7 +134,12 @@ def test_wheel_zooms_drag_pans_and_the_minimap_shows_where(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["shape=16x16x1x1&g=fine", "shape=24x24x3x3&g=filter", "shape=192x64x1x1&g=head&kind=attention_in&heads=4"]
+    "query",
+    [
+        "shape=16x16x1x1&g=fine",
+        "shape=24x24x3x3&g=filter",
+        "shape=192x64x1x1&g=head&kind=attention_in&heads=4",
+    ],
 )
 def test_what_is_pruned_is_hatched_wherever_there_is_room(lab: Lab, query: str) -> None:
     page, _ = lab(query)
@@ -143,7 +151,10 @@ def test_what_is_pruned_is_hatched_wherever_there_is_room(lab: Lab, query: str) 
           const found = [0, 0]
           pixels.forEach(pixel => (found[0] += pixel === grey, found[1] += pixel === line))
           return found
-        }""".replace("hex(", "(text => (0xff000000 | parseInt(text.slice(5) + text.slice(3, 5) + text.slice(1, 3), 16)) >>> 0)(")
+        }""".replace(
+            "hex(",
+            "(text => (0xff000000 | parseInt(text.slice(5) + text.slice(3, 5) + text.slice(1, 3), 16)) >>> 0)(",
+        )
     )
     assert 0.1 < colours[1] / colours[0] < 0.4
 

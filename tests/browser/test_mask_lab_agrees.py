@@ -1,4 +1,6 @@
-"""The mask lab's browser side cuts exactly as Python does: every granularity, ties, halves, hand edits."""
+"""The mask lab's browser side cuts exactly as Python does: every granularity, ties, halves, hand
+edits.
+"""
 
 import base64
 from collections.abc import Iterator
@@ -7,10 +9,10 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page
 
+from explorer.charts.tiles import flat
 from explorer.components.mask_lab import Edit, lab_view, source
-from explorer.tiles import flat
 from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, granularity, supports
-from pruning_core.masks import by_hand, group_scores, ranks, removed, select
+from pruning_core.masks import apply_hand_edits, group_scores, n_removed, ranks, select
 from pruning_core.types import Layer
 from tests.core.toy import layer
 
@@ -44,13 +46,18 @@ CUT = """([bytes, ratio, edits]) => {
 def tied(each: Layer, g: Granularity, levels: int) -> torch.Tensor:
     """Group scores of few levels: most groups share theirs with others."""
     rng = torch.Generator().manual_seed(levels)
-    return group_scores({each.name: torch.randint(0, levels, each.shape, generator=rng).float()}, (each,), g, "mean_abs")[
-        each.name
-    ]
+    return group_scores(
+        {each.name: torch.randint(0, levels, each.shape, generator=rng).float()},
+        (each,),
+        g,
+        "mean_abs",
+    )[each.name]
 
 
 def ratios_for(groups: int) -> list[float]:
-    """Whole percents, every half count (where rounding decides), and numbers that binary fractions miss."""
+    """Whole percents, every half count (where rounding decides), and numbers that binary fractions
+    miss.
+    """
     halves = [(n + 0.5) / groups for n in range(min(groups, 12))]
     return sorted({0.0, 1.0, 0.1, 0.3, 1 / 3, 0.5, 0.7, 0.999, *halves})
 
@@ -74,7 +81,9 @@ def test_browser_and_python_cut_the_same(blank: Page, each: Layer, g: Granularit
         found = blank.evaluate(CUT, [base64.b64encode(view.data).decode(), ratios, []])
         for ratio, (kept, gone, _) in zip(ratios, found, strict=True):
             mask = select({each.name: scores}, (each,), g, {each.name: ratio})[each.name]
-            assert kept == flat(mask.numpy()).ravel().astype(int).tolist(), f"another mask at {ratio} with {levels} levels"
+            assert kept == flat(mask.numpy()).ravel().astype(int).tolist(), (
+                f"another mask at {ratio} with {levels} levels"
+            )
             assert gone == int((~mask).sum())
 
 
@@ -84,17 +93,24 @@ def test_edits_by_hand_mean_the_same_in_browser_and_python(
     blank: Page, each: Layer, g: Granularity, allow_collapse: bool
 ) -> None:
     scores = tied(each, g, 3)
-    places, groups = ranks(scores), scores.shape[1]
-    last = [Edit(0, int((places[0] == rank).nonzero()), False) for rank in range(groups // 2, groups)]
+    places = ranks(scores)
+    groups = scores.shape[1]
+    last = [
+        Edit(0, int((places[0] == rank).nonzero()), False) for rank in range(groups // 2, groups)
+    ]
     mixed = [Edit(scores.shape[0] - 1, 0, True), Edit(scores.shape[0] - 1, groups - 1, False)]
     ratios = ratios_for(groups)
     view = lab_view(each, torch.randn(each.shape), scores, g, allow_collapse=allow_collapse)
     for edits in (last, mixed):
-        found = blank.evaluate(CUT, [base64.b64encode(view.data).decode(), ratios, [list(edit) for edit in edits]])
+        found = blank.evaluate(
+            CUT, [base64.b64encode(view.data).decode(), ratios, [list(edit) for edit in edits]]
+        )
         for ratio, (kept, gone, kept_groups) in zip(ratios, found, strict=True):
-            cut = places >= removed(g, ratio, groups, allow_collapse=allow_collapse)
-            expected = by_hand(cut, scores, edits, allow_collapse=allow_collapse)
+            cut = places >= n_removed(g, ratio, groups, allow_collapse=allow_collapse)
+            expected = apply_hand_edits(cut, scores, edits, allow_collapse=allow_collapse)
             mask = from_groups(expected, g, each)
-            assert kept == flat(mask.numpy()).ravel().astype(int).tolist(), f"another mask at {ratio}"
+            assert kept == flat(mask.numpy()).ravel().astype(int).tolist(), (
+                f"another mask at {ratio}"
+            )
             assert kept_groups == expected.int().flatten().tolist()
             assert gone == int((~mask).sum())

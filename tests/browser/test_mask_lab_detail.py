@@ -1,4 +1,6 @@
-"""The zoomed window of a reduced layer, and what the lab shows while Python is slow: in a real Chromium."""
+"""The zoomed window of a reduced layer, and what the lab shows while Python is slow: in a real
+Chromium.
+"""
 
 import re
 
@@ -45,8 +47,12 @@ def test_a_large_layer_is_reduced_and_zooming_brings_every_weight_and_only_that(
     page.mouse.move(*over_near(page, 40, 50))
     value, place = expected(top + 40, left + 50)
     readout = page.locator(".readout")
-    expect(readout).to_contain_text(f"output {top + 40} · input {left + 50} · weight {value:.4g}".replace("-", "−"))
-    expect(readout).to_contain_text(f"rank {place + 1:,} of 2,097,152, lowest first · {'kept' if place >= 1048576 else 'pruned'}")
+    expect(readout).to_contain_text(
+        f"output {top + 40} · input {left + 50} · weight {value:.4g}".replace("-", "−")
+    )
+    expect(readout).to_contain_text(
+        f"rank {place + 1:,} of 2,097,152, lowest first · {'kept' if place >= 1048576 else 'pruned'}"
+    )
     expect(readout).to_contain_text(re.compile(r"goes at \d+\.?\d*%"))
     shot(page, "mask_lab_window")
 
@@ -66,14 +72,18 @@ def over_near(page: Page, row: int, col: int) -> tuple[float, float]:
     return x, y
 
 
-@pytest.mark.parametrize("query", [LARGE, "shape=512x512x3x3&g=kernel", "shape=1024x2048x1x1&g=2:4&ratio=0.5"])
+@pytest.mark.parametrize(
+    "query", [LARGE, "shape=512x512x3x3&g=kernel", "shape=1024x2048x1x1&g=2:4&ratio=0.5"]
+)
 def test_a_flip_in_the_window_counts_everywhere(lab: Lab, query: str) -> None:
     page, _ = lab(query)
     zoomed(page)
     before = pruned_groups(page)
     size = page.locator(".lab").evaluate("({ lab }) => lab.layer.size")
     page.mouse.click(*over_near(page, 4, 4))
-    expect(page.get_by_text(re.compile(r"runs 2 \| .*edits \[\[\d+, \d+, (True|False)\]\]"))).to_be_visible(timeout=20_000)
+    expect(
+        page.get_by_text(re.compile(r"runs 2 \| .*edits \[\[\d+, \d+, (True|False)\]\]"))
+    ).to_be_visible(timeout=20_000)
     after = pruned_groups(page)
     assert abs(after - before) == 1
     expect(page.get_by_text(f"Python counts {after * size:,} weights")).to_be_visible()
@@ -84,7 +94,9 @@ def test_a_flip_in_the_window_counts_everywhere(lab: Lab, query: str) -> None:
 
 
 def test_edits_of_a_link_are_counted_before_anything_is_zoomed_to(lab: Lab) -> None:
-    edits = "&edits=" + ",".join(f"0.{group}.{group % 3 % 2}" for group in range(0, 2_000_000, 99_991))
+    edits = "&edits=" + ",".join(
+        f"0.{group}.{group % 3 % 2}" for group in range(0, 2_000_000, 99_991)
+    )
     page, _ = lab(LARGE + edits)
     expect(page.locator(".counts")).to_contain_text("21 by hand")
     gone = pruned_groups(page)
@@ -117,7 +129,9 @@ def test_the_keyboard_goes_from_blocks_to_weights_and_flips_one(lab: Lab) -> Non
     page, _ = lab(LARGE)
     page.get_by_role("application").focus()
     page.keyboard.press("ArrowDown")
-    expect(page.locator(".spoken")).to_contain_text(re.compile("^outputs 0 to 5, inputs 0 to 2, mean"))
+    expect(page.locator(".spoken")).to_contain_text(
+        re.compile("^outputs 0 to 5, inputs 0 to 2, mean")
+    )
     zoomed(page)
     page.keyboard.press("ArrowRight")
     expect(page.locator(".spoken")).to_contain_text(re.compile("^output 2, input 2, weight"))

@@ -21,14 +21,16 @@ def test_no_word_moves_the_slider_or_the_pictures(lab: Lab) -> None:
     page, _ = lab("shape=256x128x3x3&g=kernel&edits=0.1.1,0.2.0")
     for width in (1440, 800):
         settled(dressed(page, "light", width))
-        slider, seen = page.locator(".slider input"), set()
+        slider = page.locator(".slider input")
+        seen = set()
         for ratio in (0, 3, 500, 997, 1000):
             slider.evaluate(
                 "(slider, ratio) => (slider.value = ratio, slider.dispatchEvent(new Event('input')), "
                 "new Promise(requestAnimationFrame))",
                 ratio,
             )
-            track, stage = slider.bounding_box(), page.locator(".stage").bounding_box()
+            track = slider.bounding_box()
+            stage = page.locator(".stage").bounding_box()
             assert track
             assert stage
             seen.add((track["x"], track["width"], stage["y"]))
@@ -56,7 +58,9 @@ def test_the_last_group_is_not_pruned_in_vain(lab: Lab) -> None:
     expect(page.get_by_text(f"edits [[0, {last}, False]]")).to_be_visible()
     settled(page)
     page.mouse.move(*over_cell(page, last // 8 * 3 + 1, last % 8 * 3))
-    expect(page.locator(".readout")).to_contain_text("pruned by hand, yet kept: the last group of its scope stays")
+    expect(page.locator(".readout")).to_contain_text(
+        "pruned by hand, yet kept: the last group of its scope stays"
+    )
     flips(page, last)
     expect(page.get_by_text("edits []")).to_be_visible()
 
@@ -88,7 +92,9 @@ def test_undo_outlives_other_scores(lab: Lab) -> None:
     undo = page.get_by_role("button", name="Undo")
     undo.click()
     expect(page.get_by_text(re.compile(r"edits \[\[0, 0, (True|False)\]\]"))).to_be_visible()
-    expect(page.locator(".spoken")).to_have_text(re.compile(r"^Undone\. gone: \d+ of 128 groups .* · 1 by hand$"))
+    expect(page.locator(".spoken")).to_have_text(
+        re.compile(r"^Undone\. gone: \d+ of 128 groups .* · 1 by hand$")
+    )
     settled(page)
     page.get_by_text("Other scores").click()
     settled(page)
@@ -103,7 +109,9 @@ def test_undo_outlives_other_scores(lab: Lab) -> None:
 
 
 def test_undo_stays_with_its_network(lab: Lab) -> None:
-    """Two networks have a layer of one name and shape: what was done to one of them is not done to the other."""
+    """Two networks have a layer of one name and shape: what was done to one of them is not done to
+    the other.
+    """
     page, _ = lab(KERNELS)
     undo, redo = (page.get_by_role("button", name=name) for name in ("Undo", "Redo"))
     flips(page, 5)
@@ -162,7 +170,9 @@ def test_scores_that_are_nearly_equal_still_differ_in_colour(lab: Lab) -> None:
     page, _ = lab("shape=192x64x1x1&g=head&kind=attention_in&heads=4")
     tints = page.locator(".lab").evaluate("({ lab }) => new Set(lab.inks.scores.on).size")
     assert tints == 4
-    low, high = page.locator(".lab").evaluate("({ lab }) => [Math.min(...lab.layer.scores), Math.max(...lab.layer.scores)]")
+    low, high = page.locator(".lab").evaluate(
+        "({ lab }) => [Math.min(...lab.layer.scores), Math.max(...lab.layer.scores)]"
+    )
     expect(page.locator(".ink-score")).to_have_text(f"score, lowest {low:.4g}highest {high:.4g}")
 
 
@@ -176,7 +186,10 @@ def test_the_ends_of_the_colours_say_what_lies_beyond(lab: Lab) -> None:
 
 def test_on_a_narrow_page_the_mask_comes_beside_the_weights(lab: Lab) -> None:
     page, _ = lab(KERNELS, width=640)
-    tops = {name: page.locator(f"figure[data-show={name}]").bounding_box() for name in ("weights", "mask", "scores")}
+    tops = {
+        name: page.locator(f"figure[data-show={name}]").bounding_box()
+        for name in ("weights", "mask", "scores")
+    }
     weights, mask, scores = (tops[name] for name in ("weights", "mask", "scores"))
     assert weights
     assert mask

@@ -1,4 +1,6 @@
-"""The network map in a real Chromium: a click or a key chooses the layer everywhere, repeated blocks fold and open, looks."""
+"""The network map in a real Chromium: a click or a key chooses the layer everywhere, repeated
+blocks fold and open, looks.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -9,19 +11,28 @@ from tests.browser.conftest import USUAL, Console, OpenPage, dressed, served, se
 
 OpenMap = Callable[[str], Page]
 # Boxes that are seen at first, and layers in all.
-NETWORKS = [("resnet50", 22, 54), ("vit_b_16", 3, 50), ("resnet20", 11, 22), ("vit", 4, 19), ("mobilenet", 12, 12)]
+NETWORKS = [
+    ("resnet50", 22, 54),
+    ("vit_b_16", 3, 50),
+    ("resnet20", 11, 22),
+    ("vit", 4, 19),
+    ("mobilenet", 12, 12),
+]
 
 
 @pytest.fixture(scope="module")
 def map_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served("tests/browser/net_map_app.py", tmp_path_factory.mktemp("map") / "server.log") as url:
+    with served(
+        "tests/browser/net_map_app.py", tmp_path_factory.mktemp("map") / "server.log"
+    ) as url:
         yield url
 
 
 @pytest.fixture
 def open_map(profile: BrowserContext, map_url: str) -> Iterator[OpenMap]:
     """`open_map("model=resnet50")`: the map on a page of its own; its console must stay clean."""
-    pages, console = [], Console()
+    pages = []
+    console = Console()
 
     def open_(query: str) -> Page:
         page = profile.new_page()
@@ -47,7 +58,9 @@ def boxes(page: Page) -> int:
 
 
 def is_everywhere(page: Page, name: str) -> None:
-    """The map, the address and the panel speak of that layer, and the table as far as it has the row on the screen."""
+    """The map, the address and the panel speak of that layer, and the table as far as it has the
+    row on the screen.
+    """
     expect(box(page, name)).to_have_attribute("aria-selected", "true")
     expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
     page.wait_for_url(f"**layer={name}**", timeout=USUAL)
@@ -64,7 +77,9 @@ def test_a_click_and_the_arrow_keys_choose_the_layer_everywhere_and_shares_follo
     page = open_page("?model=lenet5&sparsity=0.8")
     box(page, "fc1.weight").click()
     is_everywhere(page, "fc1.weight")
-    expect(page.locator("[data-testid=stDataFrame] tr[aria-selected=true]")).to_contain_text("fc1.weight")
+    expect(page.locator("[data-testid=stDataFrame] tr[aria-selected=true]")).to_contain_text(
+        "fc1.weight"
+    )
     page.keyboard.press("ArrowRight")
     is_everywhere(page, "fc2.weight")
     page.keyboard.press("End")
@@ -73,7 +88,8 @@ def test_a_click_and_the_arrow_keys_choose_the_layer_everywhere_and_shares_follo
     is_everywhere(page, "conv1.weight")
     expect(box(page, "fc1.weight").locator(".share")).to_have_text("20%")
     expect(box(page, "fc1.weight")).to_have_attribute(
-        "aria-label", "fc1.weight · Linear · 120 × 64 × 1 × 1 · 7,680 weights · 7,680 MACs · kept 20%"
+        "aria-label",
+        "fc1.weight · Linear · 120 × 64 × 1 × 1 · 7,680 weights · 7,680 MACs · kept 20%",
     )
     page.locator(".st-key-sparsity").get_by_role("slider").focus()
     page.keyboard.press("End")
@@ -100,9 +116,13 @@ def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_ma
     page.keyboard.press("ArrowLeft")
     fold = page.locator(".net-map .fold:focus")
     expect(fold).to_have_attribute("data-id", "fold layer4.1–2")
-    expect(page.locator(".net-map .readout")).to_contain_text("2 blocks alike, 6 layers, 8,912,896 weights in all")
+    expect(page.locator(".net-map .readout")).to_contain_text(
+        "2 blocks alike, 6 layers, 8,912,896 weights in all"
+    )
     page.keyboard.press("Enter")
-    expect(page.locator(".net-map .box:focus")).to_have_attribute("data-id", "layer4.1.conv1.weight")
+    expect(page.locator(".net-map .box:focus")).to_have_attribute(
+        "data-id", "layer4.1.conv1.weight"
+    )
     assert boxes(page) == 27
     page.keyboard.press("Escape")
     expect(page.locator(".net-map .box:focus")).to_have_attribute("data-id", "fold layer4.1–2")
@@ -129,7 +149,9 @@ def test_tab_goes_through_the_map_in_one_step(open_map: OpenMap) -> None:
     stops = []
     for _ in range(3):
         page.keyboard.press("Tab")
-        stops.append(page.evaluate("() => document.activeElement.shadowRoot?.activeElement?.tagName ?? ''"))
+        stops.append(
+            page.evaluate("() => document.activeElement.shadowRoot?.activeElement?.tagName ?? ''")
+        )
     assert stops.count("g") == 1
     assert "svg" not in stops
 
@@ -149,8 +171,15 @@ def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
     )
     expect(first.locator(".hurts")).to_have_count(0)
     other = box(page, "layer2.0.conv1.weight")
-    heights = [float(other.locator(part).get_attribute("height") or 0) for part in (".edge", ".kept", ".hurts")]
-    assert heights == [34, pytest.approx(34 * 0.41, abs=0.1), pytest.approx(34 * 0.14 / 0.68, abs=0.1)]
+    heights = [
+        float(other.locator(part).get_attribute("height") or 0)
+        for part in (".edge", ".kept", ".hurts")
+    ]
+    assert heights == [
+        34,
+        pytest.approx(34 * 0.41, abs=0.1),
+        pytest.approx(34 * 0.14 / 0.68, abs=0.1),
+    ]
     other.hover()
     expect(page.locator(".readout")).to_contain_text("layer2.0.conv1.weight")
     expect(page.locator(".readout")).to_contain_text("kept 41% · cut alone at 80%: −14.0 points")
@@ -171,7 +200,10 @@ def test_the_bar_of_the_chosen_layer_lies_inside_its_ring(open_map: OpenMap) -> 
 
 def test_boxes_grow_with_the_root_of_their_weights_and_never_overlap(open_map: OpenMap) -> None:
     page = dressed(open_map("model=resnet20"), "light", 800)
-    wide = {name: box(page, name).locator(".edge").bounding_box() for name in ("layer2.0.conv1.weight", "layer2.0.conv2.weight")}
+    wide = {
+        name: box(page, name).locator(".edge").bounding_box()
+        for name in ("layer2.0.conv1.weight", "layer2.0.conv2.weight")
+    }
     one, other = (found["width"] - 9 for found in wide.values() if found)
     assert other / one == pytest.approx(2**0.5, rel=0.03)
     places = page.locator(".net-map [role=option] .edge").evaluate_all(
@@ -179,7 +211,9 @@ def test_boxes_grow_with_the_root_of_their_weights_and_never_overlap(open_map: O
     )
     lefts = {(round(place["top"]), round(place["left"])) for place in places}
     assert len(lefts) == len(places)
-    assert not any(a["top"] == b["top"] and a["left"] < b["left"] < a["right"] for a in places for b in places)
+    assert not any(
+        a["top"] == b["top"] and a["left"] < b["left"] < a["right"] for a in places for b in places
+    )
     frame = page.locator(".frame").evaluate("frame => [frame.scrollWidth, frame.clientWidth]")
     assert frame[0] <= frame[1]
 

@@ -1,4 +1,6 @@
-"""What holds for the app as a whole: links, sessions apart, hand-edited addresses, no page wider than its window."""
+"""What holds for the app as a whole: links, sessions apart, hand-edited addresses, no page wider
+than its window.
+"""
 
 import re
 
@@ -28,13 +30,17 @@ def test_a_copied_link_opens_the_same_view_in_another_browser(open_page: OpenPag
     for label in ("Accuracy", "Weights removed", "Parameters left", "MACs left"):
         expect(card(second, label)).to_have_text(metric(first, label))
     for part in (".asked", ".counts"):
-        expect(second.locator(f".lab {part}")).to_have_text(first.locator(f".lab {part}").inner_text())
+        expect(second.locator(f".lab {part}")).to_have_text(
+            first.locator(f".lab {part}").inner_text()
+        )
 
 
 def test_two_sessions_never_see_each_other(open_page: OpenPage) -> None:
     """Two tabs of one browser."""
-    first, second = open_page("?model=lenet5&sparsity=0.9"), open_page("?model=lenet5&sparsity=0.2")
-    low, high = metric(first, "Parameters left"), metric(second, "Parameters left")
+    first = open_page("?model=lenet5&sparsity=0.9")
+    second = open_page("?model=lenet5&sparsity=0.2")
+    low = metric(first, "Parameters left")
+    high = metric(second, "Parameters left")
     assert low != high
     slide(first, "sparsity", -5)
     expect(card(first, "Parameters left")).not_to_have_text(low)
@@ -43,7 +49,9 @@ def test_two_sessions_never_see_each_other(open_page: OpenPage) -> None:
     assert metric(settled(second), "Parameters left") == high
 
 
-def test_a_hand_edited_address_is_told_and_the_app_goes_on(open_page: OpenPage, console: Console) -> None:
+def test_a_hand_edited_address_is_told_and_the_app_goes_on(
+    open_page: OpenPage, console: Console
+) -> None:
     page = open_page("?sparsity=7&granularity=kernal&model=resnet21&dataset=cifar11")
     for words in ("outside", "kernal", "resnet21", "cifar11"):
         expect(page.get_by_text(re.compile(words)).first).to_be_visible()
@@ -60,7 +68,9 @@ def fits(page: Page, name: str, theme: str, width: int) -> None:
     shot(page, f"{name}-{theme}-{width}")
 
 
-def test_no_page_is_wider_than_its_window_and_all_are_reached_from_a_narrow_one(open_page: OpenPage, console: Console) -> None:
+def test_no_page_is_wider_than_its_window_and_all_are_reached_from_a_narrow_one(
+    open_page: OpenPage, console: Console
+) -> None:
     page = open_page("?model=lenet5")
     for title in TITLES:
         dressed(page, "light", 1440)

@@ -1,4 +1,6 @@
-"""Runs in the background: stopped while other things are touched, found after a reload, gone on with after the app's end."""
+"""Runs in the background: stopped while other things are touched, found after a reload, gone on
+with after the app's end.
+"""
 
 import time
 from pathlib import Path
@@ -10,7 +12,8 @@ from tests.browser.app_page import go, no_traceback
 from tests.browser.conftest import LONG, Console, OpenPage, served, settled
 
 ENDLESS = "fine_tune=epochs~200"
-# Random, magnitude and Wanda, at two compressions, for four seeds: 24 runs of a fraction of a second each.
+# Random, magnitude and Wanda, at two compressions, for four seeds: 24 runs of a fraction of a
+# second each.
 STUDY = "methods?model=lenet5&study=seeds~4~criteria~wanda~compressions~2%2C8&fine_tune=epochs~2"
 RUNS = 24
 
@@ -26,7 +29,9 @@ def started(page: Page) -> Locator:
     return button(page, "tune_stop")
 
 
-def test_a_run_can_be_stopped_while_other_widgets_are_touched(open_page: OpenPage, console: Console) -> None:
+def test_a_run_can_be_stopped_while_other_widgets_are_touched(
+    open_page: OpenPage, console: Console
+) -> None:
     page = open_page(f"?{ENDLESS}")
     go(page, "Fine-tune & compare")
     stop = started(page)
@@ -68,7 +73,9 @@ def press(page: Page, url: str, name: str) -> None:
     settled(page).get_by_role("button", name=name, exact=True).click()
 
 
-def test_a_study_survives_a_restart_of_the_app(profile: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_survives_a_restart_of_the_app(
+    profile: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path))
     page = profile.new_page()
     with served("app.py", tmp_path / "first.log") as url:

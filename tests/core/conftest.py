@@ -19,7 +19,9 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def plain_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Worker processes run what is `__main__` here; Streamlit's test driver leaves its own script there."""
+    """Worker processes run what is `__main__` here; Streamlit's test driver leaves its own script
+    there.
+    """
     monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
 
 
@@ -30,14 +32,18 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="session")
 def fashion_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds Fashion-MNIST unpacked: the user's own, or a temporary copy of the shared one."""
+    """A folder that holds Fashion-MNIST unpacked: the user's own, or a temporary copy of the shared
+    one.
+    """
     names = [Path(name) for name, _ in FashionMNIST.resources]
     raw = Path("FashionMNIST", "raw")
     own = Path(os.environ.get(VARIABLE, ""))
     if VARIABLE in os.environ and all((own / raw / name.stem).is_file() for name in names):
         return own
     if not all((SHARED / raw / name).is_file() for name in names):
-        pytest.skip(f"Fashion-MNIST is not on this machine: set {VARIABLE} to a folder that holds it.")
+        pytest.skip(
+            f"Fashion-MNIST is not on this machine: set {VARIABLE} to a folder that holds it."
+        )
     root = tmp_path_factory.mktemp("fashion")
     (root / raw).mkdir(parents=True)
     for name in names:

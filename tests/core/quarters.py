@@ -1,9 +1,11 @@
-"""A workspace that trains in a moment: four classes, told by the brightest quarter of a 6 x 6 picture."""
+"""A workspace that trains in a moment: four classes, told by the brightest quarter of a 6 x 6
+picture.
+"""
 
 import torch
 from torch import nn
 
-from pruning_core.inventory import inventory
+from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import Workspace
 from pruning_core.types import Dataset
 from tests.core.toy import MemorySplit
@@ -17,7 +19,8 @@ def quarters(outputs: tuple[int, ...] | None = None) -> Workspace:
     images = MemorySplit(torch.rand(80, 1, 6, 6, generator=rng) + bright, labels)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        norm, head = nn.BatchNorm2d(8), nn.Linear(128, 10 if outputs else 4)
+        norm = nn.BatchNorm2d(8)
+        head = nn.Linear(128, 10 if outputs else 4)
         model = nn.Sequential(nn.Conv2d(1, 8, 3), norm, nn.ReLU(), nn.Flatten(), head).eval()
     data = Dataset("quarters", ("a", "b", "c", "d"), (1, 6, 6), images, images, images, outputs)
     return Workspace(model, data, inventory(model, (1, 6, 6)), ())

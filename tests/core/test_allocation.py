@@ -1,4 +1,6 @@
-"""Ratios per layer: totals that hit the target, the papers' formulas by slow loops, torch's global pruning as the oracle."""
+"""Ratios per layer: totals that hit the target, the papers' formulas by slow loops, torch's global
+pruning as the oracle.
+"""
 
 from collections.abc import Sequence
 
@@ -16,8 +18,8 @@ from pruning_core.allocation import (
     total_ratio,
 )
 from pruning_core.granularity import granularity
-from pruning_core.inventory import inventory, weights
-from pruning_core.masks import group_scores, select, without
+from pruning_core.masks import exclude_removed, group_scores, select
+from pruning_core.model.inventory import inventory, weights
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import LAYERS, layer, refusal
@@ -26,9 +28,14 @@ SPARSITIES = (0.0, 0.1, 0.33, 0.5, 0.77, 0.9, 1.0)
 SIZE = sum(x.numel for x in LAYERS)
 
 
-def scores(seed: int = 0, layers: Sequence[Layer] = LAYERS, spread: float = 1.0) -> dict[str, Tensor]:
+def scores(
+    seed: int = 0, layers: Sequence[Layer] = LAYERS, spread: float = 1.0
+) -> dict[str, Tensor]:
     rng = torch.Generator().manual_seed(seed)
-    return {x.name: torch.randn(x.shape, generator=rng).abs() * (1 + spread * k) for k, x in enumerate(layers)}
+    return {
+        x.name: torch.randn(x.shape, generator=rng).abs() * (1 + spread * k)
+        for k, x in enumerate(layers)
+    }
 
 
 def grouped(name: str, seed: int = 0, layers: tuple[Layer, ...] = LAYERS) -> dict[str, Tensor]:
@@ -53,9 +60,12 @@ def test_totals_hit_the_target(name: str, sparsity: float) -> None:
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 @pytest.mark.parametrize("g", ["kernel", "filter", "channel", "shape", "vector_row"])
 @pytest.mark.parametrize("name", ["global", "lamp"])
-def test_rankings_of_groups_hit_the_target_within_half_a_group(name: str, g: str, sparsity: float) -> None:
+def test_rankings_of_groups_hit_the_target_within_half_a_group(
+    name: str, g: str, sparsity: float
+) -> None:
     taken = LAYERS[:2]
-    groups, size = grouped(g, layers=taken), sum(x.numel for x in taken)
+    groups = grouped(g, layers=taken)
+    size = sum(x.numel for x in taken)
     gone = total_ratio(taken, ALLOCATIONS[name](taken, groups, sparsity)) * size
     largest = max(x.numel // groups[x.name].numel() for x in taken)
     reachable = size - sum(x.numel // groups[x.name].numel() for x in taken)
@@ -64,7 +74,8 @@ def test_rankings_of_groups_hit_the_target_within_half_a_group(name: str, g: str
 
 @pytest.mark.parametrize("name", ALLOCATIONS)
 def test_ratios_lie_in_0_to_1_and_rise_with_the_sparsity(name: str) -> None:
-    groups, before = grouped("fine"), {x.name: 0.0 for x in LAYERS}
+    groups = grouped("fine")
+    before = {x.name: 0.0 for x in LAYERS}
     for sparsity in [k / 40 for k in range(41)]:
         ratios = ALLOCATIONS[name](LAYERS, groups, sparsity)
         assert list(ratios) == [x.name for x in LAYERS]
@@ -84,16 +95,21 @@ def test_no_layers_have_no_ratios(name: str) -> None:
 @pytest.mark.parametrize("sparsity", SPARSITIES[:-1])
 def test_global_agrees_with_torch(sparsity: float) -> None:
     model = ARCHITECTURES["lenet5"].build((1, 8, 8), 10)
-    layers, g = inventory(model, (1, 8, 8)), granularity("fine")
+    layers = inventory(model, (1, 8, 8))
+    g = granularity("fine")
     sizes = [x.numel for x in layers]
-    order = torch.randperm(sum(sizes), generator=torch.Generator().manual_seed(0)) + 1.0  # no two alike
+    order = (
+        torch.randperm(sum(sizes), generator=torch.Generator().manual_seed(0)) + 1.0
+    )  # no two alike
     for x, part in zip(layers, order.split(sizes), strict=True):
         model.get_parameter(x.name).data = part.view(x.param_shape)
     groups = group_scores(weights(model, layers), layers, g, "mean_abs")
     masks = select(groups, layers, g, ALLOCATIONS["global"](layers, groups, sparsity))
     owners = [(model.get_submodule(x.module), "weight") for x in layers]
     total = sum(x.numel for x in layers)
-    prune.global_unstructured(owners, pruning_method=prune.L1Unstructured, amount=round(sparsity * total))
+    prune.global_unstructured(
+        owners, pruning_method=prune.L1Unstructured, amount=round(sparsity * total)
+    )
     for x, (module, _) in zip(layers, owners, strict=True):
         assert torch.equal(masks[x.name].reshape(x.param_shape), module.weight_mask.bool())
 
@@ -106,7 +122,9 @@ def test_global_counts_ties_exactly(sparsity: float) -> None:
 
 
 def test_global_takes_from_the_layer_with_the_small_scores() -> None:
-    groups = {x.name: torch.arange(1.0, x.numel + 1)[None] + 10_000 * k for k, x in enumerate(LAYERS)}
+    groups = {
+        x.name: torch.arange(1.0, x.numel + 1)[None] + 10_000 * k for k, x in enumerate(LAYERS)
+    }
     first = LAYERS[0].numel
     ratios = rank_globally(LAYERS, groups, (first + 99) / SIZE)
     assert ratios["stem.weight"] == 1 - 1 / first
@@ -115,14 +133,35 @@ def test_global_takes_from_the_layer_with_the_small_scores() -> None:
 
 
 def test_global_weighs_groups_by_their_size() -> None:
-    """Filters of 9 and of 2 weights: 9 (score 1), 2 (score 2), 9 (score 3), 2 (score 4), and one of each kept."""
-    large, small = layer((3, 1, 3, 3), name="large.weight"), layer((3, 2, 1, 1), name="small.weight")
-    groups = {"large.weight": torch.tensor([[1.0, 3.0, 9.0]]), "small.weight": torch.tensor([[2.0, 4.0, 9.0]])}
-    found = {gone: rank_globally((large, small), groups, gone / 33) for gone in (0, 4, 5, 9, 11, 15, 16, 20, 22, 33)}
-    counts = {gone: (round(3 * r["large.weight"]), round(3 * r["small.weight"])) for gone, r in found.items()}
+    """Filters of 9 and of 2 weights: 9 (score 1), 2 (score 2), 9 (score 3), 2 (score 4), and one of
+    each kept.
+    """
+    large = layer((3, 1, 3, 3), name="large.weight")
+    small = layer((3, 2, 1, 1), name="small.weight")
+    groups = {
+        "large.weight": torch.tensor([[1.0, 3.0, 9.0]]),
+        "small.weight": torch.tensor([[2.0, 4.0, 9.0]]),
+    }
+    found = {
+        gone: rank_globally((large, small), groups, gone / 33)
+        for gone in (0, 4, 5, 9, 11, 15, 16, 20, 22, 33)
+    }
+    counts = {
+        gone: (round(3 * r["large.weight"]), round(3 * r["small.weight"]))
+        for gone, r in found.items()
+    }
     assert counts == {
-        0: (0, 0), 4: (0, 0), 5: (1, 0), 9: (1, 0), 11: (1, 1), 15: (1, 1), 16: (2, 1), 20: (2, 1), 22: (2, 2), 33: (2, 2),
-    }  # fmt: skip
+        0: (0, 0),
+        4: (0, 0),
+        5: (1, 0),
+        9: (1, 0),
+        11: (1, 1),
+        15: (1, 1),
+        16: (2, 1),
+        20: (2, 1),
+        22: (2, 2),
+        33: (2, 2),
+    }
 
 
 @pytest.mark.parametrize("name", ["global", "lamp"])
@@ -138,11 +177,14 @@ def test_rankings_keep_the_best_of_every_scope(name: str) -> None:
 @pytest.mark.parametrize("name", ["global", "lamp", "uniform", "erk", "uniform_plus"])
 @pytest.mark.parametrize("g", ["fine", "filter"])
 def test_what_is_gone_stays_gone_under_new_scores(name: str, g: str) -> None:
-    """Three rounds, each with other scores: masks only shrink, and the last round still hits the target."""
-    layers, cutter = LAYERS[:3], granularity(g)
+    """Three rounds, each with other scores: masks only shrink, and the last round still hits the
+    target.
+    """
+    layers = LAYERS[:3]
+    cutter = granularity(g)
     masks: dict[str, Tensor] = {}
     for number, sparsity in enumerate((0.3, 0.6, 0.7)):
-        groups = without(grouped(g, number, layers), masks, layers, cutter)
+        groups = exclude_removed(grouped(g, number, layers), masks, layers, cutter)
         ratios = ALLOCATIONS[name](layers, groups, sparsity)
         found = select(groups, layers, cutter, ratios)
         assert all(not (found[key] & ~mask).any() for key, mask in masks.items())
@@ -155,7 +197,9 @@ def test_what_is_gone_stays_gone_under_new_scores(name: str, g: str) -> None:
 
 
 def slow_lamp(values: list[float]) -> list[float]:
-    """The paper's formula, with indices sorted so that weights ascend: W_u^2 / sum over v >= u of W_v^2."""
+    """The paper's formula, with indices sorted so that weights ascend: W_u^2 / sum over v >= u of
+    W_v^2.
+    """
     order = sorted(range(len(values)), key=lambda at: values[at])
     found = [0.0] * len(values)
     for place, at in enumerate(order):
@@ -165,12 +209,16 @@ def slow_lamp(values: list[float]) -> list[float]:
 
 def test_lamp_scores_are_the_papers() -> None:
     values = scores()["stem.weight"].flatten()
-    torch.testing.assert_close(lamp_scores(values[None])[0], torch.tensor(slow_lamp(values.tolist()), dtype=torch.float64))
+    torch.testing.assert_close(
+        lamp_scores(values[None])[0], torch.tensor(slow_lamp(values.tolist()), dtype=torch.float64)
+    )
 
 
 def test_lamp_worked_by_hand() -> None:
     """1, 4, 9, 36 sum to 50."""
-    assert lamp_scores(torch.tensor([[2.0, 6.0, 1.0, 3.0]])).tolist() == [[4 / 49, 1.0, 1 / 50, 9 / 45]]
+    assert lamp_scores(torch.tensor([[2.0, 6.0, 1.0, 3.0]])).tolist() == [
+        [4 / 49, 1.0, 1 / 50, 9 / 45]
+    ]
     assert lamp_scores(torch.tensor([[1.0, 1.0, 0.0]])).tolist() == [[0.5, 1.0, 0.0]]
     assert lamp_scores(torch.tensor([[-torch.inf, 1.0, 2.0]])).tolist() == [[-torch.inf, 0.2, 1.0]]
     assert lamp_scores(torch.zeros(1, 3)).tolist() == [[0.0, 0.0, 0.0]]
@@ -178,9 +226,14 @@ def test_lamp_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_lamp_masks_are_those_of_the_papers_global_top_k(sparsity: float) -> None:
-    groups, g = grouped("fine"), granularity("fine")
+    groups = grouped("fine")
+    g = granularity("fine")
     masks = select(groups, LAYERS, g, ALLOCATIONS["lamp"](LAYERS, groups, sparsity))
-    every = [(value, x.name, at) for x in LAYERS for at, value in enumerate(slow_lamp(groups[x.name].flatten().tolist()))]
+    every = [
+        (value, x.name, at)
+        for x in LAYERS
+        for at, value in enumerate(slow_lamp(groups[x.name].flatten().tolist()))
+    ]
     gone = sorted(every)[: min(round(sparsity * SIZE), SIZE - len(LAYERS))]
     for x in LAYERS:
         slow = torch.ones(x.numel, dtype=torch.bool)
@@ -199,7 +252,9 @@ def test_lamp_does_not_care_for_a_layers_scale() -> None:
 
 
 def slow_erk(layers: Sequence[Layer], sparsity: float) -> dict[str, float]:
-    """Solve eps over the layers that are not dense; make the densest dense while any density is above 1; solve again."""
+    """Solve eps over the layers that are not dense; make the densest dense while any density is
+    above 1; solve again.
+    """
     raw = {x.name: sum(x.param_shape) / torch.Size(x.param_shape).numel() for x in layers}
     dense: set[str] = set()
     while True:
@@ -215,13 +270,20 @@ def slow_erk(layers: Sequence[Layer], sparsity: float) -> dict[str, float]:
 @pytest.mark.parametrize("sparsity", [0.1, 0.33, 0.5, 0.77, 0.9, 0.99])
 @pytest.mark.parametrize("arch", ["toy", "lenet_300_100", "resnet20", "mobilenet", "vit"])
 def test_erk_is_the_papers(arch: str, sparsity: float) -> None:
-    layers = LAYERS if arch == "toy" else inventory(ARCHITECTURES[arch].build((1, 8, 8), 10), (1, 8, 8))
-    assert ALLOCATIONS["erk"](layers, {}, sparsity) == pytest.approx(slow_erk(layers, sparsity), abs=1e-9)
+    layers = (
+        LAYERS if arch == "toy" else inventory(ARCHITECTURES[arch].build((1, 8, 8), 10), (1, 8, 8))
+    )
+    assert ALLOCATIONS["erk"](layers, {}, sparsity) == pytest.approx(
+        slow_erk(layers, sparsity), abs=1e-9
+    )
 
 
 def test_erk_worked_by_hand() -> None:
-    """Linear 2 x 2 and 8 x 8: raw 1 and 1/4. Half of 68 overfills the small one, so it stays dense, and 30 of 64 are left."""
-    small, large = layer((2, 2, 1, 1), name="small.weight"), layer((8, 8, 1, 1), name="large.weight")
+    """Linear 2 x 2 and 8 x 8: raw 1 and 1/4. Half of 68 overfills the small one, so it stays dense,
+    and 30 of 64 are left.
+    """
+    small = layer((2, 2, 1, 1), name="small.weight")
+    large = layer((8, 8, 1, 1), name="large.weight")
     ratios = ALLOCATIONS["erk"]((small, large), {}, 0.5)
     assert ratios == pytest.approx({"small.weight": 0.0, "large.weight": 1 - 30 / 64}, abs=1e-9)
 
@@ -232,7 +294,9 @@ def test_erk_of_a_conv1d_has_one_kernel_side() -> None:
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_uniform_plus_spares_the_first_convolution_and_a_fifth_of_the_last_layer(sparsity: float) -> None:
+def test_uniform_plus_spares_the_first_convolution_and_a_fifth_of_the_last_layer(
+    sparsity: float,
+) -> None:
     ratios = ALLOCATIONS["uniform_plus"](LAYERS, {}, sparsity)
     assert ratios["stem.weight"] == 0
     assert ratios["fc.weight"] <= 0.8
@@ -250,7 +314,9 @@ def test_uniform_plus_without_convolutions_only_spares_the_last_layer() -> None:
 
 def test_uniform_plus_spares_no_other_layer_where_first_and_last_cannot_be_cut() -> None:
     middle = LAYERS[1:3]
-    assert ALLOCATIONS["uniform_plus"](middle, {}, 0.7) == pytest.approx({x.name: 0.7 for x in middle})
+    assert ALLOCATIONS["uniform_plus"](middle, {}, 0.7) == pytest.approx(
+        {x.name: 0.7 for x in middle}
+    )
 
 
 # --- fitting and locking
@@ -266,7 +332,10 @@ def test_fit_mixes_both_sides_of_a_jump() -> None:
 
 def test_locked_ratios_take_the_place_of_the_allocations() -> None:
     ratios = ALLOCATIONS["uniform"](LAYERS, {}, 0.5)
-    assert locked(ratios, {"fc.weight": 0.0, "stem.weight": 1.0}) == ratios | {"fc.weight": 0.0, "stem.weight": 1.0}
+    assert locked(ratios, {"fc.weight": 0.0, "stem.weight": 1.0}) == ratios | {
+        "fc.weight": 0.0,
+        "stem.weight": 1.0,
+    }
     assert ratios["fc.weight"] == 0.5
     assert "'nowhere'" in refusal(lambda: locked(ratios, {"nowhere": 0.5}))
     for bad in (-0.1, 1.5, float("nan")):
@@ -274,7 +343,9 @@ def test_locked_ratios_take_the_place_of_the_allocations() -> None:
 
 
 def test_lamp_keeps_scores_below_zero_below() -> None:
-    """s = -2, 0, 1, 2: the negative one over the squares of the negative ones, the others as ever: 1 / (1 + 4) and 4 / 4."""
+    """s = -2, 0, 1, 2: the negative one over the squares of the negative ones, the others as ever:
+    1 / (1 + 4) and 4 / 4.
+    """
     assert lamp_scores(torch.tensor([[1.0, -2.0, 0.0, 2.0]]))[0].tolist() == [0.2, -1.0, 0.0, 1.0]
     rng = torch.Generator().manual_seed(1)
     signed = torch.randn(1, 500, generator=rng)

@@ -1,4 +1,6 @@
-"""Random masks of one pass: how many go, what the mean and the spread over passes are, and that a frozen one is a plan's mask."""
+"""Random masks of one pass: how many go, what the mean and the spread over passes are, and that a
+frozen one is a plan's mask.
+"""
 
 from functools import cache
 from itertools import product
@@ -8,15 +10,17 @@ import torch
 from torch import nn
 
 from pruning_core.dropout import REGULARISERS, as_plan, dropped, frozen, sample, share
-from pruning_core.edits import HandEdits
-from pruning_core.inventory import inventory
+from pruning_core.hand_edits import HandEdits
 from pruning_core.masks import achieved, apply_masks, check_masks
-from pruning_core.pipeline import Workspace, cut, open_workspace
+from pruning_core.model.inventory import inventory
+from pruning_core.pipeline import Workspace, choose_masks, open_workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError
 from tests.core.toy import LAYERS, is_sentence, layer, refusal
 
-HERE, RATE, PASSES = layer((6, 4, 1, 1)), 0.4, 2000
+HERE = layer((6, 4, 1, 1))
+RATE = 0.4
+PASSES = 2000
 W = torch.linspace(-1, 2, 24).view(6, 4, 1, 1)
 V = torch.tensor([0.5, -1.0, 2.0, 1.0])
 
@@ -34,14 +38,17 @@ def passes(name: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", REGULARISERS)
 def test_the_mean_over_passes_is_the_pass_without_dropping(name: str) -> None:
-    y, seen = (W[:, :, 0, 0] @ V).double(), passes(name)
+    y = (W[:, :, 0, 0] @ V).double()
+    seen = passes(name)
     error = seen.std(0) / PASSES**0.5
     assert ((seen.mean(0) - y).abs() < 4 * error + 1e-9).all()
 
 
 def test_dropouts_variance_is_of_whole_outputs_and_dropconnects_of_single_products() -> None:
-    w, spread = W[:, :, 0, 0].double(), RATE / (1 - RATE)
-    whole, single = (w @ V.double()).square(), (w * V.double()).square().sum(1)
+    w = W[:, :, 0, 0].double()
+    spread = RATE / (1 - RATE)
+    whole = (w @ V.double()).square()
+    single = (w * V.double()).square().sum(1)
     torch.testing.assert_close(passes("dropout").var(0), spread * whole, rtol=0.08, atol=1e-9)
     torch.testing.assert_close(passes("dropconnect").var(0), spread * single, rtol=0.08, atol=1e-9)
 
@@ -49,15 +56,20 @@ def test_dropouts_variance_is_of_whole_outputs_and_dropconnects_of_single_produc
 def test_dropout_takes_rows_and_dropconnect_weights() -> None:
     rows = sample("dropout", layer((400, 5, 3, 3)), 0.25, 0).flatten(1)
     assert torch.equal(rows, rows[:, :1].expand_as(rows))
-    assert float(rows[:, 0].double().mean()) == pytest.approx(0.75, abs=4 * (0.25 * 0.75 / 400) ** 0.5)
+    assert float(rows[:, 0].double().mean()) == pytest.approx(
+        0.75, abs=4 * (0.25 * 0.75 / 400) ** 0.5
+    )
     weights = sample("dropconnect", layer((400, 5, 3, 3)), 0.25, 0)
-    assert float(weights.double().mean()) == pytest.approx(0.75, abs=4 * (0.25 * 0.75 / 18000) ** 0.5)
+    assert float(weights.double().mean()) == pytest.approx(
+        0.75, abs=4 * (0.25 * 0.75 / 18000) ** 0.5
+    )
     assert bool((weights.flatten(1).any(1) & ~weights.flatten(1).all(1)).all())
 
 
 @pytest.mark.parametrize("name", REGULARISERS)
 def test_every_pass_has_a_mask_of_its_own_that_its_seed_gives_again(name: str) -> None:
-    here, before = layer((64, 4, 1, 1)), torch.get_rng_state()
+    here = layer((64, 4, 1, 1))
+    before = torch.get_rng_state()
     assert torch.equal(sample(name, here, 0.5, 1), sample(name, here, 0.5, 1))
     assert not torch.equal(sample(name, here, 0.5, 1), sample(name, here, 0.5, 2))
     assert sample(name, here, 0.0, 1).all()
@@ -66,7 +78,9 @@ def test_every_pass_has_a_mask_of_its_own_that_its_seed_gives_again(name: str) -
 
 @pytest.mark.parametrize("name", REGULARISERS)
 def test_a_frozen_sample_is_random_pruning(name: str) -> None:
-    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(512, 3))
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(512, 3)
+    )
     layers = inventory(model, (1, 8, 8))
     masks = frozen(name, layers[:2], 0.5, 7)
     check_masks(masks, layers)
@@ -91,33 +105,47 @@ def named(space: Workspace, name: str) -> Layer:
 def test_the_plan_of_a_sample_has_its_mask_bit_for_bit_and_leaves_the_others_whole(
     space: Workspace, name: str, rate: float
 ) -> None:
-    conv, old = named(space, "conv2.weight"), Plan("lenet5", overrides=(("fc1.weight", 0.7), ("conv2.weight", 0.1)))
+    conv = named(space, "conv2.weight")
+    old = Plan("lenet5", overrides=(("fc1.weight", 0.7), ("conv2.weight", 0.1)))
     for number in range(1, 6):
         plan = as_plan(old, name, conv, rate, number)
-        _, masks = cut(Plan.from_json(plan.to_json()), space)
+        _, masks = choose_masks(Plan.from_json(plan.to_json()), space)
         assert torch.equal(masks[conv.name], sample(name, conv, rate, number))
         assert all(mask.all() for other, mask in masks.items() if other != conv.name)
         assert achieved(masks)[conv.name] == pytest.approx(share(name, conv, rate, number))
 
 
 @pytest.mark.parametrize("name", REGULARISERS)
-def test_layers_frozen_from_one_pass_stay_together_and_another_pass_starts_anew(space: Workspace, name: str) -> None:
+def test_layers_frozen_from_one_pass_stay_together_and_another_pass_starts_anew(
+    space: Workspace, name: str
+) -> None:
     layers = [named(space, other) for other in ("conv2.weight", "fc1.weight")]
     plan = Plan("lenet5")
     for each in layers:
         plan = as_plan(plan, name, each, 0.4, 3)
-    masks = cut(plan, space)[1]
-    assert all(torch.equal(masks[other], mask) for other, mask in frozen(name, layers, 0.4, 3).items())
+    masks = choose_masks(plan, space)[1]
+    assert all(
+        torch.equal(masks[other], mask) for other, mask in frozen(name, layers, 0.4, 3).items()
+    )
     assert as_plan(plan, name, layers[1], 0.4, 3) == plan
-    assert [other for other, _ in as_plan(plan, name, layers[1], 0.4, 4).overrides] == ["fc1.weight"]
+    assert [other for other, _ in as_plan(plan, name, layers[1], 0.4, 4).overrides] == [
+        "fc1.weight"
+    ]
 
 
-def test_hand_edits_that_would_change_the_sample_go_and_those_that_wait_stay(space: Workspace) -> None:
-    mine, other = HandEdits("conv2.weight", "fine", ((0, 0, True),)), HandEdits("fc1.weight", "fine", ((0, 1, False),))
+def test_hand_edits_that_would_change_the_sample_go_and_those_that_wait_stay(
+    space: Workspace,
+) -> None:
+    mine = HandEdits("conv2.weight", "fine", ((0, 0, True),))
+    other = HandEdits("fc1.weight", "fine", ((0, 1, False),))
     waits = HandEdits("conv2.weight", "kernel", ((0, 2, False),))
     conv = named(space, "conv2.weight")
-    assert as_plan(Plan("lenet5", edits=(mine, other, waits)), "dropconnect", conv, 0.5, 1).edits == (waits,)
-    same = Plan("lenet5", criterion="random", allocation="manual", seed=1, edits=(mine, other, waits))
+    assert as_plan(
+        Plan("lenet5", edits=(mine, other, waits)), "dropconnect", conv, 0.5, 1
+    ).edits == (waits,)
+    same = Plan(
+        "lenet5", criterion="random", allocation="manual", seed=1, edits=(mine, other, waits)
+    )
     assert as_plan(same, "dropconnect", conv, 0.5, 1).edits == (other, waits)
 
 
@@ -126,15 +154,19 @@ def test_a_pass_that_drops_every_output_is_frozen_as_it_is(space: Workspace) -> 
     number = next(number for number in range(1000) if share("dropout", conv, 0.9, number) == 1)
     plan = as_plan(Plan("lenet5"), "dropout", conv, 0.9, number)
     assert plan.allow_collapse
-    assert not cut(plan, space)[1][conv.name].any()
+    assert not choose_masks(plan, space)[1][conv.name].any()
 
 
 def test_every_subset_is_dropped_as_often_as_independent_chance_says() -> None:
-    """The first three outputs: each of their 8 subsets within 4 standard errors of p^dropped (1 - p)^kept."""
+    """The first three outputs: each of their 8 subsets within 4 standard errors of p^dropped (1 -
+    p)^kept.
+    """
     seen = [tuple(mask[:3, 0, 0, 0].tolist()) for mask in samples("dropout")]
     for kept in product((True, False), repeat=3):
         chance = (1 - RATE) ** sum(kept) * RATE ** (3 - sum(kept))
-        assert seen.count(kept) / PASSES == pytest.approx(chance, abs=4 * (chance * (1 - chance) / PASSES) ** 0.5)
+        assert seen.count(kept) / PASSES == pytest.approx(
+            chance, abs=4 * (chance * (1 - chance) / PASSES) ** 0.5
+        )
 
 
 def test_what_cannot_be_meant_is_refused() -> None:

@@ -1,10 +1,20 @@
-"""Golden masks, written out by hand, for every granularity; what each one refuses; groups there and back."""
+"""Golden masks, written out by hand, for every granularity; what each one refuses; groups there and
+back.
+"""
 
 import pytest
 import torch
 from torch import Tensor
 
-from pruning_core.granularity import GRANULARITIES, block, from_groups, granularity, n_of_m, supports, to_groups
+from pruning_core.granularity import (
+    GRANULARITIES,
+    block,
+    from_groups,
+    granularity,
+    n_of_m,
+    supports,
+    to_groups,
+)
 from pruning_core.masks import group_scores, select
 from pruning_core.types import Layer
 from tests.core.toy import is_sentence, kernels, layer, matrix, refusal, table
@@ -25,82 +35,158 @@ MIXED = """
     15  7 | 12  8
 """.replace("\n\n", "\n")
 FLIPPED = "\n".join(reversed(MIXED.strip().splitlines()))
-ABOVE = "\n".join(" ".join(str(int(cell) + 1) for cell in row.split()) for row in SQUARE.strip().splitlines())
+ABOVE = "\n".join(
+    " ".join(str(int(cell) + 1) for cell in row.split()) for row in SQUARE.strip().splitlines()
+)
 WIDE = """
     16 2 3 13 5 11 10 8
     9 7 6 12 4 14 15 1
 """
 
 GOLDEN = {
-    "fine": (matrix(SQUARE), "linear", 0.25, """
+    "fine": (
+        matrix(SQUARE),
+        "linear",
+        0.25,
+        """
         1 0 0 1
         1 1 1 1
         1 1 1 1
-        0 1 1 0"""),
-    "row": (matrix(SQUARE), "linear", 0.25, """
+        0 1 1 0""",
+    ),
+    "row": (
+        matrix(SQUARE),
+        "linear",
+        0.25,
+        """
         1 0 1 1
         0 1 1 1
         1 1 0 1
-        1 1 1 0"""),
-    "2:4": (matrix(SQUARE), "linear", 0.5, """
+        1 1 1 0""",
+    ),
+    "2:4": (
+        matrix(SQUARE),
+        "linear",
+        0.5,
+        """
         1 0 0 1
         0 1 1 0
         1 0 0 1
-        0 1 1 0"""),
-    "1:4": (matrix(SQUARE), "linear", 0.75, """
+        0 1 1 0""",
+    ),
+    "1:4": (
+        matrix(SQUARE),
+        "linear",
+        0.75,
+        """
         1 0 0 0
         0 1 0 0
         0 0 0 1
-        0 0 1 0"""),
-    "4:8": (matrix(WIDE), "linear", 0.5, """
+        0 0 1 0""",
+    ),
+    "4:8": (
+        matrix(WIDE),
+        "linear",
+        0.5,
+        """
         1 0 0 1 0 1 1 0
-        1 0 0 1 0 1 1 0"""),
-    "vector_row": (kernels(MIXED), "conv2d", 0.25, """
+        1 0 0 1 0 1 1 0""",
+    ),
+    "vector_row": (
+        kernels(MIXED),
+        "conv2d",
+        0.25,
+        """
         0 0 | 1 1
         1 1 | 0 0
         1 1 | 1 1
-        1 1 | 1 1"""),
-    "vector_col": (kernels(MIXED), "conv2d", 0.5, """
+        1 1 | 1 1""",
+    ),
+    "vector_col": (
+        kernels(MIXED),
+        "conv2d",
+        0.5,
+        """
         0 1 | 0 1
         0 1 | 0 1
         1 0 | 1 0
-        1 0 | 1 0"""),
-    "kernel": (kernels(MIXED), "conv2d", 0.75, """
+        1 0 | 1 0""",
+    ),
+    "kernel": (
+        kernels(MIXED),
+        "conv2d",
+        0.75,
+        """
         0 0 | 0 0
         0 0 | 0 0
         1 1 | 0 0
-        1 1 | 0 0"""),
-    "filter": (kernels(MIXED), "conv2d", 0.5, """
+        1 1 | 0 0""",
+    ),
+    "filter": (
+        kernels(MIXED),
+        "conv2d",
+        0.5,
+        """
         0 0 | 0 0
         0 0 | 0 0
         1 1 | 1 1
-        1 1 | 1 1"""),
-    "channel": (kernels(MIXED), "conv2d", 0.5, """
+        1 1 | 1 1""",
+    ),
+    "channel": (
+        kernels(MIXED),
+        "conv2d",
+        0.5,
+        """
         0 0 | 1 1
         0 0 | 1 1
         0 0 | 1 1
-        0 0 | 1 1"""),
-    "shape": (kernels(MIXED), "conv2d", 0.5, """
+        0 0 | 1 1""",
+    ),
+    "shape": (
+        kernels(MIXED),
+        "conv2d",
+        0.5,
+        """
         0 0 | 1 0
         1 1 | 0 1
         0 0 | 1 0
-        1 1 | 0 1"""),
-    "block:2x2": (matrix(MIXED), "linear", 0.25, """
+        1 1 | 0 1""",
+    ),
+    "block:2x2": (
+        matrix(MIXED),
+        "linear",
+        0.25,
+        """
         0 0 | 1 1
         0 0 | 1 1
         1 1 | 1 1
-        1 1 | 1 1"""),
-    "block:2x1": (matrix(MIXED), "linear", 0.5, """
+        1 1 | 1 1""",
+    ),
+    "block:2x1": (
+        matrix(MIXED),
+        "linear",
+        0.5,
+        """
         0 1 0 1
         0 1 0 1
         1 0 1 0
-        1 0 1 0"""),
-    "block:1x2": (kernels(MIXED), "conv2d", 0.5, """
+        1 0 1 0""",
+    ),
+    "block:1x2": (
+        kernels(MIXED),
+        "conv2d",
+        0.5,
+        """
         0 0 0 0
         0 0 0 0
         1 1 1 1
-        1 1 1 1"""),
-    "block:4x4": (matrix(SQUARE.rstrip() + "\n" + ABOVE), "linear", 0.5, """
+        1 1 1 1""",
+    ),
+    "block:4x4": (
+        matrix(SQUARE.rstrip() + "\n" + ABOVE),
+        "linear",
+        0.5,
+        """
         0 0 0 0
         0 0 0 0
         0 0 0 0
@@ -108,19 +194,34 @@ GOLDEN = {
         1 1 1 1
         1 1 1 1
         1 1 1 1
-        1 1 1 1"""),
-    "head of q": (matrix(MIXED), "attention_proj", 0.5, """
+        1 1 1 1""",
+    ),
+    "head of q": (
+        matrix(MIXED),
+        "attention_proj",
+        0.5,
+        """
         0 0 0 0
         0 0 0 0
         1 1 1 1
-        1 1 1 1"""),
-    "head of out": (matrix(MIXED), "attention_out", 0.5, """
+        1 1 1 1""",
+    ),
+    "head of out": (
+        matrix(MIXED),
+        "attention_out",
+        0.5,
+        """
         0 0 1 1
         0 0 1 1
         0 0 1 1
-        0 0 1 1"""),
+        0 0 1 1""",
+    ),
     # q, k and v below each other: head 0 has 53 + 83 + 83, head 1 has 83 + 53 + 53.
-    "head of qkv": (matrix(MIXED.rstrip() + "\n" + FLIPPED + "\n" + FLIPPED), "attention_in", 0.5, """
+    "head of qkv": (
+        matrix(MIXED.rstrip() + "\n" + FLIPPED + "\n" + FLIPPED),
+        "attention_in",
+        0.5,
+        """
         1 1 1 1
         1 1 1 1
         0 0 0 0
@@ -132,8 +233,9 @@ GOLDEN = {
         1 1 1 1
         1 1 1 1
         0 0 0 0
-        0 0 0 0"""),
-}  # fmt: skip
+        0 0 0 0""",
+    ),
+}
 
 
 def of(w: Tensor, kind: str) -> Layer:
@@ -149,7 +251,8 @@ def flat(mask: Tensor) -> Tensor:
 @pytest.mark.parametrize("case", GOLDEN)
 def test_golden_masks(case: str) -> None:
     w, kind, ratio, expected = GOLDEN[case]
-    g, of_w = granularity(case.split(" of ")[0]), of(w, kind)
+    g = granularity(case.split(" of ")[0])
+    of_w = of(w, kind)
     mask = select(group_scores({"w": w}, (of_w,), g, "mean_abs"), (of_w,), g, {"w": ratio})["w"]
     assert flat(mask).tolist() == table(expected).tolist()
 
@@ -181,12 +284,16 @@ def test_every_standard_granularity_has_a_golden_mask() -> None:
         ("vector_row", (4, 8, 1, 3), "conv1d", (1, 32, 3)),
     ],
 )
-def test_scope_group_element(name: str, shape: tuple[int, int, int, int], kind: str | None, expected: tuple[int, ...]) -> None:
-    g, here = granularity(name), layer(shape, kind, heads=2 if name == "head" else 0)
+def test_scope_group_element(
+    name: str, shape: tuple[int, int, int, int], kind: str | None, expected: tuple[int, ...]
+) -> None:
+    g = granularity(name)
+    here = layer(shape, kind, heads=2 if name == "head" else 0)
     w = torch.arange(here.numel, dtype=torch.float32).view(shape)
     groups = to_groups(w, g, here)
     assert tuple(groups.shape) == expected
-    # Each weight is in exactly one group, and from_groups puts a group's decision on exactly its own weights.
+    # Each weight is in exactly one group, and from_groups puts a group's decision on exactly its
+    # own weights.
     assert sorted(groups.flatten().tolist()) == w.flatten().tolist()
     keep = torch.rand(groups.shape[:2], generator=torch.Generator().manual_seed(1)) > 0.5
     mask = from_groups(keep, g, here)
@@ -195,19 +302,31 @@ def test_scope_group_element(name: str, shape: tuple[int, int, int, int], kind: 
 
 
 def test_groups_of_a_non_contiguous_weight() -> None:
-    here, g = layer((4, 8, 3, 3)), granularity("kernel")
+    here = layer((4, 8, 3, 3))
+    g = granularity("kernel")
     w = torch.randn(4, 8, 3, 3, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(to_groups(w.to(memory_format=torch.channels_last), g, here), to_groups(w, g, here))
+    assert torch.equal(
+        to_groups(w.to(memory_format=torch.channels_last), g, here), to_groups(w, g, here)
+    )
     turned = w.permute(1, 0, 2, 3).contiguous().permute(1, 0, 2, 3)
     assert torch.equal(to_groups(turned, g, here), to_groups(w, g, here))
 
 
 def test_grouped_head_and_out_head_remove_the_same_heads_channels() -> None:
     """Head j of the value rows feeds columns j d to (j + 1) d of the output projection."""
-    g, e = granularity("head"), 6
-    rows = from_groups(torch.tensor([[True, False, True]]), g, layer((3 * e, e, 1, 1), "attention_in", heads=3))
-    columns = from_groups(torch.tensor([[True, False, True]]), g, layer((e, e, 1, 1), "attention_out", heads=3))
-    assert rows[2 * e :, 0, 0, 0].tolist() == columns[0, :, 0, 0].tolist() == [True, True, False, False, True, True]
+    g = granularity("head")
+    e = 6
+    rows = from_groups(
+        torch.tensor([[True, False, True]]), g, layer((3 * e, e, 1, 1), "attention_in", heads=3)
+    )
+    columns = from_groups(
+        torch.tensor([[True, False, True]]), g, layer((e, e, 1, 1), "attention_out", heads=3)
+    )
+    assert (
+        rows[2 * e :, 0, 0, 0].tolist()
+        == columns[0, :, 0, 0].tolist()
+        == [True, True, False, False, True, True]
+    )
 
 
 REFUSED = [
@@ -253,9 +372,13 @@ def test_every_granularity_that_can_refuse_is_seen_refusing() -> None:
 
 
 def test_n_of_m_sets_its_own_ratio() -> None:
-    assert {name: g.fixed_ratio for name, g in GRANULARITIES.items() if g.fixed_ratio is not None} == {
-        "2:4": 0.5, "1:4": 0.75, "4:8": 0.5,
-    }  # fmt: skip
+    assert {
+        name: g.fixed_ratio for name, g in GRANULARITIES.items() if g.fixed_ratio is not None
+    } == {
+        "2:4": 0.5,
+        "1:4": 0.75,
+        "4:8": 0.5,
+    }
     assert granularity("3:5").fixed_ratio == 1 - 3 / 5
 
 
@@ -265,7 +388,20 @@ def test_a_granularity_is_found_by_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["finest", "4:4", "0:4", "5:4", "block:1x1", "block:0x4", "block:4", "-2:4", "", "2:4:8", "fine "]
+    "name",
+    [
+        "finest",
+        "4:4",
+        "0:4",
+        "5:4",
+        "block:1x1",
+        "block:0x4",
+        "block:4",
+        "-2:4",
+        "",
+        "2:4:8",
+        "fine ",
+    ],
 )
 def test_unknown_granularities_are_refused_in_a_sentence(name: str) -> None:
     refusal(lambda: granularity(name))

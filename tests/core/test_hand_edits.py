@@ -2,7 +2,7 @@
 
 import pytest
 
-from pruning_core.edits import MOST, HandEdits, check, from_raw, hand_edits, to_raw
+from pruning_core.hand_edits import MOST, HandEdits, check, from_raw, hand_edits, to_raw
 from tests.core.toy import refusal
 
 
@@ -23,10 +23,14 @@ def test_text_worked_by_hand(groups: tuple[tuple[int, int, bool], ...], text: st
 
 
 def test_groups_are_sorted_so_that_equal_edits_are_equal() -> None:
-    assert HandEdits("a", "fine", ((1, 0, True), (0, 2, False))) == HandEdits("a", "fine", ((0, 2, False), (1, 0, True)))
+    assert HandEdits("a", "fine", ((1, 0, True), (0, 2, False))) == HandEdits(
+        "a", "fine", ((0, 2, False), (1, 0, True))
+    )
 
 
-@pytest.mark.parametrize("text", ["x3", "k", "k-3", "k3.", "k3-", "3", "k3 p4", "k3__p4x", "k1.2.3", f"k{'9' * 12}"])
+@pytest.mark.parametrize(
+    "text", ["x3", "k", "k-3", "k3.", "k3-", "3", "k3 p4", "k3__p4x", "k1.2.3", f"k{'9' * 12}"]
+)
 def test_other_text_is_refused(text: str) -> None:
     assert "of a.weight is not of the form" in refusal(lambda: hand_edits("a.weight", "fine", text))
 
@@ -39,8 +43,14 @@ def test_other_text_is_refused(text: str) -> None:
         (lambda: HandEdits("a", "fine", ((0, 1, True), (0, 1, False))), "one group twice"),
         (lambda: hand_edits("a", "fine", f"k0-{MOST}"), "coarser granularity"),
         (lambda: hand_edits("a", "fine", "k9-999999999"), "coarser granularity"),
-        (lambda: check((HandEdits("a", "fine", ()), HandEdits("a", "fine", ((0, 1, True),)))), "one layer twice"),
-        (lambda: check(hand_edits(name, "fine", f"k1-{MOST // 2 + 1}") for name in "ab"), "2,002 groups"),
+        (
+            lambda: check((HandEdits("a", "fine", ()), HandEdits("a", "fine", ((0, 1, True),)))),
+            "one layer twice",
+        ),
+        (
+            lambda: check(hand_edits(name, "fine", f"k1-{MOST // 2 + 1}") for name in "ab"),
+            "2,002 groups",
+        ),
         (lambda: from_raw([]), "must map layers"),
         (lambda: from_raw({"a": "k3"}), "must map layers"),
         (lambda: from_raw({"a": {"fine": 3}}), "not of the form"),
@@ -51,6 +61,10 @@ def test_what_makes_no_sense_is_told_in_one_sentence(build, part: str) -> None:
 
 
 def test_json_there_and_back() -> None:
-    edits = (hand_edits("a", "fine", "k3"), hand_edits("a", "filter", "p1-2"), hand_edits("b", "2:4", "k7.1"))
+    edits = (
+        hand_edits("a", "fine", "k3"),
+        hand_edits("a", "filter", "p1-2"),
+        hand_edits("b", "2:4", "k7.1"),
+    )
     assert to_raw(edits) == {"a": {"fine": "k3", "filter": "p1-2"}, "b": {"2:4": "k7.1"}}
     assert from_raw(to_raw(edits)) == edits

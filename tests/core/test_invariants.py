@@ -1,7 +1,9 @@
-"""What must hold for every criterion x granularity x allocation on every network of the zoo, whatever the numbers are.
+"""What must hold for every criterion x granularity x allocation on every network of the zoo,
+whatever the numbers are.
 
-Layers of one shape are alike to all three axes, so of each network one layer per kind and shape is taken. Masks are nested in the
-count by `test_marks_are_exact_whole_and_nested`, counts rise with the sparsity by `test_allocations_ask_for_rising_counts`.
+Layers of one shape are alike to all three axes, so of each network one layer per kind and shape is
+taken. Masks are nested in the count by `test_marks_are_exact_whole_and_nested`, counts rise with
+the sparsity by `test_allocations_ask_for_rising_counts`.
 """
 
 from collections.abc import Iterator
@@ -15,8 +17,8 @@ from torch import Tensor
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import CRITERIA, Criterion, criterion, refusal
 from pruning_core.granularity import GRANULARITIES, supports, to_groups
-from pruning_core.inventory import inventory
-from pruning_core.masks import achieved, apply_masks, group_scores, removed, select
+from pruning_core.masks import achieved, apply_masks, group_scores, n_removed, select
+from pruning_core.model.inventory import inventory
 from pruning_core.types import GroupScores, Layer, Scores
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import is_sentence, same_state, state
@@ -25,7 +27,9 @@ SHAPE = (1, 8, 8)
 SPARSITIES = (0.0, 0.1, 0.33, 0.5, 0.77, 0.9, 1.0)
 RANKED = ("global", "lamp")
 VARIED = ("mobilenet", "vit")
-"""Networks that have all kinds of layers between them: criteria differ in their numbers alone, so they need no more."""
+"""Networks that have all kinds of layers between them: criteria differ in their numbers alone, so
+they need no more.
+"""
 PAIRS = [
     pytest.param(arch, how, id=f"{arch}-{how}")
     for arch in ARCHITECTURES
@@ -51,7 +55,9 @@ def network(arch: str) -> tuple[torch.nn.Module, tuple[Layer, ...]]:
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 torch.nn.init.normal_(module.weight)
-    kinds = {(x.kind, x.shape, x.bn is None, x.is_output): x for x in reversed(inventory(model, SHAPE))}
+    kinds = {
+        (x.kind, x.shape, x.bn is None, x.is_output): x for x in reversed(inventory(model, SHAPE))
+    }
     return model, tuple(reversed(kinds.values()))
 
 
@@ -74,39 +80,64 @@ def scored(arch: str, how: str, seed: int = 0) -> tuple[tuple[Layer, ...], Score
 def grouped(arch: str, how: str, shape: str) -> tuple[tuple[Layer, ...], GroupScores]:
     layers, scores = scored(arch, how)
     g = GRANULARITIES[shape]
-    taken = tuple(x for x in layers if supports(g, x) is None and refusal(CRITERIA[how], g, x) is None)
+    taken = tuple(
+        x for x in layers if supports(g, x) is None and refusal(CRITERIA[how], g, x) is None
+    )
     return taken, group_scores(scores, taken, g, CRITERIA[how].pool)
 
 
-def masks_at(arch: str, how: str, shape: str, ratio: float, allow_collapse: bool = False) -> dict[str, Tensor]:
+def masks_at(
+    arch: str, how: str, shape: str, ratio: float, allow_collapse: bool = False
+) -> dict[str, Tensor]:
     layers, groups = grouped(arch, how, shape)
-    return select(groups, layers, GRANULARITIES[shape], {x.name: ratio for x in layers}, allow_collapse=allow_collapse)
+    return select(
+        groups,
+        layers,
+        GRANULARITIES[shape],
+        {x.name: ratio for x in layers},
+        allow_collapse=allow_collapse,
+    )
 
 
 @pytest.mark.parametrize(("arch", "how"), PAIRS)
 @pytest.mark.parametrize("shape", GRANULARITIES)
 def test_marks_are_exact_whole_and_nested(arch: str, how: str, shape: str) -> None:
-    g, (layers, groups) = GRANULARITIES[shape], grouped(arch, how, shape)
+    g = GRANULARITIES[shape]
+    (layers, groups) = grouped(arch, how, shape)
     before = {x.name: torch.ones(x.shape, dtype=torch.bool) for x in layers}
     for ratio in SPARSITIES:
         masks = masks_at(arch, how, shape, ratio)
         assert masks.keys() == before.keys()
         for x in layers:
-            cells, count = to_groups(masks[x.name], g, x), groups[x.name].shape[1]
+            cells = to_groups(masks[x.name], g, x)
+            count = groups[x.name].shape[1]
             whole = cells[..., 0]
             assert torch.equal(cells, whole[..., None].expand_as(cells)), "a group is cut in part"
-            gone = count - g.keep_of if g.keep_of and ratio else 0 if g.keep_of else min(round(ratio * count), count - 1)
+            gone = (
+                count - g.n_kept
+                if g.n_kept and ratio
+                else 0
+                if g.n_kept
+                else min(round(ratio * count), count - 1)
+            )
             assert ((~whole).sum(1) == gone).all(), "the count in a scope is not exact"
-            assert not (masks[x.name] & ~before[x.name]).any(), "a weight came back at a higher sparsity"
-            kept, lost = groups[x.name].masked_fill(~whole, torch.inf), groups[x.name].masked_fill(whole, -torch.inf)
-            assert (kept.amin(1) >= lost.amax(1)).all(), "something kept scores lower than something removed"
+            assert not (masks[x.name] & ~before[x.name]).any(), (
+                "a weight came back at a higher sparsity"
+            )
+            kept = groups[x.name].masked_fill(~whole, torch.inf)
+            lost = groups[x.name].masked_fill(whole, -torch.inf)
+            assert (kept.amin(1) >= lost.amax(1)).all(), (
+                "something kept scores lower than something removed"
+            )
         before = masks
 
 
 @pytest.mark.parametrize(("arch", "how"), PAIRS)
 @pytest.mark.parametrize("name", ALLOCATIONS)
 def test_allocations_ask_for_rising_counts(arch: str, how: str, name: str) -> None:
-    """For every granularity that leaves it open: ratios in [0, 1], rising counts, totals within a group where reachable."""
+    """For every granularity that leaves it open: ratios in [0, 1], rising counts, totals within a
+    group where reachable.
+    """
     for shape, g in GRANULARITIES.items():
         if g.fixed_ratio is not None:
             continue
@@ -117,14 +148,22 @@ def test_allocations_ask_for_rising_counts(arch: str, how: str, name: str) -> No
             ratios = ALLOCATIONS[name](layers, groups, sparsity)
             assert ratios.keys() == sizes.keys()
             assert all(0 <= ratio <= 1 for ratio in ratios.values())
-            counts = {key: removed(g, ratio, sizes[key]) for key, ratio in ratios.items()}
-            assert all(counts[key] >= before[key] for key in counts), f"{shape}: a layer lost less at a higher sparsity"
+            counts = {key: n_removed(g, ratio, sizes[key]) for key, ratio in ratios.items()}
+            assert all(counts[key] >= before[key] for key in counts), (
+                f"{shape}: a layer lost less at a higher sparsity"
+            )
             before = counts
             if name in RANKED and layers:
-                total, scopes = sum(x.numel for x in layers), {x.name: groups[x.name].shape[0] for x in layers}
+                total = sum(x.numel for x in layers)
+                scopes = {x.name: groups[x.name].shape[0] for x in layers}
                 largest = max(x.numel // groups[x.name].numel() for x in layers)
-                reachable = sum(x.numel * (1 - scopes[x.name] / groups[x.name].numel()) for x in layers)
-                assert abs(total_ratio(layers, ratios) * total - min(sparsity * total, reachable)) <= largest / 2 + 1e-3
+                reachable = sum(
+                    x.numel * (1 - scopes[x.name] / groups[x.name].numel()) for x in layers
+                )
+                assert (
+                    abs(total_ratio(layers, ratios) * total - min(sparsity * total, reachable))
+                    <= largest / 2 + 1e-3
+                )
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -132,7 +171,8 @@ def test_allocations_ask_for_rising_counts(arch: str, how: str, name: str) -> No
 def test_masks_of_every_allocation_are_nested_and_as_asked(arch: str, name: str) -> None:
     """The whole way from sparsity to masks, for every granularity that leaves the ratio open."""
     for shape in (key for key, g in GRANULARITIES.items() if g.fixed_ratio is None):
-        g, (layers, groups) = GRANULARITIES[shape], grouped(arch, "magnitude_l1", shape)
+        g = GRANULARITIES[shape]
+        (layers, groups) = grouped(arch, "magnitude_l1", shape)
         before = {x.name: torch.ones(x.shape, dtype=torch.bool) for x in layers}
         for sparsity in (0.33, 0.9):
             ratios = ALLOCATIONS[name](layers, groups, sparsity)
@@ -140,7 +180,10 @@ def test_masks_of_every_allocation_are_nested_and_as_asked(arch: str, name: str)
             got = achieved(masks)
             for x in layers:
                 count = groups[x.name].shape[1]
-                assert abs(got[x.name] - ratios[x.name]) <= (0.5 if ratios[x.name] < 1 - 1 / count else 1) / count + 1e-9
+                assert (
+                    abs(got[x.name] - ratios[x.name])
+                    <= (0.5 if ratios[x.name] < 1 - 1 / count else 1) / count + 1e-9
+                )
                 assert not (masks[x.name] & ~before[x.name]).any()
             before = masks
 
@@ -148,11 +191,14 @@ def test_masks_of_every_allocation_are_nested_and_as_asked(arch: str, name: str)
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("shape", GRANULARITIES)
 def test_a_scope_is_emptied_only_when_allowed(arch: str, shape: str) -> None:
-    g, (layers, _) = GRANULARITIES[shape], grouped(arch, "magnitude_l1", shape)
-    kept, emptied = (masks_at(arch, "magnitude_l1", shape, 1.0, allowed) for allowed in (False, True))
+    g = GRANULARITIES[shape]
+    (layers, _) = grouped(arch, "magnitude_l1", shape)
+    kept, emptied = (
+        masks_at(arch, "magnitude_l1", shape, 1.0, allowed) for allowed in (False, True)
+    )
     for x in layers:
         assert to_groups(kept[x.name], g, x).any(-1).any(1).all()
-        assert emptied[x.name].any() == (g.keep_of is not None)
+        assert emptied[x.name].any() == (g.n_kept is not None)
 
 
 @pytest.mark.parametrize(("arch", "how"), PAIRS)
@@ -164,7 +210,9 @@ def test_the_same_seed_gives_the_same_masks(arch: str, how: str) -> None:
     other = scored(arch, how, seed=1)[1]
     assert all(torch.equal(scores[x.name], other[x.name]) == (how != "random") for x in layers)
     first = masks_at(arch, how, "fine", 0.5)
-    assert all(torch.equal(mask, masks_at(arch, how, "fine", 0.5)[key]) for key, mask in first.items())
+    assert all(
+        torch.equal(mask, masks_at(arch, how, "fine", 0.5)[key]) for key, mask in first.items()
+    )
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -192,7 +240,12 @@ def test_the_network_is_never_changed(arch: str) -> None:
 def test_every_refusal_is_one_sentence_that_names_its_layer(arch: str) -> None:
     layers = inventory(ARCHITECTURES[arch].build(SHAPE, 10), SHAPE)
     reasons = [(x, supports(g, x)) for g in GRANULARITIES.values() for x in layers]
-    reasons += [(x, refusal(how, g, x)) for how in CRITERIA.values() for g in GRANULARITIES.values() for x in layers]
+    reasons += [
+        (x, refusal(how, g, x))
+        for how in CRITERIA.values()
+        for g in GRANULARITIES.values()
+        for x in layers
+    ]
     assert any(reason for _, reason in reasons)
     for x, reason in reasons:
         assert reason is None or (x.name in reason and is_sentence(reason) and ". " not in reason)

@@ -1,4 +1,6 @@
-"""Exact counts by rank at every sparsity, ties and all; torch.nn.utils.prune as the oracle; masks applied to a copy."""
+"""Exact counts by rank at every sparsity, ties and all; torch.nn.utils.prune as the oracle; masks
+applied to a copy.
+"""
 
 import itertools
 
@@ -9,18 +11,18 @@ from torch.nn.utils import prune
 
 from pruning_core.criteria import criterion
 from pruning_core.granularity import GRANULARITIES, granularity, n_of_m
-from pruning_core.inventory import inventory, weights
 from pruning_core.masks import (
     achieved,
     apply_masks,
     check_masks,
+    exclude_removed,
     group_scores,
     intersect,
     lowest,
-    removed,
+    n_removed,
     select,
-    without,
 )
+from pruning_core.model.inventory import inventory, weights
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import Toy, layer, matrix, refusal, same_state, state
 
@@ -34,9 +36,18 @@ def distinct(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return ((order + 1) * (1 - 2 * (order % 2))).float().view(shape)
 
 
-def cut(w: Tensor, name: str, ratio: float, pool: str = "mean_abs", allow_collapse: bool = False) -> Tensor:
-    here, g = layer(tuple(w.shape)), granularity(name)
-    return select(group_scores({"w": w}, (here,), g, pool), (here,), g, {"w": ratio}, allow_collapse=allow_collapse)["w"]
+def cut(
+    w: Tensor, name: str, ratio: float, pool: str = "mean_abs", allow_collapse: bool = False
+) -> Tensor:
+    here = layer(tuple(w.shape))
+    g = granularity(name)
+    return select(
+        group_scores({"w": w}, (here,), g, pool),
+        (here,),
+        g,
+        {"w": ratio},
+        allow_collapse=allow_collapse,
+    )["w"]
 
 
 # --- by rank
@@ -52,8 +63,11 @@ def test_lowest_worked_by_hand() -> None:
 
 @pytest.mark.parametrize("levels", [1, 2, 5, 1000])
 def test_lowest_is_the_stable_sort_at_every_count(levels: int) -> None:
-    scores = torch.randint(0, levels, (3, 40), generator=torch.Generator().manual_seed(levels)).float()
-    order, before = scores.argsort(dim=1, stable=True), torch.zeros(3, 40, dtype=torch.bool)
+    scores = torch.randint(
+        0, levels, (3, 40), generator=torch.Generator().manual_seed(levels)
+    ).float()
+    order = scores.argsort(dim=1, stable=True)
+    before = torch.zeros(3, 40, dtype=torch.bool)
     for count in range(41):
         slow = torch.zeros(3, 40, dtype=torch.bool).scatter_(1, order[:, :count], True)
         assert torch.equal(lowest(scores, count), slow)
@@ -82,19 +96,24 @@ def test_lowest_takes_what_is_already_gone_first() -> None:
     ],
 )
 def test_removed_worked_values(ratio: float, groups: int, count: int) -> None:
-    assert removed(granularity("fine"), ratio, groups) == count
+    assert n_removed(granularity("fine"), ratio, groups) == count
 
 
 def test_removed_may_collapse_a_layer_when_allowed() -> None:
-    assert removed(granularity("fine"), 1.0, 10, allow_collapse=True) == 10
-    assert removed(granularity("fine"), 0.95, 10, allow_collapse=True) == round(9.5)
+    assert n_removed(granularity("fine"), 1.0, 10, allow_collapse=True) == 10
+    assert n_removed(granularity("fine"), 0.95, 10, allow_collapse=True) == round(9.5)
 
 
 def test_n_of_m_counts_by_itself() -> None:
     for n, m in itertools.combinations(range(1, 9), 2):
         g = n_of_m(n, m)
-        assert [removed(g, ratio, m) for ratio in (0.0, 0.01, 0.5, 1.0)] == [0, m - n, m - n, m - n]
-    assert removed(granularity("2:4"), 1.0, 4, allow_collapse=True) == 2
+        assert [n_removed(g, ratio, m) for ratio in (0.0, 0.01, 0.5, 1.0)] == [
+            0,
+            m - n,
+            m - n,
+            m - n,
+        ]
+    assert n_removed(granularity("2:4"), 1.0, 4, allow_collapse=True) == 2
 
 
 @pytest.mark.parametrize("ratio", [-0.01, 1.01, float("nan"), float("inf")])
@@ -105,7 +124,8 @@ def test_ratios_outside_0_to_1_are_refused_in_a_sentence(ratio: float) -> None:
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("name", [name for name in GRANULARITIES if name != "head"])
 def test_constant_weights_are_cut_exactly(name: str, ratio: float) -> None:
-    g, mask = granularity(name), cut(torch.ones(8, 8, 3, 3), name, ratio)
+    g = granularity(name)
+    mask = cut(torch.ones(8, 8, 3, 3), name, ratio)
     groups = {
         "row": 72,
         "vector_row": 192,
@@ -116,8 +136,8 @@ def test_constant_weights_are_cut_exactly(name: str, ratio: float) -> None:
         "shape": 72,
         "block:4x4": 4,
     }
-    count = removed(g, ratio, dict(g.sizes)["m"] if g.keep_of else groups.get(name, 576))
-    share = count / (dict(g.sizes)["m"] if g.keep_of else groups.get(name, 576))
+    count = n_removed(g, ratio, dict(g.sizes)["m"] if g.n_kept else groups.get(name, 576))
+    share = count / (dict(g.sizes)["m"] if g.n_kept else groups.get(name, 576))
     assert int((~mask).sum()) == round(share * 576)
 
 
@@ -140,18 +160,22 @@ def test_fine_agrees_with_torch(ratio: float, shape: tuple[int, ...]) -> None:
     w = distinct(shape)
     module = nn.Conv2d(shape[1], shape[0], shape[2])
     module.weight.data = w.clone()
-    prune.l1_unstructured(module, "weight", amount=removed(granularity("fine"), ratio, w.numel()))
+    prune.l1_unstructured(module, "weight", amount=n_removed(granularity("fine"), ratio, w.numel()))
     assert torch.equal(cut(w, "fine", ratio), module.weight_mask.bool())
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize(("n", "pool"), [(1, "mean_abs"), (2, "l2")])
 @pytest.mark.parametrize(("name", "dim"), [("filter", 0), ("channel", 1)])
-def test_filter_and_channel_agree_with_torch(name: str, dim: int, n: int, pool: str, ratio: float) -> None:
+def test_filter_and_channel_agree_with_torch(
+    name: str, dim: int, n: int, pool: str, ratio: float
+) -> None:
     w = distinct((9, 11, 3, 3), seed=4)
     module = nn.Conv2d(11, 9, 3)
     module.weight.data = w.clone()
-    prune.ln_structured(module, "weight", amount=removed(granularity(name), ratio, w.shape[dim]), n=n, dim=dim)
+    prune.ln_structured(
+        module, "weight", amount=n_removed(granularity(name), ratio, w.shape[dim]), n=n, dim=dim
+    )
     assert torch.equal(cut(w, name, ratio, pool), module.weight_mask.bool())
 
 
@@ -197,7 +221,9 @@ def test_broken_weights_are_told_in_a_sentence(bad: float) -> None:
     layers = inventory(model, (1, 2, 2))
     model[3].weight.data[0, 0] = bad
     scores = criterion("magnitude_l1")(model, layers, ())
-    assert "1 of the scores of 3.weight" in refusal(lambda: group_scores(scores, layers, granularity("fine"), "mean_abs"))
+    assert "1 of the scores of 3.weight" in refusal(
+        lambda: group_scores(scores, layers, granularity("fine"), "mean_abs")
+    )
     assert "3.weight" in refusal(lambda: inventory(model, (1, 2, 2)))
 
 
@@ -206,8 +232,12 @@ def test_layers_that_cannot_be_cut_have_no_group_scores() -> None:
     layers = inventory(model, (1, 8, 8))
     groups = group_scores(weights(model, layers), layers, granularity("kernel"), "mean_abs")
     assert groups.keys() == {"conv1.weight", "conv2.weight"}
-    assert "no layer 'fc1.weight'" in refusal(lambda: select(groups, layers, granularity("kernel"), {"fc1.weight": 0.5}))
-    assert "no layer 'nowhere'" in refusal(lambda: select(groups, layers, granularity("kernel"), {"nowhere": 0.5}))
+    assert "no layer 'fc1.weight'" in refusal(
+        lambda: select(groups, layers, granularity("kernel"), {"fc1.weight": 0.5})
+    )
+    assert "no layer 'nowhere'" in refusal(
+        lambda: select(groups, layers, granularity("kernel"), {"nowhere": 0.5})
+    )
 
 
 def test_only_layers_with_a_ratio_get_a_mask() -> None:
@@ -223,7 +253,8 @@ def test_only_layers_with_a_ratio_get_a_mask() -> None:
 def test_apply_masks_worked_by_hand() -> None:
     """The convolution keeps 1, 3 and 5, 7, so an image of ones gives 4 and 12, and then 12, 44, 76."""
     model = Toy()
-    layers, before = inventory(model, (1, 2, 2)), state(model)
+    layers = inventory(model, (1, 2, 2))
+    before = state(model)
     mask = torch.tensor([False, True, False, True]).view(1, 1, 2, 2).expand(2, 1, 2, 2)
     pruned = apply_masks(model, {"0.weight": mask}, layers)
     assert pruned(torch.ones(1, 1, 2, 2)).tolist() == [[12, 44, 76]]
@@ -235,13 +266,19 @@ def test_apply_masks_worked_by_hand() -> None:
 def test_apply_masks_zeroes_exactly_what_is_removed() -> None:
     model = ARCHITECTURES["vit"].build((1, 8, 8), 10)
     layers = inventory(model, (1, 8, 8))
-    masks = {x.name: torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) > 0.5 for x in layers}
+    masks = {
+        x.name: torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) > 0.5
+        for x in layers
+    }
     pruned = apply_masks(model, masks, layers)
-    found, original = weights(pruned, layers), weights(model, layers)
+    found = weights(pruned, layers)
+    original = weights(model, layers)
     for name, mask in masks.items():
         assert torch.equal(found[name], original[name] * mask)
     untouched = dict(pruned.named_parameters()).keys() - masks.keys()
-    assert all(torch.equal(pruned.get_parameter(name), model.get_parameter(name)) for name in untouched)
+    assert all(
+        torch.equal(pruned.get_parameter(name), model.get_parameter(name)) for name in untouched
+    )
 
 
 def test_apply_masks_to_non_contiguous_and_tied_weights() -> None:
@@ -259,7 +296,9 @@ def test_apply_masks_to_non_contiguous_and_tied_weights() -> None:
 def test_removed_means_zero_even_where_a_weight_was_negative() -> None:
     model = nn.Linear(2, 1, bias=False)
     model.weight.data = torch.tensor([[-1.0, -2.0]])
-    pruned = apply_masks(model, {"weight": torch.tensor([False, True]).view(1, 2, 1, 1)}, inventory(model, (2,)))
+    pruned = apply_masks(
+        model, {"weight": torch.tensor([False, True]).view(1, 2, 1, 1)}, inventory(model, (2,))
+    )
     assert pruned.weight.tolist() == [[0.0, -2.0]]
     assert not torch.signbit(pruned.weight[0, 0])
 
@@ -270,14 +309,18 @@ def test_masks_that_do_not_fit_are_refused_in_a_sentence() -> None:
     assert "belongs to no layer" in refusal(
         lambda: apply_masks(model, {"1.weight": torch.ones(2, 1, 1, 1, dtype=torch.bool)}, layers)
     )
-    assert "(3, 2, 1, 1)" in refusal(lambda: check_masks({"3.weight": torch.ones(2, 3, 1, 1, dtype=torch.bool)}, layers))
+    assert "(3, 2, 1, 1)" in refusal(
+        lambda: check_masks({"3.weight": torch.ones(2, 3, 1, 1, dtype=torch.bool)}, layers)
+    )
     assert "booleans" in refusal(lambda: check_masks({"3.weight": torch.ones(3, 2, 1, 1)}, layers))
 
 
 def test_intersect_keeps_what_both_keep() -> None:
     yes = torch.ones(1, 2, 1, 1, dtype=torch.bool)
-    first, second = yes.clone(), yes.clone()
-    first[0, 0], second[0, 1] = False, False
+    first = yes.clone()
+    second = yes.clone()
+    first[0, 0] = False
+    second[0, 1] = False
     both = intersect({"a": first, "b": first}, {"a": second, "c": second})
     assert {name: mask.flatten().tolist() for name, mask in both.items()} == {
         "a": [False, False],
@@ -287,11 +330,12 @@ def test_intersect_keeps_what_both_keep() -> None:
 
 
 def test_without_sends_removed_groups_first() -> None:
-    here, g = layer((2, 3, 1, 1)), granularity("channel")
+    here = layer((2, 3, 1, 1))
+    g = granularity("channel")
     groups = group_scores({"w": matrix("3 1 2\n3 1 2")}, (here,), g, "mean_abs")
     mask = torch.tensor([False, True, True]).view(1, 3, 1, 1).expand(2, 3, 1, 1)
-    assert without(groups, {"w": mask}, (here,), g)["w"].tolist() == [[-torch.inf, 1, 2]]
-    assert without(groups, {}, (here,), g)["w"].tolist() == [[3, 1, 2]]
+    assert exclude_removed(groups, {"w": mask}, (here,), g)["w"].tolist() == [[-torch.inf, 1, 2]]
+    assert exclude_removed(groups, {}, (here,), g)["w"].tolist() == [[3, 1, 2]]
     assert groups["w"].tolist() == [[3, 1, 2]]
 
 

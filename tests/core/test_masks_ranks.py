@@ -3,13 +3,15 @@
 import pytest
 import torch
 
-from pruning_core.masks import by_hand, lowest, ranks
+from pruning_core.masks import apply_hand_edits, lowest, ranks
 from tests.core.toy import refusal
 
 
 @pytest.mark.parametrize("levels", [1, 3, 1000])
 def test_ranks_say_when_a_group_goes(levels: int) -> None:
-    scores = torch.randint(0, levels, (4, 25), generator=torch.Generator().manual_seed(levels)).float()
+    scores = torch.randint(
+        0, levels, (4, 25), generator=torch.Generator().manual_seed(levels)
+    ).float()
     scores[0, 3], scores[1, :2] = -torch.inf, torch.tensor([-0.0, 0.0])
     places = ranks(scores)
     assert all(torch.equal(lowest(scores, count), places < count) for count in range(26))
@@ -18,8 +20,14 @@ def test_ranks_say_when_a_group_goes(levels: int) -> None:
 def test_edits_by_hand_worked_by_hand() -> None:
     kept = torch.tensor([[False, True, True], [True, False, False]])
     places = torch.tensor([[0, 1, 2], [2, 0, 1]], dtype=torch.float32)
-    assert by_hand(kept, places, [(0, 0, True), (0, 2, False)]).tolist() == [[True, True, False], [True, False, False]]
-    assert by_hand(kept, places, [(1, 0, False)]).tolist() == kept.tolist()
-    assert by_hand(kept, places, [(1, 0, False)], allow_collapse=True).tolist() == [[False, True, True], [False] * 3]
+    assert apply_hand_edits(kept, places, [(0, 0, True), (0, 2, False)]).tolist() == [
+        [True, True, False],
+        [True, False, False],
+    ]
+    assert apply_hand_edits(kept, places, [(1, 0, False)]).tolist() == kept.tolist()
+    assert apply_hand_edits(kept, places, [(1, 0, False)], allow_collapse=True).tolist() == [
+        [False, True, True],
+        [False] * 3,
+    ]
     assert kept.tolist() == [[False, True, True], [True, False, False]]
-    assert "Group 3 of scope 0" in refusal(lambda: by_hand(kept, places, [(0, 3, True)]))
+    assert "Group 3 of scope 0" in refusal(lambda: apply_hand_edits(kept, places, [(0, 3, True)]))

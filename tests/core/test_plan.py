@@ -8,12 +8,12 @@ import pytest
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
-from pruning_core.edits import HandEdits
 from pruning_core.flows import FLOWS
 from pruning_core.granularity import GRANULARITIES
+from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import VERSION, Plan
 from pruning_core.schedule import SCHEDULES
-from pruning_core.train import OPTIMIZERS, TrainConfig
+from pruning_core.training.fine_tune import OPTIMIZERS, TrainConfig
 from tests.core.toy import refusal
 
 NAMES = ["0.weight", "conv.weight", 'a "quoted" name', "größe.weight", "new\nline", ""]
@@ -31,9 +31,18 @@ def drawn(seed: int) -> Plan:
         sparsity=rng.choice([0.0, 1.0, rng.random(), rng.random() * 1e-12, 0.1 + 0.2]),
         schedule=rng.choice([*SCHEDULES, "iterative:7", "agp:50"]),
         flow=rng.choice([*FLOWS, "seven_dyn:delay=0.25,window=0.3", "lottery:rewind=2,fresh=0"]),
-        overrides=tuple((name, rng.random()) for name in rng.sample(NAMES, rng.randint(0, len(NAMES)))),
+        overrides=tuple(
+            (name, rng.random()) for name in rng.sample(NAMES, rng.randint(0, len(NAMES)))
+        ),
         edits=tuple(
-            HandEdits(name, g, tuple((rng.randint(0, 3), group, rng.random() < 0.5) for group in rng.sample(range(99), 20)))
+            HandEdits(
+                name,
+                g,
+                tuple(
+                    (rng.randint(0, 3), group, rng.random() < 0.5)
+                    for group in rng.sample(range(99), 20)
+                ),
+            )
             for name in rng.sample(NAMES, rng.randint(0, 3))
             for g in rng.sample([*GRANULARITIES], 2)
         ),
@@ -52,7 +61,14 @@ def drawn(seed: int) -> Plan:
             seed=rng.randint(0, 2**31 - 1),
             augment=rng.random() < 0.5,
             label_smoothing=rng.random() * 0.99,
-            penalty=rng.choice(["none", "bn_scale_l1", "group_lasso:block:2x8", f"group_lasso:{rng.choice([*GRANULARITIES])}"]),
+            penalty=rng.choice(
+                [
+                    "none",
+                    "bn_scale_l1",
+                    "group_lasso:block:2x8",
+                    f"group_lasso:{rng.choice([*GRANULARITIES])}",
+                ]
+            ),
             penalty_strength=rng.random(),
         ),
         seed=rng.randint(0, 2**31 - 1),
@@ -72,7 +88,9 @@ def test_json_there_and_back_is_exact(seed: int) -> None:
 def test_the_draws_vary_every_field() -> None:
     plans = [drawn(seed) for seed in range(50)]
     assert all(len({repr(getattr(plan, f.name)) for plan in plans}) > 1 for f in fields(Plan))
-    assert all(len({getattr(plan.fine_tune, f.name) for plan in plans}) > 1 for f in fields(TrainConfig))
+    assert all(
+        len({getattr(plan.fine_tune, f.name) for plan in plans}) > 1 for f in fields(TrainConfig)
+    )
 
 
 def test_json_holds_every_setting_by_name() -> None:
@@ -85,13 +103,17 @@ def test_json_holds_every_setting_by_name() -> None:
 
 def test_what_is_left_out_is_the_default() -> None:
     assert Plan.from_json("{}") == Plan()
-    assert Plan.from_json('{"sparsity": 0.9, "fine_tune": {"epochs": 7}}') == Plan(sparsity=0.9, fine_tune=TrainConfig(epochs=7))
+    assert Plan.from_json('{"sparsity": 0.9, "fine_tune": {"epochs": 7}}') == Plan(
+        sparsity=0.9, fine_tune=TrainConfig(epochs=7)
+    )
 
 
 def test_whole_numbers_are_welcome_where_a_fraction_is_meant() -> None:
     plan = Plan.from_json('{"sparsity": 1, "overrides": {"a": 0}, "fine_tune": {"lr": 1}}')
     assert plan == Plan(sparsity=1.0, overrides=(("a", 0.0),), fine_tune=TrainConfig(lr=1.0))
-    assert all(type(value) is float for value in (plan.sparsity, plan.overrides[0][1], plan.fine_tune.lr))
+    assert all(
+        type(value) is float for value in (plan.sparsity, plan.overrides[0][1], plan.fine_tune.lr)
+    )
 
 
 BAD = {

@@ -1,12 +1,14 @@
-"""The k-th lowest number and its counts against a sort, with a sample so small that large arrays take part."""
+"""The k-th lowest number and its counts against a sort, with a sample so small that large arrays
+take part.
+"""
 
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from pruning_core import order
-from pruning_core.order import NONE, Kth, Number, kth
+from pruning_core import ranking
+from pruning_core.ranking import NONE, KthSmallest, Number, kth_smallest
 
 RNG = np.random.default_rng(3)
 ROWS: dict[str, list[np.ndarray]] = {
@@ -20,12 +22,16 @@ ROWS: dict[str, list[np.ndarray]] = {
 }
 
 
-def by_sorting(rows: list[np.ndarray], count: int, without: np.ndarray) -> Kth:
+def by_sorting(rows: list[np.ndarray], count: int, without: np.ndarray) -> KthSmallest:
     left = list(np.sort(np.concatenate(rows)))
     for number in without:
         left.remove(number)
     value = left[count - 1]
-    return Kth(value, tuple(int((row < value).sum()) for row in rows), tuple(int((row == value).sum()) for row in rows))
+    return KthSmallest(
+        value,
+        tuple(int((row < value).sum()) for row in rows),
+        tuple(int((row == value).sum()) for row in rows),
+    )
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -34,14 +40,16 @@ def by_sorting(rows: list[np.ndarray], count: int, without: np.ndarray) -> Kth:
 def test_it_is_what_a_sort_gives(name: str, spare: bool, share: float) -> None:
     rows = ROWS[name]
     before = [row.copy() for row in rows]
-    without = np.concatenate([np.sort(row)[-(1 + len(row) // 100) :] for row in rows]) if spare else NONE
+    without = (
+        np.concatenate([np.sort(row)[-(1 + len(row) // 100) :] for row in rows]) if spare else NONE
+    )
     total = sum(row.size for row in rows) - without.size
     if not total:
         return
     count = max(1, round(share * total))
     wanted = by_sorting(rows, count, without)
-    with patch.object(order, "SAMPLE", 500), patch.object(order, "CHUNK", 700):
-        found = kth(rows, count, without)
+    with patch.object(ranking, "SAMPLE", 500), patch.object(ranking, "CHUNK", 700):
+        found = kth_smallest(rows, count, without)
     assert (found.value, found.below, found.equal) == (wanted.value, wanted.below, wanted.equal)
     assert all(map(np.array_equal, rows, before))
 
@@ -49,21 +57,21 @@ def test_it_is_what_a_sort_gives(name: str, spare: bool, share: float) -> None:
 @pytest.mark.parametrize("bracket", [(5.0, 6.0), (-2.0, -1.0), (0.2, 0.2)])
 def test_a_sample_that_misses_costs_time_and_not_the_answer(bracket: tuple[float, float]) -> None:
     rows = ROWS["one"]
-    with patch.object(order, "_guess", lambda *_: bracket):
-        assert kth(rows, 4500).value == by_sorting(rows, 4500, NONE).value
+    with patch.object(ranking, "_guess", lambda *_: bracket):
+        assert kth_smallest(rows, 4500).value == by_sorting(rows, 4500, NONE).value
 
 
 def test_a_narrow_bracket_is_all_that_is_taken_out() -> None:
     taken: list[int] = []
-    pick = order._pick
+    pick = ranking._pick
 
     def watching(numbers: np.ndarray, count: int, without: np.ndarray) -> Number:
         taken.append(numbers.size)
         return pick(numbers, count, without)
 
     many = np.random.default_rng(0).random(2_000_000, np.float32)
-    with patch.object(order, "_pick", watching):
-        found = kth([many], 1_600_000)
+    with patch.object(ranking, "_pick", watching):
+        found = kth_smallest([many], 1_600_000)
     assert found.value == np.partition(many, 1_599_999)[1_599_999]
     assert found.below[0] + found.equal[0] >= 1_600_000 > found.below[0]
     assert taken[0] < 40_000

@@ -11,9 +11,19 @@ from pruning_core.registry import find
 from pruning_core.schedule import SCHEDULES
 from tests.core.toy import refusal
 
-AXES = {"criterion": CRITERIA, "granularity": GRANULARITIES, "allocation": ALLOCATIONS, "schedule": SCHEDULES, "flow": FLOWS,
-        "penalty": PENALTIES}  # fmt: skip
-ENTRIES = [pytest.param(axis, name, id=f"{axis}-{name}") for axis, registry in AXES.items() for name in registry]
+AXES = {
+    "criterion": CRITERIA,
+    "granularity": GRANULARITIES,
+    "allocation": ALLOCATIONS,
+    "schedule": SCHEDULES,
+    "flow": FLOWS,
+    "penalty": PENALTIES,
+}
+ENTRIES = [
+    pytest.param(axis, name, id=f"{axis}-{name}")
+    for axis, registry in AXES.items()
+    for name in registry
+]
 
 
 @pytest.mark.parametrize(("axis", "name"), ENTRIES)
@@ -33,17 +43,60 @@ def test_labels_and_names_are_distinct(axis: str) -> None:
 
 
 def test_the_axes_offer_what_the_issue_lists() -> None:
-    """More may come: they appear by themselves in `list`, side bar and tables, and the tests here take them up."""
-    assert {"magnitude_l1", "magnitude_l2", "magnitude_linf", "gradient", "taylor", "taylor_group", "snip", "grasp", "synflow",
-            "obd", "bn_scale", "fpgm", "wanda", "apoz", "mean_activation", "seven", "random"} <= set(CRITERIA)  # fmt: skip
+    """More may come: they appear by themselves in `list`, side bar and tables, and the tests here
+    take them up.
+    """
+    assert {
+        "magnitude_l1",
+        "magnitude_l2",
+        "magnitude_linf",
+        "gradient",
+        "taylor",
+        "taylor_group",
+        "snip",
+        "grasp",
+        "synflow",
+        "obd",
+        "bn_scale",
+        "fpgm",
+        "wanda",
+        "apoz",
+        "mean_activation",
+        "seven",
+        "random",
+    } <= set(CRITERIA)
     assert {"uniform", "uniform_plus", "global", "lamp", "erk", "manual"} <= set(ALLOCATIONS)
     assert {"one_shot", "iterative", "agp", "linear", "exponential"} <= set(SCHEDULES)
-    assert {"rounds", "lottery", "gradual", "seven_pre", "seven_dyn", "movement", "platon", "surgery", "rigl", "slimming",
-            "group_lasso", "magnitude_quantile", "gradient_quantile"} <= set(FLOWS)  # fmt: skip
+    assert {
+        "rounds",
+        "lottery",
+        "gradual",
+        "seven_pre",
+        "seven_dyn",
+        "movement",
+        "platon",
+        "surgery",
+        "rigl",
+        "slimming",
+        "group_lasso",
+        "magnitude_quantile",
+        "gradient_quantile",
+    } <= set(FLOWS)
     assert {"bn_scale_l1", "group_lasso"} <= set(PENALTIES)
-    assert {"fine", "row", "2:4", "1:4", "4:8", "vector_row", "vector_col", "kernel", "filter", "channel", "shape", "head"} < set(
-        GRANULARITIES
-    )
+    assert {
+        "fine",
+        "row",
+        "2:4",
+        "1:4",
+        "4:8",
+        "vector_row",
+        "vector_col",
+        "kernel",
+        "filter",
+        "channel",
+        "shape",
+        "head",
+    } < set(GRANULARITIES)
 
 
 @pytest.mark.parametrize("name", CRITERIA)
@@ -67,4 +120,7 @@ def test_find_suggests_the_nearest_name() -> None:
         refusal(lambda: find(CRITERIA, "magnitude", "criterion"))
         == "There is no criterion 'magnitude'; did you mean 'magnitude_l2'?"
     )
-    assert refusal(lambda: find({"one": 1, "two": 2}, "xyz", "thing")) == "There is no thing 'xyz'; known are one, two."
+    assert (
+        refusal(lambda: find({"one": 1, "two": 2}, "xyz", "thing"))
+        == "There is no thing 'xyz'; known are one, two."
+    )

@@ -37,8 +37,13 @@ def test_linear_is_a_line() -> None:
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.8, 0.99])
 def test_exponential_removes_the_same_share_of_the_rest_in_every_round(sparsity: float) -> None:
-    kept = [1.0, *(1 - sparsity * share for share in fractions(schedule("exponential:4", sparsity)))]
-    assert [after / before for before, after in pairwise(kept)] == pytest.approx([(1 - sparsity) ** 0.25] * 4)
+    kept = [
+        1.0,
+        *(1 - sparsity * share for share in fractions(schedule("exponential:4", sparsity))),
+    ]
+    assert [after / before for before, after in pairwise(kept)] == pytest.approx(
+        [(1 - sparsity) ** 0.25] * 4
+    )
 
 
 def test_exponential_at_the_ends_of_the_scale() -> None:
@@ -65,7 +70,19 @@ def test_rounds_are_read_from_the_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["agp:0", "agp:51", "agp:-1", "agp:1.5", "agp:x", "agp:4:4", "one_shot:2", "cubic", "", "agp:999999999999"]
+    "spec",
+    [
+        "agp:0",
+        "agp:51",
+        "agp:-1",
+        "agp:1.5",
+        "agp:x",
+        "agp:4:4",
+        "one_shot:2",
+        "cubic",
+        "",
+        "agp:999999999999",
+    ],
 )
 def test_what_is_no_schedule_is_refused_in_a_sentence(spec: str) -> None:
     refusal(lambda: schedule(spec))

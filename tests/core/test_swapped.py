@@ -1,4 +1,6 @@
-"""What stands in the place of a model's tensor is of the same kind, so that the same kernels run on every processor."""
+"""What stands in the place of a model's tensor is of the same kind, so that the same kernels run on
+every processor.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +11,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.graph import Program, Values, fitting
-from pruning_core.inventory import inventory
-from pruning_core.live import Live
+from pruning_core.evaluation.incremental import IncrementalForward
+from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.masks import apply_masks
-from pruning_core.replay import Replay, Zeroed
+from pruning_core.model.graph import Program, Values, fitting
+from pruning_core.model.inventory import inventory
 from pruning_core.zoo.models import ARCHITECTURES
-from tests.core.test_replay import BATCH, CPU, Attention, Shared, chain, full, masks, one_of_each, seeded, split
+from tests.core.evaluation.test_partial_forward import (
+    BATCH,
+    CPU,
+    Attention,
+    Shared,
+    chain,
+    full,
+    masks,
+    one_of_each,
+    seeded,
+    split,
+)
 
 Shape = tuple[int, int, int]
 Kinds = dict[str, dict[str, object]]
@@ -52,7 +65,9 @@ def inferred() -> nn.Module:
 
 
 def channels_last() -> nn.Module:
-    return seeded(lambda: ARCHITECTURES["resnet20"].build((1, 8, 8), 10)).to(memory_format=torch.channels_last)
+    return seeded(lambda: ARCHITECTURES["resnet20"].build((1, 8, 8), 10)).to(
+        memory_format=torch.channels_last
+    )
 
 
 def sliced() -> nn.Module:
@@ -81,11 +96,16 @@ def kind(tensor: Tensor) -> dict[str, object]:
     asked = ("requires_grad", "dtype", "device", "layout", "shape")
     own: dict[str, object] = {name: getattr(tensor, name) for name in asked}
     flags = {"inference": tensor.is_inference(), "leaf": tensor.is_leaf, "view": tensor._is_view()}
-    return own | flags | {"class": type(tensor), "stride": tensor.stride(), "attributes": vars(tensor)}
+    return (
+        own | flags | {"class": type(tensor), "stride": tensor.stride(), "attributes": vars(tensor)}
+    )
 
 
 def kinds(root: nn.Module) -> Kinds:
-    named = (*root.named_parameters(remove_duplicate=False), *root.named_buffers(remove_duplicate=False))
+    named = (
+        *root.named_parameters(remove_duplicate=False),
+        *root.named_buffers(remove_duplicate=False),
+    )
     return {name: kind(tensor) for name, tensor in named}
 
 
@@ -96,7 +116,9 @@ def watched() -> Iterator[list[Run]]:
     run = Program.run
 
     def watching(program: Program, stages: object, values: Values) -> Values:
-        held = frozenset(id(tensor) for tensor in (*program.root.parameters(), *program.root.buffers()))
+        held = frozenset(
+            id(tensor) for tensor in (*program.root.parameters(), *program.root.buffers())
+        )
         runs.append((kinds(program.root), held))
         return run(program, stages, values)  # type: ignore[arg-type]
 
@@ -115,9 +137,12 @@ def check(model: nn.Module, runs: list[Run]) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_scan_computes_with_tensors_of_the_models_kind(name: str) -> None:
     build, shape = MODELS[name]
-    model, images = build(), split(shape)
-    replay = Replay(model, images, device=CPU, batch_size=BATCH, workers=1)
-    with torch.inference_mode(next(model.parameters()).is_inference()):  # its copies are then of its kind too
+    model = build()
+    images = split(shape)
+    replay = PartialForward(model, images, device=CPU, batch_size=BATCH, workers=1)
+    with torch.inference_mode(
+        next(model.parameters()).is_inference()
+    ):  # its copies are then of its kind too
         layers = one_of_each(inventory(model, shape))
         masked = {
             (layer.name, place): apply_masks(model, {layer.name: mask}, layers)
@@ -132,7 +157,9 @@ def test_a_scan_computes_with_tensors_of_the_models_kind(name: str) -> None:
 
 MADE: dict[str, Callable[[Tensor], Tensor]] = {
     "plain": lambda tensor: tensor * 0.5,
-    "permuted": lambda tensor: (tensor * 0.5).T.contiguous().T if tensor.ndim == 2 else tensor * 0.5,
+    "permuted": lambda tensor: (
+        (tensor * 0.5).T.contiguous().T if tensor.ndim == 2 else tensor * 0.5
+    ),
     "parameter": lambda tensor: nn.Parameter(tensor * 0.5),
     "with a history": lambda tensor: nn.Parameter(tensor.clone()) * 0.5,
 }
@@ -142,11 +169,16 @@ MADE: dict[str, Callable[[Tensor], Tensor]] = {
 def test_the_pages_accuracy_is_computed_with_tensors_of_the_models_kind(name: str) -> None:
     """Whatever the change is made of, in inference mode or not."""
     build, shape = MODELS[name]
-    model, images = build(), split(shape)
-    live = Live(model, images, device=CPU, batch_size=BATCH, workers=1, budget=0)
+    model = build()
+    images = split(shape)
+    live = IncrementalForward(model, images, device=CPU, batch_size=BATCH, workers=1, budget=0)
     for made, inference in product(MADE, (False, True)):
         with torch.inference_mode(inference):
-            change = {key: MADE[made](old.detach()) for key, old in model.state_dict().items() if old.ndim > 1}
+            change = {
+                key: MADE[made](old.detach())
+                for key, old in model.state_dict().items()
+                if old.ndim > 1
+            }
         with watched() as runs:
             live.logits(change)
         check(model, runs)

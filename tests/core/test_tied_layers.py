@@ -1,4 +1,6 @@
-"""Whole heads: scored and cut together in q, k, v and output, and a network without them is the one with masks."""
+"""Whole heads: scored and cut together in q, k, v and output, and a network without them is the one
+with masks.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,24 +12,32 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torchvision import models
 
-from pruning_core.batch import logits
-from pruning_core.coupling import couplings, cut_as_one, evened, spread
-from pruning_core.coupling.trace import HEADS as ROWS
-from pruning_core.cuts import Cuts, units
-from pruning_core.edits import HandEdits
+from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import granularity, to_groups
-from pruning_core.inventory import inventory, weights
+from pruning_core.hand_edits import HandEdits
 from pruning_core.masks import group_scores
-from pruning_core.metrics import measure
-from pruning_core.pipeline import Workspace, cut, masked, scan_plan, silences
+from pruning_core.model.coupling.trace import HEADS as ROWS
+from pruning_core.model.coupling.trace import couplings
+from pruning_core.model.inventory import inventory, weights
+from pruning_core.model.model_io import logits
+from pruning_core.pipeline import (
+    Workspace,
+    choose_masks,
+    dependent_masks_of,
+    masked_copy,
+)
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.prune_units import PruneUnits, prune_units
+from pruning_core.sensitivity.scan import scan_plan
+from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
 from pruning_core.types import Dataset, Layer, Masks
 from pruning_core.zoo.models import ARCHITECTURES
-from tests.core.test_replay import seeded
+from tests.core.evaluation.test_partial_forward import seeded
 from tests.core.tiny_bert import DIM, HEADS, dataset, sentences, tiny_bert
 from tests.core.toy import MemorySplit
 
-G, WIDTH = granularity("head"), DIM // HEADS
+G = granularity("head")
+WIDTH = DIM // HEADS
 PLAN = Plan(granularity="head", sparsity=0.5, probe=24)
 PICTURE = (1, 8, 8)
 
@@ -42,16 +52,25 @@ def vit() -> Workspace:
 
 
 def torchvision_vit() -> Workspace:
-    return seeing(seeded(lambda: models.VisionTransformer(16, 8, 2, 4, 16, 32, num_classes=3)), (3, 16, 16))
+    return seeing(
+        seeded(lambda: models.VisionTransformer(16, 8, 2, 4, 16, 32, num_classes=3)), (3, 16, 16)
+    )
 
 
 def seeing(model: nn.Module, shape: tuple[int, int, int]) -> Workspace:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        for parameter in model.parameters():  # biases of attention begin at zero and hide what is forgotten
+        for (
+            parameter
+        ) in model.parameters():  # biases of attention begin at zero and hide what is forgotten
             parameter.data.add_(0.1 * torch.randn_like(parameter))
         images = MemorySplit(torch.rand(12, *shape), torch.arange(12) % 3)
-    return Workspace(model, Dataset("noise", ("a", "b", "c"), shape, images, images, images), inventory(model, shape), ())
+    return Workspace(
+        model,
+        Dataset("noise", ("a", "b", "c"), shape, images, images, images),
+        inventory(model, shape),
+        (),
+    )
 
 
 def kept_heads(masks: Masks, part: tuple[Layer, ...]) -> list[list[bool]]:
@@ -65,14 +84,16 @@ def kept_heads(masks: Masks, part: tuple[Layer, ...]) -> list[list[bool]]:
 
 
 def attentions(layers: tuple[Layer, ...]) -> list[tuple[Layer, ...]]:
-    return [part for part in cut_as_one(layers, G) if len(part) > 1]
+    return [part for part in tied_parts(layers, G) if len(part) > 1]
 
 
 @pytest.mark.parametrize("make", [bert, vit, torchvision_vit])
 @pytest.mark.parametrize("allocation", ["uniform", "global", "lamp", "erk"])
-def test_a_cut_of_heads_takes_rows_and_columns_together(make: Callable[[], Workspace], allocation: str) -> None:
+def test_a_cut_of_heads_takes_rows_and_columns_together(
+    make: Callable[[], Workspace], allocation: str
+) -> None:
     space = make()
-    _, masks = cut(replace(PLAN, allocation=allocation), space)
+    _, masks = choose_masks(replace(PLAN, allocation=allocation), space)
     parts = attentions(space.layers)
     assert len(parts) == (4 if make is vit else 2)
     assert {len(part) for part in parts} == ({4} if make is bert else {2})
@@ -96,12 +117,18 @@ def test_a_heads_score_is_that_of_all_its_weights() -> None:
 
 def smaller_bert(space: Workspace, masks: Masks) -> nn.Module:
     """A network of fewer heads with what is left of every layer's rows and columns."""
-    kept = [torch.tensor(kept_heads(masks, part)[0]).repeat_interleave(WIDTH) for part in attentions(space.layers)]
-    small, old = tiny_bert(int(kept[0].sum()) // WIDTH), space.model.state_dict()
+    kept = [
+        torch.tensor(kept_heads(masks, part)[0]).repeat_interleave(WIDTH)
+        for part in attentions(space.layers)
+    ]
+    small = tiny_bert(int(kept[0].sum()) // WIDTH)
+    old = space.model.state_dict()
     for at, keep in enumerate(kept):
         for name in ("query", "key", "value"):
             for kind in ("weight", "bias"):
-                old[f"layers.{at}.attention.{name}.{kind}"] = old[f"layers.{at}.attention.{name}.{kind}"][keep]
+                old[f"layers.{at}.attention.{name}.{kind}"] = old[
+                    f"layers.{at}.attention.{name}.{kind}"
+                ][keep]
         old[f"layers.{at}.dense.weight"] = old[f"layers.{at}.dense.weight"][:, keep]
     small.load_state_dict(old)
     return small
@@ -112,47 +139,73 @@ class Fewer(nn.Module):
 
     def __init__(self, old: nn.MultiheadAttention, keep: Tensor) -> None:
         super().__init__()
-        self.heads, width, dim = int(keep.sum()), old.head_dim, old.embed_dim
+        self.heads = int(keep.sum())
+        width = old.head_dim
+        dim = old.embed_dim
         at = keep.repeat_interleave(width).nonzero()[:, 0]
         rows = torch.cat([at, at + dim, at + 2 * dim])
-        self.qkv, self.out = nn.Linear(dim, len(rows)), nn.Linear(len(at), dim)
-        self.qkv.weight.data, self.qkv.bias.data = old.in_proj_weight.data[rows], old.in_proj_bias.data[rows]
-        self.out.weight.data, self.out.bias.data = old.out_proj.weight.data[:, at], old.out_proj.bias.data
+        self.qkv = nn.Linear(dim, len(rows))
+        self.out = nn.Linear(len(at), dim)
+        self.qkv.weight.data = old.in_proj_weight.data[rows]
+        self.qkv.bias.data = old.in_proj_bias.data[rows]
+        self.out.weight.data = old.out_proj.weight.data[:, at]
+        self.out.bias.data = old.out_proj.bias.data
 
     def forward(self, x: Tensor, *_same: Tensor, **_options: Any) -> tuple[Tensor, None]:
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in self.qkv(x).chunk(3, -1)
+        )
         return self.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)), None
 
 
 def smaller_vit(space: Workspace, masks: Masks) -> nn.Module:
-    small = masked(PLAN, space, {})
+    small = masked_copy(PLAN, space, {})
     for part in attentions(space.layers):
         parent, _, child = part[0].attention.rpartition(".")
         keep = torch.tensor(kept_heads(masks, part)[0])
-        setattr(small.get_submodule(parent), child, Fewer(space.model.get_submodule(part[0].attention), keep))
+        setattr(
+            small.get_submodule(parent),
+            child,
+            Fewer(space.model.get_submodule(part[0].attention), keep),
+        )
     return small.eval()
 
 
-@pytest.mark.parametrize(("make", "smaller"), [(bert, smaller_bert), (vit, smaller_vit), (torchvision_vit, smaller_vit)])
-def test_masked_heads_are_removed_heads(make: Callable[[], Workspace], smaller: Callable[..., nn.Module]) -> None:
+@pytest.mark.parametrize(
+    ("make", "smaller"), [(bert, smaller_bert), (vit, smaller_vit), (torchvision_vit, smaller_vit)]
+)
+def test_masked_heads_are_removed_heads(
+    make: Callable[[], Workspace], smaller: Callable[..., nn.Module]
+) -> None:
     space = make()
-    _, masks = cut(PLAN, space)
+    _, masks = choose_masks(PLAN, space)
     x = next(iter(space.dataset.test.batches(12)))[0]
     with torch.no_grad():
-        left, small, dense = (logits(m, x) for m in (masked(PLAN, space, masks), smaller(space, masks), space.model))
+        left, small, dense = (
+            logits(m, x)
+            for m in (masked_copy(PLAN, space, masks), smaller(space, masks), space.model)
+        )
     torch.testing.assert_close(left, small, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(left, dense, atol=1e-3)
-    quiet = silences(PLAN, space, masks)
-    assert measure(space.model, space.layers, masks, quiet).nonzeros == sum(p.numel() for p in smaller(space, masks).parameters())
+    quiet = dependent_masks_of(PLAN, space, masks)
+    assert measure(space.model, space.layers, masks, quiet).nonzeros == sum(
+        p.numel() for p in smaller(space, masks).parameters()
+    )
 
 
 def test_ratios_and_edits_by_hand_are_for_the_whole_attention() -> None:
     space = bert()
     part = attentions(space.layers)[0]
-    query, out = part[0].name, part[3].name
-    _, masks = cut(replace(PLAN, sparsity=0.0, overrides=((query, 0.25), (out, 0.75))), space)
+    query = part[0].name
+    out = part[3].name
+    _, masks = choose_masks(
+        replace(PLAN, sparsity=0.0, overrides=((query, 0.25), (out, 0.75))), space
+    )
     assert [sum(heads) for heads in kept_heads(masks, part)] == [1] * 4
-    _, masks = cut(replace(PLAN, sparsity=0.0, edits=(HandEdits(out, "head", ((0, 2, False),)),)), space)
+    _, masks = choose_masks(
+        replace(PLAN, sparsity=0.0, edits=(HandEdits(out, "head", ((0, 2, False),)),)), space
+    )
     assert kept_heads(masks, part) == [[True, True, False, True]] * 4
 
 
@@ -160,28 +213,37 @@ def test_one_ratio_is_the_mean_by_weights() -> None:
     layers = bert().layers
     names = [layer.name for layer in attentions(layers)[0]]
     ratios = dict(zip(names, (0.0, 0.5, 0.5, 0.6), strict=True)) | {"pooler.weight": 0.1}
-    assert evened(ratios, layers, G) == dict.fromkeys(names, pytest.approx(0.4)) | {"pooler.weight": 0.1}
-    assert evened(ratios, layers, granularity("filter")) == ratios
-    assert spread({names[0]: 0.2}, layers, G) == dict.fromkeys(names, 0.2)
-    assert spread({names[0]: 0.2}, layers, granularity("fine")) == {names[0]: 0.2}
+    assert average_ratios(ratios, layers, G) == dict.fromkeys(names, pytest.approx(0.4)) | {
+        "pooler.weight": 0.1
+    }
+    assert average_ratios(ratios, layers, granularity("filter")) == ratios
+    assert extend_ratios({names[0]: 0.2}, layers, G) == dict.fromkeys(names, 0.2)
+    assert extend_ratios({names[0]: 0.2}, layers, granularity("fine")) == {names[0]: 0.2}
 
 
 def test_a_scan_cuts_an_attentions_heads_as_one() -> None:
     space = bert()
-    points = list(scan_plan(replace(PLAN, criterion="magnitude_l1"), space, [0.5], device=torch.device("cpu")))
+    points = list(
+        scan_plan(replace(PLAN, criterion="magnitude_l1"), space, [0.5], device=torch.device("cpu"))
+    )
     part = attentions(space.layers)[0]
     groups = group_scores(weights(space.model, space.layers), space.layers, G, "mean_abs")
-    unit = units(space.layers, groups, G)[0]
+    unit = prune_units(space.layers, groups, G)[0]
     assert unit.names == tuple(layer.name for layer in part)
-    masks = Cuts(space.model, space.layers, G).masks(unit, 2)
+    masks = PruneUnits(space.model, space.layers, G).masks(unit, 2)
     assert len({tuple(heads) for heads in kept_heads(masks, part)}) == 1
     halves = [point for point in points if point.sparsity == 0.5]
-    assert [point.group for point in halves] == [unit.names] * 4 + [tuple(x.name for x in attentions(space.layers)[1])] * 4
+    assert [point.group for point in halves] == [unit.names] * 4 + [
+        tuple(x.name for x in attentions(space.layers)[1])
+    ] * 4
     assert len({point.loss for point in halves}) == 2
 
 
 def test_rows_of_heads_do_not_go_alone_in_a_bert_either() -> None:
     space = bert()
-    found = {coupling.layers: coupling.reason for coupling in couplings(space.model, space.layers, sentences())}
+    found = {
+        coupling.layers: coupling.reason
+        for coupling in couplings(space.model, space.layers, sentences())
+    }
     assert found["layers.0.attention.query.weight",] == ROWS
     assert found["layers.0.intermediate.weight",] is None

@@ -1,4 +1,6 @@
-"""A BERT-style encoder of two layers, as Hugging Face builds them, and sentences whose class one token decides."""
+"""A BERT-style encoder of two layers, as Hugging Face builds them, and sentences whose class one
+token decides.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +11,10 @@ from torch.nn import functional
 
 from pruning_core.types import Dataset
 
-DIM, HEADS, WORDS, LENGTH = 16, 4, 12, 6
+DIM = 16
+HEADS = 4
+WORDS = 12
+LENGTH = 6
 
 
 @dataclass
@@ -27,11 +32,15 @@ class Output:
 class SelfAttention(nn.Module):
     def __init__(self, config: Config, dim: int, heads: int) -> None:
         super().__init__()
-        self.config, self.heads = config, heads
+        self.config = config
+        self.heads = heads
         self.query, self.key, self.value = (nn.Linear(DIM, dim) for _ in range(3))
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        q, k, v = (part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value))
+        q, k, v = (
+            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query, self.key, self.value)
+        )
         weights = (q @ k.transpose(-1, -2) / (DIM // HEADS) ** 0.5 + bias).softmax(-1)
         return (weights @ v).transpose(1, 2).flatten(2)
 
@@ -42,9 +51,12 @@ class Layer(nn.Module):
     def __init__(self, config: Config, heads: int) -> None:
         super().__init__()
         dim = DIM // HEADS * heads
-        self.attention, self.dense = SelfAttention(config, dim, heads), nn.Linear(dim, DIM)
-        self.norm1, self.norm2 = nn.LayerNorm(DIM), nn.LayerNorm(DIM)
-        self.intermediate, self.output = nn.Linear(DIM, 2 * DIM), nn.Linear(2 * DIM, DIM)
+        self.attention = SelfAttention(config, dim, heads)
+        self.dense = nn.Linear(dim, DIM)
+        self.norm1 = nn.LayerNorm(DIM)
+        self.norm2 = nn.LayerNorm(DIM)
+        self.intermediate = nn.Linear(DIM, 2 * DIM)
+        self.output = nn.Linear(2 * DIM, DIM)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         x = self.norm1(x + self.dense(self.attention(x, bias)))
@@ -57,9 +69,11 @@ class TinyBert(nn.Module):
     def __init__(self, heads: int = HEADS) -> None:
         super().__init__()
         self.config = Config()
-        self.words, self.positions = nn.Embedding(WORDS, DIM), nn.Embedding(LENGTH, DIM)
+        self.words = nn.Embedding(WORDS, DIM)
+        self.positions = nn.Embedding(LENGTH, DIM)
         self.layers = nn.ModuleList(Layer(self.config, heads) for _ in range(2))
-        self.pooler, self.classifier = nn.Linear(DIM, DIM), nn.Linear(DIM, 3)
+        self.pooler = nn.Linear(DIM, DIM)
+        self.classifier = nn.Linear(DIM, 3)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Output:
         x = self.words(input_ids) + self.positions.weight
@@ -86,7 +100,9 @@ def sentences(n: int = 24, seed: int = 0) -> dict[str, Tensor]:
     ids[:, 0] = torch.arange(n) % 3
     return {
         "input_ids": ids,
-        "attention_mask": (torch.arange(LENGTH) < torch.randint(3, LENGTH + 1, (n, 1), generator=rng)).long(),
+        "attention_mask": (
+            torch.arange(LENGTH) < torch.randint(3, LENGTH + 1, (n, 1), generator=rng)
+        ).long(),
     }
 
 
@@ -102,9 +118,14 @@ class Tokens:
 
     def batches(self, size: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         for start in range(0, len(self), size):
-            yield {name: t[start : start + size] for name, t in self.x.items()}, self.labels[start : start + size]
+            yield (
+                {name: t[start : start + size] for name, t in self.x.items()},
+                self.labels[start : start + size],
+            )
 
-    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def shuffled(
+        self, size: int, seed: int, augment: bool = False
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         yield from self.subset(order.tolist()).batches(size)
 

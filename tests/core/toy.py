@@ -1,4 +1,6 @@
-"""Small things with answers that can be worked out by hand: tables, layers, a network with arange weights, a split in memory."""
+"""Small things with answers that can be worked out by hand: tables, layers, a network with arange
+weights, a split in memory.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,12 @@ from pruning_core.types import Layer, PruningError
 
 def table(text: str) -> Tensor:
     """Rows of numbers; bars are for the eye."""
-    return torch.tensor([[float(cell) for cell in row.replace("|", " ").split()] for row in text.strip().splitlines()])
+    return torch.tensor(
+        [
+            [float(cell) for cell in row.replace("|", " ").split()]
+            for row in text.strip().splitlines()
+        ]
+    )
 
 
 def matrix(text: str) -> Tensor:
@@ -27,7 +34,9 @@ def kernels(text: str, side: int = 2) -> Tensor:
     return rearrange(table(text), "(o h) (i w) -> o i h w", h=side, w=side)
 
 
-def layer(shape: tuple[int, int, int, int], kind: str | None = None, name: str = "w", **more: Any) -> Layer:
+def layer(
+    shape: tuple[int, int, int, int], kind: str | None = None, name: str = "w", **more: Any
+) -> Layer:
     """A layer of that OIHW shape, without a network around it."""
     found = kind or ("linear" if shape[2:] == (1, 1) else "conv2d")
     stored = shape[:2] if found == "linear" or found.startswith("attention") else shape
@@ -44,10 +53,17 @@ LAYERS = (
 
 
 class Toy(nn.Sequential):
-    """Convolution 1 -> 2 of 2 x 2, batch norm, linear 2 -> 3, all weights 0, 1, 2, ...; an image of ones gives 22, 78, 134."""
+    """Convolution 1 -> 2 of 2 x 2, batch norm, linear 2 -> 3, all weights 0, 1, 2, ...; an image of
+    ones gives 22, 78, 134.
+    """
 
     def __init__(self) -> None:
-        super().__init__(nn.Conv2d(1, 2, 2, bias=False), nn.BatchNorm2d(2, eps=1e-30), nn.Flatten(), nn.Linear(2, 3, bias=False))
+        super().__init__(
+            nn.Conv2d(1, 2, 2, bias=False),
+            nn.BatchNorm2d(2, eps=1e-30),
+            nn.Flatten(),
+            nn.Linear(2, 3, bias=False),
+        )
         for index in (0, 3):
             weight = self[index].weight
             weight.data = torch.arange(weight.numel(), dtype=torch.float32).view_as(weight)
@@ -74,7 +90,9 @@ class MemorySplit:
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(self.x.split(size), self.labels.split(size), strict=True)
 
-    def shuffled(self, size: int, seed: int, augment: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+    def shuffled(
+        self, size: int, seed: int, augment: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         yield from zip(self.x[order].split(size), self.labels[order].split(size), strict=True)
 
@@ -94,7 +112,9 @@ def state(model: nn.Module) -> dict[str, Tensor]:
 def same_state(model: nn.Module, before: dict[str, Tensor]) -> bool:
     """Bitwise the same parameters and buffers."""
     now = model.state_dict()
-    return now.keys() == before.keys() and all(torch.equal(now[name], value) for name, value in before.items())
+    return now.keys() == before.keys() and all(
+        torch.equal(now[name], value) for name, value in before.items()
+    )
 
 
 def is_sentence(text: str) -> bool:

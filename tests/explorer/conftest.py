@@ -1,4 +1,6 @@
-"""Pages under test: a view with the side bar, as `app.py` shows it, in a session without other people's jobs."""
+"""Pages under test: a view with the side bar, as `app.py` shows it, in a session without other
+people's jobs.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import cache
+from explorer.session import cache
 from tests.explorer.driven import opened, page, run
 
 PATIENCE = 90

@@ -1,4 +1,6 @@
-"""Driving a page without a browser: Streamlit's AppTest, started from an address; nothing may be raised."""
+"""Driving a page without a browser: Streamlit's AppTest, started from an address; nothing may be
+raised.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -11,20 +13,20 @@ def page(view: str) -> None:
 
     import streamlit as st
 
-    from explorer import sidebar, state
-    from explorer.notices import announce, told
-    from explorer.views.ways_on import ways_on
+    from explorer.session import sidebar, state
+    from explorer.session.notices import show_errors, show_notes
+    from explorer.session.unavailable import show_unavailable
 
     state.begin(view, sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render()
     state.publish()
-    announce(choice.notes)
+    show_notes(choice.notes)
     if choice.space is None:
-        ways_on(choice.plan)
+        show_unavailable(choice.plan)
         return
-    with told():
-        importlib.import_module(f"explorer.views.{view}").render(choice.plan, choice.space)
+    with show_errors():
+        importlib.import_module(f"explorer.pages.{view}.page").render(choice.plan, choice.space)
 
 
 def run(at: AppTest) -> AppTest:

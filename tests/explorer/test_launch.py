@@ -51,7 +51,9 @@ def test_the_port_is_8501_where_none_is_given() -> None:
     assert launch.parser().parse_args([]).host == "127.0.0.1"
 
 
-def test_the_data_folder_is_made_and_passed_on(calls: list[list[str]], tmp_path: Path, port: int) -> None:
+def test_the_data_folder_is_made_and_passed_on(
+    calls: list[list[str]], tmp_path: Path, port: int
+) -> None:
     assert launch.main(["--port", str(port), "--data", str(tmp_path / "new" / "data")]) == 0
     assert len(calls) == 1
     assert (tmp_path / "new" / "data").is_dir()
@@ -77,17 +79,23 @@ def refusal(calls: list[list[str]], capsys: pytest.CaptureFixture[str], *argumen
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "80.5", "http", "", "٣", "9" * 5000])
-def test_a_port_out_of_range_is_refused(calls: list[list[str]], capsys: pytest.CaptureFixture[str], text: str) -> None:
+def test_a_port_out_of_range_is_refused(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     line = refusal(calls, capsys, f"--port={text}")
     assert line == f"'{text}' is not a port: choose a whole number from 1 to 65535 with --port."
 
 
-def test_a_port_in_use_is_refused(calls: list[list[str]], capsys: pytest.CaptureFixture[str], taken: int) -> None:
+def test_a_port_in_use_is_refused(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str], taken: int
+) -> None:
     line = refusal(calls, capsys, "--port", str(taken))
     assert line == f"Port {taken} of 127.0.0.1 is already in use: choose another one with --port."
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "2001:db8::1", "a" * 70, "..", "300.1.1.1"])
+@pytest.mark.parametrize(
+    "host", ["192.0.2.1", "no-such-host.invalid", "2001:db8::1", "a" * 70, "..", "300.1.1.1"]
+)
 def test_a_host_that_cannot_be_served_on_is_refused(
     calls: list[list[str]], capsys: pytest.CaptureFixture[str], host: str, port: int
 ) -> None:
@@ -96,8 +104,13 @@ def test_a_host_that_cannot_be_served_on_is_refused(
     assert line.endswith("): choose another one with --host, such as 127.0.0.1.")
 
 
-def test_an_empty_host_is_refused(calls: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
-    assert refusal(calls, capsys, "--host", "") == "The host is empty: choose an address with --host, such as 127.0.0.1."
+def test_an_empty_host_is_refused(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        refusal(calls, capsys, "--host", "")
+        == "The host is empty: choose an address with --host, such as 127.0.0.1."
+    )
 
 
 @pytest.mark.parametrize("name", ["file", "file/below"])

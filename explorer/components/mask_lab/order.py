@@ -1,6 +1,8 @@
-"""The order in which groups go, without ranking all of them: exact places of a few, levels of 0..255 of many.
+"""The order in which groups go, without ranking all of them: exact places of a few, levels of
+0..255 of many.
 
-Sorting short runs of float32 is several times as fast as counting keys, needs little memory, and runs on two processors.
+Sorting short runs of float32 is several times as fast as counting keys, needs little memory, and
+runs on two processors.
 """
 
 import os
@@ -32,7 +34,9 @@ def side_by_side(call: Callable[[Item], Found], items: Iterable[Item]) -> Iterat
 
 
 def places(scores: torch.Tensor, groups: np.ndarray) -> np.ndarray:
-    """`masks.ranks(scores).flatten()[groups]`, without the places of the others. scores: scope x group; groups: flat numbers."""
+    """`masks.ranks(scores).flatten()[groups]`, without the places of the others. scores: scope x
+    group; groups: flat numbers.
+    """
     scope, group = np.divmod(groups, scores.shape[1])
     touched, at = np.unique(scope, return_inverse=True)
     large = scores.shape[1] > RUN and scores.dtype == torch.float32
@@ -53,14 +57,17 @@ def places(scores: torch.Tensor, groups: np.ndarray) -> np.ndarray:
 
 
 def _among_runs(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """How many of all scores go before each of these groups: run by run, those below it, and of equal ones the earlier."""
+    """How many of all scores go before each of these groups: run by run, those below it, and of
+    equal ones the earlier.
+    """
     by_score = np.argsort(scores[groups])
     at = groups[by_score]
     asked = scores[at]
 
     def below(start: int) -> np.ndarray:
         run = scores[start : start + RUN]
-        here, later = (at >= start) & (at < start + RUN), at >= start + RUN
+        here = (at >= start) & (at < start + RUN)
+        later = at >= start + RUN
         ordered = np.sort(run)
         found = np.empty(len(asked), np.int64)
         found[later] = np.searchsorted(ordered, asked[later], "right")
@@ -75,14 +82,20 @@ def _among_runs(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _keys(scores: np.ndarray, numbers: np.ndarray | None = None) -> np.ndarray:
-    """float32 scores and their numbers (0, 1, 2 ... unless given) as uint64 keys that sort by score, then by number."""
+    """float32 scores and their numbers (0, 1, 2 ... unless given) as uint64 keys that sort by
+    score, then by number.
+    """
     bits = (scores + np.float32(0)).view(np.uint32)  # + 0: minus zero is zero
     ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-    return (ordered << np.uint64(32)) | (np.arange(len(scores)) if numbers is None else numbers).astype(np.uint64)
+    return (ordered << np.uint64(32)) | (
+        np.arange(len(scores)) if numbers is None else numbers
+    ).astype(np.uint64)
 
 
 def levels(scores: torch.Tensor) -> np.ndarray:
-    """scope x group -> 0..255, flat: the share of the scope that goes before the group; in large scopes ties in any order."""
+    """scope x group -> 0..255, flat: the share of the scope that goes before the group; in large
+    scopes ties in any order.
+    """
     scopes, groups = scores.shape
     values = as_array(scores)
     found = np.empty((scopes, groups), np.uint8)
@@ -98,12 +111,15 @@ def levels(scores: torch.Tensor) -> np.ndarray:
 
 
 def _exactly(scores: np.ndarray) -> np.ndarray:
-    return (ranks(torch.from_numpy(scores)).numpy().astype(np.int64) * 256 // scores.shape[1]).astype(np.uint8)
+    return (
+        ranks(torch.from_numpy(scores)).numpy().astype(np.int64) * 256 // scores.shape[1]
+    ).astype(np.uint8)
 
 
 def _of_few(scores: np.ndarray) -> np.ndarray:
     """Levels in small scopes, by comparing every two groups."""
-    columns, groups = scores.T.copy(), scores.shape[1]
+    columns = scores.T.copy()
+    groups = scores.shape[1]
     found = np.zeros(columns.shape, np.uint8)
     for one in range(groups):
         for other in range(one):
@@ -121,22 +137,29 @@ def _of_many(scores: np.ndarray) -> np.ndarray:
 
 
 def levels_among(scores: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """The levels of some of one scope's scores, to about 1 of 256. some: n x rows x cols, rows from the scope's start to its end.
+    """The levels of some of one scope's scores, to about 1 of 256. some: n x rows x cols, rows from
+    the scope's start to its end.
 
-    Counts what lies below EDGES of them, in scopes larger than COUNTED among every n-th score, which places them to 1 in 1000;
-    where many are equal, those further up go first.
+    Counts what lies below EDGES of them, in scopes larger than COUNTED among every n-th score,
+    which places them to 1 in 1000; where many are equal, those further up go first.
     """
     edges = np.unique(some)
     edges = edges[:: 1 + len(edges) // EDGES]
     # No common factor with the layer's sides, so that every filter and channel has its turn.
-    step = next(n for n in count(1 + len(scores) // COUNTED) if gcd(n, len(scores)) == 1) if len(scores) > COUNTED else 1
+    step = (
+        next(n for n in count(1 + len(scores) // COUNTED) if gcd(n, len(scores)) == 1)
+        if len(scores) > COUNTED
+        else 1
+    )
     scores = scores[::step]
 
     def counts(start: int) -> np.ndarray:
         ordered = np.sort(scores[start : start + RUN])
         return np.stack([np.searchsorted(ordered, edges), np.searchsorted(ordered, edges, "right")])
 
-    below, upto = sum(side_by_side(counts, range(0, len(scores), RUN)), np.zeros((2, len(edges)), np.int64))
+    below, upto = sum(
+        side_by_side(counts, range(0, len(scores), RUN)), np.zeros((2, len(edges)), np.int64)
+    )
     at = np.searchsorted(edges, some, "right") - 1
     nearer = (np.arange(some.shape[1])[:, None] + 0.5) / some.shape[1]
     equal = below[at] + (upto - below)[at] * nearer

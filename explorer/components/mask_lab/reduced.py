@@ -1,4 +1,6 @@
-"""A layer too large for a cell per weight: blocks of whole kernels, each with its mean |weight| and the order of its weights."""
+"""A layer too large for a cell per weight: blocks of whole kernels, each with its mean |weight| and
+the order of its weights.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,11 +20,15 @@ QUARTERS = 5
 def reduced_parts(
     layer: Layer, weight: torch.Tensor, scores: torch.Tensor | None, g: Granularity, limit: float
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the head says of the blocks, and the bytes of each: mean |weight| over limit, and QUARTERS places in 0..255."""
+    """What the head says of the blocks, and the bytes of each: mean |weight| over limit, and
+    QUARTERS places in 0..255.
+    """
     o, i = layer.shape[:2]
     down, across = factors(layer)
-    rows, cols = -(-o // down), -(-i // across)
-    values, numbers = np.empty((rows, cols), np.uint8), weight.numpy()
+    rows = -(-o // down)
+    cols = -(-i // across)
+    values = np.empty((rows, cols), np.uint8)
+    numbers = weight.numpy()
     # In a large scope, scores are placed after the quarters are taken: far fewer of them.
     late = scores is not None and scores.shape[0] == 1 and scores.shape[1] > RUN
     order = None if scores is None else as_array(scores).ravel() if late else levels(scores)
@@ -44,18 +50,25 @@ def reduced_parts(
         "valuesScale": np.array([limit], np.float32),
         "places": places.ravel(),
     }
-    starts = {"rowAt": np.arange(rows, dtype=np.float32), "colAt": np.arange(cols, dtype=np.float32)}
+    starts = {
+        "rowAt": np.arange(rows, dtype=np.float32),
+        "colAt": np.arange(cols, dtype=np.float32),
+    }
     return {"factors": [down, across]}, found | starts
 
 
 def _by_weight(layer: Layer, order: np.ndarray, g: Granularity) -> Callable[[slice], np.ndarray]:
-    """Filters -> the order of each weight's group, filters x channels x h x w; axes where nothing changes have length 1."""
+    """Filters -> the order of each weight's group, filters x channels x h x w; axes where nothing
+    changes have length 1.
+    """
     tables = [table.numpy() for table in group_tables(g, layer)]
     tables = [table[:1] if (table == table[0]).all() else table for table in tables]
     o, i, h, w = tables
     inside = i[:, None, None] + h[:, None] + w
     whole = len(o) == 1
-    straight = np.array_equal(o, np.arange(len(o)) * inside.size) and np.array_equal(inside.ravel(), np.arange(inside.size))
+    straight = np.array_equal(o, np.arange(len(o)) * inside.size) and np.array_equal(
+        inside.ravel(), np.arange(inside.size)
+    )
     if straight and len(order) == len(o) * inside.size:
         shaped = order.reshape(len(o), *inside.shape)
         return lambda part: shaped if whole else shaped[part]
@@ -63,9 +76,11 @@ def _by_weight(layer: Layer, order: np.ndarray, g: Granularity) -> Callable[[sli
 
 
 def factors(layer: Layer) -> tuple[int, int]:
-    """Filters and channels in a block: the smallest that make at most REDUCED_CELLS, near square, at most twice as long as wide.
+    """Filters and channels in a block: the smallest that make at most REDUCED_CELLS, near square,
+    at most twice as long as wide.
 
-    Within that the picture becomes as square as it can, so that a long layer fills more of the screen.
+    Within that the picture becomes as square as it can, so that a long layer fills more of the
+    screen.
     """
     o, i = layer.shape[:2]
     sides = [1, 1]
@@ -84,7 +99,9 @@ def _mean(weights: np.ndarray, across: int) -> np.ndarray:
 
 
 def _quarters(order: np.ndarray, across: int) -> np.ndarray:
-    """Filters x channels x h x w -> QUARTERS x runs: lowest, quarters and highest of each run; the last run may be shorter."""
+    """Filters x channels x h x w -> QUARTERS x runs: lowest, quarters and highest of each run; the
+    last run may be shorter.
+    """
     channels = order.shape[1]
     flat = order.transpose(1, 0, 2, 3).reshape(channels, -1)
     whole = channels // across if channels > 1 else 1
@@ -95,5 +112,7 @@ def _quarters(order: np.ndarray, across: int) -> np.ndarray:
         if part.size:
             # Bytes are sorted by counting, floats by vector instructions.
             ordered = np.sort(part, axis=1, kind="stable" if order.dtype == np.uint8 else None)
-            found.append(ordered[:, np.linspace(0, ordered.shape[1] - 1, QUARTERS).round().astype(int)])
+            found.append(
+                ordered[:, np.linspace(0, ordered.shape[1] - 1, QUARTERS).round().astype(int)]
+            )
     return np.concatenate(found).T

@@ -1,4 +1,6 @@
-"""Every weight of a part of a reduced layer: values, group scores and exact places, for the window that the browser asks for."""
+"""Every weight of a part of a reduced layer: values, group scores and exact places, for the window
+that the browser asks for.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from explorer.charts.tiles import tile
 from explorer.components.mask_lab.order import places
 from explorer.components.mask_lab.wire import packed, scaled
-from explorer.tiles import tile
 from pruning_core.granularity import Granularity, group_tables
 from pruning_core.types import Layer
 
@@ -29,17 +31,29 @@ class Window(NamedTuple):
     @classmethod
     def read(cls, asked: object, layer: Layer) -> "Window | None":
         """What the browser asks for, or None where it makes no sense or is too large."""
-        if not isinstance(asked, list) or len(asked) != 4 or any(type(number) is not int for number in asked):
+        if (
+            not isinstance(asked, list)
+            or len(asked) != 4
+            or any(type(number) is not int for number in asked)
+        ):
             return None
-        found, (o, i, h, w) = cls(*asked), layer.shape
+        found = cls(*asked)
+        (o, i, h, w) = layer.shape
         inside = 0 <= found.top < found.bottom <= o and 0 <= found.left < found.right <= i
-        rows, cols = (found.bottom - found.top) * h, (found.right - found.left) * w
-        return found if inside and rows * cols <= MOST_WEIGHTS and max(rows, cols) <= MOST_SIDE else None
+        rows = (found.bottom - found.top) * h
+        cols = (found.right - found.left) * w
+        return (
+            found
+            if inside and rows * cols <= MOST_WEIGHTS and max(rows, cols) <= MOST_SIDE
+            else None
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class LabWindow:
-    """A window, ready to be sent. groups: flat numbers of its groups, ascending; places: theirs, as `masks.ranks` gives them."""
+    """A window, ready to be sent. groups: flat numbers of its groups, ascending; places: theirs, as
+    `masks.ranks` gives them.
+    """
 
     window: Window
     groups: np.ndarray
@@ -55,7 +69,9 @@ class LabWindow:
 
 @dataclass(frozen=True, eq=False)
 class LabDetail:
-    """Where single weights of a reduced layer are looked up: the arguments of its `lab_view`, none copied."""
+    """Where single weights of a reduced layer are looked up: the arguments of its `lab_view`, none
+    copied.
+    """
 
     layer: Layer
     weight: torch.Tensor
@@ -69,11 +85,17 @@ class LabDetail:
     def places(self, groups: Iterable[int]) -> list[int]:
         """The places of a few groups, by flat number (scope x groups + group)."""
         wanted = np.array(list(groups), np.int64)
-        return [] if self.scores is None or not len(wanted) else places(self.scores, wanted).tolist()
+        return (
+            [] if self.scores is None or not len(wanted) else places(self.scores, wanted).tolist()
+        )
 
 
-def lab_window(layer: Layer, weight: torch.Tensor, scores: torch.Tensor | None, g: Granularity, window: Window) -> LabWindow:
-    """weight: O I H W; scores: scope x group, None for a layer that g cannot cut. About half a second at 100 million weights."""
+def lab_window(
+    layer: Layer, weight: torch.Tensor, scores: torch.Tensor | None, g: Granularity, window: Window
+) -> LabWindow:
+    """weight: O I H W; scores: scope x group, None for a layer that g cannot cut. About half a
+    second at 100 million weights.
+    """
     part = weight[window.top : window.bottom, window.left : window.right]
     o, i, h, w = part.shape
     parts: dict[str, np.ndarray] = {}
@@ -81,12 +103,18 @@ def lab_window(layer: Layer, weight: torch.Tensor, scores: torch.Tensor | None, 
     ids = torch.arange(part.numel()).view(part.shape).numpy()
     if scores is not None:
         tables = group_tables(g, layer)
-        first, second = tables[0][window.top : window.bottom], tables[1][window.left : window.right]
-        rows, cols = (first[:, None] + tables[2]).reshape(o * h).numpy(), (second[:, None] + tables[3]).reshape(i * w).numpy()
+        first = tables[0][window.top : window.bottom]
+        second = tables[1][window.left : window.right]
+        rows = (first[:, None] + tables[2]).reshape(o * h).numpy()
+        cols = (second[:, None] + tables[3]).reshape(i * w).numpy()
         ids = (rows[:, None] + cols).reshape(o, h, i, w).transpose(0, 2, 1, 3)
         groups = np.unique(ids)
         ranked = places(scores, groups)
-        parts = {"rowGroup": rows.astype(np.int32), "colGroup": cols.astype(np.int32), "ranks": ranked.astype(np.uint32)}
+        parts = {
+            "rowGroup": rows.astype(np.int32),
+            "colGroup": cols.astype(np.int32),
+            "ranks": ranked.astype(np.uint32),
+        }
         parts |= scaled("scores", scores.flatten()[torch.from_numpy(groups)].numpy(), part.numel())
     tiles = tile(part.numpy(), ids)
     parts |= scaled("values", tiles.cells, part.numel())

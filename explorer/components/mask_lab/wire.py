@@ -1,4 +1,6 @@
-"""Arrays as bytes for the browser: u32 length | JSON head | the parts that the head lists, little-endian; wire.js reads it."""
+"""Arrays as bytes for the browser: u32 length | JSON head | the parts that the head lists,
+little-endian; wire.js reads it.
+"""
 
 import hashlib
 import json
@@ -14,16 +16,23 @@ TYPES = {"uint8": "u1", "int32": "i4", "uint32": "u4", "float32": "f4", "float16
 def packed(head: dict[str, Any], parts: dict[str, np.ndarray]) -> tuple[bytes, str]:
     """The bytes, and the id that they carry: a hash of the content."""
     body = b"".join(part.tobytes() for part in parts.values())
-    head = head | {"parts": [[name, TYPES[part.dtype.name], part.size] for name, part in parts.items()]}
+    head = head | {
+        "parts": [[name, TYPES[part.dtype.name], part.size] for name, part in parts.items()]
+    }
     name = hashlib.sha256(json.dumps(head).encode() + body).hexdigest()[:16]
     text = json.dumps(head | {"id": name}).encode()
     return len(text).to_bytes(4, "little") + text + body, name
 
 
 def scaled(name: str, numbers: np.ndarray, cells: int) -> dict[str, np.ndarray]:
-    """Numbers in the precision that so many cells get, half precision over their largest size so that it keeps its digits."""
+    """Numbers in the precision that so many cells get, half precision over their largest size so
+    that it keeps its digits.
+    """
     finite = np.where(np.isfinite(numbers), numbers, 0).astype(np.float32)
     if cells <= EXACT_CELLS:
         return {name: finite.ravel(), f"{name}Scale": np.ones(1, np.float32)}
     scale = np.float32(np.abs(finite).max(initial=0)) or np.float32(1)
-    return {name: (finite / scale).astype(np.float16).ravel(), f"{name}Scale": np.array([scale], np.float32)}
+    return {
+        name: (finite / scale).astype(np.float16).ravel(),
+        f"{name}Scale": np.array([scale], np.float32),
+    }

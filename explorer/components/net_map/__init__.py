@@ -1,10 +1,11 @@
-"""The network map: a box per layer in data-flow order; click or arrow keys choose the layer that all pages look at.
+"""The network map: a box per layer in data-flow order; click or arrow keys choose the layer that
+all pages look at.
 
     view = map_view(network, layers)                     # depends on the network alone
     net_map(view, chosen=name, kept=report.kept, sensitivity=None, key="map", on_select=state.look_at)
 
-Blocks that repeat are one box until they are opened, which happens in the browser. What is sent is a few kB and the same bytes
-as long as nothing changes; a choice is reported once.
+Blocks that repeat are one box until they are opened, which happens in the browser. What is sent is
+a few kB and the same bytes as long as nothing changes; a choice is reported once.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer import state
 from explorer.components.net_map.view import MapView, map_view
+from explorer.session import state
 
 __all__ = ["MapView", "chosen_name", "map_view", "message", "net_map", "source"]
 
@@ -46,27 +47,41 @@ def net_map(
 ) -> None:
     """Draws the map with the chosen layer outlined.
 
-    kept: share of each layer's weights, in [0, 1]; a layer that is not in it cannot be cut. sensitivity: top-1 lost by each layer
-    cut alone, a share; cut_at: at which sparsity, as text. on_select: called with the layer that the user chose, before
-    the script runs.
+    kept: share of each layer's weights, in [0, 1]; a layer that is not in it cannot be cut.
+    sensitivity: top-1 lost by each layer cut alone, a share; cut_at: at which sparsity, as text.
+    on_select: called with the layer that the user chose, before the script runs.
     """
 
     def selected() -> None:
         if (name := chosen_name(state.widget(key, None), view)) is not None:
             on_select(name)
 
-    _MAP(data=message(view, chosen, kept, sensitivity, cut_at), key=key, on_selected_change=selected)
+    _MAP(
+        data=message(view, chosen, kept, sensitivity, cut_at), key=key, on_selected_change=selected
+    )
 
 
 def message(
-    view: MapView, chosen: str, kept: Mapping[str, float], sensitivity: Mapping[str, float] | None, cut_at: str
+    view: MapView,
+    chosen: str,
+    kept: Mapping[str, float],
+    sensitivity: Mapping[str, float] | None,
+    cut_at: str,
 ) -> dict[str, object]:
     """What is sent: the map, then a number or None for each layer in the order of its boxes."""
     hurts = None if sensitivity is None else [sensitivity.get(name) for name in view.names]
-    return {"map": view.data, "chosen": chosen, "kept": [kept.get(name) for name in view.names], "hurts": hurts, "cutAt": cut_at}
+    return {
+        "map": view.data,
+        "chosen": chosen,
+        "kept": [kept.get(name) for name in view.names],
+        "hurts": hurts,
+        "cutAt": cut_at,
+    }
 
 
 def chosen_name(report: object, view: MapView) -> str | None:
-    """The layer that a report from the browser names, believed only if the map has it: it may be forged or outdated."""
+    """The layer that a report from the browser names, believed only if the map has it: it may be
+    forged or outdated.
+    """
     name = report.get("selected") if isinstance(report, Mapping) else None
     return name if isinstance(name, str) and name in view.names else None

@@ -1,26 +1,45 @@
-"""What the browser needs to draw the map of a network: boxes with their places, arrows, and which blocks can be folded."""
+"""What the browser needs to draw the map of a network: boxes with their places, arrows, and which
+blocks can be folded.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from explorer.palette import CHOSEN, KEPT, LOSS, PRUNED
-from explorer.text import LAYER_KINDS, count, shape
-from pruning_core.network import MapNode, NetworkMap
+from explorer.charts.palette import CHOSEN, KEPT, LOSS, PRUNED
+from explorer.texts.formats import LAYER_KINDS, count, shape
+from pruning_core.model.layer_graph import MapNode, NetworkMap
 from pruning_core.types import Layer
 
 LOOK = {"kept": KEPT, "pruned": PRUNED, "chosen": CHOSEN, "hurts": LOSS}
-SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "truediv": "÷", "matmul": "·", "cat": "C", "concat": "C", "stack": "S"}
+SYMBOLS = {
+    "add": "+",
+    "sub": "−",
+    "mul": "×",
+    "truediv": "÷",
+    "matmul": "·",
+    "cat": "C",
+    "concat": "C",
+    "stack": "S",
+}
 WORDS = {
-    "add": "adds", "sub": "subtracts", "mul": "multiplies", "truediv": "divides", "matmul": "matrix product",
-    "cat": "concatenates", "concat": "concatenates", "stack": "stacks",
-}  # fmt: skip
+    "add": "adds",
+    "sub": "subtracts",
+    "mul": "multiplies",
+    "truediv": "divides",
+    "matmul": "matrix product",
+    "cat": "concatenates",
+    "concat": "concatenates",
+    "stack": "stacks",
+}
 SUFFIXES = (".weight", "_weight")
 
 
 @dataclass(frozen=True, eq=False)
 class MapView:
-    """A network's map, ready to be sent. names: the layers that can be chosen, in the order of their boxes."""
+    """A network's map, ready to be sent. names: the layers that can be chosen, in the order of
+    their boxes.
+    """
 
     names: tuple[str, ...]
     data: Mapping[str, Any]
@@ -29,14 +48,24 @@ class MapView:
 def map_view(found: NetworkMap, layers: Sequence[Layer]) -> MapView:
     """layers: those that the map was made of. Depends on the network alone.
 
-    A node is [role, label, sentence, weights, column, row, number of its block or -1, name]; a join's label is its sign.
+    A node is [role, label, sentence, weights, column, row, number of its block or -1, name]; a
+    join's label is its sign.
     """
     known = {layer.name: layer for layer in layers}
     blocks = list(dict.fromkeys(node.block for node in found.nodes if node.block))
     number = {block: n for n, block in enumerate(blocks)} | {"": -1}
     labels = _labels(found.nodes)
     nodes = [
-        [node.role, labels[node.name], _sentence(node, known), node.weights, node.column, node.row, number[node.block], node.name]
+        [
+            node.role,
+            labels[node.name],
+            _sentence(node, known),
+            node.weights,
+            node.column,
+            node.row,
+            number[node.block],
+            node.name,
+        ]
         for node in found.nodes
     ]
     place = {node.name: n for n, node in enumerate(found.nodes)}
@@ -60,7 +89,9 @@ def _sentence(node: MapNode, known: Mapping[str, Layer]) -> str:
 
 
 def _labels(nodes: Sequence[MapNode]) -> dict[str, str]:
-    """The shortest name of each box that is its own in its block: one end of the path where that says enough, else all of it."""
+    """The shortest name of each box that is its own in its block: one end of the path where that
+    says enough, else all of it.
+    """
     inside: dict[str, list[list[str]]] = {}
     for node in nodes:
         inside.setdefault(node.block, []).append(_path(node))
@@ -86,6 +117,8 @@ def _path(node: MapNode) -> list[str]:
 
 
 def _short(block: str) -> str:
-    """layer1.0 -> layer1.0; encoder.layers.encoder_layer_3 -> encoder_layer_3: a bare number needs the name before it."""
+    """layer1.0 -> layer1.0; encoder.layers.encoder_layer_3 -> encoder_layer_3: a bare number needs
+    the name before it.
+    """
     parts = block.split(".")
     return ".".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])

@@ -1,38 +1,57 @@
-"""Dropout and DropConnect on one layer: other weights go in every pass, and one pass frozen is random pruning."""
+"""Dropout and DropConnect on one layer: other weights go in every pass, and one pass frozen is
+random pruning.
+"""
 
 from functools import partial
 
 import streamlit as st
 
-from explorer import cache, state
-from explorer.close_ups import Multiple, corner, drawn_size, mask_picture
-from explorer.contact_sheet import Bar, Card, Shot, sheet
-from explorer.raster import mask_png
-from explorer.text import HELP, interval, percent
-from explorer.views.multiples import CARD, CELL, PIXELS, pictured
+from explorer.charts.raster import mask_png
+from explorer.pages.explore.granularity_panel import CARD, CELL, PIXELS, pictured
+from explorer.pages.explore.layer_details import Multiple, corner, drawn_size, mask_picture
+from explorer.pages.export.contact_sheet import Bar, Card, Shot, sheet
+from explorer.session import cache, state
+from explorer.texts.formats import HELP, interval, percent
 from pruning_core.dropout import REGULARISERS, as_plan, frozen
 from pruning_core.granularity import granularity
 from pruning_core.masks import achieved
-from pruning_core.pipeline import Workspace, masked
+from pruning_core.pipeline import Workspace, masked_copy
 from pruning_core.plan import Plan
-from pruning_core.train import evaluate
+from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Evaluation, Layer
 
 SHOWN = 4
 """Passes side by side."""
 
 
-def dropout_view(plan: Plan, space: Workspace, layer: Layer, _refusal: str | None) -> None:
-    """Draws the masks of some passes. Raises PruningError where the layer's outputs cannot be dropped."""
+def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | None) -> None:
+    """Draws the masks of some passes. Raises PruningError where the layer's outputs cannot be
+    dropped.
+    """
     kind, chance, first = st.columns(3, vertical_alignment="bottom")
     names = {name: how.label for name, how in REGULARISERS.items()}
-    name = kind.selectbox("What is dropped", tuple(names), format_func=names.__getitem__, key="drop_kind", help=HELP["dropping"])
+    name = kind.selectbox(
+        "What is dropped",
+        tuple(names),
+        format_func=names.__getitem__,
+        key="drop_kind",
+        help=HELP["dropping"],
+    )
     rate = chance.slider("Chance to be dropped", 0.0, 0.9, 0.5, 0.05, key="drop_rate")
     start = int(first.number_input("First pass", 1, 9997, key="drop_pass"))
-    found = cache.close_up(
-        lambda: tuple(_pass(plan, space, layer, name, rate, number) for number in range(start, start + SHOWN)),
-        "dropout", plan.model, plan.dataset, layer.name, plan.probe, name, rate, start,
-    )  # fmt: skip
+    found = cache.cached_detail(
+        lambda: tuple(
+            _pass(plan, space, layer, name, rate, number) for number in range(start, start + SHOWN)
+        ),
+        "dropout",
+        plan.model,
+        plan.dataset,
+        layer.name,
+        plan.probe,
+        name,
+        rate,
+        start,
+    )
     dense = cache.dense_accuracy(plan, space)
     how = REGULARISERS[name]
     st.markdown(f"**{how.label}: {how.formula}**")
@@ -54,11 +73,16 @@ def _freeze_button(name: str, layer: Layer, rate: float, number: int, place: int
     now = state.plan()
     done = as_plan(now, name, layer, rate, number) == now
     st.button(
-        "This is the plan's mask" if done else "Freeze this sample as a mask", key=f"freeze_{place}", width="stretch",
-        icon=":material/check:" if done else ":material/ac_unit:", disabled=done,
-        help=HELP["freeze"].format(shape=granularity(REGULARISERS[name].granularity).label, number=number),
+        "This is the plan's mask" if done else "Freeze this sample as a mask",
+        key=f"freeze_{place}",
+        width="stretch",
+        icon=":material/check:" if done else ":material/ac_unit:",
+        disabled=done,
+        help=HELP["freeze"].format(
+            shape=granularity(REGULARISERS[name].granularity).label, number=number
+        ),
         on_click=partial(_freeze, name, layer, rate, number),
-    )  # fmt: skip
+    )
 
 
 def _freeze(name: str, layer: Layer, rate: float, number: int) -> None:
@@ -67,18 +91,25 @@ def _freeze(name: str, layer: Layer, rate: float, number: int) -> None:
     st.rerun()
 
 
-def _pass(plan: Plan, space: Workspace, layer: Layer, name: str, rate: float, number: int) -> Multiple:
-    masks, (f, c) = frozen(name, (layer,), rate, number), corner(layer)
-    alone = masked(as_plan(plan, name, layer, rate, number), space, masks)
+def _pass(
+    plan: Plan, space: Workspace, layer: Layer, name: str, rate: float, number: int
+) -> Multiple:
+    masks = frozen(name, (layer,), rate, number)
+    (f, c) = corner(layer)
+    alone = masked_copy(as_plan(plan, name, layer, rate, number), space, masks)
     score = evaluate(alone, cache.probe(plan, space), outputs=space.dataset.outputs)
     kept = masks[layer.name][:f, :c].numpy().copy()
-    return Multiple(granularity(REGULARISERS[name].granularity), kept, achieved(masks)[layer.name], score)
+    return Multiple(
+        granularity(REGULARISERS[name].granularity), kept, achieved(masks)[layer.name], score
+    )
 
 
 def _card(layer: Layer, found: Multiple, number: int, dense: Evaluation) -> Card:
     tiles, kept = mask_picture(layer, found.granularity, found.kept)
     size = drawn_size(layer, PIXELS, CELL)
-    alt = f"Mask of {layer.name} in pass {number}: {percent(found.achieved)} of its weights dropped."
+    alt = (
+        f"Mask of {layer.name} in pass {number}: {percent(found.achieved)} of its weights dropped."
+    )
     score = found.evaluation
     lines = (
         f"{100 * score.top1:.1f}% right",
@@ -86,4 +117,6 @@ def _card(layer: Layer, found: Multiple, number: int, dense: Evaluation) -> Card
         f"{percent(found.achieved)} of its weights dropped",
     )
     bar = Bar(score.top1, *score.interval, dense.top1)
-    return Card(f"Pass {number}", lines, (Shot(mask_png(tiles, kept, size), alt, *size, smooth=True),), bar)
+    return Card(
+        f"Pass {number}", lines, (Shot(mask_png(tiles, kept, size), alt, *size, smooth=True),), bar
+    )

@@ -1,24 +1,27 @@
-"""What a layer says about one image, dense against pruned: feature maps, attention maps, or plain outputs."""
+"""What a layer says about one image, dense against pruned: feature maps, attention maps, or plain
+outputs.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
 
-from explorer import cache, state
 from explorer.charts import alt, robust_limit, unit_bars
-from explorer.close_ups import Maps, maps, removed_filters
-from explorer.contact_sheet import Card, Shot, sheet
-from explorer.raster import map_png
-from explorer.text import HELP, percent
-from explorer.views.flips import enlarged
+from explorer.charts.raster import map_png
+from explorer.pages.explore.layer_details import Maps, maps, removed_filters
+from explorer.pages.export.contact_sheet import Card, Shot, sheet
+from explorer.pages.finetune.flips import enlarged
+from explorer.session import cache, state
+from explorer.texts.formats import HELP, percent
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Inputs, Layer
 
 PAGE = 24
 """Maps, or outputs, that are shown at first and with every "show more"."""
-PIXELS, WIDE_PIXELS = 96, 208
+PIXELS = 96
+WIDE_PIXELS = 208
 """Sides of a drawn map: of one channel, of one attention head."""
 WORDS = {
     "conv": ("Channel", "Feature maps, channel by channel", "feature_maps"),
@@ -28,14 +31,20 @@ WORDS = {
 DEFINED = "Change: ‖pruned − dense‖ / ‖dense‖ over the map, 0% is none; the most changed first."
 
 
-def inside(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
+def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws the image, then the maps of the base model beside those of the plan's pruned model."""
     image = _image(plan, space)
     side = WIDE_PIXELS if layer.fused else PIXELS
-    found = cache.close_up(
-        lambda: maps(space.model, cache.pruned(plan, space), layer, _ready(plan, space, image), side),
-        "maps", cache.mask_key(plan), plan.probe, layer.name, image,
-    )  # fmt: skip
+    found = cache.cached_detail(
+        lambda: maps(
+            space.model, cache.pruned(plan, space), layer, _ready(plan, space, image), side
+        ),
+        "maps",
+        cache.mask_key(plan),
+        plan.probe,
+        layer.name,
+        image,
+    )
     if found.places == (1, 1):
         _units(space, layer, found)
     else:
@@ -44,16 +53,32 @@ def inside(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> N
 
 
 def _image(plan: Plan, space: Workspace) -> int:
-    """The number of the probe image to look at, the image itself, and what both networks make of it."""
-    split, classes = cache.probe(plan, space), space.dataset.classes
+    """The number of the probe image to look at, the image itself, and what both networks make of
+    it.
+    """
+    split = cache.probe(plan, space)
+    classes = space.dataset.classes
     row = st.container(horizontal=True, vertical_alignment="center")
     most = len(split) - 1
     state.within("image", most)
-    chosen = int(row.number_input("Image", 0, most, key="image", bind="query-params", width=150, help=HELP["image"]))
+    chosen = int(
+        row.number_input(
+            "Image", 0, most, key="image", bind="query-params", width=150, help=HELP["image"]
+        )
+    )
     label = classes[int(split.labels[chosen])]
-    row.image(enlarged(split.images([chosen])[0].numpy()), width=PIXELS, alt=f"Validation image {chosen}: {label}")
-    before, after = (classes[int(each(plan, space).predictions[chosen])] for each in (cache.dense_accuracy, cache.accuracy))
-    row.markdown(f"Validation image {chosen} is **{label}**.  \nThe dense network says **{before}**, the pruned one **{after}**.")
+    row.image(
+        enlarged(split.images([chosen])[0].numpy()),
+        width=PIXELS,
+        alt=f"Validation image {chosen}: {label}",
+    )
+    before, after = (
+        classes[int(each(plan, space).predictions[chosen])]
+        for each in (cache.dense_accuracy, cache.accuracy)
+    )
+    row.markdown(
+        f"Validation image {chosen} is **{label}**.  \nThe dense network says **{before}**, the pruned one **{after}**."
+    )
     return chosen
 
 
@@ -63,28 +88,44 @@ def _ready(plan: Plan, space: Workspace, image: int) -> Inputs:
 
 def _maps(layer: Layer, found: Maps, side: int, gone: np.ndarray) -> None:
     """The sheet of pairs, most changed first, all on one scale."""
-    signed, count = not layer.fused, len(found.change)
-    limit = robust_limit(found.dense, found.pruned) if signed else float(max(found.dense.max(), found.pruned.max()))
+    signed = not layer.fused
+    count = len(found.change)
+    limit = (
+        robust_limit(found.dense, found.pruned)
+        if signed
+        else float(max(found.dense.max(), found.pruned.max()))
+    )
     word, name, term = WORDS["attention" if layer.fused else "linear" if layer.linear else "conv"]
     st.markdown(f"**{name}**", help=HELP[term])
     st.caption(" ".join(filter(None, (found.note, DEFINED, _reduced(found)))))
     _scale(limit, signed=signed)
     order = _order(found.change)
     shown = order[: _shown(layer)]
-    cards = [_card(f"{word} {at}", found, int(at), limit, side, signed=signed, gone=bool(gone[at])) for at in shown]
+    cards = [
+        _card(f"{word} {at}", found, int(at), limit, side, signed=signed, gone=bool(gone[at]))
+        for at in shown
+    ]
     st.html(sheet(cards, width=2 * side + 40))
     _more(layer, count, f"{word.lower()}s")
 
 
-def _card(title: str, found: Maps, at: int, limit: float, side: int, *, signed: bool, gone: bool) -> Card:
+def _card(
+    title: str, found: Maps, at: int, limit: float, side: int, *, signed: bool, gone: bool
+) -> Card:
     rows, cols = found.places
     scale = side / max(rows, cols)
-    width, height = max(4, round(cols * scale)), max(4, round(rows * scale))
+    width = max(4, round(cols * scale))
+    height = max(4, round(rows * scale))
     shots = tuple(
         Shot(map_png(values[at], limit, signed=signed), f"{title}, {name}", width, height, name)
         for name, values in (("dense", found.dense), ("pruned", found.pruned))
     )
-    return Card(title, (f"change {_change(float(found.change[at]))}",), shots, tag="filter removed" if gone else "")
+    return Card(
+        title,
+        (f"change {_change(float(found.change[at]))}",),
+        shots,
+        tag="filter removed" if gone else "",
+    )
 
 
 def _change(value: float) -> str:
@@ -93,7 +134,11 @@ def _change(value: float) -> str:
 
 def _reduced(found: Maps) -> str:
     rows, cols = found.places
-    return "" if found.dense.shape[1:] == (rows, cols) else f"Maps of {rows} × {cols} are averaged down for the picture."
+    return (
+        ""
+        if found.dense.shape[1:] == (rows, cols)
+        else f"Maps of {rows} × {cols} are averaged down for the picture."
+    )
 
 
 def _scale(limit: float, *, signed: bool) -> None:
@@ -101,7 +146,9 @@ def _scale(limit: float, *, signed: bool) -> None:
     low = -limit if signed else 0.0
     ramp = np.linspace(low, limit, 160)[None].repeat(10, axis=0)
     middle = "0 is near white" if signed else "0 is white"
-    shot = Shot(map_png(ramp, limit, signed=signed), f"Colour scale from {low:.3g} to {limit:.3g}", 160, 10)
+    shot = Shot(
+        map_png(ramp, limit, signed=signed), f"Colour scale from {low:.3g} to {limit:.3g}", 160, 10
+    )
     row = st.container(horizontal=True, vertical_alignment="center")
     row.image(shot.png, width=160, alt=shot.alt)
     row.caption(f"{low:.3g} to {limit:.3g}, {middle}; one scale for all pictures here.")
@@ -113,13 +160,22 @@ def _order(change: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def _units(space: Workspace, layer: Layer, found: Maps) -> None:
-    """Outputs that are single numbers, as bars; for them the plain difference sorts better than a share of almost nothing."""
-    dense, pruned = found.dense.ravel(), found.pruned.ravel()
+    """Outputs that are single numbers, as bars; for them the plain difference sorts better than a
+    share of almost nothing.
+    """
+    dense = found.dense.ravel()
+    pruned = found.pruned.ravel()
     classes = space.dataset.classes
-    names = list(classes) if layer.is_output and len(classes) == len(dense) else [f"unit {at}" for at in range(len(dense))]
+    names = (
+        list(classes)
+        if layer.is_output and len(classes) == len(dense)
+        else [f"unit {at}" for at in range(len(dense))]
+    )
     order = _order(np.abs(pruned - dense))[: _shown(layer)]
     st.markdown("**Outputs**", help=HELP["units"])
-    st.caption("Before any activation. Those that pruning moves furthest, |pruned − dense|, come first.")
+    st.caption(
+        "Before any activation. Those that pruning moves furthest, |pruned − dense|, come first."
+    )
     figure = unit_bars([names[at] for at in order], dense[order], pruned[order])
     st.plotly_chart(figure, key="units", config={"displayModeBar": False}, alt=alt(figure))
     _more(layer, len(dense), "outputs")
@@ -133,6 +189,11 @@ def _shown(layer: Layer) -> int:
 def _more(layer: Layer, total: int, what: str) -> None:
     shown = min(_shown(layer), total)
     if shown < total:
-        st.button(f"Show {min(PAGE, total - shown)} more", key="more_maps", icon=":material/expand_more:",
-                  on_click=state.keep, args=("maps_shown", (layer.name, shown + PAGE)))  # fmt: skip
+        st.button(
+            f"Show {min(PAGE, total - shown)} more",
+            key="more_maps",
+            icon=":material/expand_more:",
+            on_click=state.keep,
+            args=("maps_shown", (layer.name, shown + PAGE)),
+        )
         st.caption(f"{shown} of {total:,} {what} shown.")

@@ -1,17 +1,19 @@
-"""One filter: its weights kernel by kernel, and where every criterion ranks it among the layer's filters."""
+"""One filter: its weights kernel by kernel, and where every criterion ranks it among the layer's
+filters.
+"""
 
 import pandas as pd
 import streamlit as st
 
-from explorer import cache, state
 from explorer.charts import robust_limit
-from explorer.close_ups import Scored, criteria, filter_picture, scored
-from explorer.contact_sheet import Shot, plate
-from explorer.notices import plain
-from explorer.raster import weights_png
-from explorer.text import HELP, percent
+from explorer.charts.raster import weights_png
+from explorer.pages.explore.layer_details import Scored, criteria, filter_picture, scored
+from explorer.pages.export.contact_sheet import Shot, plate
+from explorer.session import cache, state
+from explorer.session.notices import plain
+from explorer.texts.formats import HELP, percent
 from pruning_core.criteria import criterion
-from pruning_core.inventory import weights
+from pruning_core.model.inventory import weights
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
@@ -20,21 +22,29 @@ PIXELS = 520
 """Most pixels of the picture's width, and of a cell."""
 CELL = 22
 QUICK = 10**9
-"""Multiply-adds of one pass over the calibration images, up to which all criteria are computed unasked."""
+"""Multiply-adds of one pass over the calibration images, up to which all criteria are computed
+unasked.
+"""
 
 
 def follow(layer: Layer, chosen: int | None) -> None:
-    """Shows the filter that was chosen elsewhere, once for each choice: after that the number is the user's."""
+    """Shows the filter that was chosen elsewhere, once for each choice: after that the number is
+    the user's.
+    """
     if chosen is not None and state.recall("filter_followed", None) != (layer.name, chosen):
         state.keep("filter_followed", (layer.name, chosen))
         state.seed("filter", chosen)
 
 
-def filter_view(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
+def filter_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws number, picture and table."""
     most = layer.shape[0] - 1
     state.within("filter", most)
-    chosen = int(st.number_input("Filter", 0, most, key="filter", bind="query-params", width=170, help=HELP["filter"]))
+    chosen = int(
+        st.number_input(
+            "Filter", 0, most, key="filter", bind="query-params", width=170, help=HELP["filter"]
+        )
+    )
     halves = st.grid(2, min_column_width=320)
     with halves.cell():
         _picture(plan, space, layer, refusal, chosen)
@@ -49,13 +59,21 @@ def _picture(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, ch
     kept = (one == one) if mask is None else mask[chosen : chosen + 1]
     tiles, laid = filter_picture(one.numpy(), kept.numpy(), wide=2.0)
     width = float(tiles.col_edges[-1])
-    limit = cache.close_up(lambda: robust_limit(weight.numpy()), "limit", plan.model, plan.dataset, layer.name)
-    left, (_, i, h, w) = int(kept.sum()), layer.shape
+    limit = cache.cached_detail(
+        lambda: robust_limit(weight.numpy()), "limit", plan.model, plan.dataset, layer.name
+    )
+    left = int(kept.sum())
+    (_, i, h, w) = layer.shape
     word = "kernel" if h * w > 1 else "weight"
     st.markdown(f"**Filter {chosen}, {word} by {word}**", help=HELP["kernels"])
     alt = f"Weights of filter {chosen} of {layer.name}: {left:,} of {one.numel():,} kept."
     scale = min(CELL, PIXELS / width)
-    shot = Shot(weights_png(tiles, laid, limit, scale), alt, round(width * scale), round(float(tiles.row_edges[-1]) * scale))
+    shot = Shot(
+        weights_png(tiles, laid, limit, scale),
+        alt,
+        round(width * scale),
+        round(float(tiles.row_edges[-1]) * scale),
+    )
     st.html(plate(shot))
     what = f"{i:,} {word}{'s' if i > 1 else ''}{f' of {h} × {w}' if h * w > 1 else ''}"
     st.caption(
@@ -65,19 +83,26 @@ def _picture(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, ch
 
 
 def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
-    count, names = layer.shape[0], criteria(plan.criterion)
+    count = layer.shape[0]
+    names = criteria(plan.criterion)
     st.markdown(f"**What it is worth, of {count:,} filters**", help=HELP["filter_ranks"])
     hows = {name: criterion(name, plan.seed) for name in names}
     costly = [name for name, how in hows.items() if how.runs_network]
     small = sum(each.macs for each in space.layers) * plan.calibration <= QUICK
-    if not st.toggle(f"Score by the {len(costly)} criteria that run the network too", value=small, help=HELP["costly"]):
+    if not st.toggle(
+        f"Score by the {len(costly)} criteria that run the network too",
+        value=small,
+        help=HELP["costly"],
+    ):
         names = tuple(name for name in names if name not in costly or name == plan.criterion)
     found = [_scored(name, plan, space, layer) for name in names]
     rows = [_row(each, chosen, count) for each in found if each.refusal is None]
     columns = {
         "Score": st.column_config.NumberColumn(format="%.3g", help=HELP["filter_score"]),
         "Rank": st.column_config.TextColumn(help=HELP["filter_rank"]),
-        "Above": st.column_config.ProgressColumn(min_value=0, max_value=100, format="%.0f%%", help=HELP["filter_percentile"]),
+        "Above": st.column_config.ProgressColumn(
+            min_value=0, max_value=100, format="%.0f%%", help=HELP["filter_percentile"]
+        ),
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns, height="content")
     st.caption(
@@ -92,12 +117,20 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
 def _scored(name: str, plan: Plan, space: Workspace, layer: Layer) -> Scored:
     """Of all layers at once, so that another layer or filter costs nothing more."""
     how = criterion(name, plan.seed)
-    key = ("filters", plan.model, plan.dataset, name, how, plan.calibration if how.needs_data else None)
-    return cache.close_up(lambda: scored(name, plan, space), *key)[layer.name]
+    key = (
+        "filters",
+        plan.model,
+        plan.dataset,
+        name,
+        how,
+        plan.calibration if how.needs_data else None,
+    )
+    return cache.cached_detail(lambda: scored(name, plan, space), *key)[layer.name]
 
 
 def _row(found: Scored, chosen: int, count: int) -> dict[str, object]:
-    rank, score = int(found.ranks[chosen]), float(found.scores[chosen])
+    rank = int(found.ranks[chosen])
+    score = float(found.scores[chosen])
     lower = int((found.scores < found.scores[chosen]).sum())
     return {
         "Criterion": found.label,

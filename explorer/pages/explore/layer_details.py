@@ -1,4 +1,5 @@
-"""What "Look closer" tells about one layer: its cuts by every granularity, what it says about an image, its filters' scores.
+"""What "Look closer" tells about one layer: its cuts by every granularity, what it says about an
+image, its filters' scores.
 
 Arrays and numbers only; knows no Streamlit.
 """
@@ -11,14 +12,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from explorer.tiles import Tiles, tile
-from pruning_core.activations import attention_maps, feature_maps, relative_change
+from explorer.charts.tiles import Tiles, tile
 from pruning_core.criteria import CRITERIA, Criterion, criterion
-from pruning_core.granularity import GRANULARITIES, Granularity, granularity, group_tables, to_groups
+from pruning_core.granularity import (
+    GRANULARITIES,
+    Granularity,
+    granularity,
+    group_tables,
+    to_groups,
+)
 from pruning_core.masks import ranks
-from pruning_core.multiples import filter_scores, grouped, layer_cuts
-from pruning_core.pipeline import Workspace, inputs, prunable, read_by
+from pruning_core.model.activations import attention_maps, feature_maps, relative_change
+from pruning_core.pipeline import Workspace, criterion_inputs, criterion_model, prunable
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.compare_granularities import (
+    compare_granularities,
+    filter_scores,
+    grouped,
+)
 from pruning_core.types import Evaluation, Inputs, Layer, PruningError, Split
 
 SIDE = 48
@@ -27,7 +38,9 @@ SIDE = 48
 
 @dataclass(frozen=True, eq=False)
 class Multiple:
-    """One granularity's cut of the layer. kept: the corner that is drawn, O I H W; achieved: share of all weights removed."""
+    """One granularity's cut of the layer. kept: the corner that is drawn, O I H W; achieved: share
+    of all weights removed.
+    """
 
     granularity: Granularity
     kept: np.ndarray
@@ -37,9 +50,11 @@ class Multiple:
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """What a layer says about one image, dense and pruned: K maps of R x C. change: ||d - p|| / ||d|| of each, before reduction.
+    """What a layer says about one image, dense and pruned: K maps of R x C. change: ||d - p|| /
+    ||d|| of each, before reduction.
 
-    places: R x C before large maps were averaged down; note: how the maps were laid out, if that needs saying.
+    places: R x C before large maps were averaged down; note: how the maps were laid out, if that
+    needs saying.
     """
 
     dense: np.ndarray
@@ -51,7 +66,9 @@ class Maps:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """One criterion's scores of the layer's filters. ranks: 1 = goes first; refusal: the sentence why there are none."""
+    """One criterion's scores of the layer's filters. ranks: 1 = goes first; refusal: the sentence
+    why there are none.
+    """
 
     label: str
     scores: np.ndarray
@@ -70,30 +87,47 @@ def refusals(plan: Plan, layer: Layer) -> dict[Granularity, str | None]:
     return {g: prunable((layer,), g, how)[1].get(layer.name) for g in choices(plan)}
 
 
-def multiples(plan: Plan, space: Workspace, layer: Layer, ratio: float, split: Split) -> tuple[Multiple, ...]:
-    """The layer alone, cut at that ratio by every granularity that it supports, scored by the plan's criterion."""
+def granularity_results(
+    plan: Plan, space: Workspace, layer: Layer, ratio: float, split: Split
+) -> tuple[Multiple, ...]:
+    """The layer alone, cut at that ratio by every granularity that it supports, scored by the
+    plan's criterion.
+    """
     how = criterion(plan.criterion, plan.seed)
-    scores = how(read_by(how, space), _able(how, space), inputs(plan, space, how))
+    scores = how(criterion_model(how, space), _able(how, space), criterion_inputs(plan, space, how))
     able = (g for g, why in refusals(plan, layer).items() if why is None)
-    cuts = layer_cuts(
-        space.model, space.layers, layer, grouped(scores, layer, able, how.pool), ratio, split,
-        tied=space.tied[0], outputs=space.dataset.outputs, allow_collapse=plan.allow_collapse,
-    )  # fmt: skip
+    cuts = compare_granularities(
+        space.model,
+        space.layers,
+        layer,
+        grouped(scores, layer, able, how.pool),
+        ratio,
+        split,
+        tied=space.tied[0],
+        outputs=space.dataset.outputs,
+        allow_collapse=plan.allow_collapse,
+    )
     f, c = corner(layer)
-    return tuple(Multiple(cut.granularity, cut.mask[:f, :c].numpy().copy(), cut.achieved, cut.evaluation) for cut in cuts)
+    return tuple(
+        Multiple(cut.granularity, cut.mask[:f, :c].numpy().copy(), cut.achieved, cut.evaluation)
+        for cut in cuts
+    )
 
 
 def corner(layer: Layer) -> tuple[int, int]:
     """The filters and channels, from the first, that a small picture has room for."""
     o, i, h, w = layer.shape
-    down, across = max(1, SIDE // h), max(1, SIDE // w)
+    down = max(1, SIDE // h)
+    across = max(1, SIDE // w)
     if min(o, i) == 1:  # laid out in rows, see `spread`
         return min(o, down * across), min(i, down * across)
     return min(o, down), min(i, across)
 
 
 def mask_picture(layer: Layer, g: Granularity, kept: np.ndarray) -> tuple[Tiles, np.ndarray]:
-    """The corner as a picture with gaps between this granularity's groups, and its mask laid out alike."""
+    """The corner as a picture with gaps between this granularity's groups, and its mask laid out
+    alike.
+    """
     f, c = kept.shape[:2]
     o, i, h, w = group_tables(g, layer)
     ids = (o[:f, None, None, None] + i[:c, None, None] + h[:, None] + w).expand(kept.shape).numpy()
@@ -101,7 +135,9 @@ def mask_picture(layer: Layer, g: Granularity, kept: np.ndarray) -> tuple[Tiles,
 
 
 def drawn_size(layer: Layer, pixels: int, cell: int) -> tuple[int, int]:
-    """Width and height for a small picture, the same for every granularity however many gaps it has."""
+    """Width and height for a small picture, the same for every granularity however many gaps it
+    has.
+    """
     f, c = corner(layer)
     _, _, h, w = layer.shape
     rows, cols = _laid(f * c, h, w, 1.0) if min(f, c) == 1 else (f, c)
@@ -109,24 +145,34 @@ def drawn_size(layer: Layer, pixels: int, cell: int) -> tuple[int, int]:
     return max(1, round(cols * w * scale)), max(1, round(rows * h * scale))
 
 
-def filter_picture(weight: np.ndarray, kept: np.ndarray, wide: float = 3.0) -> tuple[Tiles, np.ndarray]:
-    """One filter's kernels (1 I H W), input channel by channel in rows, about `wide` times as wide as high, and its mask."""
+def filter_picture(
+    weight: np.ndarray, kept: np.ndarray, wide: float = 3.0
+) -> tuple[Tiles, np.ndarray]:
+    """One filter's kernels (1 I H W), input channel by channel in rows, about `wide` times as wide
+    as high, and its mask.
+    """
     return _picture(weight, kept, np.arange(weight.size).reshape(weight.shape), wide)
 
 
-def _picture(values: np.ndarray, kept: np.ndarray, ids: np.ndarray, wide: float = 1.0) -> tuple[Tiles, np.ndarray]:
+def _picture(
+    values: np.ndarray, kept: np.ndarray, ids: np.ndarray, wide: float = 1.0
+) -> tuple[Tiles, np.ndarray]:
     """A tall or flat strip is laid out in rows; the cells beyond its end are gaps of their own."""
     if min(values.shape[:2]) > 1:
         return tile(values, ids), kept
-    laid, numbers = spread(values.astype(np.float32), np.nan, wide), spread(ids.astype(np.int64), -1, wide)
+    laid = spread(values.astype(np.float32), np.nan, wide)
+    numbers = spread(ids.astype(np.int64), -1, wide)
     beyond = np.isnan(laid)
     numbers[beyond] = -1 - np.arange(beyond.sum())
     return tile(laid, numbers), spread(kept, np.True_, wide)
 
 
 def spread(strip: np.ndarray, fill: object, wide: float = 1.0) -> np.ndarray:
-    """K kernels (K 1 H W or 1 K H W) as R x C kernels, in reading order, about `wide` times as wide as high."""
-    count, (h, w) = strip.shape[0] * strip.shape[1], strip.shape[2:]
+    """K kernels (K 1 H W or 1 K H W) as R x C kernels, in reading order, about `wide` times as wide
+    as high.
+    """
+    count = strip.shape[0] * strip.shape[1]
+    (h, w) = strip.shape[2:]
     rows, cols = _laid(count, h, w, wide)
     laid = np.full((rows * cols, h, w), fill, strip.dtype)
     laid[:count] = strip.reshape(count, h, w)
@@ -139,9 +185,12 @@ def _laid(count: int, h: int, w: int, wide: float) -> tuple[int, int]:
 
 
 def maps(dense: nn.Module, pruned: nn.Module, layer: Layer, image: Inputs, most: int) -> Maps:
-    """The layer's feature or attention maps for one model-ready image (1 C H W), averaged down to at most `most` a side."""
+    """The layer's feature or attention maps for one model-ready image (1 C H W), averaged down to
+    at most `most` a side.
+    """
     look = attention_maps if layer.fused else feature_maps
-    before, after = look(dense, layer, image), look(pruned, layer, image)
+    before = look(dense, layer, image)
+    after = look(pruned, layer, image)
     change = relative_change(before, after).numpy()
     (laid, note), (other, _) = (_over_image(found[0], layer.linear) for found in (before, after))
     places = (laid.shape[1], laid.shape[2])
@@ -151,7 +200,9 @@ def maps(dense: nn.Module, pruned: nn.Module, layer: Layer, image: Inputs, most:
 
 
 def _over_image(found: Tensor, linear: bool) -> tuple[Tensor, str]:
-    """K 1 T of tokens -> K R C where the tokens are a square of patches; a class token before them is left out."""
+    """K 1 T of tokens -> K R C where the tokens are a square of patches; a class token before them
+    is left out.
+    """
     count = found.shape[2]
     if not linear or found.shape[1] > 1 or count == 1:
         return found, ""
@@ -163,8 +214,17 @@ def _over_image(found: Tensor, linear: bool) -> tuple[Tensor, str]:
 
 
 def _patches(tokens: int) -> tuple[int, int]:
-    """Patches on a side of the image that the tokens stand for (0 if they are no square), and class tokens before them."""
-    return next(((isqrt(tokens - first), first) for first in (0, 1) if isqrt(tokens - first) ** 2 == tokens - first), (0, 0))
+    """Patches on a side of the image that the tokens stand for (0 if they are no square), and class
+    tokens before them.
+    """
+    return next(
+        (
+            (isqrt(tokens - first), first)
+            for first in (0, 1)
+            if isqrt(tokens - first) ** 2 == tokens - first
+        ),
+        (0, 0),
+    )
 
 
 def _told(tokens: int) -> str:
@@ -175,16 +235,35 @@ def _told(tokens: int) -> str:
 
 
 def scored(name: str, plan: Plan, space: Workspace) -> dict[str, Scored]:
-    """The filters of every layer by one criterion; those that need data read the plan's calibration images."""
-    how, none = criterion(name, plan.seed), np.empty(0)
+    """The filters of every layer by one criterion; those that need data read the plan's calibration
+    images.
+    """
+    how = criterion(name, plan.seed)
+    none = np.empty(0)
     able = _able(how, space)
     reasons = {each.name: how.supports(each) for each in space.layers}
     try:
-        found = filter_scores(how, read_by(how, space), able, inputs(plan, space, how)) if able else {}
-    except PruningError as problem:  # one criterion that fails on this network leaves the others in the table
-        found, reasons = {}, reasons | {each.name: str(problem) for each in able}
-    refused = {each.name: Scored(how.label, none, none, reasons[each.name]) for each in space.layers if each.name not in found}
-    return refused | {each: Scored(how.label, s.numpy(), ranks(s[None])[0].numpy() + 1) for each, s in found.items()}
+        found = (
+            filter_scores(
+                how, criterion_model(how, space), able, criterion_inputs(plan, space, how)
+            )
+            if able
+            else {}
+        )
+    except (
+        PruningError
+    ) as problem:  # one criterion that fails on this network leaves the others in the table
+        found = {}
+        reasons = reasons | {each.name: str(problem) for each in able}
+    refused = {
+        each.name: Scored(how.label, none, none, reasons[each.name])
+        for each in space.layers
+        if each.name not in found
+    }
+    return refused | {
+        each: Scored(how.label, s.numpy(), ranks(s[None])[0].numpy() + 1)
+        for each, s in found.items()
+    }
 
 
 def _able(how: Criterion, space: Workspace) -> tuple[Layer, ...]:
@@ -192,10 +271,16 @@ def _able(how: Criterion, space: Workspace) -> tuple[Layer, ...]:
 
 
 def filter_of(layer: Layer, g: Granularity, scope: int, group: int) -> int | None:
-    """The first filter that the group has weights in; None where it is spread over all of them, as a channel is."""
+    """The first filter that the group has weights in; None where it is spread over all of them, as
+    a channel is.
+    """
     o, i, h, w = group_tables(g, layer)
     scopes, count = _sizes(layer, g)
-    found = torch.isin(scope * count + group - o, (i[:, None, None] + h[:, None] + w).unique()).nonzero().flatten()
+    found = (
+        torch.isin(scope * count + group - o, (i[:, None, None] + h[:, None] + w).unique())
+        .nonzero()
+        .flatten()
+    )
     return int(found[0]) if scope < scopes and 0 < len(found) < layer.shape[0] else None
 
 
@@ -211,4 +296,6 @@ def criteria(chosen: str) -> tuple[str, ...]:
 
 def removed_filters(mask: Tensor | None, count: int) -> np.ndarray:
     """Which filters have no weight left; none without a mask."""
-    return np.zeros(count, bool) if mask is None else ~torch.as_tensor(mask).flatten(1).any(1).numpy()
+    return (
+        np.zeros(count, bool) if mask is None else ~torch.as_tensor(mask).flatten(1).any(1).numpy()
+    )

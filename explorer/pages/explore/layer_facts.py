@@ -1,4 +1,6 @@
-"""What the pages tell about one layer in numbers: its groups, their scores, what is kept. Knows no Streamlit."""
+"""What the pages tell about one layer in numbers: its groups, their scores, what is kept. Knows no
+Streamlit.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,17 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pruning_core.edits import Group
 from pruning_core.granularity import Granularity, to_groups
+from pruning_core.hand_edits import Group
 from pruning_core.types import Layer
 
 
 @dataclass(frozen=True, eq=False)
 class LayerFacts:
-    """One layer under one plan. group_scores, group_kept: scope x group, None for a layer that the plan cannot cut.
+    """One layer under one plan. group_scores, group_kept: scope x group, None for a layer that the
+    plan cannot cut.
 
-    threshold: the lowest score that the cut itself keeps, groups kept or pruned by hand left out; None where groups compete in
-    several scopes, and where the cut removes nothing. numbers: about all weights.
+    threshold: the lowest score that the cut itself keeps, groups kept or pruned by hand left out;
+    None where groups compete in several scopes, and where the cut removes nothing. numbers: about
+    all weights.
     """
 
     layer: Layer
@@ -27,11 +31,13 @@ class LayerFacts:
     numbers: Mapping[str, float]
 
     def broken(self, g: Granularity) -> int:
-        """Scopes of an N:M cut that keep another number than N, which edits by hand do; 0 for a layer left whole."""
-        if self.group_kept is None or g.keep_of is None:
+        """Scopes of an N:M cut that keep another number than N, which edits by hand do; 0 for a
+        layer left whole.
+        """
+        if self.group_kept is None or g.n_kept is None:
             return 0
         stays = self.group_kept.sum(1)
-        return 0 if (stays == self.group_kept.shape[1]).all() else int((stays != g.keep_of).sum())
+        return 0 if (stays == self.group_kept.shape[1]).all() else int((stays != g.n_kept).sum())
 
     @property
     def statistics(self) -> dict[str, str]:
@@ -47,13 +53,17 @@ def layer_facts(
     g: Granularity,
     edits: Iterable[Group] = (),
 ) -> LayerFacts:
-    """weight, mask: O I H W; scores: scope x group; mask and scores are None for a layer that the plan cannot cut."""
+    """weight, mask: O I H W; scores: scope x group; mask and scores are None for a layer that the
+    plan cannot cut.
+    """
     kept = None if mask is None or scores is None else to_groups(mask, g, layer).any(-1).numpy()
     return LayerFacts(
         layer=layer,
         group_scores=None if scores is None else scores.numpy(),
         group_kept=kept,
-        threshold=None if kept is None or scores is None else _threshold(scores.numpy(), kept, edits),
+        threshold=None
+        if kept is None or scores is None
+        else _threshold(scores.numpy(), kept, edits),
         weights_kept=layer.numel if mask is None else int(mask.sum()),
         numbers=_numbers(weight, mask),
     )
@@ -63,7 +73,8 @@ def _threshold(scores: np.ndarray, kept: np.ndarray, edits: Iterable[Group]) -> 
     own = np.ones(kept.shape, bool)
     for scope, group, _ in edits:
         own[scope, group] = False
-    stays, goes = kept & own, ~kept & own
+    stays = kept & own
+    goes = ~kept & own
     return float(scores[stays].min()) if len(kept) == 1 and stays.any() and goes.any() else None
 
 

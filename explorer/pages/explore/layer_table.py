@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import state
-from explorer.text import HELP, LAYER_KINDS, percent, shape
+from explorer.session import state
+from explorer.texts.formats import HELP, LAYER_KINDS, percent, shape
 from pruning_core.granularity import granularity, supports
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
@@ -25,25 +25,40 @@ def columns(longest: int) -> dict[str, Any]:
     macs = "Multiply-adds per image that read these weights, before pruning. Computed."
     return {
         "Layer": config.TextColumn(
-            help="The parameter's name in the network's state_dict.", pinned=True, width=min(240, 30 + 7 * longest)
+            help="The parameter's name in the network's state_dict.",
+            pinned=True,
+            width=min(240, 30 + 7 * longest),
         ),
-        "Removed": config.ProgressColumn(help=removed, format="%.1f%%", min_value=0, max_value=100, width=150),
-        "Decided by": config.TextColumn(help="The allocation, an N:M pattern, or you. Choose a layer to read why.", width=150),
+        "Removed": config.ProgressColumn(
+            help=removed, format="%.1f%%", min_value=0, max_value=100, width=150
+        ),
+        "Decided by": config.TextColumn(
+            help="The allocation, an N:M pattern, or you. Choose a layer to read why.", width=150
+        ),
         "Weights": config.NumberColumn(format="localized", width=85),
-        "Shape": config.TextColumn(help="Outputs (filters) × inputs (channels) × kernel height × width.", width=120),
+        "Shape": config.TextColumn(
+            help="Outputs (filters) × inputs (channels) × kernel height × width.", width=120
+        ),
         "Kind": config.TextColumn(width=120),
         "MACs": config.NumberColumn(help=macs, format="compact", width=75),
     }
 
 
-def table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str]) -> list[dict[str, Any]]:
-    """One row per layer. Removed: percent of the layer's weights, None for layers that cannot be cut."""
+def table(
+    plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """One row per layer. Removed: percent of the layer's weights, None for layers that cannot be
+    cut.
+    """
     edited = {each.layer: len(each.groups) for each in plan.edits_now}
     return [
         {
             "Layer": layer.name,
-            "Removed": None if layer.name in reasons or report is None else _removed(report.kept[layer.name]),
-            "Decided by": _decided(layer, reasons, plan) + (f" + {edited[layer.name]:,} by hand" if layer.name in edited else ""),
+            "Removed": None
+            if layer.name in reasons or report is None
+            else _removed(report.kept[layer.name]),
+            "Decided by": _decided(layer, reasons, plan)
+            + (f" + {edited[layer.name]:,} by hand" if layer.name in edited else ""),
             "Weights": layer.numel,
             "Shape": shape(layer.shape),
             "Kind": LAYER_KINDS.get(layer.kind, layer.kind),
@@ -65,13 +80,19 @@ def _decided(layer: Layer, reasons: Mapping[str, str], plan: Plan) -> str:
     if layer.name in reasons:
         if supports(g, layer) is None:
             return "cannot be scored so"
-        return "output layer" if layer.is_output and plan.granularity == "filter" else "cannot be cut so"
+        return (
+            "output layer"
+            if layer.is_output and plan.granularity == "filter"
+            else "cannot be cut so"
+        )
     if layer.name in by_hand:
         return f"you: {percent(by_hand[layer.name])}"
     return "allocation" if g.fixed_ratio is None else g.label
 
 
-def layer_table(plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str], chosen: str) -> None:
+def layer_table(
+    plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str], chosen: str
+) -> None:
     """Draws the table with the chosen layer's row selected."""
     names = [layer.name for layer in space.layers]
     state.seed_row(KEY, names.index(chosen))
@@ -97,9 +118,20 @@ def _row_chosen(names: list[str]) -> None:
 def fixed_parameters(space: Workspace) -> None:
     """The parameters that are never pruned, each with its reason."""
     total = sum(prod(fixed.shape) for fixed in space.fixed)
-    with st.expander(f"{len(space.fixed)} parameter tensors are never pruned ({total:,} values)", icon=":material/lock:"):
-        rows = [{"Parameter": fixed.name, "Shape": shape(fixed.shape), "Why": fixed.reason} for fixed in space.fixed]
-        st.dataframe(rows, hide_index=True, height=220, alt="Parameters that are not pruned, with the reason.")
+    with st.expander(
+        f"{len(space.fixed)} parameter tensors are never pruned ({total:,} values)",
+        icon=":material/lock:",
+    ):
+        rows = [
+            {"Parameter": fixed.name, "Shape": shape(fixed.shape), "Why": fixed.reason}
+            for fixed in space.fixed
+        ]
+        st.dataframe(
+            rows,
+            hide_index=True,
+            height=220,
+            alt="Parameters that are not pruned, with the reason.",
+        )
 
 
 def layer_picker(names: list[str], chosen: str) -> None:

@@ -1,13 +1,15 @@
-"""The network as a map, above the chosen layer: where each layer stands, how much of it is left, how much it minds."""
+"""The network as a map, above the chosen layer: where each layer stands, how much of it is left,
+how much it minds.
+"""
 
 import streamlit as st
 
-from explorer import cache, state
 from explorer.components.net_map import map_view, net_map
-from explorer.notices import plain
-from explorer.scanning import lost_alone
-from explorer.text import percent
-from explorer.views.sensitivity import measured_for
+from explorer.pages.sensitivity.page import measured_for
+from explorer.pages.sensitivity.run import lost_alone
+from explorer.session import cache, state
+from explorer.session.notices import plain
+from explorer.texts.formats import percent
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Report
@@ -16,7 +18,9 @@ KEY = "network_map"
 
 
 def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer_name: str) -> None:
-    """Draws the map with that layer outlined. report: the plan's counts, None where nothing can be cut."""
+    """Draws the map with that layer outlined. report: the plan's counts, None where nothing can be
+    cut.
+    """
     st.subheader("Network", anchor=False)
     found = cache.network(plan, space)
     if found.reason is not None:
@@ -41,9 +45,13 @@ def _kept(plan: Plan, space: Workspace, report: Report | None) -> dict[str, floa
 
 
 def _lost_alone(plan: Plan) -> tuple[dict[str, float] | None, str]:
-    """Top-1 that each scanned layer costs when it alone is cut, and at which sparsity, in words; None without its curves."""
+    """Top-1 that each scanned layer costs when it alone is cut, and at which sparsity, in words;
+    None without its curves.
+    """
     points = measured_for(plan)
     if not points:
         return None, ""
     lost, share = lost_alone(points)
-    return lost, percent(share) + (", tied layers together" if any(point.group for point in points) else "")
+    return lost, percent(share) + (
+        ", tied layers together" if any(point.group for point in points) else ""
+    )

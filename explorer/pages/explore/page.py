@@ -1,16 +1,18 @@
-"""Explore: what pruning does, at a glance: accuracy, sparsity, every layer, and one layer's weights and mask."""
+"""Explore: what pruning does, at a glance: accuracy, sparsity, every layer, and one layer's weights
+and mask.
+"""
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer import cache, state
-from explorer.notices import plain
-from explorer.text import HELP, LEAD, count, interval, percent
-from explorer.views.layer_panel import layer_panel
-from explorer.views.layer_table import fixed_parameters, layer_table
-from explorer.views.network_map import network_map_panel
+from explorer.pages.explore.layer_panel import layer_panel
+from explorer.pages.explore.layer_table import fixed_parameters, layer_table
+from explorer.pages.explore.network_map_panel import network_map_panel
+from explorer.session import cache, state
+from explorer.session.notices import plain
+from explorer.texts.formats import HELP, LEAD, count, interval, percent
+from pruning_core.evaluation.intervals import change as changed
 from pruning_core.granularity import granularity
-from pruning_core.intervals import change as changed
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError, Report
@@ -96,17 +98,40 @@ def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, cut: bool)
     place.caption(f"{now.n:,} validation images; 95%: {interval(now)}{ends}", help=HELP["paired"])
 
 
-def _counts(places: list[DeltaGenerator], plan: Plan, space: Workspace, report: Report | None) -> None:
+def _counts(
+    places: list[DeltaGenerator], plan: Plan, space: Workspace, report: Report | None
+) -> None:
     """Sparsity, nonzeros and multiply-adds; all computed, none measured."""
     found = report or cache.dense_report(space)
-    removed, kept = percent(found.sparsity_masked), percent(found.nonzeros / found.parameters)
+    removed = percent(found.sparsity_masked)
+    kept = percent(found.nonzeros / found.parameters)
     caption = f"{percent(found.sparsity_model)} of the whole network"
-    _number(places[0], "Weights removed · computed", removed, _asked(plan, space, report), "achieved", caption)
-    caption = f"{kept}; {count(found.dense_bytes)}B if stored densely" + _thinned(found.thinned_parameters)
+    _number(
+        places[0],
+        "Weights removed · computed",
+        removed,
+        _asked(plan, space, report),
+        "achieved",
+        caption,
+    )
+    caption = f"{kept}; {count(found.dense_bytes)}B if stored densely" + _thinned(
+        found.thinned_parameters
+    )
     beside = f"of {count(found.parameters)}"
-    _number(places[1], "Parameters left · computed", count(found.nonzeros), beside, "nonzeros", caption)
-    caption = f"{percent(found.macs_effective / found.macs)} of the work per image" + _thinned(found.thinned_macs)
-    _number(places[2], "MACs left · computed", count(found.macs_effective), f"of {count(found.macs)}", "macs", caption)
+    _number(
+        places[1], "Parameters left · computed", count(found.nonzeros), beside, "nonzeros", caption
+    )
+    caption = f"{percent(found.macs_effective / found.macs)} of the work per image" + _thinned(
+        found.thinned_macs
+    )
+    _number(
+        places[2],
+        "MACs left · computed",
+        count(found.macs_effective),
+        f"of {count(found.macs)}",
+        "macs",
+        caption,
+    )
 
 
 def _thinned(left: int | None) -> str:
@@ -114,7 +139,9 @@ def _thinned(left: int | None) -> str:
     return "" if left is None else f"; {count(left)} in a thinned network"
 
 
-def _number(place: DeltaGenerator, label: str, value: str, beside: str, term: str, caption: str) -> None:
+def _number(
+    place: DeltaGenerator, label: str, value: str, beside: str, term: str, caption: str
+) -> None:
     place.metric(label, value, beside, delta_color="off", delta_arrow="off", help=HELP[term])
     place.caption(caption)
 

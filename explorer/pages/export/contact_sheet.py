@@ -1,14 +1,16 @@
-"""Many small pictures on one sheet, as HTML: one element instead of a chart for each, crisp pixels, words beside every picture.
+"""Many small pictures on one sheet, as HTML: one element instead of a chart for each, crisp pixels,
+words beside every picture.
 
-Pure text; all words are escaped. Grey lines have one colour in the light and the dark look, words take the page's.
+Pure text; all words are escaped. Grey lines have one colour in the light and the dark look, words
+take the page's.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from explorer.palette import CHOSEN, KEPT, translucent
-from explorer.raster import data_uri
+from explorer.charts.palette import CHOSEN, KEPT, translucent
+from explorer.charts.raster import data_uri
 
 LINE = "rgba(127, 135, 147, 0.4)"
 STYLE = f"""<style>
@@ -38,7 +40,8 @@ STYLE = f"""<style>
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture. width, height: as drawn, in pixels of the page; label: a word under it; alt: what it shows.
+    """One picture. width, height: as drawn, in pixels of the page; label: a word under it; alt:
+    what it shows.
 
     smooth: it has more pixels than are drawn; else its pixels are kept sharp.
     """
@@ -53,7 +56,9 @@ class Shot:
 
 @dataclass(frozen=True)
 class Bar:
-    """An accuracy on a line from 0 to 100%, as fractions: a mark, its interval as a band, and a dotted mark to compare with."""
+    """An accuracy on a line from 0 to 100%, as fractions: a mark, its interval as a band, and a
+    dotted mark to compare with.
+    """
 
     value: float
     low: float
@@ -63,7 +68,9 @@ class Bar:
 
 @dataclass(frozen=True)
 class Card:
-    """A place on the sheet. tag: a word in the corner; lines: said under the pictures, the later ones softer; off: greyed."""
+    """A place on the sheet. tag: a word in the corner; lines: said under the pictures, the later
+    ones softer; off: greyed.
+    """
 
     title: str
     lines: tuple[str, ...]
@@ -76,7 +83,9 @@ class Card:
 
 def sheet(cards: Sequence[Card], *, width: int) -> str:
     """The cards in rows, each at least `width` pixels wide, pictures of one height side by side."""
-    tall = max((shot.height + 18 * bool(shot.label) for card in cards for shot in card.shots), default=0)
+    tall = max(
+        (shot.height + 18 * bool(shot.label) for card in cards for shot in card.shots), default=0
+    )
     items = "".join(_card(card) for card in cards)
     return f'{STYLE}<div class="pe-sheet" role="list" style="--card: {width}px; --tall: {tall}px">{items}</div>'
 
@@ -87,10 +96,15 @@ def plate(shot: Shot) -> str:
 
 
 def _card(card: Card) -> str:
-    names = " ".join(name for name, on in (("card", True), ("chosen", card.chosen), ("off", card.off)) if on)
+    names = " ".join(
+        name for name, on in (("card", True), ("chosen", card.chosen), ("off", card.off)) if on
+    )
     tag = f"<small>{escape(card.tag)}</small>" if card.tag else ""
     shots = f'<div class="shots">{_join(map(_shot, card.shots))}</div>' if card.shots else ""
-    lines = _join(f'<p class="{"soft" if at else "first"}">{escape(line)}</p>' for at, line in enumerate(card.lines))
+    lines = _join(
+        f'<p class="{"soft" if at else "first"}">{escape(line)}</p>'
+        for at, line in enumerate(card.lines)
+    )
     head = f"<header><b>{escape(card.title)}</b>{tag}</header>"
     return f'<div role="listitem" class="{names}">{head}{shots}{_bar(card.bar)}{lines}</div>'
 
@@ -98,14 +112,18 @@ def _card(card: Card) -> str:
 def _shot(shot: Shot) -> str:
     label = f"<figcaption>{escape(shot.label)}</figcaption>" if shot.label else ""
     look = f'class="{"smooth" if shot.smooth else "sharp"}" width="{shot.width}" height="{shot.height}"'
-    return f'<figure><img src="{data_uri(shot.png)}" alt="{escape(shot.alt)}" {look}>{label}</figure>'
+    return (
+        f'<figure><img src="{data_uri(shot.png)}" alt="{escape(shot.alt)}" {look}>{label}</figure>'
+    )
 
 
 def _bar(bar: Bar | None) -> str:
     """Hidden from screen readers: the lines under it say the same."""
     if bar is None:
         return ""
-    low, value, high, beside = (f"{100 * share:.2f}%" for share in (bar.low, bar.value, bar.high, bar.beside))
+    low, value, high, beside = (
+        f"{100 * share:.2f}%" for share in (bar.low, bar.value, bar.high, bar.beside)
+    )
     band = f'<i style="left: {low}; right: calc(100% - {high})"></i>'
     return f'<div class="track" aria-hidden="true">{band}<b style="left: {value}"></b><s style="left: {beside}"></s></div>'
 

@@ -8,24 +8,25 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from explorer import cache, state
-from explorer.address import refuse_custom
-from explorer.downloads import Files, expected_line, files_of
-from explorer.notices import plain
-from explorer.plan_words import cut_words, flow_tune_words, flow_words, ranked_by, tune_words
-from explorer.text import HELP, percent
-from explorer.views.compare import which_images
-from explorer.views.finetune import finished_run
+from explorer.pages.export.downloads import Files, expected_line, files_of
+from explorer.pages.finetune.compare import which_images
+from explorer.pages.finetune.page import finished_run
+from explorer.session import cache, state
+from explorer.session.notices import plain
+from explorer.session.url import refuse_custom
+from explorer.texts.formats import HELP, percent
+from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by, tune_words
 from pruning_core.flows import FLOWS, flow
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace, whole_test
+from pruning_core.pipeline import Workspace, uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.types import Evaluation, Finished, PruningError, Report
 from pruning_core.zoo import DATASETS, MODELS, datasets_for
 
 LEAD = "Take the result with you: masks that plain PyTorch loads, the weights, the plan, and a script that proves they work."
-BASE, TUNED = "Masks on the base network", "Fine-tuned network"
+BASE = "Masks on the base network"
+TUNED = "Fine-tuned network"
 PURPOSE = {
     "masks.safetensors": "The masks: one boolean tensor per parameter, True = keep. What load_masks.py reads. Where whole "
     "filters or heads went, biases and norms that fall silent with them have masks too.",
@@ -39,14 +40,21 @@ RUN_IT = (
     "Keep it beside masks.safetensors (of a fine-tuned network: weights.safetensors too). In the explorer's folder run "
     "`PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py`."
 )
-QUIET: dict[str, Any] = {"delta_color": "off", "delta_arrow": "off", "border": True, "height": "stretch"}
+QUIET: dict[str, Any] = {
+    "delta_color": "off",
+    "delta_arrow": "off",
+    "border": True,
+    "height": "stretch",
+}
 BYTES = "application/octet-stream"
 MIME = {"json": "application/json", "py": "text/x-python", "zip": "application/zip"}
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is exported: files to be made when asked for, counts, and its accuracy on the exam split (None: not measured yet)."""
+    """What is exported: files to be made when asked for, counts, and its accuracy on the exam split
+    (None: not measured yet).
+    """
 
     files: Files
     report: Report
@@ -62,8 +70,10 @@ def render(plan: Plan, space: Workspace) -> None:
     subject = subject_of(plan, space, done if what == TUNED else None)
     st.markdown(_title(plan, space, tuned=what == TUNED))
     if edited := sum(len(each.groups) for each in plan.edits_now):
-        pattern = granularity(plan.granularity).keep_of is not None
-        broken = f": code that needs {plan.granularity} everywhere may refuse them" if pattern else ""
+        pattern = granularity(plan.granularity).n_kept is not None
+        broken = (
+            f": code that needs {plan.granularity} everywhere may refuse them" if pattern else ""
+        )
         st.caption(f"The masks hold {edited:,} edit{'s' * (edited > 1)} by hand{broken}.")
     numbers = st.grid(3, min_column_width=220)
     _counts(numbers, _requested(plan, space), subject.report)
@@ -78,21 +88,35 @@ def render(plan: Plan, space: Workspace) -> None:
         output = st.container()
     _import()
     with accuracy.skeleton(height=130):
-        _accuracy(accuracy, output, plan, space, subject.accuracy or cache.exam_accuracy(plan, space))
+        _accuracy(
+            accuracy, output, plan, space, subject.accuracy or cache.test_accuracy(plan, space)
+        )
 
 
 def _choice(plan: Plan, *, tuned: bool) -> str:
     """Which network the files hold."""
     options = (BASE, TUNED) if tuned else (BASE,)
-    what = st.segmented_control("Weights", options, default=options[-1], required=True, key="export_weights", bind="query-params",
-                                help=HELP["export_weights"])  # fmt: skip
+    what = st.segmented_control(
+        "Weights",
+        options,
+        default=options[-1],
+        required=True,
+        key="export_weights",
+        bind="query-params",
+        help=HELP["export_weights"],
+    )
     other = flow(plan.flow) != FLOWS["rounds"]
     if not tuned:
         where = "Flows" if other else "Fine-tune & compare"
-        st.caption(f"There is no finished fine-tuning run of exactly this plan; *{where}* makes one.")
+        st.caption(
+            f"There is no finished fine-tuning run of exactly this plan; *{where}* makes one."
+        )
     if other and what == BASE:
-        st.info(f"The plan's flow is {flow_words(plan.flow)}. These masks are not the flow's: they are the side bar's cut of the "
-                "base network, in one step.", icon=":material/timeline:")  # fmt: skip
+        st.info(
+            f"The plan's flow is {flow_words(plan.flow)}. These masks are not the flow's: they are the side bar's cut of the "
+            "base network, in one step.",
+            icon=":material/timeline:",
+        )
     return str(what)
 
 
@@ -108,10 +132,16 @@ def _title(plan: Plan, space: Workspace, *, tuned: bool) -> str:
 
 def subject_of(plan: Plan, space: Workspace, done: Finished | None) -> Subject:
     """done: the fine-tuned run whose weights are exported, None for masks on the base network."""
-    whole = whole_test(space.dataset)
+    whole = uses_whole_test(space.dataset)
     if done is not None:
-        return Subject(files_of(plan, space, done.masks, done.model, whole_test=whole), done.report, done.tuned)
-    return Subject(files_of(plan, space, cache.masks(plan, space), None, whole_test=whole), cache.report(plan, space), None)
+        return Subject(
+            files_of(plan, space, done.masks, done.model, whole_test=whole), done.report, done.tuned
+        )
+    return Subject(
+        files_of(plan, space, cache.masks(plan, space), None, whole_test=whole),
+        cache.report(plan, space),
+        None,
+    )
 
 
 def _requested(plan: Plan, space: Workspace) -> str:
@@ -124,12 +154,22 @@ def _requested(plan: Plan, space: Workspace) -> str:
 
 def _counts(place: DeltaGenerator, wanted: str, report: Report) -> None:
     """What is gone and what is left."""
-    place.metric("Weights removed · computed", percent(report.sparsity_masked), wanted, help=HELP["achieved"], **QUIET)
+    place.metric(
+        "Weights removed · computed",
+        percent(report.sparsity_masked),
+        wanted,
+        help=HELP["achieved"],
+        **QUIET,
+    )
     total = f"of {report.parameters:,} parameters"
-    place.metric("Parameters left · computed", f"{report.nonzeros:,}", total, help=HELP["nonzeros"], **QUIET)
+    place.metric(
+        "Parameters left · computed", f"{report.nonzeros:,}", total, help=HELP["nonzeros"], **QUIET
+    )
 
 
-def _accuracy(place: DeltaGenerator, output: DeltaGenerator, plan: Plan, space: Workspace, found: Evaluation) -> None:
+def _accuracy(
+    place: DeltaGenerator, output: DeltaGenerator, plan: Plan, space: Workspace, found: Evaluation
+) -> None:
     low, high = found.interval
     said = f"95%: {100 * low:.1f} to {100 * high:.1f}%, n = {found.n:,}"
     place.metric("Accuracy · measured", percent(found.top1), said, help=HELP["interval"], **QUIET)
@@ -141,27 +181,53 @@ def _accuracy(place: DeltaGenerator, output: DeltaGenerator, plan: Plan, space: 
 def _downloads(plan: Plan, files: Files) -> None:
     st.subheader("Files", anchor=False)
     stem = f"{plan.model}-{plan.dataset}-{plan.granularity.replace(':', '-')}"
-    st.download_button("Everything as one .zip", files.zip, f"{stem}.zip", MIME["zip"], key="export_zip", type="primary",
-                       icon=":material/folder_zip:", on_click="ignore")  # fmt: skip
+    st.download_button(
+        "Everything as one .zip",
+        files.zip,
+        f"{stem}.zip",
+        MIME["zip"],
+        key="export_zip",
+        type="primary",
+        icon=":material/folder_zip:",
+        on_click="ignore",
+    )
     for name, purpose in PURPOSE.items():
         button, told = st.columns([4, 5], vertical_alignment="center", gap="small")
-        button.download_button(name, partial(files.make, name), name, MIME.get(name.rpartition(".")[2], BYTES), width="stretch",
-                               key=f"export_{name}", icon=":material/download:", on_click="ignore")  # fmt: skip
+        button.download_button(
+            name,
+            partial(files.make, name),
+            name,
+            MIME.get(name.rpartition(".")[2], BYTES),
+            width="stretch",
+            key=f"export_{name}",
+            icon=":material/download:",
+            on_click="ignore",
+        )
         told.caption(purpose)
 
 
 def _import() -> None:
     st.subheader("Bring a plan in", anchor=False)
-    st.file_uploader("A plan.json from this page or from the command line", "json", key="plan_upload", max_upload_size=1,
-                     on_change=_uploaded, help="Sets all choices of the side bar and of fine-tuning at once.")  # fmt: skip
+    st.file_uploader(
+        "A plan.json from this page or from the command line",
+        "json",
+        key="plan_upload",
+        max_upload_size=1,
+        on_change=_uploaded,
+        help="Sets all choices of the side bar and of fine-tuning at once.",
+    )
     kind, sentence = state.recall("plan_import", ("", ""))
     if kind:
-        show, icon = (st.success, ":material/check:") if kind == "done" else (st.error, ":material/error:")
+        show, icon = (
+            (st.success, ":material/check:") if kind == "done" else (st.error, ":material/error:")
+        )
         show(plain(sentence), icon=icon)
 
 
 def _uploaded() -> None:
-    """The uploaded plan takes the place of the present one; one that cannot be opened here changes nothing."""
+    """The uploaded plan takes the place of the present one; one that cannot be opened here changes
+    nothing.
+    """
     upload: UploadedFile | None = state.widget("plan_upload", None)
     if upload is None:
         return state.keep("plan_import", ("", ""))
@@ -172,11 +238,15 @@ def _uploaded() -> None:
     except PruningError as problem:
         return state.keep("plan_import", ("failed", f"{problem} Nothing was changed."))
     state.set_plan(plan)
-    return state.keep("plan_import", ("done", f"The plan of {upload.name} is set: {cut_words(plan)}"))
+    return state.keep(
+        "plan_import", ("done", f"The plan of {upload.name} is set: {cut_words(plan)}")
+    )
 
 
 def read_plan(content: bytes) -> Plan:
-    """The plan of a file. Raises PruningError, in one sentence, for one that this machine has no network or images for."""
+    """The plan of a file. Raises PruningError, in one sentence, for one that this machine has no
+    network or images for.
+    """
     try:
         plan = Plan.from_json(content.decode("utf-8"))
     except UnicodeDecodeError as error:

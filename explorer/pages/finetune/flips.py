@@ -5,8 +5,8 @@ import streamlit as st
 from PIL import Image
 
 from explorer.charts.style import state_label
-from explorer.text import HELP, percent
-from explorer.tuning import chance, flipped
+from explorer.pages.finetune.run import flipped, sign_test
+from explorer.texts.formats import HELP, percent
 from pruning_core.types import Evaluation, Split
 
 SHOWN = 12
@@ -14,11 +14,17 @@ SIDE = 96
 """Pixels to which a picture is enlarged."""
 
 
-def flips_section(exam: Split, classes: tuple[str, ...], before: tuple[str, Evaluation], after: tuple[str, Evaluation]) -> None:
+def flips_section(
+    exam: Split,
+    classes: tuple[str, ...],
+    before: tuple[str, Evaluation],
+    after: tuple[str, Evaluation],
+) -> None:
     """Two galleries: broken (right before, wrong after) and fixed (the other way round)."""
     broken, fixed = flipped(exam.labels, before[1], after[1])
     st.markdown("**Changed answers**", help=HELP["flips"])
-    one, other = state_label(before[0]), state_label(after[0])
+    one = state_label(before[0])
+    other = state_label(after[0])
     same = len(exam) - len(broken) - len(fixed)
     st.caption(
         f"From {one} to {other}: {len(broken)} broken, {len(fixed)} fixed, {same:,} as right or wrong as before. "
@@ -26,22 +32,44 @@ def flips_section(exam: Split, classes: tuple[str, ...], before: tuple[str, Eval
     )
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():
-        _gallery(f"Broken · {len(broken)}", f"right when {one}, wrong when {other}", broken, exam, classes, before[1], after[1])
+        _gallery(
+            f"Broken · {len(broken)}",
+            f"right when {one}, wrong when {other}",
+            broken,
+            exam,
+            classes,
+            before[1],
+            after[1],
+        )
     with halves.cell():
-        _gallery(f"Fixed · {len(fixed)}", f"wrong when {one}, right when {other}", fixed, exam, classes, before[1], after[1])
+        _gallery(
+            f"Fixed · {len(fixed)}",
+            f"wrong when {one}, right when {other}",
+            fixed,
+            exam,
+            classes,
+            before[1],
+            after[1],
+        )
 
 
 def _verdict(broken: int, fixed: int) -> str:
     """Is the difference more than chance?"""
     if not broken + fixed:
         return "The two answer alike."
-    p = chance(broken, fixed)
+    p = sign_test(broken, fixed)
     share = "less than 0.1%" if p < 0.001 else percent(p)
     return f"If both were equally good, a split as uneven as this would come up with a probability of {share} (exact sign test)."
 
 
 def _gallery(
-    title: str, meaning: str, indices: list[int], exam: Split, classes: tuple[str, ...], before: Evaluation, after: Evaluation
+    title: str,
+    meaning: str,
+    indices: list[int],
+    exam: Split,
+    classes: tuple[str, ...],
+    before: Evaluation,
+    after: Evaluation,
 ) -> None:
     with st.container(border=True, height="stretch"):
         st.markdown(f"**{title}** :gray[{meaning}]")
@@ -51,15 +79,24 @@ def _gallery(
         grid = st.grid("auto", min_column_width=SIDE + 8, gap="small")
         shown = indices[:SHOWN]
         for index, picture in zip(shown, exam.images(shown), strict=True):
-            label, was, now = (classes[int(values[index])] for values in (exam.labels, before.predictions, after.predictions))
-            grid.image(enlarged(picture.numpy()), caption=f"{label}: {was} → {now}", width=SIDE,
-                       alt=f"Test image {index}, truly {label}: answered {was} before and {now} after")  # fmt: skip
+            label, was, now = (
+                classes[int(values[index])]
+                for values in (exam.labels, before.predictions, after.predictions)
+            )
+            grid.image(
+                enlarged(picture.numpy()),
+                caption=f"{label}: {was} → {now}",
+                width=SIDE,
+                alt=f"Test image {index}, truly {label}: answered {was} before and {now} after",
+            )
         more = f" The first {SHOWN} are shown." if len(indices) > SHOWN else ""
         st.caption(f"Under each: true class: answer before → after.{more}")
 
 
 def enlarged(picture: np.ndarray) -> Image.Image:
-    """C H W in [0, 1] -> an image whose longer side is at least SIDE pixels; small ones keep their square pixels."""
+    """C H W in [0, 1] -> an image whose longer side is at least SIDE pixels; small ones keep their
+    square pixels.
+    """
     rows = (np.moveaxis(picture, 0, -1).clip(0, 1) * 255).round().astype(np.uint8)
     image = Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows)
     scale = max(1, -(-SIDE // max(image.size)))

@@ -4,17 +4,24 @@ from dataclasses import replace
 
 import streamlit as st
 
-from explorer import cache, state
 from explorer.charts import alt, training_curves
-from explorer.jobs import Snapshot
-from explorer.notices import told
-from explorer.plan_words import cut_words, differences, flow_words, tune_words
-from explorer.tuning import Reference, continuous, progress, settles, steps_of, tuning
-from explorer.views.compare import compare_section
-from explorer.views.running import asked_for, gone, training_status
-from explorer.views.tune_form import tune_form
+from explorer.jobs.background import Snapshot
+from explorer.pages.finetune.compare import compare_section
+from explorer.pages.finetune.run import (
+    Reference,
+    continuous,
+    fine_tune_events,
+    progress,
+    settles,
+    steps_of,
+)
+from explorer.session import cache, state
+from explorer.session.notices import show_errors
+from explorer.texts.plan_words import cut_words, differences, flow_words, tune_words
+from explorer.training.form import tune_form
+from explorer.training.status import asked_for, note_lost, training_status
 from pruning_core.flows import FLOWS, flow
-from pruning_core.pipeline import Workspace, whole_test
+from pruning_core.pipeline import Workspace, uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
 from pruning_core.types import Finished
@@ -38,8 +45,11 @@ def render(plan: Plan, space: Workspace) -> None:
     """Draws the page; another flow than rounds is for the page Flows."""
     st.markdown(LEAD)
     if flow(plan.flow) != FLOWS["rounds"]:
-        st.info(f"The plan's flow is {flow_words(plan.flow)}, which runs on the page *Flows*. Here the same cut is made and "
-                "fine-tuned in rounds.", icon=":material/timeline:")  # fmt: skip
+        st.info(
+            f"The plan's flow is {flow_words(plan.flow)}, which runs on the page *Flows*. Here the same cut is made and "
+            "fine-tuned in rounds.",
+            icon=":material/timeline:",
+        )
         plan = replace(plan, flow="rounds")
     able, _ = cache.prunable(plan, space)
     if not able:
@@ -65,44 +75,62 @@ def finished_run(plan: Plan, space: Workspace) -> Finished | None:
 
 def changes(then: Plan, now: Plan, space: Workspace) -> tuple[str, ...]:
     """How the plan of a run differs from the present one, in what matters for the run."""
-    return differences(then, now, skip=("probe",) if whole_test(space.dataset) else ())
+    return differences(then, now, skip=("probe",) if uses_whole_test(space.dataset) else ())
 
 
 def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
     steps = steps_of(plan, space)
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.button("Start again" if again else "Start", type="primary", key="tune_start", icon=":material/play_arrow:",
-                            disabled=active, help="Runs in the background: use the other pages meanwhile.")  # fmt: skip
-        work = f"{steps:,} steps on {len(space.dataset.train):,} training images" if steps else "only cutting and measuring"
+        pressed = st.button(
+            "Start again" if again else "Start",
+            type="primary",
+            key="tune_start",
+            icon=":material/play_arrow:",
+            disabled=active,
+            help="Runs in the background: use the other pages meanwhile.",
+        )
+        work = (
+            f"{steps:,} steps on {len(space.dataset.train):,} training images"
+            if steps
+            else "only cutting and measuring"
+        )
         st.caption(f"{tune_words(plan)} In all {work}.")
     per_round = steps // schedule(plan.schedule).rounds
     if 0 < per_round < FEW_STEPS:
-        st.caption(f":material/lightbulb: {per_round} steps after a cut are few: {settles(space)} may not settle. With so "
-                   "few training images take more epochs or smaller batches.")  # fmt: skip
+        st.caption(
+            f":material/lightbulb: {per_round} steps after a cut are few: {settles(space)} may not settle. With so "
+            "few training images take more epochs or smaller batches."
+        )
     if pressed:
-        with told():
-            cache.jobs().start(state.owner(), KIND, "Fine-tuning", lambda: tuning(plan, space), plan)
+        with show_errors():
+            cache.jobs().start(
+                state.owner(), KIND, "Fine-tuning", lambda: fine_tune_events(plan, space), plan
+            )
             st.rerun()
 
 
 def _live(was_active: bool) -> None:
     """Progress and curves; runs again by itself while the training goes on."""
-    with told():
+    with show_errors():
         found = cache.jobs().of(state.owner(), KIND)
         if was_active and not (found and found[0].active):
             st.rerun()
         if not found:
-            gone(KIND)
+            note_lost(KIND)
             st.info(EMPTY, icon=":material/model_training:")
             return
         run = found[0]
-        training_status(run, "run", progress(run.events, asked_for(run, Plan), run.seconds), "tune_stop")
+        training_status(
+            run, "run", progress(run.events, asked_for(run, Plan), run.seconds), "tune_stop"
+        )
         if run.active or run.status != "done":
             _curves(run)
 
 
 def _curves(run: Snapshot) -> None:
-    """Loss per step and accuracy per epoch, with the dense network's level and the drop at each cut."""
+    """Loss per step and accuracy per epoch, with the dense network's level and the drop at each
+    cut.
+    """
     then = asked_for(run, Plan)
     moved, cuts = continuous(run.events, then.fine_tune.epochs)
     if not cuts:
@@ -110,7 +138,9 @@ def _curves(run: Snapshot) -> None:
     dense = next((event.evaluation for event in run.events if isinstance(event, Reference)), None)
     epochs = then.fine_tune.epochs * schedule(then.schedule).rounds
     figure = training_curves(moved, {"dense": dense.top1} if dense else None, cuts, epochs=epochs)
-    st.plotly_chart(figure, key="training_curves", alt=alt(figure), config={"displayModeBar": False})
+    st.plotly_chart(
+        figure, key="training_curves", alt=alt(figure), config={"displayModeBar": False}
+    )
     if dense:
         st.caption(
             f"Accuracy here is on the {dense.n:,} validation images, which also choose the best epoch; whiskers: 95% intervals."
@@ -119,19 +149,22 @@ def _curves(run: Snapshot) -> None:
 
 def _results(plan: Plan, space: Workspace) -> None:
     """The newest finished run, and for which plan it is."""
-    run = next((run for run in cache.jobs().of(state.owner(), KIND) if isinstance(run.result, Finished)), None)
+    run = next(
+        (run for run in cache.jobs().of(state.owner(), KIND) if isinstance(run.result, Finished)),
+        None,
+    )
     if run is None or not isinstance(run.result, Finished):
         return
     then = asked_for(run, Plan)
     if then.model != plan.model or then.dataset != plan.dataset:
-        sentence = (
-            f"The last finished run is of another network or other images: {cut_words(then)} Start one for the present plan."
-        )
+        sentence = f"The last finished run is of another network or other images: {cut_words(then)} Start one for the present plan."
         st.info(sentence, icon=":material/history:")
         return
     if changed := changes(then, plan, space):
-        st.warning(f"These results are for another plan: {'; '.join(changed)}. *Start again* runs the present one.",
-                   icon=":material/history:")  # fmt: skip
+        st.warning(
+            f"These results are for another plan: {'; '.join(changed)}. *Start again* runs the present one.",
+            icon=":material/history:",
+        )
     with st.expander("How it learned", icon=":material/show_chart:", expanded=True):
         _curves(run)
     compare_section(run.result, then, space)

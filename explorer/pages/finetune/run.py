@@ -1,4 +1,6 @@
-"""A fine-tuning run as the page follows it: events without models, progress, and one time axis. Knows no Streamlit."""
+"""A fine-tuning run as the page follows it: events without models, progress, and one time axis.
+Knows no Streamlit.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,7 @@ from pruning_core.masks import achieved
 from pruning_core.pipeline import Workspace, prune
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
-from pruning_core.train import evaluate, steps_per_epoch, tracked_norms
+from pruning_core.training.fine_tune import evaluate, steps_per_epoch, tracked_norms
 from pruning_core.types import Epoch, Evaluation, Finished, Layer, Masks, Pruned, Step, Tuned
 
 
@@ -24,7 +26,9 @@ class Reference:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A round's cut is made; removed: share of the masked weights; evaluation: validation split, before this round's training."""
+    """A round's cut is made; removed: share of the masked weights; evaluation: validation split,
+    before this round's training.
+    """
 
     round: int
     rounds: int
@@ -32,13 +36,21 @@ class Cut:
     evaluation: Evaluation
 
 
-def tuning(plan: Plan, space: Workspace) -> Iterator[object]:
-    """`pipeline.prune` for the page: Reference, then per round Cut, Step, Epoch; last Finished, which alone has a model."""
-    val, outputs = space.dataset.val, space.dataset.outputs
+def fine_tune_events(plan: Plan, space: Workspace) -> Iterator[object]:
+    """`pipeline.prune` for the page: Reference, then per round Cut, Step, Epoch; last Finished,
+    which alone has a model.
+    """
+    val = space.dataset.val
+    outputs = space.dataset.outputs
     yield Reference(evaluate(space.model, val, outputs=outputs))
     for event in prune(plan, space):
         if isinstance(event, Pruned):
-            yield Cut(event.round, event.rounds, removed_share(event.masks), evaluate(event.model, val, outputs=outputs))
+            yield Cut(
+                event.round,
+                event.rounds,
+                removed_share(event.masks),
+                evaluate(event.model, val, outputs=outputs),
+            )
         elif not isinstance(event, Tuned):
             yield event
 
@@ -46,7 +58,11 @@ def tuning(plan: Plan, space: Workspace) -> Iterator[object]:
 def removed_share(masks: Masks) -> float:
     """The share of the masked weights that is removed."""
     total = sum(mask.numel() for mask in masks.values())
-    return sum(share * masks[name].numel() for name, share in achieved(masks).items()) / total if total else 0.0
+    return (
+        sum(share * masks[name].numel() for name, share in achieved(masks).items()) / total
+        if total
+        else 0.0
+    )
 
 
 def settles(space: Workspace) -> str:
@@ -56,7 +72,9 @@ def settles(space: Workspace) -> str:
 
 @dataclass(frozen=True)
 class Progress:
-    """share: in [0, 1], of all steps of all rounds; left: seconds, estimated from the pace so far, None before there is one."""
+    """share: in [0, 1], of all steps of all rounds; left: seconds, estimated from the pace so far,
+    None before there is one.
+    """
 
     share: float
     left: float | None
@@ -81,8 +99,12 @@ def progress(events: Sequence[object], plan: Plan, seconds: float) -> Progress:
     return Progress(done / total, seconds / done * (total - done), stage)
 
 
-def continuous(events: Sequence[object], epochs: int) -> tuple[tuple[object, ...], dict[float, float]]:
-    """The events with epochs counted on through all rounds, and the accuracy after each cut by the epoch at which it was made."""
+def continuous(
+    events: Sequence[object], epochs: int
+) -> tuple[tuple[object, ...], dict[float, float]]:
+    """The events with epochs counted on through all rounds, and the accuracy after each cut by the
+    epoch at which it was made.
+    """
     moved: list[object] = []
     cuts: dict[float, float] = {}
     before = 0
@@ -98,17 +120,27 @@ def continuous(events: Sequence[object], epochs: int) -> tuple[tuple[object, ...
 def steps_of(plan: Plan, space: Workspace) -> int:
     """How many optimizer steps the whole run takes."""
     config = plan.fine_tune
-    return schedule(plan.schedule).rounds * config.epochs * steps_per_epoch(len(space.dataset.train), config.batch_size)
+    return (
+        schedule(plan.schedule).rounds
+        * config.epochs
+        * steps_per_epoch(len(space.dataset.train), config.batch_size)
+    )
 
 
 def flipped(labels: Tensor, before: Evaluation, after: Evaluation) -> tuple[list[int], list[int]]:
-    """Numbers of the images that were right and are wrong now, and of those that were wrong and are right now."""
-    was, now = before.predictions == labels, after.predictions == labels
-    return torch.nonzero(was & ~now).flatten().tolist(), torch.nonzero(~was & now).flatten().tolist()
+    """Numbers of the images that were right and are wrong now, and of those that were wrong and are
+    right now.
+    """
+    was = before.predictions == labels
+    now = after.predictions == labels
+    return torch.nonzero(was & ~now).flatten().tolist(), torch.nonzero(
+        ~was & now
+    ).flatten().tolist()
 
 
-def chance(broken: int, fixed: int) -> float:
-    """Two-sided exact sign test: how likely is a split at least as uneven as this, if either way is as likely?
+def sign_test(broken: int, fixed: int) -> float:
+    """Two-sided exact sign test: how likely is a split at least as uneven as this, if either way is
+    as likely?
 
     p = min(1, 2 sum_{k <= min(b, f)} C(b + f, k) / 2^(b + f)); McNemar 1947, exact form.
     """
@@ -116,7 +148,7 @@ def chance(broken: int, fixed: int) -> float:
     return min(1.0, 2 * sum(math.comb(total, k) for k in range(min(broken, fixed) + 1)) / 2**total)
 
 
-def held(done: Finished, layers: Sequence[Layer]) -> tuple[int, int]:
+def count_held(done: Finished, layers: Sequence[Layer]) -> tuple[int, int]:
     """(removed weights, those of them that are exactly zero in the final model)."""
     shapes = {layer.name: layer.param_shape for layer in layers}
     removed = zero = 0
@@ -133,4 +165,8 @@ def clock(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return (
+        f"{minutes} min {rest:02d} s"
+        if minutes < 60
+        else f"{minutes // 60} h {minutes % 60:02d} min"
+    )

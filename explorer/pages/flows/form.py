@@ -1,14 +1,16 @@
-"""The form of a flow: which one, its knobs, and the choices of its paper. Everything is in the plan, so in the address too."""
+"""The form of a flow: which one, its knobs, and the choices of its paper. Everything is in the
+plan, so in the address too.
+"""
 
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from explorer import state
-from explorer.plan_words import WORDS
-from explorer.text import HELP, entry_help
-from pruning_core.flows import FLOWS, Flow, Knob, flow, knobs, spec
+from explorer.session import state
+from explorer.texts.formats import HELP, entry_help
+from explorer.texts.plan_words import WORDS
+from pruning_core.flows import FLOWS, Flow, Setting, flow, settings_of, spec
 from pruning_core.plan import Plan
 
 REVIVES = "Removed weights may come back."
@@ -42,14 +44,22 @@ LABELS = {
 
 def flow_form(plan: Plan) -> None:
     """The flow, what it does, its knobs, and how it was published."""
-    name, chosen = plan.flow.partition(":")[0], flow(plan.flow)
+    name = plan.flow.partition(":")[0]
+    chosen = flow(plan.flow)
     state.seed("flow", name)
-    st.selectbox("Flow", tuple(FLOWS), format_func=lambda key: FLOWS[key].label, key="flow", help=entry_help("flow", chosen),
-                 on_change=state.from_widget, args=("flow",))  # fmt: skip
+    st.selectbox(
+        "Flow",
+        tuple(FLOWS),
+        format_func=lambda key: FLOWS[key].label,
+        key="flow",
+        help=entry_help("flow", chosen),
+        on_change=state.from_widget,
+        args=("flow",),
+    )
     fate = REVIVES if chosen.regrows else STAYS
     st.caption(chosen.help if fate in chosen.help else f"{chosen.help} *{fate}*")
     _published(plan, chosen)
-    if found := knobs(chosen):
+    if found := settings_of(chosen):
         row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
         for each in found:
             _knob(row, name, chosen, each)
@@ -63,8 +73,14 @@ def _published(plan: Plan, chosen: Flow) -> None:
         return
     said = ", ".join(f"{WORDS[key][0]} {WORDS[key][1](value)}" for key, value in differing.items())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("As published", key="flow_published", icon=":material/menu_book:", on_click=_as_published, args=(differing,),
-                  help=HELP["published"])  # fmt: skip
+        st.button(
+            "As published",
+            key="flow_published",
+            icon=":material/menu_book:",
+            on_click=_as_published,
+            args=(differing,),
+            help=HELP["published"],
+        )
         st.caption(f"Published with {said} ({chosen.source}).")
 
 
@@ -72,18 +88,30 @@ def _as_published(fields: dict[str, str]) -> None:
     state.change(**fields)
 
 
-def _knob(row: Any, name: str, chosen: Flow, each: Knob) -> None:
-    key, value = f"knob_{name}_{each.name}", getattr(chosen, each.name)
-    label = LABELS.get(f"{name} {each.name}") or LABELS.get(each.name) or each.name.replace("_", " ").capitalize()
+def _knob(row: Any, name: str, chosen: Flow, each: Setting) -> None:
+    key = f"knob_{name}_{each.name}"
+    value = getattr(chosen, each.name)
+    label = (
+        LABELS.get(f"{name} {each.name}")
+        or LABELS.get(each.name)
+        or each.name.replace("_", " ").capitalize()
+    )
     state.seed(key, value)
-    more: dict[str, Any] = {"key": key, "help": each.help, "on_change": _changed, "args": (name, each.name)}
+    more: dict[str, Any] = {
+        "key": key,
+        "help": each.help,
+        "on_change": _changed,
+        "args": (name, each.name),
+    }
     if isinstance(each.default, bool):
         row.toggle(label, **more)
         return
     kind = type(each.default)
     fine = isinstance(each.default, float)
     step = (0.0001 if each.most <= 1 and each.default < 0.01 else 0.05) if fine else 1
-    row.number_input(label, kind(each.least), kind(each.most), step=step, format="%g" if fine else None, **more)
+    row.number_input(
+        label, kind(each.least), kind(each.most), step=step, format="%g" if fine else None, **more
+    )
 
 
 def _changed(name: str, knob: str) -> None:

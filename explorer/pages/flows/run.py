@@ -1,27 +1,33 @@
-"""A flow as the page follows it: events without models, masks bit by bit, progress and one time axis. Knows no Streamlit."""
+"""A flow as the page follows it: events without models, masks bit by bit, progress and one time
+axis. Knows no Streamlit.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from explorer.tuning import Progress, Reference, removed_share
+from explorer.pages.finetune.run import Progress, Reference, removed_share
 from pruning_core.flows import History, flow, packed
 from pruning_core.masks import achieved
 from pruning_core.pipeline import Workspace, probe_split, prune
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
-from pruning_core.train import evaluate, steps_per_epoch
+from pruning_core.training.fine_tune import evaluate, steps_per_epoch
 from pruning_core.types import Epoch, Evaluation, Layer, Pruned, Step, Tuned
 
 MOST_WEIGHTS = 1 << 24
-"""Masks of all layers are kept for the page up to so many weights together; above, those of the layer looked at."""
+"""Masks of all layers are kept for the page up to so many weights together; above, those of the
+layer looked at.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Masks were told. steps: optimizer steps done by then, over all trainings; removed: share of the masked weights; layers: the
-    share of each layer that is removed; bits: packed masks by layer; evaluation: of the masked model on the probe images."""
+    """Masks were told. steps: optimizer steps done by then, over all trainings; removed: share of
+    the masked weights; layers: the share of each layer that is removed; bits: packed masks by
+    layer; evaluation: of the masked model on the probe images.
+    """
 
     number: int
     rounds: int
@@ -32,18 +38,26 @@ class Frame:
     evaluation: Evaluation
 
 
-def flowing(plan: Plan, space: Workspace, looked: str | None) -> Iterator[object]:
-    """`pipeline.prune` for the page: Reference, then Frame, Step and Epoch as they come; Finished at last, with the model."""
-    probe, outputs, steps = probe_split(plan, space), space.dataset.outputs, 0
+def flow_events(plan: Plan, space: Workspace, looked: str | None) -> Iterator[object]:
+    """`pipeline.prune` for the page: Reference, then Frame, Step and Epoch as they come; Finished
+    at last, with the model.
+    """
+    probe = probe_split(plan, space)
+    outputs = space.dataset.outputs
+    steps = 0
     small = sum(layer.numel for layer in space.layers) <= MOST_WEIGHTS
     yield Reference(evaluate(space.model, probe, outputs=outputs))
     for event in prune(plan, space):
         steps += isinstance(event, Step)
         if isinstance(event, Pruned):
-            bits = {name: packed(mask) for name, mask in event.masks.items() if small or name == looked}
+            bits = {
+                name: packed(mask) for name, mask in event.masks.items() if small or name == looked
+            }
             found = evaluate(event.model, probe, outputs=outputs)
             shares = achieved(event.masks)
-            yield Frame(event.round, event.rounds, steps, removed_share(event.masks), shares, bits, found)
+            yield Frame(
+                event.round, event.rounds, steps, removed_share(event.masks), shares, bits, found
+            )
         elif not isinstance(event, Tuned):
             yield event
 
@@ -58,7 +72,9 @@ def history(frames: Sequence[Frame], layer: Layer) -> History | None:
     if not any(layer.name in frame.bits for frame in frames):
         return None
     dense = packed(torch.ones(layer.shape, dtype=torch.bool))
-    return History(layer.name, layer.shape, (dense, *(frame.bits.get(layer.name, dense) for frame in frames)))
+    return History(
+        layer.name, layer.shape, (dense, *(frame.bits.get(layer.name, dense) for frame in frames))
+    )
 
 
 def per_epoch(plan: Plan, space: Workspace) -> int:
@@ -73,8 +89,12 @@ def steps_of(plan: Plan, space: Workspace) -> int:
     return (each * rounds + besides) * plan.fine_tune.epochs * per_epoch(plan, space)
 
 
-def continuous(events: Sequence[object], epoch_steps: int) -> tuple[tuple[object, ...], dict[float, float]]:
-    """Step and Epoch events with epochs counted on through all trainings, and accuracies by the epoch of their cut."""
+def continuous(
+    events: Sequence[object], epoch_steps: int
+) -> tuple[tuple[object, ...], dict[float, float]]:
+    """Step and Epoch events with epochs counted on through all trainings, and accuracies by the
+    epoch of their cut.
+    """
     moved: list[object] = []
     cuts: dict[float, float] = {}
     done = 0
@@ -91,10 +111,17 @@ def continuous(events: Sequence[object], epoch_steps: int) -> tuple[tuple[object
 
 def progress(events: Sequence[object], total: int, seconds: float) -> Progress:
     """Where the flow is after that many seconds of computing; total: `steps_of`."""
-    done, cuts = sum(isinstance(event, Step) for event in events), frames_of(events)
+    done = sum(isinstance(event, Step) for event in events)
+    cuts = frames_of(events)
     told = f"moment {cuts[-1].number} of {cuts[-1].rounds}" if cuts else "nothing cut yet"
     if not done:
-        return Progress(0.0, None, "measuring the dense network, scoring and cutting" if not cuts else told)
+        return Progress(
+            0.0, None, "measuring the dense network, scoring and cutting" if not cuts else told
+        )
     if done == total and isinstance(events[-1], Epoch | Frame):
         return Progress(1.0, None, "measuring the four states on the test images")
-    return Progress(min(1.0, done / total), seconds / done * (total - done), f"step {done:,} of {total:,} · {told}")
+    return Progress(
+        min(1.0, done / total),
+        seconds / done * (total - done),
+        f"step {done:,} of {total:,} · {told}",
+    )

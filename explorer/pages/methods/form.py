@@ -1,4 +1,6 @@
-"""The form of a study: methods, compressions and seeds in the page's own part of the address; the training is the plan's."""
+"""The form of a study: methods, compressions and seeds in the page's own part of the address; the
+training is the plan's.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,18 +8,28 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import state
-from explorer.notices import plain
-from explorer.plan_words import flow_words
-from explorer.studying import OFFERED, OTHERS, SHAPES, Choices, choices, chosen_in, offered_parts, part_words, study_words
-from explorer.text import HELP
-from explorer.views.tune_form import tune_form
+from explorer.pages.methods.run import (
+    OFFERED,
+    OTHERS,
+    SHAPES,
+    Choices,
+    choices,
+    chosen_in,
+    offered_parts,
+    part_words,
+    study_words,
+)
+from explorer.session import state
+from explorer.session.notices import plain
+from explorer.texts.formats import HELP
+from explorer.texts.plan_words import flow_words
+from explorer.training.form import tune_form
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, is_custom
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.runs import Study, folder_of, known, saved
+from pruning_core.studies import Study, folder_of, known, saved
 from pruning_core.types import PruningError
 
 KEY = "study"
@@ -30,17 +42,27 @@ def choices_now() -> Choices:
     try:
         return choices(text)
     except PruningError as problem:
-        st.warning(f"{plain(str(problem))} The address's '{KEY}' was ignored.", icon=":material/info:")
+        st.warning(
+            f"{plain(str(problem))} The address's '{KEY}' was ignored.", icon=":material/info:"
+        )
         return Choices()
 
 
 def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> None:
     """All choices of a study. base: the fingerprint of network and images."""
     _earlier(base)
-    _many("Criteria, besides Random and Magnitude (L1)", "criteria", chosen, OTHERS, lambda name: CRITERIA[name].label)
+    _many(
+        "Criteria, besides Random and Magnitude (L1)",
+        "criteria",
+        chosen,
+        OTHERS,
+        lambda name: CRITERIA[name].label,
+    )
     left, right = st.columns(2)
     with left:
-        _many("Shapes of a cut", "granularities", chosen, SHAPES, lambda name: granularity(name).label)
+        _many(
+            "Shapes of a cut", "granularities", chosen, SHAPES, lambda name: granularity(name).label
+        )
     with right:
         _many("Compressions", "compressions", chosen, OFFERED, lambda value: f"{value:g}×")
     row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
@@ -57,21 +79,40 @@ def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> No
     )
     _single("images", chosen)
     sizes = sorted({*offered_parts(len(space.dataset.train)), chosen.images})
-    row.selectbox("Training images per run", sizes, format_func=part_words, key="study_images", help=HELP["study_images"],
-                  on_change=_changed, args=("images",))  # fmt: skip
+    row.selectbox(
+        "Training images per run",
+        sizes,
+        format_func=part_words,
+        key="study_images",
+        help=HELP["study_images"],
+        on_change=_changed,
+        args=("images",),
+    )
     with st.expander("Fine-tuning of every run", icon=":material/model_training:"):
-        st.caption("The same for all runs; shared with the other pages. The seed changes from run to run.")
+        st.caption(
+            "The same for all runs; shared with the other pages. The seed changes from run to run."
+        )
         tune_form(plan)
     flow = "" if plan.flow == Plan().flow else f"Flow: {flow_words(plan.flow)} (page Flows). "
-    st.caption(f"Share per layer: {ALLOCATIONS[plan.allocation].label}, for every method (side bar). {flow}The side bar's "
-               "importance, shape and sparsity do not matter here.")  # fmt: skip
+    st.caption(
+        f"Share per layer: {ALLOCATIONS[plan.allocation].label}, for every method (side bar). {flow}The side bar's "
+        "importance, shape and sparsity do not matter here."
+    )
 
 
 def _many(label: str, field: str, chosen: Choices, options: Sequence[Any], shown: Any) -> None:
     mine = list(getattr(chosen, field))
     state.seed(f"study_{field}", mine)
-    st.multiselect(label, [*options, *(each for each in mine if each not in options)], format_func=shown, wrap=True,
-                   key=f"study_{field}", help=HELP[f"study_{field}"], on_change=_changed, args=(field,))  # fmt: skip
+    st.multiselect(
+        label,
+        [*options, *(each for each in mine if each not in options)],
+        format_func=shown,
+        wrap=True,
+        key=f"study_{field}",
+        help=HELP[f"study_{field}"],
+        on_change=_changed,
+        args=(field,),
+    )
 
 
 def _single(field: str, chosen: Choices) -> None:
@@ -95,13 +136,24 @@ def choices_or_default() -> Choices:
 
 
 def _earlier(base: str) -> None:
-    """Studies of this network and these images that are on disk; choosing one sets everything as it was."""
-    found = [study for study in known(base) if not any(map(is_custom, study.criteria))][:MOST_LISTED]
+    """Studies of this network and these images that are on disk; choosing one sets everything as it
+    was.
+    """
+    found = [study for study in known(base) if not any(map(is_custom, study.criteria))][
+        :MOST_LISTED
+    ]
     if not found:
         return
-    st.selectbox("Earlier studies", found, index=None, placeholder=f"{len(found)} on disk: choose one to see it again",
-                 format_func=lambda study: f"{found.index(study) + 1}. {_named(study, base)}", key="study_earlier",
-                 help=HELP["study_earlier"], on_change=_chosen)  # fmt: skip
+    st.selectbox(
+        "Earlier studies",
+        found,
+        index=None,
+        placeholder=f"{len(found)} on disk: choose one to see it again",
+        format_func=lambda study: f"{found.index(study) + 1}. {_named(study, base)}",
+        key="study_earlier",
+        help=HELP["study_earlier"],
+        on_change=_chosen,
+    )
 
 
 def _named(study: Study, base: str) -> str:
@@ -123,6 +175,15 @@ def show(asked: Study) -> None:
     """Sets the page's choices and the plan to those of a study."""
     then = asked.plan
     state.carry(KEY, chosen_in(asked).to_text())
-    state.change(model=then.model, dataset=then.dataset, allocation=then.allocation, schedule=then.schedule, flow=then.flow,
-                 calibration=then.calibration, allow_collapse=then.allow_collapse, fine_tune=then.fine_tune,
-                 overrides=(), edits=())  # fmt: skip
+    state.change(
+        model=then.model,
+        dataset=then.dataset,
+        allocation=then.allocation,
+        schedule=then.schedule,
+        flow=then.flow,
+        calibration=then.calibration,
+        allow_collapse=then.allow_collapse,
+        fine_tune=then.fine_tune,
+        overrides=(),
+        edits=(),
+    )

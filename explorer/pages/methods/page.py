@@ -1,19 +1,29 @@
-"""Methods: several ways to choose what goes, on equal terms, over compressions and seeds; finished runs are kept on disk."""
+"""Methods: several ways to choose what goes, on equal terms, over compressions and seeds; finished
+runs are kept on disk.
+"""
 
 import streamlit as st
 
-from explorer import cache, state
-from explorer.jobs import Snapshot
-from explorer.notices import plain, told
-from explorer.studying import estimate, following, method, pace, study_of, study_words, where
-from explorer.text import HELP
-from explorer.tuning import Progress, clock
-from explorer.views.methods_form import choices_now, methods_form, show
-from explorer.views.methods_report import Found, report
-from explorer.views.running import asked_for, ended, going, gone
+from explorer.jobs.background import Snapshot
+from explorer.pages.finetune.run import Progress, clock
+from explorer.pages.methods.form import choices_now, methods_form, show
+from explorer.pages.methods.report import Found, report
+from explorer.pages.methods.run import (
+    estimate,
+    method,
+    pace,
+    study_events,
+    study_of,
+    study_words,
+    where,
+)
+from explorer.session import cache, state
+from explorer.session.notices import plain, show_errors
+from explorer.texts.formats import HELP
+from explorer.training.status import active_job, asked_for, ended, note_lost
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.runs import Study, fingerprint, folder_of, refused, results, wanted
+from pruning_core.studies import Study, fingerprint, folder_of, refused, results, wanted
 
 KIND = "study"
 REFRESH = 1.0
@@ -38,7 +48,7 @@ def render(plan: Plan, space: Workspace) -> None:
         chosen = choices_now()
         methods_form(plan, space, chosen, base)
         asked: Study | None = None
-        with told():
+        with show_errors():
             asked = study_of(plan, chosen, space)
             _start(asked, space, base, active=active)
     st.fragment(_live, run_every=REFRESH if active else None)(asked, space, base, active)
@@ -46,7 +56,7 @@ def render(plan: Plan, space: Workspace) -> None:
 
 def base_of(plan: Plan, space: Workspace) -> str:
     """The fingerprint of the network and images."""
-    return cache.close_up(lambda: fingerprint(space), "fingerprint", plan.model, plan.dataset)
+    return cache.cached_detail(lambda: fingerprint(space), "fingerprint", plan.model, plan.dataset)
 
 
 def _found(asked: Study, space: Workspace, base: str) -> Found:
@@ -55,19 +65,37 @@ def _found(asked: Study, space: Workspace, base: str) -> Found:
 
 def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
     """The button, how much there is to do, and what cannot be done."""
-    found, without = _found(asked, space, base), refused(asked, space)
+    found = _found(asked, space, base)
+    without = refused(asked, space)
     missing = found.total - len(found.results)
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = st.button("Go on" if found.results and missing else "Start", type="primary", key="methods_start",
-                            icon=":material/play_arrow:", disabled=active or not missing, help=HELP["study"])  # fmt: skip
+        pressed = st.button(
+            "Go on" if found.results and missing else "Start",
+            type="primary",
+            key="methods_start",
+            icon=":material/play_arrow:",
+            disabled=active or not missing,
+            help=HELP["study"],
+        )
         st.caption(_work(found, space, missing))
     if without:
-        with st.expander(f"{len(without)} of the pairs cannot cut this network", icon=":material/block:"):
-            rows = [{"Method": method(how, shape, 2), "Why": why} for (how, shape), why in without.items()]
-            st.dataframe(rows, hide_index=True, alt="Criteria and shapes that do not go together here, with the reason.")
+        with st.expander(
+            f"{len(without)} of the pairs cannot cut this network", icon=":material/block:"
+        ):
+            rows = [
+                {"Method": method(how, shape, 2), "Why": why}
+                for (how, shape), why in without.items()
+            ]
+            st.dataframe(
+                rows,
+                hide_index=True,
+                alt="Criteria and shapes that do not go together here, with the reason.",
+            )
     if pressed:
-        with told():
-            cache.jobs().start(state.owner(), KIND, "Comparing methods", lambda: following(asked, space), asked)
+        with show_errors():
+            cache.jobs().start(
+                state.owner(), KIND, "Comparing methods", lambda: study_events(asked, space), asked
+            )
             st.rerun()
 
 
@@ -75,9 +103,13 @@ def _work(found: Found, space: Workspace, missing: int) -> str:
     """60 runs, 12 of them measured; about 5 min (estimated)."""
     size = f"{study_words(found.asked)}: {found.total} runs"
     if not missing:
-        return f"{size}, all measured." if found.total else f"{size}: no method here can cut this network."
+        return (
+            f"{size}, all measured."
+            if found.total
+            else f"{size}: no method here can cut this network."
+        )
     plan = found.asked.plan
-    per_image = cache.close_up(lambda: pace(plan, space), "pace", plan.model, plan.dataset)
+    per_image = cache.cached_detail(lambda: pace(plan, space), "pace", plan.model, plan.dataset)
     left = clock(estimate(found.asked, space, per_image, found.results))
     done = f", {len(found.results)} of them measured" if found.results else ""
     return f"{size}{done}. About {left} of computing (estimated)."
@@ -85,7 +117,7 @@ def _work(found: Found, space: Workspace, missing: int) -> str:
 
 def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) -> None:
     """Progress, charts and table; runs again by itself while the study goes on."""
-    with told():
+    with show_errors():
         jobs = cache.jobs().of(state.owner(), KIND)
         active = bool(jobs) and jobs[0].active
         if was_active and not active:
@@ -93,7 +125,7 @@ def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) ->
         if jobs:
             _status(jobs[0], asked)
         else:
-            gone(KIND, " What was measured is on disk.")
+            note_lost(KIND, " What was measured is on disk.")
         if asked is None:
             return
         found = _found(asked, space, base)
@@ -109,11 +141,14 @@ def _status(job: Snapshot, asked: Study | None) -> None:
     now = where(job.events, theirs)
     if job.active:
         at = Progress(now.share, now.left, f"{now.done} of {now.total} runs done · {now.stage}")
-        going(job, at, "methods_stop", "Stops within a step; finished runs stay, this one is lost.")
+        active_job(
+            job, at, "methods_stop", "Stops within a step; finished runs stay, this one is lost."
+        )
         if theirs != asked:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.warning(
-                    f"Another study than the one chosen above is running: {study_words(theirs)}.", icon=":material/history:"
+                    f"Another study than the one chosen above is running: {study_words(theirs)}.",
+                    icon=":material/history:",
                 )
                 st.button("Show it", key="methods_show", on_click=show, args=(theirs,))
         return
@@ -121,4 +156,7 @@ def _status(job: Snapshot, asked: Study | None) -> None:
         return
     ended(job, "study", "; finished runs are on disk, *Go on* measures the rest.")
     for why, times in now.failed.items():
-        st.warning(f"{times} run{'s' * (times > 1)} could not be carried out: {plain(why)}", icon=":material/error:")
+        st.warning(
+            f"{times} run{'s' * (times > 1)} could not be carried out: {plain(why)}",
+            icon=":material/error:",
+        )

@@ -1,21 +1,34 @@
-"""A study as the page follows it: what was chosen, as text for the address; progress and estimates. Knows no Streamlit."""
+"""A study as the page follows it: what was chosen, as text for the address; progress and estimates.
+Knows no Streamlit.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from explorer.address import pairs, unpaired
-from explorer.text import count
+from explorer.session.url import pairs, unpaired
+from explorer.texts.formats import count
 from pruning_core.criteria import CRITERIA
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity
-from pruning_core.pipeline import Workspace, exam_split, probe_split, whole_test
+from pruning_core.pipeline import Workspace, probe_split, test_split, uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.registry import find
-from pruning_core.runs import BASELINES, COMPRESSIONS, Begun, Failed, Measured, Result, Run, Study, study, wanted
 from pruning_core.schedule import schedule
-from pruning_core.train import evaluate
+from pruning_core.studies import (
+    BASELINES,
+    COMPRESSIONS,
+    Result,
+    Run,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Study,
+    study,
+    wanted,
+)
+from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, PruningError, Step
 
 EVERY = 0.5
@@ -28,7 +41,9 @@ PARTS = (500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
 @dataclass(frozen=True)
 class Choices:
-    """What the page asks besides the plan. criteria: without the baselines; images: training images of a run, 0 = all."""
+    """What the page asks besides the plan. criteria: without the baselines; images: training images
+    of a run, 0 = all.
+    """
 
     criteria: tuple[str, ...] = ("taylor", "wanda")
     granularities: tuple[str, ...] = ("fine",)
@@ -38,11 +53,16 @@ class Choices:
 
     def to_text(self) -> str:
         """For the address; what has its default is left out."""
-        default, said = Choices(), {}
+        default = Choices()
+        said = {}
         for each in fields(self):
             value = getattr(self, each.name)
             if value != getattr(default, each.name):
-                said[each.name] = ",".join(_short(part) for part in value) if isinstance(value, tuple) else str(value)
+                said[each.name] = (
+                    ",".join(_short(part) for part in value)
+                    if isinstance(value, tuple)
+                    else str(value)
+                )
         return pairs(said)
 
 
@@ -54,12 +74,23 @@ def choices(text: str) -> Choices:
     """The inverse of `to_text`. Raises PruningError for a text that cannot be used."""
     found: dict[str, Any] = {}
     for key, value in unpaired(text).items():
-        default = getattr(Choices(), find({each.name: each for each in fields(Choices)}, key, "setting of a study called").name)
+        default = getattr(
+            Choices(),
+            find(
+                {each.name: each for each in fields(Choices)}, key, "setting of a study called"
+            ).name,
+        )
         parts = [part for part in value.split(",") if part]
         try:
-            found[key] = tuple(type(default[0])(part) for part in parts) if isinstance(default, tuple) else int(value)
+            found[key] = (
+                tuple(type(default[0])(part) for part in parts)
+                if isinstance(default, tuple)
+                else int(value)
+            )
         except ValueError as error:
-            raise PruningError(f"The {key} of the study in the address cannot be '{value[:40]}'.") from error
+            raise PruningError(
+                f"The {key} of the study in the address cannot be '{value[:40]}'."
+            ) from error
     chosen = Choices(**found)
     for name in chosen.criteria:
         find(CRITERIA, name, "criterion")
@@ -69,11 +100,15 @@ def choices(text: str) -> Choices:
 
 
 def study_of(plan: Plan, chosen: Choices, space: Workspace) -> Study:
-    """The study: what its runs share is the plan's, without what is set by hand. Raises PruningError where there can be none."""
-    probe = Plan().probe if whole_test(space.dataset) else plan.probe
+    """The study: what its runs share is the plan's, without what is set by hand. Raises
+    PruningError where there can be none.
+    """
+    probe = Plan().probe if uses_whole_test(space.dataset) else plan.probe
     shared = replace(plan, overrides=(), edits=(), probe=probe)
     images = chosen.images if chosen.images < len(space.dataset.train) else 0
-    return Study(shared, chosen.criteria, chosen.granularities, chosen.compressions, chosen.seeds, images)
+    return Study(
+        shared, chosen.criteria, chosen.granularities, chosen.compressions, chosen.seeds, images
+    )
 
 
 def chosen_in(asked: Study) -> Choices:
@@ -95,8 +130,8 @@ def method(criterion: str, shape: str, shapes: int) -> str:
     return label if shapes == 1 else f"{label}, {granularity(shape).label}"
 
 
-def following(asked: Study, space: Workspace) -> Iterator[object]:
-    """`runs.study` for the page: all but epochs and most of the steps."""
+def study_events(asked: Study, space: Workspace) -> Iterator[object]:
+    """`studies.study` for the page: all but epochs and most of the steps."""
     last = 0.0
     for event in study(asked, space):
         if isinstance(event, Step):
@@ -109,7 +144,9 @@ def following(asked: Study, space: Workspace) -> Iterator[object]:
 
 @dataclass(frozen=True)
 class Where:
-    """share: of all runs, in [0, 1]; left: seconds, estimated, None before a run is measured; failed: sentences by their runs."""
+    """share: of all runs, in [0, 1]; left: seconds, estimated, None before a run is measured;
+    failed: sentences by their runs.
+    """
 
     share: float
     left: float | None
@@ -121,14 +158,16 @@ class Where:
 
 def where(events: Sequence[object], asked: Study) -> Where:
     """How far the study is."""
-    over = [event for event in events if isinstance(event, Measured | Failed)]
+    over = [event for event in events if isinstance(event, RunFinished | RunFailed)]
     failed: dict[str, int] = {}
     for event in over:
-        if isinstance(event, Failed):
+        if isinstance(event, RunFailed):
             failed[event.why] = failed.get(event.why, 0) + 1
-    begun = next((event for event in reversed(events) if isinstance(event, Begun)), None)
+    begun = next((event for event in reversed(events) if isinstance(event, RunStarted)), None)
     total = over[-1].total if over else begun.total if begun else 0
-    paces = [event.result.seconds for event in over if isinstance(event, Measured) and not event.again]
+    paces = [
+        event.result.seconds for event in over if isinstance(event, RunFinished) and not event.again
+    ]
     running = begun is not None and (not over or begun.number > over[-1].number)
     inside = _inside(events, asked) if running else 0.0
     left = sum(paces) / len(paces) * (total - len(over) - inside) if paces else None
@@ -137,9 +176,16 @@ def where(events: Sequence[object], asked: Study) -> Where:
 
 
 def _inside(events: Sequence[object], asked: Study) -> float:
-    """The share of the present run that is behind, by its last step heard of; a flow of several trainings is told as one."""
-    last, epochs = events[-1], asked.plan.fine_tune.epochs
-    return min(0.9, (last.epoch - 1 + last.step / last.steps) / max(1, epochs)) if isinstance(last, Step) else 0.0
+    """The share of the present run that is behind, by its last step heard of; a flow of several
+    trainings is told as one.
+    """
+    last = events[-1]
+    epochs = asked.plan.fine_tune.epochs
+    return (
+        min(0.9, (last.epoch - 1 + last.step / last.steps) / max(1, epochs))
+        if isinstance(last, Step)
+        else 0.0
+    )
 
 
 def run_words(run: Run) -> str:
@@ -150,7 +196,7 @@ def run_words(run: Run) -> str:
 def pace(plan: Plan, space: Workspace) -> float:
     """Seconds that one image takes, forward only, measured now on a few probe images."""
     split = probe_split(plan, space)
-    few = split.subset(range(min(len(split), 256 if whole_test(space.dataset) else 8)))
+    few = split.subset(range(min(len(split), 256 if uses_whole_test(space.dataset) else 8)))
     for _ in range(2):  # the first pass also makes ready what later ones find
         began = time.perf_counter()
         evaluate(space.model, few, outputs=space.dataset.outputs)
@@ -158,19 +204,25 @@ def pace(plan: Plan, space: Workspace) -> float:
 
 
 def estimate(asked: Study, space: Workspace, per_image: float, found: Sequence[Result]) -> float:
-    """Seconds for the runs that are not measured yet: as long as the others took, else by the images that pass through.
+    """Seconds for the runs that are not measured yet: as long as the others took, else by the
+    images that pass through.
 
-    A run sees its training images once per epoch and training, forward and backward; the validation images each epoch; the test
-    images twice; its calibration images about twice.
+    A run sees its training images once per epoch and training, forward and backward; the validation
+    images each epoch; the test images twice; its calibration images about twice.
     """
     missing = len(wanted(asked, space)) - len(found)
     if found:
         return missing * sum(each.seconds for each in found) / len(found)
-    plan, data = asked.plan, space.dataset
+    plan = asked.plan
+    data = space.dataset
     each, besides = flow(plan.flow).trainings
     epochs = plan.fine_tune.epochs * (each * schedule(plan.schedule).rounds + besides)
     train = asked.images or len(data.train)
-    images = epochs * (BACKWARD * train + len(data.val)) + 2 * len(exam_split(plan, space)) + 2 * BACKWARD * plan.calibration
+    images = (
+        epochs * (BACKWARD * train + len(data.val))
+        + 2 * len(test_split(plan, space))
+        + 2 * BACKWARD * plan.calibration
+    )
     return missing * images * per_image
 
 

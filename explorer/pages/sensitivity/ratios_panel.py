@@ -6,28 +6,30 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from explorer import cache, state
 from explorer.charts import alt, sensitivity_slice
-from explorer.notices import plain
-from explorer.scanning import ScanRequest, alone, by_layer, rounded, untouched
-from explorer.text import HELP, interval, percent, signed, whole_percent
+from explorer.pages.sensitivity.run import ScanRequest, alone, by_layer, rounded, untouched
+from explorer.session import cache, state
+from explorer.session.notices import plain
+from explorer.texts.formats import HELP, interval, percent, signed, whole_percent
 from pruning_core.allocation import total_ratio
-from pruning_core.curves import FROM_CURVES, WEIGHS, FromSensitivity, Limits
+from pruning_core.evaluation.intervals import change
 from pruning_core.granularity import granularity, no_choice
-from pruning_core.intervals import change
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.preview import Band
+from pruning_core.sensitivity.preview import Band
+from pruning_core.sensitivity.ratios import FromSensitivity, Limits
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES, WEIGHS
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 
 ROW_HEIGHT = 35
 MOST_ROWS = 14
 TENTHS = "%.1f%%"
 SHARES = {"weights": "Weights", "macs": "Multiply-adds"}
-BLIND = (
-    "Curves are made to rise first, and layers whose curves differ by less than these images can tell get nearly the same ratio."
+BLIND = "Curves are made to rise first, and layers whose curves differ by less than these images can tell get nearly the same ratio."
+_HOW = "\n\n".join(
+    f"**{way.label}**: {way.help} `{way.formula}` ({way.source})"
+    for way in SENSITIVITY_RULES.values()
 )
-_HOW = "\n\n".join(f"**{way.label}**: {way.help} `{way.formula}` ({way.source})" for way in FROM_CURVES.values())
 CARD: dict[str, Any] = {"border": True, "height": "stretch"}
 
 
@@ -37,12 +39,22 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
     grid = [round(100 * share) for share in asked.grid if share]
     at = grid[-1]
     if len(grid) > 1:
-        at = st.select_slider("Sparsity of each layer alone", grid, _middle(grid), format_func=lambda share: f"{share}%",
-                              key="slice", bind="query-params", help=HELP["slice"], width=520)  # fmt: skip
+        at = st.select_slider(
+            "Sparsity of each layer alone",
+            grid,
+            _middle(grid),
+            format_func=lambda share: f"{share}%",
+            key="slice",
+            bind="query-params",
+            help=HELP["slice"],
+            width=520,
+        )
     there = [p for p in points if round(100 * p.sparsity) == at]
     if ranked := [point for point in there if not point.no_op]:
         figure = sensitivity_slice(ranked)
-        st.plotly_chart(figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False})
+        st.plotly_chart(
+            figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False}
+        )
         st.caption(f"{HELP['paired']} Whiskers show it.")
     slow_note(points)
     for why, names in _not_ranked(there).items():
@@ -52,14 +64,18 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
 def slow_note(points: Sequence[SensitivityPoint | Band]) -> None:
     """Says so where torch.fx could not trace the network."""
     if (slow := next((point.in_full for point in points), None)) is not None:
-        st.caption(f":material/hourglass_top: Every point took a full forward pass: {plain(slow)}. The numbers are the same.")
+        st.caption(
+            f":material/hourglass_top: Every point took a full forward pass: {plain(slow)}. The numbers are the same."
+        )
 
 
 def _not_ranked(points: Sequence[SensitivityPoint]) -> dict[str, list[str]]:
     """The layers that lost nothing at this sparsity, by the reason."""
     found: dict[str, list[str]] = {}
     for point in (point for point in points if point.no_op):
-        found.setdefault(point.why or "No whole group goes at this sparsity.", []).append(point.parameter)
+        found.setdefault(point.why or "No whole group goes at this sparsity.", []).append(
+            point.parameter
+        )
     return found
 
 
@@ -68,7 +84,11 @@ def _middle(grid: list[int]) -> int:
 
 
 def target_section(
-    plan: Plan, space: Workspace, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], why_not: str
+    plan: Plan,
+    space: Workspace,
+    able: tuple[Layer, ...],
+    points: Sequence[SensitivityPoint],
+    why_not: str,
 ) -> None:
     """Ratios by the curves that remove the target in total."""
     st.subheader("Use as per-layer ratios for a target", anchor=False)
@@ -83,21 +103,48 @@ def target_section(
             "Tied layers get one ratio, measured with the same channels removed from all of them. The plan's masks stay per "
             "layer: each then loses its own lowest filters, which need not be the same channels, so measure the plan itself."
         )
-    target = st.slider("Target sparsity", 5, 95, _planned(plan), step=1, format="%d%%", key="target", bind="query-params",
-                       help=HELP["target"], width=520)  # fmt: skip
+    target = st.slider(
+        "Target sparsity",
+        5,
+        95,
+        _planned(plan),
+        step=1,
+        format="%d%%",
+        key="target",
+        bind="query-params",
+        help=HELP["target"],
+        width=520,
+    )
     how = FromSensitivity(tuple(points), *_ways(), _limits())
     groups = cache.groups(plan, space)
-    counts = {name: found.shape[1] for name, found in groups.items()} if how.limits.multiple > 1 else None
+    counts = (
+        {name: found.shape[1] for name, found in groups.items()}
+        if how.limits.multiple > 1
+        else None
+    )
     ratios = rounded(how(able, groups, target / 100), counts)
     _table(plan, able, points, ratios)
     applied = dict(plan.overrides) == ratios
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("Apply to the plan", type="primary", key="target_apply", icon=":material/check:", disabled=applied,
-                  help="Sets every scanned layer's ratio by hand, as on the Explore page; the address carries them.",
-                  on_click=state.overrides, args=(ratios,))  # fmt: skip
+        st.button(
+            "Apply to the plan",
+            type="primary",
+            key="target_apply",
+            icon=":material/check:",
+            disabled=applied,
+            help="Sets every scanned layer's ratio by hand, as on the Explore page; the address carries them.",
+            on_click=state.overrides,
+            args=(ratios,),
+        )
         if plan.overrides:
-            st.button("Take back all ratios set by hand", key="target_reset", icon=":material/undo:", help=HELP["reset_all"],
-                      on_click=state.overrides, args=({},))  # fmt: skip
+            st.button(
+                "Take back all ratios set by hand",
+                key="target_reset",
+                icon=":material/undo:",
+                help=HELP["reset_all"],
+                on_click=state.overrides,
+                args=({},),
+            )
     if applied:
         _measured(plan, space, able, points, ratios)
 
@@ -105,11 +152,25 @@ def target_section(
 def _ways() -> tuple[str, str]:
     """How the target is shared out, and what it is a share of."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        how = st.selectbox("How", tuple(FROM_CURVES), format_func=lambda key: FROM_CURVES[key].label, key="ratios_how",
-                           bind="query-params", width=250, help=_HOW)  # fmt: skip
-        weigh = st.selectbox("A share of", tuple(WEIGHS), format_func=lambda key: SHARES[key], key="ratios_of",
-                             bind="query-params", width=190, help="What the target counts, over the scanned layers.")  # fmt: skip
-    st.caption(f"{FROM_CURVES[how].help} {BLIND}")
+        how = st.selectbox(
+            "How",
+            tuple(SENSITIVITY_RULES),
+            format_func=lambda key: SENSITIVITY_RULES[key].label,
+            key="ratios_how",
+            bind="query-params",
+            width=250,
+            help=_HOW,
+        )
+        weigh = st.selectbox(
+            "A share of",
+            tuple(WEIGHS),
+            format_func=lambda key: SHARES[key],
+            key="ratios_of",
+            bind="query-params",
+            width=190,
+            help="What the target counts, over the scanned layers.",
+        )
+    st.caption(f"{SENSITIVITY_RULES[how].help} {BLIND}")
     return how, weigh
 
 
@@ -119,13 +180,32 @@ def _limits() -> Limits:
         st.expander("Limits", icon=":material/vertical_align_center:"),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
-        least, most = st.slider("Least and most ratio of a layer", 0, 100, (0, 100), format="%d%%", key="bounds",
-                                bind="query-params", width=420, help=HELP["bounds"])  # fmt: skip
-        multiple = st.number_input("Keep a multiple of so many groups", 1, 128, 1, key="multiple", bind="query-params", width=280,
-                                   help=HELP["multiple"])  # fmt: skip
+        least, most = st.slider(
+            "Least and most ratio of a layer",
+            0,
+            100,
+            (0, 100),
+            format="%d%%",
+            key="bounds",
+            bind="query-params",
+            width=420,
+            help=HELP["bounds"],
+        )
+        multiple = st.number_input(
+            "Keep a multiple of so many groups",
+            1,
+            128,
+            1,
+            key="multiple",
+            bind="query-params",
+            width=280,
+            help=HELP["multiple"],
+        )
     limits = Limits(least / 100, most / 100, int(multiple))
     if limits != Limits():
-        st.caption(f"Limits are set: {least}% to {most}% of each layer, what stays in multiples of {multiple}.")
+        st.caption(
+            f"Limits are set: {least}% to {most}% of each layer, what stays in multiples of {multiple}."
+        )
     return limits
 
 
@@ -134,8 +214,11 @@ def _planned(plan: Plan) -> int:
     return min(95, max(5, whole_percent(plan.sparsity)))
 
 
-def _table(plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios) -> None:
-    curves, idle = by_layer(points), untouched(points)
+def _table(
+    plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios
+) -> None:
+    curves = by_layer(points)
+    idle = untouched(points)
     by_hand = dict(plan.overrides)
     rows = [
         {
@@ -157,14 +240,22 @@ def _table(plan: Plan, able: tuple[Layer, ...], points: Sequence[SensitivityPoin
         height=(min(len(rows), MOST_ROWS) + 1) * ROW_HEIGHT + 3,
         placeholder="–",
         column_config={
-            "Layer": config.TextColumn(help="The parameter's name in the network's state_dict.", pinned=True, width=240),
+            "Layer": config.TextColumn(
+                help="The parameter's name in the network's state_dict.", pinned=True, width=240
+            ),
             "Weights": config.NumberColumn(format="localized", width=80),
-            "Ratio": config.ProgressColumn(help="Share of the groups to remove.", format=TENTHS, min_value=0, max_value=100),
-            "Set now": config.NumberColumn(help="The ratio set by hand in the present plan.", format=TENTHS),
-            "Alone": config.NumberColumn("Accuracy, alone", help="Estimated: read from the layer's curve.", format=TENTHS),
+            "Ratio": config.ProgressColumn(
+                help="Share of the groups to remove.", format=TENTHS, min_value=0, max_value=100
+            ),
+            "Set now": config.NumberColumn(
+                help="The ratio set by hand in the present plan.", format=TENTHS
+            ),
+            "Alone": config.NumberColumn(
+                "Accuracy, alone", help="Estimated: read from the layer's curve.", format=TENTHS
+            ),
         },
         alt="Suggested ratio of every layer, with the accuracy that its curve promises.",
-    )  # fmt: skip
+    )
 
 
 def _together(curve: Sequence[SensitivityPoint]) -> str:
@@ -172,25 +263,50 @@ def _together(curve: Sequence[SensitivityPoint]) -> str:
     return f"cut with {', '.join(others)}" if others else ""
 
 
-def _paired(dense: Evaluation, now: Evaluation, plan: Plan, space: Workspace) -> tuple[float, tuple[float, float]]:
+def _paired(
+    dense: Evaluation, now: Evaluation, plan: Plan, space: Workspace
+) -> tuple[float, tuple[float, float]]:
     found = change(dense, now, cache.probe(plan, space).labels)
     return found.value, found.interval
 
 
-def _measured(plan: Plan, space: Workspace, able: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios) -> None:
+def _measured(
+    plan: Plan,
+    space: Workspace,
+    able: tuple[Layer, ...],
+    points: Sequence[SensitivityPoint],
+    ratios: Ratios,
+) -> None:
     """What all ratios together do to the network."""
     with st.skeleton(height=120):
-        now, dense, report = cache.accuracy(plan, space), cache.dense_accuracy(plan, space), cache.report(plan, space)
+        now = cache.accuracy(plan, space)
+        dense = cache.dense_accuracy(plan, space)
+        report = cache.report(plan, space)
     curves = by_layer(points)
     told = signed(*_paired(dense, now, plan, space))
-    worst = min(alone(curves[layer.name], ratios[layer.name]) for layer in able if layer.name in ratios)
+    worst = min(
+        alone(curves[layer.name], ratios[layer.name]) for layer in able if layer.name in ratios
+    )
     wanted = total_ratio(able, ratios) if len(ratios) == len(able) else None
     numbers = st.grid(3, min_column_width=220)
-    numbers.metric("Accuracy together · measured", percent(now.top1), told, help=HELP["accuracy"],
-                   delta_description=f"from {percent(dense.top1)} dense", **CARD)  # fmt: skip
-    numbers.metric("Worst layer alone · estimated", percent(worst), help=HELP["worst_alone"], **CARD)
+    numbers.metric(
+        "Accuracy together · measured",
+        percent(now.top1),
+        told,
+        help=HELP["accuracy"],
+        delta_description=f"from {percent(dense.top1)} dense",
+        **CARD,
+    )
+    numbers.metric(
+        "Worst layer alone · estimated", percent(worst), help=HELP["worst_alone"], **CARD
+    )
     asked = f" Asked for: {percent(wanted)}." if wanted is not None else ""
-    numbers.metric("Weights removed · computed", percent(report.sparsity_masked), help=HELP["achieved"] + asked, **CARD)
+    numbers.metric(
+        "Weights removed · computed",
+        percent(report.sparsity_masked),
+        help=HELP["achieved"] + asked,
+        **CARD,
+    )
     st.caption(
         f"Measured on {now.n:,} probe images, 95% interval {interval(now)}. Nothing was re-trained: "
         "*Fine-tune & compare* shows how much comes back."

@@ -1,17 +1,19 @@
-"""A sensitivity scan as the page follows it: what was asked for, and what the curves say. Knows no Streamlit."""
+"""A sensitivity scan as the page follows it: what was asked for, and what the curves say. Knows no
+Streamlit.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import TypeVar
 
-from pruning_core.coupling import Coupling
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace, scan_plan
+from pruning_core.model.coupling.positions import Coupling
+from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.preview import Band, Preview, preview_plan
-from pruning_core.sensitivity import GRID
+from pruning_core.sensitivity.preview import Band, Preview, preview_plan
+from pruning_core.sensitivity.scan import GRID, scan_plan
 from pruning_core.types import Layer, SensitivityPoint
 
 PRESETS: dict[str, tuple[int, ...]] = {
@@ -25,10 +27,11 @@ Point = TypeVar("Point", SensitivityPoint, Band)
 
 @dataclass(frozen=True)
 class ScanRequest:
-    """What a scan was asked for. grid: sparsities, rising, with 0; layers: names, in the order in which they are measured.
+    """What a scan was asked for. grid: sparsities, rising, with 0; layers: names, in the order in
+    which they are measured.
 
-    tied: layers whose channels can only go together are cut as one; cuts: how many things are cut, one at a time;
-    preview: estimates in about a tenth of the time will do.
+    tied: layers whose channels can only go together are cut as one; cuts: how many things are cut,
+    one at a time; preview: estimates in about a tenth of the time will do.
     """
 
     plan: Plan
@@ -50,37 +53,54 @@ class ScanRequest:
 
 
 def request(
-    plan: Plan, layers: Sequence[Layer], percents: Sequence[int], couplings: Sequence[Coupling] | None = None
+    plan: Plan,
+    layers: Sequence[Layer],
+    percents: Sequence[int],
+    couplings: Sequence[Coupling] | None = None,
 ) -> ScanRequest:
-    """The scan of those layers, tied by the couplings if given; N:M shapes have one ratio, so that the grid has no say."""
+    """The scan of those layers, tied by the couplings if given; N:M shapes have one ratio, so that
+    the grid has no say.
+    """
     fixed = granularity(plan.granularity).fixed_ratio
     grid = (fixed,) if fixed is not None else tuple(share / 100 for share in percents)
     names = tuple(layer.name for layer in layers)
     units = [(name,) for name in names] if couplings is None else [c.layers for c in couplings]
     taken = [tuple(name for name in names if name in unit) for unit in units]
     cuts = sum(bool(unit) for unit in taken)
-    return ScanRequest(plan, tuple(sorted({0.0, *grid})), tuple(chain(*taken)), cuts, couplings is not None)
+    return ScanRequest(
+        plan, tuple(sorted({0.0, *grid})), tuple(chain(*taken)), cuts, couplings is not None
+    )
 
 
-def scanning(asked: ScanRequest, space: Workspace) -> Iterator[SensitivityPoint | Preview]:
+def scan_events(asked: ScanRequest, space: Workspace) -> Iterator[SensitivityPoint | Preview]:
     """The measured points, layer by layer; for a preview, all curves better and better."""
     work = preview_plan if asked.preview else scan_plan
     yield from work(asked.plan, space, asked.grid, tied=asked.tied)
 
 
-def alike(one: ScanRequest, other: ScanRequest) -> bool:
+def equally_ranked(one: ScanRequest, other: ScanRequest) -> bool:
     """Do both ask for the same work?"""
-    return replace(one, plan=scanned_plan(one.plan)) == replace(other, plan=scanned_plan(other.plan))
+    return replace(one, plan=scanned_plan(one.plan)) == replace(
+        other, plan=scanned_plan(other.plan)
+    )
 
 
 def scanned_plan(plan: Plan) -> Plan:
-    """The plan with everything that curves do not depend on at its default, so that two plans with equal curves are equal."""
-    how, default = criterion(plan.criterion, plan.seed), Plan()
+    """The plan with everything that curves do not depend on at its default, so that two plans with
+    equal curves are equal.
+    """
+    how = criterion(plan.criterion, plan.seed)
+    default = Plan()
     return replace(
-        default, model=plan.model, dataset=plan.dataset, criterion=plan.criterion, granularity=plan.granularity, probe=plan.probe,
+        default,
+        model=plan.model,
+        dataset=plan.dataset,
+        criterion=plan.criterion,
+        granularity=plan.granularity,
+        probe=plan.probe,
         calibration=plan.calibration if how.needs_data else default.calibration,
         seed=plan.seed if how != criterion(plan.criterion, plan.seed + 1) else default.seed,
-    )  # fmt: skip
+    )
 
 
 def by_layer(points: Sequence[SensitivityPoint]) -> dict[str, tuple[SensitivityPoint, ...]]:
@@ -88,17 +108,30 @@ def by_layer(points: Sequence[SensitivityPoint]) -> dict[str, tuple[SensitivityP
     found: dict[str, list[SensitivityPoint]] = {}
     for point in points:
         found.setdefault(point.parameter, []).append(point)
-    return {name: tuple(sorted(curve, key=lambda point: point.sparsity)) for name, curve in found.items()}
+    return {
+        name: tuple(sorted(curve, key=lambda point: point.sparsity))
+        for name, curve in found.items()
+    }
 
 
 def untouched(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
-    """Layers from which nothing could be removed at any sparsity measured; they say nothing about robustness."""
-    tried = {name: curve for name, curve in by_layer(points).items() if any(point.sparsity > 0 for point in curve)}
-    return tuple(name for name, curve in tried.items() if all(point.achieved == 0 for point in curve))
+    """Layers from which nothing could be removed at any sparsity measured; they say nothing about
+    robustness.
+    """
+    tried = {
+        name: curve
+        for name, curve in by_layer(points).items()
+        if any(point.sparsity > 0 for point in curve)
+    }
+    return tuple(
+        name for name, curve in tried.items() if all(point.achieved == 0 for point in curve)
+    )
 
 
 def curve_name(point: SensitivityPoint | Band) -> str:
-    """The layer's name; layers that are cut together share a curve, by the first one's name and how many more."""
+    """The layer's name; layers that are cut together share a curve, by the first one's name and how
+    many more.
+    """
     return f"{point.group[0]} + {len(point.group) - 1} tied" if point.group else point.parameter
 
 
@@ -108,17 +141,26 @@ def shared(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
-    """Top-1 with this layer alone cut at a ratio, read linearly between the measured points by what they removed."""
+    """Top-1 with this layer alone cut at a ratio, read linearly between the measured points by what
+    they removed.
+    """
     points = sorted(curve, key=lambda point: point.achieved)
     for left, right in pairwise(points):
         if ratio <= right.achieved:
             span = right.achieved - left.achieved
-            return left.top1 if span <= 0 else left.top1 + (right.top1 - left.top1) * max(0.0, ratio - left.achieved) / span
+            return (
+                left.top1
+                if span <= 0
+                else left.top1 + (right.top1 - left.top1) * max(0.0, ratio - left.achieved) / span
+            )
     return points[-1].top1
 
 
-def lost_alone(points: Sequence[SensitivityPoint], near: float = 0.8) -> tuple[dict[str, float], float]:
-    """Top-1 that each layer loses when it alone is cut at the measured sparsity nearest to `near`, and that sparsity.
+def lost_alone(
+    points: Sequence[SensitivityPoint], near: float = 0.8
+) -> tuple[dict[str, float], float]:
+    """Top-1 that each layer loses when it alone is cut at the measured sparsity nearest to `near`,
+    and that sparsity.
 
     Layers that were not measured there, or from which nothing could be removed, are left out.
     """
@@ -128,6 +170,13 @@ def lost_alone(points: Sequence[SensitivityPoint], near: float = 0.8) -> tuple[d
     return {p.parameter: dense - p.top1 for p in points if p.sparsity == at > 0 and not p.no_op}, at
 
 
-def rounded(ratios: Mapping[str, float], groups: Mapping[str, int] | None = None) -> dict[str, float]:
-    """Ratios short enough for an address: whole tenths of a percent. groups: how many a layer has; so many stay exact."""
-    return {name: round(ratio, max(3, len(str((groups or {}).get(name, 0))))) for name, ratio in ratios.items()}
+def rounded(
+    ratios: Mapping[str, float], groups: Mapping[str, int] | None = None
+) -> dict[str, float]:
+    """Ratios short enough for an address: whole tenths of a percent. groups: how many a layer has;
+    so many stay exact.
+    """
+    return {
+        name: round(ratio, max(3, len(str((groups or {}).get(name, 0)))))
+        for name, ratio in ratios.items()
+    }

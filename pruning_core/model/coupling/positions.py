@@ -10,9 +10,11 @@ Positions = Int[Tensor, "_p"]
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """Where a parameter holds the channels of a coupling: position at[k] along its axis belongs to channel[k].
+    """Where a parameter holds the channels of a coupling: position at[k] along its axis belongs to
+    channel[k].
 
-    rows: from and up to which row of a packed projection they are read, query, key or value; None: by all rows.
+    rows: from and up to which row of a packed projection they are read, query, key or value; None:
+    by all rows.
     """
 
     name: str
@@ -26,8 +28,9 @@ class Slot:
 class Coupling:
     """Output channels that must be cut together.
 
-    members: the weights whose rows make them; follows: biases, norms' scale and shift, and position tables, which fall silent
-    with them; reads: the weights that take them in; channels: how many; reason: why none can be removed, None where one can.
+    members: the weights whose rows make them; follows: biases, norms' scale and shift, and position
+    tables, which fall silent with them; reads: the weights that take them in; channels: how many;
+    reason: why none can be removed, None where one can.
     """
 
     members: tuple[Slot, ...]

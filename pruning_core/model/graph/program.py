@@ -11,15 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.fx.node import Node, map_arg
 
-from pruning_core.batch import arguments
+from pruning_core.model.model_io import arguments
 from pruning_core.types import Inputs, PruningError
 
 Values = dict[Node, Any]
 
 OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
-    operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul, operator.itruediv: operator.truediv,
-    torch.relu_: torch.relu, nn.functional.relu_: nn.functional.relu,
-}  # fmt: skip
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+    torch.relu_: torch.relu,
+    nn.functional.relu_: nn.functional.relu,
+}
 """Functions that write over their first argument, and what they compute."""
 FRESH = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 """Modules whose result is a tensor of its own, never a view."""
@@ -28,7 +32,9 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One node of a run. spent: values that nobody reads afterwards; over: the input whose storage the result may take."""
+    """One node of a run. spent: values that nobody reads afterwards; over: the input whose storage
+    the result may take.
+    """
 
     node: Node
     spent: tuple[Node, ...]
@@ -37,7 +43,8 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The nodes of one forward pass, in order. x, result: the first input's and the logits' node; reason: why it is one node.
+    """The nodes of one forward pass, in order. x, result: the first input's and the logits' node;
+    reason: why it is one node.
 
     Its modules are its own, its tensors are the model's: nothing here ever writes to one.
     """
@@ -50,11 +57,17 @@ class Program:
     modules: dict[Node, nn.Module] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        called = {node: self.root.get_submodule(str(node.target)) for node in self.nodes if node.op == "call_module"}
+        called = {
+            node: self.root.get_submodule(str(node.target))
+            for node in self.nodes
+            if node.op == "call_module"
+        }
         object.__setattr__(self, "modules", called)
 
     def start(self, x: Inputs) -> Values:
-        """The values before the first node runs; inputs that the batch does not have get their defaults."""
+        """The values before the first node runs; inputs that the batch does not have get their
+        defaults.
+        """
         return given(self.nodes, x)
 
     def tensor(self, name: str) -> Tensor:
@@ -66,14 +79,21 @@ class Program:
             owner = nn.Module()
         found = owner._parameters.get(key, owner._buffers.get(key))
         if found is None:
-            raise PruningError(f"The model has no parameter or buffer '{name}': take a name from its state_dict.")
+            raise PruningError(
+                f"The model has no parameter or buffer '{name}': take a name from its state_dict."
+            )
         return found
 
     def downstream(self, names: Collection[str]) -> tuple[Node, ...]:
-        """The nodes whose value depends on any of the parameters or buffers of those names, in order."""
-        changed, found = {id(self.tensor(name)) for name in names}, set[Node]()
+        """The nodes whose value depends on any of the parameters or buffers of those names, in
+        order.
+        """
+        changed = {id(self.tensor(name)) for name in names}
+        found = set[Node]()
         for node in self.nodes:
-            if not changed.isdisjoint(self.reads(node)) or not found.isdisjoint(node.all_input_nodes):
+            if not changed.isdisjoint(self.reads(node)) or not found.isdisjoint(
+                node.all_input_nodes
+            ):
                 found.add(node)
         return tuple(node for node in self.nodes if node in found)
 
@@ -82,11 +102,21 @@ class Program:
         if node.op == "get_attr":
             return {id(operator.attrgetter(str(node.target))(self.root))}
         module = self.modules.get(node)
-        return set() if module is None else {id(own) for own in chain(module.parameters(), module.buffers())}
+        return (
+            set()
+            if module is None
+            else {id(own) for own in chain(module.parameters(), module.buffers())}
+        )
 
-    def missing(self, wanted: Collection[Node], have: Collection[Node]) -> tuple[set[Node], tuple[Node, ...]]:
-        """Which of the values at hand, and which nodes in order, it takes to know the wanted values."""
-        used, todo, stack = set[Node](), set[Node](), list(wanted)
+    def missing(
+        self, wanted: Collection[Node], have: Collection[Node]
+    ) -> tuple[set[Node], tuple[Node, ...]]:
+        """Which of the values at hand, and which nodes in order, it takes to know the wanted
+        values.
+        """
+        used = set[Node]()
+        todo = set[Node]()
+        stack = list(wanted)
         while stack:
             node = stack.pop()
             if node in have:
@@ -104,11 +134,20 @@ class Program:
             if source not in keep:
                 spent.setdefault(node, []).append(source)
         made = set(nodes)
-        return tuple(Stage(n, tuple(gone := spent.get(n, [])), self._over(n, made.intersection(gone))) for n in nodes)
+        return tuple(
+            Stage(n, tuple(gone := spent.get(n, [])), self._over(n, made.intersection(gone)))
+            for n in nodes
+        )
 
     def _over(self, node: Node, free: set[Node]) -> Node | None:
-        """An input made in this very run, of its own storage and read by nobody else: the result may take its place."""
-        own = [source for source in node.all_input_nodes if source in free and len(source.users) == 1 and self._is_fresh(source)]
+        """An input made in this very run, of its own storage and read by nobody else: the result
+        may take its place.
+        """
+        own = [
+            source
+            for source in node.all_input_nodes
+            if source in free and len(source.users) == 1 and self._is_fresh(source)
+        ]
         module = self.modules.get(node)
         writes = node.target is operator.add or hasattr(module, "inplace") or type(module) in NORMS
         return own[0] if own and writes else None
@@ -127,7 +166,8 @@ class Program:
     def value(self, stage: Stage, values: Mapping[Node, Any]) -> Any:
         """What the stage's node computes."""
         node = stage.node
-        args, kwargs = map_arg(node.args, values.__getitem__), map_arg(node.kwargs, values.__getitem__)
+        args = map_arg(node.args, values.__getitem__)
+        kwargs = map_arg(node.kwargs, values.__getitem__)
         if node in self.modules:
             module = self.modules[node]
             if stage.over is not None and type(module) in NORMS:
@@ -143,11 +183,21 @@ class Program:
 
     @contextmanager
     def swapped(self, change: Mapping[str, Tensor]) -> Iterator[None]:
-        """Other tensors in the places of parameters and buffers, everywhere they are read, until the context ends."""
-        new = {id(old): (old, fitting(change[name], old, name)) for name in change for old in [self.tensor(name)]}
-        owners: list[dict[str, Any]] = [own for m in self.root.modules() for own in (m._parameters, m._buffers)]
+        """Other tensors in the places of parameters and buffers, everywhere they are read, until
+        the context ends.
+        """
+        new = {
+            id(old): (old, fitting(change[name], old, name))
+            for name in change
+            for old in [self.tensor(name)]
+        }
+        owners: list[dict[str, Any]] = [
+            own for m in self.root.modules() for own in (m._parameters, m._buffers)
+        ]
         places = [(own, key) for own in owners for key in own]
-        taken = [(owner, key, new[id(owner[key])]) for owner, key in places if id(owner[key]) in new]
+        taken = [
+            (owner, key, new[id(owner[key])]) for owner, key in places if id(owner[key]) in new
+        ]
         try:
             for owner, key, (_, tensor) in taken:
                 owner[key] = tensor
@@ -158,11 +208,13 @@ class Program:
 
 
 def fitting(tensor: Tensor, old: Tensor, name: str) -> Tensor:
-    """The tensor's values in a tensor of the same kind as the old one, so that the same kernels run on both.
+    """The tensor's values in a tensor of the same kind as the old one, so that the same kernels run
+    on both.
 
-    The same kind: class (nn.Parameter or a subclass), attributes, requires_grad, is_inference(), device and strides. torch
-    chooses kernels by all of these; for example, matmul folds a 3-d input only where the weight requires a gradient.
-    The values are copied only where device, strides or is_inference() differ. Raises PruningError for another shape or type.
+    The same kind: class (nn.Parameter or a subclass), attributes, requires_grad, is_inference(),
+    device and strides. torch chooses kernels by all of these; for example, matmul folds a 3-d input
+    only where the weight requires a gradient. The values are copied only where device, strides or
+    is_inference() differ. Raises PruningError for another shape or type.
     """
     if (tensor.shape, tensor.dtype) != (old.shape, old.dtype):
         raise PruningError(
@@ -170,16 +222,22 @@ def fitting(tensor: Tensor, old: Tensor, name: str) -> Tensor:
         )
     with torch.inference_mode(old.is_inference()), torch.no_grad():
         placed = tensor.detach()
-        if (placed.is_inference(), placed.device, placed.stride()) != (old.is_inference(), old.device, old.stride()):
+        if (placed.is_inference(), placed.device, placed.stride()) != (
+            old.is_inference(),
+            old.device,
+            old.stride(),
+        ):
             placed = empty_as(old).copy_(placed)
-        # As nn.Parameter does. `as_subclass` would make a view, whose transpose in inference mode requires no gradient.
+        # As nn.Parameter does. `as_subclass` would make a view, whose transpose in inference mode
+        # requires no gradient.
         fit = torch.Tensor._make_subclass(type(old), placed, old.requires_grad)
     vars(fit).update(vars(old))
     return fit
 
 
 def empty_as(old: Tensor) -> Tensor:
-    """A new plain tensor with the shape, type, device and strides of the old one; it holds no values yet.
+    """A new plain tensor with the shape, type, device and strides of the old one; it holds no
+    values yet.
 
     Strides that put several elements in one place (`expand`) cannot be kept: then it is contiguous.
     """
@@ -190,7 +248,9 @@ def empty_as(old: Tensor) -> Tensor:
 
 
 def _normed(into: Tensor, norm: Any) -> Tensor:
-    """The batch norm by its running statistics, in the place of its input where torch computes the same kernel so."""
+    """The batch norm by its running statistics, in the place of its input where torch computes the
+    same kernel so.
+    """
     if into.device.type != "cpu" or norm.running_mean is None:
         return norm(into)
     spare = into.new_empty(0), into.new_empty(0)
@@ -200,14 +260,22 @@ def _normed(into: Tensor, norm: Any) -> Tensor:
 
 
 def _added(into: Tensor, args: tuple[Any, ...]) -> Any:
-    """The sum, in the place of one summand where that changes neither its shape, type nor memory format."""
+    """The sum, in the place of one summand where that changes neither its shape, type nor memory
+    format.
+    """
     a, b = args
-    alike = isinstance(a, Tensor) and isinstance(b, Tensor) and (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype)
+    alike = (
+        isinstance(a, Tensor)
+        and isinstance(b, Tensor)
+        and (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype)
+    )
     return into.add_(b if into is a else a) if alike and a is not b else a + b
 
 
 def given(nodes: Sequence[Node], x: Inputs) -> Values:
-    """The values of the input nodes. Raises TypeError where the batch has more or less than they ask for."""
+    """The values of the input nodes. Raises TypeError where the batch has more or less than they
+    ask for.
+    """
     holders = [node for node in nodes if node.op == "placeholder"]
     args, kwargs = arguments(x)
     names = [str(node.target) for node in holders]
@@ -216,4 +284,7 @@ def given(nodes: Sequence[Node], x: Inputs) -> Values:
         raise TypeError("it does not name the inputs that it takes")
     if not all(node.args for node, name in zip(holders, names, strict=True) if name not in here):
         raise TypeError("it takes more than one tensor")
-    return {node: here[name] if name in here else node.args[0] for node, name in zip(holders, names, strict=True)}
+    return {
+        node: here[name] if name in here else node.args[0]
+        for node, name in zip(holders, names, strict=True)
+    }

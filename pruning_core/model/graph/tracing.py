@@ -11,23 +11,40 @@ from torch import Tensor, fx, nn
 from torch.fx.node import Node
 from torch.utils._pytree import tree_map
 
-from pruning_core.batch import answer, arguments, call, each
-from pruning_core.graph.program import OUT_OF_PLACE, Program, given
+from pruning_core.model.graph.program import OUT_OF_PLACE, Program, given
+from pruning_core.model.model_io import answer, arguments, call, each
 from pruning_core.types import Inputs
 
-FAILS = (fx.proxy.TraceError, NameError, TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError)
+FAILS = (
+    fx.proxy.TraceError,
+    NameError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    AttributeError,
+    LookupError,
+    AssertionError,
+)
 """What torch.fx, or a graph that it got wrong, raises."""
 _TRACING = threading.Lock()
 
 
 class _Tracer(fx.Tracer):
-    """torch.fx patches `nn.Module` for the whole process while it traces: other threads' modules must run as they are."""
+    """torch.fx patches `nn.Module` for the whole process while it traces: other threads' modules
+    must run as they are.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.thread = threading.get_ident()
 
-    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         mine = threading.get_ident() == self.thread
         return super().call_module(m, forward, args, kwargs) if mine else forward(*args, **kwargs)
 
@@ -37,9 +54,11 @@ class _Tracer(fx.Tracer):
 
 
 def program(model: nn.Module, x: Inputs) -> Program:
-    """The traced program of a model in eval mode, or one whole-model node where torch.fx cannot trace it.
+    """The traced program of a model in eval mode, or one whole-model node where torch.fx cannot
+    trace it.
 
-    A trace is only believed if it gives the model's own logits for `x`, bit for bit, and writes over no value of its own.
+    A trace is only believed if it gives the model's own logits for `x`, bit for bit, and writes
+    over no value of its own.
     """
     with torch.no_grad():  # as in `_flaw`: in another mode, torch may choose another kernel
         wanted = call(model, each(x, torch.clone))
@@ -49,17 +68,25 @@ def program(model: nn.Module, x: Inputs) -> Program:
         flaw: str | None = f"torch.fx cannot trace it: {_told(error)}"
     else:
         flaw = _flaw(found, x, answer(wanted))
-    return found if flaw is None else _whole(skeleton(model), x, flaw, plain=isinstance(wanted, Tensor))
+    return (
+        found
+        if flaw is None
+        else _whole(skeleton(model), x, flaw, plain=isinstance(wanted, Tensor))
+    )
 
 
 def skeleton(model: nn.Module) -> nn.Module:
     """A copy of the modules that shares every parameter and buffer with the model."""
-    shared: dict[int, Any] = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    shared: dict[int, Any] = {
+        id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())
+    }
     return deepcopy(model, shared)
 
 
 def trace(root: nn.Module, x: Inputs | None = None) -> Program:
-    """The traced nodes of a `skeleton`, not yet compared with what the model computes; x: such inputs. Raises one of FAILS."""
+    """The traced nodes of a `skeleton`, not yet compared with what the model computes; x: such
+    inputs. Raises one of FAILS.
+    """
     with _TRACING:
         graph = _Tracer().trace(root)
     _without_writes(graph, root)
@@ -72,7 +99,9 @@ def trace(root: nn.Module, x: Inputs | None = None) -> Program:
 
 def _logits(out: Any) -> Node:
     """The node of the logits among what a trace gives. Raises TypeError where it is not to be seen."""
-    if isinstance(out, Node) and isinstance(out.target, type):  # a dataclass is made of the node's arguments
+    if isinstance(out, Node) and isinstance(
+        out.target, type
+    ):  # a dataclass is made of the node's arguments
         out = out.kwargs
     if isinstance(out, Mapping):
         out = out.get("logits")
@@ -84,7 +113,9 @@ def _logits(out: Any) -> Node:
 
 
 def _without_writes(graph: fx.Graph, root: nn.Module) -> None:
-    """Replaces the usual in-place operations by plain ones; whoever read the overwritten value reads the new one."""
+    """Replaces the usual in-place operations by plain ones; whoever read the overwritten value
+    reads the new one.
+    """
     modules = dict(root.named_modules())
     writers = [node for node in graph.nodes if _writes(node, modules)]
     for node in writers:
@@ -113,8 +144,14 @@ def _flaw(found: Program, x: Inputs, wanted: object) -> str | None:
     """Runs the traced program once; why it must not be used, if so."""
     values = found.start(each(x, torch.clone))
     with torch.no_grad():  # not inference mode, whose tensors do not count their versions
-        for stage in found.stages([node for node in found.nodes if node.op != "placeholder"], {found.result}):
-            read = [values[n] for n in stage.node.all_input_nodes if n is not stage.over and isinstance(values[n], Tensor)]
+        for stage in found.stages(
+            [node for node in found.nodes if node.op != "placeholder"], {found.result}
+        ):
+            read = [
+                values[n]
+                for n in stage.node.all_input_nodes
+                if n is not stage.over and isinstance(values[n], Tensor)
+            ]
             versions = [tensor._version for tensor in read]
             try:
                 values[stage.node] = found.value(stage, values)
@@ -137,9 +174,11 @@ def _whole(root: nn.Module, x: Inputs, reason: str, *, plain: bool) -> Program:
         return tree_map(torch.clone, args), tree_map(torch.clone, kwargs)
 
     root.register_forward_pre_hook(cloned, with_kwargs=True)
-    graph, (args, kwargs) = fx.Graph(), arguments(x)
+    graph = fx.Graph()
+    (args, kwargs) = arguments(x)
     first = tuple(graph.placeholder(f"x{at}") for at in range(len(args)))
     named: dict[str, Any] = {name: graph.placeholder(name) for name in kwargs}
     out = graph.create_node("call_module", "", first, named)
-    inputs, logits = (*first, *named.values()), () if plain else (graph.call_function(answer, (out,)),)
+    inputs = (*first, *named.values())
+    logits = () if plain else (graph.call_function(answer, (out,)),)
     return Program(root, (*inputs, out, *logits), inputs[0], logits[0] if logits else out, reason)

@@ -8,12 +8,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pruning_core.batch import arguments, call, example, first_input, found
-from pruning_core.inventory.heads import marked
-from pruning_core.types import Example, Fixed, Inputs, Layer, PruningError
+from pruning_core.model.inventory.heads import marked
+from pruning_core.model.model_io import arguments, call, example, first_input, found
+from pruning_core.types import Example, Inputs, Layer, PruningError, Unprunable
 
 Shape4 = tuple[int, int, int, int]
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
+NORMS = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+)
 CONVOLUTIONS = ("conv1d", "conv2d", "depthwise")
 SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
@@ -21,48 +28,62 @@ SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 def inventory(model: nn.Module, shape: Example) -> tuple[Layer, ...]:
     """Lists every prunable parameter once, in module order.
 
-    Conv1d, Conv2d (grouped and depthwise too) and Linear weights, and the `in_proj_weight` (or q, k, v) and `out_proj.weight` of
-    MultiheadAttention. Query, key, value and output Linears of other attention (BERT's, say) know their heads (`heads.marked`).
-    A tied weight is listed under its first name, the others are its aliases. `shape`: one input, C x H x W (zeros are run), or
-    a batch whose first sample is run: a tensor, a tuple or a dict (input_ids, attention_mask); it is run once to count
-    multiply-adds per sample and to find the batch norm behind each convolution.
-    Raises PruningError where the model has no prunable weight, one that is not finite, or does not accept that input.
+    Conv1d, Conv2d (grouped and depthwise too) and Linear weights, and the `in_proj_weight` (or q,
+    k, v) and `out_proj.weight` of MultiheadAttention. Query, key, value and output Linears of other
+    attention (BERT's, say) know their heads (`heads.marked`). A tied weight is listed under its
+    first name, the others are its aliases. `shape`: one input, C x H x W (zeros are run), or a
+    batch whose first sample is run: a tensor, a tuple or a dict (input_ids, attention_mask); it is
+    run once to count multiply-adds per sample and to find the batch norm behind each convolution.
+    Raises PruningError where the model has no prunable weight, one that is not finite, or does not
+    accept that input.
     """
     listed: dict[int, Layer] = {}
     for layer, parameter in _candidates(model):
         if not parameter.isfinite().all():
-            raise PruningError(f"{layer.name} holds weights that are NaN or infinite: load the model again from a sound file.")
+            raise PruningError(
+                f"{layer.name} holds weights that are NaN or infinite: load the model again from a sound file."
+            )
         first = listed.get(id(parameter))
-        listed[id(parameter)] = replace(first, aliases=(*first.aliases, layer.name)) if first else layer
+        listed[id(parameter)] = (
+            replace(first, aliases=(*first.aliases, layer.name)) if first else layer
+        )
     if not listed:
         raise PruningError("This model has no convolution, linear or attention weight to prune.")
     return _traced(model, tuple(listed.values()), shape)
 
 
 def without_classifier(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """All layers but the one that gives the model's outputs: what SEVEN prunes (Xiao et al. 2024, arXiv:2403.12688)."""
+    """All layers but the one that gives the model's outputs: what SEVEN prunes (Xiao et al. 2024,
+    arXiv:2403.12688).
+    """
     return tuple(layer for layer in layers if not layer.is_output)
 
 
-def fixed_parameters(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[Fixed, ...]:
+def unprunable_parameters(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[Unprunable, ...]:
     """The parameters that are shown but not pruned, each with its reason."""
     prunable = {name for layer in layers for name in (layer.name, *layer.aliases)}
     owners = dict(model.named_modules())
     return tuple(
-        Fixed(name, tuple(p.shape), _reason(name, owners[name.rpartition(".")[0]]))
+        Unprunable(name, tuple(p.shape), _reason(name, owners[name.rpartition(".")[0]]))
         for name, p in model.named_parameters()
         if name not in prunable
     )
 
 
 def oihw(tensor: Tensor, layer: Layer) -> Tensor:
-    """The layer's tensor viewed as output x input x height x width (Linear: O I 1 1; Conv1d: O I 1 K)."""
+    """The layer's tensor viewed as output x input x height x width (Linear: O I 1 1; Conv1d: O I 1
+    K).
+    """
     return tensor.reshape(layer.shape)
 
 
 def weights(model: nn.Module, layers: tuple[Layer, ...]) -> dict[str, Float[Tensor, "_o _i _h _w"]]:
-    """The current weights in the OIHW view, detached, on the CPU; views of the model where it lives there."""
-    return {layer.name: oihw(model.get_parameter(layer.name).detach().cpu(), layer) for layer in layers}
+    """The current weights in the OIHW view, detached, on the CPU; views of the model where it lives
+    there.
+    """
+    return {
+        layer.name: oihw(model.get_parameter(layer.name).detach().cpu(), layer) for layer in layers
+    }
 
 
 def _candidates(model: nn.Module) -> Iterator[tuple[Layer, nn.Parameter]]:
@@ -70,7 +91,9 @@ def _candidates(model: nn.Module) -> Iterator[tuple[Layer, nn.Parameter]]:
         prefix = f"{path}." if path else ""
         if isinstance(module, nn.MultiheadAttention):
             yield from _attention(prefix, path, module)
-        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and not _inside_attention(model, path):
+        elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and not _inside_attention(
+            model, path
+        ):
             yield _plain(prefix, path, module), module.get_parameter("weight")
 
 
@@ -80,7 +103,8 @@ def _inside_attention(model: nn.Module, path: str) -> bool:
 
 
 def _plain(prefix: str, path: str, module: nn.Linear | nn.Conv1d | nn.Conv2d) -> Layer:
-    shape, stored = _view(module.weight), tuple(module.weight.shape)
+    shape = _view(module.weight)
+    stored = tuple(module.weight.shape)
     if isinstance(module, nn.Linear):
         return Layer(f"{prefix}weight", path, "linear", shape, stored)
     depthwise = module.groups > 1 and module.groups == module.in_channels
@@ -88,13 +112,27 @@ def _plain(prefix: str, path: str, module: nn.Linear | nn.Conv1d | nn.Conv2d) ->
     return Layer(f"{prefix}weight", path, kind, shape, stored, groups=module.groups)
 
 
-def _attention(prefix: str, path: str, module: nn.MultiheadAttention) -> Iterator[tuple[Layer, nn.Parameter]]:
+def _attention(
+    prefix: str, path: str, module: nn.MultiheadAttention
+) -> Iterator[tuple[Layer, nn.Parameter]]:
     packed = module.in_proj_weight is not None
-    names = [("in_proj_weight", "attention_in")] if packed else [(name, "attention_proj") for name in SEPARATE]
+    names = (
+        [("in_proj_weight", "attention_in")]
+        if packed
+        else [(name, "attention_proj") for name in SEPARATE]
+    )
     for name, kind in [*names, ("out_proj.weight", "attention_out")]:
         parameter = module.get_parameter(name)
         yield (
-            Layer(prefix + name, path, kind, _view(parameter), tuple(parameter.shape), heads=module.num_heads, attention=path),
+            Layer(
+                prefix + name,
+                path,
+                kind,
+                _view(parameter),
+                tuple(parameter.shape),
+                heads=module.num_heads,
+                attention=path,
+            ),
             parameter,
         )
 
@@ -120,7 +158,8 @@ def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: Example) -> tupl
     calls, norms, result = _run(model, shape)
     owners = {layer.name: layer.module for layer, _ in _candidates(model)}
     # A softmax or a pooling may follow the layer that makes the classes.
-    last, classes = next(reversed(calls), None), None if result is None else result.shape[-1]
+    last = next(reversed(calls), None)
+    classes = None if result is None else result.shape[-1]
     first = next((layer.name for layer in layers if layer.kind in ("conv1d", "conv2d")), None)
     traced = []
     for layer in layers:
@@ -130,29 +169,53 @@ def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: Example) -> tupl
         bn = next((path for out in outputs for fed, path in norms if fed is out), None)
         ends = last in paths or any(out is result for out in outputs)
         is_output = ends and layer.shape[0] == classes and not layer.heads
-        traced.append(replace(layer, macs=positions * layer.numel, bn=bn, is_output=is_output, is_first=layer.name == first))
-    return marked(model, tuple(traced), [path for path in calls if path], example(shape, next(model.parameters())))
+        traced.append(
+            replace(
+                layer,
+                macs=positions * layer.numel,
+                bn=bn,
+                is_output=is_output,
+                is_first=layer.name == first,
+            )
+        )
+    return marked(
+        model,
+        tuple(traced),
+        [path for path in calls if path],
+        example(shape, next(model.parameters())),
+    )
 
 
 def _positions(out: Tensor, layer: Layer) -> int:
-    """How many times one image makes the layer's weight be read (pixels of the output map, or tokens)."""
+    """How many times one image makes the layer's weight be read (pixels of the output map, or
+    tokens).
+    """
     channels = out.shape[-1] if layer.heads else layer.shape[0]
     return out.numel() // channels
 
 
-def _run(model: nn.Module, shape: Example) -> tuple[dict[str, list[Tensor]], list[tuple[Tensor, str]], Tensor | None]:
+def _run(
+    model: nn.Module, shape: Example
+) -> tuple[dict[str, list[Tensor]], list[tuple[Tensor, str]], Tensor | None]:
     calls: dict[str, list[Tensor]] = {}
     norms: list[tuple[Tensor, str]] = []  # the tensors are held, so that none is taken for another
     # Modules of its own for the hooks, the same tensors.
-    model = deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}).eval()
+    model = deepcopy(
+        model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    ).eval()
     for path, module in model.named_modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
             module.register_forward_pre_hook(
-                lambda m, args, kwargs, path=path: norms.append((first_input(m, args, kwargs), path)), with_kwargs=True
+                lambda m, args, kwargs, path=path: norms.append(
+                    (first_input(m, args, kwargs), path)
+                ),
+                with_kwargs=True,
             )
         elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.MultiheadAttention):
             module.register_forward_hook(
-                lambda _m, _a, out, path=path: calls.setdefault(path, []).append(out[0] if isinstance(out, tuple) else out)
+                lambda _m, _a, out, path=path: calls.setdefault(path, []).append(
+                    out[0] if isinstance(out, tuple) else out
+                )
             )
     x = example(shape, next(model.parameters()))
     try:
@@ -160,7 +223,9 @@ def _run(model: nn.Module, shape: Example) -> tuple[dict[str, list[Tensor]], lis
             result = found(call(model, x))
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise PruningError(f"The model does not accept an input of shape {_shapes(x)}: {reason}.") from error
+        raise PruningError(
+            f"The model does not accept an input of shape {_shapes(x)}: {reason}."
+        ) from error
     return calls, norms, result
 
 

@@ -1,4 +1,6 @@
-"""The tables of choices that go together, and that what they say runs does run: every criterion, granularity and schedule."""
+"""The tables of choices that go together, and that what they say runs does run: every criterion,
+granularity and schedule.
+"""
 
 from dataclasses import fields, replace
 from functools import cache
@@ -7,15 +9,23 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_core.axes import markdown
+from pruning_core.cli.choices import markdown
 from pruning_core.criteria import CRITERIA
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity
-from pruning_core.inventory import inventory
-from pruning_core.pipeline import Workspace, groups_of, masks_of, prunable, prune, ratios_of, work
+from pruning_core.model.inventory import inventory
+from pruning_core.pipeline import (
+    Workspace,
+    flow_context,
+    group_scores_of,
+    masks_of,
+    prunable,
+    prune,
+    ratios_of,
+)
 from pruning_core.plan import Plan
 from pruning_core.schedule import SCHEDULES, fractions, schedule
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Dataset, Finished, Masks, Pruned
 from tests.core.toy import MemorySplit, refusal
 
@@ -24,14 +34,18 @@ PLAN = Plan(sparsity=0.5, probe=10, calibration=12, fine_tune=TrainConfig(epochs
 
 
 class Small(nn.Module):
-    """Convolution with batch norm, depthwise convolution, attention, linear layers: 3 classes of 8 x 8 images."""
+    """Convolution with batch norm, depthwise convolution, attention, linear layers: 3 classes of 8
+    x 8 images.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.norm = nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8)
+        self.stem = nn.Conv2d(1, 8, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(8)
         self.depth = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8)
         self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-        self.fc, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+        self.fc = nn.Linear(8, 8)
+        self.head = nn.Linear(8, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.depth(self.norm(self.stem(x)).relu()).flatten(2).transpose(1, 2)
@@ -54,12 +68,19 @@ def space() -> Workspace:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Small().eval()
-    return Workspace(model, Dataset("noise", ("a", "b", "c"), (1, 8, 8), split, split, split), inventory(model, (1, 8, 8)), ())
+    return Workspace(
+        model,
+        Dataset("noise", ("a", "b", "c"), (1, 8, 8), split, split, split),
+        inventory(model, (1, 8, 8)),
+        (),
+    )
 
 
 def runs(plan: Plan) -> None:
     """The plan to its end; or its sentence, where no layer can take it."""
-    able, reasons = prunable(space().layers, granularity(plan.granularity), CRITERIA[plan.criterion])
+    able, reasons = prunable(
+        space().layers, granularity(plan.granularity), CRITERIA[plan.criterion]
+    )
     if not able:
         assert next(iter(reasons.values())) in refusal(lambda: list(prune(plan, space(), CPU)))
         return
@@ -79,34 +100,52 @@ def test_every_granularity_runs_or_is_refused(how: str) -> None:
 
 @pytest.mark.parametrize("how", CRITERIA)
 def test_every_schedule_runs_with_every_granularity(how: str) -> None:
-    """Two rounds of each: masks only shrink, to about what one shot removes. Rounds of agp are scored anew, on the cut network;
-    the others take the scores of the whole one, which spares time."""
+    """Two rounds of each: masks only shrink, to about what one shot removes. Rounds of agp are
+    scored anew, on the cut network; the others take the scores of the whole one, which spares
+    time.
+    """
     for shape, g in GRANULARITIES.items():
         plan = replace(PLAN, criterion=how, granularity=shape, allocation="global")
         layers, _ = prunable(space().layers, g, CRITERIA[how])
-        groups = groups_of(plan, space())[1] if layers else {}
+        groups = group_scores_of(plan, space())[1] if layers else {}
         once = masks_of(plan, layers, groups, ratios_of(plan, layers, groups))
         for name in SCHEDULES if layers else ():
             spec = name if name == "one_shot" else f"{name}:2"
-            made = work(replace(plan, schedule=spec), space(), CPU)
-            rounds = list(flow("rounds")(made if name == "agp" else replace(made, score=lambda _, known=groups: known)))
-            assert [event.fraction for event in rounds] == list(fractions(schedule(spec, plan.sparsity)))
-            first, last = rounds[0].masks, rounds[-1].masks
+            made = flow_context(replace(plan, schedule=spec), space(), CPU)
+            rounds = list(
+                flow("rounds")(
+                    made if name == "agp" else replace(made, score=lambda _, known=groups: known)
+                )
+            )
+            assert [event.fraction for event in rounds] == list(
+                fractions(schedule(spec, plan.sparsity))
+            )
+            first = rounds[0].masks
+            last = rounds[-1].masks
             assert not any((mask & ~first[key]).any() for key, mask in last.items())
-            near = 0.06 if name == "agp" or shape == "row" else 1e-9  # rows of 8 weights lose whole ones, all equally many
-            assert removed_in_all(last) == pytest.approx(removed_in_all(once), abs=near), (shape, spec)
+            near = (
+                0.06 if name == "agp" or shape == "row" else 1e-9
+            )  # rows of 8 weights lose whole ones, all equally many
+            assert removed_in_all(last) == pytest.approx(removed_in_all(once), abs=near), (
+                shape,
+                spec,
+            )
 
 
 def removed_in_all(masks: Masks) -> float:
     """The share of the masked weights that is removed."""
-    return sum(int((~mask).sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
+    return sum(int((~mask).sum()) for mask in masks.values()) / sum(
+        mask.numel() for mask in masks.values()
+    )
 
 
 def test_the_tables_name_everything() -> None:
     text = markdown()
     for name in (*CRITERIA, *GRANULARITIES, *SCHEDULES):
         assert f"`{name}`" in text
-    pairs = text[text.index("## Criterion and granularity") : text.index("## Where a criterion says no")]
+    pairs = text[
+        text.index("## Criterion and granularity") : text.index("## Where a criterion says no")
+    ]
     (row,) = (line for line in pairs.splitlines() if line.startswith("| `fpgm`"))
     cells = dict(zip(GRANULARITIES, row.strip("| ").split(" | ")[1:], strict=True))
     assert (cells["filter"], cells["row"], cells["channel"]) == ("all", "no", "no")

@@ -1,4 +1,6 @@
-"""The command line: list, run, scan, preview, ratios, train, study; bad input is one sentence and status 2."""
+"""The command line: list, run, scan, preview, ratios, train, study; bad input is one sentence and
+status 2.
+"""
 
 import csv
 import json
@@ -7,11 +9,11 @@ from dataclasses import replace
 import pytest
 from safetensors.torch import load_file
 
-from pruning_core.__main__ import AXES, main
-from pruning_core.curves import FROM_CURVES
-from pruning_core.edits import HandEdits
+from pruning_core.cli.commands import AXES, main
+from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.zoo import DATASETS, MODELS
 
 PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, fine_tune=TrainConfig(epochs=1))
@@ -30,9 +32,11 @@ def test_list_names_every_entry_of_every_axis_with_formula_and_source(capsys):
     named = {(row["axis"], row["name"]) for row in rows}
     assert {(axis, name) for axis, entries in AXES.items() for name in entries} <= named
     assert {("model", name) for name in MODELS} | {("dataset", name) for name in DATASETS} <= named
-    assert {("ratios", name) for name in FROM_CURVES} <= named
+    assert {("ratios", name) for name in SENSITIVITY_RULES} <= named
     assert ("model", "resnet18") in named
-    assert all(row["formula"] and row["source"] and row["help"] for row in rows if row["axis"] in AXES)
+    assert all(
+        row["formula"] and row["source"] and row["help"] for row in rows if row["axis"] in AXES
+    )
     assert main(["list"]) == 0
     text = capsys.readouterr().out
     assert all(entry.formula in text for entries in AXES.values() for entry in entries.values())
@@ -44,9 +48,12 @@ def test_run_writes_report_plan_masks_and_weights(plan_file, tmp_path, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report == json.loads((out / "report.json").read_text())
     assert Plan.from_json((out / "plan.json").read_text()) == PLAN
-    masks, weights = load_file(out / "masks.safetensors"), load_file(out / "weights.safetensors")
+    masks = load_file(out / "masks.safetensors")
+    weights = load_file(out / "weights.safetensors")
     assert all(not weights[name][~mask].any() for name, mask in masks.items())
-    gone = sum(int((~mask).sum()) for mask in masks.values()) / sum(mask.numel() for mask in masks.values())
+    gone = sum(int((~mask).sum()) for mask in masks.values()) / sum(
+        mask.numel() for mask in masks.values()
+    )
     assert gone == pytest.approx(report["computed"]["sparsity_masked"])
 
 
@@ -58,13 +65,23 @@ def test_the_report_names_the_number_of_threads(plan_file, tmp_path, monkeypatch
 
 def test_two_runs_of_one_plan_give_one_report(plan_file, tmp_path):
     for name in ("a", "b"):
-        assert main(["run", str(plan_file), "--out", str(tmp_path / name), "--json", "--device", "cpu"]) == 0
-    assert (tmp_path / "a" / "report.json").read_bytes() == (tmp_path / "b" / "report.json").read_bytes()
+        assert (
+            main(
+                ["run", str(plan_file), "--out", str(tmp_path / name), "--json", "--device", "cpu"]
+            )
+            == 0
+        )
+    assert (tmp_path / "a" / "report.json").read_bytes() == (
+        tmp_path / "b" / "report.json"
+    ).read_bytes()
 
 
 def test_scan_writes_the_tidy_table(plan_file, tmp_path):
     out = tmp_path / "curves.csv"
-    assert main(["scan", str(plan_file), "--out", str(out), "--grid", "0.5,0.9", "--device", "cpu"]) == 0
+    assert (
+        main(["scan", str(plan_file), "--out", str(out), "--grid", "0.5,0.9", "--device", "cpu"])
+        == 0
+    )
     with out.open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:5] == ["parameter", "granularity", "sparsity", "loss", "top1"]
@@ -75,23 +92,49 @@ def test_scan_writes_the_tidy_table(plan_file, tmp_path):
 
 def test_preview_writes_bands_round_by_round(plan_file, tmp_path, capsys):
     out = tmp_path / "bands.csv"
-    asked = ["preview", str(plan_file), "--out", str(out), "--grid", "0.5,0.8,0.9", "--device", "cpu", "--json"]
+    asked = [
+        "preview",
+        str(plan_file),
+        "--out",
+        str(out),
+        "--grid",
+        "0.5,0.8,0.9",
+        "--device",
+        "cpu",
+        "--json",
+    ]
     assert main([*asked, "--share", "0.3"]) == 0
     said = capsys.readouterr()
     bands = json.loads(said.out)
     with out.open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["parameter"], float(row["sparsity"])) for row in rows] == [(b["parameter"], b["sparsity"]) for b in bands]
-    assert all(float(row["low"]) <= float(row["top1"]) + 1e-6 <= float(row["high"]) + 2e-6 for row in rows)
+    assert [(row["parameter"], float(row["sparsity"])) for row in rows] == [
+        (b["parameter"], b["sparsity"]) for b in bands
+    ]
+    assert all(
+        float(row["low"]) <= float(row["top1"]) + 1e-6 <= float(row["high"]) + 2e-6 for row in rows
+    )
     assert any(0 < int(row["images"]) < int(row["n"]) for row in rows)
     assert "of the full scan's evaluations" in said.err
     assert main([*asked, "--share", "7"]) == 2
     assert "[0, 1]" in capsys.readouterr().err
 
 
-def test_scan_of_two_criteria_and_granularities_by_two_processes_gives_the_same_table(plan_file, tmp_path, capsys):
-    ours, theirs = tmp_path / "ours.csv", tmp_path / "theirs.csv"
-    asked = ["scan", str(plan_file), "--grid", "0.9", "--criteria", "magnitude_l1,random", "--granularities", "fine,row"]
+def test_scan_of_two_criteria_and_granularities_by_two_processes_gives_the_same_table(
+    plan_file, tmp_path, capsys
+):
+    ours = tmp_path / "ours.csv"
+    theirs = tmp_path / "theirs.csv"
+    asked = [
+        "scan",
+        str(plan_file),
+        "--grid",
+        "0.9",
+        "--criteria",
+        "magnitude_l1,random",
+        "--granularities",
+        "fine,row",
+    ]
     assert main([*asked, "--out", str(ours), "--device", "cpu", "--json"]) == 0
     points = json.loads(capsys.readouterr().out)
     assert {(p["criterion"], p["granularity"]) for p in points} == {
@@ -108,16 +151,35 @@ def curves_file(plan_file, tmp_path):
     """The curves of a network without training, on few images."""
     plan_file.write_text(replace(PLAN, probe=60, fine_tune=TrainConfig(epochs=0)).to_json())
     out = tmp_path / "curves.csv"
-    assert main(["scan", str(plan_file), "--out", str(out), "--grid", "0.3,0.6,0.9", "--device", "cpu"]) == 0
+    assert (
+        main(
+            ["scan", str(plan_file), "--out", str(out), "--grid", "0.3,0.6,0.9", "--device", "cpu"]
+        )
+        == 0
+    )
     return out
 
 
-@pytest.mark.parametrize("more", [[], ["--way", "least_loss", "--least", "0.2", "--most", "0.85"], ["--of", "macs"]])
-def test_one_scan_gives_plans_that_run_to_any_target(more, plan_file, curves_file, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "more", [[], ["--way", "least_loss", "--least", "0.2", "--most", "0.85"], ["--of", "macs"]]
+)
+def test_one_scan_gives_plans_that_run_to_any_target(
+    more, plan_file, curves_file, tmp_path, capsys
+):
     before = plan_file.read_text()
     for target in (0.4, 0.6):
-        made, out = tmp_path / "made" / "plan.json", tmp_path / "out"
-        asked = ["ratios", str(plan_file), str(curves_file), "--target", str(target), "--out", str(made), *more]
+        made = tmp_path / "made" / "plan.json"
+        out = tmp_path / "out"
+        asked = [
+            "ratios",
+            str(plan_file),
+            str(curves_file),
+            "--target",
+            str(target),
+            "--out",
+            str(made),
+            *more,
+        ]
         capsys.readouterr()
         assert main([*asked, "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
@@ -130,7 +192,11 @@ def test_one_scan_gives_plans_that_run_to_any_target(more, plan_file, curves_fil
             assert all(0.2 <= ratio <= 0.85 for ratio in told["ratios"].values())
         assert main(["run", str(made), "--out", str(out), "--json", "--device", "cpu"]) == 0
         counts = json.loads(capsys.readouterr().out)["computed"]
-        share = 1 - counts["macs_effective"] / counts["macs"] if "macs" in more else counts["sparsity_masked"]
+        share = (
+            1 - counts["macs_effective"] / counts["macs"]
+            if "macs" in more
+            else counts["sparsity_masked"]
+        )
         assert share == pytest.approx(told["reached"], abs=1e-6)
         assert counts["sparsity_masked"] == pytest.approx(plan.sparsity, abs=1e-4)
     assert plan_file.read_text() == before
@@ -155,11 +221,27 @@ def test_one_scan_gives_plans_that_run_to_any_target(more, plan_file, curves_fil
         ([], {"granularity": "2:4"}, "2:4 itself removes 50%"),
     ],
 )
-def test_ratios_that_cannot_be_made_are_refused_in_a_sentence(more, plan, words, plan_file, curves_file, tmp_path, capsys):
+def test_ratios_that_cannot_be_made_are_refused_in_a_sentence(
+    more, plan, words, plan_file, curves_file, tmp_path, capsys
+):
     plan_file.write_text(replace(PLAN, **plan).to_json())
     capsys.readouterr()
     made = tmp_path / "made.json"
-    assert main(["ratios", str(plan_file), str(curves_file), "--target", "0.6", "--out", str(made), *more]) == 2
+    assert (
+        main(
+            [
+                "ratios",
+                str(plan_file),
+                str(curves_file),
+                "--target",
+                "0.6",
+                "--out",
+                str(made),
+                *more,
+            ]
+        )
+        == 2
+    )
     said = capsys.readouterr().err
     assert words in said
     assert len(said.strip().splitlines()) == 1
@@ -203,14 +285,22 @@ def test_a_folder_in_place_of_the_csv_is_told_before_the_scan(tmp_path, plan_fil
 
 @pytest.mark.parametrize(
     "strange",
-    [{"overrides": (("conv9.weight", 0.5),)}, {"edits": (HandEdits("conv9.weight", "fine", ((0, 0, True),)),)}],
+    [
+        {"overrides": (("conv9.weight", 0.5),)},
+        {"edits": (HandEdits("conv9.weight", "fine", ((0, 0, True),)),)},
+    ],
     ids=["ratio", "groups"],
 )
-def test_what_is_set_by_hand_for_an_unknown_layer_is_refused_by_every_command(strange, plan_file, tmp_path, capsys):
+def test_what_is_set_by_hand_for_an_unknown_layer_is_refused_by_every_command(
+    strange, plan_file, tmp_path, capsys
+):
     plan_file.write_text(replace(PLAN, **strange).to_json())
     sentences = set()
     for command in ("run", "scan", "preview"):
-        assert main([command, str(plan_file), "--out", str(tmp_path / command), "--device", "cpu"]) == 2
+        assert (
+            main([command, str(plan_file), "--out", str(tmp_path / command), "--device", "cpu"])
+            == 2
+        )
         sentences.add(capsys.readouterr().err.strip().splitlines()[-1])
     (said,) = sentences
     assert "conv9.weight" in said
@@ -235,10 +325,27 @@ def test_zero_epochs_leave_the_weights(plan_file, tmp_path, capsys):
 
 def test_scan_cuts_tied_filters_together_unless_told_otherwise(tmp_path, capsys):
     plan = tmp_path / "tied.json"
-    plan.write_text(Plan(model="mobilenet", dataset="digits", granularity="filter", probe=32).to_json())
+    plan.write_text(
+        Plan(model="mobilenet", dataset="digits", granularity="filter", probe=32).to_json()
+    )
     for flags, group in (([], "stem.conv.weight pair1.depthwise.conv.weight"), (["--alone"], "")):
         out = tmp_path / "tied.csv"
-        assert main(["scan", str(plan), "--out", str(out), "--grid", "0.01,0.5", "--device", "cpu", *flags]) == 0
+        assert (
+            main(
+                [
+                    "scan",
+                    str(plan),
+                    "--out",
+                    str(out),
+                    "--grid",
+                    "0.01,0.5",
+                    "--device",
+                    "cpu",
+                    *flags,
+                ]
+            )
+            == 0
+        )
         rows = list(csv.DictReader(out.read_text().splitlines()))
         assert {row["group"] for row in rows if row["parameter"] == "stem.conv.weight"} == {group}
         assert "stem.conv.weight 0.01: top-1" in (told := capsys.readouterr().err)
@@ -246,8 +353,12 @@ def test_scan_cuts_tied_filters_together_unless_told_otherwise(tmp_path, capsys)
 
 
 def test_study_writes_a_row_per_run_and_prints_means(tmp_path, capsys):
-    asked, out, folder = tmp_path / "study.json", tmp_path / "runs.csv", tmp_path / "runs"
-    asked.write_text('{"plan": {"model": "lenet5", "fine_tune": {"epochs": 0}}, "compressions": [2, 8], "seeds": 2}')
+    asked = tmp_path / "study.json"
+    out = tmp_path / "runs.csv"
+    folder = tmp_path / "runs"
+    asked.write_text(
+        '{"plan": {"model": "lenet5", "fine_tune": {"epochs": 0}}, "compressions": [2, 8], "seeds": 2}'
+    )
     command = ["study", str(asked), "--out", str(out), "--folder", str(folder), "--device", "cpu"]
     assert main(command) == 0
     said = capsys.readouterr()

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from pruning_core.criteria import CRITERIA, POOLS, criterion
 from pruning_core.criteria import refusal as unable
 from pruning_core.granularity import GRANULARITIES, granularity, supports, to_groups
-from pruning_core.inventory import inventory
 from pruning_core.masks import group_scores, select
+from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import Toy, is_sentence, layer, matrix, refusal, same_state, state
@@ -43,23 +43,36 @@ def test_pools_worked_by_hand() -> None:
     assert POOLS["squared_sum"](groups).tolist() == [[1.0, 25.0]]
     single = groups[..., 1:]
     assert {name: POOLS[name](single).tolist() for name in POOLS} == {
-        name: [[-4.0, 5.0]] if name == "sum" else [[16.0, 25.0]] if name == "squared_sum" else [[4.0, 5.0]] for name in POOLS
+        name: [[-4.0, 5.0]]
+        if name == "sum"
+        else [[16.0, 25.0]]
+        if name == "squared_sum"
+        else [[4.0, 5.0]]
+        for name in POOLS
     }
     assert POOLS["l2"](groups).flatten().tolist() == pytest.approx([12.5**0.5, 12.5**0.5])
 
 
 def test_l1_l2_and_linf_disagree_where_they_should() -> None:
-    """(3, 0) has the smaller mean, (2, 2) the smaller root mean square and the smaller largest weight."""
-    here, g = layer((2, 2, 1, 1)), granularity("filter")
+    """(3, 0) has the smaller mean, (2, 2) the smaller root mean square and the smaller largest
+    weight.
+    """
+    here = layer((2, 2, 1, 1))
+    g = granularity("filter")
     w = {"w": matrix("3 0\n2 2")}
-    kept = {name: select(group_scores(w, (here,), g, CRITERIA[name].pool), (here,), g, {"w": 0.5})["w"] for name in CRITERIA}
+    kept = {
+        name: select(group_scores(w, (here,), g, CRITERIA[name].pool), (here,), g, {"w": 0.5})["w"]
+        for name in CRITERIA
+    }
     assert flat(kept["magnitude_l1"]) == [False, False, True, True]
     assert flat(kept["magnitude_l2"]) == [True, True, False, False]
     assert flat(kept["magnitude_linf"]) == [True, True, False, False]
 
 
 def test_gradient_and_taylor_closed_form_on_a_linear_model() -> None:
-    """p = 1/2 for both classes where both rows are equal: g = +-(1/2, -3/4) as in test_observe, so |w g| = |w| (1/2, 3/4)."""
+    """p = 1/2 for both classes where both rows are equal: g = +-(1/2, -3/4) as in test_observe, so
+    |w g| = |w| (1/2, 3/4).
+    """
     model = nn.Linear(2, 2, bias=False)
     model.weight.data = torch.tensor([[2.0, -4.0], [2.0, -4.0]])
     layers = inventory(model, (2,))
@@ -89,7 +102,10 @@ def test_random_depends_on_the_seed_and_the_layer_alone() -> None:
     assert torch.equal(both[fc.name], alone[fc.name])
     assert not torch.equal(both[fc.name], criterion("random", 2)(model, (fc,), ())[fc.name])
     assert not torch.equal(both[conv.name].flatten()[:6], both[fc.name].flatten())
-    assert torch.equal(criterion("random")(model, (conv,), ())[conv.name], criterion("random", 0)(model, (conv,), ())[conv.name])
+    assert torch.equal(
+        criterion("random")(model, (conv,), ())[conv.name],
+        criterion("random", 0)(model, (conv,), ())[conv.name],
+    )
     assert criterion("random", 2**31 - 1)(model, (conv,), ())[conv.name].shape == conv.shape
 
 
@@ -101,7 +117,9 @@ def test_random_is_uniform() -> None:
 
 
 class Kinds(nn.Module):
-    """Every kind of layer: 1-d, grouped and depthwise convolutions, attention with keys of another width, a tied weight."""
+    """Every kind of layer: 1-d, grouped and depthwise convolutions, attention with keys of another
+    width, a tied weight.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +129,8 @@ class Kinds(nn.Module):
         self.depthwise = nn.Conv2d(8, 16, 3, groups=8, dilation=2, stride=2)
         self.attention = nn.MultiheadAttention(16, 2, kdim=8, vdim=4)
         self.packed = nn.MultiheadAttention(16, 4, bias=False, batch_first=True)
-        self.first, self.second = nn.Linear(16, 16), nn.Linear(16, 16)
+        self.first = nn.Linear(16, 16)
+        self.second = nn.Linear(16, 16)
         self.second.weight = self.first.weight
         self.dropout = nn.Dropout(0.5)
         self.head = nn.Linear(16, 10)
@@ -132,20 +151,33 @@ def kinds() -> tuple[Kinds, tuple[Layer, ...]]:
         return model, inventory(model, (4, 1, 64))
 
 
-IMAGES = [(torch.randn(3, 4, 1, 64, generator=torch.Generator().manual_seed(k)), torch.arange(3) + k) for k in (0, 1)]
+IMAGES = [
+    (torch.randn(3, 4, 1, 64, generator=torch.Generator().manual_seed(k)), torch.arange(3) + k)
+    for k in (0, 1)
+]
 BLANK = ((torch.ones(1, 4, 1, 64), torch.zeros(1, dtype=torch.long)),)
 
 
 def test_the_kinds_are_all_there() -> None:
     found = {x.kind for x in kinds()[1]}
-    assert found == {"conv1d", "conv2d", "depthwise", "linear", "attention_in", "attention_proj", "attention_out"}
+    assert found == {
+        "conv1d",
+        "conv2d",
+        "depthwise",
+        "linear",
+        "attention_in",
+        "attention_proj",
+        "attention_out",
+    }
     assert any(x.groups == 2 for x in kinds()[1])
     assert any(x.aliases for x in kinds()[1])
 
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_every_kind_of_layer_is_scored_or_refused_and_nothing_changes(name: str) -> None:
-    """Parameters, buffers, gradients, modes, requires_grad, hooks, random numbers; twice the same, and again for a subset."""
+    """Parameters, buffers, gradients, modes, requires_grad, hooks, random numbers; twice the same,
+    and again for a subset.
+    """
     (model, every), how = kinds(), criterion(name)
     model.train().norm.eval()
     model.conv1d.weight.requires_grad_(False)
@@ -153,11 +185,16 @@ def test_every_kind_of_layer_is_scored_or_refused_and_nothing_changes(name: str)
     layers = tuple(x for x in every if how.supports(x) is None)
     for reason in (how.supports(x) for x in every if x not in layers):
         assert is_sentence(str(reason))
-    before, seen, rng = state(model), bookkeeping(model), torch.get_rng_state()
+    before = state(model)
+    seen = bookkeeping(model)
+    rng = torch.get_rng_state()
     with torch.no_grad():
         scores = how(model, layers, IMAGES if how.needs_data else BLANK)
     assert {name: tuple(s.shape) for name, s in scores.items()} == {x.name: x.shape for x in layers}
-    assert all(s.isfinite().all() and s.any() and not s.requires_grad and s.dtype == torch.float32 for s in scores.values())
+    assert all(
+        s.isfinite().all() and s.any() and not s.requires_grad and s.dtype == torch.float32
+        for s in scores.values()
+    )
     again = how(model, layers, IMAGES if how.needs_data else BLANK)
     assert all(torch.equal(scores[x.name], again[x.name]) for x in layers)
     for found in scores.values():
@@ -169,8 +206,13 @@ def test_every_kind_of_layer_is_scored_or_refused_and_nothing_changes(name: str)
 
 def bookkeeping(model: nn.Module) -> list[object]:
     """What is no tensor's value: modes, hooks, who has a gradient."""
-    modules = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
-    return [*modules, *((p.requires_grad, p.grad is None or p.grad.sum().item()) for p in model.parameters())]
+    modules = [
+        (m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()
+    ]
+    return [
+        *modules,
+        *((p.requires_grad, p.grad is None or p.grad.sum().item()) for p in model.parameters()),
+    ]
 
 
 @pytest.mark.parametrize("name", CRITERIA)
@@ -182,20 +224,29 @@ def test_signs_appear_only_where_groups_sum_with_signs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CRITERIA)
-def test_a_criterion_that_needs_data_says_so_and_one_that_does_not_gets_by_with_a_blank(name: str) -> None:
+def test_a_criterion_that_needs_data_says_so_and_one_that_does_not_gets_by_with_a_blank(
+    name: str,
+) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
     (layer, _), how = inventory(model, (1, 3, 3)), criterion(name)
     if how.needs_data:
         assert "batch" in refusal(lambda: how(model, (layer,), ()))
     else:
-        assert how(model, (layer,), ((torch.ones(1, 1, 3, 3), torch.zeros(1)),)).keys() == {"0.weight"}
+        assert how(model, (layer,), ((torch.ones(1, 1, 3, 3), torch.zeros(1)),)).keys() == {
+            "0.weight"
+        }
 
 
 @pytest.mark.parametrize("name", CRITERIA)
 @pytest.mark.parametrize("shape", GRANULARITIES)
-def test_one_score_per_filter_is_refused_where_filters_do_not_compete(name: str, shape: str) -> None:
-    """Every layer's groups by that granularity, with each filter scored by its number: do they differ?"""
-    g, how = GRANULARITIES[shape], criterion(name)
+def test_one_score_per_filter_is_refused_where_filters_do_not_compete(
+    name: str, shape: str
+) -> None:
+    """Every layer's groups by that granularity, with each filter scored by its number: do they
+    differ?
+    """
+    g = GRANULARITIES[shape]
+    how = criterion(name)
     for x in kinds()[1]:
         if supports(g, x) is not None or how.supports(x) is not None:
             continue

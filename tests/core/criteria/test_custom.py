@@ -1,4 +1,6 @@
-"""One's own criterion by module path: for the library and the command line; reading a plan never imports it."""
+"""One's own criterion by module path: for the library and the command line; reading a plan never
+imports it.
+"""
 
 import json
 import sys
@@ -9,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from pruning_core.__main__ import main
+from pruning_core.cli.commands import main
 from pruning_core.criteria import CRITERIA, Criterion, criterion, is_custom
 from pruning_core.criteria.weight import Magnitude
-from pruning_core.inventory import inventory
+from pruning_core.model.inventory import inventory
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from tests.core.toy import Toy, refusal
 
 MODULE = '''
@@ -51,7 +53,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_a_function_is_a_criterion(mine: str) -> None:
     model = Toy()
-    layers, how = inventory(model, (1, 2, 2)), criterion(f"{mine}:backwards", seed=3)
+    layers = inventory(model, (1, 2, 2))
+    how = criterion(f"{mine}:backwards", seed=3)
     assert isinstance(how, Criterion)
     assert (how.label, how.pool, how.needs_data) == ("my_pruning:backwards", "max_abs", True)
     assert how == criterion(f"{mine}:backwards")
@@ -93,23 +96,33 @@ def test_a_plan_carries_the_path_and_imports_nothing(mine: str) -> None:
     assert mine not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["a:", ":b", "a:b:c", "a/b:c", "a:b()", "a b:c", "a.:b", "os.system", "1a:b"])
+@pytest.mark.parametrize(
+    "name", ["a:", ":b", "a:b:c", "a/b:c", "a:b()", "a b:c", "a.:b", "os.system", "1a:b"]
+)
 def test_other_texts_are_no_paths(name: str) -> None:
     assert not is_custom(name)
     assert "criterion" in refusal(lambda: Plan(criterion=name))
     assert not any(is_custom(known) for known in (*CRITERIA, "a:b\n"))
 
 
-def test_the_command_line_runs_it(mine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_runs_it(
+    mine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The same layers and ratios, but the large weights go."""
-    plan = Plan(model="lenet5", sparsity=0.5, criterion=f"{mine}:backwards", fine_tune=TrainConfig(epochs=0))
+    plan = Plan(
+        model="lenet5", sparsity=0.5, criterion=f"{mine}:backwards", fine_tune=TrainConfig(epochs=0)
+    )
     found = {}
     for each in (plan, replace(plan, criterion="magnitude_l1")):
         path = tmp_path / "plan.json"
         path.write_text(each.to_json())
-        assert main(["run", str(path), "--out", str(tmp_path / "out"), "--json", "--device", "cpu"]) == 0
+        assert (
+            main(["run", str(path), "--out", str(tmp_path / "out"), "--json", "--device", "cpu"])
+            == 0
+        )
         found[each.criterion] = json.loads(capsys.readouterr().out)
-    ours, usual = found[f"{mine}:backwards"], found["magnitude_l1"]
+    ours = found[f"{mine}:backwards"]
+    usual = found["magnitude_l1"]
     assert ours["computed"]["sparsity_masked"] == usual["computed"]["sparsity_masked"]
     assert ours["measured"]["pruned"]["top1"] < usual["measured"]["pruned"]["top1"] - 0.3
 

@@ -1,4 +1,6 @@
-"""A model's batches computed node by node, in the caller's thread or on a crew whose kernels give the same bits."""
+"""A model's batches computed node by node, in the caller's thread or on a crew whose kernels give
+the same bits.
+"""
 
 import threading
 from copy import deepcopy
@@ -7,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.crew import Inline, crew
-from pruning_core.forward import WIDE, Forward, Team, held_bytes, same
-from pruning_core.graph import Program, program
-from pruning_core.inventory import inventory
-from pruning_core.replay import Replay
-from tests.core.test_replay import BATCH, CPU, chain, full, masks, split
+from pruning_core.evaluation.forward import WIDE, Forward, Team, held_bytes, same
+from pruning_core.evaluation.partial_forward import PartialForward
+from pruning_core.evaluation.thread_pool import Inline, worker_pool
+from pruning_core.model.graph import Program, program
+from pruning_core.model.inventory import inventory
+from tests.core.evaluation.test_partial_forward import BATCH, CPU, chain, full, masks, split
 from tests.core.toy import refusal
 
 SHAPE = (2, 6, 6)
@@ -31,16 +33,21 @@ def test_batches_are_those_of_the_split() -> None:
 
 def test_a_change_is_for_one_run_only() -> None:
     model = chain()
-    found, (whole, halved) = forward(model), (full(model, split(SHAPE, BATCH)), model.state_dict()["4.weight"] / 2)
+    found = forward(model)
+    (whole, halved) = (full(model, split(SHAPE, BATCH)), model.state_dict()["4.weight"] / 2)
     nodes = found.program
     stages = nodes.stages([node for node in nodes.nodes if node is not nodes.x], {nodes.result})
     for change, wanted in (({"4.weight": halved}, None), ({}, whole)):
-        logits = found.run(stages, nodes.start(found.images(0)), change, {nodes.result})[nodes.result]
+        logits = found.run(stages, nodes.start(found.images(0)), change, {nodes.result})[
+            nodes.result
+        ]
         assert torch.equal(logits, whole) is (wanted is not None)
 
 
 class Misread(nn.Module):
-    """Writes over its own value by a method that has no other form: the trace is made, but cannot be computed."""
+    """Writes over its own value by a method that has no other form: the trace is made, but cannot
+    be computed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +63,9 @@ def test_a_trace_that_cannot_be_computed_is_not_believed() -> None:
     assert forward(Misread().eval()).reason == found.reason
 
 
-def test_an_error_of_the_check_is_not_taken_for_one_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_check_is_not_taken_for_one_of_the_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(Program, "stages", lambda *_: {}["no such key"])
     with pytest.raises(KeyError, match="no such key"):
         program(chain(), torch.zeros(1, *SHAPE))
@@ -65,8 +74,11 @@ def test_an_error_of_the_check_is_not_taken_for_one_of_the_trace(monkeypatch: py
 def test_views_of_one_storage_count_once() -> None:
     found = program(chain(), torch.zeros(1, *SHAPE))
     x = torch.zeros(10)
-    assert held_bytes(dict(zip(found.nodes, (x, x[2:], (x, None), torch.ones(1)), strict=False))) == 44
-    node, other = found.x, found.result
+    assert (
+        held_bytes(dict(zip(found.nodes, (x, x[2:], (x, None), torch.ones(1)), strict=False))) == 44
+    )
+    node = found.x
+    other = found.result
     assert same({node: torch.ones(2), other: (1, None)}, {node: torch.ones(2), other: (1, None)})
     assert not same({node: torch.ones(2)}, {node: torch.tensor([1, 1.0000001])})
 
@@ -83,12 +95,17 @@ def test_wide_images_have_one_worker() -> None:
 
 
 class Whole(nn.Module):
-    """Cannot be traced, and tells which thread computes; `drift` times a thread that is not this one's changes the last bits."""
+    """Cannot be traced, and tells which thread computes; `drift` times a thread that is not this
+    one's changes the last bits.
+    """
 
     def __init__(self, drift: float = 0.0) -> None:
         super().__init__()
-        self.conv, self.fc, self.drift = nn.Conv2d(2, 4, 3), nn.Linear(64, 3), drift
-        self.home, self.seen = threading.get_ident(), list[bool]()
+        self.conv = nn.Conv2d(2, 4, 3)
+        self.fc = nn.Linear(64, 3)
+        self.drift = drift
+        self.home = threading.get_ident()
+        self.seen = list[bool]()
 
     def forward(self, x: Tensor) -> Tensor:
         if x.sum().isnan():
@@ -98,7 +115,8 @@ class Whole(nn.Module):
 
     def __deepcopy__(self, memo: dict) -> "Whole":
         copy = Whole(self.drift)
-        copy.seen, copy.home = self.seen, self.home
+        copy.seen = self.seen
+        copy.home = self.home
         for name, module in self.named_children():
             setattr(copy, name, deepcopy(module, memo))
         return copy.eval()
@@ -106,11 +124,13 @@ class Whole(nn.Module):
 
 def test_a_crew_is_left_alone_where_its_bits_differ() -> None:
     """As a kernel does that splits a sum over its threads."""
-    model, images = Whole(drift=2**-20).eval(), split(SHAPE)
-    layers, found = inventory(model, SHAPE), []
+    model = Whole(drift=2**-20).eval()
+    images = split(SHAPE)
+    layers = inventory(model, SHAPE)
+    found = []
     for workers in (1, 2):
         model.seen.clear()
-        replay = Replay(model, images, device=CPU, batch_size=BATCH, workers=workers)
+        replay = PartialForward(model, images, device=CPU, batch_size=BATCH, workers=workers)
         found.append([logits for _, _, logits in replay.run(layers, masks)])
         assert model.seen.count(False) == workers - 1
     assert all(map(torch.equal, *found))
@@ -123,8 +143,10 @@ def test_nodes_are_compared_once_per_number_of_images(inline: bool) -> None:
     wanted = {found.program.result}
     stages = found.program.stages([found.program.result], wanted)
     model.seen.clear()
-    with crew(2) as threads:
+    with worker_pool(2) as threads:
         team = Team(found, Inline() if inline else threads)
         for batch in (0, 1, 2, 2):
-            team.submit(batch, stages, found.program.start(found.images(batch)), {}, wanted).result()
+            team.submit(
+                batch, stages, found.program.start(found.images(batch)), {}, wanted
+            ).result()
     assert model.seen == ([True] * 4 if inline else [True, False, False, True, False, False])

@@ -1,4 +1,6 @@
-"""Logits of changes that come one after the other: always those of a full forward pass, and only what must be is computed."""
+"""Logits of changes that come one after the other: always those of a full forward pass, and only
+what must be is computed.
+"""
 
 from collections.abc import Callable
 from unittest.mock import patch
@@ -7,28 +9,43 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.forward import Change
-from pruning_core.graph import Program
-from pruning_core.inventory import inventory
-from pruning_core.live import Live, digest
+from pruning_core.evaluation.forward import Change
+from pruning_core.evaluation.incremental import IncrementalForward, digest
+from pruning_core.model.graph import Program
+from pruning_core.model.inventory import inventory
 from pruning_core.zoo.models import ARCHITECTURES
-from tests.core.test_replay import BATCH, CPU, Branching, Shape, Shared, chain, full, seeded, split
-from tests.core.test_replay_sites import changed
+from tests.core.evaluation.test_partial_forward import (
+    BATCH,
+    CPU,
+    Branching,
+    Shape,
+    Shared,
+    chain,
+    full,
+    seeded,
+    split,
+)
+from tests.core.evaluation.test_partial_forward_sites import changed
 from tests.core.toy import refusal, same_state, state
 
 
 def halved(model: nn.Module, *names: str, keep: float = 0.5) -> Change:
     """Those tensors with random places at zero, the same ones every time."""
-    tensors, rng = model.state_dict(), torch.Generator().manual_seed(int(1000 * keep))
-    return {name: tensors[name] * (torch.rand(tensors[name].shape, generator=rng) < keep) for name in names}
+    tensors = model.state_dict()
+    rng = torch.Generator().manual_seed(int(1000 * keep))
+    return {
+        name: tensors[name] * (torch.rand(tensors[name].shape, generator=rng) < keep)
+        for name in names
+    }
 
 
 class Counted:
     """A live model whose computed modules are counted."""
 
     def __init__(self, model: nn.Module, shape: Shape, **more: int) -> None:
-        self.model, self.images = model, split(shape)
-        self.live = Live(model, self.images, device=CPU, batch_size=BATCH, **more)
+        self.model = model
+        self.images = split(shape)
+        self.live = IncrementalForward(model, self.images, device=CPU, batch_size=BATCH, **more)
 
     def __call__(self, change: Change) -> list[str]:
         """The modules that the change made compute, once per batch; its logits are right."""
@@ -49,7 +66,8 @@ class Counted:
 def test_only_what_is_downstream_of_the_change_is_computed() -> None:
     model = chain()
     live = Counted(model, (2, 6, 6), workers=1)
-    first, last = halved(model, "0.weight"), halved(model, "4.weight")
+    first = halved(model, "0.weight")
+    last = halved(model, "4.weight")
     assert live({}) == ["0", "1", "2", "3", "4"]
     assert live({}) == []
     assert live(last) == ["4"]
@@ -63,7 +81,8 @@ def test_only_what_is_downstream_of_the_change_is_computed() -> None:
 
 def test_a_residual_network_holds_both_branches() -> None:
     model = seeded(lambda: ARCHITECTURES["resnet20"].build((1, 8, 8), 10))
-    before, names = state(model), [layer.name for layer in inventory(model, (1, 8, 8))]
+    before = state(model)
+    names = [layer.name for layer in inventory(model, (1, 8, 8))]
     live = Counted(model, (1, 8, 8), workers=1)
     everything = len(live({}))
     counts = [len(live(halved(model, name))) for name in names]
@@ -78,7 +97,10 @@ def test_a_residual_network_holds_both_branches() -> None:
 
 @pytest.mark.parametrize(
     ("build", "shape", "names"),
-    [(Shared, (3, 6, 6), ("conv.weight", "one.weight", "bare.weight")), (Branching, (1, 6, 6), ("conv.weight", "fc.weight"))],
+    [
+        (Shared, (3, 6, 6), ("conv.weight", "one.weight", "bare.weight")),
+        (Branching, (1, 6, 6), ("conv.weight", "fc.weight")),
+    ],
 )
 @pytest.mark.parametrize("workers", [1, 2])
 def test_shared_bare_and_untraced_weights(
@@ -86,7 +108,7 @@ def test_shared_bare_and_untraced_weights(
 ) -> None:
     model = seeded(build)
     images = split(shape)
-    live = Live(model, images, device=CPU, batch_size=BATCH, workers=workers)
+    live = IncrementalForward(model, images, device=CPU, batch_size=BATCH, workers=workers)
     for chosen in (names[:1], names[1:], names, (), names[:1]):
         change = halved(model, *chosen)
         assert torch.equal(live.logits(change), full(changed(model, change), images)), chosen
@@ -103,7 +125,9 @@ def test_a_small_budget_is_kept_and_gives_the_same_logits(budget: int) -> None:
 
 
 def test_the_last_layers_are_held_where_all_is_too_much() -> None:
-    """Per image 288 bytes enter the first layer, 256 the second, 128 the last, and 19 images may take half of the budget."""
+    """Per image 288 bytes enter the first layer, 256 the second, 128 the last, and 19 images may
+    take half of the budget.
+    """
     model = chain()
     live = Counted(model, (2, 6, 6), workers=1, budget=2 * 19 * (256 + 128))
     live({})
@@ -113,13 +137,21 @@ def test_the_last_layers_are_held_where_all_is_too_much() -> None:
 
 
 def test_digests_tell_values_types_and_signs_apart() -> None:
-    tensors: list[Tensor] = [torch.zeros(2), -torch.zeros(2), torch.ones(2), torch.tensor(1.0), torch.tensor([1, 0])]
+    tensors: list[Tensor] = [
+        torch.zeros(2),
+        -torch.zeros(2),
+        torch.ones(2),
+        torch.tensor(1.0),
+        torch.tensor([1, 0]),
+    ]
     assert len({digest(tensor) for tensor in tensors}) == len(tensors)
     assert digest(torch.eye(3).T[1:]) == digest(torch.eye(3)[1:].clone())
 
 
 def test_a_change_that_does_not_fit_is_refused_in_a_sentence() -> None:
-    live = Live(chain(), split((2, 6, 6)), device=CPU, batch_size=BATCH)
+    live = IncrementalForward(chain(), split((2, 6, 6)), device=CPU, batch_size=BATCH)
     assert "no parameter or buffer" in refusal(lambda: live.logits({"9.weight": torch.zeros(1)}))
     assert "stores (4,)" in refusal(lambda: live.logits({"0.bias": torch.zeros(5)}))
-    assert "no images" in refusal(lambda: Live(chain(), split((2, 6, 6), 0), device=CPU))
+    assert "no images" in refusal(
+        lambda: IncrementalForward(chain(), split((2, 6, 6), 0), device=CPU)
+    )

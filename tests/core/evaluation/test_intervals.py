@@ -1,12 +1,14 @@
-"""Intervals against published numbers, an independent likelihood, and their promise: 95% of them hold the truth."""
+"""Intervals against published numbers, an independent likelihood, and their promise: 95% of them
+hold the truth.
+"""
 
 import math
 
 import pytest
 import torch
 
-from pruning_core.intervals import Change, change, paired, wilson
-from pruning_core.train import summarise
+from pruning_core.evaluation.intervals import Change, change, paired, wilson
+from pruning_core.training.fine_tune import summarise
 from tests.core.toy import refusal
 
 
@@ -16,14 +18,23 @@ def test_paired_without_any_change_has_a_closed_form() -> None:
 
 
 def likeliest(b: int, c: int, n: int, d: float) -> float:
-    """The share of lost images that maximises the multinomial likelihood given the difference d, by brute force."""
-    low, high = max(0.0, -d), (1 - d) / 2
-    best, where = -math.inf, low
+    """The share of lost images that maximises the multinomial likelihood given the difference d, by
+    brute force.
+    """
+    low = max(0.0, -d)
+    high = (1 - d) / 2
+    best = -math.inf
+    where = low
     for k in range(1, 20000):
         q = low + (high - low) * k / 20000
-        found = sum(count * math.log(share) for count, share in ((b, q + d), (c, q), (n - b - c, 1 - 2 * q - d)) if count)
+        found = sum(
+            count * math.log(share)
+            for count, share in ((b, q + d), (c, q), (n - b - c, 1 - 2 * q - d))
+            if count
+        )
         if found > best:
-            best, where = found, q
+            best = found
+            where = q
     return where
 
 
@@ -46,20 +57,30 @@ def test_paired_is_symmetric_holds_the_estimate_and_narrows_with_n() -> None:
     assert "cannot be" in refusal(lambda: paired(-1, 3, 5))
 
 
-@pytest.mark.parametrize(("gain", "loss", "n"), [(0.01, 0.04, 512), (0.02, 0.02, 256), (0.005, 0.10, 512), (0.05, 0.30, 128)])
+@pytest.mark.parametrize(
+    ("gain", "loss", "n"),
+    [(0.01, 0.04, 512), (0.02, 0.02, 256), (0.005, 0.10, 512), (0.05, 0.30, 128)],
+)
 def test_95_of_100_intervals_hold_the_truth(gain: float, loss: float, n: int) -> None:
     rng = torch.Generator().manual_seed(0)
-    draws = torch.multinomial(torch.tensor([gain, loss, 1 - gain - loss]), 3000 * n, True, generator=rng).view(3000, n)
+    draws = torch.multinomial(
+        torch.tensor([gain, loss, 1 - gain - loss]), 3000 * n, True, generator=rng
+    ).view(3000, n)
     counts = [((row == 0).sum().item(), (row == 1).sum().item()) for row in draws]
     known = {pair: paired(*pair, n) for pair in set(counts)}
     held = sum(known[pair][0] <= gain - loss <= known[pair][1] for pair in counts) / len(counts)
     assert 0.935 <= held <= 0.975
 
 
-@pytest.mark.parametrize(("right", "gained", "lost", "n"), [(470, 3, 12, 512), (480, 8, 8, 512), (9300, 60, 140, 10_000)])
-def test_paired_is_far_tighter_than_two_intervals_side_by_side(right: int, gained: int, lost: int, n: int) -> None:
+@pytest.mark.parametrize(
+    ("right", "gained", "lost", "n"), [(470, 3, 12, 512), (480, 8, 8, 512), (9300, 60, 140, 10_000)]
+)
+def test_paired_is_far_tighter_than_two_intervals_side_by_side(
+    right: int, gained: int, lost: int, n: int
+) -> None:
     low, high = paired(gained, lost, n)
-    before, after = wilson(right, n), wilson(right + gained - lost, n)
+    before = wilson(right, n)
+    after = wilson(right + gained - lost, n)
     apart = (after[1] - before[0]) - (after[0] - before[1])  # what the ends of both allow
     newcombe = math.hypot(before[1] - before[0], after[1] - after[0])  # two independent samples
     assert high - low < 0.6 * newcombe < apart
@@ -81,7 +102,12 @@ def test_change_counts_images_that_flipped() -> None:
 @pytest.mark.parametrize(
     ("correct", "n", "low", "high"),
     [
-        (81, 263, 0.25529, 0.36618),  # Newcombe 1998, Stat. Med. 17:857, table I, method 3: 0.2553 to 0.3662
+        (
+            81,
+            263,
+            0.25529,
+            0.36618,
+        ),  # Newcombe 1998, Stat. Med. 17:857, table I, method 3: 0.2553 to 0.3662
         (15, 148, 0.06237, 0.16049),  # the same: 0.0624 to 0.1605
         (0, 20, 0.0, 0.16113),  # the same: 0 to 0.1611
         (1, 29, 0.00611, 0.17177),  # the same: 0.0061 to 0.1718

@@ -8,18 +8,20 @@ import torch
 import torch_pruning
 from torch import nn
 
-from pruning_core.coupling import silenced, unread
-from pruning_core.inventory import inventory
-from pruning_core.metrics import measure
-from pruning_core.pipeline import counts, cut, masked, open_workspace
+from pruning_core.evaluation.metrics import measure
+from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks
+from pruning_core.model.inventory import inventory
+from pruning_core.pipeline import choose_masks, counts, masked_copy, open_workspace
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
-from tests.core.test_coupling import channels_cut, opened, thinned
+from tests.core.model.coupling.test_trace import channels_cut, opened, thinned
 
 
 @pytest.fixture
 def toy():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 3)).eval()
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 3)
+    ).eval()
     with torch.no_grad():
         model[0].weight.fill_(1)
         model[3].weight.fill_(1)
@@ -32,7 +34,9 @@ def test_dense_counts(toy):
     assert report.parameters == 18 + 4 + 96 + 3
     assert report.nonzeros == 121 - 2  # the batch norm's shifts start at zero
     assert report.macs == report.macs_effective == 18 * 16 + 96
-    assert report.dense_bytes == 4 * (121 + 4) + 8  # running mean and variance, and the 64-bit counter
+    assert (
+        report.dense_bytes == 4 * (121 + 4) + 8
+    )  # running mean and variance, and the 64-bit counter
     assert report.sparsity_masked == 0
     assert report.kept == {"0.weight": 1.0, "3.weight": 1.0}
 
@@ -67,7 +71,10 @@ def test_a_tied_weight_counts_once():
     model[1].weight = model[0].weight
     layers = inventory(model, (1, 4, 4))
     assert measure(model, layers, {}).parameters == 16
-    assert measure(model, layers, {"0.weight": torch.zeros(4, 4, 1, 1, dtype=torch.bool)}).nonzeros == 0
+    assert (
+        measure(model, layers, {"0.weight": torch.zeros(4, 4, 1, 1, dtype=torch.bool)}).nonzeros
+        == 0
+    )
 
 
 def test_masks_that_do_not_fit_are_told(toy):
@@ -86,35 +93,57 @@ def test_thinned_counts_are_those_of_torch_prunings_network(name):
     """Every third channel of each coupling goes, in all its members."""
     model, layers, found, shape = opened(name)
     masks = channels_cut(found, layers)
-    report = measure(model, layers, masks, silenced(model, layers, masks, found), unread(model, layers, masks, found))
+    report = measure(
+        model,
+        layers,
+        masks,
+        dependent_masks(model, layers, masks, found),
+        dead_inputs(model, layers, masks, found),
+    )
     small = thinned(model, found, shape)
     assert report.thinned_parameters == size(small) < report.nonzeros
-    assert report.thinned_macs == sum(layer.macs for layer in inventory(small, shape)) < report.macs_effective
+    assert (
+        report.thinned_macs
+        == sum(layer.macs for layer in inventory(small, shape))
+        < report.macs_effective
+    )
 
 
 def test_half_of_the_filters_of_vgg_leave_a_quarter_of_it():
-    plan = Plan(model="vgg", dataset="digits", granularity="filter", allocation="uniform", sparsity=0.5)
+    plan = Plan(
+        model="vgg", dataset="digits", granularity="filter", allocation="uniform", sparsity=0.5
+    )
     space = open_workspace(plan.model, plan.dataset)
-    _, masks = cut(plan, space)
-    report, small = counts(plan, space, masks), deepcopy(space.model)
-    graph = torch_pruning.DependencyGraph().build_dependency(small, torch.zeros(1, 1, 8, 8), verbose=False)
+    _, masks = choose_masks(plan, space)
+    report = counts(plan, space, masks)
+    small = deepcopy(space.model)
+    graph = torch_pruning.DependencyGraph().build_dependency(
+        small, torch.zeros(1, 1, 8, 8), verbose=False
+    )
     for name, mask in masks.items():
         rows = (~mask.flatten(1).any(1)).nonzero().flatten().tolist()
         conv = small.get_submodule(name.removesuffix(".weight"))
         graph.get_pruning_group(conv, torch_pruning.prune_conv_out_channels, rows).prune()
     x = next(iter(space.dataset.test.batches(32)))[0]
     with torch.inference_mode():
-        torch.testing.assert_close(masked(plan, space, masks)(x), small.eval()(x), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            masked_copy(plan, space, masks)(x), small.eval()(x), rtol=1e-4, atol=1e-4
+        )
     assert report.thinned_parameters == size(small)
     assert report.thinned_macs == sum(layer.macs for layer in inventory(small, (1, 8, 8)))
-    assert report.parameters / report.nonzeros < 2 < 3.9 < report.parameters / report.thinned_parameters
+    assert (
+        report.parameters / report.nonzeros
+        < 2
+        < 3.9
+        < report.parameters / report.thinned_parameters
+    )
 
 
 def test_channels_that_another_branch_keeps_are_still_read():
     plan = Plan(model="resnet20", dataset="digits", granularity="filter", allocation="manual")
     space = open_workspace(plan.model, plan.dataset)
     for name, freed in (("layer1.0.conv2.weight", 0), ("layer1.0.conv1.weight", 8 * 16 * 9)):
-        _, masks = cut(replace(plan, overrides=((name, 0.5),)), space)
+        _, masks = choose_masks(replace(plan, overrides=((name, 0.5),)), space)
         report = counts(plan, space, masks)
         assert report.nonzeros - report.thinned_parameters == freed
 
@@ -123,8 +152,8 @@ def test_there_is_no_thinned_count_where_nothing_whole_goes_or_nobody_knows_who_
     plan = Plan(model="lenet5", dataset="digits", sparsity=0.5)
     space = open_workspace(plan.model, plan.dataset)
     filters = replace(plan, granularity="filter")
-    assert counts(plan, space, cut(plan, space)[1]).thinned_parameters is None
-    masks = cut(filters, space)[1]
+    assert counts(plan, space, choose_masks(plan, space)[1]).thinned_parameters is None
+    masks = choose_masks(filters, space)[1]
     assert counts(filters, space, masks).thinned_macs is not None
     space.__dict__["tied"] = ((), "It cannot be traced.")
     assert (found := counts(filters, space, masks)).thinned_macs is found.thinned_parameters is None

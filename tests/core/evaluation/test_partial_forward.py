@@ -1,4 +1,6 @@
-"""Logits of a replay against full forward passes of a masked copy, bit for bit, for every kind of layer and of network."""
+"""Logits of a replay against full forward passes of a masked copy, bit for bit, for every kind of
+layer and of network.
+"""
 
 import operator
 import threading
@@ -11,10 +13,10 @@ from torchvision import models
 from torchvision.models.mobilenetv3 import InvertedResidualConfig
 from torchvision.models.resnet import BasicBlock
 
-from pruning_core.graph import program
-from pruning_core.inventory import inventory
+from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.masks import apply_masks
-from pruning_core.replay import Replay
+from pruning_core.model.graph import program
+from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import MemorySplit, refusal, same_state, state
@@ -60,15 +62,27 @@ def full(model: nn.Module, images: MemorySplit) -> Tensor:
 
 
 def agree(
-    model: nn.Module, shape: Shape, traced: bool = True, backwards: bool = False, every: bool = True, **more: int
-) -> Replay:
-    """Each mask of every layer, or on fewer images of `one_of_each`, against a full forward pass of a masked copy."""
-    images, layers, before = split(shape, (2 if every else 1) * BATCH + 3), inventory(model, shape), state(model)
-    replay = Replay(model, images, device=CPU, batch_size=BATCH, **{"workers": 2} | more)
+    model: nn.Module,
+    shape: Shape,
+    traced: bool = True,
+    backwards: bool = False,
+    every: bool = True,
+    **more: int,
+) -> PartialForward:
+    """Each mask of every layer, or on fewer images of `one_of_each`, against a full forward pass of
+    a masked copy.
+    """
+    images = split(shape, (2 if every else 1) * BATCH + 3)
+    layers = inventory(model, shape)
+    before = state(model)
+    replay = PartialForward(model, images, device=CPU, batch_size=BATCH, **{"workers": 2} | more)
     assert replay.traced is traced, replay.reason
-    asked, seen = (layers if every else one_of_each(layers))[:: -1 if backwards else 1], []
+    asked = (layers if every else one_of_each(layers))[:: -1 if backwards else 1]
+    seen = []
     for layer, place, logits in replay.run(asked, masks):
-        assert torch.equal(logits, full(apply_masks(model, {layer.name: masks(layer)[place]}, layers), images)), layer.name
+        assert torch.equal(
+            logits, full(apply_masks(model, {layer.name: masks(layer)[place]}, layers), images)
+        ), layer.name
         seen.append((layer.name, place))
     assert seen == [(layer.name, place) for layer in asked for place in (0, 1)]
     assert same_state(model, before)
@@ -87,7 +101,9 @@ def test_colour_images_with_a_strided_stem(name: str) -> None:
 
 TORCHVISION: dict[str, Callable[[], nn.Module]] = {
     "resnet": lambda: models.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10),
-    "mobilenet_v2": lambda: models.MobileNetV2(10, 0.25, [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 1, 1]]),
+    "mobilenet_v2": lambda: models.MobileNetV2(
+        10, 0.25, [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 1, 1]]
+    ),
     "mobilenet_v3": lambda: models.MobileNetV3(
         [
             InvertedResidualConfig(16, 3, 16, 16, True, "RE", 2, 1, 1.0),
@@ -97,14 +113,18 @@ TORCHVISION: dict[str, Callable[[], nn.Module]] = {
         32,
         num_classes=10,
     ),
-    "densenet": lambda: models.DenseNet(growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=10),
+    "densenet": lambda: models.DenseNet(
+        growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=10
+    ),
     "vit": lambda: models.VisionTransformer(32, 16, 2, 2, 32, 64, num_classes=10),
 }
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision_networks_that_write_in_place(name: str) -> None:
-    """ReLU(inplace), `out += identity`, ReLU6, Hardswish, concatenations, attention on its fast path: few blocks of each."""
+    """ReLU(inplace), `out += identity`, ReLU6, Hardswish, concatenations, attention on its fast
+    path: few blocks of each.
+    """
     model = seeded(TORCHVISION[name])
     flags = [getattr(module, "inplace", None) for module in model.modules()]
     agree(model, (3, 32, 32), every=False)
@@ -115,7 +135,8 @@ class Attention(nn.Module):
     def __init__(self, kdim: int | None = None) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(64, 4, batch_first=True, kdim=kdim, vdim=kdim)
-        self.narrow, self.head = nn.Linear(64, kdim or 64), nn.Linear(64, 4)
+        self.narrow = nn.Linear(64, kdim or 64)
+        self.head = nn.Linear(64, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(2).transpose(1, 2)
@@ -127,17 +148,26 @@ class Attention(nn.Module):
 def test_packed_and_separate_attention_weights(kdim: int | None) -> None:
     model = seeded(lambda: Attention(kdim))
     kinds = {layer.kind for layer in inventory(model, (64, 4, 4))}
-    assert kinds == {"attention_in" if kdim is None else "attention_proj", "attention_out", "linear"}
+    assert kinds == {
+        "attention_in" if kdim is None else "attention_proj",
+        "attention_out",
+        "linear",
+    }
     agree(model, (64, 4, 4))
 
 
 class Shared(nn.Module):
-    """A convolution called twice, a tied weight, a weight read as a plain tensor, a matrix that the output never sees."""
+    """A convolution called twice, a tied weight, a weight read as a plain tensor, a matrix that the
+    output never sees.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
-        self.one, self.two, self.bare, self.idle = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+        self.one = nn.Linear(3, 3)
+        self.two = nn.Linear(3, 3)
+        self.bare = nn.Linear(3, 3)
+        self.idle = nn.Linear(3, 3)
         self.two.weight = self.one.weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -177,7 +207,8 @@ def test_in_place_operations_act_on_who_reads_later() -> None:
 class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(64, 3)
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.fc = nn.Linear(64, 3)
 
 
 class Branching(Small):
@@ -211,9 +242,16 @@ class Hidden(Small):
 
 @pytest.mark.parametrize(
     ("build", "why"),
-    [(Branching, "cannot trace"), (Asking, "own output"), (Doubling, "in place"), (Hidden, "cannot trace")],
+    [
+        (Branching, "cannot trace"),
+        (Asking, "own output"),
+        (Doubling, "in place"),
+        (Hidden, "cannot trace"),
+    ],
 )
-def test_what_cannot_be_traced_is_computed_in_full(build: Callable[[], nn.Module], why: str) -> None:
+def test_what_cannot_be_traced_is_computed_in_full(
+    build: Callable[[], nn.Module], why: str
+) -> None:
     replay = agree(seeded(build), (1, 6, 6), traced=False)
     assert why in str(replay.reason)
 
@@ -222,11 +260,17 @@ def test_what_cannot_be_traced_is_computed_in_full(build: Callable[[], nn.Module
 
 
 def chain() -> nn.Module:
-    return seeded(lambda: nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(32, 3)))
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(32, 3)
+        )
+    )
 
 
 def test_a_batch_holds_its_live_values_only() -> None:
-    """19 images of 6 x 6: 2 x 36 floats before the first layer, 4 x 16 before the second, 32 before the last."""
+    """19 images of 6 x 6: 2 x 36 floats before the first layer, 4 x 16 before the second, 32 before
+    the last.
+    """
     replay = agree(chain(), (2, 6, 6), workers=1)
     assert replay.most_held == 19 * 2 * 36 * 4
 
@@ -245,9 +289,10 @@ def test_every_layer_in_any_order_gives_the_same_logits() -> None:
 
 
 def test_a_layer_without_masks_is_passed_by() -> None:
-    model, images = chain(), split((2, 6, 6))
+    model = chain()
+    images = split((2, 6, 6))
     layers = inventory(model, (2, 6, 6))
-    replay = Replay(model, images, device=CPU, batch_size=BATCH)
+    replay = PartialForward(model, images, device=CPU, batch_size=BATCH)
     found = list(replay.run(layers, lambda layer: masks(layer) if layer.kind == "linear" else []))
     assert [layer.name for layer, _, _ in found] == ["4.weight", "4.weight"]
 
@@ -256,9 +301,14 @@ def test_a_layer_without_masks_is_passed_by() -> None:
 
 
 def test_a_replay_that_is_stopped_leaves_nothing_behind() -> None:
-    model, images = chain(), split((2, 6, 6))
-    before, modules, dense = state(model), list(model.modules()), full(model, images)
-    points = Replay(model, images, device=CPU, batch_size=BATCH).run(inventory(model, (2, 6, 6)), masks)
+    model = chain()
+    images = split((2, 6, 6))
+    before = state(model)
+    modules = list(model.modules())
+    dense = full(model, images)
+    points = PartialForward(model, images, device=CPU, batch_size=BATCH).run(
+        inventory(model, (2, 6, 6)), masks
+    )
     next(points)
     assert torch.equal(full(model, images), dense)
     points.close()
@@ -266,14 +316,19 @@ def test_a_replay_that_is_stopped_leaves_nothing_behind() -> None:
     assert same_state(model, before)
     assert list(model.modules()) == modules
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
-    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert all(
+        parameter.requires_grad and parameter.grad is None for parameter in model.parameters()
+    )
 
 
 def test_tracing_does_not_disturb_other_threads() -> None:
     """torch.fx patches nn.Module for the whole process while it traces."""
     model = seeded(lambda: ARCHITECTURES["vit"].build((1, 8, 8), 10))
-    x, stop, wrong = torch.randn(2, 1, 8, 8), threading.Event(), list[str]()
-    call, dense = nn.Module.__call__, model(x).detach()
+    x = torch.randn(2, 1, 8, 8)
+    stop = threading.Event()
+    wrong = list[str]()
+    call = nn.Module.__call__
+    dense = model(x).detach()
 
     def compute() -> None:
         while not stop.is_set() and not wrong:
@@ -297,4 +352,4 @@ def test_tracing_does_not_disturb_other_threads() -> None:
 
 
 def test_no_images_are_refused_in_a_sentence() -> None:
-    assert "no images" in refusal(lambda: Replay(chain(), split((2, 6, 6), 0), device=CPU))
+    assert "no images" in refusal(lambda: PartialForward(chain(), split((2, 6, 6), 0), device=CPU))

@@ -1,4 +1,6 @@
-"""Changes of several parameters and buffers at once against full forward passes of a changed copy, bit for bit."""
+"""Changes of several parameters and buffers at once against full forward passes of a changed copy,
+bit for bit.
+"""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -7,11 +9,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.forward import Change
-from pruning_core.inventory import inventory
-from pruning_core.replay import Replay
+from pruning_core.evaluation.forward import Change
+from pruning_core.evaluation.partial_forward import PartialForward
+from pruning_core.model.inventory import inventory
 from pruning_core.zoo.models import ARCHITECTURES
-from tests.core.test_replay import BATCH, CPU, Branching, Shared, chain, full, seeded, split
+from tests.core.evaluation.test_partial_forward import (
+    BATCH,
+    CPU,
+    Branching,
+    Shared,
+    chain,
+    full,
+    seeded,
+    split,
+)
 from tests.core.toy import refusal, same_state, state
 
 Site = tuple[str, ...]
@@ -21,7 +32,10 @@ def changes(model: nn.Module, site: Site) -> list[Change]:
     """Everything of the site halved at random places; its first tensor alone; nothing."""
     rng = torch.Generator().manual_seed(len(site))
     tensors = model.state_dict()
-    both = {name: tensors[name] * (torch.rand(tensors[name].shape, generator=rng) < 0.5) for name in site}
+    both = {
+        name: tensors[name] * (torch.rand(tensors[name].shape, generator=rng) < 0.5)
+        for name in site
+    }
     return [both, {site[0]: tensors[site[0]] * 0.5}, {}]
 
 
@@ -31,12 +45,17 @@ def changed(model: nn.Module, change: Change) -> nn.Module:
     return copy.eval()
 
 
-def agree(model: nn.Module, shape: tuple[int, int, int], sites: Sequence[Site], budget: int = 2**30) -> None:
-    images, before = split(shape), state(model)
-    replay = Replay(model, images, device=CPU, batch_size=BATCH, budget=budget)
+def agree(
+    model: nn.Module, shape: tuple[int, int, int], sites: Sequence[Site], budget: int = 2**30
+) -> None:
+    images = split(shape)
+    before = state(model)
+    replay = PartialForward(model, images, device=CPU, batch_size=BATCH, budget=budget)
     seen = []
     for at, place, logits in replay.visits(sites, lambda at: changes(model, sites[at])):
-        assert torch.equal(logits, full(changed(model, changes(model, sites[at])[place]), images)), (sites[at], place)
+        assert torch.equal(
+            logits, full(changed(model, changes(model, sites[at])[place]), images)
+        ), (sites[at], place)
         seen.append((at, place))
     assert seen == [(at, place) for at in range(len(sites)) for place in range(3)]
     assert same_state(model, before)
@@ -65,11 +84,21 @@ def test_layers_and_their_batch_norms_change_together(budget: int) -> None:
 @pytest.mark.parametrize(
     ("build", "shape", "sites"),
     [
-        (Shared, (3, 6, 6), [("conv.weight", "bare.weight"), ("one.weight", "conv.bias"), ("idle.weight", "idle.bias")]),
+        (
+            Shared,
+            (3, 6, 6),
+            [
+                ("conv.weight", "bare.weight"),
+                ("one.weight", "conv.bias"),
+                ("idle.weight", "idle.bias"),
+            ],
+        ),
         (Branching, (1, 6, 6), [("conv.weight", "fc.bias"), ("fc.weight",)]),
     ],
 )
-def test_shared_idle_and_untraced_weights(build: Callable[[], nn.Module], shape: tuple[int, int, int], sites: list[Site]) -> None:
+def test_shared_idle_and_untraced_weights(
+    build: Callable[[], nn.Module], shape: tuple[int, int, int], sites: list[Site]
+) -> None:
     agree(seeded(build), shape, sites)
 
 
@@ -78,7 +107,8 @@ class Buffered(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc, self.scale = nn.Linear(3, 2), nn.Buffer(torch.tensor([2.0, 3.0]))
+        self.fc = nn.Linear(3, 2)
+        self.scale = nn.Buffer(torch.tensor([2.0, 3.0]))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(x.mean((2, 3))) * self.scale
@@ -89,7 +119,7 @@ def test_a_bare_buffer_changes() -> None:
 
 
 def test_a_change_that_does_not_fit_is_refused_in_a_sentence() -> None:
-    replay = Replay(chain(), split((2, 6, 6)), device=CPU, batch_size=BATCH)
+    replay = PartialForward(chain(), split((2, 6, 6)), device=CPU, batch_size=BATCH)
 
     def visit(site: Site, change: Change) -> Callable[[], object]:
         return lambda: list(replay.visits([site], lambda _: [change]))
@@ -102,10 +132,18 @@ def test_a_change_that_does_not_fit_is_refused_in_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(("budget", "order", "walks"), [(2**30, 1, 3), (0, 1, 22), (2**30, -1, 20)])
-def test_visits_go_on_from_the_last_ones(budget: int, order: int, walks: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forwards, images are asked for again only at the two shortcuts, which read what nobody behind them does."""
-    model, images, asked = resnet(), split((1, 8, 8), BATCH), list[int]()
-    replay = Replay(model, images, device=CPU, batch_size=BATCH, budget=budget, goes_on=True)
+def test_visits_go_on_from_the_last_ones(
+    budget: int, order: int, walks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forwards, images are asked for again only at the two shortcuts, which read what nobody behind
+    them does.
+    """
+    model = resnet()
+    images = split((1, 8, 8), BATCH)
+    asked = list[int]()
+    replay = PartialForward(
+        model, images, device=CPU, batch_size=BATCH, budget=budget, goes_on=True
+    )
     plain = replay.forward.images
     monkeypatch.setattr(replay.forward, "images", lambda batch: asked.append(batch) or plain(batch))
     for layer in inventory(model, (1, 8, 8))[::order]:

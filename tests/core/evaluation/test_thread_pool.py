@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from pruning_core import crew as rule
-from pruning_core.crew import VARIABLE, Inline, crew, kernels, thread_count
+from pruning_core.evaluation import thread_pool as rule
+from pruning_core.evaluation.thread_pool import VARIABLE, Inline, kernels, thread_count, worker_pool
 from tests.core.toy import refusal
 
 
@@ -21,10 +21,14 @@ def four() -> object:
 
 @pytest.mark.usefixtures("four")
 @pytest.mark.parametrize(("workers", "share"), [(2, 2), (4, 1), (5, 1)])
-def test_workers_share_the_kernel_threads_and_everybody_else_keeps_his(workers: int, share: int) -> None:
+def test_workers_share_the_kernel_threads_and_everybody_else_keeps_his(
+    workers: int, share: int
+) -> None:
     seen: list[int] = []
-    with crew(workers) as team:
-        assert {each.result() for each in [team.submit(torch.get_num_threads) for _ in range(20)]} == {share}
+    with worker_pool(workers) as team:
+        assert {
+            each.result() for each in [team.submit(torch.get_num_threads) for _ in range(20)]
+        } == {share}
         newcomer = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         newcomer.start()
         newcomer.join()
@@ -32,7 +36,7 @@ def test_workers_share_the_kernel_threads_and_everybody_else_keeps_his(workers: 
 
 
 def test_one_worker_is_the_caller() -> None:
-    with crew(1) as team:
+    with worker_pool(1) as team:
         assert isinstance(team, Inline)
         assert team.submit(threading.get_ident).result() == threading.get_ident()
         with pytest.raises(ZeroDivisionError):
@@ -42,21 +46,25 @@ def test_one_worker_is_the_caller() -> None:
 @pytest.mark.usefixtures("four")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_with_a_number_of_their_own_are_never_the_caller(workers: int) -> None:
-    with crew(workers, threads=3) as team:
-        assert {each.result() for each in [team.submit(torch.get_num_threads) for _ in range(9)]} == {3}
+    with worker_pool(workers, threads=3) as team:
+        assert {
+            each.result() for each in [team.submit(torch.get_num_threads) for _ in range(9)]
+        } == {3}
         assert team.submit(threading.get_ident).result() != threading.get_ident()
     assert torch.get_num_threads() == 4
 
 
 def test_the_end_waits_for_what_has_begun_and_drops_the_rest() -> None:
-    begun, go, ended = threading.Barrier(3), threading.Event(), list[int]()
+    begun = threading.Barrier(3)
+    go = threading.Event()
+    ended = list[int]()
 
     def call(number: int) -> None:
         begun.wait(10)
         go.wait(10)
         ended.append(number)
 
-    with crew(2) as team:
+    with worker_pool(2) as team:
         calls = [team.submit(call, number) for number in range(4)]
         begun.wait(10)
         threading.Timer(0.1, go.set).start()
@@ -92,7 +100,9 @@ def test_the_number_of_threads_is_the_variables_or_one_less_than_the_cores(
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "two", "1.5", " 2"])
-def test_a_bad_number_of_threads_is_refused_in_a_sentence(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_number_of_threads_is_refused_in_a_sentence(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, wrong)
     assert f"{VARIABLE} is '{wrong}'" in refusal(thread_count)
 

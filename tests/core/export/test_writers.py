@@ -1,4 +1,6 @@
-"""Exports: masks round-trip in every format, and the exported script reproduces the measured accuracy."""
+"""Exports: masks round-trip in every format, and the exported script reproduces the measured
+accuracy.
+"""
 
 import io
 import json
@@ -16,17 +18,33 @@ import torch
 from safetensors.torch import load
 from torch.nn.utils import prune as torch_prune
 
-from pruning_core.export import MASK_FORMATS, bundle, masks_safetensors, report_dict, script, stored, weights_safetensors
-from pruning_core.pipeline import cut, finish, open_workspace, prune
+from pruning_core.export.writers import (
+    MASK_FORMATS,
+    bundle,
+    masks_safetensors,
+    report_dict,
+    script,
+    stored,
+    weights_safetensors,
+)
+from pruning_core.pipeline import choose_masks, measure_states, open_workspace, prune
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished
 
-ROOT = Path(__file__).resolve().parents[2]
-PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, allocation="global", fine_tune=TrainConfig(epochs=1))
+ROOT = Path(__file__).resolve().parents[3]
+PLAN = Plan(
+    model="lenet5",
+    dataset="digits",
+    sparsity=0.8,
+    allocation="global",
+    fine_tune=TrainConfig(epochs=1),
+)
 READERS = {
     "safetensors": load,
-    "npz": lambda raw: {k: torch.from_numpy(v) for k, v in np.load(io.BytesIO(raw)).items() if k != "plan"},
+    "npz": lambda raw: {
+        k: torch.from_numpy(v) for k, v in np.load(io.BytesIO(raw)).items() if k != "plan"
+    },
     "pt": lambda raw: torch.load(io.BytesIO(raw), weights_only=True),
 }
 
@@ -38,7 +56,7 @@ def space():
 
 @pytest.mark.parametrize("ending", MASK_FORMATS)
 def test_masks_come_back_exactly_in_the_shape_of_the_parameter(space, ending):
-    masks = stored(cut(PLAN, space)[1], space.layers)
+    masks = stored(choose_masks(PLAN, space)[1], space.layers)
     found = READERS[ending](MASK_FORMATS[ending](masks, PLAN))
     assert found.keys() == masks.keys()
     for name, mask in found.items():
@@ -48,7 +66,7 @@ def test_masks_come_back_exactly_in_the_shape_of_the_parameter(space, ending):
 
 
 def test_the_plan_travels_inside_the_masks(space):
-    masks = stored(cut(PLAN, space)[1], space.layers)
+    masks = stored(choose_masks(PLAN, space)[1], space.layers)
     raw = masks_safetensors(masks, PLAN)
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     assert Plan.from_json(header["__metadata__"]["plan"]) == PLAN
@@ -57,7 +75,12 @@ def test_the_plan_travels_inside_the_masks(space):
 
 
 def test_custom_from_mask_gives_the_same_weights_as_the_core(space):
-    done = finish(replace(PLAN, fine_tune=TrainConfig(epochs=0)), space, cut(PLAN, space)[1], space.model)
+    done = measure_states(
+        replace(PLAN, fine_tune=TrainConfig(epochs=0)),
+        space,
+        choose_masks(PLAN, space)[1],
+        space.model,
+    )
     model = open_workspace(PLAN.model, PLAN.dataset).model
     for name, mask in stored(done.masks, space.layers).items():
         path, _, parameter = name.rpartition(".")
@@ -82,19 +105,28 @@ def in_this_process(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
 
 def by_another_python(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, path], capture_output=True, text=True, check=True, env=environment).stdout
+    return subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, check=True, env=environment
+    ).stdout
 
 
 @pytest.mark.parametrize(
     ("model", "epochs", "printed"),
-    [("lenet5", 0, in_this_process), ("lenet5", 1, in_this_process), ("vit", 0, in_this_process), ("vit", 1, by_another_python)],
+    [
+        ("lenet5", 0, in_this_process),
+        ("lenet5", 1, in_this_process),
+        ("vit", 0, in_this_process),
+        ("vit", 1, by_another_python),
+    ],
 )
 def test_the_exported_script_prints_the_measured_accuracy(tmp_path, capsys, model, epochs, printed):
     plan = replace(PLAN, model=model, fine_tune=TrainConfig(epochs=epochs))
     space = open_workspace(plan.model, plan.dataset)
     *_, done = prune(plan, space)
     assert isinstance(done, Finished)
-    (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(stored(done.masks, space.layers), plan))
+    (tmp_path / "masks.safetensors").write_bytes(
+        masks_safetensors(stored(done.masks, space.layers), plan)
+    )
     (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(done.model))
     (tmp_path / "load_masks.py").write_text(script(plan, tuned=epochs > 0, whole_test=True))
     line = printed(tmp_path / "load_masks.py", capsys)
@@ -107,7 +139,11 @@ def test_report_holds_every_state_with_n_and_interval(space):
     *_, done = prune(PLAN, space)
     report = json.loads(json.dumps(report_dict(PLAN, done)))
     assert report["threads"] == torch.get_num_threads()
-    assert set(report["measured"]) == {"dense", "pruned", "tuned"}  # LeNet-5 has no batch norm to recalibrate
+    assert set(report["measured"]) == {
+        "dense",
+        "pruned",
+        "tuned",
+    }  # LeNet-5 has no batch norm to recalibrate
     for found in report["measured"].values():
         low, high = found["interval_95"]
         assert found["n"] == len(space.dataset.test)

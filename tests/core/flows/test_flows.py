@@ -1,4 +1,6 @@
-"""What must hold for every flow: it ends, removed weights are zero, nothing revives where it must not, it is the same twice."""
+"""What must hold for every flow: it ends, removed weights are zero, nothing revives where it must
+not, it is the same twice.
+"""
 
 from dataclasses import replace
 from functools import cache
@@ -8,15 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_core.edits import HandEdits
-from pruning_core.flows import FLOWS, Flow, flow, knobs, spec
-from pruning_core.flows.masking import Moment, trained
+from pruning_core.flows import FLOWS, Flow, flow, settings_of, spec
+from pruning_core.flows.masking import StepState, trained
 from pruning_core.flows.protocol import Chosen
 from pruning_core.granularity import granularity, to_groups
-from pruning_core.inventory import weights
-from pruning_core.pipeline import Workspace, prune, work
+from pruning_core.hand_edits import HandEdits
+from pruning_core.model.inventory import weights
+from pruning_core.pipeline import Workspace, flow_context, prune
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished, Pruned, Step, Tuned
 from tests.core.quarters import quarters
 from tests.core.toy import is_sentence, refusal, same_state, state
@@ -28,9 +30,23 @@ NEAR = {"surgery": 0.1, "magnitude_quantile": 0.02, "gradient_quantile": 0.02}
 """How far from the target a flow may end, in share of the masked weights; others end on it."""
 LAST_CUT_AT_THE_END = "gradient_quantile:every=7"
 """It cuts by one batch's noise after the last step, and trains no more."""
-TEXTS = ("rounds", "gradual", "lottery:fresh=0", "seven_pre:steps=6,batch=8,classifier=1", "seven_dyn:classifier=1",
-         "movement:cuts=5", "platon:window=2", "surgery:updates=8", "rigl:updates=8", "slimming", "group_lasso",
-         "magnitude_quantile", "gradient_quantile", "magnitude_quantile:every=7", "gradient_quantile:every=7")  # fmt: skip
+TEXTS = (
+    "rounds",
+    "gradual",
+    "lottery:fresh=0",
+    "seven_pre:steps=6,batch=8,classifier=1",
+    "seven_dyn:classifier=1",
+    "movement:cuts=5",
+    "platon:window=2",
+    "surgery:updates=8",
+    "rigl:updates=8",
+    "slimming",
+    "group_lasso",
+    "magnitude_quantile",
+    "gradient_quantile",
+    "magnitude_quantile:every=7",
+    "gradient_quantile:every=7",
+)
 
 
 @cache
@@ -39,7 +55,10 @@ def space() -> Workspace:
 
 
 def planned(text: str, config: TrainConfig = SGD, **more: object) -> Plan:
-    return replace(Plan(sparsity=0.7, allocation="global", schedule="agp:3", flow=text, fine_tune=config), **more)
+    return replace(
+        Plan(sparsity=0.7, allocation="global", schedule="agp:3", flow=text, fine_tune=config),
+        **more,
+    )
 
 
 @cache
@@ -63,10 +82,13 @@ def test_every_flow_is_tried_here() -> None:
 
 @pytest.mark.parametrize("config", [SGD, ADAM], ids=["sgd", "adamw"])
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(text: str, config: TrainConfig) -> None:
+def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(
+    text: str, config: TrainConfig
+) -> None:
     before = state(space().model)
     found = events(text, config)
-    cuts, last = of(Pruned, found), found[-1]
+    cuts = of(Pruned, found)
+    last = found[-1]
     assert isinstance(last, Finished)
     assert same_state(space().model, before)
     assert [cut.round for cut in cuts] == list(range(1, len(cuts) + 1))
@@ -74,8 +96,13 @@ def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(text: s
     assert cuts[-1].fraction == pytest.approx(1, abs=0.01)
     assert all(torch.equal(mask, cuts[-1].masks[name]) for name, mask in last.masks.items())
     assert gone(cuts[-1], last.model)
-    assert all(bool((weights(last.model, space().layers)[name][mask] != 0).any()) for name, mask in last.masks.items())
-    kept = sum(int(mask.sum()) for mask in last.masks.values()) / sum(mask.numel() for mask in last.masks.values())
+    assert all(
+        bool((weights(last.model, space().layers)[name][mask] != 0).any())
+        for name, mask in last.masks.items()
+    )
+    kept = sum(int(mask.sum()) for mask in last.masks.values()) / sum(
+        mask.numel() for mask in last.masks.values()
+    )
     slack = NEAR.get(text.partition(":")[0], 0.004)
     assert 1 - kept == pytest.approx(0.7, abs=slack)
     assert last.tuned is not None
@@ -104,32 +131,50 @@ def test_weights_do_come_back_where_the_flow_lets_them(text: str) -> None:
     found = events(text, ADAM)
     cuts = of(Pruned, found)
     back = sum(
-        int((later.masks[name] & ~mask).sum()) for earlier, later in pairwise(cuts) for name, mask in earlier.masks.items()
+        int((later.masks[name] & ~mask).sum())
+        for earlier, later in pairwise(cuts)
+        for name, mask in earlier.masks.items()
     )
     assert back > 0
     assert all(gone(cut, cut.model) for cut in cuts)
 
 
-@pytest.mark.parametrize("optimizer", [SGD, replace(SGD, momentum=0.0), ADAM], ids=["momentum", "plain", "adamw"])
+@pytest.mark.parametrize(
+    "optimizer", [SGD, replace(SGD, momentum=0.0), ADAM], ids=["momentum", "plain", "adamw"]
+)
 @pytest.mark.parametrize("hidden", [False, True])
 def test_every_forward_pass_after_a_cut_sees_zeros(optimizer: TrainConfig, hidden: bool) -> None:
-    here, seen = quarters(), []
+    here = quarters()
+    seen = []
     mask = torch.rand(8, 1, 3, 3, generator=torch.Generator().manual_seed(5)) < 0.5
-    here.model[0].register_forward_pre_hook(lambda module, _: seen.append((module.training, module.weight.detach().clone())))
+    here.model[0].register_forward_pre_hook(
+        lambda module, _: seen.append((module.training, module.weight.detach().clone()))
+    )
 
     class Once:
-        held, dense, recalls, updates = True, False, False, 1
+        held = True
+        dense = False
+        recalls = False
+        updates = 1
 
         def __init__(self) -> None:
             self.hidden = hidden
             self.under: list[torch.Tensor] = []
 
-        def __call__(self, moment: Moment) -> tuple[float, Chosen] | None:
+        def __call__(self, moment: StepState) -> tuple[float, Chosen] | None:
             self.under.append(moment.weights["0.weight"].clone())
             return (1.0, ({"0.weight": 0.5}, {"0.weight": mask})) if moment.step == 4 else None
 
     rule = Once()
-    list(trained(work(planned("gradual", optimizer), here, CPU), rule, here.model, {}, regrows=hidden))
+    list(
+        trained(
+            flow_context(planned("gradual", optimizer), here, CPU),
+            rule,
+            here.model,
+            {},
+            regrows=hidden,
+        )
+    )
     training = [w for mode, w in seen if mode]
     assert len(training) == 20
     assert all(bool((w[~mask] != 0).all()) for w in training[:5])
@@ -141,7 +186,8 @@ def test_every_forward_pass_after_a_cut_sees_zeros(optimizer: TrainConfig, hidde
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_same_plan_gives_the_same_result(text: str) -> None:
-    first, second = events(text)[-1], tuple(prune(planned(text), space(), CPU))[-1]
+    first = events(text)[-1]
+    second = tuple(prune(planned(text), space(), CPU))[-1]
     assert same_state(first.model, state(second.model))
     assert all(torch.equal(mask, second.masks[name]) for name, mask in first.masks.items())
 
@@ -154,7 +200,8 @@ def test_a_flow_takes_a_shape_or_says_why_not(text: str, shape: str) -> None:
         refusal(lambda: events(text, SGD, shape))
         return
     found = events(text, SGD, shape)
-    last, g = found[-1], granularity(shape)
+    last = found[-1]
+    g = granularity(shape)
     for layer in space().layers:
         if layer.name in last.masks:
             cells = to_groups(last.masks[layer.name], g, layer)
@@ -175,7 +222,13 @@ def test_without_an_epoch_a_flow_that_trains_says_so(name: str) -> None:
     if FLOWS[name].trains:
         assert FLOWS[name].label in refusal(lambda: list(prune(plan, space(), CPU)))
     else:
-        found = tuple(prune(replace(plan, flow="seven_pre:steps=3" if name == "seven_pre" else name), space(), CPU))
+        found = tuple(
+            prune(
+                replace(plan, flow="seven_pre:steps=3" if name == "seven_pre" else name),
+                space(),
+                CPU,
+            )
+        )
         assert not of(Step, found)
         assert found[-1].tuned is None
 
@@ -184,12 +237,16 @@ def test_without_an_epoch_a_flow_that_trains_says_so(name: str) -> None:
 def test_flows_describe_themselves_and_their_knobs(name: str) -> None:
     found = FLOWS[name]
     assert isinstance(found, Flow)
-    for each in knobs(found):
+    for each in settings_of(found):
         assert each.least <= each.default <= each.most
         assert is_sentence(each.help)
     assert "labelled images" in found.needs
     assert ("at least one epoch" in found.needs) == found.trains
-    assert ("criterion reads" in found.needs) == ("criterion's" in found.passes) == ("criterion" in dict(found.published))
+    assert (
+        ("criterion reads" in found.needs)
+        == ("criterion's" in found.passes)
+        == ("criterion" in dict(found.published))
+    )
     assert "1 forward, 1 backward a step" in found.passes
     Plan(**dict(found.published))
     assert spec(name, found) == name
@@ -218,6 +275,9 @@ def test_hand_edits_hold_in_flows_that_choose_by_their_own_rule() -> None:
 def test_a_ratio_by_hand_of_a_layer_that_seven_spares_changes_nothing() -> None:
     output = next(layer.name for layer in space().layers if layer.is_output)
     text = "seven_pre:steps=4,batch=8"
-    plain, by_hand = (tuple(prune(planned(text, overrides=more), space(), CPU))[-1] for more in ((), ((output, 0.3),)))
+    plain, by_hand = (
+        tuple(prune(planned(text, overrides=more), space(), CPU))[-1]
+        for more in ((), ((output, 0.3),))
+    )
     assert output not in by_hand.masks or by_hand.masks[output].all()
     assert all(torch.equal(by_hand.masks[name], mask) for name, mask in plain.masks.items())

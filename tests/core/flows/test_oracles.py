@@ -10,13 +10,13 @@ from torch.nn.functional import cross_entropy
 
 from pruning_core.flows import flow
 from pruning_core.flows.gradual import Uncertain
-from pruning_core.flows.masking import Moment
+from pruning_core.flows.masking import StepState
 from pruning_core.flows.recipes import above_quantile
 from pruning_core.flows.regrow import exchanged
 from pruning_core.flows.seven import keep_ratio
 from pruning_core.pipeline import Workspace, prune
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig, fine_tune
+from pruning_core.training.fine_tune import TrainConfig, fine_tune
 from pruning_core.types import Epoch, Finished, Pruned, Tuned
 from tests.core.quarters import quarters
 from tests.core.toy import refusal
@@ -30,32 +30,50 @@ def planned(text: str, config: TrainConfig = CONFIG, **more: object) -> Plan:
     return replace(Plan(sparsity=0.6, allocation="global", flow=text, fine_tune=config), **more)
 
 
-def run(text: str, here: Workspace, config: TrainConfig = CONFIG, **more: object) -> tuple[list[Pruned], Finished]:
+def run(
+    text: str, here: Workspace, config: TrainConfig = CONFIG, **more: object
+) -> tuple[list[Pruned], Finished]:
     found = tuple(prune(planned(text, config, **more), here, CPU))
     return [event for event in found if isinstance(event, Pruned)], found[-1]
 
 
 def optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
-    decayed, others = ([p for p in model.parameters() if (p.ndim > 1) == many] for many in (True, False))
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+    decayed, others = (
+        [p for p in model.parameters() if (p.ndim > 1) == many] for many in (True, False)
+    )
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(
+        groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0
+    )
 
 
 class Loop:
     """SEVEN's state, in the pseudo-code's own names: one row of all weights."""
 
     def __init__(self, n: int, steps: int, sparsity: float) -> None:
-        self.m, self.v, self.s, self.mask = torch.zeros(n), torch.zeros(n), torch.zeros(n), torch.ones(n)
-        self.n, self.steps, self.r = n, steps, 1 - sparsity
+        self.m = torch.zeros(n)
+        self.v = torch.zeros(n)
+        self.s = torch.zeros(n)
+        self.mask = torch.ones(n)
+        self.n = n
+        self.steps = steps
+        self.r = 1 - sparsity
 
     def cut(self, t: int, w: Tensor, g: Tensor) -> None:
         a = g.abs()
-        self.m, self.v = 0.8 * self.m + 0.2 * a, 0.9 * self.v + 0.1 * a**2
-        m_hat, v_hat = self.m / (1 - 0.8 ** (t + 1)), self.v / (1 - 0.9 ** (t + 1))
+        self.m = 0.8 * self.m + 0.2 * a
+        self.v = 0.9 * self.v + 0.1 * a**2
+        m_hat = self.m / (1 - 0.8 ** (t + 1))
+        v_hat = self.v / (1 - 0.9 ** (t + 1))
         self.s += (w * a * m_hat / (v_hat.sqrt() + 1e-9)).abs()
         self.s[self.mask == 0] = 0
         k = int((self.r + (1 - self.r) * (1 - (t + 1) / self.steps) ** 3) * self.n)
-        ranked = self.s.masked_fill(self.mask == 0, -1).argsort(stable=True)  # of equal scores, such as 0, the first go first
+        ranked = self.s.masked_fill(self.mask == 0, -1).argsort(
+            stable=True
+        )  # of equal scores, such as 0, the first go first
         self.mask[ranked[: self.n - k]] = 0
 
 
@@ -65,7 +83,9 @@ def row(model: nn.Module, part: str = "data") -> Tensor:
 
 def masked(model: nn.Module, mask: Tensor) -> None:
     with torch.no_grad():
-        for name, part in zip(NAMES, mask.split([model.get_parameter(x).numel() for x in NAMES]), strict=True):
+        for name, part in zip(
+            NAMES, mask.split([model.get_parameter(x).numel() for x in NAMES]), strict=True
+        ):
             model.get_parameter(name).mul_(part.view_as(model.get_parameter(name)))
 
 
@@ -76,13 +96,16 @@ def same(event: Pruned, mask: Tensor) -> bool:
 def test_seven_before_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
     here = quarters()
     cuts, _ = run("seven_pre:steps=10,batch=8,classifier=1", here, replace(CONFIG, epochs=0))
-    model, loop = deepcopy(here.model).eval(), Loop(8 * 9 + 512, 10, 0.6)
+    model = deepcopy(here.model).eval()
+    loop = Loop(8 * 9 + 512, 10, 0.6)
     batches = here.dataset.train.shuffled(8, 0)
     for t in range(10):
         x, y = next(batches)
         model.zero_grad()
         cross_entropy(model(x), y).backward()
-        loop.cut(t, row(model), torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES]))
+        loop.cut(
+            t, row(model), torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES])
+        )
         masked(model, loop.mask)
         assert same(cuts[t], loop.mask), f"step {t}"
     assert cuts[-1].fraction == pytest.approx(1.0, abs=2 / 584)
@@ -90,17 +113,23 @@ def test_seven_before_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
 
 
 def test_seven_while_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
-    """Two plain steps, cuts after steps 2 to 8 (T = 8, the last t is T - 2), one step of recovery; weights too."""
+    """Two plain steps, cuts after steps 2 to 8 (T = 8, the last t is T - 2), one step of recovery;
+    weights too.
+    """
     here = quarters()
     cuts, last = run("seven_dyn:delay=0.2,window=0.8,classifier=1", here)
-    model, loop = deepcopy(here.model).train(), Loop(8 * 9 + 512, 8, 0.6)
-    steps, told = optimizer(model, CONFIG), 0
+    model = deepcopy(here.model).train()
+    loop = Loop(8 * 9 + 512, 8, 0.6)
+    steps = optimizer(model, CONFIG)
+    told = 0
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
         steps.zero_grad()
         cross_entropy(model(x), y).backward()
         slopes = torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES])
         for name, part in zip(NAMES, loop.mask.split([72, 512]), strict=True):
-            model.get_parameter(name).grad.mul_(part.view_as(model.get_parameter(name)))  # forward with W M: no gradient there
+            model.get_parameter(name).grad.mul_(
+                part.view_as(model.get_parameter(name))
+            )  # forward with W M: no gradient there
         steps.step()
         if 2 <= step < 2 + 8 - 1:
             loop.cut(step - 2, row(model), slopes * loop.mask)
@@ -130,14 +159,23 @@ def test_sevens_keep_ratio_is_cubic_and_ends_at_the_target() -> None:
 def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
     """Sanh et al. 2020: dL/dS = (dL/dW') W of the same pass, masked weights too, and S falls along it.
 
-    Plain SGD: hidden weights are neither pulled nor forgotten, scores of all go on, the highest stay in each layer.
+    Plain SGD: hidden weights are neither pulled nor forgotten, scores of all go on, the highest
+    stay in each layer.
     """
-    here, config = quarters(), replace(CONFIG, momentum=0.0, weight_decay=0.0)
+    here = quarters()
+    config = replace(CONFIG, momentum=0.0, weight_decay=0.0)
     cuts, last = run("movement:begin=0.2,end=0.8,cuts=3", here, config, allocation="uniform")
-    model, w, mask = deepcopy(here.model).train(), {}, {}
+    model = deepcopy(here.model).train()
+    w = {}
+    mask = {}
     for name in NAMES:
-        w[name], mask[name] = model.get_parameter(name).data.clone(), torch.ones_like(model.get_parameter(name))
-    scores, steps, told = {name: torch.zeros_like(value) for name, value in w.items()}, optimizer(model, config), 0
+        w[name], mask[name] = (
+            model.get_parameter(name).data.clone(),
+            torch.ones_like(model.get_parameter(name)),
+        )
+    scores = {name: torch.zeros_like(value) for name, value in w.items()}
+    steps = optimizer(model, config)
+    told = 0
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
         for name in NAMES:
             model.get_parameter(name).data = w[name] * mask[name]
@@ -151,53 +189,83 @@ def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
         if step in (3, 5, 7):
             share = 0.6 * (1 - (1 - (told + 1) / 3) ** 3)
             for name in NAMES:
-                gone = scores[name].flatten().argsort(stable=True)[: round(share * scores[name].numel())]
-                mask[name] = torch.ones_like(mask[name]).flatten().index_fill(0, gone, 0).view_as(mask[name])
-                assert torch.equal(cuts[told].masks[name].view_as(mask[name]), mask[name].bool()), f"step {step}"
+                gone = (
+                    scores[name]
+                    .flatten()
+                    .argsort(stable=True)[: round(share * scores[name].numel())]
+                )
+                mask[name] = (
+                    torch.ones_like(mask[name]).flatten().index_fill(0, gone, 0).view_as(mask[name])
+                )
+                assert torch.equal(cuts[told].masks[name].view_as(mask[name]), mask[name].bool()), (
+                    f"step {step}"
+                )
             told += 1
     assert told == len(cuts)
     for name in NAMES:
-        torch.testing.assert_close(last.model.get_parameter(name).data, w[name] * mask[name], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            last.model.get_parameter(name).data, w[name] * mask[name], rtol=1e-4, atol=1e-6
+        )
 
 
 class PlatonLoop:
-    """Zhang et al. 2022, equations 4 to 8, over one row of weights: I = |w g| at the same step, S = Ibar U."""
+    """Zhang et al. 2022, equations 4 to 8, over one row of weights: I = |w g| at the same step, S =
+    Ibar U.
+    """
 
     def __init__(self, n: int, window: int) -> None:
-        self.mean, self.doubt, self.seen, self.window = torch.zeros(n), torch.zeros(n), [], window
+        self.mean = torch.zeros(n)
+        self.doubt = torch.zeros(n)
+        self.seen = []
+        self.window = window
 
     def add(self, w: Tensor, g: Tensor) -> None:
         self.seen.append((w * g).abs())
         if len(self.seen) == self.window:
             now = sum(self.seen) / self.window
             self.mean = 0.85 * self.mean + 0.15 * now
-            self.doubt, self.seen = 0.95 * self.doubt + 0.05 * (now - self.mean).abs(), []
+            self.doubt = 0.95 * self.doubt + 0.05 * (now - self.mean).abs()
+            self.seen = []
 
 
 def test_platons_importance_is_the_papers_loop() -> None:
-    rng, found, loop = torch.Generator().manual_seed(0), Uncertain(0.85, 0.95, 3), PlatonLoop(5, 3)
+    rng = torch.Generator().manual_seed(0)
+    found = Uncertain(0.85, 0.95, 3)
+    loop = PlatonLoop(5, 3)
     for _ in range(12):
-        w, g = torch.randn(5, generator=rng), torch.randn(5, generator=rng)
-        found.add(Moment(0, 1, {"w": w - 0.1 * g}, {"w": g}, {}, nn.Identity(), {"w": w}))
+        w = torch.randn(5, generator=rng)
+        g = torch.randn(5, generator=rng)
+        found.add(StepState(0, 1, {"w": w - 0.1 * g}, {"w": g}, {}, nn.Identity(), {"w": w}))
         loop.add(w, g)
     torch.testing.assert_close(found.scores()["w"], loop.mean * loop.doubt)
 
 
 def test_platon_while_training_is_the_papers_loop() -> None:
-    """Sensitivity of the pass: the weights that the gradient was computed with, not those that the optimizer made of them."""
-    here, config = quarters(), replace(CONFIG, lr=0.2)
+    """Sensitivity of the pass: the weights that the gradient was computed with, not those that the
+    optimizer made of them.
+    """
+    here = quarters()
+    config = replace(CONFIG, lr=0.2)
     cuts, last = run("platon:begin=0,end=0.8,window=2", here, config)
-    model, loop, mask = deepcopy(here.model).train(), PlatonLoop(584, 2), torch.ones(584)
-    steps, told = optimizer(model, config), 0
+    model = deepcopy(here.model).train()
+    loop = PlatonLoop(584, 2)
+    mask = torch.ones(584)
+    steps = optimizer(model, config)
+    told = 0
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
         steps.zero_grad()
         cross_entropy(model(x), y).backward()
-        loop.add(row(model).clone(), torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES]))
+        loop.add(
+            row(model).clone(),
+            torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES]),
+        )
         steps.step()
         if step in (1, 3, 5, 7):
             told += 1
             gone = round(0.6 * (1 - (1 - told / 4) ** 3) * 584)
-            mask = torch.ones(584).index_fill(0, (loop.mean * loop.doubt).argsort(stable=True)[:gone], 0)
+            mask = torch.ones(584).index_fill(
+                0, (loop.mean * loop.doubt).argsort(stable=True)[:gone], 0
+            )
             assert same(cuts[told - 1], mask), f"step {step}"
         masked(model, mask)
     assert told == len(cuts)
@@ -208,23 +276,30 @@ def test_drop_and_grow_by_hand() -> None:
     kept = torch.tensor([[True, True, True, True, False, False, False]])
     sizes = torch.tensor([[0.1, 0.9, 0.2, 0.8, 0.0, 0.0, 0.0]])
     pulls = torch.tensor([[0.3, 9.0, 0.1, 9.0, 0.2, 0.5, 0.4]])
-    after = exchanged(kept, sizes, pulls, 0.5)  # 0 and 2 drop; 5 and 6 pull most among those left out
+    after = exchanged(
+        kept, sizes, pulls, 0.5
+    )  # 0 and 2 drop; 5 and 6 pull most among those left out
     assert after.tolist() == [[False, True, False, True, False, True, True]]
     assert exchanged(kept, sizes, pulls, 0.2).equal(kept)  # floor(0.8) = 0
-    assert exchanged(kept, sizes, torch.tensor([[9.0] + [0.0] * 6]), 0.25).equal(kept)  # the dropped one may grow at once
+    assert exchanged(kept, sizes, torch.tensor([[9.0] + [0.0] * 6]), 0.25).equal(
+        kept
+    )  # the dropped one may grow at once
 
 
 def test_rigl_keeps_its_count_and_grows_from_zero() -> None:
     cuts, last = run("rigl:updates=4", quarters())
     assert {int(cut.masks["4.weight"].sum()) for cut in cuts} == {int(last.masks["4.weight"].sum())}
-    first, second = cuts[0], cuts[1]
+    first = cuts[0]
+    second = cuts[1]
     grown = second.masks["4.weight"] & ~first.masks["4.weight"]
     assert grown.any()
     assert not second.model.get_parameter("4.weight").detach()[grown[..., 0, 0]].any()
 
 
 def test_surgery_has_a_band_in_which_nothing_changes() -> None:
-    """A narrow band lets weights come and go; in a wide one few move. The share removed stays near the plan's."""
+    """A narrow band lets weights come and go; in a wide one few move. The share removed stays near
+    the plan's.
+    """
     here = quarters()
     cuts, _ = run("surgery:updates=5,end=1.0", here)
     assert all(0.4 < float((~cut.masks["4.weight"]).float().mean()) < 0.8 for cut in cuts)
@@ -235,11 +310,18 @@ def test_surgery_has_a_band_in_which_nothing_changes() -> None:
 
 
 def test_the_quantile_is_strict() -> None:
-    """Of nine elements the median is the threshold and goes: 4 stay, 5 go; level 0 drops the minimum."""
+    """Of nine elements the median is the threshold and goes: 4 stay, 5 go; level 0 drops the
+    minimum.
+    """
     values = torch.tensor([[0.1, -0.2, 0.3], [-0.4, 0.5, -0.6], [0.7, -0.8, 0.9]])
     assert above_quantile(values, 0.5).tolist() == [[False] * 3, [False, False, True], [True] * 3]
     assert above_quantile(values, 0.0).sum() == 8
-    torch.testing.assert_close(above_quantile(values, 0.3), values.abs() > torch.quantile(values.abs(), 0.3), rtol=0, atol=0)
+    torch.testing.assert_close(
+        above_quantile(values, 0.3),
+        values.abs() > torch.quantile(values.abs(), 0.3),
+        rtol=0,
+        atol=0,
+    )
 
 
 def test_the_magnitude_recipe_cuts_convolutions_by_themselves_and_lets_weights_revive() -> None:
@@ -261,7 +343,8 @@ def test_the_magnitude_recipe_cuts_convolutions_by_themselves_and_lets_weights_r
 
 @pytest.mark.parametrize("rewind", [0, 1])
 def test_a_ticket_starts_from_its_early_weights(rewind: int) -> None:
-    here, config = quarters(), replace(CONFIG, epochs=2)
+    here = quarters()
+    config = replace(CONFIG, epochs=2)
     cuts, _ = run(f"lottery:fresh=0,rewind={rewind}", here, config, schedule="exponential:3")
     early = here.model
     if rewind:
@@ -278,12 +361,17 @@ def test_a_ticket_starts_from_its_early_weights(rewind: int) -> None:
 
 @pytest.mark.parametrize("name", ["slimming", "group_lasso"])
 def test_the_penalty_makes_groups_small_before_they_are_cut(name: str) -> None:
-    here, config = quarters(), replace(CONFIG, epochs=2)
+    here = quarters()
+    config = replace(CONFIG, epochs=2)
     sizes = []
     for strength in (0.0, 0.02):
-        found = tuple(prune(planned(f"{name}:strength={strength}", config, granularity="filter"), here, CPU))
+        found = tuple(
+            prune(planned(f"{name}:strength={strength}", config, granularity="filter"), here, CPU)
+        )
         model = next(event.model for event in found if isinstance(event, Tuned))
         filters = model[0].weight.detach().flatten(1).norm(dim=1)
-        sizes.append(float((model[1].weight.detach().abs() if name == "slimming" else filters).sum()))
+        sizes.append(
+            float((model[1].weight.detach().abs() if name == "slimming" else filters).sum())
+        )
         assert sum(isinstance(event, Epoch) for event in found) == 4
     assert sizes[1] < 0.9 * sizes[0]

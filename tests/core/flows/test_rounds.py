@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.flows import flow
-from pruning_core.pipeline import work
+from pruning_core.pipeline import flow_context
+from tests.core.flows.test_oracles import CONFIG, CPU, NAMES, planned, run
 from tests.core.quarters import quarters
-from tests.core.test_flows_oracles import CONFIG, CPU, NAMES, planned, run
 from tests.core.toy import refusal
 
 TWICE = replace(CONFIG, epochs=2, seed=7)
@@ -26,10 +26,14 @@ class Scaled(nn.Module):
 
 
 def test_a_ticket_starts_from_new_weights_of_the_same_network() -> None:
-    """Not from those of the plan's network in the zoo, where the workspace has one of the user's own."""
+    """Not from those of the plan's network in the zoo, where the workspace has one of the user's
+    own.
+    """
     here = quarters()
     assert flow("lottery").fresh  # type: ignore[attr-defined]
-    made, again = (work(planned("lottery", TWICE), here, CPU).fresh(TWICE.seed) for _ in range(2))
+    made, again = (
+        flow_context(planned("lottery", TWICE), here, CPU).fresh(TWICE.seed) for _ in range(2)
+    )
     for name in NAMES:
         assert torch.equal(made.get_parameter(name), again.get_parameter(name))
         assert not torch.equal(made.get_parameter(name), here.model.get_parameter(name))

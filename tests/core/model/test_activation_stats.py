@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruning_core.inventory import inventory
-from pruning_core.signals import input_norms, outputs
+from pruning_core.model.activation_stats import input_norms, outputs
+from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from tests.core.toy import refusal, same_state, state
 
@@ -19,7 +19,9 @@ BATCHES = [(MAPS[:2], LABELS[:2]), (MAPS[2:], LABELS[2:])]
 
 
 def unfolded(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """Root mean over images of the squared norm of each column of the unfolded input, for each weight of each group."""
+    """Root mean over images of the squared norm of each column of the unfolded input, for each
+    weight of each group.
+    """
     mode = {"zeros": "constant"}.get(conv.padding_mode, conv.padding_mode)
     padded = functional.pad(x, conv._reversed_padding_repeated_twice, mode=mode)
     columns = functional.unfold(padded, conv.kernel_size, conv.dilation, 0, conv.stride)
@@ -40,14 +42,19 @@ def unfolded(x: Tensor, conv: nn.Conv2d) -> Tensor:
     ],
     ids=["plain", "stride", "dilation", "grouped", "depthwise", "point"],
 )
-def test_a_convolutions_norms_are_those_of_the_unfolded_input(conv: Callable[[], nn.Conv2d]) -> None:
+def test_a_convolutions_norms_are_those_of_the_unfolded_input(
+    conv: Callable[[], nn.Conv2d],
+) -> None:
     model = conv()
     (layer,) = inventory(model, (4, 9, 7))
-    torch.testing.assert_close(input_norms(model, (layer,), BATCHES)[layer.name], unfolded(MAPS, model))
+    torch.testing.assert_close(
+        input_norms(model, (layer,), BATCHES)[layer.name], unfolded(MAPS, model)
+    )
 
 
 def test_a_one_dimensional_convolution_is_a_flat_two_dimensional_one() -> None:
-    flat, square = nn.Conv1d(4, 6, 3, padding=1), nn.Conv2d(4, 6, (1, 3), padding=(0, 1))
+    flat = nn.Conv1d(4, 6, 3, padding=1)
+    square = nn.Conv2d(4, 6, (1, 3), padding=(0, 1))
     lines = MAPS.flatten(2)
     (layer,) = inventory(flat, (4, 63))
     found = input_norms(flat, (layer,), [(lines, LABELS)])[layer.name]
@@ -60,7 +67,8 @@ class Attention(nn.Module):
     def __init__(self, packed: bool, bias: bool = True) -> None:
         super().__init__()
         sizes = {} if packed else {"kdim": 2, "vdim": 3}
-        self.packed, self.attend = packed, nn.MultiheadAttention(4, 2, batch_first=True, bias=bias, **sizes)
+        self.packed = packed
+        self.attend = nn.MultiheadAttention(4, 2, batch_first=True, bias=bias, **sizes)
         if bias:
             nn.init.normal_(self.attend.in_proj_bias)
             nn.init.normal_(self.attend.out_proj.bias)
@@ -73,9 +81,15 @@ class Attention(nn.Module):
         return (x, 2 * x, 3 * x) if self.packed else (x, x[..., :2], x[..., :3])
 
     def mixed(self, x: Tensor) -> Tensor:
-        """What the output projection reads, by the formula: softmax(q k' / sqrt d) v of each head, side by side."""
+        """What the output projection reads, by the formula: softmax(q k' / sqrt d) v of each head,
+        side by side.
+        """
         m = self.attend
-        w = m.in_proj_weight.chunk(3) if self.packed else (m.q_proj_weight, m.k_proj_weight, m.v_proj_weight)
+        w = (
+            m.in_proj_weight.chunk(3)
+            if self.packed
+            else (m.q_proj_weight, m.k_proj_weight, m.v_proj_weight)
+        )
         b = m.in_proj_bias.chunk(3) if m.in_proj_bias is not None else (None,) * 3
         q, k, v = (
             functional.linear(s, wi, bi).unflatten(-1, (2, 2)).transpose(1, 2)
@@ -86,7 +100,8 @@ class Attention(nn.Module):
 
 @pytest.mark.parametrize(("packed", "bias"), [(True, True), (True, False), (False, True)])
 def test_attention_reads_its_own_inputs_and_its_heads_outputs(packed: bool, bias: bool) -> None:
-    model, tokens = Attention(packed, bias), MAPS[:, 0, :, :4]
+    model = Attention(packed, bias)
+    tokens = MAPS[:, 0, :, :4]
     layers = inventory(model, (9, 4))
     found = input_norms(model, layers, [(tokens[:2], LABELS[:2]), (tokens[2:], LABELS[2:])])
 
@@ -95,7 +110,11 @@ def test_attention_reads_its_own_inputs_and_its_heads_outputs(packed: bool, bias
 
     *parts, mixed = (norms(x) for x in (*model.sources(tokens), model.mixed(tokens)))
     torch.testing.assert_close(found["attend.out_proj.weight"][:, :, 0, 0], mixed)
-    got = found["attend.in_proj_weight"].chunk(3) if packed else [found[f"attend.{k}_proj_weight"] for k in "qkv"]
+    got = (
+        found["attend.in_proj_weight"].chunk(3)
+        if packed
+        else [found[f"attend.{k}_proj_weight"] for k in "qkv"]
+    )
     for each, wanted in zip(got, parts, strict=True):
         torch.testing.assert_close(each[:, :, 0, 0], wanted)
 
@@ -103,9 +122,12 @@ def test_attention_reads_its_own_inputs_and_its_heads_outputs(packed: bool, bias
 def test_a_tied_weight_reads_the_inputs_of_all_its_uses() -> None:
     model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     model[1].weight = model[0].weight
-    (layer,), x = inventory(model, (3,)), MAPS[:, 0, 0, :3]
+    (layer,) = inventory(model, (3,))
+    x = MAPS[:, 0, 0, :3]
     wanted = ((x.square() + model[0](x).detach().square()).mean(0)).sqrt()
-    torch.testing.assert_close(input_norms(model, (layer,), [(x, LABELS)])[layer.name][0, :, 0, 0], wanted)
+    torch.testing.assert_close(
+        input_norms(model, (layer,), [(x, LABELS)])[layer.name][0, :, 0, 0], wanted
+    )
 
 
 class Twice(nn.Module):
@@ -113,14 +135,16 @@ class Twice(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.again, self.never = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.again = nn.Linear(3, 3)
+        self.never = nn.Linear(3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.again(self.again(x))
 
 
 def test_calls_add_up_and_a_module_never_called_hears_nothing() -> None:
-    model, x = Twice(), MAPS[:, 0, 0, :3]
+    model = Twice()
+    x = MAPS[:, 0, 0, :3]
     layers = inventory(model, (3,))
     found = input_norms(model, layers, [(x, LABELS)])
     wanted = (x.square() + model.again(x).detach().square()).mean(0).sqrt()
@@ -131,11 +155,17 @@ def test_calls_add_up_and_a_module_never_called_hears_nothing() -> None:
 
 def test_outputs_are_counted_after_the_batch_norm_and_before_it_is_overwritten() -> None:
     model = nn.Sequential(
-        nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(105, 6), nn.ReLU()
+        nn.Conv2d(4, 3, 3),
+        nn.BatchNorm2d(3),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(105, 6),
+        nn.ReLU(),
     )
     nn.init.normal_(model[1].weight)
     nn.init.normal_(model[1].bias)
-    layers, before = inventory(model, (4, 9, 7)), state(model)
+    layers = inventory(model, (4, 9, 7))
+    before = state(model)
     found = outputs(model, layers, BATCHES)
     assert same_state(model, before)
     maps = model.eval()[:2](MAPS).detach().clone()
@@ -151,7 +181,8 @@ def test_a_linear_layer_counts_over_tokens_and_a_norm_behind_it_over_its_channel
     linear = nn.Linear(4, 6)
     (layer,) = inventory(linear, (9, 4))
     torch.testing.assert_close(
-        outputs(linear, (layer,), [(tokens, LABELS)])[layer.name].mean, linear(tokens).relu().mean((0, 1)).detach()
+        outputs(linear, (layer,), [(tokens, LABELS)])[layer.name].mean,
+        linear(tokens).relu().mean((0, 1)).detach(),
     )
     normed = nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9))
     (layer,) = inventory(normed, (9, 4))

@@ -1,4 +1,6 @@
-"""Maps read from inside a network, against torch's own layers, the attention formula and values worked by hand."""
+"""Maps read from inside a network, against torch's own layers, the attention formula and values
+worked by hand.
+"""
 
 import pytest
 import torch
@@ -6,9 +8,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from pruning_core.activations import attention_maps, feature_maps, relative_change
-from pruning_core.inventory import inventory
 from pruning_core.masks import apply_masks
+from pruning_core.model.activations import attention_maps, feature_maps, relative_change
+from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import Toy, refusal, same_state, state
@@ -31,9 +33,15 @@ def by_formula(module: nn.MultiheadAttention, x: Tensor) -> Tensor:
 
 
 def test_maps_worked_by_hand() -> None:
-    """An image of ones: the first filter holds 0 to 3, the second 4 to 7; the linear layer then reads (6, 22)."""
-    model, ones = Toy(), torch.ones(1, 1, 2, 2)
-    assert feature_maps(model, named(model, "0.weight", (1, 2, 2)), ones).flatten().tolist() == [6, 22]
+    """An image of ones: the first filter holds 0 to 3, the second 4 to 7; the linear layer then
+    reads (6, 22).
+    """
+    model = Toy()
+    ones = torch.ones(1, 1, 2, 2)
+    assert feature_maps(model, named(model, "0.weight", (1, 2, 2)), ones).flatten().tolist() == [
+        6,
+        22,
+    ]
     logits = feature_maps(model, named(model, "3.weight", (1, 2, 2)), ones)
     assert (logits.shape, logits.flatten().tolist()) == ((1, 3, 1, 1), [22, 78, 134])
 
@@ -41,8 +49,11 @@ def test_maps_worked_by_hand() -> None:
 @pytest.mark.parametrize("place", [0, 2, -2])
 def test_a_convolution_gives_its_own_output(place: int) -> None:
     model = ARCHITECTURES["resnet20"].build((1, 8, 8), 10).eval()
-    layer, seen = inventory(model, (1, 8, 8))[place], list[Tensor]()
-    hook = model.get_submodule(layer.module).register_forward_hook(lambda _m, _a, out: seen.append(out))
+    layer = inventory(model, (1, 8, 8))[place]
+    seen = list[Tensor]()
+    hook = model.get_submodule(layer.module).register_forward_hook(
+        lambda _m, _a, out: seen.append(out)
+    )
     model(images())
     hook.remove()
     assert torch.equal(feature_maps(model, layer, images()), seen[0].detach())
@@ -55,7 +66,9 @@ def test_tokens_lines_and_grids_become_maps() -> None:
     line = nn.Sequential(nn.Flatten(1, 2), nn.Conv1d(8, 5, 3))
     assert feature_maps(line, named(line, "1.weight"), images()).shape == (3, 5, 1, 6)
     grid = nn.Linear(8, 4)
-    assert torch.equal(feature_maps(grid, named(grid, "weight"), images()), grid(images()).permute(0, 3, 1, 2))
+    assert torch.equal(
+        feature_maps(grid, named(grid, "weight"), images()), grid(images()).permute(0, 3, 1, 2)
+    )
 
 
 def test_an_activation_in_place_does_not_reach_the_map() -> None:
@@ -78,7 +91,9 @@ def test_attention_is_the_formulas(part: str) -> None:
 
 
 class Reader(nn.Module):
-    """Queries of one kind, keys of another, tokens first, and a mask: what MultiheadAttention can do beyond the zoo's use."""
+    """Queries of one kind, keys of another, tokens first, and a mask: what MultiheadAttention can
+    do beyond the zoo's use.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,14 +102,18 @@ class Reader(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(1, 2).transpose(0, 1)
         mask = torch.ones(8, 8, dtype=torch.bool).triu(1)
-        return self.attention(tokens, tokens[..., :4], tokens[..., 4:], None, False, attn_mask=mask)[0].transpose(0, 1)
+        return self.attention(
+            tokens, tokens[..., :4], tokens[..., 4:], None, False, attn_mask=mask
+        )[0].transpose(0, 1)
 
 
 def test_attention_is_that_of_torch_with_masks_and_separate_projections() -> None:
     model = Reader().eval()
     tokens = images().flatten(1, 2).transpose(0, 1)
     mask = torch.ones(8, 8, dtype=torch.bool).triu(1)
-    _, wanted = model.attention(tokens, tokens[..., :4], tokens[..., 4:], attn_mask=mask, average_attn_weights=False)
+    _, wanted = model.attention(
+        tokens, tokens[..., :4], tokens[..., 4:], attn_mask=mask, average_attn_weights=False
+    )
     found = attention_maps(model, named(model, "attention.q_proj_weight"), images())
     assert torch.equal(found, wanted.detach())
     assert found.shape == (3, 2, 8, 8)
@@ -102,8 +121,12 @@ def test_attention_is_that_of_torch_with_masks_and_separate_projections() -> Non
 
 
 def test_torchvisions_vision_transformer_shows_its_attention() -> None:
-    model = VisionTransformer(image_size=16, patch_size=8, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16).eval()
-    layer = named(model, "encoder.layers.encoder_layer_1.self_attention.in_proj_weight", (3, 16, 16))
+    model = VisionTransformer(
+        image_size=16, patch_size=8, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16
+    ).eval()
+    layer = named(
+        model, "encoder.layers.encoder_layer_1.self_attention.in_proj_weight", (3, 16, 16)
+    )
     found = attention_maps(model, layer, torch.rand(2, 3, 16, 16))
     assert found.shape == (2, 2, 5, 5)
     torch.testing.assert_close(found.sum(-1), torch.ones(2, 2, 5))
@@ -111,7 +134,8 @@ def test_torchvisions_vision_transformer_shows_its_attention() -> None:
 
 def test_nothing_of_the_model_changes_and_training_mode_makes_no_difference() -> None:
     model = ARCHITECTURES["resnet20"].build((1, 8, 8), 10).train()
-    layer, before = inventory(model, (1, 8, 8))[3], state(model)
+    layer = inventory(model, (1, 8, 8))[3]
+    before = state(model)
     first = feature_maps(model, layer, images())
     assert model.training
     assert same_state(model, before)
@@ -151,9 +175,12 @@ class Reads(nn.Module):
 
 
 def test_what_cannot_be_seen_is_told() -> None:
-    vit, reads = ARCHITECTURES["vit"].build((1, 8, 8), 10), Reads()
+    vit = ARCHITECTURES["vit"].build((1, 8, 8), 10)
+    reads = Reads()
     layers = inventory(vit, (1, 8, 8))
     attention = next(layer for layer in layers if layer.heads)
     assert "attention maps" in refusal(lambda: feature_maps(vit, attention, images()))
     assert "no attention maps" in refusal(lambda: attention_maps(vit, layers[0], images()))
-    assert "without calling" in refusal(lambda: feature_maps(reads, named(reads, "inner.weight"), images()))
+    assert "without calling" in refusal(
+        lambda: feature_maps(reads, named(reads, "inner.weight"), images())
+    )

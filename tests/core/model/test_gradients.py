@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from pruning_core import observe
-from pruning_core.inventory import inventory
-from pruning_core.observe import gradients, hessian_gradients, squared_gradients
+from pruning_core.model import gradients as observe
+from pruning_core.model.gradients import gradients, hessian_gradients, squared_gradients
+from pruning_core.model.inventory import inventory
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import refusal, same_state, state
 
@@ -20,11 +20,15 @@ def linear(weight: list[list[float]]) -> nn.Linear:
 
 def images(n: int = 12, side: int = 8) -> list[tuple[Tensor, Tensor]]:
     rng = torch.Generator().manual_seed(3)
-    return [(torch.randn(n, 1, side, side, generator=rng), torch.randint(0, 10, (n,), generator=rng))]
+    return [
+        (torch.randn(n, 1, side, side, generator=rng), torch.randint(0, 10, (n,), generator=rng))
+    ]
 
 
 def test_gradient_worked_by_hand() -> None:
-    """At zero weights p = 1/2, so row 0 is the mean of (p - onehot) x = ((-1/2) (1, 2) + (1/2) (3, -1)) / 2; row 1 is -row 0."""
+    """At zero weights p = 1/2, so row 0 is the mean of (p - onehot) x = ((-1/2) (1, 2) + (1/2) (3,
+    -1)) / 2; row 1 is -row 0.
+    """
     model = linear([[0.0, 0.0], [0.0, 0.0]])
     batches = [(torch.tensor([[1.0, 2.0], [3.0, -1.0]]), torch.tensor([0, 1]))]
     found = gradients(model, inventory(model, (2,)), batches)["weight"]
@@ -34,16 +38,20 @@ def test_gradient_worked_by_hand() -> None:
 @pytest.mark.parametrize("name", ["lenet5", "resnet20", "vit"])
 def test_gradients_are_those_of_torch(name: str) -> None:
     model = ARCHITECTURES[name].build((1, 8, 8), 10).eval()
-    layers, ((x, y),) = inventory(model, (1, 8, 8)), images()
+    layers = inventory(model, (1, 8, 8))
+    ((x, y),) = images()
     found = gradients(model, layers, [(x, y)])
     cross_entropy(model(x), y).backward()
     for layer in layers:
-        torch.testing.assert_close(found[layer.name].reshape(layer.param_shape), model.get_parameter(layer.name).grad)
+        torch.testing.assert_close(
+            found[layer.name].reshape(layer.param_shape), model.get_parameter(layer.name).grad
+        )
 
 
 def test_unequal_batches_weigh_every_image_the_same() -> None:
     model = ARCHITECTURES["lenet5"].build((1, 8, 8), 10)
-    layers, ((x, y),) = inventory(model, (1, 8, 8)), images()
+    layers = inventory(model, (1, 8, 8))
+    ((x, y),) = images()
     whole = gradients(model, layers, [(x, y)])
     parts = gradients(model, layers, [(x[:1], y[:1]), (x[1:9], y[1:9]), (x[9:], y[9:])])
     for name, grad in whole.items():
@@ -51,8 +59,11 @@ def test_unequal_batches_weigh_every_image_the_same() -> None:
 
 
 def test_training_mode_and_no_grad_make_no_difference_and_nothing_changes() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 10)).train()
-    layers, before = inventory(model, (1, 8, 8)), state(model)
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 10)
+    ).train()
+    layers = inventory(model, (1, 8, 8))
+    before = state(model)
     with torch.no_grad():
         first = gradients(model, layers, images())
     second = gradients(model.eval(), layers, images())
@@ -72,7 +83,8 @@ def test_frozen_parameters_have_gradients_too() -> None:
 def test_a_tied_weight_gets_the_gradient_of_both_uses() -> None:
     model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     model[1].weight = model[0].weight
-    layers, batches = inventory(model, (2,)), [(torch.eye(2), torch.tensor([0, 1]))]
+    layers = inventory(model, (2,))
+    batches = [(torch.eye(2), torch.tensor([0, 1]))]
     found = gradients(model, layers, batches)
     cross_entropy(model(batches[0][0]), batches[0][1]).backward()
     assert found.keys() == {"0.weight"}
@@ -105,7 +117,9 @@ def test_no_batches_and_broken_weights_are_told_in_a_sentence() -> None:
     layers = inventory(model, (2,))
     assert "at least one batch" in refusal(lambda: gradients(model, layers, []))
     broken = linear([[float("nan"), 1.0], [1.0, 0.0]])
-    assert "weight" in refusal(lambda: gradients(broken, layers, [(torch.eye(2), torch.tensor([0, 1]))]))
+    assert "weight" in refusal(
+        lambda: gradients(broken, layers, [(torch.eye(2), torch.tensor([0, 1]))])
+    )
 
 
 class Fused(nn.Module):
@@ -113,7 +127,8 @@ class Fused(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.mix, self.head = nn.Linear(8, 24), nn.Linear(8, 10)
+        self.mix = nn.Linear(8, 24)
+        self.head = nn.Linear(8, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.mix(x[:, 0]).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
@@ -123,7 +138,8 @@ class Fused(nn.Module):
 
 def test_the_second_derivative_passes_through_fused_attention() -> None:
     """H g against central differences along g, in double precision."""
-    model, ((x, y),) = Fused().double(), images(4)
+    model = Fused().double()
+    ((x, y),) = images(4)
     layers = inventory(model.float(), (1, 8, 8))
     model.double()
     g = gradients(model, layers, [(x.double(), y)])
@@ -132,7 +148,9 @@ def test_the_second_derivative_passes_through_fused_attention() -> None:
         other = Fused().double()
         other.load_state_dict(model.state_dict())
         for layer in layers:
-            other.get_parameter(layer.name).data += sign * 1e-4 * g[layer.name].view(layer.param_shape)
+            other.get_parameter(layer.name).data += (
+                sign * 1e-4 * g[layer.name].view(layer.param_shape)
+            )
         moved[sign] = gradients(other, layers, [(x.double(), y)])
     found = hessian_gradients(model, layers, [(x.double(), y)])
     for layer in layers:
@@ -140,16 +158,24 @@ def test_the_second_derivative_passes_through_fused_attention() -> None:
         torch.testing.assert_close(found[layer.name], wanted, rtol=1e-4, atol=1e-7)
 
 
-def test_single_images_pass_through_fused_attention_and_any_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batches = Fused(), images(9)
+def test_single_images_pass_through_fused_attention_and_any_number_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Fused()
+    batches = images(9)
     layers = inventory(model, (1, 8, 8))
     whole = squared_gradients(model, layers, batches)
     monkeypatch.setattr(observe, "HELD", 4 * 2 * sum(layer.numel for layer in layers))
     parts = squared_gradients(model, layers, batches)
     for layer in layers:
         torch.testing.assert_close(parts[layer.name], whole[layer.name])
-        loop = [gradients(model, (layer,), [(x[None], y[None])])[layer.name].square() for x, y in zip(*batches[0], strict=True)]
-        torch.testing.assert_close(whole[layer.name], torch.stack(loop).mean(0), rtol=1e-4, atol=1e-8)
+        loop = [
+            gradients(model, (layer,), [(x[None], y[None])])[layer.name].square()
+            for x, y in zip(*batches[0], strict=True)
+        ]
+        torch.testing.assert_close(
+            whole[layer.name], torch.stack(loop).mean(0), rtol=1e-4, atol=1e-8
+        )
 
 
 class Choosy(nn.Module):
@@ -165,7 +191,8 @@ class Choosy(nn.Module):
 
 def test_images_that_cannot_be_taken_at_once_are_taken_one_by_one() -> None:
     model = Choosy()
-    layers, batches = inventory(model, (2,)), [(torch.eye(2), torch.tensor([0, 1]))]
+    layers = inventory(model, (2,))
+    batches = [(torch.eye(2), torch.tensor([0, 1]))]
     found = squared_gradients(model, layers, batches)["fc.weight"][:, :, 0, 0]
     error = torch.softmax(model(torch.eye(2)), 1).detach() - torch.eye(2)  # dL_n/dW = (p - y) x^T
     slopes = torch.stack([torch.outer(e, x) for e, x in zip(error, torch.eye(2), strict=True)])
@@ -185,7 +212,8 @@ class Counting(Choosy):
 
 def test_what_cannot_be_taken_at_once_is_tried_once() -> None:
     model = Counting()
-    layers, batches = inventory(model, (2,)), [(torch.eye(2), torch.tensor([0, 1]))] * 3
+    layers = inventory(model, (2,))
+    batches = [(torch.eye(2), torch.tensor([0, 1]))] * 3
     Counting.calls = 0
     squared_gradients(model, layers, batches)
     assert Counting.calls == 1 + 3 * 2
@@ -209,9 +237,12 @@ def test_a_full_memory_is_told() -> None:
 @pytest.mark.parametrize("read", [hessian_gradients, squared_gradients])
 def test_second_derivatives_change_nothing_and_need_batches(read) -> None:
     model = ARCHITECTURES["vit"].build((1, 8, 8), 10).train()
-    layers, before = inventory(model, (1, 8, 8)), state(model)
+    layers = inventory(model, (1, 8, 8))
+    before = state(model)
     first = read(model, layers, images())
     assert same_state(model, before)
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
-    assert all(torch.equal(first[name], found) for name, found in read(model, layers, images()).items())
+    assert all(
+        torch.equal(first[name], found) for name, found in read(model, layers, images()).items()
+    )
     assert "at least one batch" in refusal(lambda: read(model, layers, []))

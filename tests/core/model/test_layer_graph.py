@@ -1,4 +1,6 @@
-"""The map of a network: data-flow order, branches beside the trunk, joins, repeated blocks; module order where torch.fx fails."""
+"""The map of a network: data-flow order, branches beside the trunk, joins, repeated blocks; module
+order where torch.fx fails.
+"""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -9,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import get_model
 
-from pruning_core import network
-from pruning_core.inventory import inventory
-from pruning_core.network import MapNode, NetworkMap, network_map
+from pruning_core.model import layer_graph
+from pruning_core.model.inventory import inventory
+from pruning_core.model.layer_graph import MapNode, NetworkMap, network_map
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import layer, same_state, state
@@ -66,15 +68,24 @@ def test_resnet20_has_nine_adds_and_two_branches_beside_the_trunk() -> None:
     named = by_name(found)
     assert named["layer2.0.shortcut.conv.weight"].column == named["layer2.0.conv1.weight"].column
     last = joins(found)[2]
-    assert sources(found, "layer2.0.conv1.weight") == sources(found, "layer2.0.shortcut.conv.weight") == [last.name]
-    assert found.repeats == (("layer1.0", "layer1.1", "layer1.2"), ("layer2.1", "layer2.2"), ("layer3.1", "layer3.2"))
+    assert (
+        sources(found, "layer2.0.conv1.weight")
+        == sources(found, "layer2.0.shortcut.conv.weight")
+        == [last.name]
+    )
+    assert found.repeats == (
+        ("layer1.0", "layer1.1", "layer1.2"),
+        ("layer2.1", "layer2.2"),
+        ("layer3.1", "layer3.2"),
+    )
     assert sources(found, "fc.weight") == [joins(found)[-1].name]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_network_of_the_zoo_is_mapped_layer_for_layer(name: str) -> None:
     model = ARCHITECTURES[name].build((1, 8, 8), 10).eval()
-    before, layers = state(model), inventory(model, (1, 8, 8))
+    before = state(model)
+    layers = inventory(model, (1, 8, 8))
     found = network_map(model, layers)
     assert same_state(model, before)
     boxes = {node.name: node for node in found.nodes if node.role == "layer"}
@@ -93,7 +104,9 @@ def test_vit_runs_through_attention_and_two_layers_of_perceptron() -> None:
     found = zoo("vit")
     add, second = (node.name for node in joins(found)[:2])
     assert sources(found, "blocks.0.attention.in_proj_weight") == ["stem.conv2.weight"]
-    assert sources(found, "blocks.0.attention.out_proj.weight") == ["blocks.0.attention.in_proj_weight"]
+    assert sources(found, "blocks.0.attention.out_proj.weight") == [
+        "blocks.0.attention.in_proj_weight"
+    ]
     assert sources(found, add) == ["stem.conv2.weight", "blocks.0.attention.out_proj.weight"]
     assert sources(found, "blocks.0.mlp.fc2.weight") == ["blocks.0.mlp.fc1.weight"]
     assert sources(found, second) == [add, "blocks.0.mlp.fc2.weight"]
@@ -107,11 +120,22 @@ def test_resnet50_downsamples_beside_the_trunk_and_repeats_its_stages() -> None:
     assert found.traced
     assert len(joins(found)) == 16
     beside = [node for node in found.nodes if node.row > 0]
-    assert [node.name for node in beside] == [f"layer{n}.0.downsample.0.weight" for n in (1, 2, 3, 4)]
+    assert [node.name for node in beside] == [
+        f"layer{n}.0.downsample.0.weight" for n in (1, 2, 3, 4)
+    ]
     for node in beside:
         first = named[f"{node.block}.conv1.weight"]
-        assert (node.row, node.column, sources(found, node.name)) == (1, first.column, sources(found, first.name))
-    assert [(run[0], len(run)) for run in found.repeats] == [("layer1.1", 2), ("layer2.1", 3), ("layer3.1", 5), ("layer4.1", 2)]
+        assert (node.row, node.column, sources(found, node.name)) == (
+            1,
+            first.column,
+            sources(found, first.name),
+        )
+    assert [(run[0], len(run)) for run in found.repeats] == [
+        ("layer1.1", 2),
+        ("layer2.1", 3),
+        ("layer3.1", 5),
+        ("layer4.1", 2),
+    ]
 
 
 def test_vit_b_16_folds_into_one_run_of_twelve() -> None:
@@ -125,7 +149,9 @@ def test_vit_b_16_folds_into_one_run_of_twelve() -> None:
 
 
 def test_other_networks_of_torchvision_come_out_right() -> None:
-    vgg, mobile, dense = torchvision("vgg16"), torchvision("mobilenet_v2"), torchvision("densenet121")
+    vgg = torchvision("vgg16")
+    mobile = torchvision("mobilenet_v2")
+    dense = torchvision("densenet121")
     assert (len(vgg.nodes), len(joins(vgg)), vgg.repeats) == (17, 0, ())
     assert all(sources(vgg, b.name) == [a.name] for a, b in pairwise(vgg.nodes))
     assert [node.kind for node in joins(mobile)] == ["add"] * 10
@@ -138,7 +164,9 @@ def test_other_networks_of_torchvision_come_out_right() -> None:
 
 
 class Backwards(nn.Module):
-    """Its modules are made in the opposite order of their use; one is never used, one is used twice."""
+    """Its modules are made in the opposite order of their use; one is never used, one is used
+    twice.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,17 +182,31 @@ class Backwards(nn.Module):
 
 def test_data_flow_order_where_module_order_is_another() -> None:
     found = mapped(Backwards(), (1, 2, 2))
-    assert [node.name for node in found.nodes] == ["input", "first.weight", "twice.weight", "last.weight", "idle.weight"]
+    assert [node.name for node in found.nodes] == [
+        "input",
+        "first.weight",
+        "twice.weight",
+        "last.weight",
+        "idle.weight",
+    ]
     assert [node.column for node in found.nodes] == [0, 1, 2, 3, 4]
-    assert found.edges == (("input", "first.weight"), ("first.weight", "twice.weight"), ("twice.weight", "last.weight"))
+    assert found.edges == (
+        ("input", "first.weight"),
+        ("first.weight", "twice.weight"),
+        ("twice.weight", "last.weight"),
+    )
 
 
 class Forked(nn.Module):
-    """Two branches of different length, one value scaled by a parameter, a weight read by a function, and a concatenation."""
+    """Two branches of different length, one value scaled by a parameter, a weight read by a
+    function, and a concatenation.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.short, self.long1, self.long2 = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 2, 1)
+        self.short = nn.Conv2d(1, 2, 1)
+        self.long1 = nn.Conv2d(1, 2, 3, padding=1)
+        self.long2 = nn.Conv2d(2, 2, 1)
         self.scale = nn.Parameter(torch.ones(1))
         self.out = nn.Linear(4, 3)
 
@@ -187,7 +229,12 @@ def test_branches_functions_and_parameters() -> None:
 
 
 def _forked_layers() -> list[Layer]:
-    shapes = {"short": (2, 1, 1, 1), "long1": (2, 1, 3, 3), "long2": (2, 2, 1, 1), "out": (3, 4, 1, 1)}
+    shapes = {
+        "short": (2, 1, 1, 1),
+        "long1": (2, 1, 3, 3),
+        "long2": (2, 2, 1, 1),
+        "out": (3, 4, 1, 1),
+    }
     return [layer(shape, name=f"{name}.weight") for name, shape in shapes.items()]
 
 
@@ -196,7 +243,8 @@ class Crossing(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.query, self.memory = nn.Linear(8, 8), nn.Linear(8, 4)
+        self.query = nn.Linear(8, 8)
+        self.memory = nn.Linear(8, 4)
         self.mix = nn.MultiheadAttention(8, 2, kdim=4, vdim=4, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,7 +255,11 @@ class Crossing(nn.Module):
 def test_separate_projections_of_attention_stand_side_by_side() -> None:
     found = mapped(Crossing())
     assert sources(found, "mix.q_proj_weight") == ["query.weight"]
-    assert sources(found, "mix.k_proj_weight") == sources(found, "mix.v_proj_weight") == ["memory.weight"]
+    assert (
+        sources(found, "mix.k_proj_weight")
+        == sources(found, "mix.v_proj_weight")
+        == ["memory.weight"]
+    )
     assert sources(found, "mix.out_proj.weight") == [f"mix.{part}_proj_weight" for part in "qkv"]
     assert sorted(node.row for node in found.nodes if node.kind == "attention_proj") == [0, 1, 2]
 
@@ -230,11 +282,16 @@ def test_a_model_that_cannot_be_traced_is_shown_in_module_order_with_the_reason(
     assert not found.traced
     assert found.reason is not None
     assert "torch.fx cannot trace it: symbolically traced variables" in found.reason
-    assert [(node.name, node.column, node.row) for node in found.nodes] == [("late.weight", 0, 0), ("early.weight", 1, 0)]
+    assert [(node.name, node.column, node.row) for node in found.nodes] == [
+        ("late.weight", 0, 0),
+        ("early.weight", 1, 0),
+    ]
     assert found.edges == ()
 
 
-def test_an_error_of_the_maps_own_is_not_taken_for_one_of_the_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "_scope", lambda _node: {}["no such key"])
+def test_an_error_of_the_maps_own_is_not_taken_for_one_of_the_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layer_graph, "_scope", lambda _node: {}["no such key"])
     with pytest.raises(KeyError, match="no such key"):
         zoo("resnet20")

@@ -8,13 +8,27 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.batch import answer, answering, call, count, drawn, each, example, found, logits, moved, part, tensors
-from pruning_core.inventory import inventory
-from pruning_core.observe import gradients, hessian_gradients, squared_gradients
+from pruning_core.model.gradients import gradients, hessian_gradients, squared_gradients
+from pruning_core.model.inventory import inventory
+from pruning_core.model.model_io import (
+    answer,
+    answering,
+    call,
+    count,
+    drawn,
+    each,
+    example,
+    found,
+    logits,
+    moved,
+    part,
+    tensors,
+)
 from pruning_core.types import Inputs
 from tests.core.toy import refusal
 
-A, B = torch.arange(6.0).view(3, 2), torch.arange(3)
+A = torch.arange(6.0).view(3, 2)
+B = torch.arange(3)
 BATCHES: dict[str, Inputs] = {"tensor": A, "tuple": (A, B), "dict": {"a": A, "b": B}}
 
 
@@ -40,26 +54,44 @@ class Takes(nn.Module):
 
 @pytest.mark.parametrize("name", BATCHES)
 def test_a_batch_goes_in_as_it_is(name: str) -> None:
-    x, wanted = BATCHES[name], A if name == "tensor" else A + B[:, None]
+    x = BATCHES[name]
+    wanted = A if name == "tensor" else A + B[:, None]
     assert torch.equal(call(Takes(), x), wanted)
     assert count(x) == 3
     assert torch.equal(logits(Takes(), part(x, 1, 9)), wanted[1:])
-    assert [t.dtype for t in tensors(each(moved(x, torch.device("cpu")), lambda t: t.double()))] == [torch.float64] * len(
-        tensors(x)
-    )
+    assert [
+        t.dtype for t in tensors(each(moved(x, torch.device("cpu")), lambda t: t.double()))
+    ] == [torch.float64] * len(tensors(x))
     assert type(each(x, torch.clone)) is type(x)
     assert [len(t) for t in tensors(example(x))] == [1] * len(tensors(x))
 
 
 @pytest.mark.parametrize(
-    "out", [A, (A, B), [A], {"logits": A, "loss": B}, Ordered(loss=B, logits=A), SimpleNamespace(logits=A), Named(B, A)]
+    "out",
+    [
+        A,
+        (A, B),
+        [A],
+        {"logits": A, "loss": B},
+        Ordered(loss=B, logits=A),
+        SimpleNamespace(logits=A),
+        Named(B, A),
+    ],
 )
 def test_logits_are_found(out: object) -> None:
     assert answer(out) is A
 
 
 @pytest.mark.parametrize(
-    "out", [None, (), {"hidden": A}, Ordered(hidden=A), SimpleNamespace(hidden=A), SimpleNamespace(logits=None)]
+    "out",
+    [
+        None,
+        (),
+        {"hidden": A},
+        Ordered(hidden=A),
+        SimpleNamespace(hidden=A),
+        SimpleNamespace(logits=None),
+    ],
 )
 def test_what_has_no_logits_says_so(out: object) -> None:
     assert found(out) is None
@@ -76,14 +108,16 @@ def test_an_example_of_a_shape_is_zeros_of_the_models_type() -> None:
 def test_only_blank_numbers_are_drawn() -> None:
     assert drawn(A) is A
     assert not drawn(torch.zeros(2, dtype=torch.long)).any()
-    first, second = drawn(torch.zeros(2, 3)), drawn(torch.zeros(2, 3))
+    first = drawn(torch.zeros(2, 3))
+    second = drawn(torch.zeros(2, 3))
     assert bool(first.all())
     assert torch.equal(first, second)
 
 
 def test_a_model_that_answers_with_some_logits_is_a_copy_that_every_gradient_follows() -> None:
     model = nn.Sequential(nn.Linear(3, 5)).eval()
-    x, y = torch.rand(6, 3), torch.arange(6) % 2
+    x = torch.rand(6, 3)
+    y = torch.arange(6) % 2
     some = answering(model, (4, 1))
     assert torch.equal(logits(some, x), logits(model, x)[:, [4, 1]])
     assert not model._forward_hooks

@@ -1,4 +1,6 @@
-"""A BERT-style encoder from end to end: token numbers and masks in a dict, an object with logits out."""
+"""A BERT-style encoder from end to end: token numbers and masks in a dict, an object with logits
+out.
+"""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -9,26 +11,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from pruning_core.activations import attention_maps, feature_maps
 from pruning_core.criteria import CRITERIA, criterion
-from pruning_core.forward import Forward
+from pruning_core.evaluation.forward import Forward
+from pruning_core.evaluation.incremental import IncrementalForward
+from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import granularity
-from pruning_core.inventory import inventory
-from pruning_core.live import Live
 from pruning_core.masks import apply_masks
-from pruning_core.network import network_map
-from pruning_core.observe import gradients, squared_gradients
-from pruning_core.pipeline import Workspace, groups_of, prune
+from pruning_core.model.activation_stats import input_norms
+from pruning_core.model.activations import attention_maps, feature_maps
+from pruning_core.model.gradients import gradients, squared_gradients
+from pruning_core.model.inventory import inventory
+from pruning_core.model.layer_graph import network_map
+from pruning_core.pipeline import Workspace, group_scores_of, prune
 from pruning_core.plan import Plan
-from pruning_core.replay import Replay
-from pruning_core.signals import input_norms
-from pruning_core.train import TrainConfig, evaluate, fine_tune, recalibrate_bn
+from pruning_core.training.fine_tune import TrainConfig, evaluate, fine_tune, recalibrate_bn
 from pruning_core.types import Batches, Inputs, Layer, Pruned, Tuned
 from tests.core.tiny_bert import Output, TinyBert, Tokens, dataset, sentences, tiny_bert
 from tests.core.toy import refusal, same_state, state
 
 CPU = torch.device("cpu")
-X, Y = sentences(), torch.arange(24) % 3
+X = sentences()
+Y = torch.arange(24) % 3
 BATCHES: Batches = tuple(Tokens(X, Y).batches(10))
 LAYERS = inventory(tiny_bert(), X)
 
@@ -47,7 +50,9 @@ class Ordered(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner, self.norm, self.last = tiny_bert(), nn.BatchNorm1d(3), nn.Linear(3, 3)
+        self.inner = tiny_bert()
+        self.norm = nn.BatchNorm1d(3)
+        self.last = nn.Linear(3, 3)
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         return self.last(self.norm(self.inner(ids, mask).logits)), mask
@@ -83,16 +88,25 @@ def test_accuracy_is_measured() -> None:
 
 def test_fine_tuning_learns_and_holds_the_masks() -> None:
     model = tiny_bert()
-    masks = {x.name: torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.7 for x in LAYERS if not x.is_output}
+    masks = {
+        x.name: torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.7
+        for x in LAYERS
+        if not x.is_output
+    }
     config = TrainConfig(epochs=6, lr=0.01, batch_size=8, optimizer="adamw", cosine=False)
-    last = list(fine_tune(apply_masks(model, masks, LAYERS), masks, LAYERS, dataset(), config, "cpu"))[-1]
+    last = list(
+        fine_tune(apply_masks(model, masks, LAYERS), masks, LAYERS, dataset(), config, "cpu")
+    )[-1]
     assert isinstance(last, Tuned)
     assert last.evaluation.top1 > 0.9
-    assert all(not last.model.get_parameter(name)[~mask[:, :, 0, 0]].any() for name, mask in masks.items())
+    assert all(
+        not last.model.get_parameter(name)[~mask[:, :, 0, 0]].any() for name, mask in masks.items()
+    )
 
 
 def test_batch_norm_is_recalibrated_on_tuples() -> None:
-    model, split = Ordered().eval(), Pairs(X, Y)
+    model = Ordered().eval()
+    split = Pairs(X, Y)
     fresh = recalibrate_bn(model, split, images=24, device="cpu", batch_size=24)
     torch.testing.assert_close(fresh.norm.running_mean, full(tiny_bert()).mean(0))
     assert evaluate(fresh, split, device="cpu").n == 24
@@ -103,11 +117,15 @@ def test_gradients_are_those_of_autograd() -> None:
     model = tiny_bert()
     cross_entropy(model(**X).logits, Y).backward()
     for name, slope in gradients(tiny_bert(), LAYERS, BATCHES).items():
-        torch.testing.assert_close(slope[:, :, 0, 0], model.get_parameter(name).grad, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            slope[:, :, 0, 0], model.get_parameter(name).grad, rtol=1e-4, atol=1e-6
+        )
     single = torch.zeros_like(model.pooler.weight)
     for at in range(24):
         model.zero_grad()
-        cross_entropy(model(**{name: t[at : at + 1] for name, t in X.items()}).logits, Y[at : at + 1]).backward()
+        cross_entropy(
+            model(**{name: t[at : at + 1] for name, t in X.items()}).logits, Y[at : at + 1]
+        ).backward()
         single += model.pooler.weight.grad.square() / 24
     found = squared_gradients(tiny_bert(), LAYERS, BATCHES)["pooler.weight"][:, :, 0, 0]
     torch.testing.assert_close(found, single, rtol=1e-4, atol=1e-7)
@@ -116,7 +134,8 @@ def test_gradients_are_those_of_autograd() -> None:
 
 
 def test_inputs_of_linears_are_measured_at_every_token() -> None:
-    model, seen = tiny_bert(), []
+    model = tiny_bert()
+    seen = []
     model.layers[0].dense.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
     full(model)
     wanted = (seen[0].square().sum(1).mean(0)).sqrt()
@@ -126,59 +145,89 @@ def test_inputs_of_linears_are_measured_at_every_token() -> None:
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_every_criterion_scores_or_says_why_not(name: str) -> None:
-    model, how = tiny_bert(), criterion(name)
+    model = tiny_bert()
+    how = criterion(name)
     before = state(model)
     able = tuple(layer for layer in LAYERS if how.supports(layer) is None)
     assert len(able) >= 4 or name == "bn_scale"
     scores = how(model, able, BATCHES) if able else {}
-    assert {layer.name: layer.shape for layer in able} == {name: tuple(score.shape) for name, score in scores.items()}
+    assert {layer.name: layer.shape for layer in able} == {
+        name: tuple(score.shape) for name, score in scores.items()
+    }
     assert all(score.isfinite().all() and len(score.unique()) > 1 for score in scores.values())
     assert same_state(model, before)
 
 
 @pytest.mark.parametrize(("make", "traced"), [(tiny_bert, True), (strict, False)])
-def test_one_layer_at_a_time_gives_the_same_bits(make: Callable[[], nn.Module], traced: bool) -> None:
-    model, split = make(), Tokens(X, Y)
+def test_one_layer_at_a_time_gives_the_same_bits(
+    make: Callable[[], nn.Module], traced: bool
+) -> None:
+    model = make()
+    split = Tokens(X, Y)
     assert Forward(model, split, device=CPU).traced is traced
 
     def masks(layer: Layer) -> list[Tensor]:
         return [torch.rand(layer.shape, generator=torch.Generator().manual_seed(2)) < 0.5]
 
-    for layer, _, logits in Replay(model, split, device=CPU, batch_size=10).run(LAYERS, masks):
+    for layer, _, logits in PartialForward(model, split, device=CPU, batch_size=10).run(
+        LAYERS, masks
+    ):
         changed = apply_masks(model, {layer.name: masks(layer)[0]}, LAYERS)
-        assert torch.equal(logits, torch.cat([full(changed, x) for x, _ in split.batches(10)])), layer.name
-    live, dense = Live(model, split, device=CPU, batch_size=10), torch.cat([full(model, x) for x, _ in split.batches(10)])
+        assert torch.equal(logits, torch.cat([full(changed, x) for x, _ in split.batches(10)])), (
+            layer.name
+        )
+    live = IncrementalForward(model, split, device=CPU, batch_size=10)
+    dense = torch.cat([full(model, x) for x, _ in split.batches(10)])
     assert torch.equal(live.logits({}), dense)
     assert not torch.equal(live.logits({"pooler.weight": torch.zeros(16, 16)}), dense)
     assert torch.equal(live.logits({}), dense)
 
 
 def test_maps_of_tokens() -> None:
-    model, known = tiny_bert(), {layer.name: layer for layer in LAYERS}
+    model = tiny_bert()
+    known = {layer.name: layer for layer in LAYERS}
     assert feature_maps(model, known["layers.0.attention.query.weight"], X).shape == (24, 16, 1, 6)
-    assert "nn.MultiheadAttention" in refusal(lambda: attention_maps(model, known["layers.0.dense.weight"], X))
+    assert "nn.MultiheadAttention" in refusal(
+        lambda: attention_maps(model, known["layers.0.dense.weight"], X)
+    )
     assert {node.name for node in network_map(model, LAYERS).nodes} >= set(known)
 
 
-@pytest.mark.parametrize("flow", ["rounds", "seven_pre:steps=4,batch=8", "seven_dyn:delay=0,window=0.8", "movement:cuts=2"])
+@pytest.mark.parametrize(
+    "flow",
+    ["rounds", "seven_pre:steps=4,batch=8", "seven_dyn:delay=0,window=0.8", "movement:cuts=2"],
+)
 @pytest.mark.parametrize("shape", ["fine", "head"])
 def test_a_plan_runs_on_tokens(flow: str, shape: str) -> None:
     model = tiny_bert()
     space = Workspace(model, dataset(), inventory(model, X), (), X)
     config = TrainConfig(epochs=2, lr=0.01, batch_size=8, optimizer="adamw")
-    plan = Plan(criterion="taylor", granularity=shape, sparsity=0.5, flow=flow, fine_tune=config, calibration=24, probe=24)
+    plan = Plan(
+        criterion="taylor",
+        granularity=shape,
+        sparsity=0.5,
+        flow=flow,
+        fine_tune=config,
+        calibration=24,
+        probe=24,
+    )
     *events, last = prune(plan, space, CPU)
     assert [event for event in events if isinstance(event, Pruned)]
     assert ("classifier.weight" in last.masks) is (shape == "fine" and not flow.startswith("seven"))
     assert last.report.sparsity_masked == pytest.approx(0.5, abs=0.01)
     assert last.tuned is not None
     assert last.tuned.n == last.dense.n == 24
-    assert all(not last.model.get_parameter(name)[~mask[:, :, 0, 0]].any() for name, mask in last.masks.items())
+    assert all(
+        not last.model.get_parameter(name)[~mask[:, :, 0, 0]].any()
+        for name, mask in last.masks.items()
+    )
 
 
 def test_a_criterion_without_data_gets_tokens_that_are_valid() -> None:
     model = tiny_bert()
     space = Workspace(deepcopy(model), dataset(), LAYERS, (), X)
-    layers, found = groups_of(replace(Plan(probe=24), criterion="synflow", granularity="filter"), space)
+    layers, found = group_scores_of(
+        replace(Plan(probe=24), criterion="synflow", granularity="filter"), space
+    )
     assert {layer.name for layer in layers} == found.keys()
     assert granularity("filter").refuses(LAYERS[-1]) is not None

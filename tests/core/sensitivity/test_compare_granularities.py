@@ -1,18 +1,26 @@
-"""One layer under every granularity: masks as `select` makes them, numbers as `evaluate` measures them."""
+"""One layer under every granularity: masks as `select` makes them, numbers as `evaluate` measures
+them.
+"""
 
 from unittest.mock import patch
 
 import pytest
 import torch
 
-from pruning_core import multiples
-from pruning_core.coupling import WHOLE_OUTPUTS, couplings, silenced
 from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
-from pruning_core.inventory import inventory
 from pruning_core.masks import apply_masks, group_scores, select
-from pruning_core.multiples import LayerCut, filter_scores, grouped, layer_cuts
-from pruning_core.train import evaluate
+from pruning_core.model.coupling.dependent_masks import WHOLE_OUTPUTS, dependent_masks
+from pruning_core.model.coupling.trace import couplings
+from pruning_core.model.inventory import inventory
+from pruning_core.sensitivity import compare_granularities as multiples
+from pruning_core.sensitivity.compare_granularities import (
+    GranularityResult,
+    compare_granularities,
+    filter_scores,
+    grouped,
+)
+from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Dataset, Layer
 from pruning_core.zoo import load_model, probe
 from tests.core.toy import refusal, same_state, state
@@ -29,36 +37,45 @@ def scored(model: torch.nn.Module, layer: Layer) -> list[tuple[Granularity, torc
     return list(grouped(how(model, (layer,), ()), layer, GRANULARITIES.values(), how.pool))
 
 
-def same(one: LayerCut, other: LayerCut) -> bool:
+def same(one: GranularityResult, other: GranularityResult) -> bool:
     return torch.equal(one.mask, other.mask) and one.evaluation.loss == other.evaluation.loss
 
 
 def test_every_cut_is_that_of_select_and_measured_as_by_evaluate(vgg) -> None:
     model, layers, split = vgg
-    layer, before = layers[1], state(model)
-    found = list(layer_cuts(model, layers, layer, scored(model, layer), 0.7, split))
+    layer = layers[1]
+    before = state(model)
+    found = list(compare_granularities(model, layers, layer, scored(model, layer), 0.7, split))
     assert {"fine", "kernel", "filter", "2:4"} <= {cut.granularity.name for cut in found}
     for cut, (g, groups) in zip(found, scored(model, layer), strict=True):
         ratio = 0.7 if g.fixed_ratio is None else g.fixed_ratio
         masks = select({layer.name: groups}, (layer,), g, {layer.name: ratio})
         assert torch.equal(cut.mask, masks[layer.name])
-        silent = silenced(model, layers, masks) if g.name in WHOLE_OUTPUTS else {}
+        silent = dependent_masks(model, layers, masks) if g.name in WHOLE_OUTPUTS else {}
         wanted = evaluate(apply_masks(model, masks, layers, silent), split)
-        assert (cut.evaluation.loss, cut.evaluation.top1, cut.evaluation.n) == (wanted.loss, wanted.top1, 48)
+        assert (cut.evaluation.loss, cut.evaluation.top1, cut.evaluation.n) == (
+            wanted.loss,
+            wanted.top1,
+            48,
+        )
         assert cut.evaluation.interval == wanted.interval
         assert cut.achieved == pytest.approx(ratio, abs=1 / groups.shape[1])
     assert same_state(model, before)
 
 
 def test_a_removed_filter_takes_its_norm_along_and_what_follows_a_join(digits: Dataset) -> None:
-    """In ResNet-20 a block's first convolution feeds its norm alone: a removed filter's shift must not show."""
+    """In ResNet-20 a block's first convolution feeds its norm alone: a removed filter's shift must
+    not show.
+    """
     model = load_model("resnet20", "digits")
-    layers, split = inventory(model, digits.shape), probe(digits.val, 32)
-    layer, tied = layers[1], couplings(model, layers, digits.shape)
+    layers = inventory(model, digits.shape)
+    split = probe(digits.val, 32)
+    layer = layers[1]
+    tied = couplings(model, layers, digits.shape)
     groups = [pair for pair in scored(model, layer) if pair[0].name == "filter"]
-    (cut,) = layer_cuts(model, layers, layer, groups, 0.5, split, tied=tied)
+    (cut,) = compare_granularities(model, layers, layer, groups, 0.5, split, tied=tied)
     masks = {layer.name: cut.mask}
-    silent = silenced(model, layers, masks, tied)
+    silent = dependent_masks(model, layers, masks, tied)
     assert silent.keys() == {f"{layer.bn}.weight", f"{layer.bn}.bias"}
     assert cut.evaluation.loss == evaluate(apply_masks(model, masks, layers, silent), split).loss
     assert cut.evaluation.loss != evaluate(apply_masks(model, masks, layers), split).loss
@@ -67,9 +84,11 @@ def test_a_removed_filter_takes_its_norm_along_and_what_follows_a_join(digits: D
 def test_many_at_once_or_one_by_one_is_the_same(vgg) -> None:
     model, layers, split = vgg
     layer = layers[-1]
-    together = list(layer_cuts(model, layers, layer, scored(model, layer), 0.5, split))
+    together = list(compare_granularities(model, layers, layer, scored(model, layer), 0.5, split))
     with patch.object(multiples, "HELD", layer.numel):
-        alone = list(layer_cuts(model, layers, layer, iter(scored(model, layer)), 0.5, split))
+        alone = list(
+            compare_granularities(model, layers, layer, iter(scored(model, layer)), 0.5, split)
+        )
     assert len(alone) == len(together) > 2
     assert all(same(*pair) for pair in zip(alone, together, strict=True))
 
@@ -78,20 +97,29 @@ def test_nothing_goes_at_zero_and_a_group_stays_at_one(vgg) -> None:
     model, layers, split = vgg
     groups = [pair for pair in scored(model, layers[0]) if pair[0].name == "filter"]
     (none,), (most,), (every,) = (
-        list(layer_cuts(model, layers, layers[0], groups, ratio, split, allow_collapse=collapse))
+        list(
+            compare_granularities(
+                model, layers, layers[0], groups, ratio, split, allow_collapse=collapse
+            )
+        )
         for ratio, collapse in ((0.0, False), (1.0, False), (1.0, True))
     )
     filters = layers[0].shape[0]
     assert (none.achieved, most.achieved, every.achieved) == (0, pytest.approx(1 - 1 / filters), 1)
-    assert "outside [0, 1]" in refusal(lambda: list(layer_cuts(model, layers, layers[0], groups, 1.5, split)))
+    assert "outside [0, 1]" in refusal(
+        lambda: list(compare_granularities(model, layers, layers[0], groups, 1.5, split))
+    )
 
 
 def test_only_the_classes_that_are_asked_for_count(vgg) -> None:
     """Seen through outputs in reverse order, the same logits answer other classes."""
     model, layers, split = vgg
-    groups, outputs = scored(model, layers[1])[:1], tuple(reversed(range(10)))
-    cut = next(layer_cuts(model, layers, layers[1], groups, 0.5, split, outputs=outputs))
-    wanted = evaluate(apply_masks(model, {layers[1].name: cut.mask}, layers), split, outputs=outputs)
+    groups = scored(model, layers[1])[:1]
+    outputs = tuple(reversed(range(10)))
+    cut = next(compare_granularities(model, layers, layers[1], groups, 0.5, split, outputs=outputs))
+    wanted = evaluate(
+        apply_masks(model, {layers[1].name: cut.mask}, layers), split, outputs=outputs
+    )
     assert (cut.evaluation.loss, cut.evaluation.top1) == (wanted.loss, wanted.top1)
     assert wanted.top1 < 0.5
 
@@ -113,4 +141,6 @@ def test_a_filters_score_is_the_mean_of_its_weights_in_the_output_layer_too(vgg)
     found = filter_scores(CRITERIA["magnitude_l1"], model, layers, ())
     assert found.keys() == {layer.name for layer in layers}
     for name, scores in found.items():
-        torch.testing.assert_close(scores, model.get_parameter(name).detach().abs().flatten(1).mean(1))
+        torch.testing.assert_close(
+            scores, model.get_parameter(name).detach().abs().flatten(1).mean(1)
+        )

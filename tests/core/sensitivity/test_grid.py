@@ -1,4 +1,6 @@
-"""Grids: the numbers of a plain loop, through every door; lost workers cost nothing but time; what has not begun is dropped."""
+"""Grids: the numbers of a plain loop, through every door; lost workers cost nothing but time; what
+has not begun is dropped.
+"""
 
 import multiprocessing
 import os
@@ -14,15 +16,23 @@ import pytest
 import torch
 from distributed import Client, LocalCluster
 
-from pruning_core.forward import Forward
+from pruning_core.evaluation.forward import Forward
 from pruning_core.granularity import granularity
-from pruning_core.grid import Door, Grid, GridPoint, dask, in_process, jobs_of, measure, process_pool, through
-from pruning_core.grid.doors import Send
-from pruning_core.grid.jobs import Bench, Source
 from pruning_core.masks import apply_masks, select
-from pruning_core.pipeline import Workspace, groups_of, open_workspace, probe_split, scan_plan
+from pruning_core.pipeline import Workspace, group_scores_of, open_workspace, probe_split
 from pruning_core.plan import Plan
-from pruning_core.train import evaluate
+from pruning_core.sensitivity.backends import (
+    Backend,
+    Send,
+    dask,
+    in_process,
+    process_pool,
+    run_on_backend,
+)
+from pruning_core.sensitivity.grid import measure
+from pruning_core.sensitivity.grid_jobs import Bench, Grid, GridPoint, Source, jobs_of
+from pruning_core.sensitivity.scan import scan_plan
+from pruning_core.training.fine_tune import evaluate
 from tests.core.toy import refusal
 
 CPU = torch.device("cpu")
@@ -41,10 +51,15 @@ def wanted(space: Workspace) -> list[GridPoint]:
 
 
 class Scripted(Executor):
-    """Computes at once, but from the `breaks`-th call on all is lost, `times` times over. sent: every unit's name."""
+    """Computes at once, but from the `breaks`-th call on all is lost, `times` times over. sent:
+    every unit's name.
+    """
 
     def __init__(self, breaks: int, times: int = 1) -> None:
-        self.breaks, self.times, self.sent, self.futures = breaks, times, [], []
+        self.breaks = breaks
+        self.times = times
+        self.sent = []
+        self.futures = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         job = pickle.loads(args[1])[0]
@@ -69,15 +84,21 @@ class Silent(Scripted):
         return self.futures[-1]
 
 
-def test_every_point_is_that_of_a_plain_loop_in_a_fixed_order(space: Workspace, wanted: list[GridPoint]) -> None:
+def test_every_point_is_that_of_a_plain_loop_in_a_fixed_order(
+    space: Workspace, wanted: list[GridPoint]
+) -> None:
     found = iter(wanted)
     for how in GRID.criteria:
         for name in GRID.granularities:
-            layers, groups = groups_of(Plan("lenet5", criterion=how, granularity=name), space)
+            layers, groups = group_scores_of(Plan("lenet5", criterion=how, granularity=name), space)
             for layer in layers:
                 for sparsity in (0.0, 0.5, 0.9):
                     masks = select(groups, layers, granularity(name), {layer.name: sparsity})
-                    plain = evaluate(apply_masks(space.model, masks, layers), probe_split(PLAN, space), device=CPU)
+                    plain = evaluate(
+                        apply_masks(space.model, masks, layers),
+                        probe_split(PLAN, space),
+                        device=CPU,
+                    )
                     here = next(found)
                     point = here.point
                     assert (here.criterion, point.granularity, point.parameter, point.sparsity) == (
@@ -102,23 +123,27 @@ def test_a_grid_may_name_its_layers(space: Workspace) -> None:
     assert [(p.point.parameter, p.point.sparsity) for p in points] == [(some, 0.0), (some, 0.5)]
 
 
-def test_threads_and_any_executor_give_the_same_numbers(space: Workspace, wanted: list[GridPoint]) -> None:
+def test_threads_and_any_executor_give_the_same_numbers(
+    space: Workspace, wanted: list[GridPoint]
+) -> None:
     own = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        assert list(measure(GRID, PLAN, space, door=in_process(1), device=CPU)) == wanted
+        assert list(measure(GRID, PLAN, space, backend=in_process(1), device=CPU)) == wanted
         assert torch.get_num_threads() == 3
         with ThreadPoolExecutor(1) as anew:
             assert anew.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(own)
     with ThreadPoolExecutor(1) as executor:
-        assert list(measure(GRID, PLAN, door=through(executor), device=CPU)) == wanted
+        assert list(measure(GRID, PLAN, backend=run_on_backend(executor), device=CPU)) == wanted
         assert executor.submit(int).result() == 0  # it is still open
 
 
-def test_a_process_killed_in_mid_scan_costs_no_number(space: Workspace, wanted: list[GridPoint]) -> None:
-    points = measure(GRID, PLAN, space, door=process_pool(2), device=CPU)
+def test_a_process_killed_in_mid_scan_costs_no_number(
+    space: Workspace, wanted: list[GridPoint]
+) -> None:
+    points = measure(GRID, PLAN, space, backend=process_pool(2), device=CPU)
     found = [next(points)]
     (victim, other) = multiprocessing.active_children()
     os.kill(victim.pid or 0, signal.SIGKILL)
@@ -130,10 +155,12 @@ def test_a_process_killed_in_mid_scan_costs_no_number(space: Workspace, wanted: 
 
 def test_a_dask_worker_killed_in_mid_scan_costs_no_number(wanted: list[GridPoint]) -> None:
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        points = measure(GRID, PLAN, door=dask(client, ahead=6), device=CPU)
+        points = measure(GRID, PLAN, backend=dask(client, ahead=6), device=CPU)
         found = [next(points)]
         os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
         found += points
@@ -142,32 +169,35 @@ def test_a_dask_worker_killed_in_mid_scan_costs_no_number(wanted: list[GridPoint
 
 
 @pytest.mark.parametrize("breaks", [1, 3])
-def test_only_what_was_lost_is_sent_again(space: Workspace, wanted: list[GridPoint], breaks: int) -> None:
+def test_only_what_was_lost_is_sent_again(
+    space: Workspace, wanted: list[GridPoint], breaks: int
+) -> None:
     executor = Scripted(breaks)
-    assert list(measure(GRID, PLAN, space, door=through(executor), device=CPU)) == wanted
+    assert list(measure(GRID, PLAN, space, backend=run_on_backend(executor), device=CPU)) == wanted
     assert len(executor.sent) == len(set(executor.sent)) + 1
     assert executor.sent.count(executor.sent[breaks - 1]) == 2
 
 
 def test_workers_that_are_always_lost_end_the_grid_with_a_sentence(space: Workspace) -> None:
     executor = Scripted(2, times=99)
-    points = measure(GRID, PLAN, space, door=through(executor, ahead=1), device=CPU)
+    points = measure(GRID, PLAN, space, backend=run_on_backend(executor, ahead=1), device=CPU)
     assert "3 times" in refusal(lambda: list(points))
     assert len(executor.sent) == 4
 
 
 def test_closing_drops_what_has_not_begun_and_leaves_the_door(space: Workspace) -> None:
-    executor, left = Silent(99), []
+    executor = Silent(99)
+    left = []
 
     @contextmanager
     def watched(source: Source) -> Iterator[Send]:
         try:
-            with through(executor).open(source) as send:
+            with run_on_backend(executor).open(source) as send:
                 yield send
         finally:
             left.append(True)
 
-    points = measure(GRID, PLAN, space, door=Door(watched, 4), device=CPU)
+    points = measure(GRID, PLAN, space, backend=Backend(watched, 4), device=CPU)
     next(points)
     points.close()
     assert left == [True]
@@ -175,20 +205,38 @@ def test_closing_drops_what_has_not_begun_and_leaves_the_door(space: Workspace) 
     assert all(future.cancelled() for future in executor.futures[1:])
 
 
-def test_in_process_computes_a_unit_only_when_its_turn_comes(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_process_computes_a_unit_only_when_its_turn_comes(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[str] = []
     plain = Bench.measured
-    monkeypatch.setattr(Bench, "measured", lambda self, job, groups: seen.append(job.layers[0]) or plain(self, job, groups))
-    points = measure(GRID, PLAN, space, door=in_process(1), device=CPU)
+    monkeypatch.setattr(
+        Bench,
+        "measured",
+        lambda self, job, groups: seen.append(job.layers[0]) or plain(self, job, groups),
+    )
+    points = measure(GRID, PLAN, space, backend=in_process(1), device=CPU)
     next(points)
     assert len(seen) == 1
 
 
-def test_a_worker_walks_through_the_network_once_per_criterion(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_walks_through_the_network_once_per_criterion(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     walks: list[int] = []
     plain = Forward.images
-    monkeypatch.setattr(Forward, "images", lambda self, batch: walks.append(batch) or plain(self, batch))
-    list(measure(Grid((0.5,), criteria=("magnitude_l1", "random")), PLAN, space, door=in_process(1), device=CPU))
+    monkeypatch.setattr(
+        Forward, "images", lambda self, batch: walks.append(batch) or plain(self, batch)
+    )
+    list(
+        measure(
+            Grid((0.5,), criteria=("magnitude_l1", "random")),
+            PLAN,
+            space,
+            backend=in_process(1),
+            device=CPU,
+        )
+    )
     assert walks == [0, 0, 0]  # tracing, and once for each
 
 
@@ -198,10 +246,14 @@ def test_a_units_own_error_is_told_not_tried_again(space: Workspace) -> None:
         next(broken.model.parameters())[0, 0, 0, 0] = torch.nan
     with ThreadPoolExecutor(1) as executor:
         grid = Grid((0.5,), criteria=("random",))
-        assert "NaN" in refusal(lambda: list(measure(grid, PLAN, broken, door=through(executor), device=CPU)))
+        assert "NaN" in refusal(
+            lambda: list(measure(grid, PLAN, broken, backend=run_on_backend(executor), device=CPU))
+        )
 
 
-def test_what_cannot_be_measured_is_refused_in_a_sentence(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_measured_is_refused_in_a_sentence(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "axis" in refusal(lambda: Grid(criteria=()))
     assert "[0, 1]" in refusal(lambda: Grid((0.5, 1.5)))
     assert "nowhere" in refusal(lambda: jobs_of(Grid(layers=("nowhere",)), PLAN, space))
@@ -209,7 +261,9 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(space: Workspace, monk
     assert "At least one" in refusal(lambda: process_pool(0))
     unsendable = Workspace(space.model, space.dataset, space.layers, space.fixed)
     unsendable.model.note = lambda: None
-    assert "cannot be sent" in refusal(lambda: list(measure(GRID, PLAN, unsendable, door=process_pool(1))))
+    assert "cannot be sent" in refusal(
+        lambda: list(measure(GRID, PLAN, unsendable, backend=process_pool(1)))
+    )
     del unsendable.model.note
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert "requirements-dask.txt" in refusal(lambda: dask("tcp://127.0.0.1:1"))
@@ -217,12 +271,17 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(space: Workspace, monk
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_filters_of_a_residual_network_are_cut_as_a_scan_cuts_them(tied: bool) -> None:
-    """Units are the couplings, or single layers; what falls silent with them does so in a worker too."""
+    """Units are the couplings, or single layers; what falls silent with them does so in a worker
+    too.
+    """
     plan = Plan(model="resnet20", dataset="digits", granularity="filter", probe=10)
     space = open_workspace("resnet20", "digits")
     grid = Grid((0.5,), ("filter",), ("magnitude_l1",), tied=tied)
     with ThreadPoolExecutor(1) as executor:
-        found = [p.point for p in measure(grid, plan, space, door=through(executor), device=CPU)]
+        found = [
+            p.point
+            for p in measure(grid, plan, space, backend=run_on_backend(executor), device=CPU)
+        ]
     assert found == list(scan_plan(plan, space, (0.5,), tied=tied, device=CPU))
     assert any(point.group for point in found) is tied
     some = Grid((0.5,), ("filter",), ("magnitude_l1",), (space.layers[0].name,), tied)

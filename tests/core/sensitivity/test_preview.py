@@ -1,4 +1,6 @@
-"""A preview spends what it may and no more, where curves are uncertain, and the full scan's curve is inside its bands."""
+"""A preview spends what it may and no more, where curves are uncertain, and the full scan's curve
+is inside its bands.
+"""
 
 import csv
 import io
@@ -11,12 +13,12 @@ from torch import nn
 
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
-from pruning_core.inventory import inventory
 from pruning_core.masks import group_scores
-from pruning_core.pipeline import groups_of, open_workspace, probe_split
+from pruning_core.model.inventory import inventory
+from pruning_core.pipeline import group_scores_of, open_workspace, probe_split
 from pruning_core.plan import Plan
-from pruning_core.preview import Band, Preview, bands_csv, preview
-from pruning_core.sensitivity import scan
+from pruning_core.sensitivity.preview import Band, Preview, bands_csv, preview
+from pruning_core.sensitivity.scan import scan
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
 from tests.core.toy import Looking, MemorySplit, refusal, same_state, state
 
@@ -30,21 +32,42 @@ def wide(band: Band) -> float:
 
 def images(n: int = 60) -> MemorySplit:
     rng = torch.Generator().manual_seed(2)
-    return MemorySplit(torch.randn(n, 1, 6, 6, generator=rng), torch.randint(0, 4, (n,), generator=rng))
+    return MemorySplit(
+        torch.randn(n, 1, 6, 6, generator=rng), torch.randint(0, 4, (n,), generator=rng)
+    )
 
 
 def setting() -> tuple[nn.Module, tuple[Layer, ...], GroupScores]:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         layers = [layer for _ in range(4) for layer in (nn.Conv2d(8, 8, 3, padding=1), nn.ReLU())]
-        model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), *layers, nn.Flatten(), nn.Linear(128, 4)).eval()
+        model = nn.Sequential(
+            nn.Conv2d(1, 8, 3), nn.ReLU(), *layers, nn.Flatten(), nn.Linear(128, 4)
+        ).eval()
     found = inventory(model, (1, 6, 6))
-    return model, found, group_scores(criterion("magnitude_l1")(model, found, ()), found, granularity("fine"), "mean_abs")
+    return (
+        model,
+        found,
+        group_scores(
+            criterion("magnitude_l1")(model, found, ()), found, granularity("fine"), "mean_abs"
+        ),
+    )
 
 
 def previews(share: float = 0.3, n: int = 60) -> list[Preview]:
     model, layers, groups = setting()
-    return list(preview(model, layers, groups, granularity("fine"), images(n), grid=GRID, share=share, device=CPU))
+    return list(
+        preview(
+            model,
+            layers,
+            groups,
+            granularity("fine"),
+            images(n),
+            grid=GRID,
+            share=share,
+            device=CPU,
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +76,18 @@ def full() -> list[SensitivityPoint]:
     return list(scan(model, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU))
 
 
-@pytest.mark.parametrize(("model", "g", "tied"), [("vgg", "fine", False), ("resnet20", "filter", True)])
-def test_a_tenth_of_the_evaluations_holds_the_true_curve_at_nine_points_in_ten(model: str, g: str, tied: bool) -> None:
-    """On digits; two draws of the images. `python -m benchmarks.preview` has all layers of ResNet-20, and Fashion-MNIST."""
+@pytest.mark.parametrize(
+    ("model", "g", "tied"), [("vgg", "fine", False), ("resnet20", "filter", True)]
+)
+def test_a_tenth_of_the_evaluations_holds_the_true_curve_at_nine_points_in_ten(
+    model: str, g: str, tied: bool
+) -> None:
+    """On digits; two draws of the images. `python -m benchmarks.preview` has all layers of
+    ResNet-20, and Fashion-MNIST.
+    """
     plan = Plan(model=model, dataset="digits", granularity=g, probe=240)
     space = open_workspace(plan.model, plan.dataset)
-    _, groups = groups_of(plan, space)
+    _, groups = group_scores_of(plan, space)
     couplings = space.tied[0] if tied else ()
     asked = (space.model, space.layers, groups, granularity(g), probe_split(plan, space))
     truth = list(scan(*asked, couplings=couplings, tied=tied, device=CPU))
@@ -79,7 +108,9 @@ def test_a_tenth_of_the_evaluations_holds_the_true_curve_at_nine_points_in_ten(m
 
 
 def test_bands_made_of_one_part_hold_the_truth_as_often_as_they_say() -> None:
-    """Every point of a network of noise on a tenth of the images, twenty draws: its own interval holds the truth at 95%."""
+    """Every point of a network of noise on a tenth of the images, twenty draws: its own interval
+    holds the truth at 95%.
+    """
     model, layers, groups = setting()
     asked = (model, layers, groups, granularity("fine"), images(300))
     truth = [point.top1 for point in scan(*asked, grid=(0.9,), device=CPU)]
@@ -87,7 +118,11 @@ def test_bands_made_of_one_part_hold_the_truth_as_often_as_they_say() -> None:
     for seed in range(20):
         first = next(preview(*asked, grid=(0.9,), share=1.0, seed=seed, device=CPU))
         assert {band.images for band in first.bands if band.sparsity} == {30}
-        inside += [b.interval[0] <= top1 <= b.interval[1] for b, top1 in zip(first.bands, truth, strict=True) if b.sparsity]
+        inside += [
+            b.interval[0] <= top1 <= b.interval[1]
+            for b, top1 in zip(first.bands, truth, strict=True)
+            if b.sparsity
+        ]
     assert sum(inside) / len(inside) >= 0.95
 
 
@@ -100,16 +135,20 @@ def test_every_round_shows_every_point_and_never_spends_more_than_it_may() -> No
         assert 0 < earlier.work < later.work
         assert earlier.progress <= later.progress <= 1
     for shown in found:
-        assert [(b.parameter, b.sparsity) for b in shown.bands] == [(x.name, s) for x in layers for s in GRID]
+        assert [(b.parameter, b.sparsity) for b in shown.bands] == [
+            (x.name, s) for x in layers for s in GRID
+        ]
         assert all(0 <= b.interval[0] <= b.top1 <= b.interval[1] <= 1 for b in shown.bands)
         assert shown.spent == 60 + sum(b.images for b in shown.bands if b.sparsity)
     assert found[0].full == 60 * (1 + len(layers) * 5)
 
 
 def test_work_stops_it_where_the_scan_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images alone cost then, layers in proportion to what lies downstream: the first round and no more than was left."""
-    monkeypatch.setattr("pruning_core.preview.FREE", 0.0)
-    monkeypatch.setattr("pruning_core.preview.NODE", 0.0)
+    """Images alone cost then, layers in proportion to what lies downstream: the first round and no
+    more than was left.
+    """
+    monkeypatch.setattr("pruning_core.sensitivity.preview.FREE", 0.0)
+    monkeypatch.setattr("pruning_core.sensitivity.preview.NODE", 0.0)
     found = previews(0.15)
     assert len(found) == 3
     assert found[-1].work <= 0.15
@@ -118,32 +157,50 @@ def test_work_stops_it_where_the_scan_is_long(monkeypatch: pytest.MonkeyPatch) -
     below = {layer.name: sum(macs[at:]) for at, layer in enumerate(layers)}
     for shown in found:
         walked = 60 + sum(6 for each in found if each.spent <= shown.spent)
-        done = walked * sum(macs) + sum(below[b.parameter] * b.images for b in shown.bands if b.sparsity)
+        done = walked * sum(macs) + sum(
+            below[b.parameter] * b.images for b in shown.bands if b.sparsity
+        )
         assert shown.work == pytest.approx(done / (60 * (2 * sum(macs) + 5 * sum(below.values()))))
 
 
 def test_images_go_where_they_narrow_most_for_their_work() -> None:
-    """Bands close; the ends and middles come first; then, of points with equally many images, the wider bands of later layers."""
+    """Bands close; the ends and middles come first; then, of points with equally many images, the
+    wider bands of later layers.
+    """
     found = previews(0.11)
     assert sum(map(wide, found[-1].bands)) < sum(map(wide, found[0].bands))
     assert {b.sparsity for b in found[0].bands if b.sparsity and b.images} == {0.6, 0.9}
     before, after = found[:2]
     place = {name: at for at, name in enumerate(dict.fromkeys(b.parameter for b in before.bands))}
-    pairs = [pair for pair in zip(before.bands, after.bands, strict=True) if pair[0].sparsity and pair[0].images]
+    pairs = [
+        pair
+        for pair in zip(before.bands, after.bands, strict=True)
+        if pair[0].sparsity and pair[0].images
+    ]
     fed = [(wide(b), place[b.parameter]) for b, later in pairs if later.images > b.images]
     rest = [(wide(b), place[b.parameter]) for b, later in pairs if later.images == b.images]
     assert fed
     assert rest
-    assert not any(wider > width + 1e-9 and later >= at for width, at in fed for wider, later in rest)
-    assert not any(wider >= width - 1e-9 and later > at for width, at in fed for wider, later in rest)
+    assert not any(
+        wider > width + 1e-9 and later >= at for width, at in fed for wider, later in rest
+    )
+    assert not any(
+        wider >= width - 1e-9 and later > at for width, at in fed for wider, later in rest
+    )
 
 
-def test_all_evaluations_give_the_scan_itself(full: list[SensitivityPoint], monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the ends and middles, which no round left out; the other points lack the first part's images."""
-    monkeypatch.setattr("pruning_core.preview.ROUNDS", 1)
+def test_all_evaluations_give_the_scan_itself(
+    full: list[SensitivityPoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the ends and middles, which no round left out; the other points lack the first part's
+    images.
+    """
+    monkeypatch.setattr("pruning_core.sensitivity.preview.ROUNDS", 1)
     last = previews(share=1.0)[-1]
     assert {band.images for band in last.bands if band.sparsity} == {54, 60}
-    exact = [(band, point) for band, point in zip(last.bands, full, strict=True) if band.images == 60]
+    exact = [
+        (band, point) for band, point in zip(last.bands, full, strict=True) if band.images == 60
+    ]
     assert {band.sparsity for band, _ in exact} == {0.0, 0.6, 0.9}
     for band, point in exact:
         assert band.interval[0] - 1e-9 <= point.top1 <= band.interval[1] + 1e-9
@@ -183,18 +240,29 @@ def test_bands_of_a_network_that_cannot_be_traced_say_so_and_are_as_wide() -> No
     assert isinstance(model, nn.Sequential)
     both = (model, Looking(*model).eval())
     traced, looked = (
-        next(preview(each, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU)).bands for each in both
+        next(
+            preview(each, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU)
+        ).bands
+        for each in both
     )
     assert {band.in_full for band in traced} == {None}
     assert all("torch.fx cannot trace it" in str(band.in_full) for band in looked)
     assert [replace(band, in_full=None) for band in looked] == list(traced)
-    assert [row["in_full"] for row in csv.DictReader(io.StringIO(bands_csv(looked)))] == [looked[0].in_full] * len(looked)
+    assert [row["in_full"] for row in csv.DictReader(io.StringIO(bands_csv(looked)))] == [
+        looked[0].in_full
+    ] * len(looked)
     assert {row["in_full"] for row in csv.DictReader(io.StringIO(bands_csv(traced)))} == {""}
 
 
 def test_what_cannot_be_previewed_is_refused_in_a_sentence() -> None:
     model, layers, groups = setting()
     g = granularity("fine")
-    assert "[0, 1]" in refusal(lambda: list(preview(model, layers, groups, g, images(), grid=(1.5,), device=CPU)))
-    assert "[0, 1]" in refusal(lambda: list(preview(model, layers, groups, g, images(), share=2.0, device=CPU)))
-    assert "no images" in refusal(lambda: list(preview(model, layers, groups, g, images(0), device=CPU)))
+    assert "[0, 1]" in refusal(
+        lambda: list(preview(model, layers, groups, g, images(), grid=(1.5,), device=CPU))
+    )
+    assert "[0, 1]" in refusal(
+        lambda: list(preview(model, layers, groups, g, images(), share=2.0, device=CPU))
+    )
+    assert "no images" in refusal(
+        lambda: list(preview(model, layers, groups, g, images(0), device=CPU))
+    )

@@ -11,10 +11,10 @@ from torch import nn
 
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
-from pruning_core.inventory import inventory, oihw
 from pruning_core.masks import achieved, group_scores, select
-from pruning_core.sensitivity import GRID, from_csv, scan, to_csv
-from pruning_core.train import evaluate
+from pruning_core.model.inventory import inventory, oihw
+from pruning_core.sensitivity.scan import GRID, from_csv, scan, to_csv
+from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
 from tests.core.toy import Looking, MemorySplit, Toy, refusal, same_state, state
 
@@ -23,18 +23,30 @@ CPU = torch.device("cpu")
 
 def split(n: int = 40) -> MemorySplit:
     rng = torch.Generator().manual_seed(2)
-    return MemorySplit(torch.randn(n, 1, 6, 6, generator=rng), torch.randint(0, 4, (n,), generator=rng))
+    return MemorySplit(
+        torch.randn(n, 1, 6, 6, generator=rng), torch.randint(0, 4, (n,), generator=rng)
+    )
 
 
 def setting(name: str = "fine") -> tuple[nn.Module, tuple[Layer, ...], GroupScores]:
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)).eval()
+        model = nn.Sequential(
+            nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4)
+        ).eval()
     layers = inventory(model, (1, 6, 6))
-    return model, layers, group_scores(criterion("magnitude_l1")(model, layers, ()), layers, granularity(name), "mean_abs")
+    return (
+        model,
+        layers,
+        group_scores(
+            criterion("magnitude_l1")(model, layers, ()), layers, granularity(name), "mean_abs"
+        ),
+    )
 
 
-def scanned(name: str = "fine", grid: tuple[float, ...] = (0.0, 0.5, 0.9)) -> list[SensitivityPoint]:
+def scanned(
+    name: str = "fine", grid: tuple[float, ...] = (0.0, 0.5, 0.9)
+) -> list[SensitivityPoint]:
     model, layers, groups = setting(name)
     return list(scan(model, layers, groups, granularity(name), split(), grid=grid, device=CPU))
 
@@ -48,13 +60,19 @@ def test_points_are_those_of_a_copy_masked_by_hand(name: str) -> None:
     for point in points:
         (layer,) = (x for x in layers if x.name == point.parameter)
         mask = select(groups, layers, g, {layer.name: point.sparsity})[layer.name]
-        masked, weight = setting(name)[0], oihw(model.get_parameter(layer.name).detach(), layer)
+        masked = setting(name)[0]
+        weight = oihw(model.get_parameter(layer.name).detach(), layer)
         masked.get_parameter(layer.name).data = (weight * mask).reshape(layer.param_shape)
         if name == "filter":
             for quiet in (masked[0].bias, masked[1].weight, masked[1].bias):
                 quiet.data[~mask.flatten(1).any(1)] = 0
         wanted = evaluate(masked, split(), device=CPU)
-        assert (point.loss, point.top1, point.n, point.interval) == (wanted.loss, wanted.top1, 40, wanted.interval)
+        assert (point.loss, point.top1, point.n, point.interval) == (
+            wanted.loss,
+            wanted.top1,
+            40,
+            wanted.interval,
+        )
         assert point.achieved == achieved({layer.name: mask})[layer.name]
         assert point.granularity == name
 
@@ -63,13 +81,20 @@ def test_points_come_layer_by_layer_each_from_the_dense_model_up() -> None:
     points = scanned(grid=(0.9, 0.5))
     assert [(p.parameter, p.sparsity) for p in points] == [
         (name, s) for name in ("0.weight", "4.weight") for s in (0.0, 0.5, 0.9)
-    ]  # fmt: skip
+    ]
     dense = evaluate(setting()[0], split(), device=CPU)
-    assert all((p.loss, p.top1, p.achieved) == (dense.loss, dense.top1, 0.0) for p in points if p.sparsity == 0)
+    assert all(
+        (p.loss, p.top1, p.achieved) == (dense.loss, dense.top1, 0.0)
+        for p in points
+        if p.sparsity == 0
+    )
 
 
 def test_n_of_m_has_a_dense_point_and_its_own() -> None:
-    assert [(p.parameter, p.sparsity, p.achieved) for p in scanned("2:4")] == [("4.weight", 0.0, 0.0), ("4.weight", 0.5, 0.5)]
+    assert [(p.parameter, p.sparsity, p.achieved) for p in scanned("2:4")] == [
+        ("4.weight", 0.0, 0.0),
+        ("4.weight", 0.5, 0.5),
+    ]
 
 
 def test_a_sparsity_that_removes_no_group_achieves_nothing() -> None:
@@ -80,13 +105,18 @@ def test_a_sparsity_that_removes_no_group_achieves_nothing() -> None:
     images = MemorySplit(torch.ones(10, 1, 2, 2), torch.zeros(10, dtype=torch.long))
     points = list(scan(model, layers, groups, g, images, grid=(0.1, 0.2, 0.5, 1.0), device=CPU))
     assert [(p.parameter, p.sparsity, p.achieved) for p in points] == [
-        ("0.weight", 0.0, 0.0), ("0.weight", 0.1, 0.0), ("0.weight", 0.2, 0.0), ("0.weight", 0.5, 0.5), ("0.weight", 1.0, 0.5),
-    ]  # fmt: skip
+        ("0.weight", 0.0, 0.0),
+        ("0.weight", 0.1, 0.0),
+        ("0.weight", 0.2, 0.0),
+        ("0.weight", 0.5, 0.5),
+        ("0.weight", 1.0, 0.5),
+    ]
 
 
 def test_the_model_is_untouched_while_scanning_and_after_a_stop() -> None:
     model, layers, groups = setting()
-    before, held = state(model), {name: found.clone() for name, found in groups.items()}
+    before = state(model)
+    held = {name: found.clone() for name, found in groups.items()}
     points = scan(model, layers, groups, granularity("fine"), split(), grid=(0.5, 0.9), device=CPU)
     for _ in range(3):
         next(points)
@@ -100,7 +130,8 @@ def test_the_model_is_untouched_while_scanning_and_after_a_stop() -> None:
 
 def test_the_model_is_untouched_even_while_a_point_is_measured() -> None:
     model, layers, groups = setting()
-    before, seen = state(model), []
+    before = state(model)
+    seen = []
 
     class Watching(MemorySplit):
         def batches(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -116,7 +147,9 @@ def test_the_model_is_untouched_even_while_a_point_is_measured() -> None:
 def test_outputs_choose_the_logits() -> None:
     model, layers, groups = setting()
     images = MemorySplit(split().x, split().labels % 2)
-    points = scan(model, layers, groups, granularity("fine"), images, grid=(0.0,), outputs=(3, 1), device=CPU)
+    points = scan(
+        model, layers, groups, granularity("fine"), images, grid=(0.0,), outputs=(3, 1), device=CPU
+    )
     wanted = evaluate(model, images, outputs=(3, 1), device=CPU)
     assert [p.top1 for p in points] == [wanted.top1, wanted.top1]
 
@@ -135,13 +168,41 @@ def test_the_standard_grid_rises() -> None:
 def test_csv_starts_with_the_promised_columns() -> None:
     points = scanned()
     text = to_csv(points)
-    assert text.splitlines()[0].split(",")[:5] == ["parameter", "granularity", "sparsity", "loss", "top1"]
+    assert text.splitlines()[0].split(",")[:5] == [
+        "parameter",
+        "granularity",
+        "sparsity",
+        "loss",
+        "top1",
+    ]
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == len(points)
     for row, point in zip(rows, points, strict=True):
-        assert (row["parameter"], row["granularity"], int(row["n"])) == (point.parameter, point.granularity, point.n)
-        numbers = (point.sparsity, point.loss, point.top1, point.achieved, *point.interval, point.change, *point.change_interval)
-        names = ("sparsity", "loss", "top1", "achieved", "low", "high", "change", "change_low", "change_high")
+        assert (row["parameter"], row["granularity"], int(row["n"])) == (
+            point.parameter,
+            point.granularity,
+            point.n,
+        )
+        numbers = (
+            point.sparsity,
+            point.loss,
+            point.top1,
+            point.achieved,
+            *point.interval,
+            point.change,
+            *point.change_interval,
+        )
+        names = (
+            "sparsity",
+            "loss",
+            "top1",
+            "achieved",
+            "low",
+            "high",
+            "change",
+            "change_low",
+            "change_high",
+        )
         read = [float(row[key]) for key in names]
         assert read == pytest.approx(numbers, abs=1e-6)
     assert text.endswith("\n")
@@ -150,14 +211,19 @@ def test_csv_starts_with_the_promised_columns() -> None:
 
 def test_the_table_read_again_gives_the_points_again() -> None:
     """In all but the sixth decimal; of the rows asked for, where the table has such a column."""
-    tied, whole = (replace(point, group=("a.weight", point.parameter)) for point in scanned("filter")[:2])
+    tied, whole = (
+        replace(point, group=("a.weight", point.parameter)) for point in scanned("filter")[:2]
+    )
     points = [*scanned("row"), tied, replace(whole, why="A, b.", in_full='It "looks".')]
     text = to_csv(points)
-    rows, filters = from_csv(text, granularity="row", criterion="none"), from_csv(text, granularity="filter")
+    rows = from_csv(text, granularity="row", criterion="none")
+    filters = from_csv(text, granularity="filter")
     for found, point in zip((*rows, *filters), points, strict=True):
         numbers = ("sparsity", "achieved", "loss", "top1", "change", "interval", "change_interval")
         for name in numbers:
-            assert getattr(found, name) == pytest.approx(getattr(point, name), abs=1e-9 if name == "achieved" else 1e-6)
+            assert getattr(found, name) == pytest.approx(
+                getattr(point, name), abs=1e-9 if name == "achieved" else 1e-6
+            )
         assert replace(point, **{name: getattr(found, name) for name in numbers}) == found
 
 
@@ -167,23 +233,38 @@ def test_a_table_that_is_no_scan_s_is_refused_in_a_sentence() -> None:
     assert "'loss'" in refusal(lambda: from_csv("parameter,granularity,sparsity,top1\n"))
     assert "'parameter'" in refusal(lambda: from_csv(""))
     assert "granularity row" in refusal(lambda: from_csv(text, granularity="row"))
-    broken = (first.replace(",40,", ",some,"), first.replace(",40,", ",nan,"), first.replace(",40,", ",0,"), first[:40])
+    broken = (
+        first.replace(",40,", ",some,"),
+        first.replace(",40,", ",nan,"),
+        first.replace(",40,", ",0,"),
+        first[:40],
+    )
     for line in broken:
         assert line != first
-        assert "Line 3 " in refusal(lambda line=line: from_csv("\n".join([head, first, line, *rest])))
+        assert "Line 3 " in refusal(
+            lambda line=line: from_csv("\n".join([head, first, line, *rest]))
+        )
 
 
 def test_points_of_a_network_that_cannot_be_traced_say_so_and_are_the_same() -> None:
     """In every point and in the table; empty where only what is downstream was computed."""
     parts = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)]
-    images = MemorySplit(torch.randn(20, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3)
+    images = MemorySplit(
+        torch.randn(20, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
+    )
     found = []
     for model in (nn.Sequential(*parts).eval(), Looking(*parts).eval()):
         layers = inventory(model, (1, 6, 6))
-        groups = group_scores(criterion("magnitude_l1")(model, layers, ()), layers, granularity("fine"), "mean_abs")
-        found.append(list(scan(model, layers, groups, granularity("fine"), images, grid=(0.5,), device=CPU)))
+        groups = group_scores(
+            criterion("magnitude_l1")(model, layers, ()), layers, granularity("fine"), "mean_abs"
+        )
+        found.append(
+            list(scan(model, layers, groups, granularity("fine"), images, grid=(0.5,), device=CPU))
+        )
     traced, looked = found
     assert {point.in_full for point in traced} == {None}
     assert all("torch.fx cannot trace it" in str(point.in_full) for point in looked)
     assert [replace(point, in_full=None) for point in looked] == traced
-    assert [row["in_full"] for row in csv.DictReader(io.StringIO(to_csv(looked)))] == [looked[0].in_full] * 4
+    assert [row["in_full"] for row in csv.DictReader(io.StringIO(to_csv(looked)))] == [
+        looked[0].in_full
+    ] * 4

@@ -9,27 +9,33 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from pruning_core.coupling import couplings
-from pruning_core.coupling.trace import HEADS
 from pruning_core.criteria import criterion
+from pruning_core.evaluation.intervals import change, paired
 from pruning_core.granularity import granularity
-from pruning_core.intervals import change, paired
-from pruning_core.inventory import inventory
 from pruning_core.masks import group_scores, lowest
+from pruning_core.model.coupling.trace import HEADS, couplings
+from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import Workspace, open_workspace
-from pruning_core.sensitivity import scan, to_csv
-from pruning_core.train import evaluate
+from pruning_core.sensitivity.scan import scan, to_csv
+from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
 from pruning_core.zoo import probe
 from tests.core.toy import MemorySplit, refusal, same_state, state
 
 CPU = torch.device("cpu")
 FILTER = granularity("filter")
-STREAM = ("stem.conv.weight", "layer1.0.conv2.weight", "layer1.1.conv2.weight", "layer1.2.conv2.weight")
+STREAM = (
+    "stem.conv.weight",
+    "layer1.0.conv2.weight",
+    "layer1.1.conv2.weight",
+    "layer1.2.conv2.weight",
+)
 
 
 def grouped(model: nn.Module, layers: tuple[Layer, ...], name: str = "filter") -> GroupScores:
-    return group_scores(criterion("magnitude_l1")(model, layers, ()), layers, granularity(name), "mean_abs")
+    return group_scores(
+        criterion("magnitude_l1")(model, layers, ()), layers, granularity(name), "mean_abs"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +48,30 @@ def points(space: Workspace) -> list[SensitivityPoint]:
     return measured(space, tied=True)
 
 
-def measured(space: Workspace, *, tied: bool, grid: tuple[float, ...] = (0.01, 0.25, 0.75)) -> list[SensitivityPoint]:
+def measured(
+    space: Workspace, *, tied: bool, grid: tuple[float, ...] = (0.01, 0.25, 0.75)
+) -> list[SensitivityPoint]:
     groups = grouped(space.model, space.layers)
-    some = {name: groups[name] for name in groups if name in (*STREAM, "layer1.1.conv1.weight", "layer3.0.conv1.weight")}
-    split, tie = probe(space.dataset.val, 128), space.tied[0]
-    return list(scan(space.model, space.layers, some, FILTER, split, grid=grid, device=CPU, couplings=tie, tied=tied))
+    some = {
+        name: groups[name]
+        for name in groups
+        if name in (*STREAM, "layer1.1.conv1.weight", "layer3.0.conv1.weight")
+    }
+    split = probe(space.dataset.val, 128)
+    tie = space.tied[0]
+    return list(
+        scan(
+            space.model,
+            space.layers,
+            some,
+            FILTER,
+            split,
+            grid=grid,
+            device=CPU,
+            couplings=tie,
+            tied=tied,
+        )
+    )
 
 
 def at(points: list[SensitivityPoint], name: str, sparsity: float) -> SensitivityPoint:
@@ -55,8 +80,11 @@ def at(points: list[SensitivityPoint], name: str, sparsity: float) -> Sensitivit
 
 def thinned(space: Workspace, root: str, scores: Tensor, count: int) -> nn.Module:
     work = deepcopy(space.model)
-    graph = torch_pruning.DependencyGraph().build_dependency(work, torch.zeros(1, 1, 8, 8), verbose=False)
-    conv, rows = work.get_submodule(root.removesuffix(".weight")), lowest(scores[None], count)[0].nonzero().flatten().tolist()
+    graph = torch_pruning.DependencyGraph().build_dependency(
+        work, torch.zeros(1, 1, 8, 8), verbose=False
+    )
+    conv = work.get_submodule(root.removesuffix(".weight"))
+    rows = lowest(scores[None], count)[0].nonzero().flatten().tolist()
     graph.get_pruning_group(conv, torch_pruning.prune_conv_out_channels, rows).prune()
     return work.eval()
 
@@ -65,8 +93,11 @@ def thinned(space: Workspace, root: str, scores: Tensor, count: int) -> nn.Modul
 def test_tied_layers_are_measured_as_the_network_without_their_channels(
     space: Workspace, points: list[SensitivityPoint], sparsity: float
 ) -> None:
-    """Cut alone, each of them seems to cost far less: the identity path and the other branches go on."""
-    groups, split = grouped(space.model, space.layers), probe(space.dataset.val, 128)
+    """Cut alone, each of them seems to cost far less: the identity path and the other branches go
+    on.
+    """
+    groups = grouped(space.model, space.layers)
+    split = probe(space.dataset.val, 128)
     scores = torch.stack([groups[name][0] for name in STREAM]).mean(0)
     wanted = evaluate(thinned(space, STREAM[0], scores, round(16 * sparsity)), split, device=CPU)
     dense = evaluate(space.model, split, device=CPU)
@@ -78,27 +109,41 @@ def test_tied_layers_are_measured_as_the_network_without_their_channels(
         versus = change(dense, wanted, split.labels)
         assert (point.change, point.change_interval) == (versus.value, versus.interval)
     naive = measured(space, tied=False, grid=(sparsity,))
-    assert all(at(naive, name, sparsity).loss != pytest.approx(wanted.loss, rel=0.05) for name in STREAM)
+    assert all(
+        at(naive, name, sparsity).loss != pytest.approx(wanted.loss, rel=0.05) for name in STREAM
+    )
     assert all(at(naive, name, sparsity).group == () for name in STREAM)
 
 
-def test_one_layer_alone_looks_robust_where_its_channels_are_not(space: Workspace, points: list[SensitivityPoint]) -> None:
+def test_one_layer_alone_looks_robust_where_its_channels_are_not(
+    space: Workspace, points: list[SensitivityPoint]
+) -> None:
     naive = measured(space, tied=False, grid=(0.75,))
     for name in STREAM[1:]:
         assert at(naive, name, 0.75).top1 > at(points, name, 0.75).top1 + 0.2
 
 
-def test_a_layer_that_nothing_is_tied_to_is_cut_as_ever(space: Workspace, points: list[SensitivityPoint]) -> None:
+def test_a_layer_that_nothing_is_tied_to_is_cut_as_ever(
+    space: Workspace, points: list[SensitivityPoint]
+) -> None:
     naive = measured(space, tied=False)
     for name in ("layer1.1.conv1.weight", "layer3.0.conv1.weight"):
         for sparsity in (0.0, 0.01, 0.25, 0.75):
             assert at(points, name, sparsity) == at(naive, name, sparsity)
 
 
-def test_points_come_for_every_layer_and_a_cut_of_nothing_is_named(points: list[SensitivityPoint]) -> None:
-    assert [p.parameter for p in points[::4]] == [*STREAM, "layer1.1.conv1.weight", "layer3.0.conv1.weight"]
+def test_points_come_for_every_layer_and_a_cut_of_nothing_is_named(
+    points: list[SensitivityPoint],
+) -> None:
+    assert [p.parameter for p in points[::4]] == [
+        *STREAM,
+        "layer1.1.conv1.weight",
+        "layer3.0.conv1.weight",
+    ]
     for point in points:
-        assert point.no_op is (point.sparsity == 0.01 and point.parameter != "layer3.0.conv1.weight")
+        assert point.no_op is (
+            point.sparsity == 0.01 and point.parameter != "layer3.0.conv1.weight"
+        )
         assert point.why is None
         low, high = point.change_interval
         assert (low, high) == (0.0, 0.0) if point.achieved == 0 else low <= point.change <= high
@@ -108,37 +153,61 @@ def test_change_has_a_paired_interval_even_when_no_answer_changed() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)).eval()
     model[3].weight.data[:, 1:] = 0  # the other filters say nothing
     model[0].weight.data[:] = torch.tensor([9.0, 1.0, 1.0, 1.0])[:, None, None, None]
-    layers, images = inventory(model, (1, 1, 1)), MemorySplit(torch.ones(50, 1, 1, 1), torch.arange(50) % 2)
-    found = list(scan(model, layers, grouped(model, layers), FILTER, images, grid=(0.5,), device=CPU))
+    layers = inventory(model, (1, 1, 1))
+    images = MemorySplit(torch.ones(50, 1, 1, 1), torch.arange(50) % 2)
+    found = list(
+        scan(model, layers, grouped(model, layers), FILTER, images, grid=(0.5,), device=CPU)
+    )
     assert (found[1].change, found[1].change_interval) == (0.0, paired(0, 0, 50))
     assert found[1].top1 == 0.5
-    assert found[1].change_interval[1] - found[1].change_interval[0] < 0.6 * (found[1].interval[1] - found[1].interval[0])
+    assert found[1].change_interval[1] - found[1].change_interval[0] < 0.6 * (
+        found[1].interval[1] - found[1].interval[0]
+    )
 
 
 def test_rows_of_heads_are_not_cut_and_say_why() -> None:
     space = open_workspace("vit", "digits")
-    groups, before = grouped(space.model, space.layers), state(space.model)
+    groups = grouped(space.model, space.layers)
+    before = state(space.model)
     name = "blocks.0.attention.in_proj_weight"
     some = {key: groups[key] for key in (name, "blocks.0.mlp.fc1.weight")}
     split = probe(space.dataset.val, 64)
     found = list(
-        scan(space.model, space.layers, some, FILTER, split, grid=(0.5,), device=CPU, couplings=space.tied[0], tied=True)
+        scan(
+            space.model,
+            space.layers,
+            some,
+            FILTER,
+            split,
+            grid=(0.5,),
+            device=CPU,
+            couplings=space.tied[0],
+            tied=True,
+        )
     )
     assert same_state(space.model, before)
     assert [(p.parameter, p.achieved, p.no_op, p.why) for p in found if p.sparsity] == [
-        (name, 0.0, True, HEADS), ("blocks.0.mlp.fc1.weight", 0.5, False, None),
-    ]  # fmt: skip
+        (name, 0.0, True, HEADS),
+        ("blocks.0.mlp.fc1.weight", 0.5, False, None),
+    ]
     rows = list(csv.DictReader(io.StringIO(to_csv(found))))
-    assert [(row["no_op"], row["why"]) for row in rows if float(row["sparsity"])] == [("1", HEADS), ("0", "")]
+    assert [(row["no_op"], row["why"]) for row in rows if float(row["sparsity"])] == [
+        ("1", HEADS),
+        ("0", ""),
+    ]
 
 
 def test_members_of_a_join_lose_the_rows_that_are_theirs() -> None:
-    """c(x) + [a(x), b(x)]: the two lowest channels of the sum are c's second and fifth, a's second and b's third."""
+    """c(x) + [a(x), b(x)]: the two lowest channels of the sum are c's second and fifth, a's second
+    and b's third.
+    """
 
     class Joined(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.a, self.b, self.c = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 3, 1), nn.Conv2d(1, 5, 1)
+            self.a = nn.Conv2d(1, 2, 1)
+            self.b = nn.Conv2d(1, 3, 1)
+            self.c = nn.Conv2d(1, 5, 1)
             self.fc = nn.Linear(5, 2)
 
         def forward(self, x: Tensor) -> Tensor:
@@ -147,15 +216,37 @@ def test_members_of_a_join_lose_the_rows_that_are_theirs() -> None:
     model = Joined().eval()
     for conv, sizes in ((model.a, [5, 1]), (model.b, [5, 5, 1]), (model.c, [5, 1, 5, 5, 1])):
         conv.weight.data = torch.tensor(sizes, dtype=torch.float32).view(-1, 1, 1, 1)
-    layers, images = inventory(model, (1, 1, 1)), MemorySplit(torch.ones(20, 1, 1, 1), torch.zeros(20, dtype=torch.long))
+    layers = inventory(model, (1, 1, 1))
+    images = MemorySplit(torch.ones(20, 1, 1, 1), torch.zeros(20, dtype=torch.long))
     tie = couplings(model, layers, (1, 1, 1))
-    found = scan(model, layers, grouped(model, layers), FILTER, images, grid=(0.4,), device=CPU, couplings=tie, tied=True)
+    found = scan(
+        model,
+        layers,
+        grouped(model, layers),
+        FILTER,
+        images,
+        grid=(0.4,),
+        device=CPU,
+        couplings=tie,
+        tied=True,
+    )
     gone = {p.parameter: p.achieved for p in found if p.sparsity}
     assert gone == pytest.approx({"a.weight": 1 / 2, "b.weight": 1 / 3, "c.weight": 2 / 5})
 
 
 def test_only_whole_filters_are_cut_together(space: Workspace) -> None:
-    split, groups = probe(space.dataset.val, 10), grouped(space.model, space.layers, "kernel")
+    split = probe(space.dataset.val, 10)
+    groups = grouped(space.model, space.layers, "kernel")
     assert "whole filters" in refusal(
-        lambda: list(scan(space.model, space.layers, groups, granularity("kernel"), split, couplings=space.tied[0], tied=True))
+        lambda: list(
+            scan(
+                space.model,
+                space.layers,
+                groups,
+                granularity("kernel"),
+                split,
+                couplings=space.tied[0],
+                tied=True,
+            )
+        )
     )

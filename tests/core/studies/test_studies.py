@@ -1,4 +1,6 @@
-"""Studies: which runs there are, what each comes to, and that nothing finished is ever lost or measured twice."""
+"""Studies: which runs there are, what each comes to, and that nothing finished is ever lost or
+measured twice.
+"""
 
 import csv
 import io
@@ -16,17 +18,29 @@ from statistics import fmean, stdev
 import pytest
 import torch
 
-from pruning_core import runs
+from pruning_core import studies
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace, open_workspace, prune
 from pruning_core.plan import Plan
-from pruning_core.runs import BASELINES, Begun, Failed, Measured, Result, Run, Study, plan_of, refused, study, wanted
-from pruning_core.runs.measuring import seeded
-from pruning_core.train import TrainConfig
+from pruning_core.studies import (
+    BASELINES,
+    Result,
+    Run,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Study,
+    plan_of,
+    refused,
+    study,
+    wanted,
+)
+from pruning_core.studies.run import seeded
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished, Step
 from tests.core.toy import refusal
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TUNE = TrainConfig(epochs=1, batch_size=128)
 SMALL = Study(Plan(model="lenet5", fine_tune=TUNE), compressions=(2.0, 8.0), seeds=2, images=256)
 
@@ -37,14 +51,16 @@ def space() -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def finished(space: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[Result, ...]]:
+def finished(
+    space: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, tuple[Result, ...]]:
     folder = tmp_path_factory.mktemp("study")
     list(study(SMALL, space, folder))
-    return folder, runs.results(SMALL, folder)
+    return folder, studies.results(SMALL, folder)
 
 
-def measured(events: list[object]) -> list[Measured]:
-    return [event for event in events if isinstance(event, Measured)]
+def measured(events: list[object]) -> list[RunFinished]:
+    return [event for event in events if isinstance(event, RunFinished)]
 
 
 def same(one: Result, other: Result) -> bool:
@@ -52,32 +68,51 @@ def same(one: Result, other: Result) -> bool:
 
 
 def test_random_and_magnitude_are_always_there_and_equal_studies_are_equal() -> None:
-    one = Study(criteria=("wanda", "snip"), compressions=(8.0, 2.0, 2.0), granularities=("filter", "fine"))
-    other = Study(Plan(criterion="snip", sparsity=0.9, seed=5, fine_tune=TrainConfig(seed=9)), ("random", "snip", "wanda"))
+    one = Study(
+        criteria=("wanda", "snip"), compressions=(8.0, 2.0, 2.0), granularities=("filter", "fine")
+    )
+    other = Study(
+        Plan(criterion="snip", sparsity=0.9, seed=5, fine_tune=TrainConfig(seed=9)),
+        ("random", "snip", "wanda"),
+    )
     assert one.criteria == other.criteria == (*BASELINES, "snip", "wanda")
     assert one.compressions == (2.0, 8.0)
     assert one.granularities == ("fine", "filter")
-    assert replace(one, compressions=runs.COMPRESSIONS, granularities=("fine",)) == other
+    assert replace(one, compressions=studies.COMPRESSIONS, granularities=("fine",)) == other
 
 
 def test_runs_come_seed_by_seed_and_each_once() -> None:
-    asked = Study(criteria=("snip",), granularities=("fine", "2:4"), compressions=(2.0, 4.0), seeds=2)
+    asked = Study(
+        criteria=("snip",), granularities=("fine", "2:4"), compressions=(2.0, 4.0), seeds=2
+    )
     found = asked.runs
     assert len(set(found)) == len(found) == 2 * 3 * (2 + 1)
     assert [run.seed for run in found] == sorted(run.seed for run in found)
-    assert {run.compression for run in found if run.granularity == "2:4"} == {1 / (1 - granularity("2:4").fixed_ratio)}
+    assert {run.compression for run in found if run.granularity == "2:4"} == {
+        1 / (1 - granularity("2:4").fixed_ratio)
+    }
 
 
 @pytest.mark.parametrize("compression", [2.0, 4.0, 8.0, 16.0, 32.0])
 def test_a_runs_plan_has_its_sparsity_and_its_seed_everywhere(compression: float) -> None:
     plan = plan_of(SMALL, Run("snip", "kernel", compression, 7))
     assert plan.sparsity == 1 - 1 / compression
-    assert (plan.criterion, plan.granularity, plan.seed, plan.fine_tune.seed) == ("snip", "kernel", 7, 7)
+    assert (plan.criterion, plan.granularity, plan.seed, plan.fine_tune.seed) == (
+        "snip",
+        "kernel",
+        7,
+        7,
+    )
     assert plan.fine_tune == replace(TUNE, seed=7)
 
 
 def test_json_and_back_is_exact() -> None:
-    asked = replace(SMALL, criteria=("seven", "my_module:score"), granularities=("block:2x2", "fine"), compressions=(1.5, 3.0))
+    asked = replace(
+        SMALL,
+        criteria=("seven", "my_module:score"),
+        granularities=("block:2x2", "fine"),
+        compressions=(1.5, 3.0),
+    )
     assert Study.from_json(asked.to_json()) == asked
     assert Study.from_json("{}") == Study()
 
@@ -108,15 +143,24 @@ def test_what_cannot_be_meant_is_one_sentence(text: str, words: str) -> None:
     assert words in refusal(lambda: Study.from_json(text))
 
 
-def test_a_run_measures_what_the_pipeline_measures(space: Workspace, finished: tuple[Path, tuple[Result, ...]]) -> None:
+def test_a_run_measures_what_the_pipeline_measures(
+    space: Workspace, finished: tuple[Path, tuple[Result, ...]]
+) -> None:
     """The oracle: `pipeline.prune` of the run's plan on the seed's images."""
     for found in finished[1][-2:]:
         mine = seeded(space, SMALL.images, found.run.seed)
         done = list(prune(plan_of(SMALL, found.run), mine))[-1]
         assert isinstance(done, Finished)
         assert found.after is not None
-        assert (found.initial.top1, found.before.top1, found.after.top1) == (done.dense.top1, done.pruned.top1, done.tuned.top1)
-        assert (found.after.n, found.after.low, found.after.high) == (len(space.dataset.test), *done.tuned.interval)
+        assert (found.initial.top1, found.before.top1, found.after.top1) == (
+            done.dense.top1,
+            done.pruned.top1,
+            done.tuned.top1,
+        )
+        assert (found.after.n, found.after.low, found.after.high) == (
+            len(space.dataset.test),
+            *done.tuned.interval,
+        )
         assert (found.parameters, found.nonzeros) == (done.report.parameters, done.report.nonzeros)
         assert (found.macs, found.macs_effective) == (done.report.macs, done.report.macs_effective)
         assert found.compression == done.report.parameters / done.report.nonzeros
@@ -131,28 +175,41 @@ def test_a_seeds_images_are_its_own_with_class_shares_kept(space: Workspace) -> 
     assert not torch.equal(parts[0].x, parts[1].x)
     shares = [torch.bincount(part.labels, minlength=10) for part in parts]
     assert int((shares[0] - shares[1]).abs().max()) <= 1
-    assert len(seeded(space, 0, 3).dataset.train) == len(seeded(space, 10**9, 3).dataset.train) == len(space.dataset.train)
+    assert (
+        len(seeded(space, 0, 3).dataset.train)
+        == len(seeded(space, 10**9, 3).dataset.train)
+        == len(space.dataset.train)
+    )
 
 
 def test_seeds_differ_where_something_is_random(finished: tuple[Path, tuple[Result, ...]]) -> None:
     after = {found.run: found.final.top1 for found in finished[1]}
-    differing = [run for run in after if run.seed == 0 and after[run] != after[replace(run, seed=1)]]
+    differing = [
+        run for run in after if run.seed == 0 and after[run] != after[replace(run, seed=1)]
+    ]
     assert differing
 
 
 def test_zero_epochs_give_no_accuracy_after(space: Workspace, tmp_path: Path) -> None:
-    asked = replace(SMALL, plan=Plan(model="lenet5", fine_tune=TrainConfig(epochs=0)), compressions=(2.0,), seeds=1)
+    asked = replace(
+        SMALL,
+        plan=Plan(model="lenet5", fine_tune=TrainConfig(epochs=0)),
+        compressions=(2.0,),
+        seeds=1,
+    )
     list(study(asked, space, tmp_path))
-    found = runs.results(asked, tmp_path)
+    found = studies.results(asked, tmp_path)
     assert [each.after for each in found] == [None, None]
     assert all(each.final == each.before for each in found)
-    row = next(csv.DictReader(io.StringIO(runs.to_csv(asked, found))))
+    row = next(csv.DictReader(io.StringIO(studies.to_csv(asked, found))))
     assert row["after_top1"] == ""
 
 
-def test_the_second_time_everything_comes_from_disk(space: Workspace, finished: tuple[Path, tuple[Result, ...]]) -> None:
+def test_the_second_time_everything_comes_from_disk(
+    space: Workspace, finished: tuple[Path, tuple[Result, ...]]
+) -> None:
     events = list(study(SMALL, space, finished[0]))
-    assert all(isinstance(event, Measured) and event.again for event in events)
+    assert all(isinstance(event, RunFinished) and event.again for event in events)
     assert tuple(event.result for event in measured(events)) == finished[1]
     assert [event.number for event in measured(events)] == list(range(1, 9))
 
@@ -164,27 +221,40 @@ def test_a_study_that_was_closed_goes_on_with_the_run_that_was_broken_off(
     seen = list(islice(events, 8))
     events.close()
     before = len(measured(seen))
-    assert isinstance(seen[-1], Step | Begun | Measured)
-    assert runs.saved(tmp_path) == before < 8
+    assert isinstance(seen[-1], Step | RunStarted | RunFinished)
+    assert studies.saved(tmp_path) == before < 8
     rest = list(study(SMALL, space, tmp_path))
     assert [event.again for event in measured(rest)] == [True] * before + [False] * (8 - before)
-    assert all(map(same, runs.results(SMALL, tmp_path), finished[1]))
+    assert all(map(same, studies.results(SMALL, tmp_path), finished[1]))
 
 
 def test_a_killed_process_loses_only_the_run_it_was_at(space: Workspace, tmp_path: Path) -> None:
     slow = replace(SMALL, plan=replace(SMALL.plan, fine_tune=replace(TUNE, epochs=12)))
-    asked, folder = tmp_path / "study.json", tmp_path / "runs"
+    asked = tmp_path / "study.json"
+    folder = tmp_path / "runs"
     asked.write_text(slow.to_json())
-    command = [sys.executable, "-m", "pruning_core", "study", str(asked), "--folder", str(folder), "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "pruning_core",
+        "study",
+        str(asked),
+        "--folder",
+        str(folder),
+        "--device",
+        "cpu",
+    ]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    killed = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 60
-    while runs.saved(folder) < 2 and killed.poll() is None and time.monotonic() < deadline:
+    while studies.saved(folder) < 2 and killed.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    there = runs.results(slow, folder)
-    assert 2 <= len(there) == runs.saved(folder) < 8
+    there = studies.results(slow, folder)
+    assert 2 <= len(there) == studies.saved(folder) < 8
     again = measured(list(study(slow, space, folder)))
     assert [event.again for event in again] == [True] * len(there) + [False] * (8 - len(there))
     assert tuple(event.result for event in again[: len(there)]) == there
@@ -195,8 +265,12 @@ DAMAGES = {
     "not json": lambda text: "\x00" * 40,
     "a list": lambda text: "[]",
     "another run": lambda text: text.replace('"seed": 0', '"seed": 1'),
-    "a share above 1": lambda text: json.dumps(json.loads(text) | {"initial": json.loads(text)["initial"] | {"top1": 7.0}}),
-    "a missing number": lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "nonzeros"}),
+    "a share above 1": lambda text: json.dumps(
+        json.loads(text) | {"initial": json.loads(text)["initial"] | {"top1": 7.0}}
+    ),
+    "a missing number": lambda text: json.dumps(
+        {k: v for k, v in json.loads(text).items() if k != "nonzeros"}
+    ),
     "a text for a number": lambda text: json.dumps(json.loads(text) | {"nonzeros": "many"}),
 }
 
@@ -209,19 +283,23 @@ def test_a_damaged_file_is_measured_again(
     list(study(asked, space, tmp_path))
     path = next(tmp_path.glob("random-*"))
     path.write_text(DAMAGES[damage](path.read_text()))
-    assert len(runs.results(asked, tmp_path)) == 1
+    assert len(studies.results(asked, tmp_path)) == 1
     events = measured(list(study(asked, space, tmp_path)))
     assert [event.again for event in events] == [True, False]
     assert same(events[1].result, finished[1][1])
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(space: Workspace, tmp_path: Path) -> None:
-    wild = replace(SMALL, plan=Plan(model="lenet5", fine_tune=TrainConfig(epochs=1, lr=1e30, batch_size=16)), seeds=1)
+    wild = replace(
+        SMALL,
+        plan=Plan(model="lenet5", fine_tune=TrainConfig(epochs=1, lr=1e30, batch_size=16)),
+        seeds=1,
+    )
     events = list(study(wild, space, tmp_path))
-    failed = [event for event in events if isinstance(event, Failed)]
+    failed = [event for event in events if isinstance(event, RunFailed)]
     assert failed
     assert len(failed) + len(measured(events)) == 4
-    assert runs.saved(tmp_path) == len(measured(events))
+    assert studies.saved(tmp_path) == len(measured(events))
     assert all("learning rate" in event.why for event in failed)
 
 
@@ -230,7 +308,10 @@ def test_pairs_that_cannot_cut_the_network_are_left_out_with_the_reason(space: W
     without = refused(asked, space)
     assert {("bn_scale", "fine"), ("random", "head"), ("magnitude_l1", "head")} <= without.keys()
     assert all(len(why.split()) > 4 for why in without.values())
-    assert {(run.criterion, run.granularity) for run in wanted(asked, space)} == {("magnitude_l1", "fine"), ("random", "fine")}
+    assert {(run.criterion, run.granularity) for run in wanted(asked, space)} == {
+        ("magnitude_l1", "fine"),
+        ("random", "fine"),
+    }
     nothing = replace(asked, granularities=("head",))
     assert "No method" in refusal(lambda: list(study(nothing, space, Path("never made"))))
     assert not Path("never made").exists()
@@ -238,58 +319,87 @@ def test_pairs_that_cannot_cut_the_network_are_left_out_with_the_reason(space: W
 
 def test_a_folder_that_cannot_be_made_is_told(space: Workspace, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "cannot be made" in refusal(lambda: list(study(SMALL, space, tmp_path / "file" / "study")))
+    assert "cannot be made" in refusal(
+        lambda: list(study(SMALL, space, tmp_path / "file" / "study"))
+    )
 
 
 def test_the_folder_is_the_studys_and_the_networks_own(space: Workspace, tmp_path: Path) -> None:
-    base = runs.fingerprint(space)
-    other = runs.fingerprint(replace(space, model=open_workspace("lenet_300_100", "digits").model))
-    asked = (SMALL, replace(SMALL, images=128), replace(SMALL, plan=replace(SMALL.plan, allocation="global")))
-    folders = {runs.folder_of(each, what, tmp_path) for each in asked for what in (base, other)}
+    base = studies.fingerprint(space)
+    other = studies.fingerprint(
+        replace(space, model=open_workspace("lenet_300_100", "digits").model)
+    )
+    asked = (
+        SMALL,
+        replace(SMALL, images=128),
+        replace(SMALL, plan=replace(SMALL.plan, allocation="global")),
+    )
+    folders = {studies.folder_of(each, what, tmp_path) for each in asked for what in (base, other)}
     assert len(folders) == 6
-    assert runs.folder_of(SMALL, base).parent == runs.studies_root()
+    assert studies.folder_of(SMALL, base).parent == studies.studies_root()
 
 
-def test_known_studies_are_those_of_the_network_newest_first(space: Workspace, tmp_path: Path) -> None:
-    base, one = runs.fingerprint(space), replace(SMALL, seeds=1)
+def test_known_studies_are_those_of_the_network_newest_first(
+    space: Workspace, tmp_path: Path
+) -> None:
+    base = studies.fingerprint(space)
+    one = replace(SMALL, seeds=1)
     for when, asked in enumerate((SMALL, one)):
-        folder = runs.folder_of(asked, base, tmp_path)
+        folder = studies.folder_of(asked, base, tmp_path)
         next(study(asked, space, folder))
         os.utime(folder / "study.json", (when, when))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "study.json").write_text('{"base": ')
-    assert runs.known(base, tmp_path) == (one, SMALL)
-    assert runs.known("another", tmp_path) == ()
+    assert studies.known(base, tmp_path) == (one, SMALL)
+    assert studies.known("another", tmp_path) == ()
 
 
-def test_the_table_has_means_and_spreads_over_seeds(finished: tuple[Path, tuple[Result, ...]]) -> None:
-    rows = runs.summary(finished[1])
-    assert [(row.criterion, row.asked) for row in rows] == [(how, c) for how in BASELINES for c in (2.0, 8.0)]
+def test_the_table_has_means_and_spreads_over_seeds(
+    finished: tuple[Path, tuple[Result, ...]],
+) -> None:
+    rows = studies.summary(finished[1])
+    assert [(row.criterion, row.asked) for row in rows] == [
+        (how, c) for how in BASELINES for c in (2.0, 8.0)
+    ]
     for row in rows:
-        mine = [found for found in finished[1] if (found.run.criterion, found.run.compression) == (row.criterion, row.asked)]
+        mine = [
+            found
+            for found in finished[1]
+            if (found.run.criterion, found.run.compression) == (row.criterion, row.asked)
+        ]
         tops = [found.final.top1 for found in mine]
         assert row.seeds == len(mine) == 2
         assert (row.after, row.spread) == (fmean(tops), stdev(tops))
         assert row.compression == fmean(found.compression for found in mine)
-    assert runs.summary(finished[1][:1])[0].spread is None
-    assert runs.summary(()) == ()
-    assert all(row.criterion in runs.to_text(rows) for row in rows)
+    assert studies.summary(finished[1][:1])[0].spread is None
+    assert studies.summary(()) == ()
+    assert all(row.criterion in studies.to_text(rows) for row in rows)
 
 
-def test_the_csv_has_a_row_per_run_with_all_that_is_asked_for(finished: tuple[Path, tuple[Result, ...]]) -> None:
-    rows = list(csv.DictReader(io.StringIO(runs.to_csv(SMALL, finished[1]))))
-    assert tuple(rows[0]) == runs.HEAD
+def test_the_csv_has_a_row_per_run_with_all_that_is_asked_for(
+    finished: tuple[Path, tuple[Result, ...]],
+) -> None:
+    rows = list(csv.DictReader(io.StringIO(studies.to_csv(SMALL, finished[1]))))
+    assert tuple(rows[0]) == studies.HEAD
     assert len(rows) == 8
     for row, found in zip(rows, finished[1], strict=True):
-        assert float(row["compression"]) == pytest.approx(int(row["parameters"]) / int(row["nonzeros"]), abs=1e-4)
-        assert float(row["speedup"]) == pytest.approx(int(row["macs"]) / int(row["macs_effective"]), abs=1e-4)
+        assert float(row["compression"]) == pytest.approx(
+            int(row["parameters"]) / int(row["nonzeros"]), abs=1e-4
+        )
+        assert float(row["speedup"]) == pytest.approx(
+            int(row["macs"]) / int(row["macs_effective"]), abs=1e-4
+        )
         assert float(row["after_top1"]) == pytest.approx(found.final.top1, abs=1e-6)
         assert float(row["initial_low"]) < float(row["initial_top1"]) < float(row["initial_high"])
-        assert (row["criterion"], row["seed"], row["n"]) == (found.run.criterion, str(found.run.seed), "359")
+        assert (row["criterion"], row["seed"], row["n"]) == (
+            found.run.criterion,
+            str(found.run.seed),
+            "359",
+        )
 
 
 def test_the_shipped_study_is_the_one_of_the_readme() -> None:
     asked = Study.from_json((ROOT / "benchmarks/studies/resnet20.json").read_text())
     assert len(asked.criteria) == 5
-    assert asked.compressions == runs.COMPRESSIONS
+    assert asked.compressions == studies.COMPRESSIONS
     assert len(asked.runs) == 75

@@ -8,9 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_core.intervals import wilson
-from pruning_core.inventory import inventory
-from pruning_core.train import TrainConfig, evaluate, fine_tune, learning_rate, recalibrate_bn, summarise
+from pruning_core.evaluation.intervals import wilson
+from pruning_core.model.inventory import inventory
+from pruning_core.training.fine_tune import (
+    TrainConfig,
+    evaluate,
+    fine_tune,
+    learning_rate,
+    recalibrate_bn,
+    summarise,
+)
 from pruning_core.types import Dataset, Epoch, PruningError, Step, Tuned
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
@@ -53,7 +60,8 @@ def test_summary_counts_by_hand():
     assert found.confusion.tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
     assert found.predictions.tolist() == [0, 1, 2, 0]
     by_hand = [
-        math.log(sum(math.exp(v) for v in row)) - row[label] for row, label in zip(logits.tolist(), (0, 1, 1, 1), strict=True)
+        math.log(sum(math.exp(v) for v in row)) - row[label]
+        for row, label in zip(logits.tolist(), (0, 1, 1, 1), strict=True)
     ]
     assert found.loss == pytest.approx(sum(by_hand) / 4)
 
@@ -77,8 +85,12 @@ def test_evaluate_agrees_with_a_plain_loop(digits):
 def test_evaluate_leaves_the_model_as_it_was(digits):
     model = built("resnet20").train()
     model[0][1].eval()
-    before, flags = state(model), [module.training for module in model.modules()]
-    assert evaluate(model, digits.val, device="cpu").top1 == evaluate(built("resnet20"), digits.val, device="cpu").top1
+    before = state(model)
+    flags = [module.training for module in model.modules()]
+    assert (
+        evaluate(model, digits.val, device="cpu").top1
+        == evaluate(built("resnet20"), digits.val, device="cpu").top1
+    )
     assert same(before, state(model))
     assert flags == [module.training for module in model.modules()]
 
@@ -118,14 +130,18 @@ def test_removed_weights_stay_zero_after_every_step(small, name, optimizer):
     layers = inventory(model, SHAPE)
     masks = half_masks(layers)
     before = state(model)
-    config = TrainConfig(epochs=2, lr=0.05, batch_size=64, optimizer=optimizer, momentum=0.9, weight_decay=0.1)
+    config = TrainConfig(
+        epochs=2, lr=0.05, batch_size=64, optimizer=optimizer, momentum=0.9, weight_decay=0.1
+    )
     tuned = list(fine_tune(model, masks, layers, small, config, device="cpu"))[-1]
     assert isinstance(tuned, Tuned)
     for layer in layers:
         weight = tuned.model.get_parameter(layer.name).reshape(layer.shape)
         assert not weight[~masks[layer.name]].any()
         assert weight[masks[layer.name]].all()
-        assert not torch.equal(weight[masks[layer.name]], before[layer.name].reshape(layer.shape)[masks[layer.name]])
+        assert not torch.equal(
+            weight[masks[layer.name]], before[layer.name].reshape(layer.shape)[masks[layer.name]]
+        )
     assert same(before, state(model))
     assert not any(module.training for module in tuned.model.modules())
 
@@ -143,25 +159,43 @@ def test_weights_are_held_at_each_step_and_not_only_at_the_end(small, monkeypatc
         return original(groups, **kwargs)
 
     monkeypatch.setattr(torch.optim, "SGD", spy)
-    removed = {tuple(layer.param_shape): ~masks[layer.name].reshape(layer.param_shape) for layer in layers}
+    removed = {
+        tuple(layer.param_shape): ~masks[layer.name].reshape(layer.param_shape) for layer in layers
+    }
     steps = 0
-    for event in fine_tune(model, masks, layers, small, TrainConfig(epochs=2, lr=0.1, batch_size=64), device="cpu"):
+    for event in fine_tune(
+        model, masks, layers, small, TrainConfig(epochs=2, lr=0.1, batch_size=64), device="cpu"
+    ):
         if isinstance(event, Step):
             steps += 1
-            assert all(not p[removed[tuple(p.shape)]].any() for group in watched for p in group if tuple(p.shape) in removed)
+            assert all(
+                not p[removed[tuple(p.shape)]].any()
+                for group in watched
+                for p in group
+                if tuple(p.shape) in removed
+            )
     assert steps == 8
 
 
 def test_events_come_in_order(small):
-    events = list(fine_tune(built(), {}, (), small, TrainConfig(epochs=2, batch_size=100), device="cpu"))
+    events = list(
+        fine_tune(built(), {}, (), small, TrainConfig(epochs=2, batch_size=100), device="cpu")
+    )
     assert [type(event) for event in events] == [Step, Step, Epoch] * 2 + [Tuned]
-    assert [(e.epoch, e.step, e.steps) for e in events if isinstance(e, Step)] == [(1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2)]
+    assert [(e.epoch, e.step, e.steps) for e in events if isinstance(e, Step)] == [
+        (1, 1, 2),
+        (1, 2, 2),
+        (2, 1, 2),
+        (2, 2, 2),
+    ]
 
 
 def test_same_seed_same_weights_other_seed_others(small):
     def last(seed):
         config = TrainConfig(epochs=1, batch_size=64, seed=seed, augment=True)
-        return state(list(fine_tune(built("resnet20"), {}, (), small, config, device="cpu"))[-1].model)
+        return state(
+            list(fine_tune(built("resnet20"), {}, (), small, config, device="cpu"))[-1].model
+        )
 
     first = last(3)
     torch.rand(5)  # what else draws random numbers does not matter
@@ -178,19 +212,28 @@ def test_training_leaves_the_random_state_alone(small):
 def test_the_best_epoch_is_kept(small):
     config = TrainConfig(epochs=4, lr=0.3, batch_size=64, cosine=False)
     events = list(fine_tune(built("lenet5"), {}, (), small, config, device="cpu"))
-    epochs, tuned = [e for e in events if isinstance(e, Epoch)], events[-1]
+    epochs = [e for e in events if isinstance(e, Epoch)]
+    tuned = events[-1]
     scores = [e.evaluation.top1 for e in epochs]
     assert tuned.best_epoch == scores.index(max(scores)) + 1
-    assert evaluate(tuned.model, small.val, device="cpu").top1 == max(scores) == tuned.evaluation.top1
-    assert [e.best for e in epochs] == [all(s > other for other in scores[:i]) for i, s in enumerate(scores)]
+    assert (
+        evaluate(tuned.model, small.val, device="cpu").top1 == max(scores) == tuned.evaluation.top1
+    )
+    assert [e.best for e in epochs] == [
+        all(s > other for other in scores[:i]) for i, s in enumerate(scores)
+    ]
 
 
 def test_zero_epochs_only_apply_the_masks(small):
     model = built()
     layers = inventory(model, SHAPE)
-    (tuned,) = fine_tune(model, half_masks(layers), layers, small, TrainConfig(epochs=0), device="cpu")
+    (tuned,) = fine_tune(
+        model, half_masks(layers), layers, small, TrainConfig(epochs=0), device="cpu"
+    )
     assert tuned.best_epoch == 0
-    assert (tuned.model.get_parameter(layers[0].name) == 0).double().mean() == pytest.approx(0.5, abs=0.02)
+    assert (tuned.model.get_parameter(layers[0].name) == 0).double().mean() == pytest.approx(
+        0.5, abs=0.02
+    )
 
 
 def test_closing_stops_at_once(small):
@@ -203,14 +246,18 @@ def test_closing_stops_at_once(small):
                 yield batch
 
     split = Counted(**vars(small.train))
-    events = fine_tune(built(), {}, (), replace(small, train=split), TrainConfig(batch_size=32), device="cpu")
+    events = fine_tune(
+        built(), {}, (), replace(small, train=split), TrainConfig(batch_size=32), device="cpu"
+    )
     list(itertools.islice(events, 2))
     events.close()
     assert Counted.taken == 2
 
 
 def test_a_diverging_loss_is_told(small):
-    with pytest.raises(PruningError, match=r"The loss became \w+ at epoch 1, step \d+: lower the learning rate"):
+    with pytest.raises(
+        PruningError, match=r"The loss became \w+ at epoch 1, step \d+: lower the learning rate"
+    ):
         list(fine_tune(built(), {}, (), small, TrainConfig(lr=1e30, batch_size=32), device="cpu"))
 
 
@@ -218,23 +265,48 @@ def test_masks_that_do_not_fit_are_told(small):
     model = built()
     layers = inventory(model, SHAPE)
     with pytest.raises(PruningError, match="no prunable layer"):
-        next(fine_tune(model, {"nowhere": torch.ones(1, 1, 1, 1, dtype=torch.bool)}, layers, small, TrainConfig()))
+        next(
+            fine_tune(
+                model,
+                {"nowhere": torch.ones(1, 1, 1, 1, dtype=torch.bool)},
+                layers,
+                small,
+                TrainConfig(),
+            )
+        )
     with pytest.raises(PruningError, match="has 1 entries"):
-        next(fine_tune(model, {layers[0].name: torch.ones(1, 1, 1, 1, dtype=torch.bool)}, layers, small, TrainConfig()))
+        next(
+            fine_tune(
+                model,
+                {layers[0].name: torch.ones(1, 1, 1, 1, dtype=torch.bool)},
+                layers,
+                small,
+                TrainConfig(),
+            )
+        )
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"epochs": -1}, "epochs"), ({"lr": 0.0}, "learning rate"), ({"lr": math.nan}, "learning rate"),
+        ({"epochs": -1}, "epochs"),
+        ({"lr": 0.0}, "learning rate"),
+        ({"lr": math.nan}, "learning rate"),
         ({"batch_size": 0}, "batch"),
-        ({"optimizer": "sdg"}, "did you mean 'sgd'"), ({"momentum": 1.0}, "momentum"), ({"weight_decay": -1.0}, "weight decay"),
-        ({"warmup": 1.0}, "warm-up"), ({"seed": -1}, "seed"), ({"label_smoothing": 1.0}, "smoothing"),
-        ({"penalty": "group_lasso"}, "group_lasso:filter"), ({"penalty": "bn_scale_l1:filter"}, "write bn_scale_l1"),
-        ({"penalty": "group_lasso:flter"}, "did you mean 'filter'"), ({"penalty": "bn_scale"}, "did you mean 'bn_scale_l1'"),
-        ({"penalty_strength": -1.0}, "strength"), ({"penalty_strength": math.inf}, "strength"),
+        ({"optimizer": "sdg"}, "did you mean 'sgd'"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"weight_decay": -1.0}, "weight decay"),
+        ({"warmup": 1.0}, "warm-up"),
+        ({"seed": -1}, "seed"),
+        ({"label_smoothing": 1.0}, "smoothing"),
+        ({"penalty": "group_lasso"}, "group_lasso:filter"),
+        ({"penalty": "bn_scale_l1:filter"}, "write bn_scale_l1"),
+        ({"penalty": "group_lasso:flter"}, "did you mean 'filter'"),
+        ({"penalty": "bn_scale"}, "did you mean 'bn_scale_l1'"),
+        ({"penalty_strength": -1.0}, "strength"),
+        ({"penalty_strength": math.inf}, "strength"),
     ],
-)  # fmt: skip
+)
 def test_a_config_that_cannot_be_meant_is_refused(change, words):
     with pytest.raises(PruningError, match=words):
         TrainConfig(**change)
@@ -251,7 +323,9 @@ def test_learning_rate_rises_then_falls_to_zero():
 
 
 def test_recalibration_makes_the_averages_of_the_batches(digits):
-    model = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.9), nn.Flatten(), nn.Linear(64, 10)).eval()
+    model = nn.Sequential(
+        nn.BatchNorm2d(1), nn.Dropout(0.9), nn.Flatten(), nn.Linear(64, 10)
+    ).eval()
     before = state(model)
     found = recalibrate_bn(model, digits.train, images=256, device="cpu", batch_size=64)
     x = torch.cat([x for x, _ in digits.train.subset(range(256)).batches(64)])

@@ -1,4 +1,6 @@
-"""Shipped checkpoints are as good as their cards say; damaged, foreign and unknown ones are refused."""
+"""Shipped checkpoints are as good as their cards say; damaged, foreign and unknown ones are
+refused.
+"""
 
 import json
 import math
@@ -9,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pruning_core.train import TrainConfig, evaluate
+from pruning_core.training.fine_tune import TrainConfig, evaluate
 from pruning_core.types import PruningError, Step, Tuned
 from pruning_core.zoo import (
     ARCHITECTURES,
@@ -62,7 +64,11 @@ def as_its_card_says(arch, data):
 
 def test_what_is_shipped():
     shipped = {path.stem for path in SHIPPED.glob("*.safetensors")}
-    assert shipped == {path.stem for path in SHIPPED.glob("*.json")} == {f"{arch}-{dataset}" for arch, dataset in RECIPES}
+    assert (
+        shipped
+        == {path.stem for path in SHIPPED.glob("*.json")}
+        == {f"{arch}-{dataset}" for arch, dataset in RECIPES}
+    )
     assert {arch for arch, dataset in RECIPES if dataset == "digits"} == set(ARCHITECTURES)
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 12 * 2**20
     assert set(RECIPES) <= set(available())
@@ -90,7 +96,8 @@ def test_shipped_fashion_networks_are_as_their_cards_say(arch, fashion_root):
 
 def test_every_load_is_a_fresh_model_and_draws_no_random_numbers():
     before = torch.get_rng_state()
-    first, second = load_model("lenet5", "digits"), load_model("lenet5", "digits")
+    first = load_model("lenet5", "digits")
+    second = load_model("lenet5", "digits")
     assert torch.equal(before, torch.get_rng_state())
     with torch.no_grad():
         first[0].weight.zero_()
@@ -104,11 +111,14 @@ def test_one_epoch_of_training_writes_a_checkpoint_that_loads(own, digits):
     assert isinstance(events[0], Step)
     assert isinstance(events[-1], Tuned)
     assert datasets_for("lenet5") == ("digits",)
-    loaded, trained = load_model("lenet5", "digits").state_dict(), events[-1].model.state_dict()
+    loaded = load_model("lenet5", "digits").state_dict()
+    trained = events[-1].model.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in trained.items())
     assert card("lenet5", "digits").recipe == config
     again = list(train("lenet5", "digits", config, out=own / "again", device="cpu"))[-1]
-    assert (own / "again" / "lenet5-digits.safetensors").read_bytes() == (own / "lenet5-digits.safetensors").read_bytes()
+    assert (own / "again" / "lenet5-digits.safetensors").read_bytes() == (
+        own / "lenet5-digits.safetensors"
+    ).read_bytes()
     assert again.best_epoch == 1
 
 
@@ -132,7 +142,9 @@ def test_recipes_of_other_pairs_fall_back():
 def test_unknown_names_are_told():
     with pytest.raises(PruningError, match="did you mean 'resnet20'"):
         load_model("resnet21", "digits")
-    with pytest.raises(PruningError, match="python -m pruning_core train resnet20 --dataset cifar10"):
+    with pytest.raises(
+        PruningError, match="python -m pruning_core train resnet20 --dataset cifar10"
+    ):
         load_model("resnet20", "cifar10")
 
 
@@ -142,10 +154,14 @@ def test_data_that_does_not_fit_is_told(digits):
 
 
 def test_as_many_classes_of_other_names_are_told(digits):
-    """A folder of own images with as many classes is other data; so are the same names in another order."""
+    """A folder of own images with as many classes is other data; so are the same names in another
+    order.
+    """
     assert load_model("lenet5", "digits", data=digits) is not None
     for classes in (("zero", *digits.classes[1:]), ("1", "0", *digits.classes[2:])):
-        with pytest.raises(PruningError, match=f"its output for '0' would stand for '{classes[0]}' in this data"):
+        with pytest.raises(
+            PruningError, match=f"its output for '0' would stand for '{classes[0]}' in this data"
+        ):
             load_model("lenet5", "digits", data=replace(digits, classes=classes))
 
 
@@ -159,7 +175,9 @@ def rewrite(path, content):
     """A checkpoint whose card agrees with it."""
     path.write_bytes(content)
     text = json.loads(path.with_suffix(".json").read_text())
-    path.with_suffix(".json").write_text(json.dumps({**text, "sha256": module.hashlib.sha256(content).hexdigest()}))
+    path.with_suffix(".json").write_text(
+        json.dumps({**text, "sha256": module.hashlib.sha256(content).hexdigest()})
+    )
 
 
 def test_foreign_damaged_and_not_finite_weights_are_refused(copied):

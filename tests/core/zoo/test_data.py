@@ -25,16 +25,23 @@ def offline(monkeypatch):
 
 
 def write_idx(path, array):
-    path.write_bytes(struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes())
+    path.write_bytes(
+        struct.pack(">HBB", 0, 8, array.ndim)
+        + struct.pack(f">{array.ndim}I", *array.shape)
+        + array.tobytes()
+    )
 
 
 @pytest.fixture
 def mnist_root(tmp_path):
     """200 + 50 random pictures in the raw files of MNIST."""
-    raw, rng = tmp_path / "FashionMNIST" / "raw", np.random.default_rng(0)
+    raw = tmp_path / "FashionMNIST" / "raw"
+    rng = np.random.default_rng(0)
     raw.mkdir(parents=True)
     for name, n in (("train", 200), ("t10k", 50)):
-        write_idx(raw / f"{name}-images-idx3-ubyte", rng.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+        write_idx(
+            raw / f"{name}-images-idx3-ubyte", rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        )
         write_idx(raw / f"{name}-labels-idx1-ubyte", (np.arange(n) % 10).astype(np.uint8))
     return tmp_path
 
@@ -43,7 +50,10 @@ def mnist_root(tmp_path):
 def test_every_prefix_of_a_stratified_order_keeps_the_shares(n):
     labels = torch.tensor([0] * 100 + [1] * 300 + [2] * 600)
     counts = labels[stratified(labels)[:n]].bincount(minlength=3)
-    assert all(abs(count - n * share) <= 1 for count, share in zip(counts.tolist(), (0.1, 0.3, 0.6), strict=True))
+    assert all(
+        abs(count - n * share) <= 1
+        for count, share in zip(counts.tolist(), (0.1, 0.3, 0.6), strict=True)
+    )
 
 
 def test_stratified_is_a_fixed_permutation():
@@ -62,7 +72,9 @@ def test_digits_are_divided_into_fixed_parts_that_share_no_image(digits):
     seen = torch.cat([part.x for part in parts]).flatten(1).double()
     assert seen.sum() == 561718  # the sum of all pixels of the set
     x = digits.train.images(range(len(digits.train)))
-    assert (x.mean().item(), x.std().item()) == pytest.approx((digits.train.mean[0], digits.train.std[0]), abs=5e-3)
+    assert (x.mean().item(), x.std().item()) == pytest.approx(
+        (digits.train.mean[0], digits.train.std[0]), abs=5e-3
+    )
 
 
 def test_batches_are_normalised_and_pictures_are_not(digits):
@@ -96,7 +108,8 @@ def test_shifts_and_mirrors_move_whole_pictures():
 
 
 def test_a_probe_is_fixed_and_begins_with_the_smaller_probe(digits):
-    small, large = probe(digits.test, 30), probe(digits.test, 100)
+    small = probe(digits.test, 30)
+    large = probe(digits.test, 100)
     assert torch.equal(small.x, large.x[:30])
     assert large.labels.bincount().tolist() == pytest.approx([10] * 10, abs=1)
     assert len(probe(digits.test, 9999)) == len(digits.test)
@@ -123,7 +136,12 @@ def test_raw_files_are_read_and_a_tenth_validates(mnist_root):
 
 @pytest.mark.parametrize(
     ("name", "folder"),
-    [("fashion_mnist", "FashionMNIST"), ("mnist", "MNIST"), ("cifar10", "cifar-10"), ("imagenette", "imagenette2")],
+    [
+        ("fashion_mnist", "FashionMNIST"),
+        ("mnist", "MNIST"),
+        ("cifar10", "cifar-10"),
+        ("imagenette", "imagenette2"),
+    ],
 )
 @pytest.mark.parametrize("download", [True, False])
 def test_missing_files_are_one_sentence(name, folder, download, tmp_path, offline):
@@ -150,23 +168,34 @@ def test_unknown_data_set():
 
 
 def test_every_entry_explains_itself():
-    assert all(entry.label and entry.help.endswith(".") and entry.get.endswith(".") for entry in DATASETS.values())
+    assert all(
+        entry.label and entry.help.endswith(".") and entry.get.endswith(".")
+        for entry in DATASETS.values()
+    )
 
 
 def test_cifar_pickles_are_read(tmp_path, monkeypatch):
-    folder, rng = tmp_path / "cifar-10-batches-py", np.random.default_rng(0)
+    folder = tmp_path / "cifar-10-batches-py"
+    rng = np.random.default_rng(0)
     folder.mkdir()
     for name in ("data_batch_1", "test_batch"):
-        entry = {"data": rng.integers(0, 256, (40, 3072), dtype=np.uint8), "labels": [i % 10 for i in range(40)]}
+        entry = {
+            "data": rng.integers(0, 256, (40, 3072), dtype=np.uint8),
+            "labels": [i % 10 for i in range(40)],
+        }
         (folder / name).write_bytes(pickle.dumps(entry))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(DATASETS["cifar10"].classes)}))
+    (folder / "batches.meta").write_bytes(
+        pickle.dumps({"label_names": list(DATASETS["cifar10"].classes)})
+    )
 
     def listed(name):
         return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
 
     monkeypatch.setattr(vision.CIFAR10, "train_list", [listed("data_batch_1")])
     monkeypatch.setattr(vision.CIFAR10, "test_list", [listed("test_batch")])
-    monkeypatch.setattr(vision.CIFAR10, "meta", {**vision.CIFAR10.meta, "md5": listed("batches.meta")[1]})
+    monkeypatch.setattr(
+        vision.CIFAR10, "meta", {**vision.CIFAR10.meta, "md5": listed("batches.meta")[1]}
+    )
     data = load_data("cifar10", root=tmp_path, download=False)
     assert (len(data.train), len(data.val), len(data.test)) == (36, 4, 40)
     assert data.classes == DATASETS["cifar10"].classes

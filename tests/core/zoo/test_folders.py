@@ -38,7 +38,9 @@ def test_an_image_folder_with_train_and_val(image_root):
     x, y = next(data.test.batches(6))
     assert x.shape == (6, *data.shape) == (6, 3, 32, 32)
     assert y.tolist() == [0, 0, 0, 1, 1, 1]
-    assert data.test.images([0, 5])[:, 0].amax((1, 2)).tolist() == pytest.approx([0, 40 / 255], abs=1e-6)
+    assert data.test.images([0, 5])[:, 0].amax((1, 2)).tolist() == pytest.approx(
+        [0, 40 / 255], abs=1e-6
+    )
     assert next(data.train.shuffled(4, 0, augment=True))[0].shape == (4, 3, 32, 32)
 
 
@@ -56,7 +58,9 @@ def test_a_probe_of_files_is_held_in_memory(image_root):
     held = probe(test, 6)
     assert isinstance(held, TensorSplit)
     chosen = stratified(test.labels)[:6]
-    assert torch.allclose(next(held.batches(6))[0], next(test.subset(chosen).batches(6))[0], atol=1e-6)
+    assert torch.allclose(
+        next(held.batches(6))[0], next(test.subset(chosen).batches(6))[0], atol=1e-6
+    )
 
 
 def test_three_folders_are_taken_as_they_are(image_root):
@@ -86,7 +90,11 @@ def test_empty_and_unreadable_and_absent_images_are_told(image_root, monkeypatch
     paint(image_root, "a", "b", n=5)
     (image_root / "a" / "0.png").write_bytes(b"no picture")
     data = load_data("imagefolder")
-    broken = next(part for part in (data.train, data.val, data.test) if str(image_root / "a" / "0.png") in part.paths)
+    broken = next(
+        part
+        for part in (data.train, data.val, data.test)
+        if str(image_root / "a" / "0.png") in part.paths
+    )
     with pytest.raises(PruningError, match=r"0\.png cannot be read"):
         list(broken.batches(4))
     (image_root / "c").mkdir()
@@ -126,13 +134,26 @@ def server(tmp_path):
 
 
 def test_a_download_is_checked_and_tells_its_progress(server, tmp_path):
-    seen, target = [], tmp_path / "got" / "file.bin"
-    fetch(f"{server}/file.bin", target, "sha256", hashlib.sha256(b"x" * 600_000).hexdigest()[:8], lambda *p: seen.append(p))
+    seen = []
+    target = tmp_path / "got" / "file.bin"
+    fetch(
+        f"{server}/file.bin",
+        target,
+        "sha256",
+        hashlib.sha256(b"x" * 600_000).hexdigest()[:8],
+        lambda *p: seen.append(p),
+    )
     assert target.read_bytes() == b"x" * 600_000
     assert seen[-1] == (1.0, "file.bin")
     assert [p for p, _ in seen] == sorted(p for p, _ in seen)
     seen.clear()
-    fetch(f"{server}/file.bin", target, "md5", hashlib.md5(b"x" * 600_000).hexdigest(), lambda *p: seen.append(p))
+    fetch(
+        f"{server}/file.bin",
+        target,
+        "md5",
+        hashlib.md5(b"x" * 600_000).hexdigest(),
+        lambda *p: seen.append(p),
+    )
     assert not seen  # it is there
     target.write_bytes(b"half")
     fetch(f"{server}/file.bin", target, "md5", hashlib.md5(b"x" * 600_000).hexdigest())

@@ -1,10 +1,12 @@
-"""Every architecture on every image size: builds, trains, traces, and shows all its weights to the inventory."""
+"""Every architecture on every image size: builds, trains, traces, and shows all its weights to the
+inventory.
+"""
 
 import pytest
 import torch
 from torch import fx, nn
 
-from pruning_core.inventory import inventory
+from pruning_core.model.inventory import inventory
 from pruning_core.types import PruningError
 from pruning_core.zoo import ARCHITECTURES, RECIPES, anew, count_macs, load_data
 from pruning_core.zoo.models import architecture
@@ -31,16 +33,24 @@ def test_every_size_gives_logits_and_gradients_in_eval_mode(name, shape):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_traceable_and_the_same(name):
-    model, x = built(name, (1, 28, 28)), torch.rand(2, 1, 28, 28)
+    model = built(name, (1, 28, 28))
+    x = torch.rand(2, 1, 28, 28)
     assert torch.equal(fx.symbolic_trace(model)(x), model(x))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_hooks_on_every_leaf_fire_in_inference_mode(name):
-    """No fused kernel may go round a module: what is not called cannot be observed, masked or counted."""
-    model, called = built(name, (1, 8, 8)), set()
+    """No fused kernel may go round a module: what is not called cannot be observed, masked or
+    counted.
+    """
+    model = built(name, (1, 8, 8))
+    called = set()
     inside = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
-    leaves = [m for m in model.modules() if id(m) not in inside and (isinstance(m, nn.MultiheadAttention) or not [*m.children()])]
+    leaves = [
+        m
+        for m in model.modules()
+        if id(m) not in inside and (isinstance(m, nn.MultiheadAttention) or not [*m.children()])
+    ]
     for module in leaves:
         module.register_forward_hook(lambda m, *_: called.add(m))
     with torch.inference_mode():
@@ -50,7 +60,8 @@ def test_hooks_on_every_leaf_fire_in_inference_mode(name):
 
 @pytest.mark.parametrize("name", ["vit"])
 def test_attention_is_the_same_with_and_without_gradients(name):
-    model, x = built(name, (1, 8, 8)), torch.rand(4, 1, 8, 8)
+    model = built(name, (1, 8, 8))
+    x = torch.rand(4, 1, 8, 8)
     with torch.inference_mode():
         quiet = model(x)
     assert torch.equal(quiet, model(x).detach())
@@ -59,10 +70,15 @@ def test_attention_is_the_same_with_and_without_gradients(name):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_macs_are_those_of_the_layers(name):
-    """The counter also sees the products of attention, which read no weight: 2 x tokens^2 x width per block."""
+    """The counter also sees the products of attention, which read no weight: 2 x tokens^2 x width
+    per block.
+    """
     model = built(name, (1, 8, 8))
     attention = 4 * 2 * 16 * 16 * 64 if name == "vit" else 0
-    assert count_macs(model, (1, 8, 8)) == sum(layer.macs for layer in inventory(model, (1, 8, 8))) + attention
+    assert (
+        count_macs(model, (1, 8, 8))
+        == sum(layer.macs for layer in inventory(model, (1, 8, 8))) + attention
+    )
 
 
 def test_unknown_architecture():
@@ -76,8 +92,10 @@ def test_recipes_are_of_known_networks():
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_network_of_the_zoo_is_made_anew_as_the_zoo_builds_it(name: str) -> None:
-    data, model = load_data("digits"), ARCHITECTURES[name].build((1, 8, 8), 10)
-    before, drawn = state(model), torch.get_rng_state()
+    data = load_data("digits")
+    model = ARCHITECTURES[name].build((1, 8, 8), 10)
+    before = state(model)
+    drawn = torch.get_rng_state()
     found = anew(model, name, data, 5)
     assert torch.equal(torch.get_rng_state(), drawn)
     assert same_state(model, before)

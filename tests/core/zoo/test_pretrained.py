@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torchvision.models import get_model
 
-from pruning_core.train import evaluate
+from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.zoo import PRETRAINED, datasets_for, load_data, load_model
 from pruning_core.zoo.pretrained import IMAGENETTE, imagenet_outputs, preparation, weights_file
@@ -59,12 +59,22 @@ def test_every_name_is_known_to_torchvision_with_a_transform_of_its_own(name):
 
 
 def test_imagenettes_ids_are_its_ten_categories():
-    names = ("tench", "English springer", "cassette player", "chain saw", "church", "French horn", "garbage truck", "gas pump",
-             "golf ball", "parachute")  # fmt: skip
-    assert imagenet_outputs(tuple(IMAGENETTE), "resnet18") == tuple(IMAGENETTE.values())
-    assert imagenet_outputs(tuple(n.lower().replace(" ", "_") for n in names if n != "chain saw"), "resnet18") == tuple(
-        number for number in IMAGENETTE.values() if number != 491
+    names = (
+        "tench",
+        "English springer",
+        "cassette player",
+        "chain saw",
+        "church",
+        "French horn",
+        "garbage truck",
+        "gas pump",
+        "golf ball",
+        "parachute",
     )
+    assert imagenet_outputs(tuple(IMAGENETTE), "resnet18") == tuple(IMAGENETTE.values())
+    assert imagenet_outputs(
+        tuple(n.lower().replace(" ", "_") for n in names if n != "chain saw"), "resnet18"
+    ) == tuple(number for number in IMAGENETTE.values() if number != 491)
 
 
 def test_folders_that_are_no_imagenet_class_are_told():

@@ -1,4 +1,6 @@
-"""Weights as square cells: every weight once, kernels apart, narrow layers folded into a wide picture."""
+"""Weights as square cells: every weight once, kernels apart, narrow layers folded into a wide
+picture.
+"""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,7 +22,9 @@ def test_every_weight_is_shown_once_where_its_words_say(shape: tuple[int, int, i
     o, i, h, w = (n - 1 for n in shape)
     inside = f", row {h}, column {w}" if shape[2] * shape[3] > 1 else ""
     what = "filter" if inside else "output"
-    assert cells.places[cells.values == weight[-1, -1, -1, -1]] == [f"{what} {o}, input {i}{inside}"]
+    assert cells.places[cells.values == weight[-1, -1, -1, -1]] == [
+        f"{what} {o}, input {i}{inside}"
+    ]
     assert np.array_equal(cells.places == "", np.isnan(cells.values))
 
 

@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from explorer import charts, palette
-from pruning_core.preview import Band
+from explorer import charts
+from explorer.charts import palette
+from pruning_core.sensitivity.preview import Band
 from pruning_core.types import Epoch, Evaluation, SensitivityPoint, Step
 
 SHAPE = (2, 3, 2, 2)
@@ -21,7 +22,9 @@ KEPT = FILTERS == 1
 def evaluation(top1: float, per_class: tuple[float | None, ...] = (0.5, None)) -> Evaluation:
     zeros = torch.zeros(len(per_class), len(per_class), dtype=torch.int64)
     interval = (max(0.0, top1 - 0.02), min(1.0, top1 + 0.01))
-    return Evaluation(200, top1, None, 1 - top1, interval, per_class, zeros, torch.zeros(200, dtype=torch.int64))
+    return Evaluation(
+        200, top1, None, 1 - top1, interval, per_class, zeros, torch.zeros(200, dtype=torch.int64)
+    )
 
 
 def trace(figure: go.Figure, name: str) -> go.Scatter:
@@ -35,7 +38,9 @@ EVERY = {
     "sensitivity": lambda: charts.sensitivity_curves(points(3), 0.9, {"l0": 0.5}),
     "preview": lambda: charts.preview_curves([band(0.0, 0.9, 100), band(0.5, 0.6, 10)], 0.9),
     "training": lambda: charts.training_curves(events(2, 3), {"dense": 0.9}),
-    "comparison": lambda: charts.comparison_bars({"dense": evaluation(0.9), "pruned": evaluation(0.4)}),
+    "comparison": lambda: charts.comparison_bars(
+        {"dense": evaluation(0.9), "pruned": evaluation(0.4)}
+    ),
     "classes": lambda: charts.class_change(["a", "b"], [0.5, 0.5], [0.4, 0.7]),
 }
 
@@ -43,7 +48,18 @@ EVERY = {
 def points(layers: int) -> list[SensitivityPoint]:
     grid = (0.8, 0.0, 0.4)
     return [
-        SensitivityPoint(f"l{n}", "fine", s, s, 1 + s, 0.9 - s / 2, 100, (0.8, 0.95), -s / 2, (-s / 2 - s / 8, s / 16 - s / 2))
+        SensitivityPoint(
+            f"l{n}",
+            "fine",
+            s,
+            s,
+            1 + s,
+            0.9 - s / 2,
+            100,
+            (0.8, 0.95),
+            -s / 2,
+            (-s / 2 - s / 8, s / 16 - s / 2),
+        )
         for n in range(layers)
         for s in grid
     ]
@@ -68,7 +84,8 @@ def test_every_figure_fits_both_pages_and_says_what_it_shows(make: Callable[[], 
 
 
 def test_histogram_counts_every_group_once_and_marks_the_threshold() -> None:
-    scores, kept = np.array([0.0, 1, 2, 3, np.inf]), np.array([False, False, True, True, True])
+    scores = np.array([0.0, 1, 2, 3, np.inf])
+    kept = np.array([False, False, True, True, True])
     figure = charts.score_histogram(scores, kept, 2.0, bins=3)
     pruned, stays = figure.data
     assert (pruned.name, stays.name) == ("pruned (2)", "kept (3)")
@@ -104,7 +121,9 @@ def test_a_layer_pruned_whole_still_draws() -> None:
 
 def test_sensitivity_curves_are_sorted_banded_and_marked() -> None:
     figure = charts.sensitivity_curves(points(2), 0.9, {"l1": 0.2})
-    curve, band, chosen = trace(figure, "l1"), trace(figure, "l1 band"), trace(figure, "l1 chosen")
+    curve = trace(figure, "l1")
+    band = trace(figure, "l1 band")
+    chosen = trace(figure, "l1 chosen")
     assert curve.x.tolist() == [0, 40, 80]
     assert np.allclose(curve.y, [90, 70, 50])
     assert band.fill == "toself"
@@ -118,14 +137,28 @@ def test_sensitivity_curves_are_sorted_banded_and_marked() -> None:
 
 def band(sparsity: float, top1: float, images: int, achieved: float | None = None) -> Band:
     gone = sparsity if achieved is None else achieved
-    return Band("a", "filter", sparsity, gone, top1, (top1 - 0.1, top1 + 0.05), images, 100, ("a", "b"))
+    return Band(
+        "a", "filter", sparsity, gone, top1, (top1 - 0.1, top1 + 0.05), images, 100, ("a", "b")
+    )
 
 
 def test_estimated_curves_are_hollow_banded_and_say_on_how_many_images() -> None:
-    bands = [band(0.8, 0.3, 10), band(0.0, 0.9, 100), band(0.01, 0.9, 100, achieved=0.0), band(0.5, 0.6, 0), band(0.9, 0.2, 100)]
+    bands = [
+        band(0.8, 0.3, 10),
+        band(0.0, 0.9, 100),
+        band(0.01, 0.9, 100, achieved=0.0),
+        band(0.5, 0.6, 0),
+        band(0.9, 0.2, 100),
+    ]
     figure = charts.preview_curves(bands, 0.9)
     curve = trace(figure, "a + 1 tied")
-    assert list(curve.marker.symbol) == ["circle", "x-thin-open", "circle-open", "circle-open", "circle"]
+    assert list(curve.marker.symbol) == [
+        "circle",
+        "x-thin-open",
+        "circle-open",
+        "circle-open",
+        "circle",
+    ]
     assert np.allclose(curve.y, [90, 90, 60, 30, 20])
     assert np.allclose(trace(figure, "a + 1 tied band").y, [95, 95, 65, 35, 25, 10, 20, 50, 80, 80])
     assert list(curve.customdata[3]) == ["80.0% removed", "30.0%", "20.0%", "35.0%", 10, 100]
@@ -138,10 +171,18 @@ def test_estimated_curves_are_hollow_banded_and_say_on_how_many_images() -> None
 
 def test_of_many_layers_the_deepest_have_bands_or_the_focus_its_own() -> None:
     def bands(layers: int) -> list[Band]:
-        return [replace(band(s, 0.9 - s * n / 50, 10), parameter=f"l{n}", group=()) for n in range(layers) for s in (0.0, 0.5)]
+        return [
+            replace(band(s, 0.9 - s * n / 50, 10), parameter=f"l{n}", group=())
+            for n in range(layers)
+            for s in (0.0, 0.5)
+        ]
 
     def shown(layers: int, focus: str | None = None) -> list[str]:
-        return [each.name for each in charts.preview_curves(bands(layers), focus=focus).data if each.name.endswith("band")]
+        return [
+            each.name
+            for each in charts.preview_curves(bands(layers), focus=focus).data
+            if each.name.endswith("band")
+        ]
 
     assert shown(8) == [f"l{n} band" for n in range(8)]
     assert shown(16) == [f"l{n} band" for n in range(8, 16)]
@@ -152,22 +193,43 @@ def test_of_many_layers_the_deepest_have_bands_or_the_focus_its_own() -> None:
 
 def tied(name: str, sparsity: float, achieved: float, why: str | None = None) -> SensitivityPoint:
     change = (-sparsity, (-sparsity - 0.1, 0.1 - sparsity)) if achieved else (0.0, (0.0, 0.0))
-    return SensitivityPoint(name, "filter", sparsity, achieved, 1.0, 0.9 + change[0], 100, (0.0, 1.0), *change, ("a", "b"), why)
+    return SensitivityPoint(
+        name,
+        "filter",
+        sparsity,
+        achieved,
+        1.0,
+        0.9 + change[0],
+        100,
+        (0.0, 1.0),
+        *change,
+        ("a", "b"),
+        why,
+    )
 
 
 def test_layers_cut_together_share_a_curve_and_a_bar() -> None:
-    curves = [tied(name, s, a) for name in ("a", "b") for s, a in ((0.0, 0.0), (0.1, 0.0), (0.5, 0.5))]
-    alone = [SensitivityPoint("c", "filter", s, s, 1.0, 0.9, 100, (0.0, 1.0), 0.0, (-0.02, 0.02)) for s in (0.0, 0.5)]
+    curves = [
+        tied(name, s, a) for name in ("a", "b") for s, a in ((0.0, 0.0), (0.1, 0.0), (0.5, 0.5))
+    ]
+    alone = [
+        SensitivityPoint("c", "filter", s, s, 1.0, 0.9, 100, (0.0, 1.0), 0.0, (-0.02, 0.02))
+        for s in (0.0, 0.5)
+    ]
     figure = charts.sensitivity_curves([*curves, *alone], 0.9, {"a": 0.5, "b": 0.1}, focus="b")
     shown = trace(figure, "a + 1 tied")
     assert len([each for each in figure.data if each.showlegend is not False]) == 2
-    assert list(shown.marker.symbol) == ["circle", "circle-open", "circle"], "hollow where nothing was removed"
+    assert list(shown.marker.symbol) == ["circle", "circle-open", "circle"], (
+        "hollow where nothing was removed"
+    )
     assert shown.customdata[1][0] == "nothing removed: no whole group goes"
     assert shown.customdata[2][2] == "-50.0 points (95%: -60.0 to -40.0)"
     assert (trace(figure, "a chosen").x, trace(figure, "b chosen").x) == ((50.0,), (10.0,))
     assert shown.line.width > trace(figure, "c").line.width
     assert charts.alt(figure) == "Sensitivity of 3 layers in 2 curves, 5 points."
-    bars = charts.sensitivity_slice([point for point in [*curves, *alone] if point.sparsity == 0.5]).data[0]
+    bars = charts.sensitivity_slice(
+        [point for point in [*curves, *alone] if point.sparsity == 0.5]
+    ).data[0]
     assert list(bars.y) == ["a + 1 tied", "c"]
     assert np.allclose(bars.error_x.array, [10, 2])
     assert np.allclose(bars.error_x.arrayminus, [10, 2])
@@ -187,13 +249,19 @@ def test_sensitivity_can_show_loss_and_focus_on_a_layer() -> None:
 def test_charts_that_fill_while_work_goes_on_begin_empty() -> None:
     assert charts.alt(charts.sensitivity_curves([])) == "Sensitivity of 0 layers, 0 points."
     assert charts.alt(charts.training_curves([])) == "Training: no epoch is done yet."
-    assert [each.name for each in charts.training_curves([Step(1, 1, 5, 2.0)]).data] == ["batch loss"]
+    assert [each.name for each in charts.training_curves([Step(1, 1, 5, 2.0)]).data] == [
+        "batch loss"
+    ]
     early = charts.training_curves([Step(1, 1, 5, 2.0)], {"dense": 0.9})
-    assert [note.text for note in early.layout.annotations] == ["dense 90.0%"], "before the first epoch too"
+    assert [note.text for note in early.layout.annotations] == ["dense 90.0%"], (
+        "before the first epoch too"
+    )
 
 
 def test_training_curves_run_over_epochs_and_star_the_best() -> None:
-    figure = charts.training_curves([*events(3, 2), "something else"], {"dense": 0.95, "pruned": 0.3})
+    figure = charts.training_curves(
+        [*events(3, 2), "something else"], {"dense": 0.95, "pruned": 0.3}
+    )
     assert trace(figure, "batch loss").x.tolist() == [0.5, 1, 1.5, 2, 2.5, 3]
     accuracy = trace(figure, "validation accuracy")
     assert np.allclose(accuracy.y, [60, 70, 80])
@@ -202,7 +270,9 @@ def test_training_curves_run_over_epochs_and_star_the_best() -> None:
     assert list(trace(figure, "best epoch").x) == [1], "the last epoch that was the best so far"
     assert figure.layout.xaxis2.range is None
     whole = charts.training_curves(events(3, 2), epochs=10).layout
-    assert whole.xaxis.range == whole.xaxis2.range == pytest.approx((-0.3, 10.3)), "room for what is to come"
+    assert whole.xaxis.range == whole.xaxis2.range == pytest.approx((-0.3, 10.3)), (
+        "room for what is to come"
+    )
     assert [note.text for note in figure.layout.annotations] == ["dense 95.0%", "pruned 30.0%"]
 
 
@@ -214,7 +284,9 @@ def test_long_trainings_are_thinned_by_means() -> None:
 
 
 def test_comparison_bars_carry_interval_number_and_pattern() -> None:
-    figure = charts.comparison_bars({"dense": evaluation(0.9), "recalibrated": evaluation(0.8), "tuned": evaluation(0.88)})
+    figure = charts.comparison_bars(
+        {"dense": evaluation(0.9), "recalibrated": evaluation(0.8), "tuned": evaluation(0.88)}
+    )
     dense, recalibrated, tuned = figure.data
     assert dense.y == (90.0,)
     assert np.allclose([dense.error_y.array[0], dense.error_y.arrayminus[0]], [1, 2])
@@ -226,7 +298,9 @@ def test_comparison_bars_carry_interval_number_and_pattern() -> None:
 
 
 def test_class_changes_are_sorted_signed_and_patterned() -> None:
-    figure = charts.class_change(["cat", "dog", "eel", "fox"], [0.5, 0.9, None, 0.5], [0.6, 0.7, 0.4, 0.5])
+    figure = charts.class_change(
+        ["cat", "dog", "eel", "fox"], [0.5, 0.9, None, 0.5], [0.6, 0.7, 0.4, 0.5]
+    )
     (bars,) = figure.data
     assert list(bars.y) == ["dog", "fox", "cat"]
     low, high = figure.layout.xaxis.range
@@ -235,7 +309,10 @@ def test_class_changes_are_sorted_signed_and_patterned() -> None:
     assert list(bars.text) == ["-20.0", "+0.0", "+10.0"]
     assert list(bars.marker.pattern.shape) == ["/", "", ""]
     assert bars.marker.line.color == (palette.LOSS, palette.GAIN, palette.GAIN)
-    assert charts.alt(figure) == "Change per class from dense to fine-tuned: the most lost is -20.0 points (dog)."
+    assert (
+        charts.alt(figure)
+        == "Change per class from dense to fine-tuned: the most lost is -20.0 points (dog)."
+    )
     with pytest.raises(ValueError, match="zip"):
         charts.class_change(["a"], [0.1, 0.2], [0.1])
 

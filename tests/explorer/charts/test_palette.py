@@ -2,7 +2,7 @@
 
 import pytest
 
-from explorer import palette
+from explorer.charts import palette
 
 
 @pytest.mark.parametrize("background", [palette.LIGHT_PAGE, palette.DARK_PAGE])
@@ -19,7 +19,9 @@ def test_lines_and_bars_stand_out_on_both_pages(background: str) -> None:
         *palette.between(palette.DEPTH, 30),
     ]
     assert {
-        colour: round(palette.contrast(colour, background), 2) for colour in named if palette.contrast(colour, background) < 3
+        colour: round(palette.contrast(colour, background), 2)
+        for colour in named
+        if palette.contrast(colour, background) < 3
     } == {}
 
 

@@ -5,9 +5,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from explorer import charts, palette
-from explorer.raster import weights_png
-from explorer.tiles import tile
+from explorer import charts
+from explorer.charts import palette
+from explorer.charts.raster import weights_png
+from explorer.charts.tiles import tile
 
 SHAPE = (2, 3, 2, 2)
 WEIGHT = (np.arange(24, dtype=np.float32).reshape(SHAPE) - 12) / 4
@@ -26,8 +27,15 @@ def test_pixels_show_colours_grey_hatch_and_clear_gaps() -> None:
     with Image.open(BytesIO(weights_png(TILES, KEPT, 3.0, scale=8))) as image:
         pixels = np.asarray(image.convert("RGBA"))
     assert pixels.shape[:2] == (round(TILES.row_edges[-1] * 8), round(TILES.col_edges[-1] * 8))
-    upper, gap, lower = pixels[:16, :16], pixels[17, 0], pixels[21:, :16]
-    assert {tuple(p[:3]) for p in upper.reshape(-1, 4)} == {palette.rgb(palette.PRUNED_CELL), palette.rgb(palette.PRUNED_MARK)}
+    upper = pixels[:16, :16]
+    gap = pixels[17, 0]
+    lower = pixels[21:, :16]
+    assert {tuple(p[:3]) for p in upper.reshape(-1, 4)} == {
+        palette.rgb(palette.PRUNED_CELL),
+        palette.rgb(palette.PRUNED_MARK),
+    }
     assert gap[3] == 0
     assert palette.rgb(palette.PRUNED_MARK) not in {tuple(p[:3]) for p in lower.reshape(-1, 4)}
-    assert tuple(lower[0, 0][:3]) == tuple(palette.ramp(palette.DIVERGING, 253)[round((WEIGHT[1, 0, 0, 0] + 3) / 6 * 252)])
+    assert tuple(lower[0, 0][:3]) == tuple(
+        palette.ramp(palette.DIVERGING, 253)[round((WEIGHT[1, 0, 0, 0] + 3) / 6 * 252)]
+    )

@@ -1,10 +1,12 @@
-"""The picture of a weight: golden gaps for every kind of grouping, exact cells, and reductions that say what they are."""
+"""The picture of a weight: golden gaps for every kind of grouping, exact cells, and reductions that
+say what they are.
+"""
 
 import numpy as np
 import pytest
 from einops import repeat
 
-from explorer.tiles import GROUP_GAP, TILE_GAP, Tiles, lay, tile
+from explorer.charts.tiles import GROUP_GAP, TILE_GAP, Tiles, lay, tile
 
 N = np.nan
 
@@ -16,7 +18,9 @@ def arange(*shape: int) -> np.ndarray:
 def ids(pattern: str, shape: tuple[int, int, int, int]) -> np.ndarray:
     """Ids of groups that are told apart by the axes named in the pattern: "o i" for kernels."""
     index = dict(zip("oihw", np.indices(shape), strict=True))
-    named = np.stack([index[axis] for axis in pattern.split()]) if pattern else np.zeros((1, *shape))
+    named = (
+        np.stack([index[axis] for axis in pattern.split()]) if pattern else np.zeros((1, *shape))
+    )
     return np.unique(named.reshape(len(named), -1), axis=1, return_inverse=True)[1].reshape(shape)
 
 
@@ -26,7 +30,10 @@ def drawn(tiles: Tiles) -> tuple[str, str]:
 
     def axis(indices: np.ndarray, edges: np.ndarray) -> str:
         widths = np.diff(edges)
-        return "".join("." if real else mark[float(width)] for real, width in zip(indices[:, 0] >= 0, widths, strict=True))
+        return "".join(
+            "." if real else mark[float(width)]
+            for real, width in zip(indices[:, 0] >= 0, widths, strict=True)
+        )
 
     return axis(tiles.rows, tiles.row_edges), axis(tiles.cols, tiles.col_edges)
 
@@ -50,8 +57,12 @@ GOLDEN = [
 ]
 
 
-@pytest.mark.parametrize(("shape", "pattern", "gaps"), [case[1:] for case in GOLDEN], ids=[case[0] for case in GOLDEN])
-def test_gaps_follow_the_groups(shape: tuple[int, int, int, int], pattern: str, gaps: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "pattern", "gaps"), [case[1:] for case in GOLDEN], ids=[case[0] for case in GOLDEN]
+)
+def test_gaps_follow_the_groups(
+    shape: tuple[int, int, int, int], pattern: str, gaps: tuple[str, str]
+) -> None:
     assert drawn(tile(arange(*shape), ids(pattern, shape))) == gaps
 
 
@@ -78,7 +89,10 @@ def test_golden_picture_of_filters() -> None:
     tiles = tile(arange(*CONV), ids("o", CONV))
     assert np.array_equal(
         tiles.values,
-        np.array([[0, 1, N, 4, 5], [2, 3, N, 6, 7], [N] * 5, [8, 9, N, 12, 13], [10, 11, N, 14, 15]], np.float32),
+        np.array(
+            [[0, 1, N, 4, 5], [2, 3, N, 6, 7], [N] * 5, [8, 9, N, 12, 13], [10, 11, N, 14, 15]],
+            np.float32,
+        ),
         equal_nan=True,
     )
     assert tiles.rows.tolist() == [[0, 0], [0, 1], [-1, -1], [1, 0], [1, 1]]
@@ -87,7 +101,9 @@ def test_golden_picture_of_filters() -> None:
     assert tiles.col_edges.tolist() == [0, 1, 2, 2.125, 3.125, 4.125]
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 1, 3, 3), (5, 4, 1, 1), (2, 3, 1, 5), (4, 2, 3, 2)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1), (3, 1, 3, 3), (5, 4, 1, 1), (2, 3, 1, 5), (4, 2, 3, 2)]
+)
 @pytest.mark.parametrize("pattern", ["o i h w", "o i h", "o i", "o", "i", "i h w"])
 def test_every_cell_says_which_weight_it_is(shape: tuple[int, int, int, int], pattern: str) -> None:
     weight = arange(*shape)
@@ -117,7 +133,8 @@ def test_other_arrays_lie_on_the_same_picture() -> None:
 
 
 def test_inputs_stay_untouched_and_bad_shapes_are_refused() -> None:
-    weight, groups = arange(*CONV), ids("o", CONV)
+    weight = arange(*CONV)
+    groups = ids("o", CONV)
     before = weight.copy()
     tiles = tile(weight, groups)
     assert np.array_equal(weight, before)

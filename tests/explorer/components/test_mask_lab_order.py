@@ -51,13 +51,17 @@ def test_levels_are_quantiles_of_the_ranks(scopes: int, groups: int, values: int
 
 @pytest.mark.usefixtures("short_runs")
 def test_levels_of_many_large_scopes_are_exact_where_nothing_is_equal() -> None:
-    scores = torch.stack([torch.randperm(300, generator=torch.Generator().manual_seed(seed)) for seed in range(5)]).float()
+    scores = torch.stack(
+        [torch.randperm(300, generator=torch.Generator().manual_seed(seed)) for seed in range(5)]
+    ).float()
     assert (levels(scores) == (ranks(scores).long() * 256 // 300).flatten().numpy()).all()
 
 
 @pytest.mark.usefixtures("short_runs")
 @pytest.mark.parametrize(("edges", "counted"), [(50, 1 << 24), (1 << 16, 1 << 24), (1 << 16, 5000)])
-def test_levels_of_some_are_near_the_exact_ones(edges: int, counted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_levels_of_some_are_near_the_exact_ones(
+    edges: int, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(order, "EDGES", edges)
     monkeypatch.setattr(order, "COUNTED", counted)
     scores = torch.randn(20_000, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,6 @@
-"""What the mask lab sends and what it believes: exact places, small messages, honest blocks, no forged reports."""
+"""What the mask lab sends and what it believes: exact places, small messages, honest blocks, no
+forged reports.
+"""
 
 import json
 from typing import Any
@@ -7,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from explorer.charts.tiles import flat
 from explorer.components.mask_lab import Edit, Result, _read, lab_view
 from explorer.components.mask_lab.reduced import QUARTERS, REDUCED_CELLS, factors, reduced_parts
-from explorer.tiles import flat
-from pruning_core.edits import MOST
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, group_tables, supports
+from pruning_core.hand_edits import MOST
 from pruning_core.masks import group_scores, ranks
 from pruning_core.types import Layer
 from tests.core.toy import layer
@@ -37,7 +39,8 @@ KINDS = {"u1": np.uint8, "i4": np.int32, "u4": np.uint32, "f4": np.float32, "f2"
 def opened(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The head and the parts of what is sent."""
     end = 4 + int.from_bytes(data[:4], "little")
-    head, parts = json.loads(data[4:end]), {}
+    head = json.loads(data[4:end])
+    parts = {}
     for name, kind, count in head["parts"]:
         parts[name] = np.frombuffer(data, KINDS[kind], count, end)
         end += parts[name].nbytes
@@ -48,7 +51,9 @@ def opened(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 @pytest.mark.parametrize(("each", "g"), CASES)
 def test_a_groups_number_is_a_sum_over_the_axes(each: Layer, g: Granularity) -> None:
     o, i, h, w = group_tables(g, each)
-    assert torch.equal(o[:, None, None, None] + i[:, None, None] + h[:, None] + w, group_ids(each, g))
+    assert torch.equal(
+        o[:, None, None, None] + i[:, None, None] + h[:, None] + w, group_ids(each, g)
+    )
 
 
 @pytest.mark.parametrize(("each", "g"), CASES)
@@ -77,16 +82,22 @@ def test_large_layers_send_half_precision_to_three_digits() -> None:
 
 
 def test_the_same_layer_has_the_same_id_and_another_has_not() -> None:
-    each, g = LAYERS[0], granularity("kernel")
+    each = LAYERS[0]
+    g = granularity("kernel")
     weight = torch.randn(each.shape)
     scores = group_scores({each.name: weight}, (each,), g, "l2")[each.name]
     assert lab_view(each, weight, scores, g).id == lab_view(each, weight.clone(), scores, g).id
     assert lab_view(each, weight + 1, scores, g).id != lab_view(each, weight, scores, g).id
-    assert lab_view(each, weight, scores, g, allow_collapse=True).id != lab_view(each, weight, scores, g).id
+    assert (
+        lab_view(each, weight, scores, g, allow_collapse=True).id
+        != lab_view(each, weight, scores, g).id
+    )
 
 
 def test_a_layer_that_cannot_be_cut_sends_weights_only() -> None:
-    _, parts = opened(lab_view(LAYERS[2], torch.randn(LAYERS[2].shape), None, granularity("kernel")).data)
+    _, parts = opened(
+        lab_view(LAYERS[2], torch.randn(LAYERS[2].shape), None, granularity("kernel")).data
+    )
     assert "values" in parts
     assert "ranks" not in parts
 
@@ -99,7 +110,8 @@ def test_reduced_layers_are_small_and_tell_their_blocks() -> None:
     assert len(view.data) < 1_000_000
     head, parts = opened(view.data)
     down, across = head["factors"] = list(view.factors)
-    rows, cols = -(-1100 // down), -(-1000 // across)
+    rows = -(-1100 // down)
+    cols = -(-1000 // across)
     places = parts["places"].reshape(QUARTERS, rows, cols)
     assert (np.diff(places.astype(int), axis=0) >= 0).all()
     assert places[0, 0, 0] == 0
@@ -115,15 +127,25 @@ def test_blocks_at_the_edge_are_means_of_what_is_there() -> None:
     _, parts = reduced_parts(small, weight, scores, granularity("kernel"), 1.0)
     assert (parts["values"] == 255).all()
     assert factors(small) == (1, 1)
-    assert all(-(-o // factors(x)[0]) * -(-i // factors(x)[1]) <= REDUCED_CELLS for x in (layer((4096, 25088, 1, 1)),)
-               for o, i in (x.shape[:2],))  # fmt: skip
+    assert all(
+        -(-o // factors(x)[0]) * -(-i // factors(x)[1]) <= REDUCED_CELLS
+        for x in (layer((4096, 25088, 1, 1)),)
+        for o, i in (x.shape[:2],)
+    )
 
 
-REPORT = {"n": 7, "changed": ["ratio", "edits", "selected"], "ratio": 0.25, "edits": [[0, 3, True]], "selected": [0, 3]}
+REPORT = {
+    "n": 7,
+    "changed": ["ratio", "edits", "selected"],
+    "ratio": 0.25,
+    "edits": [[0, 3, True]],
+    "selected": [0, 3],
+}
 
 
 def test_a_report_is_read_as_far_as_it_makes_sense() -> None:
-    each, g = LAYERS[0], granularity("kernel")
+    each = LAYERS[0]
+    g = granularity("kernel")
     view = lab_view(each, torch.randn(each.shape), torch.rand(1, 128), g)
     report = REPORT | {"of": view.id}
     assert _read(report, view) == Result(0.25, (Edit(0, 3, True),), (0, 3))
@@ -131,9 +153,21 @@ def test_a_report_is_read_as_far_as_it_makes_sense() -> None:
     assert _read(report | {"of": "another layer"}, view) == Result()
     for forged in ({"ratio": 2}, {"ratio": "1"}, {"ratio": float("nan")}, {"ratio": True}):
         assert _read(report | forged, view).ratio is None
-    for edits in ([[0, 128, True]], [[1, 0, True]], [[0, -1, True]], [[0, 0, 1]], [[0, True, True]], [[0]], [3], "x"):
+    for edits in (
+        [[0, 128, True]],
+        [[1, 0, True]],
+        [[0, -1, True]],
+        [[0, 0, 1]],
+        [[0, True, True]],
+        [[0]],
+        [3],
+        "x",
+    ):
         assert _read(report | {"edits": edits}, view).edits is None
-    for many, told in ((MOST + 1, True), (MOST + 2, False)):  # the plan tells the user of the one that is too many
+    for many, told in (
+        (MOST + 1, True),
+        (MOST + 2, False),
+    ):  # the plan tells the user of the one that is too many
         assert (_read(report | {"edits": [[0, 3, True]] * many}, view).edits is not None) is told
     for selected in ([0], [0, 128], "ab", None):
         assert _read(report | {"selected": selected}, view).selected is None

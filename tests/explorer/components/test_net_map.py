@@ -1,4 +1,6 @@
-"""The network map: short names, few bytes, the same bytes again, the plan's own numbers, no forged choices."""
+"""The network map: short names, few bytes, the same bytes again, the plan's own numbers, no forged
+choices.
+"""
 
 import json
 from collections.abc import Callable
@@ -10,11 +12,11 @@ import torch
 from streamlit.testing.v1 import AppTest
 from torchvision.models import get_model
 
-from explorer import cache
 from explorer.components.net_map import MapView, chosen_name, map_view, message
-from explorer.scanning import lost_alone
-from pruning_core.inventory import inventory
-from pruning_core.network import network_map
+from explorer.pages.sensitivity.run import lost_alone
+from explorer.session import cache
+from pruning_core.model.inventory import inventory
+from pruning_core.model.layer_graph import network_map
 from pruning_core.plan import Plan
 from pruning_core.types import SensitivityPoint
 from tests.explorer.driven import opened, page, run
@@ -34,7 +36,11 @@ def sent(at: AppTest) -> dict[str, Any]:
 
 
 def element(at: AppTest) -> Any:
-    return next(each.proto for each in at.get("bidi_component") if each.proto.component_name == "pruning_net_map")
+    return next(
+        each.proto
+        for each in at.get("bidi_component")
+        if each.proto.component_name == "pruning_net_map"
+    )
 
 
 def labels(view: MapView, block: str) -> list[str]:
@@ -46,12 +52,21 @@ def test_boxes_have_short_names_of_their_own() -> None:
     assert labels(view_of("resnet20"), "layer2.0") == ["conv1", "conv2", "shortcut", "+"]
     assert labels(view_of("mobilenet"), "pair3") == ["depthwise", "pointwise"]
     assert labels(view_of("vit"), "blocks.2") == ["in_proj", "out_proj", "+", "fc1", "fc2", "+"]
-    assert [node[1] for node in view_of("vgg").data["nodes"]][:3] == ["input", "block1.conv", "block2.conv"]
+    assert [node[1] for node in view_of("vgg").data["nodes"]][:3] == [
+        "input",
+        "block1.conv",
+        "block2.conv",
+    ]
 
 
 def test_a_box_tells_name_kind_shape_weights_and_macs() -> None:
-    found = next(node for node in view_of("resnet20").data["nodes"] if node[7] == "layer1.0.conv1.weight")
-    assert found[2] == "layer1.0.conv1.weight · Convolution · 16 × 16 × 3 × 3 · 2,304 weights · 147 k MACs"
+    found = next(
+        node for node in view_of("resnet20").data["nodes"] if node[7] == "layer1.0.conv1.weight"
+    )
+    assert (
+        found[2]
+        == "layer1.0.conv1.weight · Convolution · 16 × 16 × 3 × 3 · 2,304 weights · 147 k MACs"
+    )
     assert found[3] == 2304
 
 
@@ -75,7 +90,15 @@ def test_what_is_missing_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "report", [None, {}, {"selected": None}, {"selected": "fc9.weight"}, {"selected": ["fc1.weight"]}, "fc1.weight"]
+    "report",
+    [
+        None,
+        {},
+        {"selected": None},
+        {"selected": "fc9.weight"},
+        {"selected": ["fc1.weight"]},
+        "fc1.weight",
+    ],
 )
 def test_a_choice_that_the_network_does_not_have_is_none(report: object) -> None:
     assert chosen_name(report, view_of("lenet5")) is None
@@ -86,13 +109,20 @@ def test_a_choice_is_a_layers_name() -> None:
 
 
 def test_the_page_sends_the_plans_own_shares_and_the_chosen_layer() -> None:
-    at = opened(page, {"model": "lenet5", "granularity": "filter", "sparsity": "0.6", "layer": "fc2.weight"}, "explore")
-    plan, space = Plan(model="lenet5", granularity="filter", sparsity=0.6), cache.workspace("lenet5", "digits")
+    at = opened(
+        page,
+        {"model": "lenet5", "granularity": "filter", "sparsity": "0.6", "layer": "fc2.weight"},
+        "explore",
+    )
+    plan = Plan(model="lenet5", granularity="filter", sparsity=0.6)
+    space = cache.workspace("lenet5", "digits")
     kept = cache.report(plan, space).kept
     names = view_of("lenet5").names
     found = sent(at)
     assert found["chosen"] == "fc2.weight"
-    assert found["kept"] == [pytest.approx(kept[name]) if name != "fc3.weight" else None for name in names]
+    assert found["kept"] == [
+        pytest.approx(kept[name]) if name != "fc3.weight" else None for name in names
+    ]
     assert found["hurts"] is None
 
 
@@ -105,21 +135,41 @@ def test_the_same_page_sends_the_same_bytes_and_another_plan_others() -> None:
 
 
 def test_where_nothing_can_be_cut_no_box_has_a_share() -> None:
-    assert set(sent(opened(page, {"model": "lenet5", "granularity": "head"}, "explore"))["kept"]) == {None}
+    assert set(
+        sent(opened(page, {"model": "lenet5", "granularity": "head"}, "explore"))["kept"]
+    ) == {None}
 
 
 def test_the_map_is_traced_once() -> None:
-    plan, space = Plan(model="lenet5"), cache.workspace("lenet5", "digits")
+    plan = Plan(model="lenet5")
+    space = cache.workspace("lenet5", "digits")
     first = cache.network(plan, space)
     assert cache.network(replace(plan, sparsity=0.9, granularity="kernel"), space) is first
 
 
-def point(name: str, sparsity: float, top1: float, achieved: float | None = None) -> SensitivityPoint:
-    return SensitivityPoint(name, "fine", sparsity, sparsity if achieved is None else achieved, 1.0, top1, 100, (0.0, 1.0))
+def point(
+    name: str, sparsity: float, top1: float, achieved: float | None = None
+) -> SensitivityPoint:
+    return SensitivityPoint(
+        name,
+        "fine",
+        sparsity,
+        sparsity if achieved is None else achieved,
+        1.0,
+        top1,
+        100,
+        (0.0, 1.0),
+    )
 
 
 def test_the_loss_of_each_layer_alone_near_four_fifths() -> None:
-    curves = [point("a", 0.0, 0.9), point("a", 0.5, 0.8), point("a", 0.75, 0.4), point("b", 0.0, 0.9), point("b", 0.75, 0.95)]
+    curves = [
+        point("a", 0.0, 0.9),
+        point("a", 0.5, 0.8),
+        point("a", 0.75, 0.4),
+        point("b", 0.0, 0.9),
+        point("b", 0.75, 0.95),
+    ]
     idle = [point("c", 0.0, 0.9), point("c", 0.75, 0.9, 0.0)]
     lost, at = lost_alone([*curves, *idle, point("d", 0.0, 0.9)])
     assert at == 0.75
@@ -129,14 +179,22 @@ def test_the_loss_of_each_layer_alone_near_four_fifths() -> None:
 
 def test_layers_that_were_cut_together_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = ("conv1.weight", "conv2.weight")
-    points = tuple(replace(point(name, share, 0.9 - share / 2), group=pair) for name in pair for share in (0.0, 0.5))
-    monkeypatch.setattr("explorer.views.network_map.measured_for", lambda plan: points)
+    points = tuple(
+        replace(point(name, share, 0.9 - share / 2), group=pair)
+        for name in pair
+        for share in (0.0, 0.5)
+    )
+    monkeypatch.setattr(
+        "explorer.pages.explore.network_map_panel.measured_for", lambda plan: points
+    )
     found = sent(opened(page, {"model": "lenet5"}, "explore"))
     assert found["hurts"] == [pytest.approx(0.25), pytest.approx(0.25), None, None, None]
     assert found["cutAt"] == "50%, tied layers together"
 
 
-def test_a_scan_of_this_plan_is_marked_and_one_of_another_is_not(open_view: Open, until: Until) -> None:
+def test_a_scan_of_this_plan_is_marked_and_one_of_another_is_not(
+    open_view: Open, until: Until
+) -> None:
     at = open_view("sensitivity", grid="Quick")
     at.button(key="scan_start").click().run()
     until(at, lambda at: any("Scanned" in caption.value for caption in at.caption))
@@ -145,4 +203,6 @@ def test_a_scan_of_this_plan_is_marked_and_one_of_another_is_not(open_view: Open
     found = sent(opened(page, {"model": "lenet5"}, "explore"))
     assert found["hurts"] == [pytest.approx(lost[name]) for name in view_of("lenet5").names]
     assert found["cutAt"] == "80%"
-    assert sent(opened(page, {"model": "lenet5", "granularity": "filter"}, "explore"))["hurts"] is None
+    assert (
+        sent(opened(page, {"model": "lenet5", "granularity": "filter"}, "explore"))["hurts"] is None
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from explorer.jobs import Job, Jobs
+from explorer.jobs.background import Job, Jobs
 from pruning_core.types import Cancelled, PruningError
 
 
@@ -15,8 +15,11 @@ class Gate:
     """A generator whose steps are let through one at a time, so that the tests need no sleeping."""
 
     def __init__(self, steps: int = 1000) -> None:
-        self.steps, self.go, self.entered = steps, threading.Semaphore(0), threading.Event()
-        self.made, self.closed = 0, threading.Event()
+        self.steps = steps
+        self.go = threading.Semaphore(0)
+        self.entered = threading.Event()
+        self.made = 0
+        self.closed = threading.Event()
 
     def __call__(self) -> Iterator[int]:
         try:
@@ -55,7 +58,12 @@ def test_a_job_keeps_its_events_in_order_and_its_last_is_the_result(jobs: Jobs) 
     until(lambda: not job.active)
     shot = jobs.snapshot("ann", job.id)
     assert shot is not None
-    assert (shot.status, shot.events, shot.result, shot.error) == ("done", ("a", "b", "c"), "c", None)
+    assert (shot.status, shot.events, shot.result, shot.error) == (
+        "done",
+        ("a", "b", "c"),
+        "c",
+        None,
+    )
     assert shot.started is not None
     assert shot.finished is not None
     assert shot.started <= shot.finished
@@ -97,8 +105,10 @@ def test_a_generator_may_stop_itself_with_cancelled(jobs: Jobs) -> None:
 
 
 def test_one_slot_runs_one_job_and_the_next_waits_its_turn(jobs: Jobs) -> None:
-    first, second = Gate(1), Gate(1)
-    running, waiting = work(jobs, first), work(jobs, second, "bob")
+    first = Gate(1)
+    second = Gate(1)
+    running = work(jobs, first)
+    waiting = work(jobs, second, "bob")
     until(first.entered.is_set)
     shot = jobs.snapshot("bob", waiting.id)
     assert shot is not None
@@ -111,7 +121,8 @@ def test_one_slot_runs_one_job_and_the_next_waits_its_turn(jobs: Jobs) -> None:
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_starts(jobs: Jobs) -> None:
-    first, second = Gate(1), Gate(1)
+    first = Gate(1)
+    second = Gate(1)
     work(jobs, first)
     waiting = work(jobs, second)
     waiting.cancel.set()
@@ -170,7 +181,8 @@ def test_a_job_is_its_owners_secret(jobs: Jobs) -> None:
 
 
 def test_a_session_may_have_only_so_many_unfinished_jobs() -> None:
-    jobs, gate = Jobs(active_per_owner=1), Gate()
+    jobs = Jobs(active_per_owner=1)
+    gate = Gate()
     job = work(jobs, gate)
     with pytest.raises(PruningError, match="'Fine-tuning' is still at work"):
         work(jobs, gate)
@@ -181,7 +193,8 @@ def test_a_session_may_have_only_so_many_unfinished_jobs() -> None:
 
 
 def test_the_queue_is_bounded_over_all_sessions() -> None:
-    jobs, gate = Jobs(waiting=1), Gate()
+    jobs = Jobs(waiting=1)
+    gate = Gate()
     work(jobs, gate)
     work(jobs, gate, "bob")
     with pytest.raises(PruningError, match="fill the queue"):
@@ -203,8 +216,10 @@ def test_old_finished_jobs_are_forgotten() -> None:
 
 
 def test_a_closed_tab_stops_the_job_after_the_grace_and_leaves_nothing() -> None:
-    now, there = [0.0], {"ann"}
-    jobs, gate = Jobs(there.__contains__, grace=60, clock=lambda: now[0]), Gate()
+    now = [0.0]
+    there = {"ann"}
+    jobs = Jobs(there.__contains__, grace=60, clock=lambda: now[0])
+    gate = Gate()
     job = work(jobs, gate)
     gate.release()
     until(lambda: len(job.snapshot().events) == 1)
@@ -224,8 +239,10 @@ def test_a_closed_tab_stops_the_job_after_the_grace_and_leaves_nothing() -> None
 
 
 def test_a_session_that_comes_back_in_time_keeps_its_job() -> None:
-    now, there = [0.0], {"ann"}
-    jobs, gate = Jobs(there.__contains__, grace=60, clock=lambda: now[0]), Gate()
+    now = [0.0]
+    there = {"ann"}
+    jobs = Jobs(there.__contains__, grace=60, clock=lambda: now[0])
+    gate = Gate()
     job = work(jobs, gate)
     there.clear()
     jobs.sweep()
@@ -241,7 +258,8 @@ def test_a_session_that_comes_back_in_time_keeps_its_job() -> None:
 
 
 def test_results_of_an_ended_session_are_forgotten() -> None:
-    now, there = [0.0], {"ann"}
+    now = [0.0]
+    there = {"ann"}
     jobs = Jobs(there.__contains__, grace=60, clock=lambda: now[0])
     job = work(jobs, lambda: iter([1]))
     until(lambda: not job.active)
@@ -254,8 +272,10 @@ def test_results_of_an_ended_session_are_forgotten() -> None:
 
 
 def test_who_comes_back_too_late_is_told_until_the_next_start() -> None:
-    now, there = [0.0], {"ann"}
-    jobs, gate = Jobs(there.__contains__, grace=60, clock=lambda: now[0]), Gate()
+    now = [0.0]
+    there = {"ann"}
+    jobs = Jobs(there.__contains__, grace=60, clock=lambda: now[0])
+    gate = Gate()
     work(jobs, gate)
     until(gate.entered.is_set)
     there.clear()
@@ -273,7 +293,8 @@ def test_who_comes_back_too_late_is_told_until_the_next_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "message"), [({"max_events": 3}, "more than 3 steps"), ({"max_seconds": -1.0}, "took longer")]
+    ("limits", "message"),
+    [({"max_events": 3}, "more than 3 steps"), ({"max_seconds": -1.0}, "took longer")],
 )
 def test_a_job_without_end_is_stopped(limits: dict[str, float], message: str) -> None:
     def endless() -> Iterator[int]:
@@ -288,7 +309,8 @@ def test_a_job_without_end_is_stopped(limits: dict[str, float], message: str) ->
 
 def test_close_stops_running_and_queued_jobs(jobs: Jobs) -> None:
     gate = Gate()
-    job, waiting = work(jobs, gate), work(jobs, gate, "bob")
+    job = work(jobs, gate)
+    waiting = work(jobs, gate, "bob")
     until(gate.entered.is_set)
     jobs.close(0)
     gate.release()

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from explorer import app, sidebar
-from explorer.jobs import Jobs
-from pruning_core import __main__ as commands
-from pruning_core.crew import VARIABLE, kernel_threads
+from explorer import app
+from explorer.jobs.background import Jobs
+from explorer.session import sidebar
+from pruning_core.cli import commands as commands
+from pruning_core.evaluation.thread_pool import VARIABLE, kernel_threads
 from tests.explorer.driven import opened
-from tests.explorer.test_jobs import until
+from tests.explorer.jobs.test_background import until
 
 
 def asked_anew() -> int:

@@ -6,9 +6,9 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from explorer import cache
+from explorer.session import cache
 from pruning_core import pipeline
-from pruning_core.pipeline import Workspace, cut
+from pruning_core.pipeline import Workspace, choose_masks
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, PruningError
 
@@ -36,14 +36,23 @@ def test_the_workspace_is_shared(space: Workspace) -> None:
 )
 def test_stages_agree_with_the_core_and_leave_the_base_alone(plan: Plan, space: Workspace) -> None:
     before = cache.weights_hash(space)
-    ratios, masks = cut(plan, space)
+    ratios, masks = choose_masks(plan, space)
     assert cache.ratios(plan, space) == ratios
     assert all(torch.equal(masks[name], mask) for name, mask in cache.masks(plan, space).items())
-    found, dense = cache.accuracy(plan, space), cache.dense_accuracy(plan, space)
+    found = cache.accuracy(plan, space)
+    dense = cache.dense_accuracy(plan, space)
     assert found.n == dense.n == len(cache.probe(plan, space)) == 64
     assert cache.dense_report(space).nonzeros > cache.report(plan, space).nonzeros
-    assert cache.exam_accuracy(plan, space).n == cache.dense_exam(plan, space).n == len(cache.exam(plan, space))
-    assert cache.weights_hash(space) == before == cache.weights_hash(pipeline.open_workspace("lenet5", "digits"))
+    assert (
+        cache.test_accuracy(plan, space).n
+        == cache.dense_test_accuracy(plan, space).n
+        == len(cache.test_split(plan, space))
+    )
+    assert (
+        cache.weights_hash(space)
+        == before
+        == cache.weights_hash(pipeline.open_workspace("lenet5", "digits"))
+    )
 
 
 def test_the_hash_sees_a_single_weight(space: Workspace) -> None:
@@ -54,7 +63,8 @@ def test_the_hash_sees_a_single_weight(space: Workspace) -> None:
 
 
 def test_a_pruned_model_is_its_callers_own(space: Workspace) -> None:
-    first, second = cache.pruned(PLAN, space), cache.pruned(PLAN, space)
+    first = cache.pruned(PLAN, space)
+    second = cache.pruned(PLAN, space)
     assert first is not second
     with torch.no_grad():
         for parameter in first.parameters():
@@ -63,7 +73,7 @@ def test_a_pruned_model_is_its_callers_own(space: Workspace) -> None:
 
 
 def test_scores_are_kept_while_only_the_sparsity_moves(space: Workspace) -> None:
-    with patch.object(pipeline, "groups_of", wraps=pipeline.groups_of) as scoring:
+    with patch.object(pipeline, "group_scores_of", wraps=pipeline.group_scores_of) as scoring:
         for sparsity in (0.11, 0.12, 0.13):
             cache.masks(replace(PLAN, criterion="random", seed=99, sparsity=sparsity), space)
     assert scoring.call_count == 1
@@ -88,15 +98,18 @@ def test_a_score_key_holds_what_scores_depend_on_and_no_more(change: dict, same:
 
 
 def test_seed_and_calibration_count_where_they_are_read() -> None:
-    chance, slope = replace(PLAN, criterion="random"), replace(PLAN, criterion="taylor")
+    chance = replace(PLAN, criterion="random")
+    slope = replace(PLAN, criterion="taylor")
     assert cache.score_key(chance) != cache.score_key(replace(chance, seed=1))
     assert cache.score_key(slope) != cache.score_key(replace(slope, calibration=64))
     assert cache.score_key(replace(PLAN, criterion="magnitude_l2")) != cache.score_key(PLAN)
 
 
 def test_ratios_of_layers_that_cannot_be_cut_wait(space: Workspace) -> None:
-    plan = replace(PLAN, granularity="filter", overrides=(("conv1.weight", 0.5), (space.layers[-1].name, 0.5)))
-    able, sentences = cache.effective(plan, space)
+    plan = replace(
+        PLAN, granularity="filter", overrides=(("conv1.weight", 0.5), (space.layers[-1].name, 0.5))
+    )
+    able, sentences = cache.runnable_plan(plan, space)
     assert able.overrides == (("conv1.weight", 0.5),)
     assert len(sentences) == 1
     assert "outputs" in sentences[0]

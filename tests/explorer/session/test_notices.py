@@ -2,15 +2,21 @@
 
 import pytest
 
-from explorer.notices import plain
+from explorer.session.notices import plain
 
 
 @pytest.mark.parametrize(
     ("sentence", "written"),
     [
-        ("put train/CLASS/*.png and CLASS/*.png there", r"put train/CLASS/\*.png and CLASS/\*.png there"),
+        (
+            "put train/CLASS/*.png and CLASS/*.png there",
+            r"put train/CLASS/\*.png and CLASS/\*.png there",
+        ),
         ("no model '[here](http://elsewhere)'", r"no model '[here\](http://elsewhere)'"),
-        ("make it with `python -m pruning_core train *`", "make it with `python -m pruning_core train *`"),
+        (
+            "make it with `python -m pruning_core train *`",
+            "make it with `python -m pruning_core train *`",
+        ),
         ("7 is outside [0, 1]", "7 is outside [0, 1]"),
     ],
 )

@@ -2,8 +2,8 @@
 
 import pytest
 
-from explorer.jobs import Jobs
-from explorer.presence import MOST, Presence, browser
+from explorer.jobs.background import Jobs
+from explorer.session.owners import MOST, Owners, browser
 
 TOKEN = bytes(range(16))
 
@@ -27,14 +27,16 @@ def test_streamlits_own_cookies_are_read() -> None:
     assert {browser(text, "s") for text in made} == {browser(cookie(TOKEN, b"abcd"), "s")}
 
 
-@pytest.mark.parametrize("text", ["", "2|", "nonsense", "2|00000000|00|1", "2|zz|zz|1", f"2|00000000|{'0' * 33}|1"])
+@pytest.mark.parametrize(
+    "text", ["", "2|", "nonsense", "2|00000000|00|1", "2|zz|zz|1", f"2|00000000|{'0' * 33}|1"]
+)
 def test_without_a_usable_cookie_a_session_stands_for_itself(text: str) -> None:
     assert browser(text, "session") == "session"
 
 
 def test_a_browser_is_there_while_any_of_its_tabs_is() -> None:
     tabs = {"tab 1", "tab 2", "elsewhere"}
-    presence = Presence(tabs.__contains__)
+    presence = Owners(tabs.__contains__)
     presence.seen("ann", "tab 1")
     presence.seen("ann", "tab 2")
     presence.seen("bob", "elsewhere")
@@ -47,7 +49,7 @@ def test_a_browser_is_there_while_any_of_its_tabs_is() -> None:
 
 
 def test_old_sessions_are_forgotten_and_connected_ones_are_not() -> None:
-    presence = Presence({"0"}.__contains__)
+    presence = Owners({"0"}.__contains__)
     for number in range(2 * MOST):
         presence.seen(f"owner {number}", str(number))
     assert len(presence._owners) <= MOST
@@ -55,8 +57,9 @@ def test_old_sessions_are_forgotten_and_connected_ones_are_not() -> None:
 
 
 def test_a_job_survives_a_reload_within_the_grace() -> None:
-    now, tabs = [0.0], {"before"}
-    presence = Presence(tabs.__contains__)
+    now = [0.0]
+    tabs = {"before"}
+    presence = Owners(tabs.__contains__)
     jobs = Jobs(presence.there, grace=60, clock=lambda: now[0])
     presence.seen("ann", "before")
     job = jobs.start("ann", "train", "Fine-tuning", lambda: iter([1]))

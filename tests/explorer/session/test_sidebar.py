@@ -10,7 +10,7 @@ from tests.explorer.driven import opened, run
 def script() -> None:
     import streamlit as st
 
-    from explorer import sidebar, state
+    from explorer.session import sidebar, state
     from pruning_core.plan import Plan
 
     state.begin("explore", sidebar.known_names())
@@ -43,7 +43,13 @@ def notes(at: AppTest) -> list[str]:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("criterion", "taylor"), ("allocation", "global"), ("granularity", "row"), ("schedule", "agp"), ("model", "lenet_300_100")],
+    [
+        ("criterion", "taylor"),
+        ("allocation", "global"),
+        ("granularity", "row"),
+        ("schedule", "agp"),
+        ("model", "lenet_300_100"),
+    ],
 )
 def test_each_select_box_sets_its_field(field: str, value: str) -> None:
     at = started()
@@ -150,13 +156,19 @@ def test_only_images_that_the_network_knows_are_offered() -> None:
 def test_a_pair_without_a_checkpoint_says_how_to_make_one() -> None:
     at = started(dataset="cifar10")
     assert at.text[0].value == "closed"
-    assert any("python -m pruning_core train lenet5 --dataset cifar10" in note for note in notes(at))
+    assert any(
+        "python -m pruning_core train lenet5 --dataset cifar10" in note for note in notes(at)
+    )
     at.selectbox(key="dataset").set_value("digits")
     assert run(at).text[0].value == "open"
 
 
 def test_ratios_of_strange_layers_are_dropped_and_waiting_ones_kept() -> None:
-    at = started(overrides="nosuch.weight~0.5~conv1.weight~0.25~fc3.weight~0.1", granularity="filter", layer="nowhere")
+    at = started(
+        overrides="nosuch.weight~0.5~conv1.weight~0.25~fc3.weight~0.1",
+        granularity="filter",
+        layer="nowhere",
+    )
     found = plan(at)
     assert found.overrides == (("conv1.weight", 0.25),)
     assert any("no layer 'nosuch.weight'" in note for note in notes(at))

@@ -12,7 +12,7 @@ from tests.explorer.driven import opened, run
 def script() -> None:
     import streamlit as st
 
-    from explorer import state
+    from explorer.session import state
     from pruning_core.plan import Plan
 
     state.begin("page", {"model": ("resnet20", "vit")})
@@ -22,8 +22,15 @@ def script() -> None:
     st.button("free", key="free", on_click=state.override, args=("conv.weight", None))
     st.button("vit", key="vit", on_click=state.change, kwargs={"model": "vit"})
     st.button("import", key="import", on_click=state.set_plan, args=(Plan(seed=7, sparsity=0.9),))
-    st.button("code", key="code", on_click=state.set_plan, args=(Plan(seed=7, criterion="antigravity:geohash"),))
-    st.button("forge", key="forge", on_click=state.change, kwargs={"criterion": "antigravity:geohash"})
+    st.button(
+        "code",
+        key="code",
+        on_click=state.set_plan,
+        args=(Plan(seed=7, criterion="antigravity:geohash"),),
+    )
+    st.button(
+        "forge", key="forge", on_click=state.change, kwargs={"criterion": "antigravity:geohash"}
+    )
     st.button("look", key="look", on_click=state.look_at, args=("conv.weight",))
     st.button("know", key="know", on_click=state.forget_unknown, args=(("other.weight",),))
     state.publish()
@@ -66,12 +73,17 @@ def test_a_widget_sets_the_plan_and_the_address() -> None:
 def test_a_copied_address_gives_the_same_plan() -> None:
     first = press(started(sparsity="0.3", granularity="kernel"), "by_hand")
     second = started(**first.query_params)
-    assert plan(second) == plan(first) == Plan(sparsity=0.3, granularity="kernel", overrides=(("conv.weight", 0.25),))
+    assert (
+        plan(second)
+        == plan(first)
+        == Plan(sparsity=0.3, granularity="kernel", overrides=(("conv.weight", 0.25),))
+    )
     assert second.number_input(key="sparsity").value == 0.3
 
 
 def test_two_sessions_share_nothing() -> None:
-    first, second = started(), started()
+    first = started()
+    second = started()
     first.number_input(key="sparsity").set_value(0.9)
     run(first)
     run(second)

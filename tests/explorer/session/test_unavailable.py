@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import cache
+from explorer.session import cache
 from tests.explorer.driven import run
 
 Open = Callable[..., AppTest]
@@ -16,11 +16,17 @@ def ways(at: AppTest) -> list[str]:
     return [button.label for button in at.main.button]
 
 
-def test_a_pretrained_network_alone_in_the_address_offers_its_images_and_the_way_back(open_view: Open) -> None:
+def test_a_pretrained_network_alone_in_the_address_offers_its_images_and_the_way_back(
+    open_view: Open,
+) -> None:
     at = open_view("explore", model="resnet50")
     assert "trained on ImageNet" in at.main.error[0].value
     assert at.main.markdown[0].value == "ResNet-50 can be opened with Imagenette or Image folder."
-    assert ways(at) == ["Open ResNet-50 with Imagenette", "Open ResNet-50 with Image folder", "Back to ResNet-20 on Digits"]
+    assert ways(at) == [
+        "Open ResNet-50 with Imagenette",
+        "Open ResNet-50 with Image folder",
+        "Back to ResNet-20 on Digits",
+    ]
     at.button(key="back_home").click()
     run(at)
     assert "model" not in at.query_params
@@ -37,10 +43,16 @@ def test_images_that_are_missing_can_be_tried_again_or_changed(
     at.button(key="open_imagefolder").click()
     run(at)
     assert "nowhere" in at.main.error[0].value
-    assert ways(at) == ["Open ResNet-50 with Imagenette", "Try again", "Back to ResNet-20 on Digits"]
+    assert ways(at) == [
+        "Open ResNet-50 with Imagenette",
+        "Try again",
+        "Back to ResNet-20 on Digits",
+    ]
 
 
-def test_images_that_a_network_was_not_trained_on_lead_to_those_that_it_was(open_view: Open) -> None:
+def test_images_that_a_network_was_not_trained_on_lead_to_those_that_it_was(
+    open_view: Open,
+) -> None:
     at = open_view("explore", model="lenet5", dataset="fashion_mnist")
     assert "There is no checkpoint" in at.main.error[0].value
     at.button(key="open_digits").click()

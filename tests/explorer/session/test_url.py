@@ -2,10 +2,10 @@
 
 import pytest
 
-from explorer.address import PARAMS, pairs, read, unpaired, write
-from pruning_core.edits import HandEdits
+from explorer.session.url import PARAMS, pairs, read, unpaired, write
+from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 
 PLANS = {
     "default": Plan(),
@@ -24,12 +24,19 @@ PLANS = {
         probe=64,
         calibration=17,
         fine_tune=TrainConfig(
-            epochs=0, lr=0.0123, optimizer="adamw", cosine=False, weight_decay=1e-7, seed=5, penalty="group_lasso:2:4"
+            epochs=0,
+            lr=0.0123,
+            optimizer="adamw",
+            cosine=False,
+            weight_decay=1e-7,
+            seed=5,
+            penalty="group_lasso:2:4",
         ),
         seed=123,
     ),
     "strange names": Plan(
-        overrides=(("a~b.c d/é%7E", 0.5), ("", 1.0)), edits=(HandEdits("a~b.c@d/é%7E", "fine", ((0, 0, True),)),)
+        overrides=(("a~b.c d/é%7E", 0.5), ("", 1.0)),
+        edits=(HandEdits("a~b.c@d/é%7E", "fine", ((0, 0, True),)),),
     ),
 }
 
@@ -82,7 +89,9 @@ def test_pairs_need_no_escaping() -> None:
         ("seed", "9" * 40_000, "longer than"),
     ],
 )
-def test_garbage_is_one_sentence_and_spares_the_other_fields(field: str, text: str, word: str) -> None:
+def test_garbage_is_one_sentence_and_spares_the_other_fields(
+    field: str, text: str, word: str
+) -> None:
     address = {"calibration": "32", field: text}
     plan, sentences = read(address, {"model": ("resnet20", "vit")})
     assert plan == Plan(calibration=32)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from explorer.shelf import Shelf
+from explorer.session.workspace_cache import WorkspaceCache
 from pruning_core.types import DataMissing, PruningError
 
 
@@ -12,7 +12,8 @@ class Opener:
     """Counts how often it is asked; raises what it is told to."""
 
     def __init__(self, problem: Exception | None = None) -> None:
-        self.calls, self.problem = 0, problem
+        self.calls = 0
+        self.problem = problem
 
     def __call__(self) -> object:
         self.calls += 1
@@ -22,15 +23,17 @@ class Opener:
 
 
 def test_a_thing_is_opened_once() -> None:
-    shelf: Shelf[object] = Shelf(2, 60)
+    shelf: WorkspaceCache[object] = WorkspaceCache(2, 60)
     opener = Opener()
     assert shelf.get("a", opener) is shelf.get("a", opener)
     assert opener.calls == 1
 
 
 def test_the_longest_unused_thing_is_dropped() -> None:
-    shelf: Shelf[object] = Shelf(2, 60)
-    a, b, c = Opener(), Opener(), Opener()
+    shelf: WorkspaceCache[object] = WorkspaceCache(2, 60)
+    a = Opener()
+    b = Opener()
+    c = Opener()
     for key, opener in (("a", a), ("b", b), ("a", a), ("c", c), ("a", a), ("b", b)):
         shelf.get(key, opener)
     assert (a.calls, b.calls, c.calls) == (1, 2, 1)
@@ -38,7 +41,7 @@ def test_the_longest_unused_thing_is_dropped() -> None:
 
 def test_missing_files_are_asked_for_again_after_a_while_or_on_request() -> None:
     now = [0.0]
-    shelf: Shelf[object] = Shelf(2, 60, lambda: now[0])
+    shelf: WorkspaceCache[object] = WorkspaceCache(2, 60, lambda: now[0])
     opener = Opener(DataMissing("Not here."))
     for moment, calls in ((0, 1), (30, 1), (59, 1), (61, 2), (62, 2)):
         now[0] = moment
@@ -51,7 +54,7 @@ def test_missing_files_are_asked_for_again_after_a_while_or_on_request() -> None
 
 
 def test_other_problems_are_not_remembered() -> None:
-    shelf: Shelf[object] = Shelf(2, 60)
+    shelf: WorkspaceCache[object] = WorkspaceCache(2, 60)
     opener = Opener(PruningError("Damaged."))
     for _ in range(2):
         with pytest.raises(PruningError, match="Damaged"):
@@ -60,8 +63,10 @@ def test_other_problems_are_not_remembered() -> None:
 
 
 def test_two_threads_open_a_thing_once_and_others_need_not_wait() -> None:
-    shelf: Shelf[object] = Shelf(4, 60)
-    started, go, calls = threading.Event(), threading.Event(), []
+    shelf: WorkspaceCache[object] = WorkspaceCache(4, 60)
+    started = threading.Event()
+    go = threading.Event()
+    calls = []
 
     def slow() -> object:
         calls.append(1)
@@ -70,7 +75,9 @@ def test_two_threads_open_a_thing_once_and_others_need_not_wait() -> None:
         return object()
 
     found: list[object] = []
-    threads = [threading.Thread(target=lambda: found.append(shelf.get("slow", slow))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: found.append(shelf.get("slow", slow))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     assert started.wait(10)

@@ -3,22 +3,24 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.jobs import Snapshot
-from explorer.views.running import asked_for
+from explorer.jobs.background import Snapshot
+from explorer.training.status import asked_for
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 
 
 def line(status: str, ahead: int, error: str | None, left: float | None) -> None:
-    from explorer.jobs import Snapshot
-    from explorer.tuning import Progress
-    from explorer.views.running import training_status
+    from explorer.jobs.background import Snapshot
+    from explorer.pages.finetune.run import Progress
+    from explorer.training.status import training_status
 
     run = Snapshot("1", "train", "Fine-tuning", status, (), error, 100.0, 175.0, ahead)
     training_status(run, "run", Progress(0.25, left, "round 1 of 2"), "stop")
 
 
-def shown(status: str, ahead: int = 0, error: str | None = None, left: float | None = None) -> AppTest:
+def shown(
+    status: str, ahead: int = 0, error: str | None = None, left: float | None = None
+) -> AppTest:
     at = AppTest.from_function(line, args=(status, ahead, error, left)).run()
     assert not at.exception
     return at
@@ -26,7 +28,9 @@ def shown(status: str, ahead: int = 0, error: str | None = None, left: float | N
 
 def test_a_running_job_says_how_far_and_can_be_stopped() -> None:
     at = shown("running", left=61.0)
-    assert at.progress[0].text == "Round 1 of 2 · 1 min 15 s so far, about 1 min 01 s left (estimated)"
+    assert (
+        at.progress[0].text == "Round 1 of 2 · 1 min 15 s so far, about 1 min 01 s left (estimated)"
+    )
     assert at.progress[0].value == 25
     assert at.button(key="stop").label == "Stop"
     assert "left" not in shown("running").progress[0].text
@@ -46,8 +50,14 @@ def test_a_queued_job_says_how_many_are_first() -> None:
 
 def test_how_a_run_ended_is_one_sentence() -> None:
     assert shown("done").caption[0].value == ":material/check: Fine-tuning: finished in 1 min 15 s."
-    assert shown("cancelled").warning[0].value == "The run was stopped after 1 min 15 s; the base network is as it was."
-    assert shown("failed", error="No *.png is there.").error[0].value == "The run failed: No \\*.png is there."
+    assert (
+        shown("cancelled").warning[0].value
+        == "The run was stopped after 1 min 15 s; the base network is as it was."
+    )
+    assert (
+        shown("failed", error="No *.png is there.").error[0].value
+        == "The run failed: No \\*.png is there."
+    )
     assert not shown("done").button
 
 

@@ -1,4 +1,6 @@
-"""Attention with one packed projection whose query, key and value have other sources: who reads which columns."""
+"""Attention with one packed projection whose query, key and value have other sources: who reads
+which columns.
+"""
 
 from copy import deepcopy
 
@@ -6,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.coupling import couplings, silenced, unread
-from pruning_core.inventory import inventory
 from pruning_core.masks import apply_masks
+from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks
+from pruning_core.model.coupling.trace import couplings
+from pruning_core.model.inventory import inventory
 from tests.core.toy import same_state, state
 
 X = torch.rand(2, 6, 5, generator=torch.Generator().manual_seed(0))
@@ -20,7 +23,8 @@ class Attending(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.a, self.b = nn.Linear(5, size), nn.Linear(5, size)
+        self.a = nn.Linear(5, size)
+        self.b = nn.Linear(5, size)
         self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
         self.head = nn.Linear(8, 3)
 
@@ -51,7 +55,9 @@ CASES = {
     "crossed": (Crossed, 4, (slice(0, 8), [0, 2]), (slice(8, 24), [4, 6])),
     "remembering": (Remembering, 4, (slice(0, 8), [0, 2])),
 }
-"""Network, rows of its sources, and what is read of channels 0 and 2 of `a` alone, by hand: rows and columns."""
+"""Network, rows of its sources, and what is read of channels 0 and 2 of `a` alone, by hand: rows
+and columns.
+"""
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -60,17 +66,18 @@ def test_only_the_projection_that_reads_a_removed_channel_loses_its_column(name:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build(size).eval()
-    layers, before = inventory(model, X), state(model)
+    layers = inventory(model, X)
+    before = state(model)
     found = couplings(model, layers, X)
     masks = {"a.weight": torch.ones(size, 5, 1, 1, dtype=torch.bool)}
     masks["a.weight"][[0, 2]] = False
-    lost = unread(model, layers, masks, found)
+    lost = dead_inputs(model, layers, masks, found)
     hand = torch.ones(24, 8, dtype=torch.bool)
     for rows, columns in wanted:
         hand[rows, columns] = False
     assert lost.keys() == {PACKED}
     assert torch.equal(lost[PACKED], hand)
-    cut = apply_masks(model, masks, layers, silenced(model, layers, masks, found))
+    cut = apply_masks(model, masks, layers, dependent_masks(model, layers, masks, found))
     other = deepcopy(cut)
     with torch.no_grad():
         other.get_parameter(PACKED)[~lost[PACKED]] = 7.0  # nobody hears what these weights say

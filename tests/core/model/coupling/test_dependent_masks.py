@@ -1,4 +1,6 @@
-"""Removed filters in the flow: masked is thinned, after the cut and after training, and what is exported says so."""
+"""Removed filters in the flow: masked is thinned, after the cut and after training, and what is
+exported says so.
+"""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -9,15 +11,29 @@ import torch_pruning
 from safetensors.torch import load
 from torch import nn
 
-from pruning_core.export import masks_safetensors, stored
-from pruning_core.metrics import measure
-from pruning_core.pipeline import Workspace, cut, masked, open_workspace, prune, silences
+from pruning_core.evaluation.metrics import measure
+from pruning_core.export.writers import masks_safetensors, stored
+from pruning_core.pipeline import (
+    Workspace,
+    choose_masks,
+    dependent_masks_of,
+    masked_copy,
+    open_workspace,
+    prune,
+)
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished, Masks, Pruned
 
 BLOCK = "layer2.1.conv1.weight"
-PLAN = Plan(model="resnet20", dataset="digits", granularity="filter", allocation="manual", overrides=((BLOCK, 0.5),), probe=64)
+PLAN = Plan(
+    model="resnet20",
+    dataset="digits",
+    granularity="filter",
+    allocation="manual",
+    overrides=((BLOCK, 0.5),),
+    probe=64,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +44,9 @@ def space() -> Workspace:
 def thinned(model: nn.Module, masks: Masks) -> nn.Module:
     """The model without the filters that the mask removed, made smaller by torch-pruning."""
     work = deepcopy(model)
-    graph = torch_pruning.DependencyGraph().build_dependency(work, torch.zeros(1, 1, 8, 8), verbose=False)
+    graph = torch_pruning.DependencyGraph().build_dependency(
+        work, torch.zeros(1, 1, 8, 8), verbose=False
+    )
     rows = (~masks[BLOCK].flatten(1).any(1)).nonzero().flatten().tolist()
     conv = work.get_submodule(BLOCK.removesuffix(".weight"))
     graph.get_pruning_group(conv, torch_pruning.prune_conv_out_channels, rows).prune()
@@ -50,7 +68,7 @@ def test_masked_is_thinned_after_the_cut_and_after_an_epoch_of_training(space: W
 
 
 def test_without_the_silence_the_removed_filters_shift_goes_on(space: Workspace) -> None:
-    _, masks = cut(PLAN, space)
+    _, masks = choose_masks(PLAN, space)
     x = next(iter(space.dataset.test.batches(64)))[0]
     loud = deepcopy(space.model)
     loud.get_parameter(BLOCK).data.mul_(masks[BLOCK])
@@ -61,26 +79,35 @@ def test_without_the_silence_the_removed_filters_shift_goes_on(space: Workspace)
 
 def test_only_whole_outputs_fall_silent(space: Workspace) -> None:
     """A row that fine-grained pruning happens to empty keeps its bias and shift."""
-    masks = cut(PLAN, space)[1]
-    assert set(silences(PLAN, space, masks)) == {"layer2.1.bn1.weight", "layer2.1.bn1.bias"}
-    assert silences(replace(PLAN, granularity="fine"), space, masks) == {}
+    masks = choose_masks(PLAN, space)[1]
+    assert set(dependent_masks_of(PLAN, space, masks)) == {
+        "layer2.1.bn1.weight",
+        "layer2.1.bn1.bias",
+    }
+    assert dependent_masks_of(replace(PLAN, granularity="fine"), space, masks) == {}
 
 
 def test_a_removed_heads_biases_fall_silent() -> None:
     plan = Plan(model="vit", dataset="digits", granularity="head", sparsity=0.5, probe=64)
     space = open_workspace(plan.model, plan.dataset)
-    masks = cut(plan, space)[1]
-    quiet = silences(plan, space, masks)
+    masks = choose_masks(plan, space)[1]
+    quiet = dependent_masks_of(plan, space, masks)
     assert set(quiet) == {f"blocks.{k}.attention.in_proj_bias" for k in range(4)}
     rows = masks["blocks.0.attention.in_proj_weight"].flatten(1).any(1)
     assert torch.equal(quiet["blocks.0.attention.in_proj_bias"], rows)
     assert not rows.all()
-    assert not masked(plan, space, masks).get_parameter("blocks.0.attention.in_proj_bias")[~rows].any()
+    assert (
+        not masked_copy(plan, space, masks)
+        .get_parameter("blocks.0.attention.in_proj_bias")[~rows]
+        .any()
+    )
 
 
 def test_the_exported_masks_name_what_is_silent(space: Workspace) -> None:
-    masks = cut(PLAN, space)[1]
-    found = load(masks_safetensors(stored(masks, space.layers, silences(PLAN, space, masks)), PLAN))
+    masks = choose_masks(PLAN, space)[1]
+    found = load(
+        masks_safetensors(stored(masks, space.layers, dependent_masks_of(PLAN, space, masks)), PLAN)
+    )
     gone = ~masks[BLOCK].flatten(1).any(1)
     assert int(gone.sum()) == 16
     assert torch.equal(~found["layer2.1.bn1.bias"], gone)
@@ -88,9 +115,10 @@ def test_the_exported_masks_name_what_is_silent(space: Workspace) -> None:
 
 
 def test_silent_entries_count_as_zeros(space: Workspace) -> None:
-    masks = cut(PLAN, space)[1]
-    quiet = silences(PLAN, space, masks)
-    found, model = measure(space.model, space.layers, masks, quiet), masked(PLAN, space, masks)
+    masks = choose_masks(PLAN, space)[1]
+    quiet = dependent_masks_of(PLAN, space, masks)
+    found = measure(space.model, space.layers, masks, quiet)
+    model = masked_copy(PLAN, space, masks)
     assert found.nonzeros == sum(int((p != 0).sum()) for p in model.parameters())
     assert measure(space.model, space.layers, masks).nonzeros == found.nonzeros + 32
     assert found.kept == measure(space.model, space.layers, masks).kept

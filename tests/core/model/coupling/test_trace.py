@@ -1,4 +1,6 @@
-"""Channels tied together, against networks where the answer is known and against torch-pruning's own thinning."""
+"""Channels tied together, against networks where the answer is known and against torch-pruning's
+own thinning.
+"""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -9,30 +11,42 @@ import torch_pruning
 from torch import Tensor, nn
 from torchvision import models
 
-from pruning_core.coupling import Coupling, couplings, silenced
-from pruning_core.coupling.trace import CARRIES, HEADS, OUTPUT
-from pruning_core.inventory import inventory
 from pruning_core.masks import apply_masks
+from pruning_core.model.coupling.dependent_masks import dependent_masks
+from pruning_core.model.coupling.positions import Coupling
+from pruning_core.model.coupling.trace import CARRIES, HEADS, OUTPUT, couplings
+from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer, Masks
 from pruning_core.zoo.models import ARCHITECTURES
-from tests.core.test_replay import seeded
+from tests.core.evaluation.test_partial_forward import seeded
 from tests.core.toy import is_sentence, refusal, same_state, state
 
-SMALL, PICTURE = (1, 8, 8), (3, 32, 32)
+SMALL = (1, 8, 8)
+PICTURE = (3, 32, 32)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
-    **{name: (lambda arch=arch: arch.build(SMALL, 10), SMALL) for name, arch in ARCHITECTURES.items()},
+    **{
+        name: (lambda arch=arch: arch.build(SMALL, 10), SMALL)
+        for name, arch in ARCHITECTURES.items()
+    },
     "resnet18": (lambda: models.resnet18(num_classes=10), PICTURE),
     "resnet50": (lambda: models.resnet50(num_classes=10), PICTURE),
     "mobilenet_v2": (lambda: models.mobilenet_v2(num_classes=10, width_mult=0.35), PICTURE),
     "mobilenet_v3": (lambda: models.mobilenet_v3_small(num_classes=10), PICTURE),
     "densenet": (lambda: models.DenseNet(8, (2, 2), 16, num_classes=10), PICTURE),
-    "vit_torchvision": (lambda: models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=10), PICTURE),
+    "vit_torchvision": (
+        lambda: models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=10),
+        PICTURE,
+    ),
 }
 AVERAGED = ("vit", "vit_torchvision")
-"""A layer norm averages over channels: a network without some is another network than one where they are zero."""
+"""A layer norm averages over channels: a network without some is another network than one where
+they are zero.
+"""
 
 
-def opened(name: str) -> tuple[nn.Module, tuple[Layer, ...], tuple[Coupling, ...], tuple[int, int, int]]:
+def opened(
+    name: str,
+) -> tuple[nn.Module, tuple[Layer, ...], tuple[Coupling, ...], tuple[int, int, int]]:
     build, shape = NETWORKS[name]
     model = seeded(build)
     with torch.random.fork_rng():
@@ -64,16 +78,25 @@ def zeroed(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
     return model
 
 
-def thinned(model: nn.Module, found: Sequence[Coupling], shape: tuple[int, int, int], every: int = 3) -> nn.Module:
+def thinned(
+    model: nn.Module, found: Sequence[Coupling], shape: tuple[int, int, int], every: int = 3
+) -> nn.Module:
     """The network without those channels, made smaller by torch-pruning alone."""
     work = deepcopy(model)
-    graph = torch_pruning.DependencyGraph().build_dependency(work, torch.zeros(1, *shape), verbose=False)
+    graph = torch_pruning.DependencyGraph().build_dependency(
+        work, torch.zeros(1, *shape), verbose=False
+    )
     for coupling in found:
         if coupling.reason is None:
             root = work.get_submodule(coupling.members[0].name.rpartition(".")[0])
             rows = list(range(0, coupling.channels, every))
-            graph.get_pruning_group(root, torch_pruning.prune_conv_out_channels if isinstance(root, nn.Conv2d)
-                                    else torch_pruning.prune_linear_out_channels, rows).prune()  # fmt: skip
+            graph.get_pruning_group(
+                root,
+                torch_pruning.prune_conv_out_channels
+                if isinstance(root, nn.Conv2d)
+                else torch_pruning.prune_linear_out_channels,
+                rows,
+            ).prune()
     return work
 
 
@@ -81,9 +104,11 @@ def thinned(model: nn.Module, found: Sequence[Coupling], shape: tuple[int, int, 
 def test_masked_and_silenced_is_thinned(name: str) -> None:
     model, layers, found, shape = opened(name)
     masks = channels_cut(found, layers)
-    masked = zeroed(apply_masks(model, masks, layers), silenced(model, layers, masks, found))
+    masked = zeroed(apply_masks(model, masks, layers), dependent_masks(model, layers, masks, found))
     small = thinned(model, found, shape)
-    assert sum(p.numel() for p in small.parameters()) < 0.7 * sum(p.numel() for p in model.parameters())
+    assert sum(p.numel() for p in small.parameters()) < 0.7 * sum(
+        p.numel() for p in model.parameters()
+    )
     torch.testing.assert_close(logits(masked, shape), logits(small, shape), rtol=1e-4, atol=1e-5)
 
 
@@ -91,10 +116,12 @@ def test_masked_and_silenced_is_thinned(name: str) -> None:
 def test_nobody_reads_what_is_silent(name: str) -> None:
     model, layers, found, shape = opened(name)
     masks = channels_cut(found, layers)
-    masked = zeroed(apply_masks(model, masks, layers), silenced(model, layers, masks, found))
+    masked = zeroed(apply_masks(model, masks, layers), dependent_masks(model, layers, masks, found))
     before = logits(masked, shape)
     for slot in (slot for coupling in found if coupling.reason is None for slot in coupling.reads):
-        masked.get_parameter(slot.name).data.index_fill_(slot.axis, slot.at[slot.channel % 3 == 0], 7.0)
+        masked.get_parameter(slot.name).data.index_fill_(
+            slot.axis, slot.at[slot.channel % 3 == 0], 7.0
+        )
     torch.testing.assert_close(logits(masked, shape), before, rtol=1e-4, atol=1e-5)
 
 
@@ -102,15 +129,21 @@ def test_nobody_reads_what_is_silent(name: str) -> None:
 def test_every_layer_is_in_one_coupling_and_the_model_stays_as_it_is(name: str) -> None:
     build, shape = NETWORKS[name]
     model = seeded(build)
-    layers, before, rng = inventory(model, shape), state(model), torch.get_rng_state()
+    layers = inventory(model, shape)
+    before = state(model)
+    rng = torch.get_rng_state()
     found = couplings(model, layers, shape)
     assert same_state(model, before)
     assert torch.equal(rng, torch.get_rng_state())
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
-    assert sorted(name for coupling in found for name in coupling.layers) == sorted(layer.name for layer in layers)
+    assert sorted(name for coupling in found for name in coupling.layers) == sorted(
+        layer.name for layer in layers
+    )
     for coupling in found:
         assert coupling.reason is None or is_sentence(coupling.reason)
-        assert set(torch.cat([slot.channel for slot in coupling.members]).tolist()) == set(range(coupling.channels))
+        assert set(torch.cat([slot.channel for slot in coupling.members]).tolist()) == set(
+            range(coupling.channels)
+        )
     output = next(coupling for coupling in found if coupling.reason == OUTPUT)
     assert output.layers == tuple(layer.name for layer in layers if layer.is_output)
 
@@ -119,20 +152,42 @@ def test_resnet20s_additions_tie_four_convolutions_each() -> None:
     _, _, found, _ = opened("resnet20")
     tied = [coupling.layers for coupling in found if len(coupling.members) > 1]
     assert tied == [
-        ("stem.conv.weight", "layer1.0.conv2.weight", "layer1.1.conv2.weight", "layer1.2.conv2.weight"),
-        ("layer2.0.conv2.weight", "layer2.0.shortcut.conv.weight", "layer2.1.conv2.weight", "layer2.2.conv2.weight"),
-        ("layer3.0.conv2.weight", "layer3.0.shortcut.conv.weight", "layer3.1.conv2.weight", "layer3.2.conv2.weight"),
+        (
+            "stem.conv.weight",
+            "layer1.0.conv2.weight",
+            "layer1.1.conv2.weight",
+            "layer1.2.conv2.weight",
+        ),
+        (
+            "layer2.0.conv2.weight",
+            "layer2.0.shortcut.conv.weight",
+            "layer2.1.conv2.weight",
+            "layer2.2.conv2.weight",
+        ),
+        (
+            "layer3.0.conv2.weight",
+            "layer3.0.shortcut.conv.weight",
+            "layer3.1.conv2.weight",
+            "layer3.2.conv2.weight",
+        ),
     ]
     first = next(coupling for coupling in found if "stem.conv.weight" in coupling.layers)
     assert {slot.name for slot in first.follows} == {
-        f"{path}.{name}" for path in ("stem.bn", "layer1.0.bn2", "layer1.1.bn2", "layer1.2.bn2") for name in ("weight", "bias")
+        f"{path}.{name}"
+        for path in ("stem.bn", "layer1.0.bn2", "layer1.1.bn2", "layer1.2.bn2")
+        for name in ("weight", "bias")
     }
-    assert all(slot.at.tolist() == slot.channel.tolist() == list(range(16)) for slot in first.members)
+    assert all(
+        slot.at.tolist() == slot.channel.tolist() == list(range(16)) for slot in first.members
+    )
     alone = next(coupling for coupling in found if coupling.layers == ("layer1.0.conv1.weight",))
     assert {slot.name for slot in alone.reads} == {"layer1.0.conv2.weight"}
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("resnet18", [3, 3, 3, 3]), ("resnet50", [4, 5, 7, 4]), ("vgg", []), ("lenet5", [])])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("resnet18", [3, 3, 3, 3]), ("resnet50", [4, 5, 7, 4]), ("vgg", []), ("lenet5", [])],
+)
 def test_how_many_layers_go_together(name: str, sizes: list[int]) -> None:
     found = opened(name)[2]
     assert [len(coupling.members) for coupling in found if len(coupling.members) > 1] == sizes
@@ -150,12 +205,17 @@ def test_a_transformers_stream_is_one_coupling_and_rows_of_heads_stay() -> None:
     found = opened("vit")[2]
     stream = max(found, key=lambda coupling: len(coupling.members))
     assert len(stream.members) == 9
-    assert {"positions", "norm.weight", "blocks.0.norm1.bias", "blocks.3.attention.out_proj.bias"} <= {
-        x.name for x in stream.follows
-    }
+    assert {
+        "positions",
+        "norm.weight",
+        "blocks.0.norm1.bias",
+        "blocks.3.attention.out_proj.bias",
+    } <= {x.name for x in stream.follows}
     assert "blocks.0.attention.in_proj_weight" in {slot.name for slot in stream.reads}
     heads = [coupling for coupling in found if coupling.reason == HEADS]
-    assert [coupling.layers for coupling in heads] == [(f"blocks.{k}.attention.in_proj_weight",) for k in range(4)]
+    assert [coupling.layers for coupling in heads] == [
+        (f"blocks.{k}.attention.in_proj_weight",) for k in range(4)
+    ]
 
 
 class Joined(nn.Module):
@@ -163,7 +223,9 @@ class Joined(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.b, self.c = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 3, 1), nn.Conv2d(1, 5, 1)
+        self.a = nn.Conv2d(1, 2, 1)
+        self.b = nn.Conv2d(1, 3, 1)
+        self.c = nn.Conv2d(1, 5, 1)
         self.end = nn.Conv2d(5, 4, 1)
         self.fc = nn.Linear(4 * 4, 2)
 
@@ -189,9 +251,20 @@ def test_index_maps_through_concatenation_and_flattening() -> None:
 
 def test_a_channel_that_would_still_speak_is_not_believed() -> None:
     """sigmoid(0) is 0.5, whatever is silenced before it."""
-    model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Sigmoid(), nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)).eval()
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 1),
+        nn.Sigmoid(),
+        nn.Conv2d(4, 4, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16, 2),
+    ).eval()
     layers = inventory(model, (1, 2, 2))
-    assert [coupling.reason for coupling in couplings(model, layers, (1, 2, 2))] == [CARRIES, None, OUTPUT]
+    assert [coupling.reason for coupling in couplings(model, layers, (1, 2, 2))] == [
+        CARRIES,
+        None,
+        OUTPUT,
+    ]
 
 
 class Named(nn.Module):
@@ -199,7 +272,9 @@ class Named(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.one, self.two, self.fc = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1), nn.Linear(16, 2)
+        self.one = nn.Conv2d(1, 4, 1)
+        self.two = nn.Conv2d(4, 4, 1)
+        self.fc = nn.Linear(16, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.two(input=self.one(input=x).sigmoid()).relu()
@@ -215,7 +290,8 @@ def test_layers_called_by_keyword_are_looked_at_too() -> None:
 def test_nothing_is_drawn_from_torchs_own_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor put back into it, for another thread may draw meanwhile."""
     model = seeded(NETWORKS["vit"][0])
-    layers, before = inventory(model, SMALL), torch.get_rng_state()
+    layers = inventory(model, SMALL)
+    before = torch.get_rng_state()
     monkeypatch.setattr(torch, "set_rng_state", None)
     first, second = (couplings(model, layers, SMALL) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), before)
@@ -224,33 +300,45 @@ def test_nothing_is_drawn_from_torchs_own_generator(monkeypatch: pytest.MonkeyPa
 
 
 def test_grouped_convolutions_and_untraceable_networks_say_why() -> None:
-    grouped = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2)).eval()
-    reasons = [coupling.reason for coupling in couplings(grouped, inventory(grouped, (1, 2, 2)), (1, 2, 2))]
+    grouped = nn.Sequential(
+        nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2)
+    ).eval()
+    reasons = [
+        coupling.reason for coupling in couplings(grouped, inventory(grouped, (1, 2, 2)), (1, 2, 2))
+    ]
     assert [reason is not None and "grouped" in reason for reason in reasons] == [True, True, False]
     shuffled = models.shufflenet_v2_x0_5(num_classes=2).eval()
-    assert "torch-pruning" in refusal(lambda: couplings(shuffled, inventory(shuffled, PICTURE), PICTURE))
+    assert "torch-pruning" in refusal(
+        lambda: couplings(shuffled, inventory(shuffled, PICTURE), PICTURE)
+    )
 
 
 def test_only_empty_rows_are_silent_and_only_their_own_vectors() -> None:
     model, layers, found, _ = opened("resnet20")
     name = "layer1.0.conv2.weight"
     masks = {name: torch.ones(16, 16, 3, 3, dtype=torch.bool)}
-    masks[name][3], masks[name][5, 1:] = False, False
-    quiet = silenced(model, layers, masks, found)
+    masks[name][3] = False
+    masks[name][5, 1:] = False
+    quiet = dependent_masks(model, layers, masks, found)
     assert set(quiet) == {"layer1.0.bn2.weight", "layer1.0.bn2.bias"}
     assert all((~keep).nonzero().flatten().tolist() == [3] for keep in quiet.values())
-    assert silenced(model, layers, {}, found) == {}
+    assert dependent_masks(model, layers, {}, found) == {}
 
 
 def test_what_follows_a_join_is_silent_when_every_member_lost_the_channel() -> None:
     model, layers, found, _ = opened("vit")
     stream = max(found, key=lambda coupling: len(coupling.members))
     rows = {layer.name: layer.shape for layer in layers}
-    masks = {name: torch.arange(64)[:, None, None, None].expand(rows[name]) != 7 for name in stream.layers}
-    assert {"positions", "norm.bias"} <= set(silenced(model, layers, masks, found))
-    assert (~silenced(model, layers, masks, found)["positions"]).nonzero()[:, 2].unique().tolist() == [7]
+    masks = {
+        name: torch.arange(64)[:, None, None, None].expand(rows[name]) != 7
+        for name in stream.layers
+    }
+    assert {"positions", "norm.bias"} <= set(dependent_masks(model, layers, masks, found))
+    assert (~dependent_masks(model, layers, masks, found)["positions"]).nonzero()[
+        :, 2
+    ].unique().tolist() == [7]
     del masks["blocks.3.mlp.fc2.weight"]
-    assert set(silenced(model, layers, masks, found)) == {
+    assert set(dependent_masks(model, layers, masks, found)) == {
         "stem.conv2.bias",
         *(f"blocks.{k}.attention.out_proj.bias" for k in range(4)),
         *(f"blocks.{k}.mlp.fc2.bias" for k in range(3)),
@@ -261,13 +349,19 @@ def test_attention_biases_by_row() -> None:
     model, layers, found, _ = opened("vit")
     name = "blocks.0.attention.in_proj_weight"
     masks = {name: (torch.arange(192) != 130)[:, None, None, None].expand(192, 64, 1, 1)}
-    quiet = silenced(model, layers, masks, found)
+    quiet = dependent_masks(model, layers, masks, found)
     assert list(quiet) == ["blocks.0.attention.in_proj_bias"]
     assert (~quiet["blocks.0.attention.in_proj_bias"]).nonzero().flatten().tolist() == [130]
     split = nn.MultiheadAttention(4, 2, kdim=3, vdim=3)
     value = Layer("v_proj_weight", "", "attention_proj", (4, 3, 1, 1), (4, 3), heads=2)
-    quiet = silenced(
-        split, (value,), {"v_proj_weight": torch.tensor([True, False, True, True])[:, None, None, None].expand(4, 3, 1, 1)}
+    quiet = dependent_masks(
+        split,
+        (value,),
+        {
+            "v_proj_weight": torch.tensor([True, False, True, True])[:, None, None, None].expand(
+                4, 3, 1, 1
+            )
+        },
     )
     assert (~quiet["in_proj_bias"]).nonzero().flatten().tolist() == [9]
 
@@ -276,7 +370,10 @@ def test_a_norm_that_two_layers_feed_is_silent_when_both_lost_the_row() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.a, self.b, self.bn, self.fc = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Linear(2, 2)
+            self.a = nn.Conv2d(1, 2, 1)
+            self.b = nn.Conv2d(1, 2, 1)
+            self.bn = nn.BatchNorm2d(2)
+            self.fc = nn.Linear(2, 2)
 
         def forward(self, x: Tensor) -> Tensor:
             return self.fc((self.bn(self.a(x)) * self.bn(self.b(x))).flatten(1))
@@ -284,5 +381,10 @@ def test_a_norm_that_two_layers_feed_is_silent_when_both_lost_the_row() -> None:
     model = Twice().eval()
     layers = inventory(model, (1, 1, 1))
     mask = torch.tensor([False, True])[:, None, None, None]
-    assert set(silenced(model, layers, {"a.weight": mask})) == {"a.bias"}
-    assert set(silenced(model, layers, {"a.weight": mask, "b.weight": mask})) == {"a.bias", "b.bias", "bn.weight", "bn.bias"}
+    assert set(dependent_masks(model, layers, {"a.weight": mask})) == {"a.bias"}
+    assert set(dependent_masks(model, layers, {"a.weight": mask, "b.weight": mask})) == {
+        "a.bias",
+        "b.bias",
+        "bn.weight",
+        "bn.bias",
+    }

@@ -1,11 +1,13 @@
-"""Every prunable parameter once, in the right view, with its multiply-adds, batch norm, heads and output flag."""
+"""Every prunable parameter once, in the right view, with its multiply-adds, batch norm, heads and
+output flag.
+"""
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pruning_core.inventory import fixed_parameters, inventory, oihw, weights
+from pruning_core.model.inventory import inventory, oihw, unprunable_parameters, weights
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import Toy, refusal, same_state, state
 
@@ -76,15 +78,32 @@ def test_toy_layers() -> None:
         (2, 1, 2, 2),
         (2, 1, 2, 2),
     )
-    assert (conv.macs, conv.bn, conv.is_output, conv.heads, conv.groups, conv.numel) == (8, "1", False, 0, 1, 8)
-    assert (fc.name, fc.kind, fc.shape, fc.param_shape) == ("3.weight", "linear", (3, 2, 1, 1), (3, 2))
+    assert (conv.macs, conv.bn, conv.is_output, conv.heads, conv.groups, conv.numel) == (
+        8,
+        "1",
+        False,
+        0,
+        1,
+        8,
+    )
+    assert (fc.name, fc.kind, fc.shape, fc.param_shape) == (
+        "3.weight",
+        "linear",
+        (3, 2, 1, 1),
+        (3, 2),
+    )
     assert (fc.macs, fc.bn, fc.is_output, fc.numel) == (6, None, True, 6)
 
 
 def test_views() -> None:
     model = nn.Sequential(nn.Conv1d(2, 4, 3, bias=False), nn.Flatten(), nn.Linear(8, 2, bias=False))
     conv, fc = inventory(model, (2, 4))
-    assert (conv.kind, conv.shape, conv.param_shape, conv.macs) == ("conv1d", (4, 2, 1, 3), (4, 2, 3), 24 * 2)
+    assert (conv.kind, conv.shape, conv.param_shape, conv.macs) == (
+        "conv1d",
+        (4, 2, 1, 3),
+        (4, 2, 3),
+        24 * 2,
+    )
     found = weights(model, (conv, fc))
     assert torch.equal(found[conv.name], model[0].weight.detach()[:, :, None, :])
     assert torch.equal(found[fc.name], model[2].weight.detach()[:, :, None, None])
@@ -92,25 +111,44 @@ def test_views() -> None:
 
 
 def test_views_of_non_contiguous_weights() -> None:
-    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(3, 2)).to(memory_format=torch.channels_last)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(3, 2)).to(
+        memory_format=torch.channels_last
+    )
     model[2].weight = nn.Parameter(torch.arange(6.0).view(3, 2).t())
     layers = inventory(model, (2, 3, 3))
     assert weights(model, layers)["2.weight"][:, :, 0, 0].tolist() == [[0, 2, 4], [1, 3, 5]]
     assert torch.equal(oihw(model[0].weight, layers[0]), model[0].weight)
 
 
-@pytest.mark.parametrize(("groups", "kind", "per_filter"), [(1, "conv2d", 4), (2, "conv2d", 2), (4, "depthwise", 1)])
+@pytest.mark.parametrize(
+    ("groups", "kind", "per_filter"), [(1, "conv2d", 4), (2, "conv2d", 2), (4, "depthwise", 1)]
+)
 def test_grouped_and_depthwise_convolutions(groups: int, kind: str, per_filter: int) -> None:
     model = nn.Conv2d(4, 8, 3, padding=1, groups=groups)
     (found,) = inventory(model, (4, 5, 5))
-    assert (found.name, found.kind, found.groups, found.shape) == ("weight", kind, groups, (8, per_filter, 3, 3))
+    assert (found.name, found.kind, found.groups, found.shape) == (
+        "weight",
+        kind,
+        groups,
+        (8, per_filter, 3, 3),
+    )
     assert found.macs == 25 * found.numel == counted_macs(model, (4, 5, 5))
 
 
 def test_attention_with_one_packed_weight() -> None:
     packed, out, head = inventory(Attending(), (1, 5, 8))
-    assert (packed.name, packed.kind, packed.shape, packed.heads) == ("mix.in_proj_weight", "attention_in", (24, 8, 1, 1), 2)
-    assert (out.name, out.kind, out.shape, out.heads) == ("mix.out_proj.weight", "attention_out", (8, 8, 1, 1), 2)
+    assert (packed.name, packed.kind, packed.shape, packed.heads) == (
+        "mix.in_proj_weight",
+        "attention_in",
+        (24, 8, 1, 1),
+        2,
+    )
+    assert (out.name, out.kind, out.shape, out.heads) == (
+        "mix.out_proj.weight",
+        "attention_out",
+        (8, 8, 1, 1),
+        2,
+    )
     assert (packed.macs, out.macs, head.macs) == (5 * 192, 5 * 64, 24)
     assert head.is_output
     assert not out.is_output
@@ -133,13 +171,19 @@ def test_tied_weights_are_listed_once() -> None:
     assert (first.name, first.aliases, first.macs) == ("first.weight", ("second.weight",), 32)
     assert (twice.name, twice.aliases, twice.macs) == ("twice.weight", ("again.weight",), 32)
     assert twice.is_output
-    assert {f.name for f in fixed_parameters(model, (first, twice))} == {"first.bias", "second.bias", "twice.bias"}
+    assert {f.name for f in unprunable_parameters(model, (first, twice))} == {
+        "first.bias",
+        "second.bias",
+        "twice.bias",
+    }
 
 
 def test_the_layer_that_makes_the_classes_is_known_behind_a_softmax_or_a_pooling() -> None:
     softmax = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.LogSoftmax(-1))
     assert [x.is_output for x in inventory(softmax, (4,))] == [False, True]
-    pooled = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    pooled = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
     assert [x.is_output for x in inventory(pooled, (1, 6, 6))] == [False, True]
     features = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten())
     assert [x.is_output for x in inventory(features, (1, 6, 6))] == [False]
@@ -155,7 +199,8 @@ class Named(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.norm = nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)
+        self.conv = nn.Conv2d(1, 2, 1)
+        self.norm = nn.BatchNorm2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(input=self.conv(input=x)).flatten(1)
@@ -167,7 +212,9 @@ def test_layers_called_by_keyword_are_seen_too() -> None:
 
 
 def test_batch_norm_without_a_scale_is_no_scale() -> None:
-    (found,) = inventory(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False)), (1, 4, 4))
+    (found,) = inventory(
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False)), (1, 4, 4)
+    )
     assert found.bn is None
 
 
@@ -190,7 +237,9 @@ def test_macs_agree_with_torchs_counter(name: str, shape: tuple[int, int, int]) 
 
 
 def test_vit_macs_agree_up_to_the_products_of_attention() -> None:
-    """Queries x keys and weights x values read no parameter: 2 x tokens^2 x width in each block, which not every torch counts."""
+    """Queries x keys and weights x values read no parameter: 2 x tokens^2 x width in each block,
+    which not every torch counts.
+    """
     model = ARCHITECTURES["vit"].build((1, 8, 8), 10)
     extra = counted_macs(model, (1, 8, 8)) - sum(x.macs for x in inventory(model, (1, 8, 8)))
     assert extra in (0, 6 * 2 * 16**2 * 64)
@@ -200,7 +249,7 @@ def test_vit_macs_agree_up_to_the_products_of_attention() -> None:
 def test_every_parameter_is_prunable_or_fixed(name: str) -> None:
     model = ARCHITECTURES[name].build((1, 8, 8), 10)
     layers = inventory(model, (1, 8, 8))
-    fixed = fixed_parameters(model, layers)
+    fixed = unprunable_parameters(model, layers)
     names = [x.name for x in layers] + [f.name for f in fixed]
     assert sorted(names) == sorted(n for n, _ in model.named_parameters())
     assert all(tuple(model.get_parameter(x.name).shape) == x.param_shape for x in layers)
@@ -209,8 +258,10 @@ def test_every_parameter_is_prunable_or_fixed(name: str) -> None:
 
 
 def test_fixed_parameters_say_why() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.LayerNorm(8), nn.Linear(8, 2))
-    reasons = {f.name: f.reason for f in fixed_parameters(model, inventory(model, (1, 4, 4)))}
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.LayerNorm(8), nn.Linear(8, 2)
+    )
+    reasons = {f.name: f.reason for f in unprunable_parameters(model, inventory(model, (1, 4, 4)))}
     assert reasons.keys() == {"0.bias", "1.weight", "1.bias", "3.weight", "3.bias", "4.bias"}
     assert reasons["0.bias"].startswith("bias")
     assert reasons["1.weight"].startswith("normalisation")
@@ -221,7 +272,8 @@ def test_fixed_parameters_say_why() -> None:
 def test_the_model_is_left_as_it_was(training: bool) -> None:
     model = ARCHITECTURES["resnet20"].build((1, 8, 8), 10).train(training)
     next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).train(not training)
-    modes, before = [m.training for m in model.modules()], state(model)
+    modes = [m.training for m in model.modules()]
+    before = state(model)
     inventory(model, (1, 8, 8))
     assert [m.training for m in model.modules()] == modes
     assert same_state(model, before)
@@ -229,9 +281,13 @@ def test_the_model_is_left_as_it_was(training: bool) -> None:
 
 
 def test_bad_models_and_inputs_are_told_in_a_sentence() -> None:
-    assert "to prune" in refusal(lambda: inventory(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(1)), (1, 4, 4)))
+    assert "to prune" in refusal(
+        lambda: inventory(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(1)), (1, 4, 4))
+    )
     assert "(2, 2, 2)" in refusal(lambda: inventory(Toy(), (2, 2, 2)))
-    assert "shape" in refusal(lambda: inventory(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm1d(1)), (1, 2, 2)))
+    assert "shape" in refusal(
+        lambda: inventory(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm1d(1)), (1, 2, 2))
+    )
     model = nn.Sequential(nn.Conv2d(1, 1, 5))
     before = [m.training for m in model.modules()]
     refusal(lambda: inventory(model, (1, 2, 2)))

@@ -1,4 +1,6 @@
-"""Dropout and DropConnect below the lab: other masks in every pass, with the accuracy of each one frozen."""
+"""Dropout and DropConnect below the lab: other masks in every pass, with the accuracy of each one
+frozen.
+"""
 
 import re
 
@@ -6,18 +8,22 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer import address, cache
-from pruning_core.coupling import silenced
+from explorer.session import cache, url
 from pruning_core.dropout import frozen, sample
 from pruning_core.masks import achieved, apply_masks
+from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.plan import Plan
-from pruning_core.train import evaluate
+from pruning_core.training.fine_tune import evaluate
 from tests.explorer.driven import opened, page, run
-from tests.explorer.test_closer import PLAN, looked
+from tests.explorer.pages.explore.test_look_closer import PLAN, looked
 
 
 def cards(at: AppTest) -> list[str]:
-    return [str(each.value).split('<div role="listitem"')[1] for each in at.html if 'role="listitem"' in str(each.value)]
+    return [
+        str(each.value).split('<div role="listitem"')[1]
+        for each in at.html
+        if 'role="listitem"' in str(each.value)
+    ]
 
 
 def titles(at: AppTest) -> list[str]:
@@ -42,8 +48,10 @@ def test_every_pass_is_measured_as_a_frozen_mask(name: str) -> None:
     seen = set()
     for number, card in zip((5, 6, 7, 8), cards(at), strict=True):
         masks = frozen(name, (layer,), 0.3, number)
-        quiet = silenced(space.model, space.layers, masks) if name == "dropout" else {}
-        score = evaluate(apply_masks(space.model, masks, space.layers, quiet), cache.probe(PLAN, space))
+        quiet = dependent_masks(space.model, space.layers, masks) if name == "dropout" else {}
+        score = evaluate(
+            apply_masks(space.model, masks, space.layers, quiet), cache.probe(PLAN, space)
+        )
         assert f"{100 * score.top1:.1f}% right" in card
         seen.add(masks[layer.name].numpy().tobytes())
         assert 0 < achieved(masks)[layer.name] < 1
@@ -59,8 +67,16 @@ def test_the_outputs_of_the_network_are_not_dropped_but_their_weights_are() -> N
 
 
 @pytest.mark.parametrize("name", ["dropout", "dropconnect"])
-def test_a_frozen_sample_is_the_plans_mask_bit_for_bit_with_the_accuracy_of_its_card(name: str) -> None:
-    start = {"model": "lenet5", "probe": "64", "layer": "conv2.weight", "sparsity": "0.7", "overrides": "fc1.weight~0.9"}
+def test_a_frozen_sample_is_the_plans_mask_bit_for_bit_with_the_accuracy_of_its_card(
+    name: str,
+) -> None:
+    start = {
+        "model": "lenet5",
+        "probe": "64",
+        "layer": "conv2.weight",
+        "sparsity": "0.7",
+        "overrides": "fc1.weight~0.9",
+    }
     at = opened(page, start, "explore")
     at.get_by_key("closer").set_value("Dropout")
     run(at).get_by_key("drop_kind").set_value(name)
@@ -69,7 +85,8 @@ def test_a_frozen_sample_is_the_plans_mask_bit_for_bit_with_the_accuracy_of_its_
     card = cards(run(at))[1]
     at.button(key="freeze_1").click()
     run(at)
-    space, plan = cache.workspace("lenet5", "digits"), shown(at)
+    space = cache.workspace("lenet5", "digits")
+    plan = shown(at)
     layer = next(each for each in space.layers if each.name == "conv2.weight")
     masks = cache.masks(plan, space)
     assert torch.equal(masks[layer.name], sample(name, layer, 0.3, 6))
@@ -78,15 +95,22 @@ def test_a_frozen_sample_is_the_plans_mask_bit_for_bit_with_the_accuracy_of_its_
     assert f"{at.metric[0].value} right" in card
     assert at.selectbox(key="criterion").value == "random"
     assert at.number_input(key="seed").value == 6
-    assert address.read({key: at.query_params[key] for key in at.query_params})[0] == plan
+    assert url.read({key: at.query_params[key] for key in at.query_params})[0] == plan
     assert cards(at)[1] == card
-    assert [at.button(key=f"freeze_{place}").disabled for place in range(4)] == [False, True, False, False]
+    assert [at.button(key=f"freeze_{place}").disabled for place in range(4)] == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert at.button(key="freeze_1").label == "This is the plan's mask"
 
 
 def test_the_button_says_what_changes_in_the_plan() -> None:
     at = looked("Dropout")
-    assert [at.button(key=f"freeze_{place}").label for place in range(4)] == ["Freeze this sample as a mask"] * 4
+    assert [at.button(key=f"freeze_{place}").label for place in range(4)] == [
+        "Freeze this sample as a mask"
+    ] * 4
     told = at.button(key="freeze_2").help
     assert "Shape of a cut to Filter" in told
     assert "the seed to 3" in told

@@ -1,4 +1,6 @@
-"""The Explore page's accuracy is `evaluate`'s, and a slider computes only what depends on the layer that it moved."""
+"""The Explore page's accuracy is `evaluate`'s, and a slider computes only what depends on the layer
+that it moved.
+"""
 
 from dataclasses import replace
 from unittest.mock import patch
@@ -6,10 +8,10 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from explorer import cache
-from pruning_core.graph import Program
+from explorer.session import cache
+from pruning_core.model.graph import Program
 from pruning_core.plan import Plan
-from pruning_core.train import evaluate
+from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Evaluation
 
 PLAN = Plan(model="lenet5", probe=96, sparsity=0.3, allocation="uniform")
@@ -35,8 +37,15 @@ def test_the_page_measures_what_evaluate_measures(granularity: str) -> None:
     for sparsity in (0.31, 0.6, 0.32, 0.31):
         plan = replace(PLAN, granularity=granularity, sparsity=sparsity)
         found = cache.accuracy(plan, space)
-        wanted = evaluate(cache.pruned(plan, space), cache.probe(plan, space), outputs=space.dataset.outputs)
-        assert (found.n, found.top1, found.top5, found.loss) == (wanted.n, wanted.top1, wanted.top5, wanted.loss)
+        wanted = evaluate(
+            cache.pruned(plan, space), cache.probe(plan, space), outputs=space.dataset.outputs
+        )
+        assert (found.n, found.top1, found.top5, found.loss) == (
+            wanted.n,
+            wanted.top1,
+            wanted.top5,
+            wanted.loss,
+        )
         assert (found.interval, found.per_class) == (wanted.interval, wanted.per_class)
         assert torch.equal(found.confusion, wanted.confusion)
         assert torch.equal(found.predictions, wanted.predictions)
@@ -44,7 +53,8 @@ def test_the_page_measures_what_evaluate_measures(granularity: str) -> None:
 
 def test_moving_a_late_layer_leaves_the_early_ones_alone() -> None:
     layers = cache.workspace(PLAN.model, PLAN.dataset).layers
-    first, last = layers[0], layers[-1]
+    first = layers[0]
+    last = layers[-1]
     _, everything = computed(PLAN)
     assert {layer.module for layer in layers} <= everything
     for ratio in (0.11, 0.12):

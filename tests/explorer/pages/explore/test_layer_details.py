@@ -5,12 +5,23 @@ import pytest
 import torch
 from torch import nn
 
-from explorer import cache, close_ups
-from explorer.close_ups import corner, drawn_size, filter_of, filter_picture, maps, mask_picture, multiples, scored, spread
-from explorer.tiles import lay
+from explorer.charts.tiles import lay
+from explorer.pages.explore import layer_details
+from explorer.pages.explore.layer_details import (
+    corner,
+    drawn_size,
+    filter_of,
+    filter_picture,
+    granularity_results,
+    maps,
+    mask_picture,
+    scored,
+    spread,
+)
+from explorer.session import cache
 from pruning_core.granularity import GRANULARITIES, supports, to_groups
-from pruning_core.inventory import inventory
-from pruning_core.pipeline import cut
+from pruning_core.model.inventory import inventory
+from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 from tests.core.toy import layer
@@ -39,7 +50,10 @@ def test_a_corner_has_the_gaps_and_the_mask_of_its_groups(g) -> None:
         if supports(g, each) is not None:
             continue
         f, c = corner(each)
-        kept = torch.rand(f, c, *each.shape[2:], generator=torch.Generator().manual_seed(1)).numpy() > 0.5
+        kept = (
+            torch.rand(f, c, *each.shape[2:], generator=torch.Generator().manual_seed(1)).numpy()
+            > 0.5
+        )
         tiles, laid = mask_picture(each, g, kept)
         shown = lay(tiles, laid)[~np.isnan(tiles.values)]
         assert (shown.sum(), shown.size) == (kept.sum(), kept.size)
@@ -54,12 +68,19 @@ def test_kernels_of_a_filter_are_shown_one_by_one() -> None:
     assert kept[1, 1].all()
 
 
-@pytest.mark.parametrize("name", ["fine", "row", "2:4", "vector_row", "kernel", "filter", "block:4x4"])
+@pytest.mark.parametrize(
+    "name", ["fine", "row", "2:4", "vector_row", "kernel", "filter", "block:4x4"]
+)
 def test_a_groups_filter_is_found(name: str) -> None:
-    g, each = GRANULARITIES[name], layer((8, 4, 3, 3))
+    g = GRANULARITIES[name]
+    each = layer((8, 4, 3, 3))
     filters = torch.arange(8).view(8, 1, 1, 1).expand(each.shape)
     groups = to_groups(filters, g, each)
-    for scope, group in ((0, 0), (groups.shape[0] - 1, groups.shape[1] - 1), (groups.shape[0] // 2, groups.shape[1] // 2)):
+    for scope, group in (
+        (0, 0),
+        (groups.shape[0] - 1, groups.shape[1] - 1),
+        (groups.shape[0] // 2, groups.shape[1] // 2),
+    ):
         assert filter_of(each, g, scope, group) == int(groups[scope, group].min())
 
 
@@ -92,21 +113,33 @@ def test_large_maps_are_averaged_down_and_their_change_is_not() -> None:
 
 
 def test_the_plans_own_granularity_shows_the_plans_own_mask() -> None:
-    plan = Plan(model="lenet5", probe=32, granularity="block:2x2", criterion="taylor", calibration=32, sparsity=0.6)
+    plan = Plan(
+        model="lenet5",
+        probe=32,
+        granularity="block:2x2",
+        criterion="taylor",
+        calibration=32,
+        sparsity=0.6,
+    )
     space = cache.workspace("lenet5", "digits")
     each = next(x for x in space.layers if x.name == "conv2.weight")
-    found = {cut.granularity.name: cut for cut in multiples(plan, space, each, 0.6, cache.probe(plan, space))}
+    found = {
+        choose_masks.granularity.name: choose_masks
+        for choose_masks in granularity_results(plan, space, each, 0.6, cache.probe(plan, space))
+    }
     f, c = corner(each)
-    own = cut(plan, space)[1][each.name]
+    own = choose_masks(plan, space)[1][each.name]
     assert np.array_equal(found["block:2x2"].kept, own[:f, :c].numpy())
     assert found["block:2x2"].achieved == pytest.approx(1 - own.float().mean().item())
 
 
-def test_one_criterion_that_fails_is_told_and_the_plan_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_criterion_that_fails_is_told_and_the_plan_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fails(*_args: object) -> None:
         raise PruningError("No signal comes through.")
 
     space = cache.workspace("lenet5", "digits")
-    monkeypatch.setattr(close_ups, "filter_scores", fails)
+    monkeypatch.setattr(layer_details, "filter_scores", fails)
     found = scored("magnitude_l1", Plan(model="lenet5"), space)
     assert {each.refusal for each in found.values()} == {"No signal comes through."}

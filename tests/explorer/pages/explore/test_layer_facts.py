@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.layer_facts import layer_facts
+from explorer.pages.explore.layer_facts import layer_facts
 from pruning_core.granularity import granularity, to_groups
 from pruning_core.masks import group_scores, select
 from pruning_core.types import Layer
@@ -33,14 +33,24 @@ def test_edits_by_hand_do_not_move_the_threshold() -> None:
     scores = torch.tensor([[1.0, 2, 3, 4]])
     layer = Layer("fc.weight", "fc", "linear", (4, 1, 1, 1), (4, 1))
     mask = torch.tensor([True, False, True, False]).view(4, 1, 1, 1)
-    facts = layer_facts(layer, torch.ones(4, 1, 1, 1), mask, scores, granularity("fine"), ((0, 0, True), (0, 3, False)))
+    facts = layer_facts(
+        layer,
+        torch.ones(4, 1, 1, 1),
+        mask,
+        scores,
+        granularity("fine"),
+        ((0, 0, True), (0, 3, False)),
+    )
     assert facts.threshold == 3
     assert facts.weights_kept == 2
 
 
 def test_nothing_removed_has_no_threshold() -> None:
-    weight, scores = torch.ones(CONV.shape), torch.ones(1, CONV.numel)
-    facts = layer_facts(CONV, weight, torch.ones(CONV.shape, dtype=torch.bool), scores, granularity("fine"))
+    weight = torch.ones(CONV.shape)
+    scores = torch.ones(1, CONV.numel)
+    facts = layer_facts(
+        CONV, weight, torch.ones(CONV.shape, dtype=torch.bool), scores, granularity("fine")
+    )
     assert facts.threshold is None
 
 

@@ -1,4 +1,6 @@
-"""Look closer: nothing before it is asked for, then the core's own numbers, for every kind of layer."""
+"""Look closer: nothing before it is asked for, then the core's own numbers, for every kind of
+layer.
+"""
 
 import re
 from dataclasses import replace
@@ -8,11 +10,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import cache, close_ups
-from explorer.views import inside
-from pruning_core.activations import attention_maps, feature_maps, relative_change
+from explorer.pages.explore import feature_maps as inside
+from explorer.pages.explore import layer_details
+from explorer.session import cache
 from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import GRANULARITIES, supports
+from pruning_core.model.activations import attention_maps, feature_maps, relative_change
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from tests.explorer.driven import opened, page, run
@@ -21,20 +24,29 @@ PLAN = Plan(model="lenet5", probe=64)
 
 
 def closer(chosen: str = "") -> None:
-    """The side bar and what is below the lab, as the page draws it; chosen: a filter chosen elsewhere."""
+    """The side bar and what is below the lab, as the page draws it; chosen: a filter chosen
+    elsewhere.
+    """
     import streamlit as st
 
-    from explorer import cache, sidebar, state
-    from explorer.notices import told
-    from explorer.views.closer import below_the_lab
+    from explorer.pages.explore.look_closer import look_closer
+    from explorer.session import cache, sidebar, state
+    from explorer.session.notices import show_errors
 
     state.begin("explore", sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render()
-    plan, space = choice.plan, choice.space
+    plan = choice.plan
+    space = choice.space
     layer = next(each for each in space.layers if each.name == state.layer())
-    with told():
-        below_the_lab(plan, space, layer, cache.prunable(plan, space)[1].get(layer.name), int(chosen) if chosen else None)
+    with show_errors():
+        look_closer(
+            plan,
+            space,
+            layer,
+            cache.prunable(plan, space)[1].get(layer.name),
+            int(chosen) if chosen else None,
+        )
 
 
 def looked(view: str, layer: str = "conv2.weight", chosen: str = "", **address: str) -> AppTest:
@@ -64,8 +76,8 @@ def space() -> Workspace:
 
 def test_nothing_is_computed_before_it_is_asked_for() -> None:
     with (
-        patch.object(close_ups, "layer_cuts", side_effect=AssertionError),
-        patch.object(close_ups, "maps", side_effect=AssertionError),
+        patch.object(layer_details, "compare_granularities", side_effect=AssertionError),
+        patch.object(layer_details, "maps", side_effect=AssertionError),
     ):
         at = opened(closer, {"model": "lenet5", "layer": "conv2.weight"}, "")
     assert at.get_by_key("closer").value is None
@@ -77,14 +89,17 @@ def test_every_granularity_is_there_with_its_numbers_or_its_reason(space: Worksp
     at = looked("Granularities", sparsity="0.6")
     layer = next(each for each in space.layers if each.name == "conv2.weight")
     plan = replace(PLAN, sparsity=0.6)
-    found = close_ups.multiples(plan, space, layer, 0.6, cache.probe(plan, space))
+    found = layer_details.granularity_results(plan, space, layer, 0.6, cache.probe(plan, space))
     able = [g.label for g in GRANULARITIES.values() if supports(g, layer) is None]
-    assert titles(at) == [*able, *(g.label for g in GRANULARITIES.values() if supports(g, layer) is not None)]
+    assert titles(at) == [
+        *able,
+        *(g.label for g in GRANULARITIES.values() if supports(g, layer) is not None),
+    ]
     for card, each in zip(cards(at), found, strict=False):
         assert f"{100 * each.evaluation.top1:.1f}% right" in card
         assert "n = 64" in card
         assert 'alt="Mask of conv2.weight cut by' in card
-        assert ("fixed" in card) is (each.granularity.keep_of is not None)
+        assert ("fixed" in card) is (each.granularity.n_kept is not None)
     assert "in use" in cards(at)[0]
     assert "is not part of an attention layer" in sheet(at)
     assert any("Only this layer is cut" in caption.value for caption in at.caption)
@@ -97,7 +112,10 @@ def test_a_layer_that_the_plan_leaves_whole_is_shown_at_the_global_share() -> No
 
 
 def test_another_choice_of_granularity_measures_nothing_again() -> None:
-    with patch("explorer.views.multiples.multiples", wraps=close_ups.multiples) as measured:
+    with patch(
+        "explorer.pages.explore.granularity_panel.granularity_results",
+        wraps=layer_details.granularity_results,
+    ) as measured:
         at = looked("Granularities", sparsity="0.37")
         at.selectbox(key="granularity").set_value("kernel")
         run(at)
@@ -106,7 +124,7 @@ def test_another_choice_of_granularity_measures_nothing_again() -> None:
 
 
 def test_large_networks_are_asked_before_every_shape_is_measured() -> None:
-    with patch("explorer.views.multiples.QUICK", 0):
+    with patch("explorer.pages.explore.granularity_panel.QUICK", 0):
         at = looked("Granularities")
         assert not at.html
         at.toggle(key="measure_shapes").set_value(True)
@@ -126,20 +144,34 @@ def test_feature_maps_are_sorted_by_their_change(space: Workspace, layer: str) -
     plan = replace(PLAN, sparsity=0.8)
     (x,) = [x for x, _ in cache.probe(plan, space).subset([0]).batches(1)]
     found = next(each for each in space.layers if each.name == layer)
-    dense, pruned = (feature_maps(model, found, x) for model in (space.model, cache.pruned(plan, space)))
+    dense, pruned = (
+        feature_maps(model, found, x) for model in (space.model, cache.pruned(plan, space))
+    )
     order = np.argsort(-relative_change(dense, pruned).numpy(), kind="stable")
     assert titles(at) == [f"Channel {channel}" for channel in order]
     assert any("Validation image 0 is" in text.value for text in at.markdown)
 
 
-@pytest.mark.parametrize(("view", "key", "most"), [("Activations", "image", 63), ("Filters", "filter", 15)])
-def test_the_number_of_image_and_filter_comes_from_the_address(view: str, key: str, most: int) -> None:
-    at = opened(closer, {"model": "lenet5", "probe": "64", "layer": "conv2.weight", "closer": view, key: "5"}, "")
+@pytest.mark.parametrize(
+    ("view", "key", "most"), [("Activations", "image", 63), ("Filters", "filter", 15)]
+)
+def test_the_number_of_image_and_filter_comes_from_the_address(
+    view: str, key: str, most: int
+) -> None:
+    at = opened(
+        closer,
+        {"model": "lenet5", "probe": "64", "layer": "conv2.weight", "closer": view, key: "5"},
+        "",
+    )
     assert at.number_input(key=key).value == 5
     assert run(at).number_input(key=key).value == 5
     at.number_input(key=key).set_value(6)
     assert run(at).number_input(key=key).value == 6
-    beyond = opened(closer, {"model": "lenet5", "probe": "64", "layer": "conv2.weight", "closer": view, key: "999"}, "")
+    beyond = opened(
+        closer,
+        {"model": "lenet5", "probe": "64", "layer": "conv2.weight", "closer": view, key: "999"},
+        "",
+    )
     assert 0 <= beyond.number_input(key=key).value <= most
 
 
@@ -167,7 +199,9 @@ def test_attention_is_shown_head_by_head() -> None:
     layer = next(each for each in vit.layers if each.kind == "attention_in")
     plan = Plan(model="vit", probe=64)
     (x,) = [x for x, _ in cache.probe(plan, vit).subset([0]).batches(1)]
-    dense, pruned = (attention_maps(model, layer, x) for model in (vit.model, cache.pruned(plan, vit)))
+    dense, pruned = (
+        attention_maps(model, layer, x) for model in (vit.model, cache.pruned(plan, vit))
+    )
     order = np.argsort(-relative_change(dense, pruned).numpy(), kind="stable")
     at = looked("Activations", layer=layer.name, model="vit")
     assert titles(at) == [f"Head {head}" for head in order]
@@ -187,7 +221,11 @@ def test_single_outputs_are_bars_named_by_their_class() -> None:
 def test_a_filter_is_ranked_by_every_criterion(space: Workspace) -> None:
     at = looked("Filters", criterion="taylor")
     table = at.dataframe[0].value
-    refused = [how for how in CRITERIA.values() if how.supports(next(x for x in space.layers if x.name == "conv2.weight"))]
+    refused = [
+        how
+        for how in CRITERIA.values()
+        if how.supports(next(x for x in space.layers if x.name == "conv2.weight"))
+    ]
     assert len(table) + len(refused) == len(CRITERIA)
     assert table["Criterion"][0] == CRITERIA["taylor"].label
     weight = space.model.get_parameter("conv2.weight").detach().abs().flatten(1).mean(1)
@@ -208,7 +246,9 @@ def test_the_filter_chosen_elsewhere_is_shown_until_the_user_takes_another() -> 
 
 
 def test_a_group_selected_in_the_lab_is_the_filter_looked_at() -> None:
-    at = opened(page, {"model": "lenet5", "layer": "conv2.weight", "granularity": "filter"}, "explore")
+    at = opened(
+        page, {"model": "lenet5", "layer": "conv2.weight", "granularity": "filter"}, "explore"
+    )
     at.session_state["_kept_group"] = ("conv2.weight", "filter", 0, 4)
     at.get_by_key("closer").set_value("Filters")
     run(at)
@@ -216,7 +256,7 @@ def test_a_group_selected_in_the_lab_is_the_filter_looked_at() -> None:
 
 
 def test_large_networks_are_asked_before_criteria_run_them() -> None:
-    with patch("explorer.views.filter_view.QUICK", 0):
+    with patch("explorer.pages.explore.filter_panel.QUICK", 0):
         at = looked("Filters")
     assert not at.toggle[-1].value
     free = [how.label for how in CRITERIA.values() if not how.runs_network]

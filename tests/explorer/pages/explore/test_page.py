@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import cache
 from explorer.components.mask_lab import Edit
-from explorer.text import interval
-from pruning_core.intervals import change
+from explorer.session import cache
+from explorer.texts.formats import interval
+from pruning_core.evaluation.intervals import change
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from tests.explorer.driven import opened, page, run
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
+APP = Path(__file__).resolve().parents[4] / "app.py"
 PLAN = Plan(model="lenet5")
 
 
@@ -41,7 +41,9 @@ def figure(at: AppTest, key: str) -> dict[str, Any]:
 
 def part(at: AppTest, name: str) -> Any:
     """What is sent to a component of the page."""
-    return next(each.proto for each in at.get("bidi_component") if each.proto.component_name.endswith(name))
+    return next(
+        each.proto for each in at.get("bidi_component") if each.proto.component_name.endswith(name)
+    )
 
 
 def lab(at: AppTest) -> dict[str, Any]:
@@ -57,7 +59,10 @@ def drawn(at: AppTest) -> dict[str, Any]:
 
 def kept_share(at: AppTest) -> float:
     """Kept weights of the layer, as its table of numbers says."""
-    kept, total = (int(part.replace(",", "")) for part in re.findall(r"([\d,]+) of ([\d,]+) \(", str(at.table[0].value))[0])
+    kept, total = (
+        int(part.replace(",", ""))
+        for part in re.findall(r"([\d,]+) of ([\d,]+) \(", str(at.table[0].value))[0]
+    )
     return kept / total
 
 
@@ -80,10 +85,14 @@ def test_the_real_app_starts_with_a_story() -> None:
 def test_the_numbers_are_the_cores(space: Workspace) -> None:
     at = started(sparsity="0.6")
     plan = replace(PLAN, sparsity=0.6)
-    found, dense, report = cache.accuracy(plan, space), cache.dense_accuracy(plan, space), cache.report(plan, space)
+    found = cache.accuracy(plan, space)
+    dense = cache.dense_accuracy(plan, space)
+    report = cache.report(plan, space)
     assert numbers(at)["Accuracy"] == f"{100 * found.top1:.1f}%"
     assert at.metric[0].delta == f"{100 * (found.top1 - dense.top1):+.1f} points"
-    low, high = (100 * end for end in change(dense, found, cache.probe(plan, space).labels).interval)
+    low, high = (
+        100 * end for end in change(dense, found, cache.probe(plan, space).labels).interval
+    )
     told = f"{found.n} validation images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
     assert told in [caption.value for caption in at.caption]
     assert rows(at)["fc1.weight"]["Removed"] == pytest.approx(100 * (1 - report.kept["fc1.weight"]))
@@ -107,7 +116,10 @@ def test_a_layers_own_ratio_overrides_and_reset_gives_back() -> None:
     assert "shares ask for" in at.metric[1].delta
     at.slider(key="sparsity").set_value(70)
     run(at)
-    assert (lab(at)["ratio"], rows(at)["fc1.weight"]["Removed"]) == (0.2, pytest.approx(20, abs=0.1))
+    assert (lab(at)["ratio"], rows(at)["fc1.weight"]["Removed"]) == (
+        0.2,
+        pytest.approx(20, abs=0.1),
+    )
     at.button(key="reset").click()
     run(at)
     assert lab(at)["ratio"] == 0.7
@@ -153,7 +165,10 @@ def test_a_layer_that_cannot_be_cut_says_why_and_is_all_kept() -> None:
 
 def test_nothing_to_cut_is_a_sentence_and_the_dense_network() -> None:
     at = started(granularity="head")
-    assert any("No layer of lenet5 can be pruned by Attention head" in warning.value for warning in at.warning)
+    assert any(
+        "No layer of lenet5 can be pruned by Attention head" in warning.value
+        for warning in at.warning
+    )
     assert not at.error
     assert numbers(at)["Weights removed"] == "0%"
     assert at.metric[1].delta == "nothing can be cut"
@@ -169,7 +184,9 @@ def test_nothing_to_cut_is_a_sentence_and_the_dense_network() -> None:
         ({"model": "lenet_300_100", "granularity": "kernel"}, "1 x 1"),
     ],
 )
-def test_a_hand_edited_address_is_told_and_the_page_goes_on(address: dict[str, str], words: str) -> None:
+def test_a_hand_edited_address_is_told_and_the_page_goes_on(
+    address: dict[str, str], words: str
+) -> None:
     at = started(**address)
     assert any(words in told.value for told in (*at.warning, *at.error, *at.info))
     at.selectbox(key="model").set_value("lenet5")
@@ -189,18 +206,25 @@ def test_n_of_m_is_cut_or_dense() -> None:
     [
         ({"ratio": 0.25}, {"overrides": "conv2.weight~0.25"}),
         ({"edits": (Edit(0, 3, True), Edit(0, 9, False))}, {"edits": "conv2.weight~kernel~k3_p9"}),
-        ({"ratio": 0.0, "edits": (Edit(0, 9, False),)}, {"overrides": "conv2.weight~0.0", "edits": "conv2.weight~kernel~p9"}),
+        (
+            {"ratio": 0.0, "edits": (Edit(0, 9, False),)},
+            {"overrides": "conv2.weight~0.0", "edits": "conv2.weight~kernel~p9"},
+        ),
         ({"edits": ()}, {}),
     ],
 )
-def test_what_is_done_in_the_lab_is_in_the_address(did: dict[str, Any], address: dict[str, str]) -> None:
-    """Streamlit's test driver cannot press on a component: a button does what the lab's report does."""
+def test_what_is_done_in_the_lab_is_in_the_address(
+    did: dict[str, Any], address: dict[str, str]
+) -> None:
+    """Streamlit's test driver cannot press on a component: a button does what the lab's report
+    does.
+    """
 
     def script(did: dict) -> None:  # type: ignore[type-arg]
         import streamlit as st
 
         from explorer.components.mask_lab import Result
-        from explorer.views import layer_panel
+        from explorer.pages.explore import layer_panel
         from tests.explorer.driven import page
 
         st.button("report", on_click=layer_panel._reported, args=("conv2.weight", Result(**did)))
@@ -209,7 +233,9 @@ def test_what_is_done_in_the_lab_is_in_the_address(did: dict[str, Any], address:
     at = opened(script, {"model": "lenet5", "granularity": "kernel", "layer": "conv2.weight"}, did)
     at.button[0].click()
     run(at)
-    assert {name: at.query_params[name] for name in ("overrides", "edits") if name in at.query_params} == address
+    assert {
+        name: at.query_params[name] for name in ("overrides", "edits") if name in at.query_params
+    } == address
 
 
 def test_hand_edits_survive_the_slider_and_wait_for_their_granularity() -> None:
@@ -217,12 +243,17 @@ def test_hand_edits_survive_the_slider_and_wait_for_their_granularity() -> None:
     assert lab(at)["edits"] == [*([0, group, True] for group in range(3, 7)), [0, 95, False]]
     at.slider(key="sparsity").set_value(100)
     run(at)
-    assert rows(at)["conv2.weight"]["Removed"] == pytest.approx(100 * (1 - 5 / 96), abs=0.1)  # one stays by itself
+    assert rows(at)["conv2.weight"]["Removed"] == pytest.approx(
+        100 * (1 - 5 / 96), abs=0.1
+    )  # one stays by itself
     assert rows(at)["conv2.weight"]["Decided by"] == "allocation + 5 by hand"
     at.selectbox(key="granularity").set_value("fine")
     run(at)
     assert lab(at)["edits"] == []
-    assert any(warning.value.startswith("5 hand edits made at another granularity") for warning in at.warning)
+    assert any(
+        warning.value.startswith("5 hand edits made at another granularity")
+        for warning in at.warning
+    )
     at.selectbox(key="granularity").set_value("kernel")
     run(at)
     assert len(lab(at)["edits"]) == 5
@@ -231,7 +262,10 @@ def test_hand_edits_survive_the_slider_and_wait_for_their_granularity() -> None:
 @pytest.mark.parametrize(
     ("edits", "sentence"),
     [
-        ("conv2.weight~kernel~k96", "1 hand edit of conv2.weight not used: the layer has 1 × 96 groups"),
+        (
+            "conv2.weight~kernel~k96",
+            "1 hand edit of conv2.weight not used: the layer has 1 × 96 groups",
+        ),
         ("fc1.weight~kernel~k0", "1 hand edit of fc1.weight not used: fc1.weight"),
         ("nowhere~kernel~k0", "lenet5 has no layer 'nowhere'"),
         ("conv2.weight~kernel~x", "is not of the form"),
@@ -240,7 +274,9 @@ def test_hand_edits_survive_the_slider_and_wait_for_their_granularity() -> None:
 )
 def test_edits_that_cannot_be_made_are_told_and_change_nothing(edits: str, sentence: str) -> None:
     at = started(granularity="kernel", layer="conv2.weight", edits=edits)
-    assert any(sentence in warning.value for warning in at.warning), [warning.value for warning in at.warning]
+    assert any(sentence in warning.value for warning in at.warning), [
+        warning.value for warning in at.warning
+    ]
     assert lab(at)["edits"] == []
     assert kept_share(at) == pytest.approx(0.5)
 
@@ -262,7 +298,10 @@ def test_another_network_takes_over_no_edits_and_gives_them_back() -> None:
     assert not {"overrides", "edits"} & set(at.query_params)
     at.selectbox(key="model").set_value("lenet5")
     run(at)
-    assert (at.query_params["overrides"], at.query_params["edits"]) == ("conv2.weight~0.6", "conv2.weight~kernel~k3")
+    assert (at.query_params["overrides"], at.query_params["edits"]) == (
+        "conv2.weight~0.6",
+        "conv2.weight~kernel~k3",
+    )
 
 
 def test_kernel_groups_are_drawn_and_counted() -> None:
@@ -279,7 +318,8 @@ def test_collapse_is_possible_only_when_asked_for() -> None:
 
 def test_two_sessions_never_see_each_others_masks(space: Workspace) -> None:
     before = cache.weights_hash(space)
-    first, second = started(sparsity="0.9", layer="conv2.weight"), started(sparsity="0.1", layer="conv2.weight")
+    first = started(sparsity="0.9", layer="conv2.weight")
+    second = started(sparsity="0.1", layer="conv2.weight")
     run(first)
     assert kept_share(first) == pytest.approx(0.1, abs=1e-3)
     assert kept_share(second) == pytest.approx(0.9, abs=1e-3)

@@ -5,10 +5,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from explorer.contact_sheet import Bar, Card, Shot, plate, sheet
-from explorer.palette import DIVERGING, KEPT_CELL, PRUNED_CELL, PRUNED_MARK, ramp, rgb
-from explorer.raster import map_png, mask_png
-from explorer.tiles import tile
+from explorer.charts.palette import DIVERGING, KEPT_CELL, PRUNED_CELL, PRUNED_MARK, ramp, rgb
+from explorer.charts.raster import map_png, mask_png
+from explorer.charts.tiles import tile
+from explorer.pages.export.contact_sheet import Bar, Card, Shot, plate, sheet
 
 SHOT = Shot(map_png(np.zeros((2, 2)), 1.0, signed=True), 'A "map" <b>', 20, 10, "dense")
 
@@ -57,4 +57,7 @@ def test_a_mask_has_two_pixels_per_drawn_one_and_hatches_what_goes() -> None:
     found = pixels(mask_png(tiles, kept, (20, 20)))
     assert found.shape == (40, 40, 4)
     assert {tuple(p[:3]) for p in found[:, :20].reshape(-1, 4)} == {rgb(KEPT_CELL)}
-    assert {tuple(p[:3]) for p in found[:, 20:].reshape(-1, 4)} == {rgb(PRUNED_CELL), rgb(PRUNED_MARK)}
+    assert {tuple(p[:3]) for p in found[:, 20:].reshape(-1, 4)} == {
+        rgb(PRUNED_CELL),
+        rgb(PRUNED_MARK),
+    }

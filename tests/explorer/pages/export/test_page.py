@@ -1,4 +1,6 @@
-"""The Export page: what it gives is what it says, down to the accuracy that the exported script prints."""
+"""The Export page: what it gives is what it says, down to the accuracy that the exported script
+prints.
+"""
 
 import io
 import json
@@ -14,10 +16,10 @@ import torch
 from safetensors.torch import load
 from streamlit.testing.v1 import AppTest
 
-from explorer import cache
-from explorer.downloads import NAMES, Files
-from explorer.text import percent
-from explorer.views import export
+from explorer.pages.export import page as export
+from explorer.pages.export.downloads import NAMES, Files
+from explorer.session import cache
+from explorer.texts.formats import percent
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, PruningError
@@ -29,19 +31,24 @@ Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
 
 def text(at: AppTest) -> str:
     return "\n".join(
-        element.value for kind in ("caption", "info", "warning", "error", "markdown") for element in at.main.get(kind)
+        element.value
+        for kind in ("caption", "info", "warning", "error", "markdown")
+        for element in at.main.get(kind)
     )
 
 
 def files_shown(at: AppTest, *, tuned: bool = False) -> Files:
     """What the page's download buttons give."""
-    plan, space = Plan.from_json(at.session_state["_plan"]), cache.workspace("lenet5", "digits")
+    plan = Plan.from_json(at.session_state["_plan"])
+    space = cache.workspace("lenet5", "digits")
     done = cache.jobs().of("test session id", "train")[0].result if tuned else None
     return export.subject_of(plan, space, done).files
 
 
 def printed(files: Files, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What the downloaded script prints, run as a program; `tests/core/test_export.py` has another Python run one."""
+    """What the downloaded script prints, run as a program; `tests/core/export/test_writers.py` has
+    another Python run one.
+    """
     with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
         archive.extractall(folder)
     capsys.readouterr()
@@ -53,7 +60,10 @@ def metric(at: AppTest, label: str) -> str:
     return next(metric.value for metric in at.metric if metric.label == label)
 
 
-@pytest.mark.parametrize("address", [{"sparsity": "0.7"}, {"granularity": "filter", "sparsity": "0.3", "allocation": "global"}])
+@pytest.mark.parametrize(
+    "address",
+    [{"sparsity": "0.7"}, {"granularity": "filter", "sparsity": "0.3", "allocation": "global"}],
+)
 def test_the_downloaded_script_prints_the_accuracy_of_the_page(
     open_view: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str], address: dict[str, str]
 ) -> None:
@@ -76,7 +86,9 @@ def test_the_fine_tuned_network_is_offered_for_its_own_plan_only(
     line = printed(files_shown(at, tuned=True), tmp_path, capsys)
     assert line == at.main.code[1].value
     assert percent(float(line.split()[1])) == metric(at, "Accuracy · measured")
-    base = open_view("export", sparsity="0.8", fine_tune="epochs~1~batch_size~32", export_weights=export.BASE)
+    base = open_view(
+        "export", sparsity="0.8", fine_tune="epochs~1~batch_size~32", export_weights=export.BASE
+    )
     assert metric(base, "Accuracy · measured") != metric(at, "Accuracy · measured")
     other = open_view("export", sparsity="0.7", fine_tune="epochs~1~batch_size~32")
     assert "no finished fine-tuning run of exactly this plan" in text(other)
@@ -90,18 +102,27 @@ def test_a_flow_without_a_run_is_told_apart_from_its_masks(open_view: Open) -> N
 
 
 def test_the_title_of_a_flows_result_names_the_flow(open_view: Open, until: Until) -> None:
-    address = {"flow": "seven_pre:steps=5", "sparsity": "0.8", "fine_tune": "epochs~1~batch_size~128"}
+    address = {
+        "flow": "seven_pre:steps=5",
+        "sparsity": "0.8",
+        "fine_tune": "epochs~1~batch_size~128",
+    }
     at = open_view("flows", **address)
     at.button(key="flow_start").click().run()
     until(at, lambda at: ": finished in" in text(at))
-    title = next(each.value for each in open_view("export", **address).main.markdown if "requested" in each.value)
+    title = next(
+        each.value
+        for each in open_view("export", **address).main.markdown
+        if "requested" in each.value
+    )
     assert "by the flow's own score" in title
     assert "SEVEN before fine-tuning (steps=5): its own timetable" in title
 
 
 def test_all_mask_files_hold_the_same_masks_and_the_plan(open_view: Open) -> None:
     at = open_view("export", granularity="kernel", sparsity="0.6")
-    files, plan = files_shown(at), Plan.from_json(at.session_state["_plan"])
+    files = files_shown(at)
+    plan = Plan.from_json(at.session_state["_plan"])
     masks = load(files.make("masks.safetensors"))
     loaded = torch.load(io.BytesIO(files.make("masks.pt")), weights_only=True)
     archive = np.load(io.BytesIO(files.make("masks.npz")))
@@ -119,7 +140,9 @@ def test_the_archive_holds_every_file(open_view: Open) -> None:
     files = files_shown(open_view("export"))
     with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
         assert set(archive.namelist()) == set(NAMES) == set(export.PURPOSE)
-        assert all(archive.read(name) == files.make(name) for name in ("plan.json", "load_masks.py"))
+        assert all(
+            archive.read(name) == files.make(name) for name in ("plan.json", "load_masks.py")
+        )
 
 
 def test_requested_and_achieved_are_both_told(open_view: Open) -> None:
@@ -175,9 +198,12 @@ def test_a_bad_plan_is_one_sentence_and_changes_nothing(open_view: Open, content
     assert metric(at, "Accuracy · measured")
 
 
-def test_a_plan_whose_images_cannot_be_opened_changes_nothing(open_view: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_whose_images_cannot_be_opened_changes_nothing(
+    open_view: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = open_view("export", sparsity="0.7")
-    before, opened = at.session_state["_plan"], cache.workspace
+    before = at.session_state["_plan"]
+    opened = cache.workspace
 
     def missing(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
         if dataset == "imagenette":
@@ -189,13 +215,18 @@ def test_a_plan_whose_images_cannot_be_opened_changes_nothing(open_view: Open, m
     at.file_uploader(key="plan_upload").upload("plan.json", plan).run()
     assert not at.exception
     assert at.session_state["_plan"] == before
-    assert at.main.error[0].value == "Imagenette is not here: put train/CLASS/\\*.png into a folder. Nothing was changed."
+    assert (
+        at.main.error[0].value
+        == "Imagenette is not here: put train/CLASS/\\*.png into a folder. Nothing was changed."
+    )
     assert metric(at, "Accuracy · measured")
 
 
 def test_a_plan_with_a_layer_of_another_network_is_told(open_view: Open) -> None:
     at = open_view("export")
-    at.file_uploader(key="plan_upload").upload("plan.json", b'{"model": "lenet5", "overrides": {"ghost.weight": 0.5}}').run()
+    at.file_uploader(key="plan_upload").upload(
+        "plan.json", b'{"model": "lenet5", "overrides": {"ghost.weight": 0.5}}'
+    ).run()
     assert not at.exception
     assert any("ghost.weight" in warning.value for warning in at.warning)
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer import cache, tuning
-from explorer.jobs import Snapshot
-from explorer.plan_words import differences
-from explorer.views.flips import SIDE, enlarged
+from explorer.jobs.background import Snapshot
+from explorer.pages.finetune import run as tuning
+from explorer.pages.finetune.flips import SIDE, enlarged
+from explorer.session import cache
+from explorer.texts.plan_words import differences
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig, summarise
+from pruning_core.training.fine_tune import TrainConfig, summarise
 from pruning_core.types import Epoch, Finished, Step
 
 Open = Callable[..., AppTest]
@@ -25,7 +26,9 @@ LONG = "epochs~200~batch_size~16"
 
 def text(at: AppTest) -> str:
     return "\n".join(
-        element.value for kind in ("caption", "info", "warning", "error", "markdown") for element in at.main.get(kind)
+        element.value
+        for kind in ("caption", "info", "warning", "error", "markdown")
+        for element in at.main.get(kind)
     )
 
 
@@ -38,7 +41,9 @@ def finished(at: AppTest) -> bool:
 
 
 def charts(at: AppTest) -> dict[str, list[dict]]:
-    shown = {name: chart for chart in at.get("plotly_chart") for name in CHARTS if name in chart.proto.id}
+    shown = {
+        name: chart for chart in at.get("plotly_chart") for name in CHARTS if name in chart.proto.id
+    }
     return {name: json.loads(chart.proto.spec)["data"] for name, chart in shown.items()}
 
 
@@ -53,7 +58,10 @@ def test_an_empty_page_says_what_to_do_and_why(open_view: Open) -> None:
     at = open_view("finetune")
     assert "No run yet" in at.info[0].value
     assert "LeNet-5 on Digits: Fine-grained by Magnitude (L1)" in text(at)
-    assert "3 epochs after each cut, SGD, learning rate 0.01 with cosine decay, batches of 32" in text(at)
+    assert (
+        "3 epochs after each cut, SGD, learning rate 0.01 with cosine decay, batches of 32"
+        in text(at)
+    )
     assert "99 steps on 1,079 training images" in text(at)
     assert not at.get("plotly_chart")
 
@@ -69,7 +77,9 @@ def test_an_empty_page_says_what_to_do_and_why(open_view: Open) -> None:
         ("tune_label_smoothing", 0.1, "label_smoothing~0.1"),
     ],
 )
-def test_each_number_is_in_the_address(open_view: Open, key: str, value: float, address: str) -> None:
+def test_each_number_is_in_the_address(
+    open_view: Open, key: str, value: float, address: str
+) -> None:
     at = open_view("finetune")
     at.number_input(key=key).set_value(value).run()
     assert not at.exception
@@ -78,7 +88,9 @@ def test_each_number_is_in_the_address(open_view: Open, key: str, value: float, 
 
 def test_a_plan_beyond_the_forms_bounds_is_shown_as_it_is(open_view: Open) -> None:
     at = open_view("finetune", fine_tune="epochs~5000~lr~99~batch_size~100000")
-    shown = [at.number_input(key=key).value for key in ("tune_epochs", "tune_lr", "tune_batch_size")]
+    shown = [
+        at.number_input(key=key).value for key in ("tune_epochs", "tune_lr", "tune_batch_size")
+    ]
     assert shown == [5000, 99.0, 100000]
 
 
@@ -95,7 +107,9 @@ def test_the_other_choices_are_in_the_address_too(open_view: Open) -> None:
 
 
 def test_training_with_a_penalty_is_a_choice(open_view: Open) -> None:
-    """Groups have the plan's shape of a cut at first; the strength is there only where there is a penalty."""
+    """Groups have the plan's shape of a cut at first; the strength is there only where there is a
+    penalty.
+    """
     at = open_view("finetune", granularity="filter")
     strength = "tune_penalty_strength"
     assert strength not in {each.key for each in at.number_input}
@@ -133,11 +147,14 @@ def test_few_steps_are_told_and_batch_norm_only_where_there_is_some(open_view: O
     told = text(open_view("finetune", fine_tune="epochs~1"))
     assert "33 steps after a cut are few: the weights may not settle" in told
     assert "batch norms" not in told
-    assert "few: batch norms and weights may not settle" in text(open_view("finetune", model="vgg", fine_tune="epochs~1"))
+    assert "few: batch norms and weights may not settle" in text(
+        open_view("finetune", model="vgg", fine_tune="epochs~1")
+    )
 
 
 def test_a_run_compares_the_states_that_the_core_measures(after_run: AppTest) -> None:
-    at, run = after_run, run_of()
+    at = after_run
+    run = run_of()
     assert isinstance(run.result, Finished)
     bars = [trace["x"][0] for trace in charts(at)["comparison_bars"]]
     assert [re.sub("<.*", "", label) for label in bars] == ["dense", "pruned", "fine-tuned"]
@@ -169,7 +186,8 @@ def test_only_the_last_event_holds_a_model(after_run: AppTest) -> None:
 
 
 def test_flipped_images_are_counted_both_ways(after_run: AppTest) -> None:
-    done, labels = run_of().result, cache.workspace("lenet5", "digits").dataset.test.labels
+    done = run_of().result
+    labels = cache.workspace("lenet5", "digits").dataset.test.labels
     broken = int(((done.dense.predictions == labels) & (done.tuned.predictions != labels)).sum())
     fixed = int(((done.dense.predictions != labels) & (done.tuned.predictions == labels)).sum())
     assert f"{broken} broken, {fixed} fixed" in text(after_run)
@@ -263,18 +281,23 @@ def test_progress_counts_all_steps_of_all_rounds() -> None:
     assert now.share == pytest.approx(25 / 40)
     assert now.left == pytest.approx(30.0)
     assert tuning.progress((), plan, 1.0).share == 0.0
-    assert tuning.progress((cut, Step(2, 10, 10, 0.1), Epoch(2, 2, 0.1, e, True)), plan, 80.0).share == 1.0
+    assert (
+        tuning.progress((cut, Step(2, 10, 10, 0.1), Epoch(2, 2, 0.1, e, True)), plan, 80.0).share
+        == 1.0
+    )
 
 
 @pytest.mark.parametrize(
-    ("broken", "fixed", "p"), [(0, 0, 1.0), (5, 1, 14 / 64), (1, 5, 14 / 64), (3, 3, 1.0), (0, 10, 2 / 1024)]
+    ("broken", "fixed", "p"),
+    [(0, 0, 1.0), (5, 1, 14 / 64), (1, 5, 14 / 64), (3, 3, 1.0), (0, 10, 2 / 1024)],
 )
 def test_the_sign_test_is_exact(broken: int, fixed: int, p: float) -> None:
-    assert tuning.chance(broken, fixed) == pytest.approx(p)
+    assert tuning.sign_test(broken, fixed) == pytest.approx(p)
 
 
 def test_differences_are_told_in_words() -> None:
-    then, now = Plan(), Plan(sparsity=0.8, fine_tune=TrainConfig(lr=0.1), overrides=(("a", 0.5),))
+    then = Plan()
+    now = Plan(sparsity=0.8, fine_tune=TrainConfig(lr=0.1), overrides=(("a", 0.5),))
     assert differences(then, now) == (
         "sparsity 50%, now 80%",
         "ratios none set by hand, now 1 set by hand",

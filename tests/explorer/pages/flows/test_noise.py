@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.charts import alt
 from explorer.charts.noise import noise_histogram, noise_map, rank_moves
-from explorer.noise import Noise, noise
+from explorer.pages.flows.noise import Noise, noise
 from pruning_core.criteria import criterion
 from pruning_core.pipeline import calibration, open_workspace
 from pruning_core.plan import Plan
@@ -25,11 +25,16 @@ def found() -> tuple[Noise, Layer]:
 
 
 def test_places_are_those_of_the_two_criteria(found: tuple[Noise, Layer]) -> None:
-    space, (made, layer) = open_workspace("lenet5", "digits"), found
+    space = open_workspace("lenet5", "digits")
+    (made, layer) = found
     assert made.batches == 4
     assert made.factor.shape == made.taylor.shape == made.seven.shape == layer.shape
     for name, places in (("taylor", made.taylor), ("seven", made.seven)):
-        scores = criterion(name)(space.model, (layer,), calibration(space, 128))[layer.name].numpy().ravel()
+        scores = (
+            criterion(name)(space.model, (layer,), calibration(space, 128))[layer.name]
+            .numpy()
+            .ravel()
+        )
         order = places.ravel().argsort()
         assert np.array_equal(scores[order], np.sort(scores))
     assert 0 < made.agreement(made.taylor) < made.agreement(made.plain) < 1
@@ -47,7 +52,9 @@ def test_nothing_is_exchanged_where_nothing_moves() -> None:
 def test_charts_count_every_weight(found: tuple[Noise, Layer]) -> None:
     made, layer = found
     assert sum(noise_histogram(made.factor).data[0].y) == layer.numel
-    assert np.nansum(np.asarray(rank_moves(made.taylor, made.seven).data[0].z, float)) == layer.numel
+    assert (
+        np.nansum(np.asarray(rank_moves(made.taylor, made.seven).data[0].z, float)) == layer.numel
+    )
     assert np.isfinite(np.asarray(noise_map(made.factor).data[0].z)).sum() == layer.numel
     assert "moves by 0%" in alt(rank_moves(made.taylor, made.taylor))
 
@@ -58,8 +65,12 @@ def test_the_page_shows_it_for_seven_alone(open_view: Callable[..., AppTest]) ->
     assert not at.exception
     assert any("correlate with those" in each.value for each in at.main.caption)
     keys = ("seven_histogram", "seven_ranks", "seven_map")
-    assert {key for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id} == set(keys)
+    assert {
+        key for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id
+    } == set(keys)
     at.selectbox(key="seven_layer").set_value("fc2.weight").run()
     assert not at.exception
     assert at.query_params["layer"] == "fc2.weight"
-    assert not [toggle for toggle in open_view("flows", flow="rigl").toggle if toggle.key == "seven_noise"]
+    assert not [
+        toggle for toggle in open_view("flows", flow="rigl").toggle if toggle.key == "seven_noise"
+    ]

@@ -1,4 +1,6 @@
-"""The Flows page: choosing a flow and its knobs, running it in the background, and one layer's mask over time."""
+"""The Flows page: choosing a flow and its knobs, running it in the background, and one layer's mask
+over time.
+"""
 
 import json
 from collections.abc import Callable
@@ -9,15 +11,23 @@ import torch
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Slider
 
-from explorer import cache
 from explorer.charts import FATES, alt, fates, mask_over_time, moments_chart
-from explorer.flowing import Frame, continuous, flowing, frames_of, history, progress, steps_of
-from explorer.jobs import Snapshot
-from explorer.tuning import Reference
+from explorer.jobs.background import Snapshot
+from explorer.pages.finetune.run import Reference
+from explorer.pages.flows.run import (
+    Frame,
+    continuous,
+    flow_events,
+    frames_of,
+    history,
+    progress,
+    steps_of,
+)
+from explorer.session import cache
 from pruning_core.flows import FLOWS, History, packed
 from pruning_core.pipeline import Workspace, open_workspace
 from pruning_core.plan import Plan
-from pruning_core.train import TrainConfig
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Epoch, Finished, Step
 
 Open = Callable[..., AppTest]
@@ -26,7 +36,11 @@ QUICK = "epochs~1~batch_size~128"
 
 
 def text(at: AppTest) -> str:
-    return "\n".join(each.value for kind in ("caption", "info", "warning", "error", "markdown") for each in at.main.get(kind))
+    return "\n".join(
+        each.value
+        for kind in ("caption", "info", "warning", "error", "markdown")
+        for each in at.main.get(kind)
+    )
 
 
 def run_of() -> Snapshot:
@@ -98,7 +112,9 @@ def test_the_page_says_how_often_a_flow_trains(open_view: Open, name: str, words
         ("surgery", False, "Epochs", "by the flow's own score"),
     ],
 )
-def test_the_form_has_what_the_flow_heeds(open_view: Open, name: str, scheduled: bool, epochs: str, ranked: str) -> None:
+def test_the_form_has_what_the_flow_heeds(
+    open_view: Open, name: str, scheduled: bool, epochs: str, ranked: str
+) -> None:
     at = open_view("flows", flow=name)
     assert bool([box for box in at.main.selectbox if box.key == "tune_schedule"]) == scheduled
     assert at.number_input(key="tune_epochs").label == epochs
@@ -124,12 +140,16 @@ def test_a_flow_that_trains_waits_for_an_epoch(open_view: Open) -> None:
 
 
 def test_a_flow_runs_and_its_masks_can_be_scrubbed(open_view: Open, until: Until) -> None:
-    at = open_view("flows", flow="rigl:updates=5", sparsity="0.8", fine_tune=QUICK, layer="fc1.weight")
+    at = open_view(
+        "flows", flow="rigl:updates=5", sparsity="0.8", fine_tune=QUICK, layer="fc1.weight"
+    )
     at.button(key="flow_start").click().run()
     until(at, finished)
     assert isinstance(run_of().result, Finished)
     keys = ("flow_training", "flow_moments", "flow_mask")
-    charts = {key: chart for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id}
+    charts = {
+        key: chart for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id
+    }
     assert charts.keys() == set(keys)
     moments = scrubber(at)
     assert (moments.min, moments.max, moments.value) == (0, 5, 5)
@@ -152,12 +172,21 @@ def test_the_tuning_page_sends_other_flows_here(open_view: Open) -> None:
 @pytest.fixture(scope="module")
 def followed() -> tuple[Plan, Workspace, tuple[object, ...]]:
     config = TrainConfig(epochs=1, batch_size=128)
-    plan = Plan(model="lenet5", sparsity=0.8, flow="lottery:fresh=0", schedule="iterative:2", fine_tune=config, probe=64)
+    plan = Plan(
+        model="lenet5",
+        sparsity=0.8,
+        flow="lottery:fresh=0",
+        schedule="iterative:2",
+        fine_tune=config,
+        probe=64,
+    )
     space = open_workspace("lenet5", "digits")
-    return plan, space, tuple(flowing(plan, space, None))
+    return plan, space, tuple(flow_events(plan, space, None))
 
 
-def test_a_followed_flow_has_frames_and_steps_on_one_axis(followed: tuple[Plan, Workspace, tuple[object, ...]]) -> None:
+def test_a_followed_flow_has_frames_and_steps_on_one_axis(
+    followed: tuple[Plan, Workspace, tuple[object, ...]],
+) -> None:
     plan, space, events = followed
     assert isinstance(events[0], Reference)
     assert isinstance(events[-1], Finished)
@@ -167,7 +196,9 @@ def test_a_followed_flow_has_frames_and_steps_on_one_axis(followed: tuple[Plan, 
     assert [round(frame.removed, 2) for frame in frames_of(events)] == [0.4, 0.8]
     moved, cuts = continuous(events, 8)
     assert [event.epoch for event in moved if isinstance(event, Epoch)] == [1, 2, 3]
-    assert [event.epoch for event in moved if isinstance(event, Step)] == [1] * 8 + [2] * 8 + [3] * 8
+    assert [event.epoch for event in moved if isinstance(event, Step)] == [1] * 8 + [2] * 8 + [
+        3
+    ] * 8
     assert list(cuts) == [1.0, 2.0]
     layer = next(x for x in space.layers if x.name == "fc1.weight")
     found = history(frames_of(events), layer)
@@ -176,10 +207,14 @@ def test_a_followed_flow_has_frames_and_steps_on_one_axis(followed: tuple[Plan, 
     assert history(frames_of(events)[:0], layer) is None
 
 
-def test_progress_counts_steps_over_all_trainings(followed: tuple[Plan, Workspace, tuple[object, ...]]) -> None:
+def test_progress_counts_steps_over_all_trainings(
+    followed: tuple[Plan, Workspace, tuple[object, ...]],
+) -> None:
     _, _, events = followed
     assert progress(events[:1], 24, 1.0).share == 0
-    half = next(k for k, event in enumerate(events) if isinstance(event, Frame) and event.number == 2)
+    half = next(
+        k for k, event in enumerate(events) if isinstance(event, Frame) and event.number == 2
+    )
     where = progress(events[: half + 1], 24, 10.0)
     assert where.share == pytest.approx(16 / 24)
     assert where.left == pytest.approx(5.0)
@@ -188,7 +223,11 @@ def test_progress_counts_steps_over_all_trainings(followed: tuple[Plan, Workspac
 
 def made() -> History:
     frames = ([1, 1, 1, 1], [1, 0, 0, 1], [1, 1, 0, 0])
-    return History("w", (1, 4, 1, 1), tuple(packed(torch.tensor(bits, dtype=torch.bool).view(1, 4, 1, 1)) for bits in frames))
+    return History(
+        "w",
+        (1, 4, 1, 1),
+        tuple(packed(torch.tensor(bits, dtype=torch.bool).view(1, 4, 1, 1)) for bits in frames),
+    )
 
 
 def test_every_weight_has_its_fate() -> None:

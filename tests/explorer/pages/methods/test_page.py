@@ -1,4 +1,6 @@
-"""The Methods page: a study in the background, found on disk again, drawn and told; charts and words without a page."""
+"""The Methods page: a study in the background, found on disk again, drawn and told; charts and
+words without a page.
+"""
 
 import json
 from collections.abc import Callable
@@ -8,16 +10,27 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import cache, charts, studying
-from explorer.jobs import Snapshot
-from explorer.studying import Choices, choices, chosen_in, estimate, study_of, where
-from explorer.views.methods import base_of
-from explorer.views.methods_report import alike
-from pruning_core import runs
+from explorer import charts
+from explorer.jobs.background import Snapshot
+from explorer.pages.methods import run as studying
+from explorer.pages.methods.page import base_of
+from explorer.pages.methods.report import alike
+from explorer.pages.methods.run import Choices, choices, chosen_in, estimate, study_of, where
+from explorer.session import cache
+from pruning_core import studies
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
-from pruning_core.runs import Accuracy, Begun, Failed, Measured, Result, Row, Run, Study
-from pruning_core.train import TrainConfig
+from pruning_core.studies import (
+    Accuracy,
+    Result,
+    Row,
+    Run,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    Study,
+)
+from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import PruningError, Step
 from pruning_core.zoo.request import VARIABLE
 
@@ -45,11 +58,20 @@ def opened(open_view: Open, chosen: Choices = CHOSEN, **address: str) -> AppTest
 
 
 def text(at: AppTest) -> str:
-    return "\n".join(each.value for kind in ("caption", "info", "warning", "error", "markdown") for each in at.main.get(kind))
+    return "\n".join(
+        each.value
+        for kind in ("caption", "info", "warning", "error", "markdown")
+        for each in at.main.get(kind)
+    )
 
 
 def figures(at: AppTest) -> dict[str, dict]:
-    shown = {name: chart for chart in at.get("plotly_chart") for name in ("compression", "speedup") if name in chart.proto.id}
+    shown = {
+        name: chart
+        for chart in at.get("plotly_chart")
+        for name in ("compression", "speedup")
+        if name in chart.proto.id
+    }
     return {name: json.loads(chart.proto.spec) for name, chart in shown.items()}
 
 
@@ -67,9 +89,9 @@ def asked_of(space: Workspace, chosen: Choices = CHOSEN) -> Study:
 
 def run_some(asked: Study, space: Workspace, at_least: int) -> Path:
     """What an app that was killed in the middle leaves on disk."""
-    folder = runs.folder_of(asked, base_of(PLAN, space))
-    events = runs.study(asked, space, folder)
-    while runs.saved(folder) < at_least:
+    folder = studies.folder_of(asked, base_of(PLAN, space))
+    events = studies.study(asked, space, folder)
+    while studies.saved(folder) < at_least:
         next(events)
     events.close()
     return folder
@@ -94,21 +116,36 @@ def test_a_study_runs_in_the_background_and_shows_what_the_core_measures(
     assert at.button(key="methods_start").disabled
     asked = job().about
     assert asked == asked_of(space)
-    list(runs.study(asked, space, tmp_path / "oracle"))
-    rows = runs.summary(runs.results(asked, tmp_path / "oracle"))
+    list(studies.study(asked, space, tmp_path / "oracle"))
+    rows = studies.summary(studies.results(asked, tmp_path / "oracle"))
     drawn = figures(at)
-    assert {trace["name"] for trace in drawn["compression"]["data"]} == {"Magnitude (L1)", "Random", "Wanda |w| ‖x‖"}
+    assert {trace["name"] for trace in drawn["compression"]["data"]} == {
+        "Magnitude (L1)",
+        "Random",
+        "Wanda |w| ‖x‖",
+    }
     table = at.main.dataframe[0].value
     assert table["After, %"].tolist() == pytest.approx([100 * row.after for row in rows])
-    assert table["± after"].tolist() == pytest.approx([100 * row.spread for row in rows if row.spread is not None])
+    assert table["± after"].tolist() == pytest.approx(
+        [100 * row.spread for row in rows if row.spread is not None]
+    )
     assert table["Compression"].tolist() == pytest.approx([row.compression for row in rows])
     assert "Each run is measured on 359 test images; its own 95% interval is at most ±" in text(at)
     said = at.main.expander[-1].markdown[0].value
-    for part in ("LeNet-5, Digits", "359 test images", "500 training images", "2×, 8×", "over 2 seeds", "97.5%"):
+    for part in (
+        "LeNet-5, Digits",
+        "359 test images",
+        "500 training images",
+        "2×, 8×",
+        "over 2 seeds",
+        "97.5%",
+    ):
         assert part in said
 
 
-def test_a_study_broken_off_by_a_restart_is_found_and_goes_on(open_view: Open, until: Until, space: Workspace) -> None:
+def test_a_study_broken_off_by_a_restart_is_found_and_goes_on(
+    open_view: Open, until: Until, space: Workspace
+) -> None:
     folder = run_some(asked_of(space), space, 5)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*-*.json")}
     at = opened(open_view)
@@ -118,18 +155,25 @@ def test_a_study_broken_off_by_a_restart_is_found_and_goes_on(open_view: Open, u
     assert at.button(key="methods_start").label == "Go on"
     at.button(key="methods_start").click().run()
     until(at, all_measured)
-    assert [event.again for event in job().events if isinstance(event, Measured)] == [True] * 5 + [False] * 7
+    assert [event.again for event in job().events if isinstance(event, RunFinished)] == [
+        True
+    ] * 5 + [False] * 7
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_stop_keeps_what_is_measured_and_other_choices_do_not_disturb(open_view: Open, until: Until) -> None:
+def test_stop_keeps_what_is_measured_and_other_choices_do_not_disturb(
+    open_view: Open, until: Until
+) -> None:
     at = opened(open_view, replace(CHOSEN, seeds=20, images=0))
     at.button(key="methods_start").click().run()
     until(at, lambda at: runs_on_disk() >= 2)
     at.number_input(key="study_seeds").set_value(3).run()
     assert not at.exception
     assert job().active
-    assert "Another study than the one chosen above is running: 3 criteria × 2 compressions × 20 seeds" in text(at)
+    assert (
+        "Another study than the one chosen above is running: 3 criteria × 2 compressions × 20 seeds"
+        in text(at)
+    )
     at.button(key="methods_show").click().run()
     assert at.number_input(key="study_seeds").value == 20
     assert "estimated" in at.progress[0].text
@@ -139,7 +183,7 @@ def test_stop_keeps_what_is_measured_and_other_choices_do_not_disturb(open_view:
 
 
 def runs_on_disk() -> int:
-    return sum(1 for _ in runs.studies_root().glob("*/*-*.json"))
+    return sum(1 for _ in studies.studies_root().glob("*/*-*.json"))
 
 
 def test_choices_are_in_the_address_and_survive_a_page_that_forgets_it(open_view: Open) -> None:
@@ -161,7 +205,9 @@ def test_choices_are_in_the_address_and_survive_a_page_that_forgets_it(open_view
     assert at.number_input(key="study_seeds").value == 2
 
 
-def test_an_earlier_study_is_shown_again_with_its_training(open_view: Open, space: Workspace) -> None:
+def test_an_earlier_study_is_shown_again_with_its_training(
+    open_view: Open, space: Workspace
+) -> None:
     asked = study_of(replace(PLAN, allocation="global"), CHOSEN, space)
     run_some(asked, space, 3)
     at = open_view("methods")
@@ -174,7 +220,10 @@ def test_an_earlier_study_is_shown_again_with_its_training(open_view: Open, spac
     assert "12 runs, 3 of them measured" in text(at)
 
 
-@pytest.mark.parametrize("study", ["seeds~many", "seads~3", "criteria~snap", "granularities~x", "criteria", "compressions~x"])
+@pytest.mark.parametrize(
+    "study",
+    ["seeds~many", "seads~3", "criteria~snap", "granularities~x", "criteria", "compressions~x"],
+)
 def test_an_address_that_cannot_be_used_is_told(open_view: Open, study: str) -> None:
     at = open_view("methods", study=study)
     assert "The address's 'study' was ignored." in text(at)
@@ -198,7 +247,9 @@ def test_choices_and_text_and_study_are_one(space: Workspace) -> None:
     assert choices("") == Choices()
     assert choices(CHOSEN.to_text()) == CHOSEN
     assert chosen_in(asked_of(space)) == CHOSEN
-    assert study_of(replace(PLAN, overrides=(("conv1.weight", 0.5),), probe=64), CHOSEN, space) == asked_of(space)
+    assert study_of(
+        replace(PLAN, overrides=(("conv1.weight", 0.5),), probe=64), CHOSEN, space
+    ) == asked_of(space)
     assert study_of(PLAN, replace(CHOSEN, images=10**6), space).images == 0
     with pytest.raises(PruningError, match="mean 'snip'"):
         choices("criteria~snap")
@@ -211,20 +262,26 @@ def result(run: Run, seconds: float = 2.0) -> Result:
 
 def test_progress_counts_runs_and_the_part_of_the_present_one(space: Workspace) -> None:
     asked = asked_of(space)
-    events: list[object] = [Measured(1, 4, result(asked.runs[0]), True), Measured(2, 4, result(asked.runs[1]), False)]
-    now = where([*events, Begun(3, 4, asked.runs[2]), Step(1, 5, 10, 0.1)], asked)
+    events: list[object] = [
+        RunFinished(1, 4, result(asked.runs[0]), True),
+        RunFinished(2, 4, result(asked.runs[1]), False),
+    ]
+    now = where([*events, RunStarted(3, 4, asked.runs[2]), Step(1, 5, 10, 0.1)], asked)
     assert (now.share, now.left, now.done, now.total) == (2.5 / 4, pytest.approx(2.0 * 1.5), 2, 4)
     assert "seed 0" in now.stage
-    failed = [Failed(3, 4, asked.runs[2], "No."), Failed(4, 4, asked.runs[3], "No.")]
+    failed = [RunFailed(3, 4, asked.runs[2], "No."), RunFailed(4, 4, asked.runs[3], "No.")]
     assert where([*events, *failed], asked).failed == {"No.": 2}
     assert where([], asked).share == 0.0
 
 
 def test_the_estimate_follows_the_images_and_then_the_clock(space: Workspace) -> None:
-    asked, data = asked_of(space), space.dataset
+    asked = asked_of(space)
+    data = space.dataset
     images = 3 * 500 + len(data.val) + 2 * len(data.test) + 6 * 256
     assert estimate(asked, space, 0.01, ()) == pytest.approx(12 * images * 0.01)
-    assert estimate(asked, space, 0.01, (result(asked.runs[0], 3.0), result(asked.runs[1], 5.0))) == pytest.approx(10 * 4.0)
+    assert estimate(
+        asked, space, 0.01, (result(asked.runs[0], 3.0), result(asked.runs[1], 5.0))
+    ) == pytest.approx(10 * 4.0)
     assert studying.pace(PLAN, space) > 0
 
 
@@ -233,17 +290,45 @@ def test_methods_that_came_to_the_same_in_every_run_are_named() -> None:
         found = Accuracy(100, top1, top1 - 0.1, top1 + 0.1, None)
         return replace(result(Run(criterion, "fine", 2.0, seed)), before=found, after=found)
 
-    ends = {"taylor": (0.8, 0.7), "snip": (0.8, 0.7), "wanda": (0.8, 0.6), "random": (0.1, 0.1), "grasp": (0.1, 0.1)}
-    results = [run(name, seed, top1) for name, found in ends.items() for seed, top1 in enumerate(found)]
-    assert alike(results) == (("Taylor |w g|", "SNIP"),), "what is at chance level in all runs says nothing"
+    ends = {
+        "taylor": (0.8, 0.7),
+        "snip": (0.8, 0.7),
+        "wanda": (0.8, 0.6),
+        "random": (0.1, 0.1),
+        "grasp": (0.1, 0.1),
+    }
+    results = [
+        run(name, seed, top1) for name, found in ends.items() for seed, top1 in enumerate(found)
+    ]
+    assert alike(results) == (("Taylor |w g|", "SNIP"),), (
+        "what is at chance level in all runs says nothing"
+    )
 
 
 def row(asked: float, after: float, spread: float | None) -> Row:
-    return Row("snip", "fine", asked, 3, asked * 0.9, asked, 1e6 / asked, 0.9, after - 0.1, 0.01, after, spread, None, 100)
+    return Row(
+        "snip",
+        "fine",
+        asked,
+        3,
+        asked * 0.9,
+        asked,
+        1e6 / asked,
+        0.9,
+        after - 0.1,
+        0.01,
+        after,
+        spread,
+        None,
+        100,
+    )
 
 
 def test_the_chart_doubles_from_tick_to_tick_and_says_more_than_colour() -> None:
-    curves = {"one": [row(2.0, 0.8, 0.02), row(4.0, 0.6, 0.05)], "two": [row(2.0, 0.7, None), row(4.0, 0.65, None)]}
+    curves = {
+        "one": [row(2.0, 0.8, 0.02), row(4.0, 0.6, 0.05)],
+        "two": [row(2.0, 0.7, None), row(4.0, 0.65, None)],
+    }
     figure = charts.tradeoff(curves, "compression")
     one, two = figure.data
     assert list(one.x) == pytest.approx([1.8, 3.6])
@@ -256,7 +341,10 @@ def test_the_chart_doubles_from_tick_to_tick_and_says_more_than_colour() -> None
     assert figure.layout.xaxis.type == "log"
     assert list(figure.layout.xaxis.tickvals) == [1, 2, 4]
     assert figure.layout.shapes[0].y0 == 90
-    assert charts.alt(figure) == "Accuracy of 2 methods over compression, after fine-tuning; at 4× two is highest, 65.0%."
+    assert (
+        charts.alt(figure)
+        == "Accuracy of 2 methods over compression, after fine-tuning; at 4× two is highest, 65.0%."
+    )
     before = charts.tradeoff(curves, "speedup", "before")
     assert list(before.data[0].x) == [2, 4]
     assert list(before.data[0].y) == pytest.approx([70, 50])

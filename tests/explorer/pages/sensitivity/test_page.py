@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import cache, scanning
-from pruning_core.curves import FROM_CURVES
+from explorer.pages.sensitivity import run as scanning
+from explorer.session import cache
 from pruning_core.plan import Plan
-from pruning_core.preview import Band, Preview
+from pruning_core.sensitivity.preview import Band, Preview
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.types import SensitivityPoint
 
 Open = Callable[..., AppTest]
@@ -19,7 +20,9 @@ Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
 
 def text(at: AppTest) -> str:
     return "\n".join(
-        element.value for kind in ("caption", "info", "warning", "error", "markdown") for element in at.main.get(kind)
+        element.value
+        for kind in ("caption", "info", "warning", "error", "markdown")
+        for element in at.main.get(kind)
     )
 
 
@@ -63,8 +66,11 @@ def test_a_scan_shows_every_layer_its_marks_and_the_measured_accuracy(after_scan
 
 
 def test_curves_equal_the_cores_own_scan(after_scan: AppTest) -> None:
-    plan, space = Plan(model="lenet5"), cache.workspace("lenet5", "digits")
-    expected = list(scanning.scanning(scanning.request(plan, space.layers, scanning.PRESETS["Quick"]), space))
+    plan = Plan(model="lenet5")
+    space = cache.workspace("lenet5", "digits")
+    expected = list(
+        scanning.scan_events(scanning.request(plan, space.layers, scanning.PRESETS["Quick"]), space)
+    )
     shown = cache.jobs().of("test session id", "scan")[0].events
     assert shown == tuple(expected)
 
@@ -73,7 +79,10 @@ def test_a_changed_plan_keeps_the_curves_and_says_so(after_scan: AppTest) -> Non
     at = after_scan
     at.selectbox(key="granularity").set_value("filter").run()
     assert not at.exception
-    assert "curves are for another plan: shape of a cut Fine-grained, now Filter" in at.main.warning[0].value
+    assert (
+        "curves are for another plan: shape of a cut Fine-grained, now Filter"
+        in at.main.warning[0].value
+    )
     assert names(at)
     assert "target_apply" not in [button.key for button in at.button]
     at.selectbox(key="granularity").set_value("fine").run()
@@ -100,7 +109,10 @@ def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTe
     space = cache.workspace("lenet5", "digits")
     assert cache.report(plan, space).sparsity_masked == pytest.approx(0.6, abs=0.01)
     shown = {metric.label: metric.value for metric in at.metric}
-    assert shown["Accuracy together · measured"] == f"{100 * cache.accuracy(plan, space).top1:.1f}".removesuffix(".0") + "%"
+    assert (
+        shown["Accuracy together · measured"]
+        == f"{100 * cache.accuracy(plan, space).top1:.1f}".removesuffix(".0") + "%"
+    )
     at.button(key="target_reset").click().run()
     assert "overrides" not in at.query_params
 
@@ -108,20 +120,23 @@ def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTe
 def test_the_way_from_curves_to_ratios_is_a_choice(after_scan: AppTest) -> None:
     at = after_scan
     found = {}
-    for how in FROM_CURVES:
+    for how in SENSITIVITY_RULES:
         at.selectbox(key="ratios_how").set_value(how).run()
         assert not at.exception
-        assert any(FROM_CURVES[how].help in caption.value for caption in at.caption)
+        assert any(SENSITIVITY_RULES[how].help in caption.value for caption in at.caption)
         at.button(key="target_apply").click().run()
         found[how] = dict(Plan.from_json(at.session_state["_plan"]).overrides)
-    assert len({tuple(ratios.values()) for ratios in found.values()}) == len(FROM_CURVES)
+    assert len({tuple(ratios.values()) for ratios in found.values()}) == len(SENSITIVITY_RULES)
     at.selectbox(key="ratios_of").set_value("macs").run()
     assert not at.button(key="target_apply").disabled
 
 
 @pytest.mark.usefixtures("after_scan")
 def test_the_target_starts_at_the_plans_sparsity(open_view: Open) -> None:
-    started = [open_view("sensitivity", sparsity=share).slider(key="target").value for share in ("0.72", "0.999", "0")]
+    started = [
+        open_view("sensitivity", sparsity=share).slider(key="target").value
+        for share in ("0.72", "0.999", "0")
+    ]
     assert started == [72, 95, 5]
 
 
@@ -165,7 +180,9 @@ def test_a_preview_estimates_the_curves_and_ranks_nothing(open_view: Open, until
     shown = {trace["name"] for trace in curves(at, "preview_curves")}
     assert {f"{layer.name} band" for layer in cache.workspace("lenet5", "digits").layers} <= shown
     assert "from a full scan only" in text(at)
-    assert not [widget for widget in (*at.select_slider, *at.slider) if widget.key in ("slice", "target")]
+    assert not [
+        widget for widget in (*at.select_slider, *at.slider) if widget.key in ("slice", "target")
+    ]
     at.button(key="scan_start").click().run()
     until(at, scanned)
     assert "Estimated from" not in text(at)
@@ -179,23 +196,32 @@ def test_a_preview_estimates_the_curves_and_ranks_nothing(open_view: Open, until
     ("kind", "words"),
     [
         ("scan", ("was stopped",)),
-        ("preview", ("The preview was stopped after 10 evaluations (2.5% of the full scan's)", "(2.5%)")),
+        (
+            "preview",
+            ("The preview was stopped after 10 evaluations (2.5% of the full scan's)", "(2.5%)"),
+        ),
     ],
 )
 def test_what_was_measured_before_a_stop_is_kept(
-    open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch, kind: str, words: tuple[str, ...]
+    open_view: Open,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    words: tuple[str, ...],
 ) -> None:
     def endless(asked: scanning.ScanRequest, space: object) -> Iterator[object]:
         assert asked.preview is (kind == "preview")
         layer = asked.layers[0]
         band = Band(layer, "fine", 0.0, 0.0, 0.9, (0.9, 0.9), 10, 10, in_full="It looks.")
-        point = SensitivityPoint(layer, "fine", 0.0, 0.0, 0.1, 0.9, 100, (0.8, 0.95), in_full="It looks.")
+        point = SensitivityPoint(
+            layer, "fine", 0.0, 0.0, 0.1, 0.9, 100, (0.8, 0.95), in_full="It looks."
+        )
         yield Preview((band,), 10, 400, 0.02, 0.1) if asked.preview else point
         while True:
             time.sleep(0.01)
             yield None
 
-    monkeypatch.setattr("explorer.views.sensitivity.scanning", endless)
+    monkeypatch.setattr("explorer.pages.sensitivity.page.scan_events", endless)
     at = open_view("sensitivity")
     at.button(key=f"{kind}_start").click().run()
     until(at, lambda at: bool(at.get("plotly_chart")))
@@ -224,8 +250,12 @@ def test_layers_that_cannot_be_cut_are_named_not_ranked(open_view: Open, until: 
     assert "there is no ratio to choose" in text(at)
 
 
-def test_a_failed_scan_is_one_sentence(open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("explorer.views.sensitivity.scanning", lambda asked, space: iter([1 / 0]))
+def test_a_failed_scan_is_one_sentence(
+    open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "explorer.pages.sensitivity.page.scan_events", lambda asked, space: iter([1 / 0])
+    )
     at = open_view("sensitivity")
     at.button(key="scan_start").click().run()
     until(at, lambda at: bool(at.error))
@@ -233,8 +263,12 @@ def test_a_failed_scan_is_one_sentence(open_view: Open, until: Until, monkeypatc
     assert not at.button(key="scan_start").disabled
 
 
-def test_filters_of_tied_layers_are_cut_together_and_no_ops_are_not_ranked(open_view: Open, until: Until) -> None:
-    at = open_view("sensitivity", model="mobilenet", granularity="filter", probe="32", grid="Own choice")
+def test_filters_of_tied_layers_are_cut_together_and_no_ops_are_not_ranked(
+    open_view: Open, until: Until
+) -> None:
+    at = open_view(
+        "sensitivity", model="mobilenet", granularity="filter", probe="32", grid="Own choice"
+    )
     at.multiselect(key="grid_values").set_value([50]).run()
     assert at.toggle(key="tied").value is True
     assert "11 layers in 6 cuts × 1 sparsities: at most 7 measurements" in text(at)
@@ -278,9 +312,17 @@ def test_rounded_ratios_remove_exactly_the_groups_meant() -> None:
     groups = {"a": 48_000, "b": 16}
     assert scanning.rounded({"a": 12_344 / 48_000}) == {"a": 0.257}
     found = scanning.rounded({"a": 12_344 / 48_000, "b": 11 / 16}, groups)
-    assert {name: round(ratio * groups[name]) for name, ratio in found.items()} == {"a": 12_344, "b": 11}
+    assert {name: round(ratio * groups[name]) for name, ratio in found.items()} == {
+        "a": 12_344,
+        "b": 11,
+    }
 
 
 def test_untouched_layers_are_those_that_lost_nothing_where_something_was_asked() -> None:
-    points = [point("a", 0.0, 0.0, 1.0), point("a", 0.5, 0.0, 1.0), point("b", 0.0, 0.0, 1.0), point("b", 0.5, 0.5, 1.0)]
+    points = [
+        point("a", 0.0, 0.0, 1.0),
+        point("a", 0.5, 0.0, 1.0),
+        point("b", 0.0, 0.0, 1.0),
+        point("b", 0.5, 0.5, 1.0),
+    ]
     assert scanning.untouched([*points, point("c", 0.0, 0.0, 1.0)]) == ("a",)
