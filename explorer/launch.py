@@ -118,6 +118,8 @@ def _refusal(host: str, port: int, error: Exception) -> str:
 def data_folder(text: str) -> Path:
     """The data folder, made if it is missing; PruningError if that cannot be done."""
     folder = Path(text).expanduser().absolute()
+    if folder.is_file():
+        raise PruningError(f"{folder} is a file: choose a folder with --data.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -113,11 +113,18 @@ def test_an_empty_host_is_refused(
     )
 
 
-@pytest.mark.parametrize("name", ["file", "file/below"])
-def test_a_data_folder_that_is_a_file_is_refused(
-    calls: list[list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path, port: int, name: str
+@pytest.mark.parametrize(
+    ("name", "start", "end"),
+    [
+        ("file", "{} is a file", ": choose a folder with --data."),
+        ("file/below", "The data folder {} cannot be used (", "): choose a folder with --data."),
+    ],
+)
+def test_a_data_folder_that_cannot_be_one_is_refused(
+    calls: list[list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path, port: int, name: str, start: str, end: str
 ) -> None:
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     line = refusal(calls, capsys, "--port", str(port), "--data", str(tmp_path / name))
-    assert line.startswith(f"The data folder {tmp_path / name} cannot be used (")
+    assert line.startswith(start.format(tmp_path / name))
+    assert line.endswith(end)
     assert os.environ[VARIABLE] == "as-before"
