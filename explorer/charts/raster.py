@@ -19,6 +19,8 @@ from explorer.charts.palette import (
 )
 from explorer.charts.tiles import Tiles, lay
 
+ENLARGED_SIDE = 96
+"""`enlarged` makes the longer side of a picture at least this many pixels."""
 HATCH_PERIOD = 5
 FINE = 2
 LEVELS = 253
@@ -79,6 +81,14 @@ def map_png(values: np.ndarray, limit: float, *, signed: bool) -> bytes:
 def data_uri(png: bytes) -> str:
     """The PNG as text that an image source takes."""
     return "data:image/png;base64," + b64encode(png).decode("ascii")
+
+
+def enlarged(picture: np.ndarray) -> Image.Image:
+    """C H W in [0, 1] -> an image enlarged by a whole factor, so that its pixels stay sharp."""
+    rows = (np.moveaxis(picture, 0, -1).clip(0, 1) * 255).round().astype(np.uint8)
+    image = Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows)
+    scale = max(1, -(-ENLARGED_SIDE // max(image.size)))
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
 def _hatched(

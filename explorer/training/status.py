@@ -5,7 +5,7 @@ from typing import TypeVar
 import streamlit as st
 
 from explorer.jobs.background import Snapshot
-from explorer.pages.finetune.run import Progress, clock
+from explorer.jobs.progress import Progress, clock
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from pruning_core.types import PruningError

@@ -6,10 +6,10 @@ from functools import partial
 
 import streamlit as st
 
+from explorer.charts.contact_sheet import Bar, Card, Shot, sheet
 from explorer.charts.raster import mask_png
 from explorer.pages.explore.granularity_panel import CARD, CELL, PIXELS, pictured
 from explorer.pages.explore.layer_details import Multiple, corner, drawn_size, mask_picture
-from explorer.pages.export.contact_sheet import Bar, Card, Shot, sheet
 from explorer.session import cache, state
 from explorer.texts.formats import HELP, interval, percent
 from pruning_core.dropout import REGULARISERS, as_plan, frozen

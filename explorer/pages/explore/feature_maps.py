@@ -8,10 +8,9 @@ import numpy as np
 import streamlit as st
 
 from explorer.charts import alt, robust_limit, unit_bars
-from explorer.charts.raster import map_png
+from explorer.charts.contact_sheet import Card, Shot, sheet
+from explorer.charts.raster import enlarged, map_png
 from explorer.pages.explore.layer_details import Maps, maps, removed_filters
-from explorer.pages.export.contact_sheet import Card, Shot, sheet
-from explorer.pages.finetune.flips import enlarged
 from explorer.session import cache, state
 from explorer.texts.formats import HELP, percent
 from pruning_core.pipeline import Workspace

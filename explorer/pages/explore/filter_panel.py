@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from explorer.charts import robust_limit
+from explorer.charts.contact_sheet import Shot, plate
 from explorer.charts.raster import weights_png
 from explorer.pages.explore.layer_details import Scored, criteria, filter_picture, scored
-from explorer.pages.export.contact_sheet import Shot, plate
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import HELP, percent

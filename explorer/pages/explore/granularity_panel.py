@@ -4,6 +4,7 @@ costs.
 
 import streamlit as st
 
+from explorer.charts.contact_sheet import Bar, Card, Shot, sheet
 from explorer.charts.raster import mask_png
 from explorer.pages.explore.layer_details import (
     Multiple,
@@ -13,7 +14,6 @@ from explorer.pages.explore.layer_details import (
     mask_picture,
     refusals,
 )
-from explorer.pages.export.contact_sheet import Bar, Card, Shot, sheet
 from explorer.session import cache
 from explorer.texts.formats import HELP, interval, percent
 from pruning_core.criteria import criterion

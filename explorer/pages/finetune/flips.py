@@ -1,17 +1,14 @@
 """The images whose answer changed between two states, both ways."""
 
-import numpy as np
 import streamlit as st
-from PIL import Image
 
+from explorer.charts.raster import ENLARGED_SIDE, enlarged
 from explorer.charts.style import state_label
 from explorer.pages.finetune.run import flipped, sign_test
 from explorer.texts.formats import HELP, percent
 from pruning_core.types import Evaluation, Split
 
 SHOWN = 12
-SIDE = 96
-"""Pixels to which a picture is enlarged."""
 
 
 def flips_section(
@@ -76,7 +73,7 @@ def _gallery(
         if not indices:
             st.caption("No image.")
             return
-        grid = st.grid("auto", min_column_width=SIDE + 8, gap="small")
+        grid = st.grid("auto", min_column_width=ENLARGED_SIDE + 8, gap="small")
         shown = indices[:SHOWN]
         for index, picture in zip(shown, exam.images(shown), strict=True):
             label, was, now = (
@@ -86,18 +83,8 @@ def _gallery(
             grid.image(
                 enlarged(picture.numpy()),
                 caption=f"{label}: {was} → {now}",
-                width=SIDE,
+                width=ENLARGED_SIDE,
                 alt=f"Test image {index}, truly {label}: answered {was} before and {now} after",
             )
         more = f" The first {SHOWN} are shown." if len(indices) > SHOWN else ""
         st.caption(f"Under each: true class: answer before → after.{more}")
-
-
-def enlarged(picture: np.ndarray) -> Image.Image:
-    """C H W in [0, 1] -> an image whose longer side is at least SIDE pixels; small ones keep their
-    square pixels.
-    """
-    rows = (np.moveaxis(picture, 0, -1).clip(0, 1) * 255).round().astype(np.uint8)
-    image = Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows)
-    scale = max(1, -(-SIDE // max(image.size)))
-    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from explorer.jobs.progress import Progress
 from pruning_core.masks import achieved
 from pruning_core.pipeline import Workspace, prune
 from pruning_core.plan import Plan
@@ -68,17 +69,6 @@ def removed_share(masks: Masks) -> float:
 def settles(space: Workspace) -> str:
     """What few steps of training may leave unsettled in this network."""
     return "batch norms and weights" if tracked_norms(space.model) else "the weights"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """share: in [0, 1], of all steps of all rounds; left: seconds, estimated from the pace so far,
-    None before there is one.
-    """
-
-    share: float
-    left: float | None
-    stage: str
 
 
 def progress(events: Sequence[object], plan: Plan, seconds: float) -> Progress:
@@ -157,16 +147,3 @@ def count_held(done: Finished, layers: Sequence[Layer]) -> tuple[int, int]:
         removed += values.numel()
         zero += int((values == 0).sum())
     return removed, zero
-
-
-def clock(seconds: float) -> str:
-    """75 -> 1 min 15 s."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    return (
-        f"{minutes} min {rest:02d} s"
-        if minutes < 60
-        else f"{minutes // 60} h {minutes % 60:02d} min"
-    )

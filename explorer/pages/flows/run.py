@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from explorer.pages.finetune.run import Progress, Reference, removed_share
+from explorer.jobs.progress import Progress
+from explorer.pages.finetune.run import Reference, removed_share
 from pruning_core.flows import History, flow, packed
 from pruning_core.masks import achieved
 from pruning_core.pipeline import Workspace, probe_split, prune

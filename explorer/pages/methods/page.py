@@ -5,7 +5,7 @@ runs are kept on disk.
 import streamlit as st
 
 from explorer.jobs.background import Snapshot
-from explorer.pages.finetune.run import Progress, clock
+from explorer.jobs.progress import Progress, clock
 from explorer.pages.methods.form import choices_now, methods_form, show
 from explorer.pages.methods.report import Found, report
 from explorer.pages.methods.run import (

@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer.charts import alt, preview_curves, sensitivity_curves
 from explorer.jobs.background import Snapshot
-from explorer.pages.finetune.run import Progress, clock
+from explorer.jobs.progress import Progress, clock
 from explorer.pages.sensitivity.ratios_panel import slice_section, slow_note, target_section
 from explorer.pages.sensitivity.run import (
     PRESETS,

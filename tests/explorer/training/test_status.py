@@ -11,7 +11,7 @@ from pruning_core.types import PruningError
 
 def line(status: str, ahead: int, error: str | None, left: float | None) -> None:
     from explorer.jobs.background import Snapshot
-    from explorer.pages.finetune.run import Progress
+    from explorer.jobs.progress import Progress
     from explorer.training.status import training_status
 
     run = Snapshot("1", "train", "Fine-tuning", status, (), error, 100.0, 175.0, ahead)

@@ -10,7 +10,6 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.jobs.background import Snapshot
 from explorer.pages.finetune import run as tuning
-from explorer.pages.finetune.flips import SIDE, enlarged
 from explorer.session import cache
 from explorer.texts.plan_words import differences
 from pruning_core.pipeline import prune
@@ -305,11 +304,3 @@ def test_differences_are_told_in_words() -> None:
     )
     assert differences(then, then) == ()
     assert differences(then, now, skip=("sparsity", "overrides", "fine_tune")) == ()
-
-
-@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 32), (1, 28), (3, 224)])
-def test_pictures_are_enlarged_by_whole_factors(channels: int, side: int) -> None:
-    image = enlarged(torch.rand(channels, side, side).numpy())
-    assert image.width >= SIDE
-    assert image.width % side == 0
-    assert image.mode == ("L" if channels == 1 else "RGB")

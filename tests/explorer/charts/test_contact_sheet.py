@@ -5,10 +5,10 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from explorer.charts.contact_sheet import Bar, Card, Shot, plate, sheet
 from explorer.charts.palette import DIVERGING, KEPT_CELL, PRUNED_CELL, PRUNED_MARK, ramp, rgb
 from explorer.charts.raster import map_png, mask_png
 from explorer.charts.tiles import tile
-from explorer.pages.export.contact_sheet import Bar, Card, Shot, plate, sheet
 
 SHOT = Shot(map_png(np.zeros((2, 2)), 1.0, signed=True), 'A "map" <b>', 20, 10, "dense")
 
