@@ -95,7 +95,9 @@ def _pick(numbers: np.ndarray, count: int, without: np.ndarray) -> Number:
     """
     if not without.size:
         numbers.partition(count - 1)
-        return numbers[count - 1]
+        lowest: Number = numbers[count - 1]
+        return lowest
     numbers.sort()
     rank = np.arange(1, numbers.size + 1) - np.searchsorted(np.sort(without), numbers, side="right")
-    return numbers[int(np.argmax(rank >= count))]
+    picked: Number = numbers[int(np.argmax(rank >= count))]
+    return picked

@@ -48,7 +48,7 @@ class Cells:
             autorange="reversed",
             scaleanchor="x" if high > STRIP else None,
         )
-        return min(640, max(180, 60 + round(WIDE * high)))
+        return int(min(640, max(180, 60 + round(WIDE * high))))
 
 
 def folded(weight: np.ndarray) -> Cells:

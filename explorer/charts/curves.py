@@ -230,7 +230,7 @@ def _line(
     name: str,
     curve: Sequence[SensitivityPoint | Band],
     measure: str,
-    facts: list[list],
+    facts: list[list[object]],
     text: str,
     look: Mapping[str, object],
 ) -> None:

@@ -59,7 +59,13 @@ def _value(row: Row, state: str) -> tuple[float, float | None]:
 
 
 def _method(
-    figure: go.Figure, name: str, curve: Sequence[Row], over: str, state: str, line: dict, mark: str
+    figure: go.Figure,
+    name: str,
+    curve: Sequence[Row],
+    over: str,
+    state: str,
+    line: Mapping[str, object],
+    mark: str,
 ) -> None:
     values = [_value(row, state) for row in curve]
     spreads = [100 * (spread or 0.0) for _, spread in values]

@@ -96,7 +96,8 @@ def _hatched(
 ) -> np.ndarray:
     marked = pruned & ~np.isnan(tiles.values)
     diagonal = (np.arange(len(rows))[:, None] + np.arange(len(cols))) // thick % HATCH_PERIOD == 0
-    return marked[np.ix_(rows, cols)] & diagonal
+    hatched: np.ndarray = marked[np.ix_(rows, cols)] & diagonal
+    return hatched
 
 
 def _pixels(edges: np.ndarray, scale: float) -> np.ndarray:

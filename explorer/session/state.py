@@ -242,12 +242,14 @@ def selected_row(key: str) -> int | None:
 
 def widget(key: str, default: Value) -> Value:
     """The value of the widget with that key, for callbacks."""
-    return st.session_state.get(key, default)
+    value: Value = st.session_state.get(key, default)
+    return value
 
 
 def recall(key: str, default: Value) -> Value:
     """A value that `keep` stored in this session."""
-    return st.session_state.get(f"_kept_{key}", default)
+    value: Value = st.session_state.get(f"_kept_{key}", default)
+    return value
 
 
 def keep(key: str, value: object) -> None:

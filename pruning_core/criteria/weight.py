@@ -138,7 +138,7 @@ class Fpgm:
 
     def _distances(self, weight: Tensor, layer: Layer) -> Tensor:
         kinds = 3 if layer.kind == "attention_in" else 1
-        filters = weight.double().flatten(1).unflatten(0, (kinds, -1))
+        filters: Tensor = weight.double().flatten(1).unflatten(0, (kinds, -1))
         return (
             (torch.cdist(filters, filters).sum(-1) / max(1, filters.shape[1] - 1)).flatten().float()
         )

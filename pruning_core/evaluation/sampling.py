@@ -21,9 +21,9 @@ def similarity_order(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) ->
     """
     own = torch.nn.functional.one_hot(labels.long(), logits.shape[1]).bool()
     margin = logits[own] - logits.masked_fill(own, -inf).amax(1)
-    return np.lexsort(
-        (torch.where(labels % 2 == 1, -margin, margin).numpy(), labels.numpy())
-    ).tolist()
+    rising = torch.where(labels % 2 == 1, -margin, margin)
+    order: list[int] = np.lexsort((rising.numpy(), labels.numpy())).tolist()
+    return order
 
 
 def systematic_parts(n: int, parts: int, seed: int) -> list[np.ndarray]:

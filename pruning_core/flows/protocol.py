@@ -69,7 +69,7 @@ class FlowContext:
         """Weights that may be cut."""
         return sum(layer.numel for layer in self.prunable)
 
-    def sparing_classifier(self) -> "Work":
+    def sparing_classifier(self) -> "FlowContext":
         """The same without the layer that gives the model's outputs. Raises PruningError where
         nothing else can be cut.
         """

@@ -210,7 +210,8 @@ class _PlainAttention(TorchFunctionMode):
 
 
 def _attention(*args: Any, **kwargs: Any) -> Tensor:
-    return torch.ops.aten._scaled_dot_product_attention_math(*args, **kwargs)[0]
+    output: Tensor = torch.ops.aten._scaled_dot_product_attention_math(*args, **kwargs)[0]
+    return output
 
 
 def _heads(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:

@@ -74,7 +74,7 @@ def dask(where: "str | Client", ahead: int = 16) -> Backend:
     """
     try:
         from distributed import Client
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
         from distributed.scheduler import KilledWorker
     except ImportError as error:
         raise PruningError(

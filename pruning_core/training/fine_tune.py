@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -37,17 +38,17 @@ own shape.
 """
 
 
-def _sgd(groups: list[dict], config: "TrainConfig") -> torch.optim.Optimizer:
+def _sgd(groups: list[dict[str, Any]], config: "TrainConfig") -> torch.optim.Optimizer:
     return torch.optim.SGD(
         groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0
     )
 
 
-def _adamw(groups: list[dict], config: "TrainConfig") -> torch.optim.Optimizer:
+def _adamw(groups: list[dict[str, Any]], config: "TrainConfig") -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
-OPTIMIZERS: dict[str, Callable[[list[dict], "TrainConfig"], torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], "TrainConfig"], torch.optim.Optimizer]] = {
     "sgd": _sgd,
     "adamw": _adamw,
 }

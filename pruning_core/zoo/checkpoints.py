@@ -81,7 +81,8 @@ def count_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
         FlopCounterMode(display=False) as counter,
     ):
         model(torch.zeros(1, *shape, device=device))
-    return counter.get_total_flops() // 2
+    flops: int = counter.get_total_flops()
+    return flops // 2
 
 
 def own_folder() -> Path:

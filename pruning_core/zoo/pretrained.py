@@ -188,7 +188,8 @@ def load_pretrained(
         with torch.random.fork_rng(
             []
         ):  # the constructor draws random weights, which are overwritten
-            return get_model(name, weights=weights).eval()
+            model: nn.Module = get_model(name, weights=weights)
+            return model.eval()
     except (
         RuntimeError,
         OSError,

@@ -121,7 +121,13 @@ def test_an_empty_host_is_refused(
     ],
 )
 def test_a_data_folder_that_cannot_be_one_is_refused(
-    calls: list[list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path, port: int, name: str, start: str, end: str
+    calls: list[list[str]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    port: int,
+    name: str,
+    start: str,
+    end: str,
 ) -> None:
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     line = refusal(calls, capsys, "--port", str(port), "--data", str(tmp_path / name))

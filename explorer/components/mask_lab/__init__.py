@@ -238,4 +238,5 @@ def _is_edit(edit: object, view: LabView) -> bool:
 def _is_group(group: list[Any], view: LabView) -> bool:
     if len(group) != 2 or any(type(number) is not int for number in group):
         return False
-    return 0 <= group[0] < view.scopes and 0 <= group[1] < view.groups
+    scope, index = group
+    return bool(0 <= scope < view.scopes and 0 <= index < view.groups)

@@ -111,9 +111,9 @@ def levels(scores: torch.Tensor) -> np.ndarray:
 
 
 def _exactly(scores: np.ndarray) -> np.ndarray:
-    return (
-        ranks(torch.from_numpy(scores)).numpy().astype(np.int64) * 256 // scores.shape[1]
-    ).astype(np.uint8)
+    ranked = ranks(torch.from_numpy(scores)).numpy().astype(np.int64)
+    levels: np.ndarray = (ranked * 256 // scores.shape[1]).astype(np.uint8)
+    return levels
 
 
 def _of_few(scores: np.ndarray) -> np.ndarray:
@@ -126,7 +126,8 @@ def _of_few(scores: np.ndarray) -> np.ndarray:
             first = columns[other] <= columns[one]
             found[one] += first
             found[other] += ~first
-    return (np.arange(groups) * 256 // groups).astype(np.uint8)[found.T]
+    levels: np.ndarray = (np.arange(groups) * 256 // groups).astype(np.uint8)[found.T]
+    return levels
 
 
 def _of_many(scores: np.ndarray) -> np.ndarray:
@@ -165,4 +166,5 @@ def levels_among(scores: np.ndarray, some: np.ndarray) -> np.ndarray:
     equal = below[at] + (upto - below)[at] * nearer
     between = (upto[at] + np.append(below[1:], len(scores))[at]) / 2
     place = np.where(edges[at] == some, equal, between)
-    return np.minimum(255, place * 256 / len(scores)).astype(np.uint8)
+    levels: np.ndarray = np.minimum(255, place * 256 / len(scores)).astype(np.uint8)
+    return levels

@@ -126,4 +126,6 @@ def lab_window(
 
 def _lines(groups: np.ndarray, step: int) -> np.ndarray:
     """1 where a kernel or a group ends along the whole line, per row or column but the last."""
-    return (groups | ((np.arange(1, len(groups) + 1) % step == 0) & (step > 1))).astype(np.uint8)
+    kernel_ends = (np.arange(1, len(groups) + 1) % step == 0) & (step > 1)
+    lines: np.ndarray = (groups | kernel_ends).astype(np.uint8)
+    return lines

@@ -135,7 +135,9 @@ def sign_test(broken: int, fixed: int) -> float:
     p = min(1, 2 sum_{k <= min(b, f)} C(b + f, k) / 2^(b + f)); McNemar 1947, exact form.
     """
     total = broken + fixed
-    return min(1.0, 2 * sum(math.comb(total, k) for k in range(min(broken, fixed) + 1)) / 2**total)
+    tail = sum(math.comb(total, k) for k in range(min(broken, fixed) + 1))
+    chance: float = 2 * tail / 2**total
+    return min(1.0, chance)
 
 
 def count_held(done: Finished, layers: Sequence[Layer]) -> tuple[int, int]:

@@ -129,7 +129,7 @@ def _linear(inputs: int, outputs: int, rng: torch.Generator) -> nn.Linear:
     """A layer with random weights that leaves torch's own generator alone: other threads draw from
     it.
     """
-    made = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    made: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
     for parameter in made.parameters():
         nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5, generator=rng)
     return made

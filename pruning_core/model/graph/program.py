@@ -27,7 +27,7 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
 """Functions that write over their first argument, and what they compute."""
 FRESH = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 """Modules whose result is a tensor of its own, never a view."""
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+NORMS: tuple[type, ...] = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +252,8 @@ def _normed(into: Tensor, norm: Any) -> Tensor:
     same kernel so.
     """
     if into.device.type != "cpu" or norm.running_mean is None:
-        return norm(into)
+        output: Tensor = norm(into)
+        return output
     spare = into.new_empty(0), into.new_empty(0)
     fixed = norm.weight, norm.bias, norm.running_mean, norm.running_var, False, 0.0, norm.eps
     torch.native_batch_norm(into, *fixed, out=(into, *spare))
