@@ -63,8 +63,9 @@ class IncrementalForward:
     """Logits of one model on one split for changes that come one after the other; equal bit for bit
     to full forward passes.
 
-    As for `Replay`, that holds for the same batches and the same number of threads. Every value
-    that enters a prunable weight's node is held under what it depends on: a change of one layer
+    As for `PartialForward`, that holds for the same batches and the same number of threads.
+
+    Every value that enters a prunable weight's node is held under what it depends on: a change of one layer
     computes only what is downstream of it, and a change back is looked up. At most `budget` bytes
     are held, one state taking half of them at most (where the whole is more, the last layers are
     held), the least recently used going first. The model is read, never changed. One thread at a

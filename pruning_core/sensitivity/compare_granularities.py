@@ -80,7 +80,7 @@ def compare_granularities(
     groups: the layer's group scores by each granularity, read one after the other; layers, tied:
     all layers and the couplings, for whole outputs that go fall silent
     (`coupling.dependent_masks`). Every evaluation equals, bit for bit, that of the model with this
-    mask and the same number of threads (`replay`). Raises PruningError for a ratio outside [0, 1]
+    mask and the same number of threads (`partial_forward`). Raises PruningError for a ratio outside [0, 1]
     or for no images.
     """
     replay = PartialForward(model, split)

@@ -78,7 +78,7 @@ def scan(
     each is cut alone, and what a residual add or a depthwise convolution brings in its place goes
     on. Removed outputs are silent (`silenced`). Every point equals, bit for bit, an evaluation of
     the model so cut with the same number of threads; only what lies downstream is computed for it
-    (`replay`). A sparsity that removes no whole group is measured once, as dense. dense, replay: of
+    (`partial_forward`). A sparsity that removes no whole group is measured once, as dense. dense, replay: of
     this model and split, if they are there already. Closing the generator stops it. Raises
     PruningError for a grid outside [0, 1] (after Li et al. 2016, 1608.08710).
     """
