@@ -5,10 +5,17 @@ the core.
 import os
 
 import pytest
+import sklearn.datasets
 import torch
-from jaxtyping import install_import_hook
+import torchvision
 
-install_import_hook("pruning_core", "beartype.beartype")
+from tests.typechecks import install
+
+# While the hook runs a module, Python finds no bytecode of what that module imports, and compiles
+# its source. The large libraries are therefore imported before: 5 seconds less for every process.
+LARGE_LIBRARIES = (sklearn.datasets, torch, torchvision)
+
+install()
 
 torch.set_num_threads(1)  # the suite runs in two processes
 os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers, whatever the machine
