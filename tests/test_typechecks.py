@@ -28,7 +28,7 @@ def test_another_wrong_type_is_refused() -> None:
 def test_sizes_of_one_name_must_agree() -> None:
     """Between two arguments, and between an argument and what is returned."""
 
-    def first(one: Float[Tensor, "n"], other: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+    def first(one: Float[Tensor, " n"], other: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return one[: len(other) - 1] if other.sum() else one
 
     guarded = checked(first, typechecker=beartype)
@@ -42,9 +42,9 @@ def test_sizes_of_one_name_must_agree() -> None:
 @pytest.mark.parametrize(
     ("annotation", "is_array"),
     [
-        (Float[Tensor, "n"], True),
-        (dict[str, Float[Tensor, "n"]], True),
-        (tuple[int, Float[Tensor, "n"] | None], True),
+        (Float[Tensor, " n"], True),
+        (dict[str, Float[Tensor, " n"]], True),
+        (tuple[int, Float[Tensor, " n"] | None], True),
         ("Plan", True),
         (Tensor, False),
         (dict[str, int] | None, False),
