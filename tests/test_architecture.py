@@ -6,9 +6,12 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.cases import for_each
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = sorted((ROOT / "pruning_core").rglob("*.py"))
@@ -38,12 +41,18 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=name(path))
 
 
-def modules_imported(path: Path) -> Iterator[str]:
+@cache
+def modules_imported(path: Path) -> tuple[str, ...]:
     """Dotted names that a file imports, relative imports made absolute."""
+    return tuple(_modules_imported(path))
+
+
+def _modules_imported(path: Path) -> Iterator[str]:
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -66,7 +75,7 @@ def parts_imported(path: Path) -> set[str]:
     return {p[1] for p in split if p[0] == "pruning_core" and len(p) > 1 and p[1] in LAYER}
 
 
-@pytest.mark.parametrize("path", CORE, ids=name)
+@for_each(CORE)
 def test_core_modules_import_only_from_their_layer_and_those_before_it(path: Path) -> None:
     here = part_of(path)
     if here is None:
@@ -81,7 +90,7 @@ def test_every_part_of_a_layer_exists() -> None:
     assert not LAYER.keys() - there
 
 
-@pytest.mark.parametrize("path", CORE, ids=name)
+@for_each(CORE)
 def test_core_knows_no_user_interface(path: Path) -> None:
     roots = {module.split(".")[0] for module in modules_imported(path)}
     assert not roots & {"streamlit", "plotly", "explorer"}
@@ -101,12 +110,12 @@ def test_imports_have_no_cycles() -> None:
     assert not edges, f"imports run in a cycle among {sorted(edges)}"
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=name)
+@for_each(PRODUCT)
 def test_no_module_name_means_everything(path: Path) -> None:
     assert path.stem not in FORBIDDEN_NAMES
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name)
+@for_each(PYTHON)
 def test_files_and_functions_stay_short(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= 400, f"{name(path)} has {lines} lines; at most 400"
@@ -137,7 +146,7 @@ def broad_handlers(path: Path) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("path", PYTHON, ids=name)
+@for_each(PYTHON)
 def test_nothing_catches_everything(path: Path) -> None:
     """One place may: the boundary of the worker thread in jobs.py, which logs the traceback and
     fails the job.
@@ -170,7 +179,7 @@ OWNERS = {"session_state": "explorer/session/state.py", "query_params": "explore
 OWNERS |= {"cache_data": "explorer/session/cache.py", "cache_resource": "explorer/session/cache.py"}
 
 
-@pytest.mark.parametrize("path", [p for p in PRODUCT if p not in CORE], ids=name)
+@for_each([p for p in PRODUCT if p not in CORE])
 def test_state_and_caches_have_one_owner_each(path: Path) -> None:
     wrong = {
         attribute

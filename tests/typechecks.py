@@ -38,10 +38,14 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
             function.__init__ = checked(function.__init__, typechecker=typechecker)
         return function
     if isinstance(function, property):
-        return property(*(part and checked(part, typechecker=typechecker) for part in accessors(function)))
+        return property(
+            *(part and checked(part, typechecker=typechecker) for part in accessors(function))
+        )
     if isinstance(function, classmethod | staticmethod):
         return type(function)(checked(function.__func__, typechecker=typechecker))
-    if not inspect.isfunction(function) or any(map(names_an_array, function.__annotations__.values())):
+    if not inspect.isfunction(function) or any(
+        map(names_an_array, function.__annotations__.values())
+    ):
         return jaxtyped(function, typechecker=typechecker)
     return beartype(function)
 
