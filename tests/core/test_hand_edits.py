@@ -1,5 +1,7 @@
 """Edits by hand as text: short, exact, and refused in one sentence where they make no sense."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pruning_core.hand_edits import MOST, HandEdits, check, from_raw, hand_edits, to_raw
@@ -56,7 +58,9 @@ def test_other_text_is_refused(text: str) -> None:
         (lambda: from_raw({"a": {"fine": 3}}), "not of the form"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_one_sentence(build, part: str) -> None:
+def test_what_makes_no_sense_is_told_in_one_sentence(
+    build: Callable[[], object], part: str
+) -> None:
     assert part in refusal(build)
 
 

@@ -5,6 +5,8 @@ status 2.
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -20,13 +22,15 @@ PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, fine_tune=TrainConfi
 
 
 @pytest.fixture
-def plan_file(tmp_path):
+def plan_file(tmp_path: Path) -> Path:
     path = tmp_path / "plan.json"
     path.write_text(PLAN.to_json())
     return path
 
 
-def test_list_names_every_entry_of_every_axis_with_formula_and_source(capsys):
+def test_list_names_every_entry_of_every_axis_with_formula_and_source(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     named = {(row["axis"], row["name"]) for row in rows}
@@ -42,7 +46,9 @@ def test_list_names_every_entry_of_every_axis_with_formula_and_source(capsys):
     assert all(entry.formula in text for entries in AXES.values() for entry in entries.values())
 
 
-def test_run_writes_report_plan_masks_and_weights(plan_file, tmp_path, capsys):
+def test_run_writes_report_plan_masks_and_weights(
+    plan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert main(["run", str(plan_file), "--out", str(out), "--json", "--device", "cpu"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -57,13 +63,15 @@ def test_run_writes_report_plan_masks_and_weights(plan_file, tmp_path, capsys):
     assert gone == pytest.approx(report["computed"]["sparsity_masked"])
 
 
-def test_the_report_names_the_number_of_threads(plan_file, tmp_path, monkeypatch):
+def test_the_report_names_the_number_of_threads(
+    plan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PRUNING_EXPLORER_THREADS", "2")
     assert main(["run", str(plan_file), "--out", str(tmp_path), "--json", "--device", "cpu"]) == 0
     assert json.loads((tmp_path / "report.json").read_text())["threads"] == 2
 
 
-def test_two_runs_of_one_plan_give_one_report(plan_file, tmp_path):
+def test_two_runs_of_one_plan_give_one_report(plan_file: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert (
             main(
@@ -76,7 +84,7 @@ def test_two_runs_of_one_plan_give_one_report(plan_file, tmp_path):
     ).read_bytes()
 
 
-def test_scan_writes_the_tidy_table(plan_file, tmp_path):
+def test_scan_writes_the_tidy_table(plan_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "curves.csv"
     assert (
         main(["scan", str(plan_file), "--out", str(out), "--grid", "0.5,0.9", "--device", "cpu"])
@@ -90,7 +98,9 @@ def test_scan_writes_the_tidy_table(plan_file, tmp_path):
     assert {row["criterion"] for row in rows} == {"magnitude_l1"}
 
 
-def test_preview_writes_bands_round_by_round(plan_file, tmp_path, capsys):
+def test_preview_writes_bands_round_by_round(
+    plan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "bands.csv"
     asked = [
         "preview",
@@ -121,8 +131,8 @@ def test_preview_writes_bands_round_by_round(plan_file, tmp_path, capsys):
 
 
 def test_scan_of_two_criteria_and_granularities_by_two_processes_gives_the_same_table(
-    plan_file, tmp_path, capsys
-):
+    plan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ours = tmp_path / "ours.csv"
     theirs = tmp_path / "theirs.csv"
     asked = [
@@ -147,7 +157,7 @@ def test_scan_of_two_criteria_and_granularities_by_two_processes_gives_the_same_
 
 
 @pytest.fixture
-def curves_file(plan_file, tmp_path):
+def curves_file(plan_file: Path, tmp_path: Path) -> Path:
     """The curves of a network without training, on few images."""
     plan_file.write_text(replace(PLAN, probe=60, fine_tune=TrainConfig(epochs=0)).to_json())
     out = tmp_path / "curves.csv"
@@ -164,8 +174,12 @@ def curves_file(plan_file, tmp_path):
     "more", [[], ["--way", "least_loss", "--least", "0.2", "--most", "0.85"], ["--of", "macs"]]
 )
 def test_one_scan_gives_plans_that_run_to_any_target(
-    more, plan_file, curves_file, tmp_path, capsys
-):
+    more: list[str],
+    plan_file: Path,
+    curves_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     before = plan_file.read_text()
     for target in (0.4, 0.6):
         made = tmp_path / "made" / "plan.json"
@@ -222,8 +236,14 @@ def test_one_scan_gives_plans_that_run_to_any_target(
     ],
 )
 def test_ratios_that_cannot_be_made_are_refused_in_a_sentence(
-    more, plan, words, plan_file, curves_file, tmp_path, capsys
-):
+    more: list[str],
+    plan: dict[str, str],
+    words: str,
+    plan_file: Path,
+    curves_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     plan_file.write_text(replace(PLAN, **plan).to_json())
     capsys.readouterr()
     made = tmp_path / "made.json"
@@ -260,7 +280,9 @@ def test_ratios_that_cannot_be_made_are_refused_in_a_sentence(
         ('{"model": "lenet_300_100", "granularity": "kernel"}', "Kernel"),
     ],
 )
-def test_a_bad_plan_is_one_sentence_and_status_2(text, words, tmp_path, capsys):
+def test_a_bad_plan_is_one_sentence_and_status_2(
+    text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
     assert main(["run", str(path), "--out", str(tmp_path / "out")]) == 2
@@ -269,14 +291,18 @@ def test_a_bad_plan_is_one_sentence_and_status_2(text, words, tmp_path, capsys):
     assert len(said.strip().splitlines()) == 1
 
 
-def test_a_missing_plan_and_an_unknown_device_are_told(tmp_path, plan_file, capsys):
+def test_a_missing_plan_and_an_unknown_device_are_told(
+    tmp_path: Path, plan_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", str(tmp_path / "none.json"), "--out", str(tmp_path)]) == 2
     assert "none.json" in capsys.readouterr().err
     assert main(["run", str(plan_file), "--out", str(tmp_path), "--device", "tpu"]) == 2
     assert "tpu" in capsys.readouterr().err
 
 
-def test_a_folder_in_place_of_the_csv_is_told_before_the_scan(tmp_path, plan_file, capsys):
+def test_a_folder_in_place_of_the_csv_is_told_before_the_scan(
+    tmp_path: Path, plan_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["scan", str(plan_file), "--out", str(tmp_path), "--device", "cpu"]) == 2
     said = capsys.readouterr().err
     assert "is a folder" in said
@@ -292,8 +318,8 @@ def test_a_folder_in_place_of_the_csv_is_told_before_the_scan(tmp_path, plan_fil
     ids=["ratio", "groups"],
 )
 def test_what_is_set_by_hand_for_an_unknown_layer_is_refused_by_every_command(
-    strange, plan_file, tmp_path, capsys
-):
+    strange: dict[str, Any], plan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan_file.write_text(replace(PLAN, **strange).to_json())
     sentences = set()
     for command in ("run", "scan", "preview"):
@@ -306,7 +332,9 @@ def test_what_is_set_by_hand_for_an_unknown_layer_is_refused_by_every_command(
     assert "conv9.weight" in said
 
 
-def test_train_writes_a_checkpoint_with_a_card(tmp_path, capsys):
+def test_train_writes_a_checkpoint_with_a_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", "lenet_300_100-digits", "--out", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["validation"]["top1"] > 0.9
     assert (tmp_path / "lenet_300_100-digits.safetensors").exists()
@@ -315,7 +343,9 @@ def test_train_writes_a_checkpoint_with_a_card(tmp_path, capsys):
     assert "lenet_300" in capsys.readouterr().err
 
 
-def test_zero_epochs_leave_the_weights(plan_file, tmp_path, capsys):
+def test_zero_epochs_leave_the_weights(
+    plan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan_file.write_text(replace(PLAN, fine_tune=TrainConfig(epochs=0)).to_json())
     assert main(["run", str(plan_file), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
     said = capsys.readouterr().out
@@ -323,7 +353,9 @@ def test_zero_epochs_leave_the_weights(plan_file, tmp_path, capsys):
     assert "tuned" not in said
 
 
-def test_scan_cuts_tied_filters_together_unless_told_otherwise(tmp_path, capsys):
+def test_scan_cuts_tied_filters_together_unless_told_otherwise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan = tmp_path / "tied.json"
     plan.write_text(
         Plan(model="mobilenet", dataset="digits", granularity="filter", probe=32).to_json()
@@ -352,7 +384,9 @@ def test_scan_cuts_tied_filters_together_unless_told_otherwise(tmp_path, capsys)
         assert "nothing removed: no whole group goes" in told
 
 
-def test_study_writes_a_row_per_run_and_prints_means(tmp_path, capsys):
+def test_study_writes_a_row_per_run_and_prints_means(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked = tmp_path / "study.json"
     out = tmp_path / "runs.csv"
     folder = tmp_path / "runs"

@@ -113,11 +113,13 @@ def test_change_counts_images_that_flipped() -> None:
         (1, 29, 0.00611, 0.17177),  # the same: 0.0061 to 0.1718
     ],
 )
-def test_wilson_gives_the_published_intervals(correct, n, low, high):
+def test_wilson_gives_the_published_intervals(
+    correct: int, n: int, low: float, high: float
+) -> None:
     assert wilson(correct, n) == pytest.approx((low, high), abs=1e-4)
 
 
-def test_wilson_is_symmetric_and_knows_no_images():
+def test_wilson_is_symmetric_and_knows_no_images() -> None:
     assert wilson(3, 10) == pytest.approx(tuple(1 - x for x in reversed(wilson(7, 10))))
     assert wilson(0, 0) == (0.0, 1.0)
     assert wilson(5, 5)[1] == 1.0

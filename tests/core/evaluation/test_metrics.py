@@ -13,12 +13,14 @@ from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_m
 from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import choose_masks, counts, masked_copy, open_workspace
 from pruning_core.plan import Plan
-from pruning_core.types import PruningError
+from pruning_core.types import Layer, PruningError
 from tests.core.model.coupling.test_trace import channels_cut, opened, thinned
+
+Toy = tuple[nn.Sequential, tuple[Layer, ...]]
 
 
 @pytest.fixture
-def toy():
+def toy() -> Toy:
     model = nn.Sequential(
         nn.Conv2d(1, 2, 3, padding=1, bias=False), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 3)
     ).eval()
@@ -29,7 +31,7 @@ def toy():
     return model, inventory(model, (1, 4, 4))
 
 
-def test_dense_counts(toy):
+def test_dense_counts(toy: Toy) -> None:
     report = measure(*toy, {})
     assert report.parameters == 18 + 4 + 96 + 3
     assert report.nonzeros == 121 - 2  # the batch norm's shifts start at zero
@@ -41,7 +43,7 @@ def test_dense_counts(toy):
     assert report.kept == {"0.weight": 1.0, "3.weight": 1.0}
 
 
-def test_masked_counts(toy):
+def test_masked_counts(toy: Toy) -> None:
     model, layers = toy
     mask = torch.ones(2, 1, 3, 3, dtype=torch.bool)
     mask[1] = False
@@ -55,7 +57,7 @@ def test_masked_counts(toy):
     assert model[0].weight.all()
 
 
-def test_zeros_of_the_weight_itself_count(toy):
+def test_zeros_of_the_weight_itself_count(toy: Toy) -> None:
     model, layers = toy
     with torch.no_grad():
         model[3].weight[:, 0] = 0
@@ -66,7 +68,7 @@ def test_zeros_of_the_weight_itself_count(toy):
     assert report.sparsity_masked == pytest.approx(6 / 96)
 
 
-def test_a_tied_weight_counts_once():
+def test_a_tied_weight_counts_once() -> None:
     model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
     model[1].weight = model[0].weight
     layers = inventory(model, (1, 4, 4))
@@ -77,19 +79,19 @@ def test_a_tied_weight_counts_once():
     )
 
 
-def test_masks_that_do_not_fit_are_told(toy):
+def test_masks_that_do_not_fit_are_told(toy: Toy) -> None:
     with pytest.raises(PruningError, match="no layer"):
         measure(*toy, {"9.weight": torch.ones(1, 1, 1, 1, dtype=torch.bool)})
     with pytest.raises(PruningError, match="1 entries"):
         measure(*toy, {"0.weight": torch.ones(1, 1, 1, 1, dtype=torch.bool)})
 
 
-def size(model):
+def size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", ["lenet5", "lenet_300_100", "vgg", "mobilenet", "resnet20"])
-def test_thinned_counts_are_those_of_torch_prunings_network(name):
+def test_thinned_counts_are_those_of_torch_prunings_network(name: str) -> None:
     """Every third channel of each coupling goes, in all its members."""
     model, layers, found, shape = opened(name)
     masks = channels_cut(found, layers)
@@ -109,7 +111,7 @@ def test_thinned_counts_are_those_of_torch_prunings_network(name):
     )
 
 
-def test_half_of_the_filters_of_vgg_leave_a_quarter_of_it():
+def test_half_of_the_filters_of_vgg_leave_a_quarter_of_it() -> None:
     plan = Plan(
         model="vgg", dataset="digits", granularity="filter", allocation="uniform", sparsity=0.5
     )
@@ -139,7 +141,7 @@ def test_half_of_the_filters_of_vgg_leave_a_quarter_of_it():
     )
 
 
-def test_channels_that_another_branch_keeps_are_still_read():
+def test_channels_that_another_branch_keeps_are_still_read() -> None:
     plan = Plan(model="resnet20", dataset="digits", granularity="filter", allocation="manual")
     space = open_workspace(plan.model, plan.dataset)
     for name, freed in (("layer1.0.conv2.weight", 0), ("layer1.0.conv1.weight", 8 * 16 * 9)):
@@ -148,7 +150,7 @@ def test_channels_that_another_branch_keeps_are_still_read():
         assert report.nonzeros - report.thinned_parameters == freed
 
 
-def test_there_is_no_thinned_count_where_nothing_whole_goes_or_nobody_knows_who_reads():
+def test_there_is_no_thinned_count_where_nothing_whole_goes_or_nobody_knows_who_reads() -> None:
     plan = Plan(model="lenet5", dataset="digits", sparsity=0.5)
     space = open_workspace(plan.model, plan.dataset)
     filters = replace(plan, granularity="filter")

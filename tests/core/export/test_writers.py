@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from pruning_core.export.writers import (
     stored,
     weights_safetensors,
 )
-from pruning_core.pipeline import choose_masks, measure_states, open_workspace, prune
+from pruning_core.pipeline import Workspace, choose_masks, measure_states, open_workspace, prune
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished
@@ -50,12 +51,14 @@ READERS = {
 
 
 @pytest.fixture(scope="module")
-def space():
+def space() -> Workspace:
     return open_workspace(PLAN.model, PLAN.dataset)
 
 
 @pytest.mark.parametrize("ending", MASK_FORMATS)
-def test_masks_come_back_exactly_in_the_shape_of_the_parameter(space, ending):
+def test_masks_come_back_exactly_in_the_shape_of_the_parameter(
+    space: Workspace, ending: str
+) -> None:
     masks = stored(choose_masks(PLAN, space)[1], space.layers)
     found = READERS[ending](MASK_FORMATS[ending](masks, PLAN))
     assert found.keys() == masks.keys()
@@ -65,7 +68,7 @@ def test_masks_come_back_exactly_in_the_shape_of_the_parameter(space, ending):
         assert torch.equal(mask, masks[name])
 
 
-def test_the_plan_travels_inside_the_masks(space):
+def test_the_plan_travels_inside_the_masks(space: Workspace) -> None:
     masks = stored(choose_masks(PLAN, space)[1], space.layers)
     raw = masks_safetensors(masks, PLAN)
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
@@ -74,7 +77,7 @@ def test_the_plan_travels_inside_the_masks(space):
     assert Plan.from_json(str(archive["plan"])) == PLAN
 
 
-def test_custom_from_mask_gives_the_same_weights_as_the_core(space):
+def test_custom_from_mask_gives_the_same_weights_as_the_core(space: Workspace) -> None:
     done = measure_states(
         replace(PLAN, fine_tune=TrainConfig(epochs=0)),
         space,
@@ -90,7 +93,7 @@ def test_custom_from_mask_gives_the_same_weights_as_the_core(space):
         assert not model.get_submodule(path).weight[~mask].any()
 
 
-def test_weights_load_strictly_and_tied_tensors_do_not_stop_them(space):
+def test_weights_load_strictly_and_tied_tensors_do_not_stop_them(space: Workspace) -> None:
     model = open_workspace(PLAN.model, PLAN.dataset).model
     model.load_state_dict(load(weights_safetensors(space.model)))
     tied = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
@@ -119,7 +122,13 @@ def by_another_python(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
         ("vit", 1, by_another_python),
     ],
 )
-def test_the_exported_script_prints_the_measured_accuracy(tmp_path, capsys, model, epochs, printed):
+def test_the_exported_script_prints_the_measured_accuracy(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    epochs: int,
+    printed: Callable[..., str],
+) -> None:
     plan = replace(PLAN, model=model, fine_tune=TrainConfig(epochs=epochs))
     space = open_workspace(plan.model, plan.dataset)
     *_, done = prune(plan, space)
@@ -135,7 +144,7 @@ def test_the_exported_script_prints_the_measured_accuracy(tmp_path, capsys, mode
     assert f"of {shown.n} images" in line
 
 
-def test_report_holds_every_state_with_n_and_interval(space):
+def test_report_holds_every_state_with_n_and_interval(space: Workspace) -> None:
     *_, done = prune(PLAN, space)
     report = json.loads(json.dumps(report_dict(PLAN, done)))
     assert report["threads"] == torch.get_num_threads()
@@ -151,7 +160,7 @@ def test_report_holds_every_state_with_n_and_interval(space):
     assert report["computed"]["nonzeros"] < report["computed"]["parameters"]
 
 
-def test_bundle_is_the_same_bytes_every_time():
+def test_bundle_is_the_same_bytes_every_time() -> None:
     files = {"plan.json": PLAN.to_json().encode(), "a.bin": b"\x00\x01"}
     assert bundle(files) == bundle(files)
     assert zipfile.ZipFile(io.BytesIO(bundle(files))).read("a.bin") == b"\x00\x01"

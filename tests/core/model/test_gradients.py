@@ -1,5 +1,7 @@
 """Gradients against worked values and against torch's own backward pass."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -235,7 +237,7 @@ def test_a_full_memory_is_told() -> None:
 
 
 @pytest.mark.parametrize("read", [hessian_gradients, squared_gradients])
-def test_second_derivatives_change_nothing_and_need_batches(read) -> None:
+def test_second_derivatives_change_nothing_and_need_batches(read: Callable[..., object]) -> None:
     model = ARCHITECTURES["vit"].build((1, 8, 8), 10).train()
     layers = inventory(model, (1, 8, 8))
     before = state(model)

@@ -21,13 +21,15 @@ from pruning_core.sensitivity.compare_granularities import (
     grouped,
 )
 from pruning_core.training.fine_tune import evaluate
-from pruning_core.types import Dataset, Layer
+from pruning_core.types import Dataset, Layer, Split
 from pruning_core.zoo import load_model, probe
 from tests.core.toy import refusal, same_state, state
 
+Vgg = tuple[torch.nn.Module, tuple[Layer, ...], Split]
+
 
 @pytest.fixture(scope="module")
-def vgg(digits: Dataset):
+def vgg(digits: Dataset) -> Vgg:
     model = load_model("vgg", "digits")
     return model, inventory(model, digits.shape), probe(digits.val, 48)
 
@@ -41,7 +43,7 @@ def same(one: GranularityResult, other: GranularityResult) -> bool:
     return torch.equal(one.mask, other.mask) and one.evaluation.loss == other.evaluation.loss
 
 
-def test_every_cut_is_that_of_select_and_measured_as_by_evaluate(vgg) -> None:
+def test_every_cut_is_that_of_select_and_measured_as_by_evaluate(vgg: Vgg) -> None:
     model, layers, split = vgg
     layer = layers[1]
     before = state(model)
@@ -81,7 +83,7 @@ def test_a_removed_filter_takes_its_norm_along_and_what_follows_a_join(digits: D
     assert cut.evaluation.loss != evaluate(apply_masks(model, masks, layers), split).loss
 
 
-def test_many_at_once_or_one_by_one_is_the_same(vgg) -> None:
+def test_many_at_once_or_one_by_one_is_the_same(vgg: Vgg) -> None:
     model, layers, split = vgg
     layer = layers[-1]
     together = list(compare_granularities(model, layers, layer, scored(model, layer), 0.5, split))
@@ -93,7 +95,7 @@ def test_many_at_once_or_one_by_one_is_the_same(vgg) -> None:
     assert all(same(*pair) for pair in zip(alone, together, strict=True))
 
 
-def test_nothing_goes_at_zero_and_a_group_stays_at_one(vgg) -> None:
+def test_nothing_goes_at_zero_and_a_group_stays_at_one(vgg: Vgg) -> None:
     model, layers, split = vgg
     groups = [pair for pair in scored(model, layers[0]) if pair[0].name == "filter"]
     (none,), (most,), (every,) = (
@@ -111,7 +113,7 @@ def test_nothing_goes_at_zero_and_a_group_stays_at_one(vgg) -> None:
     )
 
 
-def test_only_the_classes_that_are_asked_for_count(vgg) -> None:
+def test_only_the_classes_that_are_asked_for_count(vgg: Vgg) -> None:
     """Seen through outputs in reverse order, the same logits answer other classes."""
     model, layers, split = vgg
     groups = scored(model, layers[1])[:1]
@@ -124,7 +126,7 @@ def test_only_the_classes_that_are_asked_for_count(vgg) -> None:
     assert wanted.top1 < 0.5
 
 
-def test_a_layer_is_grouped_by_all_that_can_cut_it(vgg) -> None:
+def test_a_layer_is_grouped_by_all_that_can_cut_it(vgg: Vgg) -> None:
     model, layers, _ = vgg
     how = CRITERIA["magnitude_l2"]
     for layer in (layers[0], layers[-1]):
@@ -135,7 +137,7 @@ def test_a_layer_is_grouped_by_all_that_can_cut_it(vgg) -> None:
             assert torch.equal(groups, group_scores(scores, (layer,), g, how.pool)[layer.name])
 
 
-def test_a_filters_score_is_the_mean_of_its_weights_in_the_output_layer_too(vgg) -> None:
+def test_a_filters_score_is_the_mean_of_its_weights_in_the_output_layer_too(vgg: Vgg) -> None:
     model, layers, _ = vgg
     assert supports(GRANULARITIES["filter"], layers[-1]) is not None
     found = filter_scores(CRITERIA["magnitude_l1"], model, layers, ())

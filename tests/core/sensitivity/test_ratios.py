@@ -12,7 +12,7 @@ import torch
 from pruning_core.allocation import Allocation, total_ratio, weight_count
 from pruning_core.sensitivity.cost_curves import Curve, cost_curve, hull, isotonic
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits, ratios_from
-from pruning_core.sensitivity.rules import SENSITIVITY_RULES, WEIGHS, SensitivityRule
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES, WEIGHS, SensitivityRule, Weigh
 from pruning_core.types import Layer, Ratios, SensitivityPoint
 from tests.core.toy import layer, refusal
 
@@ -61,7 +61,7 @@ def apart(first: Ratios, second: Ratios) -> float:
 @pytest.mark.parametrize("weigh", WEIGHS.values(), ids=WEIGHS)
 @pytest.mark.parametrize("target", [0.0, 0.05, 0.3, 0.5, 0.7, 0.9, 0.95])
 def test_the_target_is_met_and_what_is_delicate_is_spared(
-    how: SensitivityRule, weigh, target: float
+    how: SensitivityRule, weigh: Weigh, target: float
 ) -> None:
     ratios = ratios_from(curves(POWERS), LAYERS, target, how, weigh=weigh)
     assert total_ratio(LAYERS, ratios, weigh) == pytest.approx(target, abs=1e-6)

@@ -3,10 +3,11 @@
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pruning_core.evaluation.intervals import wilson
 from pruning_core.model.inventory import inventory
@@ -18,7 +19,7 @@ from pruning_core.training.fine_tune import (
     recalibrate_bn,
     summarise,
 )
-from pruning_core.types import Dataset, Epoch, PruningError, Step, Tuned
+from pruning_core.types import Dataset, Epoch, Layer, PruningError, Step, Tuned
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
 
@@ -39,7 +40,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def half_masks(layers) -> dict[str, torch.Tensor]:
+def half_masks(layers: tuple[Layer, ...]) -> dict[str, torch.Tensor]:
     rng = torch.Generator().manual_seed(1)
     return {layer.name: torch.rand(layer.shape, generator=rng) < 0.5 for layer in layers}
 
@@ -49,7 +50,7 @@ def small(digits: Dataset) -> Dataset:
     return replace(digits, train=digits.train.subset(range(256)), val=digits.val.subset(range(100)))
 
 
-def test_summary_counts_by_hand():
+def test_summary_counts_by_hand() -> None:
     logits = torch.tensor([[3.0, 1, 0], [0, 2, 1], [0, 1, 2], [5, 0, 0]])
     found = summarise(logits, torch.tensor([0, 1, 1, 1]))
     assert found.top1 == 0.5
@@ -66,12 +67,12 @@ def test_summary_counts_by_hand():
     assert found.loss == pytest.approx(sum(by_hand) / 4)
 
 
-def test_top5_is_counted_where_there_are_more_than_five_classes():
+def test_top5_is_counted_where_there_are_more_than_five_classes() -> None:
     logits = torch.arange(6.0).repeat(2, 1)
     assert summarise(logits, torch.tensor([0, 1])).top5 == 0.5
 
 
-def test_evaluate_agrees_with_a_plain_loop(digits):
+def test_evaluate_agrees_with_a_plain_loop(digits: Dataset) -> None:
     model = built("resnet20")
     found = evaluate(model, digits.val, device="cpu", batch_size=100)
     x, y = next(digits.val.batches(1000))
@@ -82,7 +83,7 @@ def test_evaluate_agrees_with_a_plain_loop(digits):
     assert found.n == len(digits.val)
 
 
-def test_evaluate_leaves_the_model_as_it_was(digits):
+def test_evaluate_leaves_the_model_as_it_was(digits: Dataset) -> None:
     model = built("resnet20").train()
     model[0][1].eval()
     before = state(model)
@@ -95,15 +96,15 @@ def test_evaluate_leaves_the_model_as_it_was(digits):
     assert flags == [module.training for module in model.modules()]
 
 
-def test_outputs_choose_the_logits(digits):
+def test_outputs_choose_the_logits(digits: Dataset) -> None:
     class Wide(nn.Module):
         """Ten classes at the odd places of twenty logits; the even ones always win."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.inner = built()
 
-        def forward(self, x):
+        def forward(self, x: Tensor) -> Tensor:
             found = self.inner(x)
             return torch.stack([torch.full_like(found, 1e6), found], 2).flatten(1)
 
@@ -111,7 +112,7 @@ def test_outputs_choose_the_logits(digits):
     assert torch.equal(found.predictions, evaluate(built(), digits.val, device="cpu").predictions)
 
 
-def test_bad_input_is_told(digits):
+def test_bad_input_is_told(digits: Dataset) -> None:
     model = built()
     with pytest.raises(PruningError, match="no images"):
         evaluate(model, digits.val.subset([]))
@@ -125,7 +126,9 @@ def test_bad_input_is_told(digits):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("name", ["resnet20", "vit"])
-def test_removed_weights_stay_zero_after_every_step(small, name, optimizer):
+def test_removed_weights_stay_zero_after_every_step(
+    small: Dataset, name: str, optimizer: str
+) -> None:
     model = built(name)
     layers = inventory(model, SHAPE)
     masks = half_masks(layers)
@@ -146,7 +149,9 @@ def test_removed_weights_stay_zero_after_every_step(small, name, optimizer):
     assert not any(module.training for module in tuned.model.modules())
 
 
-def test_weights_are_held_at_each_step_and_not_only_at_the_end(small, monkeypatch):
+def test_weights_are_held_at_each_step_and_not_only_at_the_end(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Momentum gathered before the masks must not leak in: the working copy itself is watched."""
     model = built()
     layers = inventory(model, SHAPE)
@@ -154,7 +159,7 @@ def test_weights_are_held_at_each_step_and_not_only_at_the_end(small, monkeypatc
     watched: list[nn.Module] = []
     original = torch.optim.SGD
 
-    def spy(groups, **kwargs):
+    def spy(groups: Any, **kwargs: Any) -> Any:
         watched.extend(group["params"] for group in groups)
         return original(groups, **kwargs)
 
@@ -177,7 +182,7 @@ def test_weights_are_held_at_each_step_and_not_only_at_the_end(small, monkeypatc
     assert steps == 8
 
 
-def test_events_come_in_order(small):
+def test_events_come_in_order(small: Dataset) -> None:
     events = list(
         fine_tune(built(), {}, (), small, TrainConfig(epochs=2, batch_size=100), device="cpu")
     )
@@ -190,8 +195,8 @@ def test_events_come_in_order(small):
     ]
 
 
-def test_same_seed_same_weights_other_seed_others(small):
-    def last(seed):
+def test_same_seed_same_weights_other_seed_others(small: Dataset) -> None:
+    def last(seed: int) -> dict[str, Tensor]:
         config = TrainConfig(epochs=1, batch_size=64, seed=seed, augment=True)
         return state(
             list(fine_tune(built("resnet20"), {}, (), small, config, device="cpu"))[-1].model
@@ -203,13 +208,13 @@ def test_same_seed_same_weights_other_seed_others(small):
     assert not same(first, last(4))
 
 
-def test_training_leaves_the_random_state_alone(small):
+def test_training_leaves_the_random_state_alone(small: Dataset) -> None:
     before = torch.get_rng_state()
     list(fine_tune(built(), {}, (), small, TrainConfig(epochs=1, batch_size=64), device="cpu"))
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_best_epoch_is_kept(small):
+def test_the_best_epoch_is_kept(small: Dataset) -> None:
     config = TrainConfig(epochs=4, lr=0.3, batch_size=64, cosine=False)
     events = list(fine_tune(built("lenet5"), {}, (), small, config, device="cpu"))
     epochs = [e for e in events if isinstance(e, Epoch)]
@@ -224,7 +229,7 @@ def test_the_best_epoch_is_kept(small):
     ]
 
 
-def test_zero_epochs_only_apply_the_masks(small):
+def test_zero_epochs_only_apply_the_masks(small: Dataset) -> None:
     model = built()
     layers = inventory(model, SHAPE)
     (tuned,) = fine_tune(
@@ -236,11 +241,11 @@ def test_zero_epochs_only_apply_the_masks(small):
     )
 
 
-def test_closing_stops_at_once(small):
+def test_closing_stops_at_once(small: Dataset) -> None:
     class Counted(TensorSplit):
         taken = 0
 
-        def shuffled(self, size, seed, augment=False):
+        def shuffled(self, size: int, seed: int, augment: bool = False) -> Any:
             for batch in super().shuffled(size, seed, augment):
                 Counted.taken += 1
                 yield batch
@@ -254,14 +259,14 @@ def test_closing_stops_at_once(small):
     assert Counted.taken == 2
 
 
-def test_a_diverging_loss_is_told(small):
+def test_a_diverging_loss_is_told(small: Dataset) -> None:
     with pytest.raises(
         PruningError, match=r"The loss became \w+ at epoch 1, step \d+: lower the learning rate"
     ):
         list(fine_tune(built(), {}, (), small, TrainConfig(lr=1e30, batch_size=32), device="cpu"))
 
 
-def test_masks_that_do_not_fit_are_told(small):
+def test_masks_that_do_not_fit_are_told(small: Dataset) -> None:
     model = built()
     layers = inventory(model, SHAPE)
     with pytest.raises(PruningError, match="no prunable layer"):
@@ -307,12 +312,12 @@ def test_masks_that_do_not_fit_are_told(small):
         ({"penalty_strength": math.inf}, "strength"),
     ],
 )
-def test_a_config_that_cannot_be_meant_is_refused(change, words):
+def test_a_config_that_cannot_be_meant_is_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(PruningError, match=words):
         TrainConfig(**change)
 
 
-def test_learning_rate_rises_then_falls_to_zero():
+def test_learning_rate_rises_then_falls_to_zero() -> None:
     rates = [learning_rate(TrainConfig(lr=1.0, warmup=0.2), step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 21)
     assert max(rates) == rates[20] == 1.0
@@ -322,7 +327,7 @@ def test_learning_rate_rises_then_falls_to_zero():
     assert {learning_rate(TrainConfig(lr=0.3, cosine=False), step, 9) for step in range(9)} == {0.3}
 
 
-def test_recalibration_makes_the_averages_of_the_batches(digits):
+def test_recalibration_makes_the_averages_of_the_batches(digits: Dataset) -> None:
     model = nn.Sequential(
         nn.BatchNorm2d(1), nn.Dropout(0.9), nn.Flatten(), nn.Linear(64, 10)
     ).eval()
@@ -337,7 +342,7 @@ def test_recalibration_makes_the_averages_of_the_batches(digits):
     assert found[0].momentum == 0.1
 
 
-def test_recalibration_without_batch_norm_is_a_copy(digits):
+def test_recalibration_without_batch_norm_is_a_copy(digits: Dataset) -> None:
     model = built()
     found = recalibrate_bn(model, digits.train, device="cpu")
     assert found is not model

@@ -6,13 +6,14 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from pruning_core.training.fine_tune import TrainConfig, evaluate
-from pruning_core.types import PruningError, Step, Tuned
+from pruning_core.types import Dataset, PruningError, Step, Tuned
 from pruning_core.zoo import (
     ARCHITECTURES,
     RECIPES,
@@ -33,7 +34,7 @@ CONVOLUTIONAL = {"lenet5", "vgg", "resnet20", "mobilenet"}
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's own folder, and nothing shipped."""
     monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path))
     monkeypatch.setattr(module, "SHIPPED", tmp_path / "nothing")
@@ -42,13 +43,13 @@ def own(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def copied(own):
+def copied(own: Path) -> Path:
     for suffix in (".safetensors", ".json"):
         shutil.copy(SHIPPED / f"lenet5-digits{suffix}", own)
     return own / "lenet5-digits.safetensors"
 
 
-def as_its_card_says(arch, data):
+def as_its_card_says(arch: str, data: Dataset) -> float:
     known = card(arch, data.name)
     model = load_model(arch, data.name, data=data)
     found = evaluate(model, data.test, device="cpu")
@@ -62,7 +63,7 @@ def as_its_card_says(arch, data):
     return known.test_top1
 
 
-def test_what_is_shipped():
+def test_what_is_shipped() -> None:
     shipped = {path.stem for path in SHIPPED.glob("*.safetensors")}
     assert (
         shipped
@@ -76,7 +77,7 @@ def test_what_is_shipped():
 
 
 @pytest.mark.parametrize("pair", RECIPES, ids="-".join)
-def test_cards_hold_the_recipe_that_trains_them_again(pair):
+def test_cards_hold_the_recipe_that_trains_them_again(pair: tuple[str, str]) -> None:
     found = card(*pair)
     assert found.recipe == RECIPES[pair]
     assert (found.architecture, found.dataset) == pair
@@ -84,17 +85,17 @@ def test_cards_hold_the_recipe_that_trains_them_again(pair):
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_shipped_digits_networks_are_as_their_cards_say(arch, digits):
+def test_shipped_digits_networks_are_as_their_cards_say(arch: str, digits: Dataset) -> None:
     assert as_its_card_says(arch, digits) >= (0.97 if arch in CONVOLUTIONAL else 0.95)
 
 
 @pytest.mark.parametrize("arch", FASHION)
-def test_shipped_fashion_networks_are_as_their_cards_say(arch, fashion_root):
+def test_shipped_fashion_networks_are_as_their_cards_say(arch: str, fashion_root: Path) -> None:
     data = load_data("fashion_mnist", root=fashion_root, download=False)
     assert as_its_card_says(arch, data) >= (0.88 if arch == "vit" else 0.925)
 
 
-def test_every_load_is_a_fresh_model_and_draws_no_random_numbers():
+def test_every_load_is_a_fresh_model_and_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
     first = load_model("lenet5", "digits")
     second = load_model("lenet5", "digits")
@@ -105,7 +106,7 @@ def test_every_load_is_a_fresh_model_and_draws_no_random_numbers():
     assert not second.training
 
 
-def test_one_epoch_of_training_writes_a_checkpoint_that_loads(own, digits):
+def test_one_epoch_of_training_writes_a_checkpoint_that_loads(own: Path, digits: Dataset) -> None:
     config = TrainConfig(epochs=1, lr=0.05, batch_size=64)
     events = list(train("lenet5", "digits", config, device="cpu"))
     assert isinstance(events[0], Step)
@@ -122,7 +123,7 @@ def test_one_epoch_of_training_writes_a_checkpoint_that_loads(own, digits):
     assert again.best_epoch == 1
 
 
-def test_training_refuses_what_it_cannot_do(tmp_path):
+def test_training_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(PruningError, match="architecture 'lenet'"):
         next(train("lenet", "digits"))
     with pytest.raises(PruningError, match="data set 'digit'"):
@@ -134,12 +135,12 @@ def test_training_refuses_what_it_cannot_do(tmp_path):
         list(train("lenet_300_100", "digits", TrainConfig(epochs=1), out=tmp_path / "file"))
 
 
-def test_recipes_of_other_pairs_fall_back():
+def test_recipes_of_other_pairs_fall_back() -> None:
     assert recipe("vit", "mnist") == RECIPES["vit", "fashion_mnist"]
     assert recipe("lenet5", "cifar10") == RECIPES["resnet20", "fashion_mnist"]
 
 
-def test_unknown_names_are_told():
+def test_unknown_names_are_told() -> None:
     with pytest.raises(PruningError, match="did you mean 'resnet20'"):
         load_model("resnet21", "digits")
     with pytest.raises(
@@ -148,12 +149,12 @@ def test_unknown_names_are_told():
         load_model("resnet20", "cifar10")
 
 
-def test_data_that_does_not_fit_is_told(digits):
+def test_data_that_does_not_fit_is_told(digits: Dataset) -> None:
     with pytest.raises(PruningError, match="trained on 10 classes"):
         load_model("lenet5", "digits", data=replace(digits, shape=(1, 28, 28)))
 
 
-def test_as_many_classes_of_other_names_are_told(digits):
+def test_as_many_classes_of_other_names_are_told(digits: Dataset) -> None:
     """A folder of own images with as many classes is other data; so are the same names in another
     order.
     """
@@ -165,13 +166,13 @@ def test_as_many_classes_of_other_names_are_told(digits):
             load_model("lenet5", "digits", data=replace(digits, classes=classes))
 
 
-def test_another_file_than_the_card_describes_is_refused(copied):
+def test_another_file_than_the_card_describes_is_refused(copied: Path) -> None:
     copied.write_bytes(copied.read_bytes()[:-1] + b"!")
     with pytest.raises(PruningError, match="SHA-256"):
         load_model("lenet5", "digits")
 
 
-def rewrite(path, content):
+def rewrite(path: Path, content: bytes) -> None:
     """A checkpoint whose card agrees with it."""
     path.write_bytes(content)
     text = json.loads(path.with_suffix(".json").read_text())
@@ -180,7 +181,7 @@ def rewrite(path, content):
     )
 
 
-def test_foreign_damaged_and_not_finite_weights_are_refused(copied):
+def test_foreign_damaged_and_not_finite_weights_are_refused(copied: Path) -> None:
     weights = load_file(copied)
     weights["conv1.weight"][0, 0, 0, 0] = math.nan
     save_file(weights, copied)

@@ -3,28 +3,29 @@
 import hashlib
 import pickle
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torchvision import datasets as vision
 
-from pruning_core.types import DataMissing, PruningError, Split
+from pruning_core.types import DataMissing, Dataset, PruningError, Split
 from pruning_core.zoo import DATASETS, data_root, load_data, probe
 from pruning_core.zoo.splits import shifted, stratified
 
 
 @pytest.fixture
-def offline(monkeypatch):
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine without a network."""
 
-    def refuse(*_, **__):
+    def refuse(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
 
 
-def write_idx(path, array):
+def write_idx(path: Path, array: np.ndarray) -> None:
     path.write_bytes(
         struct.pack(">HBB", 0, 8, array.ndim)
         + struct.pack(f">{array.ndim}I", *array.shape)
@@ -33,7 +34,7 @@ def write_idx(path, array):
 
 
 @pytest.fixture
-def mnist_root(tmp_path):
+def mnist_root(tmp_path: Path) -> Path:
     """200 + 50 random pictures in the raw files of MNIST."""
     raw = tmp_path / "FashionMNIST" / "raw"
     rng = np.random.default_rng(0)
@@ -47,7 +48,7 @@ def mnist_root(tmp_path):
 
 
 @pytest.mark.parametrize("n", [1, 7, 30, 100, 500])
-def test_every_prefix_of_a_stratified_order_keeps_the_shares(n):
+def test_every_prefix_of_a_stratified_order_keeps_the_shares(n: int) -> None:
     labels = torch.tensor([0] * 100 + [1] * 300 + [2] * 600)
     counts = labels[stratified(labels)[:n]].bincount(minlength=3)
     assert all(
@@ -56,14 +57,14 @@ def test_every_prefix_of_a_stratified_order_keeps_the_shares(n):
     )
 
 
-def test_stratified_is_a_fixed_permutation():
+def test_stratified_is_a_fixed_permutation() -> None:
     labels = torch.arange(50) % 4
     assert torch.equal(stratified(labels), stratified(labels))
     assert not torch.equal(stratified(labels), stratified(labels, 1))
     assert stratified(labels).sort().values.tolist() == list(range(50))
 
 
-def test_digits_are_divided_into_fixed_parts_that_share_no_image(digits):
+def test_digits_are_divided_into_fixed_parts_that_share_no_image(digits: Dataset) -> None:
     parts = [digits.train, digits.val, digits.test]
     assert [len(part) for part in parts] == [1079, 359, 359]
     assert all(isinstance(part, Split) for part in parts)
@@ -77,7 +78,7 @@ def test_digits_are_divided_into_fixed_parts_that_share_no_image(digits):
     )
 
 
-def test_batches_are_normalised_and_pictures_are_not(digits):
+def test_batches_are_normalised_and_pictures_are_not(digits: Dataset) -> None:
     x, y = next(digits.val.batches(20))
     pictures = digits.val.images(range(20))
     assert torch.allclose(x * digits.val.std[0] + digits.val.mean[0], pictures, atol=1e-6)
@@ -87,7 +88,7 @@ def test_batches_are_normalised_and_pictures_are_not(digits):
     assert sum(len(y) for _, y in digits.val.batches(100)) == len(digits.val)
 
 
-def test_an_epoch_is_a_fixed_order_of_full_batches(digits):
+def test_an_epoch_is_a_fixed_order_of_full_batches(digits: Dataset) -> None:
     split = digits.val
     first, again, other = (list(split.shuffled(100, seed, augment=True)) for seed in (1, 1, 2))
     assert [len(y) for _, y in first] == [100, 100, 100]
@@ -96,7 +97,7 @@ def test_an_epoch_is_a_fixed_order_of_full_batches(digits):
     assert [len(y) for _, y in split.subset(range(30)).shuffled(100, 0)] == [30]
 
 
-def test_shifts_and_mirrors_move_whole_pictures():
+def test_shifts_and_mirrors_move_whole_pictures() -> None:
     x = torch.zeros(200, 1, 5, 5)
     x[:, 0, 2, 1] = 1
     moved = shifted(x, 1, True, torch.Generator().manual_seed(0))
@@ -107,7 +108,7 @@ def test_shifts_and_mirrors_move_whole_pictures():
     assert torch.equal(still, x)
 
 
-def test_a_probe_is_fixed_and_begins_with_the_smaller_probe(digits):
+def test_a_probe_is_fixed_and_begins_with_the_smaller_probe(digits: Dataset) -> None:
     small = probe(digits.test, 30)
     large = probe(digits.test, 100)
     assert torch.equal(small.x, large.x[:30])
@@ -117,7 +118,9 @@ def test_a_probe_is_fixed_and_begins_with_the_smaller_probe(digits):
         probe(digits.test, 0)
 
 
-def test_the_root_comes_from_the_setting_or_the_cache_folder(monkeypatch, tmp_path):
+def test_the_root_comes_from_the_setting_or_the_cache_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path / "a"))
     assert data_root() == tmp_path / "a"
     assert data_root(tmp_path / "b") == tmp_path / "b"
@@ -126,7 +129,7 @@ def test_the_root_comes_from_the_setting_or_the_cache_folder(monkeypatch, tmp_pa
     assert data_root() == tmp_path / "pruning-explorer"
 
 
-def test_raw_files_are_read_and_a_tenth_validates(mnist_root):
+def test_raw_files_are_read_and_a_tenth_validates(mnist_root: Path) -> None:
     data = load_data("fashion_mnist", root=mnist_root, download=False)
     assert (len(data.train), len(data.val), len(data.test)) == (180, 20, 50)
     assert data.val.labels.bincount().tolist() == [2] * 10
@@ -144,7 +147,9 @@ def test_raw_files_are_read_and_a_tenth_validates(mnist_root):
     ],
 )
 @pytest.mark.parametrize("download", [True, False])
-def test_missing_files_are_one_sentence(name, folder, download, tmp_path, offline):
+def test_missing_files_are_one_sentence(
+    name: str, folder: str, download: bool, tmp_path: Path, offline: None
+) -> None:
     with pytest.raises(DataMissing) as caught:
         load_data(name, root=tmp_path, download=download)
     said = str(caught.value)
@@ -155,26 +160,26 @@ def test_missing_files_are_one_sentence(name, folder, download, tmp_path, offlin
     assert "\n" not in said
 
 
-def test_damaged_files_are_told(mnist_root):
+def test_damaged_files_are_told(mnist_root: Path) -> None:
     path = mnist_root / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(PruningError, match="damaged"):
         load_data("fashion_mnist", root=mnist_root, download=False)
 
 
-def test_unknown_data_set():
+def test_unknown_data_set() -> None:
     with pytest.raises(PruningError, match="did you mean 'digits'"):
         load_data("digit")
 
 
-def test_every_entry_explains_itself():
+def test_every_entry_explains_itself() -> None:
     assert all(
         entry.label and entry.help.endswith(".") and entry.get.endswith(".")
         for entry in DATASETS.values()
     )
 
 
-def test_cifar_pickles_are_read(tmp_path, monkeypatch):
+def test_cifar_pickles_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "cifar-10-batches-py"
     rng = np.random.default_rng(0)
     folder.mkdir()
@@ -188,7 +193,7 @@ def test_cifar_pickles_are_read(tmp_path, monkeypatch):
         pickle.dumps({"label_names": list(DATASETS["cifar10"].classes)})
     )
 
-    def listed(name):
+    def listed(name: str) -> list[str]:
         return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
 
     monkeypatch.setattr(vision.CIFAR10, "train_list", [listed("data_batch_1")])

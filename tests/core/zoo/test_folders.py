@@ -3,6 +3,9 @@
 import hashlib
 import http.server
 import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from pruning_core.zoo.fetch import fetch
 from pruning_core.zoo.splits import TensorSplit, stratified
 
 
-def paint(root, *folders, n=4, size=(40, 30)):
+def paint(root: Path, *folders: str, n: int = 4, size: tuple[int, int] = (40, 30)) -> None:
     """n pictures of one colour per class folder; the colour is the class."""
     for number, folder in enumerate(folders):
         (root / folder).mkdir(parents=True)
@@ -23,12 +26,12 @@ def paint(root, *folders, n=4, size=(40, 30)):
 
 
 @pytest.fixture
-def image_root(tmp_path, monkeypatch):
+def image_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PRUNING_EXPLORER_IMAGES", str(tmp_path))
     return tmp_path
 
 
-def test_an_image_folder_with_train_and_val(image_root):
+def test_an_image_folder_with_train_and_val(image_root: Path) -> None:
     paint(image_root, "train/cat", "train/dog", n=10)
     paint(image_root, "val/cat", "val/dog", n=3)
     data = load_data("imagefolder")
@@ -44,7 +47,7 @@ def test_an_image_folder_with_train_and_val(image_root):
     assert next(data.train.shuffled(4, 0, augment=True))[0].shape == (4, 3, 32, 32)
 
 
-def test_class_folders_alone_are_divided(image_root):
+def test_class_folders_alone_are_divided(image_root: Path) -> None:
     paint(image_root, "a", "b", "c", n=10)
     data = load_data("imagefolder")
     assert (len(data.train), len(data.val), len(data.test)) == (18, 6, 6)
@@ -52,7 +55,7 @@ def test_class_folders_alone_are_divided(image_root):
     assert not {*data.train.paths} & {*data.val.paths, *data.test.paths}
 
 
-def test_a_probe_of_files_is_held_in_memory(image_root):
+def test_a_probe_of_files_is_held_in_memory(image_root: Path) -> None:
     paint(image_root, "a", "b", n=10)
     test = load_data("imagefolder").train
     held = probe(test, 6)
@@ -63,7 +66,7 @@ def test_a_probe_of_files_is_held_in_memory(image_root):
     )
 
 
-def test_three_folders_are_taken_as_they_are(image_root):
+def test_three_folders_are_taken_as_they_are(image_root: Path) -> None:
     for part, n in (("train", 5), ("val", 3), ("test", 2)):
         paint(image_root, f"{part}/a", f"{part}/b", n=n)
     data = load_data("imagefolder")
@@ -79,14 +82,18 @@ def test_three_folders_are_taken_as_they_are(image_root):
         (("train/a", "train/b", "val/a", "val/c"), "different classes"),
     ],
 )
-def test_folders_that_do_not_fit_are_told(image_root, folders, words):
+def test_folders_that_do_not_fit_are_told(
+    image_root: Path, folders: tuple[str, ...], words: str
+) -> None:
     paint(image_root, *folders)
     with pytest.raises(PruningError, match=words) as caught:
         load_data("imagefolder")
     assert str(image_root) in str(caught.value)
 
 
-def test_empty_and_unreadable_and_absent_images_are_told(image_root, monkeypatch):
+def test_empty_and_unreadable_and_absent_images_are_told(
+    image_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paint(image_root, "a", "b", n=5)
     (image_root / "a" / "0.png").write_bytes(b"no picture")
     data = load_data("imagefolder")
@@ -105,23 +112,23 @@ def test_empty_and_unreadable_and_absent_images_are_told(image_root, monkeypatch
         load_data("imagefolder")
 
 
-def test_too_few_images_to_divide(image_root):
+def test_too_few_images_to_divide(image_root: Path) -> None:
     paint(image_root, "a", "b", n=1)
     with pytest.raises(PruningError, match="too few"):
         load_data("imagefolder")
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path: Path) -> Iterator[str]:
     """A file server on this machine; gives its address."""
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "file.bin").write_bytes(b"x" * 600_000)
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args, **kwargs):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, directory=str(tmp_path / "served"), **kwargs)
 
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             pass
 
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
@@ -133,7 +140,7 @@ def server(tmp_path):
     thread.join()
 
 
-def test_a_download_is_checked_and_tells_its_progress(server, tmp_path):
+def test_a_download_is_checked_and_tells_its_progress(server: str, tmp_path: Path) -> None:
     seen = []
     target = tmp_path / "got" / "file.bin"
     fetch(

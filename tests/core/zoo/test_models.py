@@ -23,7 +23,9 @@ def built(name: str, shape: tuple[int, int, int], classes: int = 7) -> nn.Module
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_size_gives_logits_and_gradients_in_eval_mode(name, shape):
+def test_every_size_gives_logits_and_gradients_in_eval_mode(
+    name: str, shape: tuple[int, int, int]
+) -> None:
     model = built(name, shape)
     logits = model(torch.rand(2, *shape))
     assert logits.shape == (2, 7)
@@ -32,14 +34,14 @@ def test_every_size_gives_logits_and_gradients_in_eval_mode(name, shape):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_traceable_and_the_same(name):
+def test_traceable_and_the_same(name: str) -> None:
     model = built(name, (1, 28, 28))
     x = torch.rand(2, 1, 28, 28)
     assert torch.equal(fx.symbolic_trace(model)(x), model(x))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_hooks_on_every_leaf_fire_in_inference_mode(name):
+def test_hooks_on_every_leaf_fire_in_inference_mode(name: str) -> None:
     """No fused kernel may go round a module: what is not called cannot be observed, masked or
     counted.
     """
@@ -59,7 +61,7 @@ def test_hooks_on_every_leaf_fire_in_inference_mode(name):
 
 
 @pytest.mark.parametrize("name", ["vit"])
-def test_attention_is_the_same_with_and_without_gradients(name):
+def test_attention_is_the_same_with_and_without_gradients(name: str) -> None:
     model = built(name, (1, 8, 8))
     x = torch.rand(4, 1, 8, 8)
     with torch.inference_mode():
@@ -69,7 +71,7 @@ def test_attention_is_the_same_with_and_without_gradients(name):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_macs_are_those_of_the_layers(name):
+def test_macs_are_those_of_the_layers(name: str) -> None:
     """The counter also sees the products of attention, which read no weight: 2 x tokens^2 x width
     per block.
     """
@@ -81,12 +83,12 @@ def test_macs_are_those_of_the_layers(name):
     )
 
 
-def test_unknown_architecture():
+def test_unknown_architecture() -> None:
     with pytest.raises(PruningError, match="did you mean 'resnet20'"):
         architecture("resnet2")
 
 
-def test_recipes_are_of_known_networks():
+def test_recipes_are_of_known_networks() -> None:
     assert {arch for arch, _ in RECIPES} == set(ARCHITECTURES)
 
 

@@ -1,8 +1,11 @@
 """torchvision's classifiers: names, classes, and weights files, made here with random numbers."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torchvision.models import get_model
 
 from pruning_core.training.fine_tune import evaluate
@@ -12,10 +15,10 @@ from pruning_core.zoo.pretrained import IMAGENETTE, imagenet_outputs, preparatio
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for torch.hub, and no network."""
 
-    def refuse(*_, **__):
+    def refuse(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -25,7 +28,7 @@ def hub(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def resnet18(hub):
+def resnet18(hub: Path) -> dict[str, Tensor]:
     """Random weights where torch.hub would have put the real ones."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
@@ -37,7 +40,7 @@ def resnet18(hub):
 
 
 @pytest.fixture
-def imagenette_root(tmp_path):
+def imagenette_root(tmp_path: Path) -> Path:
     for part, n in (("train", 3), ("val", 1)):
         for number, wnid in enumerate(IMAGENETTE):
             folder = tmp_path / "imagenette2-160" / part / wnid
@@ -48,7 +51,7 @@ def imagenette_root(tmp_path):
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_every_name_is_known_to_torchvision_with_a_transform_of_its_own(name):
+def test_every_name_is_known_to_torchvision_with_a_transform_of_its_own(name: str) -> None:
     assert PRETRAINED[name].weights.url.startswith("https")
     prepared = preparation(name)
     x = prepared.transform(Image.new("RGB", (300, 400), (124, 116, 104)))
@@ -58,7 +61,7 @@ def test_every_name_is_known_to_torchvision_with_a_transform_of_its_own(name):
     assert weights_file(name).stem.startswith(name.split("_")[0])
 
 
-def test_imagenettes_ids_are_its_ten_categories():
+def test_imagenettes_ids_are_its_ten_categories() -> None:
     names = (
         "tench",
         "English springer",
@@ -77,7 +80,7 @@ def test_imagenettes_ids_are_its_ten_categories():
     ) == tuple(number for number in IMAGENETTE.values() if number != 491)
 
 
-def test_folders_that_are_no_imagenet_class_are_told():
+def test_folders_that_are_no_imagenet_class_are_told() -> None:
     with pytest.raises(PruningError, match="'my cat' is none of them"):
         imagenet_outputs(("tench", "my cat"), "resnet18")
     with pytest.raises(PruningError, match="same ImageNet class"):
@@ -85,7 +88,7 @@ def test_folders_that_are_no_imagenet_class_are_told():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_b_16"])
-def test_missing_weights_are_one_sentence_with_the_file_and_its_place(hub, name):
+def test_missing_weights_are_one_sentence_with_the_file_and_its_place(hub: Path, name: str) -> None:
     with pytest.raises(DataMissing) as caught:
         load_model(name, "imagenette")
     said = str(caught.value)
@@ -94,7 +97,9 @@ def test_missing_weights_are_one_sentence_with_the_file_and_its_place(hub, name)
     assert "no route to host" in said
 
 
-def test_weights_are_loaded_and_measured_on_the_ten_classes(resnet18, imagenette_root):
+def test_weights_are_loaded_and_measured_on_the_ten_classes(
+    resnet18: dict[str, Tensor], imagenette_root: Path
+) -> None:
     data = load_data("imagenette", model="resnet18", root=imagenette_root, download=False)
     assert data.shape == (3, 224, 224)
     assert data.outputs == tuple(IMAGENETTE.values())
@@ -111,7 +116,7 @@ def test_weights_are_loaded_and_measured_on_the_ten_classes(resnet18, imagenette
     assert found.confusion.shape == (10, 10)
 
 
-def test_damaged_and_not_finite_weights_are_told(resnet18):
+def test_damaged_and_not_finite_weights_are_told(resnet18: dict[str, Tensor]) -> None:
     weights = {**resnet18, "fc.weight": torch.full_like(resnet18["fc.weight"], torch.nan)}
     torch.save(weights, weights_file("resnet18"))
     with pytest.raises(PruningError, match=r"not finite in 'fc\.weight'"):
@@ -121,13 +126,13 @@ def test_damaged_and_not_finite_weights_are_told(resnet18):
         load_model("resnet18", "imagenette")
 
 
-def test_pretrained_models_belong_to_imagenet():
+def test_pretrained_models_belong_to_imagenet() -> None:
     assert datasets_for("resnet50") == ("imagenette", "imagefolder")
     with pytest.raises(PruningError, match="imagenette or imagefolder, not with 'digits'"):
         load_model("resnet18", "digits")
 
 
-def test_an_image_folder_by_category_names(tmp_path, monkeypatch):
+def test_an_image_folder_by_category_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRUNING_EXPLORER_IMAGES", str(tmp_path))
     for name in ("golf_ball", "tench"):
         (tmp_path / name).mkdir()

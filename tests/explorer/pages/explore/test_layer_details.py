@@ -19,7 +19,7 @@ from explorer.pages.explore.layer_details import (
     spread,
 )
 from explorer.session import cache
-from pruning_core.granularity import GRANULARITIES, supports, to_groups
+from pruning_core.granularity import GRANULARITIES, Granularity, supports, to_groups
 from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
@@ -45,7 +45,7 @@ def test_a_strip_is_laid_out_in_rows_and_padded() -> None:
 
 
 @pytest.mark.parametrize("g", GRANULARITIES.values(), ids=lambda g: g.name)
-def test_a_corner_has_the_gaps_and_the_mask_of_its_groups(g) -> None:
+def test_a_corner_has_the_gaps_and_the_mask_of_its_groups(g: Granularity) -> None:
     for each in (CONV, DEPTHWISE, layer((8, 8, 1, 1))):
         if supports(g, each) is not None:
             continue

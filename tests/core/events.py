@@ -1,0 +1,18 @@
+"""The events of a run, narrowed to one kind."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+Kind = TypeVar("Kind")
+
+
+def of_kind(kind: type[Kind], events: Iterable[object]) -> list[Kind]:
+    """The events of that kind, in their order."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+def last_of(kind: type[Kind], events: Iterable[object]) -> Kind:
+    """The last event, which must be of that kind."""
+    *_, last = events
+    assert isinstance(last, kind)
+    return last
