@@ -46,11 +46,11 @@ def show() -> None:
     with show_errors():
         kernel_threads(thread_count())  # each run has its own thread, and pages compute in it too
     current = st.navigation([page(*entry) for entry in PAGES], position="top")
-    state.begin(current.url_path, sidebar.known_names())
+    state.read_address(current.url_path, sidebar.known_names())
     with st.sidebar:
         st.header("Pruning Explorer", anchor=False)
         choice = sidebar.render()
-    state.publish()
+    state.write_address()
     current.run()
 
 

@@ -148,10 +148,10 @@ def broad_handlers(path: Path) -> list[int]:
 
 @for_each(PYTHON)
 def test_nothing_catches_everything(path: Path) -> None:
-    """One place may: the boundary of the worker thread in jobs.py, which logs the traceback and
+    """One place may: the boundary of the worker thread in jobs/job.py, which logs the traceback and
     fails the job.
     """
-    allowed = 1 if name(path) == "explorer/jobs/background.py" else 0
+    allowed = 1 if name(path) == "explorer/jobs/job.py" else 0
     assert len(broad_handlers(path)) <= allowed, (
         f"{name(path)} catches everything at lines {broad_handlers(path)}"
     )

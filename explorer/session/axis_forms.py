@@ -43,7 +43,7 @@ def granularity_form(plan: Plan, space: Workspace | None) -> None:
         label = SIZED[name][0] if name in SIZED else entries[name].label
         return label + (MARK if reasons[name] else "")
 
-    state.seed("granularity", mine)
+    state.set_widget("granularity", mine)
     st.selectbox(
         "Shape of a cut",
         tuple(entries),
@@ -64,7 +64,7 @@ def refusal(g: Granularity, space: Workspace | None) -> str | None:
 
 
 def _family_changed() -> None:
-    name = state.widget("granularity", "fine")
+    name = state.widget_value("granularity", "fine")
     state.change(granularity=SIZED[name][1] if name in SIZED else name)
 
 
@@ -78,7 +78,7 @@ def _pair(
     for column, label, key, value, low in zip(
         st.columns(2), labels, keys, values, least, strict=True
     ):
-        state.seed(key, value)
+        state.set_widget(key, value)
         column.number_input(label, low, 4096, step=1, key=key, help=HELP[key], on_change=changed)
 
 
@@ -89,7 +89,9 @@ def _n_of_m_form(name: str) -> None:
         ("n", "m"),
         (n, m),
         (1, 2),
-        lambda: state.change(granularity=f"{state.widget('n', n)}:{state.widget('m', m)}"),
+        lambda: state.change(
+            granularity=f"{state.widget_value('n', n)}:{state.widget_value('m', m)}"
+        ),
     )
 
 
@@ -100,7 +102,9 @@ def _block_form(name: str) -> None:
         ("p", "q"),
         (p, q),
         (1, 1),
-        lambda: state.change(granularity=f"block:{state.widget('p', p)}x{state.widget('q', q)}"),
+        lambda: state.change(
+            granularity=f"block:{state.widget_value('p', p)}x{state.widget_value('q', q)}"
+        ),
     )
 
 
@@ -111,18 +115,18 @@ def schedule_form(plan: Plan) -> None:
     """When to cut, and in how many rounds."""
     name = plan.schedule.partition(":")[0]
     found = schedule(plan.schedule)
-    state.seed("schedule", name)
+    state.set_widget("schedule", name)
     st.selectbox(
         "Schedule",
         tuple(SCHEDULES),
         format_func=lambda key: SCHEDULES[key].label,
         key="schedule",
         help=entry_help("schedule", found),
-        on_change=state.from_widget,
+        on_change=state.change_from_widget,
         args=("schedule",),
     )
     if name != "one_shot":
-        state.seed("rounds", found.rounds)
+        state.set_widget("rounds", found.rounds)
         st.number_input(
             "Rounds",
             1,
@@ -136,4 +140,4 @@ def schedule_form(plan: Plan) -> None:
 
 def _rounds_changed() -> None:
     name = state.plan().schedule.partition(":")[0]
-    state.change(schedule=f"{name}:{state.widget('rounds', 1)}")
+    state.change(schedule=f"{name}:{state.widget_value('rounds', 1)}")

@@ -1,4 +1,4 @@
-"""How a page tells what went wrong: one sentence, never a traceback."""
+"""Errors and warnings as one sentence on the page, never as a traceback."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,16 @@ from pruning_core.types import DataMissing, PruningError
 SHOW = {"warning": (st.warning, ":material/info:"), "error": (st.error, ":material/error:")}
 
 MARKUP = re.compile(r"(`[^`]*`)|([*$~]|\](?=\())")
-"""A code span, or what Markdown would take for emphasis, a formula or a link."""
+"""A code span, or a character that Markdown reads as emphasis, a formula or a link."""
 
 
 def plain(sentence: str) -> str:
-    """The sentence for a Markdown element, shown as it is: a path such as CLASS/*.png keeps its
-    star.
-    """
-    return MARKUP.sub(lambda found: found[1] or "\\" + found[2], sentence)
+    """Escapes Markdown, so that a path such as CLASS/*.png keeps its star. Keeps code spans."""
+    return MARKUP.sub(lambda match: match[1] or "\\" + match[2], sentence)
 
 
 def show_notes(notes: Sequence[tuple[str, str]]) -> None:
-    """Shows the side bar's notes (kind, sentence)."""
+    """Shows the side bar's notes. Each note is a kind, warning or error, and a sentence."""
     for kind, sentence in notes:
         draw, icon = SHOW[kind]
         draw(plain(sentence), icon=icon)
@@ -30,7 +28,7 @@ def show_notes(notes: Sequence[tuple[str, str]]) -> None:
 
 @contextmanager
 def show_errors() -> Iterator[None]:
-    """What cannot be done inside is told in its own sentence."""
+    """Shows the message of a PruningError that is raised inside the block."""
     try:
         yield
     except DataMissing as problem:

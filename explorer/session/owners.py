@@ -1,9 +1,8 @@
-"""Who is there: jobs belong to a browser, and a browser is there while any of its tabs is
-connected. Knows no Streamlit.
+"""The owner of a session's jobs: its browser, which is connected while any of its tabs is.
 
-A reload, or the same link opened again, makes a new session; the browser stays the same, known by
-the random cookie that Streamlit's server gives each one against cross-site requests. The cookie is
-never in an address, so a shared link shares no job.
+A reload, or the same link opened again, makes a new session in the same browser. Streamlit's server
+gives each browser a random cookie against cross-site requests; it identifies the browser. The
+cookie is never in an address, so a shared link shares no job. This module does not use Streamlit.
 """
 
 import hashlib
@@ -13,50 +12,51 @@ from collections.abc import Callable
 
 COOKIE = "_streamlit_xsrf"
 TOKEN = re.compile(r"2\|([0-9a-f]{8})\|([0-9a-f]{32,})\|\d+")
-MOST = 1000
+MAX_SESSIONS = 1000
 
 
-def browser(cookie: str, session: str) -> str:
-    """The owner of a session's jobs: a hash of its browser's token, or the session itself where
-    there is no such cookie.
+def browser_id(cookie: str, session: str) -> str:
+    """A hash of the browser's token, or the session's id where there is no usable cookie.
 
-    The cookie is 2|mask|token xor mask|time, in hexadecimal, with a new mask in every answer: only
-    the token stays.
+    The cookie is 2|mask|token xor mask|time, in hexadecimal. Each response has a new mask; the
+    token stays the same.
     """
-    found = TOKEN.fullmatch(cookie.strip("\"'"))
-    if found is None or len(found[2]) % 2:
+    match = TOKEN.fullmatch(cookie.strip("\"'"))
+    if match is None or len(match[2]) % 2:
         return session
-    mask = bytes.fromhex(found[1])
-    masked = bytes.fromhex(found[2])
-    token = bytes(byte ^ mask[at % len(mask)] for at, byte in enumerate(masked))
+    mask = bytes.fromhex(match[1])
+    masked = bytes.fromhex(match[2])
+    token = bytes(byte ^ mask[index % len(mask)] for index, byte in enumerate(masked))
     return hashlib.sha256(token).hexdigest()
 
 
 class Owners:
-    """Which sessions each owner has. `connected`: has that session an open page? Safe to use from
-    any thread.
+    """The sessions of each owner. Any thread may call any method.
+
+    is_session_connected: returns True while that session has an open page.
     """
 
-    def __init__(self, connected: Callable[[str], bool]) -> None:
-        self._connected = connected
+    def __init__(self, is_session_connected: Callable[[str], bool]) -> None:
+        self._is_session_connected = is_session_connected
         self._owners: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def seen(self, owner: str, session: str) -> None:
-        """That session belongs to that owner. Told in every run, since old sessions that are not
-        connected are forgotten.
+    def add_session(self, owner: str, session: str) -> None:
+        """Stores that the session belongs to the owner.
+
+        Call it in every run: above `MAX_SESSIONS`, sessions without a connection are deleted.
         """
         with self._lock:
             self._owners[session] = owner
-            if len(self._owners) > MOST:
+            if len(self._owners) > MAX_SESSIONS:
                 self._owners = {
-                    name: whose
-                    for name, whose in self._owners.items()
-                    if name == session or self._connected(name)
+                    other: other_owner
+                    for other, other_owner in self._owners.items()
+                    if other == session or self._is_session_connected(other)
                 }
 
-    def there(self, owner: str) -> bool:
-        """Is any page of that owner open?"""
+    def is_connected(self, owner: str) -> bool:
+        """True while any page of the owner is open."""
         with self._lock:
-            sessions = [session for session, whose in self._owners.items() if whose == owner]
-        return any(map(self._connected, sessions))
+            sessions = [session for session, other in self._owners.items() if other == owner]
+        return any(map(self._is_session_connected, sessions))

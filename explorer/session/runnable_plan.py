@@ -1,6 +1,4 @@
-"""What of a plan can be carried out now, and a sentence for everything set by hand that has to
-wait. Knows no Streamlit.
-"""
+"""The part of a plan that can run now. This module does not use Streamlit."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,53 +13,69 @@ from pruning_core.types import Layer
 
 
 def runnable_plan(
-    plan: Plan, able: tuple[Layer, ...], reasons: Mapping[str, str]
+    plan: Plan, prunable: tuple[Layer, ...], reasons: Mapping[str, str]
 ) -> tuple[Plan, tuple[str, ...]]:
-    """The plan without what cannot be done now. able: the layers that it can cut; reasons: why not,
-    for each other one.
+    """The plan without what cannot be used now, and a sentence for each part left out.
+
+    prunable: the layers that the plan can prune.
+    reasons: for each other layer, a sentence why not.
     """
-    known = {layer.name: layer for layer in able}
-    ratios = tuple(
-        f"The ratio {percent(ratio)} of {name} is not used: {reasons.get(name, f'{plan.model} has no such layer.')}"
+    known = {layer.name: layer for layer in prunable}
+    problems = {
+        edits: _problem(plan, edits, known, reasons)
+        for edits in plan.edits
+        if edits.granularity == plan.granularity
+    }
+    runnable = replace(
+        plan,
+        overrides=tuple(pair for pair in plan.overrides if pair[0] in known),
+        edits=tuple(edits for edits, problem in problems.items() if problem is None),
+    )
+    return runnable, (
+        *_unused_ratios(plan, known, reasons),
+        *(problem for problem in problems.values() if problem is not None),
+        *_other_granularities(plan),
+    )
+
+
+def _unused_ratios(
+    plan: Plan, known: Mapping[str, Layer], reasons: Mapping[str, str]
+) -> tuple[str, ...]:
+    return tuple(
+        f"The ratio {percent(ratio)} of {name} is not used: {_reason(plan, name, reasons)}"
         for name, ratio in plan.overrides
         if name not in known
     )
-    flaws = {
-        each: _flaw(plan, each, known, reasons)
-        for each in plan.edits
-        if each.granularity == plan.granularity
-    }
-    others = sum(len(each.groups) for each in plan.edits if each.granularity != plan.granularity)
-    waits = (
-        (
-            f"{_edits(others)} made at another granularity: not used until you choose that one again.",
-        )
-        if others
-        else ()
-    )
-    can = replace(
-        plan,
-        overrides=tuple(pair for pair in plan.overrides if pair[0] in known),
-        edits=tuple(each for each, flaw in flaws.items() if flaw is None),
-    )
-    return can, (*ratios, *(flaw for flaw in flaws.values() if flaw is not None), *waits)
 
 
-def _flaw(
+def _other_granularities(plan: Plan) -> tuple[str, ...]:
+    count = sum(len(edits.groups) for edits in plan.edits if edits.granularity != plan.granularity)
+    if not count:
+        return ()
+    return (
+        f"{_edit_count(count)} made at another granularity: "
+        "not used until you choose that one again.",
+    )
+
+
+def _problem(
     plan: Plan, edits: HandEdits, known: Mapping[str, Layer], reasons: Mapping[str, str]
 ) -> str | None:
-    """Why these edits cannot be made, if so."""
-    start = f"{_edits(len(edits.groups))} of {edits.layer} not used"
+    """Why these edits cannot be used, or None."""
+    start = f"{_edit_count(len(edits.groups))} of {edits.layer} not used"
     if edits.layer not in known:
-        return f"{start}: {reasons.get(edits.layer, f'{plan.model} has no such layer.')}"
-    shape = torch.empty(known[edits.layer].shape, device="meta")
-    scopes, groups, _ = to_groups(shape, granularity(plan.granularity), known[edits.layer]).shape
+        return f"{start}: {_reason(plan, edits.layer, reasons)}"
+    layer = known[edits.layer]
+    weight = torch.empty(layer.shape, device="meta")
+    scopes, groups, _ = to_groups(weight, granularity(plan.granularity), layer).shape
     if all(scope < scopes and group < groups for scope, group, _ in edits.groups):
         return None
-    return (
-        f"{start}: the layer has {scopes:,} × {groups:,} groups, and a group beyond them is named."
-    )
+    return f"{start}: the layer has {scopes:,} × {groups:,} groups, and an edit names another one."
 
 
-def _edits(count: int) -> str:
+def _reason(plan: Plan, name: str, reasons: Mapping[str, str]) -> str:
+    return reasons.get(name, f"{plan.model} has no such layer.")
+
+
+def _edit_count(count: int) -> str:
     return f"{count:,} hand edit{'s' if count > 1 else ''}"

@@ -60,7 +60,7 @@ def render() -> Choice:
     if space is not None:
         notes += tuple(
             ("warning", sentence)
-            for sentence in state.forget_unknown(layer.name for layer in space.layers)
+            for sentence in state.drop_unknown_layers(layer.name for layer in space.layers)
         )
         plan, waiting = cache.runnable_plan(state.plan(), space)
         notes += tuple(("warning", sentence) for sentence in waiting)
@@ -98,7 +98,7 @@ def _known(plan: Plan) -> Plan:
     if defaults:
         state.change(**defaults)
     for sentence in sentences:
-        state.tell(sentence)
+        state.add_problem(sentence)
     return state.plan()
 
 
@@ -111,7 +111,7 @@ def _subject(plan: Plan) -> None:
     """Network and images: only data that the network can be opened with, and the one that the plan
     asks for.
     """
-    state.seed("model", plan.model)
+    state.set_widget("model", plan.model)
     net = MODELS[plan.model]
     st.selectbox(
         "Network",
@@ -122,7 +122,7 @@ def _subject(plan: Plan) -> None:
         on_change=_model_changed,
     )
     options = tuple(dict.fromkeys((*datasets_for(plan.model), plan.dataset)))
-    state.seed("dataset", plan.dataset)
+    state.set_widget("dataset", plan.dataset)
     source = DATASETS[plan.dataset]
     st.selectbox(
         "Images",
@@ -130,7 +130,7 @@ def _subject(plan: Plan) -> None:
         format_func=lambda name: DATASETS[name].label if name in DATASETS else name,
         key="dataset",
         help=f"{HELP['dataset']}\n\n**{source.label}**: {source.help} {source.get}",
-        on_change=state.from_widget,
+        on_change=state.change_from_widget,
         args=("dataset",),
     )
     st.caption(_origin(plan))
@@ -150,10 +150,10 @@ def _origin(plan: Plan) -> str:
 
 def _model_changed() -> None:
     """Another network starts on images that it knows."""
-    model = state.widget("model", state.plan().model)
+    model = state.widget_value("model", state.plan().model)
     dataset = state.plan().dataset
     if model not in MODELS:
-        return state.tell(f"There is no network '{model}'.")
+        return state.add_problem(f"There is no network '{model}'.")
     able = datasets_for(model)
     return state.change(
         model=model, dataset=dataset if dataset in able else next(iter(able), dataset)
@@ -168,14 +168,14 @@ def _axis(
     def shown(name: str) -> str:
         return entries[name].label + (MARK if name in refused else "") if name in entries else name
 
-    state.seed(field, chosen)
+    state.set_widget(field, chosen)
     st.selectbox(
         label,
         tuple(entries),
         format_func=shown,
         key=field,
         help=entry_help(field, entries[chosen]),
-        on_change=state.from_widget,
+        on_change=state.change_from_widget,
         args=(field,),
     )
     st.caption(refused.get(chosen) or entries[chosen].help)
@@ -200,7 +200,7 @@ def _refused(plan: Plan, space: Workspace | None) -> dict[str, str]:
 def _sparsity(plan: Plan, space: Workspace | None) -> None:
     """The global slider, or the sentence why it has no say."""
     share, why = _resting(plan, space)
-    state.seed("sparsity", whole_percent(share))
+    state.set_widget("sparsity", whole_percent(share))
     st.slider(
         "Sparsity",
         0,
@@ -243,7 +243,7 @@ def _resting(plan: Plan, space: Workspace | None) -> tuple[float, str]:
 
 
 def _sparsity_changed() -> None:
-    state.change(sparsity=state.widget("sparsity", 50) / 100)
+    state.change(sparsity=state.widget_value("sparsity", 50) / 100)
 
 
 def _advanced(plan: Plan, space: Workspace | None) -> None:
@@ -253,16 +253,16 @@ def _advanced(plan: Plan, space: Workspace | None) -> None:
     sizes = sorted(
         {size for size in PROBES if size < available} | {shown, min(available, max(PROBES))}
     )
-    state.seed("probe", shown)
+    state.set_widget("probe", shown)
     st.select_slider(
         "Probe images",
         sizes,
         key="probe",
         help=HELP["probe"],
-        on_change=state.from_widget,
+        on_change=state.change_from_widget,
         args=("probe",),
     )
-    state.seed("calibration", plan.calibration)
+    state.set_widget("calibration", plan.calibration)
     st.number_input(
         "Calibration images",
         1,
@@ -271,10 +271,10 @@ def _advanced(plan: Plan, space: Workspace | None) -> None:
         key="calibration",
         help=HELP["calibration"],
         disabled=not find(CRITERIA, plan.criterion, "criterion").needs_data,
-        on_change=state.from_widget,
+        on_change=state.change_from_widget,
         args=("calibration",),
     )
-    state.seed("seed", plan.seed)
+    state.set_widget("seed", plan.seed)
     st.number_input(
         "Seed",
         0,
@@ -282,15 +282,15 @@ def _advanced(plan: Plan, space: Workspace | None) -> None:
         step=1,
         key="seed",
         help=HELP["seed"],
-        on_change=state.from_widget,
+        on_change=state.change_from_widget,
         args=("seed",),
     )
-    state.seed("allow_collapse", plan.allow_collapse)
+    state.set_widget("allow_collapse", plan.allow_collapse)
     st.toggle(
         "A layer may collapse",
         key="allow_collapse",
         help=HELP["allow_collapse"],
-        on_change=state.from_widget,
+        on_change=state.change_from_widget,
         args=("allow_collapse",),
     )
     schedule_form(plan)

@@ -1,28 +1,15 @@
-"""The only `st.session_state` and query-param access: one `Plan` per browser session, carried by
-the page's address.
+"""The state of one browser session: its plan, which the page's address carries.
 
-The plan is the single source of truth. It is kept as JSON text, so that a hot reload or another
-class object can do no harm.
+Only this module uses `st.session_state` and `st.query_params`. Pages change the plan here, and call
+`set_widget` before they draw a widget that shows a field of it:
 
-    begin(page, known)    first in every run: reads the address when the session starts and after back / forward
-    plan()                the session's plan, as the user set it (the side bar hands pages the plan that can be carried out)
-    change(**fields)      sets fields of the plan, also tune fields as fine_tune=TrainConfig(...); call it from widget callbacks
-    set_plan(plan)        the whole plan at once (import, "use this run"); then `st.rerun()` unless called from a callback
-    override(name, ratio) a layer's ratio by hand; None gives it back to the allocation. overrides(mapping) replaces them all
-    edit(name, g, groups) the groups of a layer kept or pruned by hand at a granularity
-    seed(key, value)      before a keyed widget is made: its value becomes `value` if it is another one. The pattern is
-                              state.seed("sparsity", state.plan().sparsity)
-                              st.slider("Sparsity", key="sparsity", on_change=state.from_widget, args=("sparsity",))
-    recall(key, default)  any small value of this session that is not the plan's (a job's id); keep(key, value) stores it
-    carried(key) a page's own text in the address; it stays while the session does. carry(key, text) sets it
-    layer() / look_at(n)  the layer that the pages show; in the address too
-    problems() / tell(s)  sentences about what could not be used, shown by the side bar until the next change
-    owner()               the browser that the session belongs to, for `cache.jobs()`: the same after a reload
-    publish()             writes the address; only what differs from the defaults is in it (app.py does so in every run)
+    state.set_widget("sparsity", state.plan().sparsity)
+    st.slider("Sparsity", key="sparsity", on_change=state.change_from_widget, args=("sparsity",))
 
-Why not `bind="query-params"` for the plan: it writes labels ("Magnitude (L1)") into the address,
-drops garbage without a word, and forgets a choice whose widget is not on the page. Pages may use it
-for choices of their own (keys other than the plan's).
+The plan is stored as JSON text, because a hot reload makes a new `Plan` class. The plan does not
+use Streamlit's `bind="query-params"`: that writes labels ("Magnitude (L1)") into the address, drops
+wrong values without a message, and loses the value of a widget that the page does not show. Pages
+may use it for their own choices, under keys other than the plan's.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,7 +21,7 @@ from streamlit.errors import StreamlitAPIException
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer.session import cache
-from explorer.session.owners import COOKIE, browser
+from explorer.session.owners import COOKIE, browser_id
 from explorer.session.url import PARAMS, read, refuse_custom, write
 from pruning_core.hand_edits import Group, HandEdits
 from pruning_core.plan import Plan
@@ -46,259 +33,264 @@ _LAYER = "_layer"
 _PROBLEMS = "_problems"
 _ADDRESS = "_address"
 _PAGE = "_page"
-_TOUCHED = "_touched"
+_CHANGED = "_changed"
 
 
-def begin(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
-    """Reads the address if it is new. page: the current page's path; known: the names that a field
-    such as `model` may have.
+def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
+    """Reads the plan from the address if the address is new. Call it first in every run.
 
-    A page switch drops the address's parameters and must not reset the plan; back and forward on
-    one page bring others. A change made since the last run wins: the browser may have sent it
-    before it got to know the address of the one before.
+    page: the path of the current page.
+    known: the names that a field such as `model` may have.
+
+    A page switch drops the address's parameters; the plan stays. Back and forward on one page bring
+    an older address, which is read. A change of this session since the last run has priority: the
+    browser may have sent it before it received the address of the last change.
     """
-    cache.owners().seen(owner(), _session())
+    cache.owners().add_session(owner(), _session())
     address = {key: st.query_params[key] for key in PARAMS if key in st.query_params}
     switched = page != st.session_state.get(_PAGE, page)
-    ours = st.session_state.pop(_TOUCHED, False) or (switched and not address)
-    if _ADDRESS not in st.session_state or (address != st.session_state[_ADDRESS] and not ours):
-        found, sentences = read(address, known)
-        st.session_state[_PLAN] = found.to_json()
+    keep_plan = st.session_state.pop(_CHANGED, False) or (switched and not address)
+    new = address != st.session_state.get(_ADDRESS, {}) and not keep_plan
+    if _ADDRESS not in st.session_state or new:
+        read_plan, sentences = read(address, known)
+        st.session_state[_PLAN] = read_plan.to_json()
         st.session_state[_LAYER] = address.get("layer")
         st.session_state[_PROBLEMS] = sentences
     st.session_state[_PAGE] = page
     st.session_state[_ADDRESS] = address
 
 
-def publish() -> None:
-    """Makes the address say what the session shows, in one step, so that the browser's Back meets
-    no half-written plan.
+def write_address() -> None:
+    """Writes the plan and the selected layer into the address. Call it in every run.
+
+    Fields with their default value are left out. All parameters change in one step, so the
+    browser's Back never leads to a mixture of two plans.
     """
-    wanted = write(plan()) | ({"layer": name} if (name := layer()) else {})
+    wanted = write(plan()) | ({"layer": name} if (name := selected_layer()) else {})
     shown = st.session_state[_ADDRESS]
-    gone = [key for key in shown.keys() - wanted.keys() if key in st.query_params]
-    fresh = {key: text for key, text in wanted.items() if shown.get(key) != text}
-    if gone:
+    removed = [key for key in shown.keys() - wanted.keys() if key in st.query_params]
+    new = {key: text for key, text in wanted.items() if shown.get(key) != text}
+    if removed:
         others = {
             key: st.query_params.get_all(key)
             for key in st.query_params
-            if key not in gone and key not in fresh
+            if key not in removed and key not in new
         }
         try:
-            st.query_params.from_dict({**others, **fresh})
-        except StreamlitAPIException:  # a widget owns one of the others: step by step then
-            for key in gone:
+            st.query_params.from_dict({**others, **new})
+        except StreamlitAPIException:  # a widget is bound to one of the others: single steps
+            for key in removed:
                 del st.query_params[key]
-            st.query_params.update(fresh)
-    elif fresh:
-        st.query_params.update(fresh)
+            st.query_params.update(new)
+    elif new:
+        st.query_params.update(new)
     st.session_state[_ADDRESS] = wanted
 
 
 def plan() -> Plan:
-    """The session's plan, as the user set it."""
+    """The session's plan as the user set it. `sidebar.render` returns the part that can run."""
     return Plan.from_json(st.session_state[_PLAN]) if _PLAN in st.session_state else Plan()
 
 
 def set_plan(new: Plan) -> None:
-    """Replaces the whole plan; a layer that was looked at stays so only if the model is the same.
+    """Replaces the whole plan. Outside a callback, call `st.rerun()` afterwards.
 
-    A plan whose criterion is Python code is told as a problem and changes nothing.
+    The selected layer stays selected if the model stays the same. A plan whose criterion is Python
+    code adds a problem and changes nothing.
     """
     try:
         refuse_custom(new)
     except PruningError as problem:
-        tell(str(problem))
+        add_problem(str(problem))
         return
     if new.model != plan().model:
         st.session_state[_LAYER] = None
     st.session_state[_PLAN] = new.to_json()
     st.session_state[_PROBLEMS] = ()
-    st.session_state[_TOUCHED] = True
+    st.session_state[_CHANGED] = True
 
 
 def change(**fields: Any) -> None:
-    """Sets fields of the plan. A value that Plan refuses (a forged one) is told as a problem and
-    changes nothing.
+    """Sets fields of the plan. Call it from widget callbacks.
 
-    Ratios and groups set by hand belong to a model's layers: another model starts with those that
-    it was left with, if any.
+    A value that Plan refuses adds a problem and changes nothing. Ratios and groups set by hand
+    belong to the layers of one model: each model gets back those that it had last in this session.
     """
     old = plan()
     if (model := fields.get("model", old.model)) != old.model:
-        keep(f"by hand {old.model}", {"overrides": old.overrides, "edits": old.edits})
-        fields = {"overrides": (), "edits": ()} | recall(f"by hand {model}", {}) | fields
+        store(f"by hand {old.model}", {"overrides": old.overrides, "edits": old.edits})
+        fields = {"overrides": (), "edits": ()} | stored(f"by hand {model}", {}) | fields
     try:
         set_plan(replace(old, **fields))
     except PruningError as problem:
-        tell(str(problem))
+        add_problem(str(problem))
 
 
-def tune(**fields: Any) -> None:
-    """Sets fields of the plan's fine-tuning; a value that TrainConfig refuses is told as a problem
-    and changes nothing.
+def change_fine_tuning(**fields: Any) -> None:
+    """Sets fields of the plan's fine-tuning.
+
+    A value that TrainConfig refuses adds a problem and changes nothing.
     """
     try:
         config = replace(plan().fine_tune, **fields)
     except PruningError as problem:
-        tell(str(problem))
+        add_problem(str(problem))
     else:
         change(fine_tune=config)
 
 
-def from_widget(field: str, key: str | None = None) -> None:
-    """A widget's callback: the plan's field takes the value of the widget with that key (the
-    field's own name if left out).
+def change_from_widget(field: str, key: str | None = None) -> None:
+    """Sets a field of the plan to the value of the widget with that key, in its callback.
+
+    key: the field's name if left out.
     """
     change(**{field: st.session_state[key or field]})
 
 
-def override(name: str, ratio: float | None) -> None:
-    """Sets a layer's ratio by hand, or gives it back to the allocation (None)."""
+def set_ratio(name: str, ratio: float | None) -> None:
+    """Sets a layer's ratio by hand. None: the allocation computes it again."""
     ratios = dict(plan().overrides)
     ratios.pop(name, None)
     change(overrides=tuple(ratios.items()) + (() if ratio is None else ((name, ratio),)))
 
 
-def overrides(ratios: Mapping[str, float]) -> None:
+def set_ratios(ratios: Mapping[str, float]) -> None:
     """Replaces all ratios set by hand."""
     change(overrides=tuple(ratios.items()))
 
 
-def edit(name: str, granularity: str, groups: Iterable[Group]) -> None:
-    """Replaces the groups of a layer that are kept or pruned by hand at that granularity."""
+def set_hand_edits(name: str, granularity: str, groups: Iterable[Group]) -> None:
+    """Replaces a layer's groups that are kept or pruned by hand at that granularity."""
     try:
-        found = HandEdits(name, granularity, tuple(groups))
+        new = HandEdits(name, granularity, tuple(groups))
     except PruningError as problem:
-        tell(str(problem))
+        add_problem(str(problem))
     else:
         others = tuple(
-            each for each in plan().edits if (each.layer, each.granularity) != (name, granularity)
+            edits
+            for edits in plan().edits
+            if (edits.layer, edits.granularity) != (name, granularity)
         )
-        change(edits=others + ((found,) if found.groups else ()))
+        change(edits=others + ((new,) if new.groups else ()))
 
 
-def forget_unknown(names: Iterable[str]) -> tuple[str, ...]:
-    """Drops ratios and groups set by hand, and the layer looked at, that the network does not have;
-    a sentence for each.
+def drop_unknown_layers(names: Iterable[str]) -> tuple[str, ...]:
+    """Drops what the plan sets by hand for layers that the network does not have.
+
+    names: the network's layers. Also drops the selected layer if it is unknown. Returns a sentence
+    for each unknown layer.
     """
     known = set(names)
     old = plan()
-    strange = dict.fromkeys(
-        [
-            name
-            for name in (*dict(old.overrides), *(each.layer for each in old.edits))
-            if name not in known
-        ]
-    )
-    if (looked := layer()) is not None and looked not in known:
-        strange[looked] = None
-        look_at(None)
-    if strange:
+    named = (*dict(old.overrides), *(edits.layer for edits in old.edits))
+    unknown = dict.fromkeys(name for name in named if name not in known)
+    if (selected := selected_layer()) is not None and selected not in known:
+        unknown[selected] = None
+        select_layer(None)
+    if unknown:
         ratios = tuple(pair for pair in old.overrides if pair[0] in known)
-        edits = tuple(each for each in old.edits if each.layer in known)
+        edits = tuple(edits for edits in old.edits if edits.layer in known)
         st.session_state[_PLAN] = replace(old, overrides=ratios, edits=edits).to_json()
-    return tuple(f"{old.model} has no layer '{name[:80]}', so it was left out." for name in strange)
+    return tuple(f"{old.model} has no layer '{name[:80]}', so it was left out." for name in unknown)
 
 
-def layer() -> str | None:
-    """The layer that the session looks at, or None if it has not chosen one."""
+def selected_layer() -> str | None:
+    """The layer that the pages show, or None where none is selected. The address carries it."""
     return st.session_state.get(_LAYER)
 
 
-def look_at(name: str | None) -> None:
-    """Chooses the layer to look at."""
+def select_layer(name: str | None) -> None:
+    """Selects the layer that the pages show."""
     st.session_state[_LAYER] = name
-    st.session_state[_TOUCHED] = True
+    st.session_state[_CHANGED] = True
 
 
-def seed(key: str, value: Any) -> None:
-    """Gives the widget that is made next, with this key, its value; one that has it already is left
-    alone.
-    """
+def set_widget(key: str, value: Any) -> None:
+    """Sets the value of the widget that is drawn next with this key."""
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
 
 
-def within(key: str, most: int) -> None:
-    """Keeps the number of the widget that is made next, with this key, from 0 to `most`; one in the
-    address is left to it.
+def limit_widget(key: str, largest: int) -> None:
+    """Limits the number of the widget that is drawn next with this key to 0 ... `largest`.
+
+    Does nothing where the widget has no value yet: it may read one from the address.
     """
     if key in st.session_state:
-        seed(key, min(max(0, int(st.session_state[key])), most))
+        set_widget(key, min(max(0, int(st.session_state[key])), largest))
 
 
-def seed_row(key: str, row: int) -> None:
-    """Selects a row of the table that is made next, with this key."""
+def set_selected_row(key: str, row: int) -> None:
+    """Selects a row of the table that is drawn next with this key."""
     if selected_row(key) != row:
         st.session_state[key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
 
 
 def selected_row(key: str) -> int | None:
-    """The selected row of the table with that key, if one is."""
+    """The selected row of the table with that key, or None."""
     rows = st.session_state[key]["selection"]["rows"] if key in st.session_state else []
     return rows[0] if rows else None
 
 
-def widget(key: str, default: Value) -> Value:
+def widget_value(key: str, default: Value) -> Value:
     """The value of the widget with that key, for callbacks."""
     value: Value = st.session_state.get(key, default)
     return value
 
 
-def recall(key: str, default: Value) -> Value:
-    """A value that `keep` stored in this session."""
-    value: Value = st.session_state.get(f"_kept_{key}", default)
+def stored(key: str, default: Value) -> Value:
+    """The value that `store` stored in this session under that key."""
+    value: Value = st.session_state.get(f"_stored_{key}", default)
     return value
 
 
-def keep(key: str, value: object) -> None:
-    """Stores a small value in this session: ids, names, texts; no models, no tensors."""
-    st.session_state[f"_kept_{key}"] = value
+def store(key: str, value: object) -> None:
+    """Stores a small value that is not part of the plan: ids, names, texts; no models or tensors."""
+    st.session_state[f"_stored_{key}"] = value
 
 
-def carried(key: str) -> str:
-    """A text of one page's own, in the address under `key`; call it in every run of the page: a
-    page switch then loses nothing.
+def page_text(key: str) -> str:
+    """A page's own text, which the address carries under `key`. Call it in every run of the page.
 
-    A change by `carry` wins over the address, and another address (back, forward) over what was
-    shown before.
+    The text survives a page switch. `set_page_text` has priority over the address. An address that
+    changed (back, forward) has priority over the text shown before.
     """
-    there = st.query_params.get(key, "")
-    shown = recall(f"{key} shown", "")
-    text = recall(key, there)
+    in_address = st.query_params.get(key, "")
+    shown = stored(f"{key} shown", "")
+    text = stored(key, in_address)
     if shown == text and key in st.query_params:
-        text = there
+        text = in_address
     if not text:
         st.query_params.pop(key, None)
-    elif text != there:
+    elif text != in_address:
         st.query_params[key] = text
-    keep(key, text)
-    keep(f"{key} shown", text)
+    store(key, text)
+    store(f"{key} shown", text)
     return text
 
 
-def carry(key: str, text: str) -> None:
-    """Sets a page's own text; call it from widget callbacks."""
-    keep(key, text)
+def set_page_text(key: str, text: str) -> None:
+    """Sets a page's own text. Call it from widget callbacks."""
+    store(key, text)
 
 
-def tell(sentence: str) -> None:
-    """Adds a sentence for the user about something that could not be used."""
+def add_problem(sentence: str) -> None:
+    """Adds a sentence about a value that could not be used. The side bar shows it."""
     if sentence not in problems():
         st.session_state[_PROBLEMS] = (*problems(), sentence)
 
 
 def problems() -> tuple[str, ...]:
-    """Sentences about what could not be used, since the last change that worked."""
+    """The sentences of `add_problem` since the last change that worked."""
     return tuple(st.session_state.get(_PROBLEMS, ()))
 
 
 def owner() -> str:
-    """The secret name of this session's browser; a session without the browser's cookie stands for
-    itself.
+    """The secret id of this session's browser, for `cache.jobs()`; the same after a reload.
+
+    Without the browser's cookie it is the id of the session.
     """
-    return browser(str(st.context.cookies.get(COOKIE, "")), _session())
+    return browser_id(str(st.context.cookies.get(COOKIE, "")), _session())
 
 
 def _session() -> str:

@@ -1,6 +1,4 @@
-"""Where network or images could not be opened: what can be chosen in their place, so that no page
-is a dead end.
-"""
+"""What the page shows when the network or the images cannot be opened: buttons for a way out."""
 
 import streamlit as st
 
@@ -10,38 +8,49 @@ from pruning_core.zoo import DATASETS, MODELS, datasets_for
 
 
 def show_unavailable(plan: Plan) -> None:
-    """What the network can be opened with, and a button for each way: other images, the same ones
-    again, the default network.
-    """
-    home = Plan()
-    able = datasets_for(plan.model)
-    others = [name for name in able if name != plan.dataset]
-    net = MODELS[plan.model].label
-    images = " or ".join(DATASETS[name].label for name in able)
-    st.markdown(
-        f"{net} can be opened with {images}."
-        if able
-        else f"{net} has not been trained on any images here yet."
-    )
+    """Names the images that the network can be opened with, and shows the buttons."""
+    usable = datasets_for(plan.model)
+    st.markdown(_usable_images(plan.model, usable))
     with st.container(horizontal=True):
-        for name in others:
+        _buttons(plan, usable)
+
+
+def _usable_images(model: str, usable: tuple[str, ...]) -> str:
+    network = MODELS[model].label
+    if not usable:
+        return f"{network} has not been trained on any images here yet."
+    images = " or ".join(DATASETS[name].label for name in usable)
+    return f"{network} can be opened with {images}."
+
+
+def _buttons(plan: Plan, usable: tuple[str, ...]) -> None:
+    """A button per other data set, one to try again, and one for the default network."""
+    network = MODELS[plan.model].label
+    default = Plan()
+    for name in usable:
+        if name != plan.dataset:
             st.button(
-                f"Open {net} with {DATASETS[name].label}",
+                f"Open {network} with {DATASETS[name].label}",
                 key=f"open_{name}",
                 icon=":material/image:",
                 on_click=_choose,
                 args=(plan.model, name),
             )
-        if plan.dataset in able:
-            st.button("Try again", key="try_again", icon=":material/refresh:", on_click=cache.retry)
-        if (plan.model, plan.dataset) != (home.model, home.dataset):
-            st.button(
-                f"Back to {MODELS[home.model].label} on {DATASETS[home.dataset].label}",
-                key="back_home",
-                icon=":material/home:",
-                on_click=_choose,
-                args=(home.model, home.dataset),
-            )
+    if plan.dataset in usable:
+        st.button(
+            "Try again",
+            key="try_again",
+            icon=":material/refresh:",
+            on_click=cache.retry_missing,
+        )
+    if (plan.model, plan.dataset) != (default.model, default.dataset):
+        st.button(
+            f"Back to {MODELS[default.model].label} on {DATASETS[default.dataset].label}",
+            key="back_home",
+            icon=":material/home:",
+            on_click=_choose,
+            args=(default.model, default.dataset),
+        )
 
 
 def _choose(model: str, dataset: str) -> None:

@@ -1,6 +1,4 @@
-"""A small shelf of things that are slow to open: shared by all sessions, opened once, the longest
-unused one dropped.
-"""
+"""A small cache of opened workspaces, which all sessions share."""
 
 import threading
 import time
@@ -10,56 +8,61 @@ from typing import Generic, TypeVar
 
 from pruning_core.types import DataMissing
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 
 
-class WorkspaceCache(Generic[Thing]):
-    """Holds up to `size` things. Every method may be called from any thread.
+class WorkspaceCache(Generic[Item]):
+    """Holds up to `size` items and removes the least recently used one. Thread-safe.
 
-    Why not `st.cache_resource`: opening shows the progress of a download, which a cached function
-    may not draw. A thing whose files were missing is not asked for again for `patience` seconds: a
-    page that waits for a dead network is no page.
+    `st.cache_resource` does not fit here: opening an item shows the progress of a download, and a
+    cached function may not draw it.
+
+    retry_seconds: an item whose files were missing is not opened again for so long. Otherwise every
+    page would first wait for a network that does not answer.
     """
 
     def __init__(
-        self, size: int, patience: float, clock: Callable[[], float] = time.monotonic
+        self, size: int, retry_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._size = size
-        self._patience = patience
+        self._retry_seconds = retry_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._things: OrderedDict[Hashable, Thing] = OrderedDict()
+        self._items: OrderedDict[Hashable, Item] = OrderedDict()
         self._opening: dict[Hashable, threading.Lock] = {}
         self._missing: dict[Hashable, tuple[float, str]] = {}
 
-    def get(self, key: Hashable, make: Callable[[], Thing]) -> Thing:
-        """The thing under that key, made now if it is not there; what `make` raises goes through."""
+    def get(self, key: Hashable, open_item: Callable[[], Item]) -> Item:
+        """The item of that key. Opens it where it is not in the cache; one thread opens it.
+
+        Raises what `open_item` raises, and DataMissing again within `retry_seconds`.
+        """
         with self._lock:
             opening = self._opening.setdefault(key, threading.Lock())
         with opening:
             with self._lock:
-                if key in self._things:
-                    self._things.move_to_end(key)
-                    return self._things[key]
+                if key in self._items:
+                    self._items.move_to_end(key)
+                    return self._items[key]
                 since, sentence = self._missing.get(key, (-float("inf"), ""))
-            if self._clock() - since < self._patience:
+            if self._clock() - since < self._retry_seconds:
                 raise DataMissing(sentence)
-            thing = self._made(key, make)
+            item = self._open(key, open_item)
             with self._lock:
-                self._things[key] = thing
-                while len(self._things) > self._size:
-                    self._things.popitem(last=False)
-            return thing
+                self._items[key] = item
+                while len(self._items) > self._size:
+                    self._items.popitem(last=False)
+            return item
 
-    def retry(self) -> None:
-        """Forgets what was missing: the next `get` looks again."""
+    def retry_missing(self) -> None:
+        """Lets the next `get` look for missing files at once."""
         with self._lock:
             self._missing.clear()
 
-    def _made(self, key: Hashable, make: Callable[[], Thing]) -> Thing:
+    def _open(self, key: Hashable, open_item: Callable[[], Item]) -> Item:
         try:
-            return make()
+            return open_item()
         except DataMissing as problem:
             with self._lock:
-                self._missing[key] = self._clock(), str(problem)
+                self._missing[key] = (self._clock(), str(problem))
             raise

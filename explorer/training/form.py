@@ -42,7 +42,7 @@ def tune_form(plan: Plan) -> None:
 def _rounds(row: DeltaGenerator, plan: Plan) -> None:
     found = schedule(plan.schedule)
     name = plan.schedule.partition(":")[0]
-    state.seed("tune_schedule", name)
+    state.set_widget("tune_schedule", name)
     row.selectbox(
         "Schedule",
         tuple(SCHEDULES),
@@ -51,7 +51,7 @@ def _rounds(row: DeltaGenerator, plan: Plan) -> None:
         help=entry_help("schedule", found),
         on_change=_schedule_changed,
     )
-    state.seed("tune_rounds", found.rounds)
+    state.set_widget("tune_rounds", found.rounds)
     row.number_input(
         "Rounds",
         1,
@@ -106,7 +106,7 @@ def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
     """What training is to make small, over which groups, and how strongly."""
     found = parsed(config.penalty)
     name = config.penalty.partition(":")[0]
-    state.seed("tune_penalty_name", name)
+    state.set_widget("tune_penalty_name", name)
     row.selectbox(
         "Penalty",
         (NONE, *PENALTIES),
@@ -118,7 +118,7 @@ def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
     if found is None:
         return
     if (g := found[1]) is not None:
-        state.seed("tune_penalty_shape", g.name)
+        state.set_widget("tune_penalty_shape", g.name)
         row.selectbox(
             "Groups",
             tuple(dict.fromkeys((*GRANULARITIES, g.name))),
@@ -133,9 +133,13 @@ def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
 def _penalty_changed() -> None:
     """Groups at first have the plan's own shape of a cut."""
     before = state.plan().fine_tune.penalty
-    name = state.widget("tune_penalty_name", before.partition(":")[0])
-    shape = state.widget("tune_penalty_shape", before.partition(":")[2] or state.plan().granularity)
-    state.tune(penalty=f"{name}:{shape}" if name in PENALTIES and PENALTIES[name].shaped else name)
+    name = state.widget_value("tune_penalty_name", before.partition(":")[0])
+    shape = state.widget_value(
+        "tune_penalty_shape", before.partition(":")[2] or state.plan().granularity
+    )
+    state.change_fine_tuning(
+        penalty=f"{name}:{shape}" if name in PENALTIES and PENALTIES[name].shaped else name
+    )
 
 
 def _number(
@@ -161,13 +165,13 @@ def _number(
 
 def _seeded(field: str, config: TrainConfig) -> dict[str, Any]:
     """The widget of a field starts with the plan's value and gives changes back to the plan."""
-    state.seed(f"tune_{field}", getattr(config, field))
+    state.set_widget(f"tune_{field}", getattr(config, field))
     return {"key": f"tune_{field}", "on_change": _changed, "args": (field,)}
 
 
 def _changed(field: str) -> None:
     before = getattr(state.plan().fine_tune, field)
-    state.tune(**{field: state.widget(f"tune_{field}", before)})
+    state.change_fine_tuning(**{field: state.widget_value(f"tune_{field}", before)})
 
 
 def _optimizer_changed() -> None:
@@ -175,16 +179,16 @@ def _optimizer_changed() -> None:
     chosen.
     """
     config = state.plan().fine_tune
-    name = state.widget("tune_optimizer", config.optimizer)
+    name = state.widget_value("tune_optimizer", config.optimizer)
     usual = config.lr == USUAL_RATES[config.optimizer] and name in USUAL_RATES
-    state.tune(optimizer=name, lr=USUAL_RATES[name] if usual else config.lr)
+    state.change_fine_tuning(optimizer=name, lr=USUAL_RATES[name] if usual else config.lr)
 
 
 def _schedule_changed() -> None:
-    state.change(schedule=state.widget("tune_schedule", "one_shot"))
+    state.change(schedule=state.widget_value("tune_schedule", "one_shot"))
 
 
 def _rounds_changed() -> None:
     name = state.plan().schedule.partition(":")[0]
     if name != "one_shot":
-        state.change(schedule=f"{name}:{state.widget('tune_rounds', 1)}")
+        state.change(schedule=f"{name}:{state.widget_value('tune_rounds', 1)}")

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from explorer.jobs.background import Snapshot
+from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress, clock
 from explorer.session import cache, state
 from explorer.session.notices import plain
@@ -28,7 +28,7 @@ def active_job(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
     waits = f"Waiting: {run.ahead} other job{'s' * (run.ahead > 1)} first."
     far = f"{at.stage[:1].upper()}{at.stage[1:]} · {clock(run.seconds)} so far{left}"
     line.progress(at.share, waits if run.status == "queued" else far)
-    asked = state.recall(STOPPING, "") == run.id
+    asked = state.stored(STOPPING, "") == run.id
     line.button(
         "Stopping …" if asked else "Stop",
         key=key,
@@ -45,7 +45,7 @@ def _stop(job: str) -> None:
     meanwhile.
     """
     cache.jobs().stop(state.owner(), job)
-    state.keep(STOPPING, job)
+    state.store(STOPPING, job)
 
 
 def ended(run: Snapshot, what: str, stopped: str, done: str | None = None) -> None:
@@ -76,5 +76,5 @@ def note_lost(kind: str, more: str = "") -> None:
     """What became of the page's run where there is none any more: it was forgotten with the last
     tab.
     """
-    if lost := cache.jobs().lost(state.owner(), kind):
+    if lost := cache.jobs().abandoned_notice(state.owner(), kind):
         st.warning(plain(lost) + more, icon=":material/tab_close:")

@@ -17,10 +17,10 @@ def page(view: str) -> None:
     from explorer.session.notices import show_errors, show_notes
     from explorer.session.unavailable import show_unavailable
 
-    state.begin(view, sidebar.known_names())
+    state.read_address(view, sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render()
-    state.publish()
+    state.write_address()
     show_notes(choice.notes)
     if choice.space is None:
         show_unavailable(choice.plan)

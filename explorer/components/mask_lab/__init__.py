@@ -139,9 +139,9 @@ def mask_lab(
             _window(view, deep, key)
         places = None if deep is None else _places(view, deep, edits, key)
         _LAB(data=given | {"places": places}, key=key, on_report_change=reported)
-    if last.get("n") == state.recall(f"{key}_seen", None):
+    if last.get("n") == state.stored(f"{key}_seen", None):
         return Result()
-    state.keep(f"{key}_seen", last.get("n"))
+    state.store(f"{key}_seen", last.get("n"))
     return _read(last, view)
 
 
@@ -153,7 +153,7 @@ def _window(view: LabView, detail: LabDetail, key: str) -> None:
     held = _held(view, key)
     if window is not None and (held is None or held.window != window):
         held = detail.window(window)
-        state.keep(f"{key}_held", (view.id, held))
+        state.store(f"{key}_held", (view.id, held))
     _WINDOW(
         data=view.id.encode() + (held.data if held else b""),
         key=f"{key}_window",
@@ -167,7 +167,7 @@ def _nothing() -> None:
 
 def _held(view: LabView, key: str) -> LabWindow | None:
     """The last window of this layer."""
-    of, window = state.recall(f"{key}_held", ("", None))
+    of, window = state.stored(f"{key}_held", ("", None))
     return window if of == view.id else None
 
 
@@ -176,7 +176,7 @@ def _places(view: LabView, detail: LabDetail, edits: tuple[Edit, ...], key: str)
     if not view.groups:
         return []
     nothing: dict[int, int] = {}
-    of, before = state.recall(f"{key}_places", ("", nothing))
+    of, before = state.stored(f"{key}_places", ("", nothing))
     numbers = [edit[0] * view.groups + edit[1] for edit in edits]
     held = _held(view, key)
     known = dict(before) if of == view.id else {}
@@ -184,13 +184,13 @@ def _places(view: LabView, detail: LabDetail, edits: tuple[Edit, ...], key: str)
         known |= held.places_of(number for number in numbers if number not in known)
     missing = [number for number in numbers if number not in known]
     known |= zip(missing, detail.places(missing), strict=True)
-    state.keep(f"{key}_places", (view.id, known))
+    state.store(f"{key}_places", (view.id, known))
     return [known[number] for number in numbers]
 
 
 def _last(key: str, name: str = "report") -> Mapping[str, Any]:
     """The last report, as it came from the browser; empty before the first."""
-    found: object = state.widget(key, None)
+    found: object = state.widget_value(key, None)
     report = found.get(name) if isinstance(found, Mapping) else None
     return report if isinstance(report, Mapping) else {}
 

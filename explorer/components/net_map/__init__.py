@@ -2,7 +2,7 @@
 all pages look at.
 
     view = map_view(network, layers)                     # depends on the network alone
-    net_map(view, chosen=name, kept=report.kept, sensitivity=None, key="map", on_select=state.look_at)
+    net_map(view, chosen=name, kept=report.kept, sensitivity=None, key="map", on_select=state.select_layer)
 
 Blocks that repeat are one box until they are opened, which happens in the browser. What is sent is
 a few kB and the same bytes as long as nothing changes; a choice is reported once.
@@ -53,7 +53,7 @@ def net_map(
     """
 
     def selected() -> None:
-        if (name := chosen_name(state.widget(key, None), view)) is not None:
+        if (name := chosen_name(state.widget_value(key, None), view)) is not None:
             on_select(name)
 
     _MAP(

@@ -36,7 +36,7 @@ def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str 
     side = WIDE_PIXELS if layer.fused else PIXELS
     found = cache.cached_detail(
         lambda: maps(
-            space.model, cache.pruned(plan, space), layer, _ready(plan, space, image), side
+            space.model, cache.pruned_model(plan, space), layer, _ready(plan, space, image), side
         ),
         "maps",
         cache.mask_key(plan),
@@ -59,7 +59,7 @@ def _image(plan: Plan, space: Workspace) -> int:
     classes = space.dataset.classes
     row = st.container(horizontal=True, vertical_alignment="center")
     most = len(split) - 1
-    state.within("image", most)
+    state.limit_widget("image", most)
     chosen = int(
         row.number_input(
             "Image", 0, most, key="image", bind="query-params", width=150, help=HELP["image"]
@@ -181,7 +181,7 @@ def _units(space: Workspace, layer: Layer, found: Maps) -> None:
 
 
 def _shown(layer: Layer) -> int:
-    name, count = state.recall("maps_shown", (layer.name, PAGE))
+    name, count = state.stored("maps_shown", (layer.name, PAGE))
     return int(count) if name == layer.name else PAGE
 
 
@@ -192,7 +192,7 @@ def _more(layer: Layer, total: int, what: str) -> None:
             f"Show {min(PAGE, total - shown)} more",
             key="more_maps",
             icon=":material/expand_more:",
-            on_click=state.keep,
+            on_click=state.store,
             args=("maps_shown", (layer.name, shown + PAGE)),
         )
         st.caption(f"{shown} of {total:,} {what} shown.")

@@ -31,15 +31,15 @@ def follow(layer: Layer, chosen: int | None) -> None:
     """Shows the filter that was chosen elsewhere, once for each choice: after that the number is
     the user's.
     """
-    if chosen is not None and state.recall("filter_followed", None) != (layer.name, chosen):
-        state.keep("filter_followed", (layer.name, chosen))
-        state.seed("filter", chosen)
+    if chosen is not None and state.stored("filter_followed", None) != (layer.name, chosen):
+        state.store("filter_followed", (layer.name, chosen))
+        state.set_widget("filter", chosen)
 
 
 def filter_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws number, picture and table."""
     most = layer.shape[0] - 1
-    state.within("filter", most)
+    state.limit_widget("filter", most)
     chosen = int(
         st.number_input(
             "Filter", 0, most, key="filter", bind="query-params", width=170, help=HELP["filter"]

@@ -82,18 +82,18 @@ def _reported(name: str, result: Result) -> None:
     """Takes over what was done in the lab; N:M leaves only the choice between cut and dense."""
     g = granularity(state.plan().granularity)
     if result.ratio is not None:
-        state.override(
+        state.set_ratio(
             name, result.ratio if g.fixed_ratio is None else None if result.ratio else 0.0
         )
     if result.edits is not None:
-        state.edit(name, g.name, result.edits)
+        state.set_hand_edits(name, g.name, result.edits)
     if result.selected is not None:
-        state.keep("group", (name, g.name, *result.selected))
+        state.store("group", (name, g.name, *result.selected))
 
 
 def _filter_looked_at(plan: Plan, layer: Layer) -> int | None:
     """The filter of the group that was selected last in the lab, if it was one of this layer's."""
-    name, cut_by, scope, group = state.recall("group", ("", "", 0, 0))
+    name, cut_by, scope, group = state.stored("group", ("", "", 0, 0))
     return (
         filter_of(layer, granularity(cut_by), scope, group)
         if (name, cut_by) == (layer.name, plan.granularity)
@@ -141,7 +141,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             key="lock",
             help=HELP["lock"],
             disabled=mine or refusal is not None or fixed,
-            on_click=state.override,
+            on_click=state.set_ratio,
             args=(layer.name, ratio),
         )
         st.button(
@@ -150,7 +150,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             key="reset",
             help=HELP["reset"],
             disabled=not mine,
-            on_click=state.override,
+            on_click=state.set_ratio,
             args=(layer.name, None),
         )
         st.button(
@@ -159,7 +159,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             key="reset_all",
             help=HELP["reset_all"],
             disabled=not by_hand,
-            on_click=state.overrides,
+            on_click=state.set_ratios,
             args=({},),
         )
 

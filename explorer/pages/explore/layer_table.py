@@ -95,7 +95,7 @@ def layer_table(
 ) -> None:
     """Draws the table with the chosen layer's row selected."""
     names = [layer.name for layer in space.layers]
-    state.seed_row(KEY, names.index(chosen))
+    state.set_selected_row(KEY, names.index(chosen))
     st.dataframe(
         table(plan, space, report, reasons),
         key=KEY,
@@ -112,7 +112,7 @@ def layer_table(
 def _row_chosen(names: list[str]) -> None:
     row = state.selected_row(KEY)
     if row is not None and row < len(names):
-        state.look_at(names[row])
+        state.select_layer(names[row])
 
 
 def fixed_parameters(space: Workspace) -> None:
@@ -136,9 +136,9 @@ def fixed_parameters(space: Workspace) -> None:
 
 def layer_picker(names: list[str], chosen: str) -> None:
     """The keyboard's way to choose a layer."""
-    state.seed("layer_choice", chosen)
+    state.set_widget("layer_choice", chosen)
     st.selectbox("Layer", names, key="layer_choice", help=HELP["layer"], on_change=_picked)
 
 
 def _picked() -> None:
-    state.look_at(state.widget("layer_choice", None))
+    state.select_layer(state.widget_value("layer_choice", None))

@@ -22,7 +22,7 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
     cut.
     """
     st.subheader("Network", anchor=False)
-    found = cache.network(plan, space)
+    found = cache.layer_map(plan, space)
     if found.reason is not None:
         st.caption(f"Layers in module order, without arrows: {plain(found.reason)}.")
     lost, cut_at = _lost_alone(plan)
@@ -33,7 +33,7 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
         sensitivity=lost,
         cut_at=cut_at,
         key=KEY,
-        on_select=state.look_at,
+        on_select=state.select_layer,
     )
 
 

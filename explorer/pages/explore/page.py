@@ -76,7 +76,7 @@ def _report(plan: Plan, space: Workspace, able: tuple[Layer, ...]) -> Report | N
 def _chosen(space: Workspace, able: tuple[Layer, ...]) -> Layer:
     """The layer looked at; at first one that has kernels to see, near the input."""
     known = {layer.name: layer for layer in space.layers}
-    if (name := state.layer()) in known:
+    if (name := state.selected_layer()) in known:
         return known[name]
     return next((layer for layer in able if min(layer.shape[:2]) > 1), (able or space.layers)[0])
 
@@ -151,6 +151,6 @@ def _asked(plan: Plan, space: Workspace, report: Report | None) -> str:
     fixed = granularity(plan.granularity).fixed_ratio
     if report is None:
         return "nothing can be cut"
-    if (share := cache.asked_by_hand(plan, space)) is not None:
+    if (share := cache.requested_by_hand(plan, space)) is not None:
         return f"shares ask for {percent(share)}"
     return f"asked for {percent(plan.sparsity if fixed is None else fixed)}"

@@ -122,7 +122,7 @@ def _choice(plan: Plan, *, tuned: bool) -> str:
 
 def _title(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     """What the files hold, in words. tuned: the result of the plan's run."""
-    hands = cache.asked_by_hand(plan, space)
+    hands = cache.requested_by_hand(plan, space)
     if not tuned:
         return f"**{cut_words(plan, hands)}**"
     if flow(plan.flow) == FLOWS["rounds"]:
@@ -147,7 +147,7 @@ def subject_of(plan: Plan, space: Workspace, done: Finished | None) -> Subject:
 def _requested(plan: Plan, space: Workspace) -> str:
     """The sparsity asked for: by the slider, by N:M, or by the ratios set by hand."""
     fixed = granularity(plan.granularity).fixed_ratio
-    if (share := cache.asked_by_hand(plan, space)) is not None:
+    if (share := cache.requested_by_hand(plan, space)) is not None:
         return f"ratios by hand ask for {percent(share)}"
     return f"requested {percent(plan.sparsity if fixed is None else fixed)}"
 
@@ -216,7 +216,7 @@ def _import() -> None:
         on_change=_uploaded,
         help="Sets all choices of the side bar and of fine-tuning at once.",
     )
-    kind, sentence = state.recall("plan_import", ("", ""))
+    kind, sentence = state.stored("plan_import", ("", ""))
     if kind:
         show, icon = (
             (st.success, ":material/check:") if kind == "done" else (st.error, ":material/error:")
@@ -228,17 +228,17 @@ def _uploaded() -> None:
     """The uploaded plan takes the place of the present one; one that cannot be opened here changes
     nothing.
     """
-    upload: UploadedFile | None = state.widget("plan_upload", None)
+    upload: UploadedFile | None = state.widget_value("plan_upload", None)
     if upload is None:
-        return state.keep("plan_import", ("", ""))
+        return state.store("plan_import", ("", ""))
     try:
         plan = read_plan(upload.getvalue())
         with st.spinner("Opening the plan's network and images …"):
             cache.workspace(plan.model, plan.dataset)
     except PruningError as problem:
-        return state.keep("plan_import", ("failed", f"{problem} Nothing was changed."))
+        return state.store("plan_import", ("failed", f"{problem} Nothing was changed."))
     state.set_plan(plan)
-    return state.keep(
+    return state.store(
         "plan_import", ("done", f"The plan of {upload.name} is set: {cut_words(plan)}")
     )
 

@@ -143,7 +143,9 @@ def _weights(done: Finished, space: Workspace) -> None:
         "**Weights of a layer**",
         help="How training moved the weights that were kept. Exact zeros are left out and counted.",
     )
-    state.seed("compare_layer", state.layer() if state.layer() in names else names[0])
+    state.set_widget(
+        "compare_layer", state.selected_layer() if state.selected_layer() in names else names[0]
+    )
     name = st.selectbox(
         "Layer", names, key="compare_layer", on_change=_layer_chosen, label_visibility="collapsed"
     )
@@ -162,4 +164,4 @@ def _weights(done: Finished, space: Workspace) -> None:
 
 
 def _layer_chosen() -> None:
-    state.look_at(state.widget("compare_layer", None))
+    state.select_layer(state.widget_value("compare_layer", None))

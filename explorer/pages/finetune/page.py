@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from explorer.charts import alt, training_curves
-from explorer.jobs.background import Snapshot
+from explorer.jobs.job import Snapshot
 from explorer.pages.finetune.compare import compare_section
 from explorer.pages.finetune.run import (
     Reference,
@@ -54,8 +54,8 @@ def render(plan: Plan, space: Workspace) -> None:
     able, _ = cache.prunable(plan, space)
     if not able:
         cache.groups(plan, space)
-    st.caption(f"To be cut: {cut_words(plan, cache.asked_by_hand(plan, space))}")
-    found = cache.jobs().of(state.owner(), KIND)
+    st.caption(f"To be cut: {cut_words(plan, cache.requested_by_hand(plan, space))}")
+    found = cache.jobs().snapshots(state.owner(), KIND)
     active = bool(found) and found[0].active
     with st.container(border=True):
         tune_form(plan)
@@ -67,7 +67,7 @@ def render(plan: Plan, space: Workspace) -> None:
 
 def finished_run(plan: Plan, space: Workspace) -> Finished | None:
     """The browser's newest finished run of exactly this plan, of this page or of Flows."""
-    for run in cache.jobs().of(state.owner()):
+    for run in cache.jobs().snapshots(state.owner()):
         if isinstance(run.result, Finished) and not changes(asked_for(run, Plan), plan, space):
             return run.result
     return None
@@ -112,7 +112,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
 def _live(was_active: bool) -> None:
     """Progress and curves; runs again by itself while the training goes on."""
     with show_errors():
-        found = cache.jobs().of(state.owner(), KIND)
+        found = cache.jobs().snapshots(state.owner(), KIND)
         if was_active and not (found and found[0].active):
             st.rerun()
         if not found:
@@ -150,7 +150,11 @@ def _curves(run: Snapshot) -> None:
 def _results(plan: Plan, space: Workspace) -> None:
     """The newest finished run, and for which plan it is."""
     run = next(
-        (run for run in cache.jobs().of(state.owner(), KIND) if isinstance(run.result, Finished)),
+        (
+            run
+            for run in cache.jobs().snapshots(state.owner(), KIND)
+            if isinstance(run.result, Finished)
+        ),
         None,
     )
     if run is None or not isinstance(run.result, Finished):

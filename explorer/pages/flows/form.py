@@ -46,14 +46,14 @@ def flow_form(plan: Plan) -> None:
     """The flow, what it does, its knobs, and how it was published."""
     name = plan.flow.partition(":")[0]
     chosen = flow(plan.flow)
-    state.seed("flow", name)
+    state.set_widget("flow", name)
     st.selectbox(
         "Flow",
         tuple(FLOWS),
         format_func=lambda key: FLOWS[key].label,
         key="flow",
         help=entry_help("flow", chosen),
-        on_change=state.from_widget,
+        on_change=state.change_from_widget,
         args=("flow",),
     )
     fate = REVIVES if chosen.regrows else STAYS
@@ -96,7 +96,7 @@ def _knob(row: Any, name: str, chosen: Flow, each: Setting) -> None:
         or LABELS.get(each.name)
         or each.name.replace("_", " ").capitalize()
     )
-    state.seed(key, value)
+    state.set_widget(key, value)
     more: dict[str, Any] = {
         "key": key,
         "help": each.help,
@@ -116,5 +116,5 @@ def _knob(row: Any, name: str, chosen: Flow, each: Setting) -> None:
 
 def _changed(name: str, knob: str) -> None:
     chosen = flow(state.plan().flow)
-    value = state.widget(f"knob_{name}_{knob}", getattr(chosen, knob))
+    value = state.widget_value(f"knob_{name}_{knob}", getattr(chosen, knob))
     state.change(flow=spec(name, replace(chosen, **{knob: value})))

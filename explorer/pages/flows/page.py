@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer.charts import alt, mask_over_time, moments_chart, training_curves
-from explorer.jobs.background import Snapshot
+from explorer.jobs.job import Snapshot
 from explorer.pages.finetune.compare import compare_section
 from explorer.pages.finetune.run import Reference
 from explorer.pages.flows.form import flow_form
@@ -50,13 +50,13 @@ def render(plan: Plan, space: Workspace) -> None:
     able, _ = cache.prunable(plan, space)
     if not able:
         cache.groups(plan, space)
-    found = cache.jobs().of(state.owner(), KIND)
+    found = cache.jobs().snapshots(state.owner(), KIND)
     active = bool(found) and found[0].active
     with st.container(border=True):
         flow_form(plan)
         tune_form(plan)
         st.caption(
-            f"To be cut: {cut_words(plan, cache.asked_by_hand(plan, space), ranked_by(plan))}"
+            f"To be cut: {cut_words(plan, cache.requested_by_hand(plan, space), ranked_by(plan))}"
         )
         _start(plan, space, active=active, again=bool(found))
     with show_errors():
@@ -107,7 +107,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
     """Progress, curves and the mask; runs again by itself while the flow goes on."""
     with show_errors():
-        found = cache.jobs().of(state.owner(), KIND)
+        found = cache.jobs().snapshots(state.owner(), KIND)
         if was_active and not (found and found[0].active):
             st.rerun()
         if not found:
@@ -187,7 +187,7 @@ def _mask(run: Snapshot, plan: Plan, space: Workspace) -> None:
     st.subheader("One layer's mask over time", anchor=False)
     chosen = _layer(plan, space)
     choice, moment = st.columns([1, 2], vertical_alignment="bottom")
-    state.seed("flow_layer", chosen.name)
+    state.set_widget("flow_layer", chosen.name)
     choice.selectbox("Layer", names, key="flow_layer", help=HELP["flow_layer"], on_change=_looked)
     found = history(frames, chosen)
     if found is None:
@@ -225,11 +225,11 @@ def _layer(plan: Plan, space: Workspace) -> Layer:
     """The layer that is looked at; before one was chosen, the first that can be cut."""
     named = {layer.name: layer for layer in space.layers}
     able, _ = cache.prunable(plan, space)
-    return named.get(state.layer() or "", able[0] if able else space.layers[0])
+    return named.get(state.selected_layer() or "", able[0] if able else space.layers[0])
 
 
 def _looked() -> None:
-    state.look_at(state.widget("flow_layer", None))
+    state.select_layer(state.widget_value("flow_layer", None))
 
 
 def _same_data(run: Snapshot, plan: Plan) -> bool:

@@ -39,7 +39,7 @@ def seven_panel(plan: Plan, space: Workspace, layer: Layer) -> None:
         return
     knobs = chosen.beta1, chosen.beta2, chosen.signed_moment
     st.subheader("Gradient noise", anchor=False)
-    state.seed("seven_layer", layer.name)
+    state.set_widget("seven_layer", layer.name)
     st.selectbox(
         "Layer",
         [each.name for each in space.layers],
@@ -89,4 +89,4 @@ def seven_panel(plan: Plan, space: Workspace, layer: Layer) -> None:
 
 
 def _looked() -> None:
-    state.look_at(state.widget("seven_layer", None))
+    state.select_layer(state.widget_value("seven_layer", None))

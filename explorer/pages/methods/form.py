@@ -38,7 +38,7 @@ MOST_LISTED = 12
 
 def choices_now() -> Choices:
     """What the page's address says; a text that cannot be used is told and forgotten."""
-    text = state.carried(KEY)
+    text = state.page_text(KEY)
     try:
         return choices(text)
     except PruningError as problem:
@@ -102,7 +102,7 @@ def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> No
 
 def _many(label: str, field: str, chosen: Choices, options: Sequence[Any], shown: Any) -> None:
     mine = list(getattr(chosen, field))
-    state.seed(f"study_{field}", mine)
+    state.set_widget(f"study_{field}", mine)
     st.multiselect(
         label,
         [*options, *(each for each in mine if each not in options)],
@@ -116,21 +116,21 @@ def _many(label: str, field: str, chosen: Choices, options: Sequence[Any], shown
 
 
 def _single(field: str, chosen: Choices) -> None:
-    state.seed(f"study_{field}", getattr(chosen, field))
+    state.set_widget(f"study_{field}", getattr(chosen, field))
 
 
 def _changed(field: str) -> None:
     """The address takes the widget's value."""
     before = choices_or_default()
-    value = state.widget(f"study_{field}", getattr(before, field))
+    value = state.widget_value(f"study_{field}", getattr(before, field))
     change: dict[str, Any] = {field: tuple(value) if isinstance(value, list) else value}
-    state.carry(KEY, replace(before, **change).to_text())
+    state.set_page_text(KEY, replace(before, **change).to_text())
 
 
 def choices_or_default() -> Choices:
     """For callbacks: the choices that the page shows."""
     try:
-        return choices(state.recall(KEY, ""))
+        return choices(state.stored(KEY, ""))
     except PruningError:
         return Choices()
 
@@ -165,16 +165,16 @@ def _named(study: Study, base: str) -> str:
 
 
 def _chosen() -> None:
-    study: object = state.widget("study_earlier", None)
+    study: object = state.widget_value("study_earlier", None)
     if isinstance(study, Study):
         show(study)
-    state.seed("study_earlier", None)
+    state.set_widget("study_earlier", None)
 
 
 def show(asked: Study) -> None:
     """Sets the page's choices and the plan to those of a study."""
     then = asked.plan
-    state.carry(KEY, chosen_in(asked).to_text())
+    state.set_page_text(KEY, chosen_in(asked).to_text())
     state.change(
         model=then.model,
         dataset=then.dataset,

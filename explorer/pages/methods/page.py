@@ -4,7 +4,7 @@ runs are kept on disk.
 
 import streamlit as st
 
-from explorer.jobs.background import Snapshot
+from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress, clock
 from explorer.pages.methods.form import choices_now, methods_form, show
 from explorer.pages.methods.report import Found, report
@@ -41,7 +41,7 @@ measures what is missing.
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
     st.markdown(LEAD)
-    jobs = cache.jobs().of(state.owner(), KIND)
+    jobs = cache.jobs().snapshots(state.owner(), KIND)
     active = bool(jobs) and jobs[0].active
     base = base_of(plan, space)
     with st.container(border=True):
@@ -118,7 +118,7 @@ def _work(found: Found, space: Workspace, missing: int) -> str:
 def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) -> None:
     """Progress, charts and table; runs again by itself while the study goes on."""
     with show_errors():
-        jobs = cache.jobs().of(state.owner(), KIND)
+        jobs = cache.jobs().snapshots(state.owner(), KIND)
         active = bool(jobs) and jobs[0].active
         if was_active and not active:
             st.rerun()

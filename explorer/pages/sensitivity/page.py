@@ -6,7 +6,7 @@ from dataclasses import replace
 import streamlit as st
 
 from explorer.charts import alt, preview_curves, sensitivity_curves
-from explorer.jobs.background import Snapshot
+from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress, clock
 from explorer.pages.sensitivity.ratios_panel import slice_section, slow_note, target_section
 from explorer.pages.sensitivity.run import (
@@ -58,7 +58,7 @@ def render(plan: Plan, space: Workspace) -> None:
     able, reasons = cache.prunable(plan, space)
     if not able:
         cache.groups(plan, space)
-    found = cache.jobs().of(state.owner(), KIND)
+    found = cache.jobs().snapshots(state.owner(), KIND)
     active = bool(found) and found[0].active
     _controls(plan, space, able, found)
     st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
@@ -190,7 +190,7 @@ def _tied(plan: Plan, space: Workspace) -> tuple[Coupling, ...] | None:
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
     """Progress and curves; runs again by itself while the scan goes on."""
     with show_errors():
-        found = cache.jobs().of(state.owner(), KIND)
+        found = cache.jobs().snapshots(state.owner(), KIND)
         if was_active and not (found and found[0].active):
             st.rerun()
         if found:
@@ -310,7 +310,9 @@ def _estimated(found: Preview) -> None:
 def _focus(points: Sequence[SensitivityPoint | Band]) -> str | None:
     """The layer whose curve is to stand out, None for all."""
     names = list(dict.fromkeys(point.parameter for point in points))
-    state.seed("highlight", state.layer() if state.layer() in names else ALL)
+    state.set_widget(
+        "highlight", state.selected_layer() if state.selected_layer() in names else ALL
+    )
     focus = st.selectbox(
         "Highlight",
         (ALL, *names),
@@ -323,9 +325,9 @@ def _focus(points: Sequence[SensitivityPoint | Band]) -> str | None:
 
 
 def _highlighted() -> None:
-    name = state.widget("highlight", ALL)
-    state.look_at(None if name == ALL else name)
-    state.publish()  # a fragment runs alone, without app.py's publish
+    name = state.widget_value("highlight", ALL)
+    state.select_layer(None if name == ALL else name)
+    state.write_address()  # a fragment runs alone, without app.py's write_address
 
 
 def _ratios(plan: Plan, space: Workspace) -> dict[str, float]:
@@ -373,7 +375,9 @@ def measured_for(plan: Plan) -> tuple[SensitivityPoint, ...]:
     """The points of the newest scan, as far as they are measured; none where they are for another
     plan, or estimated.
     """
-    scan = next((scan for scan in cache.jobs().of(state.owner(), KIND) if _points(scan)), None)
+    scan = next(
+        (scan for scan in cache.jobs().snapshots(state.owner(), KIND) if _points(scan)), None
+    )
     return (
         _points(scan)
         if scan is not None
@@ -385,7 +389,11 @@ def measured_for(plan: Plan) -> tuple[SensitivityPoint, ...]:
 def _shown() -> Snapshot | None:
     """The newest scan or preview that has measured something."""
     return next(
-        (scan for scan in cache.jobs().of(state.owner(), KIND) if _points(scan) or _preview(scan)),
+        (
+            scan
+            for scan in cache.jobs().snapshots(state.owner(), KIND)
+            if _points(scan) or _preview(scan)
+        ),
         None,
     )
 

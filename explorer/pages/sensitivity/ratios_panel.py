@@ -133,7 +133,7 @@ def target_section(
             icon=":material/check:",
             disabled=applied,
             help="Sets every scanned layer's ratio by hand, as on the Explore page; the address carries them.",
-            on_click=state.overrides,
+            on_click=state.set_ratios,
             args=(ratios,),
         )
         if plan.overrides:
@@ -142,7 +142,7 @@ def target_section(
                 key="target_reset",
                 icon=":material/undo:",
                 help=HELP["reset_all"],
-                on_click=state.overrides,
+                on_click=state.set_ratios,
                 args=({},),
             )
     if applied:

@@ -27,7 +27,7 @@ Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
 
 def view_of(name: str) -> MapView:
     space = cache.workspace(name, "digits")
-    return map_view(cache.network(Plan(model=name), space), space.layers)
+    return map_view(cache.layer_map(Plan(model=name), space), space.layers)
 
 
 def sent(at: AppTest) -> dict[str, Any]:
@@ -143,8 +143,8 @@ def test_where_nothing_can_be_cut_no_box_has_a_share() -> None:
 def test_the_map_is_traced_once() -> None:
     plan = Plan(model="lenet5")
     space = cache.workspace("lenet5", "digits")
-    first = cache.network(plan, space)
-    assert cache.network(replace(plan, sparsity=0.9, granularity="kernel"), space) is first
+    first = cache.layer_map(plan, space)
+    assert cache.layer_map(replace(plan, sparsity=0.9, granularity="kernel"), space) is first
 
 
 def point(
@@ -198,7 +198,7 @@ def test_a_scan_of_this_plan_is_marked_and_one_of_another_is_not(
     at = open_view("sensitivity", grid="Quick")
     at.button(key="scan_start").click().run()
     until(at, lambda at: any("Scanned" in caption.value for caption in at.caption))
-    points = cache.jobs().of("test session id", "scan")[0].events
+    points = cache.jobs().snapshots("test session id", "scan")[0].events
     lost, _ = lost_alone([event for event in points if isinstance(event, SensitivityPoint)])
     found = sent(opened(page, {"model": "lenet5"}, "explore"))
     assert found["hurts"] == [pytest.approx(lost[name]) for name in view_of("lenet5").names]

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from explorer import app
-from explorer.jobs.background import Jobs
+from explorer.jobs.queue import JobQueue
 from explorer.session import sidebar
 from pruning_core.cli import commands as commands
 from pruning_core.evaluation.thread_pool import VARIABLE, kernel_threads
 from tests.explorer.driven import opened
-from tests.explorer.jobs.test_background import until
+from tests.explorer.jobs.test_queue import until
 
 
 def asked_anew() -> int:
@@ -53,7 +53,7 @@ def test_a_job_uses_the_chosen_number_and_later_threads_keep_theirs(own: int) ->
         seen.append(torch.get_num_threads())
         yield 1
 
-    jobs = Jobs(lambda owner: True)
+    jobs = JobQueue(lambda owner: True)
     for _ in range(2):
         jobs.start("me", "train", "Training", work)
         until(lambda: not jobs._threads)
@@ -93,7 +93,7 @@ def test_a_bad_number_fails_a_job_and_a_command_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(VARIABLE, "many")
-    jobs = Jobs(lambda owner: True)
+    jobs = JobQueue(lambda owner: True)
     job = jobs.start("me", "train", "Training", lambda: iter(()))
     until(lambda: not jobs._threads)
     sentence = job.snapshot().error

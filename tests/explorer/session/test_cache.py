@@ -63,8 +63,8 @@ def test_the_hash_sees_a_single_weight(space: Workspace) -> None:
 
 
 def test_a_pruned_model_is_its_callers_own(space: Workspace) -> None:
-    first = cache.pruned(PLAN, space)
-    second = cache.pruned(PLAN, space)
+    first = cache.pruned_model(PLAN, space)
+    second = cache.pruned_model(PLAN, space)
     assert first is not second
     with torch.no_grad():
         for parameter in first.parameters():

@@ -13,10 +13,10 @@ def script() -> None:
     from explorer.session import sidebar, state
     from pruning_core.plan import Plan
 
-    state.begin("explore", sidebar.known_names())
+    state.read_address("explore", sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render()
-    state.publish()
+    state.write_address()
     st.json(choice.plan.to_json())
     strange = Plan(model="resnet2000", dataset="tea leaves", sparsity=0.7)
     st.button("strange", key="strange", on_click=state.set_plan, args=(strange,))

@@ -15,11 +15,13 @@ def script() -> None:
     from explorer.session import state
     from pruning_core.plan import Plan
 
-    state.begin("page", {"model": ("resnet20", "vit")})
-    state.seed("sparsity", state.plan().sparsity)
-    st.number_input("Sparsity", key="sparsity", on_change=state.from_widget, args=("sparsity",))
-    st.button("by hand", key="by_hand", on_click=state.override, args=("conv.weight", 0.25))
-    st.button("free", key="free", on_click=state.override, args=("conv.weight", None))
+    state.read_address("page", {"model": ("resnet20", "vit")})
+    state.set_widget("sparsity", state.plan().sparsity)
+    st.number_input(
+        "Sparsity", key="sparsity", on_change=state.change_from_widget, args=("sparsity",)
+    )
+    st.button("by hand", key="by_hand", on_click=state.set_ratio, args=("conv.weight", 0.25))
+    st.button("free", key="free", on_click=state.set_ratio, args=("conv.weight", None))
     st.button("vit", key="vit", on_click=state.change, kwargs={"model": "vit"})
     st.button("import", key="import", on_click=state.set_plan, args=(Plan(seed=7, sparsity=0.9),))
     st.button(
@@ -31,11 +33,11 @@ def script() -> None:
     st.button(
         "forge", key="forge", on_click=state.change, kwargs={"criterion": "antigravity:geohash"}
     )
-    st.button("look", key="look", on_click=state.look_at, args=("conv.weight",))
-    st.button("know", key="know", on_click=state.forget_unknown, args=(("other.weight",),))
-    state.publish()
+    st.button("look", key="look", on_click=state.select_layer, args=("conv.weight",))
+    st.button("know", key="know", on_click=state.drop_unknown_layers, args=(("other.weight",),))
+    state.write_address()
     st.json(state.plan().to_json())
-    st.text(str(state.layer()))
+    st.text(str(state.selected_layer()))
     for sentence in state.problems():
         st.warning(sentence)
 

@@ -38,7 +38,7 @@ def test_images_that_are_missing_can_be_tried_again_or_changed(
     open_view: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PRUNING_EXPLORER_IMAGES", str(tmp_path / "nowhere"))
-    cache.retry()
+    cache.retry_missing()
     at = open_view("explore", model="resnet50")
     at.button(key="open_imagefolder").click()
     run(at)

@@ -23,47 +23,47 @@ class Opener:
 
 
 def test_a_thing_is_opened_once() -> None:
-    shelf: WorkspaceCache[object] = WorkspaceCache(2, 60)
+    workspaces: WorkspaceCache[object] = WorkspaceCache(2, 60)
     opener = Opener()
-    assert shelf.get("a", opener) is shelf.get("a", opener)
+    assert workspaces.get("a", opener) is workspaces.get("a", opener)
     assert opener.calls == 1
 
 
 def test_the_longest_unused_thing_is_dropped() -> None:
-    shelf: WorkspaceCache[object] = WorkspaceCache(2, 60)
+    workspaces: WorkspaceCache[object] = WorkspaceCache(2, 60)
     a = Opener()
     b = Opener()
     c = Opener()
     for key, opener in (("a", a), ("b", b), ("a", a), ("c", c), ("a", a), ("b", b)):
-        shelf.get(key, opener)
+        workspaces.get(key, opener)
     assert (a.calls, b.calls, c.calls) == (1, 2, 1)
 
 
 def test_missing_files_are_asked_for_again_after_a_while_or_on_request() -> None:
     now = [0.0]
-    shelf: WorkspaceCache[object] = WorkspaceCache(2, 60, lambda: now[0])
+    workspaces: WorkspaceCache[object] = WorkspaceCache(2, 60, lambda: now[0])
     opener = Opener(DataMissing("Not here."))
     for moment, calls in ((0, 1), (30, 1), (59, 1), (61, 2), (62, 2)):
         now[0] = moment
         with pytest.raises(DataMissing, match="Not here"):
-            shelf.get("a", opener)
+            workspaces.get("a", opener)
         assert opener.calls == calls
-    shelf.retry()
+    workspaces.retry_missing()
     opener.problem = None
-    assert shelf.get("a", opener) is not None
+    assert workspaces.get("a", opener) is not None
 
 
 def test_other_problems_are_not_remembered() -> None:
-    shelf: WorkspaceCache[object] = WorkspaceCache(2, 60)
+    workspaces: WorkspaceCache[object] = WorkspaceCache(2, 60)
     opener = Opener(PruningError("Damaged."))
     for _ in range(2):
         with pytest.raises(PruningError, match="Damaged"):
-            shelf.get("a", opener)
+            workspaces.get("a", opener)
     assert opener.calls == 2
 
 
 def test_two_threads_open_a_thing_once_and_others_need_not_wait() -> None:
-    shelf: WorkspaceCache[object] = WorkspaceCache(4, 60)
+    workspaces: WorkspaceCache[object] = WorkspaceCache(4, 60)
     started = threading.Event()
     go = threading.Event()
     calls = []
@@ -76,12 +76,13 @@ def test_two_threads_open_a_thing_once_and_others_need_not_wait() -> None:
 
     found: list[object] = []
     threads = [
-        threading.Thread(target=lambda: found.append(shelf.get("slow", slow))) for _ in range(2)
+        threading.Thread(target=lambda: found.append(workspaces.get("slow", slow)))
+        for _ in range(2)
     ]
     for thread in threads:
         thread.start()
     assert started.wait(10)
-    assert shelf.get("quick", Opener()) is not None
+    assert workspaces.get("quick", Opener()) is not None
     go.set()
     for thread in threads:
         thread.join(10)

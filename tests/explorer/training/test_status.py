@@ -3,14 +3,14 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.jobs.background import Snapshot
+from explorer.jobs.job import Snapshot
 from explorer.training.status import asked_for
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 
 
 def line(status: str, ahead: int, error: str | None, left: float | None) -> None:
-    from explorer.jobs.background import Snapshot
+    from explorer.jobs.job import Snapshot
     from explorer.jobs.progress import Progress
     from explorer.training.status import training_status
 

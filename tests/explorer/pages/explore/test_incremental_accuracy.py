@@ -38,7 +38,7 @@ def test_the_page_measures_what_evaluate_measures(granularity: str) -> None:
         plan = replace(PLAN, granularity=granularity, sparsity=sparsity)
         found = cache.accuracy(plan, space)
         wanted = evaluate(
-            cache.pruned(plan, space), cache.probe(plan, space), outputs=space.dataset.outputs
+            cache.pruned_model(plan, space), cache.probe(plan, space), outputs=space.dataset.outputs
         )
         assert (found.n, found.top1, found.top5, found.loss) == (
             wanted.n,

@@ -33,12 +33,12 @@ def closer(chosen: str = "") -> None:
     from explorer.session import cache, sidebar, state
     from explorer.session.notices import show_errors
 
-    state.begin("explore", sidebar.known_names())
+    state.read_address("explore", sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render()
     plan = choice.plan
     space = choice.space
-    layer = next(each for each in space.layers if each.name == state.layer())
+    layer = next(each for each in space.layers if each.name == state.selected_layer())
     with show_errors():
         look_closer(
             plan,
@@ -145,7 +145,7 @@ def test_feature_maps_are_sorted_by_their_change(space: Workspace, layer: str) -
     (x,) = [x for x, _ in cache.probe(plan, space).subset([0]).batches(1)]
     found = next(each for each in space.layers if each.name == layer)
     dense, pruned = (
-        feature_maps(model, found, x) for model in (space.model, cache.pruned(plan, space))
+        feature_maps(model, found, x) for model in (space.model, cache.pruned_model(plan, space))
     )
     order = np.argsort(-relative_change(dense, pruned).numpy(), kind="stable")
     assert titles(at) == [f"Channel {channel}" for channel in order]
@@ -200,7 +200,7 @@ def test_attention_is_shown_head_by_head() -> None:
     plan = Plan(model="vit", probe=64)
     (x,) = [x for x, _ in cache.probe(plan, vit).subset([0]).batches(1)]
     dense, pruned = (
-        attention_maps(model, layer, x) for model in (vit.model, cache.pruned(plan, vit))
+        attention_maps(model, layer, x) for model in (vit.model, cache.pruned_model(plan, vit))
     )
     order = np.argsort(-relative_change(dense, pruned).numpy(), kind="stable")
     at = looked("Activations", layer=layer.name, model="vit")
@@ -249,7 +249,7 @@ def test_a_group_selected_in_the_lab_is_the_filter_looked_at() -> None:
     at = opened(
         page, {"model": "lenet5", "layer": "conv2.weight", "granularity": "filter"}, "explore"
     )
-    at.session_state["_kept_group"] = ("conv2.weight", "filter", 0, 4)
+    at.session_state["_stored_group"] = ("conv2.weight", "filter", 0, 4)
     at.get_by_key("closer").set_value("Filters")
     run(at)
     assert at.number_input(key="filter").value == 4

@@ -41,7 +41,7 @@ def files_shown(at: AppTest, *, tuned: bool = False) -> Files:
     """What the page's download buttons give."""
     plan = Plan.from_json(at.session_state["_plan"])
     space = cache.workspace("lenet5", "digits")
-    done = cache.jobs().of("test session id", "train")[0].result if tuned else None
+    done = cache.jobs().snapshots("test session id", "train")[0].result if tuned else None
     return export.subject_of(plan, space, done).files
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from explorer.jobs.background import Snapshot
+from explorer.jobs.job import Snapshot
 from explorer.pages.finetune import run as tuning
 from explorer.session import cache
 from explorer.texts.plan_words import differences
@@ -32,7 +32,7 @@ def text(at: AppTest) -> str:
 
 
 def run_of() -> Snapshot:
-    return cache.jobs().of("test session id", "train")[0]
+    return cache.jobs().snapshots("test session id", "train")[0]
 
 
 def finished(at: AppTest) -> bool:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Slider
 
 from explorer.charts import FATES, alt, fates, mask_over_time, moments_chart
-from explorer.jobs.background import Snapshot
+from explorer.jobs.job import Snapshot
 from explorer.pages.finetune.run import Reference
 from explorer.pages.flows.run import (
     Frame,
@@ -44,7 +44,7 @@ def text(at: AppTest) -> str:
 
 
 def run_of() -> Snapshot:
-    return cache.jobs().of("test session id", "flow")[0]
+    return cache.jobs().snapshots("test session id", "flow")[0]
 
 
 def scrubber(at: AppTest) -> Slider:

@@ -11,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import charts
-from explorer.jobs.background import Snapshot
+from explorer.jobs.job import Snapshot
 from explorer.pages.methods import run as studying
 from explorer.pages.methods.page import base_of
 from explorer.pages.methods.report import alike
@@ -76,7 +76,7 @@ def figures(at: AppTest) -> dict[str, dict]:
 
 
 def job() -> Snapshot:
-    return cache.jobs().of("test session id", "study")[0]
+    return cache.jobs().snapshots("test session id", "study")[0]
 
 
 def all_measured(at: AppTest) -> bool:

@@ -71,7 +71,7 @@ def test_curves_equal_the_cores_own_scan(after_scan: AppTest) -> None:
     expected = list(
         scanning.scan_events(scanning.request(plan, space.layers, scanning.PRESETS["Quick"]), space)
     )
-    shown = cache.jobs().of("test session id", "scan")[0].events
+    shown = cache.jobs().snapshots("test session id", "scan")[0].events
     assert shown == tuple(expected)
 
 
@@ -172,7 +172,7 @@ def test_a_preview_estimates_the_curves_and_ranks_nothing(open_view: Open, until
     at = open_view("sensitivity")
     at.button(key="preview_start").click().run()
     until(at, lambda at: "Previewed 5 layers" in text(at))
-    last = cache.jobs().of("test session id", "scan")[0].events[-1]
+    last = cache.jobs().snapshots("test session id", "scan")[0].events[-1]
     assert isinstance(last, Preview)
     assert last.spent <= round(0.1 * last.full)
     assert f"Estimated from {last.spent:,} of {last.full:,} evaluations" in text(at)
@@ -292,7 +292,7 @@ def test_layers_that_lose_nothing_are_named_with_the_reason(open_view: Open, unt
     until(at, scanned)
     assert "not ranked: blocks.0.attention.in_proj_weight, blocks.1" in text(at)
     assert "use head granularity" in text(at)
-    lost, _ = scanning.lost_alone(list(cache.jobs().of("test session id", "scan")[0].events))
+    lost, _ = scanning.lost_alone(list(cache.jobs().snapshots("test session id", "scan")[0].events))
     assert "blocks.0.attention.in_proj_weight" not in lost
     assert "blocks.0.mlp.fc1.weight" in lost
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from explorer.jobs.background import Job, Jobs
+from explorer.jobs.job import Job
+from explorer.jobs.queue import JobQueue
 from pruning_core.types import Cancelled, PruningError
 
 
@@ -42,18 +43,18 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
-def work(jobs: Jobs, make: Callable[[], Iterator[object]], owner: str = "ann") -> Job:
+def work(jobs: JobQueue, make: Callable[[], Iterator[object]], owner: str = "ann") -> Job:
     return jobs.start(owner, "train", "Fine-tuning", make)
 
 
 @pytest.fixture
-def jobs() -> Iterator[Jobs]:
-    made = Jobs()
+def jobs() -> Iterator[JobQueue]:
+    made = JobQueue()
     yield made
     made.close(0)
 
 
-def test_a_job_keeps_its_events_in_order_and_its_last_is_the_result(jobs: Jobs) -> None:
+def test_a_job_keeps_its_events_in_order_and_its_last_is_the_result(jobs: JobQueue) -> None:
     job = work(jobs, lambda: iter(["a", "b", "c"]))
     until(lambda: not job.active)
     shot = jobs.snapshot("ann", job.id)
@@ -69,19 +70,19 @@ def test_a_job_keeps_its_events_in_order_and_its_last_is_the_result(jobs: Jobs) 
     assert shot.started <= shot.finished
 
 
-def test_since_leaves_out_what_the_page_has(jobs: Jobs) -> None:
+def test_since_leaves_out_what_the_page_has(jobs: JobQueue) -> None:
     job = work(jobs, lambda: iter(range(5)))
     until(lambda: not job.active)
     assert job.snapshot(since=3).events == (3, 4)
 
 
-def test_a_job_without_events_has_no_result(jobs: Jobs) -> None:
+def test_a_job_without_events_has_no_result(jobs: JobQueue) -> None:
     job = work(jobs, lambda: iter(()))
     until(lambda: not job.active)
     assert (job.status, job.snapshot().result) == ("done", None)
 
 
-def test_cancel_stops_within_one_step_and_closes_the_generator(jobs: Jobs) -> None:
+def test_cancel_stops_within_one_step_and_closes_the_generator(jobs: JobQueue) -> None:
     gate = Gate()
     job = work(jobs, gate)
     gate.release(2)
@@ -94,7 +95,7 @@ def test_cancel_stops_within_one_step_and_closes_the_generator(jobs: Jobs) -> No
     assert job.snapshot().error == "It was stopped; nothing was changed."
 
 
-def test_a_generator_may_stop_itself_with_cancelled(jobs: Jobs) -> None:
+def test_a_generator_may_stop_itself_with_cancelled(jobs: JobQueue) -> None:
     def stops() -> Iterator[int]:
         yield 1
         raise Cancelled
@@ -104,7 +105,7 @@ def test_a_generator_may_stop_itself_with_cancelled(jobs: Jobs) -> None:
     assert job.status == "cancelled"
 
 
-def test_one_slot_runs_one_job_and_the_next_waits_its_turn(jobs: Jobs) -> None:
+def test_one_slot_runs_one_job_and_the_next_waits_its_turn(jobs: JobQueue) -> None:
     first = Gate(1)
     second = Gate(1)
     running = work(jobs, first)
@@ -120,7 +121,7 @@ def test_one_slot_runs_one_job_and_the_next_waits_its_turn(jobs: Jobs) -> None:
     until(lambda: waiting.status == "done")
 
 
-def test_a_queued_job_is_cancelled_at_once_and_never_starts(jobs: Jobs) -> None:
+def test_a_queued_job_is_cancelled_at_once_and_never_starts(jobs: JobQueue) -> None:
     first = Gate(1)
     second = Gate(1)
     work(jobs, first)
@@ -132,7 +133,7 @@ def test_a_queued_job_is_cancelled_at_once_and_never_starts(jobs: Jobs) -> None:
     assert not second.entered.is_set()
 
 
-def test_a_pruning_error_is_shown_as_it_is(jobs: Jobs) -> None:
+def test_a_pruning_error_is_shown_as_it_is(jobs: JobQueue) -> None:
     def refuses() -> Iterator[int]:
         raise PruningError("The layer 'fc' has no kernels.")
         yield 1
@@ -144,7 +145,7 @@ def test_a_pruning_error_is_shown_as_it_is(jobs: Jobs) -> None:
 
 @pytest.mark.parametrize("where", ["making", "iterating"])
 def test_an_unexpected_error_fails_the_job_in_one_sentence_and_is_logged(
-    jobs: Jobs, where: str, caplog: pytest.LogCaptureFixture
+    jobs: JobQueue, where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def iterates() -> Iterator[int]:
         yield 1
@@ -165,26 +166,26 @@ def test_an_unexpected_error_fails_the_job_in_one_sentence_and_is_logged(
     assert work(jobs, lambda: iter([1])).owner == "ann", "the slot is free again"
 
 
-def test_a_job_is_its_owners_secret(jobs: Jobs) -> None:
+def test_a_job_is_its_owners_secret(jobs: JobQueue) -> None:
     gate = Gate()
     job = work(jobs, gate)
     until(gate.entered.is_set)
-    assert jobs.of("bob") == ()
+    assert jobs.snapshots("bob") == ()
     assert jobs.snapshot("bob", job.id) is None
     jobs.stop("bob", job.id)
     jobs.stop("ann", "no such job")
     assert job.status == "running"
-    assert [shot.id for shot in jobs.of("ann")] == [job.id]
-    assert jobs.of("ann", "scan") == ()
+    assert [shot.id for shot in jobs.snapshots("ann")] == [job.id]
+    assert jobs.snapshots("ann", "scan") == ()
     job.cancel.set()
     gate.release()
 
 
 def test_a_session_may_have_only_so_many_unfinished_jobs() -> None:
-    jobs = Jobs(active_per_owner=1)
+    jobs = JobQueue(max_active_per_owner=1)
     gate = Gate()
     job = work(jobs, gate)
-    with pytest.raises(PruningError, match="'Fine-tuning' is still at work"):
+    with pytest.raises(PruningError, match="'Fine-tuning' is not finished"):
         work(jobs, gate)
     job.cancel.set()
     gate.release()
@@ -193,24 +194,24 @@ def test_a_session_may_have_only_so_many_unfinished_jobs() -> None:
 
 
 def test_the_queue_is_bounded_over_all_sessions() -> None:
-    jobs = Jobs(waiting=1)
+    jobs = JobQueue(max_queued=1)
     gate = Gate()
     work(jobs, gate)
     work(jobs, gate, "bob")
-    with pytest.raises(PruningError, match="fill the queue"):
+    with pytest.raises(PruningError, match="The queue is full"):
         work(jobs, gate, "cid")
     jobs.close(0)
     gate.release()
 
 
 def test_old_finished_jobs_are_forgotten() -> None:
-    jobs = Jobs(kept_per_owner=2)
+    jobs = JobQueue(max_finished_per_owner=2)
     ids = []
     for number in range(5):
         job = work(jobs, lambda number=number: iter([number]))
         until(lambda job=job: not job.active)
         ids.append(job.id)
-    kept = [shot.id for shot in jobs.of("ann")]
+    kept = [shot.id for shot in jobs.snapshots("ann")]
     assert kept == ids[:-4:-1]
     assert jobs.get("ann", ids[0]) is None
 
@@ -218,7 +219,7 @@ def test_old_finished_jobs_are_forgotten() -> None:
 def test_a_closed_tab_stops_the_job_after_the_grace_and_leaves_nothing() -> None:
     now = [0.0]
     there = {"ann"}
-    jobs = Jobs(there.__contains__, grace=60, clock=lambda: now[0])
+    jobs = JobQueue(there.__contains__, grace=60, clock=lambda: now[0])
     gate = Gate()
     job = work(jobs, gate)
     gate.release()
@@ -235,23 +236,23 @@ def test_a_closed_tab_stops_the_job_after_the_grace_and_leaves_nothing() -> None
     until(lambda: job.status == "cancelled")
     assert gate.closed.wait(5)
     until(lambda: not jobs._threads and not jobs._jobs)
-    assert not jobs._missing
+    assert not jobs._disconnected_since
 
 
 def test_a_session_that_comes_back_in_time_keeps_its_job() -> None:
     now = [0.0]
     there = {"ann"}
-    jobs = Jobs(there.__contains__, grace=60, clock=lambda: now[0])
+    jobs = JobQueue(there.__contains__, grace=60, clock=lambda: now[0])
     gate = Gate()
     job = work(jobs, gate)
     there.clear()
-    jobs.sweep()
+    jobs.stop_abandoned()
     now[0] = 50.0
     there.add("ann")
-    jobs.sweep()
+    jobs.stop_abandoned()
     there.clear()
     now[0] = 100.0
-    jobs.sweep()
+    jobs.stop_abandoned()
     assert not job.cancel.is_set()
     jobs.close(0)
     gate.release()
@@ -260,36 +261,36 @@ def test_a_session_that_comes_back_in_time_keeps_its_job() -> None:
 def test_results_of_an_ended_session_are_forgotten() -> None:
     now = [0.0]
     there = {"ann"}
-    jobs = Jobs(there.__contains__, grace=60, clock=lambda: now[0])
+    jobs = JobQueue(there.__contains__, grace=60, clock=lambda: now[0])
     job = work(jobs, lambda: iter([1]))
     until(lambda: not job.active)
     there.clear()
-    jobs.sweep()
+    jobs.stop_abandoned()
     now[0] = 61.0
-    assert jobs.of("bob") == ()
+    assert jobs.snapshots("bob") == ()
     assert not jobs._jobs
-    assert "its result was forgotten" in (jobs.lost("ann", "train") or "")
+    assert "its result was deleted" in (jobs.abandoned_notice("ann", "train") or "")
 
 
 def test_who_comes_back_too_late_is_told_until_the_next_start() -> None:
     now = [0.0]
     there = {"ann"}
-    jobs = Jobs(there.__contains__, grace=60, clock=lambda: now[0])
+    jobs = JobQueue(there.__contains__, grace=60, clock=lambda: now[0])
     gate = Gate()
     work(jobs, gate)
     until(gate.entered.is_set)
     there.clear()
-    jobs.sweep()
+    jobs.stop_abandoned()
     now[0] = 61.0
     gate.release()
     until(lambda: not jobs._jobs)
     there.add("ann")
-    assert "Fine-tuning: it was stopped" in (jobs.lost("ann", "train") or "")
-    assert jobs.lost("bob", "train") is None
-    assert jobs.lost("ann", "scan") is None
+    assert "Fine-tuning: it was stopped" in (jobs.abandoned_notice("ann", "train") or "")
+    assert jobs.abandoned_notice("bob", "train") is None
+    assert jobs.abandoned_notice("ann", "scan") is None
     job = work(jobs, lambda: iter([1]))
     until(lambda: not job.active)
-    assert jobs.lost("ann", "train") is None
+    assert jobs.abandoned_notice("ann", "train") is None
 
 
 @pytest.mark.parametrize(
@@ -301,13 +302,13 @@ def test_a_job_without_end_is_stopped(limits: dict[str, float], message: str) ->
         while True:
             yield 0
 
-    job = work(Jobs(**limits), endless)
+    job = work(JobQueue(**limits), endless)
     until(lambda: not job.active)
     assert job.status == "failed"
     assert message in (job.snapshot().error or "")
 
 
-def test_close_stops_running_and_queued_jobs(jobs: Jobs) -> None:
+def test_close_stops_running_and_queued_jobs(jobs: JobQueue) -> None:
     gate = Gate()
     job = work(jobs, gate)
     waiting = work(jobs, gate, "bob")
