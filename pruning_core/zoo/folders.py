@@ -4,9 +4,6 @@ import os
 from pathlib import Path
 
 import torch
-from torchvision import datasets as vision
-from torchvision import transforms
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from pruning_core.types import DataMissing, Dataset, PruningError
 from pruning_core.zoo.fetch import fetch
@@ -20,6 +17,7 @@ from pruning_core.zoo.pretrained import (
 from pruning_core.zoo.request import Request, Source, missing
 from pruning_core.zoo.splits import FolderSplit, stratified
 
+# torchvision takes over a second to import: only where a folder is read.
 VARIABLE = "PRUNING_EXPLORER_IMAGES"
 SIDE = 32
 _GREY = (0.5, 0.5, 0.5)
@@ -42,6 +40,8 @@ IMAGENETTE_SIZES = ("320px", "160px", "full")
 
 def _small() -> Preparation:
     """What the zoo's own networks take from folders: 32 x 32 colour pixels around 0."""
+    from torchvision import transforms
+
     steps = [
         transforms.Resize(SIDE),
         transforms.CenterCrop(SIDE),
@@ -61,6 +61,8 @@ def _subfolders(folder: Path) -> list[str]:
 
 def _split(folder: Path, classes: list[str], prepared: Preparation) -> FolderSplit:
     """All images under folder/CLASS/, class by class, in the order of their paths."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
     paths = []
     labels = []
     for label, name in enumerate(classes):
@@ -157,6 +159,8 @@ def _image_folder(request: Request) -> Dataset:
 
 
 def _imagenette(request: Request) -> Dataset:
+    from torchvision import datasets as vision
+
     archives = vision.Imagenette._ARCHIVES
     folders = {size: request.root / Path(archives[size][0]).stem for size in IMAGENETTE_SIZES}
     found = next((folder for folder in folders.values() if folder.is_dir()), None)
@@ -166,6 +170,8 @@ def _imagenette(request: Request) -> Dataset:
 
 
 def _download_imagenette(request: Request, url: str, md5: str) -> None:
+    from torchvision import datasets as vision
+
     layout = f"the folder {Path(url).stem} (unpacked from {Path(url).name})"
     if not request.download:
         raise missing("Imagenette", request, layout)

@@ -4,15 +4,19 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum, get_model, get_model_weights
 
 from pruning_core.registry import find
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.zoo.fetch import Progress, fetch
+
+# torchvision takes over a second to import: only where one of its networks is read.
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,10 @@ class Pretrained:
     source: str
 
     @property
-    def weights(self) -> WeightsEnum:
+    def weights(self) -> "WeightsEnum":
         """Its default ImageNet weights."""
+        from torchvision.models import get_model_weights
+
         return get_model_weights(self.name).DEFAULT
 
 
@@ -171,6 +177,8 @@ def load_pretrained(
     Raises DataMissing when the weights are not on this machine and cannot be fetched, PruningError
     when their file is damaged.
     """
+    from torchvision.models import get_model
+
     weights = find(PRETRAINED, name, "pretrained model").weights
     target = weights_file(name)
     where = f"put the file {target.name} into {target.parent}"

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from torchvision import datasets as vision
 
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.fetch import fetch
 from pruning_core.zoo.request import Request, Source, missing
 from pruning_core.zoo.splits import TensorSplit, stratified
+
+# scikit-learn and torchvision take over a second each to import: only where their files are read.
+if TYPE_CHECKING:
+    from torchvision import datasets as vision
 
 VALIDATION = 5_000
 """Training images of MNIST, Fashion-MNIST and CIFAR-10 that are set aside for validation."""
@@ -19,6 +22,8 @@ VALIDATION = 5_000
 
 def _digits(request: Request) -> Dataset:
     """1,797 scans; a stratified fifth each for test and validation, by a fixed seed."""
+    from sklearn.datasets import load_digits
+
     raw = load_digits()
     x = torch.from_numpy(raw.images.astype(np.uint8)).unsqueeze(1)
     y = torch.from_numpy(raw.target.astype(np.int64))
@@ -45,7 +50,7 @@ def _three_splits(
     )
 
 
-def _fetch_mnist(kind: type[vision.MNIST], request: Request) -> None:
+def _fetch_mnist(kind: "type[vision.MNIST]", request: Request) -> None:
     errors: list[OSError] = []
     folder = request.root / kind.__name__ / "raw"
     for mirror in kind.mirrors:
@@ -60,8 +65,8 @@ def _fetch_mnist(kind: type[vision.MNIST], request: Request) -> None:
 
 
 def _read_mnist(
-    kind: type[vision.MNIST], label: str, request: Request
-) -> tuple[vision.MNIST, vision.MNIST]:
+    kind: "type[vision.MNIST]", label: str, request: Request
+) -> "tuple[vision.MNIST, vision.MNIST]":
     layout = f"the unpacked files {kind.__name__}/raw/*-ubyte"
     there = all(
         (request.root / kind.__name__ / "raw" / Path(name).stem).is_file()
@@ -83,10 +88,18 @@ def _read_mnist(
 
 
 def _mnist_like(
-    name: str, label: str, kind: type[vision.MNIST], mean: float, std: float, flip: bool
+    name: str, label: str, mean: float, std: float, flip: bool
 ) -> Callable[[Request], Dataset]:
+    """The reader of a data set in MNIST's format. label: also its class name in torchvision, but for
+    the hyphen.
+    """
+
     def load(request: Request) -> Dataset:
-        def split(part: vision.MNIST) -> TensorSplit:
+        from torchvision import datasets as vision
+
+        kind = getattr(vision, label.replace("-", ""))
+
+        def split(part: "vision.MNIST") -> TensorSplit:
             return TensorSplit(
                 part.data.unsqueeze(1), part.targets.long(), (mean,), (std,), shift=2, flip=flip
             )
@@ -99,6 +112,8 @@ def _mnist_like(
 
 def _cifar10(request: Request) -> Dataset:
     """60,000 colour pictures (Krizhevsky 2009) from the python pickles of its authors."""
+    from torchvision import datasets as vision
+
     kind = vision.CIFAR10
     layout = f"the folder {vision.CIFAR10.base_folder}"
     there = (request.root / kind.base_folder).is_dir()
@@ -117,7 +132,7 @@ def _cifar10(request: Request) -> Dataset:
         sentence = f"The files of CIFAR-10 in {request.root} are damaged; remove {kind.base_folder} and get them again."
         raise PruningError(sentence) from error
 
-    def split(part: vision.CIFAR10) -> TensorSplit:
+    def split(part: "vision.CIFAR10") -> TensorSplit:
         x = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
         return TensorSplit(
             x,
@@ -131,6 +146,18 @@ def _cifar10(request: Request) -> Dataset:
     return _three_splits("cifar10", tuple(parts[1].classes), split(parts[0]), split(parts[1]))
 
 
+_CLOTHING = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 _DOWNLOADED = "Downloaded through torchvision at first use, or read from a local folder."
 SMALL = (
     Source(
@@ -145,13 +172,11 @@ SMALL = (
     Source(
         "fashion_mnist",
         "Fashion-MNIST",
-        tuple(vision.FashionMNIST.classes),
+        _CLOTHING,
         (1, 28, 28),
         "70,000 articles of clothing, 28 x 28 grey pixels (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747).",
         _DOWNLOADED,
-        _mnist_like(
-            "fashion_mnist", "Fashion-MNIST", vision.FashionMNIST, 0.2860, 0.3530, flip=True
-        ),
+        _mnist_like("fashion_mnist", "Fashion-MNIST", 0.2860, 0.3530, flip=True),
     ),
     Source(
         "mnist",
@@ -160,7 +185,7 @@ SMALL = (
         (1, 28, 28),
         "70,000 handwritten digits, 28 x 28 grey pixels (LeCun, Cortes, Burges 1998).",
         _DOWNLOADED,
-        _mnist_like("mnist", "MNIST", vision.MNIST, 0.1307, 0.3081, flip=False),
+        _mnist_like("mnist", "MNIST", 0.1307, 0.3081, flip=False),
     ),
     Source(
         "cifar10",
