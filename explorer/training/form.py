@@ -1,4 +1,4 @@
-"""The form of a fine-tuning run: every choice is in the plan, so it is in the address too."""
+"""The form of a training: all its choices are in the plan, and so in the address."""
 
 from typing import Any
 
@@ -18,29 +18,26 @@ from pruning_core.training.fine_tune import TrainConfig
 USUAL_RATES = {"sgd": TrainConfig().lr, "adamw": 0.001}
 
 
-def tune_form(plan: Plan) -> None:
-    """Schedule, where the plan's flow has one, length and optimizer; what is rarely changed is
-    folded away.
-    """
+def training_form(plan: Plan) -> None:
+    """Schedule, where the plan's flow has one, length, optimizer; the rest in an expander."""
     row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
-    if flow(plan.flow).scheduled:
-        _rounds(row, plan)
+    scheduled = flow(plan.flow).scheduled
+    if scheduled:
+        _schedule(row, plan)
     _main_row(row, plan)
     g = granularity(plan.granularity)
-    if (
-        g.fixed_ratio is not None
-        and flow(plan.flow).scheduled
-        and schedule(plan.schedule).rounds > 1
-    ):
+    rounds = schedule(plan.schedule).rounds if scheduled else 1
+    if g.fixed_ratio is not None and rounds > 1:
         st.caption(
-            f":material/info: {g.label} is all or nothing: the first round cuts everything, the later ones only train."
+            f":material/info: {g.label} has one fixed sparsity: the first round prunes to it, the "
+            "later rounds only train."
         )
     with st.expander("More settings", icon=":material/tune:"):
-        _more(plan)
+        _more_settings(plan)
 
 
-def _rounds(row: DeltaGenerator, plan: Plan) -> None:
-    found = schedule(plan.schedule)
+def _schedule(row: DeltaGenerator, plan: Plan) -> None:
+    chosen = schedule(plan.schedule)
     name = plan.schedule.partition(":")[0]
     state.set_widget("tune_schedule", name)
     row.selectbox(
@@ -48,10 +45,10 @@ def _rounds(row: DeltaGenerator, plan: Plan) -> None:
         tuple(SCHEDULES),
         format_func=lambda key: SCHEDULES[key].label,
         key="tune_schedule",
-        help=entry_help("schedule", found),
+        help=entry_help("schedule", chosen),
         on_change=_schedule_changed,
     )
-    state.set_widget("tune_rounds", found.rounds)
+    state.set_widget("tune_rounds", chosen.rounds)
     row.number_input(
         "Rounds",
         1,
@@ -66,21 +63,29 @@ def _rounds(row: DeltaGenerator, plan: Plan) -> None:
 
 def _main_row(row: DeltaGenerator, plan: Plan) -> None:
     config = plan.fine_tune
-    (each, besides) = flow(plan.flow).trainings
-    per = " per round" if each else " per training" if besides > 1 else ""
-    _number(row, f"Epochs{per}", "epochs", config, (0, 200, 1))
+    _number(row, _epochs_label(plan), "epochs", config, (0, 200, 1))
+    state.set_widget("tune_optimizer", config.optimizer)
     row.selectbox(
         "Optimizer",
         tuple(OPTIMIZER_LABELS),
         format_func=lambda key: OPTIMIZER_LABELS[key],
+        key="tune_optimizer",
         help=HELP["optimizer"],
-        **_seeded("optimizer", config) | {"on_change": _optimizer_changed, "args": ()},
+        on_change=_optimizer_changed,
     )
     _number(row, "Learning rate", "lr", config, (1e-6, 10.0, 0.001), format="%g")
     _number(row, "Batch size", "batch_size", config, (1, 4096, 16))
 
 
-def _more(plan: Plan) -> None:
+def _epochs_label(plan: Plan) -> str:
+    """Epochs of one round, of one training, or of the flow's only training."""
+    per_round, besides = flow(plan.flow).trainings
+    if per_round:
+        return "Epochs per round"
+    return "Epochs per training" if besides > 1 else "Epochs"
+
+
+def _more_settings(plan: Plan) -> None:
     config = plan.fine_tune
     row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
     _number(row, "Weight decay", "weight_decay", config, (0.0, 1.0, 1e-4), format="%g")
@@ -98,26 +103,26 @@ def _more(plan: Plan) -> None:
     _number(row, "Training seed", "seed", config, (0, 2**31 - 1, 1), help=HELP["tune_seed"])
     _penalty(row, config)
     switches = st.container(horizontal=True)
-    switches.toggle("Cosine decay", help=HELP["cosine"], **_seeded("cosine", config))
-    switches.toggle("Augmentation", help=HELP["augment"], **_seeded("augment", config))
+    switches.toggle("Cosine decay", help=HELP["cosine"], **_bound("cosine", config))
+    switches.toggle("Augmentation", help=HELP["augment"], **_bound("augment", config))
 
 
 def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
-    """What training is to make small, over which groups, and how strongly."""
-    found = parsed(config.penalty)
-    name = config.penalty.partition(":")[0]
-    state.set_widget("tune_penalty_name", name)
+    """The penalty, its groups where it has groups, and its strength."""
+    chosen = parsed(config.penalty)
+    state.set_widget("tune_penalty_name", config.penalty.partition(":")[0])
     row.selectbox(
         "Penalty",
         (NONE, *PENALTIES),
         format_func=lambda key: PENALTIES[key].label if key in PENALTIES else "None",
         key="tune_penalty_name",
-        help=entry_help("penalty", found[0]) if found else HELP["penalty"],
+        help=entry_help("penalty", chosen[0]) if chosen else HELP["penalty"],
         on_change=_penalty_changed,
     )
-    if found is None:
+    if chosen is None:
         return
-    if (g := found[1]) is not None:
+    _, g = chosen
+    if g is not None:
         state.set_widget("tune_penalty_shape", g.name)
         row.selectbox(
             "Groups",
@@ -131,15 +136,13 @@ def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
 
 
 def _penalty_changed() -> None:
-    """Groups at first have the plan's own shape of a cut."""
+    """The groups start with the plan's granularity."""
     before = state.plan().fine_tune.penalty
     name = state.widget_value("tune_penalty_name", before.partition(":")[0])
-    shape = state.widget_value(
-        "tune_penalty_shape", before.partition(":")[2] or state.plan().granularity
-    )
-    state.change_fine_tuning(
-        penalty=f"{name}:{shape}" if name in PENALTIES and PENALTIES[name].shaped else name
-    )
+    groups = before.partition(":")[2] or state.plan().granularity
+    groups = state.widget_value("tune_penalty_shape", groups)
+    has_groups = name in PENALTIES and PENALTIES[name].shaped
+    state.change_fine_tuning(penalty=f"{name}:{groups}" if has_groups else name)
 
 
 def _number(
@@ -147,24 +150,30 @@ def _number(
     label: str,
     field: str,
     config: TrainConfig,
-    steps: tuple[float, float, float],
-    **look: Any,
+    bounds: tuple[float, float, float],
+    **options: Any,
 ) -> None:
-    """A number of the config. steps: least, most, step; a plan from elsewhere may lie beyond, and
-    is shown as it is.
+    """A number of the training settings.
+
+    bounds: least, most, step. A plan from a file or address may have a value beyond; the field
+    then shows that value. options: of the widget; its help is the field's if left out.
     """
-    least, most, step = steps
+    least, most, step = bounds
     value = getattr(config, field)
-    options: dict[str, Any] = (
-        {"help": HELP[field] if "help" not in look else look.pop("help")}
-        | look
-        | _seeded(field, config)
+    help_text = options.pop("help", None) or HELP[field]
+    row.number_input(
+        label,
+        min(least, value),
+        max(most, value),
+        step=step,
+        help=help_text,
+        **options,
+        **_bound(field, config),
     )
-    row.number_input(label, min(least, value), max(most, value), step=step, **options)
 
 
-def _seeded(field: str, config: TrainConfig) -> dict[str, Any]:
-    """The widget of a field starts with the plan's value and gives changes back to the plan."""
+def _bound(field: str, config: TrainConfig) -> dict[str, Any]:
+    """Widget options: it starts with the plan's value, and a change sets the plan's field."""
     state.set_widget(f"tune_{field}", getattr(config, field))
     return {"key": f"tune_{field}", "on_change": _changed, "args": (field,)}
 
@@ -175,9 +184,7 @@ def _changed(field: str) -> None:
 
 
 def _optimizer_changed() -> None:
-    """Another optimizer brings its usual learning rate, unless another one than the usual was
-    chosen.
-    """
+    """A new optimizer sets its usual learning rate, unless the user chose a learning rate."""
     config = state.plan().fine_tune
     name = state.widget_value("tune_optimizer", config.optimizer)
     usual = config.lr == USUAL_RATES[config.optimizer] and name in USUAL_RATES

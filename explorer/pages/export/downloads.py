@@ -1,4 +1,4 @@
-"""The files of an export, made only when they are asked for. Knows no Streamlit."""
+"""The files of an export. Each is made only when it is downloaded. Without Streamlit."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,15 @@ from pruning_core.pipeline import Workspace, dependent_masks_of, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Masks
 
+MASK_FILES = {f"masks.{ending}": ending for ending in MASK_FORMATS}
+NAMES = (*MASK_FILES, "weights.safetensors", "plan.json", "load_masks.py")
+
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """model: the fine-tuned network, None for masks on the base network; script: the text of
+    """What the files are made from.
+
+    model: the fine-tuned network, None for masks on the base network; script: text of
     load_masks.py.
     """
 
@@ -25,19 +30,22 @@ class Files:
     def make(self, name: str) -> bytes:
         """The content of one file. Raises KeyError for a name that is not in `NAMES`."""
         if name in MASK_FILES:
-            silent = dependent_masks_of(self.plan, self.space, self.masks)
-            return MASK_FORMATS[MASK_FILES[name]](
-                stored(self.masks, self.space.layers, silent), self.plan
-            )
-        return {
+            return self._mask_file(MASK_FILES[name])
+        makers = {
             "weights.safetensors": self._weights,
             "plan.json": self._plan,
             "load_masks.py": self._script,
-        }[name]()
+        }
+        return makers[name]()
 
     def zip(self) -> bytes:
-        """All of them."""
+        """All files in one archive."""
         return bundle({name: self.make(name) for name in NAMES})
+
+    def _mask_file(self, ending: str) -> bytes:
+        dependent = dependent_masks_of(self.plan, self.space, self.masks)
+        masks = stored(self.masks, self.space.layers, dependent)
+        return MASK_FORMATS[ending](masks, self.plan)
 
     def _weights(self) -> bytes:
         return weights_safetensors(self.model or masked_copy(self.plan, self.space, self.masks))
@@ -49,19 +57,15 @@ class Files:
         return self.script.encode()
 
 
-MASK_FILES = {f"masks.{ending}": ending for ending in MASK_FORMATS}
-NAMES = (*MASK_FILES, "weights.safetensors", "plan.json", "load_masks.py")
-
-
 def files_of(
     plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None, *, whole_test: bool
 ) -> Files:
-    """The files of a plan's masks. whole_test: are all test images the exam split?"""
-    return Files(
-        plan, space, masks, model, script(plan, tuned=model is not None, whole_test=whole_test)
-    )
+    """The files of a plan's masks. whole_test: is the accuracy measured on all test images?"""
+    text = script(plan, tuned=model is not None, whole_test=whole_test)
+    return Files(plan, space, masks, model, text)
 
 
-def expected_line(found: Evaluation) -> str:
-    """What load_masks.py prints."""
-    return f"accuracy {found.top1:.6f} ({round(found.top1 * found.n)} of {found.n} images)"
+def expected_line(measured: Evaluation) -> str:
+    """The line that load_masks.py prints."""
+    correct = round(measured.top1 * measured.n)
+    return f"accuracy {measured.top1:.6f} ({correct} of {measured.n} images)"

@@ -1,4 +1,4 @@
-"""Export: take masks, weights, plan and a script that loads them; and bring a plan in."""
+"""The page Export: download masks, weights, plan and script, and upload a plan."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,13 +9,13 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer.pages.export.downloads import Files, expected_line, files_of
-from explorer.pages.finetune.compare import which_images
-from explorer.pages.finetune.page import finished_run
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.session.url import refuse_custom
 from explorer.texts.formats import HELP, percent
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by, tune_words
+from explorer.training.compare import measured_on
+from explorer.training.run_panel import finished_run
 from pruning_core.flows import FLOWS, flow
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace, uses_whole_test
@@ -24,20 +24,27 @@ from pruning_core.registry import find
 from pruning_core.types import Evaluation, Finished, PruningError, Report
 from pruning_core.zoo import DATASETS, MODELS, datasets_for
 
-LEAD = "Take the result with you: masks that plain PyTorch loads, the weights, the plan, and a script that proves they work."
+LEAD = (
+    "Download the result: masks that plain PyTorch loads, the weights, the plan, and a script that "
+    "loads the masks and measures the accuracy."
+)
 BASE = "Masks on the base network"
 TUNED = "Fine-tuned network"
 PURPOSE = {
-    "masks.safetensors": "The masks: one boolean tensor per parameter, True = keep. What load_masks.py reads. Where whole "
-    "filters or heads went, biases and norms that fall silent with them have masks too.",
+    "masks.safetensors": "The masks: one boolean tensor per parameter, True = keep. "
+    "load_masks.py reads this file. Where whole filters or heads are removed, it also has masks "
+    "for biases and norm parameters that have no effect any more.",
     "masks.npz": "The same masks for NumPy, with the plan as text.",
-    "masks.pt": "The same masks for torch.load(…, weights_only=True) and torch.nn.utils.prune.custom_from_mask.",
+    "masks.pt": "The same masks for torch.load(…, weights_only=True) and "
+    "torch.nn.utils.prune.custom_from_mask.",
     "weights.safetensors": "The whole state_dict, removed weights at zero.",
-    "plan.json": "All choices. Bring it back below, or replay it: python -m pruning_core run plan.json --out DIR.",
+    "plan.json": "All choices. Upload it below, or run it: "
+    "python -m pruning_core run plan.json --out DIR.",
     "load_masks.py": "A short program that loads the masks and prints the accuracy measured here.",
 }
 RUN_IT = (
-    "Keep it beside masks.safetensors (of a fine-tuned network: weights.safetensors too). In the explorer's folder run "
+    "Save it in the same folder as masks.safetensors (for a fine-tuned network also "
+    "weights.safetensors). In the explorer's folder run "
     "`PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py`."
 )
 QUIET: dict[str, Any] = {
@@ -52,8 +59,9 @@ MIME = {"json": "application/json", "py": "text/x-python", "zip": "application/z
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is exported: files to be made when asked for, counts, and its accuracy on the exam split
-    (None: not measured yet).
+    """What is exported: the files, computed counts, and the accuracy on the test split.
+
+    accuracy: None where it is not measured yet.
     """
 
     files: Files
@@ -62,19 +70,13 @@ class Subject:
 
 
 def render(plan: Plan, space: Workspace) -> None:
-    """Draws the page."""
+    """Draws the page. The accuracy is measured last, so that the page appears before it."""
     st.markdown(LEAD)
-    done = finished_run(plan, space)
-    tuned = done is not None and done.tuned is not None
-    what = _choice(plan, tuned=tuned)
-    subject = subject_of(plan, space, done if what == TUNED else None)
-    st.markdown(_title(plan, space, tuned=what == TUNED))
-    if edited := sum(len(each.groups) for each in plan.edits_now):
-        pattern = granularity(plan.granularity).n_kept is not None
-        broken = (
-            f": code that needs {plan.granularity} everywhere may refuse them" if pattern else ""
-        )
-        st.caption(f"The masks hold {edited:,} edit{'s' * (edited > 1)} by hand{broken}.")
+    run = finished_run(plan, space)
+    choice = _choose_weights(plan, tuned=run is not None and run.tuned is not None)
+    subject = subject_of(plan, space, run if choice == TUNED else None)
+    st.markdown(_title(plan, space, tuned=choice == TUNED))
+    _edits_note(plan)
     numbers = st.grid(3, min_column_width=220)
     _counts(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()
@@ -86,17 +88,17 @@ def render(plan: Plan, space: Workspace) -> None:
         st.caption(RUN_IT)
         st.code(subject.files.script, language="python", height=440, wrap_lines=True)
         output = st.container()
-    _import()
+    _upload()
     with accuracy.skeleton(height=130):
-        _accuracy(
-            accuracy, output, plan, space, subject.accuracy or cache.test_accuracy(plan, space)
-        )
+        measured = subject.accuracy or cache.test_accuracy(plan, space)
+        _accuracy(accuracy, measured)
+        _expected_output(output, space, measured)
 
 
-def _choice(plan: Plan, *, tuned: bool) -> str:
-    """Which network the files hold."""
+def _choose_weights(plan: Plan, *, tuned: bool) -> str:
+    """Which network the files hold. tuned: a fine-tuned network of this plan exists."""
     options = (BASE, TUNED) if tuned else (BASE,)
-    what = st.segmented_control(
+    choice = st.segmented_control(
         "Weights",
         options,
         default=options[-1],
@@ -105,59 +107,69 @@ def _choice(plan: Plan, *, tuned: bool) -> str:
         bind="query-params",
         help=HELP["export_weights"],
     )
-    other = flow(plan.flow) != FLOWS["rounds"]
+    other_flow = flow(plan.flow) != FLOWS["rounds"]
     if not tuned:
-        where = "Flows" if other else "Fine-tune & compare"
-        st.caption(
-            f"There is no finished fine-tuning run of exactly this plan; *{where}* makes one."
-        )
-    if other and what == BASE:
+        page = "Flows" if other_flow else "Fine-tune & compare"
+        st.caption(f"No run of exactly this plan has finished. Start one on the page *{page}*.")
+    if other_flow and choice == BASE:
         st.info(
-            f"The plan's flow is {flow_words(plan.flow)}. These masks are not the flow's: they are the side bar's cut of the "
-            "base network, in one step.",
+            f"The plan's flow is {flow_words(plan.flow)}. These masks are not the flow's: they "
+            "prune the base network in one step, by the choices of the side bar.",
             icon=":material/timeline:",
         )
-    return str(what)
+    return str(choice)
 
 
 def _title(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     """What the files hold, in words. tuned: the result of the plan's run."""
-    hands = cache.requested_by_hand(plan, space)
+    by_hand = cache.requested_by_hand(plan, space)
     if not tuned:
-        return f"**{cut_words(plan, hands)}**"
+        return f"**{cut_words(plan, by_hand)}**"
     if flow(plan.flow) == FLOWS["rounds"]:
-        return f"**{cut_words(plan, hands)}** {tune_words(plan)}"
-    return f"**{cut_words(plan, hands, ranked_by(plan))}** {flow_words(plan.flow)}: {flow_tune_words(plan)}"
+        return f"**{cut_words(plan, by_hand)}** {tune_words(plan)}"
+    words = cut_words(plan, by_hand, ranked_by(plan))
+    return f"**{words}** {flow_words(plan.flow)}: {flow_tune_words(plan)}"
 
 
-def subject_of(plan: Plan, space: Workspace, done: Finished | None) -> Subject:
-    """done: the fine-tuned run whose weights are exported, None for masks on the base network."""
-    whole = uses_whole_test(space.dataset)
-    if done is not None:
-        return Subject(
-            files_of(plan, space, done.masks, done.model, whole_test=whole), done.report, done.tuned
-        )
-    return Subject(
-        files_of(plan, space, cache.masks(plan, space), None, whole_test=whole),
-        cache.report(plan, space),
-        None,
+def _edits_note(plan: Plan) -> None:
+    """How many groups were set by hand, and that they may break an N:M pattern."""
+    edited = sum(len(edits.groups) for edits in plan.edits_now)
+    if not edited:
+        return
+    pattern = ""
+    if granularity(plan.granularity).n_kept is not None:
+        pattern = f" Code that requires {plan.granularity} everywhere may not accept them."
+    st.caption(
+        f"{edited:,} group{'s' * (edited > 1)} of these masks {'were' if edited > 1 else 'was'} "
+        f"set by hand.{pattern}"
     )
 
 
+def subject_of(plan: Plan, space: Workspace, run: Finished | None) -> Subject:
+    """What is exported. run: the finished run of the plan, None for masks on the base network."""
+    whole = uses_whole_test(space.dataset)
+    if run is not None:
+        files = files_of(plan, space, run.masks, run.model, whole_test=whole)
+        return Subject(files, run.report, run.tuned)
+    files = files_of(plan, space, cache.masks(plan, space), None, whole_test=whole)
+    return Subject(files, cache.report(plan, space), None)
+
+
 def _requested(plan: Plan, space: Workspace) -> str:
-    """The sparsity asked for: by the slider, by N:M, or by the ratios set by hand."""
+    """The requested sparsity: of the slider, of N:M, or of the ratios set by hand."""
     fixed = granularity(plan.granularity).fixed_ratio
-    if (share := cache.requested_by_hand(plan, space)) is not None:
-        return f"ratios by hand ask for {percent(share)}"
-    return f"requested {percent(plan.sparsity if fixed is None else fixed)}"
+    by_hand = cache.requested_by_hand(plan, space)
+    if by_hand is not None:
+        return f"{percent(by_hand)} requested by hand"
+    return f"{percent(plan.sparsity if fixed is None else fixed)} requested"
 
 
-def _counts(place: DeltaGenerator, wanted: str, report: Report) -> None:
-    """What is gone and what is left."""
+def _counts(place: DeltaGenerator, requested: str, report: Report) -> None:
+    """How many weights are removed, and how many parameters remain."""
     place.metric(
         "Weights removed · computed",
         percent(report.sparsity_masked),
-        wanted,
+        requested,
         help=HELP["achieved"],
         **QUIET,
     )
@@ -167,22 +179,29 @@ def _counts(place: DeltaGenerator, wanted: str, report: Report) -> None:
     )
 
 
-def _accuracy(
-    place: DeltaGenerator, output: DeltaGenerator, plan: Plan, space: Workspace, found: Evaluation
-) -> None:
-    low, high = found.interval
-    said = f"95%: {100 * low:.1f} to {100 * high:.1f}%, n = {found.n:,}"
-    place.metric("Accuracy · measured", percent(found.top1), said, help=HELP["interval"], **QUIET)
-    output.caption("It will print:")
-    output.code(expected_line(found), language=None)
-    output.caption(which_images(space, found.n))
+def _accuracy(place: DeltaGenerator, measured: Evaluation) -> None:
+    low, high = measured.interval
+    place.metric(
+        "Accuracy · measured",
+        percent(measured.top1),
+        f"95%: {100 * low:.1f} to {100 * high:.1f}%, n = {measured.n:,}",
+        help=HELP["interval"],
+        **QUIET,
+    )
+
+
+def _expected_output(place: DeltaGenerator, space: Workspace, measured: Evaluation) -> None:
+    """What the script prints."""
+    place.caption("The script prints:")
+    place.code(expected_line(measured), language=None)
+    place.caption(measured_on(space, measured.n))
 
 
 def _downloads(plan: Plan, files: Files) -> None:
     st.subheader("Files", anchor=False)
     stem = f"{plan.model}-{plan.dataset}-{plan.granularity.replace(':', '-')}"
     st.download_button(
-        "Everything as one .zip",
+        "All files as one .zip",
         files.zip,
         f"{stem}.zip",
         MIME["zip"],
@@ -192,7 +211,7 @@ def _downloads(plan: Plan, files: Files) -> None:
         on_click="ignore",
     )
     for name, purpose in PURPOSE.items():
-        button, told = st.columns([4, 5], vertical_alignment="center", gap="small")
+        button, text = st.columns([4, 5], vertical_alignment="center", gap="small")
         button.download_button(
             name,
             partial(files.make, name),
@@ -203,31 +222,29 @@ def _downloads(plan: Plan, files: Files) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
-        told.caption(purpose)
+        text.caption(purpose)
 
 
-def _import() -> None:
-    st.subheader("Bring a plan in", anchor=False)
+def _upload() -> None:
+    """A field for a plan.json, and what became of the last one."""
+    st.subheader("Upload a plan", anchor=False)
     st.file_uploader(
         "A plan.json from this page or from the command line",
         "json",
         key="plan_upload",
         max_upload_size=1,
         on_change=_uploaded,
-        help="Sets all choices of the side bar and of fine-tuning at once.",
+        help="Sets all choices of the side bar and of the training.",
     )
-    kind, sentence = state.stored("plan_import", ("", ""))
-    if kind:
-        show, icon = (
-            (st.success, ":material/check:") if kind == "done" else (st.error, ":material/error:")
-        )
-        show(plain(sentence), icon=icon)
+    outcome, sentence = state.stored("plan_import", ("", ""))
+    if outcome == "done":
+        st.success(plain(sentence), icon=":material/check:")
+    elif outcome:
+        st.error(plain(sentence), icon=":material/error:")
 
 
 def _uploaded() -> None:
-    """The uploaded plan takes the place of the present one; one that cannot be opened here changes
-    nothing.
-    """
+    """Sets the uploaded plan. A plan that cannot be opened here changes nothing."""
     upload: UploadedFile | None = state.widget_value("plan_upload", None)
     if upload is None:
         return state.store("plan_import", ("", ""))
@@ -238,19 +255,20 @@ def _uploaded() -> None:
     except PruningError as problem:
         return state.store("plan_import", ("failed", f"{problem} Nothing was changed."))
     state.set_plan(plan)
-    return state.store(
-        "plan_import", ("done", f"The plan of {upload.name} is set: {cut_words(plan)}")
-    )
+    sentence = f"The plan of {upload.name} is set: {cut_words(plan)}"
+    return state.store("plan_import", ("done", sentence))
 
 
 def read_plan(content: bytes) -> Plan:
-    """The plan of a file. Raises PruningError, in one sentence, for one that this machine has no
-    network or images for.
+    """The plan of a file.
+
+    Raises PruningError for a file that is not a plan, and for a plan whose network or images this
+    machine does not have.
     """
     try:
         plan = Plan.from_json(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise PruningError("The file is not text, so it is no plan.") from error
+        raise PruningError("The file is not text, so it is not a plan.") from error
     refuse_custom(plan)
     find(MODELS, plan.model, "network")
     find(DATASETS, plan.dataset, "data set")

@@ -1,11 +1,10 @@
-"""The form of a flow: which one, its knobs, and the choices of its paper. Everything is in the
-plan, so in the address too.
-"""
+"""The form of a flow: which one, its settings, and the choices of its paper."""
 
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer.session import state
 from explorer.texts.formats import HELP, entry_help
@@ -13,37 +12,37 @@ from explorer.texts.plan_words import WORDS
 from pruning_core.flows import FLOWS, Flow, Setting, flow, settings_of, spec
 from pruning_core.plan import Plan
 
-REVIVES = "Removed weights may come back."
+REGROWS = "Removed weights may come back."
 STAYS = "Removed weights stay removed."
 LABELS = {
-    "begin": "First cut at",
+    "begin": "First pruning at",
     "end": "Mask frozen at",
-    "gradual end": "Last cut at",
+    "gradual end": "Last pruning at",
     "rewind": "Rewind to epoch",
     "fresh": "New random weights",
     "steps": "Mini-batches (T)",
-    "batch": "Images in each",
-    "beta1": "β₁, memory of |g|",
-    "beta2": "β₂, memory of g²",
+    "batch": "Images per batch",
+    "beta1": "β₁, decay of |g|",
+    "beta2": "β₂, decay of g²",
     "platon beta1": "β₁, importance",
     "platon beta2": "β₂, uncertainty",
     "signed_moment": "Signed average",
-    "classifier": "Cut the classifier",
-    "delay": "First cut at (t)",
-    "window": "Cuts during (T)",
+    "classifier": "Prune the classifier",
+    "delay": "First pruning at (t)",
+    "window": "Pruning during (T)",
     "platon window": "Steps averaged",
-    "share": "Share that moves",
+    "share": "Fraction replaced",
     "low": "Lower threshold",
     "high": "Upper threshold",
     "updates": "Mask updates",
     "strength": "Penalty strength",
-    "every": "Cut every n steps",
+    "every": "Prune every n steps",
 }
-"""What a knob is called on the page: by flow and name, or by name."""
+"""The label of a setting: by flow and name, or by name."""
 
 
 def flow_form(plan: Plan) -> None:
-    """The flow, what it does, its knobs, and how it was published."""
+    """The flow, what it does, how it was published, and its settings."""
     name = plan.flow.partition(":")[0]
     chosen = flow(plan.flow)
     state.set_widget("flow", name)
@@ -56,22 +55,23 @@ def flow_form(plan: Plan) -> None:
         on_change=state.change_from_widget,
         args=("flow",),
     )
-    fate = REVIVES if chosen.regrows else STAYS
-    st.caption(chosen.help if fate in chosen.help else f"{chosen.help} *{fate}*")
+    removed = REGROWS if chosen.regrows else STAYS
+    st.caption(chosen.help if removed in chosen.help else f"{chosen.help} *{removed}*")
     _published(plan, chosen)
-    if found := settings_of(chosen):
+    settings = settings_of(chosen)
+    if settings:
         row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
-        for each in found:
-            _knob(row, name, chosen, each)
+        for setting in settings:
+            _setting(row, name, chosen, setting)
 
 
 def _published(plan: Plan, chosen: Flow) -> None:
-    """Where the plan departs from the paper, and a button that ends that."""
+    """How the plan differs from the paper, and a button that sets the paper's choices."""
     differing = {key: value for key, value in chosen.published if getattr(plan, key) != value}
     if not differing:
         st.caption(f":material/check: Set as published: {chosen.source}.")
         return
-    said = ", ".join(f"{WORDS[key][0]} {WORDS[key][1](value)}" for key, value in differing.items())
+    choices = [f"{WORDS[key][0]} {WORDS[key][1](value)}" for key, value in differing.items()]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "As published",
@@ -81,40 +81,47 @@ def _published(plan: Plan, chosen: Flow) -> None:
             args=(differing,),
             help=HELP["published"],
         )
-        st.caption(f"Published with {said} ({chosen.source}).")
+        st.caption(f"Published with {', '.join(choices)} ({chosen.source}).")
 
 
 def _as_published(fields: dict[str, str]) -> None:
     state.change(**fields)
 
 
-def _knob(row: Any, name: str, chosen: Flow, each: Setting) -> None:
-    key = f"knob_{name}_{each.name}"
-    value = getattr(chosen, each.name)
-    label = (
-        LABELS.get(f"{name} {each.name}")
-        or LABELS.get(each.name)
-        or each.name.replace("_", " ").capitalize()
-    )
-    state.set_widget(key, value)
-    more: dict[str, Any] = {
+def _label(flow_name: str, setting: Setting) -> str:
+    own = LABELS.get(f"{flow_name} {setting.name}") or LABELS.get(setting.name)
+    return own or setting.name.replace("_", " ").capitalize()
+
+
+def _setting(row: DeltaGenerator, name: str, chosen: Flow, setting: Setting) -> None:
+    """A toggle for a yes or no, else a number field."""
+    key = f"knob_{name}_{setting.name}"
+    label = _label(name, setting)
+    state.set_widget(key, getattr(chosen, setting.name))
+    options: dict[str, Any] = {
         "key": key,
-        "help": each.help,
+        "help": setting.help,
         "on_change": _changed,
-        "args": (name, each.name),
+        "args": (name, setting.name),
     }
-    if isinstance(each.default, bool):
-        row.toggle(label, **more)
+    if isinstance(setting.default, bool):
+        row.toggle(label, **options)
         return
-    kind = type(each.default)
-    fine = isinstance(each.default, float)
-    step = (0.0001 if each.most <= 1 and each.default < 0.01 else 0.05) if fine else 1
-    row.number_input(
-        label, kind(each.least), kind(each.most), step=step, format="%g" if fine else None, **more
-    )
+    number = type(setting.default)
+    options["format"] = "%g" if number is float else None
+    least = number(setting.least)
+    most = number(setting.most)
+    row.number_input(label, least, most, step=_step(setting), **options)
 
 
-def _changed(name: str, knob: str) -> None:
+def _step(setting: Setting) -> float:
+    """How much one click on + changes a number."""
+    if not isinstance(setting.default, float):
+        return 1
+    return 0.0001 if setting.most <= 1 and setting.default < 0.01 else 0.05
+
+
+def _changed(name: str, setting: str) -> None:
     chosen = flow(state.plan().flow)
-    value = state.widget_value(f"knob_{name}_{knob}", getattr(chosen, knob))
-    state.change(flow=spec(name, replace(chosen, **{knob: value})))
+    value = state.widget_value(f"knob_{name}_{setting}", getattr(chosen, setting))
+    state.change(flow=spec(name, replace(chosen, **{setting: value})))

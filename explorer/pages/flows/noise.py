@@ -1,6 +1,4 @@
-"""How noisy each weight's gradient is, and how that moves SEVEN's ranking. Arrays only; knows no
-Streamlit.
-"""
+"""How noisy each weight's gradient is, and how that changes SEVEN's ranking. Arrays only."""
 
 from dataclasses import dataclass
 
@@ -21,9 +19,11 @@ BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """One layer over some mini-batches, all O I H W. factor: m^ / sqrt(v^); the others: each
-    weight's place in [0, 1), 0 first, by |w g| of all images as one batch (taylor), by the sum
-    of |w g| over mini-batches (plain), by that with the factor.
+    """One layer over some mini-batches; all arrays O I H W.
+
+    factor: m^ / sqrt(v^). The others are relative ranks in [0, 1), 0 removed first, by different
+    scores. taylor: |w g| of all images as one batch; plain: sum of |w g| over mini-batches; seven:
+    the same sum with the factor.
     """
 
     factor: np.ndarray
@@ -33,41 +33,39 @@ class Noise:
     batches: int
 
     def agreement(self, other: np.ndarray) -> float:
-        """Spearman's rank correlation of SEVEN's places with others."""
+        """Spearman's rank correlation of SEVEN's ranks with others."""
         return float(np.corrcoef(other.ravel(), self.seven.ravel())[0, 1])
 
     def exchanged(self, sparsity: float) -> float:
-        """Of the weights that the plain sum would remove at that sparsity, the share that SEVEN
-        keeps.
-        """
-        gone = self.plain < sparsity
-        return float((gone & (self.seven >= sparsity)).sum() / max(1, gone.sum()))
+        """The fraction that SEVEN keeps of what the plain sum removes at that sparsity."""
+        removed = self.plain < sparsity
+        kept_by_seven = removed & (self.seven >= sparsity)
+        return float(kept_by_seven.sum() / max(1, removed.sum()))
 
 
 def noise(
     plan: Plan, space: Workspace, layer: Layer, beta1: float, beta2: float, signed: bool
 ) -> Noise:
-    """Reads the calibration images in mini-batches of 32, all weights in place."""
+    """Reads the calibration images in mini-batches of 32, with the dense network."""
     images = calibration(space, plan.calibration)
-    here = (layer,)
-    how = criterion("taylor")
-    model = criterion_model(how, space)
-    slopes = list(batch_gradients(model, here, images, BATCH))
-    found = Accumulated(beta1, beta2, signed)
-    w = weights(model, here)
-    for each in slopes:
-        found.add(w, each)
-    factor = noise_factors(slopes, beta1, beta2, signed)[layer.name]
-    plain = torch.stack([(w[layer.name] * each[layer.name]).abs() for each in slopes]).sum(0)
-    taylor = how(model, here, images)[layer.name]
+    layers = (layer,)
+    taylor = criterion("taylor")
+    model = criterion_model(taylor, space)
+    gradients = list(batch_gradients(model, layers, images, BATCH))
+    w = weights(model, layers)
+    accumulated = Accumulated(beta1, beta2, signed)
+    for gradient in gradients:
+        accumulated.add(w, gradient)
+    products = [(w[layer.name] * gradient[layer.name]).abs() for gradient in gradients]
     return Noise(
-        factor.numpy(),
-        _places(taylor),
-        _places(plain),
-        _places(found.scores[layer.name]),
-        len(slopes),
+        factor=noise_factors(gradients, beta1, beta2, signed)[layer.name].numpy(),
+        taylor=_relative_ranks(taylor(model, layers, images)[layer.name]),
+        plain=_relative_ranks(torch.stack(products).sum(0)),
+        seven=_relative_ranks(accumulated.scores[layer.name]),
+        batches=len(gradients),
     )
 
 
-def _places(scores: torch.Tensor) -> np.ndarray:
-    return (ranks(scores.reshape(1, -1)).double() / scores.numel()).reshape(scores.shape).numpy()
+def _relative_ranks(scores: torch.Tensor) -> np.ndarray:
+    places = ranks(scores.reshape(1, -1)).double() / scores.numel()
+    return places.reshape(scores.shape).numpy()

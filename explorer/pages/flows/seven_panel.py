@@ -1,12 +1,12 @@
-"""What makes SEVEN different: the noise of each weight's gradient, and what it does to the ranking
-of one layer.
-"""
+"""The noise of each weight's gradient, and how SEVEN's correction changes one layer's ranking."""
 
+import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer.charts import alt
 from explorer.charts.noise import noise_histogram, noise_map, rank_moves
-from explorer.pages.flows.noise import noise
+from explorer.pages.flows.noise import Noise, noise
 from explorer.session import cache, state
 from explorer.texts.formats import HELP, percent
 from pruning_core.flows import flow
@@ -15,30 +15,42 @@ from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
 
-USUAL = {(0.8, 0.9, False): 0.80, (0.8, 0.9, True): 0.27}
-"""The mean factor of a gradient that is nothing but noise around zero, at the usual memories."""
+MEAN_FACTORS = {(0.8, 0.9, False): 0.80, (0.8, 0.9, True): 0.27}
+"""The mean factor of a gradient that is only noise around zero, by (beta1, beta2, signed)."""
 
 UNSIGNED = (
-    "SEVEN weighs |w g| of every mini-batch by the running mean of |g| over its running root mean square. 1: all batches pull "
-    "equally hard; low: a few batches pull, the rest hardly."
+    "SEVEN multiplies |w g| of every mini-batch by the running mean of |g| over the running root "
+    "mean square of g. Factor 1: |g| is the same in all batches. Low factor: |g| is large in a few "
+    "batches and small in the others."
 )
 SIGNED = (
-    "SEVEN weighs |w g| of every mini-batch by the running mean of g over its running root mean square. 1: all batches pull the "
-    "same way; low: they cancel each other."
+    "SEVEN multiplies |w g| of every mini-batch by the running mean of g over the running root "
+    "mean square of g. Factor 1: g is the same in all batches. Low factor: gradients of different "
+    "batches cancel each other."
 )
 
 
 def seven_panel(plan: Plan, space: Workspace, layer: Layer) -> None:
-    """Shown for SEVEN's flows; computed when asked for."""
+    """Drawn for SEVEN's flows. The gradients are computed only when the toggle is on."""
     chosen = flow(plan.flow)
     if not isinstance(chosen, SevenPre | SevenDyn):
         return
-    if not st.toggle(
-        "Show what the noise correction does", key="seven_noise", help=HELP["seven_noise"]
-    ):
+    label = "Show what the noise correction does"
+    if not st.toggle(label, key="seven_noise", help=HELP["seven_noise"]):
         return
-    knobs = chosen.beta1, chosen.beta2, chosen.signed_moment
     st.subheader("Gradient noise", anchor=False)
+    _choose_layer(space, layer)
+    settings = chosen.beta1, chosen.beta2, chosen.signed_moment
+    measured = _measured(plan, space, layer, settings)
+    st.caption(
+        f"{SIGNED if chosen.signed_moment else UNSIGNED} Measured on {measured.batches} "
+        f"mini-batches of calibration images. Mean factor: {measured.factor.mean():.2f}."
+    )
+    _charts(measured, MEAN_FACTORS.get(settings), layer.name)
+    st.caption(_ranking_words(measured, plan.sparsity))
+
+
+def _choose_layer(space: Workspace, layer: Layer) -> None:
     state.set_widget("seven_layer", layer.name)
     st.selectbox(
         "Layer",
@@ -46,47 +58,53 @@ def seven_panel(plan: Plan, space: Workspace, layer: Layer) -> None:
         key="seven_layer",
         width=320,
         help=HELP["seven_layer"],
-        on_change=_looked,
+        on_change=_layer_chosen,
     )
-    with st.spinner("Reading gradients …"):
-        found = cache.cached_detail(
-            lambda: noise(plan, space, layer, *knobs),
+
+
+def _layer_chosen() -> None:
+    state.select_layer(state.widget_value("seven_layer", None))
+
+
+def _measured(
+    plan: Plan, space: Workspace, layer: Layer, settings: tuple[float, float, bool]
+) -> Noise:
+    """The noise of the layer, cached. settings: beta1, beta2, signed."""
+    with st.spinner("Computing gradients …"):
+        return cache.cached_detail(
+            lambda: noise(plan, space, layer, *settings),
             "noise",
             plan.model,
             plan.dataset,
             plan.calibration,
             layer.name,
-            knobs,
+            settings,
         )
-    st.caption(
-        f"{SIGNED if chosen.signed_moment else UNSIGNED} Measured on {found.batches} mini-batches of calibration images: "
-        f"mean factor {found.factor.mean():.2f}."
-    )
+
+
+def _charts(measured: Noise, only_noise: float | None, layer: str) -> None:
+    """Histogram and ranks side by side, the map below. only_noise: the factor of pure noise."""
     left, right = st.columns(2)
-    figures = (
-        (
-            left,
-            "How many weights have which factor",
-            "seven_histogram",
-            noise_histogram(found.factor, USUAL.get(knobs), name=layer.name),
-        ),
-        (
-            right,
-            "How the ranking moves, 0% goes first",
-            "seven_ranks",
-            rank_moves(found.plain, found.seven, name=layer.name),
-        ),
-        (st, "The factor, weight by weight", "seven_map", noise_map(found.factor, name=layer.name)),
-    )
-    for place, title, key, figure in figures:
-        place.markdown(f"**{title}**")
-        place.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
-    st.caption(
-        f"SEVEN's ranks correlate with those of the same sum without the factor by {found.agreement(found.plain):.3f}, and with "
-        f"|w g| of all images as one batch, where opposite signs cancel, by {found.agreement(found.taylor):.3f} (Spearman). Of "
-        f"the {percent(plan.sparsity)} that the plain sum would remove, SEVEN keeps {percent(found.exchanged(plan.sparsity))}."
-    )
+    histogram = noise_histogram(measured.factor, only_noise, name=layer)
+    _chart(left, "Number of weights by factor", "seven_histogram", histogram)
+    ranks = rank_moves(measured.plain, measured.seven, name=layer)
+    _chart(right, "Rank without and with the factor (0% is removed first)", "seven_ranks", ranks)
+    factors = noise_map(measured.factor, name=layer)
+    _chart(st.container(), "The factor of each weight", "seven_map", factors)
 
 
-def _looked() -> None:
-    state.select_layer(state.widget_value("seven_layer", None))
+def _chart(place: DeltaGenerator, title: str, key: str, figure: go.Figure) -> None:
+    place.markdown(f"**{title}**")
+    place.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
+
+
+def _ranking_words(measured: Noise, sparsity: float) -> str:
+    """How much the factor changes the ranking, and the weights removed at that sparsity."""
+    kept = percent(measured.exchanged(sparsity))
+    return (
+        "Spearman rank correlation of SEVEN's scores: "
+        f"{measured.agreement(measured.plain):.3f} with the same sum without the factor, "
+        f"{measured.agreement(measured.taylor):.3f} with |w g| of all images as one batch, where "
+        f"opposite signs cancel. SEVEN keeps {kept} of the weights that the sum without the factor "
+        f"removes at sparsity {percent(sparsity)}."
+    )

@@ -23,7 +23,7 @@ from explorer.session import state
 from explorer.session.notices import plain
 from explorer.texts.formats import HELP
 from explorer.texts.plan_words import flow_words
-from explorer.training.form import tune_form
+from explorer.training.form import training_form
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, is_custom
 from pruning_core.granularity import granularity
@@ -92,7 +92,7 @@ def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> No
         st.caption(
             "The same for all runs; shared with the other pages. The seed changes from run to run."
         )
-        tune_form(plan)
+        training_form(plan)
     flow = "" if plan.flow == Plan().flow else f"Flow: {flow_words(plan.flow)} (page Flows). "
     st.caption(
         f"Share per layer: {ALLOCATIONS[plan.allocation].label}, for every method (side bar). {flow}The side bar's "

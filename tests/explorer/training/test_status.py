@@ -1,4 +1,4 @@
-"""The line of a background run: how far, how it ended, in one sentence."""
+"""A background run in one line: how far it is, and how it ended."""
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -26,7 +26,7 @@ def shown(
     return at
 
 
-def test_a_running_job_says_how_far_and_can_be_stopped() -> None:
+def test_a_running_job_shows_its_progress_and_a_stop_button() -> None:
     at = shown("running", left=61.0)
     assert (
         at.progress[0].text == "Round 1 of 2 · 1 min 15 s so far, about 1 min 01 s left (estimated)"
@@ -43,16 +43,16 @@ def test_the_stop_button_says_that_it_was_pressed() -> None:
     assert (at.button(key="stop").label, at.button(key="stop").disabled) == ("Stopping …", True)
 
 
-def test_a_queued_job_says_how_many_are_first() -> None:
-    assert shown("queued", ahead=1).progress[0].text == "Waiting: 1 other job first."
-    assert shown("queued", ahead=2).progress[0].text == "Waiting: 2 other jobs first."
+def test_a_queued_job_shows_how_many_jobs_are_first() -> None:
+    assert shown("queued", ahead=1).progress[0].text == "Queued: 1 other job first."
+    assert shown("queued", ahead=2).progress[0].text == "Queued: 2 other jobs first."
 
 
 def test_how_a_run_ended_is_one_sentence() -> None:
     assert shown("done").caption[0].value == ":material/check: Fine-tuning: finished in 1 min 15 s."
     assert (
         shown("cancelled").warning[0].value
-        == "The run was stopped after 1 min 15 s; the base network is as it was."
+        == "The run was stopped after 1 min 15 s. The base network is unchanged."
     )
     assert (
         shown("failed", error="No *.png is there.").error[0].value
@@ -61,9 +61,9 @@ def test_how_a_run_ended_is_one_sentence() -> None:
     assert not shown("done").button
 
 
-def test_a_run_gives_back_what_it_was_asked_for() -> None:
+def test_a_run_has_the_settings_that_it_was_started_with() -> None:
     plan = Plan(model="lenet5")
     run = Snapshot("1", "train", "Fine-tuning", "done", (), None, None, None, about=plan)
     assert asked_for(run, Plan) is plan
-    with pytest.raises(PruningError, match="does not say what it was asked for"):
+    with pytest.raises(PruningError, match="were not recorded"):
         asked_for(run, str)

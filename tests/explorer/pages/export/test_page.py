@@ -1,6 +1,4 @@
-"""The Export page: what it gives is what it says, down to the accuracy that the exported script
-prints.
-"""
+"""The page Export: its files hold the plan's result; the script prints the accuracy of the page."""
 
 import io
 import json
@@ -91,12 +89,12 @@ def test_the_fine_tuned_network_is_offered_for_its_own_plan_only(
     )
     assert metric(base, "Accuracy · measured") != metric(at, "Accuracy · measured")
     other = open_view("export", sparsity="0.7", fine_tune="epochs~1~batch_size~32")
-    assert "no finished fine-tuning run of exactly this plan" in text(other)
+    assert "No run of exactly this plan has finished" in text(other)
 
 
-def test_a_flow_without_a_run_is_told_apart_from_its_masks(open_view: Open) -> None:
+def test_a_flow_without_a_run_exports_the_masks_of_the_side_bar(open_view: Open) -> None:
     at = open_view("export", flow="rigl", sparsity="0.8")
-    assert "*Flows* makes one" in text(at)
+    assert "Start one on the page *Flows*" in text(at)
     assert "These masks are not the flow's" in at.main.info[0].value
     assert not open_view("export", sparsity="0.8").main.info
 
@@ -145,18 +143,18 @@ def test_the_archive_holds_every_file(open_view: Open) -> None:
         )
 
 
-def test_requested_and_achieved_are_both_told(open_view: Open) -> None:
+def test_requested_and_achieved_sparsity_are_both_shown(open_view: Open) -> None:
     at = open_view("export", sparsity="0.7")
     removed = next(metric for metric in at.metric if metric.label == "Weights removed · computed")
     assert removed.value == "70%"
-    assert removed.delta == "requested 70%"
+    assert removed.delta == "70% requested"
 
 
-def test_ratios_by_hand_are_what_is_requested(open_view: Open) -> None:
+def test_ratios_set_by_hand_are_the_requested_sparsity(open_view: Open) -> None:
     names = ("conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight", "fc3.weight")
     at = open_view("export", sparsity="0.91", overrides="~".join(f"{name}~0.5" for name in names))
     removed = next(metric for metric in at.metric if metric.label == "Weights removed · computed")
-    assert removed.delta == "ratios by hand ask for 50%"
+    assert removed.delta == "50% requested by hand"
     assert "5 layers' ratios set by hand, 50% requested in all" in text(at)
     assert "91%" not in text(at)
 
@@ -222,7 +220,7 @@ def test_a_plan_whose_images_cannot_be_opened_changes_nothing(
     assert metric(at, "Accuracy · measured")
 
 
-def test_a_plan_with_a_layer_of_another_network_is_told(open_view: Open) -> None:
+def test_a_plan_with_a_layer_of_another_network_gets_a_warning(open_view: Open) -> None:
     at = open_view("export")
     at.file_uploader(key="plan_upload").upload(
         "plan.json", b'{"model": "lenet5", "overrides": {"ghost.weight": 0.5}}'

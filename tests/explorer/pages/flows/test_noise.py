@@ -1,4 +1,4 @@
-"""The noise factor of a layer as arrays, as charts, and on the Flows page."""
+"""The noise factor of a layer: as arrays, as charts, and on the page Flows."""
 
 from collections.abc import Callable
 
@@ -18,52 +18,53 @@ PLAN = Plan(model="lenet5", calibration=128)
 
 
 @pytest.fixture(scope="module")
-def found() -> tuple[Noise, Layer]:
+def fc1() -> tuple[Noise, Layer]:
     space = open_workspace("lenet5", "digits")
-    layer = next(x for x in space.layers if x.name == "fc1.weight")
+    layer = next(layer for layer in space.layers if layer.name == "fc1.weight")
     return noise(PLAN, space, layer, 0.8, 0.9, False), layer
 
 
-def test_places_are_those_of_the_two_criteria(found: tuple[Noise, Layer]) -> None:
+def test_ranks_are_those_of_the_two_criteria(fc1: tuple[Noise, Layer]) -> None:
     space = open_workspace("lenet5", "digits")
-    (made, layer) = found
-    assert made.batches == 4
-    assert made.factor.shape == made.taylor.shape == made.seven.shape == layer.shape
-    for name, places in (("taylor", made.taylor), ("seven", made.seven)):
+    measured, layer = fc1
+    assert measured.batches == 4
+    assert measured.factor.shape == measured.taylor.shape == measured.seven.shape == layer.shape
+    for name, ranks in (("taylor", measured.taylor), ("seven", measured.seven)):
         scores = (
             criterion(name)(space.model, (layer,), calibration(space, 128))[layer.name]
             .numpy()
             .ravel()
         )
-        order = places.ravel().argsort()
+        order = ranks.ravel().argsort()
         assert np.array_equal(scores[order], np.sort(scores))
-    assert 0 < made.agreement(made.taylor) < made.agreement(made.plain) < 1
-    assert 0 < made.exchanged(0.5) < 0.5
+    assert 0 < measured.agreement(measured.taylor) < measured.agreement(measured.plain) < 1
+    assert 0 < measured.exchanged(0.5) < 0.5
 
 
-def test_nothing_is_exchanged_where_nothing_moves() -> None:
+def test_equal_rankings_exchange_no_weight() -> None:
     same = np.arange(8).reshape(2, 4, 1, 1) / 8
     assert Noise(same, same, same, same, 1).exchanged(0.5) == 0
-    turned = same[::-1, ::-1]
-    assert Noise(same, same, same, turned, 1).exchanged(0.5) == 1
-    assert Noise(same, same, same, turned, 1).agreement(same) == pytest.approx(-1)
+    reversed_ranks = same[::-1, ::-1]
+    assert Noise(same, same, same, reversed_ranks, 1).exchanged(0.5) == 1
+    assert Noise(same, same, same, reversed_ranks, 1).agreement(same) == pytest.approx(-1)
 
 
-def test_charts_count_every_weight(found: tuple[Noise, Layer]) -> None:
-    made, layer = found
-    assert sum(noise_histogram(made.factor).data[0].y) == layer.numel
+def test_charts_count_every_weight(fc1: tuple[Noise, Layer]) -> None:
+    measured, layer = fc1
+    assert sum(noise_histogram(measured.factor).data[0].y) == layer.numel
     assert (
-        np.nansum(np.asarray(rank_moves(made.taylor, made.seven).data[0].z, float)) == layer.numel
+        np.nansum(np.asarray(rank_moves(measured.taylor, measured.seven).data[0].z, float))
+        == layer.numel
     )
-    assert np.isfinite(np.asarray(noise_map(made.factor).data[0].z)).sum() == layer.numel
-    assert "moves by 0%" in alt(rank_moves(made.taylor, made.taylor))
+    assert np.isfinite(np.asarray(noise_map(measured.factor).data[0].z)).sum() == layer.numel
+    assert "moves by 0%" in alt(rank_moves(measured.taylor, measured.taylor))
 
 
-def test_the_page_shows_it_for_seven_alone(open_view: Callable[..., AppTest]) -> None:
+def test_only_the_flows_of_seven_show_it(open_view: Callable[..., AppTest]) -> None:
     at = open_view("flows", flow="seven_pre", calibration="128", layer="fc1.weight")
     at.toggle(key="seven_noise").set_value(True).run()
     assert not at.exception
-    assert any("correlate with those" in each.value for each in at.main.caption)
+    assert any("Spearman rank correlation" in caption.value for caption in at.main.caption)
     keys = ("seven_histogram", "seven_ranks", "seven_map")
     assert {
         key for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id

@@ -1,34 +1,16 @@
-"""The Flows page: choosing a flow and its knobs, running it in the background, and one layer's mask
-over time.
-"""
+"""The page Flows: a flow and its settings, its run in the background, one layer's mask over time."""
 
 import json
 from collections.abc import Callable
 
-import numpy as np
 import pytest
-import torch
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Slider
 
-from explorer.charts import FATES, alt, fates, mask_over_time, moments_chart
 from explorer.jobs.job import Snapshot
-from explorer.pages.finetune.run import Reference
-from explorer.pages.flows.run import (
-    Frame,
-    continuous,
-    flow_events,
-    frames_of,
-    history,
-    progress,
-    steps_of,
-)
 from explorer.session import cache
-from pruning_core.flows import FLOWS, History, packed
-from pruning_core.pipeline import Workspace, open_workspace
-from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig
-from pruning_core.types import Epoch, Finished, Step
+from pruning_core.flows import FLOWS
+from pruning_core.types import Finished
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
@@ -37,9 +19,9 @@ QUICK = "epochs~1~batch_size~128"
 
 def text(at: AppTest) -> str:
     return "\n".join(
-        each.value
+        element.value
         for kind in ("caption", "info", "warning", "error", "markdown")
-        for each in at.main.get(kind)
+        for element in at.main.get(kind)
     )
 
 
@@ -47,7 +29,7 @@ def run_of() -> Snapshot:
     return cache.jobs().snapshots("test session id", "flow")[0]
 
 
-def scrubber(at: AppTest) -> Slider:
+def update_slider(at: AppTest) -> Slider:
     return next(slider for slider in at.slider if str(slider.key).startswith("flow_moment"))
 
 
@@ -70,7 +52,7 @@ def test_every_flow_has_its_form(open_view: Open, name: str) -> None:
     assert ("may come back" in text(at)) == FLOWS[name].regrows
 
 
-def test_knobs_are_in_the_address(open_view: Open) -> None:
+def test_settings_are_in_the_address(open_view: Open) -> None:
     at = open_view("flows", flow="seven_dyn")
     at.number_input(key="knob_seven_dyn_delay").set_value(0.25).run()
     at.toggle(key="knob_seven_dyn_signed_moment").set_value(True).run()
@@ -112,7 +94,7 @@ def test_the_page_says_how_often_a_flow_trains(open_view: Open, name: str, words
         ("surgery", False, "Epochs", "by the flow's own score"),
     ],
 )
-def test_the_form_has_what_the_flow_heeds(
+def test_the_form_shows_what_the_flow_uses(
     open_view: Open, name: str, scheduled: bool, epochs: str, ranked: str
 ) -> None:
     at = open_view("flows", flow=name)
@@ -121,25 +103,25 @@ def test_the_form_has_what_the_flow_heeds(
     assert ranked in text(at)
 
 
-def test_every_knob_has_a_name_of_its_own(open_view: Open) -> None:
+def test_every_setting_has_its_own_label(open_view: Open) -> None:
     for name in FLOWS:
         at = open_view("flows", flow=name)
-        labels = [each.label for kind in (at.main.number_input, at.main.toggle) for each in kind]
+        labels = [box.label for kind in (at.main.number_input, at.main.toggle) for box in kind]
         assert len(set(labels)) == len(labels), name
 
 
-def test_a_ticket_from_new_weights_is_said_to_need_epochs(open_view: Open) -> None:
+def test_a_lottery_ticket_from_new_weights_gets_a_note(open_view: Open) -> None:
     assert "from new random weights" in text(open_view("flows", flow="lottery"))
     assert "from new random weights" not in text(open_view("flows", flow="lottery:fresh=0"))
 
 
-def test_a_flow_that_trains_waits_for_an_epoch(open_view: Open) -> None:
+def test_a_flow_that_trains_needs_an_epoch(open_view: Open) -> None:
     at = open_view("flows", flow="rigl", fine_tune="epochs~0")
     assert at.button(key="flow_start").disabled
-    assert "at least one epoch" in text(at)
+    assert "Choose at least one epoch" in text(at)
 
 
-def test_a_flow_runs_and_its_masks_can_be_scrubbed(open_view: Open, until: Until) -> None:
+def test_a_flow_runs_and_the_slider_shows_its_masks(open_view: Open, until: Until) -> None:
     at = open_view(
         "flows", flow="rigl:updates=5", sparsity="0.8", fine_tune=QUICK, layer="fc1.weight"
     )
@@ -151,102 +133,19 @@ def test_a_flow_runs_and_its_masks_can_be_scrubbed(open_view: Open, until: Until
         key: chart for chart in at.get("plotly_chart") for key in keys if key in chart.proto.id
     }
     assert charts.keys() == set(keys)
-    moments = scrubber(at)
-    assert (moments.min, moments.max, moments.value) == (0, 5, 5)
+    slider = update_slider(at)
+    assert (slider.min, slider.max, slider.value) == (0, 5, 5)
     before = json.loads(charts["flow_mask"].proto.spec)["data"][0]
-    moments.set_value(0).run()
+    slider.set_value(0).run()
     assert not at.exception
     chart = next(chart for chart in at.get("plotly_chart") if "flow_mask" in chart.proto.id)
     assert json.loads(chart.proto.spec)["data"][0] != before
-    assert "Before the first cut" in text(at)
+    assert "Before the first mask update" in text(at)
     at.selectbox(key="flow_layer").set_value("fc2.weight").run()
     assert not at.exception
-    assert scrubber(at).value == 0
+    assert update_slider(at).value == 0
 
 
-def test_the_tuning_page_sends_other_flows_here(open_view: Open) -> None:
+def test_the_fine_tune_page_names_this_page_for_other_flows(open_view: Open) -> None:
     at = open_view("finetune", flow="movement")
     assert "which runs on the page" in text(at)
-
-
-@pytest.fixture(scope="module")
-def followed() -> tuple[Plan, Workspace, tuple[object, ...]]:
-    config = TrainConfig(epochs=1, batch_size=128)
-    plan = Plan(
-        model="lenet5",
-        sparsity=0.8,
-        flow="lottery:fresh=0",
-        schedule="iterative:2",
-        fine_tune=config,
-        probe=64,
-    )
-    space = open_workspace("lenet5", "digits")
-    return plan, space, tuple(flow_events(plan, space, None))
-
-
-def test_a_followed_flow_has_frames_and_steps_on_one_axis(
-    followed: tuple[Plan, Workspace, tuple[object, ...]],
-) -> None:
-    plan, space, events = followed
-    assert isinstance(events[0], Reference)
-    assert isinstance(events[-1], Finished)
-    steps = [event for event in events if isinstance(event, Step)]
-    assert len(steps) == steps_of(plan, space) == 3 * 8
-    assert [frame.steps for frame in frames_of(events)] == [8, 16]
-    assert [round(frame.removed, 2) for frame in frames_of(events)] == [0.4, 0.8]
-    moved, cuts = continuous(events, 8)
-    assert [event.epoch for event in moved if isinstance(event, Epoch)] == [1, 2, 3]
-    assert [event.epoch for event in moved if isinstance(event, Step)] == [1] * 8 + [2] * 8 + [
-        3
-    ] * 8
-    assert list(cuts) == [1.0, 2.0]
-    layer = next(x for x in space.layers if x.name == "fc1.weight")
-    found = history(frames_of(events), layer)
-    assert found is not None
-    assert torch.equal(found.mask(2), events[-1].masks["fc1.weight"])
-    assert history(frames_of(events)[:0], layer) is None
-
-
-def test_progress_counts_steps_over_all_trainings(
-    followed: tuple[Plan, Workspace, tuple[object, ...]],
-) -> None:
-    _, _, events = followed
-    assert progress(events[:1], 24, 1.0).share == 0
-    half = next(
-        k for k, event in enumerate(events) if isinstance(event, Frame) and event.number == 2
-    )
-    where = progress(events[: half + 1], 24, 10.0)
-    assert where.share == pytest.approx(16 / 24)
-    assert where.left == pytest.approx(5.0)
-    assert "moment 2 of 2" in where.stage
-
-
-def made() -> History:
-    frames = ([1, 1, 1, 1], [1, 0, 0, 1], [1, 1, 0, 0])
-    return History(
-        "w",
-        (1, 4, 1, 1),
-        tuple(packed(torch.tensor(bits, dtype=torch.bool).view(1, 4, 1, 1)) for bits in frames),
-    )
-
-
-def test_every_weight_has_its_fate() -> None:
-    names = [name for name, _ in FATES]
-    shown = [[names[k] for k in fates(made(), frame).ravel()] for frame in range(3)]
-    assert shown[0] == ["never removed"] * 4
-    assert shown[1] == ["never removed", "removed just now", "removed just now", "never removed"]
-    assert shown[2] == ["never removed", "came back", "removed", "removed just now"]
-
-
-def test_the_charts_say_what_they_show() -> None:
-    figure = mask_over_time(made(), 2)
-    assert np.asarray(figure.data[0].z).shape == (1, 4)
-    assert "1 came back" in alt(figure)
-    assert [trace.name for trace in figure.data[1:]] == [f"{name}: 1" for name, _ in FATES]
-    assert list(figure.data[0].text[0]) == [f"output 0, input {k}" for k in range(4)]
-    curve = moments_chart([0.0, 0.5], [0.9, 0.8], [(0.85, 0.94), (0.7, 0.85)], [0.0, 0.7], "w")
-    assert [list(trace.y) for trace in curve.data] == [[0, 50], [0, 70], [90, 80]]
-    whiskers = curve.data[2].error_y
-    assert np.allclose([whiskers.array, whiskers.arrayminus], [[4, 5], [5, 10]])
-    assert curve.layout.xaxis2.dtick == 1, "a moment is a whole number"
-    assert "50.0% removed and 80.0% right at the last of 1 moments" in alt(curve)

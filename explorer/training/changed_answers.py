@@ -1,0 +1,106 @@
+"""The test images whose answer changed between two states, in two galleries."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from explorer.charts.raster import ENLARGED_SIDE, enlarged
+from explorer.charts.style import state_label
+from explorer.texts.formats import HELP
+from pruning_core.types import Evaluation, Split
+
+MOST_SHOWN = 12
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two measured states of one network. test: the images that both were measured on."""
+
+    test: Split
+    classes: tuple[str, ...]
+    before_name: str
+    before: Evaluation
+    after_name: str
+    after: Evaluation
+
+
+def changed_answers_section(pair: Comparison) -> None:
+    """How many answers changed, whether that is more than chance, and the images themselves."""
+    broken, fixed = changed_answers(pair.test.labels, pair.before, pair.after)
+    before = state_label(pair.before_name)
+    after = state_label(pair.after_name)
+    same = len(pair.test) - len(broken) - len(fixed)
+    st.markdown("**Changed answers**", help=HELP["flips"])
+    st.caption(
+        f"From {before} to {after}: {len(broken)} newly wrong, {len(fixed)} newly right, "
+        f"{same:,} unchanged. {verdict(len(broken), len(fixed))}"
+    )
+    halves = st.grid(2, min_column_width=400, gap="medium")
+    with halves.cell():
+        meaning = f"right when {before}, wrong when {after}"
+        _gallery(f"Newly wrong · {len(broken)}", meaning, broken, pair)
+    with halves.cell():
+        meaning = f"wrong when {before}, right when {after}"
+        _gallery(f"Newly right · {len(fixed)}", meaning, fixed, pair)
+
+
+def changed_answers(
+    labels: Tensor, before: Evaluation, after: Evaluation
+) -> tuple[list[int], list[int]]:
+    """Indices of the images that became wrong, and of those that became right."""
+    was_right = before.predictions == labels
+    is_right = after.predictions == labels
+    broken = torch.nonzero(was_right & ~is_right).flatten().tolist()
+    fixed = torch.nonzero(~was_right & is_right).flatten().tolist()
+    return broken, fixed
+
+
+def sign_test(broken: int, fixed: int) -> float:
+    """The p-value of the exact two-sided sign test: are both ways equally likely?
+
+    p = min(1, 2 sum_{k <= min(b, f)} C(b + f, k) / 2^(b + f)); McNemar 1947, in its exact form.
+    """
+    changed = broken + fixed
+    return float(binomtest(broken, changed).pvalue) if changed else 1.0
+
+
+def verdict(broken: int, fixed: int) -> str:
+    """Is the difference more than chance?"""
+    if not broken + fixed:
+        return "Both states are right on the same images."
+    p = sign_test(broken, fixed)
+    chance = "More than chance" if p < SIGNIFICANT else "Not more than chance"
+    return f"{chance}: sign test, {_p_value(p)}."
+
+
+def _p_value(p: float) -> str:
+    """0.5 -> p = 0.50; 0.0032 -> p = 0.003; below 0.001 -> p < 0.001."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}"
+
+
+def _gallery(title: str, meaning: str, indices: list[int], pair: Comparison) -> None:
+    with st.container(border=True, height="stretch"):
+        st.markdown(f"**{title}** :gray[{meaning}]")
+        if not indices:
+            st.caption("No image.")
+            return
+        shown = indices[:MOST_SHOWN]
+        grid = st.grid("auto", min_column_width=ENLARGED_SIDE + 8, gap="small")
+        for index, picture in zip(shown, pair.test.images(shown), strict=True):
+            label = pair.classes[int(pair.test.labels[index])]
+            before = pair.classes[int(pair.before.predictions[index])]
+            after = pair.classes[int(pair.after.predictions[index])]
+            grid.image(
+                enlarged(picture.numpy()),
+                caption=f"{label}: {before} → {after}",
+                width=ENLARGED_SIDE,
+                alt=f"Test image {index} of class {label}: answer {before} before, {after} after",
+            )
+        more = f" The first {MOST_SHOWN} are shown." if len(indices) > MOST_SHOWN else ""
+        st.caption(f"Under each image: its class, then the answer before → after.{more}")

@@ -1,0 +1,185 @@
+"""A finished run before and after: accuracy, classes, changed answers and weights."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+import streamlit as st
+from torch import Tensor
+
+from explorer.charts import alt, class_change, comparison_bars, weight_histograms
+from explorer.charts.style import state_label
+from explorer.session import cache, state
+from explorer.texts.formats import HELP, interval, percent
+from explorer.training.changed_answers import Comparison, changed_answers_section
+from pruning_core.evaluation.intervals import Change, change
+from pruning_core.export.writers import states
+from pruning_core.model.inventory import weights
+from pruning_core.pipeline import Workspace
+from pruning_core.plan import Plan
+from pruning_core.types import Evaluation, Finished, Layer
+
+
+def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:
+    """All comparisons of a finished run. plan: the one that the run was started with."""
+    measured = states(run)
+    test = cache.test_split(plan, space)
+    st.subheader("Before and after", anchor=False, help=HELP["states"])
+    st.caption(measured_on(space, run.dense.n))
+    halves = st.grid(2, min_column_width=400, gap="medium")
+    with halves.cell():
+        _chart(comparison_bars(measured), "comparison_bars")
+    with halves.cell():
+        _states_table(measured, test.labels)
+        st.caption(_removed_words(run, space))
+    st.subheader("What changed?", anchor=False)
+    before, after = _choose_states(tuple(measured))
+    pair = Comparison(test, space.dataset.classes, before, measured[before], after, measured[after])
+    changed_answers_section(pair)
+    halves = st.grid(2, min_column_width=400, gap="medium")
+    with halves.cell():
+        _classes(pair)
+    with halves.cell():
+        _weights(run, space)
+
+
+def _chart(figure: go.Figure, key: str) -> None:
+    st.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
+
+
+def measured_on(space: Workspace, n: int) -> str:
+    """Which images a test accuracy was measured on. n: their number."""
+    total = len(space.dataset.test)
+    images = f"all {n:,} test images"
+    if n != total:
+        images = f"{n:,} of {total:,} test images, with the same class proportions"
+    return (
+        f"Measured on {images}. Neither training nor the choice of the best epoch used them. "
+        "Ranges are Wilson 95% intervals."
+    )
+
+
+def _states_table(measured: dict[str, Evaluation], labels: Tensor) -> None:
+    dense = measured["dense"]
+    rows = [
+        {
+            "State": state_label(name),
+            "Accuracy": percent(evaluation.top1),
+            "95% interval": interval(evaluation),
+            "vs dense": "" if name == "dense" else _points(change(dense, evaluation, labels)),
+            "Correct": f"{round(evaluation.top1 * evaluation.n):,} of {evaluation.n:,}",
+            "Loss": f"{evaluation.loss:.3f}",
+        }
+        for name, evaluation in measured.items()
+    ]
+    config = st.column_config
+    st.dataframe(
+        rows,
+        hide_index=True,
+        alt="Accuracy, interval, change and loss of each state.",
+        column_config={
+            "95% interval": config.TextColumn(help=HELP["interval"]),
+            "vs dense": config.TextColumn(help=f"In percentage points. {HELP['paired']}"),
+            "Loss": config.TextColumn(help="Mean cross-entropy in nats. Lower is better."),
+        },
+    )
+
+
+def _points(difference: Change) -> str:
+    """A change in percentage points with its interval: -1.2 (-2.0 to -0.5)."""
+    low, high = difference.interval
+    return f"{100 * difference.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _removed_words(run: Finished, space: Workspace) -> str:
+    """How many weights were removed, and whether they are still zero after training."""
+    removed, zero = count_removed(run, space.layers)
+    share = percent(run.report.sparsity_masked)
+    sentences = [f"{removed:,} weights were removed: {share} of the prunable layers (computed)."]
+    if zero == removed:
+        sentences.append("All of them are exactly 0 in the final network.")
+    else:
+        sentences.append(f"Only {zero:,} of them are 0 in the final network.")
+    if run.recalibrated is None:
+        sentences.append("This network has no batch norm to recalibrate.")
+    if run.tuned is None:
+        sentences.append("The run had no epochs, so there is no fine-tuned state.")
+    return " ".join(sentences)
+
+
+def count_removed(run: Finished, layers: Sequence[Layer]) -> tuple[int, int]:
+    """(number of removed weights, how many of them are exactly zero in the final model)."""
+    shapes = {layer.name: layer.param_shape for layer in layers}
+    removed = 0
+    zero = 0
+    for name, mask in run.masks.items():
+        values = run.model.get_parameter(name).detach()[~mask.reshape(shapes[name])]
+        removed += values.numel()
+        zero += int((values == 0).sum())
+    return removed, zero
+
+
+def _choose_states(names: tuple[str, ...]) -> tuple[str, str]:
+    """The two states that the details compare."""
+    with st.container(horizontal=True):
+        before = _state_box("From", "before", names, 0)
+        others = tuple(name for name in names if name != before)
+        after = _state_box("To", "after", others, len(others) - 1)
+    return before, after
+
+
+def _state_box(label: str, key: str, names: tuple[str, ...], index: int) -> str:
+    return st.selectbox(
+        label,
+        names,
+        index=index,
+        format_func=state_label,
+        key=key,
+        bind="query-params",
+        width=210,
+    )
+
+
+def _classes(pair: Comparison) -> None:
+    """The recall of each class in the two states."""
+    st.markdown("**Each class**", help="Recall: the fraction of a class's images answered right.")
+    _chart(
+        class_change(
+            pair.classes,
+            pair.before.per_class,
+            pair.after.per_class,
+            states=(pair.before_name, pair.after_name),
+        ),
+        "class_change",
+    )
+    images = pair.before.n / len(pair.before.per_class)
+    st.caption(
+        f"From {state_label(pair.before_name)} to {state_label(pair.after_name)}. A class has "
+        f"about {round(images):,} images here, so one image is about {100 / images:.2g} points."
+    )
+
+
+def _weights(run: Finished, space: Workspace) -> None:
+    """Histograms of one layer's weights before and after."""
+    names = sorted(run.masks, key=lambda name: -run.masks[name].numel())
+    st.markdown(
+        "**Weights of a layer**",
+        help="How training changed the weights that were kept. Exact zeros are counted, not drawn.",
+    )
+    state.set_widget(
+        "compare_layer", state.selected_layer() if state.selected_layer() in names else names[0]
+    )
+    name = st.selectbox(
+        "Layer", names, key="compare_layer", on_change=_layer_chosen, label_visibility="collapsed"
+    )
+    layers = tuple(layer for layer in space.layers if layer.name == name)
+    final = "tuned" if run.tuned is not None else "pruned"
+    series = {
+        "dense": weights(space.model, layers)[name].numpy(),
+        final: weights(run.model, layers)[name].numpy(),
+    }
+    bins = min(80, max(24, round(2 * layers[0].numel ** 0.5)))
+    _chart(weight_histograms(series, name=name, bins=bins), "weight_histograms")
+
+
+def _layer_chosen() -> None:
+    state.select_layer(state.widget_value("compare_layer", None))

@@ -1,0 +1,165 @@
+"""A training run as a page shows it: events without models, progress, and one time axis."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from explorer.jobs.progress import Progress
+from pruning_core.flows import flow, packed
+from pruning_core.masks import achieved
+from pruning_core.pipeline import Workspace, prune
+from pruning_core.plan import Plan
+from pruning_core.schedule import schedule
+from pruning_core.training.fine_tune import evaluate, steps_per_epoch
+from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Split, Step, Tuned
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The first event: the dense model, measured on the images that `MaskUpdate` uses."""
+
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class MaskUpdate:
+    """New masks were computed, and the masked model was measured before it trains further.
+
+    number: of this update, from 1; total: updates of the whole run; steps: optimizer steps before
+    it, over all trainings; removed: fraction of all masked weights; layers: removed fraction of
+    each layer; bits: packed masks of the recorded layers, by layer name.
+    """
+
+    number: int
+    total: int
+    steps: int
+    removed: float
+    layers: dict[str, float]
+    bits: dict[str, bytes]
+    evaluation: Evaluation
+
+
+def training_events(
+    plan: Plan, space: Workspace, split: Split, recorded: Collection[str] = ()
+) -> Iterator[object]:
+    """The events of `pipeline.prune` without their models.
+
+    Yields Reference, then MaskUpdate, Step and Epoch in the order of the run, and Finished, which
+    alone holds a model. split: the images that measure each mask update; recorded: names of the
+    layers whose masks are kept in the events.
+    """
+    outputs = space.dataset.outputs
+    steps = 0
+    yield Reference(evaluate(space.model, split, outputs=outputs))
+    for event in prune(plan, space):
+        steps += isinstance(event, Step)
+        if isinstance(event, Pruned):
+            measured = evaluate(event.model, split, outputs=outputs)
+            yield _mask_update(event, steps, recorded, measured)
+        elif not isinstance(event, Tuned):
+            yield event
+
+
+def _mask_update(
+    event: Pruned, steps: int, recorded: Collection[str], measured: Evaluation
+) -> MaskUpdate:
+    bits = {name: packed(mask) for name, mask in event.masks.items() if name in recorded}
+    return MaskUpdate(
+        number=event.round,
+        total=event.rounds,
+        steps=steps,
+        removed=removed_fraction(event.masks),
+        layers=achieved(event.masks),
+        bits=bits,
+        evaluation=measured,
+    )
+
+
+def removed_fraction(masks: Masks) -> float:
+    """The fraction of all masked weights that is removed; 0 without masks."""
+    total = sum(mask.numel() for mask in masks.values())
+    if not total:
+        return 0.0
+    removed = sum(share * masks[name].numel() for name, share in achieved(masks).items())
+    return removed / total
+
+
+def reference_of(events: Sequence[object]) -> Evaluation | None:
+    """The dense model's evaluation; None before it is measured."""
+    references = (event.evaluation for event in events if isinstance(event, Reference))
+    return next(references, None)
+
+
+def mask_updates_of(events: Sequence[object]) -> tuple[MaskUpdate, ...]:
+    """The mask updates so far, in the order of the run."""
+    return tuple(event for event in events if isinstance(event, MaskUpdate))
+
+
+def steps_per_epoch_of(plan: Plan, space: Workspace) -> int:
+    """Optimizer steps of one epoch."""
+    return steps_per_epoch(len(space.dataset.train), plan.fine_tune.batch_size)
+
+
+def epochs_of(plan: Plan) -> int:
+    """Epochs of the whole run, over all its trainings."""
+    per_round, besides = flow(plan.flow).trainings
+    return (per_round * schedule(plan.schedule).rounds + besides) * plan.fine_tune.epochs
+
+
+def steps_of(plan: Plan, space: Workspace) -> int:
+    """Optimizer steps of the whole run, over all its trainings."""
+    return epochs_of(plan) * steps_per_epoch_of(plan, space)
+
+
+def one_time_axis(
+    events: Sequence[object], epoch_steps: int
+) -> tuple[tuple[object, ...], dict[float, float]]:
+    """The events of all trainings on one axis of epochs.
+
+    Returns the Step and Epoch events, with epochs counted over all trainings, and the top-1
+    accuracy of each mask update by the epochs done before it. epoch_steps: steps of one epoch.
+    """
+    moved: list[object] = []
+    updates: dict[float, float] = {}
+    steps = 0
+    for event in events:
+        if isinstance(event, MaskUpdate):
+            updates[event.steps / epoch_steps] = event.evaluation.top1
+        elif isinstance(event, Step):
+            moved.append(replace(event, epoch=steps // epoch_steps + 1))
+            steps += 1
+        elif isinstance(event, Epoch):
+            moved.append(replace(event, epoch=-(-steps // epoch_steps)))
+    return tuple(moved), updates
+
+
+def progress(events: Sequence[object], total: int, seconds: float, update_name: str) -> Progress:
+    """How far the run is after that many seconds of computing.
+
+    total: optimizer steps of the whole run, see `steps_of`; update_name: what the page calls a mask
+    update, such as "round".
+    """
+    steps = [event for event in events if isinstance(event, Step)]
+    updates = mask_updates_of(events)
+    if not steps and not updates:
+        return Progress(0.0, None, "measuring the dense network, scoring and pruning")
+    done = len(steps)
+    stage = _update_stage(updates, update_name)
+    if not steps:
+        return Progress(_updates_before(updates) if not total else 0.0, None, stage)
+    if done == total and isinstance(events[-1], Epoch | MaskUpdate):
+        return Progress(1.0, None, "measuring the results on the test images")
+    epoch = -(-done // steps[-1].steps)
+    epochs = total // steps[-1].steps
+    stage += f" · epoch {epoch:,} of {epochs:,} · step {done:,} of {total:,}"
+    return Progress(min(1.0, done / total), seconds / done * (total - done), stage)
+
+
+def _update_stage(updates: Sequence[MaskUpdate], update_name: str) -> str:
+    if not updates:
+        return "no weight is removed yet"
+    return f"{update_name} {updates[-1].number} of {updates[-1].total}"
+
+
+def _updates_before(updates: Sequence[MaskUpdate]) -> float:
+    """The fraction of mask updates before the newest one, for runs without training."""
+    return (updates[-1].number - 1) / updates[-1].total

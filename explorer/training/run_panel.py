@@ -1,0 +1,138 @@
+"""A training run on its page: start, status, curves, and the plan that it was started with."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import streamlit as st
+
+from explorer.charts import alt, training_curves
+from explorer.jobs.job import Snapshot
+from explorer.session import cache, state
+from explorer.session.notices import show_errors
+from explorer.texts.plan_words import differences
+from explorer.training.engine import (
+    epochs_of,
+    one_time_axis,
+    progress,
+    reference_of,
+    steps_of,
+    steps_per_epoch_of,
+)
+from explorer.training.status import asked_for, note_lost, training_status
+from pruning_core.pipeline import Workspace, uses_whole_test
+from pruning_core.plan import Plan
+from pruning_core.types import Evaluation, Finished
+
+REFRESH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingPage:
+    """What differs between the pages that run a training in the background.
+
+    job: kind of the background job; run_name: the run inside a sentence; update_name: a mask update
+    inside a sentence; key: start of the widgets' keys; empty, icon: shown before the first run.
+    """
+
+    job: str
+    run_name: str
+    update_name: str
+    key: str
+    empty: str
+    icon: str
+
+    def newest_run(self) -> Snapshot | None:
+        """This browser's newest run of the page."""
+        runs = cache.jobs().snapshots(state.owner(), self.job)
+        return runs[0] if runs else None
+
+    def newest_finished(self) -> Snapshot | None:
+        """This browser's newest run of the page that has a result."""
+        runs = cache.jobs().snapshots(state.owner(), self.job)
+        return next((run for run in runs if isinstance(run.result, Finished)), None)
+
+
+def is_active(run: Snapshot | None) -> bool:
+    """Is the run queued or running?"""
+    return run is not None and run.active
+
+
+def require_prunable(plan: Plan, space: Workspace) -> None:
+    """Raises PruningError, with the reason, where the plan can prune no layer."""
+    layers, _ = cache.prunable(plan, space)
+    if not layers:
+        cache.groups(plan, space)
+
+
+def start_button(page: TrainingPage, label: str, *, disabled: bool) -> bool:
+    """Draws the button that starts a run. Is it pressed?"""
+    return st.button(
+        label,
+        type="primary",
+        key=f"{page.key}_start",
+        icon=":material/play_arrow:",
+        disabled=disabled,
+        help="Runs in the background. You can use the other pages meanwhile.",
+    )
+
+
+def start_run(
+    page: TrainingPage, title: str, events: Callable[[], Iterator[object]], plan: Plan
+) -> None:
+    """Starts the run in the background, or shows why it cannot start, and redraws the page."""
+    with show_errors():
+        cache.jobs().start(state.owner(), page.job, title, events, plan)
+        st.rerun()
+
+
+def run_status(page: TrainingPage, space: Workspace, *, was_active: bool) -> Snapshot | None:
+    """Draws the status of the newest run and returns the run; None if there is no run.
+
+    Redraws the whole page when a run has ended. was_active: the run was active when the page was
+    drawn.
+    """
+    run = page.newest_run()
+    if was_active and not is_active(run):
+        st.rerun()
+    if run is None:
+        note_lost(page.job)
+        st.info(page.empty, icon=page.icon)
+        return None
+    total = steps_of(asked_for(run, Plan), space)
+    at = progress(run.events, total, run.seconds, page.update_name)
+    training_status(run, page.run_name, at, f"{page.key}_stop")
+    return run
+
+
+def learning_curves(run: Snapshot, space: Workspace, key: str) -> Evaluation | None:
+    """Draws loss and accuracy over the epochs of all trainings, and accuracy at each mask update.
+
+    Returns the dense model's evaluation, or None where there is nothing to draw yet.
+    """
+    plan = asked_for(run, Plan)
+    moved, updates = one_time_axis(run.events, steps_per_epoch_of(plan, space))
+    dense = reference_of(run.events)
+    if dense is None or not (moved or updates):
+        return None
+    figure = training_curves(moved, {"dense": dense.top1}, updates, epochs=epochs_of(plan))
+    st.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
+    return dense
+
+
+def changes(then: Plan, now: Plan, space: Workspace) -> tuple[str, ...]:
+    """How the plan of a run differs from the present one, in what changes the run's result."""
+    return differences(then, now, skip=("probe",) if uses_whole_test(space.dataset) else ())
+
+
+def same_data(run: Snapshot, plan: Plan) -> bool:
+    """Does the run have the plan's network and images?"""
+    then = asked_for(run, Plan)
+    return (then.model, then.dataset) == (plan.model, plan.dataset)
+
+
+def finished_run(plan: Plan, space: Workspace) -> Finished | None:
+    """The result of this browser's newest finished run of exactly this plan, from any page."""
+    for run in cache.jobs().snapshots(state.owner()):
+        if isinstance(run.result, Finished) and not changes(asked_for(run, Plan), plan, space):
+            return run.result
+    return None
