@@ -1,132 +1,134 @@
-"""The widgets of the axes that take sizes: N:M, blocks, and schedules with rounds."""
+"""The widgets of granularity and schedule, which have sizes and rounds of their own."""
 
 from collections.abc import Callable
 
 import streamlit as st
 
 from explorer.session import state
-from explorer.texts.formats import HELP, entry_help
+from explorer.texts.help import HELP, entry_help
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, supports
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
 
-MARK = " · not here"
+UNAVAILABLE = " · not possible here"
+"""Added to the label of an entry that the network cannot use."""
 SIZED = {"n_of_m": ("N:M", "2:4"), "block": ("Block", "block:4x4")}
-"""Families of granularities with sizes of their own: label and first choice."""
+"""Families of granularities with sizes: label, and the granularity that is chosen first."""
+LARGEST_SIZE = 4096
 
 
 def family(name: str) -> str:
     """The family of a granularity: fine, row, n_of_m, block ..."""
-    return "block" if name.startswith("block:") else "n_of_m" if ":" in name else name
+    if name.startswith("block:"):
+        return "block"
+    return "n_of_m" if ":" in name else name
+
+
+def first_granularity(family_name: str) -> str:
+    """The granularity that is chosen when its family is."""
+    return SIZED[family_name][1] if family_name in SIZED else family_name
 
 
 def families() -> dict[str, Granularity]:
-    """Each family with the granularity that stands for it."""
-    found: dict[str, Granularity] = {}
-    for name in GRANULARITIES:
-        found.setdefault(
-            family(name), granularity(SIZED[family(name)][1] if family(name) in SIZED else name)
-        )
-    return found
+    """Family -> its first granularity."""
+    names = dict.fromkeys(family(name) for name in GRANULARITIES)
+    return {name: granularity(first_granularity(name)) for name in names}
 
 
 def granularity_form(plan: Plan, space: Workspace | None) -> None:
-    """The shape of cut, and its sizes where it has some."""
-    entries = families()
-    mine = family(plan.granularity)
-    g = granularity(plan.granularity)
-    entries[mine] = g
+    """A select box for the family, and number inputs for its sizes."""
+    chosen = granularity(plan.granularity)
+    chosen_family = family(plan.granularity)
+    entries = families() | {chosen_family: chosen}
     reasons = {name: refusal(entry, space) for name, entry in entries.items()}
 
-    def shown(name: str) -> str:
+    def entry_label(name: str) -> str:
         label = SIZED[name][0] if name in SIZED else entries[name].label
-        return label + (MARK if reasons[name] else "")
+        return label + (UNAVAILABLE if reasons[name] else "")
 
-    state.set_widget("granularity", mine)
+    state.set_widget("granularity", chosen_family)
     st.selectbox(
-        "Shape of a cut",
+        "Granularity",
         tuple(entries),
-        format_func=shown,
+        format_func=entry_label,
         key="granularity",
-        help=entry_help("granularity", g),
+        help=entry_help("granularity", chosen),
         on_change=_family_changed,
     )
-    if mine in SIZED:
-        SIZE_FORMS[mine](plan.granularity)
-    st.caption(reasons[mine] or g.help)
+    if chosen_family in SIZE_FORMS:
+        SIZE_FORMS[chosen_family](plan.granularity)
+    st.caption(reasons[chosen_family] or chosen.help)
 
 
 def refusal(g: Granularity, space: Workspace | None) -> str | None:
-    """None where some layer can be cut so, else a sentence with the first layer's reason."""
-    reasons = [supports(g, layer) for layer in space.layers] if space else [None]
-    return f"No layer of this network can be cut this way: {reasons[0]}" if all(reasons) else None
+    """None where some layer can be pruned at g, else a sentence with the first layer's reason."""
+    if space is None:
+        return None
+    reasons = [supports(g, layer) for layer in space.layers]
+    if not all(reasons):
+        return None
+    return f"No layer of this network can be pruned at this granularity: {reasons[0]}"
 
 
 def _family_changed() -> None:
-    name = state.widget_value("granularity", "fine")
-    state.change(granularity=SIZED[name][1] if name in SIZED else name)
+    state.change(granularity=first_granularity(state.widget_value("granularity", "fine")))
 
 
-def _pair(
-    labels: tuple[str, str],
-    keys: tuple[str, str],
-    values: tuple[int, int],
-    least: tuple[int, int],
-    changed: Callable[[], None],
+def _size_input(
+    key: str, label: str, value: int, smallest: int, changed: Callable[[], None]
 ) -> None:
-    for column, label, key, value, low in zip(
-        st.columns(2), labels, keys, values, least, strict=True
-    ):
-        state.set_widget(key, value)
-        column.number_input(label, low, 4096, step=1, key=key, help=HELP[key], on_change=changed)
+    state.set_widget(key, value)
+    st.number_input(
+        label, smallest, LARGEST_SIZE, step=1, key=key, help=HELP[key], on_change=changed
+    )
 
 
 def _n_of_m_form(name: str) -> None:
     n, m = map(int, name.split(":"))
-    _pair(
-        ("N kept", "of M"),
-        ("n", "m"),
-        (n, m),
-        (1, 2),
-        lambda: state.change(
-            granularity=f"{state.widget_value('n', n)}:{state.widget_value('m', m)}"
-        ),
-    )
+    left, right = st.columns(2)
+    with left:
+        _size_input("n", "N kept", n, 1, _n_of_m_changed)
+    with right:
+        _size_input("m", "of M", m, 2, _n_of_m_changed)
+
+
+def _n_of_m_changed() -> None:
+    state.change(granularity=f"{state.widget_value('n', 2)}:{state.widget_value('m', 4)}")
 
 
 def _block_form(name: str) -> None:
-    p, q = map(int, name.removeprefix("block:").split("x"))
-    _pair(
-        ("Filters", "Channels"),
-        ("p", "q"),
-        (p, q),
-        (1, 1),
-        lambda: state.change(
-            granularity=f"block:{state.widget_value('p', p)}x{state.widget_value('q', q)}"
-        ),
-    )
+    filters, channels = map(int, name.removeprefix("block:").split("x"))
+    left, right = st.columns(2)
+    with left:
+        _size_input("p", "Filters", filters, 1, _block_changed)
+    with right:
+        _size_input("q", "Channels", channels, 1, _block_changed)
+
+
+def _block_changed() -> None:
+    state.change(granularity=f"block:{state.widget_value('p', 4)}x{state.widget_value('q', 4)}")
 
 
 SIZE_FORMS: dict[str, Callable[[str], None]] = {"n_of_m": _n_of_m_form, "block": _block_form}
 
 
 def schedule_form(plan: Plan) -> None:
-    """When to cut, and in how many rounds."""
+    """A select box for the schedule, and a number input for its rounds."""
     name = plan.schedule.partition(":")[0]
-    found = schedule(plan.schedule)
+    chosen = schedule(plan.schedule)
     state.set_widget("schedule", name)
     st.selectbox(
         "Schedule",
         tuple(SCHEDULES),
         format_func=lambda key: SCHEDULES[key].label,
         key="schedule",
-        help=entry_help("schedule", found),
+        help=entry_help("schedule", chosen),
         on_change=state.change_from_widget,
         args=("schedule",),
     )
     if name != "one_shot":
-        state.set_widget("rounds", found.rounds)
+        state.set_widget("rounds", chosen.rounds)
         st.number_input(
             "Rounds",
             1,

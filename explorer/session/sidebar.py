@@ -1,12 +1,4 @@
-"""The side bar: one widget per choice of the plan, each with help; what a network cannot take is
-marked, with the sentence why.
-
-    render() -> Choice(plan, space, notes)
-
-`plan` can be carried out: ratios set by hand that wait for another granularity are left out of it
-(`notes` says so). `space` is None where network or images could not be opened; then `notes` says
-why. The plan as the user set it is `state.plan()`.
-"""
+"""The side bar: one widget with help for each choice of the plan."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +6,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from explorer.session import cache, state
-from explorer.session.axis_forms import granularity_form, schedule_form
-from explorer.texts.formats import HELP, count, entry_help, percent, whole_percent
+from explorer.session.axis_forms import UNAVAILABLE, granularity_form, schedule_form
+from explorer.texts.formats import count, percent, whole_percent
+from explorer.texts.help import HELP, entry_help
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import CRITERIA, refusal
 from pruning_core.granularity import granularity, supports
@@ -25,14 +18,16 @@ from pruning_core.registry import Entry, find
 from pruning_core.types import PruningError
 from pruning_core.zoo import DATASETS, MODELS, PRETRAINED, card, datasets_for
 
-MARK = " · not here"
 PROBES = (64, 128, 256, 512, 1024, 2048, 5000)
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What the side bar came to. notes: sentences for the user, each with its kind: warning |
-    error.
+    """What the pages show.
+
+    plan: the part of the session's plan that can run now; `state.plan()` is the whole plan.
+    space: None where the network or the images could not be opened.
+    notes: sentences for the user, each with its kind, warning or error.
     """
 
     plan: Plan
@@ -41,52 +36,56 @@ class Choice:
 
 
 def render() -> Choice:
-    """Draws the side bar and gives the plan that the pages show."""
-    plan = _known(state.plan())
+    """Draws the side bar and returns what the pages show."""
+    plan = _replace_unknown_names(state.plan())
     space = None
-    notes = tuple(("warning", sentence) for sentence in state.problems())
-    _subject(plan)
+    notes = _warnings(state.problems())
+    _network_and_images(plan)
     try:
-        space = _opened(plan)
+        space = _open_workspace(plan)
     except PruningError as problem:
         notes += (("error", str(problem)),)
     st.subheader("What to remove", anchor=False)
     granularity_form(plan, space)
-    _axis("criterion", "Importance", CRITERIA, plan.criterion, _refused(plan, space))
-    _axis("allocation", "Share per layer", ALLOCATIONS, plan.allocation, {})
+    _axis("criterion", "Criterion", CRITERIA, plan.criterion, _unusable_criteria(plan, space))
+    _axis("allocation", "Allocation", ALLOCATIONS, plan.allocation, {})
     _sparsity(plan, space)
     with st.expander("More settings", icon=":material/tune:"):
-        _advanced(plan, space)
+        _more_settings(plan, space)
     if space is not None:
-        notes += tuple(
-            ("warning", sentence)
-            for sentence in state.drop_unknown_layers(layer.name for layer in space.layers)
-        )
-        plan, waiting = cache.runnable_plan(state.plan(), space)
-        notes += tuple(("warning", sentence) for sentence in waiting)
+        notes += _warnings(state.drop_unknown_layers(layer.name for layer in space.layers))
+        plan, unused = cache.runnable_plan(state.plan(), space)
+        notes += _warnings(unused)
     return Choice(plan, space, notes)
 
 
-def _opened(plan: Plan) -> Workspace:
-    """The network and its images; a download shows how far it is."""
+def known_names() -> dict[str, tuple[str, ...]]:
+    """The names that an address may contain for network and images."""
+    return {"model": tuple(MODELS), "dataset": tuple(DATASETS)}
+
+
+def _warnings(sentences: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(("warning", sentence) for sentence in sentences)
+
+
+def _open_workspace(plan: Plan) -> Workspace:
+    """Opens the network and its images, and shows the progress of a download."""
     place = st.empty()
     shown = [-1]
 
-    def progress(share: float, file: str) -> None:
-        if (now := int(100 * share)) != shown[0]:
+    def show_progress(done: float, file: str) -> None:
+        if (now := int(100 * done)) != shown[0]:
             shown[0] = now
             place.progress(min(now, 100), f"Downloading {file}")
 
     with st.spinner("Loading the network and its images …"):
-        space = cache.workspace(plan.model, plan.dataset, progress)
+        space = cache.workspace(plan.model, plan.dataset, show_progress)
     place.empty()
     return space
 
 
-def _known(plan: Plan) -> Plan:
-    """The plan, with the default in place of a network or images that the zoo does not know (from
-    an imported plan).
-    """
+def _replace_unknown_names(plan: Plan) -> Plan:
+    """Sets an unknown network or unknown images, from an imported plan, to the default."""
     sentences = []
     defaults = {}
     for field, names in known_names().items():
@@ -102,105 +101,107 @@ def _known(plan: Plan) -> Plan:
     return state.plan()
 
 
-def known_names() -> dict[str, tuple[str, ...]]:
-    """The names that an address may give for network and images."""
-    return {"model": tuple(MODELS), "dataset": tuple(DATASETS)}
-
-
-def _subject(plan: Plan) -> None:
-    """Network and images: only data that the network can be opened with, and the one that the plan
-    asks for.
-    """
+def _network_and_images(plan: Plan) -> None:
+    """Two select boxes. The images are those that the network can be opened with."""
+    network = MODELS[plan.model]
     state.set_widget("model", plan.model)
-    net = MODELS[plan.model]
     st.selectbox(
         "Network",
         tuple(MODELS),
         format_func=lambda name: MODELS[name].label if name in MODELS else name,
         key="model",
-        help=f"{HELP['model']}\n\n**{net.label}**: {net.help}\n\n{net.source}",
+        help=f"{HELP['model']}\n\n**{network.label}**: {network.help}\n\n{network.source}",
         on_change=_model_changed,
     )
-    options = tuple(dict.fromkeys((*datasets_for(plan.model), plan.dataset)))
+    images = DATASETS[plan.dataset]
     state.set_widget("dataset", plan.dataset)
-    source = DATASETS[plan.dataset]
     st.selectbox(
         "Images",
-        options,
+        tuple(dict.fromkeys((*datasets_for(plan.model), plan.dataset))),
         format_func=lambda name: DATASETS[name].label if name in DATASETS else name,
         key="dataset",
-        help=f"{HELP['dataset']}\n\n**{source.label}**: {source.help} {source.get}",
+        help=f"{HELP['dataset']}\n\n**{images.label}**: {images.help} {images.get}",
         on_change=state.change_from_widget,
         args=("dataset",),
     )
-    st.caption(_origin(plan))
+    st.caption(_weights_origin(plan))
 
 
-def _origin(plan: Plan) -> str:
-    """Where the trained weights come from, and how good they are."""
+def _weights_origin(plan: Plan) -> str:
+    """Where the trained weights come from, and their test accuracy."""
     if plan.model in PRETRAINED:
         return (
-            "Pretrained on ImageNet by torchvision; measured on the classes that these images have."
+            "Pretrained on ImageNet by torchvision. "
+            "Accuracy is measured on the classes that these images have."
         )
     if plan.dataset not in datasets_for(plan.model):
         return "Not trained on these images yet."
-    found = card(plan.model, plan.dataset)
-    return f"{count(found.parameters)} parameters; {percent(found.test_top1)} of {found.test_images:,} test images right."
+    trained = card(plan.model, plan.dataset)
+    return (
+        f"{count(trained.parameters)} parameters; {percent(trained.test_top1)} of "
+        f"{trained.test_images:,} test images are classified correctly."
+    )
 
 
 def _model_changed() -> None:
-    """Another network starts on images that it knows."""
+    """Keeps the images if the new network can be opened with them, else takes its first ones."""
     model = state.widget_value("model", state.plan().model)
     dataset = state.plan().dataset
     if model not in MODELS:
         return state.add_problem(f"There is no network '{model}'.")
-    able = datasets_for(model)
+    usable = datasets_for(model)
     return state.change(
-        model=model, dataset=dataset if dataset in able else next(iter(able), dataset)
+        model=model, dataset=dataset if dataset in usable else next(iter(usable), dataset)
     )
 
 
 def _axis(
-    field: str, label: str, entries: Mapping[str, Entry], chosen: str, refused: Mapping[str, str]
+    field: str, label: str, entries: Mapping[str, Entry], chosen: str, reasons: Mapping[str, str]
 ) -> None:
-    """One axis as a select box; refused entries are marked, and the chosen one's sentence is told."""
+    """A select box for one axis. reasons: for each unusable entry, a sentence why.
 
-    def shown(name: str) -> str:
-        return entries[name].label + (MARK if name in refused else "") if name in entries else name
+    Unusable entries are marked. The caption is the reason of the chosen entry, or its help.
+    """
+
+    def entry_label(name: str) -> str:
+        if name not in entries:
+            return name
+        return entries[name].label + (UNAVAILABLE if name in reasons else "")
 
     state.set_widget(field, chosen)
     st.selectbox(
         label,
         tuple(entries),
-        format_func=shown,
+        format_func=entry_label,
         key=field,
         help=entry_help(field, entries[chosen]),
         on_change=state.change_from_widget,
         args=(field,),
     )
-    st.caption(refused.get(chosen) or entries[chosen].help)
+    st.caption(reasons.get(chosen) or entries[chosen].help)
 
 
-def _refused(plan: Plan, space: Workspace | None) -> dict[str, str]:
-    """The criteria that can rank no layer that the granularity can cut, with the reason of the
-    first one.
-    """
+def _unusable_criteria(plan: Plan, space: Workspace | None) -> dict[str, str]:
+    """The criteria that can rank no layer that the granularity can prune, with a reason."""
     if space is None:
         return {}
     g = granularity(plan.granularity)
-    able = [layer for layer in space.layers if supports(g, layer) is None] or space.layers
-    reasons = {name: [refusal(how, g, layer) for layer in able] for name, how in CRITERIA.items()}
+    layers = [layer for layer in space.layers if supports(g, layer) is None] or space.layers
+    reasons = {
+        name: [refusal(criterion, g, layer) for layer in layers]
+        for name, criterion in CRITERIA.items()
+    }
     return {
-        name: f"No layer of this network can use it: {why[0]}"
-        for name, why in reasons.items()
-        if all(why)
+        name: f"No layer of this network can use it: {layer_reasons[0]}"
+        for name, layer_reasons in reasons.items()
+        if all(layer_reasons)
     }
 
 
 def _sparsity(plan: Plan, space: Workspace | None) -> None:
-    """The global slider, or the sentence why it has no say."""
-    share, why = _resting(plan, space)
-    state.set_widget("sparsity", whole_percent(share))
+    """The slider of the global sparsity. Where it has no effect it is disabled, with the reason."""
+    fraction, reason = _slider_state(plan, space)
+    state.set_widget("sparsity", whole_percent(fraction))
     st.slider(
         "Sparsity",
         0,
@@ -209,35 +210,35 @@ def _sparsity(plan: Plan, space: Workspace | None) -> None:
         format="%d%%",
         key="sparsity",
         help=HELP["sparsity"],
-        disabled=bool(why),
+        disabled=bool(reason),
         on_change=_sparsity_changed,
     )
-    if why:
-        st.caption(why)
-    elif abs(100 * share - whole_percent(share)) > 1e-6:
-        st.caption(f"The plan asks for {percent(share)}; this slider moves in whole percent.")
+    if reason:
+        st.caption(reason)
+    elif abs(100 * fraction - whole_percent(fraction)) > 1e-6:
+        st.caption(f"The plan requests {percent(fraction)}; this slider has steps of 1%.")
 
 
-def _resting(plan: Plan, space: Workspace | None) -> tuple[float, str]:
-    """The share that the slider shows, and the sentence why it rests ("" where it has a say)."""
+def _slider_state(plan: Plan, space: Workspace | None) -> tuple[float, str]:
+    """The fraction that the slider shows, and why it has no effect ("" where it has one)."""
     g = granularity(plan.granularity)
-    by_hand = dict(plan.overrides)
     if g.fixed_ratio is not None:
-        return (
-            g.fixed_ratio,
-            f"{g.label} itself removes {percent(g.fixed_ratio)} of every layer, so this slider rests.",
+        return g.fixed_ratio, (
+            f"{g.label} removes {percent(g.fixed_ratio)} of every layer, "
+            "so this slider has no effect."
         )
-    able = cache.prunable(plan, space)[0] if space is not None else ()
-    if able and all(layer.name in by_hand for layer in able):
-        asked = total_ratio(able, by_hand)
-        return asked, (
-            f"Every layer's ratio is set by hand; together they ask for {percent(asked)}, so this slider rests. "
-            "*Reset all* on the Explore page gives the layers back to it."
+    by_hand = dict(plan.overrides)
+    prunable = cache.prunable(plan, space)[0] if space is not None else ()
+    if prunable and all(layer.name in by_hand for layer in prunable):
+        requested = total_ratio(prunable, by_hand)
+        return requested, (
+            f"Every layer's ratio is set by hand. Together they request {percent(requested)}, "
+            "so this slider has no effect. *Reset all* on the Explore page removes these ratios."
         )
     if plan.allocation == "manual":
-        return (
-            plan.sparsity,
-            "With manual shares each layer has its own slider on the Explore page, so this one rests.",
+        return plan.sparsity, (
+            "With the allocation Manual each layer has its own slider on the Explore page, "
+            "so this slider has no effect."
         )
     return plan.sparsity, ""
 
@@ -246,45 +247,12 @@ def _sparsity_changed() -> None:
     state.change(sparsity=state.widget_value("sparsity", 50) / 100)
 
 
-def _advanced(plan: Plan, space: Workspace | None) -> None:
-    """What a first visit does not need."""
-    available = len(space.dataset.val) if space else max(PROBES)
-    shown = min(plan.probe, available)
-    sizes = sorted(
-        {size for size in PROBES if size < available} | {shown, min(available, max(PROBES))}
-    )
-    state.set_widget("probe", shown)
-    st.select_slider(
-        "Probe images",
-        sizes,
-        key="probe",
-        help=HELP["probe"],
-        on_change=state.change_from_widget,
-        args=("probe",),
-    )
-    state.set_widget("calibration", plan.calibration)
-    st.number_input(
-        "Calibration images",
-        1,
-        50_000,
-        step=64,
-        key="calibration",
-        help=HELP["calibration"],
-        disabled=not find(CRITERIA, plan.criterion, "criterion").needs_data,
-        on_change=state.change_from_widget,
-        args=("calibration",),
-    )
-    state.set_widget("seed", plan.seed)
-    st.number_input(
-        "Seed",
-        0,
-        2**31 - 1,
-        step=1,
-        key="seed",
-        help=HELP["seed"],
-        on_change=state.change_from_widget,
-        args=("seed",),
-    )
+def _more_settings(plan: Plan, space: Workspace | None) -> None:
+    """The settings that a first visit does not need."""
+    _probe(plan, space)
+    needs_data = find(CRITERIA, plan.criterion, "criterion").needs_data
+    _number("calibration", "Calibration images", plan.calibration, (1, 50_000, 64), needs_data)
+    _number("seed", "Seed", plan.seed, (0, 2**31 - 1, 1))
     state.set_widget("allow_collapse", plan.allow_collapse)
     st.toggle(
         "A layer may collapse",
@@ -294,3 +262,38 @@ def _advanced(plan: Plan, space: Workspace | None) -> None:
         args=("allow_collapse",),
     )
     schedule_form(plan)
+
+
+def _probe(plan: Plan, space: Workspace | None) -> None:
+    """The number of probe images, at most as many as the validation split has."""
+    available = len(space.dataset.val) if space else max(PROBES)
+    chosen = min(plan.probe, available)
+    sizes = {size for size in PROBES if size < available}
+    state.set_widget("probe", chosen)
+    st.select_slider(
+        "Probe images",
+        sorted(sizes | {chosen, min(available, max(PROBES))}),
+        key="probe",
+        help=HELP["probe"],
+        on_change=state.change_from_widget,
+        args=("probe",),
+    )
+
+
+def _number(
+    field: str, label: str, value: int, limits: tuple[int, int, int], enabled: bool = True
+) -> None:
+    """A whole number of the plan. limits: smallest, largest, step."""
+    smallest, largest, step = limits
+    state.set_widget(field, value)
+    st.number_input(
+        label,
+        smallest,
+        largest,
+        step=step,
+        key=field,
+        help=HELP[field],
+        disabled=not enabled,
+        on_change=state.change_from_widget,
+        args=(field,),
+    )

@@ -1,5 +1,6 @@
-"""A plan in the page's address and back, exactly: one parameter per field that differs from the
-default. Knows no Streamlit.
+"""A plan as the parameters of the page's address, and back. This module does not use Streamlit.
+
+There is one parameter per field of Plan that differs from its default.
 """
 
 import json
@@ -16,9 +17,9 @@ from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import PruningError
 
 PARAMS = (*(field.name for field in fields(Plan)), "layer")
-"""The address's parameters: the plan's fields and the layer that is looked at."""
-LIMIT = 30_000
-"""Longest text of one parameter."""
+"""The parameters of an address: the plan's fields and the selected layer."""
+MAX_LENGTH = 30_000
+"""The longest text of one parameter, in characters."""
 
 KINDS: dict[type, tuple[Callable[[str], Any], str]] = {
     int: (int, "a whole number"),
@@ -26,10 +27,11 @@ KINDS: dict[type, tuple[Callable[[str], Any], str]] = {
     bool: (lambda text: {"1": True, "0": False}[text], "1 or 0"),
     str: (str, "a text"),
 }
+"""The type of a field -> how to read its text, and what the text must be."""
 
 
 def write(plan: Plan) -> dict[str, str]:
-    """The parameters of a plan; a field with its default value is left out."""
+    """The parameters of a plan. A field with its default value is left out."""
     default = Plan()
     return {
         field.name: _text(getattr(plan, field.name))
@@ -41,12 +43,13 @@ def write(plan: Plan) -> dict[str, str]:
 def read(
     address: Mapping[str, str], known: Mapping[str, tuple[str, ...]] | None = None
 ) -> tuple[Plan, tuple[str, ...]]:
-    """The plan of those parameters, and a sentence for each that cannot be used: that field keeps
-    its default.
+    """The plan of those parameters, and a sentence for each parameter that cannot be used.
+
+    The field of such a parameter keeps its default.
 
     known: the names that a field may have, such as the zoo's models.
     """
-    raw: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     sentences = []
     for field in fields(Plan):
         if field.name not in address:
@@ -59,67 +62,70 @@ def read(
         except PruningError as problem:
             sentences.append(f"{problem} The address's '{field.name}' was ignored.")
         else:
-            raw[field.name] = value
-    return Plan.from_json(json.dumps(raw)), tuple(sentences)
+            values[field.name] = value
+    return Plan.from_json(json.dumps(values)), tuple(sentences)
 
 
 def refuse_custom(plan: Plan) -> None:
-    """Raises PruningError for a plan whose criterion would import code: nothing that comes by a
-    browser may do that.
-    """
+    """Raises PruningError if the plan's criterion imports code. A browser must not run code."""
     if is_custom(plan.criterion):
         raise PruningError(
-            f"The criterion '{plan.criterion[:80]}' is Python code of your own, which the pages never run: "
-            "use python -m pruning_core run for it."
+            f"The criterion '{plan.criterion[:80]}' is your own Python code, which the pages never "
+            "run: use python -m pruning_core run for it."
         )
 
 
 def pairs(items: Mapping[str, object]) -> str:
-    """name~value~name~value, each quoted so that any name comes back; needs no escaping in an
-    address.
+    """name~value~name~value. Each part is quoted: any name can be read back.
+
+    The text needs no further escaping in an address.
     """
-    return _joined(part for item in items.items() for part in item)
+    return _join(part for item in items.items() for part in item)
 
 
 def unpaired(text: str) -> dict[str, str]:
-    """The inverse of `pairs`. Raises PruningError for a text that is no list of pairs."""
-    return {pair[0]: pair[1] for pair in _parted(text, "name~value pairs", 2)}
+    """The inverse of `pairs`. Raises PruningError for a text that is not a list of pairs."""
+    return {pair[0]: pair[1] for pair in _split(text, "name~value pairs", 2)}
 
 
-def _joined(parts: Iterable[object]) -> str:
+def _join(parts: Iterable[object]) -> str:
     return "~".join(quote(str(part), safe="").replace("~", "%7E") for part in parts)
 
 
-def _parted(text: str, what: str, size: int) -> list[tuple[str, ...]]:
-    """The inverse of `_joined`, so many parts at a time."""
+def _split(text: str, content: str, size: int) -> list[tuple[str, ...]]:
+    """The inverse of `_join`, in tuples of `size` parts. content: their name in the error."""
     parts = [unquote(part) for part in text.split("~")] if text else []
     if len(parts) % size:
-        raise PruningError(f"'{text[:80]}' is not a list of {what}.")
+        raise PruningError(f"'{text[:80]}' is not a list of {content}.")
     return [tuple(parts[start : start + size]) for start in range(0, len(parts), size)]
 
 
 def _text(value: Any) -> str:
+    """The parameter's text of a field's value."""
     if isinstance(value, TrainConfig):
-        default = TrainConfig()
-        changed = {
-            f.name: getattr(value, f.name)
-            for f in fields(TrainConfig)
-            if getattr(value, f.name) != getattr(default, f.name)
-        }
-        return pairs({name: _text(setting) for name, setting in changed.items()})
+        return pairs(_changed_settings(value))
     if isinstance(value, tuple):
         if value and isinstance(value[0], HandEdits):
-            return _joined(
-                part for each in value for part in (each.layer, each.granularity, each.text)
+            return _join(
+                part for edits in value for part in (edits.layer, edits.granularity, edits.text)
             )
         return pairs(dict(value))
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
+def _changed_settings(config: TrainConfig) -> dict[str, str]:
+    default = TrainConfig()
+    return {
+        field.name: _text(getattr(config, field.name))
+        for field in fields(TrainConfig)
+        if getattr(config, field.name) != getattr(default, field.name)
+    }
+
+
 def _value(name: str, kind: Any, text: str) -> Any:
     """The JSON value of a parameter's text. Raises PruningError."""
-    if len(text) > LIMIT:
-        raise PruningError(f"The address's '{name}' is longer than {LIMIT} characters.")
+    if len(text) > MAX_LENGTH:
+        raise PruningError(f"The address's '{name}' is longer than {MAX_LENGTH} characters.")
     if name == "overrides":
         return {
             layer: _plain(f"ratio of {layer}", float, ratio)
@@ -128,24 +134,24 @@ def _value(name: str, kind: Any, text: str) -> Any:
     if name == "edits":
         return _edits(text)
     if name == "fine_tune":
-        settings = unpaired(text)
         kinds = {field.name: field.type for field in fields(TrainConfig)}
         return {
             key: _plain(key, find(kinds, key, "fine-tuning setting"), value)
-            for key, value in settings.items()
+            for key, value in unpaired(text).items()
         }
     return _plain(name, kind, text)
 
 
 def _edits(text: str) -> dict[str, dict[str, str]]:
-    """layer~granularity~edits~... -> the edits as JSON has them."""
-    raw: dict[str, dict[str, str]] = {}
-    for layer, granularity, groups in _parted(text, "layer~granularity~edits", 3):
-        raw.setdefault(layer, {})[granularity] = groups
-    return raw
+    """layer~granularity~edits~... -> {layer: {granularity: edits}}."""
+    values: dict[str, dict[str, str]] = {}
+    for layer, granularity, groups in _split(text, "layer~granularity~edits", 3):
+        values.setdefault(layer, {})[granularity] = groups
+    return values
 
 
 def _plain(name: str, kind: Any, text: str) -> Any:
+    """The value of a text of that type. Raises PruningError."""
     convert, wanted = KINDS[kind]
     try:
         return convert(text)

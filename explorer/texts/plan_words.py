@@ -1,4 +1,4 @@
-"""A plan in words, and how two plans differ. Knows no Streamlit."""
+"""A plan in words, and the differences of two plans. This module does not use Streamlit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -15,6 +15,9 @@ from pruning_core.schedule import schedule
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.zoo import DATASETS, MODELS
 
+Words = tuple[str, Callable[[Any], str]]
+"""The name of a field, and a function that writes its value."""
+
 OPTIMIZER_LABELS = {"sgd": "SGD", "adamw": "AdamW"}
 
 
@@ -22,168 +25,184 @@ def _label(registry: Mapping[str, Any]) -> Callable[[Any], str]:
     return lambda name: str(registry[name].label) if name in registry else str(name)
 
 
-def schedule_words(spec: str) -> str:
+def schedule_words(text: str) -> str:
     """agp:4 -> Gradual (AGP cubic), 4 rounds."""
-    found = schedule(spec)
-    return found.label if found.rounds == 1 else f"{found.label}, {found.rounds} rounds"
+    chosen = schedule(text)
+    return chosen.label if chosen.rounds == 1 else f"{chosen.label}, {chosen.rounds} rounds"
 
 
 def flow_words(text: str) -> str:
     """seven_dyn:delay=0.2 -> SEVEN while fine-tuning (delay=0.2)."""
-    found = flow(text)
+    label = str(flow(text).label)
     settings = text.partition(":")[2]
-    return f"{found.label} ({settings.replace(',', ', ')})" if settings else found.label
+    return f"{label} ({settings.replace(',', ', ')})" if settings else label
 
 
 def penalty_words(text: str) -> str:
     """group_lasso:filter -> Group lasso (Filter)."""
-    found = parsed(text)
-    if found is None:
+    penalty = parsed(text)
+    if penalty is None:
         return "none"
-    chosen, g = found
+    chosen, g = penalty
     return f"{chosen.label} ({g.label})" if g else chosen.label
 
 
-def _by_hand(overrides: tuple[tuple[str, float], ...]) -> str:
+def _ratios_by_hand(overrides: tuple[tuple[str, float], ...]) -> str:
     return f"{len(overrides)} set by hand" if overrides else "none set by hand"
 
 
-def _yes(value: bool) -> str:
+def _on_or_off(value: bool) -> str:
     return "on" if value else "off"
 
 
-WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
+def _optimizer_label(name: str) -> str:
+    return OPTIMIZER_LABELS.get(name, name)
+
+
+def _number(value: float) -> str:
+    return f"{value:g}"
+
+
+WORDS: dict[str, Words] = {
     "model": ("network", _label(MODELS)),
     "dataset": ("images", _label(DATASETS)),
-    "criterion": ("importance", _label(CRITERIA)),
-    "granularity": ("shape of a cut", lambda name: granularity(name).label),
-    "allocation": ("share per layer", _label(ALLOCATIONS)),
+    "criterion": ("criterion", _label(CRITERIA)),
+    "granularity": ("granularity", lambda name: granularity(name).label),
+    "allocation": ("allocation", _label(ALLOCATIONS)),
     "sparsity": ("sparsity", percent),
     "schedule": ("schedule", schedule_words),
     "flow": ("flow", flow_words),
-    "overrides": ("ratios", _by_hand),
+    "overrides": ("ratios", _ratios_by_hand),
     "edits": (
         "groups by hand",
-        lambda edits: f"{sum(len(each.groups) for each in edits):,} edited",
+        lambda edits: f"{sum(len(layer.groups) for layer in edits):,} edited",
     ),
-    "allow_collapse": ("a layer may collapse", _yes),
+    "allow_collapse": ("a layer may collapse", _on_or_off),
     "probe": ("probe images", str),
     "calibration": ("calibration images", str),
     "seed": ("seed", str),
 }
-TUNE_WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
+"""A field of Plan -> its words."""
+
+TRAINING_WORDS: dict[str, Words] = {
     "epochs": ("epochs per round", str),
-    "lr": ("learning rate", lambda value: f"{value:g}"),
+    "lr": ("learning rate", _number),
     "batch_size": ("batch size", str),
-    "optimizer": ("optimizer", lambda name: OPTIMIZER_LABELS.get(name, name)),
-    "momentum": ("momentum", lambda value: f"{value:g}"),
-    "weight_decay": ("weight decay", lambda value: f"{value:g}"),
-    "cosine": ("cosine decay", _yes),
+    "optimizer": ("optimizer", _optimizer_label),
+    "momentum": ("momentum", _number),
+    "weight_decay": ("weight decay", _number),
+    "cosine": ("cosine decay", _on_or_off),
     "warmup": ("warm-up", percent),
     "seed": ("training seed", str),
-    "augment": ("augmentation", _yes),
-    "label_smoothing": ("label smoothing", lambda value: f"{value:g}"),
+    "augment": ("augmentation", _on_or_off),
+    "label_smoothing": ("label smoothing", _number),
     "penalty": ("penalty", penalty_words),
-    "penalty_strength": ("penalty's strength", lambda value: f"{value:g}"),
+    "penalty_strength": ("penalty strength", _number),
 }
-"""Field -> what it is called and how its value is written."""
+"""A field of TrainConfig -> its words."""
 
 
 def differences(then: Plan, now: Plan, skip: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """What has changed, such as "sparsity 50%, now 80%"."""
-    plain = [
-        name for name in WORDS if name not in skip and getattr(then, name) != getattr(now, name)
+    """The fields that changed, such as "sparsity 50%, now 80%". skip: fields of Plan left out."""
+    changes = [
+        _change(words, getattr(then, field), getattr(now, field))
+        for field, words in WORDS.items()
+        if field not in skip and getattr(then, field) != getattr(now, field)
     ]
-    tuned = [
-        field.name
-        for field in fields(TrainConfig)
-        if getattr(then.fine_tune, field.name) != getattr(now.fine_tune, field.name)
-    ]
-    said = [_change(WORDS[name], getattr(then, name), getattr(now, name)) for name in plain]
     if "fine_tune" not in skip:
-        said += [
-            _change(TUNE_WORDS[name], getattr(then.fine_tune, name), getattr(now.fine_tune, name))
-            for name in tuned
-        ]
-    return tuple(said)
+        changes += _training_changes(then.fine_tune, now.fine_tune)
+    return tuple(changes)
 
 
-def _change(word: tuple[str, Callable[[Any], str]], then: Any, now: Any) -> str:
-    label, shown = word
-    return (
-        f"{label} then changed"
-        if shown(then) == shown(now)
-        else f"{label} {shown(then)}, now {shown(now)}"
-    )
+def _training_changes(then: TrainConfig, now: TrainConfig) -> list[str]:
+    return [
+        _change(TRAINING_WORDS[field.name], getattr(then, field.name), getattr(now, field.name))
+        for field in fields(TrainConfig)
+        if getattr(then, field.name) != getattr(now, field.name)
+    ]
+
+
+def _change(words: Words, then: Any, now: Any) -> str:
+    name, write = words
+    if write(then) == write(now):
+        return f"{name} changed"
+    return f"{name} {write(then)}, now {write(now)}"
 
 
 def ranked_by(plan: Plan) -> str:
-    """What ranks the weights where the plan's flow runs: the criterion, unless the flow has a score
-    of its own.
-    """
-    used = "criterion" in dict(flow(plan.flow).published)
-    return CRITERIA[plan.criterion].label if used else "the flow's own score"
+    """The score that ranks the weights in the plan's flow: the criterion or the flow's own score."""
+    uses_criterion = "criterion" in dict(flow(plan.flow).published)
+    return CRITERIA[plan.criterion].label if uses_criterion else "the flow's own score"
 
 
 def cut_words(plan: Plan, by_hand: float | None = None, ranked: str = "") -> str:
-    """What is cut and how, in one sentence. by_hand: the share that ratios set by hand ask for in
-    all, where that is known; ranked: what ranks the weights, where that is not the plan's
-    criterion.
+    """What the plan removes, in one sentence.
+
+    by_hand: the fraction that ratios set by hand request in total, where it is known.
+    ranked: what ranks the weights, where that is not the plan's criterion.
     """
     g = granularity(plan.granularity)
-    model = WORDS["model"][1](plan.model)
-    share = g.fixed_ratio if g.fixed_ratio is not None else plan.sparsity
-    how = (
-        "each layer's ratio set by hand"
-        if plan.allocation == "manual"
-        else f"{percent(share)} requested"
-    )
-    hands = (
-        f", but {len(plan.overrides)} layer{'s' * (len(plan.overrides) > 1)} set by hand"
-        if plan.overrides
-        else ""
-    )
-    if by_hand is not None:
-        whose = {0: "each layer's ratio", 1: "1 layer's ratio"}.get(
-            len(plan.overrides), f"{len(plan.overrides)} layers' ratios"
-        )
-        hands = ""
-        how = f"{whose} set by hand, {percent(by_hand)} requested in all"
-    edited = sum(len(each.groups) for each in plan.edits_now)
-    hands += f", {edited:,} group{'s' * (edited > 1)} kept or pruned by hand" if edited else ""
+    network = WORDS["model"][1](plan.model)
+    images = WORDS["dataset"][1](plan.dataset)
+    ranking = ranked or CRITERIA[plan.criterion].label
+    request = _request(plan) if by_hand is None else _total_request(plan, by_hand)
     return (
-        f"{model} on {WORDS['dataset'][1](plan.dataset)}: {g.label} by {ranked or CRITERIA[plan.criterion].label}, "
-        f"{ALLOCATIONS[plan.allocation].label}, {how}{hands}."
+        f"{network} on {images}: {g.label} by {ranking}, {ALLOCATIONS[plan.allocation].label}, "
+        f"{request}{_edited_groups(plan)}."
     )
+
+
+def _request(plan: Plan) -> str:
+    """The requested sparsity, with the number of layers whose ratio is set by hand."""
+    fixed = granularity(plan.granularity).fixed_ratio
+    request = f"{percent(plan.sparsity if fixed is None else fixed)} requested"
+    if plan.allocation == "manual":
+        request = "each layer's ratio set by hand"
+    layers = len(plan.overrides)
+    return f"{request}, but {layers} layer{'s' * (layers > 1)} set by hand" if layers else request
+
+
+def _total_request(plan: Plan, by_hand: float) -> str:
+    """The fraction that all layers request in total, where some ratios are set by hand."""
+    layers = len(plan.overrides)
+    owner = {0: "each layer's ratio", 1: "1 layer's ratio"}.get(layers, f"{layers} layers' ratios")
+    return f"{owner} set by hand, {percent(by_hand)} requested in total"
+
+
+def _edited_groups(plan: Plan) -> str:
+    count = sum(len(edits.groups) for edits in plan.edits_now)
+    return f", {count:,} group{'s' * (count > 1)} kept or pruned by hand" if count else ""
 
 
 def tune_words(plan: Plan) -> str:
-    """When it is cut and how it is fine-tuned, in one sentence."""
+    """When the plan prunes and how it fine-tunes, in one sentence."""
     if not plan.fine_tune.epochs:
         return f"{schedule_words(plan.schedule)}, without fine-tuning."
-    return f"{schedule_words(plan.schedule)}; {_epochs(plan)} after each cut, {_how(plan)}."
+    return f"{schedule_words(plan.schedule)}; {_epochs(plan)} after each cut, {_optimizer(plan)}."
 
 
 def flow_tune_words(plan: Plan) -> str:
-    """How often and how the plan's flow trains, and whether the schedule has a say."""
-    found = flow(plan.flow)
-    each, besides = found.trainings
-    number = each * schedule(plan.schedule).rounds + besides
+    """When the plan's flow prunes, and how often and how it trains."""
+    chosen = flow(plan.flow)
+    per_round, more = chosen.trainings
+    trainings = per_round * schedule(plan.schedule).rounds + more
     when = (
         f"schedule {schedule_words(plan.schedule)}"
-        if found.scheduled
-        else "its own timetable, so the schedule rests"
+        if chosen.scheduled
+        else "its own schedule, not the plan's"
     )
     if not plan.fine_tune.epochs:
         return f"{when}; no training."
-    return f"{when}; {f'{number} trainings' if number > 1 else 'one training'} of {_epochs(plan)}, {_how(plan)}."
+    number = f"{trainings} trainings" if trainings > 1 else "one training"
+    return f"{when}; {number} of {_epochs(plan)}, {_optimizer(plan)}."
 
 
 def _epochs(plan: Plan) -> str:
     return f"{plan.fine_tune.epochs} epoch{'s' * (plan.fine_tune.epochs > 1)}"
 
 
-def _how(plan: Plan) -> str:
+def _optimizer(plan: Plan) -> str:
+    """Optimizer, learning rate, batch size and penalty."""
     config = plan.fine_tune
     rate = f"learning rate {config.lr:g}{' with cosine decay' if config.cosine else ''}"
     more = f", with the penalty {penalty_words(config.penalty)}" if config.penalty != NONE else ""

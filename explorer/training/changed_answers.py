@@ -9,7 +9,7 @@ from torch import Tensor
 
 from explorer.charts.raster import ENLARGED_SIDE, enlarged
 from explorer.charts.style import state_label
-from explorer.texts.formats import HELP
+from explorer.texts.help import HELP
 from pruning_core.types import Evaluation, Split
 
 MOST_SHOWN = 12

@@ -9,7 +9,8 @@ from torch import Tensor
 from explorer.charts import alt, class_change, comparison_bars, weight_histograms
 from explorer.charts.style import state_label
 from explorer.session import cache, state
-from explorer.texts.formats import HELP, interval, percent
+from explorer.texts.formats import interval, percent
+from explorer.texts.help import HELP
 from explorer.training.changed_answers import Comparison, changed_answers_section
 from pruning_core.evaluation.intervals import Change, change
 from pruning_core.export.writers import states

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.session import state
-from explorer.texts.formats import HELP, entry_help
+from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import OPTIMIZER_LABELS
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity

@@ -11,7 +11,8 @@ from explorer.charts.raster import mask_png
 from explorer.pages.explore.granularity_panel import CARD, CELL, PIXELS, pictured
 from explorer.pages.explore.layer_details import Multiple, corner, drawn_size, mask_picture
 from explorer.session import cache, state
-from explorer.texts.formats import HELP, interval, percent
+from explorer.texts.formats import interval, percent
+from explorer.texts.help import HELP
 from pruning_core.dropout import REGULARISERS, as_plan, frozen
 from pruning_core.granularity import granularity
 from pruning_core.masks import achieved
@@ -79,7 +80,7 @@ def _freeze_button(name: str, layer: Layer, rate: float, number: int, place: int
         icon=":material/check:" if done else ":material/ac_unit:",
         disabled=done,
         help=HELP["freeze"].format(
-            shape=granularity(REGULARISERS[name].granularity).label, number=number
+            granularity=granularity(REGULARISERS[name].granularity).label, number=number
         ),
         on_click=partial(_freeze, name, layer, rate, number),
     )

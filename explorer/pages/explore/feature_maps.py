@@ -12,7 +12,8 @@ from explorer.charts.contact_sheet import Card, Shot, sheet
 from explorer.charts.raster import enlarged, map_png
 from explorer.pages.explore.layer_details import Maps, maps, removed_filters
 from explorer.session import cache, state
-from explorer.texts.formats import HELP, percent
+from explorer.texts.formats import percent
+from explorer.texts.help import HELP
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Inputs, Layer

@@ -11,7 +11,8 @@ from explorer.charts.raster import weights_png
 from explorer.pages.explore.layer_details import Scored, criteria, filter_picture, scored
 from explorer.session import cache, state
 from explorer.session.notices import plain
-from explorer.texts.formats import HELP, percent
+from explorer.texts.formats import percent
+from explorer.texts.help import HELP
 from pruning_core.criteria import criterion
 from pruning_core.model.inventory import weights
 from pruning_core.pipeline import Workspace

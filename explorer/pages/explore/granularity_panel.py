@@ -15,7 +15,8 @@ from explorer.pages.explore.layer_details import (
     refusals,
 )
 from explorer.session import cache
-from explorer.texts.formats import HELP, interval, percent
+from explorer.texts.formats import interval, percent
+from explorer.texts.help import HELP
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace

@@ -11,7 +11,8 @@ from explorer.pages.explore.layer_facts import LayerFacts, layer_facts
 from explorer.pages.explore.layer_table import layer_picker
 from explorer.pages.explore.look_closer import look_closer
 from explorer.session import cache, state
-from explorer.texts.formats import HELP, percent, shape
+from explorer.texts.formats import percent, shape
+from explorer.texts.help import HELP
 from pruning_core.granularity import granularity
 from pruning_core.hand_edits import Group
 from pruning_core.model.inventory import weights

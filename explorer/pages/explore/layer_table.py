@@ -7,7 +7,8 @@ from typing import Any
 import streamlit as st
 
 from explorer.session import state
-from explorer.texts.formats import HELP, LAYER_KINDS, percent, shape
+from explorer.texts.formats import LAYER_KINDS, percent, shape
+from explorer.texts.help import HELP
 from pruning_core.granularity import granularity, supports
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan

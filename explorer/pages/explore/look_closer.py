@@ -9,7 +9,7 @@ from explorer.pages.explore.feature_maps import feature_maps_panel
 from explorer.pages.explore.filter_panel import filter_panel, follow
 from explorer.pages.explore.granularity_panel import granularity_panel
 from explorer.session.notices import show_errors
-from explorer.texts.formats import HELP
+from explorer.texts.help import HELP
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer

@@ -10,7 +10,8 @@ from explorer.pages.explore.layer_table import fixed_parameters, layer_table
 from explorer.pages.explore.network_map_panel import network_map_panel
 from explorer.session import cache, state
 from explorer.session.notices import plain
-from explorer.texts.formats import HELP, LEAD, count, interval, percent
+from explorer.texts.formats import count, interval, percent
+from explorer.texts.help import HELP, LEAD
 from pruning_core.evaluation.intervals import change as changed
 from pruning_core.granularity import granularity
 from pruning_core.pipeline import Workspace

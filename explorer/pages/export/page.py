@@ -12,7 +12,8 @@ from explorer.pages.export.downloads import Files, expected_line, files_of
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.session.url import refuse_custom
-from explorer.texts.formats import HELP, percent
+from explorer.texts.formats import percent
+from explorer.texts.help import HELP
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by, tune_words
 from explorer.training.compare import measured_on
 from explorer.training.run_panel import finished_run

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.session import state
-from explorer.texts.formats import HELP, entry_help
+from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
 from pruning_core.flows import FLOWS, Flow, Setting, flow, settings_of, spec
 from pruning_core.plan import Plan

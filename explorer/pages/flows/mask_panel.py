@@ -8,7 +8,8 @@ from explorer.charts import alt, mask_over_time, moments_chart
 from explorer.jobs.job import Snapshot
 from explorer.pages.flows.run import mask_history
 from explorer.session import state
-from explorer.texts.formats import HELP, percent
+from explorer.texts.formats import percent
+from explorer.texts.help import HELP
 from explorer.training.engine import MaskUpdate, mask_updates_of
 from pruning_core.flows import History
 from pruning_core.pipeline import Workspace

@@ -8,7 +8,8 @@ from explorer.charts import alt
 from explorer.charts.noise import noise_histogram, noise_map, rank_moves
 from explorer.pages.flows.noise import Noise, noise
 from explorer.session import cache, state
-from explorer.texts.formats import HELP, percent
+from explorer.texts.formats import percent
+from explorer.texts.help import HELP
 from pruning_core.flows import flow
 from pruning_core.flows.seven import SevenDyn, SevenPre
 from pruning_core.pipeline import Workspace

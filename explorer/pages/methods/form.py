@@ -21,7 +21,7 @@ from explorer.pages.methods.run import (
 )
 from explorer.session import state
 from explorer.session.notices import plain
-from explorer.texts.formats import HELP
+from explorer.texts.help import HELP
 from explorer.texts.plan_words import flow_words
 from explorer.training.form import training_form
 from pruning_core.allocation import ALLOCATIONS

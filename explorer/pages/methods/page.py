@@ -19,7 +19,7 @@ from explorer.pages.methods.run import (
 )
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
-from explorer.texts.formats import HELP
+from explorer.texts.help import HELP
 from explorer.training.status import active_job, asked_for, ended, note_lost
 from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan

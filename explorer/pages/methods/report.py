@@ -9,7 +9,8 @@ import streamlit as st
 
 from explorer.charts import alt, tradeoff
 from explorer.pages.methods.run import method
-from explorer.texts.formats import HELP, count, percent
+from explorer.texts.formats import count, percent
+from explorer.texts.help import HELP
 from explorer.texts.plan_words import WORDS, tune_words
 from pruning_core.studies import HEAD, Result, Row, Study, summary, to_csv
 

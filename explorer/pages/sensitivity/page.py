@@ -19,7 +19,8 @@ from explorer.pages.sensitivity.run import (
 )
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
-from explorer.texts.formats import HELP, percent
+from explorer.texts.formats import percent
+from explorer.texts.help import HELP
 from explorer.texts.plan_words import differences
 from explorer.training.status import active_job, asked_for, ended, note_lost
 from pruning_core.granularity import granularity

@@ -10,7 +10,8 @@ from explorer.charts import alt, sensitivity_slice
 from explorer.pages.sensitivity.run import ScanRequest, alone, by_layer, rounded, untouched
 from explorer.session import cache, state
 from explorer.session.notices import plain
-from explorer.texts.formats import HELP, interval, percent, signed, whole_percent
+from explorer.texts.formats import interval, percent, signed, whole_percent
+from explorer.texts.help import HELP
 from pruning_core.allocation import total_ratio
 from pruning_core.evaluation.intervals import change
 from pruning_core.granularity import granularity, no_choice

@@ -1,4 +1,4 @@
-"""What sessions share is keyed by the plan and never changed."""
+"""The shared caches: each result has the right key, and nothing changes the base model."""
 
 from dataclasses import replace
 from unittest.mock import patch
@@ -34,14 +34,16 @@ def test_the_workspace_is_shared(space: Workspace) -> None:
     ],
     ids=lambda plan: f"{plan.criterion}-{plan.granularity}-{plan.allocation}",
 )
-def test_stages_agree_with_the_core_and_leave_the_base_alone(plan: Plan, space: Workspace) -> None:
+def test_results_equal_those_of_the_core_and_the_base_model_stays(
+    plan: Plan, space: Workspace
+) -> None:
     before = cache.weights_hash(space)
     ratios, masks = choose_masks(plan, space)
     assert cache.ratios(plan, space) == ratios
     assert all(torch.equal(masks[name], mask) for name, mask in cache.masks(plan, space).items())
-    found = cache.accuracy(plan, space)
+    pruned = cache.accuracy(plan, space)
     dense = cache.dense_accuracy(plan, space)
-    assert found.n == dense.n == len(cache.probe(plan, space)) == 64
+    assert pruned.n == dense.n == len(cache.probe(plan, space)) == 64
     assert cache.dense_report(space).nonzeros > cache.report(plan, space).nonzeros
     assert (
         cache.test_accuracy(plan, space).n
@@ -55,14 +57,14 @@ def test_stages_agree_with_the_core_and_leave_the_base_alone(plan: Plan, space: 
     )
 
 
-def test_the_hash_sees_a_single_weight(space: Workspace) -> None:
+def test_the_hash_depends_on_every_weight(space: Workspace) -> None:
     other = pipeline.open_workspace("lenet5", "digits")
     with torch.no_grad():
         next(other.model.parameters()).view(-1)[0] += 1
     assert cache.weights_hash(other) != cache.weights_hash(space)
 
 
-def test_a_pruned_model_is_its_callers_own(space: Workspace) -> None:
+def test_each_caller_gets_its_own_pruned_model(space: Workspace) -> None:
     first = cache.pruned_model(PLAN, space)
     second = cache.pruned_model(PLAN, space)
     assert first is not second
@@ -93,11 +95,11 @@ def test_scores_are_kept_while_only_the_sparsity_moves(space: Workspace) -> None
     ],
     ids=str,
 )
-def test_a_score_key_holds_what_scores_depend_on_and_no_more(change: dict, same: bool) -> None:
+def test_a_score_key_contains_only_what_scores_depend_on(change: dict, same: bool) -> None:
     assert (cache.score_key(replace(PLAN, **change)) == cache.score_key(PLAN)) is same
 
 
-def test_seed_and_calibration_count_where_they_are_read() -> None:
+def test_seed_and_calibration_are_in_the_key_only_where_they_are_used() -> None:
     chance = replace(PLAN, criterion="random")
     slope = replace(PLAN, criterion="taylor")
     assert cache.score_key(chance) != cache.score_key(replace(chance, seed=1))
@@ -105,18 +107,18 @@ def test_seed_and_calibration_count_where_they_are_read() -> None:
     assert cache.score_key(replace(PLAN, criterion="magnitude_l2")) != cache.score_key(PLAN)
 
 
-def test_ratios_of_layers_that_cannot_be_cut_wait(space: Workspace) -> None:
+def test_ratios_of_layers_that_cannot_be_pruned_are_not_used(space: Workspace) -> None:
     plan = replace(
         PLAN, granularity="filter", overrides=(("conv1.weight", 0.5), (space.layers[-1].name, 0.5))
     )
-    able, sentences = cache.runnable_plan(plan, space)
-    assert able.overrides == (("conv1.weight", 0.5),)
+    runnable, sentences = cache.runnable_plan(plan, space)
+    assert runnable.overrides == (("conv1.weight", 0.5),)
     assert len(sentences) == 1
     assert "outputs" in sentences[0]
-    cache.masks(able, space)
+    cache.masks(runnable, space)
 
 
-def test_missing_files_are_not_asked_for_again_at_once() -> None:
+def test_missing_files_are_not_requested_again_at_once() -> None:
     with patch.object(pipeline, "open_workspace", side_effect=DataMissing("Not here.")) as opening:
         for _ in range(3):
             with pytest.raises(DataMissing, match="Not here"):
@@ -124,6 +126,6 @@ def test_missing_files_are_not_asked_for_again_at_once() -> None:
     assert opening.call_count == 1
 
 
-def test_bad_names_are_told() -> None:
+def test_an_unknown_name_raises() -> None:
     with pytest.raises(PruningError, match="There is no"):
         cache.workspace("resnet2000", "digits")

@@ -1,4 +1,4 @@
-"""Sentences reach the page as they were written: Markdown takes no part of them for markup."""
+"""Sentences appear on the page as written: Markdown reads no part of them as markup."""
 
 import pytest
 
@@ -20,5 +20,5 @@ from explorer.session.notices import plain
         ("7 is outside [0, 1]", "7 is outside [0, 1]"),
     ],
 )
-def test_markup_in_a_sentence_is_escaped_and_code_is_left(sentence: str, written: str) -> None:
+def test_markup_is_escaped_and_code_is_kept(sentence: str, written: str) -> None:
     assert plain(sentence) == written

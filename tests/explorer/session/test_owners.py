@@ -1,4 +1,4 @@
-"""A browser keeps its jobs over a reload; another browser never gets them."""
+"""A browser keeps its jobs after a reload; another browser never receives them."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_the_same_token_is_the_same_browser_whatever_its_mask() -> None:
     assert TOKEN.hex() not in first
 
 
-def test_streamlits_own_cookies_are_read() -> None:
+def test_cookies_that_streamlit_makes_are_read() -> None:
     from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_token_string
 
     made = [generate_xsrf_token_string(TOKEN, 1) for _ in range(3)]
@@ -30,11 +30,11 @@ def test_streamlits_own_cookies_are_read() -> None:
 @pytest.mark.parametrize(
     "text", ["", "2|", "nonsense", "2|00000000|00|1", "2|zz|zz|1", f"2|00000000|{'0' * 33}|1"]
 )
-def test_without_a_usable_cookie_a_session_stands_for_itself(text: str) -> None:
+def test_without_a_usable_cookie_the_owner_is_the_session(text: str) -> None:
     assert browser_id(text, "session") == "session"
 
 
-def test_a_browser_is_there_while_any_of_its_tabs_is() -> None:
+def test_a_browser_is_connected_while_any_of_its_tabs_is() -> None:
     tabs = {"tab 1", "tab 2", "elsewhere"}
     owners = Owners(tabs.__contains__)
     owners.add_session("ann", "tab 1")
@@ -48,7 +48,7 @@ def test_a_browser_is_there_while_any_of_its_tabs_is() -> None:
     assert not owners.is_connected("nobody")
 
 
-def test_old_sessions_are_forgotten_and_connected_ones_are_not() -> None:
+def test_old_sessions_are_deleted_and_connected_ones_are_not() -> None:
     owners = Owners({"0"}.__contains__)
     for number in range(2 * MAX_SESSIONS):
         owners.add_session(f"owner {number}", str(number))
@@ -56,7 +56,7 @@ def test_old_sessions_are_forgotten_and_connected_ones_are_not() -> None:
     assert owners.is_connected("owner 0")
 
 
-def test_a_job_survives_a_reload_within_the_grace() -> None:
+def test_a_job_continues_after_a_reload_within_the_grace_time() -> None:
     now = [0.0]
     tabs = {"before"}
     owners = Owners(tabs.__contains__)

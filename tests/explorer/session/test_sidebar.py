@@ -1,4 +1,4 @@
-"""The side bar: every choice becomes the plan, and what cannot be is said."""
+"""The side bar: each widget sets a field of the plan; a note says what cannot be used."""
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -18,8 +18,8 @@ def script() -> None:
         choice = sidebar.render()
     state.write_address()
     st.json(choice.plan.to_json())
-    strange = Plan(model="resnet2000", dataset="tea leaves", sparsity=0.7)
-    st.button("strange", key="strange", on_click=state.set_plan, args=(strange,))
+    unknown = Plan(model="resnet2000", dataset="tea leaves", sparsity=0.7)
+    st.button("unknown", key="unknown", on_click=state.set_plan, args=(unknown,))
     st.text("open" if choice.space is not None else "closed")
     for kind, sentence in choice.notes:
         st.text(f"{kind}: {sentence}")
@@ -64,8 +64,8 @@ def test_sliders_and_numbers_set_their_fields() -> None:
     at.number_input(key="seed").set_value(9)
     at.select_slider(key="probe").set_value(128)
     at.toggle(key="allow_collapse").set_value(True)
-    found = plan(run(at))
-    assert (found.sparsity, found.seed, found.probe, found.allow_collapse) == (0.83, 9, 128, True)
+    new = plan(run(at))
+    assert (new.sparsity, new.seed, new.probe, new.allow_collapse) == (0.83, 9, 128, True)
 
 
 def test_every_widget_has_help() -> None:
@@ -74,20 +74,20 @@ def test_every_widget_has_help() -> None:
         assert all(widget.proto.help for widget in getattr(at, kind)), kind
 
 
-def test_help_of_an_axis_carries_formula_and_source() -> None:
+def test_help_of_an_axis_contains_formula_and_source() -> None:
     text = started(allocation="lamp").selectbox(key="allocation").proto.help
     assert "s_u^2" in text
     assert "arXiv:2010.07611" in text
 
 
-def test_n_of_m_rests_the_slider_and_says_why() -> None:
+def test_n_of_m_disables_the_slider_and_says_why() -> None:
     at = started(model="vgg", sparsity="0.3")
     at.selectbox(key="granularity").set_value("n_of_m")
     run(at)
     assert plan(at).granularity == "2:4"
     assert at.slider(key="sparsity").disabled
     assert at.slider(key="sparsity").value == 50
-    assert "2:4 itself removes 50%" in captions(at)
+    assert "2:4 removes 50% of every layer" in captions(at)
     at.number_input(key="m").set_value(8)
     run(at)
     assert plan(at).granularity == "2:8"
@@ -98,13 +98,13 @@ def test_n_of_m_rests_the_slider_and_says_why() -> None:
     assert at.slider(key="sparsity").value == 30
 
 
-def test_blocks_take_sizes() -> None:
+def test_the_sizes_of_a_block_set_the_granularity() -> None:
     at = started(model="vgg", granularity="block:4x4")
     at.number_input(key="q").set_value(8)
     assert plan(run(at)).granularity == "block:4x8"
 
 
-def test_impossible_sizes_are_told_and_left_out() -> None:
+def test_impossible_sizes_add_a_note_and_change_nothing() -> None:
     at = started(model="vgg", granularity="2:4")
     at.number_input(key="n").set_value(4)
     run(at)
@@ -113,32 +113,32 @@ def test_impossible_sizes_are_told_and_left_out() -> None:
     assert at.number_input(key="n").value == 2
 
 
-def test_manual_shares_rest_the_slider() -> None:
+def test_the_allocation_manual_disables_the_slider() -> None:
     at = started(allocation="manual")
     assert at.slider(key="sparsity").disabled
-    assert "manual" in captions(at)
+    assert "Manual" in captions(at)
 
 
-def test_what_the_network_cannot_take_is_marked_and_told() -> None:
+def test_what_the_network_cannot_use_is_marked_with_a_reason() -> None:
     at = started()
-    assert "Attention head · not here" in at.selectbox(key="granularity").options
-    assert "BN scale · not here" in at.selectbox(key="criterion").options
+    assert "Attention head · not possible here" in at.selectbox(key="granularity").options
+    assert "BN scale · not possible here" in at.selectbox(key="criterion").options
     assert "Random" in at.selectbox(key="criterion").options
     at.selectbox(key="granularity").set_value("row")
     at.selectbox(key="criterion").set_value("fpgm")
     run(at)
-    assert "FPGM (geometric median) · not here" in at.selectbox(key="criterion").options
+    assert "FPGM (geometric median) · not possible here" in at.selectbox(key="criterion").options
     assert "cannot rank the groups of Row in" in captions(at)
     at.selectbox(key="criterion").set_value("wanda")
     run(at)
     assert "passes: 1 forward" in at.selectbox(key="criterion").help
     at.selectbox(key="granularity").set_value("head")
     run(at)
-    assert "No layer of this network can be cut this way" in captions(at)
+    assert "No layer of this network can be pruned at this granularity" in captions(at)
     assert "not part of an attention layer" in captions(at)
 
 
-def test_marks_go_with_the_network() -> None:
+def test_marks_depend_on_the_network() -> None:
     at = started(granularity="head")
     at.selectbox(key="model").set_value("vit")
     run(at)
@@ -147,7 +147,7 @@ def test_marks_go_with_the_network() -> None:
     assert at.selectbox(key="granularity").value == "head"
 
 
-def test_only_images_that_the_network_knows_are_offered() -> None:
+def test_only_images_that_the_network_was_trained_on_are_offered() -> None:
     assert set(started().selectbox(key="dataset").options) == {"Digits"}
     at = started(model="resnet18", dataset="imagenette")
     assert at.selectbox(key="dataset").options[0] == "Imagenette"
@@ -163,14 +163,13 @@ def test_a_pair_without_a_checkpoint_says_how_to_make_one() -> None:
     assert run(at).text[0].value == "open"
 
 
-def test_ratios_of_strange_layers_are_dropped_and_waiting_ones_kept() -> None:
+def test_ratios_of_unknown_layers_are_dropped_and_unused_ones_kept() -> None:
     at = started(
         overrides="nosuch.weight~0.5~conv1.weight~0.25~fc3.weight~0.1",
         granularity="filter",
         layer="nowhere",
     )
-    found = plan(at)
-    assert found.overrides == (("conv1.weight", 0.25),)
+    assert plan(at).overrides == (("conv1.weight", 0.25),)
     assert any("no layer 'nosuch.weight'" in note for note in notes(at))
     assert any("no layer 'nowhere'" in note for note in notes(at))
     assert any("fc3.weight is not used" in note and "remove a class" in note for note in notes(at))
@@ -178,7 +177,7 @@ def test_ratios_of_strange_layers_are_dropped_and_waiting_ones_kept() -> None:
     assert "layer" not in at.query_params
 
 
-def test_address_garbage_leaves_a_working_side_bar() -> None:
+def test_wrong_values_in_the_address_leave_a_working_side_bar() -> None:
     at = started(sparsity="-3", criterion="best", granularity="block:0x0")
     assert plan(at) == Plan(model="lenet5")
     assert len(notes(at)) == 3
@@ -190,7 +189,7 @@ def test_address_garbage_leaves_a_working_side_bar() -> None:
 
 def test_a_plan_of_unknown_names_is_shown_with_the_defaults() -> None:
     at = started()
-    at.button(key="strange").click()
+    at.button(key="unknown").click()
     run(at)
     assert plan(at) == Plan(sparsity=0.7)
     assert any("no model 'resnet2000'" in note for note in notes(at)), notes(at)
@@ -207,25 +206,25 @@ def test_a_probe_cannot_have_more_images_than_there_are() -> None:
 LENET = ("conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight", "fc3.weight")
 
 
-def test_the_slider_rests_when_every_layer_is_set_by_hand() -> None:
+def test_the_slider_is_disabled_when_every_layer_is_set_by_hand() -> None:
     at = started(sparsity="0.91", overrides="~".join(f"{name}~0.5" for name in LENET))
     assert at.slider(key="sparsity").disabled
     assert at.slider(key="sparsity").value == 50
-    assert "together they ask for 50%, so this slider rests" in captions(at)
+    assert "Together they request 50%, so this slider has no effect" in captions(at)
     assert plan(at).sparsity == 0.91
     at = started(sparsity="0.91", overrides="~".join(f"{name}~0.5" for name in LENET[1:]))
     assert not at.slider(key="sparsity").disabled
     assert at.slider(key="sparsity").value == 91
 
 
-def test_a_layer_that_cannot_be_cut_needs_no_ratio_for_the_slider_to_rest() -> None:
+def test_a_layer_that_cannot_be_pruned_needs_no_ratio_to_disable_the_slider() -> None:
     at = started(granularity="filter", overrides="~".join(f"{name}~0.5" for name in LENET[:-1]))
     assert at.slider(key="sparsity").disabled
 
 
-def test_almost_everything_is_not_shown_as_everything() -> None:
+def test_a_sparsity_below_100_percent_is_never_shown_as_100_percent() -> None:
     at = started(sparsity="0.999")
     assert at.slider(key="sparsity").value == 99
-    assert "The plan asks for 99.9%" in captions(at)
+    assert "The plan requests 99.9%" in captions(at)
     assert plan(at).sparsity == 0.999
     assert started(sparsity="1").slider(key="sparsity").value == 100

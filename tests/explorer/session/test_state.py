@@ -1,4 +1,4 @@
-"""The session's plan: set by widgets and by code, carried by the address, never shared."""
+"""The session's plan: widgets and code set it, the address carries it, no session shares it."""
 
 import sys
 
@@ -34,7 +34,7 @@ def script() -> None:
         "forge", key="forge", on_click=state.change, kwargs={"criterion": "antigravity:geohash"}
     )
     st.button("look", key="look", on_click=state.select_layer, args=("conv.weight",))
-    st.button("know", key="know", on_click=state.drop_unknown_layers, args=(("other.weight",),))
+    st.button("drop", key="drop", on_click=state.drop_unknown_layers, args=(("other.weight",),))
     state.write_address()
     st.json(state.plan().to_json())
     st.text(str(state.selected_layer()))
@@ -55,7 +55,7 @@ def press(at: AppTest, key: str) -> AppTest:
     return run(at)
 
 
-def test_a_fresh_session_has_the_default_plan_and_a_clean_address() -> None:
+def test_a_new_session_has_the_default_plan_and_no_parameters() -> None:
     at = started()
     assert plan(at) == Plan()
     assert dict(at.query_params) == {}
@@ -92,7 +92,7 @@ def test_two_sessions_share_nothing() -> None:
     assert plan(second) == Plan()
 
 
-def test_a_forged_value_is_told_and_changes_nothing() -> None:
+def test_a_forged_value_adds_a_problem_and_changes_nothing() -> None:
     at = started(seed="3")
     at.number_input(key="sparsity").set_value(7.0)
     run(at)
@@ -101,16 +101,20 @@ def test_a_forged_value_is_told_and_changes_nothing() -> None:
     assert at.number_input(key="sparsity").value == 0.5
 
 
-@pytest.mark.parametrize("way", ["code", "forge", "address"])
-def test_a_criterion_that_is_code_never_comes_in_by_the_browser(way: str) -> None:
-    at = started(criterion="antigravity:geohash") if way == "address" else press(started(), way)
+@pytest.mark.parametrize("source", ["code", "forge", "address"])
+def test_the_browser_cannot_set_a_criterion_that_is_code(source: str) -> None:
+    at = (
+        started(criterion="antigravity:geohash")
+        if source == "address"
+        else press(started(), source)
+    )
     assert plan(at) == Plan()
     assert len(at.warning) == 1
     assert "which the pages never run" in at.warning[0].value
     assert "antigravity" not in sys.modules
 
 
-def test_garbage_in_the_address_is_told_and_left_out() -> None:
+def test_wrong_values_in_the_address_add_problems_and_are_left_out() -> None:
     at = started(sparsity="many", model="nothing", seed="4")
     assert plan(at) == Plan(seed=4)
     assert len(at.warning) == 2
@@ -118,7 +122,7 @@ def test_garbage_in_the_address_is_told_and_left_out() -> None:
     assert not press(at, "by_hand").warning
 
 
-def test_ratios_by_hand_come_and_go() -> None:
+def test_ratios_by_hand_can_be_set_and_removed() -> None:
     at = press(started(), "by_hand")
     assert plan(at).overrides == (("conv.weight", 0.25),)
     assert press(at, "free").query_params == {}
@@ -139,7 +143,7 @@ def test_a_whole_plan_can_be_set() -> None:
     assert at.number_input(key="sparsity").value == 0.9
 
 
-def test_back_in_the_browser_brings_the_old_plan() -> None:
+def test_back_in_the_browser_restores_the_old_plan() -> None:
     at = started()
     at.number_input(key="sparsity").set_value(0.75)
     run(at)
@@ -149,7 +153,7 @@ def test_back_in_the_browser_brings_the_old_plan() -> None:
     assert at.number_input(key="sparsity").value == 0.5
 
 
-def test_what_the_network_does_not_have_is_forgotten() -> None:
-    at = press(press(press(started(), "by_hand"), "look"), "know")
+def test_layers_that_the_network_does_not_have_are_dropped() -> None:
+    at = press(press(press(started(), "by_hand"), "look"), "drop")
     assert plan(at) == Plan()
     assert at.text[0].value == "None"

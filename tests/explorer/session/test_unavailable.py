@@ -1,4 +1,4 @@
-"""A network whose images are not at hand: the page says what it can be opened with, and offers it."""
+"""A network whose images are missing: the page names the images it can be opened with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +12,17 @@ from tests.explorer.driven import run
 Open = Callable[..., AppTest]
 
 
-def ways(at: AppTest) -> list[str]:
+def buttons(at: AppTest) -> list[str]:
     return [button.label for button in at.main.button]
 
 
-def test_a_pretrained_network_alone_in_the_address_offers_its_images_and_the_way_back(
+def test_a_pretrained_network_alone_in_the_address_offers_its_images_and_the_default(
     open_view: Open,
 ) -> None:
     at = open_view("explore", model="resnet50")
     assert "trained on ImageNet" in at.main.error[0].value
     assert at.main.markdown[0].value == "ResNet-50 can be opened with Imagenette or Image folder."
-    assert ways(at) == [
+    assert buttons(at) == [
         "Open ResNet-50 with Imagenette",
         "Open ResNet-50 with Image folder",
         "Back to ResNet-20 on Digits",
@@ -43,14 +43,14 @@ def test_images_that_are_missing_can_be_tried_again_or_changed(
     at.button(key="open_imagefolder").click()
     run(at)
     assert "nowhere" in at.main.error[0].value
-    assert ways(at) == [
+    assert buttons(at) == [
         "Open ResNet-50 with Imagenette",
         "Try again",
         "Back to ResNet-20 on Digits",
     ]
 
 
-def test_images_that_a_network_was_not_trained_on_lead_to_those_that_it_was(
+def test_for_images_without_a_checkpoint_the_page_offers_those_with_one(
     open_view: Open,
 ) -> None:
     at = open_view("explore", model="lenet5", dataset="fashion_mnist")

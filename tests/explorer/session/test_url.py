@@ -1,4 +1,4 @@
-"""A plan in the address and back."""
+"""A plan as the parameters of an address, and back."""
 
 import pytest
 
@@ -42,7 +42,7 @@ PLANS = {
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
-def test_a_plan_survives_the_address_exactly(plan: Plan) -> None:
+def test_a_plan_is_read_back_from_the_address_exactly(plan: Plan) -> None:
     assert read(write(plan)) == (plan, ())
 
 
@@ -89,7 +89,7 @@ def test_pairs_need_no_escaping() -> None:
         ("seed", "9" * 40_000, "longer than"),
     ],
 )
-def test_garbage_is_one_sentence_and_spares_the_other_fields(
+def test_a_wrong_value_gives_one_sentence_and_keeps_the_other_fields(
     field: str, text: str, word: str
 ) -> None:
     address = {"calibration": "32", field: text}

@@ -1,4 +1,4 @@
-"""Slow things are opened once, few are kept, and missing files are not asked for at every turn."""
+"""Each item is opened once, few are kept, and missing files are not requested in every run."""
 
 import threading
 
@@ -9,7 +9,7 @@ from pruning_core.types import DataMissing, PruningError
 
 
 class Opener:
-    """Counts how often it is asked; raises what it is told to."""
+    """Counts its calls and raises the given problem."""
 
     def __init__(self, problem: Exception | None = None) -> None:
         self.calls = 0
@@ -22,14 +22,14 @@ class Opener:
         return object()
 
 
-def test_a_thing_is_opened_once() -> None:
+def test_an_item_is_opened_once() -> None:
     workspaces: WorkspaceCache[object] = WorkspaceCache(2, 60)
     opener = Opener()
     assert workspaces.get("a", opener) is workspaces.get("a", opener)
     assert opener.calls == 1
 
 
-def test_the_longest_unused_thing_is_dropped() -> None:
+def test_the_least_recently_used_item_is_removed() -> None:
     workspaces: WorkspaceCache[object] = WorkspaceCache(2, 60)
     a = Opener()
     b = Opener()
@@ -39,7 +39,7 @@ def test_the_longest_unused_thing_is_dropped() -> None:
     assert (a.calls, b.calls, c.calls) == (1, 2, 1)
 
 
-def test_missing_files_are_asked_for_again_after_a_while_or_on_request() -> None:
+def test_missing_files_are_requested_again_after_a_time_or_on_request() -> None:
     now = [0.0]
     workspaces: WorkspaceCache[object] = WorkspaceCache(2, 60, lambda: now[0])
     opener = Opener(DataMissing("Not here."))
@@ -53,7 +53,7 @@ def test_missing_files_are_asked_for_again_after_a_while_or_on_request() -> None
     assert workspaces.get("a", opener) is not None
 
 
-def test_other_problems_are_not_remembered() -> None:
+def test_other_problems_are_not_stored() -> None:
     workspaces: WorkspaceCache[object] = WorkspaceCache(2, 60)
     opener = Opener(PruningError("Damaged."))
     for _ in range(2):
@@ -62,7 +62,7 @@ def test_other_problems_are_not_remembered() -> None:
     assert opener.calls == 2
 
 
-def test_two_threads_open_a_thing_once_and_others_need_not_wait() -> None:
+def test_two_threads_open_an_item_once_and_other_keys_do_not_wait() -> None:
     workspaces: WorkspaceCache[object] = WorkspaceCache(4, 60)
     started = threading.Event()
     go = threading.Event()
@@ -74,9 +74,9 @@ def test_two_threads_open_a_thing_once_and_others_need_not_wait() -> None:
         go.wait(10)
         return object()
 
-    found: list[object] = []
+    opened: list[object] = []
     threads = [
-        threading.Thread(target=lambda: found.append(workspaces.get("slow", slow)))
+        threading.Thread(target=lambda: opened.append(workspaces.get("slow", slow)))
         for _ in range(2)
     ]
     for thread in threads:
@@ -87,4 +87,4 @@ def test_two_threads_open_a_thing_once_and_others_need_not_wait() -> None:
     for thread in threads:
         thread.join(10)
     assert len(calls) == 1
-    assert found[0] is found[1]
+    assert opened[0] is opened[1]

@@ -112,6 +112,6 @@ def test_the_button_says_what_changes_in_the_plan() -> None:
         "Freeze this sample as a mask"
     ] * 4
     told = at.button(key="freeze_2").help
-    assert "Shape of a cut to Filter" in told
+    assert "Granularity to Filter" in told
     assert "the seed to 3" in told
     assert "all other layers become whole" in told

@@ -114,7 +114,7 @@ def test_the_title_of_a_flows_result_names_the_flow(open_view: Open, until: Unti
         if "requested" in each.value
     )
     assert "by the flow's own score" in title
-    assert "SEVEN before fine-tuning (steps=5): its own timetable" in title
+    assert "SEVEN before fine-tuning (steps=5): its own schedule, not the plan's" in title
 
 
 def test_all_mask_files_hold_the_same_masks_and_the_plan(open_view: Open) -> None:
@@ -155,7 +155,7 @@ def test_ratios_set_by_hand_are_the_requested_sparsity(open_view: Open) -> None:
     at = open_view("export", sparsity="0.91", overrides="~".join(f"{name}~0.5" for name in names))
     removed = next(metric for metric in at.metric if metric.label == "Weights removed · computed")
     assert removed.delta == "50% requested by hand"
-    assert "5 layers' ratios set by hand, 50% requested in all" in text(at)
+    assert "5 layers' ratios set by hand, 50% requested in total" in text(at)
     assert "91%" not in text(at)
 
 

@@ -64,7 +64,7 @@ def test_settings_are_in_the_address(open_view: Open) -> None:
 
 def test_a_flow_is_set_as_published_by_a_click(open_view: Open) -> None:
     at = open_view("flows", flow="seven_pre", granularity="filter")
-    assert "share per layer Global" in text(at)
+    assert "allocation Global" in text(at)
     at.button(key="flow_published").click().run()
     assert not at.exception
     assert at.query_params["allocation"] == "global"
@@ -77,7 +77,7 @@ def test_a_flow_is_set_as_published_by_a_click(open_view: Open) -> None:
     [
         ("rounds", "schedule Iterative, 2 rounds; 2 trainings of 3 epochs, SGD"),
         ("lottery", "schedule Iterative, 2 rounds; 3 trainings of 3 epochs"),
-        ("rigl", "its own timetable, so the schedule rests; one training of 3 epochs"),
+        ("rigl", "its own schedule, not the plan's; one training of 3 epochs"),
     ],
 )
 def test_the_page_says_how_often_a_flow_trains(open_view: Open, name: str, words: str) -> None:

@@ -80,7 +80,7 @@ def test_a_changed_plan_keeps_the_curves_and_says_so(after_scan: AppTest) -> Non
     at.selectbox(key="granularity").set_value("filter").run()
     assert not at.exception
     assert (
-        "curves are for another plan: shape of a cut Fine-grained, now Filter"
+        "curves are for another plan: granularity Fine-grained, now Filter"
         in at.main.warning[0].value
     )
     assert names(at)

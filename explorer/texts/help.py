@@ -1,0 +1,228 @@
+"""The help text of each term that the pages use."""
+
+from pruning_core.criteria import Criterion
+from pruning_core.flows import Flow
+from pruning_core.registry import Entry
+
+LEAD = "Remove weights from a trained network and measure what happens to its accuracy."
+
+SAME_SEED = (
+    "On the CPU of one machine, with the same number of threads, the same seed gives the same "
+    "{result}. Results of different processors agree within float rounding only."
+)
+SIGNS = "Violet: above zero; orange: below zero."
+MINUTES = "For a large network this takes minutes, so it starts only on request."
+
+AXES = {
+    "model": "The trained network that is pruned. Its weights never change: all pages use copies.",
+    "dataset": "The images that the network was trained on and is measured on.",
+    "granularity": "Which weights are removed together: single weights, kernels, filters … "
+    "All weights that are removed together form a *group*.",
+    "criterion": "The score of each weight. The groups with the lowest scores are removed first.",
+    "allocation": "How the sparsity is distributed over the layers.",
+    "sparsity": "The fraction of weights to remove, over all layers that can be pruned. "
+    "80% keeps one weight in five.",
+    "schedule": "When weights are removed: all at once, or in rounds with fine-tuning after each. "
+    "The Explore page shows one cut.",
+    "rounds": "The number of rounds. Each round removes weights and fine-tunes.",
+    "n": "The number of weights that are kept in every M neighbouring weights.",
+    "m": "The number of neighbouring weights, along the input channels.",
+    "p": "The number of filters in a block.",
+    "q": "The number of input channels in a block.",
+    "seed": f"The start of all random numbers. {SAME_SEED.format(result='masks')}",
+    "probe": "The number of validation images on which accuracy is measured after each change. "
+    "More images give a narrower interval and a slower page.",
+    "calibration": "The number of training images for criteria that use gradients or activations.",
+    "allow_collapse": "Off: at least one group stays in every layer. On: a layer can lose all its "
+    "groups. The allocations Global and LAMP still keep its best group.",
+}
+"""The choices of the side bar."""
+
+COUNTS = {
+    "accuracy": "The fraction of validation images that the pruned network classifies correctly, "
+    "without training after the cut. Measured now.",
+    "achieved": "The fraction of zeros in the layers that can be pruned. Whole groups are removed, "
+    "so it can differ from the request. Computed.",
+    "nonzeros": "The weights, biases and norm parameters that are kept, of all parameters of the "
+    "network. Thinned: also without the weights that only read removed filters, as if the network "
+    "were really made narrower. Computed.",
+    "macs": "The multiply-adds per image with a non-zero weight. They save time only where the "
+    "hardware skips zeros or the network is thinned. Thinning also removes the multiply-adds that "
+    "read removed filters. Computed.",
+    "interval": "Wilson 95% interval of the accuracy. On other images of this kind, the accuracy "
+    "would probably be in this interval.",
+    "paired": "The change against the dense network on the same images, with its 95% interval "
+    "(Tango 1998). Only images whose answer became right or wrong count. If the interval contains "
+    "0, the change can be chance.",
+}
+"""The numbers that several pages show."""
+
+EXPLORE = {
+    "layer": "The layer that is drawn below. You can also click a row of the table.",
+    "ratio": "The fraction of this layer's groups to remove. Moving the slider sets it by hand, "
+    "instead of the allocation.",
+    "cut": "N:M defines the fraction by itself. Off: this layer stays dense.",
+    "lock": "Keeps the present ratio of this layer when the allocation or the sparsity changes.",
+    "reset": "The allocation computes this layer's ratio again.",
+    "reset_all": "The allocation computes the ratios of all layers again.",
+    "weights": "One tile per kernel: filters downwards, input channels across. "
+    "Violet: above zero; orange: below zero; grey: removed.",
+    "mask": "The same picture: which weights are kept and which are removed. Wide gaps separate "
+    "the groups.",
+    "view": "A large layer is drawn downsampled. The close-up shows a part of it, weight by weight.",
+    "histogram": "The scores of all groups. The height is the number of groups with that score. "
+    "The groups with the lowest scores are removed.",
+    "closer": "Four ways to look into this layer. Each one is computed when you choose it. "
+    "Click it again to close it.",
+    "multiples": "A finer granularity has more choice, so it usually loses less accuracy at the "
+    "same ratio. With a coarser one, zeros are easier to turn into speed. N:M has its own ratio.",
+    "costly_shapes": MINUTES,
+    "dropping": "Regularisation during training, not pruning. What is dropped is random, it "
+    "changes in every pass, and nothing is dropped when the network is used.",
+    "freeze": "Uses exactly this mask in the plan, which is random pruning. The top of the page "
+    "measures it, you can export it, and it is in the address. It sets Criterion to Random, "
+    "Granularity to {granularity}, Allocation to Manual, the seed to {number} (the pass) and this "
+    "layer's ratio to the fraction that was dropped. These settings hold for the whole plan: all "
+    "other layers are kept whole, except those frozen from the same pass before. The browser's "
+    "Back undoes it.",
+    "image": "The number of one of the images on which accuracy is measured.",
+    "feature_maps": "Each output channel of the layer for this image, before batch norm and "
+    f"activation. {SIGNS}",
+    "attention_maps": "Each row is one token (patch of the image): how much it attends to each "
+    "other token. A row sums to 1.",
+    "unit_maps": "Each output of the layer at each token (patch of the image), before activation. "
+    f"{SIGNS}",
+    "units": "The value of each output of the layer for this image.",
+    "filter": "A filter makes one output channel of the layer. In a Linear layer: one output.",
+    "kernels": "A filter has one kernel for each input channel.",
+    "filter_ranks": "The scores of each criterion, pooled over a whole filter, as for the "
+    "granularity Filter. Scores of different criteria have different units: compare ranks.",
+    "filter_score": "The criterion's score of this filter. High: keep.",
+    "filter_rank": "The filter with rank 1 is removed first.",
+    "filter_percentile": "The fraction of the layer's other filters with a lower score. "
+    "High: removed late.",
+    "costly": f"These criteria read gradients or activations. {MINUTES}",
+}
+"""The Explore page."""
+
+SENSITIVITY = {
+    "grid": "The sparsities at which every layer is measured. More points give finer curves and a "
+    "longer scan.",
+    "grid_values": "The sparsities to measure, in percent of the layer's groups. The dense network "
+    "is always measured too.",
+    "measure": "Accuracy is the final measure. Loss, in nats, also shows how certain the network "
+    "is.",
+    "tied": "Some layers have output channels that are added together, or that feed a depthwise "
+    "convolution. On: such layers lose the same channels together, selected by the mean of their "
+    "scores, as if the network were really made narrower. Off: each layer is pruned alone. Then "
+    "the other branches still fill its removed channels, and the layer seems less sensitive than "
+    "its channels are.",
+    "highlight": "The layer whose curve is drawn with a strong line. Click a name in the legend to "
+    "hide that curve.",
+    "slice": "The sparsity, of each layer alone, at which the bars below compare the layers.",
+    "target": "The fraction of all weights of the scanned layers to remove in total.",
+    "worst_alone": "The lowest accuracy of any single curve at its ratio. All cuts together "
+    "usually cost more.",
+    "scan": "Prunes one layer at a time at every sparsity of the grid, keeps the others dense, and "
+    "measures accuracy. Nothing is trained.",
+    "preview": "Estimates the same curves in about a tenth of the time. It measures where a "
+    "measurement reduces the uncertainty most. The bands show how uncertain each point is. The "
+    "preview does not rank the layers.",
+    "bounds": "The smallest and the largest ratio of a layer, as far as its curve and whole groups "
+    "allow. The page says so if the target cannot be reached within them.",
+    "multiple": "The number of groups that are kept in each layer is a multiple of this number, "
+    "such as 8 for hardware that works in eights, or all groups are kept.",
+}
+"""The Sensitivity page."""
+
+TRAINING = {
+    "epochs": "How often one training uses all training images. 0: no training, only pruning and "
+    "measuring.",
+    "optimizer": "How a gradient becomes a step. SGD: with Nesterov momentum. AdamW: with a step "
+    "size that adapts to each weight.",
+    "lr": "The largest step size. If it is too high, the loss explodes; if it is too low, training "
+    "is slow. Usual: 0.01 for SGD, 0.001 for AdamW.",
+    "batch_size": "The number of training images per step.",
+    "weight_decay": "Reduces all weights a little in every step, against overfitting.",
+    "momentum": "The fraction of the last step that is added to the next one (SGD only).",
+    "cosine": "Reduces the learning rate to zero along half a cosine wave over the epochs of a "
+    "round.",
+    "warmup": "The fraction of the steps in which the learning rate rises from zero to its peak.",
+    "tune_seed": "The seed of the order of the training images. "
+    f"{SAME_SEED.format(result='weights')}",
+    "augment": "Shifts the training images at random, and mirrors them where that makes sense.",
+    "label_smoothing": "Trains towards a little less than full certainty, which can improve "
+    "accuracy.",
+    "penalty": "A term that is added to the loss in every training step. It makes weights small "
+    "before or between cuts. The accuracy and the losses shown do not include it.",
+    "penalty_shape": "The granularity of the penalty: which weights it makes small together. Usual: "
+    "the plan's granularity.",
+    "penalty_strength": "The factor of the penalty in the loss.",
+    "states": "Dense: the trained network. Pruned: weights removed, nothing else. BN recalibrated: "
+    "pruned, then the averages of its batch norms measured again, without training. Fine-tuned: "
+    "pruned and trained, with removed weights held at zero.",
+    "flips": "Two networks of equal accuracy can be wrong on different images. These are the "
+    "images whose answer changed.",
+}
+"""The Fine-tune page and the training settings of other pages."""
+
+FLOWS = {
+    "flow": "How pruning and training are combined. The Fine-tune page prunes in rounds; this page "
+    "can run every flow.",
+    "published": "Sets criterion, granularity, allocation and schedule as in the paper. It does "
+    "not change the sparsity.",
+    "seven_noise": "SEVEN multiplies |w g| by a factor: 1 for a steady gradient, lower for a noisy "
+    "one. Gradients of the calibration images are read in mini-batches of 32.",
+    "seven_layer": "The layer whose gradients are read. It is in the address.",
+    "flow_layer": "The layer whose mask is drawn over time. It is in the address.",
+    "flow_moment": "0: before the first cut. Then one moment for each cut. If masks change in "
+    "every step, about 24 in all.",
+}
+"""The Flows page."""
+
+METHODS = {
+    "study": "Runs in the background and keeps every finished run on disk. After a stop or a "
+    "restart it continues with the missing runs.",
+    "study_state": "Before: after the cut, with the masks that the run had at its end. After: with "
+    "fine-tuning.",
+    "study_json": "For `python -m pruning_core study study.json`. It makes the same runs and reuses "
+    "those made here.",
+    "study_criteria": "The criteria to compare. Each one is measured at every compression with "
+    "every seed.",
+    "study_granularities": "The granularities to compare. N:M has only one compression.",
+    "study_compressions": "2×: half of the weights are removed, 4×: three in four, … of the layers "
+    "that can be pruned. Biases and norms stay, so the compression of the whole network is a "
+    "little lower.",
+    "study_seeds": "The number of runs of each method. Each seed has other training and "
+    "calibration images, another order and other random scores. One seed cannot show the effect "
+    "of chance.",
+    "study_images": "The number of training images for fine-tuning in each run. Each seed uses "
+    "another part, with the same class fractions. Fewer images are faster, and less accuracy "
+    "returns.",
+    "study_earlier": "Sets this page, and the training and the allocation of the plan, to those of "
+    "an earlier study.",
+}
+"""The Methods page."""
+
+EXPORT = {
+    "export_weights": "The network in the files: the base network with this plan's masks, or the "
+    "one that was fine-tuned with them.",
+}
+"""The Export page."""
+
+HELP = AXES | COUNTS | EXPLORE | SENSITIVITY | TRAINING | FLOWS | METHODS | EXPORT
+"""Term -> help text."""
+
+
+def entry_help(term: str, entry: Entry) -> str:
+    """The tooltip of a select box: the term, then the selected entry with formula and source.
+
+    For a criterion or a flow it also says what the entry needs.
+    """
+    cost = (
+        f"\n\nNeeds {entry.needs}; passes: {entry.passes}."
+        if isinstance(entry, Criterion | Flow)
+        else ""
+    )
+    description = f"**{entry.label}**: {entry.help}\n\n`{entry.formula}`\n\n{entry.source}"
+    return f"{HELP[term]}\n\n{description}{cost}"
