@@ -111,7 +111,7 @@ def test_the_button_says_what_changes_in_the_plan() -> None:
     assert [at.button(key=f"freeze_{place}").label for place in range(4)] == [
         "Freeze this sample as a mask"
     ] * 4
-    told = at.button(key="freeze_2").help
-    assert "Granularity to Filter" in told
-    assert "the seed to 3" in told
-    assert "all other layers become whole" in told
+    text = at.button(key="freeze_2").help
+    assert "Granularity to Filter" in text
+    assert "the seed to 3" in text
+    assert "all other layers are kept whole" in text
