@@ -26,12 +26,12 @@ from distributed import Client, LocalCluster
 
 from benchmarks.timing import Row, Seconds, command
 from pruning_core.model.inventory import inventory
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.backends import Backend, dask, in_process, run_on_backend
 from pruning_core.sensitivity.grid import measure
 from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
 from pruning_core.types import Dataset
+from pruning_core.workspace import Workspace
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
 

@@ -16,11 +16,12 @@ import torch
 
 from benchmarks.timing import Row, interleaved
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace, group_scores_of, open_workspace, probe_split
+from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Preview, preview
 from pruning_core.sensitivity.scan import scan
 from pruning_core.types import DataMissing, SensitivityPoint
+from pruning_core.workspace import Workspace, open_workspace
 from pruning_core.zoo import load_data
 
 CPU = torch.device("cpu")

@@ -8,13 +8,16 @@ from typing import Any
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import check as check_criterion
+from pruning_core.criteria import criterion
 from pruning_core.flows import flow
 from pruning_core.granularity import granularity
 from pruning_core.hand_edits import HandEdits, check, from_raw, to_raw
 from pruning_core.registry import find
+from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.schedule import schedule
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import PruningError
+from pruning_core.workspace import Workspace
 
 VERSION = 1
 LEAST_PROBE = 10
@@ -82,6 +85,31 @@ class Plan:
         """The hand edits at the plan's own granularity; those at others wait."""
         return tuple(
             each for each in self.edits if each.granularity == self.granularity and each.groups
+        )
+
+    def resolve(self, space: Workspace) -> ResolvedPlan:
+        """The plan with its names turned into objects, on this workspace.
+
+        Schedules whose curve depends on the target get it; only the hand edits at the plan's own
+        granularity are kept. Raises PruningError for a criterion that cannot be imported.
+
+        >>> from pruning_core import open_workspace
+        >>> resolved = Plan(model="lenet5", granularity="2:4").resolve(open_workspace("lenet5", "digits"))
+        >>> resolved.granularity.fixed_ratio
+        0.5
+        """
+        return ResolvedPlan(
+            space,
+            self.model,
+            criterion(self.criterion, self.seed),
+            granularity(self.granularity),
+            ALLOCATIONS[self.allocation],
+            schedule(self.schedule, self.sparsity),
+            self.sparsity,
+            dict(self.overrides),
+            self.edits_now,
+            self.allow_collapse,
+            self.calibration,
         )
 
     def to_json(self) -> str:

@@ -29,7 +29,7 @@ LAYERS = {
     "model": "model",
     "axes": "granularity tied_layers ranking criteria masks hand_edits allocation schedule penalties",
     "evaluation and training": "evaluation training",
-    "flows, networks and plans": "flows zoo plan pipeline dropout",
+    "flows, networks and plans": "zoo workspace resolved_plan flows plan pipeline dropout",
     "studies and results": "sensitivity studies export",
     "command line": "cli __main__",
 }

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
 import jaxtyping
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 jaxtyped = jaxtyping.jaxtyped
+WRONG_TYPE = BeartypeConf(violation_type=TypeError)
+"""As `jaxtyped` and the calls themselves do, so that code that catches TypeError is tested."""
 
 
 def names_an_array(annotation: object) -> bool:
@@ -47,7 +49,7 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
         map(names_an_array, function.__annotations__.values())
     ):
         return jaxtyped(function, typechecker=typechecker)
-    return beartype(function)
+    return beartype(conf=WRONG_TYPE)(function)
 
 
 def install() -> None:

@@ -15,10 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pruning_core.granularity import granularity, supports
-from pruning_core.pipeline import Workspace, open_workspace, prune
+from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished
+from pruning_core.workspace import Workspace, open_workspace
 
 ORDER = ("fine", "vector_row", "kernel", "filter")
 MODELS = ("resnet20", "vgg")

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.studies.granularity_order import finished
-from pruning_core.pipeline import open_workspace
 from pruning_core.plan import Plan
 from pruning_core.studies.run import seeded
 from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.workspace import open_workspace
 
 BEFORE = {
     "SEVEN_pre": ("seven_pre", "magnitude_l1"),

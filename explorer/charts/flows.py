@@ -75,7 +75,7 @@ def fates(history: History, frame: int) -> np.ndarray:
     """What became of every weight up to a frame, O I H W: the place of its fate in `FATES`."""
     kept = history.mask(frame).numpy()
     back = history.returns(frame).numpy() > 0
-    now = history.died(frame).numpy() == frame
+    now = history.removed_at(frame).numpy() == frame
     return np.where(kept, np.where(back, 1, 0), np.where(now & (frame > 0), 3, 2)).astype(np.uint8)
 
 

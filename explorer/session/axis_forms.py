@@ -7,9 +7,9 @@ import streamlit as st
 from explorer.session import state
 from explorer.texts.help import HELP, entry_help
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, supports
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
+from pruning_core.workspace import Workspace
 
 UNAVAILABLE = " · not possible here"
 """Added to the label of an entry that the network cannot use."""

@@ -21,7 +21,7 @@ from explorer.jobs.queue import JobQueue
 from explorer.session import runnable_plan as runnable
 from explorer.session.owners import Owners
 from explorer.session.workspace_cache import WorkspaceCache
-from pruning_core import pipeline
+from pruning_core import pipeline, resolved_plan
 from pruning_core.allocation import total_ratio
 from pruning_core.criteria import criterion
 from pruning_core.evaluation.forward import BUDGET
@@ -30,10 +30,10 @@ from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import granularity
 from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import evaluate, summarise
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
+from pruning_core.workspace import Workspace, open_workspace
 from pruning_core.zoo import Progress
 
 Parameters = ParamSpec("Parameters")
@@ -145,9 +145,7 @@ def workspace(model: str, dataset: str, progress: Progress | None = None) -> Wor
 
     Raises PruningError or DataMissing.
     """
-    return _workspaces().get(
-        (model, dataset), lambda: pipeline.open_workspace(model, dataset, progress)
-    )
+    return _workspaces().get((model, dataset), lambda: open_workspace(model, dataset, progress))
 
 
 def retry_missing() -> None:
@@ -169,7 +167,7 @@ def weights_hash(space: Workspace) -> str:
 
 def prunable(plan: Plan, space: Workspace) -> tuple[tuple[Layer, ...], dict[str, str]]:
     """The layers that the plan can prune, and for each other layer a sentence why not."""
-    return pipeline.prunable(
+    return resolved_plan.prunable(
         space.layers, granularity(plan.granularity), criterion(plan.criterion, plan.seed)
     )
 
@@ -179,21 +177,16 @@ def runnable_plan(plan: Plan, space: Workspace) -> tuple[Plan, tuple[str, ...]]:
     return runnable.runnable_plan(plan, *prunable(plan, space))
 
 
+@cached(lambda plan, space: score_key(plan), 12)
 def groups(plan: Plan, space: Workspace) -> GroupScores:
     """The group scores of the layers that the plan can prune, each scopes x groups."""
-    return _layers_and_scores(plan, space)[1]
-
-
-@cached(lambda plan, space: score_key(plan), 12)
-def _layers_and_scores(plan: Plan, space: Workspace) -> tuple[tuple[Layer, ...], GroupScores]:
-    return pipeline.group_scores_of(plan, space)
+    return pipeline.group_scores_of(plan, space)[1]
 
 
 @cached(lambda plan, space: mask_key(plan), 64, copied=True)
 def ratios(plan: Plan, space: Workspace) -> Ratios:
     """The fraction removed from each layer."""
-    layers, scores = _layers_and_scores(plan, space)
-    return pipeline.ratios_of(plan, layers, scores)
+    return plan.resolve(space).ratios(groups(plan, space))
 
 
 def requested_by_hand(plan: Plan, space: Workspace) -> float | None:
@@ -209,8 +202,7 @@ def requested_by_hand(plan: Plan, space: Workspace) -> float | None:
 @cached(lambda plan, space: mask_key(plan), 12)
 def masks(plan: Plan, space: Workspace) -> Masks:
     """The masks, True = keep."""
-    layers, scores = _layers_and_scores(plan, space)
-    return pipeline.masks_of(plan, layers, scores, ratios(plan, space))
+    return plan.resolve(space).masks(groups(plan, space), ratios(plan, space))
 
 
 def pruned_model(plan: Plan, space: Workspace) -> nn.Module:
@@ -272,7 +264,7 @@ def probe(plan: Plan, space: Workspace) -> Split:
 @cached(_test_key, 4)
 def test_split(plan: Plan, space: Workspace) -> Split:
     """The test images of the final comparison."""
-    return pipeline.test_split(plan, space)
+    return pipeline.final_test_split(plan, space)
 
 
 @cached(_probe_key, 16, copied=True)

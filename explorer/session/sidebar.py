@@ -12,10 +12,10 @@ from explorer.texts.help import HELP, entry_help
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import CRITERIA, refusal
 from pruning_core.granularity import granularity, supports
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.registry import Entry, find
 from pruning_core.types import PruningError
+from pruning_core.workspace import Workspace
 from pruning_core.zoo import DATASETS, MODELS, PRETRAINED, card, datasets_for
 
 PROBES = (64, 128, 256, 512, 1024, 2048, 5000)

@@ -15,9 +15,9 @@ from explorer.training.changed_answers import Comparison, changed_answers_sectio
 from pruning_core.evaluation.intervals import Change, change
 from pruning_core.export.writers import states
 from pruning_core.model.inventory import weights
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Finished, Layer
+from pruning_core.workspace import Workspace
 
 
 def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:

@@ -32,10 +32,7 @@ from pruning_core.pipeline import (
     Event,
     dependent_masks_of,
     group_scores_of,
-    masks_of,
-    open_workspace,
     prune,
-    ratios_of,
 )
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.backends import Backend, dask, in_process, process_pool
@@ -46,6 +43,7 @@ from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, WEIGHS
 from pruning_core.sensitivity.scan import from_csv
 from pruning_core.types import Epoch, Finished, Pruned, PruningError, SensitivityPoint, Tuned
+from pruning_core.workspace import open_workspace
 from pruning_core.zoo import DATASETS, MODELS, train
 
 
@@ -235,12 +233,14 @@ def _ratios(options: argparse.Namespace) -> int:
     how = FromSensitivity(
         points, options.way, of, Limits(options.least, options.most, options.multiple)
     )
-    layers, groups = group_scores_of(plan, open_workspace(plan.model, plan.dataset))
+    space = open_workspace(plan.model, plan.dataset)
+    layers, groups = group_scores_of(plan, space)
     ratios = how(layers, groups, options.target)
     made = replace(
         plan, sparsity=round(total_ratio(layers, ratios), 4), overrides=tuple(ratios.items())
     )
-    gone = achieved(masks_of(made, layers, groups, ratios_of(made, layers, groups)))
+    resolved = made.resolve(space)
+    gone = achieved(resolved.masks(groups, resolved.ratios(groups)))
     out.write_text(made.to_json() + "\n", encoding="utf-8")
     reached = total_ratio(layers, gone, WEIGHS[of])
     if options.json:

@@ -44,46 +44,51 @@ FLOWS: dict[str, Flow] = {
     "magnitude_quantile": MAGNITUDE_QUANTILE,
     "gradient_quantile": GRADIENT_QUANTILE,
 }
-"""The choices; `flow` also reads knobs, as in seven_dyn:delay=0.2,window=0.5."""
+"""The choices; `flow` also reads settings, as in seven_dyn:delay=0.2,window=0.5."""
 
 
 def flow(text: str) -> Flow:
-    """The flow of that name, or name:knob=value,knob=value. Raises PruningError for unknown names
-    and values out of range.
+    """The flow of that name, or name:setting=value,setting=value.
+
+    Raises PruningError for an unknown name and a value outside its range.
+
+    >>> flow("movement:cuts=5").cuts
+    5
     """
-    name, _, settings = text.partition(":")
-    found = find(FLOWS, name, "flow")
-    known = {each.name: each for each in settings_of(found)}
+    name, _, values_text = text.partition(":")
+    chosen = find(FLOWS, name, "flow")
+    known = {setting.name: setting for setting in settings_of(chosen)}
     values: dict[str, Any] = {}
-    for part in settings.split(",") if settings else ():
+    for part in values_text.split(",") if values_text else ():
         key, _, value = part.partition("=")
-        values[key] = _value(find(known, key, f"knob of {name} called"), key, value)
-    return replace(found, **values)
+        values[key] = _value(find(known, key, f"setting of {name} called"), value)
+    return replace(chosen, **values)
 
 
 def spec(name: str, chosen: Flow) -> str:
-    """The text of a flow, with the knobs that differ from its defaults: `flow(spec(name, chosen))
-    == chosen`.
+    """The text of a flow, with the settings that differ from its defaults.
+
+    `flow(spec(name, chosen)) == chosen`.
     """
     default = FLOWS[name]
-    changed = [
-        (each.name, getattr(chosen, each.name), getattr(default, each.name))
-        for each in settings_of(chosen)
-    ]
-    parts = [
-        f"{key}={int(value) if isinstance(value, bool) else value}"
-        for key, value, usual in changed
-        if value != usual
-    ]
+    parts = []
+    for setting in settings_of(chosen):
+        value = getattr(chosen, setting.name)
+        if value != getattr(default, setting.name):
+            parts.append(f"{setting.name}={int(value) if isinstance(value, bool) else value}")
     return f"{name}:{','.join(parts)}" if parts else name
 
 
-def _value(knob: Setting, key: str, text: str) -> bool | int | float:
+def _value(setting: Setting, text: str) -> bool | int | float:
     try:
-        number = float(text) if isinstance(knob.default, float) else int(text)
+        number = float(text) if isinstance(setting.default, float) else int(text)
     except ValueError as error:
-        wanted = "a number" if isinstance(knob.default, float) else "a whole number"
-        raise PruningError(f"The knob {key} must be {wanted}, not '{text[:40]}'.") from error
-    if not knob.least <= number <= knob.most:
-        raise PruningError(f"The knob {key} is {text}, outside {knob.least:g} to {knob.most:g}.")
-    return type(knob.default)(number)
+        wanted = "a number" if isinstance(setting.default, float) else "a whole number"
+        raise PruningError(
+            f"The setting {setting.name} must be {wanted}, not '{text[:40]}'."
+        ) from error
+    if not setting.least <= number <= setting.most:
+        raise PruningError(
+            f"The setting {setting.name} is {text}, outside {setting.least:g} to {setting.most:g}."
+        )
+    return type(setting.default)(number)

@@ -1,6 +1,4 @@
-"""Training with masks that change on the way: one hook for every flow that prunes while the network
-learns.
-"""
+"""Training with masks that change during it: one hook for every flow that prunes while training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -18,210 +16,226 @@ from pruning_core.types import Masks, Pruned, Tuned
 
 @dataclass(frozen=True, eq=False)
 class StepState:
-    """What a rule sees after an optimizer step: weights after the step, gradients before it, O x I
-    x H x W by layer name.
+    """What a rule sees after an optimizer step.
 
-    step: from 0; a removed weight that is still pulled, or kept underneath, has the value that the
-    optimizer just gave it; before: the weights before the step, with which the slopes were
-    computed; of a hidden rule, as they lie under the masks; empty for a rule that does not recall
-    them.
+    step: counted from 0; weights: after the step, O x I x H x W by layer name (a removed weight
+    that is still trained, or keeps its value, has the value that the optimizer gave it);
+    gradients: of this step's loss, computed before the step; previous: the weights that these
+    gradients were computed with (unmasked for a rule with `keeps_values`; empty for a rule without
+    `reads_previous`); masks: in force now.
     """
 
     step: int
     total: int
     weights: Mapping[str, Tensor]
-    slopes: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
     masks: Masks
     model: nn.Module
-    before: Mapping[str, Tensor] = field(default_factory=dict)
+    previous: Mapping[str, Tensor] = field(default_factory=dict)
 
     def snapshot(self) -> nn.Module:
         """A copy of the model in training, in eval mode on the CPU."""
-        return deepcopy(self.model).cpu().to(memory_format=torch.contiguous_format).eval()
+        return evaluation_copy(self.model)
 
 
 @runtime_checkable
 class MaskRule(Protocol):
-    """Decides after every optimizer step. updates: how many times in all it gives masks.
+    """Decides after every optimizer step whether the masks change.
 
-    hidden: removed weights keep their values underneath, and only what they compute is zero; dense:
-    removed weights are pulled by the gradient too; held: removed weights are at zero until the rule
-    changes its mind, else only when it decides; recalls: it reads the weights of before each step.
+    updates: how many times in all; keeps_values: removed weights keep their values, only the
+    forward pass sees zeros; trains_removed: removed weights get their gradients; holds_zeros:
+    removed weights are zero until the next change, else only at the change; reads_previous: it
+    reads the weights from before each step.
     """
 
     @property
-    def hidden(self) -> bool: ...
+    def keeps_values(self) -> bool: ...
     @property
-    def dense(self) -> bool: ...
+    def trains_removed(self) -> bool: ...
     @property
-    def held(self) -> bool: ...
+    def holds_zeros(self) -> bool: ...
     @property
-    def recalls(self) -> bool: ...
+    def reads_previous(self) -> bool: ...
     @property
     def updates(self) -> int: ...
 
-    def __call__(self, moment: StepState) -> tuple[float, Chosen] | None:
-        """The share of the target and the masks from now on, or None for no change."""
+    def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
+        """The share of the target and the new ratios and masks; None where nothing changes."""
 
 
 @dataclass(eq=False)
 class Timed:
-    """A rule that calls `choose` with the share of the target after the steps named; `watch` sees
-    every step.
+    """Changes the masks after given steps.
+
+    when: step -> share of the target; choose: called after these steps; watch: after every step.
     """
 
     when: Mapping[int, float]
     choose: Callable[[StepState, float], Chosen]
     watch: Callable[[StepState], None] | None = None
-    hidden: bool = False
-    dense: bool = False
-    held: bool = True
-    recalls: bool = False
+    keeps_values: bool = False
+    trains_removed: bool = False
+    holds_zeros: bool = True
+    reads_previous: bool = False
 
     @property
     def updates(self) -> int:
-        """How many times masks change."""
+        """How many times the masks change."""
         return len(self.when)
 
-    def __call__(self, moment: StepState) -> tuple[float, Chosen] | None:
+    def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
         if self.watch is not None:
-            self.watch(moment)
-        fraction = self.when.get(moment.step)
-        return None if fraction is None else (fraction, self.choose(moment, fraction))
+            self.watch(state)
+        fraction = self.when.get(state.step)
+        return None if fraction is None else (fraction, self.choose(state, fraction))
 
 
 class Masking(Hook):
-    """Carries out a rule while `fine_tune` trains: holds its masks, and tells about `FRAMES` of
-    them.
-    """
+    """Follows a rule during `fine_tune`: holds its masks and reports about `FRAMES` of them."""
 
-    def __init__(self, work: FlowContext, rule: MaskRule, masks: Masks, regrows: bool) -> None:
+    def __init__(self, context: FlowContext, rule: MaskRule, masks: Masks, regrows: bool) -> None:
         self.masks = masks
-        self._work = work
+        self._context = context
         self._rule = rule
         self._regrows = regrows
-        self._done = 0
+        self._changes = 0
         self._stride = -(-rule.updates // FRAMES)
         self._newest: tuple[float, Chosen] | None = None
-        self._rounds = 0
+        self._reports = 0
         self._parameters: dict[str, nn.Parameter] = {}
-        self._under: dict[str, Tensor] = {}
+        self._values: dict[str, Tensor] = {}
         self._removed: dict[str, Tensor] = {}
-        self._slopes: dict[str, Tensor] = {}
-        self._before: dict[str, Tensor] = {}
+        self._gradients: dict[str, Tensor] = {}
+        self._previous: dict[str, Tensor] = {}
 
     @property
     def settled(self) -> bool:  # type: ignore[override]
-        """All masks have been chosen."""
-        return self._done >= self._rule.updates
+        """Have all masks been chosen?"""
+        return self._changes >= self._rule.updates
 
     def begin(self, model: nn.Module) -> None:
         self._model = model
         self._parameters = {
-            layer.name: model.get_parameter(layer.name) for layer in self._work.prunable
+            layer.name: model.get_parameter(layer.name) for layer in self._context.layers
         }
-        self._under = {
-            name: parameter.detach().clone() for name, parameter in self._parameters.items()
-        }
-        self._place(self.masks)
-        if self._rule.held:
-            self._hold()
+        self._keep_values()
+        self._use(self.masks)
+        if self._rule.holds_zeros:
+            self._set_zeros()
 
     @torch.no_grad()
     def backward(self) -> None:
         for name, parameter in self._parameters.items():
             if parameter.grad is None:
                 continue
-            self._slopes[name] = parameter.grad.clone()
-            if name in self._removed and not self._rule.dense:
+            self._gradients[name] = parameter.grad.clone()
+            if name in self._removed and not self._rule.trains_removed:
                 parameter.grad.masked_fill_(self._removed[name], 0)
-            if self._rule.hidden:
-                parameter.copy_(self._under[name])
-            if self._rule.recalls:
-                self._before[name] = parameter.clone()
+            if self._rule.keeps_values:
+                parameter.copy_(self._values[name])
+            if self._rule.reads_previous:
+                self._previous[name] = parameter.clone()
 
     @torch.no_grad()
     def stepped(self, done: int, total: int) -> Sequence[Pruned]:
-        if self._rule.held and not self._rule.hidden and not self._rule.dense:
-            self._hold()  # momentum and decay have moved them: what grows next grows from zero
-        if self._rule.hidden:
-            self._under = {name: p.detach().clone() for name, p in self._parameters.items()}
-        weights, slopes, before = (
-            self._viewed(found) for found in (self._parameters, self._slopes, self._before)
-        )
-        found = self._rule(StepState(done, total, weights, slopes, self.masks, self._model, before))
-        if found is not None:
-            self._done += 1
-            self._newest = found
-            self._place(found[1][1])
-        if self._rule.held or found is not None:
-            self._hold()
-        return self.untold() if self._done % self._stride == 0 or self.settled else ()
+        rule = self._rule
+        if rule.holds_zeros and not rule.keeps_values and not rule.trains_removed:
+            # Momentum and weight decay have moved removed weights: a returning one starts at zero.
+            self._set_zeros()
+        if rule.keeps_values:
+            self._keep_values()
+        change = rule(self._state(done, total))
+        if change is not None:
+            self._changes += 1
+            self._newest = change
+            self._use(change[1][1])
+        if rule.holds_zeros or change is not None:
+            self._set_zeros()
+        return self.unreported() if self._changes % self._stride == 0 or self.settled else ()
 
-    def untold(self) -> Sequence[Pruned]:
-        """The event of the newest masks, if they were not told yet."""
+    def unreported(self) -> Sequence[Pruned]:
+        """The event of the newest masks, unless it has been reported."""
         if self._newest is None:
             return ()
         fraction, (ratios, masks) = self._newest
         self._newest = None
-        self._rounds = self._rounds + 1
-        rounds = max(self._rounds, -(-self._rule.updates // self._stride))
-        model = deepcopy(self._model).cpu().to(memory_format=torch.contiguous_format).eval()
-        return (Pruned(self._rounds, rounds, fraction, ratios, masks, model),)
+        self._reports += 1
+        rounds = max(self._reports, -(-self._rule.updates // self._stride))
+        model = evaluation_copy(self._model)
+        return (Pruned(self._reports, rounds, fraction, ratios, masks, model),)
+
+    def _state(self, done: int, total: int) -> StepState:
+        weights, gradients, previous = (
+            self._viewed(tensors) for tensors in (self._parameters, self._gradients, self._previous)
+        )
+        return StepState(done, total, weights, gradients, self.masks, self._model, previous)
 
     def _viewed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
-            x.name: oihw(tensors[x.name].detach(), x)
-            for x in self._work.prunable
-            if x.name in tensors
+            layer.name: oihw(tensors[layer.name].detach(), layer)
+            for layer in self._context.layers
+            if layer.name in tensors
         }
 
-    def _place(self, masks: Masks) -> None:
-        """Makes the masks the ones to hold; what falls silent is held as well, where nothing may
-        come back or all is settled.
+    def _keep_values(self) -> None:
+        self._values = {name: p.detach().clone() for name, p in self._parameters.items()}
+
+    def _use(self, masks: Masks) -> None:
+        """Makes these the masks to hold.
+
+        Dependent parameters are held too, unless removed weights may still return.
         """
         self.masks = masks
         self._removed = {
             x.name: ~masks[x.name].reshape(x.param_shape).to(self._parameters[x.name].device)
-            for x in self._work.prunable
+            for x in self._context.layers
             if x.name in masks
         }
-        silent = self._work.silence(masks) if self.settled or not self._regrows else {}
-        self._silent = [(self._model.get_parameter(name), ~keep) for name, keep in silent.items()]
+        final = self.settled or not self._regrows
+        dependent = self._context.plan.dependent_masks(masks) if final else {}
+        self._dependent = [
+            (self._model.get_parameter(name), ~keep) for name, keep in dependent.items()
+        ]
 
     @torch.no_grad()
-    def _hold(self) -> None:
+    def _set_zeros(self) -> None:
         for name, removed in self._removed.items():
             self._parameters[name].masked_fill_(removed, 0)
-        for parameter, removed in self._silent:
+        for parameter, removed in self._dependent:
             parameter.masked_fill_(removed.to(parameter.device), 0)
 
 
-def trained(
-    work: FlowContext, rule: MaskRule, model: nn.Module, masks: Masks, *, regrows: bool
+def evaluation_copy(model: nn.Module) -> nn.Module:
+    """A copy in eval mode, on the CPU, in the usual memory format."""
+    return deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
+
+
+def train_with_rule(
+    context: FlowContext, rule: MaskRule, model: nn.Module, masks: Masks, *, regrows: bool
 ) -> Iterator[Event]:
-    """Trains a copy of the model from these masks on, by the rule; then Tuned, before it the last
-    masks if they were not told.
+    """Trains a copy of the model, with these masks at first and then by the rule.
+
+    Tuned is the last event; the last masks are reported before it.
     """
-    hook = Masking(work, rule, masks, regrows)
-    for event in work.tuned(model, {}, hook=hook):
+    hook = Masking(context, rule, masks, regrows)
+    for event in context.fine_tune(model, {}, hook=hook):
         if isinstance(event, Tuned):
-            yield from hook.untold()
+            yield from hook.unreported()
         yield event
 
 
-def steps_in_all(work: FlowContext) -> int:
-    """Optimizer steps of the plan's training."""
-    return work.config.epochs * steps_per_epoch(len(work.dataset.train), work.config.batch_size)
+def total_steps(context: FlowContext) -> int:
+    """The number of optimizer steps of one training."""
+    images = len(context.dataset.train)
+    return context.config.epochs * steps_per_epoch(images, context.config.batch_size)
 
 
-def update_steps(work: FlowContext, begin: float, end: float, count: int) -> tuple[int, ...]:
-    """At most `count` different steps, evenly from the share `begin` of all steps to the share
-    `end`, the last one at the end.
+def update_steps(context: FlowContext, begin: float, end: float, count: int) -> tuple[int, ...]:
+    """At most `count` different steps at equal distances, the last one at the end.
+
+    begin, end: shares of all steps.
     """
-    total = steps_in_all(work)
+    total = total_steps(context)
     first = round(begin * total)
-    last = max(round(end * total), round(begin * total) + 1)
-    return tuple(
-        dict.fromkeys(first + -(-(k * (last - first)) // count) - 1 for k in range(1, count + 1))
-    )
+    length = max(round(end * total), first + 1) - first
+    return tuple(dict.fromkeys(first + -(-(k * length) // count) - 1 for k in range(1, count + 1)))

@@ -1,20 +1,19 @@
-"""What every flow offers and what it works with."""
+"""What a flow is, what it works with, and its settings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from pruning_core.granularity import Granularity
 from pruning_core.masks import group_scores
 from pruning_core.model.inventory import without_classifier
 from pruning_core.model.model_io import answering
-from pruning_core.schedule import Schedule
-from pruning_core.training.fine_tune import Silent, TrainConfig, fine_tune
+from pruning_core.registry import Entry
+from pruning_core.resolved_plan import ResolvedPlan
+from pruning_core.training.fine_tune import TrainConfig, fine_tune
 from pruning_core.types import (
-    Batches,
     Dataset,
     Epoch,
     GroupScores,
@@ -32,58 +31,54 @@ from pruning_core.types import (
 Event = Pruned | Step | Epoch | Tuned
 Chosen = tuple[Ratios, Masks]
 FRAMES = 24
-"""Of masks that change in very many steps about so many are told, the last one always."""
+"""A flow that changes its masks in very many steps reports about this many, always the last."""
 
 
 @dataclass(frozen=True, eq=False)
 class FlowContext:
-    """A plan made ready for a flow: the network, what may be cut in it, and the plan's own axes as
-    functions.
+    """What a flow works with.
 
-    layers: all; able: those that the plan can cut; sparsity: target over the able layers. score:
-    the plan's criterion on a model; choose: group scores of able layers and a share of the target
-    in [0, 1] -> ratios and masks by the plan's allocation, granularity and hand edits; edited: the
-    hand edits alone; apply: a copy with masks applied; silence: what falls silent with them; fresh:
-    the network newly initialised from a seed; calibration: the images that criteria read.
+    plan: the axes as objects, and the space with model and data; layers: those that the flow may
+    prune; config: how it trains.
     """
 
-    model: nn.Module
+    plan: ResolvedPlan
     layers: tuple[Layer, ...]
-    prunable: tuple[Layer, ...]
-    granularity: Granularity
-    dataset: Dataset
     config: TrainConfig
-    schedule: Schedule
-    sparsity: float
-    score: Callable[[nn.Module], GroupScores]
-    choose: Callable[[GroupScores, float], Chosen]
-    edited: Callable[[GroupScores, Masks], Masks]
-    apply: Callable[[nn.Module, Masks], nn.Module]
-    silence: Callable[[Masks], Silent]
-    fresh: Callable[[int], nn.Module]
-    calibration: Callable[[], Batches]
     device: torch.device | None = None
 
     @property
-    def numel(self) -> int:
-        """Weights that may be cut."""
-        return sum(layer.numel for layer in self.prunable)
+    def model(self) -> nn.Module:
+        """The base model. Never change it."""
+        return self.plan.space.model
 
-    def sparing_classifier(self) -> "FlowContext":
-        """The same without the layer that gives the model's outputs. Raises PruningError where
-        nothing else can be cut.
+    @property
+    def dataset(self) -> Dataset:
+        """The data of the space."""
+        return self.plan.space.dataset
+
+    @property
+    def numel(self) -> int:
+        """The number of weights in the layers that the flow may prune."""
+        return sum(layer.numel for layer in self.layers)
+
+    def without_output_layer(self) -> "FlowContext":
+        """The same without the layer that gives the model's outputs.
+
+        Raises PruningError where no other layer can be pruned.
         """
-        left = without_classifier(self.prunable)
-        if not left:
+        others = without_classifier(self.layers)
+        if not others:
             raise PruningError(
-                "Only the layer that gives the model's outputs can be cut so, and this flow leaves it whole."
+                "Only the layer that gives the model's outputs can be pruned so, "
+                "and this flow keeps that layer whole."
             )
-        return replace(self, prunable=left)
+        return replace(self, layers=others)
 
     def pooled(self, scores: Scores, pool: str) -> GroupScores:
-        """Scores per weight as scores per group, on the CPU."""
-        here = {layer.name: scores[layer.name].detach().cpu() for layer in self.prunable}
-        return group_scores(here, self.prunable, self.granularity, pool)
+        """Scores per weight -> scores per group, on the CPU."""
+        weights = {layer.name: scores[layer.name].detach().cpu() for layer in self.layers}
+        return group_scores(weights, self.layers, self.plan.granularity, pool)
 
     def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Training mini-batches without end, in an order fixed by the training seed."""
@@ -92,37 +87,37 @@ class FlowContext:
             yield from self.dataset.train.shuffled(size, self.config.seed * 1_000_003 + epoch)
             epoch += 1
 
-    def answering(self, model: nn.Module) -> nn.Module:
-        """The model with the logits of the data's classes alone, for losses."""
+    def for_classes(self, model: nn.Module) -> nn.Module:
+        """The model with the logits of the data's classes alone, for a loss."""
         return answering(model, self.dataset.outputs)
 
-    def tuned(self, model: nn.Module, masks: Masks, **more: Any) -> Iterator[Event]:
-        """Fine-tunes with the masks held, by the plan's settings."""
+    def fine_tune(self, model: nn.Module, masks: Masks, **more: Any) -> Iterator[Event]:
+        """`training.fine_tune` by the plan's settings, with the masks held."""
         return fine_tune(
             model,
             masks,
-            self.layers,
+            self.plan.space.layers,
             self.dataset,
             self.config,
             self.device,
-            self.silence(masks),
+            self.plan.dependent_masks(masks),
             **more,
         )
 
 
 @runtime_checkable
-class Flow(Protocol):
-    """A frozen dataclass, one field per knob; called, it yields events.
+class Flow(Entry, Protocol):
+    """A flow is a frozen dataclass with one field per setting; called, it yields events.
 
-    label, help, formula, source, needs, passes: for people, the last two what it costs; regrows:
-    removed weights may come back; trains: it needs at least one epoch; trainings: how many it has
-    for each round of the schedule, and besides; scheduled: the plan's schedule says when it cuts;
-    published: plan fields as the paper has them. The last Pruned event has the final masks, the
-    last Pruned or Tuned event the final model.
+    The last Pruned event has the final masks, the last Pruned or Tuned event the final model.
+
+    needs, passes: what it reads and what it costs, for people; regrows: removed weights may
+    return; trains: it needs at least one epoch; trainings: how many trainings it has per round of
+    the schedule, and besides; scheduled: the plan's schedule says when it prunes; published: plan
+    fields with the values of the paper. `FlowDefaults` gives a value to each of them.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
-    formula: ClassVar[str]
     needs: ClassVar[str]
     passes: ClassVar[str]
     regrows: ClassVar[bool]
@@ -131,25 +126,30 @@ class Flow(Protocol):
     scheduled: ClassVar[bool]
 
     @property
-    def label(self) -> str: ...
-
-    @property
-    def help(self) -> str: ...
-
-    @property
-    def source(self) -> str: ...
-
-    @property
     def published(self) -> tuple[tuple[str, str], ...]: ...
 
-    def __call__(self, work: FlowContext) -> Iterator[Event]: ...
+    def __call__(self, context: FlowContext) -> Iterator[Event]: ...
+
+
+@dataclass(frozen=True)
+class FlowDefaults:
+    """The usual facts of a flow: one training, in which it prunes by rules of its own.
+
+    A new flow is a frozen dataclass with this base, a label, help, formula and source, and
+    `__call__(self, context)`; it states only the facts that differ.
+    """
+
+    needs: ClassVar[str] = "labelled images, at least one epoch; no criterion"
+    passes: ClassVar[str] = "1 forward, 1 backward per step"
+    regrows: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
+    trainings: ClassVar[tuple[int, int]] = (0, 1)
+    scheduled: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a flow. default: bool, int or float, which is its type; least, most: the range
-    it may have.
-    """
+    """A setting of a flow. default: bool, int or float, which is its type; least, most: its range."""
 
     name: str
     default: bool | int | float
@@ -159,31 +159,29 @@ class Setting:
 
 
 def setting(default: bool | int | float, least: int | float, most: int | float, text: str) -> Any:
-    """A dataclass field that is a setting of a flow."""
-    return field(default=default, metadata={"knob": (default, least, most, text)})
+    """A dataclass field that is a setting of a flow; text: its help."""
+    return field(default=default, metadata={"setting": (default, least, most, text)})
 
 
 def settings_of(flow: Flow) -> tuple[Setting, ...]:
     """The settings of a flow."""
-    found = flow.__dataclass_fields__.items()
     return tuple(
-        Setting(name, *each.metadata["knob"]) for name, each in found if "knob" in each.metadata
+        Setting(name, *entry.metadata["setting"])
+        for name, entry in flow.__dataclass_fields__.items()
+        if "setting" in entry.metadata
     )
 
 
-def need_epochs(flow: Flow, work: FlowContext) -> None:
-    """Raises PruningError where a flow that prunes while it trains has no training."""
-    if flow.trains and not work.config.epochs:
-        raise PruningError(
-            f"{flow.label} prunes while the network trains: give it at least one epoch."
-        )
+def need_epochs(flow: Flow, context: FlowContext) -> None:
+    """Raises PruningError where a flow that prunes during training has no training."""
+    if flow.trains and not context.config.epochs:
+        raise PruningError(f"{flow.label} prunes during training: set at least one epoch.")
 
 
-def need_single_weights(flow: Flow, work: FlowContext) -> None:
-    """Raises PruningError where a flow that cuts single weights by its own rule has another
-    granularity.
-    """
-    if work.granularity.name != "fine":
+def need_single_weights(flow: Flow, context: FlowContext) -> None:
+    """Raises PruningError where a flow that prunes single weights has another granularity."""
+    if context.plan.granularity.name != "fine":
         raise PruningError(
-            f"{flow.label} cuts single weights by a rule of its own: choose the fine-grained shape of a cut for it."
+            f"{flow.label} prunes single weights by a rule of its own: "
+            "choose the fine-grained granularity."
         )

@@ -1,6 +1,4 @@
-"""Two simplified recipes that circulate as SEVEN, under their own names: neither is it, and the
-text says how they differ.
-"""
+"""Two simplified recipes from blog posts about SEVEN; neither of them is SEVEN."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +10,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pruning_core.criteria import CRITERIA
-from pruning_core.flows.masking import StepState, steps_in_all, trained
-from pruning_core.flows.protocol import Chosen, Event, FlowContext, need_single_weights, setting
+from pruning_core.flows.masking import StepState, total_steps, train_with_rule
+from pruning_core.flows.protocol import (
+    Chosen,
+    Event,
+    FlowContext,
+    FlowDefaults,
+    need_single_weights,
+    setting,
+)
 from pruning_core.masks import achieved
 from pruning_core.model.inventory import weights
 from pruning_core.types import Pruned, PruningError
@@ -22,68 +27,66 @@ CONVOLUTIONS = ("conv1d", "conv2d", "depthwise")
 
 
 def above_quantile(values: Float[Tensor, "..."], level: float) -> Bool[Tensor, "..."]:
-    """|x| > the quantile of |x| at that level, strictly: the element at the threshold goes, even at level 0.
+    """Which |x| are strictly above the quantile of |x| at that level.
 
-    Linear interpolation, as torch.quantile, without its limit of 2^24 elements.
+    The element at the threshold is not above it, not even at level 0. Linear interpolation, as
+    torch.quantile does, without its limit of 2^24 elements.
     """
     sizes = values.abs()
-    return sizes > torch.tensor(
-        np.quantile(sizes.cpu().numpy(), level), dtype=sizes.dtype, device=sizes.device
-    )
+    threshold = np.quantile(sizes.cpu().numpy(), level)
+    return sizes > torch.tensor(threshold, dtype=sizes.dtype, device=sizes.device)
 
 
 @dataclass(eq=False)
-class _Again:
-    """Every n steps |x| at or below a growing quantile is set to zero, and nothing holds it there
-    till the next time.
-    """
+class _EveryNSteps:
+    """Every n steps, sets |x| up to a growing quantile to zero; between, weights move freely."""
 
     recipe: "QuantileRecipe"
-    work: FlowContext
+    context: FlowContext
     total: int
-    hidden: bool = False
-    dense: bool = True
-    held: bool = False
-    recalls: bool = False
+    keeps_values: bool = False
+    trains_removed: bool = True
+    holds_zeros: bool = False
+    reads_previous: bool = False
 
     @property
     def updates(self) -> int:
-        """How many times weights are cut, the last time after the last step."""
+        """How many times weights are set to zero, the last time after the last step."""
         return -(-self.total // self.recipe.every)
 
-    def __call__(self, moment: StepState) -> tuple[float, Chosen] | None:
-        done = moment.step + 1
+    def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
+        done = state.step + 1
         if done % self.recipe.every and done != self.total:
             return None
-        read = moment.weights if self.recipe.reads == "weight" else moment.slopes
-        return done / self.total, self.recipe.chosen(
-            self.work, read, self.work.sparsity * done / self.total
-        )
+        values = state.weights if self.recipe.reads == "weight" else state.gradients
+        level = self.context.plan.sparsity * done / self.total
+        return done / self.total, self.recipe.masks_at(self.context, values, level)
 
 
-@dataclass(frozen=True)
-class QuantileRecipe:
-    """A quantile per layer of |W| or of one gradient |dL/dW| is the threshold: once before
-    training, or again every n steps.
+@dataclass(frozen=True, kw_only=True)
+class QuantileRecipe(FlowDefaults):
+    """Remove what is at or below a quantile of |W|, or of one gradient |dL/dW|, in each layer.
 
-    Literally: strictly above it stays; a cut in training is not held, so that the optimizer revives
-    weights until the next one; the level grows from 0 to the sparsity in a line. Raises
-    PruningError without a layer of its kind and for another granularity.
+    Once before training, or again every n steps. As the posts say it: strictly above the threshold
+    is kept; zeros set during training are not held, so the optimizer revives weights until the
+    next time; the level grows from 0 to the sparsity on a line.
+    Raises PruningError without a layer of its kind, and for another granularity.
     """
 
     formula: ClassVar[str] = (
-        "m = |x| > quantile(|x|, level) per layer; level = sparsity, or sparsity x t/T every n steps, not held"
+        "m = |x| > quantile(|x|, level) per layer; level = sparsity, "
+        "or sparsity x t/T every n steps, not held"
     )
     needs: ClassVar[str] = (
-        "weights, or one gradient of labelled images; epochs where it cuts in training; no criterion"
+        "weights, or one gradient of labelled images; epochs where it prunes during training; "
+        "no criterion"
     )
     passes: ClassVar[str] = (
-        "none for weights, 1 forward, 1 backward for gradients; training: 1 forward, 1 backward a step"
+        "none for weights, 1 forward, 1 backward for gradients; "
+        "training: 1 forward, 1 backward per step"
     )
     regrows: ClassVar[bool] = True
     trains: ClassVar[bool] = False
-    trainings: ClassVar[tuple[int, int]] = (0, 1)
-    scheduled: ClassVar[bool] = False
     label: str
     help: str
     reads: str
@@ -96,53 +99,66 @@ class QuantileRecipe:
         0,
         0,
         100_000,
-        "Cuts again after so many steps, with a growing level; 0: once, before training.",
+        "Prune again after this many steps, with a growing level. 0: once, before training.",
     )
 
-    def __call__(self, work: FlowContext) -> Iterator[Event]:
-        need_single_weights(self, work)
+    def __call__(self, context: FlowContext) -> Iterator[Event]:
+        need_single_weights(self, context)
         if not self.every:
-            read = (
-                weights(work.model, work.prunable) if self.reads == "weight" else self._slopes(work)
-            )
-            ratios, masks = self.chosen(work, read, work.sparsity)
-            model = work.apply(work.model, masks)
-            yield Pruned(1, 1, 1.0, ratios, masks, model)
-            if work.config.epochs:
-                yield from work.tuned(model, masks)
+            yield from self._once(context)
             return
-        if not work.config.epochs:
+        if not context.config.epochs:
             raise PruningError(
-                f"{self.label} cuts again while the network trains: give it at least one epoch, or cut once."
+                f"{self.label} prunes again during training: "
+                "set at least one epoch, or prune once (every = 0)."
             )
-        yield from trained(
-            work, _Again(self, work, steps_in_all(work)), work.model, {}, regrows=True
-        )
+        rule = _EveryNSteps(self, context, total_steps(context))
+        yield from train_with_rule(context, rule, context.model, {}, regrows=True)
 
-    def chosen(self, work: FlowContext, read: Mapping[str, Tensor], level: float) -> Chosen:
-        """The masks at a level of the quantile."""
-        names = [x.name for x in work.prunable if not self.kinds or x.kind in self.kinds]
+    def _once(self, context: FlowContext) -> Iterator[Event]:
+        read = self._weights if self.reads == "weight" else self._gradients
+        ratios, masks = self.masks_at(context, read(context), context.plan.sparsity)
+        model = context.plan.masked_copy(masks)
+        yield Pruned(1, 1, 1.0, ratios, masks, model)
+        if context.config.epochs:
+            yield from context.fine_tune(model, masks)
+
+    def masks_at(self, context: FlowContext, values: Mapping[str, Tensor], level: float) -> Chosen:
+        """Ratios and masks at a level of the quantile."""
+        names = [x.name for x in context.layers if not self.kinds or x.kind in self.kinds]
         if not names:
             raise PruningError(
-                f"{self.label} cuts convolutions alone, and this network has none: choose another flow."
+                f"{self.label} prunes convolutions alone, and this network has none: "
+                "choose another flow."
             )
-        masks = {name: above_quantile(read[name], level).cpu() for name in names}
+        masks = {name: above_quantile(values[name], level).cpu() for name in names}
         return achieved(masks), masks
 
-    def _slopes(self, work: FlowContext) -> Mapping[str, Tensor]:
-        return CRITERIA["gradient"](work.answering(work.model), work.prunable, work.calibration())
+    def _weights(self, context: FlowContext) -> Mapping[str, Tensor]:
+        return weights(context.model, context.layers)
+
+    def _gradients(self, context: FlowContext) -> Mapping[str, Tensor]:
+        return CRITERIA["gradient"](
+            context.for_classes(context.model), context.layers, context.plan.calibration_batches()
+        )
 
 
 MAGNITUDE_QUANTILE = QuantileRecipe(
-    "Quantile of |W| (blog recipe)",
-    "Per convolution, weights at or below a quantile of |W| go. Often told as SEVEN; it reads no gradient, ranks each layer "
-    "alone and, repeated, lets the optimizer revive what it cut.",
-    "weight",
-    CONVOLUTIONS,
+    label="Quantile of |W| (blog recipe)",
+    help=(
+        "Removes the weights of each convolution at or below a quantile of |W|. Blog posts call it "
+        "SEVEN; it reads no gradient, ranks each layer alone and, where it is repeated, lets the "
+        "optimizer revive removed weights."
+    ),
+    reads="weight",
+    kinds=CONVOLUTIONS,
 )
 GRADIENT_QUANTILE = QuantileRecipe(
-    "Quantile of |dL/dW| (blog recipe)",
-    "Per layer, weights at or below a quantile of one gradient's size go. SEVEN sums |w g| over mini-batches, corrects for noise "
-    "and ranks all layers together.",
-    "gradient",
+    label="Quantile of |dL/dW| (blog recipe)",
+    help=(
+        "Removes the weights of each layer at or below a quantile of one gradient's absolute "
+        "value. SEVEN instead sums |w g| over mini-batches, corrects for noise and ranks all "
+        "layers together."
+    ),
+    reads="gradient",
 )

@@ -1,6 +1,4 @@
-"""Flows that cut between trainings: rounds of fine-tuning, lottery tickets, and sparsity-inducing
-training.
-"""
+"""Flows that prune between trainings: rounds, lottery tickets, sparsity-inducing training."""
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -9,113 +7,123 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from pruning_core.flows.protocol import Event, FlowContext, need_epochs, setting
+from pruning_core.flows.protocol import Event, FlowContext, FlowDefaults, need_epochs, setting
 from pruning_core.masks import exclude_removed, intersect
 from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import fractions
-from pruning_core.training.fine_tune import Hook, steps_per_epoch
-from pruning_core.types import Masks, Pruned, PruningError, Tuned
+from pruning_core.training.fine_tune import Hook, TrainConfig, steps_per_epoch
+from pruning_core.types import Masks, Pruned, PruningError, Ratios, Tuned
+
+READS_CRITERION = "labelled images, at least one epoch; what the criterion reads"
 
 
 def next_masks(
-    work: FlowContext, model: nn.Module, masks: Masks, fraction: float
-) -> tuple[dict[str, float], Masks]:
-    """Ratios and masks at a share of the target by the plan's criterion on this model; nothing
-    removed comes back.
+    context: FlowContext, model: nn.Module, masks: Masks, fraction: float
+) -> tuple[Ratios, Masks]:
+    """Ratios and masks at a share of the target, by the plan's criterion on this model.
+
+    Removed weights stay removed.
     """
-    groups = exclude_removed(work.score(model), masks, work.prunable, work.granularity)
-    ratios, found = work.choose(groups, fraction)
-    return ratios, intersect(masks, found)
+    plan = context.plan
+    groups = exclude_removed(plan.scores(model), masks, context.layers, plan.granularity)
+    ratios, chosen = plan.choose(groups, fraction)
+    return ratios, intersect(masks, chosen)
 
 
 @dataclass(frozen=True)
-class Rounds:
-    """Score, cut and fine-tune, as often as the schedule says."""
+class Rounds(FlowDefaults):
+    """Score, prune and fine-tune, in the rounds of the schedule."""
 
     help: ClassVar[str] = (
-        "Cut, fine-tune, score again: in the rounds of the schedule. Removed weights stay removed."
+        "Prunes, fine-tunes and scores again, in the rounds of the schedule. "
+        "Removed weights stay removed."
     )
     formula: ClassVar[str] = "for every round k: m = m & top(score(w), f(k/n)); w = train(w m)"
     needs: ClassVar[str] = (
-        "what the criterion reads; labelled images and epochs to train between cuts"
+        "what the criterion reads; labelled images and epochs for the training between rounds"
     )
-    passes: ClassVar[str] = "the criterion's in each round; training: 1 forward, 1 backward a step"
-    regrows: ClassVar[bool] = False
+    passes: ClassVar[str] = (
+        "the criterion's in each round; training: 1 forward, 1 backward per step"
+    )
     trains: ClassVar[bool] = False
     trainings: ClassVar[tuple[int, int]] = (1, 0)
     scheduled: ClassVar[bool] = True
-    label: str = "Rounds of cutting and fine-tuning"
+    label: str = "Rounds of pruning and fine-tuning"
     source: str = "Han et al. 2015, arXiv:1506.02626"
     published: tuple[tuple[str, str], ...] = (
         ("criterion", "magnitude_l1"),
         ("granularity", "fine"),
     )
 
-    def __call__(self, work: FlowContext) -> Iterator[Event]:
-        steps = fractions(work.schedule)
-        model = work.model
+    def __call__(self, context: FlowContext) -> Iterator[Event]:
+        steps = fractions(context.plan.schedule)
+        model = context.model
         masks = Masks()
         for number, fraction in enumerate(steps, start=1):
-            ratios, masks = next_masks(work, model, masks, fraction)
-            model = work.apply(model, masks)
+            ratios, masks = next_masks(context, model, masks, fraction)
+            model = context.plan.masked_copy(masks, model)
             yield Pruned(number, len(steps), fraction, ratios, masks, model)
-            for event in work.tuned(model, masks) if work.config.epochs else ():
+            for event in context.fine_tune(model, masks) if context.config.epochs else ():
                 yield event
                 model = event.model if isinstance(event, Tuned) else model
 
 
-class _Keeper(Hook):
-    """Keeps what the network held after so many epochs; the last epoch counts as the best one."""
+class _KeepEarlyState(Hook):
+    """Copies the network's state after a number of steps; the last epoch counts as the best."""
 
     settled = False
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
-        self.kept: dict[str, Tensor] = {}
+        self.state: dict[str, Tensor] = {}
 
     def begin(self, model: nn.Module) -> None:
         self._model = model
         if not self._steps:
-            self._keep()
+            self._copy()
 
     def stepped(self, done: int, total: int) -> Sequence[Pruned]:
         if done + 1 == self._steps:
-            self._keep()
+            self._copy()
         return ()
 
-    def _keep(self) -> None:
-        self.kept = {
+    def _copy(self) -> None:
+        self.state = {
             name: value.detach().clone().cpu() for name, value in self._model.state_dict().items()
         }
 
 
 @dataclass(frozen=True)
-class Lottery:
-    """Train, cut, set what is left back to its early values, train again: does the ticket win from
-    its start?
+class Lottery(FlowDefaults):
+    """Train, prune, set the kept weights back to their early values, and train again.
 
-    Weights, norms and biases go back to their state after `rewind` epochs of the first, dense
-    training (0: before it), which starts from new random weights (`fresh`) or from the trained
-    network (Chen et al. 2020, arXiv:2007.12223). Raises PruningError where `rewind` is beyond the
-    training or the network cannot be initialised anew.
+    Weights, norms and biases get their state after `rewind` epochs of the first, dense training
+    (0: before it). This training starts from new random weights (`fresh`), or from the trained
+    network (Chen et al. 2020, arXiv:2007.12223).
+    Raises PruningError where `rewind` is after the end of the training, or the network cannot be
+    initialised again.
     """
 
     help: ClassVar[str] = (
-        "Train dense, cut, set the weights that are left back to their early values, train again: in the rounds of the schedule."
+        "Trains dense, prunes, sets the kept weights back to their early values and trains again, "
+        "in the rounds of the schedule."
     )
     formula: ClassVar[str] = (
-        "w_T = train(w_0); for every round: m = m & top(score(w_T), f(k/n)); w_T = train(w_rewind m)"
+        "w_T = train(w_0); for every round: m = m & top(score(w_T), f(k/n)); "
+        "w_T = train(w_rewind m)"
     )
-    needs: ClassVar[str] = "labelled images, at least one epoch; what the criterion reads"
+    needs: ClassVar[str] = READS_CRITERION
     passes: ClassVar[str] = (
-        "one training more than rounds: 1 forward, 1 backward a step; the criterion's in each round"
+        "one training more than Rounds: 1 forward, 1 backward per step; "
+        "the criterion's in each round"
     )
-    regrows: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (1, 1)
     scheduled: ClassVar[bool] = True
     label: str = "Lottery ticket (rewinding)"
-    source: str = "Frankle and Carbin 2019, arXiv:1803.03635; rewinding: Frankle et al. 2020, arXiv:1912.05671"
+    source: str = (
+        "Frankle and Carbin 2019, arXiv:1803.03635; "
+        "rewinding: Frankle et al. 2020, arXiv:1912.05671"
+    )
     published: tuple[tuple[str, str], ...] = (
         ("criterion", "magnitude_l1"),
         ("granularity", "fine"),
@@ -123,108 +131,104 @@ class Lottery:
         ("schedule", "exponential:5"),
     )
     rewind: int = setting(
-        0,
-        0,
-        200,
-        "Epochs of the dense training after which the weights are kept to go back to; 0: before it.",
+        0, 0, 200, "The epoch of the dense training to go back to; 0: the state before it."
     )
     fresh: bool = setting(
-        True,
-        0,
-        1,
-        "Starts from new random weights; off: from the trained network, as for fine-tuning.",
+        True, 0, 1, "Start from new random weights. Off: start from the trained network."
     )
 
-    def __call__(self, work: FlowContext) -> Iterator[Event]:
-        need_epochs(self, work)
-        keeper = _Keeper(
-            self.rewind * steps_per_epoch(len(work.dataset.train), work.config.batch_size)
-        )
-        model = work.fresh(work.config.seed) if self.fresh else work.model
-        for event in work.tuned(model, {}, hook=keeper):
+    def __call__(self, context: FlowContext) -> Iterator[Event]:
+        need_epochs(self, context)
+        per_epoch = steps_per_epoch(len(context.dataset.train), context.config.batch_size)
+        hook = _KeepEarlyState(self.rewind * per_epoch)
+        seed = context.config.seed
+        model = context.plan.fresh_model(seed) if self.fresh else context.model
+        for event in context.fine_tune(model, {}, hook=hook):
             yield event
             model = event.model if isinstance(event, Tuned) else model
-        early = self._early(model, keeper.kept)
+        early = self._with_state(model, hook.state)
         masks = Masks()
-        steps = fractions(work.schedule)
+        steps = fractions(context.plan.schedule)
         for number, fraction in enumerate(steps, start=1):
-            ratios, masks = next_masks(work, model, masks, fraction)
-            model = work.apply(early, masks)
+            ratios, masks = next_masks(context, model, masks, fraction)
+            model = context.plan.masked_copy(masks, early)
             yield Pruned(number, len(steps), fraction, ratios, masks, model)
-            for event in work.tuned(model, masks):
+            for event in context.fine_tune(model, masks):
                 yield event
                 model = event.model if isinstance(event, Tuned) else model
 
-    def _early(self, model: nn.Module, kept: dict[str, Tensor]) -> nn.Module:
-        """A copy of the model as it was at the epoch to go back to."""
-        if not kept:
+    def _with_state(self, model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+        """A copy of the model in its state at the epoch to go back to."""
+        if not state:
             raise PruningError(
-                f"The training ends before epoch {self.rewind}: rewind to an earlier one, or train for longer."
+                f"The training ends before epoch {self.rewind}: "
+                "choose an earlier epoch to go back to, or train for longer."
             )
         early = deepcopy(model)
-        early.load_state_dict(kept)
+        early.load_state_dict(state)
         return early
 
 
-class _ToTheEnd(Hook):
-    """The last epoch counts as the best one, because groups shrink till then."""
+class _LastEpoch(Hook):
+    """The last epoch counts as the best, because groups shrink until then."""
 
     settled = False
 
 
-@dataclass(frozen=True)
-class SparseTraining:
-    """Train dense with a penalty that makes groups small, cut once, fine-tune with the plan's own
-    penalty, none at first.
+@dataclass(frozen=True, kw_only=True)
+class SparseTraining(FlowDefaults):
+    """Train dense with a penalty that makes groups small, prune once, then fine-tune.
 
-    Group lasso takes the plan's shape of a cut, in all layers that can be cut so.
+    The fine-tuning has the plan's own penalty, by default none. Group lasso uses the plan's
+    granularity, in all layers that support it.
     """
 
     help: ClassVar[str] = (
-        "First a dense training in which a penalty makes groups small, so that cutting them loses little; then fine-tuning."
+        "Trains first with a penalty that makes groups small, so that their removal costs little; "
+        "then prunes once and fine-tunes."
     )
     formula: ClassVar[str] = (
-        "loss + strength x penalty; penalty: sum |gamma| over batch norms, or sum over groups of ||W_G||_2"
+        "loss + strength x penalty; "
+        "penalty: sum |gamma| over batch norms, or sum over groups of ||W_G||_2"
     )
-    needs: ClassVar[str] = "labelled images, at least one epoch; what the criterion reads"
-    passes: ClassVar[str] = "two trainings: 1 forward, 1 backward a step; the criterion's once"
-    regrows: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
+    needs: ClassVar[str] = READS_CRITERION
+    passes: ClassVar[str] = "two trainings: 1 forward, 1 backward per step; the criterion's once"
     trainings: ClassVar[tuple[int, int]] = (0, 2)
-    scheduled: ClassVar[bool] = False
     label: str
     source: str
     published: tuple[tuple[str, str], ...]
     penalty: str
-    strength: float = setting(1e-4, 0.0, 1.0, "How strongly the penalty counts against the loss.")
+    strength: float = setting(1e-4, 0.0, 1.0, "The weight of the penalty in the loss.")
 
-    def __call__(self, work: FlowContext) -> Iterator[Event]:
-        need_epochs(self, work)
-        model = work.model
-        text = (
-            f"{self.penalty}:{work.granularity.name}"
-            if PENALTIES[self.penalty].shaped
-            else self.penalty
-        )
-        config = replace(work.config, penalty=text, penalty_strength=self.strength)
-        for event in replace(work, config=config).tuned(model, {}, hook=_ToTheEnd()):
+    def __call__(self, context: FlowContext) -> Iterator[Event]:
+        need_epochs(self, context)
+        model = context.model
+        for event in replace(context, config=self._penalised(context)).fine_tune(
+            model, {}, hook=_LastEpoch()
+        ):
             yield event
             model = event.model if isinstance(event, Tuned) else model
-        ratios, masks = next_masks(work, model, {}, 1.0)
-        model = work.apply(model, masks)
+        ratios, masks = next_masks(context, model, {}, 1.0)
+        model = context.plan.masked_copy(masks, model)
         yield Pruned(1, 1, 1.0, ratios, masks, model)
-        yield from work.tuned(model, masks)
+        yield from context.fine_tune(model, masks)
+
+    def _penalised(self, context: FlowContext) -> TrainConfig:
+        """The plan's training with this flow's penalty."""
+        shaped = PENALTIES[self.penalty].shaped
+        name = f"{self.penalty}:{context.plan.granularity.name}" if shaped else self.penalty
+        return replace(context.config, penalty=name, penalty_strength=self.strength)
 
 
 SLIMMING = SparseTraining(
-    "Network slimming (L1 on batch-norm scales)",
-    "Liu et al. 2017, arXiv:1708.06519",
-    (("criterion", "bn_scale"), ("granularity", "filter"), ("allocation", "global")),
-    "bn_scale_l1",
+    label="Network slimming (L1 on batch-norm scales)",
+    source="Liu et al. 2017, arXiv:1708.06519",
+    published=(("criterion", "bn_scale"), ("granularity", "filter"), ("allocation", "global")),
+    penalty="bn_scale_l1",
 )
 GROUP_LASSO = SparseTraining(
-    "Structured sparsity learning (group lasso)",
-    "Wen et al. 2016 (SSL), arXiv:1608.03665",
-    (("criterion", "magnitude_l2"), ("granularity", "filter"), ("allocation", "global")),
-    "group_lasso",
+    label="Structured sparsity learning (group lasso)",
+    source="Wen et al. 2016 (SSL), arXiv:1608.03665",
+    published=(("criterion", "magnitude_l2"), ("granularity", "filter"), ("allocation", "global")),
+    penalty="group_lasso",
 )

@@ -1,6 +1,4 @@
-"""SEVEN as its authors released it: a cubic keep ratio and one global ranking of accumulated,
-noise-corrected sensitivity.
-"""
+"""SEVEN's two flows as its authors released them, before and during training."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +9,16 @@ import torch
 from torch import Tensor
 
 from pruning_core.criteria.seven import Accumulated
-from pruning_core.flows.masking import StepState, steps_in_all, trained
-from pruning_core.flows.protocol import FRAMES, Chosen, Event, FlowContext, need_epochs, setting
+from pruning_core.flows.masking import StepState, total_steps, train_with_rule
+from pruning_core.flows.protocol import (
+    FRAMES,
+    Chosen,
+    Event,
+    FlowContext,
+    FlowDefaults,
+    need_epochs,
+    setting,
+)
 from pruning_core.masks import exclude_removed, intersect
 from pruning_core.model.gradients import batch_gradients
 from pruning_core.model.inventory import weights
@@ -20,188 +26,177 @@ from pruning_core.types import Masks, Pruned, PruningError, Ratios
 
 PUBLISHED = (("granularity", "fine"), ("allocation", "global"))
 SOURCE = "Xiao et al. 2024 (SEVEN), arXiv:2403.12688"
-BETA1 = partial(setting, 0.8, 0.0, 0.999, "Memory of the running average of |g|: near 1 is long.")
-BETA2 = partial(setting, 0.9, 0.0, 0.999, "Memory of the running average of g²: near 1 is long.")
+BETA1 = partial(
+    setting, 0.8, 0.0, 0.999, "Memory of the running average of |g|. Near 1: long memory."
+)
+BETA2 = partial(
+    setting, 0.9, 0.0, 0.999, "Memory of the running average of g². Near 1: long memory."
+)
 SIGNED = partial(
     setting,
     False,
     0,
     1,
-    "Averages g in place of |g|, so that changing signs count as noise; not in the paper's code.",
+    "Average g instead of |g|, so that changing signs count as noise. Not in the paper's code.",
 )
-CLASSIFIER = partial(
-    setting, False, 0, 1, "Cuts the layer that gives the classes too; the paper leaves it whole."
-)
+CLASSIFIER = partial(setting, False, 0, 1, "Prune the output layer too. The paper keeps it whole.")
 
 
 def keep_ratio(t: int, steps: int, sparsity: float) -> float:
-    """keep(t) = r_f + (1 - r_f) (1 - (t + 1) / T)^3, r_f = 1 - sparsity, t = 0, 1, ..., T - 1."""
+    """keep(t) = r + (1 - r) (1 - (t + 1) / T)^3, r = 1 - sparsity, t = 0, 1, ..., T - 1."""
     final = 1 - sparsity
     return final + (1 - final) * (1 - (t + 1) / steps) ** 3
 
 
 class Pruner:
-    """SEVEN's state: accumulated scores and the masks, which only shrink. work: what is cut, with
-    the flow's choice of layers.
+    """The state of SEVEN: accumulated scores, and masks from which weights are only removed.
+
+    context: with the layers that the flow prunes.
     """
 
-    def __init__(self, flow: "SevenPre | SevenDyn", work: FlowContext, steps: int) -> None:
-        self.work = work if flow.classifier else work.sparing_classifier()
+    def __init__(self, flow: "SevenPre | SevenDyn", context: FlowContext, steps: int) -> None:
+        self.context = context if flow.classifier else context.without_output_layer()
         self._steps = steps
-        self._found = Accumulated(flow.beta1, flow.beta2, flow.signed_moment)
+        self._accumulated = Accumulated(flow.beta1, flow.beta2, flow.signed_moment)
         self.masks: Masks = {
-            layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in self.work.prunable
+            layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in self.context.layers
         }
         self.ratios: Ratios = {}
         self.fraction = 0.0
 
     def add(self, t: int, w: Mapping[str, Tensor], g: Mapping[str, Tensor]) -> None:
-        """Takes in the gradients of step t and cuts: int(keep(t) N) of all N weights stay, by the
-        plan's allocation.
-        """
-        there = {name: mask.to(g[name].device) for name, mask in self.masks.items() if name in g}
-        self._found.add(w, g, there)
-        if not self.work.sparsity:
+        """Adds the gradients of step t and prunes: int(keep(t) N) of all N weights are kept."""
+        kept = {name: mask.to(g[name].device) for name, mask in self.masks.items() if name in g}
+        self._accumulated.add(w, g, kept)
+        plan = self.context.plan
+        if not plan.sparsity:
             return
-        kept = (
-            int(keep_ratio(t, self._steps, self.work.sparsity) * self.work.numel) / self.work.numel
-        )
-        self.fraction = (
-            1 - kept
-        ) / self.work.sparsity  # of the target, which int() may pass by less than one weight
-        groups = self.work.pooled(self._found.scores, "mean_abs")
-        groups = exclude_removed(groups, self.masks, self.work.prunable, self.work.granularity)
-        self.ratios, found = self.work.choose(groups, self.fraction)
-        self.masks = intersect(self.masks, found)
+        total = self.context.numel
+        kept_share = int(keep_ratio(t, self._steps, plan.sparsity) * total) / total
+        # int() rounds down, so the share of the target may exceed 1 by less than one weight.
+        self.fraction = (1 - kept_share) / plan.sparsity
+        groups = self.context.pooled(self._accumulated.scores, "mean_abs")
+        groups = exclude_removed(groups, self.masks, self.context.layers, plan.granularity)
+        self.ratios, chosen = plan.choose(groups, self.fraction)
+        self.masks = intersect(self.masks, chosen)
 
 
 @dataclass(frozen=True)
-class SevenPre:
-    """SEVEN before fine-tuning: T mini-batches with the weights fixed, a cut after each, then
-    training with the mask fixed.
+class SevenPre(FlowDefaults):
+    """SEVEN before fine-tuning: prune after each of T mini-batches, then train.
 
-    Starts from the trained weights. The gradient of each mini-batch is taken in evaluation mode
-    with the masks of the one before.
+    The weights are fixed until the T mini-batches are done. It starts from the trained weights.
+    Each mini-batch's gradient is computed in evaluation mode, with the masks of the one before.
     """
 
     help: ClassVar[str] = (
-        "Cuts a little after every mini-batch, by what each weight has meant for the loss so far, before any fine-tuning."
+        "Prunes a little after every mini-batch, by the accumulated sensitivity of each weight, "
+        "before any fine-tuning."
     )
     formula: ClassVar[str] = (
-        "S += |w g m^ / (sqrt(v^) + 1e-9)|; keep(t) = r + (1 - r)(1 - (t + 1)/T)^3, r = 1 - sparsity; t < T"
+        "S += |w g m^ / (sqrt(v^) + 1e-9)|; keep(t) = r + (1 - r)(1 - (t + 1)/T)^3, "
+        "r = 1 - sparsity; t < T"
     )
     needs: ClassVar[str] = (
-        "labelled images in T mini-batches, no step; epochs to train after it; no criterion"
+        "labelled images in T mini-batches; epochs for the training after it; no criterion"
     )
     passes: ClassVar[str] = (
-        "T forward, T backward of a mini-batch; training: 1 forward, 1 backward a step"
+        "T forward, T backward of a mini-batch; training: 1 forward, 1 backward per step"
     )
-    regrows: ClassVar[bool] = False
     trains: ClassVar[bool] = False
-    trainings: ClassVar[tuple[int, int]] = (0, 1)
-    scheduled: ClassVar[bool] = False
     label: str = "SEVEN before fine-tuning"
     source: str = SOURCE
     published: tuple[tuple[str, str], ...] = PUBLISHED
-    steps: int = setting(100, 1, 5000, "T: mini-batches, and cuts.")
+    steps: int = setting(100, 1, 5000, "T: the number of mini-batches, with a pruning after each.")
     batch: int = setting(32, 1, 4096, "Images in a mini-batch.")
     beta1: float = BETA1()
     beta2: float = BETA2()
     signed_moment: bool = SIGNED()
     classifier: bool = CLASSIFIER()
 
-    def __call__(self, work: FlowContext) -> Iterator[Event]:
-        pruner = Pruner(self, work, self.steps)
-        work = pruner.work
-        batches = work.batches(self.batch)
-        model = work.model
-        told = 0
+    def __call__(self, context: FlowContext) -> Iterator[Event]:
+        pruner = Pruner(self, context, self.steps)
+        context = pruner.context
+        batches = context.batches(self.batch)
+        model = context.model
         stride = -(-self.steps // FRAMES)
+        reports = -(-self.steps // stride)
         for t in range(self.steps):
-            (slopes,) = batch_gradients(
-                work.answering(model), work.prunable, (next(batches),), self.batch
+            (gradients,) = batch_gradients(
+                context.for_classes(model), context.layers, (next(batches),), self.batch
             )
-            pruner.add(t, weights(model, work.prunable), slopes)
-            model = work.apply(work.model, pruner.masks)
+            pruner.add(t, weights(model, context.layers), gradients)
+            model = context.plan.masked_copy(pruner.masks)
             if (t + 1) % stride == 0 or t + 1 == self.steps:
-                told += 1
-                yield Pruned(
-                    told,
-                    -(-self.steps // stride),
-                    pruner.fraction,
-                    pruner.ratios,
-                    pruner.masks,
-                    model,
-                )
-        if work.config.epochs:
-            yield from work.tuned(model, pruner.masks)
+                report = -(-(t + 1) // stride)
+                yield Pruned(report, reports, pruner.fraction, pruner.ratios, pruner.masks, model)
+        if context.config.epochs:
+            yield from context.fine_tune(model, pruner.masks)
 
 
 @dataclass(eq=False)
-class _Dynamic:
-    """Cuts after every step of a window of the training."""
+class _EveryStep:
+    """Prunes after every step of a part of the training."""
 
     pruner: Pruner
     first: int
     updates: int
-    hidden: bool = False
-    dense: bool = False
-    held: bool = True
-    recalls: bool = False
+    keeps_values: bool = False
+    trains_removed: bool = False
+    holds_zeros: bool = True
+    reads_previous: bool = False
 
-    def __call__(self, moment: StepState) -> tuple[float, Chosen] | None:
-        t = moment.step - self.first
+    def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
+        t = state.step - self.first
         if not 0 <= t < self.updates:
             return None
-        self.pruner.add(t, moment.weights, moment.slopes)
+        self.pruner.add(t, state.weights, state.gradients)
         return self.pruner.fraction, (self.pruner.ratios, self.pruner.masks)
 
 
 @dataclass(frozen=True)
-class SevenDyn:
-    """SEVEN while fine-tuning: t_i plain steps, then a cut after every one of T - 1 optimizer
-    steps, then the mask is frozen.
+class SevenDyn(FlowDefaults):
+    """SEVEN during fine-tuning: prune after every one of T - 1 steps, then fix the mask.
 
-    As released: the gradient before the step, the weights after it; the last cut is t = T - 2, so
-    that (1 - r) / T^3 stays above the target. t_i and T are given as shares of all steps. Raises
-    PruningError for a window of less than two steps.
+    First t_i steps without pruning. As released: the gradient before the step, the weights after
+    it. The last pruning is t = T - 2, so (1 - r) / T^3 more than the target is kept. t_i and T are
+    given as shares of all steps. Raises PruningError for T below two steps.
     """
 
     help: ClassVar[str] = (
-        "Fine-tunes a while, then cuts after every step by SEVEN's score, then recovers with the mask fixed."
+        "Fine-tunes at first, then prunes after every step by SEVEN's score, then fine-tunes with "
+        "a fixed mask."
     )
     formula: ClassVar[str] = (
         "S += |w g m^ / (sqrt(v^) + 1e-9)| and keep(t) after every step t_i <= step < t_i + T - 1"
     )
     needs: ClassVar[str] = (
-        "labelled images, at least one epoch and two steps to cut in; no criterion"
+        "labelled images, at least one epoch and two steps for pruning; no criterion"
     )
-    passes: ClassVar[str] = "1 forward, 1 backward a step, and none besides"
-    regrows: ClassVar[bool] = False
-    trains: ClassVar[bool] = True
-    trainings: ClassVar[tuple[int, int]] = (0, 1)
-    scheduled: ClassVar[bool] = False
-    label: str = "SEVEN while fine-tuning"
+    label: str = "SEVEN during fine-tuning"
     source: str = SOURCE
     published: tuple[tuple[str, str], ...] = PUBLISHED
     delay: float = setting(
-        0.1, 0.0, 0.9, "t_i, as a share of all steps: plain fine-tuning before the first cut."
+        0.1, 0.0, 0.9, "t_i, as a share of all steps: fine-tuning before the first pruning."
     )
-    window: float = setting(0.5, 0.0, 1.0, "T, as a share of all steps: the time in which it cuts.")
+    window: float = setting(
+        0.5, 0.0, 1.0, "T, as a share of all steps: the part in which it prunes."
+    )
     beta1: float = BETA1()
     beta2: float = BETA2()
     signed_moment: bool = SIGNED()
     classifier: bool = CLASSIFIER()
 
-    def __call__(self, work: FlowContext) -> Iterator[Event]:
-        need_epochs(self, work)
-        first = round(self.delay * steps_in_all(work))
-        steps = round(self.window * steps_in_all(work))
-        if steps < 2 or first + steps - 1 > steps_in_all(work):
+    def __call__(self, context: FlowContext) -> Iterator[Event]:
+        need_epochs(self, context)
+        total = total_steps(context)
+        first = round(self.delay * total)
+        steps = round(self.window * total)
+        if steps < 2 or first + steps - 1 > total:
             raise PruningError(
-                f"{self.label} needs at least two steps to cut in, before the training ends: set delay and window so."
+                f"{self.label} needs at least two steps for pruning before the training ends: "
+                "change delay and window."
             )
-        pruner = Pruner(self, work, steps)
-        yield from trained(
-            pruner.work, _Dynamic(pruner, first, steps - 1), work.model, {}, regrows=False
-        )
+        pruner = Pruner(self, context, steps)
+        rule = _EveryStep(pruner, first, steps - 1)
+        yield from train_with_rule(pruner.context, rule, context.model, {}, regrows=False)

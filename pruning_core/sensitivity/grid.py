@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pruning_core.pipeline import Workspace, open_workspace
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.backends import (
     Backend,
@@ -31,6 +30,7 @@ from pruning_core.sensitivity.grid_jobs import (
 )
 from pruning_core.sensitivity.scan import to_csv as table
 from pruning_core.types import PruningError
+from pruning_core.workspace import Workspace, open_workspace
 
 __all__ = [
     "Backend",

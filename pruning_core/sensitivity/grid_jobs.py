@@ -12,19 +12,14 @@ from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.pipeline import (
-    Workspace,
-    check_by_hand,
-    group_scores_of,
-    open_workspace,
-    probe_split,
-    prunable,
-)
+from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
+from pruning_core.resolved_plan import prunable
 from pruning_core.sensitivity.scan import GRID, scan
 from pruning_core.tied_layers import tied_parts
 from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
+from pruning_core.workspace import Workspace, open_workspace
 
 TIED = "filter"
 """The granularity in which tied layers go together."""
@@ -160,7 +155,7 @@ def jobs_of(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
     none of the layers, where a network cannot be traced for its tied layers, and for a plan with
     ratios or groups by hand where `prune` would refuse them.
     """
-    check_by_hand(plan, space)
+    plan.resolve(space).check_by_hand()
     if strange := sorted(set(grid.layers) - {layer.name for layer in space.layers}):
         raise PruningError(f"There is no layer '{strange[0]}' that can be pruned in {plan.model}.")
     found: list[Job] = []

@@ -19,13 +19,14 @@ from pruning_core.evaluation.sampling import similarity_order, subsample_interva
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.pipeline import Workspace, check_by_hand, group_scores_of, probe_split
+from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.cost_curves import isotonic
 from pruning_core.sensitivity.prune_units import PruneUnit, PruneUnits, prune_units
 from pruning_core.sensitivity.scan import GRID
 from pruning_core.training.fine_tune import summarise
 from pruning_core.types import GroupScores, Layer, PruningError, Split
+from pruning_core.workspace import Workspace
 
 PARTS = 10
 """Parts that the images are cut into: a round measures on one, which no round before had."""
@@ -173,7 +174,7 @@ def preview_plan(
 
     tied: layers with tied channels are cut as one. Raises PruningError as `scan.scan_plan`.
     """
-    check_by_hand(plan, space)
+    plan.resolve(space).check_by_hand()
     _, groups = group_scores_of(plan, space)
     couplings = couplings_for(
         space.tied, plan.granularity, tied=tied, instead="Preview each layer alone."

@@ -16,11 +16,12 @@ from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.pipeline import Workspace, check_by_hand, group_scores_of, probe_split
+from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.prune_units import PruneUnit, PruneUnits, prune_units
 from pruning_core.training.fine_tune import evaluate, summarise
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
+from pruning_core.workspace import Workspace
 
 GRID = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 HEAD = (
@@ -220,10 +221,10 @@ def scan_plan(
     """The sensitivity scan of the plan's criterion and granularity on the probe images (`scan.scan`).
 
     tied: layers whose channels are tied are cut as one. Raises PruningError where the network
-    cannot be traced for that, and as `check_by_hand`, though a scan's own ratios take the place of
+    cannot be traced for that, and as `ResolvedPlan.check_by_hand`, though a scan's own ratios take the place of
     the plan's.
     """
-    check_by_hand(plan, space)
+    plan.resolve(space).check_by_hand()
     _, groups = group_scores_of(plan, space)
     yield from scan(
         space.model,

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from pruning_core.flows import flow
-from pruning_core.pipeline import Workspace, counts, flow_context, masked_copy, test_split
+from pruning_core.pipeline import counts, final_test_split, flow_context, masked_copy
 from pruning_core.studies.study import Run, Study, plan_of
 from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Step, Tuned
+from pruning_core.workspace import Workspace
 from pruning_core.zoo.splits import stratified
 
 
@@ -95,7 +96,7 @@ def run_events(
         model = event.model if isinstance(event, Pruned | Tuned) else model
         if isinstance(event, Step | Epoch):
             yield event
-    split = test_split(plan, space)
+    split = final_test_split(plan, space)
     outputs = space.dataset.outputs
     cut = evaluate(masked_copy(plan, space, masks), split, outputs=outputs, device=device)
     tuned = (

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
-from pruning_core.pipeline import Workspace, test_split
+from pruning_core.pipeline import final_test_split
 from pruning_core.studies.run import Result, run_events, seeded
 from pruning_core.studies.store import begin, fingerprint, folder_of, keep, kept
 from pruning_core.studies.study import Run, Study, wanted
 from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, PruningError, Step
+from pruning_core.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def study(
         if dense is None:
             dense = evaluate(
                 space.model,
-                test_split(asked.plan, space),
+                final_test_split(asked.plan, space),
                 outputs=space.dataset.outputs,
                 device=device,
             )

@@ -14,10 +14,10 @@ import torch
 
 from pruning_core.model.model_io import tensors
 from pruning_core.penalties import NONE
-from pruning_core.pipeline import Workspace
 from pruning_core.studies.run import Accuracy, Result
 from pruning_core.studies.study import VERSION, Run, Study
 from pruning_core.types import PruningError, Split
+from pruning_core.workspace import Workspace
 from pruning_core.zoo import data_root
 
 TITLE = "study.json"

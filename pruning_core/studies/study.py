@@ -12,10 +12,11 @@ from typing import Any
 from pruning_core.criteria import CRITERIA, criterion
 from pruning_core.criteria import check as check_criterion
 from pruning_core.granularity import GRANULARITIES, granularity
-from pruning_core.pipeline import Workspace, prunable
 from pruning_core.plan import Plan
 from pruning_core.registry import find
+from pruning_core.resolved_plan import prunable
 from pruning_core.types import PruningError
+from pruning_core.workspace import Workspace
 
 VERSION = 1
 BASELINES = ("magnitude_l1", "random")

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from pruning_core.model.inventory import inventory
-from pruning_core.pipeline import Workspace
 from pruning_core.types import Dataset
+from pruning_core.workspace import Workspace
 from tests.core.toy import MemorySplit
 
 

@@ -18,21 +18,19 @@ from pruning_core.hand_edits import HandEdits
 from pruning_core.masks import achieved
 from pruning_core.model.inventory import weights
 from pruning_core.pipeline import (
-    Workspace,
     choose_masks,
+    final_test_split,
     group_scores_of,
     measure_states,
-    open_workspace,
     probe_split,
-    prunable,
     prune,
-    ratios_of,
-    test_split,
 )
 from pruning_core.plan import Plan
+from pruning_core.resolved_plan import prunable
 from pruning_core.schedule import fractions, schedule
 from pruning_core.training.fine_tune import TrainConfig, evaluate
 from pruning_core.types import Epoch, Finished, Pruned, Step, Tuned
+from pruning_core.workspace import Workspace, open_workspace
 from tests.core.quarters import quarters
 from tests.core.toy import refusal, same_state, state
 
@@ -176,8 +174,8 @@ def test_ratios_set_by_hand_take_the_place_of_the_allocations() -> None:
         "fc3.weight": 0.0,
     }
     assert achieved(masks) == pytest.approx(ratios, abs=0.004)
-    layers, groups = group_scores_of(plan, space())
-    assert ratios_of(plan, layers, groups, 0.5)["fc1.weight"] == pytest.approx(0.45)
+    resolved = plan.resolve(space())
+    assert resolved.ratios(resolved.scores(), 0.5)["fc1.weight"] == pytest.approx(0.45)
 
 
 def test_manual_cuts_only_what_is_set_by_hand() -> None:
@@ -255,9 +253,9 @@ def test_splits_are_fixed_and_small_images_are_examined_in_full() -> None:
     data = space().dataset
     assert len(probe_split(plan, space())) == 50
     assert torch.equal(probe_split(plan, space()).labels, probe_split(plan, space()).labels)
-    assert test_split(plan, space()) is data.test
+    assert final_test_split(plan, space()) is data.test
     large = replace(space(), dataset=replace(data, shape=(3, 224, 224)))
-    assert len(test_split(plan, large)) == 50
+    assert len(final_test_split(plan, large)) == 50
 
 
 def test_batch_norm_is_recalibrated_on_a_copy() -> None:

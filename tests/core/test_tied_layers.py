@@ -20,17 +20,13 @@ from pruning_core.model.coupling.trace import HEADS as ROWS
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.inventory import inventory, weights
 from pruning_core.model.model_io import logits
-from pruning_core.pipeline import (
-    Workspace,
-    choose_masks,
-    dependent_masks_of,
-    masked_copy,
-)
+from pruning_core.pipeline import choose_masks, dependent_masks_of, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.prune_units import PruneUnits, prune_units
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
 from pruning_core.types import Dataset, Layer, Masks
+from pruning_core.workspace import Workspace
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.evaluation.test_partial_forward import seeded
 from tests.core.tiny_bert import DIM, HEADS, dataset, sentences, tiny_bert

@@ -14,9 +14,9 @@ from explorer.pages.explore.layer_details import Maps, maps, removed_filters
 from explorer.session import cache, state
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Inputs, Layer
+from pruning_core.workspace import Workspace
 
 PAGE = 24
 """Maps, or outputs, that are shown at first and with every "show more"."""

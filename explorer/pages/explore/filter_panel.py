@@ -15,9 +15,9 @@ from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from pruning_core.criteria import criterion
 from pruning_core.model.inventory import weights
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
+from pruning_core.workspace import Workspace
 
 PIXELS = 520
 """Most pixels of the picture's width, and of a cell."""

@@ -19,9 +19,9 @@ from explorer.texts.formats import interval, percent
 from explorer.texts.help import HELP
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Layer, PruningError
+from pruning_core.workspace import Workspace
 
 PIXELS = 192
 CELL = 16

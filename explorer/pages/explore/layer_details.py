@@ -23,14 +23,15 @@ from pruning_core.granularity import (
 )
 from pruning_core.masks import ranks
 from pruning_core.model.activations import attention_maps, feature_maps, relative_change
-from pruning_core.pipeline import Workspace, criterion_inputs, criterion_model, prunable
 from pruning_core.plan import Plan
+from pruning_core.resolved_plan import criterion_inputs, criterion_model, prunable
 from pruning_core.sensitivity.compare_granularities import (
     compare_granularities,
     filter_scores,
     grouped,
 )
 from pruning_core.types import Evaluation, Inputs, Layer, PruningError, Split
+from pruning_core.workspace import Workspace
 
 SIDE = 48
 """Cells on a side of a small picture of a mask."""
@@ -94,7 +95,11 @@ def granularity_results(
     plan's criterion.
     """
     how = criterion(plan.criterion, plan.seed)
-    scores = how(criterion_model(how, space), _able(how, space), criterion_inputs(plan, space, how))
+    scores = how(
+        criterion_model(how, space),
+        _able(how, space),
+        criterion_inputs(how, space, plan.calibration),
+    )
     able = (g for g, why in refusals(plan, layer).items() if why is None)
     cuts = compare_granularities(
         space.model,
@@ -245,7 +250,10 @@ def scored(name: str, plan: Plan, space: Workspace) -> dict[str, Scored]:
     try:
         found = (
             filter_scores(
-                how, criterion_model(how, space), able, criterion_inputs(plan, space, how)
+                how,
+                criterion_model(how, space),
+                able,
+                criterion_inputs(how, space, plan.calibration),
             )
             if able
             else {}

@@ -16,9 +16,9 @@ from explorer.texts.help import HELP
 from pruning_core.granularity import granularity
 from pruning_core.hand_edits import Group
 from pruning_core.model.inventory import weights
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
+from pruning_core.workspace import Workspace
 
 
 def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:

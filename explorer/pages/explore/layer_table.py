@@ -10,9 +10,9 @@ from explorer.session import state
 from explorer.texts.formats import LAYER_KINDS, percent, shape
 from explorer.texts.help import HELP
 from pruning_core.granularity import granularity, supports
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, Report
+from pruning_core.workspace import Workspace
 
 ROWS = 5
 ROW_HEIGHT = 35

@@ -10,9 +10,9 @@ from explorer.pages.explore.filter_panel import filter_panel, follow
 from explorer.pages.explore.granularity_panel import granularity_panel
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
+from pruning_core.workspace import Workspace
 
 VIEWS: dict[str, tuple[Callable[[Plan, Workspace, Layer, str | None], None], str]] = {
     "Granularities": (

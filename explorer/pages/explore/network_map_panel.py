@@ -10,9 +10,9 @@ from explorer.pages.sensitivity.run import lost_alone
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import percent
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Report
+from pruning_core.workspace import Workspace
 
 KEY = "network_map"
 

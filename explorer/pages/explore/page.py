@@ -14,9 +14,9 @@ from explorer.texts.formats import count, interval, percent
 from explorer.texts.help import HELP, LEAD
 from pruning_core.evaluation.intervals import change as changed
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError, Report
+from pruning_core.workspace import Workspace
 
 GUIDE = """
 **The numbers on top** say what the choices in the side bar do to the whole network: how many images it still gets right, and how

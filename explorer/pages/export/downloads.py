@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from pruning_core.export.writers import MASK_FORMATS, bundle, script, stored, weights_safetensors
-from pruning_core.pipeline import Workspace, dependent_masks_of, masked_copy
+from pruning_core.pipeline import dependent_masks_of, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Masks
+from pruning_core.workspace import Workspace
 
 MASK_FILES = {f"masks.{ending}": ending for ending in MASK_FORMATS}
 NAMES = (*MASK_FILES, "weights.safetensors", "plan.json", "load_masks.py")

@@ -19,10 +19,11 @@ from explorer.training.compare import measured_on
 from explorer.training.run_panel import finished_run
 from pruning_core.flows import FLOWS, flow
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace, uses_whole_test
+from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.types import Evaluation, Finished, PruningError, Report
+from pruning_core.workspace import Workspace
 from pruning_core.zoo import DATASETS, MODELS, datasets_for
 
 LEAD = (

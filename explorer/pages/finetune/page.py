@@ -25,11 +25,11 @@ from explorer.training.run_panel import (
 )
 from explorer.training.status import asked_for
 from pruning_core.flows import FLOWS, flow
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
 from pruning_core.training.fine_tune import tracked_norms
 from pruning_core.types import Finished
+from pruning_core.workspace import Workspace
 
 FEW_STEPS = 80
 LEAD = (

@@ -12,8 +12,8 @@ from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from explorer.training.engine import MaskUpdate, mask_updates_of
 from pruning_core.flows import History
-from pruning_core.pipeline import Workspace
 from pruning_core.types import Evaluation, Layer
+from pruning_core.workspace import Workspace
 
 
 def updates_panel(updates: Sequence[MaskUpdate], dense: Evaluation, layer: str) -> None:

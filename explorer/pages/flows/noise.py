@@ -10,9 +10,10 @@ from pruning_core.criteria.seven import Accumulated, noise_factors
 from pruning_core.masks import ranks
 from pruning_core.model.gradients import batch_gradients
 from pruning_core.model.inventory import weights
-from pruning_core.pipeline import Workspace, calibration, criterion_model
 from pruning_core.plan import Plan
+from pruning_core.resolved_plan import criterion_model
 from pruning_core.types import Layer
+from pruning_core.workspace import Workspace, calibration
 
 BATCH = 32
 

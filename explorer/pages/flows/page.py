@@ -28,9 +28,9 @@ from explorer.training.run_panel import (
 from explorer.training.status import asked_for
 from pruning_core.flows import flow
 from pruning_core.flows.rounds import Lottery
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Finished, Layer
+from pruning_core.workspace import Workspace
 
 LEAD = (
     "A flow decides when the network is pruned: before the training, between trainings, or a "

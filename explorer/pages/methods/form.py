@@ -27,10 +27,10 @@ from explorer.training.form import training_form
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, is_custom
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.studies import Study, folder_of, known, saved
 from pruning_core.types import PruningError
+from pruning_core.workspace import Workspace
 
 KEY = "study"
 MOST_LISTED = 12

@@ -21,9 +21,9 @@ from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
 from explorer.training.status import active_job, asked_for, ended, note_lost
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.studies import Study, fingerprint, folder_of, refused, results, wanted
+from pruning_core.workspace import Workspace
 
 KIND = "study"
 REFRESH = 1.0

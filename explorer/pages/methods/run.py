@@ -12,7 +12,7 @@ from explorer.texts.formats import count
 from pruning_core.criteria import CRITERIA
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity
-from pruning_core.pipeline import Workspace, probe_split, test_split, uses_whole_test
+from pruning_core.pipeline import final_test_split, probe_split, uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.schedule import schedule
@@ -30,6 +30,7 @@ from pruning_core.studies import (
 )
 from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, PruningError, Step
+from pruning_core.workspace import Workspace
 
 EVERY = 0.5
 """Seconds between two steps that the page hears of."""
@@ -220,7 +221,7 @@ def estimate(asked: Study, space: Workspace, per_image: float, found: Sequence[R
     train = asked.images or len(data.train)
     images = (
         epochs * (BACKWARD * train + len(data.val))
-        + 2 * len(test_split(plan, space))
+        + 2 * len(final_test_split(plan, space))
         + 2 * BACKWARD * plan.calibration
     )
     return missing * images * per_image

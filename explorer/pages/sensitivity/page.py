@@ -25,11 +25,11 @@ from explorer.texts.plan_words import differences
 from explorer.training.status import active_job, asked_for, ended, note_lost
 from pruning_core.granularity import granularity
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import BANDS_HEAD, Band, Preview, bands_csv
 from pruning_core.sensitivity.scan import HEAD, to_csv
 from pruning_core.types import Layer, PruningError, SensitivityPoint
+from pruning_core.workspace import Workspace
 
 KIND = "scan"
 REFRESH = 1.0

@@ -15,12 +15,12 @@ from explorer.texts.help import HELP
 from pruning_core.allocation import total_ratio
 from pruning_core.evaluation.intervals import change
 from pruning_core.granularity import granularity, no_choice
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, WEIGHS
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
+from pruning_core.workspace import Workspace
 
 ROW_HEIGHT = 35
 MOST_ROWS = 14

@@ -10,11 +10,11 @@ from typing import TypeVar
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Band, Preview, preview_plan
 from pruning_core.sensitivity.scan import GRID, scan_plan
 from pruning_core.types import Layer, SensitivityPoint
+from pruning_core.workspace import Workspace
 
 PRESETS: dict[str, tuple[int, ...]] = {
     "Quick": (50, 80, 95),

@@ -2,7 +2,7 @@
 granularity and schedule.
 """
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 
 import pytest
@@ -14,19 +14,13 @@ from pruning_core.criteria import CRITERIA
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity
 from pruning_core.model.inventory import inventory
-from pruning_core.pipeline import (
-    Workspace,
-    flow_context,
-    group_scores_of,
-    masks_of,
-    prunable,
-    prune,
-    ratios_of,
-)
+from pruning_core.pipeline import flow_context, prune
 from pruning_core.plan import Plan
+from pruning_core.resolved_plan import ResolvedPlan, prunable
 from pruning_core.schedule import SCHEDULES, fractions, schedule
 from pruning_core.training.fine_tune import TrainConfig
-from pruning_core.types import Dataset, Finished, Masks, Pruned
+from pruning_core.types import Dataset, Finished, GroupScores, Masks, Pruned
+from pruning_core.workspace import Workspace
 from tests.cases import check_each
 from tests.core.toy import MemorySplit, refusal
 
@@ -98,6 +92,25 @@ def test_every_granularity_runs_or_is_refused(how: str) -> None:
     check_each(GRANULARITIES, lambda shape: runs(replace(PLAN, criterion=how, granularity=shape)))
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredPlan(ResolvedPlan):
+    """A plan whose scores are known."""
+
+    known: GroupScores = field(default_factory=dict)
+
+    def scores(self, model: nn.Module | None = None) -> GroupScores:
+        return self.known
+
+    def masked_copy(self, masks: Masks, model: nn.Module | None = None) -> nn.Module:
+        """The model itself: these tests look at masks alone."""
+        return model or self.space.model
+
+
+def with_scores(plan: ResolvedPlan, groups: GroupScores) -> ScoredPlan:
+    values = {entry.name: getattr(plan, entry.name) for entry in fields(plan)}
+    return ScoredPlan(**values, known=groups)
+
+
 @pytest.mark.parametrize("how", CRITERIA)
 def test_every_schedule_runs_with_every_granularity(how: str) -> None:
     """Two rounds of each: masks only shrink, to about what one shot removes. Rounds of agp are
@@ -110,13 +123,15 @@ def test_every_schedule_runs_with_every_granularity(how: str) -> None:
 
 def every_schedule_runs(plan: Plan) -> None:
     layers, _ = prunable(space().layers, granularity(plan.granularity), CRITERIA[plan.criterion])
-    groups = group_scores_of(plan, space())[1] if layers else {}
-    once = masks_of(plan, layers, groups, ratios_of(plan, layers, groups))
-    for name in SCHEDULES if layers else ():
+    if not layers:
+        return
+    groups = plan.resolve(space()).scores()
+    once = plan.resolve(space()).choose(groups, 1.0)[1]
+    for name in SCHEDULES:
         spec = name if name == "one_shot" else f"{name}:2"
         made = flow_context(replace(plan, schedule=spec), space(), CPU)
         if name != "agp":
-            made = replace(made, score=lambda _: groups, apply=lambda model, _: model)
+            made = replace(made, plan=with_scores(made.plan, groups))
         rounds = list(flow("rounds")(made))
         steps = list(fractions(schedule(spec, plan.sparsity)))
         assert [event.fraction for event in rounds] == steps

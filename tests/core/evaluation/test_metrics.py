@@ -11,9 +11,10 @@ from torch import nn
 from pruning_core.evaluation.metrics import measure
 from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks
 from pruning_core.model.inventory import inventory
-from pruning_core.pipeline import choose_masks, counts, masked_copy, open_workspace
+from pruning_core.pipeline import choose_masks, counts, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError
+from pruning_core.workspace import open_workspace
 from tests.core.model.coupling.test_trace import channels_cut, opened, thinned
 
 Toy = tuple[nn.Sequential, tuple[Layer, ...]]

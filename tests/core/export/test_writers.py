@@ -28,10 +28,11 @@ from pruning_core.export.writers import (
     stored,
     weights_safetensors,
 )
-from pruning_core.pipeline import Workspace, choose_masks, measure_states, open_workspace, prune
+from pruning_core.pipeline import choose_masks, measure_states, prune
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished
+from pruning_core.workspace import Workspace, open_workspace
 
 ROOT = Path(__file__).resolve().parents[3]
 PLAN = Plan(

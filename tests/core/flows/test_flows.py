@@ -11,15 +11,16 @@ import torch
 from torch import nn
 
 from pruning_core.flows import FLOWS, Flow, flow, settings_of, spec
-from pruning_core.flows.masking import StepState, trained
+from pruning_core.flows.masking import StepState, train_with_rule
 from pruning_core.flows.protocol import Chosen
 from pruning_core.granularity import granularity, to_groups
 from pruning_core.hand_edits import HandEdits
 from pruning_core.model.inventory import weights
-from pruning_core.pipeline import Workspace, flow_context, prune
+from pruning_core.pipeline import flow_context, prune
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished, Pruned, Step, Tuned
+from pruning_core.workspace import Workspace
 from tests.core.quarters import quarters
 from tests.core.toy import is_sentence, refusal, same_state, state
 
@@ -152,22 +153,22 @@ def test_every_forward_pass_after_a_cut_sees_zeros(optimizer: TrainConfig, hidde
     )
 
     class Once:
-        held = True
-        dense = False
-        recalls = False
+        holds_zeros = True
+        trains_removed = False
+        reads_previous = False
         updates = 1
 
         def __init__(self) -> None:
-            self.hidden = hidden
+            self.keeps_values = hidden
             self.under: list[torch.Tensor] = []
 
-        def __call__(self, moment: StepState) -> tuple[float, Chosen] | None:
-            self.under.append(moment.weights["0.weight"].clone())
-            return (1.0, ({"0.weight": 0.5}, {"0.weight": mask})) if moment.step == 4 else None
+        def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
+            self.under.append(state.weights["0.weight"].clone())
+            return (1.0, ({"0.weight": 0.5}, {"0.weight": mask})) if state.step == 4 else None
 
     rule = Once()
     list(
-        trained(
+        train_with_rule(
             flow_context(planned("gradual", optimizer), here, CPU),
             rule,
             here.model,

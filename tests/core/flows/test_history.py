@@ -31,9 +31,9 @@ def test_frames_begin_dense_and_give_the_masks_back() -> None:
 
 def test_who_went_when_and_who_came_back() -> None:
     found = recorded(EVENTS, "w", SHAPE)
-    assert found.died().flatten().tolist() == [2, 3, 0]
-    assert found.died(2).flatten().tolist() == [2, 0, 0]
-    assert found.died(0).flatten().tolist() == [0, 0, 0]
+    assert found.removed_at().flatten().tolist() == [2, 3, 0]
+    assert found.removed_at(2).flatten().tolist() == [2, 0, 0]
+    assert found.removed_at(0).flatten().tolist() == [0, 0, 0]
     assert found.returns().flatten().tolist() == [0, 1, 0]
     assert found.returns(1).flatten().tolist() == [0, 0, 0]
 

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pruning_core.flows import flow
-from pruning_core.flows.gradual import Uncertain
+from pruning_core.flows.gradual import UncertainImportance
 from pruning_core.flows.masking import StepState
 from pruning_core.flows.recipes import above_quantile
 from pruning_core.flows.regrow import exchanged
 from pruning_core.flows.seven import keep_ratio
-from pruning_core.pipeline import Workspace, prune
+from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import TrainConfig, fine_tune
 from pruning_core.types import Epoch, Finished, Pruned, Tuned
+from pruning_core.workspace import Workspace
 from tests.core.quarters import quarters
 from tests.core.toy import refusal
 
@@ -230,7 +231,7 @@ class PlatonLoop:
 
 def test_platons_importance_is_the_papers_loop() -> None:
     rng = torch.Generator().manual_seed(0)
-    found = Uncertain(0.85, 0.95, 3)
+    found = UncertainImportance(0.85, 0.95, 3)
     loop = PlatonLoop(5, 3)
     for _ in range(12):
         w = torch.randn(5, generator=rng)

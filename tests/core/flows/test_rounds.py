@@ -32,7 +32,8 @@ def test_a_ticket_starts_from_new_weights_of_the_same_network() -> None:
     here = quarters()
     assert flow("lottery").fresh  # type: ignore[attr-defined]
     made, again = (
-        flow_context(planned("lottery", TWICE), here, CPU).fresh(TWICE.seed) for _ in range(2)
+        flow_context(planned("lottery", TWICE), here, CPU).plan.fresh_model(TWICE.seed)
+        for _ in range(2)
     )
     for name in NAMES:
         assert torch.equal(made.get_parameter(name), again.get_parameter(name))

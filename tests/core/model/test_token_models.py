@@ -22,10 +22,11 @@ from pruning_core.model.activations import attention_maps, feature_maps
 from pruning_core.model.gradients import gradients, squared_gradients
 from pruning_core.model.inventory import inventory
 from pruning_core.model.layer_graph import network_map
-from pruning_core.pipeline import Workspace, group_scores_of, prune
+from pruning_core.pipeline import group_scores_of, prune
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import TrainConfig, evaluate, fine_tune, recalibrate_bn
 from pruning_core.types import Batches, Inputs, Layer, Pruned, Tuned
+from pruning_core.workspace import Workspace
 from tests.core.tiny_bert import Output, TinyBert, Tokens, dataset, sentences, tiny_bert
 from tests.core.toy import refusal, same_state, state
 

@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster
 from pruning_core.evaluation.forward import Forward
 from pruning_core.granularity import granularity
 from pruning_core.masks import apply_masks, select
-from pruning_core.pipeline import Workspace, group_scores_of, open_workspace, probe_split
+from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.backends import (
     Backend,
@@ -33,6 +33,7 @@ from pruning_core.sensitivity.grid import measure
 from pruning_core.sensitivity.grid_jobs import Bench, Grid, GridPoint, Source, jobs_of
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.training.fine_tune import evaluate
+from pruning_core.workspace import Workspace, open_workspace
 from tests.core.toy import refusal
 
 CPU = torch.device("cpu")

@@ -15,11 +15,12 @@ from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.masks import group_scores
 from pruning_core.model.inventory import inventory
-from pruning_core.pipeline import group_scores_of, open_workspace, probe_split
+from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Band, Preview, bands_csv, preview
 from pruning_core.sensitivity.scan import scan
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
+from pruning_core.workspace import open_workspace
 from tests.core.toy import Looking, MemorySplit, refusal, same_state, state
 
 CPU = torch.device("cpu")

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from pruning_core import studies
-from pruning_core.pipeline import Workspace, open_workspace
 from pruning_core.plan import Plan
 from pruning_core.studies import Run, Study, study
 from pruning_core.studies.store import folder_of, keep, kept
 from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.workspace import Workspace, open_workspace
 
 ASKED = Study(
     Plan(model="lenet5", fine_tune=TrainConfig(epochs=0)),

@@ -20,7 +20,7 @@ import torch
 
 from pruning_core import studies
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import Workspace, open_workspace, prune
+from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.studies import (
     BASELINES,
@@ -38,6 +38,7 @@ from pruning_core.studies import (
 from pruning_core.studies.run import seeded
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished, Step
+from pruning_core.workspace import Workspace, open_workspace
 from tests.core.toy import refusal
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,9 +8,10 @@ import torch
 
 from explorer.session import cache
 from pruning_core import pipeline
-from pruning_core.pipeline import Workspace, choose_masks
+from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, PruningError
+from pruning_core.workspace import Workspace, open_workspace
 
 PLAN = Plan(model="lenet5", probe=64, calibration=32)
 
@@ -53,12 +54,12 @@ def test_results_equal_those_of_the_core_and_the_base_model_stays(
     assert (
         cache.weights_hash(space)
         == before
-        == cache.weights_hash(pipeline.open_workspace("lenet5", "digits"))
+        == cache.weights_hash(open_workspace("lenet5", "digits"))
     )
 
 
 def test_the_hash_depends_on_every_weight(space: Workspace) -> None:
-    other = pipeline.open_workspace("lenet5", "digits")
+    other = open_workspace("lenet5", "digits")
     with torch.no_grad():
         next(other.model.parameters()).view(-1)[0] += 1
     assert cache.weights_hash(other) != cache.weights_hash(space)
@@ -119,7 +120,7 @@ def test_ratios_of_layers_that_cannot_be_pruned_are_not_used(space: Workspace) -
 
 
 def test_missing_files_are_not_requested_again_at_once() -> None:
-    with patch.object(pipeline, "open_workspace", side_effect=DataMissing("Not here.")) as opening:
+    with patch.object(cache, "open_workspace", side_effect=DataMissing("Not here.")) as opening:
         for _ in range(3):
             with pytest.raises(DataMissing, match="Not here"):
                 cache.workspace("vgg", "mnist")

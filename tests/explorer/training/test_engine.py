@@ -17,10 +17,10 @@ from explorer.training.engine import (
     steps_of,
     training_events,
 )
-from pruning_core.pipeline import Workspace, open_workspace
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import TrainConfig, summarise
 from pruning_core.types import Epoch, Finished, Step
+from pruning_core.workspace import Workspace, open_workspace
 
 Run = tuple[Plan, Workspace, tuple[object, ...]]
 

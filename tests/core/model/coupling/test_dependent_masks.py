@@ -13,17 +13,11 @@ from torch import nn
 
 from pruning_core.evaluation.metrics import measure
 from pruning_core.export.writers import masks_safetensors, stored
-from pruning_core.pipeline import (
-    Workspace,
-    choose_masks,
-    dependent_masks_of,
-    masked_copy,
-    open_workspace,
-    prune,
-)
+from pruning_core.pipeline import choose_masks, dependent_masks_of, masked_copy, prune
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished, Masks, Pruned
+from pruning_core.workspace import Workspace, open_workspace
 
 BLOCK = "layer2.1.conv1.weight"
 PLAN = Plan(

@@ -13,8 +13,8 @@ from explorer.components.mask_lab import Edit
 from explorer.session import cache
 from explorer.texts.formats import interval
 from pruning_core.evaluation.intervals import change
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
+from pruning_core.workspace import Workspace
 from tests.explorer.driven import opened, page, run
 
 APP = Path(__file__).resolve().parents[4] / "app.py"

@@ -18,9 +18,9 @@ from explorer.pages.export import page as export
 from explorer.pages.export.downloads import NAMES, Files
 from explorer.session import cache
 from explorer.texts.formats import percent
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, PruningError
+from pruning_core.workspace import Workspace
 from pruning_core.zoo import Progress
 
 Open = Callable[..., AppTest]

@@ -10,9 +10,9 @@ from explorer.charts import alt
 from explorer.charts.noise import noise_histogram, noise_map, rank_moves
 from explorer.pages.flows.noise import Noise, noise
 from pruning_core.criteria import criterion
-from pruning_core.pipeline import calibration, open_workspace
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
+from pruning_core.workspace import calibration, open_workspace
 
 PLAN = Plan(model="lenet5", calibration=128)
 

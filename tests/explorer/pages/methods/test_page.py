@@ -18,7 +18,6 @@ from explorer.pages.methods.report import alike
 from explorer.pages.methods.run import Choices, choices, chosen_in, estimate, study_of, where
 from explorer.session import cache
 from pruning_core import studies
-from pruning_core.pipeline import Workspace
 from pruning_core.plan import Plan
 from pruning_core.studies import (
     Accuracy,
@@ -32,6 +31,7 @@ from pruning_core.studies import (
 )
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import PruningError, Step
+from pruning_core.workspace import Workspace
 from pruning_core.zoo.request import VARIABLE
 
 Open = Callable[..., AppTest]

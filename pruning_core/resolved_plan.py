@@ -1,0 +1,195 @@
+"""A plan whose names have become objects, on the network that it prunes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from pruning_core.allocation import Allocation, locked
+from pruning_core.criteria import Criterion, refusal
+from pruning_core.granularity import Granularity, from_groups, supports, to_groups
+from pruning_core.hand_edits import HandEdits
+from pruning_core.masks import apply_hand_edits, apply_masks, group_scores, select
+from pruning_core.model.coupling.dependent_masks import WHOLE_OUTPUTS, dependent_masks
+from pruning_core.model.model_io import answering
+from pruning_core.registry import find
+from pruning_core.schedule import Schedule
+from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
+from pruning_core.types import Batches, GroupScores, Layer, Masks, PruningError, Ratios
+from pruning_core.workspace import Workspace, calibration
+from pruning_core.zoo import anew
+
+
+@dataclass(frozen=True, eq=False)
+class ResolvedPlan:
+    """What `Plan.resolve(space)` gives: the plan's axes as objects, and what they make of the space.
+
+    model: the network's name; sparsity: the target, in [0, 1]; overrides: ratios set by hand, by
+    layer; edits: hand edits at this granularity; calibration: how many training images a
+    criterion reads.
+    """
+
+    space: Workspace
+    model: str
+    criterion: Criterion
+    granularity: Granularity
+    allocation: Allocation
+    schedule: Schedule
+    sparsity: float
+    overrides: Mapping[str, float]
+    edits: tuple[HandEdits, ...]
+    allow_collapse: bool
+    calibration: int
+
+    @cached_property
+    def refusals(self) -> dict[str, str]:
+        """Why a layer cannot be pruned so, by layer name."""
+        return prunable(self.space.layers, self.granularity, self.criterion)[1]
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that both the granularity and the criterion support.
+
+        Raises PruningError, with the first layer's reason, where there is none.
+        """
+        supported = tuple(x for x in self.space.layers if x.name not in self.refusals)
+        if not supported:
+            raise PruningError(
+                f"No layer of {self.model} can be pruned by {self.granularity.label} with "
+                f"{self.criterion.label}: {next(iter(self.refusals.values()))}"
+            )
+        return supported
+
+    def check_by_hand(self) -> None:
+        """Raises PruningError for a ratio or edit of a layer that the plan cannot prune."""
+        known = {x.name: 0.0 for x in self.space.layers if x.name not in self.refusals}
+        locked(known, self.overrides)
+        for edit in self.edits:
+            find(known, edit.layer, "prunable layer called")
+
+    def calibration_batches(self) -> Batches:
+        """The training images that criteria read."""
+        return calibration(self.space, self.calibration)
+
+    def scores(self, model: nn.Module | None = None) -> GroupScores:
+        """The group scores of the layers, on the base model or on another one."""
+        weights = self.criterion(
+            criterion_model(self.criterion, self.space, model),
+            self.layers,
+            criterion_inputs(self.criterion, self.space, self.calibration),
+        )
+        return group_scores(weights, self.layers, self.granularity, self.criterion.pool)
+
+    def ratios(self, groups: GroupScores, fraction: float = 1.0) -> Ratios:
+        """The ratio of each layer that has scores, at a share of the target.
+
+        N:M sets its own ratio: an override of 0 keeps a layer dense, any other means N:M.
+        Overrides take the place of the allocation's ratios; layers that are pruned together get
+        one ratio.
+        """
+        layers = tuple(x for x in self.layers if x.name in groups)
+        if (fixed := self.granularity.fixed_ratio) is not None:
+            own = {name: fixed if ratio else 0.0 for name, ratio in self.overrides.items()}
+            return locked({x.name: fixed for x in layers}, own)
+        ratios = self.allocation(layers, groups, self.sparsity * fraction)
+        by_hand = extend_ratios(self.overrides, layers, self.granularity)
+        scaled = {name: min(1.0, ratio * fraction) for name, ratio in by_hand.items()}
+        return locked(average_ratios(ratios, layers, self.granularity), scaled)
+
+    def masks(self, groups: GroupScores, ratios: Ratios) -> Masks:
+        """The masks that remove these ratios, with the hand edits on top. True = keep."""
+        masks = select(
+            groups, self.layers, self.granularity, ratios, allow_collapse=self.allow_collapse
+        )
+        return self.with_hand_edits(groups, masks)
+
+    def with_hand_edits(self, groups: GroupScores, masks: Masks) -> Masks:
+        """The masks with the groups that the user keeps or prunes by hand.
+
+        Raises PruningError for a layer that cannot be pruned so and for an unknown group.
+        """
+        known = {x.name: x for x in self.layers if x.name in groups}
+        changed = dict(masks)
+        for edit in self.edits:
+            asked = find(known, edit.layer, "prunable layer called")
+            for layer in self._pruned_with(asked, known):
+                kept = to_groups(changed[layer.name], self.granularity, layer).any(-1)
+                edited = apply_hand_edits(
+                    kept, groups[layer.name], edit.groups, allow_collapse=self.allow_collapse
+                )
+                changed[layer.name] = from_groups(edited, self.granularity, layer)
+        return changed
+
+    def _pruned_with(self, asked: Layer, known: Mapping[str, Layer]) -> tuple[Layer, ...]:
+        """The layers that lose the same groups as the one asked for, itself included."""
+        parts = tied_parts(list(known.values()), self.granularity)
+        return next(part for part in parts if asked in part)
+
+    def choose(self, groups: GroupScores, fraction: float) -> tuple[Ratios, Masks]:
+        """Ratios and masks at a share of the target.
+
+        Layers without scores stay dense; their overrides and edits are left out.
+        """
+        spared = {layer.name for layer in self.layers} - groups.keys()
+        scored = replace(
+            self,
+            overrides={n: ratio for n, ratio in self.overrides.items() if n not in spared},
+            edits=tuple(edit for edit in self.edits if edit.layer not in spared),
+        )
+        ratios = scored.ratios(groups, fraction)
+        return ratios, scored.masks(groups, ratios)
+
+    def dependent_masks(self, masks: Masks) -> dict[str, Bool[Tensor, "..."]]:
+        """What must be zero besides the masked weights, by parameter name. True = keep.
+
+        A removed output takes its bias and the scale and shift of its norm with it. Nothing where
+        the granularity removes less than whole outputs. Parameters behind a join of several
+        layers are included where `Workspace.tied` knows the join.
+        """
+        if not masks or self.granularity.name not in WHOLE_OUTPUTS:
+            return {}
+        space = self.space
+        return dependent_masks(space.model, space.layers, masks, space.tied[0])
+
+    def masked_copy(self, masks: Masks, model: nn.Module | None = None) -> nn.Module:
+        """A copy of the base model, or of a trained one, with the masks applied."""
+        return apply_masks(
+            model or self.space.model, masks, self.space.layers, self.dependent_masks(masks)
+        )
+
+    def fresh_model(self, seed: int) -> nn.Module:
+        """The network with new random weights from a seed."""
+        return anew(self.space.model, self.model, self.space.dataset, seed)
+
+
+def prunable(
+    layers: tuple[Layer, ...], granularity: Granularity, criterion: Criterion
+) -> tuple[tuple[Layer, ...], dict[str, str]]:
+    """The layers that both support, and for each other layer the sentence why not."""
+    reasons = {
+        layer.name: supports(granularity, layer) or refusal(criterion, granularity, layer)
+        for layer in layers
+    }
+    supported = tuple(layer for layer in layers if reasons[layer.name] is None)
+    return supported, {name: why for name, why in reasons.items() if why is not None}
+
+
+def criterion_model(
+    criterion: Criterion, space: Workspace, model: nn.Module | None = None
+) -> nn.Module:
+    """The base model, or another one, as the criterion reads it.
+
+    A criterion that reads labels sees the logits of the data's classes alone.
+    """
+    outputs = space.dataset.outputs if criterion.needs_data else None
+    return answering(model or space.model, outputs)
+
+
+def criterion_inputs(criterion: Criterion, space: Workspace, images: int) -> Batches:
+    """So many calibration images, or one blank input for a criterion that needs no data."""
+    if criterion.needs_data:
+        return calibration(space, images)
+    return ((space.one, torch.zeros(1, dtype=torch.long)),)

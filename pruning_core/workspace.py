@@ -1,0 +1,73 @@
+"""A trained network with its data: what every plan starts from."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import nn
+
+from pruning_core.model.coupling.positions import Coupling
+from pruning_core.model.coupling.trace import couplings
+from pruning_core.model.inventory import inventory, unprunable_parameters
+from pruning_core.model.model_io import example
+from pruning_core.types import Batches, Dataset, Inputs, Layer, PruningError, Unprunable
+from pruning_core.zoo import Progress, datasets_for, load_data, load_model, probe
+
+CALIBRATION_BATCH = 128
+"""Images in a batch that a criterion reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """A trained base model, its data, its prunable layers and its other parameters.
+
+    The base model is never changed: all functions return copies.
+
+    model: in eval mode; layers: every prunable weight; fixed: the parameters that are shown but
+    not pruned; example: a batch of inputs for a network that does not read images of the data
+    set's shape, such as tokens.
+    """
+
+    model: nn.Module
+    dataset: Dataset
+    layers: tuple[Layer, ...]
+    fixed: tuple[Unprunable, ...]
+    example: Inputs | None = None
+
+    @property
+    def one(self) -> Inputs:
+        """A single input: the first of the examples, or a blank image."""
+        return example(self.dataset.shape if self.example is None else self.example)
+
+    @cached_property
+    def tied(self) -> tuple[tuple[Coupling, ...], str | None]:
+        """The couplings of the network's channels, or the reason why they are not known.
+
+        Traced once, at the first use.
+        """
+        try:
+            return couplings(self.model, self.layers, self.one), None
+        except PruningError as error:
+            return (), str(error)
+
+
+def open_workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
+    """Loads a network and its data by their names and lists the layers.
+
+    progress: called while data is downloaded.
+    Raises PruningError for unknown names and DataMissing for files that are not here.
+
+    >>> space = open_workspace("lenet5", "digits")
+    >>> [layer.name for layer in space.layers][:2]
+    ['conv1.weight', 'conv2.weight']
+    """
+    if dataset not in datasets_for(model):
+        load_model(model, dataset)  # raises before any data is downloaded
+    data = load_data(dataset, model=model, progress=progress)
+    network = load_model(model, dataset, data=data)
+    layers = inventory(network, data.shape)
+    return Workspace(network, data, layers, unprunable_parameters(network, layers))
+
+
+def calibration(space: Workspace, images: int) -> Batches:
+    """The fixed training images that criteria read, in batches of 128."""
+    return tuple(probe(space.dataset.train, images).batches(CALIBRATION_BATCH))
