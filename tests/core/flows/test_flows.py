@@ -235,7 +235,7 @@ def test_without_an_epoch_a_flow_that_trains_says_so(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_flows_describe_themselves_and_their_knobs(name: str) -> None:
+def test_flows_describe_themselves_and_their_settings(name: str) -> None:
     found = FLOWS[name]
     assert isinstance(found, Flow)
     for each in settings_of(found):
@@ -248,7 +248,7 @@ def test_flows_describe_themselves_and_their_knobs(name: str) -> None:
         == ("criterion's" in found.passes)
         == ("criterion" in dict(found.published))
     )
-    assert "1 forward, 1 backward a step" in found.passes
+    assert "1 forward, 1 backward per step" in found.passes
     Plan(**dict(found.published))
     assert spec(name, found) == name
 
