@@ -27,7 +27,7 @@ from distributed import Client, LocalCluster
 from benchmarks.timing import Row, Seconds, command
 from pruning_core.model.inventory import inventory
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.backends import Backend, dask, in_process, run_on_backend
+from pruning_core.sensitivity.backends import Backend, dask, executor_backend, in_process
 from pruning_core.sensitivity.grid import measure
 from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
 from pruning_core.types import Dataset
@@ -65,7 +65,7 @@ def pool() -> Iterator[Opened]:
     """Two processes, kept from one run to the next."""
     with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as executor:
         yield (
-            run_on_backend(executor, 2 * WORKERS),
+            executor_backend(executor, 2 * WORKERS),
             lambda: [child.pid or 0 for child in multiprocessing.active_children()],
         )
 

@@ -83,7 +83,7 @@ def row(case: Case, rounds: int) -> Row:
     more: dict[str, float | int | str] = {
         "time": seconds["preview"].cpu / seconds["full"].cpu,
         "time_wall": seconds["preview"].wall / seconds["full"].wall,
-        "evaluations": max(last.spent / last.full for last in lasts),
+        "evaluations": max(last.evaluations / last.full_evaluations for last in lasts),
         "work": max(last.work for last in lasts),
         **{f"inside_seed_{seed}": share for seed, share in zip(DRAWS, inside, strict=True)},
         "mean_band": sum(b.interval[1] - b.interval[0] for b, _ in both) / len(both),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.studies.granularity_order import finished
 from pruning_core.plan import Plan
-from pruning_core.studies.run import seeded
+from pruning_core.studies.run import seed_workspace
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.workspace import open_workspace
 
@@ -43,7 +43,7 @@ def rows(seeds: int, epochs: int, images: int, names: Sequence[str]) -> Iterator
     base = open_workspace("vit", "fashion_mnist")
     whole = tuple((layer.name, 0.0) for layer in base.layers if layer.is_output)
     for seed in range(seeds):
-        space = seeded(base, images, seed)
+        space = seed_workspace(base, images, seed)
         tune = TrainConfig(
             epochs=epochs, lr=1e-3, batch_size=64, optimizer="adamw", weight_decay=0.05, seed=seed
         )

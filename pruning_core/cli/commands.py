@@ -40,7 +40,7 @@ from pruning_core.sensitivity.grid import measure, to_csv
 from pruning_core.sensitivity.grid_jobs import TIED, Grid, GridPoint
 from pruning_core.sensitivity.preview import Band, bands_csv, preview_plan
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
-from pruning_core.sensitivity.rules import SENSITIVITY_RULES, WEIGHS
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.sensitivity.scan import from_csv
 from pruning_core.types import Epoch, Finished, Pruned, PruningError, SensitivityPoint, Tuned
 from pruning_core.workspace import open_workspace
@@ -112,12 +112,12 @@ def _list(options: argparse.Namespace) -> int:
         {
             "axis": "ratios",
             "name": name,
-            "label": way.label,
-            "help": way.help,
-            "formula": way.formula,
-            "source": way.source,
+            "label": rule.label,
+            "help": rule.help,
+            "formula": rule.formula,
+            "source": rule.source,
         }
-        for name, way in SENSITIVITY_RULES.items()
+        for name, rule in SENSITIVITY_RULES.items()
     ]
     zoo = [
         {"axis": axis, "name": name, "label": entry.label, "help": entry.help}
@@ -208,7 +208,7 @@ def _preview(options: argparse.Namespace) -> int:
         bands = found.bands
         out.write_text(bands_csv(bands), encoding="utf-8")
         width = sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)
-        used = f"{found.spent / found.full:.1%} of the full scan's evaluations, about {found.work:.1%} of its work"
+        used = f"{found.evaluation_share:.1%} of the full scan's evaluations, about {found.work:.1%} of its work"
         print(f"{used}: bands {100 * width:.1f} points wide", file=sys.stderr)
     _tell_slow(bands)
     if options.json:
@@ -231,7 +231,7 @@ def _ratios(options: argparse.Namespace) -> int:
         _text(options.curves, "table"), granularity=plan.granularity, criterion=plan.criterion
     )
     how = FromSensitivity(
-        points, options.way, of, Limits(options.least, options.most, options.multiple)
+        points, options.rule, of, Limits(options.least, options.most, options.multiple)
     )
     space = open_workspace(plan.model, plan.dataset)
     layers, groups = group_scores_of(plan, space)
@@ -242,10 +242,10 @@ def _ratios(options: argparse.Namespace) -> int:
     resolved = made.resolve(space)
     gone = achieved(resolved.masks(groups, resolved.ratios(groups)))
     out.write_text(made.to_json() + "\n", encoding="utf-8")
-    reached = total_ratio(layers, gone, WEIGHS[of])
+    reached = total_ratio(layers, gone, TARGET_UNITS[of])
     if options.json:
         told = {
-            "way": how.way,
+            "way": how.rule,
             "of": of,
             "asked": options.target,
             "reached": reached,
@@ -302,11 +302,11 @@ def _study(options: argparse.Namespace) -> int:
     asked = studies.Study.from_json(_text(options.study, "study"))
     out = _file(options.out) if options.out else None
     space = open_workspace(asked.plan.model, asked.plan.dataset)
-    folder = options.folder or studies.folder_of(asked, studies.fingerprint(space))
-    for event in studies.study(asked, space, folder, choose_device(options.device)):
+    folder = options.folder or studies.study_folder(asked, studies.fingerprint(space))
+    for event in studies.run_study(asked, space, folder, choose_device(options.device)):
         if (line := studies.event_line(event)) is not None:
             print(line, file=sys.stderr)
-    found = studies.results(asked, folder)
+    found = studies.load_results(asked, folder)
     if out is not None:
         out.write_text(studies.to_csv(asked, found), encoding="utf-8")
     rows = studies.summary(found)

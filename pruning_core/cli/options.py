@@ -131,21 +131,28 @@ def _ratios_options(command: argparse.ArgumentParser) -> None:
         help="the share to remove from all scanned layers, as in 0.6",
     )
     command.add_argument(
+        "--rule",
         "--way",
-        default=FromSensitivity.way,
+        dest="rule",
+        default=FromSensitivity.rule,
         help=f"one of {', '.join(SENSITIVITY_RULES)}; default %(default)s",
     )
     command.add_argument(
-        "--of", default=FromSensitivity.of, help="what it is a share of: weights (default) or macs"
+        "--of",
+        default=FromSensitivity.target_unit,
+        help="what it is a share of: weights (default) or macs",
     )
     command.add_argument(
         "--least",
         type=float,
-        default=Limits.least,
+        default=Limits.minimum,
         help="least ratio of a layer; default %(default)s",
     )
     command.add_argument(
-        "--most", type=float, default=Limits.most, help="most ratio of a layer; default %(default)s"
+        "--most",
+        type=float,
+        default=Limits.maximum,
+        help="most ratio of a layer; default %(default)s",
     )
     command.add_argument(
         "--multiple",

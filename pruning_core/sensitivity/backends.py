@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pruning_core.evaluation.thread_pool import kernel_threads, worker_pool
-from pruning_core.sensitivity.grid_jobs import Bench, Job, Source
+from pruning_core.sensitivity.grid_jobs import Job, JobRunner, RunnerSource
 from pruning_core.types import GroupScores, PruningError, SensitivityPoint
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Backend:
     unit is wrong.
     """
 
-    open: Callable[[Source], AbstractContextManager[Send]]
+    open: Callable[[RunnerSource], AbstractContextManager[Send]]
     ahead: int
     lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
 
@@ -57,7 +57,7 @@ def process_pool(workers: int = 2) -> Backend:
     return Backend(partial(_process_pool, _count(workers)), 2 * workers)
 
 
-def run_on_backend(executor: Executor, ahead: int = 4) -> Backend:
+def executor_backend(executor: Executor, ahead: int = 4) -> Backend:
     """Any executor of yours, which you shut down; the bench goes along with each unit and is
     unpacked once per process.
     """
@@ -94,13 +94,13 @@ def _count(workers: int) -> int:
 
 
 @contextmanager
-def _in_process(workers: int, source: Source) -> Iterator[Send]:
+def _in_process(workers: int, source: RunnerSource) -> Iterator[Send]:
     with worker_pool(workers, THREADS) as pool:
         yield lambda job, groups: pool.submit(source.bench.measured, job, groups)
 
 
 @contextmanager
-def _process_pool(workers: int, source: Source) -> Iterator[Send]:
+def _process_pool(workers: int, source: RunnerSource) -> Iterator[Send]:
     bench = packed(source)
     with ProcessPoolExecutor(
         workers, get_context("spawn"), initializer=_keep, initargs=(bench,)
@@ -112,13 +112,13 @@ def _process_pool(workers: int, source: Source) -> Iterator[Send]:
 
 
 @contextmanager
-def _through(executor: Executor, source: Source) -> Iterator[Send]:
+def _through(executor: Executor, source: RunnerSource) -> Iterator[Send]:
     bench = packed(source)
     yield lambda job, groups: executor.submit(work, bench, pickle.dumps((job, groups)))
 
 
 @contextmanager
-def _dask(where: "str | Client", connect: "type[Client]", source: Source) -> Iterator[Send]:
+def _dask(where: "str | Client", connect: "type[Client]", source: RunnerSource) -> Iterator[Send]:
     client = connect(where, set_as_default=False) if isinstance(where, str) else where
     try:
         bench = client.scatter(packed(source), broadcast=True, hash=False)
@@ -129,7 +129,7 @@ def _dask(where: "str | Client", connect: "type[Client]", source: Source) -> Ite
             client.close()
 
 
-def packed(source: Source) -> bytes:
+def packed(source: RunnerSource) -> bytes:
     """What a worker opens its bench from. Raises PruningError for a model or images that cannot be
     sent.
     """
@@ -142,10 +142,10 @@ def packed(source: Source) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _opened(bench: bytes) -> Bench:
+def _opened(bench: bytes) -> JobRunner:
     """A worker's bench, opened once."""
     found = pickle.loads(bench)
-    return found if isinstance(found, Bench) else found()
+    return found if isinstance(found, JobRunner) else found()
 
 
 def work(bench: bytes, unit: bytes) -> Points:

@@ -38,7 +38,7 @@ class GranularityResult:
     evaluation: Evaluation
 
 
-def grouped(
+def group_scores_by_granularity(
     scores: Scores, layer: Layer, granularities: Iterable[Granularity], pool: str
 ) -> Iterator[tuple[Granularity, Float[Tensor, "_s _g"]]]:
     """The layer's group scores by each granularity that can cut it, one after the other."""

@@ -14,19 +14,19 @@ from pruning_core.sensitivity.backends import (
     Points,
     Send,
     dask,
+    executor_backend,
     in_process,
     process_pool,
-    run_on_backend,
 )
 from pruning_core.sensitivity.grid_jobs import (
-    Bench,
     Grid,
     GridPoint,
     Job,
+    JobRunner,
+    RunnerSource,
     Scorer,
-    Source,
-    bench_of,
-    jobs_of,
+    job_runner,
+    make_jobs,
 )
 from pruning_core.sensitivity.scan import to_csv as table
 from pruning_core.types import PruningError
@@ -34,16 +34,16 @@ from pruning_core.workspace import Workspace, open_workspace
 
 __all__ = [
     "Backend",
-    "Bench",
     "Grid",
     "GridPoint",
     "Job",
+    "JobRunner",
     "dask",
+    "executor_backend",
     "in_process",
-    "jobs_of",
+    "make_jobs",
     "measure",
     "process_pool",
-    "run_on_backend",
     "to_csv",
 ]
 LOSSES = 3
@@ -70,8 +70,8 @@ def measure(
     lost `LOSSES` times in a row.
     """
     here = space or open_workspace(plan.model, plan.dataset)
-    source = Source(bench_of(plan, here, device), None if space else plan)
-    jobs = jobs_of(grid, plan, here)
+    source = RunnerSource(job_runner(plan, here, device), None if space else plan)
+    jobs = make_jobs(grid, plan, here)
     run = _Run(jobs, Scorer(plan, here), backend or in_process())
     for at, points in enumerate(run.units(source)):
         for point in points:
@@ -99,7 +99,7 @@ class _Run:
     turn: int = 0
     losses: int = 0
 
-    def units(self, source: Source) -> Iterator[Points]:
+    def units(self, source: RunnerSource) -> Iterator[Points]:
         """Each unit's points, in order; opens the door again when workers are lost."""
         while self.turn < len(self.jobs):
             with self.backend.open(source) as send:

@@ -76,7 +76,7 @@ class GridPoint:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class JobRunner:
     """What every unit needs, opened once per worker: model and layers, images, which logits stand
     for the classes.
     """
@@ -118,36 +118,42 @@ class Bench:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class RunnerSource:
     """Where a worker gets its bench: the plan's model and data by name, or the bench itself where
     it has none.
     """
 
-    bench: Bench
+    bench: JobRunner
     plan: Plan | None = None
 
-    def opening(self) -> Callable[[], Bench] | Bench:
+    def opening(self) -> Callable[[], JobRunner] | JobRunner:
         """What is sent to a worker that does not share this memory."""
-        return replace(self.bench) if self.plan is None else Named(self.plan, self.bench.device)
+        return (
+            replace(self.bench) if self.plan is None else OpenByName(self.plan, self.bench.device)
+        )
 
 
 @dataclass(frozen=True)
-class Named:
+class OpenByName:
     """Opens a plan's bench by name."""
 
     plan: Plan
     device: torch.device | None = None
 
-    def __call__(self) -> Bench:
-        return bench_of(self.plan, open_workspace(self.plan.model, self.plan.dataset), self.device)
+    def __call__(self) -> JobRunner:
+        return job_runner(
+            self.plan, open_workspace(self.plan.model, self.plan.dataset), self.device
+        )
 
 
-def bench_of(plan: Plan, space: Workspace, device: torch.device | None = None) -> Bench:
+def job_runner(plan: Plan, space: Workspace, device: torch.device | None = None) -> JobRunner:
     """The workspace's model and the plan's probe images."""
-    return Bench(space.model, space.layers, probe_split(plan, space), space.dataset.outputs, device)
+    return JobRunner(
+        space.model, space.layers, probe_split(plan, space), space.dataset.outputs, device
+    )
 
 
-def jobs_of(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
+def make_jobs(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
     """The grid's units: criterion by criterion, granularity by granularity, layer by layer in the
     network's order.
 

@@ -21,8 +21,8 @@ from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.cost_curves import isotonic
-from pruning_core.sensitivity.prune_units import PruneUnit, PruneUnits, prune_units
+from pruning_core.sensitivity.cost_curves import smooth_dips
+from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner, prune_units
 from pruning_core.sensitivity.scan import GRID
 from pruning_core.training.fine_tune import summarise
 from pruning_core.types import GroupScores, Layer, PruningError, Split
@@ -46,7 +46,7 @@ SHARE = 0.08
 of the time.
 """
 
-BANDS_HEAD = (
+BAND_COLUMNS = (
     "parameter",
     "granularity",
     "sparsity",
@@ -97,15 +97,20 @@ class Preview:
     """
 
     bands: tuple[Band, ...]
-    spent: int
-    full: int
+    evaluations: int
+    full_evaluations: int
     work: float
     share: float
 
     @property
+    def evaluation_share(self) -> float:
+        """Evaluations so far / evaluations of the full scan."""
+        return self.evaluations / self.full_evaluations
+
+    @property
     def progress(self) -> float:
         """The share of what is allowed that is used, in [0, 1]."""
-        return min(1.0, max(self.spent / self.full, self.work) / self.share) if self.share else 1.0
+        return min(1.0, max(self.evaluation_share, self.work) / self.share) if self.share else 1.0
 
 
 def preview(
@@ -139,7 +144,7 @@ def preview(
         raise PruningError(
             f"The sparsity grid {tuple(grid)} and the share {share} must lie in [0, 1]."
         )
-    bench = _Bench(PruneUnits(model, layers, g, couplings), split, outputs, device, seed)
+    bench = _Bench(UnitPruner(model, layers, g, couplings), split, outputs, device, seed)
     curves = [
         bench.curve(unit, unit.curve(g, grid))
         for unit in prune_units(layers, groups, g, couplings, tied=tied)
@@ -158,7 +163,7 @@ def preview(
             return
         bench.measure(curves, todo, places)
         told = tuple(band for curve in curves for band in _told(curve, bench))
-        yield Preview(told, purse.spent, purse.full, purse.work / purse.full_work, share)
+        yield Preview(told, purse.evaluations, purse.full, purse.work / purse.full_work, share)
 
 
 def preview_plan(
@@ -286,7 +291,7 @@ class _Purse:
         )
         self._most = max(n, round(share * self.full))
         self._most_work = max(share * self.full_work, FREE)
-        self.spent = n
+        self.evaluations = n
         self.work = whole.work(n, TRACE)
 
     def pay(self, wanted: Sequence[_Point], images: int, turn: int) -> list[_Point]:
@@ -296,16 +301,16 @@ class _Purse:
         The first round takes the work it needs; each later one its part of what is left.
         """
         part = 1 / max(1, ROUNDS - turn) if turn else 1.0
-        most = self.spent + part * (self._most - self.spent)
+        most = self.evaluations + part * (self._most - self.evaluations)
         room = part * (self._most_work - self.work) if turn else inf
         todo = list[_Point]()
         cost = self._whole.work(images)
         for point in wanted:
             more = point.below.work(images)
-            if cost + more <= room and self.spent + images <= most:
+            if cost + more <= room and self.evaluations + images <= most:
                 todo.append(point)
                 cost = cost + more
-                self.spent = self.spent + images
+                self.evaluations = self.evaluations + images
         self.work += cost if todo else 0.0
         return todo
 
@@ -317,7 +322,7 @@ class _Bench:
 
     def __init__(
         self,
-        cuts: PruneUnits,
+        cuts: UnitPruner,
         split: Split,
         outputs: tuple[int, ...] | None,
         device: torch.device | None,
@@ -409,7 +414,7 @@ def _told(curve: _Curve, bench: _Bench) -> Iterator[Band]:
     """
     seen = curve.measured()
     weights = [bench.n, *(point.images for point in seen.values())]
-    falling = -isotonic(
+    falling = -smooth_dips(
         -np.array([0.0, *(point.change for point in seen.values())]), np.array(weights, dtype=float)
     )
     bands = {0: (0.0, 0.0)} | curve.bands()
@@ -432,12 +437,12 @@ def _told(curve: _Curve, bench: _Bench) -> Iterator[Band]:
 
 
 def bands_csv(bands: Sequence[Band]) -> str:
-    """Tidy table with the columns of `BANDS_HEAD`; group: names separated by spaces; in_full: as in
+    """Tidy table with the columns of `BAND_COLUMNS`; group: names separated by spaces; in_full: as in
     `scan.to_csv`.
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(BANDS_HEAD)
+    table.writerow(BAND_COLUMNS)
     for b in bands:
         numbers = (f"{value:.6f}" for value in (b.top1, *b.interval, b.achieved))
         row = (b.parameter, b.granularity, f"{b.sparsity:g}", *numbers, b.images, b.n)

@@ -95,7 +95,7 @@ def _together(
 
 
 @dataclass(frozen=True, eq=False)
-class PruneUnits:
+class UnitPruner:
     """Masks of units of one network, and the network's logits with one unit cut."""
 
     model: nn.Module

@@ -1,69 +1,46 @@
-"""From sensitivity curves to ratios: four ways to share a target out, none of which follows single
-images.
-"""
+"""Turns sensitivity curves into pruning ratios that together meet a target."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from pruning_core.allocation import fit, total_ratio, weight_count
 from pruning_core.registry import find
-from pruning_core.sensitivity.cost_curves import (
-    SIGNALS,
-    Curve,
-    Curves,
-    Points,
-    cost_curve,
-    hull,
-    isotonic,
-)
+from pruning_core.sensitivity.cost_curves import Curves, Points, cost_curve
 from pruning_core.sensitivity.rules import (
     SENSITIVITY_RULES,
-    WEIGHS,
+    TARGET_UNITS,
+    LayerCount,
     SensitivityRule,
-    Weigh,
-    mac_count,
 )
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios, SensitivityPoint
 
-__all__ = [
-    "SENSITIVITY_RULES",
-    "SIGNALS",
-    "WEIGHS",
-    "Curve",
-    "Curves",
-    "FromSensitivity",
-    "Limits",
-    "Points",
-    "SensitivityRule",
-    "Weigh",
-    "cost_curve",
-    "hull",
-    "isotonic",
-    "mac_count",
-    "ratios_from",
-]
 TOLERANCE = 0.005
-"""How far from the target the total may end."""
+"""Largest difference between the target and the total that the ratios remove."""
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of every layer's ratio. multiple: the groups that stay in a scope are a multiple of
-    it, or all stay.
+    """Limits of every layer's ratio.
 
-    Raises PruningError for bounds that cannot be.
+    minimum, maximum: of the ratio, in [0, 1].
+    multiple: the number of groups that a scope keeps is a multiple of it; a scope that keeps all
+    groups is always allowed.
+
+    Raises PruningError for limits that contradict each other.
     """
 
-    least: float = 0.0
-    most: float = 1.0
+    minimum: float = 0.0
+    maximum: float = 1.0
     multiple: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.least <= self.most <= 1:
+        if not 0 <= self.minimum <= self.maximum <= 1:
             raise PruningError(
-                f"The bounds {self.least} and {self.most} of the ratios must rise and lie in [0, 1]."
+                f"The limits {self.minimum} and {self.maximum} of the ratios must rise and lie in [0, 1]."
             )
         if self.multiple < 1:
             raise PruningError(f"Groups are kept in multiples of at least 1, not {self.multiple}.")
@@ -71,48 +48,55 @@ class Limits:
 
 @dataclass(frozen=True)
 class FromSensitivity:
-    """The allocation that measured curves make: `ratios_from` in whole groups, as many as have scores.
+    """An allocation from measured sensitivity curves (`ratios_from`), rounded to whole groups.
 
-    way: a name of `SENSITIVITY_RULES`; of: a name of `WEIGHS`, what the target is a share of.
-    Raises PruningError for other names, and when called for other layers than were measured.
+    points: of a full scan.
+    rule: a name in `SENSITIVITY_RULES`.
+    target_unit: a name in `TARGET_UNITS`, what the target is a fraction of.
+
+    Raises PruningError for other names, and when it is called for layers that were not scanned.
     """
 
     points: tuple[SensitivityPoint, ...]
-    way: str = "equal_accuracy"
-    of: str = "weights"
+    rule: str = "equal_accuracy"
+    target_unit: str = "weights"
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        find(SENSITIVITY_RULES, self.way, "way from curves to ratios called")
-        find(WEIGHS, self.of, "count that a target can be a share of called")
+        find(SENSITIVITY_RULES, self.rule, "sensitivity rule called")
+        find(TARGET_UNITS, self.target_unit, "unit of the target called")
 
     @property
     def label(self) -> str:
-        return SENSITIVITY_RULES[self.way].label
+        return SENSITIVITY_RULES[self.rule].label
 
     @property
     def help(self) -> str:
-        return SENSITIVITY_RULES[self.way].help
+        return SENSITIVITY_RULES[self.rule].help
 
     @property
     def formula(self) -> str:
-        return SENSITIVITY_RULES[self.way].formula
+        return SENSITIVITY_RULES[self.rule].formula
 
     @property
     def source(self) -> str:
-        return SENSITIVITY_RULES[self.way].source
+        return SENSITIVITY_RULES[self.rule].source
 
     def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
-        strange = {point.parameter for point in self.points} ^ {layer.name for layer in layers}
-        if self.points and strange:
+        differing = {point.parameter for point in self.points} ^ {layer.name for layer in layers}
+        if self.points and differing:
             raise PruningError(
-                f"The curves and the plan are of different layers, such as '{min(strange)}': scan this plan's."
+                f"The curves and the plan have different layers, such as '{min(differing)}': "
+                "scan with this plan first."
             )
-        counts = {layer.name: groups[layer.name].shape[1] for layer in layers}
-        how = SENSITIVITY_RULES[self.way]
-        weigh = WEIGHS[self.of]
         return ratios_from(
-            self.points, layers, sparsity, how, weigh=weigh, limits=self.limits, groups=counts
+            self.points,
+            layers,
+            sparsity,
+            SENSITIVITY_RULES[self.rule],
+            count=TARGET_UNITS[self.target_unit],
+            limits=self.limits,
+            groups={layer.name: groups[layer.name].shape[1] for layer in layers},
         )
 
 
@@ -120,24 +104,27 @@ def ratios_from(
     points: Points,
     layers: tuple[Layer, ...],
     target: float,
-    how: SensitivityRule,
+    rule: SensitivityRule,
     *,
-    weigh: Weigh = weight_count,
+    count: LayerCount = weight_count,
     limits: Limits | None = None,
     groups: Mapping[str, int] | None = None,
 ) -> Ratios:
-    """Ratios of all layers with a curve, so that the share `target` of what they weigh goes, within
-    `TOLERANCE`, or half of the smallest step where whole groups are coarser.
+    """Ratios of all layers with a curve that together remove the fraction `target`.
 
-    A layer from which nothing could be removed stays whole, and no layer goes beyond what was
-    measured; layers that were cut together get one ratio. groups: how many there are per scope, by
-    layer; then the ratios are whole groups, in multiples as the limits ask. Raises PruningError
-    without a curve, for a target outside [0, 1], and where curves, bounds or whole groups cannot
-    meet it.
+    count: what the target is a fraction of, per layer: weights, or multiply-adds.
+    groups: number of groups per scope, by layer. With it the ratios are whole groups, in the
+    multiples of the limits; without it they are continuous.
+    The total differs from the target by at most `TOLERANCE`; with whole groups by at most half of
+    the smallest step, where that is more.
+
+    A layer from which nothing could be removed gets ratio 0. No ratio is above the largest that
+    was measured. Layers that were pruned together get one ratio.
+    Raises PruningError without a curve, for a target outside [0, 1], and where curves, limits or
+    whole groups cannot meet the target.
     """
-    bounds = limits or Limits()
-    bundles = _bundles(points, layers)
-    if not bundles:
+    problem = _Problem.of(points, layers, rule, count, limits or Limits())
+    if not problem.members:
         raise PruningError(
             "There is no sensitivity curve for these layers yet: run the scan first."
         )
@@ -145,110 +132,152 @@ def ratios_from(
         raise PruningError(
             f"A target of {target} is outside [0, 1]: 0 removes nothing, 1 everything."
         )
-    leads = tuple(members[0] for members in bundles.values())
-    curves = {name: cost_curve(points, name, how.signal) for name in bundles}
-
-    def heavy(lead: Layer) -> int:
-        return sum(map(weigh, bundles[lead.name]))
-
-    family = how(curves, leads, target, heavy)
-
-    def bounded(u: float) -> Ratios:
-        return {
-            name: min(max(ratio, bounds.least), bounds.most, curves[name].end)
-            for name, ratio in family(u).items()
-        }
-
-    ratios = fit(leads, target, bounded, heavy)
-    _within(
-        total_ratio(leads, ratios, heavy),
-        target,
-        "The curves and bounds",
-        "scan further, or widen the bounds",
-    )
+    ratios = problem.continuous(target, rule)
     if groups is not None:
-        steps = {name: _allowed(groups[name], bounds, curves[name].end) for name in ratios}
-        ratios = _whole(leads, ratios, steps, target, heavy)
-        reached = total_ratio(leads, ratios, heavy)
-        step = _smallest(leads, steps, heavy)
-        _within(
-            reached,
-            target,
-            "Whole groups",
-            "choose another target or a smaller multiple",
-            max(TOLERANCE, step / 2),
-        )
-    return {layer.name: ratios[lead] for lead, members in bundles.items() for layer in members}
+        ratios = problem.whole_groups(ratios, target, groups)
+    return {layer.name: ratios[first] for first, tied in problem.members.items() for layer in tied}
 
 
-def _bundles(points: Points, layers: tuple[Layer, ...]) -> dict[str, list[Layer]]:
-    """The layers with a curve, by the first of those that were cut together with each."""
-    group = {p.parameter: p.group or (p.parameter,) for p in points}
-    found: dict[tuple[str, ...], list[Layer]] = {}
-    for layer in (x for x in layers if x.name in group):
-        found.setdefault(group[layer.name], []).append(layer)
-    return {members[0].name: members for members in found.values()}
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The layers that get ratios. Layers that were pruned together count as one, by the first.
 
-
-def _smallest(layers: tuple[Layer, ...], steps: Mapping[str, np.ndarray], weigh: Weigh) -> float:
-    """The least that one more group changes the total by; nothing nearer than half of it can be
-    asked for.
+    members: by the first layer's name, all layers pruned together with it.
     """
-    whole = max(1, sum(map(weigh, layers)))
-    return min(
-        (
-            weigh(x) / whole * float(np.diff(steps[x.name]).min())
-            for x in layers
-            if len(steps[x.name]) > 1
-        ),
-        default=0.0,
-    )
+
+    members: Mapping[str, list[Layer]]
+    curves: Curves
+    layer_count: LayerCount
+    limits: Limits
+
+    @classmethod
+    def of(
+        cls,
+        points: Points,
+        layers: tuple[Layer, ...],
+        rule: SensitivityRule,
+        count: LayerCount,
+        limits: Limits,
+    ) -> "_Problem":
+        members = _members(points, layers)
+        curves = {name: cost_curve(points, name, rule.signal) for name in members}
+        return cls(members, curves, count, limits)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The first layer of each entry of `members`."""
+        return tuple(tied[0] for tied in self.members.values())
+
+    def count(self, layer: Layer) -> int:
+        """The target's unit, summed over the layers pruned together with this one."""
+        return sum(map(self.layer_count, self.members[layer.name]))
+
+    def continuous(self, target: float, rule: SensitivityRule) -> Ratios:
+        """Ratios within the limits that meet the target. Raises PruningError where none do."""
+        family = rule(self.curves, self.layers, target, self.count)
+
+        def limited(level: float) -> Ratios:
+            return {
+                name: min(
+                    max(ratio, self.limits.minimum), self.limits.maximum, self.curves[name].end
+                )
+                for name, ratio in family(level).items()
+            }
+
+        ratios = fit(self.layers, target, limited, self.count)
+        total = total_ratio(self.layers, ratios, self.count)
+        hint = "scan to higher sparsities, or widen the limits"
+        _check_total(total, target, "The curves and limits", hint)
+        return ratios
+
+    def whole_groups(self, ratios: Ratios, target: float, groups: Mapping[str, int]) -> Ratios:
+        """The ratios rounded to whole groups. Raises PruningError where the total is too far off."""
+        allowed = {
+            name: _allowed_ratios(groups[name], self.limits, self.curves[name].end)
+            for name in ratios
+        }
+        rounded = _round_ratios(self._fractions(), ratios, allowed, target)
+        total = total_ratio(self.layers, rounded, self.count)
+        tolerance = max(TOLERANCE, self._smallest_step(allowed) / 2)
+        hint = "choose another target or a smaller multiple"
+        _check_total(total, target, "Whole groups", hint, tolerance)
+        return rounded
+
+    def _fractions(self) -> dict[str, float]:
+        """Each layer's fraction of the sum of `count`."""
+        total = max(1, sum(map(self.count, self.layers)))
+        return {layer.name: self.count(layer) / total for layer in self.layers}
+
+    def _smallest_step(self, allowed: Mapping[str, Float[np.ndarray, "_r"]]) -> float:
+        """The smallest change of the total from one allowed ratio of a layer to the next."""
+        fractions = self._fractions()
+        steps = (
+            fractions[name] * float(np.diff(values).min())
+            for name, values in allowed.items()
+            if len(values) > 1
+        )
+        return min(steps, default=0.0)
 
 
-def _within(
-    reached: float, target: float, what: str, hint: str, tolerance: float = TOLERANCE
+def _members(points: Points, layers: tuple[Layer, ...]) -> dict[str, list[Layer]]:
+    """The layers with a curve, by the first of those that were pruned together."""
+    group = {point.parameter: point.group or (point.parameter,) for point in points}
+    together: dict[tuple[str, ...], list[Layer]] = {}
+    for layer in layers:
+        if layer.name in group:
+            together.setdefault(group[layer.name], []).append(layer)
+    return {tied[0].name: tied for tied in together.values()}
+
+
+def _check_total(
+    total: float, target: float, cause: str, hint: str, tolerance: float = TOLERANCE
 ) -> None:
-    if abs(reached - target) > tolerance + 1e-9:
+    if abs(total - target) > tolerance + ROUNDING:
         raise PruningError(
-            f"{what} give {reached:.1%} in total where {target:.1%} is the target: {hint}."
+            f"{cause} give {total:.1%} in total; the target is {target:.1%}: {hint}."
         )
 
 
-def _allowed(groups: int, limits: Limits, end: float) -> np.ndarray:
-    """The ratios of whole groups that a layer may take, rising; 0 where there is no other."""
-    gone = np.arange(groups)
-    share = gone / groups
-    fits = ((groups - gone) % limits.multiple == 0) | (gone == 0)
-    found = share[fits & (share >= limits.least - 1e-9) & (share <= min(limits.most, end) + 1e-9)]
-    return found if len(found) else np.zeros(1)
+def _allowed_ratios(groups: int, limits: Limits, end: float) -> Float[np.ndarray, "_r"]:
+    """The ratios of whole groups that a layer may have, rising; 0 alone where none is allowed.
 
-
-def _whole(
-    layers: tuple[Layer, ...],
-    ratios: Ratios,
-    steps: Mapping[str, np.ndarray],
-    target: float,
-    weigh: Weigh,
-) -> Ratios:
-    """Each ratio's nearest whole one; then the steps that move the least, one by one, until the
-    total is well within reach.
+    end: the largest ratio that was measured.
     """
-    at = {name: int(np.abs(steps[name] - ratio).argmin()) for name, ratio in ratios.items()}
-    size = {layer.name: weigh(layer) / max(1, sum(map(weigh, layers))) for layer in layers}
-    error = sum(size[name] * float(steps[name][place]) for name, place in at.items()) - target
+    removed = np.arange(groups)
+    ratios = removed / groups
+    multiple = ((groups - removed) % limits.multiple == 0) | (removed == 0)
+    above = ratios >= limits.minimum - ROUNDING
+    below = ratios <= min(limits.maximum, end) + ROUNDING
+    allowed = ratios[multiple & above & below]
+    return allowed if len(allowed) else np.zeros(1)
+
+
+def _round_ratios(
+    fractions: Mapping[str, float],
+    ratios: Ratios,
+    allowed: Mapping[str, Float[np.ndarray, "_r"]],
+    target: float,
+) -> Ratios:
+    """Rounds each ratio to the nearest allowed one, then corrects the total.
+
+    A correction moves one layer to its next allowed ratio. It takes the move that ends nearest to
+    the layer's own ratio among those that reduce the error of the total, until the error is at
+    most half of `TOLERANCE` or no move reduces it.
+    """
+    index = {name: int(np.abs(allowed[name] - ratio).argmin()) for name, ratio in ratios.items()}
+    error = sum(fractions[name] * float(allowed[name][i]) for name, i in index.items()) - target
     while abs(error) > TOLERANCE / 2:
         moves = []
-        for name, place in at.items():
-            other = place - 1 if error > 0 else place + 1
-            if 0 <= other < len(steps[name]):
-                change = size[name] * float(steps[name][other] - steps[name][place])
+        for name, i in index.items():
+            j = i - 1 if error > 0 else i + 1
+            if 0 <= j < len(allowed[name]):
+                change = fractions[name] * float(allowed[name][j] - allowed[name][i])
                 if abs(error + change) < abs(error):
-                    moves.append(
-                        (abs(float(steps[name][other]) - ratios[name]), name, other, change)
-                    )
+                    distance = abs(float(allowed[name][j]) - ratios[name])
+                    moves.append((distance, name, j, change))
         if not moves:
             break
-        _, name, other, change = min(moves)
-        at[name] = other
+        _, name, j, change = min(moves)
+        index[name] = j
         error = error + change
-    return {name: float(steps[name][place]) for name, place in at.items()}
+    return {name: float(allowed[name][i]) for name, i in index.items()}

@@ -18,13 +18,13 @@ from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.prune_units import PruneUnit, PruneUnits, prune_units
+from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner, prune_units
 from pruning_core.training.fine_tune import evaluate, summarise
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 from pruning_core.workspace import Workspace
 
 GRID = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-HEAD = (
+COLUMNS = (
     "parameter",
     "granularity",
     "sparsity",
@@ -93,7 +93,7 @@ def scan(
     ]
     whole = dense or evaluate(model, split, outputs=outputs, device=device)
     replay = replay or PartialForward(model, split, device=device)
-    found = PruneUnits(model, layers, g, couplings).visits(wanted, replay)
+    found = UnitPruner(model, layers, g, couplings).visits(wanted, replay)
     chosen = slice(None) if outputs is None else list(outputs)
     for (unit, curve), (_, counts) in zip(curves, wanted, strict=True):
         known = {0: _Measured(whole, dict.fromkeys(unit.names, 0.0))}
@@ -135,12 +135,12 @@ def _points(
 
 
 def to_csv(points: Sequence[SensitivityPoint]) -> str:
-    """Tidy table with the columns of `HEAD`; group: names separated by spaces; no_op: 1 where
+    """Tidy table with the columns of `COLUMNS`; group: names separated by spaces; no_op: 1 where
     nothing was removed; in_full: why all was computed in full, empty where it was not.
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(HEAD)
+    table.writerow(COLUMNS)
     for p in points:
         numbers = (p.loss, p.top1, p.achieved), p.interval, (p.change, *p.change_interval)
         loss, top1, _, low, high, *change_ = (f"{value:.6f}" for part in numbers for value in part)
@@ -167,7 +167,7 @@ def from_csv(text: str, **only: str) -> tuple[SensitivityPoint, ...]:
     Raises PruningError for any other table, and where it has no such row.
     """
     table = csv.DictReader(io.StringIO(text), restval="")
-    if missing := [name for name in HEAD if name not in (table.fieldnames or ())]:
+    if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
         raise PruningError(
             f"The table has no column '{missing[0]}': only the table of a full scan gives ratios."
         )
@@ -190,7 +190,7 @@ def from_csv(text: str, **only: str) -> tuple[SensitivityPoint, ...]:
 
 def _point(row: Mapping[str, str]) -> SensitivityPoint:
     """One row of the table. Raises ValueError for what is no point."""
-    found = {name: float(row[name]) for name in HEAD[2:12]}
+    found = {name: float(row[name]) for name in COLUMNS[2:12]}
     if not all(map(isfinite, found.values())) or not 0 <= found["achieved"] <= 1 <= found["n"]:
         raise ValueError("a number is out of its range")
     return SensitivityPoint(

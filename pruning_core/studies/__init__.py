@@ -1,25 +1,31 @@
-"""Studies: several methods at several compressions and seeds, on equal terms, each finished run
-kept on disk.
-"""
+"""Studies compare several methods at several compressions and seeds; finished runs are saved."""
 
 from pruning_core.studies.run import Accuracy, Result, run_events
-from pruning_core.studies.runner import Event, RunFailed, RunFinished, RunStarted, study
+from pruning_core.studies.runner import Event, RunFailed, RunFinished, RunStarted, run_study
 from pruning_core.studies.store import (
+    count_saved_runs,
     fingerprint,
-    folder_of,
-    kept,
-    known,
-    results,
-    saved,
+    load_result,
+    load_results,
+    saved_studies,
     studies_root,
+    study_folder,
 )
-from pruning_core.studies.study import BASELINES, COMPRESSIONS, Run, Study, plan_of, refused, wanted
-from pruning_core.studies.table import HEAD, Row, event_line, summary, to_csv, to_text
+from pruning_core.studies.study import (
+    BASELINES,
+    COMPRESSIONS,
+    Run,
+    Study,
+    run_plan,
+    runnable_runs,
+    unsupported_methods,
+)
+from pruning_core.studies.table import COLUMNS, Row, event_line, summary, to_csv, to_text
 
 __all__ = [
     "BASELINES",
+    "COLUMNS",
     "COMPRESSIONS",
-    "HEAD",
     "Accuracy",
     "Event",
     "Result",
@@ -29,20 +35,20 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "Study",
+    "count_saved_runs",
     "event_line",
     "fingerprint",
-    "folder_of",
-    "kept",
-    "known",
-    "plan_of",
-    "refused",
-    "results",
+    "load_result",
+    "load_results",
     "run_events",
-    "saved",
+    "run_plan",
+    "run_study",
+    "runnable_runs",
+    "saved_studies",
     "studies_root",
-    "study",
+    "study_folder",
     "summary",
     "to_csv",
     "to_text",
-    "wanted",
+    "unsupported_methods",
 ]

@@ -1,16 +1,16 @@
-"""One run of a study: the pipeline's flow on the run's plan, and what the reporting check-list asks
-for.
-"""
+"""One run of a study: it prunes, fine-tunes, and measures the numbers that a report needs."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from pruning_core.flows import flow
 from pruning_core.pipeline import counts, final_test_split, flow_context, masked_copy
-from pruning_core.studies.study import Run, Study, plan_of
+from pruning_core.plan import Plan
+from pruning_core.studies.study import Run, Study, run_plan
 from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Step, Tuned
 from pruning_core.workspace import Workspace
@@ -19,8 +19,10 @@ from pruning_core.zoo.splits import stratified
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Measured on n test images. top1, top5: fractions in [0, 1], top5 None for five classes or
-    fewer; low, high: Wilson 95%.
+    """Accuracy on n test images.
+
+    top1, top5: fractions in [0, 1]; top5 is None for five classes or fewer.
+    low, high: Wilson's 95% interval of top1.
     """
 
     n: int
@@ -32,14 +34,18 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run came to, the check-list of Blalock et al. 2020, arXiv:2003.03033.
+    """The numbers of one run, by the check-list of Blalock et al. 2020, arXiv:2003.03033.
 
-    initial: the dense network; before, after: cut, without and with fine-tuning (None for 0
-    epochs); epochs: per training; images: training images; parameters, nonzeros: of the whole
-    network; macs, macs_effective: multiply-adds per image that read a prunable weight, dense and
-    left (computed); thinned_parameters, thinned_macs: as in `Report`, None where nothing is known
-    of it or less than outputs is cut; seconds: this run took on this machine (measured); threads:
-    number of threads that torch's kernels used, None in records that do not name it.
+    initial: the dense network. before: pruned, without fine-tuning.
+    after: pruned and fine-tuned; None for 0 epochs.
+    epochs: of each training. images: number of training images.
+    parameters, nonzeros: of the whole network, computed.
+    macs: multiply-adds per image that read a prunable weight, dense, computed.
+    macs_effective: those that are left in the masked network, computed.
+    thinned_parameters, thinned_macs: as in `types.Report`; None where they are not known, or
+    where the granularity does not remove whole outputs.
+    seconds: time that the run took on this machine, measured.
+    threads: number of threads that torch's kernels used; None in old records without it.
     """
 
     run: Run
@@ -59,36 +65,38 @@ class Result:
 
     @property
     def macs_left(self) -> int:
-        """Of the thinned network where it is known, else of the masked one."""
+        """Multiply-adds of the thinned network; of the masked one where that is not known."""
         return self.macs_effective if self.thinned_macs is None else self.thinned_macs
 
     @property
     def compression(self) -> float:
-        """Parameters / parameters left: of the thinned network where it is known, else nonzeros."""
-        return self.parameters / max(
-            1, self.nonzeros if self.thinned_parameters is None else self.thinned_parameters
-        )
+        """Parameters / parameters left; nonzeros count as left where thinning is not known."""
+        left = self.nonzeros if self.thinned_parameters is None else self.thinned_parameters
+        return self.parameters / max(1, left)
 
     @property
     def speedup(self) -> float:
-        """Theoretical: MACs dense / MACs left."""
+        """Theoretical speed-up: dense multiply-adds / multiply-adds left."""
         return self.macs / max(1, self.macs_left)
 
     @property
     def final(self) -> Accuracy:
-        """After fine-tuning; where there is none, before."""
+        """Accuracy after fine-tuning; before it, for 0 epochs."""
         return self.after or self.before
 
 
 def run_events(
     study: Study, run: Run, space: Workspace, dense: Evaluation, device: torch.device | None = None
 ) -> Iterator[Step | Epoch | Result]:
-    """Cuts and trains as `pipeline.prune` does; the Result comes last. space: with the seed's
-    images (`seeded`); dense: the base network on the exam split. Raises PruningError where the
-    plan cannot be carried out or the training fails.
+    """Yields the steps and epochs of one run, then its Result.
+
+    The run prunes and trains as `pipeline.prune` does.
+    space: the network with the seed's images (`seed_workspace`).
+    dense: evaluation of the dense network on the test split.
+    Raises PruningError where the plan cannot be carried out or the training fails.
     """
-    began = time.perf_counter()
-    plan = plan_of(study, run)
+    start = time.perf_counter()
+    plan = run_plan(study, run)
     masks = Masks()
     model = space.model
     for event in flow(plan.flow)(flow_context(plan, space, device)):
@@ -96,42 +104,56 @@ def run_events(
         model = event.model if isinstance(event, Pruned | Tuned) else model
         if isinstance(event, Step | Epoch):
             yield event
-    split = final_test_split(plan, space)
-    outputs = space.dataset.outputs
-    cut = evaluate(masked_copy(plan, space, masks), split, outputs=outputs, device=device)
-    tuned = (
-        evaluate(model, split, outputs=outputs, device=device) if plan.fine_tune.epochs else None
-    )
+    result = _result(run, plan, space, masks, model, dense, device)
+    yield replace(result, seconds=time.perf_counter() - start)
+
+
+def _result(
+    run: Run,
+    plan: Plan,
+    space: Workspace,
+    masks: Masks,
+    model: nn.Module,
+    dense: Evaluation,
+    device: torch.device | None,
+) -> Result:
+    """The run's numbers. masks: the last ones; model: the network that the flow made."""
+
+    def measure(network: nn.Module) -> Accuracy:
+        split = final_test_split(plan, space)
+        return accuracy(evaluate(network, split, outputs=space.dataset.outputs, device=device))
+
     report = counts(plan, space, masks, model)
-    yield Result(
-        run,
-        accuracy(dense),
-        accuracy(cut),
-        accuracy(tuned) if tuned else None,
-        plan.fine_tune.epochs,
-        len(space.dataset.train),
-        report.parameters,
-        report.nonzeros,
-        report.macs,
-        report.macs_effective,
-        report.thinned_parameters,
-        report.thinned_macs,
-        time.perf_counter() - began,
-        torch.get_num_threads(),
+    return Result(
+        run=run,
+        initial=accuracy(dense),
+        before=measure(masked_copy(plan, space, masks)),
+        after=measure(model) if plan.fine_tune.epochs else None,
+        epochs=plan.fine_tune.epochs,
+        images=len(space.dataset.train),
+        parameters=report.parameters,
+        nonzeros=report.nonzeros,
+        macs=report.macs,
+        macs_effective=report.macs_effective,
+        thinned_parameters=report.thinned_parameters,
+        thinned_macs=report.thinned_macs,
+        seconds=0.0,
+        threads=torch.get_num_threads(),
     )
 
 
-def seeded(space: Workspace, images: int, seed: int) -> Workspace:
-    """The same network with a seed's own part of the training images, class shares kept, in the
-    seed's own order; 0 = all.
+def seed_workspace(space: Workspace, images: int, seed: int) -> Workspace:
+    """The same network with the training images of one seed, in the seed's order.
 
-    Calibration images are the first of them, so they change with the seed too.
+    images: how many; 0 means all. Each class keeps its share of the images.
+    The calibration images are the first training images, so they depend on the seed too.
     """
     train = space.dataset.train
     part = train.subset(stratified(train.labels, seed)[: images or len(train)].tolist())
     return replace(space, dataset=replace(space.dataset, train=part))
 
 
-def accuracy(found: Evaluation) -> Accuracy:
-    """The numbers of an evaluation."""
-    return Accuracy(found.n, found.top1, *found.interval, found.top5)
+def accuracy(evaluation: Evaluation) -> Accuracy:
+    """The numbers of an evaluation that a study saves."""
+    low, high = evaluation.interval
+    return Accuracy(evaluation.n, evaluation.top1, low, high, evaluation.top5)

@@ -1,6 +1,4 @@
-"""Where studies are kept: a folder per study, a file per finished run, each written whole or not at
-all.
-"""
+"""Saves studies on disk: a folder per study, a file per finished run, each written atomically."""
 
 import hashlib
 import json
@@ -20,13 +18,15 @@ from pruning_core.types import PruningError, Split
 from pruning_core.workspace import Workspace
 from pruning_core.zoo import data_root
 
-TITLE = "study.json"
-WAY = 2
-"""Of measuring: a higher one where a run would come to other numbers, so that those of before are
-not taken for it.
+STUDY_FILE = "study.json"
+METHOD_VERSION = 2
+"""Version of how a run is measured. Raise it when runs give other numbers than before: results
+that were saved under another version are then not loaded.
 """
 SAMPLES = 16
-"""Images of each split that stand for all of them."""
+"""Images of each split that the fingerprint reads."""
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
+"""Errors that reading a missing or damaged file raises."""
 
 
 def studies_root() -> Path:
@@ -35,143 +35,141 @@ def studies_root() -> Path:
 
 
 def fingerprint(space: Workspace) -> str:
-    """SHA-256 of the base network's weights, of all splits' labels and `SAMPLES` of their images,
-    and of the way to measure.
+    """SHA-256 of everything that a study starts from, as hexadecimal text.
+
+    It covers the dense network's weights, the labels of all splits, `SAMPLES` images of each
+    split, and `METHOD_VERSION`.
     """
-    found = hashlib.sha256(f"study {VERSION} measured {WAY}".encode())
-    if (
-        space.dataset.outputs is not None
-    ):  # losses are over these logits alone; studies of before read all of them
-        found.update(f"logits {space.dataset.outputs}".encode())
+    digest = hashlib.sha256(f"study {VERSION} measured {METHOD_VERSION}".encode())
+    if space.dataset.outputs is not None:
+        # Losses read these logits only. Without them the digest stays as older versions made it.
+        digest.update(f"logits {space.dataset.outputs}".encode())
     for name, tensor in space.model.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     for split in (space.dataset.train, space.dataset.val, space.dataset.test):
-        found.update(split.labels.numpy().tobytes())
+        digest.update(split.labels.numpy().tobytes())
         for x, _ in _sample(split).batches(SAMPLES):
             for tensor in tensors(x):
-                found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-                found.update(tensor.contiguous().numpy().tobytes())
-    return found.hexdigest()
+                digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _sample(split: Split) -> Split:
-    """Inputs from the first to the last at even distances."""
+    """`SAMPLES` inputs from the first to the last, at equal distances."""
     return split.subset(torch.linspace(0, len(split) - 1, min(len(split), SAMPLES)).long().tolist())
 
 
-def folder_of(study: Study, base: str, root: Path | None = None) -> Path:
-    """The study's folder, by its own text and the fingerprint of what it starts from."""
+def study_folder(study: Study, base: str, root: Path | None = None) -> Path:
+    """The study's folder. Its name is a hash of the study's JSON and of the fingerprint `base`."""
     raw = json.loads(study.to_json())
     tune = raw["plan"]["fine_tune"]
-    if (
-        tune["penalty"] == NONE
-    ):  # settings that came later: without them a study keeps the folder that it had before
+    if tune["penalty"] == NONE:
+        # Penalties are newer than studies. Without one, a study keeps its older folder name.
         del tune["penalty"], tune["penalty_strength"]
     name = hashlib.sha256(f"{base}\n{json.dumps(raw, indent=2)}".encode()).hexdigest()[:16]
     return (root or studies_root()) / name
 
 
-def begin(study: Study, base: str, folder: Path) -> None:
-    """Makes the folder and writes down which study it is of. Raises PruningError where that cannot
-    be done.
-    """
+def create_study_folder(study: Study, base: str, folder: Path) -> None:
+    """Makes the folder and writes the study into it. Raises PruningError where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PruningError(f"The folder {folder} of the study cannot be made: {error}.") from error
-    _write(folder / TITLE, {"base": base, "study": json.loads(study.to_json())})
+    _write(folder / STUDY_FILE, {"base": base, "study": json.loads(study.to_json())})
 
 
-def keep(result: Result, folder: Path) -> None:
-    """Writes a finished run. Raises PruningError where the disk refuses."""
-    _write(folder / _name(result.run), asdict(result))
+def save_result(result: Result, folder: Path) -> None:
+    """Writes the result of a finished run. Raises PruningError where the file cannot be written."""
+    _write(folder / _file_name(result.run), asdict(result))
 
 
-def kept(run: Run, folder: Path) -> Result | None:
-    """The finished run from disk; None where there is none, or no whole and sound one."""
+def load_result(run: Run, folder: Path) -> Result | None:
+    """The saved result of a run; None where its file is missing or damaged."""
     try:
-        raw = json.loads((folder / _name(run)).read_text(encoding="utf-8"))
-        found = _result(raw)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        result = _result(json.loads((folder / _file_name(run)).read_text(encoding="utf-8")))
+    except UNREADABLE:
         return None
-    return found if found.run == run else None
+    return result if result.run == run else None
 
 
-def results(study: Study, folder: Path) -> tuple[Result, ...]:
-    """The study's finished runs on disk, in its order."""
-    return tuple(found for run in study.runs if (found := kept(run, folder)) is not None)
+def load_results(study: Study, folder: Path) -> tuple[Result, ...]:
+    """The saved results of the study's runs, in the study's order."""
+    results = (load_result(run, folder) for run in study.runs)
+    return tuple(result for result in results if result is not None)
 
 
-def saved(folder: Path) -> int:
-    """How many runs the folder says to hold; their files are not read."""
-    return sum(path.name != TITLE for path in folder.glob("*.json"))
+def count_saved_runs(folder: Path) -> int:
+    """Number of result files in the folder. The files are not read."""
+    return sum(path.name != STUDY_FILE for path in folder.glob("*.json"))
 
 
-def known(base: str, root: Path | None = None) -> tuple[Study, ...]:
-    """The studies on disk that started from that network and those images, the last one begun or
-    gone on with first.
-    """
-    titles = []
-    for path in (root or studies_root()).glob(f"*/{TITLE}"):
+def saved_studies(base: str, root: Path | None = None) -> tuple[Study, ...]:
+    """The studies on disk with the fingerprint `base`, the last one started or continued first."""
+    dated = []
+    for path in (root or studies_root()).glob(f"*/{STUDY_FILE}"):
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            when = path.stat().st_mtime
+            time = path.stat().st_mtime
             if raw["base"] == base:
-                titles.append((when, path.parent.name, Study.from_json(json.dumps(raw["study"]))))
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+                dated.append((time, path.parent.name, Study.from_json(json.dumps(raw["study"]))))
+        except UNREADABLE:
             continue
-    return tuple(study for *_, study in sorted(titles, key=lambda each: each[:2], reverse=True))
+    dated.sort(key=lambda entry: entry[:2], reverse=True)
+    return tuple(study for *_, study in dated)
 
 
-def _name(run: Run) -> str:
-    """A file for every run and no other: what a file name may not hold, and the hyphen between
-    parts, as %XX.
+def _file_name(run: Run) -> str:
+    """A different file name for every run.
+
+    Characters that a file name may not hold, and hyphens inside a part, are written as %XX.
     """
     parts = (run.criterion, run.granularity, f"{run.compression!r}x", str(run.seed))
     return "-".join(quote(part, safe="").replace("-", "%2D") for part in parts) + ".json"
 
 
 def _write(path: Path, raw: dict[str, Any]) -> None:
-    """The whole file or, whatever happens, the one that was there before."""
-    whole = path.with_name(f".{path.name}.{os.getpid()}")
+    """Replaces the file in one step: after any failure the old file is still complete."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with whole.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             json.dump(raw, file, indent=1, allow_nan=False)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(whole, path)
+        os.replace(temporary, path)
     except OSError as error:
         raise PruningError(f"The study's file {path} cannot be written: {error}.") from error
 
 
 def _result(raw: dict[str, Any]) -> Result:
-    """Raises ValueError, TypeError or KeyError for anything that is no sound result."""
-    after = raw["after"] if raw["after"] is None else _accuracy(raw["after"])
+    """The result in a file. Raises ValueError, TypeError or KeyError where it is not valid."""
     parts = {
         "run": Run(**raw["run"]),
         "initial": _accuracy(raw["initial"]),
         "before": _accuracy(raw["before"]),
-        "after": after,
+        "after": None if raw["after"] is None else _accuracy(raw["after"]),
     }
-    found = Result(**{**raw, **parts})
-    numbers = [
-        getattr(found, each.name) for each in fields(found) if each.name not in (*parts, "threads")
-    ]
-    if found.thinned_parameters is found.thinned_macs is None:
-        numbers = [value for value in numbers if value is not None]
-    if found.threads is not None:
-        numbers.append(found.threads)
+    result = Result(**{**raw, **parts})
+    names = {field.name for field in fields(result)} - {*parts, "threads"}
+    if result.thinned_parameters is result.thinned_macs is None:
+        names -= {"thinned_parameters", "thinned_macs"}
+    if result.threads is not None:
+        names.add("threads")
+    numbers = [getattr(result, name) for name in names]
     if not all(type(value) in (int, float) and value >= 0 for value in numbers):
-        raise ValueError("a number is missing")
-    return found
+        raise ValueError("a number is missing or negative")
+    return result
 
 
 def _accuracy(raw: dict[str, Any]) -> Accuracy:
-    found = Accuracy(**raw)
-    shares = (found.top1, found.low, found.high, found.top1 if found.top5 is None else found.top5)
-    if type(found.n) is not int or not all(
-        type(share) in (int, float) and 0 <= share <= 1 for share in shares
-    ):
-        raise ValueError("an accuracy is not sound")
-    return found
+    """The accuracy in a file. Raises ValueError or TypeError where it is not valid."""
+    value = Accuracy(**raw)
+    fractions = [value.top1, value.low, value.high]
+    if value.top5 is not None:
+        fractions.append(value.top5)
+    valid = all(type(part) in (int, float) and 0 <= part <= 1 for part in fractions)
+    if type(value.n) is not int or not valid:
+        raise ValueError("an accuracy is not valid")
+    return value

@@ -1,10 +1,8 @@
-"""What a study asks for: one plan, and the methods, compressions and seeds that take turns in it.
-study <-> JSON is exact.
-"""
+"""What a study is: one plan, and the methods, compressions and seeds that its runs vary."""
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any
@@ -22,14 +20,15 @@ VERSION = 1
 BASELINES = ("magnitude_l1", "random")
 """Criteria that every study measures."""
 COMPRESSIONS = (2.0, 4.0, 8.0, 16.0, 32.0)
-MOST_SEEDS = 50
-MOST_COMPRESSION = 1e4
+MAX_SEEDS = 50
+MAX_COMPRESSION = 1e4
 
 
 @dataclass(frozen=True)
 class Run:
-    """One network of a study, cut and trained. compression: asked of the layers that can be cut,
-    weights / weights left.
+    """One network of a study, pruned and fine-tuned.
+
+    compression: target, weights / weights left, over the layers that can be pruned.
     """
 
     criterion: str
@@ -40,16 +39,24 @@ class Run:
 
 @dataclass(frozen=True)
 class Study:
-    """Methods compared on one network and its images, with the same start, training and seeds
-    (Blalock et al. 2020, 2003.03033).
+    """Compares methods on one network and data set, with equal start, training and seeds.
 
-    plan: all that the runs share; what they vary (criterion, granularity, sparsity, seeds) is set
-    to its default in it. criteria: `BASELINES` come by themselves; compressions: a run's sparsity
-    is 1 - 1/compression of the layers that it can cut; seeds: how many, 0, 1, ...: of training,
-    random scores, and the choice of calibration and training images; images: training images that a
-    run may use, 0 = all. Names are put in the registries' order, so that equal studies are equal.
+    After Blalock et al. 2020, arXiv:2003.03033.
 
-    Raises PruningError, in one sentence, for a value that cannot be meant.
+    plan: what all runs share. What the runs vary (criterion, granularity, sparsity, seeds) is set
+    to its default in it.
+    criteria: names of criteria; `BASELINES` are always added.
+    granularities: names of granularities.
+    compressions: each above 1; the sparsity of a run is 1 - 1 / compression.
+    seeds: number of seeds. Seeds 0, 1, ... set the training order, random scores, and which
+    calibration and training images are used.
+    images: number of training images of a run; 0 means all.
+    Names are put in the order of the registries, so that studies with equal content are equal.
+
+    Raises PruningError, in one sentence, for a value that is not valid.
+
+    >>> Study(criteria=("snip",), compressions=(4, 2)).criteria
+    ('magnitude_l1', 'random', 'snip')
     """
 
     plan: Plan = field(default_factory=Plan)
@@ -60,46 +67,23 @@ class Study:
     images: int = 0
 
     def __post_init__(self) -> None:
-        for name in self.criteria:
-            check_criterion(name)
-        for name in self.granularities:
-            granularity(name)
-        _require(
-            bool(self.granularities),
-            "The study has no granularity: name at least one, such as fine.",
-        )
-        _require(
-            bool(self.compressions), "The study has no compression: name at least one, such as 4."
-        )
-        for value in self.compressions:
-            good = math.isfinite(value) and 1 < value <= MOST_COMPRESSION
-            _require(
-                good,
-                f"A compression of {value} is outside 1 to {MOST_COMPRESSION:g}: 4 leaves one weight in four.",
-            )
-        _require(1 <= self.seeds <= MOST_SEEDS, f"{self.seeds} seeds is outside 1 to {MOST_SEEDS}.")
-        _require(
-            self.images >= 0,
-            f"The number of training images must not be negative, but is {self.images}: 0 means all.",
-        )
-        by_hand = bool(self.plan.overrides or self.plan.edits) or self.plan.allocation == "manual"
-        _require(
-            not by_hand,
-            "A study sets every ratio by its methods: choose no manual allocation, and nothing set by hand.",
-        )
-        for name, value in _in_order(self).items():
+        _check_names(self)
+        _check_numbers(self)
+        _check_plan(self.plan)
+        for name, value in _canonical_fields(self).items():
             object.__setattr__(self, name, value)
 
     @property
     def runs(self) -> tuple[Run, ...]:
-        """All runs, seed by seed, so that the first seed's curves are there first. N:M has one
-        compression, its own.
+        """All runs, seed by seed, so that the first seed gives a whole curve early.
+
+        N:M granularities have one compression, which is fixed.
         """
         return tuple(
-            Run(how, name, compression, seed)
+            Run(criterion_name, name, compression, seed)
             for seed, name in product(range(self.seeds), self.granularities)
             for compression in self._compressions(name)
-            for how in self.criteria
+            for criterion_name in self.criteria
         )
 
     def _compressions(self, name: str) -> tuple[float, ...]:
@@ -107,16 +91,16 @@ class Study:
         return self.compressions if fixed is None else (1 / (1 - fixed),)
 
     def to_json(self) -> str:
-        """The study as JSON text; `from_json` gives the equal study back."""
-        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "plan"}
-        return json.dumps(
-            {"version": VERSION, "plan": json.loads(self.plan.to_json())} | own, indent=2
-        )
+        """The study as JSON text. `from_json` reads it back to an equal study."""
+        names = [field.name for field in fields(self) if field.name != "plan"]
+        raw = {"version": VERSION, "plan": json.loads(self.plan.to_json())}
+        return json.dumps(raw | {name: getattr(self, name) for name in names}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Study":
-        """Reads a study; what is left out has its default. Raises PruningError for text that is
-        none.
+        """Reads a study. Fields that are missing in the text get their defaults.
+
+        Raises PruningError for text that is not a study.
         """
         try:
             raw = json.loads(text)
@@ -131,63 +115,93 @@ class Study:
             version == VERSION,
             f"The study is of version {version}; this program reads version {VERSION}.",
         )
-        return cls(
-            **{
-                key: find(_READ, key, "setting in the study called")(key, value)
-                for key, value in raw.items()
-            }
-        )
+        return cls(**{key: _read_field(key, value) for key, value in raw.items()})
 
 
-def plan_of(study: Study, run: Run) -> Plan:
-    """The plan that a run carries out."""
-    tune = replace(study.plan.fine_tune, seed=run.seed)
+def run_plan(study: Study, run: Run) -> Plan:
+    """The plan of one run."""
     return replace(
         study.plan,
         criterion=run.criterion,
         granularity=run.granularity,
         sparsity=1 - 1 / run.compression,
         seed=run.seed,
-        fine_tune=tune,
+        fine_tune=replace(study.plan.fine_tune, seed=run.seed),
     )
 
 
-def refused(study: Study, space: Workspace) -> dict[tuple[str, str], str]:
-    """The pairs (criterion, granularity) that can cut no layer of the network, with the first
-    layer's reason.
+def unsupported_methods(study: Study, space: Workspace) -> dict[tuple[str, str], str]:
+    """The pairs (criterion, granularity) that can prune no layer of the network.
+
+    Each has the first layer's reason, in one sentence.
     """
-    found = {}
-    for how, name in product(study.criteria, study.granularities):
-        able, reasons = prunable(space.layers, granularity(name), criterion(how))
-        if not able:
-            found[how, name] = next(
-                iter(reasons.values()), "The network has no layer that can be cut."
-            )
-    return found
+    reasons = {}
+    for pair in product(study.criteria, study.granularities):
+        layers, refused = prunable(space.layers, granularity(pair[1]), criterion(pair[0]))
+        if not layers:
+            first = next(iter(refused.values()), "The network has no layer that can be pruned.")
+            reasons[pair] = first
+    return reasons
 
 
-def wanted(study: Study, space: Workspace) -> tuple[Run, ...]:
-    """The runs that the network can take, in the study's order."""
-    without = refused(study, space)
-    return tuple(run for run in study.runs if (run.criterion, run.granularity) not in without)
+def runnable_runs(study: Study, space: Workspace) -> tuple[Run, ...]:
+    """The runs that the network supports, in the study's order."""
+    unsupported = unsupported_methods(study, space)
+    return tuple(run for run in study.runs if (run.criterion, run.granularity) not in unsupported)
 
 
-def _require(good: bool, sentence: str) -> None:
-    if not good:
+def _check_names(study: Study) -> None:
+    for name in study.criteria:
+        check_criterion(name)
+    for name in study.granularities:
+        granularity(name)
+    _require(
+        bool(study.granularities), "The study has no granularity: name at least one, such as fine."
+    )
+
+
+def _check_numbers(study: Study) -> None:
+    _require(
+        bool(study.compressions), "The study has no compression: name at least one, such as 4."
+    )
+    for value in study.compressions:
+        _require(
+            math.isfinite(value) and 1 < value <= MAX_COMPRESSION,
+            f"A compression of {value} is outside 1 to {MAX_COMPRESSION:g}: 4 keeps one weight in four.",
+        )
+    _require(
+        1 <= study.seeds <= MAX_SEEDS,
+        f"A number of {study.seeds} seeds is outside 1 to {MAX_SEEDS}.",
+    )
+    _require(
+        study.images >= 0,
+        f"The number of training images is {study.images}, but must not be negative: 0 means all.",
+    )
+
+
+def _check_plan(plan: Plan) -> None:
+    by_hand = bool(plan.overrides or plan.edits) or plan.allocation == "manual"
+    _require(
+        not by_hand,
+        "A study sets every ratio by its methods: remove the manual allocation and all values set by hand.",
+    )
+
+
+def _require(valid: bool, sentence: str) -> None:
+    if not valid:
         raise PruningError(sentence)
 
 
-def _in_order(study: Study) -> dict[str, Any]:
-    """The study's fields in the one form that stands for all equal studies."""
+def _canonical_fields(study: Study) -> dict[str, Any]:
+    """The fields in one fixed form, which is the same for all studies with equal content."""
     default = Plan()
-    tune = replace(study.plan.fine_tune, seed=0)
     shared = replace(
         study.plan,
         criterion=default.criterion,
         granularity=default.granularity,
         sparsity=default.sparsity,
         seed=default.seed,
-        fine_tune=tune,
+        fine_tune=replace(study.plan.fine_tune, seed=0),
     )
     return {
         "plan": shared,
@@ -198,42 +212,44 @@ def _in_order(study: Study) -> dict[str, Any]:
 
 
 def _ordered(names: Iterable[str], registry: Iterable[str]) -> tuple[str, ...]:
-    """Each name once: the registry's in its order, then all others by the alphabet."""
+    """Each name once: names of the registry in its order, then all others alphabetically."""
     given = set(names)
-    first = tuple(dict.fromkeys(registry))
-    return (*(name for name in first if name in given), *sorted(given - set(first)))
+    known = [name for name in dict.fromkeys(registry) if name in given]
+    return (*known, *sorted(given - set(known)))
 
 
-def _plan(key: str, value: Any) -> Plan:
+def _read_field(key: str, value: Any) -> Any:
+    return find(_READERS, key, "setting in the study called")(key, value)
+
+
+def _read_plan(key: str, value: Any) -> Plan:
     return Plan.from_json(json.dumps(value))
 
 
-def _names(key: str, value: Any) -> tuple[str, ...]:
-    _require(
-        isinstance(value, list) and all(type(each) is str for each in value),
-        f"'{key}' in the study must be a list of names.",
-    )
+def _read_names(key: str, value: Any) -> tuple[str, ...]:
+    valid = isinstance(value, list) and all(type(name) is str for name in value)
+    _require(valid, f"'{key}' in the study must be a list of names.")
     return tuple(value)
 
 
-def _numbers(key: str, value: Any) -> tuple[float, ...]:
-    good = isinstance(value, list) and all(
-        type(each) in (int, float) and abs(each) < 2**1000 for each in value
+def _read_numbers(key: str, value: Any) -> tuple[float, ...]:
+    valid = isinstance(value, list) and all(
+        type(number) in (int, float) and abs(number) < 2**1000 for number in value
     )
-    _require(good, f"'{key}' in the study must be a list of numbers.")
+    _require(valid, f"'{key}' in the study must be a list of numbers.")
     return tuple(map(float, value))
 
 
-def _whole(key: str, value: Any) -> int:
+def _read_integer(key: str, value: Any) -> int:
     _require(type(value) is int, f"'{key}' in the study must be a whole number, not {value!r}.")
     return int(value)
 
 
-_READ: Mapping[str, Any] = {
-    "plan": _plan,
-    "criteria": _names,
-    "granularities": _names,
-    "compressions": _numbers,
-    "seeds": _whole,
-    "images": _whole,
+_READERS: Mapping[str, Callable[[str, Any], Any]] = {
+    "plan": _read_plan,
+    "criteria": _read_names,
+    "granularities": _read_names,
+    "compressions": _read_numbers,
+    "seeds": _read_integer,
+    "images": _read_integer,
 }

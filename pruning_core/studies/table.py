@@ -11,7 +11,7 @@ from pruning_core.studies.run import Accuracy, Result
 from pruning_core.studies.runner import Event, RunFailed, RunFinished, RunStarted
 from pruning_core.studies.study import Study
 
-HEAD = (
+COLUMNS = (
     "model",
     "dataset",
     "criterion",
@@ -51,12 +51,13 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Row:
-    """One method at one compression over all its seeds so far. spread: sample standard deviation,
-    None for a single seed.
+    """One method at one compression: means over the seeds that are finished.
 
-    asked: compression asked for; compression, speedup, macs (left): means; initial, before, after:
-    mean top-1 in [0, 1] (after is before where there is no fine-tuning); top5: mean after, None for
-    few classes; n: test images.
+    asked: the target compression. compression, speedup, macs: means of what was reached; macs are
+    the multiply-adds left.
+    initial, before, after: mean top-1 in [0, 1]; after equals before without fine-tuning.
+    before_spread, spread: sample standard deviation of before and after; None for a single seed.
+    top5: mean after, None for five classes or fewer. n: number of test images.
     """
 
     criterion: str
@@ -76,17 +77,27 @@ class Row:
 
 
 def summary(results: Sequence[Result]) -> tuple[Row, ...]:
-    """Means over seeds: granularity by granularity, criterion by criterion, by rising compression."""
-    order = {result.run.criterion: place for place, result in reversed(list(enumerate(results)))}
-    shapes = {result.run.granularity: place for place, result in reversed(list(enumerate(results)))}
+    """One row per method and compression.
+
+    Granularities and criteria come in the order of the results, compressions rise.
+    """
+    criteria = list(dict.fromkeys(result.run.criterion for result in results))
+    granularities = list(dict.fromkeys(result.run.granularity for result in results))
 
     def key(result: Result) -> tuple[int, int, float]:
-        return shapes[result.run.granularity], order[result.run.criterion], result.run.compression
+        run = result.run
+        return (
+            granularities.index(run.granularity),
+            criteria.index(run.criterion),
+            run.compression,
+        )
 
     return tuple(_row(list(group)) for _, group in groupby(sorted(results, key=key), key))
 
 
 def _row(group: list[Result]) -> Row:
+    """The means of the results of one method at one compression."""
+
     def mean(value: Callable[[Result], float]) -> float:
         return fmean(map(value, group))
 
@@ -94,92 +105,85 @@ def _row(group: list[Result]) -> Row:
         return stdev(map(value, group)) if len(group) > 1 else None
 
     run = group[0].run
-    top5 = [found.final.top5 for found in group if found.final.top5 is not None]
+    top5 = [result.final.top5 for result in group if result.final.top5 is not None]
     return Row(
         criterion=run.criterion,
         granularity=run.granularity,
         asked=run.compression,
         seeds=len(group),
-        compression=mean(lambda found: found.compression),
-        speedup=mean(lambda found: found.speedup),
-        macs=mean(lambda found: found.macs_left),
-        initial=mean(lambda found: found.initial.top1),
-        before=mean(lambda found: found.before.top1),
-        before_spread=spread(lambda found: found.before.top1),
-        after=mean(lambda found: found.final.top1),
-        spread=spread(lambda found: found.final.top1),
+        compression=mean(lambda result: result.compression),
+        speedup=mean(lambda result: result.speedup),
+        macs=mean(lambda result: result.macs_left),
+        initial=mean(lambda result: result.initial.top1),
+        before=mean(lambda result: result.before.top1),
+        before_spread=spread(lambda result: result.before.top1),
+        after=mean(lambda result: result.final.top1),
+        spread=spread(lambda result: result.final.top1),
         top5=fmean(top5) if top5 else None,
         n=group[0].final.n,
     )
 
 
 def to_csv(study: Study, results: Sequence[Result]) -> str:
-    """One row per run with the columns of `HEAD`; empty where something was not measured."""
+    """One row per run with the columns `COLUMNS`; a cell is empty where nothing was measured."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(HEAD)
-    plan = study.plan
-    for found in results:
-        run = found.run
-        method = (
-            plan.model,
-            plan.dataset,
-            run.criterion,
-            run.granularity,
-            plan.allocation,
-            plan.schedule,
-            plan.flow,
-        )
-        asked = (f"{run.compression!r}", run.seed, found.epochs, found.images)
-        accuracies = (
-            *_cells(found.initial),
-            *_cells(found.before),
-            *_cells(found.after),
-            found.initial.n,
-        )
-        counts = (
-            found.parameters,
-            found.nonzeros,
-            f"{found.compression:.4f}",
-            found.macs,
-            found.macs_effective,
-        )
-        thinned = (
-            "" if value is None else value
-            for value in (found.thinned_parameters, found.thinned_macs)
-        )
+    table.writerow(COLUMNS)
+    for result in results:
         table.writerow(
-            (
-                *method,
-                *asked,
-                *accuracies,
-                *counts,
-                *thinned,
-                f"{found.speedup:.4f}",
-                f"{found.seconds:.2f}",
-            )
+            (*_method_cells(study, result), *_accuracy_cells(result), *_count_cells(result))
         )
     return out.getvalue()
 
 
-def _cells(found: Accuracy | None) -> tuple[str, ...]:
-    if found is None:
+def _method_cells(study: Study, result: Result) -> tuple[object, ...]:
+    """From `model` to `train_images`."""
+    plan = study.plan
+    run = result.run
+    method = (run.criterion, run.granularity, plan.allocation, plan.schedule, plan.flow)
+    target = (f"{run.compression!r}", run.seed, result.epochs, result.images)
+    return (plan.model, plan.dataset, *method, *target)
+
+
+def _accuracy_cells(result: Result) -> tuple[object, ...]:
+    """From `initial_top1` to `n`."""
+    accuracies = (result.initial, result.before, result.after)
+    cells = (cell for accuracy in accuracies for cell in _cells(accuracy))
+    return (*cells, result.initial.n)
+
+
+def _count_cells(result: Result) -> tuple[object, ...]:
+    """From `parameters` to `seconds`."""
+    thinned = (result.thinned_parameters, result.thinned_macs)
+    return (
+        result.parameters,
+        result.nonzeros,
+        f"{result.compression:.4f}",
+        result.macs,
+        result.macs_effective,
+        *("" if value is None else value for value in thinned),
+        f"{result.speedup:.4f}",
+        f"{result.seconds:.2f}",
+    )
+
+
+def _cells(accuracy: Accuracy | None) -> tuple[str, ...]:
+    if accuracy is None:
         return ("",) * 4
-    top5 = "" if found.top5 is None else f"{found.top5:.6f}"
-    return f"{found.top1:.6f}", f"{found.low:.6f}", f"{found.high:.6f}", top5
+    top5 = "" if accuracy.top5 is None else f"{accuracy.top5:.6f}"
+    return f"{accuracy.top1:.6f}", f"{accuracy.low:.6f}", f"{accuracy.high:.6f}", top5
 
 
 def to_text(rows: Sequence[Row]) -> str:
-    """The table of means for a terminal: accuracies in percent, with the spread over seeds."""
-    lines = [
-        f"{'criterion':18} {'granularity':12} {'compression':>11} {'speed-up':>8} {'before':>14} {'after':>14}  seeds"
-    ]
+    """The table of means for a terminal. Accuracies are in percent, with the spread over seeds."""
+    titles = f"{'compression':>11} {'speed-up':>8} {'before':>14} {'after':>14}  seeds"
+    lines = [f"{'criterion':18} {'granularity':12} {titles}"]
     for row in rows:
         before = _percent(row.before, row.before_spread)
         after = _percent(row.after, row.spread)
-        sizes = f"{row.compression:10.2f}x {row.speedup:7.2f}x"
+        factors = f"{row.compression:10.2f}x {row.speedup:7.2f}x"
         lines.append(
-            f"{row.criterion:18} {row.granularity:12} {sizes} {before:>14} {after:>14}  {row.seeds}"
+            f"{row.criterion:18} {row.granularity:12} {factors} {before:>14} {after:>14}  {row.seeds}"
         )
     return "\n".join(lines) + "\n"
 
@@ -189,32 +193,30 @@ def _percent(mean: float, spread: float | None) -> str:
 
 
 def event_line(event: Event) -> str | None:
-    """A line for a terminal about a run that began, was measured or failed; None for its single
-    steps.
-    """
+    """A line for a terminal: a run started, finished or failed. None for steps and epochs."""
     return _LINES[type(event)](event) if type(event) in _LINES else None
 
 
-def _begun(event: RunStarted) -> str:
+def _started_line(event: RunStarted) -> str:
     run = event.run
-    return f"run {event.number} of {event.total}: {run.criterion}, {run.granularity}, {run.compression:g}x, seed {run.seed}"
+    settings = f"{run.criterion}, {run.granularity}, {run.compression:g}x, seed {run.seed}"
+    return f"run {event.number} of {event.total}: {settings}"
 
 
-def _measured(event: RunFinished) -> str:
-    found = event.result
-    where = "was on disk" if event.again else f"{found.seconds:.1f} s"
-    return (
-        f"run {event.number} of {event.total}: top-1 {found.before.top1:.4f} before, {found.final.top1:.4f} after, "
-        f"{found.compression:.2f}x, {where}"
-    )
+def _finished_line(event: RunFinished) -> str:
+    result = event.result
+    source = "loaded from disk" if event.from_disk else f"{result.seconds:.1f} s"
+    top1 = f"top-1 {result.before.top1:.4f} before, {result.final.top1:.4f} after"
+    numbers = f"{top1}, {result.compression:.2f}x"
+    return f"run {event.number} of {event.total}: {numbers}, {source}"
 
 
-def _failed(event: RunFailed) -> str:
-    return f"run {event.number} of {event.total} failed: {event.why}"
+def _failed_line(event: RunFailed) -> str:
+    return f"run {event.number} of {event.total} failed: {event.reason}"
 
 
 _LINES: dict[type, Callable[..., str]] = {
-    RunStarted: _begun,
-    RunFinished: _measured,
-    RunFailed: _failed,
+    RunStarted: _started_line,
+    RunFinished: _finished_line,
+    RunFailed: _failed_line,
 }

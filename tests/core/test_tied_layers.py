@@ -22,7 +22,7 @@ from pruning_core.model.inventory import inventory, weights
 from pruning_core.model.model_io import logits
 from pruning_core.pipeline import choose_masks, dependent_masks_of, masked_copy
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.prune_units import PruneUnits, prune_units
+from pruning_core.sensitivity.prune_units import UnitPruner, prune_units
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
 from pruning_core.types import Dataset, Layer, Masks
@@ -226,7 +226,7 @@ def test_a_scan_cuts_an_attentions_heads_as_one() -> None:
     groups = group_scores(weights(space.model, space.layers), space.layers, G, "mean_abs")
     unit = prune_units(space.layers, groups, G)[0]
     assert unit.names == tuple(layer.name for layer in part)
-    masks = PruneUnits(space.model, space.layers, G).masks(unit, 2)
+    masks = UnitPruner(space.model, space.layers, G).masks(unit, 2)
     assert len({tuple(heads) for heads in kept_heads(masks, part)}) == 1
     halves = [point for point in points if point.sparsity == 0.5]
     assert [point.group for point in halves] == [unit.names] * 4 + [

@@ -28,7 +28,7 @@ from pruning_core.resolved_plan import criterion_inputs, criterion_model, prunab
 from pruning_core.sensitivity.compare_granularities import (
     compare_granularities,
     filter_scores,
-    grouped,
+    group_scores_by_granularity,
 )
 from pruning_core.types import Evaluation, Inputs, Layer, PruningError, Split
 from pruning_core.workspace import Workspace
@@ -105,7 +105,7 @@ def granularity_results(
         space.model,
         space.layers,
         layer,
-        grouped(scores, layer, able, how.pool),
+        group_scores_by_granularity(scores, layer, able, how.pool),
         ratio,
         split,
         tied=space.tied[0],

@@ -28,7 +28,7 @@ from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, is_custom
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
-from pruning_core.studies import Study, folder_of, known, saved
+from pruning_core.studies import Study, count_saved_runs, saved_studies, study_folder
 from pruning_core.types import PruningError
 from pruning_core.workspace import Workspace
 
@@ -139,7 +139,7 @@ def _earlier(base: str) -> None:
     """Studies of this network and these images that are on disk; choosing one sets everything as it
     was.
     """
-    found = [study for study in known(base) if not any(map(is_custom, study.criteria))][
+    found = [study for study in saved_studies(base) if not any(map(is_custom, study.criteria))][
         :MOST_LISTED
     ]
     if not found:
@@ -158,7 +158,7 @@ def _earlier(base: str) -> None:
 
 def _named(study: Study, base: str) -> str:
     names = ", ".join(CRITERIA[name].label for name in study.criteria)
-    done = saved(folder_of(study, base))
+    done = count_saved_runs(study_folder(study, base))
     config = study.plan.fine_tune
     how = f"{config.epochs} epoch{'s' * (config.epochs != 1)} on {part_words(study.images)} images"
     return f"{study_words(study)}, {how}: {done} of {len(study.runs)} runs done · {names}"

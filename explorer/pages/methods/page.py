@@ -21,9 +21,16 @@ from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
 from explorer.training.status import active_job, asked_for, ended, note_lost
-from pruning_core.plan import Plan
-from pruning_core.studies import Study, fingerprint, folder_of, refused, results, wanted
 from pruning_core.workspace import Workspace
+from pruning_core.plan import Plan
+from pruning_core.studies import (
+    Study,
+    fingerprint,
+    load_results,
+    runnable_runs,
+    study_folder,
+    unsupported_methods,
+)
 
 KIND = "study"
 REFRESH = 1.0
@@ -60,13 +67,15 @@ def base_of(plan: Plan, space: Workspace) -> str:
 
 
 def _found(asked: Study, space: Workspace, base: str) -> Found:
-    return Found(asked, results(asked, folder_of(asked, base)), len(wanted(asked, space)))
+    return Found(
+        asked, load_results(asked, study_folder(asked, base)), len(runnable_runs(asked, space))
+    )
 
 
 def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
     """The button, how much there is to do, and what cannot be done."""
     found = _found(asked, space, base)
-    without = refused(asked, space)
+    without = unsupported_methods(asked, space)
     missing = found.total - len(found.results)
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(

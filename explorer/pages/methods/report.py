@@ -12,7 +12,7 @@ from explorer.pages.methods.run import method
 from explorer.texts.formats import count, percent
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import WORDS, tune_words
-from pruning_core.studies import HEAD, Result, Row, Study, summary, to_csv
+from pruning_core.studies import COLUMNS, Result, Row, Study, summary, to_csv
 
 CHECKLIST = """
 What *What is the State of Neural Network Pruning?* (Blalock et al. 2020, arXiv:2003.03033) asks a comparison to report, and where
@@ -69,7 +69,7 @@ def report(found: Found) -> None:
             key="methods_csv",
             icon=":material/download:",
             on_click="ignore",
-            help=f"A row per run: {', '.join(HEAD)}.",
+            help=f"A row per run: {', '.join(COLUMNS)}.",
         )
         st.download_button(
             "Study as JSON",

@@ -25,8 +25,8 @@ from pruning_core.studies import (
     RunFinished,
     RunStarted,
     Study,
-    study,
-    wanted,
+    run_study,
+    runnable_runs,
 )
 from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, PruningError, Step
@@ -132,9 +132,9 @@ def method(criterion: str, shape: str, shapes: int) -> str:
 
 
 def study_events(asked: Study, space: Workspace) -> Iterator[object]:
-    """`studies.study` for the page: all but epochs and most of the steps."""
+    """`studies.run_study` for the page: all but epochs and most of the steps."""
     last = 0.0
-    for event in study(asked, space):
+    for event in run_study(asked, space):
         if isinstance(event, Step):
             if time.monotonic() - last < EVERY:
                 continue
@@ -163,11 +163,13 @@ def where(events: Sequence[object], asked: Study) -> Where:
     failed: dict[str, int] = {}
     for event in over:
         if isinstance(event, RunFailed):
-            failed[event.why] = failed.get(event.why, 0) + 1
+            failed[event.reason] = failed.get(event.reason, 0) + 1
     begun = next((event for event in reversed(events) if isinstance(event, RunStarted)), None)
     total = over[-1].total if over else begun.total if begun else 0
     paces = [
-        event.result.seconds for event in over if isinstance(event, RunFinished) and not event.again
+        event.result.seconds
+        for event in over
+        if isinstance(event, RunFinished) and not event.from_disk
     ]
     running = begun is not None and (not over or begun.number > over[-1].number)
     inside = _inside(events, asked) if running else 0.0
@@ -211,7 +213,7 @@ def estimate(asked: Study, space: Workspace, per_image: float, found: Sequence[R
     A run sees its training images once per epoch and training, forward and backward; the validation
     images each epoch; the test images twice; its calibration images about twice.
     """
-    missing = len(wanted(asked, space)) - len(found)
+    missing = len(runnable_runs(asked, space)) - len(found)
     if found:
         return missing * sum(each.seconds for each in found) / len(found)
     plan = asked.plan

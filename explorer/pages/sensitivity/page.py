@@ -26,8 +26,8 @@ from explorer.training.status import active_job, asked_for, ended, note_lost
 from pruning_core.granularity import granularity
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.preview import BANDS_HEAD, Band, Preview, bands_csv
-from pruning_core.sensitivity.scan import HEAD, to_csv
+from pruning_core.sensitivity.preview import BAND_COLUMNS, Band, Preview, bands_csv
+from pruning_core.sensitivity.scan import COLUMNS, to_csv
 from pruning_core.types import Layer, PruningError, SensitivityPoint
 from pruning_core.workspace import Workspace
 
@@ -238,9 +238,7 @@ def _progress(scan: Snapshot) -> tuple[float, str, str]:
         found = _preview(scan)
         if found is None:
             return 0.0, "no evaluation", "Preview: the dense network"
-        far = (
-            f"{found.spent:,} evaluations ({percent(found.spent / found.full)} of the full scan's)"
-        )
+        far = f"{found.evaluations:,} evaluations ({percent(found.evaluation_share)} of the full scan's)"
         return found.progress, far, f"Preview: {far}"
     at = min(done // len(asked.grid), len(asked.layers) - 1)
     far = f"{done // len(asked.grid)} of {len(asked.layers)} layers"
@@ -299,7 +297,7 @@ def _estimated(found: Preview) -> None:
     figure = preview_curves(found.bands, dense.top1, focus=_focus(found.bands))
     st.plotly_chart(figure, key="preview_curves", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
-        f"Estimated from {found.spent:,} of {found.full:,} evaluations ({percent(found.spent / found.full)}), about "
+        f"Estimated from {found.evaluations:,} of {found.full_evaluations:,} evaluations ({percent(found.evaluation_share)}), about "
         f"{percent(found.work)} of the full scan's work. {BANDED}: the full scan's curve should lie inside the band at 90% of "
         "points or more. Dashed line: the dense network, measured. Hollow marks: "
         f"estimated from some of the {dense.n:,} probe images, or from the neighbouring points; the tooltip says from how many. "
@@ -345,7 +343,7 @@ def _fine_print(scan: Snapshot, reasons: dict[str, str]) -> None:
     """Download, and the layers that were not scanned."""
     found = _preview(scan)
     points = _points(scan)
-    name, head = ("preview.csv", BANDS_HEAD) if found else ("sensitivity.csv", HEAD)
+    name, head = ("preview.csv", BAND_COLUMNS) if found else ("sensitivity.csv", COLUMNS)
     st.download_button(
         "Curves as CSV",
         lambda: bands_csv(found.bands) if found else to_csv(points),

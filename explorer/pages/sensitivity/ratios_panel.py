@@ -18,7 +18,7 @@ from pruning_core.granularity import granularity, no_choice
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
-from pruning_core.sensitivity.rules import SENSITIVITY_RULES, WEIGHS
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 from pruning_core.workspace import Workspace
 
@@ -28,8 +28,8 @@ TENTHS = "%.1f%%"
 SHARES = {"weights": "Weights", "macs": "Multiply-adds"}
 BLIND = "Curves are made to rise first, and layers whose curves differ by less than these images can tell get nearly the same ratio."
 _HOW = "\n\n".join(
-    f"**{way.label}**: {way.help} `{way.formula}` ({way.source})"
-    for way in SENSITIVITY_RULES.values()
+    f"**{rule.label}**: {rule.help} `{rule.formula}` ({rule.source})"
+    for rule in SENSITIVITY_RULES.values()
 )
 CARD: dict[str, Any] = {"border": True, "height": "stretch"}
 
@@ -164,7 +164,7 @@ def _ways() -> tuple[str, str]:
         )
         weigh = st.selectbox(
             "A share of",
-            tuple(WEIGHS),
+            tuple(TARGET_UNITS),
             format_func=lambda key: SHARES[key],
             key="ratios_of",
             bind="query-params",

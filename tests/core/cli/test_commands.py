@@ -224,11 +224,11 @@ def test_one_scan_gives_plans_that_run_to_any_target(
 @pytest.mark.parametrize(
     ("more", "plan", "words"),
     [
-        (["--way", "equal_los"], {}, "did you mean 'equal_loss'"),
+        (["--rule", "equal_los"], {}, "did you mean 'equal_loss'"),
         (["--of", "bytes"], {}, "known are weights, macs"),
-        (["--target", "0.97"], {}, "scan further"),
+        (["--target", "0.97"], {}, "scan to higher sparsities"),
         (["--target", "1.5"], {}, "outside [0, 1]"),
-        (["--most", "0.5"], {}, "bounds"),
+        (["--most", "0.5"], {}, "limits"),
         (["--least", "0.9", "--most", "0.5"], {}, "must rise"),
         ([], {"model": "lenet_300_100"}, "different layers"),
         ([], {"criterion": "taylor"}, "no curve of granularity fine and criterion taylor"),
@@ -402,7 +402,7 @@ def test_study_writes_a_row_per_run_and_prints_means(
         assert len(list(csv.DictReader(file))) == 8
     assert main([*command, "--json"]) == 0
     said = capsys.readouterr()
-    assert said.err.count("was on disk") == 8
+    assert said.err.count("loaded from disk") == 8
     assert [row["seeds"] for row in json.loads(said.out)] == [2, 2, 2, 2]
     asked.write_text('{"seeds": 0}')
     assert main(command) == 2

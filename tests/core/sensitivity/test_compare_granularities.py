@@ -18,7 +18,7 @@ from pruning_core.sensitivity.compare_granularities import (
     GranularityResult,
     compare_granularities,
     filter_scores,
-    grouped,
+    group_scores_by_granularity,
 )
 from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Dataset, Layer, Split
@@ -36,7 +36,11 @@ def vgg(digits: Dataset) -> Vgg:
 
 def scored(model: torch.nn.Module, layer: Layer) -> list[tuple[Granularity, torch.Tensor]]:
     how = CRITERIA["magnitude_l1"]
-    return list(grouped(how(model, (layer,), ()), layer, GRANULARITIES.values(), how.pool))
+    return list(
+        group_scores_by_granularity(
+            how(model, (layer,), ()), layer, GRANULARITIES.values(), how.pool
+        )
+    )
 
 
 def same(one: GranularityResult, other: GranularityResult) -> bool:
@@ -131,7 +135,7 @@ def test_a_layer_is_grouped_by_all_that_can_cut_it(vgg: Vgg) -> None:
     how = CRITERIA["magnitude_l2"]
     for layer in (layers[0], layers[-1]):
         scores = how(model, (layer,), ())
-        found = dict(grouped(scores, layer, GRANULARITIES.values(), how.pool))
+        found = dict(group_scores_by_granularity(scores, layer, GRANULARITIES.values(), how.pool))
         assert list(found) == [g for g in GRANULARITIES.values() if supports(g, layer) is None]
         for g, groups in found.items():
             assert torch.equal(groups, group_scores(scores, (layer,), g, how.pool)[layer.name])

@@ -25,12 +25,12 @@ from pruning_core.sensitivity.backends import (
     Backend,
     Send,
     dask,
+    executor_backend,
     in_process,
     process_pool,
-    run_on_backend,
 )
 from pruning_core.sensitivity.grid import measure
-from pruning_core.sensitivity.grid_jobs import Bench, Grid, GridPoint, Source, jobs_of
+from pruning_core.sensitivity.grid_jobs import Grid, GridPoint, JobRunner, RunnerSource, make_jobs
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.training.fine_tune import evaluate
 from pruning_core.workspace import Workspace, open_workspace
@@ -113,7 +113,7 @@ def test_every_point_is_that_of_a_plain_loop_in_a_fixed_order(
 
 
 def test_progress_counts_units(wanted: list[GridPoint], space: Workspace) -> None:
-    units = len(jobs_of(GRID, PLAN, space))
+    units = len(make_jobs(GRID, PLAN, space))
     assert [p.done for p in wanted] == [unit for unit in range(1, units + 1) for _ in range(3)]
     assert {p.of for p in wanted} == {units}
 
@@ -137,7 +137,7 @@ def test_threads_and_any_executor_give_the_same_numbers(
     finally:
         torch.set_num_threads(own)
     with ThreadPoolExecutor(1) as executor:
-        assert list(measure(GRID, PLAN, backend=run_on_backend(executor), device=CPU)) == wanted
+        assert list(measure(GRID, PLAN, backend=executor_backend(executor), device=CPU)) == wanted
         assert executor.submit(int).result() == 0  # it is still open
 
 
@@ -174,14 +174,16 @@ def test_only_what_was_lost_is_sent_again(
     space: Workspace, wanted: list[GridPoint], breaks: int
 ) -> None:
     executor = Scripted(breaks)
-    assert list(measure(GRID, PLAN, space, backend=run_on_backend(executor), device=CPU)) == wanted
+    assert (
+        list(measure(GRID, PLAN, space, backend=executor_backend(executor), device=CPU)) == wanted
+    )
     assert len(executor.sent) == len(set(executor.sent)) + 1
     assert executor.sent.count(executor.sent[breaks - 1]) == 2
 
 
 def test_workers_that_are_always_lost_end_the_grid_with_a_sentence(space: Workspace) -> None:
     executor = Scripted(2, times=99)
-    points = measure(GRID, PLAN, space, backend=run_on_backend(executor, ahead=1), device=CPU)
+    points = measure(GRID, PLAN, space, backend=executor_backend(executor, ahead=1), device=CPU)
     assert "3 times" in refusal(lambda: list(points))
     assert len(executor.sent) == 4
 
@@ -191,9 +193,9 @@ def test_closing_drops_what_has_not_begun_and_leaves_the_door(space: Workspace) 
     left = []
 
     @contextmanager
-    def watched(source: Source) -> Iterator[Send]:
+    def watched(source: RunnerSource) -> Iterator[Send]:
         try:
-            with run_on_backend(executor).open(source) as send:
+            with executor_backend(executor).open(source) as send:
                 yield send
         finally:
             left.append(True)
@@ -210,9 +212,9 @@ def test_in_process_computes_a_unit_only_when_its_turn_comes(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    plain = Bench.measured
+    plain = JobRunner.measured
     monkeypatch.setattr(
-        Bench,
+        JobRunner,
         "measured",
         lambda self, job, groups: seen.append(job.layers[0]) or plain(self, job, groups),
     )
@@ -248,7 +250,9 @@ def test_a_units_own_error_is_told_not_tried_again(space: Workspace) -> None:
     with ThreadPoolExecutor(1) as executor:
         grid = Grid((0.5,), criteria=("random",))
         assert "NaN" in refusal(
-            lambda: list(measure(grid, PLAN, broken, backend=run_on_backend(executor), device=CPU))
+            lambda: list(
+                measure(grid, PLAN, broken, backend=executor_backend(executor), device=CPU)
+            )
         )
 
 
@@ -257,8 +261,8 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(
 ) -> None:
     assert "axis" in refusal(lambda: Grid(criteria=()))
     assert "[0, 1]" in refusal(lambda: Grid((0.5, 1.5)))
-    assert "nowhere" in refusal(lambda: jobs_of(Grid(layers=("nowhere",)), PLAN, space))
-    assert "'bn_scale'" in refusal(lambda: jobs_of(Grid(criteria=("bn_scale",)), PLAN, space))
+    assert "nowhere" in refusal(lambda: make_jobs(Grid(layers=("nowhere",)), PLAN, space))
+    assert "'bn_scale'" in refusal(lambda: make_jobs(Grid(criteria=("bn_scale",)), PLAN, space))
     assert "At least one" in refusal(lambda: process_pool(0))
     unsendable = Workspace(space.model, space.dataset, space.layers, space.fixed)
     unsendable.model.note = lambda: None
@@ -281,11 +285,11 @@ def test_filters_of_a_residual_network_are_cut_as_a_scan_cuts_them(tied: bool) -
     with ThreadPoolExecutor(1) as executor:
         found = [
             p.point
-            for p in measure(grid, plan, space, backend=run_on_backend(executor), device=CPU)
+            for p in measure(grid, plan, space, backend=executor_backend(executor), device=CPU)
         ]
     assert found == list(scan_plan(plan, space, (0.5,), tied=tied, device=CPU))
     assert any(point.group for point in found) is tied
     some = Grid((0.5,), ("filter",), ("magnitude_l1",), (space.layers[0].name,), tied)
-    (job,) = jobs_of(some, plan, space)
+    (job,) = make_jobs(some, plan, space)
     assert (len(job.layers) > 1) is tied
     assert space.layers[0].name in job.layers

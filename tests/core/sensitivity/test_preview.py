@@ -94,7 +94,7 @@ def test_a_tenth_of_the_evaluations_holds_the_true_curve_at_nine_points_in_ten(
     truth = list(scan(*asked, couplings=couplings, tied=tied, device=CPU))
     for seed in (0, 1):
         *_, last = preview(*asked, couplings=couplings, tied=tied, seed=seed, device=CPU)
-        assert last.spent <= round(0.1 * last.full)
+        assert last.evaluations <= round(0.1 * last.full_evaluations)
         cut = [(b, p) for b, p in zip(last.bands, truth, strict=True) if p.achieved > 0]
         assert all(
             (b.parameter, b.sparsity, b.group, b.why) == (p.parameter, p.sparsity, p.group, p.why)
@@ -132,7 +132,7 @@ def test_every_round_shows_every_point_and_never_spends_more_than_it_may() -> No
     found = previews()
     assert len(found) > 2
     for earlier, later in pairwise(found):
-        assert earlier.spent < later.spent <= round(0.3 * later.full)
+        assert earlier.evaluations < later.evaluations <= round(0.3 * later.full_evaluations)
         assert 0 < earlier.work < later.work
         assert earlier.progress <= later.progress <= 1
     for shown in found:
@@ -140,8 +140,8 @@ def test_every_round_shows_every_point_and_never_spends_more_than_it_may() -> No
             (x.name, s) for x in layers for s in GRID
         ]
         assert all(0 <= b.interval[0] <= b.top1 <= b.interval[1] <= 1 for b in shown.bands)
-        assert shown.spent == 60 + sum(b.images for b in shown.bands if b.sparsity)
-    assert found[0].full == 60 * (1 + len(layers) * 5)
+        assert shown.evaluations == 60 + sum(b.images for b in shown.bands if b.sparsity)
+    assert found[0].full_evaluations == 60 * (1 + len(layers) * 5)
 
 
 def test_work_stops_it_where_the_scan_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_work_stops_it_where_the_scan_is_long(monkeypatch: pytest.MonkeyPatch) -
     macs = [layer.macs for layer in layers]
     below = {layer.name: sum(macs[at:]) for at, layer in enumerate(layers)}
     for shown in found:
-        walked = 60 + sum(6 for each in found if each.spent <= shown.spent)
+        walked = 60 + sum(6 for each in found if each.evaluations <= shown.evaluations)
         done = walked * sum(macs) + sum(
             below[b.parameter] * b.images for b in shown.bands if b.sparsity
         )
@@ -213,7 +213,7 @@ def test_all_evaluations_give_the_scan_itself(
 def test_a_layer_that_nothing_is_removed_from_is_dense_and_costs_nothing() -> None:
     model, layers, groups = setting()
     (last,) = preview(model, layers, groups, granularity("fine"), images(), grid=(0.0,), device=CPU)
-    assert last.spent == last.full == 60
+    assert last.evaluations == last.full_evaluations == 60
     assert {b.interval for b in last.bands} == {(last.bands[0].top1, last.bands[0].top1)}
 
 

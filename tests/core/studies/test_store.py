@@ -1,4 +1,4 @@
-"""Finished runs on disk: whose they are, and that none is taken for another."""
+"""Finished runs on disk: each file belongs to one run of one study."""
 
 import json
 from dataclasses import replace
@@ -9,8 +9,8 @@ import torch
 
 from pruning_core import studies
 from pruning_core.plan import Plan
-from pruning_core.studies import Run, Study, study
-from pruning_core.studies.store import folder_of, keep, kept
+from pruning_core.studies import Run, Study, run_study
+from pruning_core.studies.store import load_result, save_result, study_folder
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.workspace import Workspace, open_workspace
 
@@ -28,7 +28,9 @@ def space() -> Workspace:
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_other_images_with_the_same_labels_are_another_study(part: str, space: Workspace) -> None:
+def test_other_images_with_equal_labels_give_another_fingerprint(
+    part: str, space: Workspace
+) -> None:
     split = getattr(space.dataset, part)
     mirrored = replace(space.dataset, **{part: replace(split, x=split.x.flip(-1))})
     found = studies.fingerprint(replace(space, dataset=mirrored))
@@ -39,16 +41,16 @@ def test_other_images_with_the_same_labels_are_another_study(part: str, space: W
     )
 
 
-def test_losses_over_some_of_the_logits_are_another_study(space: Workspace) -> None:
+def test_losses_over_some_of_the_logits_give_another_fingerprint(space: Workspace) -> None:
     some = replace(space, dataset=replace(space.dataset, outputs=tuple(range(10))))
     assert studies.fingerprint(some) != studies.fingerprint(space)
 
 
-def test_whole_filters_are_told_as_the_thinned_network_and_come_back_from_disk(
+def test_results_of_filters_count_the_thinned_network_and_are_loaded_unchanged(
     space: Workspace, tmp_path: Path
 ) -> None:
-    list(study(ASKED, space, tmp_path))
-    for found in studies.results(ASKED, tmp_path):
+    list(run_study(ASKED, space, tmp_path))
+    for found in studies.load_results(ASKED, tmp_path):
         assert found.thinned_parameters is not None
         assert (
             found.compression
@@ -56,62 +58,66 @@ def test_whole_filters_are_told_as_the_thinned_network_and_come_back_from_disk(
             > found.parameters / found.nonzeros
         )
         assert found.speedup == found.macs / found.thinned_macs > found.macs / found.macs_effective
-    assert len(studies.results(ASKED, tmp_path)) == studies.saved(tmp_path) == 2
+    assert len(studies.load_results(ASKED, tmp_path)) == studies.count_saved_runs(tmp_path) == 2
 
 
-def test_a_study_without_a_penalty_keeps_the_folder_that_it_had_before_there_were_any(
+def test_a_study_without_a_penalty_keeps_its_older_folder_name(
     tmp_path: Path,
 ) -> None:
-    """The name is the one that the code of before penalties gave."""
+    """The expected name was computed by the code from before penalties existed."""
     tune = '"epochs": 1'
-    told = '{"plan": {"model": "lenet5", "fine_tune": {%s}}, "criteria": ["random", "snip"]}'
-    assert folder_of(Study.from_json(told % tune), "base", tmp_path).name == "068974cb7ac646e6"
-    other = Study.from_json(told % f'{tune}, "penalty": "bn_scale_l1"')
-    assert folder_of(other, "base", tmp_path).name != "068974cb7ac646e6"
+    text = '{"plan": {"model": "lenet5", "fine_tune": {%s}}, "criteria": ["random", "snip"]}'
+    assert study_folder(Study.from_json(text % tune), "base", tmp_path).name == "068974cb7ac646e6"
+    other = Study.from_json(text % f'{tune}, "penalty": "bn_scale_l1"')
+    assert study_folder(other, "base", tmp_path).name != "068974cb7ac646e6"
 
 
-def test_names_that_differ_in_a_sign_alone_have_a_file_each(
+def test_names_that_differ_in_one_character_have_separate_files(
     space: Workspace, tmp_path: Path
 ) -> None:
-    """`a:b` is a criterion of your own, `a_b` may be one of the registry; none of them is measured
-    again or taken for another.
-    """
-    list(study(ASKED, space, tmp_path))
-    found = studies.results(ASKED, tmp_path)[0]
+    """`a:b` may be a custom criterion and `a_b` one of the registry. No run is loaded for another."""
+    list(run_study(ASKED, space, tmp_path))
+    found = studies.load_results(ASKED, tmp_path)[0]
     asked = [
-        Run(name, shape, 2.0, 0)
+        Run(name, granularity, 2.0, 0)
         for name in ("a:b", "a_b", "a-b", "a%3Ab")
-        for shape in ("2:4", "2_4", "b-2", "2-4")
+        for granularity in ("2:4", "2_4", "b-2", "2-4")
     ]
     for run in asked:
-        keep(replace(found, run=run), tmp_path)
-    assert all((back := kept(run, tmp_path)) is not None and back.run == run for run in asked)
-    assert studies.saved(tmp_path) == len(asked) + 2
+        save_result(replace(found, run=run), tmp_path)
+    assert all(
+        (back := load_result(run, tmp_path)) is not None and back.run == run for run in asked
+    )
+    assert studies.count_saved_runs(tmp_path) == len(asked) + 2
     assert (tmp_path / "random-filter-2.0x-0.json").is_file()
 
 
-def test_compressions_that_print_alike_have_a_file_each(space: Workspace, tmp_path: Path) -> None:
-    list(study(ASKED, space, tmp_path))
-    found = studies.results(ASKED, tmp_path)[0]
+def test_compressions_that_print_equally_have_separate_files(
+    space: Workspace, tmp_path: Path
+) -> None:
+    list(run_study(ASKED, space, tmp_path))
+    found = studies.load_results(ASKED, tmp_path)[0]
     for compression in (4.0, 4.0000001):
-        keep(replace(found, run=Run("random", "filter", compression, 0)), tmp_path)
+        save_result(replace(found, run=Run("random", "filter", compression, 0)), tmp_path)
     for compression in (4.0, 4.0000001):
-        assert (back := kept(Run("random", "filter", compression, 0), tmp_path)) is not None
+        assert (back := load_result(Run("random", "filter", compression, 0), tmp_path)) is not None
         assert back.run.compression == compression
 
 
-def test_a_record_names_its_threads_and_one_of_before_they_were_named_is_read(
+def test_a_record_has_its_threads_and_an_old_record_without_them_is_read(
     space: Workspace, tmp_path: Path
 ) -> None:
-    list(study(ASKED, space, tmp_path))
-    (found,) = (each for each in studies.results(ASKED, tmp_path) if each.run.criterion == "random")
+    list(run_study(ASKED, space, tmp_path))
+    (found,) = (
+        each for each in studies.load_results(ASKED, tmp_path) if each.run.criterion == "random"
+    )
     assert found.threads == torch.get_num_threads()
     (path,) = tmp_path.glob("random-*.json")
     raw = json.loads(path.read_text(encoding="utf-8"))
     assert raw["threads"] == found.threads
     for wrong in ("1", -1, [1]):
         path.write_text(json.dumps(raw | {"threads": wrong}), encoding="utf-8")
-        assert kept(found.run, tmp_path) is None
+        assert load_result(found.run, tmp_path) is None
     del raw["threads"]
     path.write_text(json.dumps(raw), encoding="utf-8")
-    assert kept(found.run, tmp_path) == replace(found, threads=None)
+    assert load_result(found.run, tmp_path) == replace(found, threads=None)

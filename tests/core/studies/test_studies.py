@@ -1,6 +1,4 @@
-"""Studies: which runs there are, what each comes to, and that nothing finished is ever lost or
-measured twice.
-"""
+"""Studies: their runs, the results of each run, and that finished runs stay on disk."""
 
 import csv
 import io
@@ -30,12 +28,12 @@ from pruning_core.studies import (
     RunFinished,
     RunStarted,
     Study,
-    plan_of,
-    refused,
-    study,
-    wanted,
+    run_plan,
+    run_study,
+    runnable_runs,
+    unsupported_methods,
 )
-from pruning_core.studies.run import seeded
+from pruning_core.studies.run import seed_workspace
 from pruning_core.training.fine_tune import TrainConfig
 from pruning_core.types import Finished, Step
 from pruning_core.workspace import Workspace, open_workspace
@@ -56,8 +54,8 @@ def finished(
     space: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, tuple[Result, ...]]:
     folder = tmp_path_factory.mktemp("study")
-    list(study(SMALL, space, folder))
-    return folder, studies.results(SMALL, folder)
+    list(run_study(SMALL, space, folder))
+    return folder, studies.load_results(SMALL, folder)
 
 
 def measured(events: list[object]) -> list[RunFinished]:
@@ -68,7 +66,7 @@ def same(one: Result, other: Result) -> bool:
     return replace(one, seconds=0.0) == replace(other, seconds=0.0)
 
 
-def test_random_and_magnitude_are_always_there_and_equal_studies_are_equal() -> None:
+def test_baselines_are_always_included_and_studies_with_equal_content_are_equal() -> None:
     one = Study(
         criteria=("wanda", "snip"), compressions=(8.0, 2.0, 2.0), granularities=("filter", "fine")
     )
@@ -82,7 +80,7 @@ def test_random_and_magnitude_are_always_there_and_equal_studies_are_equal() -> 
     assert replace(one, compressions=studies.COMPRESSIONS, granularities=("fine",)) == other
 
 
-def test_runs_come_seed_by_seed_and_each_once() -> None:
+def test_runs_are_ordered_by_seed_and_appear_once() -> None:
     asked = Study(
         criteria=("snip",), granularities=("fine", "2:4"), compressions=(2.0, 4.0), seeds=2
     )
@@ -95,8 +93,8 @@ def test_runs_come_seed_by_seed_and_each_once() -> None:
 
 
 @pytest.mark.parametrize("compression", [2.0, 4.0, 8.0, 16.0, 32.0])
-def test_a_runs_plan_has_its_sparsity_and_its_seed_everywhere(compression: float) -> None:
-    plan = plan_of(SMALL, Run("snip", "kernel", compression, 7))
+def test_the_plan_of_a_run_has_its_sparsity_and_its_seed(compression: float) -> None:
+    plan = run_plan(SMALL, Run("snip", "kernel", compression, 7))
     assert plan.sparsity == 1 - 1 / compression
     assert (plan.criterion, plan.granularity, plan.seed, plan.fine_tune.seed) == (
         "snip",
@@ -107,7 +105,7 @@ def test_a_runs_plan_has_its_sparsity_and_its_seed_everywhere(compression: float
     assert plan.fine_tune == replace(TUNE, seed=7)
 
 
-def test_json_and_back_is_exact() -> None:
+def test_a_study_read_from_its_json_is_equal() -> None:
     asked = replace(
         SMALL,
         criteria=("seven", "my_module:score"),
@@ -140,17 +138,17 @@ def test_json_and_back_is_exact() -> None:
         ('{"plan": {"model": 3}}', "model"),
     ],
 )
-def test_what_cannot_be_meant_is_one_sentence(text: str, words: str) -> None:
+def test_invalid_json_is_refused_in_one_sentence(text: str, words: str) -> None:
     assert words in refusal(lambda: Study.from_json(text))
 
 
-def test_a_run_measures_what_the_pipeline_measures(
+def test_a_run_gives_the_numbers_of_the_pipeline(
     space: Workspace, finished: tuple[Path, tuple[Result, ...]]
 ) -> None:
-    """The oracle: `pipeline.prune` of the run's plan on the seed's images."""
+    """The oracle is `pipeline.prune` with the run's plan on the seed's images."""
     for found in finished[1][-2:]:
-        mine = seeded(space, SMALL.images, found.run.seed)
-        done = list(prune(plan_of(SMALL, found.run), mine))[-1]
+        mine = seed_workspace(space, SMALL.images, found.run.seed)
+        done = list(prune(run_plan(SMALL, found.run), mine))[-1]
         assert isinstance(done, Finished)
         assert found.after is not None
         assert (found.initial.top1, found.before.top1, found.after.top1) == (
@@ -169,21 +167,21 @@ def test_a_run_measures_what_the_pipeline_measures(
         assert (found.epochs, found.images) == (1, 256)
 
 
-def test_a_seeds_images_are_its_own_with_class_shares_kept(space: Workspace) -> None:
-    parts = [seeded(space, 200, seed).dataset.train for seed in (0, 1, 0)]
+def test_each_seed_has_its_own_images_with_equal_class_shares(space: Workspace) -> None:
+    parts = [seed_workspace(space, 200, seed).dataset.train for seed in (0, 1, 0)]
     assert [len(part) for part in parts] == [200, 200, 200]
     assert torch.equal(parts[0].x, parts[2].x)
     assert not torch.equal(parts[0].x, parts[1].x)
     shares = [torch.bincount(part.labels, minlength=10) for part in parts]
     assert int((shares[0] - shares[1]).abs().max()) <= 1
     assert (
-        len(seeded(space, 0, 3).dataset.train)
-        == len(seeded(space, 10**9, 3).dataset.train)
+        len(seed_workspace(space, 0, 3).dataset.train)
+        == len(seed_workspace(space, 10**9, 3).dataset.train)
         == len(space.dataset.train)
     )
 
 
-def test_seeds_differ_where_something_is_random(finished: tuple[Path, tuple[Result, ...]]) -> None:
+def test_seeds_give_different_accuracies(finished: tuple[Path, tuple[Result, ...]]) -> None:
     after = {found.run: found.final.top1 for found in finished[1]}
     differing = [
         run for run in after if run.seed == 0 and after[run] != after[replace(run, seed=1)]
@@ -191,45 +189,45 @@ def test_seeds_differ_where_something_is_random(finished: tuple[Path, tuple[Resu
     assert differing
 
 
-def test_zero_epochs_give_no_accuracy_after(space: Workspace, tmp_path: Path) -> None:
+def test_zero_epochs_give_no_accuracy_after_fine_tuning(space: Workspace, tmp_path: Path) -> None:
     asked = replace(
         SMALL,
         plan=Plan(model="lenet5", fine_tune=TrainConfig(epochs=0)),
         compressions=(2.0,),
         seeds=1,
     )
-    list(study(asked, space, tmp_path))
-    found = studies.results(asked, tmp_path)
+    list(run_study(asked, space, tmp_path))
+    found = studies.load_results(asked, tmp_path)
     assert [each.after for each in found] == [None, None]
     assert all(each.final == each.before for each in found)
     row = next(csv.DictReader(io.StringIO(studies.to_csv(asked, found))))
     assert row["after_top1"] == ""
 
 
-def test_the_second_time_everything_comes_from_disk(
+def test_a_finished_study_is_loaded_from_disk(
     space: Workspace, finished: tuple[Path, tuple[Result, ...]]
 ) -> None:
-    events = list(study(SMALL, space, finished[0]))
-    assert all(isinstance(event, RunFinished) and event.again for event in events)
+    events = list(run_study(SMALL, space, finished[0]))
+    assert all(isinstance(event, RunFinished) and event.from_disk for event in events)
     assert tuple(event.result for event in measured(events)) == finished[1]
     assert [event.number for event in measured(events)] == list(range(1, 9))
 
 
-def test_a_study_that_was_closed_goes_on_with_the_run_that_was_broken_off(
+def test_a_closed_study_continues_with_the_interrupted_run(
     space: Workspace, tmp_path: Path, finished: tuple[Path, tuple[Result, ...]]
 ) -> None:
-    events = study(SMALL, space, tmp_path)
+    events = run_study(SMALL, space, tmp_path)
     seen = list(islice(events, 8))
     events.close()
     before = len(measured(seen))
     assert isinstance(seen[-1], Step | RunStarted | RunFinished)
-    assert studies.saved(tmp_path) == before < 8
-    rest = list(study(SMALL, space, tmp_path))
-    assert [event.again for event in measured(rest)] == [True] * before + [False] * (8 - before)
-    assert all(map(same, studies.results(SMALL, tmp_path), finished[1]))
+    assert studies.count_saved_runs(tmp_path) == before < 8
+    rest = list(run_study(SMALL, space, tmp_path))
+    assert [event.from_disk for event in measured(rest)] == [True] * before + [False] * (8 - before)
+    assert all(map(same, studies.load_results(SMALL, tmp_path), finished[1]))
 
 
-def test_a_killed_process_loses_only_the_run_it_was_at(space: Workspace, tmp_path: Path) -> None:
+def test_a_killed_process_loses_only_its_current_run(space: Workspace, tmp_path: Path) -> None:
     slow = replace(SMALL, plan=replace(SMALL.plan, fine_tune=replace(TUNE, epochs=12)))
     asked = tmp_path / "study.json"
     folder = tmp_path / "runs"
@@ -250,14 +248,18 @@ def test_a_killed_process_loses_only_the_run_it_was_at(space: Workspace, tmp_pat
         command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while studies.saved(folder) < 2 and killed.poll() is None and time.monotonic() < deadline:
+    while (
+        studies.count_saved_runs(folder) < 2
+        and killed.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    there = studies.results(slow, folder)
-    assert 2 <= len(there) == studies.saved(folder) < 8
-    again = measured(list(study(slow, space, folder)))
-    assert [event.again for event in again] == [True] * len(there) + [False] * (8 - len(there))
+    there = studies.load_results(slow, folder)
+    assert 2 <= len(there) == studies.count_saved_runs(folder) < 8
+    again = measured(list(run_study(slow, space, folder)))
+    assert [event.from_disk for event in again] == [True] * len(there) + [False] * (8 - len(there))
     assert tuple(event.result for event in again[: len(there)]) == there
 
 
@@ -281,51 +283,51 @@ def test_a_damaged_file_is_measured_again(
     damage: str, space: Workspace, tmp_path: Path, finished: tuple[Path, tuple[Result, ...]]
 ) -> None:
     asked = replace(SMALL, compressions=(2.0,), seeds=1)
-    list(study(asked, space, tmp_path))
+    list(run_study(asked, space, tmp_path))
     path = next(tmp_path.glob("random-*"))
     path.write_text(DAMAGES[damage](path.read_text()))
-    assert len(studies.results(asked, tmp_path)) == 1
-    events = measured(list(study(asked, space, tmp_path)))
-    assert [event.again for event in events] == [True, False]
+    assert len(studies.load_results(asked, tmp_path)) == 1
+    events = measured(list(run_study(asked, space, tmp_path)))
+    assert [event.from_disk for event in events] == [True, False]
     assert same(events[1].result, finished[1][1])
 
 
-def test_a_run_that_fails_is_told_and_the_others_go_on(space: Workspace, tmp_path: Path) -> None:
+def test_a_failed_run_is_reported_and_the_others_continue(space: Workspace, tmp_path: Path) -> None:
     wild = replace(
         SMALL,
         plan=Plan(model="lenet5", fine_tune=TrainConfig(epochs=1, lr=1e30, batch_size=16)),
         seeds=1,
     )
-    events = list(study(wild, space, tmp_path))
+    events = list(run_study(wild, space, tmp_path))
     failed = [event for event in events if isinstance(event, RunFailed)]
     assert failed
     assert len(failed) + len(measured(events)) == 4
-    assert studies.saved(tmp_path) == len(measured(events))
-    assert all("learning rate" in event.why for event in failed)
+    assert studies.count_saved_runs(tmp_path) == len(measured(events))
+    assert all("learning rate" in event.reason for event in failed)
 
 
-def test_pairs_that_cannot_cut_the_network_are_left_out_with_the_reason(space: Workspace) -> None:
+def test_methods_that_cannot_prune_the_network_are_left_out_with_a_reason(space: Workspace) -> None:
     asked = replace(SMALL, criteria=("bn_scale",), granularities=("fine", "head"))
-    without = refused(asked, space)
+    without = unsupported_methods(asked, space)
     assert {("bn_scale", "fine"), ("random", "head"), ("magnitude_l1", "head")} <= without.keys()
     assert all(len(why.split()) > 4 for why in without.values())
-    assert {(run.criterion, run.granularity) for run in wanted(asked, space)} == {
+    assert {(run.criterion, run.granularity) for run in runnable_runs(asked, space)} == {
         ("magnitude_l1", "fine"),
         ("random", "fine"),
     }
     nothing = replace(asked, granularities=("head",))
-    assert "No method" in refusal(lambda: list(study(nothing, space, Path("never made"))))
+    assert "No method" in refusal(lambda: list(run_study(nothing, space, Path("never made"))))
     assert not Path("never made").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told(space: Workspace, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(space: Workspace, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot be made" in refusal(
-        lambda: list(study(SMALL, space, tmp_path / "file" / "study"))
+        lambda: list(run_study(SMALL, space, tmp_path / "file" / "study"))
     )
 
 
-def test_the_folder_is_the_studys_and_the_networks_own(space: Workspace, tmp_path: Path) -> None:
+def test_each_study_and_each_network_has_its_own_folder(space: Workspace, tmp_path: Path) -> None:
     base = studies.fingerprint(space)
     other = studies.fingerprint(
         replace(space, model=open_workspace("lenet_300_100", "digits").model)
@@ -335,32 +337,32 @@ def test_the_folder_is_the_studys_and_the_networks_own(space: Workspace, tmp_pat
         replace(SMALL, images=128),
         replace(SMALL, plan=replace(SMALL.plan, allocation="global")),
     )
-    folders = {studies.folder_of(each, what, tmp_path) for each in asked for what in (base, other)}
+    folders = {
+        studies.study_folder(each, what, tmp_path) for each in asked for what in (base, other)
+    }
     assert len(folders) == 6
-    assert studies.folder_of(SMALL, base).parent == studies.studies_root()
+    assert studies.study_folder(SMALL, base).parent == studies.studies_root()
 
 
-def test_known_studies_are_those_of_the_network_newest_first(
-    space: Workspace, tmp_path: Path
-) -> None:
+def test_saved_studies_of_a_network_come_newest_first(space: Workspace, tmp_path: Path) -> None:
     base = studies.fingerprint(space)
     one = replace(SMALL, seeds=1)
     for when, asked in enumerate((SMALL, one)):
-        folder = studies.folder_of(asked, base, tmp_path)
-        next(study(asked, space, folder))
+        folder = studies.study_folder(asked, base, tmp_path)
+        next(run_study(asked, space, folder))
         os.utime(folder / "study.json", (when, when))
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "study.json").write_text('{"base": ')
-    assert studies.known(base, tmp_path) == (one, SMALL)
-    assert studies.known("another", tmp_path) == ()
+    assert studies.saved_studies(base, tmp_path) == (one, SMALL)
+    assert studies.saved_studies("another", tmp_path) == ()
 
 
-def test_the_table_has_means_and_spreads_over_seeds(
+def test_the_summary_has_means_and_spreads_over_seeds(
     finished: tuple[Path, tuple[Result, ...]],
 ) -> None:
     rows = studies.summary(finished[1])
     assert [(row.criterion, row.asked) for row in rows] == [
-        (how, c) for how in BASELINES for c in (2.0, 8.0)
+        (name, c) for name in BASELINES for c in (2.0, 8.0)
     ]
     for row in rows:
         mine = [
@@ -377,11 +379,11 @@ def test_the_table_has_means_and_spreads_over_seeds(
     assert all(row.criterion in studies.to_text(rows) for row in rows)
 
 
-def test_the_csv_has_a_row_per_run_with_all_that_is_asked_for(
+def test_the_csv_has_one_row_per_run_with_all_columns(
     finished: tuple[Path, tuple[Result, ...]],
 ) -> None:
     rows = list(csv.DictReader(io.StringIO(studies.to_csv(SMALL, finished[1]))))
-    assert tuple(rows[0]) == studies.HEAD
+    assert tuple(rows[0]) == studies.COLUMNS
     assert len(rows) == 8
     for row, found in zip(rows, finished[1], strict=True):
         assert float(row["compression"]) == pytest.approx(
@@ -399,7 +401,7 @@ def test_the_csv_has_a_row_per_run_with_all_that_is_asked_for(
         )
 
 
-def test_the_shipped_study_is_the_one_of_the_readme() -> None:
+def test_the_included_study_has_75_runs() -> None:
     asked = Study.from_json((ROOT / "benchmarks/studies/resnet20.json").read_text())
     assert len(asked.criteria) == 5
     assert asked.compressions == studies.COMPRESSIONS

@@ -89,9 +89,9 @@ def asked_of(space: Workspace, chosen: Choices = CHOSEN) -> Study:
 
 def run_some(asked: Study, space: Workspace, at_least: int) -> Path:
     """What an app that was killed in the middle leaves on disk."""
-    folder = studies.folder_of(asked, base_of(PLAN, space))
-    events = studies.study(asked, space, folder)
-    while studies.saved(folder) < at_least:
+    folder = studies.study_folder(asked, base_of(PLAN, space))
+    events = studies.run_study(asked, space, folder)
+    while studies.count_saved_runs(folder) < at_least:
         next(events)
     events.close()
     return folder
@@ -116,8 +116,8 @@ def test_a_study_runs_in_the_background_and_shows_what_the_core_measures(
     assert at.button(key="methods_start").disabled
     asked = job().about
     assert asked == asked_of(space)
-    list(studies.study(asked, space, tmp_path / "oracle"))
-    rows = studies.summary(studies.results(asked, tmp_path / "oracle"))
+    list(studies.run_study(asked, space, tmp_path / "oracle"))
+    rows = studies.summary(studies.load_results(asked, tmp_path / "oracle"))
     drawn = figures(at)
     assert {trace["name"] for trace in drawn["compression"]["data"]} == {
         "Magnitude (L1)",
@@ -155,7 +155,7 @@ def test_a_study_broken_off_by_a_restart_is_found_and_goes_on(
     assert at.button(key="methods_start").label == "Go on"
     at.button(key="methods_start").click().run()
     until(at, all_measured)
-    assert [event.again for event in job().events if isinstance(event, RunFinished)] == [
+    assert [event.from_disk for event in job().events if isinstance(event, RunFinished)] == [
         True
     ] * 5 + [False] * 7
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -165,7 +165,7 @@ def test_ratios_keep_to_the_limits(after_scan: AppTest) -> None:
     assert all(count % 8 == 0 for count in stay.values()), stay
     assert all(0.5 <= 1 - count / layers[name] <= 0.7 for name, count in stay.items())
     at.slider(key="target").set_value(90).run()
-    assert "widen the bounds" in at.error[0].value
+    assert "widen the limits" in at.error[0].value
 
 
 def test_a_preview_estimates_the_curves_and_ranks_nothing(open_view: Open, until: Until) -> None:
@@ -174,8 +174,10 @@ def test_a_preview_estimates_the_curves_and_ranks_nothing(open_view: Open, until
     until(at, lambda at: "Previewed 5 layers" in text(at))
     last = cache.jobs().snapshots("test session id", "scan")[0].events[-1]
     assert isinstance(last, Preview)
-    assert last.spent <= round(0.1 * last.full)
-    assert f"Estimated from {last.spent:,} of {last.full:,} evaluations" in text(at)
+    assert last.evaluations <= round(0.1 * last.full_evaluations)
+    assert f"Estimated from {last.evaluations:,} of {last.full_evaluations:,} evaluations" in text(
+        at
+    )
     assert "should lie inside the band at 90% of points or more" in text(at)
     shown = {trace["name"] for trace in curves(at, "preview_curves")}
     assert {f"{layer.name} band" for layer in cache.workspace("lenet5", "digits").layers} <= shown
