@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
-from dataclasses import asdict, fields
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +27,16 @@ that were saved under another version are then not loaded.
 """
 SAMPLES = 16
 """Images of each split that the fingerprint reads."""
+NUMBERS = (
+    "epochs",
+    "images",
+    "parameters",
+    "nonzeros",
+    "macs",
+    "macs_effective",
+    "seconds",
+)
+"""Fields of a result that are always numbers of at least 0."""
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
 """Errors that reading a missing or damaged file raises."""
 
@@ -145,31 +157,34 @@ def _write(path: Path, raw: dict[str, Any]) -> None:
 
 def _result(raw: dict[str, Any]) -> Result:
     """The result in a file. Raises ValueError, TypeError or KeyError where it is not valid."""
+    _check_numbers(raw[name] for name in NUMBERS)
+    optional = (raw["thinned_parameters"], raw["thinned_macs"])
+    if optional != (None, None):
+        _check_numbers(optional)
+    if raw.get("threads") is not None:
+        _check_numbers([raw["threads"]])
     parts = {
         "run": Run(**raw["run"]),
         "initial": _accuracy(raw["initial"]),
         "before": _accuracy(raw["before"]),
         "after": None if raw["after"] is None else _accuracy(raw["after"]),
     }
-    result = Result(**{**raw, **parts})
-    names = {field.name for field in fields(result)} - {*parts, "threads"}
-    if result.thinned_parameters is result.thinned_macs is None:
-        names -= {"thinned_parameters", "thinned_macs"}
-    if result.threads is not None:
-        names.add("threads")
-    numbers = [getattr(result, name) for name in names]
-    if not all(type(value) in (int, float) and value >= 0 for value in numbers):
-        raise ValueError("a number is missing or negative")
-    return result
+    return Result(**{**raw, **parts})
 
 
 def _accuracy(raw: dict[str, Any]) -> Accuracy:
-    """The accuracy in a file. Raises ValueError or TypeError where it is not valid."""
-    value = Accuracy(**raw)
-    fractions = [value.top1, value.low, value.high]
-    if value.top5 is not None:
-        fractions.append(value.top5)
-    valid = all(type(part) in (int, float) and 0 <= part <= 1 for part in fractions)
-    if type(value.n) is not int or not valid:
-        raise ValueError("an accuracy is not valid")
-    return value
+    """The accuracy in a file. Raises ValueError, TypeError or KeyError where it is not valid."""
+    fractions = [raw["top1"], raw["low"], raw["high"]]
+    if raw["top5"] is not None:
+        fractions.append(raw["top5"])
+    _check_numbers(fractions, most=1.0)
+    if type(raw["n"]) is not int:
+        raise ValueError("the number of images is not a whole number")
+    return Accuracy(**raw)
+
+
+def _check_numbers(values: Iterable[Any], most: float = math.inf) -> None:
+    """Raises ValueError unless every value is a number from 0 to `most`."""
+    for value in values:
+        if type(value) not in (int, float) or not 0 <= value <= most:
+            raise ValueError(f"{value!r} is not a number from 0 to {most:g}")
