@@ -155,7 +155,7 @@ def _write(path: Path, raw: dict[str, Any]) -> None:
         raise PruningError(f"The study's file {path} cannot be written: {error}.") from error
 
 
-def _result(raw: dict[str, Any]) -> Result:
+def _result(raw: Any) -> Result:
     """The result in a file. Raises ValueError, TypeError or KeyError where it is not valid."""
     _check_numbers(raw[name] for name in NUMBERS)
     optional = (raw["thinned_parameters"], raw["thinned_macs"])
@@ -172,7 +172,7 @@ def _result(raw: dict[str, Any]) -> Result:
     return Result(**{**raw, **parts})
 
 
-def _accuracy(raw: dict[str, Any]) -> Accuracy:
+def _accuracy(raw: Any) -> Accuracy:
     """The accuracy in a file. Raises ValueError, TypeError or KeyError where it is not valid."""
     fractions = [raw["top1"], raw["low"], raw["high"]]
     if raw["top5"] is not None:
