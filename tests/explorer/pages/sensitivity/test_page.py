@@ -147,7 +147,7 @@ def test_a_target_beyond_the_curves_is_one_sentence(open_view: Open, until: Unti
     until(at, scanned)
     at.slider(key="target").set_value(90).run()
     assert not at.exception
-    assert "90.0% is the target" in at.error[0].value
+    assert "the target is 90.0%" in at.error[0].value
 
 
 def test_ratios_keep_to_the_limits(after_scan: AppTest) -> None:
