@@ -21,7 +21,6 @@ from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
 from explorer.training.status import active_job, asked_for, ended, note_lost
-from pruning_core.workspace import Workspace
 from pruning_core.plan import Plan
 from pruning_core.studies import (
     Study,
@@ -31,6 +30,7 @@ from pruning_core.studies import (
     study_folder,
     unsupported_methods,
 )
+from pruning_core.workspace import Workspace
 
 KIND = "study"
 REFRESH = 1.0
