@@ -1,3 +1,30 @@
-"""Pruning core: criterion x granularity x allocation x schedule, with no user interface."""
+"""The pruning core: what to prune, in which groups, how much, when, and what it costs.
+
+The names below are the public interface; docs/extending.md says how to add to it. Every mask is
+True where a weight is kept.
+"""
+
+from pruning_core.model.inventory import inventory
+from pruning_core.pipeline import choose_masks, counts, masked_copy, prune
+from pruning_core.plan import Plan
+from pruning_core.sensitivity.scan import scan_plan
+from pruning_core.training.fine_tune import TrainConfig, evaluate
+from pruning_core.types import Finished, PruningError
+from pruning_core.workspace import Workspace, open_workspace
 
 __version__ = "0.1.0"
+__all__ = [
+    "Finished",
+    "Plan",
+    "PruningError",
+    "TrainConfig",
+    "Workspace",
+    "choose_masks",
+    "counts",
+    "evaluate",
+    "inventory",
+    "masked_copy",
+    "open_workspace",
+    "prune",
+    "scan_plan",
+]

@@ -76,6 +76,13 @@ def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None =
     """`metrics.measure` of the plan's masks on the base model or on a trained one.
 
     The report has thinned counts where whole outputs are removed and the couplings are known.
+
+    >>> from pruning_core import Plan, open_workspace
+    >>> plan = Plan(model="lenet5", dataset="digits", sparsity=0.5)
+    >>> space = open_workspace(plan.model, plan.dataset)
+    >>> _, masks = choose_masks(plan, space)
+    >>> round(counts(plan, space, masks).sparsity_masked, 2)
+    0.5
     """
     model = model or space.model
     whole = masks and plan.granularity in WHOLE_OUTPUTS and space.tied[1] is None

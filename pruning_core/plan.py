@@ -1,4 +1,4 @@
-"""A plan names one point of the flow; plan <-> JSON is exact."""
+"""The plan of a pruning run, and its JSON form."""
 
 import json
 import math
@@ -26,15 +26,22 @@ MOST_PROBE = 50_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What to prune and how. sparsity: global target in [0, 1]; overrides: ratios set by hand, by
-    layer; edits: groups kept or pruned by hand on top; probe: images that accuracy is measured
-    on; calibration: training images that criteria read; criterion: a name of `CRITERIA`, or
-    module.path:function; flow: a name of `FLOWS`, knobs after a colon; seed: of random scores,
-    fine_tune has its own for training. On the CPU of one machine, with the same number of
-    threads (`thread_pool.thread_count`), equal plans give equal masks; results of different
-    processors agree within float rounding only.
+    """What to prune and how: every choice of a pruning run, as names and numbers.
 
-    Raises PruningError, in one sentence, for a value that cannot be meant.
+    model, dataset: names of the zoo; criterion: a name of `CRITERIA`, or module.path:function;
+    granularity, allocation, schedule, flow: names of their axes, a schedule with its rounds and a
+    flow with its settings after a colon; sparsity: the target, in [0, 1]; overrides: ratios set by
+    hand, by layer; edits: groups kept or pruned by hand; allow_collapse: a layer may lose all its
+    groups; probe: images that accuracy is measured on; calibration: training images that criteria
+    read; fine_tune: how to train; seed: of random scores (`fine_tune.seed` is that of training).
+
+    On the CPU of one machine, with the same number of threads (`thread_pool.thread_count`), equal
+    plans give equal masks. Between processors, results agree within float rounding only.
+    Raises PruningError, in one sentence, for a value that is not possible.
+
+    >>> plan = Plan(model="lenet5", granularity="filter", sparsity=0.3)
+    >>> Plan.from_json(plan.to_json()) == plan
+    True
     """
 
     model: str = "resnet20"
@@ -82,9 +89,9 @@ class Plan:
 
     @property
     def edits_now(self) -> tuple[HandEdits, ...]:
-        """The hand edits at the plan's own granularity; those at others wait."""
+        """The hand edits at the plan's own granularity; those at others have no effect now."""
         return tuple(
-            each for each in self.edits if each.granularity == self.granularity and each.groups
+            edit for edit in self.edits if edit.granularity == self.granularity and edit.groups
         )
 
     def resolve(self, space: Workspace) -> ResolvedPlan:
@@ -119,8 +126,10 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """Reads a plan. Raises PruningError for text that is not JSON, unknown keys, wrong types or
-        values out of range.
+        """Reads a plan.
+
+        Raises PruningError for text that is not JSON, an unknown key, a wrong type or a value out
+        of its range.
         """
         try:
             raw = json.loads(text)
@@ -129,11 +138,12 @@ class Plan:
             raise PruningError(f"The plan is not valid JSON: {error.msg} at {where}.") from error
         except (ValueError, RecursionError) as error:
             raise PruningError(
-                "The plan holds a number too long or a nesting too deep to be read."
+                "The plan has a number that is too long or objects nested too deep."
             ) from error
         if not isinstance(raw, dict):
             raise PruningError(
-                f'The plan must be a JSON object such as {{"model": "resnet20"}}, not a {type(raw).__name__}.'
+                'The plan must be a JSON object such as {"model": "resnet20"}, '
+                f"not a {type(raw).__name__}."
             )
         if (version := raw.pop("version", VERSION)) != VERSION:
             raise PruningError(
@@ -151,16 +161,13 @@ class Plan:
 def _typed(
     cls: type, raw: Mapping[str, Any], where: str, skip: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The values of known fields, with their types checked; an int is welcome where a float is
-    meant.
-    """
-    known = {f.name: f.type for f in fields(cls)}
+    """The values of known fields, with their types checked. A whole number may stand for a float."""
+    types = {entry.name: entry.type for entry in fields(cls)}
     values = {}
     for key, value in raw.items():
-        find(known, key, f"setting in the {where} called")
+        kind = find(types, key, f"setting in the {where} called")
         if key in skip:
             continue
-        kind = known[key]
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = _float(value)
         if type(value) is not kind:

@@ -28,7 +28,15 @@ Batches = Sequence[tuple[Inputs, Tensor]]
 
 
 class PruningError(ValueError):
-    """Bad input, told in one sentence: what was wrong, where, and what to do."""
+    """Bad input. The message is one sentence: what was wrong, where, what to do.
+
+    >>> from pruning_core import Plan, PruningError
+    >>> try:
+    ...     Plan(sparsity=2.0)
+    ... except PruningError as error:
+    ...     print(error)
+    A sparsity of 2.0 is outside [0, 1]: 0 removes nothing, 1 everything.
+    """
 
 
 class DataMissing(PruningError):
@@ -259,6 +267,12 @@ class Finished:
     """The last event of `prune`: what was measured before and after, and the model.
 
     threads: number of threads that torch's kernels used.
+
+    >>> from pruning_core import Plan, TrainConfig, open_workspace, prune
+    >>> plan = Plan(model="lenet5", sparsity=0.5, fine_tune=TrainConfig(epochs=0))
+    >>> *_, done = prune(plan, open_workspace(plan.model, plan.dataset))
+    >>> round(done.report.sparsity_masked, 2), done.tuned is None
+    (0.5, True)
     """
 
     model: nn.Module

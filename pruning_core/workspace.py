@@ -25,6 +25,10 @@ class Workspace:
     model: in eval mode; layers: every prunable weight; fixed: the parameters that are shown but
     not pruned; example: a batch of inputs for a network that does not read images of the data
     set's shape, such as tokens.
+
+    >>> space = open_workspace("lenet5", "digits")
+    >>> len(space.layers), space.dataset.classes[:3]
+    (5, ('0', '1', '2'))
     """
 
     model: nn.Module

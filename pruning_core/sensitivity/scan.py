@@ -223,6 +223,12 @@ def scan_plan(
     tied: layers whose channels are tied are cut as one. Raises PruningError where the network
     cannot be traced for that, and as `ResolvedPlan.check_by_hand`, though a scan's own ratios take the place of
     the plan's.
+
+    >>> from pruning_core import Plan, open_workspace
+    >>> plan = Plan(model="lenet5", dataset="digits", probe=50)
+    >>> points = list(scan_plan(plan, open_workspace("lenet5", "digits"), (0.5,)))
+    >>> [point.parameter for point in points if point.sparsity == 0.5][:2]
+    ['conv1.weight', 'conv2.weight']
     """
     plan.resolve(space).check_by_hand()
     _, groups = group_scores_of(plan, space)
