@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 
 from benchmarks.timing import Row, command, interleaved
 from pruning_core.granularity import from_groups, granularity
-from pruning_core.masks import prepared
+from pruning_core.masks import rank_groups
 from pruning_core.types import Layer
 
 SIDE = (512, 512, 3, 3)
@@ -29,7 +29,7 @@ def row(rounds: int) -> Row:
     scores = module.weight.detach().abs().reshape(1, -1)
     fine = granularity("fine")
     start = time.process_time()
-    ready = prepared(scores, 60)
+    ready = rank_groups(scores, 60)
     preparing = time.process_time() - start
     turns = itertools.cycle(RATIOS)
     others = itertools.cycle(RATIOS)

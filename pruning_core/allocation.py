@@ -60,7 +60,9 @@ class UniformPlus:
             x.name: 0.0 if x.is_first else 1 - self.last_keeps if x.is_output else 1.0
             for x in layers
         }
-        return fit(layers, sparsity, lambda u: {name: min(u, cap) for name, cap in caps.items()})
+        return fit_ratios(
+            layers, sparsity, lambda u: {name: min(u, cap) for name, cap in caps.items()}
+        )
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Erk:
     def __call__(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
         raw = {layer.name: sum(layer.param_shape) / layer.numel for layer in layers}
         scale = 1 / min(raw.values(), default=1)
-        return fit(
+        return fit_ratios(
             layers,
             sparsity,
             lambda u: {
@@ -160,7 +162,7 @@ def weight_count(layer: Layer) -> int:
     return layer.numel
 
 
-def fit(
+def fit_ratios(
     layers: tuple[Layer, ...],
     sparsity: float,
     family: Callable[[float], Ratios],
@@ -305,7 +307,7 @@ def _weighted(groups: GroupScores, sizes: dict[str, int], goal: int) -> dict[str
     return dict(zip(groups, torch.bincount(gone, minlength=len(parts)).tolist(), strict=True))
 
 
-def locked(ratios: Ratios, overrides: Mapping[str, float]) -> Ratios:
+def with_overrides(ratios: Ratios, overrides: Mapping[str, float]) -> Ratios:
     """The ratios, those set by hand in place of the allocation's. Raises PruningError for one
     outside [0, 1] or of no layer.
     """

@@ -53,7 +53,7 @@ REGULARISERS: dict[str, Regulariser] = {
 }
 
 
-def share(name: str, layer: Layer, rate: float, seed: int) -> float:
+def dropped_share(name: str, layer: Layer, rate: float, seed: int) -> float:
     """The share of the layer's groups (outputs or weights) that one pass drops: K / n, K ~
     Binomial(n, rate).
 
@@ -68,7 +68,7 @@ def share(name: str, layer: Layer, rate: float, seed: int) -> float:
     return int(torch.binomial(count, rates, generator=chance)) / groups
 
 
-def sample(name: str, layer: Layer, rate: float, seed: int) -> Mask:
+def sample_mask(name: str, layer: Layer, rate: float, seed: int) -> Mask:
     """Each output (Dropout) or weight (DropConnect) is dropped with probability `rate` on its own
     (True = kept, OIHW).
 
@@ -76,17 +76,17 @@ def sample(name: str, layer: Layer, rate: float, seed: int) -> Mask:
     without m when the network is used. Srivastava et al. 2014, JMLR 15. DropConnect: y = f((M * W)
     v) / (1 - rate), W when used; the paper draws M for every example, drops biases too and averages
     f over a normal approximation in use; here M is of one pass, and of weights. Wan et al. 2013,
-    ICML. Drawn as `share` of the groups that the random criterion ranks lowest: a binomial number
-    of exchangeable groups is independent chance for each. Raises PruningError as `share`.
+    ICML. Drawn as `dropped_share` of the groups that the random criterion ranks lowest: a binomial number
+    of exchangeable groups is independent chance for each. Raises PruningError as `dropped_share`.
     """
     g = GRANULARITIES[find(REGULARISERS, name, "regulariser").granularity]
     how = criterion(RANDOM, seed)
-    ratio = {layer.name: share(name, layer, rate, seed)}
+    ratio = {layer.name: dropped_share(name, layer, rate, seed)}
     groups = group_scores(how(nn.Identity(), (layer,), ()), (layer,), g, how.pool)
     return select(groups, (layer,), g, ratio, allow_collapse=True)[layer.name]
 
 
-def dropped(
+def training_weight(
     weight: Float[Tensor, "_o _i _h _w"], mask: Mask, rate: float
 ) -> Float[Tensor, "_o _i _h _w"]:
     """What one pass of training computes with: w * m / (1 - rate), of mean w and variance w^2 rate
@@ -95,14 +95,14 @@ def dropped(
     return weight * mask / (1 - _checked(rate))
 
 
-def frozen(name: str, layers: Iterable[Layer], rate: float, seed: int) -> Masks:
+def frozen_masks(name: str, layers: Iterable[Layer], rate: float, seed: int) -> Masks:
     """One sample kept for good: random pruning of neurons or of weights, without the factor 1 / (1
     - rate).
 
     Every layer draws numbers of its own. Unlike the masks of a plan's ratio the count is random.
-    Raises PruningError as `share`.
+    Raises PruningError as `dropped_share`.
     """
-    return {layer.name: sample(name, layer, rate, seed) for layer in layers}
+    return {layer.name: sample_mask(name, layer, rate, seed) for layer in layers}
 
 
 def as_plan(plan: Plan, name: str, layer: Layer, rate: float, seed: int) -> Plan:
@@ -111,10 +111,10 @@ def as_plan(plan: Plan, name: str, layer: Layer, rate: float, seed: int) -> Plan
 
     Criterion, granularity and seed are of the whole plan, so all other layers become dense, but for
     those frozen from the same pass before. A pass that drops everything allows the layer to
-    collapse. Raises PruningError as `share`.
+    collapse. Raises PruningError as `dropped_share`.
     """
     g = find(REGULARISERS, name, "regulariser").granularity
-    ratio = share(name, layer, rate, seed)
+    ratio = dropped_share(name, layer, rate, seed)
     drawn = replace(plan, criterion=RANDOM, granularity=g, allocation="manual", seed=seed)
     same = drawn == plan
     return replace(

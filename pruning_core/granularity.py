@@ -25,12 +25,16 @@ def _always(_layer: Layer) -> str | None:
 
 @dataclass(frozen=True)
 class Granularity:
-    """A shape of cut. pattern: OIHW -> scope x group x element; scope: where groups compete; group:
-    what is removed as one.
+    """Which weights are removed together. pattern: OIHW -> scope x group x element.
 
-    sizes: fixed axis lengths of the pattern; by_kind: other patterns for layers of some kinds;
-    keep_of: N of N:M (N kept of the M groups of every scope, whatever the ratio); refuses: why a
-    layer cannot take it.
+    scope: where groups compete; group: the weights that are removed together; element: one of them.
+    sizes: fixed axis lengths of the pattern. by_kind: other patterns, by `Layer.kind`.
+    n_kept: N of N:M, the groups kept in every scope of M, whatever the ratio.
+    removes_outputs: a group is all weights of one or more outputs of its layer, so whatever depends
+    on those outputs is zero too (`dependent_masks`).
+    ties_layers: layers whose outputs are added can lose the same groups (`Coupling`).
+    spans_attention: the layers of one attention lose the same groups (`tied_parts`).
+    refuses: layer -> the reason why it cannot be pruned so, or None.
     """
 
     name: str
@@ -41,12 +45,20 @@ class Granularity:
     sizes: tuple[tuple[str, int], ...] = ()
     by_kind: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
     n_kept: int | None = None
+    removes_outputs: bool = False
+    ties_layers: bool = False
+    spans_attention: bool = False
     refuses: Refusal = field(default=_always, compare=False, repr=False)
 
     @property
     def formula(self) -> str:
         """The pattern, as text."""
         return self.pattern
+
+    @property
+    def unstructured(self) -> bool:
+        """Is every weight a group of its own, in one scope per layer?"""
+        return re.search(r"-> 1 \(.*\) 1$", self.pattern) is not None
 
     @property
     def fixed_ratio(self) -> float | None:
@@ -108,7 +120,7 @@ def supports(g: Granularity, layer: Layer) -> str | None:
     return g.refuses(layer)
 
 
-def no_choice(g: Granularity) -> str | None:
+def fixed_ratio_reason(g: Granularity) -> str | None:
     """Why there is no ratio to choose: an N:M shape sets its own; None for all others."""
     share = g.fixed_ratio
     return (
@@ -308,6 +320,8 @@ GRANULARITIES: dict[str, Granularity] = {
             "A whole filter goes, and with it one output channel.",
             "o i h w -> 1 o (i h w)",
             "Li et al. 2016, arXiv:1608.08710",
+            removes_outputs=True,
+            ties_layers=True,
             refuses=_filter,
         ),
         Granularity(
@@ -334,6 +348,8 @@ GRANULARITIES: dict[str, Granularity] = {
             "(n d) i h w -> 1 n (d i h w)",
             "Michel et al. 2019, arXiv:1905.10650",
             by_kind=_HEADS,
+            removes_outputs=True,
+            spans_attention=True,
             refuses=_head,
         ),
     )

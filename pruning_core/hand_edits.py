@@ -12,7 +12,7 @@ from pruning_core.types import PruningError
 
 Group = tuple[int, int, bool]
 """Scope, group in its scope, keep?"""
-MOST = 2_000
+MAX_GROUPS = 2_000
 """Edited groups of a plan; a coarser granularity says more with less."""
 _RUN = re.compile(r"([kp])(?:(\d{1,9})\.)?(\d{1,9})(?:-(\d{1,9}))?")
 
@@ -55,8 +55,8 @@ class HandEdits:
         )
 
 
-def hand_edits(layer: str, name: str, text: str) -> HandEdits:
-    """Reads `HandEdits.text`. Raises PruningError for text of another form and for more than MOST
+def parse_edits(layer: str, name: str, text: str) -> HandEdits:
+    """Reads `HandEdits.text`. Raises PruningError for text of another form and for more than MAX_GROUPS
     groups.
     """
     groups: list[Group] = []
@@ -68,16 +68,16 @@ def hand_edits(layer: str, name: str, text: str) -> HandEdits:
             )
         sign, scope, first, last = run.groups()
         stop = int(last or first) + 1
-        if stop - int(first) + len(groups) > MOST:
+        if stop - int(first) + len(groups) > MAX_GROUPS:
             raise PruningError(
-                f"More than {MOST:,} edited groups in {layer}: choose a coarser granularity."
+                f"More than {MAX_GROUPS:,} edited groups in {layer}: choose a coarser granularity."
             )
         groups += [(int(scope or 0), group, sign == "k") for group in range(int(first), stop)]
     return HandEdits(layer, name, tuple(groups))
 
 
-def check(edits: Iterable[HandEdits]) -> None:
-    """Raises PruningError where a layer comes twice at one granularity, or there are more than MOST
+def check_edits(edits: Iterable[HandEdits]) -> None:
+    """Raises PruningError where a layer comes twice at one granularity, or there are more than MAX_GROUPS
     groups in all.
     """
     found = tuple(edits)
@@ -85,9 +85,9 @@ def check(edits: Iterable[HandEdits]) -> None:
         raise PruningError(
             "The plan's edits name one layer twice at one granularity: put them together."
         )
-    if (count := sum(len(each.groups) for each in found)) > MOST:
+    if (count := sum(len(each.groups) for each in found)) > MAX_GROUPS:
         raise PruningError(
-            f"{count:,} groups are edited by hand; a plan holds {MOST:,}: choose a coarser granularity."
+            f"{count:,} groups are edited by hand; a plan holds {MAX_GROUPS:,}: choose a coarser granularity."
         )
 
 
@@ -108,7 +108,7 @@ def from_raw(raw: Any) -> tuple[HandEdits, ...]:
     texts = (
         (str(layer), str(name), text) for layer, each in raw.items() for name, text in each.items()
     )
-    return tuple(hand_edits(layer, name, str(text)) for layer, name, text in texts)
+    return tuple(parse_edits(layer, name, str(text)) for layer, name, text in texts)
 
 
 def _runs(groups: Iterable[Group]) -> Iterator[tuple[int, int, int, bool]]:

@@ -104,7 +104,7 @@ def ranks(scores: Float[Tensor, "s g"]) -> Int[Tensor, "s g"]:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class RankedGroups:
     """One layer's groups ranked and binned once; each count after that costs one comparison per group.
 
     places: `ranks`; edges: of the bins of score; binned: groups per scope and bin, summed up over
@@ -128,7 +128,7 @@ class Prepared:
         )
 
 
-def prepared(scores: Float[Tensor, "s g"], bins: int = 60) -> Prepared:
+def rank_groups(scores: Float[Tensor, "s g"], bins: int = 60) -> RankedGroups:
     """Ranks and bins the groups; bins of equal width from the lowest to the highest score, the last
     one closed.
     """
@@ -138,7 +138,7 @@ def prepared(scores: Float[Tensor, "s g"], bins: int = 60) -> Prepared:
     counted = torch.bincount(
         (places + bins * torch.arange(scopes)[:, None]).flatten(), minlength=scopes * bins
     )
-    return Prepared(ranks(scores), edges, counted.view(scopes, bins).cumsum(1))
+    return RankedGroups(ranks(scores), edges, counted.view(scopes, bins).cumsum(1))
 
 
 def apply_hand_edits(

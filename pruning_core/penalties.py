@@ -57,7 +57,7 @@ class Penalty:
     help: str
     formula: str
     source: str
-    shaped: bool
+    per_group: bool
     of: Callable[[nn.Module, Sequence[Layer], Granularity | None], Tensor]
 
 
@@ -82,7 +82,7 @@ PENALTIES: dict[str, Penalty] = {
 """The choices besides none; one over groups names their shape, as in group_lasso:filter."""
 
 
-def parsed(text: str) -> tuple[Penalty, Granularity | None] | None:
+def parse_penalty(text: str) -> tuple[Penalty, Granularity | None] | None:
     """none -> None; bn_scale_l1; group_lasso:SHAPE for any granularity. Raises PruningError for
     what is no penalty.
     """
@@ -90,8 +90,8 @@ def parsed(text: str) -> tuple[Penalty, Granularity | None] | None:
         return None
     name, _, shape = text.partition(":")
     found = find(PENALTIES, name, "penalty")
-    if found.shaped != bool(shape):
-        wanted = f"{name}:filter, or another shape" if found.shaped else name
+    if found.per_group != bool(shape):
+        wanted = f"{name}:filter, or another shape" if found.per_group else name
         raise PruningError(f"'{text}' is not a penalty: write {wanted}.")
     return found, granularity(shape) if shape else None
 
@@ -99,8 +99,8 @@ def parsed(text: str) -> tuple[Penalty, Granularity | None] | None:
 def penalty(
     text: str, strength: float, layers: Sequence[Layer]
 ) -> Callable[[nn.Module], Tensor | float]:
-    """Model -> strength x penalty, 0 for none. Raises PruningError as `parsed`."""
-    chosen = parsed(text)
+    """Model -> strength x penalty, 0 for none. Raises PruningError as `parse_penalty`."""
+    chosen = parse_penalty(text)
     if chosen is None:
         return lambda _: 0.0
     found, g = chosen

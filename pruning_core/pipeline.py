@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pruning_core.evaluation.metrics import measure
 from pruning_core.flows import FlowContext, flow
-from pruning_core.model.coupling.dependent_masks import WHOLE_OUTPUTS, dead_inputs
+from pruning_core.model.coupling.dependent_masks import dead_inputs
 from pruning_core.plan import Plan
 from pruning_core.training.fine_tune import evaluate, recalibrate_bn, tracked_norms
 from pruning_core.types import (
@@ -85,7 +85,7 @@ def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None =
     0.5
     """
     model = model or space.model
-    whole = masks and plan.granularity in WHOLE_OUTPUTS and space.tied[1] is None
+    whole = masks and plan.resolve(space).granularity.removes_outputs and space.tied[1] is None
     dead = dead_inputs(model, space.layers, masks, space.tied[0]) if whole else None
     return measure(model, space.layers, masks, dependent_masks_of(plan, space, masks), dead)
 

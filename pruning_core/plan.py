@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from pruning_core.allocation import ALLOCATIONS
-from pruning_core.criteria import check as check_criterion
-from pruning_core.criteria import criterion
+from pruning_core.criteria import check_criterion, criterion
 from pruning_core.flows import flow
 from pruning_core.granularity import granularity
-from pruning_core.hand_edits import HandEdits, check, from_raw, to_raw
+from pruning_core.hand_edits import HandEdits, check_edits, from_raw, to_raw
 from pruning_core.registry import find
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.schedule import schedule
@@ -75,7 +74,7 @@ class Plan:
         for name, ratio in self.overrides:
             if not 0 <= ratio <= 1:
                 raise PruningError(f"The ratio {ratio} of {name} is outside [0, 1].")
-        check(self.edits)
+        check_edits(self.edits)
         if not LEAST_PROBE <= self.probe <= MOST_PROBE:
             raise PruningError(
                 f"A probe of {self.probe} images is outside {LEAST_PROBE} to {MOST_PROBE}."

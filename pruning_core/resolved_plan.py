@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from pruning_core.allocation import Allocation, locked
+from pruning_core.allocation import Allocation, with_overrides
 from pruning_core.criteria import Criterion, refusal
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.hand_edits import HandEdits
 from pruning_core.masks import apply_hand_edits, apply_masks, group_scores, select
-from pruning_core.model.coupling.dependent_masks import WHOLE_OUTPUTS, dependent_masks
+from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.model_io import answering
 from pruning_core.registry import find
 from pruning_core.schedule import Schedule
@@ -66,7 +66,7 @@ class ResolvedPlan:
     def check_by_hand(self) -> None:
         """Raises PruningError for a ratio or edit of a layer that the plan cannot prune."""
         known = {x.name: 0.0 for x in self.space.layers if x.name not in self.refusals}
-        locked(known, self.overrides)
+        with_overrides(known, self.overrides)
         for edit in self.edits:
             find(known, edit.layer, "prunable layer called")
 
@@ -93,11 +93,11 @@ class ResolvedPlan:
         layers = tuple(x for x in self.layers if x.name in groups)
         if (fixed := self.granularity.fixed_ratio) is not None:
             own = {name: fixed if ratio else 0.0 for name, ratio in self.overrides.items()}
-            return locked({x.name: fixed for x in layers}, own)
+            return with_overrides({x.name: fixed for x in layers}, own)
         ratios = self.allocation(layers, groups, self.sparsity * fraction)
         by_hand = extend_ratios(self.overrides, layers, self.granularity)
         scaled = {name: min(1.0, ratio * fraction) for name, ratio in by_hand.items()}
-        return locked(average_ratios(ratios, layers, self.granularity), scaled)
+        return with_overrides(average_ratios(ratios, layers, self.granularity), scaled)
 
     def masks(self, groups: GroupScores, ratios: Ratios) -> Masks:
         """The masks that remove these ratios, with the hand edits on top. True = keep."""
@@ -149,7 +149,7 @@ class ResolvedPlan:
         the granularity removes less than whole outputs. Parameters behind a join of several
         layers are included where `Workspace.tied` knows the join.
         """
-        if not masks or self.granularity.name not in WHOLE_OUTPUTS:
+        if not masks or not self.granularity.removes_outputs:
             return {}
         space = self.space
         return dependent_masks(space.model, space.layers, masks, space.tied[0])

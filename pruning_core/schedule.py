@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pruning_core.registry import find
 from pruning_core.types import PruningError
 
-MOST_ROUNDS = 50
+MAX_ROUNDS = 50
 
 
 @runtime_checkable
@@ -120,7 +120,7 @@ SCHEDULES: dict[str, Schedule] = {
     "agp": Agp(),
 }
 """The choices; `schedule` also reads a number of rounds, as in iterative:5."""
-LEAST_DENSITY = 0.001
+MIN_DENSITY = 0.001
 """Where nothing is to be left, Exponential goes down to a thousandth before its last step."""
 
 
@@ -133,12 +133,12 @@ def schedule(spec: str, sparsity: float | None = None) -> Schedule:
     name, _, rounds = spec.partition(":")
     found = find(SCHEDULES, name, "schedule")
     if sparsity is not None and "density" in {field.name for field in fields(found)}:
-        found = replace(found, density=max(LEAST_DENSITY, 1 - sparsity))
+        found = replace(found, density=max(MIN_DENSITY, 1 - sparsity))
     if not rounds:
         return found
-    if name == "one_shot" or not rounds.isdecimal() or not 1 <= int(rounds) <= MOST_ROUNDS:
+    if name == "one_shot" or not rounds.isdecimal() or not 1 <= int(rounds) <= MAX_ROUNDS:
         raise PruningError(
-            f"'{spec}' is not a schedule: write one_shot, or a name and rounds as in agp:N, N from 1 to {MOST_ROUNDS}."
+            f"'{spec}' is not a schedule: write one_shot, or a name and rounds as in agp:N, N from 1 to {MAX_ROUNDS}."
         )
     return replace(found, rounds=int(rounds))
 

@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from pruning_core.granularity import Granularity
 from pruning_core.types import Layer, Ratios
 
-HEADS = "head"
-"""The granularity whose groups are whole heads."""
-
 
 def tied_parts(layers: Sequence[Layer], g: Granularity) -> list[tuple[Layer, ...]]:
     """The layers in parts that lose the same groups: the layers of one attention if whole heads go,
@@ -21,7 +18,7 @@ def tied_parts(layers: Sequence[Layer], g: Granularity) -> list[tuple[Layer, ...
     parts: dict[tuple[str, int] | str, list[Layer]] = {}
     for layer in layers:
         parts.setdefault(
-            (layer.attention, layer.heads) if g.name == HEADS and layer.attention else layer.name,
+            (layer.attention, layer.heads) if g.spans_attention and layer.attention else layer.name,
             [],
         ).append(layer)
     return [tuple(part) for part in parts.values()]

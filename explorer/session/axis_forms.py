@@ -8,7 +8,7 @@ from explorer.session import state
 from explorer.texts.help import HELP, entry_help
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, supports
 from pruning_core.plan import Plan
-from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
+from pruning_core.schedule import MAX_ROUNDS, SCHEDULES, schedule
 from pruning_core.workspace import Workspace
 
 UNAVAILABLE = " · not possible here"
@@ -132,7 +132,7 @@ def schedule_form(plan: Plan) -> None:
         st.number_input(
             "Rounds",
             1,
-            MOST_ROUNDS,
+            MAX_ROUNDS,
             step=1,
             key="rounds",
             help=HELP["rounds"],

@@ -9,7 +9,7 @@ from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA
 from pruning_core.flows import flow
 from pruning_core.granularity import granularity
-from pruning_core.penalties import NONE, parsed
+from pruning_core.penalties import NONE, parse_penalty
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
 from pruning_core.training.fine_tune import TrainConfig
@@ -40,7 +40,7 @@ def flow_words(text: str) -> str:
 
 def penalty_words(text: str) -> str:
     """group_lasso:filter -> Group lasso (Filter)."""
-    penalty = parsed(text)
+    penalty = parse_penalty(text)
     if penalty is None:
         return "none"
     chosen, g = penalty

@@ -10,9 +10,9 @@ from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import OPTIMIZER_LABELS
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity
-from pruning_core.penalties import NONE, PENALTIES, parsed
+from pruning_core.penalties import NONE, PENALTIES, parse_penalty
 from pruning_core.plan import Plan
-from pruning_core.schedule import MOST_ROUNDS, SCHEDULES, schedule
+from pruning_core.schedule import MAX_ROUNDS, SCHEDULES, schedule
 from pruning_core.training.fine_tune import TrainConfig
 
 USUAL_RATES = {"sgd": TrainConfig().lr, "adamw": 0.001}
@@ -52,7 +52,7 @@ def _schedule(row: DeltaGenerator, plan: Plan) -> None:
     row.number_input(
         "Rounds",
         1,
-        MOST_ROUNDS,
+        MAX_ROUNDS,
         step=1,
         key="tune_rounds",
         help=HELP["rounds"],
@@ -109,7 +109,7 @@ def _more_settings(plan: Plan) -> None:
 
 def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
     """The penalty, its groups where it has groups, and its strength."""
-    chosen = parsed(config.penalty)
+    chosen = parse_penalty(config.penalty)
     state.set_widget("tune_penalty_name", config.penalty.partition(":")[0])
     row.selectbox(
         "Penalty",
@@ -141,7 +141,7 @@ def _penalty_changed() -> None:
     name = state.widget_value("tune_penalty_name", before.partition(":")[0])
     groups = before.partition(":")[2] or state.plan().granularity
     groups = state.widget_value("tune_penalty_shape", groups)
-    has_groups = name in PENALTIES and PENALTIES[name].shaped
+    has_groups = name in PENALTIES and PENALTIES[name].per_group
     state.change_fine_tuning(penalty=f"{name}:{groups}" if has_groups else name)
 
 

@@ -25,7 +25,7 @@ from pruning_core.export.writers import (
     weights_safetensors,
 )
 from pruning_core.flows import Flow
-from pruning_core.granularity import granularity, no_choice
+from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.masks import achieved
 from pruning_core.model.device import choose_device
 from pruning_core.pipeline import (
@@ -37,7 +37,7 @@ from pruning_core.pipeline import (
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.backends import Backend, dask, in_process, process_pool
 from pruning_core.sensitivity.grid import measure, to_csv
-from pruning_core.sensitivity.grid_jobs import TIED, Grid, GridPoint
+from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
 from pruning_core.sensitivity.preview import Band, bands_csv, preview_plan
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
@@ -199,7 +199,7 @@ def _preview(options: argparse.Namespace) -> int:
     plan = _read(options.plan)
     out = _file(options.out)
     space = open_workspace(plan.model, plan.dataset)
-    tied = plan.granularity == TIED and not options.alone
+    tied = granularity(plan.granularity).ties_layers and not options.alone
     device = choose_device(options.device)
     bands: tuple[Band, ...] = ()
     for found in preview_plan(
@@ -225,7 +225,7 @@ def _ratios(options: argparse.Namespace) -> int:
     plan = _read(options.plan)
     out = _file(options.out, "plan.json")
     of = options.of
-    if (settled := no_choice(granularity(plan.granularity))) is not None:
+    if (settled := fixed_ratio_reason(granularity(plan.granularity))) is not None:
         raise PruningError(settled)
     points = from_csv(
         _text(options.curves, "table"), granularity=plan.granularity, criterion=plan.criterion

@@ -13,7 +13,7 @@ from pruning_core.criteria.seven import Seven
 from pruning_core.criteria.weight import BnScale, Fpgm, Magnitude, Random
 from pruning_core.registry import find
 
-__all__ = ["CRITERIA", "POOLS", "Criterion", "check", "criterion", "is_custom", "refusal"]
+__all__ = ["CRITERIA", "POOLS", "Criterion", "check_criterion", "criterion", "is_custom", "refusal"]
 
 CRITERIA: dict[str, Criterion] = {
     "magnitude_l1": Magnitude(),
@@ -48,7 +48,7 @@ def criterion(name: str, seed: int = 0) -> Criterion:
     return replace(found, seed=seed) if "seed" in {f.name for f in fields(found)} else found
 
 
-def check(name: str) -> None:
+def check_criterion(name: str) -> None:
     """Raises PruningError unless the name is in `CRITERIA` or could be a module path; imports
     nothing.
     """

@@ -51,7 +51,7 @@ class Moments:
         return m.abs() / (v.sqrt() + EPS)
 
 
-class Accumulated:
+class AccumulatedScores:
     """S += |w g c| after every mini-batch, never decayed; removed weights stay at 0 (Xiao et al.
     2024, arXiv:2403.12688).
     """
@@ -126,7 +126,7 @@ class Seven:
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
         w = weights(model, layers)
-        found = Accumulated(self.beta1, self.beta2, self.signed_moment)
+        found = AccumulatedScores(self.beta1, self.beta2, self.signed_moment)
         for slopes in batch_gradients(model, layers, batches, self.batch_size):
             found.add(w, slopes)
         return found.scores

@@ -180,7 +180,7 @@ def need_epochs(flow: Flow, context: FlowContext) -> None:
 
 def need_single_weights(flow: Flow, context: FlowContext) -> None:
     """Raises PruningError where a flow that prunes single weights has another granularity."""
-    if context.plan.granularity.name != "fine":
+    if not context.plan.granularity.unstructured:
         raise PruningError(
             f"{flow.label} prunes single weights by a rule of its own: "
             "choose the fine-grained granularity."

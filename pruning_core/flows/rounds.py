@@ -215,7 +215,7 @@ class SparseTraining(FlowDefaults):
 
     def _penalised(self, context: FlowContext) -> TrainConfig:
         """The plan's training with this flow's penalty."""
-        shaped = PENALTIES[self.penalty].shaped
+        shaped = PENALTIES[self.penalty].per_group
         name = f"{self.penalty}:{context.plan.granularity.name}" if shaped else self.penalty
         return replace(context.config, penalty=name, penalty_strength=self.strength)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pruning_core.criteria.seven import Accumulated
+from pruning_core.criteria.seven import AccumulatedScores
 from pruning_core.flows.masking import StepState, total_steps, train_with_rule
 from pruning_core.flows.protocol import (
     FRAMES,
@@ -57,7 +57,7 @@ class Pruner:
     def __init__(self, flow: "SevenPre | SevenDyn", context: FlowContext, steps: int) -> None:
         self.context = context if flow.classifier else context.without_output_layer()
         self._steps = steps
-        self._accumulated = Accumulated(flow.beta1, flow.beta2, flow.signed_moment)
+        self._accumulated = AccumulatedScores(flow.beta1, flow.beta2, flow.signed_moment)
         self.masks: Masks = {
             layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in self.context.layers
         }

@@ -13,7 +13,7 @@ from pruning_core.criteria import Criterion
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, supports
 from pruning_core.masks import group_scores, lowest, n_removed
-from pruning_core.model.coupling.dependent_masks import WHOLE_OUTPUTS, dependent_masks
+from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.training.fine_tune import summarise
 from pruning_core.types import Batches, Evaluation, Layer, Scores, Split
@@ -111,9 +111,7 @@ def _change(
     """What stands in the place of the layer's weight, and of the biases and norms that fall silent
     with whole outputs.
     """
-    silent = (
-        dependent_masks(model, layers, {layer.name: mask}, tied) if g.name in WHOLE_OUTPUTS else {}
-    )
+    silent = dependent_masks(model, layers, {layer.name: mask}, tied) if g.removes_outputs else {}
     return Zeroed(
         replay.forward.program.tensor, {layer.name: mask.reshape(layer.param_shape)} | silent
     )

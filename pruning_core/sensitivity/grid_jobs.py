@@ -9,7 +9,7 @@ from torch import nn
 
 from pruning_core.criteria import criterion
 from pruning_core.evaluation.partial_forward import PartialForward
-from pruning_core.granularity import granularity
+from pruning_core.granularity import Granularity, granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import group_scores_of, probe_split
@@ -20,9 +20,6 @@ from pruning_core.tied_layers import tied_parts
 from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 from pruning_core.workspace import Workspace, open_workspace
-
-TIED = "filter"
-"""The granularity in which tied layers go together."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +164,11 @@ def make_jobs(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
     found: list[Job] = []
     for how in grid.criteria:
         for name in grid.granularities:
-            layers, reasons = prunable(space.layers, granularity(name), criterion(how, plan.seed))
+            g = granularity(name)
+            tied = grid.tied and g.ties_layers
+            layers, reasons = prunable(space.layers, g, criterion(how, plan.seed))
             able = {layer.name for layer in layers}
-            couplings, units = _units(name, tuple(able), space, tied=grid.tied)
+            couplings, units = _units(g, tuple(able), space, tied=tied)
             wanted = [unit for unit in units if not grid.layers or set(unit) & set(grid.layers)]
             if not wanted:
                 why = next(
@@ -181,21 +180,17 @@ def make_jobs(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
                 )
             for unit in wanted:
                 mine = tuple(c for c in couplings if set(unit) & set(c.layers))
-                found.append(
-                    Job(how, name, unit, grid.sparsities, grid.tied and name == TIED, mine)
-                )
+                found.append(Job(how, name, unit, grid.sparsities, tied, mine))
     return tuple(found)
 
 
 def _units(
-    name: str, able: tuple[str, ...], space: Workspace, *, tied: bool
+    g: Granularity, able: tuple[str, ...], space: Workspace, *, tied: bool
 ) -> tuple[tuple[Coupling, ...], list[tuple[str, ...]]]:
     """The couplings that a granularity minds, and which of the able layers are cut as one."""
-    couplings = couplings_for(space.tied, name, tied=tied and name == TIED)
-    if not tied or name != TIED:
-        parts = tied_parts(
-            [layer for layer in space.layers if layer.name in able], granularity(name)
-        )
+    couplings = couplings_for(space.tied, g.removes_outputs, tied=tied)
+    if not tied:
+        parts = tied_parts([layer for layer in space.layers if layer.name in able], g)
         return couplings, [tuple(layer.name for layer in part) for part in parts]
     units = [
         tuple(x.name for x in space.layers if x.name in able and x.name in c.layers)

@@ -182,7 +182,10 @@ def preview_plan(
     plan.resolve(space).check_by_hand()
     _, groups = group_scores_of(plan, space)
     couplings = couplings_for(
-        space.tied, plan.granularity, tied=tied, instead="Preview each layer alone."
+        space.tied,
+        granularity(plan.granularity).removes_outputs,
+        tied=tied,
+        instead="Preview each layer alone.",
     )
     yield from preview(
         space.model,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import Granularity, from_groups
 from pruning_core.masks import achieved, lowest, n_removed
-from pruning_core.model.coupling.dependent_masks import WHOLE_OUTPUTS, dependent_masks
+from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
@@ -74,7 +74,7 @@ def _together(
     """The couplings that hold a layer with scores; a channel's score is the mean over the members
     that have one.
     """
-    if g.name != "filter":
+    if not g.ties_layers:
         raise PruningError(
             f"Tied layers are cut together by whole filters only, not by {g.label}: scan each layer alone."
         )
@@ -123,7 +123,7 @@ class UnitPruner:
         shapes = {layer.name: layer.param_shape for layer in self.layers}
         quiet = (
             dependent_masks(self.model, self.layers, masks, self.couplings)
-            if self.g.name in WHOLE_OUTPUTS
+            if self.g.removes_outputs
             else {}
         )
         return {name: mask.reshape(shapes[name]) for name, mask in masks.items()} | quiet
@@ -143,9 +143,7 @@ class UnitPruner:
 
         def site(unit: PruneUnit, most: int) -> tuple[str, ...]:
             return (
-                tuple(self.keep(self.masks(unit, most)))
-                if self.g.name in WHOLE_OUTPUTS
-                else unit.names
+                tuple(self.keep(self.masks(unit, most))) if self.g.removes_outputs else unit.names
             )
 
         def changes(at: int) -> list[Zeroed]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pruning_core.allocation import fit, total_ratio, weight_count
+from pruning_core.allocation import fit_ratios, total_ratio, weight_count
 from pruning_core.registry import find
 from pruning_core.sensitivity.cost_curves import Curves, Points, cost_curve
 from pruning_core.sensitivity.rules import (
@@ -184,7 +184,7 @@ class _Problem:
                 for name, ratio in family(level).items()
             }
 
-        ratios = fit(self.layers, target, limited, self.count)
+        ratios = fit_ratios(self.layers, target, limited, self.count)
         total = total_ratio(self.layers, ratios, self.count)
         hint = "scan to higher sparsities, or widen the limits"
         _check_total(total, target, "The curves and limits", hint)

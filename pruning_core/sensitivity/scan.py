@@ -243,6 +243,9 @@ def scan_plan(
         device=device,
         tied=tied,
         couplings=couplings_for(
-            space.tied, plan.granularity, tied=tied, instead="Scan each layer alone."
+            space.tied,
+            granularity(plan.granularity).removes_outputs,
+            tied=tied,
+            instead="Scan each layer alone.",
         ),
     )

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any
 
-from pruning_core.criteria import CRITERIA, criterion
-from pruning_core.criteria import check as check_criterion
+from pruning_core.criteria import CRITERIA, check_criterion, criterion
 from pruning_core.granularity import GRANULARITIES, granularity
 from pruning_core.plan import Plan
 from pruning_core.registry import find

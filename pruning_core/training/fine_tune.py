@@ -16,7 +16,7 @@ from torch.nn import functional
 from pruning_core.evaluation.intervals import wilson
 from pruning_core.model.device import choose_device, ready
 from pruning_core.model.model_io import call, count, each, logits, moved
-from pruning_core.penalties import NONE, parsed, penalty
+from pruning_core.penalties import NONE, parse_penalty, penalty
 from pruning_core.registry import find
 from pruning_core.types import (
     Dataset,
@@ -108,7 +108,7 @@ class TrainConfig:
             (self.label_smoothing, "label smoothing"),
         ):
             _require(0 <= value < 1, f"The {what} must lie in [0, 1), not {value}.")
-        parsed(self.penalty)
+        parse_penalty(self.penalty)
         find(OPTIMIZERS, self.optimizer, "optimizer")
 
 

@@ -11,11 +11,11 @@ from torch.nn.utils import prune
 
 from pruning_core.allocation import (
     ALLOCATIONS,
-    fit,
+    fit_ratios,
     lamp_scores,
-    locked,
     rank_globally,
     total_ratio,
+    with_overrides,
 )
 from pruning_core.granularity import granularity
 from pruning_core.masks import exclude_removed, group_scores, select
@@ -326,20 +326,20 @@ def test_fit_mixes_both_sides_of_a_jump() -> None:
     def step(u: float) -> dict[str, float]:
         return {x.name: 0.9 if u > 0.3 else 0.1 for x in LAYERS}
 
-    assert total_ratio(LAYERS, fit(LAYERS, 0.5, step)) == pytest.approx(0.5)
-    assert fit(LAYERS, 0.95, step) == pytest.approx(step(1.0))
+    assert total_ratio(LAYERS, fit_ratios(LAYERS, 0.5, step)) == pytest.approx(0.5)
+    assert fit_ratios(LAYERS, 0.95, step) == pytest.approx(step(1.0))
 
 
 def test_locked_ratios_take_the_place_of_the_allocations() -> None:
     ratios = ALLOCATIONS["uniform"](LAYERS, {}, 0.5)
-    assert locked(ratios, {"fc.weight": 0.0, "stem.weight": 1.0}) == ratios | {
+    assert with_overrides(ratios, {"fc.weight": 0.0, "stem.weight": 1.0}) == ratios | {
         "fc.weight": 0.0,
         "stem.weight": 1.0,
     }
     assert ratios["fc.weight"] == 0.5
-    assert "'nowhere'" in refusal(lambda: locked(ratios, {"nowhere": 0.5}))
+    assert "'nowhere'" in refusal(lambda: with_overrides(ratios, {"nowhere": 0.5}))
     for bad in (-0.1, 1.5, float("nan")):
-        assert "fc.weight" in refusal(lambda bad=bad: locked(ratios, {"fc.weight": bad}))  # type: ignore[misc]
+        assert "fc.weight" in refusal(lambda bad=bad: with_overrides(ratios, {"fc.weight": bad}))  # type: ignore[misc]
 
 
 def test_lamp_keeps_scores_below_zero_below() -> None:

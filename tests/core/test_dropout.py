@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_core.dropout import REGULARISERS, as_plan, dropped, frozen, sample, share
+from pruning_core.dropout import (
+    REGULARISERS,
+    as_plan,
+    dropped_share,
+    frozen_masks,
+    sample_mask,
+    training_weight,
+)
 from pruning_core.hand_edits import HandEdits
 from pruning_core.masks import achieved, apply_masks, check_masks
 from pruning_core.model.inventory import inventory
@@ -28,12 +35,12 @@ V = torch.tensor([0.5, -1.0, 2.0, 1.0])
 
 @cache
 def samples(name: str) -> tuple[torch.Tensor, ...]:
-    return tuple(sample(name, HERE, RATE, seed) for seed in range(PASSES))
+    return tuple(sample_mask(name, HERE, RATE, seed) for seed in range(PASSES))
 
 
 def passes(name: str) -> torch.Tensor:
     """W v of every pass: passes x outputs."""
-    found = [dropped(W, mask, RATE) for mask in samples(name)]
+    found = [training_weight(W, mask, RATE) for mask in samples(name)]
     return torch.stack(found)[:, :, :, 0, 0].double() @ V.double()
 
 
@@ -55,12 +62,12 @@ def test_dropouts_variance_is_of_whole_outputs_and_dropconnects_of_single_produc
 
 
 def test_dropout_takes_rows_and_dropconnect_weights() -> None:
-    rows = sample("dropout", layer((400, 5, 3, 3)), 0.25, 0).flatten(1)
+    rows = sample_mask("dropout", layer((400, 5, 3, 3)), 0.25, 0).flatten(1)
     assert torch.equal(rows, rows[:, :1].expand_as(rows))
     assert float(rows[:, 0].double().mean()) == pytest.approx(
         0.75, abs=4 * (0.25 * 0.75 / 400) ** 0.5
     )
-    weights = sample("dropconnect", layer((400, 5, 3, 3)), 0.25, 0)
+    weights = sample_mask("dropconnect", layer((400, 5, 3, 3)), 0.25, 0)
     assert float(weights.double().mean()) == pytest.approx(
         0.75, abs=4 * (0.25 * 0.75 / 18000) ** 0.5
     )
@@ -71,9 +78,9 @@ def test_dropout_takes_rows_and_dropconnect_weights() -> None:
 def test_every_pass_has_a_mask_of_its_own_that_its_seed_gives_again(name: str) -> None:
     here = layer((64, 4, 1, 1))
     before = torch.get_rng_state()
-    assert torch.equal(sample(name, here, 0.5, 1), sample(name, here, 0.5, 1))
-    assert not torch.equal(sample(name, here, 0.5, 1), sample(name, here, 0.5, 2))
-    assert sample(name, here, 0.0, 1).all()
+    assert torch.equal(sample_mask(name, here, 0.5, 1), sample_mask(name, here, 0.5, 1))
+    assert not torch.equal(sample_mask(name, here, 0.5, 1), sample_mask(name, here, 0.5, 2))
+    assert sample_mask(name, here, 0.0, 1).all()
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -83,7 +90,7 @@ def test_a_frozen_sample_is_random_pruning(name: str) -> None:
         nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(512, 3)
     )
     layers = inventory(model, (1, 8, 8))
-    masks = frozen(name, layers[:2], 0.5, 7)
+    masks = frozen_masks(name, layers[:2], 0.5, 7)
     check_masks(masks, layers)
     assert all(0.2 < share < 0.8 for share in achieved(masks).values())
     work = apply_masks(model, masks, layers)
@@ -111,9 +118,9 @@ def test_the_plan_of_a_sample_has_its_mask_bit_for_bit_and_leaves_the_others_who
     for number in range(1, 6):
         plan = as_plan(old, name, conv, rate, number)
         _, masks = choose_masks(Plan.from_json(plan.to_json()), space)
-        assert torch.equal(masks[conv.name], sample(name, conv, rate, number))
+        assert torch.equal(masks[conv.name], sample_mask(name, conv, rate, number))
         assert all(mask.all() for other, mask in masks.items() if other != conv.name)
-        assert achieved(masks)[conv.name] == pytest.approx(share(name, conv, rate, number))
+        assert achieved(masks)[conv.name] == pytest.approx(dropped_share(name, conv, rate, number))
 
 
 @pytest.mark.parametrize("name", REGULARISERS)
@@ -126,7 +133,8 @@ def test_layers_frozen_from_one_pass_stay_together_and_another_pass_starts_anew(
         plan = as_plan(plan, name, each, 0.4, 3)
     masks = choose_masks(plan, space)[1]
     assert all(
-        torch.equal(masks[other], mask) for other, mask in frozen(name, layers, 0.4, 3).items()
+        torch.equal(masks[other], mask)
+        for other, mask in frozen_masks(name, layers, 0.4, 3).items()
     )
     assert as_plan(plan, name, layers[1], 0.4, 3) == plan
     assert [other for other, _ in as_plan(plan, name, layers[1], 0.4, 4).overrides] == [
@@ -152,7 +160,9 @@ def test_hand_edits_that_would_change_the_sample_go_and_those_that_wait_stay(
 
 def test_a_pass_that_drops_every_output_is_frozen_as_it_is(space: Workspace) -> None:
     conv = named(space, "conv1.weight")
-    number = next(number for number in range(1000) if share("dropout", conv, 0.9, number) == 1)
+    number = next(
+        number for number in range(1000) if dropped_share("dropout", conv, 0.9, number) == 1
+    )
     plan = as_plan(Plan("lenet5"), "dropout", conv, 0.9, number)
     assert plan.allow_collapse
     assert not choose_masks(plan, space)[1][conv.name].any()
@@ -172,13 +182,13 @@ def test_every_subset_is_dropped_as_often_as_independent_chance_says() -> None:
 
 def test_what_cannot_be_meant_is_refused() -> None:
     output = LAYERS[-1]
-    assert "remove a class" in refusal(lambda: sample("dropout", output, 0.5, 0))
-    assert sample("dropconnect", output, 0.5, 0).shape == output.shape
+    assert "remove a class" in refusal(lambda: sample_mask("dropout", output, 0.5, 0))
+    assert sample_mask("dropconnect", output, 0.5, 0).shape == output.shape
     for rate in (1.0, -0.1, float("nan")):
-        assert "[0, 1)" in refusal(lambda rate=rate: sample("dropconnect", HERE, rate, 0))
-    assert "dropuot" in refusal(lambda: frozen("dropuot", LAYERS, 0.5, 0))
+        assert "[0, 1)" in refusal(lambda rate=rate: sample_mask("dropconnect", HERE, rate, 0))
+    assert "dropuot" in refusal(lambda: frozen_masks("dropuot", LAYERS, 0.5, 0))
     with pytest.raises(PruningError):
-        dropped(W, W > 0, 1.0)
+        training_weight(W, W > 0, 1.0)
 
 
 @pytest.mark.parametrize("name", REGULARISERS)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pruning_core.granularity import (
     GRANULARITIES,
+    Granularity,
     block,
     from_groups,
     granularity,
@@ -369,6 +370,24 @@ def test_refusals_name_the_layer_in_one_sentence(name: str, here: Layer, part: s
 
 def test_every_granularity_that_can_refuse_is_seen_refusing() -> None:
     assert GRANULARITIES.keys() - {name for name, _, _ in REFUSED} == {"fine"}
+
+
+def removes_whole_rows(g: Granularity, here: Layer) -> bool:
+    """Does the removal of one group leave some output without any weight?"""
+    scopes, groups, _ = to_groups(torch.zeros(here.shape), g, here).shape
+    keep = torch.ones(scopes, groups, dtype=torch.bool)
+    keep[0, 0] = False
+    return not from_groups(keep, g, here).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize("name", GRANULARITIES)
+def test_facts_agree_with_the_patterns(name: str) -> None:
+    g = GRANULARITIES[name]
+    here = layer((8, 8, 3, 3), "attention_proj" if g.spans_attention else None, heads=2)
+    assert g.removes_outputs == removes_whole_rows(g, here)
+    assert g.unstructured == (to_groups(torch.zeros(here.shape), g, here).shape == (1, 576, 1))
+    assert g.spans_attention == (supports(g, layer((8, 8, 3, 3))) is not None)
+    assert g.removes_outputs or not g.ties_layers
 
 
 def test_n_of_m_sets_its_own_ratio() -> None:

@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from pruning_core.hand_edits import MOST, HandEdits, check, from_raw, hand_edits, to_raw
+from pruning_core.hand_edits import (
+    MAX_GROUPS,
+    HandEdits,
+    check_edits,
+    from_raw,
+    parse_edits,
+    to_raw,
+)
 from tests.core.toy import refusal
 
 
@@ -21,7 +28,7 @@ from tests.core.toy import refusal
 def test_text_worked_by_hand(groups: tuple[tuple[int, int, bool], ...], text: str) -> None:
     edits = HandEdits("a.weight", "filter", groups)
     assert edits.text == text
-    assert hand_edits("a.weight", "filter", text) == edits
+    assert parse_edits("a.weight", "filter", text) == edits
 
 
 def test_groups_are_sorted_so_that_equal_edits_are_equal() -> None:
@@ -34,7 +41,9 @@ def test_groups_are_sorted_so_that_equal_edits_are_equal() -> None:
     "text", ["x3", "k", "k-3", "k3.", "k3-", "3", "k3 p4", "k3__p4x", "k1.2.3", f"k{'9' * 12}"]
 )
 def test_other_text_is_refused(text: str) -> None:
-    assert "of a.weight is not of the form" in refusal(lambda: hand_edits("a.weight", "fine", text))
+    assert "of a.weight is not of the form" in refusal(
+        lambda: parse_edits("a.weight", "fine", text)
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,14 +52,18 @@ def test_other_text_is_refused(text: str) -> None:
         (lambda: HandEdits("a", "fines", ()), "no granularity 'fines'"),
         (lambda: HandEdits("a", "fine", ((0, -1, True),)), "negative group"),
         (lambda: HandEdits("a", "fine", ((0, 1, True), (0, 1, False))), "one group twice"),
-        (lambda: hand_edits("a", "fine", f"k0-{MOST}"), "coarser granularity"),
-        (lambda: hand_edits("a", "fine", "k9-999999999"), "coarser granularity"),
+        (lambda: parse_edits("a", "fine", f"k0-{MAX_GROUPS}"), "coarser granularity"),
+        (lambda: parse_edits("a", "fine", "k9-999999999"), "coarser granularity"),
         (
-            lambda: check((HandEdits("a", "fine", ()), HandEdits("a", "fine", ((0, 1, True),)))),
+            lambda: check_edits(
+                (HandEdits("a", "fine", ()), HandEdits("a", "fine", ((0, 1, True),)))
+            ),
             "one layer twice",
         ),
         (
-            lambda: check(hand_edits(name, "fine", f"k1-{MOST // 2 + 1}") for name in "ab"),
+            lambda: check_edits(
+                parse_edits(name, "fine", f"k1-{MAX_GROUPS // 2 + 1}") for name in "ab"
+            ),
             "2,002 groups",
         ),
         (lambda: from_raw([]), "must map layers"),
@@ -66,9 +79,9 @@ def test_what_makes_no_sense_is_told_in_one_sentence(
 
 def test_json_there_and_back() -> None:
     edits = (
-        hand_edits("a", "fine", "k3"),
-        hand_edits("a", "filter", "p1-2"),
-        hand_edits("b", "2:4", "k7.1"),
+        parse_edits("a", "fine", "k3"),
+        parse_edits("a", "filter", "p1-2"),
+        parse_edits("b", "2:4", "k7.1"),
     )
     assert to_raw(edits) == {"a": {"fine": "k3", "filter": "p1-2"}, "b": {"2:4": "k7.1"}}
     assert from_raw(to_raw(edits)) == edits

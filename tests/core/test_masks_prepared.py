@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pruning_core.allocation import rank_globally
-from pruning_core.masks import lowest, prepared
+from pruning_core.masks import lowest, rank_groups
 from pruning_core.types import Layer
 from tests.core.toy import layer
 
@@ -44,7 +44,7 @@ def test_a_prepared_layer_keeps_and_counts_what_selecting_anew_would(
     shape: tuple[int, int], ties: bool
 ) -> None:
     found = scores(shape, ties)
-    ready = prepared(found, bins=7)
+    ready = rank_groups(found, bins=7)
     for count in range(shape[1] + 1):
         kept = ready.kept(count)
         assert torch.equal(kept, ~lowest(found, count))
@@ -60,7 +60,7 @@ def test_a_prepared_layer_keeps_and_counts_what_selecting_anew_would(
 
 
 def test_equal_scores_make_one_bin() -> None:
-    ready = prepared(torch.ones(1, 6), bins=3)
+    ready = rank_groups(torch.ones(1, 6), bins=3)
     assert int(ready.histogram(2).sum()) == 4
 
 

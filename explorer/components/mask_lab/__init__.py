@@ -21,7 +21,7 @@ import streamlit as st
 from explorer.components.mask_lab.view import MAX_CELLS, LabView, lab_view
 from explorer.components.mask_lab.window import LabDetail, LabWindow, Window, lab_window
 from explorer.session import state
-from pruning_core.hand_edits import MOST
+from pruning_core.hand_edits import MAX_GROUPS
 
 __all__ = [
     "MAX_CELLS",
@@ -220,7 +220,7 @@ def _share(ratio: object) -> float | None:
 
 
 def _edits(edits: list[Any], view: LabView) -> tuple[Edit, ...] | None:
-    sane = len(edits) <= MOST + 1 and all(
+    sane = len(edits) <= MAX_GROUPS + 1 and all(
         _is_edit(edit, view) for edit in edits
     )  # one too many: the plan tells the user
     return tuple(Edit(*edit) for edit in edits) if sane else None

@@ -13,7 +13,7 @@ from explorer.pages.explore.layer_details import Multiple, corner, drawn_size, m
 from explorer.session import cache, state
 from explorer.texts.formats import interval, percent
 from explorer.texts.help import HELP
-from pruning_core.dropout import REGULARISERS, as_plan, frozen
+from pruning_core.dropout import REGULARISERS, as_plan, frozen_masks
 from pruning_core.granularity import granularity
 from pruning_core.masks import achieved
 from pruning_core.pipeline import masked_copy
@@ -96,7 +96,7 @@ def _freeze(name: str, layer: Layer, rate: float, number: int) -> None:
 def _pass(
     plan: Plan, space: Workspace, layer: Layer, name: str, rate: float, number: int
 ) -> Multiple:
-    masks = frozen(name, (layer,), rate, number)
+    masks = frozen_masks(name, (layer,), rate, number)
     (f, c) = corner(layer)
     alone = masked_copy(as_plan(plan, name, layer, rate, number), space, masks)
     score = evaluate(alone, cache.probe(plan, space), outputs=space.dataset.outputs)

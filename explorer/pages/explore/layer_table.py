@@ -81,11 +81,7 @@ def _decided(layer: Layer, reasons: Mapping[str, str], plan: Plan) -> str:
     if layer.name in reasons:
         if supports(g, layer) is None:
             return "cannot be scored so"
-        return (
-            "output layer"
-            if layer.is_output and plan.granularity == "filter"
-            else "cannot be cut so"
-        )
+        return "output layer" if layer.is_output and g.removes_outputs else "cannot be cut so"
     if layer.name in by_hand:
         return f"you: {percent(by_hand[layer.name])}"
     return "allocation" if g.fixed_ratio is None else g.label

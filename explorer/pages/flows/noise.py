@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from pruning_core.criteria import criterion
-from pruning_core.criteria.seven import Accumulated, noise_factors
+from pruning_core.criteria.seven import AccumulatedScores, noise_factors
 from pruning_core.masks import ranks
 from pruning_core.model.gradients import batch_gradients
 from pruning_core.model.inventory import weights
@@ -54,7 +54,7 @@ def noise(
     model = criterion_model(taylor, space)
     gradients = list(batch_gradients(model, layers, images, BATCH))
     w = weights(model, layers)
-    accumulated = Accumulated(beta1, beta2, signed)
+    accumulated = AccumulatedScores(beta1, beta2, signed)
     for gradient in gradients:
         accumulated.add(w, gradient)
     products = [(w[layer.name] * gradient[layer.name]).abs() for gradient in gradients]

@@ -172,7 +172,7 @@ def _tied(plan: Plan, space: Workspace) -> tuple[Coupling, ...] | None:
     """The couplings to cut by, None where each layer is to be cut alone; asked only where whole
     filters go.
     """
-    if plan.granularity != "filter":
+    if not granularity(plan.granularity).ties_layers:
         return None
     couplings, untraced = space.tied
     on = st.toggle(

@@ -14,7 +14,7 @@ from explorer.texts.formats import interval, percent, signed, whole_percent
 from explorer.texts.help import HELP
 from pruning_core.allocation import total_ratio
 from pruning_core.evaluation.intervals import change
-from pruning_core.granularity import granularity, no_choice
+from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
@@ -93,13 +93,13 @@ def target_section(
 ) -> None:
     """Ratios by the curves that remove the target in total."""
     st.subheader("Use as per-layer ratios for a target", anchor=False)
-    if (settled := no_choice(granularity(plan.granularity))) is not None:
+    if (settled := fixed_ratio_reason(granularity(plan.granularity))) is not None:
         st.info(settled)
         return
     if why_not:
         st.info(why_not, icon=":material/history:")
         return
-    if plan.granularity == "filter" and any(point.group for point in points):
+    if granularity(plan.granularity).ties_layers and any(point.group for point in points):
         st.caption(
             "Tied layers get one ratio, measured with the same channels removed from all of them. The plan's masks stay per "
             "layer: each then loses its own lowest filters, which need not be the same channels, so measure the plan itself."

@@ -13,26 +13,21 @@ from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import SEPARATE
 from pruning_core.types import Layer, Masks, PruningError
 
-WHOLE_OUTPUTS = ("filter", "head")
-"""Granularities whose groups are whole outputs: what follows a removed one falls silent
-(`dependent_masks`).
-"""
-
 
 def couplings_for(
     known: tuple[tuple[Coupling, ...], str | None],
-    shape: str,
+    removes_outputs: bool,
     *,
     tied: bool,
     instead: str | None = None,
 ) -> tuple[Coupling, ...]:
-    """The couplings that cuts of a shape mind: all known ones where whole outputs go, else none.
+    """The couplings that a granularity needs: all known ones if it removes outputs, else none.
 
     known: the couplings, or why there are none to know (`Workspace.tied`). tied: their layers are
     to be cut as one. Raises PruningError with that reason, and what to do instead, where this
     cannot be.
     """
-    found, unknown = known if shape in WHOLE_OUTPUTS else ((), None)
+    found, unknown = known if removes_outputs else ((), None)
     if tied and unknown:
         raise PruningError(" ".join(filter(None, (unknown, instead))))
     return found

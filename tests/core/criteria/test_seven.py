@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from pruning_core.criteria import criterion
-from pruning_core.criteria.seven import Accumulated, Moments, Seven, noise_factors
+from pruning_core.criteria.seven import AccumulatedScores, Moments, Seven, noise_factors
 from pruning_core.model.gradients import batch_gradients
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer, PruningError
@@ -125,7 +125,7 @@ def test_the_factor_of_every_weight_is_one_after_one_mini_batch_and_bounded_late
 
 
 def test_removed_weights_score_nothing_however_they_are_pulled() -> None:
-    found = Accumulated()
+    found = AccumulatedScores()
     keep = {"w": torch.tensor([True, False, True])}
     for masks in ({}, keep, keep):
         found.add({"w": torch.ones(3)}, {"w": torch.tensor([1.0, 2.0, 3.0])}, masks)

@@ -10,7 +10,7 @@ import torch
 from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.masks import apply_masks, group_scores, select
-from pruning_core.model.coupling.dependent_masks import WHOLE_OUTPUTS, dependent_masks
+from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.inventory import inventory
 from pruning_core.sensitivity import compare_granularities as multiples
@@ -57,7 +57,7 @@ def test_every_cut_is_that_of_select_and_measured_as_by_evaluate(vgg: Vgg) -> No
         ratio = 0.7 if g.fixed_ratio is None else g.fixed_ratio
         masks = select({layer.name: groups}, (layer,), g, {layer.name: ratio})
         assert torch.equal(cut.mask, masks[layer.name])
-        silent = dependent_masks(model, layers, masks) if g.name in WHOLE_OUTPUTS else {}
+        silent = dependent_masks(model, layers, masks) if g.removes_outputs else {}
         wanted = evaluate(apply_masks(model, masks, layers, silent), split)
         assert (cut.evaluation.loss, cut.evaluation.top1, cut.evaluation.n) == (
             wanted.loss,

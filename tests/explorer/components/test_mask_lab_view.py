@@ -13,7 +13,7 @@ from explorer.charts.tiles import flat
 from explorer.components.mask_lab import Edit, Result, _read, lab_view
 from explorer.components.mask_lab.reduced import QUARTERS, REDUCED_CELLS, factors, reduced_parts
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, group_tables, supports
-from pruning_core.hand_edits import MOST
+from pruning_core.hand_edits import MAX_GROUPS
 from pruning_core.masks import group_scores, ranks
 from pruning_core.types import Layer
 from tests.core.toy import layer
@@ -165,8 +165,8 @@ def test_a_report_is_read_as_far_as_it_makes_sense() -> None:
     ):
         assert _read(report | {"edits": edits}, view).edits is None
     for many, told in (
-        (MOST + 1, True),
-        (MOST + 2, False),
+        (MAX_GROUPS + 1, True),
+        (MAX_GROUPS + 2, False),
     ):  # the plan tells the user of the one that is too many
         assert (_read(report | {"edits": [[0, 3, True]] * many}, view).edits is not None) is told
     for selected in ([0], [0, 128], "ab", None):

@@ -9,7 +9,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from explorer.session import cache, url
-from pruning_core.dropout import frozen, sample
+from pruning_core.dropout import frozen_masks, sample_mask
 from pruning_core.masks import achieved, apply_masks
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.plan import Plan
@@ -47,7 +47,7 @@ def test_every_pass_is_measured_as_a_frozen_mask(name: str) -> None:
     layer = next(each for each in space.layers if each.name == "conv2.weight")
     seen = set()
     for number, card in zip((5, 6, 7, 8), cards(at), strict=True):
-        masks = frozen(name, (layer,), 0.3, number)
+        masks = frozen_masks(name, (layer,), 0.3, number)
         quiet = dependent_masks(space.model, space.layers, masks) if name == "dropout" else {}
         score = evaluate(
             apply_masks(space.model, masks, space.layers, quiet), cache.probe(PLAN, space)
@@ -89,7 +89,7 @@ def test_a_frozen_sample_is_the_plans_mask_bit_for_bit_with_the_accuracy_of_its_
     plan = shown(at)
     layer = next(each for each in space.layers if each.name == "conv2.weight")
     masks = cache.masks(plan, space)
-    assert torch.equal(masks[layer.name], sample(name, layer, 0.3, 6))
+    assert torch.equal(masks[layer.name], sample_mask(name, layer, 0.3, 6))
     assert not masks[layer.name].all()
     assert all(mask.all() for other, mask in masks.items() if other != layer.name)
     assert f"{at.metric[0].value} right" in card
