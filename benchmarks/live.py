@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Row, command, interleaved
+from pruning_core.evaluation.accuracy import evaluate, summarise
 from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.masks import apply_masks, lowest
 from pruning_core.model.inventory import inventory
-from pruning_core.training.fine_tune import evaluate, summarise
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
 

@@ -16,7 +16,8 @@ from torch.nn.utils import prune
 from benchmarks.timing import Row, command, interleaved
 from pruning_core.masks import lowest
 from pruning_core.model.inventory import inventory
-from pruning_core.training.fine_tune import Hook, TrainConfig, _Run, _start
+from pruning_core.training.config import TrainConfig
+from pruning_core.training.fine_tune import Hook, _Run, _start
 from pruning_core.types import Dataset, Masks
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit

@@ -2,7 +2,7 @@
 batches.
 
 Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16]. Random weights:
-only the time is measured, in batches as `fine_tune.evaluate` makes them (256 images; four for
+only the time is measured, in batches as `accuracy.evaluate` makes them (256 images; four for
 vit_b_16). The limit is the work downstream of a layer over all work, in multiply-adds, averaged
 over layers; the plain loop does all of it.
 """

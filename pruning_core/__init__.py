@@ -4,11 +4,12 @@ The names below are the public interface; docs/extending.md says how to add to i
 True where a weight is kept.
 """
 
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import choose_masks, counts, masked_copy, prune
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.scan import scan_plan
-from pruning_core.training.fine_tune import TrainConfig, evaluate
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, PruningError
 from pruning_core.workspace import Workspace, open_workspace
 

@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.evaluation.metrics import measure
 from pruning_core.flows import FlowContext, flow
 from pruning_core.model.coupling.dependent_masks import dead_inputs
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import evaluate, recalibrate_bn, tracked_norms
+from pruning_core.training.batch_norm import recalibrate_bn, tracked_norms
 from pruning_core.types import (
     Dataset,
     Epoch,

@@ -14,7 +14,7 @@ from pruning_core.hand_edits import HandEdits, check_edits, from_raw, to_raw
 from pruning_core.registry import find
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.schedule import schedule
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
 from pruning_core.workspace import Workspace
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from pruning_core.granularity import granularity, supports
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished
 from pruning_core.workspace import Workspace, open_workspace
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.studies.granularity_order import finished
 from pruning_core.plan import Plan
 from pruning_core.studies.run import seed_workspace
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.workspace import open_workspace
 
 BEFORE = {

@@ -24,6 +24,7 @@ from explorer.session.workspace_cache import WorkspaceCache
 from pruning_core import pipeline, resolved_plan
 from pruning_core.allocation import total_ratio
 from pruning_core.criteria import criterion
+from pruning_core.evaluation.accuracy import evaluate, summarise
 from pruning_core.evaluation.forward import BUDGET
 from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.evaluation.metrics import measure
@@ -31,7 +32,6 @@ from pruning_core.granularity import granularity
 from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import evaluate, summarise
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
 from pruning_core.workspace import Workspace, open_workspace
 from pruning_core.zoo import Progress

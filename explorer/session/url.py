@@ -13,7 +13,7 @@ from pruning_core.criteria import is_custom
 from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import Plan
 from pruning_core.registry import find
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
 
 PARAMS = (*(field.name for field in fields(Plan)), "layer")

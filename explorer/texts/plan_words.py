@@ -12,7 +12,7 @@ from pruning_core.granularity import granularity
 from pruning_core.penalties import NONE, parse_penalty
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.zoo import DATASETS, MODELS
 
 Words = tuple[str, Callable[[Any], str]]

@@ -4,12 +4,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from explorer.jobs.progress import Progress
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.flows import flow, packed
 from pruning_core.masks import achieved
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
-from pruning_core.training.fine_tune import evaluate, steps_per_epoch
+from pruning_core.training.config import steps_per_epoch
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Split, Step, Tuned
 from pruning_core.workspace import Workspace
 

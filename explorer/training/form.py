@@ -13,7 +13,7 @@ from pruning_core.granularity import GRANULARITIES, granularity
 from pruning_core.penalties import NONE, PENALTIES, parse_penalty
 from pruning_core.plan import Plan
 from pruning_core.schedule import MAX_ROUNDS, SCHEDULES, schedule
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 
 USUAL_RATES = {"sgd": TrainConfig().lr, "adamw": 0.001}
 

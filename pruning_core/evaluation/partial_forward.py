@@ -111,7 +111,7 @@ class PartialForward:
     threads. traced: False where torch.fx could not trace the model, which is then computed in full;
     reason: why. goes_on: visits leave what they hold at their last site to the next ones, which
     walk on from there where that is enough; those at the same time hold their own, so that as many
-    times `budget` may stay. known: as in `Forward`. batch_size: that of `fine_tune.evaluate`, for
+    times `budget` may stay. known: as in `Forward`. batch_size: that of `accuracy.evaluate`, for
     the same numbers. The model is read, never changed; any number of replays may run on it in as
     many threads. Raises PruningError for no images.
     """

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pruning_core.flows.protocol import FRAMES, Chosen, Event, FlowContext
 from pruning_core.model.inventory import oihw
-from pruning_core.training.fine_tune import Hook, steps_per_epoch
+from pruning_core.training.config import steps_per_epoch
+from pruning_core.training.fine_tune import Hook
 from pruning_core.types import Masks, Pruned, Tuned
 
 

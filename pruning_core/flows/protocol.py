@@ -12,7 +12,8 @@ from pruning_core.model.inventory import without_classifier
 from pruning_core.model.model_io import answering
 from pruning_core.registry import Entry
 from pruning_core.resolved_plan import ResolvedPlan
-from pruning_core.training.fine_tune import TrainConfig, fine_tune
+from pruning_core.training.config import TrainConfig
+from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import (
     Dataset,
     Epoch,

@@ -11,7 +11,8 @@ from pruning_core.flows.protocol import Event, FlowContext, FlowDefaults, need_e
 from pruning_core.masks import exclude_removed, intersect
 from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import fractions
-from pruning_core.training.fine_tune import Hook, TrainConfig, steps_per_epoch
+from pruning_core.training.config import TrainConfig, steps_per_epoch
+from pruning_core.training.fine_tune import Hook
 from pruning_core.types import Masks, Pruned, PruningError, Ratios, Tuned
 
 READS_CRITERION = "labelled images, at least one epoch; what the criterion reads"

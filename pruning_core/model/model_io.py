@@ -68,7 +68,7 @@ def answer(out: Any) -> Tensor:
 def answering(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:
     """A copy whose answer is these of the model's logits, in this order; for None the model itself.
 
-    So that a loss is over the classes that the data has and `fine_tune.evaluate` reads, not over
+    So that a loss is over the classes that the data has and `accuracy.evaluate` reads, not over
     all that the model knows.
     """
     if outputs is None:

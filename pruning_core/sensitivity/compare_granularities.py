@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pruning_core.criteria import Criterion
+from pruning_core.evaluation.accuracy import summarise
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, supports
 from pruning_core.masks import group_scores, lowest, n_removed
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.training.fine_tune import summarise
 from pruning_core.types import Batches, Evaluation, Layer, Scores, Split
 
 HELD = 2**28

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pruning_core.criteria import criterion
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
@@ -17,7 +18,6 @@ from pruning_core.plan import Plan
 from pruning_core.resolved_plan import prunable
 from pruning_core.sensitivity.scan import GRID, scan
 from pruning_core.tied_layers import tied_parts
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 from pruning_core.workspace import Workspace, open_workspace
 

@@ -14,6 +14,7 @@ from jaxtyping import Int8
 from torch import nn
 from torch.fx.node import Node
 
+from pruning_core.evaluation.accuracy import summarise
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.evaluation.sampling import similarity_order, subsample_interval, systematic_parts
 from pruning_core.granularity import Granularity, granularity
@@ -24,7 +25,6 @@ from pruning_core.plan import Plan
 from pruning_core.sensitivity.cost_curves import smooth_dips
 from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner, prune_units
 from pruning_core.sensitivity.scan import GRID
-from pruning_core.training.fine_tune import summarise
 from pruning_core.types import GroupScores, Layer, PruningError, Split
 from pruning_core.workspace import Workspace
 

@@ -11,6 +11,7 @@ from math import isfinite
 import torch
 from torch import nn
 
+from pruning_core.evaluation.accuracy import evaluate, summarise
 from pruning_core.evaluation.intervals import change
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import Granularity, granularity
@@ -19,7 +20,6 @@ from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner, prune_units
-from pruning_core.training.fine_tune import evaluate, summarise
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 from pruning_core.workspace import Workspace
 

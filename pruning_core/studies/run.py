@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.flows import flow
 from pruning_core.pipeline import counts, final_test_split, flow_context, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.studies.study import Run, Study, run_plan
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Step, Tuned
 from pruning_core.workspace import Workspace
 from pruning_core.zoo.splits import stratified

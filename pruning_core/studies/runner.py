@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.pipeline import final_test_split
 from pruning_core.studies.run import Result, run_events, seed_workspace
 from pruning_core.studies.store import (
@@ -17,7 +18,6 @@ from pruning_core.studies.store import (
     study_folder,
 )
 from pruning_core.studies.study import Run, Study, runnable_runs
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, Evaluation, PruningError, Step
 from pruning_core.workspace import Workspace
 

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pruning_core.registry import find
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.models import ARCHITECTURES, Architecture, architecture
 from pruning_core.zoo.pretrained import PRETRAINED, Pretrained, load_pretrained

@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.registry import find
-from pruning_core.training.fine_tune import TrainConfig, evaluate, fine_tune
+from pruning_core.training.config import TrainConfig
+from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Dataset, Epoch, Pruned, PruningError, Step, Tuned
 from pruning_core.zoo.checkpoints import Card, count_macs, own_folder
 from pruning_core.zoo.data import DATASETS, load_data

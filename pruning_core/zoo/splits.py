@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
-from pruning_core.training.fine_tune import steps_per_epoch
+from pruning_core.training.config import steps_per_epoch
 from pruning_core.types import PruningError, Split
 
 

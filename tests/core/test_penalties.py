@@ -15,7 +15,8 @@ from pruning_core.model.inventory import inventory
 from pruning_core.penalties import PENALTIES, bn_scale_l1, group_lasso, penalty
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig, fine_tune
+from pruning_core.training.config import TrainConfig
+from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Finished, Tuned
 from tests.core.criteria.test_criteria import kinds
 from tests.core.quarters import quarters

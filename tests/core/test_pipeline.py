@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pruning_core.criteria import criterion
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.granularity import granularity
 from pruning_core.hand_edits import HandEdits
 from pruning_core.masks import achieved
@@ -28,7 +29,7 @@ from pruning_core.pipeline import (
 from pruning_core.plan import Plan
 from pruning_core.resolved_plan import prunable
 from pruning_core.schedule import fractions, schedule
-from pruning_core.training.fine_tune import TrainConfig, evaluate
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Epoch, Finished, Pruned, Step, Tuned
 from pruning_core.workspace import Workspace, open_workspace
 from tests.core.quarters import quarters

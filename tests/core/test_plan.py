@@ -13,7 +13,7 @@ from pruning_core.granularity import GRANULARITIES
 from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import VERSION, Plan
 from pruning_core.schedule import SCHEDULES
-from pruning_core.training.fine_tune import OPTIMIZERS, TrainConfig
+from pruning_core.training.config import OPTIMIZERS, TrainConfig
 from tests.core.toy import refusal
 
 NAMES = ["0.weight", "conv.weight", 'a "quoted" name', "größe.weight", "new\nline", ""]

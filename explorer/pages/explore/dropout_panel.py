@@ -14,11 +14,11 @@ from explorer.session import cache, state
 from explorer.texts.formats import interval, percent
 from explorer.texts.help import HELP
 from pruning_core.dropout import REGULARISERS, as_plan, frozen_masks
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.granularity import granularity
 from pruning_core.masks import achieved
 from pruning_core.pipeline import masked_copy
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Evaluation, Layer
 from pruning_core.workspace import Workspace
 

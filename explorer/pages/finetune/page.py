@@ -27,7 +27,7 @@ from explorer.training.status import asked_for
 from pruning_core.flows import FLOWS, flow
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
-from pruning_core.training.fine_tune import tracked_norms
+from pruning_core.training.batch_norm import tracked_norms
 from pruning_core.types import Finished
 from pruning_core.workspace import Workspace
 

@@ -10,6 +10,7 @@ from typing import Any
 from explorer.session.url import pairs, unpaired
 from explorer.texts.formats import count
 from pruning_core.criteria import CRITERIA
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity
 from pruning_core.pipeline import final_test_split, probe_split, uses_whole_test
@@ -28,7 +29,6 @@ from pruning_core.studies import (
     run_study,
     runnable_runs,
 )
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Epoch, PruningError, Step
 from pruning_core.workspace import Workspace
 

@@ -15,7 +15,7 @@ from pruning_core.cli.commands import AXES, main
 from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.zoo import DATASETS, MODELS
 
 PLAN = Plan(model="lenet5", dataset="digits", sparsity=0.8, fine_tune=TrainConfig(epochs=1))

@@ -16,7 +16,7 @@ from pruning_core.criteria import CRITERIA, Criterion, criterion, is_custom
 from pruning_core.criteria.weight import Magnitude
 from pruning_core.model.inventory import inventory
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from tests.core.toy import Toy, refusal
 
 MODULE = '''

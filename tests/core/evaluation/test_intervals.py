@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
+from pruning_core.evaluation.accuracy import summarise
 from pruning_core.evaluation.intervals import Change, change, paired, wilson
-from pruning_core.training.fine_tune import summarise
 from tests.core.toy import refusal
 
 

@@ -30,7 +30,7 @@ from pruning_core.export.writers import (
 )
 from pruning_core.pipeline import choose_masks, measure_states, prune
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished
 from pruning_core.workspace import Workspace, open_workspace
 

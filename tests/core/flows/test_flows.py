@@ -18,7 +18,7 @@ from pruning_core.hand_edits import HandEdits
 from pruning_core.model.inventory import weights
 from pruning_core.pipeline import flow_context, prune
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, Pruned, Step, Tuned
 from pruning_core.workspace import Workspace
 from tests.core.quarters import quarters

@@ -16,7 +16,8 @@ from pruning_core.flows.regrow import exchanged
 from pruning_core.flows.seven import keep_ratio
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig, fine_tune
+from pruning_core.training.config import TrainConfig
+from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Epoch, Finished, Pruned, Tuned
 from pruning_core.workspace import Workspace
 from tests.core.quarters import quarters

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pruning_core.criteria import CRITERIA, criterion
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.evaluation.forward import Forward
 from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.evaluation.partial_forward import PartialForward
@@ -24,7 +25,9 @@ from pruning_core.model.inventory import inventory
 from pruning_core.model.layer_graph import network_map
 from pruning_core.pipeline import group_scores_of, prune
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig, evaluate, fine_tune, recalibrate_bn
+from pruning_core.training.batch_norm import recalibrate_bn
+from pruning_core.training.config import TrainConfig
+from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Batches, Inputs, Layer, Pruned, Tuned
 from pruning_core.workspace import Workspace
 from tests.core.tiny_bert import Output, TinyBert, Tokens, dataset, sentences, tiny_bert

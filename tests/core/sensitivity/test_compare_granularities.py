@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pruning_core.criteria import CRITERIA
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.masks import apply_masks, group_scores, select
 from pruning_core.model.coupling.dependent_masks import dependent_masks
@@ -20,7 +21,6 @@ from pruning_core.sensitivity.compare_granularities import (
     filter_scores,
     group_scores_by_granularity,
 )
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Dataset, Layer, Split
 from pruning_core.zoo import load_model, probe
 from tests.core.toy import refusal, same_state, state

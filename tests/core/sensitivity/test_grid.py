@@ -16,6 +16,7 @@ import pytest
 import torch
 from distributed import Client, LocalCluster
 
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.evaluation.forward import Forward
 from pruning_core.granularity import granularity
 from pruning_core.masks import apply_masks, select
@@ -32,7 +33,6 @@ from pruning_core.sensitivity.backends import (
 from pruning_core.sensitivity.grid import measure
 from pruning_core.sensitivity.grid_jobs import Grid, GridPoint, JobRunner, RunnerSource, make_jobs
 from pruning_core.sensitivity.scan import scan_plan
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.workspace import Workspace, open_workspace
 from tests.core.toy import refusal
 

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from pruning_core.criteria import criterion
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.granularity import granularity
 from pruning_core.masks import achieved, group_scores, select
 from pruning_core.model.inventory import inventory, oihw
 from pruning_core.sensitivity.scan import GRID, from_csv, scan, to_csv
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
 from tests.core.toy import Looking, MemorySplit, Toy, refusal, same_state, state
 

@@ -10,13 +10,13 @@ import torch_pruning
 from torch import Tensor, nn
 
 from pruning_core.criteria import criterion
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.evaluation.intervals import change, paired
 from pruning_core.granularity import granularity
 from pruning_core.masks import group_scores, lowest
 from pruning_core.model.coupling.trace import HEADS, couplings
 from pruning_core.model.inventory import inventory
 from pruning_core.sensitivity.scan import scan, to_csv
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
 from pruning_core.workspace import Workspace, open_workspace
 from pruning_core.zoo import probe

@@ -11,7 +11,7 @@ from pruning_core import studies
 from pruning_core.plan import Plan
 from pruning_core.studies import Run, Study, run_study
 from pruning_core.studies.store import load_result, save_result, study_folder
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.workspace import Workspace, open_workspace
 
 ASKED = Study(

@@ -34,7 +34,7 @@ from pruning_core.studies import (
     unsupported_methods,
 )
 from pruning_core.studies.run import seed_workspace
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, Step
 from pruning_core.workspace import Workspace, open_workspace
 from tests.core.toy import refusal

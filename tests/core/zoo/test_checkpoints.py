@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pruning_core.training.fine_tune import TrainConfig, evaluate
+from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Dataset, PruningError, Step, Tuned
 from pruning_core.zoo import (
     ARCHITECTURES,

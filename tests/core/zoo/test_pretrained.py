@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.models import get_model
 
-from pruning_core.training.fine_tune import evaluate
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.zoo import PRETRAINED, datasets_for, load_data, load_model
 from pruning_core.zoo.pretrained import IMAGENETTE, imagenet_outputs, preparation, weights_file

@@ -5,7 +5,7 @@ import pytest
 from explorer.session.url import PARAMS, pairs, read, unpaired, write
 from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 
 PLANS = {
     "default": Plan(),

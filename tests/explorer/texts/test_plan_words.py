@@ -2,7 +2,7 @@
 
 from explorer.texts.plan_words import differences
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 
 
 def test_differences_of_two_plans_in_words() -> None:

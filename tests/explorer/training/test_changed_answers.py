@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from explorer.training.changed_answers import changed_answers, sign_test, verdict
-from pruning_core.training.fine_tune import summarise
+from pruning_core.evaluation.accuracy import summarise
 
 
 @pytest.mark.parametrize(

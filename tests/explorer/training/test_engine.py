@@ -17,8 +17,9 @@ from explorer.training.engine import (
     steps_of,
     training_events,
 )
+from pruning_core.evaluation.accuracy import summarise
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig, summarise
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Epoch, Finished, Step
 from pruning_core.workspace import Workspace, open_workspace
 

@@ -15,7 +15,7 @@ from pruning_core.evaluation.metrics import measure
 from pruning_core.export.writers import masks_safetensors, stored
 from pruning_core.pipeline import choose_masks, dependent_masks_of, masked_copy, prune
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, Masks, Pruned
 from pruning_core.workspace import Workspace, open_workspace
 

@@ -10,10 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.session import cache, url
 from pruning_core.dropout import frozen_masks, sample_mask
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.masks import achieved, apply_masks
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import evaluate
 from tests.explorer.driven import opened, page, run
 from tests.explorer.pages.explore.test_look_closer import PLAN, looked
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from explorer.session import cache
+from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.model.graph import Program
 from pruning_core.plan import Plan
-from pruning_core.training.fine_tune import evaluate
 from pruning_core.types import Evaluation
 
 PLAN = Plan(model="lenet5", probe=96, sparsity=0.3, allocation="uniform")

@@ -29,7 +29,7 @@ from pruning_core.studies import (
     RunStarted,
     Study,
 )
-from pruning_core.training.fine_tune import TrainConfig
+from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError, Step
 from pruning_core.workspace import Workspace
 from pruning_core.zoo.request import VARIABLE

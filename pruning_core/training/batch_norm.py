@@ -1,0 +1,53 @@
+"""Batch-norm statistics measured again, which pruning makes necessary."""
+
+import copy
+
+import torch
+from torch import nn
+
+from pruning_core.model.device import choose_device
+from pruning_core.model.model_io import call, count, moved
+from pruning_core.types import Split
+
+
+def tracked_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The batch norms with running statistics, which `recalibrate_bn` measures again."""
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+
+
+def recalibrate_bn(
+    model: nn.Module,
+    split: Split,
+    *,
+    images: int = 1024,
+    device: torch.device | str | None = None,
+    batch_size: int = 128,
+) -> nn.Module:
+    """A copy of the model with new running means and variances in its batch norms.
+
+    They are the plain averages over the batches of the split's first `images` images. Dropout is
+    off and the weights are not changed. The copy is in eval mode on the CPU; without batch norms
+    it equals the model. Li et al. 2020 (EagleEye), arXiv:2007.02491.
+    """
+    where = choose_device(device)
+    work = copy.deepcopy(model).to(where).eval()
+    norms = tracked_norms(work)
+    if not norms:
+        return work.cpu()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # makes torch take the cumulative average
+        norm.train()
+    with torch.no_grad():
+        for x, _ in split.subset(range(min(images, len(split)))).batches(batch_size):
+            # A last batch of one image has no variance.
+            if count(x) > 1 or len(split) == 1:
+                call(work, moved(x, where))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return work.cpu().eval()
