@@ -4,14 +4,27 @@ people's jobs.
 
 import time
 from collections.abc import Callable, Iterator
+from functools import cache as cached
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from explorer.session import cache
 from tests.explorer.driven import opened, page, run
 
 PATIENCE = 90
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scan_components_once() -> Iterator[None]:
+    """Streamlit reads the metadata of every installed package for each AppTest: 0.2 s, always with
+    the same result.
+    """
+    scan = manifest_scanner.scan_component_manifests
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cached(scan))
+        yield
 
 
 @pytest.fixture
