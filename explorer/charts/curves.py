@@ -1,22 +1,35 @@
-"""Curves that grow while the work goes on: the sensitivity of each layer."""
+"""The sensitivity curves of the layers, also while the scan runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from typing import TypeVar
 
 import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
-from explorer.charts.style import finish, level, percent
-from explorer.pages.sensitivity.run import Point, curve_name, shared
+from explorer.charts.style import finish, level, list_legend, percent
 from explorer.texts.formats import signed
 from pruning_core.sensitivity.preview import Band
 from pruning_core.types import SensitivityPoint
 
+Point = TypeVar("Point", SensitivityPoint, Band)
+Curve = Sequence[SensitivityPoint | Band]
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "pentagon", "star", "hexagon")
 MAX_BANDS = 8
+"""With more curves, only so many have a band, and the legend is a column."""
+
+
+def curve_name(point: SensitivityPoint | Band) -> str:
+    """The name of the layer, or "first + 2 tied" for three layers that are pruned together."""
+    return f"{point.group[0]} + {len(point.group) - 1} tied" if point.group else point.parameter
+
+
+def one_per_group(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The points without those of layers that are pruned together with an earlier layer."""
+    return tuple(point for point in points if not point.group or point.group[0] == point.parameter)
 
 
 def sensitivity_curves(
@@ -27,61 +40,55 @@ def sensitivity_curves(
     focus: str | None = None,
     measure: str = "top1",
 ) -> go.Figure:
-    """One line per layer cut alone: accuracy in % (measure "top1") or mean loss ("loss") over sparsity.
+    """One curve per layer that is pruned alone, over its sparsity.
 
-    Layers that were cut together share a line. Band: the paired 95% interval of the change against
-    dense, so that a drop is sure where it leaves the baseline. Hollow: nothing could be removed.
-    baseline: the dense model's top1 or loss; chosen: each layer's ratio, marked on its curve;
-    focus: the layer drawn strongly.
+    Layers that are pruned together have one curve. Band: the paired 95% interval of the change
+    against the dense network. A change is significant where the band does not contain the baseline.
+    A hollow mark: nothing could be removed.
+
+    measure: "top1" (accuracy in %) or "loss" (mean loss).
+    baseline: the dense network's top1 or loss.
+    chosen: the ratio of each layer, marked on its curve.
+    focus: the layer whose curve has a strong line.
     """
-    layers = _by_curve(points)
+    curves = _by_curve(points)
     figure = go.Figure()
-    for name, style in _styles(layers, focus).items():
-        ordered = layers[name]
+    for name, style in _styles(curves, focus).items():
+        curve = curves[name]
         if measure == "top1" and style.banded:
-            bounds = [tuple(p.top1 - p.change + end for end in p.change_interval) for p in ordered]
-            _band(figure, name, ordered, style.colour, bounds)
-        _curve(figure, name, ordered, measure, style.look([point.no_op for point in ordered]))
-        for member in ordered[0].group or (name,):
-            if chosen and member in chosen:
-                _chosen(figure, member, ordered, measure, chosen[member], style.opacity)
-    return _framed(figure, layers, baseline, measure, "Sensitivity")
+            bounds = [tuple(p.top1 - p.change + end for end in p.change_interval) for p in curve]
+            _add_band(figure, name, curve, style.colour, bounds)
+        look = style.look([point.no_op for point in curve])
+        _add_measured_curve(figure, name, curve, measure, look)
+        for layer in curve[0].group or (name,):
+            if chosen and layer in chosen:
+                _add_chosen(figure, layer, curve, measure, chosen[layer], style.opacity)
+    return _finish(figure, curves, baseline, measure, "Sensitivity")
 
 
 def preview_curves(
     bands: Iterable[Band], baseline: float | None = None, *, focus: str | None = None
 ) -> go.Figure:
-    """One line per layer cut alone: its estimated accuracy in % over sparsity, as in
-    `sensitivity_curves`.
+    """One curve per layer that is pruned alone: its estimated accuracy in % over its sparsity.
 
-    Band: where the full scan should find it. Hollow: not measured on all images; cross: nothing
-    could be removed.
+    Band: where the full scan probably finds the accuracy. A hollow mark: not measured on all
+    images. A cross: nothing could be removed. baseline, focus: as in `sensitivity_curves`.
     """
-    layers = _by_curve(bands)
+    curves = _by_curve(bands)
     figure = go.Figure()
-    for name, style in _styles(layers, focus).items():
-        ordered = layers[name]
+    for name, style in _styles(curves, focus).items():
+        curve = curves[name]
         if style.banded:
-            _band(figure, name, ordered, style.colour, [band.interval for band in ordered])
-        look = style.look(
-            [band.images < band.n for band in ordered], [band.no_op for band in ordered]
-        )
-        facts = [
-            [_removed(b), percent(b.top1), *map(percent, b.interval), b.images, b.n]
-            for b in ordered
-        ]
-        text = (
-            "<br>top-1 about %{customdata[1]} (estimated), %{customdata[2]} to %{customdata[3]}"
-            "<br>measured on %{customdata[4]} of %{customdata[5]} images"
-        )
-        _line(figure, name, ordered, "top1", facts, text, look)
-    _framed(figure, layers, baseline, "top1", "Estimated sensitivity")
+            _add_band(figure, name, curve, style.colour, [band.interval for band in curve])
+        look = style.look([band.images < band.n for band in curve], [band.no_op for band in curve])
+        _add_estimated_curve(figure, name, curve, look)
+    _finish(figure, curves, baseline, "top1", "Estimated sensitivity")
     return figure.update_layout(legend_title_text="estimated")
 
 
 @dataclass(frozen=True)
 class _Style:
-    """How one curve is drawn. strong: the layer in focus; banded: with its band."""
+    """The look of one curve. strong: it has the focus; banded: it has a band."""
 
     colour: str
     dash: str
@@ -91,111 +98,105 @@ class _Style:
     banded: bool
 
     def look(self, hollow: Sequence[bool], crossed: Sequence[bool] = ()) -> dict[str, object]:
-        """hollow: the marks that are not filled; crossed: those that are a cross instead."""
+        """Line and marks. hollow: marks that are not filled; crossed: marks that are a cross."""
         line = {
             "color": self.colour,
             "width": 3.5 if self.strong else 2,
             "dash": "solid" if self.strong else self.dash,
         }
-        symbols = [f"{self.mark}-open" if open_ else self.mark for open_ in hollow]
+        symbols = [f"{self.mark}-open" if is_open else self.mark for is_open in hollow]
         symbols[: len(crossed)] = [
-            "x-thin-open" if cross else symbol
-            for cross, symbol in zip(crossed, symbols, strict=False)
+            "x-thin-open" if is_cross else symbol
+            for is_cross, symbol in zip(crossed, symbols, strict=False)
         ]
         marker = {"symbol": symbols, "size": 8 if self.strong else 6}
         return {"line": line, "marker": marker, "opacity": self.opacity, "zorder": int(self.strong)}
 
 
-def _styles(
-    layers: Mapping[str, Sequence[SensitivityPoint | Band]], focus: str | None
-) -> dict[str, _Style]:
-    """Each curve's look. With a band: the one in focus, or else those that fall deepest, so that
-    bands do not hide each other.
+def _styles(curves: Mapping[str, Curve], focus: str | None) -> dict[str, _Style]:
+    """The look of each curve. The curve in focus has a band.
+
+    Without a focus, the curves with the lowest accuracy have bands: more bands would hide each
+    other.
     """
-    members = {name: (*curve[0].group, curve[0].parameter) for name, curve in layers.items()}
-    strong = next((name for name, one in members.items() if focus in one), None)
-    depth = {name: min(point.top1 for point in curve) for name, curve in layers.items()}
-    deepest = sorted(depth, key=depth.__getitem__)[:MAX_BANDS]
-    colours = LAYERS if len(layers) <= len(LAYERS) else between(DEPTH, len(layers))
-    looks = zip(layers, cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
+    layers = {name: (*curve[0].group, curve[0].parameter) for name, curve in curves.items()}
+    strong = next((name for name, members in layers.items() if focus in members), None)
+    lowest = {name: min(point.top1 for point in curve) for name, curve in curves.items()}
+    deepest = sorted(lowest, key=lowest.__getitem__)[:MAX_BANDS]
+    colours = LAYERS if len(curves) <= len(LAYERS) else between(DEPTH, len(curves))
+    looks = zip(curves, cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
     return {
         name: _Style(
-            colour,
-            dash,
-            mark,
-            name == strong,
-            1.0 if strong in (None, name) else 0.35,
-            name == strong if strong else name in deepest,
+            colour=colour,
+            dash=dash,
+            mark=mark,
+            strong=name == strong,
+            opacity=1.0 if strong in (None, name) else 0.35,
+            banded=name == strong if strong else name in deepest,
         )
         for name, colour, dash, mark in looks
     }
 
 
-def _framed(
+def _finish(
     figure: go.Figure,
-    layers: Mapping[str, Sequence[SensitivityPoint | Band]],
+    curves: Mapping[str, Curve],
     baseline: float | None,
     measure: str,
-    what: str,
+    title: str,
 ) -> go.Figure:
-    """Baseline, axes, legend and the sentence that all these curves have."""
+    """Baseline, axes, legend and sentence. title: the start of the sentence."""
+    accuracy = measure == "top1"
     if baseline is not None:
-        text = f"dense {percent(baseline)}" if measure == "top1" else f"dense {baseline:.3f}"
-        level(figure, _scaled(baseline, measure), text, BASELINE)
+        value = percent(baseline) if accuracy else f"{baseline:.3f}"
+        level(figure, _scaled(baseline, measure), f"dense {value}", BASELINE)
     figure.update_xaxes(title_text="sparsity of the layer, %", range=[-2, 102])
     figure.update_yaxes(
-        title_text="top-1 accuracy, %" if measure == "top1" else "mean loss", rangemode="tozero"
+        title_text="top-1 accuracy, %" if accuracy else "mean loss", rangemode="tozero"
     )
-    count = sum(map(len, layers.values()))
-    finish(figure, f"{what} of {_sizes(layers)}, {count} points.", 440, f"sensitivity {measure}")
-    if len(layers) > MAX_BANDS:
-        legend = {
-            "orientation": "v",
-            "x": 1.01,
-            "y": 1,
-            "yanchor": "top",
-            "font_size": 11,
-            "tracegroupgap": 0,
-        }
-        figure.update_layout(legend=legend, height=min(720, max(520, 130 + 19 * len(layers))))
+    count = sum(map(len, curves.values()))
+    sentence = f"{title} of {_layer_count(curves)}, {count} points."
+    finish(figure, sentence, 440, f"sensitivity {measure}")
+    if len(curves) > MAX_BANDS:
+        list_legend(figure, min(720, max(520, 130 + 19 * len(curves))))
     return figure
 
 
 def _by_curve(points: Iterable[Point]) -> dict[str, list[Point]]:
-    """Each curve's points by rising sparsity, under its name."""
-    found: dict[str, list[Point]] = {}
-    for point in sorted(shared(tuple(points)), key=lambda point: point.sparsity):
-        found.setdefault(curve_name(point), []).append(point)
-    return found
+    """Curve name -> its points by increasing sparsity."""
+    curves: dict[str, list[Point]] = {}
+    for point in sorted(one_per_group(tuple(points)), key=lambda point: point.sparsity):
+        curves.setdefault(curve_name(point), []).append(point)
+    return curves
 
 
-def _sizes(layers: Mapping[str, Sequence[SensitivityPoint | Band]]) -> str:
-    total = sum(max(1, len(curve[0].group)) for curve in layers.values())
-    return f"{total} layers" + (f" in {len(layers)} curves" if total > len(layers) else "")
+def _layer_count(curves: Mapping[str, Curve]) -> str:
+    layers = sum(max(1, len(curve[0].group)) for curve in curves.values())
+    return f"{layers} layers" + (f" in {len(curves)} curves" if layers > len(curves) else "")
 
 
 def _scaled(value: float, measure: str) -> float:
     return 100 * value if measure == "top1" else value
 
 
-def _values(curve: Sequence[SensitivityPoint | Band], measure: str) -> np.ndarray:
+def _values(curve: Curve, measure: str) -> np.ndarray:
     return np.array([_scaled(getattr(point, measure), measure) for point in curve])
 
 
-def _x(curve: Sequence[SensitivityPoint | Band]) -> np.ndarray:
+def _sparsities(curve: Curve) -> np.ndarray:
     return np.array([100 * point.sparsity for point in curve])
 
 
-def _band(
+def _add_band(
     figure: go.Figure,
     name: str,
-    curve: Sequence[SensitivityPoint | Band],
+    curve: Curve,
     colour: str,
     bounds: Sequence[Sequence[float]],
 ) -> None:
-    """bounds: (low, high) of top-1 at each point."""
-    x = _x(curve)
-    (low, high) = 100 * np.array(bounds).T
+    """bounds: the lowest and the highest top-1 at each point, in [0, 1]."""
+    x = _sparsities(curve)
+    low, high = 100 * np.array(bounds).T
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([high, low[::-1]]),
@@ -210,63 +211,87 @@ def _band(
     )
 
 
-def _curve(
+def _add_measured_curve(
     figure: go.Figure,
     name: str,
     curve: Sequence[SensitivityPoint],
     measure: str,
     look: Mapping[str, object],
 ) -> None:
-    facts = [
-        [_removed(p), percent(p.top1), signed(p.change, p.change_interval), p.loss, p.n]
-        for p in curve
+    values: list[list[object]] = [
+        [
+            _removed(point),
+            percent(point.top1),
+            signed(point.change, point.change_interval),
+            point.loss,
+            point.n,
+        ]
+        for point in curve
     ]
-    text = "<br>top-1 %{customdata[1]}, %{customdata[2]}<br>loss %{customdata[3]:.3f}<br>%{customdata[4]} images"
-    _line(figure, name, curve, measure, facts, text, look)
+    hover = (
+        "<br>top-1 %{customdata[1]}, %{customdata[2]}<br>loss %{customdata[3]:.3f}"
+        "<br>%{customdata[4]} images"
+    )
+    _add_line(figure, name, curve, measure, values, hover, look)
 
 
-def _line(
+def _add_estimated_curve(
+    figure: go.Figure, name: str, curve: Sequence[Band], look: Mapping[str, object]
+) -> None:
+    values: list[list[object]] = [
+        [_removed(band), percent(band.top1), *map(percent, band.interval), band.images, band.n]
+        for band in curve
+    ]
+    hover = (
+        "<br>top-1 about %{customdata[1]} (estimated), %{customdata[2]} to %{customdata[3]}"
+        "<br>measured on %{customdata[4]} of %{customdata[5]} images"
+    )
+    _add_line(figure, name, curve, "top1", values, hover, look)
+
+
+def _add_line(
     figure: go.Figure,
     name: str,
-    curve: Sequence[SensitivityPoint | Band],
+    curve: Curve,
     measure: str,
-    facts: list[list[object]],
-    text: str,
+    values: list[list[object]],
+    hover: str,
     look: Mapping[str, object],
 ) -> None:
-    """One curve; text: what its tooltip says of the facts after the first, which is what was
-    removed.
+    """One curve. values: per point, for the tooltip; the first one says what was removed.
+
+    hover: the tooltip's text after the first value.
     """
+    title = "<br>".join(curve[0].group or (name,))
     figure.add_scatter(
-        x=_x(curve),
+        x=_sparsities(curve),
         y=_values(curve, measure),
         mode="lines+markers",
         name=name,
         legendgroup=name,
-        customdata=facts,
-        hovertemplate=f"<b>{'<br>'.join(curve[0].group or (name,))}</b><br>sparsity %{{x:.0f}}%, %{{customdata[0]}}"
-        f"{text}<extra></extra>",
+        customdata=values,
+        hovertemplate=f"<b>{title}</b><br>sparsity %{{x:.0f}}%, %{{customdata[0]}}{hover}"
+        "<extra></extra>",
         **look,
     )
 
 
 def _removed(point: SensitivityPoint | Band) -> str:
-    return (
-        f"{percent(point.achieved)} removed"
-        if not point.no_op
-        else f"nothing removed: {point.why or 'no whole group goes'}"
-    )
+    if point.no_op:
+        return f"nothing removed: {point.why or 'the ratio is less than one group'}"
+    return f"{percent(point.achieved)} removed"
 
 
-def _chosen(
+def _add_chosen(
     figure: go.Figure,
-    name: str,
+    layer: str,
     curve: Sequence[SensitivityPoint],
     measure: str,
     ratio: float,
     opacity: float,
 ) -> None:
-    y = float(np.interp(100 * ratio, _x(curve), _values(curve, measure)))
+    """A circle on the curve at the ratio of the layer, interpolated linearly."""
+    y = float(np.interp(100 * ratio, _sparsities(curve), _values(curve, measure)))
     figure.add_scatter(
         x=[100 * ratio],
         y=[y],
@@ -274,7 +299,7 @@ def _chosen(
         marker={"symbol": "circle-open", "size": 15, "color": CHOSEN, "line_width": 2.5},
         opacity=opacity,
         showlegend=False,
-        legendgroup=name,
-        name=f"{name} chosen",
-        hovertemplate=f"<b>{name}</b><br>chosen {percent(ratio)}<extra></extra>",
+        legendgroup=layer,
+        name=f"{layer} chosen",
+        hovertemplate=f"<b>{layer}</b><br>chosen {percent(ratio)}<extra></extra>",
     )

@@ -1,4 +1,4 @@
-"""Masks over time: how much is removed when, and which weights went and came back."""
+"""Masks over time: how much each mask update removes, and the state of each weight."""
 
 from collections.abc import Sequence
 
@@ -6,108 +6,128 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from explorer.charts.cells import folded
+from explorer.charts.cells import fold
 from explorer.charts.palette import CHOSEN, KEPT, KEPT_CELL, PRUNED_CELL, PRUNED_MODEL, TUNED
-from explorer.charts.style import MOST_TICKS, finish, percent
+from explorer.charts.style import MAX_TICKS, finish, percent
 from pruning_core.flows import History
 
-FATES = (
+WEIGHT_STATES = (
     ("never removed", KEPT_CELL),
-    ("came back", TUNED),
-    ("removed", PRUNED_CELL),
-    ("removed just now", PRUNED_MODEL),
+    ("restored", TUNED),
+    ("removed earlier", PRUNED_CELL),
+    ("removed now", PRUNED_MODEL),
 )
+"""What a mask update can do to a weight, with its colour."""
 
 
-def moments_chart(
+def mask_update_chart(
     removed: Sequence[float],
     top1: Sequence[float],
     intervals: Sequence[tuple[float, float]],
     layer: Sequence[float],
     name: str,
 ) -> go.Figure:
-    """What is removed, in % of all layers that are cut and of one layer, above the accuracy right
-    after each cut, by moment.
+    """Two panels over the mask updates: the fractions removed, and the accuracy after each update.
 
-    The first of each is the dense network's, so that moment 0 is before the first cut. intervals:
-    of the accuracies, in [0, 1].
+    removed: of all pruned layers; layer: of the layer with that name; intervals: of the accuracies.
+    All are fractions in [0, 1]. Number 0 of each is the dense network's.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09)
-    look = {"shape": "hv", "width": 2.5}
+    _add_removed(figure, removed, "removed, all layers", {"color": KEPT})
+    _add_removed(figure, layer, f"removed, {name}", {"color": CHOSEN, "dash": "dash"})
+    _add_accuracy(figure, top1, intervals)
+    figure.update_yaxes(title_text="removed, %", range=[-4, 104], row=1, col=1)
+    figure.update_yaxes(title_text="top-1 accuracy, %", row=2, col=1)
+    figure.update_xaxes(dtick=1 if len(removed) <= MAX_TICKS else None, tickformat="d")
+    figure.update_xaxes(title_text="mask update", row=2, col=1)
+    sentence = (
+        f"{percent(removed[-1])} removed and top-1 {percent(top1[-1])} "
+        f"after the last of {len(removed) - 1} mask updates."
+    )
+    return finish(figure, sentence, 400, "mask updates")
+
+
+def _add_removed(
+    figure: go.Figure, removed: Sequence[float], name: str, look: dict[str, str]
+) -> None:
     figure.add_scatter(
         y=_percents(removed),
         mode="lines+markers",
-        name="removed, all layers",
-        line=look | {"color": KEPT},
+        name=name,
+        line={"shape": "hv", "width": 2.5, **look},
         row=1,
         col=1,
     )
-    line = look | {"color": CHOSEN, "dash": "dash"}
-    figure.add_scatter(
-        y=_percents(layer), mode="lines+markers", name=f"removed, {name}", line=line, row=1, col=1
-    )
+
+
+def _add_accuracy(
+    figure: go.Figure, top1: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> None:
     low, high = np.array(intervals).T
-    ends = {"array": 100 * (high - np.array(top1)), "arrayminus": 100 * (np.array(top1) - low)}
-    whisker = {"type": "data", "thickness": 1.2, "width": 4, **ends}
-    accuracy = {"color": PRUNED_MODEL, "width": 2}
+    whisker = {
+        "type": "data",
+        "thickness": 1.2,
+        "width": 4,
+        "array": 100 * (high - np.array(top1)),
+        "arrayminus": 100 * (np.array(top1) - low),
+    }
     figure.add_scatter(
         y=_percents(top1),
         mode="lines+markers",
-        name="accuracy right after",
-        line=accuracy,
+        name="accuracy after the update",
+        line={"color": PRUNED_MODEL, "width": 2},
         error_y=whisker,
         row=2,
         col=1,
     )
-    figure.update_yaxes(title_text="removed, %", range=[-4, 104], row=1, col=1)
-    figure.update_yaxes(title_text="top-1 accuracy, %", row=2, col=1)
-    figure.update_xaxes(dtick=1 if len(removed) <= MOST_TICKS else None, tickformat="d")
-    figure.update_xaxes(title_text="moment", row=2, col=1)
-    told = f"{percent(removed[-1])} removed and {percent(top1[-1])} right at the last of {len(removed) - 1} moments"
-    return finish(figure, f"Cuts: {told}.", 400, "moments")
 
 
-def _percents(shares: Sequence[float]) -> list[float]:
-    return [100 * share for share in shares]
+def _percents(fractions: Sequence[float]) -> list[float]:
+    return [100 * fraction for fraction in fractions]
 
 
-def fates(history: History, frame: int) -> np.ndarray:
-    """What became of every weight up to a frame, O I H W: the place of its fate in `FATES`."""
+def weight_states(history: History, frame: int) -> np.ndarray:
+    """The state of every weight at a frame, as its index in `WEIGHT_STATES`. uint8, O I H W."""
     kept = history.mask(frame).numpy()
-    back = history.returns(frame).numpy() > 0
-    now = history.removed_at(frame).numpy() == frame
-    return np.where(kept, np.where(back, 1, 0), np.where(now & (frame > 0), 3, 2)).astype(np.uint8)
+    restored = history.returns(frame).numpy() > 0
+    now = (history.removed_at(frame).numpy() == frame) & (frame > 0)
+    return np.where(kept, np.where(restored, 1, 0), np.where(now, 3, 2)).astype(np.uint8)
 
 
 def mask_over_time(history: History, frame: int) -> go.Figure:
-    """The layer at that frame, weight by weight: kernels side by side, filters downwards; a colour
-    for each weight's fate.
+    """The weights of the layer at that frame, each in the colour of its state.
+
+    Kernels are side by side, filters downwards.
     """
-    found = fates(history, frame)
-    cells = folded(found)
+    states = weight_states(history, frame)
+    cells = fold(states)
+    count = len(WEIGHT_STATES)
     scale = [
         [edge, colour]
-        for k, (_, colour) in enumerate(FATES)
-        for edge in (k / len(FATES), (k + 1) / len(FATES))
+        for index, (_, colour) in enumerate(WEIGHT_STATES)
+        for edge in (index / count, (index + 1) / count)
     ]
     hover = (
-        {"hovertemplate": "%{text}<extra></extra>"}
-        if cells.places is not None
-        else {"hoverinfo": "skip"}
+        {"hoverinfo": "skip"}
+        if cells.labels is None
+        else {"hovertemplate": "%{text}<extra></extra>"}
     )
-    look = {"zmin": -0.5, "zmax": len(FATES) - 0.5, "colorscale": scale, "showscale": False}
+    look = {"zmin": -0.5, "zmax": count - 0.5, "colorscale": scale, "showscale": False}
     figure = go.Figure(cells.heatmap(**look, **hover))
-    counts = np.bincount(found.ravel(), minlength=len(FATES))
-    for (name, colour), count in zip(FATES, counts, strict=True):
-        mark = {"symbol": "square", "size": 11, "color": colour}
-        figure.add_scatter(
-            x=[None], y=[None], mode="markers", marker=mark, name=f"{name}: {count:,}"
-        )
+    counts = np.bincount(states.ravel(), minlength=count)
+    _add_legend(figure, counts)
     height = cells.frame(figure)
-    told = ", ".join(f"{count:,} {name}" for (name, _), count in zip(FATES, counts, strict=True))
-    return finish(
-        figure,
-        f"{history.layer} at moment {frame} of {len(history) - 1}: {told}.",
-        height,
-        f"fates {history.layer}",
+    values = ", ".join(
+        f"{number:,} {name}" for (name, _), number in zip(WEIGHT_STATES, counts, strict=True)
     )
+    sentence = f"{history.layer} after mask update {frame} of {len(history) - 1}: {values}."
+    return finish(figure, sentence, height, f"weight states {history.layer}")
+
+
+def _add_legend(figure: go.Figure, counts: np.ndarray) -> None:
+    """Empty traces, one per state, for the legend of the heatmap."""
+    for (name, colour), number in zip(WEIGHT_STATES, counts, strict=True):
+        marker = {"symbol": "square", "size": 11, "color": colour}
+        figure.add_scatter(
+            x=[None], y=[None], mode="markers", marker=marker, name=f"{name}: {number:,}"
+        )

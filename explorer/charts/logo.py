@@ -1,5 +1,6 @@
-"""The app's mark: a small weight matrix with some of its tiles gone. Drawn here, so that no page
-asks the network for an icon.
+"""The app's icon: a small weight matrix with some removed tiles.
+
+It is drawn here, so no page loads an icon over the network.
 """
 
 import numpy as np
@@ -8,12 +9,13 @@ from PIL import Image
 from explorer.charts.palette import KEPT, PRUNED, rgb
 
 TILES = ("1101", "1011", "0110", "1101")
+"""1 = kept, 0 = removed."""
 SIDE = 13
 GAP = 3
 
 
 def icon() -> Image.Image:
-    """64 x 64 pixels on nothing."""
+    """64 x 64 pixels, with a transparent background."""
     image = np.zeros((len(TILES) * (SIDE + GAP), len(TILES[0]) * (SIDE + GAP), 4), np.uint8)
     for row, line in enumerate(TILES):
         for column, kept in enumerate(line):

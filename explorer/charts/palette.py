@@ -1,9 +1,8 @@
-"""The colour language, in one place. One meaning, one colour, on every page, in the light and in
-the dark look.
+"""The colours of all pages. A colour has the same meaning everywhere, in light and dark mode.
 
-Line and bar colours have at least 3:1 contrast with both backgrounds and stay apart for
-colour-blind eyes (blue, orange, teal, violet; never red against green); what they say is also said
-by a pattern, a mark or a label.
+Line and bar colours have a contrast of at least 3:1 with both backgrounds. People with colour
+blindness can distinguish them: blue, orange, teal, violet, never red against green. A pattern, a
+mark or a label always has the same meaning as the colour.
 """
 
 import numpy as np
@@ -40,10 +39,10 @@ STATES = {
     "recalibrated": (RECALIBRATED, "x"),
     "tuned": (TUNED, "."),
 }
-"""Colour and bar pattern of a model's states, in the order in which they come about."""
+"""A state of a network -> its colour and bar pattern, in the order of the work."""
 
 LAYERS = ("#2F7FC9", "#CC7A1F", "#1F9490", "#9467C6", "#A9713F", "#DB4A80", "#7F8793", "#8A8A1C")
-"""Lines told apart by name."""
+"""The lines of up to eight layers or methods."""
 
 DIVERGING = (
     "#7F3B08",
@@ -71,15 +70,16 @@ MAGNITUDE = (
     "#42167A",
     "#2D004B",
 )
-"""The violet arm of DIVERGING, for magnitudes."""
+"""The violet half of DIVERGING, for magnitudes."""
 
 DEPTH = ("#2F7FC9", "#6E78CC", "#9467C6", "#B0568F", "#C2605A", "#CC7A1F")
-"""First layer to last, where there are too many to tell apart by name."""
+"""From the first layer to the last, where there are more than `LAYERS` has colours."""
 
 
 def scale(colours: tuple[str, ...]) -> list[list[float | str]]:
     """A Plotly colour scale with evenly spaced stops."""
-    return [[n / (len(colours) - 1), colour] for n, colour in enumerate(colours)]
+    last = len(colours) - 1
+    return [[index / last, colour] for index, colour in enumerate(colours)]
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
@@ -93,22 +93,23 @@ def translucent(colour: str, alpha: float) -> str:
 
 
 def ramp(colours: tuple[str, ...], steps: int = 256) -> np.ndarray:
-    """steps x 3 bytes, linear in sRGB between the stops, as Plotly draws a scale."""
+    """steps x 3 bytes, linear in sRGB between the stops, as in Plotly's colour scales."""
     stops = np.array([rgb(colour) for colour in colours], float)
-    at = np.linspace(0, 1, len(stops))
-    channels = [np.interp(np.linspace(0, 1, steps), at, stops[:, channel]) for channel in range(3)]
+    positions = np.linspace(0, 1, len(stops))
+    wanted = np.linspace(0, 1, steps)
+    channels = [np.interp(wanted, positions, stops[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=1).round().astype(np.uint8)
 
 
 def between(colours: tuple[str, ...], count: int) -> list[str]:
-    """`count` colours spread evenly over the stops, first to last."""
+    """`count` colours, evenly spaced from the first stop to the last."""
     return [
         "#{:02X}{:02X}{:02X}".format(*colour) for colour in ramp(colours, max(count, 2))[:count]
     ]
 
 
-def contrast(one: str, other: str) -> float:
-    """WCAG 2.2 contrast ratio, 1 to 21."""
+def contrast(first: str, second: str) -> float:
+    """The contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
 
     def luminance(colour: str) -> float:
         channels = np.array(rgb(colour)) / 255
@@ -117,5 +118,5 @@ def contrast(one: str, other: str) -> float:
         )
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
-    darker, lighter = sorted((luminance(one), luminance(other)))
+    darker, lighter = sorted((luminance(first), luminance(second)))
     return (lighter + 0.05) / (darker + 0.05)

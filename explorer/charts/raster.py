@@ -1,6 +1,4 @@
-"""Pictures of tiles as PNG: large layers whole, masks, the hatch that marks pruned cells; and of
-maps. Pure numpy and Pillow.
-"""
+"""Weights, masks, maps and images as PNG pictures, with numpy and Pillow only."""
 
 from base64 import b64encode
 from io import BytesIO
@@ -30,20 +28,21 @@ GAP = LEVELS + 2
 
 
 def weights_png(tiles: Tiles, kept: np.ndarray, limit: float, scale: float = 2) -> bytes:
-    """The picture with `scale` pixels to a cell. kept: O I H W, true = keep; limit: the |weight| of
-    full colour.
+    """A weight tensor in the colours of DIVERGING; pruned cells are grey and hatched.
 
-    Weights in DIVERGING; pruned cells grey and hatched, gaps transparent. One byte per pixel: a
-    colour map of 253 levels, then grey, hatch and gap.
+    kept: O I H W, True = keep.
+    limit: the |weight| that gets the full colour.
+    scale: pixels per cell.
+    Gaps are transparent. Each pixel is one byte: 253 levels of colour, then grey, hatch and gap.
     """
     level = np.clip((np.nan_to_num(tiles.values) / limit + 1) / 2, 0, 1)
-    gone = lay(tiles, kept) == 0
+    removed = lay(tiles, kept) == 0
     gap = np.isnan(tiles.values)
-    codes = np.select([gap, gone], [GAP, GREY], (level * (LEVELS - 1)).round()).astype(np.uint8)
+    codes = np.select([gap, removed], [GAP, GREY], (level * (LEVELS - 1)).round()).astype(np.uint8)
     rows = _pixels(tiles.row_edges, scale)
     cols = _pixels(tiles.col_edges, scale)
     pixels = codes[np.ix_(rows, cols)]
-    pixels[_hatched(tiles, gone, rows, cols)] = HATCH
+    pixels[_hatched(tiles, removed, rows, cols)] = HATCH
     image = Image.fromarray(pixels)
     colours = ramp(DIVERGING, LEVELS)
     image.putpalette([*colours.ravel().tolist(), *rgb(PRUNED_CELL), *rgb(PRUNED_MARK), 0, 0, 0])
@@ -51,25 +50,27 @@ def weights_png(tiles: Tiles, kept: np.ndarray, limit: float, scale: float = 2) 
 
 
 def mask_png(tiles: Tiles, kept: np.ndarray, size: tuple[int, int]) -> bytes:
-    """The mask alone: kept dark, pruned light and hatched, gaps clear. kept: O I H W, true = keep.
+    """A mask: kept cells dark, pruned cells light and hatched, gaps transparent.
 
-    size: width x height as drawn; there are FINE pixels for each on both axes, so that thin gaps
-    stay even when smoothed.
+    kept: O I H W, True = keep.
+    size: width and height on the page. The picture has FINE times as many pixels on both axes, so
+    thin gaps stay visible when the browser scales it.
     """
-    gone = lay(tiles, kept) == 0
+    removed = lay(tiles, kept) == 0
     gap = np.isnan(tiles.values)
     rows = _pixels(tiles.row_edges, FINE * size[1] / tiles.row_edges[-1])
     cols = _pixels(tiles.col_edges, FINE * size[0] / tiles.col_edges[-1])
-    pixels = np.select([gap, gone], [3, 1], 0).astype(np.uint8)[np.ix_(rows, cols)]
-    pixels[_hatched(tiles, gone, rows, cols, FINE)] = 2
+    pixels = np.select([gap, removed], [3, 1], 0).astype(np.uint8)[np.ix_(rows, cols)]
+    pixels[_hatched(tiles, removed, rows, cols, FINE)] = 2
     image = Image.fromarray(pixels)
     image.putpalette([*rgb(KEPT_CELL), *rgb(PRUNED_CELL), *rgb(PRUNED_MARK), 0, 0, 0])
     return _png(image, transparency=3)
 
 
 def map_png(values: np.ndarray, limit: float, *, signed: bool) -> bytes:
-    """One pixel per value (R x C): from -limit to limit in DIVERGING if signed, else from 0 to
-    limit in MAGNITUDE.
+    """One pixel per value, R x C.
+
+    signed: from -limit to limit in DIVERGING; else from 0 to limit in MAGNITUDE.
     """
     low = -limit if signed else 0.0
     level = np.clip((values - low) / (limit - low), 0, 1)
@@ -79,7 +80,7 @@ def map_png(values: np.ndarray, limit: float, *, signed: bool) -> bytes:
 
 
 def data_uri(png: bytes) -> str:
-    """The PNG as text that an image source takes."""
+    """The PNG as the text of an image source."""
     return "data:image/png;base64," + b64encode(png).decode("ascii")
 
 
@@ -101,9 +102,7 @@ def _hatched(
 
 
 def _pixels(edges: np.ndarray, scale: float) -> np.ndarray:
-    """For each pixel, the picture cell it shows; edges are rounded to whole pixels so that errors
-    do not add up.
-    """
+    """The cell that each pixel shows. Edges are rounded, so rounding errors do not add up."""
     return np.repeat(np.arange(len(edges) - 1), np.diff(np.round(edges * scale).astype(int)))
 
 

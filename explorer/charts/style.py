@@ -1,6 +1,4 @@
-"""What all figures have in common: no background of their own, quiet grids, and a sentence that
-says what they show.
-"""
+"""The common look of all figures, and the sentence that says what each figure shows."""
 
 from typing import Any
 
@@ -10,14 +8,15 @@ import plotly.graph_objects as go
 from explorer.charts.palette import AXIS, GRID, STATES, translucent
 
 CLEAR = "rgba(0, 0, 0, 0)"
-MOST_TICKS = 16
-"""So many whole numbers have a tick each."""
+MAX_TICKS = 16
+"""An axis of at most so many whole numbers has a tick for each."""
 LABELS = {
     "dense": "dense",
     "pruned": "pruned",
     "recalibrated": "BN recalibrated",
     "tuned": "fine-tuned",
 }
+"""A state of a network -> its label."""
 AXES: dict[str, Any] = {
     "gridcolor": GRID,
     "linecolor": AXIS,
@@ -33,8 +32,9 @@ AXES: dict[str, Any] = {
 
 
 def finish(figure: go.Figure, sentence: str, height: int, revision: str) -> go.Figure:
-    """The common look. revision: while it stays the same, zoom and hidden legend entries survive
-    new data.
+    """Sets the common look, with a transparent background.
+
+    revision: as long as it stays the same, new data keep the zoom and the hidden legend entries.
     """
     figure.update_layout(
         height=height,
@@ -53,44 +53,56 @@ def finish(figure: go.Figure, sentence: str, height: int, revision: str) -> go.F
     return figure
 
 
+def list_legend(figure: go.Figure, height: int) -> None:
+    """Puts a long legend into a column at the right side."""
+    legend = {
+        "orientation": "v",
+        "x": 1.01,
+        "y": 1,
+        "yanchor": "top",
+        "font_size": 11,
+        "tracegroupgap": 0,
+    }
+    figure.update_layout(legend=legend, height=height)
+
+
 def alt(figure: go.Figure) -> str:
-    """What the figure shows, in one sentence."""
+    """What the figure shows, in one sentence, for people who cannot see it."""
     return str(figure.layout.meta["alt"])
 
 
 def state_label(state: str) -> str:
-    """How a model's state is called on the page."""
+    """The label of a network's state."""
     return LABELS.get(state, state)
 
 
 def state_look(state: str) -> tuple[str, str]:
-    """Colour and pattern of a model's state. Raises KeyError for a state that palette.STATES does
-    not name.
-    """
+    """Colour and pattern of a network's state. Raises KeyError if `STATES` does not have it."""
     return STATES[state]
 
 
 def patterned(colour: str | list[str], shape: str | list[str]) -> dict[str, Any]:
-    """A bar's look: pale body, full outline, and a pattern that says the same as the colour."""
-    body = (
+    """The look of a bar: pale fill, full outline, and a pattern with the same meaning."""
+    fill = (
         translucent(colour, 0.35)
         if isinstance(colour, str)
-        else [translucent(one, 0.35) for one in colour]
+        else [translucent(bar_colour, 0.35) for bar_colour in colour]
     )
     pattern = {"shape": shape, "fgcolor": colour, "fillmode": "overlay", "size": 7, "solidity": 0.2}
-    return {"color": body, "line": {"color": colour, "width": 1.5}, "pattern": pattern}
+    return {"color": fill, "line": {"color": colour, "width": 1.5}, "pattern": pattern}
 
 
-def level(figure: go.Figure, y: float, text: str, colour: str, **place: int) -> None:
-    """A dashed line across with its name. place: row and column of a figure that has several."""
-    note = {"text": text, "font_color": colour, "yanchor": "bottom"}
+def level(figure: go.Figure, y: float, text: str, colour: str, **panel: int) -> None:
+    """A dashed horizontal line with its name. panel: row and col, in a figure with subplots."""
+    label = {"text": text, "font_color": colour, "yanchor": "bottom"}
     line = {"color": colour, "width": 1.5, "dash": "dash"}
-    figure.add_hline(y=y, line=line, annotation=note, annotation_position="top right", **place)
+    figure.add_hline(y=y, line=line, annotation=label, annotation_position="top right", **panel)
 
 
 def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:
-    """The |weight| of full colour: a percentile over all the tensors, so that before and after
-    share one scale; never 0.
+    """The |weight| that gets the full colour: a percentile over all the tensors; never 0.
+
+    One limit for several tensors gives them the same colour scale.
     """
     magnitudes = np.concatenate([np.abs(w[np.isfinite(w)]).ravel() for w in weights])
     limit = float(np.percentile(magnitudes, percentile)) if magnitudes.size else 0.0
@@ -98,6 +110,6 @@ def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:
 
 
 def percent(fraction: float) -> str:
-    """0.9234 -> "92.3%"; never 100.0% for what is not quite."""
+    """0.9234 -> "92.3%", always with a decimal. "100.0%" stands only for exactly 1."""
     text = f"{100 * fraction:.1f}"
     return f"{100 * fraction:.3f}%" if float(text) >= 100 and fraction < 1 else f"{text}%"

@@ -1,9 +1,7 @@
-"""A weight tensor as a picture: filters x channels of k x k tiles, with gaps at the borders of the
-groups.
+"""The layout of a weight tensor as a picture, with gaps between kernels and between groups.
 
-The picture of an O I H W tensor has O*H rows, (o, h), and I*W columns, (i, w); so a convolution is
-a grid of its kernels and a Linear layer is its matrix. Pure numpy: drawing is `charts` (cells with
-hover) and `raster` (pixels).
+The picture of an O I H W tensor has O*H rows, (o, h), and I*W columns, (i, w). A convolution is a
+grid of its kernels, and a Linear layer is its matrix. `raster` makes pixels of it.
 """
 
 from dataclasses import dataclass
@@ -18,10 +16,13 @@ GROUP_GAP = 0.5
 class Tiles:
     """A picture with its gaps.
 
-    values: R x C, NaN in gaps; rows: R x 2, the (o, h) of each picture row, -1 in gaps; cols: C x
-    2, the (i, w) of each column; row_edges, col_edges: R+1 and C+1 borders of the cells, in cells
-    (a gap is thinner than a cell); shape: O I H W; row_lines, col_lines: for each pair of
-    neighbouring cell rows (columns), does a group border run along the whole line between them?
+    values: R x C, NaN in gaps.
+    rows: R x 2, the (o, h) of each picture row; -1 in gaps.
+    cols: C x 2, the (i, w) of each picture column; -1 in gaps.
+    row_edges, col_edges: R+1 and C+1 borders, in cells; a gap is thinner than a cell.
+    shape: O I H W.
+    row_lines, col_lines: for each pair of neighbouring cell rows (columns), whether no group is on
+    both sides of the line between them.
     """
 
     values: np.ndarray
@@ -40,44 +41,46 @@ class Tiles:
 
 
 def tile(weight: np.ndarray, group_ids: np.ndarray) -> Tiles:
-    """The picture of a weight, gaps where no group reaches across the line. weight, group_ids: O I
-    H W, one id per group.
+    """The picture of a weight. weight, group_ids: O I H W; each group has its own id.
 
-    Group gaps are drawn only where groups form pieces of more than one cell; tile gaps, thin,
-    wherever kernels are larger than 1. Raises ValueError when the shapes differ or are not O I H W.
+    A wide gap is at each line that no group crosses, if some groups have neighbouring cells. A thin
+    gap is between kernels larger than 1. Raises ValueError when the shapes differ or are not
+    O I H W.
     """
     if weight.ndim != 4 or weight.shape != group_ids.shape:
         raise ValueError(
-            f"A picture needs O I H W weights and ids of one shape, not {weight.shape} and {group_ids.shape}."
+            "A picture needs O I H W weights and ids of one shape, "
+            f"not {weight.shape} and {group_ids.shape}."
         )
     ids = flat(group_ids)
-    down = ids[1:] == ids[:-1]
-    across = ids[:, 1:] == ids[:, :-1]
-    pieces = bool(down.any() or across.any())
-    row_lines = ~down.any(axis=1) & pieces
-    col_lines = ~across.any(axis=0) & pieces
+    same_down = ids[1:] == ids[:-1]
+    same_across = ids[:, 1:] == ids[:, :-1]
+    has_neighbours = bool(same_down.any() or same_across.any())
+    row_lines = ~same_down.any(axis=1) & has_neighbours
+    col_lines = ~same_across.any(axis=0) & has_neighbours
     o, i, h, w = weight.shape
-    (rows, row_edges), (cols, col_edges) = _axis(o * h, h, row_lines), _axis(i * w, w, col_lines)
+    rows, row_edges = _axis(o * h, h, row_lines)
+    cols, col_edges = _axis(i * w, w, col_lines)
     return Tiles(
-        _spread(rows, cols, flat(weight), np.nan),
-        rows,
-        cols,
-        row_edges,
-        col_edges,
-        (o, i, h, w),
-        row_lines,
-        col_lines,
+        values=_insert_gaps(rows, cols, flat(weight), np.nan),
+        rows=rows,
+        cols=cols,
+        row_edges=row_edges,
+        col_edges=col_edges,
+        shape=(o, i, h, w),
+        row_lines=row_lines,
+        col_lines=col_lines,
     )
 
 
 def lay(tiles: Tiles, array: np.ndarray, fill: float = np.nan) -> np.ndarray:
-    """Another O I H W array (scores, mask, ids) on the same picture, as float32; `fill` in gaps.
+    """Another O I H W array (scores, mask, ids) in the same layout, as float32; `fill` in gaps.
 
     Raises ValueError when the shape is not the picture's.
     """
     if array.shape != tiles.shape:
         raise ValueError(f"The picture is of a {tiles.shape} tensor, not of {array.shape}.")
-    return _spread(tiles.rows, tiles.cols, flat(array).astype(np.float32), fill)
+    return _insert_gaps(tiles.rows, tiles.cols, flat(array).astype(np.float32), fill)
 
 
 def flat(array: np.ndarray) -> np.ndarray:
@@ -86,18 +89,18 @@ def flat(array: np.ndarray) -> np.ndarray:
     return array.transpose(0, 2, 1, 3).reshape(o * h, i * w)
 
 
-def _spread(rows: np.ndarray, cols: np.ndarray, cells: np.ndarray, fill: float) -> np.ndarray:
+def _insert_gaps(rows: np.ndarray, cols: np.ndarray, cells: np.ndarray, fill: float) -> np.ndarray:
     picture = np.full((len(rows), len(cols)), fill, np.float32)
     picture[np.ix_(rows[:, 0] >= 0, cols[:, 0] >= 0)] = cells
     return picture
 
 
 def _axis(count: int, step: int, lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (n x 2, -1 in gaps) and edges of one axis of `count` cells; kernels are `step` long."""
+    """Indices (n x 2, -1 in gaps) and edges of an axis of `count` cells with kernels of `step`."""
     gaps = GROUP_GAP * lines + TILE_GAP * ((np.arange(1, count) % step == 0) & (step > 1))
-    at = np.arange(count) + np.concatenate([[0], np.cumsum(gaps > 0)]).astype(int)
-    indices = np.full((at[-1] + 1, 2), -1)
-    indices[at] = np.stack(np.divmod(np.arange(count), step), axis=1)
+    positions = np.arange(count) + np.concatenate([[0], np.cumsum(gaps > 0)]).astype(int)
+    indices = np.full((positions[-1] + 1, 2), -1)
+    indices[positions] = np.stack(np.divmod(np.arange(count), step), axis=1)
     widths = np.ones(len(indices))
     widths[indices[:, 0] < 0] = gaps[gaps > 0]
     return indices, np.concatenate([[0.0], np.cumsum(widths)])

@@ -1,4 +1,4 @@
-"""Training as it goes on: loss and accuracy over epochs."""
+"""Loss and accuracy over the epochs of a training, also while it runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -7,10 +7,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.charts.palette import CHOSEN, KEPT, PRUNED_MODEL, TUNED, translucent
-from explorer.charts.style import MOST_TICKS, finish, level, percent, state_label, state_look
+from explorer.charts.style import MAX_TICKS, finish, level, percent, state_label, state_look
 from pruning_core.types import Epoch, Step
 
 MAX_STEPS = 1500
+"""The curve of the batch loss has at most so many points; each is a mean of several steps."""
 
 
 def training_curves(
@@ -20,66 +21,74 @@ def training_curves(
     *,
     epochs: int | None = None,
 ) -> go.Figure:
-    """Loss (each step, and per epoch) above accuracy on the validation split (with its 95%
-    interval), over epochs.
+    """Two panels over the epochs: loss per step and per epoch, and validation accuracy.
 
-    events: Step and Epoch, others are passed over; references: top-1 of states such as "dense" and
-    "pruned", drawn as levels; cuts: top-1 right after each cut, by the epoch (epochs done by then)
-    at which it was made; epochs: of the whole run, so that the axis does not grow while it goes on.
+    The accuracy has its 95% interval.
+
+    events: Step and Epoch; others are ignored.
+    references: top-1 of states such as "dense" and "pruned", drawn as levels.
+    cuts: top-1 after each cut, by the number of epochs done before it.
+    epochs: of the whole run; the axis then has its final length from the start.
     """
     steps = []
-    done = []
+    finished = []
     for event in events:
         if isinstance(event, Step):
             steps.append(event)
         elif isinstance(event, Epoch):
-            done.append(event)
+            finished.append(event)
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07)
-    _step_losses(figure, steps)
-    _epoch_curves(figure, done)
+    _add_step_losses(figure, steps)
+    if finished:
+        _add_epoch_losses(figure, finished)
+        _add_accuracy(figure, finished)
     if cuts:
-        mark = {
-            "symbol": "x-thin-open",
-            "size": 10,
-            "color": state_look("pruned")[0],
-            "line_width": 2,
-        }
-        figure.add_scatter(
-            x=list(cuts),
-            y=[100 * top1 for top1 in cuts.values()],
-            mode="markers",
-            marker=mark,
-            name="after a cut",
-            row=2,
-            col=1,
-        )
+        _add_cuts(figure, cuts)
     if references:
-        _references(figure, references, alone=not (done or cuts))
+        _add_references(figure, references, alone=not (finished or cuts))
+    _set_axes(figure, epochs)
+    return finish(figure, _sentence(finished), 480, "training")
+
+
+def _set_axes(figure: go.Figure, epochs: int | None) -> None:
     figure.update_yaxes(title_text="loss", row=1, col=1, rangemode="tozero")
     figure.update_yaxes(title_text="top-1 accuracy, %", row=2, col=1)
     figure.update_xaxes(title_text="epoch", row=2, col=1)
     if epochs:
         figure.update_xaxes(
-            range=[-0.03 * epochs, 1.03 * epochs], dtick=1 if 2 < epochs <= MOST_TICKS else None
+            range=[-0.03 * epochs, 1.03 * epochs], dtick=1 if 2 < epochs <= MAX_TICKS else None
         )
-    best = max((e.evaluation.top1 for e in done), default=None)
-    told = (
-        "no epoch is done yet"
-        if best is None
-        else f"{len(done)} epochs done, best accuracy {percent(best)}"
+
+
+def _sentence(epochs: Sequence[Epoch]) -> str:
+    if not epochs:
+        return "Training: no epoch is finished yet."
+    best = max(epoch.evaluation.top1 for epoch in epochs)
+    return f"Training: {len(epochs)} epochs finished, best accuracy {percent(best)}."
+
+
+def _add_cuts(figure: go.Figure, cuts: Mapping[float, float]) -> None:
+    colour, _ = state_look("pruned")
+    figure.add_scatter(
+        x=list(cuts),
+        y=[100 * top1 for top1 in cuts.values()],
+        mode="markers",
+        marker={"symbol": "x-thin-open", "size": 10, "color": colour, "line_width": 2},
+        name="after a cut",
+        row=2,
+        col=1,
     )
-    return finish(figure, f"Training: {told}.", 480, "training")
 
 
-def _references(figure: go.Figure, references: Mapping[str, float], *, alone: bool) -> None:
-    """Levels of states. alone: there is nothing else yet, and lines by themselves do not make a
-    panel be drawn.
+def _add_references(figure: go.Figure, references: Mapping[str, float], *, alone: bool) -> None:
+    """Levels of states. alone: the panel has nothing else.
+
+    Plotly does not draw a panel that has only lines without data, so it gets an invisible point.
     """
     if alone:
-        top = 100 * max(references.values())
         figure.add_scatter(
             x=[0],
-            y=[top],
+            y=[100 * max(references.values())],
             mode="markers",
             opacity=0,
             showlegend=False,
@@ -93,37 +102,49 @@ def _references(figure: go.Figure, references: Mapping[str, float], *, alone: bo
         level(figure, 100 * top1, text, state_look(state)[0], row=2, col=1)
 
 
-def _step_losses(figure: go.Figure, steps: Sequence[Step]) -> None:
+def _add_step_losses(figure: go.Figure, steps: Sequence[Step]) -> None:
     if not steps:
         return
-    x = np.array([step.epoch - 1 + step.step / step.steps for step in steps])
-    y = np.array([step.loss for step in steps])
-    starts = np.arange(0, len(x), -(-len(x) // MAX_STEPS))
-    counts = np.diff(np.append(starts, len(x)))
-    x, y = (np.add.reduceat(values, starts) / counts for values in (x, y))
-    line = {"color": translucent(KEPT, 0.6), "width": 1}
-    text = "epoch %{x:.2f}<br>batch loss %{y:.3f}<extra></extra>"
+    starts = np.arange(0, len(steps), -(-len(steps) // MAX_STEPS))
+    counts = np.diff(np.append(starts, len(steps)))
+    epochs = np.array([step.epoch - 1 + step.step / step.steps for step in steps])
+    losses = np.array([step.loss for step in steps])
     figure.add_scatter(
-        x=x, y=y, mode="lines", line=line, name="batch loss", hovertemplate=text, row=1, col=1
+        x=np.add.reduceat(epochs, starts) / counts,
+        y=np.add.reduceat(losses, starts) / counts,
+        mode="lines",
+        line={"color": translucent(KEPT, 0.6), "width": 1},
+        name="batch loss",
+        hovertemplate="epoch %{x:.2f}<br>batch loss %{y:.3f}<extra></extra>",
+        row=1,
+        col=1,
     )
 
 
-def _epoch_curves(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
-    if not epochs:
-        return
-    x = [e.epoch for e in epochs]
-    losses = (
-        ("training loss", [e.train_loss for e in epochs], KEPT, "solid", "circle"),
-        ("validation loss", [e.evaluation.loss for e in epochs], PRUNED_MODEL, "dash", "square"),
-    )
-    for name, y, colour, dash, symbol in losses:
-        look = {
-            "line": {"color": colour, "width": 2, "dash": dash},
-            "marker": {"symbol": symbol, "size": 7},
-        }
-        figure.add_scatter(x=x, y=y, mode="lines+markers", name=name, row=1, col=1, **look)
-    top1 = np.array([e.evaluation.top1 for e in epochs])
-    low, high = (np.array([e.evaluation.interval[side] for e in epochs]) for side in (0, 1))
+def _add_epoch_losses(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
+    training = [epoch.train_loss for epoch in epochs]
+    validation = [epoch.evaluation.loss for epoch in epochs]
+    for name, losses, colour, dash, symbol in (
+        ("training loss", training, KEPT, "solid", "circle"),
+        ("validation loss", validation, PRUNED_MODEL, "dash", "square"),
+    ):
+        figure.add_scatter(
+            x=[epoch.epoch for epoch in epochs],
+            y=losses,
+            mode="lines+markers",
+            name=name,
+            line={"color": colour, "width": 2, "dash": dash},
+            marker={"symbol": symbol, "size": 7},
+            row=1,
+            col=1,
+        )
+
+
+def _add_accuracy(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
+    """Validation accuracy with its 95% interval, and a star at the best epoch."""
+    x = [epoch.epoch for epoch in epochs]
+    top1 = np.array([epoch.evaluation.top1 for epoch in epochs])
+    low, high = np.array([epoch.evaluation.interval for epoch in epochs]).T
     whisker = {
         "type": "data",
         "array": 100 * (high - top1),
@@ -131,21 +152,23 @@ def _epoch_curves(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
         "thickness": 1.2,
         "width": 4,
     }
-    look = {
-        "line": {"color": TUNED, "width": 2},
-        "marker": {"symbol": "diamond", "size": 8},
-        "error_y": whisker,
-    }
     figure.add_scatter(
-        x=x, y=100 * top1, mode="lines+markers", name="validation accuracy", row=2, col=1, **look
+        x=x,
+        y=100 * top1,
+        mode="lines+markers",
+        name="validation accuracy",
+        line={"color": TUNED, "width": 2},
+        marker={"symbol": "diamond", "size": 8},
+        error_y=whisker,
+        row=2,
+        col=1,
     )
-    best = max(range(len(epochs)), key=lambda n: (epochs[n].best, n))
-    star = {"symbol": "star", "size": 16, "color": CHOSEN}
+    best = max(range(len(epochs)), key=lambda index: (epochs[index].best, index))
     figure.add_scatter(
         x=[x[best]],
         y=[100 * top1[best]],
         mode="markers",
-        marker=star,
+        marker={"symbol": "star", "size": 16, "color": CHOSEN},
         name="best epoch",
         row=2,
         col=1,

@@ -175,8 +175,8 @@ FLOWS = {
     "one. Gradients of the calibration images are read in mini-batches of 32.",
     "seven_layer": "The layer whose gradients are read. It is in the address.",
     "flow_layer": "The layer whose mask is drawn over time. It is in the address.",
-    "flow_moment": "0: before the first cut. Then one moment for each cut. If masks change in "
-    "every step, about 24 in all.",
+    "flow_moment": "0: before the first mask update. Then one point for each mask update. If masks "
+    "change in every step, about 24 points in all.",
 }
 """The Flows page."""
 

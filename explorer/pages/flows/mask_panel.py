@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from explorer.charts import alt, mask_over_time, moments_chart
+from explorer.charts import alt, mask_over_time, mask_update_chart
 from explorer.jobs.job import Snapshot
 from explorer.pages.flows.run import mask_history
 from explorer.session import state
@@ -22,7 +22,7 @@ def updates_panel(updates: Sequence[MaskUpdate], dense: Evaluation, layer: str) 
         return
     st.subheader("Mask updates", anchor=False, help=HELP["flow_moment"])
     measured = [dense, *(update.evaluation for update in updates)]
-    figure = moments_chart(
+    figure = mask_update_chart(
         [0.0, *(update.removed for update in updates)],
         [evaluation.top1 for evaluation in measured],
         [evaluation.interval for evaluation in measured],

@@ -5,13 +5,12 @@ Streamlit.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
-from typing import TypeVar
 
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.preview import Band, Preview, preview_plan
+from pruning_core.sensitivity.preview import Preview, preview_plan
 from pruning_core.sensitivity.scan import GRID, scan_plan
 from pruning_core.types import Layer, SensitivityPoint
 from pruning_core.workspace import Workspace
@@ -22,7 +21,6 @@ PRESETS: dict[str, tuple[int, ...]] = {
     "Fine": (*range(10, 90, 10), 85, 90, 92, 94, 96, 98),
 }
 """Sparsities to measure, in percent; 0, the dense network, is always measured too."""
-Point = TypeVar("Point", SensitivityPoint, Band)
 
 
 @dataclass(frozen=True)
@@ -126,18 +124,6 @@ def untouched(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
     return tuple(
         name for name, curve in tried.items() if all(point.achieved == 0 for point in curve)
     )
-
-
-def curve_name(point: SensitivityPoint | Band) -> str:
-    """The layer's name; layers that are cut together share a curve, by the first one's name and how
-    many more.
-    """
-    return f"{point.group[0]} + {len(point.group) - 1} tied" if point.group else point.parameter
-
-
-def shared(points: Sequence[Point]) -> tuple[Point, ...]:
-    """One curve for layers that are cut together: the first one's."""
-    return tuple(point for point in points if not point.group or point.group[0] == point.parameter)
 
 
 def alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:

@@ -1,13 +1,44 @@
-"""Pictures of images: enlarged with sharp pixels."""
+"""Weights and images as pixels."""
 
+from io import BytesIO
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from explorer.charts.raster import ENLARGED_SIDE, enlarged
+from explorer.charts import palette
+from explorer.charts.raster import ENLARGED_SIDE, enlarged, weights_png
+from explorer.charts.tiles import tile
+
+SHAPE = (2, 3, 2, 2)
+WEIGHT = (np.arange(24, dtype=np.float32).reshape(SHAPE) - 12) / 4
+FILTERS = np.broadcast_to(np.arange(2).reshape(2, 1, 1, 1), SHAPE)
+KEPT = FILTERS == 1
+TILES = tile(WEIGHT, FILTERS)
+
+
+def colours(pixels: np.ndarray) -> set[tuple[int, ...]]:
+    return {tuple(pixel[:3]) for pixel in pixels.reshape(-1, 4)}
+
+
+def test_pruned_cells_are_grey_and_hatched_and_gaps_transparent() -> None:
+    with Image.open(BytesIO(weights_png(TILES, KEPT, 3.0, scale=8))) as image:
+        pixels = np.asarray(image.convert("RGBA"))
+    assert pixels.shape[:2] == (round(TILES.row_edges[-1] * 8), round(TILES.col_edges[-1] * 8))
+    grey = palette.rgb(palette.PRUNED_CELL)
+    hatch = palette.rgb(palette.PRUNED_MARK)
+    pruned = pixels[:16, :16]
+    kept = pixels[21:, :16]
+    assert colours(pruned) == {grey, hatch}
+    assert pixels[17, 0][3] == 0
+    assert hatch not in colours(kept)
+    level = round((WEIGHT[1, 0, 0, 0] + 3) / 6 * 252)
+    assert tuple(kept[0, 0][:3]) == tuple(palette.ramp(palette.DIVERGING, 253)[level])
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 32), (1, 28), (3, 224)])
-def test_pictures_are_enlarged_by_whole_factors(channels: int, side: int) -> None:
+def test_images_are_enlarged_by_whole_factors(channels: int, side: int) -> None:
     image = enlarged(torch.rand(channels, side, side).numpy())
     assert image.width >= ENLARGED_SIDE
     assert image.width % side == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from explorer.charts import FATES, alt, fates, mask_over_time, moments_chart
+from explorer.charts import WEIGHT_STATES, alt, mask_over_time, mask_update_chart, weight_states
 from pruning_core.flows import History, packed
 
 
@@ -17,22 +17,22 @@ def history() -> History:
 
 
 def test_every_weight_has_a_state_at_each_frame() -> None:
-    names = [name for name, _ in FATES]
-    shown = [[names[k] for k in fates(history(), frame).ravel()] for frame in range(3)]
+    names = [name for name, _ in WEIGHT_STATES]
+    shown = [[names[k] for k in weight_states(history(), frame).ravel()] for frame in range(3)]
     assert shown[0] == ["never removed"] * 4
-    assert shown[1] == ["never removed", "removed just now", "removed just now", "never removed"]
-    assert shown[2] == ["never removed", "came back", "removed", "removed just now"]
+    assert shown[1] == ["never removed", "removed now", "removed now", "never removed"]
+    assert shown[2] == ["never removed", "restored", "removed earlier", "removed now"]
 
 
 def test_the_charts_say_what_they_show() -> None:
     figure = mask_over_time(history(), 2)
     assert np.asarray(figure.data[0].z).shape == (1, 4)
-    assert "1 came back" in alt(figure)
-    assert [trace.name for trace in figure.data[1:]] == [f"{name}: 1" for name, _ in FATES]
+    assert "1 restored" in alt(figure)
+    assert [trace.name for trace in figure.data[1:]] == [f"{name}: 1" for name, _ in WEIGHT_STATES]
     assert list(figure.data[0].text[0]) == [f"output 0, input {k}" for k in range(4)]
-    curve = moments_chart([0.0, 0.5], [0.9, 0.8], [(0.85, 0.94), (0.7, 0.85)], [0.0, 0.7], "w")
+    curve = mask_update_chart([0.0, 0.5], [0.9, 0.8], [(0.85, 0.94), (0.7, 0.85)], [0.0, 0.7], "w")
     assert [list(trace.y) for trace in curve.data] == [[0, 50], [0, 70], [90, 80]]
     whiskers = curve.data[2].error_y
     assert np.allclose([whiskers.array, whiskers.arrayminus], [[4, 5], [5, 10]])
-    assert curve.layout.xaxis2.dtick == 1, "a moment is a whole number"
-    assert "50.0% removed and 80.0% right at the last of 1 moments" in alt(curve)
+    assert curve.layout.xaxis2.dtick == 1, "a mask update has a whole number"
+    assert "50.0% removed and top-1 80.0% after the last of 1 mask updates" in alt(curve)

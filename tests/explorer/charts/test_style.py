@@ -1,0 +1,42 @@
+"""The common look of all figures."""
+
+from collections.abc import Callable
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from explorer import charts
+from tests.explorer.charts.example_data import band, evaluation, events, points
+
+WEIGHT = np.arange(-3.0, 3.0, 0.25)
+
+FIGURES = {
+    "scores": lambda: charts.score_histogram(np.arange(10.0), np.arange(10) > 4, 5.0),
+    "distributions": lambda: charts.weight_histograms(
+        {"dense": WEIGHT, "tuned": WEIGHT * (WEIGHT > 0)}
+    ),
+    "sensitivity": lambda: charts.sensitivity_curves(points(3), 0.9, {"l0": 0.5}),
+    "preview": lambda: charts.preview_curves([band(0.0, 0.9, 100), band(0.5, 0.6, 10)], 0.9),
+    "training": lambda: charts.training_curves(events(2, 3), {"dense": 0.9}),
+    "comparison": lambda: charts.comparison_bars(
+        {"dense": evaluation(0.9), "pruned": evaluation(0.4)}
+    ),
+    "classes": lambda: charts.class_change(["a", "b"], [0.5, 0.5], [0.4, 0.7]),
+}
+
+
+@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
+def test_every_figure_is_transparent_and_has_a_sentence(make: Callable[[], go.Figure]) -> None:
+    figure = make()
+    assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
+    assert figure.layout.uirevision
+    assert charts.alt(figure).endswith(".")
+    assert figure.layout.font.color is None, "the page's own text colour"
+    assert len(figure.to_json()) > 100
+
+
+def test_robust_limit_is_common_and_never_zero() -> None:
+    assert charts.robust_limit(np.zeros(5)) == 1.0
+    assert charts.robust_limit(np.array([np.nan])) == 1.0
+    assert charts.robust_limit(np.ones(3), np.full(300, -2.0)) == 2.0
