@@ -32,6 +32,12 @@ def evaluate(
     The model is not changed. outputs: the logits that stand for the classes (None = all logits).
     Raises PruningError for an empty split, for a label that the model has no class for, and for
     logits that are not finite.
+
+    >>> from pruning_core import open_workspace
+    >>> space = open_workspace("lenet5", "digits")
+    >>> measured = evaluate(space.model, space.dataset.test)
+    >>> measured.n, measured.top1 > 0.9
+    (359, True)
     """
     if not len(split):
         raise PruningError("There are no images to evaluate on.")

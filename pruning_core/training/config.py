@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pruning_core.penalties import NONE, parsed
+from pruning_core.penalties import NONE, parse_penalty
 from pruning_core.registry import find
 from pruning_core.types import PruningError
 
@@ -50,6 +50,9 @@ class TrainConfig:
     seed: fixes the order of the images and all random numbers of the training (`Plan`).
 
     Raises PruningError for a value outside its range and for an unknown name.
+
+    >>> TrainConfig(epochs=2, optimizer="adamw", lr=0.001).batch_size
+    32
     """
 
     epochs: int = 3
@@ -84,7 +87,7 @@ class TrainConfig:
             (self.label_smoothing, "label smoothing"),
         ):
             _require(0 <= value < 1, f"The {what} must lie in [0, 1), not {value}.")
-        parsed(self.penalty)
+        parse_penalty(self.penalty)
         find(OPTIMIZERS, self.optimizer, "optimizer")
 
 
