@@ -33,7 +33,9 @@ def test_every_script_of_the_folder_is_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *sorted(FOLDER.rglob("*.py"))], ids=lambda path: path.name
+    "path",
+    [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(FOLDER.rglob("*.py"))],
+    ids=lambda path: path.name,
 )
 def test_commands_that_are_written_down_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -1,37 +1,79 @@
-"""The README says what the code says: every choice, every command, every checkpoint with its
-measured accuracy.
-"""
+"""The documentation agrees with the code: choices, networks with their accuracy, links, examples."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from pruning_core.cli.commands import AXES, main
+from pruning_core.cli.choices import AXES, markdown
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.zoo import ARCHITECTURES, available, card
+from tests.test_architecture import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "pruning_core"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+PAGES = (
+    *("architecture", "choices", "cli", "extending", "models", "pages"),
+    *("performance", "references", "results"),
+)
+EVERY = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(DOCS / f"{name}.md" for name in PAGES))
 
 
-def zoo_row(arch: str, dataset: str) -> str:
-    """The README's line of a checkpoint, from its card."""
-    found = card(arch, dataset)
-    low, high = found.test_interval
-    accuracy = f"{found.test_top1:.2%} ({low:.1%} to {high:.1%}, n = {found.test_images:,})"
-    return f"| {ARCHITECTURES[arch].label} | `{arch}` | {dataset} | {accuracy} | {found.parameters:,} | {found.macs:,} |"
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("axis", AXES)
-def test_every_choice_of_an_axis_is_named(axis: str) -> None:
-    missing = [name for name in AXES[axis] if not re.search(rf"`{re.escape(name)}[`:]", README)]
+def test_the_readme_has_at_most_500_words() -> None:
+    assert len(text(ROOT / "README.md").split()) <= 500
+
+
+def test_the_pages_of_the_documentation_are_these() -> None:
+    assert {path.stem for path in DOCS.glob("*.md")} == set(PAGES)
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+def test_links_and_pictures_lead_to_files(path: Path) -> None:
+    prose = re.sub(r"```.*?```", "", text(path), flags=re.DOTALL)
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", prose)
+    missing = [target for target in targets if not (path.parent / target).exists()]
     assert not missing
 
 
-def test_every_way_from_curves_to_ratios_is_named() -> None:
-    assert all(f"`{name}`" in README for name in SENSITIVITY_RULES)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_is_linked_in_the_readme(page: str) -> None:
+    assert f"](docs/{page}.md)" in text(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+def test_python_examples_run(path: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", text(path), re.DOTALL):
+        exec(compile(block, str(path), "exec"), {})
+
+
+def test_choices_are_those_of_the_code() -> None:
+    """If not: pruning list --markdown > docs/choices.md."""
+    page = text(DOCS / "choices.md")
+    assert page == markdown()
+    names = [name for entries in (*AXES.values(), SENSITIVITY_RULES) for name in entries]
+    assert not [name for name in names if f"| `{name}` |" not in page]
+
+
+def test_layers_are_those_of_the_architecture_test() -> None:
+    rows = re.findall(r"^\| ([a-z ,]+) \| ((?:`\w+/?` ?)+)\|", text(DOCS / "architecture.md"), re.M)
+    page = {layer: " ".join(re.findall(r"`(\w+)/?`", parts)) for layer, parts in rows}
+    assert {layer: parts for layer, parts in page.items() if layer in LAYERS} == {
+        layer: " ".join(parts.split()) for layer, parts in LAYERS.items()
+    }
+
+
+def zoo_row(arch: str, dataset: str) -> str:
+    """The line of a checkpoint, from its card."""
+    made = card(arch, dataset)
+    low, high = made.test_interval
+    accuracy = f"{made.test_top1:.2%} ({low:.1%} to {high:.1%}, n = {made.test_images:,})"
+    label = ARCHITECTURES[arch].label
+    return f"| {label} | `{arch}` | {dataset} | {accuracy} | {made.parameters:,} | {made.macs:,} |"
 
 
 def test_every_shipped_checkpoint_has_its_row() -> None:
@@ -41,14 +83,14 @@ def test_every_shipped_checkpoint_has_its_row() -> None:
         if (CORE / "zoo/weights" / f"{pair[0]}-{pair[1]}.json").exists()
     ]
     assert len(shipped) >= len(ARCHITECTURES)
-    missing = [zoo_row(*pair) for pair in shipped if zoo_row(*pair) not in README]
-    assert not missing
+    page = text(DOCS / "models.md")
+    assert not [zoo_row(*pair) for pair in shipped if zoo_row(*pair) not in page]
 
 
 def numbers(pattern: str) -> list[float]:
-    """What the one place of the README that fits says."""
-    (found,) = re.findall(pattern, README)
-    return [float(number) for number in found]
+    """The numbers at the one place of the results that matches."""
+    (match,) = re.findall(pattern, text(DOCS / "results.md"))
+    return [float(number) for number in match]
 
 
 def test_differences_from_dense_are_those_of_the_table_and_dense_is_the_card() -> None:
@@ -56,38 +98,16 @@ def test_differences_from_dense_are_those_of_the_table_and_dense_is_the_card() -
     assert dense == [
         round(100 * card(arch, "fashion_mnist").test_top1, 2) for arch in ("resnet20", "vgg")
     ]
-    left = numbers(r"80% global magnitude \| ([\d.]+) ± [\d.]+% \| ([\d.]+) ± [\d.]+% \|")
-    told = numbers(r"within ([\d.]+) \(ResNet-20\) and ([\d.]+) \(VGG\) points of dense")
-    assert told == [round(before - after, 2) for before, after in zip(dense, left, strict=True)]
+    after = numbers(r"80% global magnitude \| ([\d.]+) ± [\d.]+% \| ([\d.]+) ± [\d.]+% \|")
+    written = numbers(r"within ([\d.]+) \(ResNet-20\)\s+and ([\d.]+) \(VGG\) points of dense")
+    assert written == [round(a - b, 2) for a, b in zip(dense, after, strict=True)]
 
 
-def test_the_finer_the_cut_the_more_survives_in_the_table() -> None:
+def test_a_finer_granularity_keeps_more_accuracy_in_the_table() -> None:
     rows = re.findall(
-        r"\| [^|]+, density 0\.3 \| ([\d.]+) ± [\d.]+% \| ([\d.]+) ± [\d.]+% \|", README
+        r"\| [^|]+, density 0\.3 \| ([\d.]+) ± [\d.]+% \| ([\d.]+) ± [\d.]+% \|",
+        text(DOCS / "results.md"),
     )
     assert len(rows) == 4
     for column in zip(*rows, strict=True):
         assert sorted(map(float, column), reverse=True) == list(map(float, column))
-
-
-def test_every_command_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    commands = re.search(r"list \| run.*?$", capsys.readouterr().out, re.MULTILINE)
-    assert commands is not None
-    for command in commands.group().split(" | "):
-        assert f"python -m pruning_core {command.strip().split()[0]}" in README
-
-
-def test_every_picture_is_there() -> None:
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
-    assert pictures
-    assert all((ROOT / picture).is_file() for picture in pictures)
-
-
-def test_the_table_of_choices_that_go_together_is_up_to_date(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """If not: python -m pruning_core list --markdown > docs/axes.md."""
-    assert main(["list", "--markdown"]) == 0
-    assert capsys.readouterr().out == (ROOT / "docs/axes.md").read_text(encoding="utf-8")

@@ -130,7 +130,7 @@ def _change(words: Words, then: Any, now: Any) -> str:
 
 
 def ranked_by(plan: Plan) -> str:
-    """What ranks the weights in the plan's flow: the criterion or the flow's own score."""
+    """The score that ranks the weights in the plan's flow: the criterion or the flow's own score."""
     uses_criterion = "criterion" in dict(flow(plan.flow).published)
     return CRITERIA[plan.criterion].label if uses_criterion else "the flow's own score"
 

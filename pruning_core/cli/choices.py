@@ -1,6 +1,4 @@
-"""The axes side by side: every choice, and which of them go together on the small networks of the
-zoo.
-"""
+"""The generated page of choices: every entry of every axis, and which of them work together."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,11 +11,13 @@ from pruning_core.flows import FLOWS, Flow
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.model.inventory import inventory
 from pruning_core.penalties import PENALTIES
+from pruning_core.registry import Entry
 from pruning_core.schedule import SCHEDULES
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.types import Layer
 from pruning_core.zoo import ARCHITECTURES
 
-AXES: Mapping[str, Mapping[str, Any]] = {
+AXES: dict[str, Mapping[str, Any]] = {
     "criterion": CRITERIA,
     "granularity": GRANULARITIES,
     "allocation": ALLOCATIONS,
@@ -27,61 +27,90 @@ AXES: Mapping[str, Mapping[str, Any]] = {
 }
 SHAPE = (1, 8, 8)
 """The images that the networks are built for."""
-HEAD = """# Which choices go together
+HEAD = """# Every choice
 
-Made by `python -m pruning_core list --markdown > docs/axes.md`; a test compares this file with what that prints.
+Made by `pruning list --markdown > docs/choices.md`; a test compares this file with that output.
+"""
+QUESTIONS = {
+    "criterion": "Which weights matter?",
+    "granularity": "What is removed together?",
+    "allocation": "How much in each layer?",
+    "schedule": "When?",
+    "flow": "How are pruning and training combined?",
+    "penalty": "What does training make small?",
+    "sensitivity rule": "Which ratios follow from sensitivity curves?",
+}
+COSTS = """
+## What criteria and flows read, and what they cost
 
 """
-PAIRS = """## Criterion and granularity
+PAIRS = """
+## Criterion and granularity
 
-Counted on the {layers} prunable layers of the zoo's {networks} small networks, built for 8 x 8 images. "all": the criterion ranks
-every layer that the granularity can cut; "n of m": it refuses some of them; "no": it refuses all. The sentences follow below.
-
-"""
-NO = """
-## Where a criterion says no
-
-Each reason with the granularities that meet it, in the words for the first of them and its first layer.
+Counted on the {layers} prunable layers of the zoo's {networks} small networks, built for 8 x 8 images.
+"all": the criterion ranks every layer that the granularity supports. "n of m": it refuses some of
+them. "no": it refuses all. The reasons follow below.
 
 """
-CUTS = """
+REFUSED = """
+## Where a criterion refuses
+
+Each reason, with the granularities that it holds for. The sentence names the first layer.
+
+"""
+SUPPORTED = """
 ## Granularity and kind of layer
 
-Layers that can be cut, of those layers. The first refused layer's sentence follows below.
+How many layers of each kind a granularity supports. The reason for the first refused layer follows
+below.
 
 """
 REST = """
 ## Allocation and schedule
 
-These look at group scores and at numbers of weights alone: every pair above that runs, runs with each of the allocations
-{allocations} and in each of the schedules {schedules}.
-N:M sets its own ratio: no allocation has a say, and no schedule lowers it.
+They use group scores and numbers of weights alone: every pair above that runs, runs with each of
+the allocations {allocations} and in each of the schedules {schedules}.
+N:M sets its own ratio: no allocation and no schedule changes it.
 """
 
 
 def markdown() -> str:
-    """All tables, as the text of docs/axes.md."""
+    """All tables, as the text of docs/choices.md."""
     networks = {name: _layers(name) for name in ARCHITECTURES}
-    layers = [layer for found in networks.values() for layer in found]
+    layers = [layer for part in networks.values() for layer in part]
     allocations, schedules = (
         ", ".join(f"`{name}`" for name in axis) for axis in (ALLOCATIONS, SCHEDULES)
     )
     parts = [
         HEAD,
+        *_axis_sections(),
+        COSTS,
         _table(["criterion", "", "needs", "passes"], _costs(CRITERIA)),
         "\n",
         _table(["flow", "", "needs", "passes"], _costs(FLOWS)),
-        "\n" + PAIRS.format(layers=len(layers), networks=len(networks)),
+        PAIRS.format(layers=len(layers), networks=len(networks)),
         _table(["criterion", *(f"`{name}`" for name in GRANULARITIES)], _pairs(layers)),
-        NO,
+        REFUSED,
         _table(["criterion", "granularity", "sentence"], _refusals(layers)),
-        CUTS,
+        SUPPORTED,
         _table(["granularity", *_kinds(layers)], _cuts(layers)),
         "\n",
         _table(["granularity", "kind", "sentence"], _uncut(layers)),
         REST.format(allocations=allocations, schedules=schedules),
     ]
     return "".join(parts)
+
+
+def _axis_sections() -> Iterator[str]:
+    """A heading and a table for every axis."""
+    for axis, entries in (AXES | {"sensitivity rule": SENSITIVITY_RULES}).items():
+        yield f"\n## {axis.capitalize()}: {QUESTIONS[axis].lower()}\n\n"
+        yield _table(["name", "label", "what it does", "formula", "source"], _entries(entries))
+
+
+def _entries(entries: Mapping[str, Entry]) -> Iterator[list[str]]:
+    for name, entry in entries.items():
+        yield [f"`{name}`", entry.label, entry.help, entry.formula, entry.source]
 
 
 def _layers(name: str) -> tuple[Layer, ...]:

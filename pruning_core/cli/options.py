@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         "list", parents=[json_flag], help="every choice on every axis, with formula and source"
     )
     command.add_argument(
-        "--markdown", action="store_true", help="which choices go together, as in docs/axes.md"
+        "--markdown", action="store_true", help="every choice, as in docs/choices.md"
     )
 
     command = commands.add_parser(

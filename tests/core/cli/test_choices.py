@@ -155,13 +155,13 @@ def test_the_tables_name_everything() -> None:
     for name in (*CRITERIA, *GRANULARITIES, *SCHEDULES):
         assert f"`{name}`" in text
     pairs = text[
-        text.index("## Criterion and granularity") : text.index("## Where a criterion says no")
+        text.index("## Criterion and granularity") : text.index("## Where a criterion refuses")
     ]
     (row,) = (line for line in pairs.splitlines() if line.startswith("| `fpgm`"))
     cells = dict(zip(GRANULARITIES, row.strip("| ").split(" | ")[1:], strict=True))
     assert (cells["filter"], cells["row"], cells["channel"]) == ("all", "no", "no")
     assert cells["head"].split(" of ")[0] < cells["head"].split(" of ")[1]
-    said = text[text.index("## Where a criterion says no") :]
+    said = text[text.index("## Where a criterion refuses") :]
     assert all(f"| `{name}` |" in said for name, how in CRITERIA.items() if how.per_filter)
     lines = [line.count(" | ") for line in pairs.splitlines() if line.startswith("| ")]
     assert lines == [len(GRANULARITIES)] * (len(CRITERIA) + 2)
