@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
 from explorer.charts.style import finish, level, list_legend, percent
 from explorer.texts.formats import signed
-from pruning_core.sensitivity.preview import Band
+from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.types import SensitivityPoint
 
 Point = TypeVar("Point", SensitivityPoint, Band)

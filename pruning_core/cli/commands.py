@@ -38,7 +38,8 @@ from pruning_core.plan import Plan
 from pruning_core.sensitivity.backends import Backend, dask, in_process, process_pool
 from pruning_core.sensitivity.grid import measure, to_csv
 from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
-from pruning_core.sensitivity.preview import Band, bands_csv, preview_plan
+from pruning_core.sensitivity.preview import preview_plan
+from pruning_core.sensitivity.preview_bands import Band, bands_csv
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.sensitivity.scan import from_csv
@@ -262,7 +263,7 @@ def _ratios(options: argparse.Namespace) -> int:
 
 
 def _scanned(plan: Plan, options: argparse.Namespace) -> Iterator[GridPoint]:
-    """The points, by the door that the options name."""
+    """The points, on the backend that the options name."""
     criteria = options.criteria or (plan.criterion,)
     granularities = options.granularities or (plan.granularity,)
     grid = Grid(options.grid, granularities, criteria, tied=not options.alone)

@@ -1,6 +1,4 @@
-"""Doors through which units of work go to whoever computes them: this process, a pool of processes,
-or a Dask cluster.
-"""
+"""Backends run the jobs of a grid: threads of this process, other processes, or a Dask cluster."""
 
 import pickle
 from collections.abc import Callable, Iterator
@@ -22,55 +20,63 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Points = list[SensitivityPoint]
-Send = Callable[[Job, GroupScores], Future[Points]]
-MOST = 4
-THREADS = 1
-"""Kernel threads of every unit, behind every door: what makes the numbers equal."""
+SubmitJob = Callable[[Job, GroupScores], Future[Points]]
+MAX_THREADS = 4
+KERNEL_THREADS = 1
+"""Kernel threads of every job on every backend. Equal numbers of threads give equal results."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """open: gives workers their bench and yields what sends a unit to them; leaving it waits for
-    units that have begun.
+    """Where jobs are run.
 
-    ahead: units sent before their turn; lost: errors that mean that a worker is gone, not that its
-    unit is wrong.
+    open: gives the workers what they need and yields a function that submits a job. Its exit
+    waits for jobs that have started.
+    jobs_ahead: number of jobs that are submitted before their results are needed.
+    worker_lost: exceptions that mean that a worker ended, not that its job is wrong.
     """
 
-    open: Callable[[RunnerSource], AbstractContextManager[Send]]
-    ahead: int
-    lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    open: Callable[[RunnerSource], AbstractContextManager[SubmitJob]]
+    jobs_ahead: int
+    worker_lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
 
 
 def in_process(workers: int | None = None) -> Backend:
-    """Computes here, in that many threads: a unit when its turn comes, and its next neighbours
-    beside it.
+    """Runs jobs in threads of this process.
 
-    workers: if left out, as many as torch uses for a kernel, at most `MOST`.
+    workers: number of threads; if left out, as many as torch's kernels use, at most `MAX_THREADS`.
+    Raises PruningError for fewer than one worker.
     """
-    count = _count(min(MOST, torch.get_num_threads()) if workers is None else workers)
+    count = min(MAX_THREADS, torch.get_num_threads()) if workers is None else workers
+    _check_workers(count)
     return Backend(partial(_in_process, count), count)
 
 
 def process_pool(workers: int = 2) -> Backend:
-    """That many new processes on this machine, each with a Python and a bench of its own."""
-    return Backend(partial(_process_pool, _count(workers)), 2 * workers)
+    """Runs jobs in new processes on this machine, each with its own copy of the model.
 
-
-def executor_backend(executor: Executor, ahead: int = 4) -> Backend:
-    """Any executor of yours, which you shut down; the bench goes along with each unit and is
-    unpacked once per process.
+    Raises PruningError for fewer than one worker.
     """
-    return Backend(partial(_through, executor), ahead)
+    _check_workers(workers)
+    return Backend(partial(_process_pool, workers), 2 * workers)
 
 
-def dask(where: "str | Client", ahead: int = 16) -> Backend:
-    """A Dask cluster: a scheduler's address or a `distributed.Client`. Raises PruningError where
-    `distributed` is missing.
+def executor_backend(executor: Executor, jobs_ahead: int = 4) -> Backend:
+    """Runs jobs on any executor. The caller shuts it down.
 
-    The scheduler gives a lost worker's units to others; the same package versions must be installed
-    on every worker. Dask sets MALLOC_TRIM_THRESHOLD_ for its workers, so that memory of every layer
-    goes back to the system: without it units are faster.
+    The model is sent with every job; a worker process unpacks it once.
+    """
+    return Backend(partial(_executor, executor), jobs_ahead)
+
+
+def dask(cluster: "str | Client", jobs_ahead: int = 16) -> Backend:
+    """Runs jobs on a Dask cluster.
+
+    cluster: the address of a scheduler, or a `distributed.Client`.
+    Every worker needs the same versions of the packages. Dask gives the jobs of a lost worker to
+    others. Dask sets MALLOC_TRIM_THRESHOLD_ for its workers, so that memory returns to the system
+    after each layer; jobs are faster without it.
+    Raises PruningError where `distributed` is not installed.
     """
     try:
         from distributed import Client
@@ -80,61 +86,61 @@ def dask(where: "str | Client", ahead: int = 16) -> Backend:
         raise PruningError(
             "Dask is not installed here: run `pip install -r requirements-dask.txt` first."
         ) from error
-    return Backend(
-        partial(_dask, where, Client),
-        ahead,
-        (BrokenExecutor, KilledWorker, CancelledError, CommClosedError),
-    )
+    lost = (BrokenExecutor, KilledWorker, CancelledError, CommClosedError)
+    return Backend(partial(_dask, cluster, Client), jobs_ahead, lost)
 
 
-def _count(workers: int) -> int:
+def _check_workers(workers: int) -> None:
     if workers < 1:
         raise PruningError(f"At least one worker is needed, not {workers}.")
-    return workers
 
 
 @contextmanager
-def _in_process(workers: int, source: RunnerSource) -> Iterator[Send]:
-    with worker_pool(workers, THREADS) as pool:
-        yield lambda job, groups: pool.submit(source.bench.measured, job, groups)
+def _in_process(workers: int, source: RunnerSource) -> Iterator[SubmitJob]:
+    with worker_pool(workers, KERNEL_THREADS) as pool:
+        yield lambda job, groups: pool.submit(source.runner.run, job, groups)
 
 
 @contextmanager
-def _process_pool(workers: int, source: RunnerSource) -> Iterator[Send]:
-    bench = packed(source)
+def _process_pool(workers: int, source: RunnerSource) -> Iterator[SubmitJob]:
+    context = get_context("spawn")
+    runner = pickle_runner(source)
     with ProcessPoolExecutor(
-        workers, get_context("spawn"), initializer=_keep, initargs=(bench,)
+        workers, context, initializer=_keep_runner, initargs=(runner,)
     ) as pool:
         try:
-            yield lambda job, groups: pool.submit(_kept, pickle.dumps((job, groups)))
+            yield lambda job, groups: pool.submit(_run_kept, pickle.dumps((job, groups)))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
-def _through(executor: Executor, source: RunnerSource) -> Iterator[Send]:
-    bench = packed(source)
-    yield lambda job, groups: executor.submit(work, bench, pickle.dumps((job, groups)))
+def _executor(executor: Executor, source: RunnerSource) -> Iterator[SubmitJob]:
+    runner = pickle_runner(source)
+    yield lambda job, groups: executor.submit(run_job, runner, pickle.dumps((job, groups)))
 
 
 @contextmanager
-def _dask(where: "str | Client", connect: "type[Client]", source: RunnerSource) -> Iterator[Send]:
-    client = connect(where, set_as_default=False) if isinstance(where, str) else where
+def _dask(
+    cluster: "str | Client", connect: "type[Client]", source: RunnerSource
+) -> Iterator[SubmitJob]:
+    client = connect(cluster, set_as_default=False) if isinstance(cluster, str) else cluster
     try:
-        bench = client.scatter(packed(source), broadcast=True, hash=False)
+        runner = client.scatter(pickle_runner(source), broadcast=True, hash=False)
         executor = client.get_executor(pure=False)
-        yield lambda job, groups: executor.submit(work, bench, pickle.dumps((job, groups)))
+        yield lambda job, groups: executor.submit(run_job, runner, pickle.dumps((job, groups)))
     finally:
-        if client is not where:
+        if client is not cluster:
             client.close()
 
 
-def packed(source: RunnerSource) -> bytes:
-    """What a worker opens its bench from. Raises PruningError for a model or images that cannot be
-    sent.
+def pickle_runner(source: RunnerSource) -> bytes:
+    """The pickled runner, or the names to make it from, for another process.
+
+    Raises PruningError for a model or images that cannot be pickled.
     """
     try:
-        return pickle.dumps(source.opening())
+        return pickle.dumps(source.for_other_process())
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise PruningError(
             f"The model or its images cannot be sent to another process: {error}."
@@ -142,25 +148,25 @@ def packed(source: RunnerSource) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _opened(bench: bytes) -> JobRunner:
-    """A worker's bench, opened once."""
-    found = pickle.loads(bench)
-    return found if isinstance(found, JobRunner) else found()
+def _unpickle_runner(pickled: bytes) -> JobRunner:
+    """The runner of a worker process, made once."""
+    source = pickle.loads(pickled)
+    return source if isinstance(source, JobRunner) else source()
 
 
-def work(bench: bytes, unit: bytes) -> Points:
-    """One unit, in a worker."""
-    kernel_threads(THREADS)
-    return _opened(bench).measured(*pickle.loads(unit))
+def run_job(runner: bytes, job: bytes) -> Points:
+    """Runs one job in a worker. runner, job: as `pickle_runner` and the backends pickle them."""
+    kernel_threads(KERNEL_THREADS)
+    return _unpickle_runner(runner).run(*pickle.loads(job))
 
 
-_BENCH: list[bytes] = []
-"""In a worker of a process pool: what its bench is opened from."""
+_PICKLED_RUNNER: list[bytes] = []
+"""In a worker of a process pool: the pickled runner, sent once at the start."""
 
 
-def _keep(bench: bytes) -> None:
-    _BENCH[:] = [bench]
+def _keep_runner(runner: bytes) -> None:
+    _PICKLED_RUNNER[:] = [runner]
 
 
-def _kept(unit: bytes) -> Points:
-    return work(_BENCH[0], unit)
+def _run_kept(job: bytes) -> Points:
+    return run_job(_PICKLED_RUNNER[0], job)

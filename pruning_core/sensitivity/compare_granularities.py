@@ -1,6 +1,4 @@
-"""One layer seen in many ways: cut by every granularity at one sparsity, its filters scored by
-every criterion.
-"""
+"""One layer pruned by every granularity at one ratio, and its filters scored by a criterion."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,18 +16,17 @@ from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.types import Batches, Evaluation, Layer, Scores, Split
 
-HELD = 2**28
-"""Bytes of cut weights that are held at a time: 256 MiB. Most layers have all their cuts measured
-in one pass.
-"""
+MAX_BYTES = 2**28
+"""Bytes of pruned weights that are held at once (256 MiB): most layers need one pass."""
 ANY_FILTER = replace(GRANULARITIES["filter"], refuses=lambda _layer: None)
-"""Filters as groups, to be looked at, not to be cut: of any layer, the output layer too."""
+"""Filters as groups of every layer, the output layer too. Only for display, not to prune."""
 
 
 @dataclass(frozen=True, eq=False)
 class GranularityResult:
-    """One layer cut by one granularity, all others dense. mask: True = keep; achieved: share of its
-    weights that goes.
+    """One layer pruned by one granularity; all other layers are dense.
+
+    mask: True = keep. achieved: the fraction of the layer's weights that was removed.
     """
 
     granularity: Granularity
@@ -41,23 +38,22 @@ class GranularityResult:
 def group_scores_by_granularity(
     scores: Scores, layer: Layer, granularities: Iterable[Granularity], pool: str
 ) -> Iterator[tuple[Granularity, Float[Tensor, "_s _g"]]]:
-    """The layer's group scores by each granularity that can cut it, one after the other."""
+    """Yields the layer's group scores by each granularity that supports the layer."""
     for g in granularities:
         if supports(g, layer) is None:
             yield g, group_scores(scores, (layer,), g, pool)[layer.name]
 
 
 def filter_scores(
-    how: Criterion, model: nn.Module, layers: tuple[Layer, ...], batches: Batches
+    criterion: Criterion, model: nn.Module, layers: tuple[Layer, ...], batches: Batches
 ) -> dict[str, Float[Tensor, " _o"]]:
-    """One score per filter (output) of each layer: the criterion's scores pooled over its weights,
-    as when filters are cut.
+    """One score per filter (output) of each layer, pooled as when filters are pruned.
 
-    layers: those that the criterion supports, all of them, for some criteria compare across layers.
+    layers: all that the criterion supports, because some criteria compare layers.
     """
-    scores = how(model, layers, batches)
+    scores = criterion(model, layers, batches)
     return {
-        layer.name: group_scores(scores, (layer,), ANY_FILTER, how.pool)[layer.name][0]
+        layer.name: group_scores(scores, (layer,), ANY_FILTER, criterion.pool)[layer.name][0]
         for layer in layers
     }
 
@@ -74,51 +70,54 @@ def compare_granularities(
     outputs: Sequence[int] | None = None,
     allow_collapse: bool = False,
 ) -> Iterator[GranularityResult]:
-    """Yields the cut of each granularity at that ratio, N:M at its own, with the accuracy measured
-    when this layer alone is cut.
+    """Yields the mask of each granularity and the accuracy with this layer alone pruned.
 
-    groups: the layer's group scores by each granularity, read one after the other; layers, tied:
-    all layers and the couplings, for whole outputs that go fall silent
-    (`coupling.dependent_masks`). Every evaluation equals, bit for bit, that of the model with this
-    mask and the same number of threads (`partial_forward`). Raises PruningError for a ratio outside [0, 1]
-    or for no images.
+    groups: the layer's group scores by granularity; they are read one after the other.
+    ratio: in [0, 1]; N:M granularities use their own.
+    layers, tied: all layers and the couplings. Dependent biases and norms of removed outputs are
+    set to zero (`dependent_masks`).
+    Every evaluation equals, bit for bit, that of the model with this mask and the same number of
+    threads (`PartialForward`).
+    Raises PruningError for a ratio outside [0, 1] and for a split without images.
     """
-    replay = PartialForward(model, split)
-    chosen = slice(None) if outputs is None else list(outputs)
-    waiting = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
-    while part := list(islice(waiting, max(1, HELD // (4 * layer.numel)))):
-        changes = [_change(replay, model, layers, layer, g, mask, tied) for g, mask in part]
-        for (g, mask), logits in zip(part, _measured(replay, changes), strict=True):
-            gone = 1 - int(mask.sum()) / layer.numel
-            yield GranularityResult(g, mask, gone, summarise(logits[:, chosen], split.labels))
+    partial_forward = PartialForward(model, split)
+    columns = slice(None) if outputs is None else list(outputs)
+    masks = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
+    while part := list(islice(masks, max(1, MAX_BYTES // (4 * layer.numel)))):
+        changes = []
+        for g, mask in part:
+            keep = _all_masks(model, layers, layer, g, mask, tied)
+            changes.append(Zeroed(partial_forward.forward.program.tensor, keep))
+        for (g, mask), logits in zip(part, _logits(partial_forward, changes), strict=True):
+            removed = 1 - int(mask.sum()) / layer.numel
+            evaluation = summarise(logits[:, columns], split.labels)
+            yield GranularityResult(g, mask, removed, evaluation)
 
 
-def _measured(replay: PartialForward, changes: list[Zeroed]) -> Iterator[Tensor]:
-    """The logits of each change, computed in one walk through the network."""
+def _logits(partial_forward: PartialForward, changes: list[Zeroed]) -> Iterator[Tensor]:
+    """The logits of each change, computed in one pass through the network."""
     site = tuple(dict.fromkeys(name for change in changes for name in change))
-    return (logits for _, _, logits in replay.visits([site], lambda _site: changes))
+    return (logits for _, _, logits in partial_forward.visits([site], lambda _site: changes))
 
 
-def _change(
-    replay: PartialForward,
+def _all_masks(
     model: nn.Module,
     layers: tuple[Layer, ...],
     layer: Layer,
     g: Granularity,
     mask: Tensor,
     tied: Sequence[Coupling],
-) -> Zeroed:
-    """What stands in the place of the layer's weight, and of the biases and norms that fall silent
-    with whole outputs.
-    """
-    silent = dependent_masks(model, layers, {layer.name: mask}, tied) if g.removes_outputs else {}
-    return Zeroed(
-        replay.forward.program.tensor, {layer.name: mask.reshape(layer.param_shape)} | silent
-    )
+) -> dict[str, Tensor]:
+    """The layer's mask and those of dependent parameters, each in the parameter's own shape."""
+    own = {layer.name: mask.reshape(layer.param_shape)}
+    if not g.removes_outputs:
+        return own
+    return own | dependent_masks(model, layers, {layer.name: mask}, tied)
 
 
 def _mask(
     scores: Tensor, g: Granularity, layer: Layer, ratio: float, allow_collapse: bool
 ) -> Tensor:
-    count = n_removed(g, 1.0 if g.n_kept else ratio, scores.shape[1], allow_collapse=allow_collapse)
+    used = 1.0 if g.n_kept else ratio
+    count = n_removed(g, used, scores.shape[1], allow_collapse=allow_collapse)
     return from_groups(~lowest(scores, count), g, layer)

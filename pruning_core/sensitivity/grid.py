@@ -1,6 +1,4 @@
-"""Grids over layer x sparsity x granularity x criterion, measured through one door, wherever the
-workers are.
-"""
+"""Measures a grid of layers x sparsities x granularities x criteria on a backend."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -9,45 +7,22 @@ from dataclasses import dataclass, field
 import torch
 
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.backends import (
-    Backend,
-    Points,
-    Send,
-    dask,
-    executor_backend,
-    in_process,
-    process_pool,
-)
+from pruning_core.sensitivity import scan
+from pruning_core.sensitivity.backends import Backend, Points, SubmitJob, in_process
 from pruning_core.sensitivity.grid_jobs import (
     Grid,
     GridPoint,
     Job,
-    JobRunner,
     RunnerSource,
     Scorer,
     job_runner,
     make_jobs,
 )
-from pruning_core.sensitivity.scan import to_csv as table
 from pruning_core.types import PruningError
 from pruning_core.workspace import Workspace, open_workspace
 
-__all__ = [
-    "Backend",
-    "Grid",
-    "GridPoint",
-    "Job",
-    "JobRunner",
-    "dask",
-    "executor_backend",
-    "in_process",
-    "make_jobs",
-    "measure",
-    "process_pool",
-    "to_csv",
-]
-LOSSES = 3
-"""Times in a row that workers may be lost before any unit is finished."""
+MAX_LOSSES = 3
+"""Measuring ends with an error when workers are lost so often with no job finished between."""
 
 
 def measure(
@@ -58,89 +33,105 @@ def measure(
     backend: Backend | None = None,
     device: torch.device | None = None,
 ) -> Iterator[GridPoint]:
-    """Yields every point of the grid in a fixed order: criterion, granularity, layer, sparsity, as
-    each unit's turn comes.
+    """Yields every point of the grid, in the order of `make_jobs`, then by rising sparsity.
 
-    plan: names model, data, probe and calibration images; its criterion and granularity do not
-    count. space: a model of your own, sent to each worker once; without it each worker opens the
-    plan's by name. door: `in_process()` if left out. The same numbers through every door, bit for
-    bit, on processors and versions of one kind: scores are made here, and every unit is computed
-    with one kernel thread. Closing the generator drops what has not begun. A lost worker's units
-    are sent again. Raises PruningError where the grid cannot be measured, and where workers are
-    lost `LOSSES` times in a row.
+    plan: names model, data, probe and calibration images. Its criterion and granularity are not
+    used.
+    space: a workspace of your own; it is sent to every worker once. Without it each worker opens
+    the plan's model and data by name.
+    backend: `in_process()` if left out.
+
+    All backends give the same numbers, bit for bit, on equal processors and package versions:
+    scores are computed in this process, and every job uses one kernel thread.
+    When a worker is lost, its jobs are submitted again. Closing the generator cancels the jobs
+    that have not started.
+    Raises PruningError where the grid cannot be measured, and where workers are lost `MAX_LOSSES`
+    times with no job finished between.
     """
-    here = space or open_workspace(plan.model, plan.dataset)
-    source = RunnerSource(job_runner(plan, here, device), None if space else plan)
-    jobs = make_jobs(grid, plan, here)
-    run = _Run(jobs, Scorer(plan, here), backend or in_process())
-    for at, points in enumerate(run.units(source)):
+    workspace = space or open_workspace(plan.model, plan.dataset)
+    source = RunnerSource(job_runner(plan, workspace, device), None if space else plan)
+    jobs = make_jobs(grid, plan, workspace)
+    scheduler = _Scheduler(jobs, Scorer(plan, workspace), backend or in_process())
+    for index, points in enumerate(scheduler.results(source)):
         for point in points:
-            yield GridPoint(jobs[at].criterion, point, at + 1, len(jobs))
+            yield GridPoint(jobs[index].criterion, point, index + 1, len(jobs))
 
 
 def to_csv(points: Sequence[GridPoint]) -> str:
-    """The tidy table of `scan.to_csv`, with the criterion as one more column."""
-    head, *lines = table([found.point for found in points]).splitlines()
-    named = [f"{line},{found.criterion}" for line, found in zip(lines, points, strict=True)]
-    return "\n".join([f"{head},criterion", *named]) + "\n"
+    """The table of `scan.to_csv` with one more column, `criterion`."""
+    header, *lines = scan.to_csv([point.point for point in points]).splitlines()
+    rows = [f"{line},{point.criterion}" for line, point in zip(lines, points, strict=True)]
+    return "\n".join([f"{header},criterion", *rows]) + "\n"
 
 
 @dataclass(eq=False)
-class _Run:
-    """One grid on its way. done: units finished before their turn; sent: on their way; turn: the
-    next unit to give out.
+class _Scheduler:
+    """Submits jobs in order and collects their points.
+
+    next_job: index of the job whose points are needed next.
+    submitted: futures by index of the job. finished: points that came before they were needed.
+    losses: how often workers were lost since a job finished.
     """
 
     jobs: Sequence[Job]
     scores: Scorer
     backend: Backend
-    done: dict[int, Points] = field(default_factory=dict)
-    sent: dict[int, Future[Points]] = field(default_factory=dict)
-    turn: int = 0
+    finished: dict[int, Points] = field(default_factory=dict)
+    submitted: dict[int, Future[Points]] = field(default_factory=dict)
+    next_job: int = 0
     losses: int = 0
 
-    def units(self, source: RunnerSource) -> Iterator[Points]:
-        """Each unit's points, in order; opens the door again when workers are lost."""
-        while self.turn < len(self.jobs):
-            with self.backend.open(source) as send:
+    def results(self, source: RunnerSource) -> Iterator[Points]:
+        """The points of each job, in order. Opens the backend again when workers are lost."""
+        while self.next_job < len(self.jobs):
+            with self.backend.open(source) as submit:
                 try:
-                    while self.turn < len(self.jobs) and self._next(send):
-                        yield self.done.pop(self.turn)
-                        self.turn += 1
+                    while self.next_job < len(self.jobs) and self._finish_next(submit):
+                        yield self.finished.pop(self.next_job)
+                        self.next_job += 1
                 finally:
-                    self._drop()
+                    self._cancel()
 
-    def _next(self, send: Send) -> bool:
-        """Waits until the unit whose turn it is is done; False where workers were lost."""
+    def _finish_next(self, submit: SubmitJob) -> bool:
+        """Waits for the next job's points. False where workers were lost."""
         try:
-            for at in range(self.turn, min(self.turn + self.backend.ahead, len(self.jobs))):
-                if at not in self.done and at not in self.sent:
-                    self.sent[at] = send(self.jobs[at], self.scores(self.jobs[at]))
-            if self.turn in self.sent:
-                self.done[self.turn] = self.sent[self.turn].result()
-                del self.sent[self.turn]
-        except self.backend.lost as error:
-            self._lost(error)
+            self._submit_ahead(submit)
+            if self.next_job in self.submitted:
+                self.finished[self.next_job] = self.submitted[self.next_job].result()
+                del self.submitted[self.next_job]
+        except self.backend.worker_lost as error:
+            self._keep_finished()
+            self._count_loss(error)
             return False
         self.losses = 0
         return True
 
-    def _lost(self, error: BaseException) -> None:
-        """Keeps what the lost workers had finished."""
-        for at, future in self.sent.items():
+    def _submit_ahead(self, submit: SubmitJob) -> None:
+        last = min(self.next_job + self.backend.jobs_ahead, len(self.jobs))
+        for index in range(self.next_job, last):
+            if index not in self.finished and index not in self.submitted:
+                job = self.jobs[index]
+                self.submitted[index] = submit(job, self.scores(job))
+
+    def _keep_finished(self) -> None:
+        """Keeps the points that the workers sent before they were lost."""
+        for index, future in self.submitted.items():
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.done[at] = future.result()
+                self.finished[index] = future.result()
                 self.losses = 0
+
+    def _count_loss(self, error: BaseException) -> None:
         self.losses += 1
-        if self.losses >= LOSSES:
-            job = self.jobs[self.turn]
+        if self.losses >= MAX_LOSSES:
+            job = self.jobs[self.next_job]
             raise PruningError(
-                f"Workers were lost {self.losses} times in a row near {job.layers[0]}, {job.granularity}, {job.criterion}: "
-                f"they may need more memory, so try fewer of them ({type(error).__name__})."
+                f"Workers were lost {self.losses} times in a row near {job.layers[0]}, "
+                f"{job.granularity}, {job.criterion}: they may need more memory, so try fewer of "
+                f"them ({type(error).__name__})."
             ) from error
 
-    def _drop(self) -> None:
-        """Drops what has not begun."""
-        for future in self.sent.values():
+    def _cancel(self) -> None:
+        """Cancels the jobs that have not started."""
+        for future in self.submitted.values():
             future.cancel()
-        self.sent.clear()
+        self.submitted.clear()

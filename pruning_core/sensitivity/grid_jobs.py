@@ -1,6 +1,6 @@
-"""What a grid asks for, cut into units of work that any worker can do alone."""
+"""Divides a grid into jobs: units of work that any worker can do without the others."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -24,11 +24,12 @@ from pruning_core.workspace import Workspace, open_workspace
 
 @dataclass(frozen=True)
 class Grid:
-    """layer x sparsity x granularity x criterion. layers: names, () for every layer that can be
-    cut; sparsities in [0, 1].
+    """The points to measure: layers x sparsities x granularities x criteria.
 
-    tied: whole filters of layers whose channels are tied go together (`scan.scan`).
-    Raises PruningError for an axis with nothing on it.
+    sparsities: each in [0, 1]. granularities, criteria: names.
+    layers: names; () means every layer that can be pruned.
+    tied: layers whose channels are tied are pruned together, by whole filters (`scan.scan`).
+    Raises PruningError for an axis without values, and for sparsities outside [0, 1].
     """
 
     sparsities: tuple[float, ...] = GRID
@@ -40,7 +41,7 @@ class Grid:
     def __post_init__(self) -> None:
         if not (self.sparsities and self.granularities and self.criteria):
             raise PruningError(
-                "The grid has an axis with nothing on it: name a sparsity, a granularity and a criterion."
+                "An axis of the grid is empty: name a sparsity, a granularity and a criterion."
             )
         if not all(0 <= s <= 1 for s in self.sparsities):
             raise PruningError(f"The sparsity grid {self.sparsities} must hold values in [0, 1].")
@@ -48,9 +49,9 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One unit of work: one layer, or layers tied together, at all its sparsities, which share the
-    pass down to it.
+    """One layer, or layers pruned together, at all sparsities, by one criterion and granularity.
 
+    All sparsities share the forward pass up to the layer, so they are one job.
     couplings: those that hold the layers.
     """
 
@@ -64,18 +65,19 @@ class Job:
 
 @dataclass(frozen=True)
 class GridPoint:
-    """One measured point. done, of: units of work behind and in all, this one counted."""
+    """One measured point. job: the number of its job, from 1 to `jobs`."""
 
     criterion: str
     point: SensitivityPoint
-    done: int
-    of: int
+    job: int
+    jobs: int
 
 
 @dataclass(frozen=True, eq=False)
 class JobRunner:
-    """What every unit needs, opened once per worker: model and layers, images, which logits stand
-    for the classes.
+    """Runs jobs on one model and its images; each worker makes one and reuses it.
+
+    outputs: the logits that stand for the classes; None for all.
     """
 
     model: nn.Module
@@ -86,138 +88,148 @@ class JobRunner:
 
     @cached_property
     def dense(self) -> Evaluation:
-        """The whole network's score."""
+        """The evaluation of the dense network."""
         return evaluate(self.model, self.split, outputs=self.outputs, device=self.device)
 
     @cached_property
-    def replay(self) -> PartialForward:
-        """The traced network on the images."""
+    def partial_forward(self) -> PartialForward:
+        """The traced network on the images. It reuses the activations of the job before."""
         return PartialForward(self.model, self.split, device=self.device, goes_on=True)
 
-    def measured(self, job: Job, groups: GroupScores) -> list[SensitivityPoint]:
-        """The unit's points, by rising sparsity, as `scan.scan` measures them."""
-        return list(
-            scan(
-                self.model,
-                self.layers,
-                groups,
-                granularity(job.granularity),
-                self.split,
-                grid=job.sparsities,
-                outputs=self.outputs,
-                device=self.device,
-                couplings=job.couplings,
-                tied=job.tied,
-                dense=self.dense,
-                replay=self.replay,
-            )
+    def run(self, job: Job, groups: GroupScores) -> list[SensitivityPoint]:
+        """The points of a job, by rising sparsity, as `scan.scan` measures them."""
+        points = scan(
+            self.model,
+            self.layers,
+            groups,
+            granularity(job.granularity),
+            self.split,
+            grid=job.sparsities,
+            outputs=self.outputs,
+            device=self.device,
+            couplings=job.couplings,
+            tied=job.tied,
+            dense=self.dense,
+            partial_forward=self.partial_forward,
         )
+        return list(points)
 
 
 @dataclass(frozen=True, eq=False)
 class RunnerSource:
-    """Where a worker gets its bench: the plan's model and data by name, or the bench itself where
-    it has none.
+    """Where a worker gets its JobRunner.
+
+    runner: for workers that share this process's memory.
+    plan: other workers open the plan's model and data by name; with None they are sent a copy.
     """
 
-    bench: JobRunner
+    runner: JobRunner
     plan: Plan | None = None
 
-    def opening(self) -> Callable[[], JobRunner] | JobRunner:
-        """What is sent to a worker that does not share this memory."""
-        return (
-            replace(self.bench) if self.plan is None else OpenByName(self.plan, self.bench.device)
-        )
+    def for_other_process(self) -> "JobRunner | OpenByName":
+        """What to send to a worker in another process."""
+        if self.plan is None:
+            return replace(self.runner)  # a copy without the cached properties
+        return OpenByName(self.plan, self.runner.device)
 
 
 @dataclass(frozen=True)
 class OpenByName:
-    """Opens a plan's bench by name."""
+    """Makes a JobRunner from the names of the plan's model and data."""
 
     plan: Plan
     device: torch.device | None = None
 
     def __call__(self) -> JobRunner:
-        return job_runner(
-            self.plan, open_workspace(self.plan.model, self.plan.dataset), self.device
-        )
+        space = open_workspace(self.plan.model, self.plan.dataset)
+        return job_runner(self.plan, space, self.device)
 
 
 def job_runner(plan: Plan, space: Workspace, device: torch.device | None = None) -> JobRunner:
-    """The workspace's model and the plan's probe images."""
-    return JobRunner(
-        space.model, space.layers, probe_split(plan, space), space.dataset.outputs, device
-    )
+    """Runs jobs on the workspace's model and the plan's probe images."""
+    split = probe_split(plan, space)
+    return JobRunner(space.model, space.layers, split, space.dataset.outputs, device)
 
 
 def make_jobs(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:
-    """The grid's units: criterion by criterion, granularity by granularity, layer by layer in the
-    network's order.
+    """The grid's jobs, ordered by criterion, then granularity, then the layers of the network.
 
-    Raises PruningError for a name that no axis has, where a criterion and a granularity can take
-    none of the layers, where a network cannot be traced for its tied layers, and for a plan with
-    ratios or groups by hand where `prune` would refuse them.
+    Raises PruningError for an unknown name, for a criterion and granularity that support none of
+    the layers, for a network that cannot be traced for tied layers, and for a plan whose values
+    set by hand `prune` would refuse.
     """
     plan.resolve(space).check_by_hand()
-    if strange := sorted(set(grid.layers) - {layer.name for layer in space.layers}):
-        raise PruningError(f"There is no layer '{strange[0]}' that can be pruned in {plan.model}.")
-    found: list[Job] = []
-    for how in grid.criteria:
-        for name in grid.granularities:
-            g = granularity(name)
-            tied = grid.tied and g.ties_layers
-            layers, reasons = prunable(space.layers, g, criterion(how, plan.seed))
-            able = {layer.name for layer in layers}
-            couplings, units = _units(g, tuple(able), space, tied=tied)
-            wanted = [unit for unit in units if not grid.layers or set(unit) & set(grid.layers)]
-            if not wanted:
-                why = next(
-                    (reasons[x] for x in grid.layers if x in reasons),
-                    next(iter(reasons.values()), "it has no layers."),
-                )
-                raise PruningError(
-                    f"No layer of the grid can be pruned by '{name}' with '{how}': {why}"
-                )
-            for unit in wanted:
-                mine = tuple(c for c in couplings if set(unit) & set(c.layers))
-                found.append(Job(how, name, unit, grid.sparsities, tied, mine))
-    return tuple(found)
+    unknown = sorted(set(grid.layers) - {layer.name for layer in space.layers})
+    if unknown:
+        raise PruningError(f"There is no layer '{unknown[0]}' that can be pruned in {plan.model}.")
+    return tuple(
+        job
+        for criterion_name in grid.criteria
+        for name in grid.granularities
+        for job in _jobs(grid, plan, space, criterion_name, name)
+    )
 
 
-def _units(
-    g: Granularity, able: tuple[str, ...], space: Workspace, *, tied: bool
-) -> tuple[tuple[Coupling, ...], list[tuple[str, ...]]]:
-    """The couplings that a granularity minds, and which of the able layers are cut as one."""
+def _jobs(
+    grid: Grid, plan: Plan, space: Workspace, criterion_name: str, name: str
+) -> Iterator[Job]:
+    """The jobs of one criterion and one granularity."""
+    g = granularity(name)
+    layers, reasons = prunable(space.layers, g, criterion(criterion_name, plan.seed))
+    tied = grid.tied and g.ties_layers
     couplings = couplings_for(space.tied, g.removes_outputs, tied=tied)
-    if not tied:
-        parts = tied_parts([layer for layer in space.layers if layer.name in able], g)
-        return couplings, [tuple(layer.name for layer in part) for part in parts]
+    units = _coupled(layers, couplings) if tied else _parts(layers, g)
+    wanted = [unit for unit in units if not grid.layers or set(unit) & set(grid.layers)]
+    if not wanted:
+        reason = _first_reason(grid, reasons)
+        raise PruningError(
+            f"No layer of the grid can be pruned by '{name}' with '{criterion_name}': {reason}"
+        )
+    for unit in wanted:
+        own = tuple(coupling for coupling in couplings if set(unit) & set(coupling.layers))
+        yield Job(criterion_name, name, unit, grid.sparsities, tied, own)
+
+
+def _first_reason(grid: Grid, reasons: dict[str, str]) -> str:
+    """Why a layer cannot be pruned: one that the grid names, else the network's first."""
+    named = (reasons[name] for name in grid.layers if name in reasons)
+    return next(named, next(iter(reasons.values()), "it has no layers."))
+
+
+def _parts(layers: tuple[Layer, ...], g: Granularity) -> list[tuple[str, ...]]:
+    """Each layer alone; where whole heads are removed, the layers of one attention together."""
+    return [tuple(layer.name for layer in part) for part in tied_parts(layers, g)]
+
+
+def _coupled(layers: tuple[Layer, ...], couplings: tuple[Coupling, ...]) -> list[tuple[str, ...]]:
+    """The layers of each coupling, in the network's order."""
     units = [
-        tuple(x.name for x in space.layers if x.name in able and x.name in c.layers)
-        for c in couplings
+        tuple(layer.name for layer in layers if layer.name in coupling.layers)
+        for coupling in couplings
     ]
-    return couplings, [unit for unit in units if unit]
+    return [unit for unit in units if unit]
 
 
 @dataclass(eq=False)
 class Scorer:
-    """Group scores for one unit after another; those of one criterion and granularity are made
-    once, here, for all workers.
+    """Group scores of jobs, computed in this process for all workers.
+
+    The scores of the last criterion and granularity are cached, because jobs come in their order.
     """
 
     plan: Plan
     space: Workspace
-    _made: dict[tuple[str, str], GroupScores] = field(default_factory=dict)
+    _cache: dict[tuple[str, str], GroupScores] = field(default_factory=dict)
 
     def __call__(self, job: Job) -> GroupScores:
         key = (job.criterion, job.granularity)
-        if key not in self._made:
-            asked = replace(
+        if key not in self._cache:
+            plan = replace(
                 self.plan,
                 criterion=job.criterion,
                 granularity=job.granularity,
                 overrides=(),
                 edits=(),
             )
-            self._made = {key: group_scores_of(asked, self.space)[1]}
-        return {name: self._made[key][name] for name in job.layers}
+            self._cache = {key: group_scores_of(plan, self.space)[1]}
+        return {name: self._cache[key][name] for name in job.layers}

@@ -1,6 +1,4 @@
-"""What a scan cuts as one, and the logits of each cut: a layer alone, or layers whose channels are
-tied.
-"""
+"""What a scan prunes at once: one layer, or layers whose channels are tied; and the logits then."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,34 +15,36 @@ from pruning_core.model.coupling.positions import Coupling
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
-Visited = tuple[Tensor, Mapping[str, float]]
+LogitsAndRemoved = tuple[Tensor, Mapping[str, float]]
+"""Logits of all images, and the fraction of each layer's weights that was removed."""
 
 
 @dataclass(frozen=True, eq=False)
 class PruneUnit:
-    """What is cut as one: a layer, or the layers of a coupling, by name. scores: scope x group;
-    why: it cannot be cut.
+    """What is pruned at once: one layer, or the layers of one coupling.
+
+    names: of the layers. scores: scope x group.
+    reason: why the unit cannot be pruned; None where it can.
     """
 
     names: tuple[str, ...]
     scores: Float[Tensor, "s g"]
     coupling: Coupling | None = None
-    why: str | None = None
+    reason: str | None = None
 
     @property
     def group(self) -> tuple[str, ...]:
-        """The layers cut together, () for one alone."""
+        """The layers that are pruned together; () for a single layer."""
         return self.names if len(self.names) > 1 else ()
 
-    def curve(self, g: Granularity, grid: Sequence[float]) -> list[tuple[float, int]]:
-        """(sparsity, groups of every scope that go), rising from 0; N:M has one sparsity of its
-        own.
+    def counts(self, g: Granularity, grid: Sequence[float]) -> list[tuple[float, int]]:
+        """(sparsity, number of groups removed from every scope), rising from sparsity 0.
+
+        N:M granularities have one fixed sparsity in place of the grid.
         """
-        ratios = sorted({0.0, *((g.fixed_ratio,) if g.fixed_ratio is not None else grid)})
-        return [
-            (ratio, 0 if self.why else n_removed(g, ratio, self.scores.shape[1]))
-            for ratio in ratios
-        ]
+        sparsities = sorted({0.0, *((g.fixed_ratio,) if g.fixed_ratio is not None else grid)})
+        groups = self.scores.shape[1]
+        return [(s, 0 if self.reason else n_removed(g, s, groups)) for s in sparsities]
 
 
 def prune_units(
@@ -55,48 +55,54 @@ def prune_units(
     *,
     tied: bool = False,
 ) -> list[PruneUnit]:
-    """The layers with scores, each alone, or tied ones together; those of one attention are always
-    one where heads go.
+    """The units of the layers that have group scores.
 
-    Raises PruningError for tied layers not cut by filters.
+    tied: layers whose channels are tied form one unit; else each layer is a unit. Where whole
+    heads are removed, the layers of one attention are always one unit.
+    Raises PruningError for tied layers at another granularity than whole filters.
     """
-    return _together(layers, groups, g, couplings) if tied else _alone(layers, groups, g)
-
-
-def _alone(layers: tuple[Layer, ...], groups: GroupScores, g: Granularity) -> list[PruneUnit]:
+    if tied:
+        return _coupled_units(layers, groups, g, couplings)
     parts = tied_parts([layer for layer in layers if layer.name in groups], g)
     return [PruneUnit(tuple(layer.name for layer in part), groups[part[0].name]) for part in parts]
 
 
-def _together(
+def _coupled_units(
     layers: tuple[Layer, ...], groups: GroupScores, g: Granularity, couplings: Sequence[Coupling]
 ) -> list[PruneUnit]:
-    """The couplings that hold a layer with scores; a channel's score is the mean over the members
-    that have one.
-    """
+    """One unit for each coupling that holds a layer with group scores."""
     if not g.ties_layers:
         raise PruningError(
-            f"Tied layers are cut together by whole filters only, not by {g.label}: scan each layer alone."
+            f"Tied layers can be pruned together by whole filters only, not by {g.label}: "
+            "scan each layer alone."
         )
-    found = []
+    units = []
     for coupling in couplings:
         names = tuple(
             layer.name for layer in layers if layer.name in coupling.layers and layer.name in groups
         )
-        total = torch.zeros(coupling.channels)
-        seen = torch.zeros(coupling.channels)
-        for slot in (slot for slot in coupling.members if slot.name in names):
-            total.index_add_(0, slot.channel, groups[slot.name][0, slot.at].float().cpu())
-            seen.index_add_(0, slot.channel, torch.ones(len(slot.at)))
         if names:
-            scores = (total / seen).masked_fill(seen == 0, torch.inf)
-            found.append(PruneUnit(names, scores[None], coupling, coupling.reason))
-    return found
+            scores = _channel_scores(coupling, names, groups)
+            units.append(PruneUnit(names, scores[None], coupling, coupling.reason))
+    return units
+
+
+def _channel_scores(
+    coupling: Coupling, names: tuple[str, ...], groups: GroupScores
+) -> Float[Tensor, " c"]:
+    """A channel's score: the mean over the layers that have one; infinite where none has."""
+    total = torch.zeros(coupling.channels)
+    members = torch.zeros(coupling.channels)
+    for slot in coupling.members:
+        if slot.name in names:
+            total.index_add_(0, slot.channel, groups[slot.name][0, slot.at].float().cpu())
+            members.index_add_(0, slot.channel, torch.ones(len(slot.at)))
+    return (total / members).masked_fill(members == 0, torch.inf)
 
 
 @dataclass(frozen=True, eq=False)
 class UnitPruner:
-    """Masks of units of one network, and the network's logits with one unit cut."""
+    """Makes the masks of one unit at a time, and computes the logits of the network with them."""
 
     model: nn.Module
     layers: tuple[Layer, ...]
@@ -104,56 +110,58 @@ class UnitPruner:
     couplings: Sequence[Coupling] = ()
 
     def masks(self, unit: PruneUnit, count: int) -> Masks:
-        """The masks, in the OIHW view, that remove the unit's `count` lowest groups of every scope."""
-        known = {layer.name: layer for layer in self.layers}
-        gone = lowest(unit.scores, count)
+        """Masks that remove the unit's `count` lowest groups from every scope, in the OIHW view."""
+        by_name = {layer.name: layer for layer in self.layers}
+        removed = lowest(unit.scores, count)
         if unit.coupling is None:
-            return {name: from_groups(~gone, self.g, known[name]) for name in unit.names}
+            return {name: from_groups(~removed, self.g, by_name[name]) for name in unit.names}
+        channels = removed[0].cpu()
         masks = {}
         for slot in unit.coupling.members:
-            keep = torch.ones(known[slot.name].shape[0], dtype=torch.bool)
-            keep[slot.at[gone[0].cpu()[slot.channel]]] = False
-            masks[slot.name] = keep[:, None, None, None].expand(known[slot.name].shape)
+            shape = by_name[slot.name].shape
+            keep = torch.ones(shape[0], dtype=torch.bool)
+            keep[slot.at[channels[slot.channel]]] = False
+            masks[slot.name] = keep[:, None, None, None].expand(shape)
         return masks
 
-    def keep(self, masks: Masks) -> dict[str, Tensor]:
-        """What of each parameter stays, in its own shape: the masks, and what falls silent with
-        them.
+    def all_masks(self, masks: Masks) -> dict[str, Tensor]:
+        """The masks and those of dependent parameters, each in the parameter's own shape.
+
+        True = keep. Dependent are biases and norms of removed outputs (`dependent_masks`).
         """
         shapes = {layer.name: layer.param_shape for layer in self.layers}
-        quiet = (
-            dependent_masks(self.model, self.layers, masks, self.couplings)
-            if self.g.removes_outputs
-            else {}
-        )
-        return {name: mask.reshape(shapes[name]) for name, mask in masks.items()} | quiet
+        own = {name: mask.reshape(shapes[name]) for name, mask in masks.items()}
+        if not self.g.removes_outputs:
+            return own
+        return own | dependent_masks(self.model, self.layers, masks, self.couplings)
 
-    def gone(self, unit: PruneUnit, count: int) -> dict[str, float]:
-        """The share of each layer's weights that a cut removes."""
+    def removed(self, unit: PruneUnit, count: int) -> dict[str, float]:
+        """The fraction of each layer's weights that is removed with `count` groups."""
         return achieved(self.masks(unit, count)) if count else dict.fromkeys(unit.names, 0.0)
 
-    def visits(
-        self, wanted: Sequence[tuple[PruneUnit, Sequence[int]]], replay: PartialForward
-    ) -> Iterator[Visited]:
-        """Logits of every cut, unit by unit and count by count (above 0), and the share of each
-        layer's weights that goes.
+    def logits(
+        self, wanted: Sequence[tuple[PruneUnit, Sequence[int]]], partial_forward: PartialForward
+    ) -> Iterator[LogitsAndRemoved]:
+        """Yields logits and removed fractions, unit by unit and count by count.
+
+        wanted: units with the numbers of groups to remove, each above 0.
         """
-        cut = [(unit, counts) for unit, counts in wanted if counts]
-        gone: dict[int, list[dict[str, float]]] = {}
+        pruned = [(unit, counts) for unit, counts in wanted if counts]
+        removed: dict[int, list[dict[str, float]]] = {}
 
-        def site(unit: PruneUnit, most: int) -> tuple[str, ...]:
-            return (
-                tuple(self.keep(self.masks(unit, most))) if self.g.removes_outputs else unit.names
-            )
-
-        def changes(at: int) -> list[Zeroed]:
-            unit, counts = cut[at]
+        def changes(index: int) -> list[Zeroed]:
+            unit, counts = pruned[index]
             masks = [self.masks(unit, count) for count in counts]
-            gone[at] = [achieved(found) for found in masks]
-            return [Zeroed(replay.forward.program.tensor, self.keep(found)) for found in masks]
+            removed[index] = [achieved(part) for part in masks]
+            tensors = partial_forward.forward.program.tensor
+            return [Zeroed(tensors, self.all_masks(part)) for part in masks]
 
-        sites = [
-            site(unit, max(counts)) for unit, counts in cut
-        ]  # what a larger cut changes holds what a smaller one does
-        for at, place, logits in replay.visits(sites, changes):
-            yield logits, gone[at][place]
+        sites = [self._site(unit, max(counts)) for unit, counts in pruned]
+        for index, place, logits in partial_forward.visits(sites, changes):
+            yield logits, removed[index][place]
+
+    def _site(self, unit: PruneUnit, count: int) -> tuple[str, ...]:
+        """The parameters that change when `count` groups, or fewer, are removed."""
+        if not self.g.removes_outputs:
+            return unit.names
+        return tuple(self.all_masks(self.masks(unit, count)))

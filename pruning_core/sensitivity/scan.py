@@ -1,6 +1,4 @@
-"""How much does each layer mind? One at a time is pruned over a grid of sparsities, and accuracy is
-measured.
-"""
+"""Sensitivity scan: prunes one layer at a time over a grid of sparsities and measures accuracy."""
 
 import csv
 import io
@@ -24,6 +22,7 @@ from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, Sen
 from pruning_core.workspace import Workspace
 
 GRID = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""The sparsities that a scan measures by default."""
 COLUMNS = (
     "parameter",
     "granularity",
@@ -43,14 +42,15 @@ COLUMNS = (
     "in_full",
 )
 """Columns of the table."""
+NUMBERS = COLUMNS[2:12]
 
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """One cut. gone: share of each layer's weights that it removes."""
+    """One pruned network. removed: the fraction of each layer's weights that was removed."""
 
     score: Evaluation
-    gone: Mapping[str, float]
+    removed: Mapping[str, float]
     change: float = 0.0
     interval: tuple[float, float] = (0.0, 0.0)
 
@@ -68,103 +68,115 @@ def scan(
     couplings: Sequence[Coupling] = (),
     tied: bool = False,
     dense: Evaluation | None = None,
-    replay: PartialForward | None = None,
+    partial_forward: PartialForward | None = None,
 ) -> Iterator[SensitivityPoint]:
-    """Yields one measured point per layer and sparsity, layer by layer; all others are dense
-    (interactions are not seen).
+    """Yields one measured point per layer and sparsity, layer by layer. All other layers are dense.
 
-    layers: the network's; those with group scores are scanned. tied (filters only): layers whose
-    channels are tied in `couplings` are cut as one, the same channels everywhere, by the mean of
-    their scores, and share one curve; one that cannot be cut is not measured and says why. Else
-    each is cut alone, and what a residual add or a depthwise convolution brings in its place goes
-    on. Removed outputs are silent (`silenced`). Every point equals, bit for bit, an evaluation of
-    the model so cut with the same number of threads; only what lies downstream is computed for it
-    (`partial_forward`). A sparsity that removes no whole group is measured once, as dense. dense, replay: of
-    this model and split, if they are there already. Closing the generator stops it. Raises
-    PruningError for a grid outside [0, 1] (after Li et al. 2016, 1608.08710).
+    After Li et al. 2016, arXiv:1608.08710. Interactions between layers are not measured.
+
+    layers: of the network; those that have group scores are scanned.
+    tied: layers whose channels are tied in `couplings` are pruned together (whole filters only).
+    The same channels are removed from all of them, by the mean of their scores, and the layers
+    share one curve. A coupling that cannot be pruned is not measured; its points have the reason.
+    Without tied, each layer is pruned alone: channels that a residual add or a depthwise
+    convolution fills from other layers stay active.
+    Biases and norms of removed outputs are set to zero (`dependent_masks`).
+    dense, partial_forward: of this model and split, if they were computed before.
+
+    Every point equals, bit for bit, an evaluation of the pruned model with the same number of
+    threads; only what lies downstream of the layer is computed again (`PartialForward`). A
+    sparsity that removes no whole group gives the dense point.
+    Closing the generator stops the scan. Raises PruningError for a grid outside [0, 1].
     """
     if not grid or not all(0 <= s <= 1 for s in grid):
         raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
-    curves = [
-        (unit, unit.curve(g, grid)) for unit in prune_units(layers, groups, g, couplings, tied=tied)
-    ]
-    wanted = [
-        (unit, list(dict.fromkeys(count for _, count in curve if count))) for unit, curve in curves
-    ]
-    whole = dense or evaluate(model, split, outputs=outputs, device=device)
-    replay = replay or PartialForward(model, split, device=device)
-    found = UnitPruner(model, layers, g, couplings).visits(wanted, replay)
-    chosen = slice(None) if outputs is None else list(outputs)
+    units = prune_units(layers, groups, g, couplings, tied=tied)
+    curves = [(unit, unit.counts(g, grid)) for unit in units]
+    wanted = [(unit, _distinct_counts(curve)) for unit, curve in curves]
+    score = dense or evaluate(model, split, outputs=outputs, device=device)
+    partial_forward = partial_forward or PartialForward(model, split, device=device)
+    logits = UnitPruner(model, layers, g, couplings).logits(wanted, partial_forward)
+    columns = slice(None) if outputs is None else list(outputs)
     for (unit, curve), (_, counts) in zip(curves, wanted, strict=True):
-        known = {0: _Measured(whole, dict.fromkeys(unit.names, 0.0))}
+        measured = {0: _Measured(score, dict.fromkeys(unit.names, 0.0))}
         for count in counts:
-            logits, gone = next(found)
-            score = summarise(logits[:, chosen], split.labels)
-            versus = change(whole, score, split.labels)
-            known[count] = _Measured(score, gone, versus.value, versus.interval)
-        yield from _points(unit, g, curve, known, replay.reason)
+            values, removed = next(logits)
+            pruned = summarise(values[:, columns], split.labels)
+            versus = change(score, pruned, split.labels)
+            measured[count] = _Measured(pruned, removed, versus.value, versus.interval)
+        yield from _points(unit, g, curve, measured, partial_forward.reason)
+
+
+def _distinct_counts(curve: Sequence[tuple[float, int]]) -> list[int]:
+    """Each number of groups above 0 once: equal numbers give equal networks."""
+    return list(dict.fromkeys(count for _, count in curve if count))
 
 
 def _points(
     unit: PruneUnit,
     g: Granularity,
     curve: Sequence[tuple[float, int]],
-    known: Mapping[int, _Measured],
+    measured: Mapping[int, _Measured],
     in_full: str | None,
 ) -> Iterator[SensitivityPoint]:
     """The points of each layer of the unit."""
     for name in unit.names:
-        for ratio, count in curve:
-            at = known[count]
-            s = at.score
+        for sparsity, count in curve:
+            result = measured[count]
             yield SensitivityPoint(
-                name,
-                g.name,
-                ratio,
-                at.gone[name],
-                s.loss,
-                s.top1,
-                s.n,
-                s.interval,
-                at.change,
-                at.interval,
-                unit.group,
-                unit.why,
-                in_full,
+                parameter=name,
+                granularity=g.name,
+                sparsity=sparsity,
+                achieved=result.removed[name],
+                loss=result.score.loss,
+                top1=result.score.top1,
+                n=result.score.n,
+                interval=result.score.interval,
+                change=result.change,
+                change_interval=result.interval,
+                group=unit.group,
+                why=unit.reason,
+                in_full=in_full,
             )
 
 
 def to_csv(points: Sequence[SensitivityPoint]) -> str:
-    """Tidy table with the columns of `COLUMNS`; group: names separated by spaces; no_op: 1 where
-    nothing was removed; in_full: why all was computed in full, empty where it was not.
+    """Tidy table with the columns `COLUMNS`.
+
+    group: names separated by spaces. no_op: 1 where nothing was removed at a sparsity above 0.
+    in_full: why every point took a full forward pass; empty where it did not.
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(COLUMNS)
-    for p in points:
-        numbers = (p.loss, p.top1, p.achieved), p.interval, (p.change, *p.change_interval)
-        loss, top1, _, low, high, *change_ = (f"{value:.6f}" for part in numbers for value in part)
-        row = (
-            p.parameter,
-            p.granularity,
-            f"{p.sparsity:g}",
-            loss,
-            top1,
-            f"{p.achieved:.9f}",
-            p.n,
-            low,
-            high,
-            *change_,
-        )
-        table.writerow((*row, " ".join(p.group), int(p.no_op), p.why or "", p.in_full or ""))
+    for point in points:
+        table.writerow(_row(point))
     return out.getvalue()
 
 
-def from_csv(text: str, **only: str) -> tuple[SensitivityPoint, ...]:
-    """The points of a scan's table. only: what a column must hold for a row to be read, where the
-    table has the column.
+def _row(point: SensitivityPoint) -> tuple[object, ...]:
+    changes = (point.change, *point.change_interval)
+    return (
+        point.parameter,
+        point.granularity,
+        f"{point.sparsity:g}",
+        f"{point.loss:.6f}",
+        f"{point.top1:.6f}",
+        f"{point.achieved:.9f}",
+        point.n,
+        *(f"{value:.6f}" for value in (*point.interval, *changes)),
+        " ".join(point.group),
+        int(point.no_op),
+        point.why or "",
+        point.in_full or "",
+    )
 
-    Raises PruningError for any other table, and where it has no such row.
+
+def from_csv(text: str, **only: str) -> tuple[SensitivityPoint, ...]:
+    """The points of a scan's table.
+
+    only: column=value; rows with another value are skipped, where the table has the column.
+    Raises PruningError for any other table, and where no such row is left.
     """
     table = csv.DictReader(io.StringIO(text), restval="")
     if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
@@ -179,34 +191,35 @@ def from_csv(text: str, **only: str) -> tuple[SensitivityPoint, ...]:
         )
     except (csv.Error, ValueError) as error:
         raise PruningError(
-            f"Line {table.line_num} of the table is none that a scan writes: {error}."
+            f"Line {table.line_num} of the table is not a line of a scan: {error}."
         ) from error
     if not points:
-        raise PruningError(
-            f"The table has no curve of {' and '.join(f'{name} {value}' for name, value in only.items())}."
-        )
+        wanted = " and ".join(f"{name} {value}" for name, value in only.items())
+        raise PruningError(f"The table has no curve of {wanted}.")
     return points
 
 
 def _point(row: Mapping[str, str]) -> SensitivityPoint:
-    """One row of the table. Raises ValueError for what is no point."""
-    found = {name: float(row[name]) for name in COLUMNS[2:12]}
-    if not all(map(isfinite, found.values())) or not 0 <= found["achieved"] <= 1 <= found["n"]:
+    """One row of the table. Raises ValueError where a number is missing or out of range."""
+    numbers = {name: float(row[name]) for name in NUMBERS}
+    if not all(map(isfinite, numbers.values())):
+        raise ValueError("a number is not finite")
+    if not 0 <= numbers["achieved"] <= 1 <= numbers["n"]:
         raise ValueError("a number is out of its range")
     return SensitivityPoint(
-        row["parameter"],
-        row["granularity"],
-        found["sparsity"],
-        found["achieved"],
-        found["loss"],
-        found["top1"],
-        int(row["n"]),
-        (found["low"], found["high"]),
-        found["change"],
-        (found["change_low"], found["change_high"]),
-        tuple(row["group"].split()),
-        row["why"] or None,
-        row["in_full"] or None,
+        parameter=row["parameter"],
+        granularity=row["granularity"],
+        sparsity=numbers["sparsity"],
+        achieved=numbers["achieved"],
+        loss=numbers["loss"],
+        top1=numbers["top1"],
+        n=int(row["n"]),
+        interval=(numbers["low"], numbers["high"]),
+        change=numbers["change"],
+        change_interval=(numbers["change_low"], numbers["change_high"]),
+        group=tuple(row["group"].split()),
+        why=row["why"] or None,
+        in_full=row["in_full"] or None,
     )
 
 
@@ -218,11 +231,12 @@ def scan_plan(
     tied: bool = False,
     device: torch.device | None = None,
 ) -> Iterator[SensitivityPoint]:
-    """The sensitivity scan of the plan's criterion and granularity on the probe images (`scan.scan`).
+    """`scan` with the plan's criterion and granularity, on the probe images.
 
-    tied: layers whose channels are tied are cut as one. Raises PruningError where the network
-    cannot be traced for that, and as `ResolvedPlan.check_by_hand`, though a scan's own ratios take the place of
-    the plan's.
+    tied: layers whose channels are tied are pruned together.
+    Ratios and groups set by hand in the plan are checked, but not used.
+    Raises PruningError where the network cannot be traced for tied layers, and as
+    `ResolvedPlan.check_by_hand`.
 
     >>> from pruning_core import Plan, open_workspace
     >>> plan = Plan(model="lenet5", dataset="digits", probe=50)
@@ -231,21 +245,19 @@ def scan_plan(
     ['conv1.weight', 'conv2.weight']
     """
     plan.resolve(space).check_by_hand()
+    g = granularity(plan.granularity)
     _, groups = group_scores_of(plan, space)
     yield from scan(
         space.model,
         space.layers,
         groups,
-        granularity(plan.granularity),
+        g,
         probe_split(plan, space),
         grid=grid,
         outputs=space.dataset.outputs,
         device=device,
         tied=tied,
         couplings=couplings_for(
-            space.tied,
-            granularity(plan.granularity).removes_outputs,
-            tied=tied,
-            instead="Scan each layer alone.",
+            space.tied, g.removes_outputs, tied=tied, instead="Scan each layer alone."
         ),
     )

@@ -26,7 +26,8 @@ from explorer.training.status import active_job, asked_for, ended, note_lost
 from pruning_core.granularity import granularity
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.preview import BAND_COLUMNS, Band, Preview, bands_csv
+from pruning_core.sensitivity.preview import Preview
+from pruning_core.sensitivity.preview_bands import BAND_COLUMNS, Band, bands_csv
 from pruning_core.sensitivity.scan import COLUMNS, to_csv
 from pruning_core.types import Layer, PruningError, SensitivityPoint
 from pruning_core.workspace import Workspace

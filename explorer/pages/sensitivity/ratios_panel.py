@@ -16,7 +16,7 @@ from pruning_core.allocation import total_ratio
 from pruning_core.evaluation.intervals import change
 from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.preview import Band
+from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint

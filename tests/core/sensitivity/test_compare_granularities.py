@@ -1,6 +1,4 @@
-"""One layer under every granularity: masks as `select` makes them, numbers as `evaluate` measures
-them.
-"""
+"""One layer pruned by every granularity: masks as `select`, numbers as `evaluate`."""
 
 from unittest.mock import patch
 
@@ -14,7 +12,7 @@ from pruning_core.masks import apply_masks, group_scores, select
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.inventory import inventory
-from pruning_core.sensitivity import compare_granularities as multiples
+from pruning_core.sensitivity import compare_granularities as module
 from pruning_core.sensitivity.compare_granularities import (
     GranularityResult,
     compare_granularities,
@@ -35,10 +33,10 @@ def vgg(digits: Dataset) -> Vgg:
 
 
 def scored(model: torch.nn.Module, layer: Layer) -> list[tuple[Granularity, torch.Tensor]]:
-    how = CRITERIA["magnitude_l1"]
+    criterion = CRITERIA["magnitude_l1"]
     return list(
         group_scores_by_granularity(
-            how(model, (layer,), ()), layer, GRANULARITIES.values(), how.pool
+            criterion(model, (layer,), ()), layer, GRANULARITIES.values(), criterion.pool
         )
     )
 
@@ -47,51 +45,51 @@ def same(one: GranularityResult, other: GranularityResult) -> bool:
     return torch.equal(one.mask, other.mask) and one.evaluation.loss == other.evaluation.loss
 
 
-def test_every_cut_is_that_of_select_and_measured_as_by_evaluate(vgg: Vgg) -> None:
+def test_every_mask_is_that_of_select_and_every_number_that_of_evaluate(vgg: Vgg) -> None:
     model, layers, split = vgg
     layer = layers[1]
     before = state(model)
-    found = list(compare_granularities(model, layers, layer, scored(model, layer), 0.7, split))
-    assert {"fine", "kernel", "filter", "2:4"} <= {cut.granularity.name for cut in found}
-    for cut, (g, groups) in zip(found, scored(model, layer), strict=True):
+    results = list(compare_granularities(model, layers, layer, scored(model, layer), 0.7, split))
+    assert {"fine", "kernel", "filter", "2:4"} <= {result.granularity.name for result in results}
+    for result, (g, groups) in zip(results, scored(model, layer), strict=True):
         ratio = 0.7 if g.fixed_ratio is None else g.fixed_ratio
         masks = select({layer.name: groups}, (layer,), g, {layer.name: ratio})
-        assert torch.equal(cut.mask, masks[layer.name])
-        silent = dependent_masks(model, layers, masks) if g.removes_outputs else {}
-        wanted = evaluate(apply_masks(model, masks, layers, silent), split)
-        assert (cut.evaluation.loss, cut.evaluation.top1, cut.evaluation.n) == (
-            wanted.loss,
-            wanted.top1,
+        assert torch.equal(result.mask, masks[layer.name])
+        dependent = dependent_masks(model, layers, masks) if g.removes_outputs else {}
+        expected = evaluate(apply_masks(model, masks, layers, dependent), split)
+        assert (result.evaluation.loss, result.evaluation.top1, result.evaluation.n) == (
+            expected.loss,
+            expected.top1,
             48,
         )
-        assert cut.evaluation.interval == wanted.interval
-        assert cut.achieved == pytest.approx(ratio, abs=1 / groups.shape[1])
+        assert result.evaluation.interval == expected.interval
+        assert result.achieved == pytest.approx(ratio, abs=1 / groups.shape[1])
     assert same_state(model, before)
 
 
-def test_a_removed_filter_takes_its_norm_along_and_what_follows_a_join(digits: Dataset) -> None:
-    """In ResNet-20 a block's first convolution feeds its norm alone: a removed filter's shift must
-    not show.
-    """
+def test_the_norm_of_a_removed_filter_is_set_to_zero(digits: Dataset) -> None:
+    """In ResNet-20 the first convolution of a block feeds one norm only: its shift must be zero."""
     model = load_model("resnet20", "digits")
     layers = inventory(model, digits.shape)
     split = probe(digits.val, 32)
     layer = layers[1]
     tied = couplings(model, layers, digits.shape)
     groups = [pair for pair in scored(model, layer) if pair[0].name == "filter"]
-    (cut,) = compare_granularities(model, layers, layer, groups, 0.5, split, tied=tied)
-    masks = {layer.name: cut.mask}
-    silent = dependent_masks(model, layers, masks, tied)
-    assert silent.keys() == {f"{layer.bn}.weight", f"{layer.bn}.bias"}
-    assert cut.evaluation.loss == evaluate(apply_masks(model, masks, layers, silent), split).loss
-    assert cut.evaluation.loss != evaluate(apply_masks(model, masks, layers), split).loss
+    (result,) = compare_granularities(model, layers, layer, groups, 0.5, split, tied=tied)
+    masks = {layer.name: result.mask}
+    dependent = dependent_masks(model, layers, masks, tied)
+    assert dependent.keys() == {f"{layer.bn}.weight", f"{layer.bn}.bias"}
+    assert (
+        result.evaluation.loss == evaluate(apply_masks(model, masks, layers, dependent), split).loss
+    )
+    assert result.evaluation.loss != evaluate(apply_masks(model, masks, layers), split).loss
 
 
-def test_many_at_once_or_one_by_one_is_the_same(vgg: Vgg) -> None:
+def test_masks_measured_together_or_one_by_one_give_equal_results(vgg: Vgg) -> None:
     model, layers, split = vgg
     layer = layers[-1]
     together = list(compare_granularities(model, layers, layer, scored(model, layer), 0.5, split))
-    with patch.object(multiples, "HELD", layer.numel):
+    with patch.object(module, "MAX_BYTES", layer.numel):
         alone = list(
             compare_granularities(model, layers, layer, iter(scored(model, layer)), 0.5, split)
         )
@@ -99,10 +97,10 @@ def test_many_at_once_or_one_by_one_is_the_same(vgg: Vgg) -> None:
     assert all(same(*pair) for pair in zip(alone, together, strict=True))
 
 
-def test_nothing_goes_at_zero_and_a_group_stays_at_one(vgg: Vgg) -> None:
+def test_ratio_zero_removes_nothing_and_ratio_one_keeps_one_group(vgg: Vgg) -> None:
     model, layers, split = vgg
     groups = [pair for pair in scored(model, layers[0]) if pair[0].name == "filter"]
-    (none,), (most,), (every,) = (
+    (nothing,), (most,), (everything,) = (
         list(
             compare_granularities(
                 model, layers, layers[0], groups, ratio, split, allow_collapse=collapse
@@ -111,42 +109,54 @@ def test_nothing_goes_at_zero_and_a_group_stays_at_one(vgg: Vgg) -> None:
         for ratio, collapse in ((0.0, False), (1.0, False), (1.0, True))
     )
     filters = layers[0].shape[0]
-    assert (none.achieved, most.achieved, every.achieved) == (0, pytest.approx(1 - 1 / filters), 1)
+    assert (nothing.achieved, most.achieved, everything.achieved) == (
+        0,
+        pytest.approx(1 - 1 / filters),
+        1,
+    )
     assert "outside [0, 1]" in refusal(
         lambda: list(compare_granularities(model, layers, layers[0], groups, 1.5, split))
     )
 
 
-def test_only_the_classes_that_are_asked_for_count(vgg: Vgg) -> None:
-    """Seen through outputs in reverse order, the same logits answer other classes."""
+def test_outputs_choose_the_classes(vgg: Vgg) -> None:
+    """With the outputs in reverse order, the same logits give other classes."""
     model, layers, split = vgg
     groups = scored(model, layers[1])[:1]
     outputs = tuple(reversed(range(10)))
-    cut = next(compare_granularities(model, layers, layers[1], groups, 0.5, split, outputs=outputs))
-    wanted = evaluate(
-        apply_masks(model, {layers[1].name: cut.mask}, layers), split, outputs=outputs
+    result = next(
+        compare_granularities(model, layers, layers[1], groups, 0.5, split, outputs=outputs)
     )
-    assert (cut.evaluation.loss, cut.evaluation.top1) == (wanted.loss, wanted.top1)
-    assert wanted.top1 < 0.5
+    expected = evaluate(
+        apply_masks(model, {layers[1].name: result.mask}, layers), split, outputs=outputs
+    )
+    assert (result.evaluation.loss, result.evaluation.top1) == (expected.loss, expected.top1)
+    assert expected.top1 < 0.5
 
 
-def test_a_layer_is_grouped_by_all_that_can_cut_it(vgg: Vgg) -> None:
+def test_a_layer_has_group_scores_by_every_granularity_that_supports_it(vgg: Vgg) -> None:
     model, layers, _ = vgg
-    how = CRITERIA["magnitude_l2"]
+    criterion = CRITERIA["magnitude_l2"]
     for layer in (layers[0], layers[-1]):
-        scores = how(model, (layer,), ())
-        found = dict(group_scores_by_granularity(scores, layer, GRANULARITIES.values(), how.pool))
-        assert list(found) == [g for g in GRANULARITIES.values() if supports(g, layer) is None]
-        for g, groups in found.items():
-            assert torch.equal(groups, group_scores(scores, (layer,), g, how.pool)[layer.name])
+        scores = criterion(model, (layer,), ())
+        by_granularity = dict(
+            group_scores_by_granularity(scores, layer, GRANULARITIES.values(), criterion.pool)
+        )
+        assert list(by_granularity) == [
+            g for g in GRANULARITIES.values() if supports(g, layer) is None
+        ]
+        for g, groups in by_granularity.items():
+            assert torch.equal(
+                groups, group_scores(scores, (layer,), g, criterion.pool)[layer.name]
+            )
 
 
-def test_a_filters_score_is_the_mean_of_its_weights_in_the_output_layer_too(vgg: Vgg) -> None:
+def test_a_filters_score_is_the_mean_of_its_weights_also_in_the_output_layer(vgg: Vgg) -> None:
     model, layers, _ = vgg
     assert supports(GRANULARITIES["filter"], layers[-1]) is not None
-    found = filter_scores(CRITERIA["magnitude_l1"], model, layers, ())
-    assert found.keys() == {layer.name for layer in layers}
-    for name, scores in found.items():
+    by_layer = filter_scores(CRITERIA["magnitude_l1"], model, layers, ())
+    assert by_layer.keys() == {layer.name for layer in layers}
+    for name, scores in by_layer.items():
         torch.testing.assert_close(
             scores, model.get_parameter(name).detach().abs().flatten(1).mean(1)
         )

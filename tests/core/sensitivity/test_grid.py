@@ -1,6 +1,4 @@
-"""Grids: the numbers of a plain loop, through every door; lost workers cost nothing but time; what
-has not begun is dropped.
-"""
+"""Grids: every backend gives the numbers of a plain loop, also when workers are lost."""
 
 import multiprocessing
 import os
@@ -24,7 +22,7 @@ from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.backends import (
     Backend,
-    Send,
+    SubmitJob,
     dask,
     executor_backend,
     in_process,
@@ -47,13 +45,14 @@ def space() -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def wanted(space: Workspace) -> list[GridPoint]:
+def expected(space: Workspace) -> list[GridPoint]:
     return list(measure(GRID, PLAN, space, device=CPU))
 
 
 class Scripted(Executor):
-    """Computes at once, but from the `breaks`-th call on all is lost, `times` times over. sent:
-    every unit's name.
+    """Runs each job at once. From the `breaks`-th job on, `times` jobs are lost.
+
+    sent: criterion, granularity and first layer of every job.
     """
 
     def __init__(self, breaks: int, times: int = 1) -> None:
@@ -75,8 +74,8 @@ class Scripted(Executor):
         return future
 
 
-class Silent(Scripted):
-    """Never begins anything but the first."""
+class RunsOnlyTheFirst(Scripted):
+    """Runs the first job and starts no other."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         if not self.futures:
@@ -85,13 +84,15 @@ class Silent(Scripted):
         return self.futures[-1]
 
 
-def test_every_point_is_that_of_a_plain_loop_in_a_fixed_order(
-    space: Workspace, wanted: list[GridPoint]
+def test_every_point_equals_a_plain_loop_in_a_fixed_order(
+    space: Workspace, expected: list[GridPoint]
 ) -> None:
-    found = iter(wanted)
-    for how in GRID.criteria:
+    found = iter(expected)
+    for criterion in GRID.criteria:
         for name in GRID.granularities:
-            layers, groups = group_scores_of(Plan("lenet5", criterion=how, granularity=name), space)
+            layers, groups = group_scores_of(
+                Plan("lenet5", criterion=criterion, granularity=name), space
+            )
             for layer in layers:
                 for sparsity in (0.0, 0.5, 0.9):
                     masks = select(groups, layers, granularity(name), {layer.name: sparsity})
@@ -103,7 +104,7 @@ def test_every_point_is_that_of_a_plain_loop_in_a_fixed_order(
                     here = next(found)
                     point = here.point
                     assert (here.criterion, point.granularity, point.parameter, point.sparsity) == (
-                        how,
+                        criterion,
                         name,
                         layer.name,
                         sparsity,
@@ -112,110 +113,112 @@ def test_every_point_is_that_of_a_plain_loop_in_a_fixed_order(
     assert next(found, None) is None
 
 
-def test_progress_counts_units(wanted: list[GridPoint], space: Workspace) -> None:
-    units = len(make_jobs(GRID, PLAN, space))
-    assert [p.done for p in wanted] == [unit for unit in range(1, units + 1) for _ in range(3)]
-    assert {p.of for p in wanted} == {units}
+def test_points_count_their_jobs(expected: list[GridPoint], space: Workspace) -> None:
+    jobs = len(make_jobs(GRID, PLAN, space))
+    assert [p.job for p in expected] == [job for job in range(1, jobs + 1) for _ in range(3)]
+    assert {p.jobs for p in expected} == {jobs}
 
 
-def test_a_grid_may_name_its_layers(space: Workspace) -> None:
+def test_a_grid_can_name_its_layers(space: Workspace) -> None:
     some = space.layers[2].name
     points = list(measure(Grid((0.5,), layers=(some,)), PLAN, space, device=CPU))
     assert [(p.point.parameter, p.point.sparsity) for p in points] == [(some, 0.0), (some, 0.5)]
 
 
-def test_threads_and_any_executor_give_the_same_numbers(
-    space: Workspace, wanted: list[GridPoint]
+def test_threads_and_other_executors_give_equal_numbers(
+    space: Workspace, expected: list[GridPoint]
 ) -> None:
     own = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        assert list(measure(GRID, PLAN, space, backend=in_process(1), device=CPU)) == wanted
+        assert list(measure(GRID, PLAN, space, backend=in_process(1), device=CPU)) == expected
         assert torch.get_num_threads() == 3
         with ThreadPoolExecutor(1) as anew:
             assert anew.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(own)
     with ThreadPoolExecutor(1) as executor:
-        assert list(measure(GRID, PLAN, backend=executor_backend(executor), device=CPU)) == wanted
-        assert executor.submit(int).result() == 0  # it is still open
+        assert list(measure(GRID, PLAN, backend=executor_backend(executor), device=CPU)) == expected
+        assert executor.submit(int).result() == 0  # the executor is still open
 
 
-def test_a_process_killed_in_mid_scan_costs_no_number(
-    space: Workspace, wanted: list[GridPoint]
+def test_a_process_killed_during_the_grid_changes_no_number(
+    space: Workspace, expected: list[GridPoint]
 ) -> None:
     points = measure(GRID, PLAN, space, backend=process_pool(2), device=CPU)
     found = [next(points)]
     (victim, other) = multiprocessing.active_children()
     os.kill(victim.pid or 0, signal.SIGKILL)
     found += points
-    assert found == wanted
+    assert found == expected
     assert not victim.is_alive()
     assert not other.is_alive()
 
 
-def test_a_dask_worker_killed_in_mid_scan_costs_no_number(wanted: list[GridPoint]) -> None:
+def test_a_dask_worker_killed_during_the_grid_changes_no_number(expected: list[GridPoint]) -> None:
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        points = measure(GRID, PLAN, backend=dask(client, ahead=6), device=CPU)
+        points = measure(GRID, PLAN, backend=dask(client, jobs_ahead=6), device=CPU)
         found = [next(points)]
         os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
         found += points
-        assert found == wanted
-        assert client.status == "running"  # yours stays open
+        assert found == expected
+        assert client.status == "running"  # the caller's client stays open
 
 
 @pytest.mark.parametrize("breaks", [1, 3])
-def test_only_what_was_lost_is_sent_again(
-    space: Workspace, wanted: list[GridPoint], breaks: int
+def test_only_lost_jobs_are_submitted_again(
+    space: Workspace, expected: list[GridPoint], breaks: int
 ) -> None:
     executor = Scripted(breaks)
     assert (
-        list(measure(GRID, PLAN, space, backend=executor_backend(executor), device=CPU)) == wanted
+        list(measure(GRID, PLAN, space, backend=executor_backend(executor), device=CPU)) == expected
     )
     assert len(executor.sent) == len(set(executor.sent)) + 1
     assert executor.sent.count(executor.sent[breaks - 1]) == 2
 
 
-def test_workers_that_are_always_lost_end_the_grid_with_a_sentence(space: Workspace) -> None:
+def test_workers_that_are_always_lost_end_the_grid_with_one_sentence(space: Workspace) -> None:
     executor = Scripted(2, times=99)
-    points = measure(GRID, PLAN, space, backend=executor_backend(executor, ahead=1), device=CPU)
+    points = measure(
+        GRID, PLAN, space, backend=executor_backend(executor, jobs_ahead=1), device=CPU
+    )
     assert "3 times" in refusal(lambda: list(points))
     assert len(executor.sent) == 4
 
 
-def test_closing_drops_what_has_not_begun_and_leaves_the_door(space: Workspace) -> None:
-    executor = Silent(99)
-    left = []
+def test_closing_cancels_waiting_jobs_and_closes_the_backend(space: Workspace) -> None:
+    executor = RunsOnlyTheFirst(99)
+    closed = []
 
     @contextmanager
-    def watched(source: RunnerSource) -> Iterator[Send]:
+    def watched(source: RunnerSource) -> Iterator[SubmitJob]:
         try:
             with executor_backend(executor).open(source) as send:
                 yield send
         finally:
-            left.append(True)
+            closed.append(True)
 
     points = measure(GRID, PLAN, space, backend=Backend(watched, 4), device=CPU)
     next(points)
     points.close()
-    assert left == [True]
+    assert closed == [True]
     assert len(executor.futures) == 4
     assert all(future.cancelled() for future in executor.futures[1:])
 
 
-def test_in_process_computes_a_unit_only_when_its_turn_comes(
+def test_one_thread_runs_a_job_only_when_its_points_are_needed(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    plain = JobRunner.measured
+    plain = JobRunner.run
     monkeypatch.setattr(
         JobRunner,
-        "measured",
+        "run",
         lambda self, job, groups: seen.append(job.layers[0]) or plain(self, job, groups),
     )
     points = measure(GRID, PLAN, space, backend=in_process(1), device=CPU)
@@ -223,13 +226,13 @@ def test_in_process_computes_a_unit_only_when_its_turn_comes(
     assert len(seen) == 1
 
 
-def test_a_worker_walks_through_the_network_once_per_criterion(
+def test_a_worker_computes_dense_activations_once_per_criterion(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walks: list[int] = []
+    passes: list[int] = []
     plain = Forward.images
     monkeypatch.setattr(
-        Forward, "images", lambda self, batch: walks.append(batch) or plain(self, batch)
+        Forward, "images", lambda self, batch: passes.append(batch) or plain(self, batch)
     )
     list(
         measure(
@@ -240,10 +243,10 @@ def test_a_worker_walks_through_the_network_once_per_criterion(
             device=CPU,
         )
     )
-    assert walks == [0, 0, 0]  # tracing, and once for each
+    assert passes == [0, 0, 0]  # one for tracing, one for each criterion
 
 
-def test_a_units_own_error_is_told_not_tried_again(space: Workspace) -> None:
+def test_an_error_of_a_job_is_raised_and_the_job_is_not_repeated(space: Workspace) -> None:
     with torch.no_grad():
         broken = open_workspace("lenet5", "digits")
         next(broken.model.parameters())[0, 0, 0, 0] = torch.nan
@@ -256,10 +259,10 @@ def test_a_units_own_error_is_told_not_tried_again(space: Workspace) -> None:
         )
 
 
-def test_what_cannot_be_measured_is_refused_in_a_sentence(
+def test_a_grid_that_cannot_be_measured_is_refused_in_one_sentence(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "axis" in refusal(lambda: Grid(criteria=()))
+    assert "axis of the grid is empty" in refusal(lambda: Grid(criteria=()))
     assert "[0, 1]" in refusal(lambda: Grid((0.5, 1.5)))
     assert "nowhere" in refusal(lambda: make_jobs(Grid(layers=("nowhere",)), PLAN, space))
     assert "'bn_scale'" in refusal(lambda: make_jobs(Grid(criteria=("bn_scale",)), PLAN, space))
@@ -275,10 +278,8 @@ def test_what_cannot_be_measured_is_refused_in_a_sentence(
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_filters_of_a_residual_network_are_cut_as_a_scan_cuts_them(tied: bool) -> None:
-    """Units are the couplings, or single layers; what falls silent with them does so in a worker
-    too.
-    """
+def test_filters_of_a_residual_network_are_pruned_as_in_a_scan(tied: bool) -> None:
+    """A job is a coupling, or a single layer. Workers set dependent parameters to zero too."""
     plan = Plan(model="resnet20", dataset="digits", granularity="filter", probe=10)
     space = open_workspace("resnet20", "digits")
     grid = Grid((0.5,), ("filter",), ("magnitude_l1",), tied=tied)

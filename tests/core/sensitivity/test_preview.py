@@ -1,6 +1,4 @@
-"""A preview spends what it may and no more, where curves are uncertain, and the full scan's curve
-is inside its bands.
-"""
+"""A preview keeps to its budget, and its bands contain the full scan's curve."""
 
 import csv
 import io
@@ -17,7 +15,8 @@ from pruning_core.masks import group_scores
 from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.preview import Band, Preview, bands_csv, preview
+from pruning_core.sensitivity.preview import Preview, preview
+from pruning_core.sensitivity.preview_bands import Band, bands_csv
 from pruning_core.sensitivity.scan import scan
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
 from pruning_core.workspace import open_workspace
@@ -27,7 +26,7 @@ CPU = torch.device("cpu")
 GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
 
 
-def wide(band: Band) -> float:
+def width(band: Band) -> float:
     return band.interval[1] - band.interval[0]
 
 
@@ -80,12 +79,10 @@ def full() -> list[SensitivityPoint]:
 @pytest.mark.parametrize(
     ("model", "g", "tied"), [("vgg", "fine", False), ("resnet20", "filter", True)]
 )
-def test_a_tenth_of_the_evaluations_holds_the_true_curve_at_nine_points_in_ten(
+def test_bands_of_a_tenth_of_the_evaluations_contain_nine_in_ten_points_of_the_scan(
     model: str, g: str, tied: bool
 ) -> None:
-    """On digits; two draws of the images. `python -m benchmarks.preview` has all layers of
-    ResNet-20, and Fashion-MNIST.
-    """
+    """On digits, with two seeds. `python -m benchmarks.preview` measures more networks and data."""
     plan = Plan(model=model, dataset="digits", granularity=g, probe=240)
     space = open_workspace(plan.model, plan.dataset)
     _, groups = group_scores_of(plan, space)
@@ -103,15 +100,13 @@ def test_a_tenth_of_the_evaluations_holds_the_true_curve_at_nine_points_in_ten(
         assert all(b.achieved == pytest.approx(p.achieved) for b, p in cut)
         inside = [b.interval[0] - 1e-9 <= p.top1 <= b.interval[1] + 1e-9 for b, p in cut]
         assert sum(inside) >= 0.9 * len(inside)
-        widths = [wide(b) for b, _ in cut]
+        widths = [width(b) for b, _ in cut]
         assert sum(widths) / len(widths) < 0.3
         assert sum(abs(b.top1 - p.top1) for b, p in cut) / len(cut) < 0.06
 
 
-def test_bands_made_of_one_part_hold_the_truth_as_often_as_they_say() -> None:
-    """Every point of a network of noise on a tenth of the images, twenty draws: its own interval
-    holds the truth at 95%.
-    """
+def test_bands_of_one_part_contain_the_true_value_in_95_percent() -> None:
+    """Each point of a random network, measured on a tenth of the images, with twenty seeds."""
     model, layers, groups = setting()
     asked = (model, layers, groups, granularity("fine"), images(300))
     truth = [point.top1 for point in scan(*asked, grid=(0.9,), device=CPU)]
@@ -127,7 +122,7 @@ def test_bands_made_of_one_part_hold_the_truth_as_often_as_they_say() -> None:
     assert sum(inside) / len(inside) >= 0.95
 
 
-def test_every_round_shows_every_point_and_never_spends_more_than_it_may() -> None:
+def test_every_round_has_every_point_and_keeps_to_the_budget() -> None:
     _, layers, _ = setting()
     found = previews()
     assert len(found) > 2
@@ -144,12 +139,10 @@ def test_every_round_shows_every_point_and_never_spends_more_than_it_may() -> No
     assert found[0].full_evaluations == 60 * (1 + len(layers) * 5)
 
 
-def test_work_stops_it_where_the_scan_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images alone cost then, layers in proportion to what lies downstream: the first round and no
-    more than was left.
-    """
-    monkeypatch.setattr("pruning_core.sensitivity.preview.FREE", 0.0)
-    monkeypatch.setattr("pruning_core.sensitivity.preview.NODE", 0.0)
+def test_the_budget_of_work_stops_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work is then in proportion to images and to what lies downstream of a layer."""
+    monkeypatch.setattr("pruning_core.sensitivity.preview_budget.FREE_WORK", 0.0)
+    monkeypatch.setattr("pruning_core.sensitivity.forward_cost.NODE_COST", 0.0)
     found = previews(0.15)
     assert len(found) == 3
     assert found[-1].work <= 0.15
@@ -157,19 +150,17 @@ def test_work_stops_it_where_the_scan_is_long(monkeypatch: pytest.MonkeyPatch) -
     macs = [layer.macs for layer in layers]
     below = {layer.name: sum(macs[at:]) for at, layer in enumerate(layers)}
     for shown in found:
-        walked = 60 + sum(6 for each in found if each.evaluations <= shown.evaluations)
-        done = walked * sum(macs) + sum(
+        passed = 60 + sum(6 for each in found if each.evaluations <= shown.evaluations)
+        done = passed * sum(macs) + sum(
             below[b.parameter] * b.images for b in shown.bands if b.sparsity
         )
         assert shown.work == pytest.approx(done / (60 * (2 * sum(macs) + 5 * sum(below.values()))))
 
 
-def test_images_go_where_they_narrow_most_for_their_work() -> None:
-    """Bands close; the ends and middles come first; then, of points with equally many images, the
-    wider bands of later layers.
-    """
+def test_the_points_with_most_narrowing_per_work_are_measured_first() -> None:
+    """Ends and middles come first. Then wide bands and late layers come before others."""
     found = previews(0.11)
-    assert sum(map(wide, found[-1].bands)) < sum(map(wide, found[0].bands))
+    assert sum(map(width, found[-1].bands)) < sum(map(width, found[0].bands))
     assert {b.sparsity for b in found[0].bands if b.sparsity and b.images} == {0.6, 0.9}
     before, after = found[:2]
     place = {name: at for at, name in enumerate(dict.fromkeys(b.parameter for b in before.bands))}
@@ -178,25 +169,23 @@ def test_images_go_where_they_narrow_most_for_their_work() -> None:
         for pair in zip(before.bands, after.bands, strict=True)
         if pair[0].sparsity and pair[0].images
     ]
-    fed = [(wide(b), place[b.parameter]) for b, later in pairs if later.images > b.images]
-    rest = [(wide(b), place[b.parameter]) for b, later in pairs if later.images == b.images]
-    assert fed
+    measured = [(width(b), place[b.parameter]) for b, later in pairs if later.images > b.images]
+    rest = [(width(b), place[b.parameter]) for b, later in pairs if later.images == b.images]
+    assert measured
     assert rest
     assert not any(
-        wider > width + 1e-9 and later >= at for width, at in fed for wider, later in rest
+        wider > width + 1e-9 and later >= at for width, at in measured for wider, later in rest
     )
     assert not any(
-        wider >= width - 1e-9 and later > at for width, at in fed for wider, later in rest
+        wider >= width - 1e-9 and later > at for width, at in measured for wider, later in rest
     )
 
 
-def test_all_evaluations_give_the_scan_itself(
+def test_a_preview_with_all_evaluations_equals_the_scan(
     full: list[SensitivityPoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the ends and middles, which no round left out; the other points lack the first part's
-    images.
-    """
-    monkeypatch.setattr("pruning_core.sensitivity.preview.ROUNDS", 1)
+    """Exact at ends and middles; the other points were not measured on the first part."""
+    monkeypatch.setattr("pruning_core.sensitivity.preview_budget.ROUNDS", 1)
     last = previews(share=1.0)[-1]
     assert {band.images for band in last.bands if band.sparsity} == {54, 60}
     exact = [
@@ -205,19 +194,19 @@ def test_all_evaluations_give_the_scan_itself(
     assert {band.sparsity for band, _ in exact} == {0.0, 0.6, 0.9}
     for band, point in exact:
         assert band.interval[0] - 1e-9 <= point.top1 <= band.interval[1] + 1e-9
-        assert wide(band) < 1e-9
+        assert width(band) < 1e-9
     for band, point in zip(last.bands, full, strict=True):
         assert band.top1 == pytest.approx(point.top1, abs=0.1)
 
 
-def test_a_layer_that_nothing_is_removed_from_is_dense_and_costs_nothing() -> None:
+def test_a_grid_that_removes_nothing_evaluates_the_dense_network_only() -> None:
     model, layers, groups = setting()
     (last,) = preview(model, layers, groups, granularity("fine"), images(), grid=(0.0,), device=CPU)
     assert last.evaluations == last.full_evaluations == 60
     assert {b.interval for b in last.bands} == {(last.bands[0].top1, last.bands[0].top1)}
 
 
-def test_the_model_is_untouched_and_a_preview_can_be_stopped() -> None:
+def test_the_model_is_not_changed_and_a_preview_can_be_closed() -> None:
     model, layers, groups = setting()
     before = state(model)
     shown = preview(model, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU)
@@ -236,7 +225,7 @@ def test_outputs_choose_the_logits() -> None:
     assert [b.top1 for b in last.bands] == pytest.approx([p.top1 for p in truth])
 
 
-def test_bands_of_a_network_that_cannot_be_traced_say_so_and_are_as_wide() -> None:
+def test_bands_of_a_network_that_cannot_be_traced_are_equal_and_have_the_reason() -> None:
     model, layers, groups = setting()
     assert isinstance(model, nn.Sequential)
     both = (model, Looking(*model).eval())
@@ -255,7 +244,7 @@ def test_bands_of_a_network_that_cannot_be_traced_say_so_and_are_as_wide() -> No
     assert {row["in_full"] for row in csv.DictReader(io.StringIO(bands_csv(traced)))} == {""}
 
 
-def test_what_cannot_be_previewed_is_refused_in_a_sentence() -> None:
+def test_a_wrong_grid_share_or_split_is_refused_in_one_sentence() -> None:
     model, layers, groups = setting()
     g = granularity("fine")
     assert "[0, 1]" in refusal(

@@ -1,4 +1,4 @@
-"""Each point of a scan against a masked copy made by hand; nothing is changed; it can be stopped."""
+"""Scans: each point equals a copy masked by hand; the model is not changed; tables read back."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ def scanned(
 
 
 @pytest.mark.parametrize("name", ["fine", "row", "filter", "2:4"])
-def test_points_are_those_of_a_copy_masked_by_hand(name: str) -> None:
+def test_points_equal_a_copy_masked_by_hand(name: str) -> None:
     model, layers, groups = setting(name)
     g = granularity(name)
     points = list(scan(model, layers, groups, g, split(), grid=(0.3, 0.8), device=CPU))
@@ -64,20 +64,20 @@ def test_points_are_those_of_a_copy_masked_by_hand(name: str) -> None:
         weight = oihw(model.get_parameter(layer.name).detach(), layer)
         masked.get_parameter(layer.name).data = (weight * mask).reshape(layer.param_shape)
         if name == "filter":
-            for quiet in (masked[0].bias, masked[1].weight, masked[1].bias):
-                quiet.data[~mask.flatten(1).any(1)] = 0
-        wanted = evaluate(masked, split(), device=CPU)
+            for dependent in (masked[0].bias, masked[1].weight, masked[1].bias):
+                dependent.data[~mask.flatten(1).any(1)] = 0
+        expected = evaluate(masked, split(), device=CPU)
         assert (point.loss, point.top1, point.n, point.interval) == (
-            wanted.loss,
-            wanted.top1,
+            expected.loss,
+            expected.top1,
             40,
-            wanted.interval,
+            expected.interval,
         )
         assert point.achieved == achieved({layer.name: mask})[layer.name]
         assert point.granularity == name
 
 
-def test_points_come_layer_by_layer_each_from_the_dense_model_up() -> None:
+def test_points_come_layer_by_layer_by_rising_sparsity() -> None:
     points = scanned(grid=(0.9, 0.5))
     assert [(p.parameter, p.sparsity) for p in points] == [
         (name, s) for name in ("0.weight", "4.weight") for s in (0.0, 0.5, 0.9)
@@ -90,7 +90,7 @@ def test_points_come_layer_by_layer_each_from_the_dense_model_up() -> None:
     )
 
 
-def test_n_of_m_has_a_dense_point_and_its_own() -> None:
+def test_n_of_m_has_a_dense_point_and_its_fixed_sparsity() -> None:
     assert [(p.parameter, p.sparsity, p.achieved) for p in scanned("2:4")] == [
         ("4.weight", 0.0, 0.0),
         ("4.weight", 0.5, 0.5),
@@ -113,7 +113,7 @@ def test_a_sparsity_that_removes_no_group_achieves_nothing() -> None:
     ]
 
 
-def test_the_model_is_untouched_while_scanning_and_after_a_stop() -> None:
+def test_the_model_is_not_changed_during_a_scan_or_after_closing_it() -> None:
     model, layers, groups = setting()
     before = state(model)
     held = {name: found.clone() for name, found in groups.items()}
@@ -128,7 +128,7 @@ def test_the_model_is_untouched_while_scanning_and_after_a_stop() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_the_model_is_untouched_even_while_a_point_is_measured() -> None:
+def test_the_model_is_not_changed_while_a_point_is_measured() -> None:
     model, layers, groups = setting()
     before = state(model)
     seen = []
@@ -150,22 +150,22 @@ def test_outputs_choose_the_logits() -> None:
     points = scan(
         model, layers, groups, granularity("fine"), images, grid=(0.0,), outputs=(3, 1), device=CPU
     )
-    wanted = evaluate(model, images, outputs=(3, 1), device=CPU)
-    assert [p.top1 for p in points] == [wanted.top1, wanted.top1]
+    expected = evaluate(model, images, outputs=(3, 1), device=CPU)
+    assert [p.top1 for p in points] == [expected.top1, expected.top1]
 
 
 @pytest.mark.parametrize("grid", [(), (0.5, 1.2), (-0.1,), (float("nan"),)])
-def test_a_grid_outside_0_to_1_is_refused_in_a_sentence(grid: tuple[float, ...]) -> None:
+def test_a_grid_outside_0_to_1_is_refused_in_one_sentence(grid: tuple[float, ...]) -> None:
     assert "[0, 1]" in refusal(lambda: scanned(grid=grid))
 
 
-def test_the_standard_grid_rises() -> None:
+def test_the_default_grid_rises() -> None:
     assert list(GRID) == sorted(set(GRID))
     assert GRID[0] == 0.0
     assert GRID[-1] < 1.0
 
 
-def test_csv_starts_with_the_promised_columns() -> None:
+def test_the_csv_has_one_row_per_point() -> None:
     points = scanned()
     text = to_csv(points)
     assert text.splitlines()[0].split(",")[:5] == [
@@ -209,8 +209,8 @@ def test_csv_starts_with_the_promised_columns() -> None:
     assert to_csv([]).count("\n") == 1
 
 
-def test_the_table_read_again_gives_the_points_again() -> None:
-    """In all but the sixth decimal; of the rows asked for, where the table has such a column."""
+def test_points_read_from_a_table_equal_those_written() -> None:
+    """To six decimals. Only the expected rows are read, where the table has such a column."""
     tied, whole = (
         replace(point, group=("a.weight", point.parameter)) for point in scanned("filter")[:2]
     )
@@ -227,7 +227,7 @@ def test_the_table_read_again_gives_the_points_again() -> None:
         assert replace(point, **{name: getattr(found, name) for name in numbers}) == found
 
 
-def test_a_table_that_is_no_scan_s_is_refused_in_a_sentence() -> None:
+def test_a_table_that_is_not_of_a_scan_is_refused_in_one_sentence() -> None:
     text = to_csv(scanned())
     head, first, *rest = text.splitlines()
     assert "'loss'" in refusal(lambda: from_csv("parameter,granularity,sparsity,top1\n"))
@@ -246,8 +246,8 @@ def test_a_table_that_is_no_scan_s_is_refused_in_a_sentence() -> None:
         )
 
 
-def test_points_of_a_network_that_cannot_be_traced_say_so_and_are_the_same() -> None:
-    """In every point and in the table; empty where only what is downstream was computed."""
+def test_points_of_a_network_that_cannot_be_traced_are_equal_and_have_the_reason() -> None:
+    """The reason is in every point and in the table; it is empty for a traced network."""
     parts = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)]
     images = MemorySplit(
         torch.randn(20, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3

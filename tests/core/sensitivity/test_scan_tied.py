@@ -1,4 +1,4 @@
-"""Scans of tied layers: against networks thinned by torch-pruning, and what is no cut at all."""
+"""Scans of tied layers equal networks thinned by torch-pruning."""
 
 import csv
 import io
@@ -32,7 +32,9 @@ STREAM = (
 )
 
 
-def grouped(model: nn.Module, layers: tuple[Layer, ...], name: str = "filter") -> GroupScores:
+def layer_group_scores(
+    model: nn.Module, layers: tuple[Layer, ...], name: str = "filter"
+) -> GroupScores:
     return group_scores(
         criterion("magnitude_l1")(model, layers, ()), layers, granularity(name), "mean_abs"
     )
@@ -51,7 +53,7 @@ def points(space: Workspace) -> list[SensitivityPoint]:
 def measured(
     space: Workspace, *, tied: bool, grid: tuple[float, ...] = (0.01, 0.25, 0.75)
 ) -> list[SensitivityPoint]:
-    groups = grouped(space.model, space.layers)
+    groups = layer_group_scores(space.model, space.layers)
     some = {
         name: groups[name]
         for name in groups
@@ -90,32 +92,30 @@ def thinned(space: Workspace, root: str, scores: Tensor, count: int) -> nn.Modul
 
 
 @pytest.mark.parametrize("sparsity", [0.25, 0.75])
-def test_tied_layers_are_measured_as_the_network_without_their_channels(
+def test_tied_layers_equal_the_network_without_their_channels(
     space: Workspace, points: list[SensitivityPoint], sparsity: float
 ) -> None:
-    """Cut alone, each of them seems to cost far less: the identity path and the other branches go
-    on.
-    """
-    groups = grouped(space.model, space.layers)
+    """A layer pruned alone seems to cost far less: other branches still fill its channels."""
+    groups = layer_group_scores(space.model, space.layers)
     split = probe(space.dataset.val, 128)
     scores = torch.stack([groups[name][0] for name in STREAM]).mean(0)
-    wanted = evaluate(thinned(space, STREAM[0], scores, round(16 * sparsity)), split, device=CPU)
+    expected = evaluate(thinned(space, STREAM[0], scores, round(16 * sparsity)), split, device=CPU)
     dense = evaluate(space.model, split, device=CPU)
     for name in STREAM:
         point = at(points, name, sparsity)
         assert point.group == STREAM
-        assert point.loss == pytest.approx(wanted.loss, rel=1e-4)
-        assert (point.top1, point.achieved) == (wanted.top1, sparsity)
-        versus = change(dense, wanted, split.labels)
+        assert point.loss == pytest.approx(expected.loss, rel=1e-4)
+        assert (point.top1, point.achieved) == (expected.top1, sparsity)
+        versus = change(dense, expected, split.labels)
         assert (point.change, point.change_interval) == (versus.value, versus.interval)
     naive = measured(space, tied=False, grid=(sparsity,))
     assert all(
-        at(naive, name, sparsity).loss != pytest.approx(wanted.loss, rel=0.05) for name in STREAM
+        at(naive, name, sparsity).loss != pytest.approx(expected.loss, rel=0.05) for name in STREAM
     )
     assert all(at(naive, name, sparsity).group == () for name in STREAM)
 
 
-def test_one_layer_alone_looks_robust_where_its_channels_are_not(
+def test_a_layer_pruned_alone_looks_more_robust_than_its_channels(
     space: Workspace, points: list[SensitivityPoint]
 ) -> None:
     naive = measured(space, tied=False, grid=(0.75,))
@@ -123,7 +123,7 @@ def test_one_layer_alone_looks_robust_where_its_channels_are_not(
         assert at(naive, name, 0.75).top1 > at(points, name, 0.75).top1 + 0.2
 
 
-def test_a_layer_that_nothing_is_tied_to_is_cut_as_ever(
+def test_a_layer_without_tied_layers_has_equal_points_either_way(
     space: Workspace, points: list[SensitivityPoint]
 ) -> None:
     naive = measured(space, tied=False)
@@ -132,7 +132,7 @@ def test_a_layer_that_nothing_is_tied_to_is_cut_as_ever(
             assert at(points, name, sparsity) == at(naive, name, sparsity)
 
 
-def test_points_come_for_every_layer_and_a_cut_of_nothing_is_named(
+def test_every_layer_has_points_and_those_that_remove_nothing_are_marked(
     points: list[SensitivityPoint],
 ) -> None:
     assert [p.parameter for p in points[::4]] == [
@@ -151,12 +151,20 @@ def test_points_come_for_every_layer_and_a_cut_of_nothing_is_named(
 
 def test_change_has_a_paired_interval_even_when_no_answer_changed() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)).eval()
-    model[3].weight.data[:, 1:] = 0  # the other filters say nothing
+    model[3].weight.data[:, 1:] = 0  # the other filters have no effect
     model[0].weight.data[:] = torch.tensor([9.0, 1.0, 1.0, 1.0])[:, None, None, None]
     layers = inventory(model, (1, 1, 1))
     images = MemorySplit(torch.ones(50, 1, 1, 1), torch.arange(50) % 2)
     found = list(
-        scan(model, layers, grouped(model, layers), FILTER, images, grid=(0.5,), device=CPU)
+        scan(
+            model,
+            layers,
+            layer_group_scores(model, layers),
+            FILTER,
+            images,
+            grid=(0.5,),
+            device=CPU,
+        )
     )
     assert (found[1].change, found[1].change_interval) == (0.0, paired(0, 0, 50))
     assert found[1].top1 == 0.5
@@ -165,9 +173,9 @@ def test_change_has_a_paired_interval_even_when_no_answer_changed() -> None:
     )
 
 
-def test_rows_of_heads_are_not_cut_and_say_why() -> None:
+def test_rows_of_attention_heads_are_not_pruned_and_have_the_reason() -> None:
     space = open_workspace("vit", "digits")
-    groups = grouped(space.model, space.layers)
+    groups = layer_group_scores(space.model, space.layers)
     before = state(space.model)
     name = "blocks.0.attention.in_proj_weight"
     some = {key: groups[key] for key in (name, "blocks.0.mlp.fc1.weight")}
@@ -197,7 +205,7 @@ def test_rows_of_heads_are_not_cut_and_say_why() -> None:
     ]
 
 
-def test_members_of_a_join_lose_the_rows_that_are_theirs() -> None:
+def test_layers_added_together_lose_their_own_rows_of_the_removed_channels() -> None:
     """c(x) + [a(x), b(x)]: the two lowest channels of the sum are c's second and fifth, a's second
     and b's third.
     """
@@ -222,7 +230,7 @@ def test_members_of_a_join_lose_the_rows_that_are_theirs() -> None:
     found = scan(
         model,
         layers,
-        grouped(model, layers),
+        layer_group_scores(model, layers),
         FILTER,
         images,
         grid=(0.4,),
@@ -230,13 +238,13 @@ def test_members_of_a_join_lose_the_rows_that_are_theirs() -> None:
         couplings=tie,
         tied=True,
     )
-    gone = {p.parameter: p.achieved for p in found if p.sparsity}
-    assert gone == pytest.approx({"a.weight": 1 / 2, "b.weight": 1 / 3, "c.weight": 2 / 5})
+    removed = {p.parameter: p.achieved for p in found if p.sparsity}
+    assert removed == pytest.approx({"a.weight": 1 / 2, "b.weight": 1 / 3, "c.weight": 2 / 5})
 
 
-def test_only_whole_filters_are_cut_together(space: Workspace) -> None:
+def test_only_whole_filters_are_pruned_together(space: Workspace) -> None:
     split = probe(space.dataset.val, 10)
-    groups = grouped(space.model, space.layers, "kernel")
+    groups = layer_group_scores(space.model, space.layers, "kernel")
     assert "whole filters" in refusal(
         lambda: list(
             scan(

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 import torch
 
-from pruning_core.sensitivity.preview import Band
+from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.types import Epoch, Evaluation, SensitivityPoint, Step
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from explorer import charts
-from pruning_core.sensitivity.preview import Band
+from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.types import SensitivityPoint
 from tests.explorer.charts.example_data import band, points, trace
 

@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 from explorer.pages.sensitivity import run as scanning
 from explorer.session import cache
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.preview import Band, Preview
+from pruning_core.sensitivity.preview import Preview
+from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.types import SensitivityPoint
 

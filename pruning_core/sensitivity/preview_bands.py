@@ -1,0 +1,66 @@
+"""Bands: the points of sensitivity curves that are estimated from a part of the images."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BAND_COLUMNS = (
+    "parameter",
+    "granularity",
+    "sparsity",
+    "top1",
+    "low",
+    "high",
+    "achieved",
+    "images",
+    "n",
+    "group",
+    "in_full",
+)
+"""Columns of the table."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """One point of a curve before it is measured on all images.
+
+    top1: the estimate. interval: where the full scan's value should lie.
+    images: number of images that the point was measured on, of n; 0 where the estimate is
+    interpolated between other points.
+    The other fields are as in `SensitivityPoint`.
+    """
+
+    parameter: str
+    granularity: str
+    sparsity: float
+    achieved: float
+    top1: float
+    interval: tuple[float, float]
+    images: int
+    n: int
+    group: tuple[str, ...] = ()
+    why: str | None = None
+    in_full: str | None = None
+
+    @property
+    def no_op(self) -> bool:
+        """Was nothing removed at a sparsity above 0?"""
+        return self.sparsity > 0 and self.achieved == 0
+
+
+def bands_csv(bands: Sequence[Band]) -> str:
+    """Tidy table with the columns `BAND_COLUMNS`.
+
+    group: names separated by spaces. in_full: as in `scan.to_csv`.
+    """
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(BAND_COLUMNS)
+    for band in bands:
+        numbers = (f"{value:.6f}" for value in (band.top1, *band.interval, band.achieved))
+        names = (band.parameter, band.granularity, f"{band.sparsity:g}")
+        table.writerow(
+            (*names, *numbers, band.images, band.n, " ".join(band.group), band.in_full or "")
+        )
+    return out.getvalue()
