@@ -22,64 +22,59 @@ Model = TypeVar("Model", bound=nn.Module)
 def group_scores(
     scores: Scores, layers: tuple[Layer, ...], g: Granularity, pool: str
 ) -> GroupScores:
-    """One score per group, scope x group, for the layers that g supports. Raises PruningError for
-    scores not finite.
+    """One score per group, scope x group, for the layers that g supports.
 
-    A head's score is that of all its weights, in each of the layers that hold them
-    (`coupling.tied_parts`).
+    pool: a name in `POOLS`. The score of an attention head is that of all its weights, the same in
+    each of the layers that hold them (`tied_parts`). Raises PruningError for scores not finite.
     """
-    taken = [layer for layer in layers if supports(g, layer) is None]
-    found: GroupScores = {}
-    for part in tied_parts(taken, g):
-        groups = [to_groups(_finite(scores, layer), g, layer) for layer in part]
-        found |= dict.fromkeys(
-            [layer.name for layer in part],
-            POOLS[pool](torch.cat(groups, -1) if groups[1:] else groups[0]),
-        )
-    return {layer.name: found[layer.name] for layer in taken}
+    supported = [layer for layer in layers if supports(g, layer) is None]
+    pooled: GroupScores = {}
+    for part in tied_parts(supported, g):
+        elements = [to_groups(_finite(scores, layer), g, layer) for layer in part]
+        together = torch.cat(elements, -1) if len(elements) > 1 else elements[0]
+        pooled |= dict.fromkeys([layer.name for layer in part], POOLS[pool](together))
+    return {layer.name: pooled[layer.name] for layer in supported}
 
 
 def _finite(scores: Scores, layer: Layer) -> Tensor:
-    found = scores[layer.name]
-    low, high = found.aminmax()  # NaN is both; ten times as fast as asking every score
+    values = scores[layer.name]
+    # A NaN makes both extremes NaN. This is ten times as fast as a check of every score.
+    low, high = values.aminmax()
     if not (low.isfinite() and high.isfinite()):
-        bad = int((~found.isfinite()).sum())
+        bad = int((~values.isfinite()).sum())
         raise PruningError(
-            f"{bad} of the scores of {layer.name} are NaN or infinite: its weights are broken; load the model again."
+            f"{bad} of the scores of {layer.name} are NaN or infinite: its weights are broken; "
+            "load the model again."
         )
-    return found
+    return values
 
 
 def lowest(scores: Float[Tensor, "s g"], count: int) -> Bool[Tensor, "s g"]:
-    """Marks the `count` lowest scores of every scope; of equal ones the first go first, so that
-    marks are nested in count.
+    """Marks the `count` lowest scores of every scope. True = among the lowest.
+
+    Of equal scores the first are marked first, so a larger count marks all that a smaller one does.
     """
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
     values = as_array(scores)
-    threshold, over = _cut(values, count)
+    threshold, surplus = _threshold(values, count)
     marked = values <= threshold
-    if over.any():
+    if surplus.any():
         tied = values == threshold
-        marked &= ~(
-            tied
-            & (
-                tied.cumsum(1, dtype=np.int32)
-                > np.count_nonzero(tied, axis=1, keepdims=True) - over
-            )
-        )
+        wanted = np.count_nonzero(tied, axis=1, keepdims=True) - surplus
+        marked &= ~(tied & (tied.cumsum(1, dtype=np.int32) > wanted))
     return torch.from_numpy(marked).to(scores.device)
 
 
-def _cut(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count`-th lowest score of every scope, scope x 1, and how many more than `count` are not
-    above it.
+def _threshold(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `count`-th lowest score of every scope, and the surplus; both are scope x 1.
+
+    The surplus is how many more than `count` scores are at or below the threshold.
     """
     if len(values) == 1:
-        found = kth_smallest([values[0]], count)
-        return np.array([[found.value]], values.dtype), np.array(
-            [[found.below[0] + found.equal[0] - count]]
-        )
+        kth = kth_smallest([values[0]], count)
+        surplus = kth.below[0] + kth.equal[0] - count
+        return np.array([[kth.value]], values.dtype), np.array([[surplus]])
     scratch = values.copy()
     scratch.partition(count - 1, axis=1)
     threshold = scratch[:, count - 1 : count].copy()
@@ -87,16 +82,18 @@ def _cut(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def as_array(scores: Float[Tensor, "s g"]) -> np.ndarray:
-    """The scores for numpy, whose partition and comparisons are several times as fast as torch's; a
-    view where possible.
+    """The scores as a numpy array, a view where possible.
+
+    numpy's partition and comparisons are several times as fast as torch's.
     """
     values = scores.detach().cpu()
     return (values if values.dtype in (torch.float32, torch.float64) else values.float()).numpy()
 
 
 def ranks(scores: Float[Tensor, "s g"]) -> Int[Tensor, "s g"]:
-    """Each group's place in its scope, 0 = goes first, ties in order: `lowest(scores, count)` is
-    `ranks(scores) < count`.
+    """Each group's rank in its scope: 0 is removed first; equal scores rank in order.
+
+    `lowest(scores, count)` is `ranks(scores) < count`.
     """
     order = scores.argsort(dim=1, stable=True)
     places = torch.arange(scores.shape[1], dtype=torch.int32).expand_as(order)
@@ -105,40 +102,41 @@ def ranks(scores: Float[Tensor, "s g"]) -> Int[Tensor, "s g"]:
 
 @dataclass(frozen=True, eq=False)
 class RankedGroups:
-    """One layer's groups ranked and binned once; each count after that costs one comparison per group.
+    """One layer's groups, ranked and binned once. Any count then costs one comparison per group.
 
-    places: `ranks`; edges: of the bins of score; binned: groups per scope and bin, summed up over
-    the bins.
+    ranks: see `ranks`. edges: of the bins of score. cumulative: scope x bin, the number of groups
+    in this bin and the bins below it.
     """
 
-    places: Int[Tensor, "s g"]
+    ranks: Int[Tensor, "s g"]
     edges: Float[Tensor, " b1"]
-    binned: Int[Tensor, "s b"]
+    cumulative: Int[Tensor, "s b"]
 
     def kept(self, count: int) -> Bool[Tensor, "s g"]:
-        """What stays when the `count` lowest of every scope go: `~lowest(scores, count)`."""
-        return torch.from_numpy(
-            self.places.numpy() >= count
-        )  # three times as fast as torch's comparison
+        """What is kept if the `count` lowest of every scope are removed: `~lowest(...)`."""
+        # numpy compares three times as fast as torch.
+        return torch.from_numpy(self.ranks.numpy() >= count)
 
     def histogram(self, count: int) -> Int[Tensor, " b"]:
-        """The groups that stay, per bin of score: the lowest go first, so no score is read again."""
-        return (
-            (self.binned - count).clamp_min(0).sum(0).diff(prepend=torch.zeros(1, dtype=torch.long))
-        )
+        """The number of kept groups per bin of score.
+
+        The lowest groups are removed first, so no score has to be read again.
+        """
+        kept_up_to_bin = (self.cumulative - count).clamp_min(0).sum(0)
+        return kept_up_to_bin.diff(prepend=torch.zeros(1, dtype=torch.long))
 
 
 def rank_groups(scores: Float[Tensor, "s g"], bins: int = 60) -> RankedGroups:
-    """Ranks and bins the groups; bins of equal width from the lowest to the highest score, the last
-    one closed.
+    """Ranks and bins the groups.
+
+    The bins have equal width from the lowest to the highest score; the last one is closed.
     """
     edges = torch.linspace(float(scores.min()), float(scores.max()), bins + 1, dtype=scores.dtype)
-    places = torch.bucketize(scores, edges[1:-1].contiguous(), right=True)
+    bin_numbers = torch.bucketize(scores, edges[1:-1].contiguous(), right=True)
     scopes = scores.shape[0]
-    counted = torch.bincount(
-        (places + bins * torch.arange(scopes)[:, None]).flatten(), minlength=scopes * bins
-    )
-    return RankedGroups(ranks(scores), edges, counted.view(scopes, bins).cumsum(1))
+    numbered = (bin_numbers + bins * torch.arange(scopes)[:, None]).flatten()
+    counts = torch.bincount(numbered, minlength=scopes * bins)
+    return RankedGroups(ranks(scores), edges, counts.view(scopes, bins).cumsum(1))
 
 
 def apply_hand_edits(
@@ -148,29 +146,33 @@ def apply_hand_edits(
     *,
     allow_collapse: bool = False,
 ) -> Bool[Tensor, "s g"]:
-    """What is kept after hand edits (scope, group, keep?).
+    """True = kept after the hand edits, each of them (scope, group, keep?).
 
-    A scope that edits leave empty keeps the group that would go last, unless `allow_collapse`.
-    Raises PruningError for a group that is not there.
+    A scope that the edits would empty keeps its group with the highest score, unless
+    `allow_collapse`. Raises PruningError for a group that the layer does not have.
     """
     changed = kept.clone()
-    (scopes, groups) = kept.shape
+    scopes, groups = kept.shape
     for scope, group, keep in edits:
         if not (0 <= scope < scopes and 0 <= group < groups):
             raise PruningError(
-                f"Group {group} of scope {scope} is not there: the layer has {scopes} scopes of {groups} groups."
+                f"Group {group} of scope {scope} does not exist: "
+                f"the layer has {scopes} scopes of {groups} groups."
             )
         changed[scope, group] = keep
     emptied = kept.any(1) & ~changed.any(1)
     if not allow_collapse and bool(emptied.any()):
-        best = scores[emptied].numpy()[:, ::-1].argmax(1)  # of equal ones the last goes last
+        # Of equal scores the last is removed last, so the row is read backwards.
+        best = scores[emptied].numpy()[:, ::-1].argmax(1)
         changed[emptied.nonzero()[:, 0], groups - 1 - torch.from_numpy(best)] = True
     return changed
 
 
 def n_removed(g: Granularity, ratio: float, groups: int, *, allow_collapse: bool = False) -> int:
-    """How many of a scope's groups go at that ratio: round(ratio x groups), N:M by its own count,
-    at least one group kept.
+    """How many of a scope's groups are removed at that ratio: round(ratio x groups).
+
+    N:M removes M - N at any ratio above 0. At least one group is kept unless `allow_collapse`.
+    Raises PruningError for a ratio outside [0, 1].
     """
     if not 0 <= ratio <= 1:
         raise PruningError(f"A ratio of {ratio} is outside [0, 1].")
@@ -187,12 +189,11 @@ def select(
     *,
     allow_collapse: bool = False,
 ) -> Masks:
-    """Masks that remove, in every scope, the round(ratio x groups) groups of lowest score (True =
-    keep, OIHW).
+    """Masks that remove the round(ratio x groups) lowest groups of every scope. True = keep, OIHW.
 
-    A layer without a ratio is left out. At least one group stays in every scope unless
-    `allow_collapse`. Raises PruningError for a ratio outside [0, 1] or for a layer that g cannot
-    cut.
+    A layer without a ratio gets no mask. At least one group of every scope is kept unless
+    `allow_collapse`. Raises PruningError for a ratio outside [0, 1], and for a layer that g does
+    not support.
     """
     known = {layer.name: layer for layer in layers}
     masks = {}
@@ -205,7 +206,7 @@ def select(
 
 
 def intersect(first: Masks, second: Masks) -> Masks:
-    """Keeps what both keep; a layer that only one of them masks is masked by that one."""
+    """Keeps what both masks keep. A layer that only one of them masks has that mask."""
     return first | {
         name: first[name] & mask if name in first else mask for name, mask in second.items()
     }
@@ -214,30 +215,30 @@ def intersect(first: Masks, second: Masks) -> Masks:
 def exclude_removed(
     groups: GroupScores, masks: Masks, layers: tuple[Layer, ...], g: Granularity
 ) -> GroupScores:
-    """The scores with every group that the masks already removed at -inf, so that it goes first and
-    never returns.
-    """
-    both = (layer for layer in layers if layer.name in masks and layer.name in groups)
-    kept = {layer.name: to_groups(masks[layer.name], g, layer).any(-1) for layer in both}
-    return groups | {
-        name: groups[name].masked_fill(~keep, -torch.inf) for name, keep in kept.items()
-    }
+    """The scores, with every group that the masks remove at -inf: it is removed first again."""
+    changed = dict(groups)
+    for layer in layers:
+        if layer.name in masks and layer.name in groups:
+            keep = to_groups(masks[layer.name], g, layer).any(-1)
+            changed[layer.name] = groups[layer.name].masked_fill(~keep, -torch.inf)
+    return changed
 
 
 def achieved(masks: Masks) -> dict[str, float]:
-    """The share of each layer's weights that its mask removes."""
+    """The fraction of each layer's weights that its mask removes."""
     return {name: 1 - mask.sum().item() / mask.numel() for name, mask in masks.items()}
 
 
 def check_masks(masks: Mapping[str, Tensor], layers: tuple[Layer, ...]) -> None:
-    """Raises PruningError where a mask names no layer, has another shape, or is not boolean."""
+    """Raises PruningError for a mask of no layer, of another shape, or not boolean."""
     shapes = {layer.name: layer.shape for layer in layers}
     for name, mask in masks.items():
         if name not in shapes:
             raise PruningError(f"The mask '{name}' belongs to no layer of this model.")
         if tuple(mask.shape) != shapes[name] or mask.dtype != torch.bool:
             raise PruningError(
-                f"The mask of {name} is {tuple(mask.shape)} {mask.dtype}; the layer needs {shapes[name]} booleans."
+                f"The mask of {name} is {tuple(mask.shape)} {mask.dtype}; "
+                f"the layer needs {shapes[name]} booleans."
             )
 
 
@@ -245,22 +246,21 @@ def apply_masks(
     model: Model,
     masks: Masks,
     layers: tuple[Layer, ...],
-    silent: Mapping[str, Bool[Tensor, "..."]] | None = None,
+    dependent: Mapping[str, Bool[Tensor, "..."]] | None = None,
 ) -> Model:
-    """A copy of the model with the removed weights at zero; the model never changes. Raises
-    PruningError as `check_masks`.
+    """A copy of the model with the removed weights at zero. The model itself never changes.
 
-    silent: what else is at zero, by parameter name, True = keep, in its own shape
-    (`coupling.dependent_masks`).
+    dependent: masks of other parameters, by name, in the parameter's own shape, True = keep
+    (`dependent_masks`). Raises PruningError as `check_masks`.
     """
     check_masks(masks, layers)
     copy = deepcopy(model)
-    stored = {layer.name: layer.param_shape for layer in layers}
+    stored_shapes = {layer.name: layer.param_shape for layer in layers}
     with torch.no_grad():
         for name, mask in masks.items():
             parameter = copy.get_parameter(name)
-            parameter.masked_fill_(~mask.reshape(stored[name]).to(parameter.device), 0)
-        for name, keep in (silent or {}).items():
+            parameter.masked_fill_(~mask.reshape(stored_shapes[name]).to(parameter.device), 0)
+        for name, keep in (dependent or {}).items():
             parameter = copy.get_parameter(name)
             parameter.masked_fill_(~keep.to(parameter.device), 0)
     return copy

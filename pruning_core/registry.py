@@ -1,17 +1,24 @@
-"""What every choice of an axis says of itself, and looking one up by its name."""
+"""What every choice on an axis says about itself, and how it is found by its name."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from pruning_core.types import PruningError
 
-Found = TypeVar("Found")
+Choice = TypeVar("Choice")
 
 
 @runtime_checkable
 class Entry(Protocol):
-    """One choice of an axis, in words for people."""
+    """One choice on an axis: a frozen dataclass with four texts for people.
+
+    label: a few words. help: one or two sentences. formula: what is computed. source: authors and
+    year, with the arXiv number where there is one.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def label(self) -> str: ...
@@ -26,10 +33,42 @@ class Entry(Protocol):
     def source(self) -> str: ...
 
 
-def find(registry: Mapping[str, Found], name: str, what: str) -> Found:
-    """The entry of that name. Raises PruningError with the nearest known name, or all of them."""
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """The texts of an `Entry`. Without `help`, it is the first sentence of a docstring.
+
+    That is the docstring of the field `function`, or of the class if it has no such field.
+    """
+
+    label: str
+    formula: str = field(repr=False)
+    source: str = field(repr=False)
+    help: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.help:
+            documented = getattr(self, "function", type(self))
+            object.__setattr__(self, "help", first_sentence(documented.__doc__ or ""))
+
+
+def first_sentence(docstring: str) -> str:
+    """The first sentence of a docstring, on one line.
+
+    >>> first_sentence("Small weights are\\n    removed first. Needs no data.")
+    'Small weights are removed first.'
+    """
+    summary = " ".join(docstring.partition("\n\n")[0].split())
+    sentence, end, _ = summary.partition(". ")
+    return sentence + "." if end else sentence
+
+
+def find(registry: Mapping[str, Choice], name: str, axis: str) -> Choice:
+    """The entry with that name. axis: what the registry holds, for the error message.
+
+    Raises PruningError with the nearest known name, or with all known names if none is near.
+    """
     if name in registry:
         return registry[name]
     near = get_close_matches(str(name), registry, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(registry)}."
-    raise PruningError(f"There is no {what} '{name}'; {hint}")
+    raise PruningError(f"There is no {axis} '{name}'; {hint}")

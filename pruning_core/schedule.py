@@ -1,148 +1,167 @@
-"""When do we cut? Progress in [0, 1] -> share of the target sparsity."""
+"""When are weights removed? Progress in [0, 1] -> share of the target sparsity."""
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
-from pruning_core.registry import find
+from pruning_core.registry import Described, Entry, find
 from pruning_core.types import PruningError
 
 MAX_ROUNDS = 50
+MIN_DENSITY = 0.001
+"""At a target of 100%, Exponential aims at this density before its last round."""
 
 
 @runtime_checkable
-class Schedule(Protocol):
-    """A rising curve from progress to the share of the target; `rounds`: how many cuts, each
-    followed by training.
+class Schedule(Entry, Protocol):
+    """A rising curve: progress in [0, 1] -> share of the target, 1 at the end.
+
+    rounds: how often groups are removed, each time followed by training.
+    fixed_rounds: the number of rounds cannot be chosen.
+    at_target: the schedule for that target sparsity, where its curve depends on the target.
     """
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-    formula: ClassVar[str]
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def help(self) -> str: ...
-
-    @property
-    def source(self) -> str: ...
 
     @property
     def rounds(self) -> int: ...
 
+    @property
+    def fixed_rounds(self) -> bool: ...
+
+    def at_target(self, sparsity: float) -> "Schedule": ...
+
     def __call__(self, progress: float) -> float: ...
 
 
-@dataclass(frozen=True)
-class OneShot:
-    """Everything at once, then fine-tune."""
+@dataclass(frozen=True, kw_only=True)
+class ScheduleBase(Described):
+    """What every schedule has besides its curve."""
 
-    label: ClassVar[str] = "One-shot"
-    help: ClassVar[str] = "The whole target is cut at once, then the network is fine-tuned."
-    formula: ClassVar[str] = "f(p) = 1"
-    source: ClassVar[str] = "LeCun et al. 1990, Optimal Brain Damage"
-    rounds: int = 1
-
-    def __call__(self, progress: float) -> float:
-        return 1.0
-
-
-@dataclass(frozen=True)
-class Line:
-    """Equal steps, training after each."""
-
-    formula: ClassVar[str] = "f(p) = p, at p = 1/n, 2/n, ..., 1"
-    label: str
-    help: str
-    source: str
     rounds: int
-
-    def __call__(self, progress: float) -> float:
-        return progress
-
-
-ITERATIVE = Line(
-    "Iterative",
-    "Prune a little, fine-tune, score again, prune more: n equal rounds.",
-    "Han et al. 2015, arXiv:1506.02626",
-    3,
-)
-LINEAR = Line(
-    "Linear",
-    "The line of Iterative in many small steps, as flows use it that prune while the network trains.",
-    "Zhu and Gupta 2017, arXiv:1710.01878, with 1 in place of their exponent 3",
-    10,
-)
+    fixed_rounds: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
-class Agp:
-    """Automated gradual pruning: fast at first, gentle at the end."""
+class FunctionSchedule(ScheduleBase):
+    """A schedule made of one function: progress -> share of the target, the same for any target.
 
-    label: ClassVar[str] = "Gradual (AGP cubic)"
-    help: ClassVar[str] = (
-        "Rounds that cut much at first, while there is much to spare, and little at the end."
-    )
-    formula: ClassVar[str] = "f(p) = 1 - (1 - p)^3, at p = 1/n, 2/n, ..., 1"
-    source: ClassVar[str] = "Zhu and Gupta 2017, arXiv:1710.01878"
-    rounds: int = 4
-
-    def __call__(self, progress: float) -> float:
-        return 1.0 - (1.0 - progress) ** 3
-
-
-@dataclass(frozen=True)
-class Exponential:
-    """Each round keeps the same share of what is left: kept(p) = d^p for a final density d = 1 -
-    sparsity.
+    >>> FunctionSchedule(agp, label="AGP", formula="f(p) = ...", source="Zhu 2017", rounds=2)(0.5)
+    0.875
     """
 
-    label: ClassVar[str] = "Exponential"
-    help: ClassVar[str] = (
-        "Each round removes the same share of what is left, as lottery tickets are drawn: 20% of it, again."
-    )
-    formula: ClassVar[str] = "f(p) = (1 - d^p) / (1 - d), d = 1 - sparsity, at p = 1/n, 2/n, ..., 1"
-    source: ClassVar[str] = (
-        "Frankle and Carbin 2019, arXiv:1803.03635; Tanaka et al. 2020 (SynFlow), arXiv:2006.05467"
-    )
-    rounds: int = 5
+    function: Callable[[float], float] = field(repr=False)
+
+    def at_target(self, sparsity: float) -> "FunctionSchedule":
+        """This schedule: its curve does not depend on the target."""
+        return self
+
+    def __call__(self, progress: float) -> float:
+        return self.function(progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential(ScheduleBase):
+    """Every round removes the same fraction of the weights that are left.
+
+    The kept fraction is d^p, with the final density d = 1 - sparsity. Frankle and Carbin 2019,
+    arXiv:1803.03635; Tanaka et al. 2020, arXiv:2006.05467.
+    """
+
     density: float = 0.1
+
+    def at_target(self, sparsity: float) -> "Exponential":
+        """The schedule whose final density is 1 - sparsity, at least MIN_DENSITY."""
+        return replace(self, density=max(MIN_DENSITY, 1 - sparsity))
 
     def __call__(self, progress: float) -> float:
         return (1 - self.density**progress) / (1 - self.density) if self.density < 1 else progress
 
 
+def one_shot(progress: float) -> float:
+    """The whole target is removed at once, then the network is fine-tuned."""
+    return 1.0
+
+
+def line(progress: float) -> float:
+    """Every round removes the same number of groups."""
+    return progress
+
+
+def agp(progress: float) -> float:
+    """Early rounds remove many groups, late rounds few.
+
+    f(p) = 1 - (1 - p)^3. Automated gradual pruning: Zhu and Gupta 2017, arXiv:1710.01878.
+    """
+    return 1.0 - (1.0 - progress) ** 3
+
+
 SCHEDULES: dict[str, Schedule] = {
-    "one_shot": OneShot(),
-    "iterative": ITERATIVE,
-    "linear": LINEAR,
-    "exponential": Exponential(),
-    "agp": Agp(),
+    "one_shot": FunctionSchedule(
+        one_shot,
+        label="One-shot",
+        formula="f(p) = 1",
+        source="LeCun et al. 1990, Optimal Brain Damage",
+        rounds=1,
+        fixed_rounds=True,
+    ),
+    "iterative": FunctionSchedule(
+        line,
+        label="Iterative",
+        help="Each of n equal rounds scores the network, prunes it and fine-tunes it.",
+        formula="f(p) = p, at p = 1/n, 2/n, ..., 1",
+        source="Han et al. 2015, arXiv:1506.02626",
+        rounds=3,
+    ),
+    "linear": FunctionSchedule(
+        line,
+        label="Linear",
+        help="As Iterative, with more and smaller rounds: for flows that prune during training.",
+        formula="f(p) = p, at p = 1/n, 2/n, ..., 1",
+        source="Zhu and Gupta 2017, arXiv:1710.01878, with 1 in place of their exponent 3",
+        rounds=10,
+    ),
+    "exponential": Exponential(
+        label="Exponential",
+        formula="f(p) = (1 - d^p) / (1 - d), d = 1 - sparsity, at p = 1/n, 2/n, ..., 1",
+        source="Frankle and Carbin 2019, arXiv:1803.03635; "
+        "Tanaka et al. 2020 (SynFlow), arXiv:2006.05467",
+        rounds=5,
+    ),
+    "agp": FunctionSchedule(
+        agp,
+        label="Gradual (AGP cubic)",
+        formula="f(p) = 1 - (1 - p)^3, at p = 1/n, 2/n, ..., 1",
+        source="Zhu and Gupta 2017, arXiv:1710.01878",
+        rounds=4,
+    ),
 }
-"""The choices; `schedule` also reads a number of rounds, as in iterative:5."""
-MIN_DENSITY = 0.001
-"""Where nothing is to be left, Exponential goes down to a thousandth before its last step."""
+"""A new schedule: one function progress -> share, and one entry here.
+
+`schedule` also reads a number of rounds, as in iterative:5.
+"""
 
 
 def schedule(spec: str, sparsity: float | None = None) -> Schedule:
-    """The schedule of that name, or name:rounds; sparsity: the target, for schedules whose curve
-    depends on it.
+    """The schedule of that name, or name:rounds. sparsity: the target, if it is known.
 
-    Raises PruningError for an unknown name or rounds outside 1 to 50.
+    Raises PruningError for an unknown name, and for rounds outside 1 to MAX_ROUNDS.
+
+    >>> fractions(schedule("iterative:4"))
+    (0.25, 0.5, 0.75, 1.0)
     """
     name, _, rounds = spec.partition(":")
-    found = find(SCHEDULES, name, "schedule")
-    if sparsity is not None and "density" in {field.name for field in fields(found)}:
-        found = replace(found, density=max(MIN_DENSITY, 1 - sparsity))
+    chosen = find(SCHEDULES, name, "schedule")
+    if sparsity is not None:
+        chosen = chosen.at_target(sparsity)
     if not rounds:
-        return found
-    if name == "one_shot" or not rounds.isdecimal() or not 1 <= int(rounds) <= MAX_ROUNDS:
+        return chosen
+    if chosen.fixed_rounds or not rounds.isdecimal() or not 1 <= int(rounds) <= MAX_ROUNDS:
         raise PruningError(
-            f"'{spec}' is not a schedule: write one_shot, or a name and rounds as in agp:N, N from 1 to {MAX_ROUNDS}."
+            f"'{spec}' is not a schedule: write one_shot, or a name and rounds as in agp:N, "
+            f"N from 1 to {MAX_ROUNDS}."
         )
-    return replace(found, rounds=int(rounds))
+    return replace(chosen, rounds=int(rounds))
 
 
 def fractions(schedule: Schedule) -> tuple[float, ...]:
-    """The share of the target after each round; the last is 1."""
+    """The share of the target after each round; the last one is 1."""
     return tuple(schedule((k + 1) / schedule.rounds) for k in range(schedule.rounds))

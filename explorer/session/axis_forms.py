@@ -127,7 +127,7 @@ def schedule_form(plan: Plan) -> None:
         on_change=state.change_from_widget,
         args=("schedule",),
     )
-    if name != "one_shot":
+    if not chosen.fixed_rounds:
         state.set_widget("rounds", chosen.rounds)
         st.number_input(
             "Rounds",

@@ -22,7 +22,7 @@ from explorer.session import runnable_plan as runnable
 from explorer.session.owners import Owners
 from explorer.session.workspace_cache import WorkspaceCache
 from pruning_core import pipeline, resolved_plan
-from pruning_core.allocation import total_ratio
+from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import criterion
 from pruning_core.evaluation.accuracy import evaluate, summarise
 from pruning_core.evaluation.forward import BUDGET
@@ -194,7 +194,7 @@ def requested_by_hand(plan: Plan, space: Workspace) -> float | None:
 
     None where no ratio is set by hand: then it is the plan's sparsity.
     """
-    if not plan.overrides and plan.allocation != "manual":
+    if not plan.overrides and ALLOCATIONS[plan.allocation].uses_target:
         return None
     return total_ratio(prunable(plan, space)[0], ratios(plan, space))
 

@@ -235,7 +235,7 @@ def _slider_state(plan: Plan, space: Workspace | None) -> tuple[float, str]:
             f"Every layer's ratio is set by hand. Together they request {percent(requested)}, "
             "so this slider has no effect. *Reset all* on the Explore page removes these ratios."
         )
-    if plan.allocation == "manual":
+    if not ALLOCATIONS[plan.allocation].uses_target:
         return plan.sparsity, (
             "With the allocation Manual each layer has its own slider on the Explore page, "
             "so this slider has no effect."

@@ -156,7 +156,7 @@ def _request(plan: Plan) -> str:
     """The requested sparsity, with the number of layers whose ratio is set by hand."""
     fixed = granularity(plan.granularity).fixed_ratio
     request = f"{percent(plan.sparsity if fixed is None else fixed)} requested"
-    if plan.allocation == "manual":
+    if not ALLOCATIONS[plan.allocation].uses_target:
         request = "each layer's ratio set by hand"
     layers = len(plan.overrides)
     return f"{request}, but {layers} layer{'s' * (layers > 1)} set by hand" if layers else request

@@ -56,7 +56,7 @@ def _schedule(row: DeltaGenerator, plan: Plan) -> None:
         step=1,
         key="tune_rounds",
         help=HELP["rounds"],
-        disabled=name == "one_shot",
+        disabled=chosen.fixed_rounds,
         on_change=_rounds_changed,
     )
 
@@ -197,5 +197,5 @@ def _schedule_changed() -> None:
 
 def _rounds_changed() -> None:
     name = state.plan().schedule.partition(":")[0]
-    if name != "one_shot":
+    if not SCHEDULES[name].fixed_rounds:
         state.change(schedule=f"{name}:{state.widget_value('tune_rounds', 1)}")

@@ -1,57 +1,43 @@
-"""A criterion of the user's own: any Python callable, by its module path. For the library and the
-command line.
-"""
+"""A criterion of the user's own, by its module path. For the library and the command line."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
-from typing import ClassVar
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pruning_core.criteria.pooling import POOLS
-from pruning_core.criteria.protocol import Criterion
+from pruning_core.criteria.protocol import Criterion, FunctionCriterion, Reads
 from pruning_core.types import Batches, Layer, PruningError, Scores
 
 PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
-class Custom:
-    """s = what the function gives: function(model, layers, batches) -> one O x I x H x W tensor per
-    layer name, high = keep.
+class CustomCriterion(FunctionCriterion):
+    """A function of the user's own. Its scores are checked and copied.
 
-    The function must not change the model. An attribute `pool` of the function names how groups
-    pool (mean_abs if it has none).
+    function(model, layers, batches) -> {layer name: tensor O x I x H x W}, high = keep. It must not
+    change the model. Its attribute `pool` says how groups pool; without it, by mean_abs.
+    Raises PruningError for scores of another shape.
     """
 
-    help: ClassVar[str] = (
-        "A function of your own decides. Reads whatever it reads of the labelled calibration images."
-    )
-    formula: ClassVar[str] = "s = function(model, layers, batches)"
-    source: ClassVar[str] = "your own module"
-    needs: ClassVar[str] = "labelled images"
-    passes: ClassVar[str] = "what the function does"
-    runs_network: ClassVar[bool] = True
-    needs_data: ClassVar[bool] = True
-    per_filter: ClassVar[bool] = False
-    label: str
-    pool: str
-    function: Callable[..., Scores] = field(repr=False)
-
-    def supports(self, layer: Layer) -> str | None:
-        return None
-
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
-        found = self.function(model, layers, batches)
+        given: Any = self.function(model, layers, batches)
         for layer in layers:
-            scores = found.get(layer.name) if isinstance(found, dict) else None
+            scores = given.get(layer.name) if isinstance(given, dict) else None
             if not isinstance(scores, Tensor) or tuple(scores.shape) != layer.shape:
                 raise PruningError(
-                    f"{self.label} must give a dict with a tensor of shape {layer.shape} for {layer.name}."
+                    f"{self.label} must give a dict with a tensor of shape {layer.shape} "
+                    f"for {layer.name}."
                 )
-        return {layer.name: found[layer.name].detach().cpu().float() for layer in layers}
+        # The function may return the model's own tensors; scores never alias them.
+        return {
+            layer.name: given[layer.name].detach().to("cpu", torch.float32, copy=True)
+            for layer in layers
+        }
 
 
 def is_custom(name: str) -> bool:
@@ -60,24 +46,38 @@ def is_custom(name: str) -> bool:
 
 
 def custom(name: str) -> Criterion:
-    """Imports the module, which runs it, and gives the criterion of that path: a criterion object
-    or a function.
+    """The criterion at that path: a criterion object as it is, or a function, made one.
 
-    Raises PruningError where there is no such module or nothing in it that can be called.
+    The module is imported, which runs it. Raises PruningError if there is no such module, nothing
+    callable in it, or an unknown `pool`.
     """
+    target = _imported(name)
+    if isinstance(target, Criterion) and not isinstance(target, type):
+        return target
+    if not callable(target) or isinstance(target, type):
+        raise PruningError(
+            f"The criterion {name} is neither a function (model, layers, batches) nor a "
+            "criterion object."
+        )
+    pool = getattr(target, "pool", "mean_abs")
+    if pool not in POOLS:
+        raise PruningError(f"The criterion {name} pools by '{pool}'; known are {', '.join(POOLS)}.")
+    return CustomCriterion(
+        target,
+        label=name,
+        pool=pool,
+        help="A function of your own gives the scores.",
+        formula="s = function(model, layers, batches)",
+        source="your own module",
+        reads=Reads.LABELS,
+        passes="what the function does",
+    )
+
+
+def _imported(name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(import_module(module), attribute)
+        return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise PruningError(f"The criterion {name} cannot be loaded: {why}.") from error
-    if isinstance(found, Criterion) and not isinstance(found, type):
-        return found
-    if not callable(found) or isinstance(found, type):
-        raise PruningError(
-            f"The criterion {name} is neither a function (model, layers, batches) nor a criterion object."
-        )
-    pool = getattr(found, "pool", "mean_abs")
-    if pool not in POOLS:
-        raise PruningError(f"The criterion {name} pools by '{pool}'; known are {', '.join(POOLS)}.")
-    return Custom(name, pool, found)

@@ -1,126 +1,112 @@
-"""Criteria that look at how signals could flow through the network, without any data."""
+"""Criteria that read how signals flow through the network, without any data."""
 
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.inventory import oihw
 from pruning_core.model.model_io import each, logits, part
 from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores
 
 
-@dataclass(frozen=True)
-class SynFlow:
-    """Iterative synaptic flow: s = the place, in [0, 1), in which a weight goes (Tanaka et al.
-    2020, arXiv:2006.05467).
+@dataclass(frozen=True, kw_only=True)
+class SynFlow(CriterionBase):
+    """Weights on few or weak paths from input to output are removed first.
 
-    R = sum of the outputs for an input of ones, all parameters and buffers replaced by their size,
-    in double precision and evaluation mode. In round k of n, |w dR/dw| of what is left is ranked
-    over all layers and a share density^(k / n) of the weights is kept. The paper stops at its
-    target; here one run goes down to `density` and serves every sparsity: with Global and single
-    weights the masks at sparsity 1 - density are the paper's, those before are its path towards
-    them, those beyond follow the last round's ranking (a run of the paper's own to 80% keeps 96% of
-    the same weights, ResNet-20, Fashion-MNIST). Groups have the mean place of their weights. Tokens
-    have no ones: one sample's tokens are read. Raises PruningError without a batch, and where no
-    signal comes through or too large a one.
+    s = the rank of removal, in [0, 1). R = sum of the outputs for an input of ones, with the
+    absolute value of every parameter and buffer, in double precision and evaluation mode. In round
+    k of n, |w dR/dw| of the remaining weights is ranked over all layers, and a fraction
+    density^(k / n) of all weights is kept. A group's score is the mean rank of its weights.
+
+    The paper stops at its target. Here one run continues to `density` and serves every sparsity.
+    With Global and single weights, the masks at sparsity 1 - density are the paper's. Masks at
+    lower sparsities are its path to them. Masks at higher sparsities follow the ranking of the last
+    round. (The paper's own run to 80% keeps 96% of the same weights: ResNet-20, Fashion-MNIST.)
+    Tokens cannot be ones, so the tokens of one sample are read.
+
+    Raises PruningError without a batch, and if no signal or too large a signal reaches the outputs.
+    Tanaka et al. 2020, arXiv:2006.05467.
     """
 
-    help: ClassVar[str] = (
-        "Weights on few or thin paths from input to output go first, in 100 rounds, so that no layer is cut through. Needs no "
-        "data. Made for plain ReLU networks; layer norm and softmax bend its flow."
-    )
-    formula: ClassVar[str] = (
-        "R = sum of f(1; |w|); |w dR/dw| ranked in 100 rounds, keeping 0.01^(k/100); s = place of removal; group: mean"
-    )
-    source: ClassVar[str] = "Tanaka et al. 2020 (SynFlow), arXiv:2006.05467"
-    needs: ClassVar[str] = "the shape of an input"
-    passes: ClassVar[str] = "100 forward, 100 backward, of one blank input in double precision"
-    runs_network: ClassVar[bool] = True
-    needs_data: ClassVar[bool] = False
-    per_filter: ClassVar[bool] = False
-    label: str = "SynFlow"
-    pool: str = "mean_abs"
     rounds: int = 100
     density: float = 0.01
-
-    def supports(self, layer: Layer) -> str | None:
-        return None
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
         if not batches:
             raise PruningError(
-                "SynFlow reads the shape of an input: give it one batch, whose values do not matter."
+                "SynFlow reads the shape of an input: give it one batch; its values do not matter."
             )
-        work, parameters = _positive(model, layers)
-        x = each(part(batches[0][0], 0, 1), _of_ones)
-        places = self._places(work, parameters, x)
-        parts = places.split([layer.numel for layer in layers])
-        return {layer.name: oihw(part, layer) for layer, part in zip(layers, parts, strict=True)}
+        positive, parameters = _positive_copy(model, layers)
+        x = each(part(batches[0][0], 0, 1), _ones_like)
+        ranks = self._ranks(positive, parameters, x).split([layer.numel for layer in layers])
+        return {layer.name: oihw(rank, layer) for layer, rank in zip(layers, ranks, strict=True)}
 
-    def _places(self, work: nn.Module, parameters: list[Tensor], x: Inputs) -> Tensor:
-        """Each weight's place among all, over their number."""
+    def _ranks(self, positive: nn.Module, parameters: list[Tensor], x: Inputs) -> Tensor:
+        """Each weight's rank of removal among all weights, divided by their number."""
         total = sum(parameter.numel() for parameter in parameters)
-        places = np.empty(total, dtype=np.float32)
-        left = np.arange(total)
-        gone = 0
+        ranks = np.empty(total, dtype=np.float32)
+        remaining = np.arange(total)
+        n_removed = 0
         for number in range(1, self.rounds + 1):
-            found = _saliency(work, parameters, x)[left]
-            if number == 1 and not found.any():
+            saliency = _saliency(positive, parameters, x)[remaining]
+            if number == 1 and not saliency.any():
                 raise PruningError(
-                    "SynFlow's signal does not reach this network's outputs, so it ranks nothing: choose another one."
+                    "SynFlow's signal does not reach this network's outputs, so it ranks nothing: "
+                    "choose another criterion."
                 )
-            go = _lowest(
-                found, len(left) - max(1, round(total * self.density ** (number / self.rounds)))
-            )
-            places[left[go]] = (gone + np.arange(len(go))) / total
-            last = np.delete(found, go)
-            gone = gone + len(go)
-            _remove(parameters, left[go])
-            left = np.delete(left, go)
-        places[left[last.argsort(kind="stable")]] = (gone + np.arange(len(left))) / total
-        return torch.from_numpy(places)
+            n_kept = max(1, round(total * self.density ** (number / self.rounds)))
+            removed = _lowest(saliency, len(remaining) - n_kept)
+            ranks[remaining[removed]] = (n_removed + np.arange(len(removed))) / total
+            last_saliency = np.delete(saliency, removed)
+            n_removed += len(removed)
+            _set_to_zero(parameters, remaining[removed])
+            remaining = np.delete(remaining, removed)
+        order = last_saliency.argsort(kind="stable")
+        ranks[remaining[order]] = (n_removed + np.arange(len(remaining))) / total
+        return torch.from_numpy(ranks)
 
 
-def _of_ones(x: Tensor) -> Tensor:
-    """Ones where the input is made of numbers; tokens stay what they are."""
+def _ones_like(x: Tensor) -> Tensor:
+    """Ones of the same shape if the input is floating point; tokens as they are."""
     return torch.ones(x.shape, dtype=torch.float64) if x.is_floating_point() else x.cpu()
 
 
-def _positive(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, list[Tensor]]:
-    """A copy on the CPU with the size of every parameter and buffer in its place, in double
-    precision, and its weights.
-    """
-    work = deepcopy(model).cpu().double().eval().requires_grad_(False)
-    for tensor in (*work.parameters(), *work.buffers()):
+def _positive_copy(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, list[Tensor]]:
+    """A copy on the CPU, in double precision, with absolute parameters and buffers; its weights."""
+    positive = deepcopy(model).cpu().double().eval().requires_grad_(False)
+    for tensor in (*positive.parameters(), *positive.buffers()):
         tensor.abs_()
-    return work, [work.get_parameter(layer.name).requires_grad_(True) for layer in layers]
+    parameters = [positive.get_parameter(layer.name).requires_grad_(True) for layer in layers]
+    return positive, parameters
 
 
-def _saliency(work: nn.Module, parameters: Sequence[Tensor], x: Inputs) -> np.ndarray:
-    """|w dR/dw| of every weight, one after the other. Raises PruningError where the signal is too
-    large for double precision.
+def _saliency(positive: nn.Module, parameters: Sequence[Tensor], x: Inputs) -> np.ndarray:
+    """|w dR/dw| of every weight, in one row.
+
+    Raises PruningError if the signal is too large for double precision.
     """
     with torch.enable_grad():
         slopes = torch.autograd.grad(
-            logits(work, x).sum(), parameters, materialize_grads=True, allow_unused=True
+            logits(positive, x).sum(), parameters, materialize_grads=True, allow_unused=True
         )
-    found = torch.cat(
-        [(w.detach() * slope).abs().flatten() for w, slope in zip(parameters, slopes, strict=True)]
-    )
-    if not found.isfinite().all():
+    products = [
+        (w.detach() * slope).abs().flatten() for w, slope in zip(parameters, slopes, strict=True)
+    ]
+    saliency = torch.cat(products)
+    if not saliency.isfinite().all():
         raise PruningError(
             "SynFlow's signal grows beyond all numbers in this network: choose another criterion."
         )
-    return found.numpy()
+    return saliency.numpy()
 
 
 def _lowest(values: np.ndarray, count: int) -> np.ndarray:
-    """Where the `count` lowest values are, the lowest first, ties in order."""
+    """Positions of the `count` lowest values, in ascending order of value, ties by position."""
     if count <= 0:
         return np.empty(0, dtype=np.int64)
     threshold = np.partition(values, count - 1)[count - 1]
@@ -130,11 +116,10 @@ def _lowest(values: np.ndarray, count: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def _remove(parameters: Sequence[Tensor], gone: np.ndarray) -> None:
-    """Sets those weights, numbered through all parameters, to zero."""
-    kept = torch.ones(sum(parameter.numel() for parameter in parameters), dtype=torch.bool)
-    kept[torch.from_numpy(gone)] = False
-    for parameter, keep in zip(
-        parameters, kept.split([parameter.numel() for parameter in parameters]), strict=True
-    ):
+def _set_to_zero(parameters: Sequence[Tensor], numbers: np.ndarray) -> None:
+    """Sets these weights to zero; weights are numbered through all parameters."""
+    sizes = [parameter.numel() for parameter in parameters]
+    kept = torch.ones(sum(sizes), dtype=torch.bool)
+    kept[torch.from_numpy(numbers)] = False
+    for parameter, keep in zip(parameters, kept.split(sizes), strict=True):
         parameter.mul_(keep.view_as(parameter))

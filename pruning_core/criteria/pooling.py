@@ -1,33 +1,31 @@
-"""How the elements of a group pool into the group's score."""
+"""How the scores of a group's elements become the score of the group."""
 
 from collections.abc import Callable
 
 from torch import Tensor
 
 
-def _size(scores: Tensor) -> Tensor:
-    """|s|; the scores themselves where none is negative, which is seen in a quarter of the time of
-    a copy.
-    """
+def _absolute(scores: Tensor) -> Tensor:
+    """|s|; the scores themselves where none is negative: the check takes a quarter of a copy."""
     return scores if scores.numel() and scores.amin() >= 0 else scores.abs()
 
 
 def _mean_abs(elements: Tensor) -> Tensor:
-    return elements.abs().mean(-1) if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
+    return elements.abs().mean(-1) if elements.shape[-1] > 1 else _absolute(elements.squeeze(-1))
 
 
 def _l2(elements: Tensor) -> Tensor:
-    return (
-        elements.square().mean(-1).sqrt() if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
-    )
+    if elements.shape[-1] == 1:
+        return _absolute(elements.squeeze(-1))
+    return elements.square().mean(-1).sqrt()
 
 
 def _abs_sum(elements: Tensor) -> Tensor:
-    return elements.abs().sum(-1) if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
+    return elements.abs().sum(-1) if elements.shape[-1] > 1 else _absolute(elements.squeeze(-1))
 
 
 def _max_abs(elements: Tensor) -> Tensor:
-    return elements.abs().amax(-1) if elements.shape[-1] > 1 else _size(elements.squeeze(-1))
+    return elements.abs().amax(-1) if elements.shape[-1] > 1 else _absolute(elements.squeeze(-1))
 
 
 def _sum(elements: Tensor) -> Tensor:
@@ -46,6 +44,9 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": _sum,
     "squared_sum": _squared_sum,
 }
-"""mean_abs: mean |s|; l2: root mean square, the L2 norm over sqrt(E), so that groups of all sizes
-compare; abs_sum: sum |s|; max_abs: max |s|; sum: sum s, with signs; squared_sum: (sum s)^2.
+"""Scope x group x element -> scope x group.
+
+mean_abs: mean |s|. l2: root mean square, which is the L2 norm / sqrt(number of elements), so that
+groups of different sizes compare. abs_sum: sum of |s|. max_abs: max |s|. sum: sum of s with its
+sign. squared_sum: (sum of s)^2.
 """

@@ -1,53 +1,144 @@
-"""What every criterion offers, and where it cannot be used."""
+"""What every criterion offers, its defaults, and where it cannot be used."""
 
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
 from pruning_core.granularity import Granularity, compares_outputs
+from pruning_core.registry import Described, Entry
 from pruning_core.types import Batches, Layer, Scores
+
+ScoreFunction = Callable[[nn.Module, tuple[Layer, ...], Batches], Scores]
 
 
 @runtime_checkable
-class Criterion(Protocol):
-    """A frozen dataclass: label, help, formula and source for people; needs and passes: what it
-    reads and costs, for people too.
+class Criterion(Entry, Protocol):
+    """(model, layers, batches) -> Scores: which weights matter. A high score means: keep.
 
-    runs_network: it costs forward passes. needs_data: it reads the calibration images; other
-    criteria get one blank input, of which only the shape may be read. per_filter: all weights of a
-    filter (output) score the same. pool: how a group's elements make its score.
+    A criterion returns one finite float32 tensor per layer, on the CPU, in the OIHW view.
+    Contract: scores must never alias the model's tensors. Return new tensors or copies, because
+    callers write into scores. The call changes nothing else either: no weight, buffer, gradient,
+    mode, hook, or random state.
+
+    pool: how the scores of a group's elements become the group's score (a name in `POOLS`).
+    needs, passes: what it reads and what it costs, in words.
+    runs_network: it costs forward passes.
+    needs_data: it reads the calibration images. Any other criterion gets one blank input, of which
+    it may read only the shape.
+    per_filter: all weights of a filter (one output) get the same score.
+    supports: None if it can score the layer, else one sentence that says why not.
     """
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-    help: ClassVar[str]
-    formula: ClassVar[str]
-    source: ClassVar[str]
-    needs: ClassVar[str]
-    passes: ClassVar[str]
-    runs_network: ClassVar[bool]
-    needs_data: ClassVar[bool]
-    per_filter: ClassVar[bool]
-
-    @property
-    def label(self) -> str: ...
 
     @property
     def pool(self) -> str: ...
+
+    @property
+    def needs(self) -> str: ...
+
+    @property
+    def passes(self) -> str: ...
+
+    @property
+    def runs_network(self) -> bool: ...
+
+    @property
+    def needs_data(self) -> bool: ...
+
+    @property
+    def per_filter(self) -> bool: ...
 
     def supports(self, layer: Layer) -> str | None: ...
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores: ...
 
 
-def refusal(how: Criterion, g: Granularity, layer: Layer) -> str | None:
-    """None where the criterion can rank the layer's groups by g, else one sentence that says why
-    not.
+class Reads(Enum):
+    """What a criterion reads besides the weights. The value is the text in tables."""
+
+    WEIGHTS = "nothing"
+    SHAPE = "the shape of an input"
+    IMAGES = "images, no labels"
+    LABELS = "labelled images"
+
+
+USUAL_PASSES = {
+    Reads.WEIGHTS: "none",
+    Reads.SHAPE: "1 forward",
+    Reads.IMAGES: "1 forward",
+    Reads.LABELS: "1 forward, 1 backward",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriterionBase(Described):
+    """The defaults of a criterion: it reads weights alone, pools by mean |s|, scores every layer.
+
+    A criterion with settings is a frozen dataclass on this base: its fields are the settings, and
+    it defines `__call__`.
     """
-    if (reason := how.supports(layer)) is not None:
+
+    pool: str = "mean_abs"
+    reads: Reads = field(default=Reads.WEIGHTS, repr=False)
+    passes: str = field(default="", repr=False)
+    per_filter: bool = field(default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.passes:
+            object.__setattr__(self, "passes", USUAL_PASSES[self.reads])
+
+    @property
+    def needs(self) -> str:
+        """What it reads, in words."""
+        return self.reads.value
+
+    @property
+    def needs_data(self) -> bool:
+        """Does it read the calibration images?"""
+        return self.reads in (Reads.IMAGES, Reads.LABELS)
+
+    @property
+    def runs_network(self) -> bool:
+        """Does it cost forward passes?"""
+        return self.reads is not Reads.WEIGHTS
+
+    def supports(self, layer: Layer) -> str | None:
+        """None if it can score the layer, else one sentence that says why not."""
+        return None
+
+
+@dataclass(frozen=True)
+class FunctionCriterion(CriterionBase):
+    """A criterion made of one function (model, layers, batches) -> Scores.
+
+    refuses: layer -> the reason why the function cannot score it, or None.
+
+    >>> from pruning_core.criteria.weight import magnitude
+    >>> FunctionCriterion(magnitude, label="Magnitude", formula="s = |w|", source="Han 2015").help
+    'Weights of small magnitude are removed first.'
+    """
+
+    function: ScoreFunction = field(repr=False)
+    refuses: Callable[[Layer], str | None] = field(default=lambda layer: None, repr=False)
+
+    def supports(self, layer: Layer) -> str | None:
+        """None if it can score the layer, else one sentence that says why not."""
+        return self.refuses(layer)
+
+    def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
+        return self.function(model, layers, batches)
+
+
+def refusal(criterion: Criterion, g: Granularity, layer: Layer) -> str | None:
+    """None if the criterion can rank the layer's groups by g, else one sentence with the reason."""
+    if (reason := criterion.supports(layer)) is not None:
         return reason
-    if how.per_filter and not compares_outputs(g, layer):
+    if criterion.per_filter and not compares_outputs(g, layer):
         return (
-            f"{how.label} gives all weights of a filter one score, so it cannot rank the groups of {g.label} in {layer.name}: "
-            "use filter, kernel or fine-grained."
+            f"{criterion.label} gives all weights of a filter one score, so it cannot rank the "
+            f"groups of {g.label} in {layer.name}: use filter, kernel or fine-grained."
         )
     return None

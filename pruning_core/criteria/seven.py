@@ -1,14 +1,12 @@
-"""SEVEN: sensitivity summed over mini-batches, each share discounted by how noisy the weight's
-gradient is.
-"""
+"""SEVEN: |w g| summed over mini-batches, reduced where the gradient of the weight is noisy."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.gradients import PerWeight, batch_gradients
 from pruning_core.model.inventory import weights
 from pruning_core.types import Batches, Layer, Scores
@@ -17,11 +15,11 @@ EPS = 1e-9
 
 
 class Moments:
-    """Running averages of a gradient's size and square, Adam's: m = b1 m + (1 - b1) |g|, v = b2 v +
-    (1 - b2) g^2.
+    """Running averages of a gradient's magnitude and square, as in Adam.
 
-    signed: m averages g itself, so that changing signs count as noise too; the authors' code
-    averages |g|.
+    m = b1 m + (1 - b1) |g|, v = b2 v + (1 - b2) g^2. signed: m averages g instead of |g|, so that
+    a change of sign counts as noise too; the authors' code averages |g|.
+    Kingma and Ba 2014, arXiv:1412.6980.
     """
 
     def __init__(self, beta1: float = 0.8, beta2: float = 0.9, signed: bool = False) -> None:
@@ -29,10 +27,11 @@ class Moments:
         self.beta2 = beta2
         self.signed = signed
         self.steps = 0
-        self._m = self._v = torch.zeros(())
+        self._m = torch.zeros(())
+        self._v = torch.zeros(())
 
     def add(self, g: Tensor) -> None:
-        """Takes in the gradient of one more mini-batch."""
+        """Adds the gradient of one more mini-batch."""
         if not self.steps:
             self._m = torch.zeros_like(g)
             self._v = torch.zeros_like(g)
@@ -41,10 +40,10 @@ class Moments:
         self._v = self.beta2 * self._v + (1 - self.beta2) * g.square()
 
     def factor(self) -> Tensor:
-        """c = |m^| / (sqrt(v^) + 1e-9), m^ = m / (1 - b1^t), v^ = v / (1 - b2^t): 1 for a steady
-        gradient, near 0 for a rare one.
+        """The noise factor c = |m^| / (sqrt(v^) + 1e-9).
 
-        Slightly above 1 at most (b2 > b1). Adam: Kingma and Ba 2014, arXiv:1412.6980.
+        m^ = m / (1 - b1^t) and v^ = v / (1 - b2^t) after t mini-batches. c is 1 for a steady
+        gradient and near 0 for a rare one. It can be slightly above 1, because b2 > b1.
         """
         m = self._m / (1 - self.beta1**self.steps)
         v = self._v / (1 - self.beta2**self.steps)
@@ -52,12 +51,13 @@ class Moments:
 
 
 class AccumulatedScores:
-    """S += |w g c| after every mini-batch, never decayed; removed weights stay at 0 (Xiao et al.
-    2024, arXiv:2403.12688).
+    """S += |w g c| after every mini-batch, without decay; removed weights stay at 0.
+
+    Xiao et al. 2024, arXiv:2403.12688.
     """
 
     def __init__(self, beta1: float = 0.8, beta2: float = 0.9, signed: bool = False) -> None:
-        self._settings = beta1, beta2, signed
+        self._settings = (beta1, beta2, signed)
         self._moments: dict[str, Moments] = {}
         self.scores: dict[str, Tensor] = {}
 
@@ -67,66 +67,51 @@ class AccumulatedScores:
         g: Mapping[str, Tensor],
         masks: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """One more mini-batch: weights, their gradients, and what is kept (True) so far, by name
-        and all of one shape.
+        """Adds one mini-batch: weights, their gradients and their masks (True = kept), by name.
+
+        All three have the same shape.
         """
         for name, slope in g.items():
-            found = self._moments.setdefault(name, Moments(*self._settings))
-            found.add(slope)
-            share = (w[name] * slope * found.factor()).abs()
-            total = self.scores[name] + share if name in self.scores else share
-            self.scores[name] = (
-                total.masked_fill(~masks[name], 0) if masks and name in masks else total
-            )
+            moments = self._moments.setdefault(name, Moments(*self._settings))
+            moments.add(slope)
+            term = (w[name] * slope * moments.factor()).abs()
+            total = self.scores[name] + term if name in self.scores else term
+            if masks and name in masks:
+                total = total.masked_fill(~masks[name], 0)
+            self.scores[name] = total
 
 
 def noise_factors(
     slopes: Iterable[PerWeight], beta1: float = 0.8, beta2: float = 0.9, signed: bool = False
 ) -> PerWeight:
-    """c = |m^| / (sqrt(v^) + 1e-9) of every weight after these mini-batches' gradients, O x I x H x
-    W; see `Moments.factor`.
+    """The noise factor of every weight after these mini-batches' gradients, O x I x H x W.
+
+    See `Moments.factor`.
     """
     moments: dict[str, Moments] = {}
     for batch in slopes:
         for name, slope in batch.items():
             moments.setdefault(name, Moments(beta1, beta2, signed)).add(slope)
-    return {name: found.factor() for name, found in moments.items()}
+    return {name: running.factor() for name, running in moments.items()}
 
 
-@dataclass(frozen=True)
-class Seven:
-    """s = sum over mini-batches of |w g m^ / (sqrt(v^) + 1e-9)|, all weights in place (Xiao et al.
-    2024, arXiv:2403.12688).
+@dataclass(frozen=True, kw_only=True)
+class Seven(CriterionBase):
+    """Weights with a small |w g| over mini-batches, or a noisy gradient, are removed first.
 
-    The score of the paper without its schedule; `flows` has both (seven_pre, seven_dyn). One
-    mini-batch gives |w g|.
+    s = sum over mini-batches of |w g m^ / (sqrt(v^) + 1e-9)|, with no weight removed. This is the
+    paper's score without its schedule; the flows seven_pre and seven_dyn have both. One mini-batch
+    gives |w g|. Xiao et al. 2024, arXiv:2403.12688.
     """
 
-    help: ClassVar[str] = (
-        "Taylor |w g|, summed over mini-batches of 32 and discounted where a weight's gradient is noisy. Reads labelled images."
-    )
-    formula: ClassVar[str] = (
-        "s = sum over mini-batches of |w g m^ / (sqrt(v^) + 1e-9)|, m and v Adam's of |g|; group: mean"
-    )
-    source: ClassVar[str] = "Xiao et al. 2024 (SEVEN), arXiv:2403.12688"
-    needs: ClassVar[str] = "labelled images"
-    passes: ClassVar[str] = "1 forward, 1 backward, in mini-batches of 32"
-    runs_network: ClassVar[bool] = True
-    needs_data: ClassVar[bool] = True
-    per_filter: ClassVar[bool] = False
-    label: str = "SEVEN"
-    pool: str = "mean_abs"
     beta1: float = 0.8
     beta2: float = 0.9
     signed_moment: bool = False
     batch_size: int = 32
 
-    def supports(self, layer: Layer) -> str | None:
-        return None
-
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
         w = weights(model, layers)
-        found = AccumulatedScores(self.beta1, self.beta2, self.signed_moment)
+        running = AccumulatedScores(self.beta1, self.beta2, self.signed_moment)
         for slopes in batch_gradients(model, layers, batches, self.batch_size):
-            found.add(w, slopes)
-        return found.scores
+            running.add(w, slopes)
+        return running.scores

@@ -24,7 +24,7 @@ from pruning_core.flows.protocol import (
     setting,
 )
 from pruning_core.flows.rounds import READS_CRITERION, next_masks
-from pruning_core.schedule import Agp
+from pruning_core.schedule import agp
 from pruning_core.types import PruningError
 
 FIRST_PRUNING = "Training without pruning at first, as a share of all steps."
@@ -120,7 +120,7 @@ class Movement(FlowDefaults):
     cuts: int = setting(20, 1, 500, "How many times the mask is chosen.")
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        when = shares(pruning_steps(self, context, self.cuts), Agp())
+        when = shares(pruning_steps(self, context, self.cuts), agp)
         scores = {layer.name: torch.zeros(layer.shape) for layer in context.layers}
 
         def watch(state: StepState) -> None:
@@ -225,6 +225,6 @@ class Platon(FlowDefaults):
             return context.plan.choose(groups, fraction)
 
         rule = Timed(
-            shares(steps, Agp()), choose, importance.add, trains_removed=True, reads_previous=True
+            shares(steps, agp), choose, importance.add, trains_removed=True, reads_previous=True
         )
         yield from train_with_rule(context, rule, context.model, {}, regrows=True)

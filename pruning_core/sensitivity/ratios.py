@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from pruning_core.allocation import fit_ratios, total_ratio, weight_count
+from pruning_core.allocation import LayerCount, fit_ratios, total_ratio, weight_count
 from pruning_core.registry import find
 from pruning_core.sensitivity.cost_curves import Curves, Points, cost_curve
 from pruning_core.sensitivity.rules import (
     SENSITIVITY_RULES,
     TARGET_UNITS,
-    LayerCount,
     SensitivityRule,
 )
 from pruning_core.types import GroupScores, Layer, PruningError, Ratios, SensitivityPoint
@@ -57,6 +57,7 @@ class FromSensitivity:
     Raises PruningError for other names, and when it is called for layers that were not scanned.
     """
 
+    uses_target: ClassVar[bool] = True
     points: tuple[SensitivityPoint, ...]
     rule: str = "equal_accuracy"
     target_unit: str = "weights"

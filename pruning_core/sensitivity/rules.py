@@ -6,12 +6,11 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from pruning_core.allocation import weight_count
+from pruning_core.allocation import LayerCount, weight_count
 from pruning_core.registry import Entry
 from pruning_core.sensitivity.cost_curves import Curve, Curves, lower_hull
 from pruning_core.types import Layer, Ratios
 
-LayerCount = Callable[[Layer], int]
 RatioFamily = Callable[[float], Ratios]
 """level in [0, 1] -> ratios; no ratio falls when the level rises."""
 LEAST_TARGET = 0.05

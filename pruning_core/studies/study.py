@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any
 
+from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, check_criterion, criterion
 from pruning_core.granularity import GRANULARITIES, granularity
 from pruning_core.plan import Plan
@@ -179,7 +180,7 @@ def _check_numbers(study: Study) -> None:
 
 
 def _check_plan(plan: Plan) -> None:
-    by_hand = bool(plan.overrides or plan.edits) or plan.allocation == "manual"
+    by_hand = plan.overrides or plan.edits or not ALLOCATIONS[plan.allocation].uses_target
     _require(
         not by_hand,
         "A study sets every ratio by its methods: remove the manual allocation and all values set by hand.",

@@ -74,7 +74,9 @@ def test_group_lasso_is_a_loop_over_the_groups_of_any_granularity(name: str) -> 
 def test_a_network_without_such_groups_says_so() -> None:
     model = nn.Linear(4, 2)
     asked = penalty("group_lasso:head", 0.1, inventory(model, (4,)))
-    assert "no groups of the shape Attention head" in refusal(lambda: asked(model))
+    assert "No layer of this network has groups of the granularity Attention head" in refusal(
+        lambda: asked(model)
+    )
 
 
 @pytest.mark.parametrize("text", ["none", "bn_scale_l1", "group_lasso:filter"])

@@ -13,26 +13,29 @@ import torch
 
 from pruning_core.cli.commands import main
 from pruning_core.criteria import CRITERIA, Criterion, criterion, is_custom
-from pruning_core.criteria.weight import Magnitude
 from pruning_core.model.inventory import inventory
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
-from tests.core.toy import Toy, refusal
+from tests.core.toy import Toy, refusal, same_state, state
 
 MODULE = '''
 import torch
-from pruning_core.criteria.weight import Magnitude
+from dataclasses import replace
+from pruning_core.criteria import CRITERIA, CriterionBase
 
 def backwards(model, layers, batches):
-    """Large weights go first; needs no more than the weights."""
+    """Large weights are removed first; only the weights are read."""
     return {x.name: 1 / (1 + model.get_parameter(x.name).abs().reshape(x.shape)) for x in layers}
 
 backwards.pool = "max_abs"
-ready = Magnitude(label="Mine", pool="l2")
+ready = replace(CRITERIA["magnitude_l1"], label="Mine", pool="l2")
 number = 7
 
 def short(model, layers, batches):
     return {x.name: torch.zeros(1) for x in layers[1:]}
+
+def aliasing(model, layers, batches):
+    return {x.name: model.get_parameter(x.name).view(x.shape) for x in layers}
 
 def odd(model, layers, batches):
     return {}
@@ -58,14 +61,23 @@ def test_a_function_is_a_criterion(mine: str) -> None:
     assert isinstance(how, Criterion)
     assert (how.label, how.pool, how.needs_data) == ("my_pruning:backwards", "max_abs", True)
     assert how == criterion(f"{mine}:backwards")
-    assert repr(how) == "Custom(label='my_pruning:backwards', pool='max_abs')"
+    assert repr(how) == "CustomCriterion(label='my_pruning:backwards', pool='max_abs')"
     scores = how(model, layers, ())
     assert all(torch.equal(scores[x.name].argmax(), torch.tensor(0)) for x in layers)
     assert all(how.supports(x) is None for x in layers)
 
 
 def test_a_criterion_object_is_taken_as_it_is(mine: str) -> None:
-    assert criterion(f"{mine}:ready") == Magnitude(label="Mine", pool="l2")
+    assert criterion(f"{mine}:ready") == replace(CRITERIA["magnitude_l1"], label="Mine", pool="l2")
+
+
+def test_scores_of_a_function_never_alias_the_model(mine: str) -> None:
+    model = Toy()
+    layers = inventory(model, (1, 2, 2))
+    before = state(model)
+    for scores in criterion(f"{mine}:aliasing")(model, layers, ()).values():
+        scores.fill_(-1.0)
+    assert same_state(model, before)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +86,7 @@ def test_a_criterion_object_is_taken_as_it_is(mine: str) -> None:
         ("no_such_module:f", "No module named 'no_such_module'"),
         ("my_pruning:missing", "missing"),
         ("my_pruning:number", "neither a function"),
-        ("my_pruning:Magnitude", "neither a function"),
+        ("my_pruning:CriterionBase", "neither a function"),
         ("my_pruning:odd", "median"),
     ],
 )

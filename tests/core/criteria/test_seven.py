@@ -2,6 +2,8 @@
 that it is known by.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from pruning_core.criteria import criterion
-from pruning_core.criteria.seven import AccumulatedScores, Moments, Seven, noise_factors
+from pruning_core.criteria.seven import AccumulatedScores, Moments, noise_factors
 from pruning_core.model.gradients import batch_gradients
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer, PruningError
@@ -54,9 +56,8 @@ def by_loop(model: nn.Module, name: str, *, signed: bool = False) -> Tensor:
 @pytest.mark.parametrize("signed", [False, True])
 def test_ten_mini_batches_give_the_loops_score(signed: bool) -> None:
     model, layers = network()
-    found = Seven(signed_moment=signed)(
-        model, layers, [(X[:128], Y[:128]), (X[128:256], Y[128:256]), (X[256:], Y[256:])]
-    )
+    seven = replace(criterion("seven"), signed_moment=signed)
+    found = seven(model, layers, [(X[:128], Y[:128]), (X[128:256], Y[128:256]), (X[256:], Y[256:])])
     for layer in layers[1:4]:
         wanted = by_loop(model, layer.name, signed=signed)
         torch.testing.assert_close(

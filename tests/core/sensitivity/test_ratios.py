@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_core.allocation import Allocation, total_ratio, weight_count
+from pruning_core.allocation import Allocation, LayerCount, total_ratio, weight_count
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits, ratios_from
 from pruning_core.sensitivity.rules import (
     SENSITIVITY_RULES,
     TARGET_UNITS,
-    LayerCount,
     SensitivityRule,
 )
 from pruning_core.types import Layer, Ratios, SensitivityPoint

@@ -1,0 +1,104 @@
+"""Why a layer does not support a granularity: one sentence, or None where it does."""
+
+from collections.abc import Callable
+from math import prod
+
+from pruning_core.types import Layer
+
+Refusal = Callable[[Layer], str | None]
+"""Layer -> why it does not support a granularity, or None."""
+
+
+def no_refusal(_layer: Layer) -> str | None:
+    """Every layer is supported."""
+    return None
+
+
+def without_kernel(group: str, axes: tuple[int, ...]) -> Refusal:
+    """Refuses layers in which the group would be a single weight: all these axes have length 1."""
+
+    def refuses(layer: Layer) -> str | None:
+        if any(layer.shape[axis] > 1 for axis in axes):
+            return None
+        h, w = layer.shape[2:]
+        return (
+            f"{layer.name} has {h} x {w} kernels, where a {group} is a single weight: "
+            "use fine-grained for it."
+        )
+
+    return refuses
+
+
+def output_row(layer: Layer) -> str | None:
+    """Row: each output needs more than one weight."""
+    if prod(layer.shape[1:]) > 1:
+        return None
+    return f"{layer.name} has one weight per output, so nothing competes inside a row."
+
+
+def whole_filter(layer: Layer) -> str | None:
+    """Filter: more than one, and not the model's outputs."""
+    if layer.is_output:
+        return (
+            f"{layer.name} gives the model's outputs: "
+            "removing one of its filters would remove a class."
+        )
+    return f"{layer.name} has a single filter." if layer.shape[0] == 1 else None
+
+
+def input_channel(layer: Layer) -> str | None:
+    """Channel: all filters must read the same input channels, more than one."""
+    if layer.kind == "depthwise":
+        return (
+            f"{layer.name} is depthwise: each of its filters reads one channel, "
+            "so use filter to remove a channel."
+        )
+    if layer.groups > 1:
+        return (
+            f"{layer.name} is a grouped convolution: "
+            "an input channel index means a different channel in each group."
+        )
+    return f"{layer.name} has a single input channel." if layer.shape[1] == 1 else None
+
+
+def kernel_position(layer: Layer) -> str | None:
+    """Shape-wise: each output needs more than one weight."""
+    if prod(layer.shape[1:]) > 1:
+        return None
+    return f"{layer.name} has one weight per output, so there is a single shape position."
+
+
+def n_of_m(n: int, m: int) -> Refusal:
+    """N:M: the input channels must be a multiple of M."""
+
+    def refuses(layer: Layer) -> str | None:
+        if layer.shape[1] % m == 0:
+            return None
+        return (
+            f"{layer.name} has {layer.shape[1]} input channels, "
+            f"which {n}:{m} cannot split into runs of {m}."
+        )
+
+    return refuses
+
+
+def block(p: int, q: int) -> Refusal:
+    """Blocks of p x q: they must divide the layer into more than one block."""
+
+    def refuses(layer: Layer) -> str | None:
+        o, i = layer.shape[:2]
+        if o % p or i % q:
+            return (
+                f"{layer.name} has {o} x {i} filters x channels, "
+                f"which blocks of {p} x {q} do not divide."
+            )
+        return f"{layer.name} is a single block of {p} x {q}." if (o, i) == (p, q) else None
+
+    return refuses
+
+
+def attention_head(layer: Layer) -> str | None:
+    """Head: part of an attention with more than one head."""
+    if not layer.heads:
+        return f"{layer.name} is not part of an attention layer, so it has no heads."
+    return f"{layer.name} has a single head." if layer.heads == 1 else None
