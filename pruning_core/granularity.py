@@ -11,8 +11,18 @@ from einops import rearrange
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from pruning_core import granularity_refusals as refusals
-from pruning_core.granularity_refusals import Refusal
+from pruning_core.granularity_refusals import (
+    Refusal,
+    all_supported,
+    no_blocks,
+    no_channels,
+    no_filters,
+    no_heads,
+    no_kernels,
+    no_n_of_m,
+    no_positions,
+    no_rows,
+)
 from pruning_core.registry import find
 from pruning_core.types import Layer, PruningError
 
@@ -49,7 +59,7 @@ class Granularity:
     removes_outputs: bool = False
     ties_layers: bool = False
     spans_attention: bool = False
-    refuses: Refusal = field(default=refusals.no_refusal, compare=False, repr=False)
+    refuses: Refusal = field(default=all_supported, compare=False, repr=False)
 
     @property
     def formula(self) -> str:
@@ -190,7 +200,7 @@ def n_of_m(n: int, m: int) -> Granularity:
         "Mishra et al. 2021, arXiv:2104.08378",
         (("m", m),),
         n_kept=n,
-        refuses=refusals.n_of_m(n, m),
+        refuses=no_n_of_m(n, m),
     )
 
 
@@ -211,7 +221,7 @@ def block(p: int, q: int) -> Granularity:
         "(o p) (i q) h w -> 1 (o i) (p q h w)",
         "Gray et al. 2017, GPU Kernels for Block-Sparse Weights",
         (("p", p), ("q", q)),
-        refuses=refusals.block(p, q),
+        refuses=no_blocks(p, q),
     )
 
 
@@ -238,7 +248,7 @@ GRANULARITIES: dict[str, Granularity] = {
             "Single weights are removed, the same fraction of every output row.",
             "o i h w -> o (i h w) 1",
             "Sun et al. 2023 (Wanda), arXiv:2306.11695",
-            refuses=refusals.output_row,
+            refuses=no_rows,
         ),
         n_of_m(2, 4),
         n_of_m(1, 4),
@@ -249,7 +259,7 @@ GRANULARITIES: dict[str, Granularity] = {
             "One row of a k x k kernel is removed as a whole.",
             "o i h w -> 1 (o i h) w",
             MAO,
-            refuses=refusals.without_kernel("kernel row", (3,)),
+            refuses=no_kernels("kernel row", (3,)),
         ),
         Granularity(
             "vector_col",
@@ -257,7 +267,7 @@ GRANULARITIES: dict[str, Granularity] = {
             "One column of a k x k kernel is removed as a whole.",
             "o i h w -> 1 (o i w) h",
             MAO,
-            refuses=refusals.without_kernel("kernel column", (2,)),
+            refuses=no_kernels("kernel column", (2,)),
         ),
         Granularity(
             "kernel",
@@ -265,7 +275,7 @@ GRANULARITIES: dict[str, Granularity] = {
             "A whole k x k kernel is removed: one filter no longer reads one channel.",
             "o i h w -> 1 (o i) (h w)",
             MAO,
-            refuses=refusals.without_kernel("kernel", (2, 3)),
+            refuses=no_kernels("kernel", (2, 3)),
         ),
         Granularity(
             "filter",
@@ -275,7 +285,7 @@ GRANULARITIES: dict[str, Granularity] = {
             "Li et al. 2016, arXiv:1608.08710",
             removes_outputs=True,
             ties_layers=True,
-            refuses=refusals.whole_filter,
+            refuses=no_filters,
         ),
         Granularity(
             "channel",
@@ -283,7 +293,7 @@ GRANULARITIES: dict[str, Granularity] = {
             "An input channel is removed from every filter.",
             "o i h w -> 1 i (o h w)",
             "He et al. 2017, arXiv:1707.06168",
-            refuses=refusals.input_channel,
+            refuses=no_channels,
         ),
         Granularity(
             "shape",
@@ -291,7 +301,7 @@ GRANULARITIES: dict[str, Granularity] = {
             "The same position is removed from every filter: a column of the unfolded matrix.",
             "o i h w -> 1 (i h w) o",
             WEN,
-            refuses=refusals.kernel_position,
+            refuses=no_positions,
         ),
         block(4, 4),
         Granularity(
@@ -303,7 +313,7 @@ GRANULARITIES: dict[str, Granularity] = {
             by_kind=_HEADS,
             removes_outputs=True,
             spans_attention=True,
-            refuses=refusals.attention_head,
+            refuses=no_heads,
         ),
     )
 }

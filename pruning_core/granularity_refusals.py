@@ -9,12 +9,12 @@ Refusal = Callable[[Layer], str | None]
 """Layer -> why it does not support a granularity, or None."""
 
 
-def no_refusal(_layer: Layer) -> str | None:
+def all_supported(_layer: Layer) -> str | None:
     """Every layer is supported."""
     return None
 
 
-def without_kernel(group: str, axes: tuple[int, ...]) -> Refusal:
+def no_kernels(group: str, axes: tuple[int, ...]) -> Refusal:
     """Refuses layers in which the group would be a single weight: all these axes have length 1."""
 
     def refuses(layer: Layer) -> str | None:
@@ -29,14 +29,14 @@ def without_kernel(group: str, axes: tuple[int, ...]) -> Refusal:
     return refuses
 
 
-def output_row(layer: Layer) -> str | None:
+def no_rows(layer: Layer) -> str | None:
     """Row: each output needs more than one weight."""
     if prod(layer.shape[1:]) > 1:
         return None
     return f"{layer.name} has one weight per output, so nothing competes inside a row."
 
 
-def whole_filter(layer: Layer) -> str | None:
+def no_filters(layer: Layer) -> str | None:
     """Filter: more than one, and not the model's outputs."""
     if layer.is_output:
         return (
@@ -46,7 +46,7 @@ def whole_filter(layer: Layer) -> str | None:
     return f"{layer.name} has a single filter." if layer.shape[0] == 1 else None
 
 
-def input_channel(layer: Layer) -> str | None:
+def no_channels(layer: Layer) -> str | None:
     """Channel: all filters must read the same input channels, more than one."""
     if layer.kind == "depthwise":
         return (
@@ -61,14 +61,14 @@ def input_channel(layer: Layer) -> str | None:
     return f"{layer.name} has a single input channel." if layer.shape[1] == 1 else None
 
 
-def kernel_position(layer: Layer) -> str | None:
+def no_positions(layer: Layer) -> str | None:
     """Shape-wise: each output needs more than one weight."""
     if prod(layer.shape[1:]) > 1:
         return None
     return f"{layer.name} has one weight per output, so there is a single shape position."
 
 
-def n_of_m(n: int, m: int) -> Refusal:
+def no_n_of_m(n: int, m: int) -> Refusal:
     """N:M: the input channels must be a multiple of M."""
 
     def refuses(layer: Layer) -> str | None:
@@ -82,7 +82,7 @@ def n_of_m(n: int, m: int) -> Refusal:
     return refuses
 
 
-def block(p: int, q: int) -> Refusal:
+def no_blocks(p: int, q: int) -> Refusal:
     """Blocks of p x q: they must divide the layer into more than one block."""
 
     def refuses(layer: Layer) -> str | None:
@@ -97,7 +97,7 @@ def block(p: int, q: int) -> Refusal:
     return refuses
 
 
-def attention_head(layer: Layer) -> str | None:
+def no_heads(layer: Layer) -> str | None:
     """Head: part of an attention with more than one head."""
     if not layer.heads:
         return f"{layer.name} is not part of an attention layer, so it has no heads."
