@@ -1,6 +1,4 @@
-"""Pruning Explorer: the script that Streamlit runs. Start it with `make run` or, once installed,
-with `pruning-explorer`.
-"""
+"""The script that Streamlit runs. Start the app with `make run` or with `pruning-explorer`."""
 
 from explorer.app import show
 

@@ -1,6 +1,4 @@
-"""The app: page settings, navigation between the pages, the side bar. The script `app.py` calls
-`show` on every run.
-"""
+"""The app: page settings, navigation, side bar. The script `app.py` calls `show` in every run."""
 
 from types import ModuleType
 
@@ -27,24 +25,25 @@ PAGES = (
     (methods, "Methods", "leaderboard", "methods"),
     (export, "Export", "download", "export"),
 )
+"""Module, title, icon and path of each page."""
 
 
 def show() -> None:
-    """Draws the side bar, and the chosen page for the plan of the side bar."""
-
-    def page(view: ModuleType, title: str, icon: str, path: str) -> st.Page:
-        return st.Page(
-            lambda: _draw(view, choice),
-            title=title,
-            icon=f":material/{icon}:",
-            url_path=path,
-            default=view is explore,
-        )
-
+    """Draws the side bar, and the selected page with the side bar's plan."""
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
     cache.keep_imports()
     with show_errors():
-        kernel_threads(thread_count())  # each run has its own thread, and pages compute in it too
+        kernel_threads(thread_count())  # each run has a new thread, and pages compute in it
+
+    def page(module: ModuleType, title: str, symbol: str, path: str) -> st.Page:
+        return st.Page(
+            lambda: _draw(module, choice),
+            title=title,
+            icon=f":material/{symbol}:",
+            url_path=path,
+            default=module is explore,
+        )
+
     current = st.navigation([page(*entry) for entry in PAGES], position="top")
     state.read_address(current.url_path, sidebar.known_names())
     with st.sidebar:
@@ -54,11 +53,11 @@ def show() -> None:
     current.run()
 
 
-def _draw(view: ModuleType, choice: Choice) -> None:
-    """Draws a page, or one sentence where the plan cannot be run."""
+def _draw(module: ModuleType, choice: Choice) -> None:
+    """Draws a page, or what can be opened instead where the plan's network cannot be opened."""
     show_notes(choice.notes)
     if choice.space is None:
         show_unavailable(choice.plan)
         return
     with show_errors():
-        view.render(choice.plan, choice.space)
+        module.render(choice.plan, choice.space)

@@ -1,6 +1,4 @@
-"""The command `pruning-explorer`: serves the app, with the settings in .streamlit/config.toml, from
-any folder.
-"""
+"""The command `pruning-explorer`: serves the app. It can be called in any folder."""
 
 import argparse
 import errno
@@ -24,14 +22,15 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serves the app until it is stopped. A bad argument is one sentence on standard error and exit
-    status 2.
+    """Serves the app until it is stopped.
+
+    For a wrong argument it prints one sentence to standard error and returns the exit status 2.
     """
     options = parser().parse_args(arguments)
     try:
         port = checked_port(options.port)
         check_address(options.host, port)
-        thread_count()  # refuses a bad number before the first page does
+        thread_count()  # raises for a wrong number before the first page does
         if options.data is not None:
             os.environ[VARIABLE] = str(data_folder(options.data))
     except PruningError as error:
@@ -51,39 +50,42 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--host",
         default=HOST,
-        help="address to serve on; default %(default)s, which only this machine reaches",
+        help="address of the server; default %(default)s, which only this machine can reach",
     )
     command.add_argument(
         "--port",
         default=str(PORT),
-        help=f"port to serve on, from 1 to {LAST_PORT}; default %(default)s",
+        help=f"port of the server, from 1 to {LAST_PORT}; default %(default)s",
     )
     command.add_argument(
         "--data",
-        help=f"folder of data sets, of your own checkpoints and of studies; sets {VARIABLE}; made if it is missing",
+        help="folder of data sets, of your own checkpoints and of studies; created if it does not "
+        f"exist; sets {VARIABLE}",
     )
     command.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return command
 
 
 def script() -> Path:
-    """The script that Streamlit runs, with .streamlit/config.toml beside it: the wheel's, else the
-    repository's.
+    """The script that Streamlit runs, with .streamlit/config.toml in the same folder.
+
+    An installed package has its own copy; otherwise it is the repository's.
     """
-    shipped = HERE / "served" / "app.py"
-    return shipped if shipped.is_file() else HERE.parent / "app.py"
+    installed = HERE / "served" / "app.py"
+    return installed if installed.is_file() else HERE.parent / "app.py"
 
 
 def streamlit_arguments(host: str, port: int) -> list[str]:
-    """What `streamlit` is called with. Its own greeting asks an outside host for this machine's
-    address, so it is hidden.
+    """The arguments of `streamlit`.
+
+    Its welcome message is hidden, because it asks an external host for this machine's address.
     """
     address = ["--server.address", host, "--server.port", str(port)]
     return ["run", str(script()), *address, "--logger.hideWelcomeMessage", "true"]
 
 
 def checked_port(text: str) -> int:
-    """The port as a number; PruningError if it is not a whole number from 1 to 65535."""
+    """The port as a number. Raises PruningError if it is not from 1 to 65535."""
     if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= LAST_PORT:
         raise PruningError(
             f"'{text}' is not a port: choose a whole number from 1 to {LAST_PORT} with --port."
@@ -92,31 +94,35 @@ def checked_port(text: str) -> int:
 
 
 def check_address(host: str, port: int) -> None:
-    """PruningError if no server can listen on this host and port, with the reason."""
+    """Raises PruningError, with the reason, if no server can listen on this host and port."""
     if not host:
         raise PruningError(f"The host is empty: choose an address with --host, such as {HOST}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
-        if os.name != "nt":  # as Streamlit does: a port that was just closed is free
+        if os.name != "nt":  # as in Streamlit: a port that was just closed can be used
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except (OSError, UnicodeError) as error:
-            raise PruningError(_refusal(host, port, error)) from error
+            raise PruningError(_reason(host, port, error)) from error
 
 
-def _refusal(host: str, port: int, error: Exception) -> str:
+def _reason(host: str, port: int, error: Exception) -> str:
+    """Why no server can listen there, in one sentence."""
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
         return f"Port {port} of {host} is already in use: choose another one with --port."
     if number == errno.EACCES:
         return f"You may not serve on port {port} of {host}: choose a port above 1023 with --port."
     reason = getattr(error, "strerror", None) or str(error)
-    return f"'{host}' is not an address of this machine ({reason}): choose another one with --host, such as {HOST}."
+    return (
+        f"'{host}' is not an address of this machine ({reason}): "
+        f"choose another one with --host, such as {HOST}."
+    )
 
 
 def data_folder(text: str) -> Path:
-    """The data folder, made if it is missing; PruningError if that cannot be done."""
+    """The data folder. Creates it if it does not exist; raises PruningError if it cannot."""
     folder = Path(text).expanduser().absolute()
     if folder.is_file():
         raise PruningError(f"{folder} is a file: choose a folder with --data.")
@@ -124,6 +130,7 @@ def data_folder(text: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PruningError(
-            f"The data folder {folder} cannot be used ({error.strerror}): choose a folder with --data."
+            f"The data folder {folder} cannot be used ({error.strerror}): "
+            "choose a folder with --data."
         ) from error
     return folder

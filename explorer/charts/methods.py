@@ -1,4 +1,4 @@
-"""Accuracy of pruning methods over compression or theoretical speed-up, with the spread of seeds."""
+"""Accuracy of pruning methods over compression or speed-up, with the spread over seeds."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle

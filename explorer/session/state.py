@@ -245,7 +245,7 @@ def stored(key: str, default: Value) -> Value:
 
 
 def store(key: str, value: object) -> None:
-    """Stores a small value that is not part of the plan: ids, names, texts; no models or tensors."""
+    """Stores a small value outside the plan: ids, names, texts; no models, no tensors."""
     st.session_state[f"_stored_{key}"] = value
 
 

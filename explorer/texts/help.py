@@ -69,7 +69,7 @@ EXPLORE = {
     "Violet: above zero; orange: below zero; grey: removed.",
     "mask": "The same picture: which weights are kept and which are removed. Wide gaps separate "
     "the groups.",
-    "view": "A large layer is drawn downsampled. The close-up shows a part of it, weight by weight.",
+    "view": "A large layer is drawn downsampled. The close-up shows a part of it by weight.",
     "histogram": "The scores of all groups. The height is the number of groups with that score. "
     "The groups with the lowest scores are removed.",
     "closer": "Four ways to look into this layer. Each one is computed when you choose it. "
@@ -155,8 +155,8 @@ TRAINING = {
     "accuracy.",
     "penalty": "A term that is added to the loss in every training step. It makes weights small "
     "before or between cuts. The accuracy and the losses shown do not include it.",
-    "penalty_shape": "The granularity of the penalty: which weights it makes small together. Usual: "
-    "the plan's granularity.",
+    "penalty_shape": "The granularity of the penalty: which weights it makes small together. "
+    "Usual: the plan's granularity.",
     "penalty_strength": "The factor of the penalty in the loss.",
     "states": "Dense: the trained network. Pruned: weights removed, nothing else. BN recalibrated: "
     "pruned, then the averages of its batch norms measured again, without training. Fine-tuned: "
@@ -185,8 +185,8 @@ METHODS = {
     "restart it continues with the missing runs.",
     "study_state": "Before: after the cut, with the masks that the run had at its end. After: with "
     "fine-tuning.",
-    "study_json": "For `python -m pruning_core study study.json`. It makes the same runs and reuses "
-    "those made here.",
+    "study_json": "For `python -m pruning_core study study.json`. It makes the same runs and "
+    "reuses those made here.",
     "study_criteria": "The criteria to compare. Each one is measured at every compression with "
     "every seed.",
     "study_granularities": "The granularities to compare. N:M has only one compression.",

@@ -130,7 +130,7 @@ def _change(words: Words, then: Any, now: Any) -> str:
 
 
 def ranked_by(plan: Plan) -> str:
-    """The score that ranks the weights in the plan's flow: the criterion or the flow's own score."""
+    """What ranks the weights in the plan's flow: the criterion or the flow's own score."""
     uses_criterion = "criterion" in dict(flow(plan.flow).published)
     return CRITERIA[plan.criterion].label if uses_criterion else "the flow's own score"
 

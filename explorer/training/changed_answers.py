@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import streamlit as st
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from explorer.charts.raster import ENLARGED_SIDE, enlarged
@@ -64,6 +63,8 @@ def sign_test(broken: int, fixed: int) -> float:
 
     p = min(1, 2 sum_{k <= min(b, f)} C(b + f, k) / 2^(b + f)); McNemar 1947, in its exact form.
     """
+    from scipy.stats import binomtest  # slow to import, and only a finished run needs it
+
     changed = broken + fixed
     return float(binomtest(broken, changed).pvalue) if changed else 1.0
 

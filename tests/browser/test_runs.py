@@ -87,7 +87,7 @@ def test_a_study_survives_a_restart_of_the_app(
     before = measured(tmp_path)
     assert 0 < len(before) < RUNS
     with served("app.py", tmp_path / "second.log") as url:
-        press(page, url, "Go on")
+        press(page, url, "Continue")
         expect(page.get_by_text(f"{RUNS} runs, all measured.")).to_be_visible(timeout=LONG)
         settled(page)
         expect(page.get_by_test_id("stPlotlyChart")).to_have_count(2)

@@ -1,4 +1,4 @@
-"""The command `pruning-explorer`: what it serves, and one sentence for each bad argument."""
+"""The command `pruning-explorer`: what it serves, and one sentence for each wrong argument."""
 
 import os
 import socket
@@ -16,11 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What `streamlit` is called with, in place of a server that blocks."""
-    made: list[list[str]] = []
-    monkeypatch.setattr(cli, "main", lambda arguments, **_: made.append(arguments))
+    """The arguments of each call of `streamlit`, which is replaced: a real server would block."""
+    arguments_of_calls: list[list[str]] = []
+    monkeypatch.setattr(cli, "main", lambda arguments, **_: arguments_of_calls.append(arguments))
     monkeypatch.setenv(VARIABLE, "as-before")
-    return made
+    return arguments_of_calls
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_port_is_8501_where_none_is_given() -> None:
     assert launch.parser().parse_args([]).host == "127.0.0.1"
 
 
-def test_the_data_folder_is_made_and_passed_on(
+def test_the_data_folder_is_created_and_set(
     calls: list[list[str]], tmp_path: Path, port: int
 ) -> None:
     assert launch.main(["--port", str(port), "--data", str(tmp_path / "new" / "data")]) == 0
@@ -62,7 +62,7 @@ def test_the_data_folder_is_made_and_passed_on(
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody listens."""
+    """A port that another socket uses."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -70,7 +70,7 @@ def taken() -> Iterator[int]:
 
 
 def refusal(calls: list[list[str]], capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one sentence on standard error, where nothing was served."""
+    """The sentence on standard error. Checks that it is the only output and nothing is served."""
     assert launch.main(list(arguments)) == 2
     printed = capsys.readouterr()
     assert (calls, printed.out) == ([], "")
@@ -120,7 +120,7 @@ def test_an_empty_host_is_refused(
         ("file/below", "The data folder {} cannot be used (", "): choose a folder with --data."),
     ],
 )
-def test_a_data_folder_that_cannot_be_one_is_refused(
+def test_a_data_folder_that_cannot_be_created_is_refused(
     calls: list[list[str]],
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,

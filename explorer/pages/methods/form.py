@@ -1,22 +1,20 @@
-"""The form of a study: methods, compressions and seeds in the page's own part of the address; the
-training is the plan's.
-"""
+"""The form of a study: its own choices are in the address, its training is the plan's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from explorer.pages.methods.run import (
-    OFFERED,
-    OTHERS,
-    SHAPES,
+from explorer.pages.methods.choices import (
+    OFFERED_COMPRESSIONS,
+    OFFERED_CRITERIA,
+    OFFERED_GRANULARITIES,
     Choices,
     choices,
-    chosen_in,
-    offered_parts,
-    part_words,
+    choices_of,
+    image_options,
+    images_words,
     study_words,
 )
 from explorer.session import state
@@ -37,7 +35,7 @@ MOST_LISTED = 12
 
 
 def choices_now() -> Choices:
-    """What the page's address says; a text that cannot be used is told and forgotten."""
+    """The choices in the page's address; for an invalid text a warning and the defaults."""
     text = state.page_text(KEY)
     try:
         return choices(text)
@@ -48,25 +46,60 @@ def choices_now() -> Choices:
         return Choices()
 
 
+def choices_or_default() -> Choices:
+    """The choices that the page shows, for callbacks."""
+    try:
+        return choices(state.stored(KEY, ""))
+    except PruningError:
+        return Choices()
+
+
 def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> None:
     """All choices of a study. base: the fingerprint of network and images."""
-    _earlier(base)
-    _many(
+    _earlier_studies(base)
+    _methods(chosen)
+    _repetitions(space, chosen)
+    with st.expander("Training of every run", icon=":material/model_training:"):
+        st.caption(
+            "All runs have the same training settings, which are also those of the other pages. "
+            "Only the seed differs between runs."
+        )
+        training_form(plan)
+    st.caption(_other_choices(plan))
+
+
+def _methods(chosen: Choices) -> None:
+    """Criteria, granularities and compressions."""
+    _several(
         "Criteria, besides Random and Magnitude (L1)",
         "criteria",
         chosen,
-        OTHERS,
+        OFFERED_CRITERIA,
         lambda name: CRITERIA[name].label,
     )
     left, right = st.columns(2)
     with left:
-        _many(
-            "Shapes of a cut", "granularities", chosen, SHAPES, lambda name: granularity(name).label
+        _several(
+            "Granularities",
+            "granularities",
+            chosen,
+            OFFERED_GRANULARITIES,
+            lambda name: granularity(name).label,
         )
     with right:
-        _many("Compressions", "compressions", chosen, OFFERED, lambda value: f"{value:g}×")
+        _several(
+            "Compressions",
+            "compressions",
+            chosen,
+            OFFERED_COMPRESSIONS,
+            lambda value: f"{value:g}×",
+        )
+
+
+def _repetitions(space: Workspace, chosen: Choices) -> None:
+    """Number of seeds, and of training images per run."""
     row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
-    _single("seeds", chosen)
+    state.set_widget("study_seeds", chosen.seeds)
     row.number_input(
         "Seeds",
         1,
@@ -77,35 +110,42 @@ def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> No
         on_change=_changed,
         args=("seeds",),
     )
-    _single("images", chosen)
-    sizes = sorted({*offered_parts(len(space.dataset.train)), chosen.images})
+    state.set_widget("study_images", chosen.images)
     row.selectbox(
         "Training images per run",
-        sizes,
-        format_func=part_words,
+        sorted({*image_options(len(space.dataset.train)), chosen.images}),
+        format_func=images_words,
         key="study_images",
         help=HELP["study_images"],
         on_change=_changed,
         args=("images",),
     )
-    with st.expander("Fine-tuning of every run", icon=":material/model_training:"):
-        st.caption(
-            "The same for all runs; shared with the other pages. The seed changes from run to run."
-        )
-        training_form(plan)
-    flow = "" if plan.flow == Plan().flow else f"Flow: {flow_words(plan.flow)} (page Flows). "
-    st.caption(
-        f"Share per layer: {ALLOCATIONS[plan.allocation].label}, for every method (side bar). {flow}The side bar's "
-        "importance, shape and sparsity do not matter here."
+
+
+def _other_choices(plan: Plan) -> str:
+    """Which choices of the plan a study uses, and which it does not."""
+    sentences = [f"All methods use the allocation {ALLOCATIONS[plan.allocation].label} (side bar)."]
+    if plan.flow != Plan().flow:
+        sentences.append(f"Flow: {flow_words(plan.flow)} (page Flows).")
+    sentences.append(
+        "Criterion, granularity and sparsity of the side bar have no effect on this page."
     )
+    return " ".join(sentences)
 
 
-def _many(label: str, field: str, chosen: Choices, options: Sequence[Any], shown: Any) -> None:
-    mine = list(getattr(chosen, field))
-    state.set_widget(f"study_{field}", mine)
+def _several(
+    label: str,
+    field: str,
+    chosen: Choices,
+    options: Sequence[Any],
+    shown: Callable[[Any], str],
+) -> None:
+    """A box for several values of one field; values from the address may be beyond the options."""
+    selected = list(getattr(chosen, field))
+    state.set_widget(f"study_{field}", selected)
     st.multiselect(
         label,
-        [*options, *(each for each in mine if each not in options)],
+        [*options, *(value for value in selected if value not in options)],
         format_func=shown,
         wrap=True,
         key=f"study_{field}",
@@ -115,75 +155,61 @@ def _many(label: str, field: str, chosen: Choices, options: Sequence[Any], shown
     )
 
 
-def _single(field: str, chosen: Choices) -> None:
-    state.set_widget(f"study_{field}", getattr(chosen, field))
-
-
 def _changed(field: str) -> None:
-    """The address takes the widget's value."""
+    """Writes the widget's value to the address."""
     before = choices_or_default()
     value = state.widget_value(f"study_{field}", getattr(before, field))
     change: dict[str, Any] = {field: tuple(value) if isinstance(value, list) else value}
     state.set_page_text(KEY, replace(before, **change).to_text())
 
 
-def choices_or_default() -> Choices:
-    """For callbacks: the choices that the page shows."""
-    try:
-        return choices(state.stored(KEY, ""))
-    except PruningError:
-        return Choices()
-
-
-def _earlier(base: str) -> None:
-    """Studies of this network and these images that are on disk; choosing one sets everything as it
-    was.
-    """
-    found = [study for study in saved_studies(base) if not any(map(is_custom, study.criteria))][
-        :MOST_LISTED
-    ]
-    if not found:
+def _earlier_studies(base: str) -> None:
+    """The studies of this network and these images on disk; choosing one sets all its choices."""
+    studies = [study for study in saved_studies(base) if not any(map(is_custom, study.criteria))]
+    listed = studies[:MOST_LISTED]
+    if not listed:
         return
     st.selectbox(
         "Earlier studies",
-        found,
+        listed,
         index=None,
-        placeholder=f"{len(found)} on disk: choose one to see it again",
-        format_func=lambda study: f"{found.index(study) + 1}. {_named(study, base)}",
+        placeholder=f"{len(listed)} on disk: choose one to show it again",
+        format_func=lambda study: f"{listed.index(study) + 1}. {_summary(study, base)}",
         key="study_earlier",
         help=HELP["study_earlier"],
-        on_change=_chosen,
+        on_change=_earlier_chosen,
     )
 
 
-def _named(study: Study, base: str) -> str:
+def _summary(study: Study, base: str) -> str:
+    """One line: size, training, number of finished runs, criteria."""
     names = ", ".join(CRITERIA[name].label for name in study.criteria)
     done = count_saved_runs(study_folder(study, base))
-    config = study.plan.fine_tune
-    how = f"{config.epochs} epoch{'s' * (config.epochs != 1)} on {part_words(study.images)} images"
-    return f"{study_words(study)}, {how}: {done} of {len(study.runs)} runs done · {names}"
+    epochs = study.plan.fine_tune.epochs
+    training = f"{epochs} epoch{'s' * (epochs != 1)} on {images_words(study.images)} images"
+    return f"{study_words(study)}, {training}: {done} of {len(study.runs)} runs done · {names}"
 
 
-def _chosen() -> None:
-    study: object = state.widget_value("study_earlier", None)
-    if isinstance(study, Study):
-        show(study)
+def _earlier_chosen() -> None:
+    chosen: object = state.widget_value("study_earlier", None)
+    if isinstance(chosen, Study):
+        show(chosen)
     state.set_widget("study_earlier", None)
 
 
-def show(asked: Study) -> None:
+def show(study: Study) -> None:
     """Sets the page's choices and the plan to those of a study."""
-    then = asked.plan
-    state.set_page_text(KEY, chosen_in(asked).to_text())
+    plan = study.plan
+    state.set_page_text(KEY, choices_of(study).to_text())
     state.change(
-        model=then.model,
-        dataset=then.dataset,
-        allocation=then.allocation,
-        schedule=then.schedule,
-        flow=then.flow,
-        calibration=then.calibration,
-        allow_collapse=then.allow_collapse,
-        fine_tune=then.fine_tune,
+        model=plan.model,
+        dataset=plan.dataset,
+        allocation=plan.allocation,
+        schedule=plan.schedule,
+        flow=plan.flow,
+        calibration=plan.calibration,
+        allow_collapse=plan.allow_collapse,
+        fine_tune=plan.fine_tune,
         overrides=(),
         edits=(),
     )

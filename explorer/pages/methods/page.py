@@ -1,21 +1,17 @@
-"""Methods: several ways to choose what goes, on equal terms, over compressions and seeds; finished
-runs are kept on disk.
-"""
+"""The page Methods: several criteria and granularities compared over compressions and seeds."""
 
 import streamlit as st
 
 from explorer.jobs.job import Snapshot
-from explorer.jobs.progress import Progress, clock
+from explorer.jobs.progress import clock
+from explorer.pages.methods.choices import method_name, study_of, study_words
 from explorer.pages.methods.form import choices_now, methods_form, show
-from explorer.pages.methods.report import Found, report
+from explorer.pages.methods.report import StudyResults, report
 from explorer.pages.methods.run import (
-    estimate,
-    method,
-    pace,
+    estimated_seconds,
+    seconds_per_image,
     study_events,
-    study_of,
-    study_words,
-    where,
+    study_progress,
 )
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
@@ -33,15 +29,20 @@ from pruning_core.studies import (
 from pruning_core.workspace import Workspace
 
 KIND = "study"
-REFRESH = 1.0
-LEAD = "Which method is best, at which size, and is the difference more than chance? Compare them on equal terms."
+REFRESH_SECONDS = 1.0
+LEAD = (
+    "Which method gives the highest accuracy at which compression, and is the difference more than "
+    "chance? All methods have the same network, images and training."
+)
 EMPTY = """
-**Nothing is measured yet.** Choose criteria above and press *Start*: for every criterion, compression and seed a copy of the
-network is cut, measured, trained on and measured again, in the background. Random and Magnitude (L1) always take part: a method
-that does not beat them says little. Start with few seeds and training images: the time is estimated beside the button.
+**Nothing is measured yet.** Choose criteria above and press *Start*. For every criterion,
+compression and seed, a copy of the network is pruned, measured, trained and measured again. This
+runs in the background. Random and Magnitude (L1) are always included as baselines: a method that is
+not better than both is of little use. Start with few seeds and few training images. The estimated
+time is beside the button.
 
-Each finished run is kept on disk at once. Stop, close the app or restart it: the same choices find the runs again, and *Go on*
-measures what is missing.
+Each finished run is saved on disk at once. You can stop the study, or close and restart the app:
+the same choices find the runs again, and *Continue* measures the missing ones.
 """
 
 
@@ -58,7 +59,7 @@ def render(plan: Plan, space: Workspace) -> None:
         with show_errors():
             asked = study_of(plan, chosen, space)
             _start(asked, space, base, active=active)
-    st.fragment(_live, run_every=REFRESH if active else None)(asked, space, base, active)
+    st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(asked, space, base, active)
 
 
 def base_of(plan: Plan, space: Workspace) -> str:
@@ -66,40 +67,27 @@ def base_of(plan: Plan, space: Workspace) -> str:
     return cache.cached_detail(lambda: fingerprint(space), "fingerprint", plan.model, plan.dataset)
 
 
-def _found(asked: Study, space: Workspace, base: str) -> Found:
-    return Found(
-        asked, load_results(asked, study_folder(asked, base)), len(runnable_runs(asked, space))
-    )
+def _results(asked: Study, space: Workspace, base: str) -> StudyResults:
+    """The study's finished runs on disk."""
+    finished = load_results(asked, study_folder(asked, base))
+    return StudyResults(asked, finished, len(runnable_runs(asked, space)))
 
 
 def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
-    """The button, how much there is to do, and what cannot be done."""
-    found = _found(asked, space, base)
-    without = unsupported_methods(asked, space)
-    missing = found.total - len(found.results)
+    """The button, how much work is left, and which pairs are left out."""
+    measured = _results(asked, space, base)
+    missing = measured.total - len(measured.results)
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
-            "Go on" if found.results and missing else "Start",
+            "Continue" if measured.results and missing else "Start",
             type="primary",
             key="methods_start",
             icon=":material/play_arrow:",
             disabled=active or not missing,
             help=HELP["study"],
         )
-        st.caption(_work(found, space, missing))
-    if without:
-        with st.expander(
-            f"{len(without)} of the pairs cannot cut this network", icon=":material/block:"
-        ):
-            rows = [
-                {"Method": method(how, shape, 2), "Why": why}
-                for (how, shape), why in without.items()
-            ]
-            st.dataframe(
-                rows,
-                hide_index=True,
-                alt="Criteria and shapes that do not go together here, with the reason.",
-            )
+        st.caption(_work_left(measured, space, missing))
+    _impossible_pairs(asked, space)
     if pressed:
         with show_errors():
             cache.jobs().start(
@@ -108,24 +96,42 @@ def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
             st.rerun()
 
 
-def _work(found: Found, space: Workspace, missing: int) -> str:
-    """60 runs, 12 of them measured; about 5 min (estimated)."""
-    size = f"{study_words(found.asked)}: {found.total} runs"
+def _work_left(measured: StudyResults, space: Workspace, missing: int) -> str:
+    """60 runs, 12 of them measured. About 5 min of computing (estimated)."""
+    size = f"{study_words(measured.study)}: {measured.total} runs"
+    if not measured.total:
+        return f"{size}. None of these methods can prune this network."
     if not missing:
-        return (
-            f"{size}, all measured."
-            if found.total
-            else f"{size}: no method here can cut this network."
-        )
-    plan = found.asked.plan
-    per_image = cache.cached_detail(lambda: pace(plan, space), "pace", plan.model, plan.dataset)
-    left = clock(estimate(found.asked, space, per_image, found.results))
-    done = f", {len(found.results)} of them measured" if found.results else ""
+        return f"{size}, all measured."
+    plan = measured.study.plan
+    per_image = cache.cached_detail(
+        lambda: seconds_per_image(plan, space), "pace", plan.model, plan.dataset
+    )
+    left = clock(estimated_seconds(measured.study, space, per_image, measured.results))
+    done = f", {len(measured.results)} of them measured" if measured.results else ""
     return f"{size}{done}. About {left} of computing (estimated)."
 
 
+def _impossible_pairs(asked: Study, space: Workspace) -> None:
+    """The pairs of criterion and granularity that cannot prune this network, and why."""
+    pairs = unsupported_methods(asked, space)
+    if not pairs:
+        return
+    label = f"{len(pairs)} of the pairs cannot prune this network"
+    with st.expander(label, icon=":material/block:"):
+        rows = [
+            {"Method": method_name(criterion, granularity, 2), "Why": why}
+            for (criterion, granularity), why in pairs.items()
+        ]
+        st.dataframe(
+            rows,
+            hide_index=True,
+            alt="Pairs of criterion and granularity that cannot prune this network, and why.",
+        )
+
+
 def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) -> None:
-    """Progress, charts and table; runs again by itself while the study goes on."""
+    """Status, charts and table. This part redraws itself while the study is active."""
     with show_errors():
         jobs = cache.jobs().snapshots(state.owner(), KIND)
         active = bool(jobs) and jobs[0].active
@@ -134,38 +140,38 @@ def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) ->
         if jobs:
             _status(jobs[0], asked)
         else:
-            note_lost(KIND, " What was measured is on disk.")
+            note_lost(KIND, " The finished runs are on disk.")
         if asked is None:
             return
-        found = _found(asked, space, base)
-        if found.results:
-            report(found)
+        measured = _results(asked, space, base)
+        if measured.results:
+            report(measured)
         else:
             st.info(EMPTY, icon=":material/leaderboard:")
 
 
 def _status(job: Snapshot, asked: Study | None) -> None:
-    """One line about the newest study: how far, or how it ended."""
-    theirs = asked_for(job, Study)
-    now = where(job.events, theirs)
+    """How far the newest study is, or how it ended. asked: the study of the page's choices."""
+    running = asked_for(job, Study)
+    now = study_progress(job.events, running)
     if job.active:
-        at = Progress(now.share, now.left, f"{now.done} of {now.total} runs done · {now.stage}")
-        active_job(
-            job, at, "methods_stop", "Stops within a step; finished runs stay, this one is lost."
-        )
-        if theirs != asked:
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.warning(
-                    f"Another study than the one chosen above is running: {study_words(theirs)}.",
-                    icon=":material/history:",
-                )
-                st.button("Show it", key="methods_show", on_click=show, args=(theirs,))
-        return
-    if theirs != asked:
-        return
-    ended(job, "study", "; finished runs are on disk, *Go on* measures the rest.")
-    for why, times in now.failed.items():
+        stop_help = "Stops within one step. Finished runs are kept, the present run is lost."
+        active_job(job, now.as_progress(), "methods_stop", stop_help)
+        if running != asked:
+            _other_study(running)
+    elif running == asked:
+        ended(job, "study", ". Finished runs are on disk. *Continue* measures the missing ones.")
+        for why, runs in now.failed.items():
+            st.warning(
+                f"{runs} run{'s' * (runs > 1)} failed: {plain(why)}", icon=":material/error:"
+            )
+
+
+def _other_study(running: Study) -> None:
+    """Says that another study is running, with a button that shows it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.warning(
-            f"{times} run{'s' * (times > 1)} could not be carried out: {plain(why)}",
-            icon=":material/error:",
+            f"Another study than the one chosen above is running: {study_words(running)}.",
+            icon=":material/history:",
         )
+        st.button("Show it", key="methods_show", on_click=show, args=(running,))

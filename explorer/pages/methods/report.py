@@ -1,6 +1,4 @@
-"""What a study came to: accuracy over compression and over speed-up, a table, files, and what a
-comparison has to report.
-"""
+"""The results of a study: charts, a table, files, and what a comparison has to report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,72 +6,106 @@ from dataclasses import dataclass
 import streamlit as st
 
 from explorer.charts import alt, tradeoff
-from explorer.pages.methods.run import method
+from explorer.pages.methods.choices import method_name
 from explorer.texts.formats import count, percent
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import WORDS, tune_words
 from pruning_core.studies import COLUMNS, Result, Row, Study, summary, to_csv
 
+AFTER = "After fine-tuning"
+BEFORE = "Before"
 CHECKLIST = """
-What *What is the State of Neural Network Pruning?* (Blalock et al. 2020, arXiv:2003.03033) asks a comparison to report, and where
-it is here:
+*What is the State of Neural Network Pruning?* (Blalock et al. 2020, arXiv:2003.03033) lists what a
+comparison has to report. Here you find it as follows:
 
-- **the same network, images and metric for all**: {model}, {dataset}, top-1 accuracy on {n:,} test images (top-5 is
-  in the CSV);
-- **the same start**: every run begins with the same trained weights, {initial} right before pruning; *before* and *after*
-  fine-tuning are both there;
-- **the same training**: {tune} on {images:,} training images; {same}
-- **two sizes**: compression (parameters of the network / parameters left) and theoretical speed-up (MACs / MACs left). Computed
-  from masks: no clock was read. Where whole filters or heads go, what is left is that of the network made narrower: weights
-  that only read removed channels are gone too (where torch-pruning can say which; the CSV has both counts);
-- **several operating points**: {points}; a method that cannot cut some layers reaches less than was asked, so curves are drawn
-  over what was reached;
-- **spread**: mean and standard deviation over {seeds} seeds, of the order of the training images and, where a run uses a part of
-  them, of the choice, of the calibration images, and of random scores. The test images are the same: one measurement's own
-  95% interval is about ± {half:.1f} points;
+- **the same network, images and metric for all methods**: {model}, {dataset}, top-1 accuracy on
+  {n:,} test images (top-5 is in the CSV);
+- **the same start**: every run starts with the same trained weights, {initial} right before
+  pruning. Accuracy *before* and *after* fine-tuning is reported;
+- **the same training**: {tune} on {images:,} training images, and the same allocation,
+  {allocation};
+- **two measures of size**: compression (parameters of the network / parameters left) and
+  theoretical speed-up (MACs / MACs left). Both are computed from the masks, not timed. Where whole
+  filters or heads are removed, the counts are those of the smaller network without them: weights
+  that only read removed channels are removed too (where torch-pruning can find them; the CSV has
+  both counts);
+- **several operating points**: {points}. A method that cannot prune some layers reaches less
+  than requested, so the horizontal axes show what was reached;
+- **spread**: mean and standard deviation over {seeds} seeds. A seed sets the order of the training
+  images and, where a run uses a part of them, which ones; the calibration images; and random
+  scores. The test images are always the same: the 95% interval of one measurement is about
+  ± {half:.1f} points;
 - **baselines**: random and magnitude, always.
 
-One network on one set of images is one example. The paper asks for at least three such pairs, one of them large.
+This is one network on one set of images. The paper asks for at least three such pairs, one of them
+large.
 """
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """The study that the page shows, with its finished runs."""
+class StudyResults:
+    """The study that the page shows, with its finished runs. total: runs of the whole study."""
 
-    asked: Study
+    study: Study
     results: tuple[Result, ...]
     total: int
 
 
-def report(found: Found) -> None:
-    """Charts, table, file, and what they say."""
-    rows = summary(found.results)
-    tuned = found.asked.plan.fine_tune.epochs > 0
-    both = ("After fine-tuning", "Before")
+def report(measured: StudyResults) -> None:
+    """Charts, table, files, and how to read them."""
+    state = _controls(measured)
+    if len(measured.results) < measured.total:
+        st.caption(
+            f":material/hourglass_empty: {len(measured.results)} of {measured.total} runs are "
+            "measured. Means are over the seeds measured so far."
+        )
+    rows = by_method(summary(measured.results))
+    for size in ("compression", "speedup"):
+        figure = tradeoff(rows, size, "before" if state == BEFORE else "after")
+        st.plotly_chart(
+            figure, key=f"methods_{size}", alt=alt(figure), config={"displayModeBar": False}
+        )
+    st.caption(
+        "Marks: mean over seeds; whiskers: ± one standard deviation. Where whiskers overlap, the "
+        f"order may be chance. {_precision(measured)} Both horizontal axes are logarithmic. They "
+        "show the compression and speed-up that were reached, not those requested."
+    )
+    for names in equal_methods(measured.results):
+        st.caption(
+            f":material/layers: {' and '.join(names)} have the same accuracy in every run: they "
+            "seem to rank these weights in the same way. Their lines cover each other."
+        )
+    _table(rows)
+    with st.expander("What this comparison reports", icon=":material/fact_check:"):
+        st.markdown(_checklist(measured))
+
+
+def _controls(measured: StudyResults) -> str | None:
+    """Which accuracy the charts show, and two files. Returns the chosen state."""
+    trained = measured.study.plan.fine_tune.epochs > 0
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        shown = st.segmented_control(
+        state = st.segmented_control(
             "Accuracy",
-            both,
-            default=both[0 if tuned else 1],
+            (AFTER, BEFORE),
+            default=AFTER if trained else BEFORE,
             required=True,
             key="methods_state",
-            disabled=not tuned,
+            disabled=not trained,
             help=HELP["study_state"],
         )
         st.download_button(
             "Runs as CSV",
-            lambda: to_csv(found.asked, found.results),
+            lambda: to_csv(measured.study, measured.results),
             "study.csv",
             "text/csv",
             key="methods_csv",
             icon=":material/download:",
             on_click="ignore",
-            help=f"A row per run: {', '.join(COLUMNS)}.",
+            help=f"One row per run: {', '.join(COLUMNS)}.",
         )
         st.download_button(
             "Study as JSON",
-            lambda: found.asked.to_json() + "\n",
+            lambda: measured.study.to_json() + "\n",
             "study.json",
             "application/json",
             key="methods_json",
@@ -81,119 +113,99 @@ def report(found: Found) -> None:
             on_click="ignore",
             help=HELP["study_json"],
         )
-    if len(found.results) < found.total:
-        far = f"{len(found.results)} of {found.total} runs are measured"
-        st.caption(f":material/hourglass_empty: {far}: means are of those seeds that are done.")
-    named = by_method(rows)
-    at = "after" if shown != "Before" else "before"
-    for over in ("compression", "speedup"):
-        figure = tradeoff(named, over, at)
-        st.plotly_chart(
-            figure, key=f"methods_{over}", alt=alt(figure), config={"displayModeBar": False}
-        )
-    st.caption(
-        "Marks: mean over seeds; whiskers: ± one standard deviation. Where whiskers overlap, the order may be chance. "
-        f"{_precision(found)} Both lower axes double from tick to tick; they show what was reached, not what was "
-        "asked."
-    )
-    for names in alike(found.results):
-        st.caption(
-            f":material/layers: {' and '.join(names)} came to the same accuracy in every run: they seem to rank these "
-            "weights alike, and their lines lie on each other."
-        )
-    _table(named)
-    with st.expander("What this reports, and what it does not", icon=":material/fact_check:"):
-        st.markdown(_checklist(found))
+    return state
 
 
-def by_method(rows: tuple[Row, ...]) -> dict[str, list[Row]]:
+def by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """The rows of each method, by its name."""
-    shapes = len({row.granularity for row in rows})
-    named = dict[str, list[Row]]()
+    granularities = len({row.granularity for row in rows})
+    methods = dict[str, list[Row]]()
     for row in rows:
-        named.setdefault(method(row.criterion, row.granularity, shapes), []).append(row)
-    return named
+        name = method_name(row.criterion, row.granularity, granularities)
+        methods.setdefault(name, []).append(row)
+    return methods
 
 
-def _precision(found: Found) -> str:
-    """On how many images a run is measured, and how sure one measurement is."""
-    finals = [each.final for each in found.results]
-    widest = 50 * max(each.high - each.low for each in finals)
-    return f"Each run is measured on {finals[0].n:,} test images; its own 95% interval is at most ± {widest:.1f} points."
+def _precision(measured: StudyResults) -> str:
+    """The number of test images, and the widest interval of one measurement."""
+    finals = [result.final for result in measured.results]
+    widest = 50 * max(final.high - final.low for final in finals)
+    return (
+        f"Each run is measured on {finals[0].n:,} test images; the 95% interval of one run is at "
+        f"most ± {widest:.1f} points."
+    )
 
 
-def alike(results: Sequence[Result]) -> tuple[tuple[str, ...], ...]:
-    """Names of methods that came to the same accuracies in every run, before and after, where these
-    are not all one number.
+def equal_methods(results: Sequence[Result]) -> tuple[tuple[str, ...], ...]:
+    """Names of methods that have the same accuracies in every run, before and after training.
+
+    Methods whose accuracy is the same number in all runs are left out: at chance level this says
+    nothing.
     """
-    shapes = len({each.run.granularity for each in results})
-    runs = dict[str, dict[tuple[float, int], tuple[float, float]]]()
-    for each in results:
-        name = method(each.run.criterion, each.run.granularity, shapes)
-        runs.setdefault(name, {})[each.run.compression, each.run.seed] = (
-            each.before.top1,
-            each.final.top1,
-        )
-    same: dict[frozenset[tuple[tuple[float, int], tuple[float, float]]], list[str]] = {}
-    for name, found in runs.items():
-        same.setdefault(frozenset(found.items()), []).append(name)
+    granularities = len({result.run.granularity for result in results})
+    accuracies = dict[str, dict[tuple[float, int], tuple[float, float]]]()
+    for result in results:
+        run = result.run
+        name = method_name(run.criterion, run.granularity, granularities)
+        pair = (result.before.top1, result.final.top1)
+        accuracies.setdefault(name, {})[run.compression, run.seed] = pair
+    groups: dict[frozenset[tuple[tuple[float, int], tuple[float, float]]], list[str]] = {}
+    for name, by_run in accuracies.items():
+        groups.setdefault(frozenset(by_run.items()), []).append(name)
     return tuple(
         tuple(names)
-        for found, names in same.items()
-        if len(names) > 1 and len({each for _, each in found}) > 1
+        for runs, names in groups.items()
+        if len(names) > 1 and len({pair for _, pair in runs}) > 1
     )
 
 
-def _table(named: dict[str, list[Row]]) -> None:
-    """Means and spreads, method by method."""
-    cells = [
-        {
-            "Method": name,
-            "Asked": f"{row.asked:g}×",
-            "After, %": 100 * row.after,
-            "± after": _points(row.spread),
-            "Before, %": 100 * row.before,
-            "± before": _points(row.before_spread),
-            "Compression": row.compression,
-            "Speed-up": row.speedup,
-            "MACs left": count(row.macs),
-            "Seeds": row.seeds,
-        }
-        for name, curve in named.items()
-        for row in curve
-    ]
+def _table(methods: dict[str, list[Row]]) -> None:
+    """Means and standard deviations, method by method."""
     times = st.column_config.NumberColumn(format="%.2f×")
     points = st.column_config.NumberColumn(format="%.2f")
-    columns = {"Compression": times, "Speed-up": times} | dict.fromkeys(
-        ("Before, %", "± before", "After, %", "± after"), points
-    )
+    columns = {"Compression": times, "Speed-up": times}
+    columns |= dict.fromkeys(("Before, %", "± before", "After, %", "± after"), points)
     st.dataframe(
-        cells,
+        [_cells(name, row) for name, rows in methods.items() for row in rows],
         hide_index=True,
         column_config=columns,
         key="methods_table",
-        alt=f"Mean accuracy of {len(named)} methods at each compression, with the spread over seeds.",
+        alt=f"Mean accuracy of {len(methods)} methods at each compression, with its standard "
+        "deviation over seeds.",
     )
 
 
-def _points(spread: float | None) -> float | None:
+def _cells(name: str, row: Row) -> dict[str, object]:
+    return {
+        "Method": name,
+        "Requested": f"{row.asked:g}×",
+        "After, %": 100 * row.after,
+        "± after": _in_points(row.spread),
+        "Before, %": 100 * row.before,
+        "± before": _in_points(row.before_spread),
+        "Compression": row.compression,
+        "Speed-up": row.speedup,
+        "MACs left": count(row.macs),
+        "Seeds": row.seeds,
+    }
+
+
+def _in_points(spread: float | None) -> float | None:
     return None if spread is None else 100 * spread
 
 
-def _checklist(found: Found) -> str:
-    first = found.results[0]
-    plan = found.asked.plan
-    half = 50 * (first.final.high - first.final.low)
-    same = f"one allocation for all, {WORDS['allocation'][1](plan.allocation)};"
+def _checklist(measured: StudyResults) -> str:
+    first = measured.results[0]
+    plan = measured.study.plan
     return CHECKLIST.format(
         model=WORDS["model"][1](plan.model),
         dataset=WORDS["dataset"][1](plan.dataset),
         n=first.final.n,
-        same=same,
+        allocation=WORDS["allocation"][1](plan.allocation),
         initial=percent(first.initial.top1),
         tune=tune_words(plan).rstrip("."),
         images=first.images,
-        half=half,
-        points=", ".join(f"{value:g}×" for value in found.asked.compressions),
-        seeds=found.asked.seeds,
+        half=50 * (first.final.high - first.final.low),
+        points=", ".join(f"{value:g}×" for value in measured.study.compressions),
+        seeds=measured.study.seeds,
     )

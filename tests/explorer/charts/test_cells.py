@@ -1,6 +1,4 @@
-"""Weights as square cells: every weight once, kernels apart, narrow layers fold into a wide
-picture.
-"""
+"""Weights as square cells: each weight once, with its label; narrow layers become wide."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,7 +10,7 @@ SHAPES = [(16, 1, 3, 3), (6, 1, 5, 5), (7, 2, 1, 3), (12, 40, 1, 1), (1, 4, 1, 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_weight_is_shown_once_where_its_words_say(shape: tuple[int, int, int, int]) -> None:
+def test_every_weight_is_shown_once_with_its_label(shape: tuple[int, int, int, int]) -> None:
     weight = np.arange(np.prod(shape)).reshape(shape)
     cells = fold(weight)
     assert sorted(cells.values[~np.isnan(cells.values)]) == list(range(weight.size))
@@ -21,26 +19,26 @@ def test_every_weight_is_shown_once_where_its_words_say(shape: tuple[int, int, i
     assert cells.labels is not None
     o, i, h, w = (n - 1 for n in shape)
     inside = f", row {h}, column {w}" if shape[2] * shape[3] > 1 else ""
-    what = "filter" if inside else "output"
+    kind = "filter" if inside else "output"
     assert cells.labels[cells.values == weight[-1, -1, -1, -1]] == [
-        f"{what} {o}, input {i}{inside}"
+        f"{kind} {o}, input {i}{inside}"
     ]
     assert np.array_equal(cells.labels == "", np.isnan(cells.values))
 
 
-def test_a_narrow_layer_is_folded_until_it_is_wide_and_a_matrix_stays_as_it_is() -> None:
+def test_a_narrow_layer_becomes_wide_and_a_matrix_stays_unchanged() -> None:
     assert 0.3 < fold(np.zeros((16, 1, 3, 3))).y[-1] / fold(np.zeros((16, 1, 3, 3))).x[-1] < 0.6
     assert fold(np.zeros((12, 40, 1, 1))).values.shape == (12, 40)
 
 
-def test_cells_are_square_unless_they_would_be_a_line() -> None:
+def test_cells_are_square_unless_the_picture_is_a_strip() -> None:
     for shape, anchor in (((12, 40, 1, 1), "x"), ((1, 100, 1, 1), None)):
         figure = go.Figure()
         fold(np.zeros(shape)).frame(figure)
         assert figure.layout.yaxis.scaleanchor == anchor
 
 
-def test_a_large_layer_is_shown_by_its_first_filters_without_words() -> None:
+def test_a_large_layer_shows_its_first_filters_without_labels() -> None:
     cells = fold(np.zeros((1000, 500, 1, 1)))
     assert np.isfinite(cells.values).sum() == MAX_CELLS
     assert cells.labels is None

@@ -1,4 +1,4 @@
-"""The colour language: contrast on both pages, and never colour alone."""
+"""The palette: contrast with both backgrounds, and never colour alone."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from explorer.charts import palette
 
 
 @pytest.mark.parametrize("background", [palette.LIGHT_PAGE, palette.DARK_PAGE])
-def test_lines_and_bars_stand_out_on_both_pages(background: str) -> None:
+def test_lines_and_bars_have_contrast_with_both_backgrounds(background: str) -> None:
     states = [colour for colour, _ in palette.STATES.values()]
     named = [
         palette.KEPT,

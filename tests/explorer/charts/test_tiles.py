@@ -1,6 +1,4 @@
-"""The picture of a weight: golden gaps for every kind of grouping, exact cells, and reductions that
-say what they are.
-"""
+"""The layout of a weight: expected gaps for each granularity, and the weight of each cell."""
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ def arange(*shape: int) -> np.ndarray:
 
 
 def ids(pattern: str, shape: tuple[int, int, int, int]) -> np.ndarray:
-    """Ids of groups that are told apart by the axes named in the pattern: "o i" for kernels."""
+    """Group ids: groups differ in the axes of the pattern, such as "o i" for kernels."""
     index = dict(zip("oihw", np.indices(shape), strict=True))
     named = (
         np.stack([index[axis] for axis in pattern.split()]) if pattern else np.zeros((1, *shape))
@@ -25,7 +23,7 @@ def ids(pattern: str, shape: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def drawn(tiles: Tiles) -> tuple[str, str]:
-    """The gaps as text, after each row and column: `.` none, `t` tile, `g` group, `G` both."""
+    """The gaps of rows and columns as text: `.` a cell, `t` tile, `g` group, `G` both."""
     mark = {TILE_GAP: "t", GROUP_GAP: "g", TILE_GAP + GROUP_GAP: "G"}
 
     def axis(indices: np.ndarray, edges: np.ndarray) -> str:
@@ -71,12 +69,12 @@ def test_blocks_have_gaps_between_them_only() -> None:
     assert drawn(tile(arange(*LINEAR), blocks)) == ("..g..", "..g..")
 
 
-def test_heads_of_a_joint_projection_are_apart_although_each_comes_three_times() -> None:
+def test_heads_of_a_joint_projection_are_separate_in_q_k_and_v() -> None:
     heads = repeat(np.arange(2), "n -> (t n d) i 1 1", t=3, d=2, i=3)
     assert drawn(tile(arange(12, 3, 1, 1), heads)) == ("..g..g..g..g..g..", "...")
 
 
-def test_runs_of_n_of_m_are_drawn_from_their_scopes() -> None:
+def test_scopes_of_n_of_m_are_separate() -> None:
     scopes = repeat(np.arange(8).reshape(4, 2), "o i -> o (i m) 1 1", m=2)
     assert drawn(tile(arange(*LINEAR), scopes)) == (".g.g.g.", "..g..")
 
@@ -105,7 +103,9 @@ def test_golden_picture_of_filters() -> None:
     "shape", [(1, 1, 1, 1), (3, 1, 3, 3), (5, 4, 1, 1), (2, 3, 1, 5), (4, 2, 3, 2)]
 )
 @pytest.mark.parametrize("pattern", ["o i h w", "o i h", "o i", "o", "i", "i h w"])
-def test_every_cell_says_which_weight_it_is(shape: tuple[int, int, int, int], pattern: str) -> None:
+def test_every_cell_has_the_indices_of_its_weight(
+    shape: tuple[int, int, int, int], pattern: str
+) -> None:
     weight = arange(*shape)
     tiles = tile(weight, ids(pattern, shape))
     seen = 0
@@ -121,7 +121,7 @@ def test_every_cell_says_which_weight_it_is(shape: tuple[int, int, int, int], pa
     assert np.all(np.diff(tiles.col_edges) > 0)
 
 
-def test_other_arrays_lie_on_the_same_picture() -> None:
+def test_other_arrays_have_the_same_layout() -> None:
     weight = arange(*CONV)
     tiles = tile(weight, ids("o i", CONV))
     mask = weight > 7
@@ -132,7 +132,7 @@ def test_other_arrays_lie_on_the_same_picture() -> None:
     assert np.array_equal(lay(tiles, weight), tiles.values, equal_nan=True)
 
 
-def test_inputs_stay_untouched_and_bad_shapes_are_refused() -> None:
+def test_inputs_stay_unchanged_and_wrong_shapes_raise() -> None:
     weight = arange(*CONV)
     groups = ids("o", CONV)
     before = weight.copy()

@@ -1,4 +1,4 @@
-"""Background jobs: one slot, owners apart, stop within one step, and nothing left behind."""
+"""Background jobs: one runs at a time, owners are separate, and a stop takes one step."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ from pruning_core.types import Cancelled, PruningError
 
 
 class Gate:
-    """A generator whose steps are let through one at a time, so that the tests need no sleeping."""
+    """A generator that waits before each step until `release`, so tests need no sleep."""
 
     def __init__(self, steps: int = 1000) -> None:
         self.steps = steps
@@ -39,11 +39,11 @@ class Gate:
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.005)
 
 
-def work(jobs: JobQueue, make: Callable[[], Iterator[object]], owner: str = "ann") -> Job:
+def start(jobs: JobQueue, make: Callable[[], Iterator[object]], owner: str = "ann") -> Job:
     return jobs.start(owner, "train", "Fine-tuning", make)
 
 
@@ -54,37 +54,37 @@ def jobs() -> Iterator[JobQueue]:
     made.close(0)
 
 
-def test_a_job_keeps_its_events_in_order_and_its_last_is_the_result(jobs: JobQueue) -> None:
-    job = work(jobs, lambda: iter(["a", "b", "c"]))
+def test_a_job_has_its_events_in_order_and_the_last_is_the_result(jobs: JobQueue) -> None:
+    job = start(jobs, lambda: iter(["a", "b", "c"]))
     until(lambda: not job.active)
-    shot = jobs.snapshot("ann", job.id)
-    assert shot is not None
-    assert (shot.status, shot.events, shot.result, shot.error) == (
+    snapshot = jobs.snapshot("ann", job.id)
+    assert snapshot is not None
+    assert (snapshot.status, snapshot.events, snapshot.result, snapshot.error) == (
         "done",
         ("a", "b", "c"),
         "c",
         None,
     )
-    assert shot.started is not None
-    assert shot.finished is not None
-    assert shot.started <= shot.finished
+    assert snapshot.started is not None
+    assert snapshot.finished is not None
+    assert snapshot.started <= snapshot.finished
 
 
-def test_since_leaves_out_what_the_page_has(jobs: JobQueue) -> None:
-    job = work(jobs, lambda: iter(range(5)))
+def test_since_leaves_out_the_first_events(jobs: JobQueue) -> None:
+    job = start(jobs, lambda: iter(range(5)))
     until(lambda: not job.active)
     assert job.snapshot(since=3).events == (3, 4)
 
 
 def test_a_job_without_events_has_no_result(jobs: JobQueue) -> None:
-    job = work(jobs, lambda: iter(()))
+    job = start(jobs, lambda: iter(()))
     until(lambda: not job.active)
     assert (job.status, job.snapshot().result) == ("done", None)
 
 
 def test_cancel_stops_within_one_step_and_closes_the_generator(jobs: JobQueue) -> None:
     gate = Gate()
-    job = work(jobs, gate)
+    job = start(jobs, gate)
     gate.release(2)
     until(lambda: len(job.snapshot().events) == 2)
     jobs.stop("ann", job.id)
@@ -100,20 +100,20 @@ def test_a_generator_may_stop_itself_with_cancelled(jobs: JobQueue) -> None:
         yield 1
         raise Cancelled
 
-    job = work(jobs, stops)
+    job = start(jobs, stops)
     until(lambda: not job.active)
     assert job.status == "cancelled"
 
 
-def test_one_slot_runs_one_job_and_the_next_waits_its_turn(jobs: JobQueue) -> None:
+def test_one_job_runs_and_the_next_waits(jobs: JobQueue) -> None:
     first = Gate(1)
     second = Gate(1)
-    running = work(jobs, first)
-    waiting = work(jobs, second, "bob")
+    running = start(jobs, first)
+    waiting = start(jobs, second, "bob")
     until(first.entered.is_set)
-    shot = jobs.snapshot("bob", waiting.id)
-    assert shot is not None
-    assert (running.status, shot.status, shot.ahead) == ("running", "queued", 1)
+    snapshot = jobs.snapshot("bob", waiting.id)
+    assert snapshot is not None
+    assert (running.status, snapshot.status, snapshot.ahead) == ("running", "queued", 1)
     assert not second.entered.is_set()
     first.release()
     until(second.entered.is_set)
@@ -124,8 +124,8 @@ def test_one_slot_runs_one_job_and_the_next_waits_its_turn(jobs: JobQueue) -> No
 def test_a_queued_job_is_cancelled_at_once_and_never_starts(jobs: JobQueue) -> None:
     first = Gate(1)
     second = Gate(1)
-    work(jobs, first)
-    waiting = work(jobs, second)
+    start(jobs, first)
+    waiting = start(jobs, second)
     waiting.cancel.set()
     assert waiting.status == "cancelled"
     first.release()
@@ -138,7 +138,7 @@ def test_a_pruning_error_is_shown_as_it_is(jobs: JobQueue) -> None:
         raise PruningError("The layer 'fc' has no kernels.")
         yield 1
 
-    job = work(jobs, refuses)
+    job = start(jobs, refuses)
     until(lambda: not job.active)
     assert (job.status, job.snapshot().error) == ("failed", "The layer 'fc' has no kernels.")
 
@@ -157,74 +157,74 @@ def test_an_unexpected_error_fails_the_job_in_one_sentence_and_is_logged(
         return iterates()
 
     with caplog.at_level(logging.ERROR):
-        job = work(jobs, make)
+        job = start(jobs, make)
         until(lambda: not jobs._threads)
     error = job.snapshot().error
     assert job.status == "failed"
     assert error == "It failed unexpectedly (ZeroDivisionError); the server's log has the details."
     assert "secret detail" in caplog.text
-    assert work(jobs, lambda: iter([1])).owner == "ann", "the slot is free again"
+    assert start(jobs, lambda: iter([1])).owner == "ann", "the next job can run"
 
 
-def test_a_job_is_its_owners_secret(jobs: JobQueue) -> None:
+def test_other_owners_cannot_see_or_stop_a_job(jobs: JobQueue) -> None:
     gate = Gate()
-    job = work(jobs, gate)
+    job = start(jobs, gate)
     until(gate.entered.is_set)
     assert jobs.snapshots("bob") == ()
     assert jobs.snapshot("bob", job.id) is None
     jobs.stop("bob", job.id)
     jobs.stop("ann", "no such job")
     assert job.status == "running"
-    assert [shot.id for shot in jobs.snapshots("ann")] == [job.id]
+    assert [snapshot.id for snapshot in jobs.snapshots("ann")] == [job.id]
     assert jobs.snapshots("ann", "scan") == ()
     job.cancel.set()
     gate.release()
 
 
-def test_a_session_may_have_only_so_many_unfinished_jobs() -> None:
+def test_an_owner_has_a_limited_number_of_active_jobs() -> None:
     jobs = JobQueue(max_active_per_owner=1)
     gate = Gate()
-    job = work(jobs, gate)
+    job = start(jobs, gate)
     with pytest.raises(PruningError, match="'Fine-tuning' is not finished"):
-        work(jobs, gate)
+        start(jobs, gate)
     job.cancel.set()
     gate.release()
     until(lambda: not job.active)
-    assert work(jobs, lambda: iter([1])).owner == "ann"
+    assert start(jobs, lambda: iter([1])).owner == "ann"
 
 
-def test_the_queue_is_bounded_over_all_sessions() -> None:
+def test_the_queue_is_limited_over_all_owners() -> None:
     jobs = JobQueue(max_queued=1)
     gate = Gate()
-    work(jobs, gate)
-    work(jobs, gate, "bob")
+    start(jobs, gate)
+    start(jobs, gate, "bob")
     with pytest.raises(PruningError, match="The queue is full"):
-        work(jobs, gate, "cid")
+        start(jobs, gate, "cid")
     jobs.close(0)
     gate.release()
 
 
-def test_old_finished_jobs_are_forgotten() -> None:
+def test_old_finished_jobs_are_deleted() -> None:
     jobs = JobQueue(max_finished_per_owner=2)
     ids = []
     for number in range(5):
-        job = work(jobs, lambda number=number: iter([number]))
+        job = start(jobs, lambda number=number: iter([number]))
         until(lambda job=job: not job.active)
         ids.append(job.id)
-    kept = [shot.id for shot in jobs.snapshots("ann")]
+    kept = [snapshot.id for snapshot in jobs.snapshots("ann")]
     assert kept == ids[:-4:-1]
     assert jobs.get("ann", ids[0]) is None
 
 
-def test_a_closed_tab_stops_the_job_after_the_grace_and_leaves_nothing() -> None:
+def test_a_closed_tab_stops_and_deletes_the_job_after_the_grace_time() -> None:
     now = [0.0]
-    there = {"ann"}
-    jobs = JobQueue(there.__contains__, grace=60, clock=lambda: now[0])
+    connected = {"ann"}
+    jobs = JobQueue(connected.__contains__, grace=60, clock=lambda: now[0])
     gate = Gate()
-    job = work(jobs, gate)
+    job = start(jobs, gate)
     gate.release()
     until(lambda: len(job.snapshot().events) == 1)
-    there.clear()
+    connected.clear()
     gate.release()
     until(lambda: len(job.snapshot().events) == 2)
     now[0] = 59.0
@@ -239,18 +239,18 @@ def test_a_closed_tab_stops_the_job_after_the_grace_and_leaves_nothing() -> None
     assert not jobs._disconnected_since
 
 
-def test_a_session_that_comes_back_in_time_keeps_its_job() -> None:
+def test_an_owner_who_returns_in_time_keeps_the_job() -> None:
     now = [0.0]
-    there = {"ann"}
-    jobs = JobQueue(there.__contains__, grace=60, clock=lambda: now[0])
+    connected = {"ann"}
+    jobs = JobQueue(connected.__contains__, grace=60, clock=lambda: now[0])
     gate = Gate()
-    job = work(jobs, gate)
-    there.clear()
+    job = start(jobs, gate)
+    connected.clear()
     jobs.stop_abandoned()
     now[0] = 50.0
-    there.add("ann")
+    connected.add("ann")
     jobs.stop_abandoned()
-    there.clear()
+    connected.clear()
     now[0] = 100.0
     jobs.stop_abandoned()
     assert not job.cancel.is_set()
@@ -258,13 +258,13 @@ def test_a_session_that_comes_back_in_time_keeps_its_job() -> None:
     gate.release()
 
 
-def test_results_of_an_ended_session_are_forgotten() -> None:
+def test_results_of_an_ended_session_are_deleted() -> None:
     now = [0.0]
-    there = {"ann"}
-    jobs = JobQueue(there.__contains__, grace=60, clock=lambda: now[0])
-    job = work(jobs, lambda: iter([1]))
+    connected = {"ann"}
+    jobs = JobQueue(connected.__contains__, grace=60, clock=lambda: now[0])
+    job = start(jobs, lambda: iter([1]))
     until(lambda: not job.active)
-    there.clear()
+    connected.clear()
     jobs.stop_abandoned()
     now[0] = 61.0
     assert jobs.snapshots("bob") == ()
@@ -272,23 +272,23 @@ def test_results_of_an_ended_session_are_forgotten() -> None:
     assert "its result was deleted" in (jobs.abandoned_notice("ann", "train") or "")
 
 
-def test_who_comes_back_too_late_is_told_until_the_next_start() -> None:
+def test_an_owner_who_returns_too_late_has_a_notice_until_the_next_start() -> None:
     now = [0.0]
-    there = {"ann"}
-    jobs = JobQueue(there.__contains__, grace=60, clock=lambda: now[0])
+    connected = {"ann"}
+    jobs = JobQueue(connected.__contains__, grace=60, clock=lambda: now[0])
     gate = Gate()
-    work(jobs, gate)
+    start(jobs, gate)
     until(gate.entered.is_set)
-    there.clear()
+    connected.clear()
     jobs.stop_abandoned()
     now[0] = 61.0
     gate.release()
     until(lambda: not jobs._jobs)
-    there.add("ann")
+    connected.add("ann")
     assert "Fine-tuning: it was stopped" in (jobs.abandoned_notice("ann", "train") or "")
     assert jobs.abandoned_notice("bob", "train") is None
     assert jobs.abandoned_notice("ann", "scan") is None
-    job = work(jobs, lambda: iter([1]))
+    job = start(jobs, lambda: iter([1]))
     until(lambda: not job.active)
     assert jobs.abandoned_notice("ann", "train") is None
 
@@ -302,7 +302,7 @@ def test_a_job_without_end_is_stopped(limits: dict[str, float], message: str) ->
         while True:
             yield 0
 
-    job = work(JobQueue(**limits), endless)
+    job = start(JobQueue(**limits), endless)
     until(lambda: not job.active)
     assert job.status == "failed"
     assert message in (job.snapshot().error or "")
@@ -310,8 +310,8 @@ def test_a_job_without_end_is_stopped(limits: dict[str, float], message: str) ->
 
 def test_close_stops_running_and_queued_jobs(jobs: JobQueue) -> None:
     gate = Gate()
-    job = work(jobs, gate)
-    waiting = work(jobs, gate, "bob")
+    job = start(jobs, gate)
+    waiting = start(jobs, gate, "bob")
     until(gate.entered.is_set)
     jobs.close(0)
     gate.release()

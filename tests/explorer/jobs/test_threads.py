@@ -16,8 +16,8 @@ from tests.explorer.driven import opened
 from tests.explorer.jobs.test_queue import until
 
 
-def asked_anew() -> int:
-    """The number of threads that a new thread's kernels use."""
+def threads_of_a_new_thread() -> int:
+    """The number of kernel threads in a new Python thread."""
     seen: list[int] = []
     thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()
@@ -26,15 +26,15 @@ def asked_anew() -> int:
 
 
 def shown() -> None:
-    """The app, as its script shows it."""
+    """The app, as `app.py` shows it."""
     from explorer.app import show
 
     show()
 
 
 @pytest.fixture
-def own() -> Iterator[int]:
-    """This thread's kernels use seven threads, and so do those of later threads."""
+def seven() -> Iterator[int]:
+    """Sets seven kernel threads for this thread and for later threads."""
     before = torch.get_num_threads()
     kernel_threads(7)
     yield 7
@@ -46,7 +46,7 @@ def _three(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "3")
 
 
-def test_a_job_uses_the_chosen_number_and_later_threads_keep_theirs(own: int) -> None:
+def test_a_job_uses_the_chosen_number_and_later_threads_keep_theirs(seven: int) -> None:
     seen: list[int] = []
 
     def work() -> Iterator[int]:
@@ -58,10 +58,10 @@ def test_a_job_uses_the_chosen_number_and_later_threads_keep_theirs(own: int) ->
         jobs.start("me", "train", "Training", work)
         until(lambda: not jobs._threads)
     assert seen == [3, 3]
-    assert asked_anew() == torch.get_num_threads() == own
+    assert threads_of_a_new_thread() == torch.get_num_threads() == seven
 
 
-def test_a_command_uses_the_same_number(own: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_uses_the_same_number(seven: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
     def command(_options: argparse.Namespace) -> int:
@@ -71,11 +71,11 @@ def test_a_command_uses_the_same_number(own: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(commands.COMMANDS, "list", command)
     assert commands.main(["list"]) == 0
     assert seen == [3]
-    assert asked_anew() == torch.get_num_threads() == own
+    assert threads_of_a_new_thread() == torch.get_num_threads() == seven
 
 
-def test_a_page_uses_the_same_number(own: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page computes in its own thread: it draws the side bar there."""
+def test_a_page_uses_the_same_number(seven: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page computes in its own thread, in which it draws the side bar."""
     seen: list[int] = []
     render = sidebar.render
 
@@ -86,7 +86,7 @@ def test_a_page_uses_the_same_number(own: int, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(app.sidebar, "render", rendering)
     opened(shown, {"model": "lenet5"})
     assert set(seen) == {3}
-    assert torch.get_num_threads() == own
+    assert torch.get_num_threads() == seven
 
 
 def test_a_bad_number_fails_a_job_and_a_command_in_a_sentence(

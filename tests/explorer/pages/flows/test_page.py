@@ -1,4 +1,4 @@
-"""The page Flows: a flow and its settings, its run in the background, one layer's mask over time."""
+"""The page Flows: a flow, its settings, its run, and one layer's mask over time."""
 
 import json
 from collections.abc import Callable

@@ -1,6 +1,4 @@
-"""The Methods page: a study in the background, found on disk again, drawn and told; charts and
-words without a page.
-"""
+"""The page Methods: a study in the background, its runs on disk, its charts and table."""
 
 import json
 from collections.abc import Callable
@@ -12,10 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import charts
 from explorer.jobs.job import Snapshot
-from explorer.pages.methods import run as studying
+from explorer.pages.methods.choices import Choices, choices, choices_of, study_of
 from explorer.pages.methods.page import base_of
-from explorer.pages.methods.report import alike
-from explorer.pages.methods.run import Choices, choices, chosen_in, estimate, study_of, where
+from explorer.pages.methods.report import equal_methods
+from explorer.pages.methods.run import estimated_seconds, seconds_per_image, study_progress
 from explorer.session import cache
 from pruning_core import studies
 from pruning_core.plan import Plan
@@ -43,7 +41,7 @@ PLAN = Plan(model="lenet5", fine_tune=TrainConfig(epochs=1, batch_size=128))
 
 @pytest.fixture(autouse=True)
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Studies of each test in a folder of its own; digits and LeNet-5 need none."""
+    """Each test has its own folder of studies. Digits and LeNet-5 are part of the package."""
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     return tmp_path / "studies"
 
@@ -59,9 +57,9 @@ def opened(open_view: Open, chosen: Choices = CHOSEN, **address: str) -> AppTest
 
 def text(at: AppTest) -> str:
     return "\n".join(
-        each.value
+        element.value
         for kind in ("caption", "info", "warning", "error", "markdown")
-        for each in at.main.get(kind)
+        for element in at.main.get(kind)
     )
 
 
@@ -87,8 +85,8 @@ def asked_of(space: Workspace, chosen: Choices = CHOSEN) -> Study:
     return study_of(PLAN, chosen, space)
 
 
-def run_some(asked: Study, space: Workspace, at_least: int) -> Path:
-    """What an app that was killed in the middle leaves on disk."""
+def measure_some(asked: Study, space: Workspace, at_least: int) -> Path:
+    """Leaves on disk what an interrupted app leaves there."""
     folder = studies.study_folder(asked, base_of(PLAN, space))
     events = studies.run_study(asked, space, folder)
     while studies.count_saved_runs(folder) < at_least:
@@ -97,10 +95,10 @@ def run_some(asked: Study, space: Workspace, at_least: int) -> Path:
     return folder
 
 
-def test_an_empty_page_says_what_to_do_and_how_long_it_takes(open_view: Open) -> None:
+def test_an_empty_page_says_what_to_do_and_the_estimated_time(open_view: Open) -> None:
     at = opened(open_view)
     assert "Nothing is measured yet" in at.main.info[0].value
-    assert "Random and Magnitude (L1) always take part" in text(at)
+    assert "Random and Magnitude (L1) are always included" in text(at)
     assert "3 criteria × 2 compressions × 2 seeds: 12 runs. About" in text(at)
     assert "of computing (estimated)" in text(at)
     assert at.button(key="methods_start").label == "Start"
@@ -130,7 +128,10 @@ def test_a_study_runs_in_the_background_and_shows_what_the_core_measures(
         [100 * row.spread for row in rows if row.spread is not None]
     )
     assert table["Compression"].tolist() == pytest.approx([row.compression for row in rows])
-    assert "Each run is measured on 359 test images; its own 95% interval is at most ±" in text(at)
+    assert (
+        "Each run is measured on 359 test images; the 95% interval of one run is at most ±"
+        in text(at)
+    )
     said = at.main.expander[-1].markdown[0].value
     for part in (
         "LeNet-5, Digits",
@@ -143,16 +144,16 @@ def test_a_study_runs_in_the_background_and_shows_what_the_core_measures(
         assert part in said
 
 
-def test_a_study_broken_off_by_a_restart_is_found_and_goes_on(
+def test_a_study_interrupted_by_a_restart_continues(
     open_view: Open, until: Until, space: Workspace
 ) -> None:
-    folder = run_some(asked_of(space), space, 5)
+    folder = measure_some(asked_of(space), space, 5)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*-*.json")}
     at = opened(open_view)
     assert "12 runs, 5 of them measured. About" in text(at)
     assert "5 of 12 runs are measured" in text(at)
     assert set(figures(at)) == {"compression", "speedup"}
-    assert at.button(key="methods_start").label == "Go on"
+    assert at.button(key="methods_start").label == "Continue"
     at.button(key="methods_start").click().run()
     until(at, all_measured)
     assert [event.from_disk for event in job().events if isinstance(event, RunFinished)] == [
@@ -161,7 +162,7 @@ def test_a_study_broken_off_by_a_restart_is_found_and_goes_on(
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_stop_keeps_what_is_measured_and_other_choices_do_not_disturb(
+def test_stop_keeps_finished_runs_and_other_choices_do_not_affect_the_study(
     open_view: Open, until: Until
 ) -> None:
     at = opened(open_view, replace(CHOSEN, seeds=20, images=0))
@@ -178,15 +179,15 @@ def test_stop_keeps_what_is_measured_and_other_choices_do_not_disturb(
     assert at.number_input(key="study_seeds").value == 20
     assert "estimated" in at.progress[0].text
     at.button(key="methods_stop").click().run()
-    until(at, lambda at: "The study was stopped; finished runs are on disk" in text(at))
-    assert at.button(key="methods_start").label == "Go on"
+    until(at, lambda at: "The study was stopped. Finished runs are on disk" in text(at))
+    assert at.button(key="methods_start").label == "Continue"
 
 
 def runs_on_disk() -> int:
     return sum(1 for _ in studies.studies_root().glob("*/*-*.json"))
 
 
-def test_choices_are_in_the_address_and_survive_a_page_that_forgets_it(open_view: Open) -> None:
+def test_choices_are_in_the_address_and_survive_a_page_switch(open_view: Open) -> None:
     at = opened(open_view, Choices())
     assert "study" not in at.query_params
     at.multiselect(key="study_criteria").set_value(["snip", "seven"]).run()
@@ -209,7 +210,7 @@ def test_an_earlier_study_is_shown_again_with_its_training(
     open_view: Open, space: Workspace
 ) -> None:
     asked = study_of(replace(PLAN, allocation="global"), CHOSEN, space)
-    run_some(asked, space, 3)
+    measure_some(asked, space, 3)
     at = open_view("methods")
     box = at.selectbox(key="study_earlier")
     assert "3 of 12 runs done" in box.options[0]
@@ -224,29 +225,29 @@ def test_an_earlier_study_is_shown_again_with_its_training(
     "study",
     ["seeds~many", "seads~3", "criteria~snap", "granularities~x", "criteria", "compressions~x"],
 )
-def test_an_address_that_cannot_be_used_is_told(open_view: Open, study: str) -> None:
+def test_an_invalid_address_gets_a_warning(open_view: Open, study: str) -> None:
     at = open_view("methods", study=study)
     assert "The address's 'study' was ignored." in text(at)
     assert at.number_input(key="study_seeds").value == 3
 
 
-def test_what_no_study_can_have_is_one_sentence(open_view: Open) -> None:
+def test_an_impossible_study_is_one_sentence(open_view: Open) -> None:
     at = opened(open_view, allocation="manual")
     assert "manual" in at.main.error[0].value
     at = opened(open_view, Choices(granularities=()))
     assert "no granularity" in at.main.error[0].value
 
 
-def test_pairs_that_do_not_go_together_are_listed(open_view: Open) -> None:
+def test_impossible_pairs_are_listed(open_view: Open) -> None:
     at = opened(open_view, Choices(("bn_scale",), ("fine", "head"), (2.0,), 1))
-    assert any("pairs cannot cut this network" in expander.label for expander in at.main.expander)
+    assert any("pairs cannot prune this network" in expander.label for expander in at.main.expander)
     assert "2 runs" in text(at)
 
 
-def test_choices_and_text_and_study_are_one(space: Workspace) -> None:
+def test_choices_text_and_study_convert_into_each_other(space: Workspace) -> None:
     assert choices("") == Choices()
     assert choices(CHOSEN.to_text()) == CHOSEN
-    assert chosen_in(asked_of(space)) == CHOSEN
+    assert choices_of(asked_of(space)) == CHOSEN
     assert study_of(
         replace(PLAN, overrides=(("conv1.weight", 0.5),), probe=64), CHOSEN, space
     ) == asked_of(space)
@@ -260,32 +261,32 @@ def result(run: Run, seconds: float = 2.0) -> Result:
     return Result(run, found, found, found, 1, 10, 100, 50, 1000, 500, None, None, seconds)
 
 
-def test_progress_counts_runs_and_the_part_of_the_present_one(space: Workspace) -> None:
+def test_progress_counts_runs_and_a_share_of_the_present_one(space: Workspace) -> None:
     asked = asked_of(space)
     events: list[object] = [
         RunFinished(1, 4, result(asked.runs[0]), True),
         RunFinished(2, 4, result(asked.runs[1]), False),
     ]
-    now = where([*events, RunStarted(3, 4, asked.runs[2]), Step(1, 5, 10, 0.1)], asked)
+    now = study_progress([*events, RunStarted(3, 4, asked.runs[2]), Step(1, 5, 10, 0.1)], asked)
     assert (now.share, now.left, now.done, now.total) == (2.5 / 4, pytest.approx(2.0 * 1.5), 2, 4)
     assert "seed 0" in now.stage
     failed = [RunFailed(3, 4, asked.runs[2], "No."), RunFailed(4, 4, asked.runs[3], "No.")]
-    assert where([*events, *failed], asked).failed == {"No.": 2}
-    assert where([], asked).share == 0.0
+    assert study_progress([*events, *failed], asked).failed == {"No.": 2}
+    assert study_progress([], asked).share == 0.0
 
 
-def test_the_estimate_follows_the_images_and_then_the_clock(space: Workspace) -> None:
+def test_the_estimate_uses_images_then_measured_seconds(space: Workspace) -> None:
     asked = asked_of(space)
     data = space.dataset
     images = 3 * 500 + len(data.val) + 2 * len(data.test) + 6 * 256
-    assert estimate(asked, space, 0.01, ()) == pytest.approx(12 * images * 0.01)
-    assert estimate(
+    assert estimated_seconds(asked, space, 0.01, ()) == pytest.approx(12 * images * 0.01)
+    assert estimated_seconds(
         asked, space, 0.01, (result(asked.runs[0], 3.0), result(asked.runs[1], 5.0))
     ) == pytest.approx(10 * 4.0)
-    assert studying.pace(PLAN, space) > 0
+    assert seconds_per_image(PLAN, space) > 0
 
 
-def test_methods_that_came_to_the_same_in_every_run_are_named() -> None:
+def test_methods_with_equal_accuracies_are_named() -> None:
     def run(criterion: str, seed: int, top1: float) -> Result:
         found = Accuracy(100, top1, top1 - 0.1, top1 + 0.1, None)
         return replace(result(Run(criterion, "fine", 2.0, seed)), before=found, after=found)
@@ -300,8 +301,8 @@ def test_methods_that_came_to_the_same_in_every_run_are_named() -> None:
     results = [
         run(name, seed, top1) for name, found in ends.items() for seed, top1 in enumerate(found)
     ]
-    assert alike(results) == (("Taylor |w g|", "SNIP"),), (
-        "what is at chance level in all runs says nothing"
+    assert equal_methods(results) == (("Taylor |w g|", "SNIP"),), (
+        "methods at chance level in all runs are left out"
     )
 
 
@@ -324,7 +325,7 @@ def row(asked: float, after: float, spread: float | None) -> Row:
     )
 
 
-def test_the_chart_doubles_from_tick_to_tick_and_says_more_than_colour() -> None:
+def test_the_chart_is_logarithmic_and_differs_in_more_than_colour() -> None:
     curves = {
         "one": [row(2.0, 0.8, 0.02), row(4.0, 0.6, 0.05)],
         "two": [row(2.0, 0.7, None), row(4.0, 0.65, None)],
