@@ -5,8 +5,8 @@ how much it minds.
 import streamlit as st
 
 from explorer.components.net_map import map_view, net_map
-from explorer.pages.sensitivity.page import measured_for
-from explorer.pages.sensitivity.run import lost_alone
+from explorer.pages.sensitivity.run import accuracy_lost_alone
+from explorer.pages.sensitivity.scans import measured_for
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import percent
@@ -51,7 +51,7 @@ def _lost_alone(plan: Plan) -> tuple[dict[str, float] | None, str]:
     points = measured_for(plan)
     if not points:
         return None, ""
-    lost, share = lost_alone(points)
+    lost, share = accuracy_lost_alone(points)
     return lost, percent(share) + (
         ", tied layers together" if any(point.group for point in points) else ""
     )

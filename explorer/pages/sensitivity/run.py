@@ -1,6 +1,4 @@
-"""A sensitivity scan as the page follows it: what was asked for, and what the curves say. Knows no
-Streamlit.
-"""
+"""A sensitivity scan in the background: its request, its events, and what its curves say."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,34 +18,34 @@ PRESETS: dict[str, tuple[int, ...]] = {
     "Standard": tuple(round(100 * share) for share in GRID if share),
     "Fine": (*range(10, 90, 10), 85, 90, 92, 94, 96, 98),
 }
-"""Sparsities to measure, in percent; 0, the dense network, is always measured too."""
+"""Sparsities to measure, in percent. 0, the dense network, is always measured too."""
 
 
 @dataclass(frozen=True)
 class ScanRequest:
-    """What a scan was asked for. grid: sparsities, rising, with 0; layers: names, in the order in
-    which they are measured.
+    """What to scan.
 
-    tied: layers whose channels can only go together are cut as one; cuts: how many things are cut,
-    one at a time; preview: estimates in about a tenth of the time will do.
+    grid: sparsities, rising, with 0; layers: names, in the order of measurement; units: how many
+    parts are pruned, one at a time; tied: layers with tied channels are pruned together; preview:
+    estimate the curves in about a tenth of the time.
     """
 
     plan: Plan
     grid: tuple[float, ...]
     layers: tuple[str, ...]
-    cuts: int
+    units: int
     tied: bool = False
     preview: bool = False
 
     @property
     def total(self) -> int:
-        """Points that it yields."""
+        """The number of points that it yields."""
         return len(self.layers) * len(self.grid)
 
     @property
     def measurements(self) -> int:
-        """At most how many cuts are measured, and the dense network."""
-        return self.cuts * (len(self.grid) - 1) + 1
+        """At most how many networks are measured, the dense one included."""
+        return self.units * (len(self.grid) - 1) + 1
 
 
 def request(
@@ -56,36 +54,41 @@ def request(
     percents: Sequence[int],
     couplings: Sequence[Coupling] | None = None,
 ) -> ScanRequest:
-    """The scan of those layers, tied by the couplings if given; N:M shapes have one ratio, so that
-    the grid has no say.
+    """The scan of those layers. N:M has one ratio, so the grid has no effect.
+
+    couplings: the layers of each are pruned together; None: each layer alone.
     """
     fixed = granularity(plan.granularity).fixed_ratio
     grid = (fixed,) if fixed is not None else tuple(share / 100 for share in percents)
     names = tuple(layer.name for layer in layers)
     units = [(name,) for name in names] if couplings is None else [c.layers for c in couplings]
-    taken = [tuple(name for name in names if name in unit) for unit in units]
-    cuts = sum(bool(unit) for unit in taken)
+    scanned = [tuple(name for name in names if name in unit) for unit in units]
     return ScanRequest(
-        plan, tuple(sorted({0.0, *grid})), tuple(chain(*taken)), cuts, couplings is not None
+        plan,
+        tuple(sorted({0.0, *grid})),
+        tuple(chain(*scanned)),
+        sum(bool(unit) for unit in scanned),
+        couplings is not None,
     )
 
 
 def scan_events(asked: ScanRequest, space: Workspace) -> Iterator[SensitivityPoint | Preview]:
-    """The measured points, layer by layer; for a preview, all curves better and better."""
-    work = preview_plan if asked.preview else scan_plan
-    yield from work(asked.plan, space, asked.grid, tied=asked.tied)
+    """The measured points, layer by layer; of a preview, all curves, again after each round."""
+    events = preview_plan if asked.preview else scan_plan
+    yield from events(asked.plan, space, asked.grid, tied=asked.tied)
 
 
-def equally_ranked(one: ScanRequest, other: ScanRequest) -> bool:
-    """Do both ask for the same work?"""
+def same_work(one: ScanRequest, other: ScanRequest) -> bool:
+    """Do both requests measure the same?"""
     return replace(one, plan=scanned_plan(one.plan)) == replace(
         other, plan=scanned_plan(other.plan)
     )
 
 
 def scanned_plan(plan: Plan) -> Plan:
-    """The plan with everything that curves do not depend on at its default, so that two plans with
-    equal curves are equal.
+    """The plan with default values wherever the curves do not depend on the value.
+
+    Two plans with equal curves are then equal.
     """
     how = criterion(plan.criterion, plan.seed)
     default = Plan()
@@ -103,19 +106,17 @@ def scanned_plan(plan: Plan) -> Plan:
 
 def by_layer(points: Sequence[SensitivityPoint]) -> dict[str, tuple[SensitivityPoint, ...]]:
     """Each layer's points, by rising sparsity."""
-    found: dict[str, list[SensitivityPoint]] = {}
+    curves: dict[str, list[SensitivityPoint]] = {}
     for point in points:
-        found.setdefault(point.parameter, []).append(point)
+        curves.setdefault(point.parameter, []).append(point)
     return {
         name: tuple(sorted(curve, key=lambda point: point.sparsity))
-        for name, curve in found.items()
+        for name, curve in curves.items()
     }
 
 
-def untouched(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
-    """Layers from which nothing could be removed at any sparsity measured; they say nothing about
-    robustness.
-    """
+def unprunable_layers(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
+    """Layers from which nothing could be removed at any measured sparsity."""
     tried = {
         name: curve
         for name, curve in by_layer(points).items()
@@ -126,29 +127,26 @@ def untouched(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
     )
 
 
-def alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
-    """Top-1 with this layer alone cut at a ratio, read linearly between the measured points by what
-    they removed.
-    """
+def accuracy_alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
+    """Top-1 with this layer alone pruned at a ratio, interpolated linearly between the points."""
     points = sorted(curve, key=lambda point: point.achieved)
     for left, right in pairwise(points):
-        if ratio <= right.achieved:
-            span = right.achieved - left.achieved
-            return (
-                left.top1
-                if span <= 0
-                else left.top1 + (right.top1 - left.top1) * max(0.0, ratio - left.achieved) / span
-            )
+        if ratio > right.achieved:
+            continue
+        span = right.achieved - left.achieved
+        if span <= 0:
+            return left.top1
+        return left.top1 + (right.top1 - left.top1) * max(0.0, ratio - left.achieved) / span
     return points[-1].top1
 
 
-def lost_alone(
+def accuracy_lost_alone(
     points: Sequence[SensitivityPoint], near: float = 0.8
 ) -> tuple[dict[str, float], float]:
-    """Top-1 that each layer loses when it alone is cut at the measured sparsity nearest to `near`,
-    and that sparsity.
+    """The top-1 that each layer loses when it alone is pruned, and the sparsity of that.
 
-    Layers that were not measured there, or from which nothing could be removed, are left out.
+    The sparsity is the measured one nearest to `near`. Layers without a point there, and layers
+    from which nothing could be removed, are left out.
     """
     dense = next(point.top1 for point in points if point.sparsity == 0)
     measured = {point.sparsity for point in points if point.sparsity > 0}
@@ -159,8 +157,9 @@ def lost_alone(
 def rounded(
     ratios: Mapping[str, float], groups: Mapping[str, int] | None = None
 ) -> dict[str, float]:
-    """Ratios short enough for an address: whole tenths of a percent. groups: how many a layer has;
-    so many stay exact.
+    """Ratios in tenths of a percent, short enough for an address.
+
+    groups: the number of groups per layer; ratios get as many digits as keep these exact.
     """
     return {
         name: round(ratio, max(3, len(str((groups or {}).get(name, 0)))))

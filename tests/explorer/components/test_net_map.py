@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from torchvision.models import get_model
 
 from explorer.components.net_map import MapView, chosen_name, map_view, message
-from explorer.pages.sensitivity.run import lost_alone
+from explorer.pages.sensitivity.run import accuracy_lost_alone
 from explorer.session import cache
 from pruning_core.model.inventory import inventory
 from pruning_core.model.layer_graph import network_map
@@ -171,10 +171,10 @@ def test_the_loss_of_each_layer_alone_near_four_fifths() -> None:
         point("b", 0.75, 0.95),
     ]
     idle = [point("c", 0.0, 0.9), point("c", 0.75, 0.9, 0.0)]
-    lost, at = lost_alone([*curves, *idle, point("d", 0.0, 0.9)])
+    lost, at = accuracy_lost_alone([*curves, *idle, point("d", 0.0, 0.9)])
     assert at == 0.75
     assert lost == {"a": pytest.approx(0.5), "b": pytest.approx(-0.05)}
-    assert lost_alone([point("a", 0.0, 0.9)]) == ({}, 0.0)
+    assert accuracy_lost_alone([point("a", 0.0, 0.9)]) == ({}, 0.0)
 
 
 def test_layers_that_were_cut_together_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,9 @@ def test_a_scan_of_this_plan_is_marked_and_one_of_another_is_not(
     at.button(key="scan_start").click().run()
     until(at, lambda at: any("Scanned" in caption.value for caption in at.caption))
     points = cache.jobs().snapshots("test session id", "scan")[0].events
-    lost, _ = lost_alone([event for event in points if isinstance(event, SensitivityPoint)])
+    lost, _ = accuracy_lost_alone(
+        [event for event in points if isinstance(event, SensitivityPoint)]
+    )
     found = sent(opened(page, {"model": "lenet5"}, "explore"))
     assert found["hurts"] == [pytest.approx(lost[name]) for name in view_of("lenet5").names]
     assert found["cutAt"] == "80%"

@@ -157,7 +157,10 @@ def test_ratios_keep_to_the_limits(after_scan: AppTest) -> None:
     at.number_input(key="multiple").set_value(8)
     assert "Limits are set" not in text(at)
     at.slider(key="target").set_value(60).run()
-    assert "Limits are set: 50% to 70% of each layer, what stays in multiples of 8." in text(at)
+    assert (
+        "Limits are set: remove 50% to 70% of each layer, keep groups in multiples of 8."
+        in text(at)
+    )
     at.button(key="target_apply").click().run()
     assert not at.exception
     ratios = dict(Plan.from_json(at.session_state["_plan"]).overrides)
@@ -182,7 +185,7 @@ def test_a_preview_estimates_the_curves_and_ranks_nothing(open_view: Open, until
     assert "should lie inside the band at 90% of points or more" in text(at)
     shown = {trace["name"] for trace in curves(at, "preview_curves")}
     assert {f"{layer.name} band" for layer in cache.workspace("lenet5", "digits").layers} <= shown
-    assert "from a full scan only" in text(at)
+    assert "need a full scan" in text(at)
     assert not [
         widget for widget in (*at.select_slider, *at.slider) if widget.key in ("slice", "target")
     ]
@@ -224,7 +227,7 @@ def test_what_was_measured_before_a_stop_is_kept(
             time.sleep(0.01)
             yield None
 
-    monkeypatch.setattr("explorer.pages.sensitivity.page.scan_events", endless)
+    monkeypatch.setattr("explorer.pages.sensitivity.form.scan_events", endless)
     at = open_view("sensitivity")
     at.button(key=f"{kind}_start").click().run()
     until(at, lambda at: bool(at.get("plotly_chart")))
@@ -246,7 +249,7 @@ def test_no_sparsity_chosen_leaves_nothing_to_scan(open_view: Open) -> None:
 
 def test_layers_that_cannot_be_cut_are_named_not_ranked(open_view: Open, until: Until) -> None:
     at = open_view("sensitivity", granularity="2:4")
-    assert "one ratio of its own" in text(at)
+    assert "has a fixed ratio" in text(at)
     at.button(key="scan_start").click().run()
     until(at, scanned)
     assert any("not prunable here" in expander.label for expander in at.expander)
@@ -257,7 +260,7 @@ def test_a_failed_scan_is_one_sentence(
     open_view: Open, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "explorer.pages.sensitivity.page.scan_events", lambda asked, space: iter([1 / 0])
+        "explorer.pages.sensitivity.form.scan_events", lambda asked, space: iter([1 / 0])
     )
     at = open_view("sensitivity")
     at.button(key="scan_start").click().run()
@@ -274,12 +277,12 @@ def test_filters_of_tied_layers_are_cut_together_and_no_ops_are_not_ranked(
     )
     at.multiselect(key="grid_values").set_value([50]).run()
     assert at.toggle(key="tied").value is True
-    assert "11 layers in 6 cuts × 1 sparsities: at most 7 measurements" in text(at)
+    assert "11 layers in 6 parts × 1 sparsities: at most 7 measurements" in text(at)
     at.button(key="scan_start").click().run()
     until(at, scanned)
-    assert "cut together and share a curve" in text(at)
+    assert "pruned together and share a curve" in text(at)
     assert {"stem.conv.weight + 1 tied", "pair5.pointwise.conv.weight"} <= names(at)
-    assert "cut with pair1.depthwise.conv.weight" in at.dataframe[-1].value["Note"].tolist()
+    assert "pruned with pair1.depthwise.conv.weight" in at.dataframe[-1].value["Note"].tolist()
     assert "masks stay per layer" in text(at)
     at.toggle(key="tied").set_value(False).run()
     assert "11 layers × 1 sparsities: at most 12 measurements" in text(at)
@@ -295,7 +298,9 @@ def test_layers_that_lose_nothing_are_named_with_the_reason(open_view: Open, unt
     until(at, scanned)
     assert "not ranked: blocks.0.attention.in_proj_weight, blocks.1" in text(at)
     assert "use head granularity" in text(at)
-    lost, _ = scanning.lost_alone(list(cache.jobs().snapshots("test session id", "scan")[0].events))
+    lost, _ = scanning.accuracy_lost_alone(
+        list(cache.jobs().snapshots("test session id", "scan")[0].events)
+    )
     assert "blocks.0.attention.in_proj_weight" not in lost
     assert "blocks.0.mlp.fc1.weight" in lost
 
@@ -306,9 +311,9 @@ def point(name: str, sparsity: float, achieved: float, top1: float) -> Sensitivi
 
 def test_accuracy_alone_is_read_linearly_between_points() -> None:
     curve = (point("a", 0.0, 0.0, 1.0), point("a", 0.5, 0.5, 0.8), point("a", 0.9, 0.9, 0.0))
-    assert scanning.alone(curve, 0.25) == pytest.approx(0.9)
-    assert scanning.alone(curve, 0.7) == pytest.approx(0.4)
-    assert scanning.alone(curve, 1.0) == 0.0
+    assert scanning.accuracy_alone(curve, 0.25) == pytest.approx(0.9)
+    assert scanning.accuracy_alone(curve, 0.7) == pytest.approx(0.4)
+    assert scanning.accuracy_alone(curve, 1.0) == 0.0
 
 
 def test_rounded_ratios_remove_exactly_the_groups_meant() -> None:
@@ -328,4 +333,4 @@ def test_untouched_layers_are_those_that_lost_nothing_where_something_was_asked(
         point("b", 0.0, 0.0, 1.0),
         point("b", 0.5, 0.5, 1.0),
     ]
-    assert scanning.untouched([*points, point("c", 0.0, 0.0, 1.0)]) == ("a",)
+    assert scanning.unprunable_layers([*points, point("c", 0.0, 0.0, 1.0)]) == ("a",)

@@ -1,0 +1,138 @@
+"""The grid of a scan, and its buttons."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from explorer.jobs.job import Snapshot
+from explorer.pages.sensitivity.run import PRESETS, ScanRequest, request, same_work, scan_events
+from explorer.pages.sensitivity.scans import KIND
+from explorer.session import cache, state
+from explorer.session.notices import plain, show_errors
+from explorer.texts.formats import percent
+from explorer.texts.help import HELP
+from explorer.training.status import asked_for
+from pruning_core.granularity import granularity
+from pruning_core.model.coupling.positions import Coupling
+from pruning_core.plan import Plan
+from pruning_core.types import Layer
+from pruning_core.workspace import Workspace
+
+OWN = "Own choice"
+
+
+def scan_form(
+    plan: Plan, space: Workspace, prunable: tuple[Layer, ...], scans: tuple[Snapshot, ...]
+) -> None:
+    """Draws the grid and the buttons, and starts what was pressed."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        grid = _grid(plan)
+        asked = request(plan, prunable, grid, _couplings(plan, space)) if prunable else None
+        pressed = _buttons(asked, scans)
+    if asked is not None:
+        _caption(asked, min(plan.probe, len(space.dataset.val)))
+    if pressed is None:
+        return
+    title = "Sensitivity preview" if pressed.preview else "Sensitivity scan"
+    with show_errors():
+        cache.jobs().start(state.owner(), KIND, title, lambda: scan_events(pressed, space), pressed)
+        st.rerun()
+
+
+def _grid(plan: Plan) -> Sequence[int]:
+    """The sparsities to measure, in percent."""
+    preset = st.selectbox(
+        "Grid",
+        (*PRESETS, OWN),
+        index=1,
+        key="grid",
+        bind="query-params",
+        width=190,
+        help=HELP["grid"],
+        disabled=granularity(plan.granularity).fixed_ratio is not None,
+    )
+    if preset != OWN:
+        return PRESETS.get(preset, ())
+    return tuple(
+        st.multiselect(
+            "Sparsities, %",
+            range(5, 101, 5),
+            default=PRESETS["Quick"],
+            key="grid_values",
+            bind="query-params",
+            width=420,
+            help=HELP["grid_values"],
+        )
+    )
+
+
+def _couplings(plan: Plan, space: Workspace) -> tuple[Coupling, ...] | None:
+    """The couplings whose layers are pruned together; None where each layer is pruned alone.
+
+    The choice is offered only where whole filters are removed.
+    """
+    if not granularity(plan.granularity).ties_layers:
+        return None
+    couplings, unknown = space.tied
+    together = st.toggle(
+        "Tied layers together",
+        value=True,
+        key="tied",
+        bind="query-params",
+        help=HELP["tied"],
+        disabled=bool(unknown),
+    )
+    if unknown:
+        st.caption(f"Each layer alone: {plain(unknown)}")
+    return couplings if together and not unknown else None
+
+
+def _buttons(asked: ScanRequest | None, scans: tuple[Snapshot, ...]) -> ScanRequest | None:
+    """The request of the pressed button. A preview of a finished scan is not offered."""
+    off = any(scan.active for scan in scans[:1]) or asked is None or len(asked.grid) < 2
+    again = any(not asked_for(scan, ScanRequest).preview for scan in scans)
+    if st.button(
+        "Scan again" if again else "Scan",
+        type="secondary" if again else "primary",
+        key="scan_start",
+        icon=":material/monitoring:",
+        help=HELP["scan"],
+        disabled=off,
+    ):
+        return asked
+    known = asked is not None and any(
+        scan.status == "done" and same_work(asked_for(scan, ScanRequest), asked)
+        for scan in scans[:1]
+    )
+    if st.button(
+        "Preview",
+        key="preview_start",
+        icon=":material/speed:",
+        help=HELP["preview"],
+        disabled=off or known,
+    ):
+        return asked and replace(asked, preview=True)
+    return None
+
+
+def _caption(asked: ScanRequest, images: int) -> None:
+    """How much the scan measures."""
+    if len(asked.grid) < 2:
+        st.caption("Choose at least one sparsity.")
+        return
+    layers = f"{len(asked.layers)} layers"
+    if asked.units < len(asked.layers):
+        layers += f" in {asked.units} parts"
+    size = (
+        f"{layers} × {len(asked.grid) - 1} sparsities: at most {asked.measurements} measurements "
+        f"on {images:,} images each."
+    )
+    chosen = granularity(asked.plan.granularity)
+    if chosen.fixed_ratio is None:
+        st.caption(size)
+        return
+    st.caption(
+        f"{chosen.label} has a fixed ratio: each layer is measured dense and at "
+        f"{percent(chosen.fixed_ratio)}. {size}"
+    )
