@@ -1,4 +1,13 @@
-"""Preview of a sensitivity scan: estimates its curves, with bands, in about a tenth of the time."""
+"""Preview of a sensitivity scan: estimates its curves, with bands, in about a tenth of the time.
+
+The dense network is measured on all images. The images are then divided into parts by a systematic
+sample (`evaluation.sampling`). The first part measures the end and the middle of every curve. Each
+later part measures the points whose bands it narrows most for their work: multiply-adds downstream,
+and a cost per node.
+A band is the paired 95% interval of the change, narrowed for the systematic sample and limited by
+its neighbours' bands: more sparsity does not raise accuracy, except by `preview_curves.SLACK` or by
+a rise that was measured in the same curve.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -75,16 +84,9 @@ def preview(
 ) -> Iterator[Preview]:
     """Yields better estimates of all curves after every round of measurements.
 
-    It stops when `share` of the full scan's evaluations or work is used; `FREE_WORK` is always
-    allowed. The other arguments are as in `scan.scan`. seed: of the division into parts.
-
-    The dense network is measured on all images. The images are then divided into parts by a
-    systematic sample (`evaluation.sampling`). The first part measures the end and the middle of
-    every curve. Each later part measures the points whose bands it narrows most for their work:
-    multiply-adds downstream, and a cost per node.
-    A band is the paired 95% interval of the change, narrowed for the systematic sample and limited
-    by its neighbours' bands: more sparsity does not raise accuracy, except by `SLACK` or by a rise
-    that was measured in the same curve.
+    share: it stops when this share of the full scan's evaluations or work is used;
+    `preview_budget.FREE_WORK` is always allowed. seed: of the division of the images into parts.
+    The other arguments are as in `scan.scan`.
     Closing the generator stops the preview. Raises PruningError for a grid or share outside
     [0, 1], and for a split without images.
     """

@@ -57,9 +57,13 @@ def prune_units(
 ) -> list[PruneUnit]:
     """The units of the layers that have group scores.
 
-    tied: layers whose channels are tied form one unit; else each layer is a unit. Where whole
-    heads are removed, the layers of one attention are always one unit.
-    Raises PruningError for tied layers at another granularity than whole filters.
+    tied: the layers of each coupling form one unit, by whole filters only. The same channels are
+    removed from all of them, by the mean of their scores, and they share one curve.
+    Without tied, each layer is a unit: channels that a residual add or a depthwise convolution
+    fills from other layers stay active. Where whole heads are removed, the layers of one
+    attention are always one unit.
+    Biases and norms of removed outputs are set to zero (`UnitPruner.all_masks`).
+    Raises PruningError for tied layers at a granularity that does not tie layers.
     """
     if tied:
         return _coupled_units(layers, groups, g, couplings)

@@ -40,7 +40,8 @@ class Limits:
     def __post_init__(self) -> None:
         if not 0 <= self.minimum <= self.maximum <= 1:
             raise PruningError(
-                f"The limits {self.minimum} and {self.maximum} of the ratios must rise and lie in [0, 1]."
+                f"The limits {self.minimum} and {self.maximum} of the ratios must rise "
+                "and lie in [0, 1]."
             )
         if self.multiple < 1:
             raise PruningError(f"Groups are kept in multiples of at least 1, not {self.multiple}.")
@@ -192,7 +193,7 @@ class _Problem:
         return ratios
 
     def whole_groups(self, ratios: Ratios, target: float, groups: Mapping[str, int]) -> Ratios:
-        """The ratios rounded to whole groups. Raises PruningError where the total is too far off."""
+        """The ratios in whole groups. Raises PruningError where their total is too far off."""
         allowed = {
             name: _allowed_ratios(groups[name], self.limits, self.curves[name].end)
             for name in ratios

@@ -75,10 +75,12 @@ class DeltaInversion:
 
     label: ClassVar[str] = "Inverse cost"
     help: ClassVar[str] = (
-        "Ratios in inverse proportion to the loss that each layer adds when it alone is pruned to the target."
+        "Ratios in inverse proportion to the loss that each layer adds when it alone is pruned "
+        "to the target."
     )
     formula: ClassVar[str] = (
-        "r_l = min(end_l, k / (L_l(target) - L(0) + tau target)); k is bisected until the total is met"
+        "r_l = min(end_l, k / (L_l(target) - L(0) + tau target)); "
+        "k is bisected until the total is met"
     )
     source: ClassVar[str] = "fasterai (FasterAI-Labs), targets per layer from sensitivities"
     signal: ClassVar[str] = "loss"
@@ -112,7 +114,8 @@ class LeastLoss:
 
     label: ClassVar[str] = "Least total loss"
     help: ClassVar[str] = (
-        "Prunes where it adds the least loss per weight (or per multiply-add), compared over all layers."
+        "Prunes where it adds the least loss per weight (or per multiply-add), "
+        "compared over all layers."
     )
     formula: ClassVar[str] = (
         "min sum_l L_l(r_l) with sum_l w_l r_l = target, on the curves' lower convex hulls"

@@ -73,38 +73,43 @@ def scan(
     """Yields one measured point per layer and sparsity, layer by layer. All other layers are dense.
 
     After Li et al. 2016, arXiv:1608.08710. Interactions between layers are not measured.
-
-    layers: of the network; those that have group scores are scanned.
-    tied: layers whose channels are tied in `couplings` are pruned together (whole filters only).
-    The same channels are removed from all of them, by the mean of their scores, and the layers
-    share one curve. A coupling that cannot be pruned is not measured; its points have the reason.
-    Without tied, each layer is pruned alone: channels that a residual add or a depthwise
-    convolution fills from other layers stay active.
-    Biases and norms of removed outputs are set to zero (`dependent_masks`).
+    layers: of the network; those with group scores are scanned, alone or tied (`prune_units`).
+    A unit that cannot be pruned is not measured; its points have the reason.
     dense, partial_forward: of this model and split, if they were computed before.
-
     Every point equals, bit for bit, an evaluation of the pruned model with the same number of
-    threads; only what lies downstream of the layer is computed again (`PartialForward`). A
-    sparsity that removes no whole group gives the dense point.
+    threads. A sparsity that removes no whole group gives the dense point.
     Closing the generator stops the scan. Raises PruningError for a grid outside [0, 1].
     """
     if not grid or not all(0 <= s <= 1 for s in grid):
         raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
     units = prune_units(layers, groups, g, couplings, tied=tied)
     curves = [(unit, unit.counts(g, grid)) for unit in units]
-    wanted = [(unit, _distinct_counts(curve)) for unit, curve in curves]
-    score = dense or evaluate(model, split, outputs=outputs, device=device)
+    dense = dense or evaluate(model, split, outputs=outputs, device=device)
     partial_forward = partial_forward or PartialForward(model, split, device=device)
-    logits = UnitPruner(model, layers, g, couplings).logits(wanted, partial_forward)
+    pruner = UnitPruner(model, layers, g, couplings)
+    yield from _measure(curves, pruner, partial_forward, dense, split, outputs)
+
+
+def _measure(
+    curves: Sequence[tuple[PruneUnit, list[tuple[float, int]]]],
+    pruner: UnitPruner,
+    partial_forward: PartialForward,
+    dense: Evaluation,
+    split: Split,
+    outputs: tuple[int, ...] | None,
+) -> Iterator[SensitivityPoint]:
+    """The points of every curve. curves: units with `PruneUnit.counts`."""
+    wanted = [(unit, _distinct_counts(curve)) for unit, curve in curves]
+    logits = pruner.logits(wanted, partial_forward)
     columns = slice(None) if outputs is None else list(outputs)
     for (unit, curve), (_, counts) in zip(curves, wanted, strict=True):
-        measured = {0: _Measured(score, dict.fromkeys(unit.names, 0.0))}
+        measured = {0: _Measured(dense, dict.fromkeys(unit.names, 0.0))}
         for count in counts:
             values, removed = next(logits)
             pruned = summarise(values[:, columns], split.labels)
-            versus = change(score, pruned, split.labels)
+            versus = change(dense, pruned, split.labels)
             measured[count] = _Measured(pruned, removed, versus.value, versus.interval)
-        yield from _points(unit, g, curve, measured, partial_forward.reason)
+        yield from _points(unit, pruner.g, curve, measured, partial_forward.reason)
 
 
 def _distinct_counts(curve: Sequence[tuple[float, int]]) -> list[int]:

@@ -75,7 +75,8 @@ def run_study(
     runs = runnable_runs(study, space)
     if not runs:
         raise PruningError(
-            "No method of the study can prune this network: choose another criterion or granularity."
+            "No method of the study can prune this network: "
+            "choose another criterion or granularity."
         )
     create_study_folder(study, base, folder)
     runner = _Runner(study, space, folder, device)

@@ -167,7 +167,8 @@ def _check_numbers(study: Study) -> None:
     for value in study.compressions:
         _require(
             math.isfinite(value) and 1 < value <= MAX_COMPRESSION,
-            f"A compression of {value} is outside 1 to {MAX_COMPRESSION:g}: 4 keeps one weight in four.",
+            f"A compression of {value} is outside 1 to {MAX_COMPRESSION:g}: "
+            "4 keeps one weight in four.",
         )
     _require(
         1 <= study.seeds <= MAX_SEEDS,
@@ -183,7 +184,8 @@ def _check_plan(plan: Plan) -> None:
     by_hand = plan.overrides or plan.edits or not ALLOCATIONS[plan.allocation].uses_target
     _require(
         not by_hand,
-        "A study sets every ratio by its methods: remove the manual allocation and all values set by hand.",
+        "A study sets every ratio by its methods: "
+        "remove the manual allocation and all values set by hand.",
     )
 
 

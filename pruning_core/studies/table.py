@@ -182,9 +182,8 @@ def to_text(rows: Sequence[Row]) -> str:
         before = _percent(row.before, row.before_spread)
         after = _percent(row.after, row.spread)
         factors = f"{row.compression:10.2f}x {row.speedup:7.2f}x"
-        lines.append(
-            f"{row.criterion:18} {row.granularity:12} {factors} {before:>14} {after:>14}  {row.seeds}"
-        )
+        accuracies = f"{before:>14} {after:>14}"
+        lines.append(f"{row.criterion:18} {row.granularity:12} {factors} {accuracies}  {row.seeds}")
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,7 @@ from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.granularity import granularity
 from pruning_core.masks import achieved, group_scores, select
 from pruning_core.model.inventory import inventory, oihw
-from pruning_core.sensitivity.scan import GRID, from_csv, scan, to_csv
+from pruning_core.sensitivity.scan import COLUMNS, GRID, from_csv, scan, to_csv
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
 from tests.core.toy import Looking, MemorySplit, Toy, refusal, same_state, state
 
@@ -168,45 +168,30 @@ def test_the_default_grid_rises() -> None:
 def test_the_csv_has_one_row_per_point() -> None:
     points = scanned()
     text = to_csv(points)
-    assert text.splitlines()[0].split(",")[:5] == [
-        "parameter",
-        "granularity",
-        "sparsity",
-        "loss",
-        "top1",
-    ]
+    assert text.splitlines()[0].split(",") == list(COLUMNS)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == len(points)
     for row, point in zip(rows, points, strict=True):
-        assert (row["parameter"], row["granularity"], int(row["n"])) == (
-            point.parameter,
-            point.granularity,
-            point.n,
-        )
-        numbers = (
-            point.sparsity,
-            point.loss,
-            point.top1,
-            point.achieved,
-            *point.interval,
-            point.change,
-            *point.change_interval,
-        )
-        names = (
-            "sparsity",
-            "loss",
-            "top1",
-            "achieved",
-            "low",
-            "high",
-            "change",
-            "change_low",
-            "change_high",
-        )
-        read = [float(row[key]) for key in names]
-        assert read == pytest.approx(numbers, abs=1e-6)
+        assert (row["parameter"], row["granularity"]) == (point.parameter, point.granularity)
+        assert int(row["n"]) == point.n
+        change = (point.change, *point.change_interval)
+        numbers = (point.sparsity, point.loss, point.top1, point.achieved, *point.interval, *change)
+        assert [float(row[name]) for name in CSV_NUMBERS] == pytest.approx(numbers, abs=1e-6)
     assert text.endswith("\n")
     assert to_csv([]).count("\n") == 1
+
+
+CSV_NUMBERS = (
+    "sparsity",
+    "loss",
+    "top1",
+    "achieved",
+    "low",
+    "high",
+    "change",
+    "change_low",
+    "change_high",
+)
 
 
 def test_points_read_from_a_table_equal_those_written() -> None:

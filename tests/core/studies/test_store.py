@@ -1,6 +1,7 @@
 """Finished runs on disk: each file belongs to one run of one study."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pruning_core.studies import Run, Study, run_study
 from pruning_core.studies.store import load_result, save_result, study_folder
 from pruning_core.training.config import TrainConfig
 from pruning_core.workspace import Workspace, open_workspace
+from tests.core.studies.small_study import SMALL
 
 ASKED = Study(
     Plan(model="lenet5", fine_tune=TrainConfig(epochs=0)),
@@ -20,11 +22,6 @@ ASKED = Study(
     compressions=(2.0,),
     seeds=1,
 )
-
-
-@pytest.fixture(scope="module")
-def space() -> Workspace:
-    return open_workspace("lenet5", "digits")
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -75,7 +72,7 @@ def test_a_study_without_a_penalty_keeps_its_older_folder_name(
 def test_names_that_differ_in_one_character_have_separate_files(
     space: Workspace, tmp_path: Path
 ) -> None:
-    """`a:b` may be a custom criterion and `a_b` one of the registry. No run is loaded for another."""
+    """`a:b` is a custom criterion, `a_b` one of the registry: neither is loaded for the other."""
     list(run_study(ASKED, space, tmp_path))
     found = studies.load_results(ASKED, tmp_path)[0]
     asked = [
@@ -121,3 +118,33 @@ def test_a_record_has_its_threads_and_an_old_record_without_them_is_read(
     del raw["threads"]
     path.write_text(json.dumps(raw), encoding="utf-8")
     assert load_result(found.run, tmp_path) == replace(found, threads=None)
+
+
+def test_each_study_and_each_network_has_its_own_folder(space: Workspace, tmp_path: Path) -> None:
+    base = studies.fingerprint(space)
+    other = studies.fingerprint(
+        replace(space, model=open_workspace("lenet_300_100", "digits").model)
+    )
+    asked = (
+        SMALL,
+        replace(SMALL, images=128),
+        replace(SMALL, plan=replace(SMALL.plan, allocation="global")),
+    )
+    folders = {
+        studies.study_folder(study, start, tmp_path) for study in asked for start in (base, other)
+    }
+    assert len(folders) == 6
+    assert studies.study_folder(SMALL, base).parent == studies.studies_root()
+
+
+def test_saved_studies_of_a_network_come_newest_first(space: Workspace, tmp_path: Path) -> None:
+    base = studies.fingerprint(space)
+    one = replace(SMALL, seeds=1)
+    for when, asked in enumerate((SMALL, one)):
+        folder = studies.study_folder(asked, base, tmp_path)
+        next(run_study(asked, space, folder))
+        os.utime(folder / "study.json", (when, when))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "study.json").write_text('{"base": ')
+    assert studies.saved_studies(base, tmp_path) == (one, SMALL)
+    assert studies.saved_studies("another", tmp_path) == ()

@@ -1,0 +1,84 @@
+"""One run of a study gives the numbers of the pipeline, on the images of its seed."""
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from pruning_core import studies
+from pruning_core.pipeline import prune
+from pruning_core.plan import Plan
+from pruning_core.studies import (
+    Result,
+    run_plan,
+    run_study,
+)
+from pruning_core.studies.run import seed_workspace
+from pruning_core.training.config import TrainConfig
+from pruning_core.types import Finished
+from pruning_core.workspace import Workspace
+from tests.core.studies.small_study import SMALL
+
+
+def test_a_run_gives_the_numbers_of_the_pipeline(
+    space: Workspace, finished: tuple[Path, tuple[Result, ...]]
+) -> None:
+    """The oracle is `pipeline.prune` with the run's plan on the seed's images."""
+    for found in finished[1][-2:]:
+        mine = seed_workspace(space, SMALL.images, found.run.seed)
+        done = list(prune(run_plan(SMALL, found.run), mine))[-1]
+        assert isinstance(done, Finished)
+        assert found.after is not None
+        assert (found.initial.top1, found.before.top1, found.after.top1) == (
+            done.dense.top1,
+            done.pruned.top1,
+            done.tuned.top1,
+        )
+        assert (found.after.n, found.after.low, found.after.high) == (
+            len(space.dataset.test),
+            *done.tuned.interval,
+        )
+        assert (found.parameters, found.nonzeros) == (done.report.parameters, done.report.nonzeros)
+        assert (found.macs, found.macs_effective) == (done.report.macs, done.report.macs_effective)
+        assert found.compression == done.report.parameters / done.report.nonzeros
+        assert found.speedup == done.report.macs / done.report.macs_effective
+        assert (found.epochs, found.images) == (1, 256)
+
+
+def test_each_seed_has_its_own_images_with_equal_class_shares(space: Workspace) -> None:
+    parts = [seed_workspace(space, 200, seed).dataset.train for seed in (0, 1, 0)]
+    assert [len(part) for part in parts] == [200, 200, 200]
+    assert torch.equal(parts[0].x, parts[2].x)
+    assert not torch.equal(parts[0].x, parts[1].x)
+    shares = [torch.bincount(part.labels, minlength=10) for part in parts]
+    assert int((shares[0] - shares[1]).abs().max()) <= 1
+    assert (
+        len(seed_workspace(space, 0, 3).dataset.train)
+        == len(seed_workspace(space, 10**9, 3).dataset.train)
+        == len(space.dataset.train)
+    )
+
+
+def test_seeds_give_different_accuracies(finished: tuple[Path, tuple[Result, ...]]) -> None:
+    after = {found.run: found.final.top1 for found in finished[1]}
+    differing = [
+        run for run in after if run.seed == 0 and after[run] != after[replace(run, seed=1)]
+    ]
+    assert differing
+
+
+def test_zero_epochs_give_no_accuracy_after_fine_tuning(space: Workspace, tmp_path: Path) -> None:
+    asked = replace(
+        SMALL,
+        plan=Plan(model="lenet5", fine_tune=TrainConfig(epochs=0)),
+        compressions=(2.0,),
+        seeds=1,
+    )
+    list(run_study(asked, space, tmp_path))
+    found = studies.load_results(asked, tmp_path)
+    assert [result.after for result in found] == [None, None]
+    assert all(result.final == result.before for result in found)
+    row = next(csv.DictReader(io.StringIO(studies.to_csv(asked, found))))
+    assert row["after_top1"] == ""

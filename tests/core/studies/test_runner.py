@@ -1,0 +1,138 @@
+"""Studies continue after every kind of interruption and measure no run twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from pruning_core import studies
+from pruning_core.plan import Plan
+from pruning_core.studies import (
+    Result,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    run_study,
+)
+from pruning_core.training.config import TrainConfig
+from pruning_core.types import Step
+from pruning_core.workspace import Workspace
+from tests.core.studies.small_study import ROOT, SMALL, TUNE, finished_events, same
+from tests.core.toy import refusal
+
+DAMAGES = {
+    "half": lambda text: text[: len(text) // 2],
+    "not json": lambda text: "\x00" * 40,
+    "a list": lambda text: "[]",
+    "another run": lambda text: text.replace('"seed": 0', '"seed": 1'),
+    "a share above 1": lambda text: json.dumps(
+        json.loads(text) | {"initial": json.loads(text)["initial"] | {"top1": 7.0}}
+    ),
+    "a missing number": lambda text: json.dumps(
+        {k: v for k, v in json.loads(text).items() if k != "nonzeros"}
+    ),
+    "a text for a number": lambda text: json.dumps(json.loads(text) | {"nonzeros": "many"}),
+}
+
+
+def test_a_finished_study_is_loaded_from_disk(
+    space: Workspace, finished: tuple[Path, tuple[Result, ...]]
+) -> None:
+    events = list(run_study(SMALL, space, finished[0]))
+    assert all(isinstance(event, RunFinished) and event.from_disk for event in events)
+    assert tuple(event.result for event in finished_events(events)) == finished[1]
+    assert [event.number for event in finished_events(events)] == list(range(1, 9))
+
+
+def test_a_closed_study_continues_with_the_interrupted_run(
+    space: Workspace, tmp_path: Path, finished: tuple[Path, tuple[Result, ...]]
+) -> None:
+    events = run_study(SMALL, space, tmp_path)
+    seen = list(islice(events, 8))
+    events.close()
+    before = len(finished_events(seen))
+    assert isinstance(seen[-1], Step | RunStarted | RunFinished)
+    assert studies.count_saved_runs(tmp_path) == before < 8
+    rest = list(run_study(SMALL, space, tmp_path))
+    assert [event.from_disk for event in finished_events(rest)] == [True] * before + [False] * (
+        8 - before
+    )
+    assert all(map(same, studies.load_results(SMALL, tmp_path), finished[1]))
+
+
+def test_a_killed_process_loses_only_its_current_run(space: Workspace, tmp_path: Path) -> None:
+    slow = replace(SMALL, plan=replace(SMALL.plan, fine_tune=replace(TUNE, epochs=12)))
+    asked = tmp_path / "study.json"
+    folder = tmp_path / "runs"
+    asked.write_text(slow.to_json())
+    command = [
+        sys.executable,
+        "-m",
+        "pruning_core",
+        "study",
+        str(asked),
+        "--folder",
+        str(folder),
+        "--device",
+        "cpu",
+    ]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    killed = subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while (
+        studies.count_saved_runs(folder) < 2
+        and killed.poll() is None
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    there = studies.load_results(slow, folder)
+    assert 2 <= len(there) == studies.count_saved_runs(folder) < 8
+    again = finished_events(list(run_study(slow, space, folder)))
+    assert [event.from_disk for event in again] == [True] * len(there) + [False] * (8 - len(there))
+    assert tuple(event.result for event in again[: len(there)]) == there
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_measured_again(
+    damage: str, space: Workspace, tmp_path: Path, finished: tuple[Path, tuple[Result, ...]]
+) -> None:
+    asked = replace(SMALL, compressions=(2.0,), seeds=1)
+    list(run_study(asked, space, tmp_path))
+    path = next(tmp_path.glob("random-*"))
+    path.write_text(DAMAGES[damage](path.read_text()))
+    assert len(studies.load_results(asked, tmp_path)) == 1
+    events = finished_events(list(run_study(asked, space, tmp_path)))
+    assert [event.from_disk for event in events] == [True, False]
+    assert same(events[1].result, finished[1][1])
+
+
+def test_a_failed_run_is_reported_and_the_others_continue(space: Workspace, tmp_path: Path) -> None:
+    wild = replace(
+        SMALL,
+        plan=Plan(model="lenet5", fine_tune=TrainConfig(epochs=1, lr=1e30, batch_size=16)),
+        seeds=1,
+    )
+    events = list(run_study(wild, space, tmp_path))
+    failed = [event for event in events if isinstance(event, RunFailed)]
+    assert failed
+    assert len(failed) + len(finished_events(events)) == 4
+    assert studies.count_saved_runs(tmp_path) == len(finished_events(events))
+    assert all("learning rate" in event.reason for event in failed)
+
+
+def test_a_folder_that_cannot_be_made_is_reported(space: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in refusal(
+        lambda: list(run_study(SMALL, space, tmp_path / "file" / "study"))
+    )
