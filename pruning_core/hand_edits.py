@@ -1,6 +1,4 @@
-"""Groups that the user keeps or prunes by hand, whatever the ratio: part of a plan, and short
-enough for an address.
-"""
+"""Groups that the user keeps or prunes by hand: part of a plan, with a short text for addresses."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,17 +11,19 @@ from pruning_core.types import PruningError
 Group = tuple[int, int, bool]
 """Scope, group in its scope, keep?"""
 MAX_GROUPS = 2_000
-"""Edited groups of a plan; a coarser granularity says more with less."""
+"""The largest number of edited groups in a plan."""
 _RUN = re.compile(r"([kp])(?:(\d{1,9})\.)?(\d{1,9})(?:-(\d{1,9}))?")
 
 
 @dataclass(frozen=True)
 class HandEdits:
-    """The edits of one layer at one granularity; at another one the numbers mean other groups, so
-    they wait.
+    """The edits of one layer at one granularity. At another granularity they have no effect.
 
-    groups: sorted, each once. Raises PruningError for an unknown granularity, a negative number or
-    a group named twice.
+    groups: sorted, each once. Raises PruningError for an unknown granularity, a negative number,
+    and a group named twice.
+
+    >>> HandEdits("conv1.weight", "filter", ((0, 4, True), (0, 3, True), (2, 5, False))).text
+    'k3-4_p2.5'
     """
 
     layer: str
@@ -32,11 +32,8 @@ class HandEdits:
 
     def __post_init__(self) -> None:
         granularity(self.granularity)
-        object.__setattr__(
-            self,
-            "groups",
-            tuple(sorted((int(s), int(g), bool(keep)) for s, g, keep in self.groups)),
-        )
+        groups = sorted((int(scope), int(group), bool(keep)) for scope, group, keep in self.groups)
+        object.__setattr__(self, "groups", tuple(groups))
         if any(min(scope, group) < 0 for scope, group, _ in self.groups):
             raise PruningError(
                 f"An edit of {self.layer} names a negative group: groups are counted from 0."
@@ -48,23 +45,22 @@ class HandEdits:
 
     @property
     def text(self) -> str:
-        """Runs of groups: k = keep, p = prune, the scope before a dot unless it is 0: "k3-7_p2.5"."""
-        return "_".join(
-            f"{'k' if keep else 'p'}{f'{scope}.' if scope else ''}{first}{f'-{last}' if last > first else ''}"
-            for scope, first, last, keep in _runs(self.groups)
-        )
+        """Runs of groups, joined by _. k = keep, p = prune, then scope and dot if scope > 0."""
+        return "_".join(_run_text(*run) for run in _runs(self.groups))
 
 
 def parse_edits(layer: str, name: str, text: str) -> HandEdits:
-    """Reads `HandEdits.text`. Raises PruningError for text of another form and for more than MAX_GROUPS
-    groups.
+    """Reads `HandEdits.text`. name: the granularity.
+
+    Raises PruningError for text of another form, and for more than MAX_GROUPS groups.
     """
     groups: list[Group] = []
     for part in filter(None, text.split("_")):
         run = _RUN.fullmatch(part)
         if run is None:
             raise PruningError(
-                f"The edit '{part[:40]}' of {layer} is not of the form k3, p3-7 or k2.5: keep or prune, scope.group."
+                f"The edit '{part[:40]}' of {layer} is not of the form k3, p3-7 or k2.5: "
+                "keep or prune, scope.group."
             )
         sign, scope, first, last = run.groups()
         stop = int(last or first) + 1
@@ -77,42 +73,51 @@ def parse_edits(layer: str, name: str, text: str) -> HandEdits:
 
 
 def check_edits(edits: Iterable[HandEdits]) -> None:
-    """Raises PruningError where a layer comes twice at one granularity, or there are more than MAX_GROUPS
-    groups in all.
-    """
-    found = tuple(edits)
-    if len({(each.layer, each.granularity) for each in found}) < len(found):
+    """Raises PruningError if a layer is named twice at one granularity, or groups are too many."""
+    checked = tuple(edits)
+    if len({(edit.layer, edit.granularity) for edit in checked}) < len(checked):
         raise PruningError(
             "The plan's edits name one layer twice at one granularity: put them together."
         )
-    if (count := sum(len(each.groups) for each in found)) > MAX_GROUPS:
+    if (count := sum(len(edit.groups) for edit in checked)) > MAX_GROUPS:
         raise PruningError(
-            f"{count:,} groups are edited by hand; a plan holds {MAX_GROUPS:,}: choose a coarser granularity."
+            f"{count:,} groups are edited by hand; a plan holds {MAX_GROUPS:,}: "
+            "choose a coarser granularity."
         )
 
 
 def to_raw(edits: Iterable[HandEdits]) -> dict[str, dict[str, str]]:
-    """JSON's form: layer -> granularity -> text."""
+    """The form in JSON: layer -> granularity -> text."""
     raw: dict[str, dict[str, str]] = {}
-    for each in edits:
-        raw.setdefault(each.layer, {})[each.granularity] = each.text
+    for edit in edits:
+        raw.setdefault(edit.layer, {})[edit.granularity] = edit.text
     return raw
 
 
 def from_raw(raw: Any) -> tuple[HandEdits, ...]:
-    """The inverse of `to_raw`. Raises PruningError for another form."""
-    if not isinstance(raw, Mapping) or not all(isinstance(each, Mapping) for each in raw.values()):
+    """The inverse of `to_raw`. Raises PruningError for any other form."""
+    if not isinstance(raw, Mapping) or not all(
+        isinstance(texts, Mapping) for texts in raw.values()
+    ):
         raise PruningError(
             "'edits' in the plan must map layers to granularities to edits such as \"k3-7_p2.5\"."
         )
-    texts = (
-        (str(layer), str(name), text) for layer, each in raw.items() for name, text in each.items()
+    return tuple(
+        parse_edits(str(layer), str(name), str(text))
+        for layer, texts in raw.items()
+        for name, text in texts.items()
     )
-    return tuple(parse_edits(layer, name, str(text)) for layer, name, text in texts)
+
+
+def _run_text(scope: int, first: int, last: int, keep: bool) -> str:
+    """One run as text: "k3-7", "p2.5"."""
+    start = f"{scope}.{first}" if scope else str(first)
+    end = f"-{last}" if last > first else ""
+    return f"{'k' if keep else 'p'}{start}{end}"
 
 
 def _runs(groups: Iterable[Group]) -> Iterator[tuple[int, int, int, bool]]:
-    """Scope, first and last group, keep?: neighbours that are edited alike become one run."""
+    """Scope, first group, last group, keep?: one run for neighbours with the same edit."""
     run: list[Group] = []
     for group in groups:
         if run and (group[0], group[1] - 1, group[2]) != run[-1]:

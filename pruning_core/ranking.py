@@ -1,6 +1,4 @@
-"""The k-th lowest of many numbers, exactly, without sorting or copying them: a sample brackets it,
-a count proves it.
-"""
+"""The exact k-th smallest of many numbers, without a sort or a copy of all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,17 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 SAMPLE = 2**18
+"""How many numbers the sample has."""
 CHUNK = 2**18
-"""Numbers in the sample; numbers looked at together, so that they stay in the processor's cache."""
+"""How many numbers are compared at once, so that they stay in the processor's cache."""
 NONE = np.empty(0, np.float32)
 Number = float | np.floating
 
 
 @dataclass(frozen=True, eq=False)
 class KthSmallest:
-    """The k-th lowest number; below, equal: how many of each row are lower, and how many are the
-    same.
-    """
+    """The k-th smallest number. below, equal: the count per row of smaller and equal numbers."""
 
     value: Number
     below: tuple[int, ...]
@@ -26,33 +23,38 @@ class KthSmallest:
 
 
 def kth_smallest(rows: Sequence[np.ndarray], count: int, without: np.ndarray = NONE) -> KthSmallest:
-    """The `count`-th lowest, counted from 1, of all rows together, one of each number in `without`
-    left out; no NaN.
+    """The `count`-th smallest number of all rows together, counted from 1. No number may be NaN.
 
-    Two passes: values around the wanted rank of a random sample (always the same one) bracket the
-    answer but for chance, the numbers below are counted and those between taken out. Where chance
-    or `count` fails, everything is between. After Floyd and Rivest 1975, Algorithm 489, Comm. ACM
-    18(3).
+    without: numbers to leave out, once for each time they are given.
+
+    Two passes. A random sample, always the same one, gives two values that are likely to bracket
+    the answer. The numbers below the bracket are counted; those inside are copied. If the bracket
+    misses the answer, all numbers are copied. After Floyd and Rivest 1975, Algorithm 489,
+    Comm. ACM 18(3).
+
+    >>> kth_smallest([np.array([3.0, 1.0]), np.array([2.0, 2.0])], 3).below
+    (1, 0)
     """
     total = sum(row.size for row in rows)
-    low, high = _guess(rows, count / max(1, total - without.size), total)
+    low, high = _bracket(rows, count / max(1, total - without.size), total)
     below, inside = _split(rows, low, high)
-    before = sum(below) - int(np.count_nonzero(without < low))
-    spared = without[(without >= low) & (without <= high)]
-    if not before < count <= before + sum(part.size for part in inside) - spared.size:
-        (below, inside) = _split(rows, -np.inf, np.inf)
-        before = 0
-        spared = without
-    value = _pick(np.concatenate(inside), count - before, spared)
+    n_below = sum(below) - int(np.count_nonzero(without < low))
+    left_out = without[(without >= low) & (without <= high)]
+    if not n_below < count <= n_below + sum(part.size for part in inside) - left_out.size:
+        below, inside = _split(rows, -np.inf, np.inf)
+        n_below = 0
+        left_out = without
+    value = _pick(np.concatenate(inside), count - n_below, left_out)
     lower = tuple(
         n + int(np.count_nonzero(part < value)) for n, part in zip(below, inside, strict=True)
     )
     return KthSmallest(value, lower, tuple(int(np.count_nonzero(part == value)) for part in inside))
 
 
-def _guess(rows: Sequence[np.ndarray], share: float, total: int) -> tuple[Number, Number]:
-    """Numbers between which that share of all lies, six standard deviations to each side; infinite
-    where there are few.
+def _bracket(rows: Sequence[np.ndarray], share: float, total: int) -> tuple[Number, Number]:
+    """Two values around the number with that share of all below it, by a sample.
+
+    The margin is six standard deviations to each side. Both are infinite where numbers are few.
     """
     if total <= 4 * SAMPLE:
         return -np.inf, np.inf
@@ -62,10 +64,12 @@ def _guess(rows: Sequence[np.ndarray], share: float, total: int) -> tuple[Number
     )
     sample.sort()
     middle = share * sample.size
-    spread = 6 * (sample.size * share * (1 - share)) ** 0.5 + 6
-    first = int(middle - spread)
-    last = int(middle + spread)
-    return sample[first] if first > 0 else -np.inf, sample[last] if last < sample.size else np.inf
+    margin = 6 * (sample.size * share * (1 - share)) ** 0.5 + 6
+    first = int(middle - margin)
+    last = int(middle + margin)
+    low = sample[first] if first > 0 else -np.inf
+    high = sample[last] if last < sample.size else np.inf
+    return low, high
 
 
 def _split(
@@ -75,24 +79,20 @@ def _split(
     below = []
     inside = []
     for row in rows:
+        n_below = 0
         parts = []
-        for part in (row[start : start + CHUNK] for start in range(0, row.size, CHUNK)):
-            taken = part >= low
-            parts.append(
-                (
-                    part.size - int(np.count_nonzero(taken)),
-                    part[np.logical_and(taken, part <= high, out=taken)],
-                )
-            )
-        below.append(sum(n for n, _ in parts))
-        inside.append(np.concatenate([found for _, found in parts]) if parts else row)
+        for start in range(0, row.size, CHUNK):
+            chunk = row[start : start + CHUNK]
+            selected = chunk >= low
+            n_below += chunk.size - int(np.count_nonzero(selected))
+            parts.append(chunk[np.logical_and(selected, chunk <= high, out=selected)])
+        below.append(n_below)
+        inside.append(np.concatenate(parts) if parts else row)
     return below, inside
 
 
 def _pick(numbers: np.ndarray, count: int, without: np.ndarray) -> Number:
-    """The `count`-th lowest of the numbers, which may be reordered, one of each in `without` left
-    out.
-    """
+    """The `count`-th smallest of the numbers, without those in `without`; it may reorder them."""
     if not without.size:
         numbers.partition(count - 1)
         lowest: Number = numbers[count - 1]

@@ -1,4 +1,4 @@
-"""The nouns of the project: layers, scores, ratios, masks, data, events. No logic lives here."""
+"""The data types of the project: layers, scores, ratios, masks, data, events."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,23 +8,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 Scores = dict[str, Float[Tensor, "_o _i _h _w"]]
-"""Saliency per weight by parameter name, in the OIHW view; higher = keep."""
+"""Saliency per weight, by parameter name, in the OIHW view. High = keep."""
 GroupScores = dict[str, Float[Tensor, "_s _g"]]
-"""Saliency per group by parameter name: scope x group; higher = keep."""
+"""Saliency per group, by parameter name: scope x group. High = keep."""
 Masks = dict[str, Bool[Tensor, "_o _i _h _w"]]
-"""Mask per parameter name, in the OIHW view; True = keep."""
+"""Mask per parameter name, in the OIHW view. True = keep."""
 Ratios = dict[str, float]
-"""Fraction of the groups removed, by parameter name; in [0, 1]."""
+"""Fraction of the groups to remove, by parameter name, in [0, 1]."""
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
-"""A batch for a model: one tensor, several in order, or several by name (input_ids,
-attention_mask); the samples come first.
+"""A batch for a model: one tensor, several in order, or several by name, such as input_ids.
+
+The first axis counts the samples.
 """
 Example = tuple[int, ...] | Inputs
-"""What one input looks like: its shape, as C x H x W, or a batch of which the first sample is
-taken.
-"""
+"""What one input is like: its shape C x H x W, or a batch, of which the first sample is read."""
 Batches = Sequence[tuple[Inputs, Tensor]]
-"""Model-ready inputs and integer labels."""
+"""Inputs as the model reads them, and integer labels."""
 
 
 class PruningError(ValueError):
@@ -40,22 +39,26 @@ class PruningError(ValueError):
 
 
 class DataMissing(PruningError):
-    """Files that are not on this machine and could not be fetched."""
+    """Files are not on this machine and could not be downloaded."""
 
 
 class Cancelled(Exception):
-    """Raised inside long work when the user asked it to stop."""
+    """Raised inside long work when the user stopped it."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A prunable parameter.
+    """A parameter that can be pruned.
 
-    name: its key in `state_dict`; module: the owning module's path; kind: conv1d | conv2d | depthwise | linear | attention_in
-    | attention_proj | attention_out; shape: OIHW view; param_shape: as stored; macs: multiply-adds per image that read this
-    weight; bn: path of the batch norm that follows, if there is one with a scale; heads: attention heads, 0 if none;
-    attention: path of the module that they belong to; aliases: other names of a tied weight; is_output: its output is the
-    model's output, so that its rows are the classes; is_first: the model's first convolution.
+    name: its key in `state_dict`. module: path of the module that owns it.
+    kind: conv1d | conv2d | depthwise | linear | attention_in | attention_proj | attention_out.
+    shape: in the OIHW view. param_shape: as stored.
+    groups: of a grouped convolution. macs: multiply-adds per image that read this weight.
+    bn: path of the batch norm that follows, if there is one with a scale.
+    heads: number of attention heads, 0 if none. attention: path of the module that they belong to.
+    aliases: other names of a tied weight.
+    is_output: its output is the model's output, so its rows are the classes.
+    is_first: it is the model's first convolution.
     """
 
     name: str
@@ -80,20 +83,18 @@ class Layer:
 
     @property
     def fused(self) -> bool:
-        """Is it part of an nn.MultiheadAttention, which reads it without calling a module of its
-        own?
-        """
+        """Does an nn.MultiheadAttention read it directly, without a module of its own?"""
         return self.heads > 0 and self.name.rpartition(".")[::2] != (self.module, "weight")
 
     @property
     def linear(self) -> bool:
-        """Is it the weight of a Linear, whose inputs and outputs are features along the last axis?"""
+        """Is it the weight of a Linear, with inputs and outputs along the last axis?"""
         return len(self.param_shape) == 2 and not self.fused
 
 
 @dataclass(frozen=True)
 class Unprunable:
-    """A parameter that is shown but not pruned, and why."""
+    """A parameter that cannot be pruned, and the reason."""
 
     name: str
     shape: tuple[int, ...]
@@ -110,28 +111,28 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
-        """Model-ready (normalised) batches, in order, on the CPU."""
+        """Batches as the model reads them (normalised), in order, on the CPU."""
         ...
 
     def shuffled(
         self, size: int, seed: int, augment: bool = False
     ) -> Iterator[tuple[Inputs, Tensor]]:
-        """One epoch of training batches in an order fixed by `seed`."""
+        """The batches of one training epoch, in an order fixed by `seed`."""
         ...
 
     def subset(self, indices: Sequence[int]) -> "Split": ...
 
     def images(self, indices: Sequence[int]) -> Float[Tensor, "k c h w"]:
-        """The pictures themselves, in [0, 1], for display."""
+        """The images, in [0, 1], for display."""
         ...
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Train, validation and test splits; `outputs`: which logits stand for the classes (None = all,
-    in order).
+    """Train, validation and test splits.
 
-    shape: C x H x W, for the zoo and the pages alone; 1 x 1 x length for tokens.
+    shape: C x H x W, read only by the zoo and the pages; 1 x 1 x length for tokens.
+    outputs: which logits stand for the classes; None = all, in order.
     """
 
     name: str
@@ -145,12 +146,12 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Measured on n images. top1, top5, interval, per_class: fractions in [0, 1]; loss: mean
-    cross-entropy, nats.
+    """What was measured on n images. top1, top5, interval, per_class: fractions in [0, 1].
 
-    interval: Wilson 95% for top1; per_class: recall per class (None where the class has no image);
-    confusion: true x predicted; predictions: the predicted class of every image, in the split's
-    order.
+    loss: mean cross-entropy, in nats. interval: Wilson 95% for top1.
+    per_class: recall per class, None where the class has no image.
+    confusion: true x predicted.
+    predictions: the predicted class of every image, in the split's order.
     """
 
     n: int
@@ -165,7 +166,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step is done. epoch and step count from 1; loss: of this batch."""
+    """One optimizer step is done. epoch and step are counted from 1. loss: of this batch."""
 
     epoch: int
     step: int
@@ -175,8 +176,9 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """One epoch of training is done; evaluation: on the validation split; best: the best epoch so
-    far.
+    """One epoch of training is done.
+
+    evaluation: on the validation split. best: this is the best epoch up to now.
     """
 
     epoch: int
@@ -188,7 +190,7 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """The last event of fine-tuning: a new model with the best epoch's weights, masks held."""
+    """The last event of fine-tuning: a new model with the best epoch's weights, masks kept."""
 
     model: nn.Module
     best_epoch: int
@@ -197,14 +199,16 @@ class Tuned:
 
 @dataclass(frozen=True)
 class SensitivityPoint:
-    """One layer pruned alone, or with the layers that its channels are tied to.
+    """The measurement of one layer pruned alone, or of tied layers pruned together.
 
-    sparsity: requested; achieved: what whole groups of this layer allowed; interval: Wilson 95%, n
-    images; change: top-1 minus the dense network's, with its paired 95% interval (no width where
-    nothing was removed: it is the same network); group: the layers cut together, () for one alone;
-    why: the reason where the layer cannot be cut at all; in_full: why torch.fx could not trace the
-    network, so that every point took a full forward pass, with the same numbers; None where it
-    could.
+    sparsity: requested. achieved: the nearest that whole groups of this layer allow.
+    interval: Wilson 95% for top1 on n images.
+    change: top1 minus the dense network's. change_interval: its paired 95% interval, of zero width
+    where nothing was removed, because it is the same network.
+    group: the layers pruned together, () for a single one.
+    why: the reason if the layer cannot be pruned.
+    in_full: the reason if torch.fx could not trace the network: then every point took a full
+    forward pass, with the same numbers.
     """
 
     parameter: str
@@ -223,19 +227,21 @@ class SensitivityPoint:
 
     @property
     def no_op(self) -> bool:
-        """Was something asked for and nothing removed? Such a point says nothing about robustness."""
+        """Was a ratio requested but nothing removed? Such a point does not show sensitivity."""
         return self.sparsity > 0 and self.achieved == 0
 
 
 @dataclass(frozen=True)
 class Report:
-    """Computed counts of a masked model. MACs: multiply-adds per image; bytes: dense storage of all
-    parameters and buffers.
+    """Computed counts of a masked model. MACs: multiply-adds per image.
 
-    macs_effective = sum over layers of MACs x kept fraction; sparsity_masked: over the masked
-    tensors; sparsity_model: over all parameters; thinned_parameters, thinned_macs: nonzeros and
-    macs_effective less the weights that only read channels that are gone, which a network made
-    narrower would not have either; None where that is not known, or less than outputs is cut.
+    macs_effective: sum over layers of MACs x kept fraction.
+    dense_bytes: dense storage of all parameters and buffers.
+    sparsity_masked: over the masked tensors. sparsity_model: over all parameters.
+    kept: the kept fraction of each layer.
+    thinned_parameters, thinned_macs: nonzeros and macs_effective without the weights that read only
+    removed channels. A narrower network would not have these weights. None where they are not
+    known, and where less than whole outputs is removed.
     """
 
     parameters: int
@@ -252,7 +258,7 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """Masks were chosen. fraction: share of the target asked for in this round."""
+    """Masks were chosen. fraction: the share of the target in this round."""
 
     round: int
     rounds: int

@@ -57,7 +57,7 @@ def test_it_is_what_a_sort_gives(name: str, spare: bool, share: float) -> None:
 @pytest.mark.parametrize("bracket", [(5.0, 6.0), (-2.0, -1.0), (0.2, 0.2)])
 def test_a_sample_that_misses_costs_time_and_not_the_answer(bracket: tuple[float, float]) -> None:
     rows = ROWS["one"]
-    with patch.object(ranking, "_guess", lambda *_: bracket):
+    with patch.object(ranking, "_bracket", lambda *_: bracket):
         assert kth_smallest(rows, 4500).value == by_sorting(rows, 4500, NONE).value
 
 
