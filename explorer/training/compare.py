@@ -13,7 +13,7 @@ from explorer.texts.formats import interval, percent
 from explorer.texts.help import HELP
 from explorer.training.changed_answers import Comparison, changed_answers_section
 from pruning_core.evaluation.intervals import Change, change
-from pruning_core.export.writers import states
+from pruning_core.export import evaluations_by_state
 from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Finished, Layer
@@ -22,7 +22,7 @@ from pruning_core.workspace import Workspace
 
 def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:
     """All comparisons of a finished run. plan: the one that the run was started with."""
-    measured = states(run)
+    measured = evaluations_by_state(run)
     test = cache.test_split(plan, space)
     st.subheader("Before and after", anchor=False, help=HELP["states"])
     st.caption(measured_on(space, run.dense.n))

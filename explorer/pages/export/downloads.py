@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from pruning_core.export.writers import MASK_FORMATS, bundle, script, stored, weights_safetensors
+from pruning_core.export import (
+    MASK_FORMATS,
+    masks_by_parameter,
+    script_text,
+    weights_safetensors,
+    zip_archive,
+)
 from pruning_core.pipeline import dependent_masks_of, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Masks
@@ -41,11 +47,11 @@ class Files:
 
     def zip(self) -> bytes:
         """All files in one archive."""
-        return bundle({name: self.make(name) for name in NAMES})
+        return zip_archive({name: self.make(name) for name in NAMES})
 
     def _mask_file(self, ending: str) -> bytes:
         dependent = dependent_masks_of(self.plan, self.space, self.masks)
-        masks = stored(self.masks, self.space.layers, dependent)
+        masks = masks_by_parameter(self.masks, self.space.layers, dependent)
         return MASK_FORMATS[ending](masks, self.plan)
 
     def _weights(self) -> bytes:
@@ -62,7 +68,7 @@ def files_of(
     plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None, *, whole_test: bool
 ) -> Files:
     """The files of a plan's masks. whole_test: is the accuracy measured on all test images?"""
-    text = script(plan, tuned=model is not None, whole_test=whole_test)
+    text = script_text(plan, tuned=model is not None, whole_test=whole_test)
     return Files(plan, space, masks, model, text)
 
 

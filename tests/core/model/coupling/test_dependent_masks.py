@@ -12,7 +12,7 @@ from safetensors.torch import load
 from torch import nn
 
 from pruning_core.evaluation.metrics import measure
-from pruning_core.export.writers import masks_safetensors, stored
+from pruning_core.export import masks_by_parameter, masks_safetensors
 from pruning_core.pipeline import choose_masks, dependent_masks_of, masked_copy, prune
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
@@ -100,7 +100,9 @@ def test_a_removed_heads_biases_fall_silent() -> None:
 def test_the_exported_masks_name_what_is_silent(space: Workspace) -> None:
     masks = choose_masks(PLAN, space)[1]
     found = load(
-        masks_safetensors(stored(masks, space.layers, dependent_masks_of(PLAN, space, masks)), PLAN)
+        masks_safetensors(
+            masks_by_parameter(masks, space.layers, dependent_masks_of(PLAN, space, masks)), PLAN
+        )
     )
     gone = ~masks[BLOCK].flatten(1).any(1)
     assert int(gone.sum()) == 16

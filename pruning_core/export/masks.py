@@ -1,0 +1,65 @@
+"""Masks as files: safetensors, NumPy and PyTorch."""
+
+import io
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from pruning_core.plan import Plan
+from pruning_core.types import Layer, Masks
+
+NamedMasks = Mapping[str, Tensor]
+"""Parameter name -> boolean tensor of the parameter's shape (True = keep)."""
+
+
+def masks_by_parameter(
+    masks: Masks, layers: tuple[Layer, ...], dependent: NamedMasks | None = None
+) -> dict[str, Tensor]:
+    """The masks by parameter name, in the shapes that `state_dict` has.
+
+    A tied weight appears under each of its names. dependent: masks of biases and norms that follow
+    from removed filters (`coupling.dependent_masks`); they are copied as they are.
+    """
+    layer_of = {layer.name: layer for layer in layers}
+    weights = {
+        name: mask.reshape(layer_of[key].param_shape).contiguous().clone()
+        for key, mask in masks.items()
+        for name in (key, *layer_of[key].aliases)
+    }
+    return weights | {name: mask.contiguous().clone() for name, mask in (dependent or {}).items()}
+
+
+def masks_safetensors(masks: NamedMasks, plan: Plan) -> bytes:
+    """A safetensors file of boolean tensors. Its metadata holds the plan as JSON."""
+    metadata = {"format": "pruning-explorer-masks-1", "plan": plan.to_json()}
+    return save(dict(masks), metadata=metadata)
+
+
+def masks_npz(masks: NamedMasks, plan: Plan) -> bytes:
+    """A compressed NumPy archive of boolean arrays. The entry `plan` holds the plan as JSON text."""
+    buffer = io.BytesIO()
+    arrays: dict[str, np.ndarray] = {name: mask.numpy() for name, mask in masks.items()}
+    np.savez_compressed(buffer, allow_pickle=False, **arrays, **{"plan": np.array(plan.to_json())})
+    return buffer.getvalue()
+
+
+def masks_pt(masks: NamedMasks, plan: Plan) -> bytes:
+    """A PyTorch file of a dict of boolean tensors.
+
+    `torch.load(..., weights_only=True)` reads it; `torch.nn.utils.prune.custom_from_mask` takes the
+    tensors. It does not hold the plan.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(masks), buffer)
+    return buffer.getvalue()
+
+
+MASK_FORMATS: dict[str, Callable[[NamedMasks, Plan], bytes]] = {
+    "safetensors": masks_safetensors,
+    "npz": masks_npz,
+    "pt": masks_pt,
+}
+"""File ending -> function that writes masks in this format."""

@@ -1,0 +1,51 @@
+"""The report of a run as JSON values: counts and measured accuracy."""
+
+import json
+from dataclasses import asdict
+
+from pruning_core.plan import Plan
+from pruning_core.types import Evaluation, Finished
+
+
+def accuracy_dict(evaluation: Evaluation) -> dict[str, object]:
+    """An evaluation as JSON values, without the confusion matrix and the predictions."""
+    return {
+        "n": evaluation.n,
+        "top1": evaluation.top1,
+        "interval_95": list(evaluation.interval),
+        "top5": evaluation.top5,
+        "loss": evaluation.loss,
+        "per_class": list(evaluation.per_class),
+    }
+
+
+def evaluations_by_state(run: Finished) -> dict[str, Evaluation]:
+    """State of the network -> its evaluation, in the order of the run. States that were not
+    measured are left out.
+    """
+    evaluations = {
+        "dense": run.dense,
+        "pruned": run.pruned,
+        "recalibrated": run.recalibrated,
+        "tuned": run.tuned,
+    }
+    return {
+        state: evaluation for state, evaluation in evaluations.items() if evaluation is not None
+    }
+
+
+def report_dict(plan: Plan, run: Finished) -> dict[str, object]:
+    """The report of a finished run as JSON values.
+
+    plan: the plan; threads: number of kernel threads; computed: counts of weights and
+    multiply-adds; measured: accuracy of each state.
+    """
+    measured = {
+        state: accuracy_dict(evaluation) for state, evaluation in evaluations_by_state(run).items()
+    }
+    return {
+        "plan": json.loads(plan.to_json()),
+        "threads": run.threads,
+        "computed": asdict(run.report),
+        "measured": measured,
+    }

@@ -1,0 +1,27 @@
+"""The report of a run."""
+
+import json
+
+import torch
+
+from pruning_core.export import report_dict
+from pruning_core.pipeline import prune
+from pruning_core.plan import Plan
+from pruning_core.types import Finished
+from pruning_core.workspace import Workspace
+
+
+def test_the_report_has_number_of_images_and_interval_of_every_state(
+    plan: Plan, space: Workspace
+) -> None:
+    *_, run = prune(plan, space)
+    assert isinstance(run, Finished)
+    report = json.loads(json.dumps(report_dict(plan, run)))
+    assert report["threads"] == torch.get_num_threads()
+    # LeNet-5 has no batch norm to recalibrate.
+    assert set(report["measured"]) == {"dense", "pruned", "tuned"}
+    for accuracy in report["measured"].values():
+        low, high = accuracy["interval_95"]
+        assert accuracy["n"] == len(space.dataset.test)
+        assert low <= accuracy["top1"] <= high
+    assert report["computed"]["nonzeros"] < report["computed"]["parameters"]
