@@ -2,7 +2,7 @@
 
 import sys
 
-from pruning_core.cli.commands import main
+from pruning_core.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pruning_core.cli import help_page
 from pruning_core.cli.choices import AXES, markdown
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.zoo import ARCHITECTURES, available, card
@@ -57,6 +58,11 @@ def test_choices_are_those_of_the_code() -> None:
     assert page == markdown()
     names = [name for entries in (*AXES.values(), SENSITIVITY_RULES) for name in entries]
     assert not [name for name in names if f"| `{name}` |" not in page]
+
+
+def test_the_command_line_is_that_of_the_code() -> None:
+    """If not: python -m pruning_core.cli.help_page > docs/cli.md."""
+    assert text(DOCS / "cli.md") == help_page.markdown()
 
 
 def test_layers_are_those_of_the_architecture_test() -> None:

@@ -1,0 +1,1 @@
+"""The command line `pruning`, one file per command."""

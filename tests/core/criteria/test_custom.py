@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pruning_core.cli.commands import main
+from pruning_core.cli.main import main
 from pruning_core.criteria import CRITERIA, Criterion, criterion, is_custom
 from pruning_core.model.inventory import inventory
 from pruning_core.plan import Plan

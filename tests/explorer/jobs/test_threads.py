@@ -3,6 +3,7 @@
 import argparse
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from explorer import app
 from explorer.jobs.queue import JobQueue
 from explorer.session import sidebar
-from pruning_core.cli import commands as commands
+from pruning_core.cli import main as command_line
 from pruning_core.evaluation.thread_pool import VARIABLE, kernel_threads
 from tests.explorer.driven import opened
 from tests.explorer.jobs.test_queue import until
@@ -68,8 +69,9 @@ def test_a_command_uses_the_same_number(seven: int, monkeypatch: pytest.MonkeyPa
         seen.append(torch.get_num_threads())
         return 0
 
-    monkeypatch.setitem(commands.COMMANDS, "list", command)
-    assert commands.main(["list"]) == 0
+    list_command = replace(command_line.COMMANDS["list"], run=command)
+    monkeypatch.setitem(command_line.COMMANDS, "list", list_command)
+    assert command_line.main(["list"]) == 0
     assert seen == [3]
     assert threads_of_a_new_thread() == torch.get_num_threads() == seven
 
@@ -100,5 +102,5 @@ def test_a_bad_number_fails_a_job_and_a_command_in_a_sentence(
     assert job.status == "failed"
     assert sentence is not None
     assert f"{VARIABLE} is 'many'" in sentence
-    assert commands.main(["list"]) == 2
+    assert command_line.main(["list"]) == 2
     assert capsys.readouterr().err.strip() == sentence

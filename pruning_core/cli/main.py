@@ -1,0 +1,54 @@
+"""The command line `pruning`: reads the arguments and runs one command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pruning_core.cli import list as list_command
+from pruning_core.cli import preview, ratios, run, scan, study, train
+from pruning_core.cli.command import Command
+from pruning_core.evaluation.thread_pool import kernels
+from pruning_core.types import PruningError
+
+_ALL = (
+    list_command.COMMAND,
+    run.COMMAND,
+    scan.COMMAND,
+    preview.COMMAND,
+    ratios.COMMAND,
+    train.COMMAND,
+    study.COMMAND,
+)
+COMMANDS: dict[str, Command] = {command.name: command for command in _ALL}
+"""Name -> command, in the order of the help."""
+DESCRIPTION = "Prune neural networks from the command line."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status.
+
+    Bad input gives one sentence on standard error and the exit status 2.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        with kernels():
+            return COMMANDS[options.command].run(options)
+    except PruningError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands. `command` in its result is the name of the command."""
+    top = argparse.ArgumentParser(prog="pruning", description=DESCRIPTION)
+    subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS.values():
+        command.add_options(
+            subparsers.add_parser(
+                command.name,
+                help=command.help,
+                description=command.description,
+                epilog=f"Example: {command.example}",
+            )
+        )
+    return top

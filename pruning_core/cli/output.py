@@ -1,0 +1,31 @@
+"""What commands print: results on standard output, progress on standard error."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from pruning_core.sensitivity.preview_bands import Band
+from pruning_core.types import Epoch, SensitivityPoint
+
+
+def note(line: str) -> None:
+    """Prints a line on standard error."""
+    print(line, file=sys.stderr)
+
+
+def note_epoch(event: Epoch) -> None:
+    """Reports the validation accuracy after an epoch."""
+    top1 = event.evaluation.top1
+    note(f"epoch {event.epoch} of {event.epochs}: validation top-1 {top1:.4f}")
+
+
+def note_full_passes(points: Sequence[SensitivityPoint | Band]) -> None:
+    """Gives the reason where every point needed a full forward pass."""
+    reason = next((point.in_full for point in points), None)
+    if reason is not None:
+        note(f"every point needed a full forward pass: {reason}")
+
+
+def print_json(value: object) -> None:
+    """Prints a value as JSON on standard output."""
+    print(json.dumps(value, indent=2))

@@ -1,0 +1,70 @@
+"""`pruning preview`: estimates the sensitivity curves in about a tenth of a scan's time."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pruning_core.cli.command import Command
+from pruning_core.cli.files import output_file, read_plan
+from pruning_core.cli.options import add_curve_options, add_json, add_plan
+from pruning_core.cli.output import note, note_full_passes, print_json
+from pruning_core.granularity import granularity
+from pruning_core.model.device import choose_device
+from pruning_core.sensitivity.preview import preview_plan
+from pruning_core.sensitivity.preview_bands import Band, bands_csv
+from pruning_core.workspace import open_workspace
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_plan(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="CSV file to write: a row per point with its band; written again after every round",
+    )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.1,
+        metavar="FRACTION",
+        help="fraction of the full scan's evaluations and work to use; default 0.1",
+    )
+    add_curve_options(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    plan = read_plan(options.plan)
+    out = output_file(options.out)
+    space = open_workspace(plan.model, plan.dataset)
+    tied = granularity(plan.granularity).ties_layers and not options.alone
+    device = choose_device(options.device)
+    bands: tuple[Band, ...] = ()
+    for preview in preview_plan(
+        plan, space, options.grid, tied=tied, share=options.share, device=device
+    ):
+        bands = preview.bands
+        out.write_text(bands_csv(bands), encoding="utf-8")
+        evaluations = f"{preview.evaluation_share:.1%} of the full scan's evaluations"
+        work = f"about {preview.work:.1%} of its work"
+        note(f"{evaluations}, {work}: mean width of a band {100 * _mean_width(bands):.1f} points")
+    note_full_passes(bands)
+    if options.json:
+        print_json([asdict(band) for band in bands])
+    return 0
+
+
+def _mean_width(bands: Sequence[Band]) -> float:
+    return sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)
+
+
+COMMAND = Command(
+    "preview",
+    "estimate the sensitivity curves in about a tenth of a scan's time",
+    "pruning preview plan.json --out bands.csv",
+    add_options,
+    run,
+)

@@ -1,0 +1,88 @@
+"""`pruning run`: prunes a network by a plan and writes report, masks and weights."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from pruning_core.cli.command import Command
+from pruning_core.cli.files import make_folder, read_plan
+from pruning_core.cli.options import add_device, add_json, add_plan
+from pruning_core.cli.output import note, note_epoch, print_json
+from pruning_core.export import (
+    evaluations_by_state,
+    masks_by_parameter,
+    masks_safetensors,
+    report_dict,
+    weights_safetensors,
+)
+from pruning_core.model.device import choose_device
+from pruning_core.pipeline import Event, dependent_masks_of, prune
+from pruning_core.plan import Plan
+from pruning_core.types import Epoch, Finished, Pruned, PruningError
+from pruning_core.workspace import Workspace, open_workspace
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_plan(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder for report.json, plan.json, masks.safetensors and weights.safetensors",
+    )
+    add_device(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    plan = read_plan(options.plan)
+    folder = make_folder(options.out)
+    space = open_workspace(plan.model, plan.dataset)
+    finished = _last_event(prune(plan, space, choose_device(options.device)))
+    report = report_dict(plan, finished)
+    _write(folder, plan, space, finished, report)
+    if options.json:
+        print_json(report)
+    else:
+        _print_accuracy(finished)
+    return 0
+
+
+def _last_event(events: Iterator[Event]) -> Finished:
+    """Reports each step of a run and returns its last event."""
+    for event in events:
+        if isinstance(event, Finished):
+            return event
+        if isinstance(event, Pruned):
+            note(f"round {event.round} of {event.rounds}: masks chosen")
+        elif isinstance(event, Epoch):
+            note_epoch(event)
+    raise PruningError("The run stopped before it was finished.")
+
+
+def _write(
+    folder: Path, plan: Plan, space: Workspace, finished: Finished, report: dict[str, object]
+) -> None:
+    dependent = dependent_masks_of(plan, space, finished.masks)
+    masks = masks_by_parameter(finished.masks, space.layers, dependent)
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")
+    (folder / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
+    (folder / "weights.safetensors").write_bytes(weights_safetensors(finished.model))
+
+
+def _print_accuracy(finished: Finished) -> None:
+    for state, accuracy in evaluations_by_state(finished).items():
+        low, high = accuracy.interval
+        print(f"{state:13} {accuracy.top1:.4f}  95% [{low:.4f}, {high:.4f}]  n = {accuracy.n}")
+
+
+COMMAND = Command(
+    "run",
+    "prune a network by a plan and write report, masks and weights",
+    "pruning run plan.json --out results",
+    add_options,
+    run,
+)

@@ -1,0 +1,94 @@
+"""`pruning scan`: measures a sensitivity curve of every layer."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from pruning_core.cli.command import Command
+from pruning_core.cli.files import output_file, read_plan
+from pruning_core.cli.options import add_curve_options, add_json, add_plan, names
+from pruning_core.cli.output import note, note_full_passes, print_json
+from pruning_core.model.device import choose_device
+from pruning_core.plan import Plan
+from pruning_core.sensitivity.backends import Backend, dask, in_process, process_pool
+from pruning_core.sensitivity.grid import measure, to_csv
+from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
+from pruning_core.types import SensitivityPoint
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_plan(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="CSV file to write: a row per point"
+    )
+    parser.add_argument(
+        "--criteria",
+        type=names,
+        metavar="NAMES",
+        help="criteria instead of the plan's, such as magnitude_l1,taylor",
+    )
+    parser.add_argument(
+        "--granularities",
+        type=names,
+        metavar="NAMES",
+        help="granularities instead of the plan's, such as fine,filter",
+    )
+    add_curve_options(parser)
+    backend = parser.add_mutually_exclusive_group()
+    backend.add_argument(
+        "--workers", type=int, metavar="N", help="run in N processes in parallel; not with --dask"
+    )
+    backend.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="address of a Dask scheduler to run on, such as tcp://127.0.0.1:8786",
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    plan = read_plan(options.plan)
+    out = output_file(options.out)
+    grid_points = []
+    for grid_point in _measured(plan, options):
+        grid_points.append(grid_point)
+        _note_point(grid_point.point)
+    out.write_text(to_csv(grid_points), encoding="utf-8")
+    note_full_passes([grid_point.point for grid_point in grid_points])
+    if options.json:
+        print_json([{"criterion": p.criterion} | asdict(p.point) for p in grid_points])
+    return 0
+
+
+def _measured(plan: Plan, options: argparse.Namespace) -> Iterator[GridPoint]:
+    grid = Grid(
+        options.grid,
+        options.granularities or (plan.granularity,),
+        options.criteria or (plan.criterion,),
+        tied=not options.alone,
+    )
+    return measure(grid, plan, backend=_backend(options), device=choose_device(options.device))
+
+
+def _backend(options: argparse.Namespace) -> Backend:
+    if options.dask is not None:
+        return dask(options.dask)
+    if options.workers is not None:
+        return process_pool(options.workers)
+    return in_process()
+
+
+def _note_point(point: SensitivityPoint) -> None:
+    reason = point.why or "less than one whole group"
+    suffix = f"  nothing removed: {reason}" if point.no_op else ""
+    note(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}{suffix}")
+
+
+COMMAND = Command(
+    "scan",
+    "measure a sensitivity curve of every layer and write a CSV file",
+    "pruning scan plan.json --out curves.csv",
+    add_options,
+    run,
+)

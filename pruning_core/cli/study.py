@@ -1,0 +1,57 @@
+"""`pruning study`: compares pruning methods at several compressions and seeds."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from pruning_core import studies
+from pruning_core.cli.command import Command
+from pruning_core.cli.files import output_file, read_text
+from pruning_core.cli.options import add_device, add_json
+from pruning_core.cli.output import note, print_json
+from pruning_core.model.device import choose_device
+from pruning_core.workspace import open_workspace
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "study", type=Path, help="a study.json; benchmarks/studies/resnet20.json is an example"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="CSV file to write: a row per run; default: none"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="folder of finished runs; default: a folder of this study in the data folder",
+    )
+    add_device(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    study = studies.Study.from_json(read_text(options.study, "study"))
+    out = output_file(options.out) if options.out else None
+    space = open_workspace(study.plan.model, study.plan.dataset)
+    folder = options.folder or studies.study_folder(study, studies.fingerprint(space))
+    for event in studies.run_study(study, space, folder, choose_device(options.device)):
+        if (line := studies.event_line(event)) is not None:
+            note(line)
+    results = studies.load_results(study, folder)
+    if out is not None:
+        out.write_text(studies.to_csv(study, results), encoding="utf-8")
+    rows = studies.summary(results)
+    if options.json:
+        print_json([asdict(row) for row in rows])
+    else:
+        print(studies.to_text(rows).rstrip())
+    return 0
+
+
+COMMAND = Command(
+    "study",
+    "compare methods at several compressions and seeds; an interrupted study continues",
+    "pruning study study.json --out runs.csv",
+    add_options,
+    run,
+)

@@ -1,0 +1,31 @@
+"""`pruning preview`."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from pruning_core.cli.main import main
+
+
+def test_preview_writes_bands_and_prints_them_as_json(
+    plan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bands.csv"
+    command = ["preview", str(plan_file), "--out", str(out), "--grid", "0.5,0.8,0.9"]
+    command += ["--device", "cpu", "--json"]
+    assert main([*command, "--share", "0.3"]) == 0
+    printed = capsys.readouterr()
+    bands = json.loads(printed.out)
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["parameter"], float(row["sparsity"])) for row in rows] == [
+        (band["parameter"], band["sparsity"]) for band in bands
+    ]
+    for row in rows:
+        assert float(row["low"]) <= float(row["top1"]) + 1e-6 <= float(row["high"]) + 2e-6
+    assert any(0 < int(row["images"]) < int(row["n"]) for row in rows)
+    assert "of the full scan's evaluations" in printed.err
+    assert main([*command, "--share", "7"]) == 2
+    assert "[0, 1]" in capsys.readouterr().err
