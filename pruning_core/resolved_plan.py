@@ -20,7 +20,7 @@ from pruning_core.schedule import Schedule
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
 from pruning_core.types import Batches, GroupScores, Layer, Masks, PruningError, Ratios
 from pruning_core.workspace import Workspace, calibration
-from pruning_core.zoo import anew
+from pruning_core.zoo import reinitialise
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ class ResolvedPlan:
 
     def fresh_model(self, seed: int) -> nn.Module:
         """The network with new random weights from a seed."""
-        return anew(self.space.model, self.model, self.space.dataset, seed)
+        return reinitialise(self.space.model, self.model, self.space.dataset, seed)
 
 
 def prunable(

@@ -47,9 +47,9 @@ COSTS = """
 PAIRS = """
 ## Criterion and granularity
 
-Counted on the {layers} prunable layers of the zoo's {networks} small networks, built for 8 x 8 images.
-"all": the criterion ranks every layer that the granularity supports. "n of m": it refuses some of
-them. "no": it refuses all. The reasons follow below.
+Counted on the {layers} prunable layers of the zoo's {networks} small networks, built for 8 x 8
+images. "all": the criterion ranks every layer that the granularity supports. "n of m": it refuses
+some of them. "no": it refuses all. The reasons follow below.
 
 """
 REFUSED = """

@@ -8,12 +8,15 @@ from pruning_core.cli.main import COMMANDS, DESCRIPTION
 
 HEAD = f"""# Command line
 
-Made by `python -m pruning_core.cli.help_page > docs/cli.md`. A test compares this file with the output of this command.
+Made by `python -m pruning_core.cli.help_page > docs/cli.md`; a test compares this file with that
+output.
 
-{DESCRIPTION} `python -m pruning_core` is the same as `pruning`. `pruning COMMAND --help` prints what this page says about a command.
+{DESCRIPTION} `python -m pruning_core` is the same as
+`pruning`. `pruning COMMAND --help` prints what this page says about a command.
 
 - Results go to standard output or into files. Progress goes to standard error.
-- The exit status is 0 after success. Bad input gives one sentence on standard error and the exit status 2.
+- The exit status is 0 after success. Bad input gives one sentence on standard error and the exit
+  status 2.
 
 | command | what it does |
 | --- | --- |

@@ -34,7 +34,7 @@ def add_curve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alone",
         action="store_true",
-        help="with whole filters: prune each layer alone, also where the channels of layers are tied",
+        help="with whole filters: prune each layer alone, also layers with tied channels",
     )
     add_device(parser)
 

@@ -34,7 +34,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--of",
         default=FromSensitivity.target_unit,
         metavar="COUNT",
-        help=f"what the target is a fraction of: {' or '.join(TARGET_UNITS)}; default {FromSensitivity.target_unit}",
+        help=f"what the target is a fraction of: {' or '.join(TARGET_UNITS)}; "
+        f"default {FromSensitivity.target_unit}",
     )
     parser.add_argument(
         "--rule",

@@ -49,7 +49,7 @@ _LOAD_WEIGHTS = 'model.load_state_dict(load_file(folder / "weights.safetensors")
 
 
 def script_text(plan: Plan, *, tuned: bool, whole_test: bool) -> str:
-    """A short Python program that applies the masks with `custom_from_mask` and prints the accuracy.
+    """A Python program that applies the masks with `custom_from_mask` and prints the accuracy.
 
     tuned: it first loads the fine-tuned weights from weights.safetensors; whole_test: it evaluates
     all test images, otherwise the same stratified sample of `plan.probe` images as the page.

@@ -39,7 +39,7 @@ def masks_safetensors(masks: NamedMasks, plan: Plan) -> bytes:
 
 
 def masks_npz(masks: NamedMasks, plan: Plan) -> bytes:
-    """A compressed NumPy archive of boolean arrays. The entry `plan` holds the plan as JSON text."""
+    """A compressed NumPy archive of boolean arrays. Its entry `plan` is the plan as JSON text."""
     buffer = io.BytesIO()
     arrays: dict[str, np.ndarray] = {name: mask.numpy() for name, mask in masks.items()}
     np.savez_compressed(buffer, allow_pickle=False, **arrays, **{"plan": np.array(plan.to_json())})

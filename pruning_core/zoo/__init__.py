@@ -13,7 +13,7 @@ from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.fetch import Progress
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.pretrained import PRETRAINED
-from pruning_core.zoo.recipes import RECIPES, anew, recipe, train
+from pruning_core.zoo.recipes import RECIPES, recipe, reinitialise, train
 from pruning_core.zoo.request import data_root
 from pruning_core.zoo.splits import probe
 
@@ -25,7 +25,6 @@ __all__ = [
     "RECIPES",
     "Card",
     "Progress",
-    "anew",
     "available",
     "card",
     "count_macs",
@@ -35,5 +34,6 @@ __all__ = [
     "load_model",
     "probe",
     "recipe",
+    "reinitialise",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""Trained weights on disk with their model cards: shipped ones first, then the user's own."""
+"""Trained weights on disk and their model cards: those of the package, then the user's own."""
 
 import hashlib
 import json
@@ -20,18 +20,18 @@ from pruning_core.zoo.pretrained import PRETRAINED, Pretrained, load_pretrained
 from pruning_core.zoo.request import data_root
 
 SHIPPED = Path(__file__).parent / "weights"
-ON_IMAGENET = ("imagenette", "imagefolder")
-"""Data sets that the pretrained models can be measured on."""
+IMAGENET_DATASETS = ("imagenette", "imagefolder")
+"""Data sets on which the pretrained ImageNet models can be evaluated."""
 MODELS: dict[str, Architecture | Pretrained] = {**ARCHITECTURES, **PRETRAINED}
 
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint is and how good. classes: what its outputs stand for, in order; macs:
-    multiply-adds per image.
+    """The model card of a checkpoint: what it is, and its measured accuracy.
 
-    accuracies in [0, 1]; test_interval: Wilson 95%; best_epoch: the one kept, by validation
-    accuracy; torch: the version it was trained with.
+    classes: class of each output, in order; accuracies in [0, 1]; test_interval: Wilson 95%
+    interval; best_epoch: the epoch with the best validation accuracy, whose weights are stored;
+    macs: multiply-adds per image; torch: version of PyTorch that trained it.
     """
 
     architecture: str
@@ -58,7 +58,7 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str) -> "Card":
-        """Raises PruningError for text that is no card."""
+        """The card in JSON text. Raises PruningError where the text is not a card."""
         try:
             raw = json.loads(text)
             fixed = {name: tuple(raw[name]) for name in ("classes", "shape", "test_interval")}
@@ -70,11 +70,11 @@ class Card:
 
 
 def count_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of one image: half of what torch.utils.flop_counter counts (convolutions and
-    matrix products).
+    """Multiply-adds of a forward pass of one image: half the operations that
+    torch.utils.flop_counter counts in convolutions and matrix products.
     """
     device = next(model.parameters()).device
-    # Only the plain attention is made of products that the counter sees on every device.
+    # The counter sees the matrix products of attention on every device only with the math backend.
     with (
         torch.inference_mode(),
         sdpa_kernel(SDPBackend.MATH),
@@ -85,20 +85,20 @@ def count_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
     return flops // 2
 
 
-def own_folder() -> Path:
-    """Where `train` puts checkpoints if not told otherwise."""
+def checkpoints_folder() -> Path:
+    """The default folder of checkpoints that `train` writes."""
     return data_root() / "checkpoints"
 
 
-def _folders() -> tuple[Path, Path]:
-    return SHIPPED, own_folder()
+def _search_folders() -> tuple[Path, Path]:
+    return SHIPPED, checkpoints_folder()
 
 
 def available() -> tuple[tuple[str, str], ...]:
-    """(architecture, data set) of every checkpoint on this machine, shipped ones first."""
+    """(architecture, data set) of every checkpoint on this machine, those of the package first."""
     names = [
         path.stem
-        for folder in _folders()
+        for folder in _search_folders()
         for path in sorted(folder.glob("*.safetensors"))
         if path.with_suffix(".json").is_file()
     ]
@@ -107,40 +107,37 @@ def available() -> tuple[tuple[str, str], ...]:
 
 
 def datasets_for(model: str) -> tuple[str, ...]:
-    """Names of the data sets that a model can be opened with. Raises PruningError for an unknown
-    model.
+    """Names of the data sets that a model has weights for.
+
+    Raises PruningError for an unknown model.
     """
     find(MODELS, model, "model")
-    return (
-        ON_IMAGENET
-        if model in PRETRAINED
-        else tuple(dataset for arch, dataset in available() if arch == model)
-    )
+    if model in PRETRAINED:
+        return IMAGENET_DATASETS
+    return tuple(dataset for arch, dataset in available() if arch == model)
 
 
 def _path(arch: str, dataset: str) -> Path:
-    """Of the weights; the card lies beside them."""
+    """The weights file of a checkpoint; its card is next to it."""
     architecture(arch)
-    for folder in _folders():
+    for folder in _search_folders():
         path = folder / f"{arch}-{dataset}.safetensors"
         if path.is_file() and path.with_suffix(".json").is_file():
             return path
-    there = ", ".join(datasets_for(arch)) or "no data set"
+    others = ", ".join(datasets_for(arch)) or "no data set"
     raise PruningError(
-        f"There is no checkpoint of {arch} trained on {dataset!r} (there is one for {there}): "
+        f"There is no checkpoint of {arch} trained on {dataset!r} (available: {others}): "
         f"make it with `python -m pruning_core train {arch} --dataset {dataset}`."
     )
 
 
 def card(arch: str, dataset: str) -> Card:
-    """The model card of a checkpoint. Raises PruningError where there is none."""
+    """The model card of a checkpoint. Raises PruningError where the checkpoint does not exist."""
     return Card.from_json(_path(arch, dataset).with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def _check(data: Dataset | None, known: Card) -> None:
-    """Raises PruningError for data of other classes, by name and order, or of another shape than
-    the card's.
-    """
+def _check_data(data: Dataset | None, known: Card) -> None:
+    """Raises PruningError where image shape, class names or class order differ from the card's."""
     if data is None:
         return
     name = f"{known.architecture}-{known.dataset}"
@@ -149,26 +146,27 @@ def _check(data: Dataset | None, known: Card) -> None:
             f"{name} was trained on {len(known.classes)} classes and images of {known.shape}; "
             f"this data has {len(data.classes)} classes and images of {data.shape}."
         )
-    if pairs := [
-        (old, new) for old, new in zip(known.classes, data.classes, strict=True) if old != new
-    ]:
-        old, new = pairs[0]
-        raise PruningError(
-            f"{name} was trained on other classes: its output for {old!r} would stand for {new!r} in this data. Give the classes "
-            f"their names of then, or train again: `python -m pruning_core train {known.architecture} --dataset {known.dataset}`."
-        )
+    for trained, given in zip(known.classes, data.classes, strict=True):
+        if trained != given:
+            raise PruningError(
+                f"{name} was trained on other classes: its output for {trained!r} would mean "
+                f"{given!r} in this data. Use the class names of the training data, or train "
+                "again: `python -m pruning_core train "
+                f"{known.architecture} --dataset {known.dataset}`."
+            )
 
 
 def _load_checkpoint(arch: str, dataset: str, data: Dataset | None) -> nn.Module:
     path = _path(arch, dataset)
     known = card(arch, dataset)
-    _check(data, known)
+    _check_data(data, known)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != known.sha256:
         raise PruningError(
-            f"The file {path.name} is not the one its card describes (SHA-256 differs): get or train it again."
+            f"The file {path.name} does not match its card (other SHA-256): "
+            "download or train it again."
         )
-    with torch.random.fork_rng([]):  # the constructor draws random weights, which are overwritten
+    with torch.random.fork_rng([]):  # building draws random weights
         model = architecture(arch).build(known.shape, len(known.classes))
     try:
         model.load_state_dict(load(content))
@@ -180,25 +178,26 @@ def _load_checkpoint(arch: str, dataset: str, data: Dataset | None) -> nn.Module
 
 
 def load_model(model: str, dataset: str, data: Dataset | None = None) -> nn.Module:
-    """A fresh copy of the trained network, in eval mode on the CPU; data: if given, it must fit the
-    network.
+    """A new copy of the trained network, in eval mode on the CPU.
 
-    Raises PruningError for an unknown model or data set, where there is no such checkpoint, or
-    where its file is damaged or holds numbers that are not finite; DataMissing for pretrained
-    weights that cannot be had.
+    data: if given, its image shape and classes are compared with the network's. Raises PruningError
+    for an unknown model or data set, for data that does not fit, without a checkpoint, and for a
+    file that is damaged or has numbers that are not finite. Raises DataMissing for pretrained
+    weights that are not on this machine and cannot be downloaded.
     """
     find(MODELS, model, "model")
-    if model in PRETRAINED and dataset not in ON_IMAGENET:
+    if model in PRETRAINED and dataset not in IMAGENET_DATASETS:
         raise PruningError(
-            f"{model} is trained on ImageNet: open it with {' or '.join(ON_IMAGENET)}, not with {dataset!r}."
+            f"{model} is trained on ImageNet: use {' or '.join(IMAGENET_DATASETS)}, "
+            f"not {dataset!r}."
         )
-    loaded = (
-        load_pretrained(model) if model in PRETRAINED else _load_checkpoint(model, dataset, data)
-    )
-    if broken := [
-        name for name, value in loaded.state_dict().items() if not bool(value.isfinite().all())
-    ]:
-        raise PruningError(
-            f"The weights of {model} are not finite in {broken[0]!r}: the checkpoint is damaged."
-        )
-    return loaded
+    if model in PRETRAINED:
+        network = load_pretrained(model)
+    else:
+        network = _load_checkpoint(model, dataset, data)
+    for name, value in network.state_dict().items():
+        if not bool(value.isfinite().all()):
+            raise PruningError(
+                f"The weights of {model} are not finite in {name!r}: the checkpoint is damaged."
+            )
+    return network

@@ -19,11 +19,12 @@ def load_data(
     download: bool = True,
     progress: Progress | None = None,
 ) -> Dataset:
-    """The data set called `name`. model: whose input transform and classes big images take; root:
-    as in `data_root`.
+    """The data set of this name.
 
-    Raises PruningError for an unknown name or damaged files, DataMissing for files that are not
-    here and cannot be fetched.
+    model: its input transform and classes are used for photographs; root: folder of data sets, as
+    in `data_root`; download: download files that are not there; progress: called while a file is
+    downloaded. Raises PruningError for an unknown name or damaged files, DataMissing for files
+    that are not there and are not or cannot be downloaded.
     """
     return find(DATASETS, name, "data set").load(
         Request(data_root(root), model, download, progress)

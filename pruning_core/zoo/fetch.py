@@ -1,4 +1,4 @@
-"""One file from the network: streamed, checked, put in place at once."""
+"""Download of one file: checked, and put in place when it is complete."""
 
 import hashlib
 import os
@@ -10,11 +10,12 @@ from pathlib import Path
 from pruning_core.types import PruningError
 
 Progress = Callable[[float, str], None]
-"""Called with the fraction done, in [0, 1], and the name of the file."""
+"""Called with the downloaded fraction, in [0, 1], and the name of the file."""
 
-SECONDS = 8.0
-"""Silence after which a server counts as unreachable."""
+TIMEOUT_SECONDS = 8.0
+"""A server that sends nothing for this time counts as unreachable."""
 CHUNK = 1 << 18
+"""Bytes that are read at once."""
 
 
 def _digest(path: Path, algorithm: str) -> str:
@@ -25,32 +26,31 @@ def _digest(path: Path, algorithm: str) -> str:
 def fetch(
     url: str, target: Path, algorithm: str, digest: str, progress: Progress | None = None
 ) -> None:
-    """Download `url` to `target` unless it is there in full; its digest must begin with `digest`
-    (in hexadecimal).
+    """Downloads `url` to `target`, unless the complete file is already there.
 
-    Raises OSError when the server cannot be reached, within seconds, and PruningError when another
-    file came.
+    algorithm: of hashlib; digest: hexadecimal start of the file's digest. Raises OSError where the
+    server cannot be reached, PruningError where the downloaded file has another digest.
     """
     if target.is_file() and _digest(target, algorithm).startswith(digest):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    found = hashlib.new(algorithm)
-    # A name of its own: two sessions may fetch the same file at once.
+    received = hashlib.new(algorithm)
+    # A unique name, because two sessions may download the same file at the same time.
     handle, part = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
     try:
         with (
             os.fdopen(handle, "wb") as out,
-            urllib.request.urlopen(url, timeout=SECONDS) as response,
+            urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response,
         ):
             total = int(response.headers.get("Content-Length") or 0)
             done = 0
             while chunk := response.read(CHUNK):
                 out.write(chunk)
-                found.update(chunk)
+                received.update(chunk)
                 done += len(chunk)
                 if progress:
                     progress(done / total if total else 0.0, target.name)
-        if not found.hexdigest().startswith(digest):
+        if not received.hexdigest().startswith(digest):
             raise PruningError(
                 f"The download of {target.name} is damaged or is another file; try again later."
             )

@@ -1,4 +1,4 @@
-"""Images in folders, one folder per class: Imagenette and any ImageFolder, read when asked for."""
+"""Images in folders, one folder per class: Imagenette and folders of the user."""
 
 import os
 from pathlib import Path
@@ -14,15 +14,17 @@ from pruning_core.zoo.pretrained import (
     imagenet_outputs,
     preparation,
 )
-from pruning_core.zoo.request import Request, Source, missing
+from pruning_core.zoo.request import Request, Source, missing_files_error
 from pruning_core.zoo.splits import FolderSplit, stratified
 
-# torchvision takes over a second to import: only where a folder is read.
+# torchvision takes over a second to import, so the functions that need it import it.
 VARIABLE = "PRUNING_EXPLORER_IMAGES"
+"""Environment variable that names the folder of the user's images."""
 SIDE = 32
+"""Height and width of images for the networks of the zoo."""
 _GREY = (0.5, 0.5, 0.5)
 _LAYOUT = "train/CLASS/*.png and val/CLASS/*.png, or CLASS/*.png alone"
-_NAMES = (
+_IMAGENETTE_CLASSES = (
     "tench",
     "English springer",
     "cassette player",
@@ -35,11 +37,11 @@ _NAMES = (
     "parachute",
 )
 IMAGENETTE_SIZES = ("320px", "160px", "full")
-"""Sizes that are looked for, in this order; the first is downloaded where none is there."""
+"""Sizes of Imagenette in order of preference. Without any of them, the first is downloaded."""
 
 
-def _small() -> Preparation:
-    """What the zoo's own networks take from folders: 32 x 32 colour pixels around 0."""
+def _small_preparation() -> Preparation:
+    """The input transform of the zoo's networks: 3 x 32 x 32 values in [-1, 1]."""
     from torchvision import transforms
 
     steps = [
@@ -59,20 +61,21 @@ def _subfolders(folder: Path) -> list[str]:
     )
 
 
-def _split(folder: Path, classes: list[str], prepared: Preparation) -> FolderSplit:
-    """All images under folder/CLASS/, class by class, in the order of their paths."""
+def _read_split(folder: Path, classes: list[str], prepared: Preparation) -> FolderSplit:
+    """All images under folder/CLASS/, class after class, sorted by path."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     paths = []
     labels = []
     for label, name in enumerate(classes):
-        found = sorted(
-            path for path in (folder / name).rglob("*") if path.suffix.lower() in IMG_EXTENSIONS
-        )
-        if not found:
-            raise PruningError(f"The folder {folder / name} holds no image; add some or remove it.")
-        paths += [str(path) for path in found]
-        labels += [label] * len(found)
+        files = (folder / name).rglob("*")
+        images = sorted(path for path in files if path.suffix.lower() in IMG_EXTENSIONS)
+        if not images:
+            raise PruningError(
+                f"The folder {folder / name} has no image. Add images or remove the folder."
+            )
+        paths += [str(path) for path in images]
+        labels += [label] * len(images)
     return FolderSplit(
         tuple(paths),
         torch.tensor(labels, dtype=torch.long),
@@ -85,75 +88,84 @@ def _split(folder: Path, classes: list[str], prepared: Preparation) -> FolderSpl
 def _classes(folder: Path) -> list[str]:
     classes = _subfolders(folder)
     if not classes:
-        raise PruningError(f"The folder {folder} holds no class folders: the layout is {_LAYOUT}.")
+        raise PruningError(f"The folder {folder} has no class folders. The layout is {_LAYOUT}.")
     if len(classes) == 1:
         raise PruningError(
-            f"The folder {folder} holds the single class {classes[0]!r}; a classifier needs at least two."
+            f"The folder {folder} has the single class {classes[0]!r}. "
+            "A classifier needs at least two."
         )
     return classes
 
 
-def _divided(whole: FolderSplit, *shares: float) -> list[FolderSplit]:
-    """Fixed, stratified parts of these shares, then the rest; no part is empty."""
+def _divide(whole: FolderSplit, *fractions: float) -> list[FolderSplit]:
+    """Stratified parts of these fractions of the images, then the rest. The order is fixed.
+
+    Raises PruningError where a part would be empty.
+    """
     order = stratified(whole.labels)
     parts = []
-    for share in shares:
-        size = max(1, round(share * len(whole)))
+    for fraction in fractions:
+        size = max(1, round(fraction * len(whole)))
         parts.append(whole.subset(order[:size]))
         order = order[size:]
     if not len(order):
         raise PruningError(
-            f"{len(whole)} images are too few to be split into training, validation and test images."
+            f"{len(whole)} images are too few for a training, a validation and a test split."
         )
     return [*parts, whole.subset(order)]
 
 
-def _three(
+def _read_splits(
     root: Path, prepared: Preparation
 ) -> tuple[list[str], FolderSplit, FolderSplit, FolderSplit]:
-    """Class names, train, val, test. With train and val folders alone, val is the test and a tenth
-    of train validates.
+    """Class names and the training, validation and test splits.
+
+    Without a test folder, the folder val is the test split and a tenth of the folder train is the
+    validation split. Without train and val folders, a fifth of all images each is for test and
+    validation.
     """
-    there = set(_subfolders(root)) & {"train", "val", "test"}
-    if not there:
+    present = set(_subfolders(root)) & {"train", "val", "test"}
+    if not present:
         classes = _classes(root)
-        test, val, train = _divided(_split(root, classes, prepared), 0.2, 0.2)
+        test, val, train = _divide(_read_split(root, classes, prepared), 0.2, 0.2)
         return classes, train, val, test
-    if lacking := {"train", "val"} - there:
+    if absent := {"train", "val"} - present:
         raise PruningError(
-            f"The folder {root} has no {sorted(lacking)[0]!r} folder: the layout is {_LAYOUT}."
+            f"The folder {root} has no {sorted(absent)[0]!r} folder. The layout is {_LAYOUT}."
         )
     classes = _classes(root / "train")
-    if wrong := [name for name in sorted(there) if _subfolders(root / name) != classes]:
-        raise PruningError(
-            f"The folders {root / 'train'} and {root / wrong[0]} hold different classes."
-        )
-    parts = {name: _split(root / name, classes, prepared) for name in there}
+    for name in sorted(present):
+        if _subfolders(root / name) != classes:
+            raise PruningError(
+                f"The folders {root / 'train'} and {root / name} have different classes."
+            )
+    parts = {name: _read_split(root / name, classes, prepared) for name in present}
     if "test" in parts:
         return classes, parts["train"], parts["val"], parts["test"]
-    val, train = _divided(parts["train"], 0.1)
+    val, train = _divide(parts["train"], 0.1)
     return classes, train, val, parts["val"]
 
 
 def folder_data(name: str, root: Path, model: str | None) -> Dataset:
-    """The images under root; a pretrained model's own transform and classes, or 32 x 32 pixels for
-    the zoo's networks.
+    """The images under root as a data set.
+
+    A pretrained model sets transform and classes; other models get 32 x 32 pixels.
     """
     pretrained = model in PRETRAINED
-    prepared = preparation(str(model)) if pretrained else _small()
-    classes, train, val, test = _three(root, prepared)
+    prepared = preparation(str(model)) if pretrained else _small_preparation()
+    classes, train, val, test = _read_splits(root, prepared)
     outputs = imagenet_outputs(tuple(classes), str(model)) if pretrained else None
-    shown = dict(zip(IMAGENETTE, _NAMES, strict=True))
-    return Dataset(
-        name, tuple(shown.get(c, c) for c in classes), prepared.shape, train, val, test, outputs
-    )
+    class_names = dict(zip(IMAGENETTE, _IMAGENETTE_CLASSES, strict=True))
+    names = tuple(class_names.get(folder, folder) for folder in classes)
+    return Dataset(name, names, prepared.shape, train, val, test, outputs)
 
 
 def _image_folder(request: Request) -> Dataset:
     root = Path(os.environ.get(VARIABLE) or request.root / "imagefolder").expanduser()
     if not root.is_dir():
         raise DataMissing(
-            f"There is no image folder at {root}: set {VARIABLE} to a folder of the layout {_LAYOUT}."
+            f"There is no image folder at {root}. "
+            f"Set {VARIABLE} to a folder of the layout {_LAYOUT}."
         )
     return folder_data("imagefolder", root, request.model)
 
@@ -163,10 +175,11 @@ def _imagenette(request: Request) -> Dataset:
 
     archives = vision.Imagenette._ARCHIVES
     folders = {size: request.root / Path(archives[size][0]).stem for size in IMAGENETTE_SIZES}
-    found = next((folder for folder in folders.values() if folder.is_dir()), None)
-    if found is None:
+    root = next((folder for folder in folders.values() if folder.is_dir()), None)
+    if root is None:
         _download_imagenette(request, *archives[IMAGENETTE_SIZES[0]])
-    return folder_data("imagenette", found or folders[IMAGENETTE_SIZES[0]], request.model)
+        root = folders[IMAGENETTE_SIZES[0]]
+    return folder_data("imagenette", root, request.model)
 
 
 def _download_imagenette(request: Request, url: str, md5: str) -> None:
@@ -174,11 +187,11 @@ def _download_imagenette(request: Request, url: str, md5: str) -> None:
 
     layout = f"the folder {Path(url).stem} (unpacked from {Path(url).name})"
     if not request.download:
-        raise missing("Imagenette", request, layout)
+        raise missing_files_error("Imagenette", request, layout)
     try:
         fetch(url, request.root / Path(url).name, "md5", md5, request.progress)
     except OSError as error:
-        raise missing("Imagenette", request, layout, error) from error
+        raise missing_files_error("Imagenette", request, layout, error) from error
     vision.Imagenette(str(request.root), split="train", size=IMAGENETTE_SIZES[0], download=True)
 
 
@@ -186,10 +199,11 @@ FOLDERS = (
     Source(
         "imagenette",
         "Imagenette",
-        _NAMES,
+        _IMAGENETTE_CLASSES,
         None,
-        "13,394 photographs of ten ImageNet classes (Howard 2019); networks trained on ImageNet have seen many of them.",
-        "Downloaded through torchvision at first use (about 330 MB), or read from a local folder.",
+        "13,394 photographs of ten ImageNet classes (Howard 2019). Networks that are trained on "
+        "ImageNet have seen many of them.",
+        "Downloaded at first use (about 330 MB), or read from a local folder.",
         _imagenette,
     ),
     Source(
@@ -197,7 +211,7 @@ FOLDERS = (
         "Image folder",
         (),
         None,
-        "Your own pictures, one folder per class.",
+        "Your own images, one folder per class.",
         f"Set {VARIABLE} to a folder of the layout {_LAYOUT}.",
         _image_folder,
     ),

@@ -1,6 +1,4 @@
-"""Small classifiers sized for small images; every build is traceable by torch.fx and works from 8 x
-8 pixels upwards.
-"""
+"""Small classifiers for small images, from 8 x 8 pixels. torch.fx can trace all of them."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,8 +14,9 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network the zoo can build. build: (shape C H W, number of classes) -> freshly initialised
-    module.
+    """A network that the zoo can build.
+
+    build: (image shape C x H x W, number of classes) -> newly initialised network.
     """
 
     name: str
@@ -28,20 +27,20 @@ class Architecture:
 
 
 def named(**modules: nn.Module) -> nn.Sequential:
-    """A Sequential whose parts have names, so that its parameters read conv1.weight, not 0.weight."""
+    """A Sequential with named parts: its parameters are conv1.weight, not 0.weight."""
     return nn.Sequential(OrderedDict(modules))
 
 
 def conv_bn(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Convolution without bias (padding keeps the size at stride 1), batch norm, ReLU."""
+    """Convolution without bias, batch norm, ReLU. At stride 1 the image size stays the same."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     return named(conv=conv, bn=nn.BatchNorm2d(outputs), relu=nn.ReLU())
 
 
 def stem_stride(shape: Shape) -> int:
-    """2 for images of 28 pixels a side or more, else 1."""
+    """2 for images of at least 28 x 28 pixels, else 1."""
     return 2 if min(shape[1:]) >= STRIDED_FROM else 1
 
 
@@ -59,9 +58,7 @@ def lenet_300_100(shape: Shape, classes: int) -> nn.Module:
 
 
 def lenet5(shape: Shape, classes: int) -> nn.Module:
-    """Two 5 x 5 convolutions, three linear layers (LeCun et al. 1998), here with ReLU and max
-    pooling.
-    """
+    """Two 5 x 5 convolutions, three linear layers (LeCun et al. 1998); ReLU and max pooling."""
     c, h, w = shape
     large = min(h, w) >= STRIDED_FROM
     first = 0 if large and h >= 32 else 2
@@ -84,7 +81,7 @@ def lenet5(shape: Shape, classes: int) -> nn.Module:
 
 
 def vgg(shape: Shape, classes: int) -> nn.Module:
-    """Five 3 x 3 convolutions with batch norm, 32 | 64 64 | 128 128, a pooling after each group."""
+    """Five 3 x 3 convolutions with batch norm: 32, 64, 64, 128, 128 filters. Three poolings."""
     return named(
         block1=conv_bn(shape[0], 32),
         pool1=nn.MaxPool2d(2),
@@ -125,7 +122,7 @@ class BasicBlock(nn.Module):
 
 
 def resnet20(shape: Shape, classes: int) -> nn.Module:
-    """A stem and three stages of three basic blocks, 16, 32 and 64 channels wide."""
+    """A first convolution and three stages of three basic blocks with 16, 32 and 64 channels."""
     stages = [
         nn.Sequential(BasicBlock(i, o, stride), BasicBlock(o, o, 1), BasicBlock(o, o, 1))
         for i, o, stride in ((16, 16, 1), (16, 32, 2), (32, 64, 2))
@@ -142,8 +139,8 @@ def resnet20(shape: Shape, classes: int) -> nn.Module:
 
 
 def mobilenet(shape: Shape, classes: int) -> nn.Module:
-    """A stem and five depthwise-separable pairs: a depthwise 3 x 3, then a 1 x 1 convolution, each
-    with batch norm.
+    """A first convolution and five pairs of a depthwise 3 x 3 and a 1 x 1 convolution, all with
+    batch norm.
     """
     widths = [(32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1)]
     pairs = {
@@ -164,42 +161,43 @@ _ENTRIES = (
     Architecture(
         "lenet_300_100",
         "LeNet-300-100",
-        "Fully connected: three matrices, no convolution.",
+        "Fully connected: three linear layers, no convolution.",
         "LeCun, Bottou, Bengio, Haffner 1998, Proc. IEEE 86(11)",
         lenet_300_100,
     ),
     Architecture(
         "lenet5",
         "LeNet-5",
-        "Two 5 x 5 convolutions and three linear layers; most weights are in the linear ones.",
+        "Two 5 x 5 convolutions and three linear layers. Most weights are in the linear layers.",
         "LeCun, Bottou, Bengio, Haffner 1998, Proc. IEEE 86(11)",
         lenet5,
     ),
     Architecture(
         "vgg",
         "VGG (batch norm)",
-        "A plain stack of 3 x 3 convolutions with batch norm; no channel is tied to another layer's.",
+        "A sequence of 3 x 3 convolutions with batch norm; no layers have tied channels.",
         "Simonyan, Zisserman 2014, arXiv:1409.1556",
         vgg,
     ),
     Architecture(
         "resnet20",
         "ResNet-20",
-        "Residual blocks: the channels that are added together depend on one another.",
+        "Residual blocks: channels that are added together are tied.",
         "He, Zhang, Ren, Sun 2015, arXiv:1512.03385",
         resnet20,
     ),
     Architecture(
         "mobilenet",
         "MobileNet",
-        "Depthwise-separable: a 3 x 3 filter per channel, then a 1 x 1 convolution with most weights.",
+        "Depthwise-separable: one 3 x 3 filter per channel, then a 1 x 1 convolution. "
+        "Most weights are in the 1 x 1 convolutions.",
         "Howard et al. 2017, arXiv:1704.04861",
         mobilenet,
     ),
     Architecture(
         "vit",
         "ViT",
-        "A vision transformer: attention heads and two-layer perceptrons over a grid of tokens.",
+        "A vision transformer: attention heads and two-layer perceptrons on a grid of tokens.",
         "Dosovitskiy et al. 2020, arXiv:2010.11929; stem: Xiao et al. 2021, arXiv:2106.14881",
         vit,
     ),
@@ -208,5 +206,5 @@ ARCHITECTURES: dict[str, Architecture] = {entry.name: entry for entry in _ENTRIE
 
 
 def architecture(name: str) -> Architecture:
-    """The entry called `name`. Raises PruningError for an unknown one."""
+    """The network of this name. Raises PruningError for an unknown name."""
     return find(ARCHITECTURES, name, "architecture")

@@ -1,4 +1,4 @@
-"""torchvision's ImageNet classifiers by name, with their own default weights and input transforms."""
+"""ImageNet classifiers of torchvision, with their default weights and input transforms."""
 
 import pickle
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from pruning_core.registry import find
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.zoo.fetch import Progress, fetch
 
-# torchvision takes over a second to import: only where one of its networks is read.
+# torchvision takes over a second to import, so the functions that need it import it.
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A torchvision classifier. name: as torchvision.models.get_model knows it."""
+    """A classifier of torchvision. name: as in torchvision.models.get_model."""
 
     name: str
     label: str
@@ -30,7 +30,7 @@ class Pretrained:
 
     @property
     def weights(self) -> "WeightsEnum":
-        """Its default ImageNet weights."""
+        """The default ImageNet weights."""
         from torchvision.models import get_model_weights
 
         return get_model_weights(self.name).DEFAULT
@@ -52,7 +52,7 @@ _ENTRIES = (
     (
         "vgg16_bn",
         "VGG-16 (batch norm)",
-        "A plain stack, 138 M parameters.",
+        "A sequence of 3 x 3 convolutions, 138 M parameters.",
         "Simonyan, Zisserman 2014, arXiv:1409.1556",
     ),
     (
@@ -64,13 +64,13 @@ _ENTRIES = (
     (
         "mobilenet_v3_small",
         "MobileNetV3 small",
-        "Squeeze, excitation, 2.5 M parameters.",
+        "Inverted residuals with squeeze-and-excitation, 2.5 M parameters.",
         "Howard et al. 2019, arXiv:1905.02244",
     ),
     (
         "mobilenet_v3_large",
         "MobileNetV3 large",
-        "Squeeze, excitation, 5.5 M parameters.",
+        "Inverted residuals with squeeze-and-excitation, 5.5 M parameters.",
         "Howard et al. 2019, arXiv:1905.02244",
     ),
     (
@@ -82,7 +82,7 @@ _ENTRIES = (
     (
         "efficientnet_b0",
         "EfficientNet-B0",
-        "Scaled mobile blocks, 5.3 M parameters.",
+        "Inverted residuals of scaled width and depth, 5.3 M parameters.",
         "Tan, Le 2019, arXiv:1905.11946",
     ),
     (
@@ -112,13 +112,15 @@ IMAGENETTE = {
     "n03445777": 574,
     "n03888257": 701,
 }
-"""ImageNet class number of each of Imagenette's ten WordNet ids."""
+"""WordNet id -> ImageNet class number, for the ten classes of Imagenette."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a model wants its pictures. transform: PIL image -> normalised tensor; mean, std: what it
-    subtracts and divides by.
+    """The input transform of a model.
+
+    transform: PIL image -> normalised tensor of this shape (C x H x W); mean, std: per channel, the
+    values that it subtracts and divides by.
     """
 
     transform: Callable[[Image.Image], Tensor]
@@ -128,43 +130,44 @@ class Preparation:
 
 
 def preparation(name: str) -> Preparation:
-    """The transform that came with the weights of a pretrained model."""
+    """The input transform of a pretrained model. Raises PruningError for an unknown name."""
     transform = find(PRETRAINED, name, "pretrained model").weights.transforms()
     side = transform.crop_size[0]
     return Preparation(transform, (3, side, side), tuple(transform.mean), tuple(transform.std))
 
 
-def _plain(text: str) -> str:
+def _normalised(text: str) -> str:
     return " ".join(text.lower().replace("_", " ").split())
 
 
 def imagenet_outputs(folders: tuple[str, ...], name: str) -> tuple[int, ...]:
-    """Which of the model's 1,000 logits stand for the classes of these folders.
+    """The model's logits, of 1,000, for the classes of these folders.
 
-    A folder is named by an ImageNet category ("tench"), a WordNet id of Imagenette ("n01440764") or
-    a class number ("0"). Raises PruningError for another name and for two folders of one class.
+    The name of a folder is an ImageNet category ("tench"), a WordNet id of Imagenette ("n01440764")
+    or a class number ("0"). Raises PruningError for other names and for two folders of one class.
     """
     categories = find(PRETRAINED, name, "pretrained model").weights.meta["categories"]
     numbers = {str(number): number for number in range(len(categories))} | IMAGENETTE
     numbers |= {
-        _plain(category): number for number, category in reversed(list(enumerate(categories)))
+        _normalised(category): number for number, category in reversed(list(enumerate(categories)))
     }
-    unknown = [folder for folder in folders if _plain(folder) not in numbers]
+    unknown = [folder for folder in folders if _normalised(folder) not in numbers]
     if unknown:
         raise PruningError(
-            f"{name} knows the 1,000 classes of ImageNet, and the folder {unknown[0]!r} is none of them: "
-            "name it after an ImageNet category, such as 'tench', or after a class number from 0 to 999."
+            f"{name} has the 1,000 classes of ImageNet, and {unknown[0]!r} is none of them. "
+            "Name the folder after an ImageNet category, such as 'tench', "
+            "or after a class number from 0 to 999."
         )
-    found = tuple(numbers[_plain(folder)] for folder in folders)
-    if len(set(found)) < len(found):
+    outputs = tuple(numbers[_normalised(folder)] for folder in folders)
+    if len(set(outputs)) < len(outputs):
         raise PruningError(
-            f"Two folders stand for the same ImageNet class among {', '.join(folders)}."
+            f"Two of these folders are of the same ImageNet class: {', '.join(folders)}."
         )
-    return found
+    return outputs
 
 
 def weights_file(name: str) -> Path:
-    """Where torch.hub keeps the file of a pretrained model's default weights."""
+    """The file in torch.hub's folder that holds the default weights of a pretrained model."""
     url = find(PRETRAINED, name, "pretrained model").weights.url
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
 
@@ -174,28 +177,27 @@ def load_pretrained(
 ) -> nn.Module:
     """The classifier with its default weights, in eval mode on the CPU.
 
-    Raises DataMissing when the weights are not on this machine and cannot be fetched, PruningError
-    when their file is damaged.
+    Raises DataMissing for weights that are not on this machine and are not or cannot be downloaded,
+    PruningError for a damaged file.
     """
     from torchvision.models import get_model
 
     weights = find(PRETRAINED, name, "pretrained model").weights
     target = weights_file(name)
-    where = f"put the file {target.name} into {target.parent}"
+    advice = f"Put the file {target.name} into {target.parent}."
     if not target.is_file() and not download:
-        raise DataMissing(f"The weights of {name} are not on this machine: {where}.")
+        raise DataMissing(f"The weights of {name} are not on this machine. {advice}")
     try:
         if not target.is_file():
-            # torch.hub's file names end in the first digits of the file's SHA-256.
+            # The name of the file ends with the first digits of its SHA-256.
             fetch(weights.url, target, "sha256", target.stem.rpartition("-")[2], progress)
     except OSError as error:
         raise DataMissing(
-            f"The weights of {name} are not on this machine and the download failed ({error}): {where}."
+            f"The weights of {name} are not on this machine, and the download failed ({error}). "
+            f"{advice}"
         ) from error
     try:
-        with torch.random.fork_rng(
-            []
-        ):  # the constructor draws random weights, which are overwritten
+        with torch.random.fork_rng([]):  # building draws random weights
             model: nn.Module = get_model(name, weights=weights)
             return model.eval()
     except (
@@ -208,5 +210,6 @@ def load_pretrained(
         pickle.UnpicklingError,
     ) as error:
         raise PruningError(
-            f"The weights file {target.name} is damaged or of another model: remove it from {target.parent}."
+            f"The weights file {target.name} is damaged or of another model. "
+            f"Remove it from {target.parent}."
         ) from error

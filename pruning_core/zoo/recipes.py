@@ -1,6 +1,4 @@
-"""How every shipped checkpoint was trained: one line of numbers each, and the generator that trains
-it again.
-"""
+"""Training recipes of the zoo's checkpoints, and training by them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ from pruning_core.registry import find
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Dataset, Epoch, Pruned, PruningError, Step, Tuned
-from pruning_core.zoo.checkpoints import Card, count_macs, own_folder
+from pruning_core.zoo.checkpoints import Card, checkpoints_folder, count_macs
 from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.models import ARCHITECTURES, architecture
 
@@ -40,47 +38,49 @@ RECIPES: dict[tuple[str, str], TrainConfig] = {
         _FASHION, epochs=12, optimizer="adamw", lr=2e-3, weight_decay=0.05
     ),
 }
-"""The shipped checkpoints. Other pairs train by `recipe`."""
+"""(architecture, data set) -> recipe of a checkpoint in the package. `recipe` gives the others."""
 
 
 def recipe(arch: str, dataset: str) -> TrainConfig:
-    """The published recipe of a pair, else the one of that architecture on Fashion-MNIST, else
-    ResNet-20's there.
+    """The recipe of a pair; else that of the architecture on Fashion-MNIST; else that of ResNet-20
+    on Fashion-MNIST.
     """
     fallback = RECIPES.get((arch, "fashion_mnist"), _FASHION)
     return RECIPES.get((arch, dataset), fallback)
 
 
-def untrained(arch: str, dataset: Dataset, seed: int) -> nn.Module:
-    """The freshly initialised network of a seed."""
+def build_untrained(arch: str, dataset: Dataset, seed: int) -> nn.Module:
+    """The newly initialised network of a seed."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         return architecture(arch).build(dataset.shape, len(dataset.classes))
 
 
-def anew(model: nn.Module, arch: str, dataset: Dataset, seed: int) -> nn.Module:
-    """The network newly initialised from a seed: as the zoo builds it where it is the zoo's `arch`,
-    else by its own modules.
+def reinitialise(model: nn.Module, arch: str, dataset: Dataset, seed: int) -> nn.Module:
+    """A copy of the network with new initial weights from a seed. The input stays as it is.
 
-    Raises PruningError where a module has parameters of its own and no `reset_parameters`.
+    A network of the zoo (`arch`) is built again. In other networks each module resets its own
+    parameters. Raises PruningError where a module has parameters but no `reset_parameters`.
     """
-    if arch in ARCHITECTURES and _shapes(found := untrained(arch, dataset, seed)) == _shapes(model):
-        return found
-    work = deepcopy(model)
+    if arch in ARCHITECTURES:
+        built = build_untrained(arch, dataset, seed)
+        if _shapes(built) == _shapes(model):
+            return built
+    copy = deepcopy(model)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        for name, module in reversed(
-            list(work.named_modules())
-        ):  # attention has the last word on its output projection
+        # Parts first, so that attention resets its output projection after the Linear itself did.
+        for name, module in reversed(list(copy.named_modules())):
             reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
             if reset is not None:
                 reset()
             elif next(module.parameters(recurse=False), None) is not None:
                 raise PruningError(
-                    f"The network cannot be initialised anew: {name or type(module).__name__} has parameters but no "
-                    "reset_parameters(); start from the weights that it has (lottery:fresh=0)."
+                    "The network cannot be initialised again: "
+                    f"{name or type(module).__name__} has parameters but no reset_parameters(). "
+                    "Start from its current weights (lottery:fresh=0)."
                 )
-    return work
+    return copy
 
 
 def _shapes(model: nn.Module) -> dict[str, torch.Size]:
@@ -90,8 +90,9 @@ def _shapes(model: nn.Module) -> dict[str, torch.Size]:
 def write_checkpoint(
     arch: str, data: Dataset, config: TrainConfig, tuned: Tuned, folder: Path
 ) -> Card:
-    """Measures the network on the test split and writes ARCH-DATASET.safetensors and its card;
-    PruningError if it cannot.
+    """Evaluates the network on the test split, and writes ARCH-DATASET.safetensors and its card.
+
+    Raises PruningError where the files cannot be written.
     """
     content = save({name: value.contiguous() for name, value in tuned.model.state_dict().items()})
     test = evaluate(tuned.model, data.test, outputs=data.outputs)
@@ -132,18 +133,19 @@ def train(
     data: Dataset | None = None,
     device: str | None = None,
 ) -> Iterator[Step | Epoch | Pruned | Tuned]:
-    """Train a network from scratch by its recipe; yields as `fine_tune`. The checkpoint and its
-    card are written before Tuned.
+    """Trains a network from scratch by its recipe. Yields the events of `fine_tune`.
 
-    out: the folder for them, by default the user's own; data: instead of loading it by name.
-    PruningError for unknown names.
+    It writes the checkpoint and its card before the event Tuned. config: instead of the recipe;
+    out: folder of the checkpoint, by default the user's own; data: instead of loading it by name.
+    Raises PruningError for unknown names, zero epochs and a folder that cannot be written.
     """
-    architecture(arch), find(DATASETS, dataset, "data set")
+    architecture(arch)
+    find(DATASETS, dataset, "data set")
     data = data or load_data(dataset, model=arch)
     chosen = config or recipe(arch, dataset)
     if not chosen.epochs:
         raise PruningError("Training from scratch needs at least one epoch.")
-    for event in fine_tune(untrained(arch, data, chosen.seed), {}, (), data, chosen, device):
+    for event in fine_tune(build_untrained(arch, data, chosen.seed), {}, (), data, chosen, device):
         if isinstance(event, Tuned):
-            write_checkpoint(arch, data, chosen, event, Path(out) if out else own_folder())
+            write_checkpoint(arch, data, chosen, event, Path(out) if out else checkpoints_folder())
         yield event

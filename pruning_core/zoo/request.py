@@ -1,6 +1,4 @@
-"""What the loaders of data sets share: the request, the registry's entry, the data folder, the
-sentence for missing files.
-"""
+"""What the loaders of data sets share: request, registry entry, data folder, error."""
 
 import os
 from collections.abc import Callable
@@ -11,12 +9,14 @@ from pruning_core.types import DataMissing, Dataset
 from pruning_core.zoo.fetch import Progress
 
 VARIABLE = "PRUNING_EXPLORER_DATA"
+"""Environment variable that names the data folder."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `load_data` was asked for. root: the folder of all data; model: whose transform and
-    classes big images need.
+    """The arguments of `load_data`.
+
+    root: folder of all data sets; model: its input transform and classes are used for photographs.
     """
 
     root: Path
@@ -27,8 +27,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set the zoo knows. classes: empty where the folder tells; get: how its files come to
-    this machine.
+    """A data set of the zoo.
+
+    classes: their names, empty where the folders name them; shape: C x H x W, None where the model
+    sets it; get: where its files come from; load: reads it.
     """
 
     name: str
@@ -41,8 +43,8 @@ class Source:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder of data: the argument, else PRUNING_EXPLORER_DATA, else pruning-explorer in the
-    user's cache folder.
+    """The folder of data: the argument, else the one in PRUNING_EXPLORER_DATA, else
+    pruning-explorer in the user's cache folder.
     """
     if root or (root := os.environ.get(VARIABLE)):
         return Path(root).expanduser()
@@ -50,11 +52,12 @@ def data_root(root: str | Path | None = None) -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "pruning-explorer"
 
 
-def missing(
-    what: str, request: Request, layout: str, error: Exception | None = None
+def missing_files_error(
+    label: str, request: Request, layout: str, error: Exception | None = None
 ) -> DataMissing:
-    """The sentence for files that are not there and could not be had."""
-    tried = f" and the download failed ({error})" if error else ""
+    """The error for files that are not there. error: why their download failed."""
+    failed = f", and the download failed ({error})" if error else ""
     return DataMissing(
-        f"{what} is not in {request.root}{tried}: put {layout} there, or set {VARIABLE} to a folder that holds it."
+        f"{label} is not in {request.root}{failed}. Put {layout} there, "
+        f"or set {VARIABLE} to a folder that has it."
     )

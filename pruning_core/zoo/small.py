@@ -9,19 +9,20 @@ import torch
 
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.fetch import fetch
-from pruning_core.zoo.request import Request, Source, missing
+from pruning_core.zoo.request import Request, Source, missing_files_error
 from pruning_core.zoo.splits import TensorSplit, stratified
 
-# scikit-learn and torchvision take over a second each to import: only where their files are read.
+# scikit-learn and torchvision take over a second each to import, so the functions that need them
+# import them.
 if TYPE_CHECKING:
     from torchvision import datasets as vision
 
 VALIDATION = 5_000
-"""Training images of MNIST, Fashion-MNIST and CIFAR-10 that are set aside for validation."""
+"""Largest number of training images that become the validation split."""
 
 
 def _digits(request: Request) -> Dataset:
-    """1,797 scans; a stratified fifth each for test and validation, by a fixed seed."""
+    """1,797 scans. A stratified fifth each is for test and validation; the order is fixed."""
     from sklearn.datasets import load_digits
 
     raw = load_digits()
@@ -39,18 +40,18 @@ def _digits(request: Request) -> Dataset:
 def _three_splits(
     name: str, classes: tuple[str, ...], whole: TensorSplit, test: TensorSplit
 ) -> Dataset:
-    """Sets aside a fixed, stratified part of the training images for validation: a tenth, at most
-    5,000.
-    """
+    """Takes a fixed, stratified tenth of the training images for validation, at most 5,000."""
     order = stratified(whole.labels)
-    held = min(VALIDATION, len(whole) // 10)
+    n = min(VALIDATION, len(whole) // 10)
     _, c, h, w = whole.x.shape
-    return Dataset(
-        name, classes, (c, h, w), whole.subset(order[held:]), whole.subset(order[:held]), test
-    )
+    return Dataset(name, classes, (c, h, w), whole.subset(order[n:]), whole.subset(order[:n]), test)
 
 
 def _fetch_mnist(kind: "type[vision.MNIST]", request: Request) -> None:
+    """Downloads the files from the first server that has all of them.
+
+    Raises the last OSError where no server does.
+    """
     errors: list[OSError] = []
     folder = request.root / kind.__name__ / "raw"
     for mirror in kind.mirrors:
@@ -68,30 +69,32 @@ def _read_mnist(
     kind: "type[vision.MNIST]", label: str, request: Request
 ) -> "tuple[vision.MNIST, vision.MNIST]":
     layout = f"the unpacked files {kind.__name__}/raw/*-ubyte"
-    there = all(
+    present = all(
         (request.root / kind.__name__ / "raw" / Path(name).stem).is_file()
         for name, _ in kind.resources
     )
-    if not there and not request.download:
-        raise missing(label, request, layout)
+    if not present and not request.download:
+        raise missing_files_error(label, request, layout)
     try:
-        if not there:
+        if not present:
             _fetch_mnist(kind, request)
         root = str(request.root)
-        return kind(root, train=True, download=not there), kind(root, train=False, download=False)
+        return kind(root, train=True, download=not present), kind(root, train=False, download=False)
     except OSError as error:
-        raise missing(label, request, layout, error) from error
+        raise missing_files_error(label, request, layout, error) from error
     except (RuntimeError, ValueError, AssertionError) as error:
         raise PruningError(
-            f"The files of {label} in {request.root} are damaged ({error}); remove them and get them again."
+            f"The files of {label} in {request.root} are damaged ({error}). "
+            "Remove them and download them again."
         ) from error
 
 
 def _mnist_like(
     name: str, label: str, mean: float, std: float, flip: bool
 ) -> Callable[[Request], Dataset]:
-    """The reader of a data set in MNIST's format. label: also its class name in torchvision, but for
-    the hyphen.
+    """The loader of a data set in MNIST's format.
+
+    label: without its hyphen, it is the name of the class in torchvision.
     """
 
     def load(request: Request) -> Dataset:
@@ -111,26 +114,28 @@ def _mnist_like(
 
 
 def _cifar10(request: Request) -> Dataset:
-    """60,000 colour pictures (Krizhevsky 2009) from the python pickles of its authors."""
+    """60,000 colour images (Krizhevsky 2009), from the Python pickles of the authors."""
     from torchvision import datasets as vision
 
     kind = vision.CIFAR10
     layout = f"the folder {vision.CIFAR10.base_folder}"
-    there = (request.root / kind.base_folder).is_dir()
-    if not there and not request.download:
-        raise missing("CIFAR-10", request, layout)
+    present = (request.root / kind.base_folder).is_dir()
+    if not present and not request.download:
+        raise missing_files_error("CIFAR-10", request, layout)
     try:
-        if not there:
+        if not present:
             fetch(kind.url, request.root / kind.filename, "md5", kind.tgz_md5, request.progress)
         parts = [
-            kind(str(request.root), train=train, download=train and not there)
+            kind(str(request.root), train=train, download=train and not present)
             for train in (True, False)
         ]
     except OSError as error:
-        raise missing("CIFAR-10", request, layout, error) from error
+        raise missing_files_error("CIFAR-10", request, layout, error) from error
     except RuntimeError as error:
-        sentence = f"The files of CIFAR-10 in {request.root} are damaged; remove {kind.base_folder} and get them again."
-        raise PruningError(sentence) from error
+        raise PruningError(
+            f"The files of CIFAR-10 in {request.root} are damaged. "
+            f"Remove {kind.base_folder} and download them again."
+        ) from error
 
     def split(part: "vision.CIFAR10") -> TensorSplit:
         x = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
@@ -158,7 +163,7 @@ _CLOTHING = (
     "Bag",
     "Ankle boot",
 )
-_DOWNLOADED = "Downloaded through torchvision at first use, or read from a local folder."
+_DOWNLOADED = "Downloaded at first use, or read from a local folder."
 SMALL = (
     Source(
         "digits",
@@ -166,7 +171,7 @@ SMALL = (
         tuple("0123456789"),
         (1, 8, 8),
         "1,797 handwritten digits of 8 x 8 grey pixels (Alpaydin, Kaynak 1998).",
-        "Comes with scikit-learn.",
+        "Part of scikit-learn.",
         _digits,
     ),
     Source(
@@ -174,7 +179,8 @@ SMALL = (
         "Fashion-MNIST",
         _CLOTHING,
         (1, 28, 28),
-        "70,000 articles of clothing, 28 x 28 grey pixels (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747).",
+        "70,000 articles of clothing, 28 x 28 grey pixels "
+        "(Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747).",
         _DOWNLOADED,
         _mnist_like("fashion_mnist", "Fashion-MNIST", 0.2860, 0.3530, flip=True),
     ),
@@ -192,7 +198,7 @@ SMALL = (
         "CIFAR-10",
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         (3, 32, 32),
-        "60,000 colour pictures of 32 x 32 pixels (Krizhevsky 2009).",
+        "60,000 colour images of 32 x 32 pixels (Krizhevsky 2009).",
         _DOWNLOADED,
         _cifar10,
     ),

@@ -1,6 +1,4 @@
-"""Labelled images in a fixed order: in memory (TensorSplit) or read from files when asked for
-(FolderSplit).
-"""
+"""Labelled images in a fixed order, in memory (TensorSplit) or in files (FolderSplit)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,24 +14,26 @@ from pruning_core.types import PruningError, Split
 
 
 def stratified(labels: Int[Tensor, " n"], seed: int = 0) -> Int[Tensor, " n"]:
-    """All indices in an order, fixed by `seed`, whose every prefix holds each class in its overall
-    share (within one image).
+    """All indices, in an order in which the first k images have the class shares of all images.
+
+    This holds for every k, within one image per class. `seed` fixes the order.
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     shuffled = labels[order]
     position = torch.empty(len(labels), dtype=torch.float64)
     for value in shuffled.unique():
         members = (shuffled == value).nonzero().flatten()
-        # The k-th of m images of a class belongs at (k + 1/2) / m of the whole order.
+        # The k-th of m images of a class has the relative position (k + 1/2) / m.
         position[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
     return order[position.argsort(stable=True)]
 
 
-def shifted(
+def shift_and_flip(
     x: Float[Tensor, "b c h w"], by: int, flip: bool, rng: torch.Generator
 ) -> Float[Tensor, "b c h w"]:
-    """Each picture moved by up to `by` pixels in both directions (black fills the edge) and, if
-    `flip`, half of them mirrored.
+    """Images shifted at random by up to `by` pixels in both directions, with zeros at the edges.
+
+    flip: also mirrors half of them, chosen at random.
     """
     b, _, h, w = x.shape
     padded = functional.pad(x, (by, by, by, by))
@@ -47,8 +47,9 @@ def shifted(
 
 
 def shuffled_indices(n: int, size: int, seed: int) -> Iterator[Tensor]:
-    """One epoch: n // size full batches (one batch of everything if n < size) in an order fixed by
-    `seed`.
+    """Indices of one epoch: n // size full batches, or one batch of all images if n < size.
+
+    `seed` fixes the order.
     """
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     for step in range(steps_per_epoch(n, size)):
@@ -57,8 +58,10 @@ def shuffled_indices(n: int, size: int, seed: int) -> Iterator[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class TensorSplit:
-    """Images in memory as whole numbers 0..scale. mean, std: per channel, of pixels in [0, 1];
-    shift, flip: augmentation.
+    """Images in memory, as integers from 0 to `scale`.
+
+    mean, std: per channel, of pixels in [0, 1]; shift: largest shift in pixels for augmentation;
+    flip: augmentation mirrors images.
     """
 
     x: UInt8[Tensor, "n c h w"]
@@ -77,7 +80,7 @@ class TensorSplit:
         return (pictures - mean) / std
 
     def images(self, indices: Sequence[int] | Tensor) -> Float[Tensor, "k c h w"]:
-        """The pictures in [0, 1]."""
+        """The images, with pixels in [0, 1]."""
         return self.x[torch.as_tensor(indices, dtype=torch.long)].float() / self.scale
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -89,14 +92,15 @@ class TensorSplit:
     def shuffled(
         self, size: int, seed: int, augment: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of n // size full batches in an order fixed by `seed`; `augment` shifts and
-        mirrors as the data allow.
+        """One epoch of n // size full batches. `seed` fixes their order.
+
+        augment: shifts and mirrors images, by the fields shift and flip.
         """
         rng = torch.Generator().manual_seed(seed + 1)
         for chosen in shuffled_indices(len(self), size, seed):
             pictures = self.images(chosen)
             if augment and (self.shift or self.flip):
-                pictures = shifted(pictures, self.shift, self.flip, rng)
+                pictures = shift_and_flip(pictures, self.shift, self.flip, rng)
             yield self._normalised(pictures), self.labels[chosen]
 
     def subset(self, indices: Sequence[int] | Tensor) -> "TensorSplit":
@@ -107,8 +111,10 @@ class TensorSplit:
 
 @dataclass(frozen=True, eq=False)
 class FolderSplit:
-    """Image files read when asked for. transform: PIL image -> normalised C H W tensor; mean, std:
-    what it applied.
+    """Image files that are read when they are used.
+
+    transform: PIL image -> normalised C x H x W tensor; mean, std: per channel, the values that it
+    subtracts and divides by.
     """
 
     paths: tuple[str, ...]
@@ -134,7 +140,7 @@ class FolderSplit:
         return torch.stack([self._read(int(index)) for index in indices])
 
     def images(self, indices: Sequence[int] | Tensor) -> Float[Tensor, "k c h w"]:
-        """The pictures as the model sees them (resized and cropped), in [0, 1]."""
+        """The images as the model gets them (resized and cropped), with pixels in [0, 1]."""
         mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (self.mean, self.std))
         chosen = torch.as_tensor(indices, dtype=torch.long).tolist()
         return (self._stack(chosen) * std + mean).clamp(0, 1)
@@ -148,13 +154,17 @@ class FolderSplit:
     def shuffled(
         self, size: int, seed: int, augment: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch of n // size full batches in an order fixed by `seed`; `augment` mirrors half
-        of the pictures.
+        """One epoch of n // size full batches. `seed` fixes their order.
+
+        augment: mirrors half of the images.
         """
         rng = torch.Generator().manual_seed(seed + 1)
         for chosen in shuffled_indices(len(self), size, seed):
             pictures = self._stack(chosen.tolist())
-            yield (shifted(pictures, 0, True, rng) if augment else pictures), self.labels[chosen]
+            yield (
+                (shift_and_flip(pictures, 0, True, rng) if augment else pictures),
+                self.labels[chosen],
+            )
 
     def subset(self, indices: Sequence[int] | Tensor) -> "FolderSplit":
         """The images at `indices`, in that order."""
@@ -163,19 +173,21 @@ class FolderSplit:
             self, paths=tuple(self.paths[i] for i in chosen.tolist()), labels=self.labels[chosen]
         )
 
-    def loaded(self) -> TensorSplit:
-        """The same images as a split in memory, read once; exact where the transform only resizes,
-        crops and normalises.
+    def in_memory(self) -> TensorSplit:
+        """The same images, read once and kept in memory.
+
+        They are exact where the transform only resizes, crops and normalises.
         """
         x = torch.cat([(self.images([i]) * 255).round().to(torch.uint8) for i in range(len(self))])
         return TensorSplit(x, self.labels, self.mean, self.std, flip=True)
 
 
 def probe(split: Split, n: int, seed: int = 0) -> Split:
-    """A fixed sample of n images, class shares kept, in memory; a probe begins with every smaller
-    probe.
+    """A fixed stratified sample of n images, in memory. A larger sample starts with a smaller one.
+
+    Raises PruningError for n < 1.
     """
     if n < 1:
         raise PruningError(f"A probe needs at least one image, not {n}.")
     chosen = split.subset(stratified(split.labels, seed)[:n].tolist())
-    return chosen.loaded() if isinstance(chosen, FolderSplit) else chosen
+    return chosen.in_memory() if isinstance(chosen, FolderSplit) else chosen

@@ -1,4 +1,4 @@
-"""A small pre-norm vision transformer whose attention keeps one packed `in_proj_weight` per block."""
+"""A small pre-norm vision transformer with one packed `in_proj_weight` per block."""
 
 from collections import OrderedDict
 from typing import Any, TypeAlias
@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 Traced: TypeAlias = Any
-"""A tensor, or what torch.fx passes in its place."""
+"""A tensor, or the proxy that torch.fx passes instead of it."""
 
 STRIDED_FROM = 28
-"""Images of at least this many pixels a side are halved by the first convolution: a quarter of the
-work for little accuracy.
+"""The first convolution halves images of at least this height and width: a quarter of the work,
+with little loss of accuracy.
 """
 DIM = 64
 DEPTH = 4
@@ -36,18 +36,17 @@ class Block(nn.Module):
 
     def forward(self, x: Traced) -> Traced:
         y = self.norm1(x)
-        # Another tensor object as value keeps MultiheadAttention off its fused kernel, which FLOP
-        # counters do not see.
+        # With a separate tensor object as value, MultiheadAttention does not use its fused kernel,
+        # which FLOP counters do not see.
         x = x + self.attention(y, y, y.view_as(y), need_weights=False)[0]
         return x + self.mlp(self.norm2(x))
 
 
 class VisionTransformer(nn.Module):
-    """Two strided 3 x 3 convolutions make the tokens; learned positions, pre-norm blocks, mean over
-    tokens, one linear head.
+    """Tokens from two strided 3 x 3 convolutions, learned positions, pre-norm blocks, mean over
+    tokens, linear head.
 
-    The stem in place of bare patches: Xiao et al. 2021, arXiv:2106.14881; it learns in a fraction
-    of the epochs.
+    Convolutions instead of patches: Xiao et al. 2021, arXiv:2106.14881. They need fewer epochs.
     """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, strides: tuple[int, int]) -> None:
@@ -73,7 +72,7 @@ class VisionTransformer(nn.Module):
 
 
 def vit(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Four blocks of width 64 with 4 heads; a token per 4 x 4 pixels, or per 2 x 2 below 28 pixels
-    a side.
+    """Four blocks of width 64 with 4 heads. A token covers 4 x 4 pixels, or 2 x 2 in images smaller
+    than 28 x 28.
     """
     return VisionTransformer(shape, classes, (2, 2) if min(shape[1:]) >= STRIDED_FROM else (1, 2))

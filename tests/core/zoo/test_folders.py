@@ -1,11 +1,6 @@
-"""Image folders of any layout, and downloads from a server on this machine."""
+"""Folders of images, one folder per class."""
 
-import hashlib
-import http.server
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,12 +8,11 @@ from PIL import Image
 
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.zoo import load_data, probe
-from pruning_core.zoo.fetch import fetch
 from pruning_core.zoo.splits import TensorSplit, stratified
 
 
-def paint(root: Path, *folders: str, n: int = 4, size: tuple[int, int] = (40, 30)) -> None:
-    """n pictures of one colour per class folder; the colour is the class."""
+def write_images(root: Path, *folders: str, n: int = 4, size: tuple[int, int] = (40, 30)) -> None:
+    """Writes n images per class folder. Each class has its own colour."""
     for number, folder in enumerate(folders):
         (root / folder).mkdir(parents=True)
         for i in range(n):
@@ -31,9 +25,9 @@ def image_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_an_image_folder_with_train_and_val(image_root: Path) -> None:
-    paint(image_root, "train/cat", "train/dog", n=10)
-    paint(image_root, "val/cat", "val/dog", n=3)
+def test_folders_train_and_val_give_three_splits(image_root: Path) -> None:
+    write_images(image_root, "train/cat", "train/dog", n=10)
+    write_images(image_root, "val/cat", "val/dog", n=3)
     data = load_data("imagefolder")
     assert (len(data.train), len(data.val), len(data.test)) == (18, 2, 6)
     assert data.classes == ("cat", "dog")
@@ -47,28 +41,28 @@ def test_an_image_folder_with_train_and_val(image_root: Path) -> None:
     assert next(data.train.shuffled(4, 0, augment=True))[0].shape == (4, 3, 32, 32)
 
 
-def test_class_folders_alone_are_divided(image_root: Path) -> None:
-    paint(image_root, "a", "b", "c", n=10)
+def test_class_folders_alone_are_split(image_root: Path) -> None:
+    write_images(image_root, "a", "b", "c", n=10)
     data = load_data("imagefolder")
     assert (len(data.train), len(data.val), len(data.test)) == (18, 6, 6)
     assert data.test.labels.bincount().tolist() == [2, 2, 2]
     assert not {*data.train.paths} & {*data.val.paths, *data.test.paths}
 
 
-def test_a_probe_of_files_is_held_in_memory(image_root: Path) -> None:
-    paint(image_root, "a", "b", n=10)
+def test_a_sample_of_image_files_is_in_memory(image_root: Path) -> None:
+    write_images(image_root, "a", "b", n=10)
     test = load_data("imagefolder").train
-    held = probe(test, 6)
-    assert isinstance(held, TensorSplit)
+    sample = probe(test, 6)
+    assert isinstance(sample, TensorSplit)
     chosen = stratified(test.labels)[:6]
     assert torch.allclose(
-        next(held.batches(6))[0], next(test.subset(chosen).batches(6))[0], atol=1e-6
+        next(sample.batches(6))[0], next(test.subset(chosen).batches(6))[0], atol=1e-6
     )
 
 
-def test_three_folders_are_taken_as_they_are(image_root: Path) -> None:
+def test_folders_train_val_and_test_are_the_splits(image_root: Path) -> None:
     for part, n in (("train", 5), ("val", 3), ("test", 2)):
-        paint(image_root, f"{part}/a", f"{part}/b", n=n)
+        write_images(image_root, f"{part}/a", f"{part}/b", n=n)
     data = load_data("imagefolder")
     assert (len(data.train), len(data.val), len(data.test)) == (10, 6, 4)
 
@@ -82,91 +76,39 @@ def test_three_folders_are_taken_as_they_are(image_root: Path) -> None:
         (("train/a", "train/b", "val/a", "val/c"), "different classes"),
     ],
 )
-def test_folders_that_do_not_fit_are_told(
+def test_folders_of_another_layout_are_refused(
     image_root: Path, folders: tuple[str, ...], words: str
 ) -> None:
-    paint(image_root, *folders)
+    write_images(image_root, *folders)
     with pytest.raises(PruningError, match=words) as caught:
         load_data("imagefolder")
     assert str(image_root) in str(caught.value)
 
 
-def test_empty_and_unreadable_and_absent_images_are_told(
-    image_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paint(image_root, "a", "b", n=5)
-    (image_root / "a" / "0.png").write_bytes(b"no picture")
+def test_an_unreadable_image_is_named(image_root: Path) -> None:
+    write_images(image_root, "a", "b", n=5)
+    path = image_root / "a" / "0.png"
+    path.write_bytes(b"not an image")
     data = load_data("imagefolder")
-    broken = next(
-        part
-        for part in (data.train, data.val, data.test)
-        if str(image_root / "a" / "0.png") in part.paths
-    )
+    (split,) = (split for split in (data.train, data.val, data.test) if str(path) in split.paths)
     with pytest.raises(PruningError, match=r"0\.png cannot be read"):
-        list(broken.batches(4))
+        list(split.batches(4))
+
+
+def test_an_empty_class_folder_is_refused(image_root: Path) -> None:
+    write_images(image_root, "a", "b", n=5)
     (image_root / "c").mkdir()
-    with pytest.raises(PruningError, match="holds no image"):
+    with pytest.raises(PruningError, match="has no image"):
         load_data("imagefolder")
+
+
+def test_an_absent_image_folder_is_named(image_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRUNING_EXPLORER_IMAGES", str(image_root / "nowhere"))
     with pytest.raises(DataMissing, match="nowhere"):
         load_data("imagefolder")
 
 
-def test_too_few_images_to_divide(image_root: Path) -> None:
-    paint(image_root, "a", "b", n=1)
+def test_too_few_images_are_refused(image_root: Path) -> None:
+    write_images(image_root, "a", "b", n=1)
     with pytest.raises(PruningError, match="too few"):
         load_data("imagefolder")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """A file server on this machine; gives its address."""
-    (tmp_path / "served").mkdir()
-    (tmp_path / "served" / "file.bin").write_bytes(b"x" * 600_000)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, directory=str(tmp_path / "served"), **kwargs)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
-    thread = threading.Thread(target=running.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    running.server_close()
-    thread.join()
-
-
-def test_a_download_is_checked_and_tells_its_progress(server: str, tmp_path: Path) -> None:
-    seen = []
-    target = tmp_path / "got" / "file.bin"
-    fetch(
-        f"{server}/file.bin",
-        target,
-        "sha256",
-        hashlib.sha256(b"x" * 600_000).hexdigest()[:8],
-        lambda *p: seen.append(p),
-    )
-    assert target.read_bytes() == b"x" * 600_000
-    assert seen[-1] == (1.0, "file.bin")
-    assert [p for p, _ in seen] == sorted(p for p, _ in seen)
-    seen.clear()
-    fetch(
-        f"{server}/file.bin",
-        target,
-        "md5",
-        hashlib.md5(b"x" * 600_000).hexdigest(),
-        lambda *p: seen.append(p),
-    )
-    assert not seen  # it is there
-    target.write_bytes(b"half")
-    fetch(f"{server}/file.bin", target, "md5", hashlib.md5(b"x" * 600_000).hexdigest())
-    assert target.stat().st_size == 600_000
-    with pytest.raises(PruningError, match="damaged"):
-        fetch(f"{server}/file.bin", tmp_path / "got" / "other.bin", "md5", "0000")
-    with pytest.raises(OSError, match="404"):
-        fetch(f"{server}/none", tmp_path / "got" / "none", "md5", "")
-    assert [path.name for path in target.parent.iterdir()] == ["file.bin"]

@@ -1,6 +1,4 @@
-"""Every architecture on every image size: builds, trains, traces, and shows all its weights to the
-inventory.
-"""
+"""Every network builds for every image size, trains, can be traced, and shows all its weights."""
 
 import pytest
 import torch
@@ -8,14 +6,13 @@ from torch import fx, nn
 
 from pruning_core.model.inventory import inventory
 from pruning_core.types import PruningError
-from pruning_core.zoo import ARCHITECTURES, RECIPES, anew, count_macs, load_data
+from pruning_core.zoo import ARCHITECTURES, count_macs
 from pruning_core.zoo.models import architecture
-from tests.core.toy import same_state, state
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
 
-def built(name: str, shape: tuple[int, int, int], classes: int = 7) -> nn.Module:
+def build(name: str, shape: tuple[int, int, int], classes: int = 7) -> nn.Module:
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         return ARCHITECTURES[name].build(shape, classes).eval()
@@ -26,7 +23,7 @@ def built(name: str, shape: tuple[int, int, int], classes: int = 7) -> nn.Module
 def test_every_size_gives_logits_and_gradients_in_eval_mode(
     name: str, shape: tuple[int, int, int]
 ) -> None:
-    model = built(name, shape)
+    model = build(name, shape)
     logits = model(torch.rand(2, *shape))
     assert logits.shape == (2, 7)
     logits.square().sum().backward()
@@ -34,24 +31,23 @@ def test_every_size_gives_logits_and_gradients_in_eval_mode(
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_traceable_and_the_same(name: str) -> None:
-    model = built(name, (1, 28, 28))
+def test_a_traced_network_gives_the_same_logits(name: str) -> None:
+    model = build(name, (1, 28, 28))
     x = torch.rand(2, 1, 28, 28)
     assert torch.equal(fx.symbolic_trace(model)(x), model(x))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_hooks_on_every_leaf_fire_in_inference_mode(name: str) -> None:
-    """No fused kernel may go round a module: what is not called cannot be observed, masked or
-    counted.
-    """
-    model = built(name, (1, 8, 8))
+    """No fused kernel replaces a module: hooks observe, mask and count only what is called."""
+    model = build(name, (1, 8, 8))
     called = set()
-    inside = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
+    projections = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
     leaves = [
         m
         for m in model.modules()
-        if id(m) not in inside and (isinstance(m, nn.MultiheadAttention) or not [*m.children()])
+        if id(m) not in projections
+        and (isinstance(m, nn.MultiheadAttention) or not [*m.children()])
     ]
     for module in leaves:
         module.register_forward_hook(lambda m, *_: called.add(m))
@@ -62,20 +58,18 @@ def test_hooks_on_every_leaf_fire_in_inference_mode(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["vit"])
 def test_attention_is_the_same_with_and_without_gradients(name: str) -> None:
-    model = built(name, (1, 8, 8))
+    model = build(name, (1, 8, 8))
     x = torch.rand(4, 1, 8, 8)
     with torch.inference_mode():
-        quiet = model(x)
-    assert torch.equal(quiet, model(x).detach())
+        without_gradients = model(x)
+    assert torch.equal(without_gradients, model(x).detach())
     assert "blocks.0.attention.in_proj_weight" in model.state_dict()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_macs_are_those_of_the_layers(name: str) -> None:
-    """The counter also sees the products of attention, which read no weight: 2 x tokens^2 x width
-    per block.
-    """
-    model = built(name, (1, 8, 8))
+    """The counter adds attention's products without weights: 2 x tokens^2 x width a block."""
+    model = build(name, (1, 8, 8))
     attention = 4 * 2 * 16 * 16 * 64 if name == "vit" else 0
     assert (
         count_macs(model, (1, 8, 8))
@@ -83,24 +77,6 @@ def test_macs_are_those_of_the_layers(name: str) -> None:
     )
 
 
-def test_unknown_architecture() -> None:
+def test_an_unknown_architecture_is_refused() -> None:
     with pytest.raises(PruningError, match="did you mean 'resnet20'"):
         architecture("resnet2")
-
-
-def test_recipes_are_of_known_networks() -> None:
-    assert {arch for arch, _ in RECIPES} == set(ARCHITECTURES)
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_network_of_the_zoo_is_made_anew_as_the_zoo_builds_it(name: str) -> None:
-    data = load_data("digits")
-    model = ARCHITECTURES[name].build((1, 8, 8), 10)
-    before = state(model)
-    drawn = torch.get_rng_state()
-    found = anew(model, name, data, 5)
-    assert torch.equal(torch.get_rng_state(), drawn)
-    assert same_state(model, before)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(5)
-        assert same_state(found, state(ARCHITECTURES[name].build((1, 8, 8), 10)))

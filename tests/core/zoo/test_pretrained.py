@@ -1,4 +1,4 @@
-"""torchvision's classifiers: names, classes, and weights files, made here with random numbers."""
+"""Pretrained classifiers of torchvision: names, classes, and weights files of random numbers."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pruning_core.zoo.pretrained import IMAGENETTE, imagenet_outputs, preparatio
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder for torch.hub, and no network."""
+    """An empty folder for torch.hub. No server can be reached."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no route to host")
@@ -29,7 +29,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def resnet18(hub: Path) -> dict[str, Tensor]:
-    """Random weights where torch.hub would have put the real ones."""
+    """Random weights in the file where torch.hub has the trained ones."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         weights = get_model("resnet18", weights=None).state_dict()
@@ -51,7 +51,7 @@ def imagenette_root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_every_name_is_known_to_torchvision_with_a_transform_of_its_own(name: str) -> None:
+def test_every_name_has_weights_and_a_transform_in_torchvision(name: str) -> None:
     assert PRETRAINED[name].weights.url.startswith("https")
     prepared = preparation(name)
     x = prepared.transform(Image.new("RGB", (300, 400), (124, 116, 104)))
@@ -61,7 +61,7 @@ def test_every_name_is_known_to_torchvision_with_a_transform_of_its_own(name: st
     assert weights_file(name).stem.startswith(name.split("_")[0])
 
 
-def test_imagenettes_ids_are_its_ten_categories() -> None:
+def test_the_ids_of_imagenette_are_its_ten_categories() -> None:
     names = (
         "tench",
         "English springer",
@@ -80,7 +80,7 @@ def test_imagenettes_ids_are_its_ten_categories() -> None:
     ) == tuple(number for number in IMAGENETTE.values() if number != 491)
 
 
-def test_folders_that_are_no_imagenet_class_are_told() -> None:
+def test_folders_that_are_not_imagenet_classes_are_refused() -> None:
     with pytest.raises(PruningError, match="'my cat' is none of them"):
         imagenet_outputs(("tench", "my cat"), "resnet18")
     with pytest.raises(PruningError, match="same ImageNet class"):
@@ -88,16 +88,16 @@ def test_folders_that_are_no_imagenet_class_are_told() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_b_16"])
-def test_missing_weights_are_one_sentence_with_the_file_and_its_place(hub: Path, name: str) -> None:
+def test_the_error_for_missing_weights_names_file_and_folder(hub: Path, name: str) -> None:
     with pytest.raises(DataMissing) as caught:
         load_model(name, "imagenette")
-    said = str(caught.value)
-    assert weights_file(name).name in said
-    assert str(hub / "torch" / "hub" / "checkpoints") in said
-    assert "no route to host" in said
+    message = str(caught.value)
+    assert weights_file(name).name in message
+    assert str(hub / "torch" / "hub" / "checkpoints") in message
+    assert "no route to host" in message
 
 
-def test_weights_are_loaded_and_measured_on_the_ten_classes(
+def test_weights_are_loaded_and_evaluated_on_the_ten_classes(
     resnet18: dict[str, Tensor], imagenette_root: Path
 ) -> None:
     data = load_data("imagenette", model="resnet18", root=imagenette_root, download=False)
@@ -109,14 +109,14 @@ def test_weights_are_loaded_and_measured_on_the_ten_classes(
     assert all(torch.equal(value, resnet18[name]) for name, value in model.state_dict().items())
     assert not model.training
     few = data.test.subset(range(3))
-    found = evaluate(model, few, outputs=data.outputs, device="cpu")
+    measured = evaluate(model, few, outputs=data.outputs, device="cpu")
     with torch.no_grad():
         logits = model(next(few.batches(3))[0])[:, list(data.outputs)]
-    assert torch.equal(found.predictions, logits.argmax(1))
-    assert found.confusion.shape == (10, 10)
+    assert torch.equal(measured.predictions, logits.argmax(1))
+    assert measured.confusion.shape == (10, 10)
 
 
-def test_damaged_and_not_finite_weights_are_told(resnet18: dict[str, Tensor]) -> None:
+def test_damaged_and_not_finite_weights_are_refused(resnet18: dict[str, Tensor]) -> None:
     weights = {**resnet18, "fc.weight": torch.full_like(resnet18["fc.weight"], torch.nan)}
     torch.save(weights, weights_file("resnet18"))
     with pytest.raises(PruningError, match=r"not finite in 'fc\.weight'"):
@@ -126,13 +126,15 @@ def test_damaged_and_not_finite_weights_are_told(resnet18: dict[str, Tensor]) ->
         load_model("resnet18", "imagenette")
 
 
-def test_pretrained_models_belong_to_imagenet() -> None:
+def test_pretrained_models_are_for_imagenet_data() -> None:
     assert datasets_for("resnet50") == ("imagenette", "imagefolder")
-    with pytest.raises(PruningError, match="imagenette or imagefolder, not with 'digits'"):
+    with pytest.raises(PruningError, match="imagenette or imagefolder, not 'digits'"):
         load_model("resnet18", "digits")
 
 
-def test_an_image_folder_by_category_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_may_have_names_of_imagenet_categories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PRUNING_EXPLORER_IMAGES", str(tmp_path))
     for name in ("golf_ball", "tench"):
         (tmp_path / name).mkdir()
