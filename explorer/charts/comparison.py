@@ -93,11 +93,17 @@ def class_change(
     figure.update_xaxes(
         title_text="change in recall, points", range=[low - margin, high + margin], zeroline=True
     )
-    first, second = map(state_label, states)
-    lowest = f"the largest loss is {change[0]:+.1f} points ({names[0]})" if names else ""
-    summary = lowest if names and change[0] < 0 else "no class lost"
-    sentence = f"Change per class from {first} to {second}: {summary}."
+    sentence = _class_sentence(names, change, states)
     return finish(figure, sentence, 120 + 26 * len(rows), "classes")
+
+
+def _class_sentence(names: Sequence[str], change: np.ndarray, states: tuple[str, str]) -> str:
+    """names, change: per class, lowest change first."""
+    summary = "no class lost"
+    if names and change[0] < 0:
+        summary = f"the largest loss is {change[0]:+.1f} points ({names[0]})"
+    first, second = map(state_label, states)
+    return f"Change per class from {first} to {second}: {summary}."
 
 
 def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:

@@ -47,12 +47,7 @@ def score_histogram(
     if threshold is not None and np.isfinite(threshold):
         line = {"color": THRESHOLD, "width": 2, "dash": "dash"}
         figure.add_vline(x=float(threshold), line=line)
-    highest = int(np.histogram(scores[finite], edges)[0].max(initial=1))
-    figure.update_layout(barmode="stack", bargap=0)
-    figure.update_xaxes(title_text="group score", exponentformat="power")
-    figure.update_yaxes(
-        title_text="groups", range=[0, 1.08 * highest], dtick=1 if highest < 6 else None
-    )
+    _set_score_axes(figure, int(np.histogram(scores[finite], edges)[0].max(initial=1)))
     return finish(figure, _score_sentence(kept, finite, name), 300, f"scores {name}")
 
 
@@ -63,6 +58,15 @@ def _marker(colour: str, pattern: str) -> dict[str, Any]:
         "pattern": stripes if pattern else {"shape": ""},
         "line_width": 0,
     }
+
+
+def _set_score_axes(figure: go.Figure, highest: int) -> None:
+    """highest: the number of groups in the highest bar."""
+    figure.update_layout(barmode="stack", bargap=0)
+    figure.update_xaxes(title_text="group score", exponentformat="power")
+    figure.update_yaxes(
+        title_text="groups", range=[0, 1.08 * highest], dtick=1 if highest < 6 else None
+    )
 
 
 def _score_sentence(kept: np.ndarray, finite: np.ndarray, name: str) -> str:

@@ -1,6 +1,4 @@
-"""Pages under test: a view with the side bar, as `app.py` shows it, in a session without other
-people's jobs.
-"""
+"""Fixtures that open a page with the side bar, without the jobs of other tests."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,13 +11,14 @@ from streamlit.testing.v1 import AppTest
 from explorer.session import cache
 from tests.explorer.driven import opened, page, run
 
-PATIENCE = 90
+MAX_SECONDS = 90
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _scan_components_once() -> Iterator[None]:
-    """Streamlit reads the metadata of every installed package for each AppTest: 0.2 s, always with
-    the same result.
+    """For each AppTest Streamlit reads the metadata of all installed packages.
+
+    That takes 0.2 s, and the result is always the same.
     """
     scan = manifest_scanner.scan_component_manifests
     with pytest.MonkeyPatch.context() as patch:
@@ -29,29 +28,29 @@ def _scan_components_once() -> Iterator[None]:
 
 @pytest.fixture
 def open_view() -> Iterator[Callable[..., AppTest]]:
-    """`open_view("export", model="lenet5")`: that page, run once; nothing raised."""
+    """`open_view("export", model="lenet5")` runs that page once; it must not raise."""
 
     def open_(view: str, **address: str) -> AppTest:
         return opened(page, {"model": "lenet5"} | address, view)
 
-    _forget_jobs()
+    _delete_jobs()
     yield open_
-    _forget_jobs()
+    _delete_jobs()
 
 
-def _forget_jobs() -> None:
+def _delete_jobs() -> None:
     cache.jobs().close()
     cache.jobs.clear()
 
 
 @pytest.fixture
 def until() -> Callable[[AppTest, Callable[[AppTest], bool]], AppTest]:
-    """`until(at, done)`: runs the page again and again, as the browser's timer does."""
+    """`until(at, done)` runs the page repeatedly, as the browser's timer does."""
 
     def wait(at: AppTest, done: Callable[[AppTest], bool]) -> AppTest:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + MAX_SECONDS
         while not done(at):
-            assert time.monotonic() < deadline, "the page never came to that"
+            assert time.monotonic() < deadline, "the condition never became true"
             time.sleep(0.1)
             run(at)
         return at

@@ -1,6 +1,4 @@
-"""Driving a page without a browser: Streamlit's AppTest, started from an address; nothing may be
-raised.
-"""
+"""A page without a browser: Streamlit's AppTest, opened at an address. No run may raise."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 
 
 def page(view: str) -> None:
-    """A view with the side bar, as `app.py` shows it."""
+    """The page of that name with the side bar, as `app.py` shows it."""
     import importlib
 
     import streamlit as st
@@ -37,7 +35,7 @@ def run(at: AppTest) -> AppTest:
 
 
 def opened(script: Callable[..., None], address: Mapping[str, str], *args: object) -> AppTest:
-    """The script, run once at that address."""
+    """The script after one run at that address."""
     at = AppTest.from_function(script, default_timeout=60, args=args)
     for key, value in address.items():
         at.query_params[key] = value

@@ -1,4 +1,4 @@
-"""Plain ways to know what the fast ones must give."""
+"""Simple, slow implementations to compare the fast ones with."""
 
 import torch
 
@@ -7,7 +7,7 @@ from pruning_core.types import Layer
 
 
 def group_ids(layer: Layer, g: Granularity) -> torch.Tensor:
-    """O I H W: the number of each weight's group, scope by scope."""
+    """O I H W: the number of each weight's group, counted scope after scope."""
     groups = to_groups(torch.arange(layer.numel).view(layer.shape), g, layer)
     scopes, count, elements = groups.shape
     ids = torch.empty(layer.numel, dtype=torch.long)
