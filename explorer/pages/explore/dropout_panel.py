@@ -1,5 +1,6 @@
-"""Dropout and DropConnect on one layer: other weights go in every pass, and one pass frozen is
-random pruning.
+"""Dropout and DropConnect on one layer: the weights that single passes drop.
+
+One pass, frozen as a mask, is random pruning.
 """
 
 from functools import partial
@@ -9,7 +10,7 @@ import streamlit as st
 from explorer.charts.contact_sheet import Bar, Card, Shot, sheet
 from explorer.charts.raster import mask_png
 from explorer.pages.explore.granularity_panel import CARD, CELL, PIXELS, pictured
-from explorer.pages.explore.layer_details import Multiple, corner, drawn_size, mask_picture
+from explorer.pages.explore.layer_details import GranularityMask, corner, drawn_size, mask_picture
 from explorer.session import cache, state
 from explorer.texts.formats import interval, percent
 from explorer.texts.help import HELP
@@ -23,25 +24,15 @@ from pruning_core.types import Evaluation, Layer
 from pruning_core.workspace import Workspace
 
 SHOWN = 4
-"""Passes side by side."""
+"""How many passes are shown."""
 
 
 def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | None) -> None:
     """Draws the masks of some passes. Raises PruningError where the layer's outputs cannot be
     dropped.
     """
-    kind, chance, first = st.columns(3, vertical_alignment="bottom")
-    names = {name: how.label for name, how in REGULARISERS.items()}
-    name = kind.selectbox(
-        "What is dropped",
-        tuple(names),
-        format_func=names.__getitem__,
-        key="drop_kind",
-        help=HELP["dropping"],
-    )
-    rate = chance.slider("Chance to be dropped", 0.0, 0.9, 0.5, 0.05, key="drop_rate")
-    start = int(first.number_input("First pass", 1, 9997, key="drop_pass"))
-    found = cache.cached_detail(
+    name, rate, start = _choices()
+    samples = cache.cached_detail(
         lambda: tuple(
             _pass(plan, space, layer, name, rate, number) for number in range(start, start + SHOWN)
         ),
@@ -58,20 +49,37 @@ def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | No
     how = REGULARISERS[name]
     st.markdown(f"**{how.label}: {how.formula}**")
     st.caption(
-        f"{how.help} In training each pass has a mask of its own and what is left is scaled up by 1 / (1 - p), so that the mean "
-        f"stays; nothing is smaller or faster afterwards. Accuracy: the trained network with that one sample frozen as a mask, "
-        f"unscaled, which is random pruning of this layer alone; {dense.n:,} validation images, mark and 95% band, "
-        f"dotted line: dense, {100 * dense.top1:.1f}%. Pictures: {pictured(layer)}; blue stays, grey and hatched goes."
+        f"{how.help} In training, each pass has its own mask, and kept values are multiplied by "
+        "1 / (1 - p), so that the mean is the same. The network is not smaller or faster "
+        "afterwards. Accuracy: the trained network with this one sample frozen as a mask, without "
+        f"that factor, which is random pruning of this layer alone; {dense.n:,} validation images, "
+        f"mark and 95% band; dotted line: dense, {100 * dense.top1:.1f}%. "
+        f"Pictures: {pictured(layer)}; blue is kept, grey and hatched is removed."
     )
     places = st.grid(SHOWN, min_column_width=CARD)
-    for number, each in enumerate(found, start):
+    for number, sample in enumerate(samples, start):
         with places.cell():
-            st.html(sheet([_card(layer, each, number, dense)], width=CARD))
+            st.html(sheet([_card(layer, sample, number, dense)], width=CARD))
             _freeze_button(name, layer, rate, number, number - start)
 
 
+def _choices() -> tuple[str, float, int]:
+    """The regulariser, its rate, and the number of the first pass."""
+    kind, chance, first = st.columns(3, vertical_alignment="bottom")
+    names = {name: how.label for name, how in REGULARISERS.items()}
+    name = kind.selectbox(
+        "What is dropped",
+        tuple(names),
+        format_func=names.__getitem__,
+        key="drop_kind",
+        help=HELP["dropping"],
+    )
+    rate = chance.slider("Probability of dropping", 0.0, 0.9, 0.5, 0.05, key="drop_rate")
+    return name, rate, int(first.number_input("First pass", 1, 9997, key="drop_pass"))
+
+
 def _freeze_button(name: str, layer: Layer, rate: float, number: int, place: int) -> None:
-    """Makes the sample the plan's mask; where it is already, says so."""
+    """A button that makes the sample the plan's mask, or says that it is."""
     now = state.plan()
     done = as_plan(now, name, layer, rate, number) == now
     st.button(
@@ -88,35 +96,35 @@ def _freeze_button(name: str, layer: Layer, rate: float, number: int, place: int
 
 
 def _freeze(name: str, layer: Layer, rate: float, number: int) -> None:
-    """The whole page shows the new plan, not only what is below the lab."""
+    """Changes the plan and draws the whole page again."""
     state.set_plan(as_plan(state.plan(), name, layer, rate, number))
     st.rerun()
 
 
 def _pass(
     plan: Plan, space: Workspace, layer: Layer, name: str, rate: float, number: int
-) -> Multiple:
+) -> GranularityMask:
     masks = frozen_masks(name, (layer,), rate, number)
     (f, c) = corner(layer)
     alone = masked_copy(as_plan(plan, name, layer, rate, number), space, masks)
     score = evaluate(alone, cache.probe(plan, space), outputs=space.dataset.outputs)
     kept = masks[layer.name][:f, :c].numpy().copy()
-    return Multiple(
+    return GranularityMask(
         granularity(REGULARISERS[name].granularity), kept, achieved(masks)[layer.name], score
     )
 
 
-def _card(layer: Layer, found: Multiple, number: int, dense: Evaluation) -> Card:
-    tiles, kept = mask_picture(layer, found.granularity, found.kept)
+def _card(layer: Layer, sample: GranularityMask, number: int, dense: Evaluation) -> Card:
+    tiles, kept = mask_picture(layer, sample.granularity, sample.kept)
     size = drawn_size(layer, PIXELS, CELL)
     alt = (
-        f"Mask of {layer.name} in pass {number}: {percent(found.achieved)} of its weights dropped."
+        f"Mask of {layer.name} in pass {number}: {percent(sample.achieved)} of its weights dropped."
     )
-    score = found.evaluation
+    score = sample.evaluation
     lines = (
-        f"{100 * score.top1:.1f}% right",
+        f"{100 * score.top1:.1f}% correct",
         f"95%: {interval(score)}, n = {score.n:,}",
-        f"{percent(found.achieved)} of its weights dropped",
+        f"{percent(sample.achieved)} of its weights dropped",
     )
     bar = Bar(score.top1, *score.interval, dense.top1)
     return Card(

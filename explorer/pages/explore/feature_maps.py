@@ -1,6 +1,4 @@
-"""What a layer says about one image, dense against pruned: feature maps, attention maps, or plain
-outputs.
-"""
+"""A layer's activations for one image, dense and pruned: feature maps, attention maps, outputs."""
 
 from collections.abc import Sequence
 
@@ -23,19 +21,19 @@ PAGE = 24
 PIXELS = 96
 WIDE_PIXELS = 208
 """Sides of a drawn map: of one channel, of one attention head."""
-WORDS = {
+KINDS = {
     "conv": ("Channel", "Feature maps, channel by channel", "feature_maps"),
     "linear": ("Output", "Outputs over the image", "unit_maps"),
     "attention": ("Head", "Attention maps, head by head", "attention_maps"),
 }
-DEFINED = "Change: ‖pruned − dense‖ / ‖dense‖ over the map, 0% is none; the most changed first."
+CHANGE = "Change: ‖pruned − dense‖ / ‖dense‖ over the map, 0% is none; the most changed first."
 
 
 def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws the image, then the maps of the base model beside those of the plan's pruned model."""
     image = _image(plan, space)
     side = WIDE_PIXELS if layer.fused else PIXELS
-    found = cache.cached_detail(
+    pair = cache.cached_detail(
         lambda: maps(
             space.model, cache.pruned_model(plan, space), layer, _ready(plan, space, image), side
         ),
@@ -45,17 +43,15 @@ def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str 
         layer.name,
         image,
     )
-    if found.places == (1, 1):
-        _units(space, layer, found)
+    if pair.places == (1, 1):
+        _units(space, layer, pair)
     else:
         mask = None if refusal or layer.fused else cache.masks(plan, space)[layer.name]
-        _maps(layer, found, side, removed_filters(mask, len(found.change)))
+        _maps(layer, pair, side, removed_filters(mask, len(pair.change)))
 
 
 def _image(plan: Plan, space: Workspace) -> int:
-    """The number of the probe image to look at, the image itself, and what both networks make of
-    it.
-    """
+    """Draws the chosen probe image with both networks' answers; returns its number."""
     split = cache.probe(plan, space)
     classes = space.dataset.classes
     row = st.container(horizontal=True, vertical_alignment="center")
@@ -73,11 +69,12 @@ def _image(plan: Plan, space: Workspace) -> int:
         alt=f"Validation image {chosen}: {label}",
     )
     before, after = (
-        classes[int(each(plan, space).predictions[chosen])]
-        for each in (cache.dense_accuracy, cache.accuracy)
+        classes[int(evaluation(plan, space).predictions[chosen])]
+        for evaluation in (cache.dense_accuracy, cache.accuracy)
     )
     row.markdown(
-        f"Validation image {chosen} is **{label}**.  \nThe dense network says **{before}**, the pruned one **{after}**."
+        f"Validation image {chosen} is **{label}**.  \n"
+        f"The dense network answers **{before}**, the pruned one **{after}**."
     )
     return chosen
 
@@ -86,23 +83,23 @@ def _ready(plan: Plan, space: Workspace, image: int) -> Inputs:
     return next(iter(cache.probe(plan, space).subset([image]).batches(1)))[0]
 
 
-def _maps(layer: Layer, found: Maps, side: int, gone: np.ndarray) -> None:
-    """The sheet of pairs, most changed first, all on one scale."""
+def _maps(layer: Layer, pair: Maps, side: int, removed: np.ndarray) -> None:
+    """The pairs of maps, most changed first, all on one scale."""
     signed = not layer.fused
-    count = len(found.change)
+    count = len(pair.change)
     limit = (
-        robust_limit(found.dense, found.pruned)
+        robust_limit(pair.dense, pair.pruned)
         if signed
-        else float(max(found.dense.max(), found.pruned.max()))
+        else float(max(pair.dense.max(), pair.pruned.max()))
     )
-    word, name, term = WORDS["attention" if layer.fused else "linear" if layer.linear else "conv"]
+    word, name, term = KINDS["attention" if layer.fused else "linear" if layer.linear else "conv"]
     st.markdown(f"**{name}**", help=HELP[term])
-    st.caption(" ".join(filter(None, (found.note, DEFINED, _reduced(found)))))
+    st.caption(" ".join(filter(None, (pair.note, CHANGE, _averaged(pair)))))
     _scale(limit, signed=signed)
-    order = _order(found.change)
+    order = _order(pair.change)
     shown = order[: _shown(layer)]
     cards = [
-        _card(f"{word} {at}", found, int(at), limit, side, signed=signed, gone=bool(gone[at]))
+        _card(f"{word} {at}", pair, int(at), limit, side, signed=signed, removed=bool(removed[at]))
         for at in shown
     ]
     st.html(sheet(cards, width=2 * side + 40))
@@ -110,39 +107,39 @@ def _maps(layer: Layer, found: Maps, side: int, gone: np.ndarray) -> None:
 
 
 def _card(
-    title: str, found: Maps, at: int, limit: float, side: int, *, signed: bool, gone: bool
+    title: str, pair: Maps, at: int, limit: float, side: int, *, signed: bool, removed: bool
 ) -> Card:
-    rows, cols = found.places
+    rows, cols = pair.places
     scale = side / max(rows, cols)
     width = max(4, round(cols * scale))
     height = max(4, round(rows * scale))
     shots = tuple(
         Shot(map_png(values[at], limit, signed=signed), f"{title}, {name}", width, height, name)
-        for name, values in (("dense", found.dense), ("pruned", found.pruned))
+        for name, values in (("dense", pair.dense), ("pruned", pair.pruned))
     )
     return Card(
         title,
-        (f"change {_change(float(found.change[at]))}",),
+        (f"change {_change(float(pair.change[at]))}",),
         shots,
-        tag="filter removed" if gone else "",
+        tag="filter removed" if removed else "",
     )
 
 
 def _change(value: float) -> str:
-    return percent(value) if np.isfinite(value) else "from nothing"
+    return percent(value) if np.isfinite(value) else "from zero"
 
 
-def _reduced(found: Maps) -> str:
-    rows, cols = found.places
+def _averaged(pair: Maps) -> str:
+    rows, cols = pair.places
     return (
         ""
-        if found.dense.shape[1:] == (rows, cols)
-        else f"Maps of {rows} × {cols} are averaged down for the picture."
+        if pair.dense.shape[1:] == (rows, cols)
+        else f"Maps of {rows} × {cols} are averaged for the picture."
     )
 
 
 def _scale(limit: float, *, signed: bool) -> None:
-    """The one colour scale of the sheet, with its ends."""
+    """The colour scale of all pictures, with its ends."""
     low = -limit if signed else 0.0
     ramp = np.linspace(low, limit, 160)[None].repeat(10, axis=0)
     middle = "0 is near white" if signed else "0 is white"
@@ -155,16 +152,17 @@ def _scale(limit: float, *, signed: bool) -> None:
 
 
 def _order(change: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Most changed first, equal ones in their own order."""
+    """The most changed first; equal ones keep their order."""
     return np.argsort(-np.asarray(change), kind="stable")
 
 
-def _units(space: Workspace, layer: Layer, found: Maps) -> None:
-    """Outputs that are single numbers, as bars; for them the plain difference sorts better than a
-    share of almost nothing.
+def _units(space: Workspace, layer: Layer, pair: Maps) -> None:
+    """Outputs that are single numbers, as bars, sorted by their difference.
+
+    A relative change of a number near zero would mean little.
     """
-    dense = found.dense.ravel()
-    pruned = found.pruned.ravel()
+    dense = pair.dense.ravel()
+    pruned = pair.pruned.ravel()
     classes = space.dataset.classes
     names = (
         list(classes)
@@ -173,9 +171,7 @@ def _units(space: Workspace, layer: Layer, found: Maps) -> None:
     )
     order = _order(np.abs(pruned - dense))[: _shown(layer)]
     st.markdown("**Outputs**", help=HELP["units"])
-    st.caption(
-        "Before any activation. Those that pruning moves furthest, |pruned − dense|, come first."
-    )
+    st.caption("Before any activation. Sorted by |pruned − dense|, the largest first.")
     figure = unit_bars([names[at] for at in order], dense[order], pruned[order])
     st.plotly_chart(figure, key="units", config={"displayModeBar": False}, alt=alt(figure))
     _more(layer, len(dense), "outputs")

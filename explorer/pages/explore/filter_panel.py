@@ -1,6 +1,4 @@
-"""One filter: its weights kernel by kernel, and where every criterion ranks it among the layer's
-filters.
-"""
+"""One filter: its weights kernel by kernel, and its rank under every criterion."""
 
 import pandas as pd
 import streamlit as st
@@ -8,7 +6,12 @@ import streamlit as st
 from explorer.charts import robust_limit
 from explorer.charts.contact_sheet import Shot, plate
 from explorer.charts.raster import weights_png
-from explorer.pages.explore.layer_details import Scored, criteria, filter_picture, scored
+from explorer.pages.explore.layer_details import (
+    FilterRanking,
+    criteria,
+    filter_picture,
+    filter_rankings,
+)
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import percent
@@ -20,17 +23,16 @@ from pruning_core.types import Layer
 from pruning_core.workspace import Workspace
 
 PIXELS = 520
-"""Most pixels of the picture's width, and of a cell."""
+"""The largest width of the picture and of a cell, in pixels."""
 CELL = 22
 QUICK = 10**9
-"""Multiply-adds of one pass over the calibration images, up to which all criteria are computed
-unasked.
-"""
+"""Multiply-adds of a calibration pass up to which all criteria run without a question."""
 
 
 def follow(layer: Layer, chosen: int | None) -> None:
-    """Shows the filter that was chosen elsewhere, once for each choice: after that the number is
-    the user's.
+    """Shows the filter that was chosen in the lab, once per choice.
+
+    Afterwards the user may choose another number.
     """
     if chosen is not None and state.stored("filter_followed", None) != (layer.name, chosen):
         state.store("filter_followed", (layer.name, chosen))
@@ -38,7 +40,7 @@ def follow(layer: Layer, chosen: int | None) -> None:
 
 
 def filter_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
-    """Draws number, picture and table."""
+    """Draws the number, the picture and the table."""
     most = layer.shape[0] - 1
     state.limit_widget("filter", most)
     chosen = int(
@@ -78,26 +80,26 @@ def _picture(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, ch
     st.html(plate(shot))
     what = f"{i:,} {word}{'s' if i > 1 else ''}{f' of {h} × {w}' if h * w > 1 else ''}"
     st.caption(
-        f"{what}, one per input channel, in reading order; {percent(left / one.numel())} kept. Violet above zero, orange below, "
-        f"full colour at ±{limit:.3g}; grey and hatched is removed by the plan."
+        f"{what}, one per input channel, in reading order; {percent(left / one.numel())} kept. "
+        f"Violet above zero, orange below, full colour at ±{limit:.3g}; grey and hatched is removed."
     )
 
 
 def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     count = layer.shape[0]
     names = criteria(plan.criterion)
-    st.markdown(f"**What it is worth, of {count:,} filters**", help=HELP["filter_ranks"])
+    st.markdown(f"**Rank among {count:,} filters**", help=HELP["filter_ranks"])
     hows = {name: criterion(name, plan.seed) for name in names}
     costly = [name for name, how in hows.items() if how.runs_network]
-    small = sum(each.macs for each in space.layers) * plan.calibration <= QUICK
+    small = sum(known.macs for known in space.layers) * plan.calibration <= QUICK
     if not st.toggle(
         f"Score by the {len(costly)} criteria that run the network too",
         value=small,
         help=HELP["costly"],
     ):
         names = tuple(name for name in names if name not in costly or name == plan.criterion)
-    found = [_scored(name, plan, space, layer) for name in names]
-    rows = [_row(each, chosen, count) for each in found if each.refusal is None]
+    rankings = [_ranking(name, plan, space, layer) for name in names]
+    rows = [_row(ranking, chosen, count) for ranking in rankings if ranking.refusal is None]
     columns = {
         "Score": st.column_config.NumberColumn(format="%.3g", help=HELP["filter_score"]),
         "Rank": st.column_config.TextColumn(help=HELP["filter_rank"]),
@@ -107,16 +109,17 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns, height="content")
     st.caption(
-        f"First row: the plan's own criterion. Rank 1 goes first; *above*: the share of the other filters that score lower. "
-        f"Criteria that read data use {plan.calibration:,} training images."
+        "First row: the plan's own criterion. Rank 1 is removed first. *Above*: the share of the "
+        f"other filters with a lower score. Criteria that read data use {plan.calibration:,} "
+        "training images."
     )
-    for each in found:
-        if each.refusal is not None:
-            st.caption(f":gray[{plain(each.label)}: {plain(each.refusal)}]")
+    for ranking in rankings:
+        if ranking.refusal is not None:
+            st.caption(f":gray[{plain(ranking.label)}: {plain(ranking.refusal)}]")
 
 
-def _scored(name: str, plan: Plan, space: Workspace, layer: Layer) -> Scored:
-    """Of all layers at once, so that another layer or filter costs nothing more."""
+def _ranking(name: str, plan: Plan, space: Workspace, layer: Layer) -> FilterRanking:
+    """Computed for all layers at once: another layer or filter costs nothing more."""
     how = criterion(name, plan.seed)
     key = (
         "filters",
@@ -126,15 +129,15 @@ def _scored(name: str, plan: Plan, space: Workspace, layer: Layer) -> Scored:
         how,
         plan.calibration if how.needs_data else None,
     )
-    return cache.cached_detail(lambda: scored(name, plan, space), *key)[layer.name]
+    return cache.cached_detail(lambda: filter_rankings(name, plan, space), *key)[layer.name]
 
 
-def _row(found: Scored, chosen: int, count: int) -> dict[str, object]:
-    rank = int(found.ranks[chosen])
-    score = float(found.scores[chosen])
-    lower = int((found.scores < found.scores[chosen]).sum())
+def _row(ranking: FilterRanking, chosen: int, count: int) -> dict[str, object]:
+    rank = int(ranking.ranks[chosen])
+    score = float(ranking.scores[chosen])
+    lower = int((ranking.scores < ranking.scores[chosen]).sum())
     return {
-        "Criterion": found.label,
+        "Criterion": ranking.label,
         "Score": score,
         "Rank": f"{rank:,} of {count:,}",
         "Above": 100 * lower / max(1, count - 1),

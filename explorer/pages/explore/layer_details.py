@@ -1,7 +1,6 @@
-"""What "Look closer" tells about one layer: its cuts by every granularity, what it says about an
-image, its filters' scores.
+"""The data of "Look closer": a layer under every granularity, its activations, its filters' scores.
 
-Arrays and numbers only; knows no Streamlit.
+Arrays and numbers only, without Streamlit.
 """
 
 from dataclasses import dataclass
@@ -38,9 +37,10 @@ SIDE = 48
 
 
 @dataclass(frozen=True, eq=False)
-class Multiple:
-    """One granularity's cut of the layer. kept: the corner that is drawn, O I H W; achieved: share
-    of all weights removed.
+class GranularityMask:
+    """The layer pruned by one granularity.
+
+    kept: the corner that is drawn, O x I x H x W; achieved: the removed share of all weights.
     """
 
     granularity: Granularity
@@ -51,11 +51,10 @@ class Multiple:
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """What a layer says about one image, dense and pruned: K maps of R x C. change: ||d - p|| /
-    ||d|| of each, before reduction.
+    """A layer's activations for one image, dense and pruned: K maps of R x C.
 
-    places: R x C before large maps were averaged down; note: how the maps were laid out, if that
-    needs saying.
+    change: ||d - p|| / ||d|| of each map, before averaging; places: R x C before large maps were
+    averaged; note: the order of the values, where it is not obvious.
     """
 
     dense: np.ndarray
@@ -66,9 +65,10 @@ class Maps:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
-    """One criterion's scores of the layer's filters. ranks: 1 = goes first; refusal: the sentence
-    why there are none.
+class FilterRanking:
+    """One criterion's scores of a layer's filters.
+
+    ranks: 1 = removed first; refusal: why there are no scores.
     """
 
     label: str
@@ -78,34 +78,35 @@ class Scored:
 
 
 def choices(plan: Plan) -> tuple[Granularity, ...]:
-    """The standard granularities, and the plan's own if it is another N:M or block."""
+    """The standard granularities, and the plan's own N:M or block."""
     return tuple((GRANULARITIES | {plan.granularity: granularity(plan.granularity)}).values())
 
 
 def refusals(plan: Plan, layer: Layer) -> dict[Granularity, str | None]:
-    """For each granularity None, or the sentence why the plan's criterion cannot cut this layer so."""
+    """For each granularity None, or why the plan's criterion cannot prune this layer with it."""
     how = criterion(plan.criterion, plan.seed)
     return {g: prunable((layer,), g, how)[1].get(layer.name) for g in choices(plan)}
 
 
 def granularity_results(
     plan: Plan, space: Workspace, layer: Layer, ratio: float, split: Split
-) -> tuple[Multiple, ...]:
-    """The layer alone, cut at that ratio by every granularity that it supports, scored by the
-    plan's criterion.
+) -> tuple[GranularityMask, ...]:
+    """The layer alone, pruned at that ratio by every granularity that it supports.
+
+    The plan's criterion gives the scores.
     """
     how = criterion(plan.criterion, plan.seed)
     scores = how(
         criterion_model(how, space),
-        _able(how, space),
+        _scored_layers(how, space),
         criterion_inputs(how, space, plan.calibration),
     )
-    able = (g for g, why in refusals(plan, layer).items() if why is None)
+    supported = (g for g, why in refusals(plan, layer).items() if why is None)
     cuts = compare_granularities(
         space.model,
         space.layers,
         layer,
-        group_scores_by_granularity(scores, layer, able, how.pool),
+        group_scores_by_granularity(scores, layer, supported, how.pool),
         ratio,
         split,
         tied=space.tied[0],
@@ -114,25 +115,25 @@ def granularity_results(
     )
     f, c = corner(layer)
     return tuple(
-        Multiple(cut.granularity, cut.mask[:f, :c].numpy().copy(), cut.achieved, cut.evaluation)
+        GranularityMask(
+            cut.granularity, cut.mask[:f, :c].numpy().copy(), cut.achieved, cut.evaluation
+        )
         for cut in cuts
     )
 
 
 def corner(layer: Layer) -> tuple[int, int]:
-    """The filters and channels, from the first, that a small picture has room for."""
+    """How many filters and channels, from the first, a small picture shows."""
     o, i, h, w = layer.shape
     down = max(1, SIDE // h)
     across = max(1, SIDE // w)
-    if min(o, i) == 1:  # laid out in rows, see `spread`
+    if min(o, i) == 1:  # laid out in rows, see `in_rows`
         return min(o, down * across), min(i, down * across)
     return min(o, down), min(i, across)
 
 
 def mask_picture(layer: Layer, g: Granularity, kept: np.ndarray) -> tuple[Tiles, np.ndarray]:
-    """The corner as a picture with gaps between this granularity's groups, and its mask laid out
-    alike.
-    """
+    """The corner as a picture with gaps between the groups, and its mask in the same layout."""
     f, c = kept.shape[:2]
     o, i, h, w = group_tables(g, layer)
     ids = (o[:f, None, None, None] + i[:c, None, None] + h[:, None] + w).expand(kept.shape).numpy()
@@ -140,12 +141,10 @@ def mask_picture(layer: Layer, g: Granularity, kept: np.ndarray) -> tuple[Tiles,
 
 
 def drawn_size(layer: Layer, pixels: int, cell: int) -> tuple[int, int]:
-    """Width and height for a small picture, the same for every granularity however many gaps it
-    has.
-    """
+    """Width and height of a small picture, the same for every granularity."""
     f, c = corner(layer)
     _, _, h, w = layer.shape
-    rows, cols = _laid(f * c, h, w, 1.0) if min(f, c) == 1 else (f, c)
+    rows, cols = _rows_and_columns(f * c, h, w, 1.0) if min(f, c) == 1 else (f, c)
     scale = min(cell, pixels / max(rows * h, cols * w))
     return max(1, round(cols * w * scale)), max(1, round(rows * h * scale))
 
@@ -153,8 +152,9 @@ def drawn_size(layer: Layer, pixels: int, cell: int) -> tuple[int, int]:
 def filter_picture(
     weight: np.ndarray, kept: np.ndarray, wide: float = 3.0
 ) -> tuple[Tiles, np.ndarray]:
-    """One filter's kernels (1 I H W), input channel by channel in rows, about `wide` times as wide
-    as high, and its mask.
+    """One filter's kernels (1 x I x H x W) in rows, by input channel, and its mask.
+
+    wide: the picture's width divided by its height, about.
     """
     return _picture(weight, kept, np.arange(weight.size).reshape(weight.shape), wide)
 
@@ -162,66 +162,68 @@ def filter_picture(
 def _picture(
     values: np.ndarray, kept: np.ndarray, ids: np.ndarray, wide: float = 1.0
 ) -> tuple[Tiles, np.ndarray]:
-    """A tall or flat strip is laid out in rows; the cells beyond its end are gaps of their own."""
+    """The tiles and the mask; a strip of kernels is laid out in rows, with gaps after its end."""
     if min(values.shape[:2]) > 1:
         return tile(values, ids), kept
-    laid = spread(values.astype(np.float32), np.nan, wide)
-    numbers = spread(ids.astype(np.int64), -1, wide)
+    laid = in_rows(values.astype(np.float32), np.nan, wide)
+    numbers = in_rows(ids.astype(np.int64), -1, wide)
     beyond = np.isnan(laid)
     numbers[beyond] = -1 - np.arange(beyond.sum())
-    return tile(laid, numbers), spread(kept, np.True_, wide)
+    return tile(laid, numbers), in_rows(kept, np.True_, wide)
 
 
-def spread(strip: np.ndarray, fill: object, wide: float = 1.0) -> np.ndarray:
-    """K kernels (K 1 H W or 1 K H W) as R x C kernels, in reading order, about `wide` times as wide
-    as high.
+def in_rows(strip: np.ndarray, fill: object, wide: float = 1.0) -> np.ndarray:
+    """K kernels (K x 1 x H x W or 1 x K x H x W) as R x C kernels, in reading order.
+
+    wide: the picture's width divided by its height, about.
     """
     count = strip.shape[0] * strip.shape[1]
     (h, w) = strip.shape[2:]
-    rows, cols = _laid(count, h, w, wide)
+    rows, cols = _rows_and_columns(count, h, w, wide)
     laid = np.full((rows * cols, h, w), fill, strip.dtype)
     laid[:count] = strip.reshape(count, h, w)
     return laid.reshape(rows, cols, h, w)
 
 
-def _laid(count: int, h: int, w: int, wide: float) -> tuple[int, int]:
+def _rows_and_columns(count: int, h: int, w: int, wide: float) -> tuple[int, int]:
     cols = min(count, max(1, round((wide * count * h / w) ** 0.5)))
     return ceil(count / cols), cols
 
 
 def maps(dense: nn.Module, pruned: nn.Module, layer: Layer, image: Inputs, most: int) -> Maps:
-    """The layer's feature or attention maps for one model-ready image (1 C H W), averaged down to
-    at most `most` a side.
+    """The layer's feature or attention maps for one model-ready image (1 x C x H x W).
+
+    most: larger maps are averaged to this side.
     """
-    look = attention_maps if layer.fused else feature_maps
-    before = look(dense, layer, image)
-    after = look(pruned, layer, image)
+    maps_of = attention_maps if layer.fused else feature_maps
+    before = maps_of(dense, layer, image)
+    after = maps_of(pruned, layer, image)
     change = relative_change(before, after).numpy()
-    (laid, note), (other, _) = (_over_image(found[0], layer.linear) for found in (before, after))
+    (laid, note), (other, _) = (_over_image(output[0], layer.linear) for output in (before, after))
     places = (laid.shape[1], laid.shape[2])
     small = (min(places[0], most), min(places[1], most))
-    one, two = (adaptive_avg_pool2d(each, small).numpy() for each in (laid, other))
-    return Maps(one, two, change, places, _told(places[1]) if layer.fused else note)
+    one, two = (adaptive_avg_pool2d(values, small).numpy() for values in (laid, other))
+    return Maps(one, two, change, places, _token_order(places[1]) if layer.fused else note)
 
 
-def _over_image(found: Tensor, linear: bool) -> tuple[Tensor, str]:
-    """K 1 T of tokens -> K R C where the tokens are a square of patches; a class token before them
-    is left out.
+def _over_image(output: Tensor, linear: bool) -> tuple[Tensor, str]:
+    """K x 1 x T tokens -> K x R x C patches, where the tokens form a square.
+
+    A class token before the patches is left out.
     """
-    count = found.shape[2]
-    if not linear or found.shape[1] > 1 or count == 1:
-        return found, ""
+    count = output.shape[2]
+    if not linear or output.shape[1] > 1 or count == 1:
+        return output, ""
     patches, first = _patches(count)
     if not patches:
-        return found, "Each strip is one output, token by token."
-    note = f"Each map is one output over the {patches} × {patches} patches of the image{'; the class token is left out' * first}."
-    return found[:, :, first:].unflatten(2, (patches, patches)).squeeze(1), note
+        return output, "Each strip is one output, token by token."
+    without = "; the class token is left out" * first
+    note = f"Each map is one output over the {patches} × {patches} patches of the image{without}."
+    return output[:, :, first:].unflatten(2, (patches, patches)).squeeze(1), note
 
 
 def _patches(tokens: int) -> tuple[int, int]:
-    """Patches on a side of the image that the tokens stand for (0 if they are no square), and class
-    tokens before them.
-    """
+    """Patches on a side of the image (0 where the tokens form no square), and class tokens."""
     return next(
         (
             (isqrt(tokens - first), first)
@@ -232,64 +234,52 @@ def _patches(tokens: int) -> tuple[int, int]:
     )
 
 
-def _told(tokens: int) -> str:
-    """Which tokens an attention map is about."""
+def _token_order(tokens: int) -> str:
+    """The order of the tokens of an attention map, in words."""
     patches, first = _patches(tokens)
-    order = f": {'the class token, then ' * first}the {patches} × {patches} patches of the image in reading order"
+    first_token = "the class token, then " * first
+    order = f": {first_token}the {patches} × {patches} patches of the image in reading order"
     return f"{tokens} tokens{order if patches else ''}."
 
 
-def scored(name: str, plan: Plan, space: Workspace) -> dict[str, Scored]:
-    """The filters of every layer by one criterion; those that need data read the plan's calibration
-    images.
+def filter_rankings(name: str, plan: Plan, space: Workspace) -> dict[str, FilterRanking]:
+    """The filters of every layer, ranked by one criterion.
+
+    A criterion that needs data reads the plan's calibration images.
     """
     how = criterion(name, plan.seed)
-    none = np.empty(0)
-    able = _able(how, space)
-    reasons = {each.name: how.supports(each) for each in space.layers}
+    layers = _scored_layers(how, space)
+    reasons = {layer.name: how.supports(layer) for layer in space.layers}
+    scores: dict[str, Tensor] = {}
     try:
-        found = (
-            filter_scores(
-                how,
-                criterion_model(how, space),
-                able,
-                criterion_inputs(how, space, plan.calibration),
-            )
-            if able
-            else {}
-        )
-    except (
-        PruningError
-    ) as problem:  # one criterion that fails on this network leaves the others in the table
-        found = {}
-        reasons = reasons | {each.name: str(problem) for each in able}
+        if layers:
+            inputs = criterion_inputs(how, space, plan.calibration)
+            scores = filter_scores(how, criterion_model(how, space), layers, inputs)
+    except PruningError as problem:  # the other criteria stay in the table
+        reasons |= {layer.name: str(problem) for layer in layers}
+    none = np.empty(0)
     refused = {
-        each.name: Scored(how.label, none, none, reasons[each.name])
-        for each in space.layers
-        if each.name not in found
+        layer.name: FilterRanking(how.label, none, none, reasons[layer.name])
+        for layer in space.layers
+        if layer.name not in scores
     }
     return refused | {
-        each: Scored(how.label, s.numpy(), ranks(s[None])[0].numpy() + 1)
-        for each, s in found.items()
+        layer: FilterRanking(how.label, values.numpy(), ranks(values[None])[0].numpy() + 1)
+        for layer, values in scores.items()
     }
 
 
-def _able(how: Criterion, space: Workspace) -> tuple[Layer, ...]:
+def _scored_layers(how: Criterion, space: Workspace) -> tuple[Layer, ...]:
     return tuple(layer for layer in space.layers if how.supports(layer) is None)
 
 
 def filter_of(layer: Layer, g: Granularity, scope: int, group: int) -> int | None:
-    """The first filter that the group has weights in; None where it is spread over all of them, as
-    a channel is.
-    """
+    """The first filter with weights of the group; None where all filters have some."""
     o, i, h, w = group_tables(g, layer)
     scopes, count = _sizes(layer, g)
-    found = (
-        torch.isin(scope * count + group - o, (i[:, None, None] + h[:, None] + w).unique())
-        .nonzero()
-        .flatten()
-    )
-    return int(found[0]) if scope < scopes and 0 < len(found) < layer.shape[0] else None
+    inside = (i[:, None, None] + h[:, None] + w).unique()
+    filters = torch.isin(scope * count + group - o, inside).nonzero().flatten()
+    return int(filters[0]) if scope < scopes and 0 < len(filters) < layer.shape[0] else None
 
 
 def _sizes(layer: Layer, g: Granularity) -> tuple[int, int]:
@@ -303,7 +293,7 @@ def criteria(chosen: str) -> tuple[str, ...]:
 
 
 def removed_filters(mask: Tensor | None, count: int) -> np.ndarray:
-    """Which filters have no weight left; none without a mask."""
+    """Which filters keep no weight; none without a mask."""
     return (
         np.zeros(count, bool) if mask is None else ~torch.as_tensor(mask).flatten(1).any(1).numpy()
     )

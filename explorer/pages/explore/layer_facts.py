@@ -1,6 +1,4 @@
-"""What the pages tell about one layer in numbers: its groups, their scores, what is kept. Knows no
-Streamlit.
-"""
+"""One layer in numbers: its groups, their scores, and what is kept. Without Streamlit."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,12 +13,11 @@ from pruning_core.types import Layer
 
 @dataclass(frozen=True, eq=False)
 class LayerFacts:
-    """One layer under one plan. group_scores, group_kept: scope x group, None for a layer that the
-    plan cannot cut.
+    """One layer under one plan.
 
-    threshold: the lowest score that the cut itself keeps, groups kept or pruned by hand left out;
-    None where groups compete in several scopes, and where the cut removes nothing. numbers: about
-    all weights.
+    group_scores, group_kept: scope x group; None for a layer that the plan cannot prune;
+    threshold: the lowest kept score, without groups edited by hand; None where groups compete in
+    several scopes, and where nothing is removed; numbers: statistics of all weights.
     """
 
     layer: Layer
@@ -31,13 +28,11 @@ class LayerFacts:
     numbers: Mapping[str, float]
 
     def broken(self, g: Granularity) -> int:
-        """Scopes of an N:M cut that keep another number than N, which edits by hand do; 0 for a
-        layer left whole.
-        """
+        """How many scopes do not keep N of M groups, because of hand edits; 0 for a dense layer."""
         if self.group_kept is None or g.n_kept is None:
             return 0
-        stays = self.group_kept.sum(1)
-        return 0 if (stays == self.group_kept.shape[1]).all() else int((stays != g.n_kept).sum())
+        kept = self.group_kept.sum(1)
+        return 0 if (kept == self.group_kept.shape[1]).all() else int((kept != g.n_kept).sum())
 
     @property
     def statistics(self) -> dict[str, str]:
@@ -53,8 +48,9 @@ def layer_facts(
     g: Granularity,
     edits: Iterable[Group] = (),
 ) -> LayerFacts:
-    """weight, mask: O I H W; scores: scope x group; mask and scores are None for a layer that the
-    plan cannot cut.
+    """The facts of a layer. weight, mask: O x I x H x W; scores: scope x group.
+
+    mask and scores are None for a layer that the plan cannot prune.
     """
     kept = None if mask is None or scores is None else to_groups(mask, g, layer).any(-1).numpy()
     return LayerFacts(
@@ -73,9 +69,11 @@ def _threshold(scores: np.ndarray, kept: np.ndarray, edits: Iterable[Group]) -> 
     own = np.ones(kept.shape, bool)
     for scope, group, _ in edits:
         own[scope, group] = False
-    stays = kept & own
-    goes = ~kept & own
-    return float(scores[stays].min()) if len(kept) == 1 and stays.any() and goes.any() else None
+    kept_by_rank = kept & own
+    removed_by_rank = ~kept & own
+    if len(kept) != 1 or not kept_by_rank.any() or not removed_by_rank.any():
+        return None
+    return float(scores[kept_by_rank].min())
 
 
 def _numbers(weight: torch.Tensor, mask: torch.Tensor | None) -> dict[str, float]:

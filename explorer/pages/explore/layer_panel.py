@@ -1,4 +1,4 @@
-"""One layer from inside: the lab where it is cut, the histogram that decides, and its numbers."""
+"""One layer: the mask lab, the histogram of its group scores, and its numbers."""
 
 from functools import partial
 
@@ -22,47 +22,47 @@ from pruning_core.workspace import Workspace
 
 
 def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
-    """Draws the panel. refusal: the sentence why the plan cannot cut this layer, None where it can."""
+    """Draws the panel. refusal: why the plan cannot prune this layer; None where it can."""
     st.subheader("One layer", anchor=False)
     controls = st.container(horizontal=True, vertical_alignment="bottom")
     with controls:
-        layer_picker([each.name for each in space.layers], layer.name)
+        layer_picker([known.name for known in space.layers], layer.name)
         _buttons(plan, space, layer, refusal)
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
-    st.caption(refusal or _decided(plan, layer, ratio))
-    _lab(plan, space, layer, ratio, cut=refusal is None)
+    st.caption(refusal or _ratio_source(plan, layer, ratio))
+    _lab(plan, space, layer, ratio, prunable=refusal is None)
     facts = _facts(plan, space, layer, refusal)
     if broken := facts.broken(granularity(plan.granularity)):
         st.warning(
-            f"Edits by hand have broken {plan.granularity} in {broken:,} place{'s' * (broken > 1)} of this layer."
+            f"Because of hand edits, {broken:,} scope{'s' * (broken > 1)} of this layer "
+            f"{'do' if broken > 1 else 'does'} not keep {plan.granularity}."
         )
     below = st.grid(2, min_column_width=320)
     with below.cell():
         _histogram(plan, facts, refusal)
     with below.cell():
         _numbers(facts)
-    look_closer(plan, space, layer, refusal, None if refusal else _filter_looked_at(plan, layer))
+    look_closer(plan, space, layer, refusal, None if refusal else _selected_filter(plan, layer))
 
 
-def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, cut: bool) -> None:
-    """The layer itself, to be cut by its slider and by hand."""
+def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, prunable: bool) -> None:
+    """The mask lab, with the layer's slider and hand edits."""
     st.markdown(
         "**Weights and mask**", help=f"{HELP['weights']}\n\n{HELP['mask']}\n\n{HELP['ratio']}"
     )
-    view = cache.layer_view(plan, space, layer, cut, lab_view)
-    scores = cache.groups(plan, space)[layer.name] if cut else None
+    view = cache.layer_view(plan, space, layer, prunable, lab_view)
+    scores = cache.groups(plan, space)[layer.name] if prunable else None
     detail = LabDetail(
         layer, weights(space.model, (layer,))[layer.name], scores, granularity(plan.granularity)
     )
-    chosen = (Edit(*group) for group in _edits(plan, layer))
-    reported = partial(_reported, layer.name)
+    edits = (Edit(*group) for group in _edits(plan, layer))
     unused = len(_edits(state.plan(), layer)) - len(_edits(plan, layer))
     mask_lab(
         view,
         ratio=ratio,
-        edits=chosen,
+        edits=edits,
         key="lab",
-        on_report=reported,
+        on_report=partial(_take_over, layer.name),
         detail=detail,
         waiting=unused,
         network=f"{plan.model} {plan.dataset}",
@@ -71,16 +71,16 @@ def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, cut: bool)
 
 def _edits(plan: Plan, layer: Layer) -> tuple[Group, ...]:
     """The layer's groups kept or pruned by hand at the plan's granularity."""
-    found = (
-        each.groups
-        for each in plan.edits
-        if (each.layer, each.granularity) == (layer.name, plan.granularity)
+    groups = (
+        edit.groups
+        for edit in plan.edits
+        if (edit.layer, edit.granularity) == (layer.name, plan.granularity)
     )
-    return next(found, ())
+    return next(groups, ())
 
 
-def _reported(name: str, result: Result) -> None:
-    """Takes over what was done in the lab; N:M leaves only the choice between cut and dense."""
+def _take_over(name: str, result: Result) -> None:
+    """Puts the lab's result into the plan. With N:M a layer is either pruned or dense."""
     g = granularity(state.plan().granularity)
     if result.ratio is not None:
         state.set_ratio(
@@ -92,12 +92,12 @@ def _reported(name: str, result: Result) -> None:
         state.store("group", (name, g.name, *result.selected))
 
 
-def _filter_looked_at(plan: Plan, layer: Layer) -> int | None:
-    """The filter of the group that was selected last in the lab, if it was one of this layer's."""
-    name, cut_by, scope, group = state.stored("group", ("", "", 0, 0))
+def _selected_filter(plan: Plan, layer: Layer) -> int | None:
+    """The filter of the group that was selected last in the lab, if it is in this layer."""
+    name, granularity_name, scope, group = state.stored("group", ("", "", 0, 0))
     return (
-        filter_of(layer, granularity(cut_by), scope, group)
-        if (name, cut_by) == (layer.name, plan.granularity)
+        filter_of(layer, granularity(granularity_name), scope, group)
+        if (name, granularity_name) == (layer.name, plan.granularity)
         else None
     )
 
@@ -112,27 +112,27 @@ def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> L
     return layer_facts(layer, weight, mask, scores, g, _edits(plan, layer))
 
 
-def _decided(plan: Plan, layer: Layer, ratio: float) -> str:
-    """Who set the share, and what was edited on top."""
+def _ratio_source(plan: Plan, layer: Layer, ratio: float) -> str:
+    """Where the ratio comes from, and how many groups are edited by hand."""
     count = len(_edits(plan, layer))
     edits = (
-        f" {count:,} group{'s' if count > 1 else ''} kept or pruned by hand on top."
+        f" {count:,} group{'s' if count > 1 else ''} kept or pruned by hand besides."
         if count
         else ""
     )
     g = granularity(plan.granularity)
     if g.fixed_ratio is not None:
         return (
-            f"{g.label} sets the share: {percent(ratio)}." if ratio else "Left dense by hand."
+            f"{g.label} sets the ratio: {percent(ratio)}." if ratio else "Kept dense by hand."
         ) + edits
     if layer.name in dict(plan.overrides):
-        return f"{percent(ratio)}, set by hand. It stays whatever the allocation does.{edits}"
+        return f"{percent(ratio)}, set by hand. The allocation does not change it.{edits}"
     return f"{percent(ratio)}, from the allocation. Move the slider to set it by hand.{edits}"
 
 
 def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     by_hand = dict(plan.overrides)
-    mine = layer.name in by_hand
+    own = layer.name in by_hand
     fixed = granularity(plan.granularity).fixed_ratio is not None
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
     with st.container(horizontal=True, width="content"):
@@ -141,7 +141,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             icon=":material/lock:",
             key="lock",
             help=HELP["lock"],
-            disabled=mine or refusal is not None or fixed,
+            disabled=own or refusal is not None or fixed,
             on_click=state.set_ratio,
             args=(layer.name, ratio),
         )
@@ -150,7 +150,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             icon=":material/lock_open:",
             key="reset",
             help=HELP["reset"],
-            disabled=not mine,
+            disabled=not own,
             on_click=state.set_ratio,
             args=(layer.name, None),
         )
@@ -166,7 +166,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
 
 
 def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
-    st.markdown("**Which groups go**", help=HELP["histogram"])
+    st.markdown("**Which groups are removed**", help=HELP["histogram"])
     if facts.group_scores is None or facts.group_kept is None:
         st.caption(f"No scores: {refusal}")
         return
@@ -176,14 +176,15 @@ def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
     st.plotly_chart(figure, key="scores", config={"displayModeBar": False}, alt=alt(figure))
     scopes, groups = facts.group_scores.shape
     rule = (
-        "The lowest scores go."
+        "The lowest scores are removed."
         if scopes == 1
         else (
-            f"The lowest of every {groups:,} groups side by side go, so there is no single threshold."
+            f"The lowest of every {groups:,} neighbouring groups are removed, "
+            "so there is no single threshold."
         )
     )
     line = (
-        f" Dashed line: {facts.threshold:.3g}, the lowest score that stays."
+        f" Dashed line: {facts.threshold:.3g}, the lowest score that is kept."
         if facts.threshold is not None
         else ""
     )

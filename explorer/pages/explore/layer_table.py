@@ -1,4 +1,4 @@
-"""The table of all layers; a click on a row chooses the layer that is drawn below."""
+"""The table of all layers; its selected row is the layer that is drawn."""
 
 from collections.abc import Mapping
 from math import prod
@@ -20,7 +20,7 @@ KEY = "layer_table"
 
 
 def columns(longest: int) -> dict[str, Any]:
-    """How each column is shown, with help. longest: letters of the longest name."""
+    """The format and help of each column. longest: letters in the longest layer name."""
     config = st.column_config
     removed = "Share of this layer's weights that is zero now. Computed."
     macs = "Multiply-adds per image that read these weights, before pruning. Computed."
@@ -34,7 +34,8 @@ def columns(longest: int) -> dict[str, Any]:
             help=removed, format="%.1f%%", min_value=0, max_value=100, width=150
         ),
         "Decided by": config.TextColumn(
-            help="The allocation, an N:M pattern, or you. Choose a layer to read why.", width=150
+            help="The allocation, an N:M pattern, or you. Choose a layer to read the reason.",
+            width=150,
         ),
         "Weights": config.NumberColumn(format="localized", width=85),
         "Shape": config.TextColumn(
@@ -48,17 +49,15 @@ def columns(longest: int) -> dict[str, Any]:
 def table(
     plan: Plan, space: Workspace, report: Report | None, reasons: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """One row per layer. Removed: percent of the layer's weights, None for layers that cannot be
-    cut.
-    """
-    edited = {each.layer: len(each.groups) for each in plan.edits_now}
+    """One row per layer. Removed: percent of its weights; None where it cannot be pruned."""
+    edited = {edit.layer: len(edit.groups) for edit in plan.edits_now}
     return [
         {
             "Layer": layer.name,
             "Removed": None
             if layer.name in reasons or report is None
             else _removed(report.kept[layer.name]),
-            "Decided by": _decided(layer, reasons, plan)
+            "Decided by": _decided_by(layer, reasons, plan)
             + (f" + {edited[layer.name]:,} by hand" if layer.name in edited else ""),
             "Weights": layer.numel,
             "Shape": shape(layer.shape),
@@ -74,14 +73,14 @@ def _removed(kept: float) -> float:
     return 100.0 if kept == 0 else min(99.9, 100 * (1 - kept))
 
 
-def _decided(layer: Layer, reasons: Mapping[str, str], plan: Plan) -> str:
-    """A few words; the panel of the layer has the whole sentence of a refusal."""
+def _decided_by(layer: Layer, reasons: Mapping[str, str], plan: Plan) -> str:
+    """What sets the ratio, in a few words; the layer's panel has the whole sentence."""
     by_hand = dict(plan.overrides)
     g = granularity(plan.granularity)
     if layer.name in reasons:
         if supports(g, layer) is None:
-            return "cannot be scored so"
-        return "output layer" if layer.is_output and g.removes_outputs else "cannot be cut so"
+            return "criterion refuses"
+        return "output layer" if layer.is_output and g.removes_outputs else "granularity refuses"
     if layer.name in by_hand:
         return f"you: {percent(by_hand[layer.name])}"
     return "allocation" if g.fixed_ratio is None else g.label
@@ -101,7 +100,7 @@ def layer_table(
         height=int((min(len(names), ROWS + 0.5) + 1) * ROW_HEIGHT + 3),
         on_select=lambda: _row_chosen(names),
         selection_mode="single-row-required",
-        placeholder="not cut",
+        placeholder="not pruned",
         alt="The network's layers: shape, size, multiply-adds and the share of weights removed from each.",
     )
 
@@ -132,7 +131,7 @@ def fixed_parameters(space: Workspace) -> None:
 
 
 def layer_picker(names: list[str], chosen: str) -> None:
-    """The keyboard's way to choose a layer."""
+    """A select box of the layers, for the keyboard."""
     state.set_widget("layer_choice", chosen)
     st.selectbox("Layer", names, key="layer_choice", help=HELP["layer"], on_change=_picked)
 

@@ -1,4 +1,4 @@
-"""Look closer at the chosen layer: nothing is computed before the user asks for it."""
+""" "Look closer" at the chosen layer: nothing is computed before the user chooses a view."""
 
 from collections.abc import Callable
 
@@ -17,24 +17,24 @@ from pruning_core.workspace import Workspace
 VIEWS: dict[str, tuple[Callable[[Plan, Workspace, Layer, str | None], None], str]] = {
     "Granularities": (
         granularity_panel,
-        "The same share of this layer cut in every shape, and what each shape costs.",
+        "The same ratio of this layer removed by every granularity, with the measured accuracy.",
     ),
     "Activations": (
         feature_maps_panel,
-        "What the layer says about one image, before and after the whole network is pruned.",
+        "The layer's activations for one image, before and after the whole network is pruned.",
     ),
     "Dropout": (
         dropout_panel,
-        "What training with Dropout or DropConnect would drop here, pass by pass.",
+        "What Dropout or DropConnect would drop here in training, pass by pass.",
     ),
     "Filters": (
         filter_panel,
-        "One filter (one output of the layer): its weights, and how every criterion ranks it.",
+        "One filter (one output of the layer): its weights, and its rank under every criterion.",
     ),
 }
 HINT = (
-    "Choose one: how much the shape of a cut matters here, what the layer makes of an image, what dropping at random does, or "
-    "what one filter is worth."
+    "Choose a view: all granularities on this layer, its activations for an image, "
+    "random dropping, or one filter."
 )
 
 
@@ -42,10 +42,10 @@ HINT = (
 def look_closer(
     plan: Plan, space: Workspace, layer: Layer, refusal: str | None, chosen: int | None = None
 ) -> None:
-    """Draws the choice and what was chosen. refusal: why the plan cannot cut the layer; chosen: the
-    filter to show.
+    """Draws the choice of a view and the view.
 
-    Runs beside the rest of the page, which does not wait for it.
+    refusal: why the plan cannot prune the layer; chosen: the filter to show. It runs in parallel
+    with the rest of the page.
     """
     follow(layer, chosen)
     row = st.container(horizontal=True, vertical_alignment="bottom")
@@ -56,10 +56,6 @@ def look_closer(
     st.caption(hint)
     if draw is not None:
         body = st.container()
-        with (
-            row,
-            st.spinner("Computing …"),
-            body,
-            show_errors(),
-        ):  # the wait is told beside the choice, so that nothing moves
+        # The spinner is beside the choice, so that nothing below moves.
+        with row, st.spinner("Computing …"), body, show_errors():
             draw(plan, space, layer, refusal)

@@ -1,6 +1,4 @@
-"""The network as a map, above the chosen layer: where each layer stands, how much of it is left,
-how much it minds.
-"""
+"""The network map: each layer's place, how much of it is kept, and its sensitivity."""
 
 import streamlit as st
 
@@ -18,16 +16,17 @@ KEY = "network_map"
 
 
 def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer_name: str) -> None:
-    """Draws the map with that layer outlined. report: the plan's counts, None where nothing can be
-    cut.
+    """Draws the map with that layer outlined.
+
+    report: the plan's counts; None where nothing can be pruned.
     """
     st.subheader("Network", anchor=False)
-    found = cache.layer_map(plan, space)
-    if found.reason is not None:
-        st.caption(f"Layers in module order, without arrows: {plain(found.reason)}.")
+    layers = cache.layer_map(plan, space)
+    if layers.reason is not None:
+        st.caption(f"Layers in module order, without arrows: {plain(layers.reason)}.")
     lost, cut_at = _lost_alone(plan)
     net_map(
-        map_view(found, space.layers),
+        map_view(layers, space.layers),
         chosen=layer_name,
         kept=_kept(plan, space, report),
         sensitivity=lost,
@@ -38,15 +37,16 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
 
 
 def _kept(plan: Plan, space: Workspace, report: Report | None) -> dict[str, float]:
-    """Share kept of each layer that the plan can cut."""
+    """The kept share of each layer that the plan can prune."""
     if report is None:
         return {}
     return {layer.name: report.kept[layer.name] for layer in cache.prunable(plan, space)[0]}
 
 
 def _lost_alone(plan: Plan) -> tuple[dict[str, float] | None, str]:
-    """Top-1 that each scanned layer costs when it alone is cut, and at which sparsity, in words;
-    None without its curves.
+    """The top-1 that each scanned layer loses when pruned alone, and the sparsity in words.
+
+    None without curves of this plan.
     """
     points = measured_for(plan)
     if not points:

@@ -1,6 +1,4 @@
-"""Explore: what pruning does, at a glance: accuracy, sparsity, every layer, and one layer's weights
-and mask.
-"""
+"""The Explore page: accuracy, sparsity, every layer, and one layer's weights and mask."""
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -19,23 +17,29 @@ from pruning_core.types import Layer, PruningError, Report
 from pruning_core.workspace import Workspace
 
 GUIDE = """
-**The numbers on top** say what the choices in the side bar do to the whole network: how many images it still gets right, and how
-much of it is left. *Measured* numbers come from running the pruned network just now, *computed* ones from counting.
+**The numbers on top** show what the choices in the side bar do to the whole network: how many
+images it still classifies correctly, and how much of it is kept. *Measured* numbers come from
+running the pruned network; *computed* ones from counting.
 
-**The network** is drawn from the image to the classes: a box per layer with weights to prune, filled as far as it is kept. Click
-one to look inside; blocks that repeat are folded until you click them. **The table** at the end has the same layers as numbers.
+**The network** is drawn from the image to the classes. Each box is a layer with weights to prune;
+its filled part is the share that is kept. Click a box to choose the layer. Repeated blocks are
+folded until you click them. **The table** below has the same layers as numbers.
 
-**Weights, group scores and mask** draw that layer: one small tile per kernel, filters downwards, input channels across. Violet is
-positive, orange negative, pale near zero; grey and hatched is removed. Wide gaps separate the groups that are cut as one: choose
-another *shape of a cut* in the side bar and watch them move. Drag *Remove* and the picture follows at once; let go, and accuracy
-is measured again. Click a group to keep or prune it by hand, whatever its score; *Undo* takes it back. The address has it all.
+**Weights, group scores and mask** draw the chosen layer: one small tile per kernel, filters
+downwards, input channels across. Violet is positive, orange is negative, pale is near zero; grey
+and hatched is removed. Wide gaps separate the groups: choose another *granularity* in the side bar
+to see other groups. Drag *Remove* and the picture follows at once; release it, and accuracy is
+measured again. Click a group to keep or prune it by hand, whatever its score; *Undo* reverts that.
+The address contains all of it.
 
-**The histogram** is the decision itself: every group has a score, the lowest go, the dashed line is where the cut falls.
+**The histogram** shows the decision: every group has a score, and the lowest are removed. The
+dashed line is the threshold.
 
-**Look closer** compares all shapes of a cut on this layer at the same share, shows what the layer makes of an image before and
-after pruning (feature maps, attention), and ranks each filter by every criterion.
+**Look closer** compares all granularities on this layer at the same ratio, shows the layer's
+activations for an image before and after pruning (feature maps, attention), and ranks each filter
+by every criterion.
 
-Nothing is re-trained here: *Fine-tune & compare* shows how much accuracy comes back.
+Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 """
 
 
@@ -43,9 +47,9 @@ def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
     st.subheader(LEAD, anchor=False)
     cells = _cells()
-    able, reasons = cache.prunable(plan, space)
-    report = _report(plan, space, able)
-    layer = _chosen(space, able)
+    prunable, reasons = cache.prunable(plan, space)
+    report = _report(plan, space, prunable)
+    layer = _chosen(space, prunable)
     _counts(cells[1:], plan, space, report)
     network_map_panel(plan, space, report, layer.name)
     layer_panel(plan, space, layer, reasons.get(layer.name))
@@ -54,18 +58,18 @@ def render(plan: Plan, space: Workspace) -> None:
     fixed_parameters(space)
     with st.expander("What do I see?", icon=":material/help:"):
         st.markdown(GUIDE)
-    _accuracy(cells[0], plan, space, cut=bool(able))
+    _accuracy(cells[0], plan, space, pruned=bool(prunable))
 
 
 def _cells() -> list[DeltaGenerator]:
-    """Places for the four numbers, so that nothing moves when the slow one arrives."""
+    """Containers for the four numbers; they keep their place while accuracy is measured."""
     grid = st.grid(4, min_column_width=200)
     return [grid.container(border=True, height="stretch") for _ in range(4)]
 
 
-def _report(plan: Plan, space: Workspace, able: tuple[Layer, ...]) -> Report | None:
-    """The counts, or None with the sentence why nothing can be cut."""
-    if able:
+def _report(plan: Plan, space: Workspace, prunable: tuple[Layer, ...]) -> Report | None:
+    """The counts; None, with a warning, where the plan can prune no layer."""
+    if prunable:
         return cache.report(plan, space)
     try:
         cache.groups(plan, space)
@@ -74,18 +78,20 @@ def _report(plan: Plan, space: Workspace, able: tuple[Layer, ...]) -> Report | N
     return None
 
 
-def _chosen(space: Workspace, able: tuple[Layer, ...]) -> Layer:
-    """The layer looked at; at first one that has kernels to see, near the input."""
+def _chosen(space: Workspace, prunable: tuple[Layer, ...]) -> Layer:
+    """The chosen layer; at first the first prunable one with several filters and channels."""
     known = {layer.name: layer for layer in space.layers}
     if (name := state.selected_layer()) in known:
         return known[name]
-    return next((layer for layer in able if min(layer.shape[:2]) > 1), (able or space.layers)[0])
+    return next(
+        (layer for layer in prunable if min(layer.shape[:2]) > 1), (prunable or space.layers)[0]
+    )
 
 
-def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, cut: bool) -> None:
-    """The one number that takes a while: it is measured."""
+def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, pruned: bool) -> None:
+    """The measured accuracy, and its change against the dense network."""
     dense = cache.dense_accuracy(plan, space)
-    now = cache.accuracy(plan, space) if cut else dense
+    now = cache.accuracy(plan, space) if pruned else dense
     change = 100 * (now.top1 - dense.top1)
     place.metric(
         "Accuracy · measured",
@@ -95,48 +101,48 @@ def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, cut: bool)
         help=f"{HELP['accuracy']}\n\n{HELP['interval']}",
     )
     low, high = (100 * end for end in changed(dense, now, cache.probe(plan, space).labels).interval)
-    ends = f"; change: {low:+.1f} to {high:+.1f}" if cut else ""
+    ends = f"; change: {low:+.1f} to {high:+.1f}" if pruned else ""
     place.caption(f"{now.n:,} validation images; 95%: {interval(now)}{ends}", help=HELP["paired"])
 
 
 def _counts(
     places: list[DeltaGenerator], plan: Plan, space: Workspace, report: Report | None
 ) -> None:
-    """Sparsity, nonzeros and multiply-adds; all computed, none measured."""
-    found = report or cache.dense_report(space)
-    removed = percent(found.sparsity_masked)
-    kept = percent(found.nonzeros / found.parameters)
-    caption = f"{percent(found.sparsity_model)} of the whole network"
+    """Sparsity, nonzeros and multiply-adds; all computed."""
+    counts = report or cache.dense_report(space)
+    removed = percent(counts.sparsity_masked)
+    kept = percent(counts.nonzeros / counts.parameters)
+    caption = f"{percent(counts.sparsity_model)} of the whole network"
     _number(
         places[0],
         "Weights removed · computed",
         removed,
-        _asked(plan, space, report),
+        _requested(plan, space, report),
         "achieved",
         caption,
     )
-    caption = f"{kept}; {count(found.dense_bytes)}B if stored densely" + _thinned(
-        found.thinned_parameters
+    caption = f"{kept}; {count(counts.dense_bytes)}B if stored densely" + _thinned(
+        counts.thinned_parameters
     )
-    beside = f"of {count(found.parameters)}"
+    beside = f"of {count(counts.parameters)}"
     _number(
-        places[1], "Parameters left · computed", count(found.nonzeros), beside, "nonzeros", caption
+        places[1], "Parameters left · computed", count(counts.nonzeros), beside, "nonzeros", caption
     )
-    caption = f"{percent(found.macs_effective / found.macs)} of the work per image" + _thinned(
-        found.thinned_macs
+    caption = f"{percent(counts.macs_effective / counts.macs)} of the work per image" + _thinned(
+        counts.thinned_macs
     )
     _number(
         places[2],
         "MACs left · computed",
-        count(found.macs_effective),
-        f"of {count(found.macs)}",
+        count(counts.macs_effective),
+        f"of {count(counts.macs)}",
         "macs",
         caption,
     )
 
 
 def _thinned(left: int | None) -> str:
-    """What would be left without the weights that only read removed channels, where it is known."""
+    """What the thinned network would keep, where that is known."""
     return "" if left is None else f"; {count(left)} in a thinned network"
 
 
@@ -147,11 +153,11 @@ def _number(
     place.caption(caption)
 
 
-def _asked(plan: Plan, space: Workspace, report: Report | None) -> str:
-    """The sparsity that was asked for: by the slider, by N:M, or by the shares set by hand."""
+def _requested(plan: Plan, space: Workspace, report: Report | None) -> str:
+    """The requested sparsity: of the slider, of N:M, or of the ratios set by hand."""
     fixed = granularity(plan.granularity).fixed_ratio
     if report is None:
-        return "nothing can be cut"
+        return "nothing can be pruned"
     if (share := cache.requested_by_hand(plan, space)) is not None:
-        return f"shares ask for {percent(share)}"
-    return f"asked for {percent(plan.sparsity if fixed is None else fixed)}"
+        return f"requested {percent(share)} by hand"
+    return f"requested {percent(plan.sparsity if fixed is None else fixed)}"

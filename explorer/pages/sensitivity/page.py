@@ -39,13 +39,14 @@ LEAD = (
     "Layers differ widely in how much they can lose."
 )
 EMPTY = """
-**No curves yet.** Press *Scan*. Each layer in turn is pruned at every sparsity of the grid, and the accuracy on the probe
-images is measured. A layer with a flat curve is not sensitive; a layer whose curve falls early is sensitive. From the
-curves, this page makes a ratio for each layer. Nothing is trained, and the network itself is not changed. *Preview*
-estimates the curves in about a tenth of the time.
+**No curves yet.** Press *Scan*. Each layer in turn is pruned at every sparsity of the grid, and
+the accuracy on the probe images is measured. A layer with a flat curve is not sensitive; a layer
+whose curve falls early is sensitive. From the curves, this page makes a ratio for each layer.
+Nothing is trained, and the network itself is not changed. *Preview* estimates the curves in about
+a tenth of the time.
 
-A reload finds the scan again. One minute after the last tab of this app in your browser is closed, the scan stops and its
-curves are deleted. Downloads are kept.
+A reload finds the scan again. One minute after the last tab of this app in your browser is closed,
+the scan stops and its curves are deleted. Downloads are kept.
 """
 CAVEAT = (
     "Each layer is pruned alone: these curves do not show what happens when several layers are "

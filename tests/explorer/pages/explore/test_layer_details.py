@@ -12,11 +12,11 @@ from explorer.pages.explore.layer_details import (
     drawn_size,
     filter_of,
     filter_picture,
+    filter_rankings,
     granularity_results,
+    in_rows,
     maps,
     mask_picture,
-    scored,
-    spread,
 )
 from explorer.session import cache
 from pruning_core.granularity import GRANULARITIES, Granularity, supports, to_groups
@@ -40,8 +40,10 @@ def test_the_corner_is_what_a_small_picture_has_room_for() -> None:
 
 def test_a_strip_is_laid_out_in_rows_and_padded() -> None:
     strip = np.arange(5).reshape(5, 1, 1, 1)
-    assert spread(strip, -1)[:, :, 0, 0].tolist() == [[0, 1], [2, 3], [4, -1]]
-    assert spread(strip.reshape(1, 5, 1, 1), -1, wide=5.0)[:, :, 0, 0].tolist() == [[0, 1, 2, 3, 4]]
+    assert in_rows(strip, -1)[:, :, 0, 0].tolist() == [[0, 1], [2, 3], [4, -1]]
+    assert in_rows(strip.reshape(1, 5, 1, 1), -1, wide=5.0)[:, :, 0, 0].tolist() == [
+        [0, 1, 2, 3, 4]
+    ]
 
 
 @pytest.mark.parametrize("g", GRANULARITIES.values(), ids=lambda g: g.name)
@@ -141,5 +143,5 @@ def test_one_criterion_that_fails_is_told_and_the_plan_goes_on(
 
     space = cache.workspace("lenet5", "digits")
     monkeypatch.setattr(layer_details, "filter_scores", fails)
-    found = scored("magnitude_l1", Plan(model="lenet5"), space)
+    found = filter_rankings("magnitude_l1", Plan(model="lenet5"), space)
     assert {each.refusal for each in found.values()} == {"No signal comes through."}
