@@ -97,7 +97,7 @@ def test_n_of_m_is_switched_off_and_on(open_page: OpenPage, granularity: str) ->
     expect(box).to_be_checked()
     box.uncheck(force=True)
     expect(page).to_have_url(re.compile("overrides="))
-    expect(page.get_by_text("Left dense by hand.")).to_be_visible()
+    expect(page.get_by_text("Kept dense by hand.")).to_be_visible()
     settled(page)
     box.check(force=True)
     expect(page).not_to_have_url(re.compile("overrides="))

@@ -81,7 +81,8 @@ def _picture(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, ch
     what = f"{i:,} {word}{'s' if i > 1 else ''}{f' of {h} × {w}' if h * w > 1 else ''}"
     st.caption(
         f"{what}, one per input channel, in reading order; {percent(left / one.numel())} kept. "
-        f"Violet above zero, orange below, full colour at ±{limit:.3g}; grey and hatched is removed."
+        f"Violet above zero, orange below, full colour at ±{limit:.3g}; "
+        "grey and hatched is removed."
     )
 
 

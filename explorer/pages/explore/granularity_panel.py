@@ -99,9 +99,9 @@ def _caption(plan: Plan, layer: Layer, refusal: str | None, dense: Evaluation, h
     )
     return (
         f"{share}The lowest {how} scores are removed. Only this layer is pruned; nothing is "
-        f"trained. Accuracy is measured on {dense.n:,} validation images: mark and 95% band; dotted "
-        f"line: dense, {100 * dense.top1:.1f}%. Pictures: {pictured(layer)}; blue is kept, grey and "
-        f"hatched is removed.{edits}"
+        f"trained. Accuracy is measured on {dense.n:,} validation images: mark and 95% band; "
+        f"dotted line: dense, {100 * dense.top1:.1f}%. Pictures: {pictured(layer)}; blue is kept, "
+        f"grey and hatched is removed.{edits}"
     )
 
 

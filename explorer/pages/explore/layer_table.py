@@ -101,7 +101,7 @@ def layer_table(
         on_select=lambda: _row_chosen(names),
         selection_mode="single-row-required",
         placeholder="not pruned",
-        alt="The network's layers: shape, size, multiply-adds and the share of weights removed from each.",
+        alt="The network's layers: shape, weights, multiply-adds and the removed share of each.",
     )
 
 

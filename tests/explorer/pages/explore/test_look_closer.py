@@ -96,7 +96,7 @@ def test_every_granularity_is_there_with_its_numbers_or_its_reason(space: Worksp
         *(g.label for g in GRANULARITIES.values() if supports(g, layer) is not None),
     ]
     for card, each in zip(cards(at), found, strict=False):
-        assert f"{100 * each.evaluation.top1:.1f}% right" in card
+        assert f"{100 * each.evaluation.top1:.1f}% correct" in card
         assert "n = 64" in card
         assert 'alt="Mask of conv2.weight cut by' in card
         assert ("fixed" in card) is (each.granularity.n_kept is not None)
@@ -107,7 +107,7 @@ def test_every_granularity_is_there_with_its_numbers_or_its_reason(space: Worksp
 
 def test_a_layer_that_the_plan_leaves_whole_is_shown_at_the_global_share() -> None:
     at = looked("Granularities", layer="fc3.weight", granularity="filter", sparsity="0.7")
-    assert any("global 70%" in caption.value for caption in at.caption)
+    assert any("target of 70%" in caption.value for caption in at.caption)
     assert "would remove a class" in sheet(at)
 
 

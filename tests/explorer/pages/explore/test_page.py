@@ -113,7 +113,7 @@ def test_a_layers_own_ratio_overrides_and_reset_gives_back() -> None:
     at = started(layer="fc1.weight", overrides="fc1.weight~0.2")
     assert rows(at)["fc1.weight"]["Decided by"] == "you: 20%"
     assert rows(at)["fc2.weight"]["Removed"] == pytest.approx(50, abs=0.1)
-    assert "shares ask for" in at.metric[1].delta
+    assert "by hand" in at.metric[1].delta
     at.slider(key="sparsity").set_value(70)
     run(at)
     assert (lab(at)["ratio"], rows(at)["fc1.weight"]["Removed"]) == (
@@ -171,7 +171,7 @@ def test_nothing_to_cut_is_a_sentence_and_the_dense_network() -> None:
     )
     assert not at.error
     assert numbers(at)["Weights removed"] == "0%"
-    assert at.metric[1].delta == "nothing can be cut"
+    assert at.metric[1].delta == "nothing can be pruned"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_n_of_m_is_cut_or_dense() -> None:
     assert (drawn(started(**address))["keepOf"], lab(started(**address))["ratio"]) == (2, 0.5)
     at = started(**address, overrides="block2.conv.weight~0.0")
     assert (lab(at)["ratio"], kept_share(at)) == (0.0, 1)
-    assert any(caption.value.startswith("Left dense by hand.") for caption in at.caption)
+    assert any(caption.value.startswith("Kept dense by hand.") for caption in at.caption)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_what_is_done_in_the_lab_is_in_the_address(
         from explorer.pages.explore import layer_panel
         from tests.explorer.driven import page
 
-        st.button("report", on_click=layer_panel._reported, args=("conv2.weight", Result(**did)))
+        st.button("report", on_click=layer_panel._take_over, args=("conv2.weight", Result(**did)))
         page("explore")
 
     at = opened(script, {"model": "lenet5", "granularity": "kernel", "layer": "conv2.weight"}, did)
@@ -283,7 +283,7 @@ def test_edits_that_cannot_be_made_are_told_and_change_nothing(edits: str, sente
 
 def test_n_of_m_that_edits_have_changed_is_told() -> None:
     address = {"model": "lenet_300_100", "granularity": "2:4", "layer": "fc2.weight"}
-    sentence = "Edits by hand have broken 2:4 in 1 place of this layer."
+    sentence = "Because of hand edits, 1 scope of this layer does not keep 2:4."
     assert not any(sentence in warning.value for warning in started(**address).warning)
     plan = Plan(model="lenet_300_100", granularity="2:4")
     kept = cache.masks(plan, cache.workspace("lenet_300_100", "digits"))["fc2.weight"].flatten()[:4]
