@@ -48,7 +48,7 @@ def noise_histogram(factor: np.ndarray, level: float | None = None, *, name: str
             x=level,
             line={"color": BASELINE, "dash": "dash"},
             annotation_text=f"only noise {level:.2f}",
-            annotation_position="top left" if level > 0.5 else "top right",
+            annotation_position="top",
         )
     figure.update_layout(bargap=0)
     figure.update_xaxes(title_text="noise factor")

@@ -58,11 +58,7 @@ def flow_form(plan: Plan) -> None:
     removed = REGROWS if chosen.regrows else STAYS
     st.caption(chosen.help if removed in chosen.help else f"{chosen.help} *{removed}*")
     _published(plan, chosen)
-    settings = settings_of(chosen)
-    if settings:
-        row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
-        for setting in settings:
-            _setting(row, name, chosen, setting)
+    _settings(name, chosen)
 
 
 def _published(plan: Plan, chosen: Flow) -> None:
@@ -93,25 +89,42 @@ def _label(flow_name: str, setting: Setting) -> str:
     return own or setting.name.replace("_", " ").capitalize()
 
 
-def _setting(row: DeltaGenerator, name: str, chosen: Flow, setting: Setting) -> None:
-    """A toggle for a yes or no, else a number field."""
+def _settings(name: str, chosen: Flow) -> None:
+    """Number fields in columns, then switches in a row."""
+    switches = [setting for setting in settings_of(chosen) if isinstance(setting.default, bool)]
+    numbers = [setting for setting in settings_of(chosen) if setting not in switches]
+    if numbers:
+        columns = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
+        for setting in numbers:
+            _number(columns, name, chosen, setting)
+    if switches:
+        row = st.container(horizontal=True)
+        for setting in switches:
+            row.toggle(_label(name, setting), **_bound(name, chosen, setting))
+
+
+def _number(columns: DeltaGenerator, name: str, chosen: Flow, setting: Setting) -> None:
+    number = type(setting.default)
+    columns.number_input(
+        _label(name, setting),
+        number(setting.least),
+        number(setting.most),
+        step=_step(setting),
+        format="%g" if number is float else None,
+        **_bound(name, chosen, setting),
+    )
+
+
+def _bound(name: str, chosen: Flow, setting: Setting) -> dict[str, Any]:
+    """Widget options: it starts with the plan's value, and a change sets the plan's flow."""
     key = f"knob_{name}_{setting.name}"
-    label = _label(name, setting)
     state.set_widget(key, getattr(chosen, setting.name))
-    options: dict[str, Any] = {
+    return {
         "key": key,
         "help": setting.help,
         "on_change": _changed,
         "args": (name, setting.name),
     }
-    if isinstance(setting.default, bool):
-        row.toggle(label, **options)
-        return
-    number = type(setting.default)
-    options["format"] = "%g" if number is float else None
-    least = number(setting.least)
-    most = number(setting.most)
-    row.number_input(label, least, most, step=_step(setting), **options)
 
 
 def _step(setting: Setting) -> float:

@@ -20,8 +20,8 @@ comparison has to report. Here you find it as follows:
 
 - **the same network, images and metric for all methods**: {model}, {dataset}, top-1 accuracy on
   {n:,} test images (top-5 is in the CSV);
-- **the same start**: every run starts with the same trained weights, {initial} right before
-  pruning. Accuracy *before* and *after* fine-tuning is reported;
+- **the same start**: every run starts with the same trained weights, whose accuracy is {initial}.
+  Accuracy *before* and *after* fine-tuning is reported;
 - **the same training**: {tune} on {images:,} training images, and the same allocation,
   {allocation};
 - **two measures of size**: compression (parameters of the network / parameters left) and

@@ -8,27 +8,17 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import charts
 from explorer.jobs.job import Snapshot
-from explorer.pages.methods.choices import Choices, choices, choices_of, study_of
+from explorer.pages.methods.choices import Choices, choices, study_of
 from explorer.pages.methods.page import base_of
-from explorer.pages.methods.report import equal_methods
-from explorer.pages.methods.run import estimated_seconds, seconds_per_image, study_progress
 from explorer.session import cache
 from pruning_core import studies
 from pruning_core.plan import Plan
 from pruning_core.studies import (
-    Accuracy,
-    Result,
-    Row,
-    Run,
-    RunFailed,
     RunFinished,
-    RunStarted,
     Study,
 )
 from pruning_core.training.config import TrainConfig
-from pruning_core.types import PruningError, Step
 from pruning_core.workspace import Workspace
 from pruning_core.zoo.request import VARIABLE
 
@@ -242,113 +232,3 @@ def test_impossible_pairs_are_listed(open_view: Open) -> None:
     at = opened(open_view, Choices(("bn_scale",), ("fine", "head"), (2.0,), 1))
     assert any("pairs cannot prune this network" in expander.label for expander in at.main.expander)
     assert "2 runs" in text(at)
-
-
-def test_choices_text_and_study_convert_into_each_other(space: Workspace) -> None:
-    assert choices("") == Choices()
-    assert choices(CHOSEN.to_text()) == CHOSEN
-    assert choices_of(asked_of(space)) == CHOSEN
-    assert study_of(
-        replace(PLAN, overrides=(("conv1.weight", 0.5),), probe=64), CHOSEN, space
-    ) == asked_of(space)
-    assert study_of(PLAN, replace(CHOSEN, images=10**6), space).images == 0
-    with pytest.raises(PruningError, match="mean 'snip'"):
-        choices("criteria~snap")
-
-
-def result(run: Run, seconds: float = 2.0) -> Result:
-    found = Accuracy(100, 0.5, 0.4, 0.6, None)
-    return Result(run, found, found, found, 1, 10, 100, 50, 1000, 500, None, None, seconds)
-
-
-def test_progress_counts_runs_and_a_share_of_the_present_one(space: Workspace) -> None:
-    asked = asked_of(space)
-    events: list[object] = [
-        RunFinished(1, 4, result(asked.runs[0]), True),
-        RunFinished(2, 4, result(asked.runs[1]), False),
-    ]
-    now = study_progress([*events, RunStarted(3, 4, asked.runs[2]), Step(1, 5, 10, 0.1)], asked)
-    assert (now.share, now.left, now.done, now.total) == (2.5 / 4, pytest.approx(2.0 * 1.5), 2, 4)
-    assert "seed 0" in now.stage
-    failed = [RunFailed(3, 4, asked.runs[2], "No."), RunFailed(4, 4, asked.runs[3], "No.")]
-    assert study_progress([*events, *failed], asked).failed == {"No.": 2}
-    assert study_progress([], asked).share == 0.0
-
-
-def test_the_estimate_uses_images_then_measured_seconds(space: Workspace) -> None:
-    asked = asked_of(space)
-    data = space.dataset
-    images = 3 * 500 + len(data.val) + 2 * len(data.test) + 6 * 256
-    assert estimated_seconds(asked, space, 0.01, ()) == pytest.approx(12 * images * 0.01)
-    assert estimated_seconds(
-        asked, space, 0.01, (result(asked.runs[0], 3.0), result(asked.runs[1], 5.0))
-    ) == pytest.approx(10 * 4.0)
-    assert seconds_per_image(PLAN, space) > 0
-
-
-def test_methods_with_equal_accuracies_are_named() -> None:
-    def run(criterion: str, seed: int, top1: float) -> Result:
-        found = Accuracy(100, top1, top1 - 0.1, top1 + 0.1, None)
-        return replace(result(Run(criterion, "fine", 2.0, seed)), before=found, after=found)
-
-    ends = {
-        "taylor": (0.8, 0.7),
-        "snip": (0.8, 0.7),
-        "wanda": (0.8, 0.6),
-        "random": (0.1, 0.1),
-        "grasp": (0.1, 0.1),
-    }
-    results = [
-        run(name, seed, top1) for name, found in ends.items() for seed, top1 in enumerate(found)
-    ]
-    assert equal_methods(results) == (("Taylor |w g|", "SNIP"),), (
-        "methods at chance level in all runs are left out"
-    )
-
-
-def row(asked: float, after: float, spread: float | None) -> Row:
-    return Row(
-        "snip",
-        "fine",
-        asked,
-        3,
-        asked * 0.9,
-        asked,
-        1e6 / asked,
-        0.9,
-        after - 0.1,
-        0.01,
-        after,
-        spread,
-        None,
-        100,
-    )
-
-
-def test_the_chart_is_logarithmic_and_differs_in_more_than_colour() -> None:
-    curves = {
-        "one": [row(2.0, 0.8, 0.02), row(4.0, 0.6, 0.05)],
-        "two": [row(2.0, 0.7, None), row(4.0, 0.65, None)],
-    }
-    figure = charts.tradeoff(curves, "compression")
-    one, two = figure.data
-    assert list(one.x) == pytest.approx([1.8, 3.6])
-    assert list(one.y) == pytest.approx([80, 60])
-    assert list(one.error_y.array) == pytest.approx([2, 5])
-    assert list(two.error_y.array) == [0, 0]
-    assert len({(t.line.color, t.line.dash, t.marker.symbol) for t in figure.data}) == 2
-    assert one.line.dash != two.line.dash
-    assert one.marker.symbol != two.marker.symbol
-    assert figure.layout.xaxis.type == "log"
-    assert list(figure.layout.xaxis.tickvals) == [1, 2, 4]
-    assert figure.layout.shapes[0].y0 == 90
-    assert (
-        charts.alt(figure)
-        == "Accuracy of 2 methods over compression, after fine-tuning; at 4× two is highest, 65.0%."
-    )
-    before = charts.tradeoff(curves, "speedup", "before")
-    assert list(before.data[0].x) == [2, 4]
-    assert list(before.data[0].y) == pytest.approx([70, 50])
-    assert charts.alt(charts.tradeoff({})) == "No method is measured yet."
-    with pytest.raises(KeyError):
-        charts.tradeoff(curves, "latency")

@@ -1,0 +1,28 @@
+"""Methods whose accuracies are equal in every run."""
+
+from explorer.pages.methods.report import equal_methods
+from pruning_core.studies import Accuracy, Result, Run
+
+
+def result(criterion: str, seed: int, top1: float) -> Result:
+    accuracy = Accuracy(100, top1, top1 - 0.1, top1 + 0.1, None)
+    run = Run(criterion, "fine", 2.0, seed)
+    return Result(run, accuracy, accuracy, accuracy, 1, 10, 100, 50, 1000, 500, None, None, 2.0)
+
+
+def test_methods_with_equal_accuracies_are_named() -> None:
+    accuracies = {
+        "taylor": (0.8, 0.7),
+        "snip": (0.8, 0.7),
+        "wanda": (0.8, 0.6),
+        "random": (0.1, 0.1),
+        "grasp": (0.1, 0.1),
+    }
+    results = [
+        result(criterion, seed, top1)
+        for criterion, by_seed in accuracies.items()
+        for seed, top1 in enumerate(by_seed)
+    ]
+    assert equal_methods(results) == (("Taylor |w g|", "SNIP"),), (
+        "methods at chance level in all runs are left out"
+    )
