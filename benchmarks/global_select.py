@@ -64,7 +64,7 @@ def peers(model: nn.Sequential, count: int | float = SPARSITY) -> Masks:
     prune.global_unstructured(
         [(module, "weight") for module in model], pruning_method=prune.L1Unstructured, amount=count
     )
-    masks = {f"{k}.weight": module.weight_mask for k, module in enumerate(model)}
+    masks = {f"{k}.weight": module.get_buffer("weight_mask") for k, module in enumerate(model)}
     for module, weight in zip(model, original.values(), strict=True):
         for hook in [
             key

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import prune
 
@@ -66,6 +66,7 @@ def row(rounds: int) -> Row:
     flat = {x.name: model.get_parameter(x.name).detach().abs().reshape(1, -1) for x in layers}
     masks = {x.name: ~lowest(flat[x.name], round(SPARSITY * x.numel)).view(x.shape) for x in layers}
     x, y = next(iter(data.train.batches(BATCH)))
+    assert isinstance(x, Tensor)
 
     def ours(held: Masks) -> Callable[[], object]:
         run: _Run = _start(model, held, layers, {}, data, config, torch.device("cpu"), Hook())

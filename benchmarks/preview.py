@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 
@@ -46,7 +47,7 @@ class Case:
         """Round by round."""
         return list(preview(*self._asked(), **self._more(), seed=seed))
 
-    def _asked(self) -> tuple:
+    def _asked(self) -> tuple[Any, ...]:
         _, groups = group_scores_of(self.plan, self.space)
         split = probe_split(self.plan, self.space)
         return (
@@ -57,7 +58,7 @@ class Case:
             split,
         )
 
-    def _more(self) -> dict:
+    def _more(self) -> dict[str, Any]:
         return {
             "couplings": self.space.tied[0] if self.tied else (),
             "tied": self.tied,

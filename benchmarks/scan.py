@@ -134,7 +134,7 @@ def row(name: str, rounds: int) -> Row:
         layers,
         scanned,
     )
-    more = {
+    more: dict[str, float | int | str] = {
         "identical": str(same),
         "points": len(scanned) * len(SPARSITIES),
         "layers": f"{len(scanned)}/{len(layers)}",

@@ -44,14 +44,18 @@ def row(rounds: int) -> Row:
 
     def peer() -> None:
         prune.l1_unstructured(module, "weight", amount=round(next(others) * layer.numel))
-        original = module.weight_orig
+        original = module.get_parameter("weight_orig")
         prune.remove(module, "weight")
         with torch.no_grad():
-            module.weight.copy_(original)
+            module.get_parameter("weight").copy_(original)
 
     same = _same(module, ready.kept(round(0.5 * layer.numel)))
     seconds = interleaved({"ours": move, "peer": peer}, rounds)
-    more = {"weights": layer.numel, "identical": str(same), "prepared_once_s": preparing}
+    more: dict[str, float | int | str] = {
+        "weights": layer.numel,
+        "identical": str(same),
+        "prepared_once_s": preparing,
+    }
     return Row(
         "slider move, 2.4M weights",
         seconds["ours"],

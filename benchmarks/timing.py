@@ -50,7 +50,7 @@ class Row:
     wanted: float
     ours_bytes: int | None = None
     peer_bytes: int | None = None
-    more: dict[str, float | int | str] = field(default_factory=dict)
+    more: Mapping[str, float | int | str] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:

@@ -86,4 +86,4 @@ def test_studies_stay_out_of_the_folder_that_is_run_whole() -> None:
         "granularity_order",
         "seven_table",
     }
-    assert seven_table.finished is granularity_order.finished
+    assert vars(seven_table)["finished"] is granularity_order.finished

@@ -1,5 +1,7 @@
 """The suite's own checks of types and shapes: they are on, and they see what is wrong."""
 
+from typing import Any
+
 import pytest
 import torch
 from beartype import beartype
@@ -19,10 +21,12 @@ def test_a_wrong_shape_is_refused() -> None:
 
 
 def test_another_wrong_type_is_refused() -> None:
+    number: Any = 4
+    word: Any = "half"
     with pytest.raises(BeartypeCallHintParamViolation, match="name"):
-        granularity(4)
+        granularity(number)
     with pytest.raises(BeartypeCallHintParamViolation, match="sparsity"):
-        Plan(sparsity="half")
+        Plan(sparsity=word)
 
 
 def test_sizes_of_one_name_must_agree() -> None:

@@ -26,6 +26,7 @@ import pytest
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from pruning_core import __version__
 from pruning_core.plan import Plan
@@ -175,7 +176,7 @@ def served(installed: Installed) -> Iterator[int]:
     """The port on which the installed `pruning-explorer` serves the app, once it is healthy."""
     port = free_port()
     log = installed.folder / "server.log"
-    command = [
+    command: list[str | Path] = [
         installed.command("pruning-explorer"),
         "--port",
         str(port),
@@ -218,7 +219,9 @@ def test_pruning_explorer_serves_the_page(served: int, installed: Installed) -> 
 def messages(port: int, query: str) -> Iterator[ForwardMsg]:
     """What the app sends to a browser that opens this address, up to the end of the script."""
     with connect(
-        f"ws://127.0.0.1:{port}/_stcore/stream", subprotocols=["streamlit"], max_size=None
+        f"ws://127.0.0.1:{port}/_stcore/stream",
+        subprotocols=[Subprotocol("streamlit")],
+        max_size=None,
     ) as browser:
         opened = BackMsg()
         opened.rerun_script.query_string = query

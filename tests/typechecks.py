@@ -37,7 +37,8 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
         return lambda decorated: checked(decorated, typechecker=typechecker)
     if inspect.isclass(function):
         if dataclasses.is_dataclass(function) and "__init__" in vars(function):
-            function.__init__ = checked(function.__init__, typechecker=typechecker)
+            patched: Any = function
+            patched.__init__ = checked(patched.__init__, typechecker=typechecker)
         return function
     if isinstance(function, property):
         return property(
@@ -54,5 +55,6 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
 
 def install() -> None:
     """Wraps every function and every dataclass of `pruning_core`, from now on."""
-    jaxtyping.jaxtyped = checked
+    patched: Any = jaxtyping
+    patched.jaxtyped = checked
     jaxtyping.install_import_hook("pruning_core", "beartype.beartype")

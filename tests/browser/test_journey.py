@@ -97,7 +97,7 @@ def export(page: Page, model: str, folder: Path) -> None:
     assert f"{plain_accuracy(model, files):.6f}" == line.split()[1]
     files.extractall(folder)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, folder / "load_masks.py"]
+    command = [sys.executable, str(folder / "load_masks.py")]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert ran.stdout.strip() == line
 

@@ -1,6 +1,6 @@
 """The events of a run, narrowed to one kind."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 Kind = TypeVar("Kind")
@@ -16,3 +16,9 @@ def last_of(kind: type[Kind], events: Iterable[object]) -> Kind:
     *_, last = events
     assert isinstance(last, kind)
     return last
+
+
+def stop(events: Iterator[object]) -> None:
+    """Stops a run in the middle, as a page does."""
+    assert isinstance(events, Generator)
+    events.close()

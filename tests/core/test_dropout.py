@@ -2,7 +2,7 @@
 frozen one is a plan's mask.
 """
 
-from functools import cache
+from functools import cache, partial
 from itertools import product
 
 import pytest
@@ -94,8 +94,11 @@ def test_a_frozen_sample_is_random_pruning(name: str) -> None:
     check_masks(masks, layers)
     assert all(0.2 < share < 0.8 for share in achieved(masks).values())
     work = apply_masks(model, masks, layers)
-    assert not work[0].weight[~masks["0.weight"]].any()
-    assert torch.equal(work[0].weight[masks["0.weight"]], model[0].weight[masks["0.weight"]])
+    assert not work.get_parameter("0.weight")[~masks["0.weight"]].any()
+    assert torch.equal(
+        work.get_parameter("0.weight")[masks["0.weight"]],
+        model.get_parameter("0.weight")[masks["0.weight"]],
+    )
     assert not torch.equal(masks["0.weight"][:, 0, 0, 0], masks["2.weight"][:, 0, 0, 0])
 
 
@@ -185,7 +188,7 @@ def test_what_cannot_be_meant_is_refused() -> None:
     assert "remove a class" in refusal(lambda: sample_mask("dropout", output, 0.5, 0))
     assert sample_mask("dropconnect", output, 0.5, 0).shape == output.shape
     for rate in (1.0, -0.1, float("nan")):
-        assert "[0, 1)" in refusal(lambda rate=rate: sample_mask("dropconnect", HERE, rate, 0))
+        assert "[0, 1)" in refusal(partial(sample_mask, "dropconnect", HERE, rate, 0))
     assert "dropuot" in refusal(lambda: frozen_masks("dropuot", LAYERS, 0.5, 0))
     with pytest.raises(PruningError):
         training_weight(W, W > 0, 1.0)

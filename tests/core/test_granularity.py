@@ -240,7 +240,7 @@ GOLDEN = {
 
 
 def of(w: Tensor, kind: str) -> Layer:
-    return layer(tuple(w.shape), kind, heads=2 if kind.startswith("attention") else 0)
+    return layer(w.shape, kind, heads=2 if kind.startswith("attention") else 0)
 
 
 def flat(mask: Tensor) -> Tensor:

@@ -29,11 +29,13 @@ CONFIG = TrainConfig(epochs=1, batch_size=8, lr=0.05, cosine=False, momentum=0.0
 def test_slimmings_slope_is_the_sign_of_the_scale() -> None:
     model = deepcopy(quarters().model)
     with torch.no_grad():
-        model[1].weight.copy_(torch.tensor([1.0, -2.0, 0.5, -0.1, 3.0, 1.0, -1.0, 2.0]))
+        model.get_parameter("1.weight").copy_(
+            torch.tensor([1.0, -2.0, 0.5, -0.1, 3.0, 1.0, -1.0, 2.0])
+        )
     value = bn_scale_l1(model, (), None)
     assert float(value.detach()) == pytest.approx(10.6)
-    (slope,) = torch.autograd.grad(value, model[1].weight)
-    assert torch.equal(slope, model[1].weight.detach().sign())
+    (slope,) = torch.autograd.grad(value, model.get_parameter("1.weight"))
+    assert torch.equal(slope, model.get_parameter("1.weight").detach().sign())
     assert "no batch norm" in refusal(lambda: bn_scale_l1(nn.Linear(2, 2), (), None))
 
 
@@ -46,11 +48,11 @@ def test_group_lasso_by_hand() -> None:
     layers = inventory(model, (2, 1, 1))
     value = group_lasso(model, layers[:1], GRANULARITIES["filter"])
     assert float(value.detach()) == pytest.approx(17.0)
-    (slope,) = torch.autograd.grad(value, model[0].weight)
+    (slope,) = torch.autograd.grad(value, model.get_parameter("0.weight"))
     torch.testing.assert_close(slope.flatten(1), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
     model[0].weight.data[0] = 0
     (slope,) = torch.autograd.grad(
-        group_lasso(model, layers[:1], GRANULARITIES["filter"]), model[0].weight
+        group_lasso(model, layers[:1], GRANULARITIES["filter"]), model.get_parameter("0.weight")
     )
     torch.testing.assert_close(slope.flatten(1), torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
 
@@ -91,11 +93,11 @@ def test_a_training_with_a_penalty_is_the_loop_with_it_in_the_loss(text: str) ->
 
     def extra() -> Tensor:
         filters = (
-            model[0].weight.flatten(1).norm(dim=1).sum()
+            model.get_parameter("0.weight").flatten(1).norm(dim=1).sum()
         )  # rows of the layer that makes the classes are no groups
         return {
             "none": torch.zeros(()),
-            "bn_scale_l1": model[1].weight.abs().sum(),
+            "bn_scale_l1": model.get_parameter("1.weight").abs().sum(),
             "group_lasso:filter": filters,
         }[text]
 

@@ -32,8 +32,9 @@ from pruning_core.schedule import fractions, schedule
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Epoch, Finished, Pruned, Step, Tuned
 from pruning_core.workspace import Workspace, open_workspace
+from tests.core.events import last_of, of_kind, stop
 from tests.core.quarters import quarters
-from tests.core.toy import refusal, same_state, state
+from tests.core.toy import gradient, pictures, refusal, same_state, state
 
 CPU = torch.device("cpu")
 PLAN = Plan(
@@ -73,10 +74,6 @@ CASES = [
 ]
 
 
-def all_of(kind: type, found: tuple[object, ...]) -> list:
-    return [event for event in found if isinstance(event, kind)]
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_every_round_is_a_cut_and_a_training_and_the_end_is_last(
     case: tuple[str, str, str],
@@ -85,7 +82,7 @@ def test_every_round_is_a_cut_and_a_training_and_the_end_is_last(
     steps = fractions(schedule(case[0]))
     kinds = [type(event) for event in found if not isinstance(event, Step | Epoch)]
     assert kinds == [Pruned, Tuned] * len(steps) + [Finished]
-    cuts = all_of(Pruned, found)
+    cuts = of_kind(Pruned, found)
     assert [(c.round, c.rounds, c.fraction) for c in cuts] == [
         (k + 1, len(steps), share) for k, share in enumerate(steps)
     ]
@@ -93,8 +90,8 @@ def test_every_round_is_a_cut_and_a_training_and_the_end_is_last(
 
 @pytest.mark.parametrize("case", CASES)
 def test_masks_only_shrink_and_reach_the_target(case: tuple[str, str, str]) -> None:
-    cuts = all_of(Pruned, events(*case))
-    (last,) = all_of(Finished, events(*case))
+    cuts = of_kind(Pruned, events(*case))
+    (last,) = of_kind(Finished, events(*case))
     for earlier, later in pairwise(cuts):
         assert all(not (later.masks[name] & ~mask).any() for name, mask in earlier.masks.items())
     assert all(torch.equal(last.masks[name], mask) for name, mask in cuts[-1].masks.items())
@@ -106,7 +103,7 @@ def test_masks_only_shrink_and_reach_the_target(case: tuple[str, str, str]) -> N
 @pytest.mark.parametrize("case", CASES)
 def test_removed_weights_are_exactly_zero_after_every_training(case: tuple[str, str, str]) -> None:
     found = events(*case)
-    for cut_, tuned in zip(all_of(Pruned, found), all_of(Tuned, found), strict=True):
+    for cut_, tuned in zip(of_kind(Pruned, found), of_kind(Tuned, found), strict=True):
         for model in (cut_.model, tuned.model):
             now = weights(model, space().layers)
             assert all((now[name][~mask] == 0).all() for name, mask in cut_.masks.items())
@@ -114,7 +111,7 @@ def test_removed_weights_are_exactly_zero_after_every_training(case: tuple[str, 
 
 
 def test_the_four_states_are_measured_on_all_test_images() -> None:
-    last = all_of(Finished, events("one_shot"))[0]
+    last = of_kind(Finished, events("one_shot"))[0]
     data = space().dataset
     assert last.dense.top1 == evaluate(space().model, data.test, device=CPU).top1 > 0.9
     assert last.recalibrated is None
@@ -134,7 +131,7 @@ def test_without_epochs_the_weights_stay_and_nothing_is_tuned() -> None:
         prune(replace(PLAN, fine_tune=TrainConfig(epochs=0), schedule="iterative:2"), space(), CPU)
     )
     assert [type(event) for event in found] == [Pruned, Pruned, Finished]
-    last = found[-1]
+    last = last_of(Finished, found)
     assert last.tuned is None
     now = weights(last.model, space().layers)
     base = weights(space().model, space().layers)
@@ -152,7 +149,7 @@ def test_one_shot_without_training_is_cut() -> None:
 
 def test_the_same_plan_gives_the_same_result_and_another_seed_another() -> None:
     plan = replace(PLAN, criterion="random", schedule="iterative:2")
-    first, second = (all_of(Finished, tuple(prune(plan, space(), CPU)))[0] for _ in range(2))
+    first, second = (of_kind(Finished, tuple(prune(plan, space(), CPU)))[0] for _ in range(2))
     assert same_state(first.model, state(second.model))
     _, other = choose_masks(replace(plan, seed=1), space())
     _, same = choose_masks(plan, space())
@@ -245,7 +242,7 @@ def test_a_training_that_is_closed_stops_at_once() -> None:
     run = prune(PLAN, space(), CPU)
     assert isinstance(next(run), Pruned)
     assert isinstance(next(run), Step)
-    run.close()  # type: ignore[attr-defined]
+    stop(run)
     assert next(run, None) is None
 
 
@@ -274,24 +271,24 @@ def test_gradients_are_of_the_loss_that_is_evaluated() -> None:
     """
     here = quarters((7, 1, 0, 5))
     data = here.dataset.train
+    (images,) = (pictures(batch) for batch in data.batches(len(data)))
     before = state(here.model)
     plan = replace(
         PLAN, criterion="gradient", sparsity=0.5, allocation="uniform", calibration=len(data)
     )
     layers, groups = group_scores_of(plan, here)
     model = deepcopy(here.model)
-    loss = cross_entropy(model(data.x)[:, [7, 1, 0, 5]], data.labels)
+    loss = cross_entropy(model(images)[:, [7, 1, 0, 5]], data.labels)
     assert loss.item() == pytest.approx(
         evaluate(here.model, data, outputs=here.dataset.outputs, device=CPU).loss, abs=1e-5
     )
     loss.backward()
     for x in layers:
-        torch.testing.assert_close(
-            groups[x.name], model.get_parameter(x.name).grad.abs().flatten()[None]
-        )
+        torch.testing.assert_close(groups[x.name], gradient(model, x.name).abs().flatten()[None])
     assert same_state(here.model, before)
     assert not here.model._forward_hooks
-    (last,) = all_of(Finished, tuple(prune(plan, here, CPU)))
+    (last,) = of_kind(Finished, tuple(prune(plan, here, CPU)))
+    assert last.tuned is not None
     assert last.tuned.confusion.shape == (4, 4)
 
 
@@ -327,7 +324,7 @@ def test_edits_by_hand_hold_through_all_rounds() -> None:
         edits=edits,
     )
     plan = replace(plan, fine_tune=replace(plan.fine_tune, epochs=0))
-    *_, finished = prune(plan, space(), CPU)
+    finished = last_of(Finished, prune(plan, space(), CPU))
     kept = finished.masks["conv2.weight"].flatten(1).any(1)
     assert kept[:3].tolist() == [True, False, False]
     assert kept.sum() in (8, 9)

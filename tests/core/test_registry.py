@@ -1,5 +1,8 @@
 """Every entry of every axis describes itself; unknown names get the nearest known one."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from pruning_core.allocation import ALLOCATIONS
@@ -11,7 +14,7 @@ from pruning_core.registry import find
 from pruning_core.schedule import SCHEDULES
 from tests.core.toy import refusal
 
-AXES = {
+AXES: Mapping[str, Mapping[str, Any]] = {
     "criterion": CRITERIA,
     "granularity": GRANULARITIES,
     "allocation": ALLOCATIONS,

@@ -102,10 +102,10 @@ def test_a_cut_of_heads_takes_rows_and_columns_together(
 def test_a_heads_score_is_that_of_all_its_weights() -> None:
     space = bert()
     found = group_scores(weights(space.model, space.layers), space.layers, G, "mean_abs")
-    first = space.model.layers[0]
-    parts = (first.attention.query, first.attention.key, first.attention.value)
-    rows = [part.weight.view(HEADS, -1) for part in parts]
-    columns = first.dense.weight.view(DIM, HEADS, WIDTH).transpose(0, 1).flatten(1)
+    first = space.model.get_submodule("layers.0")
+    parts = ("attention.query", "attention.key", "attention.value")
+    rows = [first.get_parameter(f"{part}.weight").view(HEADS, -1) for part in parts]
+    columns = first.get_parameter("dense.weight").view(DIM, HEADS, WIDTH).transpose(0, 1).flatten(1)
     by_hand = torch.cat([*rows, columns], 1).abs().mean(1)
     for layer in attentions(space.layers)[0]:
         torch.testing.assert_close(found[layer.name][0], by_hand.detach())
@@ -160,10 +160,12 @@ def smaller_vit(space: Workspace, masks: Masks) -> nn.Module:
     for part in attentions(space.layers):
         parent, _, child = part[0].attention.rpartition(".")
         keep = torch.tensor(kept_heads(masks, part)[0])
+        whole = space.model.get_submodule(part[0].attention)
+        assert isinstance(whole, nn.MultiheadAttention)
         setattr(
             small.get_submodule(parent),
             child,
-            Fewer(space.model.get_submodule(part[0].attention), keep),
+            Fewer(whole, keep),
         )
     return small.eval()
 

@@ -11,7 +11,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from pruning_core.types import Layer, PruningError
+from pruning_core.types import Inputs, Layer, PruningError, Split
+from pruning_core.zoo.splits import TensorSplit
 
 
 def table(text: str) -> Tensor:
@@ -34,13 +35,12 @@ def kernels(text: str, side: int = 2) -> Tensor:
     return rearrange(table(text), "(o h) (i w) -> o i h w", h=side, w=side)
 
 
-def layer(
-    shape: tuple[int, int, int, int], kind: str | None = None, name: str = "w", **more: Any
-) -> Layer:
+def layer(shape: Sequence[int], kind: str | None = None, name: str = "w", **more: Any) -> Layer:
     """A layer of that OIHW shape, without a network around it."""
-    found = kind or ("linear" if shape[2:] == (1, 1) else "conv2d")
-    stored = shape[:2] if found == "linear" or found.startswith("attention") else shape
-    return Layer(name, name.rpartition(".")[0], found, shape, stored, **more)
+    o, i, h, w = shape
+    found = kind or ("linear" if (h, w) == (1, 1) else "conv2d")
+    stored = (o, i) if found == "linear" or found.startswith("attention") else (o, i, h, w)
+    return Layer(name, name.rpartition(".")[0], found, (o, i, h, w), stored, **more)
 
 
 LAYERS = (
@@ -65,7 +65,7 @@ class Toy(nn.Sequential):
             nn.Linear(2, 3, bias=False),
         )
         for index in (0, 3):
-            weight = self[index].weight
+            weight = self.get_parameter(f"{index}.weight")
             weight.data = torch.arange(weight.numel(), dtype=torch.float32).view_as(weight)
         self.eval()
 
@@ -74,7 +74,10 @@ class Looking(nn.Sequential):
     """torch.fx cannot trace it: it looks at the values of its input."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x if x.sum() > -1e9 else -x)
+        x = x if x.sum() > -1e9 else -x
+        for module in self:
+            x = module(x)
+        return x
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +110,26 @@ class MemorySplit:
 def state(model: nn.Module) -> dict[str, Tensor]:
     """A copy of everything the model holds."""
     return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def in_memory(split: Split) -> TensorSplit:
+    """A split whose images are one tensor."""
+    assert isinstance(split, TensorSplit)
+    return split
+
+
+def pictures(batch: tuple[Inputs, Tensor]) -> Tensor:
+    """The inputs of a batch of images, which are one tensor."""
+    inputs, _ = batch
+    assert isinstance(inputs, Tensor)
+    return inputs
+
+
+def gradient(model: nn.Module, name: str) -> Tensor:
+    """The gradient of that parameter, which must have one."""
+    found = model.get_parameter(name).grad
+    assert found is not None
+    return found
 
 
 def same_state(model: nn.Module, before: dict[str, Tensor]) -> bool:

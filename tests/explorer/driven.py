@@ -1,6 +1,7 @@
 """A page without a browser: Streamlit's AppTest, opened at an address. No run may raise."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
@@ -40,3 +41,18 @@ def opened(script: Callable[..., None], address: Mapping[str, str], *args: objec
     for key, value in address.items():
         at.query_params[key] = value
     return run(at)
+
+
+def by_key(at: AppTest, key: str) -> Any:
+    """The element with that key. Its type is left open: Streamlit gives elements and blocks alike."""
+    return at.get_by_key(key)
+
+
+def text(at: AppTest) -> str:
+    """What the page says in words, outside the side bar."""
+    elements: list[Any] = [
+        element
+        for kind in ("caption", "info", "warning", "error", "markdown")
+        for element in at.main.get(kind)
+    ]
+    return "\n".join(element.value for element in elements)

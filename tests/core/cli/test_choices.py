@@ -22,6 +22,7 @@ from pruning_core.training.config import TrainConfig
 from pruning_core.types import Dataset, Finished, GroupScores, Masks, Pruned
 from pruning_core.workspace import Workspace
 from tests.cases import check_each
+from tests.core.events import of_kind
 from tests.core.toy import MemorySplit, refusal
 
 CPU = torch.device("cpu")
@@ -132,7 +133,7 @@ def every_schedule_runs(plan: Plan) -> None:
         made = flow_context(replace(plan, schedule=spec), space(), CPU)
         if name != "agp":
             made = replace(made, plan=with_scores(made.plan, groups))
-        rounds = list(flow("rounds")(made))
+        rounds = of_kind(Pruned, flow("rounds")(made))
         steps = list(fractions(schedule(spec, plan.sparsity)))
         assert [event.fraction for event in rounds] == steps
         first = rounds[0].masks

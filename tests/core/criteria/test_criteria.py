@@ -28,7 +28,7 @@ def flat(scores: Tensor) -> list[float]:
 @pytest.mark.parametrize("name", ["magnitude_l1", "magnitude_l2", "magnitude_linf"])
 def test_magnitude_is_the_absolute_weight(name: str) -> None:
     model, layers = toy()
-    model[3].weight.data.neg_()
+    model.get_parameter("3.weight").data.neg_()
     scores = criterion(name)(model, layers, ())
     assert flat(scores["0.weight"]) == [0, 1, 2, 3, 4, 5, 6, 7]
     assert flat(scores["3.weight"]) == [0, 1, 2, 3, 4, 5]

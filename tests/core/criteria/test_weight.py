@@ -160,13 +160,13 @@ def test_synflow_says_where_no_signal_or_too_large_a_one_comes_through() -> None
         nn.Flatten(), nn.Linear(64, 64), nn.ReLU6(), nn.Linear(64, 2), nn.Hardtanh()
     )
     for index in (1, 3):
-        nn.init.ones_(model[index].weight)
+        nn.init.ones_(model.get_parameter(f"{index}.weight"))
     assert "ranks nothing" in refusal(
         lambda: criterion("synflow")(model, inventory(model, (1, 8, 8)), BLANK)
     )
     toy = Toy().double()
     for index in (0, 3):
-        nn.init.constant_(toy[index].weight, 1e300)
+        nn.init.constant_(toy.get_parameter(f"{index}.weight"), 1e300)
     batches = [(torch.ones(1, 1, 2, 2), torch.zeros(1))]
     assert "beyond all numbers" in refusal(
         lambda: criterion("synflow")(toy, inventory(toy, (1, 2, 2)), batches)

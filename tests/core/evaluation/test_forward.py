@@ -24,10 +24,18 @@ def forward(model: nn.Module | None = None) -> Forward:
     return Forward(model or chain(), split(SHAPE), device=CPU, batch_size=BATCH)
 
 
+def pictures(found: Forward, batch: int) -> Tensor:
+    images = found.images(batch)
+    assert isinstance(images, Tensor)
+    return images
+
+
 def test_batches_are_those_of_the_split() -> None:
     found = forward()
     assert [found.count(batch) for batch in found.batches] == [8, 8, 3]
-    assert torch.equal(torch.cat([found.images(batch) for batch in found.batches]), split(SHAPE).x)
+    assert torch.equal(
+        torch.cat([pictures(found, batch) for batch in found.batches]), split(SHAPE).x
+    )
     assert "no images" in refusal(lambda: Forward(chain(), split(SHAPE, 0), device=CPU))
 
 
@@ -66,7 +74,7 @@ def test_a_trace_that_cannot_be_computed_is_not_believed() -> None:
 def test_an_error_of_the_check_is_not_taken_for_one_of_the_trace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Program, "stages", lambda *_: {}["no such key"])
+    monkeypatch.setattr(Program, "stages", lambda *_: dict[str, object]()["no such key"])
     with pytest.raises(KeyError, match="no such key"):
         program(chain(), torch.zeros(1, *SHAPE))
 
@@ -113,7 +121,7 @@ class Whole(nn.Module):
         self.seen.append(threading.get_ident() == self.home)
         return self.fc(self.conv(x).flatten(1)) * (1 if self.seen[-1] else 1 + self.drift)
 
-    def __deepcopy__(self, memo: dict) -> "Whole":
+    def __deepcopy__(self, memo: dict[int, object]) -> "Whole":
         copy = Whole(self.drift)
         copy.seen = self.seen
         copy.home = self.home

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pruning_core.evaluation.forward import Change
 from pruning_core.evaluation.incremental import IncrementalForward, digest
 from pruning_core.model.graph import Program
+from pruning_core.model.graph.program import Stage, Values
 from pruning_core.model.inventory import inventory
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.evaluation.test_partial_forward import (
@@ -29,7 +30,7 @@ from tests.core.evaluation.test_partial_forward_sites import changed
 from tests.core.toy import refusal, same_state, state
 
 
-def halved(model: nn.Module, *names: str, keep: float = 0.5) -> Change:
+def halved(model: nn.Module, *names: str, keep: float = 0.5) -> dict[str, Tensor]:
     """Those tensors with random places at zero, the same ones every time."""
     tensors = model.state_dict()
     rng = torch.Generator().manual_seed(int(1000 * keep))
@@ -52,9 +53,9 @@ class Counted:
         ran: list[str] = []
         value = Program.value
 
-        def counting(program: Program, stage: object, values: object) -> object:
-            ran.append(str(stage.node.target))  # type: ignore[attr-defined]
-            return value(program, stage, values)  # type: ignore[arg-type]
+        def counting(program: Program, stage: Stage, values: Values) -> object:
+            ran.append(str(stage.node.target))
+            return value(program, stage, values)
 
         with patch.object(Program, "value", counting):
             logits = self.live.logits(change)

@@ -5,6 +5,7 @@ layer and of network.
 import operator
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from pruning_core.model.graph import program
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
+from tests.core.events import stop
 from tests.core.toy import MemorySplit, refusal, same_state, state
 
 CPU = torch.device("cpu")
@@ -33,8 +35,8 @@ def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
         model = build().eval()
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(std=0.2)
-                module.running_var.uniform_(0.5, 2)
+                module.get_buffer("running_mean").normal_(std=0.2)
+                module.get_buffer("running_var").uniform_(0.5, 2)
     return model
 
 
@@ -67,7 +69,7 @@ def agree(
     traced: bool = True,
     backwards: bool = False,
     every: bool = True,
-    **more: int,
+    **more: Any,
 ) -> PartialForward:
     """Each mask of every layer, or on fewer images of `one_of_each`, against a full forward pass of
     a masked copy.
@@ -75,7 +77,7 @@ def agree(
     images = split(shape, (2 if every else 1) * BATCH + 3)
     layers = inventory(model, shape)
     before = state(model)
-    replay = PartialForward(model, images, device=CPU, batch_size=BATCH, **{"workers": 2} | more)
+    replay = PartialForward(model, images, device=CPU, batch_size=BATCH, **({"workers": 2} | more))
     assert replay.traced is traced, replay.reason
     asked = (layers if every else one_of_each(layers))[:: -1 if backwards else 1]
     seen = []
@@ -311,7 +313,7 @@ def test_a_replay_that_is_stopped_leaves_nothing_behind() -> None:
     )
     next(points)
     assert torch.equal(full(model, images), dense)
-    points.close()
+    stop(points)
     assert next(points, None) is None
     assert same_state(model, before)
     assert list(model.modules()) == modules

@@ -4,6 +4,7 @@ bit for bit.
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from pruning_core.evaluation.forward import Change
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.model.inventory import inventory
+from pruning_core.types import Inputs
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.evaluation.test_partial_forward import (
     BATCH,
@@ -145,9 +147,17 @@ def test_visits_go_on_from_the_last_ones(
         model, images, device=CPU, batch_size=BATCH, budget=budget, goes_on=True
     )
     plain = replay.forward.images
-    monkeypatch.setattr(replay.forward, "images", lambda batch: asked.append(batch) or plain(batch))
+
+    def only(change: Change, _names: object) -> list[Change]:
+        return [change]
+
+    def counted(batch: int) -> Inputs:
+        asked.append(batch)
+        return plain(batch)
+
+    monkeypatch.setattr(replay.forward, "images", counted)
     for layer in inventory(model, (1, 8, 8))[::order]:
         half = changes(model, (layer.name,))[0]
-        _, _, logits = next(replay.visits([(layer.name,)], lambda _, half=half: [half]))
+        _, _, logits = next(replay.visits([(layer.name,)], partial(only, half)))
         assert torch.equal(logits, full(changed(model, half), images)), layer.name
     assert len(asked) == walks

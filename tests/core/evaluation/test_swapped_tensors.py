@@ -2,7 +2,7 @@
 every processor.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from unittest.mock import patch
@@ -15,6 +15,7 @@ from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.masks import apply_masks
 from pruning_core.model.graph import Program, Values, fitting
+from pruning_core.model.graph.program import Stage
 from pruning_core.model.inventory import inventory
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.evaluation.test_partial_forward import (
@@ -38,19 +39,21 @@ Run = tuple[Kinds, frozenset[int]]
 class Scaled(nn.Parameter):
     """A parameter of a class of its own, with an attribute that the model reads."""
 
+    scale: float
+
 
 def subclassed() -> nn.Module:
     model = chain()
-    weight = Scaled(model[4].weight.data)
+    weight = Scaled(model.get_parameter("4.weight").data)
     weight.scale = 2.0
-    model[4].weight = weight
+    model.get_submodule("4").register_parameter("weight", weight)
     return model
 
 
 def frozen() -> nn.Module:
     """Some weights do not require a gradient."""
     model = seeded(Attention)
-    model.attention.in_proj_weight.requires_grad_(False)
+    model.get_parameter("attention.in_proj_weight").requires_grad_(False)
     return model
 
 
@@ -58,9 +61,9 @@ def frozen() -> nn.Module:
 def inferred() -> nn.Module:
     """Its parameters are inference tensors."""
     model = chain()
-    for module in model:
-        for key, old in list(module._parameters.items()):
-            module._parameters[key] = nn.Parameter(old.detach().clone())
+    for module in model.children():
+        for key, old in list(module.named_parameters(recurse=False)):
+            module.register_parameter(key, nn.Parameter(old.detach().clone()))
     return model
 
 
@@ -74,7 +77,7 @@ def sliced() -> nn.Module:
     """The last weight is a part of a larger tensor, transposed."""
     model = chain()
     big = torch.randn(40, 3, generator=torch.Generator().manual_seed(3))
-    model[4].weight = nn.Parameter(big[:32].T)
+    model.get_submodule("4").register_parameter("weight", nn.Parameter(big[:32].T))
     return model
 
 
@@ -115,12 +118,12 @@ def watched() -> Iterator[list[Run]]:
     runs: list[Run] = []
     run = Program.run
 
-    def watching(program: Program, stages: object, values: Values) -> Values:
+    def watching(program: Program, stages: Sequence[Stage], values: Values) -> Values:
         held = frozenset(
             id(tensor) for tensor in (*program.root.parameters(), *program.root.buffers())
         )
         runs.append((kinds(program.root), held))
-        return run(program, stages, values)  # type: ignore[arg-type]
+        return run(program, stages, values)
 
     with patch.object(Program, "run", watching):
         yield runs

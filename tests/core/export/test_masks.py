@@ -2,12 +2,14 @@
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load
+from torch import Tensor
 from torch.nn.utils import prune as torch_prune
 
 from pruning_core.export import MASK_FORMATS, masks_by_parameter, masks_safetensors
@@ -16,7 +18,7 @@ from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.workspace import Workspace, open_workspace
 
-READERS = {
+READERS: dict[str, Callable[[bytes], dict[str, Tensor]]] = {
     "safetensors": load,
     "npz": lambda raw: {
         name: torch.from_numpy(array)
@@ -57,5 +59,7 @@ def test_custom_from_mask_gives_the_weights_of_the_core(plan: Plan, space: Works
         path, _, parameter = name.rpartition(".")
         torch_prune.custom_from_mask(model.get_submodule(path), parameter, mask)
         kept = model.get_submodule(path).get_parameter(f"{parameter}_orig").detach()[mask]
-        assert torch.equal(model.get_submodule(path).weight[mask], kept)
-        assert not model.get_submodule(path).weight[~mask].any()
+        weight = model.get_submodule(path).weight
+        assert isinstance(weight, Tensor)
+        assert torch.equal(weight[mask], kept)
+        assert not weight[~mask].any()

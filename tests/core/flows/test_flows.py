@@ -5,6 +5,7 @@ not, it is the same twice.
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, Pruned, Step, Tuned
 from pruning_core.workspace import Workspace
+from tests.core.events import last_of, of_kind
 from tests.core.quarters import quarters
 from tests.core.toy import is_sentence, refusal, same_state, state
 
@@ -55,7 +57,7 @@ def space() -> Workspace:
     return quarters()
 
 
-def planned(text: str, config: TrainConfig = SGD, **more: object) -> Plan:
+def planned(text: str, config: TrainConfig = SGD, **more: Any) -> Plan:
     return replace(
         Plan(sparsity=0.7, allocation="global", schedule="agp:3", flow=text, fine_tune=config),
         **more,
@@ -65,10 +67,6 @@ def planned(text: str, config: TrainConfig = SGD, **more: object) -> Plan:
 @cache
 def events(text: str, config: TrainConfig = SGD, shape: str = "fine") -> tuple[object, ...]:
     return tuple(prune(planned(text, config, granularity=shape), space(), CPU))
-
-
-def of(kind: type, found: tuple[object, ...]) -> list:
-    return [event for event in found if isinstance(event, kind)]
 
 
 def gone(event: Pruned, model: nn.Module) -> bool:
@@ -88,9 +86,8 @@ def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(
 ) -> None:
     before = state(space().model)
     found = events(text, config)
-    cuts = of(Pruned, found)
-    last = found[-1]
-    assert isinstance(last, Finished)
+    cuts = of_kind(Pruned, found)
+    last = last_of(Finished, found)
     assert same_state(space().model, before)
     assert [cut.round for cut in cuts] == list(range(1, len(cuts) + 1))
     assert {cut.rounds for cut in cuts} == {len(cuts)}
@@ -107,7 +104,7 @@ def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(
     slack = NEAR.get(text.partition(":")[0], 0.004)
     assert 1 - kept == pytest.approx(0.7, abs=slack)
     assert last.tuned is not None
-    losses = [step.loss for step in of(Step, found)]
+    losses = [step.loss for step in of_kind(Step, found)]
     assert losses[-1] < 0.5 * losses[0]
     if text != LAST_CUT_AT_THE_END:
         assert last.tuned.top1 > 0.4
@@ -118,11 +115,11 @@ def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(
 def test_nothing_revives_where_the_flow_forbids_it(text: str, config: TrainConfig) -> None:
     """Momentum, weight decay and Adam would all move a zero."""
     found = events(text, config)
-    cuts = of(Pruned, found)
+    cuts = of_kind(Pruned, found)
     for earlier, later in pairwise(cuts):
         assert all(not (later.masks[name] & ~mask).any() for name, mask in earlier.masks.items())
     for number, event in enumerate(found):
-        if isinstance(event, Tuned | Pruned) and (past := of(Pruned, found[: number + 1])):
+        if isinstance(event, Tuned | Pruned) and (past := of_kind(Pruned, found[: number + 1])):
             assert gone(past[-1], event.model)
 
 
@@ -130,7 +127,7 @@ def test_nothing_revives_where_the_flow_forbids_it(text: str, config: TrainConfi
 def test_weights_do_come_back_where_the_flow_lets_them(text: str) -> None:
     assert flow(text).regrows
     found = events(text, ADAM)
-    cuts = of(Pruned, found)
+    cuts = of_kind(Pruned, found)
     back = sum(
         int((later.masks[name] & ~mask).sum())
         for earlier, later in pairwise(cuts)
@@ -148,7 +145,7 @@ def test_every_forward_pass_after_a_cut_sees_zeros(optimizer: TrainConfig, hidde
     here = quarters()
     seen = []
     mask = torch.rand(8, 1, 3, 3, generator=torch.Generator().manual_seed(5)) < 0.5
-    here.model[0].register_forward_pre_hook(
+    here.model.get_submodule("0").register_forward_pre_hook(
         lambda module, _: seen.append((module.training, module.weight.detach().clone()))
     )
 
@@ -187,8 +184,8 @@ def test_every_forward_pass_after_a_cut_sees_zeros(optimizer: TrainConfig, hidde
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_same_plan_gives_the_same_result(text: str) -> None:
-    first = events(text)[-1]
-    second = tuple(prune(planned(text), space(), CPU))[-1]
+    first = last_of(Finished, events(text))
+    second = last_of(Finished, prune(planned(text), space(), CPU))
     assert same_state(first.model, state(second.model))
     assert all(torch.equal(mask, second.masks[name]) for name, mask in first.masks.items())
 
@@ -201,20 +198,20 @@ def test_a_flow_takes_a_shape_or_says_why_not(text: str, shape: str) -> None:
         refusal(lambda: events(text, SGD, shape))
         return
     found = events(text, SGD, shape)
-    last = found[-1]
+    last = last_of(Finished, found)
     g = granularity(shape)
     for layer in space().layers:
         if layer.name in last.masks:
             cells = to_groups(last.masks[layer.name], g, layer)
             assert torch.equal(cells, cells[..., :1].expand_as(cells))
             assert cells.any(-1).any(1).all()
-    assert gone(of(Pruned, found)[-1], last.model)
+    assert gone(of_kind(Pruned, found)[-1], last.model)
     if shape == "filter":
         lost = ~last.masks["0.weight"].flatten(1).any(1)
         assert lost.any()
-        assert not last.model[1].weight[lost].any()
-        assert not last.model[1].bias[lost].any()
-        assert not last.model[0].bias[lost].any()
+        assert not last.model.get_parameter("1.weight")[lost].any()
+        assert not last.model.get_parameter("1.bias")[lost].any()
+        assert not last.model.get_parameter("0.bias")[lost].any()
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -230,8 +227,8 @@ def test_without_an_epoch_a_flow_that_trains_says_so(name: str) -> None:
                 CPU,
             )
         )
-        assert not of(Step, found)
-        assert found[-1].tuned is None
+        assert not of_kind(Step, found)
+        assert last_of(Finished, found).tuned is None
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -249,7 +246,8 @@ def test_flows_describe_themselves_and_their_settings(name: str) -> None:
         == ("criterion" in dict(found.published))
     )
     assert "1 forward, 1 backward per step" in found.passes
-    Plan(**dict(found.published))
+    published: dict[str, Any] = dict(found.published)
+    Plan(**published)
     assert spec(name, found) == name
 
 
@@ -261,7 +259,8 @@ def test_a_flows_text_comes_back(text: str) -> None:
 def test_outputs_that_stand_for_classes_are_read_by_every_gradient() -> None:
     here = quarters((7, 1, 0, 5))
     for text in ("seven_pre:steps=3,batch=8", "rigl:updates=2"):
-        last = tuple(prune(planned(text), here, CPU))[-1]
+        last = last_of(Finished, prune(planned(text), here, CPU))
+        assert last.tuned is not None
         assert last.tuned.confusion.shape == (4, 4)
         assert last.tuned.top1 > 0.4
 
@@ -269,7 +268,7 @@ def test_outputs_that_stand_for_classes_are_read_by_every_gradient() -> None:
 def test_hand_edits_hold_in_flows_that_choose_by_their_own_rule() -> None:
     edits = (HandEdits("0.weight", "fine", ((0, 0, True), (0, 1, False), (0, 2, False))),)
     for text in ("rigl:updates=2", "surgery:updates=2", "movement:cuts=2"):
-        last = tuple(prune(planned(text, edits=edits), space(), CPU))[-1]
+        last = last_of(Finished, prune(planned(text, edits=edits), space(), CPU))
         assert last.masks["0.weight"].flatten()[:3].tolist() == [True, False, False], text
 
 
@@ -277,7 +276,7 @@ def test_a_ratio_by_hand_of_a_layer_that_seven_spares_changes_nothing() -> None:
     output = next(layer.name for layer in space().layers if layer.is_output)
     text = "seven_pre:steps=4,batch=8"
     plain, by_hand = (
-        tuple(prune(planned(text, overrides=more), space(), CPU))[-1]
+        last_of(Finished, prune(planned(text, overrides=more), space(), CPU))
         for more in ((), ((output, 0.3),))
     )
     assert output not in by_hand.masks or by_hand.masks[output].all()

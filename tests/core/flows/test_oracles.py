@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from pruning_core.flows.gradual import UncertainImportance
 from pruning_core.flows.masking import StepState
 from pruning_core.flows.recipes import above_quantile
 from pruning_core.flows.regrow import exchanged
+from pruning_core.flows.rounds import Lottery
 from pruning_core.flows.seven import keep_ratio
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
@@ -20,23 +22,24 @@ from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Epoch, Finished, Pruned, Tuned
 from pruning_core.workspace import Workspace
+from tests.core.events import last_of, of_kind
 from tests.core.quarters import quarters
-from tests.core.toy import refusal
+from tests.core.toy import gradient, refusal
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(epochs=1, batch_size=8, lr=0.05, cosine=False, weight_decay=1e-3)
 NAMES = ("0.weight", "4.weight")
 
 
-def planned(text: str, config: TrainConfig = CONFIG, **more: object) -> Plan:
+def planned(text: str, config: TrainConfig = CONFIG, **more: Any) -> Plan:
     return replace(Plan(sparsity=0.6, allocation="global", flow=text, fine_tune=config), **more)
 
 
 def run(
-    text: str, here: Workspace, config: TrainConfig = CONFIG, **more: object
+    text: str, here: Workspace, config: TrainConfig = CONFIG, **more: Any
 ) -> tuple[list[Pruned], Finished]:
     found = tuple(prune(planned(text, config, **more), here, CPU))
-    return [event for event in found if isinstance(event, Pruned)], found[-1]
+    return of_kind(Pruned, found), last_of(Finished, found)
 
 
 def optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
@@ -105,9 +108,7 @@ def test_seven_before_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
         x, y = next(batches)
         model.zero_grad()
         cross_entropy(model(x), y).backward()
-        loop.cut(
-            t, row(model), torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES])
-        )
+        loop.cut(t, row(model), torch.cat([gradient(model, name).flatten() for name in NAMES]))
         masked(model, loop.mask)
         assert same(cuts[t], loop.mask), f"step {t}"
     assert cuts[-1].fraction == pytest.approx(1.0, abs=2 / 584)
@@ -127,9 +128,9 @@ def test_seven_while_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
         steps.zero_grad()
         cross_entropy(model(x), y).backward()
-        slopes = torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES])
+        slopes = torch.cat([gradient(model, name).flatten() for name in NAMES])
         for name, part in zip(NAMES, loop.mask.split([72, 512]), strict=True):
-            model.get_parameter(name).grad.mul_(
+            gradient(model, name).mul_(
                 part.view_as(model.get_parameter(name))
             )  # forward with W M: no gradient there
         steps.step()
@@ -183,7 +184,7 @@ def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
             model.get_parameter(name).data = w[name] * mask[name]
         steps.zero_grad()
         cross_entropy(model(x), y).backward()
-        slopes = {name: model.get_parameter(name).grad.clone() for name in NAMES}
+        slopes = {name: gradient(model, name).clone() for name in NAMES}
         steps.step()
         for name in NAMES:
             scores[name] -= slopes[name] * w[name]
@@ -218,7 +219,7 @@ class PlatonLoop:
     def __init__(self, n: int, window: int) -> None:
         self.mean = torch.zeros(n)
         self.doubt = torch.zeros(n)
-        self.seen = []
+        self.seen: list[Tensor] = []
         self.window = window
 
     def add(self, w: Tensor, g: Tensor) -> None:
@@ -259,7 +260,7 @@ def test_platon_while_training_is_the_papers_loop() -> None:
         cross_entropy(model(x), y).backward()
         loop.add(
             row(model).clone(),
-            torch.cat([model.get_parameter(name).grad.flatten() for name in NAMES]),
+            torch.cat([gradient(model, name).flatten() for name in NAMES]),
         )
         steps.step()
         if step in (1, 3, 5, 7):
@@ -329,11 +330,11 @@ def test_the_quantile_is_strict() -> None:
 def test_the_magnitude_recipe_cuts_convolutions_by_themselves_and_lets_weights_revive() -> None:
     here = quarters()
     cuts, _ = run("magnitude_quantile", here)
-    w = here.model[0].weight.detach().abs()
+    w = here.model.get_parameter("0.weight").detach().abs()
     assert cuts[0].masks.keys() == {"0.weight"}
     assert torch.equal(cuts[0].masks["0.weight"], w > torch.quantile(w, 0.6))
     seen: list[Tensor] = []
-    here.model[0].register_forward_pre_hook(
+    here.model.get_submodule("0").register_forward_pre_hook(
         lambda module, _: seen.append(module.weight.detach().clone()) if module.training else None
     )
     again, _ = run("magnitude_quantile:every=5", here)
@@ -358,7 +359,9 @@ def test_a_ticket_starts_from_its_early_weights(rewind: int) -> None:
             wanted = early.get_parameter(name).detach() * mask.view_as(early.get_parameter(name))
             torch.testing.assert_close(cut.model.get_parameter(name).detach(), wanted)
     assert "epoch 9" in refusal(lambda: run("lottery:fresh=0,rewind=9", here, config))
-    assert flow("lottery").fresh  # type: ignore[attr-defined]
+    lottery = flow("lottery")
+    assert isinstance(lottery, Lottery)
+    assert lottery.fresh
 
 
 @pytest.mark.parametrize("name", ["slimming", "group_lasso"])
@@ -371,9 +374,15 @@ def test_the_penalty_makes_groups_small_before_they_are_cut(name: str) -> None:
             prune(planned(f"{name}:strength={strength}", config, granularity="filter"), here, CPU)
         )
         model = next(event.model for event in found if isinstance(event, Tuned))
-        filters = model[0].weight.detach().flatten(1).norm(dim=1)
+        filters = model.get_parameter("0.weight").detach().flatten(1).norm(dim=1)
         sizes.append(
-            float((model[1].weight.detach().abs() if name == "slimming" else filters).sum())
+            float(
+                (
+                    model.get_parameter("1.weight").detach().abs()
+                    if name == "slimming"
+                    else filters
+                ).sum()
+            )
         )
         assert sum(isinstance(event, Epoch) for event in found) == 4
     assert sizes[1] < 0.9 * sizes[0]

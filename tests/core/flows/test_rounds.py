@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.flows import flow
+from pruning_core.flows.rounds import Lottery
 from pruning_core.pipeline import flow_context
 from tests.core.flows.test_oracles import CONFIG, CPU, NAMES, planned, run
 from tests.core.quarters import quarters
@@ -30,7 +31,9 @@ def test_a_ticket_starts_from_new_weights_of_the_same_network() -> None:
     own.
     """
     here = quarters()
-    assert flow("lottery").fresh  # type: ignore[attr-defined]
+    lottery = flow("lottery")
+    assert isinstance(lottery, Lottery)
+    assert lottery.fresh
     made, again = (
         flow_context(planned("lottery", TWICE), here, CPU).plan.fresh_model(TWICE.seed)
         for _ in range(2)

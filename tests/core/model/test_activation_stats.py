@@ -162,8 +162,8 @@ def test_outputs_are_counted_after_the_batch_norm_and_before_it_is_overwritten()
         nn.Linear(105, 6),
         nn.ReLU(),
     )
-    nn.init.normal_(model[1].weight)
-    nn.init.normal_(model[1].bias)
+    nn.init.normal_(model.get_parameter("1.weight"))
+    nn.init.normal_(model.get_parameter("1.bias"))
     layers = inventory(model, (4, 9, 7))
     before = state(model)
     found = outputs(model, layers, BATCHES)

@@ -82,6 +82,7 @@ def test_attention_is_the_formulas(part: str) -> None:
     layer = next(each for each in inventory(vit, (1, 8, 8)) if each.name.endswith(part))
     inputs = list[Tensor]()
     module = vit.get_submodule(layer.module)
+    assert isinstance(module, nn.MultiheadAttention)
     hook = module.register_forward_pre_hook(lambda _m, args: inputs.append(args[0]))
     vit(images())
     hook.remove()
@@ -150,7 +151,7 @@ def test_a_removed_filter_leaves_its_bias_and_only_its_channel_moves() -> None:
     mask[2] = False
     dense = feature_maps(model, layer, images())
     pruned = feature_maps(apply_masks(model, {layer.name: mask}, (layer,)), layer, images())
-    bias = model.get_submodule(layer.module).bias
+    bias = model.get_parameter(f"{layer.module}.bias")
     assert torch.equal(pruned[:, 2], bias[2].detach().expand_as(pruned[:, 2]))
     change = relative_change(dense, pruned)
     assert change[2] > 0

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from pruning_core.model import gradients as observe
 from pruning_core.model.gradients import gradients, hessian_gradients, squared_gradients
 from pruning_core.model.inventory import inventory
+from pruning_core.types import Scores
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import refusal, same_state, state
 
@@ -237,7 +238,7 @@ def test_a_full_memory_is_told() -> None:
 
 
 @pytest.mark.parametrize("read", [hessian_gradients, squared_gradients])
-def test_second_derivatives_change_nothing_and_need_batches(read: Callable[..., object]) -> None:
+def test_second_derivatives_change_nothing_and_need_batches(read: Callable[..., Scores]) -> None:
     model = ARCHITECTURES["vit"].build((1, 8, 8), 10).train()
     layers = inventory(model, (1, 8, 8))
     before = state(model)

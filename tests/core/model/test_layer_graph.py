@@ -292,6 +292,6 @@ def test_a_model_that_cannot_be_traced_is_shown_in_module_order_with_the_reason(
 def test_an_error_of_the_maps_own_is_not_taken_for_one_of_the_trace(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(layer_graph, "_scope", lambda _node: {}["no such key"])
+    monkeypatch.setattr(layer_graph, "_scope", lambda _node: dict[str, object]()["no such key"])
     with pytest.raises(KeyError, match="no such key"):
         zoo("resnet20")

@@ -37,7 +37,7 @@ class Named(NamedTuple):
     logits: Tensor
 
 
-class Ordered(OrderedDict):
+class Ordered(OrderedDict[str, Tensor]):
     """As transformers' ModelOutput: a dict whose keys are attributes too."""
 
     def __getattr__(self, name: str) -> object:

@@ -2,7 +2,7 @@
 out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 
@@ -28,10 +28,11 @@ from pruning_core.plan import Plan
 from pruning_core.training.batch_norm import recalibrate_bn
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
-from pruning_core.types import Batches, Inputs, Layer, Pruned, Tuned
+from pruning_core.types import Batches, Finished, Inputs, Layer, Pruned, Tuned
 from pruning_core.workspace import Workspace
+from tests.core.events import last_of
 from tests.core.tiny_bert import Output, TinyBert, Tokens, dataset, sentences, tiny_bert
-from tests.core.toy import refusal, same_state, state
+from tests.core.toy import gradient, refusal, same_state, state
 
 CPU = torch.device("cpu")
 X = sentences()
@@ -68,7 +69,7 @@ class Pairs(Tokens):
     def batches(self, size: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:  # type: ignore[override]
         yield from ((tuple(x.values()), y) for x, y in super().batches(size))
 
-    def subset(self, indices: object) -> "Pairs":
+    def subset(self, indices: Sequence[int]) -> "Pairs":
         found = super().subset(indices)
         return Pairs(found.x, found.labels)
 
@@ -80,8 +81,10 @@ def strict() -> nn.Module:
 
 
 def full(model: nn.Module, inputs: Inputs = X) -> Tensor:
+    assert isinstance(inputs, Mapping)
     with torch.no_grad():
-        return model(**inputs).logits
+        logits: Tensor = model(**inputs).logits
+    return logits
 
 
 def test_accuracy_is_measured() -> None:
@@ -112,7 +115,7 @@ def test_batch_norm_is_recalibrated_on_tuples() -> None:
     model = Ordered().eval()
     split = Pairs(X, Y)
     fresh = recalibrate_bn(model, split, images=24, device="cpu", batch_size=24)
-    torch.testing.assert_close(fresh.norm.running_mean, full(tiny_bert()).mean(0))
+    torch.testing.assert_close(fresh.get_buffer("norm.running_mean"), full(tiny_bert()).mean(0))
     assert evaluate(fresh, split, device="cpu").n == 24
     assert [layer.bn for layer in inventory(model, tuple(X.values()))][-2:] == ["norm", None]
 
@@ -124,13 +127,13 @@ def test_gradients_are_those_of_autograd() -> None:
         torch.testing.assert_close(
             slope[:, :, 0, 0], model.get_parameter(name).grad, rtol=1e-4, atol=1e-6
         )
-    single = torch.zeros_like(model.pooler.weight)
+    single = torch.zeros_like(model.get_parameter("pooler.weight"))
     for at in range(24):
         model.zero_grad()
         cross_entropy(
             model(**{name: t[at : at + 1] for name, t in X.items()}).logits, Y[at : at + 1]
         ).backward()
-        single += model.pooler.weight.grad.square() / 24
+        single += gradient(model, "pooler.weight").square() / 24
     found = squared_gradients(tiny_bert(), LAYERS, BATCHES)["pooler.weight"][:, :, 0, 0]
     torch.testing.assert_close(found, single, rtol=1e-4, atol=1e-7)
     short = ((X, Y[:-1]),)
@@ -139,8 +142,10 @@ def test_gradients_are_those_of_autograd() -> None:
 
 def test_inputs_of_linears_are_measured_at_every_token() -> None:
     model = tiny_bert()
-    seen = []
-    model.layers[0].dense.register_forward_pre_hook(lambda _m, args: seen.append(args[0]))
+    seen: list[Tensor] = []
+    model.get_submodule("layers.0.dense").register_forward_pre_hook(
+        lambda _m, args: seen.append(args[0])
+    )
     full(model)
     wanted = (seen[0].square().sum(1).mean(0)).sqrt()
     found = input_norms(tiny_bert(), LAYERS, BATCHES)["layers.0.dense.weight"][0, :, 0, 0]
@@ -215,7 +220,8 @@ def test_a_plan_runs_on_tokens(flow: str, shape: str) -> None:
         calibration=24,
         probe=24,
     )
-    *events, last = prune(plan, space, CPU)
+    events = list(prune(plan, space, CPU))
+    last = last_of(Finished, events)
     assert [event for event in events if isinstance(event, Pruned)]
     assert ("classifier.weight" in last.masks) is (shape == "fine" and not flow.startswith("seven"))
     assert last.report.sparsity_masked == pytest.approx(0.5, abs=0.01)

@@ -29,9 +29,18 @@ from pruning_core.sensitivity.backends import (
     process_pool,
 )
 from pruning_core.sensitivity.grid import measure
-from pruning_core.sensitivity.grid_jobs import Grid, GridPoint, JobRunner, RunnerSource, make_jobs
+from pruning_core.sensitivity.grid_jobs import (
+    Grid,
+    GridPoint,
+    Job,
+    JobRunner,
+    RunnerSource,
+    make_jobs,
+)
 from pruning_core.sensitivity.scan import scan_plan
+from pruning_core.types import GroupScores, Inputs, SensitivityPoint
 from pruning_core.workspace import Workspace, open_workspace
+from tests.core.events import stop
 from tests.core.toy import refusal
 
 CPU = torch.device("cpu")
@@ -58,8 +67,8 @@ class Scripted(Executor):
     def __init__(self, breaks: int, times: int = 1) -> None:
         self.breaks = breaks
         self.times = times
-        self.sent = []
-        self.futures = []
+        self.sent: list[tuple[str, str, str]] = []
+        self.futures: list[Future[Any]] = []
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         job = pickle.loads(args[1])[0]
@@ -205,7 +214,7 @@ def test_closing_cancels_waiting_jobs_and_closes_the_backend(space: Workspace) -
 
     points = measure(GRID, PLAN, space, backend=Backend(watched, 4), device=CPU)
     next(points)
-    points.close()
+    stop(points)
     assert closed == [True]
     assert len(executor.futures) == 4
     assert all(future.cancelled() for future in executor.futures[1:])
@@ -216,11 +225,12 @@ def test_one_thread_runs_a_job_only_when_its_points_are_needed(
 ) -> None:
     seen: list[str] = []
     plain = JobRunner.run
-    monkeypatch.setattr(
-        JobRunner,
-        "run",
-        lambda self, job, groups: seen.append(job.layers[0]) or plain(self, job, groups),
-    )
+
+    def watched(self: JobRunner, job: Job, groups: GroupScores) -> list[SensitivityPoint]:
+        seen.append(job.layers[0])
+        return plain(self, job, groups)
+
+    monkeypatch.setattr(JobRunner, "run", watched)
     points = measure(GRID, PLAN, space, backend=in_process(1), device=CPU)
     next(points)
     assert len(seen) == 1
@@ -231,9 +241,12 @@ def test_a_worker_computes_dense_activations_once_per_criterion(
 ) -> None:
     passes: list[int] = []
     plain = Forward.images
-    monkeypatch.setattr(
-        Forward, "images", lambda self, batch: passes.append(batch) or plain(self, batch)
-    )
+
+    def watched(self: Forward, batch: int) -> Inputs:
+        passes.append(batch)
+        return plain(self, batch)
+
+    monkeypatch.setattr(Forward, "images", watched)
     list(
         measure(
             Grid((0.5,), criteria=("magnitude_l1", "random")),
@@ -268,11 +281,11 @@ def test_a_grid_that_cannot_be_measured_is_refused_in_one_sentence(
     assert "'bn_scale'" in refusal(lambda: make_jobs(Grid(criteria=("bn_scale",)), PLAN, space))
     assert "At least one" in refusal(lambda: process_pool(0))
     unsendable = Workspace(space.model, space.dataset, space.layers, space.fixed)
-    unsendable.model.note = lambda: None
+    vars(unsendable.model)["note"] = lambda: None
     assert "cannot be sent" in refusal(
         lambda: list(measure(GRID, PLAN, unsendable, backend=process_pool(1)))
     )
-    del unsendable.model.note
+    del vars(unsendable.model)["note"]
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert "requirements-dask.txt" in refusal(lambda: dask("tcp://127.0.0.1:1"))
 

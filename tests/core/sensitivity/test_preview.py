@@ -20,6 +20,7 @@ from pruning_core.sensitivity.preview_bands import Band, bands_csv
 from pruning_core.sensitivity.scan import scan
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
 from pruning_core.workspace import open_workspace
+from tests.core.events import stop
 from tests.core.toy import Looking, MemorySplit, refusal, same_state, state
 
 CPU = torch.device("cpu")
@@ -211,7 +212,7 @@ def test_the_model_is_not_changed_and_a_preview_can_be_closed() -> None:
     before = state(model)
     shown = preview(model, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU)
     next(shown)
-    shown.close()
+    stop(shown)
     assert next(shown, None) is None
     assert same_state(model, before)
 

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from pruning_core.masks import achieved, group_scores, select
 from pruning_core.model.inventory import inventory, oihw
 from pruning_core.sensitivity.scan import COLUMNS, GRID, from_csv, scan, to_csv
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
+from tests.core.events import stop
 from tests.core.toy import Looking, MemorySplit, Toy, refusal, same_state, state
 
 CPU = torch.device("cpu")
@@ -64,8 +66,8 @@ def test_points_equal_a_copy_masked_by_hand(name: str) -> None:
         weight = oihw(model.get_parameter(layer.name).detach(), layer)
         masked.get_parameter(layer.name).data = (weight * mask).reshape(layer.param_shape)
         if name == "filter":
-            for dependent in (masked[0].bias, masked[1].weight, masked[1].bias):
-                dependent.data[~mask.flatten(1).any(1)] = 0
+            for dependent in ("0.bias", "1.weight", "1.bias"):
+                masked.get_parameter(dependent).data[~mask.flatten(1).any(1)] = 0
         expected = evaluate(masked, split(), device=CPU)
         assert (point.loss, point.top1, point.n, point.interval) == (
             expected.loss,
@@ -121,7 +123,7 @@ def test_the_model_is_not_changed_during_a_scan_or_after_closing_it() -> None:
     for _ in range(3):
         next(points)
         assert same_state(model, before)
-    points.close()
+    stop(points)
     assert next(points, None) is None
     assert same_state(model, before)
     assert all(torch.equal(groups[name], found) for name, found in held.items())
@@ -226,9 +228,8 @@ def test_a_table_that_is_not_of_a_scan_is_refused_in_one_sentence() -> None:
     )
     for line in broken:
         assert line != first
-        assert "Line 3 " in refusal(
-            lambda line=line: from_csv("\n".join([head, first, line, *rest]))
-        )
+        text = "\n".join([head, first, line, *rest])
+        assert "Line 3 " in refusal(partial(from_csv, text))
 
 
 def test_points_of_a_network_that_cannot_be_traced_are_equal_and_have_the_reason() -> None:

@@ -151,8 +151,9 @@ def test_every_layer_has_points_and_those_that_remove_nothing_are_marked(
 
 def test_change_has_a_paired_interval_even_when_no_answer_changed() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)).eval()
-    model[3].weight.data[:, 1:] = 0  # the other filters have no effect
-    model[0].weight.data[:] = torch.tensor([9.0, 1.0, 1.0, 1.0])[:, None, None, None]
+    model.get_parameter("3.weight").data[:, 1:] = 0  # the other filters have no effect
+    scales = torch.tensor([9.0, 1.0, 1.0, 1.0])
+    model.get_parameter("0.weight").data[:] = scales[:, None, None, None]
     layers = inventory(model, (1, 1, 1))
     images = MemorySplit(torch.ones(50, 1, 1, 1), torch.arange(50) % 2)
     found = list(

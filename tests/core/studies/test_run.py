@@ -20,6 +20,7 @@ from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished
 from pruning_core.workspace import Workspace
 from tests.core.studies.small_study import SMALL
+from tests.core.toy import in_memory
 
 
 def test_a_run_gives_the_numbers_of_the_pipeline(
@@ -31,6 +32,7 @@ def test_a_run_gives_the_numbers_of_the_pipeline(
         done = list(prune(run_plan(SMALL, found.run), mine))[-1]
         assert isinstance(done, Finished)
         assert found.after is not None
+        assert done.tuned is not None
         assert (found.initial.top1, found.before.top1, found.after.top1) == (
             done.dense.top1,
             done.pruned.top1,
@@ -48,7 +50,7 @@ def test_a_run_gives_the_numbers_of_the_pipeline(
 
 
 def test_each_seed_has_its_own_images_with_equal_class_shares(space: Workspace) -> None:
-    parts = [seed_workspace(space, 200, seed).dataset.train for seed in (0, 1, 0)]
+    parts = [in_memory(seed_workspace(space, 200, seed).dataset.train) for seed in (0, 1, 0)]
     assert [len(part) for part in parts] == [200, 200, 200]
     assert torch.equal(parts[0].x, parts[2].x)
     assert not torch.equal(parts[0].x, parts[1].x)

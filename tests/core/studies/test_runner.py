@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -24,10 +25,11 @@ from pruning_core.studies import (
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Step
 from pruning_core.workspace import Workspace
+from tests.core.events import stop
 from tests.core.studies.small_study import ROOT, SMALL, TUNE, finished_events, same
 from tests.core.toy import refusal
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[str], str]] = {
     "half": lambda text: text[: len(text) // 2],
     "not json": lambda text: "\x00" * 40,
     "a list": lambda text: "[]",
@@ -56,7 +58,7 @@ def test_a_closed_study_continues_with_the_interrupted_run(
 ) -> None:
     events = run_study(SMALL, space, tmp_path)
     seen = list(islice(events, 8))
-    events.close()
+    stop(events)
     before = len(finished_events(seen))
     assert isinstance(seen[-1], Step | RunStarted | RunFinished)
     assert studies.count_saved_runs(tmp_path) == before < 8

@@ -54,6 +54,7 @@ def test_results_of_filters_count_the_thinned_network_and_are_loaded_unchanged(
             == found.parameters / found.thinned_parameters
             > found.parameters / found.nonzeros
         )
+        assert found.thinned_macs is not None
         assert found.speedup == found.macs / found.thinned_macs > found.macs / found.macs_effective
     assert len(studies.load_results(ASKED, tmp_path)) == studies.count_saved_runs(tmp_path) == 2
 

@@ -44,9 +44,8 @@ def test_runs_are_ordered_by_seed_and_appear_once() -> None:
     found = asked.runs
     assert len(set(found)) == len(found) == 2 * 3 * (2 + 1)
     assert [run.seed for run in found] == sorted(run.seed for run in found)
-    assert {run.compression for run in found if run.granularity == "2:4"} == {
-        1 / (1 - granularity("2:4").fixed_ratio)
-    }
+    assert granularity("2:4").fixed_ratio == 0.5
+    assert {run.compression for run in found if run.granularity == "2:4"} == {2.0}
 
 
 @pytest.mark.parametrize("compression", [2.0, 4.0, 8.0, 16.0, 32.0])

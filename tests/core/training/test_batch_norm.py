@@ -7,6 +7,7 @@ from torch import nn
 from pruning_core.training.batch_norm import recalibrate_bn
 from pruning_core.types import Dataset
 from tests.core.small_networks import built, same, state
+from tests.core.toy import pictures
 
 
 def test_recalibration_makes_the_averages_of_the_batches(digits: Dataset) -> None:
@@ -15,13 +16,13 @@ def test_recalibration_makes_the_averages_of_the_batches(digits: Dataset) -> Non
     ).eval()
     before = state(model)
     found = recalibrate_bn(model, digits.train, images=256, device="cpu", batch_size=64)
-    x = torch.cat([x for x, _ in digits.train.subset(range(256)).batches(64)])
-    assert found[0].running_mean.item() == pytest.approx(x.mean().item(), abs=1e-5)
+    x = torch.cat([pictures(batch) for batch in digits.train.subset(range(256)).batches(64)])
+    assert found.get_buffer("0.running_mean").item() == pytest.approx(x.mean().item(), abs=1e-5)
     parts = [part.var().item() for part in x.split(64)]
-    assert found[0].running_var.item() == pytest.approx(sum(parts) / 4, rel=1e-5)
+    assert found.get_buffer("0.running_var").item() == pytest.approx(sum(parts) / 4, rel=1e-5)
     assert same(before, state(model))
     assert not any(module.training for module in found.modules())
-    assert found[0].momentum == 0.1
+    assert found.get_submodule("0").momentum == 0.1
 
 
 def test_recalibration_without_batch_norm_is_a_copy(digits: Dataset) -> None:

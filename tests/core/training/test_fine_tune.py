@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.model.inventory import inventory
@@ -14,6 +14,7 @@ from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Dataset, Epoch, Layer, PruningError, Step, Tuned
 from pruning_core.zoo.splits import TensorSplit
+from tests.core.events import last_of, stop
 from tests.core.small_networks import SHAPE, built, same, state
 
 
@@ -59,7 +60,7 @@ def test_weights_are_held_at_each_step_and_not_only_at_the_end(
     model = built()
     layers = inventory(model, SHAPE)
     masks = half_masks(layers)
-    watched: list[nn.Module] = []
+    watched: list[list[Tensor]] = []
     original = torch.optim.SGD
 
     def spy(groups: Any, **kwargs: Any) -> Any:
@@ -101,9 +102,8 @@ def test_events_come_in_order(small: Dataset) -> None:
 def test_same_seed_same_weights_other_seed_others(small: Dataset) -> None:
     def last(seed: int) -> dict[str, Tensor]:
         config = TrainConfig(epochs=1, batch_size=64, seed=seed, augment=True)
-        return state(
-            list(fine_tune(built("resnet20"), {}, (), small, config, device="cpu"))[-1].model
-        )
+        events = fine_tune(built("resnet20"), {}, (), small, config, device="cpu")
+        return state(last_of(Tuned, events).model)
 
     first = last(3)
     torch.rand(5)  # what else draws random numbers does not matter
@@ -121,7 +121,7 @@ def test_the_best_epoch_is_kept(small: Dataset) -> None:
     config = TrainConfig(epochs=4, lr=0.3, batch_size=64, cosine=False)
     events = list(fine_tune(built("lenet5"), {}, (), small, config, device="cpu"))
     epochs = [e for e in events if isinstance(e, Epoch)]
-    tuned = events[-1]
+    tuned = last_of(Tuned, events)
     scores = [e.evaluation.top1 for e in epochs]
     assert tuned.best_epoch == scores.index(max(scores)) + 1
     assert (
@@ -138,6 +138,7 @@ def test_zero_epochs_only_apply_the_masks(small: Dataset) -> None:
     (tuned,) = fine_tune(
         model, half_masks(layers), layers, small, TrainConfig(epochs=0), device="cpu"
     )
+    assert isinstance(tuned, Tuned)
     assert tuned.best_epoch == 0
     assert (tuned.model.get_parameter(layers[0].name) == 0).double().mean() == pytest.approx(
         0.5, abs=0.02
@@ -158,7 +159,7 @@ def test_closing_stops_at_once(small: Dataset) -> None:
         built(), {}, (), replace(small, train=split), TrainConfig(batch_size=32), device="cpu"
     )
     list(itertools.islice(events, 2))
-    events.close()
+    stop(events)
     assert Counted.taken == 2
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pruning_core.types import DataMissing, PruningError
+from pruning_core.types import DataMissing, PruningError, Split
 from pruning_core.zoo import load_data, probe
-from pruning_core.zoo.splits import TensorSplit, stratified
+from pruning_core.zoo.splits import FolderSplit, TensorSplit, stratified
+from tests.core.toy import pictures
 
 
 def write_images(root: Path, *folders: str, n: int = 4, size: tuple[int, int] = (40, 30)) -> None:
@@ -17,6 +18,11 @@ def write_images(root: Path, *folders: str, n: int = 4, size: tuple[int, int] = 
         (root / folder).mkdir(parents=True)
         for i in range(n):
             Image.new("RGB", size, (40 * number, 200, 10 * i)).save(root / folder / f"{i}.png")
+
+
+def in_files(split: Split) -> FolderSplit:
+    assert isinstance(split, FolderSplit)
+    return split
 
 
 @pytest.fixture
@@ -32,13 +38,15 @@ def test_folders_train_and_val_give_three_splits(image_root: Path) -> None:
     assert (len(data.train), len(data.val), len(data.test)) == (18, 2, 6)
     assert data.classes == ("cat", "dog")
     assert data.outputs is None
-    x, y = next(data.test.batches(6))
+    batch = next(data.test.batches(6))
+    x = pictures(batch)
+    y = batch[1]
     assert x.shape == (6, *data.shape) == (6, 3, 32, 32)
     assert y.tolist() == [0, 0, 0, 1, 1, 1]
     assert data.test.images([0, 5])[:, 0].amax((1, 2)).tolist() == pytest.approx(
         [0, 40 / 255], abs=1e-6
     )
-    assert next(data.train.shuffled(4, 0, augment=True))[0].shape == (4, 3, 32, 32)
+    assert pictures(next(data.train.shuffled(4, 0, augment=True))).shape == (4, 3, 32, 32)
 
 
 def test_class_folders_alone_are_split(image_root: Path) -> None:
@@ -46,7 +54,8 @@ def test_class_folders_alone_are_split(image_root: Path) -> None:
     data = load_data("imagefolder")
     assert (len(data.train), len(data.val), len(data.test)) == (18, 6, 6)
     assert data.test.labels.bincount().tolist() == [2, 2, 2]
-    assert not {*data.train.paths} & {*data.val.paths, *data.test.paths}
+    train, val, test = (in_files(part).paths for part in (data.train, data.val, data.test))
+    assert not {*train} & {*val, *test}
 
 
 def test_a_sample_of_image_files_is_in_memory(image_root: Path) -> None:
@@ -54,10 +63,9 @@ def test_a_sample_of_image_files_is_in_memory(image_root: Path) -> None:
     test = load_data("imagefolder").train
     sample = probe(test, 6)
     assert isinstance(sample, TensorSplit)
-    chosen = stratified(test.labels)[:6]
-    assert torch.allclose(
-        next(sample.batches(6))[0], next(test.subset(chosen).batches(6))[0], atol=1e-6
-    )
+    chosen = stratified(test.labels)[:6].tolist()
+    expected = pictures(next(test.subset(chosen).batches(6)))
+    assert torch.allclose(next(sample.batches(6))[0], expected, atol=1e-6)
 
 
 def test_folders_train_val_and_test_are_the_splits(image_root: Path) -> None:
@@ -90,7 +98,8 @@ def test_an_unreadable_image_is_named(image_root: Path) -> None:
     path = image_root / "a" / "0.png"
     path.write_bytes(b"not an image")
     data = load_data("imagefolder")
-    (split,) = (split for split in (data.train, data.val, data.test) if str(path) in split.paths)
+    splits = (data.train, data.val, data.test)
+    (split,) = (split for split in splits if str(path) in in_files(split).paths)
     with pytest.raises(PruningError, match=r"0\.png cannot be read"):
         list(split.batches(4))
 

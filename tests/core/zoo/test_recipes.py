@@ -18,6 +18,7 @@ from pruning_core.zoo import (
     reinitialise,
     train,
 )
+from tests.core.events import last_of
 from tests.core.toy import same_state, state
 
 
@@ -40,7 +41,9 @@ def test_training_writes_a_checkpoint_that_loads(own_checkpoints: Path, digits: 
     trained = events[-1].model.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in trained.items())
     assert card("lenet5", "digits").recipe == config
-    again = list(train("lenet5", "digits", config, out=own_checkpoints / "again", device="cpu"))[-1]
+    again = last_of(
+        Tuned, train("lenet5", "digits", config, out=own_checkpoints / "again", device="cpu")
+    )
     assert (own_checkpoints / "again" / "lenet5-digits.safetensors").read_bytes() == (
         own_checkpoints / "lenet5-digits.safetensors"
     ).read_bytes()

@@ -12,6 +12,7 @@ from torchvision import datasets as vision
 
 from pruning_core.types import Dataset, PruningError, Split
 from pruning_core.zoo import DATASETS, load_data
+from tests.core.toy import in_memory, pictures
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -41,12 +42,13 @@ def test_the_splits_of_digits_are_fixed_and_share_no_image(digits: Dataset) -> N
     assert [len(part) for part in parts] == [1079, 359, 359]
     assert all(isinstance(part, Split) for part in parts)
     assert all(part.labels.bincount().min() >= len(part) // 10 - 3 for part in parts)
-    assert torch.equal(digits.test.x, load_data("digits").test.x)
-    pixels = torch.cat([part.x for part in parts]).flatten(1).double()
+    assert torch.equal(in_memory(digits.test).x, in_memory(load_data("digits").test).x)
+    pixels = torch.cat([in_memory(part).x for part in parts]).flatten(1).double()
     assert pixels.sum() == 561718  # the sum of all pixels of the set
     x = digits.train.images(range(len(digits.train)))
+    train = in_memory(digits.train)
     assert (x.mean().item(), x.std().item()) == pytest.approx(
-        (digits.train.mean[0], digits.train.std[0]), abs=5e-3
+        (train.mean[0], train.std[0]), abs=5e-3
     )
 
 
@@ -90,7 +92,7 @@ def test_the_pickles_of_cifar_are_read(tmp_path: Path, monkeypatch: pytest.Monke
     data = load_data("cifar10", root=tmp_path, download=False)
     assert (len(data.train), len(data.val), len(data.test)) == (36, 4, 40)
     assert data.classes == DATASETS["cifar10"].classes
-    assert next(data.test.batches(8))[0].shape == (8, 3, 32, 32)
+    assert pictures(next(data.test.batches(8))).shape == (8, 3, 32, 32)
     (folder / "data_batch_1").write_bytes(b"no")
     with pytest.raises(PruningError, match="damaged"):
         load_data("cifar10", root=tmp_path, download=False)

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,13 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.005)
+
+
+def finished(jobs: JobQueue, number: int) -> Job:
+    """A job of one step that is over."""
+    job = start(jobs, lambda: iter([number]))
+    until(lambda: not job.active)
+    return job
 
 
 def start(jobs: JobQueue, make: Callable[[], Iterator[object]], owner: str = "ann") -> Job:
@@ -135,8 +143,8 @@ def test_a_queued_job_is_cancelled_at_once_and_never_starts(jobs: JobQueue) -> N
 
 def test_a_pruning_error_is_shown_as_it_is(jobs: JobQueue) -> None:
     def refuses() -> Iterator[int]:
+        yield from ()
         raise PruningError("The layer 'fc' has no kernels.")
-        yield 1
 
     job = start(jobs, refuses)
     until(lambda: not job.active)
@@ -208,8 +216,7 @@ def test_old_finished_jobs_are_deleted() -> None:
     jobs = JobQueue(max_finished_per_owner=2)
     ids = []
     for number in range(5):
-        job = start(jobs, lambda number=number: iter([number]))
-        until(lambda job=job: not job.active)
+        job = finished(jobs, number)
         ids.append(job.id)
     kept = [snapshot.id for snapshot in jobs.snapshots("ann")]
     assert kept == ids[:-4:-1]
@@ -297,7 +304,7 @@ def test_an_owner_who_returns_too_late_has_a_notice_until_the_next_start() -> No
     ("limits", "message"),
     [({"max_events": 3}, "more than 3 steps"), ({"max_seconds": -1.0}, "took longer")],
 )
-def test_a_job_without_end_is_stopped(limits: dict[str, float], message: str) -> None:
+def test_a_job_without_end_is_stopped(limits: dict[str, Any], message: str) -> None:
     def endless() -> Iterator[int]:
         while True:
             yield 0

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from explorer import app
 from explorer.jobs.queue import JobQueue
 from explorer.session import sidebar
 from pruning_core.cli import main as command_line
@@ -85,7 +84,7 @@ def test_a_page_uses_the_same_number(seven: int, monkeypatch: pytest.MonkeyPatch
         seen.append(torch.get_num_threads())
         return render()
 
-    monkeypatch.setattr(app.sidebar, "render", rendering)
+    monkeypatch.setattr(sidebar, "render", rendering)
     opened(shown, {"model": "lenet5"})
     assert set(seen) == {3}
     assert torch.get_num_threads() == seven

@@ -1,6 +1,7 @@
 """The shared caches: each result has the right key, and nothing changes the base model."""
 
 from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -96,7 +97,9 @@ def test_scores_are_kept_while_only_the_sparsity_moves(space: Workspace) -> None
     ],
     ids=str,
 )
-def test_a_score_key_contains_only_what_scores_depend_on(change: dict, same: bool) -> None:
+def test_a_score_key_contains_only_what_scores_depend_on(
+    change: dict[str, Any], same: bool
+) -> None:
     assert (cache.score_key(replace(PLAN, **change)) == cache.score_key(PLAN)) is same
 
 

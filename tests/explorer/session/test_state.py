@@ -34,7 +34,11 @@ def script() -> None:
         "forge", key="forge", on_click=state.change, kwargs={"criterion": "antigravity:geohash"}
     )
     st.button("look", key="look", on_click=state.select_layer, args=("conv.weight",))
-    st.button("drop", key="drop", on_click=state.drop_unknown_layers, args=(("other.weight",),))
+
+    def drop() -> None:
+        state.drop_unknown_layers(("other.weight",))
+
+    st.button("drop", key="drop", on_click=drop)
     state.write_address()
     st.json(state.plan().to_json())
     st.text(str(state.selected_layer()))

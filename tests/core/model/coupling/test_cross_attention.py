@@ -50,10 +50,11 @@ class Remembering(Attending):
         return torch.cat([a, b], -1), torch.cat([x, x], -1)[..., :8]
 
 
-CASES = {
-    "two": (Attending, 8, (slice(0, 8), [0, 2])),
-    "crossed": (Crossed, 4, (slice(0, 8), [0, 2]), (slice(8, 24), [4, 6])),
-    "remembering": (Remembering, 4, (slice(0, 8), [0, 2])),
+Read = tuple[tuple[slice, list[int]], ...]
+CASES: dict[str, tuple[type[Attending], int, Read]] = {
+    "two": (Attending, 8, ((slice(0, 8), [0, 2]),)),
+    "crossed": (Crossed, 4, ((slice(0, 8), [0, 2]), (slice(8, 24), [4, 6]))),
+    "remembering": (Remembering, 4, ((slice(0, 8), [0, 2]),)),
 }
 """Network, rows of its sources, and what is read of channels 0 and 2 of `a` alone, by hand: rows
 and columns.
@@ -62,7 +63,7 @@ and columns.
 
 @pytest.mark.parametrize("name", CASES)
 def test_only_the_projection_that_reads_a_removed_channel_loses_its_column(name: str) -> None:
-    build, size, *wanted = CASES[name]
+    build, size, wanted = CASES[name]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build(size).eval()

@@ -4,6 +4,7 @@ own thinning.
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -24,10 +25,7 @@ from tests.core.toy import is_sentence, refusal, same_state, state
 SMALL = (1, 8, 8)
 PICTURE = (3, 32, 32)
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
-    **{
-        name: (lambda arch=arch: arch.build(SMALL, 10), SMALL)
-        for name, arch in ARCHITECTURES.items()
-    },
+    **{name: (partial(arch.build, SMALL, 10), SMALL) for name, arch in ARCHITECTURES.items()},
     "resnet18": (lambda: models.resnet18(num_classes=10), PICTURE),
     "resnet50": (lambda: models.resnet50(num_classes=10), PICTURE),
     "mobilenet_v2": (lambda: models.mobilenet_v2(num_classes=10, width_mult=0.35), PICTURE),

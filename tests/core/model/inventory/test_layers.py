@@ -105,8 +105,8 @@ def test_views() -> None:
         24 * 2,
     )
     found = weights(model, (conv, fc))
-    assert torch.equal(found[conv.name], model[0].weight.detach()[:, :, None, :])
-    assert torch.equal(found[fc.name], model[2].weight.detach()[:, :, None, None])
+    assert torch.equal(found[conv.name], model.get_parameter("0.weight").detach()[:, :, None, :])
+    assert torch.equal(found[fc.name], model.get_parameter("2.weight").detach()[:, :, None, None])
     assert not any(w.requires_grad for w in found.values())
 
 
@@ -117,7 +117,9 @@ def test_views_of_non_contiguous_weights() -> None:
     model[2].weight = nn.Parameter(torch.arange(6.0).view(3, 2).t())
     layers = inventory(model, (2, 3, 3))
     assert weights(model, layers)["2.weight"][:, :, 0, 0].tolist() == [[0, 2, 4], [1, 3, 5]]
-    assert torch.equal(oihw(model[0].weight, layers[0]), model[0].weight)
+    assert torch.equal(
+        oihw(model.get_parameter("0.weight"), layers[0]), model.get_parameter("0.weight")
+    )
 
 
 @pytest.mark.parametrize(

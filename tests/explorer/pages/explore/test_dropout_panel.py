@@ -14,7 +14,7 @@ from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.masks import achieved, apply_masks
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.plan import Plan
-from tests.explorer.driven import opened, page, run
+from tests.explorer.driven import by_key, opened, page, run
 from tests.explorer.pages.explore.test_look_closer import PLAN, looked
 
 
@@ -38,9 +38,9 @@ def shown(at: AppTest) -> Plan:
 @pytest.mark.parametrize("name", ["dropout", "dropconnect"])
 def test_every_pass_is_measured_as_a_frozen_mask(name: str) -> None:
     at = looked("Dropout")
-    at.get_by_key("drop_kind").set_value(name)
-    at.get_by_key("drop_rate").set_value(0.3)
-    at.get_by_key("drop_pass").set_value(5)
+    by_key(at, "drop_kind").set_value(name)
+    by_key(at, "drop_rate").set_value(0.3)
+    by_key(at, "drop_pass").set_value(5)
     run(at)
     assert titles(at) == [f"Pass {number}" for number in (5, 6, 7, 8)]
     space = cache.workspace("lenet5", "digits")
@@ -56,13 +56,13 @@ def test_every_pass_is_measured_as_a_frozen_mask(name: str) -> None:
         seen.add(masks[layer.name].numpy().tobytes())
         assert 0 < achieved(masks)[layer.name] < 1
     assert len(seen) == 4
-    assert torch.is_tensor(space.model.conv2.weight)
+    assert torch.is_tensor(space.model.get_submodule("conv2").weight)
 
 
 def test_the_outputs_of_the_network_are_not_dropped_but_their_weights_are() -> None:
     at = looked("Dropout", "fc3.weight")
     assert any("remove a class" in each.value for each in (*at.warning, *at.error, *at.info))
-    at.get_by_key("drop_kind").set_value("dropconnect")
+    by_key(at, "drop_kind").set_value("dropconnect")
     assert len(cards(run(at))) == 4
 
 
@@ -78,10 +78,10 @@ def test_a_frozen_sample_is_the_plans_mask_bit_for_bit_with_the_accuracy_of_its_
         "overrides": "fc1.weight~0.9",
     }
     at = opened(page, start, "explore")
-    at.get_by_key("closer").set_value("Dropout")
-    run(at).get_by_key("drop_kind").set_value(name)
-    at.get_by_key("drop_rate").set_value(0.3)
-    at.get_by_key("drop_pass").set_value(5)
+    by_key(at, "closer").set_value("Dropout")
+    by_key(run(at), "drop_kind").set_value(name)
+    by_key(at, "drop_rate").set_value(0.3)
+    by_key(at, "drop_pass").set_value(5)
     card = cards(run(at))[1]
     at.button(key="freeze_1").click()
     run(at)

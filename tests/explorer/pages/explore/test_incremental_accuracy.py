@@ -11,6 +11,7 @@ import torch
 from explorer.session import cache
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.model.graph import Program
+from pruning_core.model.graph.program import Stage, Values
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation
 
@@ -22,9 +23,9 @@ def computed(plan: Plan) -> tuple[Evaluation, set[str]]:
     ran: set[str] = set()
     value = Program.value
 
-    def counting(program: Program, stage: object, values: object) -> object:
-        ran.add(str(stage.node.target))  # type: ignore[attr-defined]
-        return value(program, stage, values)  # type: ignore[arg-type]
+    def counting(program: Program, stage: Stage, values: Values) -> object:
+        ran.add(str(stage.node.target))
+        return value(program, stage, values)
 
     space = cache.workspace(plan.model, plan.dataset)
     with patch.object(Program, "value", counting):

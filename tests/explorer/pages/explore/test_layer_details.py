@@ -99,7 +99,9 @@ def test_tokens_are_laid_over_the_image_without_the_class_token() -> None:
     found = maps(model, model, each, x, 96)
     assert found.places == (2, 2)
     assert "class token is left out" in found.note
-    assert np.allclose(found.dense[:, 0, 0], (model[1].weight @ x[0, 1, 0]).detach().numpy())
+    assert np.allclose(
+        found.dense[:, 0, 0], (model.get_parameter("1.weight") @ x[0, 1, 0]).detach().numpy()
+    )
     strips = maps(model, model, each, x[:, :3], 96)
     assert (strips.places, strips.dense.shape) == ((1, 3), (3, 1, 3))
     assert "token by token" in strips.note
@@ -108,7 +110,9 @@ def test_tokens_are_laid_over_the_image_without_the_class_token() -> None:
 def test_large_maps_are_averaged_down_and_their_change_is_not() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False))
     halved = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False))
-    halved[0].weight.data = model[0].weight.data * torch.tensor([0.5, 1.0]).view(2, 1, 1, 1)
+    halved.get_parameter("0.weight").data = model.get_parameter("0.weight").data * torch.tensor(
+        [0.5, 1.0]
+    ).view(2, 1, 1, 1)
     found = maps(model, halved, inventory(model, (1, 8, 8))[0], torch.rand(1, 1, 8, 8), 4)
     assert (found.places, found.dense.shape, found.pruned.shape) == ((8, 8), (2, 4, 4), (2, 4, 4))
     assert found.change == pytest.approx([0.5, 0.0])

@@ -18,7 +18,7 @@ from pruning_core.granularity import GRANULARITIES, supports
 from pruning_core.model.activations import attention_maps, feature_maps, relative_change
 from pruning_core.plan import Plan
 from pruning_core.workspace import Workspace
-from tests.explorer.driven import opened, page, run
+from tests.explorer.driven import by_key, opened, page, run
 
 PLAN = Plan(model="lenet5", probe=64)
 
@@ -38,6 +38,7 @@ def closer(chosen: str = "") -> None:
         choice = sidebar.render()
     plan = choice.plan
     space = choice.space
+    assert space is not None
     layer = next(each for each in space.layers if each.name == state.selected_layer())
     with show_errors():
         look_closer(
@@ -52,7 +53,7 @@ def closer(chosen: str = "") -> None:
 def looked(view: str, layer: str = "conv2.weight", chosen: str = "", **address: str) -> AppTest:
     """That view of a layer, run once."""
     at = opened(closer, {"model": "lenet5", "probe": "64", "layer": layer} | address, chosen)
-    at.get_by_key("closer").set_value(view)
+    by_key(at, "closer").set_value(view)
     return run(at)
 
 
@@ -80,7 +81,7 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
         patch.object(layer_details, "maps", side_effect=AssertionError),
     ):
         at = opened(closer, {"model": "lenet5", "layer": "conv2.weight"}, "")
-    assert at.get_by_key("closer").value is None
+    assert by_key(at, "closer").value is None
     assert not at.html
     assert not at.dataframe
 
@@ -172,7 +173,9 @@ def test_the_number_of_image_and_filter_comes_from_the_address(
         {"model": "lenet5", "probe": "64", "layer": "conv2.weight", "closer": view, key: "999"},
         "",
     )
-    assert 0 <= beyond.number_input(key=key).value <= most
+    value = beyond.number_input(key=key).value
+    assert value is not None
+    assert 0 <= value <= most
 
 
 def test_another_image_and_a_removed_filter() -> None:
@@ -250,7 +253,7 @@ def test_a_group_selected_in_the_lab_is_the_filter_looked_at() -> None:
         page, {"model": "lenet5", "layer": "conv2.weight", "granularity": "filter"}, "explore"
     )
     at.session_state["_stored_group"] = ("conv2.weight", "filter", 0, 4)
-    at.get_by_key("closer").set_value("Filters")
+    by_key(at, "closer").set_value("Filters")
     run(at)
     assert at.number_input(key="filter").value == 4
 

@@ -19,20 +19,13 @@ from explorer.pages.export.downloads import NAMES, Files
 from explorer.session import cache
 from explorer.texts.formats import percent
 from pruning_core.plan import Plan
-from pruning_core.types import DataMissing, PruningError
+from pruning_core.types import DataMissing, Finished, PruningError
 from pruning_core.workspace import Workspace
 from pruning_core.zoo import Progress
+from tests.explorer.driven import text
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
-
-
-def text(at: AppTest) -> str:
-    return "\n".join(
-        element.value
-        for kind in ("caption", "info", "warning", "error", "markdown")
-        for element in at.main.get(kind)
-    )
 
 
 def files_shown(at: AppTest, *, tuned: bool = False) -> Files:
@@ -40,6 +33,7 @@ def files_shown(at: AppTest, *, tuned: bool = False) -> Files:
     plan = Plan.from_json(at.session_state["_plan"])
     space = cache.workspace("lenet5", "digits")
     done = cache.jobs().snapshots("test session id", "train")[0].result if tuned else None
+    assert done is None or isinstance(done, Finished)
     return export.subject_of(plan, space, done).files
 
 

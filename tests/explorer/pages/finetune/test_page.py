@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,19 +14,13 @@ from explorer.session import cache
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.types import Finished, Step
+from tests.core.events import last_of
+from tests.explorer.driven import text
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
 CHARTS = ("training_curves", "comparison_bars", "class_change", "weight_histograms")
 LONG = "epochs~200~batch_size~16"
-
-
-def text(at: AppTest) -> str:
-    return "\n".join(
-        element.value
-        for kind in ("caption", "info", "warning", "error", "markdown")
-        for element in at.main.get(kind)
-    )
 
 
 def run_of() -> Snapshot:
@@ -36,7 +31,7 @@ def finished(at: AppTest) -> bool:
     return ": finished in" in text(at)
 
 
-def charts(at: AppTest) -> dict[str, list[dict]]:
+def charts(at: AppTest) -> dict[str, list[dict[str, Any]]]:
     shown = {
         name: chart for chart in at.get("plotly_chart") for name in CHARTS if name in chart.proto.id
     }
@@ -90,9 +85,11 @@ def test_a_run_compares_the_states_that_the_core_measures(after_run: AppTest) ->
 def test_the_page_runs_exactly_the_cores_pipeline(after_run: AppTest) -> None:
     plan = Plan(model="lenet5", sparsity=0.8, schedule="iterative:2")
     assert run_of().about == plan
-    *_, expected = prune(plan, cache.workspace("lenet5", "digits"))
+    expected = last_of(Finished, prune(plan, cache.workspace("lenet5", "digits")))
     shown = run_of().result
     assert isinstance(shown, Finished)
+    assert shown.tuned is not None
+    assert expected.tuned is not None
     assert shown.tuned.predictions.tolist() == expected.tuned.predictions.tolist()
     assert all(torch.equal(mask, expected.masks[name]) for name, mask in shown.masks.items())
 
@@ -108,6 +105,8 @@ def test_only_the_last_event_holds_a_model(after_run: AppTest) -> None:
 
 def test_changed_answers_are_counted_in_both_directions(after_run: AppTest) -> None:
     done = run_of().result
+    assert isinstance(done, Finished)
+    assert done.tuned is not None
     labels = cache.workspace("lenet5", "digits").dataset.test.labels
     broken = int(((done.dense.predictions == labels) & (done.tuned.predictions != labels)).sum())
     fixed = int(((done.dense.predictions != labels) & (done.tuned.predictions == labels)).sum())

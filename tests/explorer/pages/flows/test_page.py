@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,25 +12,18 @@ from explorer.jobs.job import Snapshot
 from explorer.session import cache
 from pruning_core.flows import FLOWS
 from pruning_core.types import Finished
+from tests.explorer.driven import text
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
 QUICK = "epochs~1~batch_size~128"
 
 
-def text(at: AppTest) -> str:
-    return "\n".join(
-        element.value
-        for kind in ("caption", "info", "warning", "error", "markdown")
-        for element in at.main.get(kind)
-    )
-
-
 def run_of() -> Snapshot:
     return cache.jobs().snapshots("test session id", "flow")[0]
 
 
-def update_slider(at: AppTest) -> Slider:
+def update_slider(at: AppTest) -> Slider[Any]:
     return next(slider for slider in at.slider if str(slider.key).startswith("flow_moment"))
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -21,6 +22,8 @@ from pruning_core.studies import (
 from pruning_core.training.config import TrainConfig
 from pruning_core.workspace import Workspace
 from pruning_core.zoo.request import VARIABLE
+from tests.core.events import stop
+from tests.explorer.driven import text
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
@@ -45,15 +48,7 @@ def opened(open_view: Open, chosen: Choices = CHOSEN, **address: str) -> AppTest
     return open_view("methods", fine_tune=TUNE, study=chosen.to_text(), **address)
 
 
-def text(at: AppTest) -> str:
-    return "\n".join(
-        element.value
-        for kind in ("caption", "info", "warning", "error", "markdown")
-        for element in at.main.get(kind)
-    )
-
-
-def figures(at: AppTest) -> dict[str, dict]:
+def figures(at: AppTest) -> dict[str, dict[str, Any]]:
     shown = {
         name: chart
         for chart in at.get("plotly_chart")
@@ -81,7 +76,7 @@ def measure_some(asked: Study, space: Workspace, at_least: int) -> Path:
     events = studies.run_study(asked, space, folder)
     while studies.count_saved_runs(folder) < at_least:
         next(events)
-    events.close()
+    stop(events)
     return folder
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -14,24 +15,18 @@ from pruning_core.sensitivity.preview import Preview
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.types import SensitivityPoint
+from tests.core.events import of_kind
+from tests.explorer.driven import text
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
-
-
-def text(at: AppTest) -> str:
-    return "\n".join(
-        element.value
-        for kind in ("caption", "info", "warning", "error", "markdown")
-        for element in at.main.get(kind)
-    )
 
 
 def scanned(at: AppTest) -> bool:
     return ":material/check: Scanned" in text(at)
 
 
-def curves(at: AppTest, key: str = "sensitivity_curves") -> list[dict]:
+def curves(at: AppTest, key: str = "sensitivity_curves") -> list[dict[str, Any]]:
     chart = next(chart for chart in at.get("plotly_chart") if key in chart.proto.id)
     return json.loads(chart.proto.spec)["data"]
 
@@ -298,9 +293,8 @@ def test_layers_that_lose_nothing_are_named_with_the_reason(open_view: Open, unt
     until(at, scanned)
     assert "not ranked: blocks.0.attention.in_proj_weight, blocks.1" in text(at)
     assert "use head granularity" in text(at)
-    lost, _ = scanning.accuracy_lost_alone(
-        list(cache.jobs().snapshots("test session id", "scan")[0].events)
-    )
+    events = cache.jobs().snapshots("test session id", "scan")[0].events
+    lost, _ = scanning.accuracy_lost_alone(of_kind(SensitivityPoint, events))
     assert "blocks.0.attention.in_proj_weight" not in lost
     assert "blocks.0.mlp.fc1.weight" in lost
 
