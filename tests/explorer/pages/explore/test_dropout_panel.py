@@ -92,7 +92,7 @@ def test_a_frozen_sample_is_the_plans_mask_bit_for_bit_with_the_accuracy_of_its_
     assert torch.equal(masks[layer.name], sample_mask(name, layer, 0.3, 6))
     assert not masks[layer.name].all()
     assert all(mask.all() for other, mask in masks.items() if other != layer.name)
-    assert f"{at.metric[0].value} right" in card
+    assert f"{at.metric[0].value} correct" in card
     assert at.selectbox(key="criterion").value == "random"
     assert at.number_input(key="seed").value == 6
     assert url.read({key: at.query_params[key] for key in at.query_params})[0] == plan

@@ -103,7 +103,7 @@ def test_every_granularity_is_there_with_its_numbers_or_its_reason(space: Worksp
         assert ("fixed" in card) is (each.granularity.n_kept is not None)
     assert "in use" in cards(at)[0]
     assert "is not part of an attention layer" in sheet(at)
-    assert any("Only this layer is cut" in caption.value for caption in at.caption)
+    assert any("Only this layer is pruned" in caption.value for caption in at.caption)
 
 
 def test_a_layer_that_the_plan_leaves_whole_is_shown_at_the_global_share() -> None:
