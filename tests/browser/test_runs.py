@@ -1,6 +1,4 @@
-"""Runs in the background: stopped while other things are touched, found after a reload, gone on
-with after the app's end.
-"""
+"""Runs in the background: stopped, found after a reload, continued after a restart of the app."""
 
 import time
 from pathlib import Path
@@ -23,7 +21,7 @@ def button(page: Page, key: str) -> Locator:
 
 
 def started(page: Page) -> Locator:
-    """A fine-tuning is started; its stop button."""
+    """Starts a fine-tuning run and returns its stop button."""
     button(page, "tune_start").click()
     expect(button(page, "tune_stop")).to_be_visible(timeout=LONG)
     return button(page, "tune_stop")

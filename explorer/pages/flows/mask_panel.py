@@ -45,7 +45,7 @@ def mask_panel(run: Snapshot, space: Workspace, layer: Layer) -> None:
     state.set_widget("flow_layer", layer.name)
     layer_column.selectbox(
         "Layer",
-        [each.name for each in space.layers],
+        [other.name for other in space.layers],
         key="flow_layer",
         help=HELP["flow_layer"],
         on_change=_layer_chosen,

@@ -55,7 +55,7 @@ def _choose_layer(space: Workspace, layer: Layer) -> None:
     state.set_widget("seven_layer", layer.name)
     st.selectbox(
         "Layer",
-        [each.name for each in space.layers],
+        [other.name for other in space.layers],
         key="seven_layer",
         width=320,
         help=HELP["seven_layer"],

@@ -1,10 +1,10 @@
 """Events of a training run, progress, and one time axis over all trainings."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from explorer.pages.flows import run
-from explorer.pages.flows.run import flow_events, mask_history
 from explorer.training.engine import (
     MaskUpdate,
     Reference,
@@ -18,6 +18,7 @@ from explorer.training.engine import (
     training_events,
 )
 from pruning_core.evaluation.accuracy import summarise
+from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Epoch, Finished, Step
@@ -47,7 +48,8 @@ def lottery() -> Run:
         probe=64,
     )
     space = open_workspace("lenet5", "digits")
-    return plan, space, tuple(flow_events(plan, space, None))
+    events = training_events(plan, space, probe_split(plan, space), {"fc1.weight"})
+    return plan, space, tuple(events)
 
 
 def test_the_events_of_a_run_and_their_steps(lottery: Run) -> None:
@@ -65,28 +67,13 @@ def test_the_events_of_a_run_and_their_steps(lottery: Run) -> None:
     assert updates[1].removed == removed_fraction(events[-1].masks)
 
 
-def test_masks_of_all_layers_are_recorded_in_a_small_network(lottery: Run) -> None:
-    _, space, events = lottery
-    layer = next(layer for layer in space.layers if layer.name == "fc1.weight")
-    assert isinstance(events[-1], Finished)
-    history = mask_history(mask_updates_of(events), layer)
-    assert history is not None
-    assert history.mask(0).all()
-    assert torch.equal(history.mask(2), events[-1].masks["fc1.weight"])
-    assert mask_history((), layer) is None
-
-
-def test_only_the_chosen_layers_masks_are_recorded_in_a_large_network(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(run, "MOST_WEIGHTS", 10)
-    plan = Plan(model="lenet5", fine_tune=TrainConfig(epochs=0), probe=64)
-    space = open_workspace("lenet5", "digits")
-    (masks,) = mask_updates_of(tuple(flow_events(plan, space, "fc1.weight")))
-    assert masks.bits.keys() == {"fc1.weight"}
-    (masks,) = mask_updates_of(tuple(training_events(plan, space, space.dataset.val)))
-    assert not masks.bits
-    assert masks.evaluation.n == len(space.dataset.val)
+def test_only_the_masks_of_named_layers_are_recorded(lottery: Run) -> None:
+    plan, space, events = lottery
+    assert [update.bits.keys() for update in mask_updates_of(events)] == [{"fc1.weight"}] * 2
+    short = replace(plan, flow="rounds", schedule="one_shot", fine_tune=TrainConfig(epochs=0))
+    (update,) = mask_updates_of(tuple(training_events(short, space, space.dataset.val)))
+    assert not update.bits
+    assert update.evaluation.n == len(space.dataset.val)
 
 
 def test_one_time_axis_counts_epochs_over_all_trainings(lottery: Run) -> None:

@@ -56,7 +56,7 @@ def test_penalty_groups_and_strength_are_in_the_address(open_view: Open) -> None
     """Groups start with the plan's granularity. A strength is shown only with a penalty."""
     at = open_view("finetune", granularity="filter")
     strength = "tune_penalty_strength"
-    assert strength not in {each.key for each in at.number_input}
+    assert strength not in {box.key for box in at.number_input}
     at.selectbox(key="tune_penalty_name").set_value("group_lasso").run()
     assert at.query_params["fine_tune"] == "penalty~group_lasso%3Afilter"
     assert "with the penalty Group lasso (Filter)" in captions(at)

@@ -29,7 +29,7 @@ Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
 
 
 def files_shown(at: AppTest, *, tuned: bool = False) -> Files:
-    """What the page's download buttons give."""
+    """The files of the page's download buttons."""
     plan = Plan.from_json(at.session_state["_plan"])
     space = cache.workspace("lenet5", "digits")
     done = cache.jobs().snapshots("test session id", "train")[0].result if tuned else None
@@ -38,8 +38,9 @@ def files_shown(at: AppTest, *, tuned: bool = False) -> Files:
 
 
 def printed(files: Files, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What the downloaded script prints, run as a program; `tests/core/export/test_writers.py` has
-    another Python run one.
+    """What the downloaded script prints.
+
+    It runs in this process; in `tests/core/export/test_writers.py` it runs in a new one.
     """
     with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
         archive.extractall(folder)
@@ -103,9 +104,9 @@ def test_the_title_of_a_flows_result_names_the_flow(open_view: Open, until: Unti
     at.button(key="flow_start").click().run()
     until(at, lambda at: ": finished in" in text(at))
     title = next(
-        each.value
-        for each in open_view("export", **address).main.markdown
-        if "requested" in each.value
+        element.value
+        for element in open_view("export", **address).main.markdown
+        if "requested" in element.value
     )
     assert "by the flow's own score" in title
     assert "SEVEN before fine-tuning (steps=5): its own schedule, not the plan's" in title
@@ -234,7 +235,7 @@ def test_a_plan_whose_criterion_is_code_is_refused_and_its_module_never_imported
     assert "antigravity" not in sys.modules
 
 
-def test_nothing_to_cut_is_one_sentence(open_view: Open) -> None:
+def test_a_network_without_prunable_layers_is_one_sentence(open_view: Open) -> None:
     at = open_view("export", model="lenet_300_100", granularity="kernel")
     assert not at.exception
     assert len(at.main.error) == 1
