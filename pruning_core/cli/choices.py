@@ -93,9 +93,9 @@ def markdown() -> str:
         REFUSED,
         _table(["criterion", "granularity", "sentence"], _refusals(layers)),
         SUPPORTED,
-        _table(["granularity", *_kinds(layers)], _cuts(layers)),
+        _table(["granularity", *_kinds(layers)], _supported(layers)),
         "\n",
-        _table(["granularity", "kind", "sentence"], _uncut(layers)),
+        _table(["granularity", "kind", "sentence"], _unsupported(layers)),
         REST.format(allocations=allocations, schedules=schedules),
     ]
     return "".join(parts)
@@ -114,6 +114,7 @@ def _entries(entries: Mapping[str, Entry]) -> Iterator[list[str]]:
 
 
 def _layers(name: str) -> tuple[Layer, ...]:
+    """The prunable layers of a network of the zoo."""
     with torch.random.fork_rng(devices=[]):
         return inventory(ARCHITECTURES[name].build(SHAPE, 10), SHAPE)
 
@@ -126,50 +127,67 @@ def _table(head: list[str], rows: Iterator[list[str]]) -> str:
 
 
 def _costs(entries: Mapping[str, Criterion | Flow]) -> Iterator[list[str]]:
-    yield from ([f"`{name}`", how.label, how.needs, how.passes] for name, how in entries.items())
+    for name, entry in entries.items():
+        yield [f"`{name}`", entry.label, entry.needs, entry.passes]
 
 
 def _pairs(layers: list[Layer]) -> Iterator[list[str]]:
-    for name, how in CRITERIA.items():
-        yield [f"`{name}`", *(_share(how, g, layers) for g in GRANULARITIES.values())]
+    """A row per criterion: how many layers it can rank with each granularity."""
+    for name, criterion in CRITERIA.items():
+        cells = (_ranked(criterion, granularity, layers) for granularity in GRANULARITIES.values())
+        yield [f"`{name}`", *cells]
 
 
-def _share(how: Criterion, g: Granularity, layers: list[Layer]) -> str:
-    cut = [layer for layer in layers if supports(g, layer) is None]
-    ranked = sum(refusal(how, g, layer) is None for layer in cut)
-    return "all" if ranked == len(cut) else f"{ranked} of {len(cut)}" if ranked else "no"
+def _ranked(criterion: Criterion, granularity: Granularity, layers: list[Layer]) -> str:
+    supported = [layer for layer in layers if supports(granularity, layer) is None]
+    n = sum(refusal(criterion, granularity, layer) is None for layer in supported)
+    if n == len(supported):
+        return "all"
+    return f"{n} of {len(supported)}" if n else "no"
 
 
 def _refusals(layers: list[Layer]) -> Iterator[list[str]]:
-    """Each criterion's reasons, with the granularities that meet them and the first sentence that
-    says so.
-    """
-    for name, how in CRITERIA.items():
-        found = dict[str, tuple[str, dict[str, None]]]()
-        for key, g in GRANULARITIES.items():
-            for layer in layers:
-                if supports(g, layer) is None and (sentence := refusal(how, g, layer)) is not None:
-                    reason = sentence.replace(layer.name, "").replace(g.label, "")
-                    found.setdefault(reason, (sentence, {}))[1][f"`{key}`"] = None
-        yield from ([f"`{name}`", ", ".join(keys), sentence] for sentence, keys in found.values())
+    """A row per criterion and reason: the granularities, and the first sentence with this reason."""
+    for name, criterion in CRITERIA.items():
+        granularities: dict[str, list[str]] = {}
+        sentences: dict[str, str] = {}
+        for reason, key, sentence in _reasons(criterion, layers):
+            sentences.setdefault(reason, sentence)
+            if f"`{key}`" not in granularities.setdefault(reason, []):
+                granularities[reason].append(f"`{key}`")
+        for reason, sentence in sentences.items():
+            yield [f"`{name}`", ", ".join(granularities[reason]), sentence]
+
+
+def _reasons(criterion: Criterion, layers: list[Layer]) -> Iterator[tuple[str, str, str]]:
+    """Reason, granularity and sentence of every refusal. A reason is a sentence without names."""
+    for key, granularity in GRANULARITIES.items():
+        for layer in layers:
+            if supports(granularity, layer) is not None:
+                continue
+            if (sentence := refusal(criterion, granularity, layer)) is not None:
+                reason = sentence.replace(layer.name, "").replace(granularity.label, "")
+                yield reason, key, sentence
 
 
 def _kinds(layers: list[Layer]) -> list[str]:
     return list(dict.fromkeys(layer.kind for layer in layers))
 
 
-def _cuts(layers: list[Layer]) -> Iterator[list[str]]:
-    for name, g in GRANULARITIES.items():
+def _supported(layers: list[Layer]) -> Iterator[list[str]]:
+    """A row per granularity: how many layers of each kind it supports."""
+    for name, granularity in GRANULARITIES.items():
         row = [f"`{name}`"]
         for kind in _kinds(layers):
-            reasons = [supports(g, layer) for layer in layers if layer.kind == kind]
+            reasons = [supports(granularity, layer) for layer in layers if layer.kind == kind]
             row.append(f"{reasons.count(None)} of {len(reasons)}")
         yield row
 
 
-def _uncut(layers: list[Layer]) -> Iterator[list[str]]:
-    for name, g in GRANULARITIES.items():
+def _unsupported(layers: list[Layer]) -> Iterator[list[str]]:
+    """A row per granularity and kind of layer: why the first unsupported layer is refused."""
+    for name, granularity in GRANULARITIES.items():
         for kind in _kinds(layers):
-            reasons = (supports(g, layer) for layer in layers if layer.kind == kind)
+            reasons = (supports(granularity, layer) for layer in layers if layer.kind == kind)
             if (first := next((reason for reason in reasons if reason), None)) is not None:
                 yield [f"`{name}`", kind, first]

@@ -28,8 +28,8 @@ data = load_data({dataset!r}, model={model!r})
 model = load_model({model!r}, {dataset!r}, data=data)
 images = {images}
 
-folder = Path(__file__).parent
-{load_weights}for name, mask in load_file(folder / "masks.safetensors").items():
+here = Path(__file__).parent
+{load_weights}for name, mask in load_file(here / "masks.safetensors").items():
     path, _, parameter = name.rpartition(".")
     module = model.get_submodule(path)
     prune.custom_from_mask(module, parameter, mask)
@@ -45,7 +45,7 @@ with torch.inference_mode():
         correct += int((logits.argmax(1) == labels).sum())
 print(f"accuracy {{correct / len(images):.6f}} ({{correct}} of {{len(images)}} images)")
 '''
-_LOAD_WEIGHTS = 'model.load_state_dict(load_file(folder / "weights.safetensors"))  # fine-tuned\n'
+_LOAD_WEIGHTS = 'model.load_state_dict(load_file(here / "weights.safetensors"))  # fine-tuned\n'
 
 
 def script_text(plan: Plan, *, tuned: bool, whole_test: bool) -> str:

@@ -75,9 +75,9 @@ class TensorSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def _normalised(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def _normalised(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (self.mean, self.std))
-        return (pictures - mean) / std
+        return (images - mean) / std
 
     def images(self, indices: Sequence[int] | Tensor) -> Float[Tensor, "k c h w"]:
         """The images, with pixels in [0, 1]."""
@@ -86,8 +86,8 @@ class TensorSplit:
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised batches in order."""
         for start in range(0, len(self), size):
-            pictures = self.x[start : start + size].float() / self.scale
-            yield self._normalised(pictures), self.labels[start : start + size]
+            images = self.x[start : start + size].float() / self.scale
+            yield self._normalised(images), self.labels[start : start + size]
 
     def shuffled(
         self, size: int, seed: int, augment: bool = False
@@ -98,10 +98,10 @@ class TensorSplit:
         """
         rng = torch.Generator().manual_seed(seed + 1)
         for chosen in shuffled_indices(len(self), size, seed):
-            pictures = self.images(chosen)
+            images = self.images(chosen)
             if augment and (self.shift or self.flip):
-                pictures = shift_and_flip(pictures, self.shift, self.flip, rng)
-            yield self._normalised(pictures), self.labels[chosen]
+                images = shift_and_flip(images, self.shift, self.flip, rng)
+            yield self._normalised(images), self.labels[chosen]
 
     def subset(self, indices: Sequence[int] | Tensor) -> "TensorSplit":
         """The images at `indices`, in that order."""
@@ -160,9 +160,9 @@ class FolderSplit:
         """
         rng = torch.Generator().manual_seed(seed + 1)
         for chosen in shuffled_indices(len(self), size, seed):
-            pictures = self._stack(chosen.tolist())
+            images = self._stack(chosen.tolist())
             yield (
-                (shift_and_flip(pictures, 0, True, rng) if augment else pictures),
+                (shift_and_flip(images, 0, True, rng) if augment else images),
                 self.labels[chosen],
             )
 

@@ -1,6 +1,4 @@
-"""The tables of choices that go together, and that what they say runs does run: every criterion,
-granularity and schedule.
-"""
+"""The page of choices, and that every criterion runs with every granularity and schedule."""
 
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -30,8 +28,9 @@ PLAN = Plan(sparsity=0.5, probe=10, calibration=12, fine_tune=TrainConfig(epochs
 
 
 class Small(nn.Module):
-    """Convolution with batch norm, depthwise convolution, attention, linear layers: 3 classes of 8
-    x 8 images.
+    """Convolution with batch norm, depthwise convolution, attention and linear layers.
+
+    It classifies 8 x 8 images into 3 classes.
     """
 
     def __init__(self) -> None:
@@ -51,10 +50,10 @@ class Small(nn.Module):
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Criteria that work in rounds take three."""
-    for name, how in CRITERIA.items():
-        if "rounds" in {each.name for each in fields(how)}:
-            monkeypatch.setitem(CRITERIA, name, replace(how, rounds=3))
+    """Criteria that work in rounds use three."""
+    for name, criterion in CRITERIA.items():
+        if "rounds" in {entry.name for entry in fields(criterion)}:
+            monkeypatch.setitem(CRITERIA, name, replace(criterion, rounds=3))
 
 
 @cache
@@ -72,25 +71,26 @@ def space() -> Workspace:
     )
 
 
-def runs(plan: Plan) -> None:
-    """The plan to its end; or its sentence, where no layer can take it."""
-    able, reasons = prunable(
+def runs_or_is_refused(plan: Plan) -> None:
+    """Runs the plan to its end. Without a layer that supports it, it is refused with the reason."""
+    layers, reasons = prunable(
         space().layers, granularity(plan.granularity), CRITERIA[plan.criterion]
     )
-    if not able:
+    if not layers:
         assert next(iter(reasons.values())) in refusal(lambda: list(prune(plan, space(), CPU)))
         return
-    *rounds, done = prune(plan, space(), CPU)
-    assert isinstance(done, Finished)
+    *rounds, finished = prune(plan, space(), CPU)
+    assert isinstance(finished, Finished)
     assert all(isinstance(event, Pruned) for event in rounds)
-    assert done.masks.keys() == {layer.name for layer in able}
-    assert 0 < done.report.sparsity_masked < 1
-    assert done.report.kept.keys() >= done.masks.keys()
+    assert finished.masks.keys() == {layer.name for layer in layers}
+    assert 0 < finished.report.sparsity_masked < 1
+    assert finished.report.kept.keys() >= finished.masks.keys()
 
 
-@pytest.mark.parametrize("how", CRITERIA)
-def test_every_granularity_runs_or_is_refused(how: str) -> None:
-    check_each(GRANULARITIES, lambda shape: runs(replace(PLAN, criterion=how, granularity=shape)))
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_granularity_runs_or_is_refused(criterion: str) -> None:
+    plan = replace(PLAN, criterion=criterion)
+    check_each(GRANULARITIES, lambda name: runs_or_is_refused(replace(plan, granularity=name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class ScoredPlan(ResolvedPlan):
         return self.known
 
     def masked_copy(self, masks: Masks, model: nn.Module | None = None) -> nn.Module:
-        """The model itself: these tests look at masks alone."""
+        """The model itself: these tests only check masks."""
         return model or self.space.model
 
 
@@ -112,14 +112,15 @@ def with_scores(plan: ResolvedPlan, groups: GroupScores) -> ScoredPlan:
     return ScoredPlan(**values, known=groups)
 
 
-@pytest.mark.parametrize("how", CRITERIA)
-def test_every_schedule_runs_with_every_granularity(how: str) -> None:
-    """Two rounds of each: masks only shrink, to about what one shot removes. Rounds of agp are
-    scored anew, on the pruned network; the others take the scores of the whole one, and prune no
-    network in between, which spares time.
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_schedule_runs_with_every_granularity(criterion: str) -> None:
+    """In two rounds, masks only lose weights, and the last mask removes as much as one-shot does.
+
+    The rounds of agp use new scores of the pruned network. The others use the scores of the dense
+    network and prune no network between the rounds, to save time.
     """
-    plan = replace(PLAN, criterion=how, allocation="global")
-    check_each(GRANULARITIES, lambda shape: every_schedule_runs(replace(plan, granularity=shape)))
+    plan = replace(PLAN, criterion=criterion, allocation="global")
+    check_each(GRANULARITIES, lambda name: every_schedule_runs(replace(plan, granularity=name)))
 
 
 def every_schedule_runs(plan: Plan) -> None:
@@ -127,42 +128,40 @@ def every_schedule_runs(plan: Plan) -> None:
     if not layers:
         return
     groups = plan.resolve(space()).scores()
-    once = plan.resolve(space()).choose(groups, 1.0)[1]
+    one_shot = plan.resolve(space()).choose(groups, 1.0)[1]
     for name in SCHEDULES:
         spec = name if name == "one_shot" else f"{name}:2"
-        made = flow_context(replace(plan, schedule=spec), space(), CPU)
+        context = flow_context(replace(plan, schedule=spec), space(), CPU)
         if name != "agp":
-            made = replace(made, plan=with_scores(made.plan, groups))
-        rounds = of_kind(Pruned, flow("rounds")(made))
+            context = replace(context, plan=with_scores(context.plan, groups))
+        rounds = of_kind(Pruned, flow("rounds")(context))
         steps = list(fractions(schedule(spec, plan.sparsity)))
         assert [event.fraction for event in rounds] == steps
         first = rounds[0].masks
         last = rounds[-1].masks
         assert not any((mask & ~first[key]).any() for key, mask in last.items())
-        # Rows of 8 weights lose whole weights, all equally many.
-        near = 0.06 if name == "agp" or plan.granularity == "row" else 1e-9
-        assert removed_in_all(last) == pytest.approx(removed_in_all(once), abs=near), spec
+        # Every row of 8 weights loses the same whole number of weights.
+        tolerance = 0.06 if name == "agp" or plan.granularity == "row" else 1e-9
+        assert total_removed(last) == pytest.approx(total_removed(one_shot), abs=tolerance), spec
 
 
-def removed_in_all(masks: Masks) -> float:
-    """The share of the masked weights that is removed."""
-    return sum(int((~mask).sum()) for mask in masks.values()) / sum(
-        mask.numel() for mask in masks.values()
-    )
+def total_removed(masks: Masks) -> float:
+    """The fraction of the masked weights that is removed."""
+    removed = sum(int((~mask).sum()) for mask in masks.values())
+    return removed / sum(mask.numel() for mask in masks.values())
 
 
-def test_the_tables_name_everything() -> None:
+def test_the_page_has_every_choice_and_every_pair() -> None:
     text = markdown()
     for name in (*CRITERIA, *GRANULARITIES, *SCHEDULES):
         assert f"`{name}`" in text
-    pairs = text[
-        text.index("## Criterion and granularity") : text.index("## Where a criterion refuses")
-    ]
+    before, _, refusals = text.partition("## Where a criterion refuses")
+    pairs = before.partition("## Criterion and granularity")[2]
     (row,) = (line for line in pairs.splitlines() if line.startswith("| `fpgm`"))
     cells = dict(zip(GRANULARITIES, row.strip("| ").split(" | ")[1:], strict=True))
     assert (cells["filter"], cells["row"], cells["channel"]) == ("all", "no", "no")
     assert cells["head"].split(" of ")[0] < cells["head"].split(" of ")[1]
-    said = text[text.index("## Where a criterion refuses") :]
-    assert all(f"| `{name}` |" in said for name, how in CRITERIA.items() if how.per_filter)
+    per_filter = [name for name, criterion in CRITERIA.items() if criterion.per_filter]
+    assert all(f"| `{name}` |" in refusals for name in per_filter)
     lines = [line.count(" | ") for line in pairs.splitlines() if line.startswith("| ")]
     assert lines == [len(GRANULARITIES)] * (len(CRITERIA) + 2)
