@@ -1,0 +1,98 @@
+"""The recipes of CONTRIBUTING.md, followed as they are written."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from explorer.app import PAGES
+from pruning_core import Plan, TrainConfig, choose_masks, open_workspace, prune
+from pruning_core.cli.main import main
+from pruning_core.criteria import CRITERIA
+from pruning_core.flows import FLOWS
+from pruning_core.granularity import GRANULARITIES
+from pruning_core.types import Finished, Tuned
+from pruning_core.zoo.models import ARCHITECTURES
+from pruning_core.zoo.recipes import train
+
+TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+SHORT = TrainConfig(epochs=1, batch_size=256)
+
+
+def follow(name: str) -> dict[str, Any]:
+    """Runs the code of the recipe "Add a NAME"; returns what it defines."""
+    section = TEXT.split(f"\n## Add a {name}\n")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    namespace: dict[str, Any] = {"__name__": "recipe"}
+    exec(compile(code, f"Add a {name}", "exec"), namespace)
+    return namespace
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Every axis is as before after a recipe."""
+    with (
+        patch.dict(CRITERIA),
+        patch.dict(GRANULARITIES),
+        patch.dict(FLOWS),
+        patch.dict(ARCHITECTURES),
+    ):
+        yield
+
+
+def test_a_criterion_is_one_function_and_one_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    follow("criterion")
+    space = open_workspace("lenet5", "digits")
+    _, masks = choose_masks(Plan(model="lenet5", criterion="square", sparsity=0.5), space)
+    _, expected = choose_masks(Plan(model="lenet5", sparsity=0.5), space)
+    assert all(torch.equal(mask, expected[name]) for name, mask in masks.items())
+    assert main(["list"]) == 0
+    assert "Weights with a small square are removed first." in capsys.readouterr().out
+
+
+def test_a_granularity_is_one_entry() -> None:
+    follow("granularity")
+    space = open_workspace("lenet5", "digits")
+    plan = Plan(model="lenet5", granularity="filter_row", sparsity=0.4)
+    _, masks = choose_masks(plan, space)
+    rows = masks["conv2.weight"].permute(0, 2, 1, 3).flatten(0, 1).flatten(1)
+    assert bool((rows.all(1) | ~rows.any(1)).all())
+    assert 0.35 < 1 - float(rows.double().mean()) < 0.45
+
+
+def test_a_flow_is_one_class_and_one_entry() -> None:
+    follow("flow")
+    plan = Plan(
+        model="lenet5", flow="prune_then_train:share=0.5", sparsity=0.8, fine_tune=SHORT
+    )
+    *events, done = prune(plan, open_workspace("lenet5", "digits"))
+    assert isinstance(done, Finished)
+    assert any(isinstance(event, Tuned) for event in events)
+    assert done.report.sparsity_masked == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_page_is_one_module_and_one_line() -> None:
+    assert all(callable(module.render) for module, *_ in PAGES)
+    assert callable(follow("page")["render"])
+    section = TEXT.split("\n## Add a page\n")[1]
+    code = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
+    opened = (
+        "from explorer.session import cache\nfrom pruning_core.plan import Plan\n"
+        "plan = Plan(model='lenet5', sparsity=0.5)\n"
+        "render(plan, cache.workspace(plan.model, plan.dataset))\n"
+    )
+    app = AppTest.from_string(code + opened, default_timeout=60).run()
+    assert not app.exception
+    assert app.metric[0].value == "50%"
+
+
+def test_a_network_is_one_function_and_one_entry(tmp_path: Path) -> None:
+    follow("network")
+    *_, last = train("two_layers", "digits", out=tmp_path, config=SHORT)
+    assert isinstance(last, Tuned)
+    assert (tmp_path / "two_layers-digits.safetensors").is_file()
