@@ -67,9 +67,7 @@ def test_a_granularity_is_one_entry() -> None:
 
 def test_a_flow_is_one_class_and_one_entry() -> None:
     follow("flow")
-    plan = Plan(
-        model="lenet5", flow="prune_then_train:share=0.5", sparsity=0.8, fine_tune=SHORT
-    )
+    plan = Plan(model="lenet5", flow="prune_then_train:share=0.5", sparsity=0.8, fine_tune=SHORT)
     *events, done = prune(plan, open_workspace("lenet5", "digits"))
     assert isinstance(done, Finished)
     assert any(isinstance(event, Tuned) for event in events)

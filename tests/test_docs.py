@@ -18,7 +18,9 @@ PAGES = (
     *("architecture", "choices", "cli", "extending", "models", "pages"),
     *("performance", "references", "results"),
 )
-EVERY = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(DOCS / f"{name}.md" for name in PAGES))
+README = ROOT / "README.md"
+DOCUMENTATION = tuple(DOCS / f"{name}.md" for name in PAGES)
+EVERY = (README, ROOT / "CONTRIBUTING.md", *DOCUMENTATION)
 
 
 def text(path: Path) -> str:
@@ -26,7 +28,7 @@ def text(path: Path) -> str:
 
 
 def test_the_readme_has_at_most_500_words() -> None:
-    assert len(text(ROOT / "README.md").split()) <= 500
+    assert len(text(README).split()) <= 500
 
 
 def test_the_pages_of_the_documentation_are_these() -> None:
@@ -43,11 +45,12 @@ def test_links_and_pictures_lead_to_files(path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_is_linked_in_the_readme(page: str) -> None:
-    assert f"](docs/{page}.md)" in text(ROOT / "README.md")
+    assert f"](docs/{page}.md)" in text(README)
 
 
-@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [README, *DOCUMENTATION], ids=lambda path: path.stem)
 def test_python_examples_run(path: Path) -> None:
+    """The recipes of CONTRIBUTING.md change the registries: tests/test_contributing.py runs them."""
     for block in re.findall(r"```python\n(.*?)```", text(path), re.DOTALL):
         exec(compile(block, str(path), "exec"), {})
 
