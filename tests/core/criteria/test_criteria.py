@@ -1,11 +1,11 @@
-"""Every criterion against worked values; higher = keep."""
+"""Every criterion against values worked out by hand, and what holds for all criteria."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from pruning_core.criteria import CRITERIA, POOLS, criterion
-from pruning_core.criteria import refusal as unable
+from pruning_core.criteria import refusal as criterion_refusal
 from pruning_core.granularity import GRANULARITIES, granularity, supports, to_groups
 from pruning_core.masks import group_scores, select
 from pruning_core.model.inventory import inventory
@@ -54,15 +54,13 @@ def test_pools_worked_by_hand() -> None:
 
 
 def test_l1_l2_and_linf_disagree_where_they_should() -> None:
-    """(3, 0) has the smaller mean, (2, 2) the smaller root mean square and the smaller largest
-    weight.
-    """
-    here = layer((2, 2, 1, 1))
+    """(3, 0) has the smaller mean; (2, 2) has the smaller root mean square and maximum."""
+    filters = layer((2, 2, 1, 1))
     g = granularity("filter")
     w = {"w": matrix("3 0\n2 2")}
     kept = {
-        name: select(group_scores(w, (here,), g, CRITERIA[name].pool), (here,), g, {"w": 0.5})["w"]
-        for name in CRITERIA
+        name: select(group_scores(w, (filters,), g, pool), (filters,), g, {"w": 0.5})["w"]
+        for name, pool in ((name, CRITERIA[name].pool) for name in CRITERIA)
     }
     assert flat(kept["magnitude_l1"]) == [False, False, True, True]
     assert flat(kept["magnitude_l2"]) == [True, True, False, False]
@@ -70,9 +68,7 @@ def test_l1_l2_and_linf_disagree_where_they_should() -> None:
 
 
 def test_gradient_and_taylor_closed_form_on_a_linear_model() -> None:
-    """p = 1/2 for both classes where both rows are equal: g = +-(1/2, -3/4) as in test_observe, so
-    |w g| = |w| (1/2, 3/4).
-    """
+    """Both rows are equal, so p = 1/2 for both classes: g = +-(1/2, -3/4), |w g| = |w| (1/2, 3/4)."""
     model = nn.Linear(2, 2, bias=False)
     model.weight.data = torch.tensor([[2.0, -4.0], [2.0, -4.0]])
     layers = inventory(model, (2,))
@@ -117,8 +113,9 @@ def test_random_is_uniform() -> None:
 
 
 class Kinds(nn.Module):
-    """Every kind of layer: 1-d, grouped and depthwise convolutions, attention with keys of another
-    width, a tied weight.
+    """Every kind of layer.
+
+    1-d, grouped and depthwise convolutions, attention with keys of another width, a tied weight.
     """
 
     def __init__(self) -> None:
@@ -158,9 +155,8 @@ IMAGES = [
 BLANK = ((torch.ones(1, 4, 1, 64), torch.zeros(1, dtype=torch.long)),)
 
 
-def test_the_kinds_are_all_there() -> None:
-    found = {x.kind for x in kinds()[1]}
-    assert found == {
+def test_the_network_has_every_kind_of_layer() -> None:
+    assert {x.kind for x in kinds()[1]} == {
         "conv1d",
         "conv2d",
         "depthwise",
@@ -175,10 +171,13 @@ def test_the_kinds_are_all_there() -> None:
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_every_kind_of_layer_is_scored_or_refused_and_nothing_changes(name: str) -> None:
-    """Parameters, buffers, gradients, modes, requires_grad, hooks, random numbers; twice the same,
-    and again for a subset.
+    """Parameters, buffers, gradients, modes, requires_grad, hooks and random numbers stay.
+
+    A second call gives the same scores. Scores never alias the model's tensors: writing into them
+    changes nothing.
     """
-    (model, every), how = kinds(), criterion(name)
+    model, every = kinds()
+    how = criterion(name)
     model.train().norm.eval()
     model.conv1d.weight.requires_grad_(False)
     model.head.weight.grad = torch.ones_like(model.head.weight)
@@ -197,15 +196,15 @@ def test_every_kind_of_layer_is_scored_or_refused_and_nothing_changes(name: str)
     )
     again = how(model, layers, IMAGES if how.needs_data else BLANK)
     assert all(torch.equal(scores[x.name], again[x.name]) for x in layers)
-    for found in scores.values():
-        found.fill_(-1.0)
+    for values in scores.values():
+        values.fill_(-1.0)
     assert same_state(model, before)
     assert bookkeeping(model) == seen
     assert torch.equal(torch.get_rng_state(), rng)
 
 
 def bookkeeping(model: nn.Module) -> list[object]:
-    """What is no tensor's value: modes, hooks, who has a gradient."""
+    """Modes, hooks, requires_grad and gradients."""
     modules = [
         (m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()
     ]
@@ -217,18 +216,20 @@ def bookkeeping(model: nn.Module) -> list[object]:
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_signs_appear_only_where_groups_sum_with_signs(name: str) -> None:
-    (model, every), how = kinds(), criterion(name)
+    model, every = kinds()
+    how = criterion(name)
     layers = tuple(x for x in every if how.supports(x) is None)
     scores = how(model, layers, IMAGES if how.needs_data else BLANK)
     assert any((s < 0).any() for s in scores.values()) == (how.pool in ("sum", "squared_sum"))
 
 
 @pytest.mark.parametrize("name", CRITERIA)
-def test_a_criterion_that_needs_data_says_so_and_one_that_does_not_gets_by_with_a_blank(
+def test_only_a_criterion_that_needs_data_refuses_to_run_without_it(
     name: str,
 ) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
-    (layer, _), how = inventory(model, (1, 3, 3)), criterion(name)
+    layer, _ = inventory(model, (1, 3, 3))
+    how = criterion(name)
     if how.needs_data:
         assert "batch" in refusal(lambda: how(model, (layer,), ()))
     else:
@@ -242,9 +243,7 @@ def test_a_criterion_that_needs_data_says_so_and_one_that_does_not_gets_by_with_
 def test_one_score_per_filter_is_refused_where_filters_do_not_compete(
     name: str, shape: str
 ) -> None:
-    """Every layer's groups by that granularity, with each filter scored by its number: do they
-    differ?
-    """
+    """Each filter is scored by its number. The refusal must say whether any two groups differ."""
     g = GRANULARITIES[shape]
     how = criterion(name)
     for x in kinds()[1]:
@@ -253,7 +252,7 @@ def test_one_score_per_filter_is_refused_where_filters_do_not_compete(
         numbered = torch.arange(float(x.shape[0])).view(-1, 1, 1, 1).expand(x.shape)
         groups = to_groups(numbered, g, x).mean(-1)
         blind = bool((groups == groups[:, :1]).all())
-        reason = unable(how, g, x)
+        reason = criterion_refusal(how, g, x)
         assert (reason is not None) == (how.per_filter and blind)
         assert reason is None or (x.name in reason and is_sentence(reason))
 

@@ -1,6 +1,4 @@
-"""One's own criterion by module path: for the library and the command line; reading a plan never
-imports it.
-"""
+"""A criterion of the user's own, by module path. Reading a plan never imports it."""
 
 import json
 import sys
@@ -46,7 +44,7 @@ odd.pool = "median"
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A module of the user's, importable in this test alone."""
+    """The user's module, importable in this test alone."""
     (tmp_path / "my_pruning.py").write_text(MODULE)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "my_pruning", raising=False)
@@ -90,11 +88,11 @@ def test_scores_of_a_function_never_alias_the_model(mine: str) -> None:
         ("my_pruning:odd", "median"),
     ],
 )
-def test_what_cannot_be_called_is_told_in_a_sentence(mine: str, name: str, words: str) -> None:
+def test_what_cannot_be_called_is_refused_in_a_sentence(mine: str, name: str, words: str) -> None:
     assert words in refusal(lambda: criterion(name))
 
 
-def test_scores_of_another_shape_are_told_in_a_sentence(mine: str) -> None:
+def test_scores_of_another_shape_are_refused_in_a_sentence(mine: str) -> None:
     model = Toy()
     layers = inventory(model, (1, 2, 2))
     assert "0.weight" in refusal(lambda: criterion(f"{mine}:short")(model, layers, ()))
@@ -111,7 +109,7 @@ def test_a_plan_carries_the_path_and_imports_nothing(mine: str) -> None:
 @pytest.mark.parametrize(
     "name", ["a:", ":b", "a:b:c", "a/b:c", "a:b()", "a b:c", "a.:b", "os.system", "1a:b"]
 )
-def test_other_texts_are_no_paths(name: str) -> None:
+def test_other_texts_are_not_module_paths(name: str) -> None:
     assert not is_custom(name)
     assert "criterion" in refusal(lambda: Plan(criterion=name))
     assert not any(is_custom(known) for known in (*CRITERIA, "a:b\n"))
@@ -120,7 +118,7 @@ def test_other_texts_are_no_paths(name: str) -> None:
 def test_the_command_line_runs_it(
     mine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same layers and ratios, but the large weights go."""
+    """The same layers and ratios as by magnitude, but the large weights are removed."""
     plan = Plan(
         model="lenet5", sparsity=0.5, criterion=f"{mine}:backwards", fine_tune=TrainConfig(epochs=0)
     )

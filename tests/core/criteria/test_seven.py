@@ -1,6 +1,4 @@
-"""SEVEN's score against a loop written from the paper's formulas alone, and the mean noise factors
-that it is known by.
-"""
+"""SEVEN against a loop written from the paper's formulas, and its mean noise factors."""
 
 from dataclasses import replace
 
@@ -54,7 +52,7 @@ def by_loop(model: nn.Module, name: str, *, signed: bool = False) -> Tensor:
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_ten_mini_batches_give_the_loops_score(signed: bool) -> None:
+def test_ten_mini_batches_give_the_score_of_the_loop(signed: bool) -> None:
     model, layers = network()
     seven = replace(criterion("seven"), signed_moment=signed)
     found = seven(model, layers, [(X[:128], Y[:128]), (X[128:256], Y[128:256]), (X[256:], Y[256:])])
@@ -98,9 +96,7 @@ def gradients(kind: str, steps: int = 300, weights: int = 4000) -> Tensor:
 def test_mean_noise_factors_are_those_of_the_reference(
     kind: str, signed: bool, mean: float
 ) -> None:
-    """Steady 1.0, mean = 3 sd 0.95, pure noise 0.80, 5% spikes 0.15; a signed first moment sees
-    through pure noise: 0.27.
-    """
+    """Steady 1.0; mean = 3 sd 0.95; pure noise 0.80, with a signed moment 0.27; 5% spikes 0.15."""
     found = Moments(signed=signed)
     means = []
     for step, g in enumerate(gradients(kind)):
@@ -116,16 +112,17 @@ def test_the_factor_of_every_weight_is_one_after_one_mini_batch_and_bounded_late
     later = noise_factors(batch_gradients(model, layers, [(X, Y)], 32))
     for layer in layers:
         slopes = next(batch_gradients(model, layers, [(X[:32], Y[:32])], 32))[layer.name]
-        pulled = slopes.abs() > 1e-6  # the 1e-9 in the denominator counts for less
-        assert pulled.any()
+        # The 1e-9 in the denominator is negligible for these.
+        large = slopes.abs() > 1e-6
+        assert large.any()
         torch.testing.assert_close(
-            first[layer.name][pulled], torch.ones(int(pulled.sum())), rtol=2e-3, atol=0
+            first[layer.name][large], torch.ones(int(large.sum())), rtol=2e-3, atol=0
         )
         assert later[layer.name].shape == layer.shape
         assert 0 <= float(later[layer.name].min()) <= float(later[layer.name].max()) < 1.2
 
 
-def test_removed_weights_score_nothing_however_they_are_pulled() -> None:
+def test_removed_weights_score_zero_whatever_their_gradient() -> None:
     found = AccumulatedScores()
     keep = {"w": torch.tensor([True, False, True])}
     for masks in ({}, keep, keep):
@@ -134,7 +131,7 @@ def test_removed_weights_score_nothing_however_they_are_pulled() -> None:
     assert found.scores["w"][0] == pytest.approx(3.0, rel=1e-4)
 
 
-def test_mini_batches_leave_the_model_alone_and_have_their_own_mean() -> None:
+def test_mini_batches_keep_the_model_and_have_their_own_mean() -> None:
     model, layers = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     parts = list(batch_gradients(model, layers, [(X[:70], Y[:70])], 32))
