@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from collections.abc import Mapping
 from typing import Any
@@ -105,7 +106,15 @@ def seven() -> int:
     return 7
 
 
-TEXTS = {"label": "Thing", "formula": "t = 7", "source": "Nobody 2020"}
+class Texts(TypedDict):
+    """The texts that an entry needs."""
+
+    label: str
+    formula: str
+    source: str
+
+
+TEXTS: Texts = {"label": "Thing", "formula": "t = 7", "source": "Nobody 2020"}
 
 
 def test_the_help_is_the_first_sentence_of_the_docstring_unless_given() -> None:
