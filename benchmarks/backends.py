@@ -1,13 +1,12 @@
-"""One ResNet-20 scan through every door of a grid: in this process, by two processes, and by a Dask
-cluster of two workers.
+"""One ResNet-20 scan on every backend of a grid: this process, two processes, a Dask cluster.
 
-Run: python -m benchmarks.backends [--rounds 3]. Random weights: only the time is measured, in turns,
-after every worker has opened its bench (start_up_s says how long that took). Every worker computes
-with one kernel thread. Processor time is the busiest process's, which other programs disturb less
-than the clock on the wall: on idle cores the two agree. spent: processor time of all processes
-together against one alone; efficiency: the ratio by the clock for each worker. machine: what two
-scans side by side, which know nothing of each other, reach of twice one scan's speed: no door can
-do better.
+Run: python -m benchmarks.backends [--rounds 3]. The weights are random, because only the time is
+measured. The backends run in turn, after every worker has opened its model (start_up_s: how long
+that took). Every worker computes with one kernel thread. Processor time is that of the busiest
+process, which other programs disturb less than clock time; on idle cores the two agree.
+spent: processor time of all processes together, over that of one worker alone. efficiency: speed-up
+by the clock per worker. machine: what two independent scans at the same time reach of twice the
+speed of one scan; no backend can do better.
 """
 
 import multiprocessing
@@ -55,14 +54,14 @@ def workspace() -> tuple[Plan, Workspace]:
 
 
 @contextmanager
-def here(workers: int) -> Iterator[Opened]:
-    """This process, by that many threads."""
+def threads(workers: int) -> Iterator[Opened]:
+    """Threads of this process."""
     yield in_process(workers), lambda: ()
 
 
 @contextmanager
 def pool() -> Iterator[Opened]:
-    """Two processes, kept from one run to the next."""
+    """Two processes, which stay open between runs."""
     with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn")) as executor:
         yield (
             executor_backend(executor, 2 * WORKERS),
@@ -72,44 +71,43 @@ def pool() -> Iterator[Opened]:
 
 @contextmanager
 def cluster() -> Iterator[Opened]:
-    """A scheduler and two workers on this machine, with the allocator's own setting in place of
-    Dask's.
-    """
+    """A scheduler and two workers on this machine, without Dask's MALLOC_TRIM_THRESHOLD_."""
     with (
         config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
         LocalCluster(
             n_workers=WORKERS, threads_per_worker=1, processes=True, dashboard_address=":0"
-        ) as found,
-        Client(found, set_as_default=False) as client,
+        ) as local,
+        Client(local, set_as_default=False) as client,
     ):
         yield dask(client, 2 * WORKERS), lambda: list(client.run(os.getpid).values())
 
 
-DOORS: dict[str, Callable[[], AbstractContextManager[Opened]]] = {
-    ALONE: lambda: here(1),
-    "two threads": lambda: here(WORKERS),
+BACKENDS: dict[str, Callable[[], AbstractContextManager[Opened]]] = {
+    ALONE: lambda: threads(1),
+    "two threads": lambda: threads(WORKERS),
     "process pool of 2": pool,
     "Dask, 2 workers": cluster,
 }
 
 
-def scanned(backend: Backend) -> list[GridPoint]:
-    """The scan through one door."""
+def scan(backend: Backend) -> list[GridPoint]:
+    """The scan on one backend."""
     plan, space = workspace()
     return list(measure(GRID, plan, space, backend=backend, device=torch.device("cpu")))
 
 
-def alone(_: int) -> float:
-    """Seconds of a scan that knows nothing of others."""
+def time_one_scan(_: int) -> float:
+    """Seconds of one scan, independent of others."""
     begun = time.perf_counter()
-    scanned(in_process(1))
+    scan(in_process(1))
     return time.perf_counter() - begun
 
 
 @dataclass(eq=False)
 class Timed:
-    """One door's runs. pids: its workers; first: seconds until the first run was done, points: what
-    it gave.
+    """The runs on one backend.
+
+    pids: its workers. first: seconds of the first run. points: what the first run gave.
     """
 
     backend: Backend
@@ -121,16 +119,18 @@ class Timed:
     spent: list[float] = field(default_factory=list)
 
     def run(self) -> None:
-        """One more run, which must give the same points."""
-        before = self._processors()
+        """Runs once more. Raises RuntimeError where the points differ from the first run's."""
+        start = self._processors()
         begun = time.perf_counter()
-        again = scanned(self.backend)
+        again = scan(self.backend)
         self.walls.append(time.perf_counter() - begun)
-        each = [after - was for was, after in zip(before, self._processors(), strict=True)]
-        self.busiest.append(max(each))
-        self.spent.append(sum(each))
+        differences = [
+            after - before for before, after in zip(start, self._processors(), strict=True)
+        ]
+        self.busiest.append(max(differences))
+        self.spent.append(sum(differences))
         if again != self.points:
-            raise RuntimeError("Two scans of one door differ.")
+            raise RuntimeError("Two scans on one backend differ.")
 
     def _processors(self) -> list[float]:
         """Seconds of processor time of this process and of each worker so far."""
@@ -139,50 +139,50 @@ class Timed:
 
     @property
     def seconds(self) -> Seconds:
-        """Medians by the clock and of the busiest process."""
+        """Medians of clock time and of the busiest process's processor time."""
         return Seconds(median(self.walls), median(self.busiest))
 
 
 def timed(stack: ExitStack, opened: Callable[[], AbstractContextManager[Opened]]) -> Timed:
-    """Opens a door and every worker's bench by a first run."""
+    """Opens a backend and runs once, so that every worker opens its model."""
     begun = time.perf_counter()
     backend, pids = stack.enter_context(opened())
-    points = scanned(backend)
+    points = scan(backend)
     return Timed(backend, list(pids()), time.perf_counter() - begun, points)
 
 
 def rows(rounds: int = 3) -> list[Row]:
-    """Each door with two workers against one worker here; the same numbers, bit for bit, or it says
-    so.
-    """
+    """Each backend with two workers against one worker; identical: the numbers are equal."""
     with ExitStack() as stack:
-        found = {name: timed(stack, opened) for name, opened in DOORS.items()}
+        runs = {name: timed(stack, opened) for name, opened in BACKENDS.items()}
         machine = stack.enter_context(
             ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn"))
         )
-        pairs = [max(machine.map(alone, range(WORKERS)))]
+        pairs = [max(machine.map(time_one_scan, range(WORKERS)))]
         for _ in range(rounds):
-            for it in found.values():
-                it.run()
-            pairs.append(max(machine.map(alone, range(WORKERS))))
-    one = found.pop(ALONE)
-    return [_row(name, it, one, one.seconds.wall / median(pairs[1:])) for name, it in found.items()]
+            for backend in runs.values():
+                backend.run()
+            pairs.append(max(machine.map(time_one_scan, range(WORKERS))))
+    one = runs.pop(ALONE)
+    return [
+        _row(name, run, one, one.seconds.wall / median(pairs[1:])) for name, run in runs.items()
+    ]
 
 
-def _row(name: str, it: Timed, one: Timed, machine: float) -> Row:
+def _row(name: str, run: Timed, one: Timed, machine: float) -> Row:
     return Row(
         f"grid of a ResNet-20 scan, {name}",
-        it.seconds,
+        run.seconds,
         one.seconds,
         ALONE,
         1.7,
         more={
-            "identical": str(it.points == one.points),
-            "efficiency": one.seconds.wall / it.seconds.wall / WORKERS,
+            "identical": str(run.points == one.points),
+            "efficiency": one.seconds.wall / run.seconds.wall / WORKERS,
             "machine": machine,
-            "spent": median(it.spent) / median(one.spent),
-            "start_up_s": it.first - it.seconds.wall,
-            "points": len(it.points),
+            "spent": median(run.spent) / median(one.spent),
+            "start_up_s": run.first - run.seconds.wall,
+            "points": len(run.points),
             "images": IMAGES,
             "workers": WORKERS,
             "load": os.getloadavg()[0],

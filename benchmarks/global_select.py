@@ -1,8 +1,7 @@
-"""Global magnitude pruning of VGG-16's 138 million weights: threshold and masks against
-`prune.global_unstructured`.
+"""Global magnitude pruning of VGG-16's 138 million weights, against `prune.global_unstructured`.
 
-Run: python -m benchmarks.global_select [--rounds 3]. Random weights, all distinct but for chance;
-80% are removed.
+Run: python -m benchmarks.global_select [--rounds 3]. Threshold and masks at 80% sparsity. The
+weights are random and nearly all distinct.
 """
 
 import torch
@@ -30,8 +29,9 @@ SPARSITY = 0.8
 
 
 def vgg16() -> tuple[nn.Sequential, tuple[Layer, ...]]:
-    """VGG-16's 16 weights (Simonyan, Zisserman 2014, arXiv:1409.1556) in a row; only their shapes
-    matter here.
+    """The 16 weights of VGG-16 (Simonyan and Zisserman 2014, arXiv:1409.1556) in a sequence.
+
+    Only their shapes matter here.
     """
     torch.manual_seed(0)
     convolutions: list[nn.Module] = [nn.Conv2d(i, o, 3) for i, o in CONVOLUTIONS]
@@ -39,11 +39,11 @@ def vgg16() -> tuple[nn.Sequential, tuple[Layer, ...]]:
         *convolutions, nn.Linear(25088, 4096), nn.Linear(4096, 4096), nn.Linear(4096, 1000)
     )
     return model, tuple(
-        described(f"{k}.weight", module.get_parameter("weight")) for k, module in enumerate(model)
+        layer_of(f"{k}.weight", module.get_parameter("weight")) for k, module in enumerate(model)
     )
 
 
-def described(name: str, weight: torch.Tensor) -> Layer:
+def layer_of(name: str, weight: torch.Tensor) -> Layer:
     """The layer of one weight, without running the model."""
     o, i, h, w = (*weight.shape, 1, 1)[:4]
     kind = "conv2d" if weight.ndim == 4 else "linear"
@@ -51,15 +51,15 @@ def described(name: str, weight: torch.Tensor) -> Layer:
 
 
 def ours(model: nn.Module, layers: tuple[Layer, ...]) -> Masks:
-    """From weights to masks, through the same functions as the Explore page."""
-    how = criterion("magnitude_l1")
+    """Masks from weights, by the functions that the Explore page uses."""
+    l1 = criterion("magnitude_l1")
     g = granularity("fine")
-    groups = group_scores(how(model, layers, ()), layers, g, how.pool)
+    groups = group_scores(l1(model, layers, ()), layers, g, l1.pool)
     return select(groups, layers, g, ALLOCATIONS["global"](layers, groups, SPARSITY))
 
 
 def peers(model: nn.Sequential, count: int | float = SPARSITY) -> Masks:
-    """The peer's masks; its reparametrisation is taken off again, weights untouched."""
+    """The peer's masks. Its reparametrisation is removed afterwards; weights are not changed."""
     original = {f"{k}.weight": module.get_parameter("weight") for k, module in enumerate(model)}
     prune.global_unstructured(
         [(module, "weight") for module in model], pruning_method=prune.L1Unstructured, amount=count
@@ -68,8 +68,8 @@ def peers(model: nn.Sequential, count: int | float = SPARSITY) -> Masks:
     for module, weight in zip(model, original.values(), strict=True):
         for hook in [
             key
-            for key, found in module._forward_pre_hooks.items()
-            if isinstance(found, prune.BasePruningMethod)
+            for key, entry in module._forward_pre_hooks.items()
+            if isinstance(entry, prune.BasePruningMethod)
         ]:
             del module._forward_pre_hooks[hook]
         del module.weight_orig, module.weight_mask, module.weight
@@ -78,20 +78,21 @@ def peers(model: nn.Sequential, count: int | float = SPARSITY) -> Masks:
 
 
 def row(rounds: int) -> Row:
-    """Compares the kept sets and the peak memory of one run of each, then measures both in turns."""
+    """Compares masks and peak memory of one run of each, then measures both in turn."""
     model, layers = vgg16()
-    found: list[Masks] = []
+    masks: list[Masks] = []
     memory = [
-        peak(lambda: found.append(ours(model, layers))),
-        peak(lambda: found.append(peers(model))),
+        peak(lambda: masks.append(ours(model, layers))),
+        peak(lambda: masks.append(peers(model))),
     ]
-    mine, theirs = found
+    our_masks, peer_masks = masks
     different = sum(
-        int((mine[x.name].reshape(x.param_shape) != theirs[x.name].bool()).sum()) for x in layers
+        int((our_masks[x.name].reshape(x.param_shape) != peer_masks[x.name].bool()).sum())
+        for x in layers
     )
-    removed = sum(x.numel - int(mine[x.name].count_nonzero()) for x in layers)
-    del mine, theirs
-    found.clear()
+    removed = sum(x.numel - int(our_masks[x.name].count_nonzero()) for x in layers)
+    del our_masks, peer_masks
+    masks.clear()
     seconds = interleaved(
         {"ours": lambda: ours(model, layers), "peer": lambda: peers(model)}, rounds, warmup=0
     )

@@ -1,11 +1,12 @@
-"""Drag frames of the mask lab against go.Heatmap of the same array, in headless Chromium, in turns.
+"""Drag frames of the mask lab against go.Heatmap of the same array, in headless Chromium.
 
-Lab: the slider is moved by script; from the input event until the frame is drawn (the task after
-the next animation frame). Plotly: a Streamlit slider moved by one step, until the heatmap's picture
-has changed; and how long the page was blocked. cpu: of the page's main thread alone, per frame or
-step, the server's apart: what stays the same on a machine that is busy with other things. A message
-to the server during a drag is an error. Run: python -m benchmarks.mask_lab_drag [--rounds 3]
-[--side 512] [--frames 200] [--steps 5] [--show side].
+Run: python -m benchmarks.mask_lab_drag [--rounds 3] [--side 512] [--frames 200] [--steps 5]
+[--show side]. The two run in turn.
+Mask lab: a script moves the slider. A frame lasts from the input event until it is drawn (the task
+after the next animation frame). Plotly: a Streamlit slider moves by one step, until the heatmap's
+picture has changed; also how long the page was blocked. cpu: processor time of the page's main
+thread per frame or step, without the server; other programs disturb it less. A message to the
+server during a drag is an error.
 """
 
 import argparse
@@ -29,10 +30,11 @@ ROOT = Path(__file__).resolve().parents[1]
 APP = "tests/browser/mask_lab_app.py"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 UNLIMITED = (*FLAGS, "--disable-frame-rate-limit", "--disable-gpu-vsync")
-"""Frames as fast as they can be made: with the screen's 60 a second, waiting would be measured."""
+"""Without the limit of 60 frames a second, which would be measured else."""
 DRAG = """async ([frames]) => {
-  const hosts = [...document.querySelectorAll('*')].filter(each => each.shadowRoot?.querySelector('.lab'))
-  const { lab } = hosts[0].shadowRoot.querySelector('.lab')
+  const all = [...document.querySelectorAll('*')]
+  const host = all.find(each => each.shadowRoot?.querySelector('.lab'))
+  const { lab } = host.shadowRoot.querySelector('.lab')
   const slider = lab.find('.slider input')
   const channel = new MessageChannel()
   const frame = () => new Promise(done => requestAnimationFrame(() => {
@@ -41,7 +43,11 @@ DRAG = """async ([frames]) => {
   }))
   const painted = [], whole = [], drawn = new Set()
   const draw = lab.draw.bind(lab)
-  lab.draw = () => { const start = performance.now(); draw(); painted.push(performance.now() - start) }
+  lab.draw = () => {
+    const start = performance.now()
+    draw()
+    painted.push(performance.now() - start)
+  }
   await frame()
   for (let n = 0; n < frames; n++) {
     slider.value = String(Math.round(1000 * (0.05 + 0.9 * n / frames)))
@@ -67,7 +73,8 @@ WATCH = """() => {
 ARM = "() => { globalThis.before = globalThis.image(); globalThis.blocked.length = 0 }"
 STEP = """async () => {
   const frame = () => new Promise(requestAnimationFrame)
-  while (globalThis.image() === globalThis.before && performance.now() - globalThis.start < 30000) await frame()
+  const waited = () => performance.now() - globalThis.start
+  while (globalThis.image() === globalThis.before && waited() < 30000) await frame()
   const took = performance.now() - globalThis.start
   await new Promise(done => setTimeout(done, 500))
   return [took, globalThis.blocked.reduce((a, b) => a + b, 0)]
@@ -77,24 +84,25 @@ STEP = """async () => {
 @contextmanager
 def chromium(flags: Sequence[str] = FLAGS) -> Iterator[Browser]:
     """A headless Chromium. Raises Unmeasured where none is installed."""
-    found = (
+    path = (
         shutil.which("chromium")
         or shutil.which("chromium-browser")
         or shutil.which("google-chrome")
     )
-    if found is None:
+    if path is None:
         raise Unmeasured(
-            "It needs Chromium, and there is none on this machine: install one (apt-get install chromium)."
+            "It needs Chromium, and there is none on this machine: "
+            "install one (apt-get install chromium)."
         )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=[*flags])
+        browser = playwright.chromium.launch(executable_path=path, args=[*flags])
         yield browser
         browser.close()
 
 
 @contextmanager
 def served(app: str = APP) -> Iterator[tuple[str, int]]:
-    """A page, the harness if no other, on a free port: its address, and the server's process."""
+    """Serves a page on a free port; yields its address and the server's process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -106,7 +114,7 @@ def served(app: str = APP) -> Iterator[tuple[str, int]]:
     try:
         while not healthy(url):
             if server.poll() is not None:
-                raise RuntimeError("the harness page did not start")
+                raise RuntimeError("the page did not start")
             time.sleep(0.2)
         yield url, server.pid
     finally:
@@ -132,14 +140,14 @@ def opened(browser: Browser, url: str, ready: str) -> Page:
 
 
 def main_thread(page: Page) -> CDPSession:
-    """A session that reads the main thread's own time."""
+    """A session that reads the processor time of the main thread."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
     return session
 
 
 def cpu(session: CDPSession) -> float:
-    """Milliseconds that the main thread has worked so far."""
+    """Milliseconds of processor time of the main thread so far."""
     metrics = session.send("Performance.getMetrics")["metrics"]
     return next(
         1000 * float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration"
@@ -147,7 +155,7 @@ def cpu(session: CDPSession) -> float:
 
 
 def drag(browser: Browser, url: str, frames: int, show: str) -> dict[str, float]:
-    """Milliseconds per frame of the lab, and messages to the server meanwhile."""
+    """Milliseconds per frame of the lab, and the number of messages to the server."""
     sent = []
 
     def listen(wire: WebSocket) -> None:
@@ -163,38 +171,36 @@ def drag(browser: Browser, url: str, frames: int, show: str) -> dict[str, float]
     before = len(sent)
     session = main_thread(page)
     start = cpu(session)
-    found = page.evaluate(DRAG, [frames])
+    drag_times = page.evaluate(DRAG, [frames])
     worked = (cpu(session) - start) / frames
     messages = len(sent) - before
     page.close()
-    script = found["painted"]
-    whole = found["whole"]
+    script = drag_times["painted"]
+    whole = drag_times["whole"]
     return {
         "median": statistics.median(whole),
         "p95": sorted(whole)[int(0.95 * len(whole))],
         "script": statistics.median(script),
         "script_p95": sorted(script)[int(0.95 * len(script))],
         "cpu": worked,
-        "frames": found["drawn"],
+        "frames": drag_times["drawn"],
         "messages": messages,
     }
 
 
 def steps(browser: Browser, url: str, count: int) -> dict[str, float]:
-    """Milliseconds from a step of the Streamlit slider to the redrawn heatmap, and how long the
-    page was blocked.
-    """
+    """Milliseconds from a step of the Streamlit slider to the redrawn heatmap, and blocked time."""
     page = opened(browser, url, ".heatmaplayer image")
     page.get_by_role("slider").focus()
-    found = []
+    answers = []
     session = main_thread(page)
     start = 0.0
     for n in range(count + 1):
         start = cpu(session) if n == 1 else start
         page.evaluate(ARM)
         page.keyboard.press("ArrowRight")
-        found.append(page.evaluate(STEP))
-    took, blocked = zip(*found[1:], strict=True)
+        answers.append(page.evaluate(STEP))
+    took, blocked = zip(*answers[1:], strict=True)
     worked = (cpu(session) - start) / count
     page.close()
     return {"median": statistics.median(took), "blocked": statistics.median(blocked), "cpu": worked}
@@ -203,9 +209,7 @@ def steps(browser: Browser, url: str, count: int) -> dict[str, float]:
 def rows(
     rounds: int = 3, side: int = 512, frames: int = 200, count: int = 5, show: str = "side"
 ) -> list[Row]:
-    """One row: medians over the rounds, each a drag of `frames` frames and `count` steps of the
-    peer on fresh pages.
-    """
+    """One row: medians over the rounds. A round is a drag and `count` steps, on new pages."""
     query = f"shape={side}x{side}x1x1&g=fine"
     labs = []
     heatmaps = []
@@ -227,8 +231,8 @@ def rows(
         "rounds": rounds,
     }
     ours, peer = (
-        Seconds(middle(each, "median") / 1000, middle(each, "cpu") / 1000)
-        for each in (labs, heatmaps)
+        Seconds(middle(runs, "median") / 1000, middle(runs, "cpu") / 1000)
+        for runs in (labs, heatmaps)
     )
     return [
         Row(
@@ -242,8 +246,9 @@ def rows(
     ]
 
 
-def middle(found: Sequence[dict[str, float]], name: str) -> float:
-    return statistics.median(each[name] for each in found)
+def middle(runs: Sequence[dict[str, float]], name: str) -> float:
+    """The median of one figure over the runs."""
+    return statistics.median(run[name] for run in runs)
 
 
 def main() -> None:

@@ -1,13 +1,13 @@
-"""A layer of 103 million weights in the mask lab, in headless Chromium, against the limits of its
-design.
+"""A layer of 103 million weights in the mask lab, in headless Chromium, against fixed limits.
 
-First view: from the click that selects the layer (weights and float32 scores are there) until the
-lab has drawn it, the work of Python, the message and the drawing included. Release: from the end of
-a drag until Python's count of weights that are gone is on the page and the lab shows the same.
-Window: from the end of zooming until every weight in sight is drawn. Given is the slowest. Memory:
-the server's resident peak over all of it, above what it held before the click. cpu: of the server.
-Run: python -m benchmarks.mask_lab_large [--rounds 3] [--every] (--every: all granularities, one
-round each).
+Run: python -m benchmarks.mask_lab_large [--rounds 3] [--every]. --every: all granularities, one
+round each. The figures are those of the slowest try. cpu: of the server.
+First view: from the click that selects the layer (weights and float32 scores exist) until the lab
+has drawn it; Python, message and drawing included.
+Release: from the end of a drag until the page shows Python's count of removed weights and the lab
+shows the same.
+Window: from the end of zooming until every visible weight is drawn.
+Memory: the server's peak of resident memory above that before the click.
 """
 
 import argparse
@@ -24,21 +24,20 @@ MATRIX = "4096x25088x1x1"
 CONVOLUTION = "2048x5632x3x3"
 CASES = [(MATRIX, g) for g in ("fine", "row", "2:4", "filter", "channel", "block:4x4")]
 CASES += [(CONVOLUTION, g) for g in ("vector_row", "kernel")]
-"""VGG-16's first fully connected layer; vectors and kernels need a convolution: one of as many
-weights.
-"""
+"""VGG-16's first fully connected layer; for vectors and kernels, a convolution of equal size."""
 FIRST = 3.0
 RELEASE = 0.5
 MESSAGE = 2**20
 BYTES_PER_WEIGHT = 6
 RATIOS = (0.3, 0.62, 0.9, 0.15, 0.5)
-FIND = """const lab = () => [...document.querySelectorAll('*')].find(each => each.shadowRoot?.querySelector('.lab'))
+FIND = """const all = () => [...document.querySelectorAll('*')]
+const lab = () => all().find(each => each.shadowRoot?.querySelector('.lab'))
   ?.shadowRoot.querySelector('.lab').lab
 const frame = () => new Promise(requestAnimationFrame)
 const until = async (done, limit = 60000) => {
   const start = performance.now()
   while (!done()) {
-    if (performance.now() - start > limit) throw new Error('never done')
+    if (performance.now() - start > limit) throw new Error('not finished in time')
     await frame()
   }
   return performance.now() - start
@@ -58,10 +57,12 @@ DROP = f"""async ratio => {{
   else input.value = String(1000 * ratio)
   input.dispatchEvent(new Event('input'))
   await frame()
-  const said = () => [...document.querySelectorAll('[data-testid=stText]')].map(each => each.textContent).join()
+  const texts = () => [...document.querySelectorAll('[data-testid=stText]')]
+  const said = () => texts().map(each => each.textContent).join()
   const start = performance.now()
   input.dispatchEvent(new Event('change'))
-  const gone = () => `Python counts ${{shown.mask.counts().weights.toLocaleString('en-US')}} weights`
+  const removed = () => shown.mask.counts().weights.toLocaleString('en-US')
+  const gone = () => `Python counts ${{removed()}} weights`
   await until(() => shown.pending === null && !shown.held && said().includes(gone()))
   return [performance.now() - start, shown.mask.counts().weights]
 }}"""
@@ -69,17 +70,18 @@ ZOOM = f"""async () => {{
   {FIND}
   const shown = lab()
   shown.zoom(3 * Math.max(...shown.mask.unit) / Math.min(shown.stage.view.sx, shown.stage.view.sy))
-  return [await until(() => shown.stage.near && !shown.asked), shown.stage.near.rows * shown.stage.near.cols]
+  const ms = await until(() => shown.stage.near && !shown.asked)
+  return [ms, shown.stage.near.rows * shown.stage.near.cols]
 }}"""
 
 
 class Server(NamedTuple):
-    """What Linux tells of a process."""
+    """Processor time and memory of a process, as Linux reports them."""
 
     pid: int
 
     def cpu(self) -> float:
-        """Seconds that all its threads have worked."""
+        """Seconds of processor time of all its threads."""
         fields = (
             Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         )
@@ -91,13 +93,13 @@ class Server(NamedTuple):
         return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
 
     def reset(self) -> int:
-        """Forgets the peak; returns what is resident now."""
+        """Resets the peak; returns the resident memory now, in bytes."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
         return self.memory("VmRSS")
 
 
-class Seen(NamedTuple):
-    """Seconds by the clock and of the server, one pair per try; sizes in bytes."""
+class Measured(NamedTuple):
+    """Clock time and the server's processor time of every try; sizes in bytes."""
 
     first: list[Seconds]
     release: list[Seconds]
@@ -108,16 +110,16 @@ class Seen(NamedTuple):
 
 
 def timed(page: Page, server: Server, script: str, argument: object = None) -> tuple[Seconds, Any]:
-    """A script that returns milliseconds, or a list that begins with them."""
+    """Runs a script that returns milliseconds, or a list that starts with them."""
     before = server.cpu()
-    found = page.evaluate(script, argument)
-    wall, rest = (found[0], found[1]) if isinstance(found, list) else (found, None)
+    answer = page.evaluate(script, argument)
+    wall, rest = (answer[0], answer[1]) if isinstance(answer, list) else (answer, None)
     return Seconds(wall / 1000, server.cpu() - before), rest
 
 
-def measured(browser: Browser, url: str, server: Server, query: str, rounds: int) -> Seen:
-    """All that happens to one layer; every round begins with a view that is not there yet."""
-    seen = Seen([], [], [], 0, 0, 0)
+def measured(browser: Browser, url: str, server: Server, query: str, rounds: int) -> Measured:
+    """Measures one layer. Every round opens a new page."""
+    seen = Measured([], [], [], 0, 0, 0)
     sizes = [0]
 
     def listen(wire: WebSocket) -> None:
@@ -144,7 +146,7 @@ def measured(browser: Browser, url: str, server: Server, query: str, rounds: int
 
 
 def case(shape: str, g: str, rounds: int) -> list[Row]:
-    """First view and releases of one layer under one granularity."""
+    """First view and releases of one layer at one granularity."""
     with chromium() as browser, served() as (url, pid):
         seen = measured(browser, url, Server(pid), f"shape={shape}&g={g}", rounds)
     weights = 1
@@ -173,33 +175,33 @@ def row(
     most: int | None,
     more: dict[str, Any],
 ) -> Row:
-    """The slowest of the tries beside the limit."""
-    usual = {"median_s": median(each.wall for each in tries), "tries": len(tries)}
+    """The slowest try against the limit."""
+    usual = {"median_s": median(seconds.wall for seconds in tries), "tries": len(tries)}
     return Row(
         what, slowest(tries), Seconds(limit, limit), "the limit", 1, memory, most, usual | more
     )
 
 
 def slowest(tries: list[Seconds]) -> Seconds:
-    return max(tries, key=lambda each: each.wall)
+    return max(tries, key=lambda seconds: seconds.wall)
 
 
 def rows(rounds: int = 3) -> list[Row]:
-    """The layer as it is usually cut."""
+    """The fully connected layer with single weights as groups."""
     return case(*CASES[0], rounds)
 
 
 def main() -> None:
-    """Prints rows."""
+    """Prints the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--every", action="store_true")
     options = parser.parse_args()
-    for found in rows(options.rounds):
-        print(found, flush=True)
+    for made in rows(options.rounds):
+        print(made, flush=True)
     for shape, g in CASES[1:] if options.every else []:
-        for found in case(shape, g, 1):
-            print(found, flush=True)
+        for made in case(shape, g, 1):
+            print(made, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""What masks cost a fine-tuning step: ours without masks, ours with them, and the reparametrisation
-of torch.nn.utils.prune.
+"""A fine-tuning step with masks, without masks, and with masks of torch.nn.utils.prune.
 
 Run: python -m benchmarks.masked_step [--rounds 15]. ResNet-20 at 32 x 32, batch 128, SGD with
-momentum, 80% of the weights cut.
+momentum, 80% of the weights removed.
 """
 
 from collections.abc import Callable
@@ -28,7 +27,7 @@ SPARSITY = 0.8
 
 
 def images() -> Dataset:
-    """One batch of noise in three classes' places."""
+    """One batch of random images, for all three splits."""
     pixels = torch.randint(0, 256, (BATCH, *SHAPE), dtype=torch.uint8)
     split = TensorSplit(pixels, torch.arange(BATCH) % 10, (0.5,) * 3, (0.25,) * 3)
     return Dataset("noise", tuple("0123456789"), SHAPE, split, split, split)
@@ -37,7 +36,7 @@ def images() -> Dataset:
 def peer_step(
     model: nn.Module, masks: Masks, x: torch.Tensor, y: torch.Tensor
 ) -> Callable[[], object]:
-    """The same step on a model that torch.nn.utils.prune masks in every forward pass."""
+    """A step on a model that torch.nn.utils.prune masks in every forward pass."""
     work = deepcopy(model).to(memory_format=torch.channels_last).train()
     for name, mask in masks.items():
         path, key = name.rsplit(".", 1)
@@ -57,7 +56,7 @@ def peer_step(
 
 
 def row(rounds: int) -> Row:
-    """Measures the three, in turns. ours: with masks; peer: our own step without masks."""
+    """Measures the three steps in turn. ours: with masks; peer: our step without masks."""
     torch.manual_seed(0)
     model = ARCHITECTURES["resnet20"].build(SHAPE, 10)
     data = images()
@@ -68,23 +67,27 @@ def row(rounds: int) -> Row:
     x, y = next(iter(data.train.batches(BATCH)))
     assert isinstance(x, Tensor)
 
-    def ours(held: Masks) -> Callable[[], object]:
-        run: _Run = _start(model, held, layers, {}, data, config, torch.device("cpu"), Hook())
+    def our_step(used: Masks) -> Callable[[], object]:
+        run: _Run = _start(model, used, layers, {}, data, config, torch.device("cpu"), Hook())
         run.model.train()
         return lambda: run.update(x, y, 0, 1)
 
-    laid = x.contiguous(memory_format=torch.channels_last)
-    calls = {"masked": ours(masks), "free": ours({}), "peer": peer_step(model, masks, laid, y)}
+    channels_last = x.contiguous(memory_format=torch.channels_last)
+    calls = {
+        "masked": our_step(masks),
+        "dense": our_step({}),
+        "peer": peer_step(model, masks, channels_last, y),
+    }
     seconds = interleaved(calls, rounds, warmup=2)
-    free = seconds["free"].cpu
+    dense_s = seconds["dense"].cpu
     more = {
-        "slower_with_masks": seconds["masked"].cpu / free - 1,
-        "slower_with_torch_prune": seconds["peer"].cpu / free - 1,
+        "slower_with_masks": seconds["masked"].cpu / dense_s - 1,
+        "slower_with_torch_prune": seconds["peer"].cpu / dense_s - 1,
     }
     return Row(
         "masked fine-tune step, ResNet-20",
         seconds["masked"],
-        seconds["free"],
+        seconds["dense"],
         "the same step without masks",
         0.95,
         more=more,

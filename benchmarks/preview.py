@@ -1,10 +1,9 @@
-"""A preview against the full scan of the same images: a tenth of the time, and is the true curve
-inside its bands?
+"""A preview against the full scan of the same images: its time, and how often its bands are right.
 
 Run: python -m benchmarks.preview [--rounds 3] [--images 512] [--data digits fashion_mnist]
-[--granularity fine filter]. ResNet-20: digits (359 images at most), and Fashion-MNIST where
-PRUNING_EXPLORER_DATA holds it; filters with tied layers as one. The points inside and their bands'
-widths are counted for two draws of the images, times are of the first.
+[--granularity fine filter]. ResNet-20 on digits (at most 359 images), and on Fashion-MNIST where
+PRUNING_EXPLORER_DATA has it. Tied layers are pruned together by filters. inside_seed: the fraction
+of points of the full scan inside their bands, for each seed. Times are those of the first seed.
 """
 
 import argparse
@@ -26,7 +25,7 @@ from pruning_core.workspace import Workspace, open_workspace
 from pruning_core.zoo import load_data
 
 CPU = torch.device("cpu")
-DRAWS = (0, 1)
+SEEDS = (0, 1)
 DATA = ("digits", "fashion_mnist")
 GRANULARITIES = ("fine", "filter")
 
@@ -40,14 +39,14 @@ class Case:
     tied: bool
 
     def scan(self) -> list[SensitivityPoint]:
-        """Every point on all images."""
-        return list(scan(*self._asked(), **self._more()))
+        """Every point, measured on all images."""
+        return list(scan(*self._arguments(), **self._options()))
 
     def previews(self, seed: int) -> list[Preview]:
-        """Round by round."""
-        return list(preview(*self._asked(), **self._more(), seed=seed))
+        """The preview after every round."""
+        return list(preview(*self._arguments(), **self._options(), seed=seed))
 
-    def _asked(self) -> tuple[Any, ...]:
+    def _arguments(self) -> tuple[Any, ...]:
         _, groups = group_scores_of(self.plan, self.space)
         split = probe_split(self.plan, self.space)
         return (
@@ -58,7 +57,7 @@ class Case:
             split,
         )
 
-    def _more(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         return {
             "couplings": self.space.tied[0] if self.tied else (),
             "tied": self.tied,
@@ -67,17 +66,17 @@ class Case:
 
 
 def row(case: Case, rounds: int) -> Row:
-    """Coverage over both draws; time of the first."""
-    truth = case.scan()
-    lasts = [case.previews(seed)[-1] for seed in DRAWS]
+    """Measures both: bands of every seed, time of the first seed."""
+    full = case.scan()
+    lasts = [case.previews(seed)[-1] for seed in SEEDS]
     pairs = [
-        [(b, p) for b, p in zip(last.bands, truth, strict=True) if p.achieved > 0] for last in lasts
+        [(b, p) for b, p in zip(last.bands, full, strict=True) if p.achieved > 0] for last in lasts
     ]
     inside = [
-        sum(b.interval[0] - 1e-9 <= p.top1 <= b.interval[1] + 1e-9 for b, p in cut) / len(cut)
-        for cut in pairs
+        sum(b.interval[0] - 1e-9 <= p.top1 <= b.interval[1] + 1e-9 for b, p in pruned) / len(pruned)
+        for pruned in pairs
     ]
-    both = [pair for cut in pairs for pair in cut]
+    both = [pair for pruned in pairs for pair in pruned]
     seconds = interleaved(
         {"full": case.scan, "preview": lambda: case.previews(0)}, rounds, warmup=0
     )
@@ -86,16 +85,16 @@ def row(case: Case, rounds: int) -> Row:
         "time_wall": seconds["preview"].wall / seconds["full"].wall,
         "evaluations": max(last.evaluations / last.full_evaluations for last in lasts),
         "work": max(last.work for last in lasts),
-        **{f"inside_seed_{seed}": share for seed, share in zip(DRAWS, inside, strict=True)},
+        **{f"inside_seed_{seed}": share for seed, share in zip(SEEDS, inside, strict=True)},
         "mean_band": sum(b.interval[1] - b.interval[0] for b, _ in both) / len(both),
         "mean_error": sum(abs(b.top1 - p.top1) for b, p in both) / len(both),
         "points": len(pairs[0]),
-        "images": truth[0].n,
+        "images": full[0].n,
         "threads": torch.get_num_threads(),
     }
-    how = f"{case.plan.dataset}, {case.plan.granularity}{', tied' if case.tied else ''}"
+    name = f"{case.plan.dataset}, {case.plan.granularity}{', tied' if case.tied else ''}"
     return Row(
-        f"preview, ResNet-20 {how}",
+        f"preview, ResNet-20 {name}",
         seconds["preview"],
         seconds["full"],
         "full scan",
@@ -110,8 +109,8 @@ def rows(
     data: Sequence[str] = DATA,
     granularities: Sequence[str] = GRANULARITIES,
 ) -> list[Row]:
-    """One row per data set and granularity; a data set that is not on this machine has none."""
-    found = []
+    """One row per data set and granularity. Data sets that are not on this machine are skipped."""
+    made = []
     for dataset, g in product(data, granularities):
         try:
             load_data(dataset, download=False)
@@ -119,10 +118,10 @@ def rows(
             print(missing)
             continue
         plan = Plan(model="resnet20", dataset=dataset, granularity=g, probe=images)
-        found.append(
+        made.append(
             row(Case(plan, open_workspace("resnet20", dataset), tied=g == "filter"), rounds)
         )
-    return found
+    return made
 
 
 if __name__ == "__main__":
@@ -131,6 +130,6 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--data", nargs="+", default=DATA)
     parser.add_argument("--granularity", nargs="+", default=GRANULARITIES)
-    asked = parser.parse_args()
-    for measured in rows(asked.rounds, asked.images, asked.data, asked.granularity):
+    options = parser.parse_args()
+    for measured in rows(options.rounds, options.images, options.data, options.granularity):
         print(measured)

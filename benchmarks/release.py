@@ -1,12 +1,10 @@
-"""Explore after a release: from letting go of the mask lab's slider until every panel shows the new
-cut, accuracy measured.
+"""Explore after the mask lab's slider is released: time until every panel shows the new mask.
 
-ResNet-20 on Fashion-MNIST, 512 probe images, in headless Chromium, on the real app. The end is the
-last change of the page's main part (numbers, network map, lab, histogram, tables), with the script
-at rest and the lab's report answered; each move asks for a ratio that was not asked for before, so
-that accuracy is measured anew. Given: median and slowest of the moves, for three layers.
-Fashion-MNIST must be on this machine (README, "Data"). Run: python -m benchmarks.release [--rounds
-10].
+Run: python -m benchmarks.release [--rounds 10]. ResNet-20 on Fashion-MNIST, 512 probe images, on
+the real app in headless Chromium. The end is the last change of the page's main part (numbers,
+network map, lab, histogram, tables), after the script has ended and the lab's message is answered.
+Each move has a new ratio, so that accuracy is measured again. The figures are the median and the
+slowest move, for three layers. Fashion-MNIST must be on this machine (docs/models.md says how).
 """
 
 from statistics import median
@@ -20,14 +18,13 @@ from pruning_core.types import DataMissing
 from pruning_core.zoo import load_data
 
 LAYERS = ("layer1.0.conv1.weight", "layer2.1.conv1.weight", "layer3.2.conv2.weight")
-"""Near the input, in the middle, near the output: what lies before a changed layer is not computed
-again.
-"""
+"""Near the input, in the middle, near the output: only what follows a layer is computed again."""
 LIMIT = 0.4
 QUIET = 900
-"""Milliseconds without any change after which a page counts as settled."""
+"""A page is finished after this many milliseconds without a change."""
 WATCH = """() => {
-  const host = [...document.querySelectorAll('*')].find(each => each.shadowRoot?.querySelector('.lab'))
+  const elements = [...document.querySelectorAll('*')]
+  const host = elements.find(each => each.shadowRoot?.querySelector('.lab'))
   globalThis.lab = host.shadowRoot.querySelector('.lab').lab
   globalThis.changed = 0
   globalThis.changes = 0
@@ -35,13 +32,15 @@ WATCH = """() => {
   const all = { subtree: true, childList: true, characterData: true, attributes: true }
   new MutationObserver(note).observe(document.querySelector('[data-testid=stMain]'), all)
   const app = document.querySelector('[data-testid=stApp]')
-  new MutationObserver(note).observe(app, { attributes: true, attributeFilter: ['data-test-script-state'] })
+  const state = { attributes: true, attributeFilter: ['data-test-script-state'] }
+  new MutationObserver(note).observe(app, state)
 }"""
 MOVE = f"""async ratio => {{
   const {{ lab }} = globalThis
   const input = lab.find('.slider input')
   const frame = () => new Promise(requestAnimationFrame)
-  const state = () => document.querySelector('[data-testid=stApp]').getAttribute('data-test-script-state')
+  const app = document.querySelector('[data-testid=stApp]')
+  const state = () => app.getAttribute('data-test-script-state')
   input.value = String(ratio)
   input.dispatchEvent(new Event('input'))
   await frame()
@@ -58,26 +57,27 @@ MOVE = f"""async ratio => {{
       const text = document.querySelector('[data-testid=stMetricValue]').innerText
       return [end - start, globalThis.changes, text, lab.find('.counts').innerText]
     }}
-    if (now - start > 60000) throw new Error('the page never settled')
+    if (now - start > 60000) throw new Error('the page never finished')
   }}
 }}"""
 
 
 def moves(page: Page, url: str, layer: str, rounds: int) -> tuple[list[float], set[str]]:
-    """Seconds of each move, and the accuracies seen."""
+    """Seconds of each move, and the accuracies that the page showed."""
     page.goto(f"{url}/?dataset=fashion_mnist&layer={layer}")
     page.locator(".lab[data-drawn]").wait_for(timeout=120_000)
     page.wait_for_timeout(4000)
     page.evaluate(WATCH)
-    found: list[Any] = [page.evaluate(MOVE, 613 + 7 * number) for number in range(rounds + 1)]
-    if len({counts for *_, counts in found}) <= rounds:
-        raise RuntimeError("Two moves gave the same cut, so nothing was measured.")
-    return [took / 1000 for took, *_ in found[1:]], {text for _, _, text, _ in found}
+    answers: list[Any] = [page.evaluate(MOVE, 613 + 7 * number) for number in range(rounds + 1)]
+    if len({counts for *_, counts in answers}) <= rounds:
+        raise RuntimeError("Two moves gave the same mask, so nothing was measured.")
+    return [took / 1000 for took, *_ in answers[1:]], {text for _, _, text, _ in answers}
 
 
 def rows(rounds: int) -> list[Row]:
-    """One row: the median over all layers against the limit. Raises Unmeasured without Chromium or
-    without the images.
+    """One row: the median over all layers against the limit.
+
+    Raises Unmeasured without Chromium or without the images.
     """
     try:
         load_data("fashion_mnist", download=False)
@@ -89,11 +89,13 @@ def rows(rounds: int) -> list[Row]:
             page = browser.new_page(viewport={"width": 1440, "height": 1000})
             times[layer], _ = moves(page, url, layer, rounds)
             page.close()
-    every = [seconds for found in times.values() for seconds in found]
-    each = {f"{layer.removesuffix('.weight')} s": median(found) for layer, found in times.items()}
+    every = [seconds for layer_times in times.values() for seconds in layer_times]
+    medians = {
+        f"{layer.removesuffix('.weight')} s": median(seconds) for layer, seconds in times.items()
+    }
     ours = Seconds(median(every), median(every))
     limit = Seconds(LIMIT, LIMIT)
-    more: dict[str, float | int | str] = {**each, "slowest s": max(every), "moves": len(every)}
+    more: dict[str, float | int | str] = {**medians, "slowest s": max(every), "moves": len(every)}
     return [
         Row("release to all panels, 512 images", ours, limit, "limit 0.4 s, wall", 1.0, more=more)
     ]

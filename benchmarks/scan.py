@@ -1,10 +1,9 @@
-"""A sensitivity scan: the plain loop of a course lab against `scan.scan`'s engine, same masks, same
-batches.
+"""A sensitivity scan: a plain loop of full forward passes against `scan.scan`'s `PartialForward`.
 
-Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16]. Random weights:
-only the time is measured, in batches as `accuracy.evaluate` makes them (256 images; four for
-vit_b_16). The limit is the work downstream of a layer over all work, in multiply-adds, averaged
-over layers; the plain loop does all of it.
+Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16]. Both use the same
+masks and the batches of `accuracy.evaluate`: 256 images, four for vit_b_16. The weights are random,
+because only the time is measured. limit: multiply-adds downstream of a layer over those of the
+whole network, averaged over layers; the plain loop computes the whole network for every point.
 """
 
 import argparse
@@ -30,7 +29,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Case:
-    """A network, its inputs, and which layers are scanned: every `step`-th."""
+    """A network and its inputs. Every `step`-th layer is scanned. wanted: the promised ratio."""
 
     build: Callable[[], nn.Module]
     side: int
@@ -66,76 +65,73 @@ def plain(
     split: TensorSplit,
     batch: int,
 ) -> list[Tensor]:
-    """For each layer and sparsity: mask the weight, run every image through the whole network, put
-    the weight back.
-    """
-    found = []
+    """Logits of each layer and sparsity: all images run through the whole masked network."""
+    logits = []
     for layer in layers:
         parameter = model.get_parameter(layer.name)
         original = parameter.detach().clone()
         for mask in masks[layer.name]:
             parameter.copy_(original).mul_(mask.view(layer.param_shape))
-            found.append(torch.cat([model(x) for x, _ in split.batches(batch)]))
+            logits.append(torch.cat([model(x) for x, _ in split.batches(batch)]))
         parameter.copy_(original)
-    return found
+    return logits
 
 
-def replayed(
+def partial(
     model: nn.Module,
     layers: Sequence[Layer],
     masks: dict[str, list[Tensor]],
     split: TensorSplit,
     batch: int,
 ) -> list[Tensor]:
-    """The same points by the engine, its tracing included."""
-    replay = PartialForward(model, split, device=CPU, batch_size=batch)
-    return [logits for _, _, logits in replay.run(layers, lambda layer: masks[layer.name])]
+    """The same logits by `PartialForward`, with the time for tracing."""
+    partial_forward = PartialForward(model, split, device=CPU, batch_size=batch)
+    return [logits for _, _, logits in partial_forward.run(layers, lambda layer: masks[layer.name])]
 
 
 def limit(program: Program, layers: Sequence[Layer], scanned: Sequence[Layer]) -> float:
-    """Multiply-adds of the layers at or after a layer, over those of all; the mean over the scanned
-    layers.
-    """
+    """The mean over scanned layers: multiply-adds at or after a layer, over those of all layers."""
     first = {x.name: program.downstream((x.name,))[0] for x in layers}
-    place = {x.name: k for k, x in enumerate(layers)}
+    position = {x.name: k for k, x in enumerate(layers)}
 
     def after(layer: Layer) -> int:
         below = set(program.downstream((layer.name,)))
-        here = [x for x in layers if first[x.name] in below]
+        reached = [x for x in layers if first[x.name] in below]
         return sum(
             x.macs
-            for x in here
-            if first[x.name] is not first[layer.name] or place[x.name] >= place[layer.name]
+            for x in reached
+            if first[x.name] is not first[layer.name] or position[x.name] >= position[layer.name]
         )
 
     return sum(after(x) for x in scanned) / len(scanned) / sum(x.macs for x in layers)
 
 
-def row(name: str, rounds: int) -> Row:
-    """Measures one network, in turns, and checks that the logits are the same bit for bit."""
-    case = CASES[name]
+def made_inputs(case: Case) -> tuple[nn.Module, tuple[Layer, ...], TensorSplit]:
+    """The network with random weights, its layers, and random images."""
     torch.manual_seed(0)
     model = case.build().eval()
     layers = inventory(model, (3, case.side, case.side))
-    scanned = layers[:: case.step]
     pixels = torch.randint(0, 256, (case.images, 3, case.side, case.side), dtype=torch.uint8)
-    split = TensorSplit(pixels, torch.zeros(case.images, dtype=torch.long), (0.5,) * 3, (0.25,) * 3)
-    masks = pruned_masks(model, scanned)
-    arguments = (model, scanned, masks, split, case.batch)
-    seen: dict[str, list[Tensor]] = {}
+    labels = torch.zeros(case.images, dtype=torch.long)
+    return model, layers, TensorSplit(pixels, labels, (0.5,) * 3, (0.25,) * 3)
+
+
+def row(name: str, rounds: int) -> Row:
+    """Measures one network, in turn, and checks that the logits are equal bit for bit."""
+    case = CASES[name]
+    model, layers, split = made_inputs(case)
+    scanned = layers[:: case.step]
+    arguments = (model, scanned, pruned_masks(model, scanned), split, case.batch)
+    logits: dict[str, list[Tensor]] = {}
     calls = {
-        "ours": lambda: seen.update(ours=replayed(*arguments)),
-        "plain": lambda: seen.update(plain=plain(*arguments)),
+        "ours": lambda: logits.update(ours=partial(*arguments)),
+        "plain": lambda: logits.update(plain=plain(*arguments)),
     }
     seconds = interleaved(calls, rounds, warmup=0)
-    same = all(map(torch.equal, seen["ours"], seen["plain"]))
-    least = limit(
-        PartialForward(model, split, device=CPU, batch_size=case.batch).forward.program,
-        layers,
-        scanned,
-    )
+    traced = PartialForward(model, split, device=CPU, batch_size=case.batch)
+    least = limit(traced.forward.program, layers, scanned)
     more: dict[str, float | int | str] = {
-        "identical": str(same),
+        "identical": str(all(map(torch.equal, logits["ours"], logits["plain"]))),
         "points": len(scanned) * len(SPARSITIES),
         "layers": f"{len(scanned)}/{len(layers)}",
         "limit": least,
@@ -144,14 +140,8 @@ def row(name: str, rounds: int) -> Row:
         "batch": case.batch,
     }
     title = f"scan, {name} at {case.side} x {case.side}"
-    return Row(
-        title,
-        seconds["ours"],
-        seconds["plain"],
-        "plain loop of full forwards",
-        case.wanted,
-        more=more,
-    )
+    peer = "plain loop of full forwards"
+    return Row(title, seconds["ours"], seconds["plain"], peer, case.wanted, more=more)
 
 
 def rows(rounds: int = 3, names: Sequence[str] = tuple(CASES)) -> list[Row]:
@@ -164,5 +154,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", nargs="+", default=list(CASES), choices=list(CASES))
     options = parser.parse_args()
-    for found in rows(options.rounds, options.models):
-        print(found, flush=True)
+    for made in rows(options.rounds, options.models):
+        print(made, flush=True)

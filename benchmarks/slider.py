@@ -1,8 +1,7 @@
-"""One slider move on a prepared layer of 2.4 million weights: mask, counts and histogram, against
-`prune.l1_unstructured`.
+"""One slider move on a layer of 2.4 million weights, against `prune.l1_unstructured`.
 
-Run: python -m benchmarks.slider [--rounds 15]. The peer only makes its mask; preparing (once per
-layer) is given beside it.
+Run: python -m benchmarks.slider [--rounds 15]. A move gives mask, counts and histogram; the peer
+gives its mask only. The scores are ranked once per layer, and the time for that is a column.
 """
 
 import itertools
@@ -17,44 +16,44 @@ from pruning_core.granularity import from_groups, granularity
 from pruning_core.masks import rank_groups
 from pruning_core.types import Layer
 
-SIDE = (512, 512, 3, 3)
+SHAPE = (512, 512, 3, 3)
 RATIOS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def row(rounds: int) -> Row:
-    """Measures both, in turns, at ratios that change from move to move."""
+    """Measures both in turn. The ratio changes with every move."""
     torch.manual_seed(0)
-    module = nn.Conv2d(SIDE[1], SIDE[0], SIDE[2])
-    layer = Layer("conv.weight", "conv", "conv2d", SIDE, SIDE)
+    module = nn.Conv2d(SHAPE[1], SHAPE[0], SHAPE[2])
+    layer = Layer("conv.weight", "conv", "conv2d", SHAPE, SHAPE)
     scores = module.weight.detach().abs().reshape(1, -1)
     fine = granularity("fine")
     start = time.process_time()
-    ready = rank_groups(scores, 60)
-    preparing = time.process_time() - start
-    turns = itertools.cycle(RATIOS)
-    others = itertools.cycle(RATIOS)
+    ranked = rank_groups(scores, 60)
+    ranking_s = time.process_time() - start
+    our_ratios = itertools.cycle(RATIOS)
+    peer_ratios = itertools.cycle(RATIOS)
 
     def move() -> tuple[torch.Tensor, int, torch.Tensor]:
-        count = round(next(turns) * layer.numel)
+        count = round(next(our_ratios) * layer.numel)
         return (
-            from_groups(ready.kept(count), fine, layer),
+            from_groups(ranked.kept(count), fine, layer),
             layer.numel - count,
-            ready.histogram(count),
+            ranked.histogram(count),
         )
 
     def peer() -> None:
-        prune.l1_unstructured(module, "weight", amount=round(next(others) * layer.numel))
+        prune.l1_unstructured(module, "weight", amount=round(next(peer_ratios) * layer.numel))
         original = module.get_parameter("weight_orig")
         prune.remove(module, "weight")
         with torch.no_grad():
             module.get_parameter("weight").copy_(original)
 
-    same = _same(module, ready.kept(round(0.5 * layer.numel)))
+    same = _same(module, ranked.kept(round(0.5 * layer.numel)))
     seconds = interleaved({"ours": move, "peer": peer}, rounds)
     more: dict[str, float | int | str] = {
         "weights": layer.numel,
         "identical": str(same),
-        "prepared_once_s": preparing,
+        "prepared_once_s": ranking_s,
     }
     return Row(
         "slider move, 2.4M weights",
@@ -67,7 +66,7 @@ def row(rounds: int) -> Row:
 
 
 def _same(module: nn.Conv2d, kept: torch.Tensor) -> bool:
-    mask = prune.L1Unstructured(0.5).compute_mask(module.weight.detach(), torch.ones(SIDE))
+    mask = prune.L1Unstructured(0.5).compute_mask(module.weight.detach(), torch.ones(SHAPE))
     return torch.equal(mask.bool().flatten(), kept.flatten())
 
 

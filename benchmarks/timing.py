@@ -1,6 +1,4 @@
-"""How the benchmarks measure: medians of interleaved runs, peak memory of one run, and one row per
-claim.
-"""
+"""How benchmarks measure: medians of interleaved runs, peak memory, and one row per claim."""
 
 import argparse
 import gc
@@ -21,13 +19,14 @@ REFERENCES = Path("/proc/self/clear_refs")
 
 
 class Unmeasured(Exception):
-    """What a benchmark needs is not on this machine; says what, in one sentence."""
+    """Something that the benchmark needs is missing on this machine. The message names it."""
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """Medians of one call: by the clock on the wall, and of all processors together, which other
-    programs disturb less.
+    """Medians of one call. wall: clock time.
+
+    cpu: processor time of all threads, which other programs disturb less.
     """
 
     wall: float
@@ -36,11 +35,11 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Row:
-    """One claim. ours, peer: medians of the same run; ratio: peer / ours, by processor time;
-    wanted: the ratio that was promised.
+    """One claim: two calls, measured in the same run.
 
-    ours_bytes, peer_bytes: peak memory above what was there before, None where it was not measured;
-    more: whatever else was seen.
+    ours, peer: medians. ratio: peer / ours, by processor time. wanted: the promised ratio.
+    ours_bytes, peer_bytes: peak memory above that before the call; None where it was not measured.
+    more: other figures.
     """
 
     what: str
@@ -65,7 +64,7 @@ class Row:
         memory = (
             "" if self.ours_bytes is None else f"{_mib(self.ours_bytes)} | {_mib(self.peer_bytes)}"
         )
-        seen = ", ".join(
+        others = ", ".join(
             f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
             for key, value in self.more.items()
         )
@@ -73,7 +72,7 @@ class Row:
         times = (
             f"{_time(self.ours.cpu):>9} | {_time(self.peer.cpu):>9} | {self.ratio:6.2f}x ({wall})"
         )
-        return f"{self.what:48} | {times} | {memory:21} | vs {self.against}; {seen}"
+        return f"{self.what:48} | {times} | {memory:21} | vs {self.against}; {others}"
 
 
 def _time(seconds: float) -> str:
@@ -87,27 +86,26 @@ def _mib(size: int | None) -> str:
 def interleaved(
     calls: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
 ) -> dict[str, Seconds]:
-    """Median seconds of each call; every round runs all of them, so that a slow moment of the
-    machine hits all.
+    """Median seconds of each call.
+
+    Every round runs all calls, so that a slow moment of the machine affects all of them.
     """
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
-    for turn in range(warmup + rounds):
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for number in range(warmup + rounds):
         for name, call in calls.items():
             wall = time.perf_counter()
             cpu = time.process_time()
             call()
-            if turn >= warmup:
-                found[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+            if number >= warmup:
+                times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
     return {
         name: Seconds(median(w for w, _ in runs), median(c for _, c in runs))
-        for name, runs in found.items()
+        for name, runs in times.items()
     }
 
 
 def peak(call: Callable[[], object]) -> int | None:
-    """Bytes of resident memory that a call needs at its peak, above those before it; None where
-    Linux does not tell.
-    """
+    """Peak resident memory of a call, in bytes above that before it; None where it is not known."""
     if not os.access(REFERENCES, os.W_OK):
         return None
     gc.collect()
@@ -125,7 +123,7 @@ def _status(key: str) -> int:
 
 
 def machine() -> dict[str, object]:
-    """The machine and the versions behind the figures."""
+    """The machine and the versions of packages that the figures depend on."""
     cpus = Path("/proc/cpuinfo")
     names = (
         [
@@ -151,21 +149,19 @@ def machine() -> dict[str, object]:
 
 
 def write(rows: list[Row], path: Path, left_out: Mapping[str, str] | None = None) -> None:
-    """Writes rows, machine, and the benchmarks that were left out, each with the sentence why, as
-    JSON.
-    """
-    found = {"machine": machine(), "rows": [row.json() for row in rows], "left_out": left_out or {}}
-    text = json.dumps(found, indent=2)
+    """Writes rows, machine, and why benchmarks were left out, as JSON."""
+    raw = {"machine": machine(), "rows": [row.json() for row in rows], "left_out": left_out or {}}
+    text = json.dumps(raw, indent=2)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def command(rows: Callable[[int], list[Row]], rounds: int, about: str | None) -> None:
-    """The command line of one benchmark: --rounds, and its rows printed."""
+    """The command line of one benchmark: it takes --rounds and prints the rows."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--rounds", type=int, default=rounds)
-    asked = parser.parse_args().rounds
+    rounds = parser.parse_args().rounds
     try:
-        for found in rows(asked):
-            print(found)
+        for row in rows(rounds):
+            print(row)
     except Unmeasured as why:
         raise SystemExit(str(why)) from why

@@ -1,6 +1,4 @@
-"""`make bench` runs every script of benchmarks/, and says what it leaves out; the commands that are
-written down exist.
-"""
+"""`make bench` runs every benchmark and reports those left out; documented commands exist."""
 
 import importlib.util
 import inspect
@@ -23,9 +21,9 @@ FOLDER = ROOT / "benchmarks"
 ROW = Row("a claim", Seconds(1, 0.5), Seconds(3, 2), "a peer", 2.0)
 
 
-def test_every_script_of_the_folder_is_run() -> None:
-    there = {path.stem for path in FOLDER.glob("*.py")} - {"run", "timing"}
-    assert set(SCRIPTS) == there
+def test_every_benchmark_of_the_folder_is_run() -> None:
+    modules = {path.stem for path in FOLDER.glob("*.py")} - {"run", "timing"}
+    assert set(SCRIPTS) == modules
     for name, script in SCRIPTS.items():
         assert script.rows.__module__ == f"benchmarks.{name}"
         inspect.signature(script.rows).bind(script.quick)
@@ -37,7 +35,7 @@ def test_every_script_of_the_folder_is_run() -> None:
     [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(FOLDER.rglob("*.py"))],
     ids=lambda path: path.name,
 )
-def test_commands_that_are_written_down_exist(path: Path) -> None:
+def test_documented_commands_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert all(
         importlib.util.find_spec(name) for name in re.findall(r"-m (benchmarks\.[\w.]*\w)", text)
@@ -45,29 +43,29 @@ def test_commands_that_are_written_down_exist(path: Path) -> None:
     assert not re.search(r"python benchmarks/", text)
 
 
-def test_what_cannot_be_measured_here_is_left_out_and_said(
+def test_a_benchmark_that_cannot_be_measured_is_left_out_with_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuses(_: int) -> list[Row]:
         raise Unmeasured("It needs a thing.")
 
-    asked: list[int] = []
+    rounds_used: list[int] = []
 
     def works(rounds: int) -> list[Row]:
-        asked.append(rounds)
+        rounds_used.append(rounds)
         return [ROW]
 
     path = tmp_path / "results.json"
     scripts = {"first": Script(refuses, 3, 1), "second": Script(works, 3, 1)}
     assert measured(scripts, quick=True, path=path) == ([ROW], {"first": "It needs a thing."})
-    assert asked == [1]
+    assert rounds_used == [1]
     assert re.search(r"first +\| left out: It needs a thing\.\n", capsys.readouterr().out)
     written = json.loads(path.read_text(encoding="utf-8"))
     assert written["left_out"] == {"first": "It needs a thing."}
     assert [row["ratio"] for row in written["rows"]] == [4.0]
 
 
-def test_without_chromium_or_images_one_sentence_says_so() -> None:
+def test_missing_chromium_or_images_are_reported_in_one_sentence() -> None:
     with (
         patch.object(shutil, "which", return_value=None),
         pytest.raises(Unmeasured, match="Chromium"),
@@ -81,7 +79,7 @@ def test_without_chromium_or_images_one_sentence_says_so() -> None:
         release.rows(1)
 
 
-def test_studies_stay_out_of_the_folder_that_is_run_whole() -> None:
+def test_studies_have_their_own_folder() -> None:
     assert {path.stem for path in (FOLDER / "studies").glob("*.py")} == {
         "granularity_order",
         "seven_table",

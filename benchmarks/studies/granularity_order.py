@@ -1,9 +1,9 @@
-"""Accuracy at equal density for the granularities of Mao et al. 2017 (arXiv:1705.08922), and at 80%
-global magnitude.
+"""Accuracy at equal density for the granularities of Mao et al. 2017, arXiv:1705.08922.
 
-All k x k convolutions lose the same share; every other layer stays dense, so that every granularity
-keeps equally many weights. Run: python -m benchmarks.studies.granularity_order [--seeds 3]
-[--epochs 2] [--models resnet20 vgg] [--out FILE.json]; Fashion-MNIST must be at hand.
+Run: python -m benchmarks.studies.granularity_order [--seeds 3] [--epochs 2] [--models resnet20 vgg]
+[--out FILE.json]. Fashion-MNIST must be on this machine. All k x k convolutions are pruned to the
+same ratio and every other layer stays dense, so that every granularity keeps equally many weights.
+One more run per seed prunes single weights at 80% with a global magnitude threshold.
 """
 
 import argparse
@@ -35,13 +35,14 @@ def finished(plan: Plan, space: Workspace) -> Finished:
 
 
 def order_plans(base: Plan, space: Workspace) -> Iterator[Plan]:
-    """One plan per granularity: uniform over the k x k convolutions that see more than one channel,
-    all else dense.
+    """One plan per granularity.
+
+    It prunes the k x k convolutions with more than one input channel; all other layers stay dense.
     """
-    spared = [layer for layer in space.layers if layer.shape[2:] == (1, 1) or layer.shape[1] == 1]
+    unpruned = [layer for layer in space.layers if layer.shape[2:] == (1, 1) or layer.shape[1] == 1]
     for name in ORDER:
         dense = tuple(
-            (layer.name, 0.0) for layer in spared if supports(granularity(name), layer) is None
+            (layer.name, 0.0) for layer in unpruned if supports(granularity(name), layer) is None
         )
         yield replace(
             base, granularity=name, allocation="uniform", sparsity=1 - DENSITY, overrides=dense
@@ -49,7 +50,7 @@ def order_plans(base: Plan, space: Workspace) -> Iterator[Plan]:
 
 
 def rows(model: str, seeds: int, epochs: int) -> Iterator[dict[str, object]]:
-    """Measures every plan with every seed on the whole test split."""
+    """Measures every plan with every seed, on the whole test split."""
     space = open_workspace(model, "fashion_mnist")
     for seed in range(seeds):
         tune = TrainConfig(epochs=epochs, lr=0.02, batch_size=128, seed=seed, augment=True)
@@ -59,7 +60,7 @@ def rows(model: str, seeds: int, epochs: int) -> Iterator[dict[str, object]]:
             start = time.perf_counter()
             done = finished(plan, space)
             if done.tuned is None:
-                raise RuntimeError("nothing was fine-tuned")
+                raise RuntimeError("the network was not fine-tuned")
             yield {
                 "model": model,
                 "granularity": plan.granularity,
@@ -76,31 +77,34 @@ def rows(model: str, seeds: int, epochs: int) -> Iterator[dict[str, object]]:
             }
 
 
+def mean_and_spread(top1: list[float]) -> str:
+    """The mean over seeds with its sample standard deviation, as text."""
+    spread = statistics.stdev(top1) if len(top1) > 1 else float("nan")
+    return f"mean {statistics.mean(top1):.4f}  sd {spread:.4f}  seeds {len(top1)}"
+
+
 def main() -> None:
-    """Prints one line per run as it ends, then the means."""
+    """Prints one line per run, then the means."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    found = []
+    made = []
     for model in options.models:
         for row in rows(model, options.seeds, options.epochs):
-            found.append(row)
+            made.append(row)
             print(json.dumps(row), flush=True)
-    for key in dict.fromkeys((r["model"], r["granularity"], r["allocation"]) for r in found):
+    for key in dict.fromkeys((r["model"], r["granularity"], r["allocation"]) for r in made):
         top1 = [
             float(str(r["tuned"]))
-            for r in found
+            for r in made
             if (r["model"], r["granularity"], r["allocation"]) == key
         ]
-        spread = statistics.stdev(top1) if len(top1) > 1 else float("nan")
-        print(
-            f"{' '.join(map(str, key)):30} mean {statistics.mean(top1):.4f}  sd {spread:.4f}  seeds {len(top1)}"
-        )
+        print(f"{' '.join(map(str, key)):30} {mean_and_spread(top1)}")
     if options.out:
-        options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

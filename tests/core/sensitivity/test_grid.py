@@ -96,7 +96,7 @@ class RunsOnlyTheFirst(Scripted):
 def test_every_point_equals_a_plain_loop_in_a_fixed_order(
     space: Workspace, expected: list[GridPoint]
 ) -> None:
-    found = iter(expected)
+    measured = iter(expected)
     for criterion in GRID.criteria:
         for name in GRID.granularities:
             layers, groups = group_scores_of(
@@ -110,16 +110,21 @@ def test_every_point_equals_a_plain_loop_in_a_fixed_order(
                         probe_split(PLAN, space),
                         device=CPU,
                     )
-                    here = next(found)
-                    point = here.point
-                    assert (here.criterion, point.granularity, point.parameter, point.sparsity) == (
+                    grid_point = next(measured)
+                    point = grid_point.point
+                    assert (
+                        grid_point.criterion,
+                        point.granularity,
+                        point.parameter,
+                        point.sparsity,
+                    ) == (
                         criterion,
                         name,
                         layer.name,
                         sparsity,
                     )
                     assert (point.loss, point.top1, point.n) == (plain.loss, plain.top1, 40)
-    assert next(found, None) is None
+    assert next(measured, None) is None
 
 
 def test_points_count_their_jobs(expected: list[GridPoint], space: Workspace) -> None:
@@ -155,11 +160,11 @@ def test_a_process_killed_during_the_grid_changes_no_number(
     space: Workspace, expected: list[GridPoint]
 ) -> None:
     points = measure(GRID, PLAN, space, backend=process_pool(2), device=CPU)
-    found = [next(points)]
+    measured = [next(points)]
     (victim, other) = multiprocessing.active_children()
     os.kill(victim.pid or 0, signal.SIGKILL)
-    found += points
-    assert found == expected
+    measured += points
+    assert measured == expected
     assert not victim.is_alive()
     assert not other.is_alive()
 
@@ -172,10 +177,10 @@ def test_a_dask_worker_killed_during_the_grid_changes_no_number(expected: list[G
         Client(cluster, set_as_default=False) as client,
     ):
         points = measure(GRID, PLAN, backend=dask(client, jobs_ahead=6), device=CPU)
-        found = [next(points)]
+        measured = [next(points)]
         os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
-        found += points
-        assert found == expected
+        measured += points
+        assert measured == expected
         assert client.status == "running"  # the caller's client stays open
 
 
@@ -297,12 +302,12 @@ def test_filters_of_a_residual_network_are_pruned_as_in_a_scan(tied: bool) -> No
     space = open_workspace("resnet20", "digits")
     grid = Grid((0.5,), ("filter",), ("magnitude_l1",), tied=tied)
     with ThreadPoolExecutor(1) as executor:
-        found = [
+        measured = [
             p.point
             for p in measure(grid, plan, space, backend=executor_backend(executor), device=CPU)
         ]
-    assert found == list(scan_plan(plan, space, (0.5,), tied=tied, device=CPU))
-    assert any(point.group for point in found) is tied
+    assert measured == list(scan_plan(plan, space, (0.5,), tied=tied, device=CPU))
+    assert any(point.group for point in measured) is tied
     some = Grid((0.5,), ("filter",), ("magnitude_l1",), (space.layers[0].name,), tied)
     (job,) = make_jobs(some, plan, space)
     assert (len(job.layers) > 1) is tied

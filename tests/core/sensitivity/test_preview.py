@@ -45,12 +45,15 @@ def setting() -> tuple[nn.Module, tuple[Layer, ...], GroupScores]:
         model = nn.Sequential(
             nn.Conv2d(1, 8, 3), nn.ReLU(), *layers, nn.Flatten(), nn.Linear(128, 4)
         ).eval()
-    found = inventory(model, (1, 6, 6))
+    layers_of_model = inventory(model, (1, 6, 6))
     return (
         model,
-        found,
+        layers_of_model,
         group_scores(
-            criterion("magnitude_l1")(model, found, ()), found, granularity("fine"), "mean_abs"
+            criterion("magnitude_l1")(model, layers_of_model, ()),
+            layers_of_model,
+            granularity("fine"),
+            "mean_abs",
         ),
     )
 
@@ -88,36 +91,36 @@ def test_bands_of_a_tenth_of_the_evaluations_contain_nine_in_ten_points_of_the_s
     space = open_workspace(plan.model, plan.dataset)
     _, groups = group_scores_of(plan, space)
     couplings = space.tied[0] if tied else ()
-    asked = (space.model, space.layers, groups, granularity(g), probe_split(plan, space))
-    truth = list(scan(*asked, couplings=couplings, tied=tied, device=CPU))
+    arguments = (space.model, space.layers, groups, granularity(g), probe_split(plan, space))
+    full_scan = list(scan(*arguments, couplings=couplings, tied=tied, device=CPU))
     for seed in (0, 1):
-        *_, last = preview(*asked, couplings=couplings, tied=tied, seed=seed, device=CPU)
+        *_, last = preview(*arguments, couplings=couplings, tied=tied, seed=seed, device=CPU)
         assert last.evaluations <= round(0.1 * last.full_evaluations)
-        cut = [(b, p) for b, p in zip(last.bands, truth, strict=True) if p.achieved > 0]
+        pruned = [(b, p) for b, p in zip(last.bands, full_scan, strict=True) if p.achieved > 0]
         assert all(
             (b.parameter, b.sparsity, b.group, b.why) == (p.parameter, p.sparsity, p.group, p.why)
-            for b, p in zip(last.bands, truth, strict=True)
+            for b, p in zip(last.bands, full_scan, strict=True)
         )
-        assert all(b.achieved == pytest.approx(p.achieved) for b, p in cut)
-        inside = [b.interval[0] - 1e-9 <= p.top1 <= b.interval[1] + 1e-9 for b, p in cut]
+        assert all(b.achieved == pytest.approx(p.achieved) for b, p in pruned)
+        inside = [b.interval[0] - 1e-9 <= p.top1 <= b.interval[1] + 1e-9 for b, p in pruned]
         assert sum(inside) >= 0.9 * len(inside)
-        widths = [width(b) for b, _ in cut]
+        widths = [width(b) for b, _ in pruned]
         assert sum(widths) / len(widths) < 0.3
-        assert sum(abs(b.top1 - p.top1) for b, p in cut) / len(cut) < 0.06
+        assert sum(abs(b.top1 - p.top1) for b, p in pruned) / len(pruned) < 0.06
 
 
 def test_bands_of_one_part_contain_the_true_value_in_95_percent() -> None:
     """Each point of a random network, measured on a tenth of the images, with twenty seeds."""
     model, layers, groups = setting()
-    asked = (model, layers, groups, granularity("fine"), images(300))
-    truth = [point.top1 for point in scan(*asked, grid=(0.9,), device=CPU)]
+    arguments = (model, layers, groups, granularity("fine"), images(300))
+    full_scan = [point.top1 for point in scan(*arguments, grid=(0.9,), device=CPU)]
     inside = []
     for seed in range(20):
-        first = next(preview(*asked, grid=(0.9,), share=1.0, seed=seed, device=CPU))
+        first = next(preview(*arguments, grid=(0.9,), share=1.0, seed=seed, device=CPU))
         assert {band.images for band in first.bands if band.sparsity} == {30}
         inside += [
             b.interval[0] <= top1 <= b.interval[1]
-            for b, top1 in zip(first.bands, truth, strict=True)
+            for b, top1 in zip(first.bands, full_scan, strict=True)
             if b.sparsity
         ]
     assert sum(inside) / len(inside) >= 0.95
@@ -125,33 +128,33 @@ def test_bands_of_one_part_contain_the_true_value_in_95_percent() -> None:
 
 def test_every_round_has_every_point_and_keeps_to_the_budget() -> None:
     _, layers, _ = setting()
-    found = previews()
-    assert len(found) > 2
-    for earlier, later in pairwise(found):
+    rounds = previews()
+    assert len(rounds) > 2
+    for earlier, later in pairwise(rounds):
         assert earlier.evaluations < later.evaluations <= round(0.3 * later.full_evaluations)
         assert 0 < earlier.work < later.work
         assert earlier.progress <= later.progress <= 1
-    for shown in found:
+    for shown in rounds:
         assert [(b.parameter, b.sparsity) for b in shown.bands] == [
             (x.name, s) for x in layers for s in GRID
         ]
         assert all(0 <= b.interval[0] <= b.top1 <= b.interval[1] <= 1 for b in shown.bands)
         assert shown.evaluations == 60 + sum(b.images for b in shown.bands if b.sparsity)
-    assert found[0].full_evaluations == 60 * (1 + len(layers) * 5)
+    assert rounds[0].full_evaluations == 60 * (1 + len(layers) * 5)
 
 
 def test_the_budget_of_work_stops_a_preview(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work is then in proportion to images and to what lies downstream of a layer."""
     monkeypatch.setattr("pruning_core.sensitivity.preview_budget.FREE_WORK", 0.0)
     monkeypatch.setattr("pruning_core.sensitivity.forward_cost.NODE_COST", 0.0)
-    found = previews(0.15)
-    assert len(found) == 3
-    assert found[-1].work <= 0.15
+    rounds = previews(0.15)
+    assert len(rounds) == 3
+    assert rounds[-1].work <= 0.15
     _, layers, _ = setting()
     macs = [layer.macs for layer in layers]
     below = {layer.name: sum(macs[at:]) for at, layer in enumerate(layers)}
-    for shown in found:
-        passed = 60 + sum(6 for each in found if each.evaluations <= shown.evaluations)
+    for shown in rounds:
+        passed = 60 + sum(6 for r in rounds if r.evaluations <= shown.evaluations)
         done = passed * sum(macs) + sum(
             below[b.parameter] * b.images for b in shown.bands if b.sparsity
         )
@@ -160,10 +163,10 @@ def test_the_budget_of_work_stops_a_preview(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_points_with_most_narrowing_per_work_are_measured_first() -> None:
     """Ends and middles come first. Then wide bands and late layers come before others."""
-    found = previews(0.11)
-    assert sum(map(width, found[-1].bands)) < sum(map(width, found[0].bands))
-    assert {b.sparsity for b in found[0].bands if b.sparsity and b.images} == {0.6, 0.9}
-    before, after = found[:2]
+    rounds = previews(0.11)
+    assert sum(map(width, rounds[-1].bands)) < sum(map(width, rounds[0].bands))
+    assert {b.sparsity for b in rounds[0].bands if b.sparsity and b.images} == {0.6, 0.9}
+    before, after = rounds[:2]
     place = {name: at for at, name in enumerate(dict.fromkeys(b.parameter for b in before.bands))}
     pairs = [
         pair
@@ -220,28 +223,28 @@ def test_the_model_is_not_changed_and_a_preview_can_be_closed() -> None:
 def test_outputs_choose_the_logits() -> None:
     model, layers, groups = setting()
     split = MemorySplit(images().x, images().labels % 2)
-    asked = (model, layers, groups, granularity("fine"), split)
-    truth = list(scan(*asked, grid=(0.9,), outputs=(3, 1), device=CPU))
-    *_, last = preview(*asked, grid=(0.9,), outputs=(3, 1), share=1.0, device=CPU)
-    assert [b.top1 for b in last.bands] == pytest.approx([p.top1 for p in truth])
+    arguments = (model, layers, groups, granularity("fine"), split)
+    full_scan = list(scan(*arguments, grid=(0.9,), outputs=(3, 1), device=CPU))
+    *_, last = preview(*arguments, grid=(0.9,), outputs=(3, 1), share=1.0, device=CPU)
+    assert [b.top1 for b in last.bands] == pytest.approx([p.top1 for p in full_scan])
 
 
 def test_bands_of_a_network_that_cannot_be_traced_are_equal_and_have_the_reason() -> None:
     model, layers, groups = setting()
     assert isinstance(model, nn.Sequential)
     both = (model, Looking(*model).eval())
-    traced, looked = (
+    traced, untraced = (
         next(
-            preview(each, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU)
+            preview(network, layers, groups, granularity("fine"), images(), grid=GRID, device=CPU)
         ).bands
-        for each in both
+        for network in both
     )
     assert {band.in_full for band in traced} == {None}
-    assert all("torch.fx cannot trace it" in str(band.in_full) for band in looked)
-    assert [replace(band, in_full=None) for band in looked] == list(traced)
-    assert [row["in_full"] for row in csv.DictReader(io.StringIO(bands_csv(looked)))] == [
-        looked[0].in_full
-    ] * len(looked)
+    assert all("torch.fx cannot trace it" in str(band.in_full) for band in untraced)
+    assert [replace(band, in_full=None) for band in untraced] == list(traced)
+    assert [row["in_full"] for row in csv.DictReader(io.StringIO(bands_csv(untraced)))] == [
+        untraced[0].in_full
+    ] * len(untraced)
     assert {row["in_full"] for row in csv.DictReader(io.StringIO(bands_csv(traced)))} == {""}
 
 

@@ -118,7 +118,7 @@ def test_a_sparsity_that_removes_no_group_achieves_nothing() -> None:
 def test_the_model_is_not_changed_during_a_scan_or_after_closing_it() -> None:
     model, layers, groups = setting()
     before = state(model)
-    held = {name: found.clone() for name, found in groups.items()}
+    copies = {name: scores.clone() for name, scores in groups.items()}
     points = scan(model, layers, groups, granularity("fine"), split(), grid=(0.5, 0.9), device=CPU)
     for _ in range(3):
         next(points)
@@ -126,7 +126,7 @@ def test_the_model_is_not_changed_during_a_scan_or_after_closing_it() -> None:
     stop(points)
     assert next(points, None) is None
     assert same_state(model, before)
-    assert all(torch.equal(groups[name], found) for name, found in held.items())
+    assert all(torch.equal(groups[name], scores) for name, scores in copies.items())
     assert all(p.grad is None for p in model.parameters())
 
 
@@ -205,13 +205,13 @@ def test_points_read_from_a_table_equal_those_written() -> None:
     text = to_csv(points)
     rows = from_csv(text, granularity="row", criterion="none")
     filters = from_csv(text, granularity="filter")
-    for found, point in zip((*rows, *filters), points, strict=True):
+    for read, point in zip((*rows, *filters), points, strict=True):
         numbers = ("sparsity", "achieved", "loss", "top1", "change", "interval", "change_interval")
         for name in numbers:
-            assert getattr(found, name) == pytest.approx(
+            assert getattr(read, name) == pytest.approx(
                 getattr(point, name), abs=1e-9 if name == "achieved" else 1e-6
             )
-        assert replace(point, **{name: getattr(found, name) for name in numbers}) == found
+        assert replace(point, **{name: getattr(read, name) for name in numbers}) == read
 
 
 def test_a_table_that_is_not_of_a_scan_is_refused_in_one_sentence() -> None:
@@ -238,19 +238,19 @@ def test_points_of_a_network_that_cannot_be_traced_are_equal_and_have_the_reason
     images = MemorySplit(
         torch.randn(20, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3
     )
-    found = []
+    scans = []
     for model in (nn.Sequential(*parts).eval(), Looking(*parts).eval()):
         layers = inventory(model, (1, 6, 6))
         groups = group_scores(
             criterion("magnitude_l1")(model, layers, ()), layers, granularity("fine"), "mean_abs"
         )
-        found.append(
+        scans.append(
             list(scan(model, layers, groups, granularity("fine"), images, grid=(0.5,), device=CPU))
         )
-    traced, looked = found
+    traced, untraced = scans
     assert {point.in_full for point in traced} == {None}
-    assert all("torch.fx cannot trace it" in str(point.in_full) for point in looked)
-    assert [replace(point, in_full=None) for point in looked] == traced
-    assert [row["in_full"] for row in csv.DictReader(io.StringIO(to_csv(looked)))] == [
-        looked[0].in_full
+    assert all("torch.fx cannot trace it" in str(point.in_full) for point in untraced)
+    assert [replace(point, in_full=None) for point in untraced] == traced
+    assert [row["in_full"] for row in csv.DictReader(io.StringIO(to_csv(untraced)))] == [
+        untraced[0].in_full
     ] * 4

@@ -156,7 +156,7 @@ def test_change_has_a_paired_interval_even_when_no_answer_changed() -> None:
     model.get_parameter("0.weight").data[:] = scales[:, None, None, None]
     layers = inventory(model, (1, 1, 1))
     images = MemorySplit(torch.ones(50, 1, 1, 1), torch.arange(50) % 2)
-    found = list(
+    points = list(
         scan(
             model,
             layers,
@@ -167,10 +167,10 @@ def test_change_has_a_paired_interval_even_when_no_answer_changed() -> None:
             device=CPU,
         )
     )
-    assert (found[1].change, found[1].change_interval) == (0.0, paired(0, 0, 50))
-    assert found[1].top1 == 0.5
-    assert found[1].change_interval[1] - found[1].change_interval[0] < 0.6 * (
-        found[1].interval[1] - found[1].interval[0]
+    assert (points[1].change, points[1].change_interval) == (0.0, paired(0, 0, 50))
+    assert points[1].top1 == 0.5
+    assert points[1].change_interval[1] - points[1].change_interval[0] < 0.6 * (
+        points[1].interval[1] - points[1].interval[0]
     )
 
 
@@ -181,7 +181,7 @@ def test_rows_of_attention_heads_are_not_pruned_and_have_the_reason() -> None:
     name = "blocks.0.attention.in_proj_weight"
     some = {key: groups[key] for key in (name, "blocks.0.mlp.fc1.weight")}
     split = probe(space.dataset.val, 64)
-    found = list(
+    points = list(
         scan(
             space.model,
             space.layers,
@@ -195,11 +195,11 @@ def test_rows_of_attention_heads_are_not_pruned_and_have_the_reason() -> None:
         )
     )
     assert same_state(space.model, before)
-    assert [(p.parameter, p.achieved, p.no_op, p.why) for p in found if p.sparsity] == [
+    assert [(p.parameter, p.achieved, p.no_op, p.why) for p in points if p.sparsity] == [
         (name, 0.0, True, HEADS),
         ("blocks.0.mlp.fc1.weight", 0.5, False, None),
     ]
-    rows = list(csv.DictReader(io.StringIO(to_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(points))))
     assert [(row["no_op"], row["why"]) for row in rows if float(row["sparsity"])] == [
         ("1", HEADS),
         ("0", ""),
@@ -228,7 +228,7 @@ def test_layers_added_together_lose_their_own_rows_of_the_removed_channels() -> 
     layers = inventory(model, (1, 1, 1))
     images = MemorySplit(torch.ones(20, 1, 1, 1), torch.zeros(20, dtype=torch.long))
     tie = couplings(model, layers, (1, 1, 1))
-    found = scan(
+    points = scan(
         model,
         layers,
         layer_group_scores(model, layers),
@@ -239,7 +239,7 @@ def test_layers_added_together_lose_their_own_rows_of_the_removed_channels() -> 
         couplings=tie,
         tied=True,
     )
-    removed = {p.parameter: p.achieved for p in found if p.sparsity}
+    removed = {p.parameter: p.achieved for p in points if p.sparsity}
     assert removed == pytest.approx({"a.weight": 1 / 2, "b.weight": 1 / 3, "c.weight": 2 / 5})
 
 

@@ -27,26 +27,32 @@ def test_a_run_gives_the_numbers_of_the_pipeline(
     space: Workspace, finished: tuple[Path, tuple[Result, ...]]
 ) -> None:
     """The oracle is `pipeline.prune` with the run's plan on the seed's images."""
-    for found in finished[1][-2:]:
-        mine = seed_workspace(space, SMALL.images, found.run.seed)
-        done = list(prune(run_plan(SMALL, found.run), mine))[-1]
+    for result in finished[1][-2:]:
+        own = seed_workspace(space, SMALL.images, result.run.seed)
+        done = list(prune(run_plan(SMALL, result.run), own))[-1]
         assert isinstance(done, Finished)
-        assert found.after is not None
+        assert result.after is not None
         assert done.tuned is not None
-        assert (found.initial.top1, found.before.top1, found.after.top1) == (
+        assert (result.initial.top1, result.before.top1, result.after.top1) == (
             done.dense.top1,
             done.pruned.top1,
             done.tuned.top1,
         )
-        assert (found.after.n, found.after.low, found.after.high) == (
+        assert (result.after.n, result.after.low, result.after.high) == (
             len(space.dataset.test),
             *done.tuned.interval,
         )
-        assert (found.parameters, found.nonzeros) == (done.report.parameters, done.report.nonzeros)
-        assert (found.macs, found.macs_effective) == (done.report.macs, done.report.macs_effective)
-        assert found.compression == done.report.parameters / done.report.nonzeros
-        assert found.speedup == done.report.macs / done.report.macs_effective
-        assert (found.epochs, found.images) == (1, 256)
+        assert (result.parameters, result.nonzeros) == (
+            done.report.parameters,
+            done.report.nonzeros,
+        )
+        assert (result.macs, result.macs_effective) == (
+            done.report.macs,
+            done.report.macs_effective,
+        )
+        assert result.compression == done.report.parameters / done.report.nonzeros
+        assert result.speedup == done.report.macs / done.report.macs_effective
+        assert (result.epochs, result.images) == (1, 256)
 
 
 def test_each_seed_has_its_own_images_with_equal_class_shares(space: Workspace) -> None:
@@ -64,7 +70,7 @@ def test_each_seed_has_its_own_images_with_equal_class_shares(space: Workspace) 
 
 
 def test_seeds_give_different_accuracies(finished: tuple[Path, tuple[Result, ...]]) -> None:
-    after = {found.run: found.final.top1 for found in finished[1]}
+    after = {result.run: result.final.top1 for result in finished[1]}
     differing = [
         run for run in after if run.seed == 0 and after[run] != after[replace(run, seed=1)]
     ]
@@ -72,15 +78,15 @@ def test_seeds_give_different_accuracies(finished: tuple[Path, tuple[Result, ...
 
 
 def test_zero_epochs_give_no_accuracy_after_fine_tuning(space: Workspace, tmp_path: Path) -> None:
-    asked = replace(
+    study = replace(
         SMALL,
         plan=Plan(model="lenet5", fine_tune=TrainConfig(epochs=0)),
         compressions=(2.0,),
         seeds=1,
     )
-    list(run_study(asked, space, tmp_path))
-    found = studies.load_results(asked, tmp_path)
-    assert [result.after for result in found] == [None, None]
-    assert all(result.final == result.before for result in found)
-    row = next(csv.DictReader(io.StringIO(studies.to_csv(asked, found))))
+    list(run_study(study, space, tmp_path))
+    results = studies.load_results(study, tmp_path)
+    assert [result.after for result in results] == [None, None]
+    assert all(result.final == result.before for result in results)
+    row = next(csv.DictReader(io.StringIO(studies.to_csv(study, results))))
     assert row["after_top1"] == ""

@@ -71,15 +71,15 @@ def test_a_closed_study_continues_with_the_interrupted_run(
 
 def test_a_killed_process_loses_only_its_current_run(space: Workspace, tmp_path: Path) -> None:
     slow = replace(SMALL, plan=replace(SMALL.plan, fine_tune=replace(TUNE, epochs=12)))
-    asked = tmp_path / "study.json"
+    study_file = tmp_path / "study.json"
     folder = tmp_path / "runs"
-    asked.write_text(slow.to_json())
+    study_file.write_text(slow.to_json())
     command = [
         sys.executable,
         "-m",
         "pruning_core",
         "study",
-        str(asked),
+        str(study_file),
         "--folder",
         str(folder),
         "--device",
@@ -109,12 +109,12 @@ def test_a_killed_process_loses_only_its_current_run(space: Workspace, tmp_path:
 def test_a_damaged_file_is_measured_again(
     damage: str, space: Workspace, tmp_path: Path, finished: tuple[Path, tuple[Result, ...]]
 ) -> None:
-    asked = replace(SMALL, compressions=(2.0,), seeds=1)
-    list(run_study(asked, space, tmp_path))
+    study = replace(SMALL, compressions=(2.0,), seeds=1)
+    list(run_study(study, space, tmp_path))
     path = next(tmp_path.glob("random-*"))
     path.write_text(DAMAGES[damage](path.read_text()))
-    assert len(studies.load_results(asked, tmp_path)) == 1
-    events = finished_events(list(run_study(asked, space, tmp_path)))
+    assert len(studies.load_results(study, tmp_path)) == 1
+    events = finished_events(list(run_study(study, space, tmp_path)))
     assert [event.from_disk for event in events] == [True, False]
     assert same(events[1].result, finished[1][1])
 

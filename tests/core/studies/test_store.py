@@ -30,9 +30,9 @@ def test_other_images_with_equal_labels_give_another_fingerprint(
 ) -> None:
     split = getattr(space.dataset, part)
     mirrored = replace(space.dataset, **{part: replace(split, x=split.x.flip(-1))})
-    found = studies.fingerprint(replace(space, dataset=mirrored))
+    mirrored_fingerprint = studies.fingerprint(replace(space, dataset=mirrored))
     assert (
-        found
+        mirrored_fingerprint
         != studies.fingerprint(space)
         == studies.fingerprint(open_workspace("lenet5", "digits"))
     )
@@ -47,15 +47,19 @@ def test_results_of_filters_count_the_thinned_network_and_are_loaded_unchanged(
     space: Workspace, tmp_path: Path
 ) -> None:
     list(run_study(ASKED, space, tmp_path))
-    for found in studies.load_results(ASKED, tmp_path):
-        assert found.thinned_parameters is not None
+    for result in studies.load_results(ASKED, tmp_path):
+        assert result.thinned_parameters is not None
+        assert result.thinned_macs is not None
         assert (
-            found.compression
-            == found.parameters / found.thinned_parameters
-            > found.parameters / found.nonzeros
+            result.compression
+            == result.parameters / result.thinned_parameters
+            > result.parameters / result.nonzeros
         )
-        assert found.thinned_macs is not None
-        assert found.speedup == found.macs / found.thinned_macs > found.macs / found.macs_effective
+        assert (
+            result.speedup
+            == result.macs / result.thinned_macs
+            > result.macs / result.macs_effective
+        )
     assert len(studies.load_results(ASKED, tmp_path)) == studies.count_saved_runs(tmp_path) == 2
 
 
@@ -75,18 +79,16 @@ def test_names_that_differ_in_one_character_have_separate_files(
 ) -> None:
     """`a:b` is a custom criterion, `a_b` one of the registry: neither is loaded for the other."""
     list(run_study(ASKED, space, tmp_path))
-    found = studies.load_results(ASKED, tmp_path)[0]
-    asked = [
+    result = studies.load_results(ASKED, tmp_path)[0]
+    runs = [
         Run(name, granularity, 2.0, 0)
         for name in ("a:b", "a_b", "a-b", "a%3Ab")
         for granularity in ("2:4", "2_4", "b-2", "2-4")
     ]
-    for run in asked:
-        save_result(replace(found, run=run), tmp_path)
-    assert all(
-        (back := load_result(run, tmp_path)) is not None and back.run == run for run in asked
-    )
-    assert studies.count_saved_runs(tmp_path) == len(asked) + 2
+    for run in runs:
+        save_result(replace(result, run=run), tmp_path)
+    assert all((back := load_result(run, tmp_path)) is not None and back.run == run for run in runs)
+    assert studies.count_saved_runs(tmp_path) == len(runs) + 2
     assert (tmp_path / "random-filter-2.0x-0.json").is_file()
 
 
@@ -94,9 +96,9 @@ def test_compressions_that_print_equally_have_separate_files(
     space: Workspace, tmp_path: Path
 ) -> None:
     list(run_study(ASKED, space, tmp_path))
-    found = studies.load_results(ASKED, tmp_path)[0]
+    result = studies.load_results(ASKED, tmp_path)[0]
     for compression in (4.0, 4.0000001):
-        save_result(replace(found, run=Run("random", "filter", compression, 0)), tmp_path)
+        save_result(replace(result, run=Run("random", "filter", compression, 0)), tmp_path)
     for compression in (4.0, 4.0000001):
         assert (back := load_result(Run("random", "filter", compression, 0), tmp_path)) is not None
         assert back.run.compression == compression
@@ -106,19 +108,19 @@ def test_a_record_has_its_threads_and_an_old_record_without_them_is_read(
     space: Workspace, tmp_path: Path
 ) -> None:
     list(run_study(ASKED, space, tmp_path))
-    (found,) = (
-        each for each in studies.load_results(ASKED, tmp_path) if each.run.criterion == "random"
+    (result,) = (
+        saved for saved in studies.load_results(ASKED, tmp_path) if saved.run.criterion == "random"
     )
-    assert found.threads == torch.get_num_threads()
+    assert result.threads == torch.get_num_threads()
     (path,) = tmp_path.glob("random-*.json")
     raw = json.loads(path.read_text(encoding="utf-8"))
-    assert raw["threads"] == found.threads
+    assert raw["threads"] == result.threads
     for wrong in ("1", -1, [1]):
         path.write_text(json.dumps(raw | {"threads": wrong}), encoding="utf-8")
-        assert load_result(found.run, tmp_path) is None
+        assert load_result(result.run, tmp_path) is None
     del raw["threads"]
     path.write_text(json.dumps(raw), encoding="utf-8")
-    assert load_result(found.run, tmp_path) == replace(found, threads=None)
+    assert load_result(result.run, tmp_path) == replace(result, threads=None)
 
 
 def test_each_study_and_each_network_has_its_own_folder(space: Workspace, tmp_path: Path) -> None:

@@ -38,14 +38,14 @@ def test_baselines_are_always_included_and_studies_with_equal_content_are_equal(
 
 
 def test_runs_are_ordered_by_seed_and_appear_once() -> None:
-    asked = Study(
+    study = Study(
         criteria=("snip",), granularities=("fine", "2:4"), compressions=(2.0, 4.0), seeds=2
     )
-    found = asked.runs
-    assert len(set(found)) == len(found) == 2 * 3 * (2 + 1)
-    assert [run.seed for run in found] == sorted(run.seed for run in found)
+    runs = study.runs
+    assert len(set(runs)) == len(runs) == 2 * 3 * (2 + 1)
+    assert [run.seed for run in runs] == sorted(run.seed for run in runs)
     assert granularity("2:4").fixed_ratio == 0.5
-    assert {run.compression for run in found if run.granularity == "2:4"} == {2.0}
+    assert {run.compression for run in runs if run.granularity == "2:4"} == {2.0}
 
 
 @pytest.mark.parametrize("compression", [2.0, 4.0, 8.0, 16.0, 32.0])
@@ -62,13 +62,13 @@ def test_the_plan_of_a_run_has_its_sparsity_and_its_seed(compression: float) -> 
 
 
 def test_a_study_read_from_its_json_is_equal() -> None:
-    asked = replace(
+    study = replace(
         SMALL,
         criteria=("seven", "my_module:score"),
         granularities=("block:2x2", "fine"),
         compressions=(1.5, 3.0),
     )
-    assert Study.from_json(asked.to_json()) == asked
+    assert Study.from_json(study.to_json()) == study
     assert Study.from_json("{}") == Study()
 
 
@@ -99,21 +99,21 @@ def test_invalid_json_is_refused_in_one_sentence(text: str, words: str) -> None:
 
 
 def test_methods_that_cannot_prune_the_network_are_left_out_with_a_reason(space: Workspace) -> None:
-    asked = replace(SMALL, criteria=("bn_scale",), granularities=("fine", "head"))
-    without = unsupported_methods(asked, space)
+    study = replace(SMALL, criteria=("bn_scale",), granularities=("fine", "head"))
+    without = unsupported_methods(study, space)
     assert {("bn_scale", "fine"), ("random", "head"), ("magnitude_l1", "head")} <= without.keys()
     assert all(len(why.split()) > 4 for why in without.values())
-    assert {(run.criterion, run.granularity) for run in runnable_runs(asked, space)} == {
+    assert {(run.criterion, run.granularity) for run in runnable_runs(study, space)} == {
         ("magnitude_l1", "fine"),
         ("random", "fine"),
     }
-    nothing = replace(asked, granularities=("head",))
+    nothing = replace(study, granularities=("head",))
     assert "No method" in refusal(lambda: list(run_study(nothing, space, Path("never made"))))
     assert not Path("never made").exists()
 
 
 def test_the_included_study_has_75_runs() -> None:
-    asked = Study.from_json((ROOT / "benchmarks/studies/resnet20.json").read_text())
-    assert len(asked.criteria) == 5
-    assert asked.compressions == studies.COMPRESSIONS
-    assert len(asked.runs) == 75
+    study = Study.from_json((ROOT / "benchmarks/studies/resnet20.json").read_text())
+    assert len(study.criteria) == 5
+    assert study.compressions == studies.COMPRESSIONS
+    assert len(study.runs) == 75

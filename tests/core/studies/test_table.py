@@ -23,15 +23,15 @@ def test_the_summary_has_means_and_spreads_over_seeds(
         (name, c) for name in BASELINES for c in (2.0, 8.0)
     ]
     for row in rows:
-        mine = [
-            found
-            for found in finished[1]
-            if (found.run.criterion, found.run.compression) == (row.criterion, row.asked)
+        own = [
+            result
+            for result in finished[1]
+            if (result.run.criterion, result.run.compression) == (row.criterion, row.asked)
         ]
-        tops = [found.final.top1 for found in mine]
-        assert row.seeds == len(mine) == 2
+        tops = [result.final.top1 for result in own]
+        assert row.seeds == len(own) == 2
         assert (row.after, row.spread) == (fmean(tops), stdev(tops))
-        assert row.compression == fmean(found.compression for found in mine)
+        assert row.compression == fmean(result.compression for result in own)
     assert studies.summary(finished[1][:1])[0].spread is None
     assert studies.summary(()) == ()
     assert all(row.criterion in studies.to_text(rows) for row in rows)
@@ -43,17 +43,17 @@ def test_the_csv_has_one_row_per_run_with_all_columns(
     rows = list(csv.DictReader(io.StringIO(studies.to_csv(SMALL, finished[1]))))
     assert tuple(rows[0]) == studies.COLUMNS
     assert len(rows) == 8
-    for row, found in zip(rows, finished[1], strict=True):
+    for row, result in zip(rows, finished[1], strict=True):
         assert float(row["compression"]) == pytest.approx(
             int(row["parameters"]) / int(row["nonzeros"]), abs=1e-4
         )
         assert float(row["speedup"]) == pytest.approx(
             int(row["macs"]) / int(row["macs_effective"]), abs=1e-4
         )
-        assert float(row["after_top1"]) == pytest.approx(found.final.top1, abs=1e-6)
+        assert float(row["after_top1"]) == pytest.approx(result.final.top1, abs=1e-6)
         assert float(row["initial_low"]) < float(row["initial_top1"]) < float(row["initial_high"])
         assert (row["criterion"], row["seed"], row["n"]) == (
-            found.run.criterion,
-            str(found.run.seed),
+            result.run.criterion,
+            str(result.run.seed),
             "359",
         )
