@@ -112,7 +112,7 @@ class LeastLoss:
     most the price.
     """
 
-    label: ClassVar[str] = "Least total loss"
+    label: ClassVar[str] = "Least loss in sum"
     help: ClassVar[str] = (
         "Prunes where it adds the least loss per weight (or per multiply-add), "
         "compared over all layers."

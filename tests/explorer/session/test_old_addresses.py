@@ -9,9 +9,15 @@ from urllib.parse import parse_qs, parse_qsl
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.charts.style import LABELS
+from explorer.pages.explore.look_closer import VIEWS
 from explorer.pages.export.page import TUNED
+from explorer.pages.sensitivity.form import OWN
+from explorer.pages.sensitivity.ratios_panel import UNITS
+from explorer.pages.sensitivity.run import PRESETS
 from explorer.session.url import PARAMS, read, write
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ADDRESSES: dict[str, dict[str, Any]] = json.loads(
@@ -69,3 +75,18 @@ def test_a_page_takes_its_own_parameters_from_an_old_address(
 
 def test_the_page_parameter_of_a_fine_tuned_network_is_as_before() -> None:
     assert ADDRESSES[NEEDS_A_RUN]["page_params"] == {"export_weights": TUNED}
+
+
+def test_labels_that_an_address_contains_are_as_before() -> None:
+    """Streamlit writes the label of a choice into the address, so a label must not change."""
+    rules = [rule.label for rule in SENSITIVITY_RULES.values()]
+    assert rules == ["Equal accuracy", "Equal loss", "Inverse cost", "Least loss in sum"]
+    assert UNITS == {"weights": "Weights", "macs": "Multiply-adds"}
+    assert (*PRESETS, OWN) == ("Quick", "Standard", "Fine", "Own choice")
+    assert list(VIEWS) == ["Granularities", "Activations", "Dropout", "Filters"]
+    assert LABELS == {
+        "dense": "dense",
+        "pruned": "pruned",
+        "recalibrated": "BN recalibrated",
+        "tuned": "fine-tuned",
+    }
