@@ -1,9 +1,8 @@
-"""What must hold for every criterion x granularity x allocation on every network of the zoo,
-whatever the numbers are.
+"""What must hold for every criterion x granularity x allocation on every network of the zoo.
 
-Layers that differ in size alone are treated alike on all three axes, so of each network the two
-smallest layers of every kind are taken. Masks are nested in the count by `test_marks_are_exact_whole_and_nested`, counts rise with
-the sparsity by `test_allocations_ask_for_rising_counts`.
+All three axes treat layers that differ only in size the same, so each network contributes the two
+smallest layers of every kind. `test_masks_are_exact_whole_and_nested` shows that masks are nested
+in the count, and `test_counts_of_allocations_rise` that counts rise with the sparsity.
 """
 
 from collections.abc import Iterator
@@ -29,11 +28,9 @@ SHAPE = (1, 8, 8)
 SPARSITIES = (0.0, 0.1, 0.33, 0.5, 0.77, 0.9, 1.0)
 RANKED = ("global", "lamp")
 OPEN = [g for g in GRANULARITIES.values() if g.fixed_ratio is None]
-"""Granularities that leave the ratio open."""
+"""Granularities without a fixed ratio."""
 VARIED = ("mobilenet", "vit")
-"""Networks that have all kinds of layers between them: criteria differ in their numbers alone, so
-they need no more.
-"""
+"""Together these networks have all kinds of layers. All criteria run on them, three on the others."""
 PAIRS = [
     pytest.param(arch, how, id=f"{arch}-{how}")
     for arch in ARCHITECTURES
@@ -43,7 +40,7 @@ PAIRS = [
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Many small tensors: on a busy machine threads would wait for each other most of the time."""
+    """The tensors are small: with more threads, most of the time is spent on synchronisation."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -52,7 +49,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def network(arch: str) -> tuple[torch.nn.Module, tuple[Layer, ...]]:
-    """A network with shifted batch-norm scales, and its smallest layers of every kind."""
+    """A network with random batch-norm scales, and its smallest layers of every kind."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = ARCHITECTURES[arch].build(SHAPE, 10).eval()
@@ -64,39 +61,39 @@ def network(arch: str) -> tuple[torch.nn.Module, tuple[Layer, ...]]:
 
 def smallest(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Of every kind, the two smallest layers of different shapes, in the network's order."""
-    taken: dict[object, dict[tuple[int, ...], str]] = {}
-    for layer in sorted(layers, key=lambda each: each.numel):
+    chosen: dict[object, dict[tuple[int, ...], str]] = {}
+    for layer in sorted(layers, key=lambda layer: layer.numel):
         kind = (layer.kind, layer.shape[2:], layer.bn is None, layer.is_output)
-        alike = taken.setdefault(kind, {})
-        if len(alike) < 2:
-            alike.setdefault(layer.shape, layer.name)
-    names = {name for alike in taken.values() for name in alike.values()}
+        of_kind = chosen.setdefault(kind, {})
+        if len(of_kind) < 2:
+            of_kind.setdefault(layer.shape, layer.name)
+    names = {name for of_kind in chosen.values() for name in of_kind.values()}
     return tuple(layer for layer in layers if layer.name in names)
 
 
 def quick(how: Criterion) -> Criterion:
-    """The criterion, in three rounds if it has rounds."""
+    """The criterion, with three rounds if it has rounds."""
     return replace(how, rounds=3) if "rounds" in {f.name for f in fields(how)} else how
 
 
 @cache
 def scored(arch: str, how: str, seed: int = 0) -> tuple[tuple[Layer, ...], Scores]:
     model, every = network(arch)
-    found = quick(criterion(how, seed))
-    layers = tuple(x for x in every if found.supports(x) is None)
+    scoring = quick(criterion(how, seed))
+    layers = tuple(x for x in every if scoring.supports(x) is None)
     rng = torch.Generator().manual_seed(1)
     batches = [(torch.randn(8, *SHAPE, generator=rng), torch.arange(8))]
-    return layers, found(model, layers, batches) if layers else {}
+    return layers, scoring(model, layers, batches) if layers else {}
 
 
 @cache
 def grouped(arch: str, how: str, shape: str) -> tuple[tuple[Layer, ...], GroupScores]:
     layers, scores = scored(arch, how)
     g = GRANULARITIES[shape]
-    taken = tuple(
+    ranked = tuple(
         x for x in layers if supports(g, x) is None and refusal(CRITERIA[how], g, x) is None
     )
-    return taken, group_scores(scores, taken, g, CRITERIA[how].pool)
+    return ranked, group_scores(scores, ranked, g, CRITERIA[how].pool)
 
 
 def masks_at(
@@ -113,13 +110,20 @@ def masks_at(
 
 
 @pytest.mark.parametrize(("arch", "how"), PAIRS)
-def test_marks_are_exact_whole_and_nested(arch: str, how: str) -> None:
-    check_each(GRANULARITIES, partial(marks_are_exact_whole_and_nested, arch, how))
+def test_masks_are_exact_whole_and_nested(arch: str, how: str) -> None:
+    check_each(GRANULARITIES, partial(masks_are_exact_whole_and_nested, arch, how))
 
 
-def marks_are_exact_whole_and_nested(arch: str, how: str, shape: str) -> None:
+def expected_count(g: Granularity, ratio: float, groups: int) -> int:
+    """How many groups of a scope must be removed, written out."""
+    if g.n_kept is not None:
+        return groups - g.n_kept if ratio else 0
+    return min(round(ratio * groups), groups - 1)
+
+
+def masks_are_exact_whole_and_nested(arch: str, how: str, shape: str) -> None:
     g = GRANULARITIES[shape]
-    (layers, groups) = grouped(arch, how, shape)
+    layers, groups = grouped(arch, how, shape)
     before = {x.name: torch.ones(x.shape, dtype=torch.bool) for x in layers}
     for ratio in SPARSITIES:
         masks = masks_at(arch, how, shape, ratio)
@@ -128,31 +132,25 @@ def marks_are_exact_whole_and_nested(arch: str, how: str, shape: str) -> None:
             cells = to_groups(masks[x.name], g, x)
             count = groups[x.name].shape[1]
             whole = cells[..., 0]
-            assert torch.equal(cells, whole[..., None].expand_as(cells)), "a group is cut in part"
-            gone = (
-                count - g.n_kept
-                if g.n_kept and ratio
-                else 0
-                if g.n_kept
-                else min(round(ratio * count), count - 1)
+            assert torch.equal(cells, whole[..., None].expand_as(cells)), (
+                "a group is removed in part"
             )
-            assert ((~whole).sum(1) == gone).all(), "the count in a scope is not exact"
+            wanted = expected_count(g, ratio, count)
+            assert ((~whole).sum(1) == wanted).all(), "the count in a scope is not exact"
             assert not (masks[x.name] & ~before[x.name]).any(), (
-                "a weight came back at a higher sparsity"
+                "a weight is kept at this sparsity but not at a lower one"
             )
             kept = groups[x.name].masked_fill(~whole, torch.inf)
-            lost = groups[x.name].masked_fill(whole, -torch.inf)
-            assert (kept.amin(1) >= lost.amax(1)).all(), (
-                "something kept scores lower than something removed"
+            removed = groups[x.name].masked_fill(whole, -torch.inf)
+            assert (kept.amin(1) >= removed.amax(1)).all(), (
+                "a kept group scores lower than a removed one"
             )
         before = masks
 
 
 @pytest.mark.parametrize(("arch", "how"), PAIRS)
-def test_allocations_ask_for_rising_counts(arch: str, how: str) -> None:
-    """For every granularity that leaves it open: ratios in [0, 1], rising counts, totals within a
-    group where reachable.
-    """
+def test_counts_of_allocations_rise(arch: str, how: str) -> None:
+    """Ratios are in [0, 1], counts rise, and ranked totals are within half a group if reachable."""
     check_each(product(ALLOCATIONS, OPEN), partial(counts_rise, arch, how))
 
 
@@ -166,7 +164,7 @@ def counts_rise(arch: str, how: str, name: str, g: Granularity) -> None:
         assert all(0 <= ratio <= 1 for ratio in ratios.values())
         counts = {key: n_removed(g, ratio, sizes[key]) for key, ratio in ratios.items()}
         assert all(counts[key] >= before[key] for key in counts), (
-            "a layer lost less at a higher sparsity"
+            "a layer loses less at a higher sparsity"
         )
         before = counts
         if name in RANKED and layers:
@@ -179,23 +177,23 @@ def counts_rise(arch: str, how: str, name: str, g: Granularity) -> None:
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_masks_of_every_allocation_are_nested_and_as_asked(arch: str) -> None:
-    """The whole way from sparsity to masks, for every granularity that leaves the ratio open."""
+def test_masks_of_every_allocation_are_nested_and_reach_the_ratios(arch: str) -> None:
+    """From sparsity to masks, for every granularity without a fixed ratio."""
     names = [name for name in ALLOCATIONS if name != "uniform"]
-    check_each(product(names, OPEN), partial(masks_are_nested_and_as_asked, arch))
+    check_each(product(names, OPEN), partial(masks_are_nested_and_reach_the_ratios, arch))
 
 
-def masks_are_nested_and_as_asked(arch: str, name: str, g: Granularity) -> None:
+def masks_are_nested_and_reach_the_ratios(arch: str, name: str, g: Granularity) -> None:
     layers, groups = grouped(arch, "magnitude_l1", g.name)
     before = {x.name: torch.ones(x.shape, dtype=torch.bool) for x in layers}
     for sparsity in (0.33, 0.9):
         ratios = ALLOCATIONS[name](layers, groups, sparsity)
         masks = select(groups, layers, g, ratios)
-        got = achieved(masks)
+        reached = achieved(masks)
         for x in layers:
             count = groups[x.name].shape[1]
             assert (
-                abs(got[x.name] - ratios[x.name])
+                abs(reached[x.name] - ratios[x.name])
                 <= (0.5 if ratios[x.name] < 1 - 1 / count else 1) / count + 1e-9
             )
             assert not (masks[x.name] & ~before[x.name]).any()
@@ -209,7 +207,7 @@ def test_a_scope_is_emptied_only_when_allowed(arch: str) -> None:
 
 def is_emptied_only_when_allowed(arch: str, shape: str) -> None:
     g = GRANULARITIES[shape]
-    (layers, _) = grouped(arch, "magnitude_l1", shape)
+    layers, _ = grouped(arch, "magnitude_l1", shape)
     kept, emptied = (
         masks_at(arch, "magnitude_l1", shape, 1.0, allowed) for allowed in (False, True)
     )
@@ -234,23 +232,32 @@ def test_the_same_seed_gives_the_same_masks(arch: str, how: str) -> None:
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_the_network_is_never_changed(arch: str) -> None:
-    """Nor are the scores, from which many masks are made."""
+    """Nor are the scores: many masks are made from them."""
     model, layers = network(arch)
     before = state(model)
     for how in CRITERIA if arch in VARIED else ("magnitude_l1", "taylor"):
         scored.__wrapped__(arch, how)
     _, scores = scored(arch, "magnitude_l1")
-    held = {name: found.clone() for name, found in scores.items()}
+    scores_before = {name: values.clone() for name, values in scores.items()}
     for shape, g in GRANULARITIES.items():
-        taken, groups = grouped(arch, "magnitude_l1", shape)
-        kept = {name: found.clone() for name, found in groups.items()}
+        supported, groups = grouped(arch, "magnitude_l1", shape)
+        groups_before = {name: values.clone() for name, values in groups.items()}
         for name in ("uniform", *RANKED):
-            masks = select(groups, taken, g, ALLOCATIONS[name](taken, groups, 0.5))
+            masks = select(groups, supported, g, ALLOCATIONS[name](supported, groups, 0.5))
         apply_masks(model, masks, layers)
-        assert all(torch.equal(groups[name], found) for name, found in kept.items())
-    assert all(torch.equal(scores[name], found) for name, found in held.items())
+        assert all(torch.equal(groups[name], old) for name, old in groups_before.items())
+    assert all(torch.equal(scores[name], old) for name, old in scores_before.items())
     assert same_state(model, before)
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize(("arch", "how"), PAIRS)
+def test_scores_never_alias_the_model(arch: str, how: str) -> None:
+    """No score shares memory with a parameter or buffer."""
+    model, _ = network(arch)
+    own = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
+    _, scores = scored(arch, how)
+    assert own.isdisjoint(values.untyped_storage().data_ptr() for values in scores.values())
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -1,11 +1,8 @@
 """Every entry of every axis describes itself; an unknown name gets the nearest known one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypedDict
-
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 
