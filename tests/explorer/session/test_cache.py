@@ -1,6 +1,6 @@
 """The shared caches: each result has the right key, and nothing changes the base model."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
@@ -133,3 +133,40 @@ def test_missing_files_are_not_requested_again_at_once() -> None:
 def test_an_unknown_name_raises() -> None:
     with pytest.raises(PruningError, match="There is no"):
         cache.workspace("resnet2000", "digits")
+
+
+@dataclass(frozen=True)
+class First:
+    value: int
+
+
+@dataclass(frozen=True)
+class Second:
+    value: int
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_key_contains_the_type_of_a_nested_value(copied: bool) -> None:
+    """Streamlit's own hash of (First(1),) and (Second(1),) is the same."""
+    calls: list[object] = []
+
+    @cache.cached(lambda value: (value,), 4, copied=copied)
+    def name_of(value: object) -> str:
+        calls.append(value)
+        return type(value).__name__
+
+    for _ in range(2):
+        assert [name_of(First(1)), name_of(Second(1))] == ["First", "Second"]
+    assert calls == [First(1), Second(1)]
+
+
+def test_two_functions_with_equal_keys_have_separate_caches() -> None:
+    @cache.cached(lambda value: value, 4)
+    def double(value: int) -> int:
+        return 2 * value
+
+    @cache.cached(lambda value: value, 4)
+    def triple(value: int) -> int:
+        return 3 * value
+
+    assert [double(5), triple(5), double(5)] == [10, 15, 10]
