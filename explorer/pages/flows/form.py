@@ -12,7 +12,7 @@ from explorer.texts.plan_words import WORDS
 from pruning_core.flows import FLOWS, Flow, Setting, flow, settings_of, spec
 from pruning_core.plan import Plan
 
-REGROWS = "Removed weights may come back."
+REGROWS = "Removed weights may return."
 STAYS = "Removed weights stay removed."
 LABELS = {
     "begin": "First pruning at",
@@ -55,10 +55,16 @@ def flow_form(plan: Plan) -> None:
         on_change=state.change_from_widget,
         args=("flow",),
     )
-    removed = REGROWS if chosen.regrows else STAYS
-    st.caption(chosen.help if removed in chosen.help else f"{chosen.help} *{removed}*")
+    st.caption(_help(chosen))
     _published(plan, chosen)
     _settings(name, chosen)
+
+
+def _help(chosen: Flow) -> str:
+    """The flow's help, which always says whether removed weights may return."""
+    sentence = REGROWS if chosen.regrows else STAYS
+    said = sentence.lower() in chosen.help.lower()
+    return chosen.help if said else f"{chosen.help} *{sentence}*"
 
 
 def _published(plan: Plan, chosen: Flow) -> None:
