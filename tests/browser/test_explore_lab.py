@@ -35,7 +35,7 @@ def a_flip_by_click_is_in_the_address_and_undone(page: Page) -> None:
     settled(page)
     first = page.url
     flip(page, 0.7, 0.7)
-    expect(page.get_by_text("2 groups kept or pruned by hand on top.")).to_be_visible()
+    expect(page.get_by_text("2 groups kept or pruned by hand besides.")).to_be_visible()
     settled(page)
     undo = page.locator(".lab [data-do=undo]")
     undo.click()
@@ -129,7 +129,7 @@ def a_frozen_sample_is_the_plan_until_the_way_back(page: Page) -> None:
     button.click()
     expect(page).to_have_url(re.compile(r"criterion=random.*seed=2(&|$)"))
     expect(button).to_have_text(re.compile("This is the plan's mask"))
-    expect(card(page, "Accuracy")).to_have_text(right.removesuffix(" right"))
+    expect(card(page, "Accuracy")).to_have_text(right.removesuffix(" correct"))
     settled(page)
     page.go_back()
     expect(card(page, "Accuracy")).to_have_text(before)

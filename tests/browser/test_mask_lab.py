@@ -72,7 +72,7 @@ def test_pointing_at_a_cell_tells_all_about_it_and_a_click_flips_its_group(lab: 
     page.mouse.move(*over_cell(page, 5, 7))
     readout = page.locator(".readout")
     expect(readout).to_contain_text("filter 1 · channel 2 · row 2 · column 1 · weight")
-    for part in ("group score", "of 128, lowest first", "goes at "):
+    for part in ("group score", "of 128, lowest first", "removed at "):
         expect(readout).to_contain_text(part)
     page.mouse.move(*over_cell(page, 5, 7, "mask"))
     expect(readout).to_contain_text("filter 1 · channel 2 · row 2 · column 1")
@@ -180,5 +180,5 @@ def test_n_of_m_is_a_switch(lab: Lab) -> None:
 
 def test_a_layer_that_cannot_be_cut_shows_its_weights(lab: Lab) -> None:
     page, _ = lab("shape=16x16x1x1&g=kernel")
-    expect(page.locator(".counts")).to_contain_text("cannot be cut")
+    expect(page.locator(".counts")).to_contain_text("cannot be pruned")
     expect(page.get_by_role("slider", name="Remove")).to_be_disabled()

@@ -38,7 +38,7 @@ def test_a_large_layer_is_reduced_and_zooming_brings_every_weight_and_only_that(
     assert max(wire.received) < 1_000_000
     expect(page.locator(".note")).to_contain_text("Reduced: a cell stands for")
     expect(page.locator(".counts")).to_contain_text("1,048,576 of 2,097,152 weights")
-    expect(page.locator(".note")).to_contain_text("Zoom in for single weights and edits by hand")
+    expect(page.locator(".note")).to_contain_text("Zoom in for single weights and hand edits")
     received = len(wire.received)
     zoomed(page, 6)
     expect(page.get_by_text("runs 1 |")).to_be_visible()
@@ -53,7 +53,7 @@ def test_a_large_layer_is_reduced_and_zooming_brings_every_weight_and_only_that(
     expect(readout).to_contain_text(
         f"rank {place + 1:,} of 2,097,152, lowest first · {'kept' if place >= 1048576 else 'pruned'}"
     )
-    expect(readout).to_contain_text(re.compile(r"goes at \d+\.?\d*%"))
+    expect(readout).to_contain_text(re.compile(r"removed at \d+\.?\d*%"))
     shot(page, "mask_lab_window")
 
 

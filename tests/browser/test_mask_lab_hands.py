@@ -9,7 +9,9 @@ from tests.browser.lab_page import Lab, over_cell, pruned_groups
 
 KERNELS = "shape=16x8x3x3&g=kernel"
 LAST = "({ lab }) => [...lab.layer.ranks].indexOf(lab.layer.groups - 1)"
-LAST_STAYS = "The last group of a scope stays; allow it under More settings: A layer may collapse."
+LAST_STAYS = (
+    "The last group of a scope is kept. To allow its removal: More settings, A layer may collapse."
+)
 
 
 def flips(page: Page, group: int) -> None:
@@ -35,17 +37,17 @@ def test_no_word_moves_the_slider_or_the_pictures(lab: Lab) -> None:
             assert stage
             seen.add((track["x"], track["width"], stage["y"]))
         assert len(seen) == 1
-        expect(page.locator(".counts")).to_contain_text("2 by hand · the last group stays")
+        expect(page.locator(".counts")).to_contain_text("2 by hand · the last group is kept")
 
 
 def test_the_last_group_is_not_pruned_in_vain(lab: Lab) -> None:
     page, _ = lab(f"{KERNELS}&ratio=1")
-    expect(page.locator(".counts")).to_contain_text("the last group stays")
+    expect(page.locator(".counts")).to_contain_text("the last group is kept")
     last = page.locator(".lab").evaluate(LAST)
     flips(page, last)
     expect(page.locator(".told")).to_have_text(LAST_STAYS)
     expect(page.locator(".spoken")).to_have_text(LAST_STAYS)
-    expect(page.locator(".readout")).to_contain_text("kept · never goes")
+    expect(page.locator(".readout")).to_contain_text("kept · never removed")
     expect(page.get_by_text("runs 1 | ratio 1.0 | edits []")).to_be_visible()
     other = (last + 1) % 128
     flips(page, other)
@@ -59,7 +61,7 @@ def test_the_last_group_is_not_pruned_in_vain(lab: Lab) -> None:
     settled(page)
     page.mouse.move(*over_cell(page, last // 8 * 3 + 1, last % 8 * 3))
     expect(page.locator(".readout")).to_contain_text(
-        "pruned by hand, yet kept: the last group of its scope stays"
+        "pruned by hand, but kept: it is the last group of its scope"
     )
     flips(page, last)
     expect(page.get_by_text("edits []")).to_be_visible()
@@ -93,7 +95,7 @@ def test_undo_outlives_other_scores(lab: Lab) -> None:
     undo.click()
     expect(page.get_by_text(re.compile(r"edits \[\[0, 0, (True|False)\]\]"))).to_be_visible()
     expect(page.locator(".spoken")).to_have_text(
-        re.compile(r"^Undone\. gone: \d+ of 128 groups .* · 1 by hand$")
+        re.compile(r"^Undone\. removed: \d+ of 128 groups .* · 1 by hand$")
     )
     settled(page)
     page.get_by_text("Other scores").click()
@@ -102,7 +104,7 @@ def test_undo_outlives_other_scores(lab: Lab) -> None:
     expect(page.get_by_text("edits []")).to_be_visible()
     assert pruned_groups(page) == 64
     page.get_by_role("button", name="Redo").click()
-    expect(page.locator(".spoken")).to_have_text(re.compile(r"^Done again\. .* · 1 by hand$"))
+    expect(page.locator(".spoken")).to_have_text(re.compile(r"^Redone\. .* · 1 by hand$"))
     page.get_by_role("button", name="Python says 25%").click()
     settled(page)
     expect(undo).to_be_enabled()

@@ -117,7 +117,7 @@ def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_ma
     fold = page.locator(".net-map .fold:focus")
     expect(fold).to_have_attribute("data-id", "fold layer4.1–2")
     expect(page.locator(".net-map .readout")).to_contain_text(
-        "2 blocks alike, 6 layers, 8,912,896 weights in all"
+        "2 equal blocks, 6 layers, 8,912,896 weights in total"
     )
     page.keyboard.press("Enter")
     expect(page.locator(".net-map .box:focus")).to_have_attribute(
@@ -167,7 +167,7 @@ def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
     page = open_map("model=resnet20&hurts=1")
     first = box(page, "stem.conv.weight")
     expect(first.locator("title")).to_have_text(
-        "stem.conv.weight · Convolution · 16 × 1 × 3 × 3 · 144 weights · 9,216 MACs · kept 100% · cut alone at 80%: +2.0 points"
+        "stem.conv.weight · Convolution · 16 × 1 × 3 × 3 · 144 weights · 9,216 MACs · kept 100% · pruned alone at 80%: +2.0 points"
     )
     expect(first.locator(".hurts")).to_have_count(0)
     other = box(page, "layer2.0.conv1.weight")
@@ -182,10 +182,10 @@ def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
     ]
     other.hover()
     expect(page.locator(".readout")).to_contain_text("layer2.0.conv1.weight")
-    expect(page.locator(".readout")).to_contain_text("kept 41% · cut alone at 80%: −14.0 points")
+    expect(page.locator(".readout")).to_contain_text("kept 41% · pruned alone at 80%: −14.0 points")
     page.locator(".legend").hover()
     expect(page.locator(".readout")).to_contain_text("stem.conv.weight")
-    expect(page.locator(".net-map .whole .share").first).to_have_text("not cut")
+    expect(page.locator(".net-map .whole .share").first).to_have_text("not pruned")
 
 
 def test_the_bar_of_the_chosen_layer_lies_inside_its_ring(open_map: OpenMap) -> None:

@@ -127,7 +127,7 @@ class Lab {
 
   // A block is no group: why nothing happens.
   hint() {
-    if (this.stage.deep && this.layer.groups) this.speak("Zoom in until single weights are drawn to edit by hand.")
+    if (this.stage.deep && this.layer.groups) this.speak("To edit by hand, zoom in until single weights are drawn.")
   }
 
   edit(edits) {
@@ -140,7 +140,7 @@ class Lab {
   }
 
   redo() {
-    if (this.history.again()) this.apply("Done again")
+    if (this.history.again()) this.apply("Redone")
   }
 
   // Edits that cannot be used are Python's alone: it forgets them too.
@@ -230,7 +230,7 @@ class Lab {
     this.stage.draw(this.mask, this.inks, true)
     if (this.over) this.stage.drawOver(this.mask, this.cell, this.selected)
     this.over = false
-    this.say(".counts", this.layer.groups ? this.countWords() : "This layer cannot be cut this way.")
+    this.say(".counts", this.layer.groups ? this.countWords() : "This layer cannot be pruned with this granularity.")
     this.say(".readout", this.readout())
     showPossible(this)
     this.root.dataset.drawn = this.mask.removed

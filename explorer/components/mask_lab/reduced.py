@@ -1,5 +1,6 @@
-"""A layer too large for a cell per weight: blocks of whole kernels, each with its mean |weight| and
-the order of its weights.
+"""A layer too large for a cell per weight: blocks of whole kernels.
+
+Each block has its mean |weight| and the ranks of its weights.
 """
 
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from explorer.components.mask_lab.order import RUN, levels, levels_among, side_by_side
+from explorer.components.mask_lab.ranking import RUN, levels, levels_among, parallel_map
 from pruning_core.granularity import Granularity, group_tables
 from pruning_core.masks import as_array
 from pruning_core.types import Layer
@@ -20,16 +21,14 @@ QUARTERS = 5
 def reduced_parts(
     layer: Layer, weight: torch.Tensor, scores: torch.Tensor | None, g: Granularity, limit: float
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the head says of the blocks, and the bytes of each: mean |weight| over limit, and
-    QUARTERS places in 0..255.
-    """
+    """The factors of the blocks, and the bytes of each: mean |weight| / limit, QUARTERS levels."""
     o, i = layer.shape[:2]
     down, across = factors(layer)
     rows = -(-o // down)
     cols = -(-i // across)
     values = np.empty((rows, cols), np.uint8)
     numbers = weight.numpy()
-    # In a large scope, scores are placed after the quarters are taken: far fewer of them.
+    # In a large scope, only the quarters of the scores get a level: far fewer values.
     late = scores is not None and scores.shape[0] == 1 and scores.shape[1] > RUN
     order = None if scores is None else as_array(scores).ravel() if late else levels(scores)
     places = np.zeros((QUARTERS, rows, cols), np.uint8 if order is None else order.dtype)
@@ -41,7 +40,7 @@ def reduced_parts(
         if by_weight is not None:
             places[:, row] = _quarters(by_weight(part), across)
 
-    for _ in side_by_side(strip, range(rows)):
+    for _ in parallel_map(strip, range(rows)):
         pass
     if late and order is not None:
         places = levels_among(order, places)
@@ -58,8 +57,9 @@ def reduced_parts(
 
 
 def _by_weight(layer: Layer, order: np.ndarray, g: Granularity) -> Callable[[slice], np.ndarray]:
-    """Filters -> the order of each weight's group, filters x channels x h x w; axes where nothing
-    changes have length 1.
+    """Filters -> the order of each weight's group, filters x channels x h x w.
+
+    An axis along which the group does not change has length 1.
     """
     tables = [table.numpy() for table in group_tables(g, layer)]
     tables = [table[:1] if (table == table[0]).all() else table for table in tables]
@@ -76,11 +76,10 @@ def _by_weight(layer: Layer, order: np.ndarray, g: Granularity) -> Callable[[sli
 
 
 def factors(layer: Layer) -> tuple[int, int]:
-    """Filters and channels in a block: the smallest that make at most REDUCED_CELLS, near square,
-    at most twice as long as wide.
+    """Filters and channels in a block: the smallest that give at most REDUCED_CELLS blocks.
 
-    Within that the picture becomes as square as it can, so that a long layer fills more of the
-    screen.
+    A side is at most twice the other; within that, the picture is as square as possible, so that a
+    long layer fills more of the screen.
     """
     o, i = layer.shape[:2]
     sides = [1, 1]
@@ -99,8 +98,9 @@ def _mean(weights: np.ndarray, across: int) -> np.ndarray:
 
 
 def _quarters(order: np.ndarray, across: int) -> np.ndarray:
-    """Filters x channels x h x w -> QUARTERS x runs: lowest, quarters and highest of each run; the
-    last run may be shorter.
+    """Filters x channels x h x w -> QUARTERS x runs: lowest, quarters and highest of each run.
+
+    The last run may be shorter.
     """
     channels = order.shape[1]
     flat = order.transpose(1, 0, 2, 3).reshape(channels, -1)

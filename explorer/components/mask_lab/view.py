@@ -1,10 +1,9 @@
-"""What the browser needs of one layer, as bytes: values, group scores, and each group's exact place
-in the order of going.
+"""One layer as bytes for the browser: values, group scores, and the exact rank of each group.
 
-A cell's group is the sum of a number per row and one per column, so that no number per weight is
-sent for it. A layer of more than MAX_CELLS weights is sent reduced: a cell stands for a block of
-whole kernels, with its mean |weight| and where its weights stand in the order of going (lowest,
-quarters, highest), one byte each; the counts stay exact, and `window.py` gives the detail.
+A cell's group is the sum of a number per row and a number per column, so no number per weight is
+sent. A layer of more than MAX_CELLS weights is reduced: a cell is a block of whole kernels, with
+its mean |weight| and the ranks of its weights (lowest, quarters, highest), one byte each. The
+counts are exact, and `window.py` gives the detail.
 """
 
 from dataclasses import dataclass
@@ -24,8 +23,8 @@ from explorer.charts.palette import (
     ramp,
 )
 from explorer.charts.tiles import tile
+from explorer.components.mask_lab.packing import packed, scaled
 from explorer.components.mask_lab.reduced import reduced_parts
-from explorer.components.mask_lab.wire import packed, scaled
 from pruning_core.granularity import Granularity, group_tables
 from pruning_core.masks import ranks
 from pruning_core.types import Layer
@@ -36,11 +35,11 @@ LOOK = {"kept": KEPT_CELL, "pruned": PRUNED_CELL, "mark": PRUNED_MARK, "chosen":
 
 @dataclass(frozen=True, eq=False)
 class LabView:
-    """One layer, ready to be sent. id: of the content; scopes, groups: how many, groups 0 where the
-    layer cannot be cut.
+    """One layer, ready to be sent.
 
-    size: weights in a group; factors: filters and channels in a cell, (1, 1) unless reduced; data:
-    what is sent.
+    id: a hash of the content; scopes, groups: their numbers, groups 0 where the layer cannot be
+    pruned; size: weights in a group; factors: filters and channels in a cell, (1, 1) unless
+    reduced; data: the bytes.
     """
 
     id: str
@@ -61,47 +60,52 @@ def lab_view(
     *,
     allow_collapse: bool = False,
 ) -> LabView:
-    """weight: O I H W; scores: scope x group, None for a layer that g cannot cut. Depends on no
-    ratio and no edits: cache it.
+    """The view of a layer. It depends on no ratio and no edits: cache it.
+
+    weight: O x I x H x W; scores: scope x group, None for a layer that g cannot prune.
     """
     scopes, groups = scores.shape if scores is not None else (0, 0)
-    reduced = layer.numel > MAX_CELLS
-    size = layer.numel // (scopes * groups) if groups else 1
     limit = robust_limit(weight.numpy().ravel()[:: 1 + layer.numel // MAX_CELLS])
-    head: dict[str, Any] = {
+    head = _head(layer, g, scopes, groups) | {"collapse": allow_collapse, "limit": limit}
+    parts = {"diverging": ramp(DIVERGING).ravel(), "magnitude": ramp(MAGNITUDE).ravel()}
+    if head["reduced"]:
+        factors, blocks = reduced_parts(layer, weight, scores, g, limit)
+        head |= factors
+        parts |= blocks
+    else:
+        parts |= _cells(layer, weight, scores, g)
+    first, second = head["factors"]
+    data, name = packed(head, parts)
+    return LabView(
+        name, layer.name, scopes, groups, head["size"], (first, second), head["reduced"], data
+    )
+
+
+def _head(layer: Layer, g: Granularity, scopes: int, groups: int) -> dict[str, Any]:
+    """What the browser gets besides the arrays."""
+    return {
         "name": layer.name,
         "shape": layer.shape,
         "kind": layer.kind,
         "heads": layer.heads,
         "scopes": scopes,
         "groups": groups,
-        "size": size,
+        "size": layer.numel // (scopes * groups) if groups else 1,
         "label": g.label,
         "keepOf": g.n_kept if groups else None,
         "fixed": g.fixed_ratio,
-        "collapse": allow_collapse,
         "look": LOOK,
-        "limit": limit,
-        "reduced": reduced,
+        "reduced": layer.numel > MAX_CELLS,
         "factors": [1, 1],
     }
-    parts = {"diverging": ramp(DIVERGING).ravel(), "magnitude": ramp(MAGNITUDE).ravel()}
-    if reduced:
-        extra, found = reduced_parts(layer, weight, scores, g, limit)
-        head |= extra
-        parts |= found
-    else:
-        parts |= _cells(layer, weight, scores, g)
-    first, second = head["factors"]
-    data, name = packed(head, parts)
-    return LabView(name, layer.name, scopes, groups, size, (first, second), reduced, data)
 
 
 def _cells(
     layer: Layer, weight: torch.Tensor, scores: torch.Tensor | None, g: Granularity
 ) -> dict[str, np.ndarray]:
-    """Every weight is a cell. rowAt, colAt: where each row and column begins, in cells, gaps of
-    groups and kernels included.
+    """The parts of a layer whose every weight is a cell.
+
+    rowAt, colAt: the start of each row and column, in cells, with the gaps of groups and kernels.
     """
     o, i, h, w = layer.shape
     if scores is None:

@@ -1,6 +1,4 @@
-"""Every weight of a part of a reduced layer: values, group scores and exact places, for the window
-that the browser asks for.
-"""
+"""The window of a reduced layer: values, group scores and exact ranks of every weight in it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,8 +8,8 @@ import numpy as np
 import torch
 
 from explorer.charts.tiles import tile
-from explorer.components.mask_lab.order import places
-from explorer.components.mask_lab.wire import packed, scaled
+from explorer.components.mask_lab.packing import packed, scaled
+from explorer.components.mask_lab.ranking import places
 from pruning_core.granularity import Granularity, group_tables
 from pruning_core.types import Layer
 
@@ -21,7 +19,7 @@ MOST_SIDE = 8192
 
 
 class Window(NamedTuple):
-    """Filters top to bottom, channels left to right, the last ones not included."""
+    """Filters from top to bottom, channels from left to right; the ends are not included."""
 
     top: int
     bottom: int
@@ -30,29 +28,27 @@ class Window(NamedTuple):
 
     @classmethod
     def read(cls, asked: object, layer: Layer) -> "Window | None":
-        """What the browser asks for, or None where it makes no sense or is too large."""
+        """The window that the browser requests; None where it is not valid or too large."""
         if (
             not isinstance(asked, list)
             or len(asked) != 4
             or any(type(number) is not int for number in asked)
         ):
             return None
-        found = cls(*asked)
+        window = cls(*asked)
         (o, i, h, w) = layer.shape
-        inside = 0 <= found.top < found.bottom <= o and 0 <= found.left < found.right <= i
-        rows = (found.bottom - found.top) * h
-        cols = (found.right - found.left) * w
-        return (
-            found
-            if inside and rows * cols <= MOST_WEIGHTS and max(rows, cols) <= MOST_SIDE
-            else None
-        )
+        inside = 0 <= window.top < window.bottom <= o and 0 <= window.left < window.right <= i
+        rows = (window.bottom - window.top) * h
+        cols = (window.right - window.left) * w
+        small = rows * cols <= MOST_WEIGHTS and max(rows, cols) <= MOST_SIDE
+        return window if inside and small else None
 
 
 @dataclass(frozen=True, eq=False)
 class LabWindow:
-    """A window, ready to be sent. groups: flat numbers of its groups, ascending; places: theirs, as
-    `masks.ranks` gives them.
+    """A window, ready to be sent.
+
+    groups: flat numbers of its groups, ascending; places: their ranks, as `masks.ranks` gives them.
     """
 
     window: Window
@@ -61,7 +57,7 @@ class LabWindow:
     data: bytes
 
     def places_of(self, groups: Iterable[int]) -> dict[int, int]:
-        """The places of those of the groups that are in the window."""
+        """The ranks of those of the groups that are in the window."""
         wanted = np.array(list(groups), np.int64)
         at = np.flatnonzero(np.isin(self.groups, wanted))
         return dict(zip(self.groups[at].tolist(), self.places[at].tolist(), strict=True))
@@ -69,9 +65,7 @@ class LabWindow:
 
 @dataclass(frozen=True, eq=False)
 class LabDetail:
-    """Where single weights of a reduced layer are looked up: the arguments of its `lab_view`, none
-    copied.
-    """
+    """The source of a reduced layer's windows: the arguments of its `lab_view`, not copied."""
 
     layer: Layer
     weight: torch.Tensor
@@ -83,7 +77,7 @@ class LabDetail:
         return lab_window(self.layer, self.weight, self.scores, self.g, window)
 
     def places(self, groups: Iterable[int]) -> list[int]:
-        """The places of a few groups, by flat number (scope x groups + group)."""
+        """The ranks of a few groups, by flat number (scope x groups + group)."""
         wanted = np.array(list(groups), np.int64)
         return (
             [] if self.scores is None or not len(wanted) else places(self.scores, wanted).tolist()

@@ -1,11 +1,10 @@
-"""The network map: a box per layer in data-flow order; click or arrow keys choose the layer that
-all pages look at.
+"""The network map: a box per layer in data-flow order. A click or the arrow keys choose a layer.
 
     view = map_view(network, layers)                     # depends on the network alone
     net_map(view, chosen=name, kept=report.kept, sensitivity=None, key="map", on_select=state.select_layer)
 
-Blocks that repeat are one box until they are opened, which happens in the browser. What is sent is
-a few kB and the same bytes as long as nothing changes; a choice is reported once.
+Repeated blocks are one box until the user opens them, in the browser. The message has a few kB and
+the same bytes while nothing changes. A choice is reported once.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ SCRIPTS = ("../numbers.js", "graph.js", "layout.js", "draw.js", "map.js")
 
 
 def source() -> str:
-    """The component's script: its files one after the other, as one module."""
+    """The component's script: its files joined into one module."""
     return "\n".join((FOLDER / file).read_text(encoding="utf-8") for file in SCRIPTS)
 
 
@@ -47,8 +46,9 @@ def net_map(
 ) -> None:
     """Draws the map with the chosen layer outlined.
 
-    kept: share of each layer's weights, in [0, 1]; a layer that is not in it cannot be cut.
-    sensitivity: top-1 lost by each layer cut alone, a share; cut_at: at which sparsity, as text.
+    kept: share of each layer's weights, in [0, 1]; a layer that is not in it cannot be pruned.
+    sensitivity: the top-1 that each layer loses when pruned alone, in [0, 1]; cut_at: the sparsity of
+    that, as text.
     on_select: called with the layer that the user chose, before the script runs.
     """
 
@@ -68,7 +68,7 @@ def message(
     sensitivity: Mapping[str, float] | None,
     cut_at: str,
 ) -> dict[str, object]:
-    """What is sent: the map, then a number or None for each layer in the order of its boxes."""
+    """The message: the map, and a number or None for each layer in the order of the boxes."""
     hurts = None if sensitivity is None else [sensitivity.get(name) for name in view.names]
     return {
         "map": view.data,
@@ -80,8 +80,6 @@ def message(
 
 
 def chosen_name(report: object, view: MapView) -> str | None:
-    """The layer that a report from the browser names, believed only if the map has it: it may be
-    forged or outdated.
-    """
+    """The layer that a report names, if the map has it: a report may be forged or outdated."""
     name = report.get("selected") if isinstance(report, Mapping) else None
     return name if isinstance(name, str) and name in view.names else None

@@ -96,7 +96,7 @@ function option(box, network, state) {
   if (box.role === "fold") parts.push(badge(box))
   const text = box.id === state.chosen ? "label strong" : "label"
   parts.push(`<text class="${text}" x="${px(box.middle)}" y="${px(y - (box.role === "fold" ? 10 : 6))}">${escaped(box.label)}</text>`)
-  parts.push(`<text class="share" x="${px(box.middle)}" y="${px(y + h + 15)}">${share === null ? "not cut" : percent(share, 0)}</text>`)
+  parts.push(`<text class="share" x="${px(box.middle)}" y="${px(y + h + 15)}">${share === null ? "not pruned" : percent(share, 0)}</text>`)
   const ring = `<rect class="ring" x="${px(x - 4)}" y="${px(y - 4)}" width="${px(w + 8 + (sensitivity ? 4.5 : 0))}" height="${h + 8}" rx="6"/>`
   const reach = Math.max(w, 40)
   const hit = `<rect class="hit" x="${px(box.middle - reach / 2)}" y="${px(y - SIZE.label)}" width="${px(reach)}" height="${h + SIZE.label + SIZE.below}"/>`
@@ -135,9 +135,9 @@ function hurt(box, state) {
 function sentenceOf(box, state) {
   const share = keptShare(box, state.kept)
   const lost = hurt(box, state)
-  const what = box.role === "fold" ? `${box.label} · ${box.count} blocks alike, ${box.layers.length} layers, ${whole(box.weights * box.count)} weights in all` : box.title
-  const parts = [what, share === null ? "cannot be cut so" : `kept ${percent(share)}`]
-  if (lost !== null) parts.push(`${box.role === "fold" ? "its most sensitive layer " : ""}cut alone at ${state.cutAt}: ${points(lost)}`)
+  const what = box.role === "fold" ? `${box.label} · ${box.count} equal blocks, ${box.layers.length} layers, ${whole(box.weights * box.count)} weights in total` : box.title
+  const parts = [what, share === null ? "not prunable with this granularity" : `kept ${percent(share)}`]
+  if (lost !== null) parts.push(`${box.role === "fold" ? "its most sensitive layer " : ""}pruned alone at ${state.cutAt}: ${points(lost)}`)
   if (box.role === "fold") parts.push("Enter opens it")
   return parts.join(" · ")
 }

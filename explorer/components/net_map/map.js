@@ -47,7 +47,7 @@ class NetMap {
       this.pending = null
     }
     this.find(".marks").hidden = !this.worst
-    this.find(".marks b").textContent = `accuracy lost when cut alone at ${this.cutAt}; full height ${points(this.worst)}`
+    this.find(".marks b").textContent = `accuracy lost when pruned alone at ${this.cutAt}; full height ${points(this.worst)}`
     this.render()
   }
 

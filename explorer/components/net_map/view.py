@@ -1,6 +1,4 @@
-"""What the browser needs to draw the map of a network: boxes with their places, arrows, and which
-blocks can be folded.
-"""
+"""The network map as data for the browser: boxes with places, arrows, blocks that fold."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ SYMBOLS = {
     "concat": "C",
     "stack": "S",
 }
-WORDS = {
+OPERATIONS = {
     "add": "adds",
     "sub": "subtracts",
     "mul": "multiplies",
@@ -37,24 +35,22 @@ SUFFIXES = (".weight", "_weight")
 
 @dataclass(frozen=True, eq=False)
 class MapView:
-    """A network's map, ready to be sent. names: the layers that can be chosen, in the order of
-    their boxes.
-    """
+    """A network's map, ready to be sent. names: the layers, in the order of their boxes."""
 
     names: tuple[str, ...]
     data: Mapping[str, Any]
 
 
-def map_view(found: NetworkMap, layers: Sequence[Layer]) -> MapView:
-    """layers: those that the map was made of. Depends on the network alone.
+def map_view(network: NetworkMap, layers: Sequence[Layer]) -> MapView:
+    """The map of a network, made of these layers. It depends on the network alone.
 
-    A node is [role, label, sentence, weights, column, row, number of its block or -1, name]; a
-    join's label is its sign.
+    A node is [role, label, sentence, weights, column, row, number of its block or -1, name]; the
+    label of a join is its sign.
     """
     known = {layer.name: layer for layer in layers}
-    blocks = list(dict.fromkeys(node.block for node in found.nodes if node.block))
+    blocks = list(dict.fromkeys(node.block for node in network.nodes if node.block))
     number = {block: n for n, block in enumerate(blocks)} | {"": -1}
-    labels = _labels(found.nodes)
+    labels = _labels(network.nodes)
     nodes = [
         [
             node.role,
@@ -66,32 +62,30 @@ def map_view(found: NetworkMap, layers: Sequence[Layer]) -> MapView:
             number[node.block],
             node.name,
         ]
-        for node in found.nodes
+        for node in network.nodes
     ]
-    place = {node.name: n for n, node in enumerate(found.nodes)}
+    place = {node.name: n for n, node in enumerate(network.nodes)}
     data = {
         "nodes": nodes,
-        "edges": [[place[source], place[target]] for source, target in found.edges],
+        "edges": [[place[source], place[target]] for source, target in network.edges],
         "blocks": [_short(block) for block in blocks],
-        "repeats": [[number[block] for block in run] for run in found.repeats],
-        "traced": found.traced,
+        "repeats": [[number[block] for block in run] for run in network.repeats],
+        "traced": network.traced,
         "look": LOOK,
     }
-    return MapView(tuple(node.name for node in found.nodes if node.role == "layer"), data)
+    return MapView(tuple(node.name for node in network.nodes if node.role == "layer"), data)
 
 
 def _sentence(node: MapNode, known: Mapping[str, Layer]) -> str:
     if node.role != "layer":
-        return WORDS.get(node.kind, node.kind)
+        return OPERATIONS.get(node.kind, node.kind)
     layer = known[node.name]
     kind = LAYER_KINDS.get(layer.kind, layer.kind)
     return f"{layer.name} · {kind} · {shape(layer.shape)} · {count(layer.numel)} weights · {count(layer.macs)} MACs"
 
 
 def _labels(nodes: Sequence[MapNode]) -> dict[str, str]:
-    """The shortest name of each box that is its own in its block: one end of the path where that
-    says enough, else all of it.
-    """
+    """The shortest unique name of each box in its block: one end of its path, or the whole path."""
     inside: dict[str, list[list[str]]] = {}
     for node in nodes:
         inside.setdefault(node.block, []).append(_path(node))
@@ -117,8 +111,9 @@ def _path(node: MapNode) -> list[str]:
 
 
 def _short(block: str) -> str:
-    """layer1.0 -> layer1.0; encoder.layers.encoder_layer_3 -> encoder_layer_3: a bare number needs
-    the name before it.
+    """encoder.layers.encoder_layer_3 -> encoder_layer_3; layer1.0 -> layer1.0.
+
+    A number keeps the name before it.
     """
     parts = block.split(".")
     return ".".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from explorer.charts.tiles import flat
-from explorer.components.mask_lab import Edit, Result, _read, lab_view
+from explorer.components.mask_lab import Edit, Result, lab_view
+from explorer.components.mask_lab.component import _read
 from explorer.components.mask_lab.reduced import QUARTERS, REDUCED_CELLS, factors, reduced_parts
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, group_tables, supports
 from pruning_core.hand_edits import MAX_GROUPS

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.components.mask_lab import order
-from explorer.components.mask_lab.order import levels, levels_among, places
+from explorer.components.mask_lab import ranking as order
+from explorer.components.mask_lab.ranking import levels, levels_among, places
 from pruning_core.masks import ranks
 
 

@@ -1,5 +1,4 @@
-"""The order in which groups go, without ranking all of them: exact places of a few, levels of
-0..255 of many.
+"""Ranks of groups without a sort of all groups: exact ranks of a few, levels 0..255 of many.
 
 Sorting short runs of float32 is several times as fast as counting keys, needs little memory, and
 runs on two processors.
@@ -27,15 +26,16 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-def side_by_side(call: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
-    """`map` on WORKERS threads: numpy sorts, copies and compares without holding the interpreter."""
+def parallel_map(call: Callable[[Item], Found], items: Iterable[Item]) -> Iterator[Found]:
+    """`map` on WORKERS threads: numpy sorts, copies and compares without the interpreter lock."""
     with ThreadPoolExecutor(WORKERS) as pool:
         yield from pool.map(call, items)
 
 
 def places(scores: torch.Tensor, groups: np.ndarray) -> np.ndarray:
-    """`masks.ranks(scores).flatten()[groups]`, without the places of the others. scores: scope x
-    group; groups: flat numbers.
+    """`masks.ranks(scores).flatten()[groups]`, without ranking the others.
+
+    scores: scope x group; groups: flat numbers.
     """
     scope, group = np.divmod(groups, scores.shape[1])
     touched, at = np.unique(scope, return_inverse=True)
@@ -51,14 +51,15 @@ def places(scores: torch.Tensor, groups: np.ndarray) -> np.ndarray:
 
     found = np.empty(len(groups), np.int64)
     starts = range(0, len(touched), step)
-    for mine, ranked in map(some, starts) if large else side_by_side(some, starts):
+    for mine, ranked in map(some, starts) if large else parallel_map(some, starts):
         found[mine] = ranked
     return found
 
 
 def _among_runs(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """How many of all scores go before each of these groups: run by run, those below it, and of
-    equal ones the earlier.
+    """The rank of each of these groups among all scores, computed run by run.
+
+    Of equal scores, the earlier group has the lower rank.
     """
     by_score = np.argsort(scores[groups])
     at = groups[by_score]
@@ -77,14 +78,12 @@ def _among_runs(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
         return found
 
     found = np.empty(len(groups), np.int64)
-    found[by_score] = sum(side_by_side(below, range(0, len(scores), RUN)))
+    found[by_score] = sum(parallel_map(below, range(0, len(scores), RUN)))
     return found
 
 
 def _keys(scores: np.ndarray, numbers: np.ndarray | None = None) -> np.ndarray:
-    """float32 scores and their numbers (0, 1, 2 ... unless given) as uint64 keys that sort by
-    score, then by number.
-    """
+    """uint64 keys that sort by float32 score, then by number (0, 1, 2 ... unless given)."""
     bits = (scores + np.float32(0)).view(np.uint32)  # + 0: minus zero is zero
     ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
     return (ordered << np.uint64(32)) | (
@@ -93,30 +92,33 @@ def _keys(scores: np.ndarray, numbers: np.ndarray | None = None) -> np.ndarray:
 
 
 def levels(scores: torch.Tensor) -> np.ndarray:
-    """scope x group -> 0..255, flat: the share of the scope that goes before the group; in large
-    scopes ties in any order.
+    """Levels 0..255 of all groups, flat: the share of the scope with a lower rank.
+
+    In large scopes, ties are in any order.
     """
     scopes, groups = scores.shape
     values = as_array(scores)
-    found = np.empty((scopes, groups), np.uint8)
+    result = np.empty((scopes, groups), np.uint8)
     step = max(1, (RUN >> 2) // groups)
-    way = _of_few if groups <= FEW else (_of_many if scores.numel() > RUN else _exactly)
+    levels_of = (
+        _small_scopes if groups <= FEW else _many_groups if scores.numel() > RUN else _exact_levels
+    )
 
     def some(start: int) -> None:
-        found[start : start + step] = way(values[start : start + step])
+        result[start : start + step] = levels_of(values[start : start + step])
 
-    for _ in side_by_side(some, range(0, scopes, step)):
+    for _ in parallel_map(some, range(0, scopes, step)):
         pass
-    return found.ravel()
+    return result.ravel()
 
 
-def _exactly(scores: np.ndarray) -> np.ndarray:
+def _exact_levels(scores: np.ndarray) -> np.ndarray:
     ranked = ranks(torch.from_numpy(scores)).numpy().astype(np.int64)
     levels: np.ndarray = (ranked * 256 // scores.shape[1]).astype(np.uint8)
     return levels
 
 
-def _of_few(scores: np.ndarray) -> np.ndarray:
+def _small_scopes(scores: np.ndarray) -> np.ndarray:
     """Levels in small scopes, by comparing every two groups."""
     columns = scores.T.copy()
     groups = scores.shape[1]
@@ -130,7 +132,7 @@ def _of_few(scores: np.ndarray) -> np.ndarray:
     return levels
 
 
-def _of_many(scores: np.ndarray) -> np.ndarray:
+def _many_groups(scores: np.ndarray) -> np.ndarray:
     found = np.empty(scores.shape, np.uint8)
     share = (np.arange(scores.shape[1]) * 256 // scores.shape[1]).astype(np.uint8)
     np.put_along_axis(found, np.argsort(scores, axis=1), share[None], axis=1)
@@ -138,15 +140,15 @@ def _of_many(scores: np.ndarray) -> np.ndarray:
 
 
 def levels_among(scores: np.ndarray, some: np.ndarray) -> np.ndarray:
-    """The levels of some of one scope's scores, to about 1 of 256. some: n x rows x cols, rows from
-    the scope's start to its end.
+    """The levels of some of one scope's scores, within about 1 of 256.
 
-    Counts what lies below EDGES of them, in scopes larger than COUNTED among every n-th score,
-    which places them to 1 in 1000; where many are equal, those further up go first.
+    some: n x rows x cols, rows from the scope's start to its end. Counts the scores below EDGES of
+    them; in scopes larger than COUNTED among every n-th score, which is exact to 1 in 1000. Of many
+    equal scores, those in earlier rows have lower levels.
     """
     edges = np.unique(some)
     edges = edges[:: 1 + len(edges) // EDGES]
-    # No common factor with the layer's sides, so that every filter and channel has its turn.
+    # No common factor with the number of scores, so that every filter and channel is sampled.
     step = (
         next(n for n in count(1 + len(scores) // COUNTED) if gcd(n, len(scores)) == 1)
         if len(scores) > COUNTED
@@ -159,7 +161,7 @@ def levels_among(scores: np.ndarray, some: np.ndarray) -> np.ndarray:
         return np.stack([np.searchsorted(ordered, edges), np.searchsorted(ordered, edges, "right")])
 
     below, upto = sum(
-        side_by_side(counts, range(0, len(scores), RUN)), np.zeros((2, len(edges)), np.int64)
+        parallel_map(counts, range(0, len(scores), RUN)), np.zeros((2, len(edges)), np.int64)
     )
     at = np.searchsorted(edges, some, "right") - 1
     nearer = (np.arange(some.shape[1])[:, None] + 0.5) / some.shape[1]

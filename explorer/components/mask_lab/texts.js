@@ -1,4 +1,4 @@
-// What the lab says: numbers, the cell that is pointed at, the layer in a sentence.
+// The texts of the lab: numbers, the cell under the pointer, the layer in a sentence.
 
 const number = x => (x === 0 ? "0" : Number(x.toPrecision(4)).toString().replace("-", "−"))
 
@@ -24,7 +24,7 @@ function head(layer, [o, i]) {
   return [["head", `${Math.floor(((o % size) * heads) / size)}${part && `, ${part.trim()}`}`]]
 }
 
-// Where a cell is, what it is worth, and when it goes: [label, value] pairs.
+// A cell's position, weight, score and rank, and when it is removed: [label, value] pairs.
 function facts(mask, cell) {
   const { layer } = mask
   if (layer.reduced) return blockFacts(mask, cell, Math.floor(cell / mask.cols), cell % mask.cols)
@@ -41,19 +41,19 @@ function facts(mask, cell) {
   const scope = layer.scopes > 1 ? ` in scope ${whole(Math.floor(group / layer.groups))}` : ""
   found.push(["rank", `${whole(place + 1)} of ${whole(layer.groups)}${scope}, lowest first`])
   const from = mask.goesAt(place)
-  const goes = `${mask.edits.has(group) ? "without the edit it " : ""}${from === null ? "never goes" : "goes"}`
+  const removed = `${mask.edits.has(group) ? "without the edit " : ""}${from === null ? "never removed" : "removed"}`
   const when = layer.keepOf === null ? (from === null ? "" : `at ${percent(from, 2)}`) : `at ${layer.label}`
-  return [...found, ["", state(mask, group)], [goes, when]]
+  return [...found, ["", state(mask, group)], [removed, when]]
 }
 
-const LAST = "The last group of a scope stays; allow it under More settings: A layer may collapse."
+const LAST = "The last group of a scope is kept. To allow its removal: More settings, A layer may collapse."
 
 function state(mask, group) {
   const word = keep => (keep ? "kept" : "pruned")
   const edit = mask.edits.get(group)
   const kept = mask.keepsGroup(group)
   if (edit === undefined) return word(kept)
-  return `${word(edit)} by hand${kept === edit ? "" : ", yet kept: the last group of its scope stays"}`
+  return `${word(edit)} by hand${kept === edit ? "" : ", but kept: it is the last group of its scope"}`
 }
 
 function blockFacts(mask, cell, row, col) {
@@ -66,7 +66,7 @@ function blockFacts(mask, cell, row, col) {
   return layer.groups ? [...found, ["kept, about", percent(mask.share(cell), 0)]] : found
 }
 
-// held: the ratio would take the last groups too.
+// held: the ratio would remove the last groups too.
 function countWords(mask, held) {
   const { gone, groups, weights, of } = mask.counts()
   const count = mask.edits.size
@@ -74,25 +74,25 @@ function countWords(mask, held) {
   const hand = count ? ` · ${whole(count)} by hand${unknown ? ", not counted here" : ""}` : ""
   const single = mask.layer.size === 1 ? "" : `<b>${whole(gone)}</b> of ${whole(groups)} groups · `
   const last = held || mask.tight.some(rescue => rescue.on)
-  const stays = last ? ` · ${mask.layer.scopes > 1 ? "one group per scope" : "the last group"} stays` : ""
-  return `gone: ${single}<b>${whole(weights)}</b> of ${whole(of)} weights (${percent(weights / of)})${hand}${stays}`
+  const rescued = last ? ` · ${mask.layer.scopes > 1 ? "one group per scope" : "the last group"} is kept` : ""
+  return `removed: ${single}<b>${whole(weights)}</b> of ${whole(of)} weights (${percent(weights / of)})${hand}${rescued}`
 }
 
-// near: the window in which every weight is drawn; asked: one is on its way.
+// near: the window in which every weight is drawn; asked: a new window is being fetched.
 function noteWords(layer, deep, near, asked) {
   if (!layer.reduced) return ""
   const [first, second] = names(layer)
   const [down, across] = layer.factors
   const block = `a cell stands for ${down} × ${across} ${first}s × ${second}s and shows their mean |weight|`
-  const share = layer.groups ? "; the share of it that goes is drawn to about 1%, the counts above are exact" : ""
-  const waits = asked ? " Fetching single weights …" : ""
+  const share = layer.groups ? "; its removed share is drawn to about 1%, the counts above are exact" : ""
+  const fetching = asked ? " Fetching single weights …" : ""
   if (near) {
     const [top, , left] = near.layer.window.map(whole)
     const [last, end] = [near.layer.window[1] - 1, near.layer.window[3] - 1].map(whole)
     return `Full detail inside the dashed frame: ${first}s ${top} to ${last}, ${second}s ${left} to ${end}, every weight.
-      Reduced outside: ${block}.${waits}`
+      Reduced outside: ${block}.${fetching}`
   }
-  const hand = layer.groups ? " and edits by hand" : ""
+  const hand = layer.groups ? " and hand edits" : ""
   const how = deep ? `Zoom in for single weights${hand}.` : layer.groups ? "Hand edits need a smaller layer." : ""
-  return `Reduced: ${block}${share}.${waits || ` ${how}`}`
+  return `Reduced: ${block}${share}.${fetching || ` ${how}`}`
 }

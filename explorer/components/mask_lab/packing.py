@@ -1,5 +1,6 @@
-"""Arrays as bytes for the browser: u32 length | JSON head | the parts that the head lists,
-little-endian; wire.js reads it.
+"""Arrays as bytes for the browser; unpacking.js reads them.
+
+u32 length | JSON head | the parts that the head lists; little-endian.
 """
 
 import hashlib
@@ -9,12 +10,12 @@ from typing import Any
 import numpy as np
 
 EXACT_CELLS = 1 << 16
-"""Up to this many cells hover shows float32 numbers, beyond it half precision (three digits)."""
+"""Up to this many cells are float32; more are half precision (three digits)."""
 TYPES = {"uint8": "u1", "int32": "i4", "uint32": "u4", "float32": "f4", "float16": "f2"}
 
 
 def packed(head: dict[str, Any], parts: dict[str, np.ndarray]) -> tuple[bytes, str]:
-    """The bytes, and the id that they carry: a hash of the content."""
+    """The bytes, and their id: a hash of the content."""
     body = b"".join(part.tobytes() for part in parts.values())
     head = head | {
         "parts": [[name, TYPES[part.dtype.name], part.size] for name, part in parts.items()]
@@ -25,8 +26,9 @@ def packed(head: dict[str, Any], parts: dict[str, np.ndarray]) -> tuple[bytes, s
 
 
 def scaled(name: str, numbers: np.ndarray, cells: int) -> dict[str, np.ndarray]:
-    """Numbers in the precision that so many cells get, half precision over their largest size so
-    that it keeps its digits.
+    """Numbers in the precision for so many cells.
+
+    Half precision is relative to the largest magnitude, so that it keeps its digits.
     """
     finite = np.where(np.isfinite(numbers), numbers, 0).astype(np.float32)
     if cells <= EXACT_CELLS:
