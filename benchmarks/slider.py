@@ -42,11 +42,7 @@ def row(rounds: int) -> Row:
         )
 
     def peer() -> None:
-        prune.l1_unstructured(module, "weight", amount=round(next(peer_ratios) * layer.numel))
-        original = module.get_parameter("weight_orig")
-        prune.remove(module, "weight")
-        with torch.no_grad():
-            module.get_parameter("weight").copy_(original)
+        _peer_move(module, round(next(peer_ratios) * layer.numel))
 
     same = _same(module, ranked.kept(round(0.5 * layer.numel)))
     seconds = interleaved({"ours": move, "peer": peer}, rounds)
@@ -63,6 +59,15 @@ def row(rounds: int) -> Row:
         30,
         more=more,
     )
+
+
+def _peer_move(module: nn.Conv2d, count: int) -> None:
+    """Masks the `count` smallest weights, then restores the weights."""
+    prune.l1_unstructured(module, "weight", amount=count)
+    original = module.get_parameter("weight_orig")
+    prune.remove(module, "weight")
+    with torch.no_grad():
+        module.get_parameter("weight").copy_(original)
 
 
 def _same(module: nn.Conv2d, kept: torch.Tensor) -> bool:

@@ -100,6 +100,13 @@ def preview(
     curves = [measurer.curve(unit, unit.counts(g, grid)) for unit in units]
     points = [point for curve in curves for point in curve.points.values()]
     budget = Budget(measurer.network, points, len(split), share)
+    yield from _rounds(measurer, curves, budget, share)
+
+
+def _rounds(
+    measurer: PreviewMeasurer, curves: Sequence[PreviewCurve], budget: Budget, share: float
+) -> Iterator[Preview]:
+    """Measures on one part of the images after the other, until no point is affordable."""
     for round_index, images in enumerate(measurer.parts):
         wanted = by_usefulness(curves, len(images)) if round_index else _ends_and_middles(curves)
         taken = budget.take(wanted, len(images), round_index)
