@@ -1,6 +1,4 @@
-"""A workspace that trains in a moment: four classes, told by the brightest quarter of a 6 x 6
-picture.
-"""
+"""A workspace that trains in a moment: the brightest quarter of a 6 x 6 image is its class."""
 
 import torch
 from torch import nn
@@ -12,7 +10,7 @@ from tests.core.toy import MemorySplit
 
 
 def quarters(outputs: tuple[int, ...] | None = None) -> Workspace:
-    """An untrained network and 80 pictures; with outputs, the classes are four of ten logits."""
+    """An untrained network and 80 images. With outputs, the classes are four of ten logits."""
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(80) % 4
     bright = torch.eye(4)[labels].view(80, 1, 2, 2).repeat_interleave(3, 2).repeat_interleave(3, 3)

@@ -1,6 +1,4 @@
-"""Ratios per layer: totals that hit the target, the papers' formulas by slow loops, torch's global
-pruning as the oracle.
-"""
+"""Ratios per layer against the target, loops over the papers' formulas, and torch's pruning."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -51,17 +49,17 @@ def test_uniform_is_the_same_everywhere_and_manual_is_dense(sparsity: float) -> 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 @pytest.mark.parametrize("name", ["uniform", "erk", "global", "lamp"])
-def test_totals_hit_the_target(name: str, sparsity: float) -> None:
-    """The rankings spare one weight per layer."""
+def test_totals_meet_the_target(name: str, sparsity: float) -> None:
+    """The rankings keep one weight per layer."""
     total = total_ratio(LAYERS, ALLOCATIONS[name](LAYERS, grouped("fine"), sparsity))
-    spared = len(LAYERS) if name in ("global", "lamp") else 0
-    assert total * SIZE == pytest.approx(min(round(sparsity * SIZE), SIZE - spared), abs=0.51)
+    kept = len(LAYERS) if name in ("global", "lamp") else 0
+    assert total * SIZE == pytest.approx(min(round(sparsity * SIZE), SIZE - kept), abs=0.51)
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 @pytest.mark.parametrize("g", ["kernel", "filter", "channel", "shape", "vector_row"])
 @pytest.mark.parametrize("name", ["global", "lamp"])
-def test_rankings_of_groups_hit_the_target_within_half_a_group(
+def test_rankings_of_groups_meet_the_target_within_half_a_group(
     name: str, g: str, sparsity: float
 ) -> None:
     taken = LAYERS[:2]
@@ -124,7 +122,7 @@ def test_global_counts_ties_exactly(sparsity: float) -> None:
     assert gone == pytest.approx(min(round(sparsity * SIZE), SIZE - len(LAYERS)), abs=1e-6)
 
 
-def test_global_takes_from_the_layer_with_the_small_scores() -> None:
+def test_global_removes_from_the_layer_with_the_small_scores() -> None:
     groups = {
         x.name: torch.arange(1.0, x.numel + 1)[None] + 10_000 * k for k, x in enumerate(LAYERS)
     }
@@ -136,9 +134,7 @@ def test_global_takes_from_the_layer_with_the_small_scores() -> None:
 
 
 def test_global_weighs_groups_by_their_size() -> None:
-    """Filters of 9 and of 2 weights: 9 (score 1), 2 (score 2), 9 (score 3), 2 (score 4), and one of
-    each kept.
-    """
+    """Filters of 9 and of 2 weights: 9 (score 1), 2 (2), 9 (3), 2 (4), and one of each is kept."""
     large = layer((3, 1, 3, 3), name="large.weight")
     small = layer((3, 2, 1, 1), name="small.weight")
     groups = {
@@ -179,17 +175,15 @@ def test_rankings_keep_the_best_of_every_scope(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["global", "lamp", "uniform", "erk", "uniform_plus"])
 @pytest.mark.parametrize("g", ["fine", "filter"])
-def test_what_is_gone_stays_gone_under_new_scores(name: str, g: str) -> None:
-    """Three rounds, each with other scores: masks only shrink, and the last round still hits the
-    target.
-    """
+def test_removed_groups_stay_removed_under_new_scores(name: str, g: str) -> None:
+    """Three rounds with different scores: removed weights stay removed, and the target is met."""
     layers = LAYERS[:3]
-    cutter = granularity(g)
+    chosen = granularity(g)
     masks: dict[str, Tensor] = {}
     for number, sparsity in enumerate((0.3, 0.6, 0.7)):
-        groups = exclude_removed(grouped(g, number, layers), masks, layers, cutter)
+        groups = exclude_removed(grouped(g, number, layers), masks, layers, chosen)
         ratios = ALLOCATIONS[name](layers, groups, sparsity)
-        found = select(groups, layers, cutter, ratios)
+        found = select(groups, layers, chosen, ratios)
         assert all(not (found[key] & ~mask).any() for key, mask in masks.items())
         masks = found
     gone = sum(int((~mask).sum()) for mask in masks.values()) / sum(x.numel for x in layers)
@@ -200,9 +194,7 @@ def test_what_is_gone_stays_gone_under_new_scores(name: str, g: str) -> None:
 
 
 def slow_lamp(values: list[float]) -> list[float]:
-    """The paper's formula, with indices sorted so that weights ascend: W_u^2 / sum over v >= u of
-    W_v^2.
-    """
+    """The paper's formula: W_u^2 / sum over v >= u of W_v^2, with weights in ascending order."""
     order = sorted(range(len(values)), key=lambda at: values[at])
     found = [0.0] * len(values)
     for place, at in enumerate(order):
@@ -244,7 +236,7 @@ def test_lamp_masks_are_those_of_the_papers_global_top_k(sparsity: float) -> Non
         assert torch.equal(masks[x.name].flatten(), slow)
 
 
-def test_lamp_does_not_care_for_a_layers_scale() -> None:
+def test_lamp_ignores_the_scale_of_a_layer() -> None:
     groups = grouped("fine")
     scaled = {name: found * 10.0**k for k, (name, found) in enumerate(groups.items())}
     assert ALLOCATIONS["lamp"](LAYERS, groups, 0.8) == ALLOCATIONS["lamp"](LAYERS, scaled, 0.8)
@@ -255,9 +247,7 @@ def test_lamp_does_not_care_for_a_layers_scale() -> None:
 
 
 def slow_erk(layers: Sequence[Layer], sparsity: float) -> dict[str, float]:
-    """Solve eps over the layers that are not dense; make the densest dense while any density is
-    above 1; solve again.
-    """
+    """eps over the layers that are not dense; the densest becomes dense while any is above 1."""
     raw = {x.name: sum(x.param_shape) / torch.Size(x.param_shape).numel() for x in layers}
     dense: set[str] = set()
     while True:
@@ -282,8 +272,10 @@ def test_erk_is_the_papers(arch: str, sparsity: float) -> None:
 
 
 def test_erk_worked_by_hand() -> None:
-    """Linear 2 x 2 and 8 x 8: raw 1 and 1/4. Half of 68 overfills the small one, so it stays dense,
-    and 30 of 64 are left.
+    """Linear 2 x 2 and 8 x 8: raw 1 and 1/4.
+
+    Half of 68 weights would give the small one a density above 1: it stays dense, and 30 of 64 are
+    kept in the other.
     """
     small = layer((2, 2, 1, 1), name="small.weight")
     large = layer((8, 8, 1, 1), name="large.weight")
@@ -297,7 +289,7 @@ def test_erk_of_a_conv1d_has_one_kernel_side() -> None:
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_uniform_plus_spares_the_first_convolution_and_a_fifth_of_the_last_layer(
+def test_uniform_plus_keeps_the_first_convolution_and_a_fifth_of_the_last_layer(
     sparsity: float,
 ) -> None:
     ratios = ALLOCATIONS["uniform_plus"](LAYERS, {}, sparsity)
@@ -308,24 +300,24 @@ def test_uniform_plus_spares_the_first_convolution_and_a_fifth_of_the_last_layer
     assert total_ratio(LAYERS, ratios) * SIZE == pytest.approx(min(sparsity * SIZE, most), abs=1e-6)
 
 
-def test_uniform_plus_without_convolutions_only_spares_the_last_layer() -> None:
+def test_uniform_plus_without_convolutions_only_limits_the_last_layer() -> None:
     layers = inventory(ARCHITECTURES["lenet_300_100"].build((1, 8, 8), 10), (1, 8, 8))
     ratios = ALLOCATIONS["uniform_plus"](layers, {}, 0.9)
     assert ratios["fc3.weight"] == pytest.approx(0.8)
     assert ratios["fc1.weight"] == ratios["fc2.weight"] > 0.9
 
 
-def test_uniform_plus_spares_no_other_layer_where_first_and_last_cannot_be_cut() -> None:
+def test_uniform_plus_limits_no_other_layer() -> None:
     middle = LAYERS[1:3]
     assert ALLOCATIONS["uniform_plus"](middle, {}, 0.7) == pytest.approx(
         {x.name: 0.7 for x in middle}
     )
 
 
-# --- fitting and locking
+# --- fit and overrides
 
 
-def test_fit_mixes_both_sides_of_a_jump() -> None:
+def test_fit_ratios_mixes_both_sides_of_a_jump() -> None:
     def step(u: float) -> dict[str, float]:
         return {x.name: 0.9 if u > 0.3 else 0.1 for x in LAYERS}
 
@@ -333,7 +325,7 @@ def test_fit_mixes_both_sides_of_a_jump() -> None:
     assert fit_ratios(LAYERS, 0.95, step) == pytest.approx(step(1.0))
 
 
-def test_locked_ratios_take_the_place_of_the_allocations() -> None:
+def test_overrides_replace_the_ratios_of_the_allocation() -> None:
     ratios = ALLOCATIONS["uniform"](LAYERS, {}, 0.5)
     assert with_overrides(ratios, {"fc.weight": 0.0, "stem.weight": 1.0}) == ratios | {
         "fc.weight": 0.0,
@@ -345,10 +337,8 @@ def test_locked_ratios_take_the_place_of_the_allocations() -> None:
         assert "fc.weight" in refusal(partial(with_overrides, ratios, {"fc.weight": bad}))
 
 
-def test_lamp_keeps_scores_below_zero_below() -> None:
-    """s = -2, 0, 1, 2: the negative one over the squares of the negative ones, the others as ever:
-    1 / (1 + 4) and 4 / 4.
-    """
+def test_lamp_keeps_negative_scores_negative() -> None:
+    """s = -2, 0, 1, 2: the negative one is -4 / 4; the positive ones are 1 / (1 + 4) and 4 / 4."""
     assert lamp_scores(torch.tensor([[1.0, -2.0, 0.0, 2.0]]))[0].tolist() == [0.2, -1.0, 0.0, 1.0]
     rng = torch.Generator().manual_seed(1)
     signed = torch.randn(1, 500, generator=rng)

@@ -1,6 +1,4 @@
-"""Random masks of one pass: how many go, what the mean and the spread over passes are, and that a
-frozen one is a plan's mask.
-"""
+"""Random masks of one pass: their counts, mean and spread, and the plan of a frozen one."""
 
 from functools import cache, partial
 from itertools import product
@@ -52,7 +50,7 @@ def test_the_mean_over_passes_is_the_pass_without_dropping(name: str) -> None:
     assert ((seen.mean(0) - y).abs() < 4 * error + 1e-9).all()
 
 
-def test_dropouts_variance_is_of_whole_outputs_and_dropconnects_of_single_products() -> None:
+def test_dropout_varies_whole_outputs_and_dropconnect_single_products() -> None:
     w = W[:, :, 0, 0].double()
     spread = RATE / (1 - RATE)
     whole = (w @ V.double()).square()
@@ -61,7 +59,7 @@ def test_dropouts_variance_is_of_whole_outputs_and_dropconnects_of_single_produc
     torch.testing.assert_close(passes("dropconnect").var(0), spread * single, rtol=0.08, atol=1e-9)
 
 
-def test_dropout_takes_rows_and_dropconnect_weights() -> None:
+def test_dropout_drops_rows_and_dropconnect_weights() -> None:
     rows = sample_mask("dropout", layer((400, 5, 3, 3)), 0.25, 0).flatten(1)
     assert torch.equal(rows, rows[:, :1].expand_as(rows))
     assert float(rows[:, 0].double().mean()) == pytest.approx(
@@ -75,7 +73,7 @@ def test_dropout_takes_rows_and_dropconnect_weights() -> None:
 
 
 @pytest.mark.parametrize("name", REGULARISERS)
-def test_every_pass_has_a_mask_of_its_own_that_its_seed_gives_again(name: str) -> None:
+def test_every_pass_has_its_own_mask_and_its_seed_gives_it_again(name: str) -> None:
     here = layer((64, 4, 1, 1))
     before = torch.get_rng_state()
     assert torch.equal(sample_mask(name, here, 0.5, 1), sample_mask(name, here, 0.5, 1))
@@ -113,7 +111,7 @@ def named(space: Workspace, name: str) -> Layer:
 
 @pytest.mark.parametrize("name", REGULARISERS)
 @pytest.mark.parametrize("rate", [0.0, 0.35, 0.9])
-def test_the_plan_of_a_sample_has_its_mask_bit_for_bit_and_leaves_the_others_whole(
+def test_the_plan_of_a_sample_has_exactly_its_mask_and_keeps_other_layers_dense(
     space: Workspace, name: str, rate: float
 ) -> None:
     conv = named(space, "conv2.weight")
@@ -127,7 +125,7 @@ def test_the_plan_of_a_sample_has_its_mask_bit_for_bit_and_leaves_the_others_who
 
 
 @pytest.mark.parametrize("name", REGULARISERS)
-def test_layers_frozen_from_one_pass_stay_together_and_another_pass_starts_anew(
+def test_layers_frozen_from_one_pass_are_kept_until_another_pass(
     space: Workspace, name: str
 ) -> None:
     layers = [named(space, other) for other in ("conv2.weight", "fc1.weight")]
@@ -145,7 +143,7 @@ def test_layers_frozen_from_one_pass_stay_together_and_another_pass_starts_anew(
     ]
 
 
-def test_hand_edits_that_would_change_the_sample_go_and_those_that_wait_stay(
+def test_hand_edits_that_would_change_the_sample_are_dropped(
     space: Workspace,
 ) -> None:
     mine = HandEdits("conv2.weight", "fine", ((0, 0, True),))
@@ -171,7 +169,7 @@ def test_a_pass_that_drops_every_output_is_frozen_as_it_is(space: Workspace) -> 
     assert not choose_masks(plan, space)[1][conv.name].any()
 
 
-def test_every_subset_is_dropped_as_often_as_independent_chance_says() -> None:
+def test_subsets_are_dropped_as_often_as_by_independent_draws() -> None:
     """The first three outputs: each of their 8 subsets within 4 standard errors of p^dropped (1 -
     p)^kept.
     """
@@ -183,7 +181,7 @@ def test_every_subset_is_dropped_as_often_as_independent_chance_says() -> None:
         )
 
 
-def test_what_cannot_be_meant_is_refused() -> None:
+def test_impossible_requests_are_refused() -> None:
     output = LAYERS[-1]
     assert "remove a class" in refusal(lambda: sample_mask("dropout", output, 0.5, 0))
     assert sample_mask("dropconnect", output, 0.5, 0).shape == output.shape

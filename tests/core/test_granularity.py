@@ -1,6 +1,4 @@
-"""Golden masks, written out by hand, for every granularity; what each one refuses; groups there and
-back.
-"""
+"""Golden masks of every granularity, written out by hand, and groups from and to weights."""
 
 import pytest
 import torch
@@ -289,7 +287,7 @@ def test_scope_group_element(
     name: str, shape: tuple[int, int, int, int], kind: str | None, expected: tuple[int, ...]
 ) -> None:
     g = granularity(name)
-    here = layer(shape, kind, heads=2 if name == "head" else 0)
+    here = layer(shape, kind, heads=2 if g.spans_attention else 0)
     w = torch.arange(here.numel, dtype=torch.float32).view(shape)
     groups = to_groups(w, g, here)
     assert tuple(groups.shape) == expected
@@ -313,7 +311,7 @@ def test_groups_of_a_non_contiguous_weight() -> None:
     assert torch.equal(to_groups(turned, g, here), to_groups(w, g, here))
 
 
-def test_grouped_head_and_out_head_remove_the_same_heads_channels() -> None:
+def test_query_rows_and_output_columns_belong_to_the_same_heads() -> None:
     """Head j of the value rows feeds columns j d to (j + 1) d of the output projection."""
     g = granularity("head")
     e = 6
@@ -384,6 +382,6 @@ def test_unknown_granularities_are_refused_in_a_sentence(name: str) -> None:
     refusal(lambda: granularity(name))
 
 
-def test_makers_refuse_what_is_no_pattern() -> None:
+def test_impossible_sizes_are_refused() -> None:
     assert "below M" in refusal(lambda: n_of_m(4, 4))
     assert "at least 1" in refusal(lambda: block(1, 1))

@@ -1,4 +1,4 @@
-"""Edits by hand as text: short, exact, and refused in one sentence where they make no sense."""
+"""Hand edits as text and as JSON; impossible edits are refused in one sentence."""
 
 from collections.abc import Callable
 
@@ -71,13 +71,13 @@ def test_other_text_is_refused(text: str) -> None:
         (lambda: from_raw({"a": {"fine": 3}}), "not of the form"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_one_sentence(
+def test_impossible_edits_are_refused_in_one_sentence(
     build: Callable[[], object], part: str
 ) -> None:
     assert part in refusal(build)
 
 
-def test_json_there_and_back() -> None:
+def test_json_is_read_as_it_was_written() -> None:
     edits = (
         parse_edits("a", "fine", "k3"),
         parse_edits("a", "filter", "p1-2"),

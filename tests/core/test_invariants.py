@@ -30,7 +30,7 @@ RANKED = ("global", "lamp")
 OPEN = [g for g in GRANULARITIES.values() if g.fixed_ratio is None]
 """Granularities without a fixed ratio."""
 VARIED = ("mobilenet", "vit")
-"""Together these networks have all kinds of layers. All criteria run on them, three on the others."""
+"""Together these networks have all kinds of layers. All criteria run on them."""
 PAIRS = [
     pytest.param(arch, how, id=f"{arch}-{how}")
     for arch in ARCHITECTURES

@@ -1,6 +1,4 @@
-"""Exact counts by rank at every sparsity, ties and all; torch.nn.utils.prune as the oracle; masks
-applied to a copy.
-"""
+"""Exact counts by rank at every sparsity, with ties; torch.nn.utils.prune is the oracle."""
 
 import itertools
 
@@ -30,20 +28,20 @@ RATIOS = (0.0, 0.1, 0.33, 0.5, 0.77, 0.9, 1.0)
 
 
 def distinct(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    """The numbers 1, -2, 3, ... in an order fixed by the seed: no two of the same size."""
+    """The numbers 1, -2, 3, ... in an order fixed by the seed: no two of the same magnitude."""
     n = torch.Size(shape).numel()
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     return ((order + 1) * (1 - 2 * (order % 2))).float().view(shape)
 
 
-def cut(
+def mask_of(
     w: Tensor, name: str, ratio: float, pool: str = "mean_abs", allow_collapse: bool = False
 ) -> Tensor:
-    here = layer(w.shape)
+    of_w = layer(w.shape)
     g = granularity(name)
     return select(
-        group_scores({"w": w}, (here,), g, pool),
-        (here,),
+        group_scores({"w": w}, (of_w,), g, pool),
+        (of_w,),
         g,
         {"w": ratio},
         allow_collapse=allow_collapse,
@@ -75,7 +73,7 @@ def test_lowest_is_the_stable_sort_at_every_count(levels: int) -> None:
         before = slow
 
 
-def test_lowest_takes_what_is_already_gone_first() -> None:
+def test_lowest_marks_removed_groups_first() -> None:
     scores = torch.tensor([[0.0, -torch.inf, 1.0, -torch.inf]])
     assert lowest(scores, 1).tolist() == [[False, True, False, False]]
     assert lowest(scores, 3).tolist() == [[True, True, False, True]]
@@ -95,11 +93,11 @@ def test_lowest_takes_what_is_already_gone_first() -> None:
         (0.9, 1, 0),
     ],
 )
-def test_removed_worked_values(ratio: float, groups: int, count: int) -> None:
+def test_n_removed_worked_by_hand(ratio: float, groups: int, count: int) -> None:
     assert n_removed(granularity("fine"), ratio, groups) == count
 
 
-def test_removed_may_collapse_a_layer_when_allowed() -> None:
+def test_n_removed_may_collapse_a_layer_when_allowed() -> None:
     assert n_removed(granularity("fine"), 1.0, 10, allow_collapse=True) == 10
     assert n_removed(granularity("fine"), 0.95, 10, allow_collapse=True) == round(9.5)
 
@@ -118,14 +116,16 @@ def test_n_of_m_counts_by_itself() -> None:
 
 @pytest.mark.parametrize("ratio", [-0.01, 1.01, float("nan"), float("inf")])
 def test_ratios_outside_0_to_1_are_refused_in_a_sentence(ratio: float) -> None:
-    assert "outside [0, 1]" in refusal(lambda: cut(distinct((4, 4, 1, 1)), "fine", ratio))
+    assert "outside [0, 1]" in refusal(lambda: mask_of(distinct((4, 4, 1, 1)), "fine", ratio))
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
-@pytest.mark.parametrize("name", [name for name in GRANULARITIES if name != "head"])
-def test_constant_weights_are_cut_exactly(name: str, ratio: float) -> None:
+@pytest.mark.parametrize(
+    "name", [name for name, g in GRANULARITIES.items() if not g.spans_attention]
+)
+def test_equal_weights_are_removed_in_exact_numbers(name: str, ratio: float) -> None:
     g = granularity(name)
-    mask = cut(torch.ones(8, 8, 3, 3), name, ratio)
+    mask = mask_of(torch.ones(8, 8, 3, 3), name, ratio)
     groups = {
         "row": 72,
         "vector_row": 192,
@@ -143,12 +143,12 @@ def test_constant_weights_are_cut_exactly(name: str, ratio: float) -> None:
 
 def test_all_but_one_and_all() -> None:
     w = distinct((4, 4, 1, 1))
-    assert cut(w, "fine", 1.0).sum() == 1
-    assert cut(w, "fine", 1.0)[w.abs() == 16].all()
-    assert cut(w, "row", 1.0).sum((1, 2, 3)).tolist() == [1, 1, 1, 1]
-    assert cut(w, "filter", 1.0).any((1, 2, 3)).sum() == 1
-    assert cut(w, "fine", 1.0, allow_collapse=True).sum() == 0
-    assert cut(w, "fine", 0.0).all()
+    assert mask_of(w, "fine", 1.0).sum() == 1
+    assert mask_of(w, "fine", 1.0)[w.abs() == 16].all()
+    assert mask_of(w, "row", 1.0).sum((1, 2, 3)).tolist() == [1, 1, 1, 1]
+    assert mask_of(w, "filter", 1.0).any((1, 2, 3)).sum() == 1
+    assert mask_of(w, "fine", 1.0, allow_collapse=True).sum() == 0
+    assert mask_of(w, "fine", 0.0).all()
 
 
 # --- oracles
@@ -161,7 +161,7 @@ def test_fine_agrees_with_torch(ratio: float, shape: tuple[int, ...]) -> None:
     module = nn.Conv2d(shape[1], shape[0], shape[2])
     module.weight.data = w.clone()
     prune.l1_unstructured(module, "weight", amount=n_removed(granularity("fine"), ratio, w.numel()))
-    assert torch.equal(cut(w, "fine", ratio), module.get_buffer("weight_mask").bool())
+    assert torch.equal(mask_of(w, "fine", ratio), module.get_buffer("weight_mask").bool())
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
@@ -176,7 +176,7 @@ def test_filter_and_channel_agree_with_torch(
     prune.ln_structured(
         module, "weight", amount=n_removed(granularity(name), ratio, w.shape[dim]), n=n, dim=dim
     )
-    assert torch.equal(cut(w, name, ratio, pool), module.get_buffer("weight_mask").bool())
+    assert torch.equal(mask_of(w, name, ratio, pool), module.get_buffer("weight_mask").bool())
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (4, 8), (3, 5), (1, 2)])
@@ -187,13 +187,13 @@ def test_n_of_m_agrees_with_a_loop(n: int, m: int) -> None:
         inside = w[o, run * m : (run + 1) * m, h, 0].abs()
         for i in inside.argsort(descending=True)[:n].tolist():
             slow[o, run * m + i, h, 0] = True
-    assert torch.equal(cut(w, f"{n}:{m}", 0.5), slow)
+    assert torch.equal(mask_of(w, f"{n}:{m}", 0.5), slow)
 
 
 @pytest.mark.parametrize("name", ["row", "vector_row", "vector_col", "kernel", "shape"])
 @pytest.mark.parametrize("ratio", [0.33, 0.77])
 def test_other_granularities_agree_with_loops(name: str, ratio: float) -> None:
-    """What is removed, written as index sets by hand."""
+    """The removed weights, written as index sets by hand."""
     w = distinct((4, 6, 3, 3), seed=9).double()
     o, i, h, k = (range(n) for n in w.shape)
     every = slice(None)
@@ -209,14 +209,14 @@ def test_other_granularities_agree_with_loops(name: str, ratio: float) -> None:
         ranked = sorted(groups, key=lambda at: float(w[at].abs().sum()))
         for at in ranked[: round(ratio * len(groups))]:
             slow[at] = False
-    assert torch.equal(cut(w, name, ratio), slow)
+    assert torch.equal(mask_of(w, name, ratio), slow)
 
 
 # --- scores
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_broken_weights_are_told_in_a_sentence(bad: float) -> None:
+def test_broken_weights_are_refused_in_a_sentence(bad: float) -> None:
     model = Toy()
     layers = inventory(model, (1, 2, 2))
     model.get_parameter("3.weight").data[0, 0] = bad
@@ -227,7 +227,7 @@ def test_broken_weights_are_told_in_a_sentence(bad: float) -> None:
     assert "3.weight" in refusal(lambda: inventory(model, (1, 2, 2)))
 
 
-def test_layers_that_cannot_be_cut_have_no_group_scores() -> None:
+def test_unsupported_layers_have_no_group_scores() -> None:
     model = ARCHITECTURES["lenet5"].build((1, 8, 8), 10)
     layers = inventory(model, (1, 8, 8))
     groups = group_scores(weights(model, layers), layers, granularity("kernel"), "mean_abs")
@@ -251,7 +251,7 @@ def test_only_layers_with_a_ratio_get_a_mask() -> None:
 
 
 def test_apply_masks_worked_by_hand() -> None:
-    """The convolution keeps 1, 3 and 5, 7, so an image of ones gives 4 and 12, and then 12, 44, 76."""
+    """The convolution keeps 1, 3 and 5, 7: an image of ones gives 4 and 12, then 12, 44, 76."""
     model = Toy()
     layers = inventory(model, (1, 2, 2))
     before = state(model)
@@ -329,7 +329,7 @@ def test_intersect_keeps_what_both_keep() -> None:
     }
 
 
-def test_without_sends_removed_groups_first() -> None:
+def test_exclude_removed_puts_removed_groups_first() -> None:
     here = layer((2, 3, 1, 1))
     g = granularity("channel")
     groups = group_scores({"w": matrix("3 1 2\n3 1 2")}, (here,), g, "mean_abs")

@@ -1,6 +1,4 @@
-"""Penalties against loops over groups, by hand, and in the train step: with any training, in any
-flow.
-"""
+"""Penalties by hand, against loops over groups, and in the training step of any flow."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -26,7 +24,7 @@ CPU = torch.device("cpu")
 CONFIG = TrainConfig(epochs=1, batch_size=8, lr=0.05, cosine=False, momentum=0.0, weight_decay=0.0)
 
 
-def test_slimmings_slope_is_the_sign_of_the_scale() -> None:
+def test_the_slope_of_slimming_is_the_sign_of_the_scale() -> None:
     model = deepcopy(quarters().model)
     with torch.no_grad():
         model.get_parameter("1.weight").copy_(
@@ -40,9 +38,7 @@ def test_slimmings_slope_is_the_sign_of_the_scale() -> None:
 
 
 def test_group_lasso_by_hand() -> None:
-    """Filters (3, 4) and (0, 12): 5 + 12; their slopes are the unit vectors; a removed filter has
-    none.
-    """
+    """Filters (3, 4) and (0, 12): 5 + 12. Slopes are unit vectors, zero for a removed filter."""
     model = nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.Flatten(), nn.Linear(2, 2))
     model[0].weight.data = torch.tensor([[3.0, 4.0], [0.0, 12.0]])[:, :, None, None]
     layers = inventory(model, (2, 1, 1))
@@ -66,14 +62,14 @@ def test_group_lasso_is_a_loop_over_the_groups_of_any_granularity(name: str) -> 
     for layer in (x for x in layers if supports(g, x) is None):
         w = model.get_parameter(layer.name).detach().reshape(layer.shape)
         for at, group in enumerate(to_groups(w, g, layer).flatten(0, 1)):
-            key = (layer.attention if name == "head" else layer.name, at)
+            key = (layer.attention if g.spans_attention else layer.name, at)
             joint[key] = joint.get(key, 0.0) + float(group.double().square().sum())
     wanted = sum(square**0.5 for square in joint.values())
     assert joint
     assert float(group_lasso(model, layers, g).detach()) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_a_network_without_such_groups_says_so() -> None:
+def test_a_network_without_such_groups_is_refused() -> None:
     model = nn.Linear(4, 2)
     asked = penalty("group_lasso:head", 0.1, inventory(model, (4,)))
     assert "No layer of this network has groups of the granularity Attention head" in refusal(
@@ -113,7 +109,7 @@ def test_a_training_with_a_penalty_is_the_loop_with_it_in_the_loss(text: str) ->
 
 @pytest.mark.parametrize("flow", ["rounds", "gradual", "rigl:updates=3", "movement:cuts=3"])
 def test_any_flow_trains_with_the_penalty(flow: str) -> None:
-    """What is left of the filters is smaller than without; removed weights stay zero."""
+    """The kept filters are smaller than without it; removed weights stay zero."""
     here = quarters()
     sizes = []
     for text in ("none", "group_lasso:filter"):
@@ -135,7 +131,7 @@ def test_any_flow_trains_with_the_penalty(flow: str) -> None:
 
 @pytest.mark.parametrize("name", PENALTIES)
 def test_penalties_describe_themselves(name: str) -> None:
-    found = PENALTIES[name]
-    assert is_sentence(found.help)
-    assert found.formula.startswith("loss + strength")
-    assert "arXiv" in found.source
+    entry = PENALTIES[name]
+    assert is_sentence(entry.help)
+    assert entry.formula.startswith("loss + strength")
+    assert "arXiv" in entry.source

@@ -37,7 +37,7 @@ def by_sorting(rows: list[np.ndarray], count: int, without: np.ndarray) -> KthSm
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("spare", [False, True])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.8, 0.999, 1.0])
-def test_it_is_what_a_sort_gives(name: str, spare: bool, share: float) -> None:
+def test_the_kth_smallest_is_that_of_a_sort(name: str, spare: bool, share: float) -> None:
     rows = ROWS[name]
     before = [row.copy() for row in rows]
     without = (
@@ -55,13 +55,13 @@ def test_it_is_what_a_sort_gives(name: str, spare: bool, share: float) -> None:
 
 
 @pytest.mark.parametrize("bracket", [(5.0, 6.0), (-2.0, -1.0), (0.2, 0.2)])
-def test_a_sample_that_misses_costs_time_and_not_the_answer(bracket: tuple[float, float]) -> None:
+def test_a_bracket_that_misses_gives_the_same_answer(bracket: tuple[float, float]) -> None:
     rows = ROWS["one"]
     with patch.object(ranking, "_bracket", lambda *_: bracket):
         assert kth_smallest(rows, 4500).value == by_sorting(rows, 4500, NONE).value
 
 
-def test_a_narrow_bracket_is_all_that_is_taken_out() -> None:
+def test_only_a_narrow_bracket_is_copied() -> None:
     taken: list[int] = []
     pick = ranking._pick
 

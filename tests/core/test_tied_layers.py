@@ -1,5 +1,6 @@
-"""Whole heads: scored and cut together in q, k, v and output, and a network without them is the one
-with masks.
+"""Whole heads: scored and removed together in q, k, v and output.
+
+A network without the removed heads computes the same as the masked one.
 """
 
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def seeing(model: nn.Module, shape: tuple[int, int, int]) -> Workspace:
 
 
 def kept_heads(masks: Masks, part: tuple[Layer, ...]) -> list[list[bool]]:
-    """Which heads each layer keeps, every one whole or not at all."""
+    """Which heads each layer keeps; each head is kept as a whole or removed as a whole."""
     found = []
     for layer in part:
         cells = to_groups(masks[layer.name], G, layer)[0]
@@ -85,7 +86,7 @@ def attentions(layers: tuple[Layer, ...]) -> list[tuple[Layer, ...]]:
 
 @pytest.mark.parametrize("make", [bert, vit, torchvision_vit])
 @pytest.mark.parametrize("allocation", ["uniform", "global", "lamp", "erk"])
-def test_a_cut_of_heads_takes_rows_and_columns_together(
+def test_heads_are_removed_with_their_rows_and_columns(
     make: Callable[[], Workspace], allocation: str
 ) -> None:
     space = make()
@@ -95,7 +96,7 @@ def test_a_cut_of_heads_takes_rows_and_columns_together(
     assert {len(part) for part in parts} == ({4} if make is bert else {2})
     for part in parts:
         heads = kept_heads(masks, part)
-        assert all(each == heads[0] for each in heads)
+        assert all(kept == heads[0] for kept in heads)
     assert not all(all(kept_heads(masks, part)[0]) for part in parts)
 
 
@@ -112,7 +113,7 @@ def test_a_heads_score_is_that_of_all_its_weights() -> None:
 
 
 def smaller_bert(space: Workspace, masks: Masks) -> nn.Module:
-    """A network of fewer heads with what is left of every layer's rows and columns."""
+    """A network with fewer heads: the kept rows and columns of every layer."""
     kept = [
         torch.tensor(kept_heads(masks, part)[0]).repeat_interleave(WIDTH)
         for part in attentions(space.layers)
@@ -131,7 +132,7 @@ def smaller_bert(space: Workspace, masks: Masks) -> nn.Module:
 
 
 class Fewer(nn.Module):
-    """What is left of an nn.MultiheadAttention (self-attention, batch first) without some heads."""
+    """An nn.MultiheadAttention (self-attention, batch first) without some of its heads."""
 
     def __init__(self, old: nn.MultiheadAttention, keep: Tensor) -> None:
         super().__init__()
@@ -219,7 +220,7 @@ def test_one_ratio_is_the_mean_by_weights() -> None:
     assert extend_ratios({names[0]: 0.2}, layers, granularity("fine")) == {names[0]: 0.2}
 
 
-def test_a_scan_cuts_an_attentions_heads_as_one() -> None:
+def test_a_scan_prunes_the_heads_of_an_attention_together() -> None:
     space = bert()
     points = list(
         scan_plan(replace(PLAN, criterion="magnitude_l1"), space, [0.5], device=torch.device("cpu"))
@@ -237,7 +238,7 @@ def test_a_scan_cuts_an_attentions_heads_as_one() -> None:
     assert len({point.loss for point in halves}) == 2
 
 
-def test_rows_of_heads_do_not_go_alone_in_a_bert_either() -> None:
+def test_single_rows_of_heads_cannot_be_removed_in_a_bert() -> None:
     space = bert()
     found = {
         coupling.layers: coupling.reason

@@ -1,6 +1,4 @@
-"""Small things with answers that can be worked out by hand: tables, layers, a network with arange
-weights, a split in memory.
-"""
+"""Small tables, layers, networks and splits, with answers that can be worked out by hand."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from pruning_core.zoo.splits import TensorSplit
 
 
 def table(text: str) -> Tensor:
-    """Rows of numbers; bars are for the eye."""
+    """Rows of numbers. Bars only help to read them."""
     return torch.tensor(
         [
             [float(cell) for cell in row.replace("|", " ").split()]
@@ -26,7 +24,7 @@ def table(text: str) -> Tensor:
 
 
 def matrix(text: str) -> Tensor:
-    """A table as the OIHW view of a Linear: rows are outputs, columns inputs."""
+    """A table as the OIHW view of a Linear: rows are outputs, columns are inputs."""
     return table(text)[:, :, None, None]
 
 
@@ -53,8 +51,9 @@ LAYERS = (
 
 
 class Toy(nn.Sequential):
-    """Convolution 1 -> 2 of 2 x 2, batch norm, linear 2 -> 3, all weights 0, 1, 2, ...; an image of
-    ones gives 22, 78, 134.
+    """Convolution 1 -> 2 of 2 x 2, batch norm, linear 2 -> 3; all weights are 0, 1, 2, ...
+
+    An image of ones gives 22, 78, 134.
     """
 
     def __init__(self) -> None:
@@ -71,7 +70,7 @@ class Toy(nn.Sequential):
 
 
 class Looking(nn.Sequential):
-    """torch.fx cannot trace it: it looks at the values of its input."""
+    """torch.fx cannot trace it, because it branches on the values of its input."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x if x.sum() > -1e9 else -x
@@ -82,7 +81,7 @@ class Looking(nn.Sequential):
 
 @dataclass(frozen=True, eq=False)
 class MemorySplit:
-    """Images that are model-ready as they stand."""
+    """Images in memory, already as the model reads them."""
 
     x: Tensor
     labels: Tensor

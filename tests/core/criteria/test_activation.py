@@ -25,7 +25,7 @@ def test_wanda_is_the_weight_times_the_norm_of_its_input() -> None:
 
 
 def test_apoz_and_mean_activation_worked_by_hand() -> None:
-    """Outputs x and 1 - x for x = -1, 0, 2, 3: above zero twice and twice, with means 5/4 and 3/4."""
+    """Outputs x and 1 - x for x = -1, 0, 2, 3: each twice above zero, with means 5/4 and 3/4."""
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(8, 2))
     model[0].weight.data = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)
     model[0].bias.data = torch.tensor([0.0, 1.0])

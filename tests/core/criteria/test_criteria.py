@@ -68,7 +68,7 @@ def test_l1_l2_and_linf_disagree_where_they_should() -> None:
 
 
 def test_gradient_and_taylor_closed_form_on_a_linear_model() -> None:
-    """Both rows are equal, so p = 1/2 for both classes: g = +-(1/2, -3/4), |w g| = |w| (1/2, 3/4)."""
+    """Both rows are equal, so p = 1/2 for both: g = +-(1/2, -3/4), |w g| = |w| (1/2, 3/4)."""
     model = nn.Linear(2, 2, bias=False)
     model.weight.data = torch.tensor([[2.0, -4.0], [2.0, -4.0]])
     layers = inventory(model, (2,))

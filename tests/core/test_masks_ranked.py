@@ -1,6 +1,4 @@
-"""What is prepared once per layer gives the same marks as selecting anew, and that is what a stable
-sort gives.
-"""
+"""Groups ranked once give the masks of a new selection, which are those of a stable sort."""
 
 import pytest
 import torch
@@ -25,54 +23,55 @@ def scores(shape: tuple[int, int], ties: bool = False) -> Tensor:
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_marks_are_those_of_a_stable_sort_and_leave_the_scores_alone(
+def test_marks_are_those_of_a_stable_sort_and_keep_the_scores(
     shape: tuple[int, int], ties: bool
 ) -> None:
-    found = scores(shape, ties)
-    before = found.clone()
-    for kind in (found, found.double(), found.bfloat16()):
+    values = scores(shape, ties)
+    before = values.clone()
+    for kind in (values, values.double(), values.bfloat16()):
         for count in range(1, shape[1] + 1):
             first = kind.sort(dim=1, stable=True).indices[:, :count]
             wanted = torch.zeros(shape, dtype=torch.bool).scatter_(1, first, True)
             assert torch.equal(lowest(kind, count), wanted)
-    assert torch.equal(found, before)
+    assert torch.equal(values, before)
 
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_prepared_layer_keeps_and_counts_what_selecting_anew_would(
+def test_ranked_groups_keep_and_count_what_a_new_selection_does(
     shape: tuple[int, int], ties: bool
 ) -> None:
-    found = scores(shape, ties)
-    ready = rank_groups(found, bins=7)
+    values = scores(shape, ties)
+    ranked = rank_groups(values, bins=7)
     for count in range(shape[1] + 1):
-        kept = ready.kept(count)
-        assert torch.equal(kept, ~lowest(found, count))
+        kept = ranked.kept(count)
+        assert torch.equal(kept, ~lowest(values, count))
         slow = torch.stack(
             [
-                ((found >= low) & (found < high) & kept).sum()
-                for low, high in zip(ready.edges, ready.edges[1:], strict=False)
+                ((values >= low) & (values < high) & kept).sum()
+                for low, high in zip(ranked.edges, ranked.edges[1:], strict=False)
             ]
         )
-        slow[-1] += ((found == found.max()) & kept).sum()
-        assert torch.equal(ready.histogram(count), slow)
-        assert int(ready.histogram(count).sum()) == shape[0] * (shape[1] - count)
+        slow[-1] += ((values == values.max()) & kept).sum()
+        assert torch.equal(ranked.histogram(count), slow)
+        assert int(ranked.histogram(count).sum()) == shape[0] * (shape[1] - count)
 
 
 def test_equal_scores_make_one_bin() -> None:
-    ready = rank_groups(torch.ones(1, 6), bins=3)
-    assert int(ready.histogram(2).sum()) == 4
+    ranked = rank_groups(torch.ones(1, 6), bins=3)
+    assert int(ranked.histogram(2).sum()) == 4
 
 
 def slow_ranking(
     layers: tuple[Layer, ...], groups: dict[str, Tensor], sparsity: float
 ) -> dict[str, float]:
-    """Every group but one best of each scope, sorted by score and then by layer; taken while that
-    brings the total nearer.
+    """All groups but the best of each scope, in order of score, then layer.
+
+    They are removed as long as that brings the total nearer to the goal.
     """
     goal = round(sparsity * sum(x.numel for x in layers))
     taken = 0
-    gone = dict.fromkeys(groups, 0)
+    removed = dict.fromkeys(groups, 0)
     every = []
     for place, x in enumerate(layers):
         rest = [value for scope in groups[x.name].tolist() for value in sorted(scope)[:-1]]
@@ -81,8 +80,8 @@ def slow_ranking(
         if taken + size > goal and taken + size - goal >= goal - taken:
             break
         taken += size
-        gone[layers[place].name] += 1
-    return {name: count / groups[name].numel() for name, count in gone.items()}
+        removed[layers[place].name] += 1
+    return {name: count / groups[name].numel() for name, count in removed.items()}
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 1, 4)])
@@ -97,6 +96,6 @@ def test_global_ranking_against_a_slow_loop(seed: int, ties: bool, sizes: tuple[
     groups = {
         x.name: torch.randn(shape, generator=rng) for x, shape in zip(layers, shapes, strict=True)
     }
-    groups = {name: found.round() if ties else found for name, found in groups.items()}
+    groups = {name: values.round() if ties else values for name, values in groups.items()}
     for sparsity in (0.0, 0.2, 0.5, 0.7, 0.9, 1.0):
         assert rank_globally(layers, groups, sparsity) == slow_ranking(layers, groups, sparsity)
