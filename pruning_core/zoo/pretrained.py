@@ -184,18 +184,8 @@ def load_pretrained(
 
     weights = find(PRETRAINED, name, "pretrained model").weights
     target = weights_file(name)
-    advice = f"Put the file {target.name} into {target.parent}."
-    if not target.is_file() and not download:
-        raise DataMissing(f"The weights of {name} are not on this machine. {advice}")
-    try:
-        if not target.is_file():
-            # The name of the file ends with the first digits of its SHA-256.
-            fetch(weights.url, target, "sha256", target.stem.rpartition("-")[2], progress)
-    except OSError as error:
-        raise DataMissing(
-            f"The weights of {name} are not on this machine, and the download failed ({error}). "
-            f"{advice}"
-        ) from error
+    if not target.is_file():
+        _download_weights(name, weights.url, target, download, progress)
     try:
         with torch.random.fork_rng([]):  # building draws random weights
             model: nn.Module = get_model(name, weights=weights)
@@ -212,4 +202,21 @@ def load_pretrained(
         raise PruningError(
             f"The weights file {target.name} is damaged or of another model. "
             f"Remove it from {target.parent}."
+        ) from error
+
+
+def _download_weights(
+    name: str, url: str, target: Path, download: bool, progress: Progress | None
+) -> None:
+    """Raises DataMissing where the download is not wanted or fails."""
+    advice = f"Put the file {target.name} into {target.parent}."
+    if not download:
+        raise DataMissing(f"The weights of {name} are not on this machine. {advice}")
+    try:
+        # The name of the file ends with the first digits of its SHA-256.
+        fetch(url, target, "sha256", target.stem.rpartition("-")[2], progress)
+    except OSError as error:
+        raise DataMissing(
+            f"The weights of {name} are not on this machine, and the download failed ({error}). "
+            f"{advice}"
         ) from error
