@@ -55,7 +55,7 @@ class Study:
 
     Raises PruningError, in one sentence, for a value that is not valid.
 
-    >>> Study(criteria=("snip",), compressions=(4, 2)).criteria
+    >>> Study(criteria=("snip",), compressions=(4.0, 2.0)).criteria
     ('magnitude_l1', 'random', 'snip')
     """
 
