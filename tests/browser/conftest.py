@@ -57,6 +57,7 @@ LONGEST_FIRST = (
     "test_network_map.py",
 )
 OpenPage = Callable[..., Page]
+OpenMap = Callable[[str], Page]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -202,14 +203,6 @@ def console() -> Console:
     return Console()
 
 
-@pytest.fixture(scope="session")
-def lab_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(
-        "tests/browser/mask_lab_app.py", tmp_path_factory.mktemp("lab") / "server.log"
-    ) as url:
-        yield url
-
-
 def dressed(page: Page, theme: str, width: int, height: int = 1000) -> Page:
     """The page in that light, in a window of that size."""
     page.set_viewport_size({"width": width, "height": height})
@@ -247,26 +240,94 @@ def open_page(
         each.close()
 
 
-@pytest.fixture
-def lab(profile: BrowserContext, lab_url: str) -> Iterator[Lab]:
-    """`lab("shape=8x4x3x3&g=kernel", theme, width)`: the lab on a page of its own; its console must
-    stay clean.
+class Part:
+    """One page for a component alone. Every visit has a number of its own, by which the script
+    starts from nothing; only the first visit loads the page.
     """
-    pages = []
-    console = Console()
+
+    def __init__(self, page: Page, url: str, drawn: str) -> None:
+        self.page = page
+        self.url = url
+        self.drawn = drawn
+        self.visits = 0
+        self.console = Console()
+        self.wire = Wire()
+        self.console.listen(page)
+        self.wire.listen(page)
+
+    def visit(self, query: str, theme: str, width: int, height: int) -> Page:
+        """The component as the query describes it, drawn and settled."""
+        self.visits += 1
+        dressed(self.page, theme, width, height)
+        if self.visits == 1:
+            self.page.goto(f"{self.url}&{query}&visit=1")
+        else:
+            self.page.mouse.up()
+            self.page.mouse.move(0, 0)
+            self._show("blank=1", "blank")
+            self.wire.forget()
+            self._show(query, "visit")
+        settled(self.page)
+        expect(self.page.locator(self.drawn)).to_be_visible()
+        return self.page
+
+    def _show(self, query: str, word: str) -> None:
+        """Changes the address, and waits for the script's last word."""
+        self.page.evaluate(CHANGE_ADDRESS, f"{self.url}&{query}&visit={self.visits}")
+        expect(self.page.get_by_text(f"{word} {self.visits}", exact=True)).to_be_visible()
+
+
+# As Back and Forward do: Streamlit runs the script for the new address.
+CHANGE_ADDRESS = """address => {
+  document.querySelector('[data-testid=stMain]').scrollTo(0, 0)
+  delete globalThis.pruningMaskLab
+  history.pushState(null, '', address)
+  dispatchEvent(new PopStateEvent('popstate'))
+}"""
+
+
+@pytest.fixture(scope="session")
+def parts_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the components, each alone on a page."""
+    with served("tests/browser/parts_app.py", tmp_path_factory.mktemp("parts") / "log") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def lab_part(profile: BrowserContext, parts_url: str) -> Iterator[Part]:
+    page = profile.new_page()
+    yield Part(page, f"{parts_url}/?part=mask_lab", ".lab[data-drawn]")
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def map_part(profile: BrowserContext, parts_url: str) -> Iterator[Part]:
+    page = profile.new_page()
+    yield Part(page, f"{parts_url}/?part=net_map", ".net-map[data-drawn]")
+    page.close()
+
+
+@pytest.fixture
+def lab(lab_part: Part) -> Iterator[Lab]:
+    """`lab("shape=8x4x3x3&g=kernel", theme, width)`: the lab alone on a page; its console must stay
+    clean.
+    """
 
     def open_(query: str, theme: str = "light", width: int = 1280) -> tuple[Page, Wire]:
-        page = profile.new_page()
-        wire = Wire()
-        pages.append(page)
-        console.listen(page)
-        wire.listen(page)
-        dressed(page, theme, width)
-        page.goto(f"{lab_url}/?{query}")
-        expect(page.locator(".lab[data-drawn]")).to_be_visible()
-        return settled(page), wire
+        return lab_part.visit(query, theme, width, 1000), lab_part.wire
 
+    lab_part.console.clear()
     yield open_
-    for page in pages:
-        page.close()
-    assert not console
+    assert not lab_part.console
+
+
+@pytest.fixture
+def open_map(map_part: Part) -> Iterator[OpenMap]:
+    """`open_map("model=resnet50")`: the map alone on a page; its console must stay clean."""
+
+    def open_(query: str) -> Page:
+        return map_part.visit(query, "light", 1280, 900)
+
+    map_part.console.clear()
+    yield open_
+    assert not map_part.console

@@ -14,6 +14,10 @@ class Wire:
         self.sent: list[int] = []
         self.received: list[int] = []
 
+    def forget(self) -> None:
+        self.sent.clear()
+        self.received.clear()
+
     def listen(self, page: Page) -> None:
         page.on("websocket", self._socket)
 

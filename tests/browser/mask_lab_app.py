@@ -5,7 +5,8 @@ More: kind, heads, ratio, seed, edits; plotly=1 draws the same array with Plotly
 the page ignores what the lab reports; deep=0: a reduced layer without its single weights; slow=1: a
 second per run; wait=1: the layer is shown when a switch is pressed (turn=2: once more from the
 start); away=1: a switch takes it away; waiting=2: as many edits that cannot be used; two more
-switches negate the scores, and say that the layer is another network's.
+switches negate the scores, and say that the layer is another network's; visit=2: once more from
+the start, without loading the page again.
 """
 
 import sys
@@ -26,6 +27,7 @@ from pruning_core.granularity import Granularity, granularity, supports
 from pruning_core.masks import group_scores, select
 from pruning_core.types import Layer
 from tests.browser.mask_lab_counts import counts
+from tests.browser.visits import begin_visit
 
 torch.set_num_threads(1)
 
@@ -97,14 +99,14 @@ def plotly(weight: torch.Tensor, scores: torch.Tensor, layer: Layer, g: Granular
 
 
 st.set_page_config(page_title="Mask lab", layout="wide")
-st.session_state["runs"] = st.session_state.get("runs", 0) + 1
-detail = made(
-    str({name: text for name, text in st.query_params.items() if name not in {"turn", "wait"}})
-)
+visit = begin_visit()
+OTHERWISE = {"part", "turn", "visit", "wait"}
+address = str({name: text for name, text in st.query_params.items() if name not in OTHERWISE})
+detail = made(address)
 if asked("plotly", "0") == "1" and detail.scores is not None:
     plotly(detail.weight, detail.scores, detail.layer, detail.g)
-elif (asked("wait", "0") == "0" or st.toggle("Show the layer")) and not (
-    asked("away", "0") == "1" and st.toggle("Away")
+elif (asked("wait", "0") == "0" or st.toggle("Show the layer", key=f"show {visit}")) and not (
+    asked("away", "0") == "1" and st.toggle("Away", key=f"away {visit}")
 ):
     st.session_state.setdefault("ratio", float(asked("ratio", "0.5")))
     st.session_state.setdefault("edits", edits_of(asked("edits", "")))
@@ -112,18 +114,19 @@ elif (asked("wait", "0") == "0" or st.toggle("Show the layer")) and not (
         st.session_state["ratio"] = 0.25
     time.sleep(float(asked("slow", "0")))
     st.session_state.setdefault("waiting", int(asked("waiting", "0")))
-    other = st.toggle("Other scores")
+    other = st.toggle("Other scores", key=f"scores {visit}")
     if other and detail.scores is not None:
         detail = replace(detail, scores=-detail.scores)
-    network = "two" if st.toggle("Other network") else "one"
-    view = seen(f"{st.query_params.to_dict()} {other}", detail)
+    other_network = st.toggle("Other network", key=f"network {visit}")
+    network = f"{'two' if other_network else 'one'} of visit {visit}"
+    view = seen(f"{address} {other}", detail)
     ratio, edits, waiting = (st.session_state[name] for name in ("ratio", "edits", "waiting"))
     deep = detail if asked("deep", "1") == "1" else None
     found = mask_lab(
         view,
         ratio=ratio,
         edits=edits,
-        key="lab",
+        key=f"lab{visit}",
         on_report=reported,
         detail=deep,
         waiting=waiting,
@@ -135,3 +138,4 @@ elif (asked("wait", "0") == "0" or st.toggle("Show the layer")) and not (
     st.text(f"found {found.ratio} {found.edits} {found.selected}")
     places = detail.places(edit.scope * view.groups + edit.group for edit in edits)
     st.text(f"Python counts {counts(view, detail.g, ratio, edits, places).weights:,} weights")
+st.text(f"visit {visit}")

@@ -1,7 +1,8 @@
 """The network map alone on a page, for networks too large for the app's tests: ?model=resnet50
 (torchvision, random weights).
 
-More: hurts=1 gives every layer a sensitivity; untraced=1 shows module order.
+More: hurts=1 gives every layer a sensitivity; untraced=1 shows module order; visit=2: once more
+from the start, without loading the page again.
 """
 
 import sys
@@ -18,6 +19,7 @@ from explorer.components.net_map import MapView, map_view, net_map
 from pruning_core.model.inventory import inventory
 from pruning_core.model.layer_graph import network_map
 from pruning_core.zoo.models import ARCHITECTURES
+from tests.browser.visits import begin_visit
 
 torch.set_num_threads(1)
 
@@ -46,7 +48,7 @@ def chose(name: str) -> None:
 
 
 st.set_page_config(page_title="Network map", layout="wide")
-st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+visit = begin_visit()
 view = prepared(
     str(st.query_params.get("model", "resnet50")), st.query_params.get("untraced") == "1"
 )
@@ -65,7 +67,8 @@ net_map(
     kept=kept,
     sensitivity=hurts,
     cut_at="80%",
-    key="map",
+    key=f"map{visit}",
     on_select=chose,
 )
 st.text(f"runs {st.session_state['runs']} | chosen {st.session_state['chosen']}")
+st.text(f"visit {visit}")

@@ -2,14 +2,11 @@
 blocks fold and open, looks.
 """
 
-from collections.abc import Callable, Iterator
-
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import USUAL, Console, OpenPage, dressed, served, settled, shot
+from tests.browser.conftest import USUAL, Console, OpenMap, OpenPage, dressed, settled, shot
 
-OpenMap = Callable[[str], Page]
 # Boxes that are seen at first, and layers in all.
 NETWORKS = [
     ("resnet50", 22, 54),
@@ -18,35 +15,6 @@ NETWORKS = [
     ("vit", 4, 19),
     ("mobilenet", 12, 12),
 ]
-
-
-@pytest.fixture(scope="module")
-def map_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(
-        "tests/browser/net_map_app.py", tmp_path_factory.mktemp("map") / "server.log"
-    ) as url:
-        yield url
-
-
-@pytest.fixture
-def open_map(profile: BrowserContext, map_url: str) -> Iterator[OpenMap]:
-    """`open_map("model=resnet50")`: the map on a page of its own; its console must stay clean."""
-    pages = []
-    console = Console()
-
-    def open_(query: str) -> Page:
-        page = profile.new_page()
-        pages.append(page)
-        console.listen(page)
-        dressed(page, "light", 1280, 900)
-        page.goto(f"{map_url}/?{query}")
-        expect(page.locator(".net-map[data-drawn]")).to_be_visible()
-        return settled(page)
-
-    yield open_
-    for page in pages:
-        page.close()
-    assert not console
 
 
 def box(page: Page, name: str) -> Locator:
