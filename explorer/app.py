@@ -15,7 +15,7 @@ from explorer.session import cache, sidebar, state
 from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
 from explorer.session.unavailable import show_unavailable
-from pruning_core.evaluation.thread_pool import kernel_threads, thread_count
+from pruning_core.evaluation.thread_pool import set_kernel_threads, thread_count
 
 PAGES = (
     (explore, "Explore", "grid_view", "explore"),
@@ -33,7 +33,7 @@ def show() -> None:
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
     cache.keep_imports()
     with show_errors():
-        kernel_threads(thread_count())  # each run has a new thread, and pages compute in it
+        set_kernel_threads(thread_count())  # each run has a new thread, and pages compute in it
 
     def page(module: ModuleType, title: str, symbol: str, path: str) -> st.Page:
         return st.Page(

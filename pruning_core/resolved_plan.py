@@ -14,7 +14,7 @@ from pruning_core.granularity import Granularity, from_groups, supports, to_grou
 from pruning_core.hand_edits import HandEdits
 from pruning_core.masks import apply_hand_edits, apply_masks, group_scores, select
 from pruning_core.model.coupling.dependent_masks import dependent_masks
-from pruning_core.model.model_io import answering
+from pruning_core.model.model_io import with_selected_logits
 from pruning_core.registry import find
 from pruning_core.schedule import Schedule
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
@@ -185,7 +185,7 @@ def criterion_model(
     A criterion that reads labels sees the logits of the data's classes alone.
     """
     outputs = space.dataset.outputs if criterion.needs_data else None
-    return answering(model or space.model, outputs)
+    return with_selected_logits(model or space.model, outputs)
 
 
 def criterion_inputs(criterion: Criterion, space: Workspace, images: int) -> Batches:

@@ -13,6 +13,8 @@ GroupScores = dict[str, Float[Tensor, "_s _g"]]
 """Saliency per group, by parameter name: scope x group. High = keep."""
 Masks = dict[str, Bool[Tensor, "_o _i _h _w"]]
 """Mask per parameter name, in the OIHW view. True = keep."""
+ParameterMasks = Mapping[str, Bool[Tensor, "..."]]
+"""Mask per parameter name, in the parameter's own shape; True = keep."""
 Ratios = dict[str, float]
 """Fraction of the groups to remove, by parameter name, in [0, 1]."""
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]

@@ -8,7 +8,7 @@ from torch import nn
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.inventory import inventory, unprunable_parameters
-from pruning_core.model.model_io import example
+from pruning_core.model.model_io import first_sample
 from pruning_core.types import Batches, Dataset, Inputs, Layer, PruningError, Unprunable
 from pruning_core.zoo import Progress, datasets_for, load_data, load_model, probe
 
@@ -40,7 +40,7 @@ class Workspace:
     @property
     def one(self) -> Inputs:
         """A single input: the first of the examples, or a blank image."""
-        return example(self.dataset.shape if self.example is None else self.example)
+        return first_sample(self.dataset.shape if self.example is None else self.example)
 
     @cached_property
     def tied(self) -> tuple[tuple[Coupling, ...], str | None]:

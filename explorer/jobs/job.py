@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
-from pruning_core.evaluation.thread_pool import kernels
+from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.types import Cancelled, PruningError
 
 MakeEvents = Callable[[], Iterator[object]]
@@ -130,7 +130,7 @@ class Job:
             self._status = "running"
             self._started = time.time()
         try:
-            with kernels():
+            with configured_kernel_threads():
                 self._read_events(make_events(), abandoned)
         except Cancelled:
             self._finish("cancelled", "It was stopped; nothing was changed.")

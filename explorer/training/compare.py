@@ -12,7 +12,7 @@ from explorer.session import cache, state
 from explorer.texts.formats import interval, percent
 from explorer.texts.help import HELP
 from explorer.training.changed_answers import Comparison, changed_answers_section
-from pruning_core.evaluation.intervals import Change, change
+from pruning_core.evaluation.intervals import AccuracyChange, accuracy_change
 from pruning_core.export import evaluations_by_state
 from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
@@ -66,7 +66,9 @@ def _states_table(measured: dict[str, Evaluation], labels: Tensor) -> None:
             "State": state_label(name),
             "Accuracy": percent(evaluation.top1),
             "95% interval": interval(evaluation),
-            "vs dense": "" if name == "dense" else _points(change(dense, evaluation, labels)),
+            "vs dense": ""
+            if name == "dense"
+            else _points(accuracy_change(dense, evaluation, labels)),
             "Correct": f"{round(evaluation.top1 * evaluation.n):,} of {evaluation.n:,}",
             "Loss": f"{evaluation.loss:.3f}",
         }
@@ -85,7 +87,7 @@ def _states_table(measured: dict[str, Evaluation], labels: Tensor) -> None:
     )
 
 
-def _points(difference: Change) -> str:
+def _points(difference: AccuracyChange) -> str:
     """A change in percentage points with its interval: -1.2 (-2.0 to -0.5)."""
     low, high = difference.interval
     return f"{100 * difference.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"

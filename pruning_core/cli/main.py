@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pruning_core.cli import list as list_command
 from pruning_core.cli import preview, ratios, run, scan, study, train
 from pruning_core.cli.command import Command
-from pruning_core.evaluation.thread_pool import kernels
+from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.types import PruningError
 
 _ALL = (
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     try:
-        with kernels():
+        with configured_kernel_threads():
             return COMMANDS[options.command].run(options)
     except PruningError as error:
         print(error, file=sys.stderr)

@@ -3,7 +3,7 @@
 from torch import nn
 
 from pruning_core.criteria.weight import per_output
-from pruning_core.model.activation_stats import input_norms, outputs
+from pruning_core.model.activation_stats import input_norms, output_stats
 from pruning_core.model.inventory import weights
 from pruning_core.types import Batches, Layer, Scores
 
@@ -27,7 +27,7 @@ def apoz(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Score
     on the layer's own output: after its batch norm, before a residual is added.
     Hu et al. 2016, arXiv:1607.03250.
     """
-    stats = outputs(model, layers, batches)
+    stats = output_stats(model, layers, batches)
     return {layer.name: per_output(stats[layer.name].above, layer) for layer in layers}
 
 
@@ -37,7 +37,7 @@ def mean_activation(model: nn.Module, layers: tuple[Layer, ...], batches: Batche
     s = mean over images and positions of max(output, 0), measured where `apoz` counts.
     Molchanov et al. 2017, arXiv:1611.06440.
     """
-    stats = outputs(model, layers, batches)
+    stats = output_stats(model, layers, batches)
     return {layer.name: per_output(stats[layer.name].mean, layer) for layer in layers}
 
 

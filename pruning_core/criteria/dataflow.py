@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.inventory import oihw
-from pruning_core.model.model_io import each, logits, part
+from pruning_core.model.model_io import logits, map_tensors, sample_range
 from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores
 
 
@@ -42,7 +42,7 @@ class SynFlow(CriterionBase):
                 "SynFlow reads the shape of an input: give it one batch; its values do not matter."
             )
         positive, parameters = _positive_copy(model, layers)
-        x = each(part(batches[0][0], 0, 1), _ones_like)
+        x = map_tensors(sample_range(batches[0][0], 0, 1), _ones_like)
         ranks = self._ranks(positive, parameters, x).split([layer.numel for layer in layers])
         return {layer.name: oihw(rank, layer) for layer, rank in zip(layers, ranks, strict=True)}
 

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruning_core.evaluation.intervals import wilson
-from pruning_core.model.device import choose_device, ready
+from pruning_core.evaluation.intervals import wilson_interval
+from pruning_core.model.device import choose_device, on_device
 from pruning_core.model.model_io import logits as model_logits
-from pruning_core.model.model_io import moved
+from pruning_core.model.model_io import to_device
 from pruning_core.types import Evaluation, Inputs, PruningError, Split
 
 NOT_FINITE = (
@@ -43,12 +43,12 @@ def evaluate(
         raise PruningError("There are no images to evaluate on.")
     where = choose_device(device)
     chosen = None if outputs is None else torch.tensor(outputs)
-    on_device = ready(model, where)
+    placed = on_device(model, where)
     logits = []
     labels = []
     with torch.inference_mode():
         for x, y in split.batches(batch_size):
-            logits.append(class_logits(on_device, moved(x, where), chosen).float().cpu())
+            logits.append(class_logits(placed, to_device(x, where), chosen).float().cpu())
             labels.append(y)
     return summarise(torch.cat(logits), torch.cat(labels))
 
@@ -87,7 +87,7 @@ def summarise(logits: Float[Tensor, "n c"], labels: Tensor) -> Evaluation:
         top1=right / n,
         top5=_top5(logits, labels) if classes > 5 else None,
         loss=float(functional.cross_entropy(logits.double(), labels)),
-        interval=wilson(right, n),
+        interval=wilson_interval(right, n),
         per_class=_recall(confusion),
         confusion=confusion,
         predictions=predictions,

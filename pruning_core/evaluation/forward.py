@@ -1,6 +1,4 @@
-"""A model's forward passes over the batches of a split, node by node, with other tensors in the
-places of some of its own.
-"""
+"""Forward passes of a model over the batches of a split, node by node, with replaced tensors."""
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -13,34 +11,33 @@ from torch import Tensor, nn
 from torch.fx.node import Node
 from torch.utils._pytree import tree_leaves
 
-from pruning_core.evaluation.thread_pool import Inline
-from pruning_core.model.device import choose_device, ready
+from pruning_core.evaluation.thread_pool import InlineExecutor
+from pruning_core.model.device import choose_device, on_device
 from pruning_core.model.graph import Program, Stage, Values, program, skeleton
-from pruning_core.model.model_io import moved, part
-from pruning_core.model.model_io import tensors as contents
+from pruning_core.model.model_io import input_tensors as contents
+from pruning_core.model.model_io import sample_range, to_device
 from pruning_core.types import Inputs, PruningError, Split
 
 BUDGET = 2**30
-"""Bytes of activations that may be held: 1 GiB."""
-WIDE = 2**24
-MOST = 4
-"""Batches of more bytes fill every kernel thread by themselves: one worker computes them; else at
-most that many.
-"""
-Change = Mapping[str, Tensor]
-"""Parameter or buffer name -> the tensor to compute with in its place, of its stored shape and
-type.
-"""
+"""Most bytes of activations that are kept: 1 GiB."""
+LARGE_BATCH = 2**24
+"""A batch of more bytes keeps all kernel threads busy, so that one worker computes it."""
+MAX_WORKERS = 4
+"""Most workers for smaller batches."""
+Replacements = Mapping[str, Tensor]
+"""Parameter or buffer name -> the tensor that takes its place, of its stored shape and type."""
 
 
 class Forward:
-    """The traced program of a model and the batches of a split. The model is read, never changed;
-    any thread may ask at any time.
+    """The traced program of a model and the batches of a split.
 
-    known: the same model on the same device with other images, which need not be traced and
-    compared again. traced: False where torch.fx could not trace the model, which is then one node;
-    reason: why. alike: what was seen to give the same bits on other threads (images in the batch,
-    node); None where something did not. Raises PruningError for no images.
+    The model is read and never changed. Any thread may call any method at any time.
+
+    known: a Forward of the same model on the same device with other images; its program is used,
+    and the model is not traced again. traced: False where torch.fx could not trace the model, which
+    is then one node; reason: why. same_bits: the (number of images, node) pairs that gave the same
+    bits on other threads; None after one that did not. Raises PruningError for a split without
+    images.
     """
 
     def __init__(
@@ -61,88 +58,99 @@ class Forward:
         self.batches = range(-(-len(split) // batch_size))
         first = self.images(0)
         self.program: Program = (
-            known.program if known else program(ready(model, self.device), part(first, 0, 1))
+            known.program
+            if known
+            else program(on_device(model, self.device), sample_range(first, 0, 1))
         )
         self.reason = self.program.reason
         self.traced = self.reason is None
-        alone = self.device.type != "cpu" or sum(tensor.nbytes for tensor in contents(first)) > WIDE
-        self.workers = workers or (1 if alone else min(MOST, torch.get_num_threads()))
-        self.alike: set[tuple[int, Node]] | None = known.alike if known else set()
+        alone = (
+            self.device.type != "cpu"
+            or sum(tensor.nbytes for tensor in contents(first)) > LARGE_BATCH
+        )
+        self.workers = workers or (1 if alone else min(MAX_WORKERS, torch.get_num_threads()))
+        self.same_bits: set[tuple[int, Node]] | None = known.same_bits if known else set()
         self._free: list[Program] = []
 
     def count(self, batch: int) -> int:
-        """How many images the batch has."""
+        """Number of images in the batch."""
         return min(self._size, len(self._split) - batch * self._size)
 
     def images(self, batch: int) -> Inputs:
-        """The batch's images, or other inputs, ready for the model."""
+        """The images of a batch, or its other inputs, on the device."""
         chosen = self._split.subset(
             range(batch * self._size, batch * self._size + self.count(batch))
         )
-        return moved(next(iter(chosen.batches(self._size)))[0], self.device)
+        return to_device(next(iter(chosen.batches(self._size)))[0], self.device)
 
     @torch.inference_mode()
     def run(
-        self, stages: Sequence[Stage], values: Values, change: Change, wanted: Collection[Node]
+        self,
+        stages: Sequence[Stage],
+        values: Values,
+        replacements: Replacements,
+        wanted: Collection[Node],
     ) -> Values:
-        """The wanted values after the stages with the change made; the given values stay as they are.
+        """The wanted values after the stages, with tensors of the model replaced.
 
-        Every thread computes on modules of its own, which share the model's tensors. Raises
-        PruningError for a change that does not fit.
+        `values` is not changed. Every thread computes on its own copy of the modules, which shares
+        the model's tensors. Raises PruningError for a replacement of another shape or type.
         """
         try:
-            twin = self._free.pop()
+            private = self._free.pop()
         except IndexError:
-            twin = replace(self.program, root=skeleton(self.program.root))
-        with twin.swapped(change):
-            found = twin.run(stages, dict(values))
-        self._free.append(twin)
-        return {node: found[node] for node in wanted}
+            private = replace(self.program, root=skeleton(self.program.root))
+        with private.swapped(replacements):
+            computed = private.run(stages, dict(values))
+        self._free.append(private)
+        return {node: computed[node] for node in wanted}
 
 
-class Team:
-    """Computes stages on a crew's threads where those give the same bits as the caller's thread.
+class CheckedThreads:
+    """Computes stages on other threads where those give the same bits as the calling thread.
 
-    That is seen, not believed: a node's first run with a number of images is computed by both. If
-    they differ (a kernel that splits a sum over its threads), all is computed in the caller's
-    thread from then on.
+    This is checked: the first time a node runs with some number of images, both compute it. If they
+    differ (a kernel that splits a sum over its threads), the calling thread computes everything
+    from then on.
     """
 
-    def __init__(self, forward: Forward, crew: Executor) -> None:
+    def __init__(self, forward: Forward, pool: Executor) -> None:
         self._forward = forward
-        self._inline = Inline()
-        self._crew = crew
+        self._inline = InlineExecutor()
+        self._pool = pool
 
     def submit(
         self,
         batch: int,
         stages: Sequence[Stage],
         values: Values,
-        change: Change,
+        replacements: Replacements,
         wanted: Collection[Node],
     ) -> Future[Values]:
-        """The future of `Forward.run` for that batch."""
-        call = partial(self._forward.run, stages, values, change, wanted)
-        alike = self._forward.alike
-        if alike is None or isinstance(self._crew, Inline):
+        """The future of `Forward.run` for a batch."""
+        call = partial(self._forward.run, stages, values, replacements, wanted)
+        same_bits = self._forward.same_bits
+        if same_bits is None or isinstance(self._pool, InlineExecutor):
             return self._inline.submit(call)
-        asked = {(self._forward.count(batch), stage.node) for stage in stages}
-        if asked <= alike:
-            return self._crew.submit(call)
-        mine = self._inline.submit(call)
-        theirs = self._crew.submit(call)
-        self._forward.alike = alike | asked if same(mine.result(), theirs.result()) else None
-        return mine
+        keys = {(self._forward.count(batch), stage.node) for stage in stages}
+        if keys <= same_bits:
+            return self._pool.submit(call)
+        here = self._inline.submit(call)
+        there = self._pool.submit(call)
+        self._forward.same_bits = (
+            same_bits | keys if all_equal(here.result(), there.result()) else None
+        )
+        return here
 
 
-def same(first: Values, second: Values) -> bool:
+def all_equal(first: Values, second: Values) -> bool:
     """Are all tensors among the values equal, bit for bit?"""
-    pairs = zip(tensors(first), tensors(second), strict=True)
+    pairs = zip(computed_tensors(first), computed_tensors(second), strict=True)
     return all(a is b or torch.equal(a, b) for a, b in pairs)
 
 
-def tensors(values: Mapping[Node, Any]) -> list[Tensor]:
-    """The tensors that the values are made of, the model's own apart."""
+def computed_tensors(values: Mapping[Node, Any]) -> list[Tensor]:
+    """The tensors in the values, without the model's own."""
     leaves = [
         leaf
         for node, value in values.items()
@@ -153,6 +161,6 @@ def tensors(values: Mapping[Node, Any]) -> list[Tensor]:
 
 
 def held_bytes(values: Mapping[Node, Any]) -> int:
-    """Bytes of the storages that the values live in, each counted once; parameters do not count."""
-    storages = [tensor.untyped_storage() for tensor in tensors(values)]
+    """Bytes of the storages of the values, each storage once. The model's tensors do not count."""
+    storages = [tensor.untyped_storage() for tensor in computed_tensors(values)]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())

@@ -1,6 +1,4 @@
-"""Accuracy while somebody moves a slider: what does not depend on the changed weights is never
-computed again.
-"""
+"""Accuracy while a slider moves: only what depends on the changed weights is computed again."""
 
 import hashlib
 import threading
@@ -16,61 +14,69 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.fx.node import Node
 
-from pruning_core.evaluation.forward import BUDGET, Change, Forward, Team, held_bytes
+from pruning_core.evaluation.forward import (
+    BUDGET,
+    CheckedThreads,
+    Forward,
+    Replacements,
+    held_bytes,
+)
 from pruning_core.evaluation.thread_pool import worker_pool
 from pruning_core.model.graph import Values, fitting
-from pruning_core.model.model_io import part
+from pruning_core.model.model_io import sample_range
 from pruning_core.types import Split
 
-Mark = frozenset[tuple[int, bytes]]
-"""Which of the tensors that a value depends on were replaced, and by what."""
+Version = frozenset[tuple[int, bytes]]
+"""Which of the tensors that a value depends on are replaced, and by what: (id, digest)."""
 
 
 @dataclass(eq=False)
-class _Memo:
-    """Values by batch, node and mark; those not asked for the longest go when the bytes are more
-    than the budget.
+class _ValueCache:
+    """Values by batch, node and version.
+
+    When they are more bytes than the budget, the least recently used are removed.
     """
 
     budget: int
-    found: OrderedDict[tuple[int, Node, Mark], Any] = field(default_factory=OrderedDict)
+    entries: OrderedDict[tuple[int, Node, Version], Any] = field(default_factory=OrderedDict)
     bytes: int = 0
 
-    def get(self, batch: int, marks: Mapping[Node, Mark]) -> Values:
-        """The batch's values that are here for those nodes."""
-        keys = [(batch, node, mark) for node, mark in marks.items()]
-        return {key[1]: self.found[key] for key in keys if key in self.found}
+    def get(self, batch: int, versions: Mapping[Node, Version]) -> Values:
+        """The cached values of a batch for those nodes."""
+        keys = [(batch, node, version) for node, version in versions.items()]
+        return {key[1]: self.entries[key] for key in keys if key in self.entries}
 
-    def use(self, batch: int, nodes: Collection[Node], marks: Mapping[Node, Mark]) -> None:
-        """Those that are here were asked for."""
-        for key in [(batch, node, marks[node]) for node in nodes]:
-            if key in self.found:
-                self.found.move_to_end(key)
+    def use(self, batch: int, nodes: Collection[Node], versions: Mapping[Node, Version]) -> None:
+        """Marks the cached values of those nodes as used now."""
+        for key in [(batch, node, versions[node]) for node in nodes]:
+            if key in self.entries:
+                self.entries.move_to_end(key)
 
-    def put(self, batch: int, values: Values, marks: Mapping[Node, Mark]) -> None:
-        """Holds what is not here yet."""
+    def put(self, batch: int, values: Values, versions: Mapping[Node, Version]) -> None:
+        """Adds the values that are not cached yet."""
         for node in values.keys() - {
-            node for node, mark in marks.items() if (batch, node, mark) in self.found
+            node for node, version in versions.items() if (batch, node, version) in self.entries
         }:
-            self.found[batch, node, marks[node]] = values[node]
+            self.entries[batch, node, versions[node]] = values[node]
             self.bytes += held_bytes({node: values[node]})
         while self.bytes > self.budget:
-            (_, node, _), value = self.found.popitem(last=False)
+            (_, node, _), value = self.entries.popitem(last=False)
             self.bytes -= held_bytes({node: value})
 
 
 class IncrementalForward:
-    """Logits of one model on one split for changes that come one after the other; equal bit for bit
-    to full forward passes.
+    """Logits of one model on one split for one set of replaced tensors after another.
 
-    As for `PartialForward`, that holds for the same batches and the same number of threads.
+    They equal those of full forward passes bit for bit, for the same batches and the same number of
+    threads, as for `PartialForward`. The values that enter the node of a prunable weight are cached
+    with the tensors they depend on. So a change of one layer computes only what is downstream of
+    it, and a change back is looked up.
 
-    Every value that enters a prunable weight's node is held under what it depends on: a change of one layer
-    computes only what is downstream of it, and a change back is looked up. At most `budget` bytes
-    are held, one state taking half of them at most (where the whole is more, the last layers are
-    held), the least recently used going first. The model is read, never changed. One thread at a
-    time computes; others wait. traced: False where torch.fx could not trace the model: then only
-    whole results are looked up; reason: why. Raises PruningError for no images.
+    budget: most bytes in the cache; one state takes at most half of it. Where a state needs more,
+    the last layers are cached. Values least recently used are removed first. The model is read and
+    never changed. One thread at a time computes; others are blocked meanwhile. traced: False where
+    torch.fx could not trace the model; then only whole results are looked up; reason: why. Raises
+    PruningError for a split without images.
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class IncrementalForward:
         self.forward = Forward(model, split, device=device, batch_size=batch_size, workers=workers)
         self.traced = self.forward.traced
         self.reason = self.forward.reason
-        self._memo = _Memo(budget)
+        self._cache = _ValueCache(budget)
         self._lock = threading.Lock()
         self._reads = {
             node: self.forward.program.reads(node) for node in self.forward.program.nodes
@@ -95,57 +101,63 @@ class IncrementalForward:
 
     @property
     def held(self) -> int:
-        """Bytes held now."""
-        return self._memo.bytes
+        """Bytes in the cache."""
+        return self._cache.bytes
 
-    def logits(self, change: Change) -> Float[Tensor, "n c"]:
-        """The logits of all images on the CPU with the change made; what equals the model's own
-        tensor is no change.
+    def logits(self, replacements: Replacements) -> Float[Tensor, "n c"]:
+        """The logits of all images on the CPU, with tensors of the model replaced.
 
-        Raises PruningError for a name that the model does not have, or a tensor of another shape or
-        type.
+        A replacement that equals the model's own tensor is ignored. Raises PruningError for a name
+        that the model does not have, and for a tensor of another shape or type.
         """
         result = self.forward.program.result
         batches = self.forward.batches
         with self._lock:
-            new = self._new(change)
-            marks = self._marks(new)
-            known = {batch: self._memo.get(batch, marks) for batch in batches}
-            idle = all(result in values for values in known.values())
-            with worker_pool(1 if idle else self.forward.workers) as threads:
-                team = Team(self.forward, threads)
-                parts = [self._part(team, batch, known[batch], new, marks) for batch in batches]
-                found = [part.result() for part in parts]
-            for batch, values in zip(batches, found, strict=True):
-                self._memo.put(batch, values, marks)
-            return torch.cat([values[result].float().cpu() for values in found])
+            new = self._new(replacements)
+            versions = self._versions(new)
+            known = {batch: self._cache.get(batch, versions) for batch in batches}
+            all_known = all(result in values for values in known.values())
+            with worker_pool(1 if all_known else self.forward.workers) as threads:
+                team = CheckedThreads(self.forward, threads)
+                parts = [
+                    self._submit(team, batch, known[batch], new, versions) for batch in batches
+                ]
+                computed = [part.result() for part in parts]
+            for batch, values in zip(batches, computed, strict=True):
+                self._cache.put(batch, values, versions)
+            return torch.cat([values[result].float().cpu() for values in computed])
 
-    def _new(self, change: Change) -> Change:
-        own = {name: self.forward.program.tensor(name) for name in change}
-        fits = {name: fitting(change[name], old, name) for name, old in own.items()}
+    def _new(self, replacements: Replacements) -> Replacements:
+        own = {name: self.forward.program.tensor(name) for name in replacements}
+        fits = {name: fitting(replacements[name], old, name) for name, old in own.items()}
         return {name: tensor for name, tensor in fits.items() if not torch.equal(tensor, own[name])}
 
-    def _marks(self, new: Change) -> dict[Node, Mark]:
-        """What each node's value depends on, of what is new."""
+    def _versions(self, new: Replacements) -> dict[Node, Version]:
+        """The version of each node's value."""
         digests = {
             id(self.forward.program.tensor(name)): digest(tensor) for name, tensor in new.items()
         }
-        marks: dict[Node, Mark] = {}
+        versions: dict[Node, Version] = {}
         for node, read in self._reads.items():
             own = frozenset((key, digests[key]) for key in read if key in digests)
-            marks[node] = own.union(*(marks[source] for source in node.all_input_nodes))
-        return marks
+            versions[node] = own.union(*(versions[source] for source in node.all_input_nodes))
+        return versions
 
-    def _part(
-        self, team: Team, batch: int, known: Values, new: Change, marks: Mapping[Node, Mark]
+    def _submit(
+        self,
+        team: CheckedThreads,
+        batch: int,
+        known: Values,
+        new: Replacements,
+        versions: Mapping[Node, Version],
     ) -> Future[Values]:
-        """One batch's logits and values to hold, on their way."""
+        """The future of one batch's logits and of the values to cache."""
         program = self.forward.program
         used, todo = program.missing({program.result}, known)
         if any(node.op == "placeholder" for node in todo):
             known |= program.start(self.forward.images(batch))
             used, todo = program.missing({program.result}, known)
-        self._memo.use(batch, used, marks)
+        self._cache.use(batch, used, versions)
         keep = {program.result} | (self._held & {*used, *todo})
         return team.submit(
             batch, program.stages(todo, keep), {node: known[node] for node in used}, new, keep
@@ -153,14 +165,15 @@ class IncrementalForward:
 
 
 def digest(tensor: Tensor) -> bytes:
-    """128 bits of what the tensor holds."""
+    """A 128-bit hash of the tensor's bytes."""
     flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return hashlib.blake2b(flat.numpy().data, digest_size=16).digest()
 
 
 def _affordable(forward: Forward, limit: int) -> frozenset[Node]:
-    """What to hold: the values that enter what depends on a weight; from the last on, within that
-    many bytes per image.
+    """The nodes whose values are cached, within `limit` bytes per image.
+
+    They are the values that enter what depends on a weight, from the last layer on.
     """
     program = forward.program
     wanted = set[Node]()
@@ -172,7 +185,7 @@ def _affordable(forward: Forward, limit: int) -> frozenset[Node]:
             for source in node.all_input_nodes
             if source not in nodes and source.op != "get_attr"
         }
-    start = program.start(part(forward.images(0), 0, 1))
+    start = program.start(sample_range(forward.images(0), 0, 1))
     stages = program.stages([node for node in program.nodes if node not in start], wanted)
     sizes = {
         node: held_bytes({node: value})

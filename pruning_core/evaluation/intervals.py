@@ -1,4 +1,4 @@
-"""95% intervals: of one measured fraction, and of the change of accuracy on the same images."""
+"""95% intervals: of an accuracy, and of the change of accuracy on the same images."""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ BISECTIONS = 60
 
 
 @dataclass(frozen=True)
-class Change:
-    """Accuracy after minus before on the same n images. gained: wrong before, right after; lost:
-    right before, wrong after.
+class AccuracyChange:
+    """Accuracy after minus accuracy before, on the same n images.
 
-    value, interval: fractions in [-1, 1]; interval: Tango's 95% (`paired`).
+    gained: wrong before, right after; lost: right before, wrong after; value and interval:
+    fractions in [-1, 1].
     """
 
     gained: int
@@ -31,61 +31,73 @@ class Change:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Tango's 95% interval of the value."""
-        return paired(self.gained, self.lost, self.n)
+        """Tango's 95% interval of the value (`paired_interval`)."""
+        return paired_interval(self.gained, self.lost, self.n)
 
     @property
     def certain(self) -> bool:
-        """Does the interval exclude no change at all?"""
+        """Is "no change" outside the interval?"""
         low, high = self.interval
         return low > 0 or high < 0
 
 
-def change(before: Evaluation, after: Evaluation, labels: Int[Tensor, " n"]) -> Change:
-    """What became right and what became wrong, image by image. Raises PruningError unless both were
-    measured on those images.
+def accuracy_change(
+    before: Evaluation, after: Evaluation, labels: Int[Tensor, " n"]
+) -> AccuracyChange:
+    """Compares two evaluations image by image.
+
+    Raises PruningError unless both were measured on the images of `labels`.
     """
     if not before.n == after.n == len(labels):
         raise PruningError(
-            f"Accuracies on {before.n}, {after.n} and {len(labels)} images cannot be compared image by image."
+            f"Accuracies on {before.n}, {after.n} and {len(labels)} images "
+            "cannot be compared image by image."
         )
-    was, now = (found.predictions.cpu() == labels.cpu() for found in (before, after))
-    return Change(int((now & ~was).sum()), int((was & ~now).sum()), before.n)
+    was = before.predictions.cpu() == labels.cpu()
+    now = after.predictions.cpu() == labels.cpu()
+    return AccuracyChange(int((now & ~was).sum()), int((was & ~now).sum()), before.n)
 
 
-def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval for a fraction: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), in [0,
-    1]; n = 0 gives (0, 1).
+def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for the fraction correct / n, in [0, 1]; n = 0 gives (0, 1).
 
-    Wilson 1927, J. Am. Stat. Assoc. 22(158). Raises PruningError unless 0 <= correct <= n.
+    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n), p = correct / n. Raises PruningError
+    unless 0 <= correct <= n. Wilson 1927, J. Am. Stat. Assoc. 22(158).
+
+    >>> low, high = wilson_interval(90, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.826, 0.945)
     """
+    from scipy.stats import binomtest  # takes 1 s to import, so not before it is needed
+
     if not 0 <= correct <= n:
         raise PruningError(f"{correct} of {n} is not a fraction.")
     if n == 0:
         return 0.0, 1.0
-    z = _z(confidence)
-    p = correct / n
-    centre = p + z * z / (2 * n)
-    spread = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    interval = binomtest(correct, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
-def paired(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval of the difference d of two fractions measured on the same n images: all d with
-    |T(d)| <= z.
+def paired_interval(
+    gained: int, lost: int, n: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Score interval of the difference d of two fractions measured on the same n images.
 
-    T(d) = (b - c - n d) / sqrt(n (2 q + d (1 - d))), b = gained, c = lost; q = the likeliest share
-    of lost images given d, the root of 2n q^2 + (d (2n - b + c) - b - c) q - c d (1 - d). Only
-    images whose answer changed count, so it is far tighter than two intervals side by side. b = c =
-    0 gives -+ z^2 / (n + z^2); n = 0 gives (-1, 1). Raises PruningError for counts that cannot be.
-    Tango 1998, Statistics in Medicine 17(8).
+    All d with |T(d)| <= z, T(d) = (b - c - n d) / sqrt(n (2 q + d (1 - d))), b = gained, c = lost.
+    q is the likeliest fraction of lost images given d: the root of
+    2n q^2 + (d (2n - b + c) - b - c) q - c d (1 - d). Only images whose answer changed count, so it
+    is much narrower than the difference of two separate intervals. b = c = 0 gives
+    -+ z^2 / (n + z^2), n = 0 gives (-1, 1). Raises PruningError for impossible counts. Tango 1998,
+    Statistics in Medicine 17(8).
     """
     if min(gained, lost) < 0 or gained + lost > n:
-        raise PruningError(f"{gained} gained and {lost} lost of {n} images cannot be.")
+        raise PruningError(
+            f"{gained} gained and {lost} lost of {n} images cannot be: "
+            f"give counts of at most {n} images together."
+        )
     if n == 0:
         return -1.0, 1.0
-    z = _z(confidence)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     return _crossing(gained, lost, n, z, -1.0), _crossing(gained, lost, n, -z, 1.0)
 
 
@@ -107,7 +119,3 @@ def _score(b: int, c: int, n: int, d: float) -> float:
     variance = n * (2 * (root - slope) / (4 * n) + d * (1 - d))
     gap = b - c - n * d
     return gap / math.sqrt(variance) if variance > 1e-12 else math.copysign(math.inf, gap)
-
-
-def _z(confidence: float) -> float:
-    return NormalDist().inv_cdf(0.5 + confidence / 2)

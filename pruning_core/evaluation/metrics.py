@@ -1,20 +1,63 @@
-"""Computed counts of a masked model: parameters, nonzeros, multiply-adds, bytes. Nothing here is a
-timing.
-"""
+"""Counts of a masked model: parameters, nonzeros, multiply-adds and bytes. Nothing is timed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from jaxtyping import Bool
 from torch import Tensor, nn
 
-from pruning_core.types import Layer, Masks, PruningError, Report
+from pruning_core.types import Layer, Masks, ParameterMasks, PruningError, Report
 
-Keep = Mapping[str, Bool[Tensor, "..."]]
-"""True = keep, by parameter name, in its own shape."""
+
+def measure(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    masks: Masks,
+    dependent: ParameterMasks | None = None,
+    dead: ParameterMasks | None = None,
+) -> Report:
+    """Counts of the model as if the masks were applied.
+
+    kept: mean of each layer's mask, 1 without a mask. macs_effective: sum of macs x kept, rounded.
+    sparsity: zeros / values, over the masked tensors (0 without masks) and over all parameters.
+    bytes: of all parameters and buffers as stored. dependent: masks of biases, norms and the like
+    (`coupling.dependent_masks`); what they remove counts as zero among all parameters. dead:
+    masks of the weights that only read removed channels (`coupling.dead_inputs`), for the thinned
+    counts, which are None without it. Raises PruningError for a mask of no layer or of another
+    size.
+    """
+    _check(masks, layers)
+    removed = {**masks, **(dependent or {})}
+    nonzeros = _nonzeros(model, removed)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    thinned = None if dead is None else _combined(removed, dead)
+    tensors = (*model.parameters(), *model.buffers())
+    return Report(
+        parameters=sum(sizes.values()),
+        nonzeros=sum(nonzeros.values()),
+        macs=sum(layer.macs for layer in layers),
+        macs_effective=_macs(layers, masks),
+        dense_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        sparsity_masked=_sparsity(masks, nonzeros, sizes),
+        sparsity_model=_sparsity(sizes, nonzeros, sizes),
+        kept={layer.name: _kept(layer, masks) for layer in layers},
+        thinned_parameters=None if thinned is None else sum(_nonzeros(model, thinned).values()),
+        thinned_macs=None if thinned is None else _macs(layers, thinned),
+    )
+
+
+def _check(masks: Masks, layers: Sequence[Layer]) -> None:
+    numel = {layer.name: layer.numel for layer in layers}
+    for name, mask in masks.items():
+        if name not in numel:
+            raise PruningError(f"The mask {name!r} belongs to no layer of this model.")
+        if mask.numel() != numel[name]:
+            raise PruningError(
+                f"The mask of {name} has {mask.numel()} entries; "
+                f"the layer has {numel[name]} weights."
+            )
 
 
 def _nonzeros(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int]:
-    """Nonzero values per parameter, tied ones once; what a mask removes counts as zero."""
+    """Nonzero values per parameter, tied ones once. What a mask removes counts as zero."""
     counts = {}
     for name, parameter in model.named_parameters():
         values = parameter.detach() != 0
@@ -24,69 +67,26 @@ def _nonzeros(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int]:
     return counts
 
 
+def _sparsity(names: Iterable[str], nonzeros: Mapping[str, int], sizes: Mapping[str, int]) -> float:
+    """Fraction of zeros among the named parameters; 0 where there are none."""
+    chosen = list(names)
+    total = sum(sizes[name] for name in chosen)
+    return 1 - sum(nonzeros[name] for name in chosen) / total if total else 0.0
+
+
+def _kept(layer: Layer, masks: Mapping[str, Tensor]) -> float:
+    return masks[layer.name].sum().item() / layer.numel if layer.name in masks else 1.0
+
+
 def _macs(layers: Sequence[Layer], masks: Mapping[str, Tensor]) -> int:
-    """The multiply-adds that read a weight that is kept."""
-    return round(
-        sum(
-            x.macs * (masks[x.name].sum().item() / x.numel if x.name in masks else 1.0)
-            for x in layers
-        )
-    )
+    """The multiply-adds that read a kept weight."""
+    return round(sum(layer.macs * _kept(layer, masks) for layer in layers))
 
 
-def _both(masks: Mapping[str, Tensor], more: Keep) -> dict[str, Tensor]:
-    """What both keep, in the parameters' own shapes where there are two."""
-    joint = {
+def _combined(masks: Mapping[str, Tensor], more: ParameterMasks) -> dict[str, Tensor]:
+    """What both mappings keep. A parameter that both name gets its own shape."""
+    both = {
         name: keep & masks[name].reshape(keep.shape).cpu() if name in masks else keep
         for name, keep in more.items()
     }
-    return {**masks, **joint}
-
-
-def measure(
-    model: nn.Module,
-    layers: Sequence[Layer],
-    masks: Masks,
-    silent: Keep | None = None,
-    unread: Keep | None = None,
-) -> Report:
-    """Counts of the model as if the masks were applied.
-
-    kept = mask mean per layer (1 without a mask); macs_effective = sum of macs x kept, rounded;
-    sparsity = zeros / values, over the masked tensors (0 if there are none) and over all
-    parameters; bytes: all parameters and buffers as they are stored. silent: what the masks silence
-    besides weights (`coupling.dependent_masks`), zeros among all parameters; unread: weights that
-    only read what is gone (`coupling.dead_inputs`), for the thinned counts alone, which are None
-    without it. Raises PruningError for a mask of no layer or of another size.
-    """
-    known = {layer.name: layer for layer in layers}
-    for name, mask in masks.items():
-        if name not in known:
-            raise PruningError(f"The mask {name!r} belongs to no layer of this model.")
-        if mask.numel() != known[name].numel:
-            raise PruningError(
-                f"The mask of {name} has {mask.numel()} entries; the layer has {known[name].numel} weights."
-            )
-    nonzeros = _nonzeros(model, {**masks, **(silent or {})})
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    kept = {
-        layer.name: masks[layer.name].sum().item() / layer.numel if layer.name in masks else 1.0
-        for layer in layers
-    }
-    total = sum(sizes.values())
-    left = sum(nonzeros.values())
-    masked, masked_left = (sum(counts[name] for name in masks) for counts in (sizes, nonzeros))
-    tensors = (*model.parameters(), *model.buffers())
-    thin = None if unread is None else _both({**masks, **(silent or {})}, unread)
-    return Report(
-        parameters=total,
-        nonzeros=left,
-        macs=sum(layer.macs for layer in layers),
-        macs_effective=_macs(layers, masks),
-        dense_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-        sparsity_masked=1 - masked_left / masked if masked else 0.0,
-        sparsity_model=1 - left / total if total else 0.0,
-        kept=kept,
-        thinned_parameters=None if thin is None else sum(_nonzeros(model, thin).values()),
-        thinned_macs=None if thin is None else _macs(layers, thin),
-    )
+    return {**masks, **both}

@@ -1,6 +1,4 @@
-"""Threads that compute side by side, each with its share of the kernel threads: on small layers
-faster than all in one kernel.
-"""
+"""Threads that compute at the same time: on small layers faster than one kernel's threads."""
 
 import os
 import threading
@@ -13,35 +11,34 @@ import torch
 
 from pruning_core.types import PruningError
 
-VARIABLE = "PRUNING_EXPLORER_THREADS"
+THREADS_VARIABLE = "PRUNING_EXPLORER_THREADS"
 _STARTING = threading.Lock()
 
 
-class Inline(Executor):
-    """Computes at once, in the thread that asks, with that thread's own number of kernel threads."""
+class InlineExecutor(Executor):
+    """Computes at once in the calling thread, with that thread's number of kernel threads."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """The finished future of the call; its error is raised here."""
+        """The finished future of the call. An error of the call is raised here."""
         done: Future[Any] = Future()
         done.set_result(fn(*args, **kwargs))
         return done
 
 
 def thread_count() -> int:
-    """The number of threads that torch's kernels use, for pages and for the command line alike.
+    """The number of threads that torch's kernels use.
 
     It is the number in PRUNING_EXPLORER_THREADS, else that in OMP_NUM_THREADS, else the number of
     processor cores minus one, and at least 1. One core stays free for the web server and other
-    programs: kernels whose threads share a busy core wait for each other and are many times slower.
-    Sums are split over the threads, so another number of threads changes the last digits of
-    results, and of masks that depend on them. Raises PruningError where PRUNING_EXPLORER_THREADS is
-    not a whole number above 0.
+    programs: kernels whose threads share a busy core are many times slower. Sums are split over the
+    threads. So another number of threads changes the last digits of results, and masks that depend
+    on them. Raises PruningError where PRUNING_EXPLORER_THREADS is not a whole number above 0.
     """
-    own = os.environ.get(VARIABLE)
+    own = os.environ.get(THREADS_VARIABLE)
     if own:
         if not own.isdecimal() or int(own) < 1:
             raise PruningError(
-                f"{VARIABLE} is '{own}': set it to a whole number above 0, or leave it out."
+                f"{THREADS_VARIABLE} is '{own}': set it to a whole number above 0, or leave it out."
             )
         return int(own)
     general = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
@@ -56,35 +53,35 @@ def cores() -> int:
 
 
 @contextmanager
-def kernels() -> Iterator[int]:
-    """Kernels of the calling thread use `thread_count()` threads until the context ends; gives that
+def configured_kernel_threads() -> Iterator[int]:
+    """A context in which the calling thread's kernels use `thread_count()` threads; gives that
     number.
 
-    Other threads keep theirs. Raises PruningError as `thread_count`.
+    Other threads keep their numbers. Raises PruningError as `thread_count`.
     """
     own = torch.get_num_threads()
     count = thread_count()
-    kernel_threads(count)
+    set_kernel_threads(count)
     try:
         yield count
     finally:
-        torch.set_num_threads(own)  # torch gives the last number set to threads yet to come
+        torch.set_num_threads(own)  # new threads get the last number that was set
 
 
 @contextmanager
 def worker_pool(workers: int, threads: int | None = None) -> Iterator[Executor]:
-    """An executor of that many threads, which share the caller's number of kernel threads; one
-    worker is the caller itself.
+    """A context with an executor of that many threads, which share the caller's kernel threads.
 
-    threads: kernel threads of each worker, which then is never the caller. When the context ends,
-    calls that have not begun are dropped and those that have are waited for.
+    threads: kernel threads of each worker (default: the caller's, divided by the workers). One
+    worker is the calling thread itself, unless `threads` is given. At the end of the context, calls
+    that have not begun are dropped, and it waits for those that have.
     """
     if workers == 1 and threads is None:
-        yield Inline()
+        yield InlineExecutor()
         return
     own = torch.get_num_threads()
     pool = ThreadPoolExecutor(
-        workers, initializer=kernel_threads, initargs=(threads or max(1, own // workers),)
+        workers, initializer=set_kernel_threads, initargs=(threads or max(1, own // workers),)
     )
     try:
         _started(pool, workers, own)
@@ -93,15 +90,16 @@ def worker_pool(workers: int, threads: int | None = None) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def kernel_threads(threads: int) -> None:
-    """The calling thread's kernels use that many threads from now on."""
-    torch.get_num_threads()  # a thread's first question sets its number: it must not come after ours
+def set_kernel_threads(threads: int) -> None:
+    """Sets the number of threads that the calling thread's kernels use."""
+    torch.get_num_threads()  # the first call resets it
     torch.set_num_threads(threads)
 
 
 def _started(pool: Executor, workers: int, own: int) -> None:
-    """Starts every thread. torch gives the last number set to threads yet to come: it gets the
-    caller's again.
+    """Starts every thread, then sets the caller's number again.
+
+    New threads get the last number set.
     """
     together = threading.Barrier(workers)
     with _STARTING:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pruning_core.masks import group_scores
 from pruning_core.model.inventory import without_classifier
-from pruning_core.model.model_io import answering
+from pruning_core.model.model_io import with_selected_logits
 from pruning_core.registry import Entry
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.training.config import TrainConfig
@@ -90,7 +90,7 @@ class FlowContext:
 
     def for_classes(self, model: nn.Module) -> nn.Module:
         """The model with the logits of the data's classes alone, for a loss."""
-        return answering(model, self.dataset.outputs)
+        return with_selected_logits(model, self.dataset.outputs)
 
     def fine_tune(self, model: nn.Module, masks: Masks, **more: Any) -> Iterator[Event]:
         """`training.fine_tune` by the plan's settings, with the masks held."""

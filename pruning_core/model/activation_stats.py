@@ -1,6 +1,4 @@
-"""How strong the signals are that go into each weight and come out of each layer, read by hooks on
-a private skeleton.
-"""
+"""Statistics of the inputs of each weight and of the outputs of each layer on some images."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from torch.func import functional_call
 
 from pruning_core.model.graph import skeleton
 from pruning_core.model.inventory import CONVOLUTIONS
-from pruning_core.model.model_io import call, moved, named_inputs
+from pruning_core.model.model_io import call, named_inputs, to_device
 from pruning_core.types import Batches, Layer, PruningError
 
 Arguments = dict[str, Any]
@@ -21,9 +19,10 @@ PROJECTIONS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight"
 
 
 @dataclass(frozen=True, eq=False)
-class Outputs:
-    """A layer's outputs after its batch norm, if it has one, over images and positions. above:
-    share above zero, that a ReLU lets through; mean: of max(output, 0).
+class OutputStats:
+    """A layer's outputs over images and positions, after its batch norm if it has one.
+
+    above: fraction above zero, which a ReLU lets through; mean: mean of max(output, 0).
     """
 
     above: Float[Tensor, " o"]
@@ -33,16 +32,16 @@ class Outputs:
 def input_norms(
     model: nn.Module, layers: tuple[Layer, ...], batches: Batches
 ) -> dict[str, Float[Tensor, "_o _i _h _w"]]:
-    """||x_j|| for each weight: L2 over everything that this weight is multiplied with in one image, root mean square over images.
+    """||x_j|| per weight: root mean square over images of the L2 norm of what it is multiplied
+    with.
 
-    For a convolution that is the norm of a column of the unfolded input (stride, padding, dilation
-    and groups included), for a linear layer that of a feature over the tokens, for attention that
+    For a convolution it is the norm of a column of the unfolded input (with stride, padding,
+    dilation and groups), for a linear layer that of a feature over the tokens, for attention that
     of the projections' own inputs. OIHW, on the CPU. Raises PruningError without batches.
     """
-    work, device = _private(model, batches)
+    work, device = _skeleton_and_device(model, batches)
     total = {layer.name: torch.zeros(layer.shape, dtype=torch.float64) for layer in layers}
-    # All bare copies first: a copy of a module with hooks has them too, and would count its own
-    # calls.
+    # Copies before hooks: a copy of a module with hooks would have these too and count its calls.
     pairs = [
         (layer, module, skeleton(module)) for layer in layers for module in _owners(work, layer)
     ]
@@ -55,11 +54,14 @@ def input_norms(
     return {name: (found / images).sqrt().float() for name, found in total.items()}
 
 
-def outputs(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> dict[str, Outputs]:
-    """How often and how strongly each output is above zero on the images. Raises PruningError
-    without batches.
+def output_stats(
+    model: nn.Module, layers: tuple[Layer, ...], batches: Batches
+) -> dict[str, OutputStats]:
+    """How often and how much each output is above zero on the images.
+
+    Raises PruningError without batches.
     """
-    work, device = _private(model, batches)
+    work, device = _skeleton_and_device(model, batches)
     sums = {layer.name: torch.zeros(3, layer.shape[0], dtype=torch.float64) for layer in layers}
     for layer in layers:
         for module in [work.get_submodule(layer.bn)] if layer.bn else _owners(work, layer):
@@ -70,11 +72,11 @@ def outputs(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> di
                 )
             )
     _run(work, batches, device)
-    seen = {name: found / found[2].clamp_min(1) for name, found in sums.items()}
-    return {name: Outputs(found[0].float(), found[1].float()) for name, found in seen.items()}
+    means = {name: found / found[2].clamp_min(1) for name, found in sums.items()}
+    return {name: OutputStats(found[0].float(), found[1].float()) for name, found in means.items()}
 
 
-def _private(model: nn.Module, batches: Batches) -> tuple[nn.Module, torch.device]:
+def _skeleton_and_device(model: nn.Module, batches: Batches) -> tuple[nn.Module, torch.device]:
     if not batches:
         raise PruningError(
             "This criterion reads activations: give it at least one batch of images."
@@ -85,7 +87,7 @@ def _private(model: nn.Module, batches: Batches) -> tuple[nn.Module, torch.devic
 def _run(work: nn.Module, batches: Batches, device: torch.device) -> None:
     with torch.no_grad():
         for x, _ in batches:
-            call(work, moved(x, device))
+            call(work, to_device(x, device))
 
 
 def _owners(work: nn.Module, layer: Layer) -> Iterator[nn.Module]:
@@ -96,8 +98,9 @@ def _owners(work: nn.Module, layer: Layer) -> Iterator[nn.Module]:
 
 
 def _collector(total: Tensor, layer: Layer, bare: nn.Module) -> Callable[..., None]:
-    """A hook that adds the squares of what each weight is multiplied with; bare: the module without
-    hooks.
+    """A hook that adds the squares of what each weight is multiplied with.
+
+    bare: the module without hooks.
     """
 
     def collect(module: nn.Module, args: tuple[Any, ...], kwargs: Arguments) -> None:
@@ -113,8 +116,9 @@ def _collector(total: Tensor, layer: Layer, bare: nn.Module) -> Callable[..., No
 
 
 def _squares(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
-    """d/dW of the sum of the module's outputs on x^2: the sum of the x^2 that W is multiplied with,
-    by whatever strides.
+    """The sum of the squared inputs that each weight is multiplied with, for any stride.
+
+    It is d/dW of the sum of the module's outputs for the input x^2.
     """
     square = next(iter(called.values())).detach().square().sum(0, keepdim=True)
     weight = torch.zeros(
@@ -139,8 +143,10 @@ def _attention_proj(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
 
 
 def _attention_out(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
-    """The heads' outputs side by side: what the same attention gives with the identity as its
-    output projection.
+    """As `_squares`, for the output projection of an attention.
+
+    Its inputs are the heads' outputs side by side: what the attention gives with the identity as
+    its output projection.
     """
     weight = bare.get_parameter("out_proj.weight")
     changed = {"out_proj.weight": torch.eye(len(weight), device=weight.device, dtype=weight.dtype)}
@@ -160,9 +166,7 @@ SQUARES: dict[str, Callable[[Layer, nn.Module, Arguments], Tensor]] = {
 
 
 def _counter(sums: Tensor, *, channel_first: bool) -> Callable[..., None]:
-    """A hook that adds up, per output: how often it is above zero, max(output, 0), and how many
-    there were.
-    """
+    """A hook that sums, per output: how often it is above zero, max(output, 0), and the count."""
 
     def count(_module: nn.Module, _args: Any, out: Tensor) -> None:
         rows = (out.movedim(1, -1) if channel_first and out.ndim > 1 else out).flatten(0, -2)

@@ -1,4 +1,4 @@
-"""Which device computes, and the model made ready for it: CUDA, Apple MPS or the CPU."""
+"""Which device computes (CUDA, Apple MPS or the CPU), and the model on that device."""
 
 import os
 import re
@@ -13,7 +13,8 @@ VARIABLE = "PRUNING_EXPLORER_DEVICE"
 
 
 def choose_device(device: torch.device | str | None = None) -> torch.device:
-    """That device, else the one in PRUNING_EXPLORER_DEVICE, else CUDA, MPS, CPU in this order.
+    """The given device, else the one in PRUNING_EXPLORER_DEVICE, else the first of CUDA, MPS and
+    CPU.
 
     Raises PruningError for a device that this machine does not have.
     """
@@ -27,14 +28,16 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
         return torch.device(next(kind for kind, there in available.items() if there))
     if not re.fullmatch(r"\w+(:\d+)?", wanted) or not available.get(wanted.split(":")[0], False):
         raise PruningError(
-            f"Device '{wanted}' is not available here; use one of {[k for k, ok in available.items() if ok]}."
+            f"Device '{wanted}' is not available here; "
+            f"use one of {[kind for kind, there in available.items() if there]}."
         )
     return torch.device(wanted)
 
 
-def ready(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model itself if it is in eval mode on the device already, else a copy that is: the input
-    never changes.
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model in eval mode on the device: itself if it is that already, else a copy.
+
+    The given model never changes.
     """
     there = all(
         tensor.device.type == device.type for tensor in (*model.parameters(), *model.buffers())

@@ -1,6 +1,4 @@
-"""What the labelled data says about the weights, by derivatives of the loss: the only backward
-passes through it for scoring.
-"""
+"""Derivatives of the loss with respect to the weights, on labelled data."""
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
@@ -15,126 +13,138 @@ from torch.nn.functional import cross_entropy
 from torch.overrides import TorchFunctionMode
 
 from pruning_core.model.inventory import oihw
-from pruning_core.model.model_io import answer, arguments, count, each, logits, moved, part
+from pruning_core.model.model_io import (
+    arguments,
+    logits,
+    map_tensors,
+    require_logits,
+    sample_count,
+    sample_range,
+    to_device,
+)
 from pruning_core.types import Batches, Inputs, Layer, PruningError
 
 PerWeight = dict[str, Float[Tensor, "_o _i _h _w"]]
-HELD = 2**28
-"""Bytes of per-image gradients that are held at a time: 256 MiB."""
-MOST_AT_ONCE = 64
-"""Images whose gradients are taken in one call, at most."""
+GRADIENT_BYTES = 2**28
+"""Most bytes of per-image gradients in memory at one time: 256 MiB."""
+MAX_IMAGES = 64
+"""Most images whose gradients one call computes."""
 
 
 def gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> PerWeight:
-    """dL/dW of the mean cross-entropy over all images of the batches, in evaluation mode, OIHW on
-    the CPU.
+    """dL/dW of the mean cross-entropy over all images of the batches, OIHW, on the CPU.
 
-    Works on a copy. Raises PruningError without batches or for a gradient that is not finite.
+    On a copy in evaluation mode. Raises PruningError without batches and for a gradient that is not
+    finite.
     """
-    work, parameters = _private(model, layers, batches)
+    work, parameters = _copy_with_gradients(model, layers, batches)
     return _named(
-        layers, _summed(work, parameters, batches, lambda loss: _slopes(loss, parameters))
+        layers, _summed(work, parameters, batches, lambda loss: _gradients(loss, parameters))
     )
 
 
 def batch_gradients(
     model: nn.Module, layers: tuple[Layer, ...], batches: Batches, size: int
 ) -> Iterator[PerWeight]:
-    """dL/dW of one mini-batch of at most `size` images after another: each the mean over its
-    images, else as `gradients`.
+    """dL/dW of one mini-batch of at most `size` images after another.
+
+    Each is the mean over its images, otherwise as `gradients`.
     """
-    work, parameters = _private(model, layers, batches)
-    for x, y in _parts(batches, size, parameters[0].device if parameters else torch.device("cpu")):
+    work, parameters = _copy_with_gradients(model, layers, batches)
+    for x, y in _mini_batches(
+        batches, size, parameters[0].device if parameters else torch.device("cpu")
+    ):
         with torch.enable_grad():
-            found = _slopes(cross_entropy(logits(work, x), y), parameters)
-        yield _named(layers, found)
+            gradient = _gradients(cross_entropy(logits(work, x), y), parameters)
+        yield _named(layers, gradient)
 
 
 def hessian_gradients(
     model: nn.Module, layers: tuple[Layer, ...], batches: Batches, temperature: float = 1.0
 ) -> PerWeight:
-    """H g of the mean cross-entropy of logits / temperature: g its gradient, H its second
-    derivatives among these weights.
+    """H g of the mean cross-entropy of logits / temperature, OIHW, on the CPU.
 
-    As d/dW of <g, dL/dW> with g held (Pearlmutter 1994), OIHW on the CPU; on a copy in evaluation
-    mode. Raises as `gradients`.
+    g: its gradient; H: its second derivatives with respect to these weights. Computed as d/dW of
+    <g, dL/dW> with g constant (Pearlmutter 1994), on a copy in evaluation mode. Raises as
+    `gradients`.
     """
-    work, parameters = _private(model, layers, batches)
-    held = _summed(work, parameters, batches, lambda loss: _slopes(loss, parameters), temperature)
+    work, parameters = _copy_with_gradients(model, layers, batches)
+    fixed = _summed(
+        work, parameters, batches, lambda loss: _gradients(loss, parameters), temperature
+    )
 
-    def turned(loss: Tensor) -> list[Tensor]:
-        flow = sum(
-            (
-                (g * now).sum()
-                for g, now in zip(held, _slopes(loss, parameters, graph=True), strict=True)
-            ),
-            loss * 0,
-        )
-        return _slopes(flow, parameters)
+    def product(loss: Tensor) -> list[Tensor]:
+        own = _gradients(loss, parameters, graph=True)
+        dot = sum(((g * now).sum() for g, now in zip(fixed, own, strict=True)), loss * 0)
+        return _gradients(dot, parameters)
 
     with _PlainAttention():
-        return _named(layers, _summed(work, parameters, batches, turned, temperature))
+        return _named(layers, _summed(work, parameters, batches, product, temperature))
 
 
 def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> PerWeight:
-    """Mean over the images of (dL_n/dW)^2, L_n the cross-entropy of one image: the diagonal of the
-    empirical Fisher matrix.
+    """Mean over the images of (dL_n/dW)^2, L_n the cross-entropy of image n, OIHW, on the CPU.
 
-    Per-image gradients by torch.func, or one image after the other where it cannot follow the
-    model, on a copy in evaluation mode, OIHW on the CPU. Raises PruningError as `gradients`.
+    This is the diagonal of the empirical Fisher matrix. torch.func computes the gradients of many
+    images together; where it cannot follow the model, they are computed image by image. On a copy
+    in evaluation mode. Raises as `gradients`.
     """
-    work, parameters = _private(model, layers, batches)
+    work, parameters = _copy_with_gradients(model, layers, batches)
     values = {
         layer.name: parameter.detach() for layer, parameter in zip(layers, parameters, strict=True)
     }
 
     def loss(changed: dict[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
         return cross_entropy(
-            answer(functional_call(work, changed, *arguments(each(x, lambda t: t[None])))), y[None]
+            require_logits(
+                functional_call(work, changed, *arguments(map_tensors(x, lambda t: t[None])))
+            ),
+            y[None],
         )
 
-    singly = vmap(grad(loss), in_dims=(None, 0, 0))
+    per_image = vmap(grad(loss), in_dims=(None, 0, 0))
     images = sum(len(y) for _, y in batches)
-    size = min(MOST_AT_ONCE, max(1, HELD // sum(4 * value.numel() for value in values.values())))
+    size = min(
+        MAX_IMAGES, max(1, GRADIENT_BYTES // sum(4 * value.numel() for value in values.values()))
+    )
     total = {name: torch.zeros_like(value) for name, value in values.items()}
     together = True
     with _PlainAttention():
-        for x, y in _parts(batches, size, values[layers[0].name].device):
+        for x, y in _mini_batches(batches, size, values[layers[0].name].device):
             if together:
                 try:
-                    squares = [slopes.square().sum(0) for slopes in singly(values, x, y).values()]
+                    squares = [g.square().sum(0) for g in per_image(values, x, y).values()]
                 except torch.OutOfMemoryError:
                     raise
-                except RuntimeError:  # the model looks at values, which torch.func cannot follow for many images at once
+                except RuntimeError:
+                    # torch.func cannot follow models that read values.
                     together = False
             if not together:
                 squares = _one_by_one(work, parameters, x, y)
-            for held, found in zip(total.values(), squares, strict=True):
-                held += found / images
+            for summed, square in zip(total.values(), squares, strict=True):
+                summed += square / images
     return _named(layers, list(total.values()))
 
 
 def _one_by_one(
     work: nn.Module, parameters: Sequence[Tensor], x: Inputs, y: Tensor
 ) -> list[Tensor]:
-    """The sum over images of the squared gradient of one."""
+    """The sum over images of the squared gradient of one image."""
     total = [torch.zeros_like(parameter) for parameter in parameters]
     for at in range(len(y)):
         with torch.enable_grad():
-            slopes = _slopes(
-                cross_entropy(logits(work, part(x, at, at + 1)), y[at : at + 1]), parameters
+            gradient = _gradients(
+                cross_entropy(logits(work, sample_range(x, at, at + 1)), y[at : at + 1]), parameters
             )
-        for held, found in zip(total, slopes, strict=True):
-            held += found.square()
+        for summed, own in zip(total, gradient, strict=True):
+            summed += own.square()
     return total
 
 
-def _private(
+def _copy_with_gradients(
     model: nn.Module, layers: tuple[Layer, ...], batches: Batches
 ) -> tuple[nn.Module, list[Tensor]]:
-    """A copy in evaluation mode in which the layers' weights alone have gradients, and those
-    weights.
-    """
+    """A copy in evaluation mode in which only the layers' weights have gradients; these weights."""
     if not batches:
         raise PruningError(
             "This criterion reads gradients: give it at least one batch of labelled images."
@@ -143,9 +153,10 @@ def _private(
     return work, [work.get_parameter(layer.name).requires_grad_(True) for layer in layers]
 
 
-def _slopes(value: Tensor, parameters: Sequence[Tensor], *, graph: bool = False) -> list[Tensor]:
-    """d value / d parameter, zero for a parameter that is not used; graph: it can be differentiated
-    again.
+def _gradients(value: Tensor, parameters: Sequence[Tensor], *, graph: bool = False) -> list[Tensor]:
+    """d value / d parameter, zero for a parameter that is not used.
+
+    graph: the result can be differentiated again.
     """
     return list(
         torch.autograd.grad(
@@ -161,42 +172,50 @@ def _summed(
     share: Callable[[Tensor], list[Tensor]],
     temperature: float = 1.0,
 ) -> list[Tensor]:
-    """The sum over batches of share(the batch's share of the mean loss over all images)."""
+    """The sum over batches of share(the batch's part of the mean loss over all images)."""
     total = [torch.zeros_like(parameter) for parameter in parameters]
     images = sum(len(y) for _, y in batches)
-    for x, y in _parts(batches, None, total[0].device if total else torch.device("cpu")):
+    for x, y in _mini_batches(batches, None, total[0].device if total else torch.device("cpu")):
         with torch.enable_grad():
-            found = share(cross_entropy(logits(work, x) / temperature, y, reduction="sum") / images)
-        for held, now in zip(total, found, strict=True):
-            held += now.detach()
+            parts = share(cross_entropy(logits(work, x) / temperature, y, reduction="sum") / images)
+        for summed, own in zip(total, parts, strict=True):
+            summed += own.detach()
     return total
 
 
-def _parts(
+def _mini_batches(
     batches: Batches, size: int | None, device: torch.device
 ) -> Iterator[tuple[Inputs, Tensor]]:
-    """The batches on the device, cut to that many images."""
+    """The batches on the device, in parts of at most `size` images."""
     for x, y in batches:
-        if count(x) != len(y):
-            raise PruningError(f"A batch has {count(x)} inputs but {len(y)} labels.")
+        if sample_count(x) != len(y):
+            raise PruningError(f"A batch has {sample_count(x)} inputs but {len(y)} labels.")
         step = size or len(y)
         for start in range(0, len(y), step):
-            yield moved(part(x, start, start + step), device), y[start : start + step].to(device)
+            yield (
+                to_device(sample_range(x, start, start + step), device),
+                y[start : start + step].to(device),
+            )
 
 
-def _named(layers: tuple[Layer, ...], found: Sequence[Tensor]) -> PerWeight:
-    if broken := [
-        layer.name for layer, each in zip(layers, found, strict=True) if not each.isfinite().all()
-    ]:
-        raise PruningError(
-            f"The gradient of {broken[0]} is not finite on the calibration images: check weights and data."
-        )
-    return {layer.name: oihw(each, layer).cpu() for layer, each in zip(layers, found, strict=True)}
+def _named(layers: tuple[Layer, ...], gradients: Sequence[Tensor]) -> PerWeight:
+    """The gradients by layer name, OIHW, on the CPU. Raises PruningError if one is not finite."""
+    for layer, gradient in zip(layers, gradients, strict=True):
+        if not gradient.isfinite().all():
+            raise PruningError(
+                f"The gradient of {layer.name} is not finite on the calibration images: "
+                "check weights and data."
+            )
+    return {
+        layer.name: oihw(gradient, layer).cpu()
+        for layer, gradient in zip(layers, gradients, strict=True)
+    }
 
 
 class _PlainAttention(TorchFunctionMode):
-    """Attention by plain products and softmax in place of the fused kernels, which have no second
-    derivative; in this thread.
+    """In this thread, attention by plain products and softmax.
+
+    The fused kernels have no second derivative.
     """
 
     def __torch_function__(

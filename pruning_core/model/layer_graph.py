@@ -1,6 +1,4 @@
-"""The network as a map: the prunable layers in data-flow order, with the branches and joins between
-them.
-"""
+"""The network as a map: the prunable layers in data-flow order, with branches and joins."""
 
 import operator
 from collections import Counter
@@ -12,23 +10,24 @@ from typing import Any
 from torch import nn
 from torch.fx.node import Node
 
-from pruning_core.model.graph import FAILS, Program, skeleton, trace
+from pruning_core.model.graph import TRACE_ERRORS, Program, skeleton, trace
 from pruning_core.types import Layer
 
 INPUT = "input"
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-NUMBERS = {"shape", "ndim", "dtype", "device", "size", "dim", "numel"}
-"""What a network asks of a tensor without reading its values."""
+METADATA = {"shape", "ndim", "dtype", "device", "size", "dim", "numel"}
+"""Attributes and methods of a tensor that do not read its values."""
 Edge = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class MapNode:
-    """One box. column: depth, so that every arrow leads to a higher one; row: lane, 0 is the trunk.
+    """One box of the map.
 
-    name: the parameter's, for others one of their own; role: input | layer | join; kind: the
-    layer's kind, or what joins the branches ("add", "cat", "mul"); module: the owner's path; block:
-    path of the module that is one of several alike, "" if none.
+    column: depth, so that every arrow leads to a higher one; row: lane, 0 is the longest path.
+    name: the parameter's, or a name of its own for other boxes; role: input | layer | join; kind:
+    the layer's kind, or what joins the branches ("add", "cat", "mul"); module: path of the owner;
+    block: path of the repeated module that it belongs to, "" if none; weights: number of weights.
     """
 
     name: str
@@ -43,11 +42,11 @@ class MapNode:
 
 @dataclass(frozen=True)
 class NetworkMap:
-    """Nodes in data-flow order and arrows between their names; what has no prunable weight and
-    joins nothing is passed through.
+    """Nodes in data-flow order and arrows between their names.
 
-    repeats: runs of two or more blocks in a row of the same shape; reason: why the model could not
-    be traced: the nodes then stand in module order, without arrows. None where it was traced.
+    An operation without prunable weights that joins nothing has no node. repeats: runs of two or
+    more successive blocks with the same layers; reason: why the model could not be traced, None
+    where it was. Without a trace the nodes are in module order, without arrows.
     """
 
     nodes: tuple[MapNode, ...]
@@ -62,9 +61,10 @@ class NetworkMap:
 
 
 @dataclass(eq=False)
-class _Wires:
-    """Follows every value of a program back to its box. boxes: (role, kind, module) by name, in
-    order of first use.
+class _Origins:
+    """Finds the box that every value of a program comes from.
+
+    boxes: name -> (role, kind, module), in order of first use.
     """
 
     program: Program
@@ -81,12 +81,10 @@ class _Wires:
             self.origin[node] = self._origin(node)
 
     def _origin(self, node: Node) -> str | None:
-        """Name of the box that the node's value comes from; None for numbers and for parameters
-        that are shown only.
-        """
+        """Name of the box that a node's value comes from; None for metadata and parameters."""
         if node is self.program.x:
             return self._box(INPUT, INPUT, "image", "", ())
-        if node.op == "get_attr" or _is_number(node):
+        if node.op == "get_attr" or _is_metadata(node):
             return None
         sources = tuple(
             dict.fromkeys(
@@ -108,12 +106,13 @@ class _Wires:
         else:
             attributes = [str(n.target) for n in node.all_input_nodes if n.op == "get_attr"]
             read = [operator.attrgetter(target)(self.program.root) for target in attributes]
-        found = {layer.name for parameter in read if (layer := self.owns(parameter))}
-        return [layer for layer in self.layers if layer.name in found]
+        names = {layer.name for parameter in read if (layer := self.owns(parameter))}
+        return [layer for layer in self.layers if layer.name in names]
 
     def _through(self, node: Node, layers: Sequence[Layer], sources: tuple[str, ...]) -> str:
-        """The layers of one call, one behind the other; separate query, key and value projections
-        side by side.
+        """Adds the layers of one call, one after the other, and gives the last one's name.
+
+        Separate query, key and value projections are side by side.
         """
         side = [layer for layer in layers if layer.kind == "attention_proj"]
         for layer, source in zip(side, [*node.args, *node.kwargs.values()], strict=False):
@@ -134,25 +133,24 @@ class _Wires:
 
 
 def network_map(model: nn.Module, layers: Sequence[Layer]) -> NetworkMap:
-    """The map of a model's prunable layers, by torch.fx; in module order where that cannot trace
-    it. Runs nothing.
+    """The map of a model's prunable layers. The model does not run.
 
-    A layer that is called more than once has one box, in the place of its first call; layers that
-    are never called stand last.
+    torch.fx traces it; where it cannot, the layers are in module order. A layer that is called more
+    than once has one box, at its first call. Layers that are never called are last.
     """
     try:
         program = trace(skeleton(model))
-    except FAILS as error:
+    except TRACE_ERRORS as error:
         boxes = {layer.name: ("layer", layer.kind, layer.module) for layer in layers}
         reason = f"torch.fx cannot trace it: {(str(error) or type(error).__name__).splitlines()[0]}"
         return _map(model, layers, boxes, (), reason)
-    wires = _Wires(program, layers)
-    idle = {
+    origins = _Origins(program, layers)
+    unused = {
         layer.name: ("layer", layer.kind, layer.module)
         for layer in layers
-        if layer.name not in wires.boxes
+        if layer.name not in origins.boxes
     }
-    return _map(model, layers, wires.boxes | idle, tuple(wires.edges), None)
+    return _map(model, layers, origins.boxes | unused, tuple(origins.edges), None)
 
 
 def _map(
@@ -177,7 +175,7 @@ def _map(
     )
 
 
-def _is_number(node: Node) -> bool:
+def _is_metadata(node: Node) -> bool:
     name = (
         node.args[1]
         if node.target is getattr
@@ -185,7 +183,7 @@ def _is_number(node: Node) -> bool:
         if node.op == "call_method"
         else None
     )
-    return name in NUMBERS
+    return name in METADATA
 
 
 def _operation(node: Node, program: Program) -> str:
@@ -197,14 +195,15 @@ def _operation(node: Node, program: Program) -> str:
 
 
 def _scope(node: Node) -> str:
-    """Path of the module in whose forward pass the node stands."""
+    """Path of the module whose forward method contains the node."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     return str(stack[-1][0]) if stack else ""
 
 
 def _columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
-    """Longest way from a start; boxes without any arrow stand behind all others, each in a column
-    of its own.
+    """The length of the longest path from a start to each box.
+
+    Boxes without arrows come after all others, each in a column of its own.
     """
     before = _neighbours(names, edges)[0]
     linked = {name for edge in edges for name in edge} or set(names[:1])
@@ -222,9 +221,7 @@ def _columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
 def _neighbours(
     names: Sequence[str], edges: Sequence[Edge]
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Sources and targets of each box. Arrows back to an earlier box (a layer called again) do not
-    count for its place.
-    """
+    """Sources and targets of each box, without arrows to an earlier box (a layer called again)."""
     order = {name: number for number, name in enumerate(names)}
     before, after = ({name: list[str]() for name in names} for _ in range(2))
     for source, target in edges:
@@ -235,9 +232,7 @@ def _neighbours(
 
 
 def _rows(names: Sequence[str], edges: Sequence[Edge], columns: dict[str, int]) -> dict[str, int]:
-    """The longest way is the trunk, row 0; each further one takes the lowest row that is free where
-    it runs.
-    """
+    """The longest path is in row 0; every further path takes the lowest row that is free there."""
     before, after = _neighbours(names, edges)
     free = dict.fromkeys(names)
     found = dict[str, int]()
@@ -261,26 +256,26 @@ def _rows(names: Sequence[str], edges: Sequence[Edge], columns: dict[str, int]) 
 
 
 def _longest(names: Sequence[str], after: dict[str, list[str]]) -> list[str]:
-    """The longest way over these boxes only; of equals the one that comes first."""
+    """The longest path over these boxes; of equal ones the first."""
     length: dict[str, int] = {}
     for name in reversed(names):
         length[name] = 1 + max(
             (length[target] for target in after[name] if target in length), default=0
         )
     path = [max(names, key=length.__getitem__)]
-    while onward := [target for target in after[path[-1]] if target in length]:
-        path.append(max(onward, key=length.__getitem__))
+    while following := [target for target in after[path[-1]] if target in length]:
+        path.append(max(following, key=length.__getitem__))
     return path
 
 
 def _blocks(model: nn.Module, layers: Sequence[Layer]) -> Callable[[str], str]:
-    """Which block a module's path belongs to: the innermost module of two layers or more that has a
-    sibling of its class.
+    """A function from a module's path to the block that it belongs to, "" if none.
 
-    A module whose layers all belong to smaller blocks is none.
+    A block is the innermost module with two layers or more and a sibling of its class. A module
+    whose layers all belong to smaller blocks is none.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
-    inside = Counter(path for layer in layers for path in _upwards(layer.module))
+    inside = Counter(path for layer in layers for path in _parents(layer.module))
 
     def is_block(path: str) -> bool:
         counted = path[-1].isdigit() or not isinstance(modules[path], CONTAINERS)
@@ -291,19 +286,19 @@ def _blocks(model: nn.Module, layers: Sequence[Layer]) -> Callable[[str], str]:
             and sum(type(each) is type(modules[path]) for each in siblings) > 1
         )
 
-    blocks = {next(filter(is_block, _upwards(layer.module)), "") for layer in layers}
-    return lambda module: next(filter(blocks.__contains__, _upwards(module)), "")
+    blocks = {next(filter(is_block, _parents(layer.module)), "") for layer in layers}
+    return lambda module: next(filter(blocks.__contains__, _parents(module)), "")
 
 
-def _upwards(path: str) -> Iterator[str]:
-    """The path and those above it, without the root."""
+def _parents(path: str) -> Iterator[str]:
+    """The path and its parents, without the root."""
     while path:
         yield path
         path = path.rpartition(".")[0]
 
 
 def _repeats(nodes: Sequence[MapNode], layers: dict[str, Layer]) -> Iterator[tuple[str, ...]]:
-    """Runs of blocks that follow each other, alike in all but the number of input channels."""
+    """Runs of successive blocks that differ in the number of input channels only."""
     parts = [(block, list(part)) for block, part in groupby(nodes, key=lambda node: node.block)]
     times = Counter(block for block, _ in parts)
 
@@ -315,11 +310,11 @@ def _repeats(nodes: Sequence[MapNode], layers: dict[str, Layer]) -> Iterator[tup
 
     forms = [form(block, part) if block and times[block] == 1 else None for block, part in parts]
     run: list[str] = []
-    for here, onward in pairwise([*range(len(parts)), None]):
-        if here is None or forms[here] is None:
+    for index, following in pairwise([*range(len(parts)), None]):
+        if index is None or forms[index] is None:
             continue
-        run.append(parts[here][0])
-        if onward is None or forms[onward] != forms[here]:
+        run.append(parts[index][0])
+        if following is None or forms[following] != forms[index]:
             if len(run) > 1:
                 yield tuple(run)
             run = []

@@ -1,6 +1,4 @@
-"""What goes into a model and what comes out: a tensor, several in order, or several by name;
-logits, alone or among others.
-"""
+"""A model's inputs (a tensor, several in order, or several by name) and its logits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -14,14 +12,14 @@ from pruning_core.types import Example, Inputs, PruningError
 
 
 def arguments(x: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """How a model is called with it: one argument, one after the other, or by name."""
+    """Positional and named arguments of the call that gives a batch to a model."""
     if isinstance(x, Mapping):
         return (), dict(x)
     return ((x,) if isinstance(x, Tensor) else tuple(x)), {}
 
 
 def call(model: nn.Module, x: Inputs) -> Any:
-    """Whatever the model gives for the batch."""
+    """The model's output for the batch, of any type."""
     args, kwargs = arguments(x)
     return model(*args, **kwargs)
 
@@ -29,23 +27,30 @@ def call(model: nn.Module, x: Inputs) -> Any:
 def named_inputs(
     module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a module was called with, by the names in its forward pass; for hooks `with_kwargs`."""
+    """The arguments of a module's call by the parameter names of its forward method.
+
+    For hooks registered `with_kwargs`.
+    """
     return signature(module.forward).bind(*args, **kwargs).arguments
 
 
 def first_input(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The first argument of a call, given by place or by name."""
+    """The first argument of a module's call, given by position or by name."""
     return next(iter(named_inputs(module, args, kwargs).values()))
 
 
 def logits(model: nn.Module, x: Inputs) -> Tensor:
-    """The model's logits for the batch. Raises PruningError where it gives none (`answer`)."""
-    return answer(call(model, x))
+    """The model's logits for the batch.
+
+    Raises PruningError where it gives none (`require_logits`).
+    """
+    return require_logits(call(model, x))
 
 
-def found(out: Any) -> Tensor | None:
-    """The logits among a model's outputs: the tensor itself, `logits` by attribute or key, or the
-    first of a tuple, if any.
+def find_logits(out: Any) -> Tensor | None:
+    """The logits in a model's output: itself, its attribute or key `logits`, or its first item.
+
+    None where it has none.
     """
     named = (
         out["logits"]
@@ -56,31 +61,35 @@ def found(out: Any) -> Tensor | None:
     return first if isinstance(first, Tensor) else None
 
 
-def answer(out: Any) -> Tensor:
-    """The logits among a model's outputs, as `found`. Raises PruningError where there are none."""
-    if (logits := found(out)) is not None:
+def require_logits(out: Any) -> Tensor:
+    """The logits in a model's output, as `find_logits`.
+
+    Raises PruningError where there are none.
+    """
+    if (logits := find_logits(out)) is not None:
         return logits
     raise PruningError(
-        f"The model gives a {type(out).__name__}: it must give logits, a tuple that starts with them, or .logits."
+        f"The model gives a {type(out).__name__}: "
+        "it must give logits, a tuple that starts with them, or .logits."
     )
 
 
-def answering(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:
-    """A copy whose answer is these of the model's logits, in this order; for None the model itself.
+def with_selected_logits(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:
+    """A copy of the model that gives only these logits, in this order; for None the model itself.
 
-    So that a loss is over the classes that the data has and `accuracy.evaluate` reads, not over
-    all that the model knows.
+    With it, a loss is over the classes of the data, which `accuracy.evaluate` reads, and not over
+    all classes that the model knows.
     """
     if outputs is None:
         return model
     work = deepcopy(model)
     chosen = list(outputs)
-    work.register_forward_hook(lambda _module, _args, out: answer(out)[..., chosen])
+    work.register_forward_hook(lambda _module, _args, out: require_logits(out)[..., chosen])
     return work
 
 
-def each(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
-    """The same batch with every tensor changed."""
+def map_tensors(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """The same batch with `change` applied to every tensor."""
     if isinstance(x, Tensor):
         return change(x)
     return (
@@ -90,8 +99,8 @@ def each(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     )
 
 
-def tensors(x: Inputs) -> tuple[Tensor, ...]:
-    """The batch's tensors. Raises PruningError for a batch of none."""
+def input_tensors(x: Inputs) -> tuple[Tensor, ...]:
+    """The batch's tensors. Raises PruningError for a batch without tensors."""
     args, kwargs = arguments(x)
     if not (args or kwargs):
         raise PruningError(
@@ -100,38 +109,41 @@ def tensors(x: Inputs) -> tuple[Tensor, ...]:
     return (*args, *kwargs.values())
 
 
-def moved(x: Inputs, device: torch.device) -> Inputs:
-    """The batch on the device, in its own layout: channels last was measured a third slower on the
-    CPU for ResNet-18.
+def to_device(x: Inputs, device: torch.device) -> Inputs:
+    """The batch on the device, in its own memory layout.
+
+    Channels last was measured a third slower on the CPU for ResNet-18.
     """
-    return each(x, lambda t: t.to(device))
+    return map_tensors(x, lambda t: t.to(device))
 
 
-def count(x: Inputs) -> int:
-    """How many samples the batch has: the length of its tensors."""
-    return len(tensors(x)[0])
+def sample_count(x: Inputs) -> int:
+    """Number of samples in the batch: the length of its tensors."""
+    return len(input_tensors(x)[0])
 
 
-def part(x: Inputs, start: int, stop: int) -> Inputs:
-    """Some samples of the batch."""
-    return each(x, lambda t: t[start:stop])
+def sample_range(x: Inputs, start: int, stop: int) -> Inputs:
+    """The samples start to stop - 1 of the batch."""
+    return map_tensors(x, lambda t: t[start:stop])
 
 
-def example(given: Example, like: Tensor | None = None) -> Inputs:
-    """One sample: the first of a batch, or zeros of a shape (C x H x W), of the type and on the
-    device of `like`.
+def first_sample(given: Example, like: Tensor | None = None) -> Inputs:
+    """One sample: the first of a batch, or zeros of a shape (C x H x W).
+
+    Zeros have the type and the device of `like`.
     """
     place = torch.zeros(()) if like is None else like
     if isinstance(given, tuple) and all(isinstance(length, int) for length in given):
         return torch.zeros(1, *given, dtype=place.dtype, device=place.device)
     contents: Inputs = given  # type: ignore[assignment]
-    tensors(contents)
-    return moved(part(contents, 0, 1), place.device)
+    input_tensors(contents)
+    return to_device(sample_range(contents, 0, 1), place.device)
 
 
-def drawn(x: Tensor) -> Tensor:
-    """Numbers in [0, 1), always the same, in the place of an input that is zero everywhere and
-    would show nothing.
+def random_if_zero(x: Tensor) -> Tensor:
+    """The tensor, or random numbers in [0, 1) if it holds only zeros of a floating-point type.
+
+    An input of zeros would not show what a network does. The numbers are always the same.
     """
     if not x.is_floating_point() or x.any():
         return x

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pruning_core.evaluation.thread_pool import kernel_threads, worker_pool
+from pruning_core.evaluation.thread_pool import set_kernel_threads, worker_pool
 from pruning_core.sensitivity.grid_jobs import Job, JobRunner, RunnerSource
 from pruning_core.types import GroupScores, PruningError, SensitivityPoint
 
@@ -156,7 +156,7 @@ def _unpickle_runner(pickled: bytes) -> JobRunner:
 
 def run_job(runner: bytes, job: bytes) -> Points:
     """Runs one job in a worker. runner, job: as `pickle_runner` and the backends pickle them."""
-    kernel_threads(KERNEL_THREADS)
+    set_kernel_threads(KERNEL_THREADS)
     return _unpickle_runner(runner).run(*pickle.loads(job))
 
 

@@ -97,7 +97,7 @@ def compare_granularities(
 def _logits(partial_forward: PartialForward, changes: list[Zeroed]) -> Iterator[Tensor]:
     """The logits of each change, computed in one pass through the network."""
     site = tuple(dict.fromkeys(name for change in changes for name in change))
-    return (logits for _, _, logits in partial_forward.visits([site], lambda _site: changes))
+    return (logits for _, _, logits in partial_forward.logits_at([site], lambda _site: changes))
 
 
 def _all_masks(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import isotonic_regression
 
-from pruning_core.evaluation.intervals import paired
+from pruning_core.evaluation.intervals import paired_interval
 from pruning_core.types import PruningError, SensitivityPoint
 
 Points = Sequence[SensitivityPoint]
@@ -47,7 +47,7 @@ def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
     """The cost of pruning a layer: its rise above the dense network, plus tau x fraction removed.
 
     Small dips are smoothed out first, by isotonic regression (`smooth_dips`).
-    tau: the smallest change that n images can tell from no change (`intervals.paired` of no
+    tau: the smallest change that n images can tell from no change (`intervals.paired_interval` of no
     changed answers), times what one lost image adds (`SIGNALS`). With it, layers whose curves
     differ by less than tau get nearly equal ratios.
     Raises PruningError for a curve without the dense network.
@@ -62,7 +62,7 @@ def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
     count = np.bincount(index).astype(float)
     mean = np.bincount(index, weights=[value(point) for point in curve]) / count
     rising = smooth_dips(mean, count)
-    tau = per_image * paired(0, 0, min(point.n for point in curve))[1]
+    tau = per_image * paired_interval(0, 0, min(point.n for point in curve))[1]
     return Curve(removed, rising - rising[0] + tau * removed)
 
 

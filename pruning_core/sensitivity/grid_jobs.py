@@ -94,7 +94,7 @@ class JobRunner:
     @cached_property
     def partial_forward(self) -> PartialForward:
         """The traced network on the images. It reuses the activations of the job before."""
-        return PartialForward(self.model, self.split, device=self.device, goes_on=True)
+        return PartialForward(self.model, self.split, device=self.device, keep_values=True)
 
     def run(self, job: Job, groups: GroupScores) -> list[SensitivityPoint]:
         """The points of a job, by rising sparsity, as `scan.scan` measures them."""

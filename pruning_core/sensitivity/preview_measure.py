@@ -37,7 +37,7 @@ class PreviewMeasurer:
         self._device = device
         self._columns = slice(None) if outputs is None else list(outputs)
         partial_forward = PartialForward(pruner.model, split, device=device, batch_size=BATCH_SIZE)
-        ((_, _, logits),) = partial_forward.visits([()], lambda _: [{}])
+        ((_, _, logits),) = partial_forward.logits_at([()], lambda _: [{}])
         logits = logits[:, self._columns]
         order = similarity_order(logits, split.labels)
         self._split = split.subset(order)

@@ -97,10 +97,12 @@ def _channel_scores(
     """A channel's score: the mean over the layers that have one; infinite where none has."""
     total = torch.zeros(coupling.channels)
     members = torch.zeros(coupling.channels)
-    for slot in coupling.members:
-        if slot.name in names:
-            total.index_add_(0, slot.channel, groups[slot.name][0, slot.at].float().cpu())
-            members.index_add_(0, slot.channel, torch.ones(len(slot.at)))
+    for place in coupling.members:
+        if place.parameter in names:
+            total.index_add_(
+                0, place.channels, groups[place.parameter][0, place.positions].float().cpu()
+            )
+            members.index_add_(0, place.channels, torch.ones(len(place.positions)))
     return (total / members).masked_fill(members == 0, torch.inf)
 
 
@@ -121,11 +123,11 @@ class UnitPruner:
             return {name: from_groups(~removed, self.g, by_name[name]) for name in unit.names}
         channels = removed[0].cpu()
         masks = {}
-        for slot in unit.coupling.members:
-            shape = by_name[slot.name].shape
+        for place in unit.coupling.members:
+            shape = by_name[place.parameter].shape
             keep = torch.ones(shape[0], dtype=torch.bool)
-            keep[slot.at[channels[slot.channel]]] = False
-            masks[slot.name] = keep[:, None, None, None].expand(shape)
+            keep[place.positions[channels[place.channels]]] = False
+            masks[place.parameter] = keep[:, None, None, None].expand(shape)
         return masks
 
     def all_masks(self, masks: Masks) -> dict[str, Tensor]:
@@ -161,7 +163,7 @@ class UnitPruner:
             return [Zeroed(tensors, self.all_masks(part)) for part in masks]
 
         sites = [self._site(unit, max(counts)) for unit, counts in pruned]
-        for index, place, logits in partial_forward.visits(sites, changes):
+        for index, place, logits in partial_forward.logits_at(sites, changes):
             yield logits, removed[index][place]
 
     def _site(self, unit: PruneUnit, count: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pruning_core.evaluation.accuracy import evaluate, summarise
-from pruning_core.evaluation.intervals import change
+from pruning_core.evaluation.intervals import accuracy_change
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
@@ -107,7 +107,7 @@ def _measure(
         for count in counts:
             values, removed = next(logits)
             pruned = summarise(values[:, columns], split.labels)
-            versus = change(dense, pruned, split.labels)
+            versus = accuracy_change(dense, pruned, split.labels)
             measured[count] = _Measured(pruned, removed, versus.value, versus.interval)
         yield from _points(unit, pruner.g, curve, measured, partial_forward.reason)
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import torch
 
-from pruning_core.model.model_io import tensors
+from pruning_core.model.model_io import input_tensors
 from pruning_core.penalties import NONE
 from pruning_core.studies.run import Accuracy, Result
 from pruning_core.studies.study import VERSION, Run, Study
@@ -62,7 +62,7 @@ def fingerprint(space: Workspace) -> str:
     for split in (space.dataset.train, space.dataset.val, space.dataset.test):
         digest.update(split.labels.numpy().tobytes())
         for x, _ in _sample(split).batches(SAMPLES):
-            for tensor in tensors(x):
+            for tensor in input_tensors(x):
                 digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
                 digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pruning_core.model.device import choose_device
-from pruning_core.model.model_io import call, count, moved
+from pruning_core.model.model_io import call, sample_count, to_device
 from pruning_core.types import Split
 
 
@@ -46,8 +46,8 @@ def recalibrate_bn(
     with torch.no_grad():
         for x, _ in split.subset(range(min(images, len(split)))).batches(batch_size):
             # A last batch of one image has no variance.
-            if count(x) > 1 or len(split) == 1:
-                call(work, moved(x, where))
+            if sample_count(x) > 1 or len(split) == 1:
+                call(work, to_device(x, where))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return work.cpu().eval()

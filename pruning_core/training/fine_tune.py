@@ -2,17 +2,16 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pruning_core.evaluation.accuracy import check_labels, class_logits, evaluate
 from pruning_core.model.device import choose_device
-from pruning_core.model.model_io import each
+from pruning_core.model.model_io import map_tensors
 from pruning_core.penalties import penalty
 from pruning_core.training.config import OPTIMIZERS, TrainConfig, learning_rate, steps_per_epoch
 from pruning_core.types import (
@@ -22,15 +21,13 @@ from pruning_core.types import (
     Inputs,
     Layer,
     Masks,
+    ParameterMasks,
     Pruned,
     PruningError,
     Split,
     Step,
     Tuned,
 )
-
-Silent = Mapping[str, Bool[Tensor, "..."]]
-"""Masks of other parameters than the weights, by name: True = keep, in the parameter's own shape."""
 
 
 class Hook:
@@ -60,7 +57,7 @@ def fine_tune(
     dataset: Dataset,
     config: TrainConfig,
     device: torch.device | str | None = None,
-    silent: Silent | None = None,
+    dependent: ParameterMasks | None = None,
     hook: Hook | None = None,
 ) -> Iterator[Step | Epoch | Pruned | Tuned]:
     """Trains a copy of the model on dataset.train. Removed weights stay at zero.
@@ -69,14 +66,14 @@ def fine_tune(
     (measured on dataset.val), the Pruned events of the hook, and last Tuned: the weights of the
     epoch with the best validation accuracy (the earliest of equal ones), in eval mode on the CPU.
 
-    masks: {} trains the dense network; silent: masks of other parameters, held at zero too
-    (`coupling.dependent_masks`); hook: what else happens in each step. `Plan` states what the
+    masks: {} trains the dense network; dependent: masks of other parameters, which stay at zero
+    too (`coupling.dependent_masks`); hook: what else happens in each step. `Plan` states what the
     seed guarantees. Raises PruningError for masks that do not fit the model and for a loss that
     is not finite.
     """
     where = choose_device(device)
     hook = hook or Hook()
-    run = _start(model, masks, layers, silent or {}, dataset, config, where, hook)
+    run = _start(model, masks, layers, dependent or {}, dataset, config, where, hook)
     best: _Best | None = None
     for epoch in range(1, config.epochs + 1):
         losses: list[float] = []
@@ -150,7 +147,7 @@ class _Run:
         with torch.random.fork_rng(devices), torch.enable_grad():
             # Dropout must not depend on what else draws random numbers in this process.
             torch.manual_seed(self.config.seed * 1_000_003 + done)
-            logits = class_logits(self.model, each(x, self._on_device), self.outputs)
+            logits = class_logits(self.model, map_tensors(x, self._on_device), self.outputs)
             check_labels(y, logits.shape[1])
             loss = functional.cross_entropy(
                 logits, y.to(self.device), label_smoothing=self.config.label_smoothing
@@ -172,14 +169,14 @@ def _start(
     model: nn.Module,
     masks: Masks,
     layers: Sequence[Layer],
-    silent: Silent,
+    dependent: ParameterMasks,
     dataset: Dataset,
     config: TrainConfig,
     device: torch.device,
     hook: Hook,
 ) -> _Run:
     work = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
-    removed = _removed(work, masks, layers, silent, device)
+    removed = _removed(work, masks, layers, dependent, device)
     _zero(removed)
     hook.begin(work)
     return _Run(
@@ -195,7 +192,11 @@ def _start(
 
 
 def _removed(
-    model: nn.Module, masks: Masks, layers: Iterable[Layer], silent: Silent, device: torch.device
+    model: nn.Module,
+    masks: Masks,
+    layers: Iterable[Layer],
+    dependent: ParameterMasks,
+    device: torch.device,
 ) -> list[tuple[nn.Parameter, Tensor]]:
     """Each masked parameter with its removed places: True = removed, in the parameter's shape."""
     shapes = {layer.name: layer.param_shape for layer in layers}
@@ -211,7 +212,7 @@ def _removed(
                 f"The mask of {name!r} has {mask.numel()} entries, its weight has {numel}."
             )
         pairs.append((model.get_parameter(name), ~mask.reshape(shapes[name]).to(device)))
-    pairs += [(model.get_parameter(name), ~keep.to(device)) for name, keep in silent.items()]
+    pairs += [(model.get_parameter(name), ~keep.to(device)) for name, keep in dependent.items()]
     return pairs
 
 

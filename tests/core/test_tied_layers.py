@@ -17,7 +17,7 @@ from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import granularity, to_groups
 from pruning_core.hand_edits import HandEdits
 from pruning_core.masks import group_scores
-from pruning_core.model.coupling.trace import HEADS as ROWS
+from pruning_core.model.coupling.trace import HEAD_ROWS as ROWS
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.inventory import inventory, weights
 from pruning_core.model.model_io import logits

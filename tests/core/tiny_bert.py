@@ -1,6 +1,4 @@
-"""A BERT-style encoder of two layers, as Hugging Face builds them, and sentences whose class one
-token decides.
-"""
+"""A BERT-style encoder of two layers, and sentences whose first token decides their class."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ class Config:
 
 @dataclass
 class Output:
-    """What a model gives: no tensor."""
+    """A model's output that is not a tensor."""
 
     logits: Tensor
 
@@ -38,8 +36,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         q, k, v = (
-            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
+            projection(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for projection in (self.query, self.key, self.value)
         )
         weights = (q @ k.transpose(-1, -2) / (DIM // HEADS) ** 0.5 + bias).softmax(-1)
         return (weights @ v).transpose(1, 2).flatten(2)
@@ -64,7 +62,7 @@ class Layer(nn.Module):
 
 
 class TinyBert(nn.Module):
-    """heads: of every layer; a smaller one is what is left of a network without the others."""
+    """heads: of every layer; a smaller number is a network whose other heads are removed."""
 
     def __init__(self, heads: int = HEADS) -> None:
         super().__init__()
@@ -84,7 +82,7 @@ class TinyBert(nn.Module):
 
 
 def tiny_bert(heads: int = HEADS) -> nn.Module:
-    """With weights drawn from seed 0, wide enough that attention is not uniform."""
+    """The encoder with weights drawn from seed 0, large enough that attention is not uniform."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = TinyBert(heads).eval()

@@ -10,7 +10,7 @@ from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import count, interval, percent
 from explorer.texts.help import HELP, LEAD
-from pruning_core.evaluation.intervals import change as changed
+from pruning_core.evaluation.intervals import accuracy_change as changed
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError, Report

@@ -19,7 +19,7 @@ from explorer.session.notices import plain
 from explorer.texts.formats import interval, percent, signed, whole_percent
 from explorer.texts.help import HELP
 from pruning_core.allocation import total_ratio
-from pruning_core.evaluation.intervals import change
+from pruning_core.evaluation.intervals import accuracy_change
 from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview_bands import Band
@@ -292,7 +292,7 @@ def _partners(curve: Sequence[SensitivityPoint]) -> str:
 def _change(
     dense: Evaluation, now: Evaluation, plan: Plan, space: Workspace
 ) -> tuple[float, tuple[float, float]]:
-    difference = change(dense, now, cache.probe(plan, space).labels)
+    difference = accuracy_change(dense, now, cache.probe(plan, space).labels)
     return difference.value, difference.interval
 
 

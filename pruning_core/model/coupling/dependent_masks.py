@@ -1,6 +1,4 @@
-"""What else goes with a removed filter: biases, norms' scale and shift, position tables; weights
-that only read it.
-"""
+"""What depends on removed filters: other parameters to zero, and weights that only read them."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,108 +21,117 @@ def couplings_for(
 ) -> tuple[Coupling, ...]:
     """The couplings that a granularity needs: all known ones if it removes outputs, else none.
 
-    known: the couplings, or why there are none to know (`Workspace.tied`). tied: their layers are
-    to be cut as one. Raises PruningError with that reason, and what to do instead, where this
-    cannot be.
+    known: the couplings, and why they are not known if they are not (`Workspace.tied`).
+    tied: tied layers are to be pruned together. Raises PruningError with the reason, followed by
+    `instead` (what to do instead), where they are but the couplings are not known.
     """
-    found, unknown = known if removes_outputs else ((), None)
-    if tied and unknown:
-        raise PruningError(" ".join(filter(None, (unknown, instead))))
-    return found
+    result, reason = known if removes_outputs else ((), None)
+    if tied and reason:
+        raise PruningError(" ".join(filter(None, (reason, instead))))
+    return result
 
 
 def dependent_masks(
     model: nn.Module, layers: tuple[Layer, ...], masks: Masks, tied: Sequence[Coupling] = ()
 ) -> dict[str, Bool[Tensor, "..."]]:
-    """What must be zero besides the weights so that a removed filter is silent: parameter name ->
-    True = keep, in its own shape.
+    """Masks of the other parameters that must be zero so that a removed filter's output is zero.
 
-    A layer's own bias, and the scale and shift of the batch norm that it alone feeds; of couplings,
-    whatever follows a channel that every member has lost. Only a row without any kept weight counts
-    as removed.
+    Parameter name -> True = keep, in the parameter's own shape. A filter counts as removed if none
+    of its weights is kept. Its layer's bias is masked, and the scale and shift of the batch norm
+    that only this layer feeds. tied: the couplings; what follows a channel is masked if all members
+    have lost the channel.
     """
-    gone = {name: ~mask.flatten(1).any(1).cpu() for name, mask in masks.items()}
-    own: dict[str, list[Tensor]] = defaultdict(list)
+    removed = _removed_rows(masks)
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    for layer in layers:
-        rows = gone.get(layer.name, torch.zeros(layer.shape[0], dtype=torch.bool))
-        for name, start in _own(layer):
-            if name in parameters:
-                lost = torch.zeros(len(parameters[name]), dtype=torch.bool)
-                lost[start : start + len(rows)] = rows
-                own[name].append(lost)
-    found = {
-        name: torch.stack(lost).all(0)
-        for name, lost in own.items()
-        if any(part.any() for part in lost)
-    }
+    zeroed = _own_vectors(layers, removed, parameters)
     for coupling in tied:
-        dead = _dead(coupling, gone)
-        for slot in coupling.follows if coupling.reason is None and dead.any() else ():
-            lost = found.setdefault(
-                slot.name, torch.zeros(parameters[slot.name].shape, dtype=torch.bool)
-            )
-            lost.index_fill_(slot.axis, slot.at[dead[slot.channel]], True)
-    return {name: ~lost for name, lost in found.items() if lost.any()}
+        channels = _removed_channels(coupling, removed)
+        if coupling.reason is not None or not channels.any():
+            continue
+        for follower in coupling.follows:
+            blank = torch.zeros(parameters[follower.parameter].shape, dtype=torch.bool)
+            places = zeroed.setdefault(follower.parameter, blank)
+            positions = follower.positions[channels[follower.channels]]
+            places.index_fill_(follower.axis, positions, True)
+    return {name: ~places for name, places in zeroed.items() if places.any()}
 
 
 def dead_inputs(
     model: nn.Module, layers: Sequence[Layer], masks: Masks, tied: Sequence[Coupling]
 ) -> dict[str, Bool[Tensor, "..."]]:
-    """The weights that only read channels that every member has lost: parameter name -> False =
-    such a one, in its own shape.
+    """The weights that only read removed channels: parameter name -> False = such a weight.
 
-    They change nothing, and a network made narrower does not have them (torch-pruning's thinning,
-    Fang et al. 2023, arXiv:2301.12900). A place that several couplings are read by counts once all
-    of them are gone; tied weights are left out.
+    The masks have the parameters' own shapes. Such weights change nothing, and a network made
+    narrower does not have them (torch-pruning's thinning, Fang et al. 2023, arXiv:2301.12900). A
+    channel is removed if all members have lost it. A weight that reads channels of several
+    couplings counts if all of them are removed. Tied weights are left out.
     """
-    gone = {name: ~mask.flatten(1).any(1).cpu() for name, mask in masks.items()}
-    several = {name for layer in layers if layer.aliases for name in (layer.name, *layer.aliases)}
-    parameters = {name: value for name, value in model.named_parameters() if name not in several}
-    heard: dict[str, Tensor] = {}
-    lost: dict[str, Tensor] = {}
+    removed = _removed_rows(masks)
+    shared = {name for layer in layers if layer.aliases for name in (layer.name, *layer.aliases)}
+    shapes = {name: p.shape for name, p in model.named_parameters() if name not in shared}
+    dead: dict[str, Tensor] = {}
+    alive: dict[str, Tensor] = {}
     for coupling in tied:
-        dead = (
-            _dead(coupling, gone)
-            if coupling.reason is None
-            else torch.zeros(coupling.channels, dtype=torch.bool)
-        )
-        for slot in coupling.reads:
-            if slot.name in parameters:
-                for found, at in (
-                    (lost, slot.at[dead[slot.channel]]),
-                    (heard, slot.at[~dead[slot.channel]]),
-                ):
-                    blank = torch.zeros(parameters[slot.name].shape, dtype=torch.bool)
-                    found.setdefault(slot.name, blank)[slice(*(slot.rows or (None,)))].index_fill_(
-                        slot.axis, at, True
-                    )
-    return {name: ~found | heard[name] for name, found in lost.items() if found.any()}
+        channels = _removed_channels(coupling, removed) & (coupling.reason is None)
+        for reader in coupling.reads:
+            if reader.parameter not in shapes:
+                continue
+            is_removed = channels[reader.channels]
+            for places, positions in (
+                (dead, reader.positions[is_removed]),
+                (alive, reader.positions[~is_removed]),
+            ):
+                blank = torch.zeros(shapes[reader.parameter], dtype=torch.bool)
+                rows = places.setdefault(reader.parameter, blank)[slice(*(reader.rows or (None,)))]
+                rows.index_fill_(reader.axis, positions, True)
+    return {name: ~places | alive[name] for name, places in dead.items() if places.any()}
 
 
-def _own(layer: Layer) -> Iterator[tuple[str, int]]:
+def _removed_rows(masks: Masks) -> dict[str, Bool[Tensor, " o"]]:
+    """For each layer the output rows without any kept weight, on the CPU."""
+    return {name: ~mask.flatten(1).any(1).cpu() for name, mask in masks.items()}
+
+
+def _removed_channels(coupling: Coupling, removed: Mapping[str, Tensor]) -> Bool[Tensor, " c"]:
+    """The channels that all members have lost."""
+    lost = torch.ones(coupling.channels, dtype=torch.bool)
+    for member in coupling.members:
+        if member.parameter in removed:
+            kept = member.channels[~removed[member.parameter][member.positions]]
+        else:
+            kept = member.channels
+        lost[kept] = False
+    return lost
+
+
+def _own_vectors(
+    layers: Sequence[Layer], removed: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Biases and norms of the layers' rows: True where all layers that use a place lost it."""
+    lost: dict[str, list[Tensor]] = defaultdict(list)
+    for layer in layers:
+        rows = removed.get(layer.name, torch.zeros(layer.shape[0], dtype=torch.bool))
+        for name, start in _vector_starts(layer):
+            if name in parameters:
+                places = torch.zeros(len(parameters[name]), dtype=torch.bool)
+                places[start : start + len(rows)] = rows
+                lost[name].append(places)
+    return {
+        name: torch.stack(places).all(0)
+        for name, places in lost.items()
+        if any(part.any() for part in places)
+    }
+
+
+def _vector_starts(layer: Layer) -> Iterator[tuple[str, int]]:
     """The vectors that belong to the layer's rows alone, and where in them the rows start."""
     for name in (layer.name, *layer.aliases):
         path, _, last = name.rpartition(".")
         prefix = f"{path}." if path else ""
-        start = SEPARATE.index(last) * layer.shape[0] if last in SEPARATE else 0
-        yield (
-            prefix + ("in_proj_bias" if last in SEPARATE else last.removesuffix("weight") + "bias"),
-            start,
-        )
+        if last in SEPARATE:
+            yield f"{prefix}in_proj_bias", SEPARATE.index(last) * layer.shape[0]
+        else:
+            yield prefix + last.removesuffix("weight") + "bias", 0
     if layer.bn is not None:
         yield f"{layer.bn}.weight", 0
         yield f"{layer.bn}.bias", 0
-
-
-def _dead(coupling: Coupling, gone: Mapping[str, Tensor]) -> Bool[Tensor, " c"]:
-    """The channels that every member has lost."""
-    dead = torch.ones(coupling.channels, dtype=torch.bool)
-    for slot in coupling.members:
-        lost = (
-            gone[slot.name][slot.at]
-            if slot.name in gone
-            else torch.zeros(len(slot.at), dtype=torch.bool)
-        )
-        dead[slot.channel[~lost]] = False
-    return dead

@@ -1,4 +1,4 @@
-"""Output channels that can only go together, and every place where a network holds them."""
+"""Output channels that must be removed together, and where the parameters hold them."""
 
 from dataclasses import dataclass
 
@@ -9,37 +9,39 @@ Positions = Int[Tensor, "_p"]
 
 
 @dataclass(frozen=True, eq=False)
-class Slot:
-    """Where a parameter holds the channels of a coupling: position at[k] along its axis belongs to
-    channel[k].
+class ChannelPositions:
+    """Where one parameter holds the channels of a coupling.
 
-    rows: from and up to which row of a packed projection they are read, query, key or value; None:
-    by all rows.
+    Position positions[k] along `axis` of the parameter belongs to channel channels[k].
+    rows: first and last + 1 of the rows that read the channels, where the parameter packs query,
+    key and value in one matrix; None: all rows read them.
     """
 
-    name: str
+    parameter: str
     axis: int
-    at: Positions
-    channel: Positions
+    positions: Positions
+    channels: Positions
     rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    """Output channels that must be cut together.
+    """Output channels that must be removed together.
 
-    members: the weights whose rows make them; follows: biases, norms' scale and shift, and position
-    tables, which fall silent with them; reads: the weights that take them in; channels: how many;
-    reason: why none can be removed, None where one can.
+    members: the weights whose rows compute the channels.
+    follows: biases, scales and shifts of norms, and position tables, which are zeroed with them.
+    reads: the weights that take the channels as inputs.
+    channels: number of channels.
+    reason: why no channel can be removed; None where channels can be removed.
     """
 
-    members: tuple[Slot, ...]
-    follows: tuple[Slot, ...] = ()
-    reads: tuple[Slot, ...] = ()
+    members: tuple[ChannelPositions, ...]
+    follows: tuple[ChannelPositions, ...] = ()
+    reads: tuple[ChannelPositions, ...] = ()
     channels: int = 0
     reason: str | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The members' names, in the network's order."""
-        return tuple(slot.name for slot in self.members)
+        return tuple(member.parameter for member in self.members)

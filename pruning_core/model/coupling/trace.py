@@ -1,6 +1,4 @@
-"""Which channels are tied: torch-pruning's dependency graph, read as slots and checked on a zeroed
-copy.
-"""
+"""Finds the channels that are tied, by torch-pruning's dependency graph, and checks them."""
 
 import warnings
 from collections import defaultdict
@@ -14,63 +12,95 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pruning_core.model.coupling.positions import Coupling, Positions, Slot
-from pruning_core.model.graph import FAILS
+from pruning_core.model.coupling.positions import ChannelPositions, Coupling, Positions
+from pruning_core.model.graph import TRACE_ERRORS
 from pruning_core.model.inventory import NORMS, SEPARATE
-from pruning_core.model.model_io import call, drawn, each, example, first_input, logits
+from pruning_core.model.model_io import (
+    call,
+    first_input,
+    first_sample,
+    logits,
+    map_tensors,
+    random_if_zero,
+)
 from pruning_core.types import Example, Inputs, Layer, PruningError
 
-OUTPUT = "Its outputs are the network's own: removing one would remove a class."
-HEADS = "Its rows belong to attention heads of one width, so that no single row can go: use head granularity."
-UNSEEN = "torch-pruning does not see where its outputs go."
-CARRIES = "Removed channels would still carry a value: something adds to them that torch-pruning does not follow."
+IS_OUTPUT = "Its outputs are the network's own: removing one would remove a class."
+HEAD_ROWS = (
+    "Its rows belong to attention heads of one width, so that no single row can be removed: "
+    "use head granularity."
+)
+NOT_TRACED = "torch-pruning does not see where its outputs are used."
+NOT_ZERO = (
+    "Removed channels would still have a value: something adds to them "
+    "that torch-pruning does not follow."
+)
 
 
-class _Place(NamedTuple):
-    """One place of a parameter: kind is member, follow or read; rows as in `Slot`."""
+class _ParameterAxis(NamedTuple):
+    """An axis of a parameter and what the parameter does with the channels along it.
 
-    kind: str
-    name: str
+    role: member (computes them), follow (is zeroed with them) or read (takes them as inputs);
+    rows: as in `ChannelPositions`.
+    """
+
+    role: str
+    parameter: str
     axis: int
     rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class _Reach:
-    """What one layer's output rows reach: positions in every place and the rows that they belong
-    to.
+class _Dependents:
+    """All that must change when output rows of one layer are removed.
+
+    positions: for each parameter axis, positions along it and the layer's rows that they belong
+    to; reason: why no row can be removed, None where rows can be removed.
     """
 
-    slots: dict[_Place, tuple[Positions, Positions]]
+    positions: dict[_ParameterAxis, tuple[Positions, Positions]]
     reason: str | None
+
+    @property
+    def members(self) -> list[tuple[str, Positions, Positions]]:
+        """(weight, positions, rows) of the weights that compute the same channels."""
+        return [
+            (axis.parameter, positions, rows)
+            for axis, (positions, rows) in self.positions.items()
+            if axis.role == "member"
+        ]
 
 
 def couplings(model: nn.Module, layers: tuple[Layer, ...], shape: Example) -> tuple[Coupling, ...]:
-    """Every layer's output channels, those tied together as one coupling, in the network's order;
-    the model is not changed.
+    """The output channels of all layers, tied channels in one coupling, in the network's order.
 
-    A copy is traced with one input of `shape` (C x H x W, or a batch, as `inventory` takes them) by
-    torch-pruning's dependency graph; then half of all channels are zeroed in it, and a coupling
-    whose readers still see something there gets a reason instead of being believed. Channels that a
-    layer norm averages over leave its statistics, which removal in fact would not. Raises
-    PruningError where the network cannot be traced. Fang et al. 2023 (DepGraph), arXiv:2301.12900.
+    shape: C x H x W of one input, or a batch, as `inventory` takes them. The model is not changed:
+    torch-pruning's dependency graph traces a copy. Then every second channel of each coupling is
+    zeroed in the copy. A coupling whose readers still get another value than zero there has a
+    reason and cannot be pruned. A layer norm still averages over zeroed channels; a network without
+    the channels would not. Raises PruningError where the network cannot be traced. Fang et al.
+    2023 (DepGraph), arXiv:2301.12900.
     """
     work = _traceable(model)
-    graph = _graph(work, example(shape))
-    reaches: dict[str, _Reach] = {}
-    known: set[str] = set()
+    graph = _graph(work, first_sample(shape))
+    dependents: dict[str, _Dependents] = {}
+    covered: set[str] = set()
     for layer in layers:
-        if layer.name not in known:
-            reaches[layer.name] = _reach(graph, work, layer, layers)
-            known |= _whole(reaches[layer.name], layer)
-    found = _joined(layers, reaches)
-    flawed = _carrying(work, found, shape)
-    return tuple(replace(c, reason=CARRIES) if at in flawed else c for at, c in enumerate(found))
+        if layer.name not in covered:
+            dependents[layer.name] = _dependents(graph, work, layer, layers)
+            covered |= _same_channels(dependents[layer.name], layer)
+    joined = _joined(layers, dependents)
+    wrong = _not_zeroed(work, joined, shape)
+    return tuple(
+        replace(coupling, reason=NOT_ZERO) if index in wrong else coupling
+        for index, coupling in enumerate(joined)
+    )
 
 
 class _Attention(nn.Module):
-    """What attention does to channels and nothing else: whatever comes in goes through projections,
-    and one more comes out.
+    """Stands for nn.MultiheadAttention: the same projections, without the attention between them.
+
+    torch-pruning can trace it, and a channel of an input affects the same projections.
     """
 
     def __init__(self, old: nn.MultiheadAttention, rng: torch.Generator) -> None:
@@ -87,35 +117,27 @@ class _Attention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, **_options: Any
     ) -> tuple[Tensor, None]:
-        seen = (self.key(key) + self.value(value)).mean(self.tokens, keepdim=True)
-        return self.out_proj(self.query(query) + seen), None
+        mixed = (self.key(key) + self.value(value)).mean(self.tokens, keepdim=True)
+        return self.out_proj(self.query(query) + mixed), None
 
-    def place(self, projection: nn.Module, path: str) -> _Place | None:
-        """Where the real attention at that path has what a projection of this one reads with; None
-        for the output's.
+    def read_axis(self, projection: nn.Module, path: str) -> _ParameterAxis | None:
+        """The weight in the real attention at `path` that a projection stands for.
+
+        None for the output projection.
         """
-        if (
-            at := next(
-                (
-                    k
-                    for k, own in enumerate((self.query, self.key, self.value))
-                    if own is projection
-                ),
-                None,
-            )
-        ) is None:
+        projections = (self.query, self.key, self.value)
+        index = next((k for k, own in enumerate(projections) if own is projection), None)
+        if index is None:
             return None
+        if not self.packed:
+            return _ParameterAxis("read", f"{path}.{SEPARATE[index]}", 1)
         size = self.query.out_features
-        rows = (at * size, (at + 1) * size) if self.packed else None
-        return _Place(
-            "read", f"{path}.{'in_proj_weight' if self.packed else SEPARATE[at]}", 1, rows
-        )
+        rows = (index * size, (index + 1) * size)
+        return _ParameterAxis("read", f"{path}.in_proj_weight", 1, rows)
 
 
 def _traceable(model: nn.Module) -> nn.Module:
-    """A copy to trace and to zero, on the CPU, in eval mode, with gradients and with attention as
-    `_Attention`.
-    """
+    """A copy on the CPU, in eval mode, with gradients and with attention as `_Attention`."""
     work = deepcopy(model).cpu().float().eval().requires_grad_(True)
     rng = torch.Generator().manual_seed(0)
     for path, module in list(work.named_modules()):
@@ -126,9 +148,7 @@ def _traceable(model: nn.Module) -> nn.Module:
 
 
 def _linear(inputs: int, outputs: int, rng: torch.Generator) -> nn.Linear:
-    """A layer with random weights that leaves torch's own generator alone: other threads draw from
-    it.
-    """
+    """A Linear with random weights. It does not use torch's own generator, which threads share."""
     made: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
     for parameter in made.parameters():
         nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5, generator=rng)
@@ -136,231 +156,243 @@ def _linear(inputs: int, outputs: int, rng: torch.Generator) -> nn.Linear:
 
 
 def _graph(work: nn.Module, x: Inputs) -> Any:
-    import torch_pruning  # 1 s to import, and needed for whole filters only
+    import torch_pruning  # takes 1 s to import, and only whole filters need it
 
-    with _understood(), torch.inference_mode(False), torch.enable_grad():
+    with _tracing_errors(), torch.inference_mode(False), torch.enable_grad():
         return torch_pruning.DependencyGraph().build_dependency(
             work, x, forward_fn=logits, verbose=False
         )
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
-    """What torch-pruning raises where it cannot follow a network, as one sentence."""
+def _tracing_errors() -> Iterator[None]:
+    """Turns what torch-pruning raises into a PruningError of one sentence."""
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", "Maximum recursive depth")  # it would go on for hours
+            # After this warning torch-pruning would run for hours.
+            warnings.filterwarnings("error", "Maximum recursive depth")
             yield
-    except (*FAILS, ArithmeticError, UserWarning) as error:
+    except (*TRACE_ERRORS, ArithmeticError, UserWarning) as error:
         why = (str(error) or type(error).__name__).splitlines()[0].rstrip(".!")
         raise PruningError(
             f"torch-pruning cannot trace which channels of this network are tied together: {why}."
         ) from error
 
 
-def _reach(graph: Any, work: nn.Module, layer: Layer, layers: tuple[Layer, ...]) -> _Reach:
-    """Everything that must change when output rows of the layer go."""
-    itself = {
-        _Place("member", layer.name, 0): (
-            torch.arange(layer.shape[0]),
-            torch.arange(layer.shape[0]),
-        )
-    }
-    if layer.heads and layer.kind != "attention_out":
-        return _Reach(itself, HEADS)
+def _dependents(
+    graph: Any, work: nn.Module, layer: Layer, layers: tuple[Layer, ...]
+) -> _Dependents:
+    rows_of_layer = torch.arange(layer.shape[0])
+    own = {_ParameterAxis("member", layer.name, 0): (rows_of_layer, rows_of_layer.clone())}
+    if not _has_free_rows(layer):
+        return _Dependents(own, HEAD_ROWS)
     module = work.get_submodule(layer.name.rpartition(".")[0])
     if module not in graph.module2node:
-        return _Reach(itself, UNSEEN)
-    with _understood():
-        fn = graph.get_pruner_of_module(module).prune_out_channels
-        group = graph.get_pruning_group(module, fn, list(range(layer.shape[0])))
-    reason = OUTPUT if layer.is_output or not graph.module2node[module].outputs else None
+        return _Dependents(own, NOT_TRACED)
+    with _tracing_errors():
+        prune = graph.get_pruner_of_module(module).prune_out_channels
+        group = graph.get_pruning_group(module, prune, list(range(layer.shape[0])))
+    reason = IS_OUTPUT if layer.is_output or not graph.module2node[module].outputs else None
     owners = {
-        work.get_submodule(n.rpartition(".")[0]): x
-        for x in layers
-        if _has_rows(x)
-        for n in (x.name, *x.aliases)
+        work.get_submodule(name.rpartition(".")[0]): prunable
+        for prunable in layers
+        if _has_free_rows(prunable)
+        for name in (prunable.name, *prunable.aliases)
     }
-    slots: dict[_Place, tuple[Positions, Positions]] = {}
+    positions: dict[_ParameterAxis, tuple[Positions, Positions]] = {}
     for item in group:
-        target = item.dep.target
-        at = torch.tensor(item.idxs)
-        rows = torch.tensor(item.root_idxs)
         reading = item.dep.handler.__name__ == "prune_in_channels"
-        keys, why = _places(graph, work, target, owners, reading=reading)
+        axes, why = _axes(graph, work, item.dep.target, owners, reading=reading)
         reason = reason or why
-        slots |= dict.fromkeys(keys, (at, rows))
-    return _Reach(itself | slots, reason)
+        positions |= dict.fromkeys(axes, (torch.tensor(item.idxs), torch.tensor(item.root_idxs)))
+    return _Dependents(own | positions, reason)
 
 
-def _has_rows(layer: Layer) -> bool:
+def _has_free_rows(layer: Layer) -> bool:
+    """Can single rows be removed? Not where they belong to attention heads."""
     return not layer.heads or layer.kind == "attention_out"
 
 
-def _places(
+def _axes(
     graph: Any, work: nn.Module, target: Any, owners: Mapping[nn.Module, Layer], *, reading: bool
-) -> tuple[list[_Place], str | None]:
-    """Where the parameters of one node hold the channels, and why they could not go."""
+) -> tuple[list[_ParameterAxis], str | None]:
+    """The parameters of one graph node that hold the channels, and why these cannot be removed."""
     module = target.module
-    path = graph._module2name.get(target.module, "")
+    path = graph._module2name.get(module, "")
     if isinstance(module, nn.Parameter):
-        return [
-            _Place("follow", graph._param_to_name[module], target.pruning_dim % module.ndim)
-        ], None
+        axis = target.pruning_dim % module.ndim
+        return [_ParameterAxis("follow", graph._param_to_name[module], axis)], None
     if isinstance(module, NORMS):
-        return [
-            _Place("follow", f"{path}.{name}", 0) for name, _ in module.named_parameters()
-        ], None
+        names = [f"{path}.{name}" for name, _ in module.named_parameters()]
+        return [_ParameterAxis("follow", name, 0) for name in names], None
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-        groups = getattr(module, "groups", 1)
-        inputs = getattr(module, "in_channels", 0)
-        why = (
-            f"{path} is a grouped convolution, whose channels can only go evenly."
-            if 1 < groups != inputs
-            else None
-        )
         if reading:
-            return [_reading(work, path)], why
+            return [_read_axis(work, path)], _grouped(module, path)
         if module not in owners:
-            return [], f"{path} makes these channels too, and cannot be pruned."
-        bias = [_Place("follow", f"{path}.bias", 0)] if module.bias is not None else []
-        return [_Place("member", owners[module].name, 0), *bias], why
+            return [], f"{path} computes these channels too, and cannot be pruned."
+        axes = [_ParameterAxis("member", owners[module].name, 0)]
+        if module.bias is not None:
+            axes.append(_ParameterAxis("follow", f"{path}.bias", 0))
+        return axes, _grouped(module, path)
     if type(module).__name__ == "_OutputOp":
-        return [], OUTPUT
-    return [], f"torch-pruning does not say what {path} does to channels." if path and list(
-        module.parameters()
-    ) else None
+        return [], IS_OUTPUT
+    if path and list(module.parameters()):
+        return [], f"torch-pruning does not say what {path} does to channels."
+    return [], None
 
 
-def _reading(work: nn.Module, path: str) -> _Place:
-    """Where a module reads; the projections of `_Attention` stand for the real one's."""
+def _grouped(module: nn.Module, path: str) -> str | None:
+    """Why channels of a grouped convolution cannot be removed; None for other modules."""
+    if 1 < getattr(module, "groups", 1) != getattr(module, "in_channels", 0):
+        return (
+            f"{path} is a grouped convolution: only equal numbers of channels "
+            "can be removed from its groups."
+        )
+    return None
+
+
+def _read_axis(work: nn.Module, path: str) -> _ParameterAxis:
+    """The input axis of a module's weight; for projections of `_Attention`, of the real weight."""
     parent = path.rpartition(".")[0]
     owner = work.get_submodule(parent)
-    real = owner.place(work.get_submodule(path), parent) if isinstance(owner, _Attention) else None
-    return real or _Place("read", f"{path}.weight", 1)
+    if isinstance(owner, _Attention):
+        axis = owner.read_axis(work.get_submodule(path), parent)
+        if axis is not None:
+            return axis
+    return _ParameterAxis("read", f"{path}.weight", 1)
 
 
-def _whole(reach: _Reach, layer: Layer) -> set[str]:
-    """The members that hold exactly the layer's channels, one row each: they reach what it reaches."""
+def _same_channels(dependents: _Dependents, layer: Layer) -> set[str]:
+    """The members that hold exactly the layer's channels, one row each.
+
+    They have the same dependents as the layer.
+    """
     size = layer.shape[0]
-    slots = (
-        (place.name, at, rows)
-        for place, (at, rows) in reach.slots.items()
-        if place.kind == "member"
-    )
     return {
         name
-        for name, at, rows in slots
-        if len(at) == size == len(at.unique()) == len(rows.unique())
+        for name, positions, rows in dependents.members
+        if len(positions) == size == len(positions.unique()) == len(rows.unique())
     }
 
 
-def _joined(layers: tuple[Layer, ...], reaches: Mapping[str, _Reach]) -> tuple[Coupling, ...]:
-    """The couplings: rows that any reach ties to each other are one channel."""
+def _joined(
+    layers: tuple[Layer, ...], dependents: Mapping[str, _Dependents]
+) -> tuple[Coupling, ...]:
+    """The couplings: rows that any layer's dependents tie to each other are one channel."""
     starts = {}
     total = 0
     for layer in layers:
         starts[layer.name] = total
         total = total + layer.shape[0]
-    sizes = {layer.name: layer.shape[0] for layer in layers}
-    label = torch.arange(total)  # of every row of every layer: the first row that it is tied to
     ties = [
-        (starts[root] + rows, starts[place.name] + at)
-        for root, reach in reaches.items()
-        for place, (at, rows) in reach.slots.items()
-        if place.kind == "member"
+        (starts[root] + rows, starts[name] + positions)
+        for root, own in dependents.items()
+        for name, positions, rows in own.members
     ]
+    label = _connected(total, ties)
+    labels = {
+        layer.name: label[starts[layer.name] : starts[layer.name] + layer.shape[0]]
+        for layer in layers
+    }
+    return tuple(_coupling(names, labels, dependents) for names in _components(labels))
+
+
+def _connected(total: int, ties: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """For each of `total` rows the first row that it is tied to, directly or through others."""
+    label = torch.arange(total)
     before = None
     while before is None or not torch.equal(before, label):
         before = label.clone()
         for one, other in ties:
             low = torch.minimum(label[one], label[other])
             label.scatter_reduce_(0, one, low, "amin").scatter_reduce_(0, other, low, "amin")
-    labels = {name: label[start : start + sizes[name]] for name, start in starts.items()}
-    return tuple(_coupling(part, labels, reaches) for part in _parts(labels))
+    return label
 
 
-def _parts(labels: Mapping[str, Tensor]) -> list[list[str]]:
-    """The layers by connected component: those that share a label, at once or through others."""
-    parts: list[tuple[set[int], list[str]]] = []
-    for name, found in labels.items():
-        mine = set(found.tolist())
+def _components(labels: Mapping[str, Tensor]) -> list[list[str]]:
+    """The layers by connected component: those that share a label, directly or through others."""
+    components: list[tuple[set[int], list[str]]] = []
+    for name, own in labels.items():
+        shared = set(own.tolist())
         names = [name]
-        for part in [part for part in parts if part[0] & mine]:
-            parts.remove(part)
-            mine = part[0] | mine
-            names = part[1] + names
-        parts.append((mine, names))
+        for component in [known for known in components if known[0] & shared]:
+            components.remove(component)
+            shared = component[0] | shared
+            names = component[1] + names
+        components.append((shared, names))
     order = list(labels)
     return sorted(
-        (sorted(names, key=order.index) for _, names in parts),
+        (sorted(names, key=order.index) for _, names in components),
         key=lambda names: order.index(names[0]),
     )
 
 
 def _coupling(
-    names: Sequence[str], labels: Mapping[str, Tensor], reaches: Mapping[str, _Reach]
+    names: Sequence[str], labels: Mapping[str, Tensor], dependents: Mapping[str, _Dependents]
 ) -> Coupling:
-    """One component: its channels numbered in order of the first member that has them."""
+    """One component. Its channels are numbered in the order of the first member that has them."""
     order = torch.cat([labels[name] for name in names]).unique()
-    positions: dict[_Place, dict[int, int]] = defaultdict(dict)
-    reasons = [reach.reason for root, reach in reaches.items() if root in names and reach.reason]
-    for root, reach in reaches.items():
-        for place, (at, rows) in reach.slots.items() if root in names else ():
+    channel_at: dict[_ParameterAxis, dict[int, int]] = defaultdict(dict)
+    reasons = []
+    for root, own in dependents.items():
+        if root not in names:
+            continue
+        reasons.append(own.reason)
+        for axis, (positions, rows) in own.positions.items():
             channels = torch.searchsorted(order, labels[root][rows])
-            positions[place] |= dict(zip(at.tolist(), channels.tolist(), strict=True))
-    slots = {place: _slot(place, found.items()) for place, found in positions.items()}
-    members = sorted(
-        (slot for own, slot in slots.items() if own.kind == "member"),
-        key=lambda slot: names.index(slot.name),
-    )
-    kinds = {
-        kind: tuple(slot for own, slot in slots.items() if own.kind == kind)
-        for kind in ("follow", "read")
-    }
+            channel_at[axis] |= dict(zip(positions.tolist(), channels.tolist(), strict=True))
+    by_role: dict[str, list[ChannelPositions]] = defaultdict(list)
+    for axis, pairs in channel_at.items():
+        by_role[axis.role].append(_channel_positions(axis, pairs.items()))
     return Coupling(
-        tuple(members), kinds["follow"], kinds["read"], len(order), next(iter(reasons), None)
+        members=tuple(sorted(by_role["member"], key=lambda own: names.index(own.parameter))),
+        follows=tuple(by_role["follow"]),
+        reads=tuple(by_role["read"]),
+        channels=len(order),
+        reason=next(filter(None, reasons), None),
     )
 
 
-def _slot(place: _Place, pairs: Iterable[tuple[int, int]]) -> Slot:
-    at, channel = torch.tensor(sorted(pairs)).unbind(1)
-    return Slot(place.name, place.axis, at, channel, place.rows)
+def _channel_positions(axis: _ParameterAxis, pairs: Iterable[tuple[int, int]]) -> ChannelPositions:
+    positions, channels = torch.tensor(sorted(pairs)).unbind(1)
+    return ChannelPositions(axis.parameter, axis.axis, positions, channels, axis.rows)
 
 
 @torch.no_grad()
-def _carrying(work: nn.Module, found: Sequence[Coupling], shape: Example) -> set[int]:
-    """Zeroes every second channel of every coupling in the copy; which couplings' readers still see
-    a value there.
+def _not_zeroed(work: nn.Module, known: Sequence[Coupling], shape: Example) -> set[int]:
+    """Zeroes every second channel of every coupling in the copy and runs it.
+
+    Gives the indices of the couplings whose readers still get a value there.
     """
-    dead: dict[_Place, list[tuple[int, Tensor]]] = defaultdict(list)
-    for number, coupling in enumerate(found):
-        for slot in (*coupling.members, *coupling.follows) if coupling.reason is None else ():
-            work.get_parameter(slot.name).index_fill_(slot.axis, slot.at[slot.channel % 2 == 1], 0)
-        for slot in coupling.reads if coupling.reason is None else ():
-            dead[_Place("read", slot.name, slot.axis, slot.rows)].append(
-                (number, slot.at[slot.channel % 2 == 1])
-            )
-    carrying: set[int] = set()
+    expected: dict[_ParameterAxis, list[tuple[int, Tensor]]] = defaultdict(list)
+    for index, coupling in enumerate(known):
+        if coupling.reason is not None:
+            continue
+        for own in (*coupling.members, *coupling.follows):
+            zeroed = own.positions[own.channels % 2 == 1]
+            work.get_parameter(own.parameter).index_fill_(own.axis, zeroed, 0)
+        for own in coupling.reads:
+            axis = _ParameterAxis("read", own.parameter, own.axis, own.rows)
+            expected[axis].append((index, own.positions[own.channels % 2 == 1]))
+    wrong: set[int] = set()
     for path, module in work.named_modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear) and (
-            asked := dead.get(_reading(work, path))
-        ):
-            module.register_forward_pre_hook(partial(_look, asked, carrying), with_kwargs=True)
-    call(work, each(example(shape), drawn))
-    return carrying
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            zeros = expected.get(_read_axis(work, path))
+            if zeros:
+                hook = partial(_note_values, zeros, wrong)
+                module.register_forward_pre_hook(hook, with_kwargs=True)
+    call(work, map_tensors(first_sample(shape), random_if_zero))
+    return wrong
 
 
-def _look(
-    asked: Sequence[tuple[int, Tensor]],
-    carrying: set[int],
+def _note_values(
+    zeros: Sequence[tuple[int, Tensor]],
+    wrong: set[int],
     module: nn.Module,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
 ) -> None:
-    """A hook: notes the couplings whose zeroed channels are not zero in the module's input."""
+    """A hook: adds the couplings whose zeroed channels are not zero in the module's input."""
     axis = -1 if isinstance(module, nn.Linear) else 1
     read = first_input(module, args, kwargs)
-    carrying.update(
-        number for number, at in asked if bool(read.index_select(axis, at).count_nonzero())
-    )
+    wrong.update(index for index, at in zeros if bool(read.index_select(axis, at).count_nonzero()))

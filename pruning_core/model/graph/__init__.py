@@ -1,12 +1,10 @@
-"""A model's forward pass as nodes that run one by one, on a private skeleton of modules that shares
-the model's tensors.
-"""
+"""A model's forward pass as nodes that run one by one, on modules sharing the model's tensors."""
 
 from pruning_core.model.graph.program import Program, Stage, Values, empty_as, fitting
-from pruning_core.model.graph.tracing import FAILS, program, skeleton, trace
+from pruning_core.model.graph.tracing import TRACE_ERRORS, program, skeleton, trace
 
 __all__ = [
-    "FAILS",
+    "TRACE_ERRORS",
     "Program",
     "Stage",
     "Values",

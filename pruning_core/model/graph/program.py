@@ -1,4 +1,4 @@
-"""The nodes of a traced model: what depends on what, and running some of them."""
+"""The nodes of a traced model: which depends on which, and running some of them."""
 
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -24,16 +24,17 @@ OUT_OF_PLACE: dict[Any, Callable[..., Any]] = {
     torch.relu_: torch.relu,
     nn.functional.relu_: nn.functional.relu,
 }
-"""Functions that write over their first argument, and what they compute."""
+"""Functions that write over their first argument -> functions that do not."""
 FRESH = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
-"""Modules whose result is a tensor of its own, never a view."""
+"""Modules whose result is a new tensor, never a view."""
 NORMS: tuple[type, ...] = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One node of a run. spent: values that nobody reads afterwards; over: the input whose storage
-    the result may take.
+    """One node of a run.
+
+    spent: values that no later node reads; over: the input whose storage the result may take.
     """
 
     node: Node
@@ -43,10 +44,11 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The nodes of one forward pass, in order. x, result: the first input's and the logits' node;
-    reason: why it is one node.
+    """The nodes of one forward pass, in order.
 
-    Its modules are its own, its tensors are the model's: nothing here ever writes to one.
+    x: node of the first input; result: node of the logits; reason: why the program is one node,
+    None if it is not. The modules belong to the program, the tensors to the model; no method writes
+    to them.
     """
 
     root: nn.Module
@@ -65,10 +67,11 @@ class Program:
         object.__setattr__(self, "modules", called)
 
     def start(self, x: Inputs) -> Values:
-        """The values before the first node runs; inputs that the batch does not have get their
-        defaults.
+        """The values before the first node runs.
+
+        Inputs that the batch does not have get their defaults.
         """
-        return given(self.nodes, x)
+        return input_values(self.nodes, x)
 
     def tensor(self, name: str) -> Tensor:
         """The parameter or buffer of that name. Raises PruningError where the model has none."""
@@ -77,28 +80,26 @@ class Program:
             owner = self.root.get_submodule(path)
         except AttributeError:
             owner = nn.Module()
-        found = owner._parameters.get(key, owner._buffers.get(key))
-        if found is None:
+        tensor = owner._parameters.get(key, owner._buffers.get(key))
+        if tensor is None:
             raise PruningError(
                 f"The model has no parameter or buffer '{name}': take a name from its state_dict."
             )
-        return found
+        return tensor
 
     def downstream(self, names: Collection[str]) -> tuple[Node, ...]:
-        """The nodes whose value depends on any of the parameters or buffers of those names, in
-        order.
-        """
+        """The nodes whose value depends on any of these parameters or buffers, in order."""
         changed = {id(self.tensor(name)) for name in names}
-        found = set[Node]()
+        dependent = set[Node]()
         for node in self.nodes:
-            if not changed.isdisjoint(self.reads(node)) or not found.isdisjoint(
+            if not changed.isdisjoint(self.reads(node)) or not dependent.isdisjoint(
                 node.all_input_nodes
             ):
-                found.add(node)
-        return tuple(node for node in self.nodes if node in found)
+                dependent.add(node)
+        return tuple(node for node in self.nodes if node in dependent)
 
     def reads(self, node: Node) -> set[int]:
-        """The identities of the model's tensors that the node itself reads."""
+        """The ids of the model's tensors that the node itself reads."""
         if node.op == "get_attr":
             return {id(operator.attrgetter(str(node.target))(self.root))}
         module = self.modules.get(node)
@@ -111,9 +112,7 @@ class Program:
     def missing(
         self, wanted: Collection[Node], have: Collection[Node]
     ) -> tuple[set[Node], tuple[Node, ...]]:
-        """Which of the values at hand, and which nodes in order, it takes to know the wanted
-        values.
-        """
+        """Which of the known values (`have`) and which nodes, in order, give the wanted values."""
         used = set[Node]()
         todo = set[Node]()
         stack = list(wanted)
@@ -127,7 +126,7 @@ class Program:
         return used, tuple(node for node in self.nodes if node in todo)
 
     def stages(self, nodes: Sequence[Node], keep: Collection[Node]) -> tuple[Stage, ...]:
-        """The run of those nodes that forgets every value but `keep` after its last use."""
+        """The stages of those nodes. Every value but `keep` is dropped after its last use."""
         last = {source: node for node in nodes for source in (node, *node.all_input_nodes)}
         spent: dict[Node, list[Node]] = {}
         for source, node in last.items():
@@ -140,8 +139,9 @@ class Program:
         )
 
     def _over(self, node: Node, free: set[Node]) -> Node | None:
-        """An input made in this very run, of its own storage and read by nobody else: the result
-        may take its place.
+        """An input whose storage the result may take, or None.
+
+        The same run computed it, its storage is its own, and no other node reads it.
         """
         own = [
             source
@@ -156,7 +156,7 @@ class Program:
         return node.target is operator.add or type(self.modules.get(node)) in FRESH
 
     def run(self, stages: Sequence[Stage], values: Values) -> Values:
-        """Runs the stages on the values, which change, and returns them."""
+        """Runs the stages on the values, which it changes and returns."""
         for stage in stages:
             values[stage.node] = self.value(stage, values)
             for node in stage.spent:
@@ -164,7 +164,7 @@ class Program:
         return values
 
     def value(self, stage: Stage, values: Mapping[Node, Any]) -> Any:
-        """What the stage's node computes."""
+        """The value that the stage's node computes."""
         node = stage.node
         args = map_arg(node.args, values.__getitem__)
         kwargs = map_arg(node.kwargs, values.__getitem__)
@@ -183,9 +183,7 @@ class Program:
 
     @contextmanager
     def swapped(self, change: Mapping[str, Tensor]) -> Iterator[None]:
-        """Other tensors in the places of parameters and buffers, everywhere they are read, until
-        the context ends.
-        """
+        """A context in which other tensors replace parameters and buffers wherever read."""
         new = {
             id(old): (old, fitting(change[name], old, name))
             for name in change
@@ -208,17 +206,18 @@ class Program:
 
 
 def fitting(tensor: Tensor, old: Tensor, name: str) -> Tensor:
-    """The tensor's values in a tensor of the same kind as the old one, so that the same kernels run
-    on both.
+    """The tensor's values in a tensor of the same kind as the old one, so that the same kernels
+    run.
 
-    The same kind: class (nn.Parameter or a subclass), attributes, requires_grad, is_inference(),
+    The kind is class (nn.Parameter or a subclass), attributes, requires_grad, is_inference(),
     device and strides. torch chooses kernels by all of these; for example, matmul folds a 3-d input
     only where the weight requires a gradient. The values are copied only where device, strides or
     is_inference() differ. Raises PruningError for another shape or type.
     """
     if (tensor.shape, tensor.dtype) != (old.shape, old.dtype):
         raise PruningError(
-            f"The change of {name} is {tuple(tensor.shape)} {tensor.dtype}; the model stores {tuple(old.shape)} {old.dtype}."
+            f"The change of {name} is {tuple(tensor.shape)} {tensor.dtype}; "
+            f"the model stores {tuple(old.shape)} {old.dtype}."
         )
     with torch.inference_mode(old.is_inference()), torch.no_grad():
         placed = tensor.detach()
@@ -228,16 +227,15 @@ def fitting(tensor: Tensor, old: Tensor, name: str) -> Tensor:
             old.stride(),
         ):
             placed = empty_as(old).copy_(placed)
-        # As nn.Parameter does. `as_subclass` would make a view, whose transpose in inference mode
-        # requires no gradient.
+        # As nn.Parameter does it. With `as_subclass` it would be a view, whose transpose in
+        # inference mode requires no gradient.
         fit = torch.Tensor._make_subclass(type(old), placed, old.requires_grad)
     vars(fit).update(vars(old))
     return fit
 
 
 def empty_as(old: Tensor) -> Tensor:
-    """A new plain tensor with the shape, type, device and strides of the old one; it holds no
-    values yet.
+    """A new plain tensor, without values, with the shape, type, device and strides of the old one.
 
     Strides that put several elements in one place (`expand`) cannot be kept: then it is contiguous.
     """
@@ -248,9 +246,7 @@ def empty_as(old: Tensor) -> Tensor:
 
 
 def _normed(into: Tensor, norm: Any) -> Tensor:
-    """The batch norm by its running statistics, in the place of its input where torch computes the
-    same kernel so.
-    """
+    """The batch norm by its running statistics, written over its input where torch can."""
     if into.device.type != "cpu" or norm.running_mean is None:
         output: Tensor = norm(into)
         return output
@@ -261,9 +257,7 @@ def _normed(into: Tensor, norm: Any) -> Tensor:
 
 
 def _added(into: Tensor, args: tuple[Any, ...]) -> Any:
-    """The sum, in the place of one summand where that changes neither its shape, type nor memory
-    format.
-    """
+    """The sum, written over one summand if that keeps shape, type and memory format."""
     a, b = args
     alike = (
         isinstance(a, Tensor)
@@ -273,19 +267,17 @@ def _added(into: Tensor, args: tuple[Any, ...]) -> Any:
     return into.add_(b if into is a else a) if alike and a is not b else a + b
 
 
-def given(nodes: Sequence[Node], x: Inputs) -> Values:
-    """The values of the input nodes. Raises TypeError where the batch has more or less than they
-    ask for.
-    """
+def input_values(nodes: Sequence[Node], x: Inputs) -> Values:
+    """The values of the input nodes. Raises TypeError where the batch has more or fewer inputs."""
     holders = [node for node in nodes if node.op == "placeholder"]
     args, kwargs = arguments(x)
     names = [str(node.target) for node in holders]
-    here = dict(zip(names, args, strict=False)) | kwargs
-    if len(args) > len(names) or not here.keys() <= set(names):
+    by_name = dict(zip(names, args, strict=False)) | kwargs
+    if len(args) > len(names) or not by_name.keys() <= set(names):
         raise TypeError("it does not name the inputs that it takes")
-    if not all(node.args for node, name in zip(holders, names, strict=True) if name not in here):
+    if not all(node.args for node, name in zip(holders, names, strict=True) if name not in by_name):
         raise TypeError("it takes more than one tensor")
     return {
-        node: here[name] if name in here else node.args[0]
+        node: by_name[name] if name in by_name else node.args[0]
         for node, name in zip(holders, names, strict=True)
     }

@@ -1,4 +1,4 @@
-"""How torch.fx traces a model, and what is done where its trace cannot be believed."""
+"""Traces a model with torch.fx and checks the trace against the model."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -11,11 +11,11 @@ from torch import Tensor, fx, nn
 from torch.fx.node import Node
 from torch.utils._pytree import tree_map
 
-from pruning_core.model.graph.program import OUT_OF_PLACE, Program, given
-from pruning_core.model.model_io import answer, arguments, call, each
+from pruning_core.model.graph.program import OUT_OF_PLACE, Program, input_values
+from pruning_core.model.model_io import arguments, call, map_tensors, require_logits
 from pruning_core.types import Inputs
 
-FAILS = (
+TRACE_ERRORS = (
     fx.proxy.TraceError,
     NameError,
     TypeError,
@@ -25,13 +25,15 @@ FAILS = (
     LookupError,
     AssertionError,
 )
-"""What torch.fx, or a graph that it got wrong, raises."""
+"""What torch.fx raises, and what a wrong trace raises when it runs."""
 _TRACING = threading.Lock()
 
 
 class _Tracer(fx.Tracer):
-    """torch.fx patches `nn.Module` for the whole process while it traces: other threads' modules
-    must run as they are.
+    """A tracer for one thread.
+
+    torch.fx patches `nn.Module` in the whole process while it traces, so the modules of other
+    threads must run unchanged.
     """
 
     def __init__(self) -> None:
@@ -45,33 +47,38 @@ class _Tracer(fx.Tracer):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        mine = threading.get_ident() == self.thread
-        return super().call_module(m, forward, args, kwargs) if mine else forward(*args, **kwargs)
+        own_thread = threading.get_ident() == self.thread
+        return (
+            super().call_module(m, forward, args, kwargs)
+            if own_thread
+            else forward(*args, **kwargs)
+        )
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
-        mine = threading.get_ident() == self.thread
-        return super().getattr(attr, attr_val, parameter_proxy_cache) if mine else attr_val
+        own_thread = threading.get_ident() == self.thread
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if own_thread else attr_val
 
 
 def program(model: nn.Module, x: Inputs) -> Program:
-    """The traced program of a model in eval mode, or one whole-model node where torch.fx cannot
-    trace it.
+    """The traced program of a model in eval mode, or one whole-model node where tracing fails.
 
-    A trace is only believed if it gives the model's own logits for `x`, bit for bit, and writes
-    over no value of its own.
+    A trace is used only if it gives the model's own logits for `x`, bit for bit, and no node writes
+    over the value of another.
     """
-    with torch.no_grad():  # as in `_flaw`: in another mode, torch may choose another kernel
-        wanted = call(model, each(x, torch.clone))
+    with (
+        torch.no_grad()
+    ):  # as in `_trace_problem`: in another mode, torch may choose another kernel
+        wanted = call(model, map_tensors(x, torch.clone))
     try:
         found = trace(skeleton(model), x)
-    except FAILS as error:
-        flaw: str | None = f"torch.fx cannot trace it: {_told(error)}"
+    except TRACE_ERRORS as error:
+        problem: str | None = f"torch.fx cannot trace it: {_first_line(error)}"
     else:
-        flaw = _flaw(found, x, answer(wanted))
+        problem = _trace_problem(found, x, require_logits(wanted))
     return (
         found
-        if flaw is None
-        else _whole(skeleton(model), x, flaw, plain=isinstance(wanted, Tensor))
+        if problem is None
+        else _whole(skeleton(model), x, problem, plain=isinstance(wanted, Tensor))
     )
 
 
@@ -84,21 +91,22 @@ def skeleton(model: nn.Module) -> nn.Module:
 
 
 def trace(root: nn.Module, x: Inputs | None = None) -> Program:
-    """The traced nodes of a `skeleton`, not yet compared with what the model computes; x: such
-    inputs. Raises one of FAILS.
+    """The traced nodes of a `skeleton`, not yet compared with what the model computes.
+
+    x: example inputs. Raises one of TRACE_ERRORS.
     """
     with _TRACING:
         graph = _Tracer().trace(root)
-    _without_writes(graph, root)
+    _remove_writes(graph, root)
     *nodes, output = graph.nodes
-    given(nodes, torch.empty(0) if x is None else x)
+    input_values(nodes, torch.empty(0) if x is None else x)
     result = _logits(output.args[0])
     first = next(node for node in nodes if node.op == "placeholder")
     return Program(root, tuple(nodes), first, result)
 
 
 def _logits(out: Any) -> Node:
-    """The node of the logits among what a trace gives. Raises TypeError where it is not to be seen."""
+    """The node of the logits in a trace's output. Raises TypeError where there is none."""
     if isinstance(out, Node) and isinstance(
         out.target, type
     ):  # a dataclass is made of the node's arguments
@@ -108,11 +116,11 @@ def _logits(out: Any) -> Node:
     elif isinstance(out, tuple | list):
         out = getattr(out, "logits", out[0] if out else None)
     if not isinstance(out, Node):
-        raise TypeError("its logits are not to be seen among what it gives")
+        raise TypeError("its output does not show which part of it is the logits")
     return out
 
 
-def _without_writes(graph: fx.Graph, root: nn.Module) -> None:
+def _remove_writes(graph: fx.Graph, root: nn.Module) -> None:
     """Replaces the usual in-place operations by plain ones; whoever read the overwritten value
     reads the new one.
     """
@@ -121,7 +129,7 @@ def _without_writes(graph: fx.Graph, root: nn.Module) -> None:
     for node in writers:
         overwritten = node.args[0]
         if not isinstance(overwritten, Node):
-            raise TypeError(f"{node.name} writes over something that is no value")
+            raise TypeError(f"{node.name} writes over something that is not a value")
         overwritten.replace_all_uses_with(node, delete_user_cb=node.__lt__)
         node.kwargs = {key: value for key, value in node.kwargs.items() if key != "inplace"}
         if node.op == "call_module":
@@ -140,9 +148,9 @@ def _writes(node: Node, modules: Mapping[str, nn.Module]) -> bool:
     return node.target in OUT_OF_PLACE or node.kwargs.get("inplace") is True
 
 
-def _flaw(found: Program, x: Inputs, wanted: object) -> str | None:
-    """Runs the traced program once; why it must not be used, if so."""
-    values = found.start(each(x, torch.clone))
+def _trace_problem(found: Program, x: Inputs, wanted: object) -> str | None:
+    """Runs the traced program once. Why it must not be used, or None."""
+    values = found.start(map_tensors(x, torch.clone))
     with torch.no_grad():  # not inference mode, whose tensors do not count their versions
         for stage in found.stages(
             [node for node in found.nodes if node.op != "placeholder"], {found.result}
@@ -155,8 +163,8 @@ def _flaw(found: Program, x: Inputs, wanted: object) -> str | None:
             versions = [tensor._version for tensor in read]
             try:
                 values[stage.node] = found.value(stage, values)
-            except FAILS as error:
-                return f"its trace cannot be computed, at {stage.node.name}: {_told(error)}"
+            except TRACE_ERRORS as error:
+                return f"its trace cannot be computed, at {stage.node.name}: {_first_line(error)}"
             if versions != [tensor._version for tensor in read]:
                 return f"it writes over a tensor in place, in {stage.node.name}"
             for node in stage.spent:
@@ -165,12 +173,14 @@ def _flaw(found: Program, x: Inputs, wanted: object) -> str | None:
     return None if same else "its trace does not give the model's own output"
 
 
-def _told(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _whole(root: nn.Module, x: Inputs, reason: str, *, plain: bool) -> Program:
-    def cloned(_module: nn.Module, args: Any, kwargs: Any) -> Any:  # it may write over its input
+    def cloned(
+        _module: nn.Module, args: Any, kwargs: Any
+    ) -> Any:  # the model may write over its input
         return tree_map(torch.clone, args), tree_map(torch.clone, kwargs)
 
     root.register_forward_pre_hook(cloned, with_kwargs=True)
@@ -180,5 +190,5 @@ def _whole(root: nn.Module, x: Inputs, reason: str, *, plain: bool) -> Program:
     named: dict[str, Any] = {name: graph.placeholder(name) for name in kwargs}
     out = graph.create_node("call_module", "", first, named)
     inputs = (*first, *named.values())
-    logits = () if plain else (graph.call_function(answer, (out,)),)
+    logits = () if plain else (graph.call_function(require_logits, (out,)),)
     return Program(root, (*inputs, out, *logits), inputs[0], logits[0] if logits else out, reason)

@@ -1,6 +1,4 @@
-"""Which parameters of a model can be pruned, which are shown only, and which belong to attention
-heads.
-"""
+"""Which parameters can be pruned, which cannot and why, and which belong to attention heads."""
 
 from pruning_core.model.inventory.layers import (
     CONVOLUTIONS,

@@ -1,4 +1,4 @@
-"""Which parameters of a model can be pruned: every weight as an OIHW view."""
+"""Lists the prunable parameters of a model, every weight as an OIHW view."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pruning_core.model.inventory.heads import marked
-from pruning_core.model.model_io import arguments, call, example, first_input, found
+from pruning_core.model.inventory.heads import with_heads
+from pruning_core.model.model_io import arguments, call, find_logits, first_input, first_sample
 from pruning_core.types import Example, Inputs, Layer, PruningError, Unprunable
 
 Shape4 = tuple[int, int, int, int]
@@ -28,24 +28,22 @@ SEPARATE = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 def inventory(model: nn.Module, shape: Example) -> tuple[Layer, ...]:
     """Lists every prunable parameter once, in module order.
 
-    Conv1d, Conv2d (grouped and depthwise too) and Linear weights, and the `in_proj_weight` (or q,
-    k, v) and `out_proj.weight` of MultiheadAttention. Query, key, value and output Linears of other
-    attention (BERT's, say) know their heads (`heads.marked`). A tied weight is listed under its
-    first name, the others are its aliases. `shape`: one input, C x H x W (zeros are run), or a
-    batch whose first sample is run: a tensor, a tuple or a dict (input_ids, attention_mask); it is
-    run once to count multiply-adds per sample and to find the batch norm behind each convolution.
-    Raises PruningError where the model has no prunable weight, one that is not finite, or does not
-    accept that input.
+    These are Conv1d, Conv2d (grouped and depthwise too) and Linear weights, and the
+    `in_proj_weight` (or q, k, v) and `out_proj.weight` of MultiheadAttention. Query, key, value and
+    output Linears of other attention (such as BERT's) have their number of heads
+    (`heads.with_heads`). A tied weight is listed under its first name; the others are its aliases.
 
-    >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 2))
-    >>> [(layer.name, layer.shape) for layer in inventory(network, (1, 8, 8))]
-    [('0.weight', (4, 1, 3, 3)), ('2.weight', (2, 144, 1, 1))]
+    shape: one input, C x H x W (zeros are run), or a batch whose first sample is run: a tensor, a
+    tuple or a dict (input_ids, attention_mask). It is run once to count multiply-adds per sample
+    and to find the batch norm after each convolution. Raises PruningError where the model has no
+    prunable weight or one that is not finite, or does not accept the input.
     """
     listed: dict[int, Layer] = {}
     for layer, parameter in _candidates(model):
         if not parameter.isfinite().all():
             raise PruningError(
-                f"{layer.name} holds weights that are NaN or infinite: load the model again from a sound file."
+                f"{layer.name} has weights that are NaN or infinite: "
+                "load the model again from an undamaged file."
             )
         first = listed.get(id(parameter))
         listed[id(parameter)] = (
@@ -57,14 +55,15 @@ def inventory(model: nn.Module, shape: Example) -> tuple[Layer, ...]:
 
 
 def without_classifier(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """All layers but the one that gives the model's outputs: what SEVEN prunes (Xiao et al. 2024,
-    arXiv:2403.12688).
+    """All layers but the one that gives the model's outputs.
+
+    SEVEN prunes these (Xiao et al. 2024, arXiv:2403.12688).
     """
     return tuple(layer for layer in layers if not layer.is_output)
 
 
 def unprunable_parameters(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[Unprunable, ...]:
-    """The parameters that are shown but not pruned, each with its reason."""
+    """The parameters that are shown but cannot be pruned, each with its reason."""
     prunable = {name for layer in layers for name in (layer.name, *layer.aliases)}
     owners = dict(model.named_modules())
     return tuple(
@@ -75,15 +74,14 @@ def unprunable_parameters(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[
 
 
 def oihw(tensor: Tensor, layer: Layer) -> Tensor:
-    """The layer's tensor viewed as output x input x height x width (Linear: O I 1 1; Conv1d: O I 1
-    K).
-    """
+    """The layer's tensor as output x input x height x width (Linear: O I 1 1; Conv1d: O I 1 K)."""
     return tensor.reshape(layer.shape)
 
 
 def weights(model: nn.Module, layers: tuple[Layer, ...]) -> dict[str, Float[Tensor, "_o _i _h _w"]]:
-    """The current weights in the OIHW view, detached, on the CPU; views of the model where it lives
-    there.
+    """The current weights in the OIHW view, detached, on the CPU.
+
+    They are views of the model's own where it is on the CPU.
     """
     return {
         layer.name: oihw(model.get_parameter(layer.name).detach().cpu(), layer) for layer in layers
@@ -158,10 +156,10 @@ def _reason(name: str, owner: nn.Module) -> str:
 
 
 def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: Example) -> tuple[Layer, ...]:
-    """Runs one input through and fills in macs, bn and the output flag."""
+    """Runs one input and fills in macs, bn, is_output, is_first and the attention fields."""
     calls, norms, result = _run(model, shape)
     owners = {layer.name: layer.module for layer, _ in _candidates(model)}
-    # A softmax or a pooling may follow the layer that makes the classes.
+    # A softmax or a pooling may follow the layer that computes the classes.
     last = next(reversed(calls), None)
     classes = None if result is None else result.shape[-1]
     first = next((layer.name for layer in layers if layer.kind in ("conv1d", "conv2d")), None)
@@ -182,18 +180,16 @@ def _traced(model: nn.Module, layers: tuple[Layer, ...], shape: Example) -> tupl
                 is_first=layer.name == first,
             )
         )
-    return marked(
+    return with_heads(
         model,
         tuple(traced),
         [path for path in calls if path],
-        example(shape, next(model.parameters())),
+        first_sample(shape, next(model.parameters())),
     )
 
 
 def _positions(out: Tensor, layer: Layer) -> int:
-    """How many times one image makes the layer's weight be read (pixels of the output map, or
-    tokens).
-    """
+    """How many times one image reads the layer's weight (pixels of the output map, or tokens)."""
     channels = out.shape[-1] if layer.heads else layer.shape[0]
     return out.numel() // channels
 
@@ -202,8 +198,8 @@ def _run(
     model: nn.Module, shape: Example
 ) -> tuple[dict[str, list[Tensor]], list[tuple[Tensor, str]], Tensor | None]:
     calls: dict[str, list[Tensor]] = {}
-    norms: list[tuple[Tensor, str]] = []  # the tensors are held, so that none is taken for another
-    # Modules of its own for the hooks, the same tensors.
+    norms: list[tuple[Tensor, str]] = []  # holding the tensors keeps their ids unique
+    # A copy of the modules for the hooks, with the same tensors.
     model = deepcopy(
         model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     ).eval()
@@ -221,10 +217,10 @@ def _run(
                     out[0] if isinstance(out, tuple) else out
                 )
             )
-    x = example(shape, next(model.parameters()))
+    x = first_sample(shape, next(model.parameters()))
     try:
         with torch.no_grad():
-            result = found(call(model, x))
+            result = find_logits(call(model, x))
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise PruningError(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.evaluation.accuracy import evaluate, summarise
-from pruning_core.evaluation.intervals import wilson
+from pruning_core.evaluation.intervals import wilson_interval
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.small_networks import SHAPE, built, same, state
@@ -15,20 +15,20 @@ from tests.core.small_networks import SHAPE, built, same, state
 
 def test_summary_counts_by_hand() -> None:
     logits = torch.tensor([[3.0, 1, 0], [0, 2, 1], [0, 1, 2], [5, 0, 0]])
-    found = summarise(logits, torch.tensor([0, 1, 1, 1]))
-    assert found.top1 == 0.5
-    assert found.top5 is None
-    assert found.n == 4
-    assert found.interval == wilson(2, 4)
-    assert found.per_class[:2] == pytest.approx((1.0, 1 / 3))
-    assert found.per_class[2:] == (None,)
-    assert found.confusion.tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
-    assert found.predictions.tolist() == [0, 1, 2, 0]
+    result = summarise(logits, torch.tensor([0, 1, 1, 1]))
+    assert result.top1 == 0.5
+    assert result.top5 is None
+    assert result.n == 4
+    assert result.interval == wilson_interval(2, 4)
+    assert result.per_class[:2] == pytest.approx((1.0, 1 / 3))
+    assert result.per_class[2:] == (None,)
+    assert result.confusion.tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
+    assert result.predictions.tolist() == [0, 1, 2, 0]
     by_hand = [
         math.log(sum(math.exp(v) for v in row)) - row[label]
         for row, label in zip(logits.tolist(), (0, 1, 1, 1), strict=True)
     ]
-    assert found.loss == pytest.approx(sum(by_hand) / 4)
+    assert result.loss == pytest.approx(sum(by_hand) / 4)
 
 
 def test_top5_is_counted_where_there_are_more_than_five_classes() -> None:
@@ -38,16 +38,16 @@ def test_top5_is_counted_where_there_are_more_than_five_classes() -> None:
 
 def test_evaluate_agrees_with_a_plain_loop(digits: Dataset) -> None:
     model = built("resnet20")
-    found = evaluate(model, digits.val, device="cpu", batch_size=100)
+    result = evaluate(model, digits.val, device="cpu", batch_size=100)
     x, y = next(digits.val.batches(1000))
     with torch.no_grad():
         predicted = model(x).argmax(1)
-    assert torch.equal(found.predictions, predicted)
-    assert found.top1 == (predicted == y).sum().item() / len(y)
-    assert found.n == len(digits.val)
+    assert torch.equal(result.predictions, predicted)
+    assert result.top1 == (predicted == y).sum().item() / len(y)
+    assert result.n == len(digits.val)
 
 
-def test_evaluate_leaves_the_model_as_it_was(digits: Dataset) -> None:
+def test_evaluate_does_not_change_the_model(digits: Dataset) -> None:
     model = built("resnet20").train()
     model.get_submodule("stem.bn").eval()
     before = state(model)
@@ -62,21 +62,21 @@ def test_evaluate_leaves_the_model_as_it_was(digits: Dataset) -> None:
 
 def test_outputs_choose_the_logits(digits: Dataset) -> None:
     class Wide(nn.Module):
-        """Ten classes at the odd places of twenty logits; the even ones always win."""
+        """Twenty logits: the classes at the odd places, and larger values at the even ones."""
 
         def __init__(self) -> None:
             super().__init__()
             self.inner = built()
 
         def forward(self, x: Tensor) -> Tensor:
-            found = self.inner(x)
-            return torch.stack([torch.full_like(found, 1e6), found], 2).flatten(1)
+            result = self.inner(x)
+            return torch.stack([torch.full_like(result, 1e6), result], 2).flatten(1)
 
-    found = evaluate(Wide().eval(), digits.val, outputs=tuple(range(1, 20, 2)), device="cpu")
-    assert torch.equal(found.predictions, evaluate(built(), digits.val, device="cpu").predictions)
+    result = evaluate(Wide().eval(), digits.val, outputs=tuple(range(1, 20, 2)), device="cpu")
+    assert torch.equal(result.predictions, evaluate(built(), digits.val, device="cpu").predictions)
 
 
-def test_bad_input_is_told(digits: Dataset) -> None:
+def test_bad_input_is_refused_in_a_sentence(digits: Dataset) -> None:
     model = built()
     with pytest.raises(PruningError, match="no images"):
         evaluate(model, digits.val.subset([]))

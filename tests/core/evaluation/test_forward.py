@@ -1,6 +1,4 @@
-"""A model's batches computed node by node, in the caller's thread or on a crew whose kernels give
-the same bits.
-"""
+"""Batches computed node by node, in the calling thread or on threads with the same bits."""
 
 import threading
 from copy import deepcopy
@@ -9,9 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.evaluation.forward import WIDE, Forward, Team, held_bytes, same
+from pruning_core.evaluation.forward import (
+    LARGE_BATCH,
+    CheckedThreads,
+    Forward,
+    all_equal,
+    held_bytes,
+)
 from pruning_core.evaluation.partial_forward import PartialForward
-from pruning_core.evaluation.thread_pool import Inline, worker_pool
+from pruning_core.evaluation.thread_pool import InlineExecutor, worker_pool
 from pruning_core.model.graph import Program, program
 from pruning_core.model.inventory import inventory
 from tests.core.evaluation.test_partial_forward import BATCH, CPU, chain, full, masks, split
@@ -39,7 +43,7 @@ def test_batches_are_those_of_the_split() -> None:
     assert "no images" in refusal(lambda: Forward(chain(), split(SHAPE, 0), device=CPU))
 
 
-def test_a_change_is_for_one_run_only() -> None:
+def test_a_replacement_is_for_one_run_only() -> None:
     model = chain()
     found = forward(model)
     (whole, halved) = (full(model, split(SHAPE, BATCH)), model.state_dict()["4.weight"] / 2)
@@ -53,9 +57,7 @@ def test_a_change_is_for_one_run_only() -> None:
 
 
 class Misread(nn.Module):
-    """Writes over its own value by a method that has no other form: the trace is made, but cannot
-    be computed.
-    """
+    """Writes over its own value by a method without another form: its trace cannot be computed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,13 +67,13 @@ class Misread(nn.Module):
         return self.fc(x.flatten(1)).zero_()
 
 
-def test_a_trace_that_cannot_be_computed_is_not_believed() -> None:
+def test_a_trace_that_cannot_be_computed_is_not_used() -> None:
     found = program(Misread().eval(), torch.ones(1, *SHAPE))
     assert "its trace cannot be computed, at zero_: " in str(found.reason)
     assert forward(Misread().eval()).reason == found.reason
 
 
-def test_an_error_of_the_check_is_not_taken_for_one_of_the_trace(
+def test_an_error_in_the_check_is_not_taken_for_a_trace_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Program, "stages", lambda *_: dict[str, object]()["no such key"])
@@ -87,15 +89,17 @@ def test_views_of_one_storage_count_once() -> None:
     )
     node = found.x
     other = found.result
-    assert same({node: torch.ones(2), other: (1, None)}, {node: torch.ones(2), other: (1, None)})
-    assert not same({node: torch.ones(2)}, {node: torch.tensor([1, 1.0000001])})
+    assert all_equal(
+        {node: torch.ones(2), other: (1, None)}, {node: torch.ones(2), other: (1, None)}
+    )
+    assert not all_equal({node: torch.ones(2)}, {node: torch.tensor([1, 1.0000001])})
 
 
-def test_wide_images_have_one_worker() -> None:
+def test_large_batches_have_one_worker() -> None:
     torch.set_num_threads(2)
     try:
         assert forward().workers == 2
-        side = (WIDE // 4 // 2) ** 0.5 // 1 + 1
+        side = (LARGE_BATCH // 4 // 2) ** 0.5 // 1 + 1
         wide = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         assert Forward(wide, split((2, int(side), int(side)), 1), device=CPU).workers == 1
     finally:
@@ -103,8 +107,9 @@ def test_wide_images_have_one_worker() -> None:
 
 
 class Whole(nn.Module):
-    """Cannot be traced, and tells which thread computes; `drift` times a thread that is not this
-    one's changes the last bits.
+    """Cannot be traced and notes which thread computes.
+
+    In other threads than its maker's, the output is 1 + drift times as large.
     """
 
     def __init__(self, drift: float = 0.0) -> None:
@@ -112,26 +117,26 @@ class Whole(nn.Module):
         self.conv = nn.Conv2d(2, 4, 3)
         self.fc = nn.Linear(64, 3)
         self.drift = drift
-        self.home = threading.get_ident()
+        self.maker = threading.get_ident()
         self.seen = list[bool]()
 
     def forward(self, x: Tensor) -> Tensor:
         if x.sum().isnan():
             return x
-        self.seen.append(threading.get_ident() == self.home)
+        self.seen.append(threading.get_ident() == self.maker)
         return self.fc(self.conv(x).flatten(1)) * (1 if self.seen[-1] else 1 + self.drift)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Whole":
         copy = Whole(self.drift)
         copy.seen = self.seen
-        copy.home = self.home
+        copy.maker = self.maker
         for name, module in self.named_children():
             setattr(copy, name, deepcopy(module, memo))
         return copy.eval()
 
 
-def test_a_crew_is_left_alone_where_its_bits_differ() -> None:
-    """As a kernel does that splits a sum over its threads."""
+def test_other_threads_are_not_used_where_their_bits_differ() -> None:
+    """A kernel that splits a sum over its threads gives other bits."""
     model = Whole(drift=2**-20).eval()
     images = split(SHAPE)
     layers = inventory(model, SHAPE)
@@ -152,7 +157,7 @@ def test_nodes_are_compared_once_per_number_of_images(inline: bool) -> None:
     stages = found.program.stages([found.program.result], wanted)
     model.seen.clear()
     with worker_pool(2) as threads:
-        team = Team(found, Inline() if inline else threads)
+        team = CheckedThreads(found, InlineExecutor() if inline else threads)
         for batch in (0, 1, 2, 2):
             team.submit(
                 batch, stages, found.program.start(found.images(batch)), {}, wanted

@@ -1,6 +1,4 @@
-"""Logits of changes that come one after the other: always those of a full forward pass, and only
-what must be is computed.
-"""
+"""Logits of successive changes equal full forward passes, and only what is new is computed."""
 
 from collections.abc import Callable
 from unittest.mock import patch
@@ -9,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.evaluation.forward import Change
+from pruning_core.evaluation.forward import Replacements
 from pruning_core.evaluation.incremental import IncrementalForward, digest
 from pruning_core.model.graph import Program
 from pruning_core.model.graph.program import Stage, Values
@@ -31,7 +29,7 @@ from tests.core.toy import refusal, same_state, state
 
 
 def halved(model: nn.Module, *names: str, keep: float = 0.5) -> dict[str, Tensor]:
-    """Those tensors with random places at zero, the same ones every time."""
+    """These tensors with random places at zero, the same places every time."""
     tensors = model.state_dict()
     rng = torch.Generator().manual_seed(int(1000 * keep))
     return {
@@ -41,15 +39,15 @@ def halved(model: nn.Module, *names: str, keep: float = 0.5) -> dict[str, Tensor
 
 
 class Counted:
-    """A live model whose computed modules are counted."""
+    """An IncrementalForward whose computed modules are counted."""
 
     def __init__(self, model: nn.Module, shape: Shape, **more: int) -> None:
         self.model = model
         self.images = split(shape)
         self.live = IncrementalForward(model, self.images, device=CPU, batch_size=BATCH, **more)
 
-    def __call__(self, change: Change) -> list[str]:
-        """The modules that the change made compute, once per batch; its logits are right."""
+    def __call__(self, change: Replacements) -> list[str]:
+        """The modules that the change made compute, once per batch. Its logits are checked."""
         ran: list[str] = []
         value = Program.value
 
@@ -80,7 +78,7 @@ def test_only_what_is_downstream_of_the_change_is_computed() -> None:
     assert live(dict(model.state_dict()) | halved(model, "4.weight", keep=0.25)) == ["4"]
 
 
-def test_a_residual_network_holds_both_branches() -> None:
+def test_a_residual_network_caches_both_branches() -> None:
     model = seeded(lambda: ARCHITECTURES["resnet20"].build((1, 8, 8), 10))
     before = state(model)
     names = [layer.name for layer in inventory(model, (1, 8, 8))]
@@ -125,9 +123,10 @@ def test_a_small_budget_is_kept_and_gives_the_same_logits(budget: int) -> None:
             assert live.live.held <= budget
 
 
-def test_the_last_layers_are_held_where_all_is_too_much() -> None:
-    """Per image 288 bytes enter the first layer, 256 the second, 128 the last, and 19 images may
-    take half of the budget.
+def test_the_last_layers_are_cached_where_all_is_too_much() -> None:
+    """Per image 288 bytes enter the first layer, 256 the second, 128 the last.
+
+    19 images may take half of the budget.
     """
     model = chain()
     live = Counted(model, (2, 6, 6), workers=1, budget=2 * 19 * (256 + 128))
@@ -137,7 +136,7 @@ def test_the_last_layers_are_held_where_all_is_too_much() -> None:
     assert live(halved(model, "4.weight", keep=0.2)) == ["4"]
 
 
-def test_digests_tell_values_types_and_signs_apart() -> None:
+def test_digests_differ_for_other_values_types_and_signs() -> None:
     tensors: list[Tensor] = [
         torch.zeros(2),
         -torch.zeros(2),

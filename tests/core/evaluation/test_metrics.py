@@ -1,4 +1,4 @@
-"""Counts of a masked model, checked by hand; of a thinned one, against torch-pruning's."""
+"""Counts of a masked model by hand, and of a thinned one against torch-pruning's network."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -15,7 +15,7 @@ from pruning_core.pipeline import choose_masks, counts, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError
 from pruning_core.workspace import open_workspace
-from tests.core.model.coupling.test_trace import channels_cut, opened, thinned
+from tests.core.model.coupling.test_trace import masks_without_channels, thinned, traced
 
 Toy = tuple[nn.Sequential, tuple[Layer, ...]]
 
@@ -80,7 +80,7 @@ def test_a_tied_weight_counts_once() -> None:
     )
 
 
-def test_masks_that_do_not_fit_are_told(toy: Toy) -> None:
+def test_masks_that_do_not_fit_are_refused_in_a_sentence(toy: Toy) -> None:
     with pytest.raises(PruningError, match="no layer"):
         measure(*toy, {"9.weight": torch.ones(1, 1, 1, 1, dtype=torch.bool)})
     with pytest.raises(PruningError, match="1 entries"):
@@ -93,9 +93,9 @@ def size(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("name", ["lenet5", "lenet_300_100", "vgg", "mobilenet", "resnet20"])
 def test_thinned_counts_are_those_of_torch_prunings_network(name: str) -> None:
-    """Every third channel of each coupling goes, in all its members."""
-    model, layers, found, shape = opened(name)
-    masks = channels_cut(found, layers)
+    """Every third channel of each coupling is removed, in all its members."""
+    model, layers, found, shape = traced(name)
+    masks = masks_without_channels(found, layers)
     report = measure(
         model,
         layers,
@@ -152,7 +152,7 @@ def test_channels_that_another_branch_keeps_are_still_read() -> None:
         assert report.nonzeros - report.thinned_parameters == freed
 
 
-def test_there_is_no_thinned_count_where_nothing_whole_goes_or_nobody_knows_who_reads() -> None:
+def test_thinned_counts_are_none_without_whole_outputs_or_couplings() -> None:
     plan = Plan(model="lenet5", dataset="digits", sparsity=0.5)
     space = open_workspace(plan.model, plan.dataset)
     filters = replace(plan, granularity="filter")

@@ -1,6 +1,4 @@
-"""Logits of a replay against full forward passes of a masked copy, bit for bit, for every kind of
-layer and of network.
-"""
+"""Logits with one layer masked against full forward passes of a masked copy, bit for bit."""
 
 import operator
 import threading
@@ -29,7 +27,7 @@ Shape = tuple[int, int, int]
 
 
 def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    """The model in eval mode, with batch norms that do something."""
+    """The model in eval mode, with batch norms that are not the identity."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build().eval()
@@ -71,8 +69,9 @@ def agree(
     every: bool = True,
     **more: Any,
 ) -> PartialForward:
-    """Each mask of every layer, or on fewer images of `one_of_each`, against a full forward pass of
-    a masked copy.
+    """Compares each mask's logits with a full forward pass of a masked copy.
+
+    All layers, or on fewer images `one_of_each`.
     """
     images = split(shape, (2 if every else 1) * BATCH + 3)
     layers = inventory(model, shape)
@@ -124,9 +123,7 @@ TORCHVISION: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision_networks_that_write_in_place(name: str) -> None:
-    """ReLU(inplace), `out += identity`, ReLU6, Hardswish, concatenations, attention on its fast
-    path: few blocks of each.
-    """
+    """In-place ReLU, addition, ReLU6 and Hardswish, concatenations, and attention's fast path."""
     model = seeded(TORCHVISION[name])
     flags = [getattr(module, "inplace", None) for module in model.modules()]
     agree(model, (3, 32, 32), every=False)
@@ -159,9 +156,7 @@ def test_packed_and_separate_attention_weights(kdim: int | None) -> None:
 
 
 class Shared(nn.Module):
-    """A convolution called twice, a tied weight, a weight read as a plain tensor, a matrix that the
-    output never sees.
-    """
+    """A convolution called twice, a tied weight, a weight read as a tensor, an unused matrix."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,12 +173,12 @@ class Shared(nn.Module):
         return nn.functional.linear(self.two(self.one(y)), self.bare.weight) + y.size(0)
 
 
-def test_shared_tied_bare_and_idle_weights() -> None:
+def test_shared_tied_bare_and_unused_weights() -> None:
     agree(seeded(Shared), (3, 6, 6))
 
 
 class Overwriting(nn.Module):
-    """Each way of writing over a tensor that somebody reads later."""
+    """Every way to write over a tensor that is read later."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +194,7 @@ class Overwriting(nn.Module):
         return torch.cat([flat, z.flatten(1).relu_()], 1)
 
 
-def test_in_place_operations_act_on_who_reads_later() -> None:
+def test_in_place_operations_change_what_later_nodes_read() -> None:
     agree(seeded(Overwriting), (3, 4, 4))
 
 
@@ -219,8 +214,8 @@ class Branching(Small):
         return self.fc((y.relu() if y.sum() > 0 else y).flatten(1))
 
 
-class Asking(Small):
-    """Asks what it is given: the trace bakes the answer in."""
+class AsksForShape(Small):
+    """Depends on its input in a way that the trace fixes."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.conv(x).flatten(1)) + (0 if isinstance(x, Tensor) else 7)
@@ -233,7 +228,7 @@ class Doubling(Small):
         return self.fc(y.flatten(1))
 
 
-class Hidden(Small):
+class WritesInput(Small):
     """Writes over its input."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -246,9 +241,9 @@ class Hidden(Small):
     ("build", "why"),
     [
         (Branching, "cannot trace"),
-        (Asking, "own output"),
+        (AsksForShape, "own output"),
         (Doubling, "in place"),
-        (Hidden, "cannot trace"),
+        (WritesInput, "cannot trace"),
     ],
 )
 def test_what_cannot_be_traced_is_computed_in_full(
@@ -269,10 +264,8 @@ def chain() -> nn.Module:
     )
 
 
-def test_a_batch_holds_its_live_values_only() -> None:
-    """19 images of 6 x 6: 2 x 36 floats before the first layer, 4 x 16 before the second, 32 before
-    the last.
-    """
+def test_a_batch_keeps_only_values_that_are_needed() -> None:
+    """19 images of 6 x 6: 2 x 36 floats before the first layer, 4 x 16 before the second, 32 last."""
     replay = agree(chain(), (2, 6, 6), workers=1)
     assert replay.most_held == 19 * 2 * 36 * 4
 
@@ -290,7 +283,7 @@ def test_every_layer_in_any_order_gives_the_same_logits() -> None:
     agree(seeded(lambda: ARCHITECTURES["resnet20"].build((1, 8, 8), 10)), (1, 8, 8), backwards=True)
 
 
-def test_a_layer_without_masks_is_passed_by() -> None:
+def test_a_layer_without_masks_yields_nothing() -> None:
     model = chain()
     images = split((2, 6, 6))
     layers = inventory(model, (2, 6, 6))
@@ -302,7 +295,7 @@ def test_a_layer_without_masks_is_passed_by() -> None:
 # --- the model is only read
 
 
-def test_a_replay_that_is_stopped_leaves_nothing_behind() -> None:
+def test_a_stopped_run_changes_nothing() -> None:
     model = chain()
     images = split((2, 6, 6))
     before = state(model)

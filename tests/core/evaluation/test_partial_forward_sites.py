@@ -1,6 +1,4 @@
-"""Changes of several parameters and buffers at once against full forward passes of a changed copy,
-bit for bit.
-"""
+"""Changes of several parameters and buffers together against full forward passes, bit for bit."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -10,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pruning_core.evaluation.forward import Change
+from pruning_core.evaluation.forward import Replacements
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Inputs
@@ -30,8 +28,8 @@ from tests.core.toy import refusal, same_state, state
 Site = tuple[str, ...]
 
 
-def changes(model: nn.Module, site: Site) -> list[Change]:
-    """Everything of the site halved at random places; its first tensor alone; nothing."""
+def changes(model: nn.Module, site: Site) -> list[Replacements]:
+    """All tensors of the site halved at random places; its first tensor alone; nothing."""
     rng = torch.Generator().manual_seed(len(site))
     tensors = model.state_dict()
     both = {
@@ -41,7 +39,7 @@ def changes(model: nn.Module, site: Site) -> list[Change]:
     return [both, {site[0]: tensors[site[0]] * 0.5}, {}]
 
 
-def changed(model: nn.Module, change: Change) -> nn.Module:
+def changed(model: nn.Module, change: Replacements) -> nn.Module:
     copy = deepcopy(model)
     copy.load_state_dict(copy.state_dict() | dict(change))
     return copy.eval()
@@ -54,7 +52,7 @@ def agree(
     before = state(model)
     replay = PartialForward(model, images, device=CPU, batch_size=BATCH, budget=budget)
     seen = []
-    for at, place, logits in replay.visits(sites, lambda at: changes(model, sites[at])):
+    for at, place, logits in replay.logits_at(sites, lambda at: changes(model, sites[at])):
         assert torch.equal(
             logits, full(changed(model, changes(model, sites[at])[place]), images)
         ), (sites[at], place)
@@ -69,7 +67,7 @@ def resnet() -> nn.Module:
 
 @pytest.mark.parametrize("budget", [0, 2**30])
 def test_layers_and_their_batch_norms_change_together(budget: int) -> None:
-    """Far apart, one twice, out of order, and running statistics, which are buffers."""
+    """Sites far apart, one twice, not in order, and running statistics, which are buffers."""
     model = resnet()
     weights = [layer.name for layer in inventory(model, (1, 8, 8))]
     norms = [name for name, _ in model.named_parameters() if "bn" in name]
@@ -98,7 +96,7 @@ def test_layers_and_their_batch_norms_change_together(budget: int) -> None:
         (Branching, (1, 6, 6), [("conv.weight", "fc.bias"), ("fc.weight",)]),
     ],
 )
-def test_shared_idle_and_untraced_weights(
+def test_shared_unused_and_untraced_weights(
     build: Callable[[], nn.Module], shape: tuple[int, int, int], sites: list[Site]
 ) -> None:
     agree(seeded(build), shape, sites)
@@ -123,8 +121,8 @@ def test_a_bare_buffer_changes() -> None:
 def test_a_change_that_does_not_fit_is_refused_in_a_sentence() -> None:
     replay = PartialForward(chain(), split((2, 6, 6)), device=CPU, batch_size=BATCH)
 
-    def visit(site: Site, change: Change) -> Callable[[], object]:
-        return lambda: list(replay.visits([site], lambda _: [change]))
+    def visit(site: Site, change: Replacements) -> Callable[[], object]:
+        return lambda: list(replay.logits_at([site], lambda _: [change]))
 
     assert "no parameter or buffer '9.weight'" in refusal(visit(("9.weight",), {}))
     assert "no parameter or buffer '0.gamma'" in refusal(visit(("0.gamma",), {}))
@@ -134,21 +132,19 @@ def test_a_change_that_does_not_fit_is_refused_in_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(("budget", "order", "walks"), [(2**30, 1, 3), (0, 1, 22), (2**30, -1, 20)])
-def test_visits_go_on_from_the_last_ones(
+def test_a_call_continues_from_the_kept_values(
     budget: int, order: int, walks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forwards, images are asked for again only at the two shortcuts, which read what nobody behind
-    them does.
-    """
+    """Images are read again only at the two shortcuts, whose inputs no later site needs."""
     model = resnet()
     images = split((1, 8, 8), BATCH)
     asked = list[int]()
     replay = PartialForward(
-        model, images, device=CPU, batch_size=BATCH, budget=budget, goes_on=True
+        model, images, device=CPU, batch_size=BATCH, budget=budget, keep_values=True
     )
     plain = replay.forward.images
 
-    def only(change: Change, _names: object) -> list[Change]:
+    def only(change: Replacements, _names: object) -> list[Replacements]:
         return [change]
 
     def counted(batch: int) -> Inputs:
@@ -158,6 +154,6 @@ def test_visits_go_on_from_the_last_ones(
     monkeypatch.setattr(replay.forward, "images", counted)
     for layer in inventory(model, (1, 8, 8))[::order]:
         half = changes(model, (layer.name,))[0]
-        _, _, logits = next(replay.visits([(layer.name,)], partial(only, half)))
+        _, _, logits = next(replay.logits_at([(layer.name,)], partial(only, half)))
         assert torch.equal(logits, full(changed(model, half), images)), layer.name
     assert len(asked) == walks

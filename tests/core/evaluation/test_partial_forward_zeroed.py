@@ -1,4 +1,4 @@
-"""What a scan puts in the place of a weight: the weight with what is removed at zero."""
+"""`Zeroed`, which a scan puts in the place of a weight: its removed places are zero."""
 
 import pytest
 import torch
@@ -8,9 +8,7 @@ from pruning_core.evaluation.partial_forward import Zeroed
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int8])
 def test_what_is_removed_is_zero_and_the_rest_keeps_its_bits(dtype: torch.dtype) -> None:
-    """Also where the number is negative, negative zero, infinite or none at all, and in any memory
-    format.
-    """
+    """Also for negative zero, infinite and NaN values, and in any memory format."""
     tensor = torch.tensor(
         [-1.5, -0.0, 0.0, 3, -torch.inf, torch.nan, 2, -7]
         if dtype.is_floating_point

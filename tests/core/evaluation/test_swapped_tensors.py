@@ -1,6 +1,4 @@
-"""What stands in the place of a model's tensor is of the same kind, so that the same kernels run on
-every processor.
-"""
+"""A tensor that replaces a model's tensor is of the same kind, so that the same kernels run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +35,7 @@ Run = tuple[Kinds, frozenset[int]]
 
 
 class Scaled(nn.Parameter):
-    """A parameter of a class of its own, with an attribute that the model reads."""
+    """A parameter class with an attribute that the model reads."""
 
     scale: float
 
@@ -95,7 +93,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Shape]] = {
 
 
 def kind(tensor: Tensor) -> dict[str, object]:
-    """All that torch chooses a kernel by, but the values and their address."""
+    """All properties by which torch chooses a kernel, without the values and their address."""
     asked = ("requires_grad", "dtype", "device", "layout", "shape")
     own: dict[str, object] = {name: getattr(tensor, name) for name in asked}
     flags = {"inference": tensor.is_inference(), "leaf": tensor.is_leaf, "view": tensor._is_view()}
@@ -114,7 +112,7 @@ def kinds(root: nn.Module) -> Kinds:
 
 @contextmanager
 def watched() -> Iterator[list[Run]]:
-    """The kinds and the identities of all tensors that each run of a program computes with."""
+    """The kinds and ids of all tensors that each run of a program computes with."""
     runs: list[Run] = []
     run = Program.run
 
@@ -130,7 +128,7 @@ def watched() -> Iterator[list[Run]]:
 
 
 def check(model: nn.Module, runs: list[Run]) -> None:
-    """Every run saw tensors of the model's kinds; some saw others than the model's."""
+    """Every run computed with tensors of the model's kinds, and some with replaced ones."""
     own = frozenset(id(tensor) for tensor in (*model.parameters(), *model.buffers()))
     assert any(held != own for _, held in runs), "no tensor was replaced"
     for found, _ in runs:
@@ -145,7 +143,7 @@ def test_a_scan_computes_with_tensors_of_the_models_kind(name: str) -> None:
     replay = PartialForward(model, images, device=CPU, batch_size=BATCH, workers=1)
     with torch.inference_mode(
         next(model.parameters()).is_inference()
-    ):  # its copies are then of its kind too
+    ):  # then its copies are of its kind too
         layers = one_of_each(inventory(model, shape))
         masked = {
             (layer.name, place): apply_masks(model, {layer.name: mask}, layers)
@@ -158,7 +156,7 @@ def test_a_scan_computes_with_tensors_of_the_models_kind(name: str) -> None:
     check(model, runs)
 
 
-MADE: dict[str, Callable[[Tensor], Tensor]] = {
+REPLACEMENTS: dict[str, Callable[[Tensor], Tensor]] = {
     "plain": lambda tensor: tensor * 0.5,
     "permuted": lambda tensor: (
         (tensor * 0.5).T.contiguous().T if tensor.ndim == 2 else tensor * 0.5
@@ -170,15 +168,15 @@ MADE: dict[str, Callable[[Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_pages_accuracy_is_computed_with_tensors_of_the_models_kind(name: str) -> None:
-    """Whatever the change is made of, in inference mode or not."""
+    """For every way to make the replacement, in inference mode and not."""
     build, shape = MODELS[name]
     model = build()
     images = split(shape)
     live = IncrementalForward(model, images, device=CPU, batch_size=BATCH, workers=1, budget=0)
-    for made, inference in product(MADE, (False, True)):
+    for replacement, inference in product(REPLACEMENTS, (False, True)):
         with torch.inference_mode(inference):
             change = {
-                key: MADE[made](old.detach())
+                key: REPLACEMENTS[replacement](old.detach())
                 for key, old in model.state_dict().items()
                 if old.ndim > 1
             }
@@ -196,14 +194,14 @@ def test_a_masked_weight_is_swapped_in_without_another_copy(inference: bool) -> 
         for name, old in tensors.items():
             keep = torch.rand(old.shape, generator=torch.Generator().manual_seed(0)) < 0.5
             with torch.inference_mode(inference):
-                made = Zeroed(tensors.__getitem__, {name: keep})[name]
-                fit = fitting(made, old, name)
-            assert fit.data_ptr() == made.data_ptr(), name
+                replacement = Zeroed(tensors.__getitem__, {name: keep})[name]
+                fit = fitting(replacement, old, name)
+            assert fit.data_ptr() == replacement.data_ptr(), name
             assert kind(fit) == kind(old)
             assert torch.equal(fit, torch.where(keep, old, 0.0))
 
 
-def test_strides_that_share_memory_give_way_to_the_values() -> None:
+def test_strides_that_share_memory_are_not_kept() -> None:
     old = torch.zeros(1).expand(2, 3)
     fit = fitting(torch.arange(6.0).view(2, 3), old, "w")
     assert fit.tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -1,4 +1,4 @@
-"""Threads with a share of the kernel threads, and a caller that keeps its own."""
+"""Threads that share the kernel threads, and a caller that keeps its own number."""
 
 import threading
 
@@ -6,13 +6,19 @@ import pytest
 import torch
 
 from pruning_core.evaluation import thread_pool as rule
-from pruning_core.evaluation.thread_pool import VARIABLE, Inline, kernels, thread_count, worker_pool
+from pruning_core.evaluation.thread_pool import (
+    THREADS_VARIABLE,
+    InlineExecutor,
+    configured_kernel_threads,
+    thread_count,
+    worker_pool,
+)
 from tests.core.toy import refusal
 
 
 @pytest.fixture
 def four() -> object:
-    """Four kernel threads, also for threads yet to come."""
+    """Sets four kernel threads, also for new threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield
@@ -21,7 +27,7 @@ def four() -> object:
 
 @pytest.mark.usefixtures("four")
 @pytest.mark.parametrize(("workers", "share"), [(2, 2), (4, 1), (5, 1)])
-def test_workers_share_the_kernel_threads_and_everybody_else_keeps_his(
+def test_workers_share_the_kernel_threads_and_other_threads_keep_theirs(
     workers: int, share: int
 ) -> None:
     seen: list[int] = []
@@ -37,7 +43,7 @@ def test_workers_share_the_kernel_threads_and_everybody_else_keeps_his(
 
 def test_one_worker_is_the_caller() -> None:
     with worker_pool(1) as team:
-        assert isinstance(team, Inline)
+        assert isinstance(team, InlineExecutor)
         assert team.submit(threading.get_ident).result() == threading.get_ident()
         with pytest.raises(ZeroDivisionError):
             team.submit(lambda: 1 // 0)
@@ -45,7 +51,7 @@ def test_one_worker_is_the_caller() -> None:
 
 @pytest.mark.usefixtures("four")
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_with_a_number_of_their_own_are_never_the_caller(workers: int) -> None:
+def test_workers_with_given_kernel_threads_are_never_the_caller(workers: int) -> None:
     with worker_pool(workers, threads=3) as team:
         assert {
             each.result() for each in [team.submit(torch.get_num_threads) for _ in range(9)]
@@ -54,7 +60,7 @@ def test_workers_with_a_number_of_their_own_are_never_the_caller(workers: int) -
     assert torch.get_num_threads() == 4
 
 
-def test_the_end_waits_for_what_has_begun_and_drops_the_rest() -> None:
+def test_the_end_completes_calls_that_have_begun_and_drops_the_rest() -> None:
     begun = threading.Barrier(3)
     go = threading.Event()
     ended = list[int]()
@@ -87,11 +93,11 @@ def test_the_end_waits_for_what_has_begun_and_drops_the_rest() -> None:
         ("", "", 8, 7),
     ],
 )
-def test_the_number_of_threads_is_the_variables_or_one_less_than_the_cores(
+def test_the_number_of_threads_is_a_variables_or_the_cores_minus_one(
     own: str | None, general: str | None, cores: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rule, "cores", lambda: cores)
-    for name, value in ((VARIABLE, own), ("OMP_NUM_THREADS", general)):
+    for name, value in ((THREADS_VARIABLE, own), ("OMP_NUM_THREADS", general)):
         if value is None:
             monkeypatch.delenv(name, raising=False)
         else:
@@ -103,17 +109,17 @@ def test_the_number_of_threads_is_the_variables_or_one_less_than_the_cores(
 def test_a_bad_number_of_threads_is_refused_in_a_sentence(
     wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, wrong)
-    assert f"{VARIABLE} is '{wrong}'" in refusal(thread_count)
+    monkeypatch.setenv(THREADS_VARIABLE, wrong)
+    assert f"{THREADS_VARIABLE} is '{wrong}'" in refusal(thread_count)
 
 
-def test_there_is_a_core() -> None:
+def test_there_is_at_least_one_core() -> None:
     assert rule.cores() >= 1
 
 
 @pytest.mark.usefixtures("four")
 def test_kernels_use_the_number_until_the_context_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "2")
-    with kernels() as count:
+    monkeypatch.setenv(THREADS_VARIABLE, "2")
+    with configured_kernel_threads() as count:
         assert count == torch.get_num_threads() == 2
     assert torch.get_num_threads() == 4

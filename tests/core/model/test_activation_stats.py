@@ -1,4 +1,4 @@
-"""Norms of inputs against unfolded inputs, and counts of outputs against the outputs themselves."""
+"""Norms of inputs against unfolded inputs, and output statistics against the outputs."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pruning_core.model.activation_stats import input_norms, outputs
+from pruning_core.model.activation_stats import input_norms, output_stats
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from tests.core.toy import refusal, same_state, state
@@ -19,9 +19,7 @@ BATCHES = [(MAPS[:2], LABELS[:2]), (MAPS[2:], LABELS[2:])]
 
 
 def unfolded(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """Root mean over images of the squared norm of each column of the unfolded input, for each
-    weight of each group.
-    """
+    """Root mean square over images of the norms of the unfolded input's columns, per weight."""
     mode = {"zeros": "constant"}.get(conv.padding_mode, conv.padding_mode)
     padded = functional.pad(x, conv._reversed_padding_repeated_twice, mode=mode)
     columns = functional.unfold(padded, conv.kernel_size, conv.dilation, 0, conv.stride)
@@ -81,9 +79,7 @@ class Attention(nn.Module):
         return (x, 2 * x, 3 * x) if self.packed else (x, x[..., :2], x[..., :3])
 
     def mixed(self, x: Tensor) -> Tensor:
-        """What the output projection reads, by the formula: softmax(q k' / sqrt d) v of each head,
-        side by side.
-        """
+        """What the output projection reads: softmax(q k' / sqrt d) v of each head, side by side."""
         m = self.attend
         w = (
             m.in_proj_weight.chunk(3)
@@ -142,7 +138,7 @@ class Twice(nn.Module):
         return self.again(self.again(x))
 
 
-def test_calls_add_up_and_a_module_never_called_hears_nothing() -> None:
+def test_calls_add_up_and_a_module_never_called_has_zeros() -> None:
     model = Twice()
     x = MAPS[:, 0, 0, :3]
     layers = inventory(model, (3,))
@@ -150,7 +146,7 @@ def test_calls_add_up_and_a_module_never_called_hears_nothing() -> None:
     wanted = (x.square() + model.again(x).detach().square()).mean(0).sqrt()
     torch.testing.assert_close(found["again.weight"][0, :, 0, 0], wanted)
     assert not found["never.weight"].any()
-    assert not outputs(model, layers, [(x, LABELS)])["never.weight"].above.any()
+    assert not output_stats(model, layers, [(x, LABELS)])["never.weight"].above.any()
 
 
 def test_outputs_are_counted_after_the_batch_norm_and_before_it_is_overwritten() -> None:
@@ -166,7 +162,7 @@ def test_outputs_are_counted_after_the_batch_norm_and_before_it_is_overwritten()
     nn.init.normal_(model.get_parameter("1.bias"))
     layers = inventory(model, (4, 9, 7))
     before = state(model)
-    found = outputs(model, layers, BATCHES)
+    found = output_stats(model, layers, BATCHES)
     assert same_state(model, before)
     maps = model.eval()[:2](MAPS).detach().clone()
     torch.testing.assert_close(found["0.weight"].above, (maps > 0).float().mean((0, 2, 3)))
@@ -181,18 +177,18 @@ def test_a_linear_layer_counts_over_tokens_and_a_norm_behind_it_over_its_channel
     linear = nn.Linear(4, 6)
     (layer,) = inventory(linear, (9, 4))
     torch.testing.assert_close(
-        outputs(linear, (layer,), [(tokens, LABELS)])[layer.name].mean,
+        output_stats(linear, (layer,), [(tokens, LABELS)])[layer.name].mean,
         linear(tokens).relu().mean((0, 1)).detach(),
     )
     normed = nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9))
     (layer,) = inventory(normed, (9, 4))
     assert layer.bn == "1"
-    found = outputs(normed, (layer,), [(tokens, LABELS)])[layer.name]
+    found = output_stats(normed, (layer,), [(tokens, LABELS)])[layer.name]
     torch.testing.assert_close(found.mean, normed.eval()(tokens).relu().mean((0, 2)).detach())
 
 
-def test_nothing_to_read_is_told_in_a_sentence() -> None:
+def test_no_batches_are_refused_in_a_sentence() -> None:
     model = nn.Linear(2, 2)
     layers: tuple[Layer, ...] = inventory(model, (2,))
     assert "at least one batch" in refusal(lambda: input_norms(model, layers, []))
-    assert "at least one batch" in refusal(lambda: outputs(model, layers, []))
+    assert "at least one batch" in refusal(lambda: output_stats(model, layers, []))

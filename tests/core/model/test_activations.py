@@ -1,6 +1,4 @@
-"""Maps read from inside a network, against torch's own layers, the attention formula and values
-worked by hand.
-"""
+"""Maps of a layer against torch's own layers, the attention formula and values by hand."""
 
 import pytest
 import torch
@@ -32,7 +30,7 @@ def by_formula(module: nn.MultiheadAttention, x: Tensor) -> Tensor:
     return ((q @ k.transpose(-1, -2)) / module.head_dim**0.5).softmax(-1)
 
 
-def test_maps_worked_by_hand() -> None:
+def test_maps_by_hand() -> None:
     """An image of ones: the first filter holds 0 to 3, the second 4 to 7; the linear layer then
     reads (6, 22).
     """
@@ -92,9 +90,7 @@ def test_attention_is_the_formulas(part: str) -> None:
 
 
 class Reader(nn.Module):
-    """Queries of one kind, keys of another, tokens first, and a mask: what MultiheadAttention can
-    do beyond the zoo's use.
-    """
+    """Masked attention with keys of another width, tokens first, which the zoo does not use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +129,7 @@ def test_torchvisions_vision_transformer_shows_its_attention() -> None:
     torch.testing.assert_close(found.sum(-1), torch.ones(2, 2, 5))
 
 
-def test_nothing_of_the_model_changes_and_training_mode_makes_no_difference() -> None:
+def test_the_model_is_not_changed_and_training_mode_makes_no_difference() -> None:
     model = ARCHITECTURES["resnet20"].build((1, 8, 8), 10).train()
     layer = inventory(model, (1, 8, 8))[3]
     before = state(model)
@@ -144,7 +140,7 @@ def test_nothing_of_the_model_changes_and_training_mode_makes_no_difference() ->
     assert torch.equal(first, feature_maps(model.eval(), layer, images()))
 
 
-def test_a_removed_filter_leaves_its_bias_and_only_its_channel_moves() -> None:
+def test_a_removed_filter_leaves_its_bias_and_changes_only_its_channel() -> None:
     model = ARCHITECTURES["lenet5"].build((1, 8, 8), 10).eval()
     layer = inventory(model, (1, 8, 8))[0]
     mask = torch.ones(layer.shape, dtype=torch.bool)
@@ -158,7 +154,7 @@ def test_a_removed_filter_leaves_its_bias_and_only_its_channel_moves() -> None:
     assert change[[0, 1, 3, 4, 5]].sum() == 0
 
 
-def test_relative_change_worked_by_hand() -> None:
+def test_relative_change_by_hand() -> None:
     dense = torch.tensor([3.0, 4.0, 0.0, 0.0, 0.0, 0.0]).reshape(1, 3, 1, 2)
     pruned = torch.tensor([0.0, 4.0, 0.0, 0.0, 0.0, 2.0]).reshape(1, 3, 1, 2)
     assert relative_change(dense, pruned).tolist() == [pytest.approx(3 / 5), 0.0, float("inf")]
@@ -175,7 +171,7 @@ class Reads(nn.Module):
         return x @ self.inner.weight
 
 
-def test_what_cannot_be_seen_is_told() -> None:
+def test_layers_without_maps_are_refused_in_a_sentence() -> None:
     vit = ARCHITECTURES["vit"].build((1, 8, 8), 10)
     reads = Reads()
     layers = inventory(vit, (1, 8, 8))

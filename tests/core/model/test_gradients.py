@@ -1,4 +1,4 @@
-"""Gradients against worked values and against torch's own backward pass."""
+"""Gradients against values by hand and against torch's own backward pass."""
 
 from collections.abc import Callable
 
@@ -28,9 +28,10 @@ def images(n: int = 12, side: int = 8) -> list[tuple[Tensor, Tensor]]:
     ]
 
 
-def test_gradient_worked_by_hand() -> None:
-    """At zero weights p = 1/2, so row 0 is the mean of (p - onehot) x = ((-1/2) (1, 2) + (1/2) (3,
-    -1)) / 2; row 1 is -row 0.
+def test_gradient_by_hand() -> None:
+    """At zero weights p = 1/2, so row 0 is the mean of (p - onehot) x: ((-1/2) (1, 2) + (1/2) (3, -1)) / 2.
+
+    Row 1 is -row 0.
     """
     model = linear([[0.0, 0.0], [0.0, 0.0]])
     batches = [(torch.tensor([[1.0, 2.0], [3.0, -1.0]]), torch.tensor([0, 1]))]
@@ -51,7 +52,7 @@ def test_gradients_are_those_of_torch(name: str) -> None:
         )
 
 
-def test_unequal_batches_weigh_every_image_the_same() -> None:
+def test_every_image_has_the_same_weight_in_unequal_batches() -> None:
     model = ARCHITECTURES["lenet5"].build((1, 8, 8), 10)
     layers = inventory(model, (1, 8, 8))
     ((x, y),) = images()
@@ -61,7 +62,7 @@ def test_unequal_batches_weigh_every_image_the_same() -> None:
         torch.testing.assert_close(parts[name], grad)
 
 
-def test_training_mode_and_no_grad_make_no_difference_and_nothing_changes() -> None:
+def test_training_mode_and_no_grad_make_no_difference_and_the_model_is_not_changed() -> None:
     model = nn.Sequential(
         nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 10)
     ).train()
@@ -115,7 +116,7 @@ def test_a_layer_that_is_not_used_has_no_gradient_and_no_macs() -> None:
     assert found["used.weight"].abs().sum() > 0
 
 
-def test_no_batches_and_broken_weights_are_told_in_a_sentence() -> None:
+def test_no_batches_and_broken_weights_are_refused_in_a_sentence() -> None:
     model = linear([[0.0, 1.0], [1.0, 0.0]])
     layers = inventory(model, (2,))
     assert "at least one batch" in refusal(lambda: gradients(model, layers, []))
@@ -126,7 +127,7 @@ def test_no_batches_and_broken_weights_are_told_in_a_sentence() -> None:
 
 
 class Fused(nn.Module):
-    """Attention by torch's fused kernel, called as transformers outside torch.nn do."""
+    """Attention by torch's fused kernel, as models outside torch.nn call it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,14 +162,14 @@ def test_the_second_derivative_passes_through_fused_attention() -> None:
         torch.testing.assert_close(found[layer.name], wanted, rtol=1e-4, atol=1e-7)
 
 
-def test_single_images_pass_through_fused_attention_and_any_number_at_a_time(
+def test_gradients_of_single_images_pass_through_fused_attention(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = Fused()
     batches = images(9)
     layers = inventory(model, (1, 8, 8))
     whole = squared_gradients(model, layers, batches)
-    monkeypatch.setattr(observe, "HELD", 4 * 2 * sum(layer.numel for layer in layers))
+    monkeypatch.setattr(observe, "GRADIENT_BYTES", 4 * 2 * sum(layer.numel for layer in layers))
     parts = squared_gradients(model, layers, batches)
     for layer in layers:
         torch.testing.assert_close(parts[layer.name], whole[layer.name])
@@ -181,8 +182,8 @@ def test_single_images_pass_through_fused_attention_and_any_number_at_a_time(
         )
 
 
-class Choosy(nn.Module):
-    """Looks at the values to decide what to do: torch.func cannot take many of its images at once."""
+class ReadsValues(nn.Module):
+    """Reads values to decide what to do: torch.func cannot compute many images together."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,8 +193,8 @@ class Choosy(nn.Module):
         return self.fc(x) if x.sum().item() > -1e9 else x
 
 
-def test_images_that_cannot_be_taken_at_once_are_taken_one_by_one() -> None:
-    model = Choosy()
+def test_images_that_cannot_be_computed_together_are_computed_one_by_one() -> None:
+    model = ReadsValues()
     layers = inventory(model, (2,))
     batches = [(torch.eye(2), torch.tensor([0, 1]))]
     found = squared_gradients(model, layers, batches)["fc.weight"][:, :, 0, 0]
@@ -203,8 +204,8 @@ def test_images_that_cannot_be_taken_at_once_are_taken_one_by_one() -> None:
     assert hessian_gradients(model, layers, batches)["fc.weight"].any()
 
 
-class Counting(Choosy):
-    """Counts its calls, of all copies."""
+class Counting(ReadsValues):
+    """Counts the calls of all its copies."""
 
     calls = 0
 
@@ -213,7 +214,7 @@ class Counting(Choosy):
         return super().forward(x)
 
 
-def test_what_cannot_be_taken_at_once_is_tried_once() -> None:
+def test_computing_images_together_is_tried_once() -> None:
     model = Counting()
     layers = inventory(model, (2,))
     batches = [(torch.eye(2), torch.tensor([0, 1]))] * 3
@@ -222,8 +223,8 @@ def test_what_cannot_be_taken_at_once_is_tried_once() -> None:
     assert Counting.calls == 1 + 3 * 2
 
 
-class Full(Choosy):
-    """The memory has no room for all images at once."""
+class Full(ReadsValues):
+    """Raises as if the memory were full."""
 
     def forward(self, x: Tensor) -> Tensor:
         if torch._C._functorch.is_functorch_wrapped_tensor(x):
@@ -231,14 +232,16 @@ class Full(Choosy):
         return self.fc(x)
 
 
-def test_a_full_memory_is_told() -> None:
+def test_a_full_memory_raises_its_own_error() -> None:
     model = Full()
     with pytest.raises(torch.OutOfMemoryError, match="no room"):
         squared_gradients(model, inventory(model, (2,)), [(torch.eye(2), torch.tensor([0, 1]))])
 
 
 @pytest.mark.parametrize("read", [hessian_gradients, squared_gradients])
-def test_second_derivatives_change_nothing_and_need_batches(read: Callable[..., Scores]) -> None:
+def test_second_derivatives_do_not_change_the_model_and_need_batches(
+    read: Callable[..., Scores],
+) -> None:
     model = ARCHITECTURES["vit"].build((1, 8, 8), 10).train()
     layers = inventory(model, (1, 8, 8))
     before = state(model)

@@ -1,6 +1,4 @@
-"""The map of a network: data-flow order, branches beside the trunk, joins, repeated blocks; module
-order where torch.fx fails.
-"""
+"""The map of a network: data-flow order, branches, joins and repeated blocks."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -19,28 +17,28 @@ from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.toy import layer, same_state, state
 
 
-def mapped(model: nn.Module, shape: tuple[int, ...] = (1, 8, 8)) -> NetworkMap:
+def map_of(model: nn.Module, shape: tuple[int, ...] = (1, 8, 8)) -> NetworkMap:
     return network_map(model.eval(), inventory(model, shape))
 
 
 def zoo(name: str) -> NetworkMap:
-    return mapped(ARCHITECTURES[name].build((1, 8, 8), 10))
+    return map_of(ARCHITECTURES[name].build((1, 8, 8), 10))
 
 
 def torchvision(name: str) -> NetworkMap:
-    """On the meta device: nothing is run, so that no weight needs memory."""
+    """A network on the meta device, whose weights need no memory, because the map runs nothing."""
     with torch.device("meta"):
         model = get_model(name, weights=None).eval()
     layers = []
     for path, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention):
-            layers.append(of(model, f"{path}.in_proj_weight", "attention_in"))
+            layers.append(layer_of(model, f"{path}.in_proj_weight", "attention_in"))
         elif isinstance(module, nn.Conv2d | nn.Linear):
-            layers.append(of(model, f"{path}.weight"))
+            layers.append(layer_of(model, f"{path}.weight"))
     return network_map(model, layers)
 
 
-def of(model: nn.Module, name: str, kind: str | None = None) -> Layer:
+def layer_of(model: nn.Module, name: str, kind: str | None = None) -> Layer:
     """The layer of a parameter, as the inventory would list it."""
     o, i, h, w = [*model.get_parameter(name).shape, 1, 1][:4]
     found = layer((o, i, h, w), kind, name)
@@ -59,7 +57,7 @@ def joins(found: NetworkMap) -> list[MapNode]:
     return [node for node in found.nodes if node.role == "join"]
 
 
-def test_resnet20_has_nine_adds_and_two_branches_beside_the_trunk() -> None:
+def test_resnet20_has_nine_adds_and_two_side_branches() -> None:
     found = zoo("resnet20")
     assert found.traced
     assert [node.kind for node in joins(found)] == ["add"] * 9
@@ -100,7 +98,7 @@ def test_every_network_of_the_zoo_is_mapped_layer_for_layer(name: str) -> None:
     assert [node.name for node in found.nodes if not sources(found, node.name)] == ["input"]
 
 
-def test_vit_runs_through_attention_and_two_layers_of_perceptron() -> None:
+def test_vit_has_attention_and_two_perceptron_layers_per_block() -> None:
     found = zoo("vit")
     add, second = (node.name for node in joins(found)[:2])
     assert sources(found, "blocks.0.attention.in_proj_weight") == ["stem.conv2.weight"]
@@ -114,7 +112,7 @@ def test_vit_runs_through_attention_and_two_layers_of_perceptron() -> None:
     assert {node.block for node in joins(found)} == {f"blocks.{n}" for n in range(4)}
 
 
-def test_resnet50_downsamples_beside_the_trunk_and_repeats_its_stages() -> None:
+def test_resnet50_downsamples_in_side_branches_and_repeats_its_blocks() -> None:
     found = torchvision("resnet50")
     named = by_name(found)
     assert found.traced
@@ -138,7 +136,7 @@ def test_resnet50_downsamples_beside_the_trunk_and_repeats_its_stages() -> None:
     ]
 
 
-def test_vit_b_16_folds_into_one_run_of_twelve() -> None:
+def test_vit_b_16_is_one_run_of_twelve_blocks() -> None:
     found = torchvision("vit_b_16")
     assert found.traced
     assert [len(run) for run in found.repeats] == [12]
@@ -148,7 +146,7 @@ def test_vit_b_16_folds_into_one_run_of_twelve() -> None:
     assert {node.row for node in found.nodes} == {0}
 
 
-def test_other_networks_of_torchvision_come_out_right() -> None:
+def test_other_networks_of_torchvision_are_mapped() -> None:
     vgg = torchvision("vgg16")
     mobile = torchvision("mobilenet_v2")
     dense = torchvision("densenet121")
@@ -164,9 +162,7 @@ def test_other_networks_of_torchvision_come_out_right() -> None:
 
 
 class Backwards(nn.Module):
-    """Its modules are made in the opposite order of their use; one is never used, one is used
-    twice.
-    """
+    """Modules are made in the opposite order of their use; one is never used, one is used twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,7 +177,7 @@ class Backwards(nn.Module):
 
 
 def test_data_flow_order_where_module_order_is_another() -> None:
-    found = mapped(Backwards(), (1, 2, 2))
+    found = map_of(Backwards(), (1, 2, 2))
     assert [node.name for node in found.nodes] == [
         "input",
         "first.weight",
@@ -198,9 +194,7 @@ def test_data_flow_order_where_module_order_is_another() -> None:
 
 
 class Forked(nn.Module):
-    """Two branches of different length, one value scaled by a parameter, a weight read by a
-    function, and a concatenation.
-    """
+    """Branches of different length, a scaled value, a weight read by a function, a concatenation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,8 +246,8 @@ class Crossing(nn.Module):
         return self.mix(self.query(x[:, 0]), memory, memory, need_weights=False)[0].mean(1)
 
 
-def test_separate_projections_of_attention_stand_side_by_side() -> None:
-    found = mapped(Crossing())
+def test_separate_projections_of_attention_are_side_by_side() -> None:
+    found = map_of(Crossing())
     assert sources(found, "mix.q_proj_weight") == ["query.weight"]
     assert (
         sources(found, "mix.k_proj_weight")
@@ -265,7 +259,7 @@ def test_separate_projections_of_attention_stand_side_by_side() -> None:
 
 
 class Deciding(nn.Module):
-    """Looks at the values to choose its way, which no trace can follow."""
+    """Reads values to choose a branch, which torch.fx cannot trace."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -278,7 +272,7 @@ class Deciding(nn.Module):
 
 
 def test_a_model_that_cannot_be_traced_is_shown_in_module_order_with_the_reason() -> None:
-    found = mapped(Deciding(), (1, 2, 2))
+    found = map_of(Deciding(), (1, 2, 2))
     assert not found.traced
     assert found.reason is not None
     assert "torch.fx cannot trace it: symbolically traced variables" in found.reason
@@ -289,7 +283,7 @@ def test_a_model_that_cannot_be_traced_is_shown_in_module_order_with_the_reason(
     assert found.edges == ()
 
 
-def test_an_error_of_the_maps_own_is_not_taken_for_one_of_the_trace(
+def test_an_error_in_the_map_is_not_taken_for_a_trace_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(layer_graph, "_scope", lambda _node: dict[str, object]()["no such key"])

@@ -1,4 +1,4 @@
-"""Tensors, tuples and dicts as batches; logits wherever a model puts them."""
+"""Tensors, tuples and dicts as batches, and logits in every place where models put them."""
 
 from collections import OrderedDict
 from types import SimpleNamespace
@@ -11,18 +11,18 @@ from torch import Tensor, nn
 from pruning_core.model.gradients import gradients, hessian_gradients, squared_gradients
 from pruning_core.model.inventory import inventory
 from pruning_core.model.model_io import (
-    answer,
-    answering,
     call,
-    count,
-    drawn,
-    each,
-    example,
-    found,
+    find_logits,
+    first_sample,
+    input_tensors,
     logits,
-    moved,
-    part,
-    tensors,
+    map_tensors,
+    random_if_zero,
+    require_logits,
+    sample_count,
+    sample_range,
+    to_device,
+    with_selected_logits,
 )
 from pruning_core.types import Inputs
 from tests.core.toy import refusal
@@ -38,7 +38,7 @@ class Named(NamedTuple):
 
 
 class Ordered(OrderedDict[str, Tensor]):
-    """As transformers' ModelOutput: a dict whose keys are attributes too."""
+    """As transformers' ModelOutput: a dict whose keys are also attributes."""
 
     def __getattr__(self, name: str) -> object:
         try:
@@ -53,17 +53,18 @@ class Takes(nn.Module):
 
 
 @pytest.mark.parametrize("name", BATCHES)
-def test_a_batch_goes_in_as_it_is(name: str) -> None:
+def test_a_batch_is_given_to_the_model_as_it_is(name: str) -> None:
     x = BATCHES[name]
     wanted = A if name == "tensor" else A + B[:, None]
     assert torch.equal(call(Takes(), x), wanted)
-    assert count(x) == 3
-    assert torch.equal(logits(Takes(), part(x, 1, 9)), wanted[1:])
+    assert sample_count(x) == 3
+    assert torch.equal(logits(Takes(), sample_range(x, 1, 9)), wanted[1:])
     assert [
-        t.dtype for t in tensors(each(moved(x, torch.device("cpu")), lambda t: t.double()))
-    ] == [torch.float64] * len(tensors(x))
-    assert type(each(x, torch.clone)) is type(x)
-    assert [len(t) for t in tensors(example(x))] == [1] * len(tensors(x))
+        t.dtype
+        for t in input_tensors(map_tensors(to_device(x, torch.device("cpu")), lambda t: t.double()))
+    ] == [torch.float64] * len(input_tensors(x))
+    assert type(map_tensors(x, torch.clone)) is type(x)
+    assert [len(t) for t in input_tensors(first_sample(x))] == [1] * len(input_tensors(x))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_a_batch_goes_in_as_it_is(name: str) -> None:
     ],
 )
 def test_logits_are_found(out: object) -> None:
-    assert answer(out) is A
+    assert require_logits(out) is A
 
 
 @pytest.mark.parametrize(
@@ -93,35 +94,35 @@ def test_logits_are_found(out: object) -> None:
         SimpleNamespace(logits=None),
     ],
 )
-def test_what_has_no_logits_says_so(out: object) -> None:
-    assert found(out) is None
-    assert type(out).__name__ in refusal(lambda: answer(out))
+def test_outputs_without_logits_are_refused_in_a_sentence(out: object) -> None:
+    assert find_logits(out) is None
+    assert type(out).__name__ in refusal(lambda: require_logits(out))
 
 
 def test_an_example_of_a_shape_is_zeros_of_the_models_type() -> None:
-    x = example((2, 4, 4), torch.ones(1, dtype=torch.float64))
+    x = first_sample((2, 4, 4), torch.ones(1, dtype=torch.float64))
     assert isinstance(x, Tensor)
     assert (x.shape, x.dtype, bool(x.any())) == ((1, 2, 4, 4), torch.float64, False)
-    assert "no tensor" in refusal(lambda: count({}))
+    assert "no tensor" in refusal(lambda: sample_count({}))
 
 
-def test_only_blank_numbers_are_drawn() -> None:
-    assert drawn(A) is A
-    assert not drawn(torch.zeros(2, dtype=torch.long)).any()
-    first = drawn(torch.zeros(2, 3))
-    second = drawn(torch.zeros(2, 3))
+def test_only_zero_floats_become_random() -> None:
+    assert random_if_zero(A) is A
+    assert not random_if_zero(torch.zeros(2, dtype=torch.long)).any()
+    first = random_if_zero(torch.zeros(2, 3))
+    second = random_if_zero(torch.zeros(2, 3))
     assert bool(first.all())
     assert torch.equal(first, second)
 
 
-def test_a_model_that_answers_with_some_logits_is_a_copy_that_every_gradient_follows() -> None:
+def test_a_model_with_selected_logits_is_a_copy_with_the_right_gradients() -> None:
     model = nn.Sequential(nn.Linear(3, 5)).eval()
     x = torch.rand(6, 3)
     y = torch.arange(6) % 2
-    some = answering(model, (4, 1))
+    some = with_selected_logits(model, (4, 1))
     assert torch.equal(logits(some, x), logits(model, x)[:, [4, 1]])
     assert not model._forward_hooks
-    assert answering(model, None) is model
+    assert with_selected_logits(model, None) is model
     layers = inventory(model, (3,))
     for slopes in (gradients, squared_gradients, hessian_gradients):
         found = slopes(some, layers, [(x, y)])["0.weight"].flatten(1)

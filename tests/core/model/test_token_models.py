@@ -1,6 +1,4 @@
-"""A BERT-style encoder from end to end: token numbers and masks in a dict, an object with logits
-out.
-"""
+"""A BERT-style encoder from start to end: inputs in a dict, an object with logits as output."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -42,7 +40,7 @@ LAYERS = inventory(tiny_bert(), X)
 
 
 class Strict(TinyBert):
-    """torch.fx cannot trace it: it looks at the mask's values."""
+    """Reads the mask's values, which torch.fx cannot trace."""
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Output:
         if not attention_mask.any():
@@ -51,7 +49,7 @@ class Strict(TinyBert):
 
 
 class Ordered(nn.Module):
-    """Takes its inputs in order, gives a tuple; a batch norm over features."""
+    """Takes its inputs in order and gives a tuple; it has a batch norm over features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +91,7 @@ def test_accuracy_is_measured() -> None:
     assert found.loss == pytest.approx(float(cross_entropy(full(tiny_bert()), Y)), abs=1e-6)
 
 
-def test_fine_tuning_learns_and_holds_the_masks() -> None:
+def test_fine_tuning_learns_and_removed_weights_stay_zero() -> None:
     model = tiny_bert()
     masks = {
         x.name: torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.7
@@ -153,7 +151,7 @@ def test_inputs_of_linears_are_measured_at_every_token() -> None:
 
 
 @pytest.mark.parametrize("name", CRITERIA)
-def test_every_criterion_scores_or_says_why_not(name: str) -> None:
+def test_every_criterion_gives_scores_or_a_reason(name: str) -> None:
     model = tiny_bert()
     how = criterion(name)
     before = state(model)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from pruning_core.criteria import criterion
 from pruning_core.evaluation.accuracy import evaluate
-from pruning_core.evaluation.intervals import change, paired
+from pruning_core.evaluation.intervals import accuracy_change, paired_interval
 from pruning_core.granularity import granularity
 from pruning_core.masks import group_scores, lowest
-from pruning_core.model.coupling.trace import HEADS, couplings
+from pruning_core.model.coupling.trace import HEAD_ROWS, couplings
 from pruning_core.model.inventory import inventory
 from pruning_core.sensitivity.scan import scan, to_csv
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
@@ -106,7 +106,7 @@ def test_tied_layers_equal_the_network_without_their_channels(
         assert point.group == STREAM
         assert point.loss == pytest.approx(expected.loss, rel=1e-4)
         assert (point.top1, point.achieved) == (expected.top1, sparsity)
-        versus = change(dense, expected, split.labels)
+        versus = accuracy_change(dense, expected, split.labels)
         assert (point.change, point.change_interval) == (versus.value, versus.interval)
     naive = measured(space, tied=False, grid=(sparsity,))
     assert all(
@@ -167,7 +167,7 @@ def test_change_has_a_paired_interval_even_when_no_answer_changed() -> None:
             device=CPU,
         )
     )
-    assert (points[1].change, points[1].change_interval) == (0.0, paired(0, 0, 50))
+    assert (points[1].change, points[1].change_interval) == (0.0, paired_interval(0, 0, 50))
     assert points[1].top1 == 0.5
     assert points[1].change_interval[1] - points[1].change_interval[0] < 0.6 * (
         points[1].interval[1] - points[1].interval[0]
@@ -196,12 +196,12 @@ def test_rows_of_attention_heads_are_not_pruned_and_have_the_reason() -> None:
     )
     assert same_state(space.model, before)
     assert [(p.parameter, p.achieved, p.no_op, p.why) for p in points if p.sparsity] == [
-        (name, 0.0, True, HEADS),
+        (name, 0.0, True, HEAD_ROWS),
         ("blocks.0.mlp.fc1.weight", 0.5, False, None),
     ]
     rows = list(csv.DictReader(io.StringIO(to_csv(points))))
     assert [(row["no_op"], row["why"]) for row in rows if float(row["sparsity"])] == [
-        ("1", HEADS),
+        ("1", HEAD_ROWS),
         ("0", ""),
     ]
 

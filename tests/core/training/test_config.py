@@ -30,7 +30,7 @@ from pruning_core.types import PruningError
         ({"penalty_strength": math.inf}, "strength"),
     ],
 )
-def test_a_config_that_cannot_be_meant_is_refused(change: dict[str, Any], words: str) -> None:
+def test_values_outside_their_range_are_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(PruningError, match=words):
         TrainConfig(**change)
 

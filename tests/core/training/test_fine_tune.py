@@ -53,10 +53,10 @@ def test_removed_weights_stay_zero_after_every_step(
     assert not any(module.training for module in tuned.model.modules())
 
 
-def test_weights_are_held_at_each_step_and_not_only_at_the_end(
+def test_removed_weights_are_zero_at_each_step_and_not_only_at_the_end(
     small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Momentum gathered before the masks must not leak in: the working copy itself is watched."""
+    """Earlier momentum must not change removed weights: the trained copy itself is checked."""
     model = built()
     layers = inventory(model, SHAPE)
     masks = half_masks(layers)
@@ -99,19 +99,19 @@ def test_events_come_in_order(small: Dataset) -> None:
     ]
 
 
-def test_same_seed_same_weights_other_seed_others(small: Dataset) -> None:
+def test_the_seed_fixes_the_weights(small: Dataset) -> None:
     def last(seed: int) -> dict[str, Tensor]:
         config = TrainConfig(epochs=1, batch_size=64, seed=seed, augment=True)
         events = fine_tune(built("resnet20"), {}, (), small, config, device="cpu")
         return state(last_of(Tuned, events).model)
 
     first = last(3)
-    torch.rand(5)  # what else draws random numbers does not matter
+    torch.rand(5)  # other random numbers have no effect
     assert same(first, last(3))
     assert not same(first, last(4))
 
 
-def test_training_leaves_the_random_state_alone(small: Dataset) -> None:
+def test_training_does_not_change_the_random_state(small: Dataset) -> None:
     before = torch.get_rng_state()
     list(fine_tune(built(), {}, (), small, TrainConfig(epochs=1, batch_size=64), device="cpu"))
     assert torch.equal(before, torch.get_rng_state())
@@ -163,14 +163,14 @@ def test_closing_stops_at_once(small: Dataset) -> None:
     assert Counted.taken == 2
 
 
-def test_a_diverging_loss_is_told(small: Dataset) -> None:
+def test_a_diverging_loss_is_refused_in_a_sentence(small: Dataset) -> None:
     with pytest.raises(
         PruningError, match=r"The loss became \w+ at epoch 1, step \d+: lower the learning rate"
     ):
         list(fine_tune(built(), {}, (), small, TrainConfig(lr=1e30, batch_size=32), device="cpu"))
 
 
-def test_masks_that_do_not_fit_are_told(small: Dataset) -> None:
+def test_masks_that_do_not_fit_are_refused_in_a_sentence(small: Dataset) -> None:
     model = built()
     layers = inventory(model, SHAPE)
     with pytest.raises(PruningError, match="no prunable layer"):

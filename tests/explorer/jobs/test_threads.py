@@ -11,7 +11,7 @@ import torch
 from explorer.jobs.queue import JobQueue
 from explorer.session import sidebar
 from pruning_core.cli import main as command_line
-from pruning_core.evaluation.thread_pool import VARIABLE, kernel_threads
+from pruning_core.evaluation.thread_pool import THREADS_VARIABLE, set_kernel_threads
 from tests.explorer.driven import opened
 from tests.explorer.jobs.test_queue import until
 
@@ -36,14 +36,14 @@ def shown() -> None:
 def seven() -> Iterator[int]:
     """Sets seven kernel threads for this thread and for later threads."""
     before = torch.get_num_threads()
-    kernel_threads(7)
+    set_kernel_threads(7)
     yield 7
-    kernel_threads(before)
+    set_kernel_threads(before)
 
 
 @pytest.fixture(autouse=True)
 def _three(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "3")
+    monkeypatch.setenv(THREADS_VARIABLE, "3")
 
 
 def test_a_job_uses_the_chosen_number_and_later_threads_keep_theirs(seven: int) -> None:
@@ -93,13 +93,13 @@ def test_a_page_uses_the_same_number(seven: int, monkeypatch: pytest.MonkeyPatch
 def test_a_bad_number_fails_a_job_and_a_command_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "many")
+    monkeypatch.setenv(THREADS_VARIABLE, "many")
     jobs = JobQueue(lambda owner: True)
     job = jobs.start("me", "train", "Training", lambda: iter(()))
     until(lambda: not jobs._threads)
     sentence = job.snapshot().error
     assert job.status == "failed"
     assert sentence is not None
-    assert f"{VARIABLE} is 'many'" in sentence
+    assert f"{THREADS_VARIABLE} is 'many'" in sentence
     assert command_line.main(["list"]) == 2
     assert capsys.readouterr().err.strip() == sentence

@@ -1,6 +1,4 @@
-"""Attention with one packed projection whose query, key and value have other sources: who reads
-which columns.
-"""
+"""Attention with one packed projection of several sources: which weights read which channels."""
 
 from copy import deepcopy
 
@@ -37,14 +35,14 @@ class Attending(nn.Module):
 
 
 class Crossed(Attending):
-    """Query and key hold the same channels in another order, so that one column means two channels."""
+    """Query and key hold the same channels in another order, so that one column is two channels."""
 
     def sources(self, a: Tensor, b: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([a, b], -1), torch.cat([b, a], -1)
 
 
 class Remembering(Attending):
-    """Key and value are read from the input, which no layer makes and nothing can silence."""
+    """Key and value are read from the input, which no layer computes and no mask can zero."""
 
     def sources(self, a: Tensor, b: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([a, b], -1), torch.cat([x, x], -1)[..., :8]
@@ -56,9 +54,7 @@ CASES: dict[str, tuple[type[Attending], int, Read]] = {
     "crossed": (Crossed, 4, ((slice(0, 8), [0, 2]), (slice(8, 24), [4, 6]))),
     "remembering": (Remembering, 4, ((slice(0, 8), [0, 2]),)),
 }
-"""Network, rows of its sources, and what is read of channels 0 and 2 of `a` alone, by hand: rows
-and columns.
-"""
+"""Network, rows of its sources, and the rows and columns that read channels 0 and 2 of `a`."""
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -69,20 +65,20 @@ def test_only_the_projection_that_reads_a_removed_channel_loses_its_column(name:
         model = build(size).eval()
     layers = inventory(model, X)
     before = state(model)
-    found = couplings(model, layers, X)
+    known = couplings(model, layers, X)
     masks = {"a.weight": torch.ones(size, 5, 1, 1, dtype=torch.bool)}
     masks["a.weight"][[0, 2]] = False
-    lost = dead_inputs(model, layers, masks, found)
-    hand = torch.ones(24, 8, dtype=torch.bool)
+    dead = dead_inputs(model, layers, masks, known)
+    by_hand = torch.ones(24, 8, dtype=torch.bool)
     for rows, columns in wanted:
-        hand[rows, columns] = False
-    assert lost.keys() == {PACKED}
-    assert torch.equal(lost[PACKED], hand)
-    cut = apply_masks(model, masks, layers, dependent_masks(model, layers, masks, found))
+        by_hand[rows, columns] = False
+    assert dead.keys() == {PACKED}
+    assert torch.equal(dead[PACKED], by_hand)
+    cut = apply_masks(model, masks, layers, dependent_masks(model, layers, masks, known))
     other = deepcopy(cut)
     with torch.no_grad():
-        other.get_parameter(PACKED)[~lost[PACKED]] = 7.0  # nobody hears what these weights say
+        other.get_parameter(PACKED)[~dead[PACKED]] = 7.0  # these weights have no effect
         assert torch.equal(other(X), cut(X))
-        other.get_parameter(PACKED)[lost[PACKED]] += 0.1
+        other.get_parameter(PACKED)[dead[PACKED]] += 0.1
         assert not torch.allclose(other(X), cut(X))
     assert same_state(model, before)

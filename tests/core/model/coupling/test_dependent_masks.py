@@ -1,6 +1,4 @@
-"""Removed filters in the flow: masked is thinned, after the cut and after training, and what is
-exported says so.
-"""
+"""Removed filters: the masked network equals the thinned one, and exports hold all masks."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -48,7 +46,9 @@ def thinned(model: nn.Module, masks: Masks) -> nn.Module:
     return work.eval()
 
 
-def test_masked_is_thinned_after_the_cut_and_after_an_epoch_of_training(space: Workspace) -> None:
+def test_masked_equals_thinned_after_pruning_and_after_an_epoch_of_training(
+    space: Workspace,
+) -> None:
     x = next(iter(space.dataset.test.batches(64)))[0]
     plan = replace(PLAN, fine_tune=TrainConfig(epochs=1, lr=0.05))
     for event in prune(plan, space, torch.device("cpu")):
@@ -63,18 +63,18 @@ def test_masked_is_thinned_after_the_cut_and_after_an_epoch_of_training(space: W
     assert not torch.equal(event.model.get_parameter(BLOCK), space.model.get_parameter(BLOCK))
 
 
-def test_without_the_silence_the_removed_filters_shift_goes_on(space: Workspace) -> None:
+def test_without_dependent_masks_the_removed_filters_shift_has_an_effect(space: Workspace) -> None:
     _, masks = choose_masks(PLAN, space)
     x = next(iter(space.dataset.test.batches(64)))[0]
-    loud = deepcopy(space.model)
-    loud.get_parameter(BLOCK).data.mul_(masks[BLOCK])
-    small = thinned(loud, masks)
+    without_dependent = deepcopy(space.model)
+    without_dependent.get_parameter(BLOCK).data.mul_(masks[BLOCK])
+    small = thinned(without_dependent, masks)
     with torch.inference_mode():
-        assert (loud(x) - small(x)).abs().max() > 0.01
+        assert (without_dependent(x) - small(x)).abs().max() > 0.01
 
 
-def test_only_whole_outputs_fall_silent(space: Workspace) -> None:
-    """A row that fine-grained pruning happens to empty keeps its bias and shift."""
+def test_only_whole_outputs_have_dependent_masks(space: Workspace) -> None:
+    """A row that fine-grained pruning empties by chance keeps its bias and shift."""
     masks = choose_masks(PLAN, space)[1]
     assert set(dependent_masks_of(PLAN, space, masks)) == {
         "layer2.1.bn1.weight",
@@ -83,14 +83,14 @@ def test_only_whole_outputs_fall_silent(space: Workspace) -> None:
     assert dependent_masks_of(replace(PLAN, granularity="fine"), space, masks) == {}
 
 
-def test_a_removed_heads_biases_fall_silent() -> None:
+def test_a_removed_heads_biases_are_masked() -> None:
     plan = Plan(model="vit", dataset="digits", granularity="head", sparsity=0.5, probe=64)
     space = open_workspace(plan.model, plan.dataset)
     masks = choose_masks(plan, space)[1]
-    quiet = dependent_masks_of(plan, space, masks)
-    assert set(quiet) == {f"blocks.{k}.attention.in_proj_bias" for k in range(4)}
+    dependent = dependent_masks_of(plan, space, masks)
+    assert set(dependent) == {f"blocks.{k}.attention.in_proj_bias" for k in range(4)}
     rows = masks["blocks.0.attention.in_proj_weight"].flatten(1).any(1)
-    assert torch.equal(quiet["blocks.0.attention.in_proj_bias"], rows)
+    assert torch.equal(dependent["blocks.0.attention.in_proj_bias"], rows)
     assert not rows.all()
     assert (
         not masked_copy(plan, space, masks)
@@ -99,24 +99,24 @@ def test_a_removed_heads_biases_fall_silent() -> None:
     )
 
 
-def test_the_exported_masks_name_what_is_silent(space: Workspace) -> None:
+def test_the_exported_masks_hold_the_dependent_masks(space: Workspace) -> None:
     masks = choose_masks(PLAN, space)[1]
-    found = load(
+    counts = load(
         masks_safetensors(
             masks_by_parameter(masks, space.layers, dependent_masks_of(PLAN, space, masks)), PLAN
         )
     )
-    gone = ~masks[BLOCK].flatten(1).any(1)
-    assert int(gone.sum()) == 16
-    assert torch.equal(~found["layer2.1.bn1.bias"], gone)
-    assert torch.equal(~found["layer2.1.bn1.weight"], gone)
+    removed = ~masks[BLOCK].flatten(1).any(1)
+    assert int(removed.sum()) == 16
+    assert torch.equal(~counts["layer2.1.bn1.bias"], removed)
+    assert torch.equal(~counts["layer2.1.bn1.weight"], removed)
 
 
-def test_silent_entries_count_as_zeros(space: Workspace) -> None:
+def test_dependent_entries_count_as_zeros(space: Workspace) -> None:
     masks = choose_masks(PLAN, space)[1]
-    quiet = dependent_masks_of(PLAN, space, masks)
-    found = measure(space.model, space.layers, masks, quiet)
+    dependent = dependent_masks_of(PLAN, space, masks)
+    counts = measure(space.model, space.layers, masks, dependent)
     model = masked_copy(PLAN, space, masks)
-    assert found.nonzeros == sum(int((p != 0).sum()) for p in model.parameters())
-    assert measure(space.model, space.layers, masks).nonzeros == found.nonzeros + 32
-    assert found.kept == measure(space.model, space.layers, masks).kept
+    assert counts.nonzeros == sum(int((p != 0).sum()) for p in model.parameters())
+    assert measure(space.model, space.layers, masks).nonzeros == counts.nonzeros + 32
+    assert counts.kept == measure(space.model, space.layers, masks).kept

@@ -1,6 +1,4 @@
-"""Channels tied together, against networks where the answer is known and against torch-pruning's
-own thinning.
-"""
+"""Tied channels, on networks with a known answer and against torch-pruning's own thinning."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -15,7 +13,7 @@ from torchvision import models
 from pruning_core.masks import apply_masks
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.model.coupling.trace import CARRIES, HEADS, OUTPUT, couplings
+from pruning_core.model.coupling.trace import HEAD_ROWS, IS_OUTPUT, NOT_ZERO, couplings
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer, Masks
 from pruning_core.zoo.models import ARCHITECTURES
@@ -37,12 +35,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     ),
 }
 AVERAGED = ("vit", "vit_torchvision")
-"""A layer norm averages over channels: a network without some is another network than one where
-they are zero.
-"""
+"""Networks whose layer norms average over channels: removed channels differ from zeroed ones."""
 
 
-def opened(
+def traced(
     name: str,
 ) -> tuple[nn.Module, tuple[Layer, ...], tuple[Coupling, ...], tuple[int, int, int]]:
     build, shape = NETWORKS[name]
@@ -56,12 +52,14 @@ def opened(
     return model, layers, couplings(model, layers, shape), shape
 
 
-def channels_cut(found: Sequence[Coupling], layers: tuple[Layer, ...], every: int = 3) -> Masks:
-    """Masks without every third channel of every coupling that can lose some."""
+def masks_without_channels(
+    known: Sequence[Coupling], layers: tuple[Layer, ...], every: int = 3
+) -> Masks:
+    """Masks without every third channel of every coupling that can be pruned."""
     masks = {layer.name: torch.ones(layer.shape, dtype=torch.bool) for layer in layers}
-    for coupling in found:
-        for slot in coupling.members if coupling.reason is None else ():
-            masks[slot.name][slot.at[slot.channel % every == 0]] = False
+    for coupling in known:
+        for place in coupling.members if coupling.reason is None else ():
+            masks[place.parameter][place.positions[place.channels % every == 0]] = False
     return masks
 
 
@@ -77,16 +75,16 @@ def zeroed(model: nn.Module, keep: dict[str, Tensor]) -> nn.Module:
 
 
 def thinned(
-    model: nn.Module, found: Sequence[Coupling], shape: tuple[int, int, int], every: int = 3
+    model: nn.Module, known: Sequence[Coupling], shape: tuple[int, int, int], every: int = 3
 ) -> nn.Module:
     """The network without those channels, made smaller by torch-pruning alone."""
     work = deepcopy(model)
     graph = torch_pruning.DependencyGraph().build_dependency(
         work, torch.zeros(1, *shape), verbose=False
     )
-    for coupling in found:
+    for coupling in known:
         if coupling.reason is None:
-            root = work.get_submodule(coupling.members[0].name.rpartition(".")[0])
+            root = work.get_submodule(coupling.members[0].parameter.rpartition(".")[0])
             rows = list(range(0, coupling.channels, every))
             graph.get_pruning_group(
                 root,
@@ -99,11 +97,11 @@ def thinned(
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in AVERAGED])
-def test_masked_and_silenced_is_thinned(name: str) -> None:
-    model, layers, found, shape = opened(name)
-    masks = channels_cut(found, layers)
-    masked = zeroed(apply_masks(model, masks, layers), dependent_masks(model, layers, masks, found))
-    small = thinned(model, found, shape)
+def test_the_masked_network_gives_the_thinned_networks_logits(name: str) -> None:
+    model, layers, known, shape = traced(name)
+    masks = masks_without_channels(known, layers)
+    masked = zeroed(apply_masks(model, masks, layers), dependent_masks(model, layers, masks, known))
+    small = thinned(model, known, shape)
     assert sum(p.numel() for p in small.parameters()) < 0.7 * sum(
         p.numel() for p in model.parameters()
     )
@@ -111,44 +109,46 @@ def test_masked_and_silenced_is_thinned(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_nobody_reads_what_is_silent(name: str) -> None:
-    model, layers, found, shape = opened(name)
-    masks = channels_cut(found, layers)
-    masked = zeroed(apply_masks(model, masks, layers), dependent_masks(model, layers, masks, found))
+def test_weights_that_read_removed_channels_change_nothing(name: str) -> None:
+    model, layers, known, shape = traced(name)
+    masks = masks_without_channels(known, layers)
+    masked = zeroed(apply_masks(model, masks, layers), dependent_masks(model, layers, masks, known))
     before = logits(masked, shape)
-    for slot in (slot for coupling in found if coupling.reason is None for slot in coupling.reads):
-        masked.get_parameter(slot.name).data.index_fill_(
-            slot.axis, slot.at[slot.channel % 3 == 0], 7.0
+    for place in (
+        place for coupling in known if coupling.reason is None for place in coupling.reads
+    ):
+        masked.get_parameter(place.parameter).data.index_fill_(
+            place.axis, place.positions[place.channels % 3 == 0], 7.0
         )
     torch.testing.assert_close(logits(masked, shape), before, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_layer_is_in_one_coupling_and_the_model_stays_as_it_is(name: str) -> None:
+def test_every_layer_is_in_one_coupling_and_the_model_is_not_changed(name: str) -> None:
     build, shape = NETWORKS[name]
     model = seeded(build)
     layers = inventory(model, shape)
     before = state(model)
     rng = torch.get_rng_state()
-    found = couplings(model, layers, shape)
+    known = couplings(model, layers, shape)
     assert same_state(model, before)
     assert torch.equal(rng, torch.get_rng_state())
     assert not any(module._forward_pre_hooks or module._forward_hooks for module in model.modules())
-    assert sorted(name for coupling in found for name in coupling.layers) == sorted(
+    assert sorted(name for coupling in known for name in coupling.layers) == sorted(
         layer.name for layer in layers
     )
-    for coupling in found:
+    for coupling in known:
         assert coupling.reason is None or is_sentence(coupling.reason)
-        assert set(torch.cat([slot.channel for slot in coupling.members]).tolist()) == set(
+        assert set(torch.cat([place.channels for place in coupling.members]).tolist()) == set(
             range(coupling.channels)
         )
-    output = next(coupling for coupling in found if coupling.reason == OUTPUT)
+    output = next(coupling for coupling in known if coupling.reason == IS_OUTPUT)
     assert output.layers == tuple(layer.name for layer in layers if layer.is_output)
 
 
 def test_resnet20s_additions_tie_four_convolutions_each() -> None:
-    _, _, found, _ = opened("resnet20")
-    tied = [coupling.layers for coupling in found if len(coupling.members) > 1]
+    _, _, known, _ = traced("resnet20")
+    tied = [coupling.layers for coupling in known if len(coupling.members) > 1]
     assert tied == [
         (
             "stem.conv.weight",
@@ -169,55 +169,56 @@ def test_resnet20s_additions_tie_four_convolutions_each() -> None:
             "layer3.2.conv2.weight",
         ),
     ]
-    first = next(coupling for coupling in found if "stem.conv.weight" in coupling.layers)
-    assert {slot.name for slot in first.follows} == {
+    first = next(coupling for coupling in known if "stem.conv.weight" in coupling.layers)
+    assert {place.parameter for place in first.follows} == {
         f"{path}.{name}"
         for path in ("stem.bn", "layer1.0.bn2", "layer1.1.bn2", "layer1.2.bn2")
         for name in ("weight", "bias")
     }
     assert all(
-        slot.at.tolist() == slot.channel.tolist() == list(range(16)) for slot in first.members
+        place.positions.tolist() == place.channels.tolist() == list(range(16))
+        for place in first.members
     )
-    alone = next(coupling for coupling in found if coupling.layers == ("layer1.0.conv1.weight",))
-    assert {slot.name for slot in alone.reads} == {"layer1.0.conv2.weight"}
+    alone = next(coupling for coupling in known if coupling.layers == ("layer1.0.conv1.weight",))
+    assert {place.parameter for place in alone.reads} == {"layer1.0.conv2.weight"}
 
 
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [("resnet18", [3, 3, 3, 3]), ("resnet50", [4, 5, 7, 4]), ("vgg", []), ("lenet5", [])],
 )
-def test_how_many_layers_go_together(name: str, sizes: list[int]) -> None:
-    found = opened(name)[2]
-    assert [len(coupling.members) for coupling in found if len(coupling.members) > 1] == sizes
+def test_number_of_layers_that_are_removed_together(name: str, sizes: list[int]) -> None:
+    known = traced(name)[2]
+    assert [len(coupling.members) for coupling in known if len(coupling.members) > 1] == sizes
 
 
-def test_a_depthwise_convolution_goes_with_the_one_before_it() -> None:
-    found = opened("mobilenet")[2]
-    pairs = [coupling.layers for coupling in found if len(coupling.members) == 2]
+def test_a_depthwise_convolution_is_tied_to_the_one_before_it() -> None:
+    known = traced("mobilenet")[2]
+    pairs = [coupling.layers for coupling in known if len(coupling.members) == 2]
     assert pairs[0] == ("stem.conv.weight", "pair1.depthwise.conv.weight")
     assert pairs[4] == ("pair4.pointwise.conv.weight", "pair5.depthwise.conv.weight")
     assert len(pairs) == 5
 
 
-def test_a_transformers_stream_is_one_coupling_and_rows_of_heads_stay() -> None:
-    found = opened("vit")[2]
-    stream = max(found, key=lambda coupling: len(coupling.members))
+def test_a_transformers_residual_stream_is_one_coupling_and_head_rows_cannot_be_removed() -> None:
+    known = traced("vit")[2]
+    stream = max(known, key=lambda coupling: len(coupling.members))
     assert len(stream.members) == 9
     assert {
         "positions",
         "norm.weight",
         "blocks.0.norm1.bias",
         "blocks.3.attention.out_proj.bias",
-    } <= {x.name for x in stream.follows}
-    assert "blocks.0.attention.in_proj_weight" in {slot.name for slot in stream.reads}
-    heads = [coupling for coupling in found if coupling.reason == HEADS]
+    } <= {x.parameter for x in stream.follows}
+    assert "blocks.0.attention.in_proj_weight" in {place.parameter for place in stream.reads}
+    heads = [coupling for coupling in known if coupling.reason == HEAD_ROWS]
     assert [coupling.layers for coupling in heads] == [
         (f"blocks.{k}.attention.in_proj_weight",) for k in range(4)
     ]
 
 
 class Joined(nn.Module):
-    """c(x) + [a(x), b(x)]: a's rows go with c's first, b's with c's last."""
+    """c(x) + [a(x), b(x)]: a's rows are tied to c's first rows, b's to c's last rows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -234,21 +235,24 @@ class Joined(nn.Module):
 def test_index_maps_through_concatenation_and_flattening() -> None:
     model = Joined().eval()
     layers = inventory(model, (1, 2, 2))
-    found = couplings(model, layers, (1, 2, 2))
-    joined, end, output = found
+    known = couplings(model, layers, (1, 2, 2))
+    joined, end, output = known
     assert joined.layers == ("a.weight", "b.weight", "c.weight")
-    at = {slot.name: slot.at[slot.channel.argsort()].tolist() for slot in joined.members}
-    channel = {slot.name: sorted(slot.channel.tolist()) for slot in joined.members}
+    at = {
+        place.parameter: place.positions[place.channels.argsort()].tolist()
+        for place in joined.members
+    }
+    channel = {place.parameter: sorted(place.channels.tolist()) for place in joined.members}
     assert (at["a.weight"], channel["a.weight"]) == ([0, 1], [0, 1])
     assert (at["b.weight"], channel["b.weight"]) == ([0, 1, 2], [2, 3, 4])
     assert at["c.weight"] == [0, 1, 2, 3, 4]
-    columns = next(slot for slot in end.reads if slot.name == "fc.weight")
-    assert columns.channel.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
-    assert output.reason == OUTPUT
+    columns = next(place for place in end.reads if place.parameter == "fc.weight")
+    assert columns.channels.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
+    assert output.reason == IS_OUTPUT
 
 
-def test_a_channel_that_would_still_speak_is_not_believed() -> None:
-    """sigmoid(0) is 0.5, whatever is silenced before it."""
+def test_a_channel_that_is_not_zero_when_removed_has_a_reason() -> None:
+    """sigmoid(0) is 0.5, so zeroing what is before it does not give zero."""
     model = nn.Sequential(
         nn.Conv2d(1, 4, 1),
         nn.Sigmoid(),
@@ -259,9 +263,9 @@ def test_a_channel_that_would_still_speak_is_not_believed() -> None:
     ).eval()
     layers = inventory(model, (1, 2, 2))
     assert [coupling.reason for coupling in couplings(model, layers, (1, 2, 2))] == [
-        CARRIES,
+        NOT_ZERO,
         None,
-        OUTPUT,
+        IS_OUTPUT,
     ]
 
 
@@ -279,14 +283,14 @@ class Named(nn.Module):
         return self.fc(input=y.flatten(1))
 
 
-def test_layers_called_by_keyword_are_looked_at_too() -> None:
+def test_layers_called_by_keyword_are_checked_too() -> None:
     model = Named().eval()
-    found = couplings(model, inventory(model, (1, 2, 2)), (1, 2, 2))
-    assert [coupling.reason for coupling in found] == [CARRIES, None, OUTPUT]
+    known = couplings(model, inventory(model, (1, 2, 2)), (1, 2, 2))
+    assert [coupling.reason for coupling in known] == [NOT_ZERO, None, IS_OUTPUT]
 
 
-def test_nothing_is_drawn_from_torchs_own_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor put back into it, for another thread may draw meanwhile."""
+def test_torchs_own_random_generator_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state is not set back either, because another thread may use it at the same time."""
     model = seeded(NETWORKS["vit"][0])
     layers = inventory(model, SMALL)
     before = torch.get_rng_state()
@@ -297,7 +301,7 @@ def test_nothing_is_drawn_from_torchs_own_generator(monkeypatch: pytest.MonkeyPa
     assert any(coupling.reason is None for coupling in first)
 
 
-def test_grouped_convolutions_and_untraceable_networks_say_why() -> None:
+def test_grouped_convolutions_and_untraceable_networks_give_the_reason() -> None:
     grouped = nn.Sequential(
         nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2)
     ).eval()
@@ -311,48 +315,48 @@ def test_grouped_convolutions_and_untraceable_networks_say_why() -> None:
     )
 
 
-def test_only_empty_rows_are_silent_and_only_their_own_vectors() -> None:
-    model, layers, found, _ = opened("resnet20")
+def test_only_the_vectors_of_empty_rows_are_masked() -> None:
+    model, layers, known, _ = traced("resnet20")
     name = "layer1.0.conv2.weight"
     masks = {name: torch.ones(16, 16, 3, 3, dtype=torch.bool)}
     masks[name][3] = False
     masks[name][5, 1:] = False
-    quiet = dependent_masks(model, layers, masks, found)
-    assert set(quiet) == {"layer1.0.bn2.weight", "layer1.0.bn2.bias"}
-    assert all((~keep).nonzero().flatten().tolist() == [3] for keep in quiet.values())
-    assert dependent_masks(model, layers, {}, found) == {}
+    dependent = dependent_masks(model, layers, masks, known)
+    assert set(dependent) == {"layer1.0.bn2.weight", "layer1.0.bn2.bias"}
+    assert all((~keep).nonzero().flatten().tolist() == [3] for keep in dependent.values())
+    assert dependent_masks(model, layers, {}, known) == {}
 
 
-def test_what_follows_a_join_is_silent_when_every_member_lost_the_channel() -> None:
-    model, layers, found, _ = opened("vit")
-    stream = max(found, key=lambda coupling: len(coupling.members))
+def test_what_follows_a_join_is_masked_when_every_member_lost_the_channel() -> None:
+    model, layers, known, _ = traced("vit")
+    stream = max(known, key=lambda coupling: len(coupling.members))
     rows = {layer.name: layer.shape for layer in layers}
     masks = {
         name: torch.arange(64)[:, None, None, None].expand(rows[name]) != 7
         for name in stream.layers
     }
-    assert {"positions", "norm.bias"} <= set(dependent_masks(model, layers, masks, found))
-    assert (~dependent_masks(model, layers, masks, found)["positions"]).nonzero()[
+    assert {"positions", "norm.bias"} <= set(dependent_masks(model, layers, masks, known))
+    assert (~dependent_masks(model, layers, masks, known)["positions"]).nonzero()[
         :, 2
     ].unique().tolist() == [7]
     del masks["blocks.3.mlp.fc2.weight"]
-    assert set(dependent_masks(model, layers, masks, found)) == {
+    assert set(dependent_masks(model, layers, masks, known)) == {
         "stem.conv2.bias",
         *(f"blocks.{k}.attention.out_proj.bias" for k in range(4)),
         *(f"blocks.{k}.mlp.fc2.bias" for k in range(3)),
     }
 
 
-def test_attention_biases_by_row() -> None:
-    model, layers, found, _ = opened("vit")
+def test_attention_biases_are_masked_by_row() -> None:
+    model, layers, known, _ = traced("vit")
     name = "blocks.0.attention.in_proj_weight"
     masks = {name: (torch.arange(192) != 130)[:, None, None, None].expand(192, 64, 1, 1)}
-    quiet = dependent_masks(model, layers, masks, found)
-    assert list(quiet) == ["blocks.0.attention.in_proj_bias"]
-    assert (~quiet["blocks.0.attention.in_proj_bias"]).nonzero().flatten().tolist() == [130]
+    dependent = dependent_masks(model, layers, masks, known)
+    assert list(dependent) == ["blocks.0.attention.in_proj_bias"]
+    assert (~dependent["blocks.0.attention.in_proj_bias"]).nonzero().flatten().tolist() == [130]
     split = nn.MultiheadAttention(4, 2, kdim=3, vdim=3)
     value = Layer("v_proj_weight", "", "attention_proj", (4, 3, 1, 1), (4, 3), heads=2)
-    quiet = dependent_masks(
+    dependent = dependent_masks(
         split,
         (value,),
         {
@@ -361,10 +365,10 @@ def test_attention_biases_by_row() -> None:
             )
         },
     )
-    assert (~quiet["in_proj_bias"]).nonzero().flatten().tolist() == [9]
+    assert (~dependent["in_proj_bias"]).nonzero().flatten().tolist() == [9]
 
 
-def test_a_norm_that_two_layers_feed_is_silent_when_both_lost_the_row() -> None:
+def test_a_norm_that_two_layers_feed_is_masked_when_both_lost_the_row() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()

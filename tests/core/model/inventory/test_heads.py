@@ -1,4 +1,4 @@
-"""Heads of attention that is no nn.MultiheadAttention: recognised by structure and by trial."""
+"""Heads of attention other than nn.MultiheadAttention: found by structure and checked."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,7 @@ from tests.core.toy import refusal, same_state, state
 
 @dataclass
 class Packed:
-    """How q, k and v lie in the rows of a packed Linear: part by part (timm) or head by head
-    (GPT-NeoX).
-    """
+    """Order of q, k and v in the rows of a packed Linear: by part (timm) or by head (GPT-NeoX)."""
 
     by_part: bool
 
@@ -45,9 +43,7 @@ class OneForAll(nn.Module):
 
 
 class Gated(nn.Module):
-    """Three Linears of one shape that are no attention, in a module with a number of heads: a
-    residual goes by.
-    """
+    """Three Linears of one shape, without attention, in a module with a number of heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +55,7 @@ class Gated(nn.Module):
 
 
 class Few(nn.Module):
-    """Two key and value heads serve four query heads."""
+    """Four query heads share two key and value heads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +104,7 @@ def test_every_linear_of_a_bert_is_listed_with_its_heads() -> None:
     assert macs["pooler.weight"] == 16 * 16
 
 
-def test_embeddings_are_shown_as_fixed_with_their_reason() -> None:
+def test_embeddings_are_unprunable_with_a_reason() -> None:
     model = tiny_bert()
     fixed = {
         each.name: each.reason
@@ -132,7 +128,9 @@ def test_embeddings_are_shown_as_fixed_with_their_reason() -> None:
         (Few(), ["linear"] * 4),
     ],
 )
-def test_only_what_a_trial_shows_is_believed(module: nn.Module, kinds: list[str]) -> None:
+def test_only_attention_that_passes_the_check_is_marked(
+    module: nn.Module, kinds: list[str]
+) -> None:
     layers = inventory(
         module.eval(), torch.rand(2, 5, 8, generator=torch.Generator().manual_seed(1))
     )
@@ -140,14 +138,14 @@ def test_only_what_a_trial_shows_is_believed(module: nn.Module, kinds: list[str]
     assert {layer.heads for layer in layers} == ({2} if kinds[0] == "attention_in" else {0})
 
 
-def test_a_shape_alone_is_enough_for_a_trial() -> None:
+def test_an_input_shape_is_enough_for_the_check() -> None:
     assert [layer.heads for layer in inventory(OneForAll(Packed(by_part=True)).eval(), (5, 8))] == [
         2,
         2,
     ]
 
 
-def test_torchs_own_attention_is_listed_as_before() -> None:
+def test_torchs_own_attention_is_listed_by_its_own_parameters() -> None:
     layers = inventory(models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=10), (3, 32, 32))
     found = [
         (layer.kind, layer.heads, layer.attention == layer.module, layer.fused)

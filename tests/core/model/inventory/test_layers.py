@@ -1,6 +1,4 @@
-"""Every prunable parameter once, in the right view, with its multiply-adds, batch norm, heads and
-output flag.
-"""
+"""Every prunable parameter once, with its view, multiply-adds, batch norm, heads and flags."""
 
 import pytest
 import torch
@@ -20,7 +18,7 @@ def counted_macs(model: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 class Attending(nn.Module):
-    """Tokens are the rows of the picture; keys and values are wider or narrower where wanted."""
+    """Attention whose tokens are the rows of the image; keys and values may have other widths."""
 
     def __init__(self, e: int = 8, heads: int = 2, kdim: int | None = None) -> None:
         super().__init__()
@@ -35,7 +33,7 @@ class Attending(nn.Module):
 
 
 class Tied(nn.Module):
-    """Two linear modules share one weight; a third module stands under two names."""
+    """Two linear modules share one weight, and a third module has two names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +48,7 @@ class Tied(nn.Module):
 
 
 class PreActivation(nn.Module):
-    """Norm, ReLU, convolution, over and over: no convolution but one feeds a batch norm directly."""
+    """Norm, ReLU, convolution, repeated: only one convolution feeds a batch norm directly."""
 
     def __init__(self, depth: int = 12) -> None:
         super().__init__()
@@ -180,7 +178,7 @@ def test_tied_weights_are_listed_once() -> None:
     }
 
 
-def test_the_layer_that_makes_the_classes_is_known_behind_a_softmax_or_a_pooling() -> None:
+def test_the_output_layer_is_found_before_a_softmax_or_a_pooling() -> None:
     softmax = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.LogSoftmax(-1))
     assert [x.is_output for x in inventory(softmax, (4,))] == [False, True]
     pooled = nn.Sequential(
@@ -208,12 +206,12 @@ class Named(nn.Module):
         return self.norm(input=self.conv(input=x)).flatten(1)
 
 
-def test_layers_called_by_keyword_are_seen_too() -> None:
+def test_layers_called_by_keyword_are_counted_too() -> None:
     (found,) = inventory(Named(), (1, 2, 2))
     assert (found.bn, found.macs) == ("norm", 8)
 
 
-def test_batch_norm_without_a_scale_is_no_scale() -> None:
+def test_a_batch_norm_without_a_scale_is_not_listed() -> None:
     (found,) = inventory(
         nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False)), (1, 4, 4)
     )
@@ -239,8 +237,9 @@ def test_macs_agree_with_torchs_counter(name: str, shape: tuple[int, int, int]) 
 
 
 def test_vit_macs_agree_up_to_the_products_of_attention() -> None:
-    """Queries x keys and weights x values read no parameter: 2 x tokens^2 x width in each block,
-    which not every torch counts.
+    """Not every torch counts the products of attention, which read no parameter.
+
+    They are 2 x tokens^2 x width in each block: queries x keys and weights x values.
     """
     model = ARCHITECTURES["vit"].build((1, 8, 8), 10)
     extra = counted_macs(model, (1, 8, 8)) - sum(x.macs for x in inventory(model, (1, 8, 8)))
@@ -248,7 +247,7 @@ def test_vit_macs_agree_up_to_the_products_of_attention() -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_parameter_is_prunable_or_fixed(name: str) -> None:
+def test_every_parameter_is_prunable_or_unprunable(name: str) -> None:
     model = ARCHITECTURES[name].build((1, 8, 8), 10)
     layers = inventory(model, (1, 8, 8))
     fixed = unprunable_parameters(model, layers)
@@ -259,7 +258,7 @@ def test_every_parameter_is_prunable_or_fixed(name: str) -> None:
     assert {x.name for x in layers} <= model.state_dict().keys()
 
 
-def test_fixed_parameters_say_why() -> None:
+def test_unprunable_parameters_have_reasons() -> None:
     model = nn.Sequential(
         nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.LayerNorm(8), nn.Linear(8, 2)
     )
@@ -271,7 +270,7 @@ def test_fixed_parameters_say_why() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_left_as_it_was(training: bool) -> None:
+def test_the_model_is_not_changed(training: bool) -> None:
     model = ARCHITECTURES["resnet20"].build((1, 8, 8), 10).train(training)
     next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).train(not training)
     modes = [m.training for m in model.modules()]
@@ -282,7 +281,7 @@ def test_the_model_is_left_as_it_was(training: bool) -> None:
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
-def test_bad_models_and_inputs_are_told_in_a_sentence() -> None:
+def test_bad_models_and_inputs_are_refused_in_a_sentence() -> None:
     assert "to prune" in refusal(
         lambda: inventory(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(1)), (1, 4, 4))
     )

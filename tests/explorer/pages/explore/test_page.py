@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from explorer.components.mask_lab import Edit
 from explorer.session import cache
 from explorer.texts.formats import interval
-from pruning_core.evaluation.intervals import change
+from pruning_core.evaluation.intervals import accuracy_change
 from pruning_core.plan import Plan
 from pruning_core.workspace import Workspace
 from tests.explorer.driven import opened, page, run
@@ -91,7 +91,7 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
     assert numbers(at)["Accuracy"] == f"{100 * found.top1:.1f}%"
     assert at.metric[0].delta == f"{100 * (found.top1 - dense.top1):+.1f} points"
     low, high = (
-        100 * end for end in change(dense, found, cache.probe(plan, space).labels).interval
+        100 * end for end in accuracy_change(dense, found, cache.probe(plan, space).labels).interval
     )
     told = f"{found.n} validation images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
     assert told in [caption.value for caption in at.caption]
