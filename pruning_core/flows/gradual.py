@@ -61,13 +61,11 @@ def pruning_steps(flow: Windowed, context: FlowContext, count: int) -> tuple[int
 class Gradual(FlowDefaults):
     """Prune by the plan's criterion during training, at several steps of one part of it."""
 
-    help: ClassVar[str] = (
+    help: str = (
         "Prunes during training: each round of the schedule is one pruning between two steps, "
         "with new scores of the weights at that step."
     )
-    formula: ClassVar[str] = (
-        "at n steps between begin and end: m = m & top(score(w_t), f(k/n)); no regrowth"
-    )
+    formula: str = "at n steps between begin and end: m = m & top(score(w_t), f(k/n)); no regrowth"
     needs: ClassVar[str] = READS_CRITERION
     passes: ClassVar[str] = "1 forward, 1 backward per step; the criterion's at each pruning"
     scheduled: ClassVar[bool] = True
@@ -104,13 +102,11 @@ class Movement(FlowDefaults):
     |S|. The paper's learning rate of S multiplies all scores alike and is left out.
     """
 
-    help: ClassVar[str] = (
+    help: str = (
         "Removes weights that training moves towards zero, however large they are. "
         "Scores are learned during training; removed weights may return."
     )
-    formula: ClassVar[str] = (
-        "S = - sum over steps of (dL/dW') W; keep top(S, v(t)), v cubic; W' = W m"
-    )
+    formula: str = "S = - sum over steps of (dL/dW') W; keep top(S, v(t)), v cubic; W' = W m"
     regrows: ClassVar[bool] = True
     label: str = "Movement pruning"
     source: str = "Sanh et al. 2020, arXiv:2005.07683"
@@ -185,11 +181,11 @@ class Platon(FlowDefaults):
     from then on and its score only decays; it returns where the score of another decays faster.
     """
 
-    help: ClassVar[str] = (
+    help: str = (
         "Keeps weights with a high and uncertain sensitivity |w g|, averaged over steps. "
         "Removed weights may return."
     )
-    formula: ClassVar[str] = (
+    formula: str = (
         "I = mean |w g| over a window; Ibar = b1 Ibar + (1 - b1) I; "
         "U = b2 U + (1 - b2)|I - Ibar|; S = Ibar U"
     )

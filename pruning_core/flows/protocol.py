@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruning_core.masks import group_scores
 from pruning_core.model.inventory import without_classifier
 from pruning_core.model.model_io import with_selected_logits
-from pruning_core.registry import Entry
+from pruning_core.registry import Described, Entry
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
@@ -132,12 +132,13 @@ class Flow(Entry, Protocol):
     def __call__(self, context: FlowContext) -> Iterator[Event]: ...
 
 
-@dataclass(frozen=True)
-class FlowDefaults:
+@dataclass(frozen=True, kw_only=True)
+class FlowDefaults(Described):
     """The usual facts of a flow: one training, in which it prunes by rules of its own.
 
-    A new flow is a frozen dataclass with this base, a label, help, formula and source, and
-    `__call__(self, context)`; it states only the facts that differ.
+    A new flow is a frozen dataclass with this base, a label, formula and source, and
+    `__call__(self, context)`. It states only the facts that differ. Its help is the first sentence
+    of its docstring, unless it has its own.
     """
 
     needs: ClassVar[str] = "labelled images, at least one epoch; no criterion"
@@ -146,11 +147,12 @@ class FlowDefaults:
     trains: ClassVar[bool] = True
     trainings: ClassVar[tuple[int, int]] = (0, 1)
     scheduled: ClassVar[bool] = False
+    published: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a flow. default: bool, int or float, which is its type; least, most: its range."""
+    """A setting of a flow. default: its type is that of the value; least, most: its range."""
 
     name: str
     default: bool | int | float

@@ -73,7 +73,7 @@ class QuantileRecipe(FlowDefaults):
     Raises PruningError without a layer of its kind, and for another granularity.
     """
 
-    formula: ClassVar[str] = (
+    formula: str = (
         "m = |x| > quantile(|x|, level) per layer; level = sparsity, "
         "or sparsity x t/T every n steps, not held"
     )

@@ -73,11 +73,11 @@ class Surgery(FlowDefaults):
     Raises PruningError for N:M, whose ratio is fixed.
     """
 
-    help: ClassVar[str] = (
+    help: str = (
         "Removes small weights and restores those that have become large again: removed weights "
         "are still trained. The final sparsity is near the target, not equal to it."
     )
-    formula: ClassVar[str] = (
+    formula: str = (
         "level = mean|W| + q std|W|; m = 0 if |W| < 0.9 level; m = 1 if |W| >= 1.1 level; "
         "else as before"
     )
@@ -172,11 +172,11 @@ class RigL(FlowDefaults):
     decreases on a half cosine. A removed weight may return in the same update, as in the paper.
     """
 
-    help: ClassVar[str] = (
+    help: str = (
         "Starts at the target and exchanges weights: removes the smallest, and adds those with the "
         "largest gradient, which start at zero."
     )
-    formula: ClassVar[str] = (
+    formula: str = (
         "remove the floor(a/2 (1 + cos(pi t/T)) n) smallest |w| of n kept; "
         "add as many of largest |dL/dw|"
     )

@@ -35,11 +35,11 @@ def next_masks(
 class Rounds(FlowDefaults):
     """Score, prune and fine-tune, in the rounds of the schedule."""
 
-    help: ClassVar[str] = (
+    help: str = (
         "Prunes, fine-tunes and scores again, in the rounds of the schedule. "
         "Removed weights stay removed."
     )
-    formula: ClassVar[str] = "for every round k: m = m & top(score(w), f(k/n)); w = train(w m)"
+    formula: str = "for every round k: m = m & top(score(w), f(k/n)); w = train(w m)"
     needs: ClassVar[str] = (
         "what the criterion reads; labelled images and epochs for the training between rounds"
     )
@@ -105,11 +105,11 @@ class Lottery(FlowDefaults):
     initialised again.
     """
 
-    help: ClassVar[str] = (
+    help: str = (
         "Trains dense, prunes, sets the kept weights back to their early values and trains again, "
         "in the rounds of the schedule."
     )
-    formula: ClassVar[str] = (
+    formula: str = (
         "w_T = train(w_0); for every round: m = m & top(score(w_T), f(k/n)); "
         "w_T = train(w_rewind m)"
     )
@@ -184,11 +184,11 @@ class SparseTraining(FlowDefaults):
     granularity, in all layers that support it.
     """
 
-    help: ClassVar[str] = (
+    help: str = (
         "Trains first with a penalty that makes groups small, so that their removal costs little; "
         "then prunes once and fine-tunes."
     )
-    formula: ClassVar[str] = (
+    formula: str = (
         "loss + strength x penalty; "
         "penalty: sum |gamma| over batch norms, or sum over groups of ||W_G||_2"
     )

@@ -89,11 +89,11 @@ class SevenPre(FlowDefaults):
     Each mini-batch's gradient is computed in evaluation mode, with the masks of the one before.
     """
 
-    help: ClassVar[str] = (
+    help: str = (
         "Prunes a little after every mini-batch, by the accumulated sensitivity of each weight, "
         "before any fine-tuning."
     )
-    formula: ClassVar[str] = (
+    formula: str = (
         "S += |w g m^ / (sqrt(v^) + 1e-9)|; keep(t) = r + (1 - r)(1 - (t + 1)/T)^3, "
         "r = 1 - sparsity; t < T"
     )
@@ -163,11 +163,11 @@ class SevenDyn(FlowDefaults):
     given as shares of all steps. Raises PruningError for T below two steps.
     """
 
-    help: ClassVar[str] = (
+    help: str = (
         "Fine-tunes at first, then prunes after every step by SEVEN's score, then fine-tunes with "
         "a fixed mask."
     )
-    formula: ClassVar[str] = (
+    formula: str = (
         "S += |w g m^ / (sqrt(v^) + 1e-9)| and keep(t) after every step t_i <= step < t_i + T - 1"
     )
     needs: ClassVar[str] = (
