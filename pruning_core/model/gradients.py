@@ -93,16 +93,7 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
     values = {
         layer.name: parameter.detach() for layer, parameter in zip(layers, parameters, strict=True)
     }
-
-    def loss(changed: dict[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
-        return cross_entropy(
-            require_logits(
-                functional_call(work, changed, *arguments(map_tensors(x, lambda t: t[None])))
-            ),
-            y[None],
-        )
-
-    per_image = vmap(grad(loss), in_dims=(None, 0, 0))
+    per_image = _per_image_gradients(work)
     images = sum(len(y) for _, y in batches)
     size = min(
         MAX_IMAGES, max(1, GRADIENT_BYTES // sum(4 * value.numel() for value in values.values()))
@@ -124,6 +115,18 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
             for summed, square in zip(total.values(), squares, strict=True):
                 summed += square / images
     return _named(layers, list(total.values()))
+
+
+def _per_image_gradients(work: nn.Module) -> Callable[..., dict[str, Tensor]]:
+    """A function of weights by name, images and labels that gives each image's own gradients."""
+
+    def loss(changed: dict[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
+        out = functional_call(work, changed, *arguments(map_tensors(x, lambda t: t[None])))
+        return cross_entropy(require_logits(out), y[None])
+
+    gradients_of_one = grad(loss)
+    per_image: Callable[..., dict[str, Tensor]] = vmap(gradients_of_one, in_dims=(None, 0, 0))
+    return per_image
 
 
 def _one_by_one(

@@ -84,13 +84,7 @@ def fine_tune(
         if better:
             best = _Best(epoch, evaluation, _copied_state(run.model))
         yield Epoch(epoch, config.epochs, sum(losses) / len(losses), evaluation, better)
-    if best is not None:
-        run.model.load_state_dict(best.state)
-    tuned = run.model.cpu().to(memory_format=torch.contiguous_format).eval()
-    if best is not None:
-        yield Tuned(tuned, best.epoch, best.evaluation)
-        return
-    yield Tuned(tuned, 0, evaluate(tuned, dataset.val, outputs=dataset.outputs, device=where))
+    yield _tuned(run, best, dataset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +157,17 @@ class _Run:
         if x.ndim == 4:
             return x.to(self.device, memory_format=torch.channels_last)
         return x.to(self.device)
+
+
+def _tuned(run: _Run, best: _Best | None, dataset: Dataset) -> Tuned:
+    """The last event: the best epoch's weights, or the first ones after no epoch."""
+    if best is not None:
+        run.model.load_state_dict(best.state)
+    model = run.model.cpu().to(memory_format=torch.contiguous_format).eval()
+    if best is not None:
+        return Tuned(model, best.epoch, best.evaluation)
+    measured = evaluate(model, dataset.val, outputs=dataset.outputs, device=run.device)
+    return Tuned(model, 0, measured)
 
 
 def _start(

@@ -265,7 +265,7 @@ def chain() -> nn.Module:
 
 
 def test_a_batch_keeps_only_values_that_are_needed() -> None:
-    """19 images of 6 x 6: 2 x 36 floats before the first layer, 4 x 16 before the second, 32 last."""
+    """19 images of 6 x 6: 72 floats before the first layer, 64 before the second, 32 last."""
     replay = agree(chain(), (2, 6, 6), workers=1)
     assert replay.most_held == 19 * 2 * 36 * 4
 

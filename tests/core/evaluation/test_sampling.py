@@ -1,4 +1,4 @@
-"""Systematic samples have one of all neighbours; their intervals are narrower, with 95% coverage."""
+"""Systematic samples have one of all neighbours; their intervals are narrower and valid."""
 
 import numpy as np
 import pytest

@@ -29,9 +29,9 @@ def images(n: int = 12, side: int = 8) -> list[tuple[Tensor, Tensor]]:
 
 
 def test_gradient_by_hand() -> None:
-    """At zero weights p = 1/2, so row 0 is the mean of (p - onehot) x: ((-1/2) (1, 2) + (1/2) (3, -1)) / 2.
+    """At zero weights p = 1/2, so row 0 is the mean of (p - onehot) x, and row 1 is -row 0.
 
-    Row 1 is -row 0.
+    Row 0: ((-1/2) (1, 2) + (1/2) (3, -1)) / 2.
     """
     model = linear([[0.0, 0.0], [0.0, 0.0]])
     batches = [(torch.tensor([[1.0, 2.0], [3.0, -1.0]]), torch.tensor([0, 1]))]

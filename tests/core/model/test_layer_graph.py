@@ -194,7 +194,7 @@ def test_data_flow_order_where_module_order_is_another() -> None:
 
 
 class Forked(nn.Module):
-    """Branches of different length, a scaled value, a weight read by a function, a concatenation."""
+    """Branches of different length, a scaled value, a weight in a function, a concatenation."""
 
     def __init__(self) -> None:
         super().__init__()
