@@ -37,6 +37,10 @@ def inventory(model: nn.Module, shape: Example) -> tuple[Layer, ...]:
     tuple or a dict (input_ids, attention_mask). It is run once to count multiply-adds per sample
     and to find the batch norm after each convolution. Raises PruningError where the model has no
     prunable weight or one that is not finite, or does not accept the input.
+
+    >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 2))
+    >>> [(layer.name, layer.shape) for layer in inventory(network, (1, 8, 8))]
+    [('0.weight', (4, 1, 3, 3)), ('2.weight', (2, 144, 1, 1))]
     """
     listed: dict[int, Layer] = {}
     for layer, parameter in _candidates(model):
