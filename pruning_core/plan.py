@@ -100,7 +100,8 @@ class Plan:
         granularity are kept. Raises PruningError for a criterion that cannot be imported.
 
         >>> from pruning_core import open_workspace
-        >>> resolved = Plan(model="lenet5", granularity="2:4").resolve(open_workspace("lenet5", "digits"))
+        >>> space = open_workspace("lenet5", "digits")
+        >>> resolved = Plan(model="lenet5", granularity="2:4").resolve(space)
         >>> resolved.granularity.fixed_ratio
         0.5
         """
@@ -160,7 +161,7 @@ class Plan:
 def _typed(
     cls: type, raw: Mapping[str, Any], where: str, skip: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The values of known fields, with their types checked. A whole number may stand for a float."""
+    """The values of known fields, with their types checked. An int is accepted for a float."""
     types = {entry.name: entry.type for entry in fields(cls)}
     values = {}
     for key, value in raw.items():

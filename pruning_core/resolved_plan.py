@@ -25,7 +25,7 @@ from pruning_core.zoo import reinitialise
 
 @dataclass(frozen=True, eq=False)
 class ResolvedPlan:
-    """What `Plan.resolve(space)` gives: the plan's axes as objects, and what they make of the space.
+    """The result of `Plan.resolve(space)`: the plan's axes as objects, and what follows from them.
 
     model: the network's name; sparsity: the target, in [0, 1]; overrides: ratios set by hand, by
     layer; edits: hand edits at this granularity; calibration: how many training images a

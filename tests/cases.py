@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def check_each(cases: Iterable[object], check: Callable[..., None]) -> None:
-    """Calls check(case), or check(*case) for a tuple, for every case; then fails with all that failed."""
+    """Calls check(case), or check(*case) for a tuple, for every case; then reports all failures."""
     all_cases = list(cases)
     assert all_cases, "no case was given"
     failures = []

@@ -27,7 +27,8 @@ PYTHON = [
 LAYERS = {
     "types and registry": "types registry",
     "model": "model",
-    "axes": "granularity granularity_refusals tied_layers ranking criteria masks hand_edits allocation schedule penalties",
+    "axes": "granularity granularity_refusals tied_layers ranking criteria masks hand_edits "
+    "allocation schedule penalties",
     "evaluation and training": "evaluation training",
     "flows, networks and plans": "zoo workspace resolved_plan flows plan pipeline dropout",
     "studies and results": "sensitivity studies export",

@@ -1,4 +1,4 @@
-"""The documentation agrees with the code: choices, networks with their accuracy, links, examples."""
+"""The documentation agrees with the code: choices, networks and accuracy, links, examples."""
 
 import re
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_every_page_is_linked_in_the_readme(page: str) -> None:
 
 @pytest.mark.parametrize("path", [README, *DOCUMENTATION], ids=lambda path: path.stem)
 def test_python_examples_run(path: Path) -> None:
-    """The recipes of CONTRIBUTING.md change the registries: tests/test_contributing.py runs them."""
+    """CONTRIBUTING.md's recipes change the registries: tests/test_contributing.py runs them."""
     for block in re.findall(r"```python\n(.*?)```", text(path), re.DOTALL):
         exec(compile(block, str(path), "exec"), {})
 

@@ -1,4 +1,4 @@
-"""What the project declares: one version, one list of dependencies, commands that exist, a licence."""
+"""What the project declares: one version, one list of dependencies, commands and a licence."""
 
 import importlib
 import re

@@ -1,7 +1,8 @@
 """Types of the core are checked at every call of the suite; shapes where a signature names them.
 
-`jaxtyped` binds the arguments and checks them twice, 25 microseconds for each call. A function whose signature
-names no array needs none of that: beartype alone checks the same types in one microsecond.
+`jaxtyped` binds the arguments and checks them twice, 25 microseconds for each call. A function
+whose signature names no array does not need it: beartype alone checks the same types in one
+microsecond.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ WRONG_TYPE = BeartypeConf(violation_type=TypeError)
 
 
 def names_an_array(annotation: object) -> bool:
-    """Whether a type is an array with a shape, or holds one. A type given as text is taken to be one."""
+    """True for an array type with a shape, a type that holds one, and a type given as text."""
     if isinstance(annotation, str):
         return True
     if inspect.isclass(annotation) and issubclass(annotation, jaxtyping.AbstractArray):

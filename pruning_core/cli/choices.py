@@ -147,7 +147,7 @@ def _ranked(criterion: Criterion, granularity: Granularity, layers: list[Layer])
 
 
 def _refusals(layers: list[Layer]) -> Iterator[list[str]]:
-    """A row per criterion and reason: the granularities, and the first sentence with this reason."""
+    """A row per criterion and reason: the granularities and the first sentence with this reason."""
     for name, criterion in CRITERIA.items():
         granularities: dict[str, list[str]] = {}
         sentences: dict[str, str] = {}

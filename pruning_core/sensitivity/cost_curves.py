@@ -47,9 +47,9 @@ def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
     """The cost of pruning a layer: its rise above the dense network, plus tau x fraction removed.
 
     Small dips are smoothed out first, by isotonic regression (`smooth_dips`).
-    tau: the smallest change that n images can tell from no change (`intervals.paired_interval` of no
-    changed answers), times what one lost image adds (`SIGNALS`). With it, layers whose curves
-    differ by less than tau get nearly equal ratios.
+    tau: the smallest change that n images can distinguish from no change
+    (`intervals.paired_interval` of no changed answers), times what one lost image adds
+    (`SIGNALS`). With it, layers whose curves differ by less than tau get nearly equal ratios.
     Raises PruningError for a curve without the dense network.
     """
     curve = [point for point in points if point.parameter == name]

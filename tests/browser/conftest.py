@@ -90,7 +90,8 @@ def chromium() -> str:
     if found is None:
         refuse = pytest.fail if REQUIRED else pytest.skip
         refuse(
-            "No Chromium on this machine: install one (apt-get install chromium) to run the browser tests."
+            "No Chromium on this machine: "
+            "install one (apt-get install chromium) to run the browser tests."
         )
     return found
 
@@ -129,9 +130,8 @@ def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> 
     deadline = time.monotonic() + START_SECONDS
     while not healthy(url):
         if server.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(
-                f"The app did not start; its output ends with:\n{log.read_text(errors='replace')[-2000:]}"
-            )
+            output = log.read_text(errors="replace")[-2000:]
+            pytest.fail(f"The app did not start; its output ends with:\n{output}")
         time.sleep(0.2)
 
 

@@ -35,7 +35,8 @@ def over_cell(page: Page, row: int, col: int, figure: str = "weights") -> tuple[
         """({ lab }, [row, col, name]) => {
           const frame = lab.root.querySelector(`[data-show=${name}] .frame`).getBoundingClientRect()
           const [x, y, w, h] = lab.stage.box(lab.mask, row, col)
-          return [frame.left + 1 + (x + w / 2) / lab.stage.dpr, frame.top + 1 + (y + h / 2) / lab.stage.dpr]
+          const { dpr } = lab.stage
+          return [frame.left + 1 + (x + w / 2) / dpr, frame.top + 1 + (y + h / 2) / dpr]
         }""",
         [row, col, figure],
     )

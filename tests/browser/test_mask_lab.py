@@ -153,7 +153,8 @@ def test_what_is_pruned_is_hatched_wherever_there_is_room(lab: Lab, query: str) 
           return found
         }""".replace(
             "hex(",
-            "(text => (0xff000000 | parseInt(text.slice(5) + text.slice(3, 5) + text.slice(1, 3), 16)) >>> 0)(",
+            "(text => (0xff000000 | "
+            "parseInt(text.slice(5) + text.slice(3, 5) + text.slice(1, 3), 16)) >>> 0)(",
         )
     )
     assert 0.1 < colours[1] / colours[0] < 0.4

@@ -50,9 +50,8 @@ def test_a_large_layer_is_reduced_and_zooming_brings_every_weight_and_only_that(
     expect(readout).to_contain_text(
         f"output {top + 40} · input {left + 50} · weight {value:.4g}".replace("-", "−")
     )
-    expect(readout).to_contain_text(
-        f"rank {place + 1:,} of 2,097,152, lowest first · {'kept' if place >= 1048576 else 'pruned'}"
-    )
+    fate = "kept" if place >= 1048576 else "pruned"
+    expect(readout).to_contain_text(f"rank {place + 1:,} of 2,097,152, lowest first · {fate}")
     expect(readout).to_contain_text(re.compile(r"removed at \d+\.?\d*%"))
     shot(page, "mask_lab_window")
 
@@ -65,7 +64,8 @@ def over_near(page: Page, row: int, col: int) -> tuple[float, float]:
           lab.draw()
           const frame = lab.root.querySelector('[data-show=weights] .frame').getBoundingClientRect()
           const [x, y, w, h] = lab.stage.box(lab.eye, row, col)
-          return [frame.left + 1 + (x + w / 2) / lab.stage.dpr, frame.top + 1 + (y + h / 2) / lab.stage.dpr]
+          const { dpr } = lab.stage
+          return [frame.left + 1 + (x + w / 2) / dpr, frame.top + 1 + (y + h / 2) / dpr]
         }""",
         [row, col],
     )
@@ -151,7 +151,8 @@ def test_a_release_never_flickers_back(lab: Lab, query: str) -> None:
         """({ lab }) => {
           lab.seen = []
           const draw = lab.draw.bind(lab)
-          const shown = () => [lab.root.dataset.drawn, ...['.asked', '.counts'].map(each => lab.find(each).textContent)]
+          const texts = () => ['.asked', '.counts'].map(each => lab.find(each).textContent)
+          const shown = () => [lab.root.dataset.drawn, ...texts()]
           lab.draw = () => (draw(), lab.seen.push(shown()))
         }"""
     )

@@ -27,8 +27,11 @@ def test_no_word_moves_the_slider_or_the_pictures(lab: Lab) -> None:
         seen = set()
         for ratio in (0, 3, 500, 997, 1000):
             slider.evaluate(
-                "(slider, ratio) => (slider.value = ratio, slider.dispatchEvent(new Event('input')), "
-                "new Promise(requestAnimationFrame))",
+                """(slider, ratio) => {
+                  slider.value = ratio
+                  slider.dispatchEvent(new Event('input'))
+                  return new Promise(requestAnimationFrame)
+                }""",
                 ratio,
             )
             track = slider.bounding_box()
@@ -145,8 +148,9 @@ def test_a_wheel_gesture_that_began_on_the_picture_stays_there(lab: Lab) -> None
           const frame = stage.querySelector('.frame')
           const box = frame.getBoundingClientRect()
           const turn = deltaY => {
-            const at = { clientX: box.left + 40, clientY: box.top + 40, bubbles: true, composed: true, cancelable: true }
-            return !frame.dispatchEvent(new WheelEvent('wheel', { deltaY, ...at }))
+            const at = { clientX: box.left + 40, clientY: box.top + 40 }
+            const kind = { bubbles: true, composed: true, cancelable: true }
+            return !frame.dispatchEvent(new WheelEvent('wheel', { deltaY, ...at, ...kind }))
           }
           const pause = () => new Promise(done => setTimeout(done, 500))
           const out = turn(100)

@@ -135,7 +135,8 @@ def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
     page = open_map("model=resnet20&hurts=1")
     first = box(page, "stem.conv.weight")
     expect(first.locator("title")).to_have_text(
-        "stem.conv.weight · Convolution · 16 × 1 × 3 × 3 · 144 weights · 9,216 MACs · kept 100% · pruned alone at 80%: +2.0 points"
+        "stem.conv.weight · Convolution · 16 × 1 × 3 × 3 · 144 weights · 9,216 MACs · kept 100% · "
+        "pruned alone at 80%: +2.0 points"
     )
     expect(first.locator(".hurts")).to_have_count(0)
     other = box(page, "layer2.0.conv1.weight")

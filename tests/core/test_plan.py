@@ -20,7 +20,7 @@ NAMES = ["0.weight", "conv.weight", 'a "quoted" name', "größe.weight", "new\nl
 
 
 def drawn(seed: int) -> Plan:
-    """A plan with every field drawn by chance, floats with all their digits."""
+    """A plan with a random value in every field, floats with all their digits."""
     rng = random.Random(seed)
     return Plan(
         model=rng.choice(["resnet20", "lenet5", "torchvision:resnet50", "x y"]),
@@ -34,44 +34,46 @@ def drawn(seed: int) -> Plan:
         overrides=tuple(
             (name, rng.random()) for name in rng.sample(NAMES, rng.randint(0, len(NAMES)))
         ),
-        edits=tuple(
-            HandEdits(
-                name,
-                g,
-                tuple(
-                    (rng.randint(0, 3), group, rng.random() < 0.5)
-                    for group in rng.sample(range(99), 20)
-                ),
-            )
-            for name in rng.sample(NAMES, rng.randint(0, 3))
-            for g in rng.sample([*GRANULARITIES], 2)
-        ),
+        edits=drawn_edits(rng),
         allow_collapse=rng.random() < 0.5,
         probe=rng.randint(10, 50_000),
         calibration=rng.randint(1, 50_000),
-        fine_tune=TrainConfig(
-            epochs=rng.randint(0, 99),
-            lr=rng.random() + 1e-9,
-            batch_size=rng.randint(1, 4096),
-            optimizer=rng.choice(list(OPTIMIZERS)),
-            momentum=rng.random() * 0.99,
-            weight_decay=rng.random(),
-            cosine=rng.random() < 0.5,
-            warmup=rng.random() * 0.99,
-            seed=rng.randint(0, 2**31 - 1),
-            augment=rng.random() < 0.5,
-            label_smoothing=rng.random() * 0.99,
-            penalty=rng.choice(
-                [
-                    "none",
-                    "bn_scale_l1",
-                    "group_lasso:block:2x8",
-                    f"group_lasso:{rng.choice([*GRANULARITIES])}",
-                ]
-            ),
-            penalty_strength=rng.random(),
-        ),
+        fine_tune=drawn_training(rng),
         seed=rng.randint(0, 2**31 - 1),
+    )
+
+
+def drawn_edits(rng: random.Random) -> tuple[HandEdits, ...]:
+    return tuple(
+        HandEdits(
+            name,
+            g,
+            tuple(
+                (rng.randint(0, 3), group, rng.random() < 0.5)
+                for group in rng.sample(range(99), 20)
+            ),
+        )
+        for name in rng.sample(NAMES, rng.randint(0, 3))
+        for g in rng.sample([*GRANULARITIES], 2)
+    )
+
+
+def drawn_training(rng: random.Random) -> TrainConfig:
+    lasso = f"group_lasso:{rng.choice([*GRANULARITIES])}"
+    return TrainConfig(
+        epochs=rng.randint(0, 99),
+        lr=rng.random() + 1e-9,
+        batch_size=rng.randint(1, 4096),
+        optimizer=rng.choice(list(OPTIMIZERS)),
+        momentum=rng.random() * 0.99,
+        weight_decay=rng.random(),
+        cosine=rng.random() < 0.5,
+        warmup=rng.random() * 0.99,
+        seed=rng.randint(0, 2**31 - 1),
+        augment=rng.random() < 0.5,
+        label_smoothing=rng.random() * 0.99,
+        penalty=rng.choice(["none", "bn_scale_l1", "group_lasso:block:2x8", lasso]),
+        penalty_strength=rng.random(),
     )
 
 

@@ -44,7 +44,7 @@ def opened(script: Callable[..., None], address: Mapping[str, str], *args: objec
 
 
 def by_key(at: AppTest, key: str) -> Any:
-    """The element with that key. Its type is left open: Streamlit gives elements and blocks alike."""
+    """The element with that key. Streamlit gives elements and blocks, so its type is open."""
     return at.get_by_key(key)
 
 

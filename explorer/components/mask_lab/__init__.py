@@ -2,7 +2,7 @@
 
 The browser computes the mask on every frame of a drag.
 
-    view = lab_view(layer, weight, scores, g)  # slow for large layers, independent of ratios: cache it
+    view = lab_view(layer, weight, scores, g)  # slow for large layers: cache it
     detail = LabDetail(layer, weight, scores, g)  # copies nothing; used where the view is reduced
     result = mask_lab(view, ratio=0.5, edits=(), key="lab", on_report=..., detail=detail)
 

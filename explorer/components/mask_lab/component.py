@@ -109,6 +109,11 @@ def mask_lab(
         "network": network,
     }
     _mount(view, deep, data, edits, key, on_report)
+    return _unseen(last, view, key)
+
+
+def _unseen(last: Mapping[str, Any], view: LabView, key: str) -> Result:
+    """The last report, the first time it is asked for; then an empty result."""
     if last.get("n") == state.stored(f"{key}_seen", None):
         return Result()
     state.store(f"{key}_seen", last.get("n"))

@@ -1,7 +1,7 @@
 """The network map: a box per layer in data-flow order. A click or the arrow keys choose a layer.
 
-    view = map_view(network, layers)                     # depends on the network alone
-    net_map(view, chosen=name, kept=report.kept, sensitivity=None, key="map", on_select=state.select_layer)
+    view = map_view(network, layers)  # depends on the network alone
+    net_map(view, chosen=name, kept=report.kept, sensitivity=None, key="map", on_select=choose)
 
 Repeated blocks are one box until the user opens them, in the browser. The message has a few kB and
 the same bytes while nothing changes. A choice is reported once.
@@ -47,8 +47,8 @@ def net_map(
     """Draws the map with the chosen layer outlined.
 
     kept: share of each layer's weights, in [0, 1]; a layer that is not in it cannot be pruned.
-    sensitivity: the top-1 that each layer loses when pruned alone, in [0, 1]; cut_at: the sparsity of
-    that, as text.
+    sensitivity: the top-1 that each layer loses when pruned alone, in [0, 1].
+    cut_at: the sparsity at which the sensitivity was measured, as text.
     on_select: called with the layer that the user chose, before the script runs.
     """
 

@@ -81,7 +81,8 @@ def _sentence(node: MapNode, known: Mapping[str, Layer]) -> str:
         return OPERATIONS.get(node.kind, node.kind)
     layer = known[node.name]
     kind = LAYER_KINDS.get(layer.kind, layer.kind)
-    return f"{layer.name} · {kind} · {shape(layer.shape)} · {count(layer.numel)} weights · {count(layer.macs)} MACs"
+    sizes = f"{shape(layer.shape)} · {count(layer.numel)} weights · {count(layer.macs)} MACs"
+    return f"{layer.name} · {kind} · {sizes}"
 
 
 def _labels(nodes: Sequence[MapNode]) -> dict[str, str]:

@@ -296,6 +296,18 @@ def _change(
     return difference.value, difference.interval
 
 
+def _worst_alone(
+    prunable: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios
+) -> float:
+    """The lowest estimated accuracy of one layer pruned alone at its ratio."""
+    curves = by_layer(points)
+    return min(
+        accuracy_alone(curves[layer.name], ratios[layer.name])
+        for layer in prunable
+        if layer.name in ratios
+    )
+
+
 def _measured(
     plan: Plan,
     space: Workspace,
@@ -308,12 +320,7 @@ def _measured(
         now = cache.accuracy(plan, space)
         dense = cache.dense_accuracy(plan, space)
         report = cache.report(plan, space)
-    curves = by_layer(points)
-    worst = min(
-        accuracy_alone(curves[layer.name], ratios[layer.name])
-        for layer in prunable
-        if layer.name in ratios
-    )
+    worst = _worst_alone(prunable, points, ratios)
     requested = ""
     if len(ratios) == len(prunable):
         requested = f" Requested: {percent(total_ratio(prunable, ratios))}."

@@ -159,55 +159,59 @@ def test_sevens_keep_ratio_is_cubic_and_ends_at_the_target() -> None:
     assert "two steps" in refusal(lambda: run("seven_dyn:window=0.1", quarters()))
 
 
-def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
-    """Sanh et al. 2020: dL/dS = (dL/dW') W of the same pass, masked weights too, and S falls along it.
+class MovementLoop:
+    """Sanh et al. 2020: dL/dS = (dL/dW') W of the same pass, and S moves against it.
 
-    Plain SGD: hidden weights are neither pulled nor forgotten, scores of all go on, the highest
-    stay in each layer.
+    This holds for masked weights too. Plain SGD: masked weights keep their values, the scores of
+    all weights change, and each layer keeps its highest scores.
     """
+
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+        self.model = model
+        self.lr = config.lr
+        self.steps = optimizer(model, config)
+        self.w = {name: model.get_parameter(name).data.clone() for name in NAMES}
+        self.mask = {name: torch.ones_like(w) for name, w in self.w.items()}
+        self.scores = {name: torch.zeros_like(w) for name, w in self.w.items()}
+
+    def step(self, x: Tensor, y: Tensor) -> None:
+        for name in NAMES:
+            self.model.get_parameter(name).data = self.w[name] * self.mask[name]
+        self.steps.zero_grad()
+        cross_entropy(self.model(x), y).backward()
+        slopes = {name: gradient(self.model, name).clone() for name in NAMES}
+        self.steps.step()
+        for name, slope in slopes.items():
+            self.scores[name] -= slope * self.w[name]
+            self.w[name] = self.w[name] - self.lr * slope * self.mask[name]
+
+    def prune(self, share: float) -> None:
+        for name, scores in self.scores.items():
+            lowest = scores.flatten().argsort(stable=True)[: round(share * scores.numel())]
+            self.mask[name] = torch.ones(scores.numel()).index_fill(0, lowest, 0).view_as(scores)
+
+
+def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
     here = quarters()
     config = replace(CONFIG, momentum=0.0, weight_decay=0.0)
-    cuts, last = run("movement:begin=0.2,end=0.8,cuts=3", here, config, allocation="uniform")
-    model = deepcopy(here.model).train()
-    w = {}
-    mask = {}
-    for name in NAMES:
-        w[name], mask[name] = (
-            model.get_parameter(name).data.clone(),
-            torch.ones_like(model.get_parameter(name)),
-        )
-    scores = {name: torch.zeros_like(value) for name, value in w.items()}
-    steps = optimizer(model, config)
-    told = 0
+    prunings, last = run("movement:begin=0.2,end=0.8,cuts=3", here, config, allocation="uniform")
+    loop = MovementLoop(deepcopy(here.model).train(), config)
+    done = 0
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
-        for name in NAMES:
-            model.get_parameter(name).data = w[name] * mask[name]
-        steps.zero_grad()
-        cross_entropy(model(x), y).backward()
-        slopes = {name: gradient(model, name).clone() for name in NAMES}
-        steps.step()
-        for name in NAMES:
-            scores[name] -= slopes[name] * w[name]
-            w[name] = w[name] - config.lr * slopes[name] * mask[name]
+        loop.step(x, y)
         if step in (3, 5, 7):
-            share = 0.6 * (1 - (1 - (told + 1) / 3) ** 3)
-            for name in NAMES:
-                gone = (
-                    scores[name]
-                    .flatten()
-                    .argsort(stable=True)[: round(share * scores[name].numel())]
-                )
-                mask[name] = (
-                    torch.ones_like(mask[name]).flatten().index_fill(0, gone, 0).view_as(mask[name])
-                )
-                assert torch.equal(cuts[told].masks[name].view_as(mask[name]), mask[name].bool()), (
-                    f"step {step}"
-                )
-            told += 1
-    assert told == len(cuts)
+            loop.prune(0.6 * (1 - (1 - (done + 1) / 3) ** 3))
+            for name, mask in loop.mask.items():
+                event = prunings[done].masks[name]
+                assert torch.equal(event.view_as(mask), mask.bool()), f"step {step}"
+            done += 1
+    assert done == len(prunings)
     for name in NAMES:
         torch.testing.assert_close(
-            last.model.get_parameter(name).data, w[name] * mask[name], rtol=1e-4, atol=1e-6
+            last.model.get_parameter(name).data,
+            loop.w[name] * loop.mask[name],
+            rtol=1e-4,
+            atol=1e-6,
         )
 
 

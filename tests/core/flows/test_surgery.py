@@ -3,60 +3,78 @@
 from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tests.core.flows.test_oracles import CONFIG, NAMES, optimizer, run
 from tests.core.quarters import quarters
 
 
-def depth(w: Tensor, gone: int) -> float:
+def depth(w: Tensor, n_removed: int) -> float:
     """q for which mean + q std lies halfway between the largest removed and the smallest kept
     weight.
     """
     sizes = w.abs().flatten()
     ranked = sizes.sort().values
-    return float(((ranked[gone - 1] + ranked[gone]) / 2 - sizes.mean()) / sizes.std(unbiased=False))
+    level = (ranked[n_removed - 1] + ranked[n_removed]) / 2
+    return float((level - sizes.mean()) / sizes.std(unbiased=False))
 
 
-def test_surgery_is_the_loop_of_its_two_thresholds() -> None:
+class SurgeryLoop:
     """Guo et al. 2016: after every step m = 0 below 0.9 level, 1 from 1.1 level on, else as before;
     all weights keep learning.
     """
+
+    def __init__(self, model: nn.Module, share: float) -> None:
+        self.model = model
+        self.steps = optimizer(model, CONFIG)
+        self.w = {name: model.get_parameter(name).data.clone() for name in NAMES}
+        self.q = {}
+        self.mask = {}
+        self.returned = 0
+        for name, w in self.w.items():
+            n_removed = round(share * w.numel())
+            self.q[name] = depth(w, n_removed)
+            self.mask[name] = w.abs() > w.abs().flatten().kthvalue(n_removed).values
+
+    def step(self, x: Tensor, y: Tensor) -> None:
+        for name in NAMES:
+            self.model.get_parameter(name).data = self.w[name] * self.mask[name]
+        self.steps.zero_grad()
+        cross_entropy(self.model(x), y).backward()
+        for name in NAMES:
+            self.model.get_parameter(name).data = self.w[name].clone()
+        self.steps.step()
+        for name in NAMES:
+            self.w[name] = self.model.get_parameter(name).data.clone()
+            self._set_mask(name)
+
+    def _set_mask(self, name: str) -> None:
+        sizes = self.w[name].abs()
+        before = self.mask[name]
+        level = sizes.mean() + self.q[name] * sizes.std(unbiased=False)
+        now = torch.where(
+            sizes < 0.9 * level, False, torch.where(sizes >= 1.1 * level, True, before)
+        )
+        self.returned += int((now & ~before).sum())
+        self.mask[name] = now
+
+
+def test_surgery_is_the_loop_of_its_two_thresholds() -> None:
     here = quarters()
-    cuts, last = run("surgery:updates=10,end=1.0", here, allocation="uniform")
-    model = deepcopy(here.model).train()
-    w = {}
-    mask = {}
-    q = {}
-    for name in NAMES:
-        w[name] = model.get_parameter(name).data.clone()
-        gone = round(0.6 * w[name].numel())
-        q[name] = depth(w[name], gone)
-        mask[name] = w[name].abs() > w[name].abs().flatten().kthvalue(gone).values
-    steps = optimizer(model, CONFIG)
-    moved = 0
+    prunings, last = run("surgery:updates=10,end=1.0", here, allocation="uniform")
+    loop = SurgeryLoop(deepcopy(here.model).train(), 0.6)
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
-        for name in NAMES:
-            model.get_parameter(name).data = w[name] * mask[name]
-        steps.zero_grad()
-        cross_entropy(model(x), y).backward()
-        for name in NAMES:
-            model.get_parameter(name).data = w[name].clone()
-        steps.step()
-        for name in NAMES:
-            w[name] = model.get_parameter(name).data.clone()
-            sizes = w[name].abs()
-            level = sizes.mean() + q[name] * sizes.std(unbiased=False)
-            now = torch.where(
-                sizes < 0.9 * level, False, torch.where(sizes >= 1.1 * level, True, mask[name])
-            )
-            moved += int((now & ~mask[name]).sum())
-            mask[name] = now
-            assert torch.equal(cuts[step].masks[name].view_as(now), now), f"step {step}"
-    assert len(cuts) == 10
-    assert moved > 0, "weights came back"
+        loop.step(x, y)
+        for name, mask in loop.mask.items():
+            event = prunings[step].masks[name]
+            assert torch.equal(event.view_as(mask), mask), f"step {step}"
+    assert len(prunings) == 10
+    assert loop.returned > 0, "no weight came back"
     for name in NAMES:
         torch.testing.assert_close(
-            last.model.get_parameter(name).data, w[name] * mask[name], rtol=1e-4, atol=1e-6
+            last.model.get_parameter(name).data,
+            loop.w[name] * loop.mask[name],
+            rtol=1e-4,
+            atol=1e-6,
         )

@@ -1,4 +1,4 @@
-"""Small pictures, maps laid over the image, filters found by their groups: arrays worked by hand."""
+"""Small pictures, maps over the image, filters by their groups, against arrays made by hand."""
 
 import numpy as np
 import pytest
