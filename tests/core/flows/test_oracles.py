@@ -20,7 +20,7 @@ from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
-from pruning_core.types import Epoch, Finished, Pruned, Tuned
+from pruning_core.types import Epoch, Finished, Inputs, Pruned, Tuned
 from pruning_core.workspace import Workspace
 from tests.core.events import last_of, of_kind
 from tests.core.quarters import quarters
@@ -174,7 +174,7 @@ class MovementLoop:
         self.mask = {name: torch.ones_like(w) for name, w in self.w.items()}
         self.scores = {name: torch.zeros_like(w) for name, w in self.w.items()}
 
-    def step(self, x: Tensor, y: Tensor) -> None:
+    def step(self, x: Inputs, y: Tensor) -> None:
         for name in NAMES:
             self.model.get_parameter(name).data = self.w[name] * self.mask[name]
         self.steps.zero_grad()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pruning_core.types import Inputs
 from tests.core.flows.test_oracles import CONFIG, NAMES, optimizer, run
 from tests.core.quarters import quarters
 
@@ -37,7 +38,7 @@ class SurgeryLoop:
             self.q[name] = depth(w, n_removed)
             self.mask[name] = w.abs() > w.abs().flatten().kthvalue(n_removed).values
 
-    def step(self, x: Tensor, y: Tensor) -> None:
+    def step(self, x: Inputs, y: Tensor) -> None:
         for name in NAMES:
             self.model.get_parameter(name).data = self.w[name] * self.mask[name]
         self.steps.zero_grad()
