@@ -10,9 +10,11 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from contextlib import contextmanager
 from typing import Any
 
+import dask as dask_package
 import pytest
 import torch
 from distributed import Client, LocalCluster
+from distributed.utils import get_mp_context
 
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.evaluation.forward import Forward
@@ -169,6 +171,16 @@ def test_a_process_killed_during_the_grid_changes_no_number(
     assert not other.is_alive()
 
 
+@pytest.fixture
+def forked_workers() -> Iterator[None]:
+    """Dask's workers are copies of one process that has imported the core: three imports less."""
+    with dask_package.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        context = get_mp_context()
+        context.set_forkserver_preload(["distributed", "pruning_core.sensitivity.grid"])
+        yield
+
+
+@pytest.mark.usefixtures("forked_workers")
 def test_a_dask_worker_killed_during_the_grid_changes_no_number(expected: list[GridPoint]) -> None:
     with (
         LocalCluster(
