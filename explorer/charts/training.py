@@ -17,7 +17,7 @@ MAX_STEPS = 1500
 def training_curves(
     events: Iterable[object],
     references: Mapping[str, float] | None = None,
-    cuts: Mapping[float, float] | None = None,
+    pruned: Mapping[float, float] | None = None,
     *,
     epochs: int | None = None,
 ) -> go.Figure:
@@ -27,7 +27,7 @@ def training_curves(
 
     events: Step and Epoch; others are ignored.
     references: top-1 of states such as "dense" and "pruned", drawn as levels.
-    cuts: top-1 after each cut, by the number of epochs done before it.
+    pruned: top-1 after each pruning step, by the number of epochs done before it.
     epochs: of the whole run; the axis then has its final length from the start.
     """
     steps = []
@@ -42,10 +42,10 @@ def training_curves(
     if finished:
         _add_epoch_losses(figure, finished)
         _add_accuracy(figure, finished)
-    if cuts:
-        _add_cuts(figure, cuts)
+    if pruned:
+        _add_pruned(figure, pruned)
     if references:
-        _add_references(figure, references, alone=not (finished or cuts))
+        _add_references(figure, references, alone=not (finished or pruned))
     _set_axes(figure, epochs)
     return finish(figure, _sentence(finished), 480, "training")
 
@@ -67,14 +67,14 @@ def _sentence(epochs: Sequence[Epoch]) -> str:
     return f"Training: {len(epochs)} epochs finished, best accuracy {percent(best)}."
 
 
-def _add_cuts(figure: go.Figure, cuts: Mapping[float, float]) -> None:
+def _add_pruned(figure: go.Figure, pruned: Mapping[float, float]) -> None:
     colour, _ = state_look("pruned")
     figure.add_scatter(
-        x=list(cuts),
-        y=[100 * top1 for top1 in cuts.values()],
+        x=list(pruned),
+        y=[100 * top1 for top1 in pruned.values()],
         mode="markers",
         marker={"symbol": "x-thin-open", "size": 10, "color": colour, "line_width": 2},
-        name="after a cut",
+        name="after pruning",
         row=2,
         col=1,
     )

@@ -1,4 +1,4 @@
-// Numbers as people read them; the rules are those of explorer/text.py.
+// Numbers as text, by the rules of explorer/texts/formats.py.
 
 const whole = n => n.toLocaleString("en-US")
 

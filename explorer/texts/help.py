@@ -23,7 +23,7 @@ AXES = {
     "sparsity": "The fraction of weights to remove, over all layers that can be pruned. "
     "80% keeps one weight in five.",
     "schedule": "When weights are removed: all at once, or in rounds with fine-tuning after each. "
-    "The Explore page shows one cut.",
+    "The Explore page prunes once.",
     "rounds": "The number of rounds. Each round removes weights and fine-tunes.",
     "n": "The number of weights that are kept in every M neighbouring weights.",
     "m": "The number of neighbouring weights, along the input channels.",
@@ -40,7 +40,7 @@ AXES = {
 
 COUNTS = {
     "accuracy": "The fraction of validation images that the pruned network classifies correctly, "
-    "without training after the cut. Measured now.",
+    "without training after pruning. Measured now.",
     "achieved": "The fraction of zeros in the layers that can be pruned. Whole groups are removed, "
     "so it can differ from the request. Computed.",
     "nonzeros": "The weights, biases and norm parameters that are kept, of all parameters of the "
@@ -121,8 +121,8 @@ SENSITIVITY = {
     "hide that curve.",
     "slice": "The sparsity, of each layer alone, at which the bars below compare the layers.",
     "target": "The fraction of all weights of the scanned layers to remove in total.",
-    "worst_alone": "The lowest accuracy of any single curve at its ratio. All cuts together "
-    "usually cost more.",
+    "worst_alone": "The lowest accuracy of any single curve at its ratio. All layers "
+    "pruned together usually lose more.",
     "scan": "Prunes one layer at a time at every sparsity of the grid, keeps the others dense, and "
     "measures accuracy. Nothing is trained.",
     "preview": "Estimates the same curves in about a tenth of the time. It measures where a "
@@ -154,7 +154,7 @@ TRAINING = {
     "label_smoothing": "Trains towards a little less than full certainty, which can improve "
     "accuracy.",
     "penalty": "A term that is added to the loss in every training step. It makes weights small "
-    "before or between cuts. The accuracy and the losses shown do not include it.",
+    "before they are removed. The accuracy and the losses shown do not include it.",
     "penalty_shape": "The granularity of the penalty: which weights it makes small together. "
     "Usual: the plan's granularity.",
     "penalty_strength": "The factor of the penalty in the loss.",
@@ -183,7 +183,7 @@ FLOWS = {
 METHODS = {
     "study": "Runs in the background and keeps every finished run on disk. After a stop or a "
     "restart it continues with the missing runs.",
-    "study_state": "Before: after the cut, with the masks that the run had at its end. After: with "
+    "study_state": "Before: after pruning, with the masks that the run had at its end. After: with "
     "fine-tuning.",
     "study_json": "For `python -m pruning_core study study.json`. It makes the same runs and "
     "reuses those made here.",

@@ -178,7 +178,8 @@ def tune_words(plan: Plan) -> str:
     """When the plan prunes and how it fine-tunes, in one sentence."""
     if not plan.fine_tune.epochs:
         return f"{schedule_words(plan.schedule)}, without fine-tuning."
-    return f"{schedule_words(plan.schedule)}; {_epochs(plan)} after each cut, {_optimizer(plan)}."
+    schedule = schedule_words(plan.schedule)
+    return f"{schedule}; {_epochs(plan)} after each pruning step, {_optimizer(plan)}."
 
 
 def flow_tune_words(plan: Plan) -> str:

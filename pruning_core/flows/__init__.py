@@ -1,5 +1,6 @@
-"""How do cutting and training go together? Every flow: Work -> events; the last masks and the last
-model are the result.
+"""How are pruning and training combined? Every flow: FlowContext -> events.
+
+The last masks and the last model are the result.
 """
 
 from dataclasses import replace

@@ -4,7 +4,7 @@ const MOST_WEIGHTS = 110000
 const MOST_SIDE = 8192
 const MARGIN = 0.35
 
-// Filters and channels in sight, [top, bottom, left, right], or null while weights are smaller than pixels or too many.
+// Visible filters and channels, [top, bottom, left, right], or null while weights are smaller than pixels or too many.
 function sight({ mask, stage }) {
   const { view } = stage
   const { shape, factors } = mask.layer
@@ -20,7 +20,7 @@ function sight({ mask, stage }) {
 const weightsIn = ([top, bottom, left, right], [, , h, w]) => (bottom - top) * (right - left) * h * w
 const within = (inner, outer) => inner[0] >= outer[0] && inner[1] <= outer[1] && inner[2] >= outer[2] && inner[3] <= outer[3]
 
-// What is in sight with as much around it as may come, so that a small move needs no other window.
+// The visible part, enlarged up to the limit, so that a small move needs no new window.
 function wider(seen, shape) {
   for (let share = MARGIN; share > 0; share -= 0.05) {
     const [down, across] = [Math.ceil((seen[1] - seen[0]) * share), Math.ceil((seen[3] - seen[2]) * share)]
@@ -33,7 +33,7 @@ function wider(seen, shape) {
   return seen
 }
 
-// Asks for what is in sight, once, unless it is here. Called when the picture has come to rest.
+// Requests the visible weights once, unless they are loaded. Called when the picture stops moving.
 function askForWindow(lab) {
   const place = detailOf(lab.layer.id)
   const seen = sight(lab)
@@ -45,7 +45,7 @@ function askForWindow(lab) {
   lab.sayNote()
 }
 
-// The window that came, as a mask that is cut and edited along with the layer's.
+// The loaded window as a mask of its own. It has the layer's ratio and hand edits.
 function windowMask(layer, window, parent) {
   const { shape, factors } = layer
   const [down, across] = [factors[0] * shape[2], factors[1] * shape[3]]
@@ -59,7 +59,7 @@ function windowMask(layer, window, parent) {
   return mask
 }
 
-// Takes over the window that is here, or drops it where weights are smaller than pixels; keeps the weight that is pointed at.
+// Uses the loaded window, or drops it where weights are smaller than pixels. The weight under the pointer stays selected.
 function adoptWindow(lab) {
   const { stage, mask } = lab
   if (!stage.deep) return

@@ -1,5 +1,5 @@
-// Hand edits that can be taken back. They stay with the network, the layer and the shape of the cut, whatever the scores, while
-// the page lives.
+// Undo and redo of hand edits. There is one history per network, layer and granularity, for any
+// scores, until the page is closed.
 
 const MOST_STEPS = 200
 
@@ -10,7 +10,7 @@ class History {
     this.restart(new Map())
   }
 
-  // now: the edits that the steps lead to; others, from elsewhere, begin anew.
+  // now: the edits after all steps. Edits that the lab did not make start a new history.
   restart(now) {
     Object.assign(this, { done: [], undone: [], now })
   }

@@ -1,4 +1,4 @@
-// The lab itself: one per place on the page. Python gives ratio and edits, the user changes them, a release is reported once.
+// The lab. Python passes ratio and edits, the user changes them, and each change is reported once, on release.
 
 const REST = 120
 
@@ -27,12 +27,12 @@ class Lab {
     listenToStage(this)
   }
 
-  // The mask that is pointed at: the window's where one is drawn.
+  // The mask under the pointer: the window's, where one is drawn.
   get eye() {
     return this.stage.near ?? this.mask
   }
 
-  // --- what Python says
+  // --- data from Python
 
   receive({ data, setStateValue }) {
     this.send = setStateValue
@@ -119,13 +119,13 @@ class Lab {
     return true
   }
 
-  // Does this prune the last group of a scope by hand, where one must stay?
+  // True if this edit would remove the last group of a scope, where one must stay.
   empties(group, edits) {
     const scope = Math.floor(group / this.layer.groups)
     return !this.layer.collapse && edits.get(group) === false && this.eye.left(scope, edits) <= 0
   }
 
-  // A block is no group: why nothing happens.
+  // Explains why a click on a block of a reduced layer has no effect: a block is no group.
   hint() {
     if (this.stage.deep && this.layer.groups) this.speak("To edit by hand, zoom in until single weights are drawn.")
   }
@@ -143,7 +143,7 @@ class Lab {
     if (this.history.again()) this.apply("Redone")
   }
 
-  // Edits that cannot be used are Python's alone: it forgets them too.
+  // Only Python stores edits that have no effect now. It deletes them too.
   clear() {
     if (this.mask.edits.size) this.history.push(new Map())
     this.apply("Edits cleared")
@@ -167,7 +167,7 @@ class Lab {
     return true
   }
 
-  // The only word to Python. n tells reports apart, so that an answer to an older one does not undo a newer.
+  // The only message to Python. n numbers the reports: an answer to an old report does not undo a newer one.
   report() {
     const { groups, id } = this.layer
     const split = group => [Math.floor(group / groups), group % groups]
@@ -238,7 +238,7 @@ class Lab {
     this.later = setTimeout(() => this.rest(), REST)
   }
 
-  // Nothing has moved for a moment.
+  // Called when nothing has moved for REST milliseconds.
   rest() {
     if (this.stage.finer) this.stage.draw(this.mask, this.inks, false)
     if (this.stage.deep) askForWindow(this)
@@ -252,7 +252,7 @@ class Lab {
     this.find(".spoken").textContent = text
   }
 
-  // Why nothing happened, until something does.
+  // Shows why a click had no effect, until the next action.
   tell(text) {
     this.say(".told", text)
     if (text) this.speak(text)

@@ -1,4 +1,4 @@
-// The colours and what they stand for.
+// The colours and their meaning.
 
 function drawLegend(lab) {
   const { layer, inks, stage, find, root } = lab

@@ -1,4 +1,4 @@
-// Marks above the pictures: the cell that is pointed at, borders of groups, hand edits. They ask the stage where cells are.
+// Marks above the pictures: the cell under the pointer, borders of groups, hand edits. They ask the stage where cells are.
 
 function ring(stage, context, mask, cell) {
   const [x, y, w, h] = stage.box(mask, Math.floor(cell / mask.cols), cell % mask.cols)
@@ -61,7 +61,7 @@ function markPlaces(stage, mask, group) {
   })
 }
 
-// What a group has in each kernel: [left, top, right, below], as far as it is in sight; where it is not, its first.
+// The visible part of a group in each kernel: [left, top, right, below]; its first part if none is visible.
 function boxesOf(stage, mask, group) {
   const [, , h, w] = mask.layer.shape
   const found = new Map()

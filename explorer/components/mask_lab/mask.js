@@ -1,4 +1,4 @@
-// Which groups go: the same rule, count for count and tie for tie, as pruning_core/masks.py.
+// Which groups are removed: the same rule as in pruning_core/masks.py, with the same counts and ties.
 
 const ALWAYS = 0xffffffff
 
@@ -15,7 +15,7 @@ function removedCount(layer, ratio) {
   return Math.min(halfEven(ratio * layer.groups), layer.collapse ? layer.groups : Math.max(0, layer.groups - 1))
 }
 
-// Would the ratio take the last group of every scope, were that allowed?
+// True if the ratio would remove the last group of every scope, if that were allowed.
 function heldBack(layer, ratio) {
   return layer.keepOf === null && layer.groups > 0 && Math.min(layer.groups, halfEven(ratio * layer.groups)) > removedCount(layer, ratio)
 }
@@ -119,7 +119,7 @@ class Mask {
     this.cut(this.removed)
   }
 
-  // A scope whose last groups to go are pruned by hand, none kept by hand, runs empty from some count on.
+  // A scope becomes empty from some count on if its highest groups are pruned by hand and none is kept by hand.
   scopesThatMayEmpty() {
     const { groups } = this.layer
     const scopes = new Map()
@@ -156,7 +156,7 @@ class Mask {
     return this.edits.get(group) ?? this.place(group) >= this.removed
   }
 
-  // Groups of a scope that stay under these edits, were it not that one always does.
+  // How many groups of a scope these edits keep, without the rule that one always stays.
   left(scope, edits) {
     let left = this.layer.groups - this.removed
     for (const [group, keep] of edits)
@@ -165,7 +165,7 @@ class Mask {
     return left
   }
 
-  // How many groups and weights are gone, hand edits included (as far as their places are known).
+  // How many groups and weights are removed, with the hand edits whose ranks are known.
   counts() {
     const { scopes, groups, size } = this.layer
     let gone = scopes * this.removed
@@ -190,7 +190,7 @@ class Mask {
     return 0
   }
 
-  // The smallest ratio at which a group of this place goes, or null if it never does.
+  // The smallest ratio at which the group of this rank is removed; null if it is never removed.
   goesAt(place) {
     const { groups, keepOf, collapse, fixed } = this.layer
     if (keepOf !== null) return place < groups - keepOf ? fixed : null

@@ -47,7 +47,7 @@ function rangeOf(scores) {
   return { least: Number.isFinite(least) ? least : 0, most, clipped }
 }
 
-// Do values lie beyond the limits of the colours? [below, above]; what was rounded for the way is not beyond.
+// Do values lie beyond the limits of the colours? [below, above]; values rounded for the transfer are not.
 function beyond({ values, valuesScale, limit, reduced }) {
   if (reduced) return [false, false]
   const edge = (1.001 * limit) / valuesScale[0]
@@ -159,7 +159,7 @@ function paintWindow(mask, ink, xs, ys, out, hatch, line) {
   }
 }
 
-// Period of the hatch in pixels for cells of that size, 0 where there is no room for one.
+// Period of the hatch in pixels for cells of that size, 0 where the cell is too small for one.
 function hatchOf(mask, sx, sy) {
   const piece = Math.min(mask.piece[0] * sy, mask.piece[1] * sx)
   const small = Math.min(sx, sy)

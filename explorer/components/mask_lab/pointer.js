@@ -47,7 +47,7 @@ function listenToStage(lab) {
   listenToMap(lab)
 }
 
-// The wheel zooms, unless it is on its way through the page; when there is nothing to zoom, the page scrolls.
+// The wheel zooms. The page scrolls if the gesture began outside the picture or nothing can be zoomed.
 function listenToWheel(lab) {
   const { stage } = lab
   const { signal } = lab.ended
@@ -64,7 +64,7 @@ function listenToWheel(lab) {
       const passing = event.timeStamp - lastWheelElsewhere < WHEEL_PAUSE && !going
       const spot = stage.spot(event)
       if (!spot || !lab.mask || (passing && !event.ctrlKey)) return void (lastWheelElsewhere = event.timeStamp)
-      // A gesture that has reached the limit still belongs to the picture.
+      // At the zoom limit, the rest of the gesture does not scroll the page.
       if (lab.zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY)) / 300), spot) || event.ctrlKey || going) {
         lastHere = event.timeStamp
         event.preventDefault()
@@ -133,7 +133,7 @@ function actOfKey(lab, event) {
   return acts[key]
 }
 
-// Zooming by key holds on to the cell that is looked at.
+// Zooming by key keeps the selected cell in view.
 function middle(lab) {
   if (lab.cell === null) return undefined
   const [x, y, w, h] = lab.stage.box(lab.eye, Math.floor(lab.cell / lab.eye.cols), lab.cell % lab.eye.cols)
@@ -152,7 +152,7 @@ function step(lab, down, right) {
   lab.point(cell, true)
 }
 
-// Where the arrows begin: in the corner of what is seen.
+// Where the arrow keys start: in the corner of the visible part.
 function firstInSight({ eye, stage }) {
   const { view } = stage
   const first = (at, from) => Math.max(0, at.findIndex(each => each >= from - 1e-6))

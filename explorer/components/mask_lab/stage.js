@@ -4,10 +4,10 @@ const MOST_HEIGHT = 560
 const LARGEST_CELL = 30
 const CLOSEST_CELL = 56
 const LEAST_SIDE = 64
-// Pictures that are made to be zoomed get room for it, however long and flat the layer is.
+// The least height of pictures that can be zoomed, also for long, flat layers.
 const LEAST_HEIGHT = { flat: 96, deep: 240 }
 const MAP_SIDE = 130
-// A frame is no wider than WIDEST times its picture, so that a strip of one channel does not stand in an empty field.
+// A frame is at most WIDEST times as wide as its picture, so that a narrow strip has no empty space around it.
 const WIDEST = 2
 const LEAST_WIDTH = 200
 
@@ -32,7 +32,7 @@ class Stage {
     return this.shown().some(figure => this.pictures.get(figure.dataset.show).times > 1)
   }
 
-  // Sizes of the frames and the scale at which the whole layer fits; keeps the place that is looked at.
+  // Sizes of the frames and the scale at which the whole layer fits; keeps the visible place.
   fit(mask) {
     const figures = this.shown()
     const room = this.element.clientWidth
@@ -146,7 +146,7 @@ class Stage {
     }
   }
 
-  // Hand edits and the group that is pointed at, above the pictures.
+  // Hand edits and the group under the pointer, above the pictures.
   drawOver(mask, cell, selected) {
     const shown = this.near ?? mask
     for (const figure of this.shown()) {

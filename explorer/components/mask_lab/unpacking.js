@@ -42,7 +42,7 @@ function layers() {
   return globalThis.pruningMaskLab
 }
 
-// Where single weights of a reduced layer come from: ask(window) until it is the `window` here; who waits is told.
+// Where single weights of a reduced layer come from: ask(window) requests them; when they are stored in `window`, the functions in `waiting` are called.
 function detailOf(id) {
   const { details } = layers()
   if (!details.has(id)) details.set(id, { ask: null, window: null, waiting: new Set() })

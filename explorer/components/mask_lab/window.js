@@ -1,4 +1,4 @@
-// Draws nothing: asks Python for the weights that a lab zooms to, and hands them over when they come.
+// Draws nothing: asks Python for the weights that a lab zooms to, and passes them on when they arrive.
 
 const shown = new WeakMap()
 

@@ -87,7 +87,7 @@ class LabDetail:
 def lab_window(
     layer: Layer, weight: torch.Tensor, scores: torch.Tensor | None, g: Granularity, window: Window
 ) -> LabWindow:
-    """weight: O I H W; scores: scope x group, None for a layer that g cannot cut. About half a
+    """weight: O I H W; scores: scope x group, None for a layer that g cannot prune. About half a
     second at 100 million weights.
     """
     part = weight[window.top : window.bottom, window.left : window.right]

@@ -3,7 +3,7 @@
 const escaped = text => String(text).replace(/[&<>"]/g, sign => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[sign])
 const px = number => String(Math.round(10 * number) / 10)
 
-// A way with rounded corners.
+// A path with rounded corners.
 function path(points, radius = 5) {
   const parts = [`M${px(points[0][0])} ${px(points[0][1])}`]
   for (let at = 1; at < points.length - 1; at++) {
@@ -119,14 +119,14 @@ function badge(box) {
   return `<rect class="badge" x="${px(x - half)}" y="${px(y - 9)}" width="${px(2 * half)}" height="18" rx="9"/><text class="times" x="${px(x)}" y="${px(y + 4.5)}">× ${box.count}</text>`
 }
 
-// Of a fold: over all its layers that can be cut; null where there is none.
+// The share of kept weights over all layers of a box that can be pruned; null if there is none.
 function keptShare(box, kept) {
   const able = box.layers.filter(layer => kept[layer.place] !== null)
   const weights = able.reduce((sum, layer) => sum + layer.weights, 0)
   return weights ? able.reduce((sum, layer) => sum + layer.weights * kept[layer.place], 0) / weights : null
 }
 
-// Of a fold: its most sensitive layer's.
+// The sensitivity of the box's most sensitive layer.
 function hurt(box, state) {
   const known = box.layers.map(layer => state.hurts?.[layer.place] ?? null).filter(lost => lost !== null)
   return known.length ? Math.max(...known) : null

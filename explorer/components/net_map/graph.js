@@ -1,4 +1,4 @@
-// What is to be seen of the network: boxes and arrows, with repeated blocks folded into one box.
+// The visible graph of the network: boxes and arrows, with repeated blocks folded into one box.
 
 const FIELDS = ["role", "label", "title", "weights", "column", "row", "block", "name"]
 

@@ -1,4 +1,4 @@
-// Where the boxes stand: columns from left to right, wrapped into lines where one value alone flows on.
+// The positions of the boxes: columns from left to right. A new line starts where only one value is passed on.
 
 const SIZE = { high: 34, least: 8, grows: 70, gap: 18, pad: 10, label: 16, below: 18, lane: 78, track: 8, head: 17, between: 16, join: 9 }
 

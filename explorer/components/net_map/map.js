@@ -1,4 +1,4 @@
-// The map itself: one per place on the page. Python says which layer is chosen; a click or the arrow keys choose another.
+// The map. Python passes the chosen layer; a click or the arrow keys choose another.
 
 const REST = 180
 const TRUST = 5000
@@ -83,7 +83,7 @@ class NetMap {
     this.render()
   }
 
-  // Folds a run again, but for the block of the chosen layer.
+  // Folds a run again, except the block of the chosen layer.
   close(block) {
     const run = this.network.runOf.get(block)
     if (!run) return

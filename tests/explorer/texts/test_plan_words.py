@@ -57,7 +57,7 @@ def test_what_a_plan_removes() -> None:
 
 def test_how_a_plan_trains() -> None:
     optimizer = "SGD, learning rate 0.01 with cosine decay, batches of 32"
-    assert tune_words(Plan()) == f"One-shot; 3 epochs after each cut, {optimizer}."
+    assert tune_words(Plan()) == f"One-shot; 3 epochs after each pruning step, {optimizer}."
     assert tune_words(Plan(fine_tune=TrainConfig(epochs=0))) == "One-shot, without fine-tuning."
     assert schedule_words("agp:4") == "Gradual (AGP cubic), 4 rounds"
     assert penalty_words("group_lasso:filter") == "Group lasso (Filter)"

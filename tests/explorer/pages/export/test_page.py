@@ -75,7 +75,7 @@ def test_the_fine_tuned_network_is_offered_for_its_own_plan_only(
     at.button(key="tune_start").click().run()
     until(at, lambda at: ": finished in" in text(at))
     at = open_view("export", sparsity="0.8", fine_tune="epochs~1~batch_size~32")
-    assert "1 epoch after each cut" in text(at)
+    assert "1 epoch after each pruning step" in text(at)
     line = printed(files_shown(at, tuned=True), tmp_path, capsys)
     assert line == at.main.code[1].value
     assert percent(float(line.split()[1])) == metric(at, "Accuracy · measured")

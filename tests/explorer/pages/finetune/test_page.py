@@ -50,7 +50,7 @@ def test_an_empty_page_says_what_to_do(open_view: Open) -> None:
     assert "No run yet" in at.info[0].value
     assert "LeNet-5 on Digits: Fine-grained by Magnitude (L1)" in text(at)
     assert (
-        "3 epochs after each cut, SGD, learning rate 0.01 with cosine decay, batches of 32"
+        "3 epochs after each pruning step, SGD, learning rate 0.01 with cosine decay, batches of 32"
         in text(at)
     )
     assert "99 steps on 1,079 training images" in text(at)
