@@ -51,7 +51,7 @@ def input_norms(
         )
     _run(work, batches, device)
     images = sum(len(y) for _, y in batches)
-    return {name: (found / images).sqrt().float() for name, found in total.items()}
+    return {name: (squares / images).sqrt().float() for name, squares in total.items()}
 
 
 def output_stats(
@@ -72,8 +72,8 @@ def output_stats(
                 )
             )
     _run(work, batches, device)
-    means = {name: found / found[2].clamp_min(1) for name, found in sums.items()}
-    return {name: OutputStats(found[0].float(), found[1].float()) for name, found in means.items()}
+    means = {name: part / part[2].clamp_min(1) for name, part in sums.items()}
+    return {name: OutputStats(mean[0].float(), mean[1].float()) for name, mean in means.items()}
 
 
 def _skeleton_and_device(model: nn.Module, batches: Batches) -> tuple[nn.Module, torch.device]:

@@ -207,15 +207,16 @@ def _columns(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
     """
     before = _neighbours(names, edges)[0]
     linked = {name for edge in edges for name in edge} or set(names[:1])
-    found: dict[str, int] = {}
+    columns: dict[str, int] = {}
     for name in [
         *filter(linked.__contains__, names),
         *(name for name in names if name not in linked),
     ]:
-        found[name] = 1 + max(
-            (found[source] for source in (before[name] if name in linked else found)), default=-1
+        columns[name] = 1 + max(
+            (columns[source] for source in (before[name] if name in linked else columns)),
+            default=-1,
         )
-    return found
+    return columns
 
 
 def _neighbours(
@@ -235,7 +236,7 @@ def _rows(names: Sequence[str], edges: Sequence[Edge], columns: dict[str, int]) 
     """The longest path is in row 0; every further path takes the lowest row that is free there."""
     before, after = _neighbours(names, edges)
     free = dict.fromkeys(names)
-    found = dict[str, int]()
+    rows = dict[str, int]()
     taken: list[list[tuple[int, int]]] = []
     while free:
         path = _longest(list(free), after)
@@ -250,9 +251,9 @@ def _rows(names: Sequence[str], edges: Sequence[Edge], columns: dict[str, int]) 
         taken.extend([] if row < len(taken) else [[]])
         taken[row].append((first, last))
         for name in path:
-            found[name] = row
+            rows[name] = row
             del free[name]
-    return found
+    return rows
 
 
 def _longest(names: Sequence[str], after: dict[str, list[str]]) -> list[str]:

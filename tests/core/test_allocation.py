@@ -141,13 +141,13 @@ def test_global_weighs_groups_by_their_size() -> None:
         "large.weight": torch.tensor([[1.0, 3.0, 9.0]]),
         "small.weight": torch.tensor([[2.0, 4.0, 9.0]]),
     }
-    found = {
+    by_count = {
         gone: rank_globally((large, small), groups, gone / 33)
         for gone in (0, 4, 5, 9, 11, 15, 16, 20, 22, 33)
     }
     counts = {
         gone: (round(3 * r["large.weight"]), round(3 * r["small.weight"]))
-        for gone, r in found.items()
+        for gone, r in by_count.items()
     }
     assert counts == {
         0: (0, 0),
@@ -183,9 +183,9 @@ def test_removed_groups_stay_removed_under_new_scores(name: str, g: str) -> None
     for number, sparsity in enumerate((0.3, 0.6, 0.7)):
         groups = exclude_removed(grouped(g, number, layers), masks, layers, chosen)
         ratios = ALLOCATIONS[name](layers, groups, sparsity)
-        found = select(groups, layers, chosen, ratios)
-        assert all(not (found[key] & ~mask).any() for key, mask in masks.items())
-        masks = found
+        selected = select(groups, layers, chosen, ratios)
+        assert all(not (selected[key] & ~mask).any() for key, mask in masks.items())
+        masks = selected
     gone = sum(int((~mask).sum()) for mask in masks.values()) / sum(x.numel for x in layers)
     assert gone == pytest.approx(0.7, abs=0.03)
 
@@ -196,10 +196,10 @@ def test_removed_groups_stay_removed_under_new_scores(name: str, g: str) -> None
 def slow_lamp(values: list[float]) -> list[float]:
     """The paper's formula: W_u^2 / sum over v >= u of W_v^2, with weights in ascending order."""
     order = sorted(range(len(values)), key=lambda at: values[at])
-    found = [0.0] * len(values)
+    lamp = [0.0] * len(values)
     for place, at in enumerate(order):
-        found[at] = values[at] ** 2 / sum(values[v] ** 2 for v in order[place:])
-    return found
+        lamp[at] = values[at] ** 2 / sum(values[v] ** 2 for v in order[place:])
+    return lamp
 
 
 def test_lamp_scores_are_the_papers() -> None:
@@ -238,7 +238,7 @@ def test_lamp_masks_are_those_of_the_papers_global_top_k(sparsity: float) -> Non
 
 def test_lamp_ignores_the_scale_of_a_layer() -> None:
     groups = grouped("fine")
-    scaled = {name: found * 10.0**k for k, (name, found) in enumerate(groups.items())}
+    scaled = {name: part * 10.0**k for k, (name, part) in enumerate(groups.items())}
     assert ALLOCATIONS["lamp"](LAYERS, groups, 0.8) == ALLOCATIONS["lamp"](LAYERS, scaled, 0.8)
     assert ALLOCATIONS["global"](LAYERS, groups, 0.8) != ALLOCATIONS["global"](LAYERS, scaled, 0.8)
 
@@ -284,8 +284,8 @@ def test_erk_worked_by_hand() -> None:
 
 
 def test_erk_of_a_conv1d_has_one_kernel_side() -> None:
-    found = inventory(nn.Sequential(nn.Conv1d(2, 4, 3), nn.Conv1d(4, 16, 5)), (2, 16))
-    assert ALLOCATIONS["erk"](found, {}, 0.5) == pytest.approx(slow_erk(found, 0.5), abs=1e-9)
+    layers = inventory(nn.Sequential(nn.Conv1d(2, 4, 3), nn.Conv1d(4, 16, 5)), (2, 16))
+    assert ALLOCATIONS["erk"](layers, {}, 0.5) == pytest.approx(slow_erk(layers, 0.5), abs=1e-9)
 
 
 @pytest.mark.parametrize("sparsity", SPARSITIES)
@@ -342,6 +342,6 @@ def test_lamp_keeps_negative_scores_negative() -> None:
     assert lamp_scores(torch.tensor([[1.0, -2.0, 0.0, 2.0]]))[0].tolist() == [0.2, -1.0, 0.0, 1.0]
     rng = torch.Generator().manual_seed(1)
     signed = torch.randn(1, 500, generator=rng)
-    found = lamp_scores(signed)
-    assert torch.equal(found.argsort(stable=True), signed.argsort(stable=True))
-    assert torch.equal(found.sign(), signed.double().sign())
+    lamp = lamp_scores(signed)
+    assert torch.equal(lamp.argsort(stable=True), signed.argsort(stable=True))
+    assert torch.equal(lamp.sign(), signed.double().sign())

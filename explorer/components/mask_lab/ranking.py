@@ -49,11 +49,11 @@ def places(scores: torch.Tensor, groups: np.ndarray) -> np.ndarray:
         part = ranks(scores[torch.from_numpy(touched[start : start + step])]).numpy()
         return mine, part[at[mine] - start, group[mine]]
 
-    found = np.empty(len(groups), np.int64)
+    result = np.empty(len(groups), np.int64)
     starts = range(0, len(touched), step)
     for mine, ranked in map(some, starts) if large else parallel_map(some, starts):
-        found[mine] = ranked
-    return found
+        result[mine] = ranked
+    return result
 
 
 def _among_runs(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -70,16 +70,18 @@ def _among_runs(scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
         here = (at >= start) & (at < start + RUN)
         later = at >= start + RUN
         ordered = np.sort(run)
-        found = np.empty(len(asked), np.int64)
-        found[later] = np.searchsorted(ordered, asked[later], "right")
-        found[~later] = np.searchsorted(ordered, asked[~later])
+        smaller = np.empty(len(asked), np.int64)
+        smaller[later] = np.searchsorted(ordered, asked[later], "right")
+        smaller[~later] = np.searchsorted(ordered, asked[~later])
         if here.any():
-            found[here] = np.searchsorted(np.sort(_keys(run)), _keys(asked[here], at[here] - start))
-        return found
+            smaller[here] = np.searchsorted(
+                np.sort(_keys(run)), _keys(asked[here], at[here] - start)
+            )
+        return smaller
 
-    found = np.empty(len(groups), np.int64)
-    found[by_score] = sum(parallel_map(below, range(0, len(scores), RUN)))
-    return found
+    result = np.empty(len(groups), np.int64)
+    result[by_score] = sum(parallel_map(below, range(0, len(scores), RUN)))
+    return result
 
 
 def _keys(scores: np.ndarray, numbers: np.ndarray | None = None) -> np.ndarray:
@@ -122,21 +124,21 @@ def _small_scopes(scores: np.ndarray) -> np.ndarray:
     """Levels in small scopes, by comparing every two groups."""
     columns = scores.T.copy()
     groups = scores.shape[1]
-    found = np.zeros(columns.shape, np.uint8)
+    smaller = np.zeros(columns.shape, np.uint8)
     for one in range(groups):
         for other in range(one):
             first = columns[other] <= columns[one]
-            found[one] += first
-            found[other] += ~first
-    levels: np.ndarray = (np.arange(groups) * 256 // groups).astype(np.uint8)[found.T]
+            smaller[one] += first
+            smaller[other] += ~first
+    levels: np.ndarray = (np.arange(groups) * 256 // groups).astype(np.uint8)[smaller.T]
     return levels
 
 
 def _many_groups(scores: np.ndarray) -> np.ndarray:
-    found = np.empty(scores.shape, np.uint8)
+    levels = np.empty(scores.shape, np.uint8)
     share = (np.arange(scores.shape[1]) * 256 // scores.shape[1]).astype(np.uint8)
-    np.put_along_axis(found, np.argsort(scores, axis=1), share[None], axis=1)
-    return found
+    np.put_along_axis(levels, np.argsort(scores, axis=1), share[None], axis=1)
+    return levels
 
 
 def levels_among(scores: np.ndarray, some: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def reduced_parts(
         pass
     if late and order is not None:
         places = levels_among(order, places)
-    found: dict[str, np.ndarray] = {
+    arrays: dict[str, np.ndarray] = {
         "values": values.ravel(),
         "valuesScale": np.array([limit], np.float32),
         "places": places.ravel(),
@@ -53,7 +53,7 @@ def reduced_parts(
         "rowAt": np.arange(rows, dtype=np.float32),
         "colAt": np.arange(cols, dtype=np.float32),
     }
-    return {"factors": [down, across]}, found | starts
+    return {"factors": [down, across]}, arrays | starts
 
 
 def _by_weight(layer: Layer, order: np.ndarray, g: Granularity) -> Callable[[slice], np.ndarray]:
@@ -107,12 +107,12 @@ def _quarters(order: np.ndarray, across: int) -> np.ndarray:
     whole = channels // across if channels > 1 else 1
     across = across if channels > 1 else 1
     parts = [flat[: whole * across].reshape(whole, -1), flat[whole * across :].reshape(1, -1)]
-    found = []
+    quarters = []
     for part in parts:
         if part.size:
             # Bytes are sorted by counting, floats by vector instructions.
             ordered = np.sort(part, axis=1, kind="stable" if order.dtype == np.uint8 else None)
-            found.append(
+            quarters.append(
                 ordered[:, np.linspace(0, ordered.shape[1] - 1, QUARTERS).round().astype(int)]
             )
-    return np.concatenate(found).T
+    return np.concatenate(quarters).T

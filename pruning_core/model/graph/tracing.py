@@ -70,13 +70,13 @@ def program(model: nn.Module, x: Inputs) -> Program:
     ):  # as in `_trace_problem`: in another mode, torch may choose another kernel
         wanted = call(model, map_tensors(x, torch.clone))
     try:
-        found = trace(skeleton(model), x)
+        traced = trace(skeleton(model), x)
     except TRACE_ERRORS as error:
         problem: str | None = f"torch.fx cannot trace it: {_first_line(error)}"
     else:
-        problem = _trace_problem(found, x, require_logits(wanted))
+        problem = _trace_problem(traced, x, require_logits(wanted))
     return (
-        found
+        traced
         if problem is None
         else _whole(skeleton(model), x, problem, plain=isinstance(wanted, Tensor))
     )
@@ -148,12 +148,12 @@ def _writes(node: Node, modules: Mapping[str, nn.Module]) -> bool:
     return node.target in OUT_OF_PLACE or node.kwargs.get("inplace") is True
 
 
-def _trace_problem(found: Program, x: Inputs, wanted: object) -> str | None:
+def _trace_problem(program: Program, x: Inputs, wanted: object) -> str | None:
     """Runs the traced program once. Why it must not be used, or None."""
-    values = found.start(map_tensors(x, torch.clone))
+    values = program.start(map_tensors(x, torch.clone))
     with torch.no_grad():  # not inference mode, whose tensors do not count their versions
-        for stage in found.stages(
-            [node for node in found.nodes if node.op != "placeholder"], {found.result}
+        for stage in program.stages(
+            [node for node in program.nodes if node.op != "placeholder"], {program.result}
         ):
             read = [
                 values[n]
@@ -162,14 +162,14 @@ def _trace_problem(found: Program, x: Inputs, wanted: object) -> str | None:
             ]
             versions = [tensor._version for tensor in read]
             try:
-                values[stage.node] = found.value(stage, values)
+                values[stage.node] = program.value(stage, values)
             except TRACE_ERRORS as error:
                 return f"its trace cannot be computed, at {stage.node.name}: {_first_line(error)}"
             if versions != [tensor._version for tensor in read]:
                 return f"it writes over a tensor in place, in {stage.node.name}"
             for node in stage.spent:
                 values.pop(node, None)
-    same = isinstance(wanted, Tensor) and torch.equal(values[found.result], wanted)
+    same = isinstance(wanted, Tensor) and torch.equal(values[program.result], wanted)
     return None if same else "its trace does not give the model's own output"
 
 

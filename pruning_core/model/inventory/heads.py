@@ -101,8 +101,8 @@ def _attention(
 
 def _number(module: nn.Module, name: str) -> int:
     own = getattr(module, name, None)
-    found = getattr(getattr(module, "config", None), name, None) if own is None else own
-    return found if isinstance(found, int) else 0
+    value = getattr(getattr(module, "config", None), name, None) if own is None else own
+    return value if isinstance(value, int) else 0
 
 
 def _inputs(own: Sequence[Layer]) -> list[Layer]:

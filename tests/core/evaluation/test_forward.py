@@ -28,29 +28,29 @@ def forward(model: nn.Module | None = None) -> Forward:
     return Forward(model or chain(), split(SHAPE), device=CPU, batch_size=BATCH)
 
 
-def pictures(found: Forward, batch: int) -> Tensor:
-    images = found.images(batch)
+def pictures(passes: Forward, batch: int) -> Tensor:
+    images = passes.images(batch)
     assert isinstance(images, Tensor)
     return images
 
 
 def test_batches_are_those_of_the_split() -> None:
-    found = forward()
-    assert [found.count(batch) for batch in found.batches] == [8, 8, 3]
+    passes = forward()
+    assert [passes.count(batch) for batch in passes.batches] == [8, 8, 3]
     assert torch.equal(
-        torch.cat([pictures(found, batch) for batch in found.batches]), split(SHAPE).x
+        torch.cat([pictures(passes, batch) for batch in passes.batches]), split(SHAPE).x
     )
     assert "no images" in refusal(lambda: Forward(chain(), split(SHAPE, 0), device=CPU))
 
 
 def test_a_replacement_is_for_one_run_only() -> None:
     model = chain()
-    found = forward(model)
+    passes = forward(model)
     (whole, halved) = (full(model, split(SHAPE, BATCH)), model.state_dict()["4.weight"] / 2)
-    nodes = found.program
+    nodes = passes.program
     stages = nodes.stages([node for node in nodes.nodes if node is not nodes.x], {nodes.result})
     for change, wanted in (({"4.weight": halved}, None), ({}, whole)):
-        logits = found.run(stages, nodes.start(found.images(0)), change, {nodes.result})[
+        logits = passes.run(stages, nodes.start(passes.images(0)), change, {nodes.result})[
             nodes.result
         ]
         assert torch.equal(logits, whole) is (wanted is not None)
@@ -68,9 +68,9 @@ class Misread(nn.Module):
 
 
 def test_a_trace_that_cannot_be_computed_is_not_used() -> None:
-    found = program(Misread().eval(), torch.ones(1, *SHAPE))
-    assert "its trace cannot be computed, at zero_: " in str(found.reason)
-    assert forward(Misread().eval()).reason == found.reason
+    traced = program(Misread().eval(), torch.ones(1, *SHAPE))
+    assert "its trace cannot be computed, at zero_: " in str(traced.reason)
+    assert forward(Misread().eval()).reason == traced.reason
 
 
 def test_an_error_in_the_check_is_not_taken_for_a_trace_error(
@@ -82,13 +82,14 @@ def test_an_error_in_the_check_is_not_taken_for_a_trace_error(
 
 
 def test_views_of_one_storage_count_once() -> None:
-    found = program(chain(), torch.zeros(1, *SHAPE))
+    traced = program(chain(), torch.zeros(1, *SHAPE))
     x = torch.zeros(10)
     assert (
-        held_bytes(dict(zip(found.nodes, (x, x[2:], (x, None), torch.ones(1)), strict=False))) == 44
+        held_bytes(dict(zip(traced.nodes, (x, x[2:], (x, None), torch.ones(1)), strict=False)))
+        == 44
     )
-    node = found.x
-    other = found.result
+    node = traced.x
+    other = traced.result
     assert all_equal(
         {node: torch.ones(2), other: (1, None)}, {node: torch.ones(2), other: (1, None)}
     )
@@ -140,26 +141,26 @@ def test_other_threads_are_not_used_where_their_bits_differ() -> None:
     model = Whole(drift=2**-20).eval()
     images = split(SHAPE)
     layers = inventory(model, SHAPE)
-    found = []
+    results = []
     for workers in (1, 2):
         model.seen.clear()
         replay = PartialForward(model, images, device=CPU, batch_size=BATCH, workers=workers)
-        found.append([logits for _, _, logits in replay.run(layers, masks)])
+        results.append([logits for _, _, logits in replay.run(layers, masks)])
         assert model.seen.count(False) == workers - 1
-    assert all(map(torch.equal, *found))
+    assert all(map(torch.equal, *results))
 
 
 @pytest.mark.parametrize("inline", [True, False])
 def test_nodes_are_compared_once_per_number_of_images(inline: bool) -> None:
     model = Whole().eval()
-    found = forward(model)
-    wanted = {found.program.result}
-    stages = found.program.stages([found.program.result], wanted)
+    passes = forward(model)
+    wanted = {passes.program.result}
+    stages = passes.program.stages([passes.program.result], wanted)
     model.seen.clear()
     with worker_pool(2) as threads:
-        team = CheckedThreads(found, InlineExecutor() if inline else threads)
+        team = CheckedThreads(passes, InlineExecutor() if inline else threads)
         for batch in (0, 1, 2, 2):
             team.submit(
-                batch, stages, found.program.start(found.images(batch)), {}, wanted
+                batch, stages, passes.program.start(passes.images(batch)), {}, wanted
             ).result()
     assert model.seen == ([True] * 4 if inline else [True, False, False, True, False, False])

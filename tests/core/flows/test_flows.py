@@ -85,9 +85,9 @@ def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(
     text: str, config: TrainConfig
 ) -> None:
     before = state(space().model)
-    found = events(text, config)
-    cuts = of_kind(Pruned, found)
-    last = last_of(Finished, found)
+    history = events(text, config)
+    cuts = of_kind(Pruned, history)
+    last = last_of(Finished, history)
     assert same_state(space().model, before)
     assert [cut.round for cut in cuts] == list(range(1, len(cuts) + 1))
     assert {cut.rounds for cut in cuts} == {len(cuts)}
@@ -104,7 +104,7 @@ def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(
     slack = NEAR.get(text.partition(":")[0], 0.004)
     assert 1 - kept == pytest.approx(0.7, abs=slack)
     assert last.tuned is not None
-    losses = [step.loss for step in of_kind(Step, found)]
+    losses = [step.loss for step in of_kind(Step, history)]
     assert losses[-1] < 0.5 * losses[0]
     if text != LAST_CUT_AT_THE_END:
         assert last.tuned.top1 > 0.4
@@ -114,20 +114,20 @@ def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(
 @pytest.mark.parametrize("text", [text for text in TEXTS if not flow(text).regrows])
 def test_nothing_revives_where_the_flow_forbids_it(text: str, config: TrainConfig) -> None:
     """Momentum, weight decay and Adam would all move a zero."""
-    found = events(text, config)
-    cuts = of_kind(Pruned, found)
+    history = events(text, config)
+    cuts = of_kind(Pruned, history)
     for earlier, later in pairwise(cuts):
         assert all(not (later.masks[name] & ~mask).any() for name, mask in earlier.masks.items())
-    for number, event in enumerate(found):
-        if isinstance(event, Tuned | Pruned) and (past := of_kind(Pruned, found[: number + 1])):
+    for number, event in enumerate(history):
+        if isinstance(event, Tuned | Pruned) and (past := of_kind(Pruned, history[: number + 1])):
             assert gone(past[-1], event.model)
 
 
 @pytest.mark.parametrize("text", ["movement:cuts=5", "surgery:updates=8", "rigl:updates=8"])
 def test_weights_do_come_back_where_the_flow_lets_them(text: str) -> None:
     assert flow(text).regrows
-    found = events(text, ADAM)
-    cuts = of_kind(Pruned, found)
+    history = events(text, ADAM)
+    cuts = of_kind(Pruned, history)
     back = sum(
         int((later.masks[name] & ~mask).sum())
         for earlier, later in pairwise(cuts)
@@ -197,15 +197,15 @@ def test_a_flow_takes_a_shape_or_says_why_not(text: str, shape: str) -> None:
     if "quantile" in text or (text.startswith("surgery") and shape == "2:4"):
         refusal(lambda: events(text, SGD, shape))
         return
-    found = events(text, SGD, shape)
-    last = last_of(Finished, found)
+    history = events(text, SGD, shape)
+    last = last_of(Finished, history)
     g = granularity(shape)
     for layer in space().layers:
         if layer.name in last.masks:
             cells = to_groups(last.masks[layer.name], g, layer)
             assert torch.equal(cells, cells[..., :1].expand_as(cells))
             assert cells.any(-1).any(1).all()
-    assert gone(of_kind(Pruned, found)[-1], last.model)
+    assert gone(of_kind(Pruned, history)[-1], last.model)
     if shape == "filter":
         lost = ~last.masks["0.weight"].flatten(1).any(1)
         assert lost.any()
@@ -220,35 +220,35 @@ def test_without_an_epoch_a_flow_that_trains_says_so(name: str) -> None:
     if FLOWS[name].trains:
         assert FLOWS[name].label in refusal(lambda: list(prune(plan, space(), CPU)))
     else:
-        found = tuple(
+        history = tuple(
             prune(
                 replace(plan, flow="seven_pre:steps=3" if name == "seven_pre" else name),
                 space(),
                 CPU,
             )
         )
-        assert not of_kind(Step, found)
-        assert last_of(Finished, found).tuned is None
+        assert not of_kind(Step, history)
+        assert last_of(Finished, history).tuned is None
 
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_flows_describe_themselves_and_their_settings(name: str) -> None:
-    found = FLOWS[name]
-    assert isinstance(found, Flow)
-    for each in settings_of(found):
+    entry = FLOWS[name]
+    assert isinstance(entry, Flow)
+    for each in settings_of(entry):
         assert each.least <= each.default <= each.most
         assert is_sentence(each.help)
-    assert "labelled images" in found.needs
-    assert ("at least one epoch" in found.needs) == found.trains
+    assert "labelled images" in entry.needs
+    assert ("at least one epoch" in entry.needs) == entry.trains
     assert (
-        ("criterion reads" in found.needs)
-        == ("criterion's" in found.passes)
-        == ("criterion" in dict(found.published))
+        ("criterion reads" in entry.needs)
+        == ("criterion's" in entry.passes)
+        == ("criterion" in dict(entry.published))
     )
-    assert "1 forward, 1 backward per step" in found.passes
-    published: dict[str, Any] = dict(found.published)
+    assert "1 forward, 1 backward per step" in entry.passes
+    published: dict[str, Any] = dict(entry.published)
     Plan(**published)
-    assert spec(name, found) == name
+    assert spec(name, entry) == name
 
 
 @pytest.mark.parametrize("text", TEXTS)

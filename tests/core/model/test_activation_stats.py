@@ -55,8 +55,8 @@ def test_a_one_dimensional_convolution_is_a_flat_two_dimensional_one() -> None:
     square = nn.Conv2d(4, 6, (1, 3), padding=(0, 1))
     lines = MAPS.flatten(2)
     (layer,) = inventory(flat, (4, 63))
-    found = input_norms(flat, (layer,), [(lines, LABELS)])[layer.name]
-    torch.testing.assert_close(found, unfolded(lines.unsqueeze(2), square))
+    norms = input_norms(flat, (layer,), [(lines, LABELS)])[layer.name]
+    torch.testing.assert_close(norms, unfolded(lines.unsqueeze(2), square))
 
 
 class Attention(nn.Module):
@@ -99,17 +99,17 @@ def test_attention_reads_its_own_inputs_and_its_heads_outputs(packed: bool, bias
     model = Attention(packed, bias)
     tokens = MAPS[:, 0, :, :4]
     layers = inventory(model, (9, 4))
-    found = input_norms(model, layers, [(tokens[:2], LABELS[:2]), (tokens[2:], LABELS[2:])])
+    measured = input_norms(model, layers, [(tokens[:2], LABELS[:2]), (tokens[2:], LABELS[2:])])
 
     def norms(x: Tensor) -> Tensor:
         return (x.detach().square().sum((0, 1)) / len(x)).sqrt().expand(4, -1)
 
     *parts, mixed = (norms(x) for x in (*model.sources(tokens), model.mixed(tokens)))
-    torch.testing.assert_close(found["attend.out_proj.weight"][:, :, 0, 0], mixed)
+    torch.testing.assert_close(measured["attend.out_proj.weight"][:, :, 0, 0], mixed)
     got = (
-        found["attend.in_proj_weight"].chunk(3)
+        measured["attend.in_proj_weight"].chunk(3)
         if packed
-        else [found[f"attend.{k}_proj_weight"] for k in "qkv"]
+        else [measured[f"attend.{k}_proj_weight"] for k in "qkv"]
     )
     for each, wanted in zip(got, parts, strict=True):
         torch.testing.assert_close(each[:, :, 0, 0], wanted)
@@ -142,10 +142,10 @@ def test_calls_add_up_and_a_module_never_called_has_zeros() -> None:
     model = Twice()
     x = MAPS[:, 0, 0, :3]
     layers = inventory(model, (3,))
-    found = input_norms(model, layers, [(x, LABELS)])
+    norms = input_norms(model, layers, [(x, LABELS)])
     wanted = (x.square() + model.again(x).detach().square()).mean(0).sqrt()
-    torch.testing.assert_close(found["again.weight"][0, :, 0, 0], wanted)
-    assert not found["never.weight"].any()
+    torch.testing.assert_close(norms["again.weight"][0, :, 0, 0], wanted)
+    assert not norms["never.weight"].any()
     assert not output_stats(model, layers, [(x, LABELS)])["never.weight"].above.any()
 
 
@@ -162,14 +162,14 @@ def test_outputs_are_counted_after_the_batch_norm_and_before_it_is_overwritten()
     nn.init.normal_(model.get_parameter("1.bias"))
     layers = inventory(model, (4, 9, 7))
     before = state(model)
-    found = output_stats(model, layers, BATCHES)
+    stats = output_stats(model, layers, BATCHES)
     assert same_state(model, before)
     maps = model.eval()[:2](MAPS).detach().clone()
-    torch.testing.assert_close(found["0.weight"].above, (maps > 0).float().mean((0, 2, 3)))
-    torch.testing.assert_close(found["0.weight"].mean, maps.relu().mean((0, 2, 3)))
+    torch.testing.assert_close(stats["0.weight"].above, (maps > 0).float().mean((0, 2, 3)))
+    torch.testing.assert_close(stats["0.weight"].mean, maps.relu().mean((0, 2, 3)))
     flat = model[:5](MAPS).detach()
-    torch.testing.assert_close(found["4.weight"].above, (flat > 0).float().mean(0))
-    torch.testing.assert_close(found["4.weight"].mean, flat.relu().mean(0))
+    torch.testing.assert_close(stats["4.weight"].above, (flat > 0).float().mean(0))
+    torch.testing.assert_close(stats["4.weight"].mean, flat.relu().mean(0))
 
 
 def test_a_linear_layer_counts_over_tokens_and_a_norm_behind_it_over_its_channels() -> None:
@@ -183,8 +183,8 @@ def test_a_linear_layer_counts_over_tokens_and_a_norm_behind_it_over_its_channel
     normed = nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9))
     (layer,) = inventory(normed, (9, 4))
     assert layer.bn == "1"
-    found = output_stats(normed, (layer,), [(tokens, LABELS)])[layer.name]
-    torch.testing.assert_close(found.mean, normed.eval()(tokens).relu().mean((0, 2)).detach())
+    stats = output_stats(normed, (layer,), [(tokens, LABELS)])[layer.name]
+    torch.testing.assert_close(stats.mean, normed.eval()(tokens).relu().mean((0, 2)).detach())
 
 
 def test_no_batches_are_refused_in_a_sentence() -> None:

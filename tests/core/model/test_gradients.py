@@ -35,8 +35,8 @@ def test_gradient_by_hand() -> None:
     """
     model = linear([[0.0, 0.0], [0.0, 0.0]])
     batches = [(torch.tensor([[1.0, 2.0], [3.0, -1.0]]), torch.tensor([0, 1]))]
-    found = gradients(model, inventory(model, (2,)), batches)["weight"]
-    assert found[:, :, 0, 0].tolist() == [[0.5, -0.75], [-0.5, 0.75]]
+    slopes = gradients(model, inventory(model, (2,)), batches)["weight"]
+    assert slopes[:, :, 0, 0].tolist() == [[0.5, -0.75], [-0.5, 0.75]]
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet20", "vit"])
@@ -44,11 +44,11 @@ def test_gradients_are_those_of_torch(name: str) -> None:
     model = ARCHITECTURES[name].build((1, 8, 8), 10).eval()
     layers = inventory(model, (1, 8, 8))
     ((x, y),) = images()
-    found = gradients(model, layers, [(x, y)])
+    slopes = gradients(model, layers, [(x, y)])
     cross_entropy(model(x), y).backward()
     for layer in layers:
         torch.testing.assert_close(
-            found[layer.name].reshape(layer.param_shape), model.get_parameter(layer.name).grad
+            slopes[layer.name].reshape(layer.param_shape), model.get_parameter(layer.name).grad
         )
 
 
@@ -89,10 +89,10 @@ def test_a_tied_weight_gets_the_gradient_of_both_uses() -> None:
     model[1].weight = model[0].weight
     layers = inventory(model, (2,))
     batches = [(torch.eye(2), torch.tensor([0, 1]))]
-    found = gradients(model, layers, batches)
+    slopes = gradients(model, layers, batches)
     cross_entropy(model(batches[0][0]), batches[0][1]).backward()
-    assert found.keys() == {"0.weight"}
-    torch.testing.assert_close(found["0.weight"][:, :, 0, 0], model[0].weight.grad)
+    assert slopes.keys() == {"0.weight"}
+    torch.testing.assert_close(slopes["0.weight"][:, :, 0, 0], model[0].weight.grad)
 
 
 class Spare(nn.Module):
@@ -111,9 +111,9 @@ def test_a_layer_that_is_not_used_has_no_gradient_and_no_macs() -> None:
     model = Spare()
     used, unused = inventory(model, (2,))
     assert (used.macs, unused.macs) == (4, 0)
-    found = gradients(model, (used, unused), [(torch.eye(2), torch.tensor([0, 1]))])
-    assert found["unused.weight"].abs().sum() == 0
-    assert found["used.weight"].abs().sum() > 0
+    slopes = gradients(model, (used, unused), [(torch.eye(2), torch.tensor([0, 1]))])
+    assert slopes["unused.weight"].abs().sum() == 0
+    assert slopes["used.weight"].abs().sum() > 0
 
 
 def test_no_batches_and_broken_weights_are_refused_in_a_sentence() -> None:
@@ -136,8 +136,8 @@ class Fused(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.mix(x[:, 0]).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
-        found = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.head(found.transpose(1, 2).flatten(2).mean(1))
+        attended = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.head(attended.transpose(1, 2).flatten(2).mean(1))
 
 
 def test_the_second_derivative_passes_through_fused_attention() -> None:
@@ -156,10 +156,10 @@ def test_the_second_derivative_passes_through_fused_attention() -> None:
                 sign * 1e-4 * g[layer.name].view(layer.param_shape)
             )
         moved[sign] = gradients(other, layers, [(x.double(), y)])
-    found = hessian_gradients(model, layers, [(x.double(), y)])
+    slopes = hessian_gradients(model, layers, [(x.double(), y)])
     for layer in layers:
         wanted = (moved[1][layer.name] - moved[-1][layer.name]) / 2e-4
-        torch.testing.assert_close(found[layer.name], wanted, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(slopes[layer.name], wanted, rtol=1e-4, atol=1e-7)
 
 
 def test_gradients_of_single_images_pass_through_fused_attention(
@@ -197,10 +197,10 @@ def test_images_that_cannot_be_computed_together_are_computed_one_by_one() -> No
     model = ReadsValues()
     layers = inventory(model, (2,))
     batches = [(torch.eye(2), torch.tensor([0, 1]))]
-    found = squared_gradients(model, layers, batches)["fc.weight"][:, :, 0, 0]
+    squares = squared_gradients(model, layers, batches)["fc.weight"][:, :, 0, 0]
     error = torch.softmax(model(torch.eye(2)), 1).detach() - torch.eye(2)  # dL_n/dW = (p - y) x^T
     slopes = torch.stack([torch.outer(e, x) for e, x in zip(error, torch.eye(2), strict=True)])
-    torch.testing.assert_close(found, slopes.square().mean(0))
+    torch.testing.assert_close(squares, slopes.square().mean(0))
     assert hessian_gradients(model, layers, batches)["fc.weight"].any()
 
 
@@ -249,6 +249,6 @@ def test_second_derivatives_do_not_change_the_model_and_need_batches(
     assert same_state(model, before)
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     assert all(
-        torch.equal(first[name], found) for name, found in read(model, layers, images()).items()
+        torch.equal(first[name], again) for name, again in read(model, layers, images()).items()
     )
     assert "at least one batch" in refusal(lambda: read(model, layers, []))

@@ -41,42 +41,42 @@ def torchvision(name: str) -> NetworkMap:
 def layer_of(model: nn.Module, name: str, kind: str | None = None) -> Layer:
     """The layer of a parameter, as the inventory would list it."""
     o, i, h, w = [*model.get_parameter(name).shape, 1, 1][:4]
-    found = layer((o, i, h, w), kind, name)
-    return replace(found, module=found.module.removesuffix(".out_proj"))
+    described = layer((o, i, h, w), kind, name)
+    return replace(described, module=described.module.removesuffix(".out_proj"))
 
 
-def by_name(found: NetworkMap) -> dict[str, MapNode]:
-    return {node.name: node for node in found.nodes}
+def by_name(graph: NetworkMap) -> dict[str, MapNode]:
+    return {node.name: node for node in graph.nodes}
 
 
-def sources(found: NetworkMap, name: str) -> list[str]:
-    return [source for source, target in found.edges if target == name]
+def sources(graph: NetworkMap, name: str) -> list[str]:
+    return [source for source, target in graph.edges if target == name]
 
 
-def joins(found: NetworkMap) -> list[MapNode]:
-    return [node for node in found.nodes if node.role == "join"]
+def joins(graph: NetworkMap) -> list[MapNode]:
+    return [node for node in graph.nodes if node.role == "join"]
 
 
 def test_resnet20_has_nine_adds_and_two_side_branches() -> None:
-    found = zoo("resnet20")
-    assert found.traced
-    assert [node.kind for node in joins(found)] == ["add"] * 9
-    beside = {node.name for node in found.nodes if node.row > 0}
+    graph = zoo("resnet20")
+    assert graph.traced
+    assert [node.kind for node in joins(graph)] == ["add"] * 9
+    beside = {node.name for node in graph.nodes if node.row > 0}
     assert beside == {"layer2.0.shortcut.conv.weight", "layer3.0.shortcut.conv.weight"}
-    named = by_name(found)
+    named = by_name(graph)
     assert named["layer2.0.shortcut.conv.weight"].column == named["layer2.0.conv1.weight"].column
-    last = joins(found)[2]
+    last = joins(graph)[2]
     assert (
-        sources(found, "layer2.0.conv1.weight")
-        == sources(found, "layer2.0.shortcut.conv.weight")
+        sources(graph, "layer2.0.conv1.weight")
+        == sources(graph, "layer2.0.shortcut.conv.weight")
         == [last.name]
     )
-    assert found.repeats == (
+    assert graph.repeats == (
         ("layer1.0", "layer1.1", "layer1.2"),
         ("layer2.1", "layer2.2"),
         ("layer3.1", "layer3.2"),
     )
-    assert sources(found, "fc.weight") == [joins(found)[-1].name]
+    assert sources(graph, "fc.weight") == [joins(graph)[-1].name]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -84,51 +84,51 @@ def test_every_network_of_the_zoo_is_mapped_layer_for_layer(name: str) -> None:
     model = ARCHITECTURES[name].build((1, 8, 8), 10).eval()
     before = state(model)
     layers = inventory(model, (1, 8, 8))
-    found = network_map(model, layers)
+    graph = network_map(model, layers)
     assert same_state(model, before)
-    boxes = {node.name: node for node in found.nodes if node.role == "layer"}
+    boxes = {node.name: node for node in graph.nodes if node.role == "layer"}
     assert {(n.name, n.kind, n.module, n.weights) for n in boxes.values()} == {
         (layer.name, layer.kind, layer.module, layer.numel) for layer in layers
     }
-    named = by_name(found)
-    assert found.edges
-    assert all(named[source].column < named[target].column for source, target in found.edges)
-    places = [(node.column, node.row) for node in found.nodes]
+    named = by_name(graph)
+    assert graph.edges
+    assert all(named[source].column < named[target].column for source, target in graph.edges)
+    places = [(node.column, node.row) for node in graph.nodes]
     assert len(set(places)) == len(places)
-    assert [node.name for node in found.nodes if not sources(found, node.name)] == ["input"]
+    assert [node.name for node in graph.nodes if not sources(graph, node.name)] == ["input"]
 
 
 def test_vit_has_attention_and_two_perceptron_layers_per_block() -> None:
-    found = zoo("vit")
-    add, second = (node.name for node in joins(found)[:2])
-    assert sources(found, "blocks.0.attention.in_proj_weight") == ["stem.conv2.weight"]
-    assert sources(found, "blocks.0.attention.out_proj.weight") == [
+    graph = zoo("vit")
+    add, second = (node.name for node in joins(graph)[:2])
+    assert sources(graph, "blocks.0.attention.in_proj_weight") == ["stem.conv2.weight"]
+    assert sources(graph, "blocks.0.attention.out_proj.weight") == [
         "blocks.0.attention.in_proj_weight"
     ]
-    assert sources(found, add) == ["stem.conv2.weight", "blocks.0.attention.out_proj.weight"]
-    assert sources(found, "blocks.0.mlp.fc2.weight") == ["blocks.0.mlp.fc1.weight"]
-    assert sources(found, second) == [add, "blocks.0.mlp.fc2.weight"]
-    assert found.repeats == (tuple(f"blocks.{n}" for n in range(4)),)
-    assert {node.block for node in joins(found)} == {f"blocks.{n}" for n in range(4)}
+    assert sources(graph, add) == ["stem.conv2.weight", "blocks.0.attention.out_proj.weight"]
+    assert sources(graph, "blocks.0.mlp.fc2.weight") == ["blocks.0.mlp.fc1.weight"]
+    assert sources(graph, second) == [add, "blocks.0.mlp.fc2.weight"]
+    assert graph.repeats == (tuple(f"blocks.{n}" for n in range(4)),)
+    assert {node.block for node in joins(graph)} == {f"blocks.{n}" for n in range(4)}
 
 
 def test_resnet50_downsamples_in_side_branches_and_repeats_its_blocks() -> None:
-    found = torchvision("resnet50")
-    named = by_name(found)
-    assert found.traced
-    assert len(joins(found)) == 16
-    beside = [node for node in found.nodes if node.row > 0]
+    graph = torchvision("resnet50")
+    named = by_name(graph)
+    assert graph.traced
+    assert len(joins(graph)) == 16
+    beside = [node for node in graph.nodes if node.row > 0]
     assert [node.name for node in beside] == [
         f"layer{n}.0.downsample.0.weight" for n in (1, 2, 3, 4)
     ]
     for node in beside:
         first = named[f"{node.block}.conv1.weight"]
-        assert (node.row, node.column, sources(found, node.name)) == (
+        assert (node.row, node.column, sources(graph, node.name)) == (
             1,
             first.column,
-            sources(found, first.name),
+            sources(graph, first.name),
         )
-    assert [(run[0], len(run)) for run in found.repeats] == [
+    assert [(run[0], len(run)) for run in graph.repeats] == [
         ("layer1.1", 2),
         ("layer2.1", 3),
         ("layer3.1", 5),
@@ -137,13 +137,13 @@ def test_resnet50_downsamples_in_side_branches_and_repeats_its_blocks() -> None:
 
 
 def test_vit_b_16_is_one_run_of_twelve_blocks() -> None:
-    found = torchvision("vit_b_16")
-    assert found.traced
-    assert [len(run) for run in found.repeats] == [12]
-    assert len(joins(found)) == 24
-    outside = [node.name for node in found.nodes if not node.block]
+    graph = torchvision("vit_b_16")
+    assert graph.traced
+    assert [len(run) for run in graph.repeats] == [12]
+    assert len(joins(graph)) == 24
+    outside = [node.name for node in graph.nodes if not node.block]
     assert outside == ["input", "conv_proj.weight", "heads.head.weight"]
-    assert {node.row for node in found.nodes} == {0}
+    assert {node.row for node in graph.nodes} == {0}
 
 
 def test_other_networks_of_torchvision_are_mapped() -> None:
@@ -177,16 +177,16 @@ class Backwards(nn.Module):
 
 
 def test_data_flow_order_where_module_order_is_another() -> None:
-    found = map_of(Backwards(), (1, 2, 2))
-    assert [node.name for node in found.nodes] == [
+    graph = map_of(Backwards(), (1, 2, 2))
+    assert [node.name for node in graph.nodes] == [
         "input",
         "first.weight",
         "twice.weight",
         "last.weight",
         "idle.weight",
     ]
-    assert [node.column for node in found.nodes] == [0, 1, 2, 3, 4]
-    assert found.edges == (
+    assert [node.column for node in graph.nodes] == [0, 1, 2, 3, 4]
+    assert graph.edges == (
         ("input", "first.weight"),
         ("first.weight", "twice.weight"),
         ("twice.weight", "last.weight"),
@@ -210,8 +210,8 @@ class Forked(nn.Module):
 
 
 def test_branches_functions_and_parameters() -> None:
-    found = network_map(Forked().eval(), _forked_layers())
-    assert [(node.name, node.column, node.row) for node in found.nodes] == [
+    graph = network_map(Forked().eval(), _forked_layers())
+    assert [(node.name, node.column, node.row) for node in graph.nodes] == [
         ("input", 0, 0),
         ("long1.weight", 1, 0),
         ("long2.weight", 2, 0),
@@ -219,7 +219,7 @@ def test_branches_functions_and_parameters() -> None:
         ("join:cat", 3, 0),
         ("out.weight", 4, 0),
     ]
-    assert sources(found, "join:cat") == ["short.weight", "long2.weight"]
+    assert sources(graph, "join:cat") == ["short.weight", "long2.weight"]
 
 
 def _forked_layers() -> list[Layer]:
@@ -247,15 +247,15 @@ class Crossing(nn.Module):
 
 
 def test_separate_projections_of_attention_are_side_by_side() -> None:
-    found = map_of(Crossing())
-    assert sources(found, "mix.q_proj_weight") == ["query.weight"]
+    graph = map_of(Crossing())
+    assert sources(graph, "mix.q_proj_weight") == ["query.weight"]
     assert (
-        sources(found, "mix.k_proj_weight")
-        == sources(found, "mix.v_proj_weight")
+        sources(graph, "mix.k_proj_weight")
+        == sources(graph, "mix.v_proj_weight")
         == ["memory.weight"]
     )
-    assert sources(found, "mix.out_proj.weight") == [f"mix.{part}_proj_weight" for part in "qkv"]
-    assert sorted(node.row for node in found.nodes if node.kind == "attention_proj") == [0, 1, 2]
+    assert sources(graph, "mix.out_proj.weight") == [f"mix.{part}_proj_weight" for part in "qkv"]
+    assert sorted(node.row for node in graph.nodes if node.kind == "attention_proj") == [0, 1, 2]
 
 
 class Deciding(nn.Module):
@@ -272,15 +272,15 @@ class Deciding(nn.Module):
 
 
 def test_a_model_that_cannot_be_traced_is_shown_in_module_order_with_the_reason() -> None:
-    found = map_of(Deciding(), (1, 2, 2))
-    assert not found.traced
-    assert found.reason is not None
-    assert "torch.fx cannot trace it: symbolically traced variables" in found.reason
-    assert [(node.name, node.column, node.row) for node in found.nodes] == [
+    graph = map_of(Deciding(), (1, 2, 2))
+    assert not graph.traced
+    assert graph.reason is not None
+    assert "torch.fx cannot trace it: symbolically traced variables" in graph.reason
+    assert [(node.name, node.column, node.row) for node in graph.nodes] == [
         ("late.weight", 0, 0),
         ("early.weight", 1, 0),
     ]
-    assert found.edges == ()
+    assert graph.edges == ()
 
 
 def test_an_error_in_the_map_is_not_taken_for_a_trace_error(

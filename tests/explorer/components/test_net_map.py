@@ -60,14 +60,14 @@ def test_boxes_have_short_names_of_their_own() -> None:
 
 
 def test_a_box_tells_name_kind_shape_weights_and_macs() -> None:
-    found = next(
+    first_of_block = next(
         node for node in view_of("resnet20").data["nodes"] if node[7] == "layer1.0.conv1.weight"
     )
     assert (
-        found[2]
+        first_of_block[2]
         == "layer1.0.conv1.weight · Convolution · 16 × 16 × 3 × 3 · 2,304 weights · 147 k MACs"
     )
-    assert found[3] == 2304
+    assert first_of_block[3] == 2304
 
 
 def test_resnet50_is_sent_in_few_bytes() -> None:
@@ -118,12 +118,12 @@ def test_the_page_sends_the_plans_own_shares_and_the_chosen_layer() -> None:
     space = cache.workspace("lenet5", "digits")
     kept = cache.report(plan, space).kept
     names = view_of("lenet5").names
-    found = sent(at)
-    assert found["chosen"] == "fc2.weight"
-    assert found["kept"] == [
+    data = sent(at)
+    assert data["chosen"] == "fc2.weight"
+    assert data["kept"] == [
         pytest.approx(kept[name]) if name != "fc3.weight" else None for name in names
     ]
-    assert found["hurts"] is None
+    assert data["hurts"] is None
 
 
 def test_the_same_page_sends_the_same_bytes_and_another_plan_others() -> None:
@@ -187,9 +187,9 @@ def test_layers_that_were_cut_together_are_said_to_be(monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         "explorer.pages.explore.network_map_panel.measured_for", lambda plan: points
     )
-    found = sent(opened(page, {"model": "lenet5"}, "explore"))
-    assert found["hurts"] == [pytest.approx(0.25), pytest.approx(0.25), None, None, None]
-    assert found["cutAt"] == "50%, tied layers together"
+    data = sent(opened(page, {"model": "lenet5"}, "explore"))
+    assert data["hurts"] == [pytest.approx(0.25), pytest.approx(0.25), None, None, None]
+    assert data["cutAt"] == "50%, tied layers together"
 
 
 def test_a_scan_of_this_plan_is_marked_and_one_of_another_is_not(
@@ -202,9 +202,9 @@ def test_a_scan_of_this_plan_is_marked_and_one_of_another_is_not(
     lost, _ = accuracy_lost_alone(
         [event for event in points if isinstance(event, SensitivityPoint)]
     )
-    found = sent(opened(page, {"model": "lenet5"}, "explore"))
-    assert found["hurts"] == [pytest.approx(lost[name]) for name in view_of("lenet5").names]
-    assert found["cutAt"] == "80%"
+    data = sent(opened(page, {"model": "lenet5"}, "explore"))
+    assert data["hurts"] == [pytest.approx(lost[name]) for name in view_of("lenet5").names]
+    assert data["cutAt"] == "80%"
     assert (
         sent(opened(page, {"model": "lenet5", "granularity": "filter"}, "explore"))["hurts"] is None
     )
