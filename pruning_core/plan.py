@@ -30,7 +30,7 @@ class Plan:
     model, dataset: names of the zoo; criterion: a name of `CRITERIA`, or module.path:function;
     granularity, allocation, schedule, flow: names of their axes, a schedule with its rounds and a
     flow with its settings after a colon; sparsity: the target, in [0, 1]; overrides: ratios set by
-    hand, by layer; edits: groups kept or pruned by hand; allow_collapse: a layer may lose all its
+    hand, by layer; edits: groups kept or removed by hand; allow_collapse: a layer may lose all its
     groups; probe: images that accuracy is measured on; calibration: training images that criteria
     read; fine_tune: how to train; seed: of random scores (`fine_tune.seed` is that of training).
 

@@ -33,7 +33,7 @@ def score_histogram(
     edges = np.histogram_bin_edges(scores[finite], bins=bins)
     figure = go.Figure()
     for label, selected, marker in (
-        ("pruned", ~kept, _marker(PRUNED, PRUNED_PATTERN)),
+        ("removed", ~kept, _marker(PRUNED, PRUNED_PATTERN)),
         ("kept", kept, _marker(KEPT, "")),
     ):
         figure.add_bar(
@@ -74,7 +74,7 @@ def _score_sentence(kept: np.ndarray, finite: np.ndarray, name: str) -> str:
     missing = f"; {int((~finite).sum())} without a finite score" if not finite.all() else ""
     return (
         f"Scores{of_layer}: {int(kept.sum())} of {kept.size} groups kept, "
-        f"{int((~kept).sum())} pruned{missing}."
+        f"{int((~kept).sum())} removed{missing}."
     )
 
 

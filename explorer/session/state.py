@@ -160,7 +160,7 @@ def set_ratios(ratios: Mapping[str, float]) -> None:
 
 
 def set_hand_edits(name: str, granularity: str, groups: Iterable[Group]) -> None:
-    """Replaces a layer's groups that are kept or pruned by hand at that granularity."""
+    """Replaces a layer's groups that are kept or removed by hand at that granularity."""
     try:
         new = HandEdits(name, granularity, tuple(groups))
     except PruningError as problem:

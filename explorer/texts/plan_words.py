@@ -171,7 +171,7 @@ def _total_request(plan: Plan, by_hand: float) -> str:
 
 def _edited_groups(plan: Plan) -> str:
     count = sum(len(edits.groups) for edits in plan.edits_now)
-    return f", {count:,} group{'s' * (count > 1)} kept or pruned by hand" if count else ""
+    return f", {count:,} group{'s' * (count > 1)} kept or removed by hand" if count else ""
 
 
 def tune_words(plan: Plan) -> str:

@@ -15,8 +15,10 @@ def read_text(path: Path, content: str) -> str:
     """The text of a file. content: what it holds, for the PruningError where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PruningError(f"The {content} {path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise PruningError(f"The {content} {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise PruningError(f"The {content} {path} is not a text file in UTF-8.") from error
 
 
 def make_folder(path: Path) -> Path:
@@ -24,7 +26,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PruningError(f"The folder {path} cannot be made: {error}.") from error
+        raise PruningError(f"The folder {path} cannot be made: {error.strerror}.") from error
     return path
 
 

@@ -27,8 +27,8 @@ from pruning_core.flows.rounds import READS_CRITERION, next_masks
 from pruning_core.schedule import agp
 from pruning_core.types import PruningError
 
-FIRST_PRUNING = "Training without pruning at first, as a share of all steps."
-MASK_FIXED = "When the mask becomes fixed, as a share of all steps."
+FIRST_PRUNING = "Training without pruning at first, as a fraction of all steps."
+MASK_FIXED = "When the mask becomes fixed, as a fraction of all steps."
 
 
 def shares(steps: tuple[int, ...], curve: Callable[[float], float]) -> dict[int, float]:
@@ -76,9 +76,9 @@ class Gradual(FlowDefaults):
         ("granularity", "fine"),
         ("schedule", "agp:20"),
     )
-    begin: float = setting(0.0, 0.0, 0.95, "The first pruning, as a share of all steps.")
+    begin: float = setting(0.0, 0.0, 0.95, "The first pruning, as a fraction of all steps.")
     end: float = setting(
-        0.6, 0.05, 1.0, "The last pruning, as a share of all steps; then the network recovers."
+        0.6, 0.05, 1.0, "The last pruning, as a fraction of all steps; then the network recovers."
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:

@@ -30,7 +30,7 @@ from pruning_core.masks import achieved, ranks
 from pruning_core.types import GroupScores, Masks, PruningError
 
 KeptGroups = dict[str, Bool[Tensor, "_s _g"]]
-FIXED_AFTER = "When the mask becomes fixed, as a share of all steps."
+FIXED_AFTER = "When the mask becomes fixed, as a fraction of all steps."
 
 
 def kept_groups(context: FlowContext, masks: Masks) -> KeptGroups:
@@ -86,10 +86,13 @@ class Surgery(FlowDefaults):
     source: str = "Guo et al. 2016, arXiv:1608.04493"
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "uniform"))
     low: float = setting(
-        0.9, 0.1, 1.0, "The lower threshold, as a share of the level. Groups below it are removed."
+        0.9,
+        0.1,
+        1.0,
+        "The lower threshold, as a fraction of the level. Groups below it are removed.",
     )
     high: float = setting(
-        1.1, 1.0, 10.0, "The upper threshold, as a share of the level. Groups above it are kept."
+        1.1, 1.0, 10.0, "The upper threshold, as a fraction of the level. Groups above it are kept."
     )
     end: float = setting(0.7, 0.05, 1.0, FIXED_AFTER)
     updates: int = setting(30, 1, 1000, "How many times the mask is updated.")
@@ -193,7 +196,7 @@ class RigL(FlowDefaults):
         ("criterion", "random"),
     )
     share: float = setting(
-        0.3, 0.0, 1.0, "The share of the kept weights that is exchanged at first."
+        0.3, 0.0, 1.0, "The fraction of the kept weights that is exchanged at first."
     )
     end: float = setting(0.75, 0.05, 1.0, FIXED_AFTER)
     updates: int = setting(20, 1, 1000, "How many times weights are exchanged.")

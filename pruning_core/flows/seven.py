@@ -177,10 +177,10 @@ class SevenDyn(FlowDefaults):
     source: str = SOURCE
     published: tuple[tuple[str, str], ...] = PUBLISHED
     delay: float = setting(
-        0.1, 0.0, 0.9, "t_i, as a share of all steps: fine-tuning before the first pruning."
+        0.1, 0.0, 0.9, "t_i, as a fraction of all steps: fine-tuning before the first pruning."
     )
     window: float = setting(
-        0.5, 0.0, 1.0, "T, as a share of all steps: the part in which it prunes."
+        0.5, 0.0, 1.0, "T, as a fraction of all steps: the part in which it prunes."
     )
     beta1: float = BETA1()
     beta2: float = BETA2()

@@ -29,7 +29,7 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
     if not re.fullmatch(r"\w+(:\d+)?", wanted) or not available.get(wanted.split(":")[0], False):
         raise PruningError(
             f"Device '{wanted}' is not available here; "
-            f"use one of {[kind for kind, there in available.items() if there]}."
+            f"use {' or '.join(kind for kind, there in available.items() if there)}."
         )
     return torch.device(wanted)
 

@@ -90,10 +90,10 @@ def preview(
     Closing the generator stops the preview. Raises PruningError for a grid or share outside
     [0, 1], and for a split without images.
     """
-    if not grid or not all(0 <= s <= 1 for s in (*grid, share)):
-        raise PruningError(
-            f"The sparsity grid {tuple(grid)} and the share {share} must lie in [0, 1]."
-        )
+    if not grid or not all(0 <= s <= 1 for s in grid):
+        raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
+    if not 0 <= share <= 1:
+        raise PruningError(f"The share of the full scan must be in [0, 1], not {share}.")
     pruner = UnitPruner(model, layers, g, couplings)
     measurer = PreviewMeasurer(pruner, split, outputs, device, seed)
     units = prune_units(layers, groups, g, couplings, tied=tied)

@@ -35,7 +35,7 @@ def a_flip_by_click_is_in_the_address_and_undone(page: Page) -> None:
     settled(page)
     first = page.url
     flip(page, 0.7, 0.7)
-    expect(page.get_by_text("2 groups kept or pruned by hand besides.")).to_be_visible()
+    expect(page.get_by_text("2 groups are kept or removed by hand.")).to_be_visible()
     settled(page)
     undo = page.locator(".lab [data-do=undo]")
     undo.click()

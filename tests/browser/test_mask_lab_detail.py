@@ -50,7 +50,7 @@ def test_a_large_layer_is_reduced_and_zooming_brings_every_weight_and_only_that(
     expect(readout).to_contain_text(
         f"output {top + 40} · input {left + 50} · weight {value:.4g}".replace("-", "−")
     )
-    fate = "kept" if place >= 1048576 else "pruned"
+    fate = "kept" if place >= 1048576 else "removed"
     expect(readout).to_contain_text(f"rank {place + 1:,} of 2,097,152, lowest first · {fate}")
     expect(readout).to_contain_text(re.compile(r"removed at \d+\.?\d*%"))
     shot(page, "mask_lab_window")

@@ -64,7 +64,7 @@ def test_the_last_group_is_not_pruned_in_vain(lab: Lab) -> None:
     settled(page)
     page.mouse.move(*over_cell(page, last // 8 * 3 + 1, last % 8 * 3))
     expect(page.locator(".readout")).to_contain_text(
-        "pruned by hand, but kept: it is the last group of its scope"
+        "removed by hand, but kept: it is the last group of its scope"
     )
     flips(page, last)
     expect(page.get_by_text("edits []")).to_be_visible()

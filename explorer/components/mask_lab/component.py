@@ -35,7 +35,7 @@ SCRIPTS = {
 
 
 class Edit(NamedTuple):
-    """A group kept or pruned by hand."""
+    """A group kept or removed by hand."""
 
     scope: int
     group: int

@@ -49,7 +49,7 @@ function facts(mask, cell) {
 const LAST = "The last group of a scope is kept. To allow its removal: More settings, A layer may collapse."
 
 function state(mask, group) {
-  const word = keep => (keep ? "kept" : "pruned")
+  const word = keep => (keep ? "kept" : "removed")
   const edit = mask.edits.get(group)
   const kept = mask.keepsGroup(group)
   if (edit === undefined) return word(kept)

@@ -70,7 +70,7 @@ def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, prunable: 
 
 
 def _edits(plan: Plan, layer: Layer) -> tuple[Group, ...]:
-    """The layer's groups kept or pruned by hand at the plan's granularity."""
+    """The layer's groups kept or removed by hand at the plan's granularity."""
     groups = (
         edit.groups
         for edit in plan.edits
@@ -116,7 +116,7 @@ def _ratio_source(plan: Plan, layer: Layer, ratio: float) -> str:
     """Where the ratio comes from, and how many groups are edited by hand."""
     count = len(_edits(plan, layer))
     edits = (
-        f" {count:,} group{'s' if count > 1 else ''} kept or pruned by hand besides."
+        f" {count:,} group{'s are' if count > 1 else ' is'} kept or removed by hand."
         if count
         else ""
     )
@@ -188,7 +188,7 @@ def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
         if facts.threshold is not None
         else ""
     )
-    edits = " Groups kept or pruned by hand are exceptions." if _edits(plan, facts.layer) else ""
+    edits = " Groups kept or removed by hand are exceptions." if _edits(plan, facts.layer) else ""
     st.caption(rule + line + edits)
 
 
@@ -206,7 +206,7 @@ def _numbers(facts: LayerFacts) -> None:
         rows["Groups kept"] = f"{int(facts.group_kept.sum()):,} of {total:,}"
         rows["Group"] = f"{size:,} weight{'s' if size > 1 else ''}"
     if layer.bn:
-        rows["Batch norm behind it"] = layer.bn
+        rows["Batch norm after it"] = layer.bn
     st.table(
         rows | facts.statistics, border="horizontal", alt=f"Counts and statistics of {layer.name}."
     )

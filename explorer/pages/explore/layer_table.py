@@ -22,7 +22,7 @@ KEY = "layer_table"
 def columns(longest: int) -> dict[str, Any]:
     """The format and help of each column. longest: letters in the longest layer name."""
     config = st.column_config
-    removed = "Share of this layer's weights that is zero now. Computed."
+    removed = "Fraction of this layer's weights that is zero now. Computed."
     macs = "Multiply-adds per image that read these weights, before pruning. Computed."
     return {
         "Layer": config.TextColumn(
@@ -101,7 +101,7 @@ def layer_table(
         on_select=lambda: _row_chosen(names),
         selection_mode="single-row-required",
         placeholder="not pruned",
-        alt="The network's layers: shape, weights, multiply-adds and the removed share of each.",
+        alt="The network's layers: shape, weights, multiply-adds and the removed fraction of each.",
     )
 
 

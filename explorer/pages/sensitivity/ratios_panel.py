@@ -193,7 +193,7 @@ def _rule() -> tuple[str, str]:
             key="ratios_of",
             bind="query-params",
             width=190,
-            help="What the target is a share of, over the scanned layers.",
+            help="What the target is a fraction of, over the scanned layers.",
         )
     st.caption(f"{SENSITIVITY_RULES[rule].help} {SMOOTHED}")
     return rule, unit
@@ -273,7 +273,7 @@ def _columns() -> dict[str, Any]:
         ),
         "Weights": config.NumberColumn(format="localized", width=80),
         "Ratio": config.ProgressColumn(
-            help="Share of the groups to remove.", format=TENTHS, min_value=0, max_value=100
+            help="Fraction of the groups to remove.", format=TENTHS, min_value=0, max_value=100
         ),
         "Set now": config.NumberColumn(
             help="The ratio set by hand in the present plan.", format=TENTHS

@@ -17,7 +17,7 @@ def test_histogram_counts_every_group_once_and_marks_the_threshold() -> None:
     kept = np.array([False, False, True, True, True])
     figure = charts.score_histogram(scores, kept, 2.0, bins=3)
     pruned, kept_bars = figure.data
-    assert (pruned.name, kept_bars.name) == ("pruned (2)", "kept (3)")
+    assert (pruned.name, kept_bars.name) == ("removed (2)", "kept (3)")
     assert pruned.y.tolist() == [1, 1, 0]
     assert kept_bars.y.tolist() == [0, 0, 2]
     assert (pruned.marker.color, pruned.marker.pattern.shape) == (palette.PRUNED, "/")

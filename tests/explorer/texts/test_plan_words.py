@@ -49,7 +49,7 @@ def test_what_a_plan_removes() -> None:
     assert cut_words(one) == f"{start}80% requested, but 1 layer set by hand."
     assert cut_words(one, 0.79) == f"{start}1 layer's ratio set by hand, 79% requested in total."
     edited = replace(plan, edits=(HandEdits("conv1.weight", "fine", ((0, 1, True),)),))
-    assert cut_words(edited) == f"{start}80% requested, 1 group kept or pruned by hand."
+    assert cut_words(edited) == f"{start}80% requested, 1 group kept or removed by hand."
     manual = replace(plan, allocation="manual")
     assert cut_words(manual).endswith("Manual, each layer's ratio set by hand.")
     assert ", 50% requested." in cut_words(replace(plan, granularity="2:4"))

@@ -308,7 +308,7 @@ def test_kernel_groups_are_drawn_and_counted() -> None:
     at = started(granularity="kernel", sparsity="0.25", layer="conv2.weight")
     assert "72 of 96" in str(at.table[0].value)
     names = [trace.get("name", "") for trace in figure(at, "scores")["data"]]
-    assert names == ["pruned (24)", "kept (72)"]
+    assert names == ["removed (24)", "kept (72)"]
 
 
 def test_collapse_is_possible_only_when_asked_for() -> None:
