@@ -110,8 +110,8 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns, height="content")
     st.caption(
-        "First row: the plan's own criterion. Rank 1 is removed first. *Above*: the fraction of the "
-        f"other filters with a lower score. Criteria that read data use {plan.calibration:,} "
+        "First row: the plan's own criterion. Rank 1 is removed first. *Above*: the fraction of "
+        f"the other filters with a lower score. Criteria that read data use {plan.calibration:,} "
         "training images."
     )
     for ranking in rankings:
