@@ -8,7 +8,6 @@ has its own lock, and `fine_tune`, `scan`, `apply_masks` and `recalibrate_bn` wo
 
 import atexit
 import gc
-import hashlib
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -153,18 +152,6 @@ def retry_missing() -> None:
     _workspaces().retry_missing()
 
 
-def weights_hash(space: Workspace) -> str:
-    """SHA-256 over the names and bytes of the base model's parameters and buffers.
-
-    A test compares it before and after, to prove that nothing changes the base model.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in space.model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def prunable(plan: Plan, space: Workspace) -> tuple[tuple[Layer, ...], dict[str, str]]:
     """The layers that the plan can prune, and for each other layer a sentence why not."""
     return resolved_plan.prunable(
@@ -271,12 +258,6 @@ def test_split(plan: Plan, space: Workspace) -> Split:
 def dense_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The base model on the probe."""
     return evaluate(space.model, probe(plan, space), outputs=space.dataset.outputs)
-
-
-@cached(_test_key, 16, copied=True)
-def dense_test_accuracy(plan: Plan, space: Workspace) -> Evaluation:
-    """The base model on the test split."""
-    return evaluate(space.model, test_split(plan, space), outputs=space.dataset.outputs)
 
 
 @cached(_probe_key, 2)

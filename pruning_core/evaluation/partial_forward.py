@@ -89,7 +89,7 @@ class _Activations:
         return self.values.pop(batch, None)
 
     def put(self, batch: int, values: Values) -> bool:
-        """Keeps the values if the budget allows it, and tells whether it does."""
+        """Keeps the values if the budget allows it; returns whether it does."""
         size = held_bytes(values)
         total = self.bytes() + self.beside + size
         if total <= self.budget:

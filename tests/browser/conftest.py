@@ -97,7 +97,7 @@ def chromium() -> str:
 
 
 def settled(page: Page, timeout: float = SETTLE_SECONDS) -> Page:
-    """Wait until the app is connected and its script has come to rest.
+    """Waits until the app is connected and its script has finished.
 
     The short pause lets an action reach the server first, as Streamlit's own end-to-end tests do.
     """

@@ -12,7 +12,7 @@ from pruning_core.masks import n_removed
 
 
 class Counts(NamedTuple):
-    """How many groups and weights of a layer are gone."""
+    """How many groups and weights of a layer are removed."""
 
     groups: int
     weights: int

@@ -65,10 +65,10 @@ def test_rankings_of_groups_meet_the_target_within_half_a_group(
     taken = LAYERS[:2]
     groups = grouped(g, layers=taken)
     size = sum(x.numel for x in taken)
-    gone = total_ratio(taken, ALLOCATIONS[name](taken, groups, sparsity)) * size
+    removed = total_ratio(taken, ALLOCATIONS[name](taken, groups, sparsity)) * size
     largest = max(x.numel // groups[x.name].numel() for x in taken)
     reachable = size - sum(x.numel // groups[x.name].numel() for x in taken)
-    assert abs(gone - min(sparsity * size, reachable)) <= largest / 2 + 1e-6
+    assert abs(removed - min(sparsity * size, reachable)) <= largest / 2 + 1e-6
 
 
 @pytest.mark.parametrize("name", ALLOCATIONS)
@@ -118,8 +118,8 @@ def test_global_agrees_with_torch(sparsity: float) -> None:
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_global_counts_ties_exactly(sparsity: float) -> None:
     groups = {x.name: torch.ones(1, x.numel) for x in LAYERS}
-    gone = total_ratio(LAYERS, rank_globally(LAYERS, groups, sparsity)) * SIZE
-    assert gone == pytest.approx(min(round(sparsity * SIZE), SIZE - len(LAYERS)), abs=1e-6)
+    removed = total_ratio(LAYERS, rank_globally(LAYERS, groups, sparsity)) * SIZE
+    assert removed == pytest.approx(min(round(sparsity * SIZE), SIZE - len(LAYERS)), abs=1e-6)
 
 
 def test_global_removes_from_the_layer_with_the_small_scores() -> None:
@@ -142,12 +142,12 @@ def test_global_weighs_groups_by_their_size() -> None:
         "small.weight": torch.tensor([[2.0, 4.0, 9.0]]),
     }
     by_count = {
-        gone: rank_globally((large, small), groups, gone / 33)
-        for gone in (0, 4, 5, 9, 11, 15, 16, 20, 22, 33)
+        removed: rank_globally((large, small), groups, removed / 33)
+        for removed in (0, 4, 5, 9, 11, 15, 16, 20, 22, 33)
     }
     counts = {
-        gone: (round(3 * r["large.weight"]), round(3 * r["small.weight"]))
-        for gone, r in by_count.items()
+        removed: (round(3 * r["large.weight"]), round(3 * r["small.weight"]))
+        for removed, r in by_count.items()
     }
     assert counts == {
         0: (0, 0),
@@ -186,8 +186,8 @@ def test_removed_groups_stay_removed_under_new_scores(name: str, g: str) -> None
         selected = select(groups, layers, chosen, ratios)
         assert all(not (selected[key] & ~mask).any() for key, mask in masks.items())
         masks = selected
-    gone = sum(int((~mask).sum()) for mask in masks.values()) / sum(x.numel for x in layers)
-    assert gone == pytest.approx(0.7, abs=0.03)
+    removed = sum(int((~mask).sum()) for mask in masks.values()) / sum(x.numel for x in layers)
+    assert removed == pytest.approx(0.7, abs=0.03)
 
 
 # --- LAMP
@@ -229,10 +229,10 @@ def test_lamp_masks_are_those_of_the_papers_global_top_k(sparsity: float) -> Non
         for x in LAYERS
         for at, value in enumerate(slow_lamp(groups[x.name].flatten().tolist()))
     ]
-    gone = sorted(every)[: min(round(sparsity * SIZE), SIZE - len(LAYERS))]
+    removed = sorted(every)[: min(round(sparsity * SIZE), SIZE - len(LAYERS))]
     for x in LAYERS:
         slow = torch.ones(x.numel, dtype=torch.bool)
-        slow[[at for _, name, at in gone if name == x.name]] = False
+        slow[[at for _, name, at in removed if name == x.name]] = False
         assert torch.equal(masks[x.name].flatten(), slow)
 
 

@@ -96,8 +96,8 @@ def test_masks_only_shrink_and_reach_the_target(case: tuple[str, str, str]) -> N
         assert all(not (later.masks[name] & ~mask).any() for name, mask in earlier.masks.items())
     assert all(torch.equal(last.masks[name], mask) for name, mask in cuts[-1].masks.items())
     taken = [x for x in space().layers if x.name in last.masks]
-    gone = sum(int((~mask).sum()) for mask in last.masks.values()) / sum(x.numel for x in taken)
-    assert gone == pytest.approx(granularity(case[1]).fixed_ratio or 0.8, abs=0.02)
+    removed = sum(int((~mask).sum()) for mask in last.masks.values()) / sum(x.numel for x in taken)
+    assert removed == pytest.approx(granularity(case[1]).fixed_ratio or 0.8, abs=0.02)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -295,16 +295,16 @@ def test_gradients_are_of_the_loss_that_is_evaluated() -> None:
 def test_edits_by_hand_are_on_top_of_the_ratio_and_only_at_their_granularity() -> None:
     plan = replace(PLAN, granularity="kernel", allocation="uniform", sparsity=0.5)
     before = choose_masks(plan, space())[1]["conv2.weight"].any((2, 3)).flatten()
-    gone = int((~before).nonzero()[0])
+    removed = int((~before).nonzero()[0])
     stays = int(before.nonzero()[0])
     edits = (
-        HandEdits("conv2.weight", "kernel", ((0, gone, True), (0, stays, False))),
+        HandEdits("conv2.weight", "kernel", ((0, removed, True), (0, stays, False))),
         HandEdits("conv2.weight", "fine", ((0, 0, True),)),
     )
     ratios, masks = choose_masks(replace(plan, edits=edits), space())
     after = masks["conv2.weight"].any((2, 3)).flatten()
     assert ratios["conv2.weight"] == 0.5
-    assert (before != after).nonzero().flatten().tolist() == sorted((gone, stays))
+    assert (before != after).nonzero().flatten().tolist() == sorted((removed, stays))
     assert torch.equal(
         choose_masks(replace(plan, edits=edits[1:]), space())[1]["conv2.weight"]
         .any((2, 3))

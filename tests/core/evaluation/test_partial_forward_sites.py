@@ -131,9 +131,9 @@ def test_a_change_that_does_not_fit_is_refused_in_a_sentence() -> None:
     assert "float64" in refusal(visit(("0.bias",), {"0.bias": torch.zeros(4, dtype=torch.float64)}))
 
 
-@pytest.mark.parametrize(("budget", "order", "walks"), [(2**30, 1, 3), (0, 1, 22), (2**30, -1, 20)])
+@pytest.mark.parametrize(("budget", "order", "reads"), [(2**30, 1, 3), (0, 1, 22), (2**30, -1, 20)])
 def test_a_call_continues_from_the_kept_values(
-    budget: int, order: int, walks: int, monkeypatch: pytest.MonkeyPatch
+    budget: int, order: int, reads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images are read again only at the two shortcuts, whose inputs no later site needs."""
     model = resnet()
@@ -156,4 +156,4 @@ def test_a_call_continues_from_the_kept_values(
         half = changes(model, (layer.name,))[0]
         _, _, logits = next(replay.logits_at([(layer.name,)], partial(only, half)))
         assert torch.equal(logits, full(changed(model, half), images)), layer.name
-    assert len(asked) == walks
+    assert len(asked) == reads

@@ -193,7 +193,7 @@ def test_the_same_plan_gives_the_same_result(text: str) -> None:
 @pytest.mark.parametrize("shape", ["filter", "2:4"])
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_flow_takes_a_shape_or_says_why_not(text: str, shape: str) -> None:
-    """Whole groups go, and what follows a removed filter is silent in the end."""
+    """Whole groups are removed, and what follows a removed filter outputs zero in the end."""
     if "quantile" in text or (text.startswith("surgery") and shape == "2:4"):
         refusal(lambda: events(text, SGD, shape))
         return

@@ -124,7 +124,7 @@ def test_seven_while_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
     model = deepcopy(here.model).train()
     loop = Loop(8 * 9 + 512, 8, 0.6)
     steps = optimizer(model, CONFIG)
-    told = 0
+    done = 0
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
         steps.zero_grad()
         cross_entropy(model(x), y).backward()
@@ -137,10 +137,10 @@ def test_seven_while_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
         if 2 <= step < 2 + 8 - 1:
             loop.cut(step - 2, row(model), slopes * loop.mask)
             masked(model, loop.mask)
-            assert same(cuts[told], loop.mask), f"step {step}"
-            told += 1
+            assert same(cuts[done], loop.mask), f"step {step}"
+            done += 1
         masked(model, loop.mask)
-    assert told == len(cuts) == 7
+    assert done == len(cuts) == 7
     assert int(loop.mask.sum()) == int((0.4 + 0.6 / 8**3) * 584)
     torch.testing.assert_close(row(last.model), row(model), rtol=1e-4, atol=1e-6)
 
@@ -258,7 +258,7 @@ def test_platon_while_training_is_the_papers_loop() -> None:
     loop = PlatonLoop(584, 2)
     mask = torch.ones(584)
     steps = optimizer(model, config)
-    told = 0
+    done = 0
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
         steps.zero_grad()
         cross_entropy(model(x), y).backward()
@@ -268,14 +268,14 @@ def test_platon_while_training_is_the_papers_loop() -> None:
         )
         steps.step()
         if step in (1, 3, 5, 7):
-            told += 1
-            gone = round(0.6 * (1 - (1 - told / 4) ** 3) * 584)
+            done += 1
+            removed = round(0.6 * (1 - (1 - done / 4) ** 3) * 584)
             mask = torch.ones(584).index_fill(
-                0, (loop.mean * loop.doubt).argsort(stable=True)[:gone], 0
+                0, (loop.mean * loop.doubt).argsort(stable=True)[:removed], 0
             )
-            assert same(cuts[told - 1], mask), f"step {step}"
+            assert same(cuts[done - 1], mask), f"step {step}"
         masked(model, mask)
-    assert told == len(cuts)
+    assert done == len(cuts)
     torch.testing.assert_close(row(last.model), row(model), rtol=1e-4, atol=1e-6)
 
 
@@ -343,9 +343,9 @@ def test_the_magnitude_recipe_cuts_convolutions_by_themselves_and_lets_weights_r
     )
     again, _ = run("magnitude_quantile:every=5", here)
     assert [cut.fraction for cut in again] == [0.5, 1.0]
-    gone = ~again[0].masks["0.weight"]
-    assert not seen[5][gone].any()
-    assert (seen[6][gone] != 0).all()
+    removed = ~again[0].masks["0.weight"]
+    assert not seen[5][removed].any()
+    assert (seen[6][removed] != 0).all()
 
 
 @pytest.mark.parametrize("rewind", [0, 1])

@@ -1,4 +1,4 @@
-"""What the mask lab sends and what it believes: exact places, small messages, honest blocks, no
+"""What the mask lab sends and which reports it accepts: exact places, small messages, blocks, no
 forged reports.
 """
 
@@ -168,7 +168,7 @@ def test_a_report_is_read_as_far_as_it_makes_sense() -> None:
     for many, told in (
         (MAX_GROUPS + 1, True),
         (MAX_GROUPS + 2, False),
-    ):  # the plan tells the user of the one that is too many
+    ):  # the plan reports the one that is too many
         assert (_read(report | {"edits": [[0, 3, True]] * many}, view).edits is not None) is told
     for selected in ([0], [0, 128], "ab", None):
         assert _read(report | {"selected": selected}, view).selected is None

@@ -59,7 +59,7 @@ def test_boxes_have_short_names_of_their_own() -> None:
     ]
 
 
-def test_a_box_tells_name_kind_shape_weights_and_macs() -> None:
+def test_a_box_shows_name_kind_shape_weights_and_macs() -> None:
     first_of_block = next(
         node for node in view_of("resnet20").data["nodes"] if node[7] == "layer1.0.conv1.weight"
     )

@@ -13,6 +13,7 @@ from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.workspace import Workspace, open_workspace
+from tests.explorer.weights import weights_hash
 
 PLAN = Plan(model="lenet5", probe=64, calibration=32)
 
@@ -39,7 +40,7 @@ def test_the_workspace_is_shared(space: Workspace) -> None:
 def test_results_equal_those_of_the_core_and_the_base_model_stays(
     plan: Plan, space: Workspace
 ) -> None:
-    before = cache.weights_hash(space)
+    before = weights_hash(space)
     ratios, masks = choose_masks(plan, space)
     assert cache.ratios(plan, space) == ratios
     assert all(torch.equal(masks[name], mask) for name, mask in cache.masks(plan, space).items())
@@ -47,23 +48,15 @@ def test_results_equal_those_of_the_core_and_the_base_model_stays(
     dense = cache.dense_accuracy(plan, space)
     assert pruned.n == dense.n == len(cache.probe(plan, space)) == 64
     assert cache.dense_report(space).nonzeros > cache.report(plan, space).nonzeros
-    assert (
-        cache.test_accuracy(plan, space).n
-        == cache.dense_test_accuracy(plan, space).n
-        == len(cache.test_split(plan, space))
-    )
-    assert (
-        cache.weights_hash(space)
-        == before
-        == cache.weights_hash(open_workspace("lenet5", "digits"))
-    )
+    assert cache.test_accuracy(plan, space).n == len(cache.test_split(plan, space))
+    assert weights_hash(space) == before == weights_hash(open_workspace("lenet5", "digits"))
 
 
 def test_the_hash_depends_on_every_weight(space: Workspace) -> None:
     other = open_workspace("lenet5", "digits")
     with torch.no_grad():
         next(other.model.parameters()).view(-1)[0] += 1
-    assert cache.weights_hash(other) != cache.weights_hash(space)
+    assert weights_hash(other) != weights_hash(space)
 
 
 def test_each_caller_gets_its_own_pruned_model(space: Workspace) -> None:

@@ -16,6 +16,7 @@ from pruning_core.evaluation.intervals import accuracy_change
 from pruning_core.plan import Plan
 from pruning_core.workspace import Workspace
 from tests.explorer.driven import opened, page, run
+from tests.explorer.weights import weights_hash
 
 APP = Path(__file__).resolve().parents[4] / "app.py"
 PLAN = Plan(model="lenet5")
@@ -47,7 +48,7 @@ def part(at: AppTest, name: str) -> Any:
 
 
 def lab(at: AppTest) -> dict[str, Any]:
-    """What the mask lab is told: ratio and edits."""
+    """What the mask lab receives: ratio and edits."""
     return json.loads(part(at, "pruning_mask_lab").json)
 
 
@@ -93,8 +94,10 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
     low, high = (
         100 * end for end in accuracy_change(dense, found, cache.probe(plan, space).labels).interval
     )
-    told = f"{found.n} validation images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
-    assert told in [caption.value for caption in at.caption]
+    caption = (
+        f"{found.n} validation images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
+    )
+    assert caption in [shown.value for shown in at.caption]
     assert rows(at)["fc1.weight"]["Removed"] == pytest.approx(100 * (1 - report.kept["fc1.weight"]))
 
 
@@ -188,7 +191,7 @@ def test_a_hand_edited_address_is_told_and_the_page_goes_on(
     address: dict[str, str], words: str
 ) -> None:
     at = started(**address)
-    assert any(words in told.value for told in (*at.warning, *at.error, *at.info))
+    assert any(words in box.value for box in (*at.warning, *at.error, *at.info))
     at.selectbox(key="model").set_value("lenet5")
     assert re.fullmatch(r"[\d.]+%", numbers(run(at))["Accuracy"])
 
@@ -317,11 +320,11 @@ def test_collapse_is_possible_only_when_asked_for() -> None:
 
 
 def test_two_sessions_never_see_each_others_masks(space: Workspace) -> None:
-    before = cache.weights_hash(space)
+    before = weights_hash(space)
     first = started(sparsity="0.9", layer="conv2.weight")
     second = started(sparsity="0.1", layer="conv2.weight")
     run(first)
     assert kept_share(first) == pytest.approx(0.1, abs=1e-3)
     assert kept_share(second) == pytest.approx(0.9, abs=1e-3)
     assert numbers(first)["Accuracy"] != numbers(second)["Accuracy"]
-    assert cache.weights_hash(space) == before
+    assert weights_hash(space) == before
