@@ -43,6 +43,12 @@ def _delete_jobs() -> None:
     cache.jobs.clear()
 
 
+def _wait_for_jobs() -> None:
+    """Returns when a running job ends, at the latest after half a second."""
+    for thread in list(cache.jobs()._threads.values()):
+        thread.join(0.5)
+
+
 @pytest.fixture
 def until() -> Callable[[AppTest, Callable[[AppTest], bool]], AppTest]:
     """`until(at, done)` runs the page repeatedly, as the browser's timer does."""
@@ -51,7 +57,7 @@ def until() -> Callable[[AppTest, Callable[[AppTest], bool]], AppTest]:
         deadline = time.monotonic() + MAX_SECONDS
         while not done(at):
             assert time.monotonic() < deadline, "the condition never became true"
-            time.sleep(0.1)
+            _wait_for_jobs()
             run(at)
         return at
 
