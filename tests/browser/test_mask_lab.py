@@ -174,7 +174,7 @@ def test_looks(lab: Lab) -> None:
 def test_n_of_m_is_a_switch(lab: Lab) -> None:
     page, _ = lab("shape=16x16x1x1&g=2:4&ratio=0.5")
     assert pruned_groups(page) == 128
-    page.get_by_label("Cut this layer 2:4").click()
+    page.get_by_label("Prune this layer 2:4").click()
     expect(page.get_by_text("ratio 0.0 |")).to_be_visible()
     assert pruned_groups(page) == 0
 
