@@ -43,7 +43,7 @@ EMPTY = """
 the accuracy on the probe images is measured. A layer with a flat curve is not sensitive; a layer
 whose curve falls early is sensitive. From the curves, this page makes a ratio for each layer.
 Nothing is trained, and the network itself is not changed. *Preview* estimates the curves in about
-a tenth of the time.
+a tenth of the time; for a small network it needs more.
 
 A reload finds the scan again. One minute after the last tab of this app in your browser is closed,
 the scan stops and its curves are deleted. Downloads are kept.
