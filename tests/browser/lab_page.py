@@ -44,4 +44,4 @@ def over_cell(page: Page, row: int, col: int, figure: str = "weights") -> tuple[
 
 
 def pruned_groups(page: Page) -> int:
-    return int(page.locator(".lab").evaluate("({ lab }) => lab.mask.counts().gone"))
+    return int(page.locator(".lab").evaluate("({ lab }) => lab.mask.counts().removed"))

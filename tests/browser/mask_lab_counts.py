@@ -38,5 +38,5 @@ def counts(
         more[scope] += int(place >= count) - int(keep)
     # A scope that edits would leave empty keeps its last group.
     emptied = 0 if allow_collapse else sum(count + extra == view.groups for extra in more.values())
-    gone = view.scopes * count + sum(more.values()) - emptied
-    return Counts(gone, gone * view.size)
+    removed = view.scopes * count + sum(more.values()) - emptied
+    return Counts(removed, removed * view.size)

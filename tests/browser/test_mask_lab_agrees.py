@@ -35,7 +35,7 @@ CUT = """([bytes, ratio, edits]) => {
   const mask = new Mask(layer)
   mask.setEdits(new Map(edits.map(([scope, group, keep]) => [scope * layer.groups + group, keep])))
   return ratio.map(each => {
-    mask.cut(removedCount(layer, each))
+    mask.remove(removedCount(layer, each))
     const kept = Array.from(mask.bar, (_, cell) => Number(mask.keeps(cell))).join("")
     const groups = Array.from(layer.ranks, (_, group) => Number(mask.keepsGroup(group))).join("")
     return [kept, mask.counts().weights, groups]
@@ -94,10 +94,10 @@ def cuts_the_same(blank: Page, each: Layer, g: Granularity, levels: int) -> None
     ratios = ratios_for(scores.shape[1])
     view = lab_view(each, torch.randn(each.shape), scores, g)
     found = blank.evaluate(CUT, [base64.b64encode(view.data).decode(), ratios, []])
-    for ratio, (kept, gone, _) in zip(ratios, found, strict=True):
+    for ratio, (kept, removed, _) in zip(ratios, found, strict=True):
         mask = select({each.name: scores}, (each,), g, {each.name: ratio})[each.name]
         assert kept == as_text(flat(mask.numpy())), f"another mask at {ratio}"
-        assert gone == int((~mask).sum())
+        assert removed == int((~mask).sum())
 
 
 @pytest.mark.parametrize("each", LAYERS, ids=lambda each: each.name)
@@ -120,10 +120,10 @@ def edits_mean_the_same(blank: Page, each: Layer, g: Granularity, allow_collapse
         found = blank.evaluate(
             CUT, [base64.b64encode(view.data).decode(), ratios, [list(edit) for edit in edits]]
         )
-        for ratio, (kept, gone, kept_groups) in zip(ratios, found, strict=True):
+        for ratio, (kept, removed, kept_groups) in zip(ratios, found, strict=True):
             cut = places >= n_removed(g, ratio, groups, allow_collapse=allow_collapse)
             expected = apply_hand_edits(cut, scores, edits, allow_collapse=allow_collapse)
             mask = from_groups(expected, g, each)
             assert kept == as_text(flat(mask.numpy())), f"another mask at {ratio}"
             assert kept_groups == as_text(expected.numpy())
-            assert gone == int((~mask).sum())
+            assert removed == int((~mask).sum())

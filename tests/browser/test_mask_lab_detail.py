@@ -99,9 +99,9 @@ def test_edits_of_a_link_are_counted_before_anything_is_zoomed_to(lab: Lab) -> N
     )
     page, _ = lab(LARGE + edits)
     expect(page.locator(".counts")).to_contain_text("21 by hand")
-    gone = pruned_groups(page)
-    assert gone != 1048576
-    expect(page.get_by_text(f"Python counts {gone:,} weights")).to_be_visible()
+    removed = pruned_groups(page)
+    assert removed != 1048576
+    expect(page.get_by_text(f"Python counts {removed:,} weights")).to_be_visible()
     page.get_by_role("slider", name="Remove").press("PageUp")
     expect(page.get_by_text("ratio 0.6 |")).to_be_visible(timeout=20_000)
     expect(page.get_by_text(f"Python counts {pruned_groups(page):,} weights")).to_be_visible()

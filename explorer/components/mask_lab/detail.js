@@ -55,7 +55,7 @@ function windowMask(layer, window, parent) {
   const colAt = along(left, right, shape[3], across)
   const mask = new Mask({ ...layer, places: null, ...window, rowAt, colAt, side: [1 / down, 1 / across] }, parent.known)
   mask.setEdits(parent.edits)
-  mask.cut(parent.removed)
+  mask.remove(parent.removed)
   return mask
 }
 

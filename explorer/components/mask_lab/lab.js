@@ -71,7 +71,7 @@ class Lab {
     if (!same) Object.assign(this.stage.view, { x: 0, y: 0, zoom: 1 })
     this.stage.element.setAttribute("aria-label", sentence(layer, this.given.deep))
     fitControls(this)
-    this.tell("")
+    this.notify("")
     this.sayNote()
     this.find(".keys").hidden = !layer.groups
     drawLegend(this)
@@ -94,7 +94,7 @@ class Lab {
   // --- what the user does
 
   drag(ratio) {
-    this.tell("")
+    this.notify("")
     this.held = true
     this.changed.add("ratio")
     this.ratio = ratio
@@ -112,7 +112,7 @@ class Lab {
     const group = eye.group(cell)
     const edits = new Map(this.mask.edits)
     if (!edits.delete(group)) edits.set(group, !eye.keepsGroup(group))
-    if (this.empties(group, edits)) return this.tell(LAST)
+    if (this.empties(group, edits)) return this.notify(LAST)
     this.selected = group
     this.changed.add("selected")
     this.edit(edits)
@@ -152,7 +152,7 @@ class Lab {
   apply(word) {
     this.setEdits(this.history.now)
     this.changed.add("edits")
-    this.tell("")
+    this.notify("")
     this.frame(true)
     if (word) this.speak(`${word}. ${this.layer.groups ? this.countWords().replace(/<\/?b>/g, "") : ""}`)
     this.report()
@@ -225,8 +225,8 @@ class Lab {
     if (!this.mask || !this.stage.width) return
     adoptWindow(this)
     const count = this.layer.groups ? removedCount(this.layer, this.ratio) : 0
-    this.mask.cut(count)
-    this.stage.near?.cut(count)
+    this.mask.remove(count)
+    this.stage.near?.remove(count)
     this.stage.draw(this.mask, this.inks, true)
     if (this.over) this.stage.drawOver(this.mask, this.cell, this.selected)
     this.over = false
@@ -253,8 +253,8 @@ class Lab {
   }
 
   // Shows why a click had no effect, until the next action.
-  tell(text) {
-    this.say(".told", text)
+  notify(text) {
+    this.say(".notice", text)
     if (text) this.speak(text)
   }
 

@@ -116,7 +116,7 @@ class Mask {
     this.edits = new Map(edits)
     for (const [group, keep] of this.edits) this.raise(group, keep ? ALWAYS : 0)
     this.tight = this.layer.collapse ? [] : this.scopesThatMayEmpty()
-    this.cut(this.removed)
+    this.remove(this.removed)
   }
 
   // A scope becomes empty from some count on if its highest groups are pruned by hand and none is kept by hand.
@@ -138,7 +138,7 @@ class Mask {
     return found
   }
 
-  cut(removed) {
+  remove(removed) {
     this.removed = removed
     for (const rescue of this.tight) {
       const on = removed > rescue.highest
@@ -168,10 +168,10 @@ class Mask {
   // How many groups and weights are removed, with the hand edits whose ranks are known.
   counts() {
     const { scopes, groups, size } = this.layer
-    let gone = scopes * this.removed
+    let removed = scopes * this.removed
     for (const group of this.edits.keys())
-      if (this.place(group) !== undefined) gone += (this.place(group) >= this.removed) - this.keepsGroup(group)
-    return { gone, groups: scopes * groups, weights: gone * size, of: this.layer.shape.reduce((a, b) => a * b, 1) }
+      if (this.place(group) !== undefined) removed += (this.place(group) >= this.removed) - this.keepsGroup(group)
+    return { removed, groups: scopes * groups, weights: removed * size, of: this.layer.shape.reduce((a, b) => a * b, 1) }
   }
 
   // Share kept of a reduced cell, between the known places of its weights.
@@ -191,7 +191,7 @@ class Mask {
   }
 
   // The smallest ratio at which the group of this rank is removed; null if it is never removed.
-  goesAt(place) {
+  removedAt(place) {
     const { groups, keepOf, collapse, fixed } = this.layer
     if (keepOf !== null) return place < groups - keepOf ? fixed : null
     return place === groups - 1 && !collapse ? null : (place + 0.5) / groups

@@ -40,7 +40,7 @@ function facts(mask, cell) {
   found.push(["group score", number(layer.scores[mask.slot(group)] * layer.scoresScale[0])])
   const scope = layer.scopes > 1 ? ` in scope ${whole(Math.floor(group / layer.groups))}` : ""
   found.push(["rank", `${whole(place + 1)} of ${whole(layer.groups)}${scope}, lowest first`])
-  const from = mask.goesAt(place)
+  const from = mask.removedAt(place)
   const removed = `${mask.edits.has(group) ? "without the edit " : ""}${from === null ? "never removed" : "removed"}`
   const when = layer.keepOf === null ? (from === null ? "" : `at ${percent(from, 2)}`) : `at ${layer.label}`
   return [...found, ["", state(mask, group)], [removed, when]]
@@ -68,11 +68,11 @@ function blockFacts(mask, cell, row, col) {
 
 // held: the ratio would remove the last groups too.
 function countWords(mask, held) {
-  const { gone, groups, weights, of } = mask.counts()
+  const { removed, groups, weights, of } = mask.counts()
   const count = mask.edits.size
   const unknown = [...mask.edits.keys()].some(group => mask.place(group) === undefined)
   const hand = count ? ` · ${whole(count)} by hand${unknown ? ", not counted here" : ""}` : ""
-  const single = mask.layer.size === 1 ? "" : `<b>${whole(gone)}</b> of ${whole(groups)} groups · `
+  const single = mask.layer.size === 1 ? "" : `<b>${whole(removed)}</b> of ${whole(groups)} groups · `
   const last = held || mask.tight.some(rescue => rescue.on)
   const rescued = last ? ` · ${mask.layer.scopes > 1 ? "one group per scope" : "the last group"} is kept` : ""
   return `removed: ${single}<b>${whole(weights)}</b> of ${whole(of)} weights (${percent(weights / of)})${hand}${rescued}`
