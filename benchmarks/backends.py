@@ -30,7 +30,7 @@ from pruning_core.sensitivity.backends import Backend, dask, executor_backend, i
 from pruning_core.sensitivity.grid import measure
 from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
 from pruning_core.types import Dataset
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
 

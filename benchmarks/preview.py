@@ -21,7 +21,7 @@ from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Preview, preview
 from pruning_core.sensitivity.scan import scan
 from pruning_core.types import DataMissing, SensitivityPoint
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import load_data
 
 CPU = torch.device("cpu")

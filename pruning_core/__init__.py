@@ -11,7 +11,7 @@ from pruning_core.plan import Plan
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, PruningError
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 __version__ = "0.1.0"
 __all__ = [

@@ -27,7 +27,7 @@ from pruning_core.types import (
     Step,
     Tuned,
 )
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo import probe
 
 SMALL = 64

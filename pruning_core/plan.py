@@ -16,7 +16,7 @@ from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.schedule import schedule
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 VERSION = 1
 LEAST_PROBE = 10

@@ -19,7 +19,7 @@ from pruning_core.registry import find
 from pruning_core.schedule import Schedule
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
 from pruning_core.types import Batches, GroupScores, Layer, Masks, PruningError, Ratios
-from pruning_core.workspace import Workspace, calibration
+from pruning_core.workspaces import Workspace, calibration
 from pruning_core.zoo import reinitialise
 
 

@@ -30,7 +30,7 @@ LAYERS = {
     "axes": "granularity granularity_refusals tied_layers ranking criteria masks hand_edits "
     "allocation schedule penalties",
     "evaluation and training": "evaluation training",
-    "flows, networks and plans": "zoo workspace resolved_plan flows plan pipeline dropout",
+    "flows, networks and plans": "zoo workspaces resolved_plan flows plan pipeline dropout",
     "studies and results": "sensitivity studies export",
     "command line": "cli __main__",
 }

@@ -19,7 +19,7 @@ from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 ORDER = ("fine", "vector_row", "kernel", "filter")
 MODELS = ("resnet20", "vgg")

@@ -20,7 +20,7 @@ from benchmarks.studies.granularity_order import finished, mean_and_spread
 from pruning_core.plan import Plan
 from pruning_core.studies.run import seed_workspace
 from pruning_core.training.config import TrainConfig
-from pruning_core.workspace import open_workspace
+from pruning_core.workspaces import open_workspace
 
 BEFORE = {
     "SEVEN_pre": ("seven_pre", "magnitude_l1"),

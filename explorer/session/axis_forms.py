@@ -9,7 +9,7 @@ from explorer.texts.help import HELP, entry_help
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, supports
 from pruning_core.plan import Plan
 from pruning_core.schedule import MAX_ROUNDS, SCHEDULES, schedule
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 UNAVAILABLE = " · not possible here"
 """Added to the label of an entry that the network cannot use."""

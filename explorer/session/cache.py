@@ -32,7 +32,7 @@ from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import Progress
 
 Parameters = ParamSpec("Parameters")

@@ -15,7 +15,7 @@ from pruning_core.granularity import granularity, supports
 from pruning_core.plan import Plan
 from pruning_core.registry import Entry, find
 from pruning_core.types import PruningError
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo import DATASETS, MODELS, PRETRAINED, card, datasets_for
 
 PROBES = (64, 128, 256, 512, 1024, 2048, 5000)

@@ -17,7 +17,7 @@ from pruning_core.export import evaluations_by_state
 from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Finished, Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 
 def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:

@@ -12,7 +12,7 @@ from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
 from pruning_core.training.config import steps_per_epoch
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Split, Step, Tuned
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 
 @dataclass(frozen=True, eq=False)

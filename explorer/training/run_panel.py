@@ -22,7 +22,7 @@ from explorer.training.status import asked_for, note_lost, training_status
 from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Finished
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 REFRESH_SECONDS = 1.0
 

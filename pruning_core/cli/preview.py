@@ -13,7 +13,7 @@ from pruning_core.granularity import granularity
 from pruning_core.model.device import choose_device
 from pruning_core.sensitivity.preview import preview_plan
 from pruning_core.sensitivity.preview_bands import Band, bands_csv
-from pruning_core.workspace import open_workspace
+from pruning_core.workspaces import open_workspace
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

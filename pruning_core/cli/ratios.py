@@ -17,7 +17,7 @@ from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.sensitivity.scan import from_csv
 from pruning_core.types import GroupScores, PruningError, Ratios
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

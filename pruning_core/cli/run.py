@@ -20,7 +20,7 @@ from pruning_core.model.device import choose_device
 from pruning_core.pipeline import Event, dependent_masks_of, prune
 from pruning_core.plan import Plan
 from pruning_core.types import Epoch, Finished, Pruned, PruningError
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

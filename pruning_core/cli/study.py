@@ -10,7 +10,7 @@ from pruning_core.cli.files import output_file, read_text
 from pruning_core.cli.options import add_device, add_json
 from pruning_core.cli.output import note, print_json
 from pruning_core.model.device import choose_device
-from pruning_core.workspace import open_workspace
+from pruning_core.workspaces import open_workspace
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

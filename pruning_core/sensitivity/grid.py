@@ -19,7 +19,7 @@ from pruning_core.sensitivity.grid_jobs import (
     make_jobs,
 )
 from pruning_core.types import PruningError
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 MAX_LOSSES = 3
 """Measuring ends with an error when workers are lost so often with no job finished between."""

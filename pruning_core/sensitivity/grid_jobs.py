@@ -19,7 +19,7 @@ from pruning_core.resolved_plan import prunable
 from pruning_core.sensitivity.scan import GRID, scan
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from pruning_core.sensitivity.preview_measure import PreviewMeasurer
 from pruning_core.sensitivity.prune_units import UnitPruner, prune_units
 from pruning_core.sensitivity.scan import GRID
 from pruning_core.types import GroupScores, Layer, PruningError, Split
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 SHARE = 0.08
 """Default share of the full scan's work. Small runs use a processor less well, so the time comes

@@ -19,7 +19,7 @@ from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner, prune_units
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 GRID = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """The sparsities that a scan measures by default."""

@@ -13,7 +13,7 @@ from pruning_core.pipeline import counts, final_test_split, flow_context, masked
 from pruning_core.plan import Plan
 from pruning_core.studies.study import Run, Study, run_plan
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Step, Tuned
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo.splits import stratified
 
 

@@ -19,7 +19,7 @@ from pruning_core.studies.store import (
 )
 from pruning_core.studies.study import Run, Study, runnable_runs
 from pruning_core.types import Epoch, Evaluation, PruningError, Step
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pruning_core.penalties import NONE
 from pruning_core.studies.run import Accuracy, Result
 from pruning_core.studies.study import VERSION, Run, Study
 from pruning_core.types import PruningError, Split
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo import data_root
 
 STUDY_FILE = "study.json"

@@ -14,7 +14,7 @@ from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.resolved_plan import prunable
 from pruning_core.types import PruningError
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 VERSION = 1
 BASELINES = ("magnitude_l1", "random")

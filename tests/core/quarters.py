@@ -5,7 +5,7 @@ from torch import nn
 
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Dataset
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from tests.core.toy import MemorySplit
 
 

@@ -21,7 +21,7 @@ from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from tests.core.toy import LAYERS, is_sentence, layer, refusal
 
 HERE = layer((6, 4, 1, 1))

@@ -31,7 +31,7 @@ from pruning_core.resolved_plan import prunable
 from pruning_core.schedule import fractions, schedule
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Epoch, Finished, Pruned, Step, Tuned
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from tests.core.events import last_of, of_kind, stop
 from tests.core.quarters import quarters
 from tests.core.toy import gradient, pictures, refusal, same_state, state

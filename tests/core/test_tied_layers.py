@@ -27,7 +27,7 @@ from pruning_core.sensitivity.prune_units import UnitPruner, prune_units
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
 from pruning_core.types import Dataset, Layer, Masks
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.evaluation.test_partial_forward import seeded
 from tests.core.tiny_bert import DIM, HEADS, dataset, sentences, tiny_bert

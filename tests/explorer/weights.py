@@ -2,7 +2,7 @@
 
 import hashlib
 
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 
 def weights_hash(space: Workspace) -> str:

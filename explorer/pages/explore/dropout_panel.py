@@ -21,7 +21,7 @@ from pruning_core.masks import achieved
 from pruning_core.pipeline import masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 SHOWN = 4
 """How many passes are shown."""

@@ -14,7 +14,7 @@ from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from pruning_core.plan import Plan
 from pruning_core.types import Inputs, Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 PAGE = 24
 """Maps, or outputs, that are shown at first and with every "show more"."""

@@ -20,7 +20,7 @@ from pruning_core.criteria import criterion
 from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 PIXELS = 520
 """The largest width of the picture and of a cell, in pixels."""

@@ -19,7 +19,7 @@ from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Layer, PruningError
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 PIXELS = 192
 CELL = 16

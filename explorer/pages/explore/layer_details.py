@@ -30,7 +30,7 @@ from pruning_core.sensitivity.compare_granularities import (
     group_scores_by_granularity,
 )
 from pruning_core.types import Evaluation, Inputs, Layer, PruningError, Split
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 SIDE = 48
 """Cells on a side of a small picture of a mask."""

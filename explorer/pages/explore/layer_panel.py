@@ -18,7 +18,7 @@ from pruning_core.hand_edits import Group
 from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 
 def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:

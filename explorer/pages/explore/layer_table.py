@@ -12,7 +12,7 @@ from explorer.texts.help import HELP
 from pruning_core.granularity import granularity, supports
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, Report
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 ROWS = 5
 ROW_HEIGHT = 35

@@ -12,7 +12,7 @@ from explorer.session.notices import show_errors
 from explorer.texts.help import HELP
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 VIEWS: dict[str, tuple[Callable[[Plan, Workspace, Layer, str | None], None], str]] = {
     "Granularities": (

@@ -10,7 +10,7 @@ from explorer.session.notices import plain
 from explorer.texts.formats import percent
 from pruning_core.plan import Plan
 from pruning_core.types import Report
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 KEY = "network_map"
 

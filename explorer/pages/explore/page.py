@@ -14,7 +14,7 @@ from pruning_core.evaluation.intervals import accuracy_change as changed
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError, Report
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 GUIDE = """
 **The numbers on top** show what the choices in the side bar do to the whole network: how many

@@ -14,7 +14,7 @@ from pruning_core.export import (
 from pruning_core.pipeline import dependent_masks_of, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Masks
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 MASK_FILES = {f"masks.{ending}": ending for ending in MASK_FORMATS}
 NAMES = (*MASK_FILES, "weights.safetensors", "plan.json", "load_masks.py")

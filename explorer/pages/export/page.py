@@ -23,7 +23,7 @@ from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.types import Evaluation, Finished, PruningError, Report
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo import DATASETS, MODELS, datasets_for
 
 LEAD = (

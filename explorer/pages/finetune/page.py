@@ -29,7 +29,7 @@ from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
 from pruning_core.training.batch_norm import tracked_norms
 from pruning_core.types import Finished
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 FEW_STEPS = 80
 LEAD = (

@@ -13,7 +13,7 @@ from explorer.texts.help import HELP
 from explorer.training.engine import MaskUpdate, mask_updates_of
 from pruning_core.flows import History
 from pruning_core.types import Evaluation, Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 
 def updates_panel(updates: Sequence[MaskUpdate], dense: Evaluation, layer: str) -> None:

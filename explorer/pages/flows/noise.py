@@ -13,7 +13,7 @@ from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
 from pruning_core.resolved_plan import criterion_model
 from pruning_core.types import Layer
-from pruning_core.workspace import Workspace, calibration
+from pruning_core.workspaces import Workspace, calibration
 
 BATCH = 32
 

@@ -30,7 +30,7 @@ from pruning_core.flows import flow
 from pruning_core.flows.rounds import Lottery
 from pruning_core.plan import Plan
 from pruning_core.types import Finished, Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 LEAD = (
     "A flow decides when the network is pruned: before the training, between trainings, or a "

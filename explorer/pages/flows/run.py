@@ -9,7 +9,7 @@ from pruning_core.flows import History, packed
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 MOST_WEIGHTS = 1 << 24
 """Up to so many weights the masks of all layers are recorded, above only those of one layer."""

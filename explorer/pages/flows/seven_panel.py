@@ -14,7 +14,7 @@ from pruning_core.flows import flow
 from pruning_core.flows.seven import SevenDyn, SevenPre
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 MEAN_FACTORS = {(0.8, 0.9, False): 0.80, (0.8, 0.9, True): 0.27}
 """The mean factor of a gradient that is only noise around zero, by (beta1, beta2, signed)."""

@@ -12,7 +12,7 @@ from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.studies import BASELINES, COMPRESSIONS, Study
 from pruning_core.types import PruningError
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 OFFERED_COMPRESSIONS = (1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 OFFERED_CRITERIA = tuple(name for name in CRITERIA if name not in BASELINES)

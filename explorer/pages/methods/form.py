@@ -28,7 +28,7 @@ from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.studies import Study, count_saved_runs, saved_studies, study_folder
 from pruning_core.types import PruningError
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 KEY = "study"
 MOST_LISTED = 12

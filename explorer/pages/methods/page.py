@@ -26,7 +26,7 @@ from pruning_core.studies import (
     study_folder,
     unsupported_methods,
 )
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 KIND = "study"
 REFRESH_SECONDS = 1.0

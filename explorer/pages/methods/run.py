@@ -21,7 +21,7 @@ from pruning_core.studies import (
     runnable_runs,
 )
 from pruning_core.types import Epoch, Step
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 STEP_INTERVAL = 0.5
 """At least so many seconds lie between two Step events that the page receives."""

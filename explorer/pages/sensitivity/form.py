@@ -17,7 +17,7 @@ from pruning_core.granularity import granularity
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 OWN = "Own choice"
 

@@ -29,7 +29,7 @@ from pruning_core.sensitivity.preview import Preview
 from pruning_core.sensitivity.preview_bands import BAND_COLUMNS, Band, bands_csv
 from pruning_core.sensitivity.scan import COLUMNS, to_csv
 from pruning_core.types import PruningError, SensitivityPoint
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 REFRESH = 1.0
 BANDED = "Bands, of the highlighted layer or of the 8 steepest curves"

@@ -26,7 +26,7 @@ from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 ROW_HEIGHT = 35
 MOST_ROWS = 14

@@ -11,7 +11,7 @@ from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Preview, preview_plan
 from pruning_core.sensitivity.scan import GRID, scan_plan
 from pruning_core.types import Layer, SensitivityPoint
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 PRESETS: dict[str, tuple[int, ...]] = {
     "Quick": (50, 80, 95),

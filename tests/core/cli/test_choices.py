@@ -18,7 +18,7 @@ from pruning_core.resolved_plan import ResolvedPlan, prunable
 from pruning_core.schedule import SCHEDULES, fractions, schedule
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Dataset, Finished, GroupScores, Masks, Pruned
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from tests.cases import check_each
 from tests.core.events import of_kind
 from tests.core.toy import MemorySplit, refusal

@@ -14,7 +14,7 @@ from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import choose_masks, counts, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, PruningError
-from pruning_core.workspace import open_workspace
+from pruning_core.workspaces import open_workspace
 from tests.core.model.coupling.test_trace import masks_without_channels, thinned, traced
 
 Toy = tuple[nn.Sequential, tuple[Layer, ...]]

@@ -4,7 +4,7 @@ import pytest
 
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished
-from pruning_core.workspace import open_workspace
+from pruning_core.workspaces import open_workspace
 
 ROOT = Path(__file__).resolve().parents[3]
 

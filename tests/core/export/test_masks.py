@@ -16,7 +16,7 @@ from pruning_core.export import MASK_FORMATS, masks_by_parameter, masks_safetens
 from pruning_core.pipeline import choose_masks, measure_states
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 READERS: dict[str, Callable[[bytes], dict[str, Tensor]]] = {
     "safetensors": load,

@@ -8,7 +8,7 @@ from pruning_core.export import report_dict
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.types import Finished
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 
 
 def test_the_report_has_number_of_images_and_interval_of_every_state(

@@ -5,7 +5,7 @@ from safetensors.torch import load
 
 from pruning_core.export import weights_safetensors
 from pruning_core.plan import Plan
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 
 def test_exported_weights_load_strictly(plan: Plan, space: Workspace) -> None:

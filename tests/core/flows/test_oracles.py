@@ -21,7 +21,7 @@ from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Epoch, Finished, Inputs, Pruned, Tuned
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from tests.core.events import last_of, of_kind
 from tests.core.quarters import quarters
 from tests.core.toy import gradient, refusal

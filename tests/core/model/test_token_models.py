@@ -27,7 +27,7 @@ from pruning_core.training.batch_norm import recalibrate_bn
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Batches, Finished, Inputs, Layer, Pruned, Tuned
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from tests.core.events import last_of
 from tests.core.tiny_bert import Output, TinyBert, Tokens, dataset, sentences, tiny_bert
 from tests.core.toy import gradient, refusal, same_state, state

@@ -41,7 +41,7 @@ from pruning_core.sensitivity.grid_jobs import (
 )
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.types import GroupScores, Inputs, SensitivityPoint
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from tests.core.events import stop
 from tests.core.toy import refusal
 

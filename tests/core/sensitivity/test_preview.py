@@ -19,7 +19,7 @@ from pruning_core.sensitivity.preview import Preview, preview
 from pruning_core.sensitivity.preview_bands import Band, bands_csv
 from pruning_core.sensitivity.scan import scan
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
-from pruning_core.workspace import open_workspace
+from pruning_core.workspaces import open_workspace
 from tests.core.events import stop
 from tests.core.toy import Looking, MemorySplit, refusal, same_state, state
 

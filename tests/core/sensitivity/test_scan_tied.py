@@ -18,7 +18,7 @@ from pruning_core.model.coupling.trace import HEAD_ROWS, couplings
 from pruning_core.model.inventory import inventory
 from pruning_core.sensitivity.scan import scan, to_csv
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import probe
 from tests.core.toy import MemorySplit, refusal, same_state, state
 

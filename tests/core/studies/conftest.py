@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pruning_core.studies import Result, load_results, run_study
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from tests.core.studies.small_study import SMALL
 
 

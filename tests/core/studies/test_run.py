@@ -18,7 +18,7 @@ from pruning_core.studies import (
 from pruning_core.studies.run import seed_workspace
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from tests.core.studies.small_study import SMALL
 from tests.core.toy import in_memory
 

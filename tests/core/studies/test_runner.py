@@ -24,7 +24,7 @@ from pruning_core.studies import (
 )
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Step
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from tests.core.events import stop
 from tests.core.studies.small_study import ROOT, SMALL, TUNE, finished_events, same
 from tests.core.toy import refusal

@@ -13,7 +13,7 @@ from pruning_core.plan import Plan
 from pruning_core.studies import Run, Study, run_study
 from pruning_core.studies.store import load_result, save_result, study_folder
 from pruning_core.training.config import TrainConfig
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from tests.core.studies.small_study import SMALL
 
 ASKED = Study(

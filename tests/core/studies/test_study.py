@@ -18,7 +18,7 @@ from pruning_core.studies import (
     unsupported_methods,
 )
 from pruning_core.training.config import TrainConfig
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from tests.core.studies.small_study import ROOT, SMALL, TUNE
 from tests.core.toy import refusal
 

@@ -12,7 +12,7 @@ from pruning_core import pipeline
 from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, PruningError
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from tests.explorer.weights import weights_hash
 
 PLAN = Plan(model="lenet5", probe=64, calibration=32)

@@ -22,7 +22,7 @@ from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Epoch, Finished, Step
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 Run = tuple[Plan, Workspace, tuple[object, ...]]
 

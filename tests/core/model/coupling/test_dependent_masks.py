@@ -15,7 +15,7 @@ from pruning_core.pipeline import choose_masks, dependent_masks_of, masked_copy,
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, Masks, Pruned
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 BLOCK = "layer2.1.conv1.weight"
 PLAN = Plan(

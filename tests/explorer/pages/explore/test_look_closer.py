@@ -17,7 +17,7 @@ from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import GRANULARITIES, supports
 from pruning_core.model.activations import attention_maps, feature_maps, relative_change
 from pruning_core.plan import Plan
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from tests.explorer.driven import by_key, opened, page, run
 
 PLAN = Plan(model="lenet5", probe=64)

@@ -14,7 +14,7 @@ from explorer.session import cache
 from explorer.texts.formats import interval
 from pruning_core.evaluation.intervals import accuracy_change
 from pruning_core.plan import Plan
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from tests.explorer.driven import opened, page, run
 from tests.explorer.weights import weights_hash
 

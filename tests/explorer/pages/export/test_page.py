@@ -20,7 +20,7 @@ from explorer.session import cache
 from explorer.texts.formats import percent
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, Finished, PruningError
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo import Progress
 from tests.explorer.driven import text
 

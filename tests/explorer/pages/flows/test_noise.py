@@ -12,7 +12,7 @@ from explorer.pages.flows.noise import Noise, noise
 from pruning_core.criteria import criterion
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
-from pruning_core.workspace import calibration, open_workspace
+from pruning_core.workspaces import calibration, open_workspace
 
 PLAN = Plan(model="lenet5", calibration=128)
 

@@ -9,7 +9,7 @@ from explorer.training.engine import mask_updates_of
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 PLAN = Plan(
     model="lenet5", schedule="iterative:2", sparsity=0.8, fine_tune=TrainConfig(epochs=0), probe=64

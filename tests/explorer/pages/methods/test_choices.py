@@ -8,7 +8,7 @@ from explorer.pages.methods.choices import Choices, choices, choices_of, study_o
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
-from pruning_core.workspace import Workspace, open_workspace
+from pruning_core.workspaces import Workspace, open_workspace
 
 PLAN = Plan(model="lenet5", fine_tune=TrainConfig(epochs=1, batch_size=128))
 CHOSEN = Choices(("wanda",), compressions=(2.0, 8.0), seeds=2, images=500)

@@ -20,7 +20,7 @@ from pruning_core.studies import (
     Study,
 )
 from pruning_core.training.config import TrainConfig
-from pruning_core.workspace import Workspace
+from pruning_core.workspaces import Workspace
 from pruning_core.zoo.request import VARIABLE
 from tests.core.events import stop
 from tests.explorer.driven import text

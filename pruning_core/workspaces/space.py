@@ -7,10 +7,9 @@ from torch import nn
 
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.trace import couplings
-from pruning_core.model.inventory import inventory, unprunable_parameters
 from pruning_core.model.model_io import first_sample
 from pruning_core.types import Batches, Dataset, Inputs, Layer, PruningError, Unprunable
-from pruning_core.zoo import Progress, datasets_for, load_data, load_model, probe
+from pruning_core.zoo import probe
 
 CALIBRATION_BATCH = 128
 """Images in a batch that a criterion reads."""
@@ -26,6 +25,7 @@ class Workspace:
     not pruned; example: a batch of inputs for a network that does not read images of the data
     set's shape, such as tokens.
 
+    >>> from pruning_core import open_workspace
     >>> space = open_workspace("lenet5", "digits")
     >>> len(space.layers), space.dataset.classes[:3]
     (5, ('0', '1', '2'))
@@ -52,24 +52,6 @@ class Workspace:
             return couplings(self.model, self.layers, self.one), None
         except PruningError as error:
             return (), str(error)
-
-
-def open_workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
-    """Loads a network and its data by their names and lists the layers.
-
-    progress: called while data is downloaded.
-    Raises PruningError for unknown names and DataMissing for files that are not here.
-
-    >>> space = open_workspace("lenet5", "digits")
-    >>> [layer.name for layer in space.layers][:2]
-    ['conv1.weight', 'conv2.weight']
-    """
-    if dataset not in datasets_for(model):
-        load_model(model, dataset)  # raises before any data is downloaded
-    data = load_data(dataset, model=model, progress=progress)
-    network = load_model(model, dataset, data=data)
-    layers = inventory(network, data.shape)
-    return Workspace(network, data, layers, unprunable_parameters(network, layers))
 
 
 def calibration(space: Workspace, images: int) -> Batches:

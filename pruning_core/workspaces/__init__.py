@@ -1,0 +1,6 @@
+"""Trained networks with their data: what every plan starts from."""
+
+from pruning_core.workspaces.by_name import open_workspace
+from pruning_core.workspaces.space import CALIBRATION_BATCH, Workspace, calibration
+
+__all__ = ["CALIBRATION_BATCH", "Workspace", "calibration", "open_workspace"]
