@@ -1,6 +1,6 @@
 """From scores and ratios to masks: exact counts by rank, stable ties, whole groups."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,9 +12,18 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
+from pruning_core.model.mask_forms import removed_places
 from pruning_core.ranking import kth_smallest
 from pruning_core.tied_layers import tied_parts
-from pruning_core.types import GroupScores, Layer, Masks, PruningError, Ratios, Scores
+from pruning_core.types import (
+    GivenMasks,
+    GroupScores,
+    Layer,
+    Masks,
+    PruningError,
+    Ratios,
+    Scores,
+)
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -229,38 +238,19 @@ def achieved(masks: Masks) -> dict[str, float]:
     return {name: 1 - mask.sum().item() / mask.numel() for name, mask in masks.items()}
 
 
-def check_masks(masks: Mapping[str, Tensor], layers: tuple[Layer, ...]) -> None:
-    """Raises PruningError for a mask of no layer, of another shape, or not boolean."""
-    shapes = {layer.name: layer.shape for layer in layers}
-    for name, mask in masks.items():
-        if name not in shapes:
-            raise PruningError(f"The mask '{name}' belongs to no layer of this model.")
-        if tuple(mask.shape) != shapes[name] or mask.dtype != torch.bool:
-            raise PruningError(
-                f"The mask of {name} is {tuple(mask.shape)} {mask.dtype}; "
-                f"the layer needs {shapes[name]} booleans."
-            )
-
-
 def apply_masks(
     model: Model,
-    masks: Masks,
+    masks: GivenMasks,
     layers: tuple[Layer, ...],
-    dependent: Mapping[str, Bool[Tensor, "..."]] | None = None,
+    dependent: GivenMasks | None = None,
 ) -> Model:
     """A copy of the model with the removed weights at zero. The model itself never changes.
 
     dependent: masks of other parameters, by name, in the parameter's own shape, True = keep
-    (`dependent_masks`). Raises PruningError as `check_masks`.
+    (`dependent_masks`). Raises PruningError as `checked_masks`.
     """
-    check_masks(masks, layers)
     copy = deepcopy(model)
-    stored_shapes = {layer.name: layer.param_shape for layer in layers}
     with torch.no_grad():
-        for name, mask in masks.items():
-            parameter = copy.get_parameter(name)
-            parameter.masked_fill_(~mask.reshape(stored_shapes[name]).to(parameter.device), 0)
-        for name, keep in (dependent or {}).items():
-            parameter = copy.get_parameter(name)
-            parameter.masked_fill_(~keep.to(parameter.device), 0)
+        for parameter, removed in removed_places(copy, masks, layers, dependent):
+            parameter.masked_fill_(removed, 0)
     return copy

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ Masks = dict[str, Bool[Tensor, "_o _i _h _w"]]
 """Mask per parameter name, in the OIHW view. True = keep."""
 ParameterMasks = Mapping[str, Bool[Tensor, "..."]]
 """Mask per parameter name, in the parameter's own shape; True = keep."""
+GivenMasks = Mapping[str, Tensor | np.ndarray]
+"""Masks as users have them; `model.mask_forms.checked_masks` makes `Masks` of them."""
 Ratios = dict[str, float]
 """Fraction of the groups to remove, by parameter name, in [0, 1]."""
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]

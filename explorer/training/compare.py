@@ -14,7 +14,7 @@ from explorer.texts.help import HELP
 from explorer.training.changed_answers import Comparison, changed_answers_section
 from pruning_core.evaluation.intervals import AccuracyChange, accuracy_change
 from pruning_core.export import evaluations_by_state
-from pruning_core.model.inventory import weights
+from pruning_core.model.inventory import stored, weights
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Finished, Layer
 from pruning_core.workspaces import Workspace
@@ -111,11 +111,11 @@ def _removed_words(run: Finished, space: Workspace) -> str:
 
 def count_removed(run: Finished, layers: Sequence[Layer]) -> tuple[int, int]:
     """(number of removed weights, how many of them are exactly zero in the final model)."""
-    shapes = {layer.name: layer.param_shape for layer in layers}
+    by_name = {layer.name: layer for layer in layers}
     removed = 0
     zero = 0
     for name, mask in run.masks.items():
-        values = run.model.get_parameter(name).detach()[~mask.reshape(shapes[name])]
+        values = run.model.get_parameter(name).detach()[~stored(mask, by_name[name])]
         removed += values.numel()
         zero += int((values == 0).sum())
     return removed, zero

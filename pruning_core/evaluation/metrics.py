@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from pruning_core.types import Layer, Masks, ParameterMasks, PruningError, Report
+from pruning_core.model.inventory import stored
+from pruning_core.model.mask_forms import checked_masks, checked_parameter_masks
+from pruning_core.types import GivenMasks, Layer, ParameterMasks, Report
 
 
 def measure(
     model: nn.Module,
     layers: Sequence[Layer],
-    masks: Masks,
-    dependent: ParameterMasks | None = None,
+    masks: GivenMasks,
+    dependent: GivenMasks | None = None,
     dead: ParameterMasks | None = None,
 ) -> Report:
     """Counts of the model as if the masks were applied.
@@ -21,11 +23,14 @@ def measure(
     bytes: of all parameters and buffers as stored. dependent: masks of biases, norms and the like
     (`coupling.dependent_masks`); what they remove counts as zero among all parameters. dead:
     masks of the weights that only read removed channels (`coupling.dead_inputs`), for the thinned
-    counts, which are None without it. Raises PruningError for a mask of no layer or of another
-    size.
+    counts, which are None without it. Raises PruningError as `checked_masks`.
     """
-    _check(masks, layers)
-    removed = {**masks, **(dependent or {})}
+    checked = checked_masks(masks, layers)
+    first = _first_names(model)
+    by_name = {layer.name: layer for layer in layers}
+    own = {first[name]: stored(mask, by_name[name]) for name, mask in checked.items()}
+    others = checked_parameter_masks(dependent or {}, model)
+    removed = own | {first[name]: mask for name, mask in others.items()}
     nonzeros = _nonzeros(model, removed)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     thinned = None if dead is None else _combined(removed, dead)
@@ -34,26 +39,21 @@ def measure(
         parameters=sum(sizes.values()),
         nonzeros=sum(nonzeros.values()),
         macs=sum(layer.macs for layer in layers),
-        macs_effective=_macs(layers, masks),
+        macs_effective=_macs(layers, checked),
         dense_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-        sparsity_masked=_sparsity(masks, nonzeros, sizes),
+        sparsity_masked=_sparsity(own, nonzeros, sizes),
         sparsity_model=_sparsity(sizes, nonzeros, sizes),
-        kept={layer.name: _kept(layer, masks) for layer in layers},
+        kept={layer.name: _kept(layer, checked) for layer in layers},
         thinned_parameters=None if thinned is None else sum(_nonzeros(model, thinned).values()),
-        thinned_macs=None if thinned is None else _macs(layers, thinned),
+        thinned_macs=None if thinned is None else _macs(layers, thinned, first),
     )
 
 
-def _check(masks: Masks, layers: Sequence[Layer]) -> None:
-    numel = {layer.name: layer.numel for layer in layers}
-    for name, mask in masks.items():
-        if name not in numel:
-            raise PruningError(f"The mask {name!r} belongs to no layer of this model.")
-        if mask.numel() != numel[name]:
-            raise PruningError(
-                f"The mask of {name} has {mask.numel()} entries; "
-                f"the layer has {numel[name]} weights."
-            )
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """The name of every parameter -> the first name of the same parameter."""
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    every = model.named_parameters(remove_duplicate=False)
+    return {name: first[id(parameter)] for name, parameter in every}
 
 
 def _nonzeros(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int]:
@@ -62,7 +62,7 @@ def _nonzeros(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, int]:
     for name, parameter in model.named_parameters():
         values = parameter.detach() != 0
         if name in masks:
-            values = values & masks[name].reshape(parameter.shape).to(values.device)
+            values = values & masks[name].to(values.device)
         counts[name] = int(values.sum())
     return counts
 
@@ -74,13 +74,18 @@ def _sparsity(names: Iterable[str], nonzeros: Mapping[str, int], sizes: Mapping[
     return 1 - sum(nonzeros[name] for name in chosen) / total if total else 0.0
 
 
-def _kept(layer: Layer, masks: Mapping[str, Tensor]) -> float:
-    return masks[layer.name].sum().item() / layer.numel if layer.name in masks else 1.0
+def _kept(
+    layer: Layer, masks: Mapping[str, Tensor], names: Mapping[str, str] | None = None
+) -> float:
+    name = layer.name if names is None else names[layer.name]
+    return masks[name].sum().item() / layer.numel if name in masks else 1.0
 
 
-def _macs(layers: Sequence[Layer], masks: Mapping[str, Tensor]) -> int:
-    """The multiply-adds that read a kept weight."""
-    return round(sum(layer.macs * _kept(layer, masks) for layer in layers))
+def _macs(
+    layers: Sequence[Layer], masks: Mapping[str, Tensor], names: Mapping[str, str] | None = None
+) -> int:
+    """The multiply-adds that read a kept weight. names: layer name -> the name of its mask."""
+    return round(sum(layer.macs * _kept(layer, masks, names) for layer in layers))
 
 
 def _combined(masks: Mapping[str, Tensor], more: ParameterMasks) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from pruning_core.evaluation.forward import (
 )
 from pruning_core.evaluation.thread_pool import worker_pool
 from pruning_core.model.graph import Stage, Values, empty_as
+from pruning_core.model.inventory import stored
 from pruning_core.types import Layer, PruningError, Split
 
 Mask = Bool[Tensor, "_o _i _h _w"]
@@ -163,10 +164,7 @@ class PartialForward:
         def masked(at: int) -> list[Zeroed]:
             layer = layers[at]
             tensors = self.forward.program.tensor
-            return [
-                Zeroed(tensors, {layer.name: mask.reshape(layer.param_shape)})
-                for mask in masks(layer)
-            ]
+            return [Zeroed(tensors, {layer.name: stored(mask, layer)}) for mask in masks(layer)]
 
         for at, place, logits in self.logits_at([(layer.name,) for layer in layers], masked):
             yield layers[at], place, logits

@@ -8,25 +8,28 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from pruning_core.model.inventory import stored
+from pruning_core.model.mask_forms import checked_masks
 from pruning_core.plan import Plan
-from pruning_core.types import Layer, Masks
+from pruning_core.types import GivenMasks, Layer
 
 NamedMasks = Mapping[str, Tensor]
 """Parameter name -> boolean tensor of the parameter's shape (True = keep)."""
 
 
 def masks_by_parameter(
-    masks: Masks, layers: tuple[Layer, ...], dependent: NamedMasks | None = None
+    masks: GivenMasks, layers: tuple[Layer, ...], dependent: NamedMasks | None = None
 ) -> dict[str, Tensor]:
     """The masks by parameter name, in the shapes that `state_dict` has.
 
     A tied weight appears under each of its names. dependent: masks of biases and norms that follow
     from removed filters (`coupling.dependent_masks`); they are copied as they are.
+    Raises PruningError as `checked_masks`.
     """
     layer_of = {layer.name: layer for layer in layers}
     weights = {
-        name: mask.reshape(layer_of[key].param_shape).contiguous().clone()
-        for key, mask in masks.items()
+        name: stored(mask, layer_of[key]).contiguous().clone()
+        for key, mask in checked_masks(masks, layers).items()
         for name in (key, *layer_of[key].aliases)
     }
     return weights | {name: mask.contiguous().clone() for name, mask in (dependent or {}).items()}

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.flows.protocol import FRAMES, Chosen, Event, FlowContext
-from pruning_core.model.inventory import oihw
+from pruning_core.model.inventory import oihw, stored
+from pruning_core.model.mask_forms import checked_masks
 from pruning_core.training.config import steps_per_epoch
 from pruning_core.training.fine_tune import Hook
 from pruning_core.types import Masks, Pruned, Tuned
@@ -186,14 +187,14 @@ class Masking(Hook):
 
         Dependent parameters are held too, unless removed weights may still return.
         """
-        self.masks = masks
+        self.masks = checked_masks(masks, self._context.layers)
         self._removed = {
-            x.name: ~masks[x.name].reshape(x.param_shape).to(self._parameters[x.name].device)
+            x.name: ~stored(self.masks[x.name], x).to(self._parameters[x.name].device)
             for x in self._context.layers
-            if x.name in masks
+            if x.name in self.masks
         }
         final = self.settled or not self._regrows
-        dependent = self._context.plan.dependent_masks(masks) if final else {}
+        dependent = self._context.plan.dependent_masks(self.masks) if final else {}
         self._dependent = [
             (self._model.get_parameter(name), ~keep) for name, keep in dependent.items()
         ]

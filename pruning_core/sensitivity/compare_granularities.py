@@ -14,6 +14,7 @@ from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, su
 from pruning_core.masks import group_scores, lowest, n_removed
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
+from pruning_core.model.inventory import stored
 from pruning_core.types import Batches, Evaluation, Layer, Scores, Split
 
 MAX_BYTES = 2**28
@@ -109,7 +110,7 @@ def _all_masks(
     tied: Sequence[Coupling],
 ) -> dict[str, Tensor]:
     """The layer's mask and those of dependent parameters, each in the parameter's own shape."""
-    own = {layer.name: mask.reshape(layer.param_shape)}
+    own = {layer.name: stored(mask, layer)}
     if not g.removes_outputs:
         return own
     return own | dependent_masks(model, layers, {layer.name: mask}, tied)

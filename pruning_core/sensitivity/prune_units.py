@@ -12,6 +12,7 @@ from pruning_core.granularity import Granularity, from_groups
 from pruning_core.masks import achieved, lowest, n_removed
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
+from pruning_core.model.inventory import stored
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
@@ -135,8 +136,8 @@ class UnitPruner:
 
         True = keep. Dependent are biases and norms of removed outputs (`dependent_masks`).
         """
-        shapes = {layer.name: layer.param_shape for layer in self.layers}
-        own = {name: mask.reshape(shapes[name]) for name, mask in masks.items()}
+        by_name = {layer.name: layer for layer in self.layers}
+        own = {name: stored(mask, by_name[name]) for name, mask in masks.items()}
         if not self.g.removes_outputs:
             return own
         return own | dependent_masks(self.model, self.layers, masks, self.couplings)

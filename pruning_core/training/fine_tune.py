@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from pruning_core.evaluation.accuracy import check_labels, class_logits, evaluate
 from pruning_core.model.device import choose_device
+from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import map_tensors
 from pruning_core.penalties import penalty
 from pruning_core.training.config import OPTIMIZERS, TrainConfig, learning_rate, steps_per_epoch
@@ -18,10 +19,9 @@ from pruning_core.types import (
     Dataset,
     Epoch,
     Evaluation,
+    GivenMasks,
     Inputs,
     Layer,
-    Masks,
-    ParameterMasks,
     Pruned,
     PruningError,
     Split,
@@ -52,12 +52,12 @@ class Hook:
 
 def fine_tune(
     model: nn.Module,
-    masks: Masks,
+    masks: GivenMasks,
     layers: Sequence[Layer],
     dataset: Dataset,
     config: TrainConfig,
     device: torch.device | str | None = None,
-    dependent: ParameterMasks | None = None,
+    dependent: GivenMasks | None = None,
     hook: Hook | None = None,
 ) -> Iterator[Step | Epoch | Pruned | Tuned]:
     """Trains a copy of the model on dataset.train. Removed weights stay at zero.
@@ -73,7 +73,7 @@ def fine_tune(
     """
     where = choose_device(device)
     hook = hook or Hook()
-    run = _start(model, masks, layers, dependent or {}, dataset, config, where, hook)
+    run = _start(model, masks, layers, dependent, dataset, config, where, hook)
     best: _Best | None = None
     for epoch in range(1, config.epochs + 1):
         losses: list[float] = []
@@ -172,16 +172,16 @@ def _tuned(run: _Run, best: _Best | None, dataset: Dataset) -> Tuned:
 
 def _start(
     model: nn.Module,
-    masks: Masks,
+    masks: GivenMasks,
     layers: Sequence[Layer],
-    dependent: ParameterMasks,
+    dependent: GivenMasks | None,
     dataset: Dataset,
     config: TrainConfig,
     device: torch.device,
     hook: Hook,
 ) -> _Run:
     work = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
-    removed = _removed(work, masks, layers, dependent, device)
+    removed = removed_places(work, masks, layers, dependent)
     _zero(removed)
     hook.begin(work)
     return _Run(
@@ -194,31 +194,6 @@ def _start(
         hook=hook,
         penalty=penalty(config.penalty, config.penalty_strength, layers),
     )
-
-
-def _removed(
-    model: nn.Module,
-    masks: Masks,
-    layers: Iterable[Layer],
-    dependent: ParameterMasks,
-    device: torch.device,
-) -> list[tuple[nn.Parameter, Tensor]]:
-    """Each masked parameter with its removed places: True = removed, in the parameter's shape."""
-    shapes = {layer.name: layer.param_shape for layer in layers}
-    if unknown := sorted(masks.keys() - shapes.keys()):
-        raise PruningError(
-            f"There is a mask for {unknown[0]!r}, which is no prunable layer of this model."
-        )
-    pairs = []
-    for name, mask in masks.items():
-        numel = math.prod(shapes[name])
-        if mask.numel() != numel:
-            raise PruningError(
-                f"The mask of {name!r} has {mask.numel()} entries, its weight has {numel}."
-            )
-        pairs.append((model.get_parameter(name), ~mask.reshape(shapes[name]).to(device)))
-    pairs += [(model.get_parameter(name), ~keep.to(device)) for name, keep in dependent.items()]
-    return pairs
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import SEPARATE
-from pruning_core.types import Layer, Masks, PruningError
+from pruning_core.model.mask_forms import checked_masks
+from pruning_core.types import GivenMasks, Layer, Masks, PruningError
 
 
 def couplings_for(
@@ -32,16 +33,16 @@ def couplings_for(
 
 
 def dependent_masks(
-    model: nn.Module, layers: tuple[Layer, ...], masks: Masks, tied: Sequence[Coupling] = ()
+    model: nn.Module, layers: tuple[Layer, ...], masks: GivenMasks, tied: Sequence[Coupling] = ()
 ) -> dict[str, Bool[Tensor, "..."]]:
     """Masks of the other parameters that must be zero so that a removed filter's output is zero.
 
     Parameter name -> True = keep, in the parameter's own shape. A filter counts as removed if none
     of its weights is kept. Its layer's bias is masked, and the scale and shift of the batch norm
     that only this layer feeds. tied: the couplings; what follows a channel is masked if all members
-    have lost the channel.
+    have lost the channel. Raises PruningError as `checked_masks`.
     """
-    removed = _removed_rows(masks)
+    removed = _removed_rows(checked_masks(masks, layers))
     parameters = dict(model.named_parameters(remove_duplicate=False))
     zeroed = _own_vectors(layers, removed, parameters)
     for coupling in tied:
@@ -57,16 +58,17 @@ def dependent_masks(
 
 
 def dead_inputs(
-    model: nn.Module, layers: Sequence[Layer], masks: Masks, tied: Sequence[Coupling]
+    model: nn.Module, layers: Sequence[Layer], masks: GivenMasks, tied: Sequence[Coupling]
 ) -> dict[str, Bool[Tensor, "..."]]:
     """The weights that only read removed channels: parameter name -> False = such a weight.
 
     The masks have the parameters' own shapes. Such weights change nothing, and a network made
     narrower does not have them (torch-pruning's thinning, Fang et al. 2023, arXiv:2301.12900). A
     channel is removed if all members have lost it. A weight that reads channels of several
-    couplings counts if all of them are removed. Tied weights are left out.
+    couplings counts if all of them are removed. Tied weights are left out. Raises PruningError as
+    `checked_masks`.
     """
-    removed = _removed_rows(masks)
+    removed = _removed_rows(checked_masks(masks, layers))
     shared = {name for layer in layers if layer.aliases for name in (layer.name, *layer.aliases)}
     shapes = {name: p.shape for name, p in model.named_parameters() if name not in shared}
     dead: dict[str, Tensor] = {}

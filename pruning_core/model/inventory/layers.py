@@ -82,6 +82,11 @@ def oihw(tensor: Tensor, layer: Layer) -> Tensor:
     return tensor.reshape(layer.shape)
 
 
+def stored(tensor: Tensor, layer: Layer) -> Tensor:
+    """The inverse of `oihw`: a tensor of the OIHW view in the parameter's own shape."""
+    return tensor.reshape(layer.param_shape)
+
+
 def weights(model: nn.Module, layers: tuple[Layer, ...]) -> dict[str, Float[Tensor, "_o _i _h _w"]]:
     """The current weights in the OIHW view, detached, on the CPU.
 

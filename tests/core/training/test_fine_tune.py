@@ -173,7 +173,7 @@ def test_a_diverging_loss_is_refused_in_a_sentence(small: Dataset) -> None:
 def test_masks_that_do_not_fit_are_refused_in_a_sentence(small: Dataset) -> None:
     model = built()
     layers = inventory(model, SHAPE)
-    with pytest.raises(PruningError, match="no prunable layer"):
+    with pytest.raises(PruningError, match="belongs to no layer"):
         next(
             fine_tune(
                 model,
@@ -183,7 +183,7 @@ def test_masks_that_do_not_fit_are_refused_in_a_sentence(small: Dataset) -> None
                 TrainConfig(),
             )
         )
-    with pytest.raises(PruningError, match="has 1 entries"):
+    with pytest.raises(PruningError, match=r"\(1, 1, 1, 1\); its layer needs"):
         next(
             fine_tune(
                 model,
