@@ -34,6 +34,7 @@ _PROBLEMS = "_problems"
 _ADDRESS = "_address"
 _PAGE = "_page"
 _CHANGED = "_changed"
+_KEPT = "_kept"
 
 
 def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
@@ -206,9 +207,25 @@ def select_layer(name: str | None) -> None:
 
 
 def set_widget(key: str, value: Any) -> None:
-    """Sets the value of the widget that is drawn next with this key."""
-    if key not in st.session_state or st.session_state[key] != value:
-        st.session_state[key] = value
+    """Sets the value of the widget that is drawn next with this key.
+
+    It is set in every run: Streamlit makes a new widget on every page, and a new widget starts at
+    its lowest value although the state still has the value of the other page's widget.
+    """
+    st.session_state[key] = value
+
+
+def keep_widget(key: str) -> None:
+    """Keeps the value of the widget that is drawn next, while other pages are shown.
+
+    For widgets that show no field of the plan: Streamlit forgets them when their page is left. A
+    value in the address has priority.
+    """
+    kept: dict[str, Any] = st.session_state.setdefault(_KEPT, {})
+    if key in st.session_state:
+        kept[key] = st.session_state[key]
+    elif key in kept and key not in st.query_params:
+        st.session_state[key] = kept[key]
 
 
 def limit_widget(key: str, largest: int) -> None:

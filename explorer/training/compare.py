@@ -131,6 +131,7 @@ def _choose_states(names: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _state_box(label: str, key: str, names: tuple[str, ...], index: int) -> str:
+    state.keep_widget(key)
     return st.selectbox(
         label,
         names,

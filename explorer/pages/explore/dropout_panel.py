@@ -67,6 +67,8 @@ def _choices() -> tuple[str, float, int]:
     """The regulariser, its rate, and the number of the first pass."""
     kind, chance, first = st.columns(3, vertical_alignment="bottom")
     names = {name: how.label for name, how in REGULARISERS.items()}
+    for key in ("drop_kind", "drop_rate", "drop_pass"):
+        state.keep_widget(key)
     name = kind.selectbox(
         "What is dropped",
         tuple(names),

@@ -56,6 +56,7 @@ def _image(plan: Plan, space: Workspace) -> int:
     classes = space.dataset.classes
     row = st.container(horizontal=True, vertical_alignment="center")
     most = len(split) - 1
+    state.keep_widget("image")
     state.limit_widget("image", most)
     chosen = int(
         row.number_input(

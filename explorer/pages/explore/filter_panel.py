@@ -42,6 +42,7 @@ def follow(layer: Layer, chosen: int | None) -> None:
 def filter_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws the number, the picture and the table."""
     most = layer.shape[0] - 1
+    state.keep_widget("filter")
     state.limit_widget("filter", most)
     chosen = int(
         st.number_input(

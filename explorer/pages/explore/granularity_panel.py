@@ -12,7 +12,7 @@ from explorer.pages.explore.layer_details import (
     mask_picture,
     refusals,
 )
-from explorer.session import cache
+from explorer.session import cache, state
 from explorer.texts.formats import interval, percent
 from explorer.texts.help import HELP
 from pruning_core.criteria import criterion
@@ -70,6 +70,7 @@ def _affordable(plan: Plan, space: Workspace, passes: int) -> bool:
     """A large network is measured only when the user asks for it."""
     macs = sum(known.macs for known in space.layers) * plan.probe * passes
     label = f"Measure all {passes} granularities: up to {passes} runs over {plan.probe:,} images"
+    state.keep_widget("measure_shapes")
     return macs <= QUICK or st.toggle(label, key="measure_shapes", help=HELP["costly_shapes"])
 
 

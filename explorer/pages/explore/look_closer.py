@@ -8,6 +8,7 @@ from explorer.pages.explore.dropout_panel import dropout_panel
 from explorer.pages.explore.feature_maps import feature_maps_panel
 from explorer.pages.explore.filter_panel import filter_panel, follow
 from explorer.pages.explore.granularity_panel import granularity_panel
+from explorer.session import state
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP
 from pruning_core.plan import Plan
@@ -49,6 +50,7 @@ def look_closer(
     """
     follow(layer, chosen)
     row = st.container(horizontal=True, vertical_alignment="bottom")
+    state.keep_widget("closer")
     view = row.segmented_control(
         "Look closer", tuple(VIEWS), key="closer", bind="query-params", help=HELP["closer"]
     )

@@ -100,6 +100,7 @@ def render(plan: Plan, space: Workspace) -> None:
 def _choose_weights(plan: Plan, *, tuned: bool) -> str:
     """Which network the files hold. tuned: a fine-tuned network of this plan exists."""
     options = (BASE, TUNED) if tuned else (BASE,)
+    state.keep_widget("export_weights")
     choice = st.segmented_control(
         "Weights",
         options,

@@ -37,6 +37,7 @@ def seven_panel(plan: Plan, space: Workspace, layer: Layer) -> None:
     if not isinstance(chosen, SevenPre | SevenDyn):
         return
     label = "Show what the noise correction does"
+    state.keep_widget("seven_noise")
     if not st.toggle(label, key="seven_noise", help=HELP["seven_noise"]):
         return
     st.subheader("Gradient noise", anchor=False)

@@ -42,6 +42,7 @@ def scan_form(
 
 def _grid(plan: Plan) -> Sequence[int]:
     """The sparsities to measure, in percent."""
+    state.keep_widget("grid")
     preset = st.selectbox(
         "Grid",
         (*PRESETS, OWN),
@@ -54,6 +55,7 @@ def _grid(plan: Plan) -> Sequence[int]:
     )
     if preset != OWN:
         return PRESETS.get(preset, ())
+    state.keep_widget("grid_values")
     return tuple(
         st.multiselect(
             "Sparsities, %",
@@ -75,6 +77,7 @@ def _couplings(plan: Plan, space: Workspace) -> tuple[Coupling, ...] | None:
     if not granularity(plan.granularity).ties_layers:
         return None
     couplings, unknown = space.tied
+    state.keep_widget("tied")
     together = st.toggle(
         "Tied layers together",
         value=True,

@@ -145,6 +145,7 @@ def _measured(points: tuple[SensitivityPoint, ...], ratios: dict[str, float] | N
 
     ratios: of the present plan, drawn on the curves; None where the curves are for another plan.
     """
+    state.keep_widget("measure")
     with st.container(horizontal=True):
         measure = st.segmented_control(
             "Measure",

@@ -54,6 +54,7 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
     grid = [round(100 * share) for share in asked.grid if share]
     at = grid[-1]
     if len(grid) > 1:
+        state.keep_widget("slice")
         at = st.select_slider(
             "Sparsity of each layer alone",
             grid,
@@ -134,6 +135,7 @@ def target_section(
 
 def _target(plan: Plan) -> int:
     """The target in percent; at first, the plan's own sparsity."""
+    state.keep_widget("target")
     return int(
         st.slider(
             "Target sparsity",
@@ -177,6 +179,8 @@ def _apply_buttons(plan: Plan, ratios: Ratios, applied: bool) -> None:
 def _rule() -> tuple[str, str]:
     """The rule that makes ratios, and the unit of the target."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        state.keep_widget("ratios_how")
+        state.keep_widget("ratios_of")
         rule = st.selectbox(
             "Rule",
             tuple(SENSITIVITY_RULES),
@@ -205,6 +209,8 @@ def _limits() -> Limits:
         st.expander("Limits", icon=":material/vertical_align_center:"),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
+        state.keep_widget("bounds")
+        state.keep_widget("multiple")
         least, most = st.slider(
             "Least and most ratio of a layer",
             0,
