@@ -161,8 +161,15 @@ class ResolvedPlan:
         )
 
     def fresh_model(self, seed: int) -> nn.Module:
-        """The network with new random weights from a seed."""
-        return reinitialise(self.space.model, self.model, self.space.dataset, seed)
+        """The network with new random weights from a seed. Frozen parameters keep their values."""
+        fresh = reinitialise(self.space.model, self.model, self.space.dataset, seed)
+        parameters = dict(fresh.named_parameters())
+        with torch.no_grad():
+            for name, base in self.space.model.named_parameters():
+                parameters[name].requires_grad_(base.requires_grad)
+                if not base.requires_grad:
+                    parameters[name].copy_(base)
+        return fresh
 
 
 def prunable(

@@ -109,6 +109,7 @@ class Masking(Hook):
         self._removed: dict[str, Tensor] = {}
         self._gradients: dict[str, Tensor] = {}
         self._previous: dict[str, Tensor] = {}
+        self._frozen: dict[str, tuple[nn.Parameter, Tensor]] = {}
 
     @property
     def settled(self) -> bool:  # type: ignore[override]
@@ -120,23 +121,36 @@ class Masking(Hook):
         self._parameters = {
             layer.name: model.get_parameter(layer.name) for layer in self._context.layers
         }
+        self._frozen = {
+            name: (p, p.detach().clone())
+            for name, p in self._parameters.items()
+            if not p.requires_grad
+        }
         self._keep_values()
         self._use(self.masks)
         if self._rule.holds_zeros:
             self._set_zeros()
+        self._need_gradients(self._context.config.epochs > 0)
+
+    def _need_gradients(self, needed: bool) -> None:
+        """Rules read the gradients of frozen layers too, which no optimizer changes."""
+        for parameter, _ in self._frozen.values():
+            parameter.requires_grad_(needed)
+            parameter.grad = None
 
     @torch.no_grad()
     def backward(self) -> None:
         for name, parameter in self._parameters.items():
-            if parameter.grad is None:
-                continue
-            self._gradients[name] = parameter.grad.clone()
+            # The forward pass does not read a weight without a gradient: its slope is zero.
+            slope = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            self._gradients[name] = slope.clone()
             if name in self._removed and not self._rule.trains_removed:
-                parameter.grad.masked_fill_(self._removed[name], 0)
+                slope.masked_fill_(self._removed[name], 0)
             if self._rule.keeps_values:
                 parameter.copy_(self._values[name])
             if self._rule.reads_previous:
                 self._previous[name] = parameter.clone()
+        self._need_gradients(False)
 
     @torch.no_grad()
     def stepped(self, done: int, total: int) -> Sequence[Pruned]:
@@ -153,7 +167,9 @@ class Masking(Hook):
             self._use(change[1][1])
         if rule.holds_zeros or change is not None:
             self._set_zeros()
-        return self.unreported() if self._changes % self._stride == 0 or self.settled else ()
+        events = self.unreported() if self._changes % self._stride == 0 or self.settled else ()
+        self._need_gradients(done + 1 < total)
+        return events
 
     def unreported(self) -> Sequence[Pruned]:
         """The event of the newest masks, unless it has been reported."""
@@ -185,7 +201,8 @@ class Masking(Hook):
     def _use(self, masks: Masks) -> None:
         """Makes these the masks to hold.
 
-        Dependent parameters are held too, unless removed weights may still return.
+        Dependent parameters are held too, unless removed weights may still return. A weight of a
+        frozen layer returns with its value, because no training would move it away from zero.
         """
         self.masks = checked_masks(masks, self._context.layers)
         self._removed = {
@@ -193,6 +210,9 @@ class Masking(Hook):
             for x in self._context.layers
             if x.name in self.masks
         }
+        with torch.no_grad():
+            for parameter, value in self._frozen.values():
+                parameter.copy_(value)
         final = self.settled or not self._regrows
         dependent = self._context.plan.dependent_masks(self.masks) if final else {}
         self._dependent = [

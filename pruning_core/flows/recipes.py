@@ -37,6 +37,11 @@ def above_quantile(values: Float[Tensor, "..."], level: float) -> Bool[Tensor, "
     return sizes > torch.tensor(threshold, dtype=sizes.dtype, device=sizes.device)
 
 
+def _above(values: Tensor, level: float) -> Tensor:
+    """As `above_quantile`; values that are all zero have no order, so that all are kept."""
+    return above_quantile(values, level) if values.any() else torch.ones_like(values).bool()
+
+
 @dataclass(eq=False)
 class _EveryNSteps:
     """Every n steps, sets |x| up to a growing quantile to zero; between, weights move freely."""
@@ -131,7 +136,7 @@ class QuantileRecipe(FlowDefaults):
                 f"{self.label} prunes convolutions alone, and this network has none: "
                 "choose another flow."
             )
-        masks = {name: above_quantile(values[name], level).cpu() for name in names}
+        masks = {name: _above(values[name], level).cpu() for name in names}
         return achieved(masks), masks
 
     def _weights(self, context: FlowContext) -> Mapping[str, Tensor]:

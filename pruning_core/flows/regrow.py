@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_core.flows.masking import (
     StepState,
@@ -27,7 +27,7 @@ from pruning_core.flows.protocol import (
 from pruning_core.flows.rounds import READS_CRITERION
 from pruning_core.granularity import from_groups, to_groups
 from pruning_core.masks import achieved, ranks
-from pruning_core.types import GroupScores, Masks, PruningError
+from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
 KeptGroups = dict[str, Bool[Tensor, "_s _g"]]
 FIXED_AFTER = "When the mask becomes fixed, as a fraction of all steps."
@@ -49,6 +49,11 @@ def masks_of_groups(context: FlowContext, kept: KeptGroups, scores: GroupScores)
     masks = {name: from_groups(keep, granularity, layers[name]) for name, keep in kept.items()}
     edited = context.plan.with_hand_edits(scores, masks)
     return achieved(edited), edited
+
+
+def is_trained(model: nn.Module, layer: Layer) -> bool:
+    """Does training change the layer, or is it frozen?"""
+    return model.get_parameter(layer.name).requires_grad
 
 
 def group_magnitudes(context: FlowContext, state: StepState) -> GroupScores:
@@ -173,6 +178,7 @@ class RigL(FlowDefaults):
 
     The first mask is the plan's own (its criterion, allocation and target). The exchanged share
     decreases on a half cosine. A removed weight may return in the same update, as in the paper.
+    A frozen layer keeps its first mask: weights that return start at zero and need training.
     """
 
     help: str = (
@@ -214,8 +220,9 @@ class RigL(FlowDefaults):
         share = self.share / 2 * (1 + math.cos(math.pi * progress))
         magnitudes = group_magnitudes(context, state)
         gradients = context.pooled(dict(state.gradients), "mean_abs")
+        trained = {x.name for x in context.layers if is_trained(context.model, x)}
         kept = {
-            name: exchanged(keep, magnitudes[name], gradients[name], share)
+            name: exchanged(keep, magnitudes[name], gradients[name], share * (name in trained))
             for name, keep in kept_groups(context, state.masks).items()
         }
         return masks_of_groups(context, kept, magnitudes)

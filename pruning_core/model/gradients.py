@@ -159,8 +159,14 @@ def _copy_with_gradients(
 def _gradients(value: Tensor, parameters: Sequence[Tensor], *, graph: bool = False) -> list[Tensor]:
     """d value / d parameter, zero for a parameter that is not used.
 
-    graph: the result can be differentiated again.
+    graph: the result can be differentiated again. Raises PruningError where the value depends on
+    none of them.
     """
+    if not value.requires_grad:
+        raise PruningError(
+            "No gradient of the loss reaches these weights: the forward pass does not read them, "
+            "or it reads them under torch.no_grad; choose a criterion that reads no gradients."
+        )
     return list(
         torch.autograd.grad(
             value, parameters, create_graph=graph, materialize_grads=True, allow_unused=True

@@ -119,8 +119,12 @@ def _rounds(
 
 
 def _ends_and_middles(curves: Sequence[PreviewCurve]) -> list[PreviewPoint]:
-    """The last point of every curve, then the middle one of every curve with several points."""
-    points = [list(curve.points.values()) for curve in curves if curve.points]
+    """The last point of every curve, then the middle one of every curve with several points.
+
+    Curves that need no measurement are left out.
+    """
+    every = (list(curve.points.values()) for curve in curves)
+    points = [along for along in every if along and not along[-1].complete]
     ends = [along[-1] for along in points]
     return ends + [along[len(along) // 2] for along in points if len(along) > 1]
 

@@ -37,6 +37,17 @@ class PreviewPoint:
     change: float = 0.0
     interval: Interval = (-1.0, 1.0)
 
+    @property
+    def complete(self) -> bool:
+        """Was it measured on all images?"""
+        return self.images == len(self.measured)
+
+    def set_unchanged(self) -> None:
+        """Nothing that the outputs depend on reads the unit: all answers stay as they are."""
+        self.measured[:] = True
+        self.images = len(self.measured)
+        self.interval = (0.0, 0.0)
+
     def add(self, images: Int[np.ndarray, " m"], changes: Int[np.ndarray, " m"]) -> None:
         """Adds measurements. images: their indices."""
         self.changes[images] = changes
@@ -144,12 +155,14 @@ def by_usefulness(curves: Sequence[PreviewCurve], images: int) -> list[PreviewPo
     """All points, ordered by how much `images` more images narrow their band, per unit of work.
 
     The width of a band falls with the square root of its images. A point without images gets a
-    band of width 2 / sqrt(images) at most.
+    band of width 2 / sqrt(images) at most. Points that are measured on all images are left out.
     """
     ranked = []
     for curve in curves:
         for count, (low, high) in curve.intervals().items():
             point = curve.points[count]
+            if point.complete:
+                continue
             width = high - low
             after = min(width, 2 / sqrt(images))
             if point.images:

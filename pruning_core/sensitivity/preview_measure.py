@@ -73,6 +73,9 @@ class PreviewMeasurer:
             for count in removed
             if count
         }
+        if not downstream.nodes:
+            for point in points.values():
+                point.set_unchanged()
         return PreviewCurve(unit, counts, removed, points)
 
     def measure(

@@ -147,6 +147,7 @@ class _Run:
                 logits, y.to(self.device), label_smoothing=self.config.label_smoothing
             )
             self.optimizer.zero_grad()
+            _require_gradient(loss)
             (loss + self.penalty(self.model)).backward()
         self.hook.backward()
         self.optimizer.step()
@@ -157,6 +158,14 @@ class _Run:
         if x.ndim == 4:
             return x.to(self.device, memory_format=torch.channels_last)
         return x.to(self.device)
+
+
+def _require_gradient(loss: Tensor) -> None:
+    if not loss.requires_grad:
+        raise PruningError(
+            "No trained parameter changes the loss: all parameters that the forward pass reads are "
+            "frozen, or it runs without gradients."
+        )
 
 
 def _tuned(run: _Run, best: _Best | None, dataset: Dataset) -> Tuned:
@@ -183,11 +192,13 @@ def _start(
     work = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
     removed = removed_places(work, masks, layers, dependent)
     _zero(removed)
+    # Before the hook, which may need the gradients of frozen parameters.
+    optimizer = _optimizer(work, config)
     hook.begin(work)
     return _Run(
         model=work,
         removed=removed,
-        optimizer=_optimizer(work, config),
+        optimizer=optimizer,
         outputs=None if dataset.outputs is None else torch.tensor(dataset.outputs),
         device=device,
         config=config,
