@@ -7,14 +7,23 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.charts.cells import fold
-from explorer.charts.palette import CHOSEN, KEPT, KEPT_CELL, PRUNED_CELL, PRUNED_MODEL, TUNED
+from explorer.charts.palette import (
+    CHOSEN,
+    KEPT,
+    KEPT_CELL,
+    PRUNED_CELL,
+    PRUNED_CELL_ALPHA,
+    PRUNED_MODEL,
+    TUNED,
+    translucent,
+)
 from explorer.charts.style import MAX_TICKS, finish, percent
 from pruning_core.flows import History
 
 WEIGHT_STATES = (
     ("never removed", KEPT_CELL),
     ("restored", TUNED),
-    ("removed earlier", PRUNED_CELL),
+    ("removed earlier", translucent(PRUNED_CELL, PRUNED_CELL_ALPHA / 255)),
     ("removed now", PRUNED_MODEL),
 )
 """What a mask update can do to a weight, with its colour."""

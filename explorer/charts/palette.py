@@ -24,9 +24,11 @@ TUNED = "#9467C6"
 GAIN = "#1F9490"
 LOSS = "#CC7A1F"
 
-KEPT_CELL = "#1F5E9E"
-PRUNED_CELL = "#BCC2CB"
-PRUNED_MARK = "#4A515C"
+KEPT_CELL = "#2D7CC5"
+PRUNED_CELL = "#7F8793"
+PRUNED_CELL_ALPHA = 51
+"""Removed cells are translucent: near the page's colour in light mode and in dark mode."""
+PRUNED_MARK = "#717985"
 
 GRID = "rgba(127, 135, 147, 0.22)"
 AXIS = "rgba(127, 135, 147, 0.6)"
@@ -90,6 +92,12 @@ def rgb(colour: str) -> tuple[int, int, int]:
 def translucent(colour: str, alpha: float) -> str:
     """The same colour as CSS rgba."""
     return "rgba({}, {}, {}, {:g})".format(*rgb(colour), alpha)
+
+
+def over(colour: str, alpha: float, page: str) -> str:
+    """The colour "#RRGGBB" that a translucent colour has on a page."""
+    mixed = alpha * np.array(rgb(colour)) + (1 - alpha) * np.array(rgb(page))
+    return "#{:02X}{:02X}{:02X}".format(*mixed.round().astype(int))
 
 
 def ramp(colours: tuple[str, ...], steps: int = 256) -> np.ndarray:

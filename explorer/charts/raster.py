@@ -11,6 +11,7 @@ from explorer.charts.palette import (
     KEPT_CELL,
     MAGNITUDE,
     PRUNED_CELL,
+    PRUNED_CELL_ALPHA,
     PRUNED_MARK,
     ramp,
     rgb,
@@ -28,7 +29,8 @@ GAP = LEVELS + 2
 
 
 def weights_png(tiles: Tiles, kept: np.ndarray, limit: float, scale: float = 2) -> bytes:
-    """A weight tensor in the colours of DIVERGING; pruned cells are grey and hatched.
+    """A weight tensor in the colours of DIVERGING; pruned cells are translucent
+    grey and hatched.
 
     kept: O I H W, True = keep.
     limit: the |weight| that gets the full colour.
@@ -46,11 +48,11 @@ def weights_png(tiles: Tiles, kept: np.ndarray, limit: float, scale: float = 2) 
     image = Image.fromarray(pixels)
     colours = ramp(DIVERGING, LEVELS)
     image.putpalette([*colours.ravel().tolist(), *rgb(PRUNED_CELL), *rgb(PRUNED_MARK), 0, 0, 0])
-    return _png(image, transparency=GAP)
+    return _png(image, transparency=bytes([255] * LEVELS + [PRUNED_CELL_ALPHA, 255, 0]))
 
 
 def mask_png(tiles: Tiles, kept: np.ndarray, size: tuple[int, int]) -> bytes:
-    """A mask: kept cells dark, pruned cells light and hatched, gaps transparent.
+    """A mask: kept cells blue, pruned cells translucent and hatched, gaps transparent.
 
     kept: O I H W, True = keep.
     size: width and height on the page. The picture has FINE times as many pixels on both axes, so
@@ -64,7 +66,7 @@ def mask_png(tiles: Tiles, kept: np.ndarray, size: tuple[int, int]) -> bytes:
     pixels[_hatched(tiles, removed, rows, cols, FINE)] = 2
     image = Image.fromarray(pixels)
     image.putpalette([*rgb(KEPT_CELL), *rgb(PRUNED_CELL), *rgb(PRUNED_MARK), 0, 0, 0])
-    return _png(image, transparency=3)
+    return _png(image, transparency=bytes([255, PRUNED_CELL_ALPHA, 255, 0]))
 
 
 def map_png(values: np.ndarray, limit: float, *, signed: bool) -> bytes:
@@ -106,7 +108,7 @@ def _pixels(edges: np.ndarray, scale: float) -> np.ndarray:
     return np.repeat(np.arange(len(edges) - 1), np.diff(np.round(edges * scale).astype(int)))
 
 
-def _png(image: Image.Image, **options: int) -> bytes:
+def _png(image: Image.Image, **options: bytes) -> bytes:
     stream = BytesIO()
     image.save(stream, "PNG", **options)
     return stream.getvalue()

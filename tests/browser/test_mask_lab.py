@@ -153,8 +153,7 @@ def test_what_is_pruned_is_hatched_wherever_there_is_room(lab: Lab, query: str) 
           return found
         }""".replace(
             "hex(",
-            "(text => (0xff000000 | "
-            "parseInt(text.slice(5) + text.slice(3, 5) + text.slice(1, 3), 16)) >>> 0)(",
+            "(text => parseInt((text + 'FF').slice(1, 9).match(/../g).reverse().join(''), 16))(",
         )
     )
     assert 0.1 < colours[1] / colours[0] < 0.4

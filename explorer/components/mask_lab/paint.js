@@ -2,12 +2,10 @@
 
 const HATCH_FROM = { cell: 5, piece: 8 }
 const LINES_FROM = 4
-const pixel = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0
+const pixel = (r, g, b, a = 255) => ((a << 24) | (b << 16) | (g << 8) | r) >>> 0
 
-function hex(colour) {
-  const n = parseInt(colour.slice(1), 16)
-  return pixel(n >> 16, (n >> 8) & 255, n & 255)
-}
+// "#RRGGBB" or "#RRGGBBAA"
+const hex = colour => pixel(...colour.slice(1).match(/../g).map(byte => parseInt(byte, 16)))
 
 const ramp = bytes => Uint32Array.from({ length: 256 }, (_, n) => pixel(bytes[3 * n], bytes[3 * n + 1], bytes[3 * n + 2]))
 const level = x => (x > 0 ? (x < 1 ? Math.round(255 * x) : 255) : 0)
@@ -105,14 +103,14 @@ function paint(mask, ink, xs, ys, out, hatch, line, thick) {
   }
 }
 
-// Between two colours, in 256 steps.
+// Between two colours, opaque or translucent, in 256 steps.
 function blend(from, to, share) {
   if (share <= 0) return from
   if (share >= 1) return to
   const part = Math.round(256 * share)
   const both = (mask, shift) => (((from >>> shift) & mask) * (256 - part) + ((to >>> shift) & mask) * part) / 256
   const outer = both(0xff00ff, 0) & 0xff00ff
-  return (0xff000000 | outer | ((both(0xff, 8) & 0xff) << 8)) >>> 0
+  return (((both(0xff, 24) & 0xff) << 24) | outer | ((both(0xff, 8) & 0xff) << 8)) >>> 0
 }
 
 // A cell that is repeated is blended once, along a row and down the rows.

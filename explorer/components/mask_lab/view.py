@@ -19,6 +19,7 @@ from explorer.charts.palette import (
     KEPT_CELL,
     MAGNITUDE,
     PRUNED_CELL,
+    PRUNED_CELL_ALPHA,
     PRUNED_MARK,
     ramp,
 )
@@ -30,7 +31,12 @@ from pruning_core.masks import ranks
 from pruning_core.types import Layer
 
 MAX_CELLS = 1 << 20
-LOOK = {"kept": KEPT_CELL, "pruned": PRUNED_CELL, "mark": PRUNED_MARK, "chosen": CHOSEN}
+LOOK = {
+    "kept": KEPT_CELL,
+    "pruned": f"{PRUNED_CELL}{PRUNED_CELL_ALPHA:02X}",
+    "mark": PRUNED_MARK,
+    "chosen": CHOSEN,
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,9 +25,16 @@ def test_lines_and_bars_have_contrast_with_both_backgrounds(background: str) -> 
     } == {}
 
 
-def test_kept_and_pruned_cells_differ_in_luminance_and_states_in_pattern() -> None:
-    assert palette.contrast(palette.KEPT_CELL, palette.PRUNED_CELL) > 3
-    assert palette.contrast(palette.PRUNED_MARK, palette.PRUNED_CELL) > 3
+def test_removed_cells_recede_in_both_modes_and_kept_cells_and_the_hatch_stand_out() -> None:
+    for page in (palette.LIGHT_PAGE, palette.DARK_PAGE):
+        removed = palette.over(palette.PRUNED_CELL, palette.PRUNED_CELL_ALPHA / 255, page)
+        assert palette.contrast(removed, page) < 1.6
+        assert palette.contrast(palette.KEPT_CELL, removed) > 3
+        assert palette.contrast(palette.PRUNED_MARK, removed) > 3
+    assert palette.over("#000000", 0.5, "#FFFFFF") == "#808080"
+
+
+def test_states_differ_in_pattern_and_colour() -> None:
     assert len({pattern for _, pattern in palette.STATES.values()}) == len(palette.STATES)
     assert len({colour for colour, _ in palette.STATES.values()}) == len(palette.STATES)
 

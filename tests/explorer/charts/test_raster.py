@@ -19,15 +19,15 @@ TILES = tile(WEIGHT, FILTERS)
 
 
 def colours(pixels: np.ndarray) -> set[tuple[int, ...]]:
-    return {tuple(pixel[:3]) for pixel in pixels.reshape(-1, 4)}
+    return {tuple(pixel) for pixel in pixels.reshape(-1, 4)}
 
 
 def test_pruned_cells_are_grey_and_hatched_and_gaps_transparent() -> None:
     with Image.open(BytesIO(weights_png(TILES, KEPT, 3.0, scale=8))) as image:
         pixels = np.asarray(image.convert("RGBA"))
     assert pixels.shape[:2] == (round(TILES.row_edges[-1] * 8), round(TILES.col_edges[-1] * 8))
-    grey = palette.rgb(palette.PRUNED_CELL)
-    hatch = palette.rgb(palette.PRUNED_MARK)
+    grey = (*palette.rgb(palette.PRUNED_CELL), palette.PRUNED_CELL_ALPHA)
+    hatch = (*palette.rgb(palette.PRUNED_MARK), 255)
     pruned = pixels[:16, :16]
     kept = pixels[21:, :16]
     assert colours(pruned) == {grey, hatch}
