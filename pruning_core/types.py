@@ -212,7 +212,7 @@ class SensitivityPoint:
     where nothing was removed, because it is the same network.
     group: the layers pruned together, () for a single one.
     why: the reason if the layer cannot be pruned.
-    in_full: the reason if torch.fx could not trace the network: then every point took a full
+    in_full: the reason if no part of the network can run alone: then every point took a full
     forward pass, with the same numbers.
     """
 

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from pruning_core.evaluation.thread_pool import InlineExecutor
 from pruning_core.model.device import choose_device, on_device
-from pruning_core.model.graph import Program, Stage, Values, program, skeleton
+from pruning_core.model.graph import Program, Stage, Values, ValuesMissing, program, skeleton
 from pruning_core.model.model_io import input_tensors as contents
 from pruning_core.model.model_io import sample_range, to_device
 from pruning_core.types import Inputs, PruningError, Split
@@ -34,8 +34,8 @@ class Forward:
     The model is read and never changed. Any thread may call any method at any time.
 
     known: a Forward of the same model on the same device with other images; its program is used,
-    and the model is not traced again. traced: False where torch.fx could not trace the model, which
-    is then one node; reason: why. same_bits: the (number of images, node) pairs that gave the same
+    and the model is not traced again. traced: False where torch.fx cannot trace the model and no
+    part of it can run alone, so that it is one node; reason: why. same_bits: the (number of images, node) pairs that gave the same
     bits on other threads; None after one that did not. Raises PruningError for a split without
     images.
     """
@@ -105,6 +105,25 @@ class Forward:
         self._free.append(private)
         return {node: computed[node] for node in wanted}
 
+    def run_batch(
+        self,
+        batch: int,
+        stages: Sequence[Stage],
+        values: Values,
+        replacements: Replacements,
+        wanted: Collection[Node],
+    ) -> Values:
+        """As `run`, but from the batch's images on where the values are not enough.
+
+        That happens only to a model without a trace whose calls differ from batch to batch.
+        """
+        try:
+            return self.run(stages, values, replacements, wanted)
+        except ValuesMissing:
+            start = self.program.start(self.images(batch))
+            _, todo = self.program.missing(wanted, start)
+            return self.run(self.program.stages(todo, wanted), start, replacements, wanted)
+
 
 class CheckedThreads:
     """Computes stages on other threads where those give the same bits as the calling thread.
@@ -128,7 +147,7 @@ class CheckedThreads:
         wanted: Collection[Node],
     ) -> Future[Values]:
         """The future of `Forward.run` for a batch."""
-        call = partial(self._forward.run, stages, values, replacements, wanted)
+        call = partial(self._forward.run_batch, batch, stages, values, replacements, wanted)
         same_bits = self._forward.same_bits
         if same_bits is None or isinstance(self._pool, InlineExecutor):
             return self._inline.submit(call)

@@ -75,7 +75,8 @@ class IncrementalForward:
     budget: most bytes in the cache; one state takes at most half of it. Where a state needs more,
     the last layers are cached. Values least recently used are removed first. The model is read and
     never changed. One thread at a time computes; others are blocked meanwhile. traced: False where
-    torch.fx could not trace the model; then only whole results are looked up; reason: why. Raises
+    the model is computed in full, as in `PartialForward`; then only whole results are looked up;
+    reason: why. Raises
     PruningError for a split without images.
     """
 

@@ -122,7 +122,8 @@ class PartialForward:
     not fit is computed again from its images at every site. `workers` threads compute changes at
     the same time.
 
-    traced: False where torch.fx could not trace the model, which is then computed in full; reason:
+    A model that torch.fx cannot trace runs from the module that changed on (`graph.replay`).
+    traced: False where that does not give the same bits: the model is computed in full; reason:
     why. keep_values: the values at the last site are kept for the next call, which continues there
     where that is enough; calls at the same time keep their own, so that several times `budget` may
     be kept. known: as in `Forward`. batch_size: that of `accuracy.evaluate`, for the same numbers.

@@ -70,10 +70,18 @@ class Toy(nn.Sequential):
 
 
 class Looking(nn.Sequential):
-    """torch.fx cannot trace it, because it branches on the values of its input."""
+    """torch.fx cannot trace it, because it branches on the values of its input.
+
+    No part of it can run alone, because it writes over its buffer.
+    """
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__(*modules)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x if x.sum() > -1e9 else -x
+        self.get_buffer("seen").add_(0)
         for module in self:
             x = module(x)
         return x

@@ -78,7 +78,7 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
 
 
 def slow_note(points: Sequence[SensitivityPoint | Band]) -> None:
-    """Shows the reason where torch.fx could not trace the network."""
+    """Shows the reason where every point took a full forward pass."""
     if (reason := next((point.in_full for point in points), None)) is not None:
         st.caption(
             ":material/hourglass_top: Every point took a full forward pass: "

@@ -1,5 +1,6 @@
 """A model's forward pass as nodes that run one by one, on modules sharing the model's tensors."""
 
+from pruning_core.model.graph.absent import ValuesMissing
 from pruning_core.model.graph.program import Program, Stage, Values, empty_as, fitting
 from pruning_core.model.graph.tracing import TRACE_ERRORS, program, skeleton, trace
 
@@ -8,6 +9,7 @@ __all__ = [
     "Program",
     "Stage",
     "Values",
+    "ValuesMissing",
     "empty_as",
     "fitting",
     "program",

@@ -12,7 +12,14 @@ from torch.fx.node import Node
 from torch.utils._pytree import tree_map
 
 from pruning_core.model.graph.program import OUT_OF_PLACE, Program, input_values
-from pruning_core.model.model_io import arguments, call, map_tensors, require_logits
+from pruning_core.model.graph.replay_check import checked_replay
+from pruning_core.model.model_io import (
+    arguments,
+    call,
+    find_logits,
+    map_tensors,
+    require_logits,
+)
 from pruning_core.types import Inputs
 
 TRACE_ERRORS = (
@@ -60,10 +67,11 @@ class _Tracer(fx.Tracer):
 
 
 def program(model: nn.Module, x: Inputs) -> Program:
-    """The traced program of a model in eval mode, or one whole-model node where tracing fails.
+    """The traced program of a model in eval mode; where tracing fails, a program of its calls.
 
     A trace is used only if it gives the model's own logits for `x`, bit for bit, and no node writes
-    over the value of another.
+    over the value of another. Otherwise the model runs again from the module that changed on
+    (`Replay`), if that gives the same bits. Where it does not, the program is one whole-model node.
     """
     with (
         torch.no_grad()
@@ -75,11 +83,14 @@ def program(model: nn.Module, x: Inputs) -> Program:
         problem: str | None = f"torch.fx cannot trace it: {_first_line(error)}"
     else:
         problem = _trace_problem(traced, x, require_logits(wanted))
-    return (
-        traced
-        if problem is None
-        else _whole(skeleton(model), x, problem, plain=isinstance(wanted, Tensor))
-    )
+        if problem is None:
+            return traced
+    logits = find_logits(wanted)
+    replay = "" if logits is None else checked_replay(skeleton(model), x, logits)
+    if isinstance(replay, Program):
+        return replay
+    reason = f"{problem}; nor can a part of it run alone: {replay}" if replay else problem
+    return _whole(skeleton(model), x, reason, plain=isinstance(wanted, Tensor))
 
 
 def skeleton(model: nn.Module) -> nn.Module:

@@ -61,10 +61,10 @@ class Misread(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fc = nn.Linear(72, 3)
+        self.weight = nn.Parameter(torch.ones(3, 72))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(x.flatten(1)).zero_()
+        return nn.functional.linear(x.flatten(1), self.weight).zero_()
 
 
 def test_a_trace_that_cannot_be_computed_is_not_used() -> None:
@@ -108,7 +108,7 @@ def test_large_batches_have_one_worker() -> None:
 
 
 class Whole(nn.Module):
-    """Cannot be traced and notes which thread computes.
+    """Cannot be traced, calls no module, and notes which thread computes.
 
     In other threads than its maker's, the output is 1 + drift times as large.
     """
@@ -125,7 +125,8 @@ class Whole(nn.Module):
         if x.sum().isnan():
             return x
         self.seen.append(threading.get_ident() == self.maker)
-        return self.fc(self.conv(x).flatten(1)) * (1 if self.seen[-1] else 1 + self.drift)
+        y = nn.Linear.forward(self.fc, nn.Conv2d.forward(self.conv, x).flatten(1))
+        return y * (1 if self.seen[-1] else 1 + self.drift)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Whole":
         copy = Whole(self.drift)

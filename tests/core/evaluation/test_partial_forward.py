@@ -15,6 +15,7 @@ from torchvision.models.resnet import BasicBlock
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.masks import apply_masks
 from pruning_core.model.graph import program
+from pruning_core.model.graph.replay import Replay
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from pruning_core.zoo.models import ARCHITECTURES
@@ -198,7 +199,7 @@ def test_in_place_operations_change_what_later_nodes_read() -> None:
     agree(seeded(Overwriting), (3, 4, 4))
 
 
-# --- models that torch.fx cannot trace, or traces wrongly, are computed in full
+# --- models that torch.fx cannot trace, or traces wrongly
 
 
 class Small(nn.Module):
@@ -237,20 +238,25 @@ class WritesInput(Small):
         return self.fc(self.conv(x).flatten(1))
 
 
-@pytest.mark.parametrize(
-    ("build", "why"),
-    [
-        (Branching, "cannot trace"),
-        (AsksForShape, "own output"),
-        (Doubling, "in place"),
-        (WritesInput, "cannot trace"),
-    ],
-)
-def test_what_cannot_be_traced_is_computed_in_full(
-    build: Callable[[], nn.Module], why: str
+@pytest.mark.parametrize("build", [Branching, AsksForShape, Doubling, WritesInput])
+def test_what_cannot_be_traced_runs_from_the_changed_module_on(
+    build: Callable[[], nn.Module],
 ) -> None:
-    replay = agree(seeded(build), (1, 6, 6), traced=False)
-    assert why in str(replay.reason)
+    assert isinstance(agree(seeded(build), (1, 6, 6)).forward.program, Replay)
+
+
+class NoModules(Branching):
+    """Calls no module, so that no part of it can run alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = nn.Conv2d.forward(self.conv, x)
+        return nn.Linear.forward(self.fc, (y.relu() if y.sum() > 0 else y).flatten(1))
+
+
+def test_what_has_no_parts_is_computed_in_full() -> None:
+    replay = agree(seeded(NoModules), (1, 6, 6), traced=False)
+    assert "cannot trace" in str(replay.reason)
+    assert "no module" in str(replay.reason)
 
 
 # --- memory
