@@ -205,7 +205,7 @@ class _Operations(TorchDispatchMode):
     """Tells a recorder about every operation."""
 
     def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.recorder = recorder
 
     def __torch_dispatch__(

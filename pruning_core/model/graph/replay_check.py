@@ -25,12 +25,13 @@ def checked_replay(root: nn.Module, x: Inputs, wanted: Tensor) -> Replay | str:
     other = map_tensors(x, _changed)
     with torch.no_grad():  # as for a trace: in another mode, torch may choose another kernel
         try:
-            recorded = tuple(record(root, map_tensors(each, torch.clone)) for each in (x, other))
+            first = record(root, map_tensors(x, torch.clone))
+            second = record(root, map_tensors(other, torch.clone))
         except ERRORS as error:
             return f"its calls cannot be recorded: {_first_line(error)}"
-        if own_writes(root, recorded):
+        if own_writes(root, (first, second)):
             return "it writes over its own parameters or buffers"
-        program = replay(root, x, call_order(root, recorded))
+        program = replay(root, x, call_order(root, (first, second)))
         if not program.order.cuts:
             return "no module with weights is called the same way for every input"
         try:

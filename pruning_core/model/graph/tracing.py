@@ -77,20 +77,24 @@ def program(model: nn.Module, x: Inputs) -> Program:
         torch.no_grad()
     ):  # as in `_trace_problem`: in another mode, torch may choose another kernel
         wanted = call(model, map_tensors(x, torch.clone))
+    traced = _checked_trace(model, x, wanted)
+    if isinstance(traced, Program):
+        return traced
+    logits = find_logits(wanted)
+    replay = None if logits is None else checked_replay(skeleton(model), x, logits)
+    if isinstance(replay, Program):
+        return replay
+    reason = f"{traced}; nor can a part of it run alone: {replay}" if replay else traced
+    return _whole(skeleton(model), x, reason, plain=isinstance(wanted, Tensor))
+
+
+def _checked_trace(model: nn.Module, x: Inputs, wanted: object) -> Program | str:
+    """The traced program, or the reason why there is none that gives what the model gives."""
     try:
         traced = trace(skeleton(model), x)
     except TRACE_ERRORS as error:
-        problem: str | None = f"torch.fx cannot trace it: {_first_line(error)}"
-    else:
-        problem = _trace_problem(traced, x, require_logits(wanted))
-        if problem is None:
-            return traced
-    logits = find_logits(wanted)
-    replay = "" if logits is None else checked_replay(skeleton(model), x, logits)
-    if isinstance(replay, Program):
-        return replay
-    reason = f"{problem}; nor can a part of it run alone: {replay}" if replay else problem
-    return _whole(skeleton(model), x, reason, plain=isinstance(wanted, Tensor))
+        return f"torch.fx cannot trace it: {_first_line(error)}"
+    return _trace_problem(traced, x, require_logits(wanted)) or traced
 
 
 def skeleton(model: nn.Module) -> nn.Module:

@@ -200,14 +200,14 @@ class Hidden(Blocks):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = Noted(WIDTH, WIDTH)
+        self.stem: Noted = Noted(WIDTH, WIDTH)
 
     def forward(self, x: Tensor) -> Any:
         return super().forward(x) + self.stem.last.mean()
 
 
 class Filling(nn.Linear):
-    def forward(self, x: Tensor, seen: list[Tensor] | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, seen: list[Tensor] | None = None) -> Tensor:
         if seen is not None:
             seen.append(x)
         return super().forward(x)

@@ -68,7 +68,7 @@ class Early(Blocks):
     """Reads the last weights first, without calling their module, and one block twice."""
 
     def forward(self, x: Tensor) -> Any:
-        size = functional.linear(x, self.blocks[2].up.weight).mean()
+        size = functional.linear(x, self.get_parameter("blocks.2.up.weight")).mean()
         x = self.blocks[0](self.stem(looked_at(x)) * size)
         return (self.head(self.blocks[2](self.blocks[1](self.blocks[0](x)))), x)
 
@@ -147,7 +147,7 @@ class Decoder(nn.Module):
         cache = Cache([])
         x = self.words(input_ids)
         mask = None if attention_mask.all() else attention_mask[:, None, None].bool()
-        turn = (self.angles.cos(), self.angles.sin())
+        turn = (self.get_buffer("angles").cos(), self.get_buffer("angles").sin())
         for layer in self.layers:
             (x,) = layer(x, mask=mask, turn=turn, cache=cache)
         last = self.out(self.norm(x))[:, -1]
