@@ -12,6 +12,7 @@ from streamlit.web import cli
 
 from pruning_core import __version__
 from pruning_core.evaluation.thread_pool import thread_count
+from pruning_core.subjects.registry import name_subjects
 from pruning_core.types import PruningError
 from pruning_core.zoo.request import VARIABLE
 
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         thread_count()  # raises for a wrong number before the first page does
         if options.data is not None:
             os.environ[VARIABLE] = str(data_folder(options.data))
+        name_subjects(options.subject)
     except PruningError as error:
         print(error, file=sys.stderr)
         return 2
@@ -61,6 +63,14 @@ def parser() -> argparse.ArgumentParser:
         "--data",
         help="folder of data sets, of your own checkpoints and of studies; created if it does not "
         f"exist; sets {VARIABLE}",
+    )
+    command.add_argument(
+        "--subject",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a TOML file with networks and data of your own (docs/models.md); can be given again",
     )
     command.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return command

@@ -9,6 +9,7 @@ from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import choose_masks, counts, masked_copy, prune
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.scan import scan_plan
+from pruning_core.subjects.from_objects import workspace
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, PruningError
 from pruning_core.workspaces import Workspace, open_workspace
@@ -28,4 +29,5 @@ __all__ = [
     "open_workspace",
     "prune",
     "scan_plan",
+    "workspace",
 ]

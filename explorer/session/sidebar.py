@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer.session import cache, state
 from explorer.session.axis_forms import UNAVAILABLE, granularity_form, schedule_form
+from explorer.session.notices import plain
 from explorer.texts.formats import count, percent, whole_percent
 from explorer.texts.help import HELP, entry_help
 from pruning_core.allocation import ALLOCATIONS, total_ratio
@@ -14,9 +15,10 @@ from pruning_core.criteria import CRITERIA, refusal
 from pruning_core.granularity import granularity, supports
 from pruning_core.plan import Plan
 from pruning_core.registry import Entry, find
+from pruning_core.subjects import read_subjects, subjects
 from pruning_core.types import PruningError
-from pruning_core.workspaces import Workspace
-from pruning_core.zoo import DATASETS, MODELS, PRETRAINED, card, datasets_for
+from pruning_core.workspaces import Workspace, datasets_of, known_datasets, known_models
+from pruning_core.zoo import PRETRAINED, available, card
 
 PROBES = (64, 128, 256, 512, 1024, 2048, 5000)
 
@@ -39,10 +41,11 @@ def render() -> Choice:
     """Draws the side bar and returns what the pages show."""
     plan = _replace_unknown_names(state.plan())
     space = None
-    notes = _warnings(state.problems())
+    notes = _warnings((*state.problems(), *read_subjects()[1]))
     _network_and_images(plan)
     try:
         space = _open_workspace(plan)
+        _reading_notes(space)
     except PruningError as problem:
         notes += (("error", str(problem)),)
     st.subheader("What to remove", anchor=False)
@@ -61,7 +64,7 @@ def render() -> Choice:
 
 def known_names() -> dict[str, tuple[str, ...]]:
     """The names that an address may contain for network and images."""
-    return {"model": tuple(MODELS), "dataset": tuple(DATASETS)}
+    return {"model": tuple(known_models()), "dataset": tuple(known_datasets())}
 
 
 def _warnings(sentences: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -84,6 +87,14 @@ def _open_workspace(plan: Plan) -> Workspace:
     return space
 
 
+def _reading_notes(space: Workspace) -> None:
+    """How a network and data of the user's were read."""
+    if space.notes:
+        with st.expander("How your network and data were read", icon=":material/info:"):
+            for sentence in space.notes:
+                st.caption(plain(sentence))
+
+
 def _replace_unknown_names(plan: Plan) -> Plan:
     """Sets an unknown network or unknown images, from an imported plan, to the default."""
     sentences = []
@@ -103,22 +114,24 @@ def _replace_unknown_names(plan: Plan) -> Plan:
 
 def _network_and_images(plan: Plan) -> None:
     """Two select boxes. The images are those that the network can be opened with."""
-    network = MODELS[plan.model]
+    networks = known_models()
+    network = networks[plan.model]
     state.set_widget("model", plan.model)
     st.selectbox(
         "Network",
-        tuple(MODELS),
-        format_func=lambda name: MODELS[name].label if name in MODELS else name,
+        tuple(networks),
+        format_func=lambda name: networks[name].label if name in networks else name,
         key="model",
         help=f"{HELP['model']}\n\n**{network.label}**: {network.help}\n\n{network.source}",
         on_change=_model_changed,
     )
-    images = DATASETS[plan.dataset]
+    data = known_datasets()
+    images = data[plan.dataset]
     state.set_widget("dataset", plan.dataset)
     st.selectbox(
-        "Images",
-        tuple(dict.fromkeys((*datasets_for(plan.model), plan.dataset))),
-        format_func=lambda name: DATASETS[name].label if name in DATASETS else name,
+        "Data" if plan.model in subjects() else "Images",
+        tuple(dict.fromkeys((*datasets_of(plan.model), plan.dataset))),
+        format_func=lambda name: data[name].label if name in data else name,
         key="dataset",
         help=f"{HELP['dataset']}\n\n**{images.label}**: {images.help} {images.get}",
         on_change=state.change_from_widget,
@@ -134,7 +147,9 @@ def _weights_origin(plan: Plan) -> str:
             "Pretrained on ImageNet by torchvision. "
             "Accuracy is measured on the classes that these images have."
         )
-    if plan.dataset not in datasets_for(plan.model):
+    if plan.model in subjects():
+        return f"Your own network: {plain(known_models()[plan.model].source)}."
+    if (plan.model, plan.dataset) not in available():
         return "Not trained on these images yet."
     trained = card(plan.model, plan.dataset)
     return (
@@ -147,9 +162,9 @@ def _model_changed() -> None:
     """Keeps the images if the new network can be opened with them, else takes its first ones."""
     model = state.widget_value("model", state.plan().model)
     dataset = state.plan().dataset
-    if model not in MODELS:
+    if model not in known_models():
         return state.add_problem(f"There is no network '{model}'.")
-    usable = datasets_for(model)
+    usable = datasets_of(model)
     return state.change(
         model=model, dataset=dataset if dataset in usable else next(iter(usable), dataset)
     )

@@ -4,33 +4,33 @@ import streamlit as st
 
 from explorer.session import cache, state
 from pruning_core.plan import Plan
-from pruning_core.zoo import DATASETS, MODELS, datasets_for
+from pruning_core.workspaces import datasets_of, known_datasets, known_models
 
 
 def show_unavailable(plan: Plan) -> None:
     """Names the images that the network can be opened with, and shows the buttons."""
-    usable = datasets_for(plan.model)
+    usable = datasets_of(plan.model)
     st.markdown(_usable_images(plan.model, usable))
     with st.container(horizontal=True):
         _buttons(plan, usable)
 
 
 def _usable_images(model: str, usable: tuple[str, ...]) -> str:
-    network = MODELS[model].label
+    network = known_models()[model].label
     if not usable:
         return f"{network} has not been trained on any images here yet."
-    images = " or ".join(DATASETS[name].label for name in usable)
+    images = " or ".join(known_datasets()[name].label for name in usable)
     return f"{network} can be opened with {images}."
 
 
 def _buttons(plan: Plan, usable: tuple[str, ...]) -> None:
     """A button per other data set, one to try again, and one for the default network."""
-    network = MODELS[plan.model].label
+    network = known_models()[plan.model].label
     default = Plan()
     for name in usable:
         if name != plan.dataset:
             st.button(
-                f"Open {network} with {DATASETS[name].label}",
+                f"Open {network} with {known_datasets()[name].label}",
                 key=f"open_{name}",
                 icon=":material/image:",
                 on_click=_choose,
@@ -45,7 +45,8 @@ def _buttons(plan: Plan, usable: tuple[str, ...]) -> None:
         )
     if (plan.model, plan.dataset) != (default.model, default.dataset):
         st.button(
-            f"Back to {MODELS[default.model].label} on {DATASETS[default.dataset].label}",
+            f"Back to {known_models()[default.model].label} on "
+            f"{known_datasets()[default.dataset].label}",
             key="back_home",
             icon=":material/home:",
             on_click=_choose,

@@ -13,7 +13,7 @@ from pruning_core.penalties import NONE, parse_penalty
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
 from pruning_core.training.config import TrainConfig
-from pruning_core.zoo import DATASETS, MODELS
+from pruning_core.workspaces import known_datasets, known_models
 
 Words = tuple[str, Callable[[Any], str]]
 """The name of a field, and a function that writes its value."""
@@ -64,8 +64,8 @@ def _number(value: float) -> str:
 
 
 WORDS: dict[str, Words] = {
-    "model": ("network", _label(MODELS)),
-    "dataset": ("images", _label(DATASETS)),
+    "model": ("network", lambda name: _label(known_models())(name)),
+    "dataset": ("images", lambda name: _label(known_datasets())(name)),
     "criterion": ("criterion", _label(CRITERIA)),
     "granularity": ("granularity", lambda name: granularity(name).label),
     "allocation": ("allocation", _label(ALLOCATIONS)),

@@ -5,18 +5,19 @@ from collections.abc import Iterator, Mapping
 
 from pruning_core.cli.choices import AXES, markdown
 from pruning_core.cli.command import Command
-from pruning_core.cli.options import add_json
+from pruning_core.cli.options import add_json, add_subject
 from pruning_core.cli.output import print_json
 from pruning_core.criteria import Criterion
 from pruning_core.flows import Flow
 from pruning_core.registry import Entry
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
-from pruning_core.zoo import DATASETS, MODELS
+from pruning_core.workspaces import known_datasets, known_models
 
 INDENT = " " * 31
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    add_subject(parser)
     add_json(parser)
     parser.add_argument(
         "--markdown",
@@ -67,9 +68,9 @@ def _costs(entry: object) -> dict[str, str]:
 
 def _catalogue() -> Iterator[dict[str, str]]:
     """A row per network and per data set."""
-    for name, model in MODELS.items():
+    for name, model in known_models().items():
         yield {"axis": "model", "name": name, "label": model.label, "help": model.help}
-    for name, source in DATASETS.items():
+    for name, source in known_datasets().items():
         yield {"axis": "dataset", "name": name, "label": source.label, "help": source.help}
 
 

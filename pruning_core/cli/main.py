@@ -8,6 +8,7 @@ from pruning_core.cli import list as list_command
 from pruning_core.cli import preview, ratios, run, scan, study, train
 from pruning_core.cli.command import Command
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
+from pruning_core.subjects import subject_files
 from pruning_core.types import PruningError
 
 _ALL = (
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     try:
-        with configured_kernel_threads():
+        with configured_kernel_threads(), subject_files(getattr(options, "subject", ())):
             return COMMANDS[options.command].run(options)
     except PruningError as error:
         print(error, file=sys.stderr)

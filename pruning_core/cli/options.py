@@ -10,6 +10,17 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", type=Path, help="a plan.json; the Export page writes one")
 
 
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--subject",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a TOML file with networks and data of your own (docs/models.md); can be given again",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
-from pruning_core.cli.options import add_curve_options, add_json, add_plan
+from pruning_core.cli.options import add_curve_options, add_json, add_plan, add_subject
 from pruning_core.cli.output import note, note_full_passes, print_json
 from pruning_core.granularity import granularity
 from pruning_core.model.device import choose_device
@@ -33,6 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="fraction of the full scan's evaluations and work to use; default 0.1",
     )
     add_curve_options(parser)
+    add_subject(parser)
     add_json(parser)
 
 

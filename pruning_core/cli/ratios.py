@@ -7,7 +7,7 @@ from pathlib import Path
 from pruning_core.allocation import total_ratio
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan, read_text
-from pruning_core.cli.options import add_json
+from pruning_core.cli.options import add_json, add_subject
 from pruning_core.cli.output import print_json
 from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.masks import achieved
@@ -54,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="plan.json to write; `pruning run` takes it",
     )
+    add_subject(parser)
     add_json(parser)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, read_plan
-from pruning_core.cli.options import add_device, add_json, add_plan
+from pruning_core.cli.options import add_device, add_json, add_plan, add_subject
 from pruning_core.cli.output import note, note_epoch, print_json
 from pruning_core.export import (
     evaluations_by_state,
@@ -33,6 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="folder for report.json, plan.json, masks.safetensors and weights.safetensors",
     )
     add_device(parser)
+    add_subject(parser)
     add_json(parser)
 
 

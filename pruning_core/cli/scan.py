@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
-from pruning_core.cli.options import add_curve_options, add_json, add_plan, names
+from pruning_core.cli.options import add_curve_options, add_json, add_plan, add_subject, names
 from pruning_core.cli.output import note, note_full_passes, print_json
 from pruning_core.model.device import choose_device
 from pruning_core.plan import Plan
@@ -44,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="address of a Dask scheduler to run on, such as tcp://127.0.0.1:8786",
     )
+    add_subject(parser)
     add_json(parser)
 
 

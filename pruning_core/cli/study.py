@@ -7,7 +7,7 @@ from pathlib import Path
 from pruning_core import studies
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_text
-from pruning_core.cli.options import add_device, add_json
+from pruning_core.cli.options import add_device, add_json, add_subject
 from pruning_core.cli.output import note, print_json
 from pruning_core.model.device import choose_device
 from pruning_core.workspaces import open_workspace
@@ -26,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="folder of finished runs; default: a folder of this study in the data folder",
     )
     add_device(parser)
+    add_subject(parser)
     add_json(parser)
 
 

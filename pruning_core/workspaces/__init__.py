@@ -1,6 +1,16 @@
 """Trained networks with their data: what every plan starts from."""
 
 from pruning_core.workspaces.by_name import open_workspace
+from pruning_core.workspaces.catalogue import Listed, datasets_of, known_datasets, known_models
 from pruning_core.workspaces.space import CALIBRATION_BATCH, Workspace, calibration
 
-__all__ = ["CALIBRATION_BATCH", "Workspace", "calibration", "open_workspace"]
+__all__ = [
+    "CALIBRATION_BATCH",
+    "Listed",
+    "Workspace",
+    "calibration",
+    "datasets_of",
+    "known_datasets",
+    "known_models",
+    "open_workspace",
+]

@@ -1,23 +1,40 @@
-"""Opens a network with its data by their names."""
+"""Opens a network with its data by their names: of the zoo, or subjects of the user."""
 
 from pruning_core.model.inventory import inventory, unprunable_parameters
+from pruning_core.registry import find
+from pruning_core.subjects.registry import subjects
+from pruning_core.subjects.subject import Subject
+from pruning_core.types import PruningError
 from pruning_core.workspaces.space import Workspace
-from pruning_core.zoo import Progress, datasets_for, load_data, load_model
+from pruning_core.zoo import MODELS, Progress, datasets_for, load_data, load_model
 
 
 def open_workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
     """Loads a network and its data by their names and lists the layers.
 
-    progress: called while data is downloaded.
+    model: a network of the zoo, or a subject in the files of PRUNING_EXPLORER_SUBJECTS; progress:
+    called while data is downloaded.
     Raises PruningError for unknown names and DataMissing for files that are not here.
 
     >>> space = open_workspace("lenet5", "digits")
     >>> [layer.name for layer in space.layers][:2]
     ['conv1.weight', 'conv2.weight']
     """
+    if model not in MODELS and (own := subjects()):
+        return _open_subject(model, dataset, own)
     if dataset not in datasets_for(model):
         load_model(model, dataset)  # raises before any data is downloaded
     data = load_data(dataset, model=model, progress=progress)
     network = load_model(model, dataset, data=data)
     layers = inventory(network, data.shape)
     return Workspace(network, data, layers, unprunable_parameters(network, layers))
+
+
+def _open_subject(model: str, dataset: str, own: dict[str, Subject]) -> Workspace:
+    find(dict.fromkeys((*own, *MODELS)), model, "model")
+    subject = own[model]
+    if dataset != subject.dataset:
+        raise PruningError(
+            f"{model} has data of its own, called '{subject.dataset}' in a plan, not '{dataset}'."
+        )
+    return subject.open()

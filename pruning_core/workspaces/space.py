@@ -9,6 +9,7 @@ from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.model_io import first_sample
 from pruning_core.types import Batches, Dataset, Inputs, Layer, PruningError, Unprunable
+from pruning_core.workspaces.user_lines import UserLines
 from pruning_core.zoo import probe
 
 CALIBRATION_BATCH = 128
@@ -23,7 +24,9 @@ class Workspace:
 
     model: in eval mode; layers: every prunable weight; fixed: the parameters that are shown but
     not pruned; example: a batch of inputs for a network that does not read images of the data
-    set's shape, such as tokens.
+    set's shape, such as tokens; notes: sentences on how a network and data of the user's were read;
+    name: of a network of the user's, "" for one of the zoo; lines: how a program opens it without
+    this package, None where that is not known.
 
     >>> from pruning_core import open_workspace
     >>> space = open_workspace("lenet5", "digits")
@@ -36,6 +39,9 @@ class Workspace:
     layers: tuple[Layer, ...]
     fixed: tuple[Unprunable, ...]
     example: Inputs | None = None
+    notes: tuple[str, ...] = ()
+    name: str = ""
+    lines: UserLines | None = None
 
     @property
     def one(self) -> Inputs:

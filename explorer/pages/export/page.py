@@ -23,8 +23,7 @@ from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.types import Evaluation, Finished, PruningError, Report
-from pruning_core.workspaces import Workspace
-from pruning_core.zoo import DATASETS, MODELS, datasets_for
+from pruning_core.workspaces import Workspace, datasets_of, known_datasets, known_models
 
 LEAD = (
     "Download the result: masks that plain PyTorch loads, the weights, the plan, and a script that "
@@ -273,8 +272,8 @@ def read_plan(content: bytes) -> Plan:
     except UnicodeDecodeError as error:
         raise PruningError("The file is not text, so it is not a plan.") from error
     refuse_custom(plan)
-    find(MODELS, plan.model, "network")
-    find(DATASETS, plan.dataset, "data set")
-    if plan.dataset not in datasets_for(plan.model):
+    find(known_models(), plan.model, "network")
+    find(known_datasets(), plan.dataset, "data set")
+    if plan.dataset not in datasets_of(plan.model):
         raise PruningError(f"There is no {plan.model} trained on {plan.dataset} on this machine.")
     return plan

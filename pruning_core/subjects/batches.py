@@ -1,0 +1,106 @@
+"""Divides a batch of the user's into inputs and targets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pruning_core.model.model_io import map_tensors, sample_count
+from pruning_core.subjects.samples import Pair
+from pruning_core.types import Inputs, PruningError
+
+TARGET_KEYS = ("labels", "label", "targets", "target", "y")
+"""The keys of a batch's targets, where a batch is a dict."""
+ADVICE = "say which part is what with batch=: a function of a batch that gives (inputs, target)"
+
+
+@dataclass(frozen=True)
+class ReadBatch:
+    """Batch -> inputs and targets, as tensors.
+
+    given: the argument that the data came from; own: a function of the user's that does it; dtype:
+    of the model, which inputs of floating point get; targets: does the task need targets?
+    """
+
+    given: str
+    own: Callable[[Any], Any] | None = None
+    dtype: torch.dtype | None = None
+    targets: bool = True
+
+    def __call__(self, batch: Any) -> Pair:
+        inputs, target = self._divided(batch if self.own is None else self.own(batch))
+        x = map_tensors(self._tensors(inputs), self._typed)
+        y = self._tensor(target, "target") if target is not None else _numbers(x)
+        if y.ndim == 0 or len(y) != sample_count(x):
+            raise PruningError(
+                f"A batch of {self.given}= has {sample_count(x)} inputs but targets of shape "
+                f"{tuple(y.shape)}: the first axis of both must count the samples."
+            )
+        return x, y
+
+    def _divided(self, batch: Any) -> tuple[Any, Any]:
+        if isinstance(batch, Mapping) and self.own is None:
+            return self._divided_mapping(batch)
+        if isinstance(batch, list | tuple) and len(batch) == 2:
+            return batch[0], batch[1]
+        if not self.targets:
+            return batch, None
+        parts = f"has {len(batch)} parts" if isinstance(batch, list | tuple) else "is one tensor"
+        if not isinstance(batch, list | tuple | Tensor):
+            parts = f"is a {type(batch).__name__}"
+        raise PruningError(f"A batch of {self.given}= {parts}: {ADVICE}.")
+
+    def _divided_mapping(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        keys = [key for key in TARGET_KEYS if key in batch]
+        if not keys and not self.targets:
+            return dict(batch), None
+        if len(keys) != 1:
+            shown = ", ".join(map(str, batch))
+            raise PruningError(
+                f"A batch of {self.given}= has the keys {shown}, and "
+                f"{'more than one' if keys else 'none'} of them is {' or '.join(TARGET_KEYS)}: "
+                f"{ADVICE}."
+            )
+        return {key: value for key, value in batch.items() if key != keys[0]}, batch[keys[0]]
+
+    def _tensors(self, inputs: Any) -> Inputs:
+        if isinstance(inputs, Mapping):
+            return {str(key): self._tensor(value, str(key)) for key, value in inputs.items()}
+        if isinstance(inputs, list | tuple):
+            return tuple(self._tensor(value, "inputs") for value in inputs)
+        return self._tensor(inputs, "inputs")
+
+    def _tensor(self, value: Any, part: str) -> Tensor:
+        if isinstance(value, Tensor):
+            return value.detach().cpu()
+        try:
+            return torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise PruningError(
+                f"The part '{part}' of a batch of {self.given}= is a {type(value).__name__}, "
+                f"not a tensor: {ADVICE}."
+            ) from error
+
+    def _typed(self, part: Tensor) -> Tensor:
+        if self.dtype is None or not part.is_floating_point():
+            return part
+        return part.to(self.dtype)
+
+
+def _numbers(x: Inputs) -> Tensor:
+    """Targets of a task that needs none: zeros, one per sample."""
+    return torch.zeros(sample_count(x), dtype=torch.long)
+
+
+def refuse_pictures(item: Any, given: str) -> None:
+    """Raises PruningError for a sample that holds a PIL image: it lacks its transform."""
+    parts = item.values() if isinstance(item, Mapping) else item
+    held = parts if isinstance(parts, list | tuple) else [parts]
+    if any(isinstance(part, Image.Image) for part in held):
+        raise PruningError(
+            f"The samples of {given}= are PIL images: give transform=, the function from a PIL "
+            "image to a tensor that the network was trained with."
+        )

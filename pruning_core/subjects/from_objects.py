@@ -1,0 +1,223 @@
+"""A workspace of the user's own network and data, given as Python objects."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pruning_core.model.inventory import inventory, unprunable_parameters
+from pruning_core.model.model_io import input_tensors, require_logits
+from pruning_core.subjects.networks import model_dtype, own_copy, trial
+from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
+from pruning_core.subjects.samples import ItemSplit, Samples
+from pruning_core.subjects.sources import class_names, image_folder
+from pruning_core.types import Dataset, Inputs, PruningError
+from pruning_core.workspaces.space import Workspace
+from pruning_core.zoo.splits import stratified
+
+Part = Samples | ItemSplit
+SAMPLES_SHOWN = 2
+"""Samples that the network computes when it is opened."""
+
+
+def workspace(
+    model: Any,
+    train: Any,
+    val: Any = None,
+    test: Any = None,
+    *,
+    classes: Sequence[str] | int | None = None,
+    outputs: Sequence[int] | None = None,
+    example: Inputs | None = None,
+    transform: Callable[..., Any] | None = None,
+    batch: Callable[[Any], Any] | None = None,
+    samples: int | None = None,
+    memory: int = MEMORY,
+    name: str = "network",
+    data: str = "data",
+) -> Workspace:
+    """Opens a network and data of your own. Neither is changed.
+
+    model: a copy of it is used, in eval mode on the CPU, float16 and bfloat16 as float32.
+    train, val, test: each a DataLoader, a data set, a folder of images with one sub-folder per
+    class, or tensors (inputs, targets). A loader's samples are read in the order of its data set,
+    whatever its sampler. Without val or test, parts of train take their place; `Workspace.notes`
+    says which, and everything else that you may not expect.
+
+    classes: their names or number; outputs: the network's outputs that stand for the classes, in
+    order, where it has more; example: a batch of inputs, by default the first of train.
+    transform: of images: PIL image -> tensor; batch: your function from a batch to (inputs,
+    target), for batches that are not pairs and not dicts with "labels".
+    samples: the largest number of samples of a split; memory: bytes that may be kept in memory.
+    name, data: what reports and plans call the network and its data.
+
+    Raises PruningError, in one sentence, for what cannot be opened.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from pruning_core import workspace
+    >>> x, y = torch.rand(40, 4), torch.arange(40) % 2
+    >>> space = workspace(nn.Linear(4, 2), train=(x, y), test=(x, y))
+    >>> len(space.layers), len(space.dataset.test), space.dataset.classes
+    (1, 40, ('0', '1'))
+    """
+    network, notes = own_copy(model)
+    dtype = model_dtype(network)
+    reader = Reader(transform, batch, samples, memory, dtype)
+    if train is None:
+        raise PruningError("train= is missing: criteria read training samples.")
+    given = {
+        part: image_folder(Path(value), part, transform) if isinstance(value, str | Path) else value
+        for part, value in (("train", train), ("val", val), ("test", test))
+    }
+    # Validation and test samples are read at every change, so they are kept in memory first.
+    parts = {
+        part: reader.read(given[part], part)
+        for part in ("test", "val", "train")
+        if given[part] is not None
+    }
+    _check_same_classes(given)
+    splits = _with_missing(parts, reader.notes)
+    x = _example(splits["train"]) if example is None else with_dtype(example, dtype)
+    logits = require_logits(trial(network, x))
+    names = _class_names(classes, outputs, given, logits)
+    for part in splits.values():
+        _check_labels(part, len(names))
+    shape = _shape(x)
+    dataset = Dataset(
+        data,
+        names,
+        shape,
+        splits["train"],
+        splits["val"],
+        splits["test"],
+        None if outputs is None else tuple(outputs),
+    )
+    layers = inventory(network, x)
+    fixed = unprunable_parameters(network, layers)
+    return Workspace(network, dataset, layers, fixed, x, (*notes, *reader.notes), name)
+
+
+def _example(train: Part) -> Inputs:
+    x, _ = next(train.subset(range(min(SAMPLES_SHOWN, len(train)))).batches(SAMPLES_SHOWN))
+    return x
+
+
+def _shape(x: Inputs) -> tuple[int, int, int]:
+    """C x H x W of images, 1 x 1 x length of anything else."""
+    first = input_tensors(x)[0]
+    if first.ndim == 4:
+        return int(first.shape[1]), int(first.shape[2]), int(first.shape[3])
+    return 1, 1, int(first.shape[1]) if first.ndim > 1 else 1
+
+
+def _with_missing(parts: dict[str, Part], notes: list[str]) -> dict[str, Part]:
+    """All three splits: what is missing is a part of train, or val as test. Notes say which."""
+    train = parts["train"]
+    if "val" in parts and "test" in parts:
+        return parts
+    if "test" in parts or "val" in parts:
+        val, rest = divided(train, 0.1)
+        test = parts.get("test", parts.get("val"))
+        assert test is not None
+        if "test" not in parts:
+            notes.append("There is no test=: the samples of val= are the test split.")
+        notes.append(
+            f"A tenth of train=, {len(val):,} samples, is the validation split and is not trained "
+            "on here."
+        )
+        return {"train": rest, "val": val, "test": test}
+    test, val, rest = divided(train, 0.2, 0.2)
+    notes.append(
+        f"There is no val= and no test=: {len(val):,} and {len(test):,} samples of train= take "
+        "their place and are not trained on here. If the network was trained on them already, its "
+        "test value is too good."
+    )
+    return {"train": rest, "val": val, "test": test}
+
+
+def divided(whole: Part, *fractions: float) -> list[Part]:
+    """Parts with these fractions of the samples, then the rest. Class numbers are stratified.
+
+    Raises PruningError where a part would be empty.
+    """
+    order = fixed_order(whole.labels)
+    parts: list[Part] = []
+    for fraction in fractions:
+        size = max(1, round(fraction * len(whole)))
+        parts.append(whole.subset(order[:size].tolist()))
+        order = order[size:]
+    if not len(order):
+        raise PruningError(
+            f"{len(whole)} samples of train= are too few to make the missing splits of them: "
+            "give val= and test=."
+        )
+    return [*parts, whole.subset(order.tolist())]
+
+
+def fixed_order(labels: Tensor) -> Tensor:
+    """All indices in a fixed order, stratified where the labels are class numbers."""
+    if labels.ndim == 1 and not labels.is_floating_point():
+        return stratified(labels)
+    return torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+
+
+def _check_same_classes(given: dict[str, Any]) -> None:
+    """Raises PruningError where two splits number their classes differently."""
+    named = {part: names for part, value in given.items() if (names := class_names(value))}
+    if len(set(named.values())) > 1:
+        first, *others = named
+        other = next(part for part in others if named[part] != named[first])
+        raise PruningError(
+            f"{first}= and {other}= have different classes, so their numbers mean different "
+            "things: give both the same class folders."
+        )
+
+
+def _class_names(
+    classes: Sequence[str] | int | None,
+    outputs: Sequence[int] | None,
+    given: dict[str, Any],
+    logits: Tensor,
+) -> tuple[str, ...]:
+    """One name per class: those given, those that the data states, or numbers."""
+    if logits.ndim != 2:
+        raise PruningError(
+            f"The network gives outputs of shape {tuple(logits.shape)}; a classifier gives one "
+            "row of logits per sample."
+        )
+    stated = next(filter(None, (class_names(value) for value in given.values())), ())
+    count = logits.shape[1] if outputs is None else len(outputs)
+    if isinstance(classes, int):
+        names = tuple(str(number) for number in range(classes))
+    else:
+        names = tuple(classes or stated or (str(number) for number in range(count)))
+    if len(names) != count:
+        raise PruningError(
+            f"The network gives {count} outputs per sample, and the data has {len(names)} classes: "
+            "give outputs=, the number of the output of each class in order."
+        )
+    if outputs is not None and not all(0 <= output < logits.shape[1] for output in outputs):
+        raise PruningError(
+            f"outputs= names an output that is not one of the network's {logits.shape[1]}."
+        )
+    return names
+
+
+def _check_labels(part: Part, classes: int) -> None:
+    """Raises PruningError for targets that are no class numbers."""
+    labels = part.labels
+    if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
+        kind = str(labels.dtype).removeprefix("torch.")
+        raise PruningError(
+            f"The targets of {part.given}= are {kind} of shape {tuple(labels.shape)}; "
+            "classification needs one class number per sample."
+        )
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if len(outside):
+        raise PruningError(
+            f"{part.given}= has the class number {int(outside[0])}, and the network has "
+            f"{classes} classes, numbered from 0."
+        )
