@@ -75,15 +75,15 @@ class Entry:
         if self.weights is not None:
             load_weights(network, self.weights)
         given, expressions = self.splits()
-        own = {"classes": self.classes, "outputs": self.outputs, "samples": self.samples}
-        settings = {key: value for key, value in own.items() if value is not None}
-        transform = import_object(self.transform, "transform") if self.transform else None
-        space = workspace(
-            network,
-            **{"transform": transform} | given | settings,
-            name=self.name,
-            data=f"{self.name}_data",
-        )
+        own: dict[str, Any] = {
+            "classes": self.classes,
+            "outputs": self.outputs,
+            "samples": self.samples,
+        }
+        if self.transform:
+            own["transform"] = import_object(self.transform, "transform")
+        settings = given | {key: value for key, value in own.items() if value is not None}
+        space = workspace(network, **settings, name=self.name, data=f"{self.name}_data")
         return replace(space, lines=self.lines(expressions))
 
     def _network(self) -> nn.Module:

@@ -1,14 +1,16 @@
 """A workspace of the user's own network and data, given as Python objects."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_core.model.inventory import inventory, unprunable_parameters
 from pruning_core.model.model_io import input_tensors, require_logits
+from pruning_core.registry import find
 from pruning_core.subjects.networks import model_dtype, own_copy, trial
 from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
 from pruning_core.subjects.samples import ItemSplit, Samples
@@ -22,21 +24,30 @@ SAMPLES_SHOWN = 2
 """Samples that the network computes when it is opened."""
 
 
+class Options(TypedDict, total=False):
+    """What `workspace` may be told besides the network and its data.
+
+    classes: their names or number; outputs: the network's outputs that stand for the classes, in
+    order, where it has more; example: a batch of inputs, by default the first of train;
+    transform: of images, PIL image -> tensor; batch: a function from a batch to (inputs, target),
+    for batches that are neither pairs nor dicts with "labels";
+    samples: the largest number of samples of a split; memory: bytes that may be kept in memory;
+    name, data: what reports and plans call the network and its data.
+    """
+
+    classes: Sequence[str] | int | None
+    outputs: Sequence[int] | None
+    example: Inputs | None
+    transform: Callable[..., Any] | None
+    batch: Callable[[Any], Any] | None
+    samples: int | None
+    memory: int
+    name: str
+    data: str
+
+
 def workspace(
-    model: Any,
-    train: Any,
-    val: Any = None,
-    test: Any = None,
-    *,
-    classes: Sequence[str] | int | None = None,
-    outputs: Sequence[int] | None = None,
-    example: Inputs | None = None,
-    transform: Callable[..., Any] | None = None,
-    batch: Callable[[Any], Any] | None = None,
-    samples: int | None = None,
-    memory: int = MEMORY,
-    name: str = "network",
-    data: str = "data",
+    model: Any, train: Any, val: Any = None, test: Any = None, **options: Unpack[Options]
 ) -> Workspace:
     """Opens a network and data of your own. Neither is changed.
 
@@ -44,14 +55,7 @@ def workspace(
     train, val, test: each a DataLoader, a data set, a folder of images with one sub-folder per
     class, or tensors (inputs, targets). A loader's samples are read in the order of its data set,
     whatever its sampler. Without val or test, parts of train take their place; `Workspace.notes`
-    says which, and everything else that you may not expect.
-
-    classes: their names or number; outputs: the network's outputs that stand for the classes, in
-    order, where it has more; example: a batch of inputs, by default the first of train.
-    transform: of images: PIL image -> tensor; batch: your function from a batch to (inputs,
-    target), for batches that are not pairs and not dicts with "labels".
-    samples: the largest number of samples of a split; memory: bytes that may be kept in memory.
-    name, data: what reports and plans call the network and its data.
+    says which, and everything else that you may not expect. options: see `Options`.
 
     Raises PruningError, in one sentence, for what cannot be opened.
 
@@ -63,41 +67,78 @@ def workspace(
     >>> len(space.layers), len(space.dataset.test), space.dataset.classes
     (1, 40, ('0', '1'))
     """
-    network, notes = own_copy(model)
-    dtype = model_dtype(network)
-    reader = Reader(transform, batch, samples, memory, dtype)
-    if train is None:
-        raise PruningError("train= is missing: criteria read training samples.")
-    given = {
-        part: image_folder(Path(value), part, transform) if isinstance(value, str | Path) else value
-        for part, value in (("train", train), ("val", val), ("test", test))
-    }
-    # Validation and test samples are read at every change, so they are kept in memory first.
-    parts = {
-        part: reader.read(given[part], part)
-        for part in ("test", "val", "train")
-        if given[part] is not None
-    }
-    _check_same_classes(given)
-    splits = _with_missing(parts, reader.notes)
-    x = _example(splits["train"]) if example is None else with_dtype(example, dtype)
-    logits = require_logits(trial(network, x))
-    names = _class_names(classes, outputs, given, logits)
-    for part in splits.values():
-        _check_labels(part, len(names))
-    shape = _shape(x)
-    dataset = Dataset(
-        data,
-        names,
-        shape,
-        splits["train"],
-        splits["val"],
-        splits["test"],
-        None if outputs is None else tuple(outputs),
-    )
-    layers = inventory(network, x)
-    fixed = unprunable_parameters(network, layers)
-    return Workspace(network, dataset, layers, fixed, x, (*notes, *reader.notes), name)
+    for key in options:
+        find(Options.__annotations__, key, "argument of workspace called")
+    return _Opening(model, {"train": train, "val": val, "test": test}, options).workspace()
+
+
+@dataclass
+class _Opening:
+    """The steps from the user's objects to a workspace."""
+
+    model: Any
+    given: dict[str, Any]
+    options: Options
+
+    def workspace(self) -> Workspace:
+        network, notes = own_copy(self.model)
+        reader = self._reader(network)
+        splits = self._splits(reader)
+        example = self.options.get("example")
+        x = _example(splits["train"]) if example is None else with_dtype(example, reader.dtype)
+        dataset = self._dataset(splits, x, trial(network, x))
+        layers = inventory(network, x)
+        return Workspace(
+            network,
+            dataset,
+            layers,
+            unprunable_parameters(network, layers),
+            x,
+            (*notes, *reader.notes),
+            self.options.get("name", "network"),
+        )
+
+    def _reader(self, network: nn.Module) -> Reader:
+        options = self.options
+        return Reader(
+            options.get("transform"),
+            options.get("batch"),
+            options.get("samples"),
+            options.get("memory", MEMORY),
+            model_dtype(network),
+        )
+
+    def _splits(self, reader: Reader) -> dict[str, Part]:
+        """train, val and test, read or made."""
+        if self.given["train"] is None:
+            raise PruningError("train= is missing: criteria read training samples.")
+        for part, value in self.given.items():
+            if isinstance(value, str | Path):
+                self.given[part] = image_folder(Path(value), part, reader.transform)
+        # Validation and test samples are read at every change, so they are kept in memory first.
+        parts = {
+            part: reader.read(self.given[part], part)
+            for part in ("test", "val", "train")
+            if self.given[part] is not None
+        }
+        _check_same_classes(self.given)
+        return _with_missing(parts, reader.notes)
+
+    def _dataset(self, splits: dict[str, Part], x: Inputs, out: Any) -> Dataset:
+        """The data set. x: inputs of the first samples; out: what the network gives for them."""
+        outputs = self.options.get("outputs")
+        names = _class_names(self.options.get("classes"), outputs, self.given, require_logits(out))
+        for part in splits.values():
+            _check_labels(part, len(names))
+        return Dataset(
+            self.options.get("data", "data"),
+            names,
+            _shape(x),
+            splits["train"],
+            splits["val"],
+            splits["test"],
+            None if outputs is None else tuple(outputs),
+        )
 
 
 def _example(train: Part) -> Inputs:

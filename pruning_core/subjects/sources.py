@@ -193,7 +193,7 @@ def _once(name: str, kind: str, count: int) -> str:
     return f"{name}= draws by its {kind}; here each of its {count:,} samples counts once."
 
 
-def _drawn(sampler: Iterable[Any], name: str) -> list[Any]:
+def _drawn(sampler: Any, name: str) -> list[Any]:
     """One pass of a sampler. Its random numbers start from seed 0."""
     with user_code(f"Reading the sampler of {name}="), seeded(0):
         return list(sampler)
@@ -236,7 +236,7 @@ def normalisation(given: Any, transform: Any) -> tuple[tuple[float, ...], tuple[
     return (), ()
 
 
-_NUMBERS = list | tuple | Tensor
+_NUMBERS = (list, tuple, Tensor)
 
 
 def _floats(values: Any) -> list[float]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_errors_in_the_users_code_name_file_and_line(named: Path) -> None:
         ("failing", 'raise RuntimeError("first line\\nsecond line")'),
     ):
         line = next(n for n, text in enumerate(lines, 1) if words in text)
-        sentence = refusal(lambda name=name: open_workspace(name, f"{name}_data"))
+        sentence = refusal(partial(open_workspace, name, f"{name}_data"))
         assert f"({nets}, line {line})" in sentence, sentence
     assert "called 'pictures_data'" in refusal(lambda: open_workspace("pictures", "digits"))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from pruning_core import Workspace, evaluate, workspace
-from tests.core.toy import is_sentence, refusal, same_state, state
+from tests.core.toy import is_sentence, pictures, refusal, same_state, state
 
 N = 30
 X = torch.rand(N, 1, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -170,7 +171,7 @@ def test_random_transforms_are_drawn_once_and_anew_in_each_epoch() -> None:
             assert not torch.equal(read(split, 5)[0], X), noise
         train = space.dataset.train
         assert type(train).__name__ == kind
-        epochs = [torch.cat([x for x, _ in train.shuffled(10, seed)]) for seed in (1, 1, 2)]
+        epochs = [torch.cat([*map(pictures, train.shuffled(10, seed))]) for seed in (1, 1, 2)]
         assert torch.equal(epochs[0], epochs[1])
         assert torch.equal(epochs[0].sort(0)[0], epochs[2].sort(0)[0]) is (noise == "own")
         assert sum("at random" in note for note in space.notes) == 2, space.notes
@@ -202,8 +203,8 @@ class Summing(nn.Module):
 
 
 def test_sequences_of_different_lengths_are_padded_by_the_users_collate() -> None:
-    items = [(torch.ones(1 + k % 5), k % 3) for k in range(130)]
-    loader = DataLoader(items, 4, shuffle=True, collate_fn=padded)
+    items: Any = [(torch.ones(1 + k % 5), k % 3) for k in range(130)]
+    loader: Any = DataLoader(items, 4, shuffle=True, collate_fn=padded)
     space = workspace(Summing(), train=loader, test=loader)
     x, y = next(space.dataset.test.batches(3))
     assert isinstance(x, Tensor)
@@ -272,7 +273,8 @@ def test_a_network_that_keeps_activations_is_copied() -> None:
 def test_missing_splits_are_made_and_named() -> None:
     sizes = {}
     for given in ((), ("val",), ("test",), ("val", "test")):
-        space = workspace(network(), train=(X, Y), **dict.fromkeys(given, (X, Y)))
+        parts: dict[str, Any] = dict.fromkeys(given, (X, Y))
+        space = workspace(network(), train=(X, Y), **parts)
         data = space.dataset
         sizes[given] = [len(split) for split in (data.train, data.val, data.test)]
         assert len(space.notes) == {0: 1, 1: 3 - given.count("test") * 1 - 1, 2: 0}[len(given)]
@@ -283,7 +285,7 @@ def test_missing_splits_are_made_and_named() -> None:
         ("val", "test"): [30, 30, 30],
     }
     made = workspace(network(), train=(X, Y)).dataset
-    used = [torch.cat([x for x, _ in s.batches(9)]) for s in (made.train, made.val, made.test)]
+    used = [torch.cat([*map(pictures, s.batches(9))]) for s in (made.train, made.val, made.test)]
     assert len(torch.cat(used).flatten(1).unique(dim=0)) == N
 
 
@@ -304,7 +306,7 @@ def test_folders_of_images_need_the_transform(tmp_path: Path) -> None:
         space = workspace(network(), train=given, transform=GREY)
         assert space.dataset.classes == ("cat", "dog", "owl")
         assert space.dataset.shape == (1, 6, 6)
-        assert "transform" in refusal(lambda given=given: workspace(network(), train=given))
+        assert "transform" in refusal(partial(workspace, network(), given))
     other = folder_of_pictures(tmp_path / "test", ("ant", "cat", "dog"))
     assert "different classes" in refusal(
         lambda: workspace(network(), train=root, test=other, transform=GREY)
