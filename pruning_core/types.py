@@ -138,6 +138,7 @@ class Dataset:
 
     shape: C x H x W, read only by the zoo and the pages; 1 x 1 x length for tokens.
     outputs: which logits stand for the classes; None = all, in order.
+    notes: sentences on how the data was read, such as which splits were made.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Dataset:
     val: Split
     test: Split
     outputs: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,12 +1,14 @@
 """Images in folders, one folder per class: Imagenette and folders of the user."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from pruning_core.types import DataMissing, Dataset, PruningError
 from pruning_core.zoo.fetch import fetch
+from pruning_core.zoo.image_files import class_name, image_paths, printable, subfolders
 from pruning_core.zoo.pretrained import (
     IMAGENETTE,
     PRETRAINED,
@@ -23,7 +25,20 @@ VARIABLE = "PRUNING_EXPLORER_IMAGES"
 SIDE = 32
 """Height and width of images for the networks of the zoo."""
 _GREY = (0.5, 0.5, 0.5)
-_LAYOUT = "train/CLASS/*.png and val/CLASS/*.png, or CLASS/*.png alone"
+LAYOUT = (
+    "The layout is train/CLASS/*.png with val/CLASS/*.png or test/CLASS/*.png or both, or "
+    "CLASS/*.png alone."
+)
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Name of a folder, in lower case -> its split."""
 _IMAGENETTE_CLASSES = (
     "tench",
     "English springer",
@@ -53,48 +68,132 @@ def _small_preparation() -> Preparation:
     return Preparation(transforms.Compose(steps), (3, SIDE, SIDE), _GREY, _GREY)
 
 
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
+@dataclass(frozen=True, eq=False)
+class ImageFolders:
+    """The images of a folder in three splits.
+
+    classes: names of the class folders, sorted; note: a sentence on the splits that were made.
+    """
+
+    classes: tuple[str, ...]
+    train: FolderSplit
+    val: FolderSplit
+    test: FolderSplit
+    note: str = ""
 
 
-def _read_split(folder: Path, classes: list[str], prepared: Preparation) -> FolderSplit:
-    """All images under folder/CLASS/, class after class, sorted by path."""
-    from torchvision.datasets.folder import IMG_EXTENSIONS
+def read_folders(root: Path, prepared: Preparation) -> ImageFolders:
+    """The images under root: train/CLASS/, with val/CLASS/ or test/CLASS/ or both, or CLASS/ alone.
 
-    paths = []
-    labels = []
-    for label, name in enumerate(classes):
-        files = (folder / name).rglob("*")
-        images = sorted(path for path in files if path.suffix.lower() in IMG_EXTENSIONS)
-        if not images:
+    The splits that are missing are stratified parts of the training images: a tenth for
+    validation, and a fifth each where there is neither. With train and val alone, val is the test
+    split. Raises PruningError for every other layout.
+    """
+    parts = _split_folders(root)
+    train, classes = _read_split(parts.pop("train", root), None, prepared)
+    given = {}
+    for name, folder in parts.items():
+        given[name], other = _read_split(folder, classes, prepared)
+        _check_classes(root, folder, classes, other)
+    if not given:
+        test, val, train = _divide(train, 0.2, 0.2)
+        note = "The validation and the test split are a fifth of the images each."
+    elif len(given) == 2:
+        return ImageFolders(classes, train, given["val"], given["test"])
+    else:
+        ((name, test),) = given.items()
+        val, train = _divide(train, 0.1)
+        note = "The validation split is a tenth of the training images" + (
+            f"; the folder {printable(parts[name].name)} is the test split."
+            if name == "val"
+            else "."
+        )
+    return ImageFolders(classes, train, val, test, note)
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """train, val and test -> folder; empty where the class folders are in root itself.
+
+    Beside other folders, a folder train without class folders is a class, and so are val and test
+    without train.
+    """
+    folders = subfolders(root)
+    parts: dict[str, Path] = {}
+    for folder in folders:
+        name = SPLIT_NAMES.get(folder.lower())
+        if name in parts:
             raise PruningError(
-                f"The folder {folder / name} has no image. Add images or remove the folder."
+                f"The folders {parts[name].name} and {folder} in {printable(root)} are the same "
+                "split: remove one."
             )
-        paths += [str(path) for path in images]
-        labels += [label] * len(images)
-    return FolderSplit(
+        if name:
+            parts[name] = root / folder
+    if not parts:
+        return {}
+    if "train" not in parts:
+        if len(parts) < len(folders):
+            return {}  # val or test is a class among others
+        raise PruningError(f"The folder {printable(root)} has no 'train' folder. {LAYOUT}")
+    if len(parts) < len(folders) and not subfolders(parts["train"]):
+        return {}
+    return parts
+
+
+def _check_classes(
+    root: Path, folder: Path, classes: tuple[str, ...], other: tuple[str, ...]
+) -> None:
+    """Raises PruningError where a split has other classes than the training images."""
+    if different := sorted(set(classes) ^ set(other)):
+        raise PruningError(
+            f"The training images and {printable(folder)} in {printable(root)} have different "
+            f"classes: only one of them has {different[0]!r}."
+        )
+
+
+def _read_split(
+    folder: Path, classes: tuple[str, ...] | None, prepared: Preparation
+) -> tuple[FolderSplit, tuple[str, ...]]:
+    """All images under folder/CLASS/, class after class, sorted by path; and the classes.
+
+    classes: of the training images; with other classes nothing is read.
+    """
+    named = _class_folders(folder)
+    names = tuple(named)
+    paths: list[str] = []
+    labels: list[int] = []
+    if classes is None or names == classes:
+        for label, subfolder in enumerate(named.values()):
+            images = image_paths(folder / subfolder)
+            paths += map(str, images)
+            labels += [label] * len(images)
+    split = FolderSplit(
         tuple(paths),
         torch.tensor(labels, dtype=torch.long),
         prepared.transform,
         prepared.mean,
         prepared.std,
+        "L" if prepared.shape[0] == 1 else "RGB",
     )
+    return split, names
 
 
-def _classes(folder: Path) -> list[str]:
-    classes = _subfolders(folder)
-    if not classes:
-        raise PruningError(f"The folder {folder} has no class folders. The layout is {_LAYOUT}.")
-    if len(classes) == 1:
+def _class_folders(folder: Path) -> dict[str, str]:
+    """Class -> its folder, sorted by class. Raises PruningError for less than two classes."""
+    folders = subfolders(folder)
+    if not folders:
+        raise PruningError(f"The folder {printable(folder)} has no class folders. {LAYOUT}")
+    if len(folders) == 1:
         raise PruningError(
-            f"The folder {folder} has the single class {classes[0]!r}. "
+            f"The folder {printable(folder)} has the single class {class_name(folders[0])!r}. "
             "A classifier needs at least two."
         )
-    return classes
+    named = {class_name(name): name for name in folders}
+    if len(named) < len(folders):
+        raise PruningError(
+            f"Two class folders in {printable(folder)} have the same name in two spellings of "
+            "accents: rename one."
+        )
+    return dict(sorted(named.items()))
 
 
 def _divide(whole: FolderSplit, *fractions: float) -> list[FolderSplit]:
@@ -115,37 +214,6 @@ def _divide(whole: FolderSplit, *fractions: float) -> list[FolderSplit]:
     return [*parts, whole.subset(order)]
 
 
-def _read_splits(
-    root: Path, prepared: Preparation
-) -> tuple[list[str], FolderSplit, FolderSplit, FolderSplit]:
-    """Class names and the training, validation and test splits.
-
-    Without a test folder, the folder val is the test split and a tenth of the folder train is the
-    validation split. Without train and val folders, a fifth of all images each is for test and
-    validation.
-    """
-    present = set(_subfolders(root)) & {"train", "val", "test"}
-    if not present:
-        classes = _classes(root)
-        test, val, train = _divide(_read_split(root, classes, prepared), 0.2, 0.2)
-        return classes, train, val, test
-    if absent := {"train", "val"} - present:
-        raise PruningError(
-            f"The folder {root} has no {sorted(absent)[0]!r} folder. The layout is {_LAYOUT}."
-        )
-    classes = _classes(root / "train")
-    for name in sorted(present):
-        if _subfolders(root / name) != classes:
-            raise PruningError(
-                f"The folders {root / 'train'} and {root / name} have different classes."
-            )
-    parts = {name: _read_split(root / name, classes, prepared) for name in present}
-    if "test" in parts:
-        return classes, parts["train"], parts["val"], parts["test"]
-    val, train = _divide(parts["train"], 0.1)
-    return classes, train, val, parts["val"]
-
-
 def folder_data(name: str, root: Path, model: str | None) -> Dataset:
     """The images under root as a data set.
 
@@ -153,19 +221,20 @@ def folder_data(name: str, root: Path, model: str | None) -> Dataset:
     """
     pretrained = model in PRETRAINED
     prepared = preparation(str(model)) if pretrained else _small_preparation()
-    classes, train, val, test = _read_splits(root, prepared)
-    outputs = imagenet_outputs(tuple(classes), str(model)) if pretrained else None
+    images = read_folders(root, prepared)
+    outputs = imagenet_outputs(images.classes, str(model)) if pretrained else None
     class_names = dict(zip(IMAGENETTE, _IMAGENETTE_CLASSES, strict=True))
-    names = tuple(class_names.get(folder, folder) for folder in classes)
-    return Dataset(name, names, prepared.shape, train, val, test, outputs)
+    names = tuple(class_names.get(folder, folder) for folder in images.classes)
+    splits = (images.train, images.val, images.test)
+    notes = (images.note,) if images.note else ()
+    return Dataset(name, names, prepared.shape, *splits, outputs, notes=notes)
 
 
 def _image_folder(request: Request) -> Dataset:
     root = Path(os.environ.get(VARIABLE) or request.root / "imagefolder").expanduser()
     if not root.is_dir():
         raise DataMissing(
-            f"There is no image folder at {root}. "
-            f"Set {VARIABLE} to a folder of the layout {_LAYOUT}."
+            f"There is no image folder at {root}. Set {VARIABLE} to a folder of images. {LAYOUT}"
         )
     return folder_data("imagefolder", root, request.model)
 
@@ -212,7 +281,7 @@ FOLDERS = (
         (),
         None,
         "Your own images, one folder per class.",
-        f"Set {VARIABLE} to a folder of the layout {_LAYOUT}.",
+        f"Set {VARIABLE} to a folder of images. {LAYOUT}",
         _image_folder,
     ),
 )

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from pruning_core.training.config import steps_per_epoch
 from pruning_core.types import PruningError, Split
+from pruning_core.zoo.read_image import read_image
 
 
 def stratified(labels: Int[Tensor, " n"], seed: int = 0) -> Int[Tensor, " n"]:
@@ -20,11 +21,13 @@ def stratified(labels: Int[Tensor, " n"], seed: int = 0) -> Int[Tensor, " n"]:
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     shuffled = labels[order]
+    by_class = shuffled.argsort(stable=True)
+    _, counts = shuffled.unique(return_counts=True)
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+    rank = torch.arange(len(labels)) - first
+    # The k-th of m images of a class has the relative position (k + 1/2) / m.
     position = torch.empty(len(labels), dtype=torch.float64)
-    for value in shuffled.unique():
-        members = (shuffled == value).nonzero().flatten()
-        # The k-th of m images of a class has the relative position (k + 1/2) / m.
-        position[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+    position[by_class] = (rank.double() + 0.5) / counts.repeat_interleave(counts)
     return order[position.argsort(stable=True)]
 
 
@@ -114,7 +117,7 @@ class FolderSplit:
     """Image files that are read when they are used.
 
     transform: PIL image -> normalised C x H x W tensor; mean, std: per channel, the values that it
-    subtracts and divides by.
+    subtracts and divides by; mode: of the image that it gets, RGB or L (grey).
     """
 
     paths: tuple[str, ...]
@@ -122,22 +125,14 @@ class FolderSplit:
     transform: Callable[[Image.Image], Tensor]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    mode: str = "RGB"
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def _read(self, index: int) -> Tensor:
-        path = self.paths[index]
-        try:
-            with Image.open(path) as image:
-                return self.transform(image.convert("RGB"))
-        except (UnidentifiedImageError, OSError) as error:
-            raise PruningError(
-                f"The image {path} cannot be read ({type(error).__name__}); replace or remove it."
-            ) from error
-
     def _stack(self, indices: Sequence[int]) -> Tensor:
-        return torch.stack([self._read(int(index)) for index in indices])
+        paths = (self.paths[int(index)] for index in indices)
+        return torch.stack([self.transform(read_image(path, self.mode)) for path in paths])
 
     def images(self, indices: Sequence[int] | Tensor) -> Float[Tensor, "k c h w"]:
         """The images as the model gets them (resized and cropped), with pixels in [0, 1]."""

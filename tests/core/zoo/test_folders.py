@@ -1,6 +1,8 @@
 """Folders of images, one folder per class."""
 
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -8,7 +10,9 @@ from PIL import Image
 
 from pruning_core.types import DataMissing, PruningError, Split
 from pruning_core.zoo import load_data, probe
+from pruning_core.zoo.folders import folder_data
 from pruning_core.zoo.splits import FolderSplit, TensorSplit, stratified
+from tests.cases import for_each
 from tests.core.toy import pictures
 
 
@@ -68,6 +72,34 @@ def test_a_sample_of_image_files_is_in_memory(image_root: Path) -> None:
     assert torch.allclose(next(sample.batches(6))[0], expected, atol=1e-6)
 
 
+def test_missing_splits_are_made_from_the_training_images_and_named(image_root: Path) -> None:
+    """Layout -> sizes of the three splits, and words of the note."""
+    layouts = {
+        ("train", "test"): ((18, 2, 6), "validation split is a tenth"),
+        ("Train", "valid"): ((18, 2, 6), "folder valid is the test split"),
+        ("training",): ((12, 4, 4), "a fifth of the images each"),
+        ("train", "validation", "Test"): ((20, 6, 6), ""),
+    }
+    wrong = []
+    for number, (parts, (sizes, words)) in enumerate(layouts.items()):
+        root = image_root / str(number)
+        for part in parts:
+            n = 10 if part.lower().startswith("train") else 3
+            write_images(root, f"{part}/a", f"{part}/b", n=n)
+        data = folder_data("imagefolder", root, None)
+        seen = (len(data.train), len(data.val), len(data.test))
+        if seen != sizes or words not in " ".join(data.notes) or bool(data.notes) != bool(words):
+            wrong.append((parts, seen, data.notes))
+    assert not wrong
+
+
+def test_classes_may_be_called_train_and_test(image_root: Path) -> None:
+    write_images(image_root, "bus", "train", n=5)
+    assert load_data("imagefolder").classes == ("bus", "train")
+    write_images(image_root, "test", n=5)
+    assert load_data("imagefolder").classes == ("bus", "test", "train")
+
+
 def test_folders_train_val_and_test_are_the_splits(image_root: Path) -> None:
     for part, n in (("train", 5), ("val", 3), ("test", 2)):
         write_images(image_root, f"{part}/a", f"{part}/b", n=n)
@@ -79,7 +111,9 @@ def test_folders_train_val_and_test_are_the_splits(image_root: Path) -> None:
     ("folders", "words"),
     [
         ((), "no class folders"),
-        (("train/a", "train/b"), "no 'val' folder"),
+        (("val/a", "val/b"), "no 'train' folder"),
+        (("train", "test"), "no class folders"),
+        (("train/a", "train/b", "val/a", "val/b", "valid/a", "valid/b"), "the same split"),
         (("only",), "single class 'only'"),
         (("train/a", "train/b", "val/a", "val/c"), "different classes"),
     ],
@@ -120,4 +154,90 @@ def test_an_absent_image_folder_is_named(image_root: Path, monkeypatch: pytest.M
 def test_too_few_images_are_refused(image_root: Path) -> None:
     write_images(image_root, "a", "b", n=1)
     with pytest.raises(PruningError, match="too few"):
+        load_data("imagefolder")
+
+
+def test_what_is_not_data_is_left_out(image_root: Path) -> None:
+    """Files of macOS and Windows, hidden files, other files; names that are not ASCII."""
+    write_images(image_root, "grün", "猫", "__MACOSX/猫", "@eaDir", ".cache/x", n=5)
+    for name in ("._0.png", ".hidden.png", "Thumbs.db", ".DS_Store", "notes.txt", "desktop.ini"):
+        (image_root / "grün" / name).write_bytes(b"no image")
+    data = load_data("imagefolder")
+    assert data.classes == ("grün", "猫")
+    assert len(data.train) + len(data.val) + len(data.test) == 10
+    read = torch.cat([x for split in (data.train, data.test) for x, _ in split.batches(4)])
+    assert read.isfinite().all()
+
+
+def test_accents_in_two_spellings_are_one_class(image_root: Path) -> None:
+    """macOS stores names decomposed, Linux as they were typed."""
+    write_images(image_root, "train/e\u0301te\u0301", "train/sun", n=6)
+    write_images(image_root, "test/\u00e9t\u00e9", "test/sun", n=3)
+    assert load_data("imagefolder").classes == ("sun", "\u00e9t\u00e9")
+
+
+def test_names_that_are_not_utf8_can_be_shown(image_root: Path) -> None:
+    write_images(image_root, "a", n=5)
+    odd = os.fsdecode(os.fsencode(image_root) + b"/b\xff")
+    write_images(Path(odd), "", n=5)
+    data = load_data("imagefolder")
+    assert data.classes == ("a", "b\\xff")
+    assert len(list(data.train.batches(3))) == 2
+
+
+def test_many_classes_are_read_at_once(image_root: Path) -> None:
+    (image_root / "picture.png").write_bytes(b"")
+    for number in range(600):
+        folder = image_root / f"{number:04}"
+        folder.mkdir()
+        for copy in range(3):
+            (folder / f"{copy}.png").touch()
+    data = load_data("imagefolder")
+    assert len(data.classes) == 600
+    assert len(data.train) == 1080
+
+
+def linked(root: Path, link: str, target: str) -> None:
+    (root / link).symlink_to(root / target, target_is_directory=True)
+
+
+def test_links_are_followed_once(
+    image_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    write_images(image_root, "a", "b", n=5)
+    outside = tmp_path_factory.mktemp("outside")
+    write_images(outside, "more", n=3)
+    (image_root / "a" / "more").symlink_to(outside / "more")
+    linked(image_root, "a/nothing", "a/nothing")
+    data = load_data("imagefolder")
+    assert len(data.train) + len(data.val) + len(data.test) == 13
+
+
+@for_each(["a/loop -> a", "a/root -> .", "a/other -> b", "a/x.png -> missing.png"])
+def test_links_that_lead_back_or_nowhere_are_refused(link: str) -> None:
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_images(root, "a", "b", n=5)
+        linked(root, *link.split(" -> "))
+        with pytest.raises(PruningError, match="remove the link|replace or remove it"):
+            folder_data("imagefolder", root, None)
+
+
+def test_a_pipe_with_the_name_of_an_image_is_refused(image_root: Path) -> None:
+    write_images(image_root, "a", "b", n=5)
+    os.mkfifo(image_root / "a" / "x.png")
+    with pytest.raises(PruningError, match=r"x\.png has the name of an image"):
+        load_data("imagefolder")
+
+
+def test_a_folder_that_may_not_be_read_is_named(
+    image_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(image_root, "a", "b", n=5)
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pruning_core.zoo.image_files.os.scandir", refused)
+    with pytest.raises(PruningError, match=r"cannot be read \(Permission denied\)"):
         load_data("imagefolder")
