@@ -219,7 +219,7 @@ def test_links_that_lead_back_or_nowhere_are_refused(link: str) -> None:
         root = Path(folder)
         write_images(root, "a", "b", n=5)
         linked(root, *link.split(" -> "))
-        with pytest.raises(PruningError, match="remove the link|replace or remove it"):
+        with pytest.raises(PruningError, match=r"remove (the link|it)"):
             folder_data("imagefolder", root, None)
 
 
