@@ -221,16 +221,32 @@ def intersect(first: Masks, second: Masks) -> Masks:
     }
 
 
+def kept_groups(
+    masks: Masks, layers: tuple[Layer, ...], g: Granularity
+) -> dict[str, Bool[Tensor, "_s _g"]]:
+    """Which groups have a weight that is kept, by the names of the masked layers: scope x group.
+
+    Layers that lose the same groups (`tied_parts`) have lost one where all of them have.
+    """
+    kept = {}
+    supported = [layer for layer in layers if supports(g, layer) is None]
+    for part in tied_parts(supported, g):
+        if all(layer.name in masks for layer in part):
+            own = [to_groups(masks[layer.name], g, layer).any(-1) for layer in part]
+            kept |= dict.fromkeys([layer.name for layer in part], torch.stack(own).any(0))
+    return kept
+
+
 def exclude_removed(
     groups: GroupScores, masks: Masks, layers: tuple[Layer, ...], g: Granularity
 ) -> GroupScores:
     """The scores, with every group that the masks remove at -inf: it is removed first again."""
-    changed = dict(groups)
-    for layer in layers:
-        if layer.name in masks and layer.name in groups:
-            keep = to_groups(masks[layer.name], g, layer).any(-1)
-            changed[layer.name] = groups[layer.name].masked_fill(~keep, -torch.inf)
-    return changed
+    scored = tuple(layer for layer in layers if layer.name in groups)
+    removed = {
+        name: groups[name].masked_fill(~kept, -torch.inf)
+        for name, kept in kept_groups(masks, scored, g).items()
+    }
+    return groups | removed
 
 
 def achieved(masks: Masks) -> dict[str, float]:

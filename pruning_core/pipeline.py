@@ -1,6 +1,7 @@
 """From a plan to a report: score, allocate, select, apply, train, measure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool
@@ -11,6 +12,7 @@ from pruning_core.evaluation.metrics import measure
 from pruning_core.flows import FlowContext, flow
 from pruning_core.model.coupling.dependent_masks import dead_inputs
 from pruning_core.plan import Plan
+from pruning_core.start_masks import start_sparsity
 from pruning_core.training.batch_norm import recalibrate_bn, tracked_norms
 from pruning_core.types import (
     Dataset,
@@ -88,7 +90,14 @@ def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None =
     model = model or space.model
     whole = masks and plan.resolve(space).granularity.removes_outputs and space.tied[1] is None
     dead = dead_inputs(model, space.layers, masks, space.tied[0]) if whole else None
-    return measure(model, space.layers, masks, dependent_masks_of(plan, space, masks), dead)
+    report = measure(model, space.layers, masks, dependent_masks_of(plan, space, masks), dead)
+    return replace(report, sparsity_start=sparsity_at_start(plan, space))
+
+
+def sparsity_at_start(plan: Plan, space: Workspace) -> float | None:
+    """The fraction of all prunable weights that is removed before pruning; None if none is."""
+    start = plan.resolve(space).start
+    return start_sparsity(start, space.layers) if start else None
 
 
 def masked_copy(
@@ -105,6 +114,15 @@ def masked_copy(
     0.75
     """
     return plan.resolve(space).masked_copy(masks, model)
+
+
+def start_note(plan: Plan, space: Workspace) -> str | None:
+    """A sentence about a sparse start; None for a dense one."""
+    share = sparsity_at_start(plan, space)
+    if share is None:
+        return None
+    more = "" if share <= plan.sparsity else f", more than the target of {plan.sparsity:.1%}"
+    return f"{share:.1%} of the prunable weights are removed at the start and stay removed{more}."
 
 
 def probe_split(plan: Plan, space: Workspace) -> Split:

@@ -14,6 +14,7 @@ from pruning_core.hand_edits import HandEdits, check_edits, from_raw, to_raw
 from pruning_core.registry import find
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.schedule import schedule
+from pruning_core.start_masks import DENSE, STARTS, ZEROS
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
@@ -32,7 +33,8 @@ class Plan:
     flow with its settings after a colon; sparsity: the target, in [0, 1]; overrides: ratios set by
     hand, by layer; edits: groups kept or removed by hand; allow_collapse: a layer may lose all its
     groups; probe: images that accuracy is measured on; calibration: training images that criteria
-    read; fine_tune: how to train; seed: of random scores (`fine_tune.seed` is that of training).
+    read; fine_tune: how to train; seed: of random scores (`fine_tune.seed` is that of training);
+    start: dense, or zeros: weights that are zero already count as removed and stay zero.
 
     On the CPU of one machine, with the same number of threads (`thread_pool.thread_count`), equal
     plans give equal masks. Between processors, results agree within float rounding only.
@@ -58,6 +60,7 @@ class Plan:
     calibration: int = 256
     fine_tune: TrainConfig = field(default_factory=TrainConfig)
     seed: int = 0
+    start: str = DENSE
 
     def __post_init__(self) -> None:
         check_criterion(self.criterion)
@@ -65,6 +68,7 @@ class Plan:
         granularity(self.granularity)
         schedule(self.schedule)
         flow(self.flow)
+        find(STARTS, self.start, "start")
         if not 0 <= self.sparsity <= 1:
             raise PruningError(
                 f"A sparsity of {self.sparsity} is outside [0, 1]: 0 removes nothing, 1 everything."
@@ -117,12 +121,19 @@ class Plan:
             self.edits_now,
             self.allow_collapse,
             self.calibration,
+            space.removed_at_start if self.start == ZEROS else {},
         )
 
     def to_json(self) -> str:
-        """The plan as JSON text; `from_json` gives the equal plan back."""
+        """The plan as JSON text; `from_json` gives the equal plan back.
+
+        A dense start is left out, so that plans from before there was a choice stay the same text.
+        """
         named = {"overrides": dict(self.overrides), "edits": to_raw(self.edits)}
-        return json.dumps({"version": VERSION} | asdict(self) | named, indent=2)
+        values = {"version": VERSION} | asdict(self) | named
+        if self.start == DENSE:
+            del values["start"]
+        return json.dumps(values, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":

@@ -1,22 +1,24 @@
 """A plan whose names have become objects, on the network that it prunes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from pruning_core.allocation import Allocation, with_overrides
+from pruning_core.allocation import Allocation, total_ratio, with_overrides
 from pruning_core.criteria import Criterion, refusal
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.hand_edits import HandEdits
-from pruning_core.masks import apply_hand_edits, apply_masks, group_scores, select
+from pruning_core.masks import apply_hand_edits, apply_masks, group_scores, intersect, select
 from pruning_core.model.coupling.dependent_masks import dependent_masks
+from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import with_selected_logits
 from pruning_core.registry import find
 from pruning_core.schedule import Schedule
+from pruning_core.start_masks import at_least_removed, excluding, removed_first
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
 from pruning_core.types import Batches, GroupScores, Layer, Masks, PruningError, Ratios
 from pruning_core.workspaces import Workspace, calibration
@@ -29,7 +31,7 @@ class ResolvedPlan:
 
     model: the network's name; sparsity: the target, in [0, 1]; overrides: ratios set by hand, by
     layer; edits: hand edits at this granularity; calibration: how many training images a
-    criterion reads.
+    criterion reads; start: what is removed before pruning (`start_masks`), {} for nothing.
     """
 
     space: Workspace
@@ -43,6 +45,7 @@ class ResolvedPlan:
     edits: tuple[HandEdits, ...]
     allow_collapse: bool
     calibration: int
+    start: Masks = field(default_factory=Masks)
 
     @cached_property
     def refusals(self) -> dict[str, str]:
@@ -63,6 +66,15 @@ class ResolvedPlan:
             )
         return supported
 
+    @cached_property
+    def base_model(self) -> nn.Module:
+        """The base model, without what the start removes. Never change it."""
+        model = self.space.model
+        masked = removed_places(model, self.start, self.space.layers)
+        if not any(parameter[removed].any() for parameter, removed in masked):
+            return model
+        return apply_masks(model, self.start, self.space.layers)
+
     def check_by_hand(self) -> None:
         """Raises PruningError for a ratio or edit of a layer that the plan cannot prune."""
         known = {x.name: 0.0 for x in self.space.layers if x.name not in self.refusals}
@@ -77,37 +89,72 @@ class ResolvedPlan:
     def scores(self, model: nn.Module | None = None) -> GroupScores:
         """The group scores of the layers, on the base model or on another one."""
         weights = self.criterion(
-            criterion_model(self.criterion, self.space, model),
+            criterion_model(self.criterion, self.space, model or self.base_model),
             self.layers,
             criterion_inputs(self.criterion, self.space, self.calibration),
         )
-        return group_scores(weights, self.layers, self.granularity, self.criterion.pool)
+        scores = group_scores(weights, self.layers, self.granularity, self.criterion.pool)
+        return removed_first(scores, self.start, self.layers, self.granularity)
 
     def ratios(self, groups: GroupScores, fraction: float = 1.0) -> Ratios:
         """The ratio of each layer that has scores, at a share of the target.
 
         N:M sets its own ratio: an override of 0 keeps a layer dense, any other means N:M.
         Overrides take the place of the allocation's ratios; layers that are pruned together get
-        one ratio.
+        one ratio. No ratio is below what the start has removed.
         """
+        groups = self._from_start(groups)
         layers = tuple(x for x in self.layers if x.name in groups)
         if (fixed := self.granularity.fixed_ratio) is not None:
             own = {name: fixed if ratio else 0.0 for name, ratio in self.overrides.items()}
             return with_overrides({x.name: fixed for x in layers}, own)
-        ratios = self.allocation(layers, groups, self.sparsity * fraction)
+        ratios = self._allocated(layers, groups, self.sparsity * fraction)
         by_hand = extend_ratios(self.overrides, layers, self.granularity)
         scaled = {name: min(1.0, ratio * fraction) for name, ratio in by_hand.items()}
-        return with_overrides(average_ratios(ratios, layers, self.granularity), scaled)
+        ratios = with_overrides(average_ratios(ratios, layers, self.granularity), scaled)
+        return at_least_removed(ratios, groups) if self.start else ratios
+
+    def _allocated(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
+        """The allocation's ratios; with a sparse start, those that give the target with it.
+
+        A layer that starts above its ratio leaves less to remove in the others.
+        """
+        ratios = self.allocation(layers, groups, sparsity)
+        if not self.start:
+            return ratios
+
+        def raised(request: float) -> Ratios:
+            return at_least_removed(self.allocation(layers, groups, request), groups)
+
+        low = 0.0
+        high = sparsity
+        ratios = raised(high)
+        if total_ratio(layers, ratios) > sparsity + 1e-6:
+            for _ in range(20):
+                middle = (low + high) / 2
+                if total_ratio(layers, raised(middle)) < sparsity:
+                    low = middle
+                else:
+                    high = middle
+            ratios = raised(high)
+        return ratios
 
     def masks(self, groups: GroupScores, ratios: Ratios) -> Masks:
-        """The masks that remove these ratios, with the hand edits on top. True = keep."""
+        """The masks that remove these ratios, with the hand edits on top. True = keep.
+
+        They also remove what the start removes, in every layer of the network.
+        """
         masks = select(
-            groups, self.layers, self.granularity, ratios, allow_collapse=self.allow_collapse
+            self._from_start(groups),
+            self.layers,
+            self.granularity,
+            ratios,
+            allow_collapse=self.allow_collapse,
         )
         return self.with_hand_edits(groups, masks)
 
     def with_hand_edits(self, groups: GroupScores, masks: Masks) -> Masks:
-        """The masks with the groups that the user keeps or prunes by hand.
+        """The masks with the groups that the user keeps or prunes by hand, from the start.
 
         Raises PruningError for a layer that cannot be pruned so and for an unknown group.
         """
@@ -121,7 +168,11 @@ class ResolvedPlan:
                     kept, groups[layer.name], edit.groups, allow_collapse=self.allow_collapse
                 )
                 changed[layer.name] = from_groups(edited, self.granularity, layer)
-        return changed
+        return intersect(changed, self.start)
+
+    def _from_start(self, groups: GroupScores) -> GroupScores:
+        """The scores, with what the start removes at -inf."""
+        return excluding(groups, self.start, self.layers, self.granularity)
 
     def _pruned_with(self, asked: Layer, known: Mapping[str, Layer]) -> tuple[Layer, ...]:
         """The layers that lose the same groups as the one asked for, itself included."""

@@ -249,6 +249,8 @@ class Report:
     thinned_parameters, thinned_macs: nonzeros and macs_effective without the weights that read only
     removed channels. A narrower network would not have these weights. None where they are not
     known, and where less than whole outputs is removed.
+    sparsity_start: the fraction of all prunable weights that was removed before pruning; None for a
+    dense start.
     """
 
     parameters: int
@@ -261,6 +263,7 @@ class Report:
     kept: dict[str, float] = field(default_factory=dict)
     thinned_parameters: int | None = None
     thinned_macs: int | None = None
+    sparsity_start: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

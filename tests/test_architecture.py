@@ -27,8 +27,8 @@ PYTHON = [
 LAYERS = {
     "types and registry": "types registry user_code",
     "model": "model",
-    "axes": "granularity granularity_refusals tied_layers ranking criteria masks hand_edits "
-    "allocation schedule penalties",
+    "axes": "granularity granularity_refusals tied_layers ranking criteria masks start_masks "
+    "hand_edits allocation schedule penalties",
     "evaluation and training": "evaluation training",
     "flows, networks and plans": "zoo workspaces subjects resolved_plan flows plan "
     "pipeline dropout",

@@ -74,7 +74,7 @@ def score_key(plan: Plan) -> str:
     """All that group scores depend on, as text."""
     chosen = criterion(plan.criterion, plan.seed)
     calibration = plan.calibration if chosen.needs_data else None
-    return repr((plan.model, plan.dataset, chosen, plan.granularity, calibration))
+    return repr((plan.model, plan.dataset, chosen, plan.granularity, calibration, plan.start))
 
 
 def mask_key(plan: Plan) -> str:

@@ -13,8 +13,10 @@ from explorer.texts.help import HELP, entry_help
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import CRITERIA, refusal
 from pruning_core.granularity import granularity, supports
+from pruning_core.pipeline import start_note
 from pruning_core.plan import Plan
 from pruning_core.registry import Entry, find
+from pruning_core.start_masks import DENSE, ZEROS, start_sparsity
 from pruning_core.subjects import read_subjects, subjects
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace, datasets_of, known_datasets, known_models
@@ -53,6 +55,8 @@ def render() -> Choice:
     _axis("criterion", "Criterion", CRITERIA, plan.criterion, _unusable_criteria(plan, space))
     _axis("allocation", "Allocation", ALLOCATIONS, plan.allocation, {})
     _sparsity(plan, space)
+    if space is not None and space.removed_at_start:
+        _start(plan, space)
     with st.expander("More settings", icon=":material/tune:"):
         _more_settings(plan, space)
     if space is not None:
@@ -256,6 +260,27 @@ def _slider_state(plan: Plan, space: Workspace | None) -> tuple[float, str]:
             "so this slider has no effect."
         )
     return plan.sparsity, ""
+
+
+def _start(plan: Plan, space: Workspace) -> None:
+    """A check box for a network that is sparse already."""
+    state.set_widget("start", plan.start == ZEROS)
+    st.checkbox(
+        "Keep weights that are zero already",
+        key="start",
+        help=HELP["start"],
+        on_change=_start_changed,
+    )
+    share = start_sparsity(space.removed_at_start, space.layers)
+    st.caption(
+        start_note(plan, space)
+        or f"{share:.1%} of the prunable weights are zero. Pruning may keep them, and training may "
+        "change them."
+    )
+
+
+def _start_changed() -> None:
+    state.change(start=ZEROS if state.widget_value("start", False) else DENSE)
 
 
 def _sparsity_changed() -> None:

@@ -33,6 +33,9 @@ AXES = {
     "probe": "The number of validation images on which accuracy is measured after each change. "
     "More images give a narrower interval and a slower page.",
     "calibration": "The number of training images for criteria that use gradients or activations.",
+    "start": "The network is sparse already. On: weights that are zero count as removed. They stay "
+    "zero in every training and count in the sparsity. Off: all weights compete, and training may "
+    "change zeros.",
     "allow_collapse": "Off: at least one group stays in every layer. On: a layer can lose all its "
     "groups. The allocations Global and LAMP still keep its best group.",
 }

@@ -12,6 +12,7 @@ from pruning_core.granularity import granularity
 from pruning_core.penalties import NONE, parse_penalty
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule
+from pruning_core.start_masks import ZEROS
 from pruning_core.training.config import TrainConfig
 from pruning_core.workspaces import known_datasets, known_models
 
@@ -78,6 +79,7 @@ WORDS: dict[str, Words] = {
         lambda edits: f"{sum(len(layer.groups) for layer in edits):,} edited",
     ),
     "allow_collapse": ("a layer may collapse", _on_or_off),
+    "start": ("zeros at the start", lambda name: "kept" if name == ZEROS else "not kept"),
     "probe": ("probe images", str),
     "calibration": ("calibration images", str),
     "seed": ("seed", str),

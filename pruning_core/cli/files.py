@@ -21,6 +21,14 @@ def read_text(path: Path, content: str) -> str:
         raise PruningError(f"The {content} {path} is not a text file in UTF-8.") from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file. Raises PruningError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PruningError(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
 def make_folder(path: Path) -> Path:
     """The folder, made where it does not exist. Raises PruningError where that fails."""
     try:

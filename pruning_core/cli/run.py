@@ -3,10 +3,11 @@
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pruning_core.cli.command import Command
-from pruning_core.cli.files import make_folder, read_plan
+from pruning_core.cli.files import make_folder, read_bytes, read_plan
 from pruning_core.cli.options import add_device, add_json, add_plan, add_subject
 from pruning_core.cli.output import note, note_epoch, print_json
 from pruning_core.export import (
@@ -17,8 +18,10 @@ from pruning_core.export import (
     weights_safetensors,
 )
 from pruning_core.model.device import choose_device
-from pruning_core.pipeline import Event, dependent_masks_of, prune
+from pruning_core.model.mask_files import read_masks
+from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
 from pruning_core.plan import Plan
+from pruning_core.start_masks import STARTS, ZEROS
 from pruning_core.types import Epoch, Finished, Pruned, PruningError
 from pruning_core.workspaces import Workspace, open_workspace
 
@@ -32,6 +35,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder for report.json, plan.json, masks.safetensors and weights.safetensors",
     )
+    parser.add_argument(
+        "--start",
+        choices=tuple(STARTS),
+        help="instead of the plan's; zeros: weights that are zero already count as removed and "
+        "stay zero",
+    )
+    parser.add_argument(
+        "--start-masks",
+        type=Path,
+        metavar="FILE",
+        help="go on from the masks in this safetensors, npz or pt file; means --start zeros",
+    )
     add_device(parser)
     add_subject(parser)
     add_json(parser)
@@ -40,7 +55,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     plan = read_plan(options.plan)
     folder = make_folder(options.out)
-    space = open_workspace(plan.model, plan.dataset)
+    plan, space = _from_start(plan, open_workspace(plan.model, plan.dataset), options)
+    if (sentence := start_note(plan, space)) is not None:
+        note(sentence)
     finished = _last_event(prune(plan, space, choose_device(options.device)))
     report = report_dict(plan, finished)
     _write(folder, plan, space, finished, report)
@@ -49,6 +66,16 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print_accuracy(finished)
     return 0
+
+
+def _from_start(
+    plan: Plan, space: Workspace, options: argparse.Namespace
+) -> tuple[Plan, Workspace]:
+    """The plan and the workspace with the start that the options request."""
+    if options.start_masks is not None:
+        masks = read_masks(read_bytes(options.start_masks), space.model, space.layers)
+        return replace(plan, start=ZEROS), replace(space, start_masks=masks)
+    return (plan if options.start is None else replace(plan, start=options.start)), space
 
 
 def _last_event(events: Iterator[Event]) -> Finished:

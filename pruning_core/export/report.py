@@ -38,14 +38,18 @@ def report_dict(plan: Plan, run: Finished) -> dict[str, object]:
     """The report of a finished run as JSON values.
 
     plan: the plan; threads: number of kernel threads; computed: counts of weights and
-    multiply-adds; measured: accuracy of each state.
+    multiply-adds, with `sparsity_start` where the plan starts from zeros; measured: accuracy of
+    each state.
     """
     measured = {
         state: accuracy_dict(evaluation) for state, evaluation in evaluations_by_state(run).items()
     }
+    computed = asdict(run.report)
+    if run.report.sparsity_start is None:
+        del computed["sparsity_start"]
     return {
         "plan": json.loads(plan.to_json()),
         "threads": run.threads,
-        "computed": asdict(run.report),
+        "computed": computed,
         "measured": measured,
     }

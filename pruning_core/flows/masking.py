@@ -204,7 +204,7 @@ class Masking(Hook):
         Dependent parameters are held too, unless removed weights may still return. A weight of a
         frozen layer returns with its value, because no training would move it away from zero.
         """
-        self.masks = checked_masks(masks, self._context.layers)
+        self.masks = checked_masks(masks, self._context.plan.space.layers)
         self._removed = {
             x.name: ~stored(self.masks[x.name], x).to(self._parameters[x.name].device)
             for x in self._context.layers

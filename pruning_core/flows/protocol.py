@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from pruning_core.masks import group_scores
+from pruning_core.masks import group_scores, intersect
 from pruning_core.model.inventory import without_classifier
 from pruning_core.model.model_io import with_selected_logits
 from pruning_core.registry import Described, Entry
@@ -50,8 +50,8 @@ class FlowContext:
 
     @property
     def model(self) -> nn.Module:
-        """The base model. Never change it."""
-        return self.plan.space.model
+        """The base model, without what the start removes. Never change it."""
+        return self.plan.base_model
 
     @property
     def dataset(self) -> Dataset:
@@ -93,7 +93,8 @@ class FlowContext:
         return with_selected_logits(model, self.dataset.outputs)
 
     def fine_tune(self, model: nn.Module, masks: Masks, **more: Any) -> Iterator[Event]:
-        """`training.fine_tune` by the plan's settings, with the masks held."""
+        """`training.fine_tune` by the plan's settings, with the masks and the start held."""
+        masks = intersect(masks, self.plan.start)
         return fine_tune(
             model,
             masks,

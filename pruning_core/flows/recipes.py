@@ -19,7 +19,7 @@ from pruning_core.flows.protocol import (
     need_single_weights,
     setting,
 )
-from pruning_core.masks import achieved
+from pruning_core.masks import achieved, intersect
 from pruning_core.model.inventory import weights
 from pruning_core.types import Pruned, PruningError
 
@@ -136,7 +136,13 @@ class QuantileRecipe(FlowDefaults):
                 f"{self.label} prunes convolutions alone, and this network has none: "
                 "choose another flow."
             )
-        masks = {name: _above(values[name], level).cpu() for name in names}
+        start = context.plan.start
+        masks = {}
+        for name in names:
+            # What is removed at the start is lowest, so that it counts in the level.
+            kept = start[name].to(values[name].device) if name in start else True
+            masks[name] = _above(values[name] * kept, level).cpu()
+        masks = intersect(masks, start)
         return achieved(masks), masks
 
     def _weights(self, context: FlowContext) -> Mapping[str, Tensor]:

@@ -27,6 +27,7 @@ from pruning_core.flows.protocol import (
 from pruning_core.flows.rounds import READS_CRITERION
 from pruning_core.granularity import from_groups, to_groups
 from pruning_core.masks import achieved, ranks
+from pruning_core.start_masks import excluding
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
 KeptGroups = dict[str, Bool[Tensor, "_s _g"]]
@@ -219,7 +220,9 @@ class RigL(FlowDefaults):
         """The masks after one exchange."""
         share = self.share / 2 * (1 + math.cos(math.pi * progress))
         magnitudes = group_magnitudes(context, state)
-        gradients = context.pooled(dict(state.gradients), "mean_abs")
+        pooled = context.pooled(dict(state.gradients), "mean_abs")
+        plan = context.plan
+        gradients = excluding(pooled, plan.start, context.layers, plan.granularity)
         trained = {x.name for x in context.layers if is_trained(context.model, x)}
         kept = {
             name: exchanged(keep, magnitudes[name], gradients[name], share * (name in trained))

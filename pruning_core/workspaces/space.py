@@ -7,8 +7,19 @@ from torch import nn
 
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.trace import couplings
+from pruning_core.model.mask_forms import checked_masks
 from pruning_core.model.model_io import first_sample
-from pruning_core.types import Batches, Dataset, Inputs, Layer, PruningError, Unprunable
+from pruning_core.start_masks import zeros_of
+from pruning_core.types import (
+    Batches,
+    Dataset,
+    GivenMasks,
+    Inputs,
+    Layer,
+    Masks,
+    PruningError,
+    Unprunable,
+)
 from pruning_core.workspaces.user_lines import UserLines
 from pruning_core.zoo import probe
 
@@ -24,9 +35,9 @@ class Workspace:
 
     model: in eval mode; layers: every prunable weight; fixed: the parameters that are shown but
     not pruned; example: a batch of inputs for a network that does not read images of the data
-    set's shape, such as tokens; notes: sentences on how a network and data of the user's were read;
-    name: of a network of the user's, "" for one of the zoo; lines: how a program opens it without
-    this package, None where that is not known.
+    set's shape, such as tokens; start_masks: what a sparse network has lost, by layer, for plans
+    with the start `zeros`; None: its weights that are exactly zero.
+from pruning_core.workspaces.user_lines import UserLines
 
     >>> from pruning_core import open_workspace
     >>> space = open_workspace("lenet5", "digits")
@@ -39,14 +50,24 @@ class Workspace:
     layers: tuple[Layer, ...]
     fixed: tuple[Unprunable, ...]
     example: Inputs | None = None
-    notes: tuple[str, ...] = ()
-    name: str = ""
-    lines: UserLines | None = None
+    start_masks: GivenMasks | None = None
+from pruning_core.workspaces.user_lines import UserLines
 
     @property
     def one(self) -> Inputs:
         """A single input: the first of the examples, or a blank image."""
         return first_sample(self.dataset.shape if self.example is None else self.example)
+
+    @cached_property
+    def removed_at_start(self) -> Masks:
+        """What the start `zeros` removes: the start masks, else the zeros of the weights.
+
+        Layers that are dense are left out. Raises PruningError for masks that do not fit.
+        """
+        if self.start_masks is None:
+            return zeros_of(self.model, self.layers)
+        masks = checked_masks(self.start_masks, self.layers)
+        return {name: mask for name, mask in masks.items() if not mask.all()}
 
     @cached_property
     def tied(self) -> tuple[tuple[Coupling, ...], str | None]:

@@ -1,9 +1,14 @@
 """The side bar: each widget sets a field of the plan; a note says what cannot be used."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
+from explorer.session import cache
 from pruning_core.plan import Plan
+from pruning_core.workspaces import open_workspace
 from tests.explorer.driven import opened, run
 
 
@@ -66,6 +71,26 @@ def test_sliders_and_numbers_set_their_fields() -> None:
     at.toggle(key="allow_collapse").set_value(True)
     new = plan(run(at))
     assert (new.sparsity, new.seed, new.probe, new.allow_collapse) == (0.83, 9, 128, True)
+
+
+def test_a_sparse_network_has_a_check_box_to_keep_its_zeros(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not started().checkbox
+    space = open_workspace("lenet5", "digits")
+    half = {layer.name: torch.arange(layer.numel) % 2 == 0 for layer in space.layers}
+    masks = {layer.name: half[layer.name].view(layer.shape) for layer in space.layers}
+    sparse = replace(space, start_masks=masks)
+    monkeypatch.setattr(cache, "workspace", lambda *_: sparse)
+    at = started(sparsity="0.3")
+    assert "50.0% of the prunable weights are zero" in captions(at)
+    at.checkbox(key="start").set_value(True)
+    assert plan(run(at)).start == "zeros"
+    assert at.query_params["start"] == "zeros"
+    assert "stay removed, more than the target of 30.0%" in captions(at)
+    assert started(start="zeros").checkbox(key="start").value
+    at.checkbox(key="start").set_value(False)
+    assert plan(run(at)).start == "dense"
 
 
 def test_every_widget_has_help() -> None:

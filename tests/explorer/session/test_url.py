@@ -33,6 +33,7 @@ PLANS = {
             penalty="group_lasso:2:4",
         ),
         seed=123,
+        start="zeros",
     ),
     "strange names": Plan(
         overrides=(("a~b.c d/é%7E", 0.5), ("", 1.0)),
