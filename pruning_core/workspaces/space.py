@@ -35,9 +35,10 @@ class Workspace:
 
     model: in eval mode; layers: every prunable weight; fixed: the parameters that are shown but
     not pruned; example: a batch of inputs for a network that does not read images of the data
-    set's shape, such as tokens; start_masks: what a sparse network has lost, by layer, for plans
-    with the start `zeros`; None: its weights that are exactly zero.
-from pruning_core.workspaces.user_lines import UserLines
+    set's shape, such as tokens; notes: sentences on how a network and data of the user's were read;
+    name: of a network of the user's, "" for one of the zoo; lines: how a program opens it without
+    this package, None where that is not known; start_masks: what a sparse network has lost, by
+    layer, for plans with the start `zeros`; None: its weights that are exactly zero.
 
     >>> from pruning_core import open_workspace
     >>> space = open_workspace("lenet5", "digits")
@@ -50,8 +51,10 @@ from pruning_core.workspaces.user_lines import UserLines
     layers: tuple[Layer, ...]
     fixed: tuple[Unprunable, ...]
     example: Inputs | None = None
+    notes: tuple[str, ...] = ()
+    name: str = ""
+    lines: UserLines | None = None
     start_masks: GivenMasks | None = None
-from pruning_core.workspaces.user_lines import UserLines
 
     @property
     def one(self) -> Inputs:
