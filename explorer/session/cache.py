@@ -238,8 +238,8 @@ def dense_report(space: Workspace) -> Report:
 
 @cached(lambda plan, space: (plan.model, plan.dataset), 8)
 def layer_map(plan: Plan, space: Workspace) -> NetworkMap:
-    """The base model's layers in data-flow order, by torch.fx."""
-    return network_map(space.model, space.layers)
+    """The base model's layers in data-flow order."""
+    return network_map(space.model, space.layers, space.one)
 
 
 @cached(_probe_key, 4)

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any
 
+import torch
 from torch import nn
 from torch.fx.node import Node
 
-from pruning_core.model.graph import TRACE_ERRORS, Program, skeleton, trace
-from pruning_core.types import Layer
+from pruning_core.model.graph import TRACE_ERRORS, Program, first_calls, skeleton, trace
+from pruning_core.model.model_io import map_tensors
+from pruning_core.types import Inputs, Layer
 
 INPUT = "input"
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -46,7 +48,8 @@ class NetworkMap:
 
     An operation without prunable weights that joins nothing has no node. repeats: runs of two or
     more successive blocks with the same layers; reason: why the model could not be traced, None
-    where it was. Without a trace the nodes are in module order, without arrows.
+    where it was. Without a trace the nodes are in the order of the calls, or of the modules where
+    the calls are not known, without arrows.
     """
 
     nodes: tuple[MapNode, ...]
@@ -132,16 +135,19 @@ class _Origins:
         return name
 
 
-def network_map(model: nn.Module, layers: Sequence[Layer]) -> NetworkMap:
-    """The map of a model's prunable layers. The model does not run.
+def network_map(model: nn.Module, layers: Sequence[Layer], one: Inputs | None = None) -> NetworkMap:
+    """The map of a model's prunable layers.
 
-    torch.fx traces it; where it cannot, the layers are in module order. A layer that is called more
-    than once has one box, at its first call. Layers that are never called are last.
+    torch.fx traces it, without running it. Where it cannot, the layers are in the order in which
+    the model calls their modules for the input `one`, or in module order without `one`. A layer
+    that is called more than once has one box, at its first call. Layers that are never called are
+    last.
     """
     try:
-        program = trace(skeleton(model))
+        program = trace(skeleton(model), one)
     except TRACE_ERRORS as error:
-        boxes = {layer.name: ("layer", layer.kind, layer.module) for layer in layers}
+        ordered = layers if one is None else _by_calls(model, layers, one)
+        boxes = {layer.name: ("layer", layer.kind, layer.module) for layer in ordered}
         reason = f"torch.fx cannot trace it: {(str(error) or type(error).__name__).splitlines()[0]}"
         return _map(model, layers, boxes, (), reason)
     origins = _Origins(program, layers)
@@ -151,6 +157,13 @@ def network_map(model: nn.Module, layers: Sequence[Layer]) -> NetworkMap:
         if layer.name not in origins.boxes
     }
     return _map(model, layers, origins.boxes | unused, tuple(origins.edges), None)
+
+
+def _by_calls(model: nn.Module, layers: Sequence[Layer], one: Inputs) -> list[Layer]:
+    """The layers by the first call of their module. Those that are never called are last."""
+    order = first_calls(skeleton(model), map_tensors(one, torch.clone))
+    place = {path: number for number, path in enumerate(order)}
+    return sorted(layers, key=lambda layer: place.get(layer.module, len(place)))
 
 
 def _map(

@@ -176,7 +176,7 @@ class NetMap {
     this.svg.setAttribute("width", Math.ceil(width))
     this.svg.setAttribute("height", Math.ceil(height) + 2)
     const count = this.network.layers.length
-    this.svg.setAttribute("aria-label", `Network map: ${count} layers in ${this.network.traced ? "data-flow" : "module"} order. Arrow keys choose a layer.`)
+    this.svg.setAttribute("aria-label", `Network map: ${count} layers in ${this.network.traced ? "data-flow" : "call"} order. Arrow keys choose a layer.`)
     this.root.dataset.drawn = this.options.length
     if (this.shown !== this.chosen) this.scroll(this.chosen)
     this.shown = this.chosen

@@ -23,7 +23,7 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
     st.subheader("Network", anchor=False)
     layers = cache.layer_map(plan, space)
     if layers.reason is not None:
-        st.caption(f"Layers in module order, without arrows: {plain(layers.reason)}.")
+        st.caption(f"Layers in the order of their calls, without arrows: {plain(layers.reason)}.")
     lost, cut_at = _lost_alone(plan)
     net_map(
         map_view(layers, space.layers),

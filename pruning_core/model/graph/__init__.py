@@ -1,6 +1,7 @@
 """A model's forward pass as nodes that run one by one, on modules sharing the model's tensors."""
 
 from pruning_core.model.graph.absent import ValuesMissing
+from pruning_core.model.graph.calls import first_calls
 from pruning_core.model.graph.program import Program, Stage, Values, empty_as, fitting
 from pruning_core.model.graph.tracing import TRACE_ERRORS, program, skeleton, trace
 
@@ -11,6 +12,7 @@ __all__ = [
     "Values",
     "ValuesMissing",
     "empty_as",
+    "first_calls",
     "fitting",
     "program",
     "skeleton",

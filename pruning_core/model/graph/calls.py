@@ -228,3 +228,18 @@ def record(root: nn.Module, x: Inputs) -> Recording:
         storages(require_logits(out)),
         frozenset(recorder.opaque),
     )
+
+
+def first_calls(root: nn.Module, x: Inputs) -> tuple[str, ...]:
+    """Paths of the modules that the model calls, by their first call. `x` may be written over."""
+    order: dict[str, None] = {}
+
+    def called(
+        path: str, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        order.setdefault(path)
+        return forward(*args, **kwargs)
+
+    with intercepted(callable_modules(root), called), torch.no_grad():
+        call(root, x)
+    return tuple(order)

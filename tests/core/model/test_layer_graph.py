@@ -271,7 +271,7 @@ class Deciding(nn.Module):
         return self.late(y if y.sum() > 0 else -y)
 
 
-def test_a_model_that_cannot_be_traced_is_shown_in_module_order_with_the_reason() -> None:
+def test_a_model_that_cannot_be_traced_is_shown_in_the_order_of_its_calls_with_the_reason() -> None:
     graph = map_of(Deciding(), (1, 2, 2))
     assert not graph.traced
     assert graph.reason is not None
@@ -281,6 +281,14 @@ def test_a_model_that_cannot_be_traced_is_shown_in_module_order_with_the_reason(
         ("early.weight", 1, 0),
     ]
     assert graph.edges == ()
+    model = Deciding()
+    model.never = nn.Linear(4, 4)
+    by_calls = network_map(model, inventory(model, (1, 2, 2)), torch.ones(1, 1, 2, 2))
+    assert [(node.name, node.column) for node in by_calls.nodes] == [
+        ("early.weight", 0),
+        ("late.weight", 1),
+        ("never.weight", 2),
+    ]
 
 
 def test_an_error_in_the_map_is_not_taken_for_a_trace_error(
