@@ -1,35 +1,55 @@
 """A sensitivity scan: a plain loop of full forward passes against `scan.scan`'s `PartialForward`.
 
-Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16]. Both use the same
-masks and the batches of `accuracy.evaluate`: 256 images, four for vit_b_16. The weights are random,
-because only the time is measured. limit: multiply-adds downstream of a layer over those of the
-whole network, averaged over layers; the plain loop computes the whole network for every point.
+Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16 bert vit llama].
+The last three are of Hugging Face's transformers, which torch.fx cannot trace; they read 64 tokens,
+or images. Both use the same masks and the batches of `accuracy.evaluate`: 256 images, four or two
+for a transformer. The weights are random, because only the time is measured. limit: multiply-adds
+downstream of a layer over those of the whole network, averaged over layers; the plain loop computes
+the whole network for every point.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from benchmarks.timing import Row, interleaved
+from benchmarks.timing import Row, Unmeasured, interleaved
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.masks import lowest
 from pruning_core.model.graph import Program
 from pruning_core.model.inventory import inventory
-from pruning_core.types import Layer
+from pruning_core.model.model_io import logits as model_logits
+from pruning_core.types import Layer, Split
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
+from pruning_core.zoo.token_split import TokenSplit
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
 CPU = torch.device("cpu")
+TOKENS = 64
+
+
+def hugging_face(architecture: str, **more: int) -> nn.Module:
+    """A model of transformers with random weights and 12 blocks of the size of BERT base."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise Unmeasured("transformers is not installed") from error
+    model = getattr(transformers, architecture)
+    sizes = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
+    built: nn.Module = model(model.config_class(**sizes, **more))
+    return built
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network and its inputs. Every `step`-th layer is scanned. wanted: the promised ratio."""
+    """A network and its inputs. Every `step`-th layer is scanned. wanted: the promised ratio.
+
+    side: of the images, 0 for sentences of `TOKENS` tokens.
+    """
 
     build: Callable[[], nn.Module]
     side: int
@@ -45,6 +65,22 @@ CASES = {
         lambda: ARCHITECTURES["resnet20"].build((3, 32, 32), 10), 32, 256, 256, 1, 2.5
     ),
     "vit_b_16": Case(lambda: models.vit_b_16(), 224, 4, 4, 5, 1.7),
+    "bert": Case(lambda: hugging_face("BertForSequenceClassification"), 0, 4, 4, 8, 1.7),
+    "vit": Case(lambda: hugging_face("ViTForImageClassification"), 224, 2, 2, 8, 1.7),
+    "llama": Case(
+        lambda: hugging_face(
+            "LlamaForSequenceClassification",
+            intermediate_size=2048,
+            num_key_value_heads=4,
+            vocab_size=1000,
+            pad_token_id=0,
+        ),
+        0,
+        4,
+        4,
+        9,
+        1.7,
+    ),
 }
 
 
@@ -62,7 +98,7 @@ def plain(
     model: nn.Module,
     layers: Sequence[Layer],
     masks: dict[str, list[Tensor]],
-    split: TensorSplit,
+    split: Split,
     batch: int,
 ) -> list[Tensor]:
     """Logits of each layer and sparsity: all images run through the whole masked network."""
@@ -72,7 +108,7 @@ def plain(
         original = parameter.detach().clone()
         for mask in masks[layer.name]:
             parameter.copy_(original).mul_(mask.view(layer.param_shape))
-            logits.append(torch.cat([model(x) for x, _ in split.batches(batch)]))
+            logits.append(torch.cat([model_logits(model, x) for x, _ in split.batches(batch)]))
         parameter.copy_(original)
     return logits
 
@@ -81,7 +117,7 @@ def partial(
     model: nn.Module,
     layers: Sequence[Layer],
     masks: dict[str, list[Tensor]],
-    split: TensorSplit,
+    split: Split,
     batch: int,
 ) -> list[Tensor]:
     """The same logits by `PartialForward`, with the time for tracing."""
@@ -106,13 +142,17 @@ def limit(program: Program, layers: Sequence[Layer], scanned: Sequence[Layer]) -
     return sum(after(x) for x in scanned) / len(scanned) / sum(x.macs for x in layers)
 
 
-def made_inputs(case: Case) -> tuple[nn.Module, tuple[Layer, ...], TensorSplit]:
-    """The network with random weights, its layers, and random images."""
+def made_inputs(case: Case) -> tuple[nn.Module, tuple[Layer, ...], Split]:
+    """The network with random weights, its layers, and random images or sentences."""
     torch.manual_seed(0)
     model = case.build().eval()
+    labels = torch.zeros(case.images, dtype=torch.long)
+    if not case.side:
+        words = torch.randint(5, 1000, (case.images, TOKENS))
+        split = TokenSplit({"input_ids": words, "attention_mask": torch.ones_like(words)}, labels)
+        return model, inventory(model, split.x), split
     layers = inventory(model, (3, case.side, case.side))
     pixels = torch.randint(0, 256, (case.images, 3, case.side, case.side), dtype=torch.uint8)
-    labels = torch.zeros(case.images, dtype=torch.long)
     return model, layers, TensorSplit(pixels, labels, (0.5,) * 3, (0.25,) * 3)
 
 
@@ -139,14 +179,16 @@ def row(name: str, rounds: int) -> Row:
         "images": case.images,
         "batch": case.batch,
     }
-    title = f"scan, {name} at {case.side} x {case.side}"
+    inputs = f"at {case.side} x {case.side}" if case.side else f"of {TOKENS} tokens"
+    title = f"scan, {name} {inputs}"
     peer = "plain loop of full forwards"
     return Row(title, seconds["ours"], seconds["plain"], peer, case.wanted, more=more)
 
 
-def rows(rounds: int = 3, names: Sequence[str] = tuple(CASES)) -> list[Row]:
+def rows(rounds: int = 3, names: Sequence[str] = tuple(CASES)) -> Iterator[Row]:
     """One row per network."""
-    return [row(name, rounds) for name in names]
+    for name in names:
+        yield row(name, rounds)
 
 
 if __name__ == "__main__":

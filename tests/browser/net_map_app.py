@@ -1,7 +1,7 @@
 """The network map alone on a page, for networks too large for the app's tests: ?model=resnet50
 (torchvision, random weights).
 
-More: hurts=1 gives every layer a sensitivity; untraced=1 shows module order; visit=2: once more
+More: hurts=1 gives every layer a sensitivity; untraced=1 shows call order; visit=2: once more
 from the start, without loading the page again.
 """
 

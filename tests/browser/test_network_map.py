@@ -191,7 +191,7 @@ def test_module_order_has_no_arrows(open_map: OpenMap) -> None:
     page = open_map("model=resnet20&untraced=1")
     expect(page.locator(".net-map .arrow")).to_have_count(0)
     expect(page.locator(".net-map svg")).to_have_attribute(
-        "aria-label", "Network map: 22 layers in module order. Arrow keys choose a layer."
+        "aria-label", "Network map: 22 layers in call order. Arrow keys choose a layer."
     )
 
 
