@@ -32,7 +32,7 @@ LAYERS = {
     "evaluation and training": "evaluation training",
     "flows, networks and plans": "zoo workspaces subjects resolved_plan flows plan "
     "pipeline dropout",
-    "studies and results": "sensitivity studies export",
+    "studies and results": "sensitivity studies export compress",
     "command line": "cli __main__",
 }
 LAYER = {part: number for number, parts in enumerate(LAYERS.values()) for part in parts.split()}

@@ -1,0 +1,1 @@
+"""What pruning buys: the bytes of a pruned network in different storage formats."""

@@ -1,0 +1,240 @@
+"""A sparse network as one safetensors file: the nonzeros, where they stand, and the other tensors.
+
+The file has few parts, each compressed by lzma unless it is written plain:
+- index: names, types and shapes of the tensors, in order, as JSON;
+- bitmap: one bit per value of every masked tensor, 1 = kept, the first in the lowest bit;
+- bytes.N: the values of N bytes each: the kept ones of masked tensors, all of other tensors. All
+  first bytes stand together, then all second bytes, and so on: so they compress better.
+
+Positions come from the masks, never from the values, so kept zeros, -0.0 and NaN come back bit for
+bit, for every type. A SHA-256 of all tensors is checked when the file is read.
+"""
+
+import hashlib
+import json
+import lzma
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from pruning_core.types import ParameterMasks, PruningError
+
+FORMAT = "pruning-explorer-sparse-1"
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+        *(torch.complex64, torch.complex128),
+    )
+}
+"""The types of tensors that a sparse file can hold, by name."""
+SMALLEST_DICTIONARY = 4096
+
+
+def write_sparse(
+    tensors: Mapping[str, Tensor],
+    masks: ParameterMasks,
+    *,
+    compress: bool = True,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """The bytes of a sparse file.
+
+    tensors: a `state_dict`; masks: by name, in the tensor's own shape, True = keep; tensors without
+    a mask are stored in full; a tensor that has several names is stored once. compress: by lzma;
+    metadata: further texts of the file, such as the plan.
+    Raises PruningError for a mask of no tensor or of another shape, for a removed value that is not
+    zero, and for a type of tensor that the format does not have.
+
+    >>> weight = torch.tensor([0.0, 2.0, 0.0, -1.0])
+    >>> content = write_sparse({"w": weight}, {"w": weight != 0})
+    >>> read_sparse(content)["w"].tolist()
+    [0.0, 2.0, 0.0, -1.0]
+    """
+    if unknown := sorted(masks.keys() - tensors.keys()):
+        raise PruningError(f"The mask '{unknown[0]}' belongs to no tensor of this network.")
+    entries = _entries(tensors, masks)
+    bits = [entry.mask.reshape(-1) for entry in entries if entry.mask is not None]
+    parts = {
+        "index": _as_bytes(json.dumps([entry.described for entry in entries]).encode()),
+        "bitmap": pack_bits(torch.cat([torch.empty(0, dtype=torch.bool), *bits])),
+    }
+    for width in sorted({entry.tensor.element_size() for entry in entries}):
+        values = [entry.kept for entry in entries if entry.tensor.element_size() == width]
+        planes = torch.cat([value_bytes(kept).view(-1, width) for kept in values]).T
+        parts[f"bytes.{width}"] = planes.contiguous().view(-1)
+    texts = {
+        "format": FORMAT,
+        "compression": "lzma" if compress else "none",
+        "sha256": digest(tensors),
+        **(metadata or {}),
+    }
+    packed = {key: _compressed(part) if compress else part for key, part in parts.items()}
+    return save(packed, metadata=texts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """One tensor of the file. same_as: an earlier name of the same tensor."""
+
+    name: str
+    tensor: Tensor
+    mask: Bool[Tensor, "..."] | None
+    same_as: str | None
+
+    @property
+    def kept(self) -> Tensor:
+        """The values that are stored."""
+        if self.same_as is not None:
+            return self.tensor.new_empty(0)
+        return self.tensor if self.mask is None else self.tensor[self.mask]
+
+    @property
+    def described(self) -> list[Any]:
+        """Name, type, shape, and "masked", "full" or [the earlier name]."""
+        how = "full" if self.mask is None else "masked"
+        stored = how if self.same_as is None else [self.same_as]
+        return [self.name, _type_name(self.tensor), list(self.tensor.shape), stored]
+
+
+def _entries(tensors: Mapping[str, Tensor], masks: ParameterMasks) -> list[_Entry]:
+    """The tensors with their masks, checked."""
+    entries = []
+    names: dict[tuple[object, ...], str] = {}
+    for name, tensor in tensors.items():
+        if _type_name(tensor) not in DTYPES or tensor.layout != torch.strided:
+            raise PruningError(
+                f"{name} is a {_type_name(tensor)} tensor of layout {tensor.layout}: "
+                "a sparse file cannot hold it."
+            )
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        same_as = names.setdefault(place, name) if tensor.numel() else name
+        local = tensor.detach().cpu()
+        if same_as != name:
+            entries.append(_Entry(name, local, None, same_as))
+        else:
+            entries.append(_Entry(name, local, _checked_mask(name, local, masks.get(name)), None))
+    return entries
+
+
+def _type_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _checked_mask(
+    name: str, tensor: Tensor, mask: Bool[Tensor, "..."] | None
+) -> Bool[Tensor, "..."] | None:
+    if mask is None:
+        return None
+    if mask.shape != tensor.shape:
+        raise PruningError(
+            f"The mask of {name} is {tuple(mask.shape)}; its tensor is {tuple(tensor.shape)}."
+        )
+    local = mask.cpu()
+    if bool(value_bytes(tensor[~local]).any()):
+        raise PruningError(
+            f"{name} has a value other than 0 where its mask removes it: apply the mask first."
+        )
+    return local
+
+
+def value_bytes(tensor: Tensor) -> UInt8[Tensor, " n"]:
+    """The bytes of a tensor's values in order, as this machine stores them."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).clone() if flat.numel() else torch.empty(0, dtype=torch.uint8)
+
+
+def pack_bits(mask: Bool[Tensor, "..."]) -> UInt8[Tensor, " n"]:
+    """One bit per value, the first value in the lowest bit of the first byte."""
+    flat = mask.reshape(-1).to(torch.uint8)
+    padded = torch.nn.functional.pad(flat, (0, -len(flat) % 8))
+    return (padded.view(-1, 8) << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the bytes of all tensors in order, in hexadecimal."""
+    hashed = hashlib.sha256()
+    for tensor in tensors.values():
+        hashed.update(value_bytes(tensor).numpy().data)
+    return hashed.hexdigest()
+
+
+def _as_bytes(content: bytes) -> UInt8[Tensor, " n"]:
+    empty = torch.empty(0, dtype=torch.uint8)
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else empty
+
+
+def _compressed(part: UInt8[Tensor, " n"]) -> UInt8[Tensor, " m"]:
+    """The bytes by lzma, without contexts: neighbouring bytes of weights are independent.
+
+    A dictionary longer than the bytes would only take time.
+    """
+    content = part.numpy().tobytes()
+    dictionary = max(SMALLEST_DICTIONARY, 1 << len(content).bit_length())
+    preset = 9 | lzma.PRESET_EXTREME
+    chain = [
+        {"id": lzma.FILTER_LZMA1, "preset": preset, "dict_size": dictionary}
+        | dict.fromkeys(("lc", "lp", "pb"), 0)
+    ]
+    return _as_bytes(lzma.compress(content, format=lzma.FORMAT_ALONE, filters=chain))
+
+
+def read_sparse(content: bytes) -> dict[str, Tensor]:
+    """The tensors of a sparse file, restored bit for bit and checked against their hash.
+
+    Raises PruningError for other files, and for a file whose tensors do not have the hash that was
+    written.
+    """
+    try:
+        texts, tensors = _read(content)
+    except (
+        *(SafetensorError, lzma.LZMAError, json.JSONDecodeError, UnicodeDecodeError),
+        *(KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError, EOFError),
+    ) as error:
+        raise PruningError("The file is not a sparse file, or it is damaged.") from error
+    if digest(tensors) != texts["sha256"]:
+        raise PruningError("The sparse file is damaged: its tensors do not have the hash in it.")
+    return tensors
+
+
+def _read(content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The texts and the tensors of a file. Raises many kinds of errors for damaged ones."""
+    texts: dict[str, str] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])[
+        "__metadata__"
+    ]
+    if texts["format"] != FORMAT:
+        raise ValueError(texts["format"])
+    parts = load(content)
+    if texts["compression"] == "lzma":
+        parts = {
+            key: _as_bytes(lzma.decompress(part.numpy().tobytes())) for key, part in parts.items()
+        }
+    bits = (parts["bitmap"][:, None] >> torch.arange(8, dtype=torch.uint8) & 1).bool().view(-1)
+    values = {
+        width: parts[f"bytes.{width}"].view(width, -1).T.contiguous()
+        for width in (1, 2, 4, 8, 16)
+        if f"bytes.{width}" in parts
+    }
+    tensors: dict[str, Tensor] = {}
+    for name, kind, shape, stored in json.loads(parts["index"].numpy().tobytes()):
+        if isinstance(stored, list):
+            tensors[name] = tensors[stored[0]]
+            continue
+        tensor = torch.zeros(shape, dtype=DTYPES[kind])
+        keep = torch.ones(tensor.numel(), dtype=torch.bool)
+        if stored == "masked":
+            keep, bits = bits[: tensor.numel()], bits[tensor.numel() :]
+        width = tensor.element_size()
+        count = int(keep.sum())
+        taken, values[width] = values[width][:count], values[width][count:]
+        if count:
+            tensor.view(-1)[keep] = taken.reshape(-1).view(DTYPES[kind])
+        tensors[name] = tensor
+    return texts, tensors

@@ -1,0 +1,31 @@
+"""`pruning store`: a sparse file that comes back as the masked network, and a table of formats."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pruning_core.cli.main import main
+from pruning_core.compress.sparse_file import read_sparse
+from pruning_core.pipeline import choose_masks, masked_copy
+from pruning_core.plan import Plan
+from pruning_core.workspaces import open_workspace
+
+
+def test_store_writes_the_masked_network_and_compares_formats(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = Plan(model="lenet5", granularity="filter", sparsity=0.5)
+    (tmp_path / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+    out = tmp_path / "out" / "sparse.safetensors"
+    assert main(["store", str(tmp_path / "plan.json"), "--out", str(out), "--json"]) == 0
+    sizes = {size["format"]: size for size in json.loads(capsys.readouterr().out)}
+    space = open_workspace(plan.model, plan.dataset)
+    network = masked_copy(plan, space, choose_masks(plan, space)[1]).state_dict()
+    restored = read_sparse(out.read_bytes())
+    assert all(torch.equal(restored[name], tensor) for name, tensor in network.items())
+    assert restored.keys() == network.keys()
+    assert sizes["sparse"]["bytes"] == pytest.approx(out.stat().st_size, abs=1500)
+    assert sizes["dense"]["bytes"] > sizes["group"]["bytes"] > sizes["sparse"]["bytes"]
+    assert (out.parent / "load_sparse.py").is_file()
