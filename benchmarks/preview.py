@@ -73,7 +73,8 @@ def row(case: Case, rounds: int) -> Row:
         [(b, p) for b, p in zip(last.bands, full, strict=True) if p.achieved > 0] for last in lasts
     ]
     inside = [
-        sum(b.interval[0] - 1e-9 <= p.top1 <= b.interval[1] + 1e-9 for b, p in pruned) / len(pruned)
+        sum(b.interval[0] - 1e-9 <= point.value <= b.interval[1] + 1e-9 for b, point in pruned)
+        / len(pruned)
         for pruned in pairs
     ]
     both = [pair for pruned in pairs for pair in pruned]
@@ -87,7 +88,7 @@ def row(case: Case, rounds: int) -> Row:
         "work": max(last.work for last in lasts),
         **{f"inside_seed_{seed}": share for seed, share in zip(SEEDS, inside, strict=True)},
         "mean_band": sum(b.interval[1] - b.interval[0] for b, _ in both) / len(both),
-        "mean_error": sum(abs(b.top1 - p.top1) for b, p in both) / len(both),
+        "mean_error": sum(abs(b.value - p.value) for b, p in both) / len(both),
         "points": len(pairs[0]),
         "images": full[0].n,
         "threads": torch.get_num_threads(),

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.metrics import measure
 from pruning_core.flows import FlowContext, flow
 from pruning_core.model.coupling.dependent_masks import dead_inputs
@@ -185,7 +185,7 @@ def measure_states(
     base = masked_copy(plan, space, masks)
 
     def score(candidate: nn.Module) -> Evaluation:
-        return evaluate(candidate, split, outputs=space.dataset.outputs, device=device)
+        return Judge.of(space.dataset).evaluate(candidate, split, device)
 
     # A folder's images come class by class, so the statistics need a stratified part of them.
     mixed = probe(space.dataset.train, RECALIBRATION)

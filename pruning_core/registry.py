@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
-from pruning_core.types import PruningError
+from pruning_core.errors import PruningError
 
 Choice = TypeVar("Choice")
 

@@ -1,12 +1,19 @@
 """The data types of the project: layers, scores, ratios, masks, data, events."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
+
+from pruning_core.errors import Cancelled as Cancelled
+from pruning_core.errors import DataMissing as DataMissing
+from pruning_core.errors import PruningError as PruningError
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.tasks.task import Evaluation as Evaluation
+from pruning_core.tasks.task import Task
 
 Scores = dict[str, Float[Tensor, "_o _i _h _w"]]
 """Saliency per weight, by parameter name, in the OIHW view. High = keep."""
@@ -28,27 +35,23 @@ The first axis counts the samples.
 Example = tuple[int, ...] | Inputs
 """What one input is like: its shape C x H x W, or a batch, of which the first sample is read."""
 Batches = Sequence[tuple[Inputs, Tensor]]
-"""Inputs as the model reads them, and integer labels."""
+"""Inputs as the model reads them, and their targets, such as integer labels."""
 
 
-class PruningError(ValueError):
-    """Bad input. The message is one sentence: what was wrong, where, what to do.
+class TaskBatches(tuple[tuple[Inputs, Tensor], ...]):
+    """Batches of a task: a loss on them is the task's loss."""
 
-    >>> from pruning_core import Plan, PruningError
-    >>> try:
-    ...     Plan(sparsity=2.0)
-    ... except PruningError as error:
-    ...     print(error)
-    A sparsity of 2.0 is outside [0, 1]: 0 removes nothing, 1 everything.
-    """
+    task: Task
 
-
-class DataMissing(PruningError):
-    """Files are not on this machine and could not be downloaded."""
+    def __new__(cls, batches: Iterable[tuple[Inputs, Tensor]], task: Task) -> "TaskBatches":
+        made = super().__new__(cls, batches)
+        made.task = task
+        return made
 
 
-class Cancelled(Exception):
-    """Raised inside long work when the user stopped it."""
+def task_of(batches: Batches) -> Task:
+    """The task of the batches; classification where they do not name one."""
+    return batches.task if isinstance(batches, TaskBatches) else CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,13 @@ class Unprunable:
 
 @runtime_checkable
 class Split(Protocol):
-    """Labelled images, or other inputs, in a fixed order."""
+    """Images, or other inputs, with their targets, in a fixed order.
+
+    labels: the targets, first axis = samples; of classification one integer per sample.
+    """
 
     @property
-    def labels(self) -> Int[Tensor, " n"]: ...
+    def labels(self) -> Shaped[Tensor, "n ..."]: ...
 
     def __len__(self) -> int: ...
 
@@ -139,6 +145,7 @@ class Dataset:
     shape: C x H x W, read only by the zoo and the pages; 1 x 1 x length for tokens.
     outputs: which logits stand for the classes; None = all, in order.
     notes: sentences on how the data was read, such as which splits were made.
+    task: what the network is for: its loss, and its value on a split.
     """
 
     name: str
@@ -149,26 +156,7 @@ class Dataset:
     test: Split
     outputs: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What was measured on n images. top1, top5, interval, per_class: fractions in [0, 1].
-
-    loss: mean cross-entropy, in nats. interval: Wilson 95% for top1.
-    per_class: recall per class, None where the class has no image.
-    confusion: true x predicted.
-    predictions: the predicted class of every image, in the split's order.
-    """
-
-    n: int
-    top1: float
-    top5: float | None
-    loss: float
-    interval: tuple[float, float]
-    per_class: tuple[float | None, ...]
-    confusion: Int[Tensor, "c c"]
-    predictions: Int[Tensor, " n"]
+    task: Task = CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -209,8 +197,8 @@ class SensitivityPoint:
     """The measurement of one layer pruned alone, or of tied layers pruned together.
 
     sparsity: requested. achieved: the nearest that whole groups of this layer allow.
-    interval: Wilson 95% for top1 on n images.
-    change: top1 minus the dense network's. change_interval: its paired 95% interval, of zero width
+    value: of the task, on n samples. interval: its 95% interval.
+    change: value minus the dense network's. change_interval: its paired 95% interval, of zero width
     where nothing was removed, because it is the same network.
     group: the layers pruned together, () for a single one.
     why: the reason if the layer cannot be pruned.
@@ -223,7 +211,7 @@ class SensitivityPoint:
     sparsity: float
     achieved: float
     loss: float
-    top1: float
+    value: float
     n: int
     interval: tuple[float, float]
     change: float = 0.0
@@ -231,6 +219,7 @@ class SensitivityPoint:
     group: tuple[str, ...] = ()
     why: str | None = None
     in_full: str | None = None
+    task: Task = field(default=CLASSIFICATION, repr=False)
 
     @property
     def no_op(self) -> bool:

@@ -69,9 +69,9 @@ def rows(model: str, seeds: int, epochs: int) -> Iterator[dict[str, object]]:
                 "sparsity": done.report.sparsity_masked,
                 "kept_in_model": 1 - done.report.sparsity_model,
                 "n": done.tuned.n,
-                "dense": done.dense.top1,
-                "pruned": done.pruned.top1,
-                "tuned": done.tuned.top1,
+                "dense": done.dense.value,
+                "pruned": done.pruned.value,
+                "tuned": done.tuned.value,
                 "interval": done.tuned.interval,
                 "seconds": round(time.perf_counter() - start, 1),
             }

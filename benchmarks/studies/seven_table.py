@@ -72,9 +72,9 @@ def rows(seeds: int, epochs: int, images: int, names: Sequence[str]) -> Iterator
                     "sparsity": done.report.sparsity_masked,
                     "seed": seed,
                     "n": done.tuned.n,
-                    "dense": done.dense.top1,
-                    "cut": done.pruned.top1,
-                    "tuned": done.tuned.top1,
+                    "dense": done.dense.value,
+                    "cut": done.pruned.value,
+                    "tuned": done.tuned.value,
                     "interval": done.tuned.interval,
                     "seconds": round(time.perf_counter() - start, 1),
                 }

@@ -26,7 +26,7 @@ def comparison_bars(evaluations: Mapping[str, Evaluation]) -> go.Figure:
         title_text="top-1 accuracy, %", range=[0, 104], tickvals=[0, 20, 40, 60, 80, 100]
     )
     values = ", ".join(
-        f"{state_label(state)} {percent(evaluation.top1)}"
+        f"{state_label(state)} {percent(evaluation.value)}"
         for state, evaluation in evaluations.items()
     )
     return finish(figure, f"Accuracy: {values}.", 340, "comparison")
@@ -35,7 +35,7 @@ def comparison_bars(evaluations: Mapping[str, Evaluation]) -> go.Figure:
 def _add_accuracy_bar(figure: go.Figure, state: str, evaluation: Evaluation) -> None:
     colour, pattern = state_look(state)
     label = state_label(state)
-    top1 = evaluation.top1
+    top1 = evaluation.value
     low, high = evaluation.interval
     whisker = {
         "type": "data",
@@ -112,7 +112,7 @@ def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
     points: one per layer. Layers that are pruned together have one bar. Whisker: the 95% interval
     of the change on the same images.
     """
-    ordered = sorted(one_per_group(points), key=lambda point: point.top1)
+    ordered = sorted(one_per_group(points), key=lambda point: point.value)
     names = [curve_name(point) for point in ordered]
     change = np.array([100 * point.change for point in ordered])
     low = np.array([100 * point.change_interval[0] for point in ordered])
@@ -132,7 +132,7 @@ def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
         customdata=[
             [
                 percent(point.achieved),
-                percent(point.top1),
+                percent(point.value),
                 signed(point.change, point.change_interval),
             ]
             for point in ordered

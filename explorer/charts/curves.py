@@ -38,7 +38,7 @@ def sensitivity_curves(
     chosen: Mapping[str, float] | None = None,
     *,
     focus: str | None = None,
-    measure: str = "top1",
+    measure: str = "value",
 ) -> go.Figure:
     """One curve per layer that is pruned alone, over its sparsity.
 
@@ -46,8 +46,8 @@ def sensitivity_curves(
     against the dense network. A change is significant where the band does not contain the baseline.
     A hollow mark: nothing could be removed.
 
-    measure: "top1" (accuracy in %) or "loss" (mean loss).
-    baseline: the dense network's top1 or loss.
+    measure: "value" (accuracy in %) or "loss" (mean loss).
+    baseline: the dense network's value or loss.
     chosen: the ratio of each layer, marked on its curve.
     focus: the layer whose curve has a strong line.
     """
@@ -55,8 +55,8 @@ def sensitivity_curves(
     figure = go.Figure()
     for name, style in _styles(curves, focus).items():
         curve = curves[name]
-        if measure == "top1" and style.banded:
-            bounds = [tuple(p.top1 - p.change + end for end in p.change_interval) for p in curve]
+        if measure == "value" and style.banded:
+            bounds = [tuple(p.value - p.change + end for end in p.change_interval) for p in curve]
             _add_band(figure, name, curve, style.colour, bounds)
         look = style.look([point.no_op for point in curve])
         _add_measured_curve(figure, name, curve, measure, look)
@@ -82,7 +82,7 @@ def preview_curves(
             _add_band(figure, name, curve, style.colour, [band.interval for band in curve])
         look = style.look([band.images < band.n for band in curve], [band.no_op for band in curve])
         _add_estimated_curve(figure, name, curve, look)
-    _finish(figure, curves, baseline, "top1", "Estimated sensitivity")
+    _finish(figure, curves, baseline, "value", "Estimated sensitivity")
     return figure.update_layout(legend_title_text="estimated")
 
 
@@ -121,7 +121,7 @@ def _styles(curves: Mapping[str, Curve], focus: str | None) -> dict[str, _Style]
     """
     layers = {name: (*curve[0].group, curve[0].parameter) for name, curve in curves.items()}
     strong = next((name for name, members in layers.items() if focus in members), None)
-    lowest = {name: min(point.top1 for point in curve) for name, curve in curves.items()}
+    lowest = {name: min(point.value for point in curve) for name, curve in curves.items()}
     deepest = sorted(lowest, key=lowest.__getitem__)[:MAX_BANDS]
     colours = LAYERS if len(curves) <= len(LAYERS) else between(DEPTH, len(curves))
     looks = zip(curves, cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
@@ -146,7 +146,7 @@ def _finish(
     title: str,
 ) -> go.Figure:
     """Baseline, axes, legend and sentence. title: the start of the sentence."""
-    accuracy = measure == "top1"
+    accuracy = measure == "value"
     if baseline is not None:
         value = percent(baseline) if accuracy else f"{baseline:.3f}"
         level(figure, _scaled(baseline, measure), f"dense {value}", BASELINE)
@@ -176,7 +176,7 @@ def _layer_count(curves: Mapping[str, Curve]) -> str:
 
 
 def _scaled(value: float, measure: str) -> float:
-    return 100 * value if measure == "top1" else value
+    return 100 * value if measure == "value" else value
 
 
 def _values(curve: Curve, measure: str) -> np.ndarray:
@@ -221,7 +221,7 @@ def _add_measured_curve(
     values: list[list[object]] = [
         [
             _removed(point),
-            percent(point.top1),
+            percent(point.value),
             signed(point.change, point.change_interval),
             point.loss,
             point.n,
@@ -239,14 +239,14 @@ def _add_estimated_curve(
     figure: go.Figure, name: str, curve: Sequence[Band], look: Mapping[str, object]
 ) -> None:
     values: list[list[object]] = [
-        [_removed(band), percent(band.top1), *map(percent, band.interval), band.images, band.n]
+        [_removed(band), percent(band.value), *map(percent, band.interval), band.images, band.n]
         for band in curve
     ]
     hover = (
         "<br>top-1 about %{customdata[1]} (estimated), %{customdata[2]} to %{customdata[3]}"
         "<br>measured on %{customdata[4]} of %{customdata[5]} images"
     )
-    _add_line(figure, name, curve, "top1", values, hover, look)
+    _add_line(figure, name, curve, "value", values, hover, look)
 
 
 def _add_line(

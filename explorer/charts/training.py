@@ -63,7 +63,7 @@ def _set_axes(figure: go.Figure, epochs: int | None) -> None:
 def _sentence(epochs: Sequence[Epoch]) -> str:
     if not epochs:
         return "Training: no epoch is finished yet."
-    best = max(epoch.evaluation.top1 for epoch in epochs)
+    best = max(epoch.evaluation.value for epoch in epochs)
     return f"Training: {len(epochs)} epochs finished, best accuracy {percent(best)}."
 
 
@@ -143,7 +143,7 @@ def _add_epoch_losses(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
 def _add_accuracy(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
     """Validation accuracy with its 95% interval, and a star at the best epoch."""
     x = [epoch.epoch for epoch in epochs]
-    top1 = np.array([epoch.evaluation.top1 for epoch in epochs])
+    top1 = np.array([epoch.evaluation.value for epoch in epochs])
     low, high = np.array([epoch.evaluation.interval for epoch in epochs]).T
     whisker = {
         "type": "data",

@@ -23,7 +23,7 @@ from explorer.session.workspace_cache import WorkspaceCache
 from pruning_core import pipeline, resolved_plan
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import criterion
-from pruning_core.evaluation.accuracy import evaluate, summarise
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.forward import BUDGET
 from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.evaluation.metrics import measure
@@ -257,12 +257,14 @@ def test_split(plan: Plan, space: Workspace) -> Split:
 @cached(_probe_key, 16, copied=True)
 def dense_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The base model on the probe."""
-    return evaluate(space.model, probe(plan, space), outputs=space.dataset.outputs)
+    return Judge.of(space.dataset).evaluate(space.model, probe(plan, space))
 
 
 @cached(_probe_key, 2)
 def _incremental_forward(plan: Plan, space: Workspace) -> IncrementalForward:
-    return IncrementalForward(space.model, probe(plan, space), budget=BUDGET // 2)
+    split = probe(plan, space)
+    judge = Judge.of(space.dataset)
+    return IncrementalForward(space.model, split, budget=BUDGET // 2, judge=judge)
 
 
 @cached(lambda plan, space: (mask_key(plan), plan.probe), 256, copied=True)
@@ -272,16 +274,11 @@ def accuracy(plan: Plan, space: Workspace) -> Evaluation:
     The numbers are those of `evaluate`, but only the layers after a changed weight are computed.
     """
     forward = _incremental_forward(plan, space)
-    logits = forward.logits(pruned_model(plan, space).state_dict())
-    outputs = space.dataset.outputs
-    return summarise(
-        logits if outputs is None else logits[:, list(outputs)], probe(plan, space).labels
-    )
+    return forward.evaluation(pruned_model(plan, space).state_dict())
 
 
 @cached(lambda plan, space: (mask_key(plan), _test_key(plan, space)), 256, copied=True)
 def test_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The masked model on the test split."""
-    return evaluate(
-        pruned_model(plan, space), test_split(plan, space), outputs=space.dataset.outputs
-    )
+    judge = Judge.of(space.dataset)
+    return judge.evaluate(pruned_model(plan, space), test_split(plan, space))

@@ -26,10 +26,21 @@ class Comparison:
     after_name: str
     after: Evaluation
 
+    @property
+    def answers(self) -> tuple[Tensor, Tensor] | None:
+        """The predicted classes before and after; None where the task has no classes."""
+        if self.before.classes is None or self.after.classes is None:
+            return None
+        return self.before.classes.predictions, self.after.classes.predictions
+
 
 def changed_answers_section(pair: Comparison) -> None:
     """How many answers changed, whether that is more than chance, and the images themselves."""
-    broken, fixed = changed_answers(pair.test.labels, pair.before, pair.after)
+    answers = pair.answers
+    if answers is None:
+        st.caption("Changed answers are shown for classification only.")
+        return
+    broken, fixed = changed_answers(pair.test.labels, *answers)
     before = state_label(pair.before_name)
     after = state_label(pair.after_name)
     same = len(pair.test) - len(broken) - len(fixed)
@@ -41,18 +52,19 @@ def changed_answers_section(pair: Comparison) -> None:
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():
         meaning = f"right when {before}, wrong when {after}"
-        _gallery(f"Newly wrong · {len(broken)}", meaning, broken, pair)
+        _gallery(f"Newly wrong · {len(broken)}", meaning, broken, pair, answers)
     with halves.cell():
         meaning = f"wrong when {before}, right when {after}"
-        _gallery(f"Newly right · {len(fixed)}", meaning, fixed, pair)
+        _gallery(f"Newly right · {len(fixed)}", meaning, fixed, pair, answers)
 
 
-def changed_answers(
-    labels: Tensor, before: Evaluation, after: Evaluation
-) -> tuple[list[int], list[int]]:
-    """Indices of the images that became wrong, and of those that became right."""
-    was_right = before.predictions == labels
-    is_right = after.predictions == labels
+def changed_answers(labels: Tensor, before: Tensor, after: Tensor) -> tuple[list[int], list[int]]:
+    """Indices of the images that became wrong, and of those that became right.
+
+    before, after: the predicted classes.
+    """
+    was_right = before == labels
+    is_right = after == labels
     broken = torch.nonzero(was_right & ~is_right).flatten().tolist()
     fixed = torch.nonzero(~was_right & is_right).flatten().tolist()
     return broken, fixed
@@ -85,7 +97,13 @@ def _p_value(p: float) -> str:
     return f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3f}"
 
 
-def _gallery(title: str, meaning: str, indices: list[int], pair: Comparison) -> None:
+def _gallery(
+    title: str,
+    meaning: str,
+    indices: list[int],
+    pair: Comparison,
+    answers: tuple[Tensor, Tensor],
+) -> None:
     with st.container(border=True, height="stretch"):
         st.markdown(f"**{title}** :gray[{meaning}]")
         if not indices:
@@ -95,8 +113,8 @@ def _gallery(title: str, meaning: str, indices: list[int], pair: Comparison) -> 
         grid = st.grid("auto", min_column_width=ENLARGED_SIDE + 8, gap="small")
         for index, picture in zip(shown, pair.test.images(shown), strict=True):
             label = pair.classes[int(pair.test.labels[index])]
-            before = pair.classes[int(pair.before.predictions[index])]
-            after = pair.classes[int(pair.after.predictions[index])]
+            before = pair.classes[int(answers[0][index])]
+            after = pair.classes[int(answers[1][index])]
             grid.image(
                 enlarged(picture.numpy()),
                 caption=f"{label}: {before} → {after}",

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 import streamlit as st
-from torch import Tensor
 
 from explorer.charts import alt, class_change, comparison_bars, weight_histograms
 from explorer.charts.style import state_label
@@ -12,10 +11,10 @@ from explorer.session import cache, state
 from explorer.texts.formats import interval, percent
 from explorer.texts.help import HELP
 from explorer.training.changed_answers import Comparison, changed_answers_section
-from pruning_core.evaluation.intervals import AccuracyChange, accuracy_change
 from pruning_core.export import evaluations_by_state
 from pruning_core.model.inventory import stored, weights
 from pruning_core.plan import Plan
+from pruning_core.tasks import Change, change
 from pruning_core.types import Evaluation, Finished, Layer
 from pruning_core.workspaces import Workspace
 
@@ -30,7 +29,7 @@ def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:
     with halves.cell():
         _chart(comparison_bars(measured), "comparison_bars")
     with halves.cell():
-        _states_table(measured, test.labels)
+        _states_table(measured)
         st.caption(_removed_words(run, space))
     st.subheader("What changed?", anchor=False)
     before, after = _choose_states(tuple(measured))
@@ -59,17 +58,15 @@ def measured_on(space: Workspace, n: int) -> str:
     )
 
 
-def _states_table(measured: dict[str, Evaluation], labels: Tensor) -> None:
+def _states_table(measured: dict[str, Evaluation]) -> None:
     dense = measured["dense"]
     rows = [
         {
             "State": state_label(name),
-            "Accuracy": percent(evaluation.top1),
+            "Accuracy": percent(evaluation.value),
             "95% interval": interval(evaluation),
-            "vs dense": ""
-            if name == "dense"
-            else _points(accuracy_change(dense, evaluation, labels)),
-            "Correct": f"{round(evaluation.top1 * evaluation.n):,} of {evaluation.n:,}",
+            "vs dense": "" if name == "dense" else _points(change(dense, evaluation)),
+            "Correct": f"{round(evaluation.value * evaluation.n):,} of {evaluation.n:,}",
             "Loss": f"{evaluation.loss:.3f}",
         }
         for name, evaluation in measured.items()
@@ -87,7 +84,7 @@ def _states_table(measured: dict[str, Evaluation], labels: Tensor) -> None:
     )
 
 
-def _points(difference: AccuracyChange) -> str:
+def _points(difference: Change) -> str:
     """A change in percentage points with its interval: -1.2 (-2.0 to -0.5)."""
     low, high = difference.interval
     return f"{100 * difference.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
@@ -145,17 +142,22 @@ def _state_box(label: str, key: str, names: tuple[str, ...], index: int) -> str:
 
 def _classes(pair: Comparison) -> None:
     """The recall of each class in the two states."""
+    before = pair.before.classes
+    after = pair.after.classes
+    if before is None or after is None:
+        st.caption("Recall per class is shown for classification only.")
+        return
     st.markdown("**Each class**", help="Recall: the fraction of a class's images answered right.")
     _chart(
         class_change(
             pair.classes,
-            pair.before.per_class,
-            pair.after.per_class,
+            before.per_class,
+            after.per_class,
             states=(pair.before_name, pair.after_name),
         ),
         "class_change",
     )
-    images = pair.before.n / len(pair.before.per_class)
+    images = pair.before.n / len(before.per_class)
     st.caption(
         f"From {state_label(pair.before_name)} to {state_label(pair.after_name)}. A class has "
         f"about {round(images):,} images here, so one image is about {100 / images:.2g} points."

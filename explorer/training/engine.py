@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from explorer.jobs.progress import Progress
-from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import flow, packed
 from pruning_core.masks import achieved
 from pruning_core.pipeline import prune
@@ -49,13 +49,13 @@ def training_events(
     alone holds a model. split: the images that measure each mask update; recorded: names of the
     layers whose masks are kept in the events.
     """
-    outputs = space.dataset.outputs
+    judge = Judge.of(space.dataset)
     steps = 0
-    yield Reference(evaluate(space.model, split, outputs=outputs))
+    yield Reference(judge.evaluate(space.model, split))
     for event in prune(plan, space):
         steps += isinstance(event, Step)
         if isinstance(event, Pruned):
-            measured = evaluate(event.model, split, outputs=outputs)
+            measured = judge.evaluate(event.model, split)
             yield _mask_update(event, steps, recorded, measured)
         elif not isinstance(event, Tuned):
             yield event
@@ -125,7 +125,7 @@ def one_time_axis(
     steps = 0
     for event in events:
         if isinstance(event, MaskUpdate):
-            updates[event.steps / epoch_steps] = event.evaluation.top1
+            updates[event.steps / epoch_steps] = event.evaluation.value
         elif isinstance(event, Step):
             moved.append(replace(event, epoch=steps // epoch_steps + 1))
             steps += 1

@@ -115,7 +115,7 @@ def learning_curves(run: Snapshot, space: Workspace, key: str) -> Evaluation | N
     dense = reference_of(run.events)
     if dense is None or not (moved or updates):
         return None
-    figure = training_curves(moved, {"dense": dense.top1}, updates, epochs=epochs_of(plan))
+    figure = training_curves(moved, {"dense": dense.value}, updates, epochs=epochs_of(plan))
     st.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
     return dense
 

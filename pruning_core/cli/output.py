@@ -14,9 +14,10 @@ def note(line: str) -> None:
 
 
 def note_epoch(event: Epoch) -> None:
-    """Reports the validation accuracy after an epoch."""
-    top1 = event.evaluation.top1
-    note(f"epoch {event.epoch} of {event.epochs}: validation top-1 {top1:.4f}")
+    """Reports the validation value after an epoch."""
+    task = event.evaluation.task
+    value = f"{task.short_label} {task.text(event.evaluation.value)}"
+    note(f"epoch {event.epoch} of {event.epochs}: validation {value}")
 
 
 def note_full_passes(points: Sequence[SensitivityPoint | Band]) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from pruning_core.cli.command import Command
@@ -13,6 +12,7 @@ from pruning_core.granularity import granularity
 from pruning_core.model.device import choose_device
 from pruning_core.sensitivity.preview import preview_plan
 from pruning_core.sensitivity.preview_bands import Band, bands_csv
+from pruning_core.sensitivity.scan import point_dict
 from pruning_core.workspaces import open_workspace
 
 
@@ -51,15 +51,16 @@ def run(options: argparse.Namespace) -> int:
         out.write_text(bands_csv(bands), encoding="utf-8")
         evaluations = f"{preview.evaluation_share:.1%} of the full scan's evaluations"
         work = f"about {preview.work:.1%} of its work"
-        note(f"{evaluations}, {work}: mean width of a band {100 * _mean_width(bands):.1f} points")
+        note(f"{evaluations}, {work}: mean width of a band {_mean_width(bands)}")
     note_full_passes(bands)
     if options.json:
-        print_json([asdict(band) for band in bands])
+        print_json([point_dict(band) for band in bands])
     return 0
 
 
-def _mean_width(bands: Sequence[Band]) -> float:
-    return sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)
+def _mean_width(bands: Sequence[Band]) -> str:
+    width = sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)
+    return f"{100 * width:.1f} points" if bands[0].task.percent else f"{width:.3g}"
 
 
 COMMAND = Command(

@@ -22,6 +22,7 @@ from pruning_core.model.mask_files import read_masks
 from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
 from pruning_core.plan import Plan
 from pruning_core.start_masks import STARTS, ZEROS
+from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Epoch, Finished, Pruned, PruningError
 from pruning_core.workspaces import Workspace, open_workspace
 
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(report)
     else:
-        _print_accuracy(finished)
+        _print_values(finished)
     return 0
 
 
@@ -101,10 +102,14 @@ def _write(
     (folder / "weights.safetensors").write_bytes(weights_safetensors(finished.model))
 
 
-def _print_accuracy(finished: Finished) -> None:
-    for state, accuracy in evaluations_by_state(finished).items():
-        low, high = accuracy.interval
-        print(f"{state:13} {accuracy.top1:.4f}  95% [{low:.4f}, {high:.4f}]  n = {accuracy.n}")
+def _print_values(finished: Finished) -> None:
+    for state, measured in evaluations_by_state(finished).items():
+        task = measured.task
+        low, high = map(task.text, measured.interval)
+        label = "" if task.name == CLASSIFICATION.name else f"{task.short_label} "
+        print(
+            f"{state:13} {label}{task.text(measured.value)}  95% [{low}, {high}]  n = {measured.n}"
+        )
 
 
 COMMAND = Command(

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from pruning_core.cli.command import Command
@@ -14,6 +13,7 @@ from pruning_core.plan import Plan
 from pruning_core.sensitivity.backends import Backend, dask, in_process, process_pool
 from pruning_core.sensitivity.grid import measure, to_csv
 from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
+from pruning_core.sensitivity.scan import point_dict
 from pruning_core.types import SensitivityPoint
 
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     out.write_text(to_csv(grid_points), encoding="utf-8")
     note_full_passes([grid_point.point for grid_point in grid_points])
     if options.json:
-        print_json([{"criterion": p.criterion} | asdict(p.point) for p in grid_points])
+        print_json([{"criterion": p.criterion} | point_dict(p.point) for p in grid_points])
     return 0
 
 
@@ -83,7 +83,8 @@ def _backend(options: argparse.Namespace) -> Backend:
 def _note_point(point: SensitivityPoint) -> None:
     reason = point.why or "less than one whole group"
     suffix = f"  nothing removed: {reason}" if point.no_op else ""
-    note(f"{point.parameter} {point.sparsity:g}: top-1 {point.top1:.4f}{suffix}")
+    value = f"{point.task.short_label} {point.task.text(point.value)}"
+    note(f"{point.parameter} {point.sparsity:g}: {value}{suffix}")
 
 
 COMMAND = Command(

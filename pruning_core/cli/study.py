@@ -1,7 +1,6 @@
 """`pruning study`: compares pruning methods at several compressions and seeds."""
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 from pruning_core import studies
@@ -38,12 +37,12 @@ def run(options: argparse.Namespace) -> int:
     for event in studies.run_study(study, space, folder, choose_device(options.device)):
         if (line := studies.event_line(event)) is not None:
             note(line)
-    results = studies.load_results(study, folder)
+    results = studies.load_results(study, folder, space.dataset.task)
     if out is not None:
         out.write_text(studies.to_csv(study, results), encoding="utf-8")
     rows = studies.summary(results)
     if options.json:
-        print_json([asdict(row) for row in rows])
+        print_json([studies.row_dict(row) for row in rows])
     else:
         print(studies.to_text(rows).rstrip())
     return 0

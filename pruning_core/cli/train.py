@@ -6,7 +6,7 @@ from pathlib import Path
 from pruning_core.cli.command import Command
 from pruning_core.cli.options import add_json
 from pruning_core.cli.output import note_epoch, print_json
-from pruning_core.export import accuracy_dict
+from pruning_core.export import evaluation_dict
 from pruning_core.types import Epoch, Tuned
 from pruning_core.zoo import train
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         if isinstance(event, Epoch):
             note_epoch(event)
     if options.json and isinstance(event, Tuned):
-        validation = accuracy_dict(event.evaluation)
+        validation = evaluation_dict(event.evaluation)
         print_json({"best_epoch": event.best_epoch, "validation": validation})
     return 0
 

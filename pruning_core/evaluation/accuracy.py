@@ -1,112 +1,113 @@
-"""Accuracy, loss and confusion of a model on a split."""
+"""The value of a model on a split, by the task: of a classifier its accuracy."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pruning_core.evaluation.intervals import wilson_interval
 from pruning_core.model.device import choose_device, on_device
-from pruning_core.model.model_io import logits as model_logits
-from pruning_core.model.model_io import to_device
-from pruning_core.types import Evaluation, Inputs, PruningError, Split
+from pruning_core.model.model_io import call, to_device
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.tasks.task import Evaluation, Parts, Task, joined, with_count
+from pruning_core.types import Dataset, PruningError, Split
 
-NOT_FINITE = (
-    "The model's output is NaN or infinite on some image: its weights are broken, "
-    "or the learning rate was too high."
-)
+
+@dataclass(frozen=True)
+class Judge:
+    """Measures what a model gives for a batch, by the task.
+
+    outputs: the logits that stand for the classes; None for all.
+    """
+
+    task: Task = CLASSIFICATION
+    outputs: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "Judge":
+        """The judge of a data set."""
+        return cls(dataset.task, dataset.outputs)
+
+    def judged(self, out: Any) -> Tensor:
+        """The part of the model's output that is judged."""
+        tensor = self.task.outputs(out)
+        return tensor if self.outputs is None else tensor[:, list(self.outputs)]
+
+    @torch.inference_mode()
+    def parts(self, out: Any, targets: Tensor) -> dict[str, Tensor]:
+        """What is kept of a batch (`Task.measure`)."""
+        outputs = self.judged(out)
+        return self.task.measure(outputs, targets.to(outputs.device))
+
+    def loss(self, out: Any, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """The mean loss of a batch, differentiable. Raises PruningError for other targets."""
+        outputs = self.judged(out)
+        self.task.check(outputs, targets)
+        return self.task.loss(outputs, targets.to(outputs.device), label_smoothing=label_smoothing)
+
+    @torch.inference_mode()
+    def similarity(self, out: Any, targets: Tensor) -> dict[str, Tensor]:
+        """Numbers of each sample of a batch by which similar samples are neighbours."""
+        outputs = self.judged(out)
+        return self.task.similarity(outputs, targets.to(outputs.device))
+
+    def statistics(self, parts: Sequence[Parts]) -> dict[str, Tensor]:
+        """What the task's value reads of each sample of all batches, with their "count"."""
+        own = joined(parts)
+        return with_count(
+            {name: own[name] for name in (*self.task.statistics, "count") if name in own}
+        )
+
+    def evaluate(
+        self,
+        model: nn.Module,
+        split: Split,
+        device: torch.device | str | None = None,
+        batch_size: int = 256,
+    ) -> Evaluation:
+        """As the function `evaluate`."""
+        if not len(split):
+            raise PruningError(f"There are no {self.task.samples} to evaluate on.")
+        where = choose_device(device)
+        placed = on_device(model, where)
+        with torch.inference_mode():
+            parts = [
+                self.parts(call(placed, to_device(x, where)), y)
+                for x, y in split.batches(batch_size)
+            ]
+        return self.summarise(parts)
+
+    def summarise(self, parts: Sequence[Parts]) -> Evaluation:
+        """The evaluation of all batches."""
+        return self.task.summarise(joined(parts))
 
 
 def evaluate(
     model: nn.Module,
     split: Split,
     *,
+    task: Task = CLASSIFICATION,
     outputs: Sequence[int] | None = None,
     device: torch.device | str | None = None,
     batch_size: int = 256,
 ) -> Evaluation:
-    """Accuracy, loss and confusion of the model on all images of a split.
+    """The task's value of the model on all samples of a split, and its loss.
 
     The model is not changed. outputs: the logits that stand for the classes (None = all logits).
-    Raises PruningError for an empty split, for a label that the model has no class for, and for
-    logits that are not finite.
+    Raises PruningError for an empty split, for targets that do not fit the model's outputs, and for
+    outputs that are not finite.
 
     >>> from pruning_core import open_workspace
     >>> space = open_workspace("lenet5", "digits")
     >>> measured = evaluate(space.model, space.dataset.test)
-    >>> measured.n, measured.top1 > 0.9
+    >>> measured.n, measured.value > 0.9
     (359, True)
     """
-    if not len(split):
-        raise PruningError("There are no images to evaluate on.")
-    where = choose_device(device)
-    chosen = None if outputs is None else torch.tensor(outputs)
-    placed = on_device(model, where)
-    logits = []
-    labels = []
-    with torch.inference_mode():
-        for x, y in split.batches(batch_size):
-            logits.append(class_logits(placed, to_device(x, where), chosen).float().cpu())
-            labels.append(y)
-    return summarise(torch.cat(logits), torch.cat(labels))
+    judge = Judge(task, None if outputs is None else tuple(outputs))
+    return judge.evaluate(model, split, device, batch_size)
 
 
-def class_logits(model: nn.Module, x: Inputs, outputs: Tensor | None) -> Float[Tensor, "b c"]:
-    """The model's logits for a batch: the columns in `outputs`, or all of them for None."""
-    logits = model_logits(model, x)
-    return logits if outputs is None else logits[:, outputs.to(logits.device)]
-
-
-def check_labels(labels: Tensor, classes: int) -> None:
-    """Raises PruningError for a label that is not below the number of classes."""
-    if len(labels) and int(labels.max()) >= classes:
-        raise PruningError(
-            f"The model answers {classes} classes, but the data has label {int(labels.max())}."
-        )
-
-
-def summarise(logits: Float[Tensor, "n c"], labels: Tensor) -> Evaluation:
-    """The Evaluation of logits (image x class) against the true labels.
-
-    Raises PruningError for logits that are not finite and for labels beyond the classes.
-    """
-    if not bool(logits.isfinite().all()):
-        raise PruningError(NOT_FINITE)
-    n, classes = logits.shape
-    check_labels(labels, classes)
-    # The caller may hold tensors of torch's inference mode, which later operations would refuse.
-    logits = logits.clone()
-    labels = labels.clone()
-    predictions = logits.argmax(1)
-    confusion = _confusion(labels, predictions, classes)
-    right = int(confusion.diagonal().sum())
-    return Evaluation(
-        n=n,
-        top1=right / n,
-        top5=_top5(logits, labels) if classes > 5 else None,
-        loss=float(functional.cross_entropy(logits.double(), labels)),
-        interval=wilson_interval(right, n),
-        per_class=_recall(confusion),
-        confusion=confusion,
-        predictions=predictions,
-    )
-
-
-def _confusion(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
-    """Number of images by true class (row) and predicted class (column)."""
-    cells = torch.bincount(labels * classes + predictions, minlength=classes * classes)
-    return cells.view(classes, classes)
-
-
-def _recall(confusion: Tensor) -> tuple[float | None, ...]:
-    """Fraction of each true class that is predicted right; None for a class without images."""
-    right = confusion.diagonal().tolist()
-    totals = confusion.sum(1).tolist()
-    return tuple(r / total if total else None for r, total in zip(right, totals, strict=True))
-
-
-def _top5(logits: Tensor, labels: Tensor) -> float:
-    """Fraction of the images whose true class has one of the five largest logits."""
-    return float((logits.topk(5).indices == labels[:, None]).any(1).double().mean())
+def summarise(outputs: Tensor, targets: Tensor, task: Task = CLASSIFICATION) -> Evaluation:
+    """The evaluation of outputs against targets. Raises PruningError as `evaluate`."""
+    return Judge(task).summarise([Judge(task).parts(outputs, targets)])

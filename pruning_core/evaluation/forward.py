@@ -1,6 +1,6 @@
 """Forward passes of a model over the batches of a split, node by node, with replaced tensors."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from functools import partial
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx.node import Node
 from torch.utils._pytree import tree_leaves
 
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.thread_pool import InlineExecutor
 from pruning_core.model.device import choose_device, on_device
 from pruning_core.model.graph import Program, Stage, Values, ValuesMissing, program, skeleton
@@ -24,6 +25,8 @@ LARGE_BATCH = 2**24
 """A batch of more bytes keeps all kernel threads busy, so that one worker computes it."""
 MAX_WORKERS = 4
 """Most workers for smaller batches."""
+Read = Callable[[int, Any], Any]
+"""(index of a batch, the model's output for it) -> what is kept of it."""
 Replacements = Mapping[str, Tensor]
 """Parameter or buffer name -> the tensor that takes its place, of its stored shape and type."""
 
@@ -75,6 +78,15 @@ class Forward:
     def count(self, batch: int) -> int:
         """Number of images in the batch."""
         return min(self._size, len(self._split) - batch * self._size)
+
+    def targets(self, batch: int) -> Tensor:
+        """The targets of a batch."""
+        start = batch * self._size
+        return self._split.labels[start : start + self.count(batch)]
+
+    def measured_by(self, judge: Judge) -> Read:
+        """Keeps of each batch's output what the judge measures."""
+        return lambda batch, out: judge.parts(out, self.targets(batch))
 
     def images(self, batch: int) -> Inputs:
         """The images of a batch, or its other inputs, on the device."""
@@ -145,21 +157,32 @@ class CheckedThreads:
         values: Values,
         replacements: Replacements,
         wanted: Collection[Node],
+        read: Read | None = None,
     ) -> Future[Values]:
-        """The future of `Forward.run` for a batch."""
+        """The future of `Forward.run` for a batch.
+
+        read: with it the model's output is replaced by what is kept of it, in the same thread.
+        """
         call = partial(self._forward.run_batch, batch, stages, values, replacements, wanted)
+        kept = partial(self._kept, batch, read)
         same_bits = self._forward.same_bits
         if same_bits is None or isinstance(self._pool, InlineExecutor):
-            return self._inline.submit(call)
+            return self._inline.submit(lambda: kept(call()))
         keys = {(self._forward.count(batch), stage.node) for stage in stages}
         if keys <= same_bits:
-            return self._pool.submit(call)
+            return self._pool.submit(lambda: kept(call()))
         here = self._inline.submit(call)
         there = self._pool.submit(call)
         self._forward.same_bits = (
             same_bits | keys if all_equal(here.result(), there.result()) else None
         )
-        return here
+        return self._inline.submit(kept, here.result())
+
+    def _kept(self, batch: int, read: Read | None, values: Values) -> Values:
+        result = self._forward.program.result
+        if read is None or result not in values:
+            return values
+        return {**values, result: read(batch, values[result])}
 
 
 def all_equal(first: Values, second: Values) -> bool:

@@ -14,17 +14,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.fx.node import Node
 
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.forward import (
     BUDGET,
     CheckedThreads,
     Forward,
+    Read,
     Replacements,
     held_bytes,
 )
 from pruning_core.evaluation.thread_pool import worker_pool
 from pruning_core.model.graph import Values, fitting
-from pruning_core.model.model_io import sample_range
-from pruning_core.types import Split
+from pruning_core.model.model_io import require_logits, sample_range
+from pruning_core.types import Evaluation, Split
 
 Version = frozenset[tuple[int, bytes]]
 """Which of the tensors that a value depends on are replaced, and by what: (id, digest)."""
@@ -65,7 +67,7 @@ class _ValueCache:
 
 
 class IncrementalForward:
-    """Logits of one model on one split for one set of replaced tensors after another.
+    """What one model gives on one split for one set of replaced tensors after another.
 
     They equal those of full forward passes bit for bit, for the same batches and the same number of
     threads, as for `PartialForward`. The values that enter the node of a prunable weight are cached
@@ -76,7 +78,7 @@ class IncrementalForward:
     the last layers are cached. Values least recently used are removed first. The model is read and
     never changed. One thread at a time computes; others are blocked meanwhile. traced: False where
     the model is computed in full, as in `PartialForward`; then only whole results are looked up;
-    reason: why. Raises
+    reason: why. judge: of the data set; with it only what it measures is kept of the outputs. Raises
     PruningError for a split without images.
     """
 
@@ -89,10 +91,13 @@ class IncrementalForward:
         batch_size: int = 256,
         budget: int = BUDGET,
         workers: int | None = None,
+        judge: Judge | None = None,
     ) -> None:
+        self._judge = judge
         self.forward = Forward(model, split, device=device, batch_size=batch_size, workers=workers)
         self.traced = self.forward.traced
         self.reason = self.forward.reason
+        self._read: Read = _logits if judge is None else self.forward.measured_by(judge)
         self._cache = _ValueCache(budget)
         self._lock = threading.Lock()
         self._reads = {
@@ -108,9 +113,20 @@ class IncrementalForward:
     def logits(self, replacements: Replacements) -> Float[Tensor, "n c"]:
         """The logits of all images on the CPU, with tensors of the model replaced.
 
+        Without a judge. As `evaluation`.
+        """
+        return torch.cat(self._batches(replacements))
+
+    def evaluation(self, replacements: Replacements) -> Evaluation:
+        """The judge's evaluation, with tensors of the model replaced.
+
         A replacement that equals the model's own tensor is ignored. Raises PruningError for a name
         that the model does not have, and for a tensor of another shape or type.
         """
+        return (self._judge or Judge()).summarise(self._batches(replacements))
+
+    def _batches(self, replacements: Replacements) -> list[Any]:
+        """What is kept of each batch."""
         result = self.forward.program.result
         batches = self.forward.batches
         with self._lock:
@@ -126,7 +142,7 @@ class IncrementalForward:
                 computed = [part.result() for part in parts]
             for batch, values in zip(batches, computed, strict=True):
                 self._cache.put(batch, values, versions)
-            return torch.cat([values[result].float().cpu() for values in computed])
+            return [values[result] for values in computed]
 
     def _new(self, replacements: Replacements) -> Replacements:
         own = {name: self.forward.program.tensor(name) for name in replacements}
@@ -161,8 +177,17 @@ class IncrementalForward:
         self._cache.use(batch, used, versions)
         keep = {program.result} | (self._held & {*used, *todo})
         return team.submit(
-            batch, program.stages(todo, keep), {node: known[node] for node in used}, new, keep
+            batch,
+            program.stages(todo, keep),
+            {node: known[node] for node in used},
+            new,
+            keep,
+            self._read if todo else None,
         )
+
+
+def _logits(_batch: int, out: Any) -> Tensor:
+    return require_logits(out).float().cpu()
 
 
 def digest(tensor: Tensor) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,12 +16,14 @@ from pruning_core.evaluation.forward import (
     BUDGET,
     CheckedThreads,
     Forward,
+    Read,
     Replacements,
     held_bytes,
 )
 from pruning_core.evaluation.thread_pool import worker_pool
 from pruning_core.model.graph import Stage, Values, empty_as
 from pruning_core.model.inventory import stored
+from pruning_core.model.model_io import require_logits
 from pruning_core.types import Layer, PruningError, Split
 
 Mask = Bool[Tensor, "_o _i _h _w"]
@@ -102,7 +105,7 @@ class _Activations:
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """One change at one site, and the futures of its logits by batch."""
+    """One change at one site, and the futures of what is read of each batch's output."""
 
     at: int
     place: int
@@ -175,11 +178,29 @@ class PartialForward:
     ) -> Iterator[tuple[int, int, Float[Tensor, "n c"]]]:
         """Yields (index of the site, index of the change, logits of all images on the CPU).
 
-        Sites come in the given order. A site names the parameters and buffers that its changes may
-        replace; a change may replace some of them. `changes` is called once per site, when it is
-        reached. What depends on any tensor of the site is computed again, the rest is not. The
-        network's own order is the fastest; any other gives the same logits. Raises PruningError for
-        a name that the model or the site does not have, and for a tensor of another shape or type.
+        It is `read_at` that keeps all logits.
+        """
+
+        def logits(_batch: int, out: Any) -> Tensor:
+            return require_logits(out).float().cpu()
+
+        for at, place, batches in self.read_at(sites, changes, logits):
+            yield at, place, torch.cat(batches)
+
+    def read_at(
+        self,
+        sites: Sequence[tuple[str, ...]],
+        changes: Callable[[int], Sequence[Replacements]],
+        read: Read,
+    ) -> Iterator[tuple[int, int, list[Any]]]:
+        """Yields (index of the site, index of the change, what was read of each batch's output).
+
+        read may run in any thread. Sites come in the given order. A site names the parameters and
+        buffers that its changes may replace; a change may replace some of them. `changes` is called
+        once per site, when it is reached. What depends on any tensor of the site is computed again,
+        the rest is not. The network's own order is the fastest; any other gives the same numbers.
+        Raises PruningError for a name that the model or the site does not have, and for a tensor of
+        another shape or type.
         """
         sites_in_program = [self._site(names) for names in sites]
         pending = deque[_Run]()
@@ -199,11 +220,11 @@ class PartialForward:
                     yield from self._ready(pending, 0)
                     held.beside = 0
                     if not held.put(batch, values):
-                        self._submit(team, site, runs, {batch: values})
+                        self._submit(team, site, runs, {batch: values}, read)
                         wait([run.parts[batch] for run in runs])
                 self.most_held = held.most
                 for run in runs:
-                    self._submit(team, site, [run], held.values)
+                    self._submit(team, site, [run], held.values, read)
                     pending.append(run)
                     yield from self._ready(pending, 2 * (self.forward.workers - 1))
             yield from self._ready(pending, 0)
@@ -254,24 +275,27 @@ class PartialForward:
         return team.submit(batch, program.stages(todo, keep), values, {}, keep).result()
 
     def _submit(
-        self, team: CheckedThreads, site: _Site, runs: Sequence[_Run], batches: dict[int, Values]
+        self,
+        team: CheckedThreads,
+        site: _Site,
+        runs: Sequence[_Run],
+        batches: dict[int, Values],
+        read: Read,
     ) -> None:
         """Submits the changes for some batches."""
         for run in runs:
             for batch, values in batches.items():
                 run.parts[batch] = team.submit(
-                    batch, site.stages, values, run.change, {self.forward.program.result}
+                    batch, site.stages, values, run.change, {self.forward.program.result}, read
                 )
 
-    def _ready(self, pending: deque[_Run], rest: int) -> Iterator[tuple[int, int, Tensor]]:
-        """Yields the logits of the first runs until only `rest` are not finished."""
+    def _ready(self, pending: deque[_Run], rest: int) -> Iterator[tuple[int, int, list[Any]]]:
+        """Yields what was read of the first runs until only `rest` are not finished."""
         result = self.forward.program.result
         while len(pending) > rest:
             run = pending.popleft()
-            logits = [
-                run.parts[batch].result()[result].float().cpu() for batch in self.forward.batches
-            ]
-            yield run.at, run.place, torch.cat(logits)
+            batches = [run.parts[batch].result()[result] for batch in self.forward.batches]
+            yield run.at, run.place, batches
 
 
 def _check(runs: Sequence[_Run], site: tuple[str, ...]) -> None:

@@ -1,28 +1,25 @@
 """A sample of the images in place of all: how it is drawn, and its confidence interval."""
 
+from collections.abc import Mapping
 from math import ceil, inf, sqrt
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int, Int8
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from pruning_core.evaluation.intervals import paired_interval
+from pruning_core.intervals import paired_interval
 
+Changes = Float[np.ndarray, " m"] | Int[np.ndarray, " m"]
 BINS_OF_SIMILARITY = 0.5
 """The least ratio of a systematic sample's variance to a simple random sample's."""
 
 
-def similarity_order(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> list[int]:
-    """Indices of the images in an order in which neighbours are similar.
+def similarity_order(keys: Mapping[str, Shaped[Tensor, " n"]]) -> list[int]:
+    """Indices of the images in an order in which neighbours are similar (`Task.similarity`).
 
-    They are sorted by class, and within a class by the margin: the logit of the true class minus
-    the largest other one. The margin rises in one class and falls in the next.
+    keys: numbers of each image; the first ones are the most important.
     """
-    own = torch.nn.functional.one_hot(labels.long(), logits.shape[1]).bool()
-    margin = logits[own] - logits.masked_fill(own, -inf).amax(1)
-    rising = torch.where(labels % 2 == 1, -margin, margin)
-    order: list[int] = np.lexsort((rising.numpy(), labels.numpy())).tolist()
+    order: list[int] = np.lexsort([key.numpy() for key in reversed(list(keys.values()))]).tolist()
     return order
 
 
@@ -37,19 +34,44 @@ def systematic_parts(n: int, parts: int, seed: int) -> list[np.ndarray]:
     return [np.flatnonzero(part == at) for at in range(count)]
 
 
-def subsample_interval(change: Int8[np.ndarray, " m"], n: int) -> tuple[float, float]:
+def subsample_interval(change: Changes, n: int) -> tuple[float, float]:
     """95% interval of the mean change over n images, from m of them in their order.
 
     change: 1 = became right, -1 = became wrong, 0 = stayed. Tango's paired interval, with its
-    distances from the mean multiplied by sqrt((n - m) / (n - 1)), because no image is drawn twice,
-    and by sqrt(v / s^2) in [sqrt(BINS_OF_SIMILARITY), 1]. v = mean (d_i - d_i+1)^2 / 2 over
-    neighbours is the variance of a systematic sample (Wolter, Introduction to Variance Estimation,
-    1985), s^2 = mean (d - mean)^2.
+    distances from the mean multiplied by `_gain`.
+    """
+    mean = float(change.mean())
+    low, high = paired_interval(int((change > 0).sum()), int((change < 0).sum()), len(change))
+    gain = _gain(change, n)
+    return mean + gain * (low - mean), mean + gain * (high - mean)
+
+
+def subsample_mean_interval(
+    mean: float, change: Float[np.ndarray, " m"], n: int
+) -> tuple[float, float]:
+    """As `subsample_interval`, of changes of any size: Student's interval around `mean`.
+
+    One image of several shows no spread: its interval is (-inf, inf).
+    """
+    from scipy.stats import t as student  # takes 1 s to import, so not before it is needed
+
+    m = len(change)
+    if m == n:
+        return mean, mean
+    if m < 2:
+        return -inf, inf
+    half = float(student.ppf(0.975, m - 1)) * float(change.std(ddof=1)) / sqrt(m)
+    return mean - _gain(change, n) * half, mean + _gain(change, n) * half
+
+
+def _gain(change: Changes, n: int) -> float:
+    """Width of the interval of a systematic sample / of a simple one drawn with replacement.
+
+    sqrt((n - m) / (n - 1)), because no image is drawn twice, times sqrt(v / s^2) in
+    [sqrt(BINS_OF_SIMILARITY), 1]. v = mean (d_i - d_i+1)^2 / 2 over neighbours is the variance of a
+    systematic sample (Wolter, Introduction to Variance Estimation, 1985), s^2 = mean (d - mean)^2.
     """
     m = len(change)
-    mean = float(change.mean())
     variance = float(change.var())
     ratio = float(np.square(np.diff(change)).mean()) / 2 / variance if variance else 1.0
-    shrink = sqrt(min(1.0, max(BINS_OF_SIMILARITY, ratio)) * (n - m) / max(1, n - 1))
-    low, high = paired_interval(int((change > 0).sum()), int((change < 0).sum()), m)
-    return mean + shrink * (low - mean), mean + shrink * (high - mean)
+    return sqrt(min(1.0, max(BINS_OF_SIMILARITY, ratio)) * (n - m) / max(1, n - 1))

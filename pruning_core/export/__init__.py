@@ -9,12 +9,12 @@ from pruning_core.export.masks import (
     masks_pt,
     masks_safetensors,
 )
-from pruning_core.export.report import accuracy_dict, evaluations_by_state, report_dict
+from pruning_core.export.report import evaluation_dict, evaluations_by_state, report_dict
 from pruning_core.export.weights import weights_safetensors
 
 __all__ = [
     "MASK_FORMATS",
-    "accuracy_dict",
+    "evaluation_dict",
     "evaluations_by_state",
     "masks_by_parameter",
     "masks_npz",

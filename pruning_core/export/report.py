@@ -1,21 +1,38 @@
-"""The report of a run as JSON values: counts and measured accuracy."""
+"""The report of a run as JSON values: counts and measured values."""
 
 import json
 from dataclasses import asdict
+from math import isfinite
 
 from pruning_core.plan import Plan
+from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Evaluation, Finished
 
 
-def accuracy_dict(evaluation: Evaluation) -> dict[str, object]:
-    """An evaluation as JSON values, without the confusion matrix and the predictions."""
+def evaluation_dict(evaluation: Evaluation) -> dict[str, object]:
+    """An evaluation as JSON values, without the confusion matrix and the predictions.
+
+    Of another task than classification: its name, and the value with its label. An interval's end
+    that is infinite is null.
+    """
+    interval = [end if isfinite(end) else None for end in evaluation.interval]
+    if evaluation.classes is None or evaluation.task.name != CLASSIFICATION.name:
+        return {
+            "n": evaluation.n,
+            "task": evaluation.task.name,
+            "value": evaluation.value,
+            "value_is": evaluation.task.value_label,
+            "interval_95": interval,
+            "loss": evaluation.loss,
+            **evaluation.extras,
+        }
     return {
         "n": evaluation.n,
-        "top1": evaluation.top1,
-        "interval_95": list(evaluation.interval),
-        "top5": evaluation.top5,
+        "top1": evaluation.value,
+        "interval_95": interval,
+        "top5": evaluation.extras.get("top-5"),
         "loss": evaluation.loss,
-        "per_class": list(evaluation.per_class),
+        "per_class": list(evaluation.classes.per_class),
     }
 
 
@@ -38,11 +55,12 @@ def report_dict(plan: Plan, run: Finished) -> dict[str, object]:
     """The report of a finished run as JSON values.
 
     plan: the plan; threads: number of kernel threads; computed: counts of weights and
-    multiply-adds, with `sparsity_start` where the plan starts from zeros; measured: accuracy of
-    each state.
+    multiply-adds, with `sparsity_start` where the plan starts from zeros; measured: value
+    and loss of each state.
     """
     measured = {
-        state: accuracy_dict(evaluation) for state, evaluation in evaluations_by_state(run).items()
+        state: evaluation_dict(evaluation)
+        for state, evaluation in evaluations_by_state(run).items()
     }
     computed = asdict(run.report)
     if run.report.sparsity_start is None:

@@ -26,6 +26,7 @@ from pruning_core.types import (
     Ratios,
     Scores,
     Step,
+    TaskBatches,
     Tuned,
 )
 
@@ -87,6 +88,10 @@ class FlowContext:
         while True:
             yield from self.dataset.train.shuffled(size, self.config.seed * 1_000_003 + epoch)
             epoch += 1
+
+    def of_task(self, batch: tuple[Inputs, Tensor]) -> TaskBatches:
+        """A mini-batch whose loss is the task's."""
+        return TaskBatches((batch,), self.dataset.task)
 
     def for_classes(self, model: nn.Module) -> nn.Module:
         """The model with the logits of the data's classes alone, for a loss."""

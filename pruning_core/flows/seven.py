@@ -123,7 +123,10 @@ class SevenPre(FlowDefaults):
         reports = -(-self.steps // stride)
         for t in range(self.steps):
             (gradients,) = batch_gradients(
-                context.for_classes(model), context.layers, (next(batches),), self.batch
+                context.for_classes(model),
+                context.layers,
+                context.of_task(next(batches)),
+                self.batch,
             )
             pruner.add(t, weights(model, context.layers), gradients)
             model = context.plan.masked_copy(pruner.masks)

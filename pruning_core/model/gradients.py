@@ -1,4 +1,4 @@
-"""Derivatives of the loss with respect to the weights, on labelled data."""
+"""Derivatives of the task's loss with respect to the weights, on data with targets."""
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
@@ -9,20 +9,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
-from torch.nn.functional import cross_entropy
 from torch.overrides import TorchFunctionMode
 
 from pruning_core.model.inventory import oihw
 from pruning_core.model.model_io import (
     arguments,
-    logits,
+    call,
     map_tensors,
-    require_logits,
     sample_count,
     sample_range,
     to_device,
 )
-from pruning_core.types import Batches, Inputs, Layer, PruningError
+from pruning_core.tasks.task import Task
+from pruning_core.types import Batches, Inputs, Layer, PruningError, task_of
 
 PerWeight = dict[str, Float[Tensor, "_o _i _h _w"]]
 GRADIENT_BYTES = 2**28
@@ -32,7 +31,7 @@ MAX_IMAGES = 64
 
 
 def gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> PerWeight:
-    """dL/dW of the mean cross-entropy over all images of the batches, OIHW, on the CPU.
+    """dL/dW of the task's mean loss over all images of the batches, OIHW, on the CPU.
 
     On a copy in evaluation mode. Raises PruningError without batches and for a gradient that is not
     finite.
@@ -55,14 +54,16 @@ def batch_gradients(
         batches, size, parameters[0].device if parameters else torch.device("cpu")
     ):
         with torch.enable_grad():
-            gradient = _gradients(cross_entropy(logits(work, x), y), parameters)
+            gradient = _gradients(_loss(task_of(batches), work, x, y), parameters)
         yield _named(layers, gradient)
 
 
 def hessian_gradients(
     model: nn.Module, layers: tuple[Layer, ...], batches: Batches, temperature: float = 1.0
 ) -> PerWeight:
-    """H g of the mean cross-entropy of logits / temperature, OIHW, on the CPU.
+    """H g of the task's mean loss of logits / temperature, OIHW, on the CPU.
+
+    Outputs that are not logits of classes (`Task.gives_logits`) are not divided.
 
     g: its gradient; H: its second derivatives with respect to these weights. Computed as d/dW of
     <g, dL/dW> with g constant (Pearlmutter 1994), on a copy in evaluation mode. Raises as
@@ -83,7 +84,7 @@ def hessian_gradients(
 
 
 def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> PerWeight:
-    """Mean over the images of (dL_n/dW)^2, L_n the cross-entropy of image n, OIHW, on the CPU.
+    """Mean over the images of (dL_n/dW)^2, L_n the task's loss of image n, OIHW, on the CPU.
 
     This is the diagonal of the empirical Fisher matrix. torch.func computes the gradients of many
     images together; where it cannot follow the model, they are computed image by image. On a copy
@@ -93,7 +94,8 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
     values = {
         layer.name: parameter.detach() for layer, parameter in zip(layers, parameters, strict=True)
     }
-    per_image = _per_image_gradients(work)
+    task = task_of(batches)
+    per_image = _per_image_gradients(work, task)
     images = sum(len(y) for _, y in batches)
     size = min(
         MAX_IMAGES, max(1, GRADIENT_BYTES // sum(4 * value.numel() for value in values.values()))
@@ -111,18 +113,30 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
                     # torch.func cannot follow models that read values.
                     together = False
             if not together:
-                squares = _one_by_one(work, parameters, x, y)
+                squares = _one_by_one(work, parameters, x, y, task)
             for summed, square in zip(total.values(), squares, strict=True):
                 summed += square / images
     return _named(layers, list(total.values()))
 
 
-def _per_image_gradients(work: nn.Module) -> Callable[..., dict[str, Tensor]]:
-    """A function of weights by name, images and labels that gives each image's own gradients."""
+def _loss(
+    task: Task, work: nn.Module, x: Inputs, y: Tensor, reduction: str = "mean", by: float = 1.0
+) -> Tensor:
+    """The task's loss of a batch. by: a temperature that divides the outputs where they are logits.
+
+    Raises PruningError for targets that do not fit the outputs.
+    """
+    outputs = task.outputs(call(work, x))
+    task.check(outputs, y)
+    return task.loss(outputs / by if task.gives_logits else outputs, y, reduction)
+
+
+def _per_image_gradients(work: nn.Module, task: Task) -> Callable[..., dict[str, Tensor]]:
+    """A function of weights by name, images and targets that gives each image's own gradients."""
 
     def loss(changed: dict[str, Tensor], x: Inputs, y: Tensor) -> Tensor:
         out = functional_call(work, changed, *arguments(map_tensors(x, lambda t: t[None])))
-        return cross_entropy(require_logits(out), y[None])
+        return task.loss(task.outputs(out), y[None])
 
     gradients_of_one = grad(loss)
     per_image: Callable[..., dict[str, Tensor]] = vmap(gradients_of_one, in_dims=(None, 0, 0))
@@ -130,15 +144,14 @@ def _per_image_gradients(work: nn.Module) -> Callable[..., dict[str, Tensor]]:
 
 
 def _one_by_one(
-    work: nn.Module, parameters: Sequence[Tensor], x: Inputs, y: Tensor
+    work: nn.Module, parameters: Sequence[Tensor], x: Inputs, y: Tensor, task: Task
 ) -> list[Tensor]:
     """The sum over images of the squared gradient of one image."""
     total = [torch.zeros_like(parameter) for parameter in parameters]
     for at in range(len(y)):
         with torch.enable_grad():
-            gradient = _gradients(
-                cross_entropy(logits(work, sample_range(x, at, at + 1)), y[at : at + 1]), parameters
-            )
+            one = sample_range(x, at, at + 1)
+            gradient = _gradients(_loss(task, work, one, y[at : at + 1]), parameters)
         for summed, own in zip(total, gradient, strict=True):
             summed += own.square()
     return total
@@ -184,9 +197,10 @@ def _summed(
     """The sum over batches of share(the batch's part of the mean loss over all images)."""
     total = [torch.zeros_like(parameter) for parameter in parameters]
     images = sum(len(y) for _, y in batches)
+    task = task_of(batches)
     for x, y in _mini_batches(batches, None, total[0].device if total else torch.device("cpu")):
         with torch.enable_grad():
-            parts = share(cross_entropy(logits(work, x) / temperature, y, reduction="sum") / images)
+            parts = share(_loss(task, work, x, y, "sum", temperature) / images)
         for summed, own in zip(total, parts, strict=True):
             summed += own.detach()
     return total

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning_core.tasks.model_output import find_logits as find_logits
+from pruning_core.tasks.model_output import require_logits as require_logits
 from pruning_core.types import Example, Inputs, PruningError
 
 
@@ -45,33 +47,6 @@ def logits(model: nn.Module, x: Inputs) -> Tensor:
     Raises PruningError where it gives none (`require_logits`).
     """
     return require_logits(call(model, x))
-
-
-def find_logits(out: Any) -> Tensor | None:
-    """The logits in a model's output: itself, its attribute or key `logits`, or its first item.
-
-    None where it has none.
-    """
-    named = (
-        out["logits"]
-        if isinstance(out, Mapping) and "logits" in out
-        else getattr(out, "logits", out)
-    )
-    first = named[0] if isinstance(named, tuple | list) and named else named
-    return first if isinstance(first, Tensor) else None
-
-
-def require_logits(out: Any) -> Tensor:
-    """The logits in a model's output, as `find_logits`.
-
-    Raises PruningError where there are none.
-    """
-    if (logits := find_logits(out)) is not None:
-        return logits
-    raise PruningError(
-        f"The model gives a {type(out).__name__}: "
-        "it must give logits, a tuple that starts with them, or .logits."
-    )
 
 
 def with_selected_logits(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:

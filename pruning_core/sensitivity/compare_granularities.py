@@ -8,13 +8,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pruning_core.criteria import Criterion
-from pruning_core.evaluation.accuracy import summarise
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, supports
 from pruning_core.masks import group_scores, lowest, n_removed
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import stored
+from pruning_core.tasks.task import Parts
 from pruning_core.types import Batches, Evaluation, Layer, Scores, Split
 
 MAX_BYTES = 2**28
@@ -68,12 +69,13 @@ def compare_granularities(
     split: Split,
     *,
     tied: Sequence[Coupling] = (),
-    outputs: Sequence[int] | None = None,
+    judge: Judge | None = None,
     allow_collapse: bool = False,
 ) -> Iterator[GranularityResult]:
-    """Yields the mask of each granularity and the accuracy with this layer alone pruned.
+    """Yields the mask of each granularity and the task's value with this layer alone pruned.
 
     groups: the layer's group scores by granularity; they are read one after the other.
+    judge: of the data set; without it, of classification on all logits.
     ratio: in [0, 1]; N:M granularities use their own.
     layers, tied: all layers and the couplings. Dependent biases and norms of removed outputs are
     set to zero (`dependent_masks`).
@@ -82,23 +84,26 @@ def compare_granularities(
     Raises PruningError for a ratio outside [0, 1] and for a split without images.
     """
     partial_forward = PartialForward(model, split)
-    columns = slice(None) if outputs is None else list(outputs)
+    judge = judge or Judge()
     masks = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
     while part := list(islice(masks, max(1, MAX_BYTES // (4 * layer.numel)))):
         changes = []
         for g, mask in part:
             keep = _all_masks(model, layers, layer, g, mask, tied)
             changes.append(Zeroed(partial_forward.forward.program.tensor, keep))
-        for (g, mask), logits in zip(part, _logits(partial_forward, changes), strict=True):
+        measurements = _measured(partial_forward, changes, judge)
+        for (g, mask), parts in zip(part, measurements, strict=True):
             removed = 1 - int(mask.sum()) / layer.numel
-            evaluation = summarise(logits[:, columns], split.labels)
-            yield GranularityResult(g, mask, removed, evaluation)
+            yield GranularityResult(g, mask, removed, judge.summarise(parts))
 
 
-def _logits(partial_forward: PartialForward, changes: list[Zeroed]) -> Iterator[Tensor]:
-    """The logits of each change, computed in one pass through the network."""
+def _measured(
+    partial_forward: PartialForward, changes: list[Zeroed], judge: Judge
+) -> Iterator[list[Parts]]:
+    """What is measured with each change, computed in one pass through the network."""
     site = tuple(dict.fromkeys(name for change in changes for name in change))
-    return (logits for _, _, logits in partial_forward.logits_at([site], lambda _site: changes))
+    read = partial_forward.forward.measured_by(judge)
+    return (parts for _, _, parts in partial_forward.read_at([site], lambda _site: changes, read))
 
 
 def _all_masks(

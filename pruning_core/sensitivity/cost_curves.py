@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import isotonic_regression
 
-from pruning_core.evaluation.intervals import paired_interval
+from pruning_core.intervals import paired_interval
 from pruning_core.types import PruningError, SensitivityPoint
 
 Points = Sequence[SensitivityPoint]
@@ -35,7 +35,7 @@ Curves = Mapping[str, Curve]
 
 SIGNALS: dict[str, tuple[Callable[[SensitivityPoint], float], float]] = {
     "loss": (lambda point: point.loss, log(10)),
-    "accuracy": (lambda point: -point.top1, 1.0),
+    "accuracy": (lambda point: -point.value, 1.0),
 }
 """name -> (value of a point, larger when the network is worse; what one lost image adds to it).
 

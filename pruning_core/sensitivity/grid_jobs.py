@@ -17,6 +17,8 @@ from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.resolved_plan import prunable
 from pruning_core.sensitivity.scan import GRID, scan
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.tasks.task import Task
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 from pruning_core.workspaces import Workspace, open_workspace
@@ -77,7 +79,7 @@ class GridPoint:
 class JobRunner:
     """Runs jobs on one model and its images; each worker makes one and reuses it.
 
-    outputs: the logits that stand for the classes; None for all.
+    outputs: the logits that stand for the classes; None for all. task: gives the value.
     """
 
     model: nn.Module
@@ -85,11 +87,14 @@ class JobRunner:
     split: Split
     outputs: tuple[int, ...] | None = None
     device: torch.device | None = None
+    task: Task = CLASSIFICATION
 
     @cached_property
     def dense(self) -> Evaluation:
         """The evaluation of the dense network."""
-        return evaluate(self.model, self.split, outputs=self.outputs, device=self.device)
+        return evaluate(
+            self.model, self.split, task=self.task, outputs=self.outputs, device=self.device
+        )
 
     @cached_property
     def partial_forward(self) -> PartialForward:
@@ -105,6 +110,7 @@ class JobRunner:
             granularity(job.granularity),
             self.split,
             grid=job.sparsities,
+            task=self.task,
             outputs=self.outputs,
             device=self.device,
             couplings=job.couplings,
@@ -148,7 +154,8 @@ class OpenByName:
 def job_runner(plan: Plan, space: Workspace, device: torch.device | None = None) -> JobRunner:
     """Runs jobs on the workspace's model and the plan's probe images."""
     split = probe_split(plan, space)
-    return JobRunner(space.model, space.layers, split, space.dataset.outputs, device)
+    data = space.dataset
+    return JobRunner(space.model, space.layers, split, data.outputs, device, data.task)
 
 
 def make_jobs(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:

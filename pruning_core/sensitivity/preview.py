@@ -5,8 +5,8 @@ sample (`evaluation.sampling`). The first part measures the end and the middle o
 later part measures the points whose bands it narrows most for their work: multiply-adds downstream,
 and a cost per node.
 A band is the paired 95% interval of the change, narrowed for the systematic sample and limited by
-its neighbours' bands: more sparsity does not raise accuracy, except by `preview_curves.SLACK` or by
-a rise that was measured in the same curve.
+its neighbours' bands: more sparsity does not improve the task's value, except by
+`preview_curves.SLACK` or by an improvement that was measured in the same curve.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
@@ -31,6 +32,8 @@ from pruning_core.sensitivity.preview_curves import (
 from pruning_core.sensitivity.preview_measure import PreviewMeasurer
 from pruning_core.sensitivity.prune_units import UnitPruner, prune_units
 from pruning_core.sensitivity.scan import GRID
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.tasks.task import Task
 from pruning_core.types import GroupScores, Layer, PruningError, Split
 from pruning_core.workspaces import Workspace
 
@@ -75,6 +78,7 @@ def preview(
     split: Split,
     *,
     grid: Sequence[float] = GRID,
+    task: Task = CLASSIFICATION,
     outputs: tuple[int, ...] | None = None,
     device: torch.device | None = None,
     couplings: Sequence[Coupling] = (),
@@ -95,11 +99,11 @@ def preview(
     if not 0 <= share <= 1:
         raise PruningError(f"The share of the full scan must be in [0, 1], not {share}.")
     pruner = UnitPruner(model, layers, g, couplings)
-    measurer = PreviewMeasurer(pruner, split, outputs, device, seed)
+    measurer = PreviewMeasurer(pruner, split, Judge(task, outputs), device, seed)
     units = prune_units(layers, groups, g, couplings, tied=tied)
     curves = [measurer.curve(unit, unit.counts(g, grid)) for unit in units]
     points = [point for curve in curves for point in curve.points.values()]
-    budget = Budget(measurer.network, points, len(split), share)
+    budget = Budget(measurer.network, points, measurer.dense.n, share)
     yield from _rounds(measurer, curves, budget, share)
 
 
@@ -152,6 +156,7 @@ def preview_plan(
         g,
         probe_split(plan, space),
         grid=grid,
+        task=space.dataset.task,
         outputs=space.dataset.outputs,
         device=device,
         couplings=couplings_for(

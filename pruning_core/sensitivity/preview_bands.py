@@ -3,7 +3,10 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.tasks.task import Task
 
 BAND_COLUMNS = (
     "parameter",
@@ -25,7 +28,7 @@ BAND_COLUMNS = (
 class Band:
     """One point of a curve before it is measured on all images.
 
-    top1: the estimate. interval: where the full scan's value should lie.
+    value: the estimate. interval: where the full scan's value should lie.
     images: number of images that the point was measured on, of n; 0 where the estimate is
     interpolated between other points.
     The other fields are as in `SensitivityPoint`.
@@ -35,13 +38,14 @@ class Band:
     granularity: str
     sparsity: float
     achieved: float
-    top1: float
+    value: float
     interval: tuple[float, float]
     images: int
     n: int
     group: tuple[str, ...] = ()
     why: str | None = None
     in_full: str | None = None
+    task: Task = field(default=CLASSIFICATION, repr=False)
 
     @property
     def no_op(self) -> bool:
@@ -50,17 +54,18 @@ class Band:
 
 
 def bands_csv(bands: Sequence[Band]) -> str:
-    """Tidy table with the columns `BAND_COLUMNS`.
+    """Tidy table with the columns `BAND_COLUMNS`, for another task as in `scan.to_csv`.
 
     group: names separated by spaces. in_full: as in `scan.to_csv`.
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(BAND_COLUMNS)
+    other = {band.task.name for band in bands} - {CLASSIFICATION.name}
+    names = tuple("value" if name == "top1" else name for name in BAND_COLUMNS)
+    table.writerow((*names, "task") if other else BAND_COLUMNS)
     for band in bands:
-        numbers = (f"{value:.6f}" for value in (band.top1, *band.interval, band.achieved))
-        names = (band.parameter, band.granularity, f"{band.sparsity:g}")
-        table.writerow(
-            (*names, *numbers, band.images, band.n, " ".join(band.group), band.in_full or "")
-        )
+        numbers = (f"{value:.6f}" for value in (band.value, *band.interval, band.achieved))
+        point = (band.parameter, band.granularity, f"{band.sparsity:g}", *numbers)
+        cells = (*point, band.images, band.n, " ".join(band.group), band.in_full or "")
+        table.writerow((*cells, band.task.name) if other else cells)
     return out.getvalue()

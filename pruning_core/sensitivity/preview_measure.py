@@ -1,18 +1,20 @@
 """Measures the points of a preview on parts of the images."""
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch.fx.node import Node
 
-from pruning_core.evaluation.accuracy import summarise
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.evaluation.sampling import similarity_order, systematic_parts
 from pruning_core.sensitivity.forward_cost import BATCH_SIZE, ForwardCost
 from pruning_core.sensitivity.preview_curves import DenseNetwork, PreviewCurve, PreviewPoint
 from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner
+from pruning_core.tasks.task import Parts, joined
 from pruning_core.types import Split
 
 PARTS = 10
@@ -29,25 +31,51 @@ class PreviewMeasurer:
         self,
         pruner: UnitPruner,
         split: Split,
-        outputs: tuple[int, ...] | None,
+        judge: Judge,
         device: torch.device | None,
         seed: int,
     ) -> None:
         self._pruner = pruner
+        self._judge = judge
         self._device = device
-        self._columns = slice(None) if outputs is None else list(outputs)
         partial_forward = PartialForward(pruner.model, split, device=device, batch_size=BATCH_SIZE)
-        ((_, _, logits),) = partial_forward.logits_at([()], lambda _: [{}])
-        logits = logits[:, self._columns]
-        order = similarity_order(logits, split.labels)
-        self._split = split.subset(order)
-        self._dense_right = logits.argmax(1)[order] == split.labels[order]
-        self.parts = systematic_parts(len(split), PARTS, seed)
-        top1 = summarise(logits, split.labels).top1
-        self.dense = DenseNetwork(top1, len(split), pruner.g.name, partial_forward.reason)
         self._forward = partial_forward.forward
+        self._split = split
+        self.dense = self._measure_dense(partial_forward)
+        n = self.dense.n
+        # One image shows no spread: only where each is right or wrong can a part be a single one.
+        most = n if judge.task.binary else max(1, n // 2)
+        self.parts = systematic_parts(n, min(PARTS, most), seed)
         self._macs = self._macs_by_node()
         self.network = self._cost(self._forward.program.nodes)
+
+    def _measure_dense(self, partial_forward: PartialForward) -> DenseNetwork:
+        """Measures the dense network, then orders the images so that neighbours are similar.
+
+        Images that the task does not count are left out.
+        """
+        judge = self._judge
+
+        def read(batch: int, out: Any) -> tuple[Parts, Parts]:
+            targets = self._forward.targets(batch)
+            return judge.parts(out, targets), judge.similarity(out, targets)
+
+        ((_, _, batches),) = partial_forward.read_at([()], lambda _: [{}], read)
+        parts = joined([own for own, _ in batches])
+        counted = judge.statistics([own for own, _ in batches])
+        order = [
+            at
+            for at in similarity_order(joined([keys for _, keys in batches]))
+            if counted["count"][at]
+        ]
+        self._split = self._split.subset(order)
+        return DenseNetwork(
+            judge.task,
+            judge.task.summarise(parts).value,
+            {name: part[order] for name, part in counted.items()},
+            self._pruner.g.name,
+            partial_forward.reason,
+        )
 
     def _macs_by_node(self) -> dict[Node, int]:
         """Multiply-adds per image of every node: those of the prunable weights that it reads."""
@@ -67,16 +95,11 @@ class PreviewMeasurer:
         if any(removed):
             masks = self._pruner.masks(unit, max(removed))
             downstream = self._cost(self._forward.program.downstream(masks))
-        n = self.dense.n
-        points = {
-            count: PreviewPoint(downstream, np.zeros(n, np.int8), np.zeros(n, bool))
-            for count in removed
-            if count
-        }
+        points = {count: PreviewPoint(downstream, self.dense) for count in removed if count}
         if not downstream.nodes:
             for point in points.values():
                 point.set_unchanged()
-        return PreviewCurve(unit, counts, removed, points)
+        return PreviewCurve(unit, counts, removed, points, self.dense.scale)
 
     def measure(
         self,
@@ -90,7 +113,6 @@ class PreviewMeasurer:
             for curve in curves
         ]
         split = self._split.subset(images.tolist())
-        dense = self._dense_right[images].int()
         partial_forward = PartialForward(
             self._pruner.model,
             split,
@@ -99,8 +121,7 @@ class PreviewMeasurer:
             known=self._forward,
         )
         points = (point for curve in curves for point in curve.points.values() if point in wanted)
-        logits = self._pruner.logits(counts, partial_forward)
-        for point, (values, _) in zip(points, logits, strict=True):
-            right = (values[:, self._columns].argmax(1) == split.labels).int()
-            point.add(images, (right - dense).numpy())
+        measurements = self._pruner.measured(counts, partial_forward, self._judge)
+        for point, (batches, _) in zip(points, measurements, strict=True):
+            point.add(images, self._judge.statistics(batches))
         self._forward = partial_forward.forward

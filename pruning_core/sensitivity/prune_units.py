@@ -1,4 +1,4 @@
-"""What a scan prunes at once: one layer, or layers whose channels are tied; and the logits then."""
+"""What a scan prunes at once: one layer, or layers whose channels are tied; and measures it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import Granularity, from_groups
 from pruning_core.masks import achieved, lowest, n_removed
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import stored
+from pruning_core.tasks.task import Parts
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
-LogitsAndRemoved = tuple[Tensor, Mapping[str, float]]
-"""Logits of all images, and the fraction of each layer's weights that was removed."""
+MeasuredAndRemoved = tuple[list[Parts], Mapping[str, float]]
+"""What was measured on each batch, and the fraction of each layer's weights that was removed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,7 @@ def _channel_scores(
 
 @dataclass(frozen=True, eq=False)
 class UnitPruner:
-    """Makes the masks of one unit at a time, and computes the logits of the network with them."""
+    """Makes the masks of one unit at a time, and measures the network with them."""
 
     model: nn.Module
     layers: tuple[Layer, ...]
@@ -146,10 +148,13 @@ class UnitPruner:
         """The fraction of each layer's weights that is removed with `count` groups."""
         return achieved(self.masks(unit, count)) if count else dict.fromkeys(unit.names, 0.0)
 
-    def logits(
-        self, wanted: Sequence[tuple[PruneUnit, Sequence[int]]], partial_forward: PartialForward
-    ) -> Iterator[LogitsAndRemoved]:
-        """Yields logits and removed fractions, unit by unit and count by count.
+    def measured(
+        self,
+        wanted: Sequence[tuple[PruneUnit, Sequence[int]]],
+        partial_forward: PartialForward,
+        judge: Judge,
+    ) -> Iterator[MeasuredAndRemoved]:
+        """Yields what the judge measured and removed fractions, unit by unit and count by count.
 
         wanted: units with the numbers of groups to remove, each above 0.
         """
@@ -164,8 +169,9 @@ class UnitPruner:
             return [Zeroed(tensors, self.all_masks(part)) for part in masks]
 
         sites = [self._site(unit, max(counts)) for unit, counts in pruned]
-        for index, place, logits in partial_forward.logits_at(sites, changes):
-            yield logits, removed[index][place]
+        read = partial_forward.forward.measured_by(judge)
+        for index, place, parts in partial_forward.read_at(sites, changes, read):
+            yield parts, removed[index][place]
 
     def _site(self, unit: PruneUnit, count: int) -> tuple[str, ...]:
         """The parameters that change when `count` groups, or fewer, are removed."""

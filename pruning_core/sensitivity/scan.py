@@ -1,23 +1,27 @@
-"""Sensitivity scan: prunes one layer at a time over a grid of sparsities and measures accuracy."""
+"""Sensitivity scan: prunes one layer at a time over a grid of sparsities and measures the value."""
 
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
 
 import torch
 from torch import nn
 
-from pruning_core.evaluation.accuracy import evaluate, summarise
-from pruning_core.evaluation.intervals import accuracy_change
+from pruning_core.evaluation.accuracy import Judge, evaluate
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner, prune_units
+from pruning_core.tasks import find_task
+from pruning_core.tasks.change import change
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.tasks.task import Task
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 from pruning_core.workspaces import Workspace
 
@@ -43,6 +47,7 @@ COLUMNS = (
 )
 """Columns of the table."""
 NUMBERS = COLUMNS[2:12]
+TASK_COLUMN = "task"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +68,7 @@ def scan(
     split: Split,
     *,
     grid: Sequence[float] = GRID,
+    task: Task = CLASSIFICATION,
     outputs: tuple[int, ...] | None = None,
     device: torch.device | None = None,
     couplings: Sequence[Coupling] = (),
@@ -84,10 +90,10 @@ def scan(
         raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
     units = prune_units(layers, groups, g, couplings, tied=tied)
     curves = [(unit, unit.counts(g, grid)) for unit in units]
-    dense = dense or evaluate(model, split, outputs=outputs, device=device)
+    dense = dense or evaluate(model, split, task=task, outputs=outputs, device=device)
     partial_forward = partial_forward or PartialForward(model, split, device=device)
     pruner = UnitPruner(model, layers, g, couplings)
-    yield from _measure(curves, pruner, partial_forward, dense, split, outputs)
+    yield from _measure(curves, pruner, partial_forward, dense, Judge(task, outputs))
 
 
 def _measure(
@@ -95,19 +101,17 @@ def _measure(
     pruner: UnitPruner,
     partial_forward: PartialForward,
     dense: Evaluation,
-    split: Split,
-    outputs: tuple[int, ...] | None,
+    judge: Judge,
 ) -> Iterator[SensitivityPoint]:
     """The points of every curve. curves: units with `PruneUnit.counts`."""
     wanted = [(unit, _distinct_counts(curve)) for unit, curve in curves]
-    logits = pruner.logits(wanted, partial_forward)
-    columns = slice(None) if outputs is None else list(outputs)
+    measurements = pruner.measured(wanted, partial_forward, judge)
     for (unit, curve), (_, counts) in zip(curves, wanted, strict=True):
         measured = {0: _Measured(dense, dict.fromkeys(unit.names, 0.0))}
         for count in counts:
-            values, removed = next(logits)
-            pruned = summarise(values[:, columns], split.labels)
-            versus = accuracy_change(dense, pruned, split.labels)
+            parts, removed = next(measurements)
+            pruned = judge.summarise(parts)
+            versus = change(dense, pruned)
             measured[count] = _Measured(pruned, removed, versus.value, versus.interval)
         yield from _points(unit, pruner.g, curve, measured, partial_forward.reason)
 
@@ -134,7 +138,7 @@ def _points(
                 sparsity=sparsity,
                 achieved=result.removed[name],
                 loss=result.score.loss,
-                top1=result.score.top1,
+                value=result.score.value,
                 n=result.score.n,
                 interval=result.score.interval,
                 change=result.change,
@@ -142,21 +146,38 @@ def _points(
                 group=unit.group,
                 why=unit.reason,
                 in_full=in_full,
+                task=result.score.task,
             )
 
 
 def to_csv(points: Sequence[SensitivityPoint]) -> str:
     """Tidy table with the columns `COLUMNS`.
 
+    Of another task than classification, `top1` is called `value`, and a last column `task` has the
+    task's name.
     group: names separated by spaces. no_op: 1 where nothing was removed at a sparsity above 0.
     in_full: why every point took a full forward pass; empty where it did not.
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
+    names = {point.task.name for point in points} - {CLASSIFICATION.name}
+    table.writerow((*value_column(COLUMNS), TASK_COLUMN) if names else COLUMNS)
     for point in points:
-        table.writerow(_row(point))
+        table.writerow((*_row(point), point.task.name) if names else _row(point))
     return out.getvalue()
+
+
+def point_dict(point: SensitivityPoint | Band) -> dict[str, object]:
+    """A point, or a band of a preview, as JSON values: the value is called as in `to_csv`."""
+    raw = {f.name: getattr(point, f.name) for f in fields(point) if f.name != TASK_COLUMN}
+    if point.task.name != CLASSIFICATION.name:
+        return {**raw, TASK_COLUMN: point.task.name}
+    return {"top1" if name == "value" else name: value for name, value in raw.items()}
+
+
+def value_column(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of another task than classification: `value` in place of `top1`."""
+    return tuple("value" if name == "top1" else name for name in columns)
 
 
 def _row(point: SensitivityPoint) -> tuple[object, ...]:
@@ -166,7 +187,7 @@ def _row(point: SensitivityPoint) -> tuple[object, ...]:
         point.granularity,
         f"{point.sparsity:g}",
         f"{point.loss:.6f}",
-        f"{point.top1:.6f}",
+        f"{point.value:.6f}",
         f"{point.achieved:.9f}",
         point.n,
         *(f"{value:.6f}" for value in (*point.interval, *changes)),
@@ -184,6 +205,8 @@ def from_csv(text: str, **only: str) -> tuple[SensitivityPoint, ...]:
     Raises PruningError for any other table, and where no such row is left.
     """
     table = csv.DictReader(io.StringIO(text), restval="")
+    if "value" in (table.fieldnames or ()):
+        table.fieldnames = ["top1" if name == "value" else name for name in table.fieldnames or ()]
     if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
         raise PruningError(
             f"The table has no column '{missing[0]}': only the table of a full scan gives ratios."
@@ -194,6 +217,8 @@ def from_csv(text: str, **only: str) -> tuple[SensitivityPoint, ...]:
             for row in table
             if all(row.get(name, value) == value for name, value in only.items())
         )
+    except PruningError:
+        raise
     except (csv.Error, ValueError) as error:
         raise PruningError(
             f"Line {table.line_num} of the table is not a line of a scan: {error}."
@@ -217,7 +242,7 @@ def _point(row: Mapping[str, str]) -> SensitivityPoint:
         sparsity=numbers["sparsity"],
         achieved=numbers["achieved"],
         loss=numbers["loss"],
-        top1=numbers["top1"],
+        value=numbers["top1"],
         n=int(row["n"]),
         interval=(numbers["low"], numbers["high"]),
         change=numbers["change"],
@@ -225,6 +250,7 @@ def _point(row: Mapping[str, str]) -> SensitivityPoint:
         group=tuple(row["group"].split()),
         why=row["why"] or None,
         in_full=row["in_full"] or None,
+        task=find_task(row.get(TASK_COLUMN) or CLASSIFICATION.name),
     )
 
 
@@ -259,6 +285,7 @@ def scan_plan(
         g,
         probe_split(plan, space),
         grid=grid,
+        task=space.dataset.task,
         outputs=space.dataset.outputs,
         device=device,
         tied=tied,

@@ -1,6 +1,6 @@
 """Studies compare several methods at several compressions and seeds; finished runs are saved."""
 
-from pruning_core.studies.run import Accuracy, Result, run_events
+from pruning_core.studies.run import Measurement, Result, run_events
 from pruning_core.studies.runner import Event, RunFailed, RunFinished, RunStarted, run_study
 from pruning_core.studies.store import (
     count_saved_runs,
@@ -20,14 +20,14 @@ from pruning_core.studies.study import (
     runnable_runs,
     unsupported_methods,
 )
-from pruning_core.studies.table import COLUMNS, Row, event_line, summary, to_csv, to_text
+from pruning_core.studies.table import COLUMNS, Row, event_line, row_dict, summary, to_csv, to_text
 
 __all__ = [
     "BASELINES",
     "COLUMNS",
     "COMPRESSIONS",
-    "Accuracy",
     "Event",
+    "Measurement",
     "Result",
     "Row",
     "Run",
@@ -40,6 +40,7 @@ __all__ = [
     "fingerprint",
     "load_result",
     "load_results",
+    "row_dict",
     "run_events",
     "run_plan",
     "run_study",

@@ -2,34 +2,37 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
 
-from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import flow
 from pruning_core.pipeline import counts, final_test_split, flow_context, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.studies.study import Run, Study, run_plan
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.tasks.task import Task
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Step, Tuned
 from pruning_core.workspaces import Workspace
 from pruning_core.zoo.splits import stratified
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Accuracy on n test images.
+class Measurement:
+    """The task's value on n test samples.
 
-    top1, top5: fractions in [0, 1]; top5 is None for five classes or fewer.
-    low, high: Wilson's 95% interval of top1.
+    low, high: its 95% interval. top5: a fraction in [0, 1]; None for five classes or fewer, and of
+    other tasks than classification.
     """
 
     n: int
-    top1: float
+    value: float
     low: float
     high: float
-    top5: float | None
+    top5: float | None = None
+    task: Task = field(default=CLASSIFICATION, repr=False)
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ class Result:
     """
 
     run: Run
-    initial: Accuracy
-    before: Accuracy
-    after: Accuracy | None
+    initial: Measurement
+    before: Measurement
+    after: Measurement | None
     epochs: int
     images: int
     parameters: int
@@ -80,8 +83,8 @@ class Result:
         return self.macs / max(1, self.macs_left)
 
     @property
-    def final(self) -> Accuracy:
-        """Accuracy after fine-tuning; before it, for 0 epochs."""
+    def final(self) -> Measurement:
+        """The value after fine-tuning; before it, for 0 epochs."""
         return self.after or self.before
 
 
@@ -119,14 +122,14 @@ def _result(
 ) -> Result:
     """The run's numbers. masks: the last ones; model: the network that the flow made."""
 
-    def measure(network: nn.Module) -> Accuracy:
+    def measure(network: nn.Module) -> Measurement:
         split = final_test_split(plan, space)
-        return accuracy(evaluate(network, split, outputs=space.dataset.outputs, device=device))
+        return measurement(Judge.of(space.dataset).evaluate(network, split, device))
 
     report = counts(plan, space, masks, model)
     return Result(
         run=run,
-        initial=accuracy(dense),
+        initial=measurement(dense),
         before=measure(masked_copy(plan, space, masks)),
         after=measure(model) if plan.fine_tune.epochs else None,
         epochs=plan.fine_tune.epochs,
@@ -153,7 +156,8 @@ def seed_workspace(space: Workspace, images: int, seed: int) -> Workspace:
     return replace(space, dataset=replace(space.dataset, train=part))
 
 
-def accuracy(evaluation: Evaluation) -> Accuracy:
+def measurement(evaluation: Evaluation) -> Measurement:
     """The numbers of an evaluation that a study saves."""
     low, high = evaluation.interval
-    return Accuracy(evaluation.n, evaluation.top1, low, high, evaluation.top5)
+    top5 = evaluation.extras.get("top-5")
+    return Measurement(evaluation.n, evaluation.value, low, high, top5, evaluation.task)

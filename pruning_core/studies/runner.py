@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.pipeline import final_test_split
 from pruning_core.studies.run import Result, run_events, seed_workspace
 from pruning_core.studies.store import (
@@ -100,12 +100,11 @@ class _Runner:
     @cached_property
     def _dense(self) -> Evaluation:
         split = final_test_split(self._study.plan, self._space)
-        outputs = self._space.dataset.outputs
-        return evaluate(self._space.model, split, outputs=outputs, device=self._device)
+        return Judge.of(self._space.dataset).evaluate(self._space.model, split, self._device)
 
     def events(self, run: Run, number: int, total: int) -> Iterator[Event]:
         """The events of one run. Its result is saved."""
-        saved = load_result(run, self._folder)
+        saved = load_result(run, self._folder, self._space.dataset.task)
         if saved is not None:
             yield RunFinished(number, total, saved, from_disk=True)
             return

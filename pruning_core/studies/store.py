@@ -5,7 +5,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +14,10 @@ import torch
 
 from pruning_core.model.model_io import input_tensors
 from pruning_core.penalties import NONE
-from pruning_core.studies.run import Accuracy, Result
+from pruning_core.studies.run import Measurement, Result
 from pruning_core.studies.study import VERSION, Run, Study
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.tasks.task import Task
 from pruning_core.types import PruningError, Split
 from pruning_core.workspaces import Workspace
 from pruning_core.zoo import data_root
@@ -25,6 +27,7 @@ METHOD_VERSION = 2
 """Version of how a run is measured. Raise it when runs give other numbers than before: results
 that were saved under another version are then not loaded.
 """
+STATES = ("initial", "before", "after")
 SAMPLES = 16
 """Images of each split that the fingerprint reads."""
 NUMBERS = (
@@ -56,6 +59,8 @@ def fingerprint(space: Workspace) -> str:
     if space.dataset.outputs is not None:
         # Losses read these logits only. Without them the digest stays as older versions made it.
         digest.update(f"logits {space.dataset.outputs}".encode())
+    if space.dataset.task != CLASSIFICATION:
+        digest.update(f"task {space.dataset.task.name}".encode())
     for name, tensor in space.model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -95,21 +100,36 @@ def create_study_folder(study: Study, base: str, folder: Path) -> None:
 
 def save_result(result: Result, folder: Path) -> None:
     """Writes the result of a finished run. Raises PruningError where the file cannot be written."""
-    _write(folder / _file_name(result.run), asdict(result))
+    parts = {name: _raw(getattr(result, name)) for name in STATES}
+    numbers = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in STATES}
+    raw = {f.name: (numbers | parts)[f.name] for f in fields(result)}
+    _write(folder / _file_name(result.run), raw | {"run": asdict(result.run)})
 
 
-def load_result(run: Run, folder: Path) -> Result | None:
-    """The saved result of a run; None where its file is missing or damaged."""
+def _raw(measurement: Measurement | None) -> dict[str, Any] | None:
+    """A measurement as JSON values; of classification with the names that older files have."""
+    if measurement is None:
+        return None
+    raw = {f.name: getattr(measurement, f.name) for f in fields(measurement)}
+    name = raw.pop("task").name
+    if name == CLASSIFICATION.name:
+        return {"top1" if key == "value" else key: value for key, value in raw.items()}
+    finite = {key: value for key, value in raw.items() if key != "top5" and abs(value) < math.inf}
+    return {**finite, "task": name}
+
+
+def load_result(run: Run, folder: Path, task: Task = CLASSIFICATION) -> Result | None:
+    """The saved result of a run; None where its file is missing or damaged, or of another task."""
     try:
-        result = _result(json.loads((folder / _file_name(run)).read_text(encoding="utf-8")))
+        result = _result(json.loads((folder / _file_name(run)).read_text(encoding="utf-8")), task)
     except UNREADABLE:
         return None
     return result if result.run == run else None
 
 
-def load_results(study: Study, folder: Path) -> tuple[Result, ...]:
-    """The saved results of the study's runs, in the study's order."""
-    results = (load_result(run, folder) for run in study.runs)
+def load_results(study: Study, folder: Path, task: Task = CLASSIFICATION) -> tuple[Result, ...]:
+    """The saved results of the study's runs, in the study's order. task: of the study's data."""
+    results = (load_result(run, folder, task) for run in study.runs)
     return tuple(result for result in results if result is not None)
 
 
@@ -155,7 +175,7 @@ def _write(path: Path, raw: dict[str, Any]) -> None:
         raise PruningError(f"The study's file {path} cannot be written: {error}.") from error
 
 
-def _result(raw: Any) -> Result:
+def _result(raw: Any, task: Task) -> Result:
     """The result in a file. Raises ValueError, TypeError or KeyError where it is not valid."""
     _check_numbers(raw[name] for name in NUMBERS)
     optional = (raw["thinned_parameters"], raw["thinned_macs"])
@@ -165,22 +185,31 @@ def _result(raw: Any) -> Result:
         _check_numbers([raw["threads"]])
     parts = {
         "run": Run(**raw["run"]),
-        "initial": _accuracy(raw["initial"]),
-        "before": _accuracy(raw["before"]),
-        "after": None if raw["after"] is None else _accuracy(raw["after"]),
+        "initial": _measurement(raw["initial"], task),
+        "before": _measurement(raw["before"], task),
+        "after": None if raw["after"] is None else _measurement(raw["after"], task),
     }
     return Result(**{**raw, **parts})
 
 
-def _accuracy(raw: Any) -> Accuracy:
-    """The accuracy in a file. Raises ValueError, TypeError or KeyError where it is not valid."""
-    fractions = [raw["top1"], raw["low"], raw["high"]]
-    if raw["top5"] is not None:
-        fractions.append(raw["top5"])
-    _check_numbers(fractions, most=1.0)
+def _measurement(raw: Any, task: Task) -> Measurement:
+    """The value in a file. Raises ValueError, TypeError or KeyError where it is not valid."""
     if type(raw["n"]) is not int:
         raise ValueError("the number of images is not a whole number")
-    return Accuracy(**raw)
+    if raw.get("task", CLASSIFICATION.name) != task.name:
+        raise ValueError("the run is of another task")
+    if "task" not in raw:
+        fractions = [raw["top1"], raw["low"], raw["high"]]
+        if raw["top5"] is not None:
+            fractions.append(raw["top5"])
+        _check_numbers(fractions, most=1.0)
+        named = {"value" if key == "top1" else key: value for key, value in raw.items()}
+        return Measurement(**named, task=task)
+    low = raw.get("low", -math.inf)
+    high = raw.get("high", math.inf)
+    if any(type(number) not in (int, float) for number in (raw["value"], low, high)):
+        raise ValueError("the value is not a number")
+    return Measurement(raw["n"], raw["value"], low, high, task=task)
 
 
 def _check_numbers(values: Iterable[Any], most: float = math.inf) -> None:

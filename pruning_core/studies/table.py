@@ -3,13 +3,15 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from itertools import groupby
 from statistics import fmean, stdev
 
-from pruning_core.studies.run import Accuracy, Result
+from pruning_core.studies.run import Measurement, Result
 from pruning_core.studies.runner import Event, RunFailed, RunFinished, RunStarted
 from pruning_core.studies.study import Study
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.tasks.task import Task
 
 COLUMNS = (
     "model",
@@ -55,7 +57,7 @@ class Row:
 
     asked: the target compression. compression, speedup, macs: means of what was reached; macs are
     the multiply-adds left.
-    initial, before, after: mean top-1 in [0, 1]; after equals before without fine-tuning.
+    initial, before, after: means of the task's value; after equals before without fine-tuning.
     before_spread, spread: sample standard deviation of before and after; None for a single seed.
     top5: mean after, None for five classes or fewer. n: number of test images.
     """
@@ -74,6 +76,13 @@ class Row:
     spread: float | None
     top5: float | None
     n: int
+    task: Task = field(default=CLASSIFICATION, repr=False)
+
+
+def row_dict(row: Row) -> dict[str, object]:
+    """A row as JSON values, with the task's name where it is not classification."""
+    raw = {f.name: getattr(row, f.name) for f in fields(row) if f.name != "task"}
+    return raw if row.task.name == CLASSIFICATION.name else {**raw, "task": row.task.name}
 
 
 def summary(results: Sequence[Result]) -> tuple[Row, ...]:
@@ -114,25 +123,31 @@ def _row(group: list[Result]) -> Row:
         compression=mean(lambda result: result.compression),
         speedup=mean(lambda result: result.speedup),
         macs=mean(lambda result: result.macs_left),
-        initial=mean(lambda result: result.initial.top1),
-        before=mean(lambda result: result.before.top1),
-        before_spread=spread(lambda result: result.before.top1),
-        after=mean(lambda result: result.final.top1),
-        spread=spread(lambda result: result.final.top1),
+        initial=mean(lambda result: result.initial.value),
+        before=mean(lambda result: result.before.value),
+        before_spread=spread(lambda result: result.before.value),
+        after=mean(lambda result: result.final.value),
+        spread=spread(lambda result: result.final.value),
         top5=fmean(top5) if top5 else None,
         n=group[0].final.n,
+        task=group[0].initial.task,
     )
 
 
 def to_csv(study: Study, results: Sequence[Result]) -> str:
-    """One row per run with the columns `COLUMNS`; a cell is empty where nothing was measured."""
+    """One row per run with the columns `COLUMNS`; a cell is empty where nothing was measured.
+
+    Of another task than classification, the names say `value` in place of `top1`, and a last column
+    has the task's name.
+    """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(COLUMNS)
+    other = {result.initial.task.name for result in results} - {CLASSIFICATION.name}
+    names = tuple(name.replace("top1", "value") for name in COLUMNS)
+    table.writerow((*names, "task") if other else COLUMNS)
     for result in results:
-        table.writerow(
-            (*_method_cells(study, result), *_accuracy_cells(result), *_count_cells(result))
-        )
+        cells = (*_method_cells(study, result), *_value_cells(result), *_count_cells(result))
+        table.writerow((*cells, result.initial.task.name) if other else cells)
     return out.getvalue()
 
 
@@ -145,10 +160,10 @@ def _method_cells(study: Study, result: Result) -> tuple[object, ...]:
     return (plan.model, plan.dataset, *method, *target)
 
 
-def _accuracy_cells(result: Result) -> tuple[object, ...]:
+def _value_cells(result: Result) -> tuple[object, ...]:
     """From `initial_top1` to `n`."""
-    accuracies = (result.initial, result.before, result.after)
-    cells = (cell for accuracy in accuracies for cell in _cells(accuracy))
+    measurements = (result.initial, result.before, result.after)
+    cells = (cell for measurement in measurements for cell in _cells(measurement))
     return (*cells, result.initial.n)
 
 
@@ -167,28 +182,32 @@ def _count_cells(result: Result) -> tuple[object, ...]:
     )
 
 
-def _cells(accuracy: Accuracy | None) -> tuple[str, ...]:
-    if accuracy is None:
+def _cells(measurement: Measurement | None) -> tuple[str, ...]:
+    if measurement is None:
         return ("",) * 4
-    top5 = "" if accuracy.top5 is None else f"{accuracy.top5:.6f}"
-    return f"{accuracy.top1:.6f}", f"{accuracy.low:.6f}", f"{accuracy.high:.6f}", top5
+    top5 = "" if measurement.top5 is None else f"{measurement.top5:.6f}"
+    numbers = (measurement.value, measurement.low, measurement.high)
+    return (*(f"{number:.6f}" for number in numbers), top5)
 
 
 def to_text(rows: Sequence[Row]) -> str:
-    """The table of means for a terminal. Accuracies are in percent, with the spread over seeds."""
+    """The table of means for a terminal, with the spread over seeds. Fractions are in percent."""
     titles = f"{'compression':>11} {'speed-up':>8} {'before':>14} {'after':>14}  seeds"
     lines = [f"{'criterion':18} {'granularity':12} {titles}"]
     for row in rows:
-        before = _percent(row.before, row.before_spread)
-        after = _percent(row.after, row.spread)
+        before = _text(row.task, row.before, row.before_spread)
+        after = _text(row.task, row.after, row.spread)
         factors = f"{row.compression:10.2f}x {row.speedup:7.2f}x"
         accuracies = f"{before:>14} {after:>14}"
         lines.append(f"{row.criterion:18} {row.granularity:12} {factors} {accuracies}  {row.seeds}")
     return "\n".join(lines) + "\n"
 
 
-def _percent(mean: float, spread: float | None) -> str:
-    return f"{100 * mean:.2f}" + ("" if spread is None else f" ± {100 * spread:.2f}")
+def _text(task: Task, mean: float, spread: float | None) -> str:
+    def number(value: float) -> str:
+        return f"{100 * value:.2f}" if task.percent else f"{value:.4g}"
+
+    return number(mean) + ("" if spread is None else f" ± {number(spread)}")
 
 
 def event_line(event: Event) -> str | None:
@@ -205,8 +224,10 @@ def _started_line(event: RunStarted) -> str:
 def _finished_line(event: RunFinished) -> str:
     result = event.result
     source = "loaded from disk" if event.from_disk else f"{result.seconds:.1f} s"
-    top1 = f"top-1 {result.before.top1:.4f} before, {result.final.top1:.4f} after"
-    numbers = f"{top1}, {result.compression:.2f}x"
+    task = result.initial.task
+    before = task.text(result.before.value)
+    values = f"{task.short_label} {before} before, {task.text(result.final.value)} after"
+    numbers = f"{values}, {result.compression:.2f}x"
     return f"run {event.number} of {event.total}: {numbers}, {source}"
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from pruning_core.evaluation.accuracy import check_labels, class_logits, evaluate
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_forms import removed_places
-from pruning_core.model.model_io import map_tensors
+from pruning_core.model.model_io import call, map_tensors
 from pruning_core.penalties import penalty
 from pruning_core.training.config import OPTIMIZERS, TrainConfig, learning_rate, steps_per_epoch
 from pruning_core.types import (
@@ -64,7 +63,7 @@ def fine_tune(
 
     After every optimizer step w = w * mask. Yields a Step per optimizer step, an Epoch per epoch
     (measured on dataset.val), the Pruned events of the hook, and last Tuned: the weights of the
-    epoch with the best validation accuracy (the earliest of equal ones), in eval mode on the CPU.
+    epoch with the best validation value (the earliest of equal ones), in eval mode on the CPU.
 
     masks: {} trains the dense network; dependent: masks of other parameters, which stay at zero
     too (`coupling.dependent_masks`); hook: what else happens in each step. `Plan` states what the
@@ -78,9 +77,11 @@ def fine_tune(
     for epoch in range(1, config.epochs + 1):
         losses: list[float] = []
         yield from run.train_epoch(epoch, dataset.train, losses)
-        evaluation = evaluate(run.model, dataset.val, outputs=dataset.outputs, device=where)
+        evaluation = _validated(run.model, dataset, where)
         allowed = hook.settled or epoch == config.epochs
-        better = allowed and (best is None or evaluation.top1 > best.evaluation.top1)
+        better = allowed and (
+            best is None or dataset.task.better(evaluation.value, best.evaluation.value)
+        )
         if better:
             best = _Best(epoch, evaluation, _copied_state(run.model))
         yield Epoch(epoch, config.epochs, sum(losses) / len(losses), evaluation, better)
@@ -107,7 +108,7 @@ class _Run:
     model: nn.Module
     removed: list[tuple[nn.Parameter, Tensor]]
     optimizer: torch.optim.Optimizer
-    outputs: Tensor | None
+    judge: Judge
     device: torch.device
     config: TrainConfig
     hook: Hook
@@ -141,11 +142,8 @@ class _Run:
         with torch.random.fork_rng(devices), torch.enable_grad():
             # Dropout must not depend on what else draws random numbers in this process.
             torch.manual_seed(self.config.seed * 1_000_003 + done)
-            logits = class_logits(self.model, map_tensors(x, self._on_device), self.outputs)
-            check_labels(y, logits.shape[1])
-            loss = functional.cross_entropy(
-                logits, y.to(self.device), label_smoothing=self.config.label_smoothing
-            )
+            out = call(self.model, map_tensors(x, self._on_device))
+            loss = self.judge.loss(out, y, self.config.label_smoothing)
             self.optimizer.zero_grad()
             _require_gradient(loss)
             (loss + self.penalty(self.model)).backward()
@@ -175,8 +173,12 @@ def _tuned(run: _Run, best: _Best | None, dataset: Dataset) -> Tuned:
     model = run.model.cpu().to(memory_format=torch.contiguous_format).eval()
     if best is not None:
         return Tuned(model, best.epoch, best.evaluation)
-    measured = evaluate(model, dataset.val, outputs=dataset.outputs, device=run.device)
-    return Tuned(model, 0, measured)
+    return Tuned(model, 0, _validated(model, dataset, run.device))
+
+
+def _validated(model: nn.Module, dataset: Dataset, device: torch.device) -> Evaluation:
+    """The model on the validation split."""
+    return Judge.of(dataset).evaluate(model, dataset.val, device)
 
 
 def _start(
@@ -199,7 +201,7 @@ def _start(
         model=work,
         removed=removed,
         optimizer=optimizer,
-        outputs=None if dataset.outputs is None else torch.tensor(dataset.outputs),
+        judge=Judge.of(dataset),
         device=device,
         config=config,
         hook=hook,

@@ -18,6 +18,7 @@ from pruning_core.types import (
     Layer,
     Masks,
     PruningError,
+    TaskBatches,
     Unprunable,
 )
 from pruning_core.workspaces.user_lines import UserLines
@@ -86,4 +87,5 @@ class Workspace:
 
 def calibration(space: Workspace, images: int) -> Batches:
     """The fixed training images that criteria read, in batches of 128."""
-    return tuple(probe(space.dataset.train, images).batches(CALIBRATION_BATCH))
+    data = space.dataset
+    return TaskBatches(probe(data.train, images).batches(CALIBRATION_BATCH), data.task)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.registry import find
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
@@ -95,7 +95,7 @@ def write_checkpoint(
     Raises PruningError where the files cannot be written.
     """
     content = save({name: value.contiguous() for name, value in tuned.model.state_dict().items()})
-    test = evaluate(tuned.model, data.test, outputs=data.outputs)
+    test = Judge.of(data).evaluate(tuned.model, data.test)
     card = Card(
         architecture=arch,
         dataset=data.name,
@@ -104,10 +104,10 @@ def write_checkpoint(
         shape=data.shape,
         recipe=config,
         best_epoch=tuned.best_epoch,
-        test_top1=test.top1,
+        test_top1=test.value,
         test_interval=test.interval,
         test_images=test.n,
-        validation_top1=tuned.evaluation.top1,
+        validation_top1=tuned.evaluation.value,
         validation_images=tuned.evaluation.n,
         parameters=sum(p.numel() for p in tuned.model.parameters()),
         macs=count_macs(tuned.model, data.shape),

@@ -34,7 +34,7 @@ from pruning_core.types import Epoch, Finished, Pruned, Step, Tuned
 from pruning_core.workspaces import Workspace, open_workspace
 from tests.core.events import last_of, of_kind, stop
 from tests.core.quarters import quarters
-from tests.core.toy import gradient, pictures, refusal, same_state, state
+from tests.core.toy import answers, gradient, pictures, refusal, same_state, state
 
 CPU = torch.device("cpu")
 PLAN = Plan(
@@ -113,17 +113,17 @@ def test_removed_weights_are_exactly_zero_after_every_training(case: tuple[str, 
 def test_the_four_states_are_measured_on_all_test_images() -> None:
     last = of_kind(Finished, events("one_shot"))[0]
     data = space().dataset
-    assert last.dense.top1 == evaluate(space().model, data.test, device=CPU).top1 > 0.9
+    assert last.dense.value == evaluate(space().model, data.test, device=CPU).value > 0.9
     assert last.recalibrated is None
     assert last.tuned is not None
-    assert last.tuned.top1 == evaluate(last.model, data.test, device=CPU).top1
+    assert last.tuned.value == evaluate(last.model, data.test, device=CPU).value
     assert {e.n for e in (last.dense, last.pruned, last.tuned)} == {len(data.test)}
     by_hand = deepcopy(space().model)
     for x in space().layers:
         by_hand.get_parameter(x.name).data *= last.masks[x.name].reshape(x.param_shape)
-    assert last.pruned.top1 == evaluate(by_hand, data.test, device=CPU).top1
+    assert last.pruned.value == evaluate(by_hand, data.test, device=CPU).value
     assert last.report.sparsity_masked == pytest.approx(0.8, abs=1e-3)
-    assert last.tuned.top1 > last.pruned.top1 - 0.02
+    assert last.tuned.value > last.pruned.value - 0.02
 
 
 def test_without_epochs_the_weights_stay_and_nothing_is_tuned() -> None:
@@ -289,7 +289,7 @@ def test_gradients_are_of_the_loss_that_is_evaluated() -> None:
     assert not here.model._forward_hooks
     (last,) = of_kind(Finished, tuple(prune(plan, here, CPU)))
     assert last.tuned is not None
-    assert last.tuned.confusion.shape == (4, 4)
+    assert answers(last.tuned).confusion.shape == (4, 4)
 
 
 def test_edits_by_hand_are_on_top_of_the_ratio_and_only_at_their_granularity() -> None:

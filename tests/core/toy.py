@@ -9,7 +9,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from pruning_core.types import Inputs, Layer, PruningError, Split
+from pruning_core.tasks import ClassAnswers
+from pruning_core.types import Evaluation, Inputs, Layer, PruningError, Split
 from pruning_core.zoo.splits import TensorSplit
 
 
@@ -112,6 +113,12 @@ class MemorySplit:
 
     def images(self, indices: Sequence[int]) -> Tensor:
         return self.x[list(indices)]
+
+
+def answers(measured: Evaluation) -> ClassAnswers:
+    """The answers of a measured classifier."""
+    assert measured.classes is not None
+    return measured.classes
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:

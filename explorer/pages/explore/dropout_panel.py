@@ -15,7 +15,7 @@ from explorer.session import cache, state
 from explorer.texts.formats import interval, percent
 from explorer.texts.help import HELP
 from pruning_core.dropout import REGULARISERS, as_plan, frozen_masks
-from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.granularity import granularity
 from pruning_core.masks import achieved
 from pruning_core.pipeline import masked_copy
@@ -53,7 +53,7 @@ def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | No
         "1 / (1 - p), so that the mean is the same. The network is not smaller or faster "
         "afterwards. Accuracy: the trained network with this one sample frozen as a mask, without "
         f"that factor, which is random pruning of this layer alone; {dense.n:,} validation images, "
-        f"mark and 95% band; dotted line: dense, {100 * dense.top1:.1f}%. "
+        f"mark and 95% band; dotted line: dense, {100 * dense.value:.1f}%. "
         f"Pictures: {pictured(layer)}; blue is kept, grey and hatched is removed."
     )
     places = st.grid(SHOWN, min_column_width=CARD)
@@ -109,7 +109,7 @@ def _pass(
     masks = frozen_masks(name, (layer,), rate, number)
     (f, c) = corner(layer)
     alone = masked_copy(as_plan(plan, name, layer, rate, number), space, masks)
-    score = evaluate(alone, cache.probe(plan, space), outputs=space.dataset.outputs)
+    score = Judge.of(space.dataset).evaluate(alone, cache.probe(plan, space))
     kept = masks[layer.name][:f, :c].numpy().copy()
     return GranularityMask(
         granularity(REGULARISERS[name].granularity), kept, achieved(masks)[layer.name], score
@@ -124,11 +124,11 @@ def _card(layer: Layer, sample: GranularityMask, number: int, dense: Evaluation)
     )
     score = sample.evaluation
     lines = (
-        f"{100 * score.top1:.1f}% correct",
+        f"{100 * score.value:.1f}% correct",
         f"95%: {interval(score)}, n = {score.n:,}",
         f"{percent(sample.achieved)} of its weights dropped",
     )
-    bar = Bar(score.top1, *score.interval, dense.top1)
+    bar = Bar(score.value, *score.interval, dense.value)
     return Card(
         f"Pass {number}", lines, (Shot(mask_png(tiles, kept, size), alt, *size, smooth=True),), bar
     )

@@ -69,14 +69,15 @@ def _image(plan: Plan, space: Workspace) -> int:
         width=PIXELS,
         alt=f"Validation image {chosen}: {label}",
     )
-    before, after = (
-        classes[int(evaluation(plan, space).predictions[chosen])]
-        for evaluation in (cache.dense_accuracy, cache.accuracy)
-    )
-    row.markdown(
-        f"Validation image {chosen} is **{label}**.  \n"
-        f"The dense network answers **{before}**, the pruned one **{after}**."
-    )
+    before = cache.dense_accuracy(plan, space).classes
+    after = cache.accuracy(plan, space).classes
+    if before is not None and after is not None:
+        first = classes[int(before.predictions[chosen])]
+        second = classes[int(after.predictions[chosen])]
+        row.markdown(
+            f"Validation image {chosen} is **{label}**.  \n"
+            f"The dense network answers **{first}**, the pruned one **{second}**."
+        )
     return chosen
 
 

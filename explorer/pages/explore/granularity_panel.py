@@ -101,7 +101,7 @@ def _caption(plan: Plan, layer: Layer, refusal: str | None, dense: Evaluation, h
     return (
         f"{share}The lowest {how} scores are removed. Only this layer is pruned; nothing is "
         f"trained. Accuracy is measured on {dense.n:,} validation images: mark and 95% band; "
-        f"dotted line: dense, {100 * dense.top1:.1f}%. Pictures: {pictured(layer)}; blue is kept, "
+        f"dotted line: dense, {100 * dense.value:.1f}%. Pictures: {pictured(layer)}; blue is kept, "
         f"grey and hatched is removed.{edits}"
     )
 
@@ -117,11 +117,11 @@ def _card(plan: Plan, layer: Layer, result: GranularityMask, dense: Evaluation) 
     alt = f"Mask of {layer.name} by {g.label}: {percent(result.achieved)} of its weights removed."
     shot = Shot(mask_png(tiles, kept, size), alt, *size, smooth=True)
     lines = (
-        f"{100 * score.top1:.1f}% correct",
+        f"{100 * score.value:.1f}% correct",
         f"95%: {interval(score)}, n = {score.n:,}",
         f"{percent(result.achieved)} of its weights removed",
         g.help,
     )
     return Card(
-        g.label, lines, (shot,), Bar(score.top1, *score.interval, dense.top1), tag, chosen=used
+        g.label, lines, (shot,), Bar(score.value, *score.interval, dense.value), tag, chosen=used
     )

@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from explorer.charts.tiles import Tiles, tile
 from pruning_core.criteria import CRITERIA, Criterion, criterion
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.granularity import (
     GRANULARITIES,
     Granularity,
@@ -110,7 +111,7 @@ def granularity_results(
         ratio,
         split,
         tied=space.tied[0],
-        outputs=space.dataset.outputs,
+        judge=Judge.of(space.dataset),
         allow_collapse=plan.allow_collapse,
     )
     f, c = corner(layer)

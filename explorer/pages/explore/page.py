@@ -10,9 +10,9 @@ from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import count, interval, percent
 from explorer.texts.help import HELP, LEAD
-from pruning_core.evaluation.intervals import accuracy_change as changed
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
+from pruning_core.tasks import change as changed
 from pruning_core.types import Layer, PruningError, Report
 from pruning_core.workspaces import Workspace
 
@@ -92,15 +92,15 @@ def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, pruned: bo
     """The measured accuracy, and its change against the dense network."""
     dense = cache.dense_accuracy(plan, space)
     now = cache.accuracy(plan, space) if pruned else dense
-    change = 100 * (now.top1 - dense.top1)
+    change = 100 * (now.value - dense.value)
     place.metric(
         "Accuracy · measured",
-        f"{100 * now.top1:.1f}%",
+        f"{100 * now.value:.1f}%",
         f"{change:+.1f} points" if abs(change) >= 0.05 else 0,
-        delta_description=f"from {100 * dense.top1:.1f}% dense",
+        delta_description=f"from {100 * dense.value:.1f}% dense",
         help=f"{HELP['accuracy']}\n\n{HELP['interval']}",
     )
-    low, high = (100 * end for end in changed(dense, now, cache.probe(plan, space).labels).interval)
+    low, high = (100 * end for end in changed(dense, now).interval)
     ends = f"; change: {low:+.1f} to {high:+.1f}" if pruned else ""
     place.caption(f"{now.n:,} validation images; 95%: {interval(now)}{ends}", help=HELP["paired"])
 

@@ -74,5 +74,5 @@ def files_of(
 
 def expected_line(measured: Evaluation) -> str:
     """The line that load_masks.py prints."""
-    correct = round(measured.top1 * measured.n)
-    return f"accuracy {measured.top1:.6f} ({correct} of {measured.n} images)"
+    correct = round(measured.value * measured.n)
+    return f"accuracy {measured.value:.6f} ({correct} of {measured.n} images)"

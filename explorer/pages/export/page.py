@@ -185,7 +185,7 @@ def _accuracy(place: DeltaGenerator, measured: Evaluation) -> None:
     low, high = measured.interval
     place.metric(
         "Accuracy · measured",
-        percent(measured.top1),
+        percent(measured.value),
         f"95%: {100 * low:.1f} to {100 * high:.1f}%, n = {measured.n:,}",
         help=HELP["interval"],
         **QUIET,

@@ -24,7 +24,7 @@ def updates_panel(updates: Sequence[MaskUpdate], dense: Evaluation, layer: str) 
     measured = [dense, *(update.evaluation for update in updates)]
     figure = mask_update_chart(
         [0.0, *(update.removed for update in updates)],
-        [evaluation.top1 for evaluation in measured],
+        [evaluation.value for evaluation in measured],
         [evaluation.interval for evaluation in measured],
         [0.0, *(update.layers.get(layer, 0.0) for update in updates)],
         layer,
@@ -78,7 +78,7 @@ def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str
     update = updates[number - 1]
     measured = update.evaluation
     low, high = measured.interval
-    accuracy = f"{percent(measured.top1)} (95%: {100 * low:.1f} to {100 * high:.1f}%)"
+    accuracy = f"{percent(measured.value)} (95%: {100 * low:.1f} to {100 * high:.1f}%)"
     removed = percent(update.layers.get(layer, 0.0))
     return (
         f"Mask update {number} of {len(updates)}, after {update.steps:,} steps: {removed} of "

@@ -147,7 +147,7 @@ def equal_methods(results: Sequence[Result]) -> tuple[tuple[str, ...], ...]:
     for result in results:
         run = result.run
         name = method_name(run.criterion, run.granularity, granularities)
-        pair = (result.before.top1, result.final.top1)
+        pair = (result.before.value, result.final.value)
         accuracies.setdefault(name, {})[run.compression, run.seed] = pair
     groups: dict[frozenset[tuple[tuple[float, int], tuple[float, float]]], list[str]] = {}
     for name, by_run in accuracies.items():
@@ -202,7 +202,7 @@ def _checklist(measured: StudyResults) -> str:
         dataset=WORDS["dataset"][1](plan.dataset),
         n=first.final.n,
         allocation=WORDS["allocation"][1](plan.allocation),
-        initial=percent(first.initial.top1),
+        initial=percent(first.initial.value),
         tune=tune_words(plan).rstrip("."),
         images=first.images,
         half=50 * (first.final.high - first.final.low),

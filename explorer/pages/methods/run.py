@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from explorer.jobs.progress import Progress
 from explorer.pages.methods.choices import method_name
 from explorer.training.engine import epochs_of
-from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.pipeline import final_test_split, probe_split, uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.studies import (
@@ -126,7 +126,7 @@ def seconds_per_image(plan: Plan, space: Workspace) -> float:
     few = split.subset(range(min(len(split), 256 if uses_whole_test(space.dataset) else 8)))
     for _ in range(2):  # the first pass also fills caches, so only the second one is timed
         began = time.perf_counter()
-        evaluate(space.model, few, outputs=space.dataset.outputs)
+        Judge.of(space.dataset).evaluate(space.model, few)
     return (time.perf_counter() - began) / len(few)
 
 

@@ -158,7 +158,7 @@ def _measured(points: tuple[SensitivityPoint, ...], ratios: dict[str, float] | N
         )
         focus = _focus(points)
     dense = next(point for point in points if point.sparsity == 0)
-    key = "loss" if measure == "Loss" else "top1"
+    key = "loss" if measure == "Loss" else "value"
     figure = sensitivity_curves(points, getattr(dense, key), ratios or {}, focus=focus, measure=key)
     st.plotly_chart(
         figure, key="sensitivity_curves", alt=alt(figure), config={"displayModeBar": False}
@@ -167,7 +167,7 @@ def _measured(points: tuple[SensitivityPoint, ...], ratios: dict[str, float] | N
     circles = "" if ratios is None else "Circles: each layer's ratio in the present plan. "
     st.caption(
         f"Measured on {dense.n:,} probe images. Dashed line: the dense network, "
-        f"{percent(dense.top1)} (95% interval {100 * low:.1f} to {100 * high:.1f}%). "
+        f"{percent(dense.value)} (95% interval {100 * low:.1f} to {100 * high:.1f}%). "
         f"{BANDED}: 95% interval of the *change* on the same images; a loss is more than chance "
         "where its band does not contain the dashed line. Hollow marks: nothing could be removed. "
         f"{circles}{CAVEAT}"
@@ -177,7 +177,7 @@ def _measured(points: tuple[SensitivityPoint, ...], ratios: dict[str, float] | N
 def _estimated(preview: Preview) -> None:
     """A preview's curves with their bands."""
     dense = next(band for band in preview.bands if band.sparsity == 0)
-    figure = preview_curves(preview.bands, dense.top1, focus=_focus(preview.bands))
+    figure = preview_curves(preview.bands, dense.value, focus=_focus(preview.bands))
     st.plotly_chart(figure, key="preview_curves", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
         f"Estimated from {preview.evaluations:,} of {preview.full_evaluations:,} evaluations "

@@ -19,12 +19,12 @@ from explorer.session.notices import plain
 from explorer.texts.formats import interval, percent, signed, whole_percent
 from explorer.texts.help import HELP
 from pruning_core.allocation import total_ratio
-from pruning_core.evaluation.intervals import accuracy_change
 from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
+from pruning_core.tasks import change
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
@@ -295,10 +295,8 @@ def _partners(curve: Sequence[SensitivityPoint]) -> str:
     return f"pruned with {', '.join(others)}" if others else ""
 
 
-def _change(
-    dense: Evaluation, now: Evaluation, plan: Plan, space: Workspace
-) -> tuple[float, tuple[float, float]]:
-    difference = accuracy_change(dense, now, cache.probe(plan, space).labels)
+def _change(dense: Evaluation, now: Evaluation) -> tuple[float, tuple[float, float]]:
+    difference = change(dense, now)
     return difference.value, difference.interval
 
 
@@ -333,10 +331,10 @@ def _measured(
     numbers = st.grid(3, min_column_width=220)
     numbers.metric(
         "Accuracy together · measured",
-        percent(now.top1),
-        signed(*_change(dense, now, plan, space)),
+        percent(now.value),
+        signed(*_change(dense, now)),
         help=HELP["accuracy"],
-        delta_description=f"from {percent(dense.top1)} dense",
+        delta_description=f"from {percent(dense.value)} dense",
         **CARD,
     )
     numbers.metric(

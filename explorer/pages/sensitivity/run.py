@@ -135,9 +135,9 @@ def accuracy_alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
             continue
         span = right.achieved - left.achieved
         if span <= 0:
-            return left.top1
-        return left.top1 + (right.top1 - left.top1) * max(0.0, ratio - left.achieved) / span
-    return points[-1].top1
+            return left.value
+        return left.value + (right.value - left.value) * max(0.0, ratio - left.achieved) / span
+    return points[-1].value
 
 
 def accuracy_lost_alone(
@@ -148,10 +148,11 @@ def accuracy_lost_alone(
     The sparsity is the measured one nearest to `near`. Layers without a point there, and layers
     from which nothing could be removed, are left out.
     """
-    dense = next(point.top1 for point in points if point.sparsity == 0)
+    dense = next(point.value for point in points if point.sparsity == 0)
     measured = {point.sparsity for point in points if point.sparsity > 0}
     at = min(measured, key=lambda share: (abs(share - near), share), default=0.0)
-    return {p.parameter: dense - p.top1 for p in points if p.sparsity == at > 0 and not p.no_op}, at
+    pruned = [point for point in points if point.sparsity == at > 0 and not point.no_op]
+    return {point.parameter: dense - point.value for point in pruned}, at
 
 
 def rounded(

@@ -7,23 +7,24 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.evaluation.accuracy import evaluate, summarise
-from pruning_core.evaluation.intervals import wilson_interval
+from pruning_core.intervals import wilson_interval
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.core.small_networks import SHAPE, built, same, state
+from tests.core.toy import answers
 
 
 def test_summary_counts_by_hand() -> None:
     logits = torch.tensor([[3.0, 1, 0], [0, 2, 1], [0, 1, 2], [5, 0, 0]])
     result = summarise(logits, torch.tensor([0, 1, 1, 1]))
-    assert result.top1 == 0.5
-    assert result.top5 is None
+    assert result.value == 0.5
+    assert "top-5" not in result.extras
     assert result.n == 4
     assert result.interval == wilson_interval(2, 4)
-    assert result.per_class[:2] == pytest.approx((1.0, 1 / 3))
-    assert result.per_class[2:] == (None,)
-    assert result.confusion.tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
-    assert result.predictions.tolist() == [0, 1, 2, 0]
+    assert answers(result).per_class[:2] == pytest.approx((1.0, 1 / 3))
+    assert answers(result).per_class[2:] == (None,)
+    assert answers(result).confusion.tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
+    assert answers(result).predictions.tolist() == [0, 1, 2, 0]
     by_hand = [
         math.log(sum(math.exp(v) for v in row)) - row[label]
         for row, label in zip(logits.tolist(), (0, 1, 1, 1), strict=True)
@@ -33,7 +34,7 @@ def test_summary_counts_by_hand() -> None:
 
 def test_top5_is_counted_where_there_are_more_than_five_classes() -> None:
     logits = torch.arange(6.0).repeat(2, 1)
-    assert summarise(logits, torch.tensor([0, 1])).top5 == 0.5
+    assert summarise(logits, torch.tensor([0, 1])).extras == {"top-5": 0.5}
 
 
 def test_evaluate_agrees_with_a_plain_loop(digits: Dataset) -> None:
@@ -42,8 +43,8 @@ def test_evaluate_agrees_with_a_plain_loop(digits: Dataset) -> None:
     x, y = next(digits.val.batches(1000))
     with torch.no_grad():
         predicted = model(x).argmax(1)
-    assert torch.equal(result.predictions, predicted)
-    assert result.top1 == (predicted == y).sum().item() / len(y)
+    assert torch.equal(answers(result).predictions, predicted)
+    assert result.value == (predicted == y).sum().item() / len(y)
     assert result.n == len(digits.val)
 
 
@@ -53,8 +54,8 @@ def test_evaluate_does_not_change_the_model(digits: Dataset) -> None:
     before = state(model)
     flags = [module.training for module in model.modules()]
     assert (
-        evaluate(model, digits.val, device="cpu").top1
-        == evaluate(built("resnet20"), digits.val, device="cpu").top1
+        evaluate(model, digits.val, device="cpu").value
+        == evaluate(built("resnet20"), digits.val, device="cpu").value
     )
     assert same(before, state(model))
     assert flags == [module.training for module in model.modules()]
@@ -73,7 +74,8 @@ def test_outputs_choose_the_logits(digits: Dataset) -> None:
             return torch.stack([torch.full_like(result, 1e6), result], 2).flatten(1)
 
     result = evaluate(Wide().eval(), digits.val, outputs=tuple(range(1, 20, 2)), device="cpu")
-    assert torch.equal(result.predictions, evaluate(built(), digits.val, device="cpu").predictions)
+    plain = evaluate(built(), digits.val, device="cpu")
+    assert torch.equal(answers(result).predictions, answers(plain).predictions)
 
 
 def test_bad_input_is_refused_in_a_sentence(digits: Dataset) -> None:

@@ -1,6 +1,7 @@
 """Logits of successive changes equal full forward passes, and only what is new is computed."""
 
 from collections.abc import Callable
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -41,7 +42,7 @@ def halved(model: nn.Module, *names: str, keep: float = 0.5) -> dict[str, Tensor
 class Counted:
     """An IncrementalForward whose computed modules are counted."""
 
-    def __init__(self, model: nn.Module, shape: Shape, **more: int) -> None:
+    def __init__(self, model: nn.Module, shape: Shape, **more: Any) -> None:
         self.model = model
         self.images = split(shape)
         self.live = IncrementalForward(model, self.images, device=CPU, batch_size=BATCH, **more)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_core.evaluation.intervals import paired_interval
 from pruning_core.evaluation.sampling import similarity_order, subsample_interval, systematic_parts
+from pruning_core.intervals import paired_interval
+from pruning_core.tasks import CLASSIFICATION
 
 
 def waves(n: int = 400) -> np.ndarray:
@@ -19,7 +20,7 @@ def waves(n: int = 400) -> np.ndarray:
 def test_similarity_order_is_by_class_then_by_rising_or_falling_margin() -> None:
     logits = torch.tensor([[3.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 5.0], [0.0, 2.0]])
     labels = torch.tensor([0, 0, 1, 1, 0])
-    assert similarity_order(logits, labels) == [4, 1, 0, 3, 2]
+    assert similarity_order(CLASSIFICATION.similarity(logits, labels)) == [4, 1, 0, 3, 2]
 
 
 @pytest.mark.parametrize(("n", "parts"), [(20, 10), (23, 10), (3, 10), (1, 4)])

@@ -65,5 +65,5 @@ def test_the_script_prints_the_measured_accuracy(
     line = output(tmp_path / "load_masks.py", capsys)
     measured = run.tuned if epochs else run.pruned
     assert measured is not None
-    assert line.split()[1] == f"{measured.top1:.6f}"
+    assert line.split()[1] == f"{measured.value:.6f}"
     assert f"of {measured.n} images" in line

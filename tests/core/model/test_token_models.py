@@ -31,7 +31,7 @@ from pruning_core.types import Batches, Finished, Inputs, Layer, Pruned, Tuned
 from pruning_core.workspaces import Workspace
 from tests.core.events import last_of
 from tests.core.tiny_bert import Output, TinyBert, Tokens, dataset, sentences, tiny_bert
-from tests.core.toy import gradient, refusal, same_state, state
+from tests.core.toy import answers, gradient, refusal, same_state, state
 
 CPU = torch.device("cpu")
 X = sentences()
@@ -88,7 +88,7 @@ def full(model: nn.Module, inputs: Inputs = X) -> Tensor:
 
 def test_accuracy_is_measured() -> None:
     found = evaluate(tiny_bert(), Tokens(X, Y), device="cpu", batch_size=10)
-    assert found.predictions.tolist() == full(tiny_bert()).argmax(1).tolist()
+    assert answers(found).predictions.tolist() == full(tiny_bert()).argmax(1).tolist()
     assert found.loss == pytest.approx(float(cross_entropy(full(tiny_bert()), Y)), abs=1e-6)
 
 
@@ -104,7 +104,7 @@ def test_fine_tuning_learns_and_removed_weights_stay_zero() -> None:
         fine_tune(apply_masks(model, masks, LAYERS), masks, LAYERS, dataset(), config, "cpu")
     )[-1]
     assert isinstance(last, Tuned)
-    assert last.evaluation.top1 > 0.9
+    assert last.evaluation.value > 0.9
     assert all(
         not last.model.get_parameter(name)[~mask[:, :, 0, 0]].any() for name, mask in masks.items()
     )

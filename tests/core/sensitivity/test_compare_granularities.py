@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pruning_core.criteria import CRITERIA
-from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.evaluation.accuracy import Judge, evaluate
 from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.masks import apply_masks, group_scores, select
 from pruning_core.model.coupling.dependent_masks import dependent_masks
@@ -57,9 +57,9 @@ def test_every_mask_is_that_of_select_and_every_number_that_of_evaluate(vgg: Vgg
         assert torch.equal(result.mask, masks[layer.name])
         dependent = dependent_masks(model, layers, masks) if g.removes_outputs else {}
         expected = evaluate(apply_masks(model, masks, layers, dependent), split)
-        assert (result.evaluation.loss, result.evaluation.top1, result.evaluation.n) == (
+        assert (result.evaluation.loss, result.evaluation.value, result.evaluation.n) == (
             expected.loss,
-            expected.top1,
+            expected.value,
             48,
         )
         assert result.evaluation.interval == expected.interval
@@ -125,13 +125,15 @@ def test_outputs_choose_the_classes(vgg: Vgg) -> None:
     groups = scored(model, layers[1])[:1]
     outputs = tuple(reversed(range(10)))
     result = next(
-        compare_granularities(model, layers, layers[1], groups, 0.5, split, outputs=outputs)
+        compare_granularities(
+            model, layers, layers[1], groups, 0.5, split, judge=Judge(outputs=outputs)
+        )
     )
     expected = evaluate(
         apply_masks(model, {layers[1].name: result.mask}, layers), split, outputs=outputs
     )
-    assert (result.evaluation.loss, result.evaluation.top1) == (expected.loss, expected.top1)
-    assert expected.top1 < 0.5
+    assert (result.evaluation.loss, result.evaluation.value) == (expected.loss, expected.value)
+    assert expected.value < 0.5
 
 
 def test_a_layer_has_group_scores_by_every_granularity_that_supports_it(vgg: Vgg) -> None:

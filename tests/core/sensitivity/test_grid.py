@@ -125,7 +125,7 @@ def test_every_point_equals_a_plain_loop_in_a_fixed_order(
                         layer.name,
                         sparsity,
                     )
-                    assert (point.loss, point.top1, point.n) == (plain.loss, plain.top1, 40)
+                    assert (point.loss, point.value, point.n) == (plain.loss, plain.value, 40)
     assert next(measured, None) is None
 
 

@@ -102,18 +102,18 @@ def test_bands_of_a_tenth_of_the_evaluations_contain_nine_in_ten_points_of_the_s
             for b, p in zip(last.bands, full_scan, strict=True)
         )
         assert all(b.achieved == pytest.approx(p.achieved) for b, p in pruned)
-        inside = [b.interval[0] - 1e-9 <= p.top1 <= b.interval[1] + 1e-9 for b, p in pruned]
+        inside = [b.interval[0] - 1e-9 <= p.value <= b.interval[1] + 1e-9 for b, p in pruned]
         assert sum(inside) >= 0.9 * len(inside)
         widths = [width(b) for b, _ in pruned]
         assert sum(widths) / len(widths) < 0.3
-        assert sum(abs(b.top1 - p.top1) for b, p in pruned) / len(pruned) < 0.06
+        assert sum(abs(b.value - p.value) for b, p in pruned) / len(pruned) < 0.06
 
 
 def test_bands_of_one_part_contain_the_true_value_in_95_percent() -> None:
     """Each point of a random network, measured on a tenth of the images, with twenty seeds."""
     model, layers, groups = setting()
     arguments = (model, layers, groups, granularity("fine"), images(300))
-    full_scan = [point.top1 for point in scan(*arguments, grid=(0.9,), device=CPU)]
+    full_scan = [point.value for point in scan(*arguments, grid=(0.9,), device=CPU)]
     inside = []
     for seed in range(20):
         first = next(preview(*arguments, grid=(0.9,), share=1.0, seed=seed, device=CPU))
@@ -138,7 +138,7 @@ def test_every_round_has_every_point_and_keeps_to_the_budget() -> None:
         assert [(b.parameter, b.sparsity) for b in shown.bands] == [
             (x.name, s) for x in layers for s in GRID
         ]
-        assert all(0 <= b.interval[0] <= b.top1 <= b.interval[1] <= 1 for b in shown.bands)
+        assert all(0 <= b.interval[0] <= b.value <= b.interval[1] <= 1 for b in shown.bands)
         assert shown.evaluations == 60 + sum(b.images for b in shown.bands if b.sparsity)
     assert rounds[0].full_evaluations == 60 * (1 + len(layers) * 5)
 
@@ -197,17 +197,17 @@ def test_a_preview_with_all_evaluations_equals_the_scan(
     ]
     assert {band.sparsity for band, _ in exact} == {0.0, 0.6, 0.9}
     for band, point in exact:
-        assert band.interval[0] - 1e-9 <= point.top1 <= band.interval[1] + 1e-9
+        assert band.interval[0] - 1e-9 <= point.value <= band.interval[1] + 1e-9
         assert width(band) < 1e-9
     for band, point in zip(last.bands, full, strict=True):
-        assert band.top1 == pytest.approx(point.top1, abs=0.1)
+        assert band.value == pytest.approx(point.value, abs=0.1)
 
 
 def test_a_grid_that_removes_nothing_evaluates_the_dense_network_only() -> None:
     model, layers, groups = setting()
     (last,) = preview(model, layers, groups, granularity("fine"), images(), grid=(0.0,), device=CPU)
     assert last.evaluations == last.full_evaluations == 60
-    assert {b.interval for b in last.bands} == {(last.bands[0].top1, last.bands[0].top1)}
+    assert {b.interval for b in last.bands} == {(last.bands[0].value, last.bands[0].value)}
 
 
 def test_the_model_is_not_changed_and_a_preview_can_be_closed() -> None:
@@ -226,7 +226,7 @@ def test_outputs_choose_the_logits() -> None:
     arguments = (model, layers, groups, granularity("fine"), split)
     full_scan = list(scan(*arguments, grid=(0.9,), outputs=(3, 1), device=CPU))
     *_, last = preview(*arguments, grid=(0.9,), outputs=(3, 1), share=1.0, device=CPU)
-    assert [b.top1 for b in last.bands] == pytest.approx([p.top1 for p in full_scan])
+    assert [b.value for b in last.bands] == pytest.approx([p.value for p in full_scan])
 
 
 def test_bands_of_a_network_that_cannot_be_traced_are_equal_and_have_the_reason() -> None:

@@ -69,9 +69,9 @@ def test_points_equal_a_copy_masked_by_hand(name: str) -> None:
             for dependent in ("0.bias", "1.weight", "1.bias"):
                 masked.get_parameter(dependent).data[~mask.flatten(1).any(1)] = 0
         expected = evaluate(masked, split(), device=CPU)
-        assert (point.loss, point.top1, point.n, point.interval) == (
+        assert (point.loss, point.value, point.n, point.interval) == (
             expected.loss,
-            expected.top1,
+            expected.value,
             40,
             expected.interval,
         )
@@ -86,7 +86,7 @@ def test_points_come_layer_by_layer_by_rising_sparsity() -> None:
     ]
     dense = evaluate(setting()[0], split(), device=CPU)
     assert all(
-        (p.loss, p.top1, p.achieved) == (dense.loss, dense.top1, 0.0)
+        (p.loss, p.value, p.achieved) == (dense.loss, dense.value, 0.0)
         for p in points
         if p.sparsity == 0
     )
@@ -153,7 +153,7 @@ def test_outputs_choose_the_logits() -> None:
         model, layers, groups, granularity("fine"), images, grid=(0.0,), outputs=(3, 1), device=CPU
     )
     expected = evaluate(model, images, outputs=(3, 1), device=CPU)
-    assert [p.top1 for p in points] == [expected.top1, expected.top1]
+    assert [p.value for p in points] == [expected.value, expected.value]
 
 
 @pytest.mark.parametrize("grid", [(), (0.5, 1.2), (-0.1,), (float("nan"),)])
@@ -177,7 +177,14 @@ def test_the_csv_has_one_row_per_point() -> None:
         assert (row["parameter"], row["granularity"]) == (point.parameter, point.granularity)
         assert int(row["n"]) == point.n
         change = (point.change, *point.change_interval)
-        numbers = (point.sparsity, point.loss, point.top1, point.achieved, *point.interval, *change)
+        numbers = (
+            point.sparsity,
+            point.loss,
+            point.value,
+            point.achieved,
+            *point.interval,
+            *change,
+        )
         assert [float(row[name]) for name in CSV_NUMBERS] == pytest.approx(numbers, abs=1e-6)
     assert text.endswith("\n")
     assert to_csv([]).count("\n") == 1
@@ -206,7 +213,7 @@ def test_points_read_from_a_table_equal_those_written() -> None:
     rows = from_csv(text, granularity="row", criterion="none")
     filters = from_csv(text, granularity="filter")
     for read, point in zip((*rows, *filters), points, strict=True):
-        numbers = ("sparsity", "achieved", "loss", "top1", "change", "interval", "change_interval")
+        numbers = ("sparsity", "achieved", "loss", "value", "change", "interval", "change_interval")
         for name in numbers:
             assert getattr(read, name) == pytest.approx(
                 getattr(point, name), abs=1e-9 if name == "achieved" else 1e-6

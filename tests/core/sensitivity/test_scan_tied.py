@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from pruning_core.criteria import criterion
 from pruning_core.evaluation.accuracy import evaluate
-from pruning_core.evaluation.intervals import accuracy_change, paired_interval
 from pruning_core.granularity import granularity
+from pruning_core.intervals import paired_interval
 from pruning_core.masks import group_scores, lowest
 from pruning_core.model.coupling.trace import HEAD_ROWS, couplings
 from pruning_core.model.inventory import inventory
 from pruning_core.sensitivity.scan import scan, to_csv
+from pruning_core.tasks import change
 from pruning_core.types import GroupScores, Layer, SensitivityPoint
 from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import probe
@@ -105,8 +106,8 @@ def test_tied_layers_equal_the_network_without_their_channels(
         point = at(points, name, sparsity)
         assert point.group == STREAM
         assert point.loss == pytest.approx(expected.loss, rel=1e-4)
-        assert (point.top1, point.achieved) == (expected.top1, sparsity)
-        versus = accuracy_change(dense, expected, split.labels)
+        assert (point.value, point.achieved) == (expected.value, sparsity)
+        versus = change(dense, expected)
         assert (point.change, point.change_interval) == (versus.value, versus.interval)
     naive = measured(space, tied=False, grid=(sparsity,))
     assert all(
@@ -120,7 +121,7 @@ def test_a_layer_pruned_alone_looks_more_robust_than_its_channels(
 ) -> None:
     naive = measured(space, tied=False, grid=(0.75,))
     for name in STREAM[1:]:
-        assert at(naive, name, 0.75).top1 > at(points, name, 0.75).top1 + 0.2
+        assert at(naive, name, 0.75).value > at(points, name, 0.75).value + 0.2
 
 
 def test_a_layer_without_tied_layers_has_equal_points_either_way(
@@ -168,7 +169,7 @@ def test_change_has_a_paired_interval_even_when_no_answer_changed() -> None:
         )
     )
     assert (points[1].change, points[1].change_interval) == (0.0, paired_interval(0, 0, 50))
-    assert points[1].top1 == 0.5
+    assert points[1].value == 0.5
     assert points[1].change_interval[1] - points[1].change_interval[0] < 0.6 * (
         points[1].interval[1] - points[1].interval[0]
     )

@@ -33,10 +33,10 @@ def test_a_run_gives_the_numbers_of_the_pipeline(
         assert isinstance(done, Finished)
         assert result.after is not None
         assert done.tuned is not None
-        assert (result.initial.top1, result.before.top1, result.after.top1) == (
-            done.dense.top1,
-            done.pruned.top1,
-            done.tuned.top1,
+        assert (result.initial.value, result.before.value, result.after.value) == (
+            done.dense.value,
+            done.pruned.value,
+            done.tuned.value,
         )
         assert (result.after.n, result.after.low, result.after.high) == (
             len(space.dataset.test),
@@ -70,7 +70,7 @@ def test_each_seed_has_its_own_images_with_equal_class_shares(space: Workspace) 
 
 
 def test_seeds_give_different_accuracies(finished: tuple[Path, tuple[Result, ...]]) -> None:
-    after = {result.run: result.final.top1 for result in finished[1]}
+    after = {result.run: result.final.value for result in finished[1]}
     differing = [
         run for run in after if run.seed == 0 and after[run] != after[replace(run, seed=1)]
     ]

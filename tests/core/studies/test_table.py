@@ -28,7 +28,7 @@ def test_the_summary_has_means_and_spreads_over_seeds(
             for result in finished[1]
             if (result.run.criterion, result.run.compression) == (row.criterion, row.asked)
         ]
-        tops = [result.final.top1 for result in own]
+        tops = [result.final.value for result in own]
         assert row.seeds == len(own) == 2
         assert (row.after, row.spread) == (fmean(tops), stdev(tops))
         assert row.compression == fmean(result.compression for result in own)
@@ -50,7 +50,7 @@ def test_the_csv_has_one_row_per_run_with_all_columns(
         assert float(row["speedup"]) == pytest.approx(
             int(row["macs"]) / int(row["macs_effective"]), abs=1e-4
         )
-        assert float(row["after_top1"]) == pytest.approx(result.final.top1, abs=1e-6)
+        assert float(row["after_top1"]) == pytest.approx(result.final.value, abs=1e-6)
         assert float(row["initial_low"]) < float(row["initial_top1"]) < float(row["initial_high"])
         assert (row["criterion"], row["seed"], row["n"]) == (
             result.run.criterion,

@@ -122,10 +122,12 @@ def test_the_best_epoch_is_kept(small: Dataset) -> None:
     events = list(fine_tune(built("lenet5"), {}, (), small, config, device="cpu"))
     epochs = [e for e in events if isinstance(e, Epoch)]
     tuned = last_of(Tuned, events)
-    scores = [e.evaluation.top1 for e in epochs]
+    scores = [e.evaluation.value for e in epochs]
     assert tuned.best_epoch == scores.index(max(scores)) + 1
     assert (
-        evaluate(tuned.model, small.val, device="cpu").top1 == max(scores) == tuned.evaluation.top1
+        evaluate(tuned.model, small.val, device="cpu").value
+        == max(scores)
+        == tuned.evaluation.value
     )
     assert [e.best for e in epochs] == [
         all(s > other for other in scores[:i]) for i, s in enumerate(scores)

@@ -12,6 +12,7 @@ from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.zoo import PRETRAINED, datasets_for, load_data, load_model
 from pruning_core.zoo.pretrained import IMAGENETTE, imagenet_outputs, preparation, weights_file
+from tests.core.toy import answers
 
 
 @pytest.fixture
@@ -112,8 +113,8 @@ def test_weights_are_loaded_and_evaluated_on_the_ten_classes(
     measured = evaluate(model, few, outputs=data.outputs, device="cpu")
     with torch.no_grad():
         logits = model(next(few.batches(3))[0])[:, list(data.outputs)]
-    assert torch.equal(measured.predictions, logits.argmax(1))
-    assert measured.confusion.shape == (10, 10)
+    assert torch.equal(answers(measured).predictions, logits.argmax(1))
+    assert answers(measured).confusion.shape == (10, 10)
 
 
 def test_damaged_and_not_finite_weights_are_refused(resnet18: dict[str, Tensor]) -> None:

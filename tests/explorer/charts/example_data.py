@@ -4,15 +4,16 @@ import plotly.graph_objects as go
 import torch
 
 from pruning_core.sensitivity.preview_bands import Band
+from pruning_core.tasks import CLASSIFICATION, ClassAnswers
 from pruning_core.types import Epoch, Evaluation, SensitivityPoint, Step
 
 
 def evaluation(top1: float, per_class: tuple[float | None, ...] = (0.5, None)) -> Evaluation:
     zeros = torch.zeros(len(per_class), len(per_class), dtype=torch.int64)
     interval = (max(0.0, top1 - 0.02), min(1.0, top1 + 0.01))
-    return Evaluation(
-        200, top1, None, 1 - top1, interval, per_class, zeros, torch.zeros(200, dtype=torch.int64)
-    )
+    answers = ClassAnswers(per_class, zeros, torch.zeros(200, dtype=torch.int64))
+    values = torch.zeros(200)
+    return Evaluation(200, top1, 1 - top1, interval, values, CLASSIFICATION, classes=answers)
 
 
 def trace(figure: go.Figure, name: str) -> go.Scatter:

@@ -5,6 +5,7 @@ import torch
 
 from explorer.training.changed_answers import changed_answers, sign_test, verdict
 from pruning_core.evaluation.accuracy import summarise
+from tests.core.toy import answers
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,6 @@ def test_the_verdict_is_one_sentence(broken: int, fixed: int, sentence: str) -> 
 
 def test_only_answers_that_change_between_right_and_wrong_count() -> None:
     labels = torch.tensor([0, 1, 2, 0])
-    before = summarise(torch.eye(3)[[0, 1, 0, 1]], labels)
-    after = summarise(torch.eye(3)[[1, 1, 2, 2]], labels)
+    before = answers(summarise(torch.eye(3)[[0, 1, 0, 1]], labels)).predictions
+    after = answers(summarise(torch.eye(3)[[1, 1, 2, 2]], labels)).predictions
     assert changed_answers(labels, before, after) == ([0], [2])

@@ -97,7 +97,7 @@ def test_every_granularity_is_there_with_its_numbers_or_its_reason(space: Worksp
         *(g.label for g in GRANULARITIES.values() if supports(g, layer) is not None),
     ]
     for card, each in zip(cards(at), found, strict=False):
-        assert f"{100 * each.evaluation.top1:.1f}% correct" in card
+        assert f"{100 * each.evaluation.value:.1f}% correct" in card
         assert "n = 64" in card
         assert 'alt="Mask of conv2.weight by' in card
         assert ("fixed" in card) is (each.granularity.n_kept is not None)

@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 from explorer.components.mask_lab import Edit
 from explorer.session import cache
 from explorer.texts.formats import interval
-from pruning_core.evaluation.intervals import accuracy_change
 from pruning_core.plan import Plan
+from pruning_core.tasks import change
 from pruning_core.workspaces import Workspace
 from tests.explorer.driven import opened, page, run
 from tests.explorer.weights import weights_hash
@@ -89,11 +89,9 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
     found = cache.accuracy(plan, space)
     dense = cache.dense_accuracy(plan, space)
     report = cache.report(plan, space)
-    assert numbers(at)["Accuracy"] == f"{100 * found.top1:.1f}%"
-    assert at.metric[0].delta == f"{100 * (found.top1 - dense.top1):+.1f} points"
-    low, high = (
-        100 * end for end in accuracy_change(dense, found, cache.probe(plan, space).labels).interval
-    )
+    assert numbers(at)["Accuracy"] == f"{100 * found.value:.1f}%"
+    assert at.metric[0].delta == f"{100 * (found.value - dense.value):+.1f} points"
+    low, high = (100 * end for end in change(dense, found).interval)
     caption = (
         f"{found.n} validation images; 95%: {interval(found)}; change: {low:+.1f} to {high:+.1f}"
     )

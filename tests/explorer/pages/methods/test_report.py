@@ -1,11 +1,11 @@
 """Methods whose accuracies are equal in every run."""
 
 from explorer.pages.methods.report import equal_methods
-from pruning_core.studies import Accuracy, Result, Run
+from pruning_core.studies import Measurement, Result, Run
 
 
 def result(criterion: str, seed: int, top1: float) -> Result:
-    accuracy = Accuracy(100, top1, top1 - 0.1, top1 + 0.1, None)
+    accuracy = Measurement(100, top1, top1 - 0.1, top1 + 0.1, None)
     run = Run(criterion, "fine", 2.0, seed)
     return Result(run, accuracy, accuracy, accuracy, 1, 10, 100, 50, 1000, 500, None, None, 2.0)
 

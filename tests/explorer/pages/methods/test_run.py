@@ -5,7 +5,7 @@ import pytest
 from explorer.pages.methods.choices import Choices, study_of
 from explorer.pages.methods.run import estimated_seconds, seconds_per_image, study_progress
 from pruning_core.plan import Plan
-from pruning_core.studies import Accuracy, Result, Run, RunFailed, RunFinished, RunStarted
+from pruning_core.studies import Measurement, Result, Run, RunFailed, RunFinished, RunStarted
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Step
 from pruning_core.workspaces import Workspace, open_workspace
@@ -20,7 +20,7 @@ def space() -> Workspace:
 
 
 def result(run: Run, seconds: float = 2.0) -> Result:
-    accuracy = Accuracy(100, 0.5, 0.4, 0.6, None)
+    accuracy = Measurement(100, 0.5, 0.4, 0.6, None)
     return Result(run, accuracy, accuracy, accuracy, 1, 10, 100, 50, 1000, 500, None, None, seconds)
 
 

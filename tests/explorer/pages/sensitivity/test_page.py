@@ -56,7 +56,7 @@ def test_a_scan_shows_every_layer_its_marks_and_the_measured_accuracy(after_scan
     assert names(at) == {layer.name for layer in space.layers}
     assert sum(str(trace["name"]).endswith("chosen") for trace in curves(at)) == len(space.layers)
     dense = cache.dense_accuracy(Plan(model="lenet5"), space)
-    assert f"{100 * dense.top1:.1f}%" in text(at)
+    assert f"{100 * dense.value:.1f}%" in text(at)
     assert f"{dense.n:,} probe images" in text(at)
     assert "together" in text(at)
 
@@ -107,7 +107,7 @@ def test_ratios_for_a_target_become_overrides_and_are_measured(after_scan: AppTe
     shown = {metric.label: metric.value for metric in at.metric}
     assert (
         shown["Accuracy together · measured"]
-        == f"{100 * cache.accuracy(plan, space).top1:.1f}".removesuffix(".0") + "%"
+        == f"{100 * cache.accuracy(plan, space).value:.1f}".removesuffix(".0") + "%"
     )
     at.button(key="target_reset").click().run()
     assert "overrides" not in at.query_params

@@ -6,12 +6,8 @@ import pytest
 import torch
 
 from pruning_core.evaluation.accuracy import summarise
-from pruning_core.evaluation.intervals import (
-    AccuracyChange,
-    accuracy_change,
-    paired_interval,
-    wilson_interval,
-)
+from pruning_core.intervals import paired_interval, wilson_interval
+from pruning_core.tasks import change
 from tests.core.toy import refusal
 
 
@@ -93,13 +89,15 @@ def test_change_counts_images_that_became_right_or_wrong() -> None:
     labels = torch.tensor([0, 1, 0, 1])
     before = summarise(torch.eye(2)[[0, 1, 0, 0]] * 3, labels)
     after = summarise(torch.eye(2)[[0, 0, 1, 1]] * 3, labels)
-    found = accuracy_change(before, after, labels)
-    assert found == AccuracyChange(gained=1, lost=2, n=4)
-    assert found.value == after.top1 - before.top1 == -0.25
+    found = change(before, after)
+    assert (found.gained, found.lost, found.n) == (1, 2, 4)
+    assert found.value == after.value - before.value == -0.25
     assert found.interval == paired_interval(1, 2, 4)
     assert not found.certain
-    assert AccuracyChange(0, 40, 100).certain
-    assert "image by image" in refusal(lambda: accuracy_change(before, after, labels[:3]))
+    right = torch.zeros(60, dtype=torch.long)
+    one = summarise(torch.eye(2)[right], right)
+    assert change(one, summarise(torch.eye(2)[1 - right], right)).certain
+    assert "sample by sample" in refusal(lambda: change(before, one))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,21 @@
+"""The errors that the project raises on purpose."""
+
+
+class PruningError(ValueError):
+    """Bad input. The message is one sentence: what was wrong, where, what to do.
+
+    >>> from pruning_core import Plan, PruningError
+    >>> try:
+    ...     Plan(sparsity=2.0)
+    ... except PruningError as error:
+    ...     print(error)
+    A sparsity of 2.0 is outside [0, 1]: 0 removes nothing, 1 everything.
+    """
+
+
+class DataMissing(PruningError):
+    """Files are not on this machine and could not be downloaded."""
+
+
+class Cancelled(Exception):
+    """Raised inside long work when the user stopped it."""

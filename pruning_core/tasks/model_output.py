@@ -1,0 +1,35 @@
+"""The logits in what a model gives."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from pruning_core.errors import PruningError
+
+
+def find_logits(out: Any) -> Tensor | None:
+    """The logits in a model's output: itself, its attribute or key `logits`, or its first item.
+
+    None where it has none.
+    """
+    named = (
+        out["logits"]
+        if isinstance(out, Mapping) and "logits" in out
+        else getattr(out, "logits", out)
+    )
+    first = named[0] if isinstance(named, tuple | list) and named else named
+    return first if isinstance(first, Tensor) else None
+
+
+def require_logits(out: Any) -> Tensor:
+    """The logits in a model's output, as `find_logits`.
+
+    Raises PruningError where there are none.
+    """
+    if (logits := find_logits(out)) is not None:
+        return logits
+    raise PruningError(
+        f"The model gives a {type(out).__name__}: "
+        "it must give logits, a tuple that starts with them, or .logits."
+    )
