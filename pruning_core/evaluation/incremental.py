@@ -78,8 +78,8 @@ class IncrementalForward:
     the last layers are cached. Values least recently used are removed first. The model is read and
     never changed. One thread at a time computes; others are blocked meanwhile. traced: False where
     the model is computed in full, as in `PartialForward`; then only whole results are looked up;
-    reason: why. judge: of the data set; with it only what it measures is kept of the outputs. Raises
-    PruningError for a split without images.
+    reason: why. judge: of the data set; with it only what it measures is kept of the outputs.
+    Raises PruningError for a split without images.
     """
 
     def __init__(

@@ -196,11 +196,10 @@ class PartialForward:
         """Yields (index of the site, index of the change, what was read of each batch's output).
 
         read may run in any thread. Sites come in the given order. A site names the parameters and
-        buffers that its changes may replace; a change may replace some of them. `changes` is called
-        once per site, when it is reached. What depends on any tensor of the site is computed again,
-        the rest is not. The network's own order is the fastest; any other gives the same numbers.
-        Raises PruningError for a name that the model or the site does not have, and for a tensor of
-        another shape or type.
+        buffers that its changes may replace; a change may replace some. `changes` is called once
+        per site, when it is reached. Only what depends on a tensor of the site is computed again.
+        The network's own order is the fastest; any other gives the same numbers. Raises
+        PruningError for unknown names, and for a tensor of another shape or type.
         """
         sites_in_program = [self._site(names) for names in sites]
         pending = deque[_Run]()

@@ -131,11 +131,11 @@ def test_a_preview_gives_a_layer_that_is_never_called_bands_without_change() -> 
         given = (space.model, space.layers, groups, granularity(name), space.dataset.val)
         points = list(scan(*given, grid=(0.5, 0.9), device=CPU))
         *_, last = preview(*given, grid=(0.5, 0.9), device=CPU, share=1.0)
-        dense = points[0].top1
+        dense = points[0].value
         bands = [band for band in last.bands if band.parameter == "unused.weight"]
         assert [band.interval for band in bands] == [(dense, dense)] * 3
-        assert [band.top1 for band in bands] == [dense] * 3
+        assert [band.value for band in bands] == [dense] * 3
         assert all(
-            band.interval[0] <= point.top1 <= band.interval[1]
+            band.interval[0] <= point.value <= band.interval[1]
             for band, point in zip(last.bands, points, strict=True)
         )
