@@ -52,10 +52,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 def pictures():
     rng = torch.Generator().manual_seed(1)
-    x = 0.3 * torch.rand(150, 1, 6, 6, generator=rng)
+    x = torch.rand(150, 1, 6, 6, generator=rng)
     y = torch.arange(150) % 3
-    x[y == 1, :, :3] += 0.5
-    x[y == 2, :, :, 3:] += 0.5
+    x[y == 1, :, :3] += 0.2
+    x[y == 2, :, :, 3:] += 0.2
     return TensorDataset(x[:90], y[:90]), TensorDataset(x[90:], y[90:])
 
 

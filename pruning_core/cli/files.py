@@ -1,9 +1,11 @@
-"""Files that commands read and write."""
+"""Files that commands read and write, and the workspaces that they open."""
 
 from pathlib import Path
 
+from pruning_core.cli.output import note
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace, open_workspace
 
 
 def read_plan(path: Path) -> Plan:
@@ -27,6 +29,14 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise PruningError(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
+def open_noted(plan: Plan) -> Workspace:
+    """Opens the plan's network and data, and reports how data of the user's was read."""
+    space = open_workspace(plan.model, plan.dataset)
+    for sentence in space.notes:
+        note(sentence)
+    return space
 
 
 def make_folder(path: Path) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pruning_core.cli.command import Command
-from pruning_core.cli.files import output_file, read_plan
+from pruning_core.cli.files import open_noted, output_file, read_plan
 from pruning_core.cli.options import add_curve_options, add_json, add_plan, add_subject
 from pruning_core.cli.output import note, note_full_passes, print_json
 from pruning_core.granularity import granularity
@@ -13,7 +13,6 @@ from pruning_core.model.device import choose_device
 from pruning_core.sensitivity.preview import preview_plan
 from pruning_core.sensitivity.preview_bands import Band, bands_csv
 from pruning_core.sensitivity.scan import point_dict
-from pruning_core.workspaces import open_workspace
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     plan = read_plan(options.plan)
     out = output_file(options.out)
-    space = open_workspace(plan.model, plan.dataset)
+    space = open_noted(plan)
     tied = granularity(plan.granularity).ties_layers and not options.alone
     device = choose_device(options.device)
     bands: tuple[Band, ...] = ()

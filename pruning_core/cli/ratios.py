@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pruning_core.allocation import total_ratio
 from pruning_core.cli.command import Command
-from pruning_core.cli.files import output_file, read_plan, read_text
+from pruning_core.cli.files import open_noted, output_file, read_plan, read_text
 from pruning_core.cli.options import add_json, add_subject
 from pruning_core.cli.output import print_json
 from pruning_core.granularity import fixed_ratio_reason, granularity
@@ -17,7 +17,7 @@ from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.sensitivity.scan import from_csv
 from pruning_core.types import GroupScores, PruningError, Ratios
-from pruning_core.workspaces import Workspace, open_workspace
+from pruning_core.workspaces import Workspace
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     if (reason := fixed_ratio_reason(granularity(plan.granularity))) is not None:
         raise PruningError(reason)
     allocation = _allocation(plan, options)
-    space = open_workspace(plan.model, plan.dataset)
+    space = open_noted(plan)
     layers, groups = group_scores_of(plan, space)
     ratios = allocation(layers, groups, options.target)
     sparsity = round(total_ratio(layers, ratios), 4)

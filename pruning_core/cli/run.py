@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pruning_core.cli.command import Command
-from pruning_core.cli.files import make_folder, read_bytes, read_plan
+from pruning_core.cli.files import make_folder, open_noted, read_bytes, read_plan
 from pruning_core.cli.options import add_device, add_json, add_plan, add_subject
 from pruning_core.cli.output import note, note_epoch, print_json
 from pruning_core.export import (
@@ -15,16 +15,17 @@ from pruning_core.export import (
     masks_by_parameter,
     masks_safetensors,
     report_dict,
+    script_text,
     weights_safetensors,
 )
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_files import read_masks
-from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
+from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note, uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.start_masks import STARTS, ZEROS
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Epoch, Finished, Pruned, PruningError
-from pruning_core.workspaces import Workspace, open_workspace
+from pruning_core.workspaces import Workspace
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="folder for report.json, plan.json, masks.safetensors and weights.safetensors",
+        help="folder for report.json, plan.json, masks.safetensors, weights.safetensors and "
+        "load_masks.py",
     )
     parser.add_argument(
         "--start",
@@ -56,7 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     plan = read_plan(options.plan)
     folder = make_folder(options.out)
-    plan, space = _from_start(plan, open_workspace(plan.model, plan.dataset), options)
+    plan, space = _from_start(plan, open_noted(plan), options)
     if (sentence := start_note(plan, space)) is not None:
         note(sentence)
     finished = _last_event(prune(plan, space, choose_device(options.device)))
@@ -100,6 +102,9 @@ def _write(
     (folder / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")
     (folder / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
     (folder / "weights.safetensors").write_bytes(weights_safetensors(finished.model))
+    whole = uses_whole_test(space.dataset)
+    script = script_text(plan, tuned=finished.tuned is not None, whole_test=whole, space=space)
+    (folder / "load_masks.py").write_text(script, encoding="utf-8")
 
 
 def _print_values(finished: Finished) -> None:

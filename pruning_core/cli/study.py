@@ -5,11 +5,10 @@ from pathlib import Path
 
 from pruning_core import studies
 from pruning_core.cli.command import Command
-from pruning_core.cli.files import output_file, read_text
+from pruning_core.cli.files import open_noted, output_file, read_text
 from pruning_core.cli.options import add_device, add_json, add_subject
 from pruning_core.cli.output import note, print_json
 from pruning_core.model.device import choose_device
-from pruning_core.workspaces import open_workspace
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     study = studies.Study.from_json(read_text(options.study, "study"))
     out = output_file(options.out) if options.out else None
-    space = open_workspace(study.plan.model, study.plan.dataset)
+    space = open_noted(study.plan)
     folder = options.folder or studies.study_folder(study, studies.fingerprint(space))
     for event in studies.run_study(study, space, folder, choose_device(options.device)):
         if (line := studies.event_line(event)) is not None:

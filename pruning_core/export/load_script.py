@@ -1,6 +1,8 @@
 """The script load_masks.py, which applies exported masks with plain PyTorch."""
 
+from pruning_core.export.user_script import user_script_text
 from pruning_core.plan import Plan
+from pruning_core.workspaces import Workspace
 
 _TEMPLATE = '''\
 """Loads masks that Pruning Explorer exported, with plain PyTorch.
@@ -48,12 +50,17 @@ print(f"accuracy {{correct / len(images):.6f}} ({{correct}} of {{len(images)}} i
 _LOAD_WEIGHTS = 'model.load_state_dict(load_file(here / "weights.safetensors"))  # fine-tuned\n'
 
 
-def script_text(plan: Plan, *, tuned: bool, whole_test: bool) -> str:
+def script_text(
+    plan: Plan, *, tuned: bool, whole_test: bool, space: Workspace | None = None
+) -> str:
     """A Python program that applies the masks with `custom_from_mask` and prints the accuracy.
 
     tuned: it first loads the fine-tuned weights from weights.safetensors; whole_test: it evaluates
-    all test images, otherwise the same stratified sample of `plan.probe` images as the page.
+    all test images, otherwise the same stratified sample of `plan.probe` images as the page; space:
+    of a network of the user's, for which the program does not import this package.
     """
+    if space is not None and space.name:
+        return user_script_text(plan, space, tuned=tuned)
     return _TEMPLATE.format(
         dataset=plan.dataset,
         model=plan.model,

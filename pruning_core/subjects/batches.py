@@ -1,7 +1,7 @@
 """Divides a batch of the user's into inputs and targets."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,12 +23,14 @@ class ReadBatch:
 
     given: the argument that the data came from; own: a function of the user's that does it; dtype:
     of the model, which inputs of floating point get; targets: does the task need targets?
+    keyed: receives `given` where batches are dicts.
     """
 
     given: str
     own: Callable[[Any], Any] | None = None
     dtype: torch.dtype | None = None
     targets: bool = True
+    keyed: set[str] = field(default_factory=set)
 
     def __call__(self, batch: Any) -> Pair:
         inputs, target = self._divided(batch if self.own is None else self.own(batch))
@@ -54,6 +56,7 @@ class ReadBatch:
         raise PruningError(f"A batch of {self.given}= {parts}: {ADVICE}.")
 
     def _divided_mapping(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+        self.keyed.add(self.given)
         keys = [key for key in TARGET_KEYS if key in batch]
         if not keys and not self.targets:
             return dict(batch), None

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from pruning_core.subjects.from_objects import workspace
+from pruning_core.subjects.networks import WRAPPERS
 from pruning_core.subjects.subject import Subject
 from pruning_core.subjects.weights import load_weights
 from pruning_core.types import PruningError
@@ -72,8 +73,7 @@ class Entry:
         """
         add_to_path(self.path, self.model, "" if self.folder else self.data, self.transform)
         network = self._network()
-        if self.weights is not None:
-            load_weights(network, self.weights)
+        nested = "" if self.weights is None else load_weights(network, self.weights)
         given, expressions = self.splits()
         own: dict[str, Any] = {
             "classes": self.classes,
@@ -84,7 +84,9 @@ class Entry:
             own["transform"] = import_object(self.transform, "transform")
         settings = given | {key: value for key, value in own.items() if value is not None}
         space = workspace(network, **settings, name=self.name, data=f"{self.name}_data")
-        return replace(space, lines=self.lines(expressions))
+        assert space.lines is not None
+        known = replace(space.lines, nested=nested)
+        return replace(space, lines=self.lines(known, network, expressions))
 
     def _network(self) -> nn.Module:
         build = import_object(self.model, "model")
@@ -121,10 +123,10 @@ class Entry:
         call = _import_line(self.data, "load_data")[0]
         return named, {key: f"{call}()[{at!r}]" for key, at in keys.items()}
 
-    def lines(self, splits: Mapping[str, str]) -> UserLines:
+    def lines(self, known: UserLines, network: nn.Module, splits: Mapping[str, str]) -> UserLines:
         """The lines of a program that builds the same network and reads the same data.
 
-        splits: split, or "batch" -> expression that gives it.
+        known: how the data is read; splits: split, or "batch" -> expression that gives it.
         """
         expression, line = _import_line(self.model, "build_network")
         imports = [line]
@@ -132,14 +134,17 @@ class Entry:
             imports.append(_import_line(self.data, "load_data")[1])
         else:
             imports.append("from torchvision.datasets import ImageFolder")
+        if self.transform:
             imports.append(_import_line(self.transform, "transform")[1])
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
         is_network = isinstance(import_object(self.model, "model"), nn.Module)
-        return UserLines(
+        return replace(
+            known,
             path=tuple(map(str, self.path)),
             imports=tuple(imports),
             model=expression if is_network else f"{expression}({arguments})",
             weights=str(self.weights) if self.weights else "",
+            unwrap=WRAPPERS.get(type(network).__name__, ""),
             splits={name: text for name, text in splits.items() if name in SPLITS},
             batch=splits.get("batch", ""),
         )

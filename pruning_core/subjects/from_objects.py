@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from pruning_core.model.inventory import inventory, unprunable_parameters
 from pruning_core.model.model_io import input_tensors, require_logits
 from pruning_core.registry import find
-from pruning_core.subjects.networks import model_dtype, own_copy, trial
+from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
 from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
 from pruning_core.subjects.samples import ItemSplit, Samples
+from pruning_core.subjects.script_lines import logits_expression, reading_lines
 from pruning_core.subjects.sources import class_names, image_folder
 from pruning_core.types import Dataset, Inputs, PruningError
 from pruning_core.workspaces.space import Workspace
+from pruning_core.workspaces.user_lines import UserLines
 from pruning_core.zoo.splits import stratified
 
 Part = Samples | ItemSplit
@@ -86,7 +88,8 @@ class _Opening:
         splits = self._splits(reader)
         example = self.options.get("example")
         x = _example(splits["train"]) if example is None else with_dtype(example, reader.dtype)
-        dataset = self._dataset(splits, x, trial(network, x))
+        out = trial(network, x)
+        dataset = self._dataset(splits, x, out)
         layers = inventory(network, x)
         return Workspace(
             network,
@@ -96,6 +99,25 @@ class _Opening:
             x,
             (*notes, *reader.notes),
             self.options.get("name", "network"),
+            self._lines(reader, out),
+        )
+
+    def _lines(self, reader: Reader, out: Any) -> UserLines:
+        """What an exported script needs to know of the user's objects."""
+        half = {p.dtype for p in unwrapped(self.model)[0].parameters()} & set(HALF)
+        reading = {
+            part: reading_lines(
+                self.given[part], source, reader.counts[part], keyed=part in reader.keyed
+            )
+            for part, source in reader.sources.items()
+        }
+        return UserLines(
+            reading,
+            frozenset(reader.seeded),
+            frozenset(reader.keyed),
+            logits_expression(out),
+            bool(half),
+            batch="read_batch" if reader.batch else "",
         )
 
     def _reader(self, network: nn.Module) -> Reader:

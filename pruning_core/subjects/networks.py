@@ -12,7 +12,12 @@ from pruning_core.user_code import user_code
 
 HALF = (torch.float16, torch.bfloat16)
 """Types that kernels of the CPU lack or round coarsely; float32 holds their values exactly."""
-WRAPPERS = ("DataParallel", "DistributedDataParallel", "OptimizedModule")
+WRAPPERS = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+}
+"""Type of a wrapper (the last is torch.compile's) -> its attribute that holds the network."""
 
 
 def own_copy(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
@@ -43,7 +48,7 @@ def unwrapped(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     while type(model).__name__ in WRAPPERS and isinstance(model, nn.Module):
         notes += (f"{type(model).__name__} is left out: the network inside it is pruned.",)
-        model = getattr(model, "_orig_mod", None) or model.get_submodule("module")
+        model = getattr(model, WRAPPERS[type(model).__name__])
     if isinstance(model, torch.jit.ScriptModule):
         raise PruningError(
             "The network is a TorchScript module, which cannot be pruned: give the nn.Module that "

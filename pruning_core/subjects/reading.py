@@ -23,6 +23,7 @@ from pruning_core.subjects.samples import (
 from pruning_core.subjects.sources import (
     STREAM_LIMIT,
     Items,
+    Source,
     Stream,
     Tensors,
     normalisation,
@@ -46,6 +47,9 @@ class Reader:
     transform: of images; batch: a function of the user's from a batch to (inputs, target); samples:
     the largest number of samples of a split; memory: bytes that are left; dtype: of the model;
     targets: does the task need targets?
+    sources: split -> how it was read; seeded: the splits whose samples change at random;
+    keyed: the splits whose batches are dicts;
+    counts: split -> samples that were read.
     """
 
     transform: Callable[..., Any] | None = None
@@ -55,6 +59,10 @@ class Reader:
     dtype: torch.dtype | None = None
     targets: bool = True
     notes: list[str] = field(default_factory=list)
+    sources: dict[str, Source] = field(default_factory=dict)
+    seeded: set[str] = field(default_factory=set)
+    keyed: set[str] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -63,13 +71,17 @@ class Reader:
     def read(self, given: Any, name: str) -> Samples | ItemSplit:
         """The split in what the user gave as `name`. Raises PruningError, in one sentence."""
         source = source_of(given, name, self.transform)
-        pair = ReadBatch(name, self.batch, self.dtype, self.targets)
+        self.sources[name] = source
+        pair = ReadBatch(name, self.batch, self.dtype, self.targets, self.keyed)
         if isinstance(source, Tensors):
-            return self._tensors(source, pair)
-        if isinstance(source, Stream):
-            return self._stream(source, pair)
-        mean, std = normalisation(given, self.transform)
-        return _ItemReader(source, pair, name, self, mean, std).split()
+            split: Samples | ItemSplit = self._tensors(source, pair)
+        elif isinstance(source, Stream):
+            split = self._stream(source, pair)
+        else:
+            mean, std = normalisation(given, self.transform)
+            split = _ItemReader(source, pair, name, self, mean, std).split()
+        self.counts[name] = len(split)
+        return split
 
     def _tensors(self, source: Tensors, pair: ReadBatch) -> Samples:
         if source.target is None and self.targets:
@@ -166,6 +178,8 @@ class _ItemReader:
                 f"{self.name}= gives other samples at every pass, and they do not fit in memory: "
                 "seed its random numbers by torch.manual_seed, or give samples= or memory=."
             )
+        if random:
+            self.reader.seeded.add(self.name)
         self._note_random(random)
         if fits and not (random and not loose and self.name == "train"):
             return self._kept(positions, loose)

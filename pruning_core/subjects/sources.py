@@ -131,8 +131,8 @@ def _of_loader(
         dataset = Transformed(dataset, transform)
     stream = isinstance(dataset, torch_data.IterableDataset)
     if loader.batch_sampler is None:  # the data set gives batches
-        source = dataset if stream else [dataset[i] for i in _drawn(loader.sampler, name)]
-        return Stream(_Collated(source, loader.collate_fn), batches=True)
+        positions = None if stream else _positions(loader, _length(dataset, name), name)[0]
+        return Stream(_GivenBatches(dataset, positions, loader.collate_fn), batches=True)
     if stream:
         return Stream(dataset, batches=False, collate=loader.collate_fn)
     positions, note = _positions(loader, _length(dataset, name), name)
@@ -155,21 +155,26 @@ def _plain(
 
 
 @dataclass(frozen=True)
-class _Collated:
-    """Batches of a data set, as a loader without batch size gives them."""
+class _GivenBatches:
+    """Batches of a data set, as a loader without batch size gives them, in the data set's order."""
 
-    source: Iterable[Any]
+    dataset: Any
+    positions: Sequence[int] | None
     collate: Callable[[Any], Any]
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.collate, self.source)
+        items = self.dataset if self.positions is None else map(self._item, self.positions)
+        return map(self.collate, items)
+
+    def _item(self, position: int) -> Any:
+        return self.dataset[position]
 
 
 def _positions(
     loader: "torch_data.DataLoader[Any]", length: int, name: str
 ) -> tuple[Sequence[int], str]:
     """The samples that the loader reads, each once, and what is not taken over from its sampler."""
-    if type(loader.batch_sampler) is not torch_data.BatchSampler:
+    if type(loader.batch_sampler) not in (torch_data.BatchSampler, type(None)):
         kind = type(loader.batch_sampler).__name__
         batches = _drawn(loader.batch_sampler, name)
         drawn = sorted({int(position) for batch in batches for position in batch})

@@ -17,8 +17,10 @@ NESTED = ("state_dict", "model_state_dict", "model")
 SHOWN = 3
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     """Parameter name -> tensor, in a safetensors file or a file of torch.save(state_dict).
+
+    Also the key under which a training's checkpoint holds them, "" for none.
 
     Nothing in the file is run (weights_only). Raises PruningError for a file that cannot be read or
     holds something else.
@@ -45,24 +47,24 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"The weights in {path} cannot be read: {why}. "
             "Give a safetensors file, or torch.save(model.state_dict(), file)."
         ) from error
-    for key in NESTED:
-        if isinstance(given, Mapping) and isinstance(given.get(key), Mapping):
-            given = given[key]
-            break
+    nested = ""
+    if isinstance(given, Mapping):
+        nested = next((key for key in NESTED if isinstance(given.get(key), Mapping)), "")
+        given = given[nested] if nested else given
     if not isinstance(given, Mapping) or not all(isinstance(v, Tensor) for v in given.values()):
         raise PruningError(
             f"The file {path} holds a {type(given).__name__} that is no state_dict: save "
             "model.state_dict()."
         )
-    return dict(given)
+    return dict(given), nested
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Writes the weights in a file into the model.
+def load_weights(model: nn.Module, path: Path) -> str:
+    """Writes the weights in a file into the model. Gives the key that `read_weights` gives.
 
     Raises PruningError, with names and shapes, where file and model do not fit.
     """
-    given = read_weights(path)
+    given, nested = read_weights(path)
     own = model.state_dict()
     missing = sorted(own.keys() - given.keys())
     more = sorted(given.keys() - own.keys())
@@ -81,6 +83,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"The weights in {path.name} do not fit the network: the file {', '.join(problems)}."
         )
     model.load_state_dict(given)
+    return nested
 
 
 def _some(names: list[str]) -> str:

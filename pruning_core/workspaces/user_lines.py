@@ -6,17 +6,30 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, eq=False)
 class UserLines:
-    """Lines of Python for exported scripts.
+    """Lines of Python for exported scripts. Those that are not known are "".
+
+    reading: split -> lines that make `dataset` and `collate` of the variable `given`, what the user
+    gave as that split; seeded: the splits whose samples change at random; keyed: the
+    splits whose batches are dicts; logits: the expression
+    for the logits in the variable `out`; half: the network is in half precision.
 
     path: folders that Python imports from; imports: import lines; model: the expression that builds
-    the network; weights: file of its weights, "" for none; splits: split -> expression that gives
-    what the user gave; batch: the expression of a function from a batch to (inputs, target), "" for
-    none.
+    the network; weights: file of its weights; nested: the key of a training's checkpoint that
+    holds them; unwrap: the attribute of a wrapper that holds the
+    network; splits: split -> expression that gives what the user gave; batch: the expression of a
+    function from a batch to (inputs, target).
     """
 
-    path: tuple[str, ...]
-    imports: tuple[str, ...]
-    model: str
+    reading: Mapping[str, str]
+    seeded: frozenset[str]
+    keyed: frozenset[str]
+    logits: str
+    half: bool
+    path: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    model: str = ""
     weights: str = ""
+    nested: str = ""
+    unwrap: str = ""
     splits: Mapping[str, str] = field(default_factory=dict)
     batch: str = ""

@@ -9,6 +9,7 @@ import pytest
 from streamlit.web import cli
 
 from explorer import launch
+from pruning_core.subjects import VARIABLE as SUBJECTS
 from pruning_core.zoo.request import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,24 @@ def test_it_serves_the_repositorys_script_on_this_machine_only(
 def test_the_port_is_8501_where_none_is_given() -> None:
     assert launch.parser().parse_args([]).port == "8501"
     assert launch.parser().parse_args([]).host == "127.0.0.1"
+
+
+def test_subject_files_are_checked_and_set(
+    calls: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    port: int,
+) -> None:
+    monkeypatch.setenv(SUBJECTS, "")
+    file = tmp_path / "a.toml"
+    file.write_text('[a]\nmodel = "a.b:c"\ndata = "a.b:d"')
+    served = ["--port", str(port), "--subject", str(file)]
+    assert launch.main([*served, "--subject", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml cannot be read" in capsys.readouterr().err
+    assert not calls
+    assert launch.main(served) == 0
+    assert os.environ[SUBJECTS] == str(file)
 
 
 def test_the_data_folder_is_created_and_set(

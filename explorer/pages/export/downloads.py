@@ -68,7 +68,7 @@ def files_of(
     plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None, *, whole_test: bool
 ) -> Files:
     """The files of a plan's masks. whole_test: is the accuracy measured on all test images?"""
-    text = script_text(plan, tuned=model is not None, whole_test=whole_test)
+    text = script_text(plan, tuned=model is not None, whole_test=whole_test, space=space)
     return Files(plan, space, masks, model, text)
 
 

@@ -9,6 +9,8 @@ import pytest
 from pruning_core.cli.main import COMMANDS, main, parser
 from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import Plan
+from pruning_core.training.config import TrainConfig
+from tests.third_party import write_package
 
 
 def test_the_help_calls_the_program_pruning_and_lists_every_command(
@@ -89,3 +91,28 @@ def test_every_command_refuses_manual_changes_of_an_unknown_layer(
         messages.add(capsys.readouterr().err.strip().splitlines()[-1])
     (message,) = messages
     assert "conv9.weight" in message
+
+
+def test_commands_open_subjects_and_report_how_data_was_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_package(tmp_path, "cli_package")
+    plan = Plan(model="pictures", dataset="pictures_data", fine_tune=TrainConfig(epochs=0))
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    subject = ("--subject", str(file))
+    run = ("run", str(tmp_path / "plan.json"), "--out", str(tmp_path / "out"), *subject)
+    assert main(run) == 0
+    assert "A tenth of train=" in capsys.readouterr().err
+    assert "cli_package.nets" in (tmp_path / "out" / "load_masks.py").read_text()
+    assert main(("list", *subject)) == 0
+    assert "pictures_data" in capsys.readouterr().out
+    assert main(run[:-2]) == 2
+    assert "There is no model 'pictures'" in capsys.readouterr().err
+    for broken, words in (("broken", "does_not_exist"), ("failing", "first line")):
+        text = plan.to_json().replace("pictures", broken)
+        (tmp_path / "plan.json").write_text(text)
+        assert main(run) == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert "nets.py, line" in error
+        assert "Traceback" not in error

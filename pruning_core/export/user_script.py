@@ -1,0 +1,173 @@
+"""A script that applies the masks to a network of the user's, without this package."""
+
+from collections.abc import Mapping
+
+import torch
+
+from pruning_core.pipeline import final_test_split
+from pruning_core.plan import Plan
+from pruning_core.subjects.samples import ItemSplit, Samples
+from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace
+from pruning_core.workspaces.user_lines import UserLines
+
+_TEMPLATE = '''\
+"""Loads masks that Pruning Explorer exported into your own network, with plain PyTorch.
+Prints the accuracy on the test samples.
+
+Put this file next to masks.safetensors{weights_file}. Then run: python load_masks.py
+It needs torch, safetensors and your own modules, but not Pruning Explorer.
+Where whole filters or heads are removed, the file also holds masks of biases and of the scale and
+shift of norms. They set every output of a removed filter to exactly zero. The network then computes
+the same as a network without these filters, except for float rounding.
+"""
+
+{standard_imports}
+
+import torch
+from safetensors.torch import load_file
+from torch.utils.data import TensorDataset, default_collate
+
+{own_imports}
+
+here = Path(__file__).parent
+{open}
+model = model{unwrap}{to_float}.eval()
+{tuned}with torch.no_grad():
+    for name, mask in load_file(here / "masks.safetensors").items():
+        model.get_parameter(name)[~mask] = 0
+dtype = next(w.dtype for w in model.parameters() if w.is_floating_point())
+
+
+def divide(batch):
+    """Inputs and targets of a batch."""
+{divide}
+
+
+def typed(part):
+    """The inputs as a tensor; numbers of floating point in the type of the weights."""
+    part = torch.as_tensor(part)
+    return part.to(dtype) if part.is_floating_point() else part
+
+
+{reading}
+positions = {positions}
+correct = 0
+with torch.inference_mode():
+    for start in range(0, len(positions), {size}):
+{samples}
+        x, y = divide(collate(samples))
+        out = model({arguments})
+        correct += int(({logits}.argmax(1) == torch.as_tensor(y)).sum())
+n = len(positions)
+print(f"accuracy {{correct / n:.6f}} ({{correct}} of {{n}} images)")
+'''
+_TUNED = 'model.load_state_dict(load_file(here / "weights.safetensors"))  # fine-tuned\n'
+_KEYS = '("labels", "label", "targets", "target", "y")'
+_DIVIDE_DICT = f"""\
+    inputs = dict(batch)
+    target = inputs.pop(next(key for key in {_KEYS} if key in inputs))
+    return inputs, target"""
+_DIVIDE_PAIR = """\
+    x, y = batch
+    return x, y"""
+_SAMPLES = "        samples = [dataset[i] for i in positions[start : start + {size}]]"
+_SEEDED = """\
+        samples = []
+        for i in positions[start : start + {size}]:  # the draw of random transforms is fixed
+            random.seed(i), np.random.seed(i), torch.manual_seed(i)
+            samples.append(dataset[i])
+        first = positions[start]
+        random.seed(first), np.random.seed(first), torch.manual_seed(first)"""
+_ASK = """\
+raise SystemExit("Write your own lines here, and remove this one: build, load weights, test data.")
+model = ...  # your network, with its weights
+given = ...  # what you gave as {split}= to workspace()"""
+_ASK_BATCH = "\nread_batch = ...  # what you gave as batch= to workspace()"
+BATCH = 256
+"""Samples of a batch, as in `evaluate`, so that both compute the same."""
+
+
+def user_script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
+    """A Python program that opens the user's network, applies the masks and prints the value.
+
+    tuned: it first loads the fine-tuned weights from weights.safetensors. Raises PruningError for a
+    workspace that `workspace` or a subject did not open.
+    """
+    split = final_test_split(plan, space)
+    if space.lines is None or not isinstance(split, Samples | ItemSplit):
+        raise PruningError(f"There is no script for {space.name}: its data is not known by name.")
+    lines = space.lines
+    seeded = split.given in lines.seeded
+    return _TEMPLATE.format(
+        weights_file=" and weights.safetensors" if tuned else "",
+        standard_imports=_standard_imports(lines, split.given, seeded),
+        own_imports=_own_imports(lines),
+        open=_open_lines(lines, split.given),
+        unwrap=f".{lines.unwrap}" if lines.unwrap else "",
+        to_float=".float()" if lines.half else "",
+        tuned=_TUNED if tuned else "",
+        divide=_divide_lines(lines, split.given),
+        reading=lines.reading[split.given],
+        positions=_positions(split),
+        samples=(_SEEDED if seeded else _SAMPLES).format(size=BATCH),
+        size=BATCH,
+        arguments=_arguments(split),
+        logits=lines.logits + _columns(space),
+    )
+
+
+def _standard_imports(lines: UserLines, split: str, seeded: bool) -> str:
+    names = ["import sys"] if lines.path else []
+    names += ["import random"] if seeded else []
+    names += ["from itertools import islice"] if "islice" in lines.reading[split] else []
+    names += ["from pathlib import Path"]
+    return "\n".join(sorted(names)) + ("\n\nimport numpy as np" if seeded else "")
+
+
+def _own_imports(lines: UserLines) -> str:
+    path = [f"sys.path += {list(lines.path)}  # where your modules are"] if lines.path else []
+    return "\n".join([*path, *lines.imports])
+
+
+def _open_lines(lines: UserLines, split: str) -> str:
+    """The user's own lines: build the network, load its weights, and give the test data."""
+    if not lines.model:
+        ask = _ASK.format(split=split)
+        return ask + (_ASK_BATCH if lines.batch else "")
+    load = []
+    if lines.weights.endswith(".safetensors"):
+        load = [f"model.load_state_dict(load_file({lines.weights!r}))"]
+    elif lines.weights:
+        nested = f'["{lines.nested}"]' if lines.nested else ""
+        read = f'torch.load({lines.weights!r}, map_location="cpu", weights_only=True)'
+        load = [f"weights = {read}{nested}", "model.load_state_dict(weights)"]
+    return "\n".join([f"model = {lines.model}", *load, f"given = {lines.splits[split]}"])
+
+
+def _divide_lines(lines: UserLines, split: str) -> str:
+    if lines.batch:
+        return f"    return {lines.batch}(batch)"
+    return _DIVIDE_DICT if split in lines.keyed else _DIVIDE_PAIR
+
+
+def _positions(split: Samples | ItemSplit) -> str:
+    """The places of the samples in the user's data, as Python."""
+    positions = split.positions
+    if torch.equal(positions, torch.arange(len(positions))):
+        return f"range({len(positions)})"
+    return str(positions.tolist())
+
+
+def _arguments(split: Samples | ItemSplit) -> str:
+    """How the inputs of a batch are given to the network."""
+    x, _ = next(split.subset([0]).batches(1))
+    if isinstance(x, Mapping):
+        return "**{name: typed(part) for name, part in x.items()}"
+    return "*map(typed, x)" if isinstance(x, tuple) else "typed(x)"
+
+
+def _columns(space: Workspace) -> str:
+    """The columns of the logits that stand for the data's classes."""
+    outputs = space.dataset.outputs
+    return "" if outputs is None else f"[:, {list(outputs)}]"

@@ -1,0 +1,196 @@
+"""The script for a network of the user's needs no package of ours and prints the same figure."""
+
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pruning_core import Plan, TrainConfig, open_workspace, workspace
+from pruning_core.export import (
+    masks_by_parameter,
+    masks_safetensors,
+    script_text,
+    weights_safetensors,
+)
+from pruning_core.pipeline import dependent_masks_of, final_test_split, prune
+from pruning_core.subjects import subject_files
+from pruning_core.types import Finished
+from tests.core.toy import refusal
+from tests.third_party import write_package
+
+KINDS = '''
+"""The same samples in every form that a test split may have."""
+
+import random
+from collections import namedtuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+
+from script_package.data import pictures
+
+train, test = pictures()
+x, y = test.tensors
+
+
+class Noisy(Dataset):
+    def __len__(self):
+        return len(y)
+
+    def __getitem__(self, i):
+        noise = torch.rand(1) + random.random() + np.random.rand()
+        return x[i] + 0.1 * noise, int(y[i])
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(zip(x, y))
+
+
+class Shards(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return x[15 * i : 15 * i + 15], y[15 * i : 15 * i + 15]
+
+
+def keyed(items):
+    x, y = torch.utils.data.default_collate(items)
+    return {"x": x, "labels": y}
+
+
+def reversed_pair(batch):
+    return batch[1], batch[0]
+
+
+NAMES = {names}
+
+
+def given():
+    return {
+        "tensors": (x, y),
+        "arrays": (x.double().numpy(), y.numpy()),
+        "data_set": test,
+        "subset": Subset(test, list(range(5, 50))),
+        "shuffled": DataLoader(test, 7, shuffle=True),
+        "noisy": DataLoader(Noisy(), 7, shuffle=True),
+        "stream": Stream(),
+        "stream_loader": DataLoader(Stream(), 7),
+        "shards": DataLoader(Shards(), batch_size=None, shuffle=True),
+        "keyed_loader": DataLoader(Noisy(), 7, collate_fn=keyed),
+        "turned": DataLoader(TensorDataset(y, x), 7),
+    }
+
+
+def splits(name):
+    if name == "turned":
+        both = {"train": TensorDataset(*reversed(train.tensors)), "batch": reversed_pair}
+    else:
+        both = {"train": train}
+    return both | {"test": given()[name]}
+
+
+def __getattr__(name):
+    if name not in NAMES:
+        raise AttributeError(name)
+    return lambda: splits(name)
+
+
+def train_only():
+    return {"train": DataLoader(TensorDataset(x, y), 7, shuffle=True)}
+'''
+NAMES = (
+    *("tensors", "arrays", "data_set", "subset", "shuffled", "noisy", "stream", "stream_loader"),
+    *("shards", "keyed_loader", "turned", "train_only"),
+)
+ENTRY = """
+[{name}]
+model = "script_package.nets:Classifier"
+weights = "{weights}"
+data = "script_package.kinds:{name}"
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("script")
+    write_package(folder, "script_package")
+    (folder / "script_package" / "kinds.py").write_text(KINDS.replace("{names}", str(NAMES)))
+    file = folder / "kinds.toml"
+    weights = ["pictures.safetensors"] * len(NAMES)
+    weights[0] = "nested.pt"
+    file.write_text("".join(map(lambda n, w: ENTRY.format(name=n, weights=w), NAMES, weights)))
+    state = load_file(folder / "pictures.safetensors")
+    torch.save({"state_dict": state, "epoch": 3}, folder / "nested.pt")
+    return file
+
+
+def printed(plan: Plan, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, Finished]:
+    """What the script prints in a process that cannot import this package, and the run."""
+    space = open_workspace(plan.model, plan.dataset)
+    *_, run = prune(plan, space, torch.device("cpu"))
+    assert isinstance(run, Finished)
+    folder.mkdir()
+    dependent = dependent_masks_of(plan, space, run.masks)
+    masks = masks_by_parameter(run.masks, space.layers, dependent)
+    (folder / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
+    (folder / "weights.safetensors").write_bytes(weights_safetensors(run.model))
+    tuned = run.tuned is not None
+    script = script_text(plan, tuned=tuned, whole_test=True, space=space)
+    assert "import pruning_core" not in script
+    assert "from pruning_core" not in script
+    (folder / "load_masks.py").write_text(script)
+    path = list(sys.path)
+    runpy.run_path(str(folder / "load_masks.py"), run_name="__main__")
+    sys.path[:] = path
+    return capsys.readouterr().out, run
+
+
+def test_the_script_prints_the_measured_value_for_every_form_of_data(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = {}
+    plan = Plan(granularity="filter", sparsity=0.3, fine_tune=TrainConfig(epochs=0))
+    with subject_files([file]):
+        for number, name in enumerate(NAMES):
+            tune = replace(plan.fine_tune, epochs=number % 2)
+            named = replace(plan, model=name, dataset=f"{name}_data", fine_tune=tune)
+            line, run = printed(named, tmp_path / name, capsys)
+            measured = run.tuned or run.pruned
+            right = round(measured.top1 * measured.n)
+            expected = f"accuracy {measured.top1:.6f} ({right} of {measured.n} images)\n"
+            if line != expected or run.pruned.top1 == run.dense.top1:
+                wrong[name] = (line, expected)
+    assert not wrong
+
+
+def test_large_images_are_measured_on_the_same_part(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pruning_core.pipeline.SMALL", 4)
+    plan = Plan(model="shuffled", dataset="shuffled_data", probe=20, sparsity=0.7)
+    plan = replace(plan, fine_tune=TrainConfig(epochs=0))
+    with subject_files([file]):
+        line, run = printed(plan, tmp_path / "part", capsys)
+        split = final_test_split(plan, open_workspace(plan.model, plan.dataset))
+    assert len(split) == 20
+    assert f"{run.pruned.top1:.6f} " in line
+    assert "of 20 images" in line
+
+
+def test_a_workspace_from_python_leaves_places_for_the_users_own_lines() -> None:
+    x, y = torch.rand(30, 4), torch.arange(30) % 2
+    space = workspace(torch.nn.Linear(4, 2), train=(x, y), test=(x, y))
+    script = script_text(Plan(), tuned=False, whole_test=True, space=space)
+    assert "given = ...  # what you gave as test= to workspace()" in script
+    compile(script, "load_masks.py", "exec")
+    other = replace(space, lines=None)
+    assert "no script" in refusal(
+        lambda: script_text(Plan(), tuned=False, whole_test=True, space=other)
+    )
