@@ -19,7 +19,7 @@ from pruning_core.workspaces.space import Workspace
 from pruning_core.workspaces.user_lines import UserLines
 
 SPLITS = ("train", "val", "test")
-SETTINGS = ("classes", "outputs", "example", "batch", "samples", "memory")
+SETTINGS = ("task", "classes", "outputs", "example", "batch", "samples", "memory")
 """What the data function may give besides the splits: arguments of `workspace`."""
 
 
@@ -30,7 +30,7 @@ class Entry:
     model: package.module:function that builds the network, or the network itself; arguments: of
     that function; weights: a safetensors file, or a file of torch.save; data: a function that gives
     the splits, or a folder of images; transform: of images, package.module:name; classes, outputs,
-    samples: as in `workspace`; path: folders that Python imports from.
+    samples, task: as in `workspace`; path: folders that Python imports from.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Entry:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] | int | None = None
     outputs: tuple[int, ...] | None = None
+    task: str = ""
     samples: int | None = None
     label: str = ""
     help: str = ""
@@ -76,6 +77,7 @@ class Entry:
         nested = "" if self.weights is None else load_weights(network, self.weights)
         given, expressions = self.splits()
         own: dict[str, Any] = {
+            "task": self.task or None,
             "classes": self.classes,
             "outputs": self.outputs,
             "samples": self.samples,

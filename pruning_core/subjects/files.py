@@ -20,6 +20,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "weights": (str,),
     "transform": (str,),
     "arguments": (dict,),
+    "task": (str,),
     "classes": (list, int),
     "outputs": (list,),
     "samples": (int,),
@@ -87,6 +88,7 @@ def _entry(name: str, table: Mapping[str, Any], file: Path) -> Entry:
         classes=_tuple(table.get("classes")),
         outputs=_tuple(table.get("outputs")),
         samples=table.get("samples"),
+        task=table.get("task", ""),
         label=table.get("label", ""),
         help=table.get("help", ""),
         path=tuple(

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.model.inventory import inventory, unprunable_parameters
-from pruning_core.model.model_io import input_tensors, require_logits
+from pruning_core.model.model_io import input_tensors
 from pruning_core.registry import find
 from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
 from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
 from pruning_core.subjects.samples import ItemSplit, Samples
 from pruning_core.subjects.script_lines import logits_expression, reading_lines
 from pruning_core.subjects.sources import class_names, image_folder
+from pruning_core.tasks import CLASSIFICATION, TASKS, Classification, Task
 from pruning_core.types import Dataset, Inputs, PruningError
+from pruning_core.user_code import OBJECT_PATH, import_object, user_code
 from pruning_core.workspaces.space import Workspace
 from pruning_core.workspaces.user_lines import UserLines
 from pruning_core.zoo.splits import stratified
@@ -29,6 +31,8 @@ SAMPLES_SHOWN = 2
 class Options(TypedDict, total=False):
     """What `workspace` may be told besides the network and its data.
 
+    task: a name of `pruning_core.tasks.TASKS`, package.module:object, or a `Task`; without it
+    classification;
     classes: their names or number; outputs: the network's outputs that stand for the classes, in
     order, where it has more; example: a batch of inputs, by default the first of train;
     transform: of images, PIL image -> tensor; batch: a function from a batch to (inputs, target),
@@ -37,6 +41,7 @@ class Options(TypedDict, total=False):
     name, data: what reports and plans call the network and its data.
     """
 
+    task: str | Task
     classes: Sequence[str] | int | None
     outputs: Sequence[int] | None
     example: Inputs | None
@@ -83,13 +88,14 @@ class _Opening:
     options: Options
 
     def workspace(self) -> Workspace:
+        task = find_task(self.options.get("task", CLASSIFICATION))
         network, notes = own_copy(self.model)
         reader = self._reader(network)
         splits = self._splits(reader)
         example = self.options.get("example")
         x = _example(splits["train"]) if example is None else with_dtype(example, reader.dtype)
         out = trial(network, x)
-        dataset = self._dataset(splits, x, out)
+        dataset = self._dataset(task, splits, x, out, tuple(reader.notes))
         layers = inventory(network, x)
         return Workspace(
             network,
@@ -97,7 +103,7 @@ class _Opening:
             layers,
             unprunable_parameters(network, layers),
             x,
-            (*notes, *reader.notes),
+            notes,
             self.options.get("name", "network"),
             self._lines(reader, out),
         )
@@ -146,12 +152,20 @@ class _Opening:
         _check_same_classes(self.given)
         return _with_missing(parts, reader.notes)
 
-    def _dataset(self, splits: dict[str, Part], x: Inputs, out: Any) -> Dataset:
+    def _dataset(
+        self, task: Task, splits: dict[str, Part], x: Inputs, out: Any, notes: tuple[str, ...]
+    ) -> Dataset:
         """The data set. x: inputs of the first samples; out: what the network gives for them."""
         outputs = self.options.get("outputs")
-        names = _class_names(self.options.get("classes"), outputs, self.given, require_logits(out))
-        for part in splits.values():
-            _check_labels(part, len(names))
+        classes = self.options.get("classes")
+        with user_code(f"Reading the network's output for the task {task.name}"):
+            judged = task.outputs(out)
+        if isinstance(task, Classification):
+            names = _class_names(classes, outputs, self.given, judged)
+            for part in splits.values():
+                _check_labels(part, len(names), task.ignore_index)
+        else:
+            names = _numbered(classes or ())
         return Dataset(
             self.options.get("data", "data"),
             names,
@@ -160,7 +174,29 @@ class _Opening:
             splits["val"],
             splits["test"],
             None if outputs is None else tuple(outputs),
+            notes,
+            task,
         )
+
+
+def find_task(task: str | Task) -> Task:
+    """The task of that name, in TASKS or at package.module:object; a task is itself.
+
+    Raises PruningError for an unknown name and for an object that is no task.
+    """
+    if isinstance(task, Task):
+        return task
+    if not OBJECT_PATH.fullmatch(task):
+        return find(TASKS, task, "task")
+    own = import_object(task, "task")
+    if not isinstance(own, Task):
+        raise PruningError(f"The task {task} is a {type(own).__name__}, not a Task.")
+    return own
+
+
+def _numbered(classes: Sequence[str] | int) -> tuple[str, ...]:
+    """Class names: those given, or numbers."""
+    return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
 
 
 def _example(train: Part) -> Inputs:
@@ -253,10 +289,7 @@ def _class_names(
         )
     stated = next(filter(None, (class_names(value) for value in given.values())), ())
     count = logits.shape[1] if outputs is None else len(outputs)
-    if isinstance(classes, int):
-        names = tuple(str(number) for number in range(classes))
-    else:
-        names = tuple(classes or stated or (str(number) for number in range(count)))
+    names = _numbered(classes or stated or count)
     if len(names) != count:
         raise PruningError(
             f"The network gives {count} outputs per sample, and the data has {len(names)} classes: "
@@ -269,7 +302,7 @@ def _class_names(
     return names
 
 
-def _check_labels(part: Part, classes: int) -> None:
+def _check_labels(part: Part, classes: int, ignored: int) -> None:
     """Raises PruningError for targets that are no class numbers."""
     labels = part.labels
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():
@@ -278,7 +311,7 @@ def _check_labels(part: Part, classes: int) -> None:
             f"The targets of {part.given}= are {kind} of shape {tuple(labels.shape)}; "
             "classification needs one class number per sample."
         )
-    outside = labels[(labels < 0) | (labels >= classes)]
+    outside = labels[((labels < 0) | (labels >= classes)) & (labels != ignored)]
     if len(outside):
         raise PruningError(
             f"{part.given}= has the class number {int(outside[0])}, and the network has "

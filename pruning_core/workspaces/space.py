@@ -36,7 +36,7 @@ class Workspace:
 
     model: in eval mode; layers: every prunable weight; fixed: the parameters that are shown but
     not pruned; example: a batch of inputs for a network that does not read images of the data
-    set's shape, such as tokens; notes: sentences on how a network and data of the user's were read;
+    set's shape, such as tokens; read: sentences on how a network of the user's was read;
     name: of a network of the user's, "" for one of the zoo; lines: how a program opens it without
     this package, None where that is not known; start_masks: what a sparse network has lost, by
     layer, for plans with the start `zeros`; None: its weights that are exactly zero.
@@ -52,10 +52,15 @@ class Workspace:
     layers: tuple[Layer, ...]
     fixed: tuple[Unprunable, ...]
     example: Inputs | None = None
-    notes: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
     name: str = ""
     lines: UserLines | None = None
     start_masks: GivenMasks | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How network and data were read: sentences on what one may not expect."""
+        return self.read + self.dataset.notes
 
     @property
     def one(self) -> Inputs:

@@ -163,9 +163,9 @@ def test_the_script_prints_the_measured_value_for_every_form_of_data(
             named = replace(plan, model=name, dataset=f"{name}_data", fine_tune=tune)
             line, run = printed(named, tmp_path / name, capsys)
             measured = run.tuned or run.pruned
-            right = round(measured.top1 * measured.n)
-            expected = f"accuracy {measured.top1:.6f} ({right} of {measured.n} images)\n"
-            if line != expected or run.pruned.top1 == run.dense.top1:
+            right = round(measured.value * measured.n)
+            expected = f"accuracy {measured.value:.6f} ({right} of {measured.n} images)\n"
+            if line != expected or run.pruned.value == run.dense.value:
                 wrong[name] = (line, expected)
     assert not wrong
 
@@ -180,7 +180,7 @@ def test_large_images_are_measured_on_the_same_part(
         line, run = printed(plan, tmp_path / "part", capsys)
         split = final_test_split(plan, open_workspace(plan.model, plan.dataset))
     assert len(split) == 20
-    assert f"{run.pruned.top1:.6f} " in line
+    assert f"{run.pruned.value:.6f} " in line
     assert "of 20 images" in line
 
 
