@@ -5,7 +5,7 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -13,6 +13,7 @@ from PIL import Image
 from pruning_core.types import PruningError
 from pruning_core.zoo.image_files import printable
 
+Result = TypeVar("Result")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF")
 """Formats that are read, whatever the file's ending: no format that runs another program."""
 MAX_PIXELS = 20_000_000
@@ -65,16 +66,29 @@ def read_image(path: str | Path, mode: str = "RGB") -> Image.Image:
     MAX_PIXELS are decoded at a half, a quarter or an eighth of their size. Raises PruningError for
     every other file, and for files that are no regular files; it never waits for one.
     """
+    return _opened(path, printable(path), lambda image: _upright(image, mode))
+
+
+def check_image(path: str | Path, shown: str) -> tuple[int, int]:
+    """Width and height in the header of an image file; nothing is decoded.
+
+    shown: what an error calls the file. Raises PruningError as `read_image`, for what the header
+    shows.
+    """
+    return _opened(path, shown, lambda image: image.size)
+
+
+def _opened(path: str | Path, shown: str, read: Callable[[Image.Image], Result]) -> Result:
     try:
         with _open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
             _check_size(image)
-            return _upright(image, mode)
+            return read(image)
     except Unsuitable as error:
-        raise PruningError(f"The image {printable(path)} {error}") from error
+        raise PruningError(f"The image {shown} {error}") from error
     except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise PruningError(
-            f"The image {printable(path)} cannot be read ({reason}); replace or remove it."
+            f"The image {shown} cannot be read ({reason}); replace or remove it."
         ) from error
 
 

@@ -1,0 +1,41 @@
+"""Networks, images and masks that were uploaded with a browser."""
+
+from pruning_core.zoo.uploads.architectures import architectures
+from pruning_core.zoo.uploads.checkpoints import Difference, Fit
+from pruning_core.zoo.uploads.receive import (
+    Asked,
+    inspect,
+    open_network,
+    store_images,
+    store_network,
+)
+from pruning_core.zoo.uploads.store import (
+    ImagesCard,
+    NetworkCard,
+    Stored,
+    find_upload,
+    has_upload,
+    is_upload_name,
+    uploads,
+)
+from pruning_core.zoo.uploads.transform import InputTransform, torchvision_transform
+
+__all__ = [
+    "Asked",
+    "Difference",
+    "Fit",
+    "ImagesCard",
+    "InputTransform",
+    "NetworkCard",
+    "Stored",
+    "architectures",
+    "find_upload",
+    "has_upload",
+    "inspect",
+    "is_upload_name",
+    "open_network",
+    "store_images",
+    "store_network",
+    "torchvision_transform",
+    "uploads",
+]

@@ -1,0 +1,224 @@
+"""Takes uploaded files in: inspects a checkpoint, stores images, stores a network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pruning_core.types import Dataset, PruningError
+from pruning_core.zoo.data import DATASETS, load_data
+from pruning_core.zoo.folders import ImageFolders, read_folders
+from pruning_core.zoo.image_files import printable
+from pruning_core.zoo.pretrained import imagenet_outputs
+from pruning_core.zoo.uploads.architectures import Built, check_architecture, loaded
+from pruning_core.zoo.uploads.archives import unpack_images
+from pruning_core.zoo.uploads.checkpoints import Fit, fit
+from pruning_core.zoo.uploads.masks import read_masks
+from pruning_core.zoo.uploads.store import (
+    IMAGES,
+    MASKS,
+    WEIGHTS,
+    ImagesCard,
+    NetworkCard,
+    Stored,
+    digest_of,
+    find_upload,
+    is_upload_name,
+    keep,
+    partial,
+    slug,
+)
+from pruning_core.zoo.uploads.tensor_files import read_tensors
+from pruning_core.zoo.uploads.transform import InputTransform
+
+_ANY = InputTransform(3, 32, 32, 32, (0.5,) * 3, (0.5,) * 3)
+"""Stands for the transform where only the layout of folders is checked."""
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the owner of a network states about it.
+
+    architecture: one of `architectures`; dataset: name of its images; transform: of its inputs;
+    names: class of each output, in order, () where the images' classes in order are meant; chosen:
+    which set of weights of the file, "" for the trained ones.
+    """
+
+    architecture: str
+    dataset: str
+    transform: InputTransform
+    names: tuple[str, ...] = ()
+    chosen: str = ""
+
+
+def inspect(
+    content: bytes, architecture: str, shape: tuple[int, int, int], chosen: str = ""
+) -> Fit:
+    """What the bytes of a checkpoint give an architecture; nothing is stored.
+
+    Raises PruningError for a file that cannot be read or has no weights of the architecture.
+    """
+    check_architecture(architecture)
+    with partial() as folder:
+        return fit(read_tensors(_written(folder / "given", content)), architecture, shape, chosen)
+
+
+def store_images(content: bytes, file: str, owner: str) -> Stored:
+    """Stores the bytes of a zip of images; file: its name.
+
+    Raises PruningError for a zip that is refused or has another layout.
+    """
+    with partial() as folder:
+        archive = _written(folder / "given.zip", content)
+        digest = digest_of(archive)
+        inside = folder / IMAGES
+        inside.mkdir()
+        root = unpack_images(archive, inside)
+        archive.unlink()
+        found = _read_layout(root, inside, printable(file)[:120])
+        sizes = ", ".join(
+            f"{len(split):,} {name}"
+            for name, split in (
+                ("training", found.train),
+                ("validation", found.val),
+                ("test", found.test),
+            )
+        )
+        title = printable(Path(file).stem)[:60]
+        card = ImagesCard(
+            title=title,
+            file=printable(file)[:120],
+            root=root.relative_to(inside).as_posix(),
+            content=digest,
+            summary=f"{len(found.classes)} classes; {sizes} images. {found.note}".strip(),
+        )
+        return keep(folder, slug(title), card, owner)
+
+
+def _read_layout(root: Path, inside: Path, file: str) -> ImageFolders:
+    """The splits. An error names the zip file in place of the folder on this machine."""
+    try:
+        return read_folders(root, _ANY.preparation())
+    except PruningError as error:
+        here = printable(inside)
+        raise PruningError(str(error).replace(f"{here}/", "").replace(here, file)) from error
+
+
+def store_network(
+    content: bytes, file: str, asked: Asked, owner: str, masks: bytes | None = None
+) -> Stored:
+    """Stores the bytes of a checkpoint with what its owner states. masks: of a file of masks.
+
+    Raises PruningError for a checkpoint that does not fill the network, images that do not fit
+    it, and masks of other parameters.
+    """
+    check_architecture(asked.architecture)
+    data = open_images(asked.dataset, asked.transform)
+    with partial() as folder:
+        given = _written(folder / "given", content)
+        result = fit(read_tensors(given), asked.architecture, asked.transform.shape, asked.chosen)
+        result.check()
+        given.unlink()
+        outputs_of(asked.names, result.classes, data)
+        start = dict(result.masks)
+        if masks is not None:
+            network = loaded(result.form, result.classes, result.state)
+            given = _written(folder / "given", masks)
+            start = read_masks(read_tensors(given), network)
+            given.unlink()
+        weights = folder / WEIGHTS
+        save_file(_masked(result.state, start), weights)
+        if start:
+            save_file(start, folder / MASKS)
+        card = NetworkCard(
+            architecture=asked.architecture,
+            dataset=asked.dataset,
+            classes=result.classes,
+            names=asked.names,
+            transform=asked.transform,
+            auxiliary=result.form.auxiliary,
+            file=printable(file)[:120],
+            weights=digest_of(weights),
+            masks=digest_of(folder / MASKS) if start else "",
+            notes=result.notes,
+        )
+        return keep(folder, asked.architecture, card, owner)
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def _masked(state: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The values with zeros where a mask removes them."""
+    return {
+        name: (value * masks[name] if name in masks else value).contiguous()
+        for name, value in state.items()
+    }
+
+
+def open_images(name: str, transform: InputTransform) -> Dataset:
+    """A data set of this machine, or uploaded images, with that input transform.
+
+    Raises PruningError for an unknown name and for images in memory of another shape.
+    """
+    if not is_upload_name(name):
+        if name not in DATASETS:
+            raise PruningError(f"There is no data set '{name[:80]}' on this machine.")
+        return transform.on(load_data(name, download=False))
+    folder, card = find_upload(name, ImagesCard)
+    found = read_folders(folder / IMAGES / card.root, transform.preparation())
+    notes = (found.note,) if found.note else ()
+    return Dataset(
+        name, found.classes, transform.shape, found.train, found.val, found.test, notes=notes
+    )
+
+
+def outputs_of(names: Sequence[str], classes: int, data: Dataset) -> tuple[int, ...] | None:
+    """The network's outputs for the classes of the images; None for all, in order.
+
+    names: class of each output, () where they are not stated. Raises PruningError where the
+    outputs' classes are not known.
+    """
+    if names:
+        if len(names) != classes or len(set(names)) != classes:
+            raise PruningError(
+                f"The network has {classes} outputs, and {len(set(names))} different class names "
+                "are given: give one per output, in order."
+            )
+        unknown = [name for name in data.classes if name not in names]
+        if unknown:
+            raise PruningError(
+                f"The images have the class '{unknown[0][:80]}', which is none of the names."
+            )
+        return tuple(list(names).index(name) for name in data.classes)
+    if classes == len(data.classes):
+        return None
+    if classes == IMAGENET_CLASSES:
+        return imagenet_outputs(data.classes, "resnet18")
+    raise PruningError(
+        f"The network has {classes} outputs and the images have {len(data.classes)} classes: give "
+        "the class name of each output, in order."
+    )
+
+
+def open_network(name: str) -> tuple[torch.nn.Module, Dataset, NetworkCard, dict[str, Tensor]]:
+    """An uploaded network in eval mode, its data, its card, and its masks by parameter name.
+
+    Raises PruningError where files are missing or damaged.
+    """
+    folder, card = find_upload(name, NetworkCard)
+    data = open_images(card.dataset, card.transform)
+    data = replace(data, outputs=outputs_of(card.names, card.classes, data))
+    if digest_of(folder / WEIGHTS) != card.weights:
+        raise PruningError(f"The stored weights of {name} are damaged: upload them again.")
+    state = {name: value.clone() for name, value in read_tensors(folder / WEIGHTS).items()}
+    form = Built(card.architecture, card.transform.shape, card.auxiliary)
+    stored = read_tensors(folder / MASKS) if card.masks else {}
+    masks = {name: mask.clone() for name, mask in stored.items()}
+    return loaded(form, card.classes, state), data, card, masks

@@ -1,0 +1,189 @@
+"""Reads the tensors of uploaded files. Sizes are checked before memory is allocated.
+
+A safetensors file holds tensors alone. A .pt file is a zip archive with a pickle; it is read with
+`weights_only`, which builds tensors and plain containers and runs nothing, and its tensors stay in
+the file until they are used.
+"""
+
+import json
+import math
+import pickle
+import pickletools
+import re
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from pruning_core.types import PruningError
+
+MAX_BYTES = 600 << 20
+"""The largest file of tensors, and the largest sum of its tensors."""
+MAX_TENSORS = 20_000
+MAX_HEADER = 16 << 20
+"""The largest header of a safetensors file, and the largest pickle of a .pt file."""
+CONSTRUCTORS = ("Tensor", "UntypedStorage", "TypedStorage")
+"""Classes whose call allocates memory; a state_dict is written without such calls."""
+SAVE = "save model.state_dict() with torch.save, or as safetensors"
+UNSUPPORTED = re.compile(r"GLOBAL ([\w.]+)")
+
+
+def read_tensors(path: Path) -> Mapping[str, Any]:
+    """The content of a safetensors, .pt or .npz file: names -> tensors, or nested dicts of them.
+
+    Raises PruningError, with the reason, for every other file and for one beyond the limits.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise PruningError(
+            f"The file has {size >> 20} MB; at most {MAX_BYTES >> 20} MB are accepted."
+        )
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start.startswith(b"PK\x03\x04"):
+        return _read_zip(path)
+    if start[8:9] == b"{":
+        return _read_safetensors(path)
+    if start[:1] == b"\x80":
+        raise PruningError(
+            "The file has the form that PyTorch wrote before version 1.6, whose sizes cannot be "
+            "checked: load it and save it again."
+        )
+    raise PruningError(f"The file is no safetensors, .pt or .npz file: {SAVE}.")
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > MAX_HEADER:
+            raise PruningError(
+                f"The header of the safetensors file has {length:,} bytes; at most "
+                f"{MAX_HEADER:,} are accepted."
+            )
+        header = file.read(length)
+    try:
+        count = len(json.loads(header))
+    except (ValueError, RecursionError, TypeError) as error:
+        raise PruningError("The header of the safetensors file is damaged.") from error
+    _check_count(count)
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise PruningError(
+            f"The safetensors file is damaged ({_first_line(error)}): save it again."
+        ) from error
+
+
+def _check_count(tensors: int) -> None:
+    if tensors > MAX_TENSORS:
+        raise PruningError(
+            f"The file has {tensors:,} tensors; at most {MAX_TENSORS:,} are accepted."
+        )
+
+
+def _read_zip(path: Path) -> Mapping[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            _check_count(len(entries))
+            unpacked = sum(entry.file_size for entry in entries)
+            if unpacked > MAX_BYTES:
+                raise PruningError(
+                    f"Unpacked, the file has {unpacked >> 20:,} MB; at most {MAX_BYTES >> 20} MB "
+                    "are accepted."
+                )
+            pickles = [entry for entry in entries if entry.filename.split("/")[-1] == "data.pkl"]
+            if not pickles:
+                return _read_npz(archive, entries)
+            _check_archive(path, archive, entries, pickles)
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError, RuntimeError) as error:
+        if isinstance(error, PruningError):
+            raise
+        raise PruningError(f"The file is damaged ({_first_line(error)}): save it again.") from error
+    return _load(path)
+
+
+def _check_archive(
+    path: Path,
+    archive: zipfile.ZipFile,
+    entries: list[zipfile.ZipInfo],
+    pickles: list[zipfile.ZipInfo],
+) -> None:
+    """Raises PruningError for an archive that torch.save does not write."""
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise PruningError(
+            "The archive is compressed, or its parts overlap; torch.save does not write such files."
+        )
+    if any(entry.filename.endswith("constants.pkl") for entry in entries):
+        raise PruningError(f"The file is a TorchScript program, which is not run here: {SAVE}.")
+    if len(pickles) > 1 or pickles[0].file_size > MAX_HEADER:
+        raise PruningError(f"The file has more than a state_dict's list of tensors: {SAVE}.")
+    _check_pickle(archive.read(pickles[0]))
+
+
+def _check_pickle(content: bytes) -> None:
+    """Raises PruningError for a pickle that would allocate memory by itself."""
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name == "GLOBAL" and str(argument).split()[-1] in CONSTRUCTORS:
+            raise PruningError(f"The file builds tensors by itself: {SAVE}.")
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        given = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        match = UNSUPPORTED.search(str(error))
+        content = f"Python objects ({match[1]})" if match else "Python objects"
+        raise PruningError(
+            f"The file holds {content}, which are not loaded because they could run code: {SAVE}."
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise PruningError(f"The file is damaged ({_first_line(error)}): save it again.") from error
+    if isinstance(given, nn.Module) or not isinstance(given, Mapping):
+        raise PruningError(f"The file holds a {type(given).__name__}, no state_dict: {SAVE}.")
+    return given
+
+
+def _read_npz(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> dict[str, Tensor]:
+    """Arrays of numbers; others, such as the plan's text, are left out."""
+    arrays = {}
+    for entry in entries:
+        name, dot, ending = entry.filename.rpartition(".")
+        if not dot or ending != "npy":
+            raise PruningError(
+                f"The zip file holds '{entry.filename[:80]}', so it is no .pt and no .npz file."
+            )
+        with archive.open(entry) as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise PruningError(f"The array {name[:80]} has a header of another version.")
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            if math.prod(shape) * dtype.itemsize > entry.file_size:
+                raise PruningError(f"The array {name[:80]} is larger than its file.")
+        if dtype.kind in "biuf":
+            with archive.open(entry) as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            arrays[name] = torch.from_numpy(np.ascontiguousarray(array))
+    return arrays
+
+
+def plain_tensor(value: Any) -> Tensor | None:
+    """The value where it is a tensor whose memory is all in the file, else None."""
+    if type(value) not in (Tensor, nn.Parameter) or value.layout is not torch.strided:
+        return None
+    if value.device.type != "cpu" or value.is_quantized:
+        return None
+    stored: int = value.untyped_storage().nbytes()
+    return value.detach() if value.numel() * value.element_size() <= stored else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:120].rstrip(". ")
