@@ -39,9 +39,9 @@ def png(colour: tuple[int, int, int], size: tuple[int, int] = (9, 8)) -> bytes:
 
 def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content, method)  # always the same bytes
     return buffer.getvalue()
 
 
