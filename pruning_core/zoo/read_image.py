@@ -172,8 +172,8 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
 def _without_transparency(image: Image.Image) -> Image.Image:
     """The colours. Raises Unsuitable where only the transparency shows something."""
     opaque = _in_mode(image, "RGBA")
-    *colours, alpha = opaque.getextrema()
-    if alpha[0] < alpha[1] and all(low == high for low, high in colours):
+    *colours, alpha = (opaque.getchannel(band).getextrema() for band in "RGBA")
+    if alpha[0] != alpha[1] and all(low == high for low, high in colours):
         raise Unsuitable(
             "shows something only by its transparency, which is ignored: save it without "
             "transparency."
@@ -210,7 +210,8 @@ def _integer_to_byte(image: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
         levels = levels[::-1]
 
     def convert(values: np.ndarray) -> np.ndarray:
-        return levels[np.minimum(values, white)]
+        byte: np.ndarray = levels[np.minimum(values, white)]
+        return byte
 
     return convert
 

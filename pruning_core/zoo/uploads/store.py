@@ -60,11 +60,11 @@ class NetworkCard:
     @classmethod
     def read(cls, raw: dict[str, Any]) -> "NetworkCard":
         """The card in the values of a JSON text."""
-        transform = {
+        transform: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in raw["transform"].items()
         }
-        lists = {key: tuple(raw[key]) for key in ("names", "notes")}
+        lists: dict[str, Any] = {key: tuple(raw[key]) for key in ("names", "notes")}
         return cls(**{**raw, **lists, "transform": InputTransform(**transform)})
 
 

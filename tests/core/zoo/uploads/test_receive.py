@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,7 +136,8 @@ def test_images_of_the_server_get_the_stated_normalisation() -> None:
 def test_masks_start_the_network_from_zeros() -> None:
     keep = torch.rand(64, 32, 3, 3, generator=torch.Generator().manual_seed(0)) > 0.5
     arrays = io.BytesIO()
-    np.savez_compressed(arrays, **{"block2.conv.weight": keep.numpy(), "plan": np.array("{}")})
+    values: dict[str, Any] = {"block2.conv.weight": keep.numpy(), "plan": np.array("{}")}
+    np.savez_compressed(arrays, **values)
     pruned = {"module.block2.conv.weight_mask": keep.float()}
     pruned |= {"module.block2.conv.weight_orig": torch.ones(64, 32, 3, 3)}
     for masks in (arrays.getvalue(), pt({"block2.conv.weight": keep}), pt(pruned)):
