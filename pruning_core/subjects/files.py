@@ -9,6 +9,8 @@ from typing import Any
 
 from pruning_core.registry import find
 from pruning_core.subjects.entry import Entry
+from pruning_core.subjects.hugging_face import PREFIX
+from pruning_core.subjects.hugging_face_entry import HuggingFaceEntry
 from pruning_core.types import PruningError
 from pruning_core.user_code import OBJECT_PATH
 from pruning_core.zoo import MODELS
@@ -70,18 +72,28 @@ def _entry(name: str, table: Mapping[str, Any], file: Path) -> Entry:
         if key not in table:
             raise PruningError(f"{where} has no {key}: write {EXAMPLE}.")
     for key in ("model", "transform"):
-        if key in table and not OBJECT_PATH.fullmatch(table[key]):
+        path = table.get(key, "")
+        if path and not path.startswith(PREFIX) and not OBJECT_PATH.fullmatch(path):
             raise PruningError(
                 f"'{key}' of {where} is '{table[key]}'; write my_package.my_module:name."
             )
+    return _read(name, table, file)
+
+
+def _read(name: str, table: Mapping[str, Any], file: Path) -> Entry:
+    """The entry of a table without mistakes."""
     folder = file.parent
     paths = table.get("path", ".")
     data = table["data"]
-    return Entry(
+    model = table["model"]
+    in_folder = model.startswith(PREFIX)
+    form = HuggingFaceEntry if in_folder else Entry
+    is_function = OBJECT_PATH.fullmatch(data) and not in_folder
+    return form(
         name=name,
         file=file,
-        model=table["model"],
-        data=data if OBJECT_PATH.fullmatch(data) else str(_absolute(folder, data)),
+        model=f"{PREFIX}{_absolute(folder, model.removeprefix(PREFIX))}" if in_folder else model,
+        data=data if is_function else str(_absolute(folder, data)),
         weights=_absolute(folder, table["weights"]) if "weights" in table else None,
         transform=table.get("transform", ""),
         arguments=table.get("arguments", {}),
