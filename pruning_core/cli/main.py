@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from pruning_core.cli import list as list_command
-from pruning_core.cli import preview, ratios, run, scan, store, study, train
+from pruning_core.cli import farthest, preview, ratios, run, scan, store, study, train
 from pruning_core.cli.command import Command
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.subjects import subject_files
@@ -17,6 +17,7 @@ _ALL = (
     scan.COMMAND,
     preview.COMMAND,
     ratios.COMMAND,
+    farthest.COMMAND,
     store.COMMAND,
     train.COMMAND,
     study.COMMAND,

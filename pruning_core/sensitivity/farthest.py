@@ -1,0 +1,130 @@
+"""How far can a plan go? The largest sparsity that loses at most a given amount of the value."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pruning_core.allocation import ALLOCATIONS
+from pruning_core.evaluation.accuracy import Judge
+from pruning_core.evaluation.incremental import IncrementalForward
+from pruning_core.pipeline import probe_split
+from pruning_core.plan import Plan
+from pruning_core.tasks import Change, change
+from pruning_core.types import Evaluation, GroupScores, PruningError
+from pruning_core.workspaces import Workspace
+
+STEPS = 100
+"""Sparsities are whole percents."""
+LOOK_AHEAD = 3
+"""Sparsities above the border that are tried too, because measured values go up and down."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """One measured sparsity. change: against the dense network on the same samples.
+
+    within: is the loss within the limit?
+    """
+
+    sparsity: float
+    evaluation: Evaluation
+    change: Change
+    within: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Farthest:
+    """The last event: the plan at the largest sparsity found, and all that was measured.
+
+    best: None where already the smallest sparsity loses too much; then the plan has sparsity 0.
+    tried: by sparsity.
+    """
+
+    plan: Plan
+    best: Tried | None
+    dense: Evaluation
+    tried: tuple[Tried, ...]
+
+
+def farthest(
+    plan: Plan, space: Workspace, lose: float, *, sure: bool = False
+) -> Iterator[Tried | Farthest]:
+    """Finds the largest sparsity, in whole percents, whose loss is at most `lose`.
+
+    Measured without training, on the plan's probe, by bisection between 0 and 1. It assumes that
+    the value falls with the sparsity; measured values go up and down a little, so the next three
+    sparsities above the border are measured too. lose: in the unit of the task's value, such as
+    0.01 for one point of accuracy. sure: the whole 95% interval of the paired change must be
+    within the limit, not only the measured change.
+    Raises PruningError for a negative or infinite limit and for a plan whose sparsity has no effect.
+
+    >>> from pruning_core import open_workspace
+    >>> *_, found = farthest(Plan(model="lenet5"), open_workspace("lenet5", "digits"), lose=0.01)
+    >>> 0.2 < found.plan.sparsity < 0.6
+    True
+    """
+    if not 0 <= lose < float("inf"):
+        raise PruningError(f"The limit of the loss is {lose}: give a number of at least 0.")
+    search = _Search(plan, space, lose, sure)
+    border = yield from search.bisect(0, STEPS + 1)
+    while border < STEPS:
+        above = range(border + 2, min(border + 1 + LOOK_AHEAD, STEPS) + 1)
+        for step in above:
+            yield from search.try_at(step)
+        within = [step for step in above if search.tried[step].within]
+        if not within:
+            break
+        border = yield from search.bisect(within[-1], STEPS + 1)
+    best = search.tried.get(border)
+    found = replace(plan, sparsity=border / STEPS)
+    yield Farthest(found, best, search.dense, tuple(t for _, t in sorted(search.tried.items())))
+
+
+class _Search:
+    """Measures the plan at whole percents, each at most once."""
+
+    def __init__(self, plan: Plan, space: Workspace, lose: float, sure: bool) -> None:
+        resolved = plan.resolve(space)
+        if resolved.granularity.fixed_ratio is not None:
+            raise PruningError(
+                f"{resolved.granularity.label} sets the sparsity of every layer: choose another "
+                "granularity to search for a sparsity."
+            )
+        if not ALLOCATIONS[plan.allocation].uses_target:
+            raise PruningError(
+                f"The allocation {ALLOCATIONS[plan.allocation].label} sets the sparsity itself: "
+                "choose another allocation to search for a sparsity."
+            )
+        self.plan = plan
+        self.space = space
+        self.lose = lose
+        self.sure = sure
+        self.tried: dict[int, Tried] = {}
+        self._groups: GroupScores = resolved.scores()
+        judge = Judge.of(space.dataset)
+        self._forward = IncrementalForward(space.model, probe_split(plan, space), judge=judge)
+        self.dense = self._forward.evaluation({})
+
+    def bisect(self, low: int, high: int) -> Iterator[Tried]:
+        """Returns a step that is within the limit, or `low`, whose next step is not, or is `high`."""
+        while high - low > 1:
+            middle = (low + high) // 2
+            yield from self.try_at(middle)
+            low, high = (middle, high) if self.tried[middle].within else (low, middle)
+        return low
+
+    def try_at(self, step: int) -> Iterator[Tried]:
+        """Measures one step, where it was not measured before."""
+        if step in self.tried:
+            return
+        resolved = replace(self.plan, sparsity=step / STEPS).resolve(self.space)
+        masks = resolved.masks(self._groups, resolved.ratios(self._groups))
+        measured = self._forward.evaluation(resolved.masked_copy(masks).state_dict())
+        changed = change(self.dense, measured)
+        self.tried[step] = Tried(step / STEPS, measured, changed, self._within(changed))
+        yield self.tried[step]
+
+    def _within(self, changed: Change) -> bool:
+        sign = changed.task.sign
+        low, high = changed.interval
+        worst = low if sign > 0 else high
+        return -sign * (worst if self.sure else changed.value) <= self.lose + 1e-12
