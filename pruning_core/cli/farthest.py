@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
-from pruning_core.cli.options import add_json, add_plan
+from pruning_core.cli.options import add_json, add_plan, add_subject
 from pruning_core.cli.output import note, print_json
 from pruning_core.sensitivity.farthest import Farthest, Tried, farthest
 from pruning_core.workspaces import open_workspace
@@ -30,6 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE", help="plan.json to write, with the sparsity found"
     )
     add_json(parser)
+    add_subject(parser)
 
 
 def run(options: argparse.Namespace) -> int:

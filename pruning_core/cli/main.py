@@ -4,8 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pruning_core.cli import list as list_command
 from pruning_core.cli import farthest, preview, ratios, run, scan, store, study, train
+from pruning_core.cli import list as list_command
 from pruning_core.cli.command import Command
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.subjects import subject_files

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
-from pruning_core.cli.options import add_json, add_plan
+from pruning_core.cli.options import add_json, add_plan, add_subject
 from pruning_core.cli.output import print_json
 from pruning_core.compress.sparse_file import write_sparse
 from pruning_core.compress.sparse_loader import LOADER
@@ -28,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="sparse safetensors file to write; load_sparse.py is written beside it",
     )
     add_json(parser)
+    add_subject(parser)
 
 
 def run(options: argparse.Namespace) -> int:

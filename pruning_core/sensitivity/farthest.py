@@ -55,7 +55,8 @@ def farthest(
     sparsities above the border are measured too. lose: in the unit of the task's value, such as
     0.01 for one point of accuracy. sure: the whole 95% interval of the paired change must be
     within the limit, not only the measured change.
-    Raises PruningError for a negative or infinite limit and for a plan whose sparsity has no effect.
+    Raises PruningError for a negative or infinite limit, and for a plan whose sparsity has no
+    effect.
 
     >>> from pruning_core import open_workspace
     >>> *_, found = farthest(Plan(model="lenet5"), open_workspace("lenet5", "digits"), lose=0.01)
@@ -105,7 +106,7 @@ class _Search:
         self.dense = self._forward.evaluation({})
 
     def bisect(self, low: int, high: int) -> Iterator[Tried]:
-        """Returns a step that is within the limit, or `low`, whose next step is not, or is `high`."""
+        """Returns a step within the limit (or `low`) whose next step is not (or is `high`)."""
         while high - low > 1:
             middle = (low + high) // 2
             yield from self.try_at(middle)
