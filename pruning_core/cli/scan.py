@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pruning_core.cli.command import Command
-from pruning_core.cli.files import output_file, read_plan
+from pruning_core.cli.files import open_noted, output_file, read_plan
 from pruning_core.cli.options import add_curve_options, add_json, add_plan, add_subject, names
 from pruning_core.cli.output import note, note_full_passes, print_json
 from pruning_core.model.device import choose_device
@@ -69,7 +69,9 @@ def _measured(plan: Plan, options: argparse.Namespace) -> Iterator[GridPoint]:
         options.criteria or (plan.criterion,),
         tied=not options.alone,
     )
-    return measure(grid, plan, backend=_backend(options), device=choose_device(options.device))
+    device = choose_device(options.device)
+    space = open_noted(plan)
+    return measure(grid, plan, space, by_name=True, backend=_backend(options), device=device)
 
 
 def _backend(options: argparse.Namespace) -> Backend:

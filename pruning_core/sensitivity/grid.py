@@ -30,6 +30,7 @@ def measure(
     plan: Plan,
     space: Workspace | None = None,
     *,
+    by_name: bool = False,
     backend: Backend | None = None,
     device: torch.device | None = None,
 ) -> Iterator[GridPoint]:
@@ -37,8 +38,8 @@ def measure(
 
     plan: names model, data, probe and calibration images. Its criterion and granularity are not
     used.
-    space: a workspace of your own; it is sent to every worker once. Without it each worker opens
-    the plan's model and data by name.
+    space: a workspace of your own; it is sent to every worker once. Without it, or where it was
+    opened by the plan's names (by_name), each worker opens the plan's model and data by name.
     backend: `in_process()` if left out.
 
     All backends give the same numbers, bit for bit, on equal processors and package versions:
@@ -49,7 +50,9 @@ def measure(
     times with no job finished between.
     """
     workspace = space or open_workspace(plan.model, plan.dataset)
-    source = RunnerSource(job_runner(plan, workspace, device), None if space else plan)
+    source = RunnerSource(
+        job_runner(plan, workspace, device), None if space and not by_name else plan
+    )
     jobs = make_jobs(grid, plan, workspace)
     scheduler = _Scheduler(jobs, Scorer(plan, workspace), backend or in_process())
     for index, points in enumerate(scheduler.results(source)):
