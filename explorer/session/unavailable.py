@@ -16,21 +16,21 @@ def show_unavailable(plan: Plan) -> None:
 
 
 def _usable_images(model: str, usable: tuple[str, ...]) -> str:
-    network = known_models()[model].label
+    network = known_models(model)[model].label
     if not usable:
         return f"{network} has not been trained on any images here yet."
-    images = " or ".join(known_datasets()[name].label for name in usable)
+    images = " or ".join(known_datasets(name)[name].label for name in usable)
     return f"{network} can be opened with {images}."
 
 
 def _buttons(plan: Plan, usable: tuple[str, ...]) -> None:
     """A button per other data set, one to try again, and one for the default network."""
-    network = known_models()[plan.model].label
+    network = known_models(plan.model)[plan.model].label
     default = Plan()
     for name in usable:
         if name != plan.dataset:
             st.button(
-                f"Open {network} with {known_datasets()[name].label}",
+                f"Open {network} with {known_datasets(name)[name].label}",
                 key=f"open_{name}",
                 icon=":material/image:",
                 on_click=_choose,

@@ -65,8 +65,8 @@ def _number(value: float) -> str:
 
 
 WORDS: dict[str, Words] = {
-    "model": ("network", lambda name: _label(known_models())(name)),
-    "dataset": ("images", lambda name: _label(known_datasets())(name)),
+    "model": ("network", lambda name: _label(known_models(name))(name)),
+    "dataset": ("images", lambda name: _label(known_datasets(name))(name)),
     "criterion": ("criterion", _label(CRITERIA)),
     "granularity": ("granularity", lambda name: granularity(name).label),
     "allocation": ("allocation", _label(ALLOCATIONS)),

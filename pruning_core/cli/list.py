@@ -12,6 +12,7 @@ from pruning_core.flows import Flow
 from pruning_core.registry import Entry
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.workspaces import known_datasets, known_models
+from pruning_core.zoo.uploads import uploads
 
 INDENT = " " * 31
 
@@ -68,9 +69,10 @@ def _costs(entry: object) -> dict[str, str]:
 
 def _catalogue() -> Iterator[dict[str, str]]:
     """A row per network and per data set."""
-    for name, model in known_models().items():
+    uploaded = [stored.name for stored in uploads()]
+    for name, model in known_models(*uploaded).items():
         yield {"axis": "model", "name": name, "label": model.label, "help": model.help}
-    for name, source in known_datasets().items():
+    for name, source in known_datasets(*uploaded).items():
         yield {"axis": "dataset", "name": name, "label": source.label, "help": source.help}
 
 

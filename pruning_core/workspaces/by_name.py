@@ -1,25 +1,30 @@
-"""Opens a network with its data by their names: of the zoo, or subjects of the user."""
+"""Opens a network with its data by their names: of the zoo, a subject, or an upload."""
 
 from pruning_core.model.inventory import inventory, unprunable_parameters
+from pruning_core.model.model_io import first_sample
 from pruning_core.registry import find
+from pruning_core.subjects.networks import trial
 from pruning_core.subjects.registry import subjects
 from pruning_core.subjects.subject import Subject
 from pruning_core.types import PruningError
 from pruning_core.workspaces.space import Workspace
 from pruning_core.zoo import MODELS, Progress, datasets_for, load_data, load_model
+from pruning_core.zoo.uploads import NetworkCard, find_upload, is_upload_name, network_masks
 
 
 def open_workspace(model: str, dataset: str, progress: Progress | None = None) -> Workspace:
     """Loads a network and its data by their names and lists the layers.
 
-    model: a network of the zoo, or a subject in the files of PRUNING_EXPLORER_SUBJECTS; progress:
-    called while data is downloaded.
+    model: a network of the zoo, a subject in the files of PRUNING_EXPLORER_SUBJECTS, or an upload
+    such as resnet18@3fa2c1; progress: called while data is downloaded.
     Raises PruningError for unknown names and DataMissing for files that are not here.
 
     >>> space = open_workspace("lenet5", "digits")
     >>> [layer.name for layer in space.layers][:2]
     ['conv1.weight', 'conv2.weight']
     """
+    if is_upload_name(model):
+        return _open_upload(model, dataset)
     if model not in MODELS and (own := subjects()):
         return _open_subject(model, dataset, own)
     if dataset not in datasets_for(model):
@@ -28,6 +33,22 @@ def open_workspace(model: str, dataset: str, progress: Progress | None = None) -
     network = load_model(model, dataset, data=data)
     layers = inventory(network, data.shape)
     return Workspace(network, data, layers, unprunable_parameters(network, layers))
+
+
+def _open_upload(model: str, dataset: str) -> Workspace:
+    data = load_data(dataset, model=model)
+    network = load_model(model, dataset)
+    trial(network, first_sample(data.shape))
+    layers = inventory(network, data.shape)
+    masks = network_masks(model)
+    return Workspace(
+        network,
+        data,
+        layers,
+        unprunable_parameters(network, layers),
+        read=find_upload(model, NetworkCard)[1].notes,
+        start_masks={x.name: masks[x.name] for x in layers if x.name in masks} or None,
+    )
 
 
 def _open_subject(model: str, dataset: str, own: dict[str, Subject]) -> Workspace:

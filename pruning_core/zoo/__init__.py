@@ -1,15 +1,8 @@
 """Networks, data and trained checkpoints by name."""
 
-from pruning_core.zoo.checkpoints import (
-    MODELS,
-    Card,
-    available,
-    card,
-    count_macs,
-    datasets_for,
-    load_model,
-)
-from pruning_core.zoo.data import DATASETS, load_data
+from pruning_core.zoo.by_name import datasets_for, load_data, load_model
+from pruning_core.zoo.checkpoints import MODELS, Card, available, card, count_macs
+from pruning_core.zoo.data import DATASETS
 from pruning_core.zoo.fetch import Progress
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.pretrained import PRETRAINED

@@ -62,6 +62,7 @@ def reinitialise(model: nn.Module, arch: str, dataset: Dataset, seed: int) -> nn
     A network of the zoo (`arch`) is built again. In other networks each module resets its own
     parameters. Raises PruningError where a module has parameters but no `reset_parameters`.
     """
+    arch = arch.partition("@")[0]  # of an upload
     if arch in ARCHITECTURES:
         built = build_untrained(arch, dataset, seed)
         if _shapes(built) == _shapes(model):

@@ -272,8 +272,8 @@ def read_plan(content: bytes) -> Plan:
     except UnicodeDecodeError as error:
         raise PruningError("The file is not text, so it is not a plan.") from error
     refuse_custom(plan)
-    find(known_models(), plan.model, "network")
-    find(known_datasets(), plan.dataset, "data set")
+    find(known_models(plan.model), plan.model, "network")
+    find(known_datasets(plan.dataset), plan.dataset, "data set")
     if plan.dataset not in datasets_of(plan.model):
         raise PruningError(f"There is no {plan.model} trained on {plan.dataset} on this machine.")
     return plan

@@ -5,7 +5,7 @@ from pruning_core.zoo.uploads.checkpoints import Difference, Fit
 from pruning_core.zoo.uploads.receive import (
     Asked,
     inspect,
-    open_network,
+    network_masks,
     store_images,
     store_network,
 )
@@ -33,7 +33,7 @@ __all__ = [
     "has_upload",
     "inspect",
     "is_upload_name",
-    "open_network",
+    "network_masks",
     "store_images",
     "store_network",
     "torchvision_transform",

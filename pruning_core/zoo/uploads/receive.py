@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.data import DATASETS, load_data
@@ -207,18 +206,25 @@ def outputs_of(names: Sequence[str], classes: int, data: Dataset) -> tuple[int, 
     )
 
 
-def open_network(name: str) -> tuple[torch.nn.Module, Dataset, NetworkCard, dict[str, Tensor]]:
-    """An uploaded network in eval mode, its data, its card, and its masks by parameter name.
-
-    Raises PruningError where files are missing or damaged.
-    """
-    folder, card = find_upload(name, NetworkCard)
+def network_data(name: str) -> Dataset:
+    """The images of an uploaded network, with its input transform."""
+    card = find_upload(name, NetworkCard)[1]
     data = open_images(card.dataset, card.transform)
-    data = replace(data, outputs=outputs_of(card.names, card.classes, data))
+    return replace(data, outputs=outputs_of(card.names, card.classes, data))
+
+
+def network_masks(name: str) -> dict[str, Tensor]:
+    """The masks that an uploaded network starts from, by parameter name; {} for none."""
+    folder, card = find_upload(name, NetworkCard)
+    stored = read_tensors(folder / MASKS) if card.masks else {}
+    return {parameter: mask.clone() for parameter, mask in stored.items()}
+
+
+def network_model(name: str) -> nn.Module:
+    """An uploaded network in eval mode. Raises PruningError where its file is damaged."""
+    folder, card = find_upload(name, NetworkCard)
     if digest_of(folder / WEIGHTS) != card.weights:
         raise PruningError(f"The stored weights of {name} are damaged: upload them again.")
     state = {name: value.clone() for name, value in read_tensors(folder / WEIGHTS).items()}
     form = Built(card.architecture, card.transform.shape, card.auxiliary)
-    stored = read_tensors(folder / MASKS) if card.masks else {}
-    masks = {name: mask.clone() for name, mask in stored.items()}
-    return loaded(form, card.classes, state), data, card, masks
+    return loaded(form, card.classes, state)

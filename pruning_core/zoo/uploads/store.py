@@ -28,7 +28,7 @@ FOLDER_DIGITS = 32
 MAX_STORED = 20 << 30
 """The largest sum of all uploads."""
 PARTIAL = ".partial-"
-OWNERS = "owners.txt"
+OWNERS = ".owners"
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
 MASKS = "masks.safetensors"
@@ -167,19 +167,24 @@ def keep(folder: Path, title: str, card: NetworkCard | ImagesCard, owner: str) -
 
 
 def _add_owner(folder: Path, owner: str) -> None:
-    """Adds a line to the list of owners. It holds hashes: an owner's id is a secret."""
-    if owner and _owner_line(owner) not in _owner_lines(folder):
-        with (folder / OWNERS).open("a", encoding="utf-8") as file:
-            file.write(_owner_line(owner) + "\n")
+    """Adds an upload to the list of its owner."""
+    if owner and folder not in _folders_of(owner):
+        path = _list_of(owner)
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{folder.name}\n")
 
 
-def _owner_line(owner: str) -> str:
-    return hashlib.sha256(f"owner {owner}".encode()).hexdigest()
+def _list_of(owner: str) -> Path:
+    """The file with an owner's uploads. Its name is a hash: an owner's id is a secret."""
+    digest = hashlib.sha256(f"owner {owner}".encode()).hexdigest()
+    return uploads_folder() / OWNERS / f"{digest}.txt"
 
 
-def _owner_lines(folder: Path) -> list[str]:
-    path = folder / OWNERS
-    return path.read_text(encoding="utf-8").split() if path.is_file() else []
+def _folders_of(owner: str) -> list[Path]:
+    path = _list_of(owner)
+    names = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    return [uploads_folder() / name for name in names]
 
 
 def is_upload_name(name: str) -> bool:
@@ -213,17 +218,12 @@ def has_upload(name: str, kind: type[Kind]) -> bool:
 def uploads(owner: str | None = None) -> list[Stored]:
     """The uploads of an owner, or of all, by name."""
     root = uploads_folder()
-    folders = sorted(root.iterdir()) if root.is_dir() else []
+    if owner is not None:
+        folders = _folders_of(owner)
+    else:
+        folders = list(root.iterdir()) if root.is_dir() else []
     kept = [_read(folder) for folder in folders if not folder.name.startswith(".")]
-    return sorted(
-        (
-            stored
-            for stored in kept
-            if stored is not None
-            and (owner is None or _owner_line(owner) in _owner_lines(stored.folder))
-        ),
-        key=lambda stored: stored.name,
-    )
+    return sorted(filter(None, kept), key=lambda stored: stored.name)
 
 
 READERS: dict[str, Callable[[dict[str, Any]], NetworkCard | ImagesCard]] = {
