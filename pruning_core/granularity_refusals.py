@@ -2,11 +2,39 @@
 
 from collections.abc import Callable
 from math import prod
+from types import MappingProxyType
 
 from pruning_core.types import Layer
 
 Refusal = Callable[[Layer], str | None]
 """Layer -> why it does not support a granularity, or None."""
+
+
+KEEPS_OUTPUTS = MappingProxyType(
+    {
+        "rnn": "is read again at every step: removing one of its rows would leave a hidden unit "
+        "without one of its gates",
+        "experts": "holds several experts, whose outputs are added: none of its rows is an output "
+        "of its own",
+        "matrix": "is a parameter without a module, so that the readers of its outputs are not "
+        "known",
+        "embedding": "is an embedding: each of its rows is a token, which the input can name",
+        "adapted": "has a LoRA adapter that adds to its outputs: merge it to remove whole outputs",
+        "bilinear": "multiplies two inputs, so that what reads its outputs cannot be followed",
+    }
+)
+"""Kind of layer -> why none of its outputs can be removed as a whole."""
+MIXED_INPUTS = MappingProxyType(
+    {
+        "rnn": "is recurrent: its inputs are read at every step by all gates, so that removing one "
+        "would change the size of the input or of the state",
+        "experts": "holds several experts side by side: one input would have to be removed from "
+        "all of them",
+        "embedding": "is an embedding: its input is a token's number, which has no channels",
+        "bilinear": "multiplies two inputs with each other: a column belongs to a pair of them",
+    }
+)
+"""Kind of layer -> why none of its inputs can be removed as a whole."""
 
 
 def all_supported(_layer: Layer) -> str | None:
@@ -18,6 +46,11 @@ def no_kernels(group: str, axes: tuple[int, ...]) -> Refusal:
     """Refuses layers in which the group would be a single weight: all these axes have length 1."""
 
     def refuses(layer: Layer) -> str | None:
+        if axes == (2,) and len(layer.param_shape) == 5:
+            return (
+                f"{layer.name} has kernels of three dimensions, where a {group} would be a plane: "
+                "use kernel or vector_row for it."
+            )
         if any(layer.shape[axis] > 1 for axis in axes):
             return None
         h, w = layer.shape[2:]
@@ -43,6 +76,8 @@ def no_filters(layer: Layer) -> str | None:
             f"{layer.name} gives the model's outputs: "
             "removing one of its filters would remove a class."
         )
+    if layer.kind in KEEPS_OUTPUTS:
+        return f"{layer.name} {KEEPS_OUTPUTS[layer.kind]}."
     return f"{layer.name} has a single filter." if layer.shape[0] == 1 else None
 
 
@@ -53,6 +88,8 @@ def no_channels(layer: Layer) -> str | None:
             f"{layer.name} is depthwise: each of its filters reads one channel, "
             "so use filter to remove a channel."
         )
+    if layer.kind in MIXED_INPUTS:
+        return f"{layer.name} {MIXED_INPUTS[layer.kind]}."
     if layer.groups > 1:
         return (
             f"{layer.name} is a grouped convolution: "
@@ -62,7 +99,9 @@ def no_channels(layer: Layer) -> str | None:
 
 
 def no_positions(layer: Layer) -> str | None:
-    """Shape-wise: each output needs more than one weight."""
+    """Shape-wise: each output needs more than one weight, and inputs of its own."""
+    if layer.kind in MIXED_INPUTS:
+        return f"{layer.name} {MIXED_INPUTS[layer.kind]}."
     if prod(layer.shape[1:]) > 1:
         return None
     return f"{layer.name} has one weight per output, so there is a single shape position."

@@ -1,7 +1,6 @@
 """From scores and ratios to masks: exact counts by rank, stable ties, whole groups."""
 
 from collections.abc import Iterable
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.model.mask_forms import removed_places
+from pruning_core.model.model_io import copy_model
 from pruning_core.ranking import kth_smallest
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import (
@@ -265,7 +265,7 @@ def apply_masks(
     dependent: masks of other parameters, by name, in the parameter's own shape, True = keep
     (`dependent_masks`). Raises PruningError as `checked_masks`.
     """
-    copy = deepcopy(model)
+    copy = copy_model(model)
     with torch.no_grad():
         for parameter, removed in removed_places(copy, masks, layers, dependent):
             parameter.masked_fill_(removed, 0)

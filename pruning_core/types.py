@@ -54,16 +54,25 @@ def task_of(batches: Batches) -> Task:
     return batches.task if isinstance(batches, TaskBatches) else CLASSIFICATION
 
 
+LINEAR_KINDS = ("linear", "adapted", "attention_in", "attention_proj", "attention_out")
+
+
 @dataclass(frozen=True)
 class Layer:
     """A parameter that can be pruned.
 
     name: its key in `state_dict`. module: path of the module that owns it.
-    kind: conv1d | conv2d | depthwise | linear | attention_in | attention_proj | attention_out.
-    shape: in the OIHW view. param_shape: as stored.
+    kind: conv1d | conv2d | conv3d | depthwise | conv_transpose1d | conv_transpose2d |
+    conv_transpose3d | linear | attention_in | attention_proj | attention_out | adapted (a Linear
+    with a LoRA adapter beside it) | bilinear | rnn | embedding | matrix (a parameter that no module
+    of a known kind owns) | experts (several matrices in one parameter).
+    shape: in the OIHW view. param_shape: as stored. layout: how the view follows from it, as an
+    einops pattern with g groups; "" where the order of the weights is the same.
     groups: of a grouped convolution. macs: multiply-adds per image that read this weight.
+    called: the weight is read inside calls of its own module, if at all.
     bn: path of the batch norm that follows, if there is one with a scale.
-    heads: number of attention heads, 0 if none. attention: path of the module that they belong to.
+    heads: number of attention heads, or of groups of heads that share a key and a value; 0 if none.
+    attention: path of the module that they belong to.
     aliases: other names of a tied weight.
     is_output: its output is the model's output, so its rows are the classes.
     is_first: it is the model's first convolution.
@@ -82,6 +91,8 @@ class Layer:
     aliases: tuple[str, ...] = ()
     is_output: bool = False
     is_first: bool = False
+    layout: str = ""
+    called: bool = True
 
     @property
     def numel(self) -> int:
@@ -97,7 +108,7 @@ class Layer:
     @property
     def linear(self) -> bool:
         """Is it the weight of a Linear, with inputs and outputs along the last axis?"""
-        return len(self.param_shape) == 2 and not self.fused
+        return self.kind in LINEAR_KINDS and not self.fused
 
 
 @dataclass(frozen=True)

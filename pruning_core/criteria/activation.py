@@ -7,6 +7,14 @@ from pruning_core.model.activation_stats import input_norms, output_stats
 from pruning_core.model.inventory import weights
 from pruning_core.types import Batches, Layer, Scores
 
+HIDDEN_OUTPUTS = {
+    "rnn": "feeds the gates of a recurrent layer, which go through no ReLU",
+    "experts": "holds several experts, which the model reads without a module",
+    "matrix": "is a parameter without a module",
+    "embedding": "is an embedding, which gives its own rows",
+}
+"""Kind of layer -> why its outputs are not those that a ReLU reads."""
+
 
 def wanda(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
     """Small weights with weak inputs are removed first.
@@ -47,4 +55,11 @@ def without_relu(layer: Layer) -> str | None:
         return f"{layer.name} is part of an attention layer, whose outputs go through no ReLU."
     if layer.is_output:
         return f"{layer.name} gives the model's outputs, which go through no ReLU."
+    if layer.kind in HIDDEN_OUTPUTS:
+        return f"{layer.name} {HIDDEN_OUTPUTS[layer.kind]}, so its outputs cannot be counted."
+    if not layer.called:
+        return (
+            f"The model reads {layer.name} without calling its module, so its outputs are not "
+            "seen: choose Wanda or magnitude."
+        )
     return None

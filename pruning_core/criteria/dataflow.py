@@ -1,7 +1,6 @@
 """Criteria that read how signals flow through the network, without any data."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.inventory import oihw
-from pruning_core.model.model_io import logits, map_tensors, sample_range
+from pruning_core.model.model_io import copy_model, logits, map_tensors, sample_range
 from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores
 
 
@@ -44,7 +43,10 @@ class SynFlow(CriterionBase):
         positive, parameters = _positive_copy(model, layers)
         x = map_tensors(sample_range(batches[0][0], 0, 1), _ones_like)
         ranks = self._ranks(positive, parameters, x).split([layer.numel for layer in layers])
-        return {layer.name: oihw(rank, layer) for layer, rank in zip(layers, ranks, strict=True)}
+        return {
+            layer.name: oihw(rank, layer).contiguous()
+            for layer, rank in zip(layers, ranks, strict=True)
+        }
 
     def _ranks(self, positive: nn.Module, parameters: list[Tensor], x: Inputs) -> Tensor:
         """Each weight's rank of removal among all weights, divided by their number."""
@@ -78,7 +80,7 @@ def _ones_like(x: Tensor) -> Tensor:
 
 def _positive_copy(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, list[Tensor]]:
     """A copy on the CPU, in double precision, with absolute parameters and buffers; its weights."""
-    positive = deepcopy(model).cpu().double().eval().requires_grad_(False)
+    positive = copy_model(model).cpu().double().eval().requires_grad_(False)
     for tensor in (*positive.parameters(), *positive.buffers()):
         tensor.abs_()
     parameters = [positive.get_parameter(layer.name).requires_grad_(True) for layer in layers]

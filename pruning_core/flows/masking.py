@@ -1,7 +1,6 @@
 """Training with masks that change during it: one hook for every flow that prunes while training."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from pruning_core.flows.protocol import FRAMES, Chosen, Event, FlowContext
 from pruning_core.model.inventory import oihw, stored
 from pruning_core.model.mask_forms import checked_masks
+from pruning_core.model.model_io import copy_model
 from pruning_core.training.config import steps_per_epoch
 from pruning_core.training.fine_tune import Hook
 from pruning_core.types import Masks, Pruned, Tuned
@@ -229,7 +229,7 @@ class Masking(Hook):
 
 def evaluation_copy(model: nn.Module) -> nn.Module:
     """A copy in eval mode, on the CPU, in the usual memory format."""
-    return deepcopy(model).cpu().to(memory_format=torch.contiguous_format).eval()
+    return copy_model(model).cpu().to(memory_format=torch.contiguous_format).eval()
 
 
 def train_with_rule(

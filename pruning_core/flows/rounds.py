@@ -1,7 +1,6 @@
 """Flows that prune between trainings: rounds, lottery tickets, sparsity-inducing training."""
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from pruning_core.flows.protocol import Event, FlowContext, FlowDefaults, need_epochs, setting
 from pruning_core.masks import exclude_removed, intersect
+from pruning_core.model.model_io import copy_model
 from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import fractions
 from pruning_core.training.config import TrainConfig, steps_per_epoch
@@ -165,7 +165,7 @@ class Lottery(FlowDefaults):
                 f"The training ends before epoch {self.rewind}: "
                 "choose an earlier epoch to go back to, or train for longer."
             )
-        early = deepcopy(model)
+        early = copy_model(model)
         early.load_state_dict(state)
         return early
 

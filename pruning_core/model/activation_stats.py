@@ -1,6 +1,6 @@
 """Statistics of the inputs of each weight and of the outputs of each layer on some images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pruning_core.model.graph import skeleton
-from pruning_core.model.inventory import CONVOLUTIONS
-from pruning_core.model.model_io import call, named_inputs, to_device
-from pruning_core.types import Batches, Layer, PruningError
+from pruning_core.model.inventory import CONVOLUTIONS, oihw
+from pruning_core.model.inventory.reads import PlainKernels, Read, WeightReads
+from pruning_core.model.model_io import call, input_tensors, named_inputs, to_device
+from pruning_core.types import Batches, Inputs, Layer, PruningError
 
 Arguments = dict[str, Any]
+PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d)
+"""Modules whose reads are seen by hooks. All others are seen by `WeightReads`."""
 PROJECTIONS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight": "value"}
 
 
@@ -43,15 +46,65 @@ def input_norms(
     total = {layer.name: torch.zeros(layer.shape, dtype=torch.float64) for layer in layers}
     # Copies before hooks: a copy of a module with hooks would have these too and count its calls.
     pairs = [
-        (layer, module, skeleton(module)) for layer in layers for module in _owners(work, layer)
+        (layer, module, skeleton(module))
+        for layer in layers
+        for module in _owners(work, layer)
+        if _has_plain_forward(module, layer)
     ]
+    seen = _Calls()
     for layer, module, bare in pairs:
+        seen.watch(module, layer)
         module.register_forward_pre_hook(
             _collector(total[layer.name], layer, bare), with_kwargs=True
         )
-    _run(work, batches, device)
+    others = _OtherReads(work, layers, total, seen)
+    for x, _ in batches:
+        others.run(to_device(x, device))
     images = sum(len(y) for _, y in batches)
     return {name: (squares / images).sqrt().float() for name, squares in total.items()}
+
+
+class _Calls:
+    """Which layers' modules run now: their reads are collected by hooks."""
+
+    def __init__(self) -> None:
+        self.running: list[str] = []
+
+    def watch(self, module: nn.Module, layer: Layer) -> None:
+        """Notes the calls of the module."""
+        module.register_forward_pre_hook(lambda _module, _args: self.running.append(layer.name))
+        module.register_forward_hook(lambda _module, _args, _out: self.running.remove(layer.name))
+
+
+class _OtherReads:
+    """Adds the squares of reads that happen outside of the calls that hooks see."""
+
+    def __init__(
+        self,
+        work: nn.Module,
+        layers: Sequence[Layer],
+        total: Mapping[str, Tensor],
+        seen: _Calls,
+    ) -> None:
+        self._work = work
+        self._weights = {layer.name: work.get_parameter(layer.name) for layer in layers}
+        self._layers = {layer.name: layer for layer in layers}
+        self._total = total
+        self._seen = seen
+
+    def run(self, x: Inputs) -> None:
+        """Runs one batch."""
+        names = frozenset(self._layers)
+        reads = WeightReads(self._weights, names, input_tensors(x), self._add)
+        with torch.no_grad(), PlainKernels(), reads:
+            call(self._work, x)
+
+    def _add(self, read: Read) -> None:
+        layer = self._layers[read.parameter]
+        lookup = not read.product.axes and layer.kind != "embedding"
+        if read.parameter in self._seen.running or lookup:
+            return
+        self._total[layer.name].add_(oihw(read.squares(layer.numel), layer))
 
 
 def output_stats(
@@ -85,7 +138,7 @@ def _skeleton_and_device(model: nn.Module, batches: Batches) -> tuple[nn.Module,
 
 
 def _run(work: nn.Module, batches: Batches, device: torch.device) -> None:
-    with torch.no_grad():
+    with torch.no_grad(), PlainKernels():
         for x, _ in batches:
             call(work, to_device(x, device))
 
@@ -93,8 +146,17 @@ def _run(work: nn.Module, batches: Batches, device: torch.device) -> None:
 def _owners(work: nn.Module, layer: Layer) -> Iterator[nn.Module]:
     """The modules that read the weight, each once; a tied weight has several."""
     own = layer.name[len(layer.module) :]
-    paths = (name.removesuffix(own) for name in (layer.name, *layer.aliases))
-    yield from {id(module): module for module in map(work.get_submodule, paths)}.values()
+    paths = [name.removesuffix(own) for name in (layer.name, *layer.aliases) if name.endswith(own)]
+    modules = {id(module): module for module in map(work.get_submodule, paths)}
+    yield from (module for module in modules.values() if not isinstance(module, nn.Embedding))
+
+
+def _has_plain_forward(module: nn.Module, layer: Layer) -> bool:
+    """Does the module multiply its input with its weight, and nothing else?
+
+    Not where its class computes with the weight first, as weight-standardised convolutions do.
+    """
+    return layer.fused or any(type(module).forward is kind.forward for kind in PLAIN)
 
 
 def _collector(total: Tensor, layer: Layer, bare: nn.Module) -> Callable[..., None]:

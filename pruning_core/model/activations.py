@@ -27,6 +27,10 @@ def feature_maps(model: nn.Module, layer: Layer, images: Inputs) -> Float[Tensor
             f"{layer.name} is part of an attention layer, which has no feature maps: "
             "look at its attention maps."
         )
+    if layer.kind in ("rnn", "matrix", "experts", "embedding"):
+        raise PruningError(
+            f"{layer.name} has no module that gives its outputs alone, so there is nothing to see."
+        )
     out = _first_call(model, layer, images, nn.Identity())
     out = out.movedim(-1, 1) if layer.kind not in CONVOLUTIONS else out
     n, o, *grid = out.shape
@@ -105,5 +109,7 @@ def _first_call(
         raise PruningError(
             f"The model reads {layer.name} without calling its module {layer.module}, "
             "so there is nothing to see."
+            if layer.macs
+            else f"The model does not use {layer.name} for this input, so there is nothing to see."
         )
     return outputs[0]

@@ -2,11 +2,11 @@
 
 import os
 import re
-from copy import deepcopy
 
 import torch
 from torch import nn
 
+from pruning_core.model.model_io import copy_model
 from pruning_core.types import PruningError
 
 VARIABLE = "PRUNING_EXPLORER_DEVICE"
@@ -44,4 +44,4 @@ def on_device(model: nn.Module, device: torch.device) -> nn.Module:
     )
     if there and not any(module.training for module in model.modules()):
         return model
-    return deepcopy(model).to(device).eval()
+    return copy_model(model).to(device).eval()

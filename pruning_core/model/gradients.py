@@ -1,7 +1,7 @@
 """Derivatives of the task's loss with respect to the weights, on data with targets."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from pruning_core.model.inventory import oihw
 from pruning_core.model.model_io import (
     arguments,
     call,
+    copy_model,
     map_tensors,
     sample_count,
     sample_range,
@@ -102,7 +103,9 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
     )
     total = {name: torch.zeros_like(value) for name, value in values.items()}
     together = True
-    with _PlainAttention():
+    with _PlainAttention(), warnings.catch_warnings():
+        # torch.func has no rule of its own for recurrent and bilinear layers.
+        warnings.filterwarnings("ignore", "There is a performance drop")
         for x, y in _mini_batches(batches, size, values[layers[0].name].device):
             if together:
                 try:
@@ -165,7 +168,7 @@ def _copy_with_gradients(
         raise PruningError(
             "This criterion reads gradients: give it at least one batch of labelled images."
         )
-    work = deepcopy(model).eval().requires_grad_(False)
+    work = copy_model(model).eval().requires_grad_(False)
     return work, [work.get_parameter(layer.name).requires_grad_(True) for layer in layers]
 
 

@@ -1,16 +1,19 @@
 """A model's inputs (a tensor, several in order, or several by name) and its logits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from inspect import signature
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from pruning_core.tasks.model_output import find_logits as find_logits
 from pruning_core.tasks.model_output import require_logits as require_logits
 from pruning_core.types import Example, Inputs, PruningError
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def arguments(x: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
@@ -49,6 +52,38 @@ def logits(model: nn.Module, x: Inputs) -> Tensor:
     return require_logits(call(model, x))
 
 
+def copy_model(model: Model, shared: Iterable[Tensor] = ()) -> Model:
+    """A deep copy of the model, which may hold computed tensors, such as kept activations.
+
+    Python's deepcopy refuses tensors that autograd computed. They are copied as plain values here.
+    shared: tensors that the copy shares with the model.
+    """
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in shared}
+    for module in model.modules():
+        for tensor in _attributes(module):
+            if not tensor.is_leaf and id(tensor) not in memo:
+                memo[id(tensor)] = tensor.detach().clone()
+    return deepcopy(model, memo)
+
+
+def channels_last(model: Model) -> Model:
+    """The model itself, with all tensors of four axes in the layout with channels last.
+
+    `nn.Module.to` would refuse the tensors of five axes of 3-d convolutions.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
+def _attributes(module: nn.Module) -> Iterator[Tensor]:
+    """The tensors among the module's own attributes, also inside lists, tuples and dicts."""
+    registered = ("_parameters", "_modules")
+    own = {name: value for name, value in vars(module).items() if name not in registered}
+    yield from (leaf for leaf in tree_leaves(own) if isinstance(leaf, Tensor))
+
+
 def with_selected_logits(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:
     """A copy of the model that gives only these logits, in this order; for None the model itself.
 
@@ -57,7 +92,7 @@ def with_selected_logits(model: nn.Module, outputs: Sequence[int] | None) -> nn.
     """
     if outputs is None:
         return model
-    work = deepcopy(model)
+    work = copy_model(model)
     chosen = list(outputs)
     work.register_forward_hook(lambda _module, _args, out: require_logits(out)[..., chosen])
     return work

@@ -1,12 +1,10 @@
 """Batch-norm statistics measured again, which pruning makes necessary."""
 
-import copy
-
 import torch
 from torch import nn
 
 from pruning_core.model.device import choose_device
-from pruning_core.model.model_io import call, sample_count, to_device
+from pruning_core.model.model_io import call, copy_model, sample_count, to_device
 from pruning_core.types import Split
 
 
@@ -34,7 +32,7 @@ def recalibrate_bn(
     it equals the model. Li et al. 2020 (EagleEye), arXiv:2007.02491.
     """
     where = choose_device(device)
-    work = copy.deepcopy(model).to(where).eval()
+    work = copy_model(model).to(where).eval()
     norms = tracked_norms(work)
     if not norms:
         return work.cpu()

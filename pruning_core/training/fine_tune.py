@@ -1,6 +1,5 @@
 """Training of a pruned network: removed weights stay at zero."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_forms import removed_places
-from pruning_core.model.model_io import call, map_tensors
+from pruning_core.model.model_io import call, channels_last, copy_model, map_tensors
 from pruning_core.penalties import penalty
 from pruning_core.training.config import OPTIMIZERS, TrainConfig, learning_rate, steps_per_epoch
 from pruning_core.types import (
@@ -191,7 +190,7 @@ def _start(
     device: torch.device,
     hook: Hook,
 ) -> _Run:
-    work = copy.deepcopy(model).to(device).to(memory_format=torch.channels_last)
+    work = channels_last(copy_model(model).to(device))
     removed = removed_places(work, masks, layers, dependent)
     _zero(removed)
     # Before the hook, which may need the gradients of frozen parameters.

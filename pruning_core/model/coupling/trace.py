@@ -4,7 +4,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from pruning_core.model.graph import TRACE_ERRORS
 from pruning_core.model.inventory import NORMS, SEPARATE
 from pruning_core.model.model_io import (
     call,
+    copy_model,
     first_input,
     first_sample,
     logits,
@@ -138,7 +138,7 @@ class _Attention(nn.Module):
 
 def _traceable(model: nn.Module) -> nn.Module:
     """A copy on the CPU, in eval mode, with gradients and with attention as `_Attention`."""
-    work = deepcopy(model).cpu().float().eval().requires_grad_(True)
+    work = copy_model(model).cpu().float().eval().requires_grad_(True)
     rng = torch.Generator().manual_seed(0)
     for path, module in list(work.named_modules()):
         if path and isinstance(module, nn.MultiheadAttention):

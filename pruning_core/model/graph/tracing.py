@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from itertools import chain
 from typing import Any
 
@@ -16,6 +15,7 @@ from pruning_core.model.graph.replay_check import checked_replay
 from pruning_core.model.model_io import (
     arguments,
     call,
+    copy_model,
     find_logits,
     map_tensors,
     require_logits,
@@ -99,10 +99,7 @@ def _checked_trace(model: nn.Module, x: Inputs, wanted: object) -> Program | str
 
 def skeleton(model: nn.Module) -> nn.Module:
     """A copy of the modules that shares every parameter and buffer with the model."""
-    shared: dict[int, Any] = {
-        id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())
-    }
-    return deepcopy(model, shared)
+    return copy_model(model, chain(model.parameters(), model.buffers()))
 
 
 def trace(root: nn.Module, x: Inputs | None = None) -> Program:

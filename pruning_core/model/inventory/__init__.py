@@ -1,21 +1,16 @@
 """Which parameters can be pruned, which cannot and why, and which belong to attention heads."""
 
-from pruning_core.model.inventory.layers import (
-    CONVOLUTIONS,
-    NORMS,
-    SEPARATE,
-    inventory,
-    oihw,
-    stored,
-    unprunable_parameters,
-    weights,
-    without_classifier,
-)
+from pruning_core.model.inventory.kinds import CONVOLUTIONS, SEPARATE
+from pruning_core.model.inventory.layers import inventory, without_classifier
+from pruning_core.model.inventory.reparametrised import from_torch_prune
+from pruning_core.model.inventory.unprunable import NORMS, unprunable_parameters
+from pruning_core.model.inventory.views import oihw, stored, weights
 
 __all__ = [
     "CONVOLUTIONS",
     "NORMS",
     "SEPARATE",
+    "from_torch_prune",
     "inventory",
     "oihw",
     "stored",

@@ -1,15 +1,21 @@
 """Finds the Linears of attention heads outside nn.MultiheadAttention, and checks them."""
 
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pruning_core.model.model_io import call, first_input, map_tensors, random_if_zero
+from pruning_core.model.inventory.reads import PlainKernels, Read, WeightReads
+from pruning_core.model.inventory.views import stored
+from pruning_core.model.model_io import (
+    call,
+    copy_model,
+    input_tensors,
+    map_tensors,
+    random_if_zero,
+)
 from pruning_core.types import Inputs, Layer
 
 HEAD_COUNT_NAMES = ("num_attention_heads", "num_heads", "n_heads", "n_head")
@@ -20,14 +26,15 @@ HEAD_COUNT_NAMES = ("num_attention_heads", "num_heads", "n_heads", "n_head")
 class _Attention:
     """One attention that the structure suggests.
 
-    path: of its module; inputs: the Linears whose rows belong to heads (q, k, v, or all in one);
-    output: the Linear that reads the heads.
+    path: of its module; heads: groups of heads, where several query heads share a key and a value;
+    inputs: the Linears whose rows belong to heads (q, k, v, or all in one); output: the Linear that
+    reads the heads.
     """
 
     path: str
     heads: int
-    inputs: tuple[str, ...]
-    output: str
+    inputs: tuple[Layer, ...]
+    output: Layer
 
     @property
     def kind(self) -> str:
@@ -49,9 +56,9 @@ def with_heads(
     An attention is a module with a number of heads (`HEAD_COUNT_NAMES`, its own or its config's)
     and, among its own children, three Linears of one shape (query, key, value in any order) or one
     of three times the rows. Its output is the Linear called next. This is checked: without the rows
-    of the first head's values, the output must read zeros in exactly that head's columns. called:
-    paths of modules in order of call; x: one sample. Attention with fewer key than query heads is
-    not recognised.
+    of the first head's values, the output must read zeros in exactly that head's columns. Where
+    several query heads share one key and value (grouped queries), such a group counts as one head.
+    called: paths of modules in the order in which their weights are read; x: one sample.
     """
     known = {
         layer.module: layer for layer in layers if layer.kind == "linear" and not layer.aliases
@@ -64,12 +71,14 @@ def with_heads(
     ]
     checked = _checked(model, candidates, x) if candidates else []
     kinds = {
-        name: (candidate, candidate.kind) for candidate in checked for name in candidate.inputs
+        layer.name: (candidate, candidate.kind)
+        for candidate in checked
+        for layer in candidate.inputs
     }
-    kinds |= {candidate.output: (candidate, "attention_out") for candidate in checked}
+    kinds |= {candidate.output.name: (candidate, "attention_out") for candidate in checked}
     result = []
     for layer in layers:
-        candidate, kind = kinds.get(layer.module, (None, layer.kind))
+        candidate, kind = kinds.get(layer.name, (None, layer.kind))
         result.append(
             layer
             if candidate is None
@@ -88,15 +97,15 @@ def _attention(
     own = [name for name in order if name.startswith(prefix) and "." not in name[len(prefix) :]]
     if not heads or not own or isinstance(module, nn.MultiheadAttention):
         return None
-    inputs = _inputs([known[name] for name in own])
-    after = order[order.index(inputs[-1].module) + 1 :] if inputs else []
+    inputs = _inputs([known[name] for name in own], heads)
+    after = order[max((order.index(layer.module) for layer in inputs), default=len(order)) + 1 :]
     if not after:
         return None
-    width = sum(layer.shape[0] for layer in inputs) // 3
-    fits = width % heads == 0 and known[after[0]].shape[1] == width
-    return (
-        _Attention(path, heads, tuple(layer.module for layer in inputs), after[0]) if fits else None
-    )
+    output = known[after[0]]
+    queries = inputs[0].shape[0] // (3 if len(inputs) == 1 else 1)
+    groups = heads * inputs[-1].shape[0] // inputs[0].shape[0] if len(inputs) == 3 else heads
+    fits = groups and queries % groups == 0 and output.shape[1] == queries
+    return _Attention(path, groups, tuple(inputs), output) if fits else None
 
 
 def _number(module: nn.Module, name: str) -> int:
@@ -105,14 +114,19 @@ def _number(module: nn.Module, name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _inputs(own: Sequence[Layer]) -> list[Layer]:
+def _inputs(own: Sequence[Layer], heads: int) -> list[Layer]:
     """Query, key and value among an attention's own Linears, in order of call.
 
-    They are three of one shape, or one for all.
+    They are three with as many inputs, or one for all. The query may have a multiple of the rows of
+    key and value; it comes first in the result.
     """
-    if len(own) >= 3:
-        return list(own[:3]) if len({layer.shape for layer in own[:3]}) == 1 else []
-    return list(own[:1]) if own[0].shape[0] % 3 == 0 else []
+    if len(own) < 3:
+        return list(own[:1]) if own[0].shape[0] % (3 * heads) == 0 else []
+    *others, query = sorted(own[:3], key=lambda layer: layer.shape[0])
+    rows = others[0].shape[0]
+    same = rows == others[1].shape[0] and len({layer.shape[1] for layer in own[:3]}) == 1
+    shared = query.shape[0] % rows == 0 and heads * rows % query.shape[0] == 0
+    return [query, *others] if same and shared else []
 
 
 @torch.no_grad()
@@ -121,35 +135,37 @@ def _checked(model: nn.Module, candidates: Sequence[_Attention], x: Inputs) -> l
 
     Without the first head's values, the output reads zeros in its columns, and only there.
     """
-    shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
-    work = deepcopy(model, shared).eval()
-    inputs_read = dict[str, list[Tensor]]()
+    work = copy_model(model, chain(model.parameters(), model.buffers())).eval()
     for candidate in candidates:
-        for module in map(work.get_submodule, candidate.inputs):
-            for name, parameter in list(module.named_parameters(recurse=False)):
-                removed = candidate.values(len(parameter)).to(parameter.device)
-                setattr(
-                    module,
-                    name,
-                    nn.Parameter(parameter.index_fill(0, removed, 0), requires_grad=False),
-                )
-        work.get_submodule(candidate.output).register_forward_pre_hook(
-            _recorder(inputs_read.setdefault(candidate.output, [])), with_kwargs=True
-        )
-    call(work, map_tensors(x, random_if_zero))
+        for layer in candidate.inputs:
+            _remove_values(work.get_submodule(layer.module), layer, candidate)
+    outputs = {candidate.output.name: candidate for candidate in candidates}
+    inputs_read: dict[str, list[Tensor]] = {name: [] for name in outputs}
+
+    def note(read: Read) -> None:
+        if read.parameter in outputs:
+            inputs_read[read.parameter].append(read.product.data[0].clone())
+
+    sample = map_tensors(x, random_if_zero)
+    weights = {name: work.get_parameter(name) for name in outputs}
+    with PlainKernels(), WeightReads(weights, frozenset(weights), input_tensors(sample), note):
+        call(work, sample)
     return [
         candidate
-        for candidate in candidates
-        if inputs_read[candidate.output]
-        and all(_only_first_head_is_zero(candidate, read) for read in inputs_read[candidate.output])
+        for name, candidate in outputs.items()
+        if inputs_read[name]
+        and all(_only_first_head_is_zero(candidate, read) for read in inputs_read[name])
     ]
 
 
-def _recorder(inputs_read: list[Tensor]) -> Callable[..., None]:
-    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        inputs_read.append(first_input(module, args, kwargs))
-
-    return note
+def _remove_values(module: nn.Module, layer: Layer, candidate: _Attention) -> None:
+    """Sets the rows of one input that hold the first head's values to zero, and their biases."""
+    removed = candidate.values(layer.shape[0])
+    keep = torch.ones(layer.shape, dtype=torch.bool).index_fill_(0, removed, False)
+    for name, parameter in list(module.named_parameters(recurse=False)):
+        places = stored(keep, layer) if parameter.ndim > 1 else keep[:, 0, 0, 0]
+        changed = parameter.masked_fill(~places.to(parameter.device), 0)
+        setattr(module, name, nn.Parameter(changed, requires_grad=False))
 
 
 def _only_first_head_is_zero(candidate: _Attention, read: Tensor) -> bool:

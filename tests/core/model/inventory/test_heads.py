@@ -113,7 +113,7 @@ def test_embeddings_are_unprunable_with_a_reason() -> None:
     assert (
         fixed["words.weight"]
         == fixed["positions.weight"]
-        == "embedding: a lookup table, not pruned"
+        == "embedding: a lookup table, pruned only on request (embeddings=True)"
     )
     assert fixed["classifier.bias"].startswith("bias")
 
@@ -125,7 +125,7 @@ def test_embeddings_are_unprunable_with_a_reason() -> None:
         (OneForAll(Packed(by_part=True), named=True), ["attention_in", "attention_out"]),
         (OneForAll(Packed(by_part=False)), ["linear", "linear"]),
         (Gated(), ["linear"] * 4),
-        (Few(), ["linear"] * 4),
+        (Few(), ["attention_proj"] * 3 + ["attention_out"]),
     ],
 )
 def test_only_attention_that_passes_the_check_is_marked(
@@ -135,7 +135,7 @@ def test_only_attention_that_passes_the_check_is_marked(
         module.eval(), torch.rand(2, 5, 8, generator=torch.Generator().manual_seed(1))
     )
     assert [layer.kind for layer in layers] == kinds
-    assert {layer.heads for layer in layers} == ({2} if kinds[0] == "attention_in" else {0})
+    assert {layer.heads for layer in layers} == ({0} if kinds[0] == "linear" else {2})
 
 
 def test_an_input_shape_is_enough_for_the_check() -> None:

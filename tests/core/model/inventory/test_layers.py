@@ -186,7 +186,7 @@ def test_the_output_layer_is_found_before_a_softmax_or_a_pooling() -> None:
     )
     assert [x.is_output for x in inventory(pooled, (1, 6, 6))] == [False, True]
     features = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten())
-    assert [x.is_output for x in inventory(features, (1, 6, 6))] == [False]
+    assert [x.is_output for x in inventory(features, (1, 6, 6))] == [True]
 
 
 def test_batch_norm_belongs_to_the_layer_that_feeds_it() -> None:

@@ -1,0 +1,290 @@
+"""Sees every read of a weight while a model runs, with or without a call of the weight's module."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from pruning_core.model.inventory.products import MIXING, PRODUCTS, Product
+
+aten = torch.ops.aten
+JOINS = {aten.cat, aten.stack}
+MOVES = JOINS | {aten.index, aten.index_select, aten.flip, aten.roll, aten.repeat}
+"""Operations that copy elements to other places."""
+SUMS = {aten.addmm, aten._addmm_activation, aten.baddbmm, aten.addmv}
+"""Products with a first argument that is added to the result."""
+
+
+class PlainKernels(TorchFunctionMode):
+    """In this thread, nn.TransformerEncoder and nn.MultiheadAttention call their own modules.
+
+    Their fused kernels for evaluation call no module, and torch leaves them out in such a mode.
+    """
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A product of a weight, or of a part or a function of it, with data.
+
+    parameter: the weight's name. macs: multiply-adds. product: the operation's. output: of the
+    operation.
+    places: for each element of the product's weight its number in the flat parameter, and True
+    where it belongs to this parameter (another parameter may be in the same operand).
+    """
+
+    parameter: str
+    macs: int
+    product: Product
+    output: Any
+    places: Callable[[], tuple[Tensor, Tensor]]
+
+    def squares(self, size: int) -> Tensor:
+        """The sum of the squares of what each element of the flat parameter is multiplied with."""
+        numbers, own = self.places()
+        total = torch.zeros(size, dtype=torch.float64)
+        values = self.product.squares().detach().double().cpu()
+        return total.index_add_(0, numbers[own], values[own])
+
+
+@dataclass(eq=False)
+class _Stored:
+    """What is known of a storage.
+
+    constant: it depends on parameters and buffers alone, not on the input. sources: the weights it
+    is computed from. numbers: for each element of the storage the number of its weight among all
+    weights, -1 where it has none; None where it is no weight. flows: the weights whose outputs it
+    holds, changed only value by value or averaged.
+    """
+
+    constant: bool = True
+    sources: frozenset[str] = frozenset()
+    numbers: Callable[[], Tensor] | None = None
+    flows: frozenset[str] = frozenset()
+
+
+class WeightReads(TorchDispatchMode):
+    """Calls `on_read` for every read of a weight while it is active.
+
+    weights: all matrices and kernels of the model by name. layers: names of the weights that
+    modules own; they count as read where the other operand is a constant too, such as a learned
+    query. inputs: the model's inputs. unknown: after the run, the weights that were combined with
+    data in a way that is no known product.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        layers: frozenset[str],
+        inputs: Sequence[Tensor],
+        on_read: Callable[[Read], None],
+    ) -> None:
+        super().__init__()
+        self._layers = layers
+        self._on_read = on_read
+        self._kept_alive = (dict(weights), tuple(inputs))
+        self._stored: dict[int, _Stored] = {}
+        self._starts: dict[str, int] = {}
+        self._sizes = {name: weight.numel() for name, weight in weights.items()}
+        self.lost = set[str]()
+        self.read = set[str]()
+        start = 0
+        by_storage: dict[int, list[str]] = {}
+        for name, weight in weights.items():
+            self._starts[name] = start
+            start += weight.numel()
+            if _plain(weight):
+                by_storage.setdefault(_key(weight), []).append(name)
+        for key, names in by_storage.items():
+            numbers = self._numbers_of([weights[name] for name in names], names)
+            self._stored[key] = _Stored(True, frozenset(names), numbers)
+        self._fixed = frozenset(by_storage)
+        for tensor in filter(_plain, inputs):
+            self._stored[_key(tensor)] = _Stored(constant=False)
+
+    @property
+    def unknown(self) -> set[str]:
+        """The weights that were used, but in no known product."""
+        return self.lost - self.read
+
+    def flows(self, tensors: Sequence[Tensor]) -> frozenset[str]:
+        """The weights whose outputs these tensors hold."""
+        return _joined(self._of(t).flows for t in tensors if _plain(t))
+
+    def _numbers_of(self, tensors: list[Tensor], names: list[str]) -> Callable[[], Tensor]:
+        def numbers() -> Tensor:
+            storage = tensors[0].untyped_storage()
+            flat = torch.full((storage.nbytes() // tensors[0].element_size(),), -1)
+            for name, tensor in zip(names, tensors, strict=True):
+                own = torch.arange(tensor.numel()).view(tensor.shape) + self._starts[name]
+                _at(flat, tensor).copy_(own)
+            return flat
+
+        return numbers
+
+    def _of(self, tensor: Tensor) -> _Stored:
+        return self._stored.get(_key(tensor), _Stored())
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = [t for t in _tensors((args, kwargs)) if _plain(t)]
+        made = [t for t in _tensors(out) if _plain(t)]
+        before = {_key(t): self._of(t) for t in given}
+        operation = func.overloadpacket
+        read = frozenset[str]()
+        if operation in PRODUCTS:
+            read = self._products(PRODUCTS[operation](args, out), out, before)
+            flows = read
+            if operation in SUMS and _plain(args[0]):
+                flows |= before[_key(args[0])].flows
+        elif operation in MIXING:
+            flows = frozenset()
+        else:
+            flows = _joined(info.flows for info in before.values())
+            self._note_lost(before)
+        constant = not read and all(info.constant for info in before.values())
+        self._note_made(func, args, made, before, flows, constant=constant)
+        return out
+
+    def _products(
+        self, products: Iterable[Product], out: Any, before: Mapping[int, _Stored]
+    ) -> frozenset[str]:
+        """Reports the reads among the products; the weights that were read."""
+        read = set[str]()
+        for product in products:
+            own = before.get(_key(product.weight), _Stored())
+            data = [before.get(_key(t), _Stored()) for t in product.data if _plain(t)]
+            if own.constant and own.sources and self._reads(own, data):
+                names = self._parts(product.weight, own)
+                self.lost |= own.sources
+                for name, share in names.items():
+                    self._report(name, share, product, out, own)
+                read |= names.keys()
+        self.read |= read
+        return frozenset(read)
+
+    def _reads(self, own: _Stored, data: Sequence[_Stored]) -> bool:
+        if not all(info.constant for info in data):
+            return True
+        others = _joined(info.sources for info in data) & self._layers
+        return bool(own.sources & self._layers) and not others
+
+    def _parts(self, weight: Tensor, info: _Stored) -> dict[str, float]:
+        """The weights whose elements the operand holds, and their shares of it."""
+        if info.numbers is None:
+            return {}
+        if len(info.sources) == 1:
+            return dict.fromkeys(info.sources, 1.0)
+        numbers = _at(info.numbers(), weight)
+        inside = {
+            name: ((numbers >= start) & (numbers < start + self._sizes[name])).double().mean()
+            for name in info.sources
+            for start in [self._starts[name]]
+        }
+        return {name: float(share) for name, share in inside.items() if share > 0}
+
+    def _report(self, name: str, share: float, product: Product, out: Any, info: _Stored) -> None:
+        def places() -> tuple[Tensor, Tensor]:
+            assert info.numbers is not None
+            numbers = _at(info.numbers(), product.weight) - self._starts[name]
+            return numbers, (numbers >= 0) & (numbers < self._sizes[name])
+
+        self._on_read(Read(name, round(share * product.macs), product, out, places))
+
+    def _note_lost(self, before: Mapping[int, _Stored]) -> None:
+        """Notes weights that meet data outside a known product."""
+        if all(info.constant for info in before.values()):
+            return
+        for info in before.values():
+            if info.constant:
+                self.lost |= info.sources
+
+    def _note_made(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        made: Sequence[Tensor],
+        before: Mapping[int, _Stored],
+        flows: frozenset[str],
+        *,
+        constant: bool,
+    ) -> None:
+        sources = _joined(info.sources for info in before.values()) if constant else frozenset()
+        for tensor in made:
+            key = _key(tensor)
+            if key not in before:
+                numbers = _moved(func, args, tensor, before) if sources else None
+                self._stored[key] = _Stored(constant, sources, numbers, flows)
+            elif func._schema.is_mutable and key not in self._fixed:
+                self._stored[key] = _Stored(constant, sources, None, flows)
+
+
+def _moved(
+    func: Any, args: tuple[Any, ...], out: Tensor, before: Mapping[int, _Stored]
+) -> Callable[[], Tensor] | None:
+    """The numbers of a new storage, where the weights' elements keep or only change places."""
+
+    def numbers_of(tensor: Tensor) -> Tensor:
+        numbers = before[_key(tensor)].numbers if _plain(tensor) else None
+        if numbers is not None:
+            return _at(numbers(), tensor)
+        return torch.full(tensor.shape, -1) if func.overloadpacket in JOINS else tensor
+
+    if func.overloadpacket in MOVES:
+        return lambda: _laid_out(func(*tree_map_only(Tensor, numbers_of, args)), out)
+    same = [
+        tensor
+        for tensor in _tensors(args)
+        if _plain(tensor) and before[_key(tensor)].numbers and tensor.shape == out.shape
+    ]
+    if len(same) != 1:  # a sum of two weights belongs to neither
+        return None
+    return lambda: _laid_out(numbers_of(same[0]), out)
+
+
+def _laid_out(numbers: Tensor, like: Tensor) -> Tensor:
+    """The numbers in the order of the elements of the storage of `like`."""
+    flat = torch.full((like.untyped_storage().nbytes() // like.element_size(),), -1)
+    _at(flat, like).copy_(numbers)
+    return flat
+
+
+def _at(flat: Tensor, like: Tensor) -> Tensor:
+    """The part of a storage's numbers that a tensor with this storage shows."""
+    return flat.as_strided(like.shape, like.stride(), like.storage_offset())
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+
+
+def _plain(tensor: Tensor) -> bool:
+    """Has it a storage of its own kind, as all but sparse, nested and other special tensors?"""
+    return type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
+
+
+def _key(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _joined(sets: Iterable[frozenset[str]]) -> frozenset[str]:
+    return frozenset().union(*sets)
