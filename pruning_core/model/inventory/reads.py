@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -145,6 +146,9 @@ class WeightReads(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if _is_composite(func):  # only for tensors of inference mode; autograd splits it before
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
         out = func(*args, **(kwargs or {}))
         given = [t for t in _tensors((args, kwargs)) if _plain(t)]
         made = [t for t in _tensors(out) if _plain(t)]
@@ -236,6 +240,13 @@ class WeightReads(TorchDispatchMode):
                 self._stored[key] = _Stored(constant, sources, numbers, flows)
             elif func._schema.is_mutable and key not in self._fixed:
                 self._stored[key] = _Stored(constant, sources, None, flows)
+
+
+@cache
+def _is_composite(func: Any) -> bool:
+    """Is the operation made of others?"""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
 
 
 def _moved(
