@@ -2,7 +2,7 @@
 
 Run: python -m benchmarks.scan [--rounds 3] [--models resnet18 resnet20 vit_b_16 bert vit llama].
 The last three are of Hugging Face's transformers, which torch.fx cannot trace; they read 64 tokens,
-or images. Both use the same masks and the batches of `accuracy.evaluate`: 256 images, four or two
+or images. Both use the same masks and the batches of `accuracy.evaluate`: 256 images, four or eight
 for a transformer. The weights are random, because only the time is measured. limit: multiply-adds
 downstream of a layer over those of the whole network, averaged over layers; the plain loop computes
 the whole network for every point.
@@ -65,8 +65,8 @@ CASES = {
         lambda: ARCHITECTURES["resnet20"].build((3, 32, 32), 10), 32, 256, 256, 1, 2.5
     ),
     "vit_b_16": Case(lambda: models.vit_b_16(), 224, 4, 4, 5, 1.7),
-    "bert": Case(lambda: hugging_face("BertForSequenceClassification"), 0, 4, 4, 8, 1.7),
-    "vit": Case(lambda: hugging_face("ViTForImageClassification"), 224, 2, 2, 8, 1.7),
+    "bert": Case(lambda: hugging_face("BertForSequenceClassification"), 0, 8, 8, 9, 1.7),
+    "vit": Case(lambda: hugging_face("ViTForImageClassification"), 224, 4, 4, 9, 1.7),
     "llama": Case(
         lambda: hugging_face(
             "LlamaForSequenceClassification",
@@ -76,9 +76,9 @@ CASES = {
             pad_token_id=0,
         ),
         0,
-        4,
-        4,
-        9,
+        8,
+        8,
+        10,
         1.7,
     ),
 }

@@ -148,7 +148,7 @@ def _weights_origin(plan: Plan) -> str:
     """Where the trained weights come from, and their test accuracy."""
     if plan.model in PRETRAINED:
         return (
-            "Pretrained on ImageNet by torchvision. "
+            f"Pretrained on ImageNet by {PRETRAINED[plan.model].trained_by}. "
             "Accuracy is measured on the classes that these images have."
         )
     if plan.model in subjects():

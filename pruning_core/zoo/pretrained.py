@@ -1,10 +1,10 @@
-"""ImageNet classifiers of torchvision, with their default weights and input transforms."""
+"""ImageNet classifiers of torchvision and of packages, with their weights and transforms."""
 
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from PIL import Image
@@ -12,11 +12,40 @@ from torch import Tensor, nn
 
 from pruning_core.registry import find
 from pruning_core.types import DataMissing, PruningError
+from pruning_core.zoo.efficientnet_lite import load_efficientnet_lite0
 from pruning_core.zoo.fetch import Progress, fetch
+
+UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    pickle.UnpicklingError,
+)
+"""What loading a damaged weights file raises."""
+LITE_MEAN = (127 / 255,) * 3
+LITE_STD = (128 / 255,) * 3
 
 # torchvision takes over a second to import, so the functions that need it import it.
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The input transform of a model.
+
+    transform: PIL image -> normalised tensor of this shape (C x H x W); mean, std: per channel, the
+    values that it subtracts and divides by.
+    """
+
+    transform: Callable[[Image.Image], Tensor]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -27,6 +56,7 @@ class Pretrained:
     label: str
     help: str
     source: str
+    trained_by: ClassVar[str] = "torchvision"
 
     @property
     def weights(self) -> "WeightsEnum":
@@ -34,6 +64,53 @@ class Pretrained:
         from torchvision.models import get_model_weights
 
         return get_model_weights(self.name).DEFAULT
+
+    def preparation(self) -> Preparation:
+        """The input transform."""
+        transform = self.weights.transforms()
+        side = transform.crop_size[0]
+        return Preparation(transform, (3, side, side), tuple(transform.mean), tuple(transform.std))
+
+    def load(self, download: bool, progress: Progress | None) -> nn.Module:
+        """As `load_pretrained`."""
+        from torchvision.models import get_model
+
+        weights = self.weights
+        target = weights_file(self.name)
+        if not target.is_file():
+            _download_weights(self.name, weights.url, target, download, progress)
+        try:
+            with torch.random.fork_rng([]):  # building draws random weights
+                model: nn.Module = get_model(self.name, weights=weights)
+                return model.eval()
+        except UNREADABLE as error:
+            raise PruningError(
+                f"The weights file {target.name} is damaged or of another model. "
+                f"Remove it from {target.parent}."
+            ) from error
+
+
+@dataclass(frozen=True)
+class PackagedLite0(Pretrained):
+    """EfficientNet-Lite0, whose weights are in a package of the registry."""
+
+    trained_by: ClassVar[str] = "Google, in a package"
+
+    def preparation(self) -> Preparation:
+        """224 x 224 pixels from the middle of 256, as (value - 127) / 128."""
+        from torchvision import transforms
+
+        steps = [
+            transforms.Resize(256, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(LITE_MEAN, LITE_STD),
+        ]
+        return Preparation(transforms.Compose(steps), (3, 224, 224), LITE_MEAN, LITE_STD)
+
+    def load(self, download: bool, progress: Progress | None) -> nn.Module:
+        """As `load_pretrained`; nothing is downloaded."""
+        return load_efficientnet_lite0()
 
 
 _ENTRIES = (
@@ -98,7 +175,16 @@ _ENTRIES = (
         "Dosovitskiy et al. 2020, arXiv:2010.11929",
     ),
 )
-PRETRAINED: dict[str, Pretrained] = {entry[0]: Pretrained(*entry) for entry in _ENTRIES}
+_LITE0 = PackagedLite0(
+    "efficientnet_lite0",
+    "EfficientNet-Lite0",
+    "Inverted residuals for phones, 4.7 M parameters.",
+    "Tan, Le 2019, arXiv:1905.11946",
+)
+PRETRAINED: dict[str, Pretrained] = {
+    **{entry[0]: Pretrained(*entry) for entry in _ENTRIES},
+    _LITE0.name: _LITE0,
+}
 
 IMAGENETTE = {
     "n01440764": 0,
@@ -115,25 +201,16 @@ IMAGENETTE = {
 """WordNet id -> ImageNet class number, for the ten classes of Imagenette."""
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """The input transform of a model.
-
-    transform: PIL image -> normalised tensor of this shape (C x H x W); mean, std: per channel, the
-    values that it subtracts and divides by.
-    """
-
-    transform: Callable[[Image.Image], Tensor]
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
 def preparation(name: str) -> Preparation:
     """The input transform of a pretrained model. Raises PruningError for an unknown name."""
-    transform = find(PRETRAINED, name, "pretrained model").weights.transforms()
-    side = transform.crop_size[0]
-    return Preparation(transform, (3, side, side), tuple(transform.mean), tuple(transform.std))
+    return find(PRETRAINED, name, "pretrained model").preparation()
+
+
+def imagenet_categories() -> tuple[str, ...]:
+    """The names of ImageNet's 1,000 classes, in order."""
+    from torchvision.models import ResNet18_Weights
+
+    return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
 
 
 def _normalised(text: str) -> str:
@@ -146,7 +223,8 @@ def imagenet_outputs(folders: tuple[str, ...], name: str) -> tuple[int, ...]:
     The name of a folder is an ImageNet category ("tench"), a WordNet id of Imagenette ("n01440764")
     or a class number ("0"). Raises PruningError for other names and for two folders of one class.
     """
-    categories = find(PRETRAINED, name, "pretrained model").weights.meta["categories"]
+    find(PRETRAINED, name, "pretrained model")
+    categories = imagenet_categories()
     numbers = {str(number): number for number in range(len(categories))} | IMAGENETTE
     numbers |= {
         _normalised(category): number for number, category in reversed(list(enumerate(categories)))
@@ -180,29 +258,7 @@ def load_pretrained(
     Raises DataMissing for weights that are not on this machine and are not or cannot be downloaded,
     PruningError for a damaged file.
     """
-    from torchvision.models import get_model
-
-    weights = find(PRETRAINED, name, "pretrained model").weights
-    target = weights_file(name)
-    if not target.is_file():
-        _download_weights(name, weights.url, target, download, progress)
-    try:
-        with torch.random.fork_rng([]):  # building draws random weights
-            model: nn.Module = get_model(name, weights=weights)
-            return model.eval()
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        TypeError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise PruningError(
-            f"The weights file {target.name} is damaged or of another model. "
-            f"Remove it from {target.parent}."
-        ) from error
+    return find(PRETRAINED, name, "pretrained model").load(download, progress)
 
 
 def _download_weights(
