@@ -75,6 +75,10 @@ class Classification(Task):
             label_smoothing=label_smoothing,
         )
 
+    def answers(self, outputs: Tensor) -> Tensor:
+        """The class with the largest logit."""
+        return outputs.argmax(1)
+
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Loss and answer of each sample."""
         logits = checked(outputs.float().cpu())

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from pruning_core.errors import PruningError
-from pruning_core.intervals import bootstrap_interval
+from pruning_core.intervals import bootstrap_interval, wilson_interval
 from pruning_core.tasks.model_output import require_logits
 
 Parts = Mapping[str, Shaped[Tensor, "_n ..."]]
@@ -68,6 +68,8 @@ class Task:
     low, high: the range of the value; None where it has no end.
     percent: it is a fraction, which pages show as a percentage.
     samples: what the data set holds, such as "images".
+    batch_size: samples that are measured at once.
+    dense_answers: the targets are the dense network's own answers (`answers`).
     gives_logits: the outputs are logits of classes, which a temperature may divide.
     statistics: names of the parts, besides "count", of which `value_of` reads the sums.
 
@@ -87,6 +89,8 @@ class Task:
     high: float | None = None
     percent: bool = False
     samples: str = "samples"
+    batch_size: int = 256
+    dense_answers: bool = False
 
     gives_logits: ClassVar[bool] = False
     statistics: ClassVar[tuple[str, ...]] = ("value",)
@@ -116,6 +120,13 @@ class Task:
         """
         raise NotImplementedError
 
+    def answers(self, outputs: Tensor) -> Tensor:
+        """The outputs as targets of this task. Raises PruningError where the task has none."""
+        raise PruningError(
+            f"{self.label} has no answers that could be targets: choose another task, or give "
+            "targets."
+        )
+
     def sample_values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The value of each sample; without another definition its loss."""
         return self.loss(outputs, targets, "none")
@@ -123,6 +134,7 @@ class Task:
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """What is kept of a batch: "loss", "value" and all `statistics`, each first by sample.
 
+        A part "count" is 0 for samples that are left out, else 1.
         On the CPU. Nothing as large as the outputs is kept. Raises PruningError for outputs that
         are not finite.
         """
@@ -133,21 +145,34 @@ class Task:
             "value": self.sample_values(outputs, targets).double().cpu(),
         }
 
+    def no_label_smoothing(self, label_smoothing: float) -> None:
+        """Raises PruningError where labels are to be smoothed and the task has no classes."""
+        if label_smoothing:
+            raise PruningError(
+                f"Label smoothing needs one class per target, which {self.label.lower()} does not "
+                "have: set it to 0."
+            )
+
     def value_of(self, sums: Parts) -> Float[Tensor, " b"]:
         """The value of b sets of samples, from the sums of their statistics and their "count"."""
         return sums["value"] / sums["count"]
 
     def summarise(self, parts: Parts) -> Evaluation:
         """The evaluation of all samples. Raises PruningError where there are none."""
+        if "count" in parts:
+            parts = {name: part[parts["count"] > 0] for name, part in parts.items()}
         n = len(parts["loss"])
         if not n:
             raise PruningError(f"There are no {self.samples} with a target to evaluate on.")
         statistics = with_count({name: parts[name] for name in self.statistics})
+        value = float(self.value_of(totals(statistics)))
         return Evaluation(
             n=n,
-            value=float(self.value_of(totals(statistics))),
+            value=value,
             loss=self.mean_loss(parts),
-            interval=bootstrap_interval(self.value_of, statistics),
+            interval=wilson_interval(round(value * n), n)
+            if self.binary
+            else bootstrap_interval(self.value_of, statistics),
             values=parts["value"].double(),
             task=self,
             extras=self.extras(parts),
