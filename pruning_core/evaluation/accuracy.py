@@ -64,7 +64,7 @@ class Judge:
         model: nn.Module,
         split: Split,
         device: torch.device | str | None = None,
-        batch_size: int = 256,
+        batch_size: int | None = None,
     ) -> Evaluation:
         """As the function `evaluate`."""
         if not len(split):
@@ -74,7 +74,7 @@ class Judge:
         with torch.inference_mode():
             parts = [
                 self.parts(call(placed, to_device(x, where)), y)
-                for x, y in split.batches(batch_size)
+                for x, y in split.batches(batch_size or self.task.batch_size)
             ]
         return self.summarise(parts)
 
@@ -90,13 +90,13 @@ def evaluate(
     task: Task = CLASSIFICATION,
     outputs: Sequence[int] | None = None,
     device: torch.device | str | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """The task's value of the model on all samples of a split, and its loss.
 
     The model is not changed. outputs: the logits that stand for the classes (None = all logits).
-    Raises PruningError for an empty split, for targets that do not fit the model's outputs, and for
-    outputs that are not finite.
+    batch_size: the task's own where it is left out. Raises PruningError for an empty split, for
+    targets that do not fit the model's outputs, and for outputs that are not finite.
 
     >>> from pruning_core import open_workspace
     >>> space = open_workspace("lenet5", "digits")

@@ -88,13 +88,14 @@ class IncrementalForward:
         split: Split,
         *,
         device: torch.device | None = None,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         budget: int = BUDGET,
         workers: int | None = None,
         judge: Judge | None = None,
     ) -> None:
         self._judge = judge
-        self.forward = Forward(model, split, device=device, batch_size=batch_size, workers=workers)
+        size = batch_size or (judge or Judge()).task.batch_size
+        self.forward = Forward(model, split, device=device, batch_size=size, workers=workers)
         self.traced = self.forward.traced
         self.reason = self.forward.reason
         self._read: Read = _logits if judge is None else self.forward.measured_by(judge)

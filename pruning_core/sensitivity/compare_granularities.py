@@ -83,8 +83,8 @@ def compare_granularities(
     threads (`PartialForward`).
     Raises PruningError for a ratio outside [0, 1] and for a split without images.
     """
-    partial_forward = PartialForward(model, split)
     judge = judge or Judge()
+    partial_forward = PartialForward(model, split, batch_size=judge.task.batch_size)
     masks = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
     while part := list(islice(masks, max(1, MAX_BYTES // (4 * layer.numel)))):
         changes = []

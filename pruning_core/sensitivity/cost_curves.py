@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.optimize import isotonic_regression
 
 from pruning_core.intervals import paired_interval
+from pruning_core.tasks import Classification
 from pruning_core.types import PruningError, SensitivityPoint
 
 Points = Sequence[SensitivityPoint]
@@ -19,7 +20,8 @@ class Curve:
     """The cost of pruning one layer alone.
 
     removed: fractions of its weights that were removed, rising from 0.
-    cost: rising from 0, in nats for the loss, as a fraction for the accuracy.
+    cost: rising from 0, in nats for the loss, as a fraction for the accuracy; for another task in
+    the units of its loss and of its value.
     """
 
     removed: Float[np.ndarray, " p"]
@@ -33,14 +35,11 @@ class Curve:
 
 Curves = Mapping[str, Curve]
 
-SIGNALS: dict[str, tuple[Callable[[SensitivityPoint], float], float]] = {
-    "loss": (lambda point: point.loss, log(10)),
-    "accuracy": (lambda point: -point.value, 1.0),
+SIGNALS: dict[str, Callable[[SensitivityPoint], float]] = {
+    "loss": lambda point: point.loss,
+    "accuracy": lambda point: -point.task.sign * point.value,
 }
-"""name -> (value of a point, larger when the network is worse; what one lost image adds to it).
-
-An image that is answered by chance among ten classes adds ln 10 nats to the loss.
-"""
+"""name -> the number of a point that is larger when the network is worse."""
 
 
 def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
@@ -48,12 +47,12 @@ def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
 
     Small dips are smoothed out first, by isotonic regression (`smooth_dips`).
     tau: the smallest change that n images can distinguish from no change
-    (`intervals.paired_interval` of no changed answers), times what one lost image adds
-    (`SIGNALS`). With it, layers whose curves differ by less than tau get nearly equal ratios.
+    (`intervals.paired_interval` of no changed answers), times what one lost image adds. With it,
+    layers whose curves differ by less than tau get nearly equal ratios.
     Raises PruningError for a curve without the dense network.
     """
     curve = [point for point in points if point.parameter == name]
-    value, per_image = SIGNALS[signal]
+    value = SIGNALS[signal]
     removed, index = np.unique([point.achieved for point in curve], return_inverse=True)
     if removed[0] > 0:
         raise PruningError(
@@ -62,8 +61,24 @@ def cost_curve(points: Points, name: str, signal: str = "loss") -> Curve:
     count = np.bincount(index).astype(float)
     mean = np.bincount(index, weights=[value(point) for point in curve]) / count
     rising = smooth_dips(mean, count)
-    tau = per_image * paired_interval(0, 0, min(point.n for point in curve))[1]
+    tau = _lost_image(points, signal) * paired_interval(0, 0, min(point.n for point in curve))[1]
     return Curve(removed, rising - rising[0] + tau * removed)
+
+
+def _lost_image(points: Points, signal: str) -> float:
+    """What one image adds to the mean when its answer is lost.
+
+    Of a value in a range, the length of the range. An image that is answered by chance among ten
+    classes adds ln 10 nats to the loss of a classifier. Elsewhere it is the largest rise among all
+    points.
+    """
+    task = points[0].task
+    if signal == "accuracy" and task.low is not None and task.high is not None:
+        return task.high - task.low
+    if signal == "loss" and isinstance(task, Classification):
+        return log(10)
+    values = [SIGNALS[signal](point) for point in points]
+    return max(values) - min(values)
 
 
 def smooth_dips(

@@ -100,7 +100,13 @@ class JobRunner:
     @cached_property
     def partial_forward(self) -> PartialForward:
         """The traced network on the images. It reuses the activations of the job before."""
-        return PartialForward(self.model, self.split, device=self.device, keep_values=True)
+        return PartialForward(
+            self.model,
+            self.split,
+            device=self.device,
+            batch_size=self.task.batch_size,
+            keep_values=True,
+        )
 
     def run(self, job: Job, groups: GroupScores) -> list[SensitivityPoint]:
         """The points of a job, by rising sparsity, as `scan.scan` measures them."""

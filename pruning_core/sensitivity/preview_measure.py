@@ -38,7 +38,10 @@ class PreviewMeasurer:
         self._pruner = pruner
         self._judge = judge
         self._device = device
-        partial_forward = PartialForward(pruner.model, split, device=device, batch_size=BATCH_SIZE)
+        self._batch_size = min(BATCH_SIZE, judge.task.batch_size)
+        partial_forward = PartialForward(
+            pruner.model, split, device=device, batch_size=self._batch_size
+        )
         self._forward = partial_forward.forward
         self._split = split
         self.dense = self._measure_dense(partial_forward)
@@ -117,7 +120,7 @@ class PreviewMeasurer:
             self._pruner.model,
             split,
             device=self._device,
-            batch_size=BATCH_SIZE,
+            batch_size=self._batch_size,
             known=self._forward,
         )
         points = (point for curve in curves for point in curve.points.values() if point in wanted)

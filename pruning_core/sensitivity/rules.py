@@ -152,7 +152,8 @@ def _slopes(hull: Curve, count: int) -> np.ndarray:
 SENSITIVITY_RULES: dict[str, SensitivityRule] = {
     "equal_accuracy": EqualCost(
         "Equal accuracy",
-        "Every layer is pruned until it alone loses one common amount of accuracy.",
+        "Every layer is pruned until it alone loses one common amount of accuracy, or of the "
+        "task's value.",
         "r_l = the largest r with A(0) - A_l(r) + tau r <= level; bisected until the total is met",
         "Kuzmin et al. 2019 (AIMET), arXiv:1912.09802",
         "accuracy",

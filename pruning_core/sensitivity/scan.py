@@ -91,7 +91,9 @@ def scan(
     units = prune_units(layers, groups, g, couplings, tied=tied)
     curves = [(unit, unit.counts(g, grid)) for unit in units]
     dense = dense or evaluate(model, split, task=task, outputs=outputs, device=device)
-    partial_forward = partial_forward or PartialForward(model, split, device=device)
+    partial_forward = partial_forward or PartialForward(
+        model, split, device=device, batch_size=task.batch_size
+    )
     pruner = UnitPruner(model, layers, g, couplings)
     yield from _measure(curves, pruner, partial_forward, dense, Judge(task, outputs))
 

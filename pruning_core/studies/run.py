@@ -16,7 +16,7 @@ from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Task
 from pruning_core.types import Epoch, Evaluation, Masks, Pruned, Step, Tuned
 from pruning_core.workspaces import Workspace
-from pruning_core.zoo.splits import stratified
+from pruning_core.zoo.splits import sample_order
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def seed_workspace(space: Workspace, images: int, seed: int) -> Workspace:
     The calibration images are the first training images, so they depend on the seed too.
     """
     train = space.dataset.train
-    part = train.subset(stratified(train.labels, seed)[: images or len(train)].tolist())
+    part = train.subset(sample_order(train, seed)[: images or len(train)].tolist())
     return replace(space, dataset=replace(space.dataset, train=part))
 
 

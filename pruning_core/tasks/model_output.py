@@ -11,13 +11,13 @@ from pruning_core.errors import PruningError
 def find_logits(out: Any) -> Tensor | None:
     """The logits in a model's output: itself, its attribute or key `logits`, or its first item.
 
+    Also its key `out`, as torchvision's segmentation networks have it.
+
     None where it has none.
     """
-    named = (
-        out["logits"]
-        if isinstance(out, Mapping) and "logits" in out
-        else getattr(out, "logits", out)
-    )
+    if isinstance(out, Mapping):
+        out = next((out[key] for key in ("logits", "out") if key in out), out)
+    named = getattr(out, "logits", out)
     first = named[0] if isinstance(named, tuple | list) and named else named
     return first if isinstance(first, Tensor) else None
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from torch import nn
 
+from pruning_core.evaluation.dense_answers import with_dense_answers
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.mask_forms import checked_masks
@@ -57,6 +58,9 @@ class Workspace:
     lines: UserLines | None = None
     start_masks: GivenMasks | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dataset", with_dense_answers(self.dataset, self.model))
+
     @property
     def notes(self) -> tuple[str, ...]:
         """How network and data were read: sentences on what one may not expect."""
@@ -91,6 +95,7 @@ class Workspace:
 
 
 def calibration(space: Workspace, images: int) -> Batches:
-    """The fixed training images that criteria read, in batches of 128."""
+    """The fixed training images that criteria read, in batches of at most 128."""
     data = space.dataset
-    return TaskBatches(probe(data.train, images).batches(CALIBRATION_BATCH), data.task)
+    size = min(CALIBRATION_BATCH, data.task.batch_size)
+    return TaskBatches(probe(data.train, images).batches(size), data.task)

@@ -4,22 +4,26 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from pruning_core.evaluation.dense_answers import AnsweredSplit
 from pruning_core.training.config import steps_per_epoch
 from pruning_core.types import PruningError, Split
 from pruning_core.zoo.read_image import read_image
 
 
-def stratified(labels: Int[Tensor, " n"], seed: int = 0) -> Int[Tensor, " n"]:
+def stratified(labels: Shaped[Tensor, "n ..."], seed: int = 0) -> Int[Tensor, " n"]:
     """All indices, in an order in which the first k images have the class shares of all images.
 
-    This holds for every k, within one image per class. `seed` fixes the order.
+    This holds for every k, within one image per class. `seed` fixes the order. Targets that are not
+    one class number per sample give a random order.
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    if labels.ndim != 1 or labels.is_floating_point():
+        return order
     shuffled = labels[order]
     by_class = shuffled.argsort(stable=True)
     _, counts = shuffled.unique(return_counts=True)
@@ -180,9 +184,16 @@ class FolderSplit:
 def probe(split: Split, n: int, seed: int = 0) -> Split:
     """A fixed stratified sample of n images, in memory. A larger sample starts with a smaller one.
 
+    Targets that are the dense network's answers are not computed for it; the sample is then random.
     Raises PruningError for n < 1.
     """
     if n < 1:
         raise PruningError(f"A probe needs at least one image, not {n}.")
-    chosen = split.subset(stratified(split.labels, seed)[:n].tolist())
-    return chosen.in_memory() if isinstance(chosen, FolderSplit) else chosen
+    chosen = split.subset(sample_order(split, seed)[:n].tolist())
+    return chosen.in_memory() if isinstance(chosen, FolderSplit | AnsweredSplit) else chosen
+
+
+def sample_order(split: Split, seed: int = 0) -> Int[Tensor, " n"]:
+    """The order in which samples are drawn from a split: `stratified` by targets that are known."""
+    known = torch.empty(len(split)) if isinstance(split, AnsweredSplit) else split.labels
+    return stratified(known, seed)

@@ -124,7 +124,7 @@ def _logits(out: Any) -> Node:
     ):  # a dataclass is made of the node's arguments
         out = out.kwargs
     if isinstance(out, Mapping):
-        out = out.get("logits")
+        out = out.get("logits", out.get("out"))
     elif isinstance(out, tuple | list):
         out = getattr(out, "logits", out[0] if out else None)
     if not isinstance(out, Node):
