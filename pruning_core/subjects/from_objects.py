@@ -16,9 +16,9 @@ from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
 from pruning_core.subjects.samples import ItemSplit, Samples
 from pruning_core.subjects.script_lines import logits_expression, reading_lines
 from pruning_core.subjects.sources import class_names, image_folder
-from pruning_core.tasks import CLASSIFICATION, TASKS, Classification, Task
+from pruning_core.tasks import CLASSIFICATION, Classification, Task, as_task
 from pruning_core.types import Dataset, Inputs, PruningError
-from pruning_core.user_code import OBJECT_PATH, import_object, user_code
+from pruning_core.user_code import user_code
 from pruning_core.workspaces.space import Workspace
 from pruning_core.workspaces.user_lines import UserLines
 from pruning_core.zoo.splits import stratified
@@ -88,9 +88,9 @@ class _Opening:
     options: Options
 
     def workspace(self) -> Workspace:
-        task = find_task(self.options.get("task", CLASSIFICATION))
+        task = as_task(self.options.get("task", CLASSIFICATION))
         network, notes = own_copy(self.model)
-        reader = self._reader(network)
+        reader = self._reader(network, targets=not task.dense_answers)
         splits = self._splits(reader)
         example = self.options.get("example")
         x = _example(splits["train"]) if example is None else with_dtype(example, reader.dtype)
@@ -126,7 +126,7 @@ class _Opening:
             batch="read_batch" if reader.batch else "",
         )
 
-    def _reader(self, network: nn.Module) -> Reader:
+    def _reader(self, network: nn.Module, *, targets: bool) -> Reader:
         options = self.options
         return Reader(
             options.get("transform"),
@@ -134,6 +134,7 @@ class _Opening:
             options.get("samples"),
             options.get("memory", MEMORY),
             model_dtype(network),
+            targets,
         )
 
     def _splits(self, reader: Reader) -> dict[str, Part]:
@@ -162,7 +163,7 @@ class _Opening:
             judged = task.outputs(out)
         if isinstance(task, Classification):
             names = _class_names(classes, outputs, self.given, judged)
-            for part in splits.values():
+            for part in () if task.dense_answers else splits.values():
                 _check_labels(part, len(names), task.ignore_index)
         else:
             names = _numbered(classes or ())
@@ -177,21 +178,6 @@ class _Opening:
             notes,
             task,
         )
-
-
-def find_task(task: str | Task) -> Task:
-    """The task of that name, in TASKS or at package.module:object; a task is itself.
-
-    Raises PruningError for an unknown name and for an object that is no task.
-    """
-    if isinstance(task, Task):
-        return task
-    if not OBJECT_PATH.fullmatch(task):
-        return find(TASKS, task, "task")
-    own = import_object(task, "task")
-    if not isinstance(own, Task):
-        raise PruningError(f"The task {task} is a {type(own).__name__}, not a Task.")
-    return own
 
 
 def _numbered(classes: Sequence[str] | int) -> tuple[str, ...]:

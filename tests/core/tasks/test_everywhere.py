@@ -35,11 +35,12 @@ from pruning_core.sensitivity.prune_units import UnitPruner, prune_units
 from pruning_core.sensitivity.ratios import FromSensitivity
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.sensitivity.scan import from_csv, scan_plan, to_csv
+from pruning_core.subjects.from_objects import workspace
 from pruning_core.tasks import change
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Epoch, Finished, SensitivityPoint, Tuned
 from pruning_core.workspaces import Workspace
-from tests.core.tasks.task_spaces import MAKERS, space_of
+from tests.core.tasks.task_spaces import MAKERS, N, space_of
 
 CPU = torch.device("cpu")
 TUNE = TrainConfig(epochs=3, lr=0.05, batch_size=8)
@@ -271,7 +272,7 @@ def test_the_command_line_names_the_value(
     plan.write_text(PLAN.to_json())
     opened = {
         f"pruning_core.{module}.open_workspace": lambda *_, **__: space
-        for module in ("cli.run", "cli.preview", "sensitivity.grid")
+        for module in ("cli.files", "sensitivity.grid", "cli.farthest")
     }
     with patch_all(opened):
         for command in (
@@ -285,3 +286,17 @@ def test_the_command_line_names_the_value(
     assert "validation perplexity " in shown.err
     assert "head.weight 0.5: perplexity " in shown.err
     assert shown.out.startswith("dense         perplexity ")
+
+
+def test_the_users_own_objects_open_with_every_task() -> None:
+    """Inputs without targets are enough for agreement with the dense network."""
+    for task in TASKS:
+        space = space_of(task)
+        x, y = next(space.dataset.val.batches(N))
+        assert isinstance(x, torch.Tensor)
+        data = x if space.dataset.task.dense_answers else (x, y)
+        opened = workspace(space.model, train=data, val=data, test=data, task=task)
+        judge = Judge.of(opened.dataset)
+        own = judge.evaluate(opened.model, opened.dataset.test, CPU)
+        wanted = judge.evaluate(space.model, space.dataset.val, CPU)
+        assert (own.value, own.loss) == pytest.approx((wanted.value, wanted.loss)), task
