@@ -1,6 +1,6 @@
 """How far can a plan go? The largest sparsity that loses at most a given amount of the value."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
 from pruning_core.allocation import ALLOCATIONS
@@ -105,7 +105,7 @@ class _Search:
         self._forward = IncrementalForward(space.model, probe_split(plan, space), judge=judge)
         self.dense = self._forward.evaluation({})
 
-    def bisect(self, low: int, high: int) -> Iterator[Tried]:
+    def bisect(self, low: int, high: int) -> Generator[Tried, None, int]:
         """Returns a step within the limit (or `low`) whose next step is not (or is `high`)."""
         while high - low > 1:
             middle = (low + high) // 2
