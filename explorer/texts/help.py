@@ -65,6 +65,10 @@ EXPLORE = {
     "ratio": "The fraction of this layer's groups to remove. Moving the slider sets it by hand, "
     "instead of the allocation.",
     "cut": "N:M defines the fraction by itself. Off: this layer stays dense.",
+    "farthest_lose": "The largest loss that you accept, against the dense network on the same "
+    "samples.",
+    "farthest_sure": "Off: the measured loss must be within the limit. On: also the worst end of "
+    "its 95% interval, so the sparsity found is smaller.",
     "lock": "Keeps the present ratio of this layer when the allocation or the sparsity changes.",
     "reset": "The allocation computes this layer's ratio again.",
     "reset_all": "The allocation computes the ratios of all layers again.",

@@ -3,6 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from explorer.pages.explore.how_far import how_far_panel
 from explorer.pages.explore.layer_panel import layer_panel
 from explorer.pages.explore.layer_table import fixed_parameters, layer_table
 from explorer.pages.explore.network_map_panel import network_map_panel
@@ -52,6 +53,7 @@ def render(plan: Plan, space: Workspace) -> None:
     layer = _chosen(space, prunable)
     _counts(cells[1:], plan, space, report)
     network_map_panel(plan, space, report, layer.name)
+    how_far_panel(plan, space)
     layer_panel(plan, space, layer, reasons.get(layer.name))
     st.subheader("All layers", anchor=False)
     layer_table(plan, space, report, reasons, layer.name)
