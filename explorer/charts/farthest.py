@@ -23,7 +23,12 @@ def farthest_chart(
     for within in (True, False):
         _add_points(figure, [point for point in tried if point.within is within], within, scale)
     level(figure, scale * dense, "dense", DENSE)
-    level(figure, scale * limit, "limit", CHOSEN)
+    figure.add_hline(
+        y=scale * limit,
+        line={"color": CHOSEN, "width": 1.5, "dash": "dash"},
+        annotation={"text": "limit", "font_color": CHOSEN, "yanchor": "top"},
+        annotation_position="bottom left",
+    )
     if border is not None:
         figure.add_vline(x=100 * border, line={"color": KEPT, "width": 1.5, "dash": "dot"})
     unit = ", %" if task.percent else ""
