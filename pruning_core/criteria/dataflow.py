@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.inventory import oihw
 from pruning_core.model.model_io import copy_model, logits, map_tensors, sample_range
+from pruning_core.ranking import kth_smallest
 from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores
 
 
@@ -50,27 +51,85 @@ class SynFlow(CriterionBase):
 
     def _ranks(self, positive: nn.Module, parameters: list[Tensor], x: Inputs) -> Tensor:
         """Each weight's rank of removal among all weights, divided by their number."""
-        total = sum(parameter.numel() for parameter in parameters)
+        weights = _Remaining(parameters)
+        total = len(weights.numbers)
         ranks = np.empty(total, dtype=np.float32)
-        remaining = np.arange(total)
         n_removed = 0
         for number in range(1, self.rounds + 1):
-            saliency = _saliency(positive, parameters, x)[remaining]
+            saliency = weights.saliency(_slopes(positive, parameters, x))
             if number == 1 and not saliency.any():
                 raise PruningError(
                     "SynFlow's signal does not reach this network's outputs, so it ranks nothing: "
                     "choose another criterion."
                 )
             n_kept = max(1, round(total * self.density ** (number / self.rounds)))
-            removed = _lowest(saliency, len(remaining) - n_kept)
-            ranks[remaining[removed]] = (n_removed + np.arange(len(removed))) / total
+            removed = _lowest(saliency, len(saliency) - n_kept)
+            ranks[weights.numbers[removed]] = (n_removed + np.arange(len(removed))) / total
             last_saliency = np.delete(saliency, removed)
             n_removed += len(removed)
-            _set_to_zero(parameters, remaining[removed])
-            remaining = np.delete(remaining, removed)
+            weights.remove(removed)
         order = last_saliency.argsort(kind="stable")
-        ranks[remaining[order]] = (n_removed + np.arange(len(remaining))) / total
+        ranks[weights.numbers[order]] = (n_removed + np.arange(len(order))) / total
         return torch.from_numpy(ranks)
+
+
+class _Remaining:
+    """The weights that are not removed yet, numbered through all parameters.
+
+    Later rounds read few weights: after half of the rounds of 100, one in ten remains.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = parameters
+        self._ends = np.cumsum([parameter.numel() for parameter in parameters])
+        self.numbers = np.arange(self._ends[-1])
+        self._values = np.concatenate([p.detach().flatten().numpy() for p in parameters])
+
+    def saliency(self, slopes: Sequence[Tensor]) -> np.ndarray:
+        """|w dR/dw| of each. Raises PruningError if one is too large for double precision."""
+        row = np.empty(len(self.numbers))
+        for (start, stop), places, slope in zip(self._parts(), self._places(), slopes, strict=True):
+            np.take(slope.flatten().numpy(), places, out=row[start:stop])
+        with np.errstate(over="ignore", invalid="ignore"):
+            row *= self._values
+        np.abs(row, out=row)
+        if not (np.isfinite(row.max(initial=0.0)) and all(_finite(slope) for slope in slopes)):
+            raise PruningError(
+                "SynFlow's signal grows beyond all numbers in this network: choose another "
+                "criterion."
+            )
+        return row
+
+    def remove(self, positions: np.ndarray) -> None:
+        """Removes the weights at these positions of the remaining ones, and sets them to zero."""
+        removed = np.zeros(len(self.numbers), dtype=bool)
+        removed[positions] = True
+        with torch.no_grad():
+            for (start, stop), places, parameter in zip(
+                self._parts(), self._places(), self._parameters, strict=True
+            ):
+                chosen = torch.from_numpy(places[removed[start:stop]])
+                parameter.view(-1)[chosen] = 0
+        self.numbers = self.numbers[~removed]
+        self._values = self._values[~removed]
+
+    def _parts(self) -> list[tuple[int, int]]:
+        """For each parameter, which of the remaining weights are its own."""
+        stops = np.searchsorted(self.numbers, self._ends).tolist()
+        return list(zip([0, *stops[:-1]], stops, strict=True))
+
+    def _places(self) -> list[np.ndarray]:
+        """For each parameter, the places of its remaining weights in it."""
+        starts = self._ends - np.array([parameter.numel() for parameter in self._parameters])
+        return [
+            self.numbers[start:stop] - first
+            for (start, stop), first in zip(self._parts(), starts, strict=True)
+        ]
+
+
+def _finite(values: Tensor) -> bool:
+    # A NaN makes both extremes NaN.
+    return all(bool(extreme.isfinite()) for extreme in values.aminmax())
 
 
 def _ones_like(x: Tensor) -> Tensor:
@@ -87,41 +146,25 @@ def _positive_copy(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Modu
     return positive, parameters
 
 
-def _saliency(positive: nn.Module, parameters: Sequence[Tensor], x: Inputs) -> np.ndarray:
-    """|w dR/dw| of every weight, in one row.
-
-    Raises PruningError if the signal is too large for double precision.
-    """
+def _slopes(positive: nn.Module, parameters: Sequence[Tensor], x: Inputs) -> tuple[Tensor, ...]:
+    """dR/dw of every parameter, zero for one that is not used."""
     with torch.enable_grad():
-        slopes = torch.autograd.grad(
+        return torch.autograd.grad(
             logits(positive, x).sum(), parameters, materialize_grads=True, allow_unused=True
         )
-    products = [
-        (w.detach() * slope).abs().flatten() for w, slope in zip(parameters, slopes, strict=True)
-    ]
-    saliency = torch.cat(products)
-    if not saliency.isfinite().all():
-        raise PruningError(
-            "SynFlow's signal grows beyond all numbers in this network: choose another criterion."
-        )
-    return saliency.numpy()
 
 
 def _lowest(values: np.ndarray, count: int) -> np.ndarray:
-    """Positions of the `count` lowest values, in ascending order of value, ties by position."""
+    """Positions of the `count` lowest values, in ascending order of value, ties by position.
+
+    values: none is below zero.
+    """
     if count <= 0:
         return np.empty(0, dtype=np.int64)
-    threshold = np.partition(values, count - 1)[count - 1]
+    if count <= np.count_nonzero(values == 0):
+        # No saliency is below zero. Very many equal values would make a partition slow.
+        return np.flatnonzero(values == 0)[:count]
+    threshold = kth_smallest([values], count).value
     below = np.flatnonzero(values < threshold)
     tied = np.flatnonzero(values == threshold)
     return np.concatenate([below[values[below].argsort(kind="stable")], tied[: count - len(below)]])
-
-
-@torch.no_grad()
-def _set_to_zero(parameters: Sequence[Tensor], numbers: np.ndarray) -> None:
-    """Sets these weights to zero; weights are numbered through all parameters."""
-    sizes = [parameter.numel() for parameter in parameters]
-    kept = torch.ones(sum(sizes), dtype=torch.bool)
-    kept[torch.from_numpy(numbers)] = False
-    for parameter, keep in zip(parameters, kept.split(sizes), strict=True):
-        parameter.mul_(keep.view_as(parameter))

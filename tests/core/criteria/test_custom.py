@@ -11,9 +11,11 @@ import torch
 
 from pruning_core.cli.main import main
 from pruning_core.criteria import CRITERIA, Criterion, criterion, is_custom
+from pruning_core.criteria.custom import CustomObject
 from pruning_core.model.inventory import inventory
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
+from tests.cases import check_each
 from tests.core.toy import Toy, refusal, same_state, state
 
 MODULE = '''
@@ -39,6 +41,48 @@ def odd(model, layers, batches):
     return {}
 
 odd.pool = "median"
+
+def scored(change):
+    def function(model, layers, batches):
+        return {x.name: change(model.get_parameter(x.name).detach().view(x.shape)) for x in layers}
+    return function
+
+half = scored(lambda w: w.half())
+whole = scored(lambda w: (100 * w).int())
+double = scored(lambda w: w.double())
+truth = scored(lambda w: w > 0)
+array = scored(lambda w: w.numpy())
+nan = scored(lambda w: w * float("nan"))
+infinite = scored(lambda w: w.half() * 1e9)
+too_large = scored(lambda w: w.double() * 1e200)
+transposed = scored(lambda w: w.transpose(0, 1))
+flat = scored(lambda w: w.flatten())
+imaginary = scored(lambda w: w + 0j)
+numbers = scored(lambda w: w.tolist())
+
+def nothing(model, layers, batches):
+    return None
+
+def breaks(model, layers, batches):
+    raise KeyError("fc9")
+
+def leaves(model, layers, batches):
+    raise SystemExit(3)
+
+def writes(model, layers, batches):
+    for parameter in model.parameters():
+        parameter.data.zero_()
+        parameter.requires_grad_(False)
+    model.train()
+    model.register_forward_hook(print)
+    return {x.name: torch.ones(x.shape) for x in layers}
+
+class Object(CriterionBase):
+    """An object."""
+    def __call__(self, model, layers, batches):
+        return breaks(model, layers, batches)
+
+broken = Object(label="Object", formula="s", source="mine")
 '''
 
 
@@ -66,7 +110,12 @@ def test_a_function_is_a_criterion(mine: str) -> None:
 
 
 def test_a_criterion_object_is_taken_as_it_is(mine: str) -> None:
-    assert criterion(f"{mine}:ready") == replace(CRITERIA["magnitude_l1"], label="Mine", pool="l2")
+    how = criterion(f"{mine}:ready")
+    inner = replace(CRITERIA["magnitude_l1"], label="Mine", pool="l2")
+    assert how == CustomObject(inner)
+    assert isinstance(how, Criterion)
+    assert (how.label, how.pool, how.needs_data, how.help) == ("Mine", "l2", False, inner.help)
+    assert how.supports(inventory(Toy(), (1, 2, 2))[0]) is None
 
 
 def test_scores_of_a_function_never_alias_the_model(mine: str) -> None:
@@ -97,6 +146,59 @@ def test_scores_of_another_shape_are_refused_in_a_sentence(mine: str) -> None:
     layers = inventory(model, (1, 2, 2))
     assert "0.weight" in refusal(lambda: criterion(f"{mine}:short")(model, layers, ()))
     assert "3.weight" in refusal(lambda: criterion(f"{mine}:short")(model, layers[::-1], ()))
+
+
+def test_scores_of_every_real_type_become_float32(mine: str) -> None:
+    model = Toy()
+    layers = inventory(model, (1, 2, 2))
+
+    def read(name: str) -> None:
+        scores = criterion(f"{mine}:{name}")(model, layers, ())
+        for layer in layers:
+            values = scores[layer.name]
+            own = model.get_parameter(layer.name).view(layer.shape)
+            assert (values.dtype, tuple(values.shape)) == (torch.float32, layer.shape)
+            assert values.ne(0).any()
+            assert ((values > 0) <= (own > 0)).all()
+
+    check_each(["half", "whole", "double", "truth", "array"], read)
+
+
+WRONG = {
+    "nan": "NaN, infinite",
+    "infinite": "NaN, infinite",
+    "too_large": "too large for float32",
+    "transposed": "must give a tensor of shape",
+    "flat": "must give a tensor of shape",
+    "imaginary": "complex64",
+    "numbers": "gives list for",
+    "nothing": "gives a NoneType",
+    "breaks": "failed: KeyError: 'fc9'",
+    "leaves": "failed: SystemExit",
+    "broken": "failed: KeyError: 'fc9'",
+}
+
+
+def test_errors_name_the_criterion(mine: str) -> None:
+    model = Toy()
+    layers = inventory(model, (1, 2, 2))
+
+    def refused(name: str, words: str) -> None:
+        text = refusal(lambda: criterion(f"{mine}:{name}")(model, layers, ()))
+        assert words in text
+        assert ("Object" if name == "broken" else f"{mine}:{name}") in text
+
+    check_each(WRONG.items(), refused)
+
+
+def test_a_criterion_gets_a_copy_of_the_network(mine: str) -> None:
+    model = Toy().eval()
+    before = state(model)
+    criterion(f"{mine}:writes")(model, inventory(model, (1, 2, 2)), ())
+    assert same_state(model, before)
+    assert not model.training
+    assert not model._forward_hooks
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_a_plan_carries_the_path_and_imports_nothing(mine: str) -> None:
@@ -139,7 +241,9 @@ def test_the_command_line_runs_it(
 
 def test_an_import_that_fails_without_a_word_is_told_by_its_kind(mine: str, tmp_path: Path) -> None:
     (tmp_path / f"{mine}.py").write_text("raise ImportError")
-    assert "cannot be loaded: ImportError." in refusal(lambda: criterion(f"{mine}:backwards"))
+    assert f"Importing the criterion {mine}:backwards failed: ImportError" in refusal(
+        lambda: criterion(f"{mine}:backwards")
+    )
 
 
 def test_an_unknown_module_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
