@@ -10,13 +10,12 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from tests.browser.fork_server import ForkServer
 from tests.browser.lab_page import Lab, Wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +58,7 @@ LONGEST_FIRST = (
 )
 OpenPage = Callable[..., Page]
 OpenMap = Callable[[str], Page]
+Serve = Callable[[str, Path], AbstractContextManager[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -126,13 +127,13 @@ def healthy(url: str) -> bool:
         return False
 
 
-def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_healthy(url: str, alive: Callable[[], bool], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not healthy(url):
-        if server.poll() is not None or time.monotonic() > deadline:
+        if not alive() or time.monotonic() > deadline:
             output = log.read_text(errors="replace")[-2000:]
             pytest.fail(f"The app did not start; its output ends with:\n{output}")
-        time.sleep(0.2)
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")
@@ -157,32 +158,34 @@ def browser(profile: BrowserContext) -> Browser:
     return profile.browser
 
 
-@contextmanager
-def served(script: str, log: Path) -> Iterator[str]:
-    """Address of a script of this repository, run by Streamlit on a free port; it is killed when
-    the context ends.
+@pytest.fixture(scope="session")
+def serve(browser: Browser) -> Iterator[Serve]:
+    """`with serve(script, log) as url`: a script of this repository, run by Streamlit on a free
+    port, and killed when the context ends. A skipped run starts no process: `browser` is needed.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        wait_until_healthy(url, server, log)
-        yield url
-    finally:
-        server.kill()
-        server.wait()
+    server_processes = ForkServer(ROOT)
+
+    @contextmanager
+    def served(script: str, log: Path) -> Iterator[str]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        server = server_processes.start(script, port, log)
+        try:
+            wait_until_healthy(url, partial(server_processes.alive, server), log)
+            yield url
+        finally:
+            server_processes.kill(server)
+
+    yield served
+    server_processes.close()
 
 
 @pytest.fixture(scope="session")
-def app_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the real app; it depends on `browser` so that a skipped run starts no server."""
-    with served("app.py", tmp_path_factory.mktemp("server") / "server.log") as url:
+def app_url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the real app."""
+    with serve("app.py", tmp_path_factory.mktemp("server") / "server.log") as url:
         yield url
 
 
@@ -287,9 +290,9 @@ CHANGE_ADDRESS = """address => {
 
 
 @pytest.fixture(scope="session")
-def parts_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def parts_url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the components, each alone on a page."""
-    with served("tests/browser/parts_app.py", tmp_path_factory.mktemp("parts") / "log") as url:
+    with serve("tests/browser/parts_app.py", tmp_path_factory.mktemp("parts") / "log") as url:
         yield url
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.app_page import go, no_traceback
-from tests.browser.conftest import LONG, Console, OpenPage, served, settled
+from tests.browser.conftest import LONG, Console, OpenPage, Serve, settled
 
 ENDLESS = "fine_tune=epochs~200"
 # Random, magnitude and Wanda, at two compressions, for two seeds: 12 runs of a fraction of a second
@@ -72,11 +72,11 @@ def press(page: Page, url: str, name: str) -> None:
 
 
 def test_a_study_survives_a_restart_of_the_app(
-    profile: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    profile: BrowserContext, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path))
     page = profile.new_page()
-    with served("app.py", tmp_path / "first.log") as url:
+    with serve("app.py", tmp_path / "first.log") as url:
         press(page, url, "Start")
         deadline = time.monotonic() + LONG / 1000
         while not measured(tmp_path):
@@ -84,7 +84,7 @@ def test_a_study_survives_a_restart_of_the_app(
             page.wait_for_timeout(20)
     before = measured(tmp_path)
     assert 0 < len(before) < RUNS
-    with served("app.py", tmp_path / "second.log") as url:
+    with serve("app.py", tmp_path / "second.log") as url:
         press(page, url, "Continue")
         expect(page.get_by_text(f"{RUNS} runs, all measured.")).to_be_visible(timeout=LONG)
         settled(page)
