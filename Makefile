@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PORT ?= 8501
-# Test processes side by side; each takes about 1 GB of memory.
-WORKERS ?= 2
+# Test processes side by side, each with about 1 GB of memory: one more than there are cores, because they wait for browsers.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, (os.cpu_count() or 1) + 1))")
 # Address of PyTorch's CPU wheel index, to install the lighter CPU-only pair of torch and torchvision.
 TORCH_INDEX ?=
 VENV := .venv

@@ -2,12 +2,18 @@
 the core.
 """
 
+import gc
 import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for scripts of the suite, whatever the machine
+os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers
 
 import pytest
 import sklearn.datasets
 import torch
 import torchvision
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.typechecks import install
 
@@ -17,13 +23,55 @@ LARGE_LIBRARIES = (sklearn.datasets, torch, torchvision)
 
 install()
 
-torch.set_num_threads(1)  # the suite runs in two processes
-os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers, whatever the machine
+torch.set_num_threads(1)  # the suite runs in several processes
+
+BROWSER = "tests/browser/"
+SECOND_BROWSER = ("test_mask_lab", "test_network_map", "test_pages")
+"""Beginnings of the names of browser tests that are not in the first of two processes."""
+LONGEST_FIRST = (
+    "tests/core/sensitivity/test_grid.py",
+    "tests/core/studies/test_runner.py",
+    "tests/test_wheel.py",
+    "tests/core/test_invariants.py",
+    "tests/core/flows/test_flows.py",
+    "tests/core/cli/test_choices.py",
+    "tests/core/model/coupling/test_trace.py",
+)
+"""Of the other files, those that begin first, so that all processes end together."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Files keep their order, in which the long browser tests begin early: pytest-xdist would sort
-    them by number of tests.
+class BrowsersFirst(LoadFileScheduling):
+    """A file is one process's work. Browser tests begin first, in two processes, because they wait
+    often; the other processes use the time.
     """
-    if hasattr(config.option, "loadscopereorder"):
-        config.option.loadscopereorder = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        if not file.startswith(BROWSER):
+            return file
+        return f"browser {file.removeprefix(BROWSER).startswith(SECOND_BROWSER)}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BrowsersFirst | None:
+    config.option.loadscopereorder = False  # pytest-xdist would sort by number of tests
+    return BrowsersFirst(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests begin first, then the long files."""
+
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        if file.startswith(BROWSER):
+            item.add_marker(pytest.mark.browser)
+            return -1
+        return LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST)
+
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Streamlit collects garbage after every run of a page: 0.2 s with all that is imported."""
+    gc.collect()
+    gc.freeze()

@@ -3,7 +3,8 @@ about.
 
 One browser profile serves all pages of a test process, so that the app's JavaScript is fetched and
 compiled once; its cookies are forgotten between tests. A context of its own (`another=True`) is
-another person's browser.
+another person's browser. All is closed after the last test of the folder: until then, an event loop
+of Playwright runs in the main thread.
 """
 
 import os
@@ -49,34 +50,9 @@ SETTLE_SECONDS = 240
 # a scan or a training.
 USUAL = 120_000
 LONG = 240_000
-LONGEST_FIRST = (
-    "test_journey.py",
-    "test_pages.py",
-    "test_explore_lab.py",
-    "test_runs.py",
-    "test_network_map.py",
-)
 OpenPage = Callable[..., Page]
 OpenMap = Callable[[str], Page]
 Serve = Callable[[str, Path], AbstractContextManager[str]]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder is a browser test, and runs last: Playwright leaves an event loop
-    running in the main thread.
-
-    Long files come first, so that two processes end together.
-    """
-
-    def place(item: pytest.Item) -> int:
-        if Path(__file__).parent not in item.path.parents:
-            return 0
-        name = item.path.name
-        return 1 + (LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST))
-
-    for item in filter(place, items):
-        item.add_marker(pytest.mark.browser)
-    items.sort(key=place)
 
 
 def chromium() -> str:
@@ -136,7 +112,7 @@ def wait_until_healthy(url: str, alive: Callable[[], bool], log: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
     """The browser profile that all pages share."""
     executable = chromium()
@@ -151,14 +127,14 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(profile: BrowserContext) -> Browser:
     """The same Chromium, for contexts that share nothing with the profile."""
     assert profile.browser
     return profile.browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def serve(browser: Browser) -> Iterator[Serve]:
     """`with serve(script, log) as url`: a script of this repository, run by Streamlit on a free
     port, and killed when the context ends. A skipped run starts no process: `browser` is needed.
@@ -182,7 +158,7 @@ def serve(browser: Browser) -> Iterator[Serve]:
     server_processes.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def app_url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the real app."""
     with serve("app.py", tmp_path_factory.mktemp("server") / "server.log") as url:
@@ -289,21 +265,21 @@ CHANGE_ADDRESS = """address => {
 }"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def parts_url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the components, each alone on a page."""
     with serve("tests/browser/parts_app.py", tmp_path_factory.mktemp("parts") / "log") as url:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab_part(profile: BrowserContext, parts_url: str) -> Iterator[Part]:
     page = profile.new_page()
     yield Part(page, f"{parts_url}/?part=mask_lab", ".lab[data-drawn]")
     page.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def map_part(profile: BrowserContext, parts_url: str) -> Iterator[Part]:
     page = profile.new_page()
     yield Part(page, f"{parts_url}/?part=net_map", ".net-map[data-drawn]")

@@ -110,7 +110,8 @@ def main() -> None:
     gc.freeze()  # these objects stay: the servers neither search nor copy them
     servers: set[int] = set()
     for line in sys.stdin:
-        print(answer(json.loads(line), servers), flush=True)
+        sys.stdout.write(f"{answer(json.loads(line), servers)}\n")
+        sys.stdout.flush()
     for server in servers:
         kill(server)
 
