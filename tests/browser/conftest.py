@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import (
@@ -44,6 +45,8 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+# Transitions are drawn 60 times per second, also while a page waits for the server.
+MOTION: Literal["reduce"] = "reduce"
 START_SECONDS = 240
 SETTLE_SECONDS = 240
 # Milliseconds that a busy machine may take: for what the page does at once, and for what waits for
@@ -52,7 +55,7 @@ USUAL = 120_000
 LONG = 240_000
 OpenPage = Callable[..., Page]
 OpenMap = Callable[[str], Page]
-Serve = Callable[[str, Path], AbstractContextManager[str]]
+Serve = Callable[..., AbstractContextManager[str]]
 
 
 def chromium() -> str:
@@ -87,12 +90,13 @@ def settled(page: Page, timeout: float = SETTLE_SECONDS) -> Page:
     return page
 
 
-def shot(page: Page, name: str) -> Path:
-    """A full-page screenshot in the git-ignored `.shots/`."""
-    SHOTS.mkdir(exist_ok=True)
-    path = SHOTS / f"{name}.png"
-    page.screenshot(path=path, full_page=True)
-    return path
+def shot(page: Page, name: str) -> None:
+    """A full-page screenshot in the git-ignored `.shots/`, where PRUNING_EXPLORER_SHOTS=1 is set:
+    no test reads them.
+    """
+    if os.environ.get("PRUNING_EXPLORER_SHOTS") == "1":
+        SHOTS.mkdir(exist_ok=True)
+        page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
 
 def healthy(url: str) -> bool:
@@ -119,7 +123,7 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
     folder = tmp_path_factory.mktemp("profile")
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            folder, executable_path=executable, args=FLAGS
+            folder, executable_path=executable, args=FLAGS, reduced_motion=MOTION
         )
         context.set_default_timeout(USUAL)
         expect.set_options(timeout=USUAL)
@@ -134,18 +138,23 @@ def browser(profile: BrowserContext) -> Browser:
     return profile.browser
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @pytest.fixture(scope="package")
 def serve(browser: Browser) -> Iterator[Serve]:
     """`with serve(script, log) as url`: a script of this repository, run by Streamlit on a free
     port, and killed when the context ends. A skipped run starts no process: `browser` is needed.
+    `port=`: that port, so that the browser still has the app's JavaScript.
     """
     server_processes = ForkServer(ROOT)
 
     @contextmanager
-    def served(script: str, log: Path) -> Iterator[str]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    def served(script: str, log: Path, port: int = 0) -> Iterator[str]:
+        port = port or free_port()
         url = f"http://127.0.0.1:{port}"
         server = server_processes.start(script, port, log)
         try:
@@ -204,7 +213,7 @@ def open_page(
 
     def open_(path: str = "", another: bool = False) -> Page:
         if another:
-            contexts.append(browser.new_context())
+            contexts.append(browser.new_context(reduced_motion=MOTION))
         page = (contexts[-1] if another else profile).new_page()
         page.set_default_timeout(USUAL)
         pages.append(page)
@@ -256,13 +265,20 @@ class Part:
         expect(self.page.get_by_text(f"{word} {self.visits}", exact=True)).to_be_visible()
 
 
-# As Back and Forward do: Streamlit runs the script for the new address.
 CHANGE_ADDRESS = """address => {
   document.querySelector('[data-testid=stMain]').scrollTo(0, 0)
   delete globalThis.pruningMaskLab
   history.pushState(null, '', address)
   dispatchEvent(new PopStateEvent('popstate'))
 }"""
+
+
+def change_address(page: Page, address: str) -> Page:
+    """Another address without loading the page, as Back and Forward change it: Streamlit runs the
+    script for it. Settled.
+    """
+    page.evaluate(CHANGE_ADDRESS, address)
+    return settled(page)
 
 
 @pytest.fixture(scope="package")

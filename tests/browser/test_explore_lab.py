@@ -4,11 +4,10 @@ and the next visitor.
 
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.app_page import card, flip, lab, metric, no_traceback, pick, press
-from tests.browser.conftest import Console, OpenPage, settled
+from tests.browser.conftest import Console, OpenPage, change_address, settled
 
 ONE_EDIT = re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]\d+(&|$)")
 START = "?model=lenet5&granularity=kernel&layer=conv2.weight"
@@ -60,19 +59,24 @@ def a_flip_by_keyboard_and_clear_edits(page: Page) -> None:
     settled(page)
 
 
-def a_link_brings_ratio_and_edits_back(first: Page, open_page: OpenPage) -> None:
-    press(first, "ArrowRight ArrowRight")
-    expect(first).to_have_url(re.compile("overrides="))
-    settled(first)
-    flip(first, 0.42, 0.42)
-    expect(first).to_have_url(re.compile("edits="))
-    settled(first)
-    second = open_page(first.url.split("/", 3)[3])
-    expect(second.locator(".lab .asked")).to_have_text("52%")
-    expect(second.locator(".lab .counts")).to_have_text(lab(first, ".counts"))
-    assert "by hand" in lab(second, ".counts")
-    for label in ("Accuracy", "Parameters left"):
-        expect(card(second, label)).to_have_text(metric(first, label))
+def back_brings_the_whole_plan(page: Page) -> None:
+    """The other network lacks the layer: its ratio and edits leave and return together."""
+    press(page, "ArrowRight ArrowRight")
+    expect(page).to_have_url(re.compile("overrides="))
+    settled(page)
+    flip(page, 0.42, 0.42)
+    expect(page).to_have_url(re.compile("overrides=.*edits="))
+    settled(page)
+    expect(page.locator(".lab .counts")).to_contain_text("by hand")
+    before = lab(page, ".counts")
+    pick(page, "model", "VGG (batch norm)")
+    expect(page).to_have_url(re.compile("model=vgg"))
+    settled(page)
+    assert "edits" not in page.url
+    page.go_back()
+    settled(page)
+    expect(page).to_have_url(re.compile("overrides=.*edits="))
+    expect(page.locator(".lab .counts")).to_have_text(before)
 
 
 def test_what_is_done_in_the_lab_is_on_the_page_and_in_the_address(
@@ -86,13 +90,11 @@ def test_what_is_done_in_the_lab_is_on_the_page_and_in_the_address(
     page.locator(".lab [data-do=clear]").click()
     expect(page).not_to_have_url(re.compile("edits="))
     settled(page)
-    a_link_brings_ratio_and_edits_back(page, open_page)
+    back_brings_the_whole_plan(page)
     no_traceback(page, console)
 
 
-@pytest.mark.parametrize("granularity", ["2:4", "4:8"])
-def test_n_of_m_is_switched_off_and_on(open_page: OpenPage, granularity: str) -> None:
-    page = open_page(f"?model=vgg&layer=block2.conv.weight&granularity={granularity}")
+def n_of_m_is_switched_off_and_on(page: Page) -> None:
     box = page.locator(".lab .fixed input")
     expect(box).to_be_checked()
     box.uncheck(force=True)
@@ -101,22 +103,7 @@ def test_n_of_m_is_switched_off_and_on(open_page: OpenPage, granularity: str) ->
     settled(page)
     box.check(force=True)
     expect(page).not_to_have_url(re.compile("overrides="))
-
-
-def test_back_meets_no_half_written_plan(open_page: OpenPage) -> None:
-    page = open_page(
-        "?model=resnet20&granularity=kernel&overrides=layer1.0.conv1.weight~0.6&edits=layer1.0.conv1.weight~kernel~k64_k66"
-    )
-    expect(page.locator(".lab .counts")).to_contain_text("by hand")
-    before = lab(page, ".counts")
-    pick(page, "model", "LeNet-5")
-    expect(page).to_have_url(re.compile("model=lenet5"))
     settled(page)
-    assert "edits" not in page.url
-    page.go_back()
-    settled(page)
-    expect(page).to_have_url(re.compile("overrides=.*edits="))
-    expect(page.locator(".lab .counts")).to_have_text(before)
 
 
 def a_frozen_sample_is_the_plan_until_the_way_back(page: Page) -> None:
@@ -137,8 +124,15 @@ def a_frozen_sample_is_the_plan_until_the_way_back(page: Page) -> None:
     settled(page)
 
 
-def test_what_is_looked_at_closer_is_in_the_address(open_page: OpenPage, console: Console) -> None:
-    page = open_page(f"{START}&closer=Filters&filter=5")
+def test_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
+    open_page: OpenPage, console: Console
+) -> None:
+    page = open_page("?model=vgg&layer=block2.conv.weight&granularity=2:4")
+    n_of_m_is_switched_off_and_on(page)
+    change_address(page, "?model=vgg&layer=block2.conv.weight&granularity=4:8")
+    expect(page.locator(".lab .fixed")).to_contain_text("4:8")
+    n_of_m_is_switched_off_and_on(page)
+    change_address(page, f"{START}&closer=Filters&filter=5")
     number = page.locator(".st-key-filter input")
     expect(number).to_have_value("5")
     number.fill("7")

@@ -5,7 +5,16 @@ blocks fold and open, looks.
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import USUAL, Console, OpenMap, OpenPage, dressed, settled, shot
+from tests.browser.conftest import (
+    USUAL,
+    Console,
+    OpenMap,
+    OpenPage,
+    change_address,
+    dressed,
+    settled,
+    shot,
+)
 
 # Boxes that are seen at first, and layers in all.
 NETWORKS = [
@@ -64,11 +73,12 @@ def test_a_click_and_the_arrow_keys_choose_the_layer_everywhere_and_shares_follo
     page.wait_for_url("**sparsity=1.0**", timeout=USUAL)
     settled(page)
     expect(box(page, "fc1.weight").locator(".share")).to_have_text("0.01%")
+    a_choice_made_elsewhere_is_outlined_in_the_map(page)
     assert console == []
 
 
-def test_a_choice_made_elsewhere_is_outlined_in_the_map(open_page: OpenPage) -> None:
-    page = open_page("?model=resnet20&layer=layer3.1.conv2.weight")
+def a_choice_made_elsewhere_is_outlined_in_the_map(page: Page) -> None:
+    change_address(page, "?model=resnet20&layer=layer3.1.conv2.weight")
     is_everywhere(page, "layer3.1.conv2.weight")
     expect(box(page, "layer1.0.conv1.weight")).to_have_count(0)
     page.locator(".st-key-layer_choice").get_by_role("combobox").click()

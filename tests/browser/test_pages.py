@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.app_page import card, go, metric, no_traceback, pick, slide
+from tests.browser.app_page import card, flip, go, lab, metric, no_traceback, pick, press, slide
 from tests.browser.conftest import Console, OpenPage, dressed, settled, shot
 
 TITLES = ("Explore", "Sensitivity", "Fine-tune & compare", "Flows", "Methods", "Export")
@@ -16,43 +16,43 @@ FITS = """() => {
 }"""
 
 
-def test_a_copied_link_opens_the_same_view_in_another_browser(open_page: OpenPage) -> None:
-    first = open_page("?model=lenet5")
-    pick(first, "granularity", "Filter")
+def test_a_link_opens_the_same_view_in_another_browser_and_tabs_never_see_each_other(
+    open_page: OpenPage,
+) -> None:
+    first = open_page("?model=lenet5&layer=conv2.weight&sparsity=0.9")
+    tab = open_page("?model=lenet5&sparsity=0.2")
+    low = metric(first, "Parameters left")
+    high = metric(tab, "Parameters left")
+    assert low != high
+    pick(first, "granularity", "Kernel")
     slide(first, "sparsity", -3)
-    expect(first).to_have_url(re.compile(r"sparsity=0\.47(&|$)"))
+    expect(first).to_have_url(re.compile(r"sparsity=0\.87(&|$)"))
     settled(first)
-    first.locator(".lab .slider input").press("ArrowRight")
-    expect(first).to_have_url(re.compile("overrides="))
+    expect(card(first, "Parameters left")).not_to_have_text(low)
+    assert metric(tab, "Parameters left") == high
+    tab.reload()
+    assert metric(settled(tab), "Parameters left") == high
+    press(first, "ArrowRight ArrowRight")
+    expect(first).to_have_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.89(&|$)"))
+    settled(first)
+    flip(first, 0.42, 0.42)
+    expect(first).to_have_url(re.compile("edits="))
     settled(first)
     assert "model=lenet5" in first.url
-    second = open_page(first.url.split("/", 3)[3], another=True)
+    link = first.url.split("/", 3)[3]
+    opens_the_same(first, open_page(link, another=True))
+
+
+def opens_the_same(first: Page, second: Page) -> None:
     for label in ("Accuracy", "Weights removed", "Parameters left", "MACs left"):
         expect(card(second, label)).to_have_text(metric(first, label))
     for part in (".asked", ".counts"):
-        expect(second.locator(f".lab {part}")).to_have_text(
-            first.locator(f".lab {part}").inner_text()
-        )
+        expect(second.locator(f".lab {part}")).to_have_text(lab(first, part))
+    assert lab(second, ".asked") == "89%"
+    assert "by hand" in lab(second, ".counts")
 
 
-def test_two_sessions_never_see_each_other(open_page: OpenPage) -> None:
-    """Two tabs of one browser."""
-    first = open_page("?model=lenet5&sparsity=0.9")
-    second = open_page("?model=lenet5&sparsity=0.2")
-    low = metric(first, "Parameters left")
-    high = metric(second, "Parameters left")
-    assert low != high
-    slide(first, "sparsity", -5)
-    expect(card(first, "Parameters left")).not_to_have_text(low)
-    assert metric(second, "Parameters left") == high
-    second.reload()
-    assert metric(settled(second), "Parameters left") == high
-
-
-def test_a_hand_edited_address_is_told_and_the_app_goes_on(
-    open_page: OpenPage, console: Console
-) -> None:
-    page = open_page("?sparsity=7&granularity=kernal&model=resnet21&dataset=cifar11")
+def a_hand_edited_address_is_reported_and_the_app_goes_on(page: Page, console: Console) -> None:
     for words in ("outside", "kernal", "resnet21", "cifar11"):
         expect(page.get_by_text(re.compile(words)).first).to_be_visible()
     no_traceback(page, console)
@@ -68,10 +68,11 @@ def fits(page: Page, name: str, theme: str, width: int) -> None:
     shot(page, f"{name}-{theme}-{width}")
 
 
-def test_no_page_is_wider_than_its_window_and_all_are_reached_from_a_narrow_one(
+def test_from_a_hand_edited_address_to_every_page_and_none_is_wider_than_its_window(
     open_page: OpenPage, console: Console
 ) -> None:
-    page = open_page("?model=lenet5")
+    page = open_page("?sparsity=7&granularity=kernal&model=resnet21&dataset=cifar11")
+    a_hand_edited_address_is_reported_and_the_app_goes_on(page, console)
     for title in TITLES:
         dressed(page, "light", 1440)
         if title != "Explore":

@@ -42,6 +42,7 @@ def in_a_new_process(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
     [
         ("lenet5", 0, in_this_process),
         ("lenet5", 1, in_this_process),
+        ("resnet20", 1, in_this_process),
         ("vit", 0, in_this_process),
         ("vit", 1, in_a_new_process),
     ],
