@@ -125,11 +125,15 @@ def test_the_wheel_holds_every_file_of_both_packages_and_the_script_with_its_set
 
 
 def test_both_packages_are_imported_from_the_wheel(installed: Installed) -> None:
-    code = "import explorer, pruning_core; print(explorer.__file__); print(pruning_core.__file__)"
-    for path in run(
-        installed.command("python"), "-c", code, cwd=installed.folder
-    ).stdout.splitlines():
-        assert Path(path).is_relative_to(installed.environment)
+    code = """
+from importlib.util import find_spec
+
+for name in ("explorer", "pruning_core"):
+    print(find_spec(name).origin)
+"""
+    origins = run(installed.command("python"), "-c", code, cwd=installed.folder).stdout.splitlines()
+    assert len(origins) == 2
+    assert all(Path(path).is_relative_to(installed.environment) for path in origins)
 
 
 def test_pruning_lists_the_choices(installed: Installed) -> None:

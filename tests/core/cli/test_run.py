@@ -33,8 +33,9 @@ def test_run_writes_report_plan_masks_and_weights(
 
 
 def test_the_report_has_the_number_of_threads(
-    plan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, plan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plan_file.write_text(replace(plan, fine_tune=TrainConfig(epochs=0)).to_json())
     monkeypatch.setenv("PRUNING_EXPLORER_THREADS", "2")
     assert run(plan_file, tmp_path, "--json") == 0
     assert json.loads((tmp_path / "report.json").read_text())["threads"] == 2

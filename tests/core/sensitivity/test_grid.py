@@ -22,6 +22,7 @@ from pruning_core.granularity import granularity
 from pruning_core.masks import apply_masks, select
 from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
+from pruning_core.sensitivity import backends
 from pruning_core.sensitivity.backends import (
     Backend,
     SubmitJob,
@@ -158,6 +159,19 @@ def test_threads_and_other_executors_give_equal_numbers(
         assert executor.submit(int).result() == 0  # the executor is still open
 
 
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Workers are copies of one process that has imported the core: five imports less. `pruning
+    scan --workers` is tested with new processes.
+    """
+    monkeypatch.setattr(backends, "get_context", lambda _: get_mp_context())
+    with dask_package.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        context = get_mp_context()
+        context.set_forkserver_preload(["distributed", "pruning_core.sensitivity.grid"])
+        yield
+
+
+@pytest.mark.usefixtures("forked_workers")
 def test_a_process_killed_during_the_grid_changes_no_number(
     space: Workspace, expected: list[GridPoint]
 ) -> None:
@@ -169,15 +183,6 @@ def test_a_process_killed_during_the_grid_changes_no_number(
     assert measured == expected
     assert not victim.is_alive()
     assert not other.is_alive()
-
-
-@pytest.fixture
-def forked_workers() -> Iterator[None]:
-    """Dask's workers are copies of one process that has imported the core: three imports less."""
-    with dask_package.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        context = get_mp_context()
-        context.set_forkserver_preload(["distributed", "pruning_core.sensitivity.grid"])
-        yield
 
 
 @pytest.mark.usefixtures("forked_workers")
