@@ -4,6 +4,7 @@ the core.
 
 import gc
 import os
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for scripts of the suite, whatever the machine
 os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers
@@ -12,7 +13,6 @@ import pytest
 import sklearn.datasets
 import torch
 import torchvision
-from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from tests.typechecks import install
@@ -40,22 +40,24 @@ LONGEST_FIRST = (
 """Of the other files, those that begin first, so that all processes end together."""
 
 
-class BrowsersFirst(LoadFileScheduling):
-    """A file is one process's work. Browser tests begin first, in two processes, because they wait
+def work_unit(nodeid: str) -> str:
+    """One process's work: a file. Browser tests are the work of two processes, because they wait
     often; the other processes use the time.
     """
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
-        if not file.startswith(BROWSER):
-            return file
-        return f"browser {file.removeprefix(BROWSER).startswith(SECOND_BROWSER)}"
+    file = nodeid.partition("::")[0]
+    if not file.startswith(BROWSER):
+        return file
+    return f"browser {file.removeprefix(BROWSER).startswith(SECOND_BROWSER)}"
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BrowsersFirst | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue("dist") != "loadfile":
+        return None
     config.option.loadscopereorder = False  # pytest-xdist would sort by number of tests
-    return BrowsersFirst(config, log) if config.getvalue("dist") == "loadfile" else None
+    scheduling: Any = LoadFileScheduling(config, log)
+    scheduling._split_scope = work_unit
+    return scheduling
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
