@@ -33,6 +33,7 @@ class Coupling:
     reads: the weights that take the channels as inputs.
     channels: number of channels.
     reason: why no channel can be removed; None where channels can be removed.
+    note: what to know where channels are removed; None where there is nothing.
     """
 
     members: tuple[ChannelPositions, ...]
@@ -40,6 +41,7 @@ class Coupling:
     reads: tuple[ChannelPositions, ...] = ()
     channels: int = 0
     reason: str | None = None
+    note: str | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -1,0 +1,262 @@
+"""What the first run of a network notes: channels of all tensors, reads, and steps to repeat."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from pruning_core.model.coupling.channels import Channels
+from pruning_core.model.coupling.label_memory import LabelMemory, Labels
+from pruning_core.model.coupling.parameter_views import ParameterAxis, ParameterViews
+from pruning_core.types import Layer
+
+IS_OUTPUT = "Its outputs are the network's own: removing one would remove a class."
+HEAD_ROWS = (
+    "Its rows belong to attention heads of one width, so that no single row can be removed: "
+    "use head granularity."
+)
+ACTS_ON_SEVERAL = "Its outputs act on several channels at once, so that removing one changes them."
+ACROSS = "They are read along another axis, so that no single channel can be removed."
+LARGEST = 2**22
+"""Elements of a bare parameter, such as a class token, that are followed one by one."""
+SEVERAL = 64
+"""Different channels that a parameter's element is noted with."""
+COMPUTED_WEIGHT = (
+    "A layer that reads them computes its weight from all its inputs, "
+    "so that removing one changes the others."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A weight's axis and the channels that it takes as inputs. rows: as in `ChannelPositions`."""
+
+    axis: ParameterAxis
+    channels: Tensor
+    rows: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class WeightStep:
+    """An operation that multiplies by a weight.
+
+    x, weight: indices of the operands; None where the weight reads no known channels.
+    x_dim, read: the axis of the inputs, and their channels. out_dim, made: the same of the result.
+    weight_dims: the axes of the weight operand along inputs and outputs.
+    group: inputs per group of a convolution, 0 for one group. dense: the result.
+    """
+
+    x: int
+    weight: int
+    x_dim: int
+    out_dim: int
+    weight_dims: tuple[int, int]
+    read: Tensor
+    made: Tensor
+    computed: bool
+    dense: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class StatisticStep:
+    """An operation that mixes channels into one value. Its results are repeated as they are."""
+
+    results: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class NormStep:
+    """A norm that averages over channels: a repeated run uses these means and scales."""
+
+    kind: str
+    mean: Tensor | None
+    scale: Tensor
+
+
+Step = WeightStep | StatisticStep | NormStep
+
+
+@dataclass(eq=False)
+class FirstRun:
+    """The state of the first run.
+
+    starts: the first channel of each layer's rows; made: of any parameter's axis. used: layers
+    whose weight was multiplied by. follows: parameter axes and the channels that are zeroed with
+    them; bare: the first of the numbers that the elements of a parameter have.
+    """
+
+    views: ParameterViews
+    layers: Sequence[Layer]
+    channels: Channels = field(default_factory=Channels)
+    memory: LabelMemory = field(default_factory=LabelMemory)
+    starts: dict[str, int] = field(default_factory=dict)
+    made: dict[tuple[str, int], int] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    reads: list[Read] = field(default_factory=list)
+    follows: list[tuple[ParameterAxis, Tensor]] = field(default_factory=list)
+    bare: dict[str, int] = field(default_factory=dict)
+    steps: dict[int, Step] = field(default_factory=dict)
+    index: int = 0
+
+    def __post_init__(self) -> None:
+        for layer in self.layers:
+            self.starts[layer.name] = first = self.channels.new(layer.shape[0])
+            self.made[layer.name, 0] = first
+
+    def rows(self, axis: ParameterAxis) -> Tensor:
+        """The channels that a weight computes along its output axis."""
+        key = axis.parameter, axis.axis
+        if key not in self.made:
+            size = self.views.by_name[axis.parameter].shape[axis.axis]
+            self.made[key] = first = self.channels.new(size)
+            self.channels.refuse(
+                range(first, first + size),
+                f"{axis.parameter} computes these channels too, and cannot be pruned.",
+            )
+        self.used.add(axis.parameter)
+        return (self.made[key] + axis.positions).int()
+
+    def columns(self, axis: ParameterAxis) -> Tensor:
+        """The channels along an axis of a table, such as an embedding's: zeroed, never members."""
+        key = axis.parameter, axis.axis
+        if key not in self.made:
+            self.made[key] = self.channels.new(self.views.by_name[axis.parameter].shape[axis.axis])
+        numbers = (self.made[key] + axis.positions).int()
+        self.follows.append((axis, numbers))
+        return numbers
+
+    def elements(self, tensor: Tensor) -> Labels | None:
+        """A number for each element of a bare parameter; None for a weight or another tensor."""
+        name = self.views.name(tensor)
+        if name is None or name in self.starts or tensor.numel() > LARGEST:
+            return None
+        if name not in self.bare:
+            self.bare[name] = self.channels.new(self.views.by_name[name].numel())
+        return (self.bare[name] + self.views.flat(tensor)).int()
+
+    def one_per_position(self, labels: Labels, what: str) -> Tensor:
+        """One channel for each row of P x M labels; several in one row are tied.
+
+        Where rows share channels, or all are in one row, the M elements run over channels: then
+        `what` is the reason why these cannot be removed, and 0 is given.
+        """
+        if bool((labels == labels[:, :1]).all()):
+            return labels[:, 0].clone()
+        rows = [[n for n in set(row) if n] for row in distinct_columns(labels).tolist()]
+        several = [row for row in rows if len(row) > 1]
+        every = [n for row in rows for n in row]
+        if several and (len(rows) == 1 or len(set(every)) < len(every)):
+            self.channels.refuse(every, what)
+            return torch.zeros(len(rows), dtype=torch.int32)
+        for row in several:
+            self.channels.tie((row[0], other) for other in row[1:])
+        return torch.tensor([row[0] if row else 0 for row in rows], dtype=torch.int32)
+
+    def combined(self, first: "Operand", second: "Operand") -> Labels:
+        """The labels of an elementwise result of two labelled operands, in the result's shape."""
+        a, b = torch.broadcast_tensors(first.labels, second.labels)
+        a_acts = any(varies(b, dim) for dim in first.repeated(b.shape))
+        b_acts = any(varies(a, dim) for dim in second.repeated(a.shape))
+        both = (a != 0) & (b != 0)
+        if a_acts or b_acts:
+            for acts, own in ((a_acts, a), (b_acts, b)):
+                if acts:
+                    self._acts_on_several(own[both].unique().tolist())
+            return torch.where(b != 0, b, a) if a_acts else torch.where(a != 0, a, b)
+        self.tie_elements(a, b)
+        return torch.where(a != 0, a, b)
+
+    def _acts_on_several(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            if self.channels.is_statistic(number):
+                self.channels.averaged.update(self.channels.sources([number]))
+            else:
+                self.channels.refuse([number], ACTS_ON_SEVERAL)
+
+    def tie_elements(self, a: Labels, b: Labels) -> None:
+        """Ties the channels that meet in an element of two tensors of one shape."""
+        if torch.equal(a, b):
+            return
+        a, b = core(a, b)
+        pairs = torch.stack([a.reshape(-1), b.reshape(-1)], 1)
+        pairs = pairs[(pairs != 0).all(1) & (pairs[:, 0] != pairs[:, 1])]
+        self.channels.tie((one, other) for one, other in pairs.unique(dim=0).tolist())
+
+    def follow(self, parameter: Tensor, labels: Labels) -> None:
+        """Notes which channels a parameter's elements belong to, in an elementwise operation.
+
+        An element that is repeated over several channels, as those of H x W are, belongs to none
+        (`assemble` sees that they have several).
+        """
+        repeated = _repeated(parameter, labels.shape)
+        rows = labels.movedim(repeated, list(range(len(repeated)))).flatten(0, len(repeated) - 1)
+        rows = rows if repeated else labels[None]
+        (rows,) = core(rows, dims=[0])
+        long = [dim for dim, size in enumerate(parameter.shape) if size > 1] or [0]
+        axis = self._axis(parameter, long[0]) if len(long) == 1 and labels.ndim else None
+        if axis is not None:
+            distinct = rows.reshape(len(rows), -1).unique(dim=0)
+            self.follows += [(axis, row) for row in distinct[:SEVERAL]]
+        elif len(rows) == 1 and len(long) > 1:
+            numbers = self.elements(parameter)
+            if numbers is not None:
+                own = rows.reshape(numbers.shape)
+                self.tie_elements(torch.where(own != 0, numbers, 0), own)
+
+    def _axis(self, parameter: Tensor, dim: int) -> ParameterAxis | None:
+        name = self.views.name(parameter)
+        if name is None or parameter.numel() > 1:
+            return self.views.axis(parameter, dim)
+        whole = self.views.by_name[name]
+        return ParameterAxis(name, 0, torch.zeros(1).long()) if whole.shape.numel() == 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Operand:
+    """An operand of an elementwise operation: its labels, in its own shape, and itself."""
+
+    labels: Labels
+    tensor: Tensor
+
+    def repeated(self, shape: Sequence[int]) -> list[int]:
+        """The axes of the result along which the operand's elements are repeated."""
+        return [dim for dim in _repeated(self.tensor, shape) if shape[dim] > 1]
+
+
+def _repeated(tensor: Tensor, shape: Sequence[int]) -> list[int]:
+    """The axes of a result of that shape that the tensor does not have, or has once."""
+    lead = len(shape) - tensor.ndim
+    axes = list(range(lead))
+    for dim, size in enumerate(tensor.shape):
+        if size == 1 or tensor.stride(dim) == 0:
+            axes.append(lead + dim)
+    return axes
+
+
+def varies(labels: Labels, dim: int) -> bool:
+    """Do labels change along this axis?"""
+    return labels.shape[dim] > 1 and not bool((labels == labels.narrow(dim, 0, 1)).all())
+
+
+def core(*labels: Labels, dims: Sequence[int] | None = None) -> list[Labels]:
+    """Labels of one shape, with one position of every axis along which none of them changes."""
+    for dim in range(labels[0].ndim) if dims is None else dims:
+        if not any(varies(own, dim) for own in labels):
+            labels = tuple(own.narrow(dim, 0, min(1, own.shape[dim])) for own in labels)
+    return list(labels)
+
+
+def distinct_columns(labels: Labels) -> Labels:
+    """P x M labels with every column once."""
+    return labels.unique(dim=1) if labels.shape[1] > 1 else labels
+
+
+def named_parameters(model: nn.Module, layers: Sequence[Layer]) -> dict[str, nn.Parameter]:
+    """Every parameter once: a layer's under the layer's name, others under their first name."""
+    prunable = {layer.name for layer in layers}
+    names: dict[int, tuple[str, nn.Parameter]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) not in names or name in prunable:
+            names[id(parameter)] = (name, parameter)
+    return dict(names.values())

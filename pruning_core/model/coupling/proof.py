@@ -1,0 +1,164 @@
+"""Proves couplings: removes irregular subsets of channels and compares what layers read."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pruning_core.model.coupling.assemble import Roots
+from pruning_core.model.coupling.budget import Budget
+from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks
+from pruning_core.model.coupling.first_run import Step
+from pruning_core.model.coupling.operations import PlainFunctions
+from pruning_core.model.coupling.positions import Coupling
+from pruning_core.model.coupling.repeated_run import MARK, Comparison, Different, Repeated
+from pruning_core.model.inventory import oihw
+from pruning_core.types import Layer, Masks, PruningError
+
+NOT_ZERO = (
+    "Removed channels would still have a value: something adds to them that no mask sets to zero."
+)
+CHANGES_OTHERS = "Removing some of its channels would change channels that stay."
+NOT_REPEATED = "The network takes other steps without some of its channels."
+SUBSETS = 3
+"""Random subsets of channels that every coupling is proved with."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """Runs a copy of a network without subsets of its channels.
+
+    work: the copy, which changes during a run; model: the network itself, whose values are put
+    back; forward: runs the copy on the example, gives the output's tensors; root: of numbers.
+    """
+
+    work: nn.Module
+    model: nn.Module
+    layers: tuple[Layer, ...]
+    steps: dict[int, Step]
+    root: Roots
+    forward: Callable[[], list[Tensor]]
+    budget: Budget
+
+    def proved(self, known: Sequence[Coupling]) -> tuple[Coupling, ...]:
+        """The couplings; those that cannot be proved have a reason."""
+        dense = self._run(torch.zeros(len(self.root.of), dtype=torch.bool), None)
+        if dense is None:
+            return tuple(replace(own, reason=own.reason or NOT_REPEATED) for own in known)
+        made = list(known)
+        for seed in range(SUBSETS):
+            result = self._without(made, range(len(made)), seed, dense)
+            if result is None or not result[0].passed:
+                made = [self._alone(made, index, seed, dense) for index in range(len(made))]
+                result = self._without(made, range(len(made)), seed, dense)
+                if result is None or not result[0].passed:
+                    made = [replace(own, reason=own.reason or CHANGES_OTHERS) for own in made]
+        return tuple(made)
+
+    def _alone(
+        self, known: Sequence[Coupling], index: int, seed: int, dense: tuple[Comparison, Any]
+    ) -> Coupling:
+        """The coupling, with a reason if removing a subset of its channels alone does not pass."""
+        own = known[index]
+        if own.reason is not None:
+            return own
+        result = self._without(known, [index], seed, dense)
+        if result is None:
+            return replace(own, reason=NOT_REPEATED)
+        if result[0].still:
+            return replace(own, reason=NOT_ZERO)
+        return own if result[0].passed else replace(own, reason=CHANGES_OTHERS)
+
+    def _without(
+        self, known: Sequence[Coupling], chosen: Sequence[int], seed: int, dense: Any
+    ) -> tuple[Comparison, Any] | None:
+        """The comparison without a random subset of the channels of the chosen couplings."""
+        rng = torch.Generator().manual_seed(seed)
+        masks: Masks = {}
+        numbers = torch.zeros(len(self.root.of), dtype=torch.bool)
+        for index, coupling in enumerate(known):
+            subset = irregular(coupling.channels, rng)
+            if coupling.reason is None and index in chosen:
+                masks |= masks_without(coupling, subset, self.layers)
+                numbers[self._roots(coupling)[subset]] = True
+        if not masks:
+            return dense  # type: ignore[no-any-return]
+        self._edit(masks, known)
+        try:
+            return self._run(numbers[self.root.of] & (self.root.of > 0), dense[1])
+        finally:
+            self._restore()
+
+    def _roots(self, coupling: Coupling) -> Tensor:
+        """The root of each channel of a coupling."""
+        first = {layer.name: 0 for layer in self.layers}
+        start = 1
+        for layer in self.layers:
+            first[layer.name] = start
+            start += layer.shape[0]
+        made = torch.zeros(coupling.channels, dtype=torch.long)
+        for own in coupling.members:
+            made[own.channels] = self.root.of[first[own.parameter] + own.positions]
+        return made
+
+    @torch.no_grad()
+    def _edit(self, masks: Masks, known: Sequence[Coupling]) -> None:
+        """Zeroes what the masks remove; writes MARK where weights read only removed channels."""
+        for name, keep in dead_inputs(self.work, self.layers, masks, known).items():
+            self.work.get_parameter(name).masked_fill_(~keep, MARK)
+        by_name = {layer.name: layer for layer in self.layers}
+        for name, mask in masks.items():
+            oihw(self.work.get_parameter(name), by_name[name]).masked_fill_(~mask, 0)
+        for name, keep in dependent_masks(self.work, self.layers, masks, known).items():
+            self.work.get_parameter(name).masked_fill_(~keep, 0)
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        for own, first in zip(self.work.parameters(), self.model.parameters(), strict=True):
+            own.copy_(first)
+
+    def _run(
+        self, removed: Tensor, expected: tuple[Repeated, list[Tensor]] | None
+    ) -> tuple[Comparison, Any] | None:
+        """One run and its comparison with the expected one; None where its steps differ."""
+        repeated = Repeated(self.steps, removed, self.budget, expected and expected[0])
+        try:
+            with torch.no_grad(), repeated, PlainFunctions():
+                outputs = self.forward()
+        except PruningError:
+            raise
+        except (Different, RuntimeError, LookupError, ValueError, TypeError):
+            return None
+        if repeated.names.keys() != self.steps.keys():
+            return None
+        if expected is not None:
+            same = len(outputs) == len(expected[1]) and all(
+                one.shape == other.shape
+                and torch.allclose(one, other, rtol=1e-4, atol=1e-6, equal_nan=True)
+                for one, other in zip(outputs, expected[1], strict=True)
+            )
+            repeated.result.elsewhere |= not same
+        return repeated.result, (repeated, outputs)
+
+
+def irregular(channels: int, rng: torch.Generator) -> Tensor:
+    """A random subset of channels, True = removed: at least one, and not all of two or more."""
+    subset = torch.rand(channels, generator=rng) < 0.4
+    order = torch.randperm(channels, generator=rng)
+    subset[order[0]] = True
+    if channels > 1:
+        subset[order[1]] = False
+    return subset
+
+
+def masks_without(coupling: Coupling, subset: Tensor, layers: Sequence[Layer]) -> Masks:
+    """Masks that remove a subset of a coupling's channels from all its members."""
+    shapes = {layer.name: layer.shape for layer in layers}
+    masks = {}
+    for own in coupling.members:
+        keep = torch.ones(shapes[own.parameter][0], dtype=torch.bool)
+        keep[own.positions[subset[own.channels]]] = False
+        masks[own.parameter] = keep[:, None, None, None].expand(shapes[own.parameter])
+    return masks

@@ -1,0 +1,163 @@
+"""Repeats a run without some channels, and compares what every layer reads with the first run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from pruning_core.model.coupling.budget import Budget
+from pruning_core.model.coupling.first_run import (
+    NormStep,
+    StatisticStep,
+    Step,
+    WeightStep,
+)
+from pruning_core.model.coupling.operations import Operations
+
+MARK = 12345.0
+"""Stands in weights that read removed channels: no result may depend on them."""
+
+
+class Different(ValueError):
+    """A repeated run took other steps than the first."""
+
+
+@dataclass(eq=False)
+class Comparison:
+    """What a repeated run found. Numbers of channels.
+
+    still: removed channels that a layer read as not zero. changed: kept channels that had another
+    value; elsewhere: another value was found where no channel is known, or in the outputs.
+    """
+
+    still: set[int] = field(default_factory=set)
+    changed: set[int] = field(default_factory=set)
+    elsewhere: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Was everything as it must be?"""
+        return not (self.still or self.changed or self.elsewhere)
+
+
+class Repeated(Operations):
+    """Repeats a run. Weights give their first results, without the removed channels.
+
+    So each layer reads what the operations between layers make of these results alone. expected:
+    what every step read when nothing was removed; None: this run notes it.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[int, Step],
+        removed: Tensor,
+        budget: Budget,
+        expected: "Repeated | None" = None,
+    ) -> None:
+        super().__init__(budget)
+        self.steps = steps
+        self.removed = removed
+        self.expected = expected
+        self.read: dict[int, Tensor] = {}
+        self.names: dict[int, str] = {}
+        self.result = Comparison()
+
+    def step(self, op: Any, args: Any, kwargs: Any) -> Any:
+        """Runs one operation, or gives its first result."""
+        noted = self.steps.get(self.index)
+        if noted is None:
+            return op(*args, **kwargs)
+        name = op._schema.name
+        self.names[self.index] = name
+        if self.expected is not None and self.expected.names.get(self.index) != name:
+            raise Different
+        if isinstance(noted, WeightStep):
+            return self._weights(noted, args)
+        if isinstance(noted, NormStep):
+            return _norm(noted, op, args)
+        return _statistics(noted, op, args, kwargs)
+
+    def _weights(self, step: WeightStep, args: Any) -> Tensor:
+        x = args[step.x]
+        if step.read.any():
+            self._compare(x, step)
+        self._compare_weight(args[step.weight], step)
+        shape = [1] * step.dense.ndim
+        shape[step.out_dim] = -1
+        result = step.dense.clone()  # with the same strides, on which later operations depend
+        return result.masked_fill_(self.removed[step.made.long()].view(shape), 0)
+
+    def _compare(self, x: Tensor, step: WeightStep) -> None:
+        """Kept channels must be equal to the first run's, removed ones zero."""
+        if self.expected is None:
+            self.budget.hold(x.numel() * x.element_size())
+            self.read[self.index] = x.clone()
+            return
+        dense = self.expected.read[self.index]
+        if dense.shape != x.shape:
+            raise Different
+        gone = self.removed[step.read.long()]
+        shape = [1] * x.ndim
+        shape[step.x_dim] = -1
+        wanted = torch.where(gone.view(shape), torch.zeros((), dtype=x.dtype), dense)
+        if torch.equal(x, wanted):
+            return
+        wrong = ~torch.isclose(x, wanted, rtol=1e-4, atol=1e-6, equal_nan=True)
+        at = wrong.movedim(step.x_dim, 0).flatten(1).any(1)
+        self.result.still.update(step.read[at & gone].tolist())
+        kept = step.read[at & ~gone].tolist()
+        self.result.changed.update(n for n in kept if n)
+        self.result.elsewhere |= 0 in kept
+
+    def _compare_weight(self, weight: Tensor, step: WeightStep) -> None:
+        """Only columns of removed channels may hold the mark.
+
+        A weight that is computed must lose the rows of removed channels, and keep the others.
+        """
+        ins, outs = step.weight_dims
+        rows = self.removed[step.made.long()]
+        if step.computed:
+            if self.expected is None:
+                self.budget.hold(weight.numel() * weight.element_size())
+                self.read[-self.index] = weight.clone()
+                return
+            shape = [1] * weight.ndim
+            shape[outs] = -1
+            zero = torch.zeros((), dtype=weight.dtype)
+            wanted = torch.where(rows.view(shape), zero, self.expected.read[-self.index])
+            if not torch.allclose(weight, wanted, rtol=1e-4, atol=1e-6):
+                self.result.still.update(step.made[rows].tolist())
+            return
+        gone = self.removed[step.read.long()]
+        if weight.shape[ins] != len(gone):
+            return  # grouped or depthwise: no column is removed
+        marked = (weight == MARK).movedim((outs, ins), (0, 1))
+        anywhere = marked.reshape(len(rows), len(gone), -1).any(2).any(0)
+        if bool((anywhere & ~gone).any()):
+            self.result.elsewhere = True
+
+
+def _norm(step: NormStep, op: Any, args: Any) -> tuple[Tensor, ...]:
+    """The norm with the first run's means and scales."""
+    x = args[0]
+    if step.kind == "group":
+        rows = x.reshape(*step.scale.shape, -1)
+        out = ((rows - step.mean[..., None]) * step.scale[..., None]).reshape(x.shape)  # type: ignore[index]
+        vectors = [v if v is None else v.view(-1, *(1,) * (x.ndim - 2)) for v in args[1:3]]
+    else:
+        out = (x if step.mean is None else x - step.mean) * step.scale
+        vectors = list(args[2:4] if step.mean is not None else (args[2], None))
+    out = out if vectors[0] is None else out * vectors[0]
+    out = out if vectors[1] is None else out + vectors[1]
+    rest = (step.scale,) if step.mean is None else (step.mean, step.scale)
+    return out.to(x.dtype).contiguous(), *rest
+
+
+def _statistics(step: StatisticStep, op: Any, args: Any, kwargs: Any) -> Any:
+    leaves, form = tree_flatten(op(*args, **kwargs))
+    if len(leaves) != len(step.results):
+        raise Different
+    return tree_unflatten([result.clone() for result in step.results], form)

@@ -1,0 +1,196 @@
+"""What convolutions, matrix products with a weight, and tables do to channels."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pruning_core.model.coupling.first_run import (
+    COMPUTED_WEIGHT,
+    FirstRun,
+    Operand,
+    Read,
+    WeightStep,
+)
+from pruning_core.model.coupling.label_memory import Labels
+from pruning_core.model.coupling.parameter_views import ParameterAxis
+from pruning_core.model.coupling.rules import Args, Kwargs, Result, Rule, product, weight_name
+
+GROUPED = (
+    "{} is a grouped convolution: only equal numbers of channels can be removed from its groups."
+)
+
+
+def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -> Result:
+    """aten.convolution: x, weight, bias, stride, padding, dilation, transposed, _, groups."""
+    x, weight, bias = args[:3]
+    transposed, groups = bool(args[6]), int(args[8])
+    own = weight_name(run, weight)
+    labels = run.memory.labels(x)
+    if own is None:
+        return product(run, _op, args, {}, out)
+    name, plain = own
+    one, many = (1, 0) if transposed else (0, 1)
+    size = run.views.by_name[name].shape
+    outputs = ParameterAxis(name, one, torch.arange(size[one]))
+    channel = x.ndim - weight.ndim + 1
+    read = _positions(run, labels, channel, x.shape[channel], name)
+    if transposed and groups > 1:
+        _refuse_groups(run, name, read, torch.zeros(0))
+        return None
+    made = run.rows(outputs)
+    if groups == x.shape[channel] and groups > 1:
+        _tie_rows(run, made, read)
+        read = torch.zeros_like(read)
+    elif groups > 1:
+        _refuse_groups(run, name, read, made)
+        _read_groups(run, name, read, groups, size)
+    else:
+        _read(run, ParameterAxis(name, many, torch.arange(size[many])), read, None, plain=plain)
+    if isinstance(bias, Tensor):
+        run.follow(bias, made)
+    run.steps[run.index] = WeightStep(
+        0, 1, channel, channel, (many, one), read, made, not plain, out.clone()
+    )
+    return made.reshape(-1, *(1,) * (out.ndim - channel - 1)).expand(out.shape)
+
+
+def _positions(run: FirstRun, labels: Labels | None, dim: int, size: int, name: str) -> Tensor:
+    """The channel at every position along an axis of an input, 0 for none."""
+    if labels is None:
+        return torch.zeros(size, dtype=torch.int32)
+    rows = labels.movedim(dim, 0).flatten(1)
+    why = f"{name} reads them along another axis, so that no single channel can be removed."
+    read = run.one_per_position(rows, why)
+    statistics = {n for n in read.tolist() if run.channels.is_statistic(n)}
+    if not statistics:
+        return read
+    shared = [n for s in statistics for n in run.channels.sources([s])]
+    if len(statistics) == 1 or len(set(shared)) < len(shared):
+        run.channels.refuse(statistics, f"{name} reads a mean, a sum or a maximum over them.")
+        return torch.where(torch.isin(read, torch.tensor(list(statistics))), 0, read).int()
+    for number in statistics:
+        first, *others = run.channels.sources([number])
+        run.channels.tie((first, other) for other in others)
+        read[read == number] = first
+    return read
+
+
+def _tie_rows(run: FirstRun, made: Tensor, read: Tensor) -> None:
+    """Depthwise: every input channel has as many output rows."""
+    inputs = read.repeat_interleave(len(made) // len(read))
+    run.tie_elements(made, inputs)
+
+
+def _refuse_groups(run: FirstRun, name: str, read: Tensor, made: Tensor) -> None:
+    reason = GROUPED.format(name.rpartition(".")[0] or name)
+    run.channels.refuse([*read.tolist(), *(int(n) for n in made)], reason)
+
+
+def _read_groups(run: FirstRun, name: str, read: Tensor, groups: int, size: torch.Size) -> None:
+    """Each group's rows read that group's channels, along an axis of inputs / groups."""
+    rows = size[0] // groups
+    for group, channels in enumerate(read.view(groups, -1)):
+        axis = ParameterAxis(name, 1, torch.arange(size[1]))
+        _read(run, axis, channels, (group * rows, (group + 1) * rows), plain=True)
+
+
+def _read(
+    run: FirstRun,
+    axis: ParameterAxis,
+    channels: Tensor,
+    rows: tuple[int, int] | None,
+    *,
+    plain: bool,
+) -> None:
+    run.used.add(axis.parameter)
+    if not plain:
+        run.channels.refuse(channels.tolist(), COMPUTED_WEIGHT)
+    if bool(channels.any()):
+        run.reads.append(Read(axis, channels, rows))
+
+
+def matrix(x_at: int, weight_at: int, bias_at: int | None = None) -> Rule:
+    """mm, addmm, bmm and baddbmm: the places of inputs, weight and bias among the arguments."""
+
+    def rule(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, out: Any) -> Result:
+        x, weight = args[x_at], args[weight_at]
+        axes = _matrix_axes(run, weight)
+        if axes is not None:
+            bias = None if bias_at is None else args[bias_at]
+            return _product_with_weight(run, (x_at, weight_at), args, bias, axes, out)
+        swapped = _matrix_axes(run, x.mT)
+        if swapped is not None and bias_at is None:
+            return _product_with_weight(run, (weight_at, x_at), args, None, swapped, out)
+        return product(run, op, args, kwargs, out)
+
+    return rule
+
+
+def _matrix_axes(run: FirstRun, weight: Tensor) -> tuple[ParameterAxis, ParameterAxis, bool] | None:
+    """The axes of a weight operand, inputs x outputs; True where it has the parameter's values."""
+    if weight.ndim == 3:
+        if weight.shape[0] > 1 and weight.stride(0) != 0:
+            return None
+        weight = weight[0]
+    plain = run.views.matrix(weight)
+    if plain is not None:
+        return *plain, True
+    base = weight.mT
+    own = run.memory.weight(base)
+    if own is None or base.shape != run.views.by_name[own[0]].shape:
+        return None
+    outputs, inputs = (ParameterAxis(own[0], d, torch.arange(base.shape[d])) for d in range(2))
+    return inputs, outputs, own[1]
+
+
+def _product_with_weight(
+    run: FirstRun,
+    at: tuple[int, int],
+    args: Args,
+    bias: Any,
+    axes: tuple[ParameterAxis, ParameterAxis, bool],
+    out: Tensor,
+) -> Labels:
+    inputs, outputs, plain = axes
+    x_at, weight_at = at
+    forward = x_at < weight_at
+    x = args[x_at]
+    dim = x.ndim - (1 if forward else 2)
+    out_dim = out.ndim - (1 if forward else 2)
+    read = _positions(run, run.memory.labels(x), dim, x.shape[dim], inputs.parameter)
+    made = run.rows(outputs)
+    _read(run, inputs, read, _rows_of(run, inputs, outputs), plain=plain)
+    if isinstance(bias, Tensor) and run.views.name(bias) is not None:
+        run.follow(bias, made)
+    last = args[weight_at].ndim - 1
+    dims = (last - 1, last) if forward else (last, last - 1)
+    run.steps[run.index] = WeightStep(
+        x_at, weight_at, dim, out_dim, dims, read, made, not plain, out.clone()
+    )
+    labels = made.expand(out.shape) if forward else made[:, None].expand(out.shape)
+    own = None if not isinstance(bias, Tensor) else run.memory.labels(bias)
+    return labels if own is None else run.combined(Operand(labels, out), Operand(own, bias))
+
+
+def _rows_of(
+    run: FirstRun, inputs: ParameterAxis, outputs: ParameterAxis
+) -> tuple[int, int] | None:
+    """The rows of a packed weight that read; None for all rows."""
+    size = run.views.by_name[inputs.parameter].shape[outputs.axis]
+    if outputs.axis != 0 or len(outputs.positions) == size:
+        return None
+    return int(outputs.positions.min()), int(outputs.positions.max()) + 1
+
+
+def embedding(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -> Result:
+    """A table gives one row per index; its columns are channels."""
+    table = args[0]
+    axis = run.views.axis(table, 1) if table.ndim == 2 else None
+    if axis is None:
+        return None
+    if axis.parameter in run.starts:
+        own = run.columns(axis)
+        run.channels.refuse(own.tolist(), f"{axis.parameter} is an embedding and a weight at once.")
+        return own.expand(out.shape)
+    return run.columns(axis).expand(out.shape)
