@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.metrics import measure
 from pruning_core.flows import FlowContext, flow
-from pruning_core.model.coupling.dependent_masks import dead_inputs
+from pruning_core.model.coupling.dependent_masks import dead_inputs, is_exact
 from pruning_core.plan import Plan
 from pruning_core.start_masks import start_sparsity
 from pruning_core.training.batch_norm import recalibrate_bn, tracked_norms
@@ -78,7 +78,7 @@ def dependent_masks_of(
 def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None) -> Report:
     """`metrics.measure` of the plan's masks on the base model or on a trained one.
 
-    The report has thinned counts where whole outputs are removed and the couplings are known.
+    The report has thinned counts where whole outputs are removed, all of known couplings.
 
     >>> from pruning_core import Plan, open_workspace
     >>> plan = Plan(model="lenet5", dataset="digits", sparsity=0.5)
@@ -88,8 +88,12 @@ def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None =
     0.5
     """
     model = model or space.model
-    whole = masks and plan.resolve(space).granularity.removes_outputs and space.tied[1] is None
-    dead = dead_inputs(model, space.layers, masks, space.tied[0]) if whole else None
+    dead = None
+    g = plan.resolve(space).granularity
+    if masks and g.removes_outputs:
+        tied, unknown = space.tied
+        if not unknown and is_exact(space.layers, masks, tied, heads=g.spans_attention):
+            dead = dead_inputs(model, space.layers, masks, tied)
     report = measure(model, space.layers, masks, dependent_masks_of(plan, space, masks), dead)
     return replace(report, sparsity_start=sparsity_at_start(plan, space))
 

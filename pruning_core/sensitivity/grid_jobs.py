@@ -196,7 +196,7 @@ def _jobs(
     g = granularity(name)
     layers, reasons = prunable(space.layers, g, criterion(criterion_name, plan.seed))
     tied = grid.tied and g.ties_layers
-    couplings = couplings_for(space.tied, g.removes_outputs, tied=tied)
+    couplings = couplings_for(lambda: space.tied, g.removes_outputs, tied=tied)
     units = _coupled(layers, couplings) if tied else _parts(layers, g)
     wanted = [unit for unit in units if not grid.layers or set(unit) & set(grid.layers)]
     if not wanted:

@@ -160,7 +160,7 @@ def preview_plan(
         outputs=space.dataset.outputs,
         device=device,
         couplings=couplings_for(
-            space.tied, g.removes_outputs, tied=tied, instead="Preview each layer alone."
+            lambda: space.tied, g.removes_outputs, tied=tied, instead="Preview each layer alone."
         ),
         tied=tied,
         share=share,

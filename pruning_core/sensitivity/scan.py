@@ -292,6 +292,6 @@ def scan_plan(
         device=device,
         tied=tied,
         couplings=couplings_for(
-            space.tied, g.removes_outputs, tied=tied, instead="Scan each layer alone."
+            lambda: space.tied, g.removes_outputs, tied=tied, instead="Scan each layer alone."
         ),
     )

@@ -102,7 +102,7 @@ def granularity_results(
         _scored_layers(how, space),
         criterion_inputs(how, space, plan.calibration),
     )
-    supported = (g for g, why in refusals(plan, layer).items() if why is None)
+    supported = [g for g, why in refusals(plan, layer).items() if why is None]
     cuts = compare_granularities(
         space.model,
         space.layers,
@@ -110,7 +110,7 @@ def granularity_results(
         group_scores_by_granularity(scores, layer, supported, how.pool),
         ratio,
         split,
-        tied=space.tied[0],
+        tied=space.tied[0] if any(g.removes_outputs for g in supported) else (),
         judge=Judge.of(space.dataset),
         allow_collapse=plan.allow_collapse,
     )

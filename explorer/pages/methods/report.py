@@ -27,7 +27,7 @@ comparison has to report. Here you find it as follows:
 - **two measures of size**: compression (parameters of the network / parameters left) and
   theoretical speed-up (MACs / MACs left). Both are computed from the masks, not timed. Where whole
   filters or heads are removed, the counts are those of the smaller network without them: weights
-  that only read removed channels are removed too (where torch-pruning can find them; the CSV has
+  that only read removed channels are removed too (where it is proved which these are; the CSV has
   both counts);
 - **several operating points**: {points}. A method that cannot prune some layers reaches less
   than requested, so the horizontal axes show what was reached;

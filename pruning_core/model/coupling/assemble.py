@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pruning_core.model.coupling.first_run import IS_OUTPUT, FirstRun, Read, varies
+from pruning_core.model.coupling.first_run import FirstRun, Read, varies
 from pruning_core.model.coupling.parameter_views import ParameterAxis
-from pruning_core.model.coupling.positions import ChannelPositions, Coupling
+from pruning_core.model.coupling.positions import IS_OUTPUT, ChannelPositions, Coupling
 from pruning_core.types import Layer
 
 AVERAGED = (
@@ -106,7 +106,7 @@ def _follows(run: FirstRun, root: Roots) -> list[Noted]:
 def _bare(
     run: FirstRun, root: Roots, name: str, start: int, at: dict[tuple[str, int], Any]
 ) -> None:
-    """Adds the axis of a bare parameter along which its elements belong to channels, if one does."""
+    """Adds the axis of a bare parameter along which its elements belong to channels."""
     shape = run.views.by_name[name].shape
     numbers = root(start + torch.arange(shape.numel())).view(shape)
     moving = [dim for dim in range(len(shape)) if varies(numbers, dim)]

@@ -1,20 +1,20 @@
 """What depends on removed filters: other parameters to zero, and weights that only read them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from pruning_core.model.coupling.positions import Coupling
+from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, Coupling
 from pruning_core.model.inventory import SEPARATE
 from pruning_core.model.mask_forms import checked_masks
 from pruning_core.types import GivenMasks, Layer, Masks, PruningError
 
 
 def couplings_for(
-    known: tuple[tuple[Coupling, ...], str | None],
+    known: Callable[[], tuple[tuple[Coupling, ...], str | None]],
     removes_outputs: bool,
     *,
     tied: bool,
@@ -22,11 +22,12 @@ def couplings_for(
 ) -> tuple[Coupling, ...]:
     """The couplings that a granularity needs: all known ones if it removes outputs, else none.
 
-    known: the couplings, and why they are not known if they are not (`Workspace.tied`).
+    known: gives the couplings, and why they are not known if they are not (`Workspace.tied`). It is
+    called only where outputs are removed, because it can take long.
     tied: tied layers are to be pruned together. Raises PruningError with the reason, followed by
     `instead` (what to do instead), where they are but the couplings are not known.
     """
-    result, reason = known if removes_outputs else ((), None)
+    result, reason = known() if removes_outputs else ((), None)
     if tied and reason:
         raise PruningError(" ".join(filter(None, (reason, instead))))
     return result
@@ -42,7 +43,16 @@ def dependent_masks(
     that only this layer feeds. tied: the couplings; what follows a channel is masked if all members
     have lost the channel. Raises PruningError as `checked_masks`.
     """
-    removed = _removed_rows(checked_masks(masks, layers))
+    return dependent_on_rows(model, layers, _removed_rows(checked_masks(masks, layers)), tied)
+
+
+def dependent_on_rows(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    removed: Mapping[str, Bool[Tensor, " _o"]],
+    tied: Sequence[Coupling],
+) -> dict[str, Bool[Tensor, "..."]]:
+    """`dependent_masks` by the removed rows of each layer, True = removed."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
     zeroed = _own_vectors(layers, removed, parameters)
     for coupling in tied:
@@ -68,7 +78,16 @@ def dead_inputs(
     couplings counts if all of them are removed. Tied weights are left out. Raises PruningError as
     `checked_masks`.
     """
-    removed = _removed_rows(checked_masks(masks, layers))
+    return dead_without_rows(model, layers, _removed_rows(checked_masks(masks, layers)), tied)
+
+
+def dead_without_rows(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    removed: Mapping[str, Bool[Tensor, " _o"]],
+    tied: Sequence[Coupling],
+) -> dict[str, Bool[Tensor, "..."]]:
+    """`dead_inputs` by the removed rows of each layer, True = removed."""
     shared = {name for layer in layers if layer.aliases for name in (layer.name, *layer.aliases)}
     shapes = {name: p.shape for name, p in model.named_parameters() if name not in shared}
     dead: dict[str, Tensor] = {}
@@ -86,7 +105,22 @@ def dead_inputs(
                 blank = torch.zeros(shapes[reader.parameter], dtype=torch.bool)
                 rows = places.setdefault(reader.parameter, blank)[slice(*(reader.rows or (None,)))]
                 rows.index_fill_(reader.axis, positions, True)
-    return {name: ~places | alive[name] for name, places in dead.items() if places.any()}
+    keep = {name: ~places | alive[name] for name, places in dead.items()}
+    return {name: kept for name, kept in keep.items() if not kept.all()}
+
+
+def is_exact(
+    layers: Sequence[Layer], masks: GivenMasks, tied: Sequence[Coupling], *, heads: bool
+) -> bool:
+    """Does `dead_inputs` name all weights that a network without the removed outputs would lack?
+
+    It does not where an output is removed whose coupling has a reason. heads: whole attention heads
+    are removed, whose readers the masks name themselves.
+    """
+    allowed = {None, IS_OUTPUT, *((HEAD_ROWS,) if heads else ())}
+    refused = {name for own in tied if own.reason not in allowed for name in own.layers}
+    removed = _removed_rows(checked_masks(masks, layers))
+    return not any(bool(rows.any()) for name, rows in removed.items() if name in refused)
 
 
 def _removed_rows(masks: Masks) -> dict[str, Bool[Tensor, " o"]]:

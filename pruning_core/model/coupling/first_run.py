@@ -11,11 +11,6 @@ from pruning_core.model.coupling.label_memory import LabelMemory, Labels
 from pruning_core.model.coupling.parameter_views import ParameterAxis, ParameterViews
 from pruning_core.types import Layer
 
-IS_OUTPUT = "Its outputs are the network's own: removing one would remove a class."
-HEAD_ROWS = (
-    "Its rows belong to attention heads of one width, so that no single row can be removed: "
-    "use head granularity."
-)
 ACTS_ON_SEVERAL = "Its outputs act on several channels at once, so that removing one changes them."
 ACROSS = "They are read along another axis, so that no single channel can be removed."
 LARGEST = 2**22
@@ -81,9 +76,11 @@ Step = WeightStep | StatisticStep | NormStep
 class FirstRun:
     """The state of the first run.
 
-    starts: the first channel of each layer's rows; made: of any parameter's axis. used: layers
-    whose weight was multiplied by. follows: parameter axes and the channels that are zeroed with
-    them; bare: the first of the numbers that the elements of a parameter have.
+    starts: the first channel of each layer's rows; made: of any parameter's axis; bare: the first
+    of the numbers that the elements of a parameter have. used: layers whose weight was multiplied
+    by; computed: where a function of the weight was. follows: parameter axes and the channels that
+    are zeroed with them. steps: what a repeated run takes from the first, by the number of the
+    operation; names: of these operations.
     """
 
     views: ParameterViews
@@ -93,10 +90,12 @@ class FirstRun:
     starts: dict[str, int] = field(default_factory=dict)
     made: dict[tuple[str, int], int] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    computed: set[str] = field(default_factory=set)
     reads: list[Read] = field(default_factory=list)
     follows: list[tuple[ParameterAxis, Tensor]] = field(default_factory=list)
     bare: dict[str, int] = field(default_factory=dict)
     steps: dict[int, Step] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
     index: int = 0
 
     def __post_init__(self) -> None:
@@ -180,8 +179,14 @@ class FirstRun:
             return
         a, b = core(a, b)
         pairs = torch.stack([a.reshape(-1), b.reshape(-1)], 1)
-        pairs = pairs[(pairs != 0).all(1) & (pairs[:, 0] != pairs[:, 1])]
+        pairs = self._roots(pairs[(pairs != 0).all(1)])
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
         self.channels.tie((one, other) for one, other in pairs.unique(dim=0).tolist())
+
+    def _roots(self, numbers: Tensor) -> Tensor:
+        """The root of every number."""
+        own, places = numbers.unique(return_inverse=True)
+        return torch.tensor([self.channels.root(n) for n in own.tolist()]).int()[places]
 
     def follow(self, parameter: Tensor, labels: Labels) -> None:
         """Notes which channels a parameter's elements belong to, in an elementwise operation.

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int32
+from jaxtyping import Int
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-Labels = Int32[Tensor, "..."]
+Labels = Int[Tensor, "..."]
 """The number of a channel for each element of a tensor; 0 where it belongs to none."""
 SWEEP = 32
 """Writes after which the labels of tensors that no longer exist are dropped."""

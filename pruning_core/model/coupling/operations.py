@@ -1,5 +1,6 @@
 """Finds the rule of every torch operation, and notes a network's first run by them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch.utils._pytree import tree_flatten
 from pruning_core.model.coupling import rules, weight_rules
 from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.first_run import FirstRun
-from pruning_core.model.coupling.rules import Result, Rule
+from pruning_core.model.coupling.rules import Result, Rule, weight_name
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("clone", "_to_copy", "contiguous"), rules.copied),
@@ -209,15 +210,23 @@ RULES: dict[str, Rule] = {
     "embedding": weight_rules.embedding,
 }
 """Rule by the operation's name, without the underscore of its in-place form."""
-ELEMENTWISE = set(
-    "prelu _prelu_kernel masked_fill where lerp copy clamp rsub hardswish hardsigmoid hardtanh "
-    "hardshrink softshrink leaky_relu elu celu selu gelu silu mish softplus relu relu6 threshold "
-    "log_sigmoid_forward dropout native_dropout bernoulli rrelu_with_noise to_dtype "
-    "fake_quantize_per_tensor_affine_cachemask".split()
-)
+ELEMENTWISE = {
+    *("prelu", "_prelu_kernel", "masked_fill", "where", "lerp", "copy", "clamp", "rsub"),
+    *("hardswish", "hardsigmoid", "hardtanh", "hardshrink", "softshrink", "leaky_relu", "elu"),
+    *("celu", "selu", "gelu", "silu", "mish", "softplus", "relu", "relu6", "threshold"),
+    *("log_sigmoid_forward", "native_dropout", "rrelu_with_noise"),
+}
 """Elementwise operations that torch does not mark so."""
+VIEWS_IN_PLACE = {"as_strided", "squeeze", "unsqueeze", "t", "transpose", "detach", "swapaxes"}
+"""Operations that change a tensor's shape in place, and none of its values."""
 RULE_ERRORS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, StopIteration)
 """What a rule raises for a form of its operation that it was not written for."""
+
+
+def _name(op: Any) -> str:
+    """The operation's name, the same for its in-place form."""
+    name: str = op._schema.name.removeprefix("aten::")
+    return name if name.endswith("__") else name.removesuffix("_")
 
 
 class PlainFunctions(TorchFunctionMode):
@@ -228,10 +237,10 @@ class PlainFunctions(TorchFunctionMode):
 
 
 class Operations(TorchDispatchMode):
-    """Passes every operation of a run to `step`, with its number in the run."""
+    """Passes every operation of a run to `step`, and numbers them."""
 
     def __init__(self, budget: Budget) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.budget = budget
         self.index = 0
 
@@ -246,7 +255,7 @@ class Operations(TorchDispatchMode):
 
     def step(self, op: Any, args: Any, kwargs: Any) -> Any:
         """Runs one operation."""
-        raise NotImplementedError
+        return op(*args, **kwargs)
 
 
 class Recording(Operations):
@@ -264,22 +273,32 @@ class Recording(Operations):
         storages = {t.untyped_storage()._cdata for t in given}
         out = op(*args, **kwargs)
         results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
-        if not op._schema.is_mutable and all(
-            t.untyped_storage()._cdata in storages for t in results
-        ):
+        same = all(t.untyped_storage()._cdata in storages for t in results)
+        if same and (not op._schema.is_mutable or _name(op) in VIEWS_IN_PLACE):
             return out  # a view: its labels are those of its storage
         labels = self._labels(op, args, kwargs, out, given)
         several = labels if isinstance(labels, tuple) else (labels,) * len(results)
         for result, own in zip(results, several, strict=False):
             run.memory.write(result, own, fresh=result.untyped_storage()._cdata not in storages)
+            if own is None:
+                self._note_weight(given, result)
         if self.index in run.steps:
+            run.names[self.index] = op._schema.name
             self.budget.hold(sum(t.numel() * t.element_size() for t in results))
         return out
 
+    def _note_weight(self, given: Sequence[Tensor], result: Tensor) -> None:
+        """Notes that a result of a weight's size is computed from that weight."""
+        if self.run.memory.weight(result) is None and result.ndim > 1:
+            for tensor in given:
+                own = weight_name(self.run, tensor)
+                if own and tensor.ndim > 1 and tensor.numel() == result.numel():
+                    self.run.memory.set_weight(result, own[0], copied=False)
+                    return
+
     def _labels(self, op: Any, args: Any, kwargs: Any, out: Any, given: list[Tensor]) -> Result:
         run = self.run
-        name = op._schema.name.removeprefix("aten::")
-        name = name if name.endswith("__") else name.removesuffix("_")
+        name = _name(op)
         rule = RULES.get(name)
         if rule is None and (torch.Tag.pointwise in op.tags or name in ELEMENTWISE):
             rule = rules.elementwise

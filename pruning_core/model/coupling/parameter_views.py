@@ -43,8 +43,8 @@ class ParameterViews:
         if name is None:
             return None
         parameter = self.by_name[name]
-        steps = torch.arange(tensor.shape[dim]) * tensor.stride(dim)
-        places = _coordinates(parameter, tensor.storage_offset() + steps)
+        offsets = torch.arange(tensor.shape[dim]) * tensor.stride(dim) + tensor.storage_offset()
+        places = _coordinates(parameter, offsets)
         moving = [axis for axis, at in enumerate(places) if bool((at != at[0]).any())]
         if len(moving) != 1:
             return None
@@ -100,9 +100,9 @@ def _coordinates(parameter: Tensor, offsets: Tensor) -> list[Tensor]:
     """For each axis of the parameter the position of the elements at these storage offsets."""
     rest = offsets - parameter.storage_offset()
     places = [torch.zeros_like(rest) for _ in parameter.shape]
-    order = sorted(range(parameter.ndim), key=lambda axis: -parameter.stride(axis))
-    for axis in order:
+    steps = parameter.stride()
+    for axis in sorted(range(parameter.ndim), key=steps.__getitem__, reverse=True):
         if parameter.shape[axis] > 1:
-            places[axis] = rest // parameter.stride(axis)
-            rest = rest % parameter.stride(axis)
+            places[axis] = rest // steps[axis]
+            rest = rest % steps[axis]
     return places

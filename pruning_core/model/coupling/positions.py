@@ -6,6 +6,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 Positions = Int[Tensor, "_p"]
+IS_OUTPUT = "Its outputs are the network's own: removing one would remove a class."
+HEAD_ROWS = (
+    "Its rows belong to attention heads of one width, so that no single row can be removed: "
+    "use head granularity."
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,19 +9,21 @@ from torch import Tensor, nn
 
 from pruning_core.model.coupling.assemble import Roots
 from pruning_core.model.coupling.budget import Budget
-from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks
+from pruning_core.model.coupling.dependent_masks import dead_without_rows, dependent_on_rows
 from pruning_core.model.coupling.first_run import Step
 from pruning_core.model.coupling.operations import PlainFunctions
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.repeated_run import MARK, Comparison, Different, Repeated
 from pruning_core.model.inventory import oihw
-from pruning_core.types import Layer, Masks, PruningError
+from pruning_core.types import Layer, PruningError
 
 NOT_ZERO = (
     "Removed channels would still have a value: something adds to them that no mask sets to zero."
 )
 CHANGES_OTHERS = "Removing some of its channels would change channels that stay."
 NOT_REPEATED = "The network takes other steps without some of its channels."
+Rows = dict[str, Tensor]
+"""The removed rows of each layer, True = removed."""
 SUBSETS = 3
 """Random subsets of channels that every coupling is proved with."""
 
@@ -31,14 +33,17 @@ class Proof:
     """Runs a copy of a network without subsets of its channels.
 
     work: the copy, which changes during a run; model: the network itself, whose values are put
-    back; forward: runs the copy on the example, gives the output's tensors; root: of numbers.
+    back; root: of numbers; computed: layers that multiply by a function of their weight;
+    forward: runs the copy on the example and gives the output's tensors.
     """
 
     work: nn.Module
     model: nn.Module
     layers: tuple[Layer, ...]
     steps: dict[int, Step]
+    names: dict[int, str]
     root: Roots
+    computed: set[str]
     forward: Callable[[], list[Tensor]]
     budget: Budget
 
@@ -49,13 +54,27 @@ class Proof:
             return tuple(replace(own, reason=own.reason or NOT_REPEATED) for own in known)
         made = list(known)
         for seed in range(SUBSETS):
-            result = self._without(made, range(len(made)), seed, dense)
-            if result is None or not result[0].passed:
-                made = [self._alone(made, index, seed, dense) for index in range(len(made))]
-                result = self._without(made, range(len(made)), seed, dense)
-                if result is None or not result[0].passed:
-                    made = [replace(own, reason=own.reason or CHANGES_OTHERS) for own in made]
+            made = self._passing(made, seed, dense)
         return tuple(made)
+
+    def _passing(self, known: list[Coupling], seed: int, dense: Any) -> list[Coupling]:
+        """The couplings, with reasons so that all others pass together."""
+        result = self._without(known, range(len(known)), seed, dense)
+        if result is not None and result[0].still:
+            roots = set(self.root.of[sorted(result[0].still)].tolist())
+            known = [
+                replace(own, reason=NOT_ZERO)
+                if own.reason is None and roots & set(self._roots(own).tolist())
+                else own
+                for own in known
+            ]
+            result = self._without(known, range(len(known)), seed, dense)
+        if result is None or not result[0].passed:
+            known = [self._alone(known, index, seed, dense) for index in range(len(known))]
+            result = self._without(known, range(len(known)), seed, dense)
+        if result is None or not result[0].passed:
+            known = [replace(own, reason=own.reason or CHANGES_OTHERS) for own in known]
+        return known
 
     def _alone(
         self, known: Sequence[Coupling], index: int, seed: int, dense: tuple[Comparison, Any]
@@ -76,20 +95,20 @@ class Proof:
     ) -> tuple[Comparison, Any] | None:
         """The comparison without a random subset of the channels of the chosen couplings."""
         rng = torch.Generator().manual_seed(seed)
-        masks: Masks = {}
+        removed: Rows = {}
         numbers = torch.zeros(len(self.root.of), dtype=torch.bool)
         for index, coupling in enumerate(known):
             subset = irregular(coupling.channels, rng)
             if coupling.reason is None and index in chosen:
-                masks |= masks_without(coupling, subset, self.layers)
+                removed |= rows_without(coupling, subset, self.layers)
                 numbers[self._roots(coupling)[subset]] = True
-        if not masks:
+        if not removed:
             return dense  # type: ignore[no-any-return]
-        self._edit(masks, known)
+        edited = self._edit(removed, known, whole=seed == 0)
         try:
             return self._run(numbers[self.root.of] & (self.root.of > 0), dense[1])
         finally:
-            self._restore()
+            self._restore(edited)
 
     def _roots(self, coupling: Coupling) -> Tensor:
         """The root of each channel of a coupling."""
@@ -104,34 +123,43 @@ class Proof:
         return made
 
     @torch.no_grad()
-    def _edit(self, masks: Masks, known: Sequence[Coupling]) -> None:
-        """Zeroes what the masks remove; writes MARK where weights read only removed channels."""
-        for name, keep in dead_inputs(self.work, self.layers, masks, known).items():
+    def _edit(self, removed: Rows, known: Sequence[Coupling], *, whole: bool) -> list[str]:
+        """Zeroes what depends on removed channels, and gives the names of changed parameters.
+
+        Steps give their first results, so weights matter only where they are computed from others.
+        whole: all weights lose their rows, and hold MARK where they read only removed channels.
+        """
+        dead = dead_without_rows(self.work, self.layers, removed, known) if whole else {}
+        for name, keep in dead.items():
             self.work.get_parameter(name).masked_fill_(~keep, MARK)
+        rows = {name: removed[name] for name in removed if whole or name in self.computed}
         by_name = {layer.name: layer for layer in self.layers}
-        for name, mask in masks.items():
-            oihw(self.work.get_parameter(name), by_name[name]).masked_fill_(~mask, 0)
-        for name, keep in dependent_masks(self.work, self.layers, masks, known).items():
+        for name, gone in rows.items():
+            weight = oihw(self.work.get_parameter(name), by_name[name])
+            weight.masked_fill_(gone[:, None, None, None], 0)
+        dependent = dependent_on_rows(self.work, self.layers, removed, known)
+        for name, keep in dependent.items():
             self.work.get_parameter(name).masked_fill_(~keep, 0)
+        return [*dead, *rows, *dependent]
 
     @torch.no_grad()
-    def _restore(self) -> None:
-        for own, first in zip(self.work.parameters(), self.model.parameters(), strict=True):
-            own.copy_(first)
+    def _restore(self, names: Sequence[str]) -> None:
+        for name in dict.fromkeys(names):
+            self.work.get_parameter(name).copy_(self.model.get_parameter(name))
 
     def _run(
         self, removed: Tensor, expected: tuple[Repeated, list[Tensor]] | None
     ) -> tuple[Comparison, Any] | None:
         """One run and its comparison with the expected one; None where its steps differ."""
-        repeated = Repeated(self.steps, removed, self.budget, expected and expected[0])
+        repeated = Repeated(self.steps, self.names, removed, self.budget, expected and expected[0])
         try:
             with torch.no_grad(), repeated, PlainFunctions():
                 outputs = self.forward()
         except PruningError:
             raise
-        except (Different, RuntimeError, LookupError, ValueError, TypeError):
+        except (Different, RuntimeError, LookupError, ValueError, TypeError, AttributeError):
             return None
-        if repeated.names.keys() != self.steps.keys():
+        if repeated.met != self.steps.keys():
             return None
         if expected is not None:
             same = len(outputs) == len(expected[1]) and all(
@@ -153,12 +181,11 @@ def irregular(channels: int, rng: torch.Generator) -> Tensor:
     return subset
 
 
-def masks_without(coupling: Coupling, subset: Tensor, layers: Sequence[Layer]) -> Masks:
-    """Masks that remove a subset of a coupling's channels from all its members."""
-    shapes = {layer.name: layer.shape for layer in layers}
-    masks = {}
+def rows_without(coupling: Coupling, subset: Tensor, layers: Sequence[Layer]) -> Rows:
+    """The rows of all members, True = removed, without a subset of a coupling's channels."""
+    size = {layer.name: layer.shape[0] for layer in layers}
+    rows = {}
     for own in coupling.members:
-        keep = torch.ones(shapes[own.parameter][0], dtype=torch.bool)
-        keep[own.positions[subset[own.channels]]] = False
-        masks[own.parameter] = keep[:, None, None, None].expand(shapes[own.parameter])
-    return masks
+        rows[own.parameter] = torch.zeros(size[own.parameter], dtype=torch.bool)
+        rows[own.parameter][own.positions[subset[own.channels]]] = True
+    return rows

@@ -47,12 +47,14 @@ class Repeated(Operations):
     """Repeats a run. Weights give their first results, without the removed channels.
 
     So each layer reads what the operations between layers make of these results alone. expected:
-    what every step read when nothing was removed; None: this run notes it.
+    what every step read when nothing was removed; None: this run notes it. names: of the operations
+    that take the steps; met: the steps that were taken. Raises Different for other steps.
     """
 
     def __init__(
         self,
         steps: Mapping[int, Step],
+        names: Mapping[int, str],
         removed: Tensor,
         budget: Budget,
         expected: "Repeated | None" = None,
@@ -62,7 +64,8 @@ class Repeated(Operations):
         self.removed = removed
         self.expected = expected
         self.read: dict[int, Tensor] = {}
-        self.names: dict[int, str] = {}
+        self.names = names
+        self.met: set[int] = set()
         self.result = Comparison()
 
     def step(self, op: Any, args: Any, kwargs: Any) -> Any:
@@ -70,9 +73,8 @@ class Repeated(Operations):
         noted = self.steps.get(self.index)
         if noted is None:
             return op(*args, **kwargs)
-        name = op._schema.name
-        self.names[self.index] = name
-        if self.expected is not None and self.expected.names.get(self.index) != name:
+        self.met.add(self.index)
+        if self.names[self.index] != op._schema.name:
             raise Different
         if isinstance(noted, WeightStep):
             return self._weights(noted, args)

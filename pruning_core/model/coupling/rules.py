@@ -33,7 +33,6 @@ def elementwise(run: FirstRun, _op: Any, args: Args, kwargs: Kwargs, out: Any) -
     tensors = [x for x in tree_flatten((args, dict(kwargs)))[0] if isinstance(x, Tensor)]
     known = [(t, labels) for t in tensors if (labels := run.memory.labels(t)) is not None]
     if not known:
-        _same_weight(run, tensors, out)
         return None
     first, *others = (Operand(labels, tensor) for tensor, labels in known)
     for other in others:
@@ -47,23 +46,16 @@ def elementwise(run: FirstRun, _op: Any, args: Args, kwargs: Kwargs, out: Any) -
     return labels
 
 
-def _same_weight(run: FirstRun, tensors: Sequence[Tensor], out: Any) -> None:
-    """Notes that a tensor is computed from one parameter, elementwise and in its shape."""
-    for tensor in tensors:
-        own = weight_name(run, tensor)
-        if own and isinstance(out, Tensor) and out.shape == tensor.shape and out.ndim > 1:
-            run.memory.set_weight(out, own[0], copied=False)
-            return
-
-
 def weight_name(run: FirstRun, tensor: Tensor) -> tuple[str, bool] | None:
-    """The parameter that the whole tensor is or is computed from, and whether it is a copy."""
+    """The parameter that all of the tensor is computed from, and whether it is just that."""
     name = run.views.name(tensor)
     if name is None:
         return run.memory.weight(tensor)
     parameter = run.views.by_name[name]
+    if tensor.numel() != parameter.numel():
+        return None
     same = (tensor.shape, tensor.stride()) == (parameter.shape, parameter.stride())
-    return (name, True) if same else None
+    return name, same
 
 
 def copied(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -> Result:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from pruning_core.model.coupling.assemble import assembled, roots
 from pruning_core.model.coupling.budget import Budget
-from pruning_core.model.coupling.first_run import HEAD_ROWS, IS_OUTPUT, FirstRun, named_parameters
-from pruning_core.model.coupling.operations import PlainFunctions, Recording
+from pruning_core.model.coupling.first_run import FirstRun, named_parameters
+from pruning_core.model.coupling.operations import Operations, PlainFunctions, Recording
 from pruning_core.model.coupling.parameter_views import ParameterViews
-from pruning_core.model.coupling.positions import Coupling
+from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, Coupling
 from pruning_core.model.coupling.proof import NOT_ZERO, Proof
 from pruning_core.model.graph import TRACE_ERRORS
 from pruning_core.model.model_io import call, first_sample, map_tensors, random_if_zero
@@ -59,6 +59,8 @@ def _couplings(
     x = map_tensors(_on_cpu(first_sample(shape)), random_if_zero)
     run = FirstRun(ParameterViews(named_parameters(work, layers).items()), layers)
     _refuse_heads(run, layers)
+    with torch.inference_mode(False), torch.no_grad(), Operations(budget), PlainFunctions():
+        call(work, map_tensors(x, torch.clone))  # some networks keep values of their first run
     with torch.inference_mode(False), torch.no_grad(), Recording(run, budget), PlainFunctions():
         outputs = list(_tensors(call(work, map_tensors(x, torch.clone))))
     _refuse_outputs(run, outputs, layers)
@@ -70,7 +72,9 @@ def _couplings(
         model,
         layers,
         run.steps,
+        run.names,
         roots(run, layers),
+        run.computed,
         partial(_forward, work, x),
         budget,
     )

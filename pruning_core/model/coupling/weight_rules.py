@@ -27,7 +27,7 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
     transposed, groups = bool(args[6]), int(args[8])
     own = weight_name(run, weight)
     labels = run.memory.labels(x)
-    if own is None:
+    if own is None or weight.shape != run.views.by_name[own[0]].shape:
         return product(run, _op, args, {}, out)
     name, plain = own
     one, many = (1, 0) if transposed else (0, 1)
@@ -105,6 +105,7 @@ def _read(
 ) -> None:
     run.used.add(axis.parameter)
     if not plain:
+        run.computed.add(axis.parameter)
         run.channels.refuse(channels.tolist(), COMPUTED_WEIGHT)
     if bool(channels.any()):
         run.reads.append(Read(axis, channels, rows))

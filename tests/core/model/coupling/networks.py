@@ -1,0 +1,191 @@
+"""Small networks of the kinds that others write: what is read where is known by hand."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CHANNELS = (3, 8, 8)
+
+
+class Head(nn.Module):
+    """Ends a network: b reads what `middle` makes of a's 8 channels, then a mean and a Linear."""
+
+    def __init__(self, middle: Callable[[Any, Tensor], Tensor], reads: int = 8) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 8, 3)
+        self.b = nn.Conv2d(reads, 6, 1)
+        self.f = nn.Linear(6, 4)
+        self.middle = middle
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.f(self.b(self.middle(self, x)).relu().mean((2, 3)))
+
+
+def head(middle: Callable[[Any, Tensor], Tensor], reads: int = 8, **parts: nn.Module) -> Head:
+    """A `Head` with these modules beside a and b."""
+    made = Head(middle, reads)
+    for name, part in parts.items():
+        made.add_module(name, part)
+    return made
+
+
+class Parameter(nn.Module):
+    """Holds one bare parameter, w."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.rand(shape) + 0.5)
+
+
+class Standardised(nn.Conv2d):
+    """A convolution whose weight is standardised over each filter's inputs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.weight.mean((1, 2, 3), keepdim=True)
+        spread = self.weight.std((1, 2, 3), keepdim=True) + 1e-5
+        return F.conv2d(x, (self.weight - mean) / spread, self.bias)
+
+
+class Keeping(nn.Conv2d):
+    """Keeps its last output, with its gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = super().forward(x)
+        return self.last
+
+
+class ByWeight(nn.Module):
+    """Reads its Linear's weight without calling the Linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.movedim(1, -1), self.inner.weight, self.inner.bias).movedim(-1, 1)
+
+
+def shuffled(x: Tensor) -> Tensor:
+    """Channel shuffle of two groups."""
+    n, c, h, w = x.shape
+    return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+
+def res2(net: Any, x: Tensor) -> Tensor:
+    """Res2Net: four splits, each convolution reads its split and the one before."""
+    one, two, three, four = net.a(x).chunk(4, 1)
+    two = net.c(two)
+    three = net.d(three + two)
+    return torch.cat([one, two, three, four], 1)
+
+
+def rms(net: Any, x: Tensor) -> Tensor:
+    """Root mean square norm over channels, written by hand."""
+    y = net.a(x)
+    return y * torch.rsqrt(y.pow(2).mean(1, keepdim=True) + 1e-5) * net.p.w
+
+
+def excited(net: Any, x: Tensor) -> Tensor:
+    """Squeeze and excitation."""
+    y = net.a(x)
+    return y * net.up(net.down(y.mean((2, 3), keepdim=True)).relu()).sigmoid()
+
+
+Expected = tuple[Sequence[str], str]
+"""The layers that are tied to a, and a part of the reason; no reason where it is empty."""
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
+    "gate of one channel": (
+        lambda: head(lambda n, x: n.a(x) * n.m(x).sigmoid(), m=nn.Conv2d(3, 1, 3)),
+        ("a", ""),
+    ),
+    "sum with one channel": (
+        lambda: head(lambda n, x: n.a(x) + n.m(x), m=nn.Conv2d(3, 1, 3)),
+        ("a", "still have a value"),
+    ),
+    "one channel, expanded": (
+        lambda: head(lambda n, x: n.a(x) * n.m(x).expand(-1, 8, -1, -1), m=nn.Conv2d(3, 1, 3)),
+        ("a", ""),
+    ),
+    "pixel shuffle": (lambda: head(lambda n, x: F.pixel_shuffle(n.a(x), 2), 2), ("a", "")),
+    "space to depth": (lambda: head(lambda n, x: F.pixel_unshuffle(n.a(x), 2), 32), ("a", "")),
+    "channel shuffle": (lambda: head(lambda n, x: shuffled(n.a(x))), ("a", "")),
+    "roll": (lambda: head(lambda n, x: n.a(x).roll(3, 1)), ("a", "")),
+    "depthwise multiplier": (
+        lambda: head(lambda n, x: n.d(n.a(x)), 16, d=nn.Conv2d(8, 16, 3, groups=8)),
+        ("a d", ""),
+    ),
+    "concatenation": (
+        lambda: head(lambda n, x: torch.cat([n.a(x), n.c(x)], 1), 12, c=nn.Conv2d(3, 4, 3)),
+        ("a", ""),
+    ),
+    "addition": (
+        lambda: head(lambda n, x: n.a(x) + n.c(x).flip(1), c=nn.Conv2d(3, 8, 3)),
+        ("a c", ""),
+    ),
+    "res2net": (lambda: head(res2, c=nn.Conv2d(2, 2, 1), d=nn.Conv2d(2, 2, 1)), ("a c", "")),
+    "squeeze and excitation": (
+        lambda: head(excited, down=nn.Conv2d(8, 3, 1), up=nn.Conv2d(3, 8, 1)),
+        ("a up", ""),
+    ),
+    "parameter H x W": (lambda: head(lambda n, x: n.a(x) * n.p.w, p=Parameter(6, 6)), ("a", "")),
+    "parameter of a row": (lambda: head(lambda n, x: n.a(x) * n.p.w, p=Parameter(6)), ("a", "")),
+    "parameter per channel": (
+        lambda: head(lambda n, x: n.a(x) + n.p.w, p=Parameter(8, 1, 1)),
+        ("a", ""),
+    ),
+    "parameter C x H x W": (
+        lambda: head(lambda n, x: n.a(x) + n.p.w, p=Parameter(8, 6, 6)),
+        ("a", ""),
+    ),
+    "added parameter H x W": (
+        lambda: head(lambda n, x: n.a(x) + n.p.w, p=Parameter(6, 6)),
+        ("a", "still have a value"),
+    ),
+    "PReLU of one value": (lambda: head(lambda n, x: n.p(n.a(x)), p=nn.PReLU()), ("a", "")),
+    "PReLU": (lambda: head(lambda n, x: n.p(n.a(x)), p=nn.PReLU(8)), ("a", "")),
+    "GLU": (lambda: head(lambda n, x: F.glu(n.a(x), 1), 4), ("a", "")),
+    "batch norm": (lambda: head(lambda n, x: n.n(n.a(x)), n=nn.SyncBatchNorm(8)), ("a", "")),
+    "batch norm, no scale": (
+        lambda: head(lambda n, x: n.n(n.a(x)) + 1, n=nn.BatchNorm2d(8, affine=False)),
+        ("a", "still have a value"),
+    ),
+    "instance norm": (
+        lambda: head(lambda n, x: n.n(n.a(x)), n=nn.InstanceNorm2d(8, affine=True)),
+        ("a", ""),
+    ),
+    "group norm": (lambda: head(lambda n, x: n.n(n.a(x)), n=nn.GroupNorm(2, 8)), ("a", "")),
+    "RMS norm": (lambda: head(rms, p=Parameter(8, 1, 1)), ("a", "")),
+    "sigmoid": (lambda: head(lambda n, x: n.a(x).sigmoid()), ("a", "still have a value")),
+    "softmax over channels": (lambda: head(lambda n, x: n.a(x).softmax(1)), ("a", "combines")),
+    "mean over channels": (
+        lambda: head(lambda n, x: n.a(x).mean(1, keepdim=True), 1),
+        ("a", "reads a mean"),
+    ),
+    "read along another axis": (
+        lambda: head(lambda n, x: n.t(n.a(x).flatten(2)).view(-1, 8, 6, 6), t=nn.Linear(36, 36)),
+        ("a", "along another axis"),
+    ),
+    "padded shortcut": (
+        lambda: head(
+            lambda n, x: n.c(x) + F.pad(n.a(x), (0, 0, 0, 0, 2, 2)), 12, c=nn.Conv2d(3, 12, 3)
+        ),
+        ("a c", ""),
+    ),
+    "weight without its module": (lambda: head(lambda n, x: n.w(n.a(x)), w=ByWeight()), ("a", "")),
+    "standardised weight": (
+        lambda: head(lambda n, x: n.s(n.a(x)), s=Standardised(8, 8, 1)),
+        ("a", "computes its weight"),
+    ),
+    "kept activation": (lambda: head(lambda n, x: n.k(n.a(x)), k=Keeping(8, 8, 1)), ("a", "")),
+    "recurrent": (
+        lambda: head(
+            lambda n, x: n.r(n.a(x).flatten(2).mT)[0].mT.unflatten(2, (6, 6)),
+            r=nn.GRU(8, 8, batch_first=True),
+        ),
+        ("a", ""),
+    ),
+}
+"""Networks that read 3 x 8 x 8 images."""
