@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pruning_core.model.coupling.channels import Channels
 from pruning_core.model.coupling.label_memory import LabelMemory, Labels
 from pruning_core.model.coupling.parameter_views import ParameterAxis, ParameterViews
+from pruning_core.model.inventory import output_axis
 from pruning_core.types import Layer
 
 ACTS_ON_SEVERAL = "Its outputs act on several channels at once, so that removing one changes them."
@@ -101,7 +102,9 @@ class FirstRun:
     def __post_init__(self) -> None:
         for layer in self.layers:
             self.starts[layer.name] = first = self.channels.new(layer.shape[0])
-            self.made[layer.name, 0] = first
+            axis = output_axis(layer)
+            if axis is not None:
+                self.made[layer.name, axis] = first
 
     def rows(self, axis: ParameterAxis) -> Tensor:
         """The channels that a weight computes along its output axis."""
@@ -113,7 +116,8 @@ class FirstRun:
                 range(first, first + size),
                 f"{axis.parameter} computes these channels too, and cannot be pruned.",
             )
-        self.used.add(axis.parameter)
+        if self.made[key] == self.starts.get(axis.parameter):
+            self.used.add(axis.parameter)
         return (self.made[key] + axis.positions).int()
 
     def columns(self, axis: ParameterAxis) -> Tensor:

@@ -1,7 +1,6 @@
 """Finds the channels that are tied: one run notes them, repeated runs prove them."""
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from functools import partial
 from itertools import chain
@@ -18,7 +17,13 @@ from pruning_core.model.coupling.parameter_views import ParameterViews
 from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, Coupling
 from pruning_core.model.coupling.proof import NOT_ZERO, Proof
 from pruning_core.model.graph import TRACE_ERRORS
-from pruning_core.model.model_io import call, first_sample, map_tensors, random_if_zero
+from pruning_core.model.model_io import (
+    call,
+    copy_model,
+    first_sample,
+    map_tensors,
+    random_if_zero,
+)
 from pruning_core.types import Example, Inputs, Layer, PruningError
 
 __all__ = ["HEAD_ROWS", "IS_OUTPUT", "NOT_USED", "NOT_ZERO", "couplings"]
@@ -55,7 +60,7 @@ def _couplings(
     model: nn.Module, layers: tuple[Layer, ...], shape: Example, budget: Budget
 ) -> tuple[Coupling, ...]:
     budget.hold(sum(4 * own.numel() for own in model.parameters()))
-    work = _copied(model)
+    work = copy_model(model).cpu().float().eval().requires_grad_(False)
     x = map_tensors(_on_cpu(first_sample(shape)), random_if_zero)
     run = FirstRun(ParameterViews(named_parameters(work, layers).items()), layers)
     _refuse_heads(run, layers)
@@ -84,19 +89,6 @@ def _couplings(
 
 def _forward(work: nn.Module, x: Inputs) -> list[Tensor]:
     return [output.clone() for output in _tensors(call(work, map_tensors(x, torch.clone)))]
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    """A copy on the CPU, in eval mode and single precision.
-
-    Activations that a module keeps cannot be copied by torch: the copy has them without gradients.
-    """
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for value in _tensors(list(vars(module).values())):
-            if value.grad_fn is not None:
-                memo[id(value)] = value.detach()
-    return deepcopy(model, memo).cpu().float().eval().requires_grad_(False)
 
 
 def _on_cpu(x: Inputs) -> Inputs:

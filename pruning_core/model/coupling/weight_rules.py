@@ -103,7 +103,6 @@ def _read(
     *,
     plain: bool,
 ) -> None:
-    run.used.add(axis.parameter)
     if not plain:
         run.computed.add(axis.parameter)
         run.channels.refuse(channels.tolist(), COMPUTED_WEIGHT)
@@ -192,6 +191,8 @@ def embedding(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) ->
         return None
     if axis.parameter in run.starts:
         own = run.columns(axis)
-        run.channels.refuse(own.tolist(), f"{axis.parameter} is an embedding and a weight at once.")
+        run.channels.refuse(
+            own.tolist(), f"{axis.parameter} is an embedding and has masks of its own."
+        )
         return own.expand(out.shape)
     return run.columns(axis).expand(out.shape)

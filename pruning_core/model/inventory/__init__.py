@@ -4,7 +4,7 @@ from pruning_core.model.inventory.kinds import CONVOLUTIONS, SEPARATE
 from pruning_core.model.inventory.layers import inventory, without_classifier
 from pruning_core.model.inventory.reparametrised import from_torch_prune
 from pruning_core.model.inventory.unprunable import NORMS, unprunable_parameters
-from pruning_core.model.inventory.views import oihw, stored, weights
+from pruning_core.model.inventory.views import oihw, output_axis, stored, weights
 
 __all__ = [
     "CONVOLUTIONS",
@@ -13,6 +13,7 @@ __all__ = [
     "from_torch_prune",
     "inventory",
     "oihw",
+    "output_axis",
     "stored",
     "unprunable_parameters",
     "weights",

@@ -57,6 +57,19 @@ def view_shape(
     return o, i, h, w
 
 
+def output_axis(layer: Layer) -> int | None:
+    """The axis of the stored parameter that runs over the layer's outputs.
+
+    None where no single axis does, as in a grouped transposed convolution.
+    """
+    if not layer.layout:
+        return 0
+    left, right = (_axes(side) for side in layer.layout.split(" -> "))
+    outputs = re.findall(r"[a-z]", right[0])
+    outputs = [name for name in outputs if name != "g" or layer.groups > 1]
+    return left.index(outputs[0]) if len(outputs) == 1 and outputs[0] in left else None
+
+
 def outputs_first(stored: tuple[int, ...]) -> tuple[int, int, int, int]:
     """The OIHW view of a weight that is stored outputs, inputs, kernel."""
     o, i, *kernel = stored

@@ -68,6 +68,21 @@ class ByWeight(nn.Module):
         return F.linear(x.movedim(1, -1), self.inner.weight, self.inner.bias).movedim(-1, 1)
 
 
+class Conv1D(nn.Module):
+    """A Linear over channels whose weight is stored inputs x outputs, as GPT-2's."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.nf = outputs
+        self.weight = nn.Parameter(torch.rand(inputs, outputs) - 0.5)
+        self.bias = nn.Parameter(torch.rand(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).mT
+        rows = torch.addmm(self.bias, tokens.flatten(0, 1), self.weight)
+        return rows.view(*tokens.shape[:2], -1).mT.unflatten(2, x.shape[2:])
+
+
 def shuffled(x: Tensor) -> Tensor:
     """Channel shuffle of two groups."""
     n, c, h, w = x.shape
@@ -180,6 +195,26 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
         ("a", "computes its weight"),
     ),
     "kept activation": (lambda: head(lambda n, x: n.k(n.a(x)), k=Keeping(8, 8, 1)), ("a", "")),
+    "inputs x outputs": (
+        lambda: head(lambda n, x: n.p(n.a(x)) + n.a(x), p=Conv1D(8, 8)),
+        ("a p", ""),
+    ),
+    "transposed convolution": (
+        lambda: head(lambda n, x: n.t(x) + n.a(x), t=nn.ConvTranspose2d(3, 8, 1, padding=1)),
+        ("a t", ""),
+    ),
+    "reads by a transposed convolution": (
+        lambda: head(lambda n, x: n.t(n.a(x)), 5, t=nn.ConvTranspose2d(8, 5, 2, stride=2)),
+        ("a", ""),
+    ),
+    "transposed convolution of groups": (
+        lambda: head(lambda n, x: n.t(n.a(x)), t=nn.ConvTranspose2d(8, 8, 1, groups=2)),
+        ("a", "grouped"),
+    ),
+    "Conv3d": (
+        lambda: head(lambda n, x: n.t(n.a(x)[:, :, None])[:, :, 0], 5, t=nn.Conv3d(8, 5, 1)),
+        ("a", ""),
+    ),
     "recurrent": (
         lambda: head(
             lambda n, x: n.r(n.a(x).flatten(2).mT)[0].mT.unflatten(2, (6, 6)),
