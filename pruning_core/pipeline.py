@@ -177,6 +177,16 @@ def flow_context(plan: Plan, space: Workspace, device: torch.device | None = Non
     return FlowContext(resolved, resolved.layers, plan.fine_tune, device)
 
 
+def recalibrated_copy(
+    space: Workspace, model: nn.Module, device: torch.device | None = None
+) -> nn.Module:
+    """A copy of the model with batch-norm statistics measured again on training images.
+
+    An image folder has its images class by class, so a stratified part of them is used.
+    """
+    return recalibrate_bn(model, probe(space.dataset.train, RECALIBRATION), device=device)
+
+
 def measure_states(
     plan: Plan,
     space: Workspace,
@@ -191,11 +201,7 @@ def measure_states(
     def score(candidate: nn.Module) -> Evaluation:
         return Judge.of(space.dataset).evaluate(candidate, split, device)
 
-    # A folder's images come class by class, so the statistics need a stratified part of them.
-    mixed = probe(space.dataset.train, RECALIBRATION)
-    recalibrated = (
-        score(recalibrate_bn(base, mixed, device=device)) if tracked_norms(base) else None
-    )
+    recalibrated = score(recalibrated_copy(space, base, device)) if tracked_norms(base) else None
     tuned = score(model) if plan.fine_tune.epochs else None
     return Finished(
         model,

@@ -277,6 +277,13 @@ def accuracy(plan: Plan, space: Workspace) -> Evaluation:
     return forward.evaluation(pruned_model(plan, space).state_dict())
 
 
+@cached(lambda plan, space: (mask_key(plan), plan.probe), 256, copied=True)
+def recalibrated_accuracy(plan: Plan, space: Workspace) -> Evaluation:
+    """The masked model on the probe, with batch-norm statistics measured again."""
+    repaired = pipeline.recalibrated_copy(space, pruned_model(plan, space))
+    return Judge.of(space.dataset).evaluate(repaired, probe(plan, space))
+
+
 @cached(lambda plan, space: (mask_key(plan), _test_key(plan, space)), 256, copied=True)
 def test_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     """The masked model on the test split."""

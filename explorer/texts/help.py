@@ -65,6 +65,9 @@ EXPLORE = {
     "ratio": "The fraction of this layer's groups to remove. Moving the slider sets it by hand, "
     "instead of the allocation.",
     "cut": "N:M defines the fraction by itself. Off: this layer stays dense.",
+    "recalibrated": "The means and variances of the batch norms are measured again with the pruned "
+    "network, on up to 1,024 training images. Nothing is trained. Removed weights change what the "
+    "batch norms receive, so the old statistics no longer fit.",
     "farthest_lose": "The largest loss that you accept, against the dense network on the same "
     "samples.",
     "farthest_sure": "Off: the measured loss must be within the limit. On: also the worst end of "

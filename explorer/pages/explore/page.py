@@ -7,6 +7,7 @@ from explorer.pages.explore.how_far import how_far_panel
 from explorer.pages.explore.layer_panel import layer_panel
 from explorer.pages.explore.layer_table import fixed_parameters, layer_table
 from explorer.pages.explore.network_map_panel import network_map_panel
+from explorer.pages.explore.recalibrated import recalibrated_caption
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import count, interval, percent
@@ -61,6 +62,8 @@ def render(plan: Plan, space: Workspace) -> None:
     with st.expander("What do I see?", icon=":material/help:"):
         st.markdown(GUIDE)
     _accuracy(cells[0], plan, space, pruned=bool(prunable))
+    if prunable:
+        recalibrated_caption(cells[0], plan, space)
 
 
 def _cells() -> list[DeltaGenerator]:

@@ -12,6 +12,8 @@ from streamlit.testing.v1 import AppTest
 from explorer.components.mask_lab import Edit
 from explorer.session import cache
 from explorer.texts.formats import interval
+from pruning_core.evaluation.accuracy import Judge
+from pruning_core.pipeline import choose_masks, masked_copy, probe_split, recalibrated_copy
 from pruning_core.plan import Plan
 from pruning_core.tasks import change
 from pruning_core.workspaces import Workspace
@@ -326,3 +328,17 @@ def test_two_sessions_never_see_each_others_masks(space: Workspace) -> None:
     assert kept_share(second) == pytest.approx(0.9, abs=1e-3)
     assert numbers(first)["Accuracy"] != numbers(second)["Accuracy"]
     assert weights_hash(space) == before
+
+
+def test_the_card_has_the_accuracy_with_batch_norm_recalibrated() -> None:
+    plan = Plan(model="resnet20", granularity="kernel", probe=60)
+    address = {"model": "resnet20", "granularity": "kernel", "probe": "60"}
+    at = opened(page, address, "explore")
+    space = cache.workspace("resnet20", "digits")
+    network = masked_copy(plan, space, choose_masks(plan, space)[1])
+    judge = Judge.of(space.dataset)
+    expected = judge.evaluate(recalibrated_copy(space, network), probe_split(plan, space)).value
+    (said,) = [text.value for text in at.caption if "batch norm recalibrated" in text.value]
+    assert f"**{100 * expected:.1f}%**" in said
+    lenet = started()
+    assert not any("recalibrated" in text.value for text in lenet.caption)
