@@ -1,19 +1,22 @@
 """A script that applies the masks to a network of the user's, without this package."""
 
 from collections.abc import Mapping
+from textwrap import indent
 
 import torch
 
+from pruning_core.export.task_lines import TaskLines, task_lines
 from pruning_core.pipeline import final_test_split
 from pruning_core.plan import Plan
 from pruning_core.subjects.samples import ItemSplit, Samples
+from pruning_core.tasks import Task
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
 from pruning_core.workspaces.user_lines import UserLines
 
 _TEMPLATE = '''\
 """Loads masks that Pruning Explorer exported into your own network, with plain PyTorch.
-Prints the accuracy on the test samples.
+Prints the {value_label} on the test samples.
 
 Put this file next to masks.safetensors{weights_file}. Then run: python load_masks.py
 It needs torch, safetensors and your own modules, but not Pruning Explorer.
@@ -33,7 +36,7 @@ from torch.utils.data import TensorDataset, default_collate
 here = Path(__file__).parent
 {open}
 model = model{unwrap}{to_float}.eval()
-{tuned}with torch.no_grad():
+{dense}{tuned}with torch.no_grad():
     for name, mask in load_file(here / "masks.safetensors").items():
         model.get_parameter(name)[~mask] = 0
 dtype = next(w.dtype for w in model.parameters() if w.is_floating_point())
@@ -52,16 +55,19 @@ def typed(part):
 
 {reading}
 positions = {positions}
-correct = 0
+{start}
 with torch.inference_mode():
     for start in range(0, len(positions), {size}):
 {samples}
         x, y = divide(collate(samples))
+{targets}
         out = model({arguments})
-        correct += int(({logits}.argmax(1) == torch.as_tensor(y)).sum())
-n = len(positions)
-print(f"accuracy {{correct / n:.6f}} ({{correct}} of {{n}} images)")
+        out = {logits}
+{add}
+value = {value}
+print(f"{value_label} {{value:.6f}} ({right}{{{count}}} {sample_word})")
 '''
+_DENSE = "dense = copy.deepcopy(model)  # its answers are the targets\n"
 _TUNED = 'model.load_state_dict(load_file(here / "weights.safetensors"))  # fine-tuned\n'
 _KEYS = '("labels", "label", "targets", "target", "y")'
 _DIVIDE_DICT = f"""\
@@ -84,8 +90,6 @@ raise SystemExit("Write your own lines here, and remove this one: build, load we
 model = ...  # your network, with its weights
 given = ...  # what you gave as {split}= to workspace()"""
 _ASK_BATCH = "\nread_batch = ...  # what you gave as batch= to workspace()"
-BATCH = 256
-"""Samples of a batch, as in `evaluate`, so that both compute the same."""
 
 
 def user_script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
@@ -98,11 +102,16 @@ def user_script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     if space.lines is None or not isinstance(split, Samples | ItemSplit):
         raise PruningError(f"There is no script for {space.name}: its data is not known by name.")
     lines = space.lines
+    task = space.dataset.task
+    value = task_lines(task, lines.task)
+    size = task.batch_size
+    arguments = _arguments(split)
+    logits = lines.logits + _columns(space)
     seeded = split.given in lines.seeded
     return _TEMPLATE.format(
         weights_file=" and weights.safetensors" if tuned else "",
-        standard_imports=_standard_imports(lines, split.given, seeded),
-        own_imports=_own_imports(lines),
+        standard_imports=_standard_imports(lines, split.given, seeded, task, value),
+        own_imports=_own_imports(lines, value),
         open=_open_lines(lines, split.given),
         unwrap=f".{lines.unwrap}" if lines.unwrap else "",
         to_float=".float()" if lines.half else "",
@@ -110,24 +119,44 @@ def user_script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
         divide=_divide_lines(lines, split.given),
         reading=lines.reading[split.given],
         positions=_positions(split),
-        samples=(_SEEDED if seeded else _SAMPLES).format(size=BATCH),
-        size=BATCH,
-        arguments=_arguments(split),
-        logits=lines.logits + _columns(space),
+        samples=(_SEEDED if seeded else _SAMPLES).format(size=size),
+        size=size,
+        arguments=arguments,
+        logits=logits,
+        value_label=task.value_label,
+        sample_word=task.samples,
+        start=value.start,
+        add=indent(value.add, 8 * " "),
+        value=value.value,
+        count=value.count,
+        right=f"{{{value.right}}} of " if value.right else "",
+        dense=_DENSE if task.dense_answers else "",
+        targets=_targets(task, arguments, logits, value),
     )
 
 
-def _standard_imports(lines: UserLines, split: str, seeded: bool) -> str:
+def _standard_imports(
+    lines: UserLines, split: str, seeded: bool, task: Task, value: TaskLines
+) -> str:
     names = ["import sys"] if lines.path else []
+    names += ["import copy"] if task.dense_answers else []
+    names += ["import math"] if "math." in value.value else []
     names += ["import random"] if seeded else []
     names += ["from itertools import islice"] if "islice" in lines.reading[split] else []
     names += ["from pathlib import Path"]
     return "\n".join(sorted(names)) + ("\n\nimport numpy as np" if seeded else "")
 
 
-def _own_imports(lines: UserLines) -> str:
+def _own_imports(lines: UserLines, value: TaskLines) -> str:
     path = [f"sys.path += {list(lines.path)}  # where your modules are"] if lines.path else []
-    return "\n".join([*path, *lines.imports])
+    return "\n".join([*path, *lines.imports, *filter(None, [value.imports])])
+
+
+def _targets(task: Task, arguments: str, logits: str, value: TaskLines) -> str:
+    """Lines for the targets of a batch: those of the data, or the dense network's answers."""
+    if not task.dense_answers:
+        return "        y = torch.as_tensor(y)"
+    return f"        out = dense({arguments})\n        out = {logits}\n        y = {value.answers}"
 
 
 def _open_lines(lines: UserLines, split: str) -> str:

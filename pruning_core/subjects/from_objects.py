@@ -124,6 +124,7 @@ class _Opening:
             logits_expression(out),
             bool(half),
             batch="read_batch" if reader.batch else "",
+            task=task if isinstance(task := self.options.get("task"), str) else "",
         )
 
     def _reader(self, network: nn.Module, *, targets: bool) -> Reader:

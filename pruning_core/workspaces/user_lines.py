@@ -17,7 +17,7 @@ class UserLines:
     the network; weights: file of its weights; nested: the key of a training's checkpoint that
     holds them; unwrap: the attribute of a wrapper that holds the
     network; splits: split -> expression that gives what the user gave; batch: the expression of a
-    function from a batch to (inputs, target).
+    function from a batch to (inputs, target); task: package.module:object of the user's task.
     """
 
     reading: Mapping[str, str]
@@ -33,3 +33,4 @@ class UserLines:
     unwrap: str = ""
     splits: Mapping[str, str] = field(default_factory=dict)
     batch: str = ""
+    task: str = ""
