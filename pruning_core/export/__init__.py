@@ -10,6 +10,7 @@ from pruning_core.export.masks import (
     masks_safetensors,
 )
 from pruning_core.export.report import evaluation_dict, evaluations_by_state, report_dict
+from pruning_core.export.task_lines import value_line
 from pruning_core.export.weights import weights_safetensors
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "masks_safetensors",
     "report_dict",
     "script_text",
+    "value_line",
     "weights_safetensors",
     "zip_archive",
 ]

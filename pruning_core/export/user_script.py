@@ -5,6 +5,7 @@ from textwrap import indent
 
 import torch
 
+from pruning_core.evaluation.dense_answers import AnsweredSplit
 from pruning_core.export.task_lines import TaskLines, task_lines
 from pruning_core.pipeline import final_test_split
 from pruning_core.plan import Plan
@@ -29,8 +30,7 @@ the same as a network without these filters, except for float rounding.
 
 import torch
 from safetensors.torch import load_file
-from torch.utils.data import TensorDataset, default_collate
-
+{data_imports}
 {own_imports}
 
 here = Path(__file__).parent
@@ -62,18 +62,19 @@ with torch.inference_mode():
         x, y = divide(collate(samples))
 {targets}
         out = model({arguments})
-        out = {logits}
-{add}
+{judged}{add}
 value = {value}
 print(f"{value_label} {{value:.6f}} ({right}{{{count}}} {sample_word})")
 '''
 _DENSE = "dense = copy.deepcopy(model)  # its answers are the targets\n"
 _TUNED = 'model.load_state_dict(load_file(here / "weights.safetensors"))  # fine-tuned\n'
-_KEYS = '("labels", "label", "targets", "target", "y")'
-_DIVIDE_DICT = f"""\
+_DIVIDE_DICT = """\
     inputs = dict(batch)
-    target = inputs.pop(next(key for key in {_KEYS} if key in inputs))
-    return inputs, target"""
+    return inputs, inputs.pop({key!r})"""
+_DIVIDE_BARE = """\
+    return batch, batch[0] if isinstance(batch, (list, tuple)) else batch"""
+_DIVIDE_BARE_DICT = """\
+    return batch, next(iter(batch.values()))"""
 _DIVIDE_PAIR = """\
     x, y = batch
     return x, y"""
@@ -99,6 +100,7 @@ def user_script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     workspace that `workspace` or a subject did not open.
     """
     split = final_test_split(plan, space)
+    split = split.split if isinstance(split, AnsweredSplit) else split
     if space.lines is None or not isinstance(split, Samples | ItemSplit):
         raise PruningError(f"There is no script for {space.name}: its data is not known by name.")
     lines = space.lines
@@ -122,7 +124,8 @@ def user_script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
         samples=(_SEEDED if seeded else _SAMPLES).format(size=size),
         size=size,
         arguments=arguments,
-        logits=logits,
+        judged="" if logits == "out" else f"        out = {logits}\n",
+        data_imports=_data_imports(lines.reading[split.given]),
         value_label=task.value_label,
         sample_word=task.samples,
         start=value.start,
@@ -156,7 +159,13 @@ def _targets(task: Task, arguments: str, logits: str, value: TaskLines) -> str:
     """Lines for the targets of a batch: those of the data, or the dense network's answers."""
     if not task.dense_answers:
         return "        y = torch.as_tensor(y)"
-    return f"        out = dense({arguments})\n        out = {logits}\n        y = {value.answers}"
+    judged = "" if logits == "out" else f"        out = {logits}\n"
+    return f"        out = dense({arguments})\n{judged}        y = {value.answers}"
+
+
+def _data_imports(reading: str) -> str:
+    names = [name for name in ("TensorDataset", "default_collate") if name in reading]
+    return f"from torch.utils.data import {', '.join(names)}\n" if names else ""
 
 
 def _open_lines(lines: UserLines, split: str) -> str:
@@ -177,7 +186,9 @@ def _open_lines(lines: UserLines, split: str) -> str:
 def _divide_lines(lines: UserLines, split: str) -> str:
     if lines.batch:
         return f"    return {lines.batch}(batch)"
-    return _DIVIDE_DICT if split in lines.keyed else _DIVIDE_PAIR
+    if split in lines.bare:
+        return _DIVIDE_BARE_DICT if split in lines.keyed else _DIVIDE_BARE
+    return _DIVIDE_DICT.format(key=lines.keyed[split]) if split in lines.keyed else _DIVIDE_PAIR
 
 
 def _positions(split: Samples | ItemSplit) -> str:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pruning_core.model.model_io import map_tensors, sample_count
+from pruning_core.model.model_io import input_tensors, map_tensors, sample_count
 from pruning_core.subjects.samples import Pair
 from pruning_core.types import Inputs, PruningError
 
@@ -22,20 +22,23 @@ class ReadBatch:
     """Batch -> inputs and targets, as tensors.
 
     given: the argument that the data came from; own: a function of the user's that does it; dtype:
-    of the model, which inputs of floating point get; targets: does the task need targets?
-    keyed: receives `given` where batches are dicts.
+    of the model, which inputs of floating point get; unlabelled: what stands for the targets of
+    batches without targets: "" refused, "inputs" the first input, "none" zeros.
+    keyed: receives given -> key of the targets where batches are dicts, "" for none; bare: receives
+    `given` where batches have no targets.
     """
 
     given: str
     own: Callable[[Any], Any] | None = None
     dtype: torch.dtype | None = None
-    targets: bool = True
-    keyed: set[str] = field(default_factory=set)
+    unlabelled: str = ""
+    keyed: dict[str, str] = field(default_factory=dict)
+    bare: set[str] = field(default_factory=set)
 
     def __call__(self, batch: Any) -> Pair:
         inputs, target = self._divided(batch if self.own is None else self.own(batch))
         x = map_tensors(self._tensors(inputs), self._typed)
-        y = self._tensor(target, "target") if target is not None else _numbers(x)
+        y = self._own_targets(x) if target is None else self._tensor(target, "target")
         if y.ndim == 0 or len(y) != sample_count(x):
             raise PruningError(
                 f"A batch of {self.given}= has {sample_count(x)} inputs but targets of shape "
@@ -48,7 +51,7 @@ class ReadBatch:
             return self._divided_mapping(batch)
         if isinstance(batch, list | tuple) and len(batch) == 2:
             return batch[0], batch[1]
-        if not self.targets:
+        if self.unlabelled:
             return batch, None
         parts = f"has {len(batch)} parts" if isinstance(batch, list | tuple) else "is one tensor"
         if not isinstance(batch, list | tuple | Tensor):
@@ -56,9 +59,9 @@ class ReadBatch:
         raise PruningError(f"A batch of {self.given}= {parts}: {ADVICE}.")
 
     def _divided_mapping(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
-        self.keyed.add(self.given)
         keys = [key for key in TARGET_KEYS if key in batch]
-        if not keys and not self.targets:
+        self.keyed[self.given] = keys[0] if keys else ""
+        if not keys and self.unlabelled:
             return dict(batch), None
         if len(keys) != 1:
             shown = ", ".join(map(str, batch))
@@ -68,6 +71,12 @@ class ReadBatch:
                 f"{ADVICE}."
             )
         return {key: value for key, value in batch.items() if key != keys[0]}, batch[keys[0]]
+
+    def _own_targets(self, x: Inputs) -> Tensor:
+        self.bare.add(self.given)
+        if self.unlabelled == "inputs":
+            return input_tensors(x)[0]
+        return torch.zeros(sample_count(x), dtype=torch.long)
 
     def _tensors(self, inputs: Any) -> Inputs:
         if isinstance(inputs, Mapping):
@@ -91,11 +100,6 @@ class ReadBatch:
         if self.dtype is None or not part.is_floating_point():
             return part
         return part.to(self.dtype)
-
-
-def _numbers(x: Inputs) -> Tensor:
-    """Targets of a task that needs none: zeros, one per sample."""
-    return torch.zeros(sample_count(x), dtype=torch.long)
 
 
 def refuse_pictures(item: Any, given: str) -> None:

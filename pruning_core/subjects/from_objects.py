@@ -13,10 +13,10 @@ from pruning_core.model.model_io import input_tensors
 from pruning_core.registry import find
 from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
 from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
-from pruning_core.subjects.samples import ItemSplit, Samples
+from pruning_core.subjects.samples import ItemSplit, Pair, Samples
 from pruning_core.subjects.script_lines import logits_expression, reading_lines
 from pruning_core.subjects.sources import class_names, image_folder
-from pruning_core.tasks import CLASSIFICATION, Classification, Task, as_task
+from pruning_core.tasks import CLASSIFICATION, Classification, LanguageModel, Task, as_task
 from pruning_core.types import Dataset, Inputs, PruningError
 from pruning_core.user_code import user_code
 from pruning_core.workspaces.space import Workspace
@@ -90,12 +90,13 @@ class _Opening:
     def workspace(self) -> Workspace:
         task = as_task(self.options.get("task", CLASSIFICATION))
         network, notes = own_copy(self.model)
-        reader = self._reader(network, targets=not task.dense_answers)
+        reader = self._reader(network, task)
         splits = self._splits(reader)
-        example = self.options.get("example")
-        x = _example(splits["train"]) if example is None else with_dtype(example, reader.dtype)
+        x, y = _first_samples(splits["train"])
         out = trial(network, x)
-        dataset = self._dataset(task, splits, x, out, tuple(reader.notes))
+        dataset = self._dataset(task, splits, (x, y), out, tuple(reader.notes))
+        if (example := self.options.get("example")) is not None:
+            x = with_dtype(example, reader.dtype)
         layers = inventory(network, x)
         return Workspace(
             network,
@@ -120,14 +121,15 @@ class _Opening:
         return UserLines(
             reading,
             frozenset(reader.seeded),
-            frozenset(reader.keyed),
+            dict(reader.keyed),
+            frozenset(reader.bare),
             logits_expression(out),
             bool(half),
             batch="read_batch" if reader.batch else "",
             task=task if isinstance(task := self.options.get("task"), str) else "",
         )
 
-    def _reader(self, network: nn.Module, *, targets: bool) -> Reader:
+    def _reader(self, network: nn.Module, task: Task) -> Reader:
         options = self.options
         return Reader(
             options.get("transform"),
@@ -135,7 +137,7 @@ class _Opening:
             options.get("samples"),
             options.get("memory", MEMORY),
             model_dtype(network),
-            targets,
+            _unlabelled(task),
         )
 
     def _splits(self, reader: Reader) -> dict[str, Part]:
@@ -155,9 +157,9 @@ class _Opening:
         return _with_missing(parts, reader.notes)
 
     def _dataset(
-        self, task: Task, splits: dict[str, Part], x: Inputs, out: Any, notes: tuple[str, ...]
+        self, task: Task, splits: dict[str, Part], first: Pair, out: Any, notes: tuple[str, ...]
     ) -> Dataset:
-        """The data set. x: inputs of the first samples; out: what the network gives for them."""
+        """The data set. first: the first samples; out: what the network gives for their inputs."""
         outputs = self.options.get("outputs")
         classes = self.options.get("classes")
         with user_code(f"Reading the network's output for the task {task.name}"):
@@ -168,10 +170,13 @@ class _Opening:
                 _check_labels(part, len(names), task.ignore_index)
         else:
             names = _numbered(classes or ())
+            if not task.dense_answers:
+                with user_code(f"Comparing outputs and targets by the task {task.name}"):
+                    task.check(judged, first[1])
         return Dataset(
             self.options.get("data", "data"),
             names,
-            _shape(x),
+            _shape(first[0]),
             splits["train"],
             splits["val"],
             splits["test"],
@@ -186,9 +191,15 @@ def _numbered(classes: Sequence[str] | int) -> tuple[str, ...]:
     return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
 
 
-def _example(train: Part) -> Inputs:
-    x, _ = next(train.subset(range(min(SAMPLES_SHOWN, len(train)))).batches(SAMPLES_SHOWN))
-    return x
+def _first_samples(train: Part) -> Pair:
+    return next(train.subset(range(min(SAMPLES_SHOWN, len(train)))).batches(SAMPLES_SHOWN))
+
+
+def _unlabelled(task: Task) -> str:
+    """What the targets of batches without targets are (`ReadBatch`)."""
+    if task.dense_answers:
+        return "none"
+    return "inputs" if isinstance(task, LanguageModel) and task.shift else ""
 
 
 def _shape(x: Inputs) -> tuple[int, int, int]:

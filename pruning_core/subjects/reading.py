@@ -46,9 +46,10 @@ class Reader:
 
     transform: of images; batch: a function of the user's from a batch to (inputs, target); samples:
     the largest number of samples of a split; memory: bytes that are left; dtype: of the model;
-    targets: does the task need targets?
+    unlabelled: the targets of batches without targets, as in `ReadBatch`;
     sources: split -> how it was read; seeded: the splits whose samples change at random;
-    keyed: the splits whose batches are dicts;
+    keyed: split whose batches are dicts -> key of their targets; bare: the splits whose batches
+    have no targets;
     counts: split -> samples that were read.
     """
 
@@ -57,11 +58,12 @@ class Reader:
     samples: int | None = None
     memory: int = MEMORY
     dtype: torch.dtype | None = None
-    targets: bool = True
+    unlabelled: str = ""
     notes: list[str] = field(default_factory=list)
     sources: dict[str, Source] = field(default_factory=dict)
     seeded: set[str] = field(default_factory=set)
-    keyed: set[str] = field(default_factory=set)
+    keyed: dict[str, str] = field(default_factory=dict)
+    bare: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,7 +74,7 @@ class Reader:
         """The split in what the user gave as `name`. Raises PruningError, in one sentence."""
         source = source_of(given, name, self.transform)
         self.sources[name] = source
-        pair = ReadBatch(name, self.batch, self.dtype, self.targets, self.keyed)
+        pair = ReadBatch(name, self.batch, self.dtype, self.unlabelled, self.keyed, self.bare)
         if isinstance(source, Tensors):
             split: Samples | ItemSplit = self._tensors(source, pair)
         elif isinstance(source, Stream):
@@ -84,7 +86,7 @@ class Reader:
         return split
 
     def _tensors(self, source: Tensors, pair: ReadBatch) -> Samples:
-        if source.target is None and self.targets:
+        if source.target is None and not self.unlabelled:
             raise PruningError(f"{pair.given}= is one tensor: give a pair (inputs, targets).")
         both = source.x if source.target is None else (source.x, source.target)
         with user_code(f"Reading {pair.given}="):

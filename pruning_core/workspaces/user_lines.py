@@ -9,9 +9,9 @@ class UserLines:
     """Lines of Python for exported scripts. Those that are not known are "".
 
     reading: split -> lines that make `dataset` and `collate` of the variable `given`, what the user
-    gave as that split; seeded: the splits whose samples change at random; keyed: the
-    splits whose batches are dicts; logits: the expression
-    for the logits in the variable `out`; half: the network is in half precision.
+    gave as that split; seeded: the splits whose samples change at random; keyed: split
+    whose batches are dicts -> key of their targets; bare: the splits whose batches have no targets; logits: the expression for the
+    logits in the variable `out`; half: the network is in half precision.
 
     path: folders that Python imports from; imports: import lines; model: the expression that builds
     the network; weights: file of its weights; nested: the key of a training's checkpoint that
@@ -22,7 +22,8 @@ class UserLines:
 
     reading: Mapping[str, str]
     seeded: frozenset[str]
-    keyed: frozenset[str]
+    keyed: Mapping[str, str]
+    bare: frozenset[str]
     logits: str
     half: bool
     path: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
@@ -181,6 +182,13 @@ class FolderSplit:
         return TensorSplit(x, self.labels, self.mean, self.std, flip=True)
 
 
+@runtime_checkable
+class ReadOnUse(Protocol):
+    """A split whose samples are read or computed when they are used."""
+
+    def in_memory(self) -> Split: ...
+
+
 def probe(split: Split, n: int, seed: int = 0) -> Split:
     """A fixed stratified sample of n images, in memory. A larger sample starts with a smaller one.
 
@@ -190,7 +198,7 @@ def probe(split: Split, n: int, seed: int = 0) -> Split:
     if n < 1:
         raise PruningError(f"A probe needs at least one image, not {n}.")
     chosen = split.subset(sample_order(split, seed)[:n].tolist())
-    return chosen.in_memory() if isinstance(chosen, FolderSplit | AnsweredSplit) else chosen
+    return chosen.in_memory() if isinstance(chosen, ReadOnUse) else chosen
 
 
 def sample_order(split: Split, seed: int = 0) -> Int[Tensor, " n"]:

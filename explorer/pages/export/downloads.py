@@ -8,6 +8,7 @@ from pruning_core.export import (
     MASK_FORMATS,
     masks_by_parameter,
     script_text,
+    value_line,
     weights_safetensors,
     zip_archive,
 )
@@ -74,5 +75,4 @@ def files_of(
 
 def expected_line(measured: Evaluation) -> str:
     """The line that load_masks.py prints."""
-    correct = round(measured.value * measured.n)
-    return f"accuracy {measured.value:.6f} ({correct} of {measured.n} images)"
+    return value_line(measured)
