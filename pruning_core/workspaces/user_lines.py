@@ -9,9 +9,10 @@ class UserLines:
     """Lines of Python for exported scripts. Those that are not known are "".
 
     reading: split -> lines that make `dataset` and `collate` of the variable `given`, what the user
-    gave as that split; seeded: the splits whose samples change at random; keyed: split
-    whose batches are dicts -> key of their targets; bare: the splits whose batches have no targets; logits: the expression for the
-    logits in the variable `out`; half: the network is in half precision.
+    gave as that split; seeded: the splits whose samples change at random; keyed: split whose
+    batches are dicts -> key of their targets; bare: the splits whose batches have no targets;
+    logits: the expression for the logits in the variable `out`; half: the network is in half
+    precision.
 
     path: folders that Python imports from; imports: import lines; model: the expression that builds
     the network; weights: file of its weights; nested: the key of a training's checkpoint that
