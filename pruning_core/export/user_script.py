@@ -103,39 +103,65 @@ def user_script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     split = split.split if isinstance(split, AnsweredSplit) else split
     if space.lines is None or not isinstance(split, Samples | ItemSplit):
         raise PruningError(f"There is no script for {space.name}: its data is not known by name.")
-    lines = space.lines
+    seeded = split.given in space.lines.seeded
     task = space.dataset.task
-    value = task_lines(task, lines.task)
-    size = task.batch_size
-    arguments = _arguments(split)
-    logits = lines.logits + _columns(space)
-    seeded = split.given in lines.seeded
+    fields = _opening(space.lines, split.given, task, seeded=seeded)
+    fields |= _reading(space.lines, split, task, seeded=seeded)
+    fields |= _measuring(space, split)
     return _TEMPLATE.format(
         weights_file=" and weights.safetensors" if tuned else "",
-        standard_imports=_standard_imports(lines, split.given, seeded, task, value),
-        own_imports=_own_imports(lines, value),
-        open=_open_lines(lines, split.given),
-        unwrap=f".{lines.unwrap}" if lines.unwrap else "",
-        to_float=".float()" if lines.half else "",
         tuned=_TUNED if tuned else "",
-        divide=_divide_lines(lines, split.given),
-        reading=lines.reading[split.given],
-        positions=_positions(split),
-        samples=(_SEEDED if seeded else _SAMPLES).format(size=size),
-        size=size,
-        arguments=arguments,
-        judged="" if logits == "out" else f"        out = {logits}\n",
-        data_imports=_data_imports(lines.reading[split.given]),
-        value_label=task.value_label,
-        sample_word=task.samples,
-        start=value.start,
-        add=indent(value.add, 8 * " "),
-        value=value.value,
-        count=value.count,
-        right=f"{{{value.right}}} of " if value.right else "",
-        dense=_DENSE if task.dense_answers else "",
-        targets=_targets(task, arguments, logits, value),
+        **fields,
     )
+
+
+def _opening(lines: UserLines, split: str, task: Task, *, seeded: bool) -> dict[str, str]:
+    """The parts of the script that import, build and load."""
+    value = task_lines(task, lines.task)
+    return {
+        "standard_imports": _standard_imports(lines, split, seeded, task, value),
+        "data_imports": _data_imports(lines.reading[split]),
+        "own_imports": _own_imports(lines, value),
+        "open": _open_lines(lines, split),
+        "unwrap": f".{lines.unwrap}" if lines.unwrap else "",
+        "to_float": ".float()" if lines.half else "",
+        "dense": _DENSE if task.dense_answers else "",
+    }
+
+
+def _reading(
+    lines: UserLines, split: Samples | ItemSplit, task: Task, *, seeded: bool
+) -> dict[str, str]:
+    """The parts of the script that read the samples in batches."""
+    size = task.batch_size
+    return {
+        "divide": _divide_lines(lines, split.given),
+        "reading": lines.reading[split.given],
+        "positions": _positions(split),
+        "samples": (_SEEDED if seeded else _SAMPLES).format(size=size),
+        "size": str(size),
+    }
+
+
+def _measuring(space: Workspace, split: Samples | ItemSplit) -> dict[str, str]:
+    """The parts of the script that compute the task's value."""
+    assert space.lines is not None
+    task = space.dataset.task
+    value = task_lines(task, space.lines.task)
+    arguments = _arguments(split)
+    logits = space.lines.logits + _columns(space)
+    return {
+        "arguments": arguments,
+        "judged": "" if logits == "out" else f"        out = {logits}\n",
+        "targets": _targets(task, arguments, logits, value),
+        "start": value.start,
+        "add": indent(value.add, 8 * " "),
+        "value": value.value,
+        "count": value.count,
+        "right": f"{{{value.right}}} of " if value.right else "",
+        "value_label": task.value_label,
+        "sample_word": task.samples,
+    }
 
 
 def _standard_imports(
