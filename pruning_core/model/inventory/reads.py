@@ -93,7 +93,7 @@ class WeightReads(TorchDispatchMode):
         inputs: Sequence[Tensor],
         on_read: Callable[[Read], None],
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._layers = layers
         self._on_read = on_read
         self._kept_alive = (dict(weights), tuple(inputs))

@@ -100,10 +100,10 @@ def _hooked(path: str, module: nn.Module) -> Iterator[Computed]:
 
 def _parametrized(path: str, module: nn.Module) -> Iterator[Computed]:
     if parametrize.is_parametrized(module):
-        for name, own in module.parametrizations.items():
+        for name, own in module.get_submodule("parametrizations").named_children():
             inside = _named(path, f"parametrizations.{name}")
             parameters = tuple(f"{inside}.{each}" for each, _ in own.named_parameters())
-            kinds = ", ".join(type(each).__name__.lstrip("_") for each in own)
+            kinds = ", ".join(type(each).__name__.lstrip("_") for each in own.children())
             remedy = f"torch.nn.utils.parametrize.remove_parametrizations(module, '{name}')"
             yield Computed(_named(path, name), parameters, f"a parametrization ({kinds})", remedy)
 

@@ -15,7 +15,7 @@ from pruning_core.model.activation_stats import input_norms
 from pruning_core.model.inventory import inventory, oihw, stored, unprunable_parameters
 from pruning_core.types import Layer, Masks
 from tests.cases import for_each
-from tests.core.foreign import FOREIGN, SHAPE, Conv1D
+from tests.core.foreign import FOREIGN, SHAPE, Conv1D, Functional
 from tests.core.toy import refusal, same_state, state
 
 
@@ -149,7 +149,7 @@ def test_inputs_of_weights_read_without_their_module() -> None:
         torch.testing.assert_close(norms[layer.name], wanted[layer.name])
 
 
-class Called(FOREIGN["functional"]):  # type: ignore[misc]
+class Called(Functional):
     """The network `functional`, with calls of its modules; its cosine reads the plain weight."""
 
     def forward(self, x: Tensor) -> Tensor:
