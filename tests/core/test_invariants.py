@@ -22,6 +22,7 @@ from pruning_core.model.inventory import inventory
 from pruning_core.types import GroupScores, Layer, Scores
 from pruning_core.zoo.models import ARCHITECTURES
 from tests.cases import check_each
+from tests.core.foreign import FOREIGN
 from tests.core.toy import is_sentence, same_state, state
 
 SHAPE = (1, 8, 8)
@@ -36,6 +37,7 @@ PAIRS = [
     for arch in ARCHITECTURES
     for how in (CRITERIA if arch in VARIED else ("magnitude_l1", "bn_scale", "taylor"))
 ]
+FOREIGN_PAIRS = list(product(FOREIGN, CRITERIA))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -52,7 +54,8 @@ def network(arch: str) -> tuple[torch.nn.Module, tuple[Layer, ...]]:
     """A network with random batch-norm scales, and its smallest layers of every kind."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = ARCHITECTURES[arch].build(SHAPE, 10).eval()
+        built = FOREIGN[arch]() if arch in FOREIGN else ARCHITECTURES[arch].build(SHAPE, 10)
+        model = built.eval()
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 torch.nn.init.normal_(module.weight)
@@ -114,6 +117,17 @@ def test_masks_are_exact_whole_and_nested(arch: str, how: str) -> None:
     check_each(GRANULARITIES, partial(masks_are_exact_whole_and_nested, arch, how))
 
 
+def test_masks_of_other_kinds_are_exact_whole_and_nested() -> None:
+    """Every criterion and granularity on the kinds of weights that the zoo does not have."""
+    check_each(product(FOREIGN_PAIRS, GRANULARITIES), masks_of_a_pair)
+
+
+def masks_of_a_pair(pair: tuple[str, str], shape: str) -> None:
+    masks_are_exact_whole_and_nested(*pair, shape, (0.33, 0.9))
+    layers, scores = scored(*pair)
+    assert all(scores[x.name].any() for x in layers), "all scores of a layer are zero"
+
+
 def expected_count(g: Granularity, ratio: float, groups: int) -> int:
     """How many groups of a scope must be removed, written out."""
     if g.n_kept is not None:
@@ -121,11 +135,13 @@ def expected_count(g: Granularity, ratio: float, groups: int) -> int:
     return min(round(ratio * groups), groups - 1)
 
 
-def masks_are_exact_whole_and_nested(arch: str, how: str, shape: str) -> None:
+def masks_are_exact_whole_and_nested(
+    arch: str, how: str, shape: str, sparsities: tuple[float, ...] = SPARSITIES
+) -> None:
     g = GRANULARITIES[shape]
     layers, groups = grouped(arch, how, shape)
     before = {x.name: torch.ones(x.shape, dtype=torch.bool) for x in layers}
-    for ratio in SPARSITIES:
+    for ratio in sparsities:
         masks = masks_at(arch, how, shape, ratio)
         assert masks.keys() == before.keys()
         for x in layers:
@@ -260,9 +276,10 @@ def test_scores_never_alias_the_model(arch: str, how: str) -> None:
     assert own.isdisjoint(values.untyped_storage().data_ptr() for values in scores.values())
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("arch", [*ARCHITECTURES, *FOREIGN])
 def test_every_refusal_is_one_sentence_that_names_its_layer(arch: str) -> None:
-    layers = inventory(ARCHITECTURES[arch].build(SHAPE, 10), SHAPE)
+    model, _ = network(arch)
+    layers = inventory(model, SHAPE)
     reasons = [(x, supports(g, x)) for g in GRANULARITIES.values() for x in layers]
     reasons += [
         (x, refusal(how, g, x))

@@ -85,7 +85,7 @@ def _recurrent(args: Sequence[Any], out: Sequence[Any]) -> Iterable[Product]:
     before = outputs[1:] if reverse else outputs[:-1]
 
     def hidden_squares() -> Tensor:
-        total = before.square().sum((0, 1)) + hidden.square().flatten(0, -2).sum(0)
+        total: Tensor = before.square().sum((0, 1)) + hidden.square().flatten(0, -2).sum(0)
         return total.expand_as(w_hidden)
 
     yield Product(

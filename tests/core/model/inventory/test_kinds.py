@@ -13,10 +13,12 @@ from pruning_core.granularity import GRANULARITIES, supports
 from pruning_core.masks import apply_masks, group_scores, select
 from pruning_core.model.activation_stats import input_norms
 from pruning_core.model.inventory import inventory, oihw, stored, unprunable_parameters
-from pruning_core.types import Layer, Masks
+from pruning_core.training.config import TrainConfig
+from pruning_core.training.fine_tune import fine_tune
+from pruning_core.types import Dataset, Layer, Masks, Tuned
 from tests.cases import for_each
 from tests.core.foreign import FOREIGN, SHAPE, Conv1D, Functional
-from tests.core.toy import refusal, same_state, state
+from tests.core.toy import MemorySplit, refusal, same_state, state
 
 
 @cache
@@ -135,6 +137,25 @@ def test_exported_masks_give_the_same_network(name: str, granularity: str) -> No
     with torch.no_grad():
         assert torch.equal(masked(images()), work(images()))
     assert same_state(model, before)
+
+
+@for_each(FOREIGN)
+def test_training_holds_the_masks(name: str) -> None:
+    """Removed weights of every kind stay zero, and the others are trained."""
+    model, layers = network(name)
+    split = MemorySplit(images(20), torch.arange(20) % 10)
+    classes = tuple("0123456789")
+    dataset = Dataset("rows", classes, SHAPE, train=split, val=split, test=split)
+    chosen = masks(name, "fine")
+    config = TrainConfig(epochs=1, batch_size=10)
+    *_, done = fine_tune(model, chosen, layers, dataset, config, device="cpu")
+    assert isinstance(done, Tuned)
+    for layer in layers:
+        weight = oihw(done.model.get_parameter(layer.name).detach(), layer)
+        before = oihw(model.get_parameter(layer.name).detach(), layer)
+        keep = chosen[layer.name]
+        assert not weight[~keep].any(), layer.name
+        assert (weight != before)[keep].any(), layer.name
 
 
 def test_inputs_of_weights_read_without_their_module() -> None:
