@@ -48,6 +48,11 @@ RUN_IT = (
     "weights.safetensors). In the explorer's folder run "
     "`PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py`."
 )
+RUN_OWN = (
+    "Save it in the same folder as masks.safetensors (for a fine-tuned network also "
+    "weights.safetensors) and run `python load_masks.py`. It imports your own modules and PyTorch, "
+    "but not this package."
+)
 QUIET: dict[str, Any] = {
     "delta_color": "off",
     "delta_arrow": "off",
@@ -86,7 +91,7 @@ def render(plan: Plan, space: Workspace) -> None:
         _downloads(plan, subject.files)
     with halves.cell():
         st.subheader("The script", anchor=False)
-        st.caption(RUN_IT)
+        st.caption(RUN_IT if space.lines is None else RUN_OWN)
         st.code(subject.files.script, language="python", height=440, wrap_lines=True)
         output = st.container()
     _upload()
