@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from explorer.session import cache, state
+from explorer.session import cache, state, upload_dialog
 from explorer.session.axis_forms import UNAVAILABLE, granularity_form, schedule_form
 from explorer.session.notices import plain
+from explorer.session.url import is_upload
 from explorer.texts.formats import count, percent, whole_percent
 from explorer.texts.help import HELP, entry_help
 from pruning_core.allocation import ALLOCATIONS, total_ratio
@@ -21,6 +22,7 @@ from pruning_core.subjects import read_subjects, subjects
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace, datasets_of, known_datasets, known_models
 from pruning_core.zoo import PRETRAINED, available, card
+from pruning_core.zoo.uploads import is_upload_name, uploads
 
 PROBES = (64, 128, 256, 512, 1024, 2048, 5000)
 
@@ -45,6 +47,7 @@ def render() -> Choice:
     space = None
     notes = _warnings((*state.problems(), *read_subjects()[1]))
     _network_and_images(plan)
+    upload_dialog.entry()
     try:
         space = _open_workspace(plan)
         _reading_notes(space)
@@ -67,8 +70,13 @@ def render() -> Choice:
 
 
 def known_names() -> dict[str, tuple[str, ...]]:
-    """The names that an address may contain for network and images."""
-    return {"model": tuple(known_models()), "dataset": tuple(known_datasets())}
+    """The names that an address may contain for network and images, with the visitor's uploads."""
+    own = _own_uploads()
+    return {"model": tuple(known_models(*own)), "dataset": tuple(known_datasets(*own))}
+
+
+def _own_uploads() -> tuple[str, ...]:
+    return tuple(stored.name for stored in uploads(state.owner()))
 
 
 def _warnings(sentences: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -104,6 +112,8 @@ def _replace_unknown_names(plan: Plan) -> Plan:
     sentences = []
     defaults = {}
     for field, names in known_names().items():
+        if is_upload(field, getattr(plan, field)):
+            continue
         try:
             find(dict.fromkeys(names), getattr(plan, field), field)
         except PruningError as problem:
@@ -118,7 +128,7 @@ def _replace_unknown_names(plan: Plan) -> Plan:
 
 def _network_and_images(plan: Plan) -> None:
     """Two select boxes. The images are those that the network can be opened with."""
-    networks = known_models()
+    networks = known_models(*_own_uploads(), plan.model)
     network = networks[plan.model]
     state.set_widget("model", plan.model)
     st.selectbox(
@@ -126,10 +136,10 @@ def _network_and_images(plan: Plan) -> None:
         tuple(networks),
         format_func=lambda name: networks[name].label if name in networks else name,
         key="model",
-        help=f"{HELP['model']}\n\n**{network.label}**: {network.help}\n\n{network.source}",
+        help=f"{HELP['model']}\n\n**{network.label}**: {plain(network.help)}\n\n{network.source}",
         on_change=_model_changed,
     )
-    data = known_datasets()
+    data = known_datasets(*datasets_of(plan.model), plan.dataset)
     images = data[plan.dataset]
     state.set_widget("dataset", plan.dataset)
     st.selectbox(
@@ -137,7 +147,7 @@ def _network_and_images(plan: Plan) -> None:
         tuple(dict.fromkeys((*datasets_of(plan.model), plan.dataset))),
         format_func=lambda name: data[name].label if name in data else name,
         key="dataset",
-        help=f"{HELP['dataset']}\n\n**{images.label}**: {images.help} {images.get}",
+        help=f"{HELP['dataset']}\n\n**{images.label}**: {plain(f'{images.help} {images.get}')}",
         on_change=state.change_from_widget,
         args=("dataset",),
     )
@@ -153,6 +163,8 @@ def _weights_origin(plan: Plan) -> str:
         )
     if plan.model in subjects():
         return f"Your own network: {plain(known_models()[plan.model].source)}."
+    if is_upload_name(plan.model):
+        return f"An upload. {plain(known_models(plan.model)[plan.model].source)}"
     if (plan.model, plan.dataset) not in available():
         return "Not trained on these images yet."
     trained = card(plan.model, plan.dataset)
@@ -166,7 +178,7 @@ def _model_changed() -> None:
     """Keeps the images if the new network can be opened with them, else takes its first ones."""
     model = state.widget_value("model", state.plan().model)
     dataset = state.plan().dataset
-    if model not in known_models():
+    if model not in known_models(model):
         return state.add_problem(f"There is no network '{model}'.")
     usable = datasets_of(model)
     return state.change(

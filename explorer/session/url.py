@@ -15,6 +15,7 @@ from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
+from pruning_core.zoo.uploads import ImagesCard, NetworkCard, has_upload, is_upload_name
 
 PARAMS = (*(field.name for field in fields(Plan)), "layer")
 """The parameters of an address: the plan's fields and the selected layer."""
@@ -56,7 +57,7 @@ def read(
             continue
         try:
             value = _value(field.name, field.type, address[field.name])
-            if known and field.name in known:
+            if known and field.name in known and not is_upload(field.name, value):
                 find(dict.fromkeys(known[field.name]), value, field.name)
             refuse_custom(Plan.from_json(json.dumps({field.name: value})))
         except PruningError as problem:
@@ -64,6 +65,16 @@ def read(
         else:
             values[field.name] = value
     return Plan.from_json(json.dumps(values)), tuple(sentences)
+
+
+def is_upload(field: str, name: object) -> bool:
+    """Is it the name of an upload on this machine? field: model or dataset.
+
+    Lists hold the visitor's own uploads only, but every name that he knows can be opened.
+    """
+    if not isinstance(name, str) or not is_upload_name(name):
+        return False
+    return has_upload(name, NetworkCard if field == "model" else ImagesCard)
 
 
 def refuse_custom(plan: Plan) -> None:

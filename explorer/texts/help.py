@@ -220,7 +220,33 @@ EXPORT = {
 }
 """The Export page."""
 
-HELP = AXES | COUNTS | EXPLORE | SENSITIVITY | TRAINING | FLOWS | METHODS | EXPORT
+OWN = {
+    "own_button": "Upload a checkpoint of your own and images as a zip, or open an earlier upload.",
+    "own_name": "The name that the side bar showed. It opens the upload in every browser.",
+    "own_architecture": "A network of this program, or a classifier of torchvision with any number "
+    "of classes. Type to search.",
+    "own_checkpoint": "A safetensors file, or a state_dict saved by torch.save. Nothing in the "
+    "file is run. Prefixes such as module. and containers such as state_dict are removed.",
+    "own_normalisation": "What was subtracted from the pixels, in [0, 1], and what they were "
+    "divided by. Wrong numbers cost accuracy, so they are never guessed.",
+    "own_channels": "Colour images have 3 channels. For 1, images are converted to grey.",
+    "own_size": "Height and width of an input, in pixels.",
+    "own_resize": "Images are resized to this shorter side, and the centre is cut out. Empty: the "
+    "input size.",
+    "own_mean": "One number for all channels, or one per channel: 0.485, 0.456, 0.406.",
+    "own_std": "One number for all channels, or one per channel: 0.229, 0.224, 0.225.",
+    "own_zip": "One folder per class, in train/ and test/ (or val/), or alone. Splits that are "
+    "missing are made from the training images. Hidden files and __MACOSX are left out.",
+    "own_dataset": "The images are prepared as stated above, not as this data set usually is.",
+    "own_names": "Needed where the network has more outputs than the images have classes, or where "
+    "its outputs are not in the order of the sorted folder names.",
+    "own_masks": "Masks of this program's Export page (npz, safetensors, pt), or a state_dict of "
+    "torch.nn.utils.prune. What they remove stays removed.",
+    "own_weights": "The file has several sets of weights, such as an average (EMA).",
+}
+"""The dialog that opens a network of the visitor's."""
+
+HELP = OWN | AXES | COUNTS | EXPLORE | SENSITIVITY | TRAINING | FLOWS | METHODS | EXPORT
 """Term -> help text."""
 
 

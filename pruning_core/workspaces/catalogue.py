@@ -82,7 +82,7 @@ def _listed_network(name: str, card: NetworkCard) -> Listed:
 def _listed_images(name: str, card: ImagesCard) -> Listed:
     return Listed(
         name,
-        f"{card.title} ({name.rpartition('@')[2]})",
+        name,
         f"Uploaded images: {card.summary}",
         get=f"From the file {card.file}.",
     )

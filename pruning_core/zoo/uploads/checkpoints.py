@@ -205,9 +205,8 @@ def _fit_one(form: Built, best: _Candidate, candidates: list[_Candidate]) -> Fit
         if name.startswith(best.prefix)
     }
     tensors, masks = _without_reparametrisation(inside)
-    head = form.head()
-    sizes = {len(tensors[name]) for name in head if name in tensors and tensors[name].ndim}
-    classes = sizes.pop() if len(sizes) == 1 else 0
+    sizes = [len(tensors[name]) for name in form.head() if name in tensors and tensors[name].ndim]
+    classes = sizes[0] if sizes else 0
     expected = form.shapes(classes or 2)
     differences = tuple(_differences(tensors, expected))
     state = {

@@ -111,7 +111,7 @@ def test_differences_are_a_table() -> None:
     rows = {(row.name, row.problem, row.file, row.network) for row in look(pt(state)).differences}
     assert ("block1.bn.bias", "missing", "", "32") in rows
     assert ("extra.weight", "unexpected", "2 x 3", "") in rows
-    assert ("fc.bias", "other shape", "7", "2") in rows
+    assert ("fc.bias", "other shape", "7", "3") in rows
     with pytest.raises(PruningError, match="does not fit vgg: "):
         look(pt(state)).check()
     with pytest.raises(PruningError, match=r"numbers in fc\.bias that are not finite"):

@@ -1,0 +1,193 @@
+"""The side bar's entry "Open your own …": a dialog that takes a checkpoint and images."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from explorer.session import cache, state
+from explorer.session.notices import plain
+from explorer.session.upload_form import Fields, fields
+from explorer.texts.help import HELP
+from pruning_core.start_masks import ZEROS
+from pruning_core.types import PruningError
+from pruning_core.zoo.uploads import (
+    Asked,
+    Fit,
+    NetworkCard,
+    find_upload,
+    inspect,
+    store_images,
+    store_network,
+)
+
+OPEN = "own_open"
+LEAD = (
+    "The weights of a network that you trained, and your images. What you upload is stored on the "
+    "server under a name such as resnet18@3fa2c1. Only you have it in your lists; who knows the "
+    "name can open it."
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a checkpoint gives the chosen architecture, without its tensors.
+
+    rows: of the table of differences; error: why nothing was found, "" for no error.
+    """
+
+    classes: int = 0
+    fitting: int = 0
+    expected: int = 0
+    notes: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    rows: tuple[tuple[str, str, str, str], ...] = ()
+    error: str = ""
+
+
+def entry() -> None:
+    """Draws the button, and the dialog while it is open."""
+    st.button(
+        "Open your own …",
+        key="own_button",
+        icon=":material/upload:",
+        width="stretch",
+        help=HELP["own_button"],
+        on_click=state.store,
+        args=(OPEN, True),
+    )
+    if state.stored(OPEN, False):
+        _dialog()
+
+
+def _close() -> None:
+    state.store(OPEN, False)
+
+
+@st.dialog("Open your own network", width="medium", icon=":material/upload:", on_dismiss=_close)
+def _dialog() -> None:
+    st.caption(LEAD)
+    _by_name()
+    given = fields()
+    chosen = _checkpoint(given)
+    if given.missing:
+        st.caption(f"Still missing: {', '.join(given.missing)}.")
+    if st.button(
+        "Open", key="own_submit", type="primary", disabled=bool(given.missing), width="stretch"
+    ):
+        _open(given, chosen)
+    if error := state.stored("own_error", ""):
+        st.error(plain(error), icon=":material/error:")
+    if not state.stored(OPEN, True):
+        st.rerun()  # the whole app, with the new network
+
+
+def _by_name() -> None:
+    with st.expander("Open an earlier upload by its name"):
+        left, right = st.columns((3, 1), vertical_alignment="bottom")
+        name = left.text_input(
+            "Name", key="own_name", placeholder="resnet18@3fa2c1", help=HELP["own_name"]
+        )
+        if right.button("Open it", key="own_by_name", width="stretch") and name:
+            try:
+                card = find_upload(name.strip(), NetworkCard)[1]
+            except PruningError as problem:
+                return state.store("own_error", str(problem))
+            _show(name.strip(), card)
+    return None
+
+
+def _checkpoint(given: Fields) -> str:
+    """Shows what the checkpoint holds. Returns the set of weights that was chosen, "" for none."""
+    if given.architecture is None or given.checkpoint is None:
+        return ""
+    if given.transform is None:
+        st.caption("The checkpoint is checked when the input is given.")
+        return ""
+    chosen: str = state.widget_value("own_weights", "") or ""
+    found = _inspected(given, chosen)
+    if len(found.choices) > 1:
+        st.selectbox(
+            "Weights in the file", found.choices, key="own_weights", help=HELP["own_weights"]
+        )
+    if found.error:
+        st.error(plain(found.error), icon=":material/error:")
+        return chosen
+    text = f"{found.fitting} of {found.expected} tensors fit; the head has {found.classes} outputs."
+    if found.rows:
+        st.warning(f"{text} These differ:", icon=":material/warning:")
+        columns = ("Name", "Problem", "In the file", "In the network")
+        st.dataframe(pd.DataFrame(found.rows, columns=columns), hide_index=True, height=210)
+    else:
+        st.success(text, icon=":material/check:")
+    for note in found.notes:
+        st.caption(plain(note))
+    return chosen
+
+
+def _inspected(given: Fields, chosen: str) -> Found:
+    """What the checkpoint holds; a file is read once for each choice."""
+    assert given.checkpoint is not None
+    assert given.transform is not None
+    assert given.architecture is not None
+    key = repr((given.checkpoint.file_id, given.architecture, given.transform.shape, chosen))
+    if state.stored("own_inspected", "") != key:
+        with st.spinner("Reading the checkpoint …"):
+            found = _inspect(given, chosen)
+        state.store("own_found", found)
+        state.store("own_inspected", key)
+    return state.stored("own_found", Found())
+
+
+def _inspect(given: Fields, chosen: str) -> Found:
+    assert given.checkpoint is not None
+    assert given.transform is not None
+    assert given.architecture is not None
+    try:
+        fit: Fit = inspect(
+            given.checkpoint.getvalue(), given.architecture, given.transform.shape, chosen
+        )
+    except PruningError as problem:
+        return Found(error=str(problem))
+    return Found(
+        fit.classes,
+        len(fit.state),
+        fit.expected,
+        fit.notes,
+        fit.choices,
+        tuple((row.name, row.problem, row.file, row.network) for row in fit.differences),
+    )
+
+
+def _open(given: Fields, chosen: str) -> None:
+    """Stores the files and shows the network. An error changes nothing."""
+    assert given.checkpoint is not None
+    assert given.transform is not None
+    assert given.architecture is not None
+    state.store("own_error", "")
+    try:
+        with st.spinner("Storing the files and opening the network …"):
+            dataset = given.dataset
+            if given.archive is not None:
+                images = store_images(given.archive.getvalue(), given.archive.name, state.owner())
+                dataset = images.name
+            stored = store_network(
+                given.checkpoint.getvalue(),
+                given.checkpoint.name,
+                Asked(given.architecture, str(dataset), given.transform, given.names, chosen),
+                state.owner(),
+                given.masks.getvalue() if given.masks is not None else None,
+            )
+            cache.workspace(stored.name, str(dataset))
+    except PruningError as problem:
+        return state.store("own_error", f"{problem} The plan is as it was.")
+    assert isinstance(stored.card, NetworkCard)
+    return _show(stored.name, stored.card)
+
+
+def _show(name: str, card: NetworkCard) -> None:
+    """Sets the network and its images in the plan, and closes the dialog."""
+    start = {"start": ZEROS} if card.masks else {}
+    state.change(model=name, dataset=card.dataset, **start)
+    state.store("own_error", "")
+    _close()
