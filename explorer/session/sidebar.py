@@ -136,7 +136,8 @@ def _network_and_images(plan: Plan) -> None:
         tuple(networks),
         format_func=lambda name: networks[name].label if name in networks else name,
         key="model",
-        help=f"{HELP['model']}\n\n**{network.label}**: {plain(network.help)}\n\n{network.source}",
+        help=f"{HELP['model']}\n\n**{network.label}**: {plain(network.help)}\n\n"
+        f"{plain(network.source)}",
         on_change=_model_changed,
     )
     data = known_datasets(*datasets_of(plan.model), plan.dataset)

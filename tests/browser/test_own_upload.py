@@ -1,0 +1,83 @@
+"""A visitor opens a network of his own: a checkpoint and a zip of images, through the dialog."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import BrowserContext, Page, expect
+
+from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.workspaces import open_workspace
+from tests.browser.app_page import card, no_traceback
+from tests.browser.conftest import Console, dressed, served, settled, shot
+from tests.core.zoo.uploads.files import flowers, named, network, pt, zipped
+
+
+@pytest.fixture
+def url(profile: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server with a data folder of its own."""
+    monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path / "data"))
+    with served("app.py", tmp_path / "log") as address:
+        yield address
+
+
+def choose(page: Page, key: str, label: str) -> None:
+    """Chooses from a select box of the dialog."""
+    page.locator(f".st-key-{key}").get_by_role("combobox").click()
+    page.get_by_role("option", name=label, exact=True).click()
+    settled(page)
+
+
+def write(page: Page, key: str, text: str) -> None:
+    field = page.locator(f".st-key-{key} input")
+    field.fill(text)
+    field.press("Enter")
+    settled(page)
+
+
+def attach(page: Page, key: str, name: str, content: bytes) -> None:
+    file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+    page.locator(f".st-key-{key} input[type=file]").set_input_files(file)  # type: ignore[arg-type]
+    expect(page.locator(f".st-key-{key}").get_by_text(name)).to_be_visible()
+    settled(page)
+
+
+def in_both_lights(page: Page, name: str) -> None:
+    for width in (1440, 800):
+        for theme in ("dark", "light"):
+            shot(settled(dressed(page, theme, width)), f"{name}-{theme}-{width}")
+    dressed(page, "light", 1440)
+
+
+def test_a_checkpoint_and_a_zip_are_opened(
+    profile: BrowserContext, url: str, console: Console
+) -> None:
+    page = profile.new_page()
+    console.listen(page)
+    dressed(page, "light", 1440)
+    page.goto(f"{url}/?model=lenet5&sparsity=0.0")
+    settled(page)
+    page.get_by_role("button", name="Open your own").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    choose(page, "own_architecture", "VGG (batch norm)")
+    state = named("module.", network().state_dict())
+    attach(page, "own_checkpoint", "best.pt", pt({"state_dict": state, "epoch": torch.tensor(3)}))
+    choose(page, "own_normalisation", "Mean 0.5, deviation 0.5: pixels in [-1, 1]")
+    choose(page, "own_channels", "3, colour")
+    write(page, "own_size", "8")
+    expect(page.get_by_text("32 of 32 tensors fit; the head has 3 outputs.")).to_be_visible()
+    attach(page, "own_zip", "flowers.zip", zipped(flowers(12)))
+    in_both_lights(page, "own-upload")
+    page.get_by_role("button", name="Open", exact=True).click()
+    expect(page).to_have_url(re.compile("model=vgg%40[0-9a-f]{6}"))
+    settled(page)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    model, dataset = re.findall(r"(?:model|dataset)=([\w%-]+)", page.url)
+    space = open_workspace(model.replace("%40", "@"), dataset.replace("%40", "@"))
+    measured = evaluate(space.model, space.dataset.val)
+    expect(card(page, "Accuracy")).to_have_text(f"{100 * measured.value:.1f}%")
+    in_both_lights(page, "own-upload-opened")
+    no_traceback(page, console)
+    page.close()
