@@ -24,8 +24,8 @@ from pruning_core.zoo.uploads import (
 OPEN = "own_open"
 LEAD = (
     "The weights of a network that you trained, and your images. What you upload is stored on the "
-    "server under a name such as resnet18@3fa2c1. Only you have it in your lists; who knows the "
-    "name can open it."
+    "server under a name such as resnet18@3fa2c1. Only you have it in your lists. Anyone who knows "
+    "the name can open it."
 )
 
 

@@ -70,7 +70,7 @@ def test_a_checkpoint_and_a_zip_are_opened(
     expect(page.get_by_text("32 of 32 tensors fit; the head has 3 outputs.")).to_be_visible()
     attach(page, "own_zip", "flowers.zip", zipped(flowers(12)))
     in_both_lights(page, "own-upload")
-    page.get_by_role("button", name="Open", exact=True).click()
+    page.locator(".st-key-own_submit button").click()
     expect(page).to_have_url(re.compile("model=vgg%40[0-9a-f]{6}"))
     settled(page)
     expect(page.get_by_role("dialog")).to_have_count(0)
