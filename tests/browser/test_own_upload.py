@@ -11,15 +11,15 @@ from playwright.sync_api import BrowserContext, Page, expect
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.workspaces import open_workspace
 from tests.browser.app_page import card, no_traceback
-from tests.browser.conftest import Console, dressed, served, settled, shot
+from tests.browser.conftest import Console, Serve, dressed, settled, shot
 from tests.core.zoo.uploads.files import flowers, named, network, pt, zipped
 
 
 @pytest.fixture
-def url(profile: BrowserContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def url(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A server with a data folder of its own."""
     monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path / "data"))
-    with served("app.py", tmp_path / "log") as address:
+    with serve("app.py", tmp_path / "log") as address:
         yield address
 
 
@@ -45,10 +45,8 @@ def attach(page: Page, key: str, name: str, content: bytes) -> None:
 
 
 def in_both_lights(page: Page, name: str) -> None:
-    for width in (1440, 800):
-        for theme in ("dark", "light"):
-            shot(settled(dressed(page, theme, width)), f"{name}-{theme}-{width}")
-    dressed(page, "light", 1440)
+    for theme, width in (("dark", 800), ("light", 800), ("dark", 1440), ("light", 1440)):
+        shot(settled(dressed(page, theme, width)), f"{name}-{theme}-{width}")
 
 
 def test_a_checkpoint_and_a_zip_are_opened(
