@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 from tests.browser.app_page import go, no_traceback
 from tests.browser.conftest import LONG, Console, OpenPage, Serve, settled
 
-ENDLESS = "fine_tune=epochs~200"
+ENDLESS = "model=vgg&fine_tune=epochs~200"
 # Random, magnitude and Wanda, at two compressions: 6 runs of a fraction of a second each.
 STUDY = "methods?model=lenet5&study=seeds~1~criteria~wanda~compressions~2%2C8&fine_tune=epochs~2"
 RUNS = 6
