@@ -177,9 +177,7 @@ class _Recorder:
         self.open.pop()
         leaves = tree_leaves(out)
         kept = tuple(storage(leaf) if isinstance(leaf, Tensor) else None for leaf in leaves)
-        if not self.own.isdisjoint(kept) or not all(
-            isinstance(x, (Tensor, *PLAIN)) for x in leaves
-        ):
+        if not self.own.isdisjoint(kept) or not all(map(_can_be_kept, leaves)):
             self.opaque.add(path)
         self.calls[number] = replace(
             self.calls[number], end=len(self.operations), after=len(self.calls), leaves=kept
@@ -199,6 +197,10 @@ class _Recorder:
                 not results | changes,
             )
         )
+
+
+def _can_be_kept(leaf: Any) -> bool:
+    return isinstance(leaf, PLAIN) or (isinstance(leaf, Tensor) and not leaf.is_nested)
 
 
 class _Operations(TorchDispatchMode):

@@ -80,6 +80,11 @@ class Program:
             owner = self.root.get_submodule(path)
         except AttributeError:
             owner = nn.Module()
+        if isinstance(owner, torch.jit.ScriptModule):
+            raise PruningError(
+                f"'{name}' belongs to a TorchScript module, whose weights cannot be exchanged: "
+                "build the network from its Python class."
+            )
         tensor = owner._parameters.get(key, owner._buffers.get(key))
         if tensor is None:
             raise PruningError(
@@ -190,7 +195,10 @@ class Program:
             for old in [self.tensor(name)]
         }
         owners: list[dict[str, Any]] = [
-            own for m in self.root.modules() for own in (m._parameters, m._buffers)
+            own
+            for m in self.root.modules()
+            if not isinstance(m, torch.jit.ScriptModule)
+            for own in (m._parameters, m._buffers)
         ]
         places = [(own, key) for own in owners for key in own]
         taken = [

@@ -24,11 +24,13 @@ from tests.core.model.graph.untraceable import (
     Experts,
     Flat,
     Grouped,
+    Padded,
     Views,
+    Weighted,
     looked_at,
 )
 from tests.core.tiny_bert import Tokens, sentences
-from tests.core.toy import MemorySplit, same_state, state
+from tests.core.toy import MemorySplit, refusal, same_state, state
 
 CPU = torch.device("cpu")
 BATCH = 4
@@ -43,6 +45,8 @@ REPLAYED: dict[str, Callable[[], nn.Module]] = {
     "experts": Experts,
     "experts in a module": Grouped,
     "decoder": Decoder,
+    "nested tensors": Padded,
+    "computed weights": Weighted,
 }
 
 
@@ -90,6 +94,7 @@ def wrong_layers(model: nn.Module, split: Any, **more: Any) -> list[str]:
     ]
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_every_layer_of_every_kind_of_model_gives_the_bits_of_a_full_pass() -> None:
     """Every second model with two workers and too little memory for all batches."""
     wrong: dict[str, list[str]] = {}
@@ -262,3 +267,18 @@ def test_a_model_that_needs_its_full_pass_gets_it_with_the_reason(name: str) -> 
     for layer, _, found in passes.run(layers, lambda layer: [mask(layer)]):
         changed = apply_masks(model, {layer.name: mask(layer)}, layers)
         assert torch.equal(found, full(changed, split)), layer.name
+
+
+def test_a_torchscript_part_is_kept_as_it_is() -> None:
+    model = seeded(Blocks)
+    with pytest.warns(FutureWarning, match="deprecated"):
+        scripted = torch.jit.script(nn.Linear(WIDTH, WIDTH))
+    model.register_module("stem", scripted)
+    split = data(model)
+    passes = PartialForward(model.eval(), split, device=CPU, batch_size=BATCH)
+    half = {"head.weight": model.get_parameter("head.weight").detach() / 2}
+    ((_, _, found),) = passes.logits_at([("head.weight",)], lambda _: [half])
+    model.get_parameter("head.weight").data.div_(2)
+    assert torch.equal(found, full(model, split))
+    why = refusal(lambda: list(passes.logits_at([("stem.weight",)], lambda _: [{}])))
+    assert "TorchScript" in why

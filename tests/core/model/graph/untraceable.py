@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 from tests.core.tiny_bert import LENGTH, WORDS
 
@@ -181,3 +182,31 @@ class DecoderLayer(nn.Module):
     def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
         one, two = x.chunk(2, -1)
         return torch.cat([one * turn[0] - two * turn[1], one * turn[1] + two * turn[0]], -1)
+
+
+class Padded(Blocks):
+    """An encoder with a padding mask, whose layers give each other nested tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(WIDTH, 2, WIDTH, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        tokens = self.stem(x)[:, None].repeat(1, 3, 1)
+        mask = torch.zeros(tokens.shape[:2], dtype=torch.bool)
+        mask[:, 2] = x[:, 0] > 0
+        return self.head(self.blocks[0](self.encoder(tokens, src_key_padding_mask=mask)[:, 0]))
+
+
+class Weighted(Blocks):
+    """Weights that are computed by parametrizations, and an LSTM."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = parametrizations.weight_norm(nn.Linear(WIDTH, WIDTH))
+        self.recurrent = nn.LSTM(WIDTH, WIDTH, batch_first=True)
+
+    def forward(self, x: Tensor) -> Any:
+        steps = self.recurrent(self.stem(looked_at(x))[:, None].repeat(1, 2, 1))[0]
+        return self.head(self.blocks[0](steps[:, 1]))
