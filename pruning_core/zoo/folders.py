@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from pruning_core.tasks import TASKS
 from pruning_core.types import DataMissing, Dataset, PruningError
 from pruning_core.zoo.fetch import fetch
 from pruning_core.zoo.image_files import class_name, image_paths, printable, subfolders
@@ -13,7 +14,9 @@ from pruning_core.zoo.pretrained import (
     IMAGENETTE,
     PRETRAINED,
     Preparation,
+    imagenet_categories,
     imagenet_outputs,
+    is_imagenet,
     preparation,
 )
 from pruning_core.zoo.request import Request, Source, missing_files_error
@@ -217,17 +220,54 @@ def _divide(whole: FolderSplit, *fractions: float) -> list[FolderSplit]:
 def folder_data(name: str, root: Path, model: str | None) -> Dataset:
     """The images under root as a data set.
 
-    A pretrained model sets transform and classes; other models get 32 x 32 pixels.
+    A pretrained model sets transform and classes; other models get 32 x 32 pixels. Where no folder
+    of a pretrained model's images has the name of one of its classes, or there are no folders, the
+    value is the agreement with the dense network.
     """
     pretrained = model in PRETRAINED
     prepared = preparation(str(model)) if pretrained else _small_preparation()
+    if pretrained and not subfolders(root):
+        return _unlabelled(name, prepared, _without_classes(root, prepared))
     images = read_folders(root, prepared)
+    if pretrained and not any(map(is_imagenet, images.classes)):
+        return _unlabelled(name, prepared, images)
     outputs = imagenet_outputs(images.classes, str(model)) if pretrained else None
     class_names = dict(zip(IMAGENETTE, _IMAGENETTE_CLASSES, strict=True))
     names = tuple(class_names.get(folder, folder) for folder in images.classes)
     splits = (images.train, images.val, images.test)
     notes = (images.note,) if images.note else ()
     return Dataset(name, names, prepared.shape, *splits, outputs, notes=notes)
+
+
+def _without_classes(root: Path, prepared: Preparation) -> ImageFolders:
+    """The images that are in root itself, a fifth of them each for validation and test."""
+    paths = tuple(map(str, image_paths(root)))
+    labels = torch.zeros(len(paths), dtype=torch.long)
+    whole = FolderSplit(paths, labels, prepared.transform, prepared.mean, prepared.std)
+    test, val, train = _divide(whole, 0.2, 0.2)
+    note = "The validation and the test split are a fifth of the images each."
+    return ImageFolders((), train, val, test, note)
+
+
+def _unlabelled(name: str, prepared: Preparation, images: ImageFolders) -> Dataset:
+    """Images without ImageNet's classes: what the dense network answers is the target."""
+    why = (
+        f"No folder of these images, such as {images.classes[0]!r}, has the name of a class of "
+        "ImageNet"
+        if images.classes
+        else "These images are not in class folders"
+    )
+    notes = (f"{why}, so the value is the agreement with the dense network.", images.note)
+    return Dataset(
+        name,
+        imagenet_categories(),
+        prepared.shape,
+        images.train,
+        images.val,
+        images.test,
+        task=TASKS["agreement"],
+        notes=tuple(filter(None, notes)),
+    )
 
 
 def _image_folder(request: Request) -> Dataset:

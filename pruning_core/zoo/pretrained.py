@@ -217,6 +217,20 @@ def _normalised(text: str) -> str:
     return " ".join(text.lower().replace("_", " ").split())
 
 
+def _class_numbers() -> dict[str, int]:
+    """Every name that a class of ImageNet may have -> its number."""
+    categories = imagenet_categories()
+    numbers = {str(number): number for number in range(len(categories))} | IMAGENETTE
+    return numbers | {
+        _normalised(category): number for number, category in reversed(list(enumerate(categories)))
+    }
+
+
+def is_imagenet(folder: str) -> bool:
+    """Is it the name of a class of ImageNet, as in `imagenet_outputs`?"""
+    return _normalised(folder) in _class_numbers()
+
+
 def imagenet_outputs(folders: tuple[str, ...], name: str) -> tuple[int, ...]:
     """The model's logits, of 1,000, for the classes of these folders.
 
@@ -224,11 +238,7 @@ def imagenet_outputs(folders: tuple[str, ...], name: str) -> tuple[int, ...]:
     or a class number ("0"). Raises PruningError for other names and for two folders of one class.
     """
     find(PRETRAINED, name, "pretrained model")
-    categories = imagenet_categories()
-    numbers = {str(number): number for number in range(len(categories))} | IMAGENETTE
-    numbers |= {
-        _normalised(category): number for number, category in reversed(list(enumerate(categories)))
-    }
+    numbers = _class_numbers()
     unknown = [folder for folder in folders if _normalised(folder) not in numbers]
     if unknown:
         raise PruningError(

@@ -196,17 +196,35 @@ def _live(recording: Recording, numbers: Sequence[int]) -> dict[int, frozenset[L
             _add_reads(recording, at, needed)
         reached = min(reached, start)
         again = set(needed)
-        before = [at for scope in recording.ancestors(number) for at in glue.get(scope, ())]
-        for at in sorted((at for at in before if at < start), reverse=True):
-            _add_reads(recording, at, again)
-        given = _leaves(recording, _finished(recording, number))
+        given = list(_leaves(recording, _finished(recording, number)))
+        outer = [at for scope in recording.ancestors(number) for at in glue.get(scope, ())]
+        before = sorted(at for at in outer if at < start)
+        mixed = _mixed_writes(recording, before, {address for _, address in given})
+        for at in reversed(before):
+            _add_reads(recording, at, again, at in mixed)
         live[number] = frozenset(leaf for leaf, address in given if address in again)
     return live
 
 
-def _add_reads(recording: Recording, at: int, needed: set[int]) -> None:
+def _mixed_writes(recording: Recording, before: Sequence[int], kept: set[int]) -> set[int]:
+    """The operations that write what comes from a kept output over a tensor that does not.
+
+    That tensor has values, so what is written must have them too.
+    """
+    mixed = set()
+    for at in before:
+        operation = recording.operations[at]
+        if kept.isdisjoint(operation.reads):
+            continue
+        if operation.changes and kept.isdisjoint(operation.changes):
+            mixed.add(at)
+        kept |= operation.writes
+    return mixed
+
+
+def _add_reads(recording: Recording, at: int, needed: set[int], always: bool = False) -> None:
     operation = recording.operations[at]
-    if operation.alone or not needed.isdisjoint(operation.writes):
+    if always or operation.alone or not needed.isdisjoint(operation.writes):
         needed |= operation.reads
 
 

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.mobilenetv3 import InvertedResidualConfig
+from torchvision.models.regnet import BlockParams
 from torchvision.models.resnet import BasicBlock
+from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.masks import apply_masks
@@ -119,12 +121,32 @@ TORCHVISION: dict[str, Callable[[], nn.Module]] = {
         growth_rate=4, block_config=(2, 2), num_init_features=8, num_classes=10
     ),
     "vit": lambda: models.VisionTransformer(32, 16, 2, 2, 32, 64, num_classes=10),
+    "swin": lambda: models.SwinTransformer(
+        [4, 4], 8, [1, 2], [1, 2], [4, 4], 2.0, stochastic_depth_prob=0.0, num_classes=10
+    ),
+    "swin_v2": lambda: models.SwinTransformer(
+        [4, 4],
+        8,
+        [1, 2],
+        [1, 2],
+        [4, 4],
+        2.0,
+        stochastic_depth_prob=0.0,
+        num_classes=10,
+        block=SwinTransformerBlockV2,
+        downsample_layer=PatchMergingV2,
+    ),
+    "regnet": lambda: models.RegNet(
+        BlockParams.from_init_params(depth=3, w_0=8, w_a=8.0, w_m=2.0, group_width=4), 10
+    ),
 }
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvision_networks_that_write_in_place(name: str) -> None:
-    """In-place ReLU, addition, ReLU6 and Hardswish, concatenations, and attention's fast path."""
+    """In-place ReLU, addition, ReLU6 and Hardswish, concatenations, attention's fast path, and
+    weights that are read without a call of their module (Swin).
+    """
     model = seeded(TORCHVISION[name])
     flags = [getattr(module, "inplace", None) for module in model.modules()]
     agree(model, (3, 32, 32), every=False)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pruning_core.tasks import TASKS
 from pruning_core.types import DataMissing, PruningError, Split
 from pruning_core.zoo import load_data, probe
 from pruning_core.zoo.folders import folder_data
@@ -241,3 +242,27 @@ def test_a_folder_that_may_not_be_read_is_named(
     monkeypatch.setattr("pruning_core.zoo.image_files.os.scandir", refused)
     with pytest.raises(PruningError, match=r"cannot be read \(Permission denied\)"):
         load_data("imagefolder")
+
+
+def test_images_without_classes_of_imagenet_have_the_dense_answers_as_targets(
+    tmp_path: Path,
+) -> None:
+    """A flat folder, and folders of other classes; one class of ImageNet asks for the rest."""
+    write_images(tmp_path, "flat", n=10)
+    write_images(tmp_path / "classes", "shirt", "coat", n=5)
+    for folder, why in (("flat", "not in class folders"), ("classes", "such as 'coat'")):
+        data = folder_data("imagefolder", tmp_path / folder, "resnet18")
+        assert data.task is TASKS["agreement"]
+        assert (len(data.train), len(data.val), len(data.test)) == (6, 2, 2)
+        assert data.outputs is None
+        assert (len(data.classes), data.classes[0]) == (1000, "tench")
+        assert why in data.notes[0]
+        assert "agreement with the dense network" in data.notes[0]
+        x, _ = next(data.train.batches(2))
+        assert isinstance(x, torch.Tensor)
+        assert x.shape == (2, 3, 224, 224)
+    write_images(tmp_path / "classes", "tench", n=5)
+    with pytest.raises(PruningError, match="'coat' is none of them"):
+        folder_data("imagefolder", tmp_path / "classes", "resnet18")
+    with pytest.raises(PruningError, match="no class folders"):
+        folder_data("imagefolder", tmp_path / "flat", None)

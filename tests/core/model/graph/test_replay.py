@@ -60,7 +60,7 @@ def seeded(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def data(model: nn.Module) -> Any:
-    n = 2 * BATCH + 3
+    n = BATCH + 3
     if isinstance(model, Decoder):
         return Tokens(sentences(n), torch.zeros(n, dtype=torch.long))
     x = torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(1))
