@@ -30,13 +30,13 @@ the same as a network without these filters, except for float rounding.
 
 import torch
 from safetensors.torch import load_file
-{data_imports}
+{prune_import}{data_imports}
 {own_imports}
 
 here = Path(__file__).parent
 {open}
 model = model{unwrap}{to_float}.eval()
-{dense}{tuned}with torch.no_grad():
+{permanent}{dense}{tuned}with torch.no_grad():
     for name, mask in load_file(here / "masks.safetensors").items():
         model.get_parameter(name)[~mask] = 0
 dtype = next(w.dtype for w in model.parameters() if w.is_floating_point())
@@ -67,6 +67,12 @@ value = {value}
 print(f"{value_label} {{value:.6f}} ({right}{{{count}}} {sample_word})")
 '''
 _DENSE = "dense = copy.deepcopy(model)  # its answers are the targets\n"
+_PERMANENT = """\
+for module in model.modules():  # the masks of torch.nn.utils.prune become zeros of the weights
+    for name in [key.removesuffix("_mask") for key in module._buffers if key.endswith("_mask")]:
+        if f"{name}_orig" in module._parameters:
+            prune.remove(module, name)
+"""
 _TUNED = 'model.load_state_dict(load_file(here / "weights.safetensors"))  # fine-tuned\n'
 _DIVIDE_DICT = """\
     inputs = dict(batch)
@@ -125,6 +131,8 @@ def _opening(lines: UserLines, split: str, task: Task, *, seeded: bool) -> dict[
         "open": _open_lines(lines, split),
         "unwrap": f".{lines.unwrap}" if lines.unwrap else "",
         "to_float": ".float()" if lines.half else "",
+        "prune_import": "from torch.nn.utils import prune\n" if lines.pruned else "",
+        "permanent": _PERMANENT if lines.pruned else "",
         "dense": _DENSE if task.dense_answers else "",
     }
 

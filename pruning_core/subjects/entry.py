@@ -19,7 +19,7 @@ from pruning_core.workspaces.space import Workspace
 from pruning_core.workspaces.user_lines import UserLines
 
 SPLITS = ("train", "val", "test")
-SETTINGS = ("task", "classes", "outputs", "example", "batch", "samples", "memory")
+SETTINGS = (*("task", "classes", "outputs", "example", "batch", "embeddings", "samples", "memory"),)
 """What the data function may give besides the splits: arguments of `workspace`."""
 
 

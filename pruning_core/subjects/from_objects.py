@@ -8,7 +8,11 @@ from typing import Any, TypedDict, Unpack
 import torch
 from torch import Tensor, nn
 
-from pruning_core.model.inventory import inventory, unprunable_parameters
+from pruning_core.model.inventory import (
+    inventory,
+    is_torch_pruned,
+    unprunable_parameters,
+)
 from pruning_core.model.model_io import input_tensors
 from pruning_core.registry import find
 from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
@@ -37,6 +41,7 @@ class Options(TypedDict, total=False):
     order, where it has more; example: a batch of inputs, by default the first of train;
     transform: of images, PIL image -> tensor; batch: a function from a batch to (inputs, target),
     for batches that are neither pairs nor dicts with "labels";
+    embeddings: offer the weights of nn.Embedding for pruning too;
     samples: the largest number of samples of a split; memory: bytes that may be kept in memory;
     name, data: what reports and plans call the network and its data.
     """
@@ -47,6 +52,7 @@ class Options(TypedDict, total=False):
     example: Inputs | None
     transform: Callable[..., Any] | None
     batch: Callable[[Any], Any] | None
+    embeddings: bool
     samples: int | None
     memory: int
     name: str
@@ -97,7 +103,7 @@ class _Opening:
         dataset = self._dataset(task, splits, (x, y), out, tuple(reader.notes))
         if (example := self.options.get("example")) is not None:
             x = with_dtype(example, reader.dtype)
-        layers = inventory(network, x)
+        layers = inventory(network, x, embeddings=self.options.get("embeddings", False))
         return Workspace(
             network,
             dataset,
@@ -126,6 +132,7 @@ class _Opening:
             logits_expression(out),
             bool(half),
             batch="read_batch" if reader.batch else "",
+            pruned=is_torch_pruned(unwrapped(self.model)[0]),
             task=task if isinstance(task := self.options.get("task"), str) else "",
         )
 

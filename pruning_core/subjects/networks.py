@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning_core.model.inventory import make_prune_permanent
 from pruning_core.model.model_io import call
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
@@ -32,6 +33,12 @@ def own_copy(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
             raise PruningError(f"The network's '{name}' has no values (device meta): load weights.")
     with user_code("Copying the network (copy.deepcopy)"):
         own: nn.Module = copy.deepcopy(network, _kept_tensors(network)).cpu().eval()
+    if pruned := make_prune_permanent(own):
+        notes += (
+            f"torch.nn.utils.prune has pruned {', '.join(pruned[:3])}"
+            f"{' and others' if len(pruned) > 3 else ''}: its masks are zeros of the weights here; "
+            "the start `zeros` keeps them removed.",
+        )
     half = {t.dtype for t in own.parameters() if t.dtype in HALF}
     if half:
         names = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in half))

@@ -12,7 +12,7 @@ class UserLines:
     gave as that split; seeded: the splits whose samples change at random; keyed: split whose
     batches are dicts -> key of their targets; bare: the splits whose batches have no targets;
     logits: the expression for the logits in the variable `out`; half: the network is in half
-    precision.
+    precision; pruned: torch.nn.utils.prune has pruned it.
 
     path: folders that Python imports from; imports: import lines; model: the expression that builds
     the network; weights: file of its weights; nested: the key of a training's checkpoint that
@@ -27,6 +27,7 @@ class UserLines:
     bare: frozenset[str]
     logits: str
     half: bool
+    pruned: bool = False
     path: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     model: str = ""

@@ -2,7 +2,11 @@
 
 from pruning_core.model.inventory.kinds import CONVOLUTIONS, SEPARATE
 from pruning_core.model.inventory.layers import inventory, without_classifier
-from pruning_core.model.inventory.reparametrised import from_torch_prune
+from pruning_core.model.inventory.reparametrised import (
+    from_torch_prune,
+    is_torch_pruned,
+    make_prune_permanent,
+)
 from pruning_core.model.inventory.unprunable import NORMS, unprunable_parameters
 from pruning_core.model.inventory.views import oihw, output_axis, stored, weights
 
@@ -12,6 +16,8 @@ __all__ = [
     "SEPARATE",
     "from_torch_prune",
     "inventory",
+    "is_torch_pruned",
+    "make_prune_permanent",
     "oihw",
     "output_axis",
     "stored",

@@ -85,6 +85,28 @@ def from_torch_prune(model: nn.Module) -> tuple[nn.Module, Masks]:
     return plain, masks
 
 
+def make_prune_permanent(model: nn.Module) -> tuple[str, ...]:
+    """Turns the masks of torch.nn.utils.prune into zeros of plain weights, in place.
+
+    Returns the names of these weights.
+    """
+    names = [
+        (path, module, name)
+        for path, module in model.named_modules()
+        for name in _names(module, prune.BasePruningMethod, "_tensor_name")
+    ]
+    for _, module, name in names:
+        prune.remove(module, name)
+    return tuple(_named(path, name) for path, _, name in names)
+
+
+def is_torch_pruned(model: nn.Module) -> bool:
+    """Has torch.nn.utils.prune pruned it, without a removal of its hooks?"""
+    return any(
+        _names(module, prune.BasePruningMethod, "_tensor_name") for module in model.modules()
+    )
+
+
 def _names(module: nn.Module, hook: type, attribute: str) -> list[str]:
     """Names of the parameters that such hooks of the module compute."""
     hooks = module._forward_pre_hooks.values()

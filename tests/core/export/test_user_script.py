@@ -1,5 +1,6 @@
 """The script for a network of the user's needs no package of ours and prints the same figure."""
 
+import re
 import runpy
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn.utils.prune import l1_unstructured
 
 from pruning_core import Plan, TrainConfig, open_workspace, workspace
 from pruning_core.export import (
@@ -194,3 +196,39 @@ def test_a_workspace_from_python_leaves_places_for_the_users_own_lines() -> None
     assert "no script" in refusal(
         lambda: script_text(Plan(), tuned=False, whole_test=True, space=other)
     )
+
+
+def test_the_script_of_a_network_that_torch_has_pruned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It opens as it is, the start `zeros` keeps its masks, and the script loads the result."""
+    x = torch.rand(40, 6, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0.5).long()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    l1_unstructured(network[0], "weight", 0.5)
+    torch.save(network, tmp_path / "network.pt")
+    space = workspace(network, train=(x, y), test=(x, y))
+    with torch.no_grad():
+        assert torch.equal(space.model(x), network.eval()(x))
+    assert any("torch.nn.utils.prune has pruned 0.weight" in note for note in space.notes)
+    tune = TrainConfig(epochs=1, batch_size=8)
+    plan = Plan(space.name, space.dataset.name, sparsity=0.6, start="zeros", fine_tune=tune)
+    *_, run = prune(plan, space, torch.device("cpu"))
+    assert isinstance(run, Finished)
+    assert not run.masks["0.weight"].flatten(1)[~network.get_buffer("0.weight_mask").bool()].any()
+    masks = masks_by_parameter(run.masks, space.layers)
+    (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
+    (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(run.model))
+    script = script_text(plan, tuned=True, whole_test=True, space=space)
+    load = "torch.load(here / 'network.pt', weights_only=False)"
+    tensors = "(torch.rand(40, 6, generator=torch.Generator().manual_seed(0)),)"
+    lines = f"given = {tensors}\ngiven += ((given[0][:, 0] > 0.5).long(),)"
+    script = script.replace("model = ...", f"model = {load}").replace("given = ...", lines)
+    script = re.sub("raise SystemExit.*", "", script)
+    (tmp_path / "load_masks.py").write_text(script)
+    runpy.run_path(str(tmp_path / "load_masks.py"), run_name="__main__")
+    measured = run.tuned
+    assert measured is not None
+    assert capsys.readouterr().out.startswith(f"accuracy {measured.value:.6f} ")
