@@ -8,51 +8,56 @@ import plotly.graph_objects as go
 
 from explorer.charts.curves import curve_name, one_per_group
 from explorer.charts.palette import BASELINE, GAIN, LOSS
-from explorer.charts.style import finish, patterned, percent, state_label, state_look
-from explorer.texts.formats import signed
+from explorer.charts.style import finish, patterned, percent, state_label, state_look, value_text
+from explorer.texts.formats import axis_title, change_text, scale, signed, title
+from pruning_core.tasks import CLASSIFICATION
 from pruning_core.types import Evaluation, SensitivityPoint
 
 
 def comparison_bars(evaluations: Mapping[str, Evaluation]) -> go.Figure:
-    """Top-1 accuracy of each state, from 0, with its Wilson 95% interval.
+    """The task's value of each state, from 0, with its 95% interval.
 
     evaluations: by state, "dense", "pruned", "recalibrated" or "tuned".
     """
     figure = go.Figure()
     for state, evaluation in evaluations.items():
-        _add_accuracy_bar(figure, state, evaluation)
+        _add_value_bar(figure, state, evaluation)
     figure.update_layout(showlegend=False, bargap=0.45)
-    figure.update_yaxes(
-        title_text="top-1 accuracy, %", range=[0, 104], tickvals=[0, 20, 40, 60, 80, 100]
-    )
+    task = next(iter(evaluations.values())).task if evaluations else CLASSIFICATION
+    figure.update_yaxes(title_text=axis_title(task), rangemode="tozero")
+    if task.percent:
+        figure.update_yaxes(range=[0, 104], tickvals=[0, 20, 40, 60, 80, 100])
     values = ", ".join(
-        f"{state_label(state)} {percent(evaluation.value)}"
+        f"{state_label(state)} {value_text(evaluation.value, task)}"
         for state, evaluation in evaluations.items()
     )
-    return finish(figure, f"Accuracy: {values}.", 340, "comparison")
+    return finish(figure, f"{title(task)}: {values}.", 340, "comparison")
 
 
-def _add_accuracy_bar(figure: go.Figure, state: str, evaluation: Evaluation) -> None:
+def _add_value_bar(figure: go.Figure, state: str, evaluation: Evaluation) -> None:
+    task = evaluation.task
+    unit = scale(task)
     colour, pattern = state_look(state)
     label = state_label(state)
-    top1 = evaluation.value
+    value = evaluation.value
     low, high = evaluation.interval
+    ends = f"{value_text(low, task)} to {value_text(high, task)}"
     whisker = {
         "type": "data",
-        "array": [100 * (high - top1)],
-        "arrayminus": [100 * (top1 - low)],
+        "array": [unit * (high - value)],
+        "arrayminus": [unit * (value - low)],
         "color": colour,
         "thickness": 2.5,
         "width": 12,
     }
     figure.add_bar(
-        x=[f"{label}<br><b>{percent(top1)}</b>"],
-        y=[100 * top1],
+        x=[f"{label}<br><b>{value_text(value, task)}</b>"],
+        y=[unit * value],
         error_y=whisker,
         marker=patterned(colour, pattern),
         name=label,
-        hovertemplate=f"<b>{label}</b><br>top-1 {percent(top1)} ({percent(low)} to {percent(high)})"
-        f"<br>loss {evaluation.loss:.3f}<br>{evaluation.n:,} images<extra></extra>",
+        hovertemplate=f"<b>{label}</b><br>{task.short_label} {value_text(value, task)} ({ends})"
+        f"<br>loss {evaluation.loss:.3f}<br>{evaluation.n:,} {task.samples}<extra></extra>",
     )
 
 
@@ -107,16 +112,18 @@ def _class_sentence(names: Sequence[str], change: np.ndarray, states: tuple[str,
 
 
 def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
-    """Change of top-1 accuracy, in points, with one layer pruned; the most sensitive layer first.
+    """Change of the task's value with one layer pruned; the most sensitive layer first.
 
     points: one per layer. Layers that are pruned together have one bar. Whisker: the 95% interval
     of the change on the same images.
     """
-    ordered = sorted(one_per_group(points), key=lambda point: point.value)
+    ordered = sorted(one_per_group(points), key=lambda point: point.task.sign * point.value)
     names = [curve_name(point) for point in ordered]
-    change = np.array([100 * point.change for point in ordered])
-    low = np.array([100 * point.change_interval[0] for point in ordered])
-    high = np.array([100 * point.change_interval[1] for point in ordered])
+    task = ordered[0].task if ordered else CLASSIFICATION
+    change = scale(task) * np.array([point.change for point in ordered])
+    low, high = (
+        scale(task) * np.array([point.change_interval for point in ordered]).reshape(-1, 2).T
+    )
     whisker = {
         "type": "data",
         "array": high - change,
@@ -128,28 +135,35 @@ def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
     figure = _change_bars(
         change,
         names,
+        task.sign,
         error_x=whisker,
         customdata=[
             [
                 percent(point.achieved),
-                percent(point.value),
-                signed(point.change, point.change_interval),
+                value_text(point.value, task),
+                signed(point.change, point.change_interval, task),
             ]
             for point in ordered
         ],
-        hovertemplate="<b>%{y}</b><br>%{customdata[0]} removed, top-1 %{customdata[1]}"
-        "<br>%{customdata[2]}<extra></extra>",
+        hovertemplate=f"<b>%{{y}}</b><br>%{{customdata[0]}} removed, {task.short_label} "
+        "%{customdata[1]}<br>%{customdata[2]}<extra></extra>",
     )
-    figure.update_xaxes(title_text="change of top-1 accuracy, points", zeroline=True)
-    lowest = f"{names[0]} loses most ({change[0]:+.1f} points)" if names else ""
-    summary = lowest if (change < 0).any() else "no layer loses"
-    sentence = f"Accuracy with one layer pruned: {summary}."
+    unit = ", points" if task.percent else ""
+    figure.update_xaxes(title_text=f"change of {task.axis_label}{unit}", zeroline=True)
+    summary = "no layer loses"
+    if (task.sign * change < 0).any():
+        points_word = " points" if task.percent else ""
+        summary = f"{names[0]} loses most ({change_text(ordered[0].change, task)}{points_word})"
+    sentence = f"{title(task)} with one layer pruned: {summary}."
     return finish(figure, sentence, 120 + 24 * len(ordered), "slice")
 
 
-def _change_bars(change: np.ndarray, names: Sequence[str], **look: Any) -> go.Figure:
-    """Horizontal bars of changes. A loss has another colour and a pattern."""
-    loss = change < 0
+def _change_bars(change: np.ndarray, names: Sequence[str], sign: int = 1, **look: Any) -> go.Figure:
+    """Horizontal bars of changes. A loss has another colour and a pattern.
+
+    sign: 1 where a larger value is better, else -1.
+    """
+    loss = sign * change < 0
     marker = patterned(np.where(loss, LOSS, GAIN).tolist(), np.where(loss, "/", "").tolist())
     figure = go.Figure(go.Bar(x=change, y=names, orientation="h", marker=marker, **look))
     figure.update_yaxes(

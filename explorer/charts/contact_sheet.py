@@ -10,6 +10,7 @@ from html import escape
 
 from explorer.charts.palette import CHOSEN, KEPT, translucent
 from explorer.charts.raster import data_uri
+from pruning_core.types import Evaluation
 
 LINE = "rgba(127, 135, 147, 0.4)"
 STYLE = f"""<style>
@@ -88,6 +89,13 @@ class Bar:
     low: float
     high: float
     beside: float
+
+
+def bar_of(measured: Evaluation, dense: Evaluation) -> Bar | None:
+    """The bar of a value beside the dense network's; None where it is not a fraction."""
+    if not measured.task.percent:
+        return None
+    return Bar(measured.value, *measured.interval, dense.value)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
-from explorer.charts.style import finish, level, list_legend, percent
-from explorer.texts.formats import signed
+from explorer.charts.style import finish, level, list_legend, percent, value_text
+from explorer.texts.formats import axis_title, scale, signed
 from pruning_core.sensitivity.preview_bands import Band
+from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import SensitivityPoint
 
 Point = TypeVar("Point", SensitivityPoint, Band)
@@ -46,7 +47,7 @@ def sensitivity_curves(
     against the dense network. A change is significant where the band does not contain the baseline.
     A hollow mark: nothing could be removed.
 
-    measure: "value" (accuracy in %) or "loss" (mean loss).
+    measure: "value" (of the task, such as accuracy in %) or "loss" (mean loss).
     baseline: the dense network's value or loss.
     chosen: the ratio of each layer, marked on its curve.
     focus: the layer whose curve has a strong line.
@@ -69,9 +70,9 @@ def sensitivity_curves(
 def preview_curves(
     bands: Iterable[Band], baseline: float | None = None, *, focus: str | None = None
 ) -> go.Figure:
-    """One curve per layer that is pruned alone: its estimated accuracy in % over its sparsity.
+    """One curve per layer that is pruned alone: its estimated value over its sparsity.
 
-    Band: where the full scan probably finds the accuracy. A hollow mark: not measured on all
+    Band: where the full scan probably finds the value. A hollow mark: not measured on all
     images. A cross: nothing could be removed. baseline, focus: as in `sensitivity_curves`.
     """
     curves = _by_curve(bands)
@@ -116,13 +117,15 @@ class _Style:
 def _styles(curves: Mapping[str, Curve], focus: str | None) -> dict[str, _Style]:
     """The look of each curve. The curve in focus has a band.
 
-    Without a focus, the curves with the lowest accuracy have bands: more bands would hide each
-    other.
+    Without a focus, the curves with the worst values have bands: more bands would hide each other.
     """
     layers = {name: (*curve[0].group, curve[0].parameter) for name, curve in curves.items()}
     strong = next((name for name, members in layers.items() if focus in members), None)
-    lowest = {name: min(point.value for point in curve) for name, curve in curves.items()}
-    deepest = sorted(lowest, key=lowest.__getitem__)[:MAX_BANDS]
+    worst = {
+        name: min(point.task.sign * point.value for point in curve)
+        for name, curve in curves.items()
+    }
+    deepest = sorted(worst, key=worst.__getitem__)[:MAX_BANDS]
     colours = LAYERS if len(curves) <= len(LAYERS) else between(DEPTH, len(curves))
     looks = zip(curves, cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
     return {
@@ -146,13 +149,14 @@ def _finish(
     title: str,
 ) -> go.Figure:
     """Baseline, axes, legend and sentence. title: the start of the sentence."""
-    accuracy = measure == "value"
+    task = _task(curves)
+    is_value = measure == "value"
     if baseline is not None:
-        value = percent(baseline) if accuracy else f"{baseline:.3f}"
-        level(figure, _scaled(baseline, measure), f"dense {value}", BASELINE)
+        value = value_text(baseline, task) if is_value else f"{baseline:.3f}"
+        level(figure, _scaled(baseline, measure, task), f"dense {value}", BASELINE)
     figure.update_xaxes(title_text="sparsity of the layer, %", range=[-2, 102])
     figure.update_yaxes(
-        title_text="top-1 accuracy, %" if accuracy else "mean loss", rangemode="tozero"
+        title_text=axis_title(task) if is_value else "mean loss", rangemode="tozero"
     )
     count = sum(map(len, curves.values()))
     sentence = f"{title} of {_layer_count(curves)}, {count} points."
@@ -175,12 +179,17 @@ def _layer_count(curves: Mapping[str, Curve]) -> str:
     return f"{layers} layers" + (f" in {len(curves)} curves" if layers > len(curves) else "")
 
 
-def _scaled(value: float, measure: str) -> float:
-    return 100 * value if measure == "value" else value
+def _task(curves: Mapping[str, Curve]) -> Task:
+    """The task whose values the curves show."""
+    return next((curve[0].task for curve in curves.values()), CLASSIFICATION)
+
+
+def _scaled(value: float, measure: str, task: Task) -> float:
+    return scale(task) * value if measure == "value" else value
 
 
 def _values(curve: Curve, measure: str) -> np.ndarray:
-    return np.array([_scaled(getattr(point, measure), measure) for point in curve])
+    return np.array([_scaled(getattr(point, measure), measure, point.task) for point in curve])
 
 
 def _sparsities(curve: Curve) -> np.ndarray:
@@ -194,9 +203,10 @@ def _add_band(
     colour: str,
     bounds: Sequence[Sequence[float]],
 ) -> None:
-    """bounds: the lowest and the highest top-1 at each point, in [0, 1]."""
-    x = _sparsities(curve)
-    low, high = 100 * np.array(bounds).T
+    """bounds: the lowest and the highest value at each point; infinite ones are left out."""
+    finite = np.isfinite(np.array(bounds)).all(1)
+    x = _sparsities(curve)[finite]
+    low, high = scale(curve[0].task) * np.array(bounds)[finite].T
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]),
         y=np.concatenate([high, low[::-1]]),
@@ -221,16 +231,16 @@ def _add_measured_curve(
     values: list[list[object]] = [
         [
             _removed(point),
-            percent(point.value),
-            signed(point.change, point.change_interval),
+            value_text(point.value, point.task),
+            signed(point.change, point.change_interval, point.task),
             point.loss,
             point.n,
         ]
         for point in curve
     ]
     hover = (
-        "<br>top-1 %{customdata[1]}, %{customdata[2]}<br>loss %{customdata[3]:.3f}"
-        "<br>%{customdata[4]} images"
+        f"<br>{curve[0].task.short_label} %{{customdata[1]}}, %{{customdata[2]}}"
+        f"<br>loss %{{customdata[3]:.3f}}<br>%{{customdata[4]}} {curve[0].task.samples}"
     )
     _add_line(figure, name, curve, measure, values, hover, look)
 
@@ -239,12 +249,18 @@ def _add_estimated_curve(
     figure: go.Figure, name: str, curve: Sequence[Band], look: Mapping[str, object]
 ) -> None:
     values: list[list[object]] = [
-        [_removed(band), percent(band.value), *map(percent, band.interval), band.images, band.n]
+        [
+            _removed(band),
+            *(value_text(value, band.task) for value in (band.value, *band.interval)),
+            band.images,
+            band.n,
+        ]
         for band in curve
     ]
     hover = (
-        "<br>top-1 about %{customdata[1]} (estimated), %{customdata[2]} to %{customdata[3]}"
-        "<br>measured on %{customdata[4]} of %{customdata[5]} images"
+        f"<br>{curve[0].task.short_label} about %{{customdata[1]}} (estimated), "
+        "%{customdata[2]} to %{customdata[3]}"
+        f"<br>measured on %{{customdata[4]}} of %{{customdata[5]}} {curve[0].task.samples}"
     )
     _add_line(figure, name, curve, "value", values, hover, look)
 

@@ -17,8 +17,10 @@ from explorer.charts.palette import (
     TUNED,
     translucent,
 )
-from explorer.charts.style import MAX_TICKS, finish, percent
+from explorer.charts.style import MAX_TICKS, finish, percent, value_text
+from explorer.texts.formats import axis_title, scale
 from pruning_core.flows import History
+from pruning_core.types import Evaluation
 
 WEIGHT_STATES = (
     ("never removed", KEPT_CELL),
@@ -31,26 +33,27 @@ WEIGHT_STATES = (
 
 def mask_update_chart(
     removed: Sequence[float],
-    top1: Sequence[float],
-    intervals: Sequence[tuple[float, float]],
+    measured: Sequence[Evaluation],
     layer: Sequence[float],
     name: str,
 ) -> go.Figure:
-    """Two panels over the mask updates: the fractions removed, and the accuracy after each update.
+    """Two panels over the mask updates: the fractions removed, and the value after each update.
 
-    removed: of all pruned layers; layer: of the layer with that name; intervals: of the accuracies.
-    All are fractions in [0, 1]. Number 0 of each is the dense network's.
+    removed: of all pruned layers; layer: of the layer with that name; both are fractions in [0, 1].
+    Number 0 of each is the dense network's.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09)
     _add_removed(figure, removed, "removed, all layers", {"color": KEPT})
     _add_removed(figure, layer, f"removed, {name}", {"color": CHOSEN, "dash": "dash"})
-    _add_accuracy(figure, top1, intervals)
+    _add_values(figure, measured)
+    task = measured[0].task
     figure.update_yaxes(title_text="removed, %", range=[-4, 104], row=1, col=1)
-    figure.update_yaxes(title_text="top-1 accuracy, %", row=2, col=1)
+    figure.update_yaxes(title_text=axis_title(task), row=2, col=1)
     figure.update_xaxes(dtick=1 if len(removed) <= MAX_TICKS else None, tickformat="d")
     figure.update_xaxes(title_text="mask update", row=2, col=1)
     sentence = (
-        f"{percent(removed[-1])} removed and top-1 {percent(top1[-1])} "
+        f"{percent(removed[-1])} removed and {task.short_label} "
+        f"{value_text(measured[-1].value, task)} "
         f"after the last of {len(removed) - 1} mask updates."
     )
     return finish(figure, sentence, 400, "mask updates")
@@ -69,21 +72,21 @@ def _add_removed(
     )
 
 
-def _add_accuracy(
-    figure: go.Figure, top1: Sequence[float], intervals: Sequence[tuple[float, float]]
-) -> None:
-    low, high = np.array(intervals).T
+def _add_values(figure: go.Figure, measured: Sequence[Evaluation]) -> None:
+    task = measured[0].task
+    values = scale(task) * np.array([evaluation.value for evaluation in measured])
+    low, high = scale(task) * np.array([evaluation.interval for evaluation in measured]).T
     whisker = {
         "type": "data",
         "thickness": 1.2,
         "width": 4,
-        "array": 100 * (high - np.array(top1)),
-        "arrayminus": 100 * (np.array(top1) - low),
+        "array": high - values,
+        "arrayminus": values - low,
     }
     figure.add_scatter(
-        y=_percents(top1),
+        y=values,
         mode="lines+markers",
-        name="accuracy after the update",
+        name=f"{task.value_label} after the update",
         line={"color": PRUNED_MODEL, "width": 2},
         error_y=whisker,
         row=2,

@@ -1,4 +1,4 @@
-"""Accuracy of pruning methods over compression or speed-up, with the spread over seeds."""
+"""The value of pruning methods over compression or speed-up, with the spread over seeds."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -7,8 +7,11 @@ import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS, MAX_BANDS
 from explorer.charts.palette import BASELINE, DEPTH, LAYERS, between
-from explorer.charts.style import finish, level, list_legend, percent
+from explorer.charts.style import finish, level, list_legend, value_text
+from explorer.texts.formats import axis_title, scale
+from explorer.texts.formats import title as title_of
 from pruning_core.studies import Row
+from pruning_core.tasks import CLASSIFICATION, Task
 
 AXES = {
     "compression": "compression: parameters / parameters left",
@@ -21,7 +24,7 @@ LONG_DASHES = ("longdash", "longdashdot")
 def tradeoff(
     rows: Mapping[str, Sequence[Row]], over: str = "compression", state: str = "after"
 ) -> go.Figure:
-    """One line per method: mean top-1 in %, over a logarithmic axis.
+    """One line per method: the mean of the task's value, over a logarithmic axis.
 
     Whiskers: one standard deviation over seeds. Dashed line: the dense network.
 
@@ -37,20 +40,21 @@ def tradeoff(
         line = {"color": colour, "dash": dash, "width": 2.2}
         _add_method(figure, name, curve, over, state, line, mark)
     all_rows = [row for curve in rows.values() for row in curve]
+    task = all_rows[0].task if all_rows else CLASSIFICATION
     if all_rows:
         dense = all_rows[0].initial
-        level(figure, 100 * dense, f"dense {percent(dense)}", BASELINE)
+        level(figure, scale(task) * dense, f"dense {value_text(dense, task)}", BASELINE)
     _set_log_axis(figure, max((getattr(row, over) for row in all_rows), default=2.0))
     figure.update_xaxes(title_text=title)
-    figure.update_yaxes(title_text="top-1 accuracy, %")
-    finish(figure, _sentence(rows, over, state), 440, f"methods {over} {state}")
+    figure.update_yaxes(title_text=axis_title(task))
+    finish(figure, _sentence(rows, over, state, task), 440, f"methods {over} {state}")
     if len(rows) > MAX_BANDS:
         list_legend(figure, 520)
     return figure
 
 
-def _accuracy(row: Row, state: str) -> tuple[float, float | None]:
-    """Mean top-1 and its standard deviation, before or after fine-tuning."""
+def _value(row: Row, state: str) -> tuple[float, float | None]:
+    """Mean value and its standard deviation, before or after fine-tuning."""
     return (row.after, row.spread) if state == "after" else (row.before, row.before_spread)
 
 
@@ -63,32 +67,35 @@ def _add_method(
     line: Mapping[str, object],
     mark: str,
 ) -> None:
-    accuracies = [_accuracy(row, state) for row in curve]
+    values = [_value(row, state) for row in curve]
+    task = curve[0].task if curve else CLASSIFICATION
+    shown = "%{y:.1f}%" if task.percent else "%{y:.4g}"
     whisker = {
         "type": "data",
-        "array": [100 * (spread or 0.0) for _, spread in accuracies],
+        "array": [scale(task) * (spread or 0.0) for _, spread in values],
         "thickness": 1.4,
         "width": 5,
         "color": line["color"],
     }
     figure.add_scatter(
         x=[getattr(row, over) for row in curve],
-        y=[100 * mean for mean, _ in accuracies],
+        y=[scale(task) * mean for mean, _ in values],
         error_y=whisker,
         mode="lines+markers",
         name=name,
         line=line,
         marker={"symbol": mark, "size": 8},
         customdata=[_hover_values(row, state) for row in curve],
-        hovertemplate=f"<b>{name}</b><br>top-1 %{{y:.1f}}% %{{customdata[0]}}"
+        hovertemplate=f"<b>{name}</b><br>{task.short_label} {shown} %{{customdata[0]}}"
         "<br>compression %{customdata[1]:.2f}×, speed-up %{customdata[2]:.2f}× "
         "(%{customdata[3]} MACs left)<br>seeds: %{customdata[4]}<extra></extra>",
     )
 
 
 def _hover_values(row: Row, state: str) -> list[object]:
-    spread = _accuracy(row, state)[1]
-    deviation = "(one seed)" if spread is None else f"± {100 * spread:.1f}"
+    spread = _value(row, state)[1]
+    digits = ".1f" if row.task.percent else ".3g"
+    deviation = "(one seed)" if spread is None else f"± {scale(row.task) * spread:{digits}}"
     return [deviation, row.compression, row.speedup, f"{row.macs:,.0f}", row.seeds]
 
 
@@ -100,21 +107,22 @@ def _set_log_axis(figure: go.Figure, largest: float) -> None:
     )
 
 
-def _sentence(rows: Mapping[str, Sequence[Row]], over: str, state: str) -> str:
+def _sentence(rows: Mapping[str, Sequence[Row]], over: str, state: str, task: Task) -> str:
     """The best method at the highest compression that all methods with results have."""
     if not any(rows.values()):
         return "No method is measured yet."
     axis = AXES[over].partition(":")[0]
-    start = f"Accuracy of {len(rows)} methods over {axis}, {state} fine-tuning"
+    start = f"{title_of(task)} of {len(rows)} methods over {axis}, {state} fine-tuning"
     common = set.intersection(*({row.asked for row in curve} for curve in rows.values() if curve))
     if not common:
         return f"{start}."
     highest = max(common)
     candidates = {
-        name: _accuracy(row, state)[0]
+        name: _value(row, state)[0]
         for name, curve in rows.items()
         for row in curve
         if row.asked == highest
     }
-    best = max(candidates, key=candidates.__getitem__)
-    return f"{start}; at {highest:g}× {best} is highest, {percent(candidates[best])}."
+    best = max(candidates, key=lambda name: task.sign * candidates[name])
+    place = "highest" if task.higher_is_better else "lowest"
+    return f"{start}; at {highest:g}× {best} is {place}, {value_text(candidates[best], task)}."

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import AXIS, GRID, STATES, translucent
+from pruning_core.tasks import Task
 
 CLEAR = "rgba(0, 0, 0, 0)"
 MAX_TICKS = 16
@@ -113,3 +114,8 @@ def percent(fraction: float) -> str:
     """0.9234 -> "92.3%", always with a decimal. "100.0%" stands only for exactly 1."""
     text = f"{100 * fraction:.1f}"
     return f"{100 * fraction:.3f}%" if float(text) >= 100 and fraction < 1 else f"{text}%"
+
+
+def value_text(value: float, task: Task) -> str:
+    """A task's value: as `percent` where it is a fraction, else with four digits."""
+    return percent(value) if task.percent else f"{value:.4g}"

@@ -7,7 +7,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.charts.palette import CHOSEN, KEPT, PRUNED_MODEL, TUNED, translucent
-from explorer.charts.style import MAX_TICKS, finish, level, percent, state_label, state_look
+from explorer.charts.style import MAX_TICKS, finish, level, state_label, state_look, value_text
+from explorer.texts.formats import axis_title, scale
+from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Epoch, Step
 
 MAX_STEPS = 1500
@@ -20,15 +22,17 @@ def training_curves(
     pruned: Mapping[float, float] | None = None,
     *,
     epochs: int | None = None,
+    task: Task = CLASSIFICATION,
 ) -> go.Figure:
-    """Two panels over the epochs: loss per step and per epoch, and validation accuracy.
+    """Two panels over the epochs: loss per step and per epoch, and the validation value.
 
-    The accuracy has its 95% interval.
+    The value has its 95% interval.
 
     events: Step and Epoch; others are ignored.
-    references: top-1 of states such as "dense" and "pruned", drawn as levels.
-    pruned: top-1 after each pruning step, by the number of epochs done before it.
-    epochs: of the whole run; the axis then has its final length from the start.
+    references: values of states such as "dense" and "pruned", drawn as levels.
+    pruned: value after each pruning step, by the number of epochs done before it.
+    epochs: of the whole run; the axis then has its final length from the start. task: of the
+    values.
     """
     steps = []
     finished = []
@@ -41,18 +45,18 @@ def training_curves(
     _add_step_losses(figure, steps)
     if finished:
         _add_epoch_losses(figure, finished)
-        _add_accuracy(figure, finished)
+        _add_values(figure, finished, task)
     if pruned:
-        _add_pruned(figure, pruned)
+        _add_pruned(figure, pruned, task)
     if references:
-        _add_references(figure, references, alone=not (finished or pruned))
-    _set_axes(figure, epochs)
-    return finish(figure, _sentence(finished), 480, "training")
+        _add_references(figure, references, task, alone=not (finished or pruned))
+    _set_axes(figure, epochs, task)
+    return finish(figure, _sentence(finished, task), 480, "training")
 
 
-def _set_axes(figure: go.Figure, epochs: int | None) -> None:
+def _set_axes(figure: go.Figure, epochs: int | None, task: Task) -> None:
     figure.update_yaxes(title_text="loss", row=1, col=1, rangemode="tozero")
-    figure.update_yaxes(title_text="top-1 accuracy, %", row=2, col=1)
+    figure.update_yaxes(title_text=axis_title(task), row=2, col=1)
     figure.update_xaxes(title_text="epoch", row=2, col=1)
     if epochs:
         figure.update_xaxes(
@@ -60,18 +64,19 @@ def _set_axes(figure: go.Figure, epochs: int | None) -> None:
         )
 
 
-def _sentence(epochs: Sequence[Epoch]) -> str:
+def _sentence(epochs: Sequence[Epoch], task: Task) -> str:
     if not epochs:
         return "Training: no epoch is finished yet."
-    best = max(epoch.evaluation.value for epoch in epochs)
-    return f"Training: {len(epochs)} epochs finished, best accuracy {percent(best)}."
+    best = task.sign * max(task.sign * epoch.evaluation.value for epoch in epochs)
+    value = f"{task.value_label} {value_text(best, task)}"
+    return f"Training: {len(epochs)} epochs finished, best {value}."
 
 
-def _add_pruned(figure: go.Figure, pruned: Mapping[float, float]) -> None:
+def _add_pruned(figure: go.Figure, pruned: Mapping[float, float], task: Task) -> None:
     colour, _ = state_look("pruned")
     figure.add_scatter(
         x=list(pruned),
-        y=[100 * top1 for top1 in pruned.values()],
+        y=[scale(task) * value for value in pruned.values()],
         mode="markers",
         marker={"symbol": "x-thin-open", "size": 10, "color": colour, "line_width": 2},
         name="after pruning",
@@ -80,7 +85,9 @@ def _add_pruned(figure: go.Figure, pruned: Mapping[float, float]) -> None:
     )
 
 
-def _add_references(figure: go.Figure, references: Mapping[str, float], *, alone: bool) -> None:
+def _add_references(
+    figure: go.Figure, references: Mapping[str, float], task: Task, *, alone: bool
+) -> None:
     """Levels of states. alone: the panel has nothing else.
 
     Plotly does not draw a panel that has only lines without data, so it gets an invisible point.
@@ -88,7 +95,7 @@ def _add_references(figure: go.Figure, references: Mapping[str, float], *, alone
     if alone:
         figure.add_scatter(
             x=[0],
-            y=[100 * max(references.values())],
+            y=[scale(task) * max(references.values())],
             mode="markers",
             opacity=0,
             showlegend=False,
@@ -97,9 +104,9 @@ def _add_references(figure: go.Figure, references: Mapping[str, float], *, alone
             row=2,
             col=1,
         )
-    for state, top1 in references.items():
-        text = f"{state_label(state)} {percent(top1)}"
-        level(figure, 100 * top1, text, state_look(state)[0], row=2, col=1)
+    for state, value in references.items():
+        text = f"{state_label(state)} {value_text(value, task)}"
+        level(figure, scale(task) * value, text, state_look(state)[0], row=2, col=1)
 
 
 def _add_step_losses(figure: go.Figure, steps: Sequence[Step]) -> None:
@@ -140,23 +147,23 @@ def _add_epoch_losses(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
         )
 
 
-def _add_accuracy(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
-    """Validation accuracy with its 95% interval, and a star at the best epoch."""
+def _add_values(figure: go.Figure, epochs: Sequence[Epoch], task: Task) -> None:
+    """Validation values with their 95% intervals, and a star at the best epoch."""
     x = [epoch.epoch for epoch in epochs]
-    top1 = np.array([epoch.evaluation.value for epoch in epochs])
-    low, high = np.array([epoch.evaluation.interval for epoch in epochs]).T
+    values = scale(task) * np.array([epoch.evaluation.value for epoch in epochs])
+    low, high = scale(task) * np.array([epoch.evaluation.interval for epoch in epochs]).T
     whisker = {
         "type": "data",
-        "array": 100 * (high - top1),
-        "arrayminus": 100 * (top1 - low),
+        "array": high - values,
+        "arrayminus": values - low,
         "thickness": 1.2,
         "width": 4,
     }
     figure.add_scatter(
         x=x,
-        y=100 * top1,
+        y=values,
         mode="lines+markers",
-        name="validation accuracy",
+        name=f"validation {task.value_label}",
         line={"color": TUNED, "width": 2},
         marker={"symbol": "diamond", "size": 8},
         error_y=whisker,
@@ -166,7 +173,7 @@ def _add_accuracy(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
     best = max(range(len(epochs)), key=lambda index: (epochs[index].best, index))
     figure.add_scatter(
         x=[x[best]],
-        y=[100 * top1[best]],
+        y=[values[best]],
         mode="markers",
         marker={"symbol": "star", "size": 16, "color": CHOSEN},
         name="best epoch",

@@ -304,7 +304,8 @@ def _more_settings(plan: Plan, space: Workspace | None) -> None:
     """The settings that a first visit does not need."""
     _probe(plan, space)
     needs_data = find(CRITERIA, plan.criterion, "criterion").needs_data
-    _number("calibration", "Calibration images", plan.calibration, (1, 50_000, 64), needs_data)
+    samples = space.dataset.task.samples if space else "images"
+    _number("calibration", f"Calibration {samples}", plan.calibration, (1, 50_000, 64), needs_data)
     _number("seed", "Seed", plan.seed, (0, 2**31 - 1, 1))
     state.set_widget("allow_collapse", plan.allow_collapse)
     st.toggle(
@@ -324,7 +325,7 @@ def _probe(plan: Plan, space: Workspace | None) -> None:
     sizes = {size for size in PROBES if size < available}
     state.set_widget("probe", chosen)
     st.select_slider(
-        "Probe images",
+        f"Probe {space.dataset.task.samples if space else 'images'}",
         sorted(sizes | {chosen, min(available, max(PROBES))}),
         key="probe",
         help=HELP["probe"],

@@ -1,5 +1,6 @@
 """Numbers as text: percentages, counts, intervals, tensor shapes."""
 
+from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation
 
 LAYER_KINDS = {
@@ -32,15 +33,47 @@ def percent(fraction: float, digits: int = 1) -> str:
     return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
 
 
-def signed(change: float, interval: tuple[float, float]) -> str:
-    """A change of accuracy with its 95% interval.
+def signed(change: float, interval: tuple[float, float], task: Task = CLASSIFICATION) -> str:
+    """A change of the task's value with its 95% interval.
 
     -0.0123 -> "-1.2 points (95%: -2.0 to -0.5)". "no change" where change and interval are 0.
+    Of a value that is no fraction, without "points".
     """
     if not change and not any(interval):
         return "no change"
-    low, high = interval
-    return f"{100 * change:+.1f} points (95%: {100 * low:+.1f} to {100 * high:+.1f})"
+    low, high = (change_text(end, task) for end in interval)
+    unit = " points" if task.percent else ""
+    return f"{change_text(change, task)}{unit} (95%: {low} to {high})"
+
+
+def change_text(change: float, task: Task = CLASSIFICATION) -> str:
+    """-0.0123 -> "-1.2", in points; of a value that is no fraction, with three digits."""
+    return f"{100 * change:+.1f}" if task.percent else f"{change:+.3g}"
+
+
+def value_text(value: float, task: Task) -> str:
+    """The task's value: 0.875 -> "87.5%", and a perplexity 12.3456 -> "12.35"."""
+    return percent(value) if task.percent else f"{value:.4g}"
+
+
+def rounded_text(value: float, task: Task) -> str:
+    """As `value_text`, always with one digit after the point of a percentage: "87.0%"."""
+    return f"{100 * value:.1f}%" if task.percent else f"{value:.4g}"
+
+
+def title(task: Task) -> str:
+    """What the task's value is called at the start of a line: "Accuracy"."""
+    return task.value_label[:1].upper() + task.value_label[1:]
+
+
+def scale(task: Task) -> float:
+    """What the task's value is multiplied with on an axis: 100 for a fraction."""
+    return 100.0 if task.percent else 1.0
+
+
+def axis_title(task: Task) -> str:
+    """The title of an axis of the task's value: "top-1 accuracy, %"."""
+    return f"{task.axis_label}, %" if task.percent else task.axis_label
 
 
 def whole_percent(fraction: float) -> int:
@@ -60,9 +93,17 @@ def count(number: float) -> str:
 
 
 def interval(evaluation: Evaluation) -> str:
-    """The 95% interval of the accuracy, such as "91.0–93.5%"."""
+    """The 95% interval of the value, such as "91.0–93.5%"."""
     low, high = evaluation.interval
-    return f"{100 * low:.1f}–{100 * high:.1f}%"
+    if evaluation.task.percent:
+        return f"{100 * low:.1f}–{100 * high:.1f}%"
+    return f"{low:.4g}–{high:.4g}"
+
+
+def interval_words(interval: tuple[float, float], task: Task) -> str:
+    """As `interval`, in words: "91.0 to 93.5%"."""
+    low, high = interval
+    return f"{100 * low:.1f} to {100 * high:.1f}%" if task.percent else f"{low:.4g} to {high:.4g}"
 
 
 def shape(sizes: tuple[int, ...]) -> str:

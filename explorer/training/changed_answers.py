@@ -9,6 +9,7 @@ from torch import Tensor
 from explorer.charts.raster import ENLARGED_SIDE, enlarged
 from explorer.charts.style import state_label
 from explorer.texts.help import HELP
+from explorer.texts.task_words import only_classes
 from pruning_core.types import Evaluation, Split
 
 MOST_SHOWN = 12
@@ -38,7 +39,7 @@ def changed_answers_section(pair: Comparison) -> None:
     """How many answers changed, whether that is more than chance, and the images themselves."""
     answers = pair.answers
     if answers is None:
-        st.caption("Changed answers are shown for classification only.")
+        st.caption(only_classes("Changed answers are", pair.before.task))
         return
     broken, fixed = changed_answers(pair.test.labels, *answers)
     before = state_label(pair.before_name)

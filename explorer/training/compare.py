@@ -8,13 +8,14 @@ import streamlit as st
 from explorer.charts import alt, class_change, comparison_bars, weight_histograms
 from explorer.charts.style import state_label
 from explorer.session import cache, state
-from explorer.texts.formats import interval, percent
+from explorer.texts.formats import change_text, interval, percent, title, value_text
 from explorer.texts.help import HELP
+from explorer.texts.task_words import interval_help, loss_help, only_classes, paired_help
 from explorer.training.changed_answers import Comparison, changed_answers_section
 from pruning_core.export import evaluations_by_state
 from pruning_core.model.inventory import stored, weights
 from pruning_core.plan import Plan
-from pruning_core.tasks import Change, change
+from pruning_core.tasks import CLASSIFICATION, Change, change
 from pruning_core.types import Evaluation, Finished, Layer
 from pruning_core.workspaces import Workspace
 
@@ -47,47 +48,62 @@ def _chart(figure: go.Figure, key: str) -> None:
 
 
 def measured_on(space: Workspace, n: int) -> str:
-    """Which images a test accuracy was measured on. n: their number."""
+    """Which samples a test value was measured on. n: their number."""
     total = len(space.dataset.test)
-    images = f"all {n:,} test images"
+    task = space.dataset.task
+    part = f"all {n:,} test {task.samples}"
     if n != total:
-        images = f"{n:,} of {total:,} test images, with the same class proportions"
+        part = f"{n:,} of {total:,} test {task.samples}"
+        part += ", with the same class proportions" if task.name == CLASSIFICATION.name else ""
+    kind = "Wilson 95% intervals" if task.binary else "95% intervals, by a bootstrap"
     return (
-        f"Measured on {images}. Neither training nor the choice of the best epoch used them. "
-        "Ranges are Wilson 95% intervals."
+        f"Measured on {part}. Neither training nor the choice of the best epoch used them. "
+        f"Ranges are {kind}."
     )
 
 
 def _states_table(measured: dict[str, Evaluation]) -> None:
     dense = measured["dense"]
+    task = dense.task
     rows = [
         {
             "State": state_label(name),
-            "Accuracy": percent(evaluation.value),
+            title(task): value_text(evaluation.value, task),
             "95% interval": interval(evaluation),
             "vs dense": "" if name == "dense" else _points(change(dense, evaluation)),
-            "Correct": f"{round(evaluation.value * evaluation.n):,} of {evaluation.n:,}",
+            **_more_cells(evaluation),
             "Loss": f"{evaluation.loss:.3f}",
         }
         for name, evaluation in measured.items()
     ]
     config = st.column_config
+    points = "In percentage points. " if task.percent else ""
     st.dataframe(
         rows,
         hide_index=True,
-        alt="Accuracy, interval, change and loss of each state.",
+        alt=f"{title(task)}, interval, change and loss of each state.",
         column_config={
-            "95% interval": config.TextColumn(help=HELP["interval"]),
-            "vs dense": config.TextColumn(help=f"In percentage points. {HELP['paired']}"),
-            "Loss": config.TextColumn(help="Mean cross-entropy in nats. Lower is better."),
+            "95% interval": config.TextColumn(help=interval_help(task)),
+            "vs dense": config.TextColumn(help=f"{points}{paired_help(task)}"),
+            "Loss": config.TextColumn(help=loss_help(task)),
         },
     )
 
 
+def _more_cells(evaluation: Evaluation) -> dict[str, str]:
+    """How many answers are right, where each is right or wrong; else the task's other numbers."""
+    if evaluation.task.binary:
+        return {"Correct": f"{round(evaluation.value * evaluation.n):,} of {evaluation.n:,}"}
+    return {
+        label[:1].upper() + label[1:]: f"{value:.3g}" for label, value in evaluation.extras.items()
+    }
+
+
 def _points(difference: Change) -> str:
-    """A change in percentage points with its interval: -1.2 (-2.0 to -0.5)."""
-    low, high = difference.interval
-    return f"{100 * difference.value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    """A change with its interval, in points where it is a fraction: -1.2 (-2.0 to -0.5)."""
+    task = difference.task
+    low, high = (change_text(end, task) for end in difference.interval)
+    return f"{change_text(difference.value, task)} ({low} to {high})"
 
 
 def _removed_words(run: Finished, space: Workspace) -> str:
@@ -145,7 +161,7 @@ def _classes(pair: Comparison) -> None:
     before = pair.before.classes
     after = pair.after.classes
     if before is None or after is None:
-        st.caption("Recall per class is shown for classification only.")
+        st.caption(only_classes("Recall per class is", pair.before.task))
         return
     st.markdown("**Each class**", help="Recall: the fraction of a class's images answered right.")
     _chart(

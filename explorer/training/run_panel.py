@@ -10,6 +10,7 @@ from explorer.jobs.job import Snapshot
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.plan_words import differences
+from explorer.texts.task_words import for_task
 from explorer.training.engine import (
     epochs_of,
     one_time_axis,
@@ -97,7 +98,7 @@ def run_status(page: TrainingPage, space: Workspace, *, was_active: bool) -> Sna
         st.rerun()
     if run is None:
         note_lost(page.job)
-        st.info(page.empty, icon=page.icon)
+        st.info(for_task(page.empty, space.dataset.task), icon=page.icon)
         return None
     total = steps_of(asked_for(run, Plan), space)
     at = progress(run.events, total, run.seconds, page.update_name)
@@ -106,7 +107,7 @@ def run_status(page: TrainingPage, space: Workspace, *, was_active: bool) -> Sna
 
 
 def learning_curves(run: Snapshot, space: Workspace, key: str) -> Evaluation | None:
-    """Draws loss and accuracy over the epochs of all trainings, and accuracy at each mask update.
+    """Draws loss and value over the epochs of all trainings, and the value at each mask update.
 
     Returns the dense model's evaluation, or None where there is nothing to draw yet.
     """
@@ -115,7 +116,9 @@ def learning_curves(run: Snapshot, space: Workspace, key: str) -> Evaluation | N
     dense = reference_of(run.events)
     if dense is None or not (moved or updates):
         return None
-    figure = training_curves(moved, {"dense": dense.value}, updates, epochs=epochs_of(plan))
+    figure = training_curves(
+        moved, {"dense": dense.value}, updates, epochs=epochs_of(plan), task=dense.task
+    )
     st.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
     return dense
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -37,7 +38,7 @@ __all__ = [
     "joined",
 ]
 
-AGREEMENT = {
+AGREEMENT: dict[str, Any] = {
     "value_label": "agreement with the dense network",
     "axis_label": "",
     "short_label": "agreement",

@@ -14,6 +14,7 @@ import streamlit as st
 
 from explorer.components.net_map.view import MapView, map_view
 from explorer.session import state
+from pruning_core.tasks import CLASSIFICATION, Task
 
 __all__ = ["MapView", "chosen_name", "map_view", "message", "net_map", "source"]
 
@@ -43,11 +44,13 @@ def net_map(
     key: str,
     on_select: Callable[[str], None],
     cut_at: str = "",
+    task: Task = CLASSIFICATION,
 ) -> None:
     """Draws the map with the chosen layer outlined.
 
     kept: share of each layer's weights, in [0, 1]; a layer that is not in it cannot be pruned.
-    sensitivity: the top-1 that each layer loses when pruned alone, in [0, 1].
+    sensitivity: how much of the task's value each layer loses when pruned alone.
+    task: says how the value is called and shown.
     cut_at: the sparsity at which the sensitivity was measured, as text.
     on_select: called with the layer that the user chose, before the script runs.
     """
@@ -57,7 +60,9 @@ def net_map(
             on_select(name)
 
     _MAP(
-        data=message(view, chosen, kept, sensitivity, cut_at), key=key, on_selected_change=selected
+        data=message(view, chosen, kept, sensitivity, cut_at, task),
+        key=key,
+        on_selected_change=selected,
     )
 
 
@@ -67,6 +72,7 @@ def message(
     kept: Mapping[str, float],
     sensitivity: Mapping[str, float] | None,
     cut_at: str,
+    task: Task = CLASSIFICATION,
 ) -> dict[str, object]:
     """The message: the map, and a number or None for each layer in the order of the boxes."""
     hurts = None if sensitivity is None else [sensitivity.get(name) for name in view.names]
@@ -76,6 +82,7 @@ def message(
         "kept": [kept.get(name) for name in view.names],
         "hurts": hurts,
         "cutAt": cut_at,
+        "value": {"label": task.value_label, "percent": task.percent, "rises": task.sign > 0},
     }
 
 

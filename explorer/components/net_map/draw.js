@@ -137,9 +137,12 @@ function sentenceOf(box, state) {
   const lost = hurt(box, state)
   const what = box.role === "fold" ? `${box.label} · ${box.count} equal blocks, ${box.layers.length} layers, ${whole(box.weights * box.count)} weights in total` : box.title
   const parts = [what, share === null ? "not prunable with this granularity" : `kept ${percent(share)}`]
-  if (lost !== null) parts.push(`${box.role === "fold" ? "its most sensitive layer " : ""}pruned alone at ${state.cutAt}: ${points(lost)}`)
+  if (lost !== null) parts.push(`${box.role === "fold" ? "its most sensitive layer " : ""}pruned alone at ${state.cutAt}: ${points(lost, state.value)}`)
   if (box.role === "fold") parts.push("Enter opens it")
   return parts.join(" · ")
 }
 
-const points = lost => `${lost > 0 ? "−" : "+"}${Math.abs(100 * lost).toFixed(1)} points`
+const points = (lost, value) => {
+  const sign = (lost > 0) === value.rises ? "−" : "+"
+  return sign + (value.percent ? `${Math.abs(100 * lost).toFixed(1)} points` : Math.abs(lost).toPrecision(3))
+}

@@ -38,7 +38,7 @@ class NetMap {
       this.pending = this.focus = null
       this.legend()
     }
-    Object.assign(this, { kept: data.kept, hurts: data.hurts, cutAt: data.cutAt })
+    Object.assign(this, { kept: data.kept, hurts: data.hurts, cutAt: data.cutAt, value: data.value })
     this.worst = Math.max(0, ...(data.hurts ?? []))
     const waits = this.pending !== null && this.pending !== data.chosen && Date.now() - this.since < TRUST
     if (!waits) {
@@ -47,7 +47,7 @@ class NetMap {
       this.pending = null
     }
     this.find(".marks").hidden = !this.worst
-    this.find(".marks b").textContent = `accuracy lost when pruned alone at ${this.cutAt}; full height ${points(this.worst)}`
+    this.find(".marks b").textContent = `${this.value.label} lost when pruned alone at ${this.cutAt}; full height ${points(this.worst, this.value)}`
     this.render()
   }
 
@@ -160,9 +160,9 @@ class NetMap {
     this.options = this.seen.boxes.filter(box => box.role === "layer" || box.role === "fold")
     this.options.sort((one, other) => one.line - other.line || one.place - other.place || one.row - other.row)
     if (!this.box(this.focus)) this.focus = this.box(this.chosen)?.id ?? this.options[0].id
-    const { chosen, focus, kept, hurts, worst, cutAt, measure } = this
+    const { chosen, focus, kept, hurts, worst, cutAt, value, measure } = this
     const closes = each => this.network.runOf.has(each) && this.opened.has(each) && each !== block
-    this.paint(drawn(this.seen, layout, this.network, { chosen, focus, kept, hurts, worst, cutAt, measure, closes }), layout)
+    this.paint(drawn(this.seen, layout, this.network, { chosen, focus, kept, hurts, worst, cutAt, value, measure, closes }), layout)
     this.say()
   }
 

@@ -7,13 +7,14 @@ from functools import partial
 
 import streamlit as st
 
-from explorer.charts.contact_sheet import Bar, Card, Shot, sheet
+from explorer.charts.contact_sheet import Card, Shot, bar_of, sheet
 from explorer.charts.raster import mask_png
 from explorer.pages.explore.granularity_panel import CARD, CELL, PIXELS, pictured
 from explorer.pages.explore.layer_details import GranularityMask, corner, drawn_size, mask_picture
 from explorer.session import cache, state
-from explorer.texts.formats import interval, percent
+from explorer.texts.formats import interval, percent, title
 from explorer.texts.help import HELP
+from explorer.texts.task_words import band_words, value_words
 from pruning_core.dropout import REGULARISERS, as_plan, frozen_masks
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.granularity import granularity
@@ -51,9 +52,9 @@ def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | No
     st.caption(
         f"{how.help} In training, each pass has its own mask, and kept values are multiplied by "
         "1 / (1 - p), so that the mean is the same. The network is not smaller or faster "
-        "afterwards. Accuracy: the trained network with this one sample frozen as a mask, without "
-        f"that factor, which is random pruning of this layer alone; {dense.n:,} validation images, "
-        f"mark and 95% band; dotted line: dense, {100 * dense.value:.1f}%. "
+        f"afterwards. {title(dense.task)}: the trained network with this one sample frozen as a "
+        "mask, without that factor, which is random pruning of this layer alone; "
+        f"{dense.n:,} validation {dense.task.samples}, {band_words(dense)}"
         f"Pictures: {pictured(layer)}; blue is kept, grey and hatched is removed."
     )
     places = st.grid(SHOWN, min_column_width=CARD)
@@ -124,11 +125,11 @@ def _card(layer: Layer, sample: GranularityMask, number: int, dense: Evaluation)
     )
     score = sample.evaluation
     lines = (
-        f"{100 * score.value:.1f}% correct",
+        value_words(score),
         f"95%: {interval(score)}, n = {score.n:,}",
         f"{percent(sample.achieved)} of its weights dropped",
     )
-    bar = Bar(score.value, *score.interval, dense.value)
+    bar = bar_of(score, dense)
     return Card(
         f"Pass {number}", lines, (Shot(mask_png(tiles, kept, size), alt, *size, smooth=True),), bar
     )

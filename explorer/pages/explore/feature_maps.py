@@ -13,7 +13,7 @@ from explorer.session import cache, state
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from pruning_core.plan import Plan
-from pruning_core.types import Inputs, Layer
+from pruning_core.types import Inputs, Layer, PruningError
 from pruning_core.workspaces import Workspace
 
 PAGE = 24
@@ -31,7 +31,11 @@ CHANGE = "Change: ‖pruned − dense‖ / ‖dense‖ over the map, 0% is none;
 
 def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws the image, then the maps of the base model beside those of the plan's pruned model."""
-    image = _image(plan, space)
+    try:
+        image = _image(plan, space)
+    except PruningError as reason:  # the data has no images
+        st.caption(str(reason))
+        return
     side = WIDE_PIXELS if layer.fused else PIXELS
     pair = cache.cached_detail(
         lambda: maps(
@@ -63,14 +67,15 @@ def _image(plan: Plan, space: Workspace) -> int:
             "Image", 0, most, key="image", bind="query-params", width=150, help=HELP["image"]
         )
     )
-    label = classes[int(split.labels[chosen])]
+    before = cache.dense_accuracy(plan, space).classes
+    after = cache.accuracy(plan, space).classes
+    known = before is not None and after is not None
+    label = classes[int(split.labels[chosen])] if known else "without a class"
     row.image(
         enlarged(split.images([chosen])[0].numpy()),
         width=PIXELS,
         alt=f"Validation image {chosen}: {label}",
     )
-    before = cache.dense_accuracy(plan, space).classes
-    after = cache.accuracy(plan, space).classes
     if before is not None and after is not None:
         first = classes[int(before.predictions[chosen])]
         second = classes[int(after.predictions[chosen])]

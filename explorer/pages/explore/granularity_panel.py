@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer.charts.contact_sheet import Bar, Card, Shot, sheet
+from explorer.charts.contact_sheet import Card, Shot, bar_of, sheet
 from explorer.charts.raster import mask_png
 from explorer.pages.explore.layer_details import (
     GranularityMask,
@@ -13,8 +13,9 @@ from explorer.pages.explore.layer_details import (
     refusals,
 )
 from explorer.session import cache, state
-from explorer.texts.formats import interval, percent
+from explorer.texts.formats import interval, percent, title
 from explorer.texts.help import HELP
+from explorer.texts.task_words import band_words, value_words
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
@@ -68,8 +69,9 @@ def granularity_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str |
 
 def _affordable(plan: Plan, space: Workspace, passes: int) -> bool:
     """A large network is measured only when the user asks for it."""
+    samples = space.dataset.task.samples
     macs = sum(known.macs for known in space.layers) * plan.probe * passes
-    label = f"Measure all {passes} granularities: up to {passes} runs over {plan.probe:,} images"
+    label = f"Measure all {passes} granularities: up to {passes} runs over {plan.probe:,} {samples}"
     state.keep_widget("measure_shapes")
     return macs <= QUICK or st.toggle(label, key="measure_shapes", help=HELP["costly_shapes"])
 
@@ -100,8 +102,8 @@ def _caption(plan: Plan, layer: Layer, refusal: str | None, dense: Evaluation, h
     )
     return (
         f"{share}The lowest {how} scores are removed. Only this layer is pruned; nothing is "
-        f"trained. Accuracy is measured on {dense.n:,} validation images: mark and 95% band; "
-        f"dotted line: dense, {100 * dense.value:.1f}%. Pictures: {pictured(layer)}; blue is kept, "
+        f"trained. {title(dense.task)} is measured on {dense.n:,} validation {dense.task.samples}: "
+        f"{band_words(dense)}Pictures: {pictured(layer)}; blue is kept, "
         f"grey and hatched is removed.{edits}"
     )
 
@@ -117,11 +119,9 @@ def _card(plan: Plan, layer: Layer, result: GranularityMask, dense: Evaluation) 
     alt = f"Mask of {layer.name} by {g.label}: {percent(result.achieved)} of its weights removed."
     shot = Shot(mask_png(tiles, kept, size), alt, *size, smooth=True)
     lines = (
-        f"{100 * score.value:.1f}% correct",
+        value_words(score),
         f"95%: {interval(score)}, n = {score.n:,}",
         f"{percent(result.achieved)} of its weights removed",
         g.help,
     )
-    return Card(
-        g.label, lines, (shot,), Bar(score.value, *score.interval, dense.value), tag, chosen=used
-    )
+    return Card(g.label, lines, (shot,), bar_of(score, dense), tag, chosen=used)

@@ -31,6 +31,7 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
         kept=_kept(plan, space, report),
         sensitivity=lost,
         cut_at=cut_at,
+        task=space.dataset.task,
         key=KEY,
         on_select=state.select_layer,
     )
@@ -44,7 +45,7 @@ def _kept(plan: Plan, space: Workspace, report: Report | None) -> dict[str, floa
 
 
 def _lost_alone(plan: Plan) -> tuple[dict[str, float] | None, str]:
-    """The top-1 that each scanned layer loses when pruned alone, and the sparsity in words.
+    """The value that each scanned layer loses when pruned alone, and the sparsity in words.
 
     None without curves of this plan.
     """

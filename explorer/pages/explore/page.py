@@ -10,8 +10,17 @@ from explorer.pages.explore.network_map_panel import network_map_panel
 from explorer.pages.explore.recalibrated import recalibrated_caption
 from explorer.session import cache, state
 from explorer.session.notices import plain
-from explorer.texts.formats import count, interval, percent
+from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
 from explorer.texts.help import HELP, LEAD
+from explorer.texts.task_words import (
+    change_words,
+    delta_color,
+    extras_text,
+    for_task,
+    interval_help,
+    paired_help,
+    value_help,
+)
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.tasks import change as changed
@@ -47,7 +56,8 @@ Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.subheader(LEAD, anchor=False)
+    task = space.dataset.task
+    st.subheader(for_task(LEAD, task), anchor=False)
     cells = _cells()
     prunable, reasons = cache.prunable(plan, space)
     report = _report(plan, space, prunable)
@@ -60,7 +70,7 @@ def render(plan: Plan, space: Workspace) -> None:
     layer_table(plan, space, report, reasons, layer.name)
     fixed_parameters(space)
     with st.expander("What do I see?", icon=":material/help:"):
-        st.markdown(GUIDE)
+        st.markdown(for_task(GUIDE, task))
     _accuracy(cells[0], plan, space, pruned=bool(prunable))
     if prunable:
         recalibrated_caption(cells[0], plan, space)
@@ -94,20 +104,24 @@ def _chosen(space: Workspace, prunable: tuple[Layer, ...]) -> Layer:
 
 
 def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, pruned: bool) -> None:
-    """The measured accuracy, and its change against the dense network."""
+    """The measured value, and its change against the dense network."""
+    task = space.dataset.task
     dense = cache.dense_accuracy(plan, space)
     now = cache.accuracy(plan, space) if pruned else dense
-    change = 100 * (now.value - dense.value)
     place.metric(
-        "Accuracy · measured",
-        f"{100 * now.value:.1f}%",
-        f"{change:+.1f} points" if abs(change) >= 0.05 else 0,
-        delta_description=f"from {100 * dense.value:.1f}% dense",
-        help=f"{HELP['accuracy']}\n\n{HELP['interval']}",
+        f"{title(task)} · measured",
+        rounded_text(now.value, task),
+        change_words(now.value - dense.value, task),
+        delta_color=delta_color(task),
+        delta_description=f"from {rounded_text(dense.value, task)} dense",
+        help=f"{value_help(task)}\n\n{interval_help(task)}",
     )
-    low, high = (100 * end for end in changed(dense, now).interval)
-    ends = f"; change: {low:+.1f} to {high:+.1f}" if pruned else ""
-    place.caption(f"{now.n:,} validation images; 95%: {interval(now)}{ends}", help=HELP["paired"])
+    low, high = (change_text(end, task) for end in changed(dense, now).interval)
+    ends = f"; change: {low} to {high}" if pruned else ""
+    place.caption(
+        f"{now.n:,} validation {task.samples}; 95%: {interval(now)}{ends}{extras_text(now)}",
+        help=paired_help(task),
+    )
 
 
 def _counts(
@@ -133,7 +147,8 @@ def _counts(
     _number(
         places[1], "Parameters left · computed", count(counts.nonzeros), beside, "nonzeros", caption
     )
-    caption = f"{percent(counts.macs_effective / counts.macs)} of the work per image" + _thinned(
+    work = for_task("of the work per image", space.dataset.task)
+    caption = f"{percent(counts.macs_effective / counts.macs)} {work}" + _thinned(
         counts.thinned_macs
     )
     _number(

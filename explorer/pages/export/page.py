@@ -12,9 +12,10 @@ from explorer.pages.export.downloads import Files, expected_line, files_of
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.session.url import refuse_custom
-from explorer.texts.formats import percent
+from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by, tune_words
+from explorer.texts.task_words import for_task, interval_help
 from explorer.training.compare import measured_on
 from explorer.training.run_panel import finished_run
 from pruning_core.flows import FLOWS, flow
@@ -77,7 +78,7 @@ class Subject:
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page. The accuracy is measured last, so that the page appears before it."""
-    st.markdown(LEAD)
+    st.markdown(for_task(LEAD, space.dataset.task))
     run = finished_run(plan, space)
     choice = _choose_weights(plan, tuned=run is not None and run.tuned is not None)
     subject = subject_of(plan, space, run if choice == TUNED else None)
@@ -187,12 +188,12 @@ def _counts(place: DeltaGenerator, requested: str, report: Report) -> None:
 
 
 def _accuracy(place: DeltaGenerator, measured: Evaluation) -> None:
-    low, high = measured.interval
+    task = measured.task
     place.metric(
-        "Accuracy · measured",
-        percent(measured.value),
-        f"95%: {100 * low:.1f} to {100 * high:.1f}%, n = {measured.n:,}",
-        help=HELP["interval"],
+        f"{title(task)} · measured",
+        value_text(measured.value, task),
+        f"95%: {interval_words(measured.interval, task)}, n = {measured.n:,}",
+        help=interval_help(task),
         **QUIET,
     )
 

@@ -7,7 +7,9 @@ import streamlit as st
 from explorer.jobs.job import Snapshot
 from explorer.session import cache
 from explorer.session.notices import show_errors
+from explorer.texts.formats import title
 from explorer.texts.plan_words import cut_words, flow_words, tune_words
+from explorer.texts.task_words import for_task
 from explorer.training.compare import compare_section
 from explorer.training.engine import steps_of, training_events
 from explorer.training.form import training_form
@@ -53,7 +55,7 @@ PAGE = TrainingPage("train", "run", "round", "tune", EMPTY, ":material/model_tra
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page. Flows other than rounds run on the page Flows."""
-    st.markdown(LEAD)
+    st.markdown(for_task(LEAD, space.dataset.task))
     plan = _in_rounds(plan)
     require_prunable(plan, space)
     st.caption(f"To prune: {cut_words(plan, cache.requested_by_hand(plan, space))}")
@@ -95,7 +97,8 @@ def _length_words(steps: int, space: Workspace) -> str:
     """How long the run is."""
     if not steps:
         return "The run only prunes and measures."
-    return f"In all {steps:,} steps on {len(space.dataset.train):,} training images."
+    samples = space.dataset.task.samples
+    return f"In all {steps:,} steps on {len(space.dataset.train):,} training {samples}."
 
 
 def _few_steps_note(steps_per_round: int, space: Workspace) -> None:
@@ -120,7 +123,8 @@ def _curves(run: Snapshot, space: Workspace) -> None:
     dense = learning_curves(run, space, "training_curves")
     if dense:
         st.caption(
-            f"Accuracy on the {dense.n:,} validation images, which also choose the best epoch. "
+            f"{title(dense.task)} on the {dense.n:,} validation {dense.task.samples}, which also "
+            "choose the best epoch. "
             "Whiskers: 95% intervals."
         )
 

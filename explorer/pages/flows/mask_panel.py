@@ -8,7 +8,7 @@ from explorer.charts import alt, mask_over_time, mask_update_chart
 from explorer.jobs.job import Snapshot
 from explorer.pages.flows.run import mask_history
 from explorer.session import state
-from explorer.texts.formats import percent
+from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.training.engine import MaskUpdate, mask_updates_of
 from pruning_core.flows import History
@@ -24,14 +24,14 @@ def updates_panel(updates: Sequence[MaskUpdate], dense: Evaluation, layer: str) 
     measured = [dense, *(update.evaluation for update in updates)]
     figure = mask_update_chart(
         [0.0, *(update.removed for update in updates)],
-        [evaluation.value for evaluation in measured],
-        [evaluation.interval for evaluation in measured],
+        measured,
         [0.0, *(update.layers.get(layer, 0.0) for update in updates)],
         layer,
     )
     st.plotly_chart(figure, key="flow_moments", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
-        f"Accuracy on {dense.n:,} probe images, with 95% intervals, before the training continues."
+        f"{title(dense.task)} on {dense.n:,} probe {dense.task.samples}, with 95% intervals, "
+        "before the training continues."
     )
 
 
@@ -77,12 +77,13 @@ def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str
         return "Before the first mask update no weight is removed. Move the slider."
     update = updates[number - 1]
     measured = update.evaluation
-    low, high = measured.interval
-    accuracy = f"{percent(measured.value)} (95%: {100 * low:.1f} to {100 * high:.1f}%)"
+    task = measured.task
+    ends = interval_words(measured.interval, task)
+    value = f"{task.value_label} {value_text(measured.value, task)} (95%: {ends})"
     removed = percent(update.layers.get(layer, 0.0))
     return (
         f"Mask update {number} of {len(updates)}, after {update.steps:,} steps: {removed} of "
-        f"{layer} removed, accuracy {accuracy} on {measured.n:,} probe images. One square is one "
+        f"{layer} removed, {value} on {measured.n:,} probe {task.samples}. One square is one "
         "weight. Filters follow each other downwards, then in the next column."
     )
 

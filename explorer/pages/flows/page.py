@@ -10,6 +10,7 @@ from explorer.pages.flows.seven_panel import seven_panel
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by
+from explorer.texts.task_words import for_task
 from explorer.training.compare import compare_section
 from explorer.training.engine import mask_updates_of, steps_of
 from explorer.training.form import training_form
@@ -58,7 +59,7 @@ PAGE = TrainingPage("flow", "flow", "mask update", "flow", EMPTY, ":material/tim
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.markdown(LEAD)
+    st.markdown(for_task(LEAD, space.dataset.task))
     require_prunable(plan, space)
     run = PAGE.newest_run()
     active = is_active(run)
@@ -127,10 +128,11 @@ def _curves(run: Snapshot, space: Workspace, layer: Layer) -> None:
     if dense is None:
         return
     heading.subheader("Training curves", anchor=False)
+    samples = space.dataset.task.samples
     st.caption(
-        f"Epochs are measured on all {len(space.dataset.val):,} validation images, with 95% "
+        f"Epochs are measured on all {len(space.dataset.val):,} validation {samples}, with 95% "
         f"intervals. The dense level and the crosses, right after a mask update, are measured on "
-        f"{dense.n:,} probe images among them."
+        f"{dense.n:,} probe {samples} among them."
     )
     updates_panel(mask_updates_of(run.events), dense, layer.name)
 

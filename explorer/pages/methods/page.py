@@ -16,6 +16,7 @@ from explorer.pages.methods.run import (
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
+from explorer.texts.task_words import for_task
 from explorer.training.status import active_job, asked_for, ended, note_lost
 from pruning_core.plan import Plan
 from pruning_core.studies import (
@@ -48,7 +49,7 @@ the same choices find the runs again, and *Continue* measures the missing ones.
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.markdown(LEAD)
+    st.markdown(for_task(LEAD, space.dataset.task))
     jobs = cache.jobs().snapshots(state.owner(), KIND)
     active = bool(jobs) and jobs[0].active
     base = base_of(plan, space)
@@ -69,7 +70,7 @@ def base_of(plan: Plan, space: Workspace) -> str:
 
 def _results(asked: Study, space: Workspace, base: str) -> StudyResults:
     """The study's finished runs on disk."""
-    finished = load_results(asked, study_folder(asked, base))
+    finished = load_results(asked, study_folder(asked, base), space.dataset.task)
     return StudyResults(asked, finished, len(runnable_runs(asked, space)))
 
 
@@ -147,7 +148,7 @@ def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) ->
         if measured.results:
             report(measured)
         else:
-            st.info(EMPTY, icon=":material/leaderboard:")
+            st.info(for_task(EMPTY, space.dataset.task), icon=":material/leaderboard:")
 
 
 def _status(job: Snapshot, asked: Study | None) -> None:

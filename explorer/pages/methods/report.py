@@ -7,10 +7,11 @@ import streamlit as st
 
 from explorer.charts import alt, tradeoff
 from explorer.pages.methods.choices import method_name
-from explorer.texts.formats import count, percent
+from explorer.texts.formats import count, scale, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import WORDS, tune_words
 from pruning_core.studies import COLUMNS, Result, Row, Study, summary, to_csv
+from pruning_core.tasks import CLASSIFICATION, Task
 
 AFTER = "After fine-tuning"
 BEFORE = "Before"
@@ -18,11 +19,11 @@ CHECKLIST = """
 *What is the State of Neural Network Pruning?* (Blalock et al. 2020, arXiv:2003.03033) lists what a
 comparison has to report. Here you find it as follows:
 
-- **the same network, images and metric for all methods**: {model}, {dataset}, top-1 accuracy on
-  {n:,} test images (top-5 is in the CSV);
-- **the same start**: every run starts with the same trained weights, whose accuracy is {initial}.
-  Accuracy *before* and *after* fine-tuning is reported;
-- **the same training**: {tune} on {images:,} training images, and the same allocation,
+- **the same network, data and metric for all methods**: {model}, {dataset}, {metric} on
+  {n:,} test {samples}{top5};
+- **the same start**: every run starts with the same trained weights, whose {value} is {initial}.
+  {title} *before* and *after* fine-tuning is reported;
+- **the same training**: {tune} on {images:,} training {samples}, and the same allocation,
   {allocation};
 - **two measures of size**: compression (parameters of the network / parameters left) and
   theoretical speed-up (MACs / MACs left). Both are computed from the masks, not timed. Where whole
@@ -32,13 +33,13 @@ comparison has to report. Here you find it as follows:
 - **several operating points**: {points}. A method that cannot prune some layers reaches less
   than requested, so the horizontal axes show what was reached;
 - **spread**: mean and standard deviation over {seeds} seeds. A seed sets the order of the training
-  images and, where a run uses a part of them, which ones; the calibration images; and random
-  scores. The test images are always the same: the 95% interval of one measurement is about
-  ± {half:.1f} points;
+  {samples} and, where a run uses a part of them, which ones; the calibration {samples}; and random
+  scores. The test {samples} are always the same: the 95% interval of one measurement is about
+  ± {half};
 - **baselines**: random and magnitude, always.
 
-This is one network on one set of images. The paper asks for at least three such pairs, one of them
-large.
+This is one network on one set of {samples}. The paper asks for at least three such pairs, one of
+them large.
 """
 
 
@@ -60,6 +61,7 @@ def report(measured: StudyResults) -> None:
             "measured. Means are over the seeds measured so far."
         )
     rows = by_method(summary(measured.results))
+    value_label = measured.results[0].initial.task.value_label
     for size in ("compression", "speedup"):
         figure = tradeoff(rows, size, "before" if state == BEFORE else "after")
         st.plotly_chart(
@@ -72,8 +74,8 @@ def report(measured: StudyResults) -> None:
     )
     for names in equal_methods(measured.results):
         st.caption(
-            f":material/layers: {' and '.join(names)} have the same accuracy in every run: they "
-            "seem to rank these weights in the same way. Their lines cover each other."
+            f":material/layers: {' and '.join(names)} have the same {value_label} in every run: "
+            "they seem to rank these weights in the same way. Their lines cover each other."
         )
     _table(rows)
     with st.expander("What this comparison reports", icon=":material/fact_check:"):
@@ -85,7 +87,7 @@ def _controls(measured: StudyResults) -> str | None:
     trained = measured.study.plan.fine_tune.epochs > 0
     with st.container(horizontal=True, vertical_alignment="bottom"):
         state = st.segmented_control(
-            "Accuracy",
+            title(measured.results[0].initial.task),
             (AFTER, BEFORE),
             default=AFTER if trained else BEFORE,
             required=True,
@@ -129,11 +131,17 @@ def by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
 def _precision(measured: StudyResults) -> str:
     """The number of test images, and the widest interval of one measurement."""
     finals = [result.final for result in measured.results]
-    widest = 50 * max(final.high - final.low for final in finals)
+    task = finals[0].task
+    widest = max(final.high - final.low for final in finals) / 2
     return (
-        f"Each run is measured on {finals[0].n:,} test images; the 95% interval of one run is at "
-        f"most ± {widest:.1f} points."
+        f"Each run is measured on {finals[0].n:,} test {task.samples}; the 95% interval of one run "
+        f"is at most ± {_size(widest, task)}."
     )
+
+
+def _size(half: float, task: Task) -> str:
+    """Half the width of an interval: "1.2 points", or "0.31"."""
+    return f"{100 * half:.1f} points" if task.percent else f"{half:.3g}"
 
 
 def equal_methods(results: Sequence[Result]) -> tuple[tuple[str, ...], ...]:
@@ -164,25 +172,34 @@ def _table(methods: dict[str, list[Row]]) -> None:
     times = st.column_config.NumberColumn(format="%.2f×")
     points = st.column_config.NumberColumn(format="%.2f")
     columns = {"Compression": times, "Speed-up": times}
-    columns |= dict.fromkeys(("Before, %", "± before", "After, %", "± after"), points)
+    task = next(row.task for rows in methods.values() for row in rows)
+    names = _value_columns(task)
+    columns |= dict.fromkeys(names, points)
     st.dataframe(
         [_cells(name, row) for name, rows in methods.items() for row in rows],
         hide_index=True,
         column_config=columns,
         key="methods_table",
-        alt=f"Mean accuracy of {len(methods)} methods at each compression, with its standard "
-        "deviation over seeds.",
+        alt=f"Mean {task.value_label} of {len(methods)} methods at each compression, with its "
+        "standard deviation over seeds.",
     )
 
 
+def _value_columns(task: Task) -> tuple[str, str, str, str]:
+    """Titles of the columns: after, its spread, before, its spread."""
+    unit = ", %" if task.percent else ""
+    return f"After{unit}", "± after", f"Before{unit}", "± before"
+
+
 def _cells(name: str, row: Row) -> dict[str, object]:
+    after, after_spread, before, before_spread = _value_columns(row.task)
     return {
         "Method": name,
         "Requested": f"{row.asked:g}×",
-        "After, %": 100 * row.after,
-        "± after": _in_points(row.spread),
-        "Before, %": 100 * row.before,
-        "± before": _in_points(row.before_spread),
+        after: scale(row.task) * row.after,
+        after_spread: _spread(row.spread, row.task),
+        before: scale(row.task) * row.before,
+        before_spread: _spread(row.before_spread, row.task),
         "Compression": row.compression,
         "Speed-up": row.speedup,
         "MACs left": count(row.macs),
@@ -190,22 +207,28 @@ def _cells(name: str, row: Row) -> dict[str, object]:
     }
 
 
-def _in_points(spread: float | None) -> float | None:
-    return None if spread is None else 100 * spread
+def _spread(spread: float | None, task: Task) -> float | None:
+    return None if spread is None else scale(task) * spread
 
 
 def _checklist(measured: StudyResults) -> str:
     first = measured.results[0]
     plan = measured.study.plan
+    task = first.initial.task
     return CHECKLIST.format(
         model=WORDS["model"][1](plan.model),
         dataset=WORDS["dataset"][1](plan.dataset),
         n=first.final.n,
+        metric=task.axis_label,
+        value=task.value_label,
+        title=title(task),
+        samples=task.samples,
+        top5=" (top-5 is in the CSV)" if task.name == CLASSIFICATION.name else "",
         allocation=WORDS["allocation"][1](plan.allocation),
-        initial=percent(first.initial.value),
+        initial=value_text(first.initial.value, task),
         tune=tune_words(plan).rstrip("."),
         images=first.images,
-        half=50 * (first.final.high - first.final.low),
+        half=_size((first.final.high - first.final.low) / 2, task),
         points=", ".join(f"{value:g}×" for value in measured.study.compressions),
         seeds=measured.study.seeds,
     )

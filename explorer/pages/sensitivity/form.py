@@ -31,7 +31,7 @@ def scan_form(
         asked = request(plan, prunable, grid, _couplings(plan, space)) if prunable else None
         pressed = _buttons(asked, scans)
     if asked is not None:
-        _caption(asked, min(plan.probe, len(space.dataset.val)))
+        _caption(asked, min(plan.probe, len(space.dataset.val)), space.dataset.task.samples)
     if pressed is None:
         return
     title = "Sensitivity preview" if pressed.preview else "Sensitivity scan"
@@ -119,7 +119,7 @@ def _buttons(asked: ScanRequest | None, scans: tuple[Snapshot, ...]) -> ScanRequ
     return None
 
 
-def _caption(asked: ScanRequest, images: int) -> None:
+def _caption(asked: ScanRequest, images: int, samples: str) -> None:
     """How much the scan measures."""
     if len(asked.grid) < 2:
         st.caption("Choose at least one sparsity.")
@@ -129,7 +129,7 @@ def _caption(asked: ScanRequest, images: int) -> None:
         layers += f" in {asked.units} parts"
     size = (
         f"{layers} × {len(asked.grid) - 1} sparsities: at most {asked.measurements} measurements "
-        f"on {images:,} images each."
+        f"on {images:,} {samples} each."
     )
     chosen = granularity(asked.plan.granularity)
     if chosen.fixed_ratio is None:

@@ -20,18 +20,22 @@ from explorer.pages.sensitivity.scans import (
 )
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
-from explorer.texts.formats import percent
+from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import differences
+from explorer.texts.task_words import for_task, loss_help
 from explorer.training.status import active_job, asked_for, ended, note_lost
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Preview
 from pruning_core.sensitivity.preview_bands import BAND_COLUMNS, Band, bands_csv
 from pruning_core.sensitivity.scan import COLUMNS, to_csv
+from pruning_core.tasks import CLASSIFICATION
 from pruning_core.types import PruningError, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
 REFRESH = 1.0
+VALUE = "Accuracy"
+"""The choice of the task's value in the address; it is shown by its own name."""
 BANDED = "Bands, of the highlighted layer or of the 8 steepest curves"
 ALL = "all layers"
 LEAD = (
@@ -60,7 +64,7 @@ FULL_ONLY = (
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.markdown(LEAD)
+    st.markdown(for_task(LEAD, space.dataset.task))
     prunable, reasons = cache.prunable(plan, space)
     if not prunable:
         cache.groups(plan, space)  # raises with the reason
@@ -97,7 +101,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
             _curves(plan, space, scan)
         elif not known:
             note_lost(KIND)
-            st.info(EMPTY, icon=":material/monitoring:")
+            st.info(for_task(EMPTY, space.dataset.task), icon=":material/monitoring:")
 
 
 def _status(scan: Snapshot) -> None:
@@ -146,30 +150,32 @@ def _measured(points: tuple[SensitivityPoint, ...], ratios: dict[str, float] | N
     ratios: of the present plan, drawn on the curves; None where the curves are for another plan.
     """
     state.keep_widget("measure")
+    dense = next(point for point in points if point.sparsity == 0)
+    task = dense.task
     with st.container(horizontal=True):
         measure = st.segmented_control(
             "Measure",
-            ("Accuracy", "Loss"),
-            default="Accuracy",
+            (VALUE, "Loss"),
+            default=VALUE,
+            format_func=lambda choice: title(dense.task) if choice == VALUE else choice,
             required=True,
             key="measure",
             bind="query-params",
-            help=HELP["measure"],
+            help=HELP["measure"] if task.name == CLASSIFICATION.name else loss_help(task),
         )
         focus = _focus(points)
-    dense = next(point for point in points if point.sparsity == 0)
     key = "loss" if measure == "Loss" else "value"
     figure = sensitivity_curves(points, getattr(dense, key), ratios or {}, focus=focus, measure=key)
     st.plotly_chart(
         figure, key="sensitivity_curves", alt=alt(figure), config={"displayModeBar": False}
     )
-    low, high = dense.interval
     circles = "" if ratios is None else "Circles: each layer's ratio in the present plan. "
     st.caption(
-        f"Measured on {dense.n:,} probe images. Dashed line: the dense network, "
-        f"{percent(dense.value)} (95% interval {100 * low:.1f} to {100 * high:.1f}%). "
-        f"{BANDED}: 95% interval of the *change* on the same images; a loss is more than chance "
-        "where its band does not contain the dashed line. Hollow marks: nothing could be removed. "
+        f"Measured on {dense.n:,} probe {task.samples}. Dashed line: the dense network, "
+        f"{value_text(dense.value, task)} (95% interval {interval_words(dense.interval, task)}). "
+        f"{BANDED}: 95% interval of the *change* on the same {task.samples}; a loss is more "
+        "than chance where its band does not contain the dashed line. Hollow marks: nothing could "
+        "be removed. "
         f"{circles}{CAVEAT}"
     )
 
@@ -184,7 +190,8 @@ def _estimated(preview: Preview) -> None:
         f"({percent(preview.evaluation_share)}), about {percent(preview.work)} of the full scan's "
         f"work. {BANDED}: the full scan's curve should lie inside the band at 90% of points or "
         "more. Dashed line: the dense network, measured. Hollow marks: estimated from some of the "
-        f"{dense.n:,} probe images, or from neighbouring points; the tooltip says from how many. "
+        f"{dense.n:,} probe {dense.task.samples}, or from neighbouring points; the tooltip says "
+        "from how many. "
         "Crosses: nothing could be removed."
     )
     slow_note(preview.bands)

@@ -16,15 +16,24 @@ from explorer.pages.sensitivity.run import (
 )
 from explorer.session import cache, state
 from explorer.session.notices import plain
-from explorer.texts.formats import interval, percent, signed, whole_percent
+from explorer.texts.formats import (
+    interval,
+    percent,
+    scale,
+    signed,
+    title,
+    value_text,
+    whole_percent,
+)
 from explorer.texts.help import HELP
+from explorer.texts.task_words import delta_color, paired_help, value_help
 from pruning_core.allocation import total_ratio
 from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
-from pruning_core.tasks import change
+from pruning_core.tasks import Task, change
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
@@ -71,7 +80,7 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
         st.plotly_chart(
             figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False}
         )
-        st.caption(f"{HELP['paired']} Whiskers show it.")
+        st.caption(f"{paired_help(ranked[0].task)} Whiskers show it.")
     slow_note(points)
     for why, names in _not_ranked(at_sparsity).items():
         st.caption(f"Not prunable here, so not ranked: {', '.join(names)}. {plain(why)}")
@@ -246,6 +255,7 @@ def _table(
 ) -> None:
     """The ratio of each layer, with the accuracy of its curve there."""
     curves = by_layer(points)
+    task = points[0].task
     without_effect = unprunable_layers(points)
     by_hand = dict(plan.overrides)
     rows = [
@@ -254,7 +264,7 @@ def _table(
             "Weights": layer.numel,
             "Ratio": 100 * ratios[name],
             "Set now": 100 * by_hand[name] if name in by_hand else None,
-            "Alone": 100 * accuracy_alone(curves[name], ratios[name]),
+            "Alone": scale(task) * accuracy_alone(curves[name], ratios[name]),
             "Note": "not prunable here" if name in without_effect else _partners(curves[name]),
         }
         for layer in prunable
@@ -266,12 +276,13 @@ def _table(
         hide_index=True,
         height=(min(len(rows), MOST_ROWS) + 1) * ROW_HEIGHT + 3,
         placeholder="–",
-        column_config=_columns(),
-        alt="Suggested ratio of every layer, with the accuracy of its curve at that ratio.",
+        column_config=_columns(task),
+        alt=f"Suggested ratio of every layer, with the {task.value_label} of its curve at that "
+        "ratio.",
     )
 
 
-def _columns() -> dict[str, Any]:
+def _columns(task: Task) -> dict[str, Any]:
     config = st.column_config
     return {
         "Layer": config.TextColumn(
@@ -285,7 +296,9 @@ def _columns() -> dict[str, Any]:
             help="The ratio set by hand in the present plan.", format=TENTHS
         ),
         "Alone": config.NumberColumn(
-            "Accuracy, alone", help="Estimated: read from the layer's curve.", format=TENTHS
+            f"{title(task)}, alone",
+            help="Estimated: read from the layer's curve.",
+            format=TENTHS if task.percent else "%.4g",
         ),
     }
 
@@ -303,10 +316,11 @@ def _change(dense: Evaluation, now: Evaluation) -> tuple[float, tuple[float, flo
 def _worst_alone(
     prunable: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios
 ) -> float:
-    """The lowest estimated accuracy of one layer pruned alone at its ratio."""
+    """The worst estimated value of one layer pruned alone at its ratio."""
     curves = by_layer(points)
-    return min(
-        accuracy_alone(curves[layer.name], ratios[layer.name])
+    sign = points[0].task.sign
+    return sign * min(
+        sign * accuracy_alone(curves[layer.name], ratios[layer.name])
         for layer in prunable
         if layer.name in ratios
     )
@@ -324,21 +338,26 @@ def _measured(
         now = cache.accuracy(plan, space)
         dense = cache.dense_accuracy(plan, space)
         report = cache.report(plan, space)
+    task = space.dataset.task
     worst = _worst_alone(prunable, points, ratios)
     requested = ""
     if len(ratios) == len(prunable):
         requested = f" Requested: {percent(total_ratio(prunable, ratios))}."
     numbers = st.grid(3, min_column_width=220)
     numbers.metric(
-        "Accuracy together · measured",
-        percent(now.value),
-        signed(*_change(dense, now)),
-        help=HELP["accuracy"],
-        delta_description=f"from {percent(dense.value)} dense",
+        f"{title(task)} together · measured",
+        value_text(now.value, task),
+        signed(*_change(dense, now), task),
+        delta_color=delta_color(task),
+        help=value_help(task),
+        delta_description=f"from {value_text(dense.value, task)} dense",
         **CARD,
     )
     numbers.metric(
-        "Worst layer alone · estimated", percent(worst), help=HELP["worst_alone"], **CARD
+        "Worst layer alone · estimated",
+        value_text(worst, task),
+        help=HELP["worst_alone"],
+        **CARD,
     )
     numbers.metric(
         "Weights removed · computed",
@@ -347,6 +366,6 @@ def _measured(
         **CARD,
     )
     st.caption(
-        f"Measured on {now.n:,} probe images, 95% interval {interval(now)}. Nothing was trained: "
-        "*Fine-tune & compare* shows how much accuracy returns."
+        f"Measured on {now.n:,} probe {task.samples}, 95% interval {interval(now)}. Nothing was "
+        f"trained: *Fine-tune & compare* shows how much {task.value_label} returns."
     )

@@ -128,7 +128,7 @@ def unprunable_layers(points: Sequence[SensitivityPoint]) -> tuple[str, ...]:
 
 
 def accuracy_alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
-    """Top-1 with this layer alone pruned at a ratio, interpolated linearly between the points."""
+    """The value with this layer alone pruned at a ratio, interpolated between the points."""
     points = sorted(curve, key=lambda point: point.achieved)
     for left, right in pairwise(points):
         if ratio > right.achieved:
@@ -143,16 +143,16 @@ def accuracy_alone(curve: Sequence[SensitivityPoint], ratio: float) -> float:
 def accuracy_lost_alone(
     points: Sequence[SensitivityPoint], near: float = 0.8
 ) -> tuple[dict[str, float], float]:
-    """The top-1 that each layer loses when it alone is pruned, and the sparsity of that.
+    """The value that each layer loses when it alone is pruned, and the sparsity of that.
 
     The sparsity is the measured one nearest to `near`. Layers without a point there, and layers
     from which nothing could be removed, are left out.
     """
-    dense = next(point.value for point in points if point.sparsity == 0)
+    dense = next(point for point in points if point.sparsity == 0)
     measured = {point.sparsity for point in points if point.sparsity > 0}
     at = min(measured, key=lambda share: (abs(share - near), share), default=0.0)
     pruned = [point for point in points if point.sparsity == at > 0 and not point.no_op]
-    return {point.parameter: dense - point.value for point in pruned}, at
+    return {p.parameter: dense.task.sign * (dense.value - p.value) for p in pruned}, at
 
 
 def rounded(

@@ -1,10 +1,13 @@
 """Charts of masks over time: each weight's state, and what each mask update removed."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from explorer.charts import WEIGHT_STATES, alt, mask_over_time, mask_update_chart, weight_states
 from pruning_core.flows import History, packed
+from tests.explorer.charts.example_data import evaluation
 
 
 def history() -> History:
@@ -30,7 +33,11 @@ def test_the_charts_say_what_they_show() -> None:
     assert "1 restored" in alt(figure)
     assert [trace.name for trace in figure.data[1:]] == [f"{name}: 1" for name, _ in WEIGHT_STATES]
     assert list(figure.data[0].text[0]) == [f"output 0, input {k}" for k in range(4)]
-    curve = mask_update_chart([0.0, 0.5], [0.9, 0.8], [(0.85, 0.94), (0.7, 0.85)], [0.0, 0.7], "w")
+    measured = [
+        replace(evaluation(0.9), interval=(0.85, 0.94)),
+        replace(evaluation(0.8), interval=(0.7, 0.85)),
+    ]
+    curve = mask_update_chart([0.0, 0.5], measured, [0.0, 0.7], "w")
     assert [list(trace.y) for trace in curve.data] == [[0, 50], [0, 70], [90, 80]]
     whiskers = curve.data[2].error_y
     assert np.allclose([whiskers.array, whiskers.arrayminus], [[4, 5], [5, 10]])
