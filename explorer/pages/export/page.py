@@ -230,7 +230,7 @@ def _downloads(plan: Plan, files: Files) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
-        text.caption(purpose)
+        text.caption(for_task(purpose, files.space.dataset.task))
 
 
 def _upload() -> None:
