@@ -10,7 +10,7 @@ from explorer.charts.curves import curve_name, one_per_group
 from explorer.charts.palette import BASELINE, GAIN, LOSS
 from explorer.charts.style import finish, patterned, percent, state_label, state_look, value_text
 from explorer.texts.formats import axis_title, change_text, scale, signed, title
-from pruning_core.tasks import CLASSIFICATION
+from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation, SensitivityPoint
 
 
@@ -150,12 +150,17 @@ def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
     )
     unit = ", points" if task.percent else ""
     figure.update_xaxes(title_text=f"change of {task.axis_label}{unit}", zeroline=True)
+    return finish(figure, _slice_sentence(ordered, task), 120 + 24 * len(ordered), "slice")
+
+
+def _slice_sentence(ordered: Sequence[SensitivityPoint], task: Task) -> str:
+    """ordered: the most sensitive layer first."""
     summary = "no layer loses"
-    if (task.sign * change < 0).any():
-        points_word = " points" if task.percent else ""
-        summary = f"{names[0]} loses most ({change_text(ordered[0].change, task)}{points_word})"
-    sentence = f"{title(task)} with one layer pruned: {summary}."
-    return finish(figure, sentence, 120 + 24 * len(ordered), "slice")
+    if any(task.sign * point.change < 0 for point in ordered):
+        unit = " points" if task.percent else ""
+        most = change_text(ordered[0].change, task)
+        summary = f"{curve_name(ordered[0])} loses most ({most}{unit})"
+    return f"{title(task)} with one layer pruned: {summary}."
 
 
 def _change_bars(change: np.ndarray, names: Sequence[str], sign: int = 1, **look: Any) -> go.Figure:

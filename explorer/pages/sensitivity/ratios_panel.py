@@ -340,9 +340,6 @@ def _measured(
         report = cache.report(plan, space)
     task = space.dataset.task
     worst = _worst_alone(prunable, points, ratios)
-    requested = ""
-    if len(ratios) == len(prunable):
-        requested = f" Requested: {percent(total_ratio(prunable, ratios))}."
     numbers = st.grid(3, min_column_width=220)
     numbers.metric(
         f"{title(task)} together · measured",
@@ -362,10 +359,17 @@ def _measured(
     numbers.metric(
         "Weights removed · computed",
         percent(report.sparsity_masked),
-        help=HELP["achieved"] + requested,
+        help=HELP["achieved"] + _requested(prunable, ratios),
         **CARD,
     )
     st.caption(
         f"Measured on {now.n:,} probe {task.samples}, 95% interval {interval(now)}. Nothing was "
         f"trained: *Fine-tune & compare* shows how much {task.value_label} returns."
     )
+
+
+def _requested(prunable: tuple[Layer, ...], ratios: Ratios) -> str:
+    """The requested fraction of all weights, where every layer has a ratio."""
+    if len(ratios) != len(prunable):
+        return ""
+    return f" Requested: {percent(total_ratio(prunable, ratios))}."

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
@@ -255,7 +255,7 @@ def test_studies_save_and_load_the_value(tmp_path: Path) -> None:
 
 
 @contextmanager
-def patch_all(targets: dict[str, object]) -> Iterator[None]:
+def patch_all(targets: Mapping[str, object]) -> Iterator[None]:
     """Replaces several objects by their paths."""
     with ExitStack() as stack:
         for path, value in targets.items():
