@@ -13,6 +13,7 @@ from pruning_core.criteria.pooling import POOLS
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import copy_model
+from pruning_core.model.precision import HALVES
 from pruning_core.ranking import kth_smallest
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import (
@@ -47,6 +48,8 @@ def group_scores(
 
 def _finite(scores: Scores, layer: Layer) -> Tensor:
     values = scores[layer.name]
+    if values.dtype in HALVES:
+        values = values.float()
     # A NaN makes both extremes NaN. This is ten times as fast as a check of every score.
     low, high = values.aminmax()
     if not (low.isfinite() and high.isfinite()):

@@ -7,6 +7,7 @@ from torch import nn
 from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.gradients import hessian_gradients, squared_gradients
 from pruning_core.model.inventory import weights
+from pruning_core.model.precision import in_float32
 from pruning_core.types import Batches, Layer, Scores
 
 
@@ -23,6 +24,7 @@ class Grasp(CriterionBase):
     temperature: float = 200.0
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
+        model = in_float32(model)
         w = weights(model, layers)
         products = hessian_gradients(model, layers, batches, self.temperature)
         return {name: w[name] * hg for name, hg in products.items()}

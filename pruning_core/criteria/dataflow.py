@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.inventory import oihw
-from pruning_core.model.model_io import copy_model, logits, map_tensors, sample_range
+from pruning_core.model.model_io import (
+    copy_model,
+    logits,
+    map_tensors,
+    sample_count,
+    sample_range,
+)
+from pruning_core.model.precision import in_float32
 from pruning_core.ranking import kth_smallest
 from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores
 
@@ -37,12 +44,13 @@ class SynFlow(CriterionBase):
     density: float = 0.01
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
-        if not batches:
+        filled = [x for x, _ in batches if sample_count(x)]
+        if not filled:
             raise PruningError(
                 "SynFlow reads the shape of an input: give it one batch; its values do not matter."
             )
-        positive, parameters = _positive_copy(model, layers)
-        x = map_tensors(sample_range(batches[0][0], 0, 1), _ones_like)
+        positive, parameters = _positive_copy(in_float32(model), layers)
+        x = map_tensors(sample_range(filled[0], 0, 1), _ones_like)
         ranks = self._ranks(positive, parameters, x).split([layer.numel for layer in layers])
         return {
             layer.name: oihw(rank, layer).contiguous()

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 
 from pruning_core.granularity import Granularity, compares_outputs
+from pruning_core.model.precision import in_float32
 from pruning_core.registry import Described, Entry
 from pruning_core.types import Batches, Layer, Scores
 
@@ -129,7 +130,7 @@ class FunctionCriterion(CriterionBase):
         return self.refuses(layer)
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
-        return self.function(model, layers, batches)
+        return self.function(in_float32(model), layers, batches)
 
 
 def refusal(criterion: Criterion, g: Granularity, layer: Layer) -> str | None:

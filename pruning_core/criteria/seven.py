@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.gradients import PerWeight, batch_gradients
 from pruning_core.model.inventory import weights
+from pruning_core.model.precision import in_float32
 from pruning_core.types import Batches, Layer, Scores
 
 EPS = 1e-9
@@ -110,6 +111,7 @@ class Seven(CriterionBase):
     batch_size: int = 32
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
+        model = in_float32(model)
         w = weights(model, layers)
         running = AccumulatedScores(self.beta1, self.beta2, self.signed_moment)
         for slopes in batch_gradients(model, layers, batches, self.batch_size):

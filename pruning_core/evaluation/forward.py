@@ -15,8 +15,8 @@ from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.thread_pool import InlineExecutor
 from pruning_core.model.device import choose_device, on_device
 from pruning_core.model.graph import Program, Stage, Values, ValuesMissing, program, skeleton
+from pruning_core.model.model_io import as_read_by, sample_range, to_device
 from pruning_core.model.model_io import input_tensors as contents
-from pruning_core.model.model_io import sample_range, to_device
 from pruning_core.types import Inputs, PruningError, Split
 
 BUDGET = 2**30
@@ -57,6 +57,7 @@ class Forward:
             raise PruningError("There are no images to evaluate on.")
         self.device = choose_device(device)
         self._split = split
+        self._model = model
         self._size = batch_size
         self.batches = range(-(-len(split) // batch_size))
         first = self.images(0)
@@ -93,7 +94,8 @@ class Forward:
         chosen = self._split.subset(
             range(batch * self._size, batch * self._size + self.count(batch))
         )
-        return to_device(next(iter(chosen.batches(self._size)))[0], self.device)
+        inputs = next(iter(chosen.batches(self._size)))[0]
+        return to_device(as_read_by(self._model, inputs), self.device)
 
     @torch.inference_mode()
     def run(

@@ -21,6 +21,7 @@ from pruning_core.flows.protocol import (
 )
 from pruning_core.masks import achieved, intersect
 from pruning_core.model.inventory import weights
+from pruning_core.model.precision import HALVES
 from pruning_core.types import Pruned, PruningError
 
 CONVOLUTIONS = ("conv1d", "conv2d", "depthwise")
@@ -32,7 +33,7 @@ def above_quantile(values: Float[Tensor, "..."], level: float) -> Bool[Tensor, "
     The element at the threshold is not above it, not even at level 0. Linear interpolation, as
     torch.quantile does, without its limit of 2^24 elements.
     """
-    sizes = values.abs()
+    sizes = values.abs().float() if values.dtype in HALVES else values.abs()
     threshold = np.quantile(sizes.cpu().numpy(), level)
     return sizes > torch.tensor(threshold, dtype=sizes.dtype, device=sizes.device)
 

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from pruning_core.model.inventory import oihw
 from pruning_core.model.model_io import (
     arguments,
+    as_read_by,
     call,
     copy_model,
     map_tensors,
@@ -21,12 +22,18 @@ from pruning_core.model.model_io import (
     sample_range,
     to_device,
 )
+from pruning_core.model.precision import computes_in_half
 from pruning_core.tasks.task import Task
 from pruning_core.types import Batches, Inputs, Layer, PruningError, task_of
 
 PerWeight = dict[str, Float[Tensor, "_o _i _h _w"]]
 GRADIENT_BYTES = 2**28
 """Most bytes of per-image gradients in memory at one time: 256 MiB."""
+STEP = 1e-9
+"""The step of a difference of gradients, in share of the length of all weights.
+
+So small a step crosses hardly any kink of a ReLU; in double precision, rounding is 1e-7 of H g.
+"""
 MAX_IMAGES = 64
 """Most images whose gradients one call computes."""
 
@@ -51,9 +58,7 @@ def batch_gradients(
     Each is the mean over its images, otherwise as `gradients`.
     """
     work, parameters = _copy_with_gradients(model, layers, batches)
-    for x, y in _mini_batches(
-        batches, size, parameters[0].device if parameters else torch.device("cpu")
-    ):
+    for x, y in _mini_batches(work, batches, size):
         with torch.enable_grad():
             gradient = _gradients(_loss(task_of(batches), work, x, y), parameters)
         yield _named(layers, gradient)
@@ -67,8 +72,8 @@ def hessian_gradients(
     Outputs that are not logits of classes (`Task.gives_logits`) are not divided.
 
     g: its gradient; H: its second derivatives with respect to these weights. Computed as d/dW of
-    <g, dL/dW> with g constant (Pearlmutter 1994), on a copy in evaluation mode. Raises as
-    `gradients`.
+    <g, dL/dW> with g constant (Pearlmutter 1994), on a copy in evaluation mode; where an operation
+    has no second derivative, as a difference of gradients. Raises as `gradients`.
     """
     work, parameters = _copy_with_gradients(model, layers, batches)
     fixed = _summed(
@@ -81,7 +86,48 @@ def hessian_gradients(
         return _gradients(dot, parameters)
 
     with _PlainAttention():
-        return _named(layers, _summed(work, parameters, batches, product, temperature))
+        try:
+            products = _summed(work, parameters, batches, product, temperature)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            # An operation has no second derivative, as hardswish.
+            products = _differences(work, parameters, fixed, batches, temperature)
+    return _named(layers, products)
+
+
+def _differences(
+    work: nn.Module,
+    parameters: Sequence[Tensor],
+    direction: Sequence[Tensor],
+    batches: Batches,
+    temperature: float,
+) -> list[Tensor]:
+    """H g by a central difference of gradients: (dL/dW(w + e g) - dL/dW(w - e g)) / 2e.
+
+    In double precision, e |g| = `STEP` |w|. direction: g.
+    """
+    work.double()
+    base = [parameter.detach().clone() for parameter in parameters]
+    goal = [g.double() for g in direction]
+    length = _length(goal)
+    step = STEP * (_length(base) or 1.0) / (length or 1.0)
+    products = [torch.zeros_like(value) for value in base]
+    for sign in (1, -1):
+        with torch.no_grad():
+            for parameter, value, g in zip(parameters, base, goal, strict=True):
+                parameter.copy_(value + sign * step * g)
+        gradient = _summed(
+            work, parameters, batches, lambda loss: _gradients(loss, parameters), temperature
+        )
+        for product, own in zip(products, gradient, strict=True):
+            product += sign * own / (2 * step)
+    return [product.to(g.dtype) for product, g in zip(products, direction, strict=True)]
+
+
+def _length(tensors: Sequence[Tensor]) -> float:
+    """The Euclidean norm of all numbers together."""
+    return sum(float(tensor.square().sum()) for tensor in tensors) ** 0.5
 
 
 def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> PerWeight:
@@ -106,7 +152,7 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
     with _PlainAttention(), warnings.catch_warnings():
         # torch.func has no rule of its own for recurrent and bilinear layers.
         warnings.filterwarnings("ignore", "There is a performance drop")
-        for x, y in _mini_batches(batches, size, values[layers[0].name].device):
+        for x, y in _mini_batches(work, batches, size):
             if together:
                 try:
                     squares = [g.square().sum(0) for g in per_image(values, x, y).values()]
@@ -164,11 +210,13 @@ def _copy_with_gradients(
     model: nn.Module, layers: tuple[Layer, ...], batches: Batches
 ) -> tuple[nn.Module, list[Tensor]]:
     """A copy in evaluation mode in which only the layers' weights have gradients; these weights."""
-    if not batches:
+    if not any(len(y) for _, y in batches):
         raise PruningError(
             "This criterion reads gradients: give it at least one batch of labelled images."
         )
     work = copy_model(model).eval().requires_grad_(False)
+    if computes_in_half(work):
+        work = work.float()
     return work, [work.get_parameter(layer.name).requires_grad_(True) for layer in layers]
 
 
@@ -201,7 +249,7 @@ def _summed(
     total = [torch.zeros_like(parameter) for parameter in parameters]
     images = sum(len(y) for _, y in batches)
     task = task_of(batches)
-    for x, y in _mini_batches(batches, None, total[0].device if total else torch.device("cpu")):
+    for x, y in _mini_batches(work, batches, None):
         with torch.enable_grad():
             parts = share(_loss(task, work, x, y, "sum", temperature) / images)
         for summed, own in zip(total, parts, strict=True):
@@ -210,16 +258,17 @@ def _summed(
 
 
 def _mini_batches(
-    batches: Batches, size: int | None, device: torch.device
+    model: nn.Module, batches: Batches, size: int | None
 ) -> Iterator[tuple[Inputs, Tensor]]:
-    """The batches on the device, in parts of at most `size` images."""
+    """The batches on the model's device and in its type, in parts of at most `size` images."""
+    device = next(model.parameters()).device
     for x, y in batches:
         if sample_count(x) != len(y):
             raise PruningError(f"A batch has {sample_count(x)} inputs but {len(y)} labels.")
-        step = size or len(y)
+        step = size or max(1, len(y))
         for start in range(0, len(y), step):
             yield (
-                to_device(sample_range(x, start, start + step), device),
+                to_device(as_read_by(model, sample_range(x, start, start + step)), device),
                 y[start : start + step].to(device),
             )
 

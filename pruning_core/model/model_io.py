@@ -24,9 +24,20 @@ def arguments(x: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
 
 
 def call(model: nn.Module, x: Inputs) -> Any:
-    """The model's output for the batch, of any type."""
-    args, kwargs = arguments(x)
+    """The model's output for the batch, of any type. Inputs are cast to the model's own type."""
+    args, kwargs = arguments(as_read_by(model, x))
     return model(*args, **kwargs)
+
+
+def as_read_by(model: nn.Module, x: Inputs) -> Inputs:
+    """The batch with its floating-point tensors in the type of the model's parameters.
+
+    Images are float32; a network may compute in another type, such as float16.
+    """
+    read = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    if read is None or all(t.dtype == read or not t.is_floating_point() for t in input_tensors(x)):
+        return x
+    return map_tensors(x, lambda t: t.to(read) if t.is_floating_point() else t)
 
 
 def named_inputs(

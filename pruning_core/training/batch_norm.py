@@ -5,7 +5,7 @@ from torch import nn
 
 from pruning_core.model.device import choose_device
 from pruning_core.model.model_io import call, copy_model, sample_count, to_device
-from pruning_core.types import Split
+from pruning_core.types import Inputs, PruningError, Split
 
 
 def tracked_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
@@ -15,6 +15,17 @@ def tracked_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
         for module in model.modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
     ]
+
+
+def _call(work: nn.Module, x: Inputs) -> None:
+    try:
+        call(work, x)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise PruningError(
+            "Batch-norm statistics need at least two samples: give a larger training split."
+        ) from error
 
 
 def recalibrate_bn(
@@ -29,7 +40,9 @@ def recalibrate_bn(
 
     They are the plain averages over the batches of the split's first `images` images. Dropout is
     off and the weights are not changed. The copy is in eval mode on the CPU; without batch norms
-    it equals the model. Li et al. 2020 (EagleEye), arXiv:2007.02491.
+    it equals the model. A batch of one sample is left out. Raises PruningError where one sample is
+    all there is and a batch norm reads one value per channel.
+    Li et al. 2020 (EagleEye), arXiv:2007.02491.
     """
     where = choose_device(device)
     work = copy_model(model).to(where).eval()
@@ -45,7 +58,7 @@ def recalibrate_bn(
         for x, _ in split.subset(range(min(images, len(split)))).batches(batch_size):
             # A last batch of one image has no variance.
             if sample_count(x) > 1 or len(split) == 1:
-                call(work, to_device(x, where))
+                _call(work, to_device(x, where))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return work.cpu().eval()

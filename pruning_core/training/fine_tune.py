@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,16 @@ from torch import Tensor, nn
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_forms import removed_places
-from pruning_core.model.model_io import call, channels_last, copy_model, map_tensors
+from pruning_core.model.model_io import (
+    call,
+    channels_last,
+    copy_model,
+    map_tensors,
+    sample_count,
+)
+from pruning_core.model.precision import HALVES, computes_in_half, set_types, types_of
 from pruning_core.penalties import penalty
+from pruning_core.training.batch_norm import tracked_norms
 from pruning_core.training.config import OPTIMIZERS, TrainConfig, learning_rate, steps_per_epoch
 from pruning_core.types import (
     Dataset,
@@ -65,7 +74,8 @@ def fine_tune(
     epoch with the best validation value (the earliest of equal ones), in eval mode on the CPU.
 
     masks: {} trains the dense network; dependent: masks of other parameters, which stay at zero
-    too (`coupling.dependent_masks`); hook: what else happens in each step. `Plan` states what the
+    too (`coupling.dependent_masks`); hook: what else happens in each step. A network in half
+    precision is trained in float32 and becomes half again at the end. `Plan` states what the
     seed guarantees. Raises PruningError for masks that do not fit the model and for a loss that
     is not finite.
     """
@@ -105,6 +115,7 @@ class _Run:
     """The state of one training: the copy that is trained, its optimizer and its masks."""
 
     model: nn.Module
+    types: dict[str, torch.dtype]
     removed: list[tuple[nn.Parameter, Tensor]]
     optimizer: torch.optim.Optimizer
     judge: Judge
@@ -141,7 +152,7 @@ class _Run:
         with torch.random.fork_rng(devices), torch.enable_grad():
             # Dropout must not depend on what else draws random numbers in this process.
             torch.manual_seed(self.config.seed * 1_000_003 + done)
-            out = call(self.model, map_tensors(x, self._on_device))
+            out = self._output(map_tensors(x, self._on_device))
             loss = self.judge.loss(out, y, self.config.label_smoothing)
             self.optimizer.zero_grad()
             _require_gradient(loss)
@@ -150,6 +161,30 @@ class _Run:
         self.optimizer.step()
         _zero(self.removed)
         return float(loss.detach())
+
+    def _output(self, x: Inputs) -> Any:
+        """The model's output for a batch.
+
+        One sample may give a batch norm a single value per channel, which has no variance. All
+        batch norms then use their running statistics in this step, and do not change them.
+        """
+        try:
+            return call(self.model, x)
+        except ValueError as error:
+            if sample_count(x) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+        norms = [norm for norm in tracked_norms(self.model) if norm.training]
+        if not norms:
+            raise PruningError(
+                "A batch of one sample has no statistics for this network's batch norms: choose "
+                "another batch size."
+            )
+        for norm in norms:
+            norm.eval()
+        out = call(self.model, x)
+        for norm in norms:
+            norm.train()
+        return out
 
     def _on_device(self, x: Tensor) -> Tensor:
         if x.ndim == 4:
@@ -170,6 +205,11 @@ def _tuned(run: _Run, best: _Best | None, dataset: Dataset) -> Tuned:
     if best is not None:
         run.model.load_state_dict(best.state)
     model = run.model.cpu().to(memory_format=torch.contiguous_format).eval()
+    if any(kind in HALVES for kind in run.types.values()):
+        # Trained in float32; what is measured is the network in its own type.
+        model = set_types(model, run.types)
+        number = 0 if best is None else best.epoch
+        return Tuned(model, number, _validated(model, dataset, run.device))
     if best is not None:
         return Tuned(model, best.epoch, best.evaluation)
     return Tuned(model, 0, _validated(model, dataset, run.device))
@@ -190,7 +230,12 @@ def _start(
     device: torch.device,
     hook: Hook,
 ) -> _Run:
-    work = channels_last(copy_model(model).to(device))
+    work = copy_model(model).to(device)
+    types = types_of(work)
+    if computes_in_half(work):
+        # Small steps and gradients would be rounded to zero.
+        work = work.float()
+    work = channels_last(work)
     removed = removed_places(work, masks, layers, dependent)
     _zero(removed)
     # Before the hook, which may need the gradients of frozen parameters.
@@ -198,6 +243,7 @@ def _start(
     hook.begin(work)
     return _Run(
         model=work,
+        types=types,
         removed=removed,
         optimizer=optimizer,
         judge=Judge.of(dataset),
