@@ -231,7 +231,7 @@ def kept_groups(
 
     Layers that lose the same groups (`tied_parts`) have lost one where all of them have.
     """
-    kept = {}
+    kept: dict[str, Tensor] = {}
     supported = [layer for layer in layers if supports(g, layer) is None]
     for part in tied_parts(supported, g):
         if all(layer.name in masks for layer in part):

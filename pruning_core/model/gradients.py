@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from math import sqrt
 from typing import Any
 
 import torch
@@ -127,7 +128,7 @@ def _differences(
 
 def _length(tensors: Sequence[Tensor]) -> float:
     """The Euclidean norm of all numbers together."""
-    return sum(float(tensor.square().sum()) for tensor in tensors) ** 0.5
+    return sqrt(sum(float(tensor.square().sum()) for tensor in tensors))
 
 
 def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> PerWeight:

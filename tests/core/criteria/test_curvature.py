@@ -9,6 +9,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from pruning_core.criteria import criterion
+from pruning_core.model.gradients import hessian_gradients
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from tests.core.criteria.six_images import BATCHES, X, Y, network
@@ -41,10 +42,14 @@ def test_grasp_is_w_times_the_whole_hessian_times_the_gradient(temperature: floa
     slope = torch.func.grad(tiny_loss)(flat, x, y, temperature)
     curvature = torch.autograd.functional.hessian(lambda w: tiny_loss(w, x, y, temperature), flat)
     wanted = flat * (curvature @ slope)
-    how = replace(criterion("grasp"), temperature=temperature)
-    found = how(model, layers, batches)
-    got = torch.cat([found[layer.name].flatten() for layer in layers])
+    products = hessian_gradients(model, layers, batches, temperature)
+    got = flat * torch.cat([products[layer.name].flatten() for layer in layers])
     torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-14)
+    how = replace(criterion("grasp"), temperature=temperature)
+    scores = how(model, layers, batches)
+    single = torch.cat([scores[layer.name].flatten() for layer in layers])
+    bound = 1e-6 * float(wanted.abs().max())
+    torch.testing.assert_close(single, wanted.float(), rtol=1e-4, atol=bound)
 
 
 def test_grasp_removes_first_what_the_paper_scores_highest() -> None:
@@ -91,11 +96,14 @@ def test_grasp_differentiates_twice_through_batch_norm_and_attention(arch: str) 
     g = slopes([torch.zeros_like(p) for p in parameters], 0.0)
     forward = slopes(g, 1e-3)
     backward = slopes(g, -1e-3)
-    found = criterion("grasp")(model, layers, [(x, y)])
+    found = hessian_gradients(model, layers, [(x, y)], 200.0)
     for layer, p, plus, minus in zip(layers, parameters, forward, backward, strict=True):
         wanted = (p * (plus - minus) / 2e-3).detach().view(layer.shape)
         torch.testing.assert_close(
-            found[layer.name], wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max())
+            p.detach().view(layer.shape) * found[layer.name],
+            wanted,
+            rtol=1e-4,
+            atol=1e-5 * float(wanted.abs().max()),
         )
 
 

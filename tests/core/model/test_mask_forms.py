@@ -16,7 +16,7 @@ from pruning_core.model.inventory import inventory
 from pruning_core.model.mask_forms import checked_masks, checked_parameter_masks
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
-from pruning_core.types import Dataset, PruningError
+from pruning_core.types import Dataset, PruningError, Tuned
 from pruning_core.zoo import load_data
 from tests.cases import check_each, for_each
 
@@ -55,11 +55,12 @@ def entries(data: Dataset) -> dict[str, Entry]:
     def tuned(masks: dict[str, Any]) -> list[list[bool]]:
         config = TrainConfig(epochs=1, batch_size=1024, lr=0.1)
         *_, done = fine_tune(NET, masks, LAYERS, data, config, "cpu")
-        kept: list[list[bool]] = (done.model[1].weight != 0).tolist()
+        assert isinstance(done, Tuned)
+        kept: list[list[bool]] = (done.model.get_parameter("1.weight") != 0).tolist()
         return kept
 
     return {
-        "apply_masks": lambda m: apply_masks(NET, m, LAYERS)[1].weight.tolist(),
+        "apply_masks": lambda m: apply_masks(NET, m, LAYERS).get_parameter("1.weight").tolist(),
         "fine_tune": tuned,
         "measure": lambda m: measure(NET, LAYERS, m),
         "dependent_masks": lambda m: str(dependent_masks(NET, LAYERS, m)),

@@ -19,7 +19,7 @@ from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.training.batch_norm import recalibrate_bn
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
-from pruning_core.types import Dataset, Finished, PruningError
+from pruning_core.types import Dataset, Finished, PruningError, Tuned
 from pruning_core.workspaces import Workspace
 from tests.cases import check_each
 from tests.core.quarters import quarters
@@ -119,12 +119,14 @@ def test_a_step_of_one_sample_uses_the_running_statistics() -> None:
     space = batch_norm_of_vectors()
     config = TrainConfig(epochs=1, batch_size=1, lr=0.01)
     *_, tuned = fine_tune(space.model, {}, space.layers, space.dataset, config, CPU)
-    for name in ("running_mean", "running_var"):
-        assert torch.equal(tuned.model[2].get_buffer(name), space.model[2].get_buffer(name))
-    assert not torch.equal(tuned.model[1].weight, space.model[1].weight)
-    assert tuned.model[2].training is False
+    assert isinstance(tuned, Tuned)
+    for name in ("2.running_mean", "2.running_var"):
+        assert torch.equal(tuned.model.get_buffer(name), space.model.get_buffer(name))
+    weight = space.model.get_parameter("1.weight")
+    assert not torch.equal(tuned.model.get_parameter("1.weight"), weight)
+    assert not any(module.training for module in tuned.model.modules())
     without = deepcopy(space.model)
-    without[2] = nn.BatchNorm1d(8, track_running_stats=False)
+    without.set_submodule("2", nn.BatchNorm1d(8, track_running_stats=False))
     steps = fine_tune(without, {}, space.layers, space.dataset, config, CPU)
     assert "choose another batch size" in refusal(lambda: list(steps))
     one = space.dataset.train.subset([0])
