@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from pruning_core.model.inventory.heads import with_heads
 from pruning_core.model.inventory.kinds import FIRST_KINDS, candidates, is_adapter
 from pruning_core.model.inventory.reparametrised import check_lazy, computed_weights
-from pruning_core.model.inventory.trace import Trace, Use, trace
+from pruning_core.model.inventory.trace import Trace, Use, sample, trace
 from pruning_core.model.inventory.views import outputs_first, view_shape
-from pruning_core.model.model_io import first_sample
 from pruning_core.types import Example, Layer, PruningError
 
 
@@ -35,11 +35,9 @@ def inventory(model: nn.Module, shape: Example, *, embeddings: bool = False) -> 
     >>> [(layer.name, layer.shape) for layer in inventory(network, (1, 8, 8))]
     [('0.weight', (4, 1, 3, 3)), ('2.weight', (2, 144, 1, 1))]
     """
-    check_lazy(model)
+    _check_model(model)
     listed = _listed(model, embeddings=embeddings)
     owners = _owners(model, listed, embeddings=embeddings)
-    if not any(parameter.ndim > 1 for parameter in model.parameters()):
-        raise _nothing_to_prune(model)
     _check_finite(model, listed)
     seen = trace(model, listed, owners, shape)
     used = [layer for layer in listed if layer.name not in seen.unknown]
@@ -50,7 +48,7 @@ def inventory(model: nn.Module, shape: Example, *, embeddings: bool = False) -> 
     outputs = seen.outputs | _training_outputs(model, used, owners, shape, seen)
     layers = _traced(model, [*used, *bare], seen.uses, outputs)
     order = list(dict.fromkeys(owner for name in seen.uses for owner in owners.get(name, ())))
-    return with_heads(model, layers, order, first_sample(shape, next(model.parameters())))
+    return with_heads(model, layers, order, sample(model, shape))
 
 
 def without_classifier(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
@@ -102,6 +100,7 @@ def _bare(model: nn.Module, listed: Sequence[Layer], seen: Trace) -> list[Layer]
         layer
         for name, use in seen.uses.items()
         if name not in known and not is_adapter(name) and len(use.axes) == 1
+        if not parameters[name].is_complex()
         for layer in [_of_parameter(name, tuple(parameters[name].shape), use)]
         if layer is not None
     ]
@@ -164,6 +163,18 @@ def _traced(
         for layer in ordered
         for use in [uses.get(layer.name, Use())]
     )
+
+
+def _check_model(model: nn.Module) -> None:
+    """Raises PruningError for TorchScript, lazy modules, and a model without matrices."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise PruningError(
+            "The network is a TorchScript module, which cannot be pruned: give the nn.Module that "
+            "it was made from."
+        )
+    check_lazy(model)
+    if not any(parameter.ndim > 1 for parameter in model.parameters()):
+        raise _nothing_to_prune(model)
 
 
 def _check_finite(model: nn.Module, layers: Iterable[Layer]) -> None:

@@ -79,7 +79,7 @@ def trace(
     shared = [*model.parameters(), *(() if training else model.buffers())]
     work = _in_training(copy_model(model, shared)) if training else copy_model(model, shared).eval()
     weights = _weights(work, layers)
-    x = first_sample(shape, next(model.parameters()))
+    x = sample(model, shape)
     run = _Run(work, weights, owners)
     reads = WeightReads(weights, frozenset(owners), input_tensors(x), run.note)
     try:
@@ -91,8 +91,14 @@ def trace(
             f"The model does not accept an input of shape {_shapes(x)}: {reason}."
         ) from error
     rows = {layer.name: layer.shape[0] for layer in layers}
-    outputs = _outputs(result, reads, {name: rows.get(name, len(w)) for name, w in weights.items()})
+    outputs = _outputs(result, reads, rows)
     return Trace(run.finished(), outputs, frozenset(reads.unknown))
+
+
+def sample(model: nn.Module, shape: Example) -> Inputs:
+    """One sample. Zeros have the type and the device of the model's first real parameter."""
+    parameters = list(model.parameters())
+    return first_sample(shape, next(filter(torch.is_floating_point, parameters), parameters[0]))
 
 
 class _Run:
@@ -206,14 +212,14 @@ def _in_training(work: nn.Module) -> nn.Module:
 
 
 def _outputs(result: Any, reads: WeightReads, rows: Mapping[str, int]) -> frozenset[str]:
-    """The weights whose outputs the model gives. A total of them, such as a loss, is none.
+    """The weights whose outputs the model gives. One number of many, such as a loss, is none.
 
-    rows: the number of outputs of each weight.
+    rows: the number of outputs of each layer.
     """
     names = set[str]()
     for tensor in answers(result):
         flows = reads.flows([tensor])
-        names |= {name for name in flows if tensor.numel() >= rows[name]}
+        names |= {name for name in flows if tensor.numel() > 1 or rows.get(name) == 1}
     return frozenset(names)
 
 

@@ -58,9 +58,11 @@ def _reason(name: str, parameter: Tensor, owner: nn.Module, *, is_known: bool) -
             "the model computes with this weight in a way that cannot be followed, "
             "so no criterion could see its inputs"
         )
+    if parameter.is_complex():
+        return "complex numbers, which the criteria do not rank"
     if parameter.ndim < 2:
         return "a single value or one value per channel, little to gain"
     return (
-        "the model adds it, multiplies it value by value or does not read it: "
+        "the model adds it, compares with it, multiplies it value by value or does not read it: "
         "it is no matrix or kernel that multiplies its inputs"
     )

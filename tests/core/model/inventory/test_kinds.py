@@ -1,7 +1,9 @@
 """Kinds of weights that the zoo does not have: their views, counts, inputs, masks and refusals."""
 
+from collections.abc import Callable
 from functools import cache
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -279,3 +281,57 @@ def test_attention_in_evaluation_is_seen_inside_an_encoder() -> None:
     assert [layer.macs for layer in layers] == [5 * 192, 5 * 64, 5 * 128, 5 * 128]
     norms = input_norms(encoder, layers, [(batch, torch.zeros(2))])
     assert all(norm.any() for norm in norms.values())
+
+
+def run(*parts: nn.Module, last: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A network that applies the function, which reads the parts' weights."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = nn.ModuleList(parts)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return last(x)
+
+    return Net()
+
+
+def test_other_ways_to_read_a_weight() -> None:
+    """Each network reads weights in its own way; kinds, multiply-adds and outputs by hand."""
+    one, two, out = nn.Linear(4, 4, bias=False), nn.Linear(4, 3, bias=False), nn.Linear(7, 2)
+    bare = nn.ParameterList([nn.Parameter(torch.rand(4, 6)), nn.Parameter(torch.rand(6, 2))])
+    waves = nn.ParameterList([nn.Parameter(torch.rand(3, 3, dtype=torch.cfloat))])
+    networks = {
+        "joined": run(
+            one,
+            two,
+            out,
+            last=lambda x: out(functional.linear(x, torch.cat([one.weight, two.weight]))),
+        ),
+        "bare": run(bare, last=lambda x: (x @ bare[0]).relu() @ bare[1]),
+        "mapped": run(one, last=torch.vmap(lambda row: functional.linear(row, one.weight))),
+        "turned": run(one, last=lambda x: functional.linear(one(x).relu(), one.weight.t())),
+        "fixed input": run(one, last=lambda x: x + one(torch.ones(1, 4))),
+        "complex": run(
+            one, waves, last=lambda x: one(torch.fft.irfft(torch.fft.rfft(x) @ waves[0], 4))
+        ),
+    }
+    found = {
+        name: " ".join(f"{x.kind}:{x.macs}{'*' * x.is_output}" for x in inventory(model, (4,)))
+        for name, model in networks.items()
+    }
+    assert found == {
+        "joined": "linear:16 linear:12 linear:14*",
+        "bare": "matrix:24 matrix:12*",
+        "mapped": "linear:16*",
+        "turned": "linear:32*",
+        "fixed input": "linear:16*",
+        "complex": "linear:16*",
+    }
+
+
+def test_a_torchscript_module_is_refused() -> None:
+    with pytest.warns(FutureWarning, match="deprecated"):
+        model = torch.jit.script(nn.Linear(4, 2))
+    assert "TorchScript" in refusal(lambda: inventory(model, (4,)))
