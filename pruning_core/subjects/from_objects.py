@@ -22,7 +22,7 @@ from pruning_core.subjects.script_lines import logits_expression, reading_lines
 from pruning_core.subjects.sources import class_names, image_folder
 from pruning_core.tasks import CLASSIFICATION, Classification, LanguageModel, Task, as_task
 from pruning_core.types import Dataset, Inputs, PruningError
-from pruning_core.user_code import user_code
+from pruning_core.user_code import OBJECT_PATH, user_code
 from pruning_core.workspaces.space import Workspace
 from pruning_core.workspaces.user_lines import UserLines
 from pruning_core.zoo.splits import stratified
@@ -35,7 +35,8 @@ SAMPLES_SHOWN = 2
 class Options(TypedDict, total=False):
     """What `workspace` may be told besides the network and its data.
 
-    task: a name of `pruning_core.tasks.TASKS`, package.module:object, or a `Task`; without it
+    task: a name of `pruning_core.tasks.TASKS`, package.module:object, a `Task`, or a function that
+    gives the value of each sample (`tasks.custom`); without it
     classification;
     classes: their names or number; outputs: the network's outputs that stand for the classes, in
     order, where it has more; example: a batch of inputs, by default the first of train;
@@ -46,7 +47,7 @@ class Options(TypedDict, total=False):
     name, data: what reports and plans call the network and its data.
     """
 
-    task: str | Task
+    task: str | Task | Callable[[Tensor, Tensor], Tensor]
     classes: Sequence[str] | int | None
     outputs: Sequence[int] | None
     example: Inputs | None
@@ -112,10 +113,10 @@ class _Opening:
             x,
             notes,
             self.options.get("name", "network"),
-            self._lines(reader, out),
+            self._lines(reader, task, out),
         )
 
-    def _lines(self, reader: Reader, out: Any) -> UserLines:
+    def _lines(self, reader: Reader, task: Task, out: Any) -> UserLines:
         """What an exported script needs to know of the user's objects."""
         half = {p.dtype for p in unwrapped(self.model)[0].parameters()} & set(HALF)
         reading = {
@@ -133,7 +134,7 @@ class _Opening:
             bool(half),
             batch="read_batch" if reader.batch else "",
             pruned=is_torch_pruned(unwrapped(self.model)[0]),
-            task=task if isinstance(task := self.options.get("task"), str) else "",
+            task=_task_path(self.options.get("task"), task),
         )
 
     def _reader(self, network: nn.Module, task: Task) -> Reader:
@@ -196,6 +197,12 @@ class _Opening:
 def _numbered(classes: Sequence[str] | int) -> tuple[str, ...]:
     """Class names: those given, or numbers."""
     return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
+
+
+def _task_path(given: Any, task: Task) -> str:
+    """package.module:object of the user's task, "" where there is none that can be imported."""
+    path = given if isinstance(given, str) else task.name
+    return "" if path.startswith("__main__") or not OBJECT_PATH.fullmatch(path) else path
 
 
 def _first_samples(train: Part) -> Pair:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from pruning_core.model.inventory import make_prune_permanent
 from pruning_core.model.model_io import call
@@ -29,6 +30,11 @@ def own_copy(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
     """
     network, notes = unwrapped(model)
     for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
+            raise PruningError(
+                f"The network's '{name}' has no shape yet (a lazy module): give the network one "
+                "batch first."
+            )
         if tensor.device.type == "meta":
             raise PruningError(f"The network's '{name}' has no values (device meta): load weights.")
     with user_code("Copying the network (copy.deepcopy)"):

@@ -1,5 +1,6 @@
 """Lines for exported scripts that read the user's data in the order that this package reads it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -54,8 +55,9 @@ def logits_expression(out: Any) -> str:
     if isinstance(out, Tensor):
         return "out"
     place = ""
-    if isinstance(out, dict) and "logits" in out:
-        out, place = out["logits"], '["logits"]'
+    keys = ("logits", "out") if isinstance(out, Mapping) else ()
+    if key := next((key for key in keys if key in out), ""):
+        out, place = out[key], f'["{key}"]'
     elif hasattr(out, "logits"):
         out, place = out.logits, ".logits"
     if isinstance(out, tuple | list):

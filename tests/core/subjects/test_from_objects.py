@@ -354,6 +354,13 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: workspace(network(), [{"x": x} for x in X]),
         "has the keys x, and none of them",
     ),
+    "a lazy module": (lambda: workspace(nn.LazyLinear(3), (X, Y)), "has no shape yet"),
+    "a network on meta": (lambda: workspace(nn.Linear(6, 3, device="meta"), (X, Y)), "no values"),
+    "an unknown task": (lambda: workspace(network(), (X, Y), task="regresion"), "'regression'?"),
+    "another task's targets": (
+        lambda: workspace(network(), (X, Y), task="regression"),
+        "Regression needs one target per output",
+    ),
     "an endless stream": (endless, "has not ended after"),
     "targets of another length": (lambda: workspace(network(), (X, Y[:-1])), "30 inputs but"),
     "real targets": (lambda: workspace(network(), (X, Y.float())), "one class number per sample"),
