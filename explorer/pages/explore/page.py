@@ -8,6 +8,7 @@ from explorer.pages.explore.layer_panel import layer_panel
 from explorer.pages.explore.layer_table import fixed_parameters, layer_table
 from explorer.pages.explore.network_map_panel import network_map_panel
 from explorer.pages.explore.recalibrated import recalibrated_caption
+from explorer.pages.explore.tied_caption import tied_caption
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
@@ -66,6 +67,8 @@ def render(plan: Plan, space: Workspace) -> None:
     network_map_panel(plan, space, report, layer.name)
     how_far_panel(plan, space)
     layer_panel(plan, space, layer, reasons.get(layer.name))
+    if layer.name not in reasons:
+        tied_caption(plan, space, layer)
     st.subheader("All layers", anchor=False)
     layer_table(plan, space, report, reasons, layer.name)
     fixed_parameters(space)

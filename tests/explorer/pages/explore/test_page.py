@@ -342,3 +342,21 @@ def test_the_card_has_the_accuracy_with_batch_norm_recalibrated() -> None:
     assert f"**{100 * expected:.1f}%**" in said
     lenet = started()
     assert not any("recalibrated" in text.value for text in lenet.caption)
+
+
+@pytest.mark.parametrize(
+    ("granularity", "layer", "part"),
+    [
+        ("filter", "blocks.0.mlp.fc2.weight", "A norm averages over its channels"),
+        ("filter", "blocks.0.attention.in_proj_weight", "no thinned network is known"),
+        ("filter", "blocks.0.mlp.fc1.weight", ""),
+        ("fine", "blocks.0.mlp.fc2.weight", ""),
+    ],
+)
+def test_a_layer_says_where_a_thinned_network_would_differ(
+    granularity: str, layer: str, part: str
+) -> None:
+    at = opened(page, {"model": "vit", "granularity": granularity, "layer": layer}, "explore")
+    texts = [text.value for text in at.caption if "averages" in text.value or "known" in text.value]
+    assert len(texts) == bool(part)
+    assert all(part in text for text in texts)

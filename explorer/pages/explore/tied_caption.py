@@ -1,0 +1,21 @@
+"""Says what a network without filters of the chosen layer would be, where it is not the same."""
+
+import streamlit as st
+
+from pruning_core.granularity import granularity
+from pruning_core.plan import Plan
+from pruning_core.types import Layer
+from pruning_core.workspaces import Workspace
+
+
+def tied_caption(plan: Plan, space: Workspace, layer: Layer) -> None:
+    """Draws the note, or the reason why there is no thinner network, where filters are removed."""
+    if not granularity(plan.granularity).ties_layers:
+        return
+    own = next((tied for tied in space.tied[0] if layer.name in tied.layers), None)
+    if own is None:
+        return
+    if own.reason is not None:
+        st.caption(f"Without filters of {layer.name} no thinned network is known. {own.reason}")
+    elif own.note is not None:
+        st.caption(own.note)
