@@ -37,10 +37,10 @@ class Read:
 class WeightStep:
     """An operation that multiplies by a weight.
 
-    x, weight: indices of the operands; None where the weight reads no known channels.
+    x, weight: indices of the operands; bias: of a vector that is added, or None.
     x_dim, read: the axis of the inputs, and their channels. out_dim, made: the same of the result.
     weight_dims: the axes of the weight operand along inputs and outputs.
-    group: inputs per group of a convolution, 0 for one group. dense: the result.
+    computed: the weight is computed from a parameter. dense: the result.
     """
 
     x: int
@@ -52,12 +52,17 @@ class WeightStep:
     made: Tensor
     computed: bool
     dense: Tensor
+    bias: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class StatisticStep:
-    """An operation that mixes channels into one value. Its results are repeated as they are."""
+    """An operation that mixes channels into one value. Its results are repeated as they are.
 
+    sources: the channels of each value.
+    """
+
+    sources: tuple[tuple[int, ...], ...]
     results: tuple[Tensor, ...]
 
 

@@ -17,6 +17,7 @@ from pruning_core.model.coupling.first_run import (
 )
 from pruning_core.model.coupling.operations import Operations
 
+MOST_STEPS = 2**24
 MARK = 12345.0
 """Stands in weights that read removed channels: no result may depend on them."""
 
@@ -47,8 +48,10 @@ class Repeated(Operations):
     """Repeats a run. Weights give their first results, without the removed channels.
 
     So each layer reads what the operations between layers make of these results alone. expected:
-    what every step read when nothing was removed; None: this run notes it. names: of the operations
-    that take the steps; met: the steps that were taken. Raises Different for other steps.
+    what every step read when nothing was removed; None: this run notes it. noise: a seed; with it,
+    random numbers are added to the results, so that no accident of one input proves anything.
+    names: of the operations that take the steps; met: the steps that were taken. Raises Different
+    for other steps.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Repeated(Operations):
         removed: Tensor,
         budget: Budget,
         expected: "Repeated | None" = None,
+        noise: int = 0,
     ) -> None:
         super().__init__(budget)
         self.steps = steps
@@ -65,7 +69,9 @@ class Repeated(Operations):
         self.expected = expected
         self.read: dict[int, Tensor] = {}
         self.names = names
+        self.biases: dict[int, Tensor] = {}
         self.met: set[int] = set()
+        self.noise = noise
         self.result = Comparison()
 
     def step(self, op: Any, args: Any, kwargs: Any) -> Any:
@@ -87,10 +93,16 @@ class Repeated(Operations):
         if step.read.any():
             self._compare(x, step)
         self._compare_weight(args[step.weight], step)
-        shape = [1] * step.dense.ndim
-        shape[step.out_dim] = -1
+        gone = self.removed[step.made.long()]
+        if step.bias is not None:
+            self._compare_bias(args[step.bias], step, gone)
         result = step.dense.clone()  # with the same strides, on which later operations depend
-        return result.masked_fill_(self.removed[step.made.long()].view(shape), 0)
+        if self.noise and result.is_floating_point():
+            rng = torch.Generator().manual_seed(self.noise * MOST_STEPS + self.index)
+            result += 2 * _spread(step.dense) * torch.randn(result.shape, generator=rng)
+        shape = [1] * result.ndim
+        shape[step.out_dim] = -1
+        return result.masked_fill_(gone.view(shape), 0)
 
     def _compare(self, x: Tensor, step: WeightStep) -> None:
         """Kept channels must be equal to the first run's, removed ones zero."""
@@ -113,6 +125,15 @@ class Repeated(Operations):
         kept = step.read[at & ~gone].tolist()
         self.result.changed.update(n for n in kept if n)
         self.result.elsewhere |= 0 in kept
+
+    def _compare_bias(self, bias: Tensor, step: WeightStep, gone: Tensor) -> None:
+        """The bias must be zero for removed rows, and as before for kept ones."""
+        if self.expected is None:
+            self.biases[self.index] = bias.clone()
+            return
+        kept = bias == self.expected.biases[self.index]
+        self.result.still.update(step.made[gone & (bias != 0)].tolist())
+        self.result.changed.update(step.made[~gone & ~kept].tolist())
 
     def _compare_weight(self, weight: Tensor, step: WeightStep) -> None:
         """Only columns of removed channels may hold the mark.
@@ -140,6 +161,11 @@ class Repeated(Operations):
         anywhere = marked.reshape(len(rows), len(gone), -1).any(2).any(0)
         if bool((anywhere & ~gone).any()):
             self.result.elsewhere = True
+
+
+def _spread(values: Tensor) -> float:
+    """A length of the values' own size."""
+    return float(values.float().square().mean().sqrt()) if values.numel() else 0.0
 
 
 def _norm(step: NormStep, op: Any, args: Any) -> tuple[Tensor, ...]:

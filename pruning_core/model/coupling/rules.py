@@ -145,13 +145,14 @@ def reduced(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, out: Any) -> Res
         return None
     dims = dims_of(args, kwargs, x.ndim)
     first = next(t for t in tree_flatten(out)[0] if isinstance(t, Tensor))
-    if any(varies(labels, dim) for dim in dims):
-        run.steps[run.index] = StatisticStep(
-            tuple(t.clone() for t in tree_flatten(out)[0] if isinstance(t, Tensor))
-        )
     kept = [dim for dim in range(x.ndim) if dim not in dims]
     rows = labels.permute(*kept, *dims).reshape(*(x.shape[d] for d in kept), -1)
-    return _statistics(run, rows).reshape(first.shape)
+    made = _statistics(run, rows).reshape(first.shape)
+    if any(varies(labels, dim) for dim in dims):
+        sources = (tuple(run.channels.sources([n])) for n in made.unique().tolist())
+        results = (t.clone() for t in tree_flatten(out)[0] if isinstance(t, Tensor))
+        run.steps[run.index] = StatisticStep(tuple(sources), tuple(results))
+    return made
 
 
 def _statistics(run: FirstRun, rows: Labels) -> Labels:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pruning_core.model.coupling.assemble import assembled, roots
+from pruning_core.model.coupling.assemble import Roots, assembled, roots
 from pruning_core.model.coupling.budget import Budget
-from pruning_core.model.coupling.first_run import FirstRun, named_parameters
+from pruning_core.model.coupling.first_run import FirstRun, StatisticStep, Step, named_parameters
 from pruning_core.model.coupling.operations import Operations, PlainFunctions, Recording
 from pruning_core.model.coupling.parameter_views import ParameterViews
 from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, Coupling
@@ -72,13 +72,15 @@ def _couplings(
     for layer in layers:
         if layer.name not in run.used:
             run.channels.refuse(_numbers(run, layer), NOT_USED)
+    root = roots(run, layers)
+    steps = {index: step for index, step in run.steps.items() if not _of_one_class(step, root)}
     proof = Proof(
         work,
         model,
         layers,
-        run.steps,
-        run.names,
-        roots(run, layers),
+        steps,
+        {index: run.names[index] for index in steps},
+        root,
         run.computed,
         partial(_forward, work, x),
         budget,
@@ -89,6 +91,13 @@ def _couplings(
 
 def _forward(work: nn.Module, x: Inputs) -> list[Tensor]:
     return [output.clone() for output in _tensors(call(work, map_tensors(x, torch.clone)))]
+
+
+def _of_one_class(step: Step, root: Roots) -> bool:
+    """Is every value of a statistic computed from channels that are removed together?"""
+    return isinstance(step, StatisticStep) and all(
+        len(set(root.of[list(sources)].tolist())) < 2 for sources in step.sources
+    )
 
 
 def _on_cpu(x: Inputs) -> Inputs:

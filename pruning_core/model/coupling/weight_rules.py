@@ -8,7 +8,6 @@ from torch import Tensor
 from pruning_core.model.coupling.first_run import (
     COMPUTED_WEIGHT,
     FirstRun,
-    Operand,
     Read,
     WeightStep,
 )
@@ -23,7 +22,7 @@ GROUPED = (
 
 def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -> Result:
     """aten.convolution: x, weight, bias, stride, padding, dilation, transposed, _, groups."""
-    x, weight, bias = args[:3]
+    x, weight = args[:2]
     transposed, groups = bool(args[6]), int(args[8])
     own = weight_name(run, weight)
     labels = run.memory.labels(x)
@@ -47,10 +46,9 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
         _read_groups(run, name, read, groups, size)
     else:
         _read(run, ParameterAxis(name, many, torch.arange(size[many])), read, None, plain=plain)
-    if isinstance(bias, Tensor):
-        run.follow(bias, made)
+    added = _bias(run, args, 2, made)
     run.steps[run.index] = WeightStep(
-        0, 1, channel, channel, (many, one), read, made, not plain, out.clone()
+        0, 1, channel, channel, (many, one), read, made, not plain, out.clone(), added
     )
     return made.reshape(-1, *(1,) * (out.ndim - channel - 1)).expand(out.shape)
 
@@ -117,8 +115,7 @@ def matrix(x_at: int, weight_at: int, bias_at: int | None = None) -> Rule:
         x, weight = args[x_at], args[weight_at]
         axes = _matrix_axes(run, weight)
         if axes is not None:
-            bias = None if bias_at is None else args[bias_at]
-            return _product_with_weight(run, (x_at, weight_at), args, bias, axes, out)
+            return _product_with_weight(run, (x_at, weight_at), args, bias_at, axes, out)
         swapped = _matrix_axes(run, x.mT)
         if swapped is not None and bias_at is None:
             return _product_with_weight(run, (weight_at, x_at), args, None, swapped, out)
@@ -148,7 +145,7 @@ def _product_with_weight(
     run: FirstRun,
     at: tuple[int, int],
     args: Args,
-    bias: Any,
+    bias: int | None,
     axes: tuple[ParameterAxis, ParameterAxis, bool],
     out: Tensor,
 ) -> Labels:
@@ -161,16 +158,28 @@ def _product_with_weight(
     read = _positions(run, run.memory.labels(x), dim, x.shape[dim], inputs.parameter)
     made = run.rows(outputs)
     _read(run, inputs, read, _rows_of(run, inputs, outputs), plain=plain)
-    if isinstance(bias, Tensor) and run.views.name(bias) is not None:
-        run.follow(bias, made)
+    added = _bias(run, args, bias, made)
     last = args[weight_at].ndim - 1
     dims = (last - 1, last) if forward else (last, last - 1)
     run.steps[run.index] = WeightStep(
-        x_at, weight_at, dim, out_dim, dims, read, made, not plain, out.clone()
+        x_at, weight_at, dim, out_dim, dims, read, made, not plain, out.clone(), added
     )
-    labels = made.expand(out.shape) if forward else made[:, None].expand(out.shape)
-    own = None if not isinstance(bias, Tensor) else run.memory.labels(bias)
-    return labels if own is None else run.combined(Operand(labels, out), Operand(own, bias))
+    return made.expand(out.shape) if forward else made[:, None].expand(out.shape)
+
+
+def _bias(run: FirstRun, args: Args, at: int | None, made: Tensor) -> int | None:
+    """The place of a vector that is added to the outputs, and is zeroed with them.
+
+    Outputs that another sum is added to cannot be removed, because it stays.
+    """
+    bias = None if at is None else args[at]
+    if not isinstance(bias, Tensor):
+        return None
+    if bias.ndim == 1 and run.views.name(bias) is not None:
+        run.follow(bias, made)
+        return at
+    run.channels.refuse(made.tolist(), "The sum that is added to its outputs is not its bias.")
+    return None
 
 
 def _rows_of(

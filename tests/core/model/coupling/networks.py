@@ -109,6 +109,13 @@ def excited(net: Any, x: Tensor) -> Tensor:
     return y * net.up(net.down(y.mean((2, 3), keepdim=True)).relu()).sigmoid()
 
 
+def far_below_zero() -> nn.Conv2d:
+    """A convolution of one channel that is below zero everywhere, for images in [0, 1]."""
+    made = nn.Conv2d(3, 1, 3)
+    nn.init.constant_(made.get_parameter("bias"), -3)
+    return made
+
+
 Expected = tuple[Sequence[str], str]
 """The layers that are tied to a, and a part of the reason; no reason where it is empty."""
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
@@ -126,6 +133,17 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
     ),
     "pixel shuffle": (lambda: head(lambda n, x: F.pixel_shuffle(n.a(x), 2), 2), ("a", "")),
     "space to depth": (lambda: head(lambda n, x: F.pixel_unshuffle(n.a(x), 2), 32), ("a", "")),
+    "mean after pixel shuffle": (
+        lambda: head(
+            lambda n, x: F.pixel_shuffle(n.a(x), 2).mean((2, 3), keepdim=True).expand(-1, -1, 3, 3),
+            2,
+        ),
+        ("a", ""),
+    ),
+    "sum that hides in this example": (
+        lambda: head(lambda n, x: (n.a(x) + n.m(x)).relu(), m=far_below_zero()),
+        ("a", "still have a value"),
+    ),
     "channel shuffle": (lambda: head(lambda n, x: shuffled(n.a(x))), ("a", "")),
     "roll": (lambda: head(lambda n, x: n.a(x).roll(3, 1)), ("a", "")),
     "depthwise multiplier": (

@@ -238,6 +238,30 @@ def test_a_transformer_with_a_padding_mask() -> None:
     assert not dead_reads_matter(known, x, 1)
 
 
+def test_rows_whose_bias_cannot_be_zeroed_for_them_alone_are_refused() -> None:
+    class Added(Head):
+        """Both convolutions have one bias; the last matrix product adds a constant."""
+
+        c: nn.Parameter
+        d: nn.Linear
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.cat(
+                [nn.functional.conv2d(x, w, self.a.bias) for w in (self.a.weight, self.c)], 1
+            )
+            z = torch.addmm(x.new_ones(6), y.mean((2, 3)), self.d.weight.T)
+            return self.f(z)
+
+    model = Added(lambda _n, x: x)
+    model.c = nn.Parameter(torch.rand(8, 3, 3, 3))
+    model.d = nn.Linear(16, 6)
+    ties = known_of(model)[2]
+    reasons = {own.layers[0]: own.reason or "" for own in ties}
+    assert "would change channels that stay" in reasons["a.weight"]
+    assert "still have a value" in reasons["c"]
+    assert "not its bias" in reasons["d.weight"]
+
+
 def test_layers_that_are_never_called_are_refused_and_others_are_not() -> None:
     model = head(lambda n, x: n.a(x), spare=nn.Conv2d(3, 5, 1))
     reasons = {own.layers[0]: own.reason for own in known_of(model)[2]}
