@@ -91,6 +91,13 @@ class Built:
             state = self.build(classes).state_dict()
         return {name: tuple(value.shape) for name, value in state.items()}
 
+    @lru_cache(maxsize=16)  # noqa: B019 - of frozen values
+    def integers(self) -> frozenset[str]:
+        """The names of counters and indices in the network's state_dict."""
+        with _WithoutMemory():
+            state = self.build(2).state_dict()
+        return frozenset(name for name, v in state.items() if not v.is_floating_point())
+
     def head(self) -> tuple[str, ...]:
         """The parameters whose first axis counts the classes."""
         two = self.shapes(2)

@@ -54,7 +54,11 @@ def _checked(listed: list[zipfile.ZipInfo]) -> dict[PurePosixPath, zipfile.ZipIn
     chosen: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for entry in listed:
         path = _safe_path(entry)
-        if entry.is_dir() or not all(map(is_data, path.parts)) or not is_image(path.name):
+        if (
+            entry.filename.endswith(("/", "\\"))
+            or not all(map(is_data, path.parts))
+            or not is_image(path.name)
+        ):
             continue
         _check_entry(entry, path)
         if path in chosen:
@@ -80,8 +84,8 @@ def _safe_path(entry: zipfile.ZipInfo) -> PurePosixPath:
             name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
             name = entry.filename
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name:
+    path = PurePosixPath(name.replace("\\", "/"))  # some programs of Windows write them
+    if path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name:
         raise PruningError(
             f"The name '{_short(path)}' in the zip file leads out of its folder: pack it again."
         )

@@ -23,6 +23,8 @@ PRUNED = ("_orig", "_mask")
 """Endings of the two tensors that torch.nn.utils.prune keeps for one."""
 DEPTH = 3
 MAX_DICTS = 200
+MAX_NAME = 300
+"""The longest name of a tensor."""
 SHOWN = 200
 
 
@@ -30,7 +32,8 @@ SHOWN = 200
 class Difference:
     """A tensor that the file and the network do not share.
 
-    problem: missing, unexpected or other shape; file, network: the shapes, "" for none.
+    problem: missing, unexpected, other shape or other type; file, network: the shapes, or the
+    types, "" for none.
     """
 
     name: str
@@ -135,7 +138,9 @@ def _dicts(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Tensor]]
         tensors = {
             name: tensor
             for name, value in current.items()
-            if isinstance(name, str) and (tensor := plain_tensor(value)) is not None
+            if isinstance(name, str)
+            and len(name) <= MAX_NAME
+            and (tensor := plain_tensor(value)) is not None
         }
         if tensors:
             yield place, tensors
@@ -208,11 +213,13 @@ def _fit_one(form: Built, best: _Candidate, candidates: list[_Candidate]) -> Fit
     sizes = [len(tensors[name]) for name in form.head() if name in tensors and tensors[name].ndim]
     classes = sizes[0] if sizes else 0
     expected = form.shapes(classes or 2)
-    differences = tuple(_differences(tensors, expected))
+    integers = form.integers()
+    differences = tuple(_differences(tensors, expected, integers))
+    different = {row.name for row in differences}
     state = {
-        name: tensors[name].float() if tensors[name].is_floating_point() else tensors[name]
-        for name, shape in expected.items()
-        if name in tensors and tuple(tensors[name].shape) == shape
+        name: tensors[name].long() if name in integers else tensors[name].float()
+        for name in expected
+        if name in tensors and name not in different
     }
     choices = tuple(dict.fromkeys(each.label for each in _alternatives(candidates)))
     return Fit(
@@ -245,7 +252,7 @@ def _without_reparametrisation(
 
 
 def _differences(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]
+    tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], integers: frozenset[str]
 ) -> Iterator[Difference]:
     for name, shape in expected.items():
         if name not in tensors:
@@ -253,6 +260,9 @@ def _differences(
                 yield Difference(name, "missing", "", _text(shape))
         elif tuple(tensors[name].shape) != shape:
             yield Difference(name, "other shape", _text(tensors[name].shape), _text(shape))
+        elif name not in integers and not tensors[name].is_floating_point():
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            yield Difference(name, "other type", kind, "numbers of floating point")
     for name, tensor in tensors.items():
         if name not in expected and not name.endswith(LEFT_OUT):
             yield Difference(name, "unexpected", _text(tensor.shape), "")

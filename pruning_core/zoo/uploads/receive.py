@@ -62,7 +62,7 @@ def inspect(
     Raises PruningError for a file that cannot be read or has no weights of the architecture.
     """
     check_architecture(architecture)
-    with partial() as folder:
+    with partial(stored=False) as folder:
         return fit(read_tensors(_written(folder / "given", content)), architecture, shape, chosen)
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ FOLDER_DIGITS = 32
 MAX_STORED = 20 << 30
 """The largest sum of all uploads."""
 PARTIAL = ".partial-"
+ABANDONED_SECONDS = 24 * 3600
 OWNERS = ".owners"
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
@@ -115,15 +117,18 @@ def slug(text: str) -> str:
 
 
 @contextmanager
-def partial() -> Iterator[Path]:
+def partial(*, stored: bool = True) -> Iterator[Path]:
     """A new folder beside the uploads, which is removed at the end, unless it was kept.
 
-    Raises PruningError where it cannot be written, and above MAX_STORED.
+    stored: it is to be kept, so there must be room for it. Raises PruningError where it cannot be
+    written, and above MAX_STORED.
     """
     root = uploads_folder()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        _check_room(root)
+        if stored:
+            _remove_old(root)
+            _check_room(root)
         folder = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=root))
     except OSError as error:
         raise PruningError(
@@ -136,6 +141,13 @@ def partial() -> Iterator[Path]:
         raise PruningError(f"The upload cannot be stored ({error.strerror}).") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_old(root: Path) -> None:
+    """Removes what is left of uploads that a stopped process did not finish."""
+    for folder in root.glob(f"{PARTIAL}*"):
+        if time.time() - folder.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_room(root: Path) -> None:

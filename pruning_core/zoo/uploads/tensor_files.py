@@ -179,7 +179,7 @@ def plain_tensor(value: Any) -> Tensor | None:
     """The value where it is a tensor whose memory is all in the file, else None."""
     if type(value) not in (Tensor, nn.Parameter) or value.layout is not torch.strided:
         return None
-    if value.device.type != "cpu" or value.is_quantized:
+    if value.device.type != "cpu" or value.is_quantized or value.is_complex():
         return None
     stored: int = value.untyped_storage().nbytes()
     return value.detach() if value.numel() * value.element_size() <= stored else None

@@ -217,6 +217,9 @@ def test_zips_of_every_usual_layout_are_unpacked() -> None:
         "train and test": layout("train", "test"),
         "two folders around": layout("data/set/train", "data/set/val", "data/set/test"),
         "train alone": flowers(5, "train/"),
+        "packed by Windows": {
+            name.replace("/", "\\"): content for name, content in flowers().items()
+        },
     }.items():
         sizes[kind] = store_images(zipped(files), "x.zip", "me").card.summary[:60]  # type: ignore[union-attr]
     assert {kind: text.partition(" images")[0] for kind, text in sizes.items()} == {
@@ -225,6 +228,7 @@ def test_zips_of_every_usual_layout_are_unpacked() -> None:
         "train and test": "3 classes; 11 training, 1 validation, 12 test",
         "two folders around": "3 classes; 12 training, 12 validation, 12 test",
         "train alone": "3 classes; 9 training, 3 validation, 3 test",
+        "packed by Windows": "3 classes; 9 training, 3 validation, 3 test",
     }
 
 
