@@ -1,5 +1,6 @@
 """The script load_masks.py, which applies exported masks with plain PyTorch."""
 
+from pruning_core.export.upload_script import upload_script_text
 from pruning_core.export.user_script import user_script_text
 from pruning_core.plan import Plan
 from pruning_core.workspaces import Workspace
@@ -61,6 +62,9 @@ def script_text(
     """
     if space is not None and space.name:
         return user_script_text(plan, space, tuned=tuned)
+    own = None if space is None else upload_script_text(plan, space, whole_test=whole_test)
+    if own is not None:
+        return own
     return _TEMPLATE.format(
         dataset=plan.dataset,
         model=plan.model,

@@ -23,6 +23,7 @@ from pruning_core.tasks.task import Task
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
 from pruning_core.workspaces import Workspace, known_models, open_workspace
+from pruning_core.zoo.uploads import is_upload_name
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class OpenByName:
     device: torch.device | None = None
 
     def __call__(self) -> JobRunner:
-        if self.plan.model not in known_models():
+        if not is_upload_name(self.plan.model) and self.plan.model not in known_models():
             raise PruningError(
                 f"This worker knows no network '{self.plan.model}': start it with the environment "
                 f"variable {VARIABLE}, which names the file of the network."

@@ -4,6 +4,7 @@ from pruning_core.zoo.uploads.architectures import architectures
 from pruning_core.zoo.uploads.checkpoints import Difference, Fit
 from pruning_core.zoo.uploads.receive import (
     Asked,
+    images_folder,
     inspect,
     network_masks,
     store_images,
@@ -31,6 +32,7 @@ __all__ = [
     "architectures",
     "find_upload",
     "has_upload",
+    "images_folder",
     "inspect",
     "is_upload_name",
     "network_masks",

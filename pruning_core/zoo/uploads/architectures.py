@@ -143,16 +143,23 @@ def _reading(conv: nn.Conv2d, channels: int) -> nn.Conv2d:
     )
 
 
+def _with_versions(network: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """The values with the versions of the network's modules, which MNASNet requires."""
+    values: dict[str, Any] = network.state_dict()
+    values.update(state)
+    return values
+
+
 def loaded(form: Built, classes: int, state: Mapping[str, torch.Tensor]) -> nn.Module:
     """The network with these values, in eval mode. The values are taken, not copied."""
     with _WithoutMemory():
         network = form.build(classes)
-    network.load_state_dict(dict(state), assign=True)
+    network.load_state_dict(_with_versions(network, state), assign=True)
     left = [*network.parameters(), *network.buffers()]
     if any(tensor.is_meta for tensor in left):  # buffers that a state_dict leaves out
         with torch.random.fork_rng([]):
             network = form.build(classes)
-        network.load_state_dict(dict(state))
+        network.load_state_dict(_with_versions(network, state))
     for parameter in network.parameters():
         parameter.requires_grad_(True)
     return network.eval()

@@ -206,6 +206,12 @@ def outputs_of(names: Sequence[str], classes: int, data: Dataset) -> tuple[int, 
     )
 
 
+def images_folder(name: str) -> tuple[Path, str]:
+    """The folder that holds what the zip of uploaded images held, and the zip's name."""
+    folder, card = find_upload(name, ImagesCard)
+    return folder / IMAGES, card.file
+
+
 def network_data(name: str) -> Dataset:
     """The images of an uploaded network, with its input transform."""
     card = find_upload(name, NetworkCard)[1]
