@@ -25,6 +25,7 @@ from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.types import Evaluation, Finished, PruningError, Report
 from pruning_core.workspaces import Workspace, datasets_of, known_datasets, known_models
+from pruning_core.zoo.uploads import is_upload_name
 
 LEAD = (
     "Download the result: masks that plain PyTorch loads, the weights, the plan, and a script that "
@@ -44,6 +45,7 @@ PURPOSE = {
     "python -m pruning_core run plan.json --out DIR.",
     "load_masks.py": "A short program that loads the masks and prints the accuracy measured here.",
 }
+RUN_UPLOAD = "Its first lines say which files it needs beside it."
 RUN_IT = (
     "Save it in the same folder as masks.safetensors (for a fine-tuned network also "
     "weights.safetensors). In the explorer's folder run "
@@ -92,7 +94,7 @@ def render(plan: Plan, space: Workspace) -> None:
         _downloads(plan, subject.files)
     with halves.cell():
         st.subheader("The script", anchor=False)
-        st.caption(RUN_IT if space.lines is None else RUN_OWN)
+        st.caption(_how_to_run(plan, space))
         st.code(subject.files.script, language="python", height=440, wrap_lines=True)
         output = st.container()
     _upload()
@@ -100,6 +102,12 @@ def render(plan: Plan, space: Workspace) -> None:
         measured = subject.accuracy or cache.test_accuracy(plan, space)
         _accuracy(accuracy, measured)
         _expected_output(output, space, measured)
+
+
+def _how_to_run(plan: Plan, space: Workspace) -> str:
+    if is_upload_name(plan.model):
+        return RUN_UPLOAD
+    return RUN_IT if space.lines is None else RUN_OWN
 
 
 def _choose_weights(plan: Plan, *, tuned: bool) -> str:
