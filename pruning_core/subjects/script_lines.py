@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils import data as torch_data
 
 from pruning_core.subjects.sources import Items, Source, Stream, Tensors, Transformed
+from pruning_core.tasks.model_output import LOGITS_KEYS
 from pruning_core.types import PruningError
 
 _EACH = "dataset = [(x[i], y[i]) for x, y in {batches} for i in range(len(y))]"
@@ -55,7 +56,7 @@ def logits_expression(out: Any) -> str:
     if isinstance(out, Tensor):
         return "out"
     place = ""
-    keys = ("logits", "out") if isinstance(out, Mapping) else ()
+    keys = LOGITS_KEYS if isinstance(out, Mapping) else ()
     if key := next((key for key in keys if key in out), ""):
         out, place = out[key], f'["{key}"]'
     elif hasattr(out, "logits"):

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from pruning_core.errors import PruningError
 
+LOGITS_KEYS = ("logits", "out")
+"""The keys of the logits in an output by names, the first that is there."""
+
 
 def find_logits(out: Any) -> Tensor | None:
     """The logits in a model's output: itself, its attribute or key `logits`, or its first item.
@@ -16,7 +19,7 @@ def find_logits(out: Any) -> Tensor | None:
     None where it has none.
     """
     if isinstance(out, Mapping):
-        out = next((out[key] for key in ("logits", "out") if key in out), out)
+        out = next((out[key] for key in LOGITS_KEYS if key in out), out)
     named = getattr(out, "logits", out)
     first = named[0] if isinstance(named, tuple | list) and named else named
     return first if isinstance(first, Tensor) else None

@@ -193,7 +193,7 @@ def test_training_keeps_the_best_epoch_and_helps() -> None:
         json.dumps(measured, allow_nan=False)
 
 
-@pytest.mark.parametrize("criterion", ["taylor", "obd", "grasp", "seven", "wanda", "synflow"])
+@pytest.mark.parametrize("criterion", ["taylor", "obd", "grasp", "seven", "wanda"])
 def test_criteria_use_the_loss_of_the_task(criterion: str) -> None:
     """Every criterion gives finite scores; Taylor's are |w dL/dw| of the task's loss."""
     plan = Plan(model="own", dataset="noise", criterion=criterion, calibration=16)
@@ -300,3 +300,33 @@ def test_the_users_own_objects_open_with_every_task() -> None:
         own = judge.evaluate(opened.model, opened.dataset.test, CPU)
         wanted = judge.evaluate(space.model, space.dataset.val, CPU)
         assert (own.value, own.loss) == pytest.approx((wanted.value, wanted.loss)), task
+
+
+def test_outputs_by_name_as_torchvisions_segmentation_has_them() -> None:
+    """The key `out`, traced and measured as the plain tensor is."""
+
+    class Named(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"out": self.inner(x), "aux": x}
+
+    space = space_of("segmentation")
+    x, y = next(space.dataset.val.batches(N))
+    named = workspace(
+        Named(space.model), train=(x, y), val=(x, y), test=(x, y), task="segmentation"
+    )
+    (found,) = [
+        point.value
+        for point in scan_plan(PLAN, named, (0.6,), device=CPU)
+        if point.sparsity and point.parameter == "inner.0.weight"
+    ]
+    plain = workspace(space.model, train=(x, y), val=(x, y), test=(x, y), task="segmentation")
+    (wanted,) = [
+        point.value
+        for point in scan_plan(PLAN, plain, (0.6,), device=CPU)
+        if point.sparsity and point.parameter == "0.weight"
+    ]
+    assert found == wanted
