@@ -201,8 +201,9 @@ def hugging_face(
 
     data: for texts, a .jsonl, .csv or .tsv file, or a folder with train, val and test files; for
     images, a folder with one sub-folder per class, or with folders train, val and test of them.
-    text, second, label: the columns of the text, of the second text of a pair, and of the class;
-    length: most tokens of a text. Raises PruningError for what cannot be opened.
+    text, second, label: the columns of the text, of the second text of a pair, and of the class; ""
+    for texts without classes, whose task is the agreement with the dense network; length: most
+    tokens of a text. Raises PruningError for what cannot be opened.
     """
     model = model_folder(folder)
     place = Path(data).expanduser()
@@ -215,7 +216,8 @@ def hugging_face(
         for part, path in text_parts(place).items()
     }
     given: dict[str, Any] = {part: model.texts(table, length) for part, table in splits.items()}
-    return model.network(), given | {"classes": model.classes}
+    unlabelled = {} if label else {"task": "agreement"}
+    return model.network(), given | {"classes": model.classes} | unlabelled
 
 
 def text_parts(place: Path) -> dict[str, Path]:

@@ -42,6 +42,11 @@ class HuggingFaceEntry(Entry):
         network, given = hugging_face(
             self.model.removeprefix(PREFIX), Path(self.data), **self.arguments
         )
+        if self.task and self.task != given.setdefault("task", self.task):
+            raise PruningError(
+                f"{where} has the task {self.task}, and its texts have no labels: "
+                f"the task is {given['task']}."
+            )
         if self.samples is not None:
             given["samples"] = self.samples
         return workspace(network, **given, name=self.name, data=f"{self.name}_data")

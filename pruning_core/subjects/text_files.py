@@ -29,7 +29,8 @@ def read_texts(
 ) -> TextTable:
     """The texts in the columns (or keys) `text` and `second`, with class numbers or names.
 
-    Raises PruningError, with the line, for a file that cannot be read so.
+    label: "" for texts without labels, which get the number 0. Raises PruningError, with the line,
+    for a file that cannot be read so.
     """
     numbers = {str(number): number for number in range(len(classes))}
     numbers |= {name: number for number, name in enumerate(classes)}
@@ -40,7 +41,7 @@ def read_texts(
         texts.append(_text(row, text, place))
         if second:
             seconds.append(_text(row, second, place))
-        given = str(_value(row, label, place))
+        given = str(_value(row, label, place)) if label else "0"
         if given not in numbers:
             shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
             raise PruningError(

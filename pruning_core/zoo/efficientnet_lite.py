@@ -88,7 +88,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images x channels x height x width."""
-        y = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
+        y: Tensor = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
         return x + y if self.adds else y
 
 

@@ -199,3 +199,18 @@ def test_settings_that_the_folder_gives_are_refused_in_a_subject_file(folder: Pa
         path = folder / "wrong.toml"
         path.write_text(f'[b]\nmodel = "hf:bert"\ndata = "reviews.jsonl"\n{line}\n')
         assert sentence in refusal(read_file(path)[0].open)
+
+
+def test_texts_without_labels_have_the_dense_answers_as_targets(folder: Path) -> None:
+    lines = "\n".join(json.dumps({"text": row["text"]}) for row in ROWS)
+    (folder / "texts.jsonl").write_text(lines, encoding="utf-8")
+    path = folder / "unlabelled.toml"
+    table = '[b]\nmodel = "hf:bert"\ndata = "texts.jsonl"\narguments = { label = "" }\n'
+    path.write_text(table)
+    space = read_file(path)[0].open()
+    assert space.dataset.task.value_label == "agreement with the dense network"
+    x, answers = next(space.dataset.test.batches(8))
+    with torch.inference_mode():
+        assert torch.equal(answers, logits(space.model, x).argmax(1))
+    path.write_text(f'{table}task = "classification"\n')
+    assert "its texts have no labels" in refusal(read_file(path)[0].open)
