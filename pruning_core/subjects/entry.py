@@ -19,7 +19,7 @@ from pruning_core.workspaces.space import Workspace
 from pruning_core.workspaces.user_lines import UserLines
 
 SPLITS = ("train", "val", "test")
-SETTINGS = (*("task", "classes", "outputs", "example", "batch", "embeddings", "samples", "memory"),)
+SETTINGS = ("task", "classes", "outputs", "example", "batch", "embeddings", "samples", "memory")
 """What the data function may give besides the splits: arguments of `workspace`."""
 
 
@@ -30,7 +30,7 @@ class Entry:
     model: package.module:function that builds the network, or the network itself; arguments: of
     that function; weights: a safetensors file, or a file of torch.save; data: a function that gives
     the splits, or a folder of images; transform: of images, package.module:name; classes, outputs,
-    samples, task: as in `workspace`; path: folders that Python imports from.
+    samples, task, embeddings: as in `workspace`; path: folders that Python imports from.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Entry:
     outputs: tuple[int, ...] | None = None
     task: str = ""
     samples: int | None = None
+    embeddings: bool = False
     label: str = ""
     help: str = ""
     path: tuple[Path, ...] = ()
@@ -81,6 +82,7 @@ class Entry:
             "classes": self.classes,
             "outputs": self.outputs,
             "samples": self.samples,
+            "embeddings": self.embeddings or None,
         }
         if self.transform:
             own["transform"] = import_object(self.transform, "transform")

@@ -26,11 +26,19 @@ KEYS: dict[str, tuple[type, ...]] = {
     "classes": (list, int),
     "outputs": (list,),
     "samples": (int,),
+    "embeddings": (bool,),
     "label": (str,),
     "help": (str,),
     "path": (str, list),
 }
 """Key of a [name] table -> the types that its value may have."""
+KINDS: dict[type, str] = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
 EXAMPLE = '[my_net] with model = "my_package.nets:build" and data = "my_package.data:loaders"'
 
 
@@ -101,6 +109,7 @@ def _read(name: str, table: Mapping[str, Any], file: Path) -> Entry:
         outputs=_tuple(table.get("outputs")),
         samples=table.get("samples"),
         task=table.get("task", ""),
+        embeddings=table.get("embeddings", False),
         label=table.get("label", ""),
         help=table.get("help", ""),
         path=tuple(
@@ -112,11 +121,9 @@ def _read(name: str, table: Mapping[str, Any], file: Path) -> Entry:
 def _check(key: str, value: Any, where: str) -> None:
     """Raises PruningError for an unknown key and for a value of another type."""
     kinds = find(KEYS, key, f"setting of {where} called")
-    if not isinstance(value, kinds) or isinstance(value, bool):
-        words = " or ".join(
-            {"str": "text", "dict": "table"}.get(k.__name__, k.__name__) for k in kinds
-        )
-        raise PruningError(f"'{key}' of {where} must be a {words}, not {value!r}.")
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        words = " or ".join(KINDS[kind] for kind in kinds)
+        raise PruningError(f"'{key}' of {where} must be {words}, not {value!r}.")
     part = {"classes": str, "outputs": int, "path": str}.get(key)
     if isinstance(value, list) and not all(type(item) is part for item in value):
         words = "whole numbers" if part is int else "texts"

@@ -83,6 +83,7 @@ MISTAKES = {
     '["../a"]\n' + MODEL + DATA: "no name of a network",
     "[a]\n" + MODEL + DATA + "classes = [1]": "a list of texts",
     "[a]\n" + MODEL + DATA + "samples = true": "'samples' of [a]",
+    "[a]\n" + MODEL + DATA + "embeddings = 1": "must be true or false",
     "[a]\n" + MODEL + DATA + "weights = ['a']": "'weights' of [a]",
 }
 OPENED = {
