@@ -12,7 +12,10 @@ BYTES = 2 * 2**30
 
 @dataclass
 class Budget:
-    """Counts time, operations and bytes; every count raises PruningError above its limit."""
+    """Counts time, operations and bytes; every count raises PruningError above its limit.
+
+    seconds: of this thread's computing, so that a busy machine does not change what is known.
+    """
 
     seconds: float = SECONDS
     steps: int = STEPS
@@ -22,15 +25,15 @@ class Budget:
     _held: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self._end = time.monotonic() + self.seconds
+        self._end = time.thread_time() + self.seconds
 
     def step(self) -> None:
         """One operation more."""
         self._done += 1
         if self._done > self.steps:
             raise _too_much(f"{self.steps:,} operations")
-        if time.monotonic() > self._end:
-            raise _too_much(f"{self.seconds:.0f} s")
+        if time.thread_time() > self._end:
+            raise _too_much(f"{self.seconds:.0f} s of computing")
 
     def hold(self, count: int) -> None:
         """So many bytes more are kept."""
