@@ -46,7 +46,8 @@ def couplings(
     """
     budget = budget or Budget()
     try:
-        return _couplings(model, layers, shape, budget)
+        with torch.inference_mode(False), torch.no_grad():
+            return _couplings(model, layers, shape, budget)
     except PruningError:
         raise
     except (*TRACE_ERRORS, ArithmeticError, NotImplementedError) as error:
@@ -64,9 +65,9 @@ def _couplings(
     x = map_tensors(_on_cpu(first_sample(shape)), random_if_zero)
     run = FirstRun(ParameterViews(named_parameters(work, layers).items()), layers)
     _refuse_heads(run, layers)
-    with torch.inference_mode(False), torch.no_grad(), Operations(budget), PlainFunctions():
+    with Operations(budget), PlainFunctions():
         call(work, map_tensors(x, torch.clone))  # some networks keep values of their first run
-    with torch.inference_mode(False), torch.no_grad(), Recording(run, budget), PlainFunctions():
+    with Recording(run, budget), PlainFunctions():
         outputs = list(_tensors(call(work, map_tensors(x, torch.clone))))
     _refuse_outputs(run, outputs, layers)
     for layer in layers:
@@ -85,8 +86,7 @@ def _couplings(
         partial(_forward, work, x),
         budget,
     )
-    with torch.inference_mode(False):
-        return proof.proved(assembled(run, layers))
+    return proof.proved(assembled(run, layers))
 
 
 def _forward(work: nn.Module, x: Inputs) -> list[Tensor]:

@@ -290,6 +290,16 @@ def test_a_weight_that_is_read_twice_is_dead_only_if_both_reads_are() -> None:
     assert (~both["b.weight"]).nonzero()[:, 1].unique().tolist() == [0, 1, 2]
 
 
+def test_networks_of_other_types_and_inference_tensors_are_copied() -> None:
+    layers = inventory(seeded(lambda: head(lambda n, x: n.a(x))).eval(), CHANNELS)
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        model = seeded(lambda: head(lambda n, x: n.a(x))).to(dtype).eval()
+        assert [own.reason for own in couplings(model, layers, CHANNELS)] == [None, None, IS_OUTPUT]
+    with torch.inference_mode():
+        model = seeded(lambda: head(lambda n, x: n.a(x))).eval()
+        assert [own.reason for own in couplings(model, layers, CHANNELS)] == [None, None, IS_OUTPUT]
+
+
 def test_budgets_end_in_one_sentence() -> None:
     model = seeded(lambda: head(lambda n, x: n.a(x)))
     layers = inventory(model.eval(), CHANNELS)
