@@ -89,7 +89,9 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images x channels x height x width."""
         y: Tensor = self.project(self.depthwise(x if self.expand is None else self.expand(x)))
-        return x + y if self.adds else y
+        if self.adds:
+            y = x + y
+        return y
 
 
 class EfficientNetLite0(nn.Module):

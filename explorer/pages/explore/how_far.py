@@ -50,7 +50,8 @@ def _panel(plan: Plan, space: Workspace) -> None:
     asked = (cache.mask_key(replace(plan, sparsity=0.0)), plan.probe, lose, sure)
     if pressed:
         state.store("farthest", (asked, _search(plan, space, lose, sure)))
-    known, found = state.stored("farthest", (None, None))
+    nothing: tuple[object, object] = (None, None)
+    known, found = state.stored("farthest", nothing)
     if known == asked and isinstance(found, Farthest):
         _result(found, plan, lose)
     else:
