@@ -16,7 +16,7 @@ from pruning_core.tasks import TASKS
 from tests.core.export.held import HELD
 from tests.core.tasks.task_spaces import MAKERS
 
-OWN = ("tests.core.tasks.own_task:within_one", "tests.core.export.held:WORST")
+OWN = ("tests.core.tasks.own_task:within_one", "tests.core.export.held:TWICE")
 LIKE = {
     "classification": "agreement",
     "segmentation_agreement": "segmentation",
