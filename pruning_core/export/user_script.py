@@ -35,7 +35,7 @@ from safetensors.torch import load_file
 
 here = Path(__file__).parent
 {open}
-model = model{unwrap}{to_float}.eval()
+model = model{unwrap}{to_float}.cpu().eval()
 {permanent}{dense}{tuned}with torch.no_grad():
     for name, mask in load_file(here / "masks.safetensors").items():
         model.get_parameter(name)[~mask] = 0
@@ -49,7 +49,7 @@ def divide(batch):
 
 def typed(part):
     """The inputs as a tensor; numbers of floating point in the type of the weights."""
-    part = torch.as_tensor(part)
+    part = torch.as_tensor(part).cpu()
     return part.to(dtype) if part.is_floating_point() else part
 
 
@@ -192,7 +192,7 @@ def _own_imports(lines: UserLines, value: TaskLines) -> str:
 def _targets(task: Task, arguments: str, logits: str, value: TaskLines) -> str:
     """Lines for the targets of a batch: those of the data, or the dense network's answers."""
     if not task.dense_answers:
-        return "        y = torch.as_tensor(y)"
+        return "        y = torch.as_tensor(y).cpu()"
     judged = "" if logits == "out" else f"        out = {logits}\n"
     return f"        out = dense({arguments})\n{judged}        y = {value.answers}"
 

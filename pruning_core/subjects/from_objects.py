@@ -161,6 +161,11 @@ class _Opening:
             for part in ("test", "val", "train")
             if self.given[part] is not None
         }
+        for part in ("val", "test"):
+            if self.given[part] is self.given["train"]:
+                reader.notes.append(
+                    f"{part}= is the same object as train=: its value says nothing about new samples."
+                )
         _check_same_classes(self.given)
         return _with_missing(parts, reader.notes)
 

@@ -286,6 +286,9 @@ def test_missing_splits_are_made_and_named() -> None:
         ("test",): [27, 3, 30],
         ("val", "test"): [30, 30, 30],
     }
+    same = DataLoader(Pairs(), 5)
+    notes = workspace(network(), train=same, test=same).notes
+    assert [note for note in notes if note.startswith("test= is the same object as train=")]
     made = workspace(network(), train=(X, Y)).dataset
     used = [torch.cat([*map(pictures, s.batches(9))]) for s in (made.train, made.val, made.test)]
     assert len(torch.cat(used).flatten(1).unique(dim=0)) == N
