@@ -164,7 +164,7 @@ class _Opening:
         for part in ("val", "test"):
             if self.given[part] is self.given["train"]:
                 reader.notes.append(
-                    f"{part}= is the same object as train=: a value on it is not one of new samples."
+                    f"{part}= is the same object as train=: its value is not one of new samples."
                 )
         _check_same_classes(self.given)
         return _with_missing(parts, reader.notes)
