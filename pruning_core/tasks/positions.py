@@ -34,6 +34,11 @@ class Positions(Task):
         """Raises PruningError for targets of other positions, or of no class."""
         _, classes, *_ = self._sizes(outputs, targets)
         known = targets[targets != self.ignore_index]
+        if known.is_floating_point() and not bool((known == known.round()).all()):
+            raise PruningError(
+                f"{self.label} needs class numbers as targets, and the data has fractions: a mask "
+                "that is read by ToTensor is divided by 255."
+            )
         if len(known) and not 0 <= int(known.min()) <= int(known.max()) < classes:
             wrong = int(known.min()) if int(known.min()) < 0 else int(known.max())
             raise PruningError(
@@ -107,9 +112,10 @@ class Positions(Task):
 class Segmentation(Positions):
     """One class per pixel.
 
-    Outputs: samples x classes x height x width. Targets: samples x height x width. Value: the mean
-    over the classes of intersection / union, over all samples; a class that is neither in the
-    targets nor in the answers does not count.
+    Outputs: samples x classes x height x width. Targets: samples x height x width, or samples x 1 x
+    height x width, whose axis of length 1 is removed. Value: the mean over the classes of
+    intersection / union, over all samples; a class that is neither in the targets nor in the
+    answers does not count.
     """
 
     name: str = "segmentation"
@@ -124,6 +130,10 @@ class Segmentation(Positions):
     ignore_index: int = 255
 
     statistics: ClassVar[tuple[str, ...]] = ("intersection", "union")
+
+    def _sizes(self, outputs: Tensor, targets: Tensor) -> tuple[int, ...]:
+        one = targets.ndim == outputs.ndim == 4 and targets.shape[1] == 1
+        return super()._sizes(outputs, targets[:, 0] if one else targets)
 
     def answers(self, outputs: Tensor) -> Tensor:
         """The class with the largest logit at each pixel."""

@@ -78,6 +78,13 @@ def test_segmentation_by_hand() -> None:
     wrong = nats([4, 0, 0], 1)
     assert found.loss == pytest.approx((5 * right + 2 * wrong) / 7)
     assert found.task.loss(logits, targets) == pytest.approx(found.loss)
+    channel = summarise(logits, targets[:, None], TASKS["segmentation"])
+    assert (channel.value, channel.loss) == (found.value, found.loss)
+    assert torch.equal(channel.values, found.values)
+    assert found.task.loss(logits, targets[:, None]) == found.task.loss(logits, targets)
+    assert "fractions" in refusal(
+        lambda: summarise(logits, targets[:, None] / 255, TASKS["segmentation"])
+    )
     assert "label 3" in refusal(
         lambda: summarise(logits, torch.full_like(targets, 3), TASKS["segmentation"])
     )
