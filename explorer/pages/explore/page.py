@@ -111,15 +111,16 @@ def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, pruned: bo
     task = space.dataset.task
     dense = cache.dense_accuracy(plan, space)
     now = cache.accuracy(plan, space) if pruned else dense
+    difference = changed(dense, now)
     place.metric(
         f"{title(task)} · measured",
         rounded_text(now.value, task),
         change_words(now.value - dense.value, task),
-        delta_color=delta_color(task),
+        delta_color=delta_color(task) if difference.certain else "off",
         delta_description=f"from {rounded_text(dense.value, task)} dense",
         help=f"{value_help(task)}\n\n{interval_help(task)}",
     )
-    low, high = (change_text(end, task) for end in changed(dense, now).interval)
+    low, high = (change_text(end, task) for end in difference.interval)
     ends = f"; change: {low} to {high}" if pruned else ""
     place.caption(
         f"{now.n:,} validation {task.samples}; 95%: {interval(now)}{ends}{extras_text(now)}",
