@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
+from pruning_core.compress.sparse_file import write_sparse
+from pruning_core.compress.sparse_loader import LOADER
 from pruning_core.export import (
     MASK_FORMATS,
     masks_by_parameter,
@@ -18,7 +20,14 @@ from pruning_core.types import Evaluation, Masks
 from pruning_core.workspaces import Workspace
 
 MASK_FILES = {f"masks.{ending}": ending for ending in MASK_FORMATS}
-NAMES = (*MASK_FILES, "weights.safetensors", "plan.json", "load_masks.py")
+NAMES = (
+    *MASK_FILES,
+    "weights.safetensors",
+    "sparse.safetensors",
+    "load_sparse.py",
+    "plan.json",
+    "load_masks.py",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +50,8 @@ class Files:
             return self._mask_file(MASK_FILES[name])
         makers = {
             "weights.safetensors": self._weights,
+            "sparse.safetensors": self._sparse,
+            "load_sparse.py": LOADER.encode,
             "plan.json": self._plan,
             "load_masks.py": self._script,
         }
@@ -50,13 +61,22 @@ class Files:
         """All files in one archive."""
         return zip_archive({name: self.make(name) for name in NAMES})
 
-    def _mask_file(self, ending: str) -> bytes:
+    def _by_parameter(self) -> dict[str, Tensor]:
         dependent = dependent_masks_of(self.plan, self.space, self.masks)
-        masks = masks_by_parameter(self.masks, self.space.layers, dependent)
-        return MASK_FORMATS[ending](masks, self.plan)
+        return masks_by_parameter(self.masks, self.space.layers, dependent)
+
+    def _mask_file(self, ending: str) -> bytes:
+        return MASK_FORMATS[ending](self._by_parameter(), self.plan)
+
+    def _network(self) -> nn.Module:
+        return self.model or masked_copy(self.plan, self.space, self.masks)
 
     def _weights(self) -> bytes:
-        return weights_safetensors(self.model or masked_copy(self.plan, self.space, self.masks))
+        return weights_safetensors(self._network())
+
+    def _sparse(self) -> bytes:
+        state = self._network().state_dict()
+        return write_sparse(state, self._by_parameter(), metadata={"plan": self.plan.to_json()})
 
     def _plan(self) -> bytes:
         return f"{self.plan.to_json()}\n".encode()

@@ -41,6 +41,9 @@ PURPOSE = {
     "masks.pt": "The same masks for torch.load(…, weights_only=True) and "
     "torch.nn.utils.prune.custom_from_mask.",
     "weights.safetensors": "The whole state_dict, removed weights at zero.",
+    "sparse.safetensors": "The same network without its removed weights: nonzeros and positions, "
+    "compressed. load_sparse.py restores every value bit for bit.",
+    "load_sparse.py": "A short program that reads sparse.safetensors with torch and safetensors.",
     "plan.json": "All choices. Upload it below, or run it: "
     "python -m pruning_core run plan.json --out DIR.",
     "load_masks.py": "A short program that loads the masks and prints the accuracy measured here.",

@@ -18,6 +18,7 @@ from explorer.pages.export import page as export
 from explorer.pages.export.downloads import NAMES, Files
 from explorer.session import cache
 from explorer.texts.formats import percent
+from pruning_core.compress.sparse_file import read_sparse
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, Finished, PruningError
 from pruning_core.workspaces import Workspace
@@ -125,6 +126,9 @@ def test_all_mask_files_hold_the_same_masks_and_the_plan(open_view: Open) -> Non
         assert torch.equal(mask, loaded[name])
         assert np.array_equal(mask.numpy(), archive[name])
         assert not weights[name][~mask].any()
+    restored = read_sparse(files.make("sparse.safetensors"))
+    assert restored.keys() == weights.keys()
+    assert all(torch.equal(restored[name], tensor) for name, tensor in weights.items())
     assert Plan.from_json(files.make("plan.json").decode()) == plan
     assert Plan.from_json(str(archive["plan"])) == plan
 
