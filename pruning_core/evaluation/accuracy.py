@@ -18,11 +18,13 @@ from pruning_core.types import Dataset, PruningError, Split
 class Judge:
     """Measures what a model gives for a batch, by the task.
 
-    outputs: the logits that stand for the classes; None for all.
+    outputs: the logits that stand for the classes; None for all. read: what it gets is not the
+    model's output but `Task.outputs` of it, as a `Program` gives it.
     """
 
     task: Task = CLASSIFICATION
     outputs: tuple[int, ...] | None = None
+    read: bool = False
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Judge":
@@ -31,7 +33,7 @@ class Judge:
 
     def judged(self, out: Any) -> Tensor:
         """The part of the model's output that is judged."""
-        tensor = self.task.outputs(out)
+        tensor = out if self.read else self.task.outputs(out)
         return tensor if self.outputs is None else tensor[:, list(self.outputs)]
 
     @torch.inference_mode()

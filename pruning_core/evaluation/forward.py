@@ -36,9 +36,10 @@ class Forward:
 
     The model is read and never changed. Any thread may call any method at any time.
 
-    known: a Forward of the same model on the same device with other images; its program is used,
-    and the model is not traced again. traced: False where torch.fx cannot trace the model and no
-    part of it can run alone, so that it is one node; reason: why. same_bits: the (number of images,
+    judge: of the data set; with it a pass ends with the outputs that its task judges, else with the
+    logits. known: a Forward of the same model on the same device with other images; its program is
+    used, and the model is not traced again. traced: False where torch.fx cannot trace the model and
+    no part of it can run alone, so that it is one node; reason: why. same_bits: the (number of images,
     node) pairs that gave the same bits on other threads; None after one that did not. Raises
     PruningError for a split without images.
     """
@@ -52,6 +53,7 @@ class Forward:
         batch_size: int = 256,
         workers: int | None = None,
         known: "Forward | None" = None,
+        judge: Judge | None = None,
     ) -> None:
         if not len(split):
             raise PruningError("There are no images to evaluate on.")
@@ -61,10 +63,11 @@ class Forward:
         self._size = batch_size
         self.batches = range(-(-len(split) // batch_size))
         first = self.images(0)
+        outputs = judge.task.own_outputs if judge else None
         self.program: Program = (
             known.program
             if known
-            else program(on_device(model, self.device), sample_range(first, 0, 1))
+            else program(on_device(model, self.device), sample_range(first, 0, 1), outputs)
         )
         self.reason = self.program.reason
         self.traced = self.reason is None
@@ -87,7 +90,8 @@ class Forward:
 
     def measured_by(self, judge: Judge) -> Read:
         """Keeps of each batch's output what the judge measures."""
-        return lambda batch, out: judge.parts(out, self.targets(batch))
+        own = replace(judge, read=True)
+        return lambda batch, out: own.parts(out, self.targets(batch))
 
     def images(self, batch: int) -> Inputs:
         """The images of a batch, or its other inputs, on the device."""

@@ -95,7 +95,9 @@ class IncrementalForward:
     ) -> None:
         self._judge = judge
         size = batch_size or (judge or Judge()).task.batch_size
-        self.forward = Forward(model, split, device=device, batch_size=size, workers=workers)
+        self.forward = Forward(
+            model, split, device=device, batch_size=size, workers=workers, judge=judge
+        )
         self.traced = self.forward.traced
         self.reason = self.forward.reason
         self._read: Read = _logits if judge is None else self.forward.measured_by(judge)

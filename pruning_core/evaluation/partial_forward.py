@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.fx.node import Node
 
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.forward import (
     BUDGET,
     CheckedThreads,
@@ -129,7 +130,8 @@ class PartialForward:
     traced: False where that does not give the same bits: the model is computed in full; reason:
     why. keep_values: the values at the last site are kept for the next call, which continues there
     where that is enough; calls at the same time keep their own, so that several times `budget` may
-    be kept. known: as in `Forward`. batch_size: that of `accuracy.evaluate`, for the same numbers.
+    be kept. known, judge: as in `Forward`. batch_size: that of `accuracy.evaluate`, for the same
+    numbers.
     The model is read and never changed, and several threads may use it. Raises PruningError for a
     split without images.
     """
@@ -145,9 +147,16 @@ class PartialForward:
         workers: int | None = None,
         keep_values: bool = False,
         known: Forward | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.forward = Forward(
-            model, split, device=device, batch_size=batch_size, workers=workers, known=known
+            model,
+            split,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            known=known,
+            judge=judge,
         )
         self.traced = self.forward.traced
         self.reason = self.forward.reason

@@ -84,7 +84,7 @@ def compare_granularities(
     Raises PruningError for a ratio outside [0, 1] and for a split without images.
     """
     judge = judge or Judge()
-    partial_forward = PartialForward(model, split, batch_size=judge.task.batch_size)
+    partial_forward = PartialForward(model, split, batch_size=judge.task.batch_size, judge=judge)
     masks = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
     while part := list(islice(masks, max(1, MAX_BYTES // (4 * layer.numel)))):
         changes = []

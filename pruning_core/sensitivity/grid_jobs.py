@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pruning_core.criteria import criterion
-from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.evaluation.accuracy import Judge, evaluate
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
@@ -107,6 +107,7 @@ class JobRunner:
             device=self.device,
             batch_size=self.task.batch_size,
             keep_values=True,
+            judge=Judge(self.task, self.outputs),
         )
 
     def run(self, job: Job, groups: GroupScores) -> list[SensitivityPoint]:

@@ -1,6 +1,7 @@
 """Measures the points of a preview on parts of the images."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class PreviewMeasurer:
         self._device = device
         self._batch_size = min(BATCH_SIZE, judge.task.batch_size)
         partial_forward = PartialForward(
-            pruner.model, split, device=device, batch_size=self._batch_size
+            pruner.model, split, device=device, batch_size=self._batch_size, judge=judge
         )
         self._forward = partial_forward.forward
         self._split = split
@@ -57,7 +58,7 @@ class PreviewMeasurer:
 
         Images that the task does not count are left out.
         """
-        judge = self._judge
+        judge = replace(self._judge, read=True)
 
         def read(batch: int, out: Any) -> tuple[Parts, Parts]:
             targets = self._forward.targets(batch)

@@ -92,7 +92,7 @@ def scan(
     curves = [(unit, unit.counts(g, grid)) for unit in units]
     dense = dense or evaluate(model, split, task=task, outputs=outputs, device=device)
     partial_forward = partial_forward or PartialForward(
-        model, split, device=device, batch_size=task.batch_size
+        model, split, device=device, batch_size=task.batch_size, judge=Judge(task, outputs)
     )
     pruner = UnitPruner(model, layers, g, couplings)
     yield from _measure(curves, pruner, partial_forward, dense, Judge(task, outputs))

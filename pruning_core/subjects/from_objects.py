@@ -130,7 +130,7 @@ class _Opening:
             frozenset(reader.seeded),
             dict(reader.keyed),
             frozenset(reader.bare),
-            logits_expression(out),
+            "task.outputs(out)" if task.own_outputs else logits_expression(out),
             bool(half),
             batch="read_batch" if reader.batch else "",
             pruned=is_torch_pruned(unwrapped(self.model)[0]),

@@ -1,6 +1,6 @@
 """What a network is for: its loss, its value on a split, and what to show of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -103,6 +103,11 @@ class Task:
     def outputs(self, out: Any) -> Tensor:
         """The tensor of a model's output that is judged: its logits (`require_logits`)."""
         return require_logits(out)
+
+    @property
+    def own_outputs(self) -> Callable[[Any], Tensor] | None:
+        """`outputs` where a task defines it itself; None where it is `require_logits`."""
+        return None if type(self).outputs is Task.outputs else self.outputs
 
     def check(self, outputs: Tensor, targets: Tensor) -> None:
         """Raises PruningError for targets that do not fit the outputs."""

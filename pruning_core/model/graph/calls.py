@@ -218,16 +218,21 @@ class _Operations(TorchDispatchMode):
         return out
 
 
-def record(root: nn.Module, x: Inputs) -> Recording:
-    """Runs the model once and records its calls and operations. `x` may be written over."""
+def record(
+    root: nn.Module, x: Inputs, outputs: Callable[[Any], Tensor] = require_logits
+) -> Recording:
+    """Runs the model once and records its calls and operations. `x` may be written over.
+
+    outputs: gives the tensor that is judged, of what the model gives.
+    """
     recorder = _Recorder(storages((list(root.parameters()), list(root.buffers()))))
     with intercepted(callable_modules(root), recorder.called), _Operations(recorder):
-        out = call(root, x)
+        out = outputs(call(root, x))
     return Recording(
         tuple(recorder.calls),
         tuple(recorder.operations),
         tuple(storage(leaf) for leaf in tree_leaves(x)),
-        storages(require_logits(out)),
+        storages(out),
         frozenset(recorder.opaque),
     )
 

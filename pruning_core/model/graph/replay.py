@@ -39,12 +39,14 @@ class _Stopped(BaseException):
 class Replay(Program):
     """A program with one node per cut, whose value is the `State` there, and one for the logits.
 
-    order: the model's calls; positional, names: how the inputs are given to the model.
+    order: the model's calls; positional, names: how the inputs are given to the model;
+    outputs: gives the tensor that is judged, of what the model gives.
     """
 
     order: CallOrder = field(kw_only=True)
     positional: int = field(kw_only=True)
     names: tuple[str, ...] = field(kw_only=True)
+    outputs: Callable[[Any], Tensor] = field(kw_only=True)
     steps: dict[Node, int] = field(init=False, repr=False)
     read: dict[Node, set[int]] = field(init=False, repr=False)
 
@@ -114,7 +116,7 @@ class Replay(Program):
         named = dict(zip(self.names, inputs[self.positional :], strict=True))
         with intercepted(self._seen(), passing.called):
             try:
-                out = require_logits(self.root(*inputs[: self.positional], **named))
+                out = self.outputs(self.root(*inputs[: self.positional], **named))
             except _Stopped:
                 return None
             except ERRORS as error:
@@ -251,7 +253,9 @@ def _reduced(leaf: Any, place: Leaf, live: Collection[Leaf]) -> Any:
     return Form.of(leaf) if isinstance(leaf, Tensor) and place not in live else leaf
 
 
-def replay(root: nn.Module, x: Inputs, order: CallOrder) -> Replay:
+def replay(
+    root: nn.Module, x: Inputs, order: CallOrder, outputs: Callable[[Any], Tensor] = require_logits
+) -> Replay:
     """The program of a model whose calls are in this order, for inputs like `x`."""
     graph = fx.Graph()
     args, kwargs = arguments(x)
@@ -269,4 +273,5 @@ def replay(root: nn.Module, x: Inputs, order: CallOrder) -> Replay:
         order=order,
         positional=len(args),
         names=tuple(kwargs),
+        outputs=outputs,
     )

@@ -1,5 +1,6 @@
 """Makes the replay of a model and proves on one input that it gives the model's own bits."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,23 +16,28 @@ from pruning_core.model.model_io import call, map_tensors, require_logits
 from pruning_core.types import Inputs
 
 
-def checked_replay(root: nn.Module, x: Inputs, wanted: Tensor) -> Replay | str:
+def checked_replay(
+    root: nn.Module,
+    x: Inputs,
+    wanted: Tensor,
+    outputs: Callable[[Any], Tensor] = require_logits,
+) -> Replay | str:
     """The replay of a model, or the reason why its passes must be computed in full.
 
-    It is used only if the state at every cut gives the next state, and the last one the logits
-    `wanted`, bit for bit. Before this, the modules compute another input, so that a value which a
-    module keeps for another module is seen to be the wrong one.
+    It is used only if the state at every cut gives the next state, and the last one `wanted`, the
+    outputs that are judged, bit for bit. Before this, the modules compute another input, so that a
+    value which a module keeps for another module is seen to be the wrong one.
     """
     other = map_tensors(x, _changed)
     with torch.no_grad():  # as for a trace: in another mode, torch may choose another kernel
         try:
-            first = record(root, map_tensors(x, torch.clone))
-            second = record(root, map_tensors(other, torch.clone))
+            first = record(root, map_tensors(x, torch.clone), outputs)
+            second = record(root, map_tensors(other, torch.clone), outputs)
         except ERRORS as error:
             return f"its calls cannot be recorded: {_first_line(error)}"
         if own_writes(root, (first, second)):
             return "it writes over its own parameters or buffers"
-        program = replay(root, x, call_order(root, (first, second)))
+        program = replay(root, x, call_order(root, (first, second)), outputs)
         if not program.order.cuts:
             return "no module with weights is called the same way for every input"
         try:
@@ -45,7 +51,7 @@ def _problem(program: Replay, x: Inputs, other: Inputs, wanted: Tensor) -> str |
     kept = program.run(program.stages(steps, steps), program.start(map_tensors(x, torch.clone)))
     if not torch.equal(kept[program.result], wanted):
         return "it gives other logits for the same input"
-    require_logits(call(program.root, map_tensors(other, torch.clone)))
+    program.outputs(call(program.root, map_tensors(other, torch.clone)))
     for before, node in zip(steps[-2::-1], steps[:0:-1], strict=True):
         values: Values = {before: kept[before]}
         found = program.run(program.stages((node,), (node,)), values)[node]

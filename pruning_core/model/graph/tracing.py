@@ -66,32 +66,41 @@ class _Tracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache) if own_thread else attr_val
 
 
-def program(model: nn.Module, x: Inputs) -> Program:
+Outputs = Callable[[Any], Tensor]
+"""Gives the tensor that is judged, of what a model gives."""
+
+
+def program(model: nn.Module, x: Inputs, outputs: Outputs | None = None) -> Program:
     """The traced program of a model in eval mode; where tracing fails, a program of its calls.
 
     A trace is used only if it gives the model's own logits for `x`, bit for bit, and no node writes
     over the value of another. Otherwise the model runs again from the module that changed on
     (`Replay`), if that gives the same bits. Where it does not, the program is one whole-model node.
+    outputs: of a task of the user's; the program ends with what it gives, not with the logits.
     """
     with (
         torch.no_grad()
     ):  # as in `_trace_problem`: in another mode, torch may choose another kernel
         wanted = call(model, map_tensors(x, torch.clone))
-    traced = _checked_trace(model, x, wanted)
+        judged = find_logits(wanted) if outputs is None else outputs(wanted)
+    traced = _checked_trace(model, x, wanted if judged is None else judged, outputs)
     if isinstance(traced, Program):
         return traced
-    logits = find_logits(wanted)
-    replay = None if logits is None else checked_replay(skeleton(model), x, logits)
+    own = outputs or require_logits
+    replay = None if judged is None else checked_replay(skeleton(model), x, judged, own)
     if isinstance(replay, Program):
         return replay
     reason = f"{traced}; nor can a part of it run alone: {replay}" if replay else traced
-    return _whole(skeleton(model), x, reason, plain=isinstance(wanted, Tensor))
+    plain = outputs is None and isinstance(wanted, Tensor)
+    return _whole(skeleton(model), x, reason, None if plain else own)
 
 
-def _checked_trace(model: nn.Module, x: Inputs, wanted: object) -> Program | str:
+def _checked_trace(
+    model: nn.Module, x: Inputs, wanted: object, outputs: Outputs | None
+) -> Program | str:
     """The traced program, or the reason why there is none that gives what the model gives."""
     try:
-        traced = trace(skeleton(model), x)
+        traced = trace(skeleton(model), x, outputs)
     except TRACE_ERRORS as error:
         return f"torch.fx cannot trace it: {_first_line(error)}"
     return _trace_problem(traced, x, require_logits(wanted)) or traced
@@ -102,19 +111,28 @@ def skeleton(model: nn.Module) -> nn.Module:
     return copy_model(model, chain(model.parameters(), model.buffers()))
 
 
-def trace(root: nn.Module, x: Inputs | None = None) -> Program:
+def trace(root: nn.Module, x: Inputs | None = None, outputs: Outputs | None = None) -> Program:
     """The traced nodes of a `skeleton`, not yet compared with what the model computes.
 
-    x: example inputs. Raises one of TRACE_ERRORS.
+    x: example inputs; outputs: as in `program`. Raises one of TRACE_ERRORS.
     """
     with _TRACING:
         graph = _Tracer().trace(root)
     _remove_writes(graph, root)
+    if outputs is not None:
+        _end_with(graph, outputs)
     *nodes, output = graph.nodes
     input_values(nodes, torch.empty(0) if x is None else x)
     result = _logits(output.args[0])
     first = next(node for node in nodes if node.op == "placeholder")
     return Program(root, tuple(nodes), first, result)
+
+
+def _end_with(graph: fx.Graph, outputs: Outputs) -> None:
+    """Adds a node that gives the task's outputs of what the model gives."""
+    output = graph.output_node()
+    with graph.inserting_before(output):
+        output.args = (graph.call_function(outputs, (output.args[0],)),)
 
 
 def _logits(out: Any) -> Node:
@@ -189,7 +207,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _whole(root: nn.Module, x: Inputs, reason: str, *, plain: bool) -> Program:
+def _whole(root: nn.Module, x: Inputs, reason: str, outputs: Outputs | None) -> Program:
     def cloned(
         _module: nn.Module, args: Any, kwargs: Any
     ) -> Any:  # the model may write over its input
@@ -202,5 +220,5 @@ def _whole(root: nn.Module, x: Inputs, reason: str, *, plain: bool) -> Program:
     named: dict[str, Any] = {name: graph.placeholder(name) for name in kwargs}
     out = graph.create_node("call_module", "", first, named)
     inputs = (*first, *named.values())
-    logits = () if plain else (graph.call_function(require_logits, (out,)),)
+    logits = () if outputs is None else (graph.call_function(outputs, (out,)),)
     return Program(root, (*inputs, out, *logits), inputs[0], logits[0] if logits else out, reason)

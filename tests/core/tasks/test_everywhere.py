@@ -40,6 +40,7 @@ from pruning_core.tasks import change
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Epoch, Finished, SensitivityPoint, Tuned
 from pruning_core.workspaces import Workspace
+from tests.core.tasks.own_outputs import twins
 from tests.core.tasks.task_spaces import MAKERS, N, space_of
 
 CPU = torch.device("cpu")
@@ -332,3 +333,26 @@ def test_outputs_by_name_as_torchvisions_segmentation_has_them() -> None:
         if point.sparsity and point.parameter == "0.weight"
     ]
     assert found == wanted
+
+
+def test_outputs_of_a_task_of_the_users_are_judged_everywhere() -> None:
+    """A model without logits: scans, pages and training measure what `Task.outputs` gives."""
+    x = torch.rand(40, 6, generator=torch.Generator().manual_seed(1))
+    data = x, x.repeat(1, 2)[:, :8]
+    for form, reason in {"traced": None, "replayed": None, "whole": "writes over"}.items():
+        model = twins(form)
+        right = model.get_parameter("right.weight")
+        task = "tests.core.tasks.own_outputs:EMBEDDING"
+        space = workspace(model, train=data, val=data, test=data, task=task)
+        judge = Judge.of(space.dataset)
+        forward = IncrementalForward(space.model, space.dataset.test, device=CPU, judge=judge)
+        assert (forward.reason is None) == (reason is None), (form, forward.reason)
+        half = torch.arange(64).view(8, 8) % 2 * right.data
+        changed = {"right.weight": half}
+        found = forward.evaluation(changed)
+        right.data = half
+        wanted = judge.evaluate(model, space.dataset.test, CPU)
+        assert (found.value, found.loss) == (wanted.value, wanted.loss), form
+        points = list(scan_plan(replace(PLAN, probe=40), space, (0.6,), device=CPU))
+        assert len({point.value for point in points}) > 2, form
+        assert list(preview_plan(replace(PLAN, probe=40), space, (0.6,), device=CPU)), form
