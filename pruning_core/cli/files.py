@@ -23,14 +23,6 @@ def read_text(path: Path, content: str) -> str:
         raise PruningError(f"The {content} {path} is not a text file in UTF-8.") from error
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a file. Raises PruningError where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PruningError(f"The file {path} cannot be read: {error.strerror}.") from error
-
-
 def open_noted(plan: Plan) -> Workspace:
     """Opens the plan's network and data, and reports how data of the user's was read."""
     space = open_workspace(plan.model, plan.dataset)

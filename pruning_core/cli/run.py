@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pruning_core.cli.command import Command
-from pruning_core.cli.files import make_folder, open_noted, read_bytes, read_plan
+from pruning_core.cli.files import make_folder, open_noted, read_plan
 from pruning_core.cli.options import add_device, add_json, add_plan, add_subject
 from pruning_core.cli.output import note, note_epoch, print_json
 from pruning_core.export import (
@@ -76,7 +76,7 @@ def _from_start(
 ) -> tuple[Plan, Workspace]:
     """The plan and the workspace with the start that the options request."""
     if options.start_masks is not None:
-        masks = read_masks(read_bytes(options.start_masks), space.model, space.layers)
+        masks = read_masks(options.start_masks, space.model, space.layers)
         return replace(plan, start=ZEROS), replace(space, start_masks=masks)
     return (plan if options.start is None else replace(plan, start=options.start)), space
 

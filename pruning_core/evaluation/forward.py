@@ -39,9 +39,9 @@ class Forward:
     judge: of the data set; with it a pass ends with the outputs that its task judges, else with the
     logits. known: a Forward of the same model on the same device with other images; its program is
     used, and the model is not traced again. traced: False where torch.fx cannot trace the model and
-    no part of it can run alone, so that it is one node; reason: why. same_bits: the (number of images,
-    node) pairs that gave the same bits on other threads; None after one that did not. Raises
-    PruningError for a split without images.
+    no part of it can run alone, so that it is one node; reason: why. same_bits: the (number of
+    images, node) pairs that gave the same bits on other threads; None after one that did not.
+    Raises PruningError for a split without images.
     """
 
     def __init__(

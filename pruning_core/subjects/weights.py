@@ -1,26 +1,26 @@
 """Weights in a file of the user's: safetensors, or a file of torch.save."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pruning_core.model.tensor_files import MAX_BYTES, read_tensors
 from pruning_core.types import PruningError
 
 NESTED = ("state_dict", "model_state_dict", "model")
 """Keys under which a training's checkpoint holds the weights."""
+LARGER = 16
+"""A file may be so many times larger than the network: a training also keeps optimizer states."""
 SHOWN = 3
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
+def read_weights(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor], str]:
     """Parameter name -> tensor, in a safetensors file or a file of torch.save(state_dict).
 
-    Also the key under which a training's checkpoint holds them, "" for none.
+    Also the key under which a training's checkpoint holds them, "" for none. limit: most bytes of
+    the file, as in `read_tensors`.
 
     Nothing in the file is run (weights_only). Raises PruningError for a file that cannot be read or
     holds something else.
@@ -28,34 +28,24 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     if not path.is_file():
         raise PruningError(f"There is no file of weights at {path}.")
     try:
-        given: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        given = read_tensors(path, limit, old_form=True)
+    except PruningError as error:
+        why = str(error).rstrip(".")
         raise PruningError(
-            f"The weights in {path} cannot be read: {why}. "
-            "Give a safetensors file, or torch.save(model.state_dict(), file)."
+            f"The weights in {path} cannot be read: {why[0].lower()}{why[1:]}."
         ) from error
-    nested = ""
-    if isinstance(given, Mapping):
-        nested = next((key for key in NESTED if isinstance(given.get(key), Mapping)), "")
-        given = given[nested] if nested else given
-    if not isinstance(given, Mapping) or not all(isinstance(v, Tensor) for v in given.values()):
-        raise PruningError(
-            f"The file {path} holds a {type(given).__name__} that is no state_dict: save "
-            "model.state_dict()."
-        )
+    nested = next((key for key in NESTED if isinstance(given.get(key), Mapping)), "")
+    given = given[nested] if nested else given
+    for name, value in given.items():
+        if not isinstance(value, Tensor):
+            raise PruningError(
+                f"The file {path} holds a {type(given).__name__} that is no state_dict: save "
+                "model.state_dict()."
+            )
+        if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise PruningError(
+                f"'{str(name)[:80]}' in {path} is quantised or without values: save plain tensors."
+            )
     return dict(given), nested
 
 
@@ -64,8 +54,9 @@ def load_weights(model: nn.Module, path: Path) -> str:
 
     Raises PruningError, with names and shapes, where file and model do not fit.
     """
-    given, nested = read_weights(path)
     own = model.state_dict()
+    size = sum(value.nbytes for value in own.values() if isinstance(value, Tensor))
+    given, nested = read_weights(path, max(MAX_BYTES, LARGER * size))
     missing = sorted(own.keys() - given.keys())
     more = sorted(given.keys() - own.keys())
     shapes = sorted(

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from pruning_core.model.tensor_files import plain_tensor
 from pruning_core.types import PruningError
 from pruning_core.zoo.uploads.architectures import AUXILIARY, MAX_PARAMETERS, Built
-from pruning_core.zoo.uploads.tensor_files import plain_tensor
 
 WRAPPERS = frozenset(("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
 """Parts of names that torch.compile, FSDP and activation checkpointing add."""

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning_core.model.tensor_files import plain_tensor
 from pruning_core.types import PruningError
-from pruning_core.zoo.uploads.tensor_files import plain_tensor
 
 
 def read_masks(content: Mapping[str, Any], network: nn.Module) -> dict[str, Tensor]:

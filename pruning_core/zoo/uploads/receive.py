@@ -7,6 +7,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pruning_core.model.tensor_files import read_tensors
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.folders import ImageFolders, read_folders
@@ -30,7 +31,6 @@ from pruning_core.zoo.uploads.store import (
     partial,
     slug,
 )
-from pruning_core.zoo.uploads.tensor_files import read_tensors
 from pruning_core.zoo.uploads.transform import InputTransform
 
 _ANY = InputTransform(3, 32, 32, 32, (0.5,) * 3, (0.5,) * 3)

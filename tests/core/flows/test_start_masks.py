@@ -1,6 +1,7 @@
 """A network that is sparse already: its zeros stay zero and count, in every criterion and flow."""
 
 import json
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from tests.cases import check_each
 from tests.core.flows.test_flows import TEXTS
 from tests.core.quarters import quarters
 from tests.core.small_networks import built
+from tests.core.toy import is_sentence
+from tests.core.zoo.uploads.files import bomb, lying_header, pt
 
 CPU = torch.device("cpu")
 TRAINING = TrainConfig(epochs=1, batch_size=10, lr=0.05, weight_decay=1e-2)
@@ -167,14 +170,15 @@ def test_a_plan_with_a_dense_start_is_the_same_text_as_before() -> None:
         Plan(start="zero")
 
 
-def test_masks_of_a_file_are_the_start_on_dense_weights() -> None:
+def test_masks_of_a_file_are_the_start_on_dense_weights(tmp_path: Path) -> None:
     dense = quarters()
     start = drawn_masks(dense)
     named = masks_by_parameter(start, dense.layers, {"0.bias": torch.ones(8, dtype=torch.bool)})
     files = [write(named, Plan()) for write in (masks_safetensors, masks_npz, masks_pt)]
     prunes = {name + "_mask": mask.float() for name, mask in named.items()}
     for content in (*files, masks_pt(prunes, Plan())):
-        masks = read_masks(content, dense.model, dense.layers)
+        (tmp_path / "masks").write_bytes(content)
+        masks = read_masks(tmp_path / "masks", dense.model, dense.layers)
         assert masks.keys() == start.keys()
         assert all(torch.equal(masks[name], mask) for name, mask in start.items())
     space = replace(dense, start_masks=masks)
@@ -187,20 +191,28 @@ def test_masks_of_a_file_are_the_start_on_dense_weights() -> None:
         assert not any(values[name][~mask].any() for name, mask in start.items())
 
 
-def test_wrong_mask_files_are_refused_in_one_sentence() -> None:
+def test_wrong_mask_files_are_refused_in_one_sentence(tmp_path: Path) -> None:
     space = quarters()
     one = torch.ones(1, 1, dtype=torch.bool)
 
     def refused(content: bytes, why: str) -> None:
-        with pytest.raises(PruningError, match=why):
-            read_masks(content, space.model, space.layers)
+        (tmp_path / "masks").write_bytes(content)
+        with pytest.raises(PruningError, match=why) as error:
+            read_masks(tmp_path / "masks", space.model, space.layers)
+        assert is_sentence(str(error.value))
 
     good = masks_safetensors({"0.weight": one}, Plan())
     check_each(
         [
-            (b"", "cannot be read"),
-            (b"PK\x05\x06" + bytes(18), "no mask of a layer"),
-            (good[:-1], "cannot be read"),
+            (b"", "cannot be read: the file is no safetensors"),
+            (b"PK\x05\x06" + bytes(18), "no safetensors, .pt or .npz"),
+            (good[:-1], "cannot be read: the safetensors file is damaged"),
+            (struct.pack("<Q", 2**40) + b"{", "1,099,511,627,776 bytes"),
+            (lying_header(), "is damaged"),
+            (bomb(), "compressed, or its parts overlap"),
+            (pt({"0.weight": one.to_sparse()}), "holds sparse tensors"),
+            (pt({"0.weight": 3}), "no plain tensor"),
+            (pt({"0.weight": one.expand(10**6, 10**6)}), "no plain tensor"),
             (good, "its layer needs"),
             (masks_pt({"conv.weight": one}, Plan()), "'conv.weight', which the network"),
             (masks_npz({"0.bias": torch.ones(8)}, Plan()), "no mask of a layer"),

@@ -1,18 +1,23 @@
 """Subject files: what they may say, and how their mistakes are named."""
 
+import io
 import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from pruning_core import open_workspace
 from pruning_core.subjects import VARIABLE, read_subjects, subject_files, subjects
+from pruning_core.subjects.weights import load_weights
 from pruning_core.workspaces import datasets_of, known_datasets, known_models
 from pruning_core.zoo import MODELS
 from tests.core.toy import is_sentence, refusal
+from tests.core.zoo.uploads.files import bomb, lying_header, pt
 from tests.third_party import write_package
 
 
@@ -136,7 +141,43 @@ def test_weights_that_do_not_fit_are_named(file: Path, tmp_path: Path) -> None:
             sentences.append(refusal(lambda: open_workspace("pictures", "pictures_data")))
     assert "lacks conv.bias, head.bias, head.weight and 5 more" in sentences[0]
     assert "differs in conv.weight ((1,), the network has (6, 1, 3, 3))" in sentences[0]
-    assert "cannot be read" in sentences[1]
+    assert "cannot be read: the file is no safetensors, .pt or .npz file" in sentences[1]
+
+
+def old_pt(content: Any) -> bytes:
+    """A file of the form before PyTorch 1.6."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def test_weights_beyond_their_file_are_refused_before_they_are_allocated(tmp_path: Path) -> None:
+    state = {"weight": torch.rand(2, 3), "bias": torch.rand(2)}
+    network = torch.nn.Linear(3, 2)
+    for content in (old_pt({"state_dict": state}), pt(state), save(state)):
+        (tmp_path / "w").write_bytes(content)
+        load_weights(network, tmp_path / "w")
+        assert torch.equal(network.weight, state["weight"])
+    old = old_pt({"weight": torch.rand(300)})
+    cases = {
+        "a lying header": (lying_header(), "is damaged"),
+        "a bomb": (bomb(), "compressed, or its parts overlap"),
+        "cut off": (pt(state)[:-40], "damaged"),
+        "cut off, old": (old_pt(state)[:300], "damaged"),
+        "cut off, safetensors": (save(state)[:-3], "is damaged"),
+        "a lying number": (old.replace(b"M,\x01N", b"J\xff\xff\xff\x7fN"), "2,147,483,647 num"),
+        "sparse": (pt({"weight": torch.eye(3).to_sparse()}), "holds sparse tensors"),
+        "without values": (pt({"weight": torch.ones(2, device="meta")}), "without values"),
+        "expanded": (pt({"weight": torch.ones(1).expand(10**6, 10**6)}), "differs in weight"),
+        "no tensors": (pt({"weight": 3}), "no state_dict"),
+    }
+    wrong = {}
+    for case, (content, words) in cases.items():
+        (tmp_path / "w").write_bytes(content)
+        sentence = refusal(lambda: load_weights(network, tmp_path / "w"))
+        if words not in sentence or not is_sentence(sentence):
+            wrong[case] = sentence
+    assert not wrong
 
 
 def test_another_package_of_the_same_name_is_not_taken(tmp_path: Path) -> None:

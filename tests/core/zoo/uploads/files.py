@@ -1,6 +1,7 @@
 """Uploaded files for tests: checkpoints of a tiny network, and zips of tiny images."""
 
 import io
+import struct
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -52,3 +53,18 @@ def flowers(n: int = 5, folder: str = "flowers/", classes: str = "abc") -> dict[
         for k, name in enumerate(classes)
         for i in range(n)
     }
+
+
+def bomb() -> bytes:
+    """A .pt file whose entry unpacks to more than the budget."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02}.")
+        archive.writestr("x/data/0", b"\0" * 5000)
+    return buffer.getvalue()
+
+
+def lying_header() -> bytes:
+    """A safetensors file whose header names more bytes than the file has."""
+    header = b'{"0.weight":{"dtype":"F32","shape":[1048576],"data_offsets":[0,4194304]}}'
+    return struct.pack("<Q", len(header)) + header + bytes(64)

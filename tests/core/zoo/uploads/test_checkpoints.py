@@ -1,9 +1,7 @@
 """Uploaded checkpoints: what is mended and said, what is refused, and before what."""
 
 import argparse
-import io
 import struct
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,10 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn.utils import prune
 
+from pruning_core.model import tensor_files
 from pruning_core.types import PruningError
-from pruning_core.zoo.uploads import Fit, architectures, inspect, tensor_files
-from tests.core.zoo.uploads.files import TRANSFORM, named, network, pt, zipped
+from pruning_core.zoo.uploads import Fit, architectures, inspect
+from tests.core.zoo.uploads.files import TRANSFORM, bomb, named, network, pt, zipped
 
 STATE = network().state_dict()
 OTHER = network(seed=1).state_dict()
@@ -144,15 +143,6 @@ def test_torchvision_networks_of_any_number_of_classes_and_channels_are_read() -
 
 class Kept:
     """An object of the user's own."""
-
-
-def bomb() -> bytes:
-    """A .pt file whose entry unpacks to more than the budget."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("x/data.pkl", b"\x80\x02}.")
-        archive.writestr("x/data/0", b"\0" * 5000)
-    return buffer.getvalue()
 
 
 def overlapping() -> bytes:

@@ -1,4 +1,4 @@
-"""Reads the tensors of uploaded files. Sizes are checked before memory is allocated.
+"""Reads files of tensors. Sizes are checked before memory is allocated.
 
 A safetensors file holds tensors alone. A .pt file is a zip archive with a pickle; it is read with
 `weights_only`, which builds tensors and plain containers and runs nothing, and its tensors stay in
@@ -24,32 +24,45 @@ from torch import Tensor, nn
 from pruning_core.types import PruningError
 
 MAX_BYTES = 600 << 20
-"""The largest file of tensors, and the largest sum of its tensors."""
+"""The largest file of tensors, and the largest sum of its tensors, if nothing else is said."""
 MAX_TENSORS = 20_000
 MAX_HEADER = 16 << 20
 """The largest header of a safetensors file, and the largest pickle of a .pt file."""
 CONSTRUCTORS = ("Tensor", "UntypedStorage", "TypedStorage")
 """Classes whose call allocates memory; a state_dict is written without such calls."""
+NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "INT", "LONG")
+"""Operations of a pickle that give a whole number."""
+SPARSE = ("_rebuild_sparse_tensor", "_rebuild_sparse_csr_tensor")
+"""Functions whose shapes are not bounded by the file."""
 SAVE = "save model.state_dict() with torch.save, or as safetensors"
 UNSUPPORTED = re.compile(r"GLOBAL ([\w.]+)")
 
 
-def read_tensors(path: Path) -> Mapping[str, Any]:
+def read_tensors(
+    path: Path, limit: int | None = None, *, old_form: bool = False
+) -> Mapping[str, Any]:
     """The content of a safetensors, .pt or .npz file: names -> tensors, or nested dicts of them.
 
-    Raises PruningError, with the reason, for every other file and for one beyond the limits.
+    limit: most bytes of the file and of its tensors, MAX_BYTES if nothing is said; old_form: also
+    the form of .pt files before PyTorch 1.6. Raises PruningError, with the reason, for every other
+    file and for one beyond the limits.
     """
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise PruningError(
-            f"The file has {size >> 20} MB; at most {MAX_BYTES >> 20} MB are accepted."
-        )
-    with path.open("rb") as file:
-        start = file.read(16)
+    most = MAX_BYTES if limit is None else limit
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise PruningError(f"The file cannot be read: {error.strerror}.") from error
+    if size > most:
+        raise PruningError(f"The file has {size >> 20} MB; at most {most >> 20} MB are accepted.")
     if start.startswith(b"PK\x03\x04"):
-        return _read_zip(path)
+        return _read_zip(path, most)
     if start[8:9] == b"{":
         return _read_safetensors(path)
+    if start[:1] == b"\x80" and old_form:
+        _check_old_form(path, size)
+        return _load(path, mmap=False)
     if start[:1] == b"\x80":
         raise PruningError(
             "The file has the form that PyTorch wrote before version 1.6, whose sizes cannot be "
@@ -88,15 +101,15 @@ def _check_count(tensors: int) -> None:
         )
 
 
-def _read_zip(path: Path) -> Mapping[str, Any]:
+def _read_zip(path: Path, most: int) -> Mapping[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _check_count(len(entries))
             unpacked = sum(entry.file_size for entry in entries)
-            if unpacked > MAX_BYTES:
+            if unpacked > most:
                 raise PruningError(
-                    f"Unpacked, the file has {unpacked >> 20:,} MB; at most {MAX_BYTES >> 20} MB "
+                    f"Unpacked, the file has {unpacked >> 20:,} MB; at most {most >> 20} MB "
                     "are accepted."
                 )
             pickles = [entry for entry in entries if entry.filename.split("/")[-1] == "data.pkl"]
@@ -132,13 +145,43 @@ def _check_archive(
 def _check_pickle(content: bytes) -> None:
     """Raises PruningError for a pickle that would allocate memory by itself."""
     for operation, argument, _ in pickletools.genops(content):
-        if operation.name == "GLOBAL" and str(argument).split()[-1] in CONSTRUCTORS:
-            raise PruningError(f"The file builds tensors by itself: {SAVE}.")
+        _check_operation(operation.name, argument)
 
 
-def _load(path: Path) -> Mapping[str, Any]:
+def _check_operation(operation: str, argument: Any) -> None:
+    name = str(argument).split()[-1] if operation == "GLOBAL" else ""
+    if name in CONSTRUCTORS:
+        raise PruningError(f"The file builds tensors by itself: {SAVE}.")
+    if name in SPARSE:
+        raise PruningError("The file holds sparse tensors: save them by to_dense().")
+
+
+def _check_old_form(path: Path, size: int) -> None:
+    """Raises PruningError where a file of before PyTorch 1.6 names a tensor larger than itself.
+
+    It starts with four pickles; the last holds the numbers of elements, in front of BINPERSID.
+    """
+    number = 0
     try:
-        given = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with path.open("rb") as file:
+            for _ in range(4):
+                for operation, argument, _ in pickletools.genops(file):
+                    _check_operation(operation.name, argument)
+                    if isinstance(argument, int) and operation.name in NUMBERS:
+                        number = argument
+                    if operation.name == "BINPERSID" and number > size:
+                        raise PruningError(
+                            f"The file has {size:,} bytes and names a tensor of {number:,} numbers."
+                        )
+    except (ValueError, EOFError, LookupError) as error:
+        if isinstance(error, PruningError):
+            raise
+        raise PruningError(f"The file is damaged ({_first_line(error)}): save it again.") from error
+
+
+def _load(path: Path, *, mmap: bool = True) -> Mapping[str, Any]:
+    try:
+        given = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         match = UNSUPPORTED.search(str(error))
         content = f"Python objects ({match[1]})" if match else "Python objects"
