@@ -96,6 +96,7 @@ _ASK = """\
 raise SystemExit("Write your own lines here, and remove this one: build, load weights, test data.")
 model = ...  # your network, with its weights
 given = ...  # what you gave as {split}= to workspace()"""
+_ASK_TRANSFORM = "\ntransform = ...  # what you gave as transform= to workspace()"
 _ASK_BATCH = "\nread_batch = ...  # what you gave as batch= to workspace()"
 
 
@@ -206,6 +207,7 @@ def _open_lines(lines: UserLines, split: str) -> str:
     """The user's own lines: build the network, load its weights, and give the test data."""
     if not lines.model:
         ask = _ASK.format(split=split)
+        ask += _ASK_TRANSFORM if "Images(" in lines.reading[split] else ""
         return ask + (_ASK_BATCH if lines.batch else "")
     load = []
     if lines.weights.endswith(".safetensors"):

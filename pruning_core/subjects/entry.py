@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from pruning_core.subjects.from_objects import workspace
+from pruning_core.subjects.image_folder import SCRIPT
 from pruning_core.subjects.networks import WRAPPERS
 from pruning_core.subjects.subject import Subject
 from pruning_core.subjects.weights import load_weights
@@ -17,6 +18,7 @@ from pruning_core.types import PruningError
 from pruning_core.user_code import OBJECT_PATH, import_object, user_code
 from pruning_core.workspaces.space import Workspace
 from pruning_core.workspaces.user_lines import UserLines
+from pruning_core.zoo.folders import split_folders
 
 SPLITS = ("train", "val", "test")
 SETTINGS = ("task", "classes", "outputs", "example", "batch", "embeddings", "samples", "memory")
@@ -117,8 +119,7 @@ class Entry:
         """
         if self.folder is not None:
             folders = folder_splits(self.folder)
-            texts = {part: f"ImageFolder({path!r}, transform)" for part, path in folders.items()}
-            return dict(folders), texts
+            return dict(folders), {part: repr(path) for part, path in folders.items()}
         load = import_object(self.data, "data")
         with user_code(f"Reading the data by {self.data}"):
             given = load()
@@ -137,7 +138,7 @@ class Entry:
         if self.folder is None:
             imports.append(_import_line(self.data, "load_data")[1])
         else:
-            imports.append("from torchvision.datasets import ImageFolder")
+            imports.append(SCRIPT)
         if self.transform:
             imports.append(_import_line(self.transform, "transform")[1])
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
@@ -189,10 +190,8 @@ def folder_splits(folder: Path) -> dict[str, str]:
             f"There is no folder of images at {folder}; a function is written "
             "my_package.my_module:my_function."
         )
-    parts = {part: folder / part for part in SPLITS if (folder / part).is_dir()}
-    if parts and "train" not in parts:
-        raise PruningError(f"The folder {folder} has a folder {next(iter(parts))} but no train.")
-    return {part: str(path) for part, path in (parts or {"train": folder}).items()}
+    parts = split_folders(folder) or {"train": folder}
+    return {part: str(path) for part, path in parts.items()}
 
 
 def named_splits(given: Any, source: str) -> dict[str, Any]:

@@ -15,16 +15,18 @@ from pruning_core.model.inventory import (
 )
 from pruning_core.model.model_io import input_tensors
 from pruning_core.registry import find
+from pruning_core.subjects.image_folder import SCRIPT, ImageFiles, image_folder
 from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
 from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
 from pruning_core.subjects.samples import ItemSplit, Pair, Samples
 from pruning_core.subjects.script_lines import logits_expression, reading_lines
-from pruning_core.subjects.sources import class_names, image_folder
+from pruning_core.subjects.sources import class_names
 from pruning_core.tasks import CLASSIFICATION, Classification, LanguageModel, Task, as_task
 from pruning_core.types import Dataset, Inputs, PruningError
 from pruning_core.user_code import OBJECT_PATH, user_code
 from pruning_core.workspaces.space import Workspace
 from pruning_core.workspaces.user_lines import UserLines
+from pruning_core.zoo.folders import split_folders
 from pruning_core.zoo.splits import stratified
 
 Part = Samples | ItemSplit
@@ -135,6 +137,7 @@ class _Opening:
             batch="read_batch" if reader.batch else "",
             pruned=is_torch_pruned(unwrapped(self.model)[0]),
             task=_task_path(self.options.get("task"), task),
+            imports=(SCRIPT,) if isinstance(self.given["train"], ImageFiles) else (),
         )
 
     def _reader(self, network: nn.Module, task: Task) -> Reader:
@@ -152,6 +155,7 @@ class _Opening:
         """train, val and test, read or made."""
         if self.given["train"] is None:
             raise PruningError("train= is missing: criteria read training samples.")
+        self._divide_folder()
         for part, value in self.given.items():
             if isinstance(value, str | Path):
                 self.given[part] = image_folder(Path(value), part, reader.transform)
@@ -168,6 +172,19 @@ class _Opening:
                 )
         _check_same_classes(self.given)
         return _with_missing(parts, reader.notes)
+
+    def _divide_folder(self) -> None:
+        """Takes train, val and test out of a folder that holds all of them."""
+        train = self.given["train"]
+        parts = {}
+        if isinstance(train, str | Path) and (root := Path(train).expanduser()).is_dir():
+            parts = split_folders(root)
+        if parts and any(self.given[part] is not None for part in ("val", "test")):
+            raise PruningError(
+                f"train= is a folder with the folders {', '.join(p.name for p in parts.values())}: "
+                "give it alone, or give each of them as its split."
+            )
+        self.given |= parts
 
     def _dataset(
         self, task: Task, splits: dict[str, Part], first: Pair, out: Any, notes: tuple[str, ...]

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from pruning_core.subjects.text_files import ENDINGS, TextTable, read_texts
 from pruning_core.types import PruningError
 from pruning_core.user_code import user_code
+from pruning_core.zoo.folders import class_folders, split_folders
 
 EXTRA = "pip install 'pruning-explorer[transformers]'"
 TEXTS = "ForSequenceClassification"
@@ -242,9 +243,9 @@ def text_parts(place: Path) -> dict[str, Path]:
 def _image_arguments(model: ModelFolder, place: Path) -> dict[str, Any]:
     if not place.is_dir():
         raise PruningError(f"{model.architecture} reads images, and {place} is no folder of them.")
-    parts = {part: place / part for part in ("train", "val", "test") if (place / part).is_dir()}
+    parts = split_folders(place)
     train = parts.get("train", place)
-    names = sorted(path.name for path in train.iterdir() if path.is_dir())
+    names = list(class_folders(train))
     outputs = {name.lower(): number for number, name in enumerate(model.classes)}
     outputs |= {str(number): number for number in range(len(model.classes))}
     if unknown := [name for name in names if name.lower() not in outputs]:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from pruning_core.subjects.image_folder import ImageFiles
 from pruning_core.subjects.sources import Items, Source, Stream, Tensors, Transformed
 from pruning_core.tasks.model_output import LOGITS_KEYS
 from pruning_core.types import PruningError
@@ -26,6 +27,8 @@ def reading_lines(given: Any, source: Source, count: int, *, keyed: bool) -> str
     keyed: its batches are dicts.
     """
     loader = isinstance(given, torch_data.DataLoader)
+    if isinstance(given, ImageFiles):
+        return "dataset = Images(given)\ncollate = default_collate"
     if isinstance(source, Tensors):
         if isinstance(given, torch_data.DataLoader | torch_data.TensorDataset):
             return f"dataset = {'given.dataset' if loader else 'given'}\ncollate = default_collate"

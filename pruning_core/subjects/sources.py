@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,24 +102,6 @@ class Transformed:
 
 def _lacks_transform(given: Any) -> bool:
     return getattr(given, "transform", True) is None and hasattr(given, "__getitem__")
-
-
-def image_folder(folder: Path, name: str, transform: Callable[..., Any] | None) -> Any:
-    """The images in a folder with one sub-folder per class, as torchvision's ImageFolder.
-
-    Raises PruningError without a transform: a guessed one would give other accuracies.
-    """
-    from torchvision.datasets import ImageFolder  # takes over a second to import
-
-    if not folder.expanduser().is_dir():
-        raise PruningError(f"{name}= names the folder {folder}, which does not exist.")
-    if transform is None:
-        raise PruningError(
-            f"{name}= is a folder of images: give transform=, the function from a PIL image to a "
-            "tensor that the network was trained with."
-        )
-    with user_code(f"Reading the folder {folder}"):
-        return ImageFolder(str(folder.expanduser()), transform)
 
 
 def _of_loader(

@@ -92,7 +92,7 @@ def read_folders(root: Path, prepared: Preparation) -> ImageFolders:
     validation, and a fifth each where there is neither. With train and val alone, val is the test
     split. Raises PruningError for every other layout.
     """
-    parts = _split_folders(root)
+    parts = split_folders(root)
     train, classes = _read_split(parts.pop("train", root), None, prepared)
     given = {}
     for name, folder in parts.items():
@@ -114,7 +114,7 @@ def read_folders(root: Path, prepared: Preparation) -> ImageFolders:
     return ImageFolders(classes, train, val, test, note)
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Path) -> dict[str, Path]:
     """train, val and test -> folder; empty where the class folders are in root itself.
 
     Beside other folders, a folder train without class folders is a class, and so are val and test
@@ -160,7 +160,7 @@ def _read_split(
 
     classes: of the training images; with other classes nothing is read.
     """
-    named = _class_folders(folder)
+    named = class_folders(folder)
     names = tuple(named)
     paths: list[str] = []
     labels: list[int] = []
@@ -176,11 +176,12 @@ def _read_split(
         prepared.mean,
         prepared.std,
         "L" if prepared.shape[0] == 1 else "RGB",
+        str(folder),
     )
     return split, names
 
 
-def _class_folders(folder: Path) -> dict[str, str]:
+def class_folders(folder: Path) -> dict[str, str]:
     """Class -> its folder, sorted by class. Raises PruningError for less than two classes."""
     folders = subfolders(folder)
     if not folders:
@@ -243,7 +244,8 @@ def _without_classes(root: Path, prepared: Preparation) -> ImageFolders:
     """The images that are in root itself, a fifth of them each for validation and test."""
     paths = tuple(map(str, image_paths(root)))
     labels = torch.zeros(len(paths), dtype=torch.long)
-    whole = FolderSplit(paths, labels, prepared.transform, prepared.mean, prepared.std)
+    own = prepared.transform, prepared.mean, prepared.std
+    whole = FolderSplit(paths, labels, *own, root=str(root))
     test, val, train = _divide(whole, 0.2, 0.2)
     note = "The validation and the test split are a fifth of the images each."
     return ImageFolders((), train, val, test, note)

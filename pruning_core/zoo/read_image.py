@@ -58,15 +58,17 @@ BITS_PER_SAMPLE = 258
 PHOTOMETRIC = 262
 
 
-def read_image(path: str | Path, mode: str = "RGB") -> Image.Image:
+def read_image(path: str | Path, mode: str = "RGB", shown: str = "") -> Image.Image:
     """The picture of an image file, upright, in the mode RGB or L (grey).
+
+    shown: what an error calls the file, its path if nothing is said.
 
     16-bit values are divided by the largest value of their format; float values must be in [0, 1].
     Transparency is ignored. Of several frames or pages the first is read. JPEG pictures above
     MAX_PIXELS are decoded at a half, a quarter or an eighth of their size. Raises PruningError for
     every other file, and for files that are no regular files; it never waits for one.
     """
-    return _opened(path, printable(path), lambda image: _upright(image, mode))
+    return _opened(path, shown or printable(path), lambda image: _upright(image, mode))
 
 
 def check_image(path: str | Path, shown: str) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Labelled images in a fixed order, in memory (TensorSplit) or in files (FolderSplit)."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -13,6 +14,7 @@ from torch.nn import functional
 from pruning_core.evaluation.dense_answers import AnsweredSplit
 from pruning_core.training.config import steps_per_epoch
 from pruning_core.types import PruningError, Split
+from pruning_core.zoo.image_files import printable
 from pruning_core.zoo.read_image import read_image
 
 
@@ -122,7 +124,8 @@ class FolderSplit:
     """Image files that are read when they are used.
 
     transform: PIL image -> normalised C x H x W tensor; mean, std: per channel, the values that it
-    subtracts and divides by; mode: of the image that it gets, RGB or L (grey).
+    subtracts and divides by; mode: of the image that it gets, RGB or L (grey); root: the folder
+    below which errors name a file.
     """
 
     paths: tuple[str, ...]
@@ -131,13 +134,18 @@ class FolderSplit:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mode: str = "RGB"
+    root: str = ""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def _stack(self, indices: Sequence[int]) -> Tensor:
         paths = (self.paths[int(index)] for index in indices)
-        return torch.stack([self.transform(read_image(path, self.mode)) for path in paths])
+        return torch.stack([self.transform(self._read(path)) for path in paths])
+
+    def _read(self, path: str) -> Image.Image:
+        shown = printable(os.path.relpath(path, self.root)) if self.root else ""
+        return read_image(path, self.mode, shown)
 
     def images(self, indices: Sequence[int] | Tensor) -> Float[Tensor, "k c h w"]:
         """The images as the model gets them (resized and cropped), with pixels in [0, 1]."""

@@ -21,6 +21,7 @@ from pruning_core.export import (
 from pruning_core.pipeline import dependent_masks_of, final_test_split, prune
 from pruning_core.subjects import subject_files
 from pruning_core.types import Finished
+from tests.core.subjects.test_image_folder import write_images
 from tests.core.toy import refusal
 from tests.third_party import write_package
 
@@ -104,6 +105,11 @@ def __getattr__(name):
     return lambda: splits(name)
 
 
+def grey(picture):
+    pixels = np.array(picture.convert("L").resize((8, 8)), dtype=np.float32)
+    return torch.from_numpy(pixels)[None] / 255
+
+
 def train_only():
     return {"train": DataLoader(TensorDataset(x, y), 7, shuffle=True)}
 '''
@@ -170,6 +176,32 @@ def test_the_script_prints_the_measured_value_for_every_form_of_data(
             if line != expected or run.pruned.value == run.dense.value:
                 wrong[name] = (line, expected)
     assert not wrong
+
+
+FOLDER = """
+[folder]
+model = "script_package.nets:Classifier"
+weights = "pictures.safetensors"
+data = "images"
+transform = "script_package.kinds:grey"
+outputs = [0, 2]
+"""
+
+
+def test_the_script_of_a_folder_of_images_prints_the_measured_value(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """16-bit, float, turned and CMYK images; torchvision's reader would give another value."""
+    for part in ("train", "val", "test"):
+        write_images(file.parent / "images" / part)
+    (file.parent / "folder.toml").write_text(FOLDER)
+    plan = Plan(model="folder", dataset="folder_data", granularity="filter", sparsity=0.3)
+    with subject_files([file.parent / "folder.toml"]):
+        line, run = printed(replace(plan, fine_tune=TrainConfig(epochs=0)), tmp_path / "o", capsys)
+    right = round(run.pruned.value * 9)
+    assert line == f"accuracy {run.pruned.value:.6f} ({right} of 9 images)\n"
+    script = (tmp_path / "o" / "load_masks.py").read_text()
+    assert "torchvision" not in script
 
 
 def test_large_images_are_measured_on_the_same_part(

@@ -178,6 +178,7 @@ def test_data_that_cannot_be_read_is_refused_with_its_line(folder: Path, tmp_pat
     assert "no train.jsonl" in refusal(lambda: hugging_face(folder / "bert", tmp_path))
     pictures = tmp_path / "pictures"
     (pictures / "dog").mkdir(parents=True)
+    (pictures / "neg").mkdir()
     assert "named after no class" in refusal(lambda: hugging_face(folder / "vit", pictures))
 
 
