@@ -3,9 +3,9 @@
 from torch import nn
 
 from pruning_core.criteria.weight import per_output
-from pruning_core.model.activation_stats import input_norms, output_stats
+from pruning_core.model.activation_stats import OutputStats, input_norms, output_stats
 from pruning_core.model.inventory import weights
-from pruning_core.types import Batches, Layer, Scores
+from pruning_core.types import Batches, Layer, PruningError, Scores
 
 HIDDEN_OUTPUTS = {
     "rnn": "feeds the gates of a recurrent layer, which go through no ReLU",
@@ -35,7 +35,7 @@ def apoz(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Score
     on the layer's own output: after its batch norm, before a residual is added.
     Hu et al. 2016, arXiv:1607.03250.
     """
-    stats = output_stats(model, layers, batches)
+    stats = _seen_outputs(model, layers, batches)
     return {layer.name: per_output(stats[layer.name].above, layer) for layer in layers}
 
 
@@ -45,8 +45,18 @@ def mean_activation(model: nn.Module, layers: tuple[Layer, ...], batches: Batche
     s = mean over images and positions of max(output, 0), measured where `apoz` counts.
     Molchanov et al. 2017, arXiv:1611.06440.
     """
-    stats = output_stats(model, layers, batches)
+    stats = _seen_outputs(model, layers, batches)
     return {layer.name: per_output(stats[layer.name].mean, layer) for layer in layers}
+
+
+def _seen_outputs(
+    model: nn.Module, layers: tuple[Layer, ...], batches: Batches
+) -> dict[str, OutputStats]:
+    """`output_stats`. Raises PruningError where a module's call does not show its outputs."""
+    for layer in layers:
+        if layer.fused or layer.kind in HIDDEN_OUTPUTS or not layer.called:
+            raise PruningError(without_relu(layer) or "")
+    return output_stats(model, layers, batches)
 
 
 def without_relu(layer: Layer) -> str | None:

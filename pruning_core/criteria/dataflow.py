@@ -19,6 +19,7 @@ from pruning_core.model.model_io import (
 from pruning_core.model.precision import in_float32
 from pruning_core.ranking import kth_smallest
 from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores
+from pruning_core.user_code import user_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,14 +150,14 @@ def _positive_copy(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Modu
     """A copy on the CPU, in double precision, with absolute parameters and buffers; its weights."""
     positive = copy_model(model).cpu().double().eval().requires_grad_(False)
     for tensor in (*positive.parameters(), *positive.buffers()):
-        tensor.abs_()
+        tensor.copy_(tensor.abs())  # of complex numbers too, which cannot be changed in place
     parameters = [positive.get_parameter(layer.name).requires_grad_(True) for layer in layers]
     return positive, parameters
 
 
 def _slopes(positive: nn.Module, parameters: Sequence[Tensor], x: Inputs) -> tuple[Tensor, ...]:
     """dR/dw of every parameter, zero for one that is not used."""
-    with torch.enable_grad():
+    with user_code("SynFlow's pass through the network"), torch.enable_grad():
         return torch.autograd.grad(
             logits(positive, x).sum(), parameters, materialize_grads=True, allow_unused=True
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.model.device import choose_device, on_device
-from pruning_core.model.model_io import call, to_device
+from pruning_core.model.model_io import call, copy_model, to_device
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Evaluation, Parts, Task, joined, with_count
 from pruning_core.types import Dataset, PruningError, Split
@@ -72,7 +72,8 @@ class Judge:
         if not len(split):
             raise PruningError(f"There are no {self.task.samples} to evaluate on.")
         where = choose_device(device)
-        placed = on_device(model, where)
+        # A copy, because a network may change its buffers or keep values when it is called.
+        placed = on_device(copy_model(model, model.parameters()), where)
         with torch.inference_mode():
             parts = [
                 self.parts(call(placed, to_device(x, where)), y)

@@ -121,6 +121,7 @@ def output_stats(
             module.register_forward_hook(
                 _counter(
                     sums[layer.name],
+                    2 if layer.bn or layer.kind not in CONVOLUTIONS else len(layer.param_shape),
                     channel_first=layer.bn is not None or layer.kind in CONVOLUTIONS,
                 )
             )
@@ -180,9 +181,12 @@ def _collector(total: Tensor, layer: Layer, bare: nn.Module) -> Callable[..., No
 def _squares(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
     """The sum of the squared inputs that each weight is multiplied with, for any stride.
 
-    It is d/dW of the sum of the module's outputs for the input x^2.
+    It is d/dW of the sum of the module's outputs for the input x^2. An input with fewer axes than
+    the weight is one sample alone, such as a learned vector.
     """
-    square = next(iter(called.values())).detach().square().sum(0, keepdim=True)
+    x = next(iter(called.values())).detach()
+    x = x[None] if x.ndim < len(layer.param_shape) else x
+    square = x.square().sum(0, keepdim=True)
     weight = torch.zeros(
         layer.param_shape, device=square.device, dtype=square.dtype
     ).requires_grad_()
@@ -227,10 +231,14 @@ SQUARES: dict[str, Callable[[Layer, nn.Module, Arguments], Tensor]] = {
 }
 
 
-def _counter(sums: Tensor, *, channel_first: bool) -> Callable[..., None]:
-    """A hook that sums, per output: how often it is above zero, max(output, 0), and the count."""
+def _counter(sums: Tensor, axes: int, *, channel_first: bool) -> Callable[..., None]:
+    """A hook that sums, per output: how often it is above zero, max(output, 0), and the count.
+
+    axes: the least number of axes of an output; with fewer it is that of one sample alone.
+    """
 
     def count(_module: nn.Module, _args: Any, out: Tensor) -> None:
+        out = out[None] if out.ndim < axes else out
         rows = (out.movedim(1, -1) if channel_first and out.ndim > 1 else out).flatten(0, -2)
         sums[0] += (rows > 0).sum(0).cpu()
         sums[1] += rows.clamp_min(0).sum(0, dtype=torch.float64).cpu()

@@ -26,6 +26,7 @@ from pruning_core.model.model_io import (
 from pruning_core.model.precision import computes_in_half
 from pruning_core.tasks.task import Task
 from pruning_core.types import Batches, Inputs, Layer, PruningError, task_of
+from pruning_core.user_code import user_code
 
 PerWeight = dict[str, Float[Tensor, "_o _i _h _w"]]
 GRADIENT_BYTES = 2**28
@@ -37,6 +38,11 @@ So small a step crosses hardly any kink of a ReLU; in double precision, rounding
 """
 MAX_IMAGES = 64
 """Most images whose gradients one call computes."""
+NO_GRADIENT = (
+    "No gradient of the loss reaches these weights: the forward pass does not read them, or it "
+    "reads them under torch.no_grad; choose a criterion that reads no gradients."
+)
+ACTION = "Computing gradients of the network"
 
 
 def gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> PerWeight:
@@ -46,9 +52,9 @@ def gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> 
     finite.
     """
     work, parameters = _copy_with_gradients(model, layers, batches)
-    return _named(
-        layers, _summed(work, parameters, batches, lambda loss: _gradients(loss, parameters))
-    )
+    with user_code(ACTION):
+        total = _summed(work, parameters, batches, lambda loss: _gradients(loss, parameters))
+    return _named(layers, total)
 
 
 def batch_gradients(
@@ -60,7 +66,7 @@ def batch_gradients(
     """
     work, parameters = _copy_with_gradients(model, layers, batches)
     for x, y in _mini_batches(work, batches, size):
-        with torch.enable_grad():
+        with user_code(ACTION), torch.enable_grad():
             gradient = _gradients(_loss(task_of(batches), work, x, y), parameters)
         yield _named(layers, gradient)
 
@@ -77,9 +83,10 @@ def hessian_gradients(
     has no second derivative, as a difference of gradients. Raises as `gradients`.
     """
     work, parameters = _copy_with_gradients(model, layers, batches)
-    fixed = _summed(
-        work, parameters, batches, lambda loss: _gradients(loss, parameters), temperature
-    )
+    with user_code(ACTION):
+        fixed = _summed(
+            work, parameters, batches, lambda loss: _gradients(loss, parameters), temperature
+        )
 
     def product(loss: Tensor) -> list[Tensor]:
         own = _gradients(loss, parameters, graph=True)
@@ -199,7 +206,7 @@ def _one_by_one(
     """The sum over images of the squared gradient of one image."""
     total = [torch.zeros_like(parameter) for parameter in parameters]
     for at in range(len(y)):
-        with torch.enable_grad():
+        with user_code(ACTION), torch.enable_grad():
             one = sample_range(x, at, at + 1)
             gradient = _gradients(_loss(task, work, one, y[at : at + 1]), parameters)
         for summed, own in zip(total, gradient, strict=True):
@@ -228,15 +235,14 @@ def _gradients(value: Tensor, parameters: Sequence[Tensor], *, graph: bool = Fal
     none of them.
     """
     if not value.requires_grad:
-        raise PruningError(
-            "No gradient of the loss reaches these weights: the forward pass does not read them, "
-            "or it reads them under torch.no_grad; choose a criterion that reads no gradients."
-        )
-    return list(
-        torch.autograd.grad(
-            value, parameters, create_graph=graph, materialize_grads=True, allow_unused=True
-        )
-    )
+        raise PruningError(NO_GRADIENT)
+    gradients = torch.autograd.grad(value, parameters, create_graph=graph, allow_unused=True)
+    if all(gradient is None for gradient in gradients):
+        raise PruningError(NO_GRADIENT)
+    return [
+        torch.zeros_like(own) if gradient is None else gradient
+        for own, gradient in zip(parameters, gradients, strict=True)
+    ]
 
 
 def _summed(

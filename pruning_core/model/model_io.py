@@ -74,7 +74,20 @@ def copy_model(model: Model, shared: Iterable[Tensor] = ()) -> Model:
         for tensor in _attributes(module):
             if not tensor.is_leaf and id(tensor) not in memo:
                 memo[id(tensor)] = tensor.detach().clone()
-    return deepcopy(model, memo)
+    return leaf_copy(model, memo)
+
+
+def leaf_copy(model: Model, memo: dict[int, Any]) -> Model:
+    """`copy.deepcopy` of a model whose copied parameters can be trained.
+
+    With gradients on, the copy of a TorchScript module would have computed tensors as parameters.
+    """
+    with torch.no_grad():
+        copied = deepcopy(model, memo)
+    for own, parameter in zip(copied.parameters(), model.parameters(), strict=True):
+        if own.requires_grad != parameter.requires_grad:
+            own.requires_grad_(parameter.requires_grad)
+    return copied
 
 
 def channels_last(model: Model) -> Model:

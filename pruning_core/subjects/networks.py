@@ -1,6 +1,5 @@
 """A copy of the user's network, as the package needs it: in eval mode, on the CPU, in float32."""
 
-import copy
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from pruning_core.model.inventory import make_prune_permanent
-from pruning_core.model.model_io import call
+from pruning_core.model.model_io import call, leaf_copy
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
 
@@ -38,7 +37,7 @@ def own_copy(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
         if tensor.device.type == "meta":
             raise PruningError(f"The network's '{name}' has no values (device meta): load weights.")
     with user_code("Copying the network (copy.deepcopy)"):
-        own: nn.Module = copy.deepcopy(network, _kept_tensors(network)).cpu().eval()
+        own: nn.Module = leaf_copy(network, _kept_tensors(network)).cpu().eval()
     if pruned := make_prune_permanent(own):
         notes += (
             f"torch.nn.utils.prune has pruned {', '.join(pruned[:3])}"

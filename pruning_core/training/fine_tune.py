@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,7 @@ from pruning_core.types import (
     Step,
     Tuned,
 )
+from pruning_core.user_code import user_code
 
 
 class Hook:
@@ -103,11 +105,15 @@ class _Best:
 
     epoch: int
     evaluation: Evaluation
-    state: dict[str, Tensor]
+    state: dict[str, Any]
 
 
-def _copied_state(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+def _copied_state(model: nn.Module) -> dict[str, Any]:
+    """The state, with copies of what modules keep beside tensors (`get_extra_state`)."""
+    return {
+        name: value.detach().clone() if isinstance(value, Tensor) else deepcopy(value)
+        for name, value in model.state_dict().items()
+    }
 
 
 @dataclass(eq=False)
@@ -149,7 +155,8 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, done, total)
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.enable_grad():
+        step = user_code("A training step of the network")
+        with step, torch.random.fork_rng(devices), torch.enable_grad():
             # Dropout must not depend on what else draws random numbers in this process.
             torch.manual_seed(self.config.seed * 1_000_003 + done)
             out = self._output(map_tensors(x, self._on_device))

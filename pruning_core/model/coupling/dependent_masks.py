@@ -88,7 +88,7 @@ def dead_without_rows(
     tied: Sequence[Coupling],
 ) -> dict[str, Bool[Tensor, "..."]]:
     """`dead_inputs` by the removed rows of each layer, True = removed."""
-    shared = {name for layer in layers if layer.aliases for name in (layer.name, *layer.aliases)}
+    shared = {name for layer in layers if _has_several_owners(model, layer) for name in _names(layer)}
     shapes = {name: p.shape for name, p in model.named_parameters() if name not in shared}
     dead: dict[str, Tensor] = {}
     alive: dict[str, Tensor] = {}
@@ -107,6 +107,16 @@ def dead_without_rows(
                 rows.index_fill_(reader.axis, positions, True)
     keep = {name: ~places | alive[name] for name, places in dead.items()}
     return {name: kept for name, kept in keep.items() if not kept.all()}
+
+
+def _names(layer: Layer) -> tuple[str, ...]:
+    return (layer.name, *layer.aliases)
+
+
+def _has_several_owners(model: nn.Module, layer: Layer) -> bool:
+    """Do several modules hold the weight? One module under several names is a single owner."""
+    paths = [name.rpartition(".") for name in _names(layer)]
+    return len({(id(model.get_submodule(path)), last) for path, _, last in paths}) > 1
 
 
 def is_exact(
@@ -143,8 +153,12 @@ def _removed_channels(coupling: Coupling, removed: Mapping[str, Tensor]) -> Bool
 def _own_vectors(
     layers: Sequence[Layer], removed: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Biases and norms of the layers' rows: True where all layers that use a place lost it."""
+    """Biases and norms of the layers' rows: True where all layers that use a place lost it.
+
+    A vector with several names is used by the layers of all its names.
+    """
     lost: dict[str, list[Tensor]] = defaultdict(list)
+    by_parameter: dict[int, list[Tensor]] = defaultdict(list)
     for layer in layers:
         rows = removed.get(layer.name, torch.zeros(layer.shape[0], dtype=torch.bool))
         for name, start in _vector_starts(layer):
@@ -152,8 +166,9 @@ def _own_vectors(
                 places = torch.zeros(len(parameters[name]), dtype=torch.bool)
                 places[start : start + len(rows)] = rows
                 lost[name].append(places)
+                by_parameter[id(parameters[name])].append(places)
     return {
-        name: torch.stack(places).all(0)
+        name: torch.stack(by_parameter[id(parameters[name])]).all(0)
         for name, places in lost.items()
         if any(part.any() for part in places)
     }
@@ -161,7 +176,7 @@ def _own_vectors(
 
 def _vector_starts(layer: Layer) -> Iterator[tuple[str, int]]:
     """The vectors that belong to the layer's rows alone, and where in them the rows start."""
-    for name in (layer.name, *layer.aliases):
+    for name in _names(layer):
         path, _, last = name.rpartition(".")
         prefix = f"{path}." if path else ""
         if last in SEPARATE:

@@ -136,21 +136,21 @@ class Proof:
         """
         dead = dead_without_rows(self.work, self.layers, removed, known) if whole else {}
         for name, keep in dead.items():
-            self.work.get_parameter(name).masked_fill_(~keep, MARK)
+            _parameter(self.work, name).masked_fill_(~keep, MARK)
         rows = {name: removed[name] for name in removed if whole or name in self.computed}
         by_name = {layer.name: layer for layer in self.layers}
         for name, gone in rows.items():
-            weight = oihw(self.work.get_parameter(name), by_name[name])
+            weight = oihw(_parameter(self.work, name), by_name[name])
             weight.masked_fill_(gone[:, None, None, None], 0)
         dependent = dependent_on_rows(self.work, self.layers, removed, known)
         for name, keep in dependent.items():
-            self.work.get_parameter(name).masked_fill_(~keep, 0)
+            _parameter(self.work, name).masked_fill_(~keep, 0)
         return [*dead, *rows, *dependent]
 
     @torch.no_grad()
     def _restore(self, names: Sequence[str]) -> None:
         for name in dict.fromkeys(names):
-            self.work.get_parameter(name).copy_(self.model.get_parameter(name))
+            _parameter(self.work, name).copy_(_parameter(self.model, name))
 
     def _run(
         self,
@@ -179,6 +179,13 @@ class Proof:
             )
             repeated.result.elsewhere |= not same
         return repeated.result, (repeated, outputs)
+
+
+def _parameter(model: nn.Module, name: str) -> Tensor:
+    """A parameter by name. Those of a TorchScript module are no nn.Parameter."""
+    path, _, last = name.rpartition(".")
+    parameter: Tensor = getattr(model.get_submodule(path), last)
+    return parameter
 
 
 def irregular(channels: int, rng: torch.Generator) -> Tensor:

@@ -26,8 +26,9 @@ from pruning_core.model.model_io import (
 )
 from pruning_core.types import Example, Inputs, Layer, PruningError
 
-__all__ = ["HEAD_ROWS", "IS_OUTPUT", "NOT_USED", "NOT_ZERO", "couplings"]
+__all__ = ["HEAD_ROWS", "IS_OUTPUT", "NOT_READ", "NOT_USED", "NOT_ZERO", "couplings"]
 NOT_USED = "The network does not read its weight as a layer does, so its outputs are not known."
+NOT_READ = "The network does not read its weight for this input, so its outputs are not known."
 
 
 def couplings(
@@ -72,7 +73,8 @@ def _couplings(
     _refuse_outputs(run, outputs, layers)
     for layer in layers:
         if layer.name not in run.used:
-            run.channels.refuse(_numbers(run, layer), NOT_USED)
+            read = layer.macs or layer.kind == "embedding"
+            run.channels.refuse(_numbers(run, layer), NOT_USED if read else NOT_READ)
     root = roots(run, layers)
     steps = {index: step for index, step in run.steps.items() if not _of_one_class(step, root)}
     proof = Proof(

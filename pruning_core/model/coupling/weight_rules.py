@@ -35,7 +35,10 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
     channel = x.ndim - weight.ndim + 1
     read = _positions(run, labels, channel, x.shape[channel], name)
     if transposed and groups > 1:
-        _refuse_groups(run, name, read, torch.zeros(0))
+        rows = groups * size[one] if name in run.starts else 0
+        first = run.starts.get(name, 0)
+        _refuse_groups(run, name, read, torch.arange(first, first + rows))
+        run.used.add(name)
         return None
     made = run.rows(outputs)
     if groups == x.shape[channel] and groups > 1:

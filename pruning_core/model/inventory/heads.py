@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -135,7 +134,7 @@ def _checked(model: nn.Module, candidates: Sequence[_Attention], x: Inputs) -> l
 
     Without the first head's values, the output reads zeros in its columns, and only there.
     """
-    work = copy_model(model, chain(model.parameters(), model.buffers())).eval()
+    work = copy_model(model, model.parameters()).eval()
     for candidate in candidates:
         for layer in candidate.inputs:
             _remove_values(work.get_submodule(layer.module), layer, candidate)

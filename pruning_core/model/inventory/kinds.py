@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pruning_core.model.inventory.views import IN_OUT, TRANSPOSED, outputs_first, view_shape
@@ -57,6 +58,11 @@ def is_conv1d(module: nn.Module) -> bool:
 def is_adapter(path: str) -> bool:
     """Does the path lead into a LoRA adapter?"""
     return any(part in ADAPTERS for part in path.split("."))
+
+
+def is_scripted(model: nn.Module, name: str) -> bool:
+    """Does the parameter belong to a TorchScript module? Such a module cannot be copied in parts."""
+    return isinstance(model.get_submodule(name.rpartition(".")[0]), torch.jit.ScriptModule)
 
 
 def has_adapter(module: nn.Module) -> bool:

@@ -7,11 +7,13 @@ import torch
 from torch import nn
 
 from pruning_core.model.inventory.heads import with_heads
-from pruning_core.model.inventory.kinds import FIRST_KINDS, candidates, is_adapter
+from pruning_core.model.inventory.kinds import FIRST_KINDS, candidates, is_adapter, is_scripted
 from pruning_core.model.inventory.reparametrised import check_lazy, computed_weights
 from pruning_core.model.inventory.trace import Trace, Use, sample, trace
 from pruning_core.model.inventory.views import outputs_first, view_shape
 from pruning_core.types import Example, Layer, PruningError
+
+QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torchao.quantization")
 
 
 def inventory(model: nn.Module, shape: Example, *, embeddings: bool = False) -> tuple[Layer, ...]:
@@ -100,7 +102,7 @@ def _bare(model: nn.Module, listed: Sequence[Layer], seen: Trace) -> list[Layer]
         layer
         for name, use in seen.uses.items()
         if name not in known and not is_adapter(name) and len(use.axes) == 1
-        if not parameters[name].is_complex()
+        if not parameters[name].is_complex() and not is_scripted(model, name)
         for layer in [_of_parameter(name, tuple(parameters[name].shape), use)]
         if layer is not None
     ]
@@ -166,13 +168,19 @@ def _traced(
 
 
 def _check_model(model: nn.Module) -> None:
-    """Raises PruningError for TorchScript, lazy modules, and a model without matrices."""
+    """Raises PruningError for TorchScript, lazy and quantised modules, and without matrices."""
     if isinstance(model, torch.jit.ScriptModule):
         raise PruningError(
             "The network is a TorchScript module, which cannot be pruned: give the nn.Module that "
             "it was made from."
         )
     check_lazy(model)
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith(QUANTISED):
+            raise PruningError(
+                f"{name} is a quantised module, whose weights are no plain numbers: give the "
+                "network as it was before quantisation."
+            )
     if not any(parameter.ndim > 1 for parameter in model.parameters()):
         raise _nothing_to_prune(model)
 

@@ -70,14 +70,14 @@ def trace(
     *,
     training: bool = False,
 ) -> Trace:
-    """Runs one sample through a copy of the modules that shares the model's tensors.
+    """Runs one sample through a copy of the modules that shares the model's parameters.
 
     owners: names of the layers' weights -> paths of the modules that own them. training: run in
     training mode, with dropout and norms in evaluation mode, on copies of the buffers. Raises
     PruningError where the model does not accept the input.
     """
-    shared = [*model.parameters(), *(() if training else model.buffers())]
-    work = _in_training(copy_model(model, shared)) if training else copy_model(model, shared).eval()
+    work = copy_model(model, model.parameters())
+    work = _in_training(work) if training else work.eval()
     weights = _weights(work, layers)
     x = sample(model, shape)
     run = _Run(work, weights, owners)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from pruning_core.model.inventory.kinds import candidates, is_adapter
+from pruning_core.model.inventory.kinds import candidates, is_adapter, is_scripted
 from pruning_core.model.inventory.reparametrised import computed_weights
 from pruning_core.types import Layer, Unprunable
 
@@ -20,6 +20,9 @@ NORMS = (
 )
 
 
+SCRIPTED = "part of a TorchScript module: use the nn.Module that it was made from"
+
+
 def unprunable_parameters(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[Unprunable, ...]:
     """The parameters that are shown but cannot be pruned, each with its reason.
 
@@ -34,7 +37,11 @@ def unprunable_parameters(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[
         for name, p in model.named_parameters()
         if id(p) not in prunable
         for owner in [owners[name.rpartition(".")[0]]]
-        for reason in [computed.get(name) or _reason(name, p, owner, is_known=name in known)]
+        for reason in [
+            computed.get(name)
+            or (SCRIPTED if is_scripted(model, name) else None)
+            or _reason(name, p, owner, is_known=name in known)
+        ]
     )
 
 

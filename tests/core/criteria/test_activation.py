@@ -1,11 +1,14 @@
 """Criteria that read activations, against the authors' loop and by hand."""
 
+from functools import partial
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pruning_core.criteria import criterion
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
+from tests.core.toy import refusal
 
 
 def test_wanda_is_the_weight_times_the_norm_of_its_input() -> None:
@@ -36,3 +39,23 @@ def test_apoz_and_mean_activation_worked_by_hand() -> None:
         1.25,
         0.75,
     ]
+
+
+def test_outputs_that_no_call_shows_are_refused() -> None:
+    class Other(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.r = nn.GRU(3, 4, batch_first=True)
+            self.w = nn.Parameter(torch.rand(4, 4))
+            self.f = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.f((self.r(x)[0][:, -1] @ self.w).relu())
+
+    model = Other().eval()
+    batches = [(torch.rand(2, 5, 3), torch.tensor([0, 1]))]
+    for layer in inventory(model, torch.rand(1, 5, 3)):
+        if layer.name != "f.weight":
+            for name in ("apoz", "mean_activation"):
+                text = refusal(partial(criterion(name), model, (layer,), batches))
+                assert layer.name in text

@@ -134,3 +134,24 @@ def test_synflow_refuses_where_no_signal_or_too_large_a_signal_arrives() -> None
     assert "beyond all numbers" in refusal(
         lambda: criterion("synflow")(toy, inventory(toy, (1, 2, 2)), batches)
     )
+
+
+def test_synflow_of_a_network_with_complex_numbers() -> None:
+    """By hand: R = (|v| |w| 1), with |v| the absolute value of a complex factor."""
+
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.f = nn.Linear(2, 2, bias=False)
+            self.turn = nn.Parameter(torch.tensor([3 + 4j, 1j]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.f(x) * self.turn).real
+
+    model = Turned()
+    model.f.weight.data = torch.tensor([[1.0, -2.0], [0.5, 4.0]])
+    scores = criterion("synflow")(
+        model, inventory(model, (2,)), [(torch.ones(1, 2), torch.zeros(1))]
+    )
+    order = scores["f.weight"].flatten().argsort().tolist()
+    assert order == [2, 3, 0, 1]  # 0.5, 4, 5 and 10

@@ -88,3 +88,21 @@ def test_bad_input_is_refused_in_a_sentence(digits: Dataset) -> None:
         model.get_parameter("fc1.weight")[0, 0] = math.nan
     with pytest.raises(PruningError, match="NaN"):
         evaluate(model, digits.val)
+
+
+def test_evaluating_a_model_that_changes_itself_gives_the_same_twice(digits: Dataset) -> None:
+    class Drifting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.f = nn.Linear(64, 10)
+            self.register_buffer("mean", torch.zeros(10))
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.f(x.flatten(1))
+            self.mean.mul_(0.5).add_(out.mean(0))
+            return out - self.mean
+
+    model = Drifting().eval()
+    split = digits.test.subset(range(60))
+    assert evaluate(model, split).loss == evaluate(model, split).loss
+    assert not model.mean.any()

@@ -192,3 +192,33 @@ def test_no_batches_are_refused_in_a_sentence() -> None:
     layers: tuple[Layer, ...] = inventory(model, (2,))
     assert "at least one batch" in refusal(lambda: input_norms(model, layers, []))
     assert "at least one batch" in refusal(lambda: output_stats(model, layers, []))
+
+
+class Vector(nn.Module):
+    """Layers called with one sample alone: a learned vector and a learned picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v = nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
+        self.p = nn.Parameter(torch.arange(4.0).view(1, 2, 2))
+        self.style = nn.Linear(3, 4)
+        self.conv = nn.Conv2d(1, 4, 1)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(x * self.style(self.v) + self.conv(self.p).mean((1, 2)))
+
+
+def test_a_module_that_reads_one_sample_alone() -> None:
+    model = Vector().eval()
+    layers = inventory(model, (4,))
+    norms = input_norms(model, layers, [(torch.ones(1, 4), LABELS[:1])])
+    assert norms["style.weight"][0, :, 0, 0].tolist() == [1, 2, 3]
+    assert float(norms["conv.weight"][0]) == pytest.approx(14**0.5)
+    stats = output_stats(model, layers, [(torch.ones(1, 4), LABELS[:1])])
+    torch.testing.assert_close(
+        stats["style.weight"].mean, model.style(model.v).detach().clamp_min(0)
+    )
+    torch.testing.assert_close(
+        stats["conv.weight"].above, (model.conv(model.p) > 0).float().mean((1, 2))
+    )

@@ -252,3 +252,50 @@ def test_second_derivatives_do_not_change_the_model_and_need_batches(
         torch.equal(first[name], again) for name, again in read(model, layers, images()).items()
     )
     assert "at least one batch" in refusal(lambda: read(model, layers, []))
+
+
+class Overwritten(nn.Module):
+    """Changes in place what the backward pass needs, so that no gradient can be computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.f(x).sigmoid()
+        out.mul_(2)
+        return out
+
+
+class Unread(nn.Module):
+    """The loss has a gradient, but not with respect to the listed weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f = nn.Linear(4, 2)
+        self.shift = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.f(x).detach() + self.shift
+
+
+@pytest.mark.parametrize("method", [gradients, hessian_gradients, squared_gradients])
+def test_gradients_that_cannot_be_computed_are_refused_in_a_sentence(
+    method: Callable[..., Scores],
+) -> None:
+    batches = [(torch.rand(3, 4), torch.zeros(3, dtype=torch.long))]
+    model = Overwritten()
+    layers = inventory(model, (4,))
+    assert "inplace operation" in refusal(lambda: method(model, layers, batches))
+    unread = Unread().requires_grad_(True)
+    assert "No gradient" in refusal(lambda: method(unread, inventory(unread, (4,)), batches))
+
+
+def test_gradients_beside_a_torchscript_part() -> None:
+    with pytest.warns(FutureWarning, match="deprecated"):
+        part = torch.jit.script(nn.Sequential(nn.Linear(6, 8), nn.Tanh()))
+    model = nn.Sequential(nn.Linear(4, 6), part, nn.Linear(8, 2)).eval()
+    x, y = torch.rand(3, 4), torch.tensor([0, 1, 1])
+    slopes = gradients(model, inventory(model, (4,)), [(x, y)])
+    cross_entropy(model(x), y).backward()
+    torch.testing.assert_close(slopes["0.weight"][:, :, 0, 0], model[0].weight.grad)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.model.inventory import inventory
@@ -195,3 +195,35 @@ def test_masks_that_do_not_fit_are_refused_in_a_sentence(small: Dataset) -> None
                 TrainConfig(),
             )
         )
+
+
+class Noted(nn.Module):
+    """Keeps text in its state; fails in training if it is told to."""
+
+    def __init__(self, fails: bool) -> None:
+        super().__init__()
+        self.f = nn.Linear(64, 10)
+        self.fails = fails
+
+    def get_extra_state(self) -> dict[str, str]:
+        return {"text": "kept"}
+
+    def set_extra_state(self, state: dict[str, str]) -> None:
+        assert state == {"text": "kept"}
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.f(x.flatten(1))
+        if self.training and self.fails:
+            raise RuntimeError("no training here")
+        return out
+
+
+def test_state_that_is_no_tensor_is_kept_and_errors_of_a_step_are_a_sentence(
+    small: Dataset,
+) -> None:
+    config = TrainConfig(batch_size=128)
+    *_, done = fine_tune(Noted(False), {}, (), small, config, device="cpu")
+    assert isinstance(done, Tuned)
+    assert done.best_epoch == 1
+    with pytest.raises(PruningError, match=r"training step .* failed: RuntimeError: no training"):
+        list(fine_tune(Noted(True), {}, (), small, config, device="cpu"))

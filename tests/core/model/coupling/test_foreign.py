@@ -11,7 +11,7 @@ from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks, is_exact
 from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, Coupling
 from pruning_core.model.coupling.proof import irregular, rows_without
-from pruning_core.model.coupling.trace import NOT_USED, couplings
+from pruning_core.model.coupling.trace import NOT_READ, couplings
 from pruning_core.model.inventory import inventory, oihw
 from pruning_core.types import Example, Layer, Masks
 from tests.core.evaluation.test_partial_forward import seeded
@@ -269,7 +269,7 @@ def test_layers_that_are_never_called_are_refused_and_others_are_not() -> None:
         "a.weight": None,
         "b.weight": None,
         "f.weight": IS_OUTPUT,
-        "spare.weight": NOT_USED,
+        "spare.weight": NOT_READ,
     }
 
 
@@ -307,3 +307,56 @@ def test_budgets_end_in_one_sentence() -> None:
         problem = refusal(partial(couplings, model, layers, CHANNELS, budget))
         assert is_sentence(problem)
         assert "It takes more than" in problem
+
+
+def test_both_sides_of_a_grouped_transposed_convolution_have_its_reason() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.ConvTranspose2d(8, 6, 3, groups=2), nn.Flatten(), nn.Linear(96, 4)
+    )
+    ties = known_of(model, (3, 2, 2))[2]
+    assert ["grouped" in (own.reason or "") for own in ties] == [True, True, False]
+
+
+def test_readers_of_a_module_with_two_names_are_known() -> None:
+    block = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 8), nn.ReLU())
+    known = known_of(nn.Sequential(block, block, nn.Linear(8, 4)), (8,))
+    model, layers, _ = known
+    assert layers[0].aliases
+    lost = {"0.0.weight": torch.arange(6)[:, None, None, None].expand(6, 8, 1, 1) > 1}
+    dead = dead_inputs(model, layers, lost, known[2])
+    assert {name: (~keep).nonzero()[:, 1].unique().tolist() for name, keep in dead.items()} == {
+        "0.2.weight": [0, 1]
+    }
+    assert not dead_reads_matter(known, torch.rand(2, 8), 0)
+
+
+def test_a_bias_of_two_layers_stays_until_both_lose_a_row() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(3, 4)
+            self.b = nn.Linear(3, 4)
+            self.b.bias = self.a.bias
+            self.f = nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.f(torch.cat([self.a(x), self.b(x)], 1))
+
+    model, layers, ties = known_of(Shared(), (3,))
+    lost = torch.arange(4)[:, None, None, None].expand(4, 3, 1, 1)
+    assert "would change channels that stay" in (ties[0].reason or "")
+    assert dependent_masks(model, layers, {"a.weight": lost > 1}, ties) == {}
+    both = dependent_masks(model, layers, {"a.weight": lost > 1, "b.weight": lost > 0}, ties)
+    assert {name: keep.tolist() for name, keep in both.items()} == {
+        "a.bias": [False, True, True, True],
+        "b.bias": [False, True, True, True],
+    }
+
+
+def test_channels_that_a_torchscript_part_reads_are_known() -> None:
+    with pytest.warns(FutureWarning, match="deprecated"):
+        part = torch.jit.script(nn.Sequential(nn.Linear(6, 8), nn.ReLU()))
+    known = known_of(nn.Sequential(nn.Linear(3, 6), part, nn.Linear(8, 2)), (3,))
+    assert [own.reason for own in known[2]] == [None, IS_OUTPUT]
+    assert [place.parameter for place in known[2][0].reads] == ["1.0.weight"]
+    assert not dead_reads_matter(known, torch.rand(2, 3), 0)

@@ -307,3 +307,42 @@ def test_the_model_keeps_its_mode_and_its_hooks() -> None:
     inventory(model, (1, 8, 8))
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+class Counting(nn.Module):
+    """Changes a buffer and keeps a value in every call, in evaluation mode too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f = nn.Linear(4, 2)
+        self.kept: list[Tensor] = []
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.kept.append(x)
+        return self.f(x) + self.calls
+
+
+def test_a_model_that_changes_itself_when_called_stays_as_it_is() -> None:
+    model = Counting()
+    inventory(model, (4,))
+    assert float(model.calls) == len(model.kept) == 0
+
+
+def test_parts_that_cannot_be_pruned_are_named() -> None:
+    with pytest.warns(FutureWarning, match="deprecated"):
+        part = torch.jit.script(nn.Sequential(nn.Linear(6, 8), nn.ReLU()))
+    model = nn.Sequential(nn.Linear(4, 6), part, nn.Linear(8, 2))
+    layers = inventory(model, (4,))
+    assert [layer.name for layer in layers] == ["0.weight", "2.weight"]
+    reasons = {each.name: each.reason for each in unprunable_parameters(model, layers)}
+    assert "TorchScript" in reasons["1.0.weight"]
+
+    class DynamicLinear(nn.Module):
+        """Stands for torch's own, whose packed weights need a back end for this processor."""
+
+        __module__ = "torch.ao.nn.quantized.dynamic.modules.linear"
+
+    quantised = nn.Sequential(nn.Linear(4, 6), DynamicLinear())
+    assert "1 is a quantised module" in refusal(lambda: inventory(quantised, (4,)))
