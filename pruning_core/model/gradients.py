@@ -173,6 +173,9 @@ def squared_gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batc
                 squares = _one_by_one(work, parameters, x, y, task)
             for summed, square in zip(total.values(), squares, strict=True):
                 summed += square / images
+        if together and not any(bool(summed.any()) for summed in total.values()):
+            x, y = next(_mini_batches(work, batches, 1))
+            _one_by_one(work, parameters, x, y, task)  # raises where nothing reaches the weights
     return _named(layers, list(total.values()))
 
 

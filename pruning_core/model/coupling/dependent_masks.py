@@ -88,7 +88,8 @@ def dead_without_rows(
     tied: Sequence[Coupling],
 ) -> dict[str, Bool[Tensor, "..."]]:
     """`dead_inputs` by the removed rows of each layer, True = removed."""
-    shared = {name for layer in layers if _has_several_owners(model, layer) for name in _names(layer)}
+    several = [layer for layer in layers if _has_several_owners(model, layer)]
+    shared = {name for layer in several for name in _names(layer)}
     shapes = {name: p.shape for name, p in model.named_parameters() if name not in shared}
     dead: dict[str, Tensor] = {}
     alive: dict[str, Tensor] = {}

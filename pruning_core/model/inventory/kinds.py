@@ -61,7 +61,7 @@ def is_adapter(path: str) -> bool:
 
 
 def is_scripted(model: nn.Module, name: str) -> bool:
-    """Does the parameter belong to a TorchScript module? Such a module cannot be copied in parts."""
+    """Does the parameter belong to a TorchScript module?"""
     return isinstance(model.get_submodule(name.rpartition(".")[0]), torch.jit.ScriptModule)
 
 

@@ -1,6 +1,8 @@
 """Gradients against values by hand and against torch's own backward pass."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -267,16 +269,29 @@ class Overwritten(nn.Module):
         return out
 
 
-class Unread(nn.Module):
-    """The loss has a gradient, but not with respect to the listed weight."""
+class Cut(torch.autograd.Function):
+    """Passes values on, and no gradient."""
 
-    def __init__(self) -> None:
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(_ctx: Any, _gradient: Tensor) -> None:
+        return None
+
+
+class Unread(nn.Module):
+    """No gradient reaches the weight: none is computed, or a function gives none back."""
+
+    def __init__(self, detached: bool) -> None:
         super().__init__()
         self.f = nn.Linear(4, 2)
-        self.shift = nn.Parameter(torch.zeros(2))
+        self.detached = detached
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.f(x).detach() + self.shift
+        out: Tensor = self.f(x)
+        return out.detach() if self.detached else Cut.apply(out)
 
 
 @pytest.mark.parametrize("method", [gradients, hessian_gradients, squared_gradients])
@@ -287,8 +302,9 @@ def test_gradients_that_cannot_be_computed_are_refused_in_a_sentence(
     model = Overwritten()
     layers = inventory(model, (4,))
     assert "inplace operation" in refusal(lambda: method(model, layers, batches))
-    unread = Unread().requires_grad_(True)
-    assert "No gradient" in refusal(lambda: method(unread, inventory(unread, (4,)), batches))
+    for detached in (False, True):
+        unread = Unread(detached)
+        assert "No gradient" in refusal(partial(method, unread, inventory(unread, (4,)), batches))
 
 
 def test_gradients_beside_a_torchscript_part() -> None:

@@ -221,7 +221,7 @@ class Noted(nn.Module):
 def test_state_that_is_no_tensor_is_kept_and_errors_of_a_step_are_a_sentence(
     small: Dataset,
 ) -> None:
-    config = TrainConfig(batch_size=128)
+    config = TrainConfig(epochs=1, batch_size=128)
     *_, done = fine_tune(Noted(False), {}, (), small, config, device="cpu")
     assert isinstance(done, Tuned)
     assert done.best_epoch == 1
