@@ -92,6 +92,8 @@ def test_bad_input_is_refused_in_a_sentence(digits: Dataset) -> None:
 
 def test_evaluating_a_model_that_changes_itself_gives_the_same_twice(digits: Dataset) -> None:
     class Drifting(nn.Module):
+        mean: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.f = nn.Linear(64, 10)

@@ -312,6 +312,8 @@ def test_the_model_keeps_its_mode_and_its_hooks() -> None:
 class Counting(nn.Module):
     """Changes a buffer and keeps a value in every call, in evaluation mode too."""
 
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.f = nn.Linear(4, 2)
