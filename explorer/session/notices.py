@@ -1,12 +1,15 @@
 """Errors and warnings as one sentence on the page, never as a traceback."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import streamlit as st
 
 from pruning_core.types import DataMissing, PruningError
+from pruning_core.zoo.folders import VARIABLE
 
 SHOW = {"warning": (st.warning, ":material/info:"), "error": (st.error, ":material/error:")}
 
@@ -15,7 +18,13 @@ MARKUP = re.compile(r"(`[^`]*`)|([*$~]|\](?=\())")
 
 
 def plain(sentence: str) -> str:
-    """Escapes Markdown, so that a path such as CLASS/*.png keeps its star. Keeps code spans."""
+    """Escapes Markdown, so that a path such as CLASS/*.png keeps its star. Keeps code spans.
+
+    Images are named by their path below the image folder, which is named without its own path.
+    """
+    root = os.environ.get(VARIABLE, "").rstrip("/")
+    if root:
+        sentence = sentence.replace(f"{root}/", "").replace(root, Path(root).name)
     return MARKUP.sub(lambda match: match[1] or "\\" + match[2], sentence)
 
 

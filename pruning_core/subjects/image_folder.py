@@ -8,7 +8,7 @@ from torch.utils import data as torch_data
 
 from pruning_core.types import PruningError
 from pruning_core.zoo.folders import class_folders
-from pruning_core.zoo.image_files import ENDINGS, NOT_DATA, image_paths, printable
+from pruning_core.zoo.image_files import ENDINGS, NOT_DATA, image_paths, named_below, printable
 from pruning_core.zoo.read_image import read_image
 
 
@@ -53,7 +53,8 @@ def image_folder(folder: Path, name: str, transform: Callable[..., Any] | None) 
             f"{name}= is a folder of images: give transform=, the function from a PIL image to a "
             "tensor that the network was trained with."
         )
-    return ImageFiles(place, transform)
+    with named_below(place, place.name or "of the images"):
+        return ImageFiles(place, transform)
 
 
 SCRIPT = f"""\

@@ -4,6 +4,7 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pruning_core.types import PruningError
@@ -32,6 +33,20 @@ NOT_DATA = frozenset(
 def printable(path: Path | str) -> str:
     """The path as text that can be shown and stored. Bytes that are not UTF-8 become \\xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def named_below(root: Path, name: str) -> Iterator[None]:
+    """Errors of the block name files by their path below root, and root itself by `name`.
+
+    Pages show these errors, and the paths of a server are not for its visitors.
+    """
+    try:
+        yield
+    except PruningError as error:
+        here = printable(root)
+        text = str(error).replace(f"{here}/", "").replace(here, name)
+        raise type(error)(text) from error
 
 
 def class_name(folder: str) -> str:

@@ -11,7 +11,7 @@ from pruning_core.model.tensor_files import read_tensors
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.folders import ImageFolders, read_folders
-from pruning_core.zoo.image_files import printable
+from pruning_core.zoo.image_files import named_below, printable
 from pruning_core.zoo.pretrained import imagenet_outputs
 from pruning_core.zoo.uploads.architectures import Built, check_architecture, loaded
 from pruning_core.zoo.uploads.archives import unpack_images
@@ -100,11 +100,8 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
 
 def _read_layout(root: Path, inside: Path, file: str) -> ImageFolders:
     """The splits. An error names the zip file in place of the folder on this machine."""
-    try:
+    with named_below(inside, file):
         return read_folders(root, _ANY.preparation())
-    except PruningError as error:
-        here = printable(inside)
-        raise PruningError(str(error).replace(f"{here}/", "").replace(here, file)) from error
 
 
 def store_network(

@@ -54,7 +54,9 @@ def test_the_script_reads_the_same_pixels(tmp_path: Path) -> None:
     wrong = []
     for at, (path, number) in enumerate(ours.samples):
         (pixels, label), (found, other) = ours[at], theirs[at]
-        same = np.array_equal(pixels, found) and np.array_equal(pixels, read_image(path))
+        same = np.array_equal(pixels, found) and np.array_equal(
+            pixels, np.asarray(read_image(path))
+        )
         if not same or (label, other) != (number, number):
             wrong.append(path.name)
     assert not wrong
@@ -91,3 +93,6 @@ def test_a_folder_of_all_splits_is_divided_and_broken_images_are_named(tmp_path:
         assert f"The image {name} " in str(error.value)
         assert str(tmp_path) not in str(error.value)
         path.unlink()
+    (tmp_path / "train" / "cats" / "gone.png").symlink_to(tmp_path / "nowhere")
+    gone = refusal(lambda: workspace(network, train=train, transform=tensor))
+    assert gone.startswith("The image cats/gone.png cannot be read")

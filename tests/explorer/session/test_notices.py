@@ -22,3 +22,11 @@ from explorer.session.notices import plain
 )
 def test_markup_is_escaped_and_code_is_kept(sentence: str, written: str) -> None:
     assert plain(sentence) == written
+
+
+def test_the_path_of_the_image_folder_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRUNING_EXPLORER_IMAGES", "/srv/data/flowers")
+    assert plain("The folder /srv/data/flowers/train has no image.") == (
+        "The folder train has no image."
+    )
+    assert plain("The folder /srv/data/flowers has no image.") == "The folder flowers has no image."
