@@ -1,10 +1,11 @@
-"""Classifiers of Hugging Face's transformers in a local folder, with their own input form.
+"""Networks of Hugging Face's transformers in a local folder, with their own input form:
+classifiers of texts and images, and causal language models.
 
 Nothing is downloaded, no code of the folder runs, and weights are read from safetensors only.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from pruning_core.subjects.text_files import ENDINGS, TextTable, read_texts
+from pruning_core.subjects.token_sequences import check_causal, most_tokens, token_rows
 from pruning_core.types import PruningError
 from pruning_core.user_code import user_code
 from pruning_core.zoo.folders import class_folders, split_folders
@@ -22,6 +24,7 @@ from pruning_core.zoo.folders import class_folders, split_folders
 EXTRA = "pip install 'pruning-explorer[transformers]'"
 TEXTS = "ForSequenceClassification"
 IMAGES = "ForImageClassification"
+TOKENS = ("ForCausalLM", "LMHeadModel")
 """Endings of the names of models that can be opened."""
 TOKENIZERS = (
     "tokenizer.json",
@@ -72,13 +75,23 @@ class ModelFolder:
         return self.architecture.endswith(IMAGES)
 
     @property
+    def gives_tokens(self) -> bool:
+        """Is it a causal language model?"""
+        return self.architecture.endswith(TOKENS)
+
+    def length(self, wanted: int) -> int:
+        """Most tokens of a text: as many as wanted, if the model reads so many."""
+        most = most_tokens(self.config)
+        return wanted if most is None else min(wanted, most)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Name of each output, in order."""
         names = self.config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
         return tuple(str(names[key]) for key in sorted(names, key=int))
 
     def network(self) -> nn.Module:
-        """The classifier with its weights in float32, in eval mode on the CPU.
+        """The network with its weights in float32, in eval mode on the CPU.
 
         Raises PruningError where weights are missing or do not fit.
         """
@@ -106,6 +119,8 @@ class ModelFolder:
                 f"The folder {self.path} has no weights of the right shape for {missing[0]}, one "
                 f"of {len(missing)}: train the model and save it whole."
             )
+        if self.gives_tokens:
+            network.config.use_cache = False
         ready: nn.Module = network.eval()
         return ready
 
@@ -114,20 +129,33 @@ class ModelFolder:
 
         Raises PruningError where the folder has no tokenizer.
         """
+        tokenizer = self._tokenizer()
+        with self._reading("the texts by the tokenizer"):
+            pairs = (list(table.texts), *([list(table.seconds)] if table.seconds else []))
+            inputs = tokenizer(
+                *pairs, padding=True, truncation=True, max_length=length, return_tensors="pt"
+            )
+        return Texts(dict(inputs), torch.tensor(table.labels, dtype=torch.long))
+
+    def sequences(self, path: Path, text: str, length: int) -> Texts:
+        """The texts in a file as tokens, for a causal language model (`token_rows`)."""
+        tokenizer = self._tokenizer()
+        with self._reading("the texts by the tokenizer"):
+            rows = token_rows(
+                path, text, self.length(length), lambda each: tokenizer(each)["input_ids"]
+            )
+        return Texts(rows, rows.pop("labels"))
+
+    def _tokenizer(self) -> Any:
         if not any((self.path / name).is_file() for name in TOKENIZERS):
             raise PruningError(
                 f"The folder {self.path} has no tokenizer, such as {TOKENIZERS[0]}: add the one "
                 "that the model was trained with, by tokenizer.save_pretrained."
             )
         with self._reading("the tokenizer"):
-            tokenizer = _transformers().AutoTokenizer.from_pretrained(
+            return _transformers().AutoTokenizer.from_pretrained(
                 self.path, local_files_only=True, trust_remote_code=False
             )
-            pairs = (list(table.texts), *([list(table.seconds)] if table.seconds else []))
-            inputs = tokenizer(
-                *pairs, padding=True, truncation=True, max_length=length, return_tensors="pt"
-            )
-        return Texts(dict(inputs), torch.tensor(table.labels, dtype=torch.long))
 
     def transform(self) -> Callable[[Any], Tensor]:
         """The folder's input transform: PIL image -> tensor."""
@@ -149,9 +177,10 @@ class ModelFolder:
 
 
 def model_folder(path: str | Path) -> ModelFolder:
-    """The classifier in a folder, not yet loaded.
+    """The network in a folder, not yet loaded.
 
-    Raises PruningError for a folder that `save_pretrained` has not made of a classifier.
+    Raises PruningError for a folder that `save_pretrained` has not made of a classifier or a causal
+    language model.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -176,16 +205,21 @@ def _refusal(folder: ModelFolder) -> str | None:
     config = folder.config
     if "auto_map" in config:
         return "it needs code of its own (auto_map), which is never run"
-    if not folder.architecture.endswith((TEXTS, IMAGES)):
-        return f"{folder.architecture} is no classifier; a name ends in {TEXTS} or {IMAGES}"
+    if not folder.architecture.endswith((TEXTS, IMAGES, *TOKENS)):
+        return (
+            f"{folder.architecture} is no classifier and no causal language model; a name ends in "
+            f"{TEXTS}, {IMAGES} or {TOKENS[0]}"
+        )
     if "quantization_config" in config:
         return "its weights are quantised; save it in float32, float16 or bfloat16"
+    if not any(folder.path.glob("*.safetensors")):
+        return "the folder has no *.safetensors; save it again with save_pretrained"
+    if folder.gives_tokens:
+        return None
     if config.get("problem_type") not in (None, "single_label_classification"):
         return f"its problem_type is {config['problem_type']}, not single_label_classification"
     if len(folder.classes) < 2:
         return "it has a single output, and a classifier needs at least two classes"
-    if not any(folder.path.glob("*.safetensors")):
-        return "the folder has no *.safetensors; save it again with save_pretrained"
     return None
 
 
@@ -198,10 +232,12 @@ def hugging_face(
     second: str = "",
     length: int = LENGTH,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A classifier in a local folder, and its data as arguments of `workspace`.
+    """A network in a local folder, and its data as arguments of `workspace`.
 
     data: for texts, a .jsonl, .csv or .tsv file, or a folder with train, val and test files; for
     images, a folder with one sub-folder per class, or with folders train, val and test of them.
+    For causal language models also a .txt file, which is cut into parts of `length` tokens; their
+    task is language_model.
     text, second, label: the columns of the text, of the second text of a pair, and of the class; ""
     for texts without classes, whose task is the agreement with the dense network; length: most
     tokens of a text. Raises PruningError for what cannot be opened.
@@ -212,6 +248,8 @@ def hugging_face(
         raise PruningError(f"There is no file or folder of data at {place}.")
     if model.reads_images:
         return model.network(), _image_arguments(model, place)
+    if model.gives_tokens:
+        return _language_model(model, place, text, length)
     splits = {
         part: read_texts(path, model.classes, text, label, second)
         for part, path in text_parts(place).items()
@@ -221,13 +259,25 @@ def hugging_face(
     return model.network(), given | {"classes": model.classes} | unlabelled
 
 
-def text_parts(place: Path) -> dict[str, Path]:
+def _language_model(
+    model: ModelFolder, place: Path, text: str, length: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    network = model.network()
+    files = text_parts(place, (".txt", *ENDINGS))
+    splits = {part: model.sequences(path, text, length) for part, path in files.items()}
+    longest = splits["train"].inputs["attention_mask"].sum(1).argmax()
+    tokens = splits["train"].inputs["input_ids"][longest][None]
+    check_causal(network, tokens, model.architecture)
+    return network, {**splits, "task": "language_model"}
+
+
+def text_parts(place: Path, endings: Sequence[str] = ENDINGS) -> dict[str, Path]:
     """train, val and test -> file; a single file is train."""
     if place.is_file():
         return {"train": place}
     parts = {}
     for part in ("train", "val", "test"):
-        names = [f"{part}{ending}" for ending in ENDINGS]
+        names = [f"{part}{ending}" for ending in endings]
         files = [place / name for name in names if (place / name).is_file()]
         if len(files) > 1:
             raise PruningError(
@@ -236,7 +286,8 @@ def text_parts(place: Path) -> dict[str, Path]:
         if files:
             parts[part] = files[0]
     if "train" not in parts:
-        raise PruningError(f"The folder {place} has no train.jsonl, train.csv or train.tsv.")
+        names = [f"train{ending}" for ending in endings]
+        raise PruningError(f"The folder {place} has no {', '.join(names[:-1])} or {names[-1]}.")
     return parts
 
 

@@ -6,8 +6,17 @@ from pathlib import Path
 from pruning_core.registry import find
 from pruning_core.subjects.entry import Entry
 from pruning_core.subjects.from_objects import workspace
-from pruning_core.subjects.hugging_face import PREFIX, hugging_face
+from pruning_core.subjects.hugging_face import (
+    LENGTH,
+    PREFIX,
+    ModelFolder,
+    hugging_face,
+    model_folder,
+    text_parts,
+)
 from pruning_core.subjects.subject import Subject
+from pruning_core.subjects.text_files import ENDINGS
+from pruning_core.subjects.token_sequences import script_lines
 from pruning_core.types import PruningError
 from pruning_core.workspaces.space import Workspace
 
@@ -24,7 +33,7 @@ class HuggingFaceEntry(Entry):
         folder = self.model.removeprefix(PREFIX)
         return replace(
             super().subject(),
-            help=self.help or f"A classifier of Hugging Face's form, in {folder}.",
+            help=self.help or f"A network of Hugging Face's form, in {folder}.",
             data_help=f"The data is in {self.data}.",
         )
 
@@ -42,11 +51,29 @@ class HuggingFaceEntry(Entry):
         network, given = hugging_face(
             self.model.removeprefix(PREFIX), Path(self.data), **self.arguments
         )
+        if self.task == "token_agreement" and given.get("task") == "language_model":
+            given["task"] = self.task
         if self.task and self.task != given.setdefault("task", self.task):
             raise PruningError(
-                f"{where} has the task {self.task}, and its texts have no labels: "
+                f"{where} has the task {self.task}, and its texts have no labels for it: "
                 f"the task is {given['task']}."
             )
         if self.samples is not None:
             given["samples"] = self.samples
-        return workspace(network, **given, name=self.name, data=f"{self.name}_data")
+        space = workspace(network, **given, name=self.name, data=f"{self.name}_data")
+        model = model_folder(self.model.removeprefix(PREFIX))
+        return self._with_lines(space, model) if model.gives_tokens else space
+
+    def _with_lines(self, space: Workspace, model: ModelFolder) -> Workspace:
+        """With the lines of a script that needs transformers only."""
+        assert space.lines is not None
+        text = str(self.arguments.get("text", "text"))
+        length = model.length(int(self.arguments.get("length", LENGTH)))
+        files = text_parts(Path(self.data), (".txt", *ENDINGS))
+        known = replace(
+            space.lines,
+            imports=(script_lines(model.path, model.architecture, text, length),),
+            model="build_network()",
+            splits={part: f"sequences({str(path)!r})" for part, path in files.items()},
+        )
+        return replace(space, lines=known)
