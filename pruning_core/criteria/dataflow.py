@@ -150,7 +150,9 @@ def _positive_copy(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Modu
     """A copy on the CPU, in double precision, with absolute parameters and buffers; its weights."""
     positive = copy_model(model).cpu().double().eval().requires_grad_(False)
     for tensor in (*positive.parameters(), *positive.buffers()):
-        tensor.copy_(tensor.abs())  # of complex numbers too, which cannot be changed in place
+        # Not in place, which complex numbers do not allow. In the order of the elements, whatever
+        # the layout in memory is, because weights are counted through.
+        tensor.data = tensor.abs().to(tensor.dtype).contiguous()
     parameters = [positive.get_parameter(layer.name).requires_grad_(True) for layer in layers]
     return positive, parameters
 

@@ -68,6 +68,8 @@ def _listed(model: nn.Module, *, embeddings: bool) -> tuple[Layer, ...]:
         names.setdefault(id(parameter), []).append(name)
     listed: dict[int, Layer] = {}
     for layer, parameter in candidates(model, embeddings=embeddings):
+        if parameter.is_complex() or not parameter.numel():
+            continue
         first = listed.setdefault(id(parameter), layer)
         if first.kind == "embedding" != layer.kind:  # it is the weight of a Linear as well
             listed[id(parameter)] = replace(layer, aliases=(first.name, *first.aliases))

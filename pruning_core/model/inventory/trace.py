@@ -198,7 +198,7 @@ def _weights(work: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
     return {
         named.get(id(parameter), name): parameter
         for name, parameter in work.named_parameters()
-        if parameter.ndim > 1
+        if parameter.ndim > 1 and parameter.numel()
     }
 
 

@@ -60,16 +60,19 @@ def _reason(name: str, parameter: Tensor, owner: nn.Module, *, is_known: bool) -
         return "slope of a PReLU: one value per channel, little to gain"
     if name.rpartition(".")[2].startswith("bias") or name.endswith("bias"):
         return "bias: one value per output, little to gain"
+    if parameter.is_complex():
+        return "complex numbers, which the criteria do not rank"
+    if not parameter.numel():
+        return "it has no values"
     if is_known:
         return (
             "the model computes with this weight in a way that cannot be followed, "
             "so no criterion could see its inputs"
         )
-    if parameter.is_complex():
-        return "complex numbers, which the criteria do not rank"
     if parameter.ndim < 2:
         return "a single value or one value per channel, little to gain"
     return (
-        "the model adds it, compares with it, multiplies it value by value or does not read it: "
-        "it is no matrix or kernel that multiplies its inputs"
+        "no matrix or kernel that was seen to multiply the model's inputs: the model adds it, "
+        "multiplies it value by value, uses it in an operation that is not followed, or does not "
+        "read it"
     )

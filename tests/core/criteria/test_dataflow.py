@@ -155,3 +155,18 @@ def test_synflow_of_a_network_with_complex_numbers() -> None:
     )
     order = scores["f.weight"].flatten().argsort().tolist()
     assert order == [2, 3, 0, 1]  # 0.5, 4, 5 and 10
+
+
+def test_synflow_does_not_depend_on_the_layout_in_memory() -> None:
+    """Weights with channels last, and a weight that is stored transposed."""
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24, 4))
+    layers = inventory(model, (3, 4, 4))
+    batches = [(torch.ones(1, 3, 4, 4), torch.zeros(1))]
+    wanted = criterion("synflow")(model, layers, batches)
+    moved = deepcopy(model).to(memory_format=torch.channels_last)
+    moved[3].weight = nn.Parameter(model[3].weight.detach().T.contiguous().T)
+    found = criterion("synflow")(moved, layers, batches)
+    assert not moved[0].weight.is_contiguous()
+    assert not moved[3].weight.is_contiguous()
+    for name, scores in wanted.items():
+        assert torch.equal(found[name], scores)

@@ -332,6 +332,21 @@ def test_a_model_that_changes_itself_when_called_stays_as_it_is() -> None:
     assert float(model.calls) == len(model.kept) == 0
 
 
+class Odd(nn.Module):
+    """A layer without outputs and one of complex numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.empty = nn.Linear(4, 1)
+        self.empty.weight = nn.Parameter(torch.zeros(0, 4))
+        self.empty.register_parameter("bias", None)
+        self.turn = nn.Linear(4, 4, dtype=torch.cfloat)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.cat([self.turn(x.cfloat()).real, self.empty(x)], 1))
+
+
 def test_parts_that_cannot_be_pruned_are_named() -> None:
     with pytest.warns(FutureWarning, match="deprecated"):
         part = torch.jit.script(nn.Sequential(nn.Linear(6, 8), nn.ReLU()))
@@ -340,6 +355,13 @@ def test_parts_that_cannot_be_pruned_are_named() -> None:
     assert [layer.name for layer in layers] == ["0.weight", "2.weight"]
     reasons = {each.name: each.reason for each in unprunable_parameters(model, layers)}
     assert "TorchScript" in reasons["1.0.weight"]
+
+    odd = Odd()
+    layers = inventory(odd, (4,))
+    assert [layer.name for layer in layers] == ["out.weight"]
+    reasons = {each.name: each.reason for each in unprunable_parameters(odd, layers)}
+    assert "no values" in reasons["empty.weight"]
+    assert "complex" in reasons["turn.weight"]
 
     class DynamicLinear(nn.Module):
         """Stands for torch's own, whose packed weights need a back end for this processor."""
