@@ -164,9 +164,10 @@ def test_synflow_does_not_depend_on_the_layout_in_memory() -> None:
     batches = [(torch.ones(1, 3, 4, 4), torch.zeros(1))]
     wanted = criterion("synflow")(model, layers, batches)
     moved = deepcopy(model).to(memory_format=torch.channels_last)
-    moved[3].weight = nn.Parameter(model[3].weight.detach().T.contiguous().T)
+    transposed = model.get_parameter("3.weight").detach().T.contiguous().T
+    moved.get_submodule("3").register_parameter("weight", nn.Parameter(transposed))
     found = criterion("synflow")(moved, layers, batches)
-    assert not moved[0].weight.is_contiguous()
-    assert not moved[3].weight.is_contiguous()
+    assert not moved.get_parameter("0.weight").is_contiguous()
+    assert not moved.get_parameter("3.weight").is_contiguous()
     for name, scores in wanted.items():
         assert torch.equal(found[name], scores)
