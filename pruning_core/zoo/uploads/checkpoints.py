@@ -228,7 +228,7 @@ def _fit_one(form: Built, best: _Candidate, candidates: list[_Candidate]) -> Fit
         {name: value.clone() for name, value in state.items()},
         len(expected),
         differences[:SHOWN],
-        tuple(_notes(best, len(best.tensors) - len(inside), choices, masks)),
+        (*_notes(best, len(best.tensors) - len(inside), choices, masks), *_input_note(form)),
         choices,
         best.label,
         masks,
@@ -270,6 +270,16 @@ def _differences(
 
 def _text(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "one number"
+
+
+def _input_note(form: Built) -> tuple[str, ...]:
+    """What the file does not say of a network that may change its own input."""
+    if form.architecture not in AUXILIARY:
+        return ()
+    return (
+        "transform_input, which torchvision sets for its own weights, is off here: for a network "
+        "that was trained with it, state the mean 0.5 and the standard deviation 0.5.",
+    )
 
 
 def _notes(

@@ -4,6 +4,7 @@ import argparse
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +12,17 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 from torch.nn.utils import prune
+from torchvision import transforms
+from torchvision.models import GoogLeNet
 
 from pruning_core.model import tensor_files
 from pruning_core.types import PruningError
 from pruning_core.zoo.uploads import Fit, architectures, inspect
+from pruning_core.zoo.uploads.architectures import Built
+from pruning_core.zoo.uploads.checkpoints import fit
 from tests.core.zoo.uploads.files import TRANSFORM, bomb, named, network, pt, zipped
 
+SHAPE = (3, 64, 64)
 STATE = network().state_dict()
 OTHER = network(seed=1).state_dict()
 Tensors = Mapping[str, Tensor]
@@ -209,3 +215,14 @@ def test_what_is_no_checkpoint_is_refused_in_one_sentence(monkeypatch: pytest.Mo
             if not (kind == "an expanded tensor" and fit.differences[0].name == "fc.weight"):
                 wrong[kind] = " ".join(fit.notes)
     assert not wrong
+
+
+def test_the_input_change_of_googlenet_is_named_and_is_a_mean_of_a_half() -> None:
+    state = {name: torch.zeros(size) for name, size in Built("googlenet", SHAPE).shapes(3).items()}
+    found = fit(state, "googlenet", SHAPE)
+    found.check()
+    assert "state the mean 0.5" in found.notes[-1]
+    pixels = torch.rand(1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    own = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))(pixels)
+    changed = GoogLeNet._transform_input(SimpleNamespace(transform_input=True), own)
+    assert torch.allclose(changed, transforms.Normalize([0.5] * 3, [0.5] * 3)(pixels), atol=1e-6)
