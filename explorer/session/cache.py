@@ -10,7 +10,10 @@ import atexit
 import gc
 from collections.abc import Callable
 from functools import wraps
+from itertools import count
+from threading import Lock
 from typing import ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import streamlit as st
 from streamlit.runtime import exists, get_instance
@@ -47,6 +50,8 @@ def cached(
     """Keeps a function's last `entries` results, under the text (repr) of `key(*arguments)`.
 
     Text, because Streamlit hashes a dataclass inside another by its fields and not by its type.
+    The number of every workspace among the arguments is part of the key: a network that is opened
+    again, perhaps from other files, gets no results of before.
 
     copied: each caller receives its own copy (`st.cache_data`). Else all callers share one object
     (`st.cache_resource`).
@@ -63,11 +68,26 @@ def cached(
 
         @wraps(compute)
         def look_up(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-            return results(repr(key(*args, **kwargs)), lambda: compute(*args, **kwargs))
+            spaces = [number_of(part) for part in args if isinstance(part, Workspace)]
+            text = repr((key(*args, **kwargs), spaces))
+            return results(text, lambda: compute(*args, **kwargs))
 
         return look_up
 
     return decorate
+
+
+_numbers: WeakKeyDictionary[Workspace, int] = WeakKeyDictionary()
+_counter = count()
+_numbering = Lock()
+
+
+def number_of(space: Workspace) -> int:
+    """The number of a workspace object in this process."""
+    with _numbering:
+        if space not in _numbers:
+            _numbers[space] = next(_counter)
+        return _numbers[space]
 
 
 def score_key(plan: Plan) -> str:
@@ -216,9 +236,9 @@ def layer_view(
     )
 
 
-@cached(lambda make, *parts: parts, 48)
-def cached_detail(make: Callable[[], Result], *parts: object) -> Result:
-    """make(), kept under the text of `parts`, which must name all that it depends on.
+@cached(lambda make, space, *parts: parts, 48)
+def cached_detail(make: Callable[[], Result], space: Workspace, *parts: object) -> Result:
+    """make(), kept for the workspace and the text of `parts`: all that it depends on.
 
     All sessions share the result, so it must be small.
     """

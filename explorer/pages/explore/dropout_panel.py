@@ -37,6 +37,7 @@ def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | No
         lambda: tuple(
             _pass(plan, space, layer, name, rate, number) for number in range(start, start + SHOWN)
         ),
+        space,
         "dropout",
         plan.model,
         plan.dataset,

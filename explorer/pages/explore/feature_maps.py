@@ -41,6 +41,7 @@ def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str 
         lambda: maps(
             space.model, cache.pruned_model(plan, space), layer, _ready(plan, space, image), side
         ),
+        space,
         "maps",
         cache.mask_key(plan),
         plan.probe,

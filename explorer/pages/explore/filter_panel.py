@@ -64,7 +64,7 @@ def _picture(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, ch
     tiles, laid = filter_picture(one.numpy(), kept.numpy(), wide=2.0)
     width = float(tiles.col_edges[-1])
     limit = cache.cached_detail(
-        lambda: robust_limit(weight.numpy()), "limit", plan.model, plan.dataset, layer.name
+        lambda: robust_limit(weight.numpy()), space, "limit", plan.model, plan.dataset, layer.name
     )
     left = int(kept.sum())
     (_, i, h, w) = layer.shape
@@ -131,7 +131,7 @@ def _ranking(name: str, plan: Plan, space: Workspace, layer: Layer) -> FilterRan
         how,
         plan.calibration if how.needs_data else None,
     )
-    return cache.cached_detail(lambda: filter_rankings(name, plan, space), *key)[layer.name]
+    return cache.cached_detail(lambda: filter_rankings(name, plan, space), space, *key)[layer.name]
 
 
 def _row(ranking: FilterRanking, chosen: int, count: int) -> dict[str, object]:

@@ -41,6 +41,7 @@ def granularity_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str |
         return
     results = cache.cached_detail(
         lambda: granularity_results(plan, space, layer, ratio, cache.probe(plan, space)),
+        space,
         "multiples",
         plan.model,
         plan.dataset,

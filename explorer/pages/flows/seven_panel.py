@@ -75,6 +75,7 @@ def _measured(
     with st.spinner("Computing gradients …"):
         return cache.cached_detail(
             lambda: noise(plan, space, layer, *settings),
+            space,
             "noise",
             plan.model,
             plan.dataset,

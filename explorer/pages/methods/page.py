@@ -65,7 +65,9 @@ def render(plan: Plan, space: Workspace) -> None:
 
 def base_of(plan: Plan, space: Workspace) -> str:
     """The fingerprint of the network and images."""
-    return cache.cached_detail(lambda: fingerprint(space), "fingerprint", plan.model, plan.dataset)
+    return cache.cached_detail(
+        lambda: fingerprint(space), space, "fingerprint", plan.model, plan.dataset
+    )
 
 
 def _results(asked: Study, space: Workspace, base: str) -> StudyResults:
@@ -106,7 +108,7 @@ def _work_left(measured: StudyResults, space: Workspace, missing: int) -> str:
         return f"{size}, all measured."
     plan = measured.study.plan
     per_image = cache.cached_detail(
-        lambda: seconds_per_image(plan, space), "pace", plan.model, plan.dataset
+        lambda: seconds_per_image(plan, space), space, "pace", plan.model, plan.dataset
     )
     left = clock(estimated_seconds(measured.study, space, per_image, measured.results))
     done = f", {len(measured.results)} of them measured" if measured.results else ""

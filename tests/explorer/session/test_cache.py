@@ -163,3 +163,13 @@ def test_two_functions_with_equal_keys_have_separate_caches() -> None:
         return 3 * value
 
     assert [double(5), triple(5), double(5)] == [10, 15, 10]
+
+
+def test_a_network_of_the_same_name_gets_its_own_results(space: Workspace) -> None:
+    other = open_workspace("lenet5", "digits")
+    with torch.no_grad():
+        other.model.get_parameter("fc3.weight").neg_()
+    assert cache.accuracy(PLAN, space).value > cache.accuracy(PLAN, other).value
+    assert cache.cached_detail(lambda: "own", space, "part") == "own"
+    assert cache.cached_detail(lambda: "other", other, "part") == "other"
+    assert cache.cached_detail(lambda: "again", space, "part") == "own"
