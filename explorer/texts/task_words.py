@@ -12,7 +12,7 @@ ONLY_CLASSES = "{what} shown for classification only: this network's task is {ta
 
 def value_help(task: Task) -> str:
     """What the value is."""
-    if task == CLASSIFICATION:
+    if task.name == CLASSIFICATION.name:
         return HELP["accuracy"]
     return f"{task.help} Without training after pruning. Measured now."
 
@@ -50,7 +50,7 @@ def only_classes(what: str, task: Task) -> str:
 
 def extras_text(evaluation: Evaluation) -> str:
     """The other numbers of a task, such as "; pixel accuracy 0.914". Nothing for classification."""
-    if evaluation.task == CLASSIFICATION:
+    if evaluation.task.name == CLASSIFICATION.name:
         return ""
     return "".join(f"; {label} {value:.3g}" for label, value in evaluation.extras.items())
 
@@ -72,7 +72,7 @@ def value_words(evaluation: Evaluation) -> str:
     """The value on a card: "91.0% correct", "mean IoU 45.2%", "perplexity 12.3"."""
     task = evaluation.task
     text = rounded_text(evaluation.value, task)
-    return f"{text} correct" if task == CLASSIFICATION else f"{task.value_label} {text}"
+    return f"{text} correct" if task.name == CLASSIFICATION.name else f"{task.value_label} {text}"
 
 
 def band_words(dense: Evaluation) -> str:
@@ -85,17 +85,22 @@ def band_words(dense: Evaluation) -> str:
 
 def for_task(text: str, task: Task) -> str:
     """A text that was written for classifiers of images, in the words of another task."""
-    if task == CLASSIFICATION:
-        return text
-    one = task.samples.removesuffix("s")
-    for old, new in (
-        ("many images it still classifies correctly", "well it still does"),
-        ("many\nimages it still classifies correctly", "well it still does"),
-        ("highest accuracy", f"best {task.value_label}"),
-        ("accuracy", "value"),
-        ("images", task.samples),
-        ("image", one),
-        ("Images", task.samples.capitalize()),
-    ):
+    pairs = (
+        []
+        if task.name == CLASSIFICATION.name
+        else [
+            ("many images it still classifies correctly", "well it still does"),
+            ("many\nimages it still classifies correctly", "well it still does"),
+            ("highest accuracy", f"best {task.value_label}"),
+            ("accuracy", "value"),
+        ]
+    )
+    if task.samples != CLASSIFICATION.samples:
+        pairs += [
+            ("images", task.samples),
+            ("image", task.samples.removesuffix("s")),
+            ("Images", task.samples.capitalize()),
+        ]
+    for old, new in pairs:
         text = text.replace(old, new)
     return text

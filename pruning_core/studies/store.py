@@ -60,7 +60,7 @@ def fingerprint(space: Workspace) -> str:
     if space.dataset.outputs is not None:
         # Losses read these logits only. Without them the digest stays as older versions made it.
         digest.update(f"logits {space.dataset.outputs}".encode())
-    if space.dataset.task != CLASSIFICATION:
+    if space.dataset.task.name != CLASSIFICATION.name:
         digest.update(f"task {space.dataset.task.name}".encode())
     for name, tensor in space.model.state_dict().items():
         digest.update(name.encode())

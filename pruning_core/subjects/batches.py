@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -88,6 +89,11 @@ class ReadBatch:
     def _tensor(self, value: Any, part: str) -> Tensor:
         if isinstance(value, Tensor):
             return value.detach().cpu()
+        if part == "target" and (texts := _texts(value)):
+            raise PruningError(
+                f"The targets of {self.given}= are texts, such as '{texts[0]}': give numbers; "
+                "classes are numbered from 0."
+            )
         try:
             return torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -100,6 +106,14 @@ class ReadBatch:
         if self.dtype is None or not part.is_floating_point():
             return part
         return part.to(self.dtype)
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts in a list or an array; none where it holds something else."""
+    items = value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(items, list | tuple):
+        return []
+    return [item for item in items if isinstance(item, str)]
 
 
 def refuse_pictures(item: Any, given: str) -> None:

@@ -168,6 +168,8 @@ def add_to_path(folders: tuple[Path, ...], *imported: str) -> None:
     imported: package.module:name of what is imported next. Raises PruningError where another
     package of that name hides the one in the folders.
     """
+    for missing in (folder for folder in folders if not folder.is_dir()):
+        raise PruningError(f"The folder {missing} of 'path' does not exist.")
     for folder in map(str, folders):
         if folder not in sys.path:
             sys.path.append(folder)
@@ -200,7 +202,9 @@ def named_splits(given: Any, source: str) -> dict[str, Any]:
         names = SPLITS if len(given) == 3 else ("train", "test")
         return dict(zip(names, given, strict=True))
     if not isinstance(given, Mapping):
-        kind = f"{len(given)} parts" if isinstance(given, list | tuple) else type(given).__name__
+        kind = "nothing (None)" if given is None else f"a {type(given).__name__}"
+        if isinstance(given, list | tuple):
+            kind = f"{len(given)} parts"
         raise PruningError(
             f"{source} gave {kind}; it must give (train, test), (train, val, test) or a dict with "
             "the keys train, val and test."

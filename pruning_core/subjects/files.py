@@ -1,6 +1,7 @@
 """Reads subject files: TOML with one [name] table per network."""
 
 import re
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -39,6 +40,8 @@ KINDS: dict[type, str] = {
     list: "a list",
     dict: "a table",
 }
+LARGEST = 1_000_000
+"""Bytes that a subject file may have."""
 EXAMPLE = '[my_net] with model = "my_package.nets:build" and data = "my_package.data:loaders"'
 
 
@@ -48,6 +51,10 @@ def read_file(path: Path) -> tuple[Entry, ...]:
     Nothing is imported.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise PruningError(f"The subject file {path} is a folder or a device, not a file.")
+        if path.stat().st_size > LARGEST:
+            raise PruningError(f"The subject file {path} is larger than {LARGEST:,} bytes.")
         return _parsed(path.resolve(), path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PruningError(f"The subject file {path} cannot be read: {error.strerror}.") from error
@@ -131,8 +138,15 @@ def _check(key: str, value: Any, where: str) -> None:
 
 
 def _absolute(folder: Path, text: str) -> Path:
-    """A path of the file; it is relative to the file's folder."""
-    return (folder / Path(text).expanduser()).resolve()
+    """A path of the file; it is relative to the file's folder. Raises PruningError for no path."""
+    try:
+        path = (folder / Path(text).expanduser()).resolve()
+        path.exists()  # raises for a path that is too long
+    except (OSError, ValueError, RuntimeError) as error:
+        shown = reprlib.repr(text)
+        why = getattr(error, "strerror", None) or error
+        raise PruningError(f"{shown} in {folder} is not a path: {why}.") from error
+    return path
 
 
 def _tuple(value: Any) -> Any:

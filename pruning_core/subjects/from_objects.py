@@ -1,9 +1,9 @@
 """A workspace of the user's own network and data, given as Python objects."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,9 @@ from pruning_core.model.inventory import (
     unprunable_parameters,
 )
 from pruning_core.model.model_io import input_tensors
-from pruning_core.registry import find
 from pruning_core.subjects.image_folder import SCRIPT, ImageFiles, image_folder
 from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
+from pruning_core.subjects.options import Options, check_options
 from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
 from pruning_core.subjects.samples import ItemSplit, Pair, Samples
 from pruning_core.subjects.script_lines import logits_expression, reading_lines
@@ -32,34 +32,6 @@ from pruning_core.zoo.splits import stratified
 Part = Samples | ItemSplit
 SAMPLES_SHOWN = 2
 """Samples that the network computes when it is opened."""
-
-
-class Options(TypedDict, total=False):
-    """What `workspace` may be told besides the network and its data.
-
-    task: a name of `pruning_core.tasks.TASKS`, package.module:object, a `Task`, or a function that
-    gives the value of each sample (`tasks.custom`); without it
-    classification;
-    classes: their names or number; outputs: the network's outputs that stand for the classes, in
-    order, where it has more; example: a batch of inputs, by default the first of train;
-    transform: of images, PIL image -> tensor; batch: a function from a batch to (inputs, target),
-    for batches that are neither pairs nor dicts with "labels";
-    embeddings: offer the weights of nn.Embedding for pruning too;
-    samples: the largest number of samples of a split; memory: bytes that may be kept in memory;
-    name, data: what reports and plans call the network and its data.
-    """
-
-    task: str | Task | Callable[[Tensor, Tensor], Tensor]
-    classes: Sequence[str] | int | None
-    outputs: Sequence[int] | None
-    example: Inputs | None
-    transform: Callable[..., Any] | None
-    batch: Callable[[Any], Any] | None
-    embeddings: bool
-    samples: int | None
-    memory: int
-    name: str
-    data: str
 
 
 def workspace(
@@ -83,8 +55,7 @@ def workspace(
     >>> len(space.layers), len(space.dataset.test), space.dataset.classes
     (1, 40, ('0', '1'))
     """
-    for key in options:
-        find(Options.__annotations__, key, "argument of workspace called")
+    check_options(options)
     return _Opening(model, {"train": train, "val": val, "test": test}, options).workspace()
 
 
@@ -101,11 +72,13 @@ class _Opening:
         network, notes = own_copy(self.model)
         reader = self._reader(network, task)
         splits = self._splits(reader)
-        x, y = _first_samples(splits["train"])
+        x = _first_samples(splits["train"])[0]
         out = trial(network, x)
-        dataset = self._dataset(task, splits, (x, y), out, tuple(reader.notes))
+        dataset = self._dataset(network, task, splits, out, tuple(reader.notes))
         if (example := self.options.get("example")) is not None:
-            x = with_dtype(example, reader.dtype)
+            with user_code("Reading example="):
+                x = with_dtype(example, reader.dtype)
+            trial(network, x, "example=")
         layers = inventory(network, x, embeddings=self.options.get("embeddings", False))
         return Workspace(
             network,
@@ -187,9 +160,14 @@ class _Opening:
         self.given |= parts
 
     def _dataset(
-        self, task: Task, splits: dict[str, Part], first: Pair, out: Any, notes: tuple[str, ...]
+        self,
+        network: nn.Module,
+        task: Task,
+        splits: dict[str, Part],
+        out: Any,
+        notes: tuple[str, ...],
     ) -> Dataset:
-        """The data set. first: the first samples; out: what the network gives for their inputs."""
+        """The data set. out: what the network gives for the first samples of train."""
         outputs = self.options.get("outputs")
         classes = self.options.get("classes")
         with user_code(f"Reading the network's output for the task {task.name}"):
@@ -200,19 +178,20 @@ class _Opening:
                 _check_labels(part, len(names), task.ignore_index)
         else:
             names = _numbered(classes or ())
-            if not task.dense_answers:
-                with user_code(f"Comparing outputs and targets by the task {task.name}"):
-                    task.check(judged, first[1])
+        for part in ("train", "val", "test"):
+            if self.given[part] is not None:
+                _check_first(network, task, splits[part])
+        first = _first_samples(splits["train"])[0]
         return Dataset(
             self.options.get("data", "data"),
             names,
-            _shape(first[0]),
+            _shape(first),
             splits["train"],
             splits["val"],
             splits["test"],
-            None if outputs is None else tuple(outputs),
+            None if outputs is None else tuple(int(output) for output in outputs),
             notes,
-            task,
+            _with_sample_word(task, first),
         )
 
 
@@ -225,6 +204,24 @@ def _task_path(given: Any, task: Task) -> str:
     """package.module:object of the user's task, "" where there is none that can be imported."""
     path = given if isinstance(given, str) else task.name
     return "" if path.startswith("__main__") or not OBJECT_PATH.fullmatch(path) else path
+
+
+def _check_first(network: nn.Module, task: Task, part: Part) -> None:
+    """Raises PruningError where the network does not fit the first samples of a split."""
+    x, y = _first_samples(part)
+    out = trial(network, x, f"the first samples of {part.given}=")
+    with user_code(f"Comparing outputs and targets of {part.given}= by the task {task.name}"):
+        judged = task.outputs(out)
+        task.check(judged, task.answers(judged) if task.dense_answers else y)
+
+
+def _with_sample_word(task: Task, x: Inputs) -> Task:
+    """The task with "sequences" or "samples" where its word "images" does not fit the inputs."""
+    first = input_tensors(x)[0]
+    if task.samples != "images" or first.ndim == 4:
+        return task
+    tokens = first.ndim == 2 and not first.is_floating_point()
+    return replace(task, samples="sequences" if tokens else "samples")
 
 
 def _first_samples(train: Part) -> Pair:

@@ -96,7 +96,10 @@ def model_dtype(model: nn.Module) -> torch.dtype | None:
     return next((t.dtype for t in model.parameters() if t.is_floating_point()), None)
 
 
-def trial(model: nn.Module, example: Inputs) -> Any:
-    """The network's output for an example. Raises PruningError, with file and line, if it fails."""
-    with user_code("The network on the first samples"), torch.inference_mode():
+def trial(model: nn.Module, example: Inputs, given: str = "the first samples") -> Any:
+    """The network's output for an example. Raises PruningError, with file and line, if it fails.
+
+    given: what the example is, for the error message.
+    """
+    with user_code(f"The network on {given}"), torch.inference_mode():
         return call(model, example)

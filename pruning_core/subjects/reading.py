@@ -34,6 +34,8 @@ from pruning_core.user_code import user_code
 
 MEMORY = 1 << 30
 """Bytes of samples that are kept in memory for all splits together, if nothing else is said."""
+SAMPLE_LIMIT = 100_000_000
+"""A split may have at most so many samples."""
 CHUNK = 64
 """Samples that are read at once."""
 CHECKED = 8
@@ -66,10 +68,6 @@ class Reader:
     bare: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.samples is not None and self.samples < 1:
-            raise PruningError(f"samples={self.samples} is no number of samples: give 1 or more.")
-
     def read(self, given: Any, name: str) -> Samples | ItemSplit:
         """The split in what the user gave as `name`. Raises PruningError, in one sentence."""
         source = source_of(given, name, self.transform)
@@ -91,16 +89,22 @@ class Reader:
         both = source.x if source.target is None else (source.x, source.target)
         with user_code(f"Reading {pair.given}="):
             x, y = pair(both)
+        if not len(y):
+            raise PruningError(f"{pair.given}= has no samples.")
         chosen = self._spread(len(y), pair.given)
         whole = Samples(x, y, torch.arange(len(y)), pair.given)
         return whole if len(chosen) == len(y) else whole.subset(chosen)
 
     def _spread(self, n: int, name: str) -> Tensor:
         """The numbers 0 to n - 1, or `samples` of them at equal distances."""
+        if min(n, self.samples or n) > SAMPLE_LIMIT:
+            raise PruningError(
+                f"{name}= has {n:,} samples: give samples=, a number up to {SAMPLE_LIMIT:,}."
+            )
         if self.samples is None or self.samples >= n:
             return torch.arange(n)
         self.notes.append(f"{self.samples:,} of the {n:,} samples of {name}= are used.")
-        return torch.linspace(0, n - 1, self.samples).round().long()
+        return torch.linspace(0, n - 1, self.samples, dtype=torch.float64).round().long()
 
     def _stream(self, source: Stream, pair: ReadBatch) -> Samples:
         name = pair.given

@@ -45,6 +45,11 @@ class Classification(Task):
                 f"the shapes are {tuple(outputs.shape)} and {tuple(targets.shape)}: "
                 "name another task."
             )
+        if len(outputs) != len(targets):
+            raise PruningError(
+                f"The network gives {len(outputs)} rows of logits for {len(targets)} samples: it "
+                "must give one row for each."
+            )
         counted = targets[targets != self.ignore_index]
         if len(counted) and int(counted.max()) >= outputs.shape[1]:
             hint = " For one logit per sample, choose the task 'binary'."

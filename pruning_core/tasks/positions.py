@@ -243,7 +243,12 @@ class TokenAgreement(LanguageModel):
     statistics: ClassVar[tuple[str, ...]] = ("right", "positions")
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """The likeliest token at each position."""
+        """The likeliest token at each position. Raises PruningError for outputs without tokens."""
+        if outputs.ndim != 3:
+            raise PruningError(
+                f"{self.label} needs outputs samples x tokens x vocabulary; the shape is "
+                f"{tuple(outputs.shape)}."
+            )
         return outputs.argmax(2)
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -90,9 +90,13 @@ MISTAKES = {
     "[a]\n" + MODEL + DATA + "samples = true": "'samples' of [a]",
     "[a]\n" + MODEL + DATA + "embeddings = 1": "must be true or false",
     "[a]\n" + MODEL + DATA + "weights = ['a']": "'weights' of [a]",
+    "[a]\n" + MODEL + DATA + 'weights = "a\\u0000b"': "is not a path: embedded null byte",
+    "[a]\n" + MODEL + DATA + f'weights = "{"a" * 5000}"': "is not a path: File name too long",
+    "[a]\n" + MODEL + DATA + "#" * 1_000_001: "is larger than 1,000,000 bytes",
 }
 OPENED = {
     '[a]\nmodel = "no_such_module_:c"\n' + DATA: "no_such_module_",
+    "[a]\n" + MODEL + DATA + 'path = "nowhere"': "nowhere of 'path' does not exist",
     '[a]\nmodel = "json:loads"\n' + DATA: "Building the network by json:loads failed: TypeError",
     '[a]\nmodel = "json:decoder"\n' + DATA: "must be a function that builds",
     '[a]\nmodel = "builtins:dict"\n' + DATA: "is no nn.Module",
@@ -122,11 +126,14 @@ def test_a_mistake_in_a_file_gives_one_sentence(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_used_leaves_the_others(file: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text("[pictures]\n" + MODEL + DATA)
-    known, problems = read_subjects([tmp_path / "none.toml", file, bad])
+    pipe = tmp_path / "pipe.toml"
+    os.mkfifo(pipe)
+    known, problems = read_subjects([tmp_path / "none.toml", file, bad, pipe])
     assert {"pictures", "looking"} <= known.keys()
-    assert len(problems) == 2
+    assert len(problems) == 3
     assert "cannot be read" in problems[0]
     assert "names 'pictures' again" in problems[1]
+    assert "is a folder or a device, not a file" in problems[2]
 
 
 def test_weights_that_do_not_fit_are_named(file: Path, tmp_path: Path) -> None:
