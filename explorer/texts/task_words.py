@@ -85,16 +85,15 @@ def band_words(dense: Evaluation) -> str:
 
 def for_task(text: str, task: Task) -> str:
     """A text that was written for classifiers of images, in the words of another task."""
-    pairs = (
-        []
-        if task.name == CLASSIFICATION.name
-        else [
+    pairs: list[tuple[str, str]] = []
+    if task.name != CLASSIFICATION.name:
+        pairs += [
             ("many images it still classifies correctly", "well it still does"),
             ("many\nimages it still classifies correctly", "well it still does"),
+            ("intervals, each class, the images whose answer changed, and", "intervals, and"),
             ("highest accuracy", f"best {task.value_label}"),
             ("accuracy", "value"),
         ]
-    )
     if task.samples != CLASSIFICATION.samples:
         pairs += [
             ("images", task.samples),

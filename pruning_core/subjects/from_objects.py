@@ -178,9 +178,8 @@ class _Opening:
                 _check_labels(part, len(names), task.ignore_index)
         else:
             names = _numbered(classes or ())
-        for part in ("train", "val", "test"):
-            if self.given[part] is not None:
-                _check_first(network, task, splits[part])
+        for split in (splits[part] for part in splits if self.given[part] is not None):
+            _check_first(network, task, split)
         first = _first_samples(splits["train"])[0]
         return Dataset(
             self.options.get("data", "data"),

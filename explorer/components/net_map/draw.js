@@ -71,7 +71,7 @@ function fitted(text, room, measure) {
 }
 
 const PICTURES = {
-  input: box => `<g class="input" aria-hidden="true"><circle cx="${px(box.x + 4)}" cy="${px(box.y + 4)}" r="4"/><text x="${px(box.middle)}" y="${px(box.y - 10)}">image</text></g>`,
+  input: box => `<g class="input" aria-hidden="true"><circle cx="${px(box.x + 4)}" cy="${px(box.y + 4)}" r="4"/><text x="${px(box.middle)}" y="${px(box.y - 10)}">input</text></g>`,
   join: box => {
     const [x, y] = [px(box.middle), box.y + SIZE.join]
     return `<g class="join" aria-hidden="true"><title>${escaped(box.title)}</title><circle cx="${x}" cy="${px(y)}" r="${SIZE.join}"/><text x="${x}" y="${px(y + 4.5)}">${box.label}</text></g>`

@@ -34,7 +34,7 @@ VIEWS: dict[str, tuple[Callable[[Plan, Workspace, Layer, str | None], None], str
     ),
 }
 HINT = (
-    "Choose a view: all granularities on this layer, its activations for an image, "
+    "Choose a view: all granularities on this layer, its activations for one input, "
     "random dropping, or one filter."
 )
 

@@ -144,9 +144,9 @@ def _counts(
         "achieved",
         caption,
     )
-    caption = f"{kept}; {count(counts.dense_bytes)}B if stored densely" + _thinned(
-        counts.thinned_parameters
-    )
+    dense = count(counts.dense_bytes)
+    unit = "B" if dense[-1].isalpha() else " B"
+    caption = f"{kept}; {dense}{unit} if stored densely" + _thinned(counts.thinned_parameters)
     beside = f"of {count(counts.parameters)}"
     _number(
         places[1], "Parameters left · computed", count(counts.nonzeros), beside, "nonzeros", caption

@@ -112,7 +112,7 @@ def _repetitions(space: Workspace, chosen: Choices) -> None:
     )
     state.set_widget("study_images", chosen.images)
     row.selectbox(
-        "Training images per run",
+        f"Training {space.dataset.task.samples} per run",
         sorted({*image_options(len(space.dataset.train)), chosen.images}),
         format_func=images_words,
         key="study_images",

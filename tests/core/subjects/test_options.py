@@ -71,7 +71,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def test_each_argument_that_does_not_fit_is_named() -> None:
     wrong = {}
     for number, (change, words) in enumerate(REFUSED):
-        arguments = {"model": network(), "train": BOTH, "test": BOTH} | change
+        arguments: dict[str, Any] = {"model": network(), "train": BOTH, "test": BOTH} | change
         sentence = refusal(partial(workspace, **arguments))
         if words not in sentence:
             wrong[number, words] = sentence
@@ -88,9 +88,3 @@ def test_samples_that_are_no_images_are_not_called_images() -> None:
     ):
         task = workspace(model, train=(x, Y), test=(x, Y)).dataset.task
         assert (task.name, task.samples) == ("classification", expected)
-
-
-def test_numbers_of_numpy_and_torch_are_numbers() -> None:
-    for outputs in (np.array([0, 1, 2]), torch.tensor([0, 1, 2]), range(3)):
-        space = workspace(network(), train=BOTH, outputs=outputs, samples=np.int64(9))
-        assert space.dataset.outputs == (0, 1, 2)
