@@ -5,6 +5,7 @@ from pathlib import Path
 from pprint import pformat
 
 from pruning_core.plan import Plan
+from pruning_core.subjects.image_folder import READER
 from pruning_core.workspaces import Workspace
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import FolderSplit, stratified
@@ -23,10 +24,12 @@ It needs torch, torchvision and safetensors, but not Pruning Explorer.
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torchvision import transforms
 from torchvision.models import get_model
+
+{reader}
+
 
 here = Path(__file__).parent
 model = get_model({architecture!r}, num_classes={classes}{arguments})
@@ -50,7 +53,7 @@ test = {{  # output -> images
 
 
 def read(name):
-    return prepare(ImageOps.exif_transpose(Image.open(here / "images" / name)).convert("RGB"))
+    return prepare(picture(here / "images" / name))
 
 
 correct = count = 0
@@ -84,6 +87,7 @@ def upload_script_text(plan: Plan, space: Workspace, *, whole_test: bool) -> str
     transform = card.transform
     return _TEMPLATE.format(
         architecture=card.architecture,
+        reader=READER,
         file=file.replace('"', "'").replace("\\", "/"),
         classes=card.classes,
         arguments=_arguments(card),

@@ -57,17 +57,10 @@ def image_folder(folder: Path, name: str, transform: Callable[..., Any] | None) 
         return ImageFiles(place, transform)
 
 
-SCRIPT = f"""\
-import os
-import unicodedata
-
+READER = '''\
 import numpy as np
 from PIL import Image
 
-ENDINGS = {ENDINGS!r}
-NOT_DATA = {sorted(NOT_DATA)!r}
-"""
-SCRIPT += '''
 
 def eight_bits(image):
     """A grey picture of 16-bit or float values in 8 bits."""
@@ -98,8 +91,19 @@ def picture(path):
     elif image.mode != "RGB" and image.has_transparency_data:
         image = image.convert("RGBA")
     image = image.convert("RGB")
-    return image if turn is None else image.transpose(Image.Transpose(turn))
+    return image if turn is None else image.transpose(Image.Transpose(turn))'''
+"""Lines of an exported script that read an image file as `read_image`."""
+SCRIPT = f"""\
+import os
+import unicodedata
 
+{READER}
+
+
+ENDINGS = {ENDINGS!r}
+NOT_DATA = {sorted(NOT_DATA)!r}
+"""
+SCRIPT += '''
 
 class Images:
     """The images under folder/CLASS/, class after class, sorted by path."""
