@@ -344,7 +344,7 @@ class Odd(nn.Module):
         self.out = nn.Linear(4, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(torch.cat([self.turn(x.cfloat()).real, self.empty(x)], 1))
+        return self.out(torch.cat([self.turn(x.to(torch.cfloat)).real, self.empty(x)], 1))
 
 
 def test_parts_that_cannot_be_pruned_are_named() -> None:
