@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, Coupling
+from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, NOT_READ, Coupling
 from pruning_core.model.inventory import SEPARATE
 from pruning_core.model.mask_forms import checked_masks
 from pruning_core.types import GivenMasks, Layer, Masks, PruningError
@@ -125,13 +125,19 @@ def is_exact(
 ) -> bool:
     """Does `dead_inputs` name all weights that a network without the removed outputs would lack?
 
-    It does not where an output is removed whose coupling has a reason. heads: whole attention heads
-    are removed, whose readers the masks name themselves.
+    It does not where an output is removed whose coupling has a reason, nor where the network did
+    not read one of its weights: for other inputs, that weight may read removed outputs.
+    heads: whole attention heads are removed, whose readers the masks name themselves.
     """
     allowed = {None, IS_OUTPUT, *((HEAD_ROWS,) if heads else ())}
     refused = {name for own in tied if own.reason not in allowed for name in own.layers}
-    removed = _removed_rows(checked_masks(masks, layers))
-    return not any(bool(rows.any()) for name, rows in removed.items() if name in refused)
+    removed = {
+        name: rows
+        for name, rows in _removed_rows(checked_masks(masks, layers)).items()
+        if rows.any()
+    }
+    unread = {name for own in tied if own.reason == NOT_READ for name in own.layers}
+    return not removed or not (unread or refused & removed.keys())
 
 
 def _removed_rows(masks: Masks) -> dict[str, Bool[Tensor, " o"]]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 Positions = Int[Tensor, "_p"]
 IS_OUTPUT = "Its outputs are the network's own: removing one would remove a class."
+NOT_READ = "The network does not read its weight for this input, so its outputs are not known."
 HEAD_ROWS = (
     "Its rows belong to attention heads of one width, so that no single row can be removed: "
     "use head granularity."

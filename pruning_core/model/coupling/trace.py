@@ -14,7 +14,7 @@ from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.first_run import FirstRun, StatisticStep, Step, named_parameters
 from pruning_core.model.coupling.operations import Operations, PlainFunctions, Recording
 from pruning_core.model.coupling.parameter_views import ParameterViews
-from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, Coupling
+from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, NOT_READ, Coupling
 from pruning_core.model.coupling.proof import NOT_ZERO, Proof
 from pruning_core.model.graph import TRACE_ERRORS
 from pruning_core.model.model_io import (
@@ -28,7 +28,6 @@ from pruning_core.types import Example, Inputs, Layer, PruningError
 
 __all__ = ["HEAD_ROWS", "IS_OUTPUT", "NOT_READ", "NOT_USED", "NOT_ZERO", "couplings"]
 NOT_USED = "The network does not read its weight as a layer does, so its outputs are not known."
-NOT_READ = "The network does not read its weight for this input, so its outputs are not known."
 
 
 def couplings(

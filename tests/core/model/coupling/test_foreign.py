@@ -273,6 +273,25 @@ def test_layers_that_are_never_called_are_refused_and_others_are_not() -> None:
     }
 
 
+def test_thinned_counts_are_not_known_beside_a_layer_that_the_input_does_not_reach() -> None:
+    class Routed(nn.Module):
+        """A layer and two experts, of which the input chooses one."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(3, 6)
+            self.experts = nn.ModuleList([nn.Linear(6, 4), nn.Linear(6, 4)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.experts[int(x.sum() > 0)](self.a(x))
+
+    _, layers, ties = known_of(Routed(), torch.ones(1, 3))
+    assert [own.reason for own in ties] == [None, NOT_READ, IS_OUTPUT]
+    lost = {"a.weight": (torch.arange(6) > 1)[:, None, None, None].expand(6, 3, 1, 1)}
+    assert not is_exact(layers, lost, ties, heads=False)
+    assert is_exact(layers, {"a.weight": torch.ones(6, 3, 1, 1).bool()}, ties, heads=False)
+
+
 def test_a_weight_that_is_read_twice_is_dead_only_if_both_reads_are() -> None:
     class Shared(Head):
         c: nn.Module
