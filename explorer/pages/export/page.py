@@ -143,10 +143,10 @@ def _title(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     """What the files hold, in words. tuned: the result of the plan's run."""
     by_hand = cache.requested_by_hand(plan, space)
     if not tuned:
-        return f"**{cut_words(plan, by_hand)}**"
+        return f"**{plain(cut_words(plan, by_hand))}**"
     if flow(plan.flow) == FLOWS["rounds"]:
-        return f"**{cut_words(plan, by_hand)}** {tune_words(plan)}"
-    words = cut_words(plan, by_hand, ranked_by(plan))
+        return f"**{plain(cut_words(plan, by_hand))}** {tune_words(plan)}"
+    words = plain(cut_words(plan, by_hand, ranked_by(plan)))
     return f"**{words}** {flow_words(plan.flow)}: {flow_tune_words(plan)}"
 
 

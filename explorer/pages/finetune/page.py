@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer.jobs.job import Snapshot
 from explorer.session import cache
-from explorer.session.notices import show_errors
+from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import title
 from explorer.texts.plan_words import cut_words, flow_words, tune_words
 from explorer.texts.task_words import for_task
@@ -58,7 +58,7 @@ def render(plan: Plan, space: Workspace) -> None:
     st.markdown(for_task(LEAD, space.dataset.task))
     plan = _in_rounds(plan)
     require_prunable(plan, space)
-    st.caption(f"To prune: {cut_words(plan, cache.requested_by_hand(plan, space))}")
+    st.caption(f"To prune: {plain(cut_words(plan, cache.requested_by_hand(plan, space)))}")
     run = PAGE.newest_run()
     active = is_active(run)
     with st.container(border=True):
@@ -137,7 +137,7 @@ def _results(plan: Plan, space: Workspace) -> None:
     then = asked_for(run, Plan)
     if not same_data(run, plan):
         st.info(
-            f"The last finished run has another network or other images: {cut_words(then)} "
+            f"The last finished run has another network or other images: {plain(cut_words(then))} "
             "Start a run for the present plan.",
             icon=":material/history:",
         )

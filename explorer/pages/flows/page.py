@@ -8,7 +8,7 @@ from explorer.pages.flows.mask_panel import mask_panel, updates_panel
 from explorer.pages.flows.run import flow_events
 from explorer.pages.flows.seven_panel import seven_panel
 from explorer.session import cache, state
-from explorer.session.notices import show_errors
+from explorer.session.notices import plain, show_errors
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by
 from explorer.texts.task_words import for_task
 from explorer.training.compare import compare_section
@@ -67,7 +67,7 @@ def render(plan: Plan, space: Workspace) -> None:
         flow_form(plan)
         training_form(plan)
         by_hand = cache.requested_by_hand(plan, space)
-        st.caption(f"To prune: {cut_words(plan, by_hand, ranked_by(plan))}")
+        st.caption(f"To prune: {plain(cut_words(plan, by_hand, ranked_by(plan)))}")
         _start(plan, space, active=active, again=run is not None)
     with show_errors():
         seven_panel(plan, space, _layer(plan, space))
@@ -105,7 +105,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
             return
         then = asked_for(run, Plan)
         if not same_data(run, plan):
-            words = cut_words(then, None, ranked_by(then))
+            words = plain(cut_words(then, None, ranked_by(then)))
             st.info(
                 f"The last flow has another network or other images: {words}",
                 icon=":material/history:",

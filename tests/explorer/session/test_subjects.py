@@ -69,3 +69,19 @@ def test_a_file_that_breaks_while_the_server_runs_gives_a_warning(
         at = open_view("export", **NAMES)
     assert [warning for warning in at.warning if "is not valid TOML" in warning.value]
     assert not at.error
+
+
+def test_a_label_with_markdown_is_shown_as_text(
+    open_view: Callable[..., AppTest], file: Path
+) -> None:
+    table = file.read_text().partition("[looking]")[0].replace("[pictures]", "[marked]")
+    marked = file.parent / "marked.toml"
+    marked.write_text(table.replace("Somebody's classifier", "**a** [b](http://c)"))
+    with subject_files([marked]):
+        for view in ("finetune", "flows", "export"):
+            at = open_view(view, model="marked", dataset="marked_data")
+            shown = [
+                x.value for x in (*at.main.caption, *at.main.markdown) if "http://c" in x.value
+            ]
+            assert shown, view
+            assert all(r"\*\*a\*\* [b\](http://c)" in words for words in shown), (view, shown)
