@@ -25,8 +25,8 @@ def open_workspace(model: str, dataset: str, progress: Progress | None = None) -
     """
     if is_upload_name(model):
         return _open_upload(model, dataset)
-    if model not in MODELS and (own := subjects()):
-        return _open_subject(model, dataset, own)
+    if model not in MODELS:
+        return _open_subject(model, dataset, subjects())
     if dataset not in datasets_for(model):
         load_model(model, dataset)  # raises before any data is downloaded
     data = load_data(dataset, model=model, progress=progress)
@@ -52,7 +52,10 @@ def _open_upload(model: str, dataset: str) -> Workspace:
 
 
 def _open_subject(model: str, dataset: str, own: dict[str, Subject]) -> Workspace:
-    find(dict.fromkeys((*own, *MODELS)), model, "model")
+    try:
+        find(dict.fromkeys((*own, *MODELS)), model, "model")
+    except PruningError as error:
+        raise PruningError(f"{error} A network of your own needs --subject FILE.") from error
     subject = own[model]
     if dataset != subject.dataset:
         raise PruningError(

@@ -68,6 +68,7 @@ def test_errors_in_the_users_code_name_file_and_line(named: Path) -> None:
         line = next(n for n, text in enumerate(lines, 1) if words in text)
         sentence = refusal(partial(open_workspace, name, f"{name}_data"))
         assert f"({nets}, line {line})" in sentence, sentence
+    assert "needs --subject FILE." in refusal(lambda: open_workspace("absent", "absent_data"))
     assert "called 'pictures_data'" in refusal(lambda: open_workspace("pictures", "digits"))
 
 
