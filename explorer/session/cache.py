@@ -33,6 +33,7 @@ from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import granularity
 from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
+from pruning_core.model.model_io import tensors_of
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
 from pruning_core.workspaces import Workspace, open_workspace
@@ -294,7 +295,7 @@ def accuracy(plan: Plan, space: Workspace) -> Evaluation:
     The numbers are those of `evaluate`, but only the layers after a changed weight are computed.
     """
     forward = _incremental_forward(plan, space)
-    return forward.evaluation(pruned_model(plan, space).state_dict())
+    return forward.evaluation(tensors_of(pruned_model(plan, space)))
 
 
 @cached(lambda plan, space: (mask_key(plan), plan.probe), 256, copied=True)

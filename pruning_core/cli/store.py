@@ -14,6 +14,7 @@ from pruning_core.compress.sparse_loader import LOADER
 from pruning_core.compress.storage_sizes import StoredSize, storage_sizes
 from pruning_core.export import masks_by_parameter
 from pruning_core.granularity import granularity
+from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import choose_masks, dependent_masks_of, masked_copy
 from pruning_core.workspaces import open_workspace
 
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     dependent = dependent_masks_of(plan, space, masks)
     network = masked_copy(plan, space, masks)
     named = masks_by_parameter(masks, space.layers, dependent)
-    out.write_bytes(write_sparse(network.state_dict(), named, metadata={"plan": plan.to_json()}))
+    out.write_bytes(write_sparse(tensors_of(network), named, metadata={"plan": plan.to_json()}))
     (out.parent / "load_sparse.py").write_text(LOADER, encoding="utf-8")
     g = granularity(plan.granularity)
     sizes = storage_sizes(network, space.layers, masks, g, named)

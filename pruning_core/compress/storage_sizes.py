@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pruning_core.compress.sparse_file import write_sparse
 from pruning_core.granularity import Granularity, to_groups
+from pruning_core.model.model_io import tensors_of
 from pruning_core.types import Layer, Masks, ParameterMasks
 
 INDEX_BITS = 32
@@ -168,7 +169,7 @@ def storage_sizes(
     Tensors without a mask count in full in every format. A tensor that has several names counts
     once. Measured are: gzip and xz of the dense file, and the sparse file.
     """
-    state = model.state_dict()
+    state = tensors_of(model)
     names = _first_names(state)
     rest = sum(_bytes(state[name]) for name in names if name not in masks)
     masked = [

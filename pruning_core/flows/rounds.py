@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pruning_core.flows.protocol import Event, FlowContext, FlowDefaults, need_epochs, setting
 from pruning_core.masks import exclude_removed, intersect
-from pruning_core.model.model_io import copy_model
+from pruning_core.model.model_io import copy_model, tensors_of
 from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import fractions
 from pruning_core.training.config import TrainConfig, steps_per_epoch
@@ -90,7 +90,7 @@ class _KeepEarlyState(Hook):
 
     def _copy(self) -> None:
         self.state = {
-            name: value.detach().clone().cpu() for name, value in self._model.state_dict().items()
+            name: value.detach().clone().cpu() for name, value in tensors_of(self._model).items()
         }
 
 
@@ -166,7 +166,7 @@ class Lottery(FlowDefaults):
                 "choose an earlier epoch to go back to, or train for longer."
             )
         early = copy_model(model)
-        early.load_state_dict(state)
+        early.load_state_dict(early.state_dict() | state)
         return early
 
 

@@ -63,6 +63,11 @@ def logits(model: nn.Module, x: Inputs) -> Tensor:
     return require_logits(call(model, x))
 
 
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """The `state_dict` without what modules keep beside tensors (`get_extra_state`)."""
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
 def copy_model(model: Model, shared: Iterable[Tensor] = ()) -> Model:
     """A deep copy of the model, which may hold computed tensors, such as kept activations.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.incremental import IncrementalForward
+from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.tasks import Change, change
@@ -119,7 +120,7 @@ class _Search:
             return
         resolved = replace(self.plan, sparsity=step / STEPS).resolve(self.space)
         masks = resolved.masks(self._groups, resolved.ratios(self._groups))
-        measured = self._forward.evaluation(resolved.masked_copy(masks).state_dict())
+        measured = self._forward.evaluation(tensors_of(resolved.masked_copy(masks)))
         changed = change(self.dense, measured)
         self.tried[step] = Tried(step / STEPS, measured, changed, self._within(changed))
         yield self.tried[step]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import torch
 
 from pruning_core.evaluation.dense_answers import AnsweredSplit
-from pruning_core.model.model_io import input_tensors
+from pruning_core.model.model_io import input_tensors, tensors_of
 from pruning_core.penalties import NONE
 from pruning_core.studies.run import Measurement, Result
 from pruning_core.studies.study import VERSION, Run, Study
@@ -62,7 +62,7 @@ def fingerprint(space: Workspace) -> str:
         digest.update(f"logits {space.dataset.outputs}".encode())
     if space.dataset.task.name != CLASSIFICATION.name:
         digest.update(f"task {space.dataset.task.name}".encode())
-    for name, tensor in space.model.state_dict().items():
+    for name, tensor in tensors_of(space.model).items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     for split in (space.dataset.train, space.dataset.val, space.dataset.test):

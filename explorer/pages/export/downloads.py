@@ -14,6 +14,7 @@ from pruning_core.export import (
     weights_safetensors,
     zip_archive,
 )
+from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import dependent_masks_of, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Masks
@@ -75,7 +76,7 @@ class Files:
         return weights_safetensors(self._network())
 
     def _sparse(self) -> bytes:
-        state = self._network().state_dict()
+        state = tensors_of(self._network())
         return write_sparse(state, self._by_parameter(), metadata={"plan": self.plan.to_json()})
 
     def _plan(self) -> bytes:

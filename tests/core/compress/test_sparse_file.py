@@ -16,6 +16,8 @@ from pruning_core.compress.sparse_file import (
     write_sparse,
 )
 from pruning_core.compress.sparse_loader import LOADER
+from pruning_core.export import weights_safetensors
+from pruning_core.model.model_io import tensors_of
 from pruning_core.types import PruningError
 from tests.cases import for_each
 
@@ -109,3 +111,19 @@ def test_the_loader_needs_torch_and_safetensors_only(tmp_path: Path) -> None:
     }
     imported = {line.split()[1].split(".")[0] for line in LOADER.splitlines() if "import " in line}
     assert imported <= {"hashlib", "json", "lzma", "pathlib", "torch", "safetensors", "sys"}
+
+
+class Remembering(nn.Linear):
+    """A layer that keeps something beside tensors."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 3}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        assert state == {"calls": 3}
+
+
+def test_what_modules_keep_beside_tensors_is_left_out_of_files() -> None:
+    network = Remembering(2, 3)
+    assert read_sparse(write_sparse(tensors_of(network), {})).keys() == {"weight", "bias"}
+    assert load(weights_safetensors(network)).keys() == {"weight", "bias"}
