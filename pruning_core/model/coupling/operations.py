@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from pruning_core.model.coupling import rules, weight_rules
 from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.first_run import FirstRun
 from pruning_core.model.coupling.rules import Result, Rule, weight_name
+from pruning_core.model.operation_mode import OperationMode
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("clone", "_to_copy", "contiguous"), rules.copied),
@@ -236,7 +236,7 @@ class PlainFunctions(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class Operations(TorchDispatchMode):
+class Operations(OperationMode):
     """Passes every operation of a run to `step`, and numbers them."""
 
     def __init__(self, budget: Budget) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pruning_core.model.graph.absent import written
 from pruning_core.model.model_io import call, require_logits
+from pruning_core.model.operation_mode import OperationMode
 from pruning_core.types import Inputs
 
 ROOT = -1
@@ -203,7 +203,7 @@ def _can_be_kept(leaf: Any) -> bool:
     return isinstance(leaf, PLAIN) or (isinstance(leaf, Tensor) and not leaf.is_nested)
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(OperationMode):
     """Tells a recorder about every operation."""
 
     def __init__(self, recorder: _Recorder) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pruning_core.model.inventory.products import MIXING, PRODUCTS, Product
+from pruning_core.model.operation_mode import OperationMode
 
 aten = torch.ops.aten
 JOINS = {aten.cat, aten.stack}
@@ -77,7 +77,7 @@ class _Stored:
     flows: frozenset[str] = frozenset()
 
 
-class WeightReads(TorchDispatchMode):
+class WeightReads(OperationMode):
     """Calls `on_read` for every read of a weight while it is active.
 
     weights: all matrices and kernels of the model by name. layers: names of the weights that
