@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from pruning_core.errors import PruningError
-from pruning_core.tasks.task import Task
+from pruning_core.tasks.task import Task, reduced
 from pruning_core.user_code import user_code
 
 PerSample = Callable[[Tensor, Tensor], Tensor]
@@ -37,9 +37,7 @@ class FunctionTask(Task):
         """The function's loss."""
         self.no_label_smoothing(label_smoothing)
         losses = self._per_sample(self.loss_function, "loss", outputs, targets)
-        if reduction == "mean":
-            return losses.mean()
-        return losses.sum() if reduction == "sum" else losses
+        return reduced(losses, reduction)
 
     def sample_values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The function's values."""

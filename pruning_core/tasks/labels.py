@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pruning_core.errors import PruningError
-from pruning_core.tasks.task import Parts, Task, checked
+from pruning_core.tasks.task import Parts, Task, checked, rows_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Labels(Task):
 
     def check(self, outputs: Tensor, targets: Tensor) -> None:
         """Raises PruningError for targets of another shape, or other than 0 and 1."""
-        if _rows(outputs).shape != _rows(targets).shape:
+        if rows_of(outputs).shape != rows_of(targets).shape:
             raise PruningError(
                 f"{self.label} needs one target per output; the shapes are "
                 f"{tuple(outputs.shape)} and {tuple(targets.shape)}."
@@ -55,8 +55,8 @@ class Labels(Task):
         label_smoothing: float = 0.0,
     ) -> Tensor:
         """Binary cross-entropy, in nats; smoothed labels are s / 2 and 1 - s / 2."""
-        logits = _rows(outputs)
-        rows = _rows(targets)
+        logits = rows_of(outputs)
+        rows = rows_of(targets)
         counted = (rows != self.ignore_index).to(logits.dtype)
         smooth = rows.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
         losses = functional.binary_cross_entropy_with_logits(logits, smooth, reduction="none")
@@ -72,8 +72,8 @@ class Labels(Task):
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Loss, right labels, and the cells of the F1 score, of each sample."""
-        logits = checked(_rows(outputs.float().cpu()))
-        rows = _rows(targets.cpu())
+        logits = checked(rows_of(outputs.float().cpu()))
+        rows = rows_of(targets.cpu())
         self.check(logits, rows)
         counted = rows != self.ignore_index
         said = (logits > 0) & counted
@@ -126,7 +126,7 @@ class Binary(Labels):
 
     def check(self, outputs: Tensor, targets: Tensor) -> None:
         """Raises PruningError for several outputs, and as `Labels`."""
-        if _rows(outputs).shape[1] != 1:
+        if rows_of(outputs).shape[1] != 1:
             raise PruningError(
                 f"Binary classification needs one logit per sample, not {outputs.shape[1]}: "
                 "choose 'classification' for one class of several, 'multi_label' for several "
@@ -141,8 +141,3 @@ class Binary(Labels):
     def extras(self, parts: Parts) -> dict[str, float]:
         """The F1 score of the label 1."""
         return {"F1": super().extras(parts)["F1"]}
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """One row per sample."""
-    return tensor[:, None] if tensor.ndim == 1 else tensor.flatten(1)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pruning_core.errors import PruningError
-from pruning_core.tasks.task import Parts, Task, checked
+from pruning_core.tasks.task import Parts, Task, checked, reduced
 
 MAX_NATS = 690.0
 """The mean loss that a perplexity is computed from is cut off here: exp of more is infinite."""
@@ -65,19 +65,17 @@ class Positions(Task):
         """Cross-entropy, in nats."""
         logits, labels = self.aligned(outputs, targets)
         labels = labels.long()
-        if reduction == "mean":
-            return functional.cross_entropy(
-                logits, labels, ignore_index=self.ignore_index, label_smoothing=label_smoothing
-            )
         losses = functional.cross_entropy(
             logits,
             labels,
             ignore_index=self.ignore_index,
-            reduction="none",
+            reduction="mean" if reduction == "mean" else "none",
             label_smoothing=label_smoothing,
         )
+        if reduction == "mean":
+            return losses
         means = losses.sum(1) / (labels != self.ignore_index).sum(1).clamp_min(1)
-        return means.sum() if reduction == "sum" else means
+        return reduced(means, reduction)
 
     def counted(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Loss, counted positions and right ones of each sample; on the outputs' device."""

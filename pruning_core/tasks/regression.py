@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pruning_core.errors import PruningError
-from pruning_core.tasks.task import Parts, Task, checked
+from pruning_core.tasks.task import Parts, Task, checked, reduced, rows_of
 
 MOST_COLUMNS = 16
 """R2 is the mean over at most so many numbers per sample; more are taken together."""
@@ -32,7 +32,7 @@ class Regression(Task):
 
     def check(self, outputs: Tensor, targets: Tensor) -> None:
         """Raises PruningError for targets of another shape or that are not finite."""
-        if _rows(outputs).shape != _rows(targets).shape:
+        if rows_of(outputs).shape != rows_of(targets).shape:
             raise PruningError(
                 f"Regression needs one target per output; the shapes are {tuple(outputs.shape)} "
                 f"and {tuple(targets.shape)}."
@@ -49,11 +49,9 @@ class Regression(Task):
     ) -> Tensor:
         """Mean squared error of a sample's numbers."""
         self.no_label_smoothing(label_smoothing)
-        rows = _rows(outputs)
-        errors = (rows - _rows(targets).to(rows.dtype)).square().mean(1)
-        if reduction == "mean":
-            return errors.mean()
-        return errors.sum() if reduction == "sum" else errors
+        rows = rows_of(outputs)
+        errors = (rows - rows_of(targets).to(rows.dtype)).square().mean(1)
+        return reduced(errors, reduction)
 
     def answers(self, outputs: Tensor) -> Tensor:
         """The outputs themselves."""
@@ -61,8 +59,8 @@ class Regression(Task):
 
     def measure(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Squared error of each sample, and of each number where there are few."""
-        rows = _rows(checked(outputs).double().cpu())
-        wanted = _rows(targets.double().cpu())
+        rows = rows_of(checked(outputs).double().cpu())
+        wanted = rows_of(targets.double().cpu())
         self.check(rows, wanted)
         squares = (rows - wanted).square()
         return {
@@ -95,11 +93,6 @@ class Regression(Task):
             ratios = parts["errors"].sum(0)[varying] / spread[varying]
             extras = {"R²": float((1 - ratios).mean()), **extras}
         return extras
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """One row of numbers per sample."""
-    return tensor[:, None] if tensor.ndim == 1 else tensor.flatten(1)
 
 
 def _columns(rows: Tensor) -> Tensor:

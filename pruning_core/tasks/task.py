@@ -219,6 +219,18 @@ class Task:
         return f"{value:.4f}" if self.percent else f"{value:.4g}"
 
 
+def rows_of(tensor: Tensor) -> Tensor:
+    """One row of numbers per sample."""
+    return tensor[:, None] if tensor.ndim == 1 else tensor.flatten(1)
+
+
+def reduced(losses: Tensor, reduction: str) -> Tensor:
+    """The losses of samples by `reduction`: their "mean", their "sum", or all of them ("none")."""
+    if reduction == "mean":
+        return losses.mean()
+    return losses.sum() if reduction == "sum" else losses
+
+
 def checked(outputs: Tensor) -> Tensor:
     """The outputs. Raises PruningError where one is not finite."""
     if not bool(outputs.isfinite().all()):
