@@ -9,8 +9,7 @@ from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
 from pruning_core.cli.options import add_json, add_plan, add_subject
 from pruning_core.cli.output import print_json
-from pruning_core.compress.sparse_file import write_sparse
-from pruning_core.compress.sparse_loader import LOADER
+from pruning_core.compress.sparse_file import LOADER, write_sparse
 from pruning_core.compress.storage_sizes import StoredSize, storage_sizes
 from pruning_core.export import masks_by_parameter
 from pruning_core.granularity import granularity

@@ -10,21 +10,25 @@ Positions come from the masks, never from the values, so kept zeros, -0.0 and Na
 bit, for every type. A SHA-256 of all tensors is checked when the file is read.
 """
 
-import hashlib
 import json
 import lzma
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Bool, UInt8
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 
+from pruning_core.compress import load_sparse
+from pruning_core.compress.load_sparse import digest, restored
 from pruning_core.types import ParameterMasks, PruningError
 
+LOADER = Path(load_sparse.__file__).read_text(encoding="utf-8")
+"""The script load_sparse.py, which reads a sparse file with torch and safetensors alone."""
 FORMAT = "pruning-explorer-sparse-1"
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -73,7 +77,7 @@ def write_sparse(
     texts = {
         "format": FORMAT,
         "compression": "lzma" if compress else "none",
-        "sha256": digest(tensors),
+        "sha256": digest(dict(tensors)),
         **(metadata or {}),
     }
     packed = {key: _compressed(part) if compress else part for key, part in parts.items()}
@@ -107,21 +111,29 @@ class _Entry:
 def _entries(tensors: Mapping[str, Tensor], masks: ParameterMasks) -> list[_Entry]:
     """The tensors with their masks, checked."""
     entries = []
-    names: dict[tuple[object, ...], str] = {}
+    names = first_names(tensors)
     for name, tensor in tensors.items():
         if _type_name(tensor) not in DTYPES or tensor.layout != torch.strided:
             raise PruningError(
                 f"{name} is a {_type_name(tensor)} tensor of layout {tensor.layout}: "
                 "a sparse file cannot hold it."
             )
-        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        same_as = names.setdefault(place, name) if tensor.numel() else name
         local = tensor.detach().cpu()
-        if same_as != name:
-            entries.append(_Entry(name, local, None, same_as))
+        if names[name] != name:
+            entries.append(_Entry(name, local, None, names[name]))
         else:
             entries.append(_Entry(name, local, _checked_mask(name, local, masks.get(name)), None))
     return entries
+
+
+def first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Every name -> the first name of the same tensor."""
+    seen: dict[tuple[object, ...], str] = {}
+    first = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        first[name] = seen.setdefault(place, name) if tensor.numel() else name
+    return first
 
 
 def _type_name(tensor: Tensor) -> str:
@@ -158,14 +170,6 @@ def pack_bits(mask: Bool[Tensor, "..."]) -> UInt8[Tensor, " n"]:
     return (padded.view(-1, 8) << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the bytes of all tensors in order, in hexadecimal."""
-    hashed = hashlib.sha256()
-    for tensor in tensors.values():
-        hashed.update(value_bytes(tensor).numpy().data)
-    return hashed.hexdigest()
-
-
 def _as_bytes(content: bytes) -> UInt8[Tensor, " n"]:
     empty = torch.empty(0, dtype=torch.uint8)
     return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else empty
@@ -193,48 +197,15 @@ def read_sparse(content: bytes) -> dict[str, Tensor]:
     written.
     """
     try:
-        texts, tensors = _read(content)
+        texts, tensors = restored(content)
+        if texts["format"] != FORMAT:
+            raise ValueError(texts["format"])
+        written = texts["sha256"]
     except (
         *(SafetensorError, lzma.LZMAError, json.JSONDecodeError, UnicodeDecodeError),
         *(KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError, EOFError),
     ) as error:
         raise PruningError("The file is not a sparse file, or it is damaged.") from error
-    if digest(tensors) != texts["sha256"]:
+    if digest(tensors) != written:
         raise PruningError("The sparse file is damaged: its tensors do not have the hash in it.")
     return tensors
-
-
-def _read(content: bytes) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The texts and the tensors of a file. Raises many kinds of errors for damaged ones."""
-    texts: dict[str, str] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])[
-        "__metadata__"
-    ]
-    if texts["format"] != FORMAT:
-        raise ValueError(texts["format"])
-    parts = load(content)
-    if texts["compression"] == "lzma":
-        parts = {
-            key: _as_bytes(lzma.decompress(part.numpy().tobytes())) for key, part in parts.items()
-        }
-    bits = (parts["bitmap"][:, None] >> torch.arange(8, dtype=torch.uint8) & 1).bool().view(-1)
-    values = {
-        width: parts[f"bytes.{width}"].view(width, -1).T.contiguous()
-        for width in (1, 2, 4, 8, 16)
-        if f"bytes.{width}" in parts
-    }
-    tensors: dict[str, Tensor] = {}
-    for name, kind, shape, stored in json.loads(parts["index"].numpy().tobytes()):
-        if isinstance(stored, list):
-            tensors[name] = tensors[stored[0]]
-            continue
-        tensor = torch.zeros(shape, dtype=DTYPES[kind])
-        keep = torch.ones(tensor.numel(), dtype=torch.bool)
-        if stored == "masked":
-            keep, bits = bits[: tensor.numel()], bits[tensor.numel() :]
-        width = tensor.element_size()
-        count = int(keep.sum())
-        taken, values[width] = values[width][:count], values[width][count:]
-        if count:
-            tensor.view(-1)[keep] = taken.reshape(-1).view(DTYPES[kind])
-        tensors[name] = tensor
-    return texts, tensors

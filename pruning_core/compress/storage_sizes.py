@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pruning_core.compress.sparse_file import write_sparse
+from pruning_core.compress.sparse_file import first_names, write_sparse
 from pruning_core.granularity import Granularity, to_groups
 from pruning_core.model.model_io import tensors_of
 from pruning_core.types import Layer, Masks, ParameterMasks
@@ -170,8 +170,8 @@ def storage_sizes(
     once. Measured are: gzip and xz of the dense file, and the sparse file.
     """
     state = tensors_of(model)
-    names = _first_names(state)
-    rest = sum(_bytes(state[name]) for name in names if name not in masks)
+    names = list(dict.fromkeys(first_names(state).values()))
+    rest = sum(state[name].nbytes for name in names if name not in masks)
     masked = [
         _masked(layer, masks[layer.name], state[layer.name], granularity)
         for layer in layers
@@ -211,16 +211,3 @@ def _masked(
     bits = 8 * tensor.element_size()
     n_of_m = granularity.n_kept is not None
     return MaskedLayer(layer, keep, bits, grouped.any(-1), grouped.shape[-1], n_of_m)
-
-
-def _first_names(state: Mapping[str, Tensor]) -> list[str]:
-    """The first name of every tensor."""
-    seen: dict[object, str] = {}
-    for name, tensor in state.items():
-        key = (tensor.data_ptr(), tensor.shape) if tensor.numel() else name
-        seen.setdefault(key, name)
-    return list(seen.values())
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from pruning_core.compress.sparse_file import write_sparse
-from pruning_core.compress.sparse_loader import LOADER
+from pruning_core.compress.sparse_file import LOADER, write_sparse
 from pruning_core.export import (
     MASK_FORMATS,
     masks_by_parameter,

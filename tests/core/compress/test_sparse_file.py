@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from pruning_core.compress.sparse_file import (
     DTYPES,
+    LOADER,
     pack_bits,
     read_sparse,
     value_bytes,
     write_sparse,
 )
-from pruning_core.compress.sparse_loader import LOADER
 from pruning_core.export import weights_safetensors
 from pruning_core.model.model_io import tensors_of
 from pruning_core.types import PruningError
@@ -95,7 +95,7 @@ def test_damaged_files_are_refused() -> None:
 
 def test_the_loader_needs_torch_and_safetensors_only(tmp_path: Path) -> None:
     convolution = nn.Conv2d(2, 3, 3)
-    network = nn.Sequential(convolution, nn.BatchNorm2d(3)).half()
+    network = nn.Sequential(convolution, nn.BatchNorm2d(3), nn.BatchNorm2d(3)).half()
     weight = convolution.weight.data
     keep = torch.arange(weight.numel()).view(weight.shape) % 3 == 0
     weight[~keep] = 0
