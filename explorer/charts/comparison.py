@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from explorer.charts.curves import curve_name, one_per_group
 from explorer.charts.palette import BASELINE, GAIN, LOSS
 from explorer.charts.style import finish, patterned, percent, state_label, state_look, value_text
-from explorer.texts.formats import axis_title, change_text, scale, signed, title
+from explorer.texts.formats import axis_title, change_text, points, scale, signed, title
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation, SensitivityPoint
 
@@ -157,9 +157,8 @@ def _slice_sentence(ordered: Sequence[SensitivityPoint], task: Task) -> str:
     """ordered: the most sensitive layer first."""
     summary = "no layer loses"
     if any(task.sign * point.change < 0 for point in ordered):
-        unit = " points" if task.percent else ""
-        most = change_text(ordered[0].change, task)
-        summary = f"{curve_name(ordered[0])} loses most ({most}{unit})"
+        most = f"{change_text(ordered[0].change, task)}{points(task)}"
+        summary = f"{curve_name(ordered[0])} loses most ({most})"
     return f"{title(task)} with one layer pruned: {summary}."
 
 

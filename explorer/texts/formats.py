@@ -42,13 +42,17 @@ def signed(change: float, interval: tuple[float, float], task: Task = CLASSIFICA
     if not change and not any(interval):
         return "no change"
     low, high = (change_text(end, task) for end in interval)
-    unit = " points" if task.percent else ""
-    return f"{change_text(change, task)}{unit} (95%: {low} to {high})"
+    return f"{change_text(change, task)}{points(task)} (95%: {low} to {high})"
 
 
 def change_text(change: float, task: Task = CLASSIFICATION) -> str:
     """-0.0123 -> "-1.2", in points; of a value that is no fraction, with three digits."""
     return f"{100 * change:+.1f}" if task.percent else f"{change:+.3g}"
+
+
+def points(task: Task) -> str:
+    """What follows a `change_text`: " points", or nothing for a value that is no fraction."""
+    return " points" if task.percent else ""
 
 
 def value_text(value: float, task: Task) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from explorer.texts.formats import change_text, rounded_text
+from explorer.texts.formats import change_text, points, rounded_text
 from explorer.texts.help import HELP
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation
@@ -60,7 +60,7 @@ def change_words(change: float, task: Task) -> str | int:
     text = change_text(change, task)
     if not float(text):
         return 0
-    return f"{text} points" if task.percent else text
+    return f"{text}{points(task)}"
 
 
 def delta_color(task: Task) -> Literal["normal", "inverse"]:

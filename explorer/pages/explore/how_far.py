@@ -8,6 +8,7 @@ from explorer.charts import alt
 from explorer.charts.farthest import farthest_chart
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
+from explorer.texts.formats import scale, signed
 from explorer.texts.help import HELP
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import Farthest, Tried, farthest
@@ -46,7 +47,7 @@ def _panel(plan: Plan, space: Workspace) -> None:
         pressed = st.button(
             "Find the largest sparsity", key="farthest_start", icon=":material/search:"
         )
-    lose = float(amount) * (0.01 if task.percent else 1.0)
+    lose = float(amount) / scale(task)
     asked = (cache.mask_key(replace(plan, sparsity=0.0)), plan.probe, lose, sure)
     if pressed:
         state.store("farthest", (asked, _search(plan, space, lose, sure)))
@@ -81,16 +82,14 @@ def _search(plan: Plan, space: Workspace, lose: float, sure: bool) -> Farthest:
 
 def _result(found: Farthest, plan: Plan, lose: float) -> None:
     task = found.dense.task
-    scale = 100 if task.percent else 1
     words = f"{found.dense.n:,} {task.samples}"
     if found.best is None:
         st.markdown(f"Already 1% loses more than the limit, measured on {words}.")
     else:
-        low, high = found.best.change.interval
+        change = signed(found.best.change.value, found.best.change.interval, task)
         st.markdown(
             f"**{found.plan.sparsity:.0%}** can be removed: {task.value_label} changes by "
-            f"{scale * found.best.change.value:+.1f}{' points' if task.percent else ''} "
-            f"(95%: {scale * low:+.1f} to {scale * high:+.1f}), measured on {words}."
+            f"{change}, measured on {words}."
         )
     limit = found.dense.value - task.sign * lose
     border = None if found.best is None else found.plan.sparsity

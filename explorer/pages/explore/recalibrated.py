@@ -4,10 +4,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.session import cache, state
+from explorer.texts.formats import change_text, points, rounded_text
 from explorer.texts.help import HELP
 from pruning_core.pipeline import RECALIBRATION
 from pruning_core.plan import Plan
-from pruning_core.tasks import change
 from pruning_core.training.batch_norm import tracked_norms
 from pruning_core.workspaces import Workspace
 
@@ -38,12 +38,10 @@ def recalibrated_caption(place: DeltaGenerator, plan: Plan, space: Workspace) ->
         return
     with place, st.spinner("Recalibrating …"):
         repaired = cache.recalibrated_accuracy(plan, space)
-    dense = cache.dense_accuracy(plan, space)
     task = repaired.task
-    value = f"{100 * repaired.value:.1f}%" if task.percent else task.text(repaired.value)
-    gap = (100 if task.percent else 1) * change(dense, repaired).value
-    unit = " points" if task.percent else ""
+    gap = change_text(repaired.value - cache.dense_accuracy(plan, space).value, task)
     place.caption(
-        f":material/build: **{value}** with batch norm recalibrated ({gap:+.1f}{unit})",
+        f":material/build: **{rounded_text(repaired.value, task)}** with batch norm recalibrated "
+        f"({gap}{points(task)})",
         help=HELP["recalibrated"],
     )
