@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
 from pruning_core.model.coupling import rules, weight_rules
@@ -227,13 +226,6 @@ def _name(op: Any) -> str:
     """The operation's name, the same for its in-place form."""
     name: str = op._schema.name.removeprefix("aten::")
     return name if name.endswith("__") else name.removesuffix("_")
-
-
-class PlainFunctions(TorchFunctionMode):
-    """Changes nothing. In this mode torch takes no fast path of attention, which hides steps."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return func(*args, **(kwargs or {}))
 
 
 class Operations(OperationMode):

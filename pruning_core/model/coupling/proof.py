@@ -11,10 +11,10 @@ from pruning_core.model.coupling.assemble import Roots
 from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.dependent_masks import dead_without_rows, dependent_on_rows
 from pruning_core.model.coupling.first_run import Step
-from pruning_core.model.coupling.operations import PlainFunctions
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.repeated_run import MARK, Comparison, Different, Repeated
 from pruning_core.model.inventory import oihw
+from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.types import Layer, PruningError
 
 NOT_ZERO = (
@@ -163,7 +163,7 @@ class Proof:
         noise = before.noise if before else noise
         repeated = Repeated(self.steps, self.names, removed, self.budget, before, noise)
         try:
-            with torch.no_grad(), repeated, PlainFunctions():
+            with torch.no_grad(), repeated, PlainKernels():
                 outputs = self.forward()
         except PruningError:
             raise

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from pruning_core.model.coupling.assemble import Roots, assembled, roots
 from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.first_run import FirstRun, StatisticStep, Step, named_parameters
-from pruning_core.model.coupling.operations import Operations, PlainFunctions, Recording
+from pruning_core.model.coupling.operations import Operations, Recording
 from pruning_core.model.coupling.parameter_views import ParameterViews
 from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, NOT_READ, Coupling
 from pruning_core.model.coupling.proof import NOT_ZERO, Proof
 from pruning_core.model.graph import TRACE_ERRORS
+from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.model.model_io import (
     call,
     copy_model,
@@ -65,9 +66,9 @@ def _couplings(
     x = map_tensors(_on_cpu(first_sample(shape)), random_if_zero)
     run = FirstRun(ParameterViews(named_parameters(work, layers).items()), layers)
     _refuse_heads(run, layers)
-    with Operations(budget), PlainFunctions():
+    with Operations(budget), PlainKernels():
         call(work, map_tensors(x, torch.clone))  # some networks keep values of their first run
-    with Recording(run, budget), PlainFunctions():
+    with Recording(run, budget), PlainKernels():
         outputs = list(_tensors(call(work, map_tensors(x, torch.clone))))
     _refuse_outputs(run, outputs, layers)
     for layer in layers:

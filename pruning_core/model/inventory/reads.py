@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import BaseTorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pruning_core.model.inventory.products import MIXING, PRODUCTS, Product
@@ -21,20 +21,11 @@ SUMS = {aten.addmm, aten._addmm_activation, aten.baddbmm, aten.addmv}
 """Products with a first argument that is added to the result."""
 
 
-class PlainKernels(TorchFunctionMode):
+class PlainKernels(BaseTorchFunctionMode):
     """In this thread, nn.TransformerEncoder and nn.MultiheadAttention call their own modules.
 
     Their fused kernels for evaluation call no module, and torch leaves them out in such a mode.
     """
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        return func(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True, eq=False)
