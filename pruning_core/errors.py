@@ -19,3 +19,8 @@ class DataMissing(PruningError):
 
 class Cancelled(Exception):
     """Raised inside long work when the user stopped it."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has no message."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from pruning_core.errors import first_line
 from pruning_core.types import PruningError
 
 MAX_BYTES = 600 << 20
@@ -90,7 +91,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
             return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError) as error:
         raise PruningError(
-            f"The safetensors file is damaged ({_first_line(error)}): save it again."
+            f"The safetensors file is damaged ({_short(error)}): save it again."
         ) from error
 
 
@@ -119,7 +120,7 @@ def _read_zip(path: Path, most: int) -> Mapping[str, Any]:
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError, RuntimeError) as error:
         if isinstance(error, PruningError):
             raise
-        raise PruningError(f"The file is damaged ({_first_line(error)}): save it again.") from error
+        raise PruningError(f"The file is damaged ({_short(error)}): save it again.") from error
     return _load(path)
 
 
@@ -176,7 +177,7 @@ def _check_old_form(path: Path, size: int) -> None:
     except (ValueError, EOFError, LookupError) as error:
         if isinstance(error, PruningError):
             raise
-        raise PruningError(f"The file is damaged ({_first_line(error)}): save it again.") from error
+        raise PruningError(f"The file is damaged ({_short(error)}): save it again.") from error
 
 
 def _load(path: Path, *, mmap: bool = True) -> Mapping[str, Any]:
@@ -189,7 +190,7 @@ def _load(path: Path, *, mmap: bool = True) -> Mapping[str, Any]:
             f"The file holds {content}, which are not loaded because they could run code: {SAVE}."
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise PruningError(f"The file is damaged ({_first_line(error)}): save it again.") from error
+        raise PruningError(f"The file is damaged ({_short(error)}): save it again.") from error
     if isinstance(given, nn.Module) or not isinstance(given, Mapping):
         raise PruningError(f"The file holds a {type(given).__name__}, no state_dict: {SAVE}.")
     return given
@@ -228,5 +229,5 @@ def plain_tensor(value: Any) -> Tensor | None:
     return value.detach() if value.numel() * value.element_size() <= stored else None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120].rstrip(". ")
+def _short(error: Exception) -> str:
+    return first_line(error)[:120].rstrip(". ")

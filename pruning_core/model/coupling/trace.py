@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning_core.errors import first_line
 from pruning_core.model.coupling.assemble import Roots, assembled, roots
 from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.first_run import FirstRun, StatisticStep, Step, named_parameters
@@ -52,7 +53,7 @@ def couplings(
     except PruningError:
         raise
     except (*TRACE_ERRORS, ArithmeticError, NotImplementedError) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0].rstrip(".!")
+        why = first_line(error).rstrip(".!")
         raise PruningError(
             f"It cannot be found which channels of this network are tied together: {why}."
         ) from error

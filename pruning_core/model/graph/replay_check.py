@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.fx.node import Node
 from torch.utils._pytree import tree_leaves
 
+from pruning_core.errors import first_line
 from pruning_core.model.graph.calls import record
 from pruning_core.model.graph.cuts import call_order, own_writes
 from pruning_core.model.graph.program import Values
@@ -34,7 +35,7 @@ def checked_replay(
             first = record(root, map_tensors(x, torch.clone), outputs)
             second = record(root, map_tensors(other, torch.clone), outputs)
         except ERRORS as error:
-            return f"its calls cannot be recorded: {_first_line(error)}"
+            return f"its calls cannot be recorded: {first_line(error)}"
         if own_writes(root, (first, second)):
             return "it writes over its own parameters or buffers"
         program = replay(root, x, call_order(root, (first, second)), outputs)
@@ -43,7 +44,7 @@ def checked_replay(
         try:
             return _problem(program, x, other, wanted) or program
         except ERRORS as error:
-            return f"it cannot be computed from the middle on: {_first_line(error)}"
+            return f"it cannot be computed from the middle on: {first_line(error)}"
 
 
 def _problem(program: Replay, x: Inputs, other: Inputs, wanted: Tensor) -> str | None:
@@ -79,7 +80,3 @@ def _changed(tensor: Tensor) -> Tensor:
         return tensor.clone()
     moved = tensor.roll(1, -1)
     return -moved if tensor.is_floating_point() else moved
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

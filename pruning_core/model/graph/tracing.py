@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import Node
 from torch.utils._pytree import tree_map
 
+from pruning_core.errors import first_line
 from pruning_core.model.graph.program import OUT_OF_PLACE, Program, input_values
 from pruning_core.model.graph.replay_check import checked_replay
 from pruning_core.model.model_io import (
@@ -102,7 +103,7 @@ def _checked_trace(
     try:
         traced = trace(skeleton(model), x, outputs)
     except TRACE_ERRORS as error:
-        return f"torch.fx cannot trace it: {_first_line(error)}"
+        return f"torch.fx cannot trace it: {first_line(error)}"
     return _trace_problem(traced, x, require_logits(wanted)) or traced
 
 
@@ -194,17 +195,13 @@ def _trace_problem(program: Program, x: Inputs, wanted: object) -> str | None:
             try:
                 values[stage.node] = program.value(stage, values)
             except TRACE_ERRORS as error:
-                return f"its trace cannot be computed, at {stage.node.name}: {_first_line(error)}"
+                return f"its trace cannot be computed, at {stage.node.name}: {first_line(error)}"
             if versions != [tensor._version for tensor in read]:
                 return f"it writes over a tensor in place, in {stage.node.name}"
             for node in stage.spent:
                 values.pop(node, None)
     same = isinstance(wanted, Tensor) and torch.equal(values[program.result], wanted)
     return None if same else "its trace does not give the model's own output"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _whole(root: nn.Module, x: Inputs, reason: str, outputs: Outputs | None) -> Program:

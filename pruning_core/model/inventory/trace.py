@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pruning_core.errors import first_line
 from pruning_core.model.inventory.products import Product
 from pruning_core.model.inventory.reads import PlainKernels, Read, WeightReads
 from pruning_core.model.model_io import (
@@ -86,7 +87,7 @@ def trace(
         with torch.no_grad(), torch.random.fork_rng([]), PlainKernels(), reads:
             result = call(work, x)
     except FAILURES as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise PruningError(
             f"The model does not accept an input of shape {_shapes(x)}: {reason}."
         ) from error

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from pruning_core.errors import first_line
 from pruning_core.registry import find
 from pruning_core.types import PruningError
 from pruning_core.zoo.models import ARCHITECTURES
@@ -58,7 +59,7 @@ class Built:
         try:
             return self._build(classes)
         except (ValueError, AssertionError, RuntimeError, TypeError, ArithmeticError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0][:120].rstrip(". ")
+            reason = first_line(error)[:120].rstrip(". ")
             raise PruningError(
                 f"{self.architecture} cannot be built for images of "
                 f"{' x '.join(map(str, self.shape))}: {reason}."
