@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx.node import Node
-from torch.utils._pytree import tree_leaves
 
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.thread_pool import InlineExecutor
 from pruning_core.model.device import choose_device, on_device
 from pruning_core.model.graph import Program, Stage, Values, ValuesMissing, program, skeleton
-from pruning_core.model.model_io import as_read_by, sample_range, to_device
+from pruning_core.model.model_io import as_read_by, sample_range, tensors_in, to_device
 from pruning_core.model.model_io import input_tensors as contents
 from pruning_core.types import Inputs, PruningError, Split
 
@@ -199,13 +198,7 @@ def all_equal(first: Values, second: Values) -> bool:
 
 def computed_tensors(values: Mapping[Node, Any]) -> list[Tensor]:
     """The tensors in the values, without the model's own."""
-    leaves = [
-        leaf
-        for node, value in values.items()
-        if node.op != "get_attr"
-        for leaf in tree_leaves(value)
-    ]
-    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    return tensors_in([value for node, value in values.items() if node.op != "get_attr"])
 
 
 def held_bytes(values: Mapping[Node, Any]) -> int:

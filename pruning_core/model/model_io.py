@@ -110,7 +110,7 @@ def _attributes(module: nn.Module) -> Iterator[Tensor]:
     """The tensors among the module's own attributes, also inside lists, tuples and dicts."""
     registered = ("_parameters", "_modules")
     own = {name: value for name, value in vars(module).items() if name not in registered}
-    yield from (leaf for leaf in tree_leaves(own) if isinstance(leaf, Tensor))
+    yield from tensors_in(own)
 
 
 def with_selected_logits(model: nn.Module, outputs: Sequence[int] | None) -> nn.Module:
@@ -136,6 +136,17 @@ def map_tensors(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
         if isinstance(x, Mapping)
         else tuple(change(t) for t in x)
     )
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """All tensors in nested lists, tuples and dicts, in order."""
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def storage(tensor: Tensor) -> int:
+    """A number of the tensor's storage, which no other storage has at the same time."""
+    address: int = tensor.untyped_storage()._cdata
+    return address
 
 
 def input_tensors(x: Inputs) -> tuple[Tensor, ...]:

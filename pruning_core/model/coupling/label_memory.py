@@ -7,6 +7,8 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from pruning_core.model.model_io import storage
+
 Labels = Int[Tensor, "..."]
 """The number of a channel for each element of a tensor; 0 where it belongs to none."""
 SWEEP = 32
@@ -80,12 +82,12 @@ class LabelMemory:
         record.copied = copied
 
     def _record(self, tensor: Tensor) -> _Record | None:
-        return self._records.get(tensor.untyped_storage()._cdata)
+        return self._records.get(storage(tensor))
 
     def _new(self, tensor: Tensor) -> _Record:
-        storage = tensor.untyped_storage()
-        record = _Record(StorageWeakRef(storage), tensor.element_size(), None)
-        self._records[storage._cdata] = record
+        own = StorageWeakRef(tensor.untyped_storage())
+        record = _Record(own, tensor.element_size(), None)
+        self._records[storage(tensor)] = record
         self._writes += 1
         if self._writes % SWEEP == 0:
             self._records = {k: r for k, r in self._records.items() if not r.storage.expired()}

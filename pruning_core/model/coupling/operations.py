@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
 
 from pruning_core.model.coupling import rules, weight_rules
 from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.first_run import FirstRun
 from pruning_core.model.coupling.rules import Result, Rule, weight_name
+from pruning_core.model.model_io import storage, tensors_in
 from pruning_core.model.operation_mode import OperationMode
 
 RULES: dict[str, Rule] = {
@@ -261,17 +261,17 @@ class Recording(Operations):
         """Runs one operation and its rule."""
         run = self.run
         run.index = self.index
-        given = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
-        storages = {t.untyped_storage()._cdata for t in given}
+        given = tensors_in((args, kwargs))
+        storages = set(map(storage, given))
         out = op(*args, **kwargs)
-        results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
-        same = all(t.untyped_storage()._cdata in storages for t in results)
+        results = tensors_in(out)
+        same = all(storage(t) in storages for t in results)
         if same and (not op._schema.is_mutable or _name(op) in VIEWS_IN_PLACE):
             return out  # a view: its labels are those of its storage
         labels = self._labels(op, args, kwargs, out, given)
         several = labels if isinstance(labels, tuple) else (labels,) * len(results)
         for result, own in zip(results, several, strict=False):
-            run.memory.write(result, own, fresh=result.untyped_storage()._cdata not in storages)
+            run.memory.write(result, own, fresh=storage(result) not in storages)
             if own is None:
                 self._note_weight(given, result)
         if self.index in run.steps:

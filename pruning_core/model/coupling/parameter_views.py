@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.model.coupling.positions import Positions
+from pruning_core.model.model_io import storage
 
 
 class ParameterAxis(NamedTuple):
@@ -24,13 +25,12 @@ class ParameterViews:
         self.by_name = dict(named)
         self._by_storage: dict[int, list[str]] = {}
         for name, parameter in self.by_name.items():
-            key = parameter.untyped_storage()._cdata
-            self._by_storage.setdefault(key, []).append(name)
+            self._by_storage.setdefault(storage(parameter), []).append(name)
 
     def name(self, tensor: Tensor) -> str | None:
         """The parameter that the tensor is a view of."""
         start = tensor.storage_offset()
-        for name in self._by_storage.get(tensor.untyped_storage()._cdata, []):
+        for name in self._by_storage.get(storage(tensor), []):
             parameter = self.by_name[name]
             first = parameter.storage_offset()
             if _is_dense(parameter) and first <= start < first + parameter.numel():

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 from pruning_core.model.coupling.first_run import (
     ACROSS,
@@ -16,6 +16,7 @@ from pruning_core.model.coupling.first_run import (
     varies,
 )
 from pruning_core.model.coupling.label_memory import Labels
+from pruning_core.model.model_io import tensors_in
 
 Args = tuple[Any, ...]
 Kwargs = Mapping[str, Any]
@@ -30,7 +31,7 @@ PRODUCT = (
 
 def elementwise(run: FirstRun, _op: Any, args: Args, kwargs: Kwargs, out: Any) -> Result:
     """Element k of the result depends on element k of every operand."""
-    tensors = [x for x in tree_flatten((args, dict(kwargs)))[0] if isinstance(x, Tensor)]
+    tensors = tensors_in((args, kwargs))
     known = [(t, labels) for t in tensors if (labels := run.memory.labels(t)) is not None]
     if not known:
         return None
@@ -73,7 +74,7 @@ def created(_run: FirstRun, _op: Any, _args: Args, _kwargs: Kwargs, _out: Any) -
 
 def moved(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, _out: Any) -> Result:
     """Elements change their places only: the operation itself moves their labels."""
-    values = [x for x in tree_flatten((args, dict(kwargs)))[0] if isinstance(x, Tensor)]
+    values = tensors_in((args, kwargs))
     bare = any(x.is_floating_point() and run.elements(x) is not None for x in values)
     if not bare and all(run.memory.labels(x) is None for x in values):
         return None
@@ -144,13 +145,13 @@ def reduced(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, out: Any) -> Res
     if labels is None:
         return None
     dims = dims_of(args, kwargs, x.ndim)
-    first = next(t for t in tree_flatten(out)[0] if isinstance(t, Tensor))
+    first = next(iter(tensors_in(out)))
     kept = [dim for dim in range(x.ndim) if dim not in dims]
     rows = labels.permute(*kept, *dims).reshape(*(x.shape[d] for d in kept), -1)
     made = _statistics(run, rows).reshape(first.shape)
     if any(varies(labels, dim) for dim in dims):
         sources = (tuple(run.channels.sources([n])) for n in made.unique().tolist())
-        results = (t.clone() for t in tree_flatten(out)[0] if isinstance(t, Tensor))
+        results = (t.clone() for t in tensors_in(out))
         run.steps[run.index] = StatisticStep(tuple(sources), tuple(results))
     return made
 
@@ -173,7 +174,7 @@ def _statistics(run: FirstRun, rows: Labels) -> Labels:
     return made.expand(shape).clone()
 
 
-def along_axis(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, _out: Any) -> Result:
+def along_axis(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, out: Any) -> Result:
     """softmax, cumsum, sort: every result along an axis depends on all elements along it."""
     x = args[0]
     labels = run.memory.labels(x)
@@ -188,7 +189,7 @@ def along_axis(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, _out: Any) ->
             f"torch.{name} combines the channels with each other, "
             "so that removing one changes the others.",
         )
-    if any(isinstance(t, Tensor) and t.shape != x.shape for t in tree_flatten(_out)[0]):
+    if any(t.shape != x.shape for t in tensors_in(out)):
         return None
     return labels
 
@@ -267,7 +268,7 @@ def layer_norm(run: FirstRun, op: Any, args: Args, _kwargs: Kwargs, out: Any) ->
 
 def product(run: FirstRun, _op: Any, args: Args, kwargs: Kwargs, _out: Any) -> Result:
     """A product of two activations, as in attention."""
-    for x in tree_flatten((args, dict(kwargs)))[0]:
-        if isinstance(x, Tensor) and (labels := run.memory.labels(x)) is not None:
+    for x in tensors_in((args, kwargs)):
+        if (labels := run.memory.labels(x)) is not None:
             run.channels.refuse(labels.unique().tolist(), PRODUCT)
     return None

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from pruning_core.model.model_io import tensors_in
+
 
 class ValuesMissing(RuntimeError):
     """A computation asked for the values of a tensor that was not kept."""
@@ -83,8 +85,7 @@ def written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Te
     arguments = func._schema.arguments
     given = dict(zip((each.name for each in arguments), args, strict=False)) | kwargs
     names = [each.name for each in arguments if each.alias_info and each.alias_info.is_write]
-    leaves = tree_leaves([given[name] for name in names if name in given])
-    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    return tensors_in([given[name] for name in names if name in given])
 
 
 def _meta(leaf: Any) -> Any:

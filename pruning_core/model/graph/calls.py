@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from pruning_core.model.graph.absent import written
-from pruning_core.model.model_io import call, require_logits
+from pruning_core.model.model_io import call, require_logits, storage, tensors_in
 from pruning_core.model.operation_mode import OperationMode
 from pruning_core.types import Inputs
 
@@ -105,15 +105,9 @@ class Recording:
         return replace(self, calls=calls, operations=operations)
 
 
-def storage(tensor: Tensor) -> int:
-    """The address of the tensor's storage."""
-    address: int = tensor.untyped_storage()._cdata
-    return address
-
-
 def storages(value: Any) -> frozenset[int]:
     """The storages of all tensors in a value."""
-    return frozenset(storage(leaf) for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+    return frozenset(map(storage, tensors_in(value)))
 
 
 def callable_modules(root: nn.Module) -> dict[str, nn.Module]:
@@ -231,7 +225,7 @@ def record(
     return Recording(
         tuple(recorder.calls),
         tuple(recorder.operations),
-        tuple(storage(leaf) for leaf in tree_leaves(x)),
+        tuple(map(storage, tensors_in(x))),
         storages(out),
         frozenset(recorder.opaque),
     )

@@ -7,7 +7,8 @@ from itertools import chain
 
 from torch import nn
 
-from pruning_core.model.graph.calls import ROOT, Call, Recording, storage
+from pruning_core.model.graph.calls import ROOT, Call, Recording
+from pruning_core.model.model_io import storage
 
 Leaf = tuple[int, int]
 """A tensor of an output: (number of the call, place among the output's leaves).

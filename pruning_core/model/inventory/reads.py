@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import BaseTorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from pruning_core.model.inventory.products import MIXING, PRODUCTS, Product
+from pruning_core.model.model_io import storage, tensors_in
 from pruning_core.model.operation_mode import OperationMode
 
 aten = torch.ops.aten
@@ -99,13 +100,13 @@ class WeightReads(OperationMode):
             self._starts[name] = start
             start += weight.numel()
             if _plain(weight):
-                by_storage.setdefault(_key(weight), []).append(name)
+                by_storage.setdefault(storage(weight), []).append(name)
         for key, names in by_storage.items():
             numbers = self._numbers_of([weights[name] for name in names], names)
             self._stored[key] = _Stored(True, frozenset(names), numbers)
         self._fixed = frozenset(by_storage)
         for tensor in filter(_plain, inputs):
-            self._stored[_key(tensor)] = _Stored(constant=False)
+            self._stored[storage(tensor)] = _Stored(constant=False)
 
     @property
     def unknown(self) -> set[str]:
@@ -118,8 +119,8 @@ class WeightReads(OperationMode):
 
     def _numbers_of(self, tensors: list[Tensor], names: list[str]) -> Callable[[], Tensor]:
         def numbers() -> Tensor:
-            storage = tensors[0].untyped_storage()
-            flat = torch.full((storage.nbytes() // tensors[0].element_size(),), -1)
+            size = tensors[0].untyped_storage().nbytes() // tensors[0].element_size()
+            flat = torch.full((size,), -1)
             for name, tensor in zip(names, tensors, strict=True):
                 own = torch.arange(tensor.numel()).view(tensor.shape) + self._starts[name]
                 _at(flat, tensor).copy_(own)
@@ -128,7 +129,7 @@ class WeightReads(OperationMode):
         return numbers
 
     def _of(self, tensor: Tensor) -> _Stored:
-        return self._stored.get(_key(tensor), _Stored())
+        return self._stored.get(storage(tensor), _Stored())
 
     def __torch_dispatch__(
         self,
@@ -141,16 +142,16 @@ class WeightReads(OperationMode):
             with self:
                 return func.decompose(*args, **(kwargs or {}))
         out = func(*args, **(kwargs or {}))
-        given = [t for t in _tensors((args, kwargs)) if _plain(t)]
-        made = [t for t in _tensors(out) if _plain(t)]
-        before = {_key(t): self._of(t) for t in given}
+        given = [t for t in tensors_in((args, kwargs)) if _plain(t)]
+        made = [t for t in tensors_in(out) if _plain(t)]
+        before = {storage(t): self._of(t) for t in given}
         operation = func.overloadpacket
         read = frozenset[str]()
         if operation in PRODUCTS:
             read = self._products(PRODUCTS[operation](args, out), out, before)
             flows = read
             if operation in SUMS and _plain(args[0]):
-                flows |= before[_key(args[0])].flows
+                flows |= before[storage(args[0])].flows
         elif operation in MIXING or func.namespace != "aten":  # such as quantised products
             flows = frozenset()
         else:
@@ -166,8 +167,8 @@ class WeightReads(OperationMode):
         """Reports the reads among the products; the weights that were read."""
         read = set[str]()
         for product in products:
-            own = before.get(_key(product.weight), _Stored())
-            data = [before.get(_key(t), _Stored()) for t in product.data if _plain(t)]
+            own = before.get(storage(product.weight), _Stored())
+            data = [before.get(storage(t), _Stored()) for t in product.data if _plain(t)]
             if own.constant and own.sources and self._reads(own, data):
                 names = self._parts(product.weight, own)
                 self.lost |= own.sources
@@ -225,7 +226,7 @@ class WeightReads(OperationMode):
     ) -> None:
         sources = _joined(info.sources for info in before.values()) if constant else frozenset()
         for tensor in made:
-            key = _key(tensor)
+            key = storage(tensor)
             if key not in before:
                 numbers = _moved(func, args, tensor, before) if sources else None
                 self._stored[key] = _Stored(constant, sources, numbers, flows)
@@ -246,7 +247,7 @@ def _moved(
     """The numbers of a new storage, where the weights' elements keep or only change places."""
 
     def numbers_of(tensor: Tensor) -> Tensor:
-        numbers = before[_key(tensor)].numbers if _plain(tensor) else None
+        numbers = before[storage(tensor)].numbers if _plain(tensor) else None
         if numbers is not None:
             return _at(numbers(), tensor)
         return torch.full(tensor.shape, -1) if func.overloadpacket in JOINS else tensor
@@ -255,8 +256,8 @@ def _moved(
         return lambda: _laid_out(func(*tree_map_only(Tensor, numbers_of, args)), out)
     same = [
         tensor
-        for tensor in _tensors(args)
-        if _plain(tensor) and before[_key(tensor)].numbers and tensor.shape == out.shape
+        for tensor in tensors_in(args)
+        if _plain(tensor) and before[storage(tensor)].numbers and tensor.shape == out.shape
     ]
     if len(same) != 1:  # a sum of two weights belongs to neither
         return None
@@ -275,17 +276,9 @@ def _at(flat: Tensor, like: Tensor) -> Tensor:
     return flat.as_strided(like.shape, like.stride(), like.storage_offset())
 
 
-def _tensors(values: Any) -> list[Tensor]:
-    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
-
-
 def _plain(tensor: Tensor) -> bool:
     """Has it a storage of its own kind, as all but sparse, nested and other special tensors?"""
     return type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
-
-
-def _key(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
 
 
 def _joined(sets: Iterable[frozenset[str]]) -> frozenset[str]:
