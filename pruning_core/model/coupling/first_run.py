@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pruning_core.model.coupling.channels import Channels
 from pruning_core.model.coupling.label_memory import LabelMemory, Labels
@@ -264,13 +264,3 @@ def core(*labels: Labels, dims: Sequence[int] | None = None) -> list[Labels]:
 def distinct_columns(labels: Labels) -> Labels:
     """P x M labels with every column once."""
     return labels.unique(dim=1) if labels.shape[1] > 1 else labels
-
-
-def named_parameters(model: nn.Module, layers: Sequence[Layer]) -> dict[str, nn.Parameter]:
-    """Every parameter once: a layer's under the layer's name, others under their first name."""
-    prunable = {layer.name for layer in layers}
-    names: dict[int, tuple[str, nn.Parameter]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        if id(parameter) not in names or name in prunable:
-            names[id(parameter)] = (name, parameter)
-    return dict(names.values())

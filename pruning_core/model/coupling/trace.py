@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from pruning_core.errors import first_line
 from pruning_core.model.coupling.assemble import Roots, assembled, roots
 from pruning_core.model.coupling.budget import Budget
-from pruning_core.model.coupling.first_run import FirstRun, StatisticStep, Step, named_parameters
+from pruning_core.model.coupling.first_run import FirstRun, StatisticStep, Step
 from pruning_core.model.coupling.operations import Operations, Recording
 from pruning_core.model.coupling.parameter_views import ParameterViews
 from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, NOT_READ, Coupling
 from pruning_core.model.coupling.proof import NOT_ZERO, Proof
 from pruning_core.model.graph import TRACE_ERRORS
+from pruning_core.model.inventory import named_parameters
 from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.model.model_io import (
     call,

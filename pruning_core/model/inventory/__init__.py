@@ -8,7 +8,13 @@ from pruning_core.model.inventory.reparametrised import (
     make_prune_permanent,
 )
 from pruning_core.model.inventory.unprunable import NORMS, unprunable_parameters
-from pruning_core.model.inventory.views import oihw, output_axis, stored, weights
+from pruning_core.model.inventory.views import (
+    named_parameters,
+    oihw,
+    output_axis,
+    stored,
+    weights,
+)
 
 __all__ = [
     "CONVOLUTIONS",
@@ -18,6 +24,7 @@ __all__ = [
     "inventory",
     "is_torch_pruned",
     "make_prune_permanent",
+    "named_parameters",
     "oihw",
     "output_axis",
     "stored",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pruning_core.errors import first_line
 from pruning_core.model.inventory.products import Product
 from pruning_core.model.inventory.reads import PlainKernels, Read, WeightReads
+from pruning_core.model.inventory.views import named_parameters
 from pruning_core.model.model_io import (
     arguments,
     call,
@@ -194,13 +195,9 @@ def _varies(place: Tensor, axis: int) -> bool:
 
 
 def _weights(work: nn.Module, layers: Sequence[Layer]) -> dict[str, Tensor]:
-    """All matrices and kernels, each under one name: its layer's, or its first."""
-    named = {id(work.get_parameter(layer.name)): layer.name for layer in layers}
-    return {
-        named.get(id(parameter), name): parameter
-        for name, parameter in work.named_parameters()
-        if parameter.ndim > 1 and parameter.numel()
-    }
+    """All matrices and kernels, named as by `named_parameters`."""
+    every = named_parameters(work, layers)
+    return {name: own for name, own in every.items() if own.ndim > 1 and own.numel()}
 
 
 def _in_training(work: nn.Module) -> nn.Module:

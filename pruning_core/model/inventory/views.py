@@ -1,7 +1,7 @@
 """Every weight as output x input x height x width, and back to the shape of its parameter."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from types import MappingProxyType
@@ -85,6 +85,16 @@ def weights(model: nn.Module, layers: tuple[Layer, ...]) -> dict[str, Float[Tens
     return {
         layer.name: oihw(model.get_parameter(layer.name).detach().cpu(), layer) for layer in layers
     }
+
+
+def named_parameters(model: nn.Module, layers: Sequence[Layer]) -> dict[str, nn.Parameter]:
+    """Every parameter once: a layer's under the layer's name, others under their first name."""
+    prunable = {layer.name for layer in layers}
+    names: dict[int, tuple[str, nn.Parameter]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) not in names or name in prunable:
+            names[id(parameter)] = (name, parameter)
+    return dict(names.values())
 
 
 @lru_cache(maxsize=1024)
