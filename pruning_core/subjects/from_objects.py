@@ -7,10 +7,10 @@ from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from pruning_core.model.inventory import (
     inventory,
-    is_torch_pruned,
     unprunable_parameters,
 )
 from pruning_core.model.model_io import input_tensors
@@ -108,7 +108,7 @@ class _Opening:
             "task.outputs(out)" if task.own_outputs else logits_expression(out),
             bool(half),
             batch="read_batch" if reader.batch else "",
-            pruned=is_torch_pruned(unwrapped(self.model)[0]),
+            pruned=prune.is_pruned(unwrapped(self.model)[0]),
             task=_task_path(self.options.get("task"), task),
             imports=(SCRIPT,) if isinstance(self.given["train"], ImageFiles) else (),
         )

@@ -4,7 +4,6 @@ from pruning_core.model.inventory.kinds import CONVOLUTIONS, SEPARATE
 from pruning_core.model.inventory.layers import inventory, without_classifier
 from pruning_core.model.inventory.reparametrised import (
     from_torch_prune,
-    is_torch_pruned,
     make_prune_permanent,
 )
 from pruning_core.model.inventory.unprunable import NORMS, unprunable_parameters
@@ -22,7 +21,6 @@ __all__ = [
     "SEPARATE",
     "from_torch_prune",
     "inventory",
-    "is_torch_pruned",
     "make_prune_permanent",
     "named_parameters",
     "oihw",

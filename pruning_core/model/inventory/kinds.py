@@ -89,7 +89,8 @@ def _own(module: nn.Module, name: str) -> nn.Parameter | None:
     return module._parameters.get(name)
 
 
-def _named(path: str, name: str) -> str:
+def full_name(path: str, name: str) -> str:
+    """The name in the network of a child or parameter of the module at `path`."""
     return f"{path}.{name}" if path else name
 
 
@@ -98,7 +99,7 @@ def _layer(path: str, name: str, kind: str, parameter: nn.Parameter, **more: Any
     stored = tuple(parameter.shape)
     layout = more.get("layout", "")
     shape = view_shape(layout, stored, more.get("groups", 1)) if layout else outputs_first(stored)
-    return Layer(_named(path, name), path, kind, shape, stored, **more)
+    return Layer(full_name(path, name), path, kind, shape, stored, **more)
 
 
 def _linear(path: str, module: nn.Module) -> Listed:

@@ -9,7 +9,7 @@ from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from pruning_core.model.inventory.kinds import candidates
+from pruning_core.model.inventory.kinds import candidates, full_name
 from pruning_core.model.inventory.views import oihw
 from pruning_core.model.model_io import copy_model
 from pruning_core.types import Masks, PruningError
@@ -74,7 +74,8 @@ def from_torch_prune(model: nn.Module) -> tuple[nn.Module, Masks]:
     for path, module in plain.named_modules():
         for name in _names(module, prune.BasePruningMethod, "_tensor_name"):
             mask = getattr(module, f"{name}_mask").bool()
-            given[_named(path, name)] = mask, module._parameters[f"{name}_orig"].detach().clone()
+            values = module._parameters[f"{name}_orig"].detach().clone()
+            given[full_name(path, name)] = mask, values
             prune.remove(module, name)
     masks: Masks = {}
     for layer, parameter in candidates(plain, embeddings=True):
@@ -97,14 +98,7 @@ def make_prune_permanent(model: nn.Module) -> tuple[str, ...]:
     ]
     for _, module, name in names:
         prune.remove(module, name)
-    return tuple(_named(path, name) for path, _, name in names)
-
-
-def is_torch_pruned(model: nn.Module) -> bool:
-    """Has torch.nn.utils.prune pruned it, without a removal of its hooks?"""
-    return any(
-        _names(module, prune.BasePruningMethod, "_tensor_name") for module in model.modules()
-    )
+    return tuple(full_name(path, name) for path, _, name in names)
 
 
 def _names(module: nn.Module, hook: type, attribute: str) -> list[str]:
@@ -116,22 +110,19 @@ def _names(module: nn.Module, hook: type, attribute: str) -> list[str]:
 def _hooked(path: str, module: nn.Module) -> Iterator[Computed]:
     for hook, attribute, endings, how, remedy in HOOKS:
         for name in _names(module, hook, attribute):
-            parameters = tuple(_named(path, name + ending) for ending in endings)
-            yield Computed(_named(path, name), parameters, how, remedy.format(name=name))
+            parameters = tuple(full_name(path, name + ending) for ending in endings)
+            yield Computed(full_name(path, name), parameters, how, remedy.format(name=name))
 
 
 def _parametrized(path: str, module: nn.Module) -> Iterator[Computed]:
     if parametrize.is_parametrized(module):
         for name, own in module.get_submodule("parametrizations").named_children():
-            inside = _named(path, f"parametrizations.{name}")
+            inside = full_name(path, f"parametrizations.{name}")
             parameters = tuple(f"{inside}.{each}" for each, _ in own.named_parameters())
             kinds = ", ".join(type(each).__name__.lstrip("_") for each in own.children())
             remedy = f"torch.nn.utils.parametrize.remove_parametrizations(module, '{name}')"
-            yield Computed(_named(path, name), parameters, f"a parametrization ({kinds})", remedy)
-
-
-def _named(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+            how = f"a parametrization ({kinds})"
+            yield Computed(full_name(path, name), parameters, how, remedy)
 
 
 HOOKS = (
