@@ -36,9 +36,8 @@ def roots(run: FirstRun, layers: Sequence[Layer]) -> Roots:
     return Roots(torch.tensor([root if root <= rows else 0 for root in every]))
 
 
-def assembled(run: FirstRun, layers: Sequence[Layer]) -> tuple[Coupling, ...]:
+def assembled(run: FirstRun, layers: Sequence[Layer], root: Roots) -> tuple[Coupling, ...]:
     """The couplings in the network's order, each with the first reason of its channels."""
-    root = roots(run, layers)
     labels = {
         layer.name: root(run.starts[layer.name] + torch.arange(layer.shape[0])) for layer in layers
     }

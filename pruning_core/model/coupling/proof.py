@@ -1,6 +1,6 @@
 """Proves couplings: removes irregular subsets of channels and compares what layers read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,8 +33,9 @@ class Proof:
     """Runs a copy of a network without subsets of its channels.
 
     work: the copy, which changes during a run; model: the network itself, whose values are put
-    back; root: of numbers; computed: layers that multiply by a function of their weight;
-    forward: runs the copy on the example and gives the output's tensors.
+    back; root: of numbers; starts: the first number of each layer's rows; computed: layers that
+    multiply by a function of their weight; forward: runs the copy on the example and gives the
+    output's tensors.
     """
 
     work: nn.Module
@@ -43,6 +44,7 @@ class Proof:
     steps: dict[int, Step]
     names: dict[int, str]
     root: Roots
+    starts: Mapping[str, int]
     computed: set[str]
     forward: Callable[[], list[Tensor]]
     budget: Budget
@@ -117,14 +119,9 @@ class Proof:
 
     def _roots(self, coupling: Coupling) -> Tensor:
         """The root of each channel of a coupling."""
-        first = {layer.name: 0 for layer in self.layers}
-        start = 1
-        for layer in self.layers:
-            first[layer.name] = start
-            start += layer.shape[0]
         made = torch.zeros(coupling.channels, dtype=torch.long)
         for own in coupling.members:
-            made[own.channels] = self.root.of[first[own.parameter] + own.positions]
+            made[own.channels] = self.root.of[self.starts[own.parameter] + own.positions]
         return made
 
     @torch.no_grad()

@@ -86,11 +86,12 @@ def _couplings(
         steps,
         {index: run.names[index] for index in steps},
         root,
+        run.starts,
         run.computed,
         partial(_forward, work, x),
         budget,
     )
-    return proof.proved(assembled(run, layers))
+    return proof.proved(assembled(run, layers, root))
 
 
 def _forward(work: nn.Module, x: Inputs) -> list[Tensor]:

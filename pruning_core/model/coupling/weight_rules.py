@@ -201,10 +201,9 @@ def embedding(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) ->
     axis = run.views.axis(table, 1) if table.ndim == 2 else None
     if axis is None:
         return None
+    own = run.columns(axis)
     if axis.parameter in run.starts:
-        own = run.columns(axis)
         run.channels.refuse(
             own.tolist(), f"{axis.parameter} is an embedding and has masks of its own."
         )
-        return own.expand(out.shape)
-    return run.columns(axis).expand(out.shape)
+    return own.expand(out.shape)
