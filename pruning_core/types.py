@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -94,7 +95,7 @@ class Layer:
     layout: str = ""
     called: bool = True
 
-    @property
+    @cached_property
     def numel(self) -> int:
         """Number of weights."""
         o, i, h, w = self.shape
