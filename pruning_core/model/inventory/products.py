@@ -66,8 +66,9 @@ def _convolution(args: Sequence[Any], out: Tensor) -> Iterable[Product]:
     positions = (x.numel() if transposed else out.numel()) * weight[0].numel()
 
     def squares() -> Tensor:
+        total = x.square().sum(0, keepdim=True)  # of the samples, so that one is computed
         gradients = aten.convolution_backward(
-            torch.ones_like(out), x.square(), weight, None, stride, padding, dilation, transposed,
+            torch.ones_like(out[:1]), total, weight, None, stride, padding, dilation, transposed,
             output_padding, groups, [False, True, False],
         )  # fmt: skip
         result: Tensor = gradients[1]
