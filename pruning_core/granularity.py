@@ -23,6 +23,7 @@ from pruning_core.granularity_refusals import (
     no_positions,
     no_rows,
 )
+from pruning_core.model.inventory.views import axes_of
 from pruning_core.registry import find
 from pruning_core.types import Layer, PruningError
 
@@ -109,8 +110,8 @@ def group_tables(
         raise PruningError(reason)
     left, right = pattern(g, layer).split("->")
     lengths = _lengths(g, layer)
-    strides = _strides("".join(_axes(right)[:2]), lengths)
-    o, i, h, w = (_axis_table(axis, lengths, strides) for axis in _axes(left))
+    strides = _strides("".join(axes_of(right)[:2]), lengths)
+    o, i, h, w = (_axis_table(axis, lengths, strides) for axis in axes_of(left))
     return o, i, h, w
 
 
@@ -154,8 +155,8 @@ def compares_outputs(g: Granularity, layer: Layer) -> bool:
     Not where they are side by side inside filters: row, channel, N:M.
     """
     left, right = pattern(g, layer).split("->")
-    output = set(re.findall(r"[a-z]", _axes(left)[0]))
-    group = set(re.findall(r"[a-z]", _axes(right)[1]))
+    output = set(re.findall(r"[a-z]", axes_of(left)[0]))
+    group = set(re.findall(r"[a-z]", axes_of(right)[1]))
     return not output.isdisjoint(group)
 
 
@@ -164,17 +165,12 @@ def pattern(g: Granularity, layer: Layer) -> str:
     return g.by_kind.get(layer.kind, g.pattern)
 
 
-def _axes(side: str) -> list[str]:
-    """The axes on one side of a pattern: "(o p) i h w" -> ["(o p)", "i", "h", "w"]."""
-    return re.findall(r"\([^)]*\)|\w+", side)
-
-
 def _lengths(g: Granularity, layer: Layer) -> dict[str, int]:
     """The length of every named axis, from the layer's shape and the granularity's sizes."""
     left = pattern(g, layer).split("->")[0]
     fixed = (*g.sizes, ("n", layer.heads), ("t", 3))
     known = {name: length for name, length in fixed if re.search(rf"\b{name}\b", left)}
-    for axis, total in zip(_axes(left), layer.shape, strict=True):
+    for axis, total in zip(axes_of(left), layer.shape, strict=True):
         names = axis.strip("()").split()
         given = prod(known[name] for name in names if name in known)
         known |= {name: total // given for name in names if name not in known}

@@ -52,7 +52,7 @@ def view_shape(
     lengths = _lengths(layout, param_shape, groups)
     o, i, h, w = (
         prod(lengths[name] for name in re.findall(r"[a-z]", axis))
-        for axis in _axes(layout.split(" -> ")[1])
+        for axis in axes_of(layout.split(" -> ")[1])
     )
     return o, i, h, w
 
@@ -64,7 +64,7 @@ def output_axis(layer: Layer) -> int | None:
     """
     if not layer.layout:
         return 0
-    left, right = (_axes(side) for side in layer.layout.split(" -> "))
+    left, right = (axes_of(side) for side in layer.layout.split(" -> "))
     outputs = re.findall(r"[a-z]", right[0])
     outputs = [name for name in outputs if name != "g" or layer.groups > 1]
     return left.index(outputs[0]) if len(outputs) == 1 and outputs[0] in left else None
@@ -97,18 +97,18 @@ def named_parameters(model: nn.Module, layers: Sequence[Layer]) -> dict[str, nn.
     return dict(names.values())
 
 
+def axes_of(side: str) -> list[str]:
+    """The axes on one side of an einops pattern: "(g o) i h w" -> ["(g o)", "i", "h", "w"]."""
+    return re.findall(r"\([^)]*\)|\w+", side)
+
+
 @lru_cache(maxsize=1024)
 def _lengths(layout: str, param_shape: tuple[int, ...], groups: int) -> Mapping[str, int]:
     """The length of every named axis of a layout."""
-    axes = _axes(layout.split(" -> ")[0])
+    axes = axes_of(layout.split(" -> ")[0])
     lengths = {"g": groups} if "g" in layout else {}
     for axis, total in zip(axes, param_shape, strict=True):
         names = re.findall(r"[a-z]", axis)
         given = prod(lengths[name] for name in names if name in lengths)
         lengths |= {name: total // given for name in names if name not in lengths}
     return lengths
-
-
-def _axes(side: str) -> list[str]:
-    """The axes on one side of a layout: "(g o) i h w" -> ["(g o)", "i", "h", "w"]."""
-    return re.findall(r"\([^)]*\)|\w+", side)
