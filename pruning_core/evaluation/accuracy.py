@@ -113,4 +113,5 @@ def evaluate(
 
 def summarise(outputs: Tensor, targets: Tensor, task: Task = CLASSIFICATION) -> Evaluation:
     """The evaluation of outputs against targets. Raises PruningError as `evaluate`."""
-    return Judge(task).summarise([Judge(task).parts(outputs, targets)])
+    judge = Judge(task)
+    return judge.summarise([judge.parts(outputs, targets)])

@@ -14,7 +14,13 @@ from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.thread_pool import InlineExecutor
 from pruning_core.model.device import choose_device, on_device
 from pruning_core.model.graph import Program, Stage, Values, ValuesMissing, program, skeleton
-from pruning_core.model.model_io import as_read_by, sample_range, tensors_in, to_device
+from pruning_core.model.model_io import (
+    as_read_by,
+    require_logits,
+    sample_range,
+    tensors_in,
+    to_device,
+)
 from pruning_core.model.model_io import input_tensors as contents
 from pruning_core.types import Inputs, PruningError, Split
 
@@ -140,6 +146,11 @@ class Forward:
             start = self.program.start(self.images(batch))
             _, todo = self.program.missing(wanted, start)
             return self.run(self.program.stages(todo, wanted), start, replacements, wanted)
+
+
+def read_logits(_batch: int, out: Any) -> Tensor:
+    """Keeps the logits of a batch, on the CPU."""
+    return require_logits(out).float().cpu()
 
 
 class CheckedThreads:

@@ -22,10 +22,11 @@ from pruning_core.evaluation.forward import (
     Read,
     Replacements,
     held_bytes,
+    read_logits,
 )
 from pruning_core.evaluation.thread_pool import worker_pool
 from pruning_core.model.graph import Values, fitting
-from pruning_core.model.model_io import require_logits, sample_range
+from pruning_core.model.model_io import sample_range
 from pruning_core.types import Evaluation, Split
 
 Version = frozenset[tuple[int, bytes]]
@@ -100,7 +101,7 @@ class IncrementalForward:
         )
         self.traced = self.forward.traced
         self.reason = self.forward.reason
-        self._read: Read = _logits if judge is None else self.forward.measured_by(judge)
+        self._read: Read = read_logits if judge is None else self.forward.measured_by(judge)
         self._cache = _ValueCache(budget)
         self._lock = threading.Lock()
         self._reads = {
@@ -187,10 +188,6 @@ class IncrementalForward:
             keep,
             self._read if todo else None,
         )
-
-
-def _logits(_batch: int, out: Any) -> Tensor:
-    return require_logits(out).float().cpu()
 
 
 def digest(tensor: Tensor) -> bytes:

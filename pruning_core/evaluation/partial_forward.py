@@ -20,11 +20,11 @@ from pruning_core.evaluation.forward import (
     Read,
     Replacements,
     held_bytes,
+    read_logits,
 )
 from pruning_core.evaluation.thread_pool import worker_pool
 from pruning_core.model.graph import Stage, Values, empty_as
 from pruning_core.model.inventory import stored
-from pruning_core.model.model_io import require_logits
 from pruning_core.types import Layer, PruningError, Split
 
 Mask = Bool[Tensor, "_o _i _h _w"]
@@ -189,11 +189,7 @@ class PartialForward:
 
         It is `read_at` that keeps all logits.
         """
-
-        def logits(_batch: int, out: Any) -> Tensor:
-            return require_logits(out).float().cpu()
-
-        for at, place, batches in self.read_at(sites, changes, logits):
+        for at, place, batches in self.read_at(sites, changes, read_logits):
             yield at, place, torch.cat(batches)
 
     def read_at(

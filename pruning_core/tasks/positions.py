@@ -32,7 +32,7 @@ class Positions(Task):
 
     def check(self, outputs: Tensor, targets: Tensor) -> None:
         """Raises PruningError for targets of other positions, or of no class."""
-        _, classes, *_ = self._sizes(outputs, targets)
+        _, classes = self._sizes(outputs, targets)
         known = targets[targets != self.ignore_index]
         if known.is_floating_point() and not bool((known == known.round()).all()):
             raise PruningError(
@@ -46,14 +46,14 @@ class Positions(Task):
                 f"{self.ignore_index} marks positions without a label."
             )
 
-    def _sizes(self, outputs: Tensor, targets: Tensor) -> tuple[int, ...]:
-        """Samples, classes, positions. Raises PruningError for shapes that do not fit."""
+    def _sizes(self, outputs: Tensor, targets: Tensor) -> tuple[int, int]:
+        """Samples and classes. Raises PruningError for shapes that do not fit."""
         if outputs.ndim < 3 or outputs.shape[2:] != targets.shape[1:]:
             raise PruningError(
                 f"{self.label} needs outputs samples x classes x positions and targets samples x "
                 f"positions; the shapes are {tuple(outputs.shape)} and {tuple(targets.shape)}."
             )
-        return tuple(outputs.shape[:2])
+        return outputs.shape[0], outputs.shape[1]
 
     def loss(
         self,
@@ -129,7 +129,7 @@ class Segmentation(Positions):
 
     statistics: ClassVar[tuple[str, ...]] = ("intersection", "union")
 
-    def _sizes(self, outputs: Tensor, targets: Tensor) -> tuple[int, ...]:
+    def _sizes(self, outputs: Tensor, targets: Tensor) -> tuple[int, int]:
         one = targets.ndim == outputs.ndim == 4 and targets.shape[1] == 1
         return super()._sizes(outputs, targets[:, 0] if one else targets)
 
@@ -197,7 +197,7 @@ class LanguageModel(Positions):
             return outputs[:, :-1].transpose(1, 2), targets[:, 1:]
         return outputs.transpose(1, 2), targets
 
-    def _sizes(self, outputs: Tensor, targets: Tensor) -> tuple[int, ...]:
+    def _sizes(self, outputs: Tensor, targets: Tensor) -> tuple[int, int]:
         if outputs.ndim != 3 or targets.shape != outputs.shape[:2]:
             raise PruningError(
                 f"{self.label} needs outputs samples x tokens x vocabulary and targets samples x "
