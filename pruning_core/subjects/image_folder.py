@@ -7,8 +7,8 @@ from typing import Any
 from torch.utils import data as torch_data
 
 from pruning_core.types import PruningError
-from pruning_core.zoo.folders import class_folders
-from pruning_core.zoo.image_files import ENDINGS, NOT_DATA, image_paths, named_below, printable
+from pruning_core.zoo.folders import class_folders, labelled_images
+from pruning_core.zoo.image_files import ENDINGS, NOT_DATA, named_below, printable
 from pruning_core.zoo.read_image import read_image
 
 
@@ -23,11 +23,7 @@ class ImageFiles(torch_data.Dataset[tuple[Any, int]]):
         self.transform = transform
         named = class_folders(folder)
         self.classes = list(named)
-        self.samples = [
-            (path, number)
-            for number, subfolder in enumerate(named.values())
-            for path in image_paths(folder / subfolder)
-        ]
+        self.samples = labelled_images(folder, named)
         self.targets = [number for _, number in self.samples]
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
 """Images in folders, one folder per class: Imagenette and folders of the user."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,14 +76,14 @@ def _small_preparation() -> Preparation:
 class ImageFolders:
     """The images of a folder in three splits.
 
-    classes: names of the class folders, sorted; note: a sentence on the splits that were made.
+    classes: names of the class folders, sorted; notes: sentences on the splits that were made.
     """
 
     classes: tuple[str, ...]
     train: FolderSplit
     val: FolderSplit
     test: FolderSplit
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_folders(root: Path, prepared: Preparation) -> ImageFolders:
@@ -99,19 +100,15 @@ def read_folders(root: Path, prepared: Preparation) -> ImageFolders:
         given[name], other = _read_split(folder, classes, prepared)
         _check_classes(root, folder, classes, other)
     if not given:
-        test, val, train = _divide(train, 0.2, 0.2)
-        note = "The validation and the test split are a fifth of the images each."
-    elif len(given) == 2:
+        return _in_fifths(classes, train)
+    if len(given) == 2:
         return ImageFolders(classes, train, given["val"], given["test"])
-    else:
-        ((name, test),) = given.items()
-        val, train = _divide(train, 0.1)
-        note = "The validation split is a tenth of the training images" + (
-            f"; the folder {printable(parts[name].name)} is the test split."
-            if name == "val"
-            else "."
-        )
-    return ImageFolders(classes, train, val, test, note)
+    ((name, test),) = given.items()
+    val, train = _divide(train, 0.1)
+    note = "The validation split is a tenth of the training images" + (
+        f"; the folder {printable(parts[name].name)} is the test split." if name == "val" else "."
+    )
+    return ImageFolders(classes, train, val, test, (note,))
 
 
 def split_folders(root: Path) -> dict[str, Path]:
@@ -156,29 +153,39 @@ def _check_classes(
 def _read_split(
     folder: Path, classes: tuple[str, ...] | None, prepared: Preparation
 ) -> tuple[FolderSplit, tuple[str, ...]]:
-    """All images under folder/CLASS/, class after class, sorted by path; and the classes.
+    """All images under folder/CLASS/ and the classes.
 
     classes: of the training images; with other classes nothing is read.
     """
     named = class_folders(folder)
     names = tuple(named)
-    paths: list[str] = []
-    labels: list[int] = []
-    if classes is None or names == classes:
-        for label, subfolder in enumerate(named.values()):
-            images = image_paths(folder / subfolder)
-            paths += map(str, images)
-            labels += [label] * len(images)
-    split = FolderSplit(
-        tuple(paths),
-        torch.tensor(labels, dtype=torch.long),
+    images = labelled_images(folder, named) if classes in (None, names) else []
+    return _split(folder, images, prepared), names
+
+
+def _split(folder: Path, images: list[tuple[Path, int]], prepared: Preparation) -> FolderSplit:
+    """These images, each with its class number. Errors name them by their path below folder."""
+    return FolderSplit(
+        tuple(str(path) for path, _ in images),
+        torch.tensor([label for _, label in images], dtype=torch.long),
         prepared.transform,
         prepared.mean,
         prepared.std,
         "L" if prepared.shape[0] == 1 else "RGB",
         str(folder),
     )
-    return split, names
+
+
+def labelled_images(folder: Path, named: Mapping[str, str]) -> list[tuple[Path, int]]:
+    """All images under folder/CLASS/ with their class numbers: class after class, sorted by path.
+
+    named: class -> its folder, as `class_folders` gives it.
+    """
+    return [
+        (path, label)
+        for label, subfolder in enumerate(named.values())
+        for path in image_paths(folder / subfolder)
+    ]
 
 
 def class_folders(folder: Path) -> dict[str, str]:
@@ -218,6 +225,13 @@ def _divide(whole: FolderSplit, *fractions: float) -> list[FolderSplit]:
     return [*parts, whole.subset(order)]
 
 
+def _in_fifths(classes: tuple[str, ...], whole: FolderSplit) -> ImageFolders:
+    """Images without splits: a fifth of them each for validation and test."""
+    test, val, train = _divide(whole, 0.2, 0.2)
+    note = "The validation and the test split are a fifth of the images each."
+    return ImageFolders(classes, train, val, test, (note,))
+
+
 def folder_data(name: str, root: Path, model: str | None) -> Dataset:
     """The images under root as a data set.
 
@@ -236,19 +250,13 @@ def folder_data(name: str, root: Path, model: str | None) -> Dataset:
     class_names = dict(zip(IMAGENETTE, _IMAGENETTE_CLASSES, strict=True))
     names = tuple(class_names.get(folder, folder) for folder in images.classes)
     splits = (images.train, images.val, images.test)
-    notes = (images.note,) if images.note else ()
-    return Dataset(name, names, prepared.shape, *splits, outputs, notes=notes)
+    return Dataset(name, names, prepared.shape, *splits, outputs, notes=images.notes)
 
 
 def _without_classes(root: Path, prepared: Preparation) -> ImageFolders:
-    """The images that are in root itself, a fifth of them each for validation and test."""
-    paths = tuple(map(str, image_paths(root)))
-    labels = torch.zeros(len(paths), dtype=torch.long)
-    own = prepared.transform, prepared.mean, prepared.std
-    whole = FolderSplit(paths, labels, *own, root=str(root))
-    test, val, train = _divide(whole, 0.2, 0.2)
-    note = "The validation and the test split are a fifth of the images each."
-    return ImageFolders((), train, val, test, note)
+    """The images that are in root itself."""
+    whole = _split(root, [(path, 0) for path in image_paths(root)], prepared)
+    return _in_fifths((), whole)
 
 
 def _unlabelled(name: str, prepared: Preparation, images: ImageFolders) -> Dataset:
@@ -259,7 +267,7 @@ def _unlabelled(name: str, prepared: Preparation, images: ImageFolders) -> Datas
         if images.classes
         else "These images are not in class folders"
     )
-    notes = (f"{why}, so the value is the agreement with the dense network.", images.note)
+    note = f"{why}, so the value is the agreement with the dense network."
     return Dataset(
         name,
         imagenet_categories(),
@@ -268,7 +276,7 @@ def _unlabelled(name: str, prepared: Preparation, images: ImageFolders) -> Datas
         images.val,
         images.test,
         task=TASKS["agreement"],
-        notes=tuple(filter(None, notes)),
+        notes=(note, *images.notes),
     )
 
 

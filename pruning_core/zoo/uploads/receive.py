@@ -93,7 +93,7 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
             file=printable(file)[:120],
             root=root.relative_to(inside).as_posix(),
             content=digest,
-            summary=f"{len(found.classes)} classes; {sizes} images. {found.note}".strip(),
+            summary=" ".join((f"{len(found.classes)} classes; {sizes} images.", *found.notes)),
         )
         return keep(folder, slug(title), card, owner)
 
@@ -169,10 +169,8 @@ def open_images(name: str, transform: InputTransform) -> Dataset:
         return transform.on(load_data(name, download=False))
     folder, card = find_upload(name, ImagesCard)
     found = read_folders(folder / IMAGES / card.root, transform.preparation())
-    notes = (found.note,) if found.note else ()
-    return Dataset(
-        name, found.classes, transform.shape, found.train, found.val, found.test, notes=notes
-    )
+    splits = (found.train, found.val, found.test)
+    return Dataset(name, found.classes, transform.shape, *splits, notes=found.notes)
 
 
 def outputs_of(names: Sequence[str], classes: int, data: Dataset) -> tuple[int, ...] | None:
