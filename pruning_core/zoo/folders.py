@@ -15,6 +15,7 @@ from pruning_core.zoo.pretrained import (
     IMAGENETTE,
     PRETRAINED,
     Preparation,
+    centre_crop,
     imagenet_categories,
     imagenet_outputs,
     is_imagenet,
@@ -59,17 +60,9 @@ IMAGENETTE_SIZES = ("320px", "160px", "full")
 """Sizes of Imagenette in order of preference. Without any of them, the first is downloaded."""
 
 
-def _small_preparation() -> Preparation:
+def small_preparation() -> Preparation:
     """The input transform of the zoo's networks: 3 x 32 x 32 values in [-1, 1]."""
-    from torchvision import transforms
-
-    steps = [
-        transforms.Resize(SIDE),
-        transforms.CenterCrop(SIDE),
-        transforms.ToTensor(),
-        transforms.Normalize(_GREY, _GREY),
-    ]
-    return Preparation(transforms.Compose(steps), (3, SIDE, SIDE), _GREY, _GREY)
+    return centre_crop(SIDE, SIDE, SIDE, _GREY, _GREY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +233,7 @@ def folder_data(name: str, root: Path, model: str | None) -> Dataset:
     value is the agreement with the dense network.
     """
     pretrained = model in PRETRAINED
-    prepared = preparation(str(model)) if pretrained else _small_preparation()
+    prepared = preparation(str(model)) if pretrained else small_preparation()
     if pretrained and not subfolders(root):
         return _unlabelled(name, prepared, _without_classes(root, prepared))
     images = read_folders(root, prepared)

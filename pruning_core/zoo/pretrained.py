@@ -48,6 +48,29 @@ class Preparation:
     std: tuple[float, ...]
 
 
+def centre_crop(
+    resize: int,
+    height: int,
+    width: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    interpolation: str = "bilinear",
+) -> Preparation:
+    """The middle of an image whose shorter side is resized, normalised per channel.
+
+    mean, std: one number per channel. Resizing uses antialiasing.
+    """
+    from torchvision import transforms
+
+    steps = [
+        transforms.Resize(resize, transforms.InterpolationMode(interpolation)),
+        transforms.CenterCrop((height, width)),
+        transforms.ToTensor(),
+        transforms.Normalize(mean, std),
+    ]
+    return Preparation(transforms.Compose(steps), (len(mean), height, width), mean, std)
+
+
 @dataclass(frozen=True)
 class Pretrained:
     """A classifier of torchvision. name: as in torchvision.models.get_model."""
@@ -98,15 +121,7 @@ class PackagedLite0(Pretrained):
 
     def preparation(self) -> Preparation:
         """224 x 224 pixels from the middle of 256, as (value - 127) / 128."""
-        from torchvision import transforms
-
-        steps = [
-            transforms.Resize(256, transforms.InterpolationMode.BICUBIC),
-            transforms.CenterCrop(224),
-            transforms.ToTensor(),
-            transforms.Normalize(LITE_MEAN, LITE_STD),
-        ]
-        return Preparation(transforms.Compose(steps), (3, 224, 224), LITE_MEAN, LITE_STD)
+        return centre_crop(256, 224, 224, LITE_MEAN, LITE_STD, "bicubic")
 
     def load(self, download: bool, progress: Progress | None) -> nn.Module:
         """As `load_pretrained`; nothing is downloaded."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruning_core.model.tensor_files import read_tensors
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.data import DATASETS, load_data
-from pruning_core.zoo.folders import ImageFolders, read_folders
+from pruning_core.zoo.folders import ImageFolders, read_folders, small_preparation
 from pruning_core.zoo.image_files import named_below, printable
 from pruning_core.zoo.pretrained import imagenet_outputs
 from pruning_core.zoo.uploads.architectures import Built, check_architecture, loaded
@@ -33,8 +33,6 @@ from pruning_core.zoo.uploads.store import (
 )
 from pruning_core.zoo.uploads.transform import InputTransform
 
-_ANY = InputTransform(3, 32, 32, 32, (0.5,) * 3, (0.5,) * 3)
-"""Stands for the transform where only the layout of folders is checked."""
 IMAGENET_CLASSES = 1000
 
 
@@ -99,9 +97,9 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
 
 
 def _read_layout(root: Path, inside: Path, file: str) -> ImageFolders:
-    """The splits. An error names the zip file in place of the folder on this machine."""
+    """The splits, with any transform. An error names the zip file, not the folder here."""
     with named_below(inside, file):
-        return read_folders(root, _ANY.preparation())
+        return read_folders(root, small_preparation())
 
 
 def store_network(

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from pruning_core.types import Dataset, PruningError, Split
-from pruning_core.zoo.pretrained import Preparation
+from pruning_core.zoo.pretrained import Preparation, centre_crop
 from pruning_core.zoo.splits import FolderSplit, TensorSplit
 
 MAX_SIDE = 1024
@@ -57,16 +57,9 @@ class InputTransform:
 
     def preparation(self) -> Preparation:
         """The transform as a function of an image."""
-        from torchvision import transforms
-        from torchvision.transforms.functional import InterpolationMode
-
-        steps = [
-            transforms.Resize(self.resize, InterpolationMode(self.interpolation)),
-            transforms.CenterCrop((self.height, self.width)),
-            transforms.ToTensor(),
-            transforms.Normalize(self.mean, self.std),
-        ]
-        return Preparation(transforms.Compose(steps), self.shape, self.mean, self.std)
+        return centre_crop(
+            self.resize, self.height, self.width, self.mean, self.std, self.interpolation
+        )
 
     def on(self, data: Dataset) -> Dataset:
         """The data set with this transform in place of its own.
