@@ -1,8 +1,9 @@
 """ImageNet classifiers of torchvision and of packages, with their weights and transforms."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -238,7 +239,8 @@ def _normalised(text: str) -> str:
     return " ".join(text.lower().replace("_", " ").split())
 
 
-def _class_numbers() -> dict[str, int]:
+@cache
+def _class_numbers() -> Mapping[str, int]:
     """Every name that a class of ImageNet may have -> its number."""
     categories = imagenet_categories()
     numbers = {str(number): number for number in range(len(categories))} | IMAGENETTE
