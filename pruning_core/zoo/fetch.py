@@ -18,7 +18,8 @@ CHUNK = 1 << 18
 """Bytes that are read at once."""
 
 
-def _digest(path: Path, algorithm: str) -> str:
+def digest_of(path: Path, algorithm: str = "sha256") -> str:
+    """The digest of a file, in hexadecimal. algorithm: of hashlib."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
@@ -31,7 +32,7 @@ def fetch(
     algorithm: of hashlib; digest: hexadecimal start of the file's digest. Raises OSError where the
     server cannot be reached, PruningError where the downloaded file has another digest.
     """
-    if target.is_file() and _digest(target, algorithm).startswith(digest):
+    if target.is_file() and digest_of(target, algorithm).startswith(digest):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     received = hashlib.new(algorithm)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pruning_core.model.tensor_files import read_tensors
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.data import DATASETS, load_data
+from pruning_core.zoo.fetch import digest_of
 from pruning_core.zoo.folders import ImageFolders, read_folders, small_preparation
 from pruning_core.zoo.image_files import named_below, printable
 from pruning_core.zoo.pretrained import imagenet_outputs
@@ -24,7 +25,6 @@ from pruning_core.zoo.uploads.store import (
     ImagesCard,
     NetworkCard,
     Stored,
-    digest_of,
     find_upload,
     is_upload_name,
     keep,

@@ -104,12 +104,6 @@ def uploads_folder() -> Path:
     return data_root() / "uploads"
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def slug(text: str) -> str:
     """A short name of lower-case letters, digits and dashes."""
     plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-_")[:30].strip("-_")
