@@ -1,11 +1,13 @@
 """Fits an uploaded checkpoint to an architecture, and says what was mended and what is missing."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pruning_core.model.tensor_files import plain_tensor
@@ -19,8 +21,6 @@ LEFT_OUT = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")
 AVERAGED = re.compile(r"(^|[._ ])(ema|swa|averaged?)([._ ]|$)|_ema\b|\bema_", re.IGNORECASE)
 OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 """Names in DenseNet files from before torchvision 0.3."""
-PRUNED = ("_orig", "_mask")
-"""Endings of the two tensors that torch.nn.utils.prune keeps for one."""
 DEPTH = 3
 MAX_DICTS = 200
 MAX_NAME = 300
@@ -107,7 +107,7 @@ def fit(
     auxiliary = AUXILIARY.get(architecture)
     form = Built(architecture, shape, any(auxiliary and auxiliary in name for name in names))
     two = form.shapes(2)
-    if sum(_size(s) for s in two.values()) > MAX_PARAMETERS:
+    if sum(map(math.prod, two.values())) > MAX_PARAMETERS:
         raise PruningError(
             f"{architecture} has more than {MAX_PARAMETERS // 1_000_000} million weights: prune it "
             "with the command line."
@@ -115,13 +115,6 @@ def fit(
     candidates = _candidates(content, two)
     best = _choose(candidates, chosen, architecture, len(two))
     return _fit_one(form, best, candidates)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
 
 
 def _names(content: Mapping[str, Any]) -> list[str]:
@@ -217,7 +210,7 @@ def _fit_one(form: Built, best: _Candidate, candidates: list[_Candidate]) -> Fit
     differences = tuple(_differences(tensors, expected, integers))
     different = {row.name for row in differences}
     state = {
-        name: tensors[name].long() if name in integers else tensors[name].float()
+        name: tensors[name].to(torch.long if name in integers else torch.float, copy=True)
         for name in expected
         if name in tensors and name not in different
     }
@@ -225,7 +218,7 @@ def _fit_one(form: Built, best: _Candidate, candidates: list[_Candidate]) -> Fit
     return Fit(
         form,
         classes,
-        {name: value.clone() for name, value in state.items()},
+        state,
         len(expected),
         differences[:SHOWN],
         (*_notes(best, len(best.tensors) - len(inside), choices, masks), *_input_note(form)),
