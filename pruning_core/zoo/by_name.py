@@ -9,6 +9,7 @@ from pruning_core.zoo.checkpoints import datasets_for as datasets_of_checkpoints
 from pruning_core.zoo.checkpoints import load_model as load_checkpoint
 from pruning_core.zoo.data import load_data as load_data_set
 from pruning_core.zoo.fetch import Progress
+from pruning_core.zoo.request import Request, data_root
 from pruning_core.zoo.uploads import NetworkCard, find_upload, is_upload_name
 from pruning_core.zoo.uploads.receive import network_data, network_model
 
@@ -45,7 +46,7 @@ def load_data(
             f"The images {name} were uploaded for a network: give its name, which states their "
             "input transform."
         )
-    return load_data_set(name, model, root, download, progress)
+    return load_data_set(name, Request(data_root(root), model, download, progress))
 
 
 def load_model(model: str, dataset: str, data: Dataset | None = None) -> nn.Module:

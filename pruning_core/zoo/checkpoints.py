@@ -178,13 +178,7 @@ def _load_checkpoint(arch: str, dataset: str, data: Dataset | None) -> nn.Module
 
 
 def load_model(model: str, dataset: str, data: Dataset | None = None) -> nn.Module:
-    """A new copy of the trained network, in eval mode on the CPU.
-
-    data: if given, its image shape and classes are compared with the network's. Raises PruningError
-    for an unknown model or data set, for data that does not fit, without a checkpoint, and for a
-    file that is damaged or has numbers that are not finite. Raises DataMissing for pretrained
-    weights that are not on this machine and cannot be downloaded.
-    """
+    """As `by_name.load_model`, for a network of the package or with a checkpoint."""
     find(MODELS, model, "model")
     if model in PRETRAINED and dataset not in IMAGENET_DATASETS:
         raise PruningError(

@@ -19,6 +19,7 @@ from pruning_core.types import Dataset, Epoch, Pruned, PruningError, Step, Tuned
 from pruning_core.zoo.checkpoints import Card, checkpoints_folder, count_macs
 from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.models import ARCHITECTURES, architecture
+from pruning_core.zoo.request import Request, data_root
 
 _DIGITS = TrainConfig(epochs=40, lr=0.05, batch_size=64, warmup=0.1, augment=True)
 _FASHION = TrainConfig(
@@ -142,7 +143,7 @@ def train(
     """
     architecture(arch)
     find(DATASETS, dataset, "data set")
-    data = data or load_data(dataset, model=arch)
+    data = data or load_data(dataset, Request(data_root(), arch))
     chosen = config or recipe(arch, dataset)
     if not chosen.epochs:
         raise PruningError("Training from scratch needs at least one epoch.")

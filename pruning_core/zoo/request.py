@@ -14,9 +14,10 @@ VARIABLE = "PRUNING_EXPLORER_DATA"
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of `load_data`.
+    """What is asked of a data set.
 
-    root: folder of all data sets; model: its input transform and classes are used for photographs.
+    root: folder of all data sets; model: its input transform and classes are used for photographs;
+    download: download files that are not there; progress: called while a file is downloaded.
     """
 
     root: Path

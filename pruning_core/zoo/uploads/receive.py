@@ -14,6 +14,7 @@ from pruning_core.zoo.fetch import digest_of
 from pruning_core.zoo.folders import ImageFolders, read_folders, small_preparation
 from pruning_core.zoo.image_files import named_below, printable
 from pruning_core.zoo.pretrained import imagenet_outputs
+from pruning_core.zoo.request import Request, data_root
 from pruning_core.zoo.uploads.architectures import Built, check_architecture, loaded
 from pruning_core.zoo.uploads.archives import unpack_images
 from pruning_core.zoo.uploads.checkpoints import Fit, fit
@@ -164,7 +165,7 @@ def open_images(name: str, transform: InputTransform) -> Dataset:
     if not is_upload_name(name):
         if name not in DATASETS:
             raise PruningError(f"There is no data set '{name[:80]}' on this machine.")
-        return transform.on(load_data(name, download=False))
+        return transform.on(load_data(name, Request(data_root(), download=False)))
     folder, card = find_upload(name, ImagesCard)
     found = read_folders(folder / IMAGES / card.root, transform.preparation())
     splits = (found.train, found.val, found.test)
