@@ -22,10 +22,10 @@ from pruning_core.masks import lowest
 from pruning_core.model.graph import Program
 from pruning_core.model.inventory import inventory
 from pruning_core.model.model_io import logits as model_logits
+from pruning_core.subjects.samples import Samples
 from pruning_core.types import Layer, Split
 from pruning_core.zoo.models import ARCHITECTURES
 from pruning_core.zoo.splits import TensorSplit
-from pruning_core.zoo.token_split import TokenSplit
 
 SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
 CPU = torch.device("cpu")
@@ -149,7 +149,8 @@ def made_inputs(case: Case) -> tuple[nn.Module, tuple[Layer, ...], Split]:
     labels = torch.zeros(case.images, dtype=torch.long)
     if not case.side:
         words = torch.randint(5, 1000, (case.images, TOKENS))
-        split = TokenSplit({"input_ids": words, "attention_mask": torch.ones_like(words)}, labels)
+        x = {"input_ids": words, "attention_mask": torch.ones_like(words)}
+        split = Samples(x, labels, torch.arange(case.images), "val")
         return model, inventory(model, split.x), split
     layers = inventory(model, (3, case.side, case.side))
     pixels = torch.randint(0, 256, (case.images, 3, case.side, case.side), dtype=torch.uint8)
