@@ -30,7 +30,6 @@ from pruning_core.zoo.uploads.store import (
     is_upload_name,
     keep,
     partial,
-    slug,
 )
 from pruning_core.zoo.uploads.transform import InputTransform
 
@@ -86,15 +85,14 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
                 ("test", found.test),
             )
         )
-        title = printable(Path(file).stem)[:60]
         card = ImagesCard(
-            title=title,
+            title=printable(Path(file).stem)[:60],
             file=printable(file)[:120],
             root=root.relative_to(inside).as_posix(),
             content=digest,
             summary=" ".join((f"{len(found.classes)} classes; {sizes} images.", *found.notes)),
         )
-        return keep(folder, slug(title), card, owner)
+        return keep(folder, card, owner)
 
 
 def _read_layout(root: Path, inside: Path, file: str) -> ImageFolders:
@@ -141,7 +139,7 @@ def store_network(
             masks=digest_of(folder / MASKS) if start else "",
             notes=result.notes,
         )
-        return keep(folder, asked.architecture, card, owner)
+        return keep(folder, card, owner)
 
 
 def _written(path: Path, content: bytes) -> Path:

@@ -59,6 +59,11 @@ class NetworkCard:
     masks: str
     notes: tuple[str, ...]
 
+    @property
+    def stem(self) -> str:
+        """The name of the upload, without the digits."""
+        return self.architecture
+
     @classmethod
     def read(cls, raw: dict[str, Any]) -> "NetworkCard":
         """The card in the values of a JSON text."""
@@ -84,6 +89,12 @@ class ImagesCard:
     content: str
     summary: str
 
+    @property
+    def stem(self) -> str:
+        """The name of the upload, without the digits: letters, digits and dashes of the title."""
+        plain = re.sub(r"[^a-z0-9_]+", "-", self.title.lower()).strip("-_")[:30].strip("-_")
+        return plain or "images"
+
     @classmethod
     def read(cls, raw: dict[str, Any]) -> "ImagesCard":
         """The card in the values of a JSON text."""
@@ -94,20 +105,18 @@ class ImagesCard:
 class Stored:
     """An upload in the data folder."""
 
-    name: str
     folder: Path
     card: NetworkCard | ImagesCard
+
+    @property
+    def name(self) -> str:
+        """What it is, and the first digits of its digest."""
+        return f"{self.card.stem}@{self.folder.name[:DIGITS]}"
 
 
 def uploads_folder() -> Path:
     """The folder of all uploads."""
     return data_root() / "uploads"
-
-
-def slug(text: str) -> str:
-    """A short name of lower-case letters, digits and dashes."""
-    plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-_")[:30].strip("-_")
-    return plain or "images"
 
 
 @contextmanager
@@ -153,23 +162,21 @@ def _check_room(root: Path) -> None:
         )
 
 
-def keep(folder: Path, title: str, card: NetworkCard | ImagesCard, owner: str) -> Stored:
+def keep(folder: Path, card: NetworkCard | ImagesCard, owner: str) -> Stored:
     """Moves a complete folder to its place. The same upload twice is stored once."""
     kind = "network" if isinstance(card, NetworkCard) else "images"
     text = json.dumps({"kind": kind} | asdict(card), indent=2, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:FOLDER_DIGITS]
-    name = f"{title}@{digest[:DIGITS]}"
     target = uploads_folder() / digest
     if not target.is_dir():
         (folder / CARD).write_text(text, encoding="utf-8")
-        (folder / "name.txt").write_text(name, encoding="utf-8")
         try:
             os.rename(folder, target)
         except OSError:
             if not target.is_dir():  # another session has not stored the same upload meanwhile
                 raise
     _add_owner(target, owner)
-    return Stored(name, target, card)
+    return Stored(target, card)
 
 
 def _add_owner(folder: Path, owner: str) -> None:
@@ -242,7 +249,6 @@ def _read(folder: Path) -> Stored | None:
     """The upload in a folder, None for a folder that is none."""
     try:
         raw = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        name = (folder / "name.txt").read_text(encoding="utf-8")
-        return Stored(name, folder, READERS[raw.pop("kind")](raw))
+        return Stored(folder, READERS[raw.pop("kind")](raw))
     except (OSError, ValueError, LookupError, TypeError):
         return None
