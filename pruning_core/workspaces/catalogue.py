@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pruning_core.subjects.registry import subjects
+from pruning_core.types import PruningError
 from pruning_core.zoo import DATASETS, MODELS, datasets_for
 from pruning_core.zoo.uploads import (
     ImagesCard,
     NetworkCard,
     find_upload,
-    has_upload,
     is_upload_name,
 )
 
@@ -65,8 +65,11 @@ def _uploaded(
     names: Sequence[str], kind: type[Kind], listed: Callable[[str, Kind], Listed]
 ) -> Iterator[tuple[str, Listed]]:
     for name in filter(is_upload_name, names):
-        if has_upload(name, kind):
-            yield name, listed(name, find_upload(name, kind)[1])
+        try:
+            card = find_upload(name, kind)[1]
+        except PruningError:
+            continue
+        yield name, listed(name, card)
 
 
 def _listed_network(name: str, card: NetworkCard) -> Listed:
