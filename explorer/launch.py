@@ -11,6 +11,7 @@ from pathlib import Path
 from streamlit.web import cli
 
 from pruning_core import __version__
+from pruning_core.cli.options import add_subject
 from pruning_core.evaluation.thread_pool import thread_count
 from pruning_core.subjects.registry import name_subjects
 from pruning_core.types import PruningError
@@ -64,14 +65,7 @@ def parser() -> argparse.ArgumentParser:
         help="folder of data sets, of your own checkpoints and of studies; created if it does not "
         f"exist; sets {VARIABLE}",
     )
-    command.add_argument(
-        "--subject",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a TOML file with networks and data of your own (docs/models.md); can be given again",
-    )
+    add_subject(command)
     command.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return command
 
