@@ -244,6 +244,8 @@ def exclude_removed(
     groups: GroupScores, masks: Masks, layers: tuple[Layer, ...], g: Granularity
 ) -> GroupScores:
     """The scores, with every group that the masks remove at -inf: it is removed first again."""
+    if not masks:
+        return groups
     scored = tuple(layer for layer in layers if layer.name in groups)
     removed = {
         name: groups[name].masked_fill(~kept, -torch.inf)

@@ -12,13 +12,20 @@ from pruning_core.allocation import Allocation, total_ratio, with_overrides
 from pruning_core.criteria import Criterion, refusal
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.hand_edits import HandEdits
-from pruning_core.masks import apply_hand_edits, apply_masks, group_scores, intersect, select
+from pruning_core.masks import (
+    apply_hand_edits,
+    apply_masks,
+    exclude_removed,
+    group_scores,
+    intersect,
+    select,
+)
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import with_selected_logits
 from pruning_core.registry import find
 from pruning_core.schedule import Schedule
-from pruning_core.start_masks import at_least_removed, excluding, removed_first
+from pruning_core.start_masks import at_least_removed, removed_first
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
 from pruning_core.types import Batches, GroupScores, Layer, Masks, PruningError, Ratios
 from pruning_core.workspaces import Workspace, calibration
@@ -172,7 +179,7 @@ class ResolvedPlan:
 
     def _from_start(self, groups: GroupScores) -> GroupScores:
         """The scores, with what the start removes at -inf."""
-        return excluding(groups, self.start, self.layers, self.granularity)
+        return exclude_removed(groups, self.start, self.layers, self.granularity)
 
     def _pruned_with(self, asked: Layer, known: Mapping[str, Layer]) -> tuple[Layer, ...]:
         """The layers that lose the same groups as the one asked for, itself included."""

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from pruning_core.granularity import Granularity
-from pruning_core.masks import exclude_removed, kept_groups
+from pruning_core.masks import kept_groups
 from pruning_core.model.inventory import weights
 from pruning_core.types import GroupScores, Layer, Masks, Ratios
 
@@ -64,13 +64,6 @@ def at_least_removed(ratios: Ratios, groups: GroupScores) -> Ratios:
         removed = groups[name].isneginf()
         raised[name] = max(ratio, int(removed.sum(1).min()) / removed.shape[1])
     return raised
-
-
-def excluding(
-    groups: GroupScores, start: Masks, layers: tuple[Layer, ...], g: Granularity
-) -> GroupScores:
-    """The scores, with the groups that the start removes at -inf (`exclude_removed`)."""
-    return exclude_removed(groups, start, layers, g) if start else groups
 
 
 def start_sparsity(start: Masks, layers: Sequence[Layer]) -> float:

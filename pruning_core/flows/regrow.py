@@ -26,8 +26,7 @@ from pruning_core.flows.protocol import (
 )
 from pruning_core.flows.rounds import READS_CRITERION
 from pruning_core.granularity import from_groups, to_groups
-from pruning_core.masks import achieved, ranks
-from pruning_core.start_masks import excluding
+from pruning_core.masks import achieved, exclude_removed, ranks
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
 KeptGroups = dict[str, Bool[Tensor, "_s _g"]]
@@ -222,7 +221,7 @@ class RigL(FlowDefaults):
         magnitudes = group_magnitudes(context, state)
         pooled = context.pooled(dict(state.gradients), "mean_abs")
         plan = context.plan
-        gradients = excluding(pooled, plan.start, context.layers, plan.granularity)
+        gradients = exclude_removed(pooled, plan.start, context.layers, plan.granularity)
         trained = {x.name for x in context.layers if is_trained(context.model, x)}
         kept = {
             name: exchanged(keep, magnitudes[name], gradients[name], share * (name in trained))
