@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer.session import cache, state
 from explorer.session.notices import plain
@@ -13,7 +14,6 @@ from pruning_core.start_masks import ZEROS
 from pruning_core.types import PruningError
 from pruning_core.zoo.uploads import (
     Asked,
-    Fit,
     NetworkCard,
     find_upload,
     inspect,
@@ -105,7 +105,7 @@ def _checkpoint(given: Fields) -> str:
         st.caption("The checkpoint is checked when the input is given.")
         return ""
     chosen: str = state.widget_value("own_weights", "") or ""
-    found = _inspected(given, chosen)
+    found = _inspected(given.checkpoint, given.architecture, given.transform.shape, chosen)
     if len(found.choices) > 1:
         st.selectbox(
             "Weights in the file", found.choices, key="own_weights", help=HELP["own_weights"]
@@ -125,28 +125,22 @@ def _checkpoint(given: Fields) -> str:
     return chosen
 
 
-def _inspected(given: Fields, chosen: str) -> Found:
+def _inspected(
+    checkpoint: UploadedFile, architecture: str, shape: tuple[int, int, int], chosen: str
+) -> Found:
     """What the checkpoint holds; a file is read once for each choice."""
-    assert given.checkpoint is not None
-    assert given.transform is not None
-    assert given.architecture is not None
-    key = repr((given.checkpoint.file_id, given.architecture, given.transform.shape, chosen))
-    if state.stored("own_inspected", "") != key:
+    key = repr((checkpoint.file_id, architecture, shape, chosen))
+    known, found = state.stored("own_inspected", ("", Found()))
+    if known != key:
         with st.spinner("Reading the checkpoint …"):
-            found = _inspect(given, chosen)
-        state.store("own_found", found)
-        state.store("own_inspected", key)
-    return state.stored("own_found", Found())
+            found = _inspect(checkpoint.getvalue(), architecture, shape, chosen)
+        state.store("own_inspected", (key, found))
+    return found
 
 
-def _inspect(given: Fields, chosen: str) -> Found:
-    assert given.checkpoint is not None
-    assert given.transform is not None
-    assert given.architecture is not None
+def _inspect(content: bytes, architecture: str, shape: tuple[int, int, int], chosen: str) -> Found:
     try:
-        fit: Fit = inspect(
-            given.checkpoint.getvalue(), given.architecture, given.transform.shape, chosen
-        )
+        fit = inspect(content, architecture, shape, chosen)
     except PruningError as problem:
         return Found(error=str(problem))
     return Found(
