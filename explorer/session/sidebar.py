@@ -140,32 +140,33 @@ def _network_and_images(plan: Plan) -> None:
         f"{plain(network.source)}",
         on_change=_model_changed,
     )
-    data = known_datasets(*datasets_of(plan.model), plan.dataset)
+    usable = tuple(dict.fromkeys((*datasets_of(plan.model), plan.dataset)))
+    data = known_datasets(*usable)
     images = data[plan.dataset]
     state.set_widget("dataset", plan.dataset)
     st.selectbox(
         "Data" if plan.model in subjects() else "Images",
-        tuple(dict.fromkeys((*datasets_of(plan.model), plan.dataset))),
+        usable,
         format_func=lambda name: data[name].label if name in data else name,
         key="dataset",
         help=f"{HELP['dataset']}\n\n**{images.label}**: {plain(f'{images.help} {images.get}')}",
         on_change=state.change_from_widget,
         args=("dataset",),
     )
-    st.caption(_weights_origin(plan))
+    st.caption(_weights_origin(plan, network.source))
 
 
-def _weights_origin(plan: Plan) -> str:
-    """Where the trained weights come from, and their test accuracy."""
+def _weights_origin(plan: Plan, source: str) -> str:
+    """Where the trained weights come from, and their test accuracy. source: of the network."""
     if plan.model in PRETRAINED:
         return (
             f"Pretrained on ImageNet by {PRETRAINED[plan.model].trained_by}. "
             "Accuracy is measured on the classes that these images have."
         )
     if plan.model in subjects():
-        return f"Your own network: {plain(known_models()[plan.model].source)}."
+        return f"Your own network: {plain(source)}."
     if is_upload_name(plan.model):
-        return f"An upload. {plain(known_models(plan.model)[plan.model].source)}"
+        return f"An upload. {plain(source)}"
     if (plan.model, plan.dataset) not in available():
         return "Not trained on these images yet."
     trained = card(plan.model, plan.dataset)
