@@ -5,6 +5,8 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
+from pruning_core.plan import Plan
+
 
 def page(view: str) -> None:
     """The page of that name with the side bar, as `app.py` shows it."""
@@ -26,6 +28,27 @@ def page(view: str) -> None:
         return
     with show_errors():
         importlib.import_module(f"explorer.pages.{view}.page").render(choice.plan, choice.space)
+
+
+def side_bar() -> None:
+    """The side bar; then its plan, whether the network is open, and its notes."""
+    import streamlit as st
+
+    from explorer.session import sidebar, state
+
+    state.read_address("explore", sidebar.known_names())
+    with st.sidebar:
+        choice = sidebar.render()
+    state.write_address()
+    st.json(choice.plan.to_json())
+    st.text("open" if choice.space is not None else "closed")
+    for kind, sentence in choice.notes:
+        st.text(f"{kind}: {sentence}")
+
+
+def plan(at: AppTest) -> Plan:
+    """The plan that `side_bar` shows."""
+    return Plan.from_json(at.json[0].value)
 
 
 def run(at: AppTest) -> AppTest:

@@ -9,33 +9,23 @@ from streamlit.testing.v1 import AppTest
 from explorer.session import cache
 from pruning_core.plan import Plan
 from pruning_core.workspaces import open_workspace
-from tests.explorer.driven import opened, run
+from tests.explorer.driven import opened, plan, run
 
 
 def script() -> None:
     import streamlit as st
 
-    from explorer.session import sidebar, state
+    from explorer.session import state
     from pruning_core.plan import Plan
+    from tests.explorer.driven import side_bar
 
-    state.read_address("explore", sidebar.known_names())
-    with st.sidebar:
-        choice = sidebar.render()
-    state.write_address()
-    st.json(choice.plan.to_json())
+    side_bar()
     unknown = Plan(model="resnet2000", dataset="tea leaves", sparsity=0.7)
     st.button("unknown", key="unknown", on_click=state.set_plan, args=(unknown,))
-    st.text("open" if choice.space is not None else "closed")
-    for kind, sentence in choice.notes:
-        st.text(f"{kind}: {sentence}")
 
 
 def started(**address: str) -> AppTest:
     return opened(script, {"model": "lenet5"} | address)
-
-
-def plan(at: AppTest) -> Plan:
-    return Plan.from_json(at.json[0].value)
 
 
 def captions(at: AppTest) -> str:

@@ -11,7 +11,7 @@ from explorer.session.upload_form import NORMALISATIONS, OWN_NUMBERS, PRESET
 from pruning_core.plan import Plan
 from pruning_core.zoo.uploads import Asked, store_images, store_network, uploads
 from tests.core.zoo.uploads.files import TRANSFORM, flowers, named, network, pt, zipped
-from tests.explorer.driven import opened, run
+from tests.explorer.driven import opened, plan, run, side_bar
 
 ME = "test session id"
 """The owner of a page without a browser."""
@@ -22,33 +22,14 @@ def _data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path))
 
 
-def script() -> None:
-    import streamlit as st
-
-    from explorer.session import sidebar, state
-
-    state.read_address("explore", sidebar.known_names())
-    with st.sidebar:
-        choice = sidebar.render()
-    state.write_address()
-    st.json(choice.plan.to_json())
-    st.text("open" if choice.space is not None else "closed")
-    for _, sentence in choice.notes:
-        st.text(sentence)
-
-
 def started(**address: str) -> AppTest:
-    return opened(script, {"model": "lenet5"} | address)
+    return opened(side_bar, {"model": "lenet5"} | address)
 
 
 def dialog(**address: str) -> AppTest:
     at = started(**address)
     at.button(key="own_button").click()
     return run(at)
-
-
-def plan(at: AppTest) -> Plan:
-    return Plan.from_json(at.json[0].value)
 
 
 def words(at: AppTest) -> str:
@@ -97,7 +78,7 @@ def test_a_checkpoint_and_a_zip_become_the_plans_network_and_images() -> None:
     assert r"my \*flowers" in at.selectbox(key="dataset").proto.help
     assert [each.name for each in uploads(ME)] == sorted((chosen.model, chosen.dataset))
     assert "own_submit" not in [button.key for button in at.button]
-    assert opened(script, dict(at.query_params)).text[0].value == "open"  # another session
+    assert opened(side_bar, dict(at.query_params)).text[0].value == "open"  # another session
 
 
 def test_differences_are_shown_and_an_error_changes_nothing() -> None:
