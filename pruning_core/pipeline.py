@@ -87,9 +87,11 @@ def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None =
     >>> round(counts(plan, space, masks).sparsity_masked, 2)
     0.5
     """
+    resolved = plan.resolve(space)
+    space = resolved.space
     model = model or space.model
     dead = None
-    g = plan.resolve(space).granularity
+    g = resolved.granularity
     if masks and g.removes_outputs:
         tied, unknown = space.tied
         if not unknown and is_exact(space.layers, masks, tied, heads=g.spans_attention):
@@ -162,6 +164,7 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
     >>> isinstance(done, Finished), done.dense.n
     (True, 359)
     """
+    space = plan.resolve(space).space
     model = space.model
     masks = Masks()
     for event in flow(plan.flow)(flow_context(plan, space, device)):

@@ -11,6 +11,7 @@ from pruning_core.criteria import check_criterion, criterion
 from pruning_core.flows import flow
 from pruning_core.granularity import granularity
 from pruning_core.hand_edits import HandEdits, check_edits, from_raw, to_raw
+from pruning_core.model.kept_norms import ALL, NORMS
 from pruning_core.registry import find
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.schedule import schedule
@@ -34,7 +35,9 @@ class Plan:
     hand, by layer; edits: groups kept or removed by hand; allow_collapse: a layer may lose all its
     groups; probe: images that accuracy is measured on; calibration: training images that criteria
     read; fine_tune: how to train; seed: of random scores (`fine_tune.seed` is that of training);
-    start: dense, or zeros: weights that are zero already count as removed and stay zero.
+    start: dense, or zeros: weights that are zero already count as removed and stay zero;
+    norms: layer, group and RMS norms average over all channels, or over those that are kept, as a
+    network without the removed ones does.
 
     On the CPU of one machine, with the same number of threads (`thread_pool.thread_count`), equal
     plans give equal masks. Between processors, results agree within float rounding only.
@@ -61,6 +64,7 @@ class Plan:
     fine_tune: TrainConfig = field(default_factory=TrainConfig)
     seed: int = 0
     start: str = DENSE
+    norms: str = ALL
 
     def __post_init__(self) -> None:
         check_criterion(self.criterion)
@@ -69,6 +73,7 @@ class Plan:
         schedule(self.schedule)
         flow(self.flow)
         find(STARTS, self.start, "start")
+        find(NORMS, self.norms, "choice of norms")
         if not 0 <= self.sparsity <= 1:
             raise PruningError(
                 f"A sparsity of {self.sparsity} is outside [0, 1]: 0 removes nothing, 1 everything."
@@ -109,6 +114,7 @@ class Plan:
         >>> resolved.granularity.fixed_ratio
         0.5
         """
+        space = space.with_norms(self.norms)
         return ResolvedPlan(
             space,
             self.model,
@@ -127,12 +133,14 @@ class Plan:
     def to_json(self) -> str:
         """The plan as JSON text; `from_json` gives the equal plan back.
 
-        A dense start is left out, so that plans from before there was a choice stay the same text.
+        A dense start and norms over all channels are left out, so that plans from before there was
+        a choice stay the same text.
         """
         named = {"overrides": dict(self.overrides), "edits": to_raw(self.edits)}
         values = {"version": VERSION} | asdict(self) | named
-        if self.start == DENSE:
-            del values["start"]
+        for name, usual in (("start", DENSE), ("norms", ALL)):
+            if values[name] == usual:
+                del values[name]
         return json.dumps(values, indent=2)
 
     @classmethod

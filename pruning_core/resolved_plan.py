@@ -21,6 +21,7 @@ from pruning_core.masks import (
     select,
 )
 from pruning_core.model.coupling.dependent_masks import dependent_masks
+from pruning_core.model.kept_norms import KEPT, with_kept_norms
 from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import with_selected_logits
 from pruning_core.registry import find
@@ -220,10 +221,12 @@ class ResolvedPlan:
 
     def fresh_model(self, seed: int) -> nn.Module:
         """The network with new random weights from a seed. Frozen parameters keep their values."""
-        fresh = reinitialise(self.space.model, self.model, self.space.dataset, seed)
+        space = self.space
+        fresh = reinitialise(space.model, self.model, space.dataset, seed)
+        fresh = with_kept_norms(fresh, space.one) if space.norms == KEPT else fresh
         parameters = dict(fresh.named_parameters())
         with torch.no_grad():
-            for name, base in self.space.model.named_parameters():
+            for name, base in space.model.named_parameters():
                 parameters[name].requires_grad_(base.requires_grad)
                 if not base.requires_grad:
                     parameters[name].copy_(base)

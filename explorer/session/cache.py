@@ -99,7 +99,7 @@ def score_key(plan: Plan) -> str:
 
 
 def mask_key(plan: Plan) -> str:
-    """All that ratios and masks depend on, as text."""
+    """All that masks, and what the masked network computes, depend on, as text."""
     return repr(
         (
             score_key(plan),
@@ -108,11 +108,12 @@ def mask_key(plan: Plan) -> str:
             sorted(plan.overrides),
             plan.edits,
             plan.allow_collapse,
+            plan.norms,
         )
     )
 
 
-def _probe_key(plan: Plan, space: Workspace) -> object:
+def _probe_key(plan: Plan, space: Workspace) -> tuple[object, ...]:
     return (plan.model, plan.dataset, plan.probe)
 
 
@@ -281,11 +282,12 @@ def dense_accuracy(plan: Plan, space: Workspace) -> Evaluation:
     return Judge.of(space.dataset).evaluate(space.model, probe(plan, space))
 
 
-@cached(_probe_key, 2)
+@cached(lambda plan, space: (*_probe_key(plan, space), plan.norms), 2)
 def _incremental_forward(plan: Plan, space: Workspace) -> IncrementalForward:
     split = probe(plan, space)
     judge = Judge.of(space.dataset)
-    return IncrementalForward(space.model, split, budget=BUDGET // 2, judge=judge)
+    model = space.with_norms(plan.norms).model
+    return IncrementalForward(model, split, budget=BUDGET // 2, judge=judge)
 
 
 @cached(lambda plan, space: (mask_key(plan), plan.probe), 256, copied=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import streamlit as st
+from torch import nn
 
 from explorer.session import cache, state, upload_dialog
 from explorer.session.axis_forms import UNAVAILABLE, granularity_form, schedule_form
@@ -14,6 +15,7 @@ from explorer.texts.help import HELP, entry_help
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import CRITERIA, refusal
 from pruning_core.granularity import granularity, supports
+from pruning_core.model.kept_norms import ALL, KEPT
 from pruning_core.pipeline import start_note
 from pruning_core.plan import Plan
 from pruning_core.registry import Entry, find
@@ -316,7 +318,24 @@ def _more_settings(plan: Plan, space: Workspace | None) -> None:
         on_change=state.change_from_widget,
         args=("allow_collapse",),
     )
+    if space is not None and granularity(plan.granularity).removes_outputs:
+        _norms(plan, space)
     schedule_form(plan)
+
+
+def _norms(plan: Plan, space: Workspace) -> None:
+    """A switch for networks with norms over channels."""
+    over_channels = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    if plan.norms == KEPT or any(isinstance(m, over_channels) for m in space.model.modules()):
+        state.set_widget("norms", plan.norms == KEPT)
+        st.toggle(
+            "Norms average over kept channels only",
+            key="norms",
+            help=HELP["norms"],
+            on_change=lambda: state.change(
+                norms=KEPT if state.widget_value("norms", False) else ALL
+            ),
+        )
 
 
 def _probe(plan: Plan, space: Workspace | None) -> None:

@@ -36,6 +36,10 @@ AXES = {
     "start": "The network is sparse already. On: weights that are zero count as removed. They stay "
     "zero in every training and count in the sparsity. Off: all weights compete, and training may "
     "change zeros.",
+    "norms": "A layer norm, group norm or RMS norm averages over channels. Off: over all channels, "
+    "with zeros for removed ones. On: over kept channels only, as a network without the removed "
+    "channels does. It matters where whole filters are removed together with all layers that are "
+    "tied to them.",
     "allow_collapse": "Off: at least one group stays in every layer. On: a layer can lose all its "
     "groups. The allocations Global and LAMP still keep its best group.",
 }

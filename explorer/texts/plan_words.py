@@ -80,6 +80,7 @@ WORDS: dict[str, Words] = {
     ),
     "allow_collapse": ("a layer may collapse", _on_or_off),
     "start": ("zeros at the start", lambda name: "kept" if name == ZEROS else "not kept"),
+    "norms": ("norms average over", lambda name: f"{name} channels"),
     "probe": ("probe images", str),
     "calibration": ("calibration images", str),
     "seed": ("seed", str),

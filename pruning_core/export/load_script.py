@@ -1,5 +1,6 @@
 """The script load_masks.py, which applies exported masks with plain PyTorch."""
 
+from pruning_core.export.norm_lines import norm_lines
 from pruning_core.export.upload_script import upload_script_text
 from pruning_core.export.user_script import user_script_text
 from pruning_core.plan import Plan
@@ -26,13 +27,13 @@ from safetensors.torch import load_file
 from torch.nn.utils import prune
 
 from pruning_core.zoo import {names}
-
+{norms}
 data = load_data({dataset!r}, model={model!r})
 model = load_model({model!r}, {dataset!r}, data=data)
 images = {images}
 
 here = Path(__file__).parent
-{load_weights}for name, mask in load_file(here / "masks.safetensors").items():
+{load_weights}{spare}for name, mask in load_file(here / "masks.safetensors").items():
     path, _, parameter = name.rpartition(".")
     module = model.get_submodule(path)
     prune.custom_from_mask(module, parameter, mask)
@@ -40,7 +41,7 @@ here = Path(__file__).parent
 
 model.eval()
 correct = 0
-with torch.inference_mode():
+with {averages}torch.inference_mode():
     for pictures, labels in images.batches(256):
         logits = model(pictures)
         if data.outputs:  # the network has more classes than these images
@@ -72,4 +73,5 @@ def script_text(
         images="data.test" if whole_test else f"probe(data.test, {plan.probe})",
         names="load_data, load_model" if whole_test else "load_data, load_model, probe",
         load_weights=_LOAD_WEIGHTS if tuned else "",
+        **norm_lines(plan),
     )

@@ -4,6 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from pprint import pformat
 
+from pruning_core.export.norm_lines import norm_lines
 from pruning_core.plan import Plan
 from pruning_core.subjects.image_folder import READER
 from pruning_core.workspaces import Workspace
@@ -29,14 +30,14 @@ from torchvision import transforms
 from torchvision.models import get_model
 
 {reader}
-
+{norms}
 
 here = Path(__file__).parent
 model = get_model({architecture!r}, num_classes={classes}{arguments})
 state = model.state_dict()
 state.update(load_file(here / "weights.safetensors"))
 model.load_state_dict(state)
-with torch.no_grad():
+{spare}with torch.no_grad():
     for name, mask in load_file(here / "masks.safetensors").items():
         model.get_parameter(name)[~mask] = 0
 model.eval()
@@ -57,7 +58,7 @@ def read(name):
 
 
 correct = count = 0
-with torch.inference_mode():
+with {averages}torch.inference_mode():
     for output, names in test.items():
         for start in range(0, len(names), 128):
             x = torch.stack([read(name) for name in names[start : start + 128]])
@@ -99,6 +100,7 @@ def upload_script_text(plan: Plan, space: Workspace, *, whole_test: bool) -> str
         std=list(transform.std),
         outputs=outputs,
         files=_files(test, outputs, root),
+        **norm_lines(plan),
     )
 
 

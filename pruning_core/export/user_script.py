@@ -6,6 +6,7 @@ from textwrap import indent
 import torch
 
 from pruning_core.evaluation.dense_answers import AnsweredSplit
+from pruning_core.export.norm_lines import norm_lines
 from pruning_core.export.task_lines import TaskLines, task_lines
 from pruning_core.pipeline import final_test_split
 from pruning_core.plan import Plan
@@ -32,11 +33,11 @@ import torch
 from safetensors.torch import load_file
 {prune_import}{data_imports}
 {own_imports}
-
+{norms}
 here = Path(__file__).parent
 {open}
 model = model{unwrap}{to_float}.cpu().eval()
-{permanent}{dense}{tuned}with torch.no_grad():
+{permanent}{dense}{tuned}{spare}with torch.no_grad():
     for name, mask in load_file(here / "masks.safetensors").items():
         model.get_parameter(name)[~mask] = 0
 dtype = next(w.dtype for w in model.parameters() if w.is_floating_point())
@@ -56,7 +57,7 @@ def typed(part):
 {reading}
 positions = {positions}
 {start}
-with torch.inference_mode():
+with {averages}torch.inference_mode():
     for start in range(0, len(positions), {size}):
 {samples}
         x, y = divide(collate(samples))
@@ -114,7 +115,7 @@ def user_script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     task = space.dataset.task
     fields = _opening(space.lines, split.given, task, seeded=seeded)
     fields |= _reading(space.lines, split, task, seeded=seeded)
-    fields |= _measuring(space, split)
+    fields |= _measuring(space, split) | norm_lines(plan)
     return _TEMPLATE.format(
         weights_file=" and weights.safetensors" if tuned else "",
         tuned=_TUNED if tuned else "",

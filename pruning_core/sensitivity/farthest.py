@@ -103,7 +103,8 @@ class _Search:
         self.tried: dict[int, Tried] = {}
         self._groups: GroupScores = resolved.scores()
         judge = Judge.of(space.dataset)
-        self._forward = IncrementalForward(space.model, probe_split(plan, space), judge=judge)
+        model = resolved.space.model
+        self._forward = IncrementalForward(model, probe_split(plan, space), judge=judge)
         self.dense = self._forward.evaluation({})
 
     def bisect(self, low: int, high: int) -> Generator[Tried, None, int]:

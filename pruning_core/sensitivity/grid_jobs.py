@@ -169,7 +169,8 @@ def job_runner(plan: Plan, space: Workspace, device: torch.device | None = None)
     """Runs jobs on the workspace's model and the plan's probe images."""
     split = probe_split(plan, space)
     data = space.dataset
-    return JobRunner(space.model, space.layers, split, data.outputs, device, data.task)
+    model = space.with_norms(plan.norms).model
+    return JobRunner(model, space.layers, split, data.outputs, device, data.task)
 
 
 def make_jobs(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.granularity import Granularity, granularity
+from pruning_core.granularity import Granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.pipeline import group_scores_of, probe_split
+from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.preview_budget import Budget
@@ -146,13 +146,14 @@ def preview_plan(
 
     tied: layers whose channels are tied are pruned together. Raises PruningError as `scan_plan`.
     """
-    plan.resolve(space).check_by_hand()
-    g = granularity(plan.granularity)
-    _, groups = group_scores_of(plan, space)
+    resolved = plan.resolve(space)
+    resolved.check_by_hand()
+    space = resolved.space
+    g = resolved.granularity
     yield from preview(
         space.model,
         space.layers,
-        groups,
+        resolved.scores(),
         g,
         probe_split(plan, space),
         grid=grid,

@@ -11,10 +11,10 @@ from torch import nn
 
 from pruning_core.evaluation.accuracy import Judge, evaluate
 from pruning_core.evaluation.partial_forward import PartialForward
-from pruning_core.granularity import Granularity, granularity
+from pruning_core.granularity import Granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.pipeline import group_scores_of, probe_split
+from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner, prune_units
@@ -277,13 +277,14 @@ def scan_plan(
     >>> [point.parameter for point in points if point.sparsity == 0.5][:2]
     ['conv1.weight', 'conv2.weight']
     """
-    plan.resolve(space).check_by_hand()
-    g = granularity(plan.granularity)
-    _, groups = group_scores_of(plan, space)
+    resolved = plan.resolve(space)
+    resolved.check_by_hand()
+    space = resolved.space
+    g = resolved.granularity
     yield from scan(
         space.model,
         space.layers,
-        groups,
+        resolved.scores(),
         g,
         probe_split(plan, space),
         grid=grid,

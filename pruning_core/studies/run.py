@@ -101,7 +101,7 @@ def run_events(
     start = time.perf_counter()
     plan = run_plan(study, run)
     masks = Masks()
-    model = space.model
+    model = space.with_norms(plan.norms).model
     for event in flow(plan.flow)(flow_context(plan, space, device)):
         masks = event.masks if isinstance(event, Pruned) else masks
         model = event.model if isinstance(event, Pruned | Tuned) else model

@@ -1,6 +1,6 @@
 """A trained network with its data: what every plan starts from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from torch import nn
@@ -8,6 +8,7 @@ from torch import nn
 from pruning_core.evaluation.dense_answers import with_dense_answers
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.trace import couplings
+from pruning_core.model.kept_norms import ALL, KEPT, with_kept_norms
 from pruning_core.model.mask_forms import checked_masks
 from pruning_core.model.model_io import first_sample
 from pruning_core.start_masks import zeros_of
@@ -40,7 +41,8 @@ class Workspace:
     set's shape, such as tokens; read: sentences on how a network of the user's was read;
     name: of a network of the user's, "" for one of the zoo; lines: how a program opens it without
     this package, None where that is not known; start_masks: what a sparse network has lost, by
-    layer, for plans with the start `zeros`; None: its weights that are exactly zero.
+    layer, for plans with the start `zeros`; None: its weights that are exactly zero; norms: which
+    channels the model's norms average over (`kept_norms`).
 
     >>> from pruning_core import open_workspace
     >>> space = open_workspace("lenet5", "digits")
@@ -57,6 +59,7 @@ class Workspace:
     name: str = ""
     lines: UserLines | None = None
     start_masks: GivenMasks | None = None
+    norms: str = ALL
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataset", with_dense_answers(self.dataset, self.model))
@@ -70,6 +73,14 @@ class Workspace:
     def one(self) -> Inputs:
         """A single input: the first of the examples, or a blank image."""
         return first_sample(self.dataset.shape if self.example is None else self.example)
+
+    def with_norms(self, norms: str) -> "Workspace":
+        """The workspace itself, or the one whose model has norms over kept channels."""
+        return self if norms in (ALL, self.norms) else self._with_kept_norms
+
+    @cached_property
+    def _with_kept_norms(self) -> "Workspace":
+        return replace(self, model=with_kept_norms(self.model, self.one), norms=KEPT)
 
     @cached_property
     def removed_at_start(self) -> Masks:

@@ -11,6 +11,7 @@ from pruning_core.criteria import CRITERIA
 from pruning_core.flows import FLOWS
 from pruning_core.granularity import GRANULARITIES
 from pruning_core.hand_edits import HandEdits
+from pruning_core.model.kept_norms import NORMS
 from pruning_core.plan import VERSION, Plan
 from pruning_core.schedule import SCHEDULES
 from pruning_core.start_masks import STARTS
@@ -42,6 +43,7 @@ def drawn(seed: int) -> Plan:
         fine_tune=drawn_training(rng),
         seed=rng.randint(0, 2**31 - 1),
         start=rng.choice([*STARTS]),
+        norms=rng.choice([*NORMS]),
     )
 
 
@@ -98,7 +100,9 @@ def test_the_draws_vary_every_field() -> None:
 
 
 def test_json_holds_every_setting_by_name() -> None:
-    raw = json.loads(Plan(overrides=(("b", 0.25), ("a", 0.5)), start="zeros").to_json())
+    raw = json.loads(
+        Plan(overrides=(("b", 0.25), ("a", 0.5)), start="zeros", norms="kept").to_json()
+    )
     assert raw.pop("version") == VERSION
     assert raw.keys() == {f.name for f in fields(Plan)}
     assert list(raw["overrides"].items()) == [("b", 0.25), ("a", 0.5)]

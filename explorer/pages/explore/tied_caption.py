@@ -12,7 +12,8 @@ def tied_caption(plan: Plan, space: Workspace, layer: Layer) -> None:
     """Draws the note, or the reason why there is no thinner network, where filters are removed."""
     if not granularity(plan.granularity).ties_layers:
         return
-    own = next((tied for tied in space.tied[0] if layer.name in tied.layers), None)
+    known = space.with_norms(plan.norms).tied[0]
+    own = next((tied for tied in known if layer.name in tied.layers), None)
     if own is None:
         return
     if own.reason is not None:

@@ -86,7 +86,8 @@ class FirstRun:
     of the numbers that the elements of a parameter have. used: layers whose weight was multiplied
     by; computed: where a function of the weight was. follows: parameter axes and the channels that
     are zeroed with them. steps: what a repeated run takes from the first, by the number of the
-    operation; names: of these operations.
+    operation; names: of these operations. over_kept: the operation is part of a norm that
+    averages over kept channels only.
     """
 
     views: ParameterViews
@@ -102,6 +103,7 @@ class FirstRun:
     bare: dict[str, int] = field(default_factory=dict)
     steps: dict[int, Step] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    over_kept: bool = False
     index: int = 0
 
     def __post_init__(self) -> None:
@@ -178,9 +180,14 @@ class FirstRun:
     def _acts_on_several(self, numbers: Iterable[int]) -> None:
         for number in numbers:
             if self.channels.is_statistic(number):
-                self.channels.averaged.update(self.channels.sources([number]))
+                self.average([number])
             else:
                 self.channels.refuse([number], ACTS_ON_SEVERAL)
+
+    def average(self, numbers: Iterable[int]) -> None:
+        """Notes that a norm averages over these channels, and would over removed ones too."""
+        if not self.over_kept:
+            self.channels.averaged.update(self.channels.sources(numbers))
 
     def tie_elements(self, a: Labels, b: Labels) -> None:
         """Ties the channels that meet in an element of two tensors of one shape."""

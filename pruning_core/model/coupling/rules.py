@@ -238,7 +238,7 @@ def group_norm(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -
         _follow_along(run, (weight, bias), labels)
         rows = labels.reshape(x.shape[0] * groups, -1)
         if varies(rows, 1):
-            run.channels.averaged.update(run.channels.sources(labels.unique().tolist()))
+            run.average(labels.unique().tolist())
             run.steps[run.index] = NormStep("group", out[1].clone(), out[2].clone())
     return labels, None, None
 
@@ -260,7 +260,7 @@ def layer_norm(run: FirstRun, op: Any, args: Args, _kwargs: Kwargs, out: Any) ->
         if isinstance(vector, Tensor) and run.views.name(vector) is not None:
             run.follow(vector, labels)
     if any(varies(labels, x.ndim - 1 - k) for k in range(len(axes))):
-        run.channels.averaged.update(run.channels.sources(labels.unique().tolist()))
+        run.average(labels.unique().tolist())
         mean, scale = (None, out[1]) if rms else (out[1].clone(), out[2])
         run.steps[run.index] = NormStep("layer", mean, scale.clone())
     return labels, None, None

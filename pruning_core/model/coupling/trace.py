@@ -1,6 +1,7 @@
 """Finds the channels that are tied: one run notes them, repeated runs prove them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import fields, is_dataclass
 from functools import partial
 from itertools import chain
@@ -20,6 +21,7 @@ from pruning_core.model.coupling.proof import NOT_ZERO, Proof
 from pruning_core.model.graph import TRACE_ERRORS
 from pruning_core.model.inventory import named_parameters
 from pruning_core.model.inventory.reads import PlainKernels
+from pruning_core.model.kept_norms import NormCalls, kept_scales, with_plain_norms
 from pruning_core.model.model_io import (
     call,
     copy_model,
@@ -64,13 +66,15 @@ def _couplings(
     model: nn.Module, layers: tuple[Layer, ...], shape: Example, budget: Budget
 ) -> tuple[Coupling, ...]:
     budget.hold(sum(4 * own.numel() for own in model.parameters()))
-    work = copy_model(model).cpu().float().eval().requires_grad_(False)
+    work = with_plain_norms(copy_model(model)).cpu().float().eval().requires_grad_(False)
     x = map_tensors(_on_cpu(first_sample(shape)), random_if_zero)
     run = FirstRun(ParameterViews(named_parameters(work, layers).items()), layers)
     _refuse_heads(run, layers)
+    scales = kept_scales(model)
+    norms = _NormsOverKept(run, scales) if scales else nullcontext()
     with Operations(budget), PlainKernels():
         call(work, map_tensors(x, torch.clone))  # some networks keep values of their first run
-    with Recording(run, budget), PlainKernels():
+    with Recording(run, budget), PlainKernels(), norms:
         outputs = list(_tensors(call(work, map_tensors(x, torch.clone))))
     _refuse_outputs(run, outputs, layers)
     for layer in layers:
@@ -92,6 +96,23 @@ def _couplings(
         budget,
     )
     return proof.proved(assembled(run, layers, root))
+
+
+class _NormsOverKept(NormCalls):
+    """Marks the operations of norms with these scales."""
+
+    def __init__(self, run: FirstRun, scales: frozenset[str]) -> None:
+        super().__init__()
+        self.run = run
+        self.scales = scales
+
+    def norm(self, scale: Any, call: Callable[[], Tensor]) -> Tensor:
+        known = isinstance(scale, Tensor)
+        self.run.over_kept = known and self.run.views.name(scale) in self.scales
+        try:
+            return call()
+        finally:
+            self.run.over_kept = False
 
 
 def _forward(work: nn.Module, x: Inputs) -> list[Tensor]:

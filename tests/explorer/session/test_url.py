@@ -34,6 +34,7 @@ PLANS = {
         ),
         seed=123,
         start="zeros",
+        norms="kept",
     ),
     "strange names": Plan(
         overrides=(("a~b.c d/é%7E", 0.5), ("", 1.0)),
