@@ -26,6 +26,7 @@ from pruning_core.model.coupling.proof import irregular, rows_without
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.graph import program
 from pruning_core.model.inventory import inventory
+from pruning_core.model.kept_norms import with_kept_norms
 from pruning_core.model.model_io import random_if_zero
 from pruning_core.types import Layer, Masks, PruningError
 
@@ -39,6 +40,7 @@ SHORT = {
     "attention heads": "heads",
     "multiplied with each other": "attention",
     "grouped convolution": "groups",
+    "tied to each other": "one class",
     "does not read its weight": "not called",
     "still have a value": "not zero",
 }
@@ -108,9 +110,11 @@ def check(
 ) -> str:
     """Is the masked network equal to a narrower one? By an irregular subset of every coupling.
 
-    Couplings with an averaging norm are left out. Where the network's own code does not run
-    narrower, the weights that only read removed channels are changed instead.
+    Norms average over kept channels only. Where the network's own code does not run narrower, the
+    weights that only read removed channels are changed instead.
     """
+    rng = torch.Generator().manual_seed(1)
+    x = torch.rand(2, 3, side, side, generator=rng)
     for index, module in enumerate(model.modules()):  # so that shifts and means matter
         if isinstance(module, nn.BatchNorm2d):
             rng = torch.Generator().manual_seed(index)
@@ -119,14 +123,14 @@ def check(
     for index, own in enumerate(model.parameters()):  # zeros would hide what follows them
         if not own.any():
             own.copy_(0.02 * torch.randn(own.shape, generator=torch.Generator().manual_seed(index)))
-    plain = [own for own in known if own.note is None and own.reason is None]
-    if not plain:
+    proved = [own for own in known if own.reason is None]
+    if not proved:
         return "none proved"
-    masks = _masks(plain, layers)
+    model = with_kept_norms(model, x[:1])
+    masks = _masks(proved, layers)
     dependent = dependent_masks(model, layers, masks, known)
     dead = dead_inputs(model, layers, masks, known)
     masked = apply_masks(model, masks, layers, dependent)
-    x = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1))
     wanted = masked(x)
     try:
         return _verdict("equal", narrower(masked, masks, dependent, dead)(x), wanted)
@@ -136,11 +140,11 @@ def check(
         return _verdict("equal by reads", masked(x), wanted)
 
 
-def _masks(plain: list[Coupling], layers: tuple[Layer, ...]) -> Masks:
+def _masks(proved: list[Coupling], layers: tuple[Layer, ...]) -> Masks:
     rng = torch.Generator().manual_seed(0)
     shapes = {layer.name: layer.shape for layer in layers}
     removed: dict[str, Tensor] = {}
-    for own in plain:
+    for own in proved:
         removed |= rows_without(own, irregular(own.channels, rng), layers)
     return {name: ~rows[:, None, None, None].expand(shapes[name]) for name, rows in removed.items()}
 
@@ -181,10 +185,11 @@ def _narrow_statistics(norm: nn.BatchNorm2d, keep: Tensor) -> None:
 
 def _set_sizes(module: nn.Module) -> None:
     """The sizes that a module keeps beside its weight."""
+    if isinstance(module, nn.LayerNorm):
+        module.normalized_shape = tuple(module.weight.shape)
     if isinstance(module, nn.Conv2d):
+        module.groups = module.groups * module.weight.shape[0] // module.out_channels or 1
         module.out_channels = module.weight.shape[0]
-        if module.groups > 1 and module.groups == module.in_channels:
-            module.groups = module.weight.shape[0]
         module.in_channels = module.weight.shape[1] * module.groups
 
 

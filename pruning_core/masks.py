@@ -21,6 +21,7 @@ from pruning_core.types import (
     GroupScores,
     Layer,
     Masks,
+    ParameterMasks,
     PruningError,
     Ratios,
     Scores,
@@ -217,9 +218,9 @@ def select(
     return masks
 
 
-def intersect(first: Masks, second: Masks) -> Masks:
+def intersect(first: ParameterMasks, second: ParameterMasks) -> dict[str, Bool[Tensor, "..."]]:
     """Keeps what both masks keep. A layer that only one of them masks has that mask."""
-    return first | {
+    return {**first} | {
         name: first[name] & mask if name in first else mask for name, mask in second.items()
     }
 

@@ -30,7 +30,7 @@ def measure(
     by_name = {layer.name: layer for layer in layers}
     own = {first[name]: stored(mask, by_name[name]) for name, mask in checked.items()}
     others = checked_parameter_masks(dependent or {}, model)
-    removed = own | {first[name]: mask for name, mask in others.items()}
+    removed = _combined(own, {first[name]: mask for name, mask in others.items()})
     nonzeros = _nonzeros(model, removed)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     thinned = None if dead is None else _combined(removed, dead)

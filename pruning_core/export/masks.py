@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from pruning_core.masks import intersect
 from pruning_core.model.inventory import stored
 from pruning_core.model.mask_forms import checked_masks
 from pruning_core.plan import Plan
@@ -22,8 +23,8 @@ def masks_by_parameter(
 ) -> dict[str, Tensor]:
     """The masks by parameter name, in the shapes that `state_dict` has.
 
-    A tied weight appears under each of its names. dependent: masks of biases and norms that follow
-    from removed filters (`coupling.dependent_masks`); they are copied as they are.
+    A tied weight appears under each of its names. dependent: masks of what else is zero with
+    removed filters, such as biases and norms (`coupling.dependent_masks`).
     Raises PruningError as `checked_masks`.
     """
     layer_of = {layer.name: layer for layer in layers}
@@ -32,7 +33,12 @@ def masks_by_parameter(
         for key, mask in checked_masks(masks, layers).items()
         for name in (key, *layer_of[key].aliases)
     }
-    return weights | {name: mask.contiguous().clone() for name, mask in (dependent or {}).items()}
+    others = {
+        name: mask.contiguous().clone()
+        for key, mask in (dependent or {}).items()
+        for name in (key, *(layer_of[key].aliases if key in layer_of else ()))
+    }
+    return intersect(weights, others)
 
 
 def masks_safetensors(masks: NamedMasks, plan: Plan) -> bytes:

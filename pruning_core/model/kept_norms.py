@@ -76,7 +76,7 @@ def _kept_class(plain: Any) -> type[nn.Module]:
     return type(plain.__name__, (KeptNorm, plain), own)
 
 
-def _empty(plain: type[nn.Module]) -> nn.Module:
+def _empty(plain: Any) -> nn.Module:
     made: nn.Module = object.__new__(_kept_class(plain))
     return made
 

@@ -11,7 +11,7 @@ from pruning_core.criteria import Criterion
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, supports
-from pruning_core.masks import group_scores, lowest, n_removed
+from pruning_core.masks import group_scores, intersect, lowest, n_removed
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import stored
@@ -118,7 +118,7 @@ def _all_masks(
     own = {layer.name: stored(mask, layer)}
     if not g.removes_outputs:
         return own
-    return own | dependent_masks(model, layers, {layer.name: mask}, tied)
+    return intersect(own, dependent_masks(model, layers, {layer.name: mask}, tied))
 
 
 def _mask(

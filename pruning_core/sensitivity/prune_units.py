@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import Granularity, from_groups
-from pruning_core.masks import achieved, lowest, n_removed
+from pruning_core.masks import achieved, intersect, lowest, n_removed
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import stored
@@ -142,7 +142,7 @@ class UnitPruner:
         own = {name: stored(mask, by_name[name]) for name, mask in masks.items()}
         if not self.g.removes_outputs:
             return own
-        return own | dependent_masks(self.model, self.layers, masks, self.couplings)
+        return intersect(own, dependent_masks(self.model, self.layers, masks, self.couplings))
 
     def removed(self, unit: PruneUnit, count: int) -> dict[str, float]:
         """The fraction of each layer's weights that is removed with `count` groups."""

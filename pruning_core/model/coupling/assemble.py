@@ -17,6 +17,7 @@ AVERAGED = (
     "A norm averages over its channels, removed ones too. A network without them would average "
     "over fewer, so its outputs differ a little from the masked network's."
 )
+ONE_CLASS = "All its channels are tied to each other, so that none can be removed alone."
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,8 @@ def assembled(run: FirstRun, layers: Sequence[Layer], root: Roots) -> tuple[Coup
     made = []
     for index, (names, order) in enumerate(zip(components, orders, strict=True)):
         own = [reasons[n] for n in order.tolist() if n in reasons]
+        alone = len(order) == 1 and max(len(labels[name]) for name in names) > 1
+        own += [ONE_CLASS] if alone else []
         reason = IS_OUTPUT if IS_OUTPUT in own else next(iter(own), None)
         made.append(
             Coupling(
@@ -95,7 +98,7 @@ def _follows(run: FirstRun, root: Roots) -> list[Noted]:
     noted: list[Noted] = []
     for (name, dim), places in at.items():
         single = {position: min(own) for position, own in places.items() if len(own) == 1}
-        if single and name not in run.starts:
+        if single and (name not in run.starts or (name, dim) in run.tables):
             positions = torch.tensor(sorted(single))
             channels = torch.tensor([single[position] for position in sorted(single)])
             noted.append((ParameterAxis(name, dim, positions), channels, None))

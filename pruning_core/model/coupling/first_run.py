@@ -82,12 +82,12 @@ Step = WeightStep | StatisticStep | NormStep
 class FirstRun:
     """The state of the first run.
 
-    starts: the first channel of each layer's rows; made: of any parameter's axis; bare: the first
-    of the numbers that the elements of a parameter have. used: layers whose weight was multiplied
-    by; computed: where a function of the weight was. follows: parameter axes and the channels that
-    are zeroed with them. steps: what a repeated run takes from the first, by the number of the
-    operation; names: of these operations. over_kept: the operation is part of a norm that
-    averages over kept channels only.
+    starts: the first channel of each layer's rows; made: of any parameter's axis; tables: axes
+    of embeddings' channels; bare: the first of the numbers that a parameter's elements have.
+    used: layers whose weight was multiplied by; computed: where a function of the weight was.
+    follows: parameter axes and the channels that are zeroed with them. steps: what a repeated run
+    takes from the first, by the number of the operation; names: of these operations. over_kept: the
+    operation is part of a norm that averages over kept channels only.
     """
 
     views: ParameterViews
@@ -100,6 +100,7 @@ class FirstRun:
     computed: set[str] = field(default_factory=set)
     reads: list[Read] = field(default_factory=list)
     follows: list[tuple[ParameterAxis, Tensor]] = field(default_factory=list)
+    tables: set[tuple[str, int]] = field(default_factory=set)
     bare: dict[str, int] = field(default_factory=dict)
     steps: dict[int, Step] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
@@ -133,6 +134,7 @@ class FirstRun:
         if key not in self.made:
             self.made[key] = self.channels.new(self.views.by_name[axis.parameter].shape[axis.axis])
         numbers = (self.made[key] + axis.positions).int()
+        self.tables.add(key)
         self.follows.append((axis, numbers))
         return numbers
 

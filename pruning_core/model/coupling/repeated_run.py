@@ -155,7 +155,7 @@ class Repeated(Operations):
                 self.result.still.update(step.made[rows].tolist())
             return
         gone = self.removed[step.read.long()]
-        if weight.shape[ins] != len(gone):
+        if (weight.shape[ins], weight.shape[outs]) != (len(gone), len(rows)):
             return  # grouped or depthwise: no column is removed
         marked = (weight == MARK).movedim((outs, ins), (0, 1))
         anywhere = marked.reshape(len(rows), len(gone), -1).any(2).any(0)

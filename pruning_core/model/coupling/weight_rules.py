@@ -16,7 +16,8 @@ from pruning_core.model.coupling.parameter_views import ParameterAxis
 from pruning_core.model.coupling.rules import Args, Kwargs, Result, Rule, product, weight_name
 
 GROUPED = (
-    "{} is a grouped convolution: only equal numbers of channels can be removed from its groups."
+    "{} is a grouped convolution: only whole groups can be removed from it, and it reads channels "
+    "that no layer computes."
 )
 
 
@@ -34,19 +35,16 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
     outputs = ParameterAxis(name, one, torch.arange(size[one]))
     channel = x.ndim - weight.ndim + 1
     read = _positions(run, labels, channel, x.shape[channel], name)
-    if transposed and groups > 1:
-        rows = groups * size[one] if name in run.starts else 0
-        first = run.starts.get(name, 0)
-        _refuse_groups(run, name, read, torch.arange(first, first + rows))
-        run.used.add(name)
-        return None
-    made = run.rows(outputs)
+    made = _grouped_rows(run, name) if transposed and groups > 1 else run.rows(outputs)
+    if made is None:
+        return product(run, _op, args, {}, out)
     if groups == x.shape[channel] and groups > 1:
         _tie_rows(run, made, read)
         read = torch.zeros_like(read)
     elif groups > 1:
-        _refuse_groups(run, name, read, made)
-        _read_groups(run, name, read, groups, size)
+        _tie_groups(run, name, read, made, groups)
+        if not transposed:
+            _read_groups(run, name, read, groups, size)
     else:
         _read(run, ParameterAxis(name, many, torch.arange(size[many])), read, None, plain=plain)
     added = _bias(run, args, 2, made)
@@ -83,9 +81,24 @@ def _tie_rows(run: FirstRun, made: Tensor, read: Tensor) -> None:
     run.tie_elements(made, inputs)
 
 
-def _refuse_groups(run: FirstRun, name: str, read: Tensor, made: Tensor) -> None:
-    reason = GROUPED.format(name.rpartition(".")[0] or name)
-    run.channels.refuse([*read.tolist(), *(int(n) for n in made)], reason)
+def _grouped_rows(run: FirstRun, name: str) -> Tensor | None:
+    """The channels of a grouped transposed convolution, whose weight has no axis for them."""
+    rows = next((layer.shape[0] for layer in run.layers if layer.name == name), None)
+    if rows is None:
+        return None
+    run.used.add(name)
+    return run.starts[name] + torch.arange(rows, dtype=torch.int32)
+
+
+def _tie_groups(run: FirstRun, name: str, read: Tensor, made: Tensor, groups: int) -> None:
+    """All channels that a group reads and computes are removed together."""
+    if bool((read == 0).any()):
+        reason = GROUPED.format(name.rpartition(".")[0] or name)
+        run.channels.refuse([*read.tolist(), *made.tolist()], reason)
+        return
+    for ins, outs in zip(read.view(groups, -1), made.view(groups, -1), strict=True):
+        own: list[int] = outs.tolist() + ins.tolist()
+        run.channels.tie((own[0], other) for other in own[1:])
 
 
 def _read_groups(run: FirstRun, name: str, read: Tensor, groups: int, size: torch.Size) -> None:
@@ -201,9 +214,4 @@ def embedding(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) ->
     axis = run.views.axis(table, 1) if table.ndim == 2 else None
     if axis is None:
         return None
-    own = run.columns(axis)
-    if axis.parameter in run.starts:
-        run.channels.refuse(
-            own.tolist(), f"{axis.parameter} is an embedding and has masks of its own."
-        )
-    return own.expand(out.shape)
+    return run.columns(axis).expand(out.shape)

@@ -301,16 +301,6 @@ def test_torchs_own_random_generator_is_not_used(monkeypatch: pytest.MonkeyPatch
     assert any(coupling.reason is None for coupling in first)
 
 
-def test_grouped_convolutions_give_the_reason() -> None:
-    grouped = nn.Sequential(
-        nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2)
-    ).eval()
-    reasons = [
-        coupling.reason for coupling in couplings(grouped, inventory(grouped, (1, 2, 2)), (1, 2, 2))
-    ]
-    assert [reason is not None and "grouped" in reason for reason in reasons] == [True, True, False]
-
-
 def test_only_the_vectors_of_empty_rows_are_masked() -> None:
     model, layers, known, _ = traced("resnet20")
     name = "layer1.0.conv2.weight"

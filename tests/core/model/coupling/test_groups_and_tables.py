@@ -1,0 +1,84 @@
+"""Channels that are removed in whole groups, and with the columns of an embedding."""
+
+import torch
+from torch import Tensor, nn
+
+from pruning_core.evaluation.metrics import measure
+from pruning_core.export import masks_by_parameter
+from pruning_core.masks import apply_masks
+from pruning_core.model.coupling.assemble import ONE_CLASS
+from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks
+from pruning_core.model.coupling.trace import couplings
+from pruning_core.model.inventory import inventory
+from tests.core.evaluation.test_partial_forward import seeded
+from tests.core.model.coupling.test_foreign import known_of
+from tests.core.toy import is_sentence
+
+
+def test_whole_groups_of_a_grouped_convolution_are_removed() -> None:
+    """Two groups of six channels; not where a group reads what no layer computes."""
+    grouped = nn.Sequential(
+        nn.Conv2d(2, 6, 1), nn.Conv2d(6, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2)
+    ).eval()
+    known = couplings(grouped, inventory(grouped, (2, 2, 2)), (2, 2, 2))[0]
+    assert (known.layers, known.channels) == (("0.weight", "1.weight"), 2)
+    rows = [place.channels.tolist() for place in known.members]
+    assert rows == [[0, 0, 0, 1, 1, 1], [0, 0, 1, 1]]
+    assert known.reason is None
+    first = nn.Sequential(*(nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2))).eval()
+    why = couplings(first, inventory(first, (4, 2, 2)), (4, 2, 2))[0].reason
+    assert why is not None
+    assert is_sentence(why)
+    assert "grouped" in why
+    shuffled = nn.Sequential(
+        *(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 1, groups=2), nn.ChannelShuffle(2)),
+        *(nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2)),
+    ).eval()
+    why = couplings(shuffled, inventory(shuffled, (2, 2, 2)), (2, 2, 2))[0].reason
+    assert why == ONE_CLASS
+
+
+class Table(nn.Module):
+    """An embedding whose table is the output weight too, around a residual add."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(6, width)
+        self.a = nn.Linear(width, 5)
+        self.b = nn.Linear(5, width)
+        self.out = nn.Linear(width, 6, bias=False)
+        self.out.weight = self.table.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.table(x)
+        out: Tensor = self.out(x + self.b(self.a(x).relu()))
+        return out
+
+
+@torch.no_grad()
+def test_an_embedding_that_is_the_output_weight_loses_its_columns() -> None:
+    tokens = torch.tensor([[0, 3, 5, 1]])
+    model, layers, ties = known_of(seeded(lambda: Table(4)), tokens)
+    stream = next(own for own in ties if "b.weight" in own.layers)
+    assert stream.reason is None
+    keep = torch.tensor([True, False, False, True])
+    masks = {"b.weight": keep[:, None, None, None].expand(4, 5, 1, 1)}
+    dependent = dependent_masks(model, layers, masks, ties)
+    assert torch.equal(dependent["out.weight"], keep.expand(6, 4))
+    thin = Table(2).eval()
+    thin.table.weight.copy_(model.get_parameter("table.weight")[:, keep])
+    thin.a.weight.copy_(model.get_parameter("a.weight")[:, keep])
+    thin.a.bias.copy_(model.get_parameter("a.bias"))
+    thin.b.weight.copy_(model.get_parameter("b.weight")[keep])
+    thin.b.bias.copy_(model.get_parameter("b.bias")[keep])
+    masked = apply_masks(model, masks, layers, dependent)
+    assert torch.allclose(masked(tokens), thin(tokens), atol=1e-6)
+    dead = dead_inputs(model, layers, masks, ties)
+    report = measure(model, layers, masks, dependent, dead)
+    assert report.thinned_parameters == sum(own.numel() for own in thin.parameters())
+    own = {"out.weight": torch.ones(6, 4, 1, 1, dtype=torch.bool)}
+    own["out.weight"][0] = False
+    exported = masks_by_parameter(own | masks, layers, dependent)
+    assert int(exported["table.weight"].sum()) == int(exported["out.weight"].sum()) == 10
+    both = measure(model, layers, own, dependent)
+    assert both.nonzeros == sum(p.numel() for p in model.parameters()) - 14 - 2
