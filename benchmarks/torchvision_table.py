@@ -188,7 +188,9 @@ def _set_sizes(module: nn.Module) -> None:
     if isinstance(module, nn.LayerNorm):
         module.normalized_shape = tuple(module.weight.shape)
     if isinstance(module, nn.Conv2d):
-        module.groups = module.groups * module.weight.shape[0] // module.out_channels or 1
+        wide = max(module.in_channels, module.out_channels) > module.groups**2
+        if module.groups > 1 and not wide:  # whole groups are removed
+            module.groups = module.groups * module.weight.shape[0] // module.out_channels
         module.out_channels = module.weight.shape[0]
         module.in_channels = module.weight.shape[1] * module.groups
 

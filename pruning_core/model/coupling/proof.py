@@ -13,7 +13,7 @@ from pruning_core.model.coupling.dependent_masks import dead_without_rows, depen
 from pruning_core.model.coupling.first_run import Step
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.repeated_run import MARK, Comparison, Different, Repeated
-from pruning_core.model.inventory import oihw
+from pruning_core.model.inventory import stored
 from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.types import Layer, PruningError
 
@@ -137,8 +137,9 @@ class Proof:
         rows = {name: removed[name] for name in removed if whole or name in self.computed}
         by_name = {layer.name: layer for layer in self.layers}
         for name, gone in rows.items():
-            weight = oihw(_parameter(self.work, name), by_name[name])
-            weight.masked_fill_(gone[:, None, None, None], 0)
+            layer = by_name[name]
+            places = stored(gone[:, None, None, None].expand(layer.shape), layer)
+            _parameter(self.work, name).masked_fill_(places, 0)
         dependent = dependent_on_rows(self.work, self.layers, removed, known)
         for name, keep in dependent.items():
             _parameter(self.work, name).masked_fill_(~keep, 0)

@@ -155,10 +155,12 @@ class Repeated(Operations):
                 self.result.still.update(step.made[rows].tolist())
             return
         gone = self.removed[step.read.long()]
-        if (weight.shape[ins], weight.shape[outs]) != (len(gone), len(rows)):
-            return  # grouped or depthwise: no column is removed
+        columns = weight.shape[ins]
+        if weight.shape[outs] != len(rows):
+            return  # a grouped transposed convolution, whose columns are never marked
         marked = (weight == MARK).movedim((outs, ins), (0, 1))
-        anywhere = marked.reshape(len(rows), len(gone), -1).any(2).any(0)
+        groups = len(gone) // columns  # each group's rows read that group's channels
+        anywhere = marked.reshape(groups, len(rows) // groups, columns, -1).any(3).any(1).flatten()
         if bool((anywhere & ~gone).any()):
             self.result.elsewhere = True
 

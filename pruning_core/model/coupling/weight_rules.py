@@ -16,8 +16,8 @@ from pruning_core.model.coupling.parameter_views import ParameterAxis
 from pruning_core.model.coupling.rules import Args, Kwargs, Result, Rule, product, weight_name
 
 GROUPED = (
-    "{} is a grouped convolution: only whole groups can be removed from it, and it reads channels "
-    "that no layer computes."
+    "{} is a grouped convolution: as many channels must stay in each group, and no layer computes "
+    "those of another group."
 )
 
 
@@ -43,8 +43,8 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
         read = torch.zeros_like(read)
     elif groups > 1:
         _tie_groups(run, name, read, made, groups)
-        if not transposed:
-            _read_groups(run, name, read, groups, size)
+    if groups > 1 and not transposed:
+        _read_groups(run, name, read, groups, size)
     else:
         _read(run, ParameterAxis(name, many, torch.arange(size[many])), read, None, plain=plain)
     added = _bias(run, args, 2, made)
@@ -91,14 +91,21 @@ def _grouped_rows(run: FirstRun, name: str) -> Tensor | None:
 
 
 def _tie_groups(run: FirstRun, name: str, read: Tensor, made: Tensor, groups: int) -> None:
-    """All channels that a group reads and computes are removed together."""
-    if bool((read == 0).any()):
-        reason = GROUPED.format(name.rpartition(".")[0] or name)
-        run.channels.refuse([*read.tolist(), *made.tolist()], reason)
-        return
-    for ins, outs in zip(read.view(groups, -1), made.view(groups, -1), strict=True):
-        own: list[int] = outs.tolist() + ins.tolist()
-        run.channels.tie((own[0], other) for other in own[1:])
+    """Ties channels so that as many stay in every group, in one of two ways.
+
+    Many narrow groups are removed as a whole, with what they read. Of few wide ones the k-th
+    channel of every group is removed at once, on each side alone.
+    """
+    ins = read.view(groups, -1)
+    outs = made.view(groups, -1)
+    narrow = groups >= max(ins.shape[1], outs.shape[1])
+    whole = narrow and not bool((read == 0).any())
+    for own in torch.cat([outs, ins], 1) if whole else [*outs.T, *ins.T]:
+        first, *others = set(own.tolist())
+        if 0 in (first, *others):
+            run.channels.refuse((first, *others), GROUPED.format(name.rpartition(".")[0] or name))
+        else:
+            run.channels.tie((first, other) for other in others)
 
 
 def _read_groups(run: FirstRun, name: str, read: Tensor, groups: int, size: torch.Size) -> None:

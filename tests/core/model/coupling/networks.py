@@ -227,7 +227,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
     ),
     "transposed convolution of groups": (
         lambda: head(lambda n, x: n.t(n.a(x)), t=nn.ConvTranspose2d(8, 8, 1, groups=2)),
-        ("a t", ""),
+        ("a", ""),
     ),
     "Conv3d": (
         lambda: head(lambda n, x: n.t(n.a(x)[:, :, None])[:, :, 0], 5, t=nn.Conv3d(8, 5, 1)),

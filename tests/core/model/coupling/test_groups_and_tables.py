@@ -8,34 +8,46 @@ from pruning_core.export import masks_by_parameter
 from pruning_core.masks import apply_masks
 from pruning_core.model.coupling.assemble import ONE_CLASS
 from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks
-from pruning_core.model.coupling.trace import couplings
-from pruning_core.model.inventory import inventory
 from tests.core.evaluation.test_partial_forward import seeded
-from tests.core.model.coupling.test_foreign import known_of
+from tests.core.model.coupling.networks import head
+from tests.core.model.coupling.test_foreign import dead_reads_matter, known_of
 from tests.core.toy import is_sentence
 
 
-def test_whole_groups_of_a_grouped_convolution_are_removed() -> None:
-    """Two groups of six channels; not where a group reads what no layer computes."""
-    grouped = nn.Sequential(
-        nn.Conv2d(2, 6, 1), nn.Conv2d(6, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2)
-    ).eval()
-    known = couplings(grouped, inventory(grouped, (2, 2, 2)), (2, 2, 2))[0]
-    assert (known.layers, known.channels) == (("0.weight", "1.weight"), 2)
-    rows = [place.channels.tolist() for place in known.members]
-    assert rows == [[0, 0, 0, 1, 1, 1], [0, 0, 1, 1]]
-    assert known.reason is None
-    first = nn.Sequential(*(nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2))).eval()
-    why = couplings(first, inventory(first, (4, 2, 2)), (4, 2, 2))[0].reason
-    assert why is not None
+def grouped(groups: int, *more: nn.Module) -> nn.Module:
+    parts = (nn.Conv2d(2, 8, 1), nn.Conv2d(8, 8, 1, groups=groups), *more)
+    return seeded(lambda: nn.Sequential(*parts, nn.Flatten(), nn.Linear(32, 2)))
+
+
+def test_narrow_groups_are_removed_whole_and_wide_ones_lose_as_many_channels_each() -> None:
+    x = torch.rand(2, 2, 2, 2)
+    narrow = known_of(grouped(4), (2, 2, 2))
+    (tied, _) = narrow[2]
+    rows = [place.channels.tolist() for place in tied.members]
+    assert (tied.layers, rows) == (("0.weight", "1.weight"), [[0, 0, 1, 1, 2, 2, 3, 3]] * 2)
+    wide = known_of(grouped(2), (2, 2, 2))
+    first, second, _ = wide[2]
+    rows = [own.members[0].channels.tolist() for own in (first, second)]
+    assert rows == [[0, 1, 2, 3, 0, 1, 2, 3]] * 2
+    assert {own.reason for own in (tied, first, second)} == {None}
+    assert not any(dead_reads_matter(known, x, seed) for known in (narrow, wide) for seed in (1, 2))
+
+
+def test_groups_that_cannot_lose_as_many_channels_have_the_reason() -> None:
+    """The first convolution reads an image. A sum may tie all channels to each other."""
+    first = seeded(
+        lambda: nn.Sequential(nn.Conv2d(4, 8, 1, groups=2), nn.Flatten(), nn.Linear(32, 2))
+    )
+    assert known_of(first, (4, 2, 2))[2][0].reason is None
+    half = head(
+        lambda n, x: n.g(torch.cat([n.a(x)[:, :4], x.repeat(1, 2, 1, 1)[:, :4, 1:-1, 1:-1]], 1)),
+        g=nn.Conv2d(8, 8, 1, groups=2),
+    )
+    why = known_of(half)[2][0].reason or ""
     assert is_sentence(why)
-    assert "grouped" in why
-    shuffled = nn.Sequential(
-        *(nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 1, groups=2), nn.ChannelShuffle(2)),
-        *(nn.Conv2d(4, 4, 1, groups=2), nn.Flatten(), nn.Linear(16, 2)),
-    ).eval()
-    why = couplings(shuffled, inventory(shuffled, (2, 2, 2)), (2, 2, 2))[0].reason
-    assert why == ONE_CLASS
+    assert "g is a grouped convolution" in why
+    added = head(lambda n, x: n.a(x) + n.a(x).roll(1, 1))
+    assert known_of(added)[2][0].reason == ONE_CLASS
 
 
 class Table(nn.Module):
