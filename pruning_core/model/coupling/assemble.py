@@ -17,6 +17,10 @@ AVERAGED = (
     "A norm averages over its channels, removed ones too. A network without them would average "
     "over fewer, so its outputs differ a little from the masked network's."
 )
+TOGETHER = (
+    "The network computes a value from all these channels together, such as their length, with "
+    "zeros for removed ones. Without them it can differ, as where the code divides by their number."
+)
 ONE_CLASS = "All its channels are tied to each other, so that none can be removed alone."
 
 
@@ -43,7 +47,8 @@ def assembled(run: FirstRun, layers: Sequence[Layer], root: Roots) -> tuple[Coup
         layer.name: root(run.starts[layer.name] + torch.arange(layer.shape[0])) for layer in layers
     }
     reasons = _by_root(run, root)
-    averaged = {int(root.of[number]) for number in run.channels.averaged}
+    notes = {int(root.of[number]): TOGETHER for number in run.channels.together}
+    notes |= {int(root.of[number]): AVERAGED for number in run.channels.averaged}
     components = _components(labels)
     orders = [torch.cat([labels[name] for name in names]).unique() for names in components]
     follows = _by_coupling(_follows(run, root), orders)
@@ -61,10 +66,16 @@ def assembled(run: FirstRun, layers: Sequence[Layer], root: Roots) -> tuple[Coup
                 reads=tuple(reads[index]),
                 channels=len(order),
                 reason=reason,
-                note=AVERAGED if averaged & set(order.tolist()) else None,
+                note=_note(notes.get(n) for n in order.tolist()),
             )
         )
     return tuple(made)
+
+
+def _note(given: Iterable[str | None]) -> str | None:
+    """The note of a coupling whose channels have these notes."""
+    own = set(given)
+    return next((note for note in (AVERAGED, TOGETHER) if note in own), None)
 
 
 def _members(name: str, labels: Tensor, order: Tensor) -> ChannelPositions:

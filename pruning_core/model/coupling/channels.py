@@ -6,8 +6,10 @@ from collections.abc import Iterable
 class Channels:
     """Channels by number, from 1; 0 means no channel. Tied channels form one class.
 
-    reasons: why a channel cannot be removed; averaged: channels that a norm averages over.
-    A statistic, such as the mean over channels, has a number too, and sources.
+    reasons: why a channel cannot be removed; averaged: channels that a norm averages over;
+    together: channels that another value is computed from, such as their length.
+    A statistic, such as the mean over channels, has a number too, and sources. means: those that
+    are divided by the number of channels.
     """
 
     def __init__(self) -> None:
@@ -16,6 +18,8 @@ class Channels:
         self._statistics: dict[frozenset[int], int] = {}
         self.reasons: dict[int, str] = {}
         self.averaged: set[int] = set()
+        self.together: set[int] = set()
+        self.means: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._parent)
@@ -42,13 +46,16 @@ class Channels:
                 low, high = sorted((self.root(first), self.root(other)))
                 self._parent[high] = low
 
-    def statistic(self, channels: Iterable[int]) -> int:
+    def statistic(self, channels: Iterable[int], *, mean: bool) -> int:
         """The number of a value that is computed from all these channels together."""
+        channels = set(channels)
         sources = frozenset(self.sources(channels))
         if sources not in self._statistics:
             number = self.new(1)
             self._statistics[sources] = number
             self._sources[number] = sources
+        if mean or channels & self.means:
+            self.means.add(self._statistics[sources])
         return self._statistics[sources]
 
     def is_statistic(self, channel: int) -> bool:

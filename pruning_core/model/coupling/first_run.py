@@ -182,14 +182,15 @@ class FirstRun:
     def _acts_on_several(self, numbers: Iterable[int]) -> None:
         for number in numbers:
             if self.channels.is_statistic(number):
-                self.average([number])
+                self.average([number], mean=number in self.channels.means)
             else:
                 self.channels.refuse([number], ACTS_ON_SEVERAL)
 
-    def average(self, numbers: Iterable[int]) -> None:
-        """Notes that a norm averages over these channels, and would over removed ones too."""
+    def average(self, numbers: Iterable[int], *, mean: bool = True) -> None:
+        """Notes channels that a norm averages over, or that another value is computed from."""
+        noted = self.channels.averaged if mean else self.channels.together
         if not self.over_kept:
-            self.channels.averaged.update(self.channels.sources(numbers))
+            noted.update(self.channels.sources(numbers))
 
     def tie_elements(self, a: Labels, b: Labels) -> None:
         """Ties the channels that meet in an element of two tensors of one shape."""

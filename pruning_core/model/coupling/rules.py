@@ -23,6 +23,7 @@ Kwargs = Mapping[str, Any]
 Result = Labels | None | tuple[Labels | None, ...]
 """Labels of the result; of several results, one for each, or one for all."""
 Rule = Callable[[FirstRun, Any, Args, Kwargs, Any], Result]
+MEANS = ("mean", "var", "std", "var_mean", "std_mean")
 PRODUCT = (
     "Its outputs are multiplied with each other and summed, as in attention, "
     "so that single ones cannot be removed."
@@ -148,7 +149,8 @@ def reduced(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, out: Any) -> Res
     first = next(iter(tensors_in(out)))
     kept = [dim for dim in range(x.ndim) if dim not in dims]
     rows = labels.permute(*kept, *dims).reshape(*(x.shape[d] for d in kept), -1)
-    made = _statistics(run, rows).reshape(first.shape)
+    mean = op._schema.name.removeprefix("aten::") in MEANS
+    made = _statistics(run, rows, mean=mean).reshape(first.shape)
     if any(varies(labels, dim) for dim in dims):
         sources = (tuple(run.channels.sources([n])) for n in made.unique().tolist())
         results = (t.clone() for t in tensors_in(out))
@@ -156,7 +158,7 @@ def reduced(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, out: Any) -> Res
     return made
 
 
-def _statistics(run: FirstRun, rows: Labels) -> Labels:
+def _statistics(run: FirstRun, rows: Labels, *, mean: bool) -> Labels:
     """For labels A x B x ... x M one number per row of M: its channel, or their statistic."""
     if not varies(rows, rows.ndim - 1):
         return rows[..., 0]
@@ -167,9 +169,8 @@ def _statistics(run: FirstRun, rows: Labels) -> Labels:
     numbers = []
     for row in rows.reshape(-1, rows.shape[-1]).unique(dim=1).tolist():
         several = {n for n in row if n}
-        numbers.append(
-            run.channels.statistic(several) if len(several) > 1 else max(several, default=0)
-        )
+        several = {run.channels.statistic(several, mean=mean)} if len(several) > 1 else several
+        numbers.append(max(several, default=0))
     made = torch.tensor(numbers, dtype=torch.int32).reshape(rows.shape[:-1])
     return made.expand(shape).clone()
 

@@ -6,7 +6,9 @@ from functools import cache, partial
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from pruning_core.model.coupling.assemble import TOGETHER
 from pruning_core.model.coupling.budget import Budget
 from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks, is_exact
 from pruning_core.model.coupling.positions import HEAD_ROWS, IS_OUTPUT, Coupling
@@ -149,6 +151,8 @@ def test_a_bare_parameter_follows_only_along_its_proved_axis() -> None:
 def test_an_averaging_norm_is_noted() -> None:
     noted = {name for name in NETWORKS if of(name)[2][0].note is not None}
     assert noted == {"group norm", "RMS norm"}
+    unit = known_of(head(lambda n, x: functional.normalize(n.a(x), dim=1)))[2][0]
+    assert (unit.reason, unit.note) == (None, TOGETHER)
 
 
 class Heads(nn.Module):
