@@ -28,7 +28,7 @@ from pruning_core.registry import find
 from pruning_core.schedule import Schedule
 from pruning_core.start_masks import at_least_removed, removed_first
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
-from pruning_core.types import Batches, GroupScores, Layer, Masks, PruningError, Ratios
+from pruning_core.types import Batches, GroupScores, Layer, Masks, PruningError, Ratios, TaskBatches
 from pruning_core.workspaces import Workspace, calibration
 from pruning_core.zoo import reinitialise
 
@@ -260,4 +260,4 @@ def criterion_inputs(criterion: Criterion, space: Workspace, images: int) -> Bat
     """So many calibration images, or one blank input for a criterion that needs no data."""
     if criterion.needs_data:
         return calibration(space, images)
-    return ((space.one, torch.zeros(1, dtype=torch.long)),)
+    return TaskBatches(((space.one, torch.zeros(1, dtype=torch.long)),), space.dataset.task)

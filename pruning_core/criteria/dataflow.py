@@ -1,25 +1,30 @@
 """Criteria that read how signals flow through the network, without any data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pruning_core.criteria.protocol import CriterionBase
+from pruning_core.model.checkpointing import refuse_reentrant
 from pruning_core.model.inventory import oihw
 from pruning_core.model.model_io import (
+    call,
     copy_model,
-    logits,
     map_tensors,
     sample_count,
     sample_range,
 )
 from pruning_core.model.precision import in_float32
 from pruning_core.ranking import kth_smallest
-from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores
+from pruning_core.types import Batches, Inputs, Layer, PruningError, Scores, task_of
 from pruning_core.user_code import user_code
+
+PASS = "SynFlow's pass through the network"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +57,25 @@ class SynFlow(CriterionBase):
             )
         positive, parameters = _positive_copy(in_float32(model), layers)
         x = map_tensors(sample_range(filled[0], 0, 1), _ones_like)
-        ranks = self._ranks(positive, parameters, x).split([layer.numel for layer in layers])
+        refuse_reentrant(positive, x, PASS)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        outputs = task_of(batches).outputs
+        ranks = self._ranks(partial(_slopes, positive, parameters, x, outputs), parameters)
+        sizes = [layer.numel for layer in layers]
         return {
             layer.name: oihw(rank, layer).contiguous()
-            for layer, rank in zip(layers, ranks, strict=True)
+            for layer, rank in zip(layers, ranks.split(sizes), strict=True)
         }
 
-    def _ranks(self, positive: nn.Module, parameters: list[Tensor], x: Inputs) -> Tensor:
+    def _ranks(self, slopes: Callable[[], Sequence[Tensor]], parameters: list[Tensor]) -> Tensor:
         """Each weight's rank of removal among all weights, divided by their number."""
         weights = _Remaining(parameters)
         total = len(weights.numbers)
         ranks = np.empty(total, dtype=np.float32)
         n_removed = 0
         for number in range(1, self.rounds + 1):
-            saliency = weights.saliency(_slopes(positive, parameters, x))
+            saliency = weights.saliency(slopes())
             if number == 1 and not saliency.any():
                 raise PruningError(
                     "SynFlow's signal does not reach this network's outputs, so it ranks nothing: "
@@ -153,15 +163,19 @@ def _positive_copy(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Modu
         # Not in place, which complex numbers do not allow. In the order of the elements, whatever
         # the layout in memory is, because weights are counted through.
         tensor.data = tensor.abs().to(tensor.dtype).contiguous()
-    parameters = [positive.get_parameter(layer.name).requires_grad_(True) for layer in layers]
-    return positive, parameters
+    return positive, [positive.get_parameter(layer.name) for layer in layers]
 
 
-def _slopes(positive: nn.Module, parameters: Sequence[Tensor], x: Inputs) -> tuple[Tensor, ...]:
+def _slopes(
+    positive: nn.Module,
+    parameters: Sequence[Tensor],
+    x: Inputs,
+    outputs: Callable[[Any], Tensor],
+) -> tuple[Tensor, ...]:
     """dR/dw of every parameter, zero for one that is not used."""
-    with user_code("SynFlow's pass through the network"), torch.enable_grad():
+    with user_code(PASS), torch.enable_grad():
         return torch.autograd.grad(
-            logits(positive, x).sum(), parameters, materialize_grads=True, allow_unused=True
+            outputs(call(positive, x)).sum(), parameters, materialize_grads=True, allow_unused=True
         )
 
 

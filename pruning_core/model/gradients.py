@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from pruning_core.model.checkpointing import refuse_reentrant
 from pruning_core.model.inventory import oihw
 from pruning_core.model.model_io import (
     arguments,
@@ -228,6 +229,8 @@ def _copy_with_gradients(
     work = copy_model(model).eval().requires_grad_(False)
     if computes_in_half(work):
         work = work.float()
+    x = next(x for x, y in batches if len(y))
+    refuse_reentrant(work, sample_range(x, 0, 1), ACTION)
     return work, [work.get_parameter(layer.name).requires_grad_(True) for layer in layers]
 
 

@@ -9,12 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from pruning_core.model.held_buffers import hold_changed
 from pruning_core.model.inventory import (
     inventory,
     unprunable_parameters,
 )
 from pruning_core.model.model_io import input_tensors
 from pruning_core.subjects.image_folder import SCRIPT, ImageFiles, image_folder
+from pruning_core.subjects.network_notes import (
+    notes_on_buffers,
+    notes_on_chance,
+    notes_on_outputs,
+)
 from pruning_core.subjects.networks import HALF, model_dtype, own_copy, trial, unwrapped
 from pruning_core.subjects.options import Options, check_options
 from pruning_core.subjects.reading import MEMORY, Reader, with_dtype
@@ -73,7 +79,9 @@ class _Opening:
         reader = self._reader(network, task)
         splits = self._splits(reader)
         x = _first_samples(splits["train"])[0]
+        buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         out = trial(network, x)
+        notes += notes_on_buffers(hold_changed(network, buffers))
         dataset = self._dataset(network, task, splits, out, tuple(reader.notes))
         if (example := self.options.get("example")) is not None:
             with user_code("Reading example="):
@@ -170,16 +178,19 @@ class _Opening:
         """The data set. out: what the network gives for the first samples of train."""
         outputs = self.options.get("outputs")
         classes = self.options.get("classes")
-        with user_code(f"Reading the network's output for the task {task.name}"):
-            judged = task.outputs(out)
+        judged = _judged(task, out, outputs)
         if isinstance(task, Classification):
             names = _class_names(classes, outputs, self.given, judged)
             for part in () if task.dense_answers else splits.values():
                 _check_labels(part, len(names), task.ignore_index)
         else:
             names = _numbered(classes or ())
-        for split in (splits[part] for part in splits if self.given[part] is not None):
-            _check_first(network, task, split)
+        again = [
+            _check_first(network, task, splits[part])
+            for part in ("train", *(splits.keys() - {"train"}))
+            if self.given[part] is not None
+        ]
+        notes += notes_on_outputs(out, task) + notes_on_chance(judged, again[0])
         first = _first_samples(splits["train"])[0]
         return Dataset(
             self.options.get("data", "data"),
@@ -194,6 +205,21 @@ class _Opening:
         )
 
 
+def _judged(task: Task, out: Any, outputs: Sequence[int] | None) -> Tensor:
+    """What the task reads of the network's output.
+
+    Raises PruningError where outputs= would choose among outputs that the task chooses itself.
+    """
+    with user_code(f"Reading the network's output for the task {task.name}"):
+        judged = task.outputs(out)
+    if outputs is not None and task.own_outputs:
+        raise PruningError(
+            f"outputs= chooses among logits, and the task {task.name} reads outputs of its own: "
+            "choose them in its function `outputs`."
+        )
+    return judged
+
+
 def _numbered(classes: Sequence[str] | int) -> tuple[str, ...]:
     """Class names: those given, or numbers."""
     return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
@@ -205,13 +231,17 @@ def _task_path(given: Any, task: Task) -> str:
     return "" if path.startswith("__main__") or not OBJECT_PATH.fullmatch(path) else path
 
 
-def _check_first(network: nn.Module, task: Task, part: Part) -> None:
-    """Raises PruningError where the network does not fit the first samples of a split."""
+def _check_first(network: nn.Module, task: Task, part: Part) -> Tensor:
+    """What the network gives for the first samples of a split, as the task reads it.
+
+    Raises PruningError where they do not fit.
+    """
     x, y = _first_samples(part)
     out = trial(network, x, f"the first samples of {part.given}=")
     with user_code(f"Comparing outputs and targets of {part.given}= by the task {task.name}"):
         judged = task.outputs(out)
         task.check(judged, task.answers(judged) if task.dense_answers else y)
+    return judged
 
 
 def _with_sample_word(task: Task, x: Inputs) -> Task:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from pruning_core.errors import first_line
 from pruning_core.model.graph.program import OUT_OF_PLACE, Program, input_values
 from pruning_core.model.graph.replay_check import checked_replay
+from pruning_core.model.held_buffers import held_buffers
 from pruning_core.model.model_io import (
     arguments,
     call,
@@ -108,8 +109,13 @@ def _checked_trace(
 
 
 def skeleton(model: nn.Module) -> nn.Module:
-    """A copy of the modules that shares every parameter and buffer with the model."""
-    return copy_model(model, chain(model.parameters(), model.buffers()))
+    """A copy of the modules that shares parameters and buffers with the model.
+
+    Buffers that a call changes are its own.
+    """
+    held = {id(model.get_buffer(name)) for name in held_buffers(model)}
+    buffers = (buffer for buffer in model.buffers() if id(buffer) not in held)
+    return copy_model(model, chain(model.parameters(), buffers))
 
 
 def trace(root: nn.Module, x: Inputs | None = None, outputs: Outputs | None = None) -> Program:

@@ -6,6 +6,7 @@ from pruning_core.model.inventory.reparametrised import (
     from_torch_prune,
     make_prune_permanent,
 )
+from pruning_core.model.inventory.trace import answers
 from pruning_core.model.inventory.unprunable import NORMS, unprunable_parameters
 from pruning_core.model.inventory.views import (
     named_parameters,
@@ -19,6 +20,7 @@ __all__ = [
     "CONVOLUTIONS",
     "NORMS",
     "SEPARATE",
+    "answers",
     "from_torch_prune",
     "inventory",
     "make_prune_permanent",

@@ -26,8 +26,8 @@ def inventory(model: nn.Module, shape: Example, *, embeddings: bool = False) -> 
     number of heads (`heads.with_heads`). A tied weight is listed once; its other names are its
     aliases. embeddings: list the weights of nn.Embedding too.
 
-    shape: one input, C x H x W (zeros are run), or a batch whose first sample is run: a tensor, a
-    tuple or a dict (input_ids, attention_mask). It is run once to count multiply-adds per sample,
+    shape: one input, C x H x W (random numbers are run), or a batch whose first sample is run: a
+    tensor, a tuple or a dict (input_ids, attention_mask). It is run once to count multiply-adds,
     to find the batch norm after each convolution, and to see which outputs are the model's. A
     weight counts where it is read, with or without a call of its module. Raises PruningError where
     the model has no prunable weight or one that is not finite or not there yet, or does not accept

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import BaseTorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
@@ -90,6 +91,8 @@ class WeightReads(OperationMode):
         self._on_read = on_read
         self._kept_alive = (dict(weights), tuple(inputs))
         self._stored: dict[int, _Stored] = {}
+        # While they exist, no other storage has the address of one that is stored.
+        self._references: list[StorageWeakRef] = []
         self._starts: dict[str, int] = {}
         self._sizes = {name: weight.numel() for name, weight in weights.items()}
         self.lost = set[str]()
@@ -228,6 +231,7 @@ class WeightReads(OperationMode):
         for tensor in made:
             key = storage(tensor)
             if key not in before:
+                self._references.append(StorageWeakRef(tensor.untyped_storage()))
                 numbers = _moved(func, args, tensor, before) if sources else None
                 self._stored[key] = _Stored(constant, sources, numbers, flows)
             elif func._schema.is_mutable and key not in self._fixed:

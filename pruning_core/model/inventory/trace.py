@@ -19,6 +19,8 @@ from pruning_core.model.model_io import (
     first_input,
     first_sample,
     input_tensors,
+    map_tensors,
+    random_if_zero,
 )
 from pruning_core.types import Example, Inputs, Layer, PruningError
 
@@ -81,7 +83,7 @@ def trace(
     work = copy_model(model, model.parameters())
     work = _in_training(work) if training else work.eval()
     weights = _weights(work, layers)
-    x = sample(model, shape)
+    x = map_tensors(sample(model, shape), random_if_zero)  # as couplings read it: branches agree
     run = _Run(work, weights, owners)
     reads = WeightReads(weights, frozenset(owners), input_tensors(x), run.note)
     try:
