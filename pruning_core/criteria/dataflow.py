@@ -32,7 +32,8 @@ class SynFlow(CriterionBase):
     """Weights on few or weak paths from input to output are removed first.
 
     s = the rank of removal, in [0, 1). R = sum of the outputs for an input of ones, with the
-    absolute value of every parameter and buffer, in double precision and evaluation mode. In round
+    absolute value of every parameter and buffer, in double precision (single, where the network
+    computes a part in that by itself) and evaluation mode. In round
     k of n, |w dR/dw| of the remaining weights is ranked over all layers, and a fraction
     density^(k / n) of all weights is kept. A group's score is the mean rank of its weights.
 
@@ -55,11 +56,8 @@ class SynFlow(CriterionBase):
             raise PruningError(
                 "SynFlow reads the shape of an input: give it one batch; its values do not matter."
             )
-        positive, parameters = _positive_copy(in_float32(model), layers)
         x = map_tensors(sample_range(filled[0], 0, 1), _ones_like)
-        refuse_reentrant(positive, x, PASS)
-        for parameter in parameters:
-            parameter.requires_grad_(True)
+        positive, parameters = _running_copy(in_float32(model), layers, x)
         outputs = task_of(batches).outputs
         ranks = self._ranks(partial(_slopes, positive, parameters, x, outputs), parameters)
         sizes = [layer.numel for layer in layers]
@@ -156,14 +154,29 @@ def _ones_like(x: Tensor) -> Tensor:
     return torch.ones(x.shape, dtype=torch.float64) if x.is_floating_point() else x.cpu()
 
 
-def _positive_copy(model: nn.Module, layers: tuple[Layer, ...]) -> tuple[nn.Module, list[Tensor]]:
-    """A copy on the CPU, in double precision, with absolute parameters and buffers; its weights."""
-    positive = copy_model(model).cpu().double().eval().requires_grad_(False)
+def _running_copy(
+    model: nn.Module, layers: tuple[Layer, ...], x: Inputs
+) -> tuple[nn.Module, list[Tensor]]:
+    """A positive copy that runs, and its weights. Raises PruningError where none does."""
+    try:
+        positive = _positive_copy(model, torch.float64)
+        refuse_reentrant(positive, x, PASS)
+    except PruningError:
+        positive = _positive_copy(model, torch.float32)
+        refuse_reentrant(positive, x, PASS)
+    return positive, [positive.get_parameter(x.name).requires_grad_(True) for x in layers]
+
+
+def _positive_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy on the CPU, of this type, with absolute parameters and buffers."""
+    positive = copy_model(model).cpu().eval().requires_grad_(False)
+    positive = positive.double() if dtype == torch.float64 else positive.float()
     for tensor in (*positive.parameters(), *positive.buffers()):
         # Not in place, which complex numbers do not allow. In the order of the elements, whatever
         # the layout in memory is, because weights are counted through.
-        tensor.data = tensor.abs().to(tensor.dtype).contiguous()
-    return positive, [positive.get_parameter(layer.name) for layer in layers]
+        own = dtype.to_complex() if tensor.is_complex() else tensor.dtype
+        tensor.data = tensor.abs().to(own).contiguous()
+    return positive
 
 
 def _slopes(
@@ -174,9 +187,10 @@ def _slopes(
 ) -> tuple[Tensor, ...]:
     """dR/dw of every parameter, zero for one that is not used."""
     with user_code(PASS), torch.enable_grad():
-        return torch.autograd.grad(
+        slopes = torch.autograd.grad(
             outputs(call(positive, x)).sum(), parameters, materialize_grads=True, allow_unused=True
         )
+    return tuple(slope.double() for slope in slopes)
 
 
 def _lowest(values: np.ndarray, count: int) -> np.ndarray:

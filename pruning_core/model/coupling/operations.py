@@ -214,6 +214,9 @@ ELEMENTWISE = {
     *("hardswish", "hardsigmoid", "hardtanh", "hardshrink", "softshrink", "leaky_relu", "elu"),
     *("celu", "selu", "gelu", "silu", "mish", "softplus", "relu", "relu6", "threshold"),
     *("log_sigmoid_forward", "native_dropout", "rrelu_with_noise"),
+    *("fake_quantize_per_tensor_affine_cachemask", "fake_quantize_per_channel_affine_cachemask"),
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+    *("_fake_quantize_learnable_per_tensor_affine", "_fake_quantize_learnable_per_channel_affine"),
 }
 """Elementwise operations that torch does not mark so."""
 VIEWS_IN_PLACE = {"as_strided", "squeeze", "unsqueeze", "t", "transpose", "detach", "swapaxes"}

@@ -10,11 +10,15 @@ from pruning_core.model.coupling.first_run import (
     FirstRun,
     Read,
     WeightStep,
+    varies,
 )
 from pruning_core.model.coupling.label_memory import Labels
 from pruning_core.model.coupling.parameter_views import ParameterAxis
 from pruning_core.model.coupling.rules import Args, Kwargs, Result, Rule, product, weight_name
 
+FIXED = (
+    "They are multiplied by fixed numbers and summed, so that removing one changes other values."
+)
 GROUPED = (
     "{} is a grouped convolution: as many channels must stay in each group, and no layer computes "
     "those of another group."
@@ -27,6 +31,8 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
     transposed, groups = bool(args[6]), int(args[8])
     own = weight_name(run, weight)
     labels = run.memory.labels(x)
+    if own is None and run.memory.labels(weight) is None:
+        return _fixed_kernel(run, args, out)
     if own is None or weight.shape != run.views.by_name[own[0]].shape:
         return product(run, _op, args, {}, out)
     name, plain = own
@@ -51,6 +57,21 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
     run.steps[run.index] = WeightStep(
         0, 1, channel, channel, (many, one), read, made, not plain, out.clone(), added
     )
+    return made.reshape(-1, *(1,) * (out.ndim - channel - 1)).expand(out.shape)
+
+
+def _fixed_kernel(run: FirstRun, args: Args, out: Any) -> Result:
+    """A convolution with numbers that are no parameter, as a blur's, mixes none by channel."""
+    x, kernel = args[:2]
+    labels = run.memory.labels(x)
+    channel = x.ndim - kernel.ndim + 1
+    if labels is None:
+        return None
+    if int(args[8]) != x.shape[channel]:
+        run.channels.refuse(labels.unique().tolist(), FIXED)
+        return None
+    read = _positions(run, labels, channel, x.shape[channel], "A kernel without a parameter")
+    made = read.repeat_interleave(out.shape[channel] // len(read))
     return made.reshape(-1, *(1,) * (out.ndim - channel - 1)).expand(out.shape)
 
 
@@ -142,9 +163,23 @@ def matrix(x_at: int, weight_at: int, bias_at: int | None = None) -> Rule:
         swapped = _matrix_axes(run, x.mT)
         if swapped is not None and bias_at is None:
             return _product_with_weight(run, (weight_at, x_at), args, None, swapped, out)
+        fixed = bias_at is None and (x.ndim == 2 or x.ndim == out.ndim)
+        if fixed and run.memory.labels(weight) is None and run.memory.weight(weight) is None:
+            return _fixed_matrix(run, x, x.ndim - 1, weight, out)
         return product(run, op, args, kwargs, out)
 
     return rule
+
+
+def _fixed_matrix(run: FirstRun, x: Tensor, dim: int, matrix: Tensor, out: Tensor) -> Result:
+    """A product with numbers that are no parameter: along an axis of one channel it mixes none."""
+    labels = run.memory.labels(x)
+    if labels is None or run.views.name(matrix) is not None:
+        return product(run, None, (x, matrix), {}, out)
+    if varies(labels, dim):
+        run.channels.refuse(labels.unique().tolist(), FIXED)
+        return None
+    return labels.narrow(dim, 0, 1).expand(out.shape)
 
 
 def _matrix_axes(run: FirstRun, weight: Tensor) -> tuple[ParameterAxis, ParameterAxis, bool] | None:

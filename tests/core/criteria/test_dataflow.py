@@ -171,3 +171,26 @@ def test_synflow_does_not_depend_on_the_layout_in_memory() -> None:
     assert not moved.get_parameter("3.weight").is_contiguous()
     for name, scores in wanted.items():
         assert torch.equal(found[name], scores)
+
+
+class Timed(nn.Module):
+    """Computes a part in float32 by itself, as embeddings of a time step are computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = nn.Linear(2, 3)
+        self.out = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.out(self.step(x.float()).relu())
+        return made
+
+
+def test_synflow_of_a_network_that_chooses_its_own_type() -> None:
+    batches = ((torch.zeros(1, 2), torch.zeros(1).long()),)
+    model = Timed()
+    plain = nn.Sequential(model.step, nn.ReLU(), model.out)
+    layers = inventory(model, (2,))
+    scores = criterion("synflow")(model, layers, batches)
+    expected = criterion("synflow")(plain, inventory(plain, (2,)), batches)
+    assert torch.equal(scores["step.weight"], expected["0.weight"])

@@ -229,6 +229,26 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
         lambda: head(lambda n, x: n.t(n.a(x)), t=nn.ConvTranspose2d(8, 8, 1, groups=2)),
         ("a", ""),
     ),
+    "blur of each channel": (
+        lambda: head(lambda n, x: F.conv2d(n.a(x), torch.ones(8, 1, 2, 2) / 4, groups=8)),
+        ("a", ""),
+    ),
+    "fixed kernel over channels": (
+        lambda: head(lambda n, x: F.conv2d(n.a(x), torch.ones(8, 8, 1, 1) / 8)),
+        ("a", "fixed numbers"),
+    ),
+    "fixed matrix over positions": (
+        lambda: head(lambda n, x: (n.a(x).flatten(2) @ torch.ones(36, 9)).unflatten(2, (3, 3))),
+        ("a", ""),
+    ),
+    "fixed matrix over channels": (
+        lambda: head(lambda n, x: (n.a(x).movedim(1, 3) @ torch.ones(8, 8)).movedim(3, 1)),
+        ("a", "fixed numbers"),
+    ),
+    "quantised values": (
+        lambda: head(lambda n, x: torch.fake_quantize_per_tensor_affine(n.a(x), 0.1, 0, -9, 9)),
+        ("a", ""),
+    ),
     "Conv3d": (
         lambda: head(lambda n, x: n.t(n.a(x)[:, :, None])[:, :, 0], 5, t=nn.Conv3d(8, 5, 1)),
         ("a", ""),
