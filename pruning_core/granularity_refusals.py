@@ -14,8 +14,8 @@ KEEPS_OUTPUTS = MappingProxyType(
     {
         "rnn": "is read again at every step: removing one of its rows would leave a hidden unit "
         "without one of its gates",
-        "experts": "holds several experts, whose outputs are added: none of its rows is an output "
-        "of its own",
+        "experts": "holds several experts in one parameter, of which an input reads some: what "
+        "reads one of its rows is not followed",
         "matrix": "is a parameter without a module, so that the readers of its outputs are not "
         "known",
         "embedding": "is an embedding: each of its rows is a token, which the input can name",

@@ -40,7 +40,8 @@ class WeightStep:
     x, weight: indices of the operands; bias: of a vector that is added, or None.
     x_dim, read: the axis of the inputs, and their channels. out_dim, made: the same of the result.
     weight_dims: the axes of the weight operand along inputs and outputs.
-    computed: the weight is computed from a parameter. dense: the result.
+    computed: the weight is computed from a parameter. dense: the result. zeros: the inputs are
+    zeros that the network made, so that removed channels may be read too.
     """
 
     x: int
@@ -53,6 +54,7 @@ class WeightStep:
     computed: bool
     dense: Tensor
     bias: int | None = None
+    zeros: bool = False
 
 
 @dataclass(frozen=True, eq=False)

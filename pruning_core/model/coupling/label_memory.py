@@ -20,7 +20,8 @@ class _Record:
     """What is known about one storage.
 
     labels: one number per element of the storage, None for none. weight: the parameter that its
-    values are computed from; copied: they are the parameter's own values.
+    values are computed from; copied: they are the parameter's own values. zeros: the network made
+    it of zeros, such as a first state.
     """
 
     storage: StorageWeakRef
@@ -28,6 +29,7 @@ class _Record:
     labels: Tensor | None
     weight: str | None = None
     copied: bool = False
+    zeros: bool = False
 
 
 class LabelMemory:
@@ -60,6 +62,7 @@ class LabelMemory:
         record = None if fresh else self._record(tensor)
         if record is None:
             record = self._new(tensor)
+        record.zeros = False
         if labels is None and record.labels is None:
             return
         if record.labels is None:
@@ -80,6 +83,15 @@ class LabelMemory:
         record = self._record(tensor) or self._new(tensor)
         record.weight = name
         record.copied = copied
+
+    def set_zeros(self, tensor: Tensor) -> None:
+        """Notes that the tensor is new and holds zeros."""
+        (self._record(tensor) or self._new(tensor)).zeros = True
+
+    def is_zeros(self, tensor: Tensor) -> bool:
+        """Did the network make the tensor of zeros, and is nothing written to it?"""
+        record = self._record(tensor)
+        return record is not None and record.zeros
 
     def _record(self, tensor: Tensor) -> _Record | None:
         return self._records.get(storage(tensor))

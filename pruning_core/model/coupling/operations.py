@@ -219,6 +219,7 @@ ELEMENTWISE = {
     *("_fake_quantize_learnable_per_tensor_affine", "_fake_quantize_learnable_per_channel_affine"),
 }
 """Elementwise operations that torch does not mark so."""
+ZEROS = {"zeros", "zeros_like", "new_zeros"}
 VIEWS_IN_PLACE = {"as_strided", "squeeze", "unsqueeze", "t", "transpose", "detach", "swapaxes"}
 """Operations that change a tensor's shape in place, and none of its values."""
 RULE_ERRORS = (RuntimeError, LookupError, TypeError, ValueError, AttributeError, StopIteration)
@@ -277,6 +278,8 @@ class Recording(Operations):
             run.memory.write(result, own, fresh=storage(result) not in storages)
             if own is None:
                 self._note_weight(given, result)
+            if _name(op) in ZEROS:
+                run.memory.set_zeros(result)
         if self.index in run.steps:
             run.names[self.index] = op._schema.name
             self.budget.hold(sum(t.numel() * t.element_size() for t in results))

@@ -154,6 +154,8 @@ class Repeated(Operations):
             if not torch.allclose(weight, wanted, rtol=1e-4, atol=1e-6):
                 self.result.still.update(step.made[rows].tolist())
             return
+        if step.zeros:
+            return
         gone = self.removed[step.read.long()]
         columns = weight.shape[ins]
         if weight.shape[outs] != len(rows):

@@ -55,7 +55,8 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
         _read(run, ParameterAxis(name, many, torch.arange(size[many])), read, None, plain=plain)
     added = _bias(run, args, 2, made)
     run.steps[run.index] = WeightStep(
-        0, 1, channel, channel, (many, one), read, made, not plain, out.clone(), added
+        *(0, 1, channel, channel, (many, one), read, made, not plain, out.clone(), added),
+        zeros=run.memory.is_zeros(x),
     )
     return made.reshape(-1, *(1,) * (out.ndim - channel - 1)).expand(out.shape)
 
@@ -220,7 +221,8 @@ def _product_with_weight(
     last = args[weight_at].ndim - 1
     dims = (last - 1, last) if forward else (last, last - 1)
     run.steps[run.index] = WeightStep(
-        x_at, weight_at, dim, out_dim, dims, read, made, not plain, out.clone(), added
+        *(x_at, weight_at, dim, out_dim, dims, read, made, not plain, out.clone(), added),
+        zeros=run.memory.is_zeros(x),
     )
     return made.expand(out.shape) if forward else made[:, None].expand(out.shape)
 

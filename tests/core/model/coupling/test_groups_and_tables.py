@@ -1,5 +1,7 @@
 """Channels that are removed in whole groups, and with the columns of an embedding."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -94,3 +96,36 @@ def test_an_embedding_that_is_the_output_weight_loses_its_columns() -> None:
     assert int(exported["table.weight"].sum()) == int(exported["out.weight"].sum()) == 10
     both = measure(model, layers, own, dependent)
     assert both.nonzeros == sum(p.numel() for p in model.parameters()) - 14 - 2
+
+
+class Recurrent(nn.Module):
+    """The last state of a recurrent layer, which starts at zeros."""
+
+    def __init__(self, kind: type[nn.GRU] | type[nn.RNN], hidden: int) -> None:
+        super().__init__()
+        self.r = kind(3, hidden, batch_first=True)
+        self.out = nn.Linear(hidden, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.out(self.r(x)[0][:, -1])
+        return made
+
+
+@torch.no_grad()
+def test_hidden_units_of_recurrent_layers_are_tied_over_their_gates() -> None:
+    x = torch.rand(2, 5, 3)
+    keep = torch.tensor([True, False, True, False])
+    for kind, gates in ((nn.GRU, 3), (nn.RNN, 1)):
+        model, layers, ties = known_of(seeded(partial(Recurrent, kind, 4)), x)
+        assert (ties[0].layers, ties[0].channels) == (("r.weight_ih_l0", "r.weight_hh_l0"), 4)
+        assert ties[0].reason is None
+        rows = keep.repeat(gates)
+        shapes = {layer.name: layer.shape for layer in layers}
+        masks = {name: rows[:, None, None, None].expand(shapes[name]) for name in ties[0].layers}
+        masked = apply_masks(model, masks, layers, dependent_masks(model, layers, masks, ties))
+        thin = Recurrent(kind, 2).eval()
+        for name, own in thin.named_parameters():
+            part: Tensor = model.get_parameter(name)
+            part = part[rows] if name.startswith("r.") else part
+            own.copy_(part[:, keep] if part.shape[-1] == 4 and part.ndim > 1 else part)
+        assert torch.allclose(masked(x), thin(x), atol=1e-6)
