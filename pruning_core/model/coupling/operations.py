@@ -167,6 +167,8 @@ RULES: dict[str, Rule] = {
         rules.pooled(2),
     ),
     "upsample_trilinear3d": rules.pooled(3),
+    "max_unpool2d": rules.unpooled(2),
+    "max_unpool3d": rules.unpooled(3),
     "glu": rules.gated_halves,
     **dict.fromkeys(
         (

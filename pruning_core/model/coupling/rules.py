@@ -212,6 +212,19 @@ def pooled(spatial: int) -> Rule:
     return rule
 
 
+def unpooled(spatial: int) -> Rule:
+    """max_unpool: values and their places, which must be of the same channels."""
+
+    def rule(run: FirstRun, op: Any, args: Args, kwargs: Kwargs, out: Any) -> Result:
+        spread = pooled(spatial)
+        values, places = (spread(run, op, (given,), kwargs, out) for given in args[:2])
+        if isinstance(values, Tensor) and isinstance(places, Tensor):
+            run.tie_elements(values, places)
+        return places if values is None else values
+
+    return rule
+
+
 def gated_halves(run: FirstRun, _op: Any, args: Args, kwargs: Kwargs, _out: Any) -> Result:
     """glu: the first half along an axis times a function of the second."""
     labels = run.memory.labels(args[0])

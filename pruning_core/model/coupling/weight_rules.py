@@ -81,7 +81,7 @@ def _positions(run: FirstRun, labels: Labels | None, dim: int, size: int, name: 
     if labels is None:
         return torch.zeros(size, dtype=torch.int32)
     rows = labels.movedim(dim, 0).flatten(1)
-    why = f"{name} reads them along another axis, so that no single channel can be removed."
+    why = f"{name} reads them along another axis, behind which channels are not followed."
     read = run.one_per_position(rows, why)
     statistics = {n for n in read.tolist() if run.channels.is_statistic(n)}
     if not statistics:

@@ -229,6 +229,15 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
         lambda: head(lambda n, x: n.t(n.a(x)), t=nn.ConvTranspose2d(8, 8, 1, groups=2)),
         ("a", ""),
     ),
+    "values put back to the places of maxima": (
+        lambda: head(
+            lambda n, x: F.max_unpool2d(
+                n.c(F.max_pool2d(n.a(x), 2)), F.max_pool2d(n.a(x), 2, return_indices=True)[1], 2
+            ),
+            c=nn.Conv2d(8, 8, 1),
+        ),
+        ("a c", ""),
+    ),
     "blur of each channel": (
         lambda: head(lambda n, x: F.conv2d(n.a(x), torch.ones(8, 1, 2, 2) / 4, groups=8)),
         ("a", ""),
