@@ -73,5 +73,5 @@ def script_text(
         images="data.test" if whole_test else f"probe(data.test, {plan.probe})",
         names="load_data, load_model" if whole_test else "load_data, load_model, probe",
         load_weights=_LOAD_WEIGHTS if tuned else "",
-        **norm_lines(plan),
+        **norm_lines(plan, space),
     )

@@ -1,7 +1,8 @@
 """The lines of an exported script for norms that average over kept channels only."""
 
-from pruning_core.model.kept_norms import KEPT, SCRIPT
+from pruning_core.model.kept_norms import KEPT, SCRIPT, written_norms
 from pruning_core.plan import Plan
+from pruning_core.workspaces import Workspace
 
 _FUNCTIONS = f"""
 {SCRIPT}
@@ -16,11 +17,20 @@ with torch.no_grad():
 """
 
 
-def norm_lines(plan: Plan) -> dict[str, str]:
+_WRITTEN = """\
+for path, eps in {written}.items():  # these modules compute their norm by themselves
+    norm = model.get_submodule(path)
+    norm.forward = written_rms_norm(norm.forward, norm, eps)
+"""
+
+
+def norm_lines(plan: Plan, space: Workspace | None) -> dict[str, str]:
     """norms: lines after the imports; spare: lines before the masks; averages: a mode in `with`.
 
     All are empty for norms over all channels.
     """
     if plan.norms != KEPT:
         return {"norms": "", "spare": "", "averages": ""}
-    return {"norms": _FUNCTIONS, "spare": _SPARE, "averages": "KeptAverages(), "}
+    written = {} if space is None else written_norms(plan.resolve(space).space.model)
+    spare = _SPARE + (_WRITTEN.format(written=written) if written else "")
+    return {"norms": _FUNCTIONS, "spare": spare, "averages": "KeptAverages(), "}

@@ -100,7 +100,7 @@ def upload_script_text(plan: Plan, space: Workspace, *, whole_test: bool) -> str
         std=list(transform.std),
         outputs=outputs,
         files=_files(test, outputs, root),
-        **norm_lines(plan),
+        **norm_lines(plan, space),
     )
 
 

@@ -115,7 +115,7 @@ def user_script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     task = space.dataset.task
     fields = _opening(space.lines, split.given, task, seeded=seeded)
     fields |= _reading(space.lines, split, task, seeded=seeded)
-    fields |= _measuring(space, split) | norm_lines(plan)
+    fields |= _measuring(space, split) | norm_lines(plan, space)
     return _TEMPLATE.format(
         weights_file=" and weights.safetensors" if tuned else "",
         tuned=_TUNED if tuned else "",

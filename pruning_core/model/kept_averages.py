@@ -76,6 +76,17 @@ def group_norm(
     return out if bias is None else out + bias.view(along)
 
 
+def written_rms_norm(plain: Callable[..., Tensor], norm: Any, eps: float) -> Callable[..., Tensor]:
+    """The forward method of a module that computes an RMS norm by itself. plain: its own one."""
+
+    def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if all_kept(norm.weight):
+            return plain(x, *args, **kwargs)
+        return rms_norm(x, norm.weight.shape, norm.weight, eps)
+
+    return forward
+
+
 OVER_KEPT: dict[Any, Callable[..., Tensor]] = {
     F.layer_norm: layer_norm,
     torch.layer_norm: layer_norm,

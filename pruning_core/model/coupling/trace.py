@@ -21,7 +21,7 @@ from pruning_core.model.coupling.proof import NOT_ZERO, Proof
 from pruning_core.model.graph import TRACE_ERRORS
 from pruning_core.model.inventory import named_parameters
 from pruning_core.model.inventory.reads import PlainKernels
-from pruning_core.model.kept_norms import NormCalls, kept_scales, with_plain_norms
+from pruning_core.model.kept_norms import NormCalls, kept_scales, with_plain_norms, written_norms
 from pruning_core.model.model_io import (
     call,
     copy_model,
@@ -72,6 +72,8 @@ def _couplings(
     _refuse_heads(run, layers)
     scales = kept_scales(model)
     norms = _NormsOverKept(run, scales) if scales else nullcontext()
+    for path in written_norms(model):
+        _mark_calls(run, work.get_submodule(path))
     with Operations(budget), PlainKernels():
         call(work, map_tensors(x, torch.clone))  # some networks keep values of their first run
     with Recording(run, budget), PlainKernels(), norms:
@@ -113,6 +115,16 @@ class _NormsOverKept(NormCalls):
             return call()
         finally:
             self.run.over_kept = False
+
+
+def _mark_calls(run: FirstRun, norm: nn.Module) -> None:
+    """Marks the operations of a module that computes a norm over kept channels by itself."""
+
+    def mark(on: bool) -> Callable[..., None]:
+        return lambda *_call: setattr(run, "over_kept", on)
+
+    norm.register_forward_pre_hook(mark(True))
+    norm.register_forward_hook(mark(False))
 
 
 def _forward(work: nn.Module, x: Inputs) -> list[Tensor]:

@@ -49,6 +49,11 @@ class _Tracer(fx.Tracer):
         super().__init__()
         self.thread = threading.get_ident()
 
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Modules that say so are one node, as torch's own are."""
+        whole = getattr(m, "traced_whole", False)
+        return whole or super().is_leaf_module(m, module_qualified_name)
+
     def call_module(
         self,
         m: nn.Module,

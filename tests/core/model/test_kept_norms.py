@@ -73,6 +73,19 @@ class ByFunction(nn.Module):
         return torch.layer_norm(x, x.shape[-1:], self.scale, None, 1e-5).movedim(-1, 1)
 
 
+class Written(nn.Module):
+    """An RMS norm in the network's own code, as Llama's."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(width) + 0.5)
+        self.variance_epsilon = 1e-6
+
+    def forward(self, x: Tensor) -> Tensor:
+        square = x.pow(2).mean(-1, keepdim=True)
+        return self.weight * (x * torch.rsqrt(square + self.variance_epsilon))
+
+
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "layer norm": lambda width: Tokens(nn.LayerNorm(width)),
     "layer norm over axis 1": ChannelsLast,
@@ -80,6 +93,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group norm": lambda width: nn.GroupNorm(1, width),
     "group norm of two groups": lambda width: nn.GroupNorm(2, width),
     "function": ByFunction,
+    "written": lambda width: Tokens(Written(width)),
 }
 
 
@@ -200,11 +214,12 @@ def test_a_tied_scan_and_a_run_measure_the_thinner_network() -> None:
         assert not torch.allclose(plain(x), pruned(x), atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["layer norm over axis 1", "written"])
 def test_the_script_prints_the_value_of_norms_over_kept_channels(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Filters of a and b are removed by hand, so that the norm loses channels."""
-    space = space_of("layer norm over axis 1")
+    space = space_of(kind)
     filters = tuple((0, int(n), False) for n in REMOVED)
     edits = tuple(HandEdits(name, "filter", filters) for name in ("a.weight", "b.weight"))
     plan = Plan(space.name, space.dataset.name, granularity="filter", norms=KEPT, edits=edits)
@@ -214,7 +229,8 @@ def test_the_script_prints_the_value_of_norms_over_kept_channels(
     assert isinstance(run, Finished)
     assert run.tuned is not None
     dependent = dependent_masks_of(plan, space, run.masks)
-    assert not dependent["norm.weight"][REMOVED].any()
+    (scale,) = [name for name in dependent if "norm" in name and name.endswith("weight")]
+    assert not dependent[scale][REMOVED].any()
     masks = masks_by_parameter(run.masks, space.layers, dependent)
     (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
     (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(run.model))
@@ -225,7 +241,7 @@ def test_the_script_prints_the_value_of_norms_over_kept_channels(
     text = text.replace("given = ...", "given = torch.load(here / 'test.pt')")
     text = text.replace('raise SystemExit("Write', 'print("Write')
     (tmp_path / "load_masks.py").write_text(text)
-    make = {"make": lambda: network("layer norm over axis 1")}
+    make = {"make": lambda: network(kind)}
     runpy.run_path(str(tmp_path / "load_masks.py"), make, run_name="__main__")
     right = round(run.tuned.value * 60)
     assert f"accuracy {run.tuned.value:.6f} ({right} of 60 " in capsys.readouterr().out

@@ -232,7 +232,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Expected]] = {
     "values put back to the places of maxima": (
         lambda: head(
             lambda n, x: F.max_unpool2d(
-                n.c(F.max_pool2d(n.a(x), 2)), F.max_pool2d(n.a(x), 2, return_indices=True)[1], 2
+                n.c(F.max_pool2d(n.a(x), 2)),
+                F.max_pool2d(n.a(x), 2, return_indices=True)[1],
+                (2, 2),
             ),
             c=nn.Conv2d(8, 8, 1),
         ),
