@@ -1,11 +1,14 @@
 """The lines of an exported script for norms that average over kept channels only."""
 
-from pruning_core.model.kept_norms import KEPT, SCRIPT, written_norms
+import inspect
+
+from pruning_core.model import kept_averages
+from pruning_core.model.kept_norms import KEPT, written_norms
 from pruning_core.plan import Plan
 from pruning_core.workspaces import Workspace
 
-_FUNCTIONS = f"""
-{SCRIPT}
+_FUNCTIONS = """
+{}
 
 
 """
@@ -33,4 +36,5 @@ def norm_lines(plan: Plan, space: Workspace | None) -> dict[str, str]:
         return {"norms": "", "spare": "", "averages": ""}
     written = {} if space is None else written_norms(plan.resolve(space).space.model)
     spare = _SPARE + (_WRITTEN.format(written=written) if written else "")
-    return {"norms": _FUNCTIONS, "spare": spare, "averages": "KeptAverages(), "}
+    functions = inspect.getsource(kept_averages).split('"""', 2)[2].strip()
+    return {"norms": _FUNCTIONS.format(functions), "spare": spare, "averages": "KeptAverages(), "}

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from pruning_core.model import kept_averages
 from pruning_core.model.graph.calls import callable_modules, intercepted
 from pruning_core.model.kept_averages import OVER_KEPT, KeptAverages, written_rms_norm
 from pruning_core.model.model_io import call, copy_model, map_tensors, random_if_zero
@@ -29,8 +28,6 @@ NORMS = {
     KEPT: "A norm over channels averages over kept channels only, as a thinner network does.",
 }
 """Which channels norms average over, and what that means."""
-SCRIPT = inspect.getsource(kept_averages).split('"""', 2)[2].strip()
-"""The code of `kept_averages`, for exported scripts."""
 
 
 class _Traceable(KeptAverages):
