@@ -20,7 +20,7 @@ from pruning_core.export import (
 )
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_files import read_masks
-from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note, uses_whole_test
+from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
 from pruning_core.plan import Plan
 from pruning_core.start_masks import STARTS, ZEROS
 from pruning_core.tasks.classification import CLASSIFICATION
@@ -102,8 +102,7 @@ def _write(
     (folder / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")
     (folder / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
     (folder / "weights.safetensors").write_bytes(weights_safetensors(finished.model))
-    whole = uses_whole_test(space.dataset)
-    script = script_text(plan, tuned=finished.tuned is not None, whole_test=whole, space=space)
+    script = script_text(plan, space, tuned=finished.tuned is not None)
     (folder / "load_masks.py").write_text(script, encoding="utf-8")
 
 

@@ -27,14 +27,14 @@ for path, eps in {written}.items():  # these modules compute their norm by thems
 """
 
 
-def norm_lines(plan: Plan, space: Workspace | None) -> dict[str, str]:
+def norm_lines(plan: Plan, space: Workspace) -> dict[str, str]:
     """norms: lines after the imports; spare: lines before the masks; averages: a mode in `with`.
 
     All are empty for norms over all channels.
     """
     if plan.norms != KEPT:
         return {"norms": "", "spare": "", "averages": ""}
-    written = {} if space is None else written_norms(plan.resolve(space).space.model)
+    written = written_norms(plan.resolve(space).space.model)
     spare = _SPARE + (_WRITTEN.format(written=written) if written else "")
     functions = inspect.getsource(kept_averages).split('"""', 2)[2].strip()
     return {"norms": _FUNCTIONS.format(functions), "spare": spare, "averages": "KeptAverages(), "}

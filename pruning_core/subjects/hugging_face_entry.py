@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pruning_core.registry import find
-from pruning_core.subjects.entry import Entry
+from pruning_core.subjects.entry import Entry, folder_splits
 from pruning_core.subjects.from_objects import workspace
 from pruning_core.subjects.hugging_face import (
     LENGTH,
@@ -14,9 +15,9 @@ from pruning_core.subjects.hugging_face import (
     model_folder,
     text_parts,
 )
+from pruning_core.subjects.hugging_face_script import image_lines, sequence_lines, text_lines
 from pruning_core.subjects.subject import Subject
 from pruning_core.subjects.text_files import ENDINGS
-from pruning_core.subjects.token_sequences import script_lines
 from pruning_core.types import PruningError
 from pruning_core.workspaces.space import Workspace
 
@@ -61,19 +62,36 @@ class HuggingFaceEntry(Entry):
         if self.samples is not None:
             given["samples"] = self.samples
         space = workspace(network, **given, name=self.name, data=f"{self.name}_data")
-        model = model_folder(self.model.removeprefix(PREFIX))
-        return self._with_lines(space, model) if model.gives_tokens else space
+        return self._with_lines(space, model_folder(self.model.removeprefix(PREFIX)))
 
     def _with_lines(self, space: Workspace, model: ModelFolder) -> Workspace:
         """With the lines of a script that needs transformers only."""
         assert space.lines is not None
-        text = str(self.arguments.get("text", "text"))
-        length = model.length(int(self.arguments.get("length", LENGTH)))
-        files = text_parts(Path(self.data), (".txt", *ENDINGS))
+        own = self._script(model)
+        if model.reads_images:
+            splits = {part: repr(path) for part, path in folder_splits(Path(self.data)).items()}
+            own = (*space.lines.imports, *own)
+        else:
+            files = text_parts(Path(self.data), (".txt", *ENDINGS))
+            splits = {part: f"samples({str(path)!r})" for part, path in files.items()}
         known = replace(
             space.lines,
-            imports=(script_lines(model.path, model.architecture, text, length),),
+            imports=own,
             model="build_network()",
-            splits={part: f"sequences({str(path)!r})" for part, path in files.items()},
+            splits=splits,
+            needs=("transformers",),
         )
         return replace(space, lines=known)
+
+    def _script(self, model: ModelFolder) -> tuple[str, ...]:
+        arguments: dict[str, Any] = {"text": "text", "label": "label", "second": ""}
+        arguments |= self.arguments
+        length = int(arguments.get("length", LENGTH))
+        if model.reads_images:
+            return (image_lines(model.path, model.architecture),)
+        if model.gives_tokens:
+            length = model.length(length)
+            return (sequence_lines(model.path, model.architecture, arguments["text"], length),)
+        columns = tuple(filter(None, (arguments["text"], arguments["second"])))
+        label = arguments["label"]
+        return (text_lines(model.path, model.architecture, columns, label, model.classes, length),)

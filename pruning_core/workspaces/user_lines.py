@@ -1,4 +1,4 @@
-"""The lines of a program that opens a network of the user without this package."""
+"""The lines of a program that opens a network without this package."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +19,10 @@ class UserLines:
     holds them; unwrap: the attribute of a wrapper that holds the
     network; splits: split -> expression that gives what the user gave; batch: the expression of a
     function from a batch to (inputs, target); task: package.module:object of the user's task.
+
+    stored: the file of an export that holds the weights of the dense network; network, place,
+    needs: for the program's first lines: what the network is called, where the data is to be put,
+    and what the program needs besides torch and safetensors.
     """
 
     reading: Mapping[str, str]
@@ -37,3 +41,7 @@ class UserLines:
     splits: Mapping[str, str] = field(default_factory=dict)
     batch: str = ""
     task: str = ""
+    stored: str = ""
+    network: str = "your own network"
+    place: str = ""
+    needs: tuple[str, ...] = ("your own modules",)

@@ -31,7 +31,9 @@ class Source:
     """A data set of the zoo.
 
     classes: their names, empty where the folders name them; shape: C x H x W, None where the model
-    sets it; get: where its files come from; load: reads it.
+    sets it; get: where its files come from; load: reads it; script: data folder -> lines of Python
+    with a function `images()`, which gives the test images as numbers from 0 to their largest
+    value, and their classes; None for files that a script names one by one.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Source:
     help: str
     get: str
     load: Callable[[Request], Dataset]
+    script: Callable[[Path], str] | None = None
 
 
 def data_root(root: str | Path | None = None) -> Path:

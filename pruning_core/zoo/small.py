@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.fetch import fetch
@@ -28,13 +30,35 @@ def _digits(request: Request) -> Dataset:
     raw = load_digits()
     x = torch.from_numpy(raw.images.astype(np.uint8)).unsqueeze(1)
     y = torch.from_numpy(raw.target.astype(np.int64))
-    order = stratified(y)
-    fifth = round(len(y) / 5)
     whole = TensorSplit(x, y, mean=(0.3053,), std=(0.3760,), scale=16, shift=1)
-    test, val, train = (
-        whole.subset(part) for part in (order[:fifth], order[fifth : 2 * fifth], order[2 * fifth :])
-    )
+    test, val, train = map(whole.subset, _fifths(y))
     return Dataset("digits", tuple("0123456789"), (1, 8, 8), train, val, test)
+
+
+def _fifths(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which images are for test, validation and training."""
+    order = stratified(labels)
+    fifth = round(len(labels) / 5)
+    return order[:fifth], order[fifth : 2 * fifth], order[2 * fifth :]
+
+
+def _digits_script(root: Path) -> str:
+    from sklearn.datasets import load_digits
+
+    test = _fifths(torch.from_numpy(load_digits().target))[0].tolist()
+    return f'''\
+from sklearn.datasets import load_digits
+
+TEST = (
+{fill(", ".join(map(str, test)), 96, initial_indent="    ", subsequent_indent="    ")},
+)
+
+
+def images():
+    """The images of these positions, with pixels from 0 to 16, and their classes."""
+    raw = load_digits()
+    chosen = list(TEST)
+    return torch.from_numpy(raw.images[chosen])[:, None], torch.from_numpy(raw.target[chosen])'''
 
 
 def _three_splits(
@@ -113,6 +137,25 @@ def _mnist_like(
     return load
 
 
+def _vision_script(kind: str, channels_last: bool = False) -> Callable[[Path], str]:
+    """The lines for a data set of torchvision, whose test split is measured whole."""
+    pixels = "torch.as_tensor(raw.data)" + (
+        ".permute(0, 3, 1, 2)" if channels_last else ".unsqueeze(1)"
+    )
+
+    def script(root: Path) -> str:
+        return f'''\
+from torchvision.datasets import {kind}
+
+
+def images():
+    """The test images, with pixels from 0 to 255, and their classes."""
+    raw = {kind}({str(root)!r}, train=False, download=True)
+    return {pixels}, torch.as_tensor(raw.targets)'''
+
+    return script
+
+
 def _cifar10(request: Request) -> Dataset:
     """60,000 colour images (Krizhevsky 2009), from the Python pickles of the authors."""
     from torchvision import datasets as vision
@@ -173,6 +216,7 @@ SMALL = (
         "1,797 handwritten digits of 8 x 8 grey pixels (Alpaydin, Kaynak 1998).",
         "Part of scikit-learn.",
         _digits,
+        _digits_script,
     ),
     Source(
         "fashion_mnist",
@@ -183,6 +227,7 @@ SMALL = (
         "(Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747).",
         _DOWNLOADED,
         _mnist_like("fashion_mnist", "Fashion-MNIST", 0.2860, 0.3530, flip=True),
+        _vision_script("FashionMNIST"),
     ),
     Source(
         "mnist",
@@ -192,6 +237,7 @@ SMALL = (
         "70,000 handwritten digits, 28 x 28 grey pixels (LeCun, Cortes, Burges 1998).",
         _DOWNLOADED,
         _mnist_like("mnist", "MNIST", 0.1307, 0.3081, flip=False),
+        _vision_script("MNIST"),
     ),
     Source(
         "cifar10",
@@ -201,5 +247,6 @@ SMALL = (
         "60,000 colour images of 32 x 32 pixels (Krizhevsky 2009).",
         _DOWNLOADED,
         _cifar10,
+        _vision_script("CIFAR10", channels_last=True),
     ),
 )

@@ -85,11 +85,9 @@ class Files:
         return self.script.encode()
 
 
-def files_of(
-    plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None, *, whole_test: bool
-) -> Files:
-    """The files of a plan's masks. whole_test: is the accuracy measured on all test images?"""
-    text = script_text(plan, tuned=model is not None, whole_test=whole_test, space=space)
+def files_of(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None) -> Files:
+    """The files of a plan's masks. model: the fine-tuned network, None for the base network."""
+    text = script_text(plan, space, tuned=model is not None)
     return Files(plan, space, masks, model, text)
 
 

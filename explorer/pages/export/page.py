@@ -20,12 +20,10 @@ from explorer.training.compare import measured_on
 from explorer.training.run_panel import finished_run
 from pruning_core.flows import FLOWS, flow
 from pruning_core.granularity import granularity
-from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.registry import find
 from pruning_core.types import Evaluation, Finished, PruningError, Report
 from pruning_core.workspaces import Workspace, datasets_of, known_datasets, known_models
-from pruning_core.zoo.uploads import is_upload_name
 
 LEAD = (
     "Download the result: masks that plain PyTorch loads, the weights, the plan, and a script that "
@@ -48,16 +46,9 @@ PURPOSE = {
     "python -m pruning_core run plan.json --out DIR.",
     "load_masks.py": "A short program that loads the masks and prints the accuracy measured here.",
 }
-RUN_UPLOAD = "Its first lines say which files it needs beside it."
 RUN_IT = (
-    "Save it in the same folder as masks.safetensors (for a fine-tuned network also "
-    "weights.safetensors). In the explorer's folder run "
-    "`PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py`."
-)
-RUN_OWN = (
-    "Save it in the same folder as masks.safetensors (for a fine-tuned network also "
-    "weights.safetensors) and run `python load_masks.py`. It imports your own modules and PyTorch, "
-    "but not this package."
+    "Run `python load_masks.py`. Its first lines say which files it needs beside it. It does not "
+    "import this package."
 )
 QUIET: dict[str, Any] = {
     "delta_color": "off",
@@ -97,7 +88,7 @@ def render(plan: Plan, space: Workspace) -> None:
         _downloads(plan, subject.files)
     with halves.cell():
         st.subheader("The script", anchor=False)
-        st.caption(_how_to_run(plan, space))
+        st.caption(RUN_IT)
         st.code(subject.files.script, language="python", height=440, wrap_lines=True)
         output = st.container()
     _upload()
@@ -105,12 +96,6 @@ def render(plan: Plan, space: Workspace) -> None:
         measured = subject.accuracy or cache.test_accuracy(plan, space)
         _accuracy(accuracy, measured)
         _expected_output(output, space, measured)
-
-
-def _how_to_run(plan: Plan, space: Workspace) -> str:
-    if is_upload_name(plan.model):
-        return RUN_UPLOAD
-    return RUN_IT if space.lines is None else RUN_OWN
 
 
 def _choose_weights(plan: Plan, *, tuned: bool) -> str:
@@ -166,11 +151,10 @@ def _edits_note(plan: Plan) -> None:
 
 def subject_of(plan: Plan, space: Workspace, run: Finished | None) -> Subject:
     """What is exported. run: the finished run of the plan, None for masks on the base network."""
-    whole = uses_whole_test(space.dataset)
     if run is not None:
-        files = files_of(plan, space, run.masks, run.model, whole_test=whole)
+        files = files_of(plan, space, run.masks, run.model)
         return Subject(files, run.report, run.tuned)
-    files = files_of(plan, space, cache.masks(plan, space), None, whole_test=whole)
+    files = files_of(plan, space, cache.masks(plan, space), None)
     return Subject(files, cache.report(plan, space), None)
 
 

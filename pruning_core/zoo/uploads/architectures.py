@@ -71,11 +71,12 @@ class Built:
         from torchvision.models import get_model
 
         network = get_model(
-            self.architecture, weights=None, num_classes=classes, **self._arguments()
+            self.architecture, weights=None, num_classes=classes, **self.arguments()
         )
-        return _with_channels(network, self.shape[0])
+        return with_channels(network, self.shape[0])
 
-    def _arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
+        """More arguments of torchvision's get_model, where the form depends on the input."""
         _, height, width = self.shape
         if self.architecture.startswith("vit_"):
             return {"image_size": height}
@@ -119,7 +120,7 @@ def check_architecture(name: str) -> None:
     find(architectures(), name, "architecture")
 
 
-def _with_channels(network: nn.Module, channels: int) -> nn.Module:
+def with_channels(network: nn.Module, channels: int) -> nn.Module:
     """The network with a first convolution that reads so many channels."""
     if channels == 3:
         return network

@@ -47,7 +47,7 @@ def printed_and_measured(task: str, folder: Path) -> tuple[str, str]:
     folder.mkdir()
     saved = masks_safetensors(masks_by_parameter(masks, space.layers), PLAN)
     (folder / "masks.safetensors").write_bytes(saved)
-    script = script_text(PLAN, tuned=False, whole_test=True, space=replace(space, lines=lines))
+    script = script_text(PLAN, replace(space, lines=lines), tuned=False)
     (folder / "load_masks.py").write_text(script)
     with redirect_stdout(StringIO()) as printed:
         runpy.run_path(str(folder / "load_masks.py"))

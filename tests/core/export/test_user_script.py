@@ -150,7 +150,7 @@ def printed(plan: Plan, folder: Path, capsys: pytest.CaptureFixture[str]) -> tup
     (folder / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
     (folder / "weights.safetensors").write_bytes(weights_safetensors(run.model))
     tuned = run.tuned is not None
-    script = script_text(plan, tuned=tuned, whole_test=True, space=space)
+    script = script_text(plan, space, tuned=tuned)
     assert "import pruning_core" not in script
     assert "from pruning_core" not in script
     (folder / "load_masks.py").write_text(script)
@@ -221,13 +221,11 @@ def test_large_images_are_measured_on_the_same_part(
 def test_a_workspace_from_python_leaves_places_for_the_users_own_lines() -> None:
     x, y = torch.rand(30, 4), torch.arange(30) % 2
     space = workspace(torch.nn.Linear(4, 2), train=(x, y), test=(x, y))
-    script = script_text(Plan(), tuned=False, whole_test=True, space=space)
+    script = script_text(Plan(), space, tuned=False)
     assert "given = ...  # what you gave as test= to workspace()" in script
     compile(script, "load_masks.py", "exec")
     other = replace(space, lines=None)
-    assert "no script" in refusal(
-        lambda: script_text(Plan(), tuned=False, whole_test=True, space=other)
-    )
+    assert "no script" in refusal(lambda: script_text(Plan(), other, tuned=False))
 
 
 def test_the_script_of_a_network_that_torch_has_pruned(
@@ -253,7 +251,7 @@ def test_the_script_of_a_network_that_torch_has_pruned(
     masks = masks_by_parameter(run.masks, space.layers)
     (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
     (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(run.model))
-    script = script_text(plan, tuned=True, whole_test=True, space=space)
+    script = script_text(plan, space, tuned=True)
     load = "torch.load(here / 'network.pt', weights_only=False)"
     tensors = "(torch.rand(40, 6, generator=torch.Generator().manual_seed(0)),)"
     lines = f"given = {tensors}\ngiven += ((given[0][:, 0] > 0.5).long(),)"

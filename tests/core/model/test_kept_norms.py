@@ -236,7 +236,7 @@ def test_the_script_prints_the_value_of_norms_over_kept_channels(
     (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(run.model))
     x, y = next(iter(space.dataset.test.batches(60)))
     torch.save((x, y), tmp_path / "test.pt")
-    text = script_text(plan, tuned=True, whole_test=True, space=space)
+    text = script_text(plan, space, tuned=True)
     text = text.replace("model = ...", "model = make()")
     text = text.replace("given = ...", "given = torch.load(here / 'test.pt')")
     text = text.replace('raise SystemExit("Write', 'print("Write')
@@ -245,5 +245,5 @@ def test_the_script_prints_the_value_of_norms_over_kept_channels(
     runpy.run_path(str(tmp_path / "load_masks.py"), make, run_name="__main__")
     right = round(run.tuned.value * 60)
     assert f"accuracy {run.tuned.value:.6f} ({right} of 60 " in capsys.readouterr().out
-    plain = script_text(replace(plan, norms="all"), tuned=True, whole_test=True, space=space)
+    plain = script_text(replace(plan, norms="all"), space, tuned=True)
     assert "KeptAverages" not in plain

@@ -16,10 +16,12 @@ from pruning_core.masks import apply_masks
 from pruning_core.model.graph.replay import Replay
 from pruning_core.model.layer_graph import network_map
 from pruning_core.model.model_io import logits
+from pruning_core.plan import Plan
 from pruning_core.subjects.files import read_file
 from pruning_core.subjects.from_objects import workspace
 from pruning_core.subjects.hugging_face import hugging_face
 from pruning_core.types import PruningError
+from tests.core.export.scripts import exported, printed_here
 from tests.core.toy import refusal
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "a", "the"]
@@ -92,14 +94,48 @@ def test_the_numbers_are_those_of_transformers(folder: Path) -> None:
     assert sum(map(len, parts)) == len(whole)
 
 
-def test_images_get_the_transform_of_the_folder(folder: Path) -> None:
+SUBJECTS = """
+[labelled]
+model = "hf:bert"
+data = "reviews.jsonl"
+arguments = { length = 4 }
+
+[pairs]
+model = "hf:bert"
+data = "reviews.tsv"
+task = "agreement"
+arguments = { text = "sentence", second = "label", label = "" }
+
+[images]
+model = "hf:vit"
+data = "images"
+"""
+
+
+def test_the_scripts_need_transformers_only(folder: Path, tmp_path: Path) -> None:
+    write_pictures(folder)
+    (folder / "scripts.toml").write_text(SUBJECTS)
+    wrong = {}
+    for entry in read_file(folder / "scripts.toml"):
+        plan = Plan(entry.name, f"{entry.name}_data", sparsity=0.8, criterion="random", probe=10)
+        line = exported(plan, entry.open(), tmp_path / entry.name)
+        if (own := printed_here(tmp_path / entry.name)) != line:
+            wrong[entry.name] = (own, line)
+    assert not wrong
+
+
+def write_pictures(folder: Path) -> None:
     from PIL import Image
 
     for number, name in enumerate(("1", "neg")):
-        (folder / "images" / name).mkdir(parents=True)
+        (folder / "images" / name).mkdir(parents=True, exist_ok=True)
         for n in range(6):
             picture = Image.new("RGB", (20, 24), (40 * n, 90 * number, 9))
             picture.save(folder / "images" / name / f"{n}.png")
+
+
+def test_images_get_the_transform_of_the_folder(folder: Path) -> None:
+    write_pictures(folder)
     network, data = hugging_face(folder / "vit", folder / "images")
     space = workspace(network, **data)
     x, _ = next(space.dataset.test.batches(4))

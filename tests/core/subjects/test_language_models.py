@@ -67,7 +67,7 @@ def test_a_language_model_is_scanned_and_its_script_prints_the_figure(
         assert isinstance(run, Finished)
         masks = masks_by_parameter(run.masks, space.layers)
         (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
-        script = script_text(plan, tuned=False, whole_test=True, space=space)
+        script = script_text(plan, space, tuned=False)
         assert "from pruning_core" not in script
         (tmp_path / "load_masks.py").write_text(script)
         capsys.readouterr()

@@ -1,7 +1,6 @@
 """An uploaded network opens everywhere by its name: workspace, plan, script, command line."""
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,19 +8,13 @@ import pytest
 import torch
 
 from pruning_core.cli.main import main
-from pruning_core.export import (
-    masks_by_parameter,
-    masks_safetensors,
-    script_text,
-    weights_safetensors,
-)
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.grid_jobs import OpenByName
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, PruningError
 from pruning_core.workspaces import datasets_of, known_datasets, known_models, open_workspace
-from pruning_core.zoo.uploads import Asked, images_folder, store_images, store_network
+from pruning_core.zoo.uploads import Asked, store_images, store_network
 from tests.core.zoo.uploads.files import TRANSFORM, flowers, network, pt, zipped
 
 
@@ -38,7 +31,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     return Plan(model=name, dataset=images, sparsity=0.6, fine_tune=TrainConfig(epochs=0))
 
 
-def test_it_is_opened_pruned_and_exported(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_opened_and_pruned(plan: Plan) -> None:
     space = open_workspace(plan.model, plan.dataset)
     assert any("fifth of the images" in note for note in space.notes)
     assert any("read from 'state_dict'" in note for note in space.notes)
@@ -46,34 +39,6 @@ def test_it_is_opened_pruned_and_exported(plan: Plan, capsys: pytest.CaptureFixt
     *_, done = prune(replace(plan, start="zeros"), space)
     assert isinstance(done, Finished)
     assert not done.masks["block2.conv.weight"][:32].any()
-    masks = masks_by_parameter(done.masks, space.layers)
-    Path("masks.safetensors").write_bytes(masks_safetensors(masks, plan))
-    script = script_text(plan, tuned=False, whole_test=True, space=space)
-    exec(script, {"__file__": str(Path("load_masks.py").absolute())})
-    assert f"accuracy {done.pruned.value:.6f}" in capsys.readouterr().out
-
-
-def test_the_script_of_a_torchvision_network_does_not_need_this_package(
-    plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from torchvision.models import get_model
-
-    torch.manual_seed(0)
-    content = pt(get_model("mnasnet0_5", num_classes=4).state_dict())
-    asked = Asked("mnasnet0_5", plan.dataset, replace(TRANSFORM, height=16, width=16, resize=16))
-    named = replace(asked, names=("x", "c", "b", "a"))
-    plan = replace(plan, model=store_network(content, "x.pt", named, "me").name)
-    space = open_workspace(plan.model, plan.dataset)
-    *_, done = prune(plan, space)
-    assert isinstance(done, Finished)
-    (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(space.model))
-    masks = masks_by_parameter(done.masks, space.layers)
-    (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
-    script = script_text(plan, tuned=False, whole_test=True, space=space)
-    assert "pruning_core" not in script
-    shutil.copytree(images_folder(plan.dataset)[0], tmp_path / "images")
-    exec(compile(script, "load_masks.py", "exec"), {"__file__": str(tmp_path / "load_masks.py")})
-    assert f"accuracy {done.pruned.value:.6f}" in capsys.readouterr().out
 
 
 @pytest.fixture(autouse=True)

@@ -23,10 +23,9 @@ def write_idx(path: Path, array: np.ndarray) -> None:
     )
 
 
-@pytest.fixture
-def mnist_root(tmp_path: Path) -> Path:
-    """200 + 50 random images in the raw files of MNIST."""
-    raw = tmp_path / "FashionMNIST" / "raw"
+def write_fashion(root: Path) -> None:
+    """200 + 50 random images in the raw files of Fashion-MNIST."""
+    raw = root / "FashionMNIST" / "raw"
     rng = np.random.default_rng(0)
     raw.mkdir(parents=True)
     for name, n in (("train", 200), ("t10k", 50)):
@@ -34,6 +33,11 @@ def mnist_root(tmp_path: Path) -> Path:
             raw / f"{name}-images-idx3-ubyte", rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
         )
         write_idx(raw / f"{name}-labels-idx1-ubyte", (np.arange(n) % 10).astype(np.uint8))
+
+
+@pytest.fixture
+def mnist_root(tmp_path: Path) -> Path:
+    write_fashion(tmp_path)
     return tmp_path
 
 

@@ -41,7 +41,7 @@ def files_shown(at: AppTest, *, tuned: bool = False) -> Files:
 def printed(files: Files, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """What the downloaded script prints.
 
-    It runs in this process; in `tests/core/export/test_writers.py` it runs in a new one.
+    It runs in this process; in `tests/core/export/test_load_script.py` it runs in a new one.
     """
     with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
         archive.extractall(folder)
@@ -65,7 +65,7 @@ def test_the_downloaded_script_prints_the_accuracy_of_the_page(
     line = printed(files_shown(at), tmp_path, capsys)
     assert line == at.main.code[1].value
     assert percent(float(line.split()[1])) == metric(at, "Accuracy · measured")
-    assert "PYTHONPATH=. .venv/bin/python PATH/TO/load_masks.py" in text(at)
+    assert "Run `python load_masks.py`" in text(at)
     assert at.main.code[0].value.strip() == (tmp_path / "load_masks.py").read_text().strip()
 
 
