@@ -21,6 +21,27 @@ class Cancelled(Exception):
     """Raised inside long work when the user stopped it."""
 
 
+_KINDS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+}
+
+
+def kind_text(kind: object) -> str:
+    """What a type of a value is called: int -> "a whole number", dict -> "a dict".
+
+    >>> kind_text(int), kind_text(type(None)), kind_text(OSError)
+    ('a whole number', 'nothing (None)', 'an OSError')
+    """
+    if kind in _KINDS:
+        return _KINDS[kind]
+    name = str(getattr(kind, "__name__", kind))
+    article = "an" if name[0].lower() in "aeiou" else "a"
+    return "nothing (None)" if name == "NoneType" else f"{article} {name}"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type where it has no message."""
     return (str(error) or type(error).__name__).splitlines()[0]

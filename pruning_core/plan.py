@@ -8,6 +8,7 @@ from typing import Any
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import check_criterion, criterion
+from pruning_core.errors import kind_text
 from pruning_core.flows import flow
 from pruning_core.granularity import granularity
 from pruning_core.hand_edits import HandEdits, check_edits, from_raw, to_raw
@@ -162,7 +163,7 @@ class Plan:
         if not isinstance(raw, dict):
             raise PruningError(
                 'The plan must be a JSON object such as {"model": "resnet20"}, '
-                f"not a {type(raw).__name__}."
+                f"not {kind_text(type(raw))}."
             )
         if (version := raw.pop("version", VERSION)) != VERSION:
             raise PruningError(
@@ -190,9 +191,7 @@ def _typed(
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = _float(value)
         if type(value) is not kind:
-            raise PruningError(
-                f"'{key}' in the {where} must be {getattr(kind, '__name__', kind)}, not {value!r}."
-            )
+            raise PruningError(f"'{key}' in the {where} must be {kind_text(kind)}, not {value!r}.")
         values[key] = value
     return values
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 
 from pruning_core.cli.command import Command
@@ -50,15 +51,21 @@ def run(options: argparse.Namespace) -> int:
         out.write_text(bands_csv(bands), encoding="utf-8")
         evaluations = f"{preview.evaluation_share:.1%} of the full scan's evaluations"
         work = f"about {preview.work:.1%} of its work"
-        note(f"{evaluations}, {work}: mean width of a band {_mean_width(bands)}")
+        note(f"{evaluations}, {work}: mean width of a band {mean_width(bands)}")
     note_full_passes(bands)
     if options.json:
         print_json([point_dict(band) for band in bands])
     return 0
 
 
-def _mean_width(bands: Sequence[Band]) -> str:
-    width = sum(band.interval[1] - band.interval[0] for band in bands) / len(bands)
+def mean_width(bands: Sequence[Band]) -> str:
+    """The mean width of the bands in words, where all have both ends."""
+    widths = [band.interval[1] - band.interval[0] for band in bands]
+    known = [width for width in widths if isfinite(width)]
+    if len(known) < len(widths):
+        known_part = f"{len(known)} of {len(widths)} bands have both ends"
+        return f"not known yet ({known_part})"
+    width = sum(widths) / len(widths)
     return f"{100 * width:.1f} points" if bands[0].task.percent else f"{width:.3g}"
 
 

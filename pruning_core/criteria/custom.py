@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.criteria.protocol import Criterion, FunctionCriterion, Reads
+from pruning_core.errors import kind_text
 from pruning_core.model.model_io import copy_model
 from pruning_core.types import Batches, Layer, PruningError, Scores
 from pruning_core.user_code import import_object, user_code
@@ -56,7 +57,7 @@ def checked_scores(
         given = function(copy_model(model), layers, batches)
     if not isinstance(given, Mapping):
         raise PruningError(
-            f"The criterion {label} gives a {type(given).__name__}: it must give a dict with the "
+            f"The criterion {label} gives {kind_text(type(given))}: it must give a dict with the "
             "scores of every layer."
         )
     return {layer.name: _scores_of(layer, given.get(layer.name), label) for layer in layers}

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from pruning_core.errors import first_line
+from pruning_core.errors import first_line, kind_text
 from pruning_core.types import PruningError
 
 MAX_BYTES = 600 << 20
@@ -192,7 +192,7 @@ def _load(path: Path, *, mmap: bool = True) -> Mapping[str, Any]:
     except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
         raise PruningError(f"The file is damaged ({_short(error)}): save it again.") from error
     if isinstance(given, nn.Module) or not isinstance(given, Mapping):
-        raise PruningError(f"The file holds a {type(given).__name__}, no state_dict: {SAVE}.")
+        raise PruningError(f"The file holds {kind_text(type(given))}, no state_dict: {SAVE}.")
     return given
 
 

@@ -54,15 +54,17 @@ class Band:
 
 
 def bands_csv(bands: Sequence[Band]) -> str:
-    """Tidy table with the columns `BAND_COLUMNS`, for another task as in `scan.to_csv`.
+    """Tidy table with the columns `BAND_COLUMNS`, for another task as in `scan.to_csv`,
+    and `images` is called by the task's word for its samples.
 
     group: names separated by spaces. in_full: as in `scan.to_csv`.
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     other = {band.task.name for band in bands} - {CLASSIFICATION.name}
-    names = tuple("value" if name == "top1" else name for name in BAND_COLUMNS)
-    table.writerow((*names, "task") if other else BAND_COLUMNS)
+    words = {"top1": "value", "images": bands[0].task.samples} if other else {}
+    names = tuple(words.get(name, name) for name in BAND_COLUMNS)
+    table.writerow((*names, "task") if other else names)
     for band in bands:
         numbers = (f"{value:.6f}" for value in (band.value, *band.interval, band.achieved))
         point = (band.parameter, band.granularity, f"{band.sparsity:g}", *numbers)

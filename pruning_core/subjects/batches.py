@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pruning_core.errors import kind_text
 from pruning_core.model.model_io import input_tensors, map_tensors, sample_count
 from pruning_core.subjects.samples import Pair
 from pruning_core.types import Inputs, PruningError
@@ -56,7 +57,7 @@ class ReadBatch:
             return batch, None
         parts = f"has {len(batch)} parts" if isinstance(batch, list | tuple) else "is one tensor"
         if not isinstance(batch, list | tuple | Tensor):
-            parts = f"is a {type(batch).__name__}"
+            parts = f"is {kind_text(type(batch))}"
         raise PruningError(f"A batch of {self.given}= {parts}: {ADVICE}.")
 
     def _divided_mapping(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -98,7 +99,7 @@ class ReadBatch:
             return torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError) as error:
             raise PruningError(
-                f"The part '{part}' of a batch of {self.given}= is a {type(value).__name__}, "
+                f"The part '{part}' of a batch of {self.given}= is {kind_text(type(value))}, "
                 f"not a tensor: {ADVICE}."
             ) from error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pruning_core.errors import kind_text
 from pruning_core.subjects.from_objects import workspace
 from pruning_core.subjects.image_folder import SCRIPT
 from pruning_core.subjects.networks import WRAPPERS
@@ -102,14 +103,14 @@ class Entry:
             return build
         if not callable(build):
             raise PruningError(
-                f"{self.model} is a {type(build).__name__}; it must be a function that builds an "
+                f"{self.model} is {kind_text(type(build))}; it must be a function that builds an "
                 "nn.Module."
             )
         with user_code(f"Building the network by {self.model}"):
             network = build(**self.arguments)
         if not isinstance(network, nn.Module):
             raise PruningError(
-                f"{self.model} gave a {type(network).__name__}, which is no nn.Module."
+                f"{self.model} gave {kind_text(type(network))}, which is no nn.Module."
             )
         return network
 
@@ -202,7 +203,7 @@ def named_splits(given: Any, source: str) -> dict[str, Any]:
         names = SPLITS if len(given) == 3 else ("train", "test")
         return dict(zip(names, given, strict=True))
     if not isinstance(given, Mapping):
-        kind = "nothing (None)" if given is None else f"a {type(given).__name__}"
+        kind = kind_text(type(given))
         if isinstance(given, list | tuple):
             kind = f"{len(given)} parts"
         raise PruningError(

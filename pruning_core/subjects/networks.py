@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from pruning_core.errors import kind_text
 from pruning_core.model.inventory import make_prune_permanent
 from pruning_core.model.model_io import call, leaf_copy
 from pruning_core.types import Inputs, PruningError
@@ -67,7 +68,7 @@ def unwrapped(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
             "it was made from."
         )
     if not isinstance(model, nn.Module):
-        raise PruningError(f"The network is a {type(model).__name__}, not an nn.Module.")
+        raise PruningError(f"The network is {kind_text(type(model))}, not an nn.Module.")
     return model, notes
 
 

@@ -26,6 +26,7 @@ from pruning_core.subjects.sources import (
     Source,
     Stream,
     Tensors,
+    Transformed,
     normalisation,
     source_of,
 )
@@ -72,6 +73,11 @@ class Reader:
         """The split in what the user gave as `name`. Raises PruningError, in one sentence."""
         source = source_of(given, name, self.transform)
         self.sources[name] = source
+        if self.transform is not None and not self._transforms(given, source):
+            self.notes.append(
+                f"transform= is not used for {name}=: it is for folders of images, and for data "
+                "sets of images whose own transform is None."
+            )
         pair = ReadBatch(name, self.batch, self.dtype, self.unlabelled, self.keyed, self.bare)
         if isinstance(source, Tensors):
             split: Samples | ItemSplit = self._tensors(source, pair)
@@ -82,6 +88,12 @@ class Reader:
             split = _ItemReader(source, pair, name, self, mean, std).split()
         self.counts[name] = len(split)
         return split
+
+    def _transforms(self, given: Any, source: Source) -> bool:
+        """Does `transform` make the samples?"""
+        if isinstance(source, Items) and isinstance(source.items, Transformed):
+            return True
+        return getattr(given, "transform", None) is self.transform
 
     def _tensors(self, source: Tensors, pair: ReadBatch) -> Samples:
         if source.target is None and not self.unlabelled:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from pruning_core.errors import kind_text
 from pruning_core.subjects.image_folder import ImageFiles
 from pruning_core.subjects.sources import Items, Source, Stream, Tensors, Transformed
 from pruning_core.tasks.model_output import LOGITS_KEYS
@@ -67,5 +68,5 @@ def logits_expression(out: Any) -> str:
     if isinstance(out, tuple | list):
         out, place = out[0], f"{place}[0]"
     if not isinstance(out, Tensor):
-        raise PruningError(f"The network gives a {type(out).__name__} without logits.")
+        raise PruningError(f"The network gives {kind_text(type(out))} without logits.")
     return f"out{place}"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
+from pruning_core.errors import kind_text
 from pruning_core.subjects.samples import seeded
 from pruning_core.types import PruningError
 from pruning_core.user_code import user_code
@@ -78,7 +79,7 @@ def source_of(given: Any, name: str, transform: Callable[..., Any] | None) -> So
         return Items(given, range(_length(given, name)))
     if isinstance(given, Iterator) or not isinstance(given, Iterable):
         once = ", which can be read only once" if isinstance(given, Iterator) else ""
-        raise PruningError(f"{name}= is a {type(given).__name__}{once}: give {KINDS}.")
+        raise PruningError(f"{name}= is {kind_text(type(given))}{once}: give {KINDS}.")
     return Stream(given, batches=True)
 
 

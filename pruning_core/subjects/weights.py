@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pruning_core.errors import kind_text
 from pruning_core.model.tensor_files import MAX_BYTES, read_tensors
 from pruning_core.types import PruningError
 
@@ -39,7 +40,7 @@ def read_weights(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor
     for name, value in given.items():
         if not isinstance(value, Tensor):
             raise PruningError(
-                f"The file {path} holds a {type(given).__name__} that is no state_dict: save "
+                f"The file {path} holds {kind_text(type(given))} that is no state_dict: save "
                 "model.state_dict()."
             )
         if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pruning_core.errors import PruningError
+from pruning_core.errors import PruningError, kind_text
 
 LOGITS_KEYS = ("logits", "out")
 """The keys of the logits in an output by names, the first that is there."""
@@ -33,6 +33,6 @@ def require_logits(out: Any) -> Tensor:
     if (logits := find_logits(out)) is not None:
         return logits
     raise PruningError(
-        f"The model gives a {type(out).__name__}: "
+        f"The model gives {kind_text(type(out))}: "
         "it must give logits, a tuple that starts with them, or .logits."
     )

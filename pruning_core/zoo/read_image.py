@@ -1,6 +1,7 @@
 """One image file as a picture of 8-bit colours, or one sentence why it cannot be read."""
 
 import os
+import re
 import stat
 import struct
 from collections.abc import Callable, Iterator
@@ -38,7 +39,6 @@ UNREADABLE = (
     MemoryError,
     RuntimeError,
     struct.error,
-    Image.DecompressionBombError,
     Image.DecompressionBombWarning,
     UserWarning,
 )
@@ -87,6 +87,14 @@ def _opened(path: str | Path, shown: str, read: Callable[[Image.Image], Result])
             return read(image)
     except Unsuitable as error:
         raise PruningError(f"The image {shown} {error}") from error
+    except Image.DecompressionBombError as error:  # Pillow's message has the number of pixels
+        pixels = re.search(r"\d+", str(error))
+        raise PruningError(
+            f"The image {shown} has {int(pixels[0]):,} pixels, more than "
+            f"{MAX_PIXELS // 1_000_000} million: make it smaller."
+            if pixels
+            else f"The image {shown} has too many pixels: make it smaller."
+        ) from error
     except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise PruningError(

@@ -2,11 +2,16 @@
 
 import csv
 import json
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from pruning_core.cli.main import main
+from pruning_core.cli.preview import mean_width
+from pruning_core.sensitivity.preview_bands import Band, bands_csv
+from pruning_core.tasks import TASKS
 
 
 def test_preview_writes_bands_and_prints_them_as_json(
@@ -29,3 +34,13 @@ def test_preview_writes_bands_and_prints_them_as_json(
     assert "of the full scan's evaluations" in printed.err
     assert main([*command, "--share", "7"]) == 2
     assert "[0, 1]" in capsys.readouterr().err
+
+
+def test_bands_without_both_ends_have_no_mean_width() -> None:
+    band = Band("w", "fine", 0.5, 0.5, 2.0, (1.0, 4.0), 10, 20, task=TASKS["regression"])
+    open_end = replace(band, interval=(1.0, inf))
+    assert mean_width([band, band]) == "3"
+    assert mean_width([band, open_end]) == "not known yet (1 of 2 bands have both ends)"
+    header = bands_csv([replace(band, task=replace(band.task, samples="samples"))]).split("\n")[0]
+    assert "achieved,samples,n" in header
+    assert "images" not in header

@@ -172,7 +172,7 @@ WRONG = {
     "flat": "must give a tensor of shape",
     "imaginary": "complex64",
     "numbers": "gives list for",
-    "nothing": "gives a NoneType",
+    "nothing": "gives nothing (None)",
     "breaks": "failed: KeyError: 'fc9'",
     "leaves": "failed: SystemExit",
     "broken": "failed: KeyError: 'fc9'",

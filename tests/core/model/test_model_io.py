@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pruning_core.errors import kind_text
 from pruning_core.model.gradients import gradients, hessian_gradients, squared_gradients
 from pruning_core.model.inventory import inventory
 from pruning_core.model.model_io import (
@@ -96,7 +97,7 @@ def test_logits_are_found(out: object) -> None:
 )
 def test_outputs_without_logits_are_refused_in_a_sentence(out: object) -> None:
     assert find_logits(out) is None
-    assert type(out).__name__ in refusal(lambda: require_logits(out))
+    assert kind_text(type(out)) in refusal(lambda: require_logits(out))
 
 
 def test_an_example_of_a_shape_is_zeros_of_the_models_type() -> None:

@@ -305,10 +305,20 @@ def folder_of_pictures(root: Path, classes: tuple[str, ...] = ("cat", "dog", "ow
 GREY = transforms.Compose([transforms.Grayscale(), transforms.ToTensor()])
 
 
+def test_a_transform_that_is_not_used_is_named() -> None:
+    x, y = torch.rand(20, 4), torch.arange(20) % 3
+    space = workspace(nn.Linear(4, 3), train=(x, y), test=(x, y), transform=GREY)
+    assert [note.partition(":")[0] for note in space.notes if "transform=" in note] == [
+        "transform= is not used for test=",
+        "transform= is not used for train=",
+    ]
+
+
 def test_folders_of_images_need_the_transform(tmp_path: Path) -> None:
     root = folder_of_pictures(tmp_path / "train")
     for given in (str(root), root, ImageFolder(str(root)), DataLoader(ImageFolder(str(root)), 2)):
         space = workspace(network(), train=given, transform=GREY)
+        assert not any("transform=" in note for note in space.notes)
         assert space.dataset.classes == ("cat", "dog", "owl")
         assert space.dataset.shape == (1, 6, 6)
         assert "transform" in refusal(partial(workspace, network(), given))

@@ -27,7 +27,7 @@ def endless() -> Workspace:
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no network": (lambda: workspace(3, train=(X, Y)), "not an nn.Module"),
     "no train": (lambda: workspace(network(), None), "train= is missing"),
-    "a number": (lambda: workspace(network(), 5), "train= is a int"),
+    "a number": (lambda: workspace(network(), 5), "train= is a whole number:"),
     "an iterator": (lambda: workspace(network(), iter([(X, Y)])), "only once"),
     "one tensor": (lambda: workspace(network(), X), "a pair (inputs, targets)"),
     "an empty list": (lambda: workspace(network(), []), "has no samples"),
