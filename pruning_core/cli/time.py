@@ -1,0 +1,180 @@
+"""`pruning time`: measures how long the pruned network takes, against the dense one."""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from pruning_core.cli.command import Command
+from pruning_core.cli.files import make_folder, open_noted, read_plan
+from pruning_core.cli.options import add_device, add_json, add_plan, add_subject, names
+from pruning_core.cli.output import note, print_json
+from pruning_core.compress.advisor import LOADER, Advice, LayerAdvice, advise
+from pruning_core.compress.latency import (
+    BATCHES,
+    Latency,
+    Measuring,
+    batch_of,
+    latency_dict,
+    time_plan,
+    verdict_words,
+)
+from pruning_core.compress.paired_times import BUDGET
+from pruning_core.compress.runtimes import RUNTIMES
+from pruning_core.model.device import choose_device
+from pruning_core.pipeline import choose_masks, masked_copy
+from pruning_core.plan import Plan
+from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_plan(parser)
+    parser.add_argument(
+        "--batch",
+        type=int,
+        action="append",
+        metavar="SAMPLES",
+        help="batch size; can be given again; default 1 and 32",
+    )
+    parser.add_argument(
+        "--runtimes",
+        type=names,
+        default=tuple(RUNTIMES),
+        metavar="NAMES",
+        help=f"separated by commas; default {','.join(RUNTIMES)}",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=BUDGET,
+        metavar="NUMBER",
+        help=f"time for one runtime at one batch size; default {BUDGET:g}",
+    )
+    parser.add_argument(
+        "--advise",
+        action="store_true",
+        help="choose dense, CSR or BSR for each layer by measurement, at the largest batch",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for latency.json; with --advise also mixed.pt and load_mixed.py",
+    )
+    add_device(parser)
+    add_subject(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    plan = read_plan(options.plan)
+    folder = None if options.out is None else make_folder(options.out)
+    space = open_noted(plan)
+    batches = tuple(options.batch or BATCHES)
+    device = choose_device(options.device or "cpu")
+    latency = _measured(
+        time_plan(
+            plan,
+            space,
+            batches=batches,
+            runtimes=options.runtimes,
+            device=device,
+            budget=options.seconds,
+        )
+    )
+    advice = _advice(plan, space, max(batches), options.seconds) if options.advise else None
+    result = latency_dict(latency) | ({} if advice is None else {"advice": _advice_dict(advice)})
+    if folder is not None:
+        text = json.dumps(result, indent=2) + "\n"
+        (folder / "latency.json").write_text(text, encoding="utf-8")
+    if folder is not None and advice is not None:
+        torch.save(advice.model.state_dict(), folder / "mixed.pt")
+        (folder / "load_mixed.py").write_text(LOADER, encoding="utf-8")
+    if options.json:
+        print_json(result)
+    else:
+        print("\n".join([*_lines(latency), *([] if advice is None else _advice_lines(advice))]))
+    return 0
+
+
+def _measured(events: Iterator[Measuring | Latency]) -> Latency:
+    """Reports each stage, and returns the last event."""
+    stage = ""
+    for event in events:
+        if isinstance(event, Latency):
+            return event
+        if event.stage != stage:
+            stage = event.stage
+            note(f"{event.share:4.0%} {stage}")
+    raise PruningError("The measurement ended without a result.")
+
+
+def _advice(plan: Plan, space: Workspace, batch: int, seconds: float) -> Advice:
+    _, masks = choose_masks(plan, space)
+    masked = masked_copy(plan, space, masks)
+    for event in advise(space.model, masked, batch_of(space, batch), budget=seconds):
+        if isinstance(event, Advice):
+            return event
+        note(_layer_line(event))
+    raise PruningError("The measurement ended without a result.")
+
+
+def _lines(latency: Latency) -> list[str]:
+    """A table: one line per form, with what it says; then what was left out."""
+    lines = []
+    for own in latency.times:
+        for timing in own.timings:
+            low, high = (1e3 * end for end in timing.quartiles)
+            words = (
+                "" if timing.variant == "dense"
+                else verdict_words(timing, own.errors[timing.variant])
+            )  # fmt: skip
+            lines.append(
+                f"{RUNTIMES[own.runtime].label:13} batch {own.batch:<4} {timing.label:18} "
+                f"{1e3 * timing.seconds:9.3f} ms [{low:.3f}, {high:.3f}]  {words}".rstrip()
+            )
+    at = latency.machine
+    load = "" if at.load is None else f", load {at.load:.1f}"
+    machine = f"{at.processor}, {at.device}, {at.threads} of {at.cores} cores{load}."
+    return [*lines, *latency.left_out, machine, *filter(None, [latency.busy])]
+
+
+def _layer_line(layer: LayerAdvice) -> str:
+    tried = ", ".join(f"{t.label} {t.speedup:.2f}x" for t in layer.timings[1:])
+    shape = " x ".join(map(str, layer.shape))
+    return f"{layer.layer} {shape}, {layer.kept:.0%} kept: {layer.chosen} ({tried or layer.why})"
+
+
+def _advice_lines(advice: Advice) -> Sequence[str]:
+    lines = [f"  {timing.label}: {verdict_words(timing)}" for timing in advice.timings[1:]]
+    if advice.why is not None:
+        return ["Advice: " + advice.why, *lines]
+    return [
+        f"Advice: {advice.chosen}, {advice.speedup:.2f}x as fast as dense; "
+        f"outputs within {advice.error:.0e} of the masked network's.",
+        *lines,
+    ]
+
+
+def _advice_dict(advice: Advice) -> dict[str, object]:
+    return {
+        "chosen": advice.chosen,
+        "speedup": advice.speedup,
+        "error": advice.error,
+        "why": advice.why,
+        "layers": [asdict(layer) for layer in advice.layers],
+        "timings": [asdict(timing) for timing in advice.timings],
+    }
+
+
+COMMAND = Command(
+    "time",
+    "measure how long the pruned network takes, against the dense one",
+    "pruning time plan.json --batch 1 --batch 32 --out times",
+    add_options,
+    run,
+)
