@@ -11,9 +11,10 @@ from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.metrics import measure
 from pruning_core.flows import FlowContext, flow
 from pruning_core.model.coupling.dependent_masks import dead_inputs, is_exact
+from pruning_core.model.model_io import copy_model
 from pruning_core.plan import Plan
+from pruning_core.repairs import NONE, REPAIRS
 from pruning_core.start_masks import start_sparsity
-from pruning_core.training.batch_norm import recalibrate_bn, tracked_norms
 from pruning_core.types import (
     Dataset,
     Epoch,
@@ -34,8 +35,6 @@ from pruning_core.zoo import probe
 
 SMALL = 64
 """Images of at most this many pixels a side are measured on the whole test split."""
-RECALIBRATION = 1024
-"""Training images that batch-norm statistics are taken from."""
 Event = Pruned | Step | Epoch | Tuned | Finished
 
 
@@ -122,6 +121,26 @@ def masked_copy(
     return plan.resolve(space).masked_copy(masks, model)
 
 
+def pruned_copy(
+    plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None = None
+) -> nn.Module:
+    """As `masked_copy`, then repaired as the plan says.
+
+    >>> from pruning_core import Plan, open_workspace
+    >>> plan = Plan(dataset="digits", granularity="kernel", repair="bn")
+    >>> space = open_workspace(plan.model, plan.dataset)
+    >>> state = pruned_copy(plan, space, choose_masks(plan, space)[1]).state_dict()
+    >>> any(not state[name].equal(value) for name, value in space.model.named_buffers())
+    True
+    """
+    return plan.resolve(space).pruned_copy(masks, model)
+
+
+def repair_note(plan: Plan, space: Workspace) -> str | None:
+    """A sentence where the plan's repair changes nothing in this network; None without a repair."""
+    return None if plan.repair == NONE else REPAIRS[plan.repair].no_effect(space.model)
+
+
 def start_note(plan: Plan, space: Workspace) -> str | None:
     """A sentence about a sparse start; None for a dense one."""
     share = sparsity_at_start(plan, space)
@@ -154,8 +173,9 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
     """Runs the plan's flow; the last event carries masks, report and accuracies.
 
     `fine_tune.epochs` is the length of each training of the flow; 0 leaves the weights as they
-    are. Four states are measured on the test split: dense; pruned (the final masks on the base
-    weights); recalibrated (the same with new batch-norm statistics); tuned.
+    are, and the final model is then repaired as the plan says. Four states are measured on the
+    test split: dense; pruned (the final masks on the base weights, repaired as the plan says);
+    recalibrated (the masks on the base weights with new batch-norm statistics); tuned.
     Raises PruningError where the plan cannot be carried out.
 
     >>> from pruning_core import Finished, Plan, TrainConfig, open_workspace
@@ -171,6 +191,8 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
         yield event
         masks = event.masks if isinstance(event, Pruned) else masks
         model = event.model if isinstance(event, Pruned | Tuned) else model
+    if not plan.fine_tune.epochs:
+        model = repaired_copy(plan, space, masks, model)
     yield measure_states(plan, space, masks, model, device)
 
 
@@ -180,14 +202,10 @@ def flow_context(plan: Plan, space: Workspace, device: torch.device | None = Non
     return FlowContext(resolved, resolved.layers, plan.fine_tune, device)
 
 
-def recalibrated_copy(
-    space: Workspace, model: nn.Module, device: torch.device | None = None
-) -> nn.Module:
-    """A copy of the model with batch-norm statistics measured again on training images.
-
-    An image folder has its images class by class, so a stratified part of them is used.
-    """
-    return recalibrate_bn(model, probe(space.dataset.train, RECALIBRATION), device=device)
+def repaired_copy(plan: Plan, space: Workspace, masks: Masks, model: nn.Module) -> nn.Module:
+    """A masked network after the plan's repair: a copy, or the network where nothing changes."""
+    repairing = plan.resolve(space).repairing
+    return repairing(copy_model(model), masks) if repairing else model
 
 
 def measure_states(
@@ -199,20 +217,24 @@ def measure_states(
 ) -> Finished:
     """Measures the four states on the test split."""
     split = final_test_split(plan, space)
-    base = masked_copy(plan, space, masks)
 
     def score(candidate: nn.Module) -> Evaluation:
         return Judge.of(space.dataset).evaluate(candidate, split, device)
 
-    recalibrated = score(recalibrated_copy(space, base, device)) if tracked_norms(base) else None
-    tuned = score(model) if plan.fine_tune.epochs else None
+    with_bn = replace(plan, repair="bn")
+    has_bn = repair_note(with_bn, space) is None
+    pruned = score(pruned_copy(plan, space, masks))
+    recalibrated = None
+    if has_bn:
+        same = plan == with_bn
+        recalibrated = pruned if same else score(pruned_copy(with_bn, space, masks))
     return Finished(
         model,
         masks,
         counts(plan, space, masks, model),
         score(space.model),
-        score(base),
+        pruned,
         recalibrated,
-        tuned,
+        score(model) if plan.fine_tune.epochs else None,
         torch.get_num_threads(),
     )

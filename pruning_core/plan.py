@@ -14,6 +14,7 @@ from pruning_core.granularity import granularity
 from pruning_core.hand_edits import HandEdits, check_edits, from_raw, to_raw
 from pruning_core.model.kept_norms import ALL, NORMS
 from pruning_core.registry import find
+from pruning_core.repairs import NONE, REPAIRS
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.schedule import schedule
 from pruning_core.start_masks import DENSE, STARTS, ZEROS
@@ -38,7 +39,8 @@ class Plan:
     read; fine_tune: how to train; seed: of random scores (`fine_tune.seed` is that of training);
     start: dense, or zeros: weights that are zero already count as removed and stay zero;
     norms: layer, group and RMS norms average over all channels, or over those that are kept, as a
-    network without the removed ones does.
+    network without the removed ones does;
+    repair: what may change in the pruned network without training, a name of `REPAIRS`.
 
     On the CPU of one machine, with the same number of threads (`thread_pool.thread_count`), equal
     plans give equal masks. Between processors, results agree within float rounding only.
@@ -66,6 +68,7 @@ class Plan:
     seed: int = 0
     start: str = DENSE
     norms: str = ALL
+    repair: str = NONE
 
     def __post_init__(self) -> None:
         check_criterion(self.criterion)
@@ -75,6 +78,7 @@ class Plan:
         flow(self.flow)
         find(STARTS, self.start, "start")
         find(NORMS, self.norms, "choice of norms")
+        find(REPAIRS, self.repair, "repair")
         if not 0 <= self.sparsity <= 1:
             raise PruningError(
                 f"A sparsity of {self.sparsity} is outside [0, 1]: 0 removes nothing, 1 everything."
@@ -129,17 +133,18 @@ class Plan:
             self.allow_collapse,
             self.calibration,
             space.removed_at_start if self.start == ZEROS else {},
+            REPAIRS[self.repair],
         )
 
     def to_json(self) -> str:
         """The plan as JSON text; `from_json` gives the equal plan back.
 
-        A dense start and norms over all channels are left out, so that plans from before there was
-        a choice stay the same text.
+        A dense start, norms over all channels and no repair are left out, so that plans from before
+        there was a choice stay the same text.
         """
         named = {"overrides": dict(self.overrides), "edits": to_raw(self.edits)}
         values = {"version": VERSION} | asdict(self) | named
-        for name, usual in (("start", DENSE), ("norms", ALL)):
+        for name, usual in (("start", DENSE), ("norms", ALL), ("repair", NONE)):
             if values[name] == usual:
                 del values[name]
         return json.dumps(values, indent=2)

@@ -25,6 +25,7 @@ from pruning_core.model.kept_norms import KEPT, with_kept_norms
 from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import with_selected_logits
 from pruning_core.registry import find
+from pruning_core.repairs import NONE, REPAIRS, BoundRepair, Repair
 from pruning_core.schedule import Schedule
 from pruning_core.start_masks import at_least_removed, removed_first
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
@@ -39,7 +40,8 @@ class ResolvedPlan:
 
     model: the network's name; sparsity: the target, in [0, 1]; overrides: ratios set by hand, by
     layer; edits: hand edits at this granularity; calibration: how many training images a
-    criterion reads; start: what is removed before pruning (`start_masks`), {} for nothing.
+    criterion or repair reads; start: what is removed before pruning (`start_masks`), {} for
+    nothing; repair: of the pruned network, without training.
     """
 
     space: Workspace
@@ -54,6 +56,7 @@ class ResolvedPlan:
     allow_collapse: bool
     calibration: int
     start: Masks = field(default_factory=Masks)
+    repair: Repair = REPAIRS[NONE]
 
     @cached_property
     def refusals(self) -> dict[str, str]:
@@ -91,7 +94,7 @@ class ResolvedPlan:
             find(known, edit.layer, "prunable layer called")
 
     def calibration_batches(self) -> Batches:
-        """The training images that criteria read."""
+        """The training images that criteria and repairs read."""
         return calibration(self.space, self.calibration)
 
     def scores(self, model: nn.Module | None = None) -> GroupScores:
@@ -218,6 +221,18 @@ class ResolvedPlan:
         return apply_masks(
             model or self.space.model, masks, self.space.layers, self.dependent_masks(masks)
         )
+
+    @cached_property
+    def repairing(self) -> BoundRepair | None:
+        """The plan's repair with its images; None where it leaves the network as it is."""
+        if self.repair.no_effect(self.space.model) is not None:
+            return None
+        return BoundRepair(self.repair, self.space.layers, self.calibration_batches())
+
+    def pruned_copy(self, masks: Masks, model: nn.Module | None = None) -> nn.Module:
+        """As `masked_copy`, then repaired as the plan says."""
+        work = self.masked_copy(masks, model)
+        return self.repairing(work, masks) if self.repairing else work
 
     def fresh_model(self, seed: int) -> nn.Module:
         """The network with new random weights from a seed. Frozen parameters keep their values."""

@@ -3,7 +3,7 @@
 Only this module uses `st.cache_data` and `st.cache_resource`. All functions raise PruningError or
 DataMissing; errors are not cached. Sessions and background jobs share the tensors: read them, never
 write to them. So nothing here needs a lock: `evaluate` only reads the model, `IncrementalForward`
-has its own lock, and `fine_tune`, `scan`, `apply_masks` and `recalibrate_bn` work on copies.
+has its own lock, and `fine_tune`, `scan`, `apply_masks` and `pruned_copy` work on copies.
 """
 
 import atexit
@@ -35,6 +35,7 @@ from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
 from pruning_core.model.model_io import tensors_of
 from pruning_core.plan import Plan
+from pruning_core.repairs import NONE
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
 from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import Progress
@@ -111,6 +112,12 @@ def mask_key(plan: Plan) -> str:
             plan.norms,
         )
     )
+
+
+def repair_key(plan: Plan) -> str:
+    """All that the pruned and repaired network depends on, as text."""
+    images = None if plan.repair == NONE else plan.calibration
+    return repr((mask_key(plan), plan.repair, images))
 
 
 def _probe_key(plan: Plan, space: Workspace) -> tuple[object, ...]:
@@ -215,8 +222,8 @@ def masks(plan: Plan, space: Workspace) -> Masks:
 
 
 def pruned_model(plan: Plan, space: Workspace) -> nn.Module:
-    """A new copy of the base model with the masks applied. The caller may change it."""
-    return pipeline.masked_copy(plan, space, masks(plan, space))
+    """A new copy of the base model, pruned and repaired. The caller may change it."""
+    return pipeline.pruned_copy(plan, space, masks(plan, space))
 
 
 @cached(_layer_view_key, 12)
@@ -290,9 +297,9 @@ def _incremental_forward(plan: Plan, space: Workspace) -> IncrementalForward:
     return IncrementalForward(model, split, budget=BUDGET // 2, judge=judge)
 
 
-@cached(lambda plan, space: (mask_key(plan), plan.probe), 256, copied=True)
+@cached(lambda plan, space: (repair_key(plan), plan.probe), 256, copied=True)
 def accuracy(plan: Plan, space: Workspace) -> Evaluation:
-    """The masked model on the probe.
+    """The pruned and repaired model on the probe.
 
     The numbers are those of `evaluate`, but only the layers after a changed weight are computed.
     """
@@ -300,15 +307,8 @@ def accuracy(plan: Plan, space: Workspace) -> Evaluation:
     return forward.evaluation(tensors_of(pruned_model(plan, space)))
 
 
-@cached(lambda plan, space: (mask_key(plan), plan.probe), 256, copied=True)
-def recalibrated_accuracy(plan: Plan, space: Workspace) -> Evaluation:
-    """The masked model on the probe, with batch-norm statistics measured again."""
-    repaired = pipeline.recalibrated_copy(space, pruned_model(plan, space))
-    return Judge.of(space.dataset).evaluate(repaired, probe(plan, space))
-
-
-@cached(lambda plan, space: (mask_key(plan), _test_key(plan, space)), 256, copied=True)
+@cached(lambda plan, space: (repair_key(plan), _test_key(plan, space)), 256, copied=True)
 def test_accuracy(plan: Plan, space: Workspace) -> Evaluation:
-    """The masked model on the test split."""
+    """The pruned and repaired model on the test split."""
     judge = Judge.of(space.dataset)
     return judge.evaluate(pruned_model(plan, space), test_split(plan, space))

@@ -19,6 +19,7 @@ from pruning_core.model.kept_norms import ALL, KEPT
 from pruning_core.pipeline import start_note
 from pruning_core.plan import Plan
 from pruning_core.registry import Entry, find
+from pruning_core.repairs import NONE, REPAIRS
 from pruning_core.start_masks import DENSE, ZEROS, start_sparsity
 from pruning_core.subjects import read_subjects, subjects
 from pruning_core.types import PruningError
@@ -60,6 +61,7 @@ def render() -> Choice:
     _axis("criterion", "Criterion", CRITERIA, plan.criterion, _unusable_criteria(plan, space))
     _axis("allocation", "Allocation", ALLOCATIONS, plan.allocation, {})
     _sparsity(plan, space)
+    _axis("repair", "Repair", REPAIRS, plan.repair, _idle_repairs(space))
     if space is not None and space.removed_at_start:
         _start(plan, space)
     with st.expander("More settings", icon=":material/tune:"):
@@ -233,6 +235,14 @@ def _unusable_criteria(plan: Plan, space: Workspace | None) -> dict[str, str]:
     }
 
 
+def _idle_repairs(space: Workspace | None) -> dict[str, str]:
+    """The repairs that change nothing in this network, with a reason."""
+    if space is None:
+        return {}
+    reasons = {name: entry.no_effect(space.model) for name, entry in REPAIRS.items()}
+    return {name: why for name, why in reasons.items() if why is not None and name != NONE}
+
+
 def _sparsity(plan: Plan, space: Workspace | None) -> None:
     """The slider of the global sparsity. Where it has no effect it is disabled, with the reason."""
     fraction, reason = _slider_state(plan, space)
@@ -308,7 +318,13 @@ def _more_settings(plan: Plan, space: Workspace | None) -> None:
     _probe(plan, space)
     needs_data = find(CRITERIA, plan.criterion, "criterion").needs_data
     samples = space.dataset.task.samples if space else "images"
-    _number("calibration", f"Calibration {samples}", plan.calibration, (1, 50_000, 64), needs_data)
+    _number(
+        "calibration",
+        f"Calibration {samples}",
+        plan.calibration,
+        (1, 50_000, 64),
+        needs_data or plan.repair != NONE,
+    )
     _number("seed", "Seed", plan.seed, (0, 2**31 - 1, 1))
     state.set_widget("allow_collapse", plan.allow_collapse)
     st.toggle(

@@ -22,6 +22,8 @@ AXES = {
     "allocation": "How the sparsity is distributed over the layers.",
     "sparsity": "The fraction of weights to remove, over all layers that can be pruned. "
     "80% keeps one weight in five.",
+    "repair": "What may change in the pruned network before it is measured, without training. It "
+    "reads the calibration images. Curves, comparisons and exports use it too.",
     "schedule": "When weights are removed: all at once, or in rounds with fine-tuning after each. "
     "The Explore page prunes once.",
     "rounds": "The number of rounds. Each round removes weights and fine-tunes.",
@@ -32,7 +34,8 @@ AXES = {
     "seed": f"The start of all random numbers. {SAME_SEED.format(result='masks')}",
     "probe": "The number of validation images on which accuracy is measured after each change. "
     "More images give a narrower interval and a slower page.",
-    "calibration": "The number of training images for criteria that use gradients or activations.",
+    "calibration": "The number of training images for criteria that use gradients or activations, "
+    "and for the repair.",
     "start": "The network is sparse already. On: weights that are zero count as removed. They stay "
     "zero in every training and count in the sparsity. Off: all weights compete, and training may "
     "change zeros.",
@@ -69,8 +72,8 @@ EXPLORE = {
     "ratio": "The fraction of this layer's groups to remove. Moving the slider sets it by hand, "
     "instead of the allocation.",
     "cut": "N:M defines the fraction by itself. Off: this layer stays dense.",
-    "recalibrated": "The means and variances of the batch norms are measured again with the pruned "
-    "network, on up to 1,024 training images. Nothing is trained. Removed weights change what the "
+    "repaired": "The means and variances of the batch norms are measured again with the pruned "
+    "network, on the calibration images. Nothing is trained. Removed weights change what the "
     "batch norms receive, so the old statistics no longer fit.",
     "farthest_lose": "The largest loss that you accept, against the dense network on the same "
     "samples.",

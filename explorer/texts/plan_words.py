@@ -11,6 +11,7 @@ from pruning_core.flows import flow
 from pruning_core.granularity import granularity
 from pruning_core.penalties import NONE, parse_penalty
 from pruning_core.plan import Plan
+from pruning_core.repairs import REPAIRS
 from pruning_core.schedule import schedule
 from pruning_core.start_masks import ZEROS
 from pruning_core.training.config import TrainConfig
@@ -81,6 +82,7 @@ WORDS: dict[str, Words] = {
     "allow_collapse": ("a layer may collapse", _on_or_off),
     "start": ("zeros at the start", lambda name: "kept" if name == ZEROS else "not kept"),
     "norms": ("norms average over", lambda name: f"{name} channels"),
+    "repair": ("repair", _label(REPAIRS)),
     "probe": ("probe images", str),
     "calibration": ("calibration images", str),
     "seed": ("seed", str),

@@ -12,6 +12,7 @@ from pruning_core.granularity import GRANULARITIES, Granularity, supports
 from pruning_core.model.inventory import inventory
 from pruning_core.penalties import PENALTIES
 from pruning_core.registry import Entry
+from pruning_core.repairs import REPAIRS
 from pruning_core.schedule import SCHEDULES
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.types import Layer
@@ -24,6 +25,7 @@ AXES: dict[str, Mapping[str, Any]] = {
     "schedule": SCHEDULES,
     "flow": FLOWS,
     "penalty": PENALTIES,
+    "repair": REPAIRS,
 }
 SHAPE = (1, 8, 8)
 """The images that the networks are built for."""
@@ -38,6 +40,7 @@ QUESTIONS = {
     "schedule": "When?",
     "flow": "How are pruning and training combined?",
     "penalty": "What does training make small?",
+    "repair": "What may the weights that stay do, without training?",
     "sensitivity rule": "Which ratios follow from sensitivity curves?",
 }
 COSTS = """

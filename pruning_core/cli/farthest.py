@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
-from pruning_core.cli.options import add_json, add_plan, add_subject
+from pruning_core.cli.options import add_json, add_plan, add_repair, add_subject, with_repair
 from pruning_core.cli.output import note, print_json
 from pruning_core.sensitivity.farthest import Farthest, Tried, farthest
 from pruning_core.workspaces import open_workspace
@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="plan.json to write, with the sparsity found"
     )
+    add_repair(parser)
     add_json(parser)
     add_subject(parser)
 
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     plan = read_plan(options.plan)
     out = None if options.out is None else output_file(options.out, "plan.json")
     space = open_workspace(plan.model, plan.dataset)
+    plan = with_repair(plan, space, options)
     scale = 0.01 if space.dataset.task.percent else 1.0
     for event in farthest(plan, space, options.lose * scale, sure=options.sure):
         if isinstance(event, Tried):

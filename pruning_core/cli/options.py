@@ -1,13 +1,36 @@
 """Options that several commands share."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
+from pruning_core.cli.output import note
+from pruning_core.pipeline import repair_note
+from pruning_core.plan import Plan
+from pruning_core.repairs import REPAIRS
 from pruning_core.sensitivity.scan import GRID
+from pruning_core.workspaces import Workspace
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", type=Path, help="a plan.json; the Export page writes one")
+
+
+def add_repair(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--repair",
+        choices=tuple(REPAIRS),
+        help="instead of the plan's; bn: measure the batch-norm statistics again after pruning, "
+        "without training",
+    )
+
+
+def with_repair(plan: Plan, space: Workspace, options: argparse.Namespace) -> Plan:
+    """The plan with the repair that the options request; notes where it changes nothing."""
+    repaired = plan if options.repair is None else replace(plan, repair=options.repair)
+    if (sentence := repair_note(repaired, space)) is not None:
+        note(sentence)
+    return repaired
 
 
 def add_subject(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, open_noted, read_plan
-from pruning_core.cli.options import add_device, add_json, add_plan, add_subject
+from pruning_core.cli.options import (
+    add_device,
+    add_json,
+    add_plan,
+    add_repair,
+    add_subject,
+    with_repair,
+)
 from pruning_core.cli.output import note, note_epoch, print_json
 from pruning_core.export import (
     evaluations_by_state,
@@ -22,6 +29,7 @@ from pruning_core.model.device import choose_device
 from pruning_core.model.mask_files import read_masks
 from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
 from pruning_core.plan import Plan
+from pruning_core.repairs import NONE
 from pruning_core.start_masks import STARTS, ZEROS
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Epoch, Finished, Pruned, PruningError
@@ -50,6 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="go on from the masks in this safetensors, npz or pt file; means --start zeros",
     )
+    add_repair(parser)
     add_device(parser)
     add_subject(parser)
     add_json(parser)
@@ -59,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     plan = read_plan(options.plan)
     folder = make_folder(options.out)
     plan, space = _from_start(plan, open_noted(plan), options)
+    plan = with_repair(plan, space, options)
     if (sentence := start_note(plan, space)) is not None:
         note(sentence)
     finished = _last_event(prune(plan, space, choose_device(options.device)))
@@ -102,7 +112,8 @@ def _write(
     (folder / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")
     (folder / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
     (folder / "weights.safetensors").write_bytes(weights_safetensors(finished.model))
-    script = script_text(plan, space, tuned=finished.tuned is not None)
+    own_weights = finished.tuned is not None or plan.repair != NONE
+    script = script_text(plan, space, tuned=own_weights)
     (folder / "load_masks.py").write_text(script, encoding="utf-8")
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import open_noted, output_file, read_plan
-from pruning_core.cli.options import add_curve_options, add_json, add_plan, add_subject, names
+from pruning_core.cli.options import (
+    add_curve_options,
+    add_json,
+    add_plan,
+    add_repair,
+    add_subject,
+    names,
+    with_repair,
+)
 from pruning_core.cli.output import note, note_full_passes, print_json
 from pruning_core.model.device import choose_device
 from pruning_core.plan import Plan
@@ -35,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="granularities instead of the plan's, such as fine,filter",
     )
     add_curve_options(parser)
+    add_repair(parser)
     backend = parser.add_mutually_exclusive_group()
     backend.add_argument(
         "--workers", type=int, metavar="N", help="run in N processes in parallel; not with --dask"
@@ -71,6 +80,7 @@ def _measured(plan: Plan, options: argparse.Namespace) -> Iterator[GridPoint]:
     )
     device = choose_device(options.device)
     space = open_noted(plan)
+    plan = with_repair(plan, space, options)
     return measure(grid, plan, space, by_name=True, backend=_backend(options), device=device)
 
 

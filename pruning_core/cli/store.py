@@ -14,7 +14,7 @@ from pruning_core.compress.storage_sizes import StoredSize, storage_sizes
 from pruning_core.export import masks_by_parameter
 from pruning_core.granularity import granularity
 from pruning_core.model.model_io import tensors_of
-from pruning_core.pipeline import choose_masks, dependent_masks_of, masked_copy
+from pruning_core.pipeline import choose_masks, dependent_masks_of, pruned_copy
 from pruning_core.workspaces import open_workspace
 
 
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     space = open_workspace(plan.model, plan.dataset)
     _, masks = choose_masks(plan, space)
     dependent = dependent_masks_of(plan, space, masks)
-    network = masked_copy(plan, space, masks)
+    network = pruned_copy(plan, space, masks)
     named = masks_by_parameter(masks, space.layers, dependent)
     out.write_bytes(write_sparse(tensors_of(network), named, metadata={"plan": plan.to_json()}))
     (out.parent / "load_sparse.py").write_text(LOADER, encoding="utf-8")

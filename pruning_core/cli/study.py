@@ -1,12 +1,13 @@
 """`pruning study`: compares pruning methods at several compressions and seeds."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from pruning_core import studies
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import open_noted, output_file, read_text
-from pruning_core.cli.options import add_device, add_json, add_subject
+from pruning_core.cli.options import add_device, add_json, add_repair, add_subject, with_repair
 from pruning_core.cli.output import note, print_json
 from pruning_core.model.device import choose_device
 
@@ -23,6 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder of finished runs; default: a folder of this study in the data folder",
     )
+    add_repair(parser)
     add_device(parser)
     add_subject(parser)
     add_json(parser)
@@ -32,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
     study = studies.Study.from_json(read_text(options.study, "study"))
     out = output_file(options.out) if options.out else None
     space = open_noted(study.plan)
+    study = replace(study, plan=with_repair(study.plan, space, options))
     folder = options.folder or studies.study_folder(study, studies.fingerprint(space))
     for event in studies.run_study(study, space, folder, choose_device(options.device)):
         if (line := studies.event_line(event)) is not None:

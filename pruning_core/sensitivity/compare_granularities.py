@@ -11,10 +11,11 @@ from pruning_core.criteria import Criterion
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, supports
-from pruning_core.masks import group_scores, intersect, lowest, n_removed
+from pruning_core.masks import apply_masks, group_scores, intersect, lowest, n_removed
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import stored
+from pruning_core.repairs import BoundRepair
 from pruning_core.tasks.task import Parts
 from pruning_core.types import Batches, Evaluation, Layer, Scores, Split
 
@@ -71,21 +72,27 @@ def compare_granularities(
     tied: Sequence[Coupling] = (),
     judge: Judge | None = None,
     allow_collapse: bool = False,
+    repairing: BoundRepair | None = None,
 ) -> Iterator[GranularityResult]:
     """Yields the mask of each granularity and the task's value with this layer alone pruned.
 
     groups: the layer's group scores by granularity; they are read one after the other.
     judge: of the data set; without it, of classification on all logits.
     ratio: in [0, 1]; N:M granularities use their own.
-    layers, tied: all layers and the couplings. Dependent biases and norms of removed outputs are
-    set to zero (`dependent_masks`).
+    layers, tied: all layers and the couplings, for `dependent_masks` of removed outputs.
+    repairing: repairs each pruned network before it is measured.
     Every evaluation equals, bit for bit, that of the model with this mask and the same number of
     threads (`PartialForward`).
     Raises PruningError for a ratio outside [0, 1] and for a split without images.
     """
     judge = judge or Judge()
-    partial_forward = PartialForward(model, split, batch_size=judge.task.batch_size, judge=judge)
     masks = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
+    if repairing is not None:
+        for g, mask in masks:
+            network = _repaired(model, layers, layer, g, mask, tied, repairing)
+            yield _result(g, mask, judge.evaluate(network, split))
+        return
+    partial_forward = PartialForward(model, split, batch_size=judge.task.batch_size, judge=judge)
     while part := list(islice(masks, max(1, MAX_BYTES // (4 * layer.numel)))):
         changes = []
         for g, mask in part:
@@ -93,8 +100,26 @@ def compare_granularities(
             changes.append(Zeroed(partial_forward.forward.program.tensor, keep))
         measurements = _measured(partial_forward, changes, judge)
         for (g, mask), parts in zip(part, measurements, strict=True):
-            removed = 1 - int(mask.sum()) / layer.numel
-            yield GranularityResult(g, mask, removed, judge.summarise(parts))
+            yield _result(g, mask, judge.summarise(parts))
+
+
+def _result(g: Granularity, mask: Tensor, evaluation: Evaluation) -> GranularityResult:
+    return GranularityResult(g, mask, 1 - int(mask.sum()) / mask.numel(), evaluation)
+
+
+def _repaired(
+    model: nn.Module,
+    layers: tuple[Layer, ...],
+    layer: Layer,
+    g: Granularity,
+    mask: Tensor,
+    tied: Sequence[Coupling],
+    repairing: BoundRepair,
+) -> nn.Module:
+    """A copy of the model with this layer pruned, repaired."""
+    masks = {layer.name: mask}
+    dependent = dependent_masks(model, layers, masks, tied) if g.removes_outputs else {}
+    return repairing(apply_masks(model, masks, layers, dependent), masks)
 
 
 def _measured(

@@ -121,7 +121,7 @@ class _Search:
             return
         resolved = replace(self.plan, sparsity=step / STEPS).resolve(self.space)
         masks = resolved.masks(self._groups, resolved.ratios(self._groups))
-        measured = self._forward.evaluation(tensors_of(resolved.masked_copy(masks)))
+        measured = self._forward.evaluation(tensors_of(resolved.pruned_copy(masks)))
         changed = change(self.dense, measured)
         self.tried[step] = Tried(step / STEPS, measured, changed, self._within(changed))
         yield self.tried[step]

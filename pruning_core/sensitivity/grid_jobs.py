@@ -15,6 +15,7 @@ from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
+from pruning_core.repairs import BoundRepair
 from pruning_core.resolved_plan import prunable
 from pruning_core.sensitivity.scan import GRID, scan
 from pruning_core.subjects.registry import VARIABLE
@@ -81,7 +82,8 @@ class GridPoint:
 class JobRunner:
     """Runs jobs on one model and its images; each worker makes one and reuses it.
 
-    outputs: the logits that stand for the classes; None for all. task: gives the value.
+    outputs: the logits that stand for the classes; None for all. task: gives the value. repairing:
+    repairs each pruned network before it is measured.
     """
 
     model: nn.Module
@@ -90,6 +92,7 @@ class JobRunner:
     outputs: tuple[int, ...] | None = None
     device: torch.device | None = None
     task: Task = CLASSIFICATION
+    repairing: BoundRepair | None = None
 
     @cached_property
     def dense(self) -> Evaluation:
@@ -126,6 +129,7 @@ class JobRunner:
             tied=job.tied,
             dense=self.dense,
             partial_forward=self.partial_forward,
+            repairing=self.repairing,
         )
         return list(points)
 
@@ -170,7 +174,8 @@ def job_runner(plan: Plan, space: Workspace, device: torch.device | None = None)
     split = probe_split(plan, space)
     data = space.dataset
     model = space.with_norms(plan.norms).model
-    return JobRunner(model, space.layers, split, data.outputs, device, data.task)
+    repairing = plan.resolve(space).repairing
+    return JobRunner(model, space.layers, split, data.outputs, device, data.task, repairing)
 
 
 def make_jobs(grid: Grid, plan: Plan, space: Workspace) -> tuple[Job, ...]:

@@ -144,10 +144,16 @@ def preview_plan(
 ) -> Iterator[Preview]:
     """`preview` with the plan's criterion and granularity, on the probe images.
 
-    tied: layers whose channels are tied are pruned together. Raises PruningError as `scan_plan`.
+    tied: layers whose channels are tied are pruned together. Raises PruningError as `scan_plan`,
+    and for a plan whose repair changes the network.
     """
     resolved = plan.resolve(space)
     resolved.check_by_hand()
+    if resolved.repairing is not None:
+        raise PruningError(
+            f"A preview cannot repair the pruned networks ({resolved.repair.label}): scan instead, "
+            "or set the repair to none."
+        )
     space = resolved.space
     g = resolved.granularity
     yield from preview(

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import Granularity, from_groups
-from pruning_core.masks import achieved, intersect, lowest, n_removed
+from pruning_core.masks import achieved, apply_masks, intersect, lowest, n_removed
 from pruning_core.model.coupling.dependent_masks import dependent_masks
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import stored
+from pruning_core.repairs import BoundRepair
 from pruning_core.tasks.task import Parts
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
@@ -172,6 +173,23 @@ class UnitPruner:
         read = partial_forward.forward.measured_by(judge)
         for index, place, parts in partial_forward.read_at(sites, changes, read):
             yield parts, removed[index][place]
+
+    def repaired(
+        self,
+        wanted: Sequence[tuple[PruneUnit, Sequence[int]]],
+        repairing: BoundRepair,
+    ) -> Iterator[tuple[nn.Module, Mapping[str, float]]]:
+        """Yields each pruned and repaired network and removed fractions, as `measured` does."""
+        for unit, counts in wanted:
+            for count in counts:
+                masks = self.masks(unit, count)
+                yield self._repaired(masks, repairing), achieved(masks)
+
+    def _repaired(self, masks: Masks, repairing: BoundRepair) -> nn.Module:
+        dependent = {}
+        if self.g.removes_outputs:
+            dependent = dependent_masks(self.model, self.layers, masks, self.couplings)
+        return repairing(apply_masks(self.model, masks, self.layers, dependent), masks)
 
     def _site(self, unit: PruneUnit, count: int) -> tuple[str, ...]:
         """The parameters that change when `count` groups, or fewer, are removed."""

@@ -9,13 +9,14 @@ from math import isfinite
 import torch
 from torch import nn
 
-from pruning_core.evaluation.accuracy import Judge, evaluate
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import Granularity
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
+from pruning_core.repairs import BoundRepair
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.prune_units import PruneUnit, UnitPruner, prune_units
 from pruning_core.tasks import find_task
@@ -46,6 +47,11 @@ COLUMNS = (
     "in_full",
 )
 """Columns of the table."""
+REPAIRED = "the repair changes the whole network"
+Counts = tuple[PruneUnit, list[tuple[float, int]]]
+"""A unit and its `PruneUnit.counts`."""
+Score = tuple[Evaluation, Mapping[str, float]]
+"""The value of a pruned network, and the fraction of each layer's weights that was removed."""
 NUMBERS = COLUMNS[2:12]
 TASK_COLUMN = "task"
 
@@ -75,47 +81,93 @@ def scan(
     tied: bool = False,
     dense: Evaluation | None = None,
     partial_forward: PartialForward | None = None,
+    repairing: BoundRepair | None = None,
 ) -> Iterator[SensitivityPoint]:
     """Yields one measured point per layer and sparsity, layer by layer. All other layers are dense.
 
-    After Li et al. 2016, arXiv:1608.08710. Interactions between layers are not measured.
-    layers: of the network; those with group scores are scanned, alone or tied (`prune_units`).
-    A unit that cannot be pruned is not measured; its points have the reason.
+    Li et al. 2016, arXiv:1608.08710. Interactions between layers are not measured.
+    layers: those with group scores are scanned, alone or tied (`prune_units`). A unit that cannot
+    be pruned is not measured; its points have the reason.
     dense, partial_forward: of this model and split, if they were computed before.
+    repairing: repairs every pruned network before it is measured; then each takes a full pass.
     Every point equals, bit for bit, an evaluation of the pruned model with the same number of
     threads. A sparsity that removes no whole group gives the dense point.
     Closing the generator stops the scan. Raises PruningError for a grid outside [0, 1].
     """
-    if not grid or not all(0 <= s <= 1 for s in grid):
-        raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
+    _check_grid(grid)
     units = prune_units(layers, groups, g, couplings, tied=tied)
     curves = [(unit, unit.counts(g, grid)) for unit in units]
-    dense = dense or evaluate(model, split, task=task, outputs=outputs, device=device)
-    partial_forward = partial_forward or PartialForward(
-        model, split, device=device, batch_size=task.batch_size, judge=Judge(task, outputs)
-    )
+    judge = Judge(task, outputs)
+    dense = dense or judge.evaluate(model, split, device)
     pruner = UnitPruner(model, layers, g, couplings)
-    yield from _measure(curves, pruner, partial_forward, dense, Judge(task, outputs))
+    if repairing is not None:
+        repaired = _repaired(curves, pruner, repairing, judge, split, device)
+        yield from _measure(curves, g, repaired, dense, REPAIRED)
+        return
+    forward = partial_forward or _forward(model, split, judge, device)
+    yield from _measure(curves, g, _scores(curves, pruner, forward, judge), dense, forward.reason)
+
+
+def _check_grid(grid: Sequence[float]) -> None:
+    if not grid or not all(0 <= s <= 1 for s in grid):
+        raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
+
+
+def _forward(
+    model: nn.Module, split: Split, judge: Judge, device: torch.device | None
+) -> PartialForward:
+    size = judge.task.batch_size
+    return PartialForward(model, split, device=device, batch_size=size, judge=judge)
+
+
+def _scores(
+    curves: Sequence[Counts], pruner: UnitPruner, forward: PartialForward, judge: Judge
+) -> Iterator[Score]:
+    """Each pruned network's value, without repair."""
+    for parts, removed in pruner.measured(_wanted(curves), forward, judge):
+        yield judge.summarise(parts), removed
+
+
+def _repaired(
+    curves: Sequence[Counts],
+    pruner: UnitPruner,
+    repairing: BoundRepair,
+    judge: Judge,
+    split: Split,
+    device: torch.device | None,
+) -> Iterator[Score]:
+    """Each pruned network's value after the repair."""
+    for network, removed in pruner.repaired(_wanted(curves), repairing):
+        yield judge.evaluate(network, split, device), removed
+
+
+def _wanted(curves: Sequence[Counts]) -> list[tuple[PruneUnit, list[int]]]:
+    return [(unit, _distinct_counts(curve)) for unit, curve in curves]
+
+
+def _couplings(space: Workspace, g: Granularity, *, tied: bool) -> tuple[Coupling, ...]:
+    instead = "Scan each layer alone."
+    return couplings_for(lambda: space.tied, g.removes_outputs, tied=tied, instead=instead)
 
 
 def _measure(
-    curves: Sequence[tuple[PruneUnit, list[tuple[float, int]]]],
-    pruner: UnitPruner,
-    partial_forward: PartialForward,
+    curves: Sequence[Counts],
+    g: Granularity,
+    measurements: Iterator[Score],
     dense: Evaluation,
-    judge: Judge,
+    in_full: str | None,
 ) -> Iterator[SensitivityPoint]:
-    """The points of every curve. curves: units with `PruneUnit.counts`."""
-    wanted = [(unit, _distinct_counts(curve)) for unit, curve in curves]
-    measurements = pruner.measured(wanted, partial_forward, judge)
-    for (unit, curve), (_, counts) in zip(curves, wanted, strict=True):
+    """The points of every curve. curves: units with `PruneUnit.counts`.
+
+    measurements: value and removed fractions, unit by unit and count by count.
+    """
+    for unit, curve in curves:
         measured = {0: _Measured(dense, dict.fromkeys(unit.names, 0.0))}
-        for count in counts:
-            parts, removed = next(measurements)
-            pruned = judge.summarise(parts)
+        for count in _distinct_counts(curve):
+            pruned, removed = next(measurements)
             versus = change(dense, pruned)
             measured[count] = _Measured(pruned, removed, versus.value, versus.interval)
-        yield from _points(unit, pruner.g, curve, measured, partial_forward.reason)
+        yield from _points(unit, g, curve, measured, in_full)
 
 
 def _distinct_counts(curve: Sequence[tuple[float, int]]) -> list[int]:
@@ -264,7 +316,7 @@ def scan_plan(
     tied: bool = False,
     device: torch.device | None = None,
 ) -> Iterator[SensitivityPoint]:
-    """`scan` with the plan's criterion and granularity, on the probe images.
+    """`scan` with the plan's criterion, granularity and repair, on the probe images.
 
     tied: layers whose channels are tied are pruned together.
     Ratios and groups set by hand in the plan are checked, but not used.
@@ -292,7 +344,6 @@ def scan_plan(
         outputs=space.dataset.outputs,
         device=device,
         tied=tied,
-        couplings=couplings_for(
-            lambda: space.tied, g.removes_outputs, tied=tied, instead="Scan each layer alone."
-        ),
+        couplings=_couplings(space, g, tied=tied),
+        repairing=resolved.repairing,
     )

@@ -9,7 +9,7 @@ from torch import nn
 
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import flow
-from pruning_core.pipeline import counts, final_test_split, flow_context, masked_copy
+from pruning_core.pipeline import counts, final_test_split, flow_context, pruned_copy
 from pruning_core.plan import Plan
 from pruning_core.studies.study import Run, Study, run_plan
 from pruning_core.tasks.classification import CLASSIFICATION
@@ -130,7 +130,7 @@ def _result(
     return Result(
         run=run,
         initial=measurement(dense),
-        before=measure(masked_copy(plan, space, masks)),
+        before=measure(pruned_copy(plan, space, masks)),
         after=measure(model) if plan.fine_tune.epochs else None,
         epochs=plan.fine_tune.epochs,
         images=len(space.dataset.train),

@@ -1,7 +1,9 @@
 """Batch-norm statistics measured again, which pruning makes necessary."""
 
+from collections.abc import Iterable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pruning_core.model.device import choose_device
 from pruning_core.model.model_io import call, copy_model, sample_count, to_device
@@ -24,7 +26,8 @@ def _call(work: nn.Module, x: Inputs) -> None:
         if "more than 1 value per channel" not in str(error):
             raise
         raise PruningError(
-            "Batch-norm statistics need at least two samples: give a larger training split."
+            "Batch-norm statistics need at least two samples: give more training or calibration "
+            "samples."
         ) from error
 
 
@@ -46,19 +49,30 @@ def recalibrate_bn(
     """
     where = choose_device(device)
     work = copy_model(model).to(where).eval()
+    measure_again(work, split.subset(range(min(images, len(split)))).batches(batch_size))
+    return work.cpu().eval()
+
+
+def measure_again(work: nn.Module, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    """Gives this model's batch norms the plain averages over the batches, in place.
+
+    The model is in eval mode afterwards. As `recalibrate_bn`.
+    """
+    work.eval()
     norms = tracked_norms(work)
     if not norms:
-        return work.cpu()
+        return
+    where = next(work.parameters()).device
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # makes torch take the cumulative average
         norm.train()
     with torch.no_grad():
-        for x, _ in split.subset(range(min(images, len(split)))).batches(batch_size):
+        for number, (x, _) in enumerate(batches):
             # A last batch of one image has no variance.
-            if sample_count(x) > 1 or len(split) == 1:
+            if sample_count(x) > 1 or number == 0:
                 _call(work, to_device(x, where))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    return work.cpu().eval()
+    work.eval()

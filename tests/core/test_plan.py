@@ -13,6 +13,7 @@ from pruning_core.granularity import GRANULARITIES
 from pruning_core.hand_edits import HandEdits
 from pruning_core.model.kept_norms import NORMS
 from pruning_core.plan import VERSION, Plan
+from pruning_core.repairs import REPAIRS
 from pruning_core.schedule import SCHEDULES
 from pruning_core.start_masks import STARTS
 from pruning_core.training.config import OPTIMIZERS, TrainConfig
@@ -44,6 +45,7 @@ def drawn(seed: int) -> Plan:
         seed=rng.randint(0, 2**31 - 1),
         start=rng.choice([*STARTS]),
         norms=rng.choice([*NORMS]),
+        repair=rng.choice([*REPAIRS]),
     )
 
 
@@ -101,7 +103,9 @@ def test_the_draws_vary_every_field() -> None:
 
 def test_json_holds_every_setting_by_name() -> None:
     raw = json.loads(
-        Plan(overrides=(("b", 0.25), ("a", 0.5)), start="zeros", norms="kept").to_json()
+        Plan(
+            overrides=(("b", 0.25), ("a", 0.5)), start="zeros", norms="kept", repair="bn"
+        ).to_json()
     )
     assert raw.pop("version") == VERSION
     assert raw.keys() == {f.name for f in fields(Plan)}

@@ -14,6 +14,7 @@ from pruning_core.flows import FLOWS
 from pruning_core.granularity import GRANULARITIES
 from pruning_core.penalties import PENALTIES, Penalty, bn_scale_l1
 from pruning_core.registry import Described, Entry, find
+from pruning_core.repairs import REPAIRS
 from pruning_core.schedule import SCHEDULES, FunctionSchedule, agp
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from tests.core.toy import LAYERS, refusal
@@ -25,6 +26,7 @@ AXES: Mapping[str, Mapping[str, Any]] = {
     "schedule": SCHEDULES,
     "flow": FLOWS,
     "penalty": PENALTIES,
+    "repair": REPAIRS,
     "sensitivity rule": SENSITIVITY_RULES,
     "regulariser": REGULARISERS,
 }
@@ -42,6 +44,7 @@ PROMISED = {
         "rounds lottery gradual seven_pre seven_dyn movement platon surgery rigl slimming "
         "group_lasso magnitude_quantile gradient_quantile"
     ),
+    "repair": "none bn",
     "penalty": "bn_scale_l1 group_lasso",
     "sensitivity rule": "equal_accuracy equal_loss delta_inversion least_loss",
     "regulariser": "dropout dropconnect",

@@ -43,7 +43,7 @@ def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str 
         ),
         space,
         "maps",
-        cache.mask_key(plan),
+        cache.repair_key(plan),
         plan.probe,
         layer.name,
         image,

@@ -19,6 +19,7 @@ from explorer.texts.task_words import band_words, value_words
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
+from pruning_core.repairs import NONE
 from pruning_core.types import Evaluation, Layer, PruningError
 from pruning_core.workspaces import Workspace
 
@@ -46,7 +47,8 @@ def granularity_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str |
         plan.model,
         plan.dataset,
         how,
-        plan.calibration if how.needs_data else None,
+        plan.calibration if how.needs_data or plan.repair != NONE else None,
+        plan.repair,
         layer.name,
         ratio,
         plan.probe,

@@ -48,7 +48,7 @@ def _panel(plan: Plan, space: Workspace) -> None:
             "Find the largest sparsity", key="farthest_start", icon=":material/search:"
         )
     lose = float(amount) / scale(task)
-    asked = (cache.mask_key(replace(plan, sparsity=0.0)), plan.probe, lose, sure)
+    asked = (cache.repair_key(replace(plan, sparsity=0.0)), plan.probe, lose, sure)
     if pressed:
         state.store("farthest", (asked, _search(plan, space, lose, sure)))
     nothing: tuple[object, object] = (None, None)

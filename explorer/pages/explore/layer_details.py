@@ -113,6 +113,7 @@ def granularity_results(
         tied=space.tied[0] if any(g.removes_outputs for g in supported) else (),
         judge=Judge.of(space.dataset),
         allow_collapse=plan.allow_collapse,
+        repairing=plan.resolve(space).repairing,
     )
     f, c = corner(layer)
     return tuple(

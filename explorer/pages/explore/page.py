@@ -7,7 +7,7 @@ from explorer.pages.explore.how_far import how_far_panel
 from explorer.pages.explore.layer_panel import layer_panel
 from explorer.pages.explore.layer_table import fixed_parameters, layer_table
 from explorer.pages.explore.network_map_panel import network_map_panel
-from explorer.pages.explore.recalibrated import recalibrated_caption
+from explorer.pages.explore.repaired import repaired_caption
 from explorer.pages.explore.tied_caption import tied_caption
 from explorer.session import cache, state
 from explorer.session.notices import plain
@@ -76,7 +76,7 @@ def render(plan: Plan, space: Workspace) -> None:
         st.markdown(for_task(GUIDE, task))
     _accuracy(cells[0], plan, space, pruned=bool(prunable))
     if prunable:
-        recalibrated_caption(cells[0], plan, space)
+        repaired_caption(cells[0], plan, space)
 
 
 def _cells() -> list[DeltaGenerator]:

@@ -14,8 +14,9 @@ from pruning_core.export import (
     zip_archive,
 )
 from pruning_core.model.model_io import tensors_of
-from pruning_core.pipeline import dependent_masks_of, masked_copy
+from pruning_core.pipeline import dependent_masks_of, pruned_copy
 from pruning_core.plan import Plan
+from pruning_core.repairs import NONE
 from pruning_core.types import Evaluation, Masks
 from pruning_core.workspaces import Workspace
 
@@ -69,7 +70,7 @@ class Files:
         return MASK_FORMATS[ending](self._by_parameter(), self.plan)
 
     def _network(self) -> nn.Module:
-        return self.model or masked_copy(self.plan, self.space, self.masks)
+        return self.model or pruned_copy(self.plan, self.space, self.masks)
 
     def _weights(self) -> bytes:
         return weights_safetensors(self._network())
@@ -87,7 +88,8 @@ class Files:
 
 def files_of(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None) -> Files:
     """The files of a plan's masks. model: the fine-tuned network, None for the base network."""
-    text = script_text(plan, space, tuned=model is not None)
+    own_weights = model is not None or plan.repair != NONE
+    text = script_text(plan, space, tuned=own_weights)
     return Files(plan, space, masks, model, text)
 
 

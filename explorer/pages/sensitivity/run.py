@@ -8,6 +8,7 @@ from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.plan import Plan
+from pruning_core.repairs import NONE
 from pruning_core.sensitivity.preview import Preview, preview_plan
 from pruning_core.sensitivity.scan import GRID, scan_plan
 from pruning_core.types import Layer, SensitivityPoint
@@ -92,6 +93,7 @@ def scanned_plan(plan: Plan) -> Plan:
     """
     how = criterion(plan.criterion, plan.seed)
     default = Plan()
+    reads = how.needs_data or plan.repair != NONE
     return replace(
         default,
         model=plan.model,
@@ -99,7 +101,8 @@ def scanned_plan(plan: Plan) -> Plan:
         criterion=plan.criterion,
         granularity=plan.granularity,
         probe=plan.probe,
-        calibration=plan.calibration if how.needs_data else default.calibration,
+        calibration=plan.calibration if reads else default.calibration,
+        repair=plan.repair,
         seed=plan.seed if how != criterion(plan.criterion, plan.seed + 1) else default.seed,
     )
 

@@ -13,7 +13,7 @@ from explorer.components.mask_lab import Edit
 from explorer.session import cache
 from explorer.texts.formats import interval
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.pipeline import choose_masks, masked_copy, probe_split, recalibrated_copy
+from pruning_core.pipeline import choose_masks, masked_copy, probe_split, pruned_copy
 from pruning_core.plan import Plan
 from pruning_core.tasks import change
 from pruning_core.workspaces import Workspace
@@ -331,17 +331,26 @@ def test_two_sessions_never_see_each_others_masks(space: Workspace) -> None:
 
 
 def test_the_card_has_the_accuracy_with_batch_norm_recalibrated() -> None:
-    plan = Plan(model="resnet20", granularity="kernel", probe=60)
+    plan = Plan(model="resnet20", granularity="kernel", probe=60, repair="bn")
     address = {"model": "resnet20", "granularity": "kernel", "probe": "60"}
     at = opened(page, address, "explore")
     space = cache.workspace("resnet20", "digits")
-    network = masked_copy(plan, space, choose_masks(plan, space)[1])
+    masks = choose_masks(plan, space)[1]
     judge = Judge.of(space.dataset)
-    expected = judge.evaluate(recalibrated_copy(space, network), probe_split(plan, space)).value
-    (said,) = [text.value for text in at.caption if "batch norm recalibrated" in text.value]
-    assert f"**{100 * expected:.1f}%**" in said
-    lenet = started()
-    assert not any("recalibrated" in text.value for text in lenet.caption)
+    split = probe_split(plan, space)
+    pruned = judge.evaluate(masked_copy(plan, space, masks), split).value
+    repaired = judge.evaluate(pruned_copy(plan, space, masks), split).value
+    (said,) = [text.value for text in at.caption if "batch norm repaired" in text.value]
+    assert f"**{100 * pruned:.1f}%** as pruned" in said
+    assert f"**{100 * repaired:.1f}%** with batch norm repaired" in said
+    assert numbers(at)["Accuracy"] == f"{100 * pruned:.1f}%"
+    at.selectbox(key="repair").select("bn")
+    run(at)
+    assert numbers(at)["Accuracy"] == f"{100 * repaired:.1f}%"
+    assert at.query_params["repair"] == "bn"
+    lenet = started(repair="bn")
+    assert not any("batch norm repaired" in text.value for text in lenet.caption)
+    assert any("no batch norm, so this repair changes nothing" in t.value for t in lenet.caption)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""The accuracy as pruned and with batch-norm statistics measured again, side by side."""
+
+from dataclasses import replace
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from explorer.session import cache, state
+from explorer.texts.formats import change_text, points, rounded_text
+from explorer.texts.help import HELP
+from pruning_core.pipeline import repair_note
+from pruning_core.plan import Plan
+from pruning_core.repairs import NONE
+from pruning_core.types import Evaluation
+from pruning_core.workspaces import Workspace
+
+QUICK = 5 * 10**10
+"""Multiply-adds that are computed without being asked for."""
+BN = "bn"
+
+
+def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> None:
+    """Both values in one line; nothing for a network without batch norms.
+
+    For a costly network there is a button first.
+    """
+    repaired = replace(plan, repair=BN)
+    if repair_note(repaired, space) is not None:
+        return
+    samples = min(plan.calibration, len(space.dataset.train)) + plan.probe
+    macs = sum(layer.macs for layer in space.layers) * samples
+    asked = state.stored("repair shown", "") == cache.mask_key(plan)
+    if macs > QUICK and plan.repair == NONE and not asked:
+        place.button(
+            "Repair batch norm",
+            key="repair_shown",
+            icon=":material/build:",
+            type="tertiary",
+            help=HELP["repaired"],
+            on_click=state.store,
+            args=("repair shown", cache.mask_key(plan)),
+        )
+        return
+    with place, st.spinner("Repairing …"):
+        dense = cache.dense_accuracy(plan, space)
+        pruned = _words(cache.accuracy(replace(plan, repair=NONE), space), dense, "as pruned")
+        with_bn = _words(cache.accuracy(repaired, space), dense, "with batch norm repaired")
+    place.caption(f":material/build: {pruned} · {with_bn}", help=HELP["repaired"])
+
+
+def _words(value: Evaluation, dense: Evaluation, words: str) -> str:
+    task = value.task
+    gap = change_text(value.value - dense.value, task)
+    return f"**{rounded_text(value.value, task)}** {words} ({gap}{points(task)})"
