@@ -1,59 +1,104 @@
-"""The value of a plan at the sparsities that a search measured."""
+"""The value of a plan against its sparsity, as pruned and repaired."""
 
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED
+from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED, PRUNED_MODEL, RECALIBRATED
 from explorer.charts.style import finish, level
 from explorer.texts.formats import axis_title, scale
-from pruning_core.sensitivity.farthest import Tried
+from pruning_core.repairs import NONE, REPAIRS
+from pruning_core.sensitivity.farthest import CurvePoint, Farthest, Tried
 
 
 def farthest_chart(
-    tried: Sequence[Tried], dense: float, limit: float, border: float | None
+    points: Sequence[CurvePoint],
+    found: Farthest | None,
+    dense: float,
+    limit: float,
+    own: tuple[float, float],
 ) -> go.Figure:
     """Value against sparsity with 95% intervals, the dense value, and the lowest value allowed.
 
-    tried: by sparsity, at least one; limit: the worst value that is allowed; border: the largest
-    sparsity within the limit, None where there is none.
+    points: of the curve, at least one; found: the search, drawn over it; limit: the worst value
+    that is allowed; own: sparsity and value of the plan.
     """
-    task = tried[0].evaluation.task
+    task = points[0].evaluation.task
     unit = scale(task)
     figure = go.Figure()
-    for within in (True, False):
-        _add_points(figure, [point for point in tried if point.within is within], within, unit)
-    level(figure, unit * dense, "dense", DENSE)
+    repairs = list(dict.fromkeys(point.repair for point in points))
+    for repair in repairs:
+        name = "as pruned" if repair == NONE else f"repaired: {REPAIRS[repair].label.lower()}"
+        colour = PRUNED_MODEL if repair == NONE else RECALIBRATED
+        curve = sorted(
+            (point for point in points if point.repair == repair), key=lambda p: p.sparsity
+        )
+        dash = "solid" if repair == NONE else "dot"
+        _add(figure, curve, unit, name, colour, "circle", mode="lines+markers", dash=dash)
+    if found is not None:
+        for within in (True, False):
+            part = [tried for tried in found.tried if tried.within is within]
+            name, symbol = ("within the limit", "circle") if within else ("loses too much", "x")
+            _add(figure, part, unit, name, KEPT if within else PRUNED, symbol)
+    figure.add_scatter(
+        x=[100 * own[0]],
+        y=[unit * own[1]],
+        mode="markers",
+        name="this plan",
+        marker={"symbol": "star", "size": 15, "color": CHOSEN},
+    )
+    _lines(figure, unit * dense, unit * limit, found)
+    figure.update_xaxes(title_text="sparsity, %", range=[-2, 102])
+    figure.update_yaxes(title_text=axis_title(task))
+    return finish(figure, _sentence(points, found), 340, "farthest")
+
+
+def _lines(figure: go.Figure, dense: float, limit: float, found: Farthest | None) -> None:
+    """The dense value, the limit, and the largest sparsity within it."""
+    level(figure, dense, "dense", DENSE)
     figure.add_hline(
-        y=unit * limit,
+        y=limit,
         line={"color": CHOSEN, "width": 1.5, "dash": "dash"},
         annotation={"text": "limit", "font_color": CHOSEN, "yanchor": "top"},
         annotation_position="bottom left",
     )
-    if border is not None:
-        figure.add_vline(x=100 * border, line={"color": KEPT, "width": 1.5, "dash": "dot"})
-    figure.update_xaxes(title_text="sparsity, %", range=[-2, 102])
-    figure.update_yaxes(title_text=axis_title(task))
-    reached = "no sparsity is" if border is None else f"up to {border:.0%} is"
-    sentence = f"{len(tried)} measured sparsities: {reached} within the limit."
-    return finish(figure, sentence, 300, "farthest")
+    if found is not None and found.best is not None:
+        border = 100 * found.plan.sparsity
+        figure.add_vline(x=border, line={"color": KEPT, "width": 1.5, "dash": "dot"})
 
 
-def _add_points(figure: go.Figure, tried: Sequence[Tried], within: bool, unit: float) -> None:
-    """The values of measured sparsities with their intervals."""
-    values = [unit * point.evaluation.value for point in tried]
-    ends = [point.evaluation.interval for point in tried]
-    colour = KEPT if within else PRUNED
+def _sentence(points: Sequence[CurvePoint], found: Farthest | None) -> str:
+    sentence = f"The whole plan measured at {len({p.sparsity for p in points})} sparsities"
+    if found is None:
+        return f"{sentence}."
+    within = "no sparsity is" if found.best is None else f"up to {found.plan.sparsity:.0%} is"
+    return f"{sentence} and {len(found.tried)} for the limit: {within} within the limit."
+
+
+def _add(
+    figure: go.Figure,
+    points: Sequence[CurvePoint | Tried],
+    unit: float,
+    name: str,
+    colour: str,
+    symbol: str,
+    mode: str = "markers",
+    dash: str = "solid",
+) -> None:
+    """Measured sparsities with their intervals."""
+    values = [unit * point.evaluation.value for point in points]
+    ends = [point.evaluation.interval for point in points]
     figure.add_scatter(
-        x=[100 * point.sparsity for point in tried],
+        x=[100 * point.sparsity for point in points],
         y=values,
-        mode="markers",
-        name="within the limit" if within else "loses too much",
-        marker={"symbol": "circle" if within else "x", "size": 9, "color": colour},
+        mode=mode,
+        name=name,
+        line={"color": colour, "width": 2, "dash": dash},
+        marker={"symbol": symbol, "size": 8, "color": colour},
         error_y={
             "array": [unit * end[1] - y for end, y in zip(ends, values, strict=True)],
             "arrayminus": [y - unit * end[0] for end, y in zip(ends, values, strict=True)],
-            "thickness": 1.2,
+            "thickness": 1,
             "color": colour,
         },
     )

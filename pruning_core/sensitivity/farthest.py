@@ -1,4 +1,4 @@
-"""How far can a plan go? The largest sparsity that loses at most a given amount of the value."""
+"""How far can a plan go? Its curve, and the largest sparsity that loses at most so much."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -9,12 +9,15 @@ from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
+from pruning_core.repairs import NONE, REPAIRS
 from pruning_core.tasks import Change, change
 from pruning_core.types import Evaluation, GroupScores, PruningError
 from pruning_core.workspaces import Workspace
 
 STEPS = 100
 """Sparsities are whole percents."""
+CURVE = tuple(sorted(range(0, STEPS, 5), key=lambda step: (step % 20 > 0, step % 10 > 0, step)))
+"""The steps of a curve, from coarse to fine."""
 LOOK_AHEAD = 3
 """Sparsities above the border that are tried too, because measured values go up and down."""
 
@@ -30,6 +33,16 @@ class Tried:
     evaluation: Evaluation
     change: Change
     within: bool
+
+
+@dataclass(frozen=True, eq=False)
+class CurvePoint:
+    """The whole plan at one sparsity with one repair. change: against the dense network."""
+
+    sparsity: float
+    repair: str
+    evaluation: Evaluation
+    change: Change
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,10 +94,25 @@ def farthest(
     yield Farthest(found, best, search.dense, tuple(t for _, t in sorted(search.tried.items())))
 
 
-class _Search:
-    """Measures the plan at whole percents, each at most once."""
+def curve(plan: Plan, space: Workspace) -> Iterator[CurvePoint]:
+    """The value of the whole plan at `CURVE`'s sparsities, without training, on the plan's probe.
 
-    def __init__(self, plan: Plan, space: Workspace, lose: float, sure: bool) -> None:
+    Without repair, and with each repair that has an effect in this network.
+    Raises PruningError as `farthest`.
+    """
+    measured = _PlanAtSparsities(plan, space)
+    model = space.model
+    repairs = (NONE, *(name for name in REPAIRS if REPAIRS[name].no_effect(model) is None))
+    for step in CURVE:
+        for repair in repairs:
+            evaluation = measured.at(step, repair)
+            yield CurvePoint(step / STEPS, repair, evaluation, change(measured.dense, evaluation))
+
+
+class _PlanAtSparsities:
+    """Measures the plan at whole percents."""
+
+    def __init__(self, plan: Plan, space: Workspace) -> None:
         resolved = plan.resolve(space)
         if resolved.granularity.fixed_ratio is not None:
             raise PruningError(
@@ -98,14 +126,30 @@ class _Search:
             )
         self.plan = plan
         self.space = space
-        self.lose = lose
-        self.sure = sure
-        self.tried: dict[int, Tried] = {}
         self._groups: GroupScores = resolved.scores()
         judge = Judge.of(space.dataset)
         model = resolved.space.model
         self._forward = IncrementalForward(model, probe_split(plan, space), judge=judge)
         self.dense = self._forward.evaluation({})
+
+    def at(self, step: int, repair: str) -> Evaluation:
+        """The pruned and repaired network on the probe."""
+        plan = replace(self.plan, sparsity=step / STEPS, repair=repair)
+        resolved = plan.resolve(self.space)
+        masks = resolved.masks(self._groups, resolved.ratios(self._groups))
+        return self._forward.evaluation(tensors_of(resolved.pruned_copy(masks)))
+
+
+class _Search:
+    """Tries sparsities in whole percents, each at most once."""
+
+    def __init__(self, plan: Plan, space: Workspace, lose: float, sure: bool) -> None:
+        self.plan = plan
+        self.lose = lose
+        self.sure = sure
+        self.tried: dict[int, Tried] = {}
+        self._measured = _PlanAtSparsities(plan, space)
+        self.dense = self._measured.dense
 
     def bisect(self, low: int, high: int) -> Generator[Tried, None, int]:
         """Returns a step within the limit (or `low`) whose next step is not (or is `high`)."""
@@ -119,9 +163,7 @@ class _Search:
         """Measures one step, where it was not measured before."""
         if step in self.tried:
             return
-        resolved = replace(self.plan, sparsity=step / STEPS).resolve(self.space)
-        masks = resolved.masks(self._groups, resolved.ratios(self._groups))
-        measured = self._forward.evaluation(tensors_of(resolved.pruned_copy(masks)))
+        measured = self._measured.at(step, self.plan.repair)
         changed = change(self.dense, measured)
         self.tried[step] = Tried(step / STEPS, measured, changed, self._within(changed))
         yield self.tried[step]

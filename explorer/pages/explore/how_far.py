@@ -1,23 +1,23 @@
 """How far can the plan go? Finds the largest sparsity that loses at most a chosen amount."""
 
-from dataclasses import replace
-
 import streamlit as st
 
 from explorer.charts import alt
 from explorer.charts.farthest import farthest_chart
+from explorer.jobs.progress import Progress
+from explorer.pages.explore.how_far_run import curve_points, result, runs, share_done, start
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
-from explorer.texts.formats import scale, signed
+from explorer.texts.formats import scale, signed, title
 from explorer.texts.help import HELP
+from explorer.training.status import active_job, ended
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.farthest import Farthest, Tried, farthest
+from pruning_core.sensitivity.farthest import Farthest
 from pruning_core.tasks import Task
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
 
-MOST_MEASURED = 20
-"""About so many sparsities are measured; the bar is full then."""
+REFRESH = 1.0
 
 
 def how_far_panel(plan: Plan, space: Workspace) -> None:
@@ -27,6 +27,16 @@ def how_far_panel(plan: Plan, space: Workspace) -> None:
 
 
 def _panel(plan: Plan, space: Workspace) -> None:
+    lose, sure = _form(plan, space)
+    active = any(run.active for run in runs(plan))
+    if active:
+        st.fragment(_live, run_every=REFRESH)(plan, space, lose, sure, was_active=True)
+    else:
+        _live(plan, space, lose, sure, was_active=False)
+
+
+def _form(plan: Plan, space: Workspace) -> tuple[float, bool]:
+    """The limit, and the button that starts the run."""
     task = space.dataset.task
     with st.container(horizontal=True, vertical_alignment="bottom"):
         state.keep_widget("farthest_lose")
@@ -44,22 +54,47 @@ def _panel(plan: Plan, space: Workspace) -> None:
         sure = st.toggle(
             "Whole 95% interval within the limit", key="farthest_sure", help=HELP["farthest_sure"]
         )
-        pressed = st.button(
-            "Find the largest sparsity", key="farthest_start", icon=":material/search:"
+        lose = float(amount) / scale(task)
+        st.button(
+            "Find the largest sparsity",
+            key="farthest_start",
+            icon=":material/search:",
+            disabled=any(run.active for run in runs(plan)) or bool(result(plan, lose, sure)),
+            on_click=_start,
+            args=(plan, space),
         )
-    lose = float(amount) / scale(task)
-    asked = (cache.repair_key(replace(plan, sparsity=0.0)), plan.probe, lose, sure)
-    if pressed:
-        state.store("farthest", (asked, _search(plan, space, lose, sure)))
-    nothing: tuple[object, object] = (None, None)
-    known, found = state.stored("farthest", nothing)
-    if known == asked and isinstance(found, Farthest):
-        _result(found, plan, lose)
-    else:
-        st.caption(
-            "Measures the pruned network at about ten sparsities, without training, on the "
-            f"{len(cache.probe(plan, space)):,} validation {task.samples} of this page."
-        )
+    return lose, sure
+
+
+def _start(plan: Plan, space: Workspace) -> None:
+    lose = state.widget_value("farthest_lose", 1.0) / scale(space.dataset.task)
+    sure = state.widget_value("farthest_sure", False)
+    try:
+        start(plan, space, lose, sure)
+    except PruningError as problem:
+        state.add_problem(str(problem))
+
+
+def _live(plan: Plan, space: Workspace, lose: float, sure: bool, *, was_active: bool) -> None:
+    """Progress, the sentence and the figure; runs again by itself during a run."""
+    with show_errors():
+        own = runs(plan)
+        active = bool(own) and own[0].active
+        if was_active and (not active or state.plan().sparsity != plan.sparsity):
+            st.rerun()
+        if own and own[0].active:
+            share = share_done(own[0], len({point.repair for point in curve_points(plan)}) or 1)
+            stage = "pruned networks are measured"
+            at = Progress(share, None, stage)
+            active_job(own[0], at, "farthest_stop", "Stops within one measurement.")
+        elif own:
+            ended(own[0], "search", "; measured points are kept.")
+        found = result(plan, lose, sure)
+        if found is not None:
+            _sentence(found)
+        _figure(plan, space, found, lose)
+        if found is not None:
+            _use_button(found, plan)
 
 
 def _label(task: Task) -> str:
@@ -67,34 +102,58 @@ def _label(task: Task) -> str:
     return f"Lose at most, {unit}{task.value_label}"
 
 
-def _search(plan: Plan, space: Workspace, lose: float, sure: bool) -> Farthest:
-    """Runs the search, with a bar."""
-    with st.spinner("Measuring …"):
-        bar = st.progress(0.0)
-        for count, event in enumerate(farthest(plan, space, lose, sure=sure), 1):
-            if isinstance(event, Tried):
-                bar.progress(min(1.0, count / MOST_MEASURED), f"{event.sparsity:.0%} measured")
-            else:
-                bar.empty()
-                return event
-    raise PruningError("The search ended without a result.")
-
-
-def _result(found: Farthest, plan: Plan, lose: float) -> None:
+def _sentence(found: Farthest) -> None:
+    """What was found."""
     task = found.dense.task
-    words = f"{found.dense.n:,} {task.samples}"
+    words = f"on {found.dense.n:,} probe {task.samples}"
     if found.best is None:
-        st.markdown(f"Already 1% loses more than the limit, measured on {words}.")
-    else:
-        change = signed(found.best.change.value, found.best.change.interval, task)
-        st.markdown(
-            f"**{found.plan.sparsity:.0%}** can be removed: {task.value_label} changes by "
-            f"{change}, measured on {words}."
+        st.markdown(f"Already 1% loses more than the limit, measured {words}.")
+        return
+    change = signed(found.best.change.value, found.best.change.interval, task)
+    st.markdown(
+        f"**{found.plan.sparsity:.0%}** can be removed: {task.value_label} changes by "
+        f"{change}, measured {words}."
+    )
+
+
+def _figure(plan: Plan, space: Workspace, found: Farthest | None, lose: float) -> None:
+    """The curve of the whole plan, with the plan's own point. A click sets the sparsity."""
+    points = curve_points(plan)
+    if not points:
+        n = len(cache.probe(plan, space))
+        st.caption(
+            "Measures the whole plan from 0% to 95%, without training, as pruned and repaired, on "
+            f"{n:,} probe {space.dataset.task.samples}, in the background. Then it searches for "
+            "the largest sparsity within the limit."
         )
-    limit = found.dense.value - task.sign * lose
-    border = None if found.best is None else found.plan.sparsity
-    figure = farthest_chart(found.tried, found.dense.value, limit, border)
-    st.plotly_chart(figure, key="farthest_chart", alt=alt(figure), config={"displayModeBar": False})
+        return
+    dense = cache.dense_accuracy(plan, space)
+    limit = dense.value - dense.task.sign * lose
+    own = (plan.sparsity, cache.accuracy(plan, space).value)
+    figure = farthest_chart(points, found, dense.value, limit, own)
+    st.plotly_chart(
+        figure,
+        key="farthest_chart",
+        alt=alt(figure),
+        config={"displayModeBar": False},
+        on_select=set_from_chart,
+        selection_mode="points",
+    )
+    st.caption(
+        f"{title(dense.task)} on {dense.n:,} probe {dense.task.samples}, with 95% intervals. Click "
+        "a point: the plan then removes as much."
+    )
+
+
+def set_from_chart() -> None:
+    """Sets the sparsity of the point that was clicked."""
+    chosen = state.widget_value("farthest_chart", {"selection": {"points": []}})
+    points = chosen["selection"]["points"]
+    if points:
+        _use(round(points[0]["x"]) / 100)
+
+
+def _use_button(found: Farthest, plan: Plan) -> None:
     same = found.plan.sparsity == plan.sparsity
     st.button(
         f"The plan removes {plan.sparsity:.0%}" if same else f"Remove {found.plan.sparsity:.0%}",

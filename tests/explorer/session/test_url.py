@@ -35,6 +35,7 @@ PLANS = {
         seed=123,
         start="zeros",
         norms="kept",
+        repair="bn",
     ),
     "strange names": Plan(
         overrides=(("a~b.c d/é%7E", 0.5), ("", 1.0)),

@@ -1,46 +1,80 @@
-"""The panel "How far can this plan go?": its search, its figure, and the sparsity that it sets."""
+"""The panel "How far can this plan go?": its run, its figure, and the sparsity that it sets."""
+
+from collections.abc import Callable
+
+from streamlit.testing.v1 import AppTest
 
 from explorer.charts.farthest import farthest_chart
 from explorer.session import cache
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.farthest import Farthest, farthest
-from tests.explorer.driven import opened, page, run
+from pruning_core.sensitivity.farthest import CURVE, Farthest, curve, farthest
+from tests.explorer.driven import opened, run
+
+Open = Callable[..., AppTest]
+Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
 
 
-def test_the_panel_finds_a_sparsity_and_sets_it() -> None:
-    at = opened(page, {"model": "lenet5", "probe": "60", "sparsity": "0.05"}, "explore")
-    assert not any("can be removed" in text.value for text in at.markdown)
+def ended(at: AppTest) -> bool:
+    return any("can be removed" in text.value for text in at.markdown)
+
+
+def test_the_panel_draws_the_curve_finds_a_sparsity_and_sets_it(
+    open_view: Open, until: Until
+) -> None:
+    at = open_view("explore", model="lenet5", probe="60", sparsity="0.05")
+    assert not ended(at)
     at.number_input(key="farthest_lose").set_value(5.0)
     at.button(key="farthest_start").click()
-    run(at)
+    until(run(at), ended)
     plan = Plan(model="lenet5", probe=60)
     *_, found = farthest(plan, cache.workspace("lenet5", "digits"), 0.05)
     assert isinstance(found, Farthest)
     said = next(text.value for text in at.markdown if "can be removed" in text.value)
     assert said.startswith(f"**{found.plan.sparsity:.0%}** can be removed")
-    assert "60 images" in said
+    assert "60 probe images" in said
     at.button(key="farthest_use").click()
     run(at)
     assert at.slider(key="sparsity").value == round(100 * found.plan.sparsity)
     assert at.button(key="farthest_use").disabled
+    assert at.button(key="farthest_start").disabled, "the curve is kept at every sparsity"
     at.toggle(key="farthest_sure").set_value(True)
     run(at)
-    assert not any("can be removed" in text.value for text in at.markdown)
+    assert not ended(at)
+    assert any("Click a point" in text.value for text in at.caption), "the curve stays"
 
 
-def test_the_figure_has_every_measured_sparsity_and_the_limit() -> None:
+def test_a_click_on_a_point_sets_the_sparsity() -> None:
+    def script() -> None:
+        import streamlit as st
+
+        from explorer.pages.explore.how_far import set_from_chart
+        from explorer.session import state
+
+        st.session_state["farthest_chart"] = {"selection": {"points": [{"x": 35.0}]}}
+        set_from_chart()
+        st.text(state.plan().sparsity)
+
+    assert opened(script, {}).text[0].value == "0.35"
+
+
+def test_the_figure_has_every_measured_sparsity_the_plan_and_the_limit() -> None:
+    space = cache.workspace("lenet5", "digits")
     plan = Plan(model="lenet5", probe=60)
-    *_, found = farthest(plan, cache.workspace("lenet5", "digits"), 0.05)
+    points = tuple(curve(plan, space))
+    assert sorted(round(100 * point.sparsity) for point in points) == sorted(CURVE)
+    assert {point.repair for point in points} == {"none"}, "there is no batch norm"
+    *_, found = farthest(plan, space, 0.05)
     assert isinstance(found, Farthest)
-    figure = farthest_chart(found.tried, found.dense.value, found.dense.value - 0.05, 0.4)
+    dense = found.dense.value
+    figure = farthest_chart(points, found, dense, dense - 0.05, (0.5, 0.9))
     drawn = {
         (round(x), round(y, 6))
         for trace in figure.data
         for x, y in zip(trace.x, trace.y, strict=True)
     }
-    assert drawn == {
-        (round(100 * tried.sparsity), round(100 * tried.evaluation.value, 6))
-        for tried in found.tried
+    assert drawn == {(50, 90.0)} | {
+        (round(100 * one.sparsity), round(100 * one.evaluation.value, 6))
+        for one in (*points, *found.tried)
     }
     assert [shape.type for shape in figure.layout.shapes] == ["line"] * 3
-    assert "up to 40% is within the limit" in figure.layout.meta["alt"]
+    assert f"up to {found.plan.sparsity:.0%} is within the limit" in figure.layout.meta["alt"]

@@ -1,0 +1,102 @@
+"""The background run of the panel "How far can this plan go?": its request and its events."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from explorer.jobs.job import Snapshot
+from explorer.session import cache, state
+from pruning_core.plan import Plan
+from pruning_core.sensitivity.farthest import CURVE, CurvePoint, Farthest, Tried, curve, farthest
+from pruning_core.workspaces import Workspace
+
+KIND = "how far"
+MOST_TRIED = 15
+"""About so many sparsities are tried for the limit."""
+
+
+@dataclass(frozen=True)
+class HowFarRequest:
+    """key: of the plan without its sparsity; with_curve: is the curve measured first?"""
+
+    key: str
+    lose: float
+    sure: bool
+    with_curve: bool
+
+
+def plan_key(plan: Plan, *, repair: bool) -> str:
+    """What the curve depends on, as text; with repair also what the search depends on."""
+    fixed = replace(plan, sparsity=0.0)
+    own = cache.repair_key(fixed) if repair else cache.mask_key(fixed)
+    return repr((own, plan.calibration, plan.probe))
+
+
+def how_far_events(
+    plan: Plan, space: Workspace, asked: HowFarRequest
+) -> Iterator[CurvePoint | Tried | Farthest]:
+    """The points of the curve, then the search."""
+    if asked.with_curve:
+        yield from curve(plan, space)
+    yield from farthest(plan, space, asked.lose, sure=asked.sure)
+
+
+def start(plan: Plan, space: Workspace, lose: float, sure: bool) -> None:
+    """Starts the run. The curve is measured once per plan."""
+    key = plan_key(plan, repair=True)
+    known = any(run.status == "done" for run in runs(plan, curve_only=True))
+    asked = HowFarRequest(key, lose, sure, not known)
+    cache.jobs().start(
+        state.owner(),
+        KIND,
+        "How far can this plan go?",
+        lambda: how_far_events(plan, space, asked),
+        (plan_key(plan, repair=False), asked),
+    )
+
+
+def runs(plan: Plan, *, curve_only: bool = False) -> tuple[Snapshot, ...]:
+    """This browser's runs of the plan, at any sparsity, the newest first.
+
+    curve_only: also those with another repair that measured the curve.
+    """
+    own = plan_key(plan, repair=not curve_only)
+    return tuple(run for run in _all_runs() if own == _key(run, curve_only=curve_only))
+
+
+def _all_runs() -> tuple[Snapshot, ...]:
+    return cache.jobs().snapshots(state.owner(), KIND)
+
+
+def _key(run: Snapshot, *, curve_only: bool) -> str | None:
+    match run.about:
+        case (str(curve_key), HowFarRequest() as asked):
+            if not curve_only:
+                return asked.key
+            return curve_key if asked.with_curve else None
+    return None
+
+
+def curve_points(plan: Plan) -> tuple[CurvePoint, ...]:
+    """The measured points of the plan's curve, of the newest run that measured some."""
+    for run in runs(plan, curve_only=True):
+        points = tuple(event for event in run.events if isinstance(event, CurvePoint))
+        if points:
+            return points
+    return ()
+
+
+def result(plan: Plan, lose: float, sure: bool) -> Farthest | None:
+    """The result of the newest finished search with this limit."""
+    for run in runs(plan):
+        match run.about, run.result:
+            case (_, HowFarRequest(lose=l, sure=s)), Farthest() as found if (l, s) == (lose, sure):
+                return found
+    return None
+
+
+def share_done(run: Snapshot, repairs: int) -> float:
+    """The finished share of a run, estimated."""
+    match run.about:
+        case (_, HowFarRequest(with_curve=True)):
+            return min(1.0, len(run.events) / (repairs * len(CURVE) + MOST_TRIED))
+    return min(1.0, len(run.events) / MOST_TRIED)
