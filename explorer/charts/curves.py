@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
-from explorer.charts.style import finish, level, list_legend, percent, value_text
+from explorer.charts.style import finish, label_ends, level, percent, value_text
 from explorer.texts.formats import axis_title, scale, signed
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.tasks import CLASSIFICATION, Task
@@ -19,8 +19,10 @@ Point = TypeVar("Point", SensitivityPoint, Band)
 Curve = Sequence[SensitivityPoint | Band]
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "pentagon", "star", "hexagon")
-MAX_BANDS = 8
-"""With more curves, only so many have a band, and the legend is a column."""
+NAMED = 3
+"""So many of the steepest curves have a name beside them and a band; the others are pale."""
+OTHERS = "others"
+"""The legend group of the pale curves: one entry hides and shows them all."""
 
 
 def curve_name(point: SensitivityPoint | Band) -> str:
@@ -40,6 +42,7 @@ def sensitivity_curves(
     *,
     focus: str | None = None,
     measure: str = "value",
+    total: int = 0,
 ) -> go.Figure:
     """One curve per layer that is pruned alone, over its sparsity.
 
@@ -50,21 +53,23 @@ def sensitivity_curves(
     measure: "value" (of the task, such as accuracy in %) or "loss" (mean loss).
     baseline: the dense network's value or loss.
     chosen: the ratio of each layer, marked on its curve.
-    focus: the layer whose curve has a strong line.
+    focus: the layer whose curve has a strong line; None for the steepest curves.
+    total: the number of curves of the finished scan, so that colours stay while it runs.
     """
     curves = _by_curve(points)
     figure = go.Figure()
-    for name, style in _styles(curves, focus).items():
+    styles = _styles(curves, focus, total)
+    for name, style in styles.items():
         curve = curves[name]
-        if measure == "value" and style.banded:
+        if measure == "value" and style.named:
             bounds = [tuple(p.value - p.change + end for end in p.change_interval) for p in curve]
             _add_band(figure, name, curve, style.colour, bounds)
         look = style.look([point.no_op for point in curve])
         _add_measured_curve(figure, name, curve, measure, look)
         for layer in curve[0].group or (name,):
             if chosen and layer in chosen:
-                _add_chosen(figure, layer, curve, measure, chosen[layer], style.opacity)
-    return _finish(figure, curves, baseline, measure, "Sensitivity")
+                _add_chosen(figure, layer, curve, measure, chosen[layer], style)
+    return _finish(figure, curves, styles, baseline, measure, "Sensitivity")
 
 
 def preview_curves(
@@ -77,32 +82,37 @@ def preview_curves(
     """
     curves = _by_curve(bands)
     figure = go.Figure()
-    for name, style in _styles(curves, focus).items():
+    styles = _styles(curves, focus)
+    for name, style in styles.items():
         curve = curves[name]
-        if style.banded:
+        if style.named:
             _add_band(figure, name, curve, style.colour, [band.interval for band in curve])
         look = style.look([band.images < band.n for band in curve], [band.no_op for band in curve])
         _add_estimated_curve(figure, name, curve, look)
-    _finish(figure, curves, baseline, "value", "Estimated sensitivity")
+    _finish(figure, curves, styles, baseline, "value", "Estimated sensitivity")
     return figure.update_layout(legend_title_text="estimated")
 
 
 @dataclass(frozen=True)
 class _Style:
-    """The look of one curve. strong: it has the focus; banded: it has a band."""
+    """The look of one curve. strong: it has the focus; named: it has a name and a band."""
 
     colour: str
     dash: str
     mark: str
     strong: bool
-    opacity: float
-    banded: bool
+    named: bool
+
+    @property
+    def opacity(self) -> float:
+        """Of the line and the marks."""
+        return 1.0 if self.named else 0.3
 
     def look(self, hollow: Sequence[bool], crossed: Sequence[bool] = ()) -> dict[str, object]:
         """Line and marks. hollow: marks that are not filled; crossed: marks that are a cross."""
         line = {
             "color": self.colour,
-            "width": 3.5 if self.strong else 2,
+            "width": 3.5 if self.strong else 2.4 if self.named else 1.4,
             "dash": "solid" if self.strong else self.dash,
         }
         symbols = [f"{self.mark}-open" if is_open else self.mark for is_open in hollow]
@@ -110,14 +120,21 @@ class _Style:
             "x-thin-open" if is_cross else symbol
             for is_cross, symbol in zip(crossed, symbols, strict=False)
         ]
-        marker = {"symbol": symbols, "size": 8 if self.strong else 6}
-        return {"line": line, "marker": marker, "opacity": self.opacity, "zorder": int(self.strong)}
+        marker = {"symbol": symbols, "size": 8 if self.strong else 6 if self.named else 4}
+        return {
+            "line": line,
+            "marker": marker,
+            "opacity": self.opacity,
+            "zorder": int(self.named),
+            "showlegend": self.named,
+        }
 
 
-def _styles(curves: Mapping[str, Curve], focus: str | None) -> dict[str, _Style]:
-    """The look of each curve. The curve in focus has a band.
+def _styles(curves: Mapping[str, Curve], focus: str | None, total: int = 0) -> dict[str, _Style]:
+    """The look of each curve. The curve in focus has a name and a band.
 
-    Without a focus, the curves with the worst values have bands: more bands would hide each other.
+    Without a focus, the curves with the worst values have them: more would hide each other.
+    Colour, dash and mark depend on the curve's place and on the number of curves only.
     """
     layers = {name: (*curve[0].group, curve[0].parameter) for name, curve in curves.items()}
     strong = next((name for name, members in layers.items() if focus in members), None)
@@ -125,8 +142,9 @@ def _styles(curves: Mapping[str, Curve], focus: str | None) -> dict[str, _Style]
         name: min(point.task.sign * point.value for point in curve)
         for name, curve in curves.items()
     }
-    deepest = sorted(worst, key=worst.__getitem__)[:MAX_BANDS]
-    colours = LAYERS if len(curves) <= len(LAYERS) else between(DEPTH, len(curves))
+    steepest = sorted(worst, key=worst.__getitem__)[:NAMED]
+    count = max(total, len(curves))
+    colours = LAYERS if count <= len(LAYERS) else between(DEPTH, count)
     looks = zip(curves, cycle(colours), cycle(DASHES), cycle(MARKS), strict=False)
     return {
         name: _Style(
@@ -134,8 +152,7 @@ def _styles(curves: Mapping[str, Curve], focus: str | None) -> dict[str, _Style]
             dash=dash,
             mark=mark,
             strong=name == strong,
-            opacity=1.0 if strong in (None, name) else 0.35,
-            banded=name == strong if strong else name in deepest,
+            named=name == strong if strong else name in steepest,
         )
         for name, colour, dash, mark in looks
     }
@@ -144,6 +161,7 @@ def _styles(curves: Mapping[str, Curve], focus: str | None) -> dict[str, _Style]
 def _finish(
     figure: go.Figure,
     curves: Mapping[str, Curve],
+    styles: Mapping[str, _Style],
     baseline: float | None,
     measure: str,
     title: str,
@@ -160,10 +178,36 @@ def _finish(
     )
     count = sum(map(len, curves.values()))
     sentence = f"{title} of {_layer_count(curves)}, {count} points."
+    _fold_others(figure, styles)
     finish(figure, sentence, 440, f"sensitivity {measure}")
-    if len(curves) > MAX_BANDS:
-        list_legend(figure, min(720, max(520, 130 + 19 * len(curves))))
+    label_ends(
+        figure,
+        [
+            (name, 100 * curves[name][-1].sparsity, _values(curves[name], measure)[-1], look.colour)
+            for name, look in styles.items()
+            if look.named
+        ],
+    )
     return figure
+
+
+def _fold_others(figure: go.Figure, styles: Mapping[str, _Style]) -> None:
+    """One legend entry for all pale curves."""
+    pale = [name for name, style in styles.items() if not style.named]
+    if not pale:
+        return
+    for trace in figure.data:
+        if trace.legendgroup in pale:
+            trace.legendgroup = OTHERS
+    figure.add_scatter(
+        x=[None],
+        y=[None],
+        mode="lines",
+        line={"color": BASELINE, "width": 1.4},
+        name=f"{len(pale)} other curve{'s' * (len(pale) > 1)}",
+        legendgroup=OTHERS,
+        hoverinfo="skip",
+    )
 
 
 def _by_curve(points: Iterable[Point]) -> dict[str, list[Point]]:
@@ -304,7 +348,7 @@ def _add_chosen(
     curve: Sequence[SensitivityPoint],
     measure: str,
     ratio: float,
-    opacity: float,
+    style: _Style,
 ) -> None:
     """A circle on the curve at the ratio of the layer, interpolated linearly."""
     y = float(np.interp(100 * ratio, _sparsities(curve), _values(curve, measure)))
@@ -312,10 +356,15 @@ def _add_chosen(
         x=[100 * ratio],
         y=[y],
         mode="markers",
-        marker={"symbol": "circle-open", "size": 15, "color": CHOSEN, "line_width": 2.5},
-        opacity=opacity,
+        marker={
+            "symbol": "circle-open",
+            "size": 15 if style.named else 9,
+            "color": CHOSEN,
+            "line_width": 2.5 if style.named else 1.5,
+        },
+        opacity=style.opacity,
         showlegend=False,
-        legendgroup=layer,
+        legendgroup=curve_name(curve[0]),
         name=f"{layer} chosen",
         hovertemplate=f"<b>{layer}</b><br>chosen {percent(ratio)}<extra></extra>",
     )

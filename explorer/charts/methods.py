@@ -5,9 +5,9 @@ from itertools import cycle
 
 import plotly.graph_objects as go
 
-from explorer.charts.curves import DASHES, MARKS, MAX_BANDS
+from explorer.charts.curves import DASHES, MARKS
 from explorer.charts.palette import BASELINE, DEPTH, LAYERS, between
-from explorer.charts.style import finish, level, list_legend, value_text
+from explorer.charts.style import finish, label_ends, level, value_text
 from explorer.texts.formats import axis_title, scale
 from explorer.texts.formats import title as title_of
 from pruning_core.studies import Row
@@ -24,7 +24,7 @@ LONG_DASHES = ("longdash", "longdashdot")
 def tradeoff(
     rows: Mapping[str, Sequence[Row]], over: str = "compression", state: str = "after"
 ) -> go.Figure:
-    """One line per method: the mean of the task's value, over a logarithmic axis.
+    """One line per method, with its name at the end: the task's mean value, on a logarithmic axis.
 
     Whiskers: one standard deviation over seeds. Dashed line: the dense network.
 
@@ -36,9 +36,13 @@ def tradeoff(
     title = AXES[over]
     colours = LAYERS if len(rows) <= len(LAYERS) else between(DEPTH, len(rows))
     looks = zip(cycle(colours), cycle((*DASHES, *LONG_DASHES)), cycle(MARKS), strict=False)
+    ends = []
     for (name, curve), (colour, dash, mark) in zip(rows.items(), looks, strict=False):
         line = {"color": colour, "dash": dash, "width": 2.2}
         _add_method(figure, name, curve, over, state, line, mark)
+        if curve:
+            last = scale(curve[-1].task) * _value(curve[-1], state)[0]
+            ends.append((name, float(getattr(curve[-1], over)), last, colour))
     all_rows = [row for curve in rows.values() for row in curve]
     task = all_rows[0].task if all_rows else CLASSIFICATION
     if all_rows:
@@ -48,8 +52,8 @@ def tradeoff(
     figure.update_xaxes(title_text=title)
     figure.update_yaxes(title_text=axis_title(task))
     finish(figure, _sentence(rows, over, state, task), 440, f"methods {over} {state}")
-    if len(rows) > MAX_BANDS:
-        list_legend(figure, 520)
+    figure.update_layout(showlegend=False)
+    label_ends(figure, ends, log=True)
     return figure
 
 

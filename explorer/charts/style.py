@@ -1,5 +1,7 @@
 """The common look of all figures, and the sentence that says what each figure shows."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,17 +56,33 @@ def finish(figure: go.Figure, sentence: str, height: int, revision: str) -> go.F
     return figure
 
 
-def list_legend(figure: go.Figure, height: int) -> None:
-    """Puts a long legend into a column at the right side."""
-    legend = {
-        "orientation": "v",
-        "x": 1.01,
-        "y": 1,
-        "yanchor": "top",
-        "font_size": 11,
-        "tracegroupgap": 0,
-    }
-    figure.update_layout(legend=legend, height=height)
+def label_ends(
+    figure: go.Figure, ends: Sequence[tuple[str, float, float, str]], *, log: bool = False
+) -> None:
+    """Writes the name of a curve beside its right end, in its colour.
+
+    Names that would cover each other move apart. Call it after `finish`.
+
+    ends: name, x, y and colour of each curve; log: the x axis is logarithmic.
+    """
+    values = [y for trace in figure.data if trace.y is not None for y in trace.y if y is not None]
+    top = max(values, default=1.0)
+    gap = 0.05 * (top - min(0.0, min(values, default=0.0)))
+    place = top + 2 * gap
+    for name, x, y, colour in sorted(ends, key=lambda end: -end[2]):
+        place = min(y, place - gap)
+        figure.add_annotation(
+            text=name,
+            x=math.log10(x) if log else x,
+            y=place,
+            xanchor="left",
+            xshift=9,
+            showarrow=False,
+            align="left",
+            font={"color": colour, "size": 12},
+        )
+    longest = max((len(name) for name, *_ in ends), default=0)
+    figure.update_layout(margin_r=min(190, 20 + 7 * longest))
 
 
 def alt(figure: go.Figure) -> str:

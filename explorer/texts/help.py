@@ -68,7 +68,8 @@ COUNTS = {
 """The numbers that several pages show."""
 
 EXPLORE = {
-    "layer": "The layer that is drawn below. You can also click a row of the table.",
+    "layer": "The layer that is drawn below. You can also click a box of the network, or the "
+    "circle at the left of a row in the table.",
     "ratio": "The fraction of this layer's groups to remove. Moving the slider sets it by hand, "
     "instead of the allocation.",
     "cut": "N:M defines the fraction by itself. Off: this layer stays dense.",
@@ -202,6 +203,8 @@ METHODS = {
     "restart it continues with the missing runs.",
     "study_state": "Before: after pruning, with the masks that the run had at its end. After: with "
     "fine-tuning.",
+    "study_axis": "Compression: parameters of the network / parameters left. Speed-up: "
+    "multiply-adds of the network / multiply-adds left. Both are computed, not timed.",
     "study_json": "For `python -m pruning_core study study.json`. It makes the same runs and "
     "reuses those made here.",
     "study_criteria": "The criteria to compare. Each one is measured at every compression with "

@@ -1,5 +1,6 @@
 """Studies compare several methods at several compressions and seeds; finished runs are saved."""
 
+from pruning_core.studies.best import Best, Lead, best_method
 from pruning_core.studies.run import Measurement, Result, run_events
 from pruning_core.studies.runner import Event, RunFailed, RunFinished, RunStarted, run_study
 from pruning_core.studies.store import (
@@ -26,7 +27,9 @@ __all__ = [
     "BASELINES",
     "COLUMNS",
     "COMPRESSIONS",
+    "Best",
     "Event",
+    "Lead",
     "Measurement",
     "Result",
     "Row",
@@ -35,6 +38,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "Study",
+    "best_method",
     "count_saved_runs",
     "event_line",
     "fingerprint",

@@ -53,6 +53,7 @@ def render(plan: Plan, space: Workspace) -> None:
     jobs = cache.jobs().snapshots(state.owner(), KIND)
     active = bool(jobs) and jobs[0].active
     base = base_of(plan, space)
+    result = st.container()  # the result is above the form, once there is one
     with st.container(border=True):
         chosen = choices_now()
         methods_form(plan, space, chosen, base)
@@ -60,7 +61,10 @@ def render(plan: Plan, space: Workspace) -> None:
         with show_errors():
             asked = study_of(plan, chosen, space)
             _start(asked, space, base, active=active)
-    st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(asked, space, base, active)
+    first = asked is not None and bool(jobs or _results(asked, space, base).results)
+    with result if first else st.container():
+        run_every = REFRESH_SECONDS if active else None
+        st.fragment(_live, run_every=run_every)(asked, space, base, active)
 
 
 def base_of(plan: Plan, space: Workspace) -> str:

@@ -7,14 +7,17 @@ import streamlit as st
 
 from explorer.charts import alt, tradeoff
 from explorer.pages.methods.choices import method_name
-from explorer.texts.formats import count, scale, title, value_text
+from explorer.session.state import keep_widget, set_widget
+from explorer.texts.formats import change_text, count, points, scale, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import WORDS, tune_words
-from pruning_core.studies import COLUMNS, Result, Row, Study, summary, to_csv
+from pruning_core.studies import COLUMNS, Result, Row, Study, best_method, summary, to_csv
 from pruning_core.tasks import CLASSIFICATION, Task
 
 AFTER = "After fine-tuning"
 BEFORE = "Before"
+SIZES = {"Compression": "compression", "Speed-up": "speedup"}
+"""A choice of the horizontal axis -> the field of Row."""
 CHECKLIST = """
 *What is the State of Neural Network Pruning?* (Blalock et al. 2020, arXiv:2003.03033) lists what a
 comparison has to report. Here you find it as follows:
@@ -54,7 +57,9 @@ class StudyResults:
 
 def report(measured: StudyResults) -> None:
     """Charts, table, files, and how to read them."""
-    state = _controls(measured)
+    state, size = _controls(measured)
+    before = state == BEFORE
+    st.markdown(verdict(measured.results, "before" if before else "after"))
     if len(measured.results) < measured.total:
         st.caption(
             f":material/hourglass_empty: {len(measured.results)} of {measured.total} runs are "
@@ -62,15 +67,12 @@ def report(measured: StudyResults) -> None:
         )
     rows = by_method(summary(measured.results))
     value_label = measured.results[0].initial.task.value_label
-    for size in ("compression", "speedup"):
-        figure = tradeoff(rows, size, "before" if state == BEFORE else "after")
-        st.plotly_chart(
-            figure, key=f"methods_{size}", alt=alt(figure), config={"displayModeBar": False}
-        )
+    figure = tradeoff(rows, SIZES[size], "before" if before else "after")
+    st.plotly_chart(figure, key="methods_chart", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
-        "Marks: mean over seeds; whiskers: ± one standard deviation. Where whiskers overlap, the "
-        f"order may be chance. {_precision(measured)} Both horizontal axes are logarithmic. They "
-        "show the compression and speed-up that were reached, not those requested."
+        "Marks: mean over seeds; whiskers: ± one standard deviation. "
+        f"{_precision(measured)} The horizontal axis is logarithmic. It shows what was reached, "
+        "not what was requested."
     )
     for names in equal_methods(measured.results):
         st.caption(
@@ -82,10 +84,45 @@ def report(measured: StudyResults) -> None:
         st.markdown(_checklist(measured))
 
 
-def _controls(measured: StudyResults) -> str | None:
-    """Which accuracy the charts show, and two files. Returns the chosen state."""
+def verdict(results: Sequence[Result], state: str) -> str:
+    """Which method is better than others by more than chance, or that none is. state: as there."""
+    best = best_method(results, state)
+    if best is None:
+        return (
+            "**Not known yet which method is better beyond chance.** Two methods need two seeds "
+            "or more at the same compression."
+        )
+    several = len({result.run.granularity for result in results})
+    task = results[0].initial.task
+    name = method_name(*best.method, several)
+    beaten = [lead for lead in best.leads if lead.certain]
+    rest = [lead for lead in best.leads if not lead.certain]
+    if not beaten:
+        start = f"**No method is better than another beyond chance.** {name} has the best mean"
+    elif rest:
+        names = ", ".join(method_name(*lead.other, several) for lead in beaten)
+        start = f"**{name} is better than {names} beyond chance**, but not than the others"
+    else:
+        start = f"**{name} is better than every other method beyond chance**"
+    closest = best.leads[0]
+    low, high = (change_text(end, task) for end in closest.interval)
+    return (
+        f"{start}: {change_text(closest.gain, task)}{points(task)} against "
+        f"{method_name(*closest.other, several)} (95%: {low} to {high}). Mean over "
+        f"{len(best.compressions)} compression{'s' * (len(best.compressions) > 1)}, paired over "
+        f"{best.seeds} seeds; the intervals allow for {len(best.leads)} "
+        f"comparison{'s' * (len(best.leads) > 1)}."
+    )
+
+
+def _controls(measured: StudyResults) -> tuple[str | None, str]:
+    """Which accuracy the chart shows over which size, and two files. Returns both choices."""
     trained = measured.study.plan.fine_tune.epochs > 0
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        if trained:
+            keep_widget("methods_state")
+        else:
+            set_widget("methods_state", BEFORE)
         state = st.segmented_control(
             title(measured.results[0].initial.task),
             (AFTER, BEFORE),
@@ -95,27 +132,41 @@ def _controls(measured: StudyResults) -> str | None:
             disabled=not trained,
             help=HELP["study_state"],
         )
-        st.download_button(
-            "Runs as CSV",
-            lambda: to_csv(measured.study, measured.results),
-            "study.csv",
-            "text/csv",
-            key="methods_csv",
-            icon=":material/download:",
-            on_click="ignore",
-            help=f"One row per run: {', '.join(COLUMNS)}.",
+        keep_widget("methods_axis")
+        size = st.segmented_control(
+            "Horizontal axis",
+            tuple(SIZES),
+            default="Compression",
+            required=True,
+            key="methods_axis",
+            help=HELP["study_axis"],
         )
-        st.download_button(
-            "Study as JSON",
-            lambda: measured.study.to_json() + "\n",
-            "study.json",
-            "application/json",
-            key="methods_json",
-            icon=":material/download:",
-            on_click="ignore",
-            help=HELP["study_json"],
-        )
-    return state
+        _files(measured)
+    return state, size or "Compression"
+
+
+def _files(measured: StudyResults) -> None:
+    """Buttons that save the runs and the study."""
+    st.download_button(
+        "Runs as CSV",
+        lambda: to_csv(measured.study, measured.results),
+        "study.csv",
+        "text/csv",
+        key="methods_csv",
+        icon=":material/download:",
+        on_click="ignore",
+        help=f"One row per run: {', '.join(COLUMNS)}.",
+    )
+    st.download_button(
+        "Study as JSON",
+        lambda: measured.study.to_json() + "\n",
+        "study.json",
+        "application/json",
+        key="methods_json",
+        icon=":material/download:",
+        on_click="ignore",
+        help=HELP["study_json"],
+    )
 
 
 def by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -170,11 +221,11 @@ def equal_methods(results: Sequence[Result]) -> tuple[tuple[str, ...], ...]:
 def _table(methods: dict[str, list[Row]]) -> None:
     """Means and standard deviations, method by method."""
     times = st.column_config.NumberColumn(format="%.2f×")
-    points = st.column_config.NumberColumn(format="%.2f")
+    numbers = st.column_config.NumberColumn(format="%.2f")
     columns = {"Compression": times, "Speed-up": times}
     task = next(row.task for rows in methods.values() for row in rows)
     names = _value_columns(task)
-    columns |= dict.fromkeys(names, points)
+    columns |= dict.fromkeys(names, numbers)
     st.dataframe(
         [_cells(name, row) for name, rows in methods.items() for row in rows],
         hide_index=True,

@@ -36,7 +36,7 @@ from pruning_core.workspaces import Workspace
 REFRESH = 1.0
 VALUE = "Accuracy"
 """The choice of the task's value in the address; it is shown by its own name."""
-BANDED = "Bands, of the highlighted layer or of the 8 steepest curves"
+BANDED = "Bands, of the highlighted layer or of the three steepest curves"
 ALL = "all layers"
 LEAD = (
     "Prune one layer at a time, keep all others dense, and measure. "
@@ -70,8 +70,10 @@ def render(plan: Plan, space: Workspace) -> None:
         cache.groups(plan, space)  # raises with the reason
     known = scans()
     active = bool(known) and known[0].active
+    result = st.container() if known else None  # the result is first, once there is one
     scan_form(plan, space, prunable, known)
-    st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
+    with result or st.container():
+        st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
     scan = newest_with_results()
     if scan is None or active:
         return
@@ -141,11 +143,14 @@ def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:
     if (preview := preview_of(scan)) is not None:
         _estimated(preview)
     else:
-        _measured(points_of(scan), None if changed else _ratios(plan, space))
+        ratios = None if changed else _ratios(plan, space)
+        _measured(points_of(scan), ratios, asked_for(scan, ScanRequest).units)
 
 
-def _measured(points: tuple[SensitivityPoint, ...], ratios: dict[str, float] | None) -> None:
-    """The measured curves.
+def _measured(
+    points: tuple[SensitivityPoint, ...], ratios: dict[str, float] | None, total: int
+) -> None:
+    """The measured curves. total: their number at the end of the scan.
 
     ratios: of the present plan, drawn on the curves; None where the curves are for another plan.
     """
@@ -165,7 +170,9 @@ def _measured(points: tuple[SensitivityPoint, ...], ratios: dict[str, float] | N
         )
         focus = _focus(points)
     key = "loss" if measure == "Loss" else "value"
-    figure = sensitivity_curves(points, getattr(dense, key), ratios or {}, focus=focus, measure=key)
+    figure = sensitivity_curves(
+        points, getattr(dense, key), ratios or {}, focus=focus, measure=key, total=total
+    )
     st.plotly_chart(
         figure, key="sensitivity_curves", alt=alt(figure), config={"displayModeBar": False}
     )

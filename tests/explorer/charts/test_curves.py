@@ -69,11 +69,23 @@ def test_of_many_layers_only_the_lowest_or_the_focus_have_bands() -> None:
             if each.name.endswith("band")
         ]
 
-    assert shown(8) == [f"l{n} band" for n in range(8)]
-    assert shown(16) == [f"l{n} band" for n in range(8, 16)]
+    assert shown(3) == [f"l{n} band" for n in range(3)]
+    assert shown(16) == [f"l{n} band" for n in range(13, 16)]
     assert shown(16, "l3") == ["l3 band"]
     scanned = charts.sensitivity_curves(points(12))
-    assert sum(each.name.endswith("band") for each in scanned.data) == 8
+    assert sum(each.name.endswith("band") for each in scanned.data) == 3
+    named = [note.text for note in scanned.layout.annotations]
+    entries = [each.name for each in scanned.data if each.showlegend is not False]
+    assert entries == [*sorted(named, key=entries.index), "9 other curves"]
+
+
+def test_colours_of_a_scan_stay_while_it_runs() -> None:
+    whole = points(12)
+    half = [point for point in whole if int(point.parameter[1:]) < 6]
+    running = charts.sensitivity_curves(half, total=12)
+    finished = charts.sensitivity_curves(whole, total=12)
+    for name in ("l0", "l3", "l5"):
+        assert trace(running, name).line.color == trace(finished, name).line.color
 
 
 def tied(name: str, sparsity: float, achieved: float, why: str | None = None) -> SensitivityPoint:
@@ -103,7 +115,10 @@ def test_layers_that_are_pruned_together_have_one_curve_and_one_bar() -> None:
     ]
     figure = charts.sensitivity_curves([*curves, *alone], 0.9, {"a": 0.5, "b": 0.1}, focus="b")
     shown = trace(figure, "a + 1 tied")
-    assert len([each for each in figure.data if each.showlegend is not False]) == 2
+    assert [each.name for each in figure.data if each.showlegend is not False] == [
+        "a + 1 tied",
+        "1 other curve",
+    ]
     assert list(shown.marker.symbol) == ["circle", "circle-open", "circle"], (
         "hollow where nothing was removed"
     )
@@ -126,7 +141,7 @@ def test_sensitivity_can_show_loss_and_focus_on_a_layer() -> None:
     assert trace(figure, "l3").line.width > trace(figure, "l2").line.width
     assert trace(figure, "l2").opacity < trace(figure, "l3").opacity == 1
     assert not [each for each in figure.data if each.name.endswith("band")]
-    assert len({each.line.color for each in figure.data}) == 12
+    assert len({trace(figure, f"l{n}").line.color for n in range(12)}) == 12
     accuracy = charts.sensitivity_curves(points(12), focus="l3")
     assert [each.name for each in accuracy.data if each.name.endswith("band")] == ["l3 band"]
 

@@ -23,7 +23,7 @@ from pruning_core.training.config import TrainConfig
 from pruning_core.workspaces import Workspace
 from pruning_core.zoo.request import VARIABLE
 from tests.core.events import stop
-from tests.explorer.driven import text
+from tests.explorer.driven import by_key, text
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
@@ -52,7 +52,7 @@ def figures(at: AppTest) -> dict[str, dict[str, Any]]:
     shown = {
         name: chart
         for chart in at.get("plotly_chart")
-        for name in ("compression", "speedup")
+        for name in ("methods_chart",)
         if name in chart.proto.id
     }
     return {name: json.loads(chart.proto.spec) for name, chart in shown.items()}
@@ -102,7 +102,8 @@ def test_a_study_runs_in_the_background_and_shows_what_the_core_measures(
     list(studies.run_study(asked, space, tmp_path / "oracle"))
     rows = studies.summary(studies.load_results(asked, tmp_path / "oracle"))
     drawn = figures(at)
-    assert {trace["name"] for trace in drawn["compression"]["data"]} == {
+    assert "beyond chance" in text(at)
+    assert {trace["name"] for trace in drawn["methods_chart"]["data"]} == {
         "Magnitude (L1)",
         "Random",
         "Wanda |w| ‖x‖",
@@ -117,7 +118,8 @@ def test_a_study_runs_in_the_background_and_shows_what_the_core_measures(
         "Each run is measured on 359 test images; the 95% interval of one run is at most ±"
         in text(at)
     )
-    said = at.main.expander[-1].markdown[0].value
+    reports = [each for each in at.main.expander if each.label == "What this comparison reports"]
+    said = reports[0].markdown[0].value
     for part in (
         "LeNet-5, Digits",
         "359 test images",
@@ -137,7 +139,10 @@ def test_a_study_interrupted_by_a_restart_continues(
     at = opened(open_view)
     assert "12 runs, 5 of them measured. About" in text(at)
     assert "5 of 12 runs are measured" in text(at)
-    assert set(figures(at)) == {"compression", "speedup"}
+    assert set(figures(at)) == {"methods_chart"}
+    by_key(at, "methods_axis").set_value("Speed-up").run()
+    (chart,) = figures(at).values()
+    assert chart["layout"]["xaxis"]["title"]["text"].startswith("theoretical speed-up")
     assert at.button(key="methods_start").label == "Continue"
     at.button(key="methods_start").click().run()
     until(at, all_measured)
