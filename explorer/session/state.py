@@ -22,7 +22,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer.session import cache
 from explorer.session.owners import COOKIE, browser_id
-from explorer.session.url import PARAMS, read, refuse_custom, write
+from explorer.session.url import OPENING, PARAMS, address_of, read, refuse_custom
 from pruning_core.hand_edits import Group, HandEdits
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
@@ -53,7 +53,7 @@ def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
     keep_plan = st.session_state.pop(_CHANGED, False) or (switched and not address)
     new = address != st.session_state.get(_ADDRESS, {}) and not keep_plan
     if _ADDRESS not in st.session_state or new:
-        read_plan, sentences = read(address, known)
+        read_plan, sentences = read(address or OPENING, known)
         st.session_state[_PLAN] = read_plan.to_json()
         st.session_state[_LAYER] = address.get("layer")
         st.session_state[_PROBLEMS] = sentences
@@ -64,10 +64,10 @@ def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
 def write_address() -> None:
     """Writes the plan and the selected layer into the address. Call it in every run.
 
-    Fields with their default value are left out. All parameters change in one step, so the
-    browser's Back never leads to a mixture of two plans.
+    Fields with their default value are left out. The plan that the app opens with has none. All
+    parameters change in one step, so the browser's Back never leads to a mixture of two plans.
     """
-    wanted = write(plan()) | ({"layer": name} if (name := selected_layer()) else {})
+    wanted = address_of(plan(), selected_layer())
     shown = st.session_state[_ADDRESS]
     removed = [key for key in shown.keys() - wanted.keys() if key in st.query_params]
     new = {key: text for key, text in wanted.items() if shown.get(key) != text}

@@ -19,6 +19,11 @@ from pruning_core.zoo.uploads import ImagesCard, NetworkCard, has_upload, is_upl
 
 PARAMS = (*(field.name for field in fields(Plan)), "layer")
 """The parameters of an address: the plan's fields and the selected layer."""
+OPENING = {"sparsity": "0.2"}
+"""What an address without parameters stands for: at 20%, granularities differ clearly.
+
+A parameter that is missing beside others has its plan's default.
+"""
 MAX_LENGTH = 30_000
 """The longest text of one parameter, in characters."""
 
@@ -39,6 +44,14 @@ def write(plan: Plan) -> dict[str, str]:
         for field in fields(Plan)
         if getattr(plan, field.name) != getattr(default, field.name)
     }
+
+
+def address_of(plan: Plan, layer: str | None) -> dict[str, str]:
+    """The parameters of a plan and a selected layer; none for the plan that the app opens with."""
+    wanted = write(plan) | ({"layer": layer} if layer else {})
+    if wanted == OPENING:
+        return {}
+    return wanted or {"sparsity": _text(plan.sparsity)}
 
 
 def read(

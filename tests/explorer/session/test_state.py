@@ -1,12 +1,15 @@
 """The session's plan: widgets and code set it, the address carries it, no session shares it."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from pruning_core.plan import Plan
 from tests.explorer.driven import opened, run
+
+OPENED = Plan(sparsity=0.2)
 
 
 def script() -> None:
@@ -59,9 +62,9 @@ def press(at: AppTest, key: str) -> AppTest:
     return run(at)
 
 
-def test_a_new_session_has_the_default_plan_and_no_parameters() -> None:
+def test_a_new_session_opens_at_20_percent_without_parameters() -> None:
     at = started()
-    assert plan(at) == Plan()
+    assert plan(at) == OPENED
     assert dict(at.query_params) == {}
 
 
@@ -73,7 +76,16 @@ def test_a_widget_sets_the_plan_and_the_address() -> None:
     assert at.query_params["sparsity"] == "0.75"
     at.number_input(key="sparsity").set_value(0.5)
     run(at)
-    assert "sparsity" not in at.query_params
+    assert at.query_params["sparsity"] == "0.5", "an address without it opens at 20%"
+    at.number_input(key="sparsity").set_value(0.2)
+    run(at)
+    assert dict(at.query_params) == {}
+
+
+def test_an_address_without_sparsity_has_the_default_of_the_plan() -> None:
+    assert plan(started(seed="3")) == Plan(seed=3)
+    assert plan(started(layer="conv.weight")) == Plan()
+    assert plan(started(sparsity="0.2")) == OPENED
 
 
 def test_a_copied_address_gives_the_same_plan() -> None:
@@ -93,7 +105,7 @@ def test_two_sessions_share_nothing() -> None:
     first.number_input(key="sparsity").set_value(0.9)
     run(first)
     run(second)
-    assert plan(second) == Plan()
+    assert plan(second) == OPENED
 
 
 def test_a_forged_value_adds_a_problem_and_changes_nothing() -> None:
@@ -112,7 +124,7 @@ def test_the_browser_cannot_set_a_criterion_that_is_code(source: str) -> None:
         if source == "address"
         else press(started(), source)
     )
-    assert plan(at) == Plan()
+    assert plan(at) == (Plan() if source == "address" else OPENED)
     assert len(at.warning) == 1
     assert "which the pages never run" in at.warning[0].value
     assert "antigravity" not in sys.modules
@@ -136,9 +148,9 @@ def test_another_model_starts_without_ratios_and_layer() -> None:
     at = press(press(started(), "by_hand"), "look")
     assert at.query_params["layer"] == "conv.weight"
     press(at, "vit")
-    assert plan(at) == Plan(model="vit")
+    assert plan(at) == replace(OPENED, model="vit")
     assert at.text[0].value == "None"
-    assert set(at.query_params) == {"model"}
+    assert set(at.query_params) == {"model", "sparsity"}
 
 
 def test_a_whole_plan_can_be_set() -> None:
@@ -153,11 +165,11 @@ def test_back_in_the_browser_restores_the_old_plan() -> None:
     run(at)
     del at.query_params["sparsity"]
     run(at)
-    assert plan(at) == Plan()
-    assert at.number_input(key="sparsity").value == 0.5
+    assert plan(at) == OPENED
+    assert at.number_input(key="sparsity").value == 0.2
 
 
 def test_layers_that_the_network_does_not_have_are_dropped() -> None:
     at = press(press(press(started(), "by_hand"), "look"), "drop")
-    assert plan(at) == Plan()
+    assert plan(at) == OPENED
     assert at.text[0].value == "None"

@@ -80,7 +80,7 @@ def test_the_real_app_starts_with_a_story() -> None:
     assert not at.warning
     assert len(at.metric) == 4
     assert at.selectbox(key="model").value == "resnet20"
-    assert numbers(at)["Weights removed"] == "50%"
+    assert numbers(at)["Weights removed"] == "20%"
     assert {chart.proto.id.split("-")[-1] for chart in at.get("plotly_chart")} == {"scores"}
     assert drawn(at)["name"] == "layer1.0.conv1.weight"
 
