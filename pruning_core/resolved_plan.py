@@ -67,13 +67,16 @@ class ResolvedPlan:
     def layers(self) -> tuple[Layer, ...]:
         """The layers that both the granularity and the criterion support.
 
-        Raises PruningError, with the first layer's reason, where there is none.
+        Raises PruningError where there is none, with the reason of the first layer that the
+        granularity supports, else of the first layer.
         """
         supported = tuple(x for x in self.space.layers if x.name not in self.refusals)
         if not supported:
+            by_criterion = (x for x in self.space.layers if supports(self.granularity, x) is None)
+            first = next(by_criterion, self.space.layers[0])
             raise PruningError(
                 f"No layer of {self.model} can be pruned by {self.granularity.label} with "
-                f"{self.criterion.label}: {next(iter(self.refusals.values()))}"
+                f"{self.criterion.label}: {self.refusals[first.name]}"
             )
         return supported
 

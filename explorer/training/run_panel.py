@@ -87,7 +87,9 @@ def start_run(
         st.rerun()
 
 
-def run_status(page: TrainingPage, space: Workspace, *, was_active: bool) -> Snapshot | None:
+def run_status(
+    page: TrainingPage, plan: Plan, space: Workspace, *, was_active: bool
+) -> Snapshot | None:
     """Draws the status of the newest run and returns the run; None if there is no run.
 
     Redraws the whole page when a run has ended. was_active: the run was active when the page was
@@ -103,6 +105,12 @@ def run_status(page: TrainingPage, space: Workspace, *, was_active: bool) -> Sna
     total = steps_of(asked_for(run, Plan), space)
     at = progress(run.events, total, run.seconds, page.update_name)
     training_status(run, page.run_name, at, f"{page.key}_stop")
+    if run.active and (changed := changes(asked_for(run, Plan), plan, space)):
+        st.warning(
+            f"This {page.run_name} is for another plan: {'; '.join(changed)}. It continues as it "
+            "was started.",
+            icon=":material/history:",
+        )
     return run
 
 

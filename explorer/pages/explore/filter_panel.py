@@ -25,8 +25,6 @@ from pruning_core.workspaces import Workspace
 PIXELS = 520
 """The largest width of the picture and of a cell, in pixels."""
 CELL = 22
-QUICK = 10**9
-"""Multiply-adds of a calibration pass up to which all criteria run without a question."""
 
 
 def follow(layer: Layer, chosen: int | None) -> None:
@@ -93,14 +91,19 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     st.markdown(f"**Rank among {count:,} filters**", help=HELP["filter_ranks"])
     hows = {name: criterion(name, plan.seed) for name in names}
     costly = [name for name, how in hows.items() if how.runs_network]
-    small = sum(known.macs for known in space.layers) * plan.calibration <= QUICK
+    state.keep_widget("costly")
     if not st.toggle(
         f"Score by the {len(costly)} criteria that run the network too",
-        value=small,
+        key="costly",
         help=HELP["costly"],
     ):
         names = tuple(name for name in names if name not in costly or name == plan.criterion)
-    rankings = [_ranking(name, plan, space, layer) for name in names]
+    bar = st.progress(0.0)
+    rankings = []
+    for done, name in enumerate(names):
+        bar.progress(done / len(names), f"Scoring by {plain(hows[name].label)} …")
+        rankings.append(_ranking(name, plan, space, layer))
+    bar.empty()
     rows = [_row(ranking, chosen, count) for ranking in rankings if ranking.refusal is None]
     columns = {
         "Score": st.column_config.NumberColumn(format="%.3g", help=HELP["filter_score"]),

@@ -61,12 +61,14 @@ def render(plan: Plan, space: Workspace) -> None:
     st.caption(f"To prune: {plain(cut_words(plan, cache.requested_by_hand(plan, space)))}")
     run = PAGE.newest_run()
     active = is_active(run)
+    result = st.container() if run is not None else None  # above the form, once there is one
     with st.container(border=True):
         training_form(plan)
         _start(plan, space, active=active, again=run is not None)
-    st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(space, active)
-    if not active:
-        _results(plan, space)
+    with result or st.container():
+        st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
+        if not active:
+            _results(plan, space)
 
 
 def _in_rounds(plan: Plan) -> Plan:
@@ -111,10 +113,10 @@ def _few_steps_note(steps_per_round: int, space: Workspace) -> None:
     )
 
 
-def _live(space: Workspace, was_active: bool) -> None:
+def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
     """Status and curves. This part redraws itself while the run is active."""
     with show_errors():
-        run = run_status(PAGE, space, was_active=was_active)
+        run = run_status(PAGE, plan, space, was_active=was_active)
         if run is not None and run.status != "done":
             _curves(run, space)
 

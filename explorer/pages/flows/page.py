@@ -63,6 +63,7 @@ def render(plan: Plan, space: Workspace) -> None:
     require_prunable(plan, space)
     run = PAGE.newest_run()
     active = is_active(run)
+    result = st.container() if run is not None else None  # above the form, once there is one
     with st.container(border=True):
         flow_form(plan)
         training_form(plan)
@@ -71,7 +72,8 @@ def render(plan: Plan, space: Workspace) -> None:
         _start(plan, space, active=active, again=run is not None)
     with show_errors():
         seven_panel(plan, space, _layer(plan, space))
-    st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
+    with result or st.container():
+        st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
     if run and isinstance(run.result, Finished) and same_data(run, plan):
         compare_section(run.result, asked_for(run, Plan), space)
         st.caption(EXPORT)
@@ -100,7 +102,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
     """Status, curves and mask. This part redraws itself while the flow is active."""
     with show_errors():
-        run = run_status(PAGE, space, was_active=was_active)
+        run = run_status(PAGE, plan, space, was_active=was_active)
         if run is None:
             return
         then = asked_for(run, Plan)
@@ -117,8 +119,8 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
                 icon=":material/history:",
             )
         layer = _layer(plan, space)
-        _curves(run, space, layer)
         mask_panel(run, space, layer)
+        _curves(run, space, layer)
 
 
 def _curves(run: Snapshot, space: Workspace, layer: Layer) -> None:
