@@ -1,5 +1,6 @@
 """The app: page settings, navigation, side bar. The script `app.py` calls `show` in every run."""
 
+from pathlib import Path
 from types import ModuleType
 
 import streamlit as st
@@ -26,11 +27,13 @@ PAGES = (
     (export, "Export", "download", "export"),
 )
 """Module, title, icon and path of each page."""
+STYLE = Path(__file__).with_name("page.css")
 
 
 def show() -> None:
     """Draws the side bar, and the selected page with the side bar's plan."""
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
+    st.html(STYLE)
     cache.keep_imports()
     with show_errors():
         set_kernel_threads(thread_count())  # each run has a new thread, and pages compute in it

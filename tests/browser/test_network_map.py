@@ -66,7 +66,7 @@ def test_a_click_and_the_arrow_keys_choose_the_layer_everywhere_and_shares_follo
     expect(box(page, "fc1.weight").locator(".share")).to_have_text("20%")
     expect(box(page, "fc1.weight")).to_have_attribute(
         "aria-label",
-        "fc1.weight · Linear · 120 × 64 × 1 × 1 · 7,680 weights · 7,680 MACs · kept 20%",
+        "fc1 20% · fc1.weight · Linear · 120 × 64 × 1 × 1 · 7,680 weights · 7,680 MACs · kept 20%",
     )
     page.locator(".st-key-sparsity").get_by_role("slider").focus()
     page.keyboard.press("End")
@@ -144,9 +144,11 @@ def test_python_has_the_last_word(open_map: OpenMap) -> None:
 def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
     page = open_map("model=resnet20&hurts=1")
     first = box(page, "stem.conv.weight")
-    expect(first.locator("title")).to_have_text(
-        "stem.conv.weight · Convolution · 16 × 1 × 3 × 3 · 144 weights · 9,216 MACs · kept 100% · "
-        "pruned alone at 80%: +2.0 points"
+    expect(first).to_have_attribute(
+        "aria-label",
+        "stem.conv 100% · stem.conv.weight · Convolution · 16 × 1 × 3 × 3 · 144 weights · "
+        "9,216 MACs · kept 100% · "
+        "pruned alone at 80%: +2.0 points",
     )
     expect(first.locator(".hurts")).to_have_count(0)
     other = box(page, "layer2.0.conv1.weight")

@@ -85,6 +85,7 @@ function option(box, network, state) {
   const share = keptShare(box, state.kept)
   const classes = ["box", box.role, box.id === state.chosen && "chosen", share === null && "whole"].filter(Boolean).join(" ")
   const full = share ?? 1
+  const shown = share === null ? "not pruned" : percent(share, 0)
   const parts = []
   if (box.role === "fold") for (const step of [6, 3]) parts.push(`<rect class="behind" x="${px(x + step)}" y="${px(y - step)}" width="${px(w)}" height="${h}" rx="3"/>`)
   parts.push(`<rect class="back" x="${px(x)}" y="${px(y)}" width="${px(w)}" height="${h}" rx="3"/>`)
@@ -95,14 +96,16 @@ function option(box, network, state) {
   parts.push(sensitivity)
   if (box.role === "fold") parts.push(badge(box))
   const text = box.id === state.chosen ? "label strong" : "label"
-  parts.push(`<text class="${text}" x="${px(box.middle)}" y="${px(y - (box.role === "fold" ? 10 : 6))}">${escaped(box.label)}</text>`)
-  parts.push(`<text class="share" x="${px(box.middle)}" y="${px(y + h + 15)}">${share === null ? "not pruned" : percent(share, 0)}</text>`)
+  parts.push(`<text class="${text}" x="${px(box.middle)}" y="${px(y - (box.role === "fold" ? 10 : 6))}"> ${escaped(box.label)}</text>`)
+  parts.push(`<text class="share" x="${px(box.middle)}" y="${px(y + h + 15)}"> ${shown}</text>`)
   const ring = `<rect class="ring" x="${px(x - 4)}" y="${px(y - 4)}" width="${px(w + 8 + (sensitivity ? 4.5 : 0))}" height="${h + 8}" rx="6"/>`
   const reach = Math.max(w, 40)
   const hit = `<rect class="hit" x="${px(box.middle - reach / 2)}" y="${px(y - SIZE.label)}" width="${px(reach)}" height="${h + SIZE.label + SIZE.below}"/>`
   const words = escaped(sentenceOf(box, state))
+  // The name starts with the words of the picture: people who speak to the computer say these.
+  const name = [box.role === "fold" ? `× ${box.count}` : "", escaped(box.label), shown].filter(Boolean).join(" ")
   const focus = box.id === state.focus ? 0 : -1
-  return `<g class="${classes}" role="option" tabindex="${focus}" data-id="${escaped(box.id)}" aria-selected="${box.id === state.chosen}" aria-label="${words}"><title>${words}</title>${hit}${parts.join("")}${ring}</g>`
+  return `<g class="${classes}" role="option" tabindex="${focus}" data-id="${escaped(box.id)}" aria-selected="${box.id === state.chosen}" aria-label="${name} · ${words}">${hit}${parts.join("")}${ring}</g>`
 }
 
 // Sensitivity: a bar on the right edge, as high as the accuracy lost, the most sensitive layer's being full.

@@ -89,7 +89,8 @@ def render(plan: Plan, space: Workspace) -> None:
     with halves.cell():
         st.subheader("The script", anchor=False)
         st.caption(RUN_IT)
-        st.code(subject.files.script, language="python", height=440, wrap_lines=True)
+        with st.expander("load_masks.py", icon=":material/code:"):
+            st.code(subject.files.script, language="python", wrap_lines=True)
         output = st.container()
     _upload()
     with accuracy.skeleton(height=130):
