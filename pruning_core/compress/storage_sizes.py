@@ -171,18 +171,27 @@ def storage_sizes(
     """
     state = tensors_of(model)
     names = list(dict.fromkeys(first_names(state).values()))
+    computed = computed_sizes(model, layers, masks, granularity)
+    return (*computed, *_measured(state, names, by_parameter))
+
+
+def computed_sizes(
+    model: nn.Module, layers: Sequence[Layer], masks: Masks, granularity: Granularity
+) -> tuple[StoredSize, ...]:
+    """The computed part of `storage_sizes`: quick, because nothing is written."""
+    state = tensors_of(model)
+    names = list(dict.fromkeys(first_names(state).values()))
     rest = sum(state[name].nbytes for name in names if name not in masks)
     masked = [
         _masked(layer, masks[layer.name], state[layer.name], granularity)
         for layer in layers
         if layer.name in masks
     ]
-    computed = [
+    return tuple(
         StoredSize(entry.name, entry.label, rest + total, False)
         for entry in FORMATS.values()
         if (total := _total_bytes(entry, masked)) is not None
-    ]
-    return (*computed, *_measured(state, names, by_parameter))
+    )
 
 
 def _total_bytes(entry: StorageFormat, masked: Sequence[MaskedLayer]) -> int | None:

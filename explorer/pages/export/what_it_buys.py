@@ -1,0 +1,178 @@
+"""What pruning buys here: nonzeros, bytes of two kinds, and the measured time."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from explorer.jobs.job import Snapshot
+from explorer.jobs.progress import Progress
+from explorer.session import cache, state
+from explorer.session.notices import plain, show_errors
+from explorer.texts.help import HELP
+from explorer.training.status import active_job, asked_for, ended, note_lost
+from pruning_core.granularity import Granularity, granularity
+from pruning_core.plan import Plan
+from pruning_core.types import Report
+from pruning_core.workspaces import Workspace
+
+JOB = "latency"
+REFRESH_SECONDS = 1.0
+SECONDS = 4.0
+"""For one runtime at one batch size."""
+CARD: dict[str, Any] = {
+    "delta_color": "off",
+    "delta_arrow": "off",
+    "border": True,
+    "height": "stretch",
+}
+FINE = (
+    "Of these numbers, only nonzeros and stored bytes change: dense runtimes compute zeros like "
+    "other numbers. Linear layers with very many zeros can be faster in a sparse format: "
+    "`pruning time plan.json --advise` measures that."
+)
+N_OF_M = (
+    "Of these numbers, only nonzeros and stored bytes change here: zeros in an N:M pattern save "
+    "time only on a GPU whose kernels read that pattern, such as 2:4."
+)
+OUTPUTS = (
+    "With whole outputs removed, all four numbers can change, but only in a network that is really "
+    "narrower. The files below keep the zeros, so dense bytes and time stay as they are."
+)
+
+
+def what_it_buys(plan: Plan, space: Workspace, report: Report) -> None:
+    """Draws the four numbers, and which of them the plan's granularity can change."""
+    st.subheader("What it buys here", anchor=False)
+    run = _newest(plan)
+    active = run is not None and run.active
+    st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, report, active)
+
+
+def what_can_change(chosen: Granularity) -> str:
+    """Which of the four numbers a granularity can change, and why."""
+    if chosen.n_kept is not None:
+        return N_OF_M
+    return OUTPUTS if chosen.removes_outputs else FINE
+
+
+def latency_events(plan: Plan, space: Workspace) -> Iterator[object]:
+    """The events of the measurement in the background."""
+    from pruning_core.compress.latency import time_plan  # not before it is used
+
+    yield from time_plan(plan, space, budget=SECONDS)
+
+
+def _newest(plan: Plan) -> Snapshot | None:
+    """This browser's newest measurement of a plan with the same masks."""
+    runs = cache.jobs().snapshots(state.owner(), JOB)
+    return next((run for run in runs if asked_for(run, str) == cache.mask_key(plan)), None)
+
+
+def _live(plan: Plan, space: Workspace, report: Report, was_active: bool) -> None:
+    """Numbers and status. This part redraws itself while the measurement is active."""
+    with show_errors():
+        run = _newest(plan)
+        if was_active and not (run is not None and run.active):
+            st.rerun()
+        _numbers(plan, space, report, run)
+        st.caption(what_can_change(granularity(plan.granularity)))
+        _status(plan, space, run)
+
+
+def _numbers(plan: Plan, space: Workspace, report: Report, run: Snapshot | None) -> None:
+    sizes = {size.format: size for size in cache.stored_sizes(plan, space)}
+    dense = sizes.pop("dense")
+    small = min(sizes.values(), key=lambda size: size.bytes)
+    places = st.grid(4, min_column_width=180)
+    total = f"of {report.parameters:,}"
+    places.metric("Nonzeros · computed", f"{report.nonzeros:,}", total, **CARD)
+    same = "zeros are stored too"
+    places.metric(
+        "Dense bytes · computed", f"{dense.bytes:,}", same, help=HELP["dense_file"], **CARD
+    )
+    places.metric(
+        "Stored bytes · computed",
+        f"{small.bytes:,}",
+        f"{small.label}: {dense.bytes / small.bytes:.1f}x smaller",
+        help=HELP["stored_file"],
+        **CARD,
+    )
+    value, words = _time_words(run)
+    places.metric("Time · measured", value, words, help=HELP["latency"], **CARD)
+
+
+def _time_words(run: Snapshot | None) -> tuple[str, str]:
+    """The speed-up of the masked network in PyTorch at the largest batch, and its interval."""
+    if run is None or run.result is None:
+        return "–", "not measured yet"
+    from pruning_core.compress.latency import MASKED, Latency  # not before it is used
+
+    if not isinstance(run.result, Latency):
+        return "–", "could not be measured"
+    measured = [own for own in run.result.times if own.runtime == "eager"]
+    masked = [t for own in measured[-1:] for t in own.timings if t.variant == MASKED]
+    if not masked:
+        return "–", "could not be measured"
+    low, high = masked[0].interval
+    words = f"with zeros, batch {measured[-1].batch}: {low:.2f} to {high:.2f}"
+    return f"{masked[0].speedup:.2f}x", "too busy to tell" if run.result.busy else words
+
+
+def _status(plan: Plan, space: Workspace, run: Snapshot | None) -> None:
+    """The button, the bar with its stop, and the table of a finished measurement."""
+    if run is not None and run.active:
+        active_job(run, _progress(run), "latency_stop", "Stops after the present pair.")
+        return
+    if run is None:
+        note_lost(JOB)
+    else:
+        ended(run, "measurement", ". Nothing was changed.")
+        _table(run)
+    if st.button(
+        "Measure the time" if run is None else "Measure again",
+        key="latency_start",
+        icon=":material/timer:",
+        help="Runs in the background, for about a minute. You can use the other pages meanwhile.",
+    ):
+        events = partial(latency_events, plan, space)
+        cache.jobs().start(state.owner(), JOB, "Measurement of time", events, cache.mask_key(plan))
+        st.rerun()
+
+
+def _progress(run: Snapshot) -> Progress:
+    last = run.events[-1] if run.events else None
+    share = float(getattr(last, "share", 0.0))
+    left = run.seconds * (1 - share) / share if share > 0.05 else None
+    return Progress(share, left, str(getattr(last, "stage", "preparing")))
+
+
+def _table(run: Snapshot) -> None:
+    """One row per runtime, batch and form; then what was left out, and the machine."""
+    from pruning_core.compress.latency import Latency, verdict_words
+    from pruning_core.compress.runtimes import RUNTIMES
+
+    if not isinstance(run.result, Latency):
+        return
+    if run.result.busy is not None:
+        st.warning(plain(run.result.busy), icon=":material/speed:")
+    rows = [
+        {
+            "Runtime": RUNTIMES[own.runtime].label,
+            "Batch": own.batch,
+            "Network": timing.label,
+            "ms": round(1e3 * timing.seconds, 3),
+            "Measured": verdict_words(timing, own.errors[timing.variant])
+            if timing.variant in own.errors
+            else "the reference",
+        }
+        for own in run.result.times
+        for timing in own.timings
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, key="latency_table")
+    at = run.result.machine
+    load = "" if at.load is None else f", load {at.load:.1f} before"
+    where = f"{at.processor}, {at.threads} of {at.cores} cores{load}. Ratios: median, 95%."
+    st.caption(plain(" ".join([where, *run.result.left_out])))

@@ -1,0 +1,50 @@
+"""The four numbers of the page Export, and the measurement of time in the background."""
+
+from collections.abc import Callable, Iterator
+from unittest.mock import patch
+
+from streamlit.testing.v1 import AppTest
+
+from explorer.pages.export import what_it_buys as panel
+from explorer.session import cache
+from pruning_core.compress.latency import Latency, time_plan
+from pruning_core.granularity import GRANULARITIES
+from pruning_core.plan import Plan
+from pruning_core.workspaces import Workspace
+from tests.explorer.driven import text
+
+Open = Callable[..., AppTest]
+Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
+
+
+def test_every_granularity_says_which_numbers_it_can_change() -> None:
+    said = {name: panel.what_can_change(g) for name, g in GRANULARITIES.items()}
+    assert said["fine"] == panel.FINE
+    assert said["2:4"] == panel.N_OF_M
+    assert said["filter"] == panel.OUTPUTS
+
+
+def test_the_time_is_measured_on_click_and_shown_beside_the_computed_numbers(
+    open_view: Open, until: Until
+) -> None:
+    at = open_view("export", sparsity="0.9")
+    cards = {metric.label: metric for metric in at.metric}
+    assert cards["Time · measured"].value == "–"
+    assert "smaller" in cards["Stored bytes · computed"].delta
+    assert panel.FINE in text(at)
+
+    def quick(plan: Plan, space: Workspace) -> Iterator[object]:
+        return time_plan(plan, space, batches=(2,), runtimes=("eager",), rounds=7, budget=0.01)
+
+    with patch.object(panel, "latency_events", quick):
+        at.button(key="latency_start").click().run()
+        until(at, lambda at: not any(b.key == "latency_stop" for b in at.button))
+    (job,) = cache.jobs().snapshots("test session id", panel.JOB)
+    assert isinstance(job.result, Latency)
+    masked = job.result.times[0].timings[1]
+    cards = {metric.label: metric for metric in at.metric}
+    assert cards["Time · measured"].value == f"{masked.speedup:.2f}x"
+    table = at.dataframe[0].value
+    assert list(table["Network"])[:2] == ["Dense", "Masked (zeros)"]
+    other = open_view("export", sparsity="0.8")
+    assert {metric.label: metric.value for metric in other.metric}["Time · measured"] == "–"
