@@ -44,9 +44,9 @@ def explore(page: Page, label: str, shape: str) -> None:
     pick(page, "model", label)
     before = metric(page, "Accuracy")
     slide(page, "sparsity", 5)
-    expect(page).to_have_url(re.compile(r"sparsity=0\.25(&|$)"))
+    expect(page).to_have_url(re.compile(r"sparsity=0\.55(&|$)"))
     settled(page)
-    expect(card(page, "Weights removed")).to_have_text("25%")
+    expect(card(page, "Weights removed")).to_have_text("55%")
     expect(card(page, "Accuracy")).not_to_have_text(before)
     macs = metric(page, "MACs left")
     pick(page, "granularity", shape)
@@ -54,7 +54,7 @@ def explore(page: Page, label: str, shape: str) -> None:
         macs
     )  # two cuts may get equally many images right
     expect(page.get_by_test_id("stMetric").filter(has_text="Weights removed")).to_contain_text(
-        "25%"
+        "55%"
     )
 
 
@@ -104,7 +104,7 @@ def export(page: Page, model: str, folder: Path) -> None:
 def test_the_main_job(
     model: str, label: str, shape: str, open_page: OpenPage, console: Console, tmp_path: Path
 ) -> None:
-    page = open_page()
+    page = open_page("?sparsity=0.5")
     explore(page, label, shape)
     shot(page, f"journey-{model}-explore")
     go(page, "Sensitivity")
