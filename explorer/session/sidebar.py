@@ -8,6 +8,7 @@ from torch import nn
 
 from explorer.session import cache, state, upload_dialog
 from explorer.session.axis_forms import UNAVAILABLE, granularity_form, schedule_form
+from explorer.session.idle_choices import all_by_hand, decided_by_hand, idle_repairs
 from explorer.session.notices import plain
 from explorer.session.url import is_upload
 from explorer.texts.formats import count, percent, whole_percent
@@ -59,9 +60,10 @@ def render() -> Choice:
     st.subheader("What to remove", anchor=False)
     granularity_form(plan, space)
     _axis("criterion", "Criterion", CRITERIA, plan.criterion, _unusable_criteria(plan, space))
-    _axis("allocation", "Allocation", ALLOCATIONS, plan.allocation, {})
+    by_hand = decided_by_hand(plan, space)
+    _axis("allocation", "Allocation", ALLOCATIONS, plan.allocation, by_hand, " · not used now")
     _sparsity(plan, space)
-    _axis("repair", "Repair", REPAIRS, plan.repair, _idle_repairs(space))
+    _axis("repair", "Repair", REPAIRS, plan.repair, idle_repairs(space))
     if space is not None and space.removed_at_start:
         _start(plan, space)
     with st.expander("More settings", icon=":material/tune:"):
@@ -193,17 +195,22 @@ def _model_changed() -> None:
 
 
 def _axis(
-    field: str, label: str, entries: Mapping[str, Entry], chosen: str, reasons: Mapping[str, str]
+    field: str,
+    label: str,
+    entries: Mapping[str, Entry],
+    chosen: str,
+    reasons: Mapping[str, str],
+    mark: str = UNAVAILABLE,
 ) -> None:
     """A select box for one axis. reasons: for each unusable entry, a sentence why.
 
-    Unusable entries are marked. The caption is the reason of the chosen entry, or its help.
+    Unusable entries get the mark. The caption is the reason of the chosen entry, or its help.
     """
 
     def entry_label(name: str) -> str:
         if name not in entries:
             return name
-        return entries[name].label + (UNAVAILABLE if name in reasons else "")
+        return entries[name].label + (mark if name in reasons else "")
 
     state.set_widget(field, chosen)
     st.selectbox(
@@ -235,14 +242,6 @@ def _unusable_criteria(plan: Plan, space: Workspace | None) -> dict[str, str]:
     }
 
 
-def _idle_repairs(space: Workspace | None) -> dict[str, str]:
-    """The repairs that change nothing in this network, with a reason."""
-    if space is None:
-        return {}
-    reasons = {name: entry.no_effect(space.model) for name, entry in REPAIRS.items()}
-    return {name: why for name, why in reasons.items() if why is not None and name != NONE}
-
-
 def _sparsity(plan: Plan, space: Workspace | None) -> None:
     """The slider of the global sparsity. Where it has no effect it is disabled, with the reason."""
     fraction, reason = _slider_state(plan, space)
@@ -260,6 +259,15 @@ def _sparsity(plan: Plan, space: Workspace | None) -> None:
     )
     if reason:
         st.caption(reason)
+        if plan.overrides:
+            st.button(
+                f"Back to {ALLOCATIONS[plan.allocation].label}",
+                key="back_to_allocation",
+                icon=":material/undo:",
+                help=HELP["reset_all"],
+                on_click=state.set_ratios,
+                args=({},),
+            )
     elif abs(100 * fraction - whole_percent(fraction)) > 1e-6:
         st.caption(f"The plan requests {percent(fraction)}; this slider has steps of 1%.")
 
@@ -272,13 +280,11 @@ def _slider_state(plan: Plan, space: Workspace | None) -> tuple[float, str]:
             f"{g.label} removes {percent(g.fixed_ratio)} of every layer, "
             "so this slider has no effect."
         )
-    by_hand = dict(plan.overrides)
-    prunable = cache.prunable(plan, space)[0] if space is not None else ()
-    if prunable and all(layer.name in by_hand for layer in prunable):
-        requested = total_ratio(prunable, by_hand)
+    if space is not None and all_by_hand(plan, space):
+        requested = total_ratio(cache.prunable(plan, space)[0], dict(plan.overrides))
         return requested, (
             f"Every layer's ratio is set by hand. Together they request {percent(requested)}, "
-            "so this slider has no effect. *Reset all* on the Explore page removes these ratios."
+            "so this slider has no effect."
         )
     if not ALLOCATIONS[plan.allocation].uses_target:
         return plan.sparsity, (

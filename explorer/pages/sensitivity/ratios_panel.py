@@ -37,6 +37,8 @@ from pruning_core.tasks import Task, change
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
+DEFAULT_RULE = "least_loss"
+"""The best of these rules by measurement (docs/results.md)."""
 ROW_HEIGHT = 35
 MOST_ROWS = 14
 TENTHS = "%.1f%%"
@@ -193,6 +195,7 @@ def _rule() -> tuple[str, str]:
         rule = st.selectbox(
             "Rule",
             tuple(SENSITIVITY_RULES),
+            tuple(SENSITIVITY_RULES).index(DEFAULT_RULE),
             format_func=lambda key: SENSITIVITY_RULES[key].label,
             key="ratios_how",
             bind="query-params",

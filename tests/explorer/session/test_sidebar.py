@@ -243,3 +243,16 @@ def test_a_sparsity_below_100_percent_is_never_shown_as_100_percent() -> None:
     assert "The plan requests 99.9%" in captions(at)
     assert plan(at).sparsity == 0.999
     assert started(sparsity="1").slider(key="sparsity").value == 100
+
+
+def test_ratios_of_every_layer_say_what_decides_and_lead_back_to_the_allocation() -> None:
+    names = ("conv1", "conv2", "fc1", "fc2", "fc3")
+    at = started(overrides="~".join(f"{name}.weight~0.5" for name in names))
+    assert at.slider(key="sparsity").disabled
+    assert any("Not used now: every layer's ratio" in text.value for text in at.caption)
+    assert at.button(key="back_to_allocation").label == "Back to Uniform"
+    at.button(key="back_to_allocation").click()
+    at.run()
+    assert not at.exception
+    assert not at.slider(key="sparsity").disabled
+    assert "overrides" not in at.query_params
