@@ -241,6 +241,8 @@ def verdict_words(timing: Timing, error: float = 0.0) -> str:
     low, high = timing.interval
     numbers = f"{timing.speedup:.2f}x [{low:.2f}, {high:.2f}], n = {timing.n}"
     inexact = "" if error <= 10 * TOLERANCE else f" Its outputs differ by {error:.1%}."
+    if timing.disagrees:
+        return f"too busy to tell, halves differ by {timing.halves:.0%}: {numbers}.{inexact}"
     if timing.verdict == "faster":
         return f"faster than dense: {numbers}.{inexact}"
     if timing.verdict == "slower":
