@@ -1,5 +1,7 @@
 """How far can the plan go? Finds the largest sparsity that loses at most a chosen amount."""
 
+from typing import Any
+
 import streamlit as st
 
 from explorer.charts import alt
@@ -147,7 +149,8 @@ def _figure(plan: Plan, space: Workspace, found: Farthest | None, lose: float) -
 
 def set_from_chart() -> None:
     """Sets the sparsity of the point that was clicked."""
-    chosen = state.widget_value("farthest_chart", {"selection": {"points": []}})
+    nothing: dict[str, Any] = {"selection": {"points": []}}
+    chosen = state.widget_value("farthest_chart", nothing)
     points = chosen["selection"]["points"]
     if points:
         _use(round(points[0]["x"]) / 100)
