@@ -5,6 +5,7 @@ from explorer.charts.curves import preview_curves, sensitivity_curves
 from explorer.charts.distributions import score_histogram, weight_histograms
 from explorer.charts.flows import WEIGHT_STATES, mask_over_time, mask_update_chart, weight_states
 from explorer.charts.methods import tradeoff
+from explorer.charts.storage import storage_bars
 from explorer.charts.style import alt, robust_limit
 from explorer.charts.training import training_curves
 from explorer.charts.units import unit_bars
@@ -21,6 +22,7 @@ __all__ = [
     "score_histogram",
     "sensitivity_curves",
     "sensitivity_slice",
+    "storage_bars",
     "tradeoff",
     "training_curves",
     "unit_bars",

@@ -1,0 +1,120 @@
+"""Bytes of a pruned network in every storage format, and where each beats dense storage."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED_MODEL, translucent
+from explorer.charts.style import finish, patterned
+from explorer.texts.formats import percent
+from pruning_core.compress.storage_sizes import StoredSize
+
+ROW_HEIGHT = 34
+KINDS = ((False, "computed", KEPT, ""), (True, "measured: the file was written", PRUNED_MODEL, "/"))
+
+
+def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
+    """Left: bytes in each format. Right: the sparsities at which it is smaller than dense.
+
+    sizes: dense among them; sparsity: of the masked layers, drawn as a line in the right panel.
+    """
+    dense = next(size.bytes for size in sizes if size.format == "dense")
+    figure = make_subplots(1, 2, shared_yaxes=True, column_widths=[0.6, 0.4])
+    for measured, name, colour, pattern in KINDS:
+        part = [size for size in sizes if size.measured is measured]
+        if part:
+            _add_sizes(figure, part, dense, name, patterned(colour, pattern))
+    _add_crossovers(figure, [size for size in sizes if size.crossover is not None])
+    line = {"width": 1.5, "dash": "dash"}
+    figure.add_vline(x=dense, line=line | {"color": DENSE}, row=1, col=1)
+    figure.add_vline(x=100 * sparsity, line=line | {"color": CHOSEN}, row=1, col=2)
+    figure.add_annotation(
+        text="this plan",
+        **{"x": 100 * sparsity, "xref": "x2", "y": 1, "yref": "y2 domain", "yanchor": "bottom"},
+        xanchor="right" if sparsity > 0.5 else "left",
+        showarrow=False,
+        font_color=CHOSEN,
+    )
+    largest = max(size.bytes for size in sizes)
+    figure.update_xaxes(
+        title_text="bytes · times smaller than dense", rangemode="tozero", row=1, col=1
+    )
+    figure.update_xaxes(range=[0, 1.6 * largest], row=1, col=1)
+    figure.update_xaxes(title_text="sparsity, %", range=[0, 101], row=1, col=2)
+    names = [size.label for size in sizes]
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False)
+    return finish(figure, _sentence(sizes, dense), 120 + ROW_HEIGHT * len(sizes), "storage")
+
+
+def _add_sizes(
+    figure: go.Figure, sizes: Sequence[StoredSize], dense: int, name: str, look: dict[str, object]
+) -> None:
+    figure.add_bar(
+        x=[size.bytes for size in sizes],
+        y=[size.label for size in sizes],
+        orientation="h",
+        name=name,
+        marker=look,
+        text=[
+            f"{size.bytes:,} B" + (f" · {dense / size.bytes:.2f}x" if size.bytes != dense else "")
+            for size in sizes
+        ],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="<b>%{y}</b><br>%{x:,} bytes<extra></extra>",
+        row=1,
+        col=1,
+    )
+
+
+def _add_crossovers(figure: go.Figure, sizes: Sequence[StoredSize]) -> None:
+    """A bar from each crossover to 100%, and the crossover as a number in it.
+
+    The number is a trace of its own: text inside a bar does not follow the theme's colours.
+    """
+    borders = [100 * (size.crossover or 0.0) for size in sizes]
+    labels = [size.label for size in sizes]
+    figure.add_bar(
+        x=[100 - border for border in borders],
+        base=borders,
+        y=labels,
+        orientation="h",
+        name="smaller than dense from",
+        marker={"color": translucent(DENSE, 0.25), "line": {"color": DENSE, "width": 1.5}},
+        hoverinfo="skip",
+        row=1,
+        col=2,
+    )
+    figure.add_scatter(
+        x=borders,
+        y=labels,
+        mode="text",
+        text=[f" {percent(border / 100)}" for border in borders],
+        textposition="middle right",
+        showlegend=False,
+        hoverinfo="skip",
+        row=1,
+        col=2,
+    )
+
+
+def _bar_text(stored: int, dense: int) -> str:
+    factor = "" if stored == dense else f" · {dense / stored:.2f}x"
+    return f"{stored:,} B{factor}"
+
+
+def times(stored: int, dense: int) -> str:
+    """ "2.3x smaller", "1.2x larger" or "as dense"."""
+    if stored == dense:
+        return "as dense"
+    factor = dense / stored
+    return f"{factor:.2f}x smaller" if factor > 1 else f"{1 / factor:.2f}x larger"
+
+
+def _sentence(sizes: Sequence[StoredSize], dense: int) -> str:
+    best = min(sizes, key=lambda size: size.bytes)
+    return (
+        f"Dense: {dense:,} bytes. Smallest of {len(sizes)} formats: {best.label}, "
+        f"{best.bytes:,} bytes, {percent(best.bytes / dense)} of dense."
+    )
