@@ -25,14 +25,11 @@ def load_sparse(path: str | Path) -> dict[str, torch.Tensor]:
 def restored(content: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """The texts in the header of a file, and its tensors, not checked."""
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-    parts = {key: bytearray(part.numpy().tobytes()) for key, part in load(content).items()}
-    if header["compression"] == "lzma":
-        parts = {key: bytearray(lzma.decompress(part)) for key, part in parts.items()}
-    read = {key: torch.frombuffer(part, dtype=torch.uint8) for key, part in parts.items() if part}
-    bits = read.get("bitmap", torch.zeros(0, dtype=torch.uint8))
-    bits = (bits[:, None] >> torch.arange(8, dtype=torch.uint8) & 1).bool().reshape(-1)
-    planes = {key: read[key].view(int(key[6:]), -1) for key in read if key.startswith("bytes.")}
-    values = {key: bytes_first.T.contiguous() for key, bytes_first in planes.items()}
+    unpack = lzma.decompress if header["compression"] == "lzma" else bytes
+    parts = {key: bytearray(unpack(part.numpy().tobytes())) for key, part in load(content).items()}
+    read = {k: torch.frombuffer(v or bytearray(16), dtype=torch.uint8) for k, v in parts.items()}
+    bits = (read["bitmap"][:, None] >> torch.arange(8, dtype=torch.uint8) & 1).bool().reshape(-1)
+    values = {k: read[k].view(int(k[6:]), -1).T.contiguous() for k in read if k[:6] == "bytes."}
     state: dict[str, torch.Tensor] = {}
     for name, dtype, shape, stored in json.loads(parts["index"]):
         if isinstance(stored, list):  # a second name of the same tensor
@@ -40,12 +37,15 @@ def restored(content: bytes) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
             continue
         tensor = state[name] = torch.zeros(shape, dtype=getattr(torch, dtype))
         keep = torch.ones(tensor.numel(), dtype=torch.bool)
-        if stored == "masked":
+        if stored != "full":
             keep, bits = bits[: len(keep)], bits[len(keep) :]
         key, count = f"bytes.{tensor.element_size()}", int(keep.sum())
-        if count:
-            taken, values[key] = values[key][:count], values[key][count:]
-            tensor.view(-1)[keep] = taken.reshape(-1).view(tensor.dtype)
+        size = stored if isinstance(stored, int) else count
+        taken, values[key] = values[key][:size], values[key][size:]
+        if isinstance(stored, int):  # so many values, and a byte for each kept weight: which value
+            codes, values["bytes.1"] = values["bytes.1"][:count], values["bytes.1"][count:]
+            taken = taken[codes[:, 0].long()]
+        tensor.view(-1)[keep] = taken.clone().view(-1).view(tensor.dtype)  # a clone is aligned
     return header, state
 
 

@@ -6,6 +6,10 @@ The file has few parts, each compressed by lzma unless it is written plain:
 - bytes.N: the values of N bytes each: the kept ones of masked tensors, all of other tensors. All
   first bytes stand together, then all second bytes, and so on: so they compress better.
 
+A masked tensor whose kept weights share at most 256 values (`weight_sharing`) stores these values,
+and for each kept weight one byte in bytes.1 that says which value it has. A file with such tensors
+has format 2, else 1.
+
 Positions come from the masks, never from the values, so kept zeros, -0.0 and NaN come back bit for
 bit, for every type. A SHA-256 of all tensors is checked when the file is read.
 """
@@ -14,6 +18,7 @@ import json
 import lzma
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +35,12 @@ from pruning_core.types import ParameterMasks, PruningError
 LOADER = Path(load_sparse.__file__).read_text(encoding="utf-8")
 """The script load_sparse.py, which reads a sparse file with torch and safetensors alone."""
 FORMAT = "pruning-explorer-sparse-1"
+SHARED_FORMAT = "pruning-explorer-sparse-2"
+MOST_SHARED = 256
+"""Values that a code of one byte can name."""
+PROBE = 1024
+"""Weights that are looked at before all: most tensors have more values among them."""
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -70,12 +81,12 @@ def write_sparse(
         "index": _as_bytes(json.dumps([entry.described for entry in entries]).encode()),
         "bitmap": pack_bits(torch.cat([torch.empty(0, dtype=torch.bool), *bits])),
     }
-    for width in sorted({entry.tensor.element_size() for entry in entries}):
-        values = [entry.kept for entry in entries if entry.tensor.element_size() == width]
-        planes = torch.cat([value_bytes(kept).view(-1, width) for kept in values]).T
-        parts[f"bytes.{width}"] = planes.contiguous().view(-1)
+    values = [part for entry in entries for part in entry.parts]
+    for width in sorted({part.element_size() for part in values}):
+        same = [value_bytes(part) for part in values if part.element_size() == width]
+        parts[f"bytes.{width}"] = torch.cat(same).view(-1, width).T.contiguous().view(-1)
     texts = {
-        "format": FORMAT,
+        "format": SHARED_FORMAT if any(entry.codes is not None for entry in entries) else FORMAT,
         "compression": "lzma" if compress else "none",
         "sha256": digest(dict(tensors)),
         **(metadata or {}),
@@ -93,19 +104,48 @@ class _Entry:
     mask: Bool[Tensor, "..."] | None
     same_as: str | None
 
-    @property
-    def kept(self) -> Tensor:
-        """The values that are stored."""
+    @cached_property
+    def parts(self) -> tuple[Tensor, ...]:
+        """The values that are stored, or shared values and the codes of the kept weights."""
         if self.same_as is not None:
-            return self.tensor.new_empty(0)
-        return self.tensor if self.mask is None else self.tensor[self.mask]
+            return (self.tensor.new_empty(0),)
+        if self.mask is None:
+            return (self.tensor,)
+        kept = self.tensor[self.mask]
+        return _shared(kept) or (kept,)
+
+    @property
+    def codes(self) -> Tensor | None:
+        """Which of the shared values each kept weight has; None where they share none."""
+        return self.parts[1] if len(self.parts) > 1 else None
 
     @property
     def described(self) -> list[Any]:
-        """Name, type, shape, and "masked", "full" or [the earlier name]."""
-        how = "full" if self.mask is None else "masked"
-        stored = how if self.same_as is None else [self.same_as]
+        """Name, type, shape, and "masked", "full", [the earlier name] or how many shared values."""
+        stored: str | int | list[str] = "full" if self.mask is None else "masked"
+        if self.same_as is not None:
+            stored = [self.same_as]
+        elif self.codes is not None:
+            stored = len(self.parts[0])
         return [self.name, _type_name(self.tensor), list(self.tensor.shape), stored]
+
+
+def _shared(kept: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The different values and a code for each weight, where that takes fewer bytes.
+
+    Values are compared by their bits, so -0.0 and NaN come back.
+    """
+    integer = INTEGERS.get(kept.element_size())
+    if integer is None or kept.is_complex():
+        return None
+    patterns = kept.contiguous().view(integer)
+    if len(patterns[:PROBE].unique()) > MOST_SHARED:
+        return None
+    different, codes = patterns.unique(return_inverse=True)
+    few = len(different) <= MOST_SHARED
+    if not few or different.nbytes + len(codes) >= kept.nbytes:
+        return None
+    return different.view(kept.dtype), codes.to(torch.uint8)
 
 
 def _entries(tensors: Mapping[str, Tensor], masks: ParameterMasks) -> list[_Entry]:
@@ -193,19 +233,30 @@ def _compressed(part: UInt8[Tensor, " n"]) -> UInt8[Tensor, " m"]:
 def read_sparse(content: bytes) -> dict[str, Tensor]:
     """The tensors of a sparse file, restored bit for bit and checked against their hash.
 
-    Raises PruningError for other files, and for a file whose tensors do not have the hash that was
-    written.
+    Raises PruningError for other files, for a format of a later version, and for a file whose
+    tensors do not have the hash that was written.
     """
     try:
-        texts, tensors = restored(content)
-        if texts["format"] != FORMAT:
-            raise ValueError(texts["format"])
-        written = texts["sha256"]
+        version = _version(content)
+        if version in {FORMAT, SHARED_FORMAT}:
+            texts, tensors = restored(content)
+            written = texts["sha256"]
     except (
         *(SafetensorError, lzma.LZMAError, json.JSONDecodeError, UnicodeDecodeError),
         *(KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError, EOFError),
     ) as error:
         raise PruningError("The file is not a sparse file, or it is damaged.") from error
+    if version not in {FORMAT, SHARED_FORMAT}:
+        raise PruningError(
+            f"The sparse file has format '{version}'. This version reads {FORMAT} and "
+            f"{SHARED_FORMAT}: read it with the load_sparse.py that was written beside it."
+        )
     if digest(tensors) != written:
         raise PruningError("The sparse file is damaged: its tensors do not have the hash in it.")
     return tensors
+
+
+def _version(content: bytes) -> str:
+    """The format in the header. Raises KeyError and others where there is none."""
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return str(header["__metadata__"]["format"])

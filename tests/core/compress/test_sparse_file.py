@@ -1,13 +1,17 @@
 """Sparse files: every value comes back bit for bit, and damage is found."""
 
+import math
 import runpy
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from pruning_core.compress.load_sparse import load_sparse
 from pruning_core.compress.sparse_file import (
     DTYPES,
     LOADER,
@@ -46,6 +50,43 @@ def test_every_type_and_shape_comes_back_bit_for_bit(
         assert torch.equal(value_bytes(back[name]), value_bytes(tensor))
 
 
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Up to three tensors of any type and shape, of any bits or of few values, with masks."""
+    tensors, masks = {}, {}
+    for name in ("a", "b", "c")[: draw(st.integers(1, 3))]:
+        dtype = DTYPES[draw(st.sampled_from(sorted(DTYPES)))]
+        shape = draw(st.lists(st.integers(0, 5), max_size=4))
+        count = math.prod(shape)
+        width = torch.empty(0, dtype=dtype).element_size()
+        size = count * width
+        content = draw(st.binary(min_size=size, max_size=size))
+        if dtype == torch.bool:
+            content = bytes(byte & 1 for byte in content)
+        if draw(st.booleans()):
+            content = content[:width] * count
+        flat = torch.frombuffer(bytearray(content), dtype=dtype) if size else torch.empty(0)
+        tensors[name] = flat.to(dtype).reshape(shape)
+        if draw(st.booleans()):
+            keep = draw(st.lists(st.booleans(), min_size=count, max_size=count))
+            masks[name] = torch.tensor(keep, dtype=torch.bool).reshape(shape)
+            tensors[name][~masks[name]] = 0
+    return tensors, masks
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, database=None)
+@given(case=cases(), compress=st.booleans())
+def test_what_is_written_is_read_back_bit_for_bit(
+    case: tuple[dict[str, Tensor], dict[str, Tensor]], compress: bool
+) -> None:
+    tensors, masks = case
+    back = read_sparse(write_sparse(tensors, masks, compress=compress))
+    assert list(back) == list(tensors)
+    for name, tensor in tensors.items():
+        assert (back[name].dtype, back[name].shape) == (tensor.dtype, tensor.shape)
+        assert torch.equal(value_bytes(back[name]), value_bytes(tensor))
+
+
 def test_kept_zeros_negative_zeros_and_nan_stay_as_they_are() -> None:
     weight = torch.tensor([0.0, -0.0, float("nan"), float("inf"), 1e-45, 0.0])
     mask = torch.tensor([True, True, True, True, True, False])
@@ -69,6 +110,38 @@ def test_the_file_has_the_bitmap_and_the_kept_values_only() -> None:
     assert len(write_sparse({"w": weight * mask + 0.0}, {"w": mask})) < len(plain)
 
 
+def test_shared_values_are_stored_once_with_a_code_for_each_weight(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(5)
+    for dtype in (torch.float32, torch.bfloat16, torch.float64, torch.int16):
+        book = torch.tensor([0.0, -0.0, 1.0, -3.0]).to(dtype)
+        keep = torch.rand(40, 30, generator=generator) < 0.5
+        weight = book[torch.randint(4, (40, 30), generator=generator)]
+        weight[~keep] = 0
+        tensors = {"w": weight, "b": torch.ones(3, dtype=dtype), "mask": keep}
+        plain = write_sparse(tensors, {"w": keep}, compress=False)
+        width = weight.element_size()
+        different = 3 if dtype == torch.int16 else 4
+        parts = {name: len(part) for name, part in load(plain).items()}
+        assert parts[f"bytes.{width}"] == width * (different + 3)
+        assert parts["bytes.1"] == int(keep.sum()) + 1200
+        for content in (plain, write_sparse(tensors, {"w": keep})):
+            back = read_sparse(content)
+            (tmp_path / "shared").write_bytes(content)
+            assert load_sparse(tmp_path / "shared").keys() == back.keys()
+            for name, tensor in tensors.items():
+                assert torch.equal(value_bytes(back[name]), value_bytes(tensor)), (dtype, name)
+
+
+def test_files_without_shared_values_are_of_format_1_and_later_formats_are_named() -> None:
+    weight = torch.tensor([0.25, 1.0, 4.0, 16.0])
+    plain = write_sparse({"w": weight}, {"w": weight > 0})
+    assert b"pruning-explorer-sparse-1" in plain
+    shared = write_sparse({"w": torch.ones(40)}, {"w": torch.ones(40).bool()})
+    assert b"pruning-explorer-sparse-2" in shared
+    with pytest.raises(PruningError, match="format 'pruning-explorer-sparse-9'"):
+        read_sparse(plain.replace(b"sparse-1", b"sparse-9"))
+
+
 def test_wrong_masks_are_refused() -> None:
     weight = torch.ones(4)
     keep = torch.tensor([True, True, True, False])
@@ -82,7 +155,7 @@ def test_wrong_masks_are_refused() -> None:
 
 
 def test_damaged_files_are_refused() -> None:
-    weight = torch.ones(4)
+    weight = torch.tensor([0.25, 1.0, 4.0, 16.0])
     good = write_sparse({"w": weight}, {"w": weight > 0}, compress=False)
     changed = bytearray(good)
     changed[good.index(b"\x80\x80\x80\x80")] ^= 1  # the third bytes of the four values
