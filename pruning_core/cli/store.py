@@ -9,6 +9,7 @@ from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
 from pruning_core.cli.options import add_json, add_plan, add_subject
 from pruning_core.cli.output import print_json
+from pruning_core.compress.shared_storage import SharedNetwork, share_plan
 from pruning_core.compress.sparse_file import LOADER, write_sparse
 from pruning_core.compress.storage_sizes import StoredSize, storage_sizes
 from pruning_core.export import masks_by_parameter
@@ -27,6 +28,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="sparse safetensors file to write; load_sparse.py is written beside it",
     )
+    parser.add_argument(
+        "--share-bits",
+        type=int,
+        metavar="B",
+        help="the kept weights of each layer share at most 2^B values, found by k-means (1 to 8): "
+        "the file is smaller and the network another one, whose value on the test split is printed",
+    )
+    parser.add_argument(
+        "--index-bits",
+        type=int,
+        metavar="K",
+        help="bits of a distance in the formats that store distances, instead of those of the "
+        "papers",
+    )
     add_json(parser)
     add_subject(parser)
 
@@ -39,22 +54,58 @@ def run(options: argparse.Namespace) -> int:
     dependent = dependent_masks_of(plan, space, masks)
     network = pruned_copy(plan, space, masks)
     named = masks_by_parameter(masks, space.layers, dependent)
+    g = granularity(plan.granularity)
+    index_bits = options.index_bits
+    sizes = storage_sizes(network, space.layers, masks, g, named, index_bits)
+    shared = None
+    if options.share_bits is not None:
+        shared = share_plan(
+            plan, space, masks, options.share_bits, model=network, index_bits=index_bits
+        )
+        network = shared.model
+        sizes = (*sizes, *shared.sizes)
     out.write_bytes(write_sparse(tensors_of(network), named, metadata={"plan": plan.to_json()}))
     (out.parent / "load_sparse.py").write_text(LOADER, encoding="utf-8")
-    g = granularity(plan.granularity)
-    sizes = storage_sizes(network, space.layers, masks, g, named)
     if options.json:
-        print_json([asdict(size) for size in sizes])
+        rows = [asdict(size) for size in sizes]
+        print_json(rows if shared is None else {"sizes": rows, "sharing": _as_dict(shared)})
     else:
         print(_table(sizes))
+        if shared is not None:
+            print(_cost(shared))
     return 0
+
+
+def _as_dict(shared: SharedNetwork) -> dict[str, object]:
+    """The values on the test split as JSON values. change, interval_95: in the value's own unit."""
+    return {
+        "bits": shared.bits,
+        "pruned": shared.before.value,
+        "shared": shared.after.value,
+        "change": shared.change.value,
+        "interval_95": list(shared.change.interval),
+        "n": shared.after.n,
+    }
+
+
+def _cost(shared: SharedNetwork) -> str:
+    """What sharing changes, in one line."""
+    task = shared.after.task
+    scale, unit = (100, " points") if task.percent else (1, "")
+    low, high = (scale * end for end in shared.change.interval)
+    return (
+        f"{shared.bits}-bit shared weights: {task.short_label} "
+        f"{task.text(shared.before.value)} -> {task.text(shared.after.value)}, "
+        f"{scale * shared.change.value:+.2f}{unit}, 95% [{low:+.2f}, {high:+.2f}], "
+        f"n = {shared.after.n}, test split"
+    )
 
 
 def _table(sizes: Sequence[StoredSize]) -> str:
     """One line per format: bytes, how many times smaller than dense, measured or computed."""
     dense = next(size.bytes for size in sizes if size.format == "dense")
     return "\n".join(
-        f"{size.label:24} {size.bytes:>13,} bytes  {dense / size.bytes:5.2f} x smaller  "
+        f"{size.label:36} {size.bytes:>13,} bytes  {dense / size.bytes:5.2f} x smaller  "
         f"{'measured' if size.measured else 'computed'}"
         for size in sizes
     )

@@ -81,11 +81,9 @@ def count_layer(
     Without index_bits the papers' are used: `GAP_BITS` and `GROUP_GAP_BITS`.
     Raises PruningError for index_bits outside of 1 to 32.
     """
-    if index_bits is not None and not 1 <= index_bits <= MAX_GAP_BITS:
-        raise PruningError(f"An index has 1 to {MAX_GAP_BITS} bits, not {index_bits}.")
+    gap_bits = gap_bits_of(layer, index_bits)
     grouped = to_groups(keep, granularity, layer)
     kept = grouped.any(-1)
-    gap_bits = index_bits or GAP_BITS[layer.linear]
     group_gap_bits = index_bits or GROUP_GAP_BITS
     return LayerCounts(
         values=keep.numel(),
@@ -101,6 +99,18 @@ def count_layer(
         group_fillers=fillers(kept.reshape(-1), group_gap_bits),
         block=None if granularity.n_kept is None else grouped.shape[1],
     )
+
+
+def gap_bits_of(layer: Layer, index_bits: int | None) -> int:
+    """Bits of a distance between nonzeros.
+
+    Raises PruningError for index_bits outside of 1 to 32.
+    """
+    if index_bits is None:
+        return GAP_BITS[layer.linear]
+    if not 1 <= index_bits <= MAX_GAP_BITS:
+        raise PruningError(f"An index has 1 to {MAX_GAP_BITS} bits, not {index_bits}.")
+    return index_bits
 
 
 def fillers(keep: Bool[Tensor, " n"], bits: int) -> int:

@@ -27,7 +27,7 @@ class StoredSize:
     """Bytes of the whole network in one format. measured: a file was written; else computed.
 
     crossover: the sparsity of the masked layers above which the format is smaller than dense; None
-    where there is none or it is not known.
+    where there is none or it is not known. read_by: which program reads it.
     """
 
     format: str
@@ -35,11 +35,7 @@ class StoredSize:
     bytes: int
     measured: bool
     crossover: float | None = None
-
-    @property
-    def read_by(self) -> str:
-        """Which program reads it."""
-        return FILES[self.format][1] if self.measured else FORMATS[self.format].read_by
+    read_by: str = ""
 
 
 def storage_sizes(
@@ -80,7 +76,9 @@ def computed_sizes(
         if layer.name in masks
     ]
     return tuple(
-        StoredSize(entry.name, entry.label, rest + total, False, crossover(entry, counts))
+        StoredSize(
+            entry.name, entry.label, rest + total, False, crossover(entry, counts), entry.read_by
+        )
         for entry in FORMATS.values()
         if (total := total_bytes(entry, counts)) is not None
     )
@@ -98,7 +96,8 @@ def measured_sizes(model: nn.Module, by_parameter: ParameterMasks) -> tuple[Stor
         "sparse": write_sparse(state, kept),
     }
     return tuple(
-        StoredSize(name, FILES[name][0], len(part), True) for name, part in content.items()
+        StoredSize(name, FILES[name][0], len(part), True, read_by=FILES[name][1])
+        for name, part in content.items()
     )
 
 
