@@ -26,13 +26,11 @@ from explorer.session.workspace_cache import WorkspaceCache
 from pruning_core import pipeline, resolved_plan
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.compress.storage_sizes import StoredSize, computed_sizes
-from pruning_core.compress.storage_sizes import measured_sizes as written_sizes
 from pruning_core.criteria import criterion
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.forward import BUDGET
 from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.evaluation.metrics import measure
-from pruning_core.export import masks_by_parameter
 from pruning_core.granularity import granularity
 from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
@@ -263,22 +261,11 @@ def report(plan: Plan, space: Workspace) -> Report:
     return pipeline.counts(plan, space, masks(plan, space))
 
 
-@cached(lambda plan, space, index_bits=None: (mask_key(plan), index_bits), 64, copied=True)
-def stored_sizes(
-    plan: Plan, space: Workspace, index_bits: int | None = None
-) -> tuple[StoredSize, ...]:
+@cached(lambda plan, space: mask_key(plan), 64, copied=True)
+def stored_sizes(plan: Plan, space: Workspace) -> tuple[StoredSize, ...]:
     """The computed bytes of the masked network in every storage format."""
     chosen = granularity(plan.granularity)
-    return computed_sizes(space.model, space.layers, masks(plan, space), chosen, index_bits)
-
-
-@cached(lambda plan, space: repair_key(plan), 16, copied=True)
-def measured_sizes(plan: Plan, space: Workspace) -> tuple[StoredSize, ...]:
-    """The bytes of the pruned network's files, which are written to measure them."""
-    chosen = masks(plan, space)
-    dependent = pipeline.dependent_masks_of(plan, space, chosen)
-    named = masks_by_parameter(chosen, space.layers, dependent)
-    return written_sizes(pruned_model(plan, space), named)
+    return computed_sizes(space.model, space.layers, masks(plan, space), chosen)
 
 
 def dense_report(space: Workspace) -> Report:

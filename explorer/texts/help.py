@@ -62,6 +62,9 @@ COUNTS = {
     "index_bits": "Relative index and Index per group store the distance from one nonzero (or kept "
     "group) to the next. Fewer bits make each entry smaller, but long distances need filler "
     "zeros. In the papers: 8 bits in convolutions, 5 in linear layers, 4 between groups.",
+    "share_bits": "The kept weights of each layer take one of 2^bits values, which k-means finds "
+    "(Deep Compression). A file stores each value once, and a code for each weight. The network "
+    "changes, so its value on the test split is measured again.",
     "storage_write": "Writes the dense file compressed by gzip and by xz, and sparse.safetensors, "
     "and counts their bytes. It takes about a second per million kept weights.",
     "latency": "How many times as fast as the dense network, for a whole forward pass. "

@@ -9,7 +9,7 @@ from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
 from pruning_core.cli.options import add_json, add_plan, add_subject
 from pruning_core.cli.output import print_json
-from pruning_core.compress.shared_storage import SharedNetwork, share_plan
+from pruning_core.compress.shared_storage import SharingCost, shared_copy, sharing_cost
 from pruning_core.compress.sparse_file import LOADER, write_sparse
 from pruning_core.compress.storage_sizes import StoredSize, storage_sizes
 from pruning_core.export import masks_by_parameter
@@ -59,10 +59,10 @@ def run(options: argparse.Namespace) -> int:
     sizes = storage_sizes(network, space.layers, masks, g, named, index_bits)
     shared = None
     if options.share_bits is not None:
-        shared = share_plan(
+        shared = sharing_cost(
             plan, space, masks, options.share_bits, model=network, index_bits=index_bits
         )
-        network = shared.model
+        network = shared_copy(network, space.layers, masks, options.share_bits)
         sizes = (*sizes, *shared.sizes)
     out.write_bytes(write_sparse(tensors_of(network), named, metadata={"plan": plan.to_json()}))
     (out.parent / "load_sparse.py").write_text(LOADER, encoding="utf-8")
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _as_dict(shared: SharedNetwork) -> dict[str, object]:
+def _as_dict(shared: SharingCost) -> dict[str, object]:
     """The values on the test split as JSON values. change, interval_95: in the value's own unit."""
     return {
         "bits": shared.bits,
@@ -88,7 +88,7 @@ def _as_dict(shared: SharedNetwork) -> dict[str, object]:
     }
 
 
-def _cost(shared: SharedNetwork) -> str:
+def _cost(shared: SharingCost) -> str:
     """What sharing changes, in one line."""
     task = shared.after.task
     scale, unit = (100, " points") if task.percent else (1, "")

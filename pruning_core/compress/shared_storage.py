@@ -26,22 +26,21 @@ NO_READER = "No program reads it. For comparison with Deep Compression only."
 
 
 @dataclass(frozen=True, eq=False)
-class SharedNetwork:
-    """A network with shared weights.
+class SharingCost:
+    """What shared weights save and what they cost.
 
     sizes: computed with a relative index, the same in Huffman codes, and measured as a sparse
     file; before, after: on the test split, without and with shared weights; change: between them.
     """
 
     bits: int
-    model: nn.Module
     sizes: tuple[StoredSize, ...]
     before: Evaluation
     after: Evaluation
     change: Change
 
 
-def share_plan(
+def sharing_cost(
     plan: Plan,
     space: Workspace,
     masks: Masks,
@@ -49,7 +48,7 @@ def share_plan(
     *,
     model: nn.Module | None = None,
     index_bits: int | None = None,
-) -> SharedNetwork:
+) -> SharingCost:
     """Shares the weights of the plan's pruned network and measures what that costs.
 
     model: the pruned network, None for the plan's own; index_bits: as in `count_layer`.
@@ -69,7 +68,7 @@ def share_plan(
     split = final_test_split(plan, space)
     before = judge.evaluate(pruned, split)
     after = judge.evaluate(shared, split)
-    return SharedNetwork(bits, shared, sizes, before, after, change(before, after))
+    return SharingCost(bits, sizes, before, after, change(before, after))
 
 
 def shared_copy(model: nn.Module, layers: tuple[Layer, ...], masks: Masks, bits: int) -> nn.Module:

@@ -36,7 +36,7 @@ class Files:
     """What the files are made from.
 
     model: the fine-tuned network, None for masks on the base network; script: text of
-    load_masks.py.
+    load_masks.py; share_bits: bits of shared weights in sparse.safetensors, None for none.
     """
 
     plan: Plan
@@ -44,6 +44,7 @@ class Files:
     masks: Masks
     model: nn.Module | None
     script: str
+    share_bits: int | None = None
 
     def make(self, name: str) -> bytes:
         """The content of one file. Raises KeyError for a name that is not in `NAMES`."""
@@ -62,22 +63,30 @@ class Files:
         """All files in one archive."""
         return zip_archive({name: self.make(name) for name in NAMES})
 
-    def _by_parameter(self) -> dict[str, Tensor]:
+    def by_parameter(self) -> dict[str, Tensor]:
+        """All masks in the parameters' own shapes."""
         dependent = dependent_masks_of(self.plan, self.space, self.masks)
         return masks_by_parameter(self.masks, self.space.layers, dependent)
 
     def _mask_file(self, ending: str) -> bytes:
-        return MASK_FORMATS[ending](self._by_parameter(), self.plan)
+        return MASK_FORMATS[ending](self.by_parameter(), self.plan)
 
-    def _network(self) -> nn.Module:
+    def network(self) -> nn.Module:
+        """The pruned network, whose weights are not shared. Read it only."""
         return self.model or pruned_copy(self.plan, self.space, self.masks)
 
     def _weights(self) -> bytes:
-        return weights_safetensors(self._network())
+        return weights_safetensors(self.network())
 
     def _sparse(self) -> bytes:
-        state = tensors_of(self._network())
-        return write_sparse(state, self._by_parameter(), metadata={"plan": self.plan.to_json()})
+        network = self.network()
+        if self.share_bits is not None:
+            from pruning_core.compress.shared_storage import shared_copy  # not before it is used
+
+            network = shared_copy(network, self.space.layers, self.masks, self.share_bits)
+        return write_sparse(
+            tensors_of(network), self.by_parameter(), metadata={"plan": self.plan.to_json()}
+        )
 
     def _plan(self) -> bytes:
         return f"{self.plan.to_json()}\n".encode()

@@ -1,6 +1,6 @@
 """The page Export: download masks, weights, plan and script, and upload a plan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -86,10 +86,10 @@ def render(plan: Plan, space: Workspace) -> None:
     _counts(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()
     what_it_buys(plan, space, subject.report)
-    storage(plan, space, subject.report)
+    files = replace(subject.files, share_bits=storage(subject.files, subject.report))
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():
-        _downloads(plan, subject.files)
+        _downloads(plan, files)
     with halves.cell():
         st.subheader("The script", anchor=False)
         st.caption(RUN_IT)

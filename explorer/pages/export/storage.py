@@ -1,22 +1,31 @@
-"""The size of the masked network in every storage format: bars, crossovers, and a table."""
+"""The size of the pruned network in every storage format: bars, crossovers, and a table."""
 
-from typing import cast
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar, cast
 
 import pandas as pd
 import streamlit as st
 
 from explorer.charts import alt, storage_bars
 from explorer.charts.storage import times
+from explorer.pages.export.downloads import Files
 from explorer.session import cache, state
-from explorer.texts.formats import percent
+from explorer.session.notices import show_errors
+from explorer.texts.formats import percent, signed, value_text
 from explorer.texts.help import HELP
-from pruning_core.compress.storage_sizes import StoredSize
-from pruning_core.plan import Plan
+from pruning_core.compress.storage_sizes import StoredSize, computed_sizes, measured_sizes
+from pruning_core.granularity import granularity
 from pruning_core.types import Report
-from pruning_core.workspaces import Workspace
 
+Result = TypeVar("Result")
 AS_PAPERS = "As in the papers"
-INDEX_BITS = (2, 3, 4, 5, 6, 8, 16)
+NOT_SHARED = "Off"
+OPTIONS: dict[str, tuple[str, tuple[str | int, ...]]] = {
+    "index_bits": ("Bits of a distance", (AS_PAPERS, 2, 3, 4, 5, 6, 8, 16)),
+    "share_bits": ("Weight sharing, bits", (NOT_SHARED, 8, 6, 5, 4, 3, 2)),
+}
+"""Key of a widget -> its label and options; the first one stands for None."""
 LEAD = (
     "Zeros need no space in a file that stores only nonzeros and where they stand. Every position "
     "costs bits too, so each format is smaller than dense only above some sparsity. Only "
@@ -24,40 +33,89 @@ LEAD = (
 )
 
 
-def storage(plan: Plan, space: Workspace, report: Report) -> None:
-    """Draws the sizes. Computed ones follow the plan; files are written on request."""
+def storage(files: Files, report: Report) -> int | None:
+    """Draws the sizes; returns the bits of shared weights that are chosen, None where they are off.
+
+    Computed sizes follow the plan; files are written on request.
+    """
     st.subheader("Stored bytes in every format", anchor=False)
     st.caption(LEAD)
-    bits_place, button_place = st.columns([3, 2], vertical_alignment="bottom")
-    with bits_place:
-        bits = _choose_bits()
-    sizes = cache.stored_sizes(plan, space, bits)
-    with button_place:
-        if _asked_to_write(plan):
+    places = st.columns(3, vertical_alignment="bottom")
+    with places[0]:
+        index_bits = _choose("index_bits")
+    with places[1]:
+        share_bits = _choose("share_bits")
+    sizes = _kept(partial(_computed, files, index_bits), files, "computed", index_bits)
+    with places[2]:
+        if _asked_to_write(files):
             with st.spinner("Writing the files …"):
-                sizes = (*sizes, *cache.measured_sizes(plan, space))
+                sizes = (*sizes, *_kept(partial(_measured, files), files, "measured"))
+    if share_bits is not None:
+        with show_errors():
+            sizes = (*sizes, *_shared(files, share_bits, index_bits))
     figure = storage_bars(sizes, report.sparsity_masked)
     st.plotly_chart(figure, key="storage_chart", config={"displayModeBar": False}, alt=alt(figure))
     with st.expander("Table, and which program reads each format", icon=":material/table:"):
         st.dataframe(table(sizes), hide_index=True, key="storage_table")
+    return share_bits
 
 
-def _choose_bits() -> int | None:
-    """The bits of a distance in the formats that store distances. None: those of the papers."""
-    state.keep_widget("index_bits")
-    options: tuple[str | int, ...] = (AS_PAPERS, *INDEX_BITS)
-    chosen = st.selectbox(
-        "Bits of a distance",
-        options,
-        key="index_bits",
-        help=HELP["index_bits"],
+def _choose(key: str) -> int | None:
+    state.keep_widget(key)
+    label, options = OPTIONS[key]
+    chosen = st.selectbox(label, options, key=key, help=HELP[key])
+    return None if chosen == options[0] else cast(int, chosen)
+
+
+def _subject_key(files: Files) -> str:
+    """All that the exported network depends on, as text."""
+    return cache.repair_key(files.plan) if files.model is None else files.plan.to_json()
+
+
+def _kept(make: Callable[[], Result], files: Files, *parts: object) -> Result:
+    return cache.cached_detail(make, files.space, "storage", _subject_key(files), *parts)
+
+
+def _computed(files: Files, index_bits: int | None) -> tuple[StoredSize, ...]:
+    chosen = granularity(files.plan.granularity)
+    space = files.space
+    return computed_sizes(space.model, space.layers, files.masks, chosen, index_bits)
+
+
+def _measured(files: Files) -> tuple[StoredSize, ...]:
+    return measured_sizes(files.network(), files.by_parameter())
+
+
+def _shared(files: Files, share_bits: int, index_bits: int | None) -> tuple[StoredSize, ...]:
+    """The sizes with shared weights; writes what sharing costs on the test split."""
+    from pruning_core.compress.shared_storage import (
+        SharingCost,
+        sharing_cost,
+    )  # not before it is used
+
+    def measure() -> SharingCost:
+        return sharing_cost(
+            *(files.plan, files.space, files.masks, share_bits),
+            model=files.network(),
+            index_bits=index_bits,
+        )
+
+    with st.spinner("Sharing weights, and measuring the network …"):
+        cost = _kept(measure, files, "shared", share_bits, index_bits)
+    task = cost.after.task
+    st.markdown(
+        f"**{share_bits}-bit shared weights**: {task.value_label} "
+        f"{value_text(cost.before.value, task)} → {value_text(cost.after.value, task)} on the test "
+        f"split, measured: {signed(cost.change.value, cost.change.interval, task)}, "
+        f"n = {cost.after.n:,}. *sparse.safetensors* below holds this network; all other files "
+        "hold the weights without sharing."
     )
-    return None if chosen == AS_PAPERS else cast(int, chosen)
+    return cost.sizes
 
 
-def _asked_to_write(plan: Plan) -> bool:
-    """Were the files of these masks requested? Draws the button where not."""
-    key = cache.repair_key(plan)
+def _asked_to_write(files: Files) -> bool:
+    """Were the files of this network requested? Draws the button where not."""
+    key = _subject_key(files)
     if state.stored("storage_written", "") == key:
         return True
     if st.button(

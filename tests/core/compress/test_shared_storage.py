@@ -7,9 +7,9 @@ from torch import nn
 
 from pruning_core.compress.shared_storage import (
     huffman_bits,
-    share_plan,
     shared_copy,
     shared_sizes,
+    sharing_cost,
 )
 from pruning_core.compress.sparse_file import read_sparse, write_sparse
 from pruning_core.export import masks_by_parameter
@@ -61,14 +61,15 @@ def test_a_plans_network_is_shared_measured_and_stored() -> None:
     plan = Plan(model="lenet5", dataset="digits", sparsity=0.5)
     space = open_workspace(plan.model, plan.dataset)
     masks = choose_masks(plan, space)[1]
-    shared = share_plan(plan, space, masks, 5)
+    shared = sharing_cost(plan, space, masks, 5)
+    network = shared_copy(pruned_copy(plan, space, masks), space.layers, masks, 5)
     named = masks_by_parameter(masks, space.layers)
     assert shared.change.n == shared.after.n == len(space.dataset.test)
     assert shared.before.value + shared.change.value == shared.after.value
     assert abs(shared.change.value) < 0.05
-    content = write_sparse(tensors_of(shared.model), named)
+    content = write_sparse(tensors_of(network), named)
     restored = read_sparse(content)
-    assert all(torch.equal(restored[name], t) for name, t in tensors_of(shared.model).items())
+    assert all(torch.equal(restored[name], t) for name, t in tensors_of(network).items())
     sizes = {size.format: size for size in shared.sizes}
     assert sizes["sparse_shared"].bytes == len(content)
     unshared = write_sparse(tensors_of(pruned_copy(plan, space, masks)), named)
