@@ -27,7 +27,7 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
             _add_sizes(figure, part, dense, name, patterned(colour, pattern))
     _add_crossovers(figure, [size for size in sizes if size.crossover is not None])
     line = {"width": 1.5, "dash": "dash"}
-    figure.add_vline(x=dense, line=line | {"color": DENSE}, row=1, col=1)
+    figure.add_vline(x=dense, line=line | {"color": DENSE}, layer="below", row=1, col=1)
     figure.add_vline(x=100 * sparsity, line=line | {"color": CHOSEN}, row=1, col=2)
     figure.add_annotation(
         text="this plan",

@@ -58,7 +58,7 @@ def sharing_cost(
     shared = shared_copy(pruned, space.layers, masks, bits)
     named = masks_by_parameter(masks, space.layers, dependent_masks_of(plan, space, masks))
     content = write_sparse(tensors_of(shared), named)
-    label = f"Sparse file, {bits}-bit shared weights"
+    label = f"Sparse file, {bits} bits shared"
     reader = "load_sparse.py, with torch and safetensors alone."
     sizes = (
         *shared_sizes(shared, space.layers, masks, index_bits),

@@ -43,7 +43,7 @@ def test_shared_weights_are_measured_and_the_sparse_file_holds_them(open_view: O
     assert "n = 359" in text(at)
     rows = at.dataframe[0].value.set_index("Format")
     assert rows["How known"]["Shared + Huffman"] == "computed"
-    size = rows["Bytes"]["Sparse file, 3-bit shared weights"]
+    size = rows["Bytes"]["Sparse file, 3 bits shared"]
     plan = Plan.from_json(at.session_state["_plan"])
     space = cache.workspace("lenet5", "digits")
     files = subject_of(plan, space, None).files
