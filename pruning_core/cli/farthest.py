@@ -1,25 +1,50 @@
-"""`pruning farthest`: finds the largest sparsity that loses at most so much."""
+"""`pruning farthest`: the largest sparsity within a loss, or the smallest within a file size."""
 
 import argparse
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
 from pruning_core.cli.options import add_json, add_plan, add_repair, add_subject, with_repair
 from pruning_core.cli.output import note, print_json
+from pruning_core.compress.byte_target import (
+    SIZE_FORMATS,
+    WRITTEN,
+    Fitted,
+    TriedSize,
+    dense_bytes,
+    fit_bytes,
+)
+from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import Farthest, Tried, farthest
-from pruning_core.workspaces import open_workspace
+from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace, open_workspace
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_plan(parser)
-    parser.add_argument(
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument(
         "--lose",
         type=float,
-        required=True,
         metavar="AMOUNT",
         help="how much of the task's value may be lost: points of a percentage such as accuracy, "
         "else in the value's own unit",
+    )
+    target.add_argument(
+        "--bytes",
+        metavar="SIZE",
+        help="instead of a loss: find the smallest sparsity whose stored network takes at most so "
+        "many bytes, such as 50000, or such a part of the dense weights, such as 10%%",
+    )
+    parser.add_argument(
+        "--format",
+        choices=SIZE_FORMATS,
+        default=WRITTEN,
+        help="the storage format that --bytes limits; sparse: the file of `pruning store`, which "
+        "is written to measure it; the others are computed. Default: sparse",
     )
     parser.add_argument(
         "--sure",
@@ -40,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
     space = open_workspace(plan.model, plan.dataset)
     plan = with_repair(plan, space, options)
     scale = 0.01 if space.dataset.task.percent else 1.0
+    if options.bytes is not None:
+        return _fit(options, plan, space, out, scale)
     for event in farthest(plan, space, options.lose * scale, sure=options.sure):
         if isinstance(event, Tried):
             note(_line(event, scale))
@@ -54,12 +81,73 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _fit(
+    options: argparse.Namespace, plan: Plan, space: Workspace, out: Path | None, scale: float
+) -> int:
+    """Searches for a file size."""
+    limit = byte_limit(options.bytes, dense_bytes(space))
+    for event in fit_bytes(plan, space, limit, options.format):
+        if isinstance(event, TriedSize):
+            within = "fits" if event.within else "too large"
+            note(f"{event.sparsity:.0%} removed: {event.bytes:,} bytes, {within}")
+        else:
+            found = event
+    if out is not None:
+        out.write_text(found.plan.to_json(), encoding="utf-8")
+    if options.json:
+        print_json(_fitted_dict(found, options.format))
+    else:
+        how = "measured" if found.measured else "computed"
+        print(
+            f"{found.plan.sparsity:.0%} removed: {found.bytes:,} bytes ({options.format}, {how}), "
+            f"at most {limit:,}; {found.dense_bytes / found.bytes:.2f} x smaller than dense; "
+            f"{_change_words(found, scale)}, n = {found.change.n}, validation split."
+        )
+    return 0
+
+
+def byte_limit(text: str, dense: int) -> int:
+    """The bytes of "50000", or of "10%" of the dense weights. Raises PruningError for other text.
+
+    >>> byte_limit("50000", 1000), byte_limit("12.5%", 1000)
+    (50000, 125)
+    """
+    number = text.removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise PruningError(
+            f"'{text}' is no size: give a number of bytes such as 50000, or a part of the dense "
+            "weights such as 10%."
+        )
+    return int(value if number == text else dense * value / 100)
+
+
+def _fitted_dict(found: Fitted, format_name: str) -> dict[str, object]:
+    """The result as JSON values. change and interval: of the value, in its own unit."""
+    return {
+        "sparsity": found.plan.sparsity,
+        "format": format_name,
+        "bytes": found.bytes,
+        "measured": found.measured,
+        "dense_bytes": found.dense_bytes,
+        "limit": found.limit,
+        "value": found.evaluation.value,
+        "change": found.change.value,
+        "interval_95": list(found.change.interval),
+        "n": found.change.n,
+        "tried": [asdict(tried) for tried in found.tried],
+    }
+
+
 def _line(tried: Tried, scale: float) -> str:
     within = "within the limit" if tried.within else "loses too much"
     return f"{tried.sparsity:.0%} removed: {_change_words(tried, scale)}, {within}"
 
 
-def _change_words(tried: Tried, scale: float) -> str:
+def _change_words(tried: Tried | Fitted, scale: float) -> str:
     task = tried.change.task
     low, high = (end / scale for end in tried.change.interval)
     unit = "points" if task.percent else "change"
@@ -99,7 +187,7 @@ def _as_dict(found: Farthest) -> dict[str, object]:
 
 COMMAND = Command(
     "farthest",
-    "find the largest sparsity that loses at most so much",
+    "find the largest sparsity that loses at most so much, or the smallest that fits a file size",
     "pruning farthest plan.json --lose 1 --out farthest.json",
     add_options,
     run,

@@ -1,7 +1,8 @@
 """How far can a plan go? Its curve, and the largest sparsity that loses at most so much."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.evaluation.accuracy import Judge
@@ -10,10 +11,12 @@ from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.repairs import NONE, REPAIRS
+from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.tasks import Change, change
-from pruning_core.types import Evaluation, GroupScores, PruningError
+from pruning_core.types import Evaluation, GroupScores, Masks, PruningError
 from pruning_core.workspaces import Workspace
 
+Event = TypeVar("Event")
 STEPS = 100
 """Sparsities are whole percents."""
 CURVE = tuple(sorted(range(0, STEPS, 5), key=lambda step: (step % 20 > 0, step % 10 > 0, step)))
@@ -109,15 +112,32 @@ def curve(plan: Plan, space: Workspace) -> Iterator[CurvePoint]:
             yield CurvePoint(step / STEPS, repair, evaluation, change(measured.dense, evaluation))
 
 
-class _PlanAtSparsities:
-    """Measures the plan at whole percents."""
+def bisect(
+    low: int, high: int, try_at: Callable[[int], Iterator[Event]], below: Callable[[int], bool]
+) -> Generator[Event, None, int]:
+    """Returns a step that is below the border (or `low`) whose next step is not (or is `high`).
+
+    try_at: measures a step and yields what the caller should see; below: of a measured step.
+    """
+    while high - low > 1:
+        middle = (low + high) // 2
+        yield from try_at(middle)
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return low
+
+
+class MasksAtSparsities:
+    """The plan's masks at whole percents. Groups are scored once.
+
+    Raises PruningError for a plan whose sparsity has no effect.
+    """
 
     def __init__(self, plan: Plan, space: Workspace) -> None:
-        resolved = plan.resolve(space)
-        if resolved.granularity.fixed_ratio is not None:
+        self.resolved = plan.resolve(space)
+        if self.resolved.granularity.fixed_ratio is not None:
             raise PruningError(
-                f"{resolved.granularity.label} sets the sparsity of every layer: choose another "
-                "granularity to search for a sparsity."
+                f"{self.resolved.granularity.label} sets the sparsity of every layer: choose "
+                "another granularity to search for a sparsity."
             )
         if not ALLOCATIONS[plan.allocation].uses_target:
             raise PruningError(
@@ -126,17 +146,28 @@ class _PlanAtSparsities:
             )
         self.plan = plan
         self.space = space
-        self._groups: GroupScores = resolved.scores()
+        self._groups: GroupScores = self.resolved.scores()
+
+    def at(self, step: int, repair: str) -> tuple[ResolvedPlan, Masks]:
+        """The resolved plan at that sparsity with that repair, and its masks."""
+        plan = replace(self.plan, sparsity=step / STEPS, repair=repair)
+        resolved = plan.resolve(self.space)
+        return resolved, resolved.masks(self._groups, resolved.ratios(self._groups))
+
+
+class _PlanAtSparsities:
+    """Measures the plan at whole percents."""
+
+    def __init__(self, plan: Plan, space: Workspace) -> None:
+        self._masks = MasksAtSparsities(plan, space)
         judge = Judge.of(space.dataset)
-        model = resolved.space.model
+        model = self._masks.resolved.space.model
         self._forward = IncrementalForward(model, probe_split(plan, space), judge=judge)
         self.dense = self._forward.evaluation({})
 
     def at(self, step: int, repair: str) -> Evaluation:
         """The pruned and repaired network on the probe."""
-        plan = replace(self.plan, sparsity=step / STEPS, repair=repair)
-        resolved = plan.resolve(self.space)
-        masks = resolved.masks(self._groups, resolved.ratios(self._groups))
+        resolved, masks = self._masks.at(step, repair)
         return self._forward.evaluation(tensors_of(resolved.pruned_copy(masks)))
 
 
@@ -152,12 +183,8 @@ class _Search:
         self.dense = self._measured.dense
 
     def bisect(self, low: int, high: int) -> Generator[Tried, None, int]:
-        """Returns a step within the limit (or `low`) whose next step is not (or is `high`)."""
-        while high - low > 1:
-            middle = (low + high) // 2
-            yield from self.try_at(middle)
-            low, high = (middle, high) if self.tried[middle].within else (low, middle)
-        return low
+        """`bisect` over the steps of this search."""
+        return (yield from bisect(low, high, self.try_at, lambda step: self.tried[step].within))
 
     def try_at(self, step: int) -> Iterator[Tried]:
         """Measures one step, where it was not measured before."""
