@@ -16,6 +16,7 @@ from pruning_core.tasks import CLASSIFICATION, Task
 AXES = {
     "compression": "compression: parameters / parameters left",
     "speedup": "theoretical speed-up: MACs / MACs left",
+    "storage": "storage: dense bytes / bytes in the smallest sparse format",
 }
 """A field of Row that can be the x axis -> its title."""
 LONG_DASHES = ("longdash", "longdashdot")
@@ -48,7 +49,7 @@ def tradeoff(
     if all_rows:
         dense = all_rows[0].initial
         level(figure, scale(task) * dense, f"dense {value_text(dense, task)}", BASELINE)
-    _set_log_axis(figure, max((getattr(row, over) for row in all_rows), default=2.0))
+    _set_log_axis(figure, max((float(getattr(row, over)) for row in all_rows), default=2.0))
     figure.update_xaxes(title_text=title)
     figure.update_yaxes(title_text=axis_title(task))
     finish(figure, _sentence(rows, over, state, task), 440, f"methods {over} {state}")

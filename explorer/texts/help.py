@@ -217,7 +217,8 @@ METHODS = {
     "study_state": "Before: after pruning, with the masks that the run had at its end. After: with "
     "fine-tuning.",
     "study_axis": "Compression: parameters of the network / parameters left. Speed-up: "
-    "multiply-adds of the network / multiply-adds left. Both are computed, not timed.",
+    "multiply-adds of the network / multiply-adds left. Storage: dense bytes / bytes in the "
+    "smallest sparse format, for runs that have it. All are computed, not timed.",
     "study_json": "For `python -m pruning_core study study.json`. It makes the same runs and "
     "reuses those made here.",
     "study_criteria": "The criteria to compare. Each one is measured at every compression with "

@@ -17,6 +17,7 @@ from pruning_core.cli.options import (
     with_repair,
 )
 from pruning_core.cli.output import note, note_epoch, print_json
+from pruning_core.compress.storage_sizes import computed_sizes
 from pruning_core.export import (
     evaluations_by_state,
     masks_by_parameter,
@@ -25,6 +26,7 @@ from pruning_core.export import (
     script_text,
     weights_safetensors,
 )
+from pruning_core.granularity import granularity
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_files import read_masks
 from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
@@ -72,7 +74,9 @@ def run(options: argparse.Namespace) -> int:
     if (sentence := start_note(plan, space)) is not None:
         note(sentence)
     finished = _last_event(prune(plan, space, choose_device(options.device)))
-    report = report_dict(plan, finished)
+    chosen = granularity(plan.granularity)
+    stored = computed_sizes(finished.model, space.layers, finished.masks, chosen)
+    report = report_dict(plan, finished, stored)
     _write(folder, plan, space, finished, report)
     if options.json:
         print_json(report)

@@ -84,6 +84,11 @@ def computed_sizes(
     )
 
 
+def smallest_stored(sizes: Sequence[StoredSize]) -> StoredSize:
+    """The smallest of the formats that store only nonzeros and where they stand."""
+    return min((size for size in sizes if size.format != "dense"), key=lambda size: size.bytes)
+
+
 def measured_sizes(model: nn.Module, by_parameter: ParameterMasks) -> tuple[StoredSize, ...]:
     """The measured part of `storage_sizes`: about a second per million kept weights."""
     state = tensors_of(model)

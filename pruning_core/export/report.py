@@ -1,9 +1,11 @@
 """The report of a run as JSON values: counts and measured values."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
 
+from pruning_core.compress.storage_sizes import StoredSize
 from pruning_core.plan import Plan
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Evaluation, Finished
@@ -51,12 +53,12 @@ def evaluations_by_state(run: Finished) -> dict[str, Evaluation]:
     }
 
 
-def report_dict(plan: Plan, run: Finished) -> dict[str, object]:
+def report_dict(plan: Plan, run: Finished, stored: Sequence[StoredSize] = ()) -> dict[str, object]:
     """The report of a finished run as JSON values.
 
     plan: the plan; threads: number of kernel threads; computed: counts of weights and
     multiply-adds, with `sparsity_start` where the plan starts from zeros; measured: value
-    and loss of each state.
+    and loss of each state; stored_bytes: computed, by storage format, where `stored` has them.
     """
     measured = {
         state: evaluation_dict(evaluation)
@@ -65,9 +67,10 @@ def report_dict(plan: Plan, run: Finished) -> dict[str, object]:
     computed = asdict(run.report)
     if run.report.sparsity_start is None:
         del computed["sparsity_start"]
+    sizes = {size.format: size.bytes for size in stored}
     return {
         "plan": json.loads(plan.to_json()),
         "threads": run.threads,
-        "computed": computed,
+        "computed": computed | ({"stored_bytes": sizes} if sizes else {}),
         "measured": measured,
     }

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
+from pruning_core.compress.storage_sizes import computed_sizes, smallest_stored
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import flow
+from pruning_core.granularity import granularity
 from pruning_core.pipeline import counts, final_test_split, flow_context, pruned_copy
 from pruning_core.plan import Plan
 from pruning_core.studies.study import Run, Study, run_plan
@@ -47,6 +49,8 @@ class Result:
     macs_effective: those that are left in the masked network, computed.
     thinned_parameters, thinned_macs: as in `types.Report`; None where they are not known, or
     where the granularity does not remove whole outputs.
+    dense_bytes, stored_bytes: of all tensors, and in the smallest sparse format (`storage_sizes`),
+    computed; None in old records without them.
     seconds: time that the run took on this machine, measured.
     threads: number of threads that torch's kernels used; None in old records without it.
     """
@@ -65,6 +69,8 @@ class Result:
     thinned_macs: int | None
     seconds: float
     threads: int | None = None
+    dense_bytes: int | None = None
+    stored_bytes: int | None = None
 
     @property
     def macs_left(self) -> int:
@@ -81,6 +87,13 @@ class Result:
     def speedup(self) -> float:
         """Theoretical speed-up: dense multiply-adds / multiply-adds left."""
         return self.macs / max(1, self.macs_left)
+
+    @property
+    def storage(self) -> float | None:
+        """Dense bytes / bytes in the smallest sparse format."""
+        if self.dense_bytes is None or self.stored_bytes is None:
+            return None
+        return self.dense_bytes / max(1, self.stored_bytes)
 
     @property
     def final(self) -> Measurement:
@@ -127,6 +140,7 @@ def _result(
         return measurement(Judge.of(space.dataset).evaluate(network, split, device))
 
     report = counts(plan, space, masks, model)
+    sizes = computed_sizes(model, space.layers, masks, granularity(plan.granularity))
     return Result(
         run=run,
         initial=measurement(dense),
@@ -142,6 +156,8 @@ def _result(
         thinned_macs=report.thinned_macs,
         seconds=0.0,
         threads=torch.get_num_threads(),
+        dense_bytes=next(size.bytes for size in sizes if size.format == "dense"),
+        stored_bytes=smallest_stored(sizes).bytes,
     )
 
 

@@ -183,8 +183,8 @@ def _result(raw: Any, task: Task) -> Result:
     optional = (raw["thinned_parameters"], raw["thinned_macs"])
     if optional != (None, None):
         _check_numbers(optional)
-    if raw.get("threads") is not None:
-        _check_numbers([raw["threads"]])
+    later = (raw.get(name) for name in ("threads", "dense_bytes", "stored_bytes"))
+    _check_numbers([value for value in later if value is not None])
     parts = {
         "run": Run(**raw["run"]),
         "initial": _measurement(raw["initial"], task),

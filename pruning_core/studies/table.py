@@ -47,6 +47,8 @@ COLUMNS = (
     "thinned_macs",
     "speedup",
     "seconds",
+    "dense_bytes",
+    "stored_bytes",
 )
 """Columns of the table of runs."""
 
@@ -58,6 +60,7 @@ class Row:
     asked: the target compression. compression, speedup, macs: means of what was reached; macs are
     the multiply-adds left.
     initial, before, after: means of the task's value; after equals before without fine-tuning.
+    storage: mean of dense bytes / bytes in the smallest sparse format; None where a run has none.
     before_spread, spread: sample standard deviation of before and after; None for a single seed.
     top5: mean after, None for five classes or fewer. n: number of test images.
     """
@@ -76,6 +79,7 @@ class Row:
     spread: float | None
     top5: float | None
     n: int
+    storage: float | None = None
     task: Task = field(default=CLASSIFICATION, repr=False)
 
 
@@ -114,6 +118,7 @@ def _row(group: list[Result]) -> Row:
         return stdev(map(value, group)) if len(group) > 1 else None
 
     run = group[0].run
+    storage = [result.storage for result in group if result.storage is not None]
     top5 = [result.final.top5 for result in group if result.final.top5 is not None]
     return Row(
         criterion=run.criterion,
@@ -130,6 +135,7 @@ def _row(group: list[Result]) -> Row:
         spread=spread(lambda result: result.final.value),
         top5=fmean(top5) if top5 else None,
         n=group[0].final.n,
+        storage=fmean(storage) if len(storage) == len(group) else None,
         task=group[0].initial.task,
     )
 
@@ -168,8 +174,9 @@ def _value_cells(result: Result) -> tuple[object, ...]:
 
 
 def _count_cells(result: Result) -> tuple[object, ...]:
-    """From `parameters` to `seconds`."""
+    """From `parameters` to `stored_bytes`."""
     thinned = (result.thinned_parameters, result.thinned_macs)
+    stored = (result.dense_bytes, result.stored_bytes)
     return (
         result.parameters,
         result.nonzeros,
@@ -179,6 +186,7 @@ def _count_cells(result: Result) -> tuple[object, ...]:
         *("" if value is None else value for value in thinned),
         f"{result.speedup:.4f}",
         f"{result.seconds:.2f}",
+        *("" if value is None else value for value in stored),
     )
 
 
@@ -192,12 +200,15 @@ def _cells(measurement: Measurement | None) -> tuple[str, ...]:
 
 def to_text(rows: Sequence[Row]) -> str:
     """The table of means for a terminal, with the spread over seeds. Fractions are in percent."""
-    titles = f"{'compression':>11} {'speed-up':>8} {'before':>14} {'after':>14}  seeds"
+    titles = (
+        f"{'compression':>11} {'speed-up':>8} {'storage':>8} {'before':>14} {'after':>14}  seeds"
+    )
     lines = [f"{'criterion':18} {'granularity':12} {titles}"]
     for row in rows:
         before = _text(row.task, row.before, row.before_spread)
         after = _text(row.task, row.after, row.spread)
         factors = f"{row.compression:10.2f}x {row.speedup:7.2f}x"
+        factors += f" {'-':>8}" if row.storage is None else f" {row.storage:7.2f}x"
         accuracies = f"{before:>14} {after:>14}"
         lines.append(f"{row.criterion:18} {row.granularity:12} {factors} {accuracies}  {row.seeds}")
     return "\n".join(lines) + "\n"

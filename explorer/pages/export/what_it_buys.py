@@ -13,6 +13,7 @@ from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
 from explorer.training.status import active_job, asked_for, ended, note_lost
+from pruning_core.compress.storage_sizes import smallest_stored
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.plan import Plan
 from pruning_core.types import Report
@@ -84,8 +85,8 @@ def _live(plan: Plan, space: Workspace, report: Report, was_active: bool) -> Non
 
 def _numbers(plan: Plan, space: Workspace, report: Report, run: Snapshot | None) -> None:
     sizes = {size.format: size for size in cache.stored_sizes(plan, space)}
-    dense = sizes.pop("dense")
-    small = min(sizes.values(), key=lambda size: size.bytes)
+    dense = sizes["dense"]
+    small = smallest_stored(tuple(sizes.values()))
     places = st.grid(4, min_column_width=180)
     total = f"of {report.parameters:,}"
     places.metric("Nonzeros · computed", f"{report.nonzeros:,}", total, **CARD)

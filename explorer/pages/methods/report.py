@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer.charts import alt, tradeoff
 from explorer.pages.methods.choices import method_name
-from explorer.session.state import keep_widget, set_widget
+from explorer.session.state import keep_widget, set_widget, widget_value
 from explorer.texts.formats import change_text, count, points, scale, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import WORDS, tune_words
@@ -16,7 +16,7 @@ from pruning_core.tasks import CLASSIFICATION, Task
 
 AFTER = "After fine-tuning"
 BEFORE = "Before"
-SIZES = {"Compression": "compression", "Speed-up": "speedup"}
+SIZES = {"Compression": "compression", "Speed-up": "speedup", "Storage": "storage"}
 """A choice of the horizontal axis -> the field of Row."""
 CHECKLIST = """
 *What is the State of Neural Network Pruning?* (Blalock et al. 2020, arXiv:2003.03033) lists what a
@@ -28,11 +28,12 @@ comparison has to report. Here you find it as follows:
   {title} *before* and *after* fine-tuning is reported;
 - **the same training**: {tune} on {images:,} training {samples}, and the same allocation,
   {allocation};
-- **two measures of size**: compression (parameters of the network / parameters left) and
-  theoretical speed-up (MACs / MACs left). Both are computed from the masks, not timed. Where whole
-  filters or heads are removed, the counts are those of the smaller network without them: weights
-  that only read removed channels are removed too (where it is proved which these are; the CSV has
-  both counts);
+- **three measures of size**: compression (parameters of the network / parameters left),
+  theoretical speed-up (MACs / MACs left) and storage (dense bytes / bytes in the smallest format
+  that stores only nonzeros and where they stand). All are computed from the masks, not timed. Where
+  whole filters or heads are removed, parameters and MACs are those of the smaller network without
+  them: weights that only read removed channels are removed too (where it is proved which these are;
+  the CSV has both counts);
 - **several operating points**: {points}. A method that cannot prune some layers reaches less
   than requested, so the horizontal axes show what was reached;
 - **spread**: mean and standard deviation over {seeds} seeds. A seed sets the order of the training
@@ -133,9 +134,12 @@ def _controls(measured: StudyResults) -> tuple[str | None, str]:
             help=HELP["study_state"],
         )
         keep_widget("methods_axis")
+        offered = axes(measured.results)
+        if widget_value("methods_axis", "Compression") not in offered:
+            set_widget("methods_axis", "Compression")
         size = st.segmented_control(
             "Horizontal axis",
-            tuple(SIZES),
+            offered,
             default="Compression",
             required=True,
             key="methods_axis",
@@ -143,6 +147,12 @@ def _controls(measured: StudyResults) -> tuple[str | None, str]:
         )
         _files(measured)
     return state, size or "Compression"
+
+
+def axes(results: Sequence[Result]) -> tuple[str, ...]:
+    """The sizes that can be the horizontal axis: old runs have no stored bytes."""
+    known = all(result.storage is not None for result in results)
+    return tuple(name for name in SIZES if known or name != "Storage")
 
 
 def _files(measured: StudyResults) -> None:
@@ -222,7 +232,7 @@ def _table(methods: dict[str, list[Row]]) -> None:
     """Means and standard deviations, method by method."""
     times = st.column_config.NumberColumn(format="%.2f×")
     numbers = st.column_config.NumberColumn(format="%.2f")
-    columns = {"Compression": times, "Speed-up": times}
+    columns = {"Compression": times, "Speed-up": times, "Storage": times}
     task = next(row.task for rows in methods.values() for row in rows)
     names = _value_columns(task)
     columns |= dict.fromkeys(names, numbers)
@@ -253,6 +263,7 @@ def _cells(name: str, row: Row) -> dict[str, object]:
         before_spread: _spread(row.before_spread, row.task),
         "Compression": row.compression,
         "Speed-up": row.speedup,
+        "Storage": row.storage,
         "MACs left": count(row.macs),
         "Seeds": row.seeds,
     }

@@ -30,6 +30,8 @@ def test_run_writes_report_plan_masks_and_weights(
     removed = sum(int((~mask).sum()) for mask in masks.values())
     sparsity = removed / sum(mask.numel() for mask in masks.values())
     assert sparsity == pytest.approx(report["computed"]["sparsity_masked"])
+    stored = report["computed"]["stored_bytes"]
+    assert stored["dense"] == report["computed"]["dense_bytes"] > stored["bitmap"]
 
 
 def test_the_report_has_the_number_of_threads(

@@ -4,6 +4,7 @@ import json
 
 import torch
 
+from pruning_core.compress.storage_sizes import StoredSize
 from pruning_core.export import report_dict
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
@@ -25,3 +26,7 @@ def test_the_report_has_number_of_images_and_interval_of_every_state(
         assert accuracy["n"] == len(space.dataset.test)
         assert low <= accuracy["top1"] <= high
     assert report["computed"]["nonzeros"] < report["computed"]["parameters"]
+    assert "stored_bytes" not in report["computed"]
+    stored = (StoredSize("dense", "Dense", 90, False), StoredSize("csr", "CSR", 40, False))
+    computed = report_dict(plan, run, stored)["computed"]
+    assert computed == report["computed"] | {"stored_bytes": {"dense": 90, "csr": 40}}

@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from pruning_core import studies
+from pruning_core.compress.storage_sizes import computed_sizes, smallest_stored
+from pruning_core.granularity import granularity
+from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.studies import Run, Study, run_study
 from pruning_core.studies.store import load_result, save_result, study_folder
+from pruning_core.studies.study import run_plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.workspaces import Workspace, open_workspace
 from tests.core.studies.small_study import SMALL
@@ -60,6 +64,12 @@ def test_results_of_filters_count_the_thinned_network_and_are_loaded_unchanged(
             == result.macs / result.thinned_macs
             > result.macs / result.macs_effective
         )
+        masks = choose_masks(run_plan(ASKED, result.run), space)[1]
+        sizes = computed_sizes(space.model, space.layers, masks, granularity("filter"))
+        assert result.dense_bytes is not None
+        assert result.stored_bytes is not None
+        assert result.stored_bytes == smallest_stored(sizes).bytes < result.dense_bytes
+        assert result.storage == result.dense_bytes / result.stored_bytes
     assert len(studies.load_results(ASKED, tmp_path)) == studies.count_saved_runs(tmp_path) == 2
 
 
@@ -104,7 +114,7 @@ def test_compressions_that_print_equally_have_separate_files(
         assert back.run.compression == compression
 
 
-def test_a_record_has_its_threads_and_an_old_record_without_them_is_read(
+def test_an_old_record_without_threads_and_stored_bytes_is_read(
     space: Workspace, tmp_path: Path
 ) -> None:
     list(run_study(ASKED, space, tmp_path))
@@ -118,9 +128,11 @@ def test_a_record_has_its_threads_and_an_old_record_without_them_is_read(
     for wrong in ("1", -1, [1]):
         path.write_text(json.dumps(raw | {"threads": wrong}), encoding="utf-8")
         assert load_result(result.run, tmp_path) is None
-    del raw["threads"]
-    path.write_text(json.dumps(raw), encoding="utf-8")
-    assert load_result(result.run, tmp_path) == replace(result, threads=None)
+    later = ("threads", "dense_bytes", "stored_bytes")
+    path.write_text(json.dumps({k: v for k, v in raw.items() if k not in later}), encoding="utf-8")
+    old = load_result(result.run, tmp_path)
+    assert old == replace(result, threads=None, dense_bytes=None, stored_bytes=None)
+    assert old.storage is None
 
 
 def test_each_study_and_each_network_has_its_own_folder(space: Workspace, tmp_path: Path) -> None:

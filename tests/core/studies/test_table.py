@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -32,7 +33,11 @@ def test_the_summary_has_means_and_spreads_over_seeds(
         assert row.seeds == len(own) == 2
         assert (row.after, row.spread) == (fmean(tops), stdev(tops))
         assert row.compression == fmean(result.compression for result in own)
+        assert row.storage == fmean(result.storage or 0 for result in own)
     assert studies.summary(finished[1][:1])[0].spread is None
+    (old, *_) = studies.summary([replace(finished[1][0], stored_bytes=None)])
+    assert old.storage is None
+    assert studies.to_text([old]).splitlines()[1].split()[4] == "-"
     assert studies.summary(()) == ()
     assert all(row.criterion in studies.to_text(rows) for row in rows)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.charts.methods import AXES
 from explorer.jobs.job import Snapshot
 from explorer.pages.methods.choices import Choices, choices, study_of
 from explorer.pages.methods.page import base_of
@@ -140,6 +141,8 @@ def test_a_study_interrupted_by_a_restart_continues(
     assert "12 runs, 5 of them measured. About" in text(at)
     assert "5 of 12 runs are measured" in text(at)
     assert set(figures(at)) == {"methods_chart"}
+    by_key(at, "methods_axis").set_value("Storage").run()
+    assert figures(at)["methods_chart"]["layout"]["xaxis"]["title"]["text"] == AXES["storage"]
     by_key(at, "methods_axis").set_value("Speed-up").run()
     (chart,) = figures(at).values()
     assert chart["layout"]["xaxis"]["title"]["text"].startswith("theoretical speed-up")

@@ -1,6 +1,8 @@
-"""Methods whose accuracies are equal in every run."""
+"""Methods whose accuracies are equal in every run, and the axes that results have."""
 
-from explorer.pages.methods.report import equal_methods
+from dataclasses import replace
+
+from explorer.pages.methods.report import axes, equal_methods
 from pruning_core.studies import Measurement, Result, Run
 
 
@@ -26,3 +28,10 @@ def test_methods_with_equal_accuracies_are_named() -> None:
     assert equal_methods(results) == (("Taylor |w g|", "SNIP"),), (
         "methods at chance level in all runs are left out"
     )
+
+
+def test_the_axis_of_stored_bytes_is_offered_where_all_runs_have_them() -> None:
+    old = result("random", 0, 0.5)
+    new = replace(old, dense_bytes=100, stored_bytes=40)
+    assert axes([new, new]) == ("Compression", "Speed-up", "Storage")
+    assert axes([new, old]) == ("Compression", "Speed-up")
