@@ -76,11 +76,10 @@ def option_a(epochs: int = 12) -> Workspace:
             F.cross_entropy(model(x), y).backward()
             optimizer.step()
         schedule.step()
-    splits = {
-        name: next(iter(split.batches(len(split))))
-        for name, split in (("train", data.train), ("val", data.val), ("test", data.test))
-    }
-    return workspace(model.eval(), **splits, name="option_a")
+    train, val, test = (
+        next(iter(split.batches(len(split)))) for split in (data.train, data.val, data.test)
+    )
+    return workspace(model.eval(), train=train, val=val, test=test, name="option_a")
 
 
 def spaces() -> Iterator[tuple[str, Workspace]]:

@@ -72,9 +72,11 @@ def test_the_figure_has_every_measured_sparsity_the_plan_and_the_limit() -> None
         for trace in figure.data
         for x, y in zip(trace.x, trace.y, strict=True)
     }
+    measured = [(point.sparsity, point.evaluation) for point in points]
+    measured += [(trial.sparsity, trial.evaluation) for trial in found.tried]
     assert drawn == {(50, 90.0)} | {
-        (round(100 * one.sparsity), round(100 * one.evaluation.value, 6))
-        for one in (*points, *found.tried)
+        (round(100 * sparsity), round(100 * evaluation.value, 6))
+        for sparsity, evaluation in measured
     }
     assert [shape.type for shape in figure.layout.shapes] == ["line"] * 3
     assert f"up to {found.plan.sparsity:.0%} is within the limit" in figure.layout.meta["alt"]
