@@ -4,6 +4,7 @@ The names below are the public interface; docs/extending.md says how to add to i
 True where a weight is kept.
 """
 
+from pruning_core.compress.thin import thin
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import choose_masks, counts, masked_copy, prune
@@ -29,5 +30,6 @@ __all__ = [
     "open_workspace",
     "prune",
     "scan_plan",
+    "thin",
     "workspace",
 ]

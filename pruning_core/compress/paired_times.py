@@ -103,7 +103,7 @@ def time_pairs(
 
     >>> ticks = iter(range(10_000))
     >>> calls = [Variant(name, name, lambda: None) for name in ("dense", "thin")]
-    >>> *_, compared = time_pairs(calls[0], calls[1:], clock=lambda: next(ticks))
+    >>> *_, compared = time_pairs(calls[0], calls[1:], clock=lambda: float(next(ticks)))
     >>> compared.timings[1].speedup, compared.timings[1].verdict
     (1.0, 'same')
     """

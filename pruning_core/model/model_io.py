@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import fields, is_dataclass
 from inspect import signature
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -141,6 +143,20 @@ def map_tensors(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
 def tensors_in(value: Any) -> list[Tensor]:
     """All tensors in nested lists, tuples and dicts, in order."""
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def output_tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in an output of any form."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from chain.from_iterable(map(output_tensors, value.values()))
+    elif isinstance(value, list | tuple):
+        yield from chain.from_iterable(map(output_tensors, value))
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from chain.from_iterable(
+            output_tensors(getattr(value, f.name)) for f in fields(value)
+        )
 
 
 def storage(tensor: Tensor) -> int:

@@ -43,7 +43,7 @@ def dependent_masks(
     that only this layer feeds. tied: the couplings; what follows a channel is masked if all members
     have lost the channel. Raises PruningError as `checked_masks`.
     """
-    return dependent_on_rows(model, layers, _removed_rows(checked_masks(masks, layers)), tied)
+    return dependent_on_rows(model, layers, removed_rows(checked_masks(masks, layers)), tied)
 
 
 def dependent_on_rows(
@@ -56,7 +56,7 @@ def dependent_on_rows(
     parameters = dict(model.named_parameters(remove_duplicate=False))
     zeroed = _own_vectors(layers, removed, parameters)
     for coupling in tied:
-        channels = _removed_channels(coupling, removed)
+        channels = removed_channels(coupling, removed)
         if coupling.reason is not None or not channels.any():
             continue
         for follower in coupling.follows:
@@ -78,7 +78,7 @@ def dead_inputs(
     couplings counts if all of them are removed. Tied weights are left out. Raises PruningError as
     `checked_masks`.
     """
-    return dead_without_rows(model, layers, _removed_rows(checked_masks(masks, layers)), tied)
+    return dead_without_rows(model, layers, removed_rows(checked_masks(masks, layers)), tied)
 
 
 def dead_without_rows(
@@ -94,7 +94,7 @@ def dead_without_rows(
     dead: dict[str, Tensor] = {}
     alive: dict[str, Tensor] = {}
     for coupling in tied:
-        channels = _removed_channels(coupling, removed) & (coupling.reason is None)
+        channels = removed_channels(coupling, removed) & (coupling.reason is None)
         for reader in coupling.reads:
             if reader.parameter not in shapes:
                 continue
@@ -133,19 +133,19 @@ def is_exact(
     refused = {name for own in tied if own.reason not in allowed for name in own.layers}
     removed = {
         name: rows
-        for name, rows in _removed_rows(checked_masks(masks, layers)).items()
+        for name, rows in removed_rows(checked_masks(masks, layers)).items()
         if rows.any()
     }
     unread = {name for own in tied if own.reason == NOT_READ for name in own.layers}
     return not removed or not (unread or refused & removed.keys())
 
 
-def _removed_rows(masks: Masks) -> dict[str, Bool[Tensor, " o"]]:
+def removed_rows(masks: Masks) -> dict[str, Bool[Tensor, " o"]]:
     """For each layer the output rows without any kept weight, on the CPU."""
     return {name: ~mask.flatten(1).any(1).cpu() for name, mask in masks.items()}
 
 
-def _removed_channels(coupling: Coupling, removed: Mapping[str, Tensor]) -> Bool[Tensor, " c"]:
+def removed_channels(coupling: Coupling, removed: Mapping[str, Tensor]) -> Bool[Tensor, " c"]:
     """The channels that all members have lost."""
     lost = torch.ones(coupling.channels, dtype=torch.bool)
     for member in coupling.members:

@@ -1,10 +1,8 @@
 """Finds the channels that are tied: one run notes them, repeated runs prove them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import fields, is_dataclass
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
@@ -27,6 +25,7 @@ from pruning_core.model.model_io import (
     copy_model,
     first_sample,
     map_tensors,
+    output_tensors,
     random_if_zero,
 )
 from pruning_core.types import Example, Inputs, Layer, PruningError
@@ -77,7 +76,7 @@ def _couplings(
     with Operations(budget), PlainKernels():
         call(work, map_tensors(x, torch.clone))  # some networks keep values of their first run
     with Recording(run, budget), PlainKernels(), norms:
-        outputs = list(_tensors(call(work, map_tensors(x, torch.clone))))
+        outputs = list(output_tensors(call(work, map_tensors(x, torch.clone))))
     _refuse_outputs(run, outputs, layers)
     for layer in layers:
         if layer.name not in run.used:
@@ -128,7 +127,7 @@ def _mark_calls(run: FirstRun, norm: nn.Module) -> None:
 
 
 def _forward(work: nn.Module, x: Inputs) -> list[Tensor]:
-    return [output.clone() for output in _tensors(call(work, map_tensors(x, torch.clone)))]
+    return [output.clone() for output in output_tensors(call(work, map_tensors(x, torch.clone)))]
 
 
 def _of_one_class(step: Step, root: Roots) -> bool:
@@ -140,18 +139,6 @@ def _of_one_class(step: Step, root: Roots) -> bool:
 
 def _on_cpu(x: Inputs) -> Inputs:
     return map_tensors(x, lambda t: t.cpu().float() if t.is_floating_point() else t.cpu())
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in an output of any form."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from chain.from_iterable(map(_tensors, value.values()))
-    elif isinstance(value, list | tuple):
-        yield from chain.from_iterable(map(_tensors, value))
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from chain.from_iterable(_tensors(getattr(value, f.name)) for f in fields(value))
 
 
 def _numbers(run: FirstRun, layer: Layer) -> range:

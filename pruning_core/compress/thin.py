@@ -1,0 +1,192 @@
+"""A pruned network without its removed channels and heads: physically smaller, same outputs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from pruning_core.compress.latency import batch_of
+from pruning_core.compress.narrow import Kept, Settings
+from pruning_core.compress.thin_network import narrowed, outputs, relative_error
+from pruning_core.compress.thin_parts import removable_parts
+from pruning_core.model.coupling.dependent_masks import removed_channels, removed_rows
+from pruning_core.model.inventory import inventory, weights
+from pruning_core.model.kept_norms import ALL, KEPT, with_kept_norms
+from pruning_core.model.mask_forms import checked_masks
+from pruning_core.plan import Plan
+from pruning_core.resolved_plan import ResolvedPlan
+from pruning_core.types import GivenMasks, Inputs, Layer, Masks, PruningError
+from pruning_core.workspaces import Workspace
+
+SAMPLES = 4
+"""Validation samples on which the thinned network is compared with the masked one."""
+ROUNDINGS = (8, 16)
+"""Widths are often multiples of these, which some kernels compute faster."""
+
+
+@dataclass(frozen=True)
+class Width:
+    """Outputs and inputs of one layer, before and after."""
+
+    layer: str
+    out: tuple[int, int]
+    into: tuple[int, int]
+
+    @property
+    def changed(self) -> bool:
+        """Is the layer narrower now?"""
+        return len(set(self.out)) > 1 or len(set(self.into)) > 1
+
+
+@dataclass(frozen=True, eq=False)
+class Thinned:
+    """The result of `thin`.
+
+    module: the smaller network, in eval mode; masks: after `round_to`; kept: the kept positions of
+    each parameter and buffer that is smaller, by axis; settings: other attributes that changed, by
+    path; attentions: paths of the modules that became `NarrowAttention`.
+    widths: of every layer; parameters, macs: before and after, counted on the two networks;
+    error: the largest difference from the masked network's outputs, relative to the largest.
+    refused: sentences on layers that stay as wide as before; notes: on what else to know.
+    """
+
+    module: nn.Module
+    masks: Masks
+    kept: Kept
+    settings: Settings
+    attentions: tuple[str, ...]
+    widths: tuple[Width, ...]
+    parameters: tuple[int, int]
+    macs: tuple[int, int]
+    error: float
+    refused: tuple[str, ...]
+    notes: tuple[str, ...]
+    samples: Inputs
+
+
+def thin(
+    plan: Plan,
+    space: Workspace,
+    masks: GivenMasks | None = None,
+    model: nn.Module | None = None,
+    *,
+    round_to: int | None = None,
+    accept_norms: bool = False,
+) -> Thinned:
+    """The pruned network without its removed channels and heads.
+
+    masks: default those of the plan. model: trained with the masks; default: the base model, pruned
+    and repaired as the plan says. The result is compared with the masked network on validation
+    samples: relative error at most 1e-5. What cannot be made narrower stays as it is, with a
+    sentence. round_to: keep more channels, so that as many are a multiple of it: those with the
+    largest L2 norm come back. accept_norms: norms over channels may average over the kept ones
+    alone, which changes the outputs of a plan whose norms average over all.
+    Raises PruningError where nothing can be removed, and where the couplings are not known.
+
+    >>> from pruning_core import Plan, open_workspace, thin
+    >>> plan = Plan(model="lenet5", dataset="digits", granularity="filter", sparsity=0.5)
+    >>> thinned = thin(plan, open_workspace(plan.model, plan.dataset))
+    >>> [width.out for width in thinned.widths]
+    [(6, 3), (16, 8), (120, 60), (84, 42), (10, 10)]
+    """
+    resolved = plan.resolve(space)
+    if masks is None:
+        groups = resolved.scores()
+        masks = resolved.masks(groups, resolved.ratios(groups))
+    if round_to is not None:
+        masks = rounded(masks, resolved.space, round_to)
+    samples = batch_of(space, min(SAMPLES, len(space.dataset.val)))
+    masked = _masked(resolved, masks, model)
+    if not accept_norms or plan.norms != ALL:
+        return thin_masked(resolved.space, masked, masks, samples)
+    kept = replace(plan, norms=KEPT).resolve(space)
+    trained = None if model is None else with_kept_norms(model, space.one)
+    thinned = thin_masked(kept.space, _masked(kept, masks, trained), masks, samples)
+    difference = relative_error(outputs(thinned.module, samples), outputs(masked, samples))
+    note = (
+        "Its norms average over kept channels alone, so that its outputs differ from those of the "
+        f"plan's masked network by up to {difference:.1%} of the largest."
+    )
+    return replace(thinned, notes=(*thinned.notes, note))
+
+
+def _masked(resolved: ResolvedPlan, masks: GivenMasks, model: nn.Module | None) -> nn.Module:
+    checked = checked_masks(masks, resolved.space.layers)
+    if model is None:
+        return resolved.pruned_copy(checked)
+    return resolved.masked_copy(checked, model)
+
+
+def thin_masked(space: Workspace, masked: nn.Module, masks: Masks, samples: Inputs) -> Thinned:
+    """`thin` of a network that is masked already. masked: of the workspace, in eval mode."""
+    couplings, unknown = space.tied
+    if unknown:
+        raise PruningError(f"The network cannot be made narrower. {unknown}")
+    masks = checked_masks(masks, space.layers)
+    parts = removable_parts(masked, space.layers, masks, couplings)
+    if not (parts.parts or parts.refused):
+        raise PruningError(
+            "Nothing can be made narrower: the masks remove no whole channel and no whole head. "
+            "Prune by filter, channel or head."
+        )
+    made = narrowed(masked, space.layers, couplings, parts, samples)
+    narrow_layers = {layer.name: layer for layer in inventory(made.module, space.one)}
+    return Thinned(
+        module=made.module,
+        masks=masks,
+        kept=made.kept,
+        settings=made.settings,
+        attentions=made.attentions,
+        widths=tuple(_width(layer, narrow_layers[layer.name]) for layer in space.layers),
+        parameters=(_parameters(space.model), _parameters(made.module)),
+        macs=(_macs(space.layers), _macs(tuple(narrow_layers.values()))),
+        error=made.error,
+        refused=made.refused,
+        notes=parts.notes,
+        samples=samples,
+    )
+
+
+def rounded(masks: GivenMasks, space: Workspace, multiple: int) -> Masks:
+    """Masks that keep more channels of each coupling, so that `multiple` divides their number.
+
+    The removed channels whose weights in the base model have the largest L2 norm come back. All
+    channels stay where the next multiple is above their number. Raises PruningError for a multiple
+    below 2.
+    """
+    if multiple < 2:
+        raise PruningError(f"Widths cannot be rounded to multiples of {multiple}: give 8 or 16.")
+    made = dict(checked_masks(masks, space.layers))
+    norms = {
+        name: weight.flatten(1).norm(dim=1)
+        for name, weight in weights(space.model, space.layers).items()
+    }
+    for own in space.tied[0]:
+        removed = removed_channels(own, removed_rows(made))
+        kept = own.channels - int(removed.sum())
+        more = min(own.channels, -(-kept // multiple) * multiple) - kept
+        if own.reason is None and more:
+            square = torch.zeros(own.channels)
+            for place in own.members:
+                square.index_add_(0, place.channels, norms[place.parameter][place.positions] ** 2)
+            back = square.masked_fill(~removed, -1).argsort(descending=True, stable=True)[:more]
+            chosen = torch.zeros(own.channels, dtype=torch.bool).index_fill_(0, back, True)
+            for place in own.members:
+                if place.parameter in made:
+                    rows = place.positions[chosen[place.channels]]
+                    made[place.parameter] = made[place.parameter].clone().index_fill_(0, rows, True)
+    return made
+
+
+def _width(before: Layer, after: Layer) -> Width:
+    out = (before.shape[0], after.shape[0])
+    return Width(before.name, out, tuple(x.shape[1] * x.groups for x in (before, after)))
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _macs(layers: Sequence[Layer]) -> int:
+    return sum(layer.macs for layer in layers)

@@ -1,0 +1,269 @@
+"""What of a masked network can be removed: channels of couplings and heads of attentions."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from pruning_core.granularity import GRANULARITIES, to_groups
+from pruning_core.model.coupling.dependent_masks import (
+    dependent_on_rows,
+    removed_channels,
+    removed_rows,
+)
+from pruning_core.model.coupling.positions import HEAD_ROWS, ChannelPositions, Coupling
+from pruning_core.model.inventory import named_parameters, stored
+from pruning_core.types import Layer, Masks
+
+Gone = dict[str, Bool[Tensor, "..."]]
+"""Parameter name -> True = removed, in the parameter's own shape."""
+NAMES_SHOWN = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Channels of one coupling, or heads of one attention: removed together or not at all.
+
+    layers: whose outputs are removed; removed: by channel or head, True = removed; coupling: of
+    the channels; heads: the layers of the attention.
+    """
+
+    layers: tuple[str, ...]
+    removed: Bool[Tensor, " c"]
+    coupling: Coupling | None = None
+    heads: tuple[Layer, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The names of its layers, shortened."""
+        return shortened(self.layers)
+
+    @property
+    def note(self) -> str | None:
+        """What the coupling notes about removed channels."""
+        return self.coupling.note if self.coupling else None
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """All parts, and sentences: refused: why removed outputs stay; notes: what else is kept."""
+
+    parts: tuple[Part, ...]
+    refused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class _Sentences:
+    refused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Names of layers; of many the first ones and how many more there are."""
+    shown = ", ".join(names[:NAMES_SHOWN])
+    more = len(names) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def stays(names: Sequence[str], why: str) -> str:
+    """The sentence that refuses to make layers narrower."""
+    return f"{shortened(names)} {'stay' if len(names) > 1 else 'stays'} as wide as before: {why}"
+
+
+def removable_parts(
+    masked: nn.Module, layers: Sequence[Layer], masks: Masks, couplings: Sequence[Coupling]
+) -> Parts:
+    """The parts that the masks remove from a masked network.
+
+    A channel is removed if every layer that computes it has lost its outputs and what follows it is
+    zero in `masked`; or if every weight that reads it is masked. A head is removed if its query,
+    key and value rows are masked, or the columns that read it.
+    """
+    said = _Sentences()
+    heads = list(_head_parts(layers, masks, said))
+    parts = list(heads)
+    by_head = {layer.name for part in heads for layer in part.heads}
+    rows = removed_rows(masks)
+    parameters = named_parameters(masked, layers)
+    for own in couplings:
+        lost = {name for name in own.layers if name in rows and bool(rows[name].any())}
+        if own.reason is not None:
+            if lost and not (own.reason == HEAD_ROWS and lost <= by_head):
+                said.refused.append(stays(sorted(lost, key=own.layers.index), own.reason))
+            continue
+        zero = removed_channels(own, rows) & ~_living(own, parameters)
+        removed = zero | _unread(own, layers, masks, parameters)
+        _say_what_stays(own, rows, removed, said)
+        for place in own.members:
+            if removed[place.channels].all():
+                removed[place.channels[0]] = False
+                said.notes.append(
+                    f"{place.parameter} keeps one channel, whose weights are zero: a layer without "
+                    "channels cannot be computed."
+                )
+        if removed.any():
+            parts.append(Part(own.layers, removed, own))
+    return Parts(tuple(parts), tuple(said.refused), tuple(said.notes))
+
+
+def gone_weights(
+    model: nn.Module, layers: Sequence[Layer], couplings: Sequence[Coupling], parts: Sequence[Part]
+) -> Gone:
+    """Every weight that a network without the parts does not have."""
+    parameters = named_parameters(model, layers)
+    by_name = {layer.name: layer for layer in layers}
+    removed = {id(part.coupling): part.removed for part in parts if part.coupling}
+    gone: Gone = {}
+    alive: Gone = {}
+
+    def blank(name: str, places: Gone) -> Tensor:
+        empty = torch.zeros(parameters[name].shape, dtype=torch.bool)
+        return places.setdefault(name, empty)
+
+    for own in couplings:
+        channels = removed.get(id(own), torch.zeros(own.channels, dtype=torch.bool))
+        for reader in own.reads:
+            chosen = channels[reader.channels]
+            _fill(blank(reader.parameter, gone), reader, reader.positions[chosen])
+            _fill(blank(reader.parameter, alive), reader, reader.positions[~chosen])
+    for name, places in gone.items():
+        places &= ~alive[name]
+    for own in couplings:
+        channels = removed.get(id(own), torch.zeros(own.channels, dtype=torch.bool))
+        if channels.any():
+            for place in own.follows:
+                _fill(
+                    blank(place.parameter, gone), place, place.positions[channels[place.channels]]
+                )
+            for place in own.members:
+                lost = place.positions[channels[place.channels]]
+                gone[place.parameter] = blank(place.parameter, gone) | _rows(by_name, place, lost)
+    for part in parts:
+        for name, places in _gone_heads(model, part).items():
+            gone[name] = blank(name, gone) | places
+    return {name: places for name, places in gone.items() if places.any()}
+
+
+def kept_positions(name: str, gone: Tensor) -> dict[int, list[int]]:
+    """The positions that are kept along each axis that loses some.
+
+    Raises ValueError where what is kept is no block: some rows would keep other columns.
+    """
+    keep = ~gone
+    along = {
+        axis: keep.movedim(axis, 0).flatten(1).any(1) if keep.ndim > 1 else keep
+        for axis in range(keep.ndim)
+    }
+    if not keep.any():
+        raise ValueError(f"nothing of {name} would be left")
+    block = torch.tensor([int(own.sum()) for own in along.values()]).prod()
+    if int(block) != int(keep.sum()):
+        raise ValueError(f"the rows of {name} would read different channels")
+    return {axis: own.nonzero().flatten().tolist() for axis, own in along.items() if not own.all()}
+
+
+def _fill(places: Tensor, where: ChannelPositions, positions: Tensor) -> None:
+    rows = places[slice(*(where.rows or (None,)))]
+    rows.index_fill_(where.axis, positions, True)
+
+
+def _rows(by_name: Mapping[str, Layer], place: ChannelPositions, lost: Tensor) -> Tensor:
+    layer = by_name[place.parameter]
+    rows = torch.zeros(layer.shape, dtype=torch.bool).index_fill_(0, lost, True)
+    return stored(rows, layer)
+
+
+def _living(own: Coupling, parameters: Mapping[str, nn.Parameter]) -> Bool[Tensor, " c"]:
+    """The channels that a bias, shift or the like still gives a value."""
+    living = torch.zeros(own.channels, dtype=torch.bool)
+    for place in own.follows:
+        values = parameters[place.parameter].detach().cpu() != 0
+        along = values.movedim(place.axis, 0).flatten(1).any(1) if values.ndim > 1 else values
+        living[place.channels[along[place.positions]]] = True
+    return living
+
+
+def _unread(
+    own: Coupling, layers: Sequence[Layer], masks: Masks, parameters: Mapping[str, nn.Parameter]
+) -> Bool[Tensor, " c"]:
+    """The channels that some weights read, all of which are masked."""
+    by_name = {layer.name: layer for layer in layers}
+    read = torch.zeros(own.channels, dtype=torch.bool)
+    alive = torch.zeros(own.channels, dtype=torch.bool)
+    for place in own.reads:
+        read[place.channels] = True
+        if place.parameter not in masks:
+            alive[place.channels] = True
+            continue
+        kept = stored(masks[place.parameter].cpu(), by_name[place.parameter])
+        kept = kept[slice(*(place.rows or (None,)))]
+        along = kept.movedim(place.axis, 0).flatten(1).any(1)
+        alive[place.channels[along[place.positions]]] = True
+    return read & ~alive
+
+
+def _say_what_stays(
+    own: Coupling, rows: Mapping[str, Tensor], removed: Tensor, said: _Sentences
+) -> None:
+    """A note for channels that some of the tied layers have lost and others have not."""
+    lost = torch.zeros(own.channels, dtype=torch.bool)
+    for place in own.members:
+        if place.parameter in rows:
+            lost[place.channels[rows[place.parameter][place.positions]]] = True
+    stay = int((lost & ~removed).sum())
+    if stay and len(own.members) > 1:
+        said.notes.append(
+            f"{shortened(own.layers)} compute the same {own.channels} channels: {stay} that some "
+            "of these layers have lost stay, as zeros there, because others keep them."
+        )
+
+
+def _head_parts(layers: Sequence[Layer], masks: Masks, said: _Sentences) -> Iterator[Part]:
+    attentions: dict[tuple[str, int], list[Layer]] = {}
+    for layer in layers:
+        if layer.heads > 1:
+            attentions.setdefault((layer.attention, layer.heads), []).append(layer)
+    for (path, heads), own in attentions.items():
+        inputs = [layer for layer in own if layer.kind != "attention_out"]
+        outputs = [layer for layer in own if layer.kind == "attention_out"]
+        lost_in = _lost_by_all(inputs, masks, heads)
+        removed = lost_in | _lost_by_all(outputs, masks, heads)
+        if removed.all():
+            removed[0] = False
+            said.notes.append(f"{path} keeps one head, whose weights are zero.")
+        if removed.any() and inputs and outputs:
+            yield Part(tuple(layer.name for layer in own), removed, heads=tuple(own))
+
+
+def _lost_by_all(layers: Sequence[Layer], masks: Masks, heads: int) -> Bool[Tensor, " h"]:
+    """The heads of which all the layers have lost every weight."""
+    lost = torch.full((heads,), bool(layers))
+    for layer in layers:
+        mask = masks.get(layer.name)
+        kept = torch.ones(heads, dtype=torch.bool) if mask is None else _heads(mask, layer).any(1)
+        lost &= ~kept
+    return lost
+
+
+def _heads(tensor: Tensor, layer: Layer) -> Tensor:
+    """Head x weight."""
+    return to_groups(tensor.cpu(), GRANULARITIES["head"], layer)[0]
+
+
+def _gone_heads(model: nn.Module, part: Part) -> Gone:
+    """The weights and biases of the part's heads."""
+    gone: Gone = {}
+    rows: dict[str, Tensor] = {}
+    for layer in part.heads:
+        index = torch.arange(layer.numel).reshape(layer.shape)
+        places = torch.zeros(layer.numel, dtype=torch.bool)
+        places[_heads(index, layer)[part.removed].flatten()] = True
+        view = places.reshape(layer.shape)
+        gone[layer.name] = stored(view, layer)
+        if layer.kind != "attention_out":
+            rows[layer.name] = view.flatten(1).all(1)
+    vectors = dependent_on_rows(model, part.heads, rows, ())
+    return gone | {name: ~keep for name, keep in vectors.items()}
