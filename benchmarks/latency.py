@@ -13,13 +13,13 @@ from torch import nn
 
 from benchmarks.timing import Row, Seconds, Unmeasured, command
 from pruning_core.compress.advisor import Advice, advise
-from pruning_core.compress.latency import FORMS, Form, Latency, batch_of, time_forms
+from pruning_core.compress.latency import FORMS, Form, Latency, time_forms
 from pruning_core.compress.paired_times import FEWEST, Timing
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.pipeline import choose_masks, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, Inputs
-from pruning_core.workspaces import Workspace, datasets_of, known_models, open_workspace
+from pruning_core.workspaces import Workspace, batch_of, datasets_of, known_models, open_workspace
 
 NETWORKS = ("resnet20", "vgg")
 DATA = "fashion_mnist"

@@ -17,7 +17,6 @@ from pruning_core.compress.latency import (
     BATCHES,
     Latency,
     Measuring,
-    batch_of,
     latency_dict,
     time_plan,
     verdict_words,
@@ -28,7 +27,7 @@ from pruning_core.model.device import choose_device
 from pruning_core.pipeline import choose_masks, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
-from pruning_core.workspaces import Workspace
+from pruning_core.workspaces import Workspace, batch_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from pruning_core.compress import sparse_kernels
 from pruning_core.compress.paired_times import BUDGET, Timing, Variant, compare
 from pruning_core.compress.runtimes import first_output, prepare_eager
 from pruning_core.compress.sparse_kernels import SparseLinear, is_pointwise, sparse_layer
+from pruning_core.compress.thin_network import TOLERANCE
 from pruning_core.model.model_io import copy_model
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
@@ -23,8 +24,6 @@ BLOCKS = (16,)
 """Sides of the blocks of BSR that are tried."""
 LAYER_BUDGET = 0.6
 LAYER_ROUNDS = 9
-TOLERANCE = 1e-5
-"""Outputs of the mixed and of the masked network differ at most by this, times the largest."""
 DENSE = "dense"
 CSR = "csr"
 

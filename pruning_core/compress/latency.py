@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from pruning_core.compress.advisor import CSR, TOLERANCE, layer_inputs, mixed_model
+from pruning_core.compress.advisor import CSR, layer_inputs, mixed_model
 from pruning_core.compress.int8_blocks import int8_blocks
 from pruning_core.compress.machine import Machine, machine
 from pruning_core.compress.paired_times import (
@@ -27,12 +27,13 @@ from pruning_core.compress.runtimes import (
     unavailable,
 )
 from pruning_core.compress.runtimes import runtime as runtime_of
+from pruning_core.compress.thin_network import TOLERANCE
 from pruning_core.model.device import on_device
-from pruning_core.model.model_io import input_tensors, sample_count, to_device
+from pruning_core.model.model_io import input_tensors, to_device
 from pruning_core.pipeline import choose_masks, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Inputs, PruningError
-from pruning_core.workspaces import Workspace
+from pruning_core.workspaces import Workspace, batch_of
 
 BATCHES = (1, 32)
 MASKED = "masked"
@@ -148,19 +149,6 @@ def time_plan(
     yield from time_forms(
         space.model, masked, given, FORMS, runtimes, device, rounds=rounds, budget=budget
     )
-
-
-def batch_of(space: Workspace, size: int) -> Inputs:
-    """Samples of the validation split, in order. Raises PruningError where it has fewer."""
-    if size < 1:
-        raise PruningError(f"A batch of {size} samples cannot be measured: give at least 1.")
-    batch = next(iter(space.dataset.val.batches(size)))[0]
-    if sample_count(batch) < size:
-        raise PruningError(
-            f"The validation split has {sample_count(batch)} samples: "
-            f"a batch of {size} cannot be measured."
-        )
-    return batch
 
 
 def time_forms(

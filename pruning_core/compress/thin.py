@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from pruning_core.compress.latency import batch_of
 from pruning_core.compress.narrow import Kept, Settings
 from pruning_core.compress.thin_network import narrowed, outputs, relative_error
 from pruning_core.compress.thin_parts import removable_parts
@@ -17,10 +16,14 @@ from pruning_core.model.mask_forms import checked_masks
 from pruning_core.plan import Plan
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.types import GivenMasks, Inputs, Layer, Masks, PruningError
-from pruning_core.workspaces import Workspace
+from pruning_core.workspaces import Workspace, batch_of
 
 SAMPLES = 4
 """Validation samples on which the thinned network is compared with the masked one."""
+ACCEPTED = (
+    "Its norms average over kept channels alone, so that its outputs differ from those of the "
+    "plan's masked network by up to {:.1%} of the largest."
+)
 ROUNDINGS = (8, 16)
 """Widths are often multiples of these, which some kernels compute faster."""
 
@@ -104,11 +107,7 @@ def thin(
     trained = None if model is None else with_kept_norms(model, space.one)
     thinned = thin_masked(kept.space, _masked(kept, masks, trained), masks, samples)
     difference = relative_error(outputs(thinned.module, samples), outputs(masked, samples))
-    note = (
-        "Its norms average over kept channels alone, so that its outputs differ from those of the "
-        f"plan's masked network by up to {difference:.1%} of the largest."
-    )
-    return replace(thinned, notes=(*thinned.notes, note))
+    return replace(thinned, notes=(*thinned.notes, ACCEPTED.format(difference)))
 
 
 def _masked(resolved: ResolvedPlan, masks: GivenMasks, model: nn.Module | None) -> nn.Module:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from pruning_core.compress.advisor import TOLERANCE
 from pruning_core.compress.narrow import Kept, NarrowAttention, Settings, narrow
 from pruning_core.compress.thin_parts import (
     Part,
@@ -23,6 +22,8 @@ from pruning_core.model.model_io import call, copy_model, map_tensors, output_te
 from pruning_core.types import Inputs, Layer, PruningError
 from pruning_core.user_code import user_code
 
+TOLERANCE = 1e-5
+"""Outputs differ at most by this from the masked network's, relative to the largest."""
 CHANGED = (
     "without the removed channels the network computes other values (relative difference {:.1e}), "
     "because its code depends on the number of channels."

@@ -10,7 +10,7 @@ from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.coupling.trace import couplings
 from pruning_core.model.kept_norms import ALL, KEPT, with_kept_norms
 from pruning_core.model.mask_forms import checked_masks
-from pruning_core.model.model_io import first_sample
+from pruning_core.model.model_io import first_sample, sample_count
 from pruning_core.start_masks import zeros_of
 from pruning_core.types import (
     Batches,
@@ -110,3 +110,16 @@ def calibration(space: Workspace, images: int) -> Batches:
     data = space.dataset
     size = min(CALIBRATION_BATCH, data.task.batch_size)
     return TaskBatches(probe(data.train, images).batches(size), data.task)
+
+
+def batch_of(space: Workspace, size: int) -> Inputs:
+    """Samples of the validation split, in order. Raises PruningError where it has fewer."""
+    if size < 1:
+        raise PruningError(f"A batch of {size} samples cannot be measured: give at least 1.")
+    batch = next(iter(space.dataset.val.batches(size)))[0]
+    if sample_count(batch) < size:
+        raise PruningError(
+            f"The validation split has {sample_count(batch)} samples: "
+            f"a batch of {size} cannot be measured."
+        )
+    return batch

@@ -15,14 +15,13 @@ from pruning_core.compress.latency import (
     Latency,
     Measuring,
     Times,
-    batch_of,
     latency_dict,
     time_forms,
     verdict_words,
 )
 from pruning_core.compress.paired_times import Compared, Timing, Variant
 from pruning_core.types import PruningError
-from pruning_core.workspaces import open_workspace
+from pruning_core.workspaces import batch_of, open_workspace
 
 X = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
 
