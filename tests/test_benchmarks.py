@@ -22,11 +22,8 @@ ROW = Row("a claim", Seconds(1, 0.5), Seconds(3, 2), "a peer", 2.0)
 
 
 def test_every_benchmark_of_the_folder_is_run() -> None:
-    tables = {
-        "torchvision_table",
-        "sparse_file",
-        "ratio_rules",
-    }  # they print tables of docs, not times
+    # They print tables of the docs, not times.
+    tables = {"torchvision_table", "sparse_file", "ratio_rules"}
     tools = {"run", "timing", *tables}
     modules = {path.stem for path in FOLDER.glob("*.py")} - tools
     assert set(SCRIPTS) == modules

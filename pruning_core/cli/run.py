@@ -117,8 +117,12 @@ def _write(
     (folder / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
     (folder / "weights.safetensors").write_bytes(weights_safetensors(finished.model))
     own_weights = finished.tuned is not None or plan.repair != NONE
-    script = script_text(plan, space, tuned=own_weights)
-    (folder / "load_masks.py").write_text(script, encoding="utf-8")
+    try:
+        script = script_text(plan, space, tuned=own_weights)
+    except PruningError as problem:
+        note(f"load_masks.py is not written. {problem}")
+    else:
+        (folder / "load_masks.py").write_text(script, encoding="utf-8")
 
 
 def _print_values(finished: Finished) -> None:

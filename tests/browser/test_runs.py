@@ -82,7 +82,7 @@ def test_a_study_survives_a_restart_of_the_app(
         press(page, url, "Continue")
         expect(page.get_by_text(f"{RUNS} runs, all measured.")).to_be_visible(timeout=LONG)
         settled(page)
-        expect(page.get_by_test_id("stPlotlyChart")).to_have_count(2)
+        expect(page.get_by_test_id("stPlotlyChart")).to_have_count(1)
     page.close()
     after = measured(tmp_path)
     assert len(after) == RUNS

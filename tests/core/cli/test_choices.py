@@ -10,7 +10,7 @@ from torch import nn
 from pruning_core.cli.choices import markdown
 from pruning_core.criteria import CRITERIA
 from pruning_core.flows import flow
-from pruning_core.granularity import GRANULARITIES, granularity
+from pruning_core.granularity import GRANULARITIES, granularity, supports
 from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import flow_context, prune
 from pruning_core.plan import Plan
@@ -77,7 +77,10 @@ def runs_or_is_refused(plan: Plan) -> None:
         space().layers, granularity(plan.granularity), CRITERIA[plan.criterion]
     )
     if not layers:
-        assert next(iter(reasons.values())) in refusal(lambda: list(prune(plan, space(), CPU)))
+        g = granularity(plan.granularity)
+        by_criterion = [x.name for x in space().layers if supports(g, x) is None]
+        reason = reasons[(*by_criterion, space().layers[0].name)[0]]
+        assert reason in refusal(lambda: list(prune(plan, space(), CPU)))
         return
     *rounds, finished = prune(plan, space(), CPU)
     assert isinstance(finished, Finished)

@@ -287,6 +287,8 @@ def test_the_command_line_names_the_value(
     shown = capsys.readouterr()
     assert "top-1" not in shown.out + shown.err
     assert "validation perplexity " in shown.err
+    assert "load_masks.py is not written. There is no script for noise" in shown.err
+    assert (tmp_path / "out" / "weights.safetensors").is_file()
     assert "head.weight 0.5: perplexity " in shown.err
     assert shown.out.startswith("dense         perplexity ")
 
