@@ -22,7 +22,7 @@ class NarrowAttention(nn.MultiheadAttention):
     The module itself asks for heads x head_dim = embed_dim, and some of its kernels do.
     """
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         query: Tensor,
         key: Tensor,
@@ -55,10 +55,12 @@ class NarrowAttention(nn.MultiheadAttention):
 
     def _projected(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Queries, keys and values: batch x head x position x head_dim."""
-        if self.in_proj_weight is None:
+        packed = self._parameters["in_proj_weight"]
+        weights: list[Tensor]
+        if packed is None:
             weights = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
         else:
-            weights = list(self.in_proj_weight.chunk(3))
+            weights = list(packed.chunk(3))
         biases = [None] * 3 if self.in_proj_bias is None else list(self.in_proj_bias.chunk(3))
         parts = zip(inputs, weights, biases, strict=True)
         return [

@@ -97,24 +97,21 @@ def thin(
     if masks is None:
         groups = resolved.scores()
         masks = resolved.masks(groups, resolved.ratios(groups))
-    if round_to is not None:
-        masks = rounded(masks, resolved.space, round_to)
+    removing = checked_masks(masks, space.layers)
+    removing = removing if round_to is None else rounded(removing, resolved.space, round_to)
     samples = batch_of(space, min(SAMPLES, len(space.dataset.val)))
-    masked = _masked(resolved, masks, model)
+    masked = _masked(resolved, removing, model)
     if not accept_norms or plan.norms != ALL:
-        return thin_masked(resolved.space, masked, masks, samples)
+        return thin_masked(resolved.space, masked, removing, samples)
     kept = replace(plan, norms=KEPT).resolve(space)
     trained = None if model is None else with_kept_norms(model, space.one)
-    thinned = thin_masked(kept.space, _masked(kept, masks, trained), masks, samples)
+    thinned = thin_masked(kept.space, _masked(kept, removing, trained), removing, samples)
     difference = relative_error(outputs(thinned.module, samples), outputs(masked, samples))
     return replace(thinned, notes=(*thinned.notes, ACCEPTED.format(difference)))
 
 
-def _masked(resolved: ResolvedPlan, masks: GivenMasks, model: nn.Module | None) -> nn.Module:
-    checked = checked_masks(masks, resolved.space.layers)
-    if model is None:
-        return resolved.pruned_copy(checked)
-    return resolved.masked_copy(checked, model)
+def _masked(resolved: ResolvedPlan, masks: Masks, model: nn.Module | None) -> nn.Module:
+    return resolved.pruned_copy(masks) if model is None else resolved.masked_copy(masks, model)
 
 
 def thin_masked(space: Workspace, masked: nn.Module, masks: Masks, samples: Inputs) -> Thinned:
@@ -180,7 +177,8 @@ def rounded(masks: GivenMasks, space: Workspace, multiple: int) -> Masks:
 
 def _width(before: Layer, after: Layer) -> Width:
     out = (before.shape[0], after.shape[0])
-    return Width(before.name, out, tuple(x.shape[1] * x.groups for x in (before, after)))
+    into = (before.shape[1] * before.groups, after.shape[1] * after.groups)
+    return Width(before.name, out, into)
 
 
 def _parameters(model: nn.Module) -> int:

@@ -208,7 +208,8 @@ def _statistics(model: nn.Module, kept: Kept) -> Iterator[tuple[str, dict[int, l
         if last == "weight" and isinstance(module, nn.modules.batchnorm._NormBase):
             for own in ("running_mean", "running_var"):
                 if getattr(module, own) is not None:
-                    yield f"{path}.{own}" if path else own, dict(axes)
+                    kept_entries = {axis: list(positions) for axis, positions in axes.items()}
+                    yield f"{path}.{own}" if path else own, kept_entries
 
 
 def _attentions(model: nn.Module, kept: Kept) -> Iterator[str]:
