@@ -229,8 +229,8 @@ def _copy_with_gradients(
     work = copy_model(model).eval().requires_grad_(False)
     if computes_in_half(work):
         work = work.float()
-    x = next(x for x, y in batches if len(y))
-    refuse_reentrant(work, sample_range(x, 0, 1), ACTION)
+    x, _ = next(_mini_batches(work, batches, 1))
+    refuse_reentrant(work, x, ACTION)
     return work, [work.get_parameter(layer.name).requires_grad_(True) for layer in layers]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -224,6 +224,25 @@ def test_computing_images_together_is_tried_once() -> None:
     squared_gradients(model, layers, batches)
     looking_for_checkpoints = 1
     assert Counting.calls == looking_for_checkpoints + 1 + 3 * 2
+
+
+class Placed(nn.Linear):
+    """Notes the devices of the inputs of all its copies."""
+
+    devices: ClassVar[list[str]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        Placed.devices.append(x.device.type)
+        return super().forward(x)
+
+
+def test_images_are_moved_to_the_device_of_the_network() -> None:
+    """The device "meta" stands for a GPU; its tensors have no values, so there is no result."""
+    model = Placed(2, 2)
+    layers = inventory(model, (2,))
+    Placed.devices.clear()
+    refusal(lambda: gradients(model.to("meta"), layers, [(torch.eye(2), torch.tensor([0, 1]))]))
+    assert Placed.devices == ["meta", "meta"]
 
 
 class Full(ReadsValues):
