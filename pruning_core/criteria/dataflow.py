@@ -159,16 +159,18 @@ def _running_copy(
 ) -> tuple[nn.Module, list[Tensor]]:
     """A positive copy that runs, and its weights. Raises PruningError where none does."""
     try:
-        positive = _positive_copy(model, torch.float64)
-        refuse_reentrant(positive, x, PASS)
+        positive = _positive_copy(model, x, torch.float64)
     except PruningError:
-        positive = _positive_copy(model, torch.float32)
-        refuse_reentrant(positive, x, PASS)
-    return positive, [positive.get_parameter(x.name).requires_grad_(True) for x in layers]
+        positive = _positive_copy(model, x, torch.float32)
+    parameters = [positive.get_parameter(layer.name) for layer in layers]
+    return positive, [parameter.requires_grad_(True) for parameter in parameters]
 
 
-def _positive_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy on the CPU, of this type, with absolute parameters and buffers."""
+def _positive_copy(model: nn.Module, x: Inputs, dtype: torch.dtype) -> nn.Module:
+    """A copy on the CPU, of this type, with absolute parameters and buffers.
+
+    Raises PruningError where it does not run.
+    """
     positive = copy_model(model).cpu().eval().requires_grad_(False)
     positive = positive.double() if dtype == torch.float64 else positive.float()
     for tensor in (*positive.parameters(), *positive.buffers()):
@@ -176,6 +178,7 @@ def _positive_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
         # the layout in memory is, because weights are counted through.
         own = dtype.to_complex() if tensor.is_complex() else tensor.dtype
         tensor.data = tensor.abs().to(own).contiguous()
+    refuse_reentrant(positive, x, PASS)
     return positive
 
 

@@ -1,25 +1,22 @@
 """Finds parts of a network that torch.utils.checkpoint computes again in its reentrant form."""
 
-import sys
 from collections.abc import Iterable
 
 import torch
 from torch import nn
 from torch.autograd.graph import Node
 
-from pruning_core.model.model_io import call, map_tensors, tensors_in
+from pruning_core.model.model_io import call, map_tensors, output_tensors
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
 
 
 def refuse_reentrant(work: nn.Module, x: Inputs, action: str) -> None:
-    """Raises PruningError where gradients would be wrong or missing without a word.
+    """Raises PruningError where a pass fails, or where gradients would be wrong without an error.
 
     In such parts, weights have no gradient where no input has one, as behind the network's own
     input. x: one sample. work: a copy, whose parameters have no gradients afterwards.
     """
-    if "torch.utils.checkpoint" not in sys.modules:
-        return
     for parameter in filter(torch.is_floating_point, work.parameters()):
         parameter.requires_grad_(True)
     given = map_tensors(
@@ -27,7 +24,7 @@ def refuse_reentrant(work: nn.Module, x: Inputs, action: str) -> None:
     )
     with torch.enable_grad(), torch.random.fork_rng([]), user_code(action):
         out = call(work, given)
-    nodes = [t.grad_fn for t in tensors_in(out) if t.grad_fn is not None]
+    nodes = [t.grad_fn for t in output_tensors(out) if t.grad_fn is not None]
     for parameter in work.parameters():
         parameter.requires_grad_(False)
     if _has_reentrant(nodes):

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from pruning_core import Plan, prune, workspace
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.sensitivity.scan import scan_plan
-from pruning_core.tasks import Task
+from pruning_core.tasks import Classification
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished
 from pruning_core.workspaces import Workspace
@@ -115,26 +115,16 @@ def test_chance_and_outputs_that_are_not_read_are_noted() -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Named(Task):
+class Named(Classification):
     """Reads one of the outputs by its name."""
 
     def outputs(self, out: Any) -> Tensor:
         made: Tensor = out["other"]
         return made
 
-    def loss(
-        self,
-        outputs: Tensor,
-        targets: Tensor,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ) -> Tensor:
-        losses = nn.functional.cross_entropy(outputs, targets, reduction="none")
-        return losses if reduction == "none" else losses.mean()
-
 
 def test_synflow_reads_the_outputs_of_the_task() -> None:
-    task = Named(name="named", label="Named", value_label="loss", higher_is_better=False)
+    task = Named(name="named", label="Named")
     space = opened(Two(), task=task)
     scores = Plan(space.name, space.dataset.name, criterion="synflow").resolve(space).scores()
     assert scores["two.weight"].min() > scores["one.weight"].max()
@@ -157,11 +147,24 @@ class Again(nn.Module):
         return made
 
 
+@dataclass
+class Output:
+    logits: Tensor
+
+
+class AgainNamed(Again):
+    """Gives its logits by name, in a class of its own."""
+
+    def forward(self, x: Tensor) -> Any:
+        return Output(super().forward(x))
+
+
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 def test_reentrant_checkpoints_are_refused_where_gradients_are_read() -> None:
     for criterion in ("gradient", "obd", "synflow"):
         plan = Plan(criterion=criterion)
-        problem = refusal(plan.resolve(opened(Again(reentrant=True))).scores)
-        assert "use_reentrant=False" in problem
+        for network in (Again, AgainNamed):
+            problem = refusal(plan.resolve(opened(network(reentrant=True))).scores)
+            assert "use_reentrant=False" in problem
         scores = plan.resolve(opened(Again(reentrant=False))).scores()
         assert scores["first.weight"].any()
