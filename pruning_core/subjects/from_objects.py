@@ -185,12 +185,12 @@ class _Opening:
                 _check_labels(part, len(names), task.ignore_index)
         else:
             names = _numbered(classes or ())
-        again = [
-            _check_first(network, task, splits[part])
-            for part in ("train", *(splits.keys() - {"train"}))
+        again = {
+            part: _check_first(network, task, split)
+            for part, split in splits.items()
             if self.given[part] is not None
-        ]
-        notes += notes_on_outputs(out, task) + notes_on_chance(judged, again[0])
+        }
+        notes += notes_on_outputs(out, task) + notes_on_chance(judged, again["train"])
         first = _first_samples(splits["train"])[0]
         return Dataset(
             self.options.get("data", "data"),
