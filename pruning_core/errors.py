@@ -1,5 +1,7 @@
 """The errors that the project raises on purpose."""
 
+from types import NoneType
+
 
 class PruningError(ValueError):
     """Bad input. The message is one sentence: what was wrong, where, what to do.
@@ -26,6 +28,7 @@ _KINDS: dict[object, str] = {
     float: "a number",
     bool: "true or false",
     str: "text",
+    NoneType: "nothing (None)",
 }
 
 
@@ -39,7 +42,7 @@ def kind_text(kind: object) -> str:
         return _KINDS[kind]
     name = str(getattr(kind, "__name__", kind))
     article = "an" if name[0].lower() in "aeiou" else "a"
-    return "nothing (None)" if name == "NoneType" else f"{article} {name}"
+    return f"{article} {name}"
 
 
 def first_line(error: BaseException) -> str:
