@@ -1,8 +1,7 @@
 """The lines of an exported script for norms that average over kept channels only."""
 
-import inspect
-
-from pruning_core.model import kept_averages
+from pruning_core.export.plain_source import plain_source
+from pruning_core.model.kept_averages import KeptAverages, written_rms_norm
 from pruning_core.model.kept_norms import KEPT, written_norms
 from pruning_core.plan import Plan
 from pruning_core.workspaces import Workspace
@@ -18,8 +17,6 @@ with torch.no_grad():
         if scale.ndim == 1:
             scale[scale == 0] = torch.finfo(scale.dtype).tiny
 """
-
-
 _WRITTEN = """\
 for path, eps in {written}.items():  # these modules compute their norm by themselves
     norm = model.get_submodule(path)
@@ -34,7 +31,7 @@ def norm_lines(plan: Plan, space: Workspace) -> dict[str, str]:
     """
     if plan.norms != KEPT:
         return {"norms": "", "spare": "", "averages": ""}
-    written = written_norms(plan.resolve(space).space.model)
+    written = written_norms(space.with_norms(plan.norms).model)
     spare = _SPARE + (_WRITTEN.format(written=written) if written else "")
-    functions = inspect.getsource(kept_averages).split('"""', 2)[2].strip()
+    functions = plain_source(KeptAverages, written_rms_norm)
     return {"norms": _FUNCTIONS.format(functions), "spare": spare, "averages": "KeptAverages(), "}

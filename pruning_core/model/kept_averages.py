@@ -24,9 +24,9 @@ def standardised(rows: Tensor, kept: Tensor, eps: float | None, centre: bool) ->
     return (wide * (square + eps).rsqrt()).to(rows.dtype)
 
 
-def all_kept(weight: Tensor | None) -> bool:
+def all_kept(weight: Tensor) -> bool:
     """Has no channel a scale of zero?"""
-    return weight is None or bool((weight != 0).all())
+    return bool((weight != 0).all())
 
 
 def layer_norm(
