@@ -20,8 +20,8 @@ FIXED = (
     "They are multiplied by fixed numbers and summed, so that removing one changes other values."
 )
 GROUPED = (
-    "{} is a grouped convolution: as many channels must stay in each group, and no layer computes "
-    "those of another group."
+    "{} is a grouped convolution: the same number of channels must stay in each group, and some of "
+    "its groups read channels that no layer computes."
 )
 
 
@@ -54,9 +54,9 @@ def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) 
     else:
         _read(run, ParameterAxis(name, many, torch.arange(size[many])), read, None, plain=plain)
     added = _bias(run, args, 2, made)
+    zeros = run.memory.is_zeros(x)
     run.steps[run.index] = WeightStep(
-        *(0, 1, channel, channel, (many, one), read, made, not plain, out.clone(), added),
-        zeros=run.memory.is_zeros(x),
+        0, 1, channel, channel, (many, one), read, made, not plain, out.clone(), added, zeros
     )
     return made.reshape(-1, *(1,) * (out.ndim - channel - 1)).expand(out.shape)
 
@@ -113,7 +113,7 @@ def _grouped_rows(run: FirstRun, name: str) -> Tensor | None:
 
 
 def _tie_groups(run: FirstRun, name: str, read: Tensor, made: Tensor, groups: int) -> None:
-    """Ties channels so that as many stay in every group, in one of two ways.
+    """Ties channels so that the same number stays in every group, in one of two ways.
 
     Many narrow groups are removed as a whole, with what they read. Of few wide ones the k-th
     channel of every group is removed at once, on each side alone.
@@ -220,9 +220,9 @@ def _product_with_weight(
     added = _bias(run, args, bias, made)
     last = args[weight_at].ndim - 1
     dims = (last - 1, last) if forward else (last, last - 1)
+    zeros = run.memory.is_zeros(x)
     run.steps[run.index] = WeightStep(
-        *(x_at, weight_at, dim, out_dim, dims, read, made, not plain, out.clone(), added),
-        zeros=run.memory.is_zeros(x),
+        x_at, weight_at, dim, out_dim, dims, read, made, not plain, out.clone(), added, zeros
     )
     return made.expand(out.shape) if forward else made[:, None].expand(out.shape)
 
