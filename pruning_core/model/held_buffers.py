@@ -1,6 +1,6 @@
 """Networks that change their own buffers when they are called, such as a counter of calls.
 
-Without care, each call would start where the last one ended: a result would depend on which others
+Otherwise each call would start where the last one ended: a result would depend on which others
 were computed before, and the base network would change.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 class HeldBuffers:
     """A hook before and after each call: in eval mode, buffers have their stored values again.
 
-    Training changes them as ever; the values that it leaves are those that are held from then on.
+    Training changes them as usual. The values after it are the stored ones from then on.
     """
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:

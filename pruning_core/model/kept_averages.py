@@ -1,6 +1,6 @@
 """Layer, group and RMS norms that leave channels with a scale of zero out of their averages.
 
-Exported scripts contain this file's code, so it needs torch alone.
+Exported scripts contain this code, so it needs torch alone.
 """
 
 from collections.abc import Callable, Sequence

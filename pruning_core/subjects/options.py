@@ -13,7 +13,7 @@ from pruning_core.types import Inputs, PruningError
 
 
 class Options(TypedDict, total=False):
-    """What `workspace` may be told besides the network and its data.
+    """What `workspace` accepts besides the network and its data.
 
     task: a name of `pruning_core.tasks.TASKS`, package.module:object, a `Task`, or a function that
     gives the value of each sample (`tasks.custom`); without it

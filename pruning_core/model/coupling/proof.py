@@ -136,9 +136,9 @@ class Proof:
             _parameter(self.work, name).masked_fill_(~keep, MARK)
         rows = {name: removed[name] for name in removed if whole or name in self.computed}
         by_name = {layer.name: layer for layer in self.layers}
-        for name, gone in rows.items():
+        for name, empty in rows.items():
             layer = by_name[name]
-            places = stored(gone[:, None, None, None].expand(layer.shape), layer)
+            places = stored(empty[:, None, None, None].expand(layer.shape), layer)
             _parameter(self.work, name).masked_fill_(places, 0)
         dependent = dependent_on_rows(self.work, self.layers, removed, known)
         for name, keep in dependent.items():

@@ -93,16 +93,16 @@ class Repeated(Operations):
         if step.read.any():
             self._compare(x, step)
         self._compare_weight(args[step.weight], step)
-        gone = self.removed[step.made.long()]
+        removed = self.removed[step.made.long()]
         if step.bias is not None:
-            self._compare_bias(args[step.bias], step, gone)
+            self._compare_bias(args[step.bias], step, removed)
         result = step.dense.clone()  # with the same strides, on which later operations depend
         if self.noise and result.is_floating_point():
             rng = torch.Generator().manual_seed(self.noise * MOST_STEPS + self.index)
             result += 2 * _spread(step.dense) * torch.randn(result.shape, generator=rng)
         shape = [1] * result.ndim
         shape[step.out_dim] = -1
-        return result.masked_fill_(gone.view(shape), 0)
+        return result.masked_fill_(removed.view(shape), 0)
 
     def _compare(self, x: Tensor, step: WeightStep) -> None:
         """Kept channels must be equal to the first run's, removed ones zero."""
@@ -113,27 +113,27 @@ class Repeated(Operations):
         dense = self.expected.read[self.index]
         if dense.shape != x.shape:
             raise Different
-        gone = self.removed[step.read.long()]
+        removed = self.removed[step.read.long()]
         shape = [1] * x.ndim
         shape[step.x_dim] = -1
-        wanted = torch.where(gone.view(shape), torch.zeros((), dtype=x.dtype), dense)
+        wanted = torch.where(removed.view(shape), torch.zeros((), dtype=x.dtype), dense)
         if torch.equal(x, wanted):
             return
         wrong = ~torch.isclose(x, wanted, rtol=1e-4, atol=1e-6, equal_nan=True)
         at = wrong.movedim(step.x_dim, 0).flatten(1).any(1)
-        self.result.still.update(step.read[at & gone].tolist())
-        kept = step.read[at & ~gone].tolist()
+        self.result.still.update(step.read[at & removed].tolist())
+        kept = step.read[at & ~removed].tolist()
         self.result.changed.update(n for n in kept if n)
         self.result.elsewhere |= 0 in kept
 
-    def _compare_bias(self, bias: Tensor, step: WeightStep, gone: Tensor) -> None:
+    def _compare_bias(self, bias: Tensor, step: WeightStep, removed: Tensor) -> None:
         """The bias must be zero for removed rows, and as before for kept ones."""
         if self.expected is None:
             self.biases[self.index] = bias.clone()
             return
         kept = bias == self.expected.biases[self.index]
-        self.result.still.update(step.made[gone & (bias != 0)].tolist())
-        self.result.changed.update(step.made[~gone & ~kept].tolist())
+        self.result.still.update(step.made[removed & (bias != 0)].tolist())
+        self.result.changed.update(step.made[~removed & ~kept].tolist())
 
     def _compare_weight(self, weight: Tensor, step: WeightStep) -> None:
         """Only columns of removed channels may hold the mark.
@@ -156,14 +156,14 @@ class Repeated(Operations):
             return
         if step.zeros:
             return
-        gone = self.removed[step.read.long()]
+        removed = self.removed[step.read.long()]
         columns = weight.shape[ins]
         if weight.shape[outs] != len(rows):
             return  # a grouped transposed convolution, whose columns are never marked
         marked = (weight == MARK).movedim((outs, ins), (0, 1))
-        groups = len(gone) // columns  # each group's rows read that group's channels
+        groups = len(removed) // columns  # each group's rows read that group's channels
         anywhere = marked.reshape(groups, len(rows) // groups, columns, -1).any(3).any(1).flatten()
-        if bool((anywhere & ~gone).any()):
+        if bool((anywhere & ~removed).any()):
             self.result.elsewhere = True
 
 

@@ -123,7 +123,7 @@ def callable_modules(root: nn.Module) -> dict[str, nn.Module]:
 def intercepted(modules: Mapping[str, nn.Module], called: Called) -> Iterator[None]:
     """A context in which `called` is asked for the output of the modules.
 
-    The modules' own hooks run as ever.
+    The modules' own hooks run as usual.
     """
     before = {path: vars(module).get("forward") for path, module in modules.items()}
     for path, module in modules.items():

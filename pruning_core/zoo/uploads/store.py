@@ -2,7 +2,7 @@
 
 A network is weights.safetensors with card.json, and masks.safetensors where it starts from masks.
 Images are a folder `images` with card.json. The name of an upload, such as resnet18@3fa2c1, holds
-the first digits of its digest. Who knows a name can open it; lists are per owner.
+the first digits of its digest. Anyone who knows a name can open its upload; lists are per owner.
 """
 
 import hashlib
