@@ -17,6 +17,7 @@ from pruning_core.compress.thin_parts import (
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import SEPARATE
 from pruning_core.model.inventory.heads import HEAD_COUNT_NAMES
+from pruning_core.model.kept_averages import all_kept
 from pruning_core.model.kept_norms import KeptNorm, plain_class
 from pruning_core.model.model_io import call, copy_model, map_tensors, output_tensors
 from pruning_core.types import Inputs, Layer, PruningError
@@ -81,39 +82,41 @@ class _Search:
             self.wanted = outputs(masked, x)
 
     def narrowest(self, parts: Parts) -> Narrowed:
-        self.refused = {}
-        chosen = self._added([], list(parts.parts))
-        made = self._made(chosen)
+        made = self._narrower(None, parts.parts) or self._made(())
         refused = [self.refused[id(part)] for part in parts.parts if id(part) in self.refused]
         return replace(made, refused=(*parts.refused, *refused))
 
-    def _added(self, chosen: list[Part], more: list[Part]) -> list[Part]:
-        """The chosen parts and as many more as possible."""
-        if not more or self._failure([*chosen, *more]) is None:
-            return [*chosen, *more]
+    def _narrower(self, made: Narrowed | None, more: Sequence[Part]) -> Narrowed | None:
+        """`made` without as many more parts as possible; None: nothing is removed."""
+        if not more:
+            return made
+        chosen = made.parts if made else ()
+        tried = self._tried((*chosen, *more))
+        if isinstance(tried, Narrowed):
+            return tried
         if len(more) > 1:
             half = len(more) // 2
-            return self._added(self._added(chosen, more[:half]), more[half:])
+            return self._narrower(self._narrower(made, more[:half]), more[half:])
         (part,) = more
-        why = self._failure([*chosen, part])
         for settings in self._attempts(part):
             self.settings[id(part)] = settings
-            if self._failure([*chosen, part]) is None:
-                return [*chosen, part]
+            again = self._tried((*chosen, part))
+            if isinstance(again, Narrowed):
+                return again
         self.settings.pop(id(part), None)
-        self.refused[id(part)] = stays(part.layers, part.note or why or "")
-        return chosen
+        self.refused[id(part)] = stays(part.layers, part.note or tried)
+        return made
 
-    def _failure(self, parts: list[Part]) -> str | None:
-        """Why the network without these parts is not the masked one; None if it is."""
+    def _tried(self, parts: Sequence[Part]) -> Narrowed | str:
+        """The network without these parts, or why it is not the masked one."""
         try:
             with user_code("its code, without the removed channels,"):
                 made = self._made(parts)
         except PruningError as error:
             return str(error)
-        return None if made.error <= TOLERANCE else CHANGED.format(made.error)
+        return made if made.error <= TOLERANCE else CHANGED.format(made.error)
 
-    def _made(self, parts: list[Part]) -> Narrowed:
+    def _made(self, parts: Sequence[Part]) -> Narrowed:
         """The network without the parts. Raises what its code raises, and ValueError."""
         kept = self._kept(parts)
         settings: dict[str, dict[str, int]] = {}
@@ -150,8 +153,9 @@ class _Search:
         return self.masked.get_submodule(part.heads[0].attention)
 
     def _attempts(self, part: Part) -> Iterator[dict[str, dict[str, int]]]:
-        """Attributes that may hold a width: all of them, then each alone."""
-        yield {}
+        """Attributes that may hold a width: none for heads, then all of them, then each alone."""
+        if self._of_heads(part):
+            yield {}
         every = self._candidates(part)
         if len(every) > 1:
             yield _nested(every)
@@ -228,7 +232,7 @@ def _with_plain_norms(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, KeptNorm):
             scales = list(module.parameters(recurse=False))
-            if scales and bool((scales[0] != 0).all()):
+            if scales and all_kept(scales[0]):
                 module.__class__ = plain_class(module)
 
 
