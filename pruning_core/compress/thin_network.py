@@ -10,8 +10,8 @@ from pruning_core.compress.narrow import Kept, NarrowAttention, Settings, narrow
 from pruning_core.compress.thin_parts import (
     Part,
     Parts,
-    gone_weights,
     kept_positions,
+    removed_weights,
     stays,
 )
 from pruning_core.model.coupling.positions import Coupling
@@ -130,8 +130,8 @@ class _Search:
         return Narrowed(module, kept, settings, attentions, error, tuple(parts), ())
 
     def _kept(self, parts: Sequence[Part]) -> dict[str, dict[int, list[int]]]:
-        gone = gone_weights(self.masked, self.layers, self.couplings, parts)
-        kept = {name: kept_positions(name, places) for name, places in gone.items()}
+        removed = removed_weights(self.masked, self.layers, self.couplings, parts)
+        kept = {name: kept_positions(name, places) for name, places in removed.items()}
         return kept | dict(_statistics(self.masked, kept))
 
     def _of_heads(self, part: Part) -> dict[str, dict[str, int]]:

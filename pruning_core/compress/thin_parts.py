@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from pruning_core.granularity import GRANULARITIES, to_groups
 from pruning_core.model.coupling.dependent_masks import (
     dependent_on_rows,
+    readers_of_removed,
     removed_channels,
     removed_rows,
 )
-from pruning_core.model.coupling.positions import HEAD_ROWS, ChannelPositions, Coupling
+from pruning_core.model.coupling.positions import HEAD_ROWS, Coupling
 from pruning_core.model.inventory import named_parameters, stored
 from pruning_core.types import Layer, Masks
 
-Gone = dict[str, Bool[Tensor, "..."]]
+Places = dict[str, Bool[Tensor, "..."]]
 """Parameter name -> True = removed, in the parameter's own shape."""
 NAMES_SHOWN = 2
 
@@ -34,11 +35,6 @@ class Part:
     removed: Bool[Tensor, " c"]
     coupling: Coupling | None = None
     heads: tuple[Layer, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """The names of its layers, shortened."""
-        return shortened(self.layers)
 
     @property
     def note(self) -> str | None:
@@ -96,7 +92,7 @@ def removable_parts(
             continue
         zero = removed_channels(own, rows) & ~_living(own, parameters)
         removed = zero | _unread(own, layers, masks, parameters)
-        _say_what_stays(own, rows, removed, said)
+        _note_what_stays(own, rows, removed, said)
         for place in own.members:
             if removed[place.channels].all():
                 removed[place.channels[0]] = False
@@ -109,50 +105,44 @@ def removable_parts(
     return Parts(tuple(parts), tuple(said.refused), tuple(said.notes))
 
 
-def gone_weights(
+def removed_weights(
     model: nn.Module, layers: Sequence[Layer], couplings: Sequence[Coupling], parts: Sequence[Part]
-) -> Gone:
+) -> Places:
     """Every weight that a network without the parts does not have."""
     parameters = named_parameters(model, layers)
     by_name = {layer.name: layer for layer in layers}
-    removed = {id(part.coupling): part.removed for part in parts if part.coupling}
-    gone: Gone = {}
-    alive: Gone = {}
+    by_coupling = {id(part.coupling): part.removed for part in parts if part.coupling}
+    channels = [
+        by_coupling.get(id(own), torch.zeros(own.channels, dtype=torch.bool)) for own in couplings
+    ]
+    removed = readers_of_removed(
+        couplings, channels, {name: p.shape for name, p in parameters.items()}
+    )
 
-    def blank(name: str, places: Gone) -> Tensor:
-        empty = torch.zeros(parameters[name].shape, dtype=torch.bool)
-        return places.setdefault(name, empty)
+    def places(name: str) -> Tensor:
+        return removed.setdefault(name, torch.zeros(parameters[name].shape, dtype=torch.bool))
 
-    for own in couplings:
-        channels = removed.get(id(own), torch.zeros(own.channels, dtype=torch.bool))
-        for reader in own.reads:
-            chosen = channels[reader.channels]
-            _fill(blank(reader.parameter, gone), reader, reader.positions[chosen])
-            _fill(blank(reader.parameter, alive), reader, reader.positions[~chosen])
-    for name, places in gone.items():
-        places &= ~alive[name]
-    for own in couplings:
-        channels = removed.get(id(own), torch.zeros(own.channels, dtype=torch.bool))
-        if channels.any():
-            for place in own.follows:
-                _fill(
-                    blank(place.parameter, gone), place, place.positions[channels[place.channels]]
-                )
-            for place in own.members:
-                lost = place.positions[channels[place.channels]]
-                gone[place.parameter] = blank(place.parameter, gone) | _rows(by_name, place, lost)
+    for coupling, own in zip(couplings, channels, strict=True):
+        if not own.any():
+            continue
+        for follower in coupling.follows:
+            positions = follower.positions[own[follower.channels]]
+            places(follower.parameter).index_fill_(follower.axis, positions, True)
+        for member in coupling.members:
+            rows = _rows(by_name[member.parameter], member.positions[own[member.channels]])
+            removed[member.parameter] = places(member.parameter) | rows
     for part in parts:
-        for name, places in _gone_heads(model, part).items():
-            gone[name] = blank(name, gone) | places
-    return {name: places for name, places in gone.items() if places.any()}
+        for name, of_heads in _removed_heads(model, part).items():
+            removed[name] = places(name) | of_heads
+    return {name: own for name, own in removed.items() if own.any()}
 
 
-def kept_positions(name: str, gone: Tensor) -> dict[int, list[int]]:
+def kept_positions(name: str, removed: Tensor) -> dict[int, list[int]]:
     """The positions that are kept along each axis that loses some.
 
     Raises ValueError where what is kept is no block: some rows would keep other columns.
     """
-    keep = ~gone
+    keep = ~removed
     along = {
         axis: keep.movedim(axis, 0).flatten(1).any(1) if keep.ndim > 1 else keep
         for axis in range(keep.ndim)
@@ -165,14 +155,9 @@ def kept_positions(name: str, gone: Tensor) -> dict[int, list[int]]:
     return {axis: own.nonzero().flatten().tolist() for axis, own in along.items() if not own.all()}
 
 
-def _fill(places: Tensor, where: ChannelPositions, positions: Tensor) -> None:
-    rows = places[slice(*(where.rows or (None,)))]
-    rows.index_fill_(where.axis, positions, True)
-
-
-def _rows(by_name: Mapping[str, Layer], place: ChannelPositions, lost: Tensor) -> Tensor:
-    layer = by_name[place.parameter]
-    rows = torch.zeros(layer.shape, dtype=torch.bool).index_fill_(0, lost, True)
+def _rows(layer: Layer, positions: Tensor) -> Tensor:
+    """True at the layer's weights in these rows, in the parameter's own shape."""
+    rows = torch.zeros(layer.shape, dtype=torch.bool).index_fill_(0, positions, True)
     return stored(rows, layer)
 
 
@@ -205,7 +190,7 @@ def _unread(
     return read & ~alive
 
 
-def _say_what_stays(
+def _note_what_stays(
     own: Coupling, rows: Mapping[str, Tensor], removed: Tensor, said: _Sentences
 ) -> None:
     """A note for channels that some of the tied layers have lost and others have not."""
@@ -253,17 +238,17 @@ def _heads(tensor: Tensor, layer: Layer) -> Tensor:
     return to_groups(tensor.cpu(), GRANULARITIES["head"], layer)[0]
 
 
-def _gone_heads(model: nn.Module, part: Part) -> Gone:
+def _removed_heads(model: nn.Module, part: Part) -> Places:
     """The weights and biases of the part's heads."""
-    gone: Gone = {}
+    removed: Places = {}
     rows: dict[str, Tensor] = {}
     for layer in part.heads:
         index = torch.arange(layer.numel).reshape(layer.shape)
         places = torch.zeros(layer.numel, dtype=torch.bool)
         places[_heads(index, layer)[part.removed].flatten()] = True
         view = places.reshape(layer.shape)
-        gone[layer.name] = stored(view, layer)
+        removed[layer.name] = stored(view, layer)
         if layer.kind != "attention_out":
             rows[layer.name] = view.flatten(1).all(1)
     vectors = dependent_on_rows(model, part.heads, rows, ())
-    return gone | {name: ~keep for name, keep in vectors.items()}
+    return removed | {name: ~keep for name, keep in vectors.items()}

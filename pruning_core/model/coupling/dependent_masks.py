@@ -91,10 +91,22 @@ def dead_without_rows(
     several = [layer for layer in layers if _has_several_owners(model, layer)]
     shared = {name for layer in several for name in _names(layer)}
     shapes = {name: p.shape for name, p in model.named_parameters() if name not in shared}
+    channels = [removed_channels(own, removed) & (own.reason is None) for own in tied]
+    return {name: ~places for name, places in readers_of_removed(tied, channels, shapes).items()}
+
+
+def readers_of_removed(
+    tied: Sequence[Coupling],
+    removed: Sequence[Bool[Tensor, " _c"]],
+    shapes: Mapping[str, torch.Size],
+) -> dict[str, Bool[Tensor, "..."]]:
+    """The weights that only read removed channels: parameter name -> True = such a weight.
+
+    removed: the channels of each coupling, True = removed; shapes: of the parameters that count.
+    """
     dead: dict[str, Tensor] = {}
     alive: dict[str, Tensor] = {}
-    for coupling in tied:
-        channels = removed_channels(coupling, removed) & (coupling.reason is None)
+    for coupling, channels in zip(tied, removed, strict=True):
         for reader in coupling.reads:
             if reader.parameter not in shapes:
                 continue
@@ -106,8 +118,8 @@ def dead_without_rows(
                 blank = torch.zeros(shapes[reader.parameter], dtype=torch.bool)
                 rows = places.setdefault(reader.parameter, blank)[slice(*(reader.rows or (None,)))]
                 rows.index_fill_(reader.axis, positions, True)
-    keep = {name: ~places | alive[name] for name, places in dead.items()}
-    return {name: kept for name, kept in keep.items() if not kept.all()}
+    only = {name: places & ~alive[name] for name, places in dead.items()}
+    return {name: places for name, places in only.items() if places.any()}
 
 
 def _names(layer: Layer) -> tuple[str, ...]:
