@@ -1,4 +1,6 @@
-"""The errors that the project raises on purpose."""
+"""The errors that the project raises on purpose, and the texts that their messages share."""
+
+from collections.abc import Sequence
 
 from types import NoneType
 
@@ -43,6 +45,16 @@ def kind_text(kind: object) -> str:
     name = str(getattr(kind, "__name__", kind))
     article = "an" if name[0].lower() in "aeiou" else "a"
     return f"{article} {name}"
+
+
+def shortened(names: Sequence[str], shown: int) -> str:
+    """The first names, and how many more there are.
+
+    >>> shortened(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def first_line(error: BaseException) -> str:

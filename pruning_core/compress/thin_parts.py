@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
+from pruning_core.errors import shortened
 from pruning_core.granularity import GRANULARITIES, to_groups
 from pruning_core.model.coupling.dependent_masks import (
     dependent_on_rows,
@@ -57,16 +58,10 @@ class _Sentences:
     notes: list[str] = field(default_factory=list)
 
 
-def shortened(names: Sequence[str]) -> str:
-    """Names of layers; of many the first ones and how many more there are."""
-    shown = ", ".join(names[:NAMES_SHOWN])
-    more = len(names) - NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
 def stays(names: Sequence[str], why: str) -> str:
     """The sentence that refuses to make layers narrower."""
-    return f"{shortened(names)} {'stay' if len(names) > 1 else 'stays'} as wide as before: {why}"
+    verb = "stay" if len(names) > 1 else "stays"
+    return f"{shortened(names, NAMES_SHOWN)} {verb} as wide as before: {why}"
 
 
 def removable_parts(
@@ -109,18 +104,16 @@ def removed_weights(
     model: nn.Module, layers: Sequence[Layer], couplings: Sequence[Coupling], parts: Sequence[Part]
 ) -> Places:
     """Every weight that a network without the parts does not have."""
-    parameters = named_parameters(model, layers)
     by_name = {layer.name: layer for layer in layers}
     by_coupling = {id(part.coupling): part.removed for part in parts if part.coupling}
     channels = [
         by_coupling.get(id(own), torch.zeros(own.channels, dtype=torch.bool)) for own in couplings
     ]
-    removed = readers_of_removed(
-        couplings, channels, {name: p.shape for name, p in parameters.items()}
-    )
+    shapes = {name: parameter.shape for name, parameter in named_parameters(model, layers).items()}
+    removed = readers_of_removed(couplings, channels, shapes)
 
     def places(name: str) -> Tensor:
-        return removed.setdefault(name, torch.zeros(parameters[name].shape, dtype=torch.bool))
+        return removed.setdefault(name, torch.zeros(shapes[name], dtype=torch.bool))
 
     for coupling, own in zip(couplings, channels, strict=True):
         if not own.any():
@@ -201,8 +194,9 @@ def _note_what_stays(
     stay = int((lost & ~removed).sum())
     if stay and len(own.members) > 1:
         said.notes.append(
-            f"{shortened(own.layers)} compute the same {own.channels} channels: {stay} that some "
-            "of these layers have lost stay, as zeros there, because others keep them."
+            f"{shortened(own.layers, NAMES_SHOWN)} compute the same {own.channels} channels: "
+            f"{stay} that some of these layers have lost stay, as zeros there, because others "
+            "keep them."
         )
 
 

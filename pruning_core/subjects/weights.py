@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pruning_core.errors import kind_text
+from pruning_core.errors import kind_text, shortened
 from pruning_core.model.tensor_files import MAX_BYTES, read_tensors
 from pruning_core.types import PruningError
 
@@ -66,7 +66,7 @@ def load_weights(model: nn.Module, path: Path) -> str:
         if given[name].shape != own[name].shape
     )
     problems = [
-        f"{words} {_some(names)}"
+        f"{words} {shortened(names, SHOWN)}"
         for words, names in (("lacks", missing), ("also has", more), ("differs in", shapes))
         if names
     ]
@@ -76,8 +76,3 @@ def load_weights(model: nn.Module, path: Path) -> str:
         )
     model.load_state_dict(given)
     return nested
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
