@@ -13,7 +13,7 @@ from pruning_core.compress import sparse_kernels
 from pruning_core.compress.paired_times import BUDGET, Timing, Variant, compare
 from pruning_core.compress.runtimes import first_output, prepare_eager
 from pruning_core.compress.sparse_kernels import SparseLinear, is_pointwise, sparse_layer
-from pruning_core.compress.thin_network import TOLERANCE
+from pruning_core.compress.thin_network import TOLERANCE, relative_error
 from pruning_core.model.model_io import copy_model
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
@@ -106,8 +106,12 @@ def _whole(
 ) -> Advice:
     """Times the candidates end to end, and chooses."""
     labels = {"thin": "Thinned", "mixed": "Mixed: the fastest format of each layer"}
-    want = first_output(prepare_eager(masked, x)())
-    errors = {name: relative_error(model, x, want) for name, model in networks.items()}
+    want = [first_output(prepare_eager(masked, x)())]
+    with user_code("The forward pass of the changed network"):
+        errors = {
+            name: relative_error([first_output(prepare_eager(model, x)())], want)
+            for name, model in networks.items()
+        }
     right = {name: model for name, model in networks.items() if errors[name] <= TOLERANCE}
     everything = {"masked": masked, **right}
     variants = [
@@ -176,16 +180,6 @@ def mixed_model(base: nn.Module, formats: Mapping[str, str]) -> nn.Module:
     for name, form in formats.items():
         work.set_submodule(name, sparse_copy(work.get_submodule(name), form))
     return work
-
-
-def relative_error(model: nn.Module, x: Inputs, want: Tensor) -> float:
-    """The largest difference from the wanted output, relative to its largest value.
-
-    Raises PruningError where the network does not run.
-    """
-    with user_code("The forward pass of the changed network"):
-        got = first_output(prepare_eager(model, x)())
-    return float((got - want).abs().max() / want.abs().max().clamp_min(1e-30))
 
 
 def _advice(

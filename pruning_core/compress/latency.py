@@ -27,7 +27,7 @@ from pruning_core.compress.runtimes import (
     unavailable,
 )
 from pruning_core.compress.runtimes import runtime as runtime_of
-from pruning_core.compress.thin_network import TOLERANCE
+from pruning_core.compress.thin_network import TOLERANCE, relative_error
 from pruning_core.model.device import on_device
 from pruning_core.model.model_io import input_tensors, to_device
 from pruning_core.pipeline import choose_masks, masked_copy
@@ -216,9 +216,8 @@ def _prepared(
 
 def _errors(runs: Mapping[str, tuple[str, Run]], masked: nn.Module, x: Inputs) -> dict[str, float]:
     want = first_output(prepared(RUNTIMES["eager"], masked, x)())
-    largest = want.abs().max().clamp_min(1e-30)
     return {
-        name: float((first_output(run()).reshape(want.shape) - want).abs().max() / largest)
+        name: relative_error([first_output(run()).reshape(want.shape)], [want])
         for name, (_, run) in runs.items()
         if name != "dense"
     }
