@@ -20,8 +20,9 @@ from pruning_core.user_code import user_code
 
 LOADER = Path(sparse_kernels.__file__).read_text(encoding="utf-8")
 """The script load_mixed.py, which loads a mixed network with torch alone."""
-BLOCKS = (16,)
-"""Sides of the blocks of BSR that are tried."""
+BSR = "bsr16"
+SIDE = 16
+"""Of the blocks of BSR."""
 LAYER_BUDGET = 0.6
 LAYER_ROUNDS = 9
 DENSE = "dense"
@@ -71,7 +72,6 @@ def advise(
     x: Inputs,
     *,
     thinned: nn.Module | None = None,
-    blocks: Sequence[int] = BLOCKS,
     rounds: int = 31,
     budget: float = BUDGET,
 ) -> Iterator[LayerAdvice | Advice]:
@@ -86,7 +86,7 @@ def advise(
     inputs = layer_inputs(base, x)
     layers = []
     for name, given in inputs.items():
-        layers.append(_advice(name, base, dense, given, blocks))
+        layers.append(_advice(name, base, dense, given))
         yield layers[-1]
     formats = {layer.layer: layer.chosen for layer in layers if layer.chosen not in (DENSE, "thin")}
     networks = {} if thinned is None else {"thin": thinned}
@@ -156,23 +156,24 @@ def layer_inputs(model: nn.Module, x: Inputs) -> dict[str, Tensor]:
 
 
 def sparse_copy(module: nn.Module, form: str) -> SparseLinear:
-    """The layer in a format: csr, or bsr with the side of its blocks, as bsr16.
-
-    Raises PruningError where the blocks do not fit the weight.
-    """
+    """The layer in a format: csr or bsr16. Raises PruningError where blocks do not fit."""
     weight = _matrix(module)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that these formats are in beta
         if form == CSR:
             return sparse_layer(module, weight.to_sparse_csr())
-        side = int(form.removeprefix("bsr"))
-        if any(length % side for length in weight.shape):
-            raise PruningError(f"{side} does not divide {' x '.join(map(str, weight.shape))}.")
-        return sparse_layer(module, weight.to_sparse_bsr((side, side)))
+        if not takes_blocks(module):
+            raise PruningError(f"{SIDE} does not divide {' x '.join(map(str, weight.shape))}.")
+        return sparse_layer(module, weight.to_sparse_bsr((SIDE, SIDE)))
+
+
+def takes_blocks(module: nn.Module) -> bool:
+    """Does the side of a block divide both sides of the layer's weight?"""
+    return not any(length % SIDE for length in _matrix(module).shape)
 
 
 def mixed_model(base: nn.Module, formats: Mapping[str, str]) -> nn.Module:
-    """A copy of the network with those layers in those formats. formats: path -> csr or bsrN.
+    """A copy of the network with those layers in those formats. formats: path -> csr or bsr16.
 
     Its `state_dict` is what load_mixed.py reads.
     """
@@ -182,9 +183,7 @@ def mixed_model(base: nn.Module, formats: Mapping[str, str]) -> nn.Module:
     return work
 
 
-def _advice(
-    name: str, base: nn.Module, dense: nn.Module, given: Tensor, blocks: Sequence[int]
-) -> LayerAdvice:
+def _advice(name: str, base: nn.Module, dense: nn.Module, given: Tensor) -> LayerAdvice:
     module = base.get_submodule(name)
     weight = _matrix(module)
     shape = (weight.shape[0], weight.shape[1])
@@ -195,7 +194,7 @@ def _advice(
     advice = partial(LayerAdvice, name, shape, kept, columns)
     if kept == 1:
         return advice(unchanged, (), "Nothing is removed from it.")
-    forms = [CSR, *(f"bsr{side}" for side in blocks if not any(n % side for n in shape))]
+    forms = [CSR, BSR] if takes_blocks(module) else [CSR]
     calls = {form: _runs(sparse_copy(module, form), given) for form in forms}
     variants = [Variant(form, form, call) for form, call in calls.items()]
     reference = Variant(unchanged, unchanged, _runs(module, given))

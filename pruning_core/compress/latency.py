@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from pruning_core.compress.advisor import CSR, layer_inputs, mixed_model
+from pruning_core.compress.advisor import BSR, CSR, layer_inputs, mixed_model, takes_blocks
 from pruning_core.compress.int8_blocks import int8_blocks
 from pruning_core.compress.machine import Machine, machine
 from pruning_core.compress.paired_times import (
@@ -103,14 +103,10 @@ def as_csr(masked: nn.Module, x: Inputs) -> nn.Module:
 
 def as_bsr(masked: nn.Module, x: Inputs) -> nn.Module:
     """Every Linear and 1 x 1 convolution whose sides 16 divides, as BSR of 16 x 16 blocks."""
-    names = [
-        name
-        for name in _sparse_layers(masked, x)
-        if not any(n % 16 for n in masked.get_submodule(name).get_parameter("weight").shape[:2])
-    ]
+    names = [n for n in _sparse_layers(masked, x) if takes_blocks(masked.get_submodule(n))]
     if not names:
         raise PruningError("16 divides both sides of no Linear and no 1 x 1 convolution.")
-    return mixed_model(masked, dict.fromkeys(names, "bsr16"))
+    return mixed_model(masked, dict.fromkeys(names, BSR))
 
 
 def _sparse_layers(masked: nn.Module, x: Inputs) -> list[str]:
@@ -124,8 +120,8 @@ FORMS: dict[str, Form] = {
     form.name: form
     for form in (
         Form(MASKED, "Masked (zeros)", lambda masked, _x: masked, tuple(RUNTIMES)),
-        Form("csr", "CSR", as_csr, ("eager",)),
-        Form("bsr16", "BSR 16 x 16", as_bsr, ("eager",)),
+        Form(CSR, "CSR", as_csr, ("eager",)),
+        Form(BSR, "BSR 16 x 16", as_bsr, ("eager",)),
         Form("int8", "int8 blocks 1 x 4", int8_blocks, ("eager",)),
     )
 }
