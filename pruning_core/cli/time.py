@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, open_noted, read_plan
@@ -15,19 +16,19 @@ from pruning_core.cli.output import note, print_json
 from pruning_core.compress.advisor import LOADER, Advice, LayerAdvice, advise
 from pruning_core.compress.latency import (
     BATCHES,
+    FORMS,
     Latency,
     Measuring,
     latency_dict,
-    time_plan,
+    time_forms,
     verdict_words,
 )
 from pruning_core.compress.paired_times import BUDGET
 from pruning_core.compress.runtimes import RUNTIMES
 from pruning_core.model.device import choose_device
 from pruning_core.pipeline import choose_masks, masked_copy
-from pruning_core.plan import Plan
-from pruning_core.types import PruningError
-from pruning_core.workspaces import Workspace, batch_of
+from pruning_core.types import Inputs, PruningError
+from pruning_core.workspaces import batch_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -75,17 +76,16 @@ def run(options: argparse.Namespace) -> int:
     space = open_noted(plan)
     batches = tuple(options.batch or BATCHES)
     device = choose_device(options.device or "cpu")
+    masked = masked_copy(plan, space, choose_masks(plan, space)[1])
+    given = {size: batch_of(space, size) for size in batches}
     latency = _measured(
-        time_plan(
-            plan,
-            space,
-            batches=batches,
-            runtimes=options.runtimes,
-            device=device,
-            budget=options.seconds,
+        time_forms(
+            space.model, masked, given, FORMS, options.runtimes, device, budget=options.seconds
         )
     )
-    advice = _advice(plan, space, max(batches), options.seconds) if options.advise else None
+    advice = None
+    if options.advise:
+        advice = _advice(space.model, masked, given[max(batches)], options.seconds)
     result = latency_dict(latency) | ({} if advice is None else {"advice": _advice_dict(advice)})
     if folder is not None:
         text = json.dumps(result, indent=2) + "\n"
@@ -112,10 +112,8 @@ def _measured(events: Iterator[Measuring | Latency]) -> Latency:
     raise PruningError("The measurement ended without a result.")
 
 
-def _advice(plan: Plan, space: Workspace, batch: int, seconds: float) -> Advice:
-    _, masks = choose_masks(plan, space)
-    masked = masked_copy(plan, space, masks)
-    for event in advise(space.model, masked, batch_of(space, batch), budget=seconds):
+def _advice(dense: nn.Module, masked: nn.Module, x: Inputs, seconds: float) -> Advice:
+    for event in advise(dense, masked, x, budget=seconds):
         if isinstance(event, Advice):
             return event
         note(_layer_line(event))
