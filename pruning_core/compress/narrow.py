@@ -1,6 +1,6 @@
 """Makes a network narrower by the indices that it keeps.
 
-Exported scripts contain this file's code, so it needs torch alone.
+It needs torch alone, so that a script which builds the narrower network can contain its code.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -13,6 +13,7 @@ from pruning_core.model.coupling.dependent_masks import removed_channels, remove
 from pruning_core.model.inventory import inventory, weights
 from pruning_core.model.kept_norms import ALL, KEPT, with_kept_norms
 from pruning_core.model.mask_forms import checked_masks
+from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.types import GivenMasks, Inputs, Layer, Masks, PruningError
@@ -24,8 +25,6 @@ ACCEPTED = (
     "Its norms average over kept channels alone, so that its outputs differ from those of the "
     "plan's masked network by up to {:.1%} of the largest."
 )
-ROUNDINGS = (8, 16)
-"""Widths are often multiples of these, which some kernels compute faster."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +94,16 @@ def thin(
     """
     resolved = plan.resolve(space)
     if masks is None:
-        groups = resolved.scores()
-        masks = resolved.masks(groups, resolved.ratios(groups))
+        _, masks = choose_masks(plan, space)
     removing = checked_masks(masks, space.layers)
     removing = removing if round_to is None else rounded(removing, resolved.space, round_to)
     samples = batch_of(space, min(SAMPLES, len(space.dataset.val)))
     masked = _masked(resolved, removing, model)
     if not accept_norms or plan.norms != ALL:
-        return thin_masked(resolved.space, masked, removing, samples)
+        return _thinned(resolved.space, masked, removing, samples)
     kept = replace(plan, norms=KEPT).resolve(space)
     trained = None if model is None else with_kept_norms(model, space.one)
-    thinned = thin_masked(kept.space, _masked(kept, removing, trained), removing, samples)
+    thinned = _thinned(kept.space, _masked(kept, removing, trained), removing, samples)
     difference = relative_error(outputs(thinned.module, samples), outputs(masked, samples))
     return replace(thinned, notes=(*thinned.notes, ACCEPTED.format(difference)))
 
@@ -114,12 +112,11 @@ def _masked(resolved: ResolvedPlan, masks: Masks, model: nn.Module | None) -> nn
     return resolved.pruned_copy(masks) if model is None else resolved.masked_copy(masks, model)
 
 
-def thin_masked(space: Workspace, masked: nn.Module, masks: Masks, samples: Inputs) -> Thinned:
+def _thinned(space: Workspace, masked: nn.Module, masks: Masks, samples: Inputs) -> Thinned:
     """`thin` of a network that is masked already. masked: of the workspace, in eval mode."""
     couplings, unknown = space.tied
     if unknown:
         raise PruningError(f"The network cannot be made narrower. {unknown}")
-    masks = checked_masks(masks, space.layers)
     parts = removable_parts(masked, space.layers, masks, couplings)
     if not (parts.parts or parts.refused):
         raise PruningError(
@@ -144,7 +141,7 @@ def thin_masked(space: Workspace, masked: nn.Module, masks: Masks, samples: Inpu
     )
 
 
-def rounded(masks: GivenMasks, space: Workspace, multiple: int) -> Masks:
+def rounded(masks: Masks, space: Workspace, multiple: int) -> Masks:
     """Masks that keep more channels of each coupling, so that `multiple` divides their number.
 
     The removed channels whose weights in the base model have the largest L2 norm come back. All
@@ -153,7 +150,7 @@ def rounded(masks: GivenMasks, space: Workspace, multiple: int) -> Masks:
     """
     if multiple < 2:
         raise PruningError(f"Widths cannot be rounded to multiples of {multiple}: give 8 or 16.")
-    made = dict(checked_masks(masks, space.layers))
+    made = dict(masks)
     norms = {
         name: weight.flatten(1).norm(dim=1)
         for name, weight in weights(space.model, space.layers).items()
