@@ -4,7 +4,6 @@ import argparse
 import gc
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,8 @@ from statistics import median
 
 import numpy as np
 import torch
+
+from pruning_core.compress.machine import machine as this_machine
 
 STATUS = Path("/proc/self/status")
 REFERENCES = Path("/proc/self/clear_refs")
@@ -124,24 +125,15 @@ def _status(key: str) -> int:
 
 def machine() -> dict[str, object]:
     """The machine and the versions of packages that the figures depend on."""
-    cpus = Path("/proc/cpuinfo")
-    names = (
-        [
-            line.split(":")[1].strip()
-            for line in cpus.read_text().splitlines()
-            if "model name" in line
-        ]
-        if cpus.exists()
-        else []
-    )
+    here = this_machine(torch.device("cpu"))
     return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_before": os.getloadavg()[0],
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "system": platform.system(),
-        "python": platform.python_version(),
+        "cpu": here.processor,
+        "cores": here.cores,
+        "threads": here.threads,
+        "load_before": here.load,
+        "capability": here.capability,
+        "system": here.system,
+        **here.versions,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "cuda": torch.cuda.is_available(),
