@@ -2,7 +2,7 @@
 
 Run: python -m benchmarks.latency [--rounds 15]. About 3 minutes. Times are wall time of whole
 forward passes, in interleaved pairs with the dense network; `interval` is the 95% interval of the
-ratio dense / ours. The narrower networks are made by torch-pruning (half of the multiply-adds).
+ratio dense / ours. The narrower networks have half of the multiply-adds.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from benchmarks.timing import Row, Seconds, Unmeasured, command
 from pruning_core.compress.advisor import Advice, advise
 from pruning_core.compress.latency import FORMS, Form, Latency, time_forms
 from pruning_core.compress.paired_times import FEWEST, Timing
+from pruning_core.compress.thin import Thinned, thin
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.pipeline import choose_masks, masked_copy
 from pruning_core.plan import Plan
@@ -89,15 +90,15 @@ def _narrower(name: str, pairs: int) -> Iterator[Row]:
         space = open_workspace(name, DATA)
     except DataMissing as error:
         raise Unmeasured(str(error)) from error
-    plan = Plan(model=name, dataset=DATA, granularity="filter", sparsity=HALF)
-    masked = masked_copy(plan, space, choose_masks(plan, space)[1])
-    thin, share = _halved(space)
+    plan, made = _halved(name, space)
+    masked = masked_copy(plan, space, made.masks)
+    runtimes = ("eager", "onnxruntime")
     forms = {
         "masked": FORMS["masked"],
-        "thin": Form("thin", "Narrower", lambda _m, _x: thin, ("eager", "onnxruntime")),
+        "thin": Form("thin", "Narrower", lambda _m, _x: made.module, runtimes),
     }
     batches = {size: batch_of(space, size) for size in (1, 32)}
-    runtimes = ("eager", "onnxruntime")
+    share = made.macs[1] / made.macs[0]
     *_, latency = time_forms(
         space.model, masked, batches, forms, runtimes, rounds=pairs, budget=SECONDS
     )
@@ -110,28 +111,14 @@ def _narrower(name: str, pairs: int) -> Iterator[Row]:
         yield _row(f"{name}: half the MACs, {own.runtime}, batch {own.batch}", narrow, wanted, more)
 
 
-def _halved(space: Workspace) -> tuple[nn.Module, float]:
-    """The network with half of its multiply-adds, and the share that is left."""
-    import torch_pruning
-
-    last = [space.model.get_submodule(layer.module) for layer in space.layers if layer.is_output]
-    example = torch.zeros(1, *space.dataset.shape)
-    before, _ = torch_pruning.utils.count_ops_and_params(space.model, example)
-    names = [n for n, module in space.model.named_modules() if any(module is own for own in last)]
+def _halved(name: str, space: Workspace) -> tuple[Plan, Thinned]:
+    """The first plan that leaves half of the multiply-adds, and its narrower network."""
     for percent in range(10, 60, 2):
-        work = deepcopy(space.model)
-        pruner = torch_pruning.pruner.MagnitudePruner(
-            work,
-            example,
-            importance=torch_pruning.importance.MagnitudeImportance(p=2),
-            pruning_ratio=percent / 100,
-            ignored_layers=[work.get_submodule(n) for n in names],
-        )
-        pruner.step()
-        after, _ = torch_pruning.utils.count_ops_and_params(work, example)
-        if after <= HALF * before:
-            return work.eval(), after / before
-    raise Unmeasured("torch-pruning found no network with half of the multiply-adds.")
+        plan = Plan(model=name, dataset=DATA, granularity="filter", sparsity=percent / 100)
+        made = thin(plan, space)
+        if made.macs[1] <= HALF * made.macs[0]:
+            return plan, made
+    raise Unmeasured(f"No sparsity leaves half of the multiply-adds of {name}.")
 
 
 def _zoo(pairs: int) -> Iterator[Row]:
