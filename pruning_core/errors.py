@@ -1,7 +1,6 @@
 """The errors that the project raises on purpose, and the texts that their messages share."""
 
 from collections.abc import Sequence
-
 from types import NoneType
 
 
