@@ -23,7 +23,7 @@ from pruning_core.export import (
     masks_by_parameter,
     masks_safetensors,
     report_dict,
-    script_text,
+    script_or_reason,
     weights_safetensors,
 )
 from pruning_core.granularity import granularity
@@ -31,7 +31,6 @@ from pruning_core.model.device import choose_device
 from pruning_core.model.mask_files import read_masks
 from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
 from pruning_core.plan import Plan
-from pruning_core.repairs import NONE
 from pruning_core.start_masks import STARTS, ZEROS
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Epoch, Finished, Pruned, PruningError
@@ -116,11 +115,9 @@ def _write(
     (folder / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")
     (folder / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
     (folder / "weights.safetensors").write_bytes(weights_safetensors(finished.model))
-    own_weights = finished.tuned is not None or plan.repair != NONE
-    try:
-        script = script_text(plan, space, tuned=own_weights)
-    except PruningError as problem:
-        note(f"load_masks.py is not written. {problem}")
+    script, no_script = script_or_reason(plan, space, tuned=finished.tuned is not None)
+    if no_script:
+        note(f"load_masks.py is not written. {no_script}")
     else:
         (folder / "load_masks.py").write_text(script, encoding="utf-8")
 

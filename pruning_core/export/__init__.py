@@ -1,7 +1,7 @@
 """Files of an export: masks, weights, report, script and zip archive, one writer per file."""
 
 from pruning_core.export.archive import zip_archive
-from pruning_core.export.load_script import script_text
+from pruning_core.export.load_script import script_or_reason, script_text
 from pruning_core.export.masks import (
     MASK_FORMATS,
     masks_by_parameter,
@@ -22,6 +22,7 @@ __all__ = [
     "masks_pt",
     "masks_safetensors",
     "report_dict",
+    "script_or_reason",
     "script_text",
     "value_line",
     "weights_safetensors",

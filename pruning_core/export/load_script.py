@@ -13,6 +13,7 @@ from pruning_core.export.norm_lines import norm_lines
 from pruning_core.export.task_lines import TaskLines, task_lines
 from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
+from pruning_core.repairs import NONE
 from pruning_core.subjects.samples import ItemSplit, Samples
 from pruning_core.tasks import Task
 from pruning_core.types import PruningError, Split
@@ -124,21 +125,33 @@ class _Part:
 def script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     """A Python program that opens the network, applies the masks and prints the value.
 
-    It reads the test samples that the page measures. tuned: it first loads the fine-tuned weights
-    from weights.safetensors. Raises PruningError for a workspace that was not opened by a name or
-    by `workspace`.
+    It reads the test samples that the page measures. tuned: the network was fine-tuned. Then, and
+    where the plan repairs, it first loads the weights in weights.safetensors. Raises PruningError
+    for a workspace that was not opened by a name or by `workspace`.
     """
     part = _measured_part(plan, space)
     lines = space.lines if space.name else named_lines(plan, space, part.split)
     if lines is None:
         raise PruningError(f"There is no script for {space.name}: its data is not known by name.")
     task = space.dataset.task
+    value = task_lines(task, lines.task)
     seeded = part.given in lines.seeded
-    fields = _naming(lines, tuned=tuned)
-    fields |= _opening(lines, part.given, task, seeded=seeded)
+    fields = _naming(lines, tuned=tuned or plan.repair != NONE)
+    fields |= _opening(lines, part.given, task, value, seeded=seeded)
     fields |= _reading(lines, part, task, seeded=seeded)
-    fields |= _measuring(lines, space, part)
+    fields |= _measuring(lines, space, part, value)
     return _TEMPLATE.format(**fields, **norm_lines(plan, space))
+
+
+def script_or_reason(plan: Plan, space: Workspace, *, tuned: bool) -> tuple[str, str]:
+    """`script_text` and "", or "" and a sentence why there is no script.
+
+    The other files of an export do not need the script.
+    """
+    try:
+        return script_text(plan, space, tuned=tuned), ""
+    except PruningError as problem:
+        return "", str(problem)
 
 
 def _measured_part(plan: Plan, space: Workspace) -> _Part:
@@ -171,9 +184,10 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _opening(lines: UserLines, split: str, task: Task, *, seeded: bool) -> dict[str, str]:
+def _opening(
+    lines: UserLines, split: str, task: Task, value: TaskLines, *, seeded: bool
+) -> dict[str, str]:
     """The parts of the script that import, build and load."""
-    value = task_lines(task, lines.task)
     return {
         "standard_imports": _standard_imports(lines, split, seeded, task, value),
         "data_imports": _data_imports(lines.reading[split]),
@@ -199,10 +213,9 @@ def _reading(lines: UserLines, part: _Part, task: Task, *, seeded: bool) -> dict
     }
 
 
-def _measuring(lines: UserLines, space: Workspace, part: _Part) -> dict[str, str]:
+def _measuring(lines: UserLines, space: Workspace, part: _Part, value: TaskLines) -> dict[str, str]:
     """The parts of the script that compute the task's value."""
     task = space.dataset.task
-    value = task_lines(task, lines.task)
     arguments = _arguments(part.split)
     logits = lines.logits + _columns(space)
     return {

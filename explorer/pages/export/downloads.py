@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from pruning_core.compress.shared_storage import shared_copy
 from pruning_core.compress.sparse_file import LOADER, write_sparse
 from pruning_core.export import (
     MASK_FORMATS,
     masks_by_parameter,
-    script_text,
     value_line,
     weights_safetensors,
     zip_archive,
@@ -16,7 +16,6 @@ from pruning_core.export import (
 from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import dependent_masks_of, pruned_copy
 from pruning_core.plan import Plan
-from pruning_core.repairs import NONE
 from pruning_core.types import Evaluation, Masks
 from pruning_core.workspaces import Workspace
 
@@ -36,7 +35,8 @@ class Files:
     """What the files are made from.
 
     model: the fine-tuned network, None for masks on the base network; script: text of
-    load_masks.py; share_bits: bits of shared weights in sparse.safetensors, None for none.
+    load_masks.py, "" where there is none; no_script: a sentence why; share_bits: bits of shared
+    weights in sparse.safetensors, None for none.
     """
 
     plan: Plan
@@ -44,7 +44,13 @@ class Files:
     masks: Masks
     model: nn.Module | None
     script: str
+    no_script: str = ""
     share_bits: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files that there are."""
+        return tuple(name for name in NAMES if self.script or name != "load_masks.py")
 
     def make(self, name: str) -> bytes:
         """The content of one file. Raises KeyError for a name that is not in `NAMES`."""
@@ -61,7 +67,7 @@ class Files:
 
     def zip(self) -> bytes:
         """All files in one archive."""
-        return zip_archive({name: self.make(name) for name in NAMES})
+        return zip_archive({name: self.make(name) for name in self.names})
 
     def by_parameter(self) -> dict[str, Tensor]:
         """All masks in the parameters' own shapes."""
@@ -81,8 +87,6 @@ class Files:
     def _sparse(self) -> bytes:
         network = self.network()
         if self.share_bits is not None:
-            from pruning_core.compress.shared_storage import shared_copy  # not before it is used
-
             network = shared_copy(network, self.space.layers, self.masks, self.share_bits)
         return write_sparse(
             tensors_of(network), self.by_parameter(), metadata={"plan": self.plan.to_json()}
@@ -93,13 +97,6 @@ class Files:
 
     def _script(self) -> bytes:
         return self.script.encode()
-
-
-def files_of(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None) -> Files:
-    """The files of a plan's masks. model: the fine-tuned network, None for the base network."""
-    own_weights = model is not None or plan.repair != NONE
-    text = script_text(plan, space, tuned=own_weights)
-    return Files(plan, space, masks, model, text)
 
 
 def expected_line(measured: Evaluation) -> str:

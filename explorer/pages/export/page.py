@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from explorer.pages.export.downloads import Files, expected_line, files_of
+from explorer.pages.export.downloads import Files, expected_line
 from explorer.pages.export.storage import storage
 from explorer.pages.export.what_it_buys import what_it_buys
 from explorer.session import cache, state
@@ -20,6 +20,7 @@ from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ra
 from explorer.texts.task_words import for_task, interval_help
 from explorer.training.compare import measured_on
 from explorer.training.run_panel import finished_run
+from pruning_core.export import script_or_reason
 from pruning_core.flows import FLOWS, flow
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
@@ -91,16 +92,14 @@ def render(plan: Plan, space: Workspace) -> None:
     with halves.cell():
         _downloads(plan, files)
     with halves.cell():
-        st.subheader("The script", anchor=False)
-        st.caption(RUN_IT)
-        with st.expander("load_masks.py", icon=":material/code:"):
-            st.code(subject.files.script, language="python", wrap_lines=True)
+        _script(files)
         output = st.container()
     _upload()
     with accuracy.skeleton(height=130):
         measured = subject.accuracy or cache.test_accuracy(plan, space)
         _accuracy(accuracy, measured)
-        _expected_output(output, space, measured)
+        if files.script:
+            _expected_output(output, space, measured)
 
 
 def _choose_weights(plan: Plan, *, tuned: bool) -> str:
@@ -157,10 +156,17 @@ def _edits_note(plan: Plan) -> None:
 def subject_of(plan: Plan, space: Workspace, run: Finished | None) -> Subject:
     """What is exported. run: the finished run of the plan, None for masks on the base network."""
     if run is not None:
-        files = files_of(plan, space, run.masks, run.model)
+        files = Files(plan, space, run.masks, run.model, *_load_masks(plan, space, tuned=True))
         return Subject(files, run.report, run.tuned)
-    files = files_of(plan, space, cache.masks(plan, space), None)
+    script = _load_masks(plan, space, tuned=False)
+    files = Files(plan, space, cache.masks(plan, space), None, *script)
     return Subject(files, cache.report(plan, space), None)
+
+
+def _load_masks(plan: Plan, space: Workspace, *, tuned: bool) -> tuple[str, str]:
+    """`script_or_reason`, kept: it reads samples of the data."""
+    make = partial(script_or_reason, plan, space, tuned=tuned)
+    return cache.cached_detail(make, space, "script", plan.probe, plan.norms, plan.repair, tuned)
 
 
 def _requested(plan: Plan, space: Workspace) -> str:
@@ -198,6 +204,17 @@ def _accuracy(place: DeltaGenerator, measured: Evaluation) -> None:
     )
 
 
+def _script(files: Files) -> None:
+    """Draws the text of load_masks.py, or why there is none."""
+    st.subheader("The script", anchor=False)
+    if files.no_script:
+        st.info(plain(files.no_script), icon=":material/info:")
+        return
+    st.caption(RUN_IT)
+    with st.expander("load_masks.py", icon=":material/code:"):
+        st.code(files.script, language="python", wrap_lines=True)
+
+
 def _expected_output(place: DeltaGenerator, space: Workspace, measured: Evaluation) -> None:
     """What the script prints."""
     place.caption("The script prints:")
@@ -218,7 +235,7 @@ def _downloads(plan: Plan, files: Files) -> None:
         icon=":material/folder_zip:",
         on_click="ignore",
     )
-    for name, purpose in PURPOSE.items():
+    for name in files.names:
         button, text = st.columns([4, 5], vertical_alignment="center", gap="small")
         button.download_button(
             name,
@@ -230,7 +247,7 @@ def _downloads(plan: Plan, files: Files) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
-        text.caption(for_task(purpose, files.space.dataset.task))
+        text.caption(for_task(PURPOSE[name], files.space.dataset.task))
 
 
 def _upload() -> None:

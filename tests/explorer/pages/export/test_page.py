@@ -6,6 +6,7 @@ import runpy
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,21 @@ def test_the_archive_holds_every_file(open_view: Open) -> None:
         assert all(
             archive.read(name) == files.make(name) for name in ("plan.json", "load_masks.py")
         )
+
+
+def test_a_network_without_a_script_keeps_its_other_files(
+    open_view: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = replace(cache.workspace("lenet5", "digits"), name="mine", lines=None)
+    monkeypatch.setattr(cache, "workspace", lambda *_: space)
+    at = open_view("export")
+    assert not at.main.error
+    assert "There is no script for mine" in at.main.info[0].value
+    assert metric(at, "Accuracy · measured")
+    assert "The script prints:" not in text(at)
+    files = files_shown(at)
+    with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
+        assert set(archive.namelist()) == set(NAMES) - {"load_masks.py"}
 
 
 def test_requested_and_achieved_sparsity_are_both_shown(open_view: Open) -> None:
