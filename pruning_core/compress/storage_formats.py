@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from pruning_core.granularity import Granularity, to_groups
+from pruning_core.granularity import Granularity, supports, to_groups
 from pruning_core.types import Layer, PruningError
 
 INDEX_BITS = 32
@@ -78,11 +78,13 @@ def count_layer(
 ) -> LayerCounts:
     """The counts of a layer's mask. bits: of one value; index_bits: of every distance.
 
-    Without index_bits the papers' are used: `GAP_BITS` and `GROUP_GAP_BITS`.
+    Without index_bits the papers' are used: `GAP_BITS` and `GROUP_GAP_BITS`. In a layer that the
+    granularity cannot divide, as a sparse start has them, each weight is a group of its own.
     Raises PruningError for index_bits outside of 1 to 32.
     """
     gap_bits = gap_bits_of(layer, index_bits)
-    grouped = to_groups(keep, granularity, layer)
+    divided = supports(granularity, layer) is None
+    grouped = to_groups(keep, granularity, layer) if divided else keep.reshape(1, -1, 1)
     kept = grouped.any(-1)
     group_gap_bits = index_bits or GROUP_GAP_BITS
     return LayerCounts(
@@ -97,7 +99,7 @@ def count_layer(
         group_size=grouped.shape[-1],
         group_gap_bits=group_gap_bits,
         group_fillers=fillers(kept.reshape(-1), group_gap_bits),
-        block=None if granularity.n_kept is None else grouped.shape[1],
+        block=grouped.shape[1] if divided and granularity.n_kept is not None else None,
     )
 
 

@@ -34,6 +34,19 @@ def test_run_writes_report_plan_masks_and_weights(
     assert stored["dense"] == report["computed"]["dense_bytes"] > stored["bitmap"]
 
 
+def test_a_sparse_start_of_layers_that_the_plan_cannot_prune_has_a_report(
+    plan: Plan, plan_file: Path, tmp_path: Path
+) -> None:
+    first = replace(plan, fine_tune=TrainConfig(epochs=0))
+    plan_file.write_text(first.to_json())
+    assert run(plan_file, tmp_path / "fine") == 0
+    plan_file.write_text(replace(first, granularity="filter", sparsity=0.3).to_json())
+    masks = str(tmp_path / "fine" / "masks.safetensors")
+    assert run(plan_file, tmp_path / "filter", "--start-masks", masks) == 0
+    computed = json.loads((tmp_path / "filter" / "report.json").read_text())["computed"]
+    assert computed["stored_bytes"]["bitmap"] < computed["stored_bytes"]["dense"] / 4
+
+
 def test_the_report_has_the_number_of_threads(
     plan: Plan, plan_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,15 @@ def test_n_of_m_needs_two_bits_for_a_place_among_four() -> None:
     assert size("n_of_m", counted(keep, "2:4")) == 16 * (32 + 2)
 
 
+@pytest.mark.parametrize("g", ["kernel", "2:4"])
+def test_a_layer_that_the_granularity_cannot_divide_is_counted_by_weights(g: str) -> None:
+    """A sparse start masks layers too that the plan itself cannot prune."""
+    keep = torch.tensor([1, 0, 1]).bool().repeat(5).view(5, 3, 1, 1)
+    layer = counted(keep, g)
+    assert layer == counted(keep, "fine")
+    assert (layer.groups, layer.kept_groups, layer.group_size, layer.block) == (15, 10, 1, None)
+
+
 def written_distances(keep: Tensor, bits: int, index_bits: int) -> tuple[int, Tensor]:
     """Bits of a stream of (distance, entry) that is really built, and the mask read back from it.
 
