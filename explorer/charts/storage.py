@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED_MODEL, translucent
 from explorer.charts.style import finish, patterned
 from explorer.texts.formats import percent
-from pruning_core.compress.storage_sizes import StoredSize
+from pruning_core.compress.storage_sizes import StoredSize, dense_stored
 
 ROW_HEIGHT = 34
 KINDS = ((False, "computed", KEPT, ""), (True, "measured: the file was written", PRUNED_MODEL, "/"))
@@ -19,7 +19,7 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
 
     sizes: dense among them; sparsity: of the masked layers, drawn as a line in the right panel.
     """
-    dense = next(size.bytes for size in sizes if size.format == "dense")
+    dense = dense_stored(sizes)
     figure = make_subplots(1, 2, shared_yaxes=True, column_widths=[0.6, 0.4])
     for measured, name, colour, pattern in KINDS:
         part = [size for size in sizes if size.measured is measured]
@@ -56,10 +56,7 @@ def _add_sizes(
         orientation="h",
         name=name,
         marker=look,
-        text=[
-            f"{size.bytes:,} B" + (f" · {dense / size.bytes:.2f}x" if size.bytes != dense else "")
-            for size in sizes
-        ],
+        text=[_bar_text(size.bytes, dense) for size in sizes],
         textposition="outside",
         cliponaxis=False,
         hovertemplate="<b>%{y}</b><br>%{x:,} bytes<extra></extra>",

@@ -11,7 +11,7 @@ from pruning_core.cli.options import add_json, add_plan, add_subject
 from pruning_core.cli.output import print_json
 from pruning_core.compress.shared_storage import SharingCost, shared_copy, sharing_cost
 from pruning_core.compress.sparse_file import LOADER, write_sparse
-from pruning_core.compress.storage_sizes import StoredSize, storage_sizes
+from pruning_core.compress.storage_sizes import StoredSize, dense_stored, storage_sizes
 from pruning_core.export import masks_by_parameter
 from pruning_core.granularity import granularity
 from pruning_core.model.model_io import tensors_of
@@ -103,7 +103,7 @@ def _cost(shared: SharingCost) -> str:
 
 def _table(sizes: Sequence[StoredSize]) -> str:
     """One line per format: bytes, how many times smaller than dense, measured or computed."""
-    dense = next(size.bytes for size in sizes if size.format == "dense")
+    dense = dense_stored(sizes)
     return "\n".join(
         f"{size.label:36} {size.bytes:>13,} bytes  {dense / size.bytes:5.2f} x smaller  "
         f"{'measured' if size.measured else 'computed'}"

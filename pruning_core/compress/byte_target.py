@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pruning_core.compress.sparse_file import first_names, write_sparse
+from pruning_core.compress.sparse_file import write_sparse
 from pruning_core.compress.storage_formats import FORMATS
-from pruning_core.compress.storage_sizes import computed_sizes
+from pruning_core.compress.storage_sizes import computed_sizes, unmasked_bytes
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.export import masks_by_parameter
 from pruning_core.model.model_io import tensors_of
@@ -13,7 +13,7 @@ from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import STEPS, MasksAtSparsities, bisect
 from pruning_core.tasks import Change, change
-from pruning_core.types import Evaluation, PruningError
+from pruning_core.types import Evaluation, Masks, PruningError
 from pruning_core.workspaces import Workspace
 
 WRITTEN = "sparse"
@@ -84,8 +84,7 @@ def fit_bytes(
 
 def dense_bytes(space: Workspace) -> int:
     """Bytes of all tensors of the base network, each once."""
-    state = tensors_of(space.model)
-    return sum(state[name].nbytes for name in set(first_names(state).values()))
+    return unmasked_bytes(tensors_of(space.model), Masks())
 
 
 class _Search:

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
-from pruning_core.compress.sparse_file import first_names, write_sparse
-from pruning_core.compress.storage_formats import gap_bits_of
-from pruning_core.compress.storage_sizes import StoredSize
+from pruning_core.compress.sparse_file import write_sparse
+from pruning_core.compress.storage_formats import fillers, gap_bits_of, gaps
+from pruning_core.compress.storage_sizes import FILES, StoredSize, unmasked_bytes
 from pruning_core.compress.weight_sharing import share_weights
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.export import masks_by_parameter
@@ -58,11 +58,12 @@ def sharing_cost(
     shared = shared_copy(pruned, space.layers, masks, bits)
     named = masks_by_parameter(masks, space.layers, dependent_masks_of(plan, space, masks))
     content = write_sparse(tensors_of(shared), named)
-    label = f"Sparse file, {bits} bits shared"
-    reader = "load_sparse.py, with torch and safetensors alone."
+    label, reader = FILES["sparse"]
     sizes = (
         *shared_sizes(shared, space.layers, masks, index_bits),
-        StoredSize("sparse_shared", label, len(content), True, read_by=reader),
+        StoredSize(
+            "sparse_shared", f"{label}, {bits} bits shared", len(content), True, read_by=reader
+        ),
     )
     judge = Judge.of(space.dataset)
     split = final_test_split(plan, space)
@@ -92,36 +93,35 @@ def shared_sizes(
     """
     state = tensors_of(model)
     named = masks_by_parameter(masks, layers)
-    plain, coded = 0, 0
-    names = set(first_names(state).values())
+    rest = unmasked_bytes(state, masks)
+    plain = rest
+    coded = rest
     for layer in layers:
         if layer.name in masks:
             gap_bits = gap_bits_of(layer, index_bits)
             sizes = _layer_bits(state[layer.name].detach().cpu(), named[layer.name].cpu(), gap_bits)
             plain += -(-sizes[0] // 8)
             coded += -(-sizes[1] // 8)
-    rest = sum(state[name].nbytes for name in names if name not in masks)
     return (
-        StoredSize("shared", "Shared + relative index", rest + plain, False, read_by=NO_READER),
-        StoredSize("huffman", "Shared + Huffman", rest + coded, False, read_by=NO_READER),
+        StoredSize("shared", "Shared + relative index", plain, False, read_by=NO_READER),
+        StoredSize("huffman", "Shared + Huffman", coded, False, read_by=NO_READER),
     )
 
 
 def _layer_bits(weight: Tensor, keep: Bool[Tensor, "..."], gap_bits: int) -> tuple[int, int]:
     """Bits of a layer with fixed codes, and with Huffman codes."""
     values, codes = weight[keep].unique(return_inverse=True)
-    places = keep.reshape(-1).nonzero().reshape(-1)
-    distances = torch.diff(places, prepend=places.new_tensor([-1])) - 1
-    fillers = int((distances // 2**gap_bits).sum())
+    flat = keep.reshape(-1)
+    filled = fillers(flat, gap_bits)
     zero = next(iter((values == 0).nonzero().flatten().tolist()), len(values))
-    symbols = len(values) + int(fillers > 0 and zero == len(values))
+    symbols = len(values) + int(filled > 0 and zero == len(values))
     book = symbols * 8 * weight.element_size()
     code_bits = math.ceil(math.log2(symbols)) if symbols else 0
-    fixed = (len(places) + fillers) * (code_bits + gap_bits) + book
-    gap_counts = _frequencies(distances % 2**gap_bits)
-    gap_counts[-1] = fillers
+    fixed = (len(codes) + filled) * (code_bits + gap_bits) + book
+    gap_counts = _frequencies(gaps(flat) % 2**gap_bits)
+    gap_counts[-1] = filled
     code_counts = _frequencies(codes)
-    code_counts[zero] = code_counts.get(zero, 0) + fillers
+    code_counts[zero] = code_counts.get(zero, 0) + filled
     tables = 8 * sum(count > 0 for part in (gap_counts, code_counts) for count in part.values())
     coded = huffman_bits(code_counts.values()) + huffman_bits(gap_counts.values()) + book + tables
     return fixed, coded

@@ -121,9 +121,13 @@ def fillers(keep: Bool[Tensor, " n"], bits: int) -> int:
     >>> fillers(torch.tensor([1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]).bool(), 3)
     1
     """
+    return int((gaps(keep) // 2**bits).sum())
+
+
+def gaps(keep: Bool[Tensor, " n"]) -> Int[Tensor, " a"]:
+    """Number of zeros before each nonzero, since the one before it: the distance minus 1."""
     places: Int[Tensor, " a"] = keep.nonzero().reshape(-1)
-    distances = torch.diff(places, prepend=places.new_tensor([-1]))
-    return int(((distances - 1) // 2**bits).sum())
+    return torch.diff(places, prepend=places.new_tensor([-1])) - 1
 
 
 def dense_bits(counts: LayerCounts) -> int:

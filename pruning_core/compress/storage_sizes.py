@@ -67,7 +67,7 @@ def computed_sizes(
 ) -> tuple[StoredSize, ...]:
     """The computed part of `storage_sizes`: quick, because nothing is written."""
     state = tensors_of(model)
-    rest = sum(state[name].nbytes for name in _stored_names(state) if name not in masks)
+    rest = unmasked_bytes(state, masks)
     counts = [
         count_layer(
             layer, masks[layer.name], 8 * state[layer.name].element_size(), granularity, index_bits
@@ -82,6 +82,11 @@ def computed_sizes(
         for entry in FORMATS.values()
         if (total := total_bytes(entry, counts)) is not None
     )
+
+
+def dense_stored(sizes: Sequence[StoredSize]) -> int:
+    """The bytes of dense storage, which is one of the sizes."""
+    return next(size.bytes for size in sizes if size.format == "dense")
 
 
 def smallest_stored(sizes: Sequence[StoredSize]) -> StoredSize:
@@ -104,6 +109,11 @@ def measured_sizes(model: nn.Module, by_parameter: ParameterMasks) -> tuple[Stor
         StoredSize(name, FILES[name][0], len(part), True, read_by=FILES[name][1])
         for name, part in content.items()
     )
+
+
+def unmasked_bytes(state: Mapping[str, Tensor], masks: Masks) -> int:
+    """Bytes of the tensors that have no mask, each tensor once."""
+    return sum(state[name].nbytes for name in _stored_names(state) if name not in masks)
 
 
 def _stored_names(state: Mapping[str, Tensor]) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pruning_core.compress.sparse_file import first_names
 from pruning_core.types import ParameterMasks, PruningError
 
 SHARE_BITS = range(1, 9)
@@ -34,15 +35,12 @@ def share_weights(
     """
     if bits not in SHARE_BITS:
         raise PruningError(f"Shared weights have 1 to {SHARE_BITS[-1]} bits, not {bits}.")
-    shared = dict(tensors)
-    done: dict[tuple[object, ...], Tensor] = {}
+    first = first_names(tensors)
+    done: dict[str, Tensor] = {}
     for name, mask in masks.items():
-        tensor = tensors[name]
-        place = (tensor.data_ptr(), tensor.shape)  # a tensor with two names stays one tensor
-        if place not in done:
-            done[place] = _shared(name, tensor, mask, 2**bits)
-        shared[name] = done[place]
-    return shared
+        if first[name] not in done:  # a tensor with two names stays one tensor
+            done[first[name]] = _shared(name, tensors[name], mask, 2**bits)
+    return {name: done.get(first[name], tensor) for name, tensor in tensors.items()}
 
 
 def _shared(name: str, tensor: Tensor, mask: Bool[Tensor, "..."], most: int) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from pruning_core.compress.storage_sizes import computed_sizes, smallest_stored
+from pruning_core.compress.storage_sizes import computed_sizes, dense_stored, smallest_stored
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import flow
 from pruning_core.granularity import granularity
@@ -156,7 +156,7 @@ def _result(
         thinned_macs=report.thinned_macs,
         seconds=0.0,
         threads=torch.get_num_threads(),
-        dense_bytes=next(size.bytes for size in sizes if size.format == "dense"),
+        dense_bytes=dense_stored(sizes),
         stored_bytes=smallest_stored(sizes).bytes,
     )
 
