@@ -25,7 +25,6 @@ from explorer.session.owners import Owners
 from explorer.session.workspace_cache import WorkspaceCache
 from pruning_core import pipeline, resolved_plan
 from pruning_core.allocation import ALLOCATIONS, total_ratio
-from pruning_core.compress.storage_sizes import StoredSize, computed_sizes
 from pruning_core.criteria import criterion
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.forward import BUDGET
@@ -259,13 +258,6 @@ def cached_detail(make: Callable[[], Result], space: Workspace, *parts: object) 
 def report(plan: Plan, space: Workspace) -> Report:
     """The computed counts of the masked model."""
     return pipeline.counts(plan, space, masks(plan, space))
-
-
-@cached(lambda plan, space: mask_key(plan), 64, copied=True)
-def stored_sizes(plan: Plan, space: Workspace) -> tuple[StoredSize, ...]:
-    """The computed bytes of the masked network in every storage format."""
-    chosen = granularity(plan.granularity)
-    return computed_sizes(space.model, space.layers, masks(plan, space), chosen)
 
 
 def dense_report(space: Workspace) -> Report:

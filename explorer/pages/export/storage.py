@@ -14,7 +14,13 @@ from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.formats import percent, signed, value_text
 from explorer.texts.help import HELP
-from pruning_core.compress.storage_sizes import StoredSize, computed_sizes, measured_sizes
+from pruning_core.compress.shared_storage import SharingCost, sharing_cost
+from pruning_core.compress.storage_sizes import (
+    StoredSize,
+    computed_sizes,
+    dense_stored,
+    measured_sizes,
+)
 from pruning_core.granularity import granularity
 from pruning_core.types import Report
 
@@ -45,7 +51,7 @@ def storage(files: Files, report: Report) -> int | None:
         index_bits = _choose("index_bits")
     with places[1]:
         share_bits = _choose("share_bits")
-    sizes = _kept(partial(_computed, files, index_bits), files, "computed", index_bits)
+    sizes = computed(files, index_bits)
     with places[2]:
         if _asked_to_write(files):
             with st.spinner("Writing the files …"):
@@ -58,6 +64,14 @@ def storage(files: Files, report: Report) -> int | None:
     with st.expander("Table, and which program reads each format", icon=":material/table:"):
         st.dataframe(table(sizes), hide_index=True, key="storage_table")
     return share_bits
+
+
+def computed(files: Files, index_bits: int | None = None) -> tuple[StoredSize, ...]:
+    """The computed sizes of the exported network. index_bits: as in `count_layer`."""
+    chosen = granularity(files.plan.granularity)
+    space = files.space
+    make = partial(computed_sizes, space.model, space.layers, files.masks, chosen, index_bits)
+    return _kept(make, files, "computed", index_bits)
 
 
 def _choose(key: str) -> int | None:
@@ -76,26 +90,19 @@ def _kept(make: Callable[[], Result], files: Files, *parts: object) -> Result:
     return cache.cached_detail(make, files.space, "storage", _subject_key(files), *parts)
 
 
-def _computed(files: Files, index_bits: int | None) -> tuple[StoredSize, ...]:
-    chosen = granularity(files.plan.granularity)
-    space = files.space
-    return computed_sizes(space.model, space.layers, files.masks, chosen, index_bits)
-
-
 def _measured(files: Files) -> tuple[StoredSize, ...]:
     return measured_sizes(files.network(), files.by_parameter())
 
 
 def _shared(files: Files, share_bits: int, index_bits: int | None) -> tuple[StoredSize, ...]:
     """The sizes with shared weights; writes what sharing costs on the test split."""
-    from pruning_core.compress.shared_storage import (
-        SharingCost,
-        sharing_cost,
-    )  # not before it is used
 
     def measure() -> SharingCost:
         return sharing_cost(
-            *(files.plan, files.space, files.masks, share_bits),
+            files.plan,
+            files.space,
+            files.masks,
+            share_bits,
             model=files.network(),
             index_bits=index_bits,
         )
@@ -131,7 +138,7 @@ def _asked_to_write(files: Files) -> bool:
 
 def table(sizes: tuple[StoredSize, ...]) -> pd.DataFrame:
     """One row per format."""
-    dense = next(size.bytes for size in sizes if size.format == "dense")
+    dense = dense_stored(sizes)
     return pd.DataFrame(
         {
             "Format": size.label,

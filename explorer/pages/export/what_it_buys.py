@@ -13,7 +13,7 @@ from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
 from explorer.training.status import active_job, asked_for, ended, note_lost
-from pruning_core.compress.storage_sizes import smallest_stored
+from pruning_core.compress.storage_sizes import StoredSize, dense_stored, smallest_stored
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.plan import Plan
 from pruning_core.types import Report
@@ -44,12 +44,19 @@ OUTPUTS = (
 )
 
 
-def what_it_buys(plan: Plan, space: Workspace, report: Report) -> None:
-    """Draws the four numbers, and which of them the plan's granularity can change."""
+def what_it_buys(
+    plan: Plan, space: Workspace, report: Report, sizes: tuple[StoredSize, ...]
+) -> None:
+    """Draws the four numbers, and which of them the plan's granularity can change.
+
+    report, sizes: computed of the network that is exported.
+    """
     st.subheader("What it buys here", anchor=False)
     run = _newest(plan)
     active = run is not None and run.active
-    st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, report, active)
+    st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(
+        plan, space, report, sizes, active
+    )
 
 
 def what_can_change(chosen: Granularity) -> str:
@@ -72,32 +79,31 @@ def _newest(plan: Plan) -> Snapshot | None:
     return next((run for run in runs if asked_for(run, str) == cache.mask_key(plan)), None)
 
 
-def _live(plan: Plan, space: Workspace, report: Report, was_active: bool) -> None:
+def _live(
+    plan: Plan, space: Workspace, report: Report, sizes: tuple[StoredSize, ...], was_active: bool
+) -> None:
     """Numbers and status. This part redraws itself while the measurement is active."""
     with show_errors():
         run = _newest(plan)
         if was_active and not (run is not None and run.active):
             st.rerun()
-        _numbers(plan, space, report, run)
+        _numbers(report, sizes, run)
         st.caption(what_can_change(granularity(plan.granularity)))
         _status(plan, space, run)
 
 
-def _numbers(plan: Plan, space: Workspace, report: Report, run: Snapshot | None) -> None:
-    sizes = {size.format: size for size in cache.stored_sizes(plan, space)}
-    dense = sizes["dense"]
-    small = smallest_stored(tuple(sizes.values()))
+def _numbers(report: Report, sizes: tuple[StoredSize, ...], run: Snapshot | None) -> None:
+    dense = dense_stored(sizes)
+    small = smallest_stored(sizes)
     places = st.grid(4, min_column_width=180)
     total = f"of {report.parameters:,}"
     places.metric("Nonzeros · computed", f"{report.nonzeros:,}", total, **CARD)
     same = "zeros are stored too"
-    places.metric(
-        "Dense bytes · computed", f"{dense.bytes:,}", same, help=HELP["dense_file"], **CARD
-    )
+    places.metric("Dense bytes · computed", f"{dense:,}", same, help=HELP["dense_file"], **CARD)
     places.metric(
         "Stored bytes · computed",
         f"{small.bytes:,}",
-        f"{small.label}: {dense.bytes / small.bytes:.1f}x smaller",
+        f"{small.label}: {dense / small.bytes:.1f}x smaller",
         help=HELP["stored_file"],
         **CARD,
     )
