@@ -8,7 +8,7 @@ from pathlib import Path
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
 from pruning_core.cli.options import add_json, add_plan, add_repair, add_subject, with_repair
-from pruning_core.cli.output import note, print_json
+from pruning_core.cli.output import change_words, note, print_json
 from pruning_core.compress.byte_target import (
     SIZE_FORMATS,
     WRITTEN,
@@ -64,12 +64,12 @@ def run(options: argparse.Namespace) -> int:
     out = None if options.out is None else output_file(options.out, "plan.json")
     space = open_workspace(plan.model, plan.dataset)
     plan = with_repair(plan, space, options)
-    scale = 0.01 if space.dataset.task.percent else 1.0
     if options.bytes is not None:
-        return _fit(options, plan, space, out, scale)
-    for event in farthest(plan, space, options.lose * scale, sure=options.sure):
+        return _fit(options, plan, space, out)
+    unit = 0.01 if space.dataset.task.percent else 1.0
+    for event in farthest(plan, space, options.lose * unit, sure=options.sure):
         if isinstance(event, Tried):
-            note(_line(event, scale))
+            note(_line(event))
         else:
             found = event
     if out is not None:
@@ -77,13 +77,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(_as_dict(found))
     else:
-        print(_summary(found, scale))
+        print(_summary(found))
     return 0
 
 
-def _fit(
-    options: argparse.Namespace, plan: Plan, space: Workspace, out: Path | None, scale: float
-) -> int:
+def _fit(options: argparse.Namespace, plan: Plan, space: Workspace, out: Path | None) -> int:
     """Searches for a file size."""
     limit = byte_limit(options.bytes, dense_bytes(space))
     for event in fit_bytes(plan, space, limit, options.format):
@@ -101,7 +99,7 @@ def _fit(
         print(
             f"{found.plan.sparsity:.0%} removed: {found.bytes:,} bytes ({options.format}, {how}), "
             f"at most {limit:,}; {found.dense_bytes / found.bytes:.2f} x smaller than dense; "
-            f"{_change_words(found, scale)}, n = {found.change.n}, validation split."
+            f"{_value_words(found)}, n = {found.change.n}, validation split."
         )
     return 0
 
@@ -142,28 +140,22 @@ def _fitted_dict(found: Fitted, format_name: str) -> dict[str, object]:
     }
 
 
-def _line(tried: Tried, scale: float) -> str:
+def _line(tried: Tried) -> str:
     within = "within the limit" if tried.within else "loses too much"
-    return f"{tried.sparsity:.0%} removed: {_change_words(tried, scale)}, {within}"
+    return f"{tried.sparsity:.0%} removed: {_value_words(tried)}, {within}"
 
 
-def _change_words(tried: Tried | Fitted, scale: float) -> str:
+def _value_words(tried: Tried | Fitted) -> str:
     task = tried.change.task
-    low, high = (end / scale for end in tried.change.interval)
-    unit = "points" if task.percent else "change"
-    return (
-        f"{task.short_label} {task.text(tried.evaluation.value)}, "
-        f"{tried.change.value / scale:+.2f} {unit}, 95% [{low:+.2f}, {high:+.2f}]"
-    )
+    value = f"{task.short_label} {task.text(tried.evaluation.value)}"
+    return f"{value}, {change_words(tried.change, ' change')}"
 
 
-def _summary(found: Farthest, scale: float) -> str:
+def _summary(found: Farthest) -> str:
     measured = f"{len(found.tried)} sparsities measured on {found.dense.n} validation samples"
     if found.best is None:
         return f"No sparsity is within the limit: {measured}."
-    return (
-        f"{found.plan.sparsity:.0%} can be removed: {_change_words(found.best, scale)}; {measured}."
-    )
+    return f"{found.plan.sparsity:.0%} can be removed: {_value_words(found.best)}; {measured}."
 
 
 def _as_dict(found: Farthest) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import output_file, read_plan
 from pruning_core.cli.options import add_json, add_plan, add_subject
-from pruning_core.cli.output import print_json
+from pruning_core.cli.output import change_words, print_json
 from pruning_core.compress.shared_storage import SharingCost, shared_copy, sharing_cost
 from pruning_core.compress.sparse_file import LOADER, write_sparse
 from pruning_core.compress.storage_sizes import StoredSize, dense_stored, storage_sizes
@@ -91,12 +91,10 @@ def _as_dict(shared: SharingCost) -> dict[str, object]:
 def _cost(shared: SharingCost) -> str:
     """What sharing changes, in one line."""
     task = shared.after.task
-    scale, unit = (100, " points") if task.percent else (1, "")
-    low, high = (scale * end for end in shared.change.interval)
     return (
         f"{shared.bits}-bit shared weights: {task.short_label} "
         f"{task.text(shared.before.value)} -> {task.text(shared.after.value)}, "
-        f"{scale * shared.change.value:+.2f}{unit}, 95% [{low:+.2f}, {high:+.2f}], "
+        f"{change_words(shared.change)}, "
         f"n = {shared.after.n}, test split"
     )
 
