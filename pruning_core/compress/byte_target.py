@@ -11,7 +11,7 @@ from pruning_core.export import masks_by_parameter
 from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.farthest import STEPS, MasksAtSparsities, bisect
+from pruning_core.sensitivity.farthest import STEPS, MasksAtSparsities
 from pruning_core.tasks import Change, change
 from pruning_core.types import Evaluation, Masks, PruningError
 from pruning_core.workspaces import Workspace
@@ -70,16 +70,24 @@ def fit_bytes(
             f"There is no storage format '{format_name}': use one of {', '.join(SIZE_FORMATS)}."
         )
     search = _Search(plan, space, limit, format_name)
-    yield from search.try_at(STEPS)
-    if not search.tried[STEPS].within:
+    smallest = search.try_at(STEPS)
+    yield smallest
+    if not smallest.within:
         raise PruningError(
             f"At most {limit:,} bytes are not possible: without all weights that this plan can "
-            f"remove, the network still takes {search.tried[STEPS].bytes:,} bytes."
+            f"remove, the network still takes {smallest.bytes:,} bytes."
         )
-    border = 1 + (
-        yield from bisect(-1, STEPS, search.try_at, lambda step: not search.tried[step].within)
-    )
-    yield search.fitted(border)
+    too_large = -1
+    fits = STEPS
+    while fits - too_large > 1:
+        middle = (too_large + fits) // 2
+        tried = search.try_at(middle)
+        yield tried
+        if tried.within:
+            fits = middle
+        else:
+            too_large = middle
+    yield search.fitted(fits)
 
 
 def dense_bytes(space: Workspace) -> int:
@@ -98,15 +106,14 @@ class _Search:
         self.tried: dict[int, TriedSize] = {}
         self._masks = MasksAtSparsities(plan, space)
 
-    def try_at(self, step: int) -> Iterator[TriedSize]:
-        """The bytes at one step, where they are not known."""
-        if step not in self.tried:
-            size = self._bytes(step)
-            self.tried[step] = TriedSize(step / STEPS, size, size <= self.limit)
-            yield self.tried[step]
+    def try_at(self, step: int) -> TriedSize:
+        """The bytes at one step."""
+        size = self._bytes(self._masks.at(step))
+        self.tried[step] = TriedSize(step / STEPS, size, size <= self.limit)
+        return self.tried[step]
 
-    def _bytes(self, step: int) -> int:
-        resolved, masks = self._masks.at(step, self.plan.repair)
+    def _bytes(self, masks: Masks) -> int:
+        resolved = self._masks.resolved
         layers = self.space.layers
         if self.format_name == WRITTEN:
             named = masks_by_parameter(masks, layers, resolved.dependent_masks(masks))
@@ -122,7 +129,8 @@ class _Search:
 
     def fitted(self, step: int) -> Fitted:
         """The last event, with the value of the network at that step."""
-        resolved, masks = self._masks.at(step, self.plan.repair)
+        resolved = self._masks.resolved
+        masks = self._masks.at(step)
         judge = Judge.of(self.space.dataset)
         split = probe_split(self.plan, self.space)
         dense = judge.evaluate(resolved.space.model, split)

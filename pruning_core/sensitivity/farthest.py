@@ -1,8 +1,7 @@
 """How far can a plan go? Its curve, and the largest sparsity that loses at most so much."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.evaluation.accuracy import Judge
@@ -11,17 +10,18 @@ from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.repairs import NONE, REPAIRS
-from pruning_core.resolved_plan import ResolvedPlan
 from pruning_core.tasks import Change, change
 from pruning_core.types import Evaluation, GroupScores, Masks, PruningError
 from pruning_core.workspaces import Workspace
 
-Event = TypeVar("Event")
 STEPS = 100
 """Sparsities are whole percents."""
-CURVE = tuple(sorted(range(0, STEPS, 5), key=lambda step: (step % 20 > 0, step % 10 > 0, step)))
+COARSE = 5
+CURVE = tuple(
+    sorted(range(0, STEPS, COARSE), key=lambda step: (step % 20 > 0, step % 10 > 0, step))
+)
 """The steps of a curve, from coarse to fine."""
-LOOK_AHEAD = 3
+LOOK_AHEAD = 4
 """Sparsities above the border that are tried too, because measured values go up and down."""
 
 
@@ -52,7 +52,7 @@ class CurvePoint:
 class Farthest:
     """The last event: the plan at the largest sparsity found, and all that was measured.
 
-    best: None where already the smallest sparsity loses too much; then the plan has sparsity 0.
+    best: None where no sparsity tried is within the limit; then the plan has sparsity 0.
     tried: by sparsity.
     """
 
@@ -63,15 +63,22 @@ class Farthest:
 
 
 def farthest(
-    plan: Plan, space: Workspace, lose: float, *, sure: bool = False
+    plan: Plan,
+    space: Workspace,
+    lose: float,
+    *,
+    sure: bool = False,
+    known: Iterable[CurvePoint] = (),
 ) -> Iterator[Tried | Farthest]:
-    """Finds the largest sparsity, in whole percents, whose loss is at most `lose`.
+    """Finds the largest sparsity whose loss is at most `lose`, among steps of 5%, then above it.
 
-    Measured without training, on the plan's probe, by bisection between 0 and 1. It assumes that
-    the value falls with the sparsity; measured values go up and down a little, so the next three
-    sparsities above the border are measured too. lose: in the unit of the task's value, such as
-    0.01 for one point of accuracy. sure: the whole 95% interval of the paired change must be
-    within the limit, not only the measured change.
+    Measured without training, on the plan's probe. The value need not fall with the sparsity: the
+    steps of 5% are tried from 100% down to the first one within the limit. Then whole percents
+    above it are tried, until the next four are not within the limit. So a larger sparsity within
+    the limit can only be missed where it is no step of 5% and not among those four.
+    lose: in the unit of the task's value, such as 0.01 for one point of accuracy. sure: the whole
+    95% interval of the paired change must be within the limit, not only the measured change.
+    known: points of this plan's `curve`, which are not measured again.
     Raises PruningError for a negative or infinite limit, and for a plan whose sparsity has no
     effect.
 
@@ -82,16 +89,12 @@ def farthest(
     """
     if not 0 <= lose < float("inf"):
         raise PruningError(f"The limit of the loss is {lose}: give a number of at least 0.")
-    search = _Search(plan, space, lose, sure)
-    border = yield from search.bisect(0, STEPS + 1)
-    while border < STEPS:
-        above = range(border + 2, min(border + 1 + LOOK_AHEAD, STEPS) + 1)
-        for step in above:
-            yield from search.try_at(step)
-        within = [step for step in above if search.tried[step].within]
-        if not within:
-            break
-        border = yield from search.bisect(within[-1], STEPS + 1)
+    search = _Search(plan, space, lose, sure, known)
+    border = (yield from search.first_within(range(STEPS, 0, -COARSE))) or 0
+    while higher := (
+        yield from search.first_within(range(min(border + LOOK_AHEAD, STEPS), border, -1))
+    ):
+        border = higher
     best = search.tried.get(border)
     found = replace(plan, sparsity=border / STEPS)
     yield Farthest(found, best, search.dense, tuple(t for _, t in sorted(search.tried.items())))
@@ -107,23 +110,7 @@ def curve(plan: Plan, space: Workspace) -> Iterator[CurvePoint]:
     model = space.model
     repairs = (NONE, *(name for name in REPAIRS if REPAIRS[name].no_effect(model) is None))
     for step in CURVE:
-        for repair in repairs:
-            evaluation = measured.at(step, repair)
-            yield CurvePoint(step / STEPS, repair, evaluation, change(measured.dense, evaluation))
-
-
-def bisect(
-    low: int, high: int, try_at: Callable[[int], Iterator[Event]], below: Callable[[int], bool]
-) -> Generator[Event, None, int]:
-    """Returns a step that is below the border (or `low`) whose next step is not (or is `high`).
-
-    try_at: measures a step and yields what the caller should see; below: of a measured step.
-    """
-    while high - low > 1:
-        middle = (low + high) // 2
-        yield from try_at(middle)
-        low, high = (middle, high) if below(middle) else (low, middle)
-    return low
+        yield from measured.at(step, repairs)
 
 
 class MasksAtSparsities:
@@ -144,15 +131,12 @@ class MasksAtSparsities:
                 f"The allocation {ALLOCATIONS[plan.allocation].label} sets the sparsity itself: "
                 "choose another allocation to search for a sparsity."
             )
-        self.plan = plan
-        self.space = space
         self._groups: GroupScores = self.resolved.scores()
 
-    def at(self, step: int, repair: str) -> tuple[ResolvedPlan, Masks]:
-        """The resolved plan at that sparsity with that repair, and its masks."""
-        plan = replace(self.plan, sparsity=step / STEPS, repair=repair)
-        resolved = plan.resolve(self.space)
-        return resolved, resolved.masks(self._groups, resolved.ratios(self._groups))
+    def at(self, step: int) -> Masks:
+        """The plan's masks at that sparsity."""
+        ratios = replace(self.resolved, sparsity=step / STEPS).ratios(self._groups)
+        return self.resolved.masks(self._groups, ratios)
 
 
 class _PlanAtSparsities:
@@ -160,40 +144,51 @@ class _PlanAtSparsities:
 
     def __init__(self, plan: Plan, space: Workspace) -> None:
         self._masks = MasksAtSparsities(plan, space)
+        resolved = self._masks.resolved
+        self._repaired = {
+            name: replace(resolved, repair=repair) for name, repair in REPAIRS.items()
+        }
         judge = Judge.of(space.dataset)
-        model = self._masks.resolved.space.model
-        self._forward = IncrementalForward(model, probe_split(plan, space), judge=judge)
+        split = probe_split(plan, space)
+        self._forward = IncrementalForward(resolved.space.model, split, judge=judge)
         self.dense = self._forward.evaluation({})
 
-    def at(self, step: int, repair: str) -> Evaluation:
-        """The pruned and repaired network on the probe."""
-        resolved, masks = self._masks.at(step, repair)
-        return self._forward.evaluation(tensors_of(resolved.pruned_copy(masks)))
+    def at(self, step: int, repairs: Iterable[str]) -> Iterator[CurvePoint]:
+        """The pruned network on the probe, with each of these repairs."""
+        masks = self._masks.at(step)
+        for repair in repairs:
+            network = self._repaired[repair].pruned_copy(masks)
+            evaluation = self._forward.evaluation(tensors_of(network))
+            yield CurvePoint(step / STEPS, repair, evaluation, change(self.dense, evaluation))
 
 
 class _Search:
     """Tries sparsities in whole percents, each at most once."""
 
-    def __init__(self, plan: Plan, space: Workspace, lose: float, sure: bool) -> None:
-        self.plan = plan
+    def __init__(
+        self, plan: Plan, space: Workspace, lose: float, sure: bool, known: Iterable[CurvePoint]
+    ) -> None:
+        self.repair = plan.repair
         self.lose = lose
         self.sure = sure
         self.tried: dict[int, Tried] = {}
+        self._known = {round(STEPS * p.sparsity): p for p in known if p.repair == plan.repair}
         self._measured = _PlanAtSparsities(plan, space)
         self.dense = self._measured.dense
 
-    def bisect(self, low: int, high: int) -> Generator[Tried, None, int]:
-        """`bisect` over the steps of this search."""
-        return (yield from bisect(low, high, self.try_at, lambda step: self.tried[step].within))
+    def first_within(self, steps: Iterable[int]) -> Generator[Tried, None, int | None]:
+        """Returns the first of the steps within the limit; yields those that are tried for it."""
+        for step in steps:
+            if step not in self.tried:
+                self.tried[step] = self._try_at(step)
+                yield self.tried[step]
+            if self.tried[step].within:
+                return step
+        return None
 
-    def try_at(self, step: int) -> Iterator[Tried]:
-        """Measures one step, where it was not measured before."""
-        if step in self.tried:
-            return
-        measured = self._measured.at(step, self.plan.repair)
-        changed = change(self.dense, measured)
-        self.tried[step] = Tried(step / STEPS, measured, changed, self._within(changed))
-        yield self.tried[step]
+    def _try_at(self, step: int) -> Tried:
+        point = self._known.get(step) or next(self._measured.at(step, (self.repair,)))
+        return Tried(point.sparsity, point.evaluation, point.change, self._within(point.change))
 
     def _within(self, changed: Change) -> bool:
         sign = changed.task.sign
