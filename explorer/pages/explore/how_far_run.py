@@ -32,24 +32,28 @@ def plan_key(plan: Plan, *, repair: bool) -> str:
 
 
 def how_far_events(
-    plan: Plan, space: Workspace, asked: HowFarRequest
+    plan: Plan, space: Workspace, asked: HowFarRequest, known: tuple[CurvePoint, ...]
 ) -> Iterator[CurvePoint | Tried | Farthest]:
-    """The points of the curve, then the search."""
+    """The points of the curve, then the search. known: points of an earlier run."""
+    points = list(known)
     if asked.with_curve:
-        yield from curve(plan, space)
-    yield from farthest(plan, space, asked.lose, sure=asked.sure)
+        for point in curve(plan, space):
+            points.append(point)
+            yield point
+    yield from farthest(plan, space, asked.lose, sure=asked.sure, known=points)
 
 
 def start(plan: Plan, space: Workspace, lose: float, sure: bool) -> None:
     """Starts the run. The curve is measured once per plan."""
     key = plan_key(plan, repair=True)
-    known = any(run.status == "done" for run in runs(plan, curve_only=True))
-    asked = HowFarRequest(key, lose, sure, not known)
+    done = any(run.status == "done" for run in runs(plan, curve_only=True))
+    asked = HowFarRequest(key, lose, sure, not done)
+    known = curve_points(plan)
     cache.jobs().start(
         state.owner(),
         KIND,
         "How far can this plan go?",
-        lambda: how_far_events(plan, space, asked),
+        lambda: how_far_events(plan, space, asked, known),
         (plan_key(plan, repair=False), asked),
     )
 
