@@ -11,11 +11,10 @@ from pruning_core.criteria import Criterion
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, supports
-from pruning_core.masks import apply_masks, group_scores, intersect, lowest, n_removed
-from pruning_core.model.coupling.dependent_masks import dependent_masks
+from pruning_core.masks import group_scores, lowest, n_removed
 from pruning_core.model.coupling.positions import Coupling
-from pruning_core.model.inventory import stored
 from pruning_core.repairs import BoundRepair
+from pruning_core.sensitivity.prune_units import UnitPruner
 from pruning_core.tasks.task import Parts
 from pruning_core.types import Batches, Evaluation, Layer, Scores, Split
 
@@ -89,14 +88,14 @@ def compare_granularities(
     masks = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
     if repairing is not None:
         for g, mask in masks:
-            network = _repaired(model, layers, layer, g, mask, tied, repairing)
+            network = UnitPruner(model, layers, g, tied).repaired_copy({layer.name: mask}, repairing)
             yield _result(g, mask, judge.evaluate(network, split))
         return
     partial_forward = PartialForward(model, split, batch_size=judge.task.batch_size, judge=judge)
     while part := list(islice(masks, max(1, MAX_BYTES // (4 * layer.numel)))):
         changes = []
         for g, mask in part:
-            keep = _all_masks(model, layers, layer, g, mask, tied)
+            keep = UnitPruner(model, layers, g, tied).all_masks({layer.name: mask})
             changes.append(Zeroed(partial_forward.forward.program.tensor, keep))
         measurements = _measured(partial_forward, changes, judge)
         for (g, mask), parts in zip(part, measurements, strict=True):
@@ -107,21 +106,6 @@ def _result(g: Granularity, mask: Tensor, evaluation: Evaluation) -> Granularity
     return GranularityResult(g, mask, 1 - int(mask.sum()) / mask.numel(), evaluation)
 
 
-def _repaired(
-    model: nn.Module,
-    layers: tuple[Layer, ...],
-    layer: Layer,
-    g: Granularity,
-    mask: Tensor,
-    tied: Sequence[Coupling],
-    repairing: BoundRepair,
-) -> nn.Module:
-    """A copy of the model with this layer pruned, repaired."""
-    masks = {layer.name: mask}
-    dependent = dependent_masks(model, layers, masks, tied) if g.removes_outputs else {}
-    return repairing(apply_masks(model, masks, layers, dependent), masks)
-
-
 def _measured(
     partial_forward: PartialForward, changes: list[Zeroed], judge: Judge
 ) -> Iterator[list[Parts]]:
@@ -129,21 +113,6 @@ def _measured(
     site = tuple(dict.fromkeys(name for change in changes for name in change))
     read = partial_forward.forward.measured_by(judge)
     return (parts for _, _, parts in partial_forward.read_at([site], lambda _site: changes, read))
-
-
-def _all_masks(
-    model: nn.Module,
-    layers: tuple[Layer, ...],
-    layer: Layer,
-    g: Granularity,
-    mask: Tensor,
-    tied: Sequence[Coupling],
-) -> dict[str, Tensor]:
-    """The layer's mask and those of dependent parameters, each in the parameter's own shape."""
-    own = {layer.name: stored(mask, layer)}
-    if not g.removes_outputs:
-        return own
-    return intersect(own, dependent_masks(model, layers, {layer.name: mask}, tied))
 
 
 def _mask(

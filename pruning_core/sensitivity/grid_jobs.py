@@ -17,7 +17,7 @@ from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
 from pruning_core.repairs import BoundRepair
 from pruning_core.resolved_plan import prunable
-from pruning_core.sensitivity.scan import GRID, scan
+from pruning_core.sensitivity.scan import GRID, check_grid, scan
 from pruning_core.subjects.registry import VARIABLE
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Task
@@ -48,8 +48,7 @@ class Grid:
             raise PruningError(
                 "An axis of the grid is empty: name a sparsity, a granularity and a criterion."
             )
-        if not all(0 <= s <= 1 for s in self.sparsities):
-            raise PruningError(f"The sparsity grid {self.sparsities} must hold values in [0, 1].")
+        check_grid(self.sparsities)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ from pruning_core.sensitivity.preview_curves import (
 )
 from pruning_core.sensitivity.preview_measure import PreviewMeasurer
 from pruning_core.sensitivity.prune_units import UnitPruner, prune_units
-from pruning_core.sensitivity.scan import GRID
+from pruning_core.sensitivity.scan import GRID, check_grid
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Task
 from pruning_core.types import GroupScores, Layer, PruningError, Split
@@ -94,8 +94,7 @@ def preview(
     Closing the generator stops the preview. Raises PruningError for a grid or share outside
     [0, 1], and for a split without images.
     """
-    if not grid or not all(0 <= s <= 1 for s in grid):
-        raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
+    check_grid(grid)
     if not 0 <= share <= 1:
         raise PruningError(f"The share of the full scan must be in [0, 1], not {share}.")
     pruner = UnitPruner(model, layers, g, couplings)

@@ -141,9 +141,17 @@ class UnitPruner:
         """
         by_name = {layer.name: layer for layer in self.layers}
         own = {name: stored(mask, by_name[name]) for name, mask in masks.items()}
+        return intersect(own, self._dependent(masks))
+
+    def repaired_copy(self, masks: Masks, repairing: BoundRepair) -> nn.Module:
+        """A copy of the network with these masks, repaired."""
+        return repairing(apply_masks(self.model, masks, self.layers, self._dependent(masks)), masks)
+
+    def _dependent(self, masks: Masks) -> dict[str, Tensor]:
+        """Masks of what must be zero besides the masked weights."""
         if not self.g.removes_outputs:
-            return own
-        return intersect(own, dependent_masks(self.model, self.layers, masks, self.couplings))
+            return {}
+        return dependent_masks(self.model, self.layers, masks, self.couplings)
 
     def removed(self, unit: PruneUnit, count: int) -> dict[str, float]:
         """The fraction of each layer's weights that is removed with `count` groups."""
@@ -173,23 +181,6 @@ class UnitPruner:
         read = partial_forward.forward.measured_by(judge)
         for index, place, parts in partial_forward.read_at(sites, changes, read):
             yield parts, removed[index][place]
-
-    def repaired(
-        self,
-        wanted: Sequence[tuple[PruneUnit, Sequence[int]]],
-        repairing: BoundRepair,
-    ) -> Iterator[tuple[nn.Module, Mapping[str, float]]]:
-        """Yields each pruned and repaired network and removed fractions, as `measured` does."""
-        for unit, counts in wanted:
-            for count in counts:
-                masks = self.masks(unit, count)
-                yield self._repaired(masks, repairing), achieved(masks)
-
-    def _repaired(self, masks: Masks, repairing: BoundRepair) -> nn.Module:
-        dependent = {}
-        if self.g.removes_outputs:
-            dependent = dependent_masks(self.model, self.layers, masks, self.couplings)
-        return repairing(apply_masks(self.model, masks, self.layers, dependent), masks)
 
     def _site(self, unit: PruneUnit, count: int) -> tuple[str, ...]:
         """The parameters that change when `count` groups, or fewer, are removed."""

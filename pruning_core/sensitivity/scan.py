@@ -12,6 +12,7 @@ from torch import nn
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.granularity import Granularity
+from pruning_core.masks import achieved
 from pruning_core.model.coupling.dependent_masks import couplings_for
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import probe_split
@@ -94,7 +95,7 @@ def scan(
     threads. A sparsity that removes no whole group gives the dense point.
     Closing the generator stops the scan. Raises PruningError for a grid outside [0, 1].
     """
-    _check_grid(grid)
+    check_grid(grid)
     units = prune_units(layers, groups, g, couplings, tied=tied)
     curves = [(unit, unit.counts(g, grid)) for unit in units]
     judge = Judge(task, outputs)
@@ -108,7 +109,8 @@ def scan(
     yield from _measure(curves, g, _scores(curves, pruner, forward, judge), dense, forward.reason)
 
 
-def _check_grid(grid: Sequence[float]) -> None:
+def check_grid(grid: Sequence[float]) -> None:
+    """Raises PruningError for an empty grid and for values outside [0, 1]."""
     if not grid or not all(0 <= s <= 1 for s in grid):
         raise PruningError(f"The sparsity grid {tuple(grid)} must hold values in [0, 1].")
 
@@ -137,8 +139,11 @@ def _repaired(
     device: torch.device | None,
 ) -> Iterator[Score]:
     """Each pruned network's value after the repair."""
-    for network, removed in pruner.repaired(_wanted(curves), repairing):
-        yield judge.evaluate(network, split, device), removed
+    for unit, counts in _wanted(curves):
+        for count in counts:
+            masks = pruner.masks(unit, count)
+            network = pruner.repaired_copy(masks, repairing)
+            yield judge.evaluate(network, split, device), achieved(masks)
 
 
 def _wanted(curves: Sequence[Counts]) -> list[tuple[PruneUnit, list[int]]]:
