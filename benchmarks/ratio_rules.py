@@ -15,14 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pruning_core import workspace
-from pruning_core.allocation import ALLOCATIONS
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.corrected import corrected
-from pruning_core.sensitivity.ratios import FromSensitivity
+from pruning_core.sensitivity.corrected import STARTS, corrected
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.sensitivity.scan import scan_plan
-from pruning_core.types import PruningError, Ratios
+from pruning_core.types import Ratios
 from pruning_core.workspaces import Workspace, open_workspace
 
 TARGETS = (0.5, 0.6, 0.7, 0.8)
@@ -88,21 +86,13 @@ def spaces() -> Iterator[tuple[str, Workspace]]:
     yield "option-A ResNet-20", option_a()
 
 
-def ratios_of(plan: Plan, space: Workspace) -> Iterator[tuple[str, Ratios | str]]:
-    """Rule -> ratios, or the sentence why there are none."""
-    resolved = plan.resolve(space)
-    groups = resolved.scores()
-    for name in ("uniform", "global", "lamp", "erk"):
-        yield name, ALLOCATIONS[name](resolved.layers, groups, plan.sparsity)
+def ratios_of(plan: Plan, space: Workspace) -> dict[str, Ratios | None]:
+    """Rule -> ratios; None where the rule cannot meet the target."""
     points = tuple(scan_plan(plan, space, (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)))
-    for name in SENSITIVITY_RULES:
-        rule = FromSensitivity(points, name)
-        try:
-            yield name, rule(resolved.layers, groups, plan.sparsity)
-        except PruningError as problem:
-            yield name, str(problem)
-    *_, best = corrected(plan, space, points)
-    yield "corrected", best.ratios
+    measured = list(corrected(plan, space, points))
+    ratios = {joint.name: joint.ratios for joint in measured}
+    rows = {name: ratios.get(name) for name in (*STARTS, *SENSITIVITY_RULES)}
+    return rows | {"corrected": measured[-1].ratios}
 
 
 def test_value(plan: Plan, space: Workspace, ratios: Ratios) -> float:
@@ -121,13 +111,13 @@ def main() -> None:
         dense = Judge.of(space.dataset).evaluate(space.model, space.dataset.test).value
         for target in targets:
             plan = Plan(model=space.name or network, sparsity=target, probe=360)
-            rows = dict(ratios_of(plan, space))
+            rows = ratios_of(plan, space)
             if not header_printed:
                 print("| network | target | dense |", " | ".join(rows), "|")
                 print("| --- " * (3 + len(rows)) + "|")
                 header_printed = True
             cells = [
-                "refused" if isinstance(r, str) else f"{100 * test_value(plan, space, r):.1f}"
+                "refused" if r is None else f"{100 * test_value(plan, space, r):.1f}"
                 for r in rows.values()
             ]
             print(
