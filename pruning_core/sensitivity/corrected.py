@@ -7,7 +7,7 @@ step and keeps a move where the whole plan, measured on the probe, loses less.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pruning_core.allocation import ALLOCATIONS, total_ratio
+from pruning_core.allocation import ALLOCATIONS, fit_ratios
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.model.model_io import tensors_of
@@ -46,31 +46,40 @@ def corrected(plan: Plan, space: Workspace, points: Sequence[SensitivityPoint]) 
     Raises PruningError where the plan can prune no layer.
     """
     search = _Search(plan, space)
-    starts = sorted(search.starts(points), key=lambda joint: joint.evaluation.loss)
+    starts = sorted(search.starts(points), key=_loss)
     yield from reversed(starts)
     best = starts[0]
-    if len(starts) > 1:
-        for part in BLENDS:
-            blend = {
-                name: (1 - part) * ratio + part * starts[1].ratios[name]
-                for name, ratio in starts[0].ratios.items()
-            }
-            joint = search.measure(f"{starts[0].name} and {starts[1].name}", blend)
-            if joint.evaluation.loss < best.evaluation.loss:
-                best = joint
-                yield joint
+    for name, blend in _blends(starts[:2]):
+        joint = search.measure(name, blend)
+        if _loss(joint) < _loss(best):
+            best = joint
+            yield joint
     for step in STEPS:
         for layer in sorted(search.layers, key=lambda x: -x.numel):
-            for move in (-step, step):
-                moved = search.moved(best.ratios, layer.name, move)
-                if moved is None:
-                    continue
-                joint = search.measure("corrected", moved)
-                if joint.evaluation.loss < best.evaluation.loss:
-                    best = joint
-                    yield joint
-                    break
+            better = search.better(best, layer.name, step)
+            if better is not None:
+                best = better
+                yield best
     yield best
+
+
+def _loss(joint: Joint) -> float:
+    return joint.evaluation.loss
+
+
+def _blends(starts: Sequence[Joint]) -> Iterator[tuple[str, Ratios]]:
+    """Names and ratios between the two starts, from the first one on; nothing for one start."""
+    if len(starts) < 2:
+        return
+    best, second = starts
+    for part in BLENDS:
+        yield (
+            f"{best.name} and {second.name}",
+            {
+                name: (1 - part) * ratio + part * second.ratios[name]
+                for name, ratio in best.ratios.items()
+            },
+        )
 
 
 class _Search:
@@ -82,7 +91,8 @@ class _Search:
         self._target = plan.sparsity
         self._groups: GroupScores = self.resolved.scores()
         judge = Judge.of(space.dataset)
-        self._forward = IncrementalForward(space.model, probe_split(plan, space), judge=judge)
+        model = self.resolved.space.model
+        self._forward = IncrementalForward(model, probe_split(plan, space), judge=judge)
 
     def starts(self, points: Sequence[SensitivityPoint]) -> Iterator[Joint]:
         """The allocations and the rules that meet the target."""
@@ -102,24 +112,35 @@ class _Search:
         network = self.resolved.pruned_copy(masks)
         return Joint(name, ratios, self._forward.evaluation(tensors_of(network)))
 
-    def moved(self, ratios: Ratios, name: str, move: float) -> Ratios | None:
-        """One ratio moved, the others scaled so that the total stays; None where it cannot."""
-        new = min(1.0, max(0.0, ratios[name] + move))
-        if new == ratios[name]:
-            return None
+    def better(self, best: Joint, name: str, step: float) -> Joint | None:
+        """The first of two moves of one layer's ratio, down and up, with a lower loss."""
+        for move in (-step, step):
+            ratios = self._moved(best.ratios, name, move)
+            if ratios is None:
+                continue
+            joint = self.measure("corrected", ratios)
+            if _loss(joint) < _loss(best):
+                return joint
+        return None
+
+    def _moved(self, ratios: Ratios, name: str, move: float) -> Ratios | None:
+        """One ratio moved, the others shifted so that the total stays; None where it cannot."""
+        new = _clipped(ratios[name] + move)
         others = tuple(layer for layer in self.layers if layer.name != name)
-        numel = {layer.name: layer.numel for layer in self.layers}
-        wanted = self._target * sum(numel.values()) - new * numel[name]
-        rest = sum(numel[layer.name] for layer in others)
-        low = -1.0
-        high = 1.0
-        if not 0 <= wanted <= rest:
+        if new == ratios[name] or not others:
             return None
-        for _ in range(30):
-            shift = (low + high) / 2
-            shifted = {x.name: min(1.0, max(0.0, ratios[x.name] + shift)) for x in others}
-            if total_ratio(others, shifted) * rest < wanted:
-                low = shift
-            else:
-                high = shift
+        weights = sum(layer.numel for layer in self.layers)
+        rest = sum(layer.numel for layer in others)
+        wanted = (self._target * weights - new * (weights - rest)) / rest
+        if not 0 <= wanted <= 1:
+            return None
+        shifted = fit_ratios(
+            others,
+            wanted,
+            lambda level: {x.name: _clipped(ratios[x.name] + 2 * level - 1) for x in others},
+        )
         return shifted | {name: new}
+
+
+def _clipped(ratio: float) -> float:
+    return min(1.0, max(0.0, ratio))
