@@ -5,13 +5,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from pruning_core.model.device import choose_device
-from pruning_core.model.model_io import call, copy_model, sample_count, to_device
-from pruning_core.types import Inputs, PruningError, Split
+from pruning_core.model.model_io import call, sample_count, to_device
+from pruning_core.types import Inputs, PruningError
 
 
 def tracked_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    """The batch norms with running statistics, which `recalibrate_bn` measures again."""
+    """The batch norms with running statistics, which `measure_again` measures."""
     return [
         module
         for module in model.modules()
@@ -31,32 +30,13 @@ def _call(work: nn.Module, x: Inputs) -> None:
         ) from error
 
 
-def recalibrate_bn(
-    model: nn.Module,
-    split: Split,
-    *,
-    images: int = 1024,
-    device: torch.device | str | None = None,
-    batch_size: int = 128,
-) -> nn.Module:
-    """A copy of the model with new running means and variances in its batch norms.
-
-    They are the plain averages over the batches of the split's first `images` images. Dropout is
-    off and the weights are not changed. The copy is in eval mode on the CPU; without batch norms
-    it equals the model. A batch of one sample is left out. Raises PruningError where one sample is
-    all there is and a batch norm reads one value per channel.
-    Li et al. 2020 (EagleEye), arXiv:2007.02491.
-    """
-    where = choose_device(device)
-    work = copy_model(model).to(where).eval()
-    measure_again(work, split.subset(range(min(images, len(split)))).batches(batch_size))
-    return work.cpu().eval()
-
-
 def measure_again(work: nn.Module, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
-    """Gives this model's batch norms the plain averages over the batches, in place.
+    """Gives this model's batch norms new running means and variances, in place.
 
-    The model is in eval mode afterwards. As `recalibrate_bn`.
+    They are the plain averages over the batches. Dropout is off and no weight changes. The model is
+    in eval mode afterwards. A batch of one sample is left out. Raises PruningError where one sample
+    is all there is and a batch norm reads one value per channel.
+    Li et al. 2020 (EagleEye), arXiv:2007.02491.
     """
     work.eval()
     norms = tracked_norms(work)

@@ -16,7 +16,7 @@ from pruning_core.pipeline import choose_masks, prune
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import preview_plan
 from pruning_core.sensitivity.scan import scan_plan
-from pruning_core.training.batch_norm import recalibrate_bn
+from pruning_core.training.batch_norm import measure_again
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Dataset, Finished, PruningError, Tuned
@@ -129,8 +129,9 @@ def test_a_step_of_one_sample_uses_the_running_statistics() -> None:
     without.set_submodule("2", nn.BatchNorm1d(8, track_running_stats=False))
     steps = fine_tune(without, {}, space.layers, space.dataset, config, CPU)
     assert "choose another batch size" in refusal(lambda: list(steps))
-    one = space.dataset.train.subset([0])
-    assert "at least two samples" in refusal(lambda: recalibrate_bn(space.model, one))
+    batches = space.dataset.train.subset([0]).batches(8)
+    work = deepcopy(space.model)
+    assert "at least two samples" in refusal(lambda: measure_again(work, batches))
 
 
 def test_empty_batches_are_left_out_or_refused() -> None:

@@ -22,9 +22,10 @@ from pruning_core.model.gradients import gradients, squared_gradients
 from pruning_core.model.graph.replay import Replay
 from pruning_core.model.inventory import inventory
 from pruning_core.model.layer_graph import network_map
+from pruning_core.model.model_io import copy_model
 from pruning_core.pipeline import group_scores_of, prune
 from pruning_core.plan import Plan
-from pruning_core.training.batch_norm import recalibrate_bn
+from pruning_core.training.batch_norm import measure_again
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Batches, Finished, Inputs, Layer, Pruned, Tuned
@@ -113,7 +114,8 @@ def test_fine_tuning_learns_and_removed_weights_stay_zero() -> None:
 def test_batch_norm_is_recalibrated_on_tuples() -> None:
     model = Ordered().eval()
     split = Pairs(X, Y)
-    fresh = recalibrate_bn(model, split, images=24, device="cpu", batch_size=24)
+    fresh = copy_model(model)
+    measure_again(fresh, split.batches(24))
     torch.testing.assert_close(fresh.get_buffer("norm.running_mean"), full(tiny_bert()).mean(0))
     assert evaluate(fresh, split, device="cpu").n == 24
     assert [layer.bn for layer in inventory(model, tuple(X.values()))][-2:] == ["norm", None]
