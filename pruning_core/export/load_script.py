@@ -43,7 +43,7 @@ from safetensors.torch import load_file
 here = Path(__file__).parent
 {open}
 model = model{unwrap}{to_float}.cpu().eval()
-{permanent}{dense}{tuned}{spare}with torch.no_grad():
+{permanent}{dense}{changed}{spare}with torch.no_grad():
     for name, mask in load_file(here / "masks.safetensors").items():
         model.get_parameter(name)[~mask] = 0
 dtype = next(w.dtype for w in model.parameters() if w.is_floating_point())
@@ -136,7 +136,8 @@ def script_text(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     task = space.dataset.task
     value = task_lines(task, lines.task)
     seeded = part.given in lines.seeded
-    fields = _naming(lines, tuned=tuned or plan.repair != NONE)
+    repaired = "repaired" if plan.repair != NONE else ""
+    fields = _naming(lines, "fine-tuned" if tuned else repaired)
     fields |= _opening(lines, part.given, task, value, seeded=seeded)
     fields |= _reading(lines, part, task, seeded=seeded)
     fields |= _measuring(lines, space, part, value)
@@ -165,16 +166,19 @@ def _measured_part(plan: Plan, space: Workspace) -> _Part:
     return _Part(part, "test", torch.arange(len(part)))
 
 
-def _naming(lines: UserLines, *, tuned: bool) -> dict[str, str]:
-    """The parts of the script that name the files beside it."""
-    load_tuned = tuned and lines.stored != WEIGHTS
-    files = ["masks.safetensors", lines.stored, WEIGHTS if load_tuned else ""]
+def _naming(lines: UserLines, changed: str) -> dict[str, str]:
+    """The parts of the script that name the files beside it.
+
+    changed: how the weights differ from those of the base network; "" where they do not.
+    """
+    load = bool(changed) and lines.stored != WEIGHTS
+    files = ["masks.safetensors", lines.stored, WEIGHTS if load else ""]
     return {
         "network": lines.network,
         "files": _listed(files),
         "place": f"{lines.place}\n" if lines.place else "",
         "needs": _listed(["torch", "safetensors", *lines.needs]),
-        "tuned": f"{_STORED.format(file=WEIGHTS)}  # fine-tuned\n" if load_tuned else "",
+        "changed": f"{_STORED.format(file=WEIGHTS)}  # {changed}\n" if load else "",
     }
 
 

@@ -252,6 +252,9 @@ def test_the_script_of_a_network_that_torch_has_pruned(
     (tmp_path / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
     (tmp_path / "weights.safetensors").write_bytes(weights_safetensors(run.model))
     script = script_text(plan, space, tuned=True)
+    assert "model.load_state_dict(state)  # fine-tuned\n" in script
+    repaired = script_text(replace(plan, repair="bn"), space, tuned=False)
+    assert repaired == script.replace("# fine-tuned", "# repaired")
     load = "torch.load(here / 'network.pt', weights_only=False)"
     tensors = "(torch.rand(40, 6, generator=torch.Generator().manual_seed(0)),)"
     lines = f"given = {tensors}\ngiven += ((given[0][:, 0] > 0.5).long(),)"
