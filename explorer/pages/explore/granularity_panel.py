@@ -49,6 +49,7 @@ def granularity_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str |
         how,
         plan.calibration if how.needs_data or plan.repair != NONE else None,
         plan.repair,
+        plan.norms,
         layer.name,
         ratio,
         plan.probe,

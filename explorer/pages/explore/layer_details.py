@@ -96,7 +96,9 @@ def granularity_results(
 
     The plan's criterion gives the scores.
     """
-    how = criterion(plan.criterion, plan.seed)
+    resolved = plan.resolve(space)
+    space = resolved.space
+    how = resolved.criterion
     scores = how(
         criterion_model(how, space),
         _scored_layers(how, space),
@@ -113,7 +115,7 @@ def granularity_results(
         tied=space.tied[0] if any(g.removes_outputs for g in supported) else (),
         judge=Judge.of(space.dataset),
         allow_collapse=plan.allow_collapse,
-        repairing=plan.resolve(space).repairing,
+        repairing=resolved.repairing,
     )
     f, c = corner(layer)
     return tuple(

@@ -1,5 +1,7 @@
 """Small pictures, maps over the image, filters by their groups, against arrays made by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,10 +21,13 @@ from explorer.pages.explore.layer_details import (
     mask_picture,
 )
 from explorer.session import cache
+from pruning_core import workspace
 from pruning_core.granularity import GRANULARITIES, Granularity, supports, to_groups
 from pruning_core.model.inventory import inventory
-from pruning_core.pipeline import choose_masks
+from pruning_core.model.kept_norms import ALL, KEPT
+from pruning_core.pipeline import choose_masks, probe_split
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.types import PruningError
 from tests.core.toy import layer
 
@@ -137,6 +142,27 @@ def test_the_plans_own_granularity_shows_the_plans_own_mask() -> None:
     own = choose_masks(plan, space)[1][each.name]
     assert np.array_equal(found["block:2x2"].kept, own[:f, :c].numpy())
     assert found["block:2x2"].achieved == pytest.approx(1 - own.float().mean().item())
+
+
+def test_norms_over_kept_channels_are_measured_as_the_plan_says() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.GroupNorm(2, 8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10)
+    ).eval()
+    data = (torch.rand(60, 1, 8, 8), torch.arange(60) % 10)
+    space = workspace(model, train=data, val=data, test=data)
+    plan = Plan(space.name, space.dataset.name, granularity="filter", norms=KEPT, probe=60)
+    first = space.layers[0]
+    points = scan_plan(plan, space, (0.5,))
+    scanned = next(p for p in points if (p.parameter, p.sparsity) == (first.name, 0.5))
+    results = granularity_results(plan, space, first, 0.5, probe_split(plan, space))
+    own = next(result for result in results if result.granularity.name == "filter")
+    plain = granularity_results(
+        replace(plan, norms=ALL), space, first, 0.5, probe_split(plan, space)
+    )
+    assert own.evaluation.loss == pytest.approx(scanned.loss, abs=1e-6)
+    other = next(result for result in plain if result.granularity.name == "filter")
+    assert abs(other.evaluation.loss - scanned.loss) > 1e-4
 
 
 def test_one_criterion_that_fails_is_told_and_the_plan_goes_on(
