@@ -189,9 +189,10 @@ TRAINING = {
     "penalty_shape": "The granularity of the penalty: which weights it makes small together. "
     "Usual: the plan's granularity.",
     "penalty_strength": "The factor of the penalty in the loss.",
-    "states": "Dense: the trained network. Pruned: weights removed, nothing else. BN recalibrated: "
-    "pruned, then the averages of its batch norms measured again, without training. Fine-tuned: "
-    "pruned and trained, with removed weights held at zero.",
+    "states": "Dense: the trained network. Pruned: weights removed, then repaired if the plan has "
+    "a repair. BN recalibrated: weights removed, then the averages of the batch norms measured "
+    "again on the calibration images, without training. Fine-tuned: pruned and trained, with "
+    "removed weights held at zero.",
     "flips": "Two networks of equal accuracy can be wrong on different images. These are the "
     "images whose answer changed.",
 }
