@@ -13,7 +13,7 @@ from pruning_core.flows import FlowContext, flow
 from pruning_core.model.coupling.dependent_masks import dead_inputs, is_exact
 from pruning_core.model.model_io import copy_model
 from pruning_core.plan import Plan
-from pruning_core.repairs import NONE, REPAIRS
+from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.start_masks import start_sparsity
 from pruning_core.types import (
     Dataset,
@@ -221,13 +221,12 @@ def measure_states(
     def score(candidate: nn.Module) -> Evaluation:
         return Judge.of(space.dataset).evaluate(candidate, split, device)
 
-    with_bn = replace(plan, repair="bn")
-    has_bn = repair_note(with_bn, space) is None
     pruned = score(pruned_copy(plan, space, masks))
+    with_bn = replace(plan, repair=BN)
     recalibrated = None
-    if has_bn:
-        same = plan == with_bn
-        recalibrated = pruned if same else score(pruned_copy(with_bn, space, masks))
+    if repair_note(with_bn, space) is None:
+        repaired = plan.repair == BN
+        recalibrated = pruned if repaired else score(pruned_copy(with_bn, space, masks))
     return Finished(
         model,
         masks,

@@ -52,6 +52,7 @@ def _always(model: nn.Module) -> str | None:
 
 
 NONE = "none"
+BN = "bn"
 REPAIRS: dict[str, Repair] = {
     NONE: Repair(
         function=nothing,
@@ -60,7 +61,7 @@ REPAIRS: dict[str, Repair] = {
         formula="w = w m",
         source="weights at zero, nothing else: Han et al. 2015, arXiv:1506.02626",
     ),
-    "bn": Repair(
+    BN: Repair(
         function=reestimate,
         no_effect=no_batch_norm,
         label="Batch-norm statistics",

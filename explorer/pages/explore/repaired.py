@@ -10,13 +10,12 @@ from explorer.texts.formats import change_text, points, rounded_text
 from explorer.texts.help import HELP
 from pruning_core.pipeline import repair_note
 from pruning_core.plan import Plan
-from pruning_core.repairs import NONE
+from pruning_core.repairs import BN, NONE
 from pruning_core.types import Evaluation
 from pruning_core.workspaces import Workspace
 
 QUICK = 5 * 10**10
 """Multiply-adds that are computed without being asked for."""
-BN = "bn"
 
 
 def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> None:
