@@ -88,16 +88,14 @@ def compare_granularities(
     masks = ((g, _mask(scores, g, layer, ratio, allow_collapse)) for g, scores in groups)
     if repairing is not None:
         for g, mask in masks:
-            network = UnitPruner(model, layers, g, tied).repaired_copy({layer.name: mask}, repairing)
+            pruner = UnitPruner(model, layers, g, tied)
+            network = pruner.repaired_copy({layer.name: mask}, repairing)
             yield _result(g, mask, judge.evaluate(network, split))
         return
     partial_forward = PartialForward(model, split, batch_size=judge.task.batch_size, judge=judge)
     while part := list(islice(masks, max(1, MAX_BYTES // (4 * layer.numel)))):
-        changes = []
-        for g, mask in part:
-            keep = UnitPruner(model, layers, g, tied).all_masks({layer.name: mask})
-            changes.append(Zeroed(partial_forward.forward.program.tensor, keep))
-        measurements = _measured(partial_forward, changes, judge)
+        keep = [UnitPruner(model, layers, g, tied).all_masks({layer.name: m}) for g, m in part]
+        measurements = _measured(partial_forward, keep, judge)
         for (g, mask), parts in zip(part, measurements, strict=True):
             yield _result(g, mask, judge.summarise(parts))
 
@@ -107,9 +105,11 @@ def _result(g: Granularity, mask: Tensor, evaluation: Evaluation) -> Granularity
 
 
 def _measured(
-    partial_forward: PartialForward, changes: list[Zeroed], judge: Judge
+    partial_forward: PartialForward, keep: list[dict[str, Tensor]], judge: Judge
 ) -> Iterator[list[Parts]]:
-    """What is measured with each change, computed in one pass through the network."""
+    """What is measured with each set of masks, computed in one pass through the network."""
+    tensors = partial_forward.forward.program.tensor
+    changes = [Zeroed(tensors, masks) for masks in keep]
     site = tuple(dict.fromkeys(name for change in changes for name in change))
     read = partial_forward.forward.measured_by(judge)
     return (parts for _, _, parts in partial_forward.read_at([site], lambda _site: changes, read))
