@@ -178,7 +178,7 @@ def rank_globally(layers: tuple[Layer, ...], groups: GroupScores, sparsity: floa
     Groups are removed until their weights are nearest to the sparsity. Every scope keeps its best
     group. Of equal scores the first are removed first. Where all groups have one size, the
     threshold is found by `ranking.kth_smallest`, and with it the counts per layer.
-    Han et al. 2015, arXiv:1506.02626; Frankle and Carbin 2019, arXiv:1803.03635.
+    See et al. 2016 (class-blind), arXiv:1606.09274; Frankle and Carbin 2019, arXiv:1803.03635.
     """
     if not layers:
         return {}
@@ -281,7 +281,8 @@ ALLOCATIONS: dict[str, Allocation] = {
         label="Global",
         formula="rank all group scores together; remove the lowest until a share s of the weights "
         "is removed",
-        source="Han et al. 2015, arXiv:1506.02626; Frankle and Carbin 2019, arXiv:1803.03635",
+        source="See et al. 2016 (class-blind), arXiv:1606.09274; Frankle and Carbin 2019, "
+        "arXiv:1803.03635",
     ),
     "lamp": FunctionAllocation(
         lamp,

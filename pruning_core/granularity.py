@@ -177,6 +177,10 @@ def _lengths(g: Granularity, layer: Layer) -> dict[str, int]:
     return known
 
 
+HARDWARE = "Mishra et al. 2021, arXiv:2104.08378"
+ANY_PATTERN = "Zhou et al. 2021, arXiv:2102.04010"
+
+
 def n_of_m(n: int, m: int) -> Granularity:
     """N:M sparsity: in every run of M weights along the input channels, N are kept.
 
@@ -193,7 +197,7 @@ def n_of_m(n: int, m: int) -> Granularity:
         f"{n}:{m}",
         f"Of every {m} neighbours along the input channels, {n} {kept}{kernels}.",
         "o (i m) h w -> (o i h w) m 1",
-        "Mishra et al. 2021, arXiv:2104.08378",
+        HARDWARE if (n, m) == (2, 4) else ANY_PATTERN,
         (("m", m),),
         n_kept=n,
         refuses=no_n_of_m(n, m),

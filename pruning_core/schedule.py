@@ -99,7 +99,7 @@ SCHEDULES: dict[str, Schedule] = {
         one_shot,
         label="One-shot",
         formula="f(p) = 1",
-        source="LeCun et al. 1990, Optimal Brain Damage",
+        source="Li et al. 2016 (prune once and retrain), arXiv:1608.08710",
         rounds=1,
         fixed_rounds=True,
     ),

@@ -73,24 +73,25 @@ CRITERIA: dict[str, Criterion] = {
         gradient,
         label="Gradient |g|",
         formula="s = |g|, g = dL/dw over the calibration images; group: mean",
-        source="first-order sensitivity without the weight; its limits: "
-        "LeCun et al. 1990, Optimal Brain Damage",
+        source="a baseline without a paper: papers score |w g| (Mozer and Smolensky 1989)",
         reads=Reads.LABELS,
     ),
     "taylor": FunctionCriterion(
         taylor,
         label="Taylor |w g|",
         formula="s = |w g|, g = dL/dw over the calibration images; group: mean",
-        source="Molchanov et al. 2019, arXiv:1906.10771",
+        source="Mozer and Smolensky 1989, Skeletonization; Molchanov et al. 2019, "
+        "arXiv:1906.10771, eq. 7, which squares it and adds the squares of a group",
         reads=Reads.LABELS,
     ),
     "taylor_group": FunctionCriterion(
         taylor_group,
         label="Taylor of the group (Σ w g)²",
         help="Groups whose removal as a whole changes the loss least, to first order, are removed "
-        "first. Terms of opposite signs cancel.",
+        "first. Terms of opposite signs cancel. The calibration images are one batch, where the "
+        "authors' code averages (Σ w g)² over mini-batches.",
         formula="group: (sum of w g)^2, g = dL/dw over the calibration images as one batch",
-        source="Molchanov et al. 2019 (Taylor-FO), arXiv:1906.10771",
+        source="Molchanov et al. 2019 (Taylor-FO), arXiv:1906.10771, eq. 8",
         pool="squared_sum",
         reads=Reads.LABELS,
     ),
@@ -129,7 +130,9 @@ CRITERIA: dict[str, Criterion] = {
     "seven": Seven(
         label="SEVEN",
         help="Weights with a small Taylor |w g|, summed over mini-batches of 32, are removed "
-        "first. Noisy gradients lower the score.",
+        "first. Noisy gradients lower the score. Where scores are equal, the first "
+        "weights are removed; the authors' code keeps all weights whose score is at the threshold, "
+        "so many zeros can all stay.",
         formula="s = sum over mini-batches of |w g m^ / (sqrt(v^) + 1e-9)|, "
         "m and v Adam's of |g|; group: mean",
         source="Xiao et al. 2024 (SEVEN), arXiv:2403.12688",
@@ -139,8 +142,8 @@ CRITERIA: dict[str, Criterion] = {
     "synflow": SynFlow(
         label="SynFlow",
         help="Weights on few or weak paths from input to output are removed first, in 100 rounds, "
-        "so that no layer collapses. Made for plain ReLU networks: layer norm and softmax distort "
-        "its signal.",
+        "so that no layer of a plain chain is emptied; a layer that a skip goes round can be. Made "
+        "for plain ReLU networks: layer norm and softmax distort its signal.",
         formula="R = sum of f(1; |w|); |w dR/dw| ranked in 100 rounds, keeping 0.01^(k/100); "
         "s = place of removal; group: mean",
         source="Tanaka et al. 2020 (SynFlow), arXiv:2006.05467",

@@ -11,7 +11,8 @@ from pruning_core.types import Batches, Layer, Scores
 def gradient(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
     """Weights with a small gradient of the loss are removed first.
 
-    s = |dL/dw|, L the mean cross-entropy. Blalock et al. 2020, arXiv:2003.03033.
+    s = |dL/dw|, L the mean cross-entropy. A baseline: no paper ranks weights so; papers score
+    |w dL/dw|, which `taylor` gives.
     """
     return {name: g.abs() for name, g in gradients(model, layers, batches).items()}
 
@@ -19,7 +20,8 @@ def gradient(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> S
 def taylor(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
     """Weights whose removal changes the loss least, to first order, are removed first.
 
-    s = |w g|, g = dL/dw. Molchanov et al. 2019, arXiv:1906.10771.
+    s = |w g|, g = dL/dw. A group's score is the mean. Single weights rank as in Molchanov et al.
+    2019, arXiv:1906.10771, equation 7, (w g)^2; their equation 9 adds the squares of a group.
     """
     return {name: term.abs() for name, term in _products(model, layers, batches).items()}
 
@@ -29,7 +31,9 @@ def taylor_group(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) 
 
     The group's score is (sum of w g over the group)^2: the square of the group's own first-order
     term, so that terms of opposite signs cancel. g is the gradient of all calibration images as one
-    batch. Scores of single weights keep their sign. Molchanov et al. 2019, arXiv:1906.10771, eq. 8.
+    batch; the authors' code averages the squares over mini-batches, which here no pool can do after
+    the scores of single weights are added. Scores of single weights keep their sign.
+    Molchanov et al. 2019, arXiv:1906.10771, equation 8.
     """
     return _products(model, layers, batches)
 

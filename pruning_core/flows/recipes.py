@@ -73,9 +73,10 @@ class _EveryNSteps:
 class QuantileRecipe(FlowDefaults):
     """Remove what is at or below a quantile of |W|, or of one gradient |dL/dW|, in each layer.
 
-    Once before training, or again every n steps. As the posts say it: strictly above the threshold
+    Once before training, or again every n steps. As in the posts: strictly above the threshold
     is kept; zeros set during training are not held, so the optimizer revives weights until the
-    next time; the level grows from 0 to the sparsity on a line.
+    next time. Not as in the posts: their level is 0.01, or 0.01 x epoch / epochs every 100 steps;
+    here it is the plan's sparsity, and grows on a line at every update, the last step included.
     Raises PruningError without a layer of its kind, and for another granularity.
     """
 
@@ -160,7 +161,7 @@ MAGNITUDE_QUANTILE = QuantileRecipe(
     help=(
         "Removes the weights of each convolution at or below a quantile of |W|. Blog posts call it "
         "SEVEN; it reads no gradient, ranks each layer alone and, where it is repeated, lets the "
-        "optimizer revive removed weights."
+        "optimizer revive removed weights. The level is the target; in the posts it is 0.01."
     ),
     reads="weight",
     kinds=CONVOLUTIONS,
@@ -170,7 +171,7 @@ GRADIENT_QUANTILE = QuantileRecipe(
     help=(
         "Removes the weights of each layer at or below a quantile of one gradient's absolute "
         "value. SEVEN instead sums |w g| over mini-batches, corrects for noise and ranks all "
-        "layers together."
+        "layers together. The level is the target; in the posts it is 0.01."
     ),
     reads="gradient",
 )

@@ -222,6 +222,11 @@ class SparseTraining(FlowDefaults):
 
 
 SLIMMING = SparseTraining(
+    help=(
+        "Trains first with a penalty that makes the scales of batch norms small; then removes "
+        "outputs with small scales once, and fine-tunes. The target is a share of the weights; the "
+        "paper's percentage is a share of the channels."
+    ),
     label="Network slimming (L1 on batch-norm scales)",
     source="Liu et al. 2017, arXiv:1708.06519",
     published=(("criterion", "bn_scale"), ("granularity", "filter"), ("allocation", "global")),

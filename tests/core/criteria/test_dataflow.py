@@ -77,9 +77,7 @@ def paper(
         )
         scores = [(slope * w).abs() for slope, w in zip(slopes, weights, strict=True)]
         flat = torch.cat([score.flatten() for score in scores])
-        threshold = flat.kthvalue(
-            max(1, len(flat) - round(len(flat) * density ** (k / rounds)))
-        ).values
+        threshold = flat.kthvalue(int((1.0 - density ** (k / rounds)) * len(flat))).values
         masks = [(score > threshold).double() for score in scores]
     return {
         layer.name: mask.bool().view(layer.shape) for layer, mask in zip(layers, masks, strict=True)
