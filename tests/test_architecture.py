@@ -25,14 +25,14 @@ PYTHON = [
 
 # A module imports from its own layer and from the layers before it. No imports run in a cycle.
 LAYERS = {
-    "types and registry": "errors intervals registry tasks types user_code",
+    "types and registry": "errors intervals registry settings tasks types user_code",
     "model": "model",
     "axes": "granularity granularity_refusals tied_layers ranking criteria masks start_masks "
     "hand_edits allocation schedule penalties",
     "evaluation and training": "evaluation training repairs",
     "flows, networks and plans": "zoo workspaces subjects resolved_plan flows plan "
     "pipeline dropout",
-    "studies and results": "sensitivity studies export compress",
+    "studies and results": "sensitivity studies search export compress",
     "command line": "cli __main__",
 }
 LAYER = {part: number for number, parts in enumerate(LAYERS.values()) for part in parts.split()}

@@ -3,18 +3,14 @@
 The last masks and the last model are the result.
 """
 
-from dataclasses import replace
-from typing import Any
-
 from pruning_core.flows.gradual import Gradual, Movement, Platon
 from pruning_core.flows.history import History, packed, recorded
-from pruning_core.flows.protocol import Event, Flow, FlowContext, Setting, settings_of
+from pruning_core.flows.protocol import Event, Flow, FlowContext
 from pruning_core.flows.recipes import GRADIENT_QUANTILE, MAGNITUDE_QUANTILE
 from pruning_core.flows.regrow import RigL, Surgery
 from pruning_core.flows.rounds import GROUP_LASSO, SLIMMING, Lottery, Rounds
 from pruning_core.flows.seven import SevenDyn, SevenPre
-from pruning_core.registry import find
-from pruning_core.types import PruningError
+from pruning_core.settings import Setting, settings_of, text_of, with_settings
 
 __all__ = [
     "FLOWS",
@@ -56,14 +52,7 @@ def flow(text: str) -> Flow:
     >>> flow("movement:cuts=5").cuts
     5
     """
-    name, _, values_text = text.partition(":")
-    chosen = find(FLOWS, name, "flow")
-    known = {setting.name: setting for setting in settings_of(chosen)}
-    values: dict[str, Any] = {}
-    for part in values_text.split(",") if values_text else ():
-        key, _, value = part.partition("=")
-        values[key] = _value(find(known, key, f"setting of {name} called"), value)
-    return replace(chosen, **values)
+    return with_settings(FLOWS, text, "flow")
 
 
 def spec(name: str, chosen: Flow) -> str:
@@ -71,25 +60,4 @@ def spec(name: str, chosen: Flow) -> str:
 
     `flow(spec(name, chosen)) == chosen`.
     """
-    default = FLOWS[name]
-    parts = []
-    for setting in settings_of(chosen):
-        value = getattr(chosen, setting.name)
-        if value != getattr(default, setting.name):
-            parts.append(f"{setting.name}={int(value) if isinstance(value, bool) else value}")
-    return f"{name}:{','.join(parts)}" if parts else name
-
-
-def _value(setting: Setting, text: str) -> bool | int | float:
-    try:
-        number = float(text) if isinstance(setting.default, float) else int(text)
-    except ValueError as error:
-        wanted = "a number" if isinstance(setting.default, float) else "a whole number"
-        raise PruningError(
-            f"The setting {setting.name} must be {wanted}, not '{text[:40]}'."
-        ) from error
-    if not setting.least <= number <= setting.most:
-        raise PruningError(
-            f"The setting {setting.name} is {text}, outside {setting.least:g} to {setting.most:g}."
-        )
-    return type(setting.default)(number)
+    return text_of(FLOWS, name, chosen)

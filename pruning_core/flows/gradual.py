@@ -21,10 +21,10 @@ from pruning_core.flows.protocol import (
     FlowContext,
     FlowDefaults,
     need_epochs,
-    setting,
 )
 from pruning_core.flows.rounds import READS_CRITERION, next_masks
 from pruning_core.schedule import agp
+from pruning_core.settings import setting
 from pruning_core.types import PruningError
 
 FIRST_PRUNING = "Training without pruning at first, as a fraction of all steps."

@@ -1,7 +1,7 @@
 """What a flow is, what it works with, and its settings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -154,31 +154,6 @@ class FlowDefaults(Described):
     trainings: ClassVar[tuple[int, int]] = (0, 1)
     scheduled: ClassVar[bool] = False
     published: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting of a flow. default: its type is that of the value; least, most: its range."""
-
-    name: str
-    default: bool | int | float
-    least: int | float
-    most: int | float
-    help: str
-
-
-def setting(default: bool | int | float, least: int | float, most: int | float, text: str) -> Any:
-    """A dataclass field that is a setting of a flow; text: its help."""
-    return field(default=default, metadata={"setting": (default, least, most, text)})
-
-
-def settings_of(flow: Flow) -> tuple[Setting, ...]:
-    """The settings of a flow."""
-    return tuple(
-        Setting(name, *entry.metadata["setting"])
-        for name, entry in flow.__dataclass_fields__.items()
-        if "setting" in entry.metadata
-    )
 
 
 def need_epochs(flow: Flow, context: FlowContext) -> None:

@@ -17,11 +17,11 @@ from pruning_core.flows.protocol import (
     FlowContext,
     FlowDefaults,
     need_single_weights,
-    setting,
 )
 from pruning_core.masks import achieved, intersect
 from pruning_core.model.inventory import weights
 from pruning_core.model.precision import HALVES
+from pruning_core.settings import setting
 from pruning_core.types import Pruned, PruningError
 
 CONVOLUTIONS = ("conv1d", "conv2d", "depthwise")

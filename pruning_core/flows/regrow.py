@@ -22,11 +22,11 @@ from pruning_core.flows.protocol import (
     FlowContext,
     FlowDefaults,
     need_epochs,
-    setting,
 )
 from pruning_core.flows.rounds import READS_CRITERION
 from pruning_core.granularity import from_groups, to_groups
 from pruning_core.masks import achieved, exclude_removed, ranks
+from pruning_core.settings import setting
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
 KeptGroups = dict[str, Bool[Tensor, "_s _g"]]

@@ -6,11 +6,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from pruning_core.flows.protocol import Event, FlowContext, FlowDefaults, need_epochs, setting
+from pruning_core.flows.protocol import Event, FlowContext, FlowDefaults, need_epochs
 from pruning_core.masks import exclude_removed, intersect
 from pruning_core.model.model_io import copy_model, tensors_of
 from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import fractions
+from pruning_core.settings import setting
 from pruning_core.training.config import TrainConfig, steps_per_epoch
 from pruning_core.training.fine_tune import Hook
 from pruning_core.types import Masks, Pruned, PruningError, Ratios, Tuned

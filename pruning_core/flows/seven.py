@@ -17,11 +17,11 @@ from pruning_core.flows.protocol import (
     FlowContext,
     FlowDefaults,
     need_epochs,
-    setting,
 )
 from pruning_core.masks import exclude_removed, intersect
 from pruning_core.model.gradients import batch_gradients
 from pruning_core.model.inventory import weights
+from pruning_core.settings import setting
 from pruning_core.types import Masks, Pruned, PruningError, Ratios
 
 PUBLISHED = (("granularity", "fine"), ("allocation", "global"))

@@ -1,0 +1,44 @@
+"""Ratios that a machine chooses: spaces, budgets, and methods that propose and measure ratios."""
+
+from pruning_core.search.candidates import Candidate, Candidates, Evaluate, Judged
+from pruning_core.search.method import SearchDefaults, SearchMethod
+from pruning_core.search.sampling import RandomRatios
+from pruning_core.search.space import (
+    TOLERANCE,
+    Part,
+    PartFeatures,
+    RatioSpace,
+    of_parts,
+    within,
+)
+from pruning_core.settings import with_settings
+
+__all__ = [
+    "SEARCHES",
+    "TOLERANCE",
+    "Candidate",
+    "Candidates",
+    "Evaluate",
+    "Judged",
+    "Part",
+    "PartFeatures",
+    "RatioSpace",
+    "SearchDefaults",
+    "SearchMethod",
+    "of_parts",
+    "search_method",
+    "within",
+]
+
+SEARCHES: dict[str, SearchMethod] = {
+    "random": RandomRatios(),
+}
+"""The choices; `search_method` also reads settings, as in random:setting=value."""
+
+
+def search_method(text: str) -> SearchMethod:
+    """The search method of that name, or name:setting=value,setting=value.
+
+    Raises PruningError for an unknown name and a value outside its range.
+    """
+    return with_settings(SEARCHES, text, "search method")

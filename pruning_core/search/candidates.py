@@ -1,0 +1,79 @@
+"""What a search measures and reports: candidates, each with its ratios, value and costs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pruning_core.search.space import RatioSpace, within
+from pruning_core.types import Evaluation, Ratios
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was measured of a pruned network, without training.
+
+    value: of the task. score: higher is better: the value, or minus the value where a lower one is
+    better. loss: the mean loss. divergence: the mean KL divergence of the outputs from those of the
+    dense network; None where the task has no classes. evaluation: all that was measured; None where
+    it was read from a file.
+    """
+
+    value: float
+    score: float
+    loss: float | None = None
+    evaluation: Evaluation | None = field(default=None, compare=False)
+    divergence: float | None = None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Higher is better: the score, and among equal scores the lower loss."""
+        return self.score, -(self.loss or 0.0)
+
+
+Evaluate = Callable[[Ratios], Judged]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One measured proposal of a search, counted from 1.
+
+    cost: what the budget limits; costs: all known ones. origin: where the ratios come from, such as
+    "uniform" or "mutation of 12". best: the best one up to now of those within the budget. extra:
+    other numbers of the method, such as a reward or a temperature.
+    """
+
+    number: int
+    ratios: Ratios
+    judged: Judged
+    cost: float
+    costs: Mapping[str, float]
+    origin: str
+    best: bool
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+
+class Candidates:
+    """Measures proposals in turn, numbers them and marks the best ones.
+
+    A method makes one of these and yields what `measure` returns.
+    """
+
+    def __init__(self, space: RatioSpace, evaluate: Evaluate) -> None:
+        self.space = space
+        self.count = 0
+        self.best: Candidate | None = None
+        self._evaluate = evaluate
+
+    def measure(self, ratios: Ratios, origin: str, **extra: float) -> Candidate:
+        """The next candidate: these ratios, measured as they are (fit them before)."""
+        self.count += 1
+        cost = self.space.cost(ratios)
+        judged = self._evaluate(ratios)
+        best = within(self.space, cost) and (
+            self.best is None or judged.rank > self.best.judged.rank
+        )
+        candidate = Candidate(
+            self.count, ratios, judged, cost, self.space.costs(ratios), origin, best, extra
+        )
+        if best:
+            self.best = candidate
+        return candidate
