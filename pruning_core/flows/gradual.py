@@ -25,6 +25,7 @@ from pruning_core.flows.protocol import (
 from pruning_core.flows.rounds import READS_CRITERION, next_masks
 from pruning_core.schedule import agp
 from pruning_core.settings import setting
+from pruning_core.training.config import learning_rate
 from pruning_core.types import PruningError
 
 FIRST_PRUNING = "Training without pruning at first, as a fraction of all steps."
@@ -97,16 +98,23 @@ class Movement(FlowDefaults):
 
     W' = W m is what the forward pass computes with. W: the weights of that pass, before the
     optimizer moves them; a masked weight counts with the value that it keeps (straight-through).
-    The share grows on a cubic curve from begin to end. Masked weights keep their values and are
-    not trained; their scores change, so they may return. The highest S are kept, not the highest
-    |S|. The paper's learning rate of S multiplies all scores alike and is left out.
+    The share grows on a cubic curve from begin to end. Masked weights have no gradient, but keep
+    their values, which momentum and weight decay still move, as in the released code; their scores
+    change, so they may return. The highest S are kept, not the highest
+    |S|. As released, S is trained by AdamW without weight decay, at the rate `score_lr`, which
+    rises and falls as the learning rate of the training does. Without `adamw`, S is the plain sum:
+    SGD with a constant rate, which multiplies all scores alike and is left out. (The released code
+    chooses the mask in every step; `cuts` says how often it is chosen here.)
     """
 
     help: str = (
         "Removes weights that training moves towards zero, however large they are. "
         "Scores are learned during training; removed weights may return."
     )
-    formula: str = "S = - sum over steps of (dL/dW') W; keep top(S, v(t)), v cubic; W' = W m"
+    formula: str = (
+        "S: AdamW on the slopes (dL/dW') W, or S = - their sum; "
+        "keep top(S, v(t)), v cubic; W' = W m"
+    )
     regrows: ClassVar[bool] = True
     label: str = "Movement pruning"
     source: str = "Sanh et al. 2020, arXiv:2005.07683"
@@ -114,20 +122,35 @@ class Movement(FlowDefaults):
     begin: float = setting(0.1, 0.0, 0.95, FIRST_PRUNING)
     end: float = setting(0.7, 0.05, 1.0, MASK_FIXED)
     cuts: int = setting(20, 1, 500, "How many times the mask is chosen.")
+    adamw: bool = setting(
+        True, 0, 1, "Train the scores by AdamW, as the authors do. Off: add the slopes up."
+    )
+    score_lr: float = setting(0.01, 1e-6, 10.0, "The highest learning rate of the scores (AdamW).")
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         when = shares(pruning_steps(self, context, self.cuts), agp)
         scores = {layer.name: torch.zeros(layer.shape) for layer in context.layers}
+        optimizer = self._optimizer(list(scores.values()))
 
         def watch(state: StepState) -> None:
+            if self.adamw:
+                rate = learning_rate(context.config, state.step, state.total) / context.config.lr
+                optimizer.param_groups[0]["lr"] = self.score_lr * rate
             for name, gradient in state.gradients.items():
-                scores[name] -= (gradient * state.previous[name]).cpu()
+                scores[name].grad = (gradient * state.previous[name]).cpu()
+            optimizer.step()
 
         def choose(state: StepState, fraction: float) -> Chosen:
             return context.plan.choose(context.pooled(scores, "sum"), fraction)
 
         rule = Timed(when, choose, watch, keeps_values=True, reads_previous=True)
         yield from train_with_rule(context, rule, context.model, {}, regrows=True)
+
+    def _optimizer(self, scores: list[Tensor]) -> torch.optim.Optimizer:
+        """Moves the scores against their slopes."""
+        if self.adamw:
+            return torch.optim.AdamW(scores, lr=self.score_lr, weight_decay=0.0)
+        return torch.optim.SGD(scores, lr=1.0)
 
 
 class UncertainImportance:
@@ -150,7 +173,7 @@ class UncertainImportance:
         """Adds one step; the running averages change at the end of a window."""
         self._steps += 1
         for name, gradient in state.gradients.items():
-            share = (state.previous[name] * gradient).abs() / self._window
+            share = (state.weights[name] * gradient).abs() / self._window
             self._sum[name] = self._sum[name] + share if name in self._sum else share
         if self._steps % self._window == 0:
             for name, importance in self._sum.items():
@@ -175,15 +198,17 @@ class UncertainImportance:
 class Platon(FlowDefaults):
     """Keep weights with high importance times its uncertainty.
 
-    I = |w g| of every pass, averaged in windows; w: the weights that g was computed with, as in
-    the paper (its released code reads the weights after the step). The mask is chosen at the end
-    of windows, on a cubic curve. A masked weight is zero in every pass, so its importance is 0
-    from then on and its score only decays; it returns where the score of another decays faster.
+    I = |w g| of every step, averaged in windows; as in the released code, w is read after the step
+    that g makes. The mask is chosen at the end of windows, on a cubic curve. Weights outside it
+    are set to zero at that moment only: until the next one they are trained as all others, so they
+    can earn importance and return. From `end` on, the mask is fixed and its zeros are held. (The
+    released code applies a window's mask one step later, and lets the mask follow the scores until
+    the last step.)
     """
 
     help: str = (
-        "Keeps weights with a high and uncertain sensitivity |w g|, averaged over steps. "
-        "Removed weights may return."
+        "Keeps weights with a high and uncertain sensitivity |w g|, averaged over steps. Weights "
+        "are set to zero at each mask update and move in between: removed weights may return."
     )
     formula: str = (
         "I = mean |w g| over a window; Ibar = b1 Ibar + (1 - b1) I; "
@@ -221,6 +246,6 @@ class Platon(FlowDefaults):
             return context.plan.choose(groups, fraction)
 
         rule = Timed(
-            shares(steps, agp), choose, importance.add, trains_removed=True, reads_previous=True
+            shares(steps, agp), choose, importance.add, trains_removed=True, holds_zeros=False
         )
         yield from train_with_rule(context, rule, context.model, {}, regrows=True)

@@ -46,8 +46,9 @@ class MaskRule(Protocol):
 
     updates: how many times in all; keeps_values: removed weights keep their values, only the
     forward pass sees zeros; trains_removed: removed weights get their gradients; holds_zeros:
-    removed weights are zero until the next change, else only at the change; reads_previous: it
-    reads the weights from before each step.
+    removed weights are zero until the next change, else only at the change and after the last one;
+    reads_previous: it reads the weights from before each step; resets_momentum: a weight that
+    returns starts with an empty state of the optimizer.
     """
 
     @property
@@ -58,6 +59,8 @@ class MaskRule(Protocol):
     def holds_zeros(self) -> bool: ...
     @property
     def reads_previous(self) -> bool: ...
+    @property
+    def resets_momentum(self) -> bool: ...
     @property
     def updates(self) -> int: ...
 
@@ -79,6 +82,7 @@ class Timed:
     trains_removed: bool = False
     holds_zeros: bool = True
     reads_previous: bool = False
+    resets_momentum: bool = False
 
     @property
     def updates(self) -> int:
@@ -116,8 +120,9 @@ class Masking(Hook):
         """Have all masks been chosen?"""
         return self._changes >= self._rule.updates
 
-    def begin(self, model: nn.Module) -> None:
+    def begin(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._model = model
+        self._optimizer = optimizer
         self._parameters = {
             layer.name: model.get_parameter(layer.name) for layer in self._context.layers
         }
@@ -164,8 +169,11 @@ class Masking(Hook):
         if change is not None:
             self._changes += 1
             self._newest = change
+            before = self._removed
             self._use(change[1][1])
-        if rule.holds_zeros or change is not None:
+            if rule.resets_momentum:
+                self._reset_momentum(before)
+        if rule.holds_zeros or change is not None or self.settled:
             self._set_zeros()
         events = self.unreported() if self._changes % self._stride == 0 or self.settled else ()
         self._need_gradients(done + 1 < total)
@@ -218,6 +226,14 @@ class Masking(Hook):
         self._dependent = [
             (self._model.get_parameter(name), ~keep) for name, keep in dependent.items()
         ]
+
+    def _reset_momentum(self, before: Mapping[str, Tensor]) -> None:
+        """Empties the optimizer's state of the weights that were removed and are kept now."""
+        for name, removed in self._removed.items():
+            parameter = self._parameters[name]
+            for value in self._optimizer.state.get(parameter, {}).values():
+                if isinstance(value, Tensor) and value.shape == parameter.shape and name in before:
+                    value.masked_fill_(before[name] & ~removed, 0)
 
     @torch.no_grad()
     def _set_zeros(self) -> None:

@@ -54,6 +54,7 @@ class _EveryNSteps:
     trains_removed: bool = True
     holds_zeros: bool = False
     reads_previous: bool = False
+    resets_momentum: bool = False
 
     @property
     def updates(self) -> int:

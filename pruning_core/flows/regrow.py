@@ -74,13 +74,19 @@ class Surgery(FlowDefaults):
     All weights are trained, removed ones too. In each scope of a layer, level = mean |W| +
     q std |W|; the thresholds are low x level and high x level; between them a group stays as it
     is. The first mask removes the smallest weights up to the target, and q is solved once, so
-    that the first level gives this mask. The final sparsity is near the target, not equal to it.
+    that the first level gives this mask. Mean and deviation are those of the weights now; in the
+    released code those from before the training (`fixed`), so that growing weights leave the
+    target. An update happens with probability 1 / (1 + gamma step), gamma 1e-4 in the released
+    LeNet-5. (The released code also has a q that the user gives, counts biases in mean and
+    deviation, masks biases too, and may update in every step.) The final sparsity is near the
+    target, not equal to it.
     Raises PruningError for N:M, whose ratio is fixed.
     """
 
     help: str = (
         "Removes small weights and restores those that have become large again: removed weights "
-        "are still trained. The final sparsity is near the target, not equal to it."
+        "are still trained. The final sparsity is near the target, not equal to it. The authors "
+        "also remove biases."
     )
     formula: str = (
         "level = mean|W| + q std|W|; m = 0 if |W| < 0.9 level; m = 1 if |W| >= 1.1 level; "
@@ -100,7 +106,20 @@ class Surgery(FlowDefaults):
         1.1, 1.0, 10.0, "The upper threshold, as a fraction of the level. Groups above it are kept."
     )
     end: float = setting(0.7, 0.05, 1.0, FIXED_AFTER)
-    updates: int = setting(30, 1, 1000, "How many times the mask is updated.")
+    updates: int = setting(30, 1, 1000, "How many times the mask may be updated.")
+    fixed: bool = setting(
+        False,
+        0,
+        1,
+        "Keep the level of the start, as the authors do: the final sparsity can be far from the "
+        "target. Off: the level follows the weights.",
+    )
+    gamma: float = setting(
+        0.0,
+        0.0,
+        1.0,
+        "An update after t steps happens with probability 1 / (1 + gamma t). The authors: 0.0001.",
+    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         need_epochs(self, context)
@@ -120,27 +139,41 @@ class Surgery(FlowDefaults):
             name: _level_factor(magnitudes[name], kept)
             for name, kept in kept_groups(context, masks).items()
         }
+        start = {name: _level(magnitudes[name], factor) for name, factor in q.items()}
+        chance = torch.Generator().manual_seed(context.config.seed)
+
+        def choose(state: StepState, _: float) -> Chosen:
+            if torch.rand(1, generator=chance).item() >= 1 / (1 + self.gamma * state.step):
+                return achieved(state.masks), state.masks
+            now = group_magnitudes(context, state)
+            followed = {name: _level(now[name], factor) for name, factor in q.items()}
+            return self._updated(context, state, now, start if self.fixed else followed)
+
         when = dict.fromkeys(update_steps(context, 0.0, self.end, self.updates), 1.0)
-        rule = Timed(
-            when,
-            lambda state, _: self._updated(context, state, q),
-            keeps_values=True,
-            trains_removed=True,
-        )
+        rule = Timed(when, choose, keeps_values=True, trains_removed=True)
         yield from train_with_rule(context, rule, context.model, masks, regrows=True)
 
-    def _updated(self, context: FlowContext, state: StepState, q: dict[str, Tensor]) -> Chosen:
+    def _updated(
+        self,
+        context: FlowContext,
+        state: StepState,
+        magnitudes: GroupScores,
+        levels: dict[str, Tensor],
+    ) -> Chosen:
         """The masks after the two thresholds; every scope keeps at least its largest group."""
-        magnitudes = group_magnitudes(context, state)
         before = kept_groups(context, state.masks)
         kept = {}
-        for name, factor in q.items():
+        for name, level in levels.items():
             size = magnitudes[name]
-            level = size.mean(1, keepdim=True) + factor * _deviation(size)
             keep = before[name] & (size >= self.low * level) | (size >= self.high * level)
             largest = size >= size.amax(1, keepdim=True)
             kept[name] = torch.where(keep.any(1, keepdim=True), keep, largest)
         return masks_of_groups(context, kept, magnitudes)
+
+
+def _level(magnitudes: Float[Tensor, "s g"], factor: Float[Tensor, "s 1"]) -> Float[Tensor, "s 1"]:
+    """mean + q std of each scope."""
+    return magnitudes.mean(1, keepdim=True) + factor * _deviation(magnitudes)
 
 
 def _level_factor(
@@ -178,6 +211,8 @@ class RigL(FlowDefaults):
 
     The first mask is the plan's own (its criterion, allocation and target). The exchanged share
     decreases on a half cosine. A removed weight may return in the same update, as in the paper.
+    A weight that returns has no momentum from before, as in the authors' code. (That code skips the
+    optimizer's step where it exchanges weights; here the exchange follows the step.)
     A frozen layer keeps its first mask: weights that return start at zero and need training.
     """
 
@@ -212,7 +247,11 @@ class RigL(FlowDefaults):
         _, masks = context.plan.choose(context.plan.scores(context.model), 1.0)
         when = dict.fromkeys(update_steps(context, 0.0, self.end, self.updates), 1.0)
         end = max(1, round(self.end * total_steps(context)))
-        rule = Timed(when, lambda state, _: self._updated(context, state, (state.step + 1) / end))
+        rule = Timed(
+            when,
+            lambda state, _: self._updated(context, state, (state.step + 1) / end),
+            resets_momentum=True,
+        )
         yield from train_with_rule(context, rule, context.model, masks, regrows=True)
 
     def _updated(self, context: FlowContext, state: StepState, progress: float) -> Chosen:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from pruning_core.flows.protocol import Event, FlowContext, FlowDefaults, need_epochs
 from pruning_core.masks import exclude_removed, intersect
@@ -34,7 +35,12 @@ def next_masks(
 
 @dataclass(frozen=True)
 class Rounds(FlowDefaults):
-    """Score, prune and fine-tune, in the rounds of the schedule."""
+    """Score, prune and fine-tune, in the rounds of the schedule.
+
+    fresh: pruning at initialization, as SNIP, GraSP and SynFlow do: new random weights from the
+    training's seed are scored, pruned and trained. Raises PruningError where the network cannot be
+    initialised again.
+    """
 
     help: str = (
         "Prunes, fine-tunes and scores again, in the rounds of the schedule. "
@@ -56,10 +62,13 @@ class Rounds(FlowDefaults):
         ("criterion", "magnitude_l1"),
         ("granularity", "fine"),
     )
+    fresh: bool = setting(
+        False, 0, 1, "Prune new random weights, then train them: for SNIP, GraSP and SynFlow."
+    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         steps = fractions(context.plan.schedule)
-        model = context.model
+        model = context.plan.fresh_model(context.config.seed) if self.fresh else context.model
         masks = Masks()
         for number, fraction in enumerate(steps, start=1):
             ratios, masks = next_masks(context, model, masks, fraction)
@@ -79,7 +88,7 @@ class _KeepEarlyState(Hook):
         self._steps = steps
         self.state: dict[str, Tensor] = {}
 
-    def begin(self, model: nn.Module) -> None:
+    def begin(self, model: nn.Module, optimizer: Optimizer) -> None:
         self._model = model
         if not self._steps:
             self._copy()
@@ -101,9 +110,11 @@ class Lottery(FlowDefaults):
 
     Weights, norms and biases get their state after `rewind` epochs of the first, dense training
     (0: before it). This training starts from new random weights (`fresh`), or from the trained
-    network (Chen et al. 2020, arXiv:2007.12223).
-    Raises PruningError where `rewind` is after the end of the training, or the network cannot be
-    initialised again.
+    network (Chen et al. 2020, arXiv:2007.12223). As in the authors' code, later trainings go on
+    after epoch `rewind` (`resume`), with an empty state of the optimizer, and every round scores
+    the weights of the last epoch; the result is the best epoch of the last training.
+    Raises PruningError where `rewind` is after the end of the training, where no epoch follows it,
+    or the network cannot be initialised again.
     """
 
     help: str = (
@@ -138,9 +149,18 @@ class Lottery(FlowDefaults):
     fresh: bool = setting(
         True, 0, 1, "Start from new random weights. Off: start from the trained network."
     )
+    resume: bool = setting(
+        True, 0, 1, "Train again from the epoch to go back to, as the authors do. Off: in full."
+    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         need_epochs(self, context)
+        skip = self.rewind if self.resume else 0
+        if skip and skip >= context.config.epochs:
+            raise PruningError(
+                f"No training is left after epoch {skip}: choose an earlier epoch to go back to, "
+                "or train for longer."
+            )
         per_epoch = steps_per_epoch(len(context.dataset.train), context.config.batch_size)
         hook = _KeepEarlyState(self.rewind * per_epoch)
         seed = context.config.seed
@@ -155,7 +175,8 @@ class Lottery(FlowDefaults):
             ratios, masks = next_masks(context, model, masks, fraction)
             model = context.plan.masked_copy(masks, early)
             yield Pruned(number, len(steps), fraction, ratios, masks, model)
-            for event in context.fine_tune(model, masks):
+            last = None if number == len(steps) else _LastEpoch()
+            for event in context.fine_tune(model, masks, hook=last, skip=skip):
                 yield event
                 model = event.model if isinstance(event, Tuned) else model
 
@@ -172,7 +193,7 @@ class Lottery(FlowDefaults):
 
 
 class _LastEpoch(Hook):
-    """The last epoch counts as the best, because groups shrink until then."""
+    """The last epoch counts as the best."""
 
     settled = False
 

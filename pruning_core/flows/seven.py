@@ -148,6 +148,7 @@ class _EveryStep:
     trains_removed: bool = False
     holds_zeros: bool = True
     reads_previous: bool = False
+    resets_momentum: bool = False
 
     def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
         t = state.step - self.first

@@ -48,8 +48,8 @@ class Hook:
     settled = True
     """May the epoch that ends now be the best one? If no epoch may, the last one is."""
 
-    def begin(self, model: nn.Module) -> None:
-        """Called with the copy that is trained, before the first step."""
+    def begin(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Called with the copy that is trained and its optimizer, before the first step."""
 
     def backward(self) -> None:
         """Called in every step after the gradients are computed, before the weights change."""
@@ -68,6 +68,7 @@ def fine_tune(
     device: torch.device | str | None = None,
     dependent: GivenMasks | None = None,
     hook: Hook | None = None,
+    skip: int = 0,
 ) -> Iterator[Step | Epoch | Pruned | Tuned]:
     """Trains a copy of the model on dataset.train. Removed weights stay at zero.
 
@@ -76,16 +77,17 @@ def fine_tune(
     epoch with the best validation value (the earliest of equal ones), in eval mode on the CPU.
 
     masks: {} trains the dense network; dependent: masks of other parameters, which stay at zero
-    too (`coupling.dependent_masks`); hook: what else happens in each step. A network in half
-    precision is trained in float32 and becomes half again at the end. `Plan` states what the
-    seed guarantees. Raises PruningError for masks that do not fit the model and for a loss that
-    is not finite.
+    too (`coupling.dependent_masks`); hook: what else happens in each step; skip: epochs that are
+    left out at the start, so that learning rates and the order of the images are those of the
+    others. A network in half precision is trained in float32 and becomes half again at the end.
+    `Plan` states what the seed guarantees. Raises PruningError for masks that do not fit the model
+    and for a loss that is not finite.
     """
     where = choose_device(device)
     hook = hook or Hook()
     run = _start(model, masks, layers, dependent, dataset, config, where, hook)
     best: _Best | None = None
-    for epoch in range(1, config.epochs + 1):
+    for epoch in range(1 + skip, config.epochs + 1):
         losses: list[float] = []
         yield from run.train_epoch(epoch, dataset.train, losses)
         evaluation = _validated(run.model, dataset, where)
@@ -247,7 +249,7 @@ def _start(
     _zero(removed)
     # Before the hook, which may need the gradients of frozen parameters.
     optimizer = _optimizer(work, config)
-    hook.begin(work)
+    hook.begin(work, optimizer)
     return _Run(
         model=work,
         types=types,

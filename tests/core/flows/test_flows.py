@@ -153,6 +153,7 @@ def test_every_forward_pass_after_a_cut_sees_zeros(optimizer: TrainConfig, hidde
         holds_zeros = True
         trains_removed = False
         reads_previous = False
+        resets_momentum = False
         updates = 1
 
         def __init__(self) -> None:

@@ -1,5 +1,6 @@
 """Flows against loops written from their papers' formulas, with torch alone."""
 
+import math
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -10,17 +11,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pruning_core.flows import flow
-from pruning_core.flows.gradual import UncertainImportance
-from pruning_core.flows.masking import StepState
+from pruning_core.flows.masking import StepState, Timed, train_with_rule
+from pruning_core.flows.protocol import Chosen
 from pruning_core.flows.recipes import above_quantile
 from pruning_core.flows.regrow import exchanged
 from pruning_core.flows.rounds import Lottery
 from pruning_core.flows.seven import keep_ratio
-from pruning_core.pipeline import prune
+from pruning_core.pipeline import flow_context, prune
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
-from pruning_core.types import Epoch, Finished, Inputs, Pruned, Tuned
+from pruning_core.types import Epoch, Finished, Pruned, Tuned
 from pruning_core.workspaces import Workspace
 from tests.core.events import last_of, of_kind
 from tests.core.quarters import quarters
@@ -159,126 +160,6 @@ def test_sevens_keep_ratio_is_cubic_and_ends_at_the_target() -> None:
     assert "two steps" in refusal(lambda: run("seven_dyn:window=0.1", quarters()))
 
 
-class MovementLoop:
-    """Sanh et al. 2020: dL/dS = (dL/dW') W of the same pass, and S moves against it.
-
-    This holds for masked weights too. Plain SGD: masked weights keep their values, the scores of
-    all weights change, and each layer keeps its highest scores.
-    """
-
-    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
-        self.model = model
-        self.lr = config.lr
-        self.steps = optimizer(model, config)
-        self.w = {name: model.get_parameter(name).data.clone() for name in NAMES}
-        self.mask = {name: torch.ones_like(w) for name, w in self.w.items()}
-        self.scores = {name: torch.zeros_like(w) for name, w in self.w.items()}
-
-    def step(self, x: Inputs, y: Tensor) -> None:
-        for name in NAMES:
-            self.model.get_parameter(name).data = self.w[name] * self.mask[name]
-        self.steps.zero_grad()
-        cross_entropy(self.model(x), y).backward()
-        slopes = {name: gradient(self.model, name).clone() for name in NAMES}
-        self.steps.step()
-        for name, slope in slopes.items():
-            self.scores[name] -= slope * self.w[name]
-            self.w[name] = self.w[name] - self.lr * slope * self.mask[name]
-
-    def prune(self, share: float) -> None:
-        for name, scores in self.scores.items():
-            lowest = scores.flatten().argsort(stable=True)[: round(share * scores.numel())]
-            self.mask[name] = torch.ones(scores.numel()).index_fill(0, lowest, 0).view_as(scores)
-
-
-def test_movement_is_minus_the_sum_of_slope_times_weight() -> None:
-    here = quarters()
-    config = replace(CONFIG, momentum=0.0, weight_decay=0.0)
-    prunings, last = run("movement:begin=0.2,end=0.8,cuts=3", here, config, allocation="uniform")
-    loop = MovementLoop(deepcopy(here.model).train(), config)
-    done = 0
-    for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
-        loop.step(x, y)
-        if step in (3, 5, 7):
-            loop.prune(0.6 * (1 - (1 - (done + 1) / 3) ** 3))
-            for name, mask in loop.mask.items():
-                event = prunings[done].masks[name]
-                assert torch.equal(event.view_as(mask), mask.bool()), f"step {step}"
-            done += 1
-    assert done == len(prunings)
-    for name in NAMES:
-        torch.testing.assert_close(
-            last.model.get_parameter(name).data,
-            loop.w[name] * loop.mask[name],
-            rtol=1e-4,
-            atol=1e-6,
-        )
-
-
-class PlatonLoop:
-    """Zhang et al. 2022, equations 4 to 8, over one row of weights: I = |w g| at the same step, S =
-    Ibar U.
-    """
-
-    def __init__(self, n: int, window: int) -> None:
-        self.mean = torch.zeros(n)
-        self.doubt = torch.zeros(n)
-        self.seen: list[Tensor] = []
-        self.window = window
-
-    def add(self, w: Tensor, g: Tensor) -> None:
-        self.seen.append((w * g).abs())
-        if len(self.seen) == self.window:
-            now = sum(self.seen) / self.window
-            self.mean = 0.85 * self.mean + 0.15 * now
-            self.doubt = 0.95 * self.doubt + 0.05 * (now - self.mean).abs()
-            self.seen = []
-
-
-def test_platons_importance_is_the_papers_loop() -> None:
-    rng = torch.Generator().manual_seed(0)
-    found = UncertainImportance(0.85, 0.95, 3)
-    loop = PlatonLoop(5, 3)
-    for _ in range(12):
-        w = torch.randn(5, generator=rng)
-        g = torch.randn(5, generator=rng)
-        found.add(StepState(0, 1, {"w": w - 0.1 * g}, {"w": g}, {}, nn.Identity(), {"w": w}))
-        loop.add(w, g)
-    torch.testing.assert_close(found.scores()["w"], loop.mean * loop.doubt)
-
-
-def test_platon_while_training_is_the_papers_loop() -> None:
-    """Sensitivity of the pass: the weights that the gradient was computed with, not those that the
-    optimizer made of them.
-    """
-    here = quarters()
-    config = replace(CONFIG, lr=0.2)
-    cuts, last = run("platon:begin=0,end=0.8,window=2", here, config)
-    model = deepcopy(here.model).train()
-    loop = PlatonLoop(584, 2)
-    mask = torch.ones(584)
-    steps = optimizer(model, config)
-    done = 0
-    for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
-        steps.zero_grad()
-        cross_entropy(model(x), y).backward()
-        loop.add(
-            row(model).clone(),
-            torch.cat([gradient(model, name).flatten() for name in NAMES]),
-        )
-        steps.step()
-        if step in (1, 3, 5, 7):
-            done += 1
-            removed = round(0.6 * (1 - (1 - done / 4) ** 3) * 584)
-            mask = torch.ones(584).index_fill(
-                0, (loop.mean * loop.doubt).argsort(stable=True)[:removed], 0
-            )
-            assert same(cuts[done - 1], mask), f"step {step}"
-        masked(model, mask)
-    assert done == len(cuts)
-    torch.testing.assert_close(row(last.model), row(model), rtol=1e-4, atol=1e-6)
-
-
 def test_drop_and_grow_by_hand() -> None:
     kept = torch.tensor([[True, True, True, True, False, False, False]])
     sizes = torch.tensor([[0.1, 0.9, 0.2, 0.8, 0.0, 0.0, 0.0]])
@@ -301,6 +182,31 @@ def test_rigl_keeps_its_count_and_grows_from_zero() -> None:
     grown = second.masks["4.weight"] & ~first.masks["4.weight"]
     assert grown.any()
     assert not second.model.get_parameter("4.weight").detach()[grown[..., 0, 0]].any()
+
+
+def test_grown_weights_have_no_momentum_from_before() -> None:
+    """One weight that returns after two steps: its next step is that of its gradient alone."""
+    here = quarters()
+    weight = "4.weight"
+    masks = {weight: torch.ones(4, 128, 1, 1, dtype=torch.bool).index_fill(1, torch.tensor(3), 0)}
+    moved: dict[bool, Tensor] = {}
+    config = replace(CONFIG, weight_decay=0.0)
+    for resets in (False, True):
+
+        def choose(state: StepState, fraction: float) -> Chosen:
+            kept = {} if fraction == 1 else masks
+            return {}, {weight: kept.get(weight, torch.ones_like(masks[weight]))}
+
+        def watch(state: StepState, resets: bool = resets) -> None:
+            if state.step == 4:
+                moved[resets] = state.weights[weight][:, 3] / state.gradients[weight][:, 3]
+
+        rule = Timed({1: 0.5, 3: 1.0}, choose, watch, resets_momentum=resets)
+        context = flow_context(planned("gradual", config), here, CPU)
+        list(train_with_rule(context, rule, here.model, {}, regrows=True))
+    # Nesterov's first step: lr (g + 0.9 g).
+    torch.testing.assert_close(moved[True], torch.full_like(moved[True], -0.05 * 1.9))
+    assert not torch.allclose(moved[False], moved[True])
 
 
 def test_surgery_has_a_band_in_which_nothing_changes() -> None:
@@ -362,10 +268,45 @@ def test_a_ticket_starts_from_its_early_weights(rewind: int) -> None:
         for name, mask in cut.masks.items():
             wanted = early.get_parameter(name).detach() * mask.view_as(early.get_parameter(name))
             torch.testing.assert_close(cut.model.get_parameter(name).detach(), wanted)
-    assert "epoch 9" in refusal(lambda: run("lottery:fresh=0,rewind=9", here, config))
+    assert "epoch 9" in refusal(lambda: run("lottery:fresh=0,rewind=9,resume=0", here, config))
+    assert "after epoch 2" in refusal(lambda: run("lottery:fresh=0,rewind=2", here, config))
     lottery = flow("lottery")
     assert isinstance(lottery, Lottery)
     assert lottery.fresh
+
+
+def test_a_rewound_training_goes_on_after_its_epoch_and_rounds_score_the_last() -> None:
+    """Its steps have the images and the rates of the dense training's second epoch."""
+    here = quarters()
+    config = replace(CONFIG, epochs=2, cosine=True, momentum=0.0)
+    cuts, last = run("lottery:fresh=0,rewind=1", here, config, schedule="exponential:2")
+    model = deepcopy(cuts[0].model).train()
+    mask = torch.cat([cuts[0].masks[name].flatten() for name in NAMES]).float()
+    steps = optimizer(model, config)
+    for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 2)):
+        for group in steps.param_groups:
+            group["lr"] = config.lr * (1 + math.cos(math.pi * (10 + step) / 20)) / 2
+        steps.zero_grad()
+        cross_entropy(model(x), y).backward()
+        steps.step()
+        masked(model, mask)
+    now = row(model).abs() * mask
+    kept = round((1 - 0.6 * cuts[1].fraction) * 584)
+    wanted = torch.zeros(584).index_fill(0, now.topk(kept).indices, 1)
+    assert same(cuts[1], wanted)
+    assert last.tuned is not None
+
+
+def test_fresh_rounds_score_new_weights() -> None:
+    here = quarters()
+    config = replace(CONFIG, seed=1)
+    plan = planned("rounds:fresh=1", config, criterion="snip")
+    (cut,), _ = run("rounds:fresh=1", here, config, criterion="snip")
+    fresh = plan.resolve(here).fresh_model(1)
+    assert not torch.equal(row(fresh), row(here.model))
+    groups = plan.resolve(here).scores(fresh)
+    _, masks = plan.resolve(here).choose(groups, 1.0)
+    assert all(torch.equal(mask, cut.masks[name]) for name, mask in masks.items())
 
 
 @pytest.mark.parametrize("name", ["slimming", "group_lasso"])
