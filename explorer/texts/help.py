@@ -53,6 +53,9 @@ COUNTS = {
     "without training after pruning. Measured now.",
     "achieved": "The fraction of zeros in the layers that can be pruned. Whole groups are removed, "
     "so it can differ from the request. Computed.",
+    "removed": "The removed part of all parameters of the network. The line below says which part "
+    "of the weights that this granularity can prune. Whole groups are removed, so it can differ "
+    "from the request. Computed.",
     "nonzeros": "The weights, biases and norm parameters that are kept, of all parameters of the "
     "network. Thinned: also without the weights that only read removed filters, as if the network "
     "were really made narrower. Computed.",

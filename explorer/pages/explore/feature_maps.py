@@ -7,13 +7,14 @@ import streamlit as st
 
 from explorer.charts import alt, robust_limit, unit_bars
 from explorer.charts.contact_sheet import Card, Shot, sheet
-from explorer.charts.raster import enlarged, map_png
+from explorer.charts.raster import map_png
+from explorer.pages.explore.image_panel import chosen_image, has_images
 from explorer.pages.explore.layer_details import Maps, maps, removed_filters
 from explorer.session import cache, state
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from pruning_core.plan import Plan
-from pruning_core.types import Inputs, Layer, PruningError
+from pruning_core.types import Inputs, Layer
 from pruning_core.workspaces import Workspace
 
 PAGE = 24
@@ -26,16 +27,17 @@ KINDS = {
     "linear": ("Output", "Outputs over the image", "unit_maps"),
     "attention": ("Head", "Attention maps, head by head", "attention_maps"),
 }
+NO_IMAGES = "The samples of this data are no images, so there are no maps to show."
 CHANGE = "Change: ‖pruned − dense‖ / ‖dense‖ over the map, 0% is none; the most changed first."
 
 
 def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
-    """Draws the image, then the maps of the base model beside those of the plan's pruned model."""
-    try:
-        image = _image(plan, space)
-    except PruningError as reason:  # the data has no images
-        st.caption(str(reason))
+    """Draws the maps of the base model beside those of the plan's pruned model, for one image."""
+    if not has_images(plan, space):
+        st.caption(NO_IMAGES)
         return
+    image = chosen_image(plan, space)
+    st.caption(f"Validation image {image}, which is chosen beside the mask lab.")
     side = WIDE_PIXELS if layer.fused else PIXELS
     pair = cache.cached_detail(
         lambda: maps(
@@ -53,38 +55,6 @@ def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str 
     else:
         mask = None if refusal or layer.fused else cache.masks(plan, space)[layer.name]
         _maps(layer, pair, side, removed_filters(mask, len(pair.change)))
-
-
-def _image(plan: Plan, space: Workspace) -> int:
-    """Draws the chosen probe image with both networks' answers; returns its number."""
-    split = cache.probe(plan, space)
-    classes = space.dataset.classes
-    row = st.container(horizontal=True, vertical_alignment="center")
-    most = len(split) - 1
-    state.keep_widget("image")
-    state.limit_widget("image", most)
-    chosen = int(
-        row.number_input(
-            "Image", 0, most, key="image", bind="query-params", width=150, help=HELP["image"]
-        )
-    )
-    before = cache.dense_accuracy(plan, space).classes
-    after = cache.accuracy(plan, space).classes
-    known = before is not None and after is not None
-    label = classes[int(split.labels[chosen])] if known else "without a class"
-    row.image(
-        enlarged(split.images([chosen])[0].numpy()),
-        width=PIXELS,
-        alt=f"Validation image {chosen}: {label}",
-    )
-    if before is not None and after is not None:
-        first = classes[int(before.predictions[chosen])]
-        second = classes[int(after.predictions[chosen])]
-        row.markdown(
-            f"Validation image {chosen} is **{label}**.  \n"
-            f"The dense network answers **{first}**, the pruned one **{second}**."
-        )
-    return chosen
 
 
 def _ready(plan: Plan, space: Workspace, image: int) -> Inputs:

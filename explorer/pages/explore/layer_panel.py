@@ -1,4 +1,4 @@
-"""One layer: the mask lab, the histogram of its group scores, and its numbers."""
+"""One layer: the mask lab; below it the histogram of its group scores, and its numbers."""
 
 from functools import partial
 
@@ -21,16 +21,25 @@ from pruning_core.types import Layer
 from pruning_core.workspaces import Workspace
 
 
-def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
-    """Draws the panel. refusal: why the plan cannot prune this layer; None where it can."""
-    st.subheader("One layer", anchor=False)
-    controls = st.container(horizontal=True, vertical_alignment="bottom")
+def layer_lab(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
+    """Draws the choice of the layer, and its mask lab.
+
+    refusal: why the plan cannot prune this layer; None where it can.
+    """
+    controls = st.container(horizontal=True, vertical_alignment="center")
     with controls:
         layer_picker([known.name for known in space.layers], layer.name)
         _buttons(plan, space, layer, refusal)
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
-    st.caption(refusal or _ratio_source(plan, layer, ratio))
     _lab(plan, space, layer, ratio, prunable=refusal is None)
+    st.caption(
+        refusal or _ratio_source(plan, layer, ratio),
+        help=f"{HELP['weights']}\n\n{HELP['mask']}\n\n{HELP['ratio']}",
+    )
+
+
+def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
+    """Draws what is below the lab: scores, numbers, and closer looks. refusal: as `layer_lab`."""
     facts = _facts(plan, space, layer, refusal)
     if broken := facts.broken(granularity(plan.granularity)):
         st.warning(
@@ -47,9 +56,6 @@ def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None)
 
 def _lab(plan: Plan, space: Workspace, layer: Layer, ratio: float, *, prunable: bool) -> None:
     """The mask lab, with the layer's slider and hand edits."""
-    st.markdown(
-        "**Weights and mask**", help=f"{HELP['weights']}\n\n{HELP['mask']}\n\n{HELP['ratio']}"
-    )
     view = cache.layer_view(plan, space, layer, prunable, lab_view)
     scores = cache.groups(plan, space)[layer.name] if prunable else None
     detail = LabDetail(

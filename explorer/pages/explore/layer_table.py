@@ -8,7 +8,6 @@ import streamlit as st
 
 from explorer.session import state
 from explorer.texts.formats import LAYER_KINDS, percent, shape
-from explorer.texts.help import HELP
 from pruning_core.granularity import granularity, supports
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, Report
@@ -133,7 +132,9 @@ def fixed_parameters(space: Workspace) -> None:
 def layer_picker(names: list[str], chosen: str) -> None:
     """A select box of the layers, for the keyboard."""
     state.set_widget("layer_choice", chosen)
-    st.selectbox("Layer", names, key="layer_choice", help=HELP["layer"], on_change=_picked)
+    st.selectbox(
+        "Layer", names, key="layer_choice", label_visibility="collapsed", on_change=_picked
+    )
 
 
 def _picked() -> None:

@@ -20,7 +20,6 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
 
     report: the plan's counts; None where nothing can be pruned.
     """
-    st.subheader("Network", anchor=False)
     layers = cache.layer_map(plan, space)
     if layers.reason is not None:
         st.caption(f"Layers in the order of their calls, without arrows: {plain(layers.reason)}.")

@@ -4,7 +4,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.pages.explore.how_far import how_far_panel
-from explorer.pages.explore.layer_panel import layer_panel
+from explorer.pages.explore.image_panel import answers, has_images, image_chooser
+from explorer.pages.explore.layer_panel import layer_lab, layer_panel
 from explorer.pages.explore.layer_table import fixed_parameters, layer_table
 from explorer.pages.explore.network_map_panel import network_map_panel
 from explorer.pages.explore.repaired import repaired_caption
@@ -25,7 +26,7 @@ from explorer.texts.task_words import (
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.tasks import change as changed
-from pruning_core.types import Layer, PruningError, Report
+from pruning_core.types import Evaluation, Layer, PruningError, Report
 from pruning_core.workspaces import Workspace
 
 GUIDE = """
@@ -58,13 +59,17 @@ Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
     task = space.dataset.task
-    st.subheader(for_task(LEAD, task), anchor=False)
+    st.markdown(f"**{for_task(LEAD, task)}**")
     cells = _cells()
+    repaired = st.container()
     prunable, reasons = cache.prunable(plan, space)
     report = _report(plan, space, prunable)
     layer = _chosen(space, prunable)
     _counts(cells[1:], plan, space, report)
     network_map_panel(plan, space, report, layer.name)
+    lab, image = _lab_and_image(plan, space)
+    with lab:
+        layer_lab(plan, space, layer, reasons.get(layer.name))
     how_far_panel(plan, space)
     layer_panel(plan, space, layer, reasons.get(layer.name))
     if layer.name not in reasons:
@@ -74,15 +79,29 @@ def render(plan: Plan, space: Workspace) -> None:
     fixed_parameters(space)
     with st.expander("What do I see?", icon=":material/help:"):
         st.markdown(for_task(GUIDE, task))
-    _accuracy(cells[0], plan, space, pruned=bool(prunable))
+    now = cache.accuracy(plan, space) if prunable else cache.dense_accuracy(plan, space)
+    _accuracy(cells[0], plan, space, now, pruned=bool(prunable))
+    if image is not None:
+        with image:
+            answers(plan, space, now)
     if prunable:
-        repaired_caption(cells[0], plan, space)
+        repaired_caption(repaired, plan, space)
 
 
 def _cells() -> list[DeltaGenerator]:
     """Containers for the four numbers; they keep their place while accuracy is measured."""
     grid = st.grid(4, min_column_width=200)
-    return [grid.container(border=True, height="stretch") for _ in range(4)]
+    return [grid.container(border=True, height="stretch", gap="xsmall") for _ in range(4)]
+
+
+def _lab_and_image(plan: Plan, space: Workspace) -> tuple[DeltaGenerator, DeltaGenerator | None]:
+    """Places for the mask lab and for the answers to one image; only the lab without images."""
+    if not has_images(plan, space):
+        return st.container(), None
+    grid = st.grid(6, min_column_width=130)
+    lab = grid.cell(column_span=5)
+    with grid.cell():
+        return lab, image_chooser(plan, space)
 
 
 def _report(plan: Plan, space: Workspace, prunable: tuple[Layer, ...]) -> Report | None:
@@ -106,11 +125,12 @@ def _chosen(space: Workspace, prunable: tuple[Layer, ...]) -> Layer:
     )
 
 
-def _accuracy(place: DeltaGenerator, plan: Plan, space: Workspace, *, pruned: bool) -> None:
+def _accuracy(
+    place: DeltaGenerator, plan: Plan, space: Workspace, now: Evaluation, *, pruned: bool
+) -> None:
     """The measured value, and its change against the dense network."""
     task = space.dataset.task
     dense = cache.dense_accuracy(plan, space)
-    now = cache.accuracy(plan, space) if pruned else dense
     difference = changed(dense, now)
     place.metric(
         f"{title(task)} · measured",
@@ -133,15 +153,14 @@ def _counts(
 ) -> None:
     """Sparsity, nonzeros and multiply-adds; all computed."""
     counts = report or cache.dense_report(space)
-    removed = percent(counts.sparsity_masked)
     kept = percent(counts.nonzeros / counts.parameters)
-    caption = f"{percent(counts.sparsity_model)} of the whole network"
+    caption = f"{percent(counts.sparsity_masked)} of the prunable weights"
     _number(
         places[0],
         "Weights removed · computed",
-        removed,
+        percent(counts.sparsity_model),
         _requested(plan, space, report),
-        "achieved",
+        "removed",
         caption,
     )
     dense = count(counts.dense_bytes)

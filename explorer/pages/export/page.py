@@ -182,9 +182,9 @@ def _counts(place: DeltaGenerator, requested: str, report: Report) -> None:
     """How many weights are removed, and how many parameters remain."""
     place.metric(
         "Weights removed · computed",
-        percent(report.sparsity_masked),
+        percent(report.sparsity_model),
         requested,
-        help=HELP["achieved"],
+        help=HELP["removed"],
         **QUIET,
     )
     total = f"of {report.parameters:,} parameters"
@@ -198,7 +198,7 @@ def _accuracy(place: DeltaGenerator, measured: Evaluation) -> None:
     place.metric(
         f"{title(task)} · measured",
         value_text(measured.value, task),
-        f"95%: {interval_words(measured.interval, task)}, n = {measured.n:,}",
+        f"95%: {interval_words(measured.interval, task)}, {measured.n:,} test {task.samples}",
         help=interval_help(task),
         **QUIET,
     )

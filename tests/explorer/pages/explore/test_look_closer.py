@@ -29,6 +29,7 @@ def closer(chosen: str = "") -> None:
     """
     import streamlit as st
 
+    from explorer.pages.explore.image_panel import answers, image_chooser
     from explorer.pages.explore.look_closer import look_closer
     from explorer.session import cache, sidebar, state
     from explorer.session.notices import show_errors
@@ -40,6 +41,7 @@ def closer(chosen: str = "") -> None:
     space = choice.space
     assert space is not None
     layer = next(each for each in space.layers if each.name == state.selected_layer())
+    place = image_chooser(plan, space)
     with show_errors():
         look_closer(
             plan,
@@ -48,6 +50,8 @@ def closer(chosen: str = "") -> None:
             cache.prunable(plan, space)[1].get(layer.name),
             int(chosen) if chosen else None,
         )
+    with place, show_errors():
+        answers(plan, space, cache.accuracy(plan, space))
 
 
 def looked(view: str, layer: str = "conv2.weight", chosen: str = "", **address: str) -> AppTest:
@@ -150,7 +154,7 @@ def test_feature_maps_are_sorted_by_their_change(space: Workspace, layer: str) -
     )
     order = np.argsort(-relative_change(dense, pruned).numpy(), kind="stable")
     assert titles(at) == [f"Channel {channel}" for channel in order]
-    assert any("Validation image 0 is" in text.value for text in at.markdown)
+    assert any("Validation image 0," in text.value for text in at.caption)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +189,29 @@ def test_another_image_and_a_removed_filter() -> None:
     at.number_input(key="image").set_value(3)
     run(at)
     assert sheet(at) != before
-    assert any("Validation image 3 is" in text.value for text in at.markdown)
+    assert any("Validation image 3," in text.value for text in at.caption)
+
+
+def test_both_answers_to_the_image_and_the_next_that_changed(space: Workspace) -> None:
+    at = looked("Filters", sparsity="0.8")
+    plan = replace(PLAN, sparsity=0.8)
+    dense = cache.dense_accuracy(plan, space).classes
+    pruned = cache.accuracy(plan, space).classes
+    assert dense is not None
+    assert pruned is not None
+    changed = (dense.predictions != pruned.predictions).nonzero().flatten().tolist()
+    assert len(changed) > 1
+    label = int(cache.probe(plan, space).labels[0])
+    (said,) = [text.value for text in at.markdown if text.value.startswith("This is")]
+    assert said == (
+        f"This is **{label}**.  \nDense answers **{int(dense.predictions[0])}**.  \n"
+        f"Pruned answers **{int(pruned.predictions[0])}**."
+    )
+    for number in changed[:2]:
+        at.button(key="next_changed").click()
+        run(at)
+        assert at.number_input(key="image").value == number
+        assert any("answer changed" in caption.value for caption in at.caption)
 
 
 def test_more_maps_are_shown_when_asked_for() -> None:

@@ -80,7 +80,8 @@ def test_the_real_app_starts_with_a_story() -> None:
     assert not at.warning
     assert len(at.metric) == 4
     assert at.selectbox(key="model").value == "resnet20"
-    assert numbers(at)["Weights removed"] == "20%"
+    assert numbers(at)["Weights removed"] == "19.9%"
+    assert "20% of the prunable weights" in [caption.value for caption in at.caption]
     assert {chart.proto.id.split("-")[-1] for chart in at.get("plotly_chart")} == {"scores"}
     assert drawn(at)["name"] == "layer1.0.conv1.weight"
 
@@ -106,7 +107,8 @@ def test_the_global_slider_moves_everything() -> None:
     before = numbers(at), kept_share(at), lab(at)["ratio"]
     at.slider(key="sparsity").set_value(90)
     run(at)
-    assert numbers(at)["Weights removed"] == "90%"
+    assert numbers(at)["Weights removed"] == "89%"
+    assert "90% of the prunable weights" in [caption.value for caption in at.caption]
     assert all(numbers(at)[name] != before[0][name] for name in before[0])
     assert before[1:] == (pytest.approx(0.5, abs=1e-3), 0.5)
     assert (kept_share(at), lab(at)["ratio"]) == (pytest.approx(0.1, abs=1e-3), 0.9)
@@ -330,7 +332,7 @@ def test_two_sessions_never_see_each_others_masks(space: Workspace) -> None:
     assert weights_hash(space) == before
 
 
-def test_the_card_has_the_accuracy_with_batch_norm_recalibrated() -> None:
+def test_the_accuracy_with_batch_norm_repaired_is_below_the_numbers() -> None:
     plan = Plan(model="resnet20", granularity="kernel", probe=60, repair="bn")
     address = {"model": "resnet20", "granularity": "kernel", "probe": "60"}
     at = opened(page, address, "explore")
