@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pruning_core.cli import farthest, preview, ratios, run, scan, store, study, time, train
+from pruning_core.cli import farthest, preview, ratios, run, scan, store, study, thin, time, train
 from pruning_core.cli import list as list_command
 from pruning_core.cli.command import Command
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
@@ -19,6 +19,7 @@ _ALL = (
     ratios.COMMAND,
     farthest.COMMAND,
     store.COMMAND,
+    thin.COMMAND,
     time.COMMAND,
     train.COMMAND,
     study.COMMAND,

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Kept = Mapping[str, Mapping[int, Sequence[int]]]
-"""Name of a parameter or buffer -> axis -> the positions that are kept."""
+Kept = Mapping[str, Mapping[Any, Sequence[int]]]
+"""Name of a parameter or buffer -> axis, a number -> the positions that are kept."""
 Settings = Mapping[str, Mapping[str, int]]
 """Path of a module -> attribute -> its new value."""
 
@@ -94,8 +94,10 @@ def narrow(
 ) -> nn.Module:
     """Changes the model, and gives it: only the kept positions of every tensor stay.
 
-    attentions: paths of the modules that become NarrowAttention.
+    kept: axes may be text, as in JSON; attentions: paths of the modules that become
+    NarrowAttention.
     """
+    kept = {name: {int(axis): own for axis, own in axes.items()} for name, axes in kept.items()}
     for path in attentions:
         model.get_submodule(path).__class__ = NarrowAttention
     changed: dict[int, nn.Parameter] = {}
@@ -105,9 +107,8 @@ def narrow(
         old = getattr(module, last)
         new = old.detach()
         for axis, positions in axes.items():
-            new = new.index_select(
-                int(axis), torch.tensor(positions, dtype=torch.long, device=new.device)
-            )
+            chosen = torch.tensor(positions, dtype=torch.long, device=new.device)
+            new = new.index_select(axis, chosen)
         if isinstance(old, nn.Parameter):
             changed[id(old)] = nn.Parameter(new, requires_grad=old.requires_grad)
         else:

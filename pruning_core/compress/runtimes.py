@@ -66,7 +66,7 @@ def prepare_onnxruntime(model: nn.Module, x: Inputs) -> Run:
         onnx_bytes(model, x), options, providers=["CPUExecutionProvider"]
     )
     names = [entry.name for entry in session.get_inputs()]
-    fed = _by_name(names, model, x)
+    fed = arrays_by_name(names, model, x)
     return lambda: session.run(None, fed)
 
 
@@ -82,7 +82,7 @@ def prepare_openvino(model: nn.Module, x: Inputs) -> Run:
     }
     read = core.read_model(io.BytesIO(onnx_bytes(model, x)))
     compiled = core.compile_model(read, "CPU", settings)
-    fed = _by_name([entry.any_name for entry in compiled.inputs], model, x)
+    fed = arrays_by_name([entry.any_name for entry in compiled.inputs], model, x)
     request = compiled.create_infer_request()
     return lambda: list(request.infer(fed, share_inputs=True).values())
 
@@ -181,8 +181,8 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _by_name(names: list[str], model: nn.Module, x: Inputs) -> dict[str, Any]:
-    """The batch as arrays, by the names of the file's inputs."""
+def arrays_by_name(names: list[str], model: nn.Module, x: Inputs) -> dict[str, Any]:
+    """The batch as arrays, by the names of an ONNX file's inputs."""
     args, kwargs = arguments(as_read_by(model, x))
     given = [*args, *kwargs.values()]
     if len(names) != len(given):

@@ -54,12 +54,15 @@ dataset = Images(given, classes)
 collate = default_collate"""
 
 
-def named_lines(plan: Plan, space: Workspace, part: Split) -> UserLines:
+def named_lines(
+    plan: Plan, space: Workspace, part: Split, *, trained: bool = True
+) -> UserLines:
     """The lines for a network and data that were opened by their names in a plan.
 
-    part: the test samples that are measured. Raises PruningError for data of another kind.
+    part: the test samples that are measured; trained: with the weights that torchvision has of the
+    network. Raises PruningError for data of another kind.
     """
-    network = _network(plan, space)
+    network = _network(plan, space, trained=trained)
     if isinstance(part, TensorSplit):
         data = _in_memory(plan, part)
     elif isinstance(part, FolderSplit):
@@ -82,7 +85,7 @@ def _lines(reading: str = "", **fields: Any) -> UserLines:
     return UserLines(read, frozenset(), {}, frozenset(), "out", half=False, **fields)
 
 
-def _network(plan: Plan, space: Workspace) -> UserLines:
+def _network(plan: Plan, space: Workspace, *, trained: bool) -> UserLines:
     """The lines that build the network."""
     stored = DENSE if space.dataset.task.dense_answers else WEIGHTS
     if is_upload_name(plan.model):
@@ -96,7 +99,7 @@ def _network(plan: Plan, space: Workspace) -> UserLines:
         source = plain_source(load_efficientnet_lite0, weights_path)
         load = "load_efficientnet_lite0(weights_path())"
         return _lines(imports=(source,), model=load, network=plan.model, needs=("its weights",))
-    load = f"get_model({plan.model!r}, weights='DEFAULT')"
+    load = f"get_model({plan.model!r}, weights={'DEFAULT' if trained else None!r})"
     return _lines(imports=(_GET_MODEL,), model=load, network=plan.model, needs=("torchvision",))
 
 

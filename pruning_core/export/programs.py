@@ -1,0 +1,85 @@
+"""A network as a torch.export program and as an ONNX file, each checked by running it."""
+
+import io
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+
+from pruning_core.compress.runtimes import arrays_by_name, quiet
+from pruning_core.compress.thin_network import outputs, relative_error
+from pruning_core.model.model_io import arguments, as_read_by, output_tensors
+from pruning_core.types import Inputs, PruningError
+from pruning_core.user_code import user_code
+
+TOLERANCE = 1e-4
+"""Kernels of other runtimes add in another order: outputs differ at most by this, relatively."""
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def program_file(model: nn.Module, x: Inputs) -> bytes:
+    """A file for `torch.export.load`. It takes batches of any size where the network's code does.
+
+    model: in eval mode; x: a batch of two samples or more. The program's outputs are compared with
+    the network's. Raises PruningError where torch.export cannot read the code, and for other
+    outputs.
+    """
+    with user_code("torch.export with this network"), quiet():
+        program = _exported(model, x)
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+        args, kwargs = arguments(as_read_by(model, x))
+        with torch.no_grad():
+            found = list(output_tensors(program.module()(*args, **kwargs)))
+    _check("torch.export program", found, model, x)
+    return buffer.getvalue()
+
+
+def onnx_file(model: nn.Module, x: Inputs) -> bytes:
+    """An ONNX file with its weights inside, compared with the network in ONNX Runtime.
+
+    Raises PruningError where a package is missing, where the network cannot be written, and for
+    other outputs.
+    """
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise PruningError(f"thinned.onnx is not written: install {' and '.join(missing)}.")
+    import onnxruntime  # optional
+
+    with user_code("Writing the network as ONNX"), quiet():
+        made = torch.onnx.export(
+            _exported(model, x), dynamo=True, external_data=False, verbose=False
+        )
+        if made is None:
+            raise PruningError("The network could not be written as ONNX.")
+        content: bytes = made.model_proto.SerializeToString()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        fed = arrays_by_name([entry.name for entry in session.get_inputs()], model, x)
+        found = [torch.as_tensor(array) for array in session.run(None, fed)]
+    _check("ONNX file", found, model, x)
+    return content
+
+
+def _exported(model: nn.Module, x: Inputs) -> torch.export.ExportedProgram:
+    """The program for batches of any size; where that is refused, for batches as large as `x`."""
+    args, kwargs = arguments(as_read_by(model, x))
+    free: Any = [{0: torch.export.Dim.AUTO} for _ in args]
+    named = {name: {0: torch.export.Dim.AUTO} for name in kwargs}
+    with torch.no_grad():
+        try:
+            shapes: Any = named if kwargs else tuple(free)
+            return torch.export.export(model, args, kwargs, dynamic_shapes=shapes)
+        except (RuntimeError, ValueError, TypeError):
+            return torch.export.export(model, args, kwargs)
+
+
+def _check(what: str, found: list[torch.Tensor], model: nn.Module, x: Inputs) -> None:
+    error = relative_error(found, outputs(model, x))
+    if error > TOLERANCE:
+        raise PruningError(
+            f"The {what} is not written: its outputs differ from the network's by {error:.1e} "
+            "of the largest."
+        )

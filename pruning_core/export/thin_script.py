@@ -1,0 +1,126 @@
+"""The script build_thinned.py: builds a thinned network from the network's own constructor."""
+
+from textwrap import indent
+
+from pruning_core.compress.narrow import narrow
+from pruning_core.compress.thin import Thinned
+from pruning_core.export.load_script import PERMANENT, ask_more, load_lines, made_plain
+from pruning_core.export.measure_lines import ScriptParts, listed
+from pruning_core.export.plain_source import plain_source
+from pruning_core.model.kept_norms import KeptNorm
+from pruning_core.plan import Plan
+from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace
+
+SCRIPT = "build_thinned.py"
+STATE = "thinned.safetensors"
+KEPT = "kept.json"
+_TEMPLATE = '''\
+"""Builds the thinned network that Pruning Explorer made of {network}, with plain PyTorch.
+`build()` gives it. Run as a program, this file prints the {value_label} on the test {sample_word}.
+
+Put this file next to {files}.
+{place}Then run: python {script}
+It needs {needs}, but not Pruning Explorer.
+"""
+
+{standard_imports}
+
+import torch
+from safetensors.torch import load_file
+{prune_import}{data_imports}
+{own_imports}
+
+
+{narrow}
+
+
+here = Path(__file__).parent
+
+
+def original():
+    """The network before pruning{with_weights}."""
+{original}
+    return model{made_plain}
+
+
+def build():
+    """The thinned network with its weights, in eval mode."""
+    model = copy.deepcopy(original())
+{permanent}    kept = json.loads((here / "{kept}").read_text(encoding="utf-8"))
+    narrow(model, kept["kept"], kept["settings"], kept["attentions"])
+    state = model.state_dict()
+    state.update(load_file(here / "{state}"))
+    model.load_state_dict(state)
+    return model
+{data}
+
+if __name__ == "__main__":
+    model = build()
+{measure}'''
+_DATA = '''
+
+def data():
+    """What the network was trained and measured on."""
+    return {{{splits}}}
+'''
+_ASK = """\
+raise SystemExit("Write the line that builds your network here, and remove this one.")
+model = ..."""
+_ASK_DATA = """\
+given = ...  # what you gave as {split}= to workspace()"""
+
+
+def thin_script(plan: Plan, space: Workspace, thinned: Thinned) -> str:
+    """A Python program with `build()`, which gives the thinned network, that prints its value.
+
+    It reads the test samples that the page measures. Raises PruningError for a workspace that was
+    not opened by a name or by `workspace`, and for norms that must leave removed channels out
+    because some of them stay as zeros.
+    """
+    if any(isinstance(module, KeptNorm) for module in thinned.module.modules()):
+        raise PruningError(
+            f"{SCRIPT} is not written: some removed channels stay as zeros in front of a norm that "
+            "leaves them out of its average, which plain PyTorch does not do."
+        )
+    parts = ScriptParts.of(plan, space, trained=space.dataset.task.dense_answers)
+    lines = parts.lines
+    dense = parts.task.dense_answers
+    opened = [f"model = {lines.model}"] if lines.model else [_ASK]
+    stored = lines.stored if dense else ""
+    return _TEMPLATE.format(
+        **parts.heading(),
+        files=listed([STATE, KEPT, stored]),
+        script=SCRIPT,
+        state=STATE,
+        kept=KEPT,
+        standard_imports=parts.standard_imports("import copy", "import json"),
+        narrow=plain_source(narrow),
+        with_weights=" with its weights" if dense else "",
+        original=indent("\n".join([*opened, *(load_lines(lines) if dense else ())]), "    "),
+        made_plain=made_plain(lines),
+        permanent=indent(PERMANENT, "    ") if lines.pruned else "",
+        data=_data(parts),
+        measure=indent(_measure(parts), "    "),
+    )
+
+
+def _data(parts: ScriptParts) -> str:
+    """A function that gives the user's own data; "" where the lines for it are not known."""
+    lines = parts.lines
+    if not (parts.space.name and lines.model):
+        return ""
+    more = {"batch": lines.batch} if lines.batch else {}
+    given = {**lines.splits, **more}
+    return _DATA.format(splits=", ".join(f'"{name}": {text}' for name, text in given.items()))
+
+
+def _measure(parts: ScriptParts) -> str:
+    """The lines of the program itself."""
+    lines = parts.lines
+    split = parts.part.given
+    given = f"given = {lines.splits[split]}"
+    if not lines.model:
+        given = _ASK_DATA.format(split=split) + ask_more(lines, split)
+    dense = "dense = original()  # its answers are the targets\n" if parts.task.dense_answers else ""
+    return f"{dense}{given}\n{parts.measure()}"
