@@ -11,7 +11,6 @@ from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, open_noted, read_plan
 from pruning_core.cli.options import add_json, add_plan, add_subject
 from pruning_core.cli.output import note, print_json
-from pruning_core.compress.thin import Thinned
 from pruning_core.export import evaluation_dict
 from pruning_core.export.thinned import Making, ThinnedExport, export_thinned
 from pruning_core.model.mask_files import read_masks

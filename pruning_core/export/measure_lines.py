@@ -98,9 +98,7 @@ class ScriptParts:
         Raises PruningError for a workspace that was not opened by a name or by `workspace`.
         """
         part = measured_part(plan, space)
-        lines = space.lines if space.name else named_lines(
-            plan, space, part.split, trained=trained
-        )
+        lines = space.lines if space.name else named_lines(plan, space, part.split, trained=trained)
         if lines is None:
             raise PruningError(
                 f"There is no script for {space.name}: its data is not known by name."

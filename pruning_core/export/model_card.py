@@ -21,9 +21,9 @@ requested, seed {seed}.
 
 | | before | after | |
 |---|---|---|---|
-| parameters | {parameters[0]:,} | {parameters[1]:,} | {fewer:.1%} fewer, counted |
-| multiply-adds per sample | {macs[0]:,} | {macs[1]:,} | {less:.1%} less, counted |
-| bytes of all tensors | {bytes[0]:,} | {bytes[1]:,} | counted |
+| parameters | {parameters[0]:,} | {parameters[1]:,} | {fewer:.1%} fewer, computed |
+| multiply-adds per sample | {macs[0]:,} | {macs[1]:,} | {less:.1%} less, computed |
+| bytes of all tensors | {bytes[0]:,} | {bytes[1]:,} | computed |
 
 ## Quality
 
@@ -34,11 +34,9 @@ validation split: relative difference {error:.1e}.
 
 ## Use
 
-`python build_thinned.py` builds it from the network's own constructor and checks it; `build()` in \
-that file gives the network. `thinned.pt2` is a program for `torch.export.load`, `thinned.onnx` a \
-file for ONNX Runtime. Inputs are prepared as for the network before pruning.
+{use}
 
-Data: {dataset}. {data_notes}
+Inputs are prepared as for the network before pruning. Data: {dataset}. {data_notes}
 Written with torch {torch}.
 
 ## Widths
@@ -50,9 +48,15 @@ Written with torch {torch}.
 
 
 def model_card(
-    plan: Plan, space: Workspace, thinned: Thinned, measured: Mapping[str, Evaluation]
+    plan: Plan,
+    space: Workspace,
+    thinned: Thinned,
+    measured: Mapping[str, Evaluation],
+    files: Mapping[str, str],
 ) -> str:
-    """The card. measured: on the test split, by the name of the network."""
+    """The card. measured: on the test split, by the name of the network; files: beside the card,
+    with what each is for.
+    """
     before, after = thinned.parameters
     macs, fewer_macs = thinned.macs
     remarks = [f"- {text}" for text in (*thinned.refused, *thinned.notes)]
@@ -72,6 +76,7 @@ def model_card(
         samples=sample_count(thinned.samples),
         error=thinned.error,
         data_notes=" ".join(space.notes),
+        use="\n".join(f"- `{name}`: {purpose}" for name, purpose in files.items()),
         torch=torch.__version__,
         widths="\n".join(
             f"| `{w.layer}` | {_arrow(w.out)} | {_arrow(w.into)} |" for w in thinned.widths

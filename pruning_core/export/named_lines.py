@@ -54,9 +54,7 @@ dataset = Images(given, classes)
 collate = default_collate"""
 
 
-def named_lines(
-    plan: Plan, space: Workspace, part: Split, *, trained: bool = True
-) -> UserLines:
+def named_lines(plan: Plan, space: Workspace, part: Split, *, trained: bool = True) -> UserLines:
     """The lines for a network and data that were opened by their names in a plan.
 
     part: the test samples that are measured; trained: with the weights that torchvision has of the

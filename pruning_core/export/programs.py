@@ -9,6 +9,7 @@ from torch import nn
 
 from pruning_core.compress.runtimes import arrays_by_name, quiet
 from pruning_core.compress.thin_network import outputs, relative_error
+from pruning_core.export.measure_lines import listed
 from pruning_core.model.model_io import arguments, as_read_by, output_tensors
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
@@ -44,7 +45,11 @@ def onnx_file(model: nn.Module, x: Inputs) -> bytes:
     """
     missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
     if missing:
-        raise PruningError(f"thinned.onnx is not written: install {' and '.join(missing)}.")
+        raise PruningError(
+            f"There is no ONNX file: {listed(missing)} "
+            f"{'are' if len(missing) > 1 else 'is'} missing. Run pip install "
+            "'pruning-explorer[onnx]'."
+        )
     import onnxruntime  # optional
 
     with user_code("Writing the network as ONNX"), quiet():

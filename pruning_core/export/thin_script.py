@@ -122,5 +122,8 @@ def _measure(parts: ScriptParts) -> str:
     given = f"given = {lines.splits[split]}"
     if not lines.model:
         given = _ASK_DATA.format(split=split) + ask_more(lines, split)
-    dense = "dense = original()  # its answers are the targets\n" if parts.task.dense_answers else ""
-    return f"{dense}{given}\n{parts.measure()}"
+    dense = (
+        "dense = original()  # its answers are the targets\n" if parts.task.dense_answers else ""
+    )
+    measure = parts.measure().replace("\n\n\n", "\n\n")  # inside a block
+    return f"{dense}{given}\n{measure}"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from torch import nn
@@ -82,27 +82,28 @@ def export_thinned(
     judge = Judge.of(space.dataset)
     split = final_test_split(plan, space)
     measured = {name: judge.evaluate(network, split) for name, network in networks.items()}
-    made = ThinnedExport(thinned, unrounded, measured, {}, ())
-    makers = _makers(plan, space, made)
+    files: dict[str, bytes] = {}
+    left_out = []
+    makers = _makers(plan, space, thinned)
     for place, (name, write) in enumerate(makers.items()):
         yield Making(f"writing {name}", 0.4 + 0.6 * place / len(makers))
         try:
-            made = replace(made, files=made.files | {name: write()})
+            files[name] = write()
         except PruningError as problem:
-            made = replace(made, left_out=(*made.left_out, str(problem)))
-    yield made
+            left_out.append(str(problem))
+    used = {name: PURPOSE[name] for name in files}
+    files[CARD] = model_card(plan, space, thinned, measured, used).encode()
+    yield ThinnedExport(thinned, unrounded, measured, files, tuple(left_out))
 
 
-def _makers(plan: Plan, space: Workspace, made: ThinnedExport) -> dict[str, Callable[[], bytes]]:
+def _makers(plan: Plan, space: Workspace, thinned: Thinned) -> dict[str, Callable[[], bytes]]:
     """Name of a file -> writes it. Raises PruningError where it cannot be written."""
-    thinned = made.thinned
     makers: dict[str, Callable[[], bytes]] = {
         STATE: partial(weights_safetensors, thinned.module),
         KEPT: partial(_kept, plan, thinned),
         SCRIPT: lambda: thin_script(plan, space, thinned).encode(),
         "thinned.pt2": partial(program_file, thinned.module, thinned.samples),
         "thinned.onnx": partial(onnx_file, thinned.module, thinned.samples),
-        CARD: lambda: model_card(plan, space, thinned, made.measured).encode(),
     }
     if space.dataset.task.dense_answers and not space.name:
         makers[DENSE] = partial(weights_safetensors, space.model)

@@ -1,5 +1,7 @@
 """Thinned networks give the masked networks' outputs; what cannot be narrower has a sentence."""
 
+import json
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -19,6 +21,7 @@ from pruning_core import (
     thin,
     workspace,
 )
+from pruning_core.compress.narrow import narrow
 from pruning_core.compress.thin_network import Narrowed, narrowed, outputs, relative_error
 from pruning_core.compress.thin_parts import removable_parts
 from pruning_core.evaluation.metrics import measure
@@ -93,6 +96,10 @@ def test_the_zoos_networks_equal_the_masked_ones_with_the_computed_size(name: st
     made, report = thinned(kept, layers, couplings(kept, layers, x), x)
     assert made.refused == ()
     assert made.error <= 1e-5
+    stated = json.loads(json.dumps([made.kept, made.settings, made.attentions]))
+    built = narrow(deepcopy(model), *stated)
+    built.load_state_dict(made.module.state_dict())
+    assert relative_error(outputs(built, x), outputs(made.module, x)) == 0
     assert size(made.module, x) == (report.thinned_parameters, report.thinned_macs)
     assert size(made.module, x)[1] < 0.6 * report.macs
 

@@ -75,12 +75,12 @@ def printed(folders: Mapping[str, Path], **environment: str) -> dict[str, str]:
     return {name: lines[str(folder)] for name, folder in folders.items()}
 
 
-def printed_here(folder: Path) -> str:
+def printed_here(folder: Path, script: str = "load_masks.py") -> str:
     """What the script in a folder prints. Inside it, importing this package fails."""
     hidden = {name: module for name, module in sys.modules.items() if "pruning_core" not in name}
     with (
         patch.dict(sys.modules, hidden | {"pruning_core": None}, clear=True),
         redirect_stdout(StringIO()) as lines,
     ):
-        runpy.run_path(str(folder / "load_masks.py"), run_name="__main__")
+        runpy.run_path(str(folder / script), run_name="__main__")
     return lines.getvalue().strip()
