@@ -78,10 +78,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _of_run(folder: Path, plan: Plan, space: Workspace) -> tuple[Masks, nn.Module]:
     """Masks and network of a finished run. Raises PruningError where its files do not fit."""
-    masks = read_masks(folder / "masks.safetensors", space.model, space.layers)
+    files = [folder / "masks.safetensors", folder / "weights.safetensors"]
+    for missing in (path for path in files if not path.is_file()):
+        raise PruningError(
+            f"{folder} has no {missing.name}: name a folder that `pruning run --out` wrote."
+        )
     model = copy_model(plan.resolve(space).space.model)
-    load_weights(model, folder / "weights.safetensors")
-    return masks, model
+    load_weights(model, files[1])
+    return read_masks(files[0], space.model, space.layers), model
 
 
 def _last(events: Iterator[Making | ThinnedExport]) -> ThinnedExport:
