@@ -6,7 +6,7 @@ from pruning_core.criteria.activation import apoz, mean_activation, wanda, witho
 from pruning_core.criteria.curvature import Grasp, obd
 from pruning_core.criteria.custom import custom, is_custom
 from pruning_core.criteria.dataflow import SynFlow
-from pruning_core.criteria.gradient import gradient, snip, taylor, taylor_group
+from pruning_core.criteria.gradient import Snip, gradient, taylor, taylor_group
 from pruning_core.criteria.pooling import POOLS
 from pruning_core.criteria.protocol import (
     Criterion,
@@ -44,6 +44,28 @@ MAGNITUDE_L1 = FunctionCriterion(
     label="Magnitude (L1)",
     formula="s = |w|; group: mean |w| (L1), sqrt(mean w^2) (L2) or max |w| (L∞)",
     source="Han et al. 2015, arXiv:1506.02626; Li et al. 2016, arXiv:1608.08710",
+)
+
+SNIP = Snip(
+    label="SNIP",
+    help="Weights to which the loss is least sensitive are removed first. Single weights rank "
+    "as by Taylor |w g|; a group has the sum of its weights, so larger groups rank higher. Made "
+    "for fresh networks (rounds:fresh=1). Batch norms use their running statistics.",
+    formula="s = |w g| / sum |w g|, the sum over all layers; group: sum",
+    source="Lee et al. 2019 (SNIP), arXiv:1810.02340",
+    pool="abs_sum",
+    reads=Reads.LABELS,
+)
+GRASP = Grasp(
+    label="GraSP",
+    help="Weights whose removal weakens the gradient flow least are removed first, so that the "
+    "kept weights can learn. Made for fresh networks (rounds:fresh=1). Scores can be negative. "
+    "Batch norms use their running statistics.",
+    formula="s = w (H g) of the loss with logits / 200; group: sum",
+    source="Wang et al. 2020 (GraSP), arXiv:2002.07376",
+    pool="sum",
+    reads=Reads.LABELS,
+    passes="2 forward, 2 backward, 1 backward through the backward pass",
 )
 
 CRITERIA: dict[str, Criterion] = {
@@ -95,26 +117,22 @@ CRITERIA: dict[str, Criterion] = {
         pool="squared_sum",
         reads=Reads.LABELS,
     ),
-    "snip": FunctionCriterion(
-        snip,
-        label="SNIP",
-        help="Weights to which the loss is least sensitive are removed first. Single weights rank "
-        "as by Taylor |w g|; a group has the sum of its weights, so larger groups rank higher.",
-        formula="s = |w g| / sum |w g|, the sum over all layers; group: sum",
-        source="Lee et al. 2019 (SNIP), arXiv:1810.02340",
-        pool="abs_sum",
-        reads=Reads.LABELS,
+    "snip": SNIP,
+    "snip_batch": replace(
+        SNIP,
+        batch_statistics=True,
+        label="SNIP (batch statistics)",
+        help="SNIP as its authors run it: batch norms use the statistics of the batch, as in "
+        "training. Made for fresh networks (rounds:fresh=1). The same as SNIP without batch norms.",
     ),
-    "grasp": Grasp(
-        label="GraSP",
-        help="Weights whose removal weakens the gradient flow least are removed first, so that the "
-        "kept weights can learn: for networks that are trained after pruning. Scores can be "
-        "negative.",
-        formula="s = w (H g) of the loss with logits / 200; group: sum",
-        source="Wang et al. 2020 (GraSP), arXiv:2002.07376",
-        pool="sum",
-        reads=Reads.LABELS,
-        passes="2 forward, 2 backward, 1 backward through the backward pass",
+    "grasp": GRASP,
+    "grasp_batch": replace(
+        GRASP,
+        batch_statistics=True,
+        label="GraSP (batch statistics)",
+        help="GraSP as its authors run it: batch norms use the statistics of the batch, as in "
+        "training. Made for fresh networks (rounds:fresh=1). The same as GraSP without batch "
+        "norms.",
     ),
     "obd": FunctionCriterion(
         obd,

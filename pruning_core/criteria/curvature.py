@@ -17,16 +17,20 @@ class Grasp(CriterionBase):
 
     s = w (H g), with g and H of the mean cross-entropy of logits / temperature. The paper removes
     the largest -w (H g), the change of |g|^2 / 2 as w becomes zero; here these are the lowest, most
-    negative scores. Made for untrained networks: one shot, Global.
-    Wang et al. 2020, arXiv:2002.07376.
+    negative scores. Made for untrained networks: the flow rounds:fresh=1, one shot, Global.
+    batch_statistics: batch norms use each calibration batch's own mean and variance, as in the
+    authors' code, which scores in training mode. Wang et al. 2020, arXiv:2002.07376.
     """
 
     temperature: float = 200.0
+    batch_statistics: bool = False
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
         model = in_float32(model)
         w = weights(model, layers)
-        products = hessian_gradients(model, layers, batches, self.temperature)
+        products = hessian_gradients(
+            model, layers, batches, self.temperature, self.batch_statistics
+        )
         return {name: w[name] * hg for name, hg in products.items()}
 
 

@@ -1,10 +1,14 @@
 """Criteria that read the gradient of the loss on the calibration images."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from pruning_core.criteria.protocol import CriterionBase
 from pruning_core.model.gradients import gradients
 from pruning_core.model.inventory import weights
+from pruning_core.model.precision import in_float32
 from pruning_core.types import Batches, Layer, Scores
 
 
@@ -38,21 +42,33 @@ def taylor_group(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) 
     return _products(model, layers, batches)
 
 
-def snip(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
+@dataclass(frozen=True, kw_only=True)
+class Snip(CriterionBase):
     """Weights to which the loss is least sensitive are removed first.
 
     s = |w g| / sum of |w g| over all layers. w g is the slope of the loss as the mask c of a
-    connection, in w c, leaves 1. A group's score is the sum. Made for untrained networks: one shot,
-    Global. Single weights rank as by Taylor |w g|. Lee et al. 2019, arXiv:1810.02340.
+    connection, in w c, leaves 1. A group's score is the sum. Made for untrained networks: the flow
+    rounds:fresh=1, one shot, Global. batch_statistics: batch norms use each calibration batch's own
+    mean and variance, as in the authors' code, which scores in training mode; a fresh network's
+    running statistics are not its own. Without it, and for networks without batch norms, single
+    weights rank as by Taylor |w g|. Lee et al. 2019, arXiv:1810.02340.
     """
-    sensitivity = {name: term.abs() for name, term in _products(model, layers, batches).items()}
-    total = sum(float(values.double().sum()) for values in sensitivity.values())
-    # Where all gradients are zero, all scores are zero.
-    divisor = total or torch.finfo(torch.float32).tiny
-    return {name: (values.double() / divisor).float() for name, values in sensitivity.items()}
+
+    batch_statistics: bool = False
+
+    def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
+        products = _products(in_float32(model), layers, batches, self.batch_statistics)
+        sensitivity = {name: term.abs() for name, term in products.items()}
+        total = sum(float(values.double().sum()) for values in sensitivity.values())
+        # Where all gradients are zero, all scores are zero.
+        divisor = total or torch.finfo(torch.float32).tiny
+        return {name: (values.double() / divisor).float() for name, values in sensitivity.items()}
 
 
-def _products(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> dict[str, Tensor]:
+def _products(
+    model: nn.Module, layers: tuple[Layer, ...], batches: Batches, batch_statistics: bool = False
+) -> dict[str, Tensor]:
     """w g of every weight."""
     w = weights(model, layers)
-    return {name: w[name] * g for name, g in gradients(model, layers, batches).items()}
+    slopes = gradients(model, layers, batches, batch_statistics)
+    return {name: w[name] * g for name, g in slopes.items()}

@@ -46,13 +46,16 @@ NO_GRADIENT = (
 ACTION = "Computing gradients of the network"
 
 
-def gradients(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> PerWeight:
+def gradients(
+    model: nn.Module, layers: tuple[Layer, ...], batches: Batches, batch_statistics: bool = False
+) -> PerWeight:
     """dL/dW of the task's mean loss over all images of the batches, OIHW, on the CPU.
 
-    On a copy in evaluation mode. Raises PruningError without batches and for a gradient that is not
+    On a copy in evaluation mode. batch_statistics: its batch norms use each batch's own mean and
+    variance, as in training. Raises PruningError without batches and for a gradient that is not
     finite.
     """
-    work, parameters = _copy_with_gradients(model, layers, batches)
+    work, parameters = _copy_with_gradients(model, layers, batches, batch_statistics)
     with user_code(ACTION):
         total = _summed(work, parameters, batches, lambda loss: _gradients(loss, parameters))
     return _named(layers, total)
@@ -73,7 +76,11 @@ def batch_gradients(
 
 
 def hessian_gradients(
-    model: nn.Module, layers: tuple[Layer, ...], batches: Batches, temperature: float = 1.0
+    model: nn.Module,
+    layers: tuple[Layer, ...],
+    batches: Batches,
+    temperature: float = 1.0,
+    batch_statistics: bool = False,
 ) -> PerWeight:
     """H g of the task's mean loss of logits / temperature, OIHW, on the CPU.
 
@@ -81,9 +88,10 @@ def hessian_gradients(
 
     g: its gradient; H: its second derivatives with respect to these weights. Computed as d/dW of
     <g, dL/dW> with g constant (Pearlmutter 1994), on a copy in evaluation mode; where an operation
-    has no second derivative, as a difference of gradients. Raises as `gradients`.
+    has no second derivative, as a difference of gradients. batch_statistics and errors: as
+    `gradients`.
     """
-    work, parameters = _copy_with_gradients(model, layers, batches)
+    work, parameters = _copy_with_gradients(model, layers, batches, batch_statistics)
     with user_code(ACTION):
         fixed = _summed(
             work, parameters, batches, lambda loss: _gradients(loss, parameters), temperature
@@ -219,9 +227,12 @@ def _one_by_one(
 
 
 def _copy_with_gradients(
-    model: nn.Module, layers: tuple[Layer, ...], batches: Batches
+    model: nn.Module, layers: tuple[Layer, ...], batches: Batches, batch_statistics: bool = False
 ) -> tuple[nn.Module, list[Tensor]]:
-    """A copy in evaluation mode in which only the layers' weights have gradients; these weights."""
+    """A copy in evaluation mode in which only the layers' weights have gradients; these weights.
+
+    batch_statistics: its batch norms are in training mode.
+    """
     if not any(len(y) for _, y in batches):
         raise PruningError(
             "This criterion reads gradients: give it at least one batch of labelled images."
@@ -231,6 +242,9 @@ def _copy_with_gradients(
         work = work.float()
     x, _ = next(_mini_batches(work, batches, 1))
     refuse_reentrant(work, x, ACTION)
+    for module in work.modules() if batch_statistics else ():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
     return work, [work.get_parameter(layer.name).requires_grad_(True) for layer in layers]
 
 

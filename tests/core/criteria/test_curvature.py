@@ -1,5 +1,6 @@
 """Criteria that read second derivatives, against whole Hessians and loops."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from pruning_core.model.gradients import hessian_gradients
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer
 from tests.core.criteria.six_images import BATCHES, X, Y, network
+from tests.core.toy import same_state, state
 
 
 def tiny() -> tuple[nn.Sequential, tuple[Layer, ...], list[tuple[Tensor, Tensor]]]:
@@ -50,6 +52,32 @@ def test_grasp_is_w_times_the_whole_hessian_times_the_gradient(temperature: floa
     single = torch.cat([scores[layer.name].flatten() for layer in layers])
     bound = 1e-6 * float(wanted.abs().max())
     torch.testing.assert_close(single, wanted.float(), rtol=1e-4, atol=bound)
+
+
+def test_batch_statistics_are_those_of_training_mode() -> None:
+    """SNIP and GraSP by autograd on the network in training mode, one batch."""
+    model, layers = network("vgg")
+    batches = [(X, Y)]
+    before = state(model)
+    work = deepcopy(model).train()
+    w = [work.get_parameter(layer.name) for layer in layers]
+    slopes = torch.autograd.grad(cross_entropy(work(X), Y), w)
+    total = sum((a.detach() * g).abs().sum() for a, g in zip(w, slopes, strict=True))
+    snip = criterion("snip_batch")(model, layers, batches)
+    fixed = torch.autograd.grad(cross_entropy(work(X) / 200, Y), w)
+    own = torch.autograd.grad(cross_entropy(work(X) / 200, Y), w, create_graph=True)
+    dot = torch.stack([(f * o).sum() for f, o in zip(fixed, own, strict=True)]).sum()
+    products = torch.autograd.grad(dot, w)
+    grasp = criterion("grasp_batch")(model, layers, batches)
+    for layer, a, g, hg in zip(layers, w, slopes, products, strict=True):
+        wanted = (a.detach() * g).abs().view(layer.shape) / total
+        torch.testing.assert_close(snip[layer.name], wanted, rtol=1e-3, atol=1e-8)
+        wanted = (a.detach() * hg).view(layer.shape)
+        bound = 1e-4 * float(wanted.abs().max())
+        torch.testing.assert_close(grasp[layer.name], wanted, rtol=1e-3, atol=bound)
+    running = criterion("snip")(model, layers, batches)
+    assert any(not torch.allclose(snip[x.name], running[x.name], rtol=0.1) for x in layers)
+    assert same_state(model, before)
 
 
 def test_grasp_removes_first_what_the_paper_scores_highest() -> None:
