@@ -13,7 +13,8 @@ from torch import nn
 
 from benchmarks.timing import Row, Seconds, Unmeasured, command
 from pruning_core.compress.advisor import Advice, advise
-from pruning_core.compress.latency import FORMS, Form, Latency, time_forms
+from pruning_core.compress.forms import FORMS, Form, Forms
+from pruning_core.compress.latency import Latency, time_forms
 from pruning_core.compress.paired_times import FEWEST, Timing
 from pruning_core.compress.thin import Thinned, thin
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
@@ -100,7 +101,7 @@ def _narrower(name: str, pairs: int) -> Iterator[Row]:
     batches = {size: batch_of(space, size) for size in (1, 32)}
     share = made.macs[1] / made.macs[0]
     *_, latency = time_forms(
-        space.model, masked, batches, forms, runtimes, rounds=pairs, budget=SECONDS
+        space.model, masked, batches, Forms(forms), runtimes, rounds=pairs, budget=SECONDS
     )
     if not isinstance(latency, Latency) or not latency.times:
         raise Unmeasured("No runtime could be measured.")

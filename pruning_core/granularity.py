@@ -77,6 +77,12 @@ class Granularity:
         """1 - N/M where the granularity sets the ratio, else None."""
         return None if self.n_kept is None else 1 - self.n_kept / dict(self.sizes)["m"]
 
+    @property
+    def narrows(self) -> bool:
+        """Does a group hold all weights of an output or of an input: can layers become narrower?"""
+        groups = axes_of(self.pattern.split("->")[1])[1]
+        return self.removes_outputs or groups == "i"
+
 
 def to_groups(
     w: Shaped[Tensor, "o i h w"], g: Granularity, layer: Layer

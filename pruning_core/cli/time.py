@@ -14,11 +14,12 @@ from pruning_core.cli.files import make_folder, open_noted, read_plan
 from pruning_core.cli.options import add_device, add_json, add_plan, add_subject, names
 from pruning_core.cli.output import note, print_json
 from pruning_core.compress.advisor import LOADER, Advice, LayerAdvice, advise
+from pruning_core.compress.forms import ROUNDED, THIN, forms_of
 from pruning_core.compress.latency import (
     BATCHES,
-    FORMS,
     Latency,
     Measuring,
+    conclusion,
     latency_dict,
     time_forms,
     verdict_words,
@@ -26,7 +27,7 @@ from pruning_core.compress.latency import (
 from pruning_core.compress.paired_times import BUDGET
 from pruning_core.compress.runtimes import RUNTIMES
 from pruning_core.model.device import choose_device
-from pruning_core.pipeline import choose_masks, masked_copy
+from pruning_core.pipeline import choose_masks, pruned_copy
 from pruning_core.types import Inputs, PruningError
 from pruning_core.workspaces import batch_of
 
@@ -47,17 +48,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help=f"separated by commas; default {','.join(RUNTIMES)}",
     )
+    add_seconds(parser)
     parser.add_argument(
-        "--seconds",
-        type=float,
-        default=BUDGET,
-        metavar="NUMBER",
-        help=f"time for one runtime at one batch size; default {BUDGET:g}",
+        "--round-to",
+        type=int,
+        action="append",
+        metavar="CHANNELS",
+        help="where whole filters, channels or heads are removed: also measure a thinned network "
+        "whose widths are multiples of this number; can be given again; default 16",
     )
     parser.add_argument(
         "--advise",
         action="store_true",
-        help="choose dense, CSR or BSR for each layer by measurement, at the largest batch",
+        help="choose dense, thinned, CSR or BSR for each layer by measurement, at the largest "
+        "batch",
     )
     parser.add_argument(
         "--out",
@@ -70,22 +74,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def add_seconds(parser: argparse.ArgumentParser) -> None:
+    """The time budget of a measurement."""
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=BUDGET,
+        metavar="NUMBER",
+        help=f"time for one runtime at one batch size; default {BUDGET:g}",
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     plan = read_plan(options.plan)
     folder = None if options.out is None else make_folder(options.out)
     space = open_noted(plan)
     batches = tuple(options.batch or BATCHES)
     device = choose_device(options.device or "cpu")
-    masked = masked_copy(plan, space, choose_masks(plan, space)[1])
+    _, masks = choose_masks(plan, space)
+    masked = pruned_copy(plan, space, masks)
+    forms = forms_of(plan, space, masks, options.round_to or ROUNDED)
     given = {size: batch_of(space, size) for size in batches}
     latency = _measured(
         time_forms(
-            space.model, masked, given, FORMS, options.runtimes, device, budget=options.seconds
+            space.model, masked, given, forms, options.runtimes, device, budget=options.seconds
         )
     )
     advice = None
     if options.advise:
-        advice = _advice(space.model, masked, given[max(batches)], options.seconds)
+        thinned = forms.thinned.get(THIN)
+        narrow = None if thinned is None else thinned.module
+        advice = _advice(space.model, masked, narrow, given[max(batches)], options.seconds)
     result = latency_dict(latency) | ({} if advice is None else {"advice": _advice_dict(advice)})
     if folder is not None:
         text = json.dumps(result, indent=2) + "\n"
@@ -112,8 +131,10 @@ def _measured(events: Iterator[Measuring | Latency]) -> Latency:
     raise PruningError("The measurement ended without a result.")
 
 
-def _advice(dense: nn.Module, masked: nn.Module, x: Inputs, seconds: float) -> Advice:
-    for event in advise(dense, masked, x, budget=seconds):
+def _advice(
+    dense: nn.Module, masked: nn.Module, thinned: nn.Module | None, x: Inputs, seconds: float
+) -> Advice:
+    for event in advise(dense, masked, x, thinned=thinned, budget=seconds):
         if isinstance(event, Advice):
             return event
         note(_layer_line(event))
@@ -137,7 +158,14 @@ def _lines(latency: Latency) -> list[str]:
     at = latency.machine
     load = "" if at.load is None else f", load {at.load:.1f}"
     machine = f"{at.processor}, {at.device}, {at.threads} of {at.cores} cores{load}."
-    return [*lines, *latency.left_out, machine, *filter(None, [latency.busy])]
+    return [
+        *lines,
+        *filter(None, [conclusion(latency)]),
+        *latency.notes,
+        *latency.left_out,
+        machine,
+        *filter(None, [latency.busy]),
+    ]
 
 
 def _layer_line(layer: LayerAdvice) -> str:

@@ -1,14 +1,13 @@
 """Time of a whole forward pass: dense, masked, and other forms of one network, per runtime."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
 from torch import nn
 
-from pruning_core.compress.advisor import BSR, CSR, layer_inputs, mixed_model, takes_blocks
-from pruning_core.compress.int8_blocks import int8_blocks
+from pruning_core.compress.forms import MASKED, ROUNDED, Form, Forms, forms_of
 from pruning_core.compress.machine import Machine, machine
 from pruning_core.compress.paired_times import (
     BUDGET,
@@ -30,25 +29,12 @@ from pruning_core.compress.runtimes import runtime as runtime_of
 from pruning_core.compress.thin_network import TOLERANCE, relative_error
 from pruning_core.model.device import on_device
 from pruning_core.model.model_io import input_tensors, to_device
-from pruning_core.pipeline import choose_masks, masked_copy
+from pruning_core.pipeline import choose_masks, pruned_copy
 from pruning_core.plan import Plan
 from pruning_core.types import Inputs, PruningError
 from pruning_core.workspaces import Workspace, batch_of
 
 BATCHES = (1, 32)
-MASKED = "masked"
-
-
-@dataclass(frozen=True)
-class Form:
-    """A form of the masked network. make: masked network and a batch -> the network of this form;
-    raises PruningError where there is none. runtimes: those that compute it.
-    """
-
-    name: str
-    label: str
-    make: Callable[[nn.Module, Inputs], nn.Module]
-    runtimes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +48,7 @@ class Measuring:
 @dataclass(frozen=True)
 class Times:
     """All times in one runtime at one batch size: dense first. errors: of a form's outputs against
-    the masked network's in PyTorch, relative to the largest.
+    the masked network's in PyTorch (of a wider form its own there), relative to the largest.
     """
 
     runtime: str
@@ -73,11 +59,12 @@ class Times:
 
 @dataclass(frozen=True)
 class Latency:
-    """The last event: all times, what was left out and why, and the machine."""
+    """The last event: all times, the machine, and sentences: what was left out, notes on forms."""
 
     machine: Machine
     times: tuple[Times, ...]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def busy(self) -> str | None:
@@ -96,54 +83,28 @@ class Latency:
         return None
 
 
-def as_csr(masked: nn.Module, x: Inputs) -> nn.Module:
-    """Every Linear and 1 x 1 convolution with its weight as CSR."""
-    return mixed_model(masked, dict.fromkeys(_sparse_layers(masked, x), CSR))
-
-
-def as_bsr(masked: nn.Module, x: Inputs) -> nn.Module:
-    """Every Linear and 1 x 1 convolution whose sides 16 divides, as BSR of 16 x 16 blocks."""
-    names = [n for n in _sparse_layers(masked, x) if takes_blocks(masked.get_submodule(n))]
-    if not names:
-        raise PruningError("16 divides both sides of no Linear and no 1 x 1 convolution.")
-    return mixed_model(masked, dict.fromkeys(names, BSR))
-
-
-def _sparse_layers(masked: nn.Module, x: Inputs) -> list[str]:
-    names = list(layer_inputs(masked, x))
-    if not names:
-        raise PruningError("The network has no Linear and no 1 x 1 convolution.")
-    return names
-
-
-FORMS: dict[str, Form] = {
-    form.name: form
-    for form in (
-        Form(MASKED, "Masked (zeros)", lambda masked, _x: masked, tuple(RUNTIMES)),
-        Form(CSR, "CSR", as_csr, ("eager",)),
-        Form(BSR, "BSR 16 x 16", as_bsr, ("eager",)),
-        Form("int8", "int8 blocks 1 x 4", int8_blocks, ("eager",)),
-    )
-}
-"""The forms of a masked network that are timed against the dense one, by name."""
-
-
 def time_plan(
     plan: Plan,
     space: Workspace,
     *,
     batches: Sequence[int] = BATCHES,
     runtimes: Sequence[str] = tuple(RUNTIMES),
+    round_to: Sequence[int] = ROUNDED,
     device: torch.device | None = None,
     rounds: int = ROUNDS,
     budget: float = BUDGET,
 ) -> Iterator[Measuring | Latency]:
-    """`time_forms` of the plan's masked network on validation samples of its data."""
+    """`time_forms` of the plan's pruned network on validation samples of its data.
+
+    round_to: as in `forms_of`.
+    """
     _, masks = choose_masks(plan, space)
-    masked = masked_copy(plan, space, masks)
+    masked = pruned_copy(plan, space, masks)
     given = {size: batch_of(space, size) for size in batches}
+    yield Measuring(0.0, "making the forms")
+    forms = forms_of(plan, space, masks, round_to)
     yield from time_forms(
-        space.model, masked, given, FORMS, runtimes, device, rounds=rounds, budget=budget
+        space.model, masked, given, forms, runtimes, device, rounds=rounds, budget=budget
     )
 
 
@@ -151,7 +112,7 @@ def time_forms(
     dense: nn.Module,
     masked: nn.Module,
     batches: Mapping[int, Inputs],
-    forms: Mapping[str, Form],
+    forms: Forms,
     runtimes: Sequence[str],
     device: torch.device | None = None,
     *,
@@ -168,31 +129,40 @@ def time_forms(
     models = on_device(dense, place), on_device(masked, place)
     units = [(runtime_of(name), size) for name in runtimes for size in batches]
     times: list[Times] = []
-    left_out: list[str] = []
+    left_out = list(forms.left_out)
     for done, (entry, size) in enumerate(units):
         stage = f"{entry.label}, batch {size}"
         yield Measuring(done / len(units), f"preparing {stage}")
         x = to_device(batches[size], place)
-        own = {name: form for name, form in forms.items() if entry.name in form.runtimes}
+        own = {name: form for name, form in forms.forms.items() if entry.name in form.runtimes}
         try:
             runs, reasons = _prepared(entry, models, x, own)
         except PruningError as error:
             left_out.append(str(error))
             continue
         left_out += [f"{stage}, {reason}" for reason in reasons]
-        variants = [Variant(name, label, run) for name, (label, run) in runs.items()]
+        variants = [Variant(name, timed.label, timed.run) for name, timed in runs.items()]
         for event in time_pairs(variants[0], variants[1:], rounds=rounds, budget=budget):
             if isinstance(event, Round):
                 yield Measuring((done + event.done / event.total) / len(units), stage)
             else:
-                times.append(Times(entry.name, size, event.timings, _errors(runs, models[1], x)))
-    yield Latency(before, tuple(times), tuple(dict.fromkeys(left_out)))
+                times.append(Times(entry.name, size, event.timings, _errors(runs, x)))
+    yield Latency(before, tuple(times), tuple(dict.fromkeys(left_out)), forms.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Timed:
+    """A network in a runtime. same_as: the network whose outputs in PyTorch it must have."""
+
+    label: str
+    run: Run
+    same_as: nn.Module
 
 
 def _prepared(
     entry: Runtime, models: tuple[nn.Module, nn.Module], x: Inputs, forms: Mapping[str, Form]
-) -> tuple[dict[str, tuple[str, Run]], list[str]]:
-    """Label and run of the dense network and of each form, and why a form is left out.
+) -> tuple[dict[str, _Timed], list[str]]:
+    """The dense network and each form, and why a form is left out.
 
     Raises PruningError where the runtime is missing, and where the dense network does not run.
     """
@@ -200,23 +170,26 @@ def _prepared(
         raise PruningError(reason)
     dense, masked = models
     prepare = partial(prepared, entry, x=x)
-    runs = {"dense": ("Dense", prepare(dense))}
+    runs = {"dense": _Timed("Dense", prepare(dense), dense)}
     reasons = []
     for form in forms.values():
         try:
-            runs[form.name] = (form.label, prepare(form.make(masked, x)))
+            own = form.make(masked, x)
+            same_as = own if form.wider else masked
+            runs[form.name] = _Timed(form.label, prepare(own), same_as)
         except PruningError as error:
             reasons.append(f"{form.label}: {error}")
     return runs, reasons
 
 
-def _errors(runs: Mapping[str, tuple[str, Run]], masked: nn.Module, x: Inputs) -> dict[str, float]:
-    want = first_output(prepared(RUNTIMES["eager"], masked, x)())
-    return {
-        name: relative_error([first_output(run()).reshape(want.shape)], [want])
-        for name, (_, run) in runs.items()
-        if name != "dense"
-    }
+def _errors(runs: Mapping[str, _Timed], x: Inputs) -> dict[str, float]:
+    errors = {}
+    for name, timed in runs.items():
+        if name != "dense":
+            want = first_output(prepared(RUNTIMES["eager"], timed.same_as, x)())
+            got = first_output(timed.run()).reshape(want.shape)
+            errors[name] = relative_error([got], [want])
+    return errors
 
 
 def verdict_words(timing: Timing, error: float = 0.0) -> str:
@@ -232,6 +205,31 @@ def verdict_words(timing: Timing, error: float = 0.0) -> str:
         return f"slower than dense: {numbers}.{inexact}"
     bought = "the zeros bought nothing" if timing.variant == MASKED else "no difference"
     return f"{bought}, within the noise of this measurement: {numbers}.{inexact}"
+
+
+def conclusion(latency: Latency) -> str:
+    """Where pruning made the network faster, and where slower; "" where it is too busy to tell."""
+    if latency.busy is not None:
+        return ""
+    said = {
+        verdict: [
+            f"{timing.label} ({RUNTIMES[own.runtime].label}, batch {own.batch}: "
+            f"{timing.speedup:.2f}x)"
+            for own in latency.times
+            for timing in own.timings[1:]
+            if timing.verdict == verdict
+        ]
+        for verdict in ("faster", "slower")
+    }
+    sentences = [
+        f"{start}: {', '.join(said[verdict])}."
+        for verdict, start in (
+            ("faster", "Faster than dense"),
+            ("slower", "Pruning made it slower than dense"),
+        )
+        if said[verdict]
+    ]
+    return " ".join(sentences) or "No form is faster than dense here: pruning bought no time."
 
 
 def latency_dict(latency: Latency) -> dict[str, object]:

@@ -344,6 +344,7 @@ def test_facts_agree_with_the_patterns(name: str) -> None:
     assert g.unstructured == (to_groups(torch.zeros(here.shape), g, here).shape == (1, 576, 1))
     assert g.spans_attention == (supports(g, layer((8, 8, 3, 3))) is not None)
     assert g.removes_outputs or not g.ties_layers
+    assert g.narrows == (name in {"filter", "channel", "head"})
 
 
 def test_n_of_m_sets_its_own_ratio() -> None:

@@ -38,9 +38,11 @@ N_OF_M = (
     "Of these numbers, only nonzeros and stored bytes change here: zeros in an N:M pattern save "
     "time only on a GPU whose kernels read that pattern, such as 2:4."
 )
-OUTPUTS = (
-    "With whole outputs removed, all four numbers can change, but only in a network that is really "
-    "narrower. The files below keep the zeros, so dense bytes and time stay as they are."
+CHANNELS = (
+    "With whole filters, channels or heads removed, all four numbers can change: nonzeros and "
+    "stored bytes in the masked network too, dense bytes and time only in the thinned one, which "
+    "has no zeros to store or to compute. Whether it is faster, only a measurement shows: few "
+    "channels, or a number that 16 does not divide, may be as slow as before."
 )
 
 
@@ -63,7 +65,7 @@ def what_can_change(chosen: Granularity) -> str:
     """Which of the four numbers a granularity can change, and why."""
     if chosen.n_kept is not None:
         return N_OF_M
-    return OUTPUTS if chosen.removes_outputs else FINE
+    return CHANNELS if chosen.narrows else FINE
 
 
 def latency_events(plan: Plan, space: Workspace) -> Iterator[object]:
@@ -98,7 +100,7 @@ def _numbers(report: Report, sizes: tuple[StoredSize, ...], run: Snapshot | None
     places = st.grid(4, min_column_width=180)
     total = f"of {report.parameters:,}"
     places.metric("Nonzeros · computed", f"{report.nonzeros:,}", total, **CARD)
-    same = "zeros are stored too"
+    same = _thinned_bytes(report, dense) or "zeros are stored too"
     places.metric("Dense bytes · computed", f"{dense:,}", same, help=HELP["dense_file"], **CARD)
     places.metric(
         "Stored bytes · computed",
@@ -111,21 +113,38 @@ def _numbers(report: Report, sizes: tuple[StoredSize, ...], run: Snapshot | None
     places.metric("Time · measured", value, words, help=HELP["latency"], **CARD)
 
 
+def _thinned_bytes(report: Report, dense: int) -> str | None:
+    """The bytes without the parameters that a thinned network does not have, where they are known.
+
+    Its buffers are smaller too, so it is an upper limit.
+    """
+    left = report.thinned_parameters
+    if left is None or left == report.parameters:
+        return None
+    size = dense - report.dense_bytes // report.parameters * (report.parameters - left)
+    return f"thinned: at most {size:,}"
+
+
 def _time_words(run: Snapshot | None) -> tuple[str, str]:
-    """The speed-up of the masked network in PyTorch at the largest batch, and its interval."""
+    """The speed-up in PyTorch at the largest batch, of the thinned network where there is one, and
+    its interval.
+    """
     if run is None or run.result is None:
         return "–", "not measured yet"
-    from pruning_core.compress.latency import MASKED, Latency  # not before it is used
+    from pruning_core.compress.forms import MASKED, THIN  # not before they are used
+    from pruning_core.compress.latency import Latency
 
     if not isinstance(run.result, Latency):
         return "–", "could not be measured"
     measured = [own for own in run.result.times if own.runtime == "eager"]
-    masked = [t for own in measured[-1:] for t in own.timings if t.variant == MASKED]
-    if not masked:
+    timings = {t.variant: t for own in measured[-1:] for t in own.timings}
+    shown = timings.get(THIN) or timings.get(MASKED)
+    if shown is None:
         return "–", "could not be measured"
-    low, high = masked[0].interval
-    words = f"with zeros, batch {measured[-1].batch}: {low:.2f} to {high:.2f}"
-    return f"{masked[0].speedup:.2f}x", "too busy to tell" if run.result.busy else words
+    low, high = shown.interval
+    network = "thinned" if shown.variant == THIN else "with zeros"
+    words = f"{network}, batch {measured[-1].batch}: {low:.2f} to {high:.2f}"
+    return f"{shown.speedup:.2f}x", "too busy to tell" if run.result.busy else words
 
 
 def _status(plan: Plan, space: Workspace, run: Snapshot | None) -> None:
@@ -158,13 +177,15 @@ def _progress(run: Snapshot) -> Progress:
 
 def _table(run: Snapshot) -> None:
     """One row per runtime, batch and form; then what was left out, and the machine."""
-    from pruning_core.compress.latency import Latency, verdict_words
+    from pruning_core.compress.latency import Latency, conclusion, verdict_words
     from pruning_core.compress.runtimes import RUNTIMES
 
     if not isinstance(run.result, Latency):
         return
     if run.result.busy is not None:
         st.warning(plain(run.result.busy), icon=":material/speed:")
+    else:
+        st.markdown(plain(conclusion(run.result)))
     rows = [
         {
             "Runtime": RUNTIMES[own.runtime].label,
@@ -182,4 +203,4 @@ def _table(run: Snapshot) -> None:
     at = run.result.machine
     load = "" if at.load is None else f", load {at.load:.1f} before"
     where = f"{at.processor}, {at.threads} of {at.cores} cores{load}. Ratios: median, 95%."
-    st.caption(plain(" ".join([where, *run.result.left_out])))
+    st.caption(plain(" ".join([where, *run.result.notes, *run.result.left_out])))

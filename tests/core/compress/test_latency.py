@@ -9,17 +9,20 @@ from torch import nn
 
 from pruning_core.compress import advisor, runtimes
 from pruning_core.compress.advisor import Advice, LayerAdvice, advise
+from pruning_core.compress.forms import FORMS, Forms, forms_of
 from pruning_core.compress.int8_blocks import ENGINE
 from pruning_core.compress.latency import (
-    FORMS,
     Latency,
     Measuring,
     Times,
+    conclusion,
     latency_dict,
     time_forms,
     verdict_words,
 )
 from pruning_core.compress.paired_times import Compared, Timing, Variant
+from pruning_core.pipeline import choose_masks, masked_copy
+from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 from pruning_core.workspaces import batch_of, open_workspace
 
@@ -53,7 +56,9 @@ def test_each_form_is_timed_in_each_runtime_and_what_is_missing_is_named() -> No
     dense, masked = networks()
     with patch.dict(runtimes.RUNTIMES, openvino=replace(OPENVINO, packages=("not_there",))):
         chosen = ("eager", "export", "openvino")
-        *events, latency = time_forms(dense, masked, {2: X}, FORMS, chosen, rounds=7, budget=0.01)
+        *events, latency = time_forms(
+            dense, masked, {2: X}, Forms(FORMS), chosen, rounds=7, budget=0.01
+        )
     assert isinstance(latency, Latency)
     shares = [event.share for event in events if isinstance(event, Measuring)]
     assert shares == sorted(shares)
@@ -69,7 +74,7 @@ def test_each_form_is_timed_in_each_runtime_and_what_is_missing_is_named() -> No
 
 def test_a_busy_machine_is_named() -> None:
     dense, masked = networks()
-    *_, latency = time_forms(dense, masked, {2: X}, {}, ())
+    *_, latency = time_forms(dense, masked, {2: X}, Forms({}), ())
     assert isinstance(latency, Latency)
     quiet = replace(latency, machine=replace(latency.machine, load=1.0, cores=2))
     assert quiet.busy is None
@@ -110,10 +115,49 @@ def test_a_format_is_used_only_where_it_is_faster_end_to_end(whole: float, chose
         assert torch.allclose(advice.model(X), masked(X), atol=1e-5)
 
 
+def test_thinned_forms_compute_the_masked_network_and_are_timed_beside_it() -> None:
+    plan = Plan(model="lenet5", dataset="digits", granularity="filter", sparsity=0.8)
+    space = open_workspace(plan.model, plan.dataset)
+    _, masks = choose_masks(plan, space)
+    made = forms_of(plan, space, masks, (8, 400))
+    assert list(made.forms) == ["masked", "thin", "thin8", "csr", "bsr16", "int8"]
+    widths = [width.out[1] for width in made.thinned["thin8"].widths]
+    assert widths == [6, 8, 24, 24, 10]
+    assert len(made.notes) == 2
+    assert made.left_out[0].startswith("Thinned, 400s: Nothing can be made narrower")
+    masked = masked_copy(plan, space, masks)
+    dense = space.model
+    batches = {4: batch_of(space, 4)}
+    *_, latency = time_forms(dense, masked, batches, made, ("eager",), rounds=7, budget=0.01)
+    assert isinstance(latency, Latency)
+    assert latency.notes == made.notes
+    (own,) = latency.times
+    assert [t.variant for t in own.timings[:4]] == ["dense", "masked", "thin", "thin8"]
+    assert own.errors["thin"] < 1e-5
+    assert own.errors["thin8"] == 0
+    fine = replace(plan, granularity="fine", sparsity=0.9)
+    assert forms_of(fine, space, choose_masks(fine, space)[1], (8,)).thinned == {}
+
+
+def test_the_conclusion_names_what_is_faster_and_what_is_slower() -> None:
+    dense, masked = networks()
+    *_, empty = time_forms(dense, masked, {2: X}, Forms({}), ())
+    assert isinstance(empty, Latency)
+    quiet = replace(empty, machine=replace(empty.machine, load=0.0))
+    timings = (timing("dense"), timing("thin", 2.0, 0.1), timing("csr", 0.5, 0.1))
+    both = replace(quiet, times=(Times("eager", 1, timings, {}),))
+    assert conclusion(both) == (
+        "Faster than dense: thin (PyTorch, batch 1: 2.00x). "
+        "Pruning made it slower than dense: csr (PyTorch, batch 1: 0.50x)."
+    )
+    assert "pruning bought no time" in conclusion(quiet)
+    assert conclusion(replace(both, machine=replace(quiet.machine, load=99.0))) == ""
+
+
 def test_a_network_that_does_not_run_in_a_runtime_is_left_out() -> None:
     dense, masked = networks()
     wrong = torch.ones(2, 3)
-    *_, latency = time_forms(dense, masked, {2: wrong}, FORMS, ("eager",))
+    *_, latency = time_forms(dense, masked, {2: wrong}, Forms(FORMS), ("eager",))
     assert isinstance(latency, Latency)
     assert latency.times == ()
     assert latency.left_out[0].startswith("PyTorch with this network failed")

@@ -21,17 +21,20 @@ def test_every_granularity_says_which_numbers_it_can_change() -> None:
     said = {name: panel.what_can_change(g) for name, g in GRANULARITIES.items()}
     assert said["fine"] == panel.FINE
     assert said["2:4"] == panel.N_OF_M
-    assert said["filter"] == panel.OUTPUTS
+    assert {name for name, words in said.items() if words == panel.CHANNELS} == {
+        *("filter", "channel", "head")
+    }
 
 
 def test_the_time_is_measured_on_click_and_shown_beside_the_computed_numbers(
     open_view: Open, until: Until
 ) -> None:
-    at = open_view("export", sparsity="0.9")
+    at = open_view("export", sparsity="0.9", granularity="filter")
     cards = {metric.label: metric for metric in at.metric}
     assert cards["Time · measured"].value == "–"
     assert "smaller" in cards["Stored bytes · computed"].delta
-    assert panel.FINE in text(at)
+    assert panel.CHANNELS in text(at)
+    assert cards["Dense bytes · computed"].delta.startswith("thinned: at most ")
 
     def quick(plan: Plan, space: Workspace) -> Iterator[object]:
         return time_plan(plan, space, batches=(2,), runtimes=("eager",), rounds=7, budget=0.01)
@@ -41,10 +44,11 @@ def test_the_time_is_measured_on_click_and_shown_beside_the_computed_numbers(
         until(at, lambda at: not any(b.key == "latency_stop" for b in at.button))
     (job,) = cache.jobs().snapshots("test session id", panel.JOB)
     assert isinstance(job.result, Latency)
-    masked = job.result.times[0].timings[1]
+    thinned = job.result.times[0].timings[2]
     cards = {metric.label: metric for metric in at.metric}
-    assert cards["Time · measured"].value == f"{masked.speedup:.2f}x"
+    assert cards["Time · measured"].value == f"{thinned.speedup:.2f}x"
     table = at.dataframe[0].value
-    assert list(table["Network"])[:2] == ["Dense", "Masked (zeros)"]
+    assert list(table["Network"])[:4] == ["Dense", "Masked (zeros)", "Thinned", "Thinned, 16s"]
+    assert "of the multiply-adds. Its widths are multiples of 16" in text(at)
     other = open_view("export", sparsity="0.8")
     assert {metric.label: metric.value for metric in other.metric}["Time · measured"] == "–"
