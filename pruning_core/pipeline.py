@@ -8,9 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.evaluation.metrics import measure
 from pruning_core.flows import FlowContext, flow
-from pruning_core.model.coupling.dependent_masks import dead_inputs, is_exact
 from pruning_core.model.model_io import copy_model
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE, REPAIRS
@@ -20,6 +18,7 @@ from pruning_core.types import (
     Epoch,
     Evaluation,
     Finished,
+    GoalRound,
     GroupScores,
     Layer,
     Masks,
@@ -35,7 +34,7 @@ from pruning_core.zoo import probe
 
 SMALL = 64
 """Images of at most this many pixels a side are measured on the whole test split."""
-Event = Pruned | Step | Epoch | Tuned | Finished
+Event = Pruned | Step | Epoch | Tuned | GoalRound | Finished
 
 
 def group_scores_of(
@@ -86,16 +85,7 @@ def counts(plan: Plan, space: Workspace, masks: Masks, model: nn.Module | None =
     >>> round(counts(plan, space, masks).sparsity_masked, 2)
     0.5
     """
-    resolved = plan.resolve(space)
-    space = resolved.space
-    model = model or space.model
-    dead = None
-    g = resolved.granularity
-    if masks and g.removes_outputs:
-        tied, unknown = space.tied
-        if not unknown and is_exact(space.layers, masks, tied, heads=g.spans_attention):
-            dead = dead_inputs(model, space.layers, masks, tied)
-    report = measure(model, space.layers, masks, dependent_masks_of(plan, space, masks), dead)
+    report = plan.resolve(space).counts(masks, model)
     return replace(report, sparsity_start=sparsity_at_start(plan, space))
 
 
@@ -187,13 +177,16 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
     space = plan.resolve(space).space
     model = space.model
     masks = Masks()
+    goal: list[GoalRound] = []
     for event in flow(plan.flow)(flow_context(plan, space, device)):
         yield event
+        if isinstance(event, GoalRound):
+            goal.append(event)
         masks = event.masks if isinstance(event, Pruned) else masks
         model = event.model if isinstance(event, Pruned | Tuned) else model
     if not plan.fine_tune.epochs:
         model = repaired_copy(plan, space, masks, model)
-    yield measure_states(plan, space, masks, model, device)
+    yield replace(measure_states(plan, space, masks, model, device), goal=tuple(goal))
 
 
 def flow_context(plan: Plan, space: Workspace, device: torch.device | None = None) -> FlowContext:

@@ -134,6 +134,7 @@ class Plan:
             self.calibration,
             space.removed_at_start if self.start == ZEROS else {},
             REPAIRS[self.repair],
+            self.probe,
         )
 
     def to_json(self) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pruning_core.allocation import Allocation, total_ratio, with_overrides
 from pruning_core.criteria import Criterion, refusal
+from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.hand_edits import HandEdits
 from pruning_core.masks import (
@@ -20,7 +21,11 @@ from pruning_core.masks import (
     intersect,
     select,
 )
-from pruning_core.model.coupling.dependent_masks import dependent_masks
+from pruning_core.model.coupling.dependent_masks import (
+    dead_inputs,
+    dependent_masks,
+    is_exact,
+)
 from pruning_core.model.kept_norms import KEPT, with_kept_norms
 from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import with_selected_logits
@@ -29,7 +34,16 @@ from pruning_core.repairs import NONE, REPAIRS, BoundRepair, Repair
 from pruning_core.schedule import Schedule
 from pruning_core.start_masks import at_least_removed, removed_first
 from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
-from pruning_core.types import Batches, GroupScores, Layer, Masks, PruningError, Ratios, TaskBatches
+from pruning_core.types import (
+    Batches,
+    GroupScores,
+    Layer,
+    Masks,
+    PruningError,
+    Ratios,
+    Report,
+    TaskBatches,
+)
 from pruning_core.workspaces import Workspace, calibration
 from pruning_core.zoo import reinitialise
 
@@ -41,7 +55,8 @@ class ResolvedPlan:
     model: the network's name; sparsity: the target, in [0, 1]; overrides: ratios set by hand, by
     layer; edits: hand edits at this granularity; calibration: how many training images a
     criterion or repair reads; start: what is removed before pruning (`start_masks`), {} for
-    nothing; repair: of the pruned network, without training.
+    nothing; repair: of the pruned network, without training; probe: how many validation images
+    accuracy is measured on.
     """
 
     space: Workspace
@@ -57,6 +72,7 @@ class ResolvedPlan:
     calibration: int
     start: Masks = field(default_factory=Masks)
     repair: Repair = REPAIRS[NONE]
+    probe: int = 512
 
     @cached_property
     def refusals(self) -> dict[str, str]:
@@ -218,6 +234,21 @@ class ResolvedPlan:
             return {}
         space = self.space
         return dependent_masks(space.model, space.layers, masks, space.tied[0])
+
+    def counts(self, masks: Masks, model: nn.Module | None = None) -> Report:
+        """`metrics.measure` of the masks on the base model or on a trained one.
+
+        The report has thinned counts where whole outputs are removed, all of known couplings.
+        """
+        space = self.space
+        model = model or space.model
+        dead = None
+        g = self.granularity
+        if masks and g.removes_outputs:
+            tied, unknown = space.tied
+            if not unknown and is_exact(space.layers, masks, tied, heads=g.spans_attention):
+                dead = dead_inputs(model, space.layers, masks, tied)
+        return measure(model, space.layers, masks, self.dependent_masks(masks), dead)
 
     def masked_copy(self, masks: Masks, model: nn.Module | None = None) -> nn.Module:
         """A copy of the base model, or of a trained one, with the masks applied."""

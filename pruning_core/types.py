@@ -266,6 +266,14 @@ class Report:
     thinned_macs: int | None = None
     sparsity_start: float | None = None
 
+    @property
+    def remaining(self) -> dict[str, float]:
+        """The shares of the dense network's counts that remain, thinned where that is known."""
+        thinned = self.thinned_parameters
+        parameters = self.nonzeros if thinned is None else thinned
+        macs = self.macs_effective if self.thinned_macs is None else self.thinned_macs
+        return {"parameters": parameters / self.parameters, "macs": macs / max(1, self.macs)}
+
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
@@ -280,10 +288,41 @@ class Pruned:
 
 
 @dataclass(frozen=True, eq=False)
+class GoalRound:
+    """A round of a flow with a goal is over: one pruning and the training after it.
+
+    evaluation: of the network then, on the plan's probe; least: the worst value that the goal
+    allows, None for any; report: the network's counts; budgets: the largest share of the dense
+    network's counts that may remain, by name.
+    """
+
+    round: int
+    rounds: int
+    evaluation: Evaluation
+    least: float | None
+    report: Report
+    budgets: Mapping[str, float]
+
+    @property
+    def good(self) -> bool:
+        """Is the value within the goal?"""
+        return self.least is None or not self.evaluation.task.better(
+            self.least, self.evaluation.value
+        )
+
+    @property
+    def reached(self) -> bool:
+        """Are there budgets, and are all of them met?"""
+        left = self.report.remaining
+        return bool(self.budgets) and all(left[name] <= keep for name, keep in self.budgets.items())
+
+
+@dataclass(frozen=True, eq=False)
 class Finished:
     """The last event of `prune`: what was measured before and after, and the model.
 
-    threads: number of threads that torch's kernels used.
+    threads: number of threads that torch's kernels used; goal: the rounds of a flow with a goal;
+    where the last one misses it, the result is the last good one.
 
     >>> from pruning_core import Plan, TrainConfig, open_workspace, prune
     >>> plan = Plan(model="lenet5", sparsity=0.5, fine_tune=TrainConfig(epochs=0))
@@ -300,3 +339,4 @@ class Finished:
     recalibrated: Evaluation | None
     tuned: Evaluation | None
     threads: int
+    goal: tuple[GoalRound, ...] = ()

@@ -1,12 +1,13 @@
 """Flows that prune step by step during training, by a criterion or by scores learned on the way."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pruning_core.flows.goal import Goal, GoalSettings
 from pruning_core.flows.masking import (
     StepState,
     Timed,
@@ -22,11 +23,12 @@ from pruning_core.flows.protocol import (
     FlowDefaults,
     need_epochs,
 )
-from pruning_core.flows.rounds import READS_CRITERION, next_masks
+from pruning_core.flows.rounds import READS_CRITERION, choices, next_masks
+from pruning_core.model.precision import set_types, types_of
 from pruning_core.schedule import agp
 from pruning_core.settings import setting
 from pruning_core.training.config import learning_rate
-from pruning_core.types import PruningError
+from pruning_core.types import GoalRound, Pruned, PruningError, Tuned
 
 FIRST_PRUNING = "Training without pruning at first, as a fraction of all steps."
 MASK_FIXED = "When the mask becomes fixed, as a fraction of all steps."
@@ -58,9 +60,70 @@ def pruning_steps(flow: Windowed, context: FlowContext, count: int) -> tuple[int
     return update_steps(context, flow.begin, flow.end, count)
 
 
+@dataclass(eq=False)
+class _UntilGoal:
+    """Prunes at given steps, until the goal is met; then the training goes on without pruning.
+
+    Before each pruning the network is measured as the end of the round before. Where it misses the
+    goal, masks and weights go back to those at the end of the last good round.
+    """
+
+    context: FlowContext
+    goal: Goal
+    when: Mapping[int, float]
+    measured: list[GoalRound] = field(default_factory=list)
+    newest: Pruned | None = None
+    keeps_values: bool = False
+    trains_removed: bool = False
+    holds_zeros: bool = True
+    reads_previous: bool = False
+
+    @property
+    def updates(self) -> int:
+        """How many times the masks change, as far as it is known."""
+        return len(self.when)
+
+    def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
+        if state.step not in self.when:
+            return None
+        model = state.snapshot()
+        if self.newest is not None and not (end := self.finish(model)).good:
+            self._stop_after(state.step)
+            self.newest = self.goal.restored(end)
+            state.model.load_state_dict(self.newest.model.state_dict())
+        else:
+            self.newest = self._next_round(state, model)
+        return self.newest.fraction, (self.newest.ratios, self.newest.masks)
+
+    def _next_round(self, state: StepState, model: nn.Module) -> Pruned:
+        number = 1 if self.newest is None else self.newest.round + 1
+        before = 0.0 if self.newest is None else self.newest.fraction
+        asked = self.when[state.step]
+        choose = choices(self.context, model, state.masks)
+        fraction = self.goal.fraction(choose, before, asked)
+        if fraction < asked:
+            self._stop_after(state.step)
+        return Pruned(number, self.goal.rounds, fraction, *choose(fraction), model)
+
+    def finish(self, model: nn.Module) -> GoalRound:
+        """Measures the network at the end of the newest round. model: a copy of its own."""
+        assert self.newest is not None
+        model = set_types(model, types_of(self.context.model))
+        self.newest = replace(self.newest, model=model)
+        self.measured.append(self.goal.measured(self.newest))
+        return self.measured[-1]
+
+    def _stop_after(self, step: int) -> None:
+        self.when = {at: share for at, share in self.when.items() if at <= step}
+
+
 @dataclass(frozen=True)
-class Gradual(FlowDefaults):
-    """Prune by the plan's criterion during training, at several steps of one part of it."""
+class Gradual(GoalSettings):
+    """Prune by the plan's criterion during training, at several steps of one part of it.
+
+    With a goal, the network is measured before each pruning and after the training. Once it misses
+    the goal, the training goes on from the last good round, without pruning.
+    """
 
     help: str = (
         "Prunes during training: each round of the schedule is one pruning between two steps, "
@@ -85,11 +148,33 @@ class Gradual(FlowDefaults):
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         schedule = context.plan.schedule
         when = shares(pruning_steps(self, context, schedule.rounds), schedule)
+        if self.has_goal:
+            yield from self._until_goal(context, when)
+            return
         rule = Timed(
             when,
             lambda state, fraction: next_masks(context, state.snapshot(), state.masks, fraction),
         )
         yield from train_with_rule(context, rule, context.model, {}, regrows=False)
+
+    def _until_goal(self, context: FlowContext, when: Mapping[int, float]) -> Iterator[Event]:
+        goal = Goal(self, context, len(when))
+        rule = _UntilGoal(context, goal, when)
+        model = context.model
+        reported = 0
+        try:
+            for event in train_with_rule(context, rule, context.model, {}, regrows=False):
+                yield from rule.measured[reported:]
+                reported = len(rule.measured)
+                yield event
+                model = event.model if isinstance(event, Tuned) else model
+        except PruningError:
+            yield from rule.measured[reported:]
+            raise
+        end = rule.finish(model)
+        yield end
+        if not end.good:
+            yield goal.restored(end)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import (
     Dataset,
     Epoch,
+    GoalRound,
     GroupScores,
     Inputs,
     Layer,
@@ -30,7 +31,7 @@ from pruning_core.types import (
     Tuned,
 )
 
-Event = Pruned | Step | Epoch | Tuned
+Event = Pruned | Step | Epoch | Tuned | GoalRound
 Chosen = tuple[Ratios, Masks]
 FRAMES = 24
 """A flow that changes its masks in very many steps reports about this many, always the last."""

@@ -1,12 +1,13 @@
 """Flows that prune between trainings: rounds, lottery tickets, sparsity-inducing training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from pruning_core.flows.goal import Goal, GoalSettings
 from pruning_core.flows.protocol import Event, FlowContext, FlowDefaults, need_epochs
 from pruning_core.masks import exclude_removed, intersect
 from pruning_core.model.model_io import copy_model, tensors_of
@@ -20,26 +21,39 @@ from pruning_core.types import Masks, Pruned, PruningError, Ratios, Tuned
 READS_CRITERION = "labelled images, at least one epoch; what the criterion reads"
 
 
-def next_masks(
-    context: FlowContext, model: nn.Module, masks: Masks, fraction: float
-) -> tuple[Ratios, Masks]:
-    """Ratios and masks at a share of the target, by the plan's criterion on this model.
+def choices(
+    context: FlowContext, model: nn.Module, masks: Masks
+) -> Callable[[float], tuple[Ratios, Masks]]:
+    """Share of the target -> ratios and masks, by the plan's criterion on this model.
 
     Removed weights stay removed.
     """
     plan = context.plan
     groups = exclude_removed(plan.scores(model), masks, context.layers, plan.granularity)
-    ratios, chosen = plan.choose(groups, fraction)
-    return ratios, intersect(masks, chosen)
+
+    def choose(fraction: float) -> tuple[Ratios, Masks]:
+        ratios, chosen = plan.choose(groups, fraction)
+        return ratios, intersect(masks, chosen)
+
+    return choose
+
+
+def next_masks(
+    context: FlowContext, model: nn.Module, masks: Masks, fraction: float
+) -> tuple[Ratios, Masks]:
+    """Ratios and masks at a share of the target (`choices`)."""
+    return choices(context, model, masks)(fraction)
 
 
 @dataclass(frozen=True)
-class Rounds(FlowDefaults):
-    """Score, prune and fine-tune, in the rounds of the schedule.
+class Rounds(GoalSettings):
+    """Score, prune and fine-tune, in the rounds of the schedule, until the goal is met.
 
     fresh: pruning at initialization, as SNIP, GraSP and SynFlow do: new random weights from the
     training's seed are scored, pruned and trained. Raises PruningError where the network cannot be
     initialised again.
+    With a goal, the rounds end before one that loses more than `lose`, whose masks and network are
+    given up, or with the one that meets the budgets, which removes no more than they ask for.
     """
 
     help: str = (
@@ -68,15 +82,30 @@ class Rounds(FlowDefaults):
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         steps = fractions(context.plan.schedule)
+        goal = Goal(self, context, len(steps)) if self.has_goal else None
         model = context.plan.fresh_model(context.config.seed) if self.fresh else context.model
         masks = Masks()
+        before = 0.0
         for number, fraction in enumerate(steps, start=1):
-            ratios, masks = next_masks(context, model, masks, fraction)
-            model = context.plan.masked_copy(masks, model)
-            yield Pruned(number, len(steps), fraction, ratios, masks, model)
+            choose = choices(context, model, masks)
+            share = goal.fraction(choose, before, fraction) if goal else fraction
+            ratios, masks = choose(share)
+            pruned = Pruned(
+                number, len(steps), share, ratios, masks, context.plan.masked_copy(masks, model)
+            )
+            yield pruned
+            model = pruned.model
             for event in context.fine_tune(model, masks) if context.config.epochs else ():
                 yield event
                 model = event.model if isinstance(event, Tuned) else model
+            if goal is not None:
+                end = goal.measured(replace(pruned, model=model))
+                yield end
+                if not end.good:
+                    yield goal.restored(end)
+                if end.reached or not end.good:
+                    return
+            before = fraction
 
 
 class _KeepEarlyState(Hook):

@@ -1,0 +1,166 @@
+"""Prune and train until the goal is met: how much may be lost, or how much may remain."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from pruning_core.evaluation.accuracy import Judge
+from pruning_core.flows.protocol import Chosen, FlowContext, FlowDefaults
+from pruning_core.model.model_io import copy_model
+from pruning_core.settings import setting
+from pruning_core.types import Evaluation, GoalRound, Pruned, PruningError, Split
+from pruning_core.zoo import probe
+
+ANY_LOSS = -1.0
+BISECTIONS = 12
+COUNTS = {"parameters": "parameters", "macs": "MACs"}
+"""The counts that a goal can limit, with their names inside a sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalSettings(FlowDefaults):
+    """The goal of a flow that prunes in rounds; without one it takes all rounds of the schedule."""
+
+    lose: float = setting(
+        ANY_LOSS,
+        ANY_LOSS,
+        1e6,
+        "Stop before more than this is lost against the dense network, on the probe: 0.01 is one "
+        "point of accuracy. Below 0: no limit.",
+    )
+    parameters: float = setting(
+        1.0, 0.0, 1.0, "Stop when at most this share of the parameters remains. 1: no budget."
+    )
+    macs: float = setting(
+        1.0, 0.0, 1.0, "Stop when at most this share of the MACs remains. 1: no budget."
+    )
+
+    @property
+    def budgets(self) -> dict[str, float]:
+        """The shares that may remain, by the name of the count."""
+        return {name: keep for name in COUNTS if (keep := getattr(self, name)) < 1}
+
+    @property
+    def has_goal(self) -> bool:
+        """Is there a limit of the loss or a budget?"""
+        return self.lose >= 0 or bool(self.budgets)
+
+
+@dataclass(eq=False)
+class Goal:
+    """Measures the rounds of a flow and keeps the last good one.
+
+    Raises PruningError where not even the first round is good.
+    """
+
+    settings: GoalSettings
+    context: FlowContext
+    rounds: int
+    last_good: Pruned | None = None
+    least: float | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        data = self.context.dataset
+        self._judge = Judge.of(data)
+        self._split: Split = probe(data.val, self.context.plan.probe)
+        if self.settings.lose >= 0:
+            dense = self._evaluation(self.context.plan.space.model)
+            # As in `farthest`: a loss that equals the limit but for rounding is within it.
+            self.least = dense.value - data.task.sign * (self.settings.lose + 1e-12)
+
+    def fraction(self, choose: Callable[[float], Chosen], low: float, high: float) -> float:
+        """The share of the target for this round: `high`, or less where that meets the budgets.
+
+        By bisection, so that the last round removes no more than the budgets ask for.
+        low: the share of the round before.
+        """
+        if not self.settings.budgets or not self._met(choose(high)):
+            return high
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            if self._met(choose(middle)):
+                high = middle
+            else:
+                low = middle
+        return high
+
+    def _met(self, chosen: Chosen) -> bool:
+        left = self.context.plan.counts(chosen[1]).remaining
+        return all(left[name] <= keep for name, keep in self.settings.budgets.items())
+
+    def measured(self, done: Pruned) -> GoalRound:
+        """The round that is over. done: its masks, with the network after its training."""
+        end = GoalRound(
+            done.round,
+            self.rounds,
+            self._evaluation(self._repaired(done)),
+            self.least,
+            self.context.plan.counts(done.masks, done.model),
+            self.settings.budgets,
+        )
+        if end.good:
+            self.last_good = done
+        return end
+
+    def restored(self, missed: GoalRound) -> Pruned:
+        """The last good round, where this one misses the goal."""
+        if self.last_good is None:
+            task = missed.evaluation.task
+            raise PruningError(
+                f"Round {missed.round} of {missed.rounds} already misses the goal: "
+                f"{task.short_label} {task.text(missed.evaluation.value)} on {missed.evaluation.n} "
+                f"probe {task.samples}, the goal is {goal_words(missed)}. Choose more rounds, a "
+                "lower sparsity or a larger loss."
+            )
+        return self.last_good
+
+    def _repaired(self, done: Pruned) -> nn.Module:
+        """Without training, a run ends with the plan's repair (`pipeline.prune`)."""
+        repairing = self.context.plan.repairing
+        if self.context.config.epochs or repairing is None:
+            return done.model
+        return repairing(copy_model(done.model), done.masks)
+
+    def _evaluation(self, model: nn.Module) -> Evaluation:
+        return self._judge.evaluate(model, self._split, self.context.device)
+
+
+def goal_words(end: GoalRound) -> str:
+    """The limit of the value: at least 0.9400."""
+    task = end.evaluation.task
+    if end.least is None:
+        return "any value"
+    return f"at {'least' if task.higher_is_better else 'most'} {task.text(end.least)}"
+
+
+def ending_words(rounds: Sequence[GoalRound]) -> str:
+    """Why a flow with a goal ended, in one or two sentences; "" without rounds."""
+    if not rounds:
+        return ""
+    last = rounds[-1]
+    missed = [end for end in rounds if not end.good]
+    if missed:
+        task = last.evaluation.task
+        good = [end.round for end in rounds if end.good]
+        result = f"The result is round {good[-1]}." if good else "No round is good."
+        return (
+            f"Round {missed[-1].round} missed the goal: {task.short_label} "
+            f"{task.text(missed[-1].evaluation.value)}, the goal is {goal_words(last)}. {result}"
+        )
+    if last.reached:
+        return f"Round {last.round} met the budget of {budget_words(last)}."
+    unmet = f", but not the budget of {budget_words(last)}" if last.budgets else ""
+    return (
+        f"All {last.rounds} rounds kept the goal{unmet}. "
+        "A higher sparsity in the plan lets the flow go on."
+    )
+
+
+def budget_words(end: GoalRound) -> str:
+    """The budgets with what remains: 50.0% of the MACs (49.9% remain)."""
+    left = end.report.remaining
+    return " and ".join(
+        f"{keep:.1%} of the {COUNTS[name]} ({left[name]:.1%} remain)"
+        for name, keep in end.budgets.items()
+    )
