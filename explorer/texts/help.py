@@ -209,6 +209,14 @@ FLOWS = {
     "seven_noise": "SEVEN multiplies |w g| by a factor: 1 for a steady gradient, lower for a noisy "
     "one. Gradients of the calibration images are read in mini-batches of 32.",
     "seven_layer": "The layer whose gradients are read. It is in the address.",
+    "goal_lose": "The flow stops before a round that loses more than this against the dense "
+    "network, measured on the probe images after the round's training. The last good round is the "
+    "result. Empty: no limit.",
+    "goal_budget": "The flow stops when at most this share of the dense network remains, counted "
+    "without the weights that read only removed channels. The last round removes no more than is "
+    "needed. Empty: no budget.",
+    "goal_rounds": "Each point is the network at the end of one round. The goal is set in the "
+    "form. A round that misses it is given up.",
     "flow_layer": "The layer whose mask is drawn over time. It is in the address.",
     "flow_moment": "0: before the first mask update. Then one point for each mask update. If masks "
     "change in every step, about 24 points in all.",

@@ -26,6 +26,7 @@ from pruning_core.export import (
     script_or_reason,
     weights_safetensors,
 )
+from pruning_core.flows.goal import ending_words, round_words
 from pruning_core.granularity import granularity
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_files import read_masks
@@ -33,7 +34,7 @@ from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
 from pruning_core.plan import Plan
 from pruning_core.start_masks import STARTS, ZEROS
 from pruning_core.tasks.classification import CLASSIFICATION
-from pruning_core.types import Epoch, Finished, Pruned, PruningError
+from pruning_core.types import Epoch, Finished, GoalRound, Pruned, PruningError
 from pruning_core.workspaces import Workspace
 
 
@@ -103,6 +104,8 @@ def _last_event(events: Iterator[Event]) -> Finished:
             note(f"round {event.round} of {event.rounds}: masks chosen")
         elif isinstance(event, Epoch):
             note_epoch(event)
+        elif isinstance(event, GoalRound):
+            note(round_words(event))
     raise PruningError("The run stopped before it was finished.")
 
 
@@ -123,6 +126,8 @@ def _write(
 
 
 def _print_values(finished: Finished) -> None:
+    if finished.goal:
+        print(ending_words(finished.goal))
     for state, measured in evaluations_by_state(finished).items():
         task = measured.task
         low, high = map(task.text, measured.interval)

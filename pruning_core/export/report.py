@@ -8,7 +8,7 @@ from math import isfinite
 from pruning_core.compress.storage_sizes import StoredSize
 from pruning_core.plan import Plan
 from pruning_core.tasks.classification import CLASSIFICATION
-from pruning_core.types import Evaluation, Finished
+from pruning_core.types import Evaluation, Finished, GoalRound
 
 
 def evaluation_dict(evaluation: Evaluation) -> dict[str, object]:
@@ -58,7 +58,8 @@ def report_dict(plan: Plan, run: Finished, stored: Sequence[StoredSize] = ()) ->
 
     plan: the plan; threads: number of kernel threads; computed: counts of weights and
     multiply-adds, with `sparsity_start` where the plan starts from zeros; measured: value
-    and loss of each state; stored_bytes: computed, by storage format, where `stored` has them.
+    and loss of each state; stored_bytes: computed, by storage format, where `stored` has them;
+    goal: the rounds of a flow with a goal, the one that misses it included.
     """
     measured = {
         state: evaluation_dict(evaluation)
@@ -67,10 +68,25 @@ def report_dict(plan: Plan, run: Finished, stored: Sequence[StoredSize] = ()) ->
     computed = asdict(run.report)
     if run.report.sparsity_start is None:
         del computed["sparsity_start"]
+    goal = {"goal": [goal_round_dict(end) for end in run.goal]} if run.goal else {}
     sizes = {size.format: size.bytes for size in stored}
     return {
         "plan": json.loads(plan.to_json()),
         "threads": run.threads,
         "computed": computed | ({"stored_bytes": sizes} if sizes else {}),
         "measured": measured,
+        **goal,
+    }
+
+
+def goal_round_dict(end: GoalRound) -> dict[str, object]:
+    """A round of a flow with a goal as JSON values."""
+    return {
+        "round": end.round,
+        "sparsity": end.report.sparsity_masked,
+        "remaining": end.report.remaining,
+        "probe": evaluation_dict(end.evaluation),
+        "least": end.least,
+        "good": end.good,
+        "budget_met": end.reached,
     }

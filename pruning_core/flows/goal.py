@@ -157,6 +157,16 @@ def ending_words(rounds: Sequence[GoalRound]) -> str:
     )
 
 
+def round_words(end: GoalRound) -> str:
+    """A round in one line: its value, what it removes, and whether it keeps the goal."""
+    task = end.evaluation.task
+    return (
+        f"round {end.round} of {end.rounds}: {end.report.sparsity_masked:.1%} removed, "
+        f"{task.short_label} {task.text(end.evaluation.value)} on {end.evaluation.n} probe "
+        f"{task.samples}, {'within' if end.good else 'misses'} the goal"
+    )
+
+
 def budget_words(end: GoalRound) -> str:
     """The budgets with what remains: 50.0% of the MACs (49.9% remain)."""
     left = end.report.remaining

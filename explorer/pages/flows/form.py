@@ -6,11 +6,13 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from explorer.pages.flows.goal_form import GOAL, goal_form
 from explorer.session import state
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
 from pruning_core.flows import FLOWS, Flow, Setting, flow, settings_of, spec
 from pruning_core.plan import Plan
+from pruning_core.tasks import Task
 
 REGROWS = "Removed weights may return."
 STAYS = "Removed weights stay removed."
@@ -41,8 +43,11 @@ LABELS = {
 """The label of a setting: by flow and name, or by name."""
 
 
-def flow_form(plan: Plan) -> None:
-    """The flow, what it does, how it was published, and its settings."""
+def flow_form(plan: Plan, task: Task) -> None:
+    """The flow, what it does, how it was published, its settings and its goal.
+
+    task: of the network, for the unit of the goal.
+    """
     name = plan.flow.partition(":")[0]
     chosen = flow(plan.flow)
     state.set_widget("flow", name)
@@ -58,6 +63,7 @@ def flow_form(plan: Plan) -> None:
     st.caption(_help(chosen))
     _published(plan, chosen)
     _settings(name, chosen)
+    goal_form(name, chosen, task)
 
 
 def _help(chosen: Flow) -> str:
@@ -96,9 +102,10 @@ def _label(flow_name: str, setting: Setting) -> str:
 
 
 def _settings(name: str, chosen: Flow) -> None:
-    """Number fields in columns, then switches in a row."""
-    switches = [setting for setting in settings_of(chosen) if isinstance(setting.default, bool)]
-    numbers = [setting for setting in settings_of(chosen) if setting not in switches]
+    """Number fields in columns, then switches in a row; those of the goal have their own form."""
+    settings = [setting for setting in settings_of(chosen) if setting.name not in GOAL]
+    switches = [setting for setting in settings if isinstance(setting.default, bool)]
+    numbers = [setting for setting in settings if setting not in switches]
     if numbers:
         columns = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
         for setting in numbers:

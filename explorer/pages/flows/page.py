@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer.jobs.job import Snapshot
 from explorer.pages.flows.form import flow_form
+from explorer.pages.flows.goal_panel import goal_panel
 from explorer.pages.flows.mask_panel import mask_panel, updates_panel
 from explorer.pages.flows.run import flow_events
 from explorer.pages.flows.seven_panel import seven_panel
@@ -12,7 +13,7 @@ from explorer.session.notices import plain, show_errors
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by
 from explorer.texts.task_words import for_task
 from explorer.training.compare import compare_section
-from explorer.training.engine import mask_updates_of, steps_of
+from explorer.training.engine import mask_updates_of, reference_of, steps_of
 from explorer.training.form import training_form
 from explorer.training.run_panel import (
     REFRESH_SECONDS,
@@ -65,7 +66,7 @@ def render(plan: Plan, space: Workspace) -> None:
     active = is_active(run)
     result = st.container() if run is not None else None  # above the form, once there is one
     with st.container(border=True):
-        flow_form(plan)
+        flow_form(plan, space.dataset.task)
         training_form(plan)
         by_hand = cache.requested_by_hand(plan, space)
         st.caption(f"To prune: {plain(cut_words(plan, by_hand, ranked_by(plan)))}")
@@ -118,6 +119,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
                 f"These results are for another plan: {'; '.join(changed)}.",
                 icon=":material/history:",
             )
+        goal_panel(run.events, reference_of(run.events), active=run.active)
         layer = _layer(plan, space)
         mask_panel(run, space, layer)
         _curves(run, space, layer)

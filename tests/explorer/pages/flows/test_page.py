@@ -57,6 +57,21 @@ def test_settings_are_in_the_address(open_view: Open) -> None:
     assert at.query_params["flow"] == "rigl"
 
 
+def test_the_goal_is_in_the_address_and_its_rounds_are_drawn(open_view: Open, until: Until) -> None:
+    goal = {"sparsity": "0.9", "schedule": "iterative:2", "fine_tune": "epochs~0"}
+    at = open_view("flows", **goal)
+    at.number_input(key="goal_lose").set_value(99).run()
+    at.number_input(key="goal_macs").set_value(60).run()
+    assert at.query_params["flow"] == "rounds:lose=0.99,macs=0.6"
+    assert at.number_input(key="goal_parameters").value is None
+    at.button(key="flow_start").click().run()
+    until(at, finished)
+    assert "met the budget of 60.0% of the MACs" in text(at)
+    assert any("flow_goal" in chart.proto.id for chart in at.get("plotly_chart"))
+    at.number_input(key="goal_lose").set_value(None).run()
+    assert at.query_params["flow"] == "rounds:macs=0.6"
+
+
 def test_a_flow_is_set_as_published_by_a_click(open_view: Open) -> None:
     at = open_view("flows", flow="seven_pre", granularity="filter")
     assert "allocation Global" in text(at)
