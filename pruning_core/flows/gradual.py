@@ -77,6 +77,7 @@ class _UntilGoal:
     trains_removed: bool = False
     holds_zeros: bool = True
     reads_previous: bool = False
+    resets_momentum: bool = True
 
     @property
     def updates(self) -> int:
