@@ -13,10 +13,11 @@ from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.masks import achieved
 from pruning_core.pipeline import group_scores_of
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.corrected import CORRECTED, corrected, start_label
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.sensitivity.scan import from_csv
-from pruning_core.types import GroupScores, PruningError, Ratios
+from pruning_core.types import GroupScores, PruningError, Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
 
@@ -43,7 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         dest="rule",
         default=FromSensitivity.rule,
         metavar="RULE",
-        help=f"rule from curves to ratios: {', '.join(SENSITIVITY_RULES)}; "
+        help=f"rule from curves to ratios: {', '.join(SENSITIVITY_RULES)}; or {CORRECTED}: "
+        "measures the whole plan with every rule, then moves single ratios while its loss falls; "
         f"default {FromSensitivity.rule}",
     )
     _add_limits(parser)
@@ -87,10 +89,15 @@ def run(options: argparse.Namespace) -> int:
     out = output_file(options.out, "plan.json")
     if (reason := fixed_ratio_reason(granularity(plan.granularity))) is not None:
         raise PruningError(reason)
-    allocation = _allocation(plan, options)
     space = open_noted(plan)
     layers, groups = group_scores_of(plan, space)
-    ratios = allocation(layers, groups, options.target)
+    if options.rule == CORRECTED:
+        label, ratios, measured = _corrected(plan, space, options)
+    else:
+        allocation = _allocation(plan, options)
+        label = allocation.label
+        ratios = allocation(layers, groups, options.target)
+        measured = {}
     sparsity = round(total_ratio(layers, ratios), 4)
     new_plan = replace(plan, sparsity=sparsity, overrides=tuple(ratios.items()))
     reached = total_ratio(layers, _removed(new_plan, space, groups), TARGET_UNITS[options.of])
@@ -98,26 +105,50 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(
             {
-                "way": allocation.rule,
+                "way": options.rule,
                 "of": options.of,
                 "asked": options.target,
                 "reached": reached,
                 "ratios": ratios,
             }
+            | ({"measured": measured} if measured else {})
         )
         return 0
+    for name, value in measured.items():
+        print(f"{value:10.4f}  {space.dataset.task.value_label}, measured: {start_label(name)}")
     for name, ratio in ratios.items():
         print(f"{ratio:7.2%}  {name}")
     target = f"target {options.target:.2%} of the {options.of} of these {len(layers)} layers"
-    print(f"{allocation.label}: {target}, reached {reached:.2%}")
+    print(f"{label}: {target}, reached {reached:.2%}")
     return 0
 
 
-def _allocation(plan: Plan, options: argparse.Namespace) -> FromSensitivity:
+def _points(plan: Plan, options: argparse.Namespace) -> tuple[SensitivityPoint, ...]:
     text = read_text(options.curves, "table")
-    points = from_csv(text, granularity=plan.granularity, criterion=plan.criterion)
+    return tuple(from_csv(text, granularity=plan.granularity, criterion=plan.criterion))
+
+
+def _corrected(
+    plan: Plan, space: Workspace, options: argparse.Namespace
+) -> tuple[str, Ratios, dict[str, float]]:
+    """Label, ratios, and the value of the whole plan with each rule on the probe."""
     limits = Limits(options.least, options.most, options.multiple)
-    return FromSensitivity(points, options.rule, options.of, limits)
+    if options.of != FromSensitivity.target_unit or limits != Limits():
+        raise PruningError(
+            f"The rule {CORRECTED} counts {FromSensitivity.target_unit} and has no limits: leave "
+            "out --of, --least, --most and --multiple, or choose another rule."
+        )
+    asked = replace(plan, sparsity=options.target, overrides=())
+    measured = {}
+    for joint in corrected(asked, space, _points(plan, options)):
+        measured[joint.name] = joint.evaluation.value
+        best = joint
+    return start_label(CORRECTED), best.ratios, measured
+
+
+def _allocation(plan: Plan, options: argparse.Namespace) -> FromSensitivity:
+    limits = Limits(options.least, options.most, options.multiple)
+    return FromSensitivity(_points(plan, options), options.rule, options.of, limits)
 
 
 def _removed(plan: Plan, space: Workspace, groups: GroupScores) -> Ratios:

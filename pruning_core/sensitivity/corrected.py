@@ -18,6 +18,8 @@ from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.types import Evaluation, GroupScores, PruningError, Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
+CORRECTED = "corrected"
+"""The name of ratios that were moved from a start."""
 STARTS = ("uniform", "global", "lamp", "erk")
 """Allocations that are measured first, beside the sensitivity rules."""
 BLENDS = (0.25, 0.5, 0.75)
@@ -30,7 +32,7 @@ STEPS = (0.1, 0.05)
 class Joint:
     """Ratios with the measured value of the whole plan on the probe.
 
-    name: an allocation, a sensitivity rule, a blend, or "corrected".
+    name: an allocation, a sensitivity rule, a blend, or `CORRECTED`.
     """
 
     name: str
@@ -39,28 +41,41 @@ class Joint:
 
 
 def corrected(plan: Plan, space: Workspace, points: Sequence[SensitivityPoint]) -> Iterator[Joint]:
-    """Yields every measured start, then each accepted correction; the last has the lowest loss.
+    """Yields every measured start, then the best up to now after each step of the search.
 
-    points: of a full scan. A correction lowers or raises the ratio of one layer and takes the
-    difference, in weights, from all others. All is measured on the plan's probe, without training.
+    The last has the lowest loss. A step measures a blend of the two best starts, or lowers or
+    raises the ratio of one layer and takes the difference, in weights, from all others. All is
+    measured on the plan's probe, without training. `steps` is the number of events.
+    points: of a full scan. Ratios that the plan sets by hand have no effect.
     Raises PruningError where the plan can prune no layer.
     """
     search = _Search(plan, space)
-    starts = sorted(search.starts(points), key=_loss)
-    yield from reversed(starts)
+    starts = []
+    for start in search.starts(points):
+        starts.append(start)
+        yield start
+    starts.sort(key=_loss)
     best = starts[0]
     for name, blend in _blends(starts[:2]):
-        joint = search.measure(name, blend)
-        if _loss(joint) < _loss(best):
-            best = joint
-            yield joint
+        best = min(best, search.measure(name, blend), key=_loss)
+        yield best
     for step in STEPS:
         for layer in sorted(search.layers, key=lambda x: -x.numel):
-            better = search.better(best, layer.name, step)
-            if better is not None:
-                best = better
-                yield best
-    yield best
+            best = search.better(best, layer.name, step) or best
+            yield best
+
+
+def steps(layers: int) -> int:
+    """The largest number of events of `corrected` for so many layers."""
+    return len(STARTS) + len(SENSITIVITY_RULES) + len(BLENDS) + len(STEPS) * layers
+
+
+def start_label(name: str) -> str:
+    """The name of a `Joint` for people, such as "Uniform and Global" for a blend."""
+    labels = {start: ALLOCATIONS[start].label for start in STARTS}
+    labels |= {rule: entry.label for rule, entry in SENSITIVITY_RULES.items()}
+    labels[CORRECTED] = "Corrected"
+    return " and ".join(labels[part] for part in name.split(" and "))
 
 
 def _loss(joint: Joint) -> float:
@@ -118,7 +133,7 @@ class _Search:
             ratios = self._moved(best.ratios, name, move)
             if ratios is None:
                 continue
-            joint = self.measure("corrected", ratios)
+            joint = self.measure(CORRECTED, ratios)
             if _loss(joint) < _loss(best):
                 return joint
         return None

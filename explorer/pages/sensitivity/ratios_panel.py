@@ -14,6 +14,7 @@ from explorer.pages.sensitivity.run import (
     rounded,
     unprunable_layers,
 )
+from explorer.pages.sensitivity.together import together_section
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import (
@@ -142,6 +143,7 @@ def target_section(
     _apply_buttons(plan, ratios, applied)
     if applied:
         _measured(plan, space, prunable, points, ratios)
+    together_section(plan, space, points, target / 100, len(prunable))
 
 
 def _target(plan: Plan) -> int:

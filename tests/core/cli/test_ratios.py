@@ -113,3 +113,20 @@ def test_impossible_ratios_are_refused_in_one_sentence(
     assert words in message
     assert len(message.strip().splitlines()) == 1
     assert not out.exists()
+
+
+def test_corrected_ratios_have_the_lowest_measured_loss_and_no_limits(
+    plan_file: Path, curves_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_file = tmp_path / "plan.json"
+    command = ["ratios", str(plan_file), str(curves_file), "--target", "0.8"]
+    command += ["--rule", "corrected", "--out", str(new_file)]
+    assert main([*command, "--least", "0.2"]) == 2
+    assert "has no limits" in capsys.readouterr().err
+    assert main([*command, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["reached"] == pytest.approx(0.8, abs=0.005)
+    assert {"uniform", "global", "lamp", "erk", "least_loss"} <= set(result["measured"])
+    assert dict(Plan.from_json(new_file.read_text()).overrides) == result["ratios"]
+    assert main(command) == 0
+    assert "accuracy, measured: Uniform" in capsys.readouterr().out

@@ -127,6 +127,24 @@ def test_the_way_from_curves_to_ratios_is_a_choice(after_scan: AppTest) -> None:
     assert not at.button(key="target_apply").disabled
 
 
+def test_the_rules_are_measured_together_and_the_best_ratios_applied(
+    after_scan: AppTest, until: Until
+) -> None:
+    at = after_scan
+    at.button(key="together_start").click()
+    until(at.run(), lambda at: not at.button(key="together_apply").disabled)
+    table = at.dataframe[-1].value
+    assert {"Uniform", "Global", "Least loss in sum"} <= set(table["Ratios by"])
+    assert list(table["Loss"]) == sorted(table["Loss"])
+    at.button(key="together_apply").click()
+    at.run()
+    assert at.button(key="together_apply").disabled
+    assert at.button(key="together_start").disabled
+    plan = Plan.from_json(at.session_state["_plan"])
+    space = cache.workspace(plan.model, plan.dataset)
+    assert cache.accuracy(plan, space).loss == pytest.approx(table["Loss"][0])
+
+
 @pytest.mark.usefixtures("after_scan")
 def test_the_target_starts_at_the_plans_sparsity(open_view: Open) -> None:
     started = [

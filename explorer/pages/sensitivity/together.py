@@ -1,0 +1,144 @@
+"""The whole plan with the ratios of every rule, measured together and corrected."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import streamlit as st
+
+from explorer.jobs.job import Snapshot
+from explorer.jobs.progress import Progress
+from explorer.session import cache, state
+from explorer.session.notices import show_errors
+from explorer.texts.formats import interval, rounded_text, title
+from explorer.texts.help import HELP
+from explorer.training.status import active_job, ended
+from pruning_core.plan import Plan
+from pruning_core.sensitivity.corrected import CORRECTED, Joint, corrected, start_label, steps
+from pruning_core.types import Ratios, SensitivityPoint
+from pruning_core.workspaces import Workspace
+
+KIND = "together"
+REFRESH = 1.0
+LEAD = (
+    "A curve shows one layer pruned alone. *Measure together* prunes the whole plan with the "
+    "ratios of every rule, then moves single ratios while the loss of the whole plan falls. "
+    "Nothing is trained. The target counts weights; limits have no effect here."
+)
+
+
+@dataclass(frozen=True)
+class TogetherRequest:
+    """key: of the plan at the target, without ratios set by hand; layers: how many it prunes."""
+
+    key: str
+    layers: int
+
+
+def together_section(
+    plan: Plan, space: Workspace, points: Sequence[SensitivityPoint], target: float, layers: int
+) -> None:
+    """Draws the button, the progress, and the table of rules with the corrected ratios."""
+    st.subheader("Which ratios are best for the whole plan?", anchor=False)
+    at_target = replace(plan, sparsity=target, overrides=())
+    asked = TogetherRequest(_key(at_target), layers)
+    run = _run(asked)
+    active = run is not None and run.active
+    st.caption(LEAD)
+    st.button(
+        "Measure together",
+        key="together_start",
+        icon=":material/join_inner:",
+        disabled=run is not None and (run.active or run.status == "done"),
+        help=HELP["together"],
+        on_click=_start,
+        args=(at_target, space, tuple(points), asked),
+    )
+    st.fragment(_live, run_every=REFRESH if active else None)(plan, asked, active)
+
+
+def _live(plan: Plan, asked: TogetherRequest, was_active: bool) -> None:
+    """Progress and table; runs again by itself during a run."""
+    with show_errors():
+        run = _run(asked)
+        if run is None:
+            return
+        if was_active and not run.active:
+            st.rerun()
+        joints = tuple(event for event in run.events if isinstance(event, Joint))
+        if run.active:
+            share = min(1.0, len(joints) / steps(asked.layers))
+            active_job(
+                run,
+                Progress(share, None, "whole plans are measured"),
+                "together_stop",
+                "Stops within one measurement. Measured rules are kept.",
+            )
+        else:
+            ended(run, "measurement", "; measured rules are kept.")
+        if joints:
+            _table(joints)
+            _apply(plan, joints[-1].ratios, ready=run.status == "done")
+
+
+def _table(joints: Sequence[Joint]) -> None:
+    """The measured value of the whole plan with every rule, the best first."""
+    task = joints[0].evaluation.task
+    best: Mapping[str, Joint] = {joint.name: joint for joint in joints}
+    ordered = sorted(best.values(), key=lambda joint: joint.evaluation.loss)
+    rows = [
+        {
+            "Ratios by": start_label(joint.name),
+            title(task): rounded_text(joint.evaluation.value, task),
+            "95% interval": interval(joint.evaluation),
+            "Loss": joint.evaluation.loss,
+        }
+        for joint in ordered
+    ]
+    n = joints[0].evaluation.n
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        height="content",
+        column_config={"Loss": st.column_config.NumberColumn(format="%.3f", width=80)},
+        alt=f"Measured {task.value_label} of the whole plan with the ratios of every rule.",
+    )
+    st.caption(
+        f"Measured on {n:,} probe {task.samples}, lowest loss first. The corrected ratios were "
+        f"chosen on these {task.samples}: *Fine-tune & compare* and *Export* measure on others."
+    )
+
+
+def _apply(plan: Plan, ratios: Ratios, *, ready: bool) -> None:
+    applied = dict(plan.overrides) == ratios
+    st.button(
+        "Applied to the plan" if applied else "Apply the best ratios to the plan",
+        key="together_apply",
+        icon=":material/check:",
+        disabled=applied or not ready,
+        help="Sets every layer's ratio by hand. The address contains the ratios.",
+        on_click=state.set_ratios,
+        args=(ratios,),
+    )
+
+
+def _start(
+    plan: Plan, space: Workspace, points: tuple[SensitivityPoint, ...], asked: TogetherRequest
+) -> None:
+    cache.jobs().start(
+        state.owner(),
+        KIND,
+        "Ratios of the whole plan",
+        lambda: corrected(plan, space, points),
+        asked,
+    )
+
+
+def _run(asked: TogetherRequest) -> Snapshot | None:
+    """This browser's newest run for the plan and target."""
+    runs = cache.jobs().snapshots(state.owner(), KIND)
+    return next((run for run in runs if run.about == asked), None)
+
+
+def _key(plan: Plan) -> str:
+    return repr((cache.repair_key(plan), plan.calibration, plan.probe, CORRECTED))
