@@ -1,21 +1,24 @@
 """Types of the core are checked at every call of the suite; shapes where a signature names them.
 
-`jaxtyped` binds the arguments and checks them twice, 25 microseconds for each call. A function
-whose signature names no array does not need it: beartype alone checks the same types in one
-microsecond.
+`jaxtyped` binds the arguments and checks them twice, 25 microseconds for each call. Here beartype
+checks arguments and result once, and jaxtyping only remembers the sizes of one call. A function
+whose signature names no array needs no memory of sizes.
 """
 
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any, get_args
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
+from jaxtyping._storage import pop_shape_memo, push_shape_memo
 
 jaxtyped = jaxtyping.jaxtyped
 WRONG_TYPE = BeartypeConf(violation_type=TypeError)
 """As `jaxtyped` and the calls themselves do, so that code that catches TypeError is tested."""
+WRONG_SHAPE = BeartypeConf(violation_type=jaxtyping.TypeCheckError)
 
 
 def names_an_array(annotation: object) -> bool:
@@ -47,11 +50,25 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
         )
     if isinstance(function, classmethod | staticmethod):
         return type(function)(checked(function.__func__, typechecker=typechecker))
-    if not inspect.isfunction(function) or any(
-        map(names_an_array, function.__annotations__.values())
-    ):
+    if not inspect.isfunction(function) or inspect.isgeneratorfunction(function):
         return jaxtyped(function, typechecker=typechecker)
+    if any(map(names_an_array, function.__annotations__.values())):
+        return one_size_per_name(beartype(conf=WRONG_SHAPE)(function))
     return beartype(conf=WRONG_TYPE)(function)
+
+
+def one_size_per_name(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Sizes of one name must agree within each call, in arguments and result."""
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        push_shape_memo({})
+        try:
+            return function(*args, **kwargs)
+        finally:
+            pop_shape_memo()
+
+    return called
 
 
 def install() -> None:
