@@ -52,6 +52,26 @@ def checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
         return type(function)(checked(function.__func__, typechecker=typechecker))
     if not inspect.isfunction(function) or inspect.isgeneratorfunction(function):
         return jaxtyped(function, typechecker=typechecker)
+    return checked_from_its_first_call(function)
+
+
+def checked_from_its_first_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """beartype compiles a checker for each function, 1 millisecond: only for those that a process
+    calls.
+    """
+    checker: Callable[..., Any] | None = None
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        nonlocal checker
+        if checker is None:
+            checker = checker_of(function)
+        return checker(*args, **kwargs)
+
+    return called
+
+
+def checker_of(function: Callable[..., Any]) -> Callable[..., Any]:
     if any(map(names_an_array, function.__annotations__.values())):
         return one_size_per_name(beartype(conf=WRONG_SHAPE)(function))
     return beartype(conf=WRONG_TYPE)(function)
