@@ -23,12 +23,18 @@ WRONG_SHAPE = BeartypeConf(violation_type=jaxtyping.TypeCheckError)
 
 def names_an_array(annotation: object) -> bool:
     """True for an array type with a shape, a type that holds one, and a type given as text."""
-    if isinstance(annotation, str):
-        return True
     if inspect.isclass(annotation) and issubclass(annotation, jaxtyping.AbstractArray):
         return True
-    parts: Iterable[object] = annotation if isinstance(annotation, list) else get_args(annotation)
-    return any(names_an_array(part) for part in parts)
+    return isinstance(annotation, str) or any(map(names_an_array, parts(annotation)))
+
+
+def holds_text(annotation: object) -> bool:
+    """True for a type given as text, whose name may exist only while mypy runs, and its holders."""
+    return isinstance(annotation, str) or any(map(holds_text, parts(annotation)))
+
+
+def parts(annotation: object) -> Iterable[object]:
+    return annotation if isinstance(annotation, list) else get_args(annotation)
 
 
 def accessors(made: property) -> tuple[Any, Any, Any]:
@@ -72,7 +78,10 @@ def checked_from_its_first_call(function: Callable[..., Any]) -> Callable[..., A
 
 
 def checker_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    if any(map(names_an_array, function.__annotations__.values())):
+    annotations = function.__annotations__.values()
+    if any(map(holds_text, annotations)):
+        return jaxtyped(function, typechecker=beartype)
+    if any(map(names_an_array, annotations)):
         return one_size_per_name(beartype(conf=WRONG_SHAPE)(function))
     return beartype(conf=WRONG_TYPE)(function)
 
