@@ -3,6 +3,7 @@
 The last masks and the last model are the result.
 """
 
+from pruning_core.flows.blockwise import Blockwise
 from pruning_core.flows.gradual import Gradual, Movement, Platon
 from pruning_core.flows.history import History, packed, recorded
 from pruning_core.flows.protocol import Event, Flow, FlowContext
@@ -28,6 +29,7 @@ __all__ = [
 
 FLOWS: dict[str, Flow] = {
     "rounds": Rounds(),
+    "blockwise": Blockwise(),
     "gradual": Gradual(),
     "lottery": Lottery(),
     "seven_pre": SevenPre(),

@@ -241,10 +241,15 @@ class RigL(FlowDefaults):
     )
     end: float = setting(0.75, 0.05, 1.0, FIXED_AFTER)
     updates: int = setting(20, 1, 1000, "How many times weights are exchanged.")
+    fresh: bool = setting(
+        False, 0, 1, "Start from new random weights, as the authors do. Off: from the trained ones."
+    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         need_epochs(self, context)
-        _, masks = context.plan.choose(context.plan.scores(context.model), 1.0)
+        seed = context.config.seed
+        model = context.plan.fresh_model(seed) if self.fresh else context.model
+        _, masks = context.plan.choose(context.plan.scores(model), 1.0)
         when = dict.fromkeys(update_steps(context, 0.0, self.end, self.updates), 1.0)
         end = max(1, round(self.end * total_steps(context)))
         rule = Timed(
@@ -252,7 +257,7 @@ class RigL(FlowDefaults):
             lambda state, _: self._updated(context, state, (state.step + 1) / end),
             resets_momentum=True,
         )
-        yield from train_with_rule(context, rule, context.model, masks, regrows=True)
+        yield from train_with_rule(context, rule, model, masks, regrows=True)
 
     def _updated(self, context: FlowContext, state: StepState, progress: float) -> Chosen:
         """The masks after one exchange."""

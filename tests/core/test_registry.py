@@ -41,8 +41,8 @@ PROMISED = {
     "allocation": "uniform uniform_plus global lamp erk manual",
     "schedule": "one_shot iterative agp linear exponential",
     "flow": (
-        "rounds lottery gradual seven_pre seven_dyn movement platon surgery rigl slimming "
-        "group_lasso magnitude_quantile gradient_quantile"
+        "rounds blockwise lottery gradual seven_pre seven_dyn movement platon surgery rigl "
+        "slimming group_lasso magnitude_quantile gradient_quantile"
     ),
     "repair": "none bn",
     "penalty": "bn_scale_l1 group_lasso",

@@ -31,10 +31,13 @@ SGD = TrainConfig(epochs=2, batch_size=8, lr=0.05, momentum=0.9, weight_decay=1e
 ADAM = replace(SGD, optimizer="adamw", lr=0.01)
 NEAR = {"surgery": 0.1, "magnitude_quantile": 0.02, "gradient_quantile": 0.02}
 """How far from the target a flow may end, in share of the masked weights; others end on it."""
+LEFT = {"blockwise": 0.6}
+"""The share of the first loss that may be left; a flow that prunes at once starts with masks."""
 LAST_CUT_AT_THE_END = "gradient_quantile:every=7"
 """It cuts by one batch's noise after the last step, and trains no more."""
 TEXTS = (
     "rounds",
+    "blockwise",
     "gradual",
     "lottery:fresh=0",
     "seven_pre:steps=6,batch=8,classifier=1",
@@ -105,7 +108,7 @@ def test_a_flow_ends_with_its_masks_held_and_the_base_model_is_as_it_was(
     assert 1 - kept == pytest.approx(0.7, abs=slack)
     assert last.tuned is not None
     losses = [step.loss for step in of_kind(Step, history)]
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < LEFT.get(text, 0.5) * losses[0]
     if text != LAST_CUT_AT_THE_END:
         assert last.tuned.value > 0.4
 
