@@ -261,7 +261,9 @@ class ResolvedPlan:
         """The plan's repair with its images; None where it leaves the network as it is."""
         if self.repair.no_effect(self.space.model) is not None:
             return None
-        return BoundRepair(self.repair, self.space.layers, self.calibration_batches())
+        space = self.space
+        batches = self.calibration_batches()
+        return BoundRepair(self.repair, space.layers, batches, space.model, self.start)
 
     def pruned_copy(self, masks: Masks, model: nn.Module | None = None) -> nn.Module:
         """As `masked_copy`, then repaired as the plan says."""

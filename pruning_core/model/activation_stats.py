@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pruning_core.model.graph import skeleton
+from pruning_core.model.input_rows import PROJECTIONS, head_outputs
 from pruning_core.model.inventory import CONVOLUTIONS, oihw
 from pruning_core.model.inventory.reads import PlainKernels, Read, WeightReads
 from pruning_core.model.model_io import call, input_tensors, named_inputs, to_device
@@ -18,7 +19,6 @@ from pruning_core.types import Batches, Inputs, Layer, PruningError
 Arguments = dict[str, Any]
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d)
 """Modules whose reads are seen by hooks. All others are seen by `WeightReads`."""
-PROJECTIONS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight": "value"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,19 +209,7 @@ def _attention_proj(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
 
 
 def _attention_out(layer: Layer, bare: nn.Module, called: Arguments) -> Tensor:
-    """As `_squares`, for the output projection of an attention.
-
-    Its inputs are the heads' outputs side by side: what the attention gives with the identity as
-    its output projection.
-    """
-    weight = bare.get_parameter("out_proj.weight")
-    changed = {"out_proj.weight": torch.eye(len(weight), device=weight.device, dtype=weight.dtype)}
-    changed |= {
-        name: torch.zeros_like(value)
-        for name, value in bare.named_parameters()
-        if name == "out_proj.bias"
-    }
-    return _of_features(functional_call(bare, changed, (), called)[0], layer.shape[0])
+    return _of_features(head_outputs(bare, called), layer.shape[0])
 
 
 SQUARES: dict[str, Callable[[Layer, nn.Module, Arguments], Tensor]] = {

@@ -6,7 +6,9 @@ from pruning_core.training.batch_norm import measure_again, tracked_norms
 from pruning_core.types import Batches, Layer, Masks
 
 
-def reestimate(model: nn.Module, masks: Masks, layers: tuple[Layer, ...], batches: Batches) -> None:
+def reestimate(
+    model: nn.Module, masks: Masks, layers: tuple[Layer, ...], batches: Batches, dense: nn.Module
+) -> None:
     """Measures the means and variances of the batch norms again on the calibration images.
 
     No weight changes. Raises PruningError where one sample is all there is and a batch norm reads

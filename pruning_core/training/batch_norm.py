@@ -18,7 +18,11 @@ def tracked_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     ]
 
 
-def _call(work: nn.Module, x: Inputs) -> None:
+def call_in_training(work: nn.Module, x: Inputs) -> None:
+    """Calls a model whose batch norms are in training mode.
+
+    Raises PruningError where there is one value per channel, which has no variance.
+    """
     try:
         call(work, x)
     except ValueError as error:
@@ -52,7 +56,7 @@ def measure_again(work: nn.Module, batches: Iterable[tuple[Inputs, Tensor]]) -> 
         for number, (x, _) in enumerate(batches):
             # A last batch of one image has no variance.
             if sample_count(x) > 1 or number == 0:
-                _call(work, to_device(x, where))
+                call_in_training(work, to_device(x, where))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     work.eval()
