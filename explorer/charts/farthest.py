@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED, PRUNED_MODEL, RECALIBRATED
+from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED, PRUNED_MODEL, RECALIBRATED, TUNED
 from explorer.charts.style import finish, level
 from explorer.texts.formats import axis_title, scale
-from pruning_core.repairs import NONE, REPAIRS
+from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.sensitivity.farthest import CurvePoint, Farthest, Tried
+
+COLOURS = {NONE: PRUNED_MODEL, BN: RECALIBRATED}
+"""The others change weights or biases, as training does."""
 
 
 def farthest_chart(
@@ -29,7 +32,7 @@ def farthest_chart(
     repairs = list(dict.fromkeys(point.repair for point in points))
     for repair in repairs:
         name = "as pruned" if repair == NONE else f"repaired: {REPAIRS[repair].label.lower()}"
-        colour = PRUNED_MODEL if repair == NONE else RECALIBRATED
+        colour = COLOURS.get(repair, TUNED)
         curve = sorted(
             (point for point in points if point.repair == repair), key=lambda p: p.sparsity
         )

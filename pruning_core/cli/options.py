@@ -20,8 +20,8 @@ def add_repair(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repair",
         choices=tuple(REPAIRS),
-        help="instead of the plan's; bn: measure the batch-norm statistics again after pruning, "
-        "without training",
+        help="instead of the plan's: what changes in the pruned network without training; "
+        "pruning list shows what each does",
     )
 
 

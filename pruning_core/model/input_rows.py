@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
@@ -19,7 +19,7 @@ from pruning_core.types import Layer
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Modules that multiply their input with their weight. Their subclasses may change more."""
 PROJECTIONS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight": "value"}
-MOST_ROWS = 2**15
+MOST_ROWS = 2**14
 MOST_VALUES = 2**26
 """At most so many rows are read, and so many values in them; positions are then sampled."""
 Arguments = Mapping[str, Any]
@@ -31,8 +31,8 @@ class Product:
     """Weights of a layer as g matrices, o x n, each of which multiplies rows of n inputs.
 
     All of the layer's weights, or one of the three projections of a packed attention.
-    weight: the layer's parameter. module: its call shows the inputs. reader: arguments of the call -> rows, g x r x n.
-    start: the first output; outputs: how many.
+    weight: the layer's parameter. module: its call shows the inputs.
+    reader: arguments of the call -> rows, g x r x n. start: the first output; outputs: how many.
     """
 
     layer: Layer
@@ -52,7 +52,7 @@ class Product:
         """The number of inputs of one output."""
         return self.layer.numel // self.layer.shape[0]
 
-    def matrices(self, values: Tensor) -> Float[Tensor, "g o n"]:
+    def matrices(self, values: Tensor) -> Shaped[Tensor, "g o n"]:
         """This part of values of the layer, in the OIHW view or in the parameter's own shape."""
         whole = values if tuple(values.shape) == self.layer.shape else oihw(values, self.layer)
         own = whole[self.start : self.start + self.outputs]
@@ -160,7 +160,10 @@ def _conv_rows(module: nn.Module, called: Arguments) -> Tensor:
     most = _most_rows(x.shape[1] * len(kernel_places)) // len(x)
     chosen = first[_some(len(first), most, first.device)]
     places = (chosen[:, None] + kernel_places).to(x.device)
-    return rearrange(x.flatten(2)[:, :, places], "b (g c) p k -> g (b p) (c k)", g=module.groups)
+    unfolded = x.flatten(2).index_select(2, places.flatten())  # twice as fast as x[:, :, places]
+    return rearrange(
+        unfolded, "b (g c) (p k) -> g (b p) (c k)", g=module.groups, k=len(kernel_places)
+    )
 
 
 def _flat(axes: list[Tensor], sizes: torch.Size) -> Int[Tensor, " p"]:

@@ -122,7 +122,6 @@ class _Pruned:
         self._done = set[str]()
         self._rows: list[Tensor] = []
         self._current: str | None = None
-        self._number = 0
 
     def run(self, known: Sequence[Product]) -> None:
         """One pass where all images run together; else for each product all up to it."""
@@ -132,7 +131,7 @@ class _Pruned:
                 before = len(self._done)
                 self._current = None
                 self._rows = []
-                for self._number, x in enumerate(self._dense.inputs):
+                for x in self._dense.inputs:
                     self._call(x)
                 if len(self._done) == before:  # the others do not run in this network
                     return
@@ -151,7 +150,7 @@ class _Pruned:
             raise _Stop
         self._current = key
         self._rows.append(product.rows(called))
-        if self._number + 1 < len(self._dense.inputs):
+        if len(self._rows) < len(self._dense.inputs):
             raise _Stop
         targets = self._dense.of(product)
         assert targets is not None

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.model.input_rows import PLAIN, PROJECTIONS, Product, is_plain
-from pruning_core.model.inventory import oihw
 from pruning_core.repairs.layer_by_layer import Moments, change_in_order
 from pruning_core.repairs.solvers import Solver, column_by_column, keep_weights, least_squares
 from pruning_core.training.batch_norm import measure_again, tracked_norms
@@ -99,7 +98,7 @@ class _Refit:
         norms = dict(self._model.named_modules())
         norm = norms.get(layer.bn or "")
         tracked = isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.track_running_stats
-        return norm if tracked else None  # type: ignore[return-value]
+        return norm if tracked else None
 
 
 def _bias(product: Product) -> Tensor | None:

@@ -73,9 +73,7 @@ def _normal_equations(moments: Moments, dense: Tensor) -> tuple[Tensor, Tensor]:
     return moments.second + hold * torch.eye(n, dtype=mean.dtype), moments.cross + hold * dense
 
 
-def _solve(
-    a: Float[Tensor, "n n"], b: Matrix, dense: Matrix, kept: Bool[Tensor, "o n"]
-) -> Matrix:
+def _solve(a: Float[Tensor, "n n"], b: Matrix, dense: Matrix, kept: Bool[Tensor, "o n"]) -> Matrix:
     patterns, which = kept.unique(dim=0, return_inverse=True)
     if patterns.sum(1).double().pow(3).sum() / 3 > MOST_DIRECT:
         return _conjugate_gradients(a, b, dense, kept)
@@ -84,7 +82,7 @@ def _solve(
         rows = (which == number).nonzero()[:, 0]
         places = pattern.nonzero()[:, 0]
         if len(places):
-            factor = torch.linalg.cholesky(a[places][:, places])
+            factor = torch.linalg.cholesky(a.index_select(0, places).index_select(1, places))
             own = torch.cholesky_solve(b[rows][:, places].mT, factor).mT
             solved[rows[:, None], places] = own
     return solved

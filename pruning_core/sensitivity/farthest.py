@@ -103,12 +103,14 @@ def farthest(
 def curve(plan: Plan, space: Workspace) -> Iterator[CurvePoint]:
     """The value of the whole plan at `CURVE`'s sparsities, without training, on the plan's probe.
 
-    Without repair, and with each repair that has an effect in this network.
+    Without repair, and with each quick repair and the plan's own that have an effect in this
+    network.
     Raises PruningError as `farthest`.
     """
     measured = _PlanAtSparsities(plan, space)
     model = space.model
-    repairs = (NONE, *(name for name in REPAIRS if REPAIRS[name].no_effect(model) is None))
+    shown = (name for name, repair in REPAIRS.items() if repair.quick or name == plan.repair)
+    repairs = (NONE, *(name for name in shown if REPAIRS[name].no_effect(model) is None))
     for step in CURVE:
         yield from measured.at(step, repairs)
 

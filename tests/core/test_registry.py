@@ -44,7 +44,7 @@ PROMISED = {
         "rounds blockwise lottery gradual seven_pre seven_dyn movement platon surgery rigl "
         "slimming group_lasso magnitude_quantile gradient_quantile"
     ),
-    "repair": "none bn",
+    "repair": "none bn bias least_squares obs",
     "penalty": "bn_scale_l1 group_lasso",
     "sensitivity rule": "equal_accuracy equal_loss delta_inversion least_loss",
     "regulariser": "dropout dropconnect",

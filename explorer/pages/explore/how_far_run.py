@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from explorer.jobs.job import Snapshot
 from explorer.session import cache, state
 from pruning_core.plan import Plan
+from pruning_core.repairs import REPAIRS
 from pruning_core.sensitivity.farthest import CURVE, CurvePoint, Farthest, Tried, curve, farthest
 from pruning_core.workspaces import Workspace
 
@@ -25,9 +26,13 @@ class HowFarRequest:
 
 
 def plan_key(plan: Plan, *, repair: bool) -> str:
-    """What the curve depends on, as text; with repair also what the search depends on."""
+    """What the curve depends on, as text; with repair also what the search depends on.
+
+    The curve has every quick repair; one that is not quick is part of its own plan's curve only.
+    """
     fixed = replace(plan, sparsity=0.0)
-    own = cache.repair_key(fixed) if repair else cache.mask_key(fixed)
+    slow = not REPAIRS[plan.repair].quick
+    own = cache.repair_key(fixed) if repair or slow else cache.mask_key(fixed)
     return repr((own, plan.calibration, plan.probe))
 
 

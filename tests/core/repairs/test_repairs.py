@@ -45,7 +45,7 @@ def space() -> Workspace:
 def test_a_plan_without_repair_is_the_same_text_as_before() -> None:
     assert "repair" not in json.loads(Plan().to_json())
     assert Plan.from_json(PLAN.to_json()) == PLAN
-    with pytest.raises(PruningError, match="no repair 'batch'; known are none, bn"):
+    with pytest.raises(PruningError, match="no repair 'batch'; known are none, bn, bias"):
         Plan(repair="batch")
 
 
