@@ -1,4 +1,4 @@
-"""`pruning farthest`: the largest sparsity within a loss, or the smallest within a file size."""
+"""`pruning farthest`: the largest sparsity within a loss, the smallest within a size or a time."""
 
 import argparse
 import math
@@ -17,6 +17,8 @@ from pruning_core.compress.byte_target import (
     dense_bytes,
     fit_bytes,
 )
+from pruning_core.compress.runtimes import RUNTIMES
+from pruning_core.compress.time_target import BATCH, FittedTime, TimeTarget, TriedTime, fit_time
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import Farthest, Tried, farthest
 from pruning_core.types import PruningError
@@ -39,17 +41,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="instead of a loss: find the smallest sparsity whose stored network takes at most so "
         "many bytes, such as 50000, or such a part of the dense weights, such as 10%%",
     )
-    parser.add_argument(
-        "--format",
-        choices=SIZE_FORMATS,
-        default=WRITTEN,
-        help="the storage format that --bytes limits; sparse: the file of `pruning store`, which "
-        "is written to measure it; the others are computed. Default: sparse",
+    target.add_argument(
+        "--time",
+        metavar="SHARE",
+        help="instead of a loss: find the smallest sparsity whose thinned network takes at most "
+        "such a part of the dense network's time, such as 0.4 or 40%%; measured on the CPU, in "
+        "interleaved pairs, for plans by filter, channel or head",
     )
+    add_target_options(parser)
     parser.add_argument(
         "--sure",
         action="store_true",
-        help="the whole 95%% interval of the change must be within the limit",
+        help="the whole 95%% interval of the change, or of the time, must be within the limit",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="plan.json to write, with the sparsity found"
@@ -59,6 +62,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_subject(parser)
 
 
+def add_target_options(parser: argparse.ArgumentParser) -> None:
+    """What --bytes and --time measure."""
+    parser.add_argument(
+        "--format",
+        choices=SIZE_FORMATS,
+        default=WRITTEN,
+        help="the storage format that --bytes limits; sparse: the file of `pruning store`, which "
+        "is written to measure it; the others are computed. Default: sparse",
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=tuple(RUNTIMES),
+        default="eager",
+        help="the runtime that --time measures; default eager",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=BATCH,
+        metavar="SAMPLES",
+        help=f"the batch size that --time measures; default {BATCH}",
+    )
+    parser.add_argument(
+        "--round-to",
+        type=int,
+        metavar="CHANNELS",
+        help="with --time: the thinned network keeps more channels, so that its widths are "
+        "multiples of this number; 16 is often faster",
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     plan = read_plan(options.plan)
     out = None if options.out is None else output_file(options.out, "plan.json")
@@ -66,6 +100,8 @@ def run(options: argparse.Namespace) -> int:
     plan = with_repair(plan, space, options)
     if options.bytes is not None:
         return _fit(options, plan, space, out)
+    if options.time is not None:
+        return _fit_time(options, plan, space, out)
     unit = 0.01 if space.dataset.task.percent else 1.0
     for event in farthest(plan, space, options.lose * unit, sure=options.sure):
         if isinstance(event, Tried):
@@ -102,6 +138,79 @@ def _fit(options: argparse.Namespace, plan: Plan, space: Workspace, out: Path | 
             f"{_value_words(found)}, n = {found.change.n}, validation split."
         )
     return 0
+
+
+def _fit_time(options: argparse.Namespace, plan: Plan, space: Workspace, out: Path | None) -> int:
+    """Searches for a time."""
+    target = TimeTarget(
+        share_of(options.time), options.runtime, options.batch, options.round_to, options.sure
+    )
+    for event in fit_time(plan, space, target):
+        if isinstance(event, TriedTime):
+            note(f"{event.sparsity:.0%} removed: {time_words(event)}")
+        else:
+            found = event
+    if out is not None:
+        out.write_text(found.plan.to_json(), encoding="utf-8")
+    if options.json:
+        print_json(_fitted_time_dict(found, target))
+    else:
+        thinned = "thinned" if target.round_to is None else f"thinned to {target.round_to}s"
+        label = f"{RUNTIMES[target.runtime].label}, batch {target.batch}, {thinned}"
+        print(
+            f"{found.plan.sparsity:.0%} removed: {time_words(found.found)} ({label}, measured), "
+            f"at most {target.limit:.0%}; {_value_words(found)}, n = {found.change.n}, "
+            "validation split."
+        )
+        if found.busy is not None:
+            print(found.busy)
+    return 0
+
+
+def share_of(text: str) -> float:
+    """The part of "0.4" or "40%". Raises PruningError for other text.
+
+    >>> share_of("0.4"), share_of("40%")
+    (0.4, 0.4)
+    """
+    number = text.removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError:
+        raise PruningError(
+            f"'{text}' is no part of the dense time: give a number between 0 and 1 such as 0.4, or "
+            "a percentage such as 40%."
+        ) from None
+    return value if number == text else value / 100
+
+
+def time_words(tried: TriedTime) -> str:
+    """The measured time at one sparsity, and whether it is within the limit."""
+    within = "within the limit" if tried.within else "too slow"
+    if tried.timing is None:
+        return "no channel can be removed, too slow"
+    low, high = tried.interval
+    return (
+        f"{tried.share:.0%} of the dense time [{low:.0%}, {high:.0%}], n = {tried.timing.n}, "
+        f"{within}"
+    )
+
+
+def _fitted_time_dict(found: FittedTime, target: TimeTarget) -> dict[str, object]:
+    """The result as JSON values. change and interval: of the value, in its own unit."""
+    return {
+        "sparsity": found.plan.sparsity,
+        **asdict(target),
+        "share": found.found.share,
+        "share_interval_95": list(found.found.interval),
+        "busy": found.busy,
+        "value": found.evaluation.value,
+        "change": found.change.value,
+        "interval_95": list(found.change.interval),
+        "n": found.change.n,
+        "machine": asdict(found.machine),
+        "tried": [asdict(tried) for tried in found.tried],
+    }
 
 
 def byte_limit(text: str, dense: int) -> int:
@@ -145,7 +254,7 @@ def _line(tried: Tried) -> str:
     return f"{tried.sparsity:.0%} removed: {_value_words(tried)}, {within}"
 
 
-def _value_words(tried: Tried | Fitted) -> str:
+def _value_words(tried: Tried | Fitted | FittedTime) -> str:
     task = tried.change.task
     value = f"{task.short_label} {task.text(tried.evaluation.value)}"
     return f"{value}, {change_words(tried.change, ' change')}"
@@ -179,7 +288,7 @@ def _as_dict(found: Farthest) -> dict[str, object]:
 
 COMMAND = Command(
     "farthest",
-    "find the largest sparsity that loses at most so much, or the smallest that fits a file size",
+    "find the largest sparsity that loses at most so much, or the smallest within a size or a time",
     "pruning farthest plan.json --lose 1 --out farthest.json",
     add_options,
     run,

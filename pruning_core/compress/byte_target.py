@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pruning_core.compress.sparse_file import write_sparse
 from pruning_core.compress.storage_formats import FORMATS
 from pruning_core.compress.storage_sizes import computed_sizes, unmasked_bytes
+from pruning_core.compress.target_search import smallest_within
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.export import masks_by_parameter
 from pruning_core.model.model_io import tensors_of
@@ -70,24 +71,13 @@ def fit_bytes(
             f"There is no storage format '{format_name}': use one of {', '.join(SIZE_FORMATS)}."
         )
     search = _Search(plan, space, limit, format_name)
-    smallest = search.try_at(STEPS)
-    yield smallest
-    if not smallest.within:
+    step = yield from smallest_within(search.try_at)
+    if step is None:
         raise PruningError(
             f"At most {limit:,} bytes are not possible: without all weights that this plan can "
-            f"remove, the network still takes {smallest.bytes:,} bytes."
+            f"remove, the network still takes {search.tried[STEPS].bytes:,} bytes."
         )
-    too_large = -1
-    fits = STEPS
-    while fits - too_large > 1:
-        middle = (too_large + fits) // 2
-        tried = search.try_at(middle)
-        yield tried
-        if tried.within:
-            fits = middle
-        else:
-            too_large = middle
-    yield search.fitted(fits)
+    yield search.fitted(step)
 
 
 def dense_bytes(space: Workspace) -> int:

@@ -15,6 +15,7 @@ from pruning_core.compress.paired_times import (
     Round,
     Timing,
     Variant,
+    busy_words,
     time_pairs,
 )
 from pruning_core.compress.runtimes import (
@@ -69,18 +70,7 @@ class Latency:
     @property
     def busy(self) -> str | None:
         """Why the machine was too busy to tell; None where it was not."""
-        if self.machine.overloaded:
-            return (
-                f"Too busy to tell: {self.machine.load:.1f} processes wanted to compute on "
-                f"{self.machine.cores} cores. Measure again on a quiet machine."
-            )
-        worst = max((t.halves for own in self.times for t in own.timings), default=0.0)
-        if any(t.disagrees for own in self.times for t in own.timings):
-            return (
-                f"Too busy to tell: two halves of one measurement differ by {worst:.0%}. "
-                "Measure again on a quiet machine."
-            )
-        return None
+        return busy_words(self.machine, [t for own in self.times for t in own.timings])
 
 
 def time_plan(

@@ -8,6 +8,7 @@ from itertools import chain, pairwise
 from statistics import median, quantiles
 from typing import Any
 
+from pruning_core.compress.machine import Machine
 from pruning_core.errors import PruningError
 
 Call = Callable[[], object]
@@ -177,6 +178,22 @@ def _halves(values: Sequence[float]) -> float:
     middle = len(values) // 2
     low, high = sorted((median(values[:middle]), median(values[-middle:])))
     return 1 - low / high if high else 0.0
+
+
+def busy_words(machine: Machine, timings: Sequence[Timing]) -> str | None:
+    """Why the machine was too busy to tell; None where it was not. machine: before the timings."""
+    if machine.overloaded:
+        return (
+            f"Too busy to tell: {machine.load:.1f} processes wanted to compute on "
+            f"{machine.cores} cores. Measure again on a quiet machine."
+        )
+    if any(timing.disagrees for timing in timings):
+        worst = max(timing.halves for timing in timings)
+        return (
+            f"Too busy to tell: two halves of one measurement differ by {worst:.0%}. "
+            "Measure again on a quiet machine."
+        )
+    return None
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
