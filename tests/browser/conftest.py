@@ -76,17 +76,19 @@ def chromium() -> str:
     return found
 
 
+FINISHED = (
+    "[data-testid=stApp]"
+    "[data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
+)
+
+
 def settled(page: Page, timeout: float = SETTLE_SECONDS) -> Page:
     """Waits until the app is connected and its script has finished.
 
     The short pause lets an action reach the server first, as Streamlit's own end-to-end tests do.
     """
     page.wait_for_timeout(210)
-    app = page.locator("[data-testid=stApp]")
-    expect(app).to_have_attribute("data-test-connection-state", "CONNECTED", timeout=timeout * 1000)
-    expect(app).to_have_attribute(
-        "data-test-script-state", re.compile("^notRunning$"), timeout=timeout * 1000
-    )
+    page.locator(FINISHED).wait_for(state="attached", timeout=timeout * 1000)
     return page
 
 
@@ -256,13 +258,13 @@ class Part:
             self.wire.forget()
             self._show(query, "visit")
         settled(self.page)
-        expect(self.page.locator(self.drawn)).to_be_visible()
+        self.page.locator(self.drawn).wait_for()
         return self.page
 
     def _show(self, query: str, word: str) -> None:
         """Changes the address, and waits for the script's last word."""
         self.page.evaluate(CHANGE_ADDRESS, f"{self.url}&{query}&visit={self.visits}")
-        expect(self.page.get_by_text(f"{word} {self.visits}", exact=True)).to_be_visible()
+        self.page.get_by_text(f"{word} {self.visits}", exact=True).wait_for()
 
 
 CHANGE_ADDRESS = """address => {

@@ -44,7 +44,7 @@ def explore(page: Page, label: str, shape: str) -> None:
     pick(page, "model", label)
     before = metric(page, "Accuracy")
     slide(page, "sparsity", 5)
-    expect(page).to_have_url(re.compile(r"sparsity=0\.55(&|$)"))
+    page.wait_for_url(re.compile(r"sparsity=0\.55(&|$)"))
     settled(page)
     expect(page.get_by_text("55% of the prunable weights")).to_be_visible()
     expect(card(page, "Accuracy")).not_to_have_text(before)
@@ -69,7 +69,7 @@ def scan(page: Page) -> None:
         page.locator(".st-key-scan_csv").get_by_role("button").click()
     assert Path(csv.value.path()).read_text().startswith("parameter,granularity,sparsity,loss,top1")
     apply.click()
-    expect(page).to_have_url(re.compile("overrides="))
+    page.wait_for_url(re.compile("overrides="))
     settled(page)
 
 
@@ -78,16 +78,16 @@ def tune(page: Page) -> None:
     epochs = page.locator(".st-key-tune_epochs input")
     epochs.fill("1")
     epochs.press("Enter")
-    expect(page).to_have_url(re.compile("fine_tune=epochs(~|%7E)1(&|$)"))
+    page.wait_for_url(re.compile("fine_tune=epochs(~|%7E)1(&|$)"))
     settled(page)
     page.locator(".st-key-tune_start").get_by_role("button").click()
-    expect(page.locator(".st-key-comparison_bars")).to_be_visible(timeout=LONG)
+    page.locator(".st-key-comparison_bars").wait_for(timeout=LONG)
     settled(page)
 
 
 def export(page: Page, model: str, folder: Path) -> None:
     """Plain code and the exported script both find the accuracy that the page shows."""
-    expect(page.get_by_text("Fine-tuned network", exact=True)).to_be_visible()
+    page.get_by_text("Fine-tuned network", exact=True).wait_for()
     line = page.get_by_text(re.compile(r"^accuracy [01]\.\d{6} \(")).inner_text().strip()
     assert percent(float(line.split()[1])) == metric(page, "Accuracy")
     with page.expect_download() as download:

@@ -28,12 +28,12 @@ def test_a_drag_is_drawn_without_the_server_and_reported_once(lab: Lab) -> None:
     assert len(wire.sent) == sent
     received = len(wire.received)
     page.mouse.up()
-    expect(page.get_by_text("runs 2 |")).to_be_visible()
+    page.get_by_text("runs 2 |").wait_for()
     settled(page)
     assert len(wire.sent) == sent + 1
     assert sum(wire.received[received:]) < 100_000
     ratio = float(slider.input_value()) / 1000
-    expect(page.get_by_text(f"runs 2 | ratio {ratio} | edits []")).to_be_visible()
+    page.get_by_text(f"runs 2 | ratio {ratio} | edits []").wait_for()
     assert pruned_groups(page) == round(ratio * 16384)
 
 
@@ -48,11 +48,11 @@ def test_keys_move_the_slider_and_report_when_they_come_up(lab: Lab) -> None:
     page.wait_for_timeout(200)
     assert len(wire.sent) == sent
     page.keyboard.up("ArrowRight")
-    expect(page.get_by_text("ratio 0.53 |")).to_be_visible()
+    page.get_by_text("ratio 0.53 |").wait_for()
     page.keyboard.press("Shift+ArrowLeft")
-    expect(page.get_by_text("ratio 0.529 |")).to_be_visible()
+    page.get_by_text("ratio 0.529 |").wait_for()
     page.keyboard.press("End")
-    expect(page.get_by_text("ratio 1.0 |")).to_be_visible()
+    page.get_by_text("ratio 1.0 |").wait_for()
     assert pruned_groups(page) == 127
     page.get_by_role("button", name="Python says 25%").click()
     expect(slider).to_have_attribute("aria-valuetext", "25%")
@@ -63,7 +63,7 @@ def test_what_python_does_not_take_over_is_given_up(lab: Lab) -> None:
     page, _ = lab("shape=16x8x3x3&g=kernel&echo=0")
     slider = page.get_by_role("slider", name="Remove")
     slider.press("ArrowRight")
-    expect(page.get_by_text("found 0.51 None None")).to_be_visible()
+    page.get_by_text("found 0.51 None None").wait_for()
     expect(slider).to_have_attribute("aria-valuetext", "50%")
 
 
@@ -80,18 +80,18 @@ def test_pointing_at_a_cell_tells_all_about_it_and_a_click_flips_its_group(lab: 
     expect(readout).to_contain_text("Point at a cell")
     keeps = page.locator(".lab").evaluate("({ lab }) => lab.mask.keepsGroup(0)")
     page.mouse.click(*over_cell(page, 1, 1))
-    expect(page.get_by_text(f"edits [[0, 0, {not keeps}]]")).to_be_visible()
-    expect(page.get_by_text("(0, 0)")).to_be_visible()
+    page.get_by_text(f"edits [[0, 0, {not keeps}]]").wait_for()
+    page.get_by_text("(0, 0)").wait_for()
     assert pruned_groups(page) == 64 + (1 if keeps else -1)
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("edits []")).to_be_visible()
+    page.get_by_text("edits []").wait_for()
     assert pruned_groups(page) == 64
     page.get_by_role("button", name="Redo").click()
-    expect(page.get_by_text(f"edits [[0, 0, {not keeps}]]")).to_be_visible()
+    page.get_by_text(f"edits [[0, 0, {not keeps}]]").wait_for()
     page.get_by_role("slider", name="Remove").press("PageUp")
-    expect(page.get_by_text(f"ratio 0.6 | edits [[0, 0, {not keeps}]]")).to_be_visible()
+    page.get_by_text(f"ratio 0.6 | edits [[0, 0, {not keeps}]]").wait_for()
     page.get_by_role("button", name="Clear edits").click()
-    expect(page.get_by_text("edits []")).to_be_visible()
+    page.get_by_text("edits []").wait_for()
 
 
 def test_the_keyboard_reaches_every_cell_flips_and_zooms(lab: Lab) -> None:
@@ -102,9 +102,9 @@ def test_the_keyboard_reaches_every_cell_flips_and_zooms(lab: Lab) -> None:
         page.keyboard.press(key)
     expect(page.locator(".spoken")).to_contain_text("filter 1, channel 0, row 0, column 1")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("edits [[0, 1, ")).to_be_visible()
+    page.get_by_text("edits [[0, 1, ").wait_for()
     page.keyboard.press("Control+z")
-    expect(page.get_by_text("edits []")).to_be_visible()
+    page.get_by_text("edits []").wait_for()
     zoom = "({ lab }) => lab.stage.view.zoom"
     page.keyboard.press("+")
     assert page.locator(".lab").evaluate(zoom) == pytest.approx(1.5)
@@ -119,7 +119,7 @@ def test_wheel_zooms_drag_pans_and_the_minimap_shows_where(lab: Lab) -> None:
     page.mouse.move(x, y)
     for _ in range(6):
         page.mouse.wheel(0, -200)
-    expect(page.locator("canvas.map")).to_be_visible()
+    page.locator("canvas.map").wait_for()
     view = "({ lab }) => ({ ...lab.stage.view })"
     before = page.locator(".lab").evaluate(view)
     page.mouse.down()
@@ -174,7 +174,7 @@ def test_n_of_m_is_a_switch(lab: Lab) -> None:
     page, _ = lab("shape=16x16x1x1&g=2:4&ratio=0.5")
     assert pruned_groups(page) == 128
     page.get_by_label("Prune this layer 2:4").click()
-    expect(page.get_by_text("ratio 0.0 |")).to_be_visible()
+    page.get_by_text("ratio 0.0 |").wait_for()
     assert pruned_groups(page) == 0
 
 

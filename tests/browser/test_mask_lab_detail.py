@@ -42,7 +42,7 @@ def test_a_large_layer_is_reduced_and_zooming_brings_every_weight_and_only_that(
     expect(page.locator(".note")).to_contain_text("Zoom in for single weights and hand edits")
     received = len(wire.received)
     zoomed(page, 6)
-    expect(page.get_by_text("runs 1 |")).to_be_visible()
+    page.get_by_text("runs 1 |").wait_for()
     assert max(wire.received[received:]) < 1_000_000
     top, _, left, _ = page.locator(".lab").evaluate(NEAR)
     page.mouse.move(*over_near(page, 40, 50))
@@ -87,11 +87,11 @@ def test_a_flip_in_the_window_counts_everywhere(lab: Lab, query: str) -> None:
     ).to_be_visible(timeout=20_000)
     after = pruned_groups(page)
     assert abs(after - before) == 1
-    expect(page.get_by_text(f"Python counts {after * size:,} weights")).to_be_visible()
+    page.get_by_text(f"Python counts {after * size:,} weights").wait_for()
     page.keyboard.press("Control+z")
-    expect(page.get_by_text("edits []")).to_be_visible()
+    page.get_by_text("edits []").wait_for()
     assert pruned_groups(page) == before
-    expect(page.get_by_text(f"Python counts {before * size:,} weights")).to_be_visible()
+    page.get_by_text(f"Python counts {before * size:,} weights").wait_for()
 
 
 def test_edits_of_a_link_are_counted_before_anything_is_zoomed_to(lab: Lab) -> None:
@@ -102,10 +102,10 @@ def test_edits_of_a_link_are_counted_before_anything_is_zoomed_to(lab: Lab) -> N
     expect(page.locator(".counts")).to_contain_text("21 by hand")
     removed = pruned_groups(page)
     assert removed != 1048576
-    expect(page.get_by_text(f"Python counts {removed:,} weights")).to_be_visible()
+    page.get_by_text(f"Python counts {removed:,} weights").wait_for()
     page.get_by_role("slider", name="Remove").press("PageUp")
-    expect(page.get_by_text("ratio 0.6 |")).to_be_visible(timeout=20_000)
-    expect(page.get_by_text(f"Python counts {pruned_groups(page):,} weights")).to_be_visible()
+    page.get_by_text("ratio 0.6 |").wait_for(timeout=20_000)
+    page.get_by_text(f"Python counts {pruned_groups(page):,} weights").wait_for()
 
 
 def test_moving_on_brings_another_window_and_zooming_out_drops_it(lab: Lab) -> None:
@@ -138,7 +138,7 @@ def test_the_keyboard_goes_from_blocks_to_weights_and_flips_one(lab: Lab) -> Non
     page.keyboard.press("ArrowRight")
     expect(page.locator(".spoken")).to_contain_text(re.compile("^output 2, input 2, weight"))
     page.keyboard.press("Enter")
-    expect(page.get_by_text("edits [[0, 2050, ")).to_be_visible()
+    page.get_by_text("edits [[0, 2050, ").wait_for()
 
 
 def test_without_detail_a_reduced_layer_says_so(lab: Lab) -> None:
@@ -160,7 +160,7 @@ def test_a_release_never_flickers_back(lab: Lab, query: str) -> None:
     )
     slider = page.get_by_role("slider", name="Remove")
     slider.press("PageUp")
-    expect(page.get_by_text("ratio 0.6 |")).to_be_visible(timeout=20_000)
+    page.get_by_text("ratio 0.6 |").wait_for(timeout=20_000)
     settled(page)
     seen = {tuple(each) for each in page.locator(".lab").evaluate("({ lab }) => lab.seen")}
     assert [asked for _, asked, _ in seen] == ["60%"]
@@ -168,4 +168,4 @@ def test_a_release_never_flickers_back(lab: Lab, query: str) -> None:
     assert int(drawn) == pruned_groups(page)
     weights = re.search(r"([\d,]+) of [\d,]+ weights", words)
     assert weights
-    expect(page.get_by_text(f"Python counts {weights[1]} weights")).to_be_visible()
+    page.get_by_text(f"Python counts {weights[1]} weights").wait_for()

@@ -51,54 +51,54 @@ def test_the_last_group_is_not_pruned_in_vain(lab: Lab) -> None:
     expect(page.locator(".notice")).to_have_text(LAST_STAYS)
     expect(page.locator(".spoken")).to_have_text(LAST_STAYS)
     expect(page.locator(".readout")).to_contain_text("kept · never removed")
-    expect(page.get_by_text("runs 1 | ratio 1.0 | edits []")).to_be_visible()
+    page.get_by_text("runs 1 | ratio 1.0 | edits []").wait_for()
     other = (last + 1) % 128
     flips(page, other)
     expect(page.locator(".notice")).to_be_empty()
-    expect(page.get_by_text(f"edits [[0, {other}, True]]")).to_be_visible()
+    page.get_by_text(f"edits [[0, {other}, True]]").wait_for()
     flips(page, last)
-    expect(page.get_by_text(f"[0, {last}, False]")).to_be_visible()
+    page.get_by_text(f"[0, {last}, False]").wait_for()
     settled(page)
     flips(page, other)
-    expect(page.get_by_text(f"edits [[0, {last}, False]]")).to_be_visible()
+    page.get_by_text(f"edits [[0, {last}, False]]").wait_for()
     settled(page)
     page.mouse.move(*over_cell(page, last // 8 * 3 + 1, last % 8 * 3))
     expect(page.locator(".readout")).to_contain_text(
         "removed by hand, but kept: it is the last group of its scope"
     )
     flips(page, last)
-    expect(page.get_by_text("edits []")).to_be_visible()
+    page.get_by_text("edits []").wait_for()
 
 
 def test_undo_comes_back_with_the_lab(lab: Lab) -> None:
     page, _ = lab(f"{KERNELS}&away=1")
     flips(page, 5)
-    expect(page.get_by_text("[0, 5, ")).to_be_visible()
+    page.get_by_text("[0, 5, ").wait_for()
     settled(page)
     page.get_by_text("Away").click()
     expect(page.locator(".lab")).to_have_count(0)
     settled(page)
     page.get_by_text("Away").click()
-    expect(page.locator(".lab")).to_be_visible()
+    page.locator(".lab").wait_for()
     settled(page)
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("edits []")).to_be_visible()
+    page.get_by_text("edits []").wait_for()
 
 
 def test_undo_outlives_other_scores(lab: Lab) -> None:
     page, _ = lab(KERNELS)
     flips(page, 0)
-    expect(page.get_by_text("[0, 0, ")).to_be_visible()
+    page.get_by_text("[0, 0, ").wait_for()
     settled(page)  # both flips in one run of the script would make one run fewer
     flips(page, 9)
-    expect(page.get_by_text("[0, 9, ")).to_be_visible()
+    page.get_by_text("[0, 9, ").wait_for()
     settled(page)
     page.get_by_text("Other scores").click()
-    expect(page.get_by_text("runs 4 |")).to_be_visible()
+    page.get_by_text("runs 4 |").wait_for()
     settled(page)
     undo = page.get_by_role("button", name="Undo")
     undo.click()
-    expect(page.get_by_text(re.compile(r"edits \[\[0, 0, (True|False)\]\]"))).to_be_visible()
+    page.get_by_text(re.compile(r"edits \[\[0, 0, (True|False)\]\]")).wait_for()
     expect(page.locator(".spoken")).to_have_text(
         re.compile(r"^Undone\. removed: \d+ of 128 groups .* · 1 by hand$")
     )
@@ -106,7 +106,7 @@ def test_undo_outlives_other_scores(lab: Lab) -> None:
     page.get_by_text("Other scores").click()
     settled(page)
     undo.click()
-    expect(page.get_by_text("edits []")).to_be_visible()
+    page.get_by_text("edits []").wait_for()
     assert pruned_groups(page) == 64
     page.get_by_role("button", name="Redo").click()
     expect(page.locator(".spoken")).to_have_text(re.compile(r"^Redone\. .* · 1 by hand$"))
@@ -123,7 +123,7 @@ def test_undo_stays_with_its_network(lab: Lab) -> None:
     undo, redo = (page.get_by_role("button", name=name) for name in ("Undo", "Redo"))
     flips(page, 5)
     undo.click()
-    expect(page.get_by_text("edits []")).to_be_visible()
+    page.get_by_text("edits []").wait_for()
     expect(redo).to_be_enabled()
     settled(page)
     page.get_by_text("Other network").click()
@@ -139,7 +139,7 @@ def test_edits_that_cannot_be_used_can_be_cleared(lab: Lab) -> None:
     clear = page.get_by_role("button", name="Clear edits")
     expect(clear).to_be_enabled()
     clear.click()
-    expect(page.get_by_text("found None () None")).to_be_visible()
+    page.get_by_text("found None () None").wait_for()
     expect(clear).to_be_disabled()
 
 
@@ -170,8 +170,8 @@ def test_shift_selects_without_a_flip(lab: Lab) -> None:
     page.keyboard.down("Shift")
     flips(page, 3)
     page.keyboard.up("Shift")
-    expect(page.get_by_text("found None None (0, 3)")).to_be_visible()
-    expect(page.get_by_text("edits []")).to_be_visible()
+    page.get_by_text("found None None (0, 3)").wait_for()
+    page.get_by_text("edits []").wait_for()
 
 
 def test_scores_that_are_nearly_equal_still_differ_in_colour(lab: Lab) -> None:
@@ -212,4 +212,4 @@ def test_a_strip_gets_a_narrow_frame_and_no_minimap_until_it_is_zoomed(lab: Lab)
     assert frame["width"] < 230
     expect(page.locator("canvas.map")).to_be_hidden()
     page.get_by_role("button", name="Zoom in").click()
-    expect(page.locator("canvas.map")).to_be_visible()
+    page.locator("canvas.map").wait_for()

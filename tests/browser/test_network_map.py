@@ -90,7 +90,7 @@ def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_ma
     page = open_map("model=resnet50")
     box(page, "conv1.weight").focus()
     page.keyboard.press("End")
-    expect(page.get_by_text("runs 2 | chosen fc.weight")).to_be_visible()
+    page.get_by_text("runs 2 | chosen fc.weight").wait_for()
     page.keyboard.press("ArrowLeft")
     fold = page.locator(".net-map .fold:focus")
     expect(fold).to_have_attribute("data-id", "fold layer4.1–2")
@@ -105,19 +105,19 @@ def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_ma
     page.keyboard.press("Escape")
     expect(page.locator(".net-map .box:focus")).to_have_attribute("data-id", "fold layer4.1–2")
     assert boxes(page) == 22
-    expect(page.get_by_text("runs 2 | chosen fc.weight")).to_be_visible()
+    page.get_by_text("runs 2 | chosen fc.weight").wait_for()
 
 
 def test_arrows_walk_between_the_lanes_and_report_where_they_rest(open_map: OpenMap) -> None:
     page = open_map("model=resnet20")
     box(page, "layer2.0.conv1.weight").click()
-    expect(page.get_by_text("runs 2 | chosen layer2.0.conv1.weight")).to_be_visible()
+    page.get_by_text("runs 2 | chosen layer2.0.conv1.weight").wait_for()
     for key in ("ArrowDown", "ArrowUp", "ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
-    expect(page.get_by_text("runs 3 | chosen layer2.0.conv2.weight")).to_be_visible()
+    page.get_by_text("runs 3 | chosen layer2.0.conv2.weight").wait_for()
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowDown")
-    expect(page.get_by_text("chosen layer2.0.shortcut.conv.weight")).to_be_visible()
+    page.get_by_text("chosen layer2.0.shortcut.conv.weight").wait_for()
     expect(page.locator(".net-map [tabindex='0']")).to_have_count(1)
 
 

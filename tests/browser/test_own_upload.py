@@ -40,7 +40,7 @@ def write(page: Page, key: str, text: str) -> None:
 def attach(page: Page, key: str, name: str, content: bytes) -> None:
     file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
     page.locator(f".st-key-{key} input[type=file]").set_input_files(file)  # type: ignore[arg-type]
-    expect(page.locator(f".st-key-{key}").get_by_text(name)).to_be_visible()
+    page.locator(f".st-key-{key}").get_by_text(name).wait_for()
     settled(page)
 
 
@@ -58,18 +58,18 @@ def test_a_checkpoint_and_a_zip_are_opened(
     page.goto(f"{url}/?model=lenet5&sparsity=0.0")
     settled(page)
     page.get_by_role("button", name="Open your own").click()
-    expect(page.get_by_role("dialog")).to_be_visible()
+    page.get_by_role("dialog").wait_for()
     choose(page, "own_architecture", "VGG (batch norm)")
     state = named("module.", network().state_dict())
     attach(page, "own_checkpoint", "best.pt", pt({"state_dict": state, "epoch": torch.tensor(3)}))
     choose(page, "own_normalisation", "Mean 0.5, deviation 0.5: pixels in [-1, 1]")
     choose(page, "own_channels", "3, colour")
     write(page, "own_size", "8")
-    expect(page.get_by_text("32 of 32 tensors fit; the head has 3 outputs.")).to_be_visible()
+    page.get_by_text("32 of 32 tensors fit; the head has 3 outputs.").wait_for()
     attach(page, "own_zip", "flowers.zip", zipped(flowers(12)))
     in_both_lights(page, "own-upload")
     page.locator(".st-key-own_submit button").click()
-    expect(page).to_have_url(re.compile("model=vgg%40[0-9a-f]{6}"))
+    page.wait_for_url(re.compile("model=vgg%40[0-9a-f]{6}"))
     settled(page)
     expect(page.get_by_role("dialog")).to_have_count(0)
     model, dataset = re.findall(r"(?:model|dataset)=([\w%-]+)", page.url)

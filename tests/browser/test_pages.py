@@ -26,17 +26,17 @@ def test_a_link_opens_the_same_view_in_another_browser_and_tabs_never_see_each_o
     assert low != high
     pick(first, "granularity", "Kernel")
     slide(first, "sparsity", -3)
-    expect(first).to_have_url(re.compile(r"sparsity=0\.87(&|$)"))
+    first.wait_for_url(re.compile(r"sparsity=0\.87(&|$)"))
     settled(first)
     expect(card(first, "Parameters left")).not_to_have_text(low)
     assert metric(tab, "Parameters left") == high
     tab.reload()
     assert metric(settled(tab), "Parameters left") == high
     press(first, "ArrowRight ArrowRight")
-    expect(first).to_have_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.89(&|$)"))
+    first.wait_for_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.89(&|$)"))
     settled(first)
     flip(first, 0.42, 0.42)
-    expect(first).to_have_url(re.compile("edits="))
+    first.wait_for_url(re.compile("edits="))
     settled(first)
     assert "model=lenet5" in first.url
     link = first.url.split("/", 3)[3]
@@ -54,7 +54,7 @@ def opens_the_same(first: Page, second: Page) -> None:
 
 def a_hand_edited_address_is_reported_and_the_app_goes_on(page: Page, console: Console) -> None:
     for words in ("outside", "kernal", "resnet21", "cifar11"):
-        expect(page.get_by_text(re.compile(words)).first).to_be_visible()
+        page.get_by_text(re.compile(words)).first.wait_for()
     no_traceback(page, console)
     pick(page, "model", "LeNet-5")
     expect(card(page, "Accuracy")).to_have_text(re.compile(r"^[\d.]+%$"))
@@ -83,5 +83,5 @@ def test_from_a_hand_edited_address_to_every_page_and_none_is_wider_than_its_win
         no_traceback(page, console)
     for title in ("Sensitivity", "Export"):  # still narrow: some are in a menu
         go(page, title)
-        expect(page).to_have_url(re.compile(f"/{title.lower()}"))
+        page.wait_for_url(re.compile(f"/{title.lower()}"))
     no_traceback(page, console)

@@ -22,7 +22,7 @@ def button(page: Page, key: str) -> Locator:
 def started(page: Page) -> Locator:
     """Starts a fine-tuning run and returns its stop button."""
     button(page, "tune_start").click()
-    expect(button(page, "tune_stop")).to_be_visible(timeout=LONG)
+    button(page, "tune_stop").wait_for(timeout=LONG)
     return button(page, "tune_stop")
 
 
@@ -34,22 +34,22 @@ def test_a_run_goes_on_until_its_browser_stops_it(open_page: OpenPage, console: 
     page.locator(".st-key-sparsity").get_by_role("slider").press("ArrowRight")
     go(page, "Explore")
     go(page, "Fine-tune & compare")
-    expect(stop).to_be_visible()
+    stop.wait_for()
     no_traceback(page, console)
     page.reload()
-    expect(stop).to_be_visible(timeout=LONG)
+    stop.wait_for(timeout=LONG)
     reopened = page.context.new_page()
     reopened.goto(page.url)
     page.close()
     stop = button(reopened, "tune_stop")
-    expect(stop).to_be_visible(timeout=LONG)
+    stop.wait_for(timeout=LONG)
     other = open_page("finetune?" + reopened.url.partition("?")[2], another=True)
-    expect(other.get_by_text("No run yet")).to_be_visible(timeout=LONG)
+    other.get_by_text("No run yet").wait_for(timeout=LONG)
     console.listen(reopened)
     console.clear()  # Streamlit asks for its files below a page's address first
     stop.click()
-    expect(reopened.get_by_text("The run was stopped")).to_be_visible(timeout=LONG)
-    expect(other.get_by_text("No run yet")).to_be_visible()
+    reopened.get_by_text("The run was stopped").wait_for(timeout=LONG)
+    other.get_by_text("No run yet").wait_for()
     no_traceback(reopened, console)
     no_traceback(other, console)
     reopened.close()
@@ -80,7 +80,7 @@ def test_a_study_survives_a_restart_of_the_app(
     assert 0 < len(before) < RUNS
     with serve("app.py", tmp_path / "second.log", int(url.rpartition(":")[2])) as url:
         press(page, url, "Continue")
-        expect(page.get_by_text(f"{RUNS} runs, all measured.")).to_be_visible(timeout=LONG)
+        page.get_by_text(f"{RUNS} runs, all measured.").wait_for(timeout=LONG)
         settled(page)
         expect(page.get_by_test_id("stPlotlyChart")).to_have_count(1)
     page.close()

@@ -29,7 +29,7 @@ def test_a_classifier_of_somebody_else(
         page.goto(f"{url}/?sparsity=0.2")
         settled(page)
         pick(page, "model", "Somebody's classifier")
-        expect(page).to_have_url(re.compile("dataset=pictures_data"))
+        page.wait_for_url(re.compile("dataset=pictures_data"))
         slide(page, "sparsity", 5)
         expect(page.get_by_text("25.4% of the prunable weights")).to_be_visible()
         assert metric(page, "Accuracy") != "33.3%"  # which is chance
