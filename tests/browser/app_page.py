@@ -7,10 +7,14 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Console, settled
 
 
-def leave(page: Page, address: str | re.Pattern[str]) -> None:
-    """Waits until the address is another one, or matches the pattern no longer."""
-    known = re.compile(re.escape(address) + "$") if isinstance(address, str) else address
-    page.wait_for_url(lambda url: not known.search(url))
+def leave(page: Page, address: str) -> None:
+    """Waits until the address is another one."""
+    page.wait_for_url(lambda url: url != address)
+
+
+def forget(page: Page, parameter: str) -> None:
+    """Waits until the address has no such parameter."""
+    page.wait_for_url(lambda url: parameter not in url)
 
 
 def pick(page: Page, key: str, label: str) -> None:

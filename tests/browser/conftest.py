@@ -8,7 +8,6 @@ of Playwright runs in the main thread.
 """
 
 import os
-import re
 import shutil
 import socket
 import time
@@ -35,6 +34,7 @@ from tests.browser.lab_page import Lab, Wire
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / ".shots"
+SHOTS_ASKED_FOR = os.environ.get("PRUNING_EXPLORER_SHOTS") == "1"
 REQUIRED = os.environ.get("PRUNING_EXPLORER_REQUIRE_BROWSER") == "1"
 FLAGS = [
     "--no-sandbox",
@@ -77,8 +77,7 @@ def chromium() -> str:
 
 
 FINISHED = (
-    "[data-testid=stApp]"
-    "[data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
+    "[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]"
 )
 
 
@@ -86,6 +85,7 @@ def settled(page: Page, timeout: float = SETTLE_SECONDS) -> Page:
     """Waits until the app is connected and its script has finished.
 
     The short pause lets an action reach the server first, as Streamlit's own end-to-end tests do.
+    Locators wait here, not `expect`: until it is true, it describes the whole page at each try.
     """
     page.wait_for_timeout(210)
     page.locator(FINISHED).wait_for(state="attached", timeout=timeout * 1000)
@@ -96,7 +96,7 @@ def shot(page: Page, name: str) -> None:
     """A full-page screenshot in the git-ignored `.shots/`, where PRUNING_EXPLORER_SHOTS=1 is set:
     no test reads them.
     """
-    if os.environ.get("PRUNING_EXPLORER_SHOTS") == "1":
+    if SHOTS_ASKED_FOR:
         SHOTS.mkdir(exist_ok=True)
         page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.app_page import card, flip, lab, metric, no_traceback, pick, press
+from tests.browser.app_page import card, flip, forget, lab, metric, no_traceback, pick, press, slide
 from tests.browser.conftest import Console, OpenPage, change_address, settled
 
 ONE_EDIT = re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]\d+(&|$)")
@@ -23,7 +23,7 @@ def a_release_moves_everything(page: Page) -> None:
     page.get_by_text("51%, set by hand.").wait_for()
     settled(page)
     page.locator(".st-key-reset").get_by_role("button").click()
-    leave(page, re.compile("overrides"))
+    forget(page, "overrides")
     settled(page)
     expect(page.locator(".lab .asked")).to_have_text("50%")
 
@@ -41,7 +41,7 @@ def a_flip_by_click_is_in_the_address_and_undone(page: Page) -> None:
     page.wait_for_url(lambda url: url == first)
     settled(page)
     undo.click()
-    leave(page, re.compile("edits="))
+    forget(page, "edits=")
     settled(page)
     page.locator(".lab [data-do=redo]").click()
     page.wait_for_url(lambda url: url == first)
@@ -55,19 +55,33 @@ def a_flip_by_keyboard_and_clear_edits(page: Page) -> None:
     page.wait_for_url(ONE_EDIT)
     settled(page)
     page.locator(".lab [data-do=clear]").click()
-    leave(page, re.compile("edits="))
+    forget(page, "edits=")
     settled(page)
 
 
-def back_brings_the_whole_plan(page: Page) -> None:
-    """The other network lacks the layer: its ratio and edits leave and return together."""
+def a_plan_of_the_slider_and_by_hand(page: Page) -> None:
+    slide(page, "sparsity", -3)
+    page.wait_for_url(re.compile(r"sparsity=0\.47(&|$)"))
     press(page, "ArrowRight ArrowRight")
-    page.wait_for_url(re.compile("overrides="))
+    page.wait_for_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.49(&|$)"))
     settled(page)
     flip(page, 0.42, 0.42)
     page.wait_for_url(re.compile("overrides=.*edits="))
     settled(page)
     expect(page.locator(".lab .counts")).to_contain_text("by hand")
+
+
+def a_link_opens_the_same_view(first: Page, second: Page) -> None:
+    for label in ("Accuracy", "Weights removed", "Parameters left", "MACs left"):
+        expect(card(second, label)).to_have_text(metric(first, label))
+    for part in (".asked", ".counts"):
+        expect(second.locator(f".lab {part}")).to_have_text(lab(first, part))
+    assert lab(second, ".asked") == "49%"
+    assert "by hand" in lab(second, ".counts")
+
+
+def back_brings_the_whole_plan(page: Page) -> None:
+    """The other network lacks the layer: its ratio and edits leave and return together."""
     before = lab(page, ".counts")
     pick(page, "model", "VGG (batch norm)")
     page.wait_for_url(re.compile("model=vgg"))
@@ -82,14 +96,25 @@ def back_brings_the_whole_plan(page: Page) -> None:
 def test_what_is_done_in_the_lab_is_on_the_page_and_in_the_address(
     open_page: OpenPage, console: Console
 ) -> None:
-    """On one page, one after the other: each part but the last leaves it as it was."""
+    """On one page, one after the other: each of the first parts leaves it as it was. Another tab
+    sees nothing of it, and another browser opens the same view from its address.
+    """
+    tab = open_page("?model=lenet5&sparsity=0.2")
+    low = metric(tab, "Parameters left")
     page = open_page(START)
+    assert metric(page, "Parameters left") != low
     a_release_moves_everything(page)
     a_flip_by_keyboard_and_clear_edits(page)
     a_flip_by_click_is_in_the_address_and_undone(page)
     page.locator(".lab [data-do=clear]").click()
-    leave(page, re.compile("edits="))
+    forget(page, "edits=")
     settled(page)
+    a_plan_of_the_slider_and_by_hand(page)
+    assert "model=lenet5" in page.url
+    a_link_opens_the_same_view(page, open_page(page.url.split("/", 3)[3], another=True))
+    assert metric(tab, "Parameters left") == low
+    tab.reload()
+    assert metric(settled(tab), "Parameters left") == low
     back_brings_the_whole_plan(page)
     no_traceback(page, console)
 
@@ -102,7 +127,7 @@ def n_of_m_is_switched_off_and_on(page: Page) -> None:
     page.get_by_text("Kept dense by hand.").wait_for()
     settled(page)
     box.check(force=True)
-    leave(page, re.compile("overrides="))
+    forget(page, "overrides=")
     settled(page)
 
 
@@ -127,9 +152,7 @@ def a_frozen_sample_is_the_plan_until_the_way_back(page: Page) -> None:
 def test_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
     open_page: OpenPage, console: Console
 ) -> None:
-    page = open_page("?model=vgg&layer=block2.conv.weight&granularity=2:4")
-    n_of_m_is_switched_off_and_on(page)
-    change_address(page, "?model=vgg&layer=block2.conv.weight&granularity=4:8")
+    page = open_page("?model=lenet5&layer=fc1.weight&granularity=4:8")
     expect(page.locator(".lab .fixed")).to_contain_text("4:8")
     n_of_m_is_switched_off_and_on(page)
     change_address(page, f"{START}&closer=Filters&filter=5")
@@ -141,7 +164,7 @@ def test_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
     page.get_by_text("Filter 7, kernel by kernel").wait_for()
     number.fill("0")
     number.press("Enter")
-    leave(page, re.compile("filter=7"))
+    forget(page, "filter=7")
     settled(page)
     a_frozen_sample_is_the_plan_until_the_way_back(page)
     no_traceback(page, console)

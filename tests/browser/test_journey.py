@@ -7,7 +7,6 @@ import zipfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import pytest
 import torch
 from playwright.sync_api import Page, expect
 from safetensors.torch import load as load_safetensors
@@ -17,11 +16,6 @@ from explorer.texts.formats import percent
 from pruning_core.zoo import load_data, load_model
 from tests.browser.app_page import card, go, metric, no_traceback, pick, slide
 from tests.browser.conftest import LONG, Console, OpenPage, settled, shot
-
-JOURNEYS = [
-    pytest.param("lenet5", "LeNet-5", "Kernel", id="lenet5"),
-    pytest.param("vit", "ViT", "Attention head", id="vit"),
-]
 
 
 def plain_accuracy(model_name: str, files: zipfile.ZipFile) -> float:
@@ -100,12 +94,10 @@ def export(page: Page, model: str, folder: Path) -> None:
     assert printed.getvalue().strip() == line
 
 
-@pytest.mark.parametrize(("model", "label", "shape"), JOURNEYS)
-def test_the_main_job(
-    model: str, label: str, shape: str, open_page: OpenPage, console: Console, tmp_path: Path
-) -> None:
+def test_the_main_job(open_page: OpenPage, console: Console, tmp_path: Path) -> None:
+    model = "vit"
     page = open_page("?sparsity=0.5")
-    explore(page, label, shape)
+    explore(page, "ViT", "Attention head")
     shot(page, f"journey-{model}-explore")
     go(page, "Sensitivity")
     scan(page)

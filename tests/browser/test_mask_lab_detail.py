@@ -82,9 +82,9 @@ def test_a_flip_in_the_window_counts_everywhere(lab: Lab, query: str) -> None:
     before = pruned_groups(page)
     size = page.locator(".lab").evaluate("({ lab }) => lab.layer.size")
     page.mouse.click(*over_near(page, 4, 4))
-    expect(
-        page.get_by_text(re.compile(r"runs 2 \| .*edits \[\[\d+, \d+, (True|False)\]\]"))
-    ).to_be_visible(timeout=20_000)
+    page.get_by_text(re.compile(r"runs 2 \| .*edits \[\[\d+, \d+, (True|False)\]\]")).wait_for(
+        timeout=20_000
+    )
     after = pruned_groups(page)
     assert abs(after - before) == 1
     page.get_by_text(f"Python counts {after * size:,} weights").wait_for()

@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.workspaces import open_workspace
 from tests.browser.app_page import card, no_traceback
-from tests.browser.conftest import Console, Serve, dressed, settled, shot
+from tests.browser.conftest import SHOTS_ASKED_FOR, Console, Serve, dressed, settled, shot
 from tests.core.zoo.uploads.files import flowers, named, network, pt, zipped
 
 
@@ -45,7 +45,9 @@ def attach(page: Page, key: str, name: str, content: bytes) -> None:
 
 
 def in_both_lights(page: Page, name: str) -> None:
-    for theme, width in (("dark", 800), ("light", 800), ("dark", 1440), ("light", 1440)):
+    """Screenshots, where they are asked for."""
+    looks = (("dark", 800), ("light", 800), ("dark", 1440), ("light", 1440))
+    for theme, width in looks if SHOTS_ASKED_FOR else ():
         shot(settled(dressed(page, theme, width)), f"{name}-{theme}-{width}")
 
 

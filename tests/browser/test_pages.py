@@ -1,55 +1,42 @@
-"""What holds for the app as a whole: links, sessions apart, hand-edited addresses, no page wider
-than its window.
+"""What holds for the app as a whole: hand-edited addresses, forms that keep their values while
+other pages are shown, no page wider than its window.
 """
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.app_page import card, flip, go, lab, metric, no_traceback, pick, press, slide
+from tests.browser.app_page import card, go, no_traceback, pick
 from tests.browser.conftest import Console, OpenPage, dressed, settled, shot
 
-TITLES = ("Explore", "Sensitivity", "Fine-tune & compare", "Flows", "Methods", "Export")
+TITLES = ("Sensitivity", "Fine-tune & compare", "Flows", "Methods", "Export")
+TRAINING = {"tune_epochs": "3", "tune_lr": "0.01", "tune_batch_size": "32", "tune_rounds": "1"}
+FORMS = {
+    "Fine-tune & compare": TRAINING,
+    "Flows": TRAINING,
+    "Methods": TRAINING | {"study_seeds": "3"},
+}
 FITS = """() => {
   const main = document.querySelector('[data-testid=stMain]')
   return main && main.scrollWidth <= main.clientWidth + 1
 }"""
 
 
-def test_a_link_opens_the_same_view_in_another_browser_and_tabs_never_see_each_other(
-    open_page: OpenPage,
-) -> None:
-    first = open_page("?model=lenet5&layer=conv2.weight&sparsity=0.9")
-    tab = open_page("?model=lenet5&sparsity=0.2")
-    low = metric(first, "Parameters left")
-    high = metric(tab, "Parameters left")
-    assert low != high
-    pick(first, "granularity", "Kernel")
-    slide(first, "sparsity", -3)
-    first.wait_for_url(re.compile(r"sparsity=0\.87(&|$)"))
-    settled(first)
-    expect(card(first, "Parameters left")).not_to_have_text(low)
-    assert metric(tab, "Parameters left") == high
-    tab.reload()
-    assert metric(settled(tab), "Parameters left") == high
-    press(first, "ArrowRight ArrowRight")
-    first.wait_for_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.89(&|$)"))
-    settled(first)
-    flip(first, 0.42, 0.42)
-    first.wait_for_url(re.compile("edits="))
-    settled(first)
-    assert "model=lenet5" in first.url
-    link = first.url.split("/", 3)[3]
-    opens_the_same(first, open_page(link, another=True))
+def field(page: Page, key: str) -> Locator:
+    return page.locator(f".st-key-{key} input")
 
 
-def opens_the_same(first: Page, second: Page) -> None:
-    for label in ("Accuracy", "Weights removed", "Parameters left", "MACs left"):
-        expect(card(second, label)).to_have_text(metric(first, label))
-    for part in (".asked", ".counts"):
-        expect(second.locator(f".lab {part}")).to_have_text(lab(first, part))
-    assert lab(second, ".asked") == "89%"
-    assert "by hand" in lab(second, ".counts")
+def shows(page: Page, values: dict[str, str]) -> None:
+    for key, value in values.items():
+        expect(field(page, key)).to_have_value(value)
+
+
+def visit(page: Page, title: str) -> None:
+    """Goes there, and finds the values of its form."""
+    go(page, title)
+    if title == "Methods":
+        page.get_by_text("Training of every run").click()
+    shows(page, FORMS.get(title, {}))
 
 
 def a_hand_edited_address_is_reported_and_the_app_goes_on(page: Page, console: Console) -> None:
@@ -68,20 +55,46 @@ def fits(page: Page, name: str, theme: str, width: int) -> None:
     shot(page, f"{name}-{theme}-{width}")
 
 
-def test_from_a_hand_edited_address_to_every_page_and_none_is_wider_than_its_window(
+def fits_wide_and_narrow(page: Page, title: str) -> None:
+    name = title.split()[0].lower()
+    fits(page, name, "light", 1440)
+    fits(page, name, "dark", 800)
+
+
+def forms_keep_their_values_on_every_page_switch(page: Page) -> None:
+    """From Export, with a pass and without ties."""
+    visit(page, "Sensitivity")
+    expect(field(page, "tied")).not_to_be_checked()
+    for title in ("Fine-tune & compare", "Methods", "Flows"):
+        visit(page, title)
+    page.locator(".st-key-tune_epochs").get_by_test_id("stNumberInputStepUp").click()
+    settled(page)
+    shows(page, {"tune_epochs": "4"})
+    go(page, "Explore")
+    shows(page, {"drop_pass": "7"})
+    go(page, "Fine-tune & compare")
+    shows(page, TRAINING | {"tune_epochs": "4"})
+
+
+def test_from_a_hand_edited_address_to_every_page_and_back(
     open_page: OpenPage, console: Console
 ) -> None:
+    """None is wider than its window, and all are reached from a narrow one: some are in a menu."""
     page = open_page("?sparsity=7&granularity=kernal&model=resnet21&dataset=cifar11")
     a_hand_edited_address_is_reported_and_the_app_goes_on(page, console)
+    pick(page, "granularity", "Filter")
+    page.locator(".st-key-closer").get_by_text("Dropout").click()
+    field(page, "drop_pass").fill("7")
+    page.keyboard.press("Enter")
+    settled(page)
+    fits_wide_and_narrow(page, "Explore")
     for title in TITLES:
-        dressed(page, "light", 1440)
-        if title != "Explore":
-            go(page, title)
-        name = title.split()[0].lower()
-        fits(page, name, "light", 1440)
-        fits(page, name, "dark", 800)
+        visit(page, title)
+        page.wait_for_url(re.compile(f"/{title.split('-')[0].lower()}"))
+        if title == "Sensitivity":
+            page.locator(".st-key-tied label").click()
+            settled(page)
+        fits_wide_and_narrow(page, title)
         no_traceback(page, console)
-    for title in ("Sensitivity", "Export"):  # still narrow: some are in a menu
-        go(page, title)
-        page.wait_for_url(re.compile(f"/{title.lower()}"))
+    forms_keep_their_values_on_every_page_switch(page)
     no_traceback(page, console)

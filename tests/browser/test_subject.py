@@ -1,4 +1,6 @@
-"""A network of somebody else in the app, from `--subject` to a script without our package."""
+"""A network of somebody else in the app, from `--subject` to a script without our package.
+
+Its scan and its training: tests/explorer/pages/test_third_party.py."""
 
 import re
 import runpy
@@ -14,7 +16,6 @@ from explorer.texts.formats import percent
 from pruning_core.subjects import subject_files
 from tests.browser.app_page import go, metric, no_traceback, pick, slide
 from tests.browser.conftest import USUAL, Console, Serve, settled
-from tests.browser.test_journey import scan, tune
 from tests.third_party import write_package
 
 
@@ -33,10 +34,6 @@ def test_a_classifier_of_somebody_else(
         slide(page, "sparsity", 5)
         expect(page.get_by_text("25.4% of the prunable weights")).to_be_visible()
         assert metric(page, "Accuracy") != "33.3%"  # which is chance
-        go(page, "Sensitivity")
-        scan(page)
-        go(page, "Fine-tune & compare")
-        tune(page)
         go(page, "Export")
         line = page.get_by_text(re.compile(r"^accuracy [01]\.\d{6} \(")).inner_text().strip()
         assert percent(float(line.split()[1])) == metric(page, "Accuracy")

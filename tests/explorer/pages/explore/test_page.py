@@ -198,9 +198,11 @@ def test_a_hand_edited_address_is_told_and_the_page_goes_on(
     assert re.fullmatch(r"[\d.]+%", numbers(run(at))["Accuracy"])
 
 
-def test_n_of_m_is_cut_or_dense() -> None:
-    address = {"model": "vgg", "granularity": "2:4", "layer": "block2.conv.weight"}
-    assert (drawn(started(**address))["keepOf"], lab(started(**address))["ratio"]) == (2, 0.5)
+@pytest.mark.parametrize(("n_of_m", "kept"), [("2:4", 2), ("4:8", 4)])
+def test_n_of_m_is_cut_or_dense(n_of_m: str, kept: int) -> None:
+    address = {"model": "vgg", "granularity": n_of_m, "layer": "block2.conv.weight"}
+    at = started(**address)
+    assert (drawn(at)["keepOf"], lab(at)["ratio"]) == (kept, 0.5)
     at = started(**address, overrides="block2.conv.weight~0.0")
     assert (lab(at)["ratio"], kept_share(at)) == (0.0, 1)
     assert any(caption.value.startswith("Kept dense by hand.") for caption in at.caption)
