@@ -122,18 +122,19 @@ def fit_ratios(
     family: level u in [0, 1] -> ratios that rise with u; u is bisected. Where the total jumps at a
     level, the ratios on both sides of the jump are mixed so that the total is met.
     """
+    counts = _counts(layers, count)
     low = 0.0
     high = 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        if total_ratio(layers, family(middle), count) < sparsity:
+        if _total(counts, family(middle)) < sparsity:
             low = middle
         else:
             high = middle
     under = family(low)
     over = family(high)
-    under_total = total_ratio(layers, under, count)
-    over_total = total_ratio(layers, over, count)
+    under_total = _total(counts, under)
+    over_total = _total(counts, over)
     if over_total <= under_total or over_total <= sparsity:
         share = 1.0
     else:
@@ -145,8 +146,16 @@ def total_ratio(
     layers: tuple[Layer, ...], ratios: Ratios, count: LayerCount = weight_count
 ) -> float:
     """The fraction of all weights of these layers, or of what `count` counts, that is removed."""
-    total = sum(count(layer) for layer in layers)
-    return sum(count(layer) * ratios[layer.name] for layer in layers) / total if total else 0.0
+    return _total(_counts(layers, count), ratios)
+
+
+def _counts(layers: tuple[Layer, ...], count: LayerCount) -> dict[str, int]:
+    return {layer.name: count(layer) for layer in layers}
+
+
+def _total(counts: Mapping[str, int], ratios: Ratios) -> float:
+    total = sum(counts.values())
+    return sum(n * ratios[name] for name, n in counts.items()) / total if total else 0.0
 
 
 def lamp_scores(scores: Float[Tensor, "s g"]) -> Float[Tensor, "s g"]:

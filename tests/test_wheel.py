@@ -136,18 +136,30 @@ for name in ("explorer", "pruning_core"):
     assert all(Path(path).is_relative_to(installed.environment) for path in origins)
 
 
-def test_pruning_lists_the_choices(installed: Installed) -> None:
-    listed = json.loads(
-        run(installed.command("pruning"), "list", "--json", cwd=installed.folder).stdout
-    )
-    assert {"criterion", "granularity", "model", "dataset"} <= {row["axis"] for row in listed}
+RUN_EACH = """
+import runpy
+import sys
+
+script = sys.argv[1]
+for arguments in ("list --json", "run plan.json --out results"):
+    sys.argv = [script, *arguments.split()]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, end.code
+"""
+"""Runs the installed command twice in one process, which imports the package once."""
 
 
-def test_pruning_runs_a_plan(installed: Installed) -> None:
+def test_pruning_lists_the_choices_and_runs_a_plan(installed: Installed) -> None:
     (installed.folder / "plan.json").write_text(
         Plan(model="lenet5", sparsity=0.5).to_json(), encoding="utf-8"
     )
-    run(installed.command("pruning"), "run", "plan.json", "--out", "results", cwd=installed.folder)
+    (installed.folder / "run_each.py").write_text(RUN_EACH, encoding="utf-8")
+    command = (installed.command("python"), "run_each.py", installed.command("pruning"))
+    printed = run(*command, cwd=installed.folder).stdout
+    listed = json.JSONDecoder().raw_decode(printed)[0]
+    assert {"criterion", "granularity", "model", "dataset"} <= {row["axis"] for row in listed}
     results = installed.folder / "results"
     written = {"plan.json", "report.json", "masks.safetensors", "weights.safetensors"}
     assert written | {"load_masks.py"} == {path.name for path in results.iterdir()}

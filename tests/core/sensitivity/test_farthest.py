@@ -1,6 +1,7 @@
 """The largest sparsity within a limit, against a sweep over all sparsities."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -16,7 +17,7 @@ from pruning_core.sensitivity.farthest import (
     curve,
     farthest,
 )
-from pruning_core.tasks import change
+from pruning_core.tasks import Change, change
 from pruning_core.types import Masks, PruningError
 from pruning_core.workspaces import Workspace, open_workspace
 
@@ -69,12 +70,17 @@ def border_and_sweep(
 
 def within_limit(plan: Plan, space: Workspace, sparsity: float, lose: float, sure: bool) -> bool:
     """Is a plain evaluation of the plan at that sparsity within the limit?"""
-    changed = replace(plan, sparsity=sparsity)
-    judge = Judge.of(space.dataset)
-    split = probe_split(changed, space)
-    network = masked_copy(changed, space, choose_masks(changed, space)[1])
-    measured = change(judge.evaluate(space.model, split), judge.evaluate(network, split))
+    measured = measured_change(replace(plan, sparsity=sparsity), space)
     return -(measured.interval[0] if sure else measured.value) <= lose + 1e-12
+
+
+@cache
+def measured_change(plan: Plan, space: Workspace) -> Change:
+    """The sweeps of several limits use the same measurements."""
+    judge = Judge.of(space.dataset)
+    split = probe_split(plan, space)
+    network = masked_copy(plan, space, choose_masks(plan, space)[1])
+    return change(judge.evaluate(space.model, split), judge.evaluate(network, split))
 
 
 def test_points_of_the_curve_are_not_measured_again(

@@ -70,7 +70,7 @@ def test_a_closed_study_continues_with_the_interrupted_run(
 
 
 def test_a_killed_process_loses_only_its_current_run(space: Workspace, tmp_path: Path) -> None:
-    slow = replace(SMALL, plan=replace(SMALL.plan, fine_tune=replace(TUNE, epochs=6)))
+    slow = replace(SMALL, plan=replace(SMALL.plan, fine_tune=replace(TUNE, epochs=3)))
     study_file = tmp_path / "study.json"
     folder = tmp_path / "runs"
     study_file.write_text(slow.to_json())

@@ -22,10 +22,15 @@ from tests.core.toy import is_sentence, same_state, state
 
 SMALL = (1, 8, 8)
 PICTURE = (3, 32, 32)
+BOTTLENECK = models.resnet.Bottleneck
+"""The block of resnet50."""
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     **{name: (partial(arch.build, SMALL, 10), SMALL) for name, arch in ARCHITECTURES.items()},
     "resnet18": (lambda: models.resnet18(num_classes=10), PICTURE),
-    "resnet50": (lambda: models.resnet50(num_classes=10), PICTURE),
+    "bottlenecks": (
+        lambda: models.ResNet(BOTTLENECK, [2, 1, 3, 1], num_classes=10, width_per_group=8),
+        PICTURE,
+    ),
     "mobilenet_v2": (lambda: models.mobilenet_v2(num_classes=10, width_mult=0.35), PICTURE),
     "mobilenet_v3": (lambda: models.mobilenet_v3_small(num_classes=10), PICTURE),
     "densenet": (lambda: models.DenseNet(8, (2, 2), 16, num_classes=10), PICTURE),
@@ -185,7 +190,7 @@ def test_resnet20s_additions_tie_four_convolutions_each() -> None:
 
 @pytest.mark.parametrize(
     ("name", "sizes"),
-    [("resnet18", [3, 3, 3, 3]), ("resnet50", [4, 5, 7, 4]), ("vgg", []), ("lenet5", [])],
+    [("resnet18", [3, 3, 3, 3]), ("bottlenecks", [3, 2, 4, 2]), ("vgg", []), ("lenet5", [])],
 )
 def test_number_of_layers_that_are_removed_together(name: str, sizes: list[int]) -> None:
     known = traced(name)[2]
