@@ -24,16 +24,18 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
     if layers.reason is not None:
         st.caption(f"Layers in the order of their calls, without arrows: {plain(layers.reason)}.")
     lost, cut_at = _lost_alone(plan)
-    net_map(
-        map_view(layers, space.layers),
-        chosen=layer_name,
-        kept=_kept(plan, space, report),
-        sensitivity=lost,
-        cut_at=cut_at,
-        task=space.dataset.task,
-        key=KEY,
-        on_select=state.select_layer,
-    )
+    rows = 1 + max((node.row for node in layers.nodes), default=0)
+    with st.container(key=f"map_of_{rows}_rows"):
+        net_map(
+            map_view(layers, space.layers),
+            chosen=layer_name,
+            kept=_kept(plan, space, report),
+            sensitivity=lost,
+            cut_at=cut_at,
+            task=space.dataset.task,
+            key=KEY,
+            on_select=state.select_layer,
+        )
 
 
 def _kept(plan: Plan, space: Workspace, report: Report | None) -> dict[str, float]:

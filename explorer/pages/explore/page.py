@@ -61,7 +61,7 @@ def render(plan: Plan, space: Workspace) -> None:
     task = space.dataset.task
     st.markdown(f"**{for_task(LEAD, task)}**")
     cells = _cells()
-    repaired = st.container()
+    repaired = st.container(key="repaired_line")
     prunable, reasons = cache.prunable(plan, space)
     report = _report(plan, space, prunable)
     layer = _chosen(space, prunable)
@@ -91,7 +91,10 @@ def render(plan: Plan, space: Workspace) -> None:
 def _cells() -> list[DeltaGenerator]:
     """Containers for the four numbers; they keep their place while accuracy is measured."""
     grid = st.grid(4, min_column_width=200)
-    return [grid.container(border=True, height="stretch", gap="xsmall") for _ in range(4)]
+    return [
+        grid.container(border=True, height="stretch", gap="xsmall", key=f"number_{at}")
+        for at in range(4)
+    ]
 
 
 def _lab_and_image(plan: Plan, space: Workspace) -> tuple[DeltaGenerator, DeltaGenerator | None]:
