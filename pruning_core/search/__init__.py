@@ -1,8 +1,13 @@
 """Ratios that a machine chooses: spaces, budgets, and methods that propose and measure ratios."""
 
+from pruning_core.search.amc import Amc, AmcTradeOff
+from pruning_core.search.annealing import Annealing
 from pruning_core.search.candidates import Candidate, Candidates, Evaluate, Judged
+from pruning_core.search.evolution import Evolution
 from pruning_core.search.method import SearchDefaults, SearchMethod
+from pruning_core.search.netadapt import NetAdapt
 from pruning_core.search.sampling import RandomRatios
+from pruning_core.search.sensitivity_map import SensitivityMap
 from pruning_core.search.space import (
     TOLERANCE,
     Part,
@@ -32,6 +37,12 @@ __all__ = [
 
 SEARCHES: dict[str, SearchMethod] = {
     "random": RandomRatios(),
+    "evolution": Evolution(),
+    "annealing": Annealing(),
+    "netadapt": NetAdapt(),
+    "sensitivity_map": SensitivityMap(),
+    "amc": Amc(),
+    "amc_trade_off": AmcTradeOff(),
 }
 """The choices; `search_method` also reads settings, as in random:setting=value."""
 

@@ -1,10 +1,11 @@
 """What a search measures and reports: candidates, each with its ratios, value and costs."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pruning_core.search.space import RatioSpace, within
-from pruning_core.types import Evaluation, Ratios
+from pruning_core.types import Evaluation, PruningError, Ratios
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Judged:
 
 
 Evaluate = Callable[[Ratios], Judged]
+FAILED = Judged(math.nan, -math.inf, math.inf)
+MOST_FAILED = 5
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Candidate:
 
     cost: what the budget limits; costs: all known ones. origin: where the ratios come from, such as
     "uniform" or "mutation of 12". best: the best one up to now of those within the budget. extra:
-    other numbers of the method, such as a reward or a temperature.
+    other numbers of the method, such as a reward or a temperature. failed: why these ratios could
+    not be measured; "" for all others. A failed candidate has the score minus infinity.
     """
 
     number: int
@@ -49,6 +53,7 @@ class Candidate:
     origin: str
     best: bool
     extra: Mapping[str, float] = field(default_factory=dict)
+    failed: str = ""
 
 
 class Candidates:
@@ -62,18 +67,38 @@ class Candidates:
         self.count = 0
         self.best: Candidate | None = None
         self._evaluate = evaluate
+        self._failed = 0
 
     def measure(self, ratios: Ratios, origin: str, **extra: float) -> Candidate:
-        """The next candidate: these ratios, measured as they are (fit them before)."""
+        """The next candidate: these ratios, measured as they are (fit them before).
+
+        A PruningError of its measurement makes it a failed candidate. Raises PruningError where
+        the first `MOST_FAILED` candidates failed, because the others would fail too.
+        """
         self.count += 1
         cost = self.space.cost(ratios)
-        judged = self._evaluate(ratios)
-        best = within(self.space, cost) and (
-            self.best is None or judged.rank > self.best.judged.rank
+        judged, failed = self._judged(ratios)
+        best = (
+            not failed
+            and within(self.space, cost)
+            and (self.best is None or judged.rank > self.best.judged.rank)
         )
         candidate = Candidate(
-            self.count, ratios, judged, cost, self.space.costs(ratios), origin, best, extra
+            self.count, ratios, judged, cost, self.space.costs(ratios), origin, best, extra, failed
         )
         if best:
             self.best = candidate
         return candidate
+
+    def _judged(self, ratios: Ratios) -> tuple[Judged, str]:
+        """What was measured, and why it could not be measured."""
+        try:
+            judged = self._evaluate(ratios)
+        except PruningError as error:
+            self._failed += 1
+            if self._failed == self.count == MOST_FAILED:
+                raise PruningError(
+                    f"None of the first {MOST_FAILED} candidates could be measured: {error}"
+                ) from error
+            return FAILED, str(error)
+        return judged, ""

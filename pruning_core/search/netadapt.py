@@ -1,0 +1,72 @@
+"""NetAdapt: every step cuts each part alone, far enough for the step's cost, and keeps the best."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pruning_core.search.candidates import Candidate, Candidates, Evaluate
+from pruning_core.search.method import SearchDefaults
+from pruning_core.search.proposals import least_ratio, need_budget, need_evaluations
+from pruning_core.search.space import Part, RatioSpace, of_parts
+from pruning_core.settings import setting
+from pruning_core.types import Ratios
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetAdapt(SearchDefaults):
+    """Removes a little of one part in every step: of the part whose loss is the least.
+
+    Step i lowers the cost by D_0 decay^(i-1). For each part alone, the smallest ratio that does so
+    is measured; the best one is kept. As many steps as the evaluations allow lead to the budget, so
+    D_0 follows from them; the paper sets D_0 = 0.025 and trains a little before each measurement,
+    this search does not. Candidates of all steps but the last cost more than the budget and are
+    never the best one. It begins at the least ratios, so the starts have no effect.
+    """
+
+    label: str = "NetAdapt"
+    formula: str = "cost_i = cost_(i-1) - D_0 decay^(i-1); best of: r_l raised to cost_i, alone"
+    source: str = "Yang et al. 2018 (NetAdapt), arXiv:1804.03230"
+    decay: float = setting(0.96, 0.5, 1.0, "How much less every step removes than the one before.")
+
+    def __call__(
+        self,
+        space: RatioSpace,
+        evaluate: Evaluate,
+        evaluations: int,
+        seed: int,
+        starts: Mapping[str, Ratios],
+    ) -> Iterator[Candidate]:
+        keep = need_budget(space, self)
+        need_evaluations(evaluations, len(space.parts), self)
+        candidates = Candidates(space, evaluate)
+        current = of_parts(space.parts, {part.name: part.least for part in space.parts})
+        space.fitted(current)
+        steps = evaluations // len(space.parts)
+        for step, target in enumerate(self._targets(space.cost(current), keep, steps), start=1):
+            tried = []
+            for part, ratios in _cuts(space, current, target):
+                origin = f"step {step}: {part.name}"
+                tried.append(candidates.measure(ratios, origin, step=step, target=target))
+                yield tried[-1]
+            if not tried:
+                break
+            current = max(tried, key=lambda candidate: candidate.judged.rank).ratios
+
+    def _targets(self, cost: float, keep: float, steps: int) -> list[float]:
+        """The cost after each step; the last one is the budget."""
+        shares = self.decay ** np.arange(steps)
+        fallen = np.cumsum(shares) / shares.sum()
+        return [float(cost - (cost - keep) * part) for part in fallen]
+
+
+def _cuts(space: RatioSpace, ratios: Ratios, target: float) -> Iterator[tuple[Part, Ratios]]:
+    """For each part that can meet the target alone, the least ratio that does.
+
+    Where no part can meet it alone, each part goes as far as it can.
+    """
+    alone = [(part, least_ratio(space, ratios, part, target)) for part in space.parts]
+    met = [(part, ratio) for part, ratio in alone if ratio is not None]
+    rest = [(part, part.most) for part in space.parts if ratios[part.name] < part.most]
+    for part, ratio in met or rest:
+        yield part, ratios | part.ratios(ratio)
