@@ -47,7 +47,7 @@ class NetAdapt(SearchDefaults):
             tried = []
             for part, ratios in _cuts(space, current, target):
                 origin = f"step {step}: {part.name}"
-                tried.append(candidates.measure(ratios, origin, step=step, target=target))
+                tried.append(candidates.measure(ratios, origin, target=target))
                 yield tried[-1]
             if not tried:
                 break

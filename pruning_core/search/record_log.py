@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, runtime_checkable
 
 from pruning_core.types import PruningError
 
 Record = dict[str, Any]
 
 
+@runtime_checkable
 class RecordLog(Protocol):
     """Records in the order in which they were appended, and numbered slots, one for each worker.
 

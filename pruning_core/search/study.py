@@ -23,6 +23,9 @@ SEED_STEP = 1_000_003
 DIGITS = 9
 """Ratios that agree in so many digits are the same ratios."""
 
+NUMBERS = ("value", "score", "loss", "divergence")
+"""Fields of `Judged` that the log keeps."""
+
 Known = tuple[Ratios, Judged]
 
 
@@ -77,7 +80,7 @@ class SharedEvaluate:
         except PruningError as error:
             self._append(key, ratios, "failed", reason=str(error))
             raise
-        values = {"value": judged.value, "score": judged.score, "loss": judged.loss}
+        values = {name: getattr(judged, name) for name in NUMBERS}
         self._append(key, ratios, "finished", **values)
         return judged
 
@@ -158,4 +161,4 @@ def key_of(ratios: Ratios) -> str:
 
 
 def _judged(record: Record) -> Judged:
-    return Judged(record["value"], record["score"], record["loss"], None)
+    return Judged(**{name: record[name] for name in NUMBERS})
