@@ -123,7 +123,7 @@ class _Walk:
         self.space = space
         self._facts = _scaled_facts(space)
         costs = [features.cost for features in space.features()]
-        self._rest = [sum(costs[k + 1 :]) for k in range(len(costs))]
+        self._rest = [sum(costs[k + 1 :], 0.0) for k in range(len(costs))]
         self._least = of_parts(space.parts, {part.name: part.least for part in space.parts})
         self._most = of_parts(space.parts, {part.name: part.most for part in space.parts})
         space.fitted(self._most)

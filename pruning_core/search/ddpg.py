@@ -30,8 +30,8 @@ class Agent:
     """An actor that gives an action for a state, and a critic that gives its value.
 
     Both have two hidden layers. The critic learns from transitions drawn at random; the actor
-    follows the critic; copies of both that change slowly give the critic's targets. Rewards count in
-    standard deviations from their mean (Lillicrap et al. 2016, arXiv:1509.02971).
+    follows the critic; copies of both that change slowly give the critic's targets. Rewards count
+    in standard deviations from their mean (Lillicrap et al. 2016, arXiv:1509.02971).
     The same seed gives the same agent. Torch's random state is not changed.
     """
 
@@ -94,11 +94,11 @@ class Agent:
     def _targets(self, batch: Sequence[Transition]) -> Tensor:
         """Rewards in standard deviations from their mean, and the value of what comes after."""
         known = np.array([t.reward for t in self._transitions])
-        rewards = (_tensor([(t.reward,) for t in batch]) - float(known.mean())) / float(known.std() + 1e-9)
+        scaled = [((t.reward - known.mean()) / (known.std() + 1e-9),) for t in batch]
         later = _tensor([t.after or t.state for t in batch])
         goes_on = _tensor([(float(t.after is not None),) for t in batch])
         value = self._slow_critic(torch.cat([later, self._slow_actor(later)], dim=1))
-        return rewards + GAMMA * goes_on * value
+        return _tensor(scaled) + GAMMA * goes_on * value
 
     def _value(self, states: Tensor, actions: Tensor) -> Tensor:
         value: Tensor = self.critic(torch.cat([states, actions], dim=1))

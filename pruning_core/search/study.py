@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
-from pruning_core.search.record_log import Record, RecordLog
 from pruning_core.search.candidates import Evaluate, Judged
+from pruning_core.search.record_log import Record, RecordLog
 from pruning_core.types import PruningError, Ratios
 
 POLL = 0.05
