@@ -40,7 +40,8 @@ class Plan:
     start: dense, or zeros: weights that are zero already count as removed and stay zero;
     norms: layer, group and RMS norms average over all channels, or over those that are kept, as a
     network without the removed ones does;
-    repair: what may change in the pruned network without training, a name of `REPAIRS`.
+    repair: what may change in the pruned network without training, a name of `REPAIRS`;
+    tied: with whole filters, layers whose channels are tied (`Coupling`) lose the same ones.
 
     On the CPU of one machine, with the same number of threads (`thread_pool.thread_count`), equal
     plans give equal masks. Between processors, results agree within float rounding only.
@@ -69,6 +70,7 @@ class Plan:
     start: str = DENSE
     norms: str = ALL
     repair: str = NONE
+    tied: bool = False
 
     def __post_init__(self) -> None:
         check_criterion(self.criterion)
@@ -135,17 +137,19 @@ class Plan:
             space.removed_at_start if self.start == ZEROS else {},
             REPAIRS[self.repair],
             self.probe,
+            self.tied,
         )
 
     def to_json(self) -> str:
         """The plan as JSON text; `from_json` gives the equal plan back.
 
-        A dense start, norms over all channels and no repair are left out, so that plans from before
-        there was a choice stay the same text.
+        A dense start, norms over all channels, no repair and untied layers are left out, so that
+        plans from before there was a choice stay the same text.
         """
         named = {"overrides": dict(self.overrides), "edits": to_raw(self.edits)}
         values = {"version": VERSION} | asdict(self) | named
-        for name, usual in (("start", DENSE), ("norms", ALL), ("repair", NONE)):
+        usually = {"start": DENSE, "norms": ALL, "repair": NONE, "tied": False}
+        for name, usual in usually.items():
             if values[name] == usual:
                 del values[name]
         return json.dumps(values, indent=2)

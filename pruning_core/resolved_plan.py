@@ -22,10 +22,12 @@ from pruning_core.masks import (
     select,
 )
 from pruning_core.model.coupling.dependent_masks import (
+    couplings_for,
     dead_inputs,
     dependent_masks,
     is_exact,
 )
+from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.kept_norms import KEPT, with_kept_norms
 from pruning_core.model.mask_forms import removed_places
 from pruning_core.model.model_io import with_selected_logits
@@ -33,7 +35,13 @@ from pruning_core.registry import find
 from pruning_core.repairs import NONE, REPAIRS, BoundRepair, Repair
 from pruning_core.schedule import Schedule
 from pruning_core.start_masks import at_least_removed, removed_first
-from pruning_core.tied_layers import average_ratios, extend_ratios, tied_parts
+from pruning_core.tied_layers import (
+    average_ratios,
+    extend_ratios,
+    same_channels,
+    tied_parts,
+    tied_scores,
+)
 from pruning_core.types import (
     Batches,
     GroupScores,
@@ -56,7 +64,7 @@ class ResolvedPlan:
     layer; edits: hand edits at this granularity; calibration: how many training images a
     criterion or repair reads; start: what is removed before pruning (`start_masks`), {} for
     nothing; repair: of the pruned network, without training; probe: how many validation images
-    accuracy is measured on.
+    accuracy is measured on; tied: layers with tied channels lose the same ones.
     """
 
     space: Workspace
@@ -73,6 +81,7 @@ class ResolvedPlan:
     start: Masks = field(default_factory=Masks)
     repair: Repair = REPAIRS[NONE]
     probe: int = 512
+    tied: bool = False
 
     @cached_property
     def refusals(self) -> dict[str, str]:
@@ -124,7 +133,20 @@ class ResolvedPlan:
             criterion_inputs(self.criterion, self.space, self.calibration),
         )
         scores = group_scores(weights, self.layers, self.granularity, self.criterion.pool)
-        return removed_first(scores, self.start, self.layers, self.granularity)
+        return self.tied_scores(removed_first(scores, self.start, self.layers, self.granularity))
+
+    @cached_property
+    def couplings(self) -> tuple[Coupling, ...]:
+        """The couplings whose layers lose the same channels; none where the plan ties no layers.
+
+        Raises PruningError where the plan ties layers and the couplings are not known.
+        """
+        ties = self.tied and self.granularity.ties_layers
+        return same_channels(couplings_for(lambda: self.space.tied, ties, tied=self.tied))
+
+    def tied_scores(self, groups: GroupScores) -> GroupScores:
+        """The group scores, with the means of tied layers in each of them."""
+        return tied_scores(groups, self.couplings)
 
     def ratios(self, groups: GroupScores, fraction: float = 1.0) -> Ratios:
         """The ratio of each layer that has scores, at a share of the target.
@@ -139,9 +161,10 @@ class ResolvedPlan:
             own = {name: fixed if ratio else 0.0 for name, ratio in self.overrides.items()}
             return with_overrides({x.name: fixed for x in layers}, own)
         ratios = self._allocated(layers, groups, self.sparsity * fraction)
-        by_hand = extend_ratios(self.overrides, layers, self.granularity)
+        by_hand = extend_ratios(self.overrides, layers, self.granularity, self.couplings)
         scaled = {name: min(1.0, ratio * fraction) for name, ratio in by_hand.items()}
-        ratios = with_overrides(average_ratios(ratios, layers, self.granularity), scaled)
+        averaged = average_ratios(ratios, layers, self.granularity, self.couplings)
+        ratios = with_overrides(averaged, scaled)
         return at_least_removed(ratios, groups) if self.start else ratios
 
     def _allocated(self, layers: tuple[Layer, ...], groups: GroupScores, sparsity: float) -> Ratios:
@@ -206,7 +229,7 @@ class ResolvedPlan:
 
     def _pruned_with(self, asked: Layer, known: Mapping[str, Layer]) -> tuple[Layer, ...]:
         """The layers that lose the same groups as the one asked for, itself included."""
-        parts = tied_parts(list(known.values()), self.granularity)
+        parts = tied_parts(list(known.values()), self.granularity, self.couplings)
         return next(part for part in parts if asked in part)
 
     def choose(self, groups: GroupScores, fraction: float) -> tuple[Ratios, Masks]:

@@ -96,7 +96,8 @@ def score_key(plan: Plan) -> str:
     """All that group scores depend on, as text."""
     chosen = criterion(plan.criterion, plan.seed)
     calibration = plan.calibration if chosen.needs_data else None
-    return repr((plan.model, plan.dataset, chosen, plan.granularity, calibration, plan.start))
+    scored = (plan.model, plan.dataset, chosen, plan.granularity, calibration, plan.start)
+    return repr((*scored, "tied") if plan.tied else scored)
 
 
 def mask_key(plan: Plan) -> str:

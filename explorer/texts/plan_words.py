@@ -83,6 +83,7 @@ WORDS: dict[str, Words] = {
     "start": ("zeros at the start", lambda name: "kept" if name == ZEROS else "not kept"),
     "norms": ("norms average over", lambda name: f"{name} channels"),
     "repair": ("repair", _label(REPAIRS)),
+    "tied": ("tied layers", lambda tied: "lose the same channels" if tied else "independent"),
     "probe": ("probe images", str),
     "calibration": ("calibration images", str),
     "seed": ("seed", str),

@@ -81,7 +81,8 @@ class FlowContext:
     def pooled(self, scores: Scores, pool: str) -> GroupScores:
         """Scores per weight -> scores per group, on the CPU."""
         weights = {layer.name: scores[layer.name].detach().cpu() for layer in self.layers}
-        return group_scores(weights, self.layers, self.plan.granularity, pool)
+        scores = group_scores(weights, self.layers, self.plan.granularity, pool)
+        return self.plan.tied_scores(scores)
 
     def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Training mini-batches without end, in an order fixed by the training seed."""

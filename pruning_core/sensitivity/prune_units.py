@@ -16,7 +16,7 @@ from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.inventory import stored
 from pruning_core.repairs import BoundRepair
 from pruning_core.tasks.task import Parts
-from pruning_core.tied_layers import tied_parts
+from pruning_core.tied_layers import channel_scores, tied_parts
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
 MeasuredAndRemoved = tuple[list[Parts], Mapping[str, float]]
@@ -90,24 +90,9 @@ def _coupled_units(
             layer.name for layer in layers if layer.name in coupling.layers and layer.name in groups
         )
         if names:
-            scores = _channel_scores(coupling, names, groups)
+            scores = channel_scores(coupling, names, groups)
             units.append(PruneUnit(names, scores[None], coupling, coupling.reason))
     return units
-
-
-def _channel_scores(
-    coupling: Coupling, names: tuple[str, ...], groups: GroupScores
-) -> Float[Tensor, " c"]:
-    """A channel's score: the mean over the layers that have one; infinite where none has."""
-    total = torch.zeros(coupling.channels)
-    members = torch.zeros(coupling.channels)
-    for place in coupling.members:
-        if place.parameter in names:
-            total.index_add_(
-                0, place.channels, groups[place.parameter][0, place.positions].float().cpu()
-            )
-            members.index_add_(0, place.channels, torch.ones(len(place.positions)))
-    return (total / members).masked_fill(members == 0, torch.inf)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,80 @@
+"""What a candidate is worth: the plan's network with these ratios, repaired, on the probe."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pruning_core.evaluation.accuracy import Judge
+from pruning_core.evaluation.incremental import IncrementalForward
+from pruning_core.model.model_io import tensors_of
+from pruning_core.pipeline import probe_split
+from pruning_core.search.candidates import Judged
+from pruning_core.search.evaluations import Evaluations
+from pruning_core.search.plan_space import PlanSpace
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.types import Evaluation, Ratios
+
+
+class PlanEvaluate:
+    """Measures ratios of a plan without training, on its probe of the validation split.
+
+    Groups are scored once. The masks of the ratios are applied, the network is repaired as the plan
+    says, and only the layers behind the first changed weight are computed. known: evaluations that
+    are looked up before and added after; None to keep none.
+    """
+
+    def __init__(self, space: PlanSpace, known: Evaluations | None = None) -> None:
+        self.space = space
+        self.known = known
+        self.measured = 0
+        dataset = space.space.dataset
+        self._judge = Judge.of(dataset)
+        self._split = probe_split(space.plan, space.space)
+        self._classes = dataset.task.name == CLASSIFICATION.name
+        self._forward = IncrementalForward(
+            space.resolved.space.model,
+            self._split,
+            judge=None if self._classes else self._judge,
+            batch_size=dataset.task.batch_size,
+        )
+        self._dense = self._log_probabilities({}) if self._classes else None
+
+    def __call__(self, ratios: Ratios) -> Judged:
+        removed = self.space.counts(ratios)
+        if self.known is not None and (judged := self.known.get(removed)) is not None:
+            return judged
+        judged = self._measure(ratios)
+        self.measured += 1
+        if self.known is not None:
+            self.known.add(removed, judged)
+        return judged
+
+    def dense(self) -> Judged:
+        """What the network gives with nothing removed."""
+        return self._judged({})
+
+    def _measure(self, ratios: Ratios) -> Judged:
+        resolved = self.space.resolved
+        masks = resolved.masks(self.space.groups, self.space.all_ratios(ratios))
+        return self._judged(tensors_of(resolved.pruned_copy(masks)))
+
+    def _judged(self, tensors: dict[str, Tensor]) -> Judged:
+        evaluation = self._evaluation(tensors)
+        divergence = None
+        if self._dense is not None:
+            pruned = self._log_probabilities(tensors)
+            divergence = float((self._dense.exp() * (self._dense - pruned)).sum(1).mean())
+        sign = evaluation.task.sign
+        return Judged(
+            evaluation.value, sign * evaluation.value, evaluation.loss, evaluation, divergence
+        )
+
+    def _evaluation(self, tensors: dict[str, Tensor]) -> Evaluation:
+        if not self._classes:
+            return self._forward.evaluation(tensors)
+        logits = self._forward.logits(tensors)
+        return self._judge.summarise([self._judge.parts(logits, self._split.labels)])
+
+    def _log_probabilities(self, tensors: dict[str, Tensor]) -> Float[Tensor, "n c"]:
+        judged = self._judge.judged(self._forward.logits(tensors))
+        return torch.log_softmax(judged.double(), 1)

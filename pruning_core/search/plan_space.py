@@ -1,0 +1,353 @@
+"""The space of a plan: its prunable layers, what ratios cost in its network, and the budget."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+
+from pruning_core.allocation import ALLOCATIONS
+from pruning_core.compress.storage_sizes import computed_sizes, dense_stored, smallest_stored
+from pruning_core.masks import n_removed
+from pruning_core.model.coupling.positions import Coupling
+from pruning_core.pipeline import counts
+from pruning_core.plan import Plan
+from pruning_core.search.channel_counts import ChannelCounts
+from pruning_core.search.space import Part, PartFeatures
+from pruning_core.tied_layers import average_ratios, tied_parts
+from pruning_core.types import GroupScores, Layer, PruningError, Ratios
+from pruning_core.workspaces import Workspace
+
+BUDGETS = {
+    "macs": "multiply-adds",
+    "parameters": "parameters",
+    "bytes": "stored bytes",
+}
+"""What a budget can limit, with its words."""
+STARTS = ("uniform", "global", "lamp", "erk")
+"""Allocations whose ratios a search may begin with."""
+STEPS = 40
+"""Bisections of the shift of all ratios."""
+LOWER_HALF = 0.5
+
+
+class PlanSpace:
+    """What a search may choose of a plan (`RatioSpace`).
+
+    Whole filters: layers whose channels are tied share one ratio and lose the same channels, and
+    costs are those of the network that `thin` gives. Other granularities: costs of the masked
+    network; its stored bytes are those of the smallest sparse format.
+    budget: a name of `BUDGETS`; keep: the share of it that may remain, None for no budget. least,
+    most: the range of every ratio. round_to: the kept groups of every part are a multiple of it.
+    Raises PruningError for values that are not possible, and as `Plan.resolve`.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        space: Workspace,
+        *,
+        budget: str = "macs",
+        keep: float | None = None,
+        least: float = 0.0,
+        most: float = 0.9,
+        round_to: int = 1,
+    ) -> None:
+        _check(budget, keep, least, most, round_to)
+        self.plan = replace(plan, overrides=())
+        self.resolved = self.plan.resolve(space)
+        if self.resolved.granularity.fixed_ratio is not None:
+            raise PruningError(
+                f"{self.resolved.granularity.label} sets the ratio of every layer: choose another "
+                "granularity to search for ratios."
+            )
+        if self.resolved.granularity.ties_layers:
+            self.plan = replace(self.plan, tied=True)
+            self.resolved = self.plan.resolve(space)
+        self.space = space
+        self.budget = budget
+        self.keep = keep
+        self.round_to = round_to
+        self.groups: GroupScores = self.resolved.scores()
+        self._layers = {layer.name: layer for layer in self.resolved.layers}
+        self.parts = tuple(self._part(part, least, most) for part in self._searched())
+        if not self.parts:
+            raise PruningError(
+                "No layer can become narrower in this network: search at a finer granularity."
+            )
+
+    def cost(self, ratios: Ratios) -> float:
+        """The share of the dense network's cost that remains, by the budget's name."""
+        return self._measured(ratios, (self.budget,))[self.budget]
+
+    def costs(self, ratios: Ratios) -> Mapping[str, float]:
+        """Multiply-adds and parameters; also bytes where they are quick or the budget."""
+        quick = self._channels is not None or self.budget == "bytes"
+        return self._measured(ratios, tuple(BUDGETS) if quick else ("macs", "parameters"))
+
+    def fitted(self, ratios: Ratios) -> Ratios:
+        """The ratios, shifted all alike, in whole groups, so that their cost is the budget.
+
+        Then groups come back one by one, while the budget allows it, from the part that lost most
+        by rounding. The cost is at most the budget; nearer than `TOLERANCE` where single groups
+        are smaller. Raises PruningError where the budget cannot be met.
+        """
+        wanted = {part.name: ratios[part.layers[0]] for part in self.parts}
+        if self.keep is None:
+            return self._in_groups(wanted, 0.0)
+        low = min(part.least - wanted[part.name] for part in self.parts)
+        high = max(part.most - wanted[part.name] for part in self.parts)
+        if self.cost(self._in_groups(wanted, high)) > self.keep:
+            self._refuse(self.cost(self._in_groups(wanted, high)))
+        if self.cost(self._in_groups(wanted, low)) <= self.keep:
+            return self._in_groups(wanted, low)
+        for _ in range(STEPS):
+            middle = (low + high) / 2
+            if self.cost(self._in_groups(wanted, middle)) <= self.keep:
+                high = middle
+            else:
+                low = middle
+        return self._with_more_groups(self._in_groups(wanted, high), wanted, high)
+
+    def starts(self) -> dict[str, Ratios]:
+        """The ratios of usual allocations, fitted to the budget; those that cannot be are left out."""
+        fitted = {}
+        sparsity = 0.5 if self.keep is None else 1 - self.keep
+        names = [name for part in self.parts for name in part.layers]
+        layers = tuple(self._layers[name] for name in names)
+        for name in STARTS:
+            ratios = ALLOCATIONS[name](layers, self.groups, sparsity)
+            resolved = self.resolved
+            shared = average_ratios(ratios, layers, resolved.granularity, resolved.couplings)
+            try:
+                fitted[name] = self.fitted(shared)
+            except PruningError:
+                continue  # this allocation cannot meet the budget; the others can
+        return fitted
+
+    def plan_with(self, ratios: Ratios) -> Plan:
+        """The plan that removes these ratios; layers that the space leaves out stay dense."""
+        own = self.all_ratios(ratios)
+        return replace(self.plan, overrides=tuple(own.items()))
+
+    def all_ratios(self, ratios: Ratios) -> Ratios:
+        """The ratios, with 0 for layers of the plan that no part holds."""
+        return dict.fromkeys(self._layers, 0.0) | ratios
+
+    def features(self) -> tuple[PartFeatures, ...]:
+        """Facts about every part."""
+        return tuple(self._features(part) for part in self.parts)
+
+    def counts(self, ratios: Ratios) -> dict[str, int]:
+        """How many groups of a scope each part loses, by the part's name."""
+        return {part.name: self._n_removed(part, ratios[part.layers[0]]) for part in self.parts}
+
+    def _searched(self) -> Iterator[tuple[Layer, ...]]:
+        """The layers of every part, in the network's order."""
+        resolved = self.resolved
+        g = resolved.granularity
+        parts = tied_parts(resolved.layers, g, resolved.couplings)
+        if not g.ties_layers:
+            yield from parts
+            return
+        fixed = {
+            name
+            for own in self._known_couplings
+            if own not in resolved.couplings and (own.reason is not None or len(own.members) > 1)
+            for name in own.layers
+        }
+        for part in parts:
+            own = self._coupling_of(part)
+            whole = own is None or {layer.name for layer in part} == set(own.layers)
+            if whole and not any(layer.name in fixed for layer in part):
+                yield part
+
+    @property
+    def _known_couplings(self) -> tuple[Coupling, ...]:
+        return self.resolved.space.tied[0]
+
+    def _coupling_of(self, part: Sequence[Layer]) -> Coupling | None:
+        """The coupling of the part's channels; None where its layers have none, or several."""
+        owns = [own for own in self._known_couplings if part[0].name in own.layers]
+        return owns[0] if len(owns) == 1 else None
+
+    def _part(self, part: Sequence[Layer], least: float, most: float) -> Part:
+        scores = self.groups[part[0].name]
+        removed = int(scores.isneginf().sum(1).min()) / scores.shape[1]
+        low = max(least, removed)
+        return Part(
+            part[0].name,
+            tuple(layer.name for layer in part),
+            low,
+            max(low, most),
+            scores.shape[1],
+        )
+
+    def _features(self, part: Part) -> PartFeatures:
+        layers = [self._layers[name] for name in part.layers]
+        first = layers[0]
+        total = sum(layer.macs for layer in self.resolved.space.layers)
+        module = self.resolved.space.model.get_submodule(first.module)
+        stride = getattr(module, "stride", 1)
+        outputs, inputs, height, width = first.shape
+        return PartFeatures(
+            part.name,
+            first.kind,
+            outputs,
+            inputs,
+            height * width,
+            stride[0] if isinstance(stride, tuple) else int(stride),
+            sum(layer.numel for layer in layers),
+            sum(layer.macs for layer in layers) / total if total else 0.0,
+            self._importance(part),
+        )
+
+    def _importance(self, part: Part) -> float:
+        """The share of the part's scores that is in the lower half of its groups."""
+        scores = self.groups[part.name].double().flatten()
+        finite = scores.masked_fill(scores.isneginf(), 0)
+        positive = finite - min(0.0, float(finite.min()))
+        total = float(positive.sum())
+        lower = positive.sort().values[: round(LOWER_HALF * len(positive))]
+        return float(lower.sum()) / total if total else LOWER_HALF
+
+    def _n_removed(self, part: Part, ratio: float) -> int:
+        """How many groups of a scope are removed: the kept ones are a multiple of `round_to`."""
+        g = self.resolved.granularity
+        count = n_removed(g, ratio, part.groups, allow_collapse=self.plan.allow_collapse)
+        kept = round((part.groups - count) / self.round_to) * self.round_to
+        if self.round_to > 1:
+            kept = min(part.groups, max(self.round_to, kept))
+            return part.groups - kept
+        return count
+
+    def _in_groups(self, wanted: Mapping[str, float], shift: float) -> Ratios:
+        """The shifted ratios, each within its part's range and in whole groups."""
+        ratios: Ratios = {}
+        for part in self.parts:
+            ratio = part.clipped(wanted[part.name] + shift)
+            ratios |= part.ratios(self._n_removed(part, ratio) / part.groups)
+        return ratios
+
+    def _with_more_groups(
+        self, ratios: Ratios, wanted: Mapping[str, float], shift: float
+    ) -> Ratios:
+        """Gives groups back one by one while the budget allows it."""
+        best = ratios
+        over = {p.name: best[p.layers[0]] - wanted[p.name] - shift for p in self.parts}
+        for part in sorted(self.parts, key=lambda p: -over[p.name]):
+            fewer = self._n_removed(part, best[part.layers[0]]) - self.round_to
+            if fewer / part.groups < part.least:
+                continue
+            more = best | part.ratios(fewer / part.groups)
+            if self.cost(more) <= self.keep_or_all:
+                best = more
+        return best
+
+    @property
+    def keep_or_all(self) -> float:
+        """The budget; 1 where there is none."""
+        return 1.0 if self.keep is None else self.keep
+
+    def _refuse(self, least: float) -> None:
+        words = BUDGETS[self.budget]
+        raise PruningError(
+            f"{self.keep_or_all:.1%} of the {words} cannot be met: with every ratio at its "
+            f"largest, {least:.1%} remain; allow larger ratios or a larger budget."
+        )
+
+    @cached_property
+    def _channels(self) -> ChannelCounts | None:
+        """Counts from numbers of removed channels; None where masks must be counted."""
+        plain = not (self.plan.edits_now or self.resolved.start)
+        couplings = [self._coupling_of([self._layers[part.name]]) for part in self.parts]
+        if not (plain and self.resolved.granularity.ties_layers):
+            return None
+        known = [own for own in couplings if own is not None]
+        if [own.channels for own in known] != [part.groups for part in self.parts]:
+            return None
+        others = [own for own in self._known_couplings if own not in known]
+        try:
+            return ChannelCounts(
+                self.resolved.space.model, self.resolved.space.layers, [*known, *others]
+            )
+        except ValueError:
+            return None
+
+    def _measured(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
+        """The shares of the dense network's costs."""
+        if self._channels is not None:
+            removed = [*self.counts(ratios).values()]
+            removed += [0] * (len(self._known_couplings) - len(removed))
+            now = self._channels.thinned(removed)
+            dense = self._channels.dense
+            return {name: getattr(now, name) / getattr(dense, name) for name in names}
+        if self._by_layers and "bytes" not in names:
+            return self._kept_weights(ratios, names)
+        return self._of_masks(ratios, names)
+
+    @property
+    def _by_layers(self) -> bool:
+        """Do numbers of removed groups give the counts? Groups of a layer have one size."""
+        plain = not (self.plan.edits_now or self.resolved.start)
+        sizes = (
+            self._layers[name].numel % self.groups[name].numel()
+            for p in self.parts
+            for name in p.layers
+        )
+        return plain and not self.resolved.granularity.removes_outputs and not any(sizes)
+
+    def _kept_weights(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
+        layers = self.resolved.space.layers
+        lost = {
+            name: self._n_removed(part, ratios[name]) / part.groups
+            for part in self.parts
+            for name in part.layers
+        }
+        macs = sum(layer.macs for layer in layers)
+        parameters = sum(p.numel() for p in self.resolved.space.model.parameters())
+        values = {
+            "macs": (macs, sum(layer.macs * lost.get(layer.name, 0) for layer in layers)),
+            "parameters": (
+                parameters,
+                sum(layer.numel * lost.get(layer.name, 0) for layer in layers),
+            ),
+        }
+        return {name: 1 - values[name][1] / values[name][0] for name in names}
+
+    def _of_masks(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
+        """Counts of the masks; of the thinned network where whole outputs are removed."""
+        resolved = self.resolved
+        masks = resolved.masks(self.groups, self.all_ratios(ratios))
+        report = counts(self.plan, self.space, masks)
+        macs = report.macs_effective if report.thinned_macs is None else report.thinned_macs
+        kept = report.thinned_parameters
+        shares = {
+            "macs": lambda: macs / report.macs,
+            "parameters": lambda: (report.nonzeros if kept is None else kept) / report.parameters,
+            "bytes": lambda: self._stored(masks),
+        }
+        return {name: shares[name]() for name in names}
+
+    def _stored(self, masks: Mapping[str, torch.Tensor]) -> float:
+        resolved = self.resolved
+        sizes = computed_sizes(
+            resolved.space.model, resolved.space.layers, dict(masks), resolved.granularity
+        )
+        return smallest_stored(sizes).bytes / dense_stored(sizes)
+
+
+def _check(budget: str, keep: float | None, least: float, most: float, round_to: int) -> None:
+    """Raises PruningError for a value that is not possible."""
+    if budget not in BUDGETS:
+        raise PruningError(f"There is no budget '{budget}': use one of {', '.join(BUDGETS)}.")
+    if keep is not None and not 0 < keep < 1:
+        raise PruningError(
+            f"A budget of {keep:g} is outside 0 to 1: 0.5 keeps half of the {BUDGETS[budget]}."
+        )
+    if not 0 <= least < most <= 1:
+        raise PruningError(
+            f"Ratios from {least:g} to {most:g} are not possible: give 0 <= least < most <= 1."
+        )
+    if round_to < 1:
+        raise PruningError(f"Widths cannot be multiples of {round_to}: give 1, 8 or 16.")
