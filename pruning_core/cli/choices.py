@@ -14,6 +14,7 @@ from pruning_core.penalties import PENALTIES
 from pruning_core.registry import Entry
 from pruning_core.repairs import REPAIRS
 from pruning_core.schedule import SCHEDULES
+from pruning_core.search import SEARCHES
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.types import Layer
 from pruning_core.zoo import ARCHITECTURES
@@ -42,6 +43,7 @@ QUESTIONS = {
     "penalty": "What does training make small?",
     "repair": "What may the weights that stay do, without training?",
     "sensitivity rule": "Which ratios follow from sensitivity curves?",
+    "search": "Which ratios does a machine find?",
 }
 COSTS = """
 ## What criteria and flows read, and what they cost
@@ -106,7 +108,8 @@ def markdown() -> str:
 
 def _axis_sections() -> Iterator[str]:
     """A heading and a table for every axis."""
-    for axis, entries in (AXES | {"sensitivity rule": SENSITIVITY_RULES}).items():
+    more = {"sensitivity rule": SENSITIVITY_RULES, "search": SEARCHES}
+    for axis, entries in (AXES | more).items():
         yield f"\n## {axis.capitalize()}: {QUESTIONS[axis].lower()}\n\n"
         yield _table(["name", "label", "what it does", "formula", "source"], _entries(entries))
 

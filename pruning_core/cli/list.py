@@ -10,6 +10,7 @@ from pruning_core.cli.output import print_json
 from pruning_core.criteria import Criterion
 from pruning_core.flows import Flow
 from pruning_core.registry import Entry
+from pruning_core.search import SEARCHES
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.workspaces import known_datasets, known_models
 from pruning_core.zoo.uploads import uploads
@@ -41,12 +42,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _choices() -> Iterator[dict[str, str]]:
-    """A row per choice of the axes and per rule from curves to ratios."""
+    """A row per choice of the axes and per way to find ratios: rules from curves, searches."""
     for axis, entries in AXES.items():
         for name, entry in entries.items():
             yield _row(axis, name, entry) | _costs(entry)
     for name, rule in SENSITIVITY_RULES.items():
         yield _row("ratios", name, rule)
+    for name, method in SEARCHES.items():
+        yield _row("search", name, method)
 
 
 def _row(axis: str, name: str, entry: Entry) -> dict[str, str]:

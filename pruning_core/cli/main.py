@@ -4,7 +4,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from pruning_core.cli import farthest, preview, ratios, run, scan, store, study, thin, time, train
+from pruning_core.cli import (
+    farthest,
+    preview,
+    ratios,
+    run,
+    scan,
+    search,
+    store,
+    study,
+    thin,
+    time,
+    train,
+)
 from pruning_core.cli import list as list_command
 from pruning_core.cli.command import Command
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
@@ -18,6 +30,7 @@ _ALL = (
     preview.COMMAND,
     ratios.COMMAND,
     farthest.COMMAND,
+    search.COMMAND,
     store.COMMAND,
     thin.COMMAND,
     time.COMMAND,

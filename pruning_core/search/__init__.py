@@ -6,8 +6,14 @@ from pruning_core.search.candidates import Candidate, Candidates, Evaluate, Judg
 from pruning_core.search.evolution import Evolution
 from pruning_core.search.method import SearchDefaults, SearchMethod
 from pruning_core.search.netadapt import NetAdapt
-from pruning_core.search.sampling import RandomRatios
 from pruning_core.search.sensitivity_map import SensitivityMap
+from pruning_core.search.sampling import (
+    EagleEye,
+    EagleEyeDivergence,
+    EagleEyeImportance,
+    EagleEyeSensitivity,
+    RandomRatios,
+)
 from pruning_core.search.space import (
     TOLERANCE,
     Part,
@@ -43,8 +49,12 @@ SEARCHES: dict[str, SearchMethod] = {
     "sensitivity_map": SensitivityMap(),
     "amc": Amc(),
     "amc_trade_off": AmcTradeOff(),
+    "eagleeye": EagleEye(),
+    "eagleeye_importance": EagleEyeImportance(),
+    "eagleeye_sensitivity": EagleEyeSensitivity(),
+    "eagleeye_kl": EagleEyeDivergence(),
 }
-"""The choices; `search_method` also reads settings, as in random:setting=value."""
+"""The choices; `search_method` also reads settings, as in eagleeye:draws=50."""
 
 
 def search_method(text: str) -> SearchMethod:

@@ -1,5 +1,7 @@
 """What a candidate is worth: the plan's network with these ratios, repaired, on the probe."""
 
+from functools import cached_property
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,7 +14,7 @@ from pruning_core.search.candidates import Judged
 from pruning_core.search.evaluations import Evaluations
 from pruning_core.search.plan_space import PlanSpace
 from pruning_core.tasks.classification import CLASSIFICATION
-from pruning_core.types import Evaluation, Ratios
+from pruning_core.types import Ratios
 
 
 class PlanEvaluate:
@@ -37,7 +39,6 @@ class PlanEvaluate:
             judge=None if self._classes else self._judge,
             batch_size=dataset.task.batch_size,
         )
-        self._dense = self._log_probabilities({}) if self._classes else None
 
     def __call__(self, ratios: Ratios) -> Judged:
         removed = self.space.counts(ratios)
@@ -59,22 +60,30 @@ class PlanEvaluate:
         return self._judged(tensors_of(resolved.pruned_copy(masks)))
 
     def _judged(self, tensors: dict[str, Tensor]) -> Judged:
-        evaluation = self._evaluation(tensors)
         divergence = None
-        if self._dense is not None:
-            pruned = self._log_probabilities(tensors)
-            divergence = float((self._dense.exp() * (self._dense - pruned)).sum(1).mean())
+        if self._classes:
+            logits = self._forward.logits(tensors)
+            evaluation = self._judge.summarise([self._judge.parts(logits, self._split.labels)])
+            divergence = self._divergence(logits)
+        else:
+            evaluation = self._forward.evaluation(tensors)
         sign = evaluation.task.sign
         return Judged(
             evaluation.value, sign * evaluation.value, evaluation.loss, evaluation, divergence
         )
 
-    def _evaluation(self, tensors: dict[str, Tensor]) -> Evaluation:
-        if not self._classes:
-            return self._forward.evaluation(tensors)
-        logits = self._forward.logits(tensors)
-        return self._judge.summarise([self._judge.parts(logits, self._split.labels)])
+    def _divergence(self, logits: Float[Tensor, "n c"]) -> float:
+        """The mean KL divergence of these outputs from the dense network's, in nats.
 
-    def _log_probabilities(self, tensors: dict[str, Tensor]) -> Float[Tensor, "n c"]:
-        judged = self._judge.judged(self._forward.logits(tensors))
-        return torch.log_softmax(judged.double(), 1)
+        mean over x of sum over c of p(c|x) log(p(c|x) / q(c|x)), p of the dense network.
+        """
+        pruned = self._log_probabilities(logits)
+        dense = self._dense_outputs
+        return float((dense.exp() * (dense - pruned)).sum(1).mean())
+
+    @cached_property
+    def _dense_outputs(self) -> Float[Tensor, "n c"]:
+        return self._log_probabilities(self._forward.logits({}))
+
+    def _log_probabilities(self, logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+        return torch.log_softmax(self._judge.judged(logits).double(), 1)

@@ -1,4 +1,4 @@
-"""Finished evaluations of a search, kept in a file: none is measured twice, several may share it."""
+"""Finished evaluations of a search, kept in a file, so that none is measured twice."""
 
 import hashlib
 import json

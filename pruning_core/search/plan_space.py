@@ -110,7 +110,7 @@ class PlanSpace:
         return self._with_more_groups(self._in_groups(wanted, high), wanted, high)
 
     def starts(self) -> dict[str, Ratios]:
-        """The ratios of usual allocations, fitted to the budget; those that cannot be are left out."""
+        """The ratios of usual allocations, fitted to the budget, without those that cannot be."""
         fitted = {}
         sparsity = 0.5 if self.keep is None else 1 - self.keep
         names = [name for part in self.parts for name in part.layers]

@@ -1,14 +1,25 @@
-"""Sub-networks drawn at random: ratios are drawn, fitted to the budget and measured."""
+"""Sub-networks drawn at random (EagleEye): ratios are drawn, held to the budget and measured."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pruning_core.search.candidates import Candidate, Candidates, Evaluate
 from pruning_core.search.method import SearchDefaults
-from pruning_core.search.space import RatioSpace, of_parts
-from pruning_core.types import Ratios
+from pruning_core.search.space import TOLERANCE, Part, RatioSpace, of_parts, within
+from pruning_core.settings import setting
+from pruning_core.types import PruningError, Ratios
+
+EAGLEEYE = "Li et al. 2020 (EagleEye), arXiv:2007.02491"
+DRAWS: int = setting(
+    100, 1, 10_000, "How many ratios are drawn for one candidate before the nearest is fitted."
+)
+NOISE: float = setting(0.15, 0.0, 1.0, "Standard deviation of the noise on every ratio.")
+PROBE: float = setting(0.5, 0.05, 0.95, "The ratio at which every part is measured alone.")
+Rates = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +27,8 @@ class RandomRatios(SearchDefaults):
     """Draws every part's ratio evenly from its range, then shifts all ratios to the budget."""
 
     label: str = "Random ratios"
-    formula: str = "r_l ~ U(least_l, most_l); r_l + shift meets the budget"
-    source: str = "Li et al. 2020 (EagleEye), arXiv:2007.02491"
+    formula: str = "r_l ~ U(least, most); r_l + shift meets the budget"
+    source: str = "Bergstra and Bengio 2012, JMLR 13"
 
     def __call__(
         self,
@@ -30,5 +41,177 @@ class RandomRatios(SearchDefaults):
         draw = np.random.default_rng(seed)
         candidates = Candidates(space, evaluate)
         for _ in range(evaluations):
-            ratios = {part.name: draw.uniform(part.least, part.most) for part in space.parts}
+            ratios = _even(space.parts, draw)
             yield candidates.measure(space.fitted(of_parts(space.parts, ratios)), "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EagleEye(SearchDefaults):
+    """Draws every part's ratio evenly from its range, until the ratios meet the budget.
+
+    Where none of `draws` does, the nearest one is shifted to the budget. The published method draws
+    until one meets it, prunes the smallest L1 norms, measures batch-norm statistics again and
+    scores on held-out training images; here criterion, repair and images are the plan's.
+    """
+
+    label: str = "EagleEye"
+    formula: str = "r_l ~ U(least, most), rejected unless |cost - budget| <= 0.005"
+    source: str = EAGLEEYE
+    draws: int = DRAWS
+
+    def __call__(
+        self,
+        space: RatioSpace,
+        evaluate: Evaluate,
+        evaluations: int,
+        seed: int,
+        starts: Mapping[str, Ratios],
+    ) -> Iterator[Candidate]:
+        draw = np.random.default_rng(seed)
+        candidates = Candidates(space, evaluate)
+        rates = yield from self._rates(candidates, evaluations)
+        while candidates.count < evaluations:
+            ratios, count = self._drawn(space, rates, draw)
+            yield candidates.measure(ratios, "drawn", draws=count)
+
+    def _rates(self, candidates: Candidates, evaluations: int) -> Any:
+        """The mean rate of every part, in [0, 1] of its range; yields what is measured for it."""
+        return None
+        yield
+
+    def _draw(self, parts: tuple[Part, ...], rates: Rates | None, draw: Any) -> Rates:
+        return _even(parts, draw)
+
+    def _drawn(self, space: RatioSpace, rates: Rates | None, draw: Any) -> tuple[Ratios, int]:
+        """Ratios that meet the budget, and how many were drawn for them."""
+        nearest: Ratios = {}
+        distance = math.inf
+        for count in range(1, self.draws + 1):
+            ratios = of_parts(space.parts, self._draw(space.parts, rates, draw))
+            if space.keep is None:
+                return ratios, count
+            cost = space.cost(ratios)
+            if abs(cost - space.keep) <= TOLERANCE and within(space, cost):
+                return ratios, count
+            if abs(cost - space.keep) < distance:
+                nearest = ratios
+                distance = abs(cost - space.keep)
+        return space.fitted(nearest), self.draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class EagleEyeWeighted(EagleEye):
+    """EagleEye whose parts lose more where they matter less; a base of the variants.
+
+    q_l in [0, 1]: 0 for the part that matters least.
+    """
+
+    formula: str = "r_l ~ least + (most - least) (1 - q_l) + noise; q_l = 1 for the highest"
+    noise: float = NOISE
+
+    def _draw(self, parts: tuple[Part, ...], rates: Rates | None, draw: Any) -> Rates:
+        known = rates or {}
+        return {
+            part.name: part.least
+            + (part.most - part.least) * known[part.name]
+            + draw.normal(0, self.noise)
+            for part in parts
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EagleEyeImportance(EagleEyeWeighted):
+    """EagleEye with higher ratios where the lower half of the groups holds few of the scores.
+
+    Such a part has many groups that matter little. Nothing is measured for it.
+    """
+
+    label: str = "EagleEye, by importance"
+    formula: str = (
+        "r_l ~ least + (most - least) (1 - q_l) + noise; q_l from the share of the scores in the "
+        "lower half of the groups"
+    )
+    source: str = f"{EAGLEEYE}; rates by importance: this project"
+
+    def _rates(self, candidates: Candidates, evaluations: int) -> Any:
+        shares = {part.name: part.importance for part in candidates.space.features()}
+        return _opposite(shares)
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class EagleEyeSensitivity(EagleEyeWeighted):
+    """EagleEye with higher ratios for parts whose removal alone raises the loss little.
+
+    Every part is measured alone first, which takes one evaluation each.
+    """
+
+    label: str = "EagleEye, by sensitivity"
+    formula: str = (
+        "r_l ~ least + (most - least) (1 - q_l) + noise; q_l from the loss with part l alone at "
+        "the probe ratio"
+    )
+    source: str = f"{EAGLEEYE}; rates by sensitivity: this project"
+    probe: float = PROBE
+
+    def _rates(self, candidates: Candidates, evaluations: int) -> Any:
+        parts = candidates.space.parts
+        if evaluations <= len(parts):
+            raise PruningError(
+                f"{self.label} measures each of the {len(parts)} parts alone first: give more than "
+                f"{len(parts)} evaluations."
+            )
+        dense = {name: 0.0 for part in parts for name in part.layers}
+        effects = {}
+        for part in parts:
+            ratios = dense | part.ratios(part.clipped(self.probe))
+            candidate = candidates.measure(ratios, f"{part.name} alone")
+            effects[part.name] = self._effect(candidate)
+            yield candidate
+        return self._of_effects(effects)
+
+    def _effect(self, candidate: Candidate) -> float:
+        judged = candidate.judged
+        return -judged.score if judged.loss is None else judged.loss
+
+    def _of_effects(self, effects: Mapping[str, float]) -> Rates:
+        return _opposite(effects)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EagleEyeDivergence(EagleEyeSensitivity):
+    """EagleEye with higher ratios for parts whose removal alone changes the outputs little.
+
+    The change is the KL divergence of the cut network's class probabilities from those of the full
+    one. Every part is measured alone first, which takes one evaluation each.
+    """
+
+    label: str = "EagleEye, by KL divergence"
+    formula: str = (
+        "r_l ~ least + (most - least) exp(-KL_l / tau) + noise; KL_l = mean over x of sum over c "
+        "of p(c|x) log(p(c|x) / p_l(c|x)); tau = mean of KL_l"
+    )
+    source: str = f"{EAGLEEYE}; Luo and Wu 2020 (CURL), arXiv:1911.08114, for the divergence"
+
+    def _effect(self, candidate: Candidate) -> float:
+        divergence = candidate.judged.divergence
+        if divergence is None:
+            raise PruningError(
+                "This task has no class probabilities to compare: use eagleeye_sensitivity."
+            )
+        return max(0.0, divergence)
+
+    def _of_effects(self, effects: Mapping[str, float]) -> Rates:
+        tau = sum(effects.values()) / len(effects) or 1.0
+        return {name: math.exp(-effect / tau) for name, effect in effects.items()}
+
+
+def _even(parts: tuple[Part, ...], draw: Any) -> Rates:
+    return {part.name: float(draw.uniform(part.least, part.most)) for part in parts}
+
+
+def _opposite(values: Mapping[str, float]) -> Rates:
+    """1 for the smallest value, 0 for the largest; 0.5 where all are equal."""
+    low = min(values.values())
+    spread = max(values.values()) - low
+    return {name: 1 - (value - low) / spread if spread else 0.5 for name, value in values.items()}

@@ -1,0 +1,173 @@
+"""`pruning search`: the ratios of a plan that keep the most of the task's value within a budget."""
+
+import argparse
+from pathlib import Path
+
+from pruning_core.cli.command import Command
+from pruning_core.cli.files import make_folder, open_noted, read_plan
+from pruning_core.cli.options import add_json, add_plan, add_repair, add_subject
+from pruning_core.cli.output import note, print_json
+from pruning_core.pipeline import repair_note
+from pruning_core.search.candidates import Candidate
+from pruning_core.search.plan_space import BUDGETS
+from pruning_core.search.run import Found, Settings, asked_repair, search, write_candidates
+from pruning_core.tasks.task import Task
+from pruning_core.types import PruningError
+
+WRITE_EVERY = 20
+"""Candidates after which the table is written again."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    usual = Settings()
+    add_plan(parser)
+    parser.add_argument(
+        "--method",
+        default=usual.method,
+        help="a search method of `pruning list`, with settings after a colon; default: eagleeye",
+    )
+    parser.add_argument(
+        "--budget",
+        default=f"{usual.budget}={usual.keep}",
+        metavar="COST=SHARE",
+        help=f"what may remain of the dense network: {', '.join(BUDGETS)}; default: macs=0.5; "
+        "none: no budget, for methods that look for trade-offs",
+    )
+    parser.add_argument("--evaluations", type=int, default=usual.evaluations, metavar="N")
+    parser.add_argument("--seed", type=int, default=usual.seed, metavar="N")
+    parser.add_argument(
+        "--least", type=float, default=usual.least, metavar="RATIO", help="smallest ratio"
+    )
+    parser.add_argument(
+        "--most", type=float, default=usual.most, metavar="RATIO", help="largest ratio"
+    )
+    parser.add_argument(
+        "--round-to",
+        type=int,
+        default=usual.round_to,
+        metavar="N",
+        help="widths are multiples of N, such as 8",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for plan.json, candidates.csv and the finished evaluations; a search that "
+        "was stopped goes on from them",
+    )
+    add_repair(parser)
+    add_json(parser)
+    add_subject(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    plan = read_plan(options.plan)
+    settings = _settings(options)
+    folder = make_folder(options.out)
+    space = open_noted(plan)
+    if (sentence := repair_note(asked_repair(plan, settings), space)) is not None:
+        note(sentence)
+    candidates: list[Candidate] = []
+    for event in search(plan, space, settings, folder):
+        if isinstance(event, Found):
+            found = event
+            continue
+        candidates.append(event)
+        if event.best:
+            note(_line(event, settings, space.dataset.task))
+        if len(candidates) % WRITE_EVERY == 0:
+            write_candidates(candidates, folder / "candidates.csv")
+            note(f"{len(candidates)} of {settings.evaluations} candidates")
+    write_candidates(candidates, folder / "candidates.csv")
+    (folder / "plan.json").write_text(found.plan.to_json(), encoding="utf-8")
+    if options.json:
+        print_json(_as_dict(found))
+    else:
+        print(_summary(found, len(candidates), settings, space.dataset.task))
+    return 0
+
+
+def budget(text: str) -> tuple[str, float | None]:
+    """The budget's name and share. Raises PruningError for other text.
+
+    >>> budget("macs=0.5"), budget("none")
+    (('macs', 0.5), ('macs', None))
+    """
+    if text == "none":
+        return Settings().budget, None
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError as error:
+        raise PruningError(
+            f"'{text[:40]}' is no budget: give a cost and the share of it that may remain, such as "
+            "macs=0.5."
+        ) from error
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    name, keep = budget(options.budget)
+    return Settings(
+        method=options.method,
+        budget=name,
+        keep=keep,
+        evaluations=options.evaluations,
+        seed=options.seed,
+        least=options.least,
+        most=options.most,
+        round_to=options.round_to,
+        repair=options.repair,
+    )
+
+
+def _line(candidate: Candidate, settings: Settings, task: Task) -> str:
+    return (
+        f"candidate {candidate.number} ({candidate.origin}): {task.short_label} "
+        f"{task.text(candidate.judged.value)}, {_kept(candidate, settings)}"
+    )
+
+
+def _kept(candidate: Candidate, settings: Settings) -> str:
+    if settings.keep is None:
+        shares = (f"{share:.1%} of the {BUDGETS[name]}" for name, share in candidate.costs.items())
+        return ", ".join(shares)
+    return f"{candidate.cost:.1%} of the {BUDGETS[settings.budget]}"
+
+
+def _summary(found: Found, count: int, settings: Settings, task: Task) -> str:
+    best = found.best
+    return (
+        f"Best of {count} candidates, number {best.number} ({best.origin}): {task.short_label} "
+        f"{task.text(best.judged.value)} with {_kept(best, settings)}, dense "
+        f"{task.text(found.dense.value)}; validation split, without training; "
+        f"{found.measured} measured now."
+    )
+
+
+def _as_dict(found: Found) -> dict[str, object]:
+    """The result as JSON values, in the value's own unit."""
+    return {
+        "dense": found.dense.value,
+        "measured": found.measured,
+        "top": [
+            {
+                "number": candidate.number,
+                "origin": candidate.origin,
+                "value": candidate.judged.value,
+                "loss": candidate.judged.loss,
+                "costs": dict(candidate.costs),
+                "ratios": candidate.ratios,
+            }
+            for candidate in found.top
+        ],
+    }
+
+
+COMMAND = Command(
+    "search",
+    "find the ratios that keep the most of the task's value within a budget",
+    "pruning search plan.json --method eagleeye --budget macs=0.5 --evaluations 200 --out found",
+    add_options,
+    run,
+)
