@@ -35,12 +35,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--evaluations", type=int, default=usual.evaluations, metavar="N")
     parser.add_argument("--seed", type=int, default=usual.seed, metavar="N")
-    parser.add_argument(
-        "--least", type=float, default=usual.least, metavar="RATIO", help="smallest ratio"
-    )
-    parser.add_argument(
-        "--most", type=float, default=usual.most, metavar="RATIO", help="largest ratio"
-    )
+    for name in ("least", "most"):
+        parser.add_argument(
+            f"--{name}",
+            type=float,
+            default=getattr(usual, name),
+            metavar="RATIO",
+            help=f"the {name} of a layer that may be removed; default {getattr(usual, name):g}",
+        )
     parser.add_argument(
         "--round-to",
         type=int,

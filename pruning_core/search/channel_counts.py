@@ -51,8 +51,8 @@ class ChannelCounts:
     def __init__(
         self, model: nn.Module, layers: Sequence[Layer], couplings: Sequence[Coupling]
     ) -> None:
-        if any(layer.aliases for layer in layers):
-            raise ValueError("tied weights are not counted so")
+        if any(layer.aliases or layer.layout for layer in layers):
+            raise ValueError("tied and transposed weights are not counted so")
         macs = {layer.name: layer.macs for layer in layers}
         parameters = dict(model.named_parameters())
         axes = _axes(couplings, {name: p.shape for name, p in parameters.items()})

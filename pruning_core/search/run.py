@@ -89,8 +89,7 @@ def search(
 ) -> Iterator[Candidate | Found]:
     """Yields every measured candidate, then what was found.
 
-    Everything is measured without training, on the plan's probe of the validation split, never on
-    the test split. The numbers of the plan besides its ratios stay: criterion, granularity, norms.
+    Everything is measured without training, on the plan's probe of the validation split.
     folder: of the finished evaluations, which are kept there and not measured again, also by a
     later search with another method or budget; default `searches_root()`. A stopped search goes on
     where it ended when it is started again. points: of a scan; then the ratios by the sensitivity

@@ -13,13 +13,18 @@ from pruning_core.search.space import TOLERANCE, Part, RatioSpace, of_parts, wit
 from pruning_core.settings import setting
 from pruning_core.types import PruningError, Ratios
 
+WEIGHTED = "r_l ~ least + (most - least) (0.8 - 0.6 q_l) + noise, q_l in [0, 1]"
 EAGLEEYE = "Li et al. 2020 (EagleEye), arXiv:2007.02491"
 DRAWS: int = setting(
     100, 1, 10_000, "How many ratios are drawn for one candidate before the nearest is fitted."
 )
 NOISE: float = setting(0.15, 0.0, 1.0, "Standard deviation of the noise on every ratio.")
 PROBE: float = setting(0.5, 0.05, 0.95, "The ratio at which every part is measured alone.")
+HIGHEST = 0.8
+LOWEST = 0.2
+"""Mean rates of the parts that matter least and most: every part can be drawn small and large."""
 Rates = Mapping[str, float]
+"""Part -> ratio, or mean place of the ratio in its range, in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +77,7 @@ class EagleEye(SearchDefaults):
         rates = yield from self._rates(candidates, evaluations)
         while candidates.count < evaluations:
             ratios, count = self._drawn(space, rates, draw)
-            yield candidates.measure(ratios, "drawn", draws=count)
+            yield candidates.measure(ratios, "drawn", draws=float(count))
 
     def _rates(self, candidates: Candidates, evaluations: int) -> Any:
         """The mean rate of every part, in [0, 1] of its range; yields what is measured for it."""
@@ -103,10 +108,10 @@ class EagleEye(SearchDefaults):
 class EagleEyeWeighted(EagleEye):
     """EagleEye whose parts lose more where they matter less; a base of the variants.
 
-    q_l in [0, 1]: 0 for the part that matters least.
+    q_l is 0 for the part that matters least, and 1 for the one that matters most.
     """
 
-    formula: str = "r_l ~ least + (most - least) (1 - q_l) + noise; q_l = 1 for the highest"
+    formula: str = WEIGHTED
     noise: float = NOISE
 
     def _draw(self, parts: tuple[Part, ...], rates: Rates | None, draw: Any) -> Rates:
@@ -127,10 +132,7 @@ class EagleEyeImportance(EagleEyeWeighted):
     """
 
     label: str = "EagleEye, by importance"
-    formula: str = (
-        "r_l ~ least + (most - least) (1 - q_l) + noise; q_l from the share of the scores in the "
-        "lower half of the groups"
-    )
+    formula: str = f"{WEIGHTED}; q_l from the share of the scores in the lower half of the groups"
     source: str = f"{EAGLEEYE}; rates by importance: this project"
 
     def _rates(self, candidates: Candidates, evaluations: int) -> Any:
@@ -147,10 +149,7 @@ class EagleEyeSensitivity(EagleEyeWeighted):
     """
 
     label: str = "EagleEye, by sensitivity"
-    formula: str = (
-        "r_l ~ least + (most - least) (1 - q_l) + noise; q_l from the loss with part l alone at "
-        "the probe ratio"
-    )
+    formula: str = f"{WEIGHTED}; q_l from the loss with part l alone at the probe ratio"
     source: str = f"{EAGLEEYE}; rates by sensitivity: this project"
     probe: float = PROBE
 
@@ -211,7 +210,10 @@ def _even(parts: tuple[Part, ...], draw: Any) -> Rates:
 
 
 def _opposite(values: Mapping[str, float]) -> Rates:
-    """1 for the smallest value, 0 for the largest; 0.5 where all are equal."""
+    """`HIGHEST` for the smallest value, `LOWEST` for the largest, else in proportion."""
     low = min(values.values())
-    spread = max(values.values()) - low
-    return {name: 1 - (value - low) / spread if spread else 0.5 for name, value in values.items()}
+    spread = max(values.values()) - low or 1.0
+    return {
+        name: HIGHEST - (HIGHEST - LOWEST) * (value - low) / spread
+        for name, value in values.items()
+    }

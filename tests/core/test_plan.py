@@ -46,6 +46,7 @@ def drawn(seed: int) -> Plan:
         start=rng.choice([*STARTS]),
         norms=rng.choice([*NORMS]),
         repair=rng.choice([*REPAIRS]),
+        tied=rng.random() < 0.5,
     )
 
 
@@ -104,7 +105,7 @@ def test_the_draws_vary_every_field() -> None:
 def test_json_holds_every_setting_by_name() -> None:
     raw = json.loads(
         Plan(
-            overrides=(("b", 0.25), ("a", 0.5)), start="zeros", norms="kept", repair="bn"
+            overrides=(("b", 0.25), ("a", 0.5)), start="zeros", norms="kept", repair="bn", tied=True
         ).to_json()
     )
     assert raw.pop("version") == VERSION

@@ -36,6 +36,7 @@ PLANS = {
         start="zeros",
         norms="kept",
         repair="bn",
+        tied=True,
     ),
     "strange names": Plan(
         overrides=(("a~b.c d/é%7E", 0.5), ("", 1.0)),
