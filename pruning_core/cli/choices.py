@@ -108,7 +108,7 @@ def markdown() -> str:
 
 def _axis_sections() -> Iterator[str]:
     """A heading and a table for every axis."""
-    more = {"sensitivity rule": SENSITIVITY_RULES, "search": SEARCHES}
+    more: dict[str, Mapping[str, Any]] = {"sensitivity rule": SENSITIVITY_RULES, "search": SEARCHES}
     for axis, entries in (AXES | more).items():
         yield f"\n## {axis.capitalize()}: {QUESTIONS[axis].lower()}\n\n"
         yield _table(["name", "label", "what it does", "formula", "source"], _entries(entries))

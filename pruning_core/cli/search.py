@@ -19,8 +19,22 @@ WRITE_EVERY = 20
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    usual = Settings()
     add_plan(parser)
+    _add_settings(parser, Settings())
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for plan.json, candidates.csv and the finished evaluations; a search that "
+        "was stopped goes on from them",
+    )
+    add_repair(parser)
+    add_json(parser)
+    add_subject(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser, usual: Settings) -> None:
     parser.add_argument(
         "--method",
         default=usual.method,
@@ -33,8 +47,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"what may remain of the dense network: {', '.join(BUDGETS)}; default: macs=0.5; "
         "none: no budget, for methods that look for trade-offs",
     )
-    parser.add_argument("--evaluations", type=int, default=usual.evaluations, metavar="N")
-    parser.add_argument("--seed", type=int, default=usual.seed, metavar="N")
+    for name in ("evaluations", "seed"):
+        default = getattr(usual, name)
+        parser.add_argument(
+            f"--{name}", type=int, default=default, metavar="N", help=f"default {default}"
+        )
     for name in ("least", "most"):
         parser.add_argument(
             f"--{name}",
@@ -50,17 +67,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="widths are multiples of N, such as 8",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder for plan.json, candidates.csv and the finished evaluations; a search that "
-        "was stopped goes on from them",
-    )
-    add_repair(parser)
-    add_json(parser)
-    add_subject(parser)
 
 
 def run(options: argparse.Namespace) -> int:

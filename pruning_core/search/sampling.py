@@ -1,7 +1,7 @@
 """Sub-networks drawn at random (EagleEye): ratios are drawn, held to the budget and measured."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ LOWEST = 0.2
 """Mean rates of the parts that matter least and most: every part can be drawn small and large."""
 Rates = Mapping[str, float]
 """Part -> ratio, or mean place of the ratio in its range, in [0, 1]."""
+Rating = Generator[Candidate, None, Rates]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +80,15 @@ class EagleEye(SearchDefaults):
             ratios, count = self._drawn(space, rates, draw)
             yield candidates.measure(ratios, "drawn", draws=float(count))
 
-    def _rates(self, candidates: Candidates, evaluations: int) -> Any:
-        """The mean rate of every part, in [0, 1] of its range; yields what is measured for it."""
-        return None
-        yield
+    def _rates(self, candidates: Candidates, evaluations: int) -> Rating:
+        """Returns the mean place of every ratio in its range; yields what is measured for it."""
+        yield from ()
+        return {}
 
-    def _draw(self, parts: tuple[Part, ...], rates: Rates | None, draw: Any) -> Rates:
+    def _draw(self, parts: tuple[Part, ...], rates: Rates, draw: Any) -> Rates:
         return _even(parts, draw)
 
-    def _drawn(self, space: RatioSpace, rates: Rates | None, draw: Any) -> tuple[Ratios, int]:
+    def _drawn(self, space: RatioSpace, rates: Rates, draw: Any) -> tuple[Ratios, int]:
         """Ratios that meet the budget, and how many were drawn for them."""
         nearest: Ratios = {}
         distance = math.inf
@@ -114,11 +115,10 @@ class EagleEyeWeighted(EagleEye):
     formula: str = WEIGHTED
     noise: float = NOISE
 
-    def _draw(self, parts: tuple[Part, ...], rates: Rates | None, draw: Any) -> Rates:
-        known = rates or {}
+    def _draw(self, parts: tuple[Part, ...], rates: Rates, draw: Any) -> Rates:
         return {
             part.name: part.least
-            + (part.most - part.least) * known[part.name]
+            + (part.most - part.least) * rates[part.name]
             + draw.normal(0, self.noise)
             for part in parts
         }
@@ -135,10 +135,10 @@ class EagleEyeImportance(EagleEyeWeighted):
     formula: str = f"{WEIGHTED}; q_l from the share of the scores in the lower half of the groups"
     source: str = f"{EAGLEEYE}; rates by importance: this project"
 
-    def _rates(self, candidates: Candidates, evaluations: int) -> Any:
+    def _rates(self, candidates: Candidates, evaluations: int) -> Rating:
         shares = {part.name: part.importance for part in candidates.space.features()}
+        yield from ()
         return _opposite(shares)
-        yield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,7 @@ class EagleEyeSensitivity(EagleEyeWeighted):
     source: str = f"{EAGLEEYE}; rates by sensitivity: this project"
     probe: float = PROBE
 
-    def _rates(self, candidates: Candidates, evaluations: int) -> Any:
+    def _rates(self, candidates: Candidates, evaluations: int) -> Rating:
         parts = candidates.space.parts
         if evaluations <= len(parts):
             raise PruningError(

@@ -18,7 +18,7 @@ from tests.core.search.synthetic import SyntheticSpace, planted
 SPACE = SyntheticSpace((0.1, 0.2, 0.3, 0.4), keep=0.5)
 
 
-def test_synthetic_space_meets_its_budget():
+def test_synthetic_space_meets_its_budget() -> None:
     assert isinstance(SPACE, RatioSpace)
     fitted = SPACE.fitted({"part0": 0.9, "part1": 0.0, "part2": 0.3, "part3": 0.1})
     assert abs(SPACE.cost(fitted) - 0.5) < TOLERANCE
@@ -28,7 +28,7 @@ def test_synthetic_space_meets_its_budget():
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-def test_methods_yield_repeatable_candidates_within_the_budget(name):
+def test_methods_yield_repeatable_candidates_within_the_budget(name: str) -> None:
     """Equal seeds give equal candidates, numbered from 1, at most as many as asked for."""
     method = search_method(name)
     assert isinstance(method, SearchMethod)
@@ -46,7 +46,7 @@ def test_methods_yield_repeatable_candidates_within_the_budget(name):
     assert scores == sorted(scores)
 
 
-def test_candidates_above_the_budget_are_never_best():
+def test_candidates_above_the_budget_are_never_best() -> None:
     candidates = Candidates(SPACE, lambda ratios: Judged(1.0, 1.0, 0.0))
     dense = candidates.measure(dict.fromkeys(("part0", "part1", "part2", "part3"), 0.0), "dense")
     half = candidates.measure(dict.fromkeys(("part0", "part1", "part2", "part3"), 0.5), "half")
