@@ -64,7 +64,7 @@ def run(space: Workspace, settings: Settings, folder: Path) -> tuple[list[Candid
     return [event for event in events if isinstance(event, Candidate)], found
 
 
-def test_tied_layers_share_a_ratio_and_costs_are_those_of_the_thinned_network(
+def test_costs_are_those_of_the_thinned_network(
     space: Workspace,
 ) -> None:
     for budget in ("macs", "parameters"):
@@ -109,9 +109,7 @@ def test_candidates_are_measured_as_their_plan_says(space: Workspace, tmp_path: 
     assert found.best == found.top[0]
 
 
-def test_finished_evaluations_are_kept_and_never_measured_again(
-    space: Workspace, tmp_path: Path
-) -> None:
+def test_finished_evaluations_are_never_measured_again(space: Workspace, tmp_path: Path) -> None:
     settings = Settings("eagleeye", evaluations=4)
     first = list(islice(search(PLAN, space, settings, tmp_path), 2))
     path = next(tmp_path.glob("evaluations-*.jsonl"))
