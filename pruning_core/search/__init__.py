@@ -6,7 +6,6 @@ from pruning_core.search.candidates import Candidate, Candidates, Evaluate, Judg
 from pruning_core.search.evolution import Evolution
 from pruning_core.search.method import SearchDefaults, SearchMethod
 from pruning_core.search.netadapt import NetAdapt
-from pruning_core.search.sensitivity_map import SensitivityMap
 from pruning_core.search.sampling import (
     EagleEye,
     EagleEyeDivergence,
@@ -14,6 +13,7 @@ from pruning_core.search.sampling import (
     EagleEyeSensitivity,
     RandomRatios,
 )
+from pruning_core.search.sensitivity_map import SensitivityMap
 from pruning_core.search.space import (
     TOLERANCE,
     Part,
