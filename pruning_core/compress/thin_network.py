@@ -132,7 +132,7 @@ class _Search:
     def _kept(self, parts: Sequence[Part]) -> dict[str, dict[int, list[int]]]:
         removed = removed_weights(self.masked, self.layers, self.couplings, parts)
         kept = {name: kept_positions(name, places) for name, places in removed.items()}
-        return kept | dict(_statistics(self.masked, kept))
+        return kept | dict(statistics(self.masked, kept))
 
     def _of_heads(self, part: Part) -> dict[str, dict[str, int]]:
         """New values of the attributes of an attention that hold its number of heads or rows."""
@@ -204,8 +204,8 @@ def relative_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     return worst
 
 
-def _statistics(model: nn.Module, kept: Kept) -> Iterator[tuple[str, dict[int, list[int]]]]:
-    """The buffers of batch norms whose scale loses channels."""
+def statistics(model: nn.Module, kept: Kept) -> Iterator[tuple[str, dict[int, list[int]]]]:
+    """The kept positions of the buffers of batch norms whose scale loses channels."""
     for name, axes in kept.items():
         path, _, last = name.rpartition(".")
         module = model.get_submodule(path)

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer.pages.export.downloads import Files, expected_line
-from explorer.pages.export.storage import computed, storage
+from explorer.pages.export.storage import computed, storage, thinned
 from explorer.pages.export.what_it_buys import what_it_buys
 from explorer.session import cache, state
 from explorer.session.notices import plain
@@ -86,7 +86,7 @@ def render(plan: Plan, space: Workspace) -> None:
     numbers = st.grid(3, min_column_width=220)
     _counts(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()
-    what_it_buys(plan, space, subject.report, computed(subject.files))
+    what_it_buys(plan, space, subject.report, computed(subject.files), thinned(subject.files))
     files = replace(subject.files, share_bits=storage(subject.files, subject.report))
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():

@@ -21,6 +21,7 @@ from pruning_core.compress.storage_sizes import (
     dense_stored,
     measured_sizes,
 )
+from pruning_core.compress.thin_sizes import thinned_bytes
 from pruning_core.granularity import granularity
 from pruning_core.types import Report
 
@@ -72,6 +73,15 @@ def computed(files: Files, index_bits: int | None = None) -> tuple[StoredSize, .
     space = files.space
     make = partial(computed_sizes, space.model, space.layers, files.masks, chosen, index_bits)
     return _kept(make, files, "computed", index_bits)
+
+
+def thinned(files: Files) -> int | None:
+    """The computed bytes of the thinned network; None where it is not narrower or not known."""
+    if not granularity(files.plan.granularity).narrows:
+        return None
+    space = files.plan.resolve(files.space).space
+    make = partial(thinned_bytes, files.network(), space, files.masks)
+    return _kept(make, files, "thinned")
 
 
 def _choose(key: str) -> int | None:

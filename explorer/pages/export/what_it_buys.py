@@ -47,17 +47,21 @@ CHANNELS = (
 
 
 def what_it_buys(
-    plan: Plan, space: Workspace, report: Report, sizes: tuple[StoredSize, ...]
+    plan: Plan,
+    space: Workspace,
+    report: Report,
+    sizes: tuple[StoredSize, ...],
+    thinned: int | None,
 ) -> None:
     """Draws the four numbers, and which of them the plan's granularity can change.
 
-    report, sizes: computed of the network that is exported.
+    report, sizes: computed of the network that is exported; thinned: bytes of the thinned one.
     """
     st.subheader("What it buys here", anchor=False)
     run = _newest(plan)
     active = run is not None and run.active
     st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(
-        plan, space, report, sizes, active
+        plan, space, report, sizes, thinned, active
     )
 
 
@@ -82,25 +86,32 @@ def _newest(plan: Plan) -> Snapshot | None:
 
 
 def _live(
-    plan: Plan, space: Workspace, report: Report, sizes: tuple[StoredSize, ...], was_active: bool
+    plan: Plan,
+    space: Workspace,
+    report: Report,
+    sizes: tuple[StoredSize, ...],
+    thinned: int | None,
+    was_active: bool,
 ) -> None:
     """Numbers and status. This part redraws itself while the measurement is active."""
     with show_errors():
         run = _newest(plan)
         if was_active and not (run is not None and run.active):
             st.rerun()
-        _numbers(report, sizes, run)
+        _numbers(report, sizes, thinned, run)
         st.caption(what_can_change(granularity(plan.granularity)))
         _status(plan, space, run)
 
 
-def _numbers(report: Report, sizes: tuple[StoredSize, ...], run: Snapshot | None) -> None:
+def _numbers(
+    report: Report, sizes: tuple[StoredSize, ...], thinned: int | None, run: Snapshot | None
+) -> None:
     dense = dense_stored(sizes)
     small = smallest_stored(sizes)
     places = st.grid(4, min_column_width=180)
     total = f"of {report.parameters:,}"
     places.metric("Nonzeros · computed", f"{report.nonzeros:,}", total, **CARD)
-    same = _thinned_bytes(report, dense) or "zeros are stored too"
+    same = "zeros are stored too" if thinned is None else f"thinned: {thinned:,}"
     places.metric("Dense bytes · computed", f"{dense:,}", same, help=HELP["dense_file"], **CARD)
     places.metric(
         "Stored bytes · computed",
@@ -111,18 +122,6 @@ def _numbers(report: Report, sizes: tuple[StoredSize, ...], run: Snapshot | None
     )
     value, words = _time_words(run)
     places.metric("Time · measured", value, words, help=HELP["latency"], **CARD)
-
-
-def _thinned_bytes(report: Report, dense: int) -> str | None:
-    """The bytes without the parameters that a thinned network does not have, where they are known.
-
-    Its buffers are smaller too, so it is an upper limit.
-    """
-    left = report.thinned_parameters
-    if left is None or left == report.parameters:
-        return None
-    size = dense - report.dense_bytes // report.parameters * (report.parameters - left)
-    return f"thinned: at most {size:,}"
 
 
 def _time_words(run: Snapshot | None) -> tuple[str, str]:
