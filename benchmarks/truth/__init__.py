@@ -1,0 +1,1 @@
+"""The methods against oracles: loops written from the papers and their released rules."""
