@@ -11,6 +11,7 @@ from explorer.pages.export import page as export
 from explorer.pages.finetune import page as finetune
 from explorer.pages.flows import page as flows
 from explorer.pages.methods import page as methods
+from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import cache, sidebar, state
 from explorer.session.notices import show_errors, show_notes
@@ -21,6 +22,7 @@ from pruning_core.evaluation.thread_pool import set_kernel_threads, thread_count
 PAGES = (
     (explore, "Explore", "grid_view", "explore"),
     (sensitivity, "Sensitivity", "monitoring", "sensitivity"),
+    (search, "Search", "manage_search", "search"),
     (finetune, "Fine-tune & compare", "model_training", "finetune"),
     (flows, "Flows", "timeline", "flows"),
     (methods, "Methods", "leaderboard", "methods"),
@@ -47,7 +49,10 @@ def show() -> None:
             default=module is explore,
         )
 
-    current = st.navigation([page(*entry) for entry in PAGES], position="top")
+    pages = {path: page(module, *texts, path) for module, *texts, path in PAGES}
+    current = st.navigation(list(pages.values()), position="top")
+    if (destination := state.take_destination()) is not None:
+        st.switch_page(pages[destination])
     state.read_address(current.url_path, sidebar.known_names())
     with st.sidebar:
         st.header("Pruning Explorer", anchor=False)

@@ -266,6 +266,18 @@ def store(key: str, value: object) -> None:
     st.session_state[f"_stored_{key}"] = value
 
 
+def go_to(path: str) -> None:
+    """Opens the page with that path at the next run of the whole app."""
+    store("destination", path)
+
+
+def take_destination() -> str | None:
+    """The path of the page to open now, once."""
+    destination = stored("destination", None)
+    store("destination", None)
+    return destination
+
+
 def page_text(key: str) -> str:
     """A page's own text, which the address carries under `key`. Call it in every run of the page.
 

@@ -260,6 +260,27 @@ EXPORT = {
 }
 """The Export page."""
 
+SEARCH = {
+    "search": "How the ratios are proposed. Every method is measured in the same way.",
+    "search_budget": "What a candidate may keep at most. For whole filters it is counted on the "
+    "narrower network, without the weights that read only removed channels.",
+    "search_keep": "The share of the dense network that may remain. Every candidate meets it "
+    "within half a percent.",
+    "search_front": "Candidates of every size are tried. The chart shows which ones no other "
+    "candidate beats in both value and cost.",
+    "search_evaluations": "How many candidates are measured. Candidates that were measured before, "
+    "by any method, take no time.",
+    "search_seed": "Equal seeds give equal candidates. Compare methods over several seeds.",
+    "search_start": "Runs in the background. You can use the other pages meanwhile. Measured "
+    "candidates are kept on disk: a stopped search goes on where it ended.",
+    "search_over": "The cost on the horizontal axis.",
+    "search_shown": "Its ratios are below. A click on a point of the chart chooses a candidate too.",
+    "search_open": "Sets the ratios in the plan, as if you had set them by hand, with the repair "
+    "that the candidate was measured with, and opens the page Explore.",
+    "search_tune": "Sets the ratios in the plan and opens the page Fine-tune & compare.",
+}
+"""The Search page."""
+
 OWN = {
     "own_button": "Upload a checkpoint of your own and images as a zip, or open an earlier upload.",
     "own_name": "The name that the side bar showed. It opens the upload in every browser.",
@@ -286,7 +307,7 @@ OWN = {
 }
 """The dialog that opens a network of the visitor's."""
 
-HELP = OWN | AXES | COUNTS | EXPLORE | SENSITIVITY | TRAINING | FLOWS | METHODS | EXPORT
+HELP = OWN | AXES | COUNTS | EXPLORE | SENSITIVITY | TRAINING | FLOWS | METHODS | SEARCH | EXPORT
 """Term -> help text."""
 
 

@@ -1,0 +1,215 @@
+"""Searches for ratios: the best value so far, every candidate with the Pareto front, ratios."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+
+import plotly.graph_objects as go
+
+from explorer.charts.curves import DASHES, MARKS
+from explorer.charts.palette import BASELINE, CHOSEN, DENSE, KEPT, LAYERS
+from explorer.charts.style import finish, level, patterned, percent, value_text
+from explorer.texts.formats import axis_title, scale
+from pruning_core.search import Candidate
+from pruning_core.tasks import Task
+
+Searches = Mapping[str, Sequence[Candidate]]
+"""Name of a search -> its candidates, in the order of measurement."""
+BASELINE_DASHES = ("dot", "dashdot")
+
+
+def best_so_far_chart(
+    searches: Searches, baselines: Mapping[str, float], dense: float, task: Task
+) -> go.Figure:
+    """The value of the best candidate within the budget, over the evaluations of each search.
+
+    baselines: values at the same budget without a search, by name; dense: of the whole network.
+    """
+    unit = scale(task)
+    figure = go.Figure()
+    looks = zip(cycle(LAYERS), cycle(DASHES), strict=True)
+    for (name, candidates), (colour, dash) in zip(searches.items(), looks, strict=False):
+        numbers, values = _best_so_far(candidates)
+        figure.add_scatter(
+            x=numbers,
+            y=[unit * value for value in values],
+            name=name,
+            mode="lines",
+            line={"color": colour, "dash": dash, "width": 2.5, "shape": "hv"},
+        )
+    last = max((len(candidates) for candidates in searches.values()), default=1)
+    for (name, value), dash in zip(baselines.items(), cycle(BASELINE_DASHES), strict=False):
+        figure.add_scatter(
+            x=[1, max(2, last)],
+            y=[unit * value] * 2,
+            name=name,
+            mode="lines",
+            line={"color": BASELINE, "dash": dash, "width": 2},
+        )
+    level(figure, unit * dense, "dense", DENSE)
+    figure.update_xaxes(title_text="evaluations", tickformat="d")
+    figure.update_yaxes(title_text=f"best so far, {axis_title(task)}")
+    return finish(figure, _best_sentence(searches, baselines, task), 360, "search best")
+
+
+def _best_so_far(candidates: Sequence[Candidate]) -> tuple[list[int], list[float]]:
+    """Evaluations and values at each improvement, then at the last evaluation."""
+    better = [candidate for candidate in candidates if candidate.best]
+    numbers = [candidate.number for candidate in better]
+    values = [candidate.judged.value for candidate in better]
+    if better:
+        numbers.append(candidates[-1].number)
+        values.append(values[-1])
+    return numbers, values
+
+
+def _best_sentence(searches: Searches, baselines: Mapping[str, float], task: Task) -> str:
+    parts = [
+        f"{name} {value_text(values[-1], task)} after {len(candidates)}"
+        for name, candidates in searches.items()
+        if (values := _best_so_far(candidates)[1])
+    ]
+    parts += [f"{name} {value_text(value, task)}" for name, value in baselines.items()]
+    return f"Best {task.short_label} of {len(searches)} searches: {', '.join(parts)}."
+
+
+def candidates_chart(
+    searches: Searches,
+    baselines: Mapping[str, Candidate],
+    cost: tuple[str, str],
+    keep: float | None,
+    chosen: Candidate | None,
+    task: Task,
+) -> go.Figure:
+    """Every candidate's value over what remains of a cost, with the Pareto front of them all.
+
+    A point's customdata is the place of its search and the candidate's number.
+    cost: its name in `Candidate.costs`, and its words; keep: the budget of this cost, if it has
+    one; chosen: the candidate that the page shows.
+    """
+    unit = scale(task)
+    figure = go.Figure()
+    looks = zip(cycle(LAYERS), cycle(MARKS), strict=True)
+    for place, ((name, candidates), (colour, mark)) in enumerate(
+        zip(searches.items(), looks, strict=False)
+    ):
+        figure.add_scatter(
+            x=[100 * c.costs[cost[0]] for c in candidates],
+            y=[unit * c.judged.value for c in candidates],
+            customdata=[[place, c.number, c.origin] for c in candidates],
+            name=name,
+            mode="markers",
+            marker={"color": colour, "symbol": mark, "size": 7, "opacity": 0.6},
+            hovertemplate=f"<b>{name}</b>, candidate %{{customdata[1]}} (%{{customdata[2]}})<br>"
+            f"{task.short_label} %{{y:.4g}}, %{{x:.1f}}% of the {cost[1]}<extra></extra>",
+        )
+    every = [c for candidates in searches.values() for c in candidates]
+    front = pareto_front(every, cost[0])
+    figure.add_scatter(
+        x=[100 * c.costs[cost[0]] for c in front],
+        y=[unit * c.judged.value for c in front],
+        name="Pareto front",
+        mode="lines",
+        line={"color": KEPT, "width": 1.5, "shape": "hv"},
+        hoverinfo="skip",
+    )
+    _add_baselines(figure, baselines, cost[0], unit)
+    if chosen is not None:
+        _add_star(figure, chosen, cost[0], unit)
+    if keep is not None:
+        line = {"color": CHOSEN, "width": 1.5, "dash": "dash"}
+        label = {"text": "budget", "font_color": CHOSEN}
+        figure.add_vline(x=100 * keep, line=line, annotation=label, annotation_position="top right")
+    figure.update_xaxes(title_text=f"remaining {cost[1]}, %")
+    figure.update_yaxes(title_text=axis_title(task))
+    sentence = f"{len(every)} candidates over the remaining {cost[1]}; {len(front)} on the front."
+    return finish(figure, sentence, 360, f"search candidates {cost[0]}")
+
+
+def pareto_front(candidates: Sequence[Candidate], cost: str) -> list[Candidate]:
+    """The candidates that no other one beats in both value and cost, by rising cost."""
+    front: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: (c.costs[cost], -c.judged.score)):
+        if not front or candidate.judged.score > front[-1].judged.score:
+            front.append(candidate)
+    return front
+
+
+def _add_baselines(
+    figure: go.Figure, baselines: Mapping[str, Candidate], cost: str, unit: float
+) -> None:
+    for (name, candidate), symbol in zip(
+        baselines.items(), cycle(("diamond", "square")), strict=False
+    ):
+        figure.add_scatter(
+            x=[100 * candidate.costs[cost]],
+            y=[unit * candidate.judged.value],
+            name=name,
+            mode="markers",
+            marker={"color": BASELINE, "symbol": symbol, "size": 11},
+        )
+
+
+def _add_star(figure: go.Figure, candidate: Candidate, cost: str, unit: float) -> None:
+    figure.add_scatter(
+        x=[100 * candidate.costs[cost]],
+        y=[unit * candidate.judged.value],
+        name="shown below",
+        mode="markers",
+        marker={"symbol": "star", "size": 15, "color": CHOSEN},
+        hoverinfo="skip",
+    )
+
+
+def extra_chart(searches: Searches, name: str) -> go.Figure:
+    """A method's own number, such as the agent's reward, over the evaluations."""
+    figure = go.Figure()
+    for (search, candidates), colour in zip(searches.items(), cycle(LAYERS), strict=False):
+        own = [c for c in candidates if name in c.extra]
+        if own:
+            figure.add_scatter(
+                x=[c.number for c in own],
+                y=[c.extra[name] for c in own],
+                name=search,
+                mode="lines",
+                line={"color": colour, "width": 1.5},
+            )
+    figure.update_xaxes(title_text="evaluations", tickformat="d")
+    figure.update_yaxes(title_text=name)
+    values = [c.extra[name] for cs in searches.values() for c in cs if name in c.extra]
+    ends = f" from {min(values):.3g} to {max(values):.3g}" if values else ""
+    return finish(figure, f"{name} over {len(values)} evaluations{ends}.", 240, f"search {name}")
+
+
+def ratio_bars(ratios: Mapping[str, float], others: Mapping[str, Mapping[str, float]]) -> go.Figure:
+    """The fraction removed from each part as a bar, and that of other ratios as marks.
+
+    others: such as the uniform ratios, by name.
+    """
+    figure = go.Figure()
+    names = list(ratios)
+    figure.add_bar(
+        x=[100 * ratios[name] for name in names],
+        y=names,
+        orientation="h",
+        marker=patterned(KEPT, "/"),
+        name="this candidate",
+        hovertemplate="<b>%{y}</b>: %{x:.1f}% removed<extra></extra>",
+    )
+    for (other, own), symbol in zip(
+        others.items(), cycle(("diamond-open", "square-open")), strict=False
+    ):
+        figure.add_scatter(
+            x=[100 * own[name] for name in names],
+            y=names,
+            mode="markers",
+            name=other,
+            marker={"symbol": symbol, "size": 9, "color": BASELINE, "line": {"width": 2}},
+        )
+    figure.update_layout(bargap=0.3)
+    figure.update_xaxes(title_text="removed, %", range=[0, 100])
+    figure.update_yaxes(
+        type="category", autorange="reversed", showgrid=False, ticks="", showline=False
+    )
+    most = max(names, key=lambda name: ratios[name]) if names else ""
+    sentence = f"Ratios of {len(names)} parts: the highest is {most}, {percent(ratios[most])}."
+    return finish(figure, sentence, 110 + 22 * len(names), "search ratios")

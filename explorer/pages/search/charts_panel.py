@@ -1,0 +1,142 @@
+"""The charts of searches: best so far, every candidate, and the agent's reward."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+from pruning_core.search.run import TOP
+
+from explorer.charts import alt
+from explorer.charts.search import best_so_far_chart, candidates_chart, extra_chart
+from explorer.pages.search.form import BUDGET_LABELS
+from explorer.pages.search.run import BASELINES, SearchRun
+from explorer.session import state
+from explorer.texts.formats import percent, value_text
+from explorer.texts.help import HELP
+from pruning_core.search import Candidate
+from pruning_core.tasks import Task
+
+CHART = "search_candidates"
+SHOWN = "search_shown"
+Chosen = tuple[SearchRun, Candidate]
+
+
+def charts_panel(shown: Sequence[SearchRun], task: Task) -> Chosen | None:
+    """Draws the charts; returns the candidate to show, and its search.
+
+    shown: searches that can be compared, the newest last.
+    """
+    started = shown[-1].started
+    assert started is not None
+    searches = {run.asked.name: run.candidates for run in shown}
+    baselines = {BASELINES[name]: candidate for name, candidate in started.baselines.items()}
+    chosen = _chosen(shown)
+    cost = _cost(shown[-1])
+    left, right = st.columns(2) if True else (st, st)
+    with left:
+        values = {name: candidate.judged.value for name, candidate in baselines.items()}
+        figure = best_so_far_chart(searches, values, started.dense.value, task)
+        _draw(figure, "search_best")
+    with right:
+        settings = shown[-1].asked.settings
+        keep = settings.keep if settings.budget == cost else None
+        words = BUDGET_LABELS.get(cost, cost)
+        figure = candidates_chart(
+            searches, baselines, (cost, words), keep, chosen and chosen[1], task
+        )
+        st.plotly_chart(
+            figure,
+            key=CHART,
+            alt=alt(figure),
+            config={"displayModeBar": False},
+            on_select=_clicked,
+            selection_mode="points",
+        )
+    _rewards(searches)
+    return _select(shown, chosen, task)
+
+
+def _draw(figure: Any, key: str) -> None:
+    st.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
+
+
+def _cost(run: SearchRun) -> str:
+    """The cost on the horizontal axis; at first one that the budget leaves free."""
+    costs = tuple(run.candidates[0].costs) if run.candidates else (run.asked.settings.budget,)
+    free = [name for name in costs if name != run.asked.settings.budget]
+    usual = free[0] if free and run.asked.settings.keep is not None else costs[0]
+    state.keep_widget("search_over")
+    chosen = st.segmented_control(
+        "Candidates over",
+        costs,
+        default=usual,
+        format_func=lambda name: BUDGET_LABELS.get(name, name),
+        required=True,
+        key="search_over",
+        help=HELP["search_over"],
+    )
+    return str(chosen)
+
+
+def _rewards(searches: dict[str, tuple[Candidate, ...]]) -> None:
+    """The reward of methods that learn from one."""
+    if any("reward" in c.extra for candidates in searches.values() for c in candidates[:1]):
+        _draw(extra_chart(searches, "reward"), "search_reward")
+
+
+def _clicked() -> None:
+    """Shows the candidate of the point that was clicked."""
+    nothing: dict[str, Any] = {"selection": {"points": []}}
+    points = state.widget_value(CHART, nothing)["selection"]["points"]
+    if points and "customdata" in points[0]:
+        place, number, *_ = points[0]["customdata"]
+        state.store(SHOWN, (int(place), int(number)))
+
+
+def _chosen(shown: Sequence[SearchRun]) -> Chosen | None:
+    """The candidate that was clicked or selected; else the best one."""
+    place, number = state.stored(SHOWN, (-1, 0))
+    if 0 <= place < len(shown):
+        run = shown[place]
+        own = next((c for c in run.candidates if c.number == number), None)
+        if own is not None:
+            return run, own
+    bests = [(run, run.best) for run in shown if run.best is not None]
+    best = max(bests, key=lambda pair: pair[1].judged.rank if pair[1] else (0.0, 0.0), default=None)
+    return None if best is None or best[1] is None else (best[0], best[1])
+
+
+def _select(shown: Sequence[SearchRun], chosen: Chosen | None, task: Task) -> Chosen | None:
+    """A select box with the best candidates and the one that is shown."""
+    if chosen is None:
+        return None
+    every = [(run, c) for run in shown for c in run.candidates]
+    ranked = sorted(every, key=lambda pair: pair[1].judged.rank, reverse=True)[:TOP]
+    options = {_key(shown, pair): pair for pair in [*ranked, chosen]}
+    state.set_widget(SHOWN, _key(shown, chosen))
+    st.selectbox(
+        "Candidate shown",
+        tuple(options),
+        format_func=lambda key: _words(*options[key], task),
+        key=SHOWN,
+        help=HELP["search_shown"],
+        on_change=_selected,
+        width=520,
+    )
+    return chosen
+
+
+def _key(shown: Sequence[SearchRun], pair: Chosen) -> tuple[int, int]:
+    return (list(shown).index(pair[0]), pair[1].number)
+
+
+def _selected() -> None:
+    state.store(SHOWN, state.widget_value(SHOWN, (-1, 0)))
+
+
+def _words(run: SearchRun, candidate: Candidate, task: Task) -> str:
+    """Candidate 57 of EagleEye, seed 0: 82.3%, 50.1% of the MACs."""
+    cost = percent(candidate.cost)
+    value = value_text(candidate.judged.value, task)
+    words = BUDGET_LABELS.get(run.asked.settings.budget, run.asked.settings.budget)
+    return f"{value}, {cost} of {words}: candidate {candidate.number} of {run.asked.name}"

@@ -1,0 +1,152 @@
+"""The page Search: a machine proposes the ratios of all layers, and keeps the best ones."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer.jobs.progress import clock
+from explorer.pages.search.candidate_panel import candidate_panel
+from explorer.pages.search.charts_panel import charts_panel
+from explorer.pages.search.form import BUDGET_LABELS, search_form, searched_words
+from explorer.pages.search.run import (
+    BASELINES,
+    KIND,
+    SearchRun,
+    interval_of,
+    runs,
+    searched_plan,
+    together,
+)
+from explorer.session import cache
+from explorer.session.notices import plain, show_errors
+from explorer.texts.formats import interval_words, percent, value_text
+from explorer.texts.plan_words import differences
+from explorer.texts.task_words import for_task
+from explorer.training.status import active_job, ended, note_lost
+from pruning_core.plan import Plan
+from pruning_core.search import Candidate
+from pruning_core.tasks import Task
+from pruning_core.workspaces import Workspace
+
+REFRESH = 1.0
+LEAD = (
+    "A search proposes how much to remove in each layer, measures the pruned network without "
+    "training it, and learns from the result what to propose next. It keeps the ratios that lose "
+    "the least accuracy within a budget."
+)
+EMPTY = """
+**No search has run yet.** Choose a method and a budget, and press *Search*. You see the best value
+so far, every candidate as a point, and its ratios layer by layer. The same budget with equal ratios
+and by global magnitude is measured too: a search that is not better than both is of little use.
+Nothing is trained, and the network itself is not changed.
+
+A reload finds the search again. One minute after the last tab of this app in your browser is
+closed, the search stops. Measured candidates stay on disk: the same search then goes on from them.
+"""
+
+
+def render(plan: Plan, space: Workspace) -> None:
+    """Draws the page."""
+    st.markdown(for_task(LEAD, space.dataset.task))
+    if not cache.prunable(plan, space)[0]:
+        cache.groups(plan, space)  # raises with the reason
+    known = runs()
+    active = bool(known) and known[0].job.active
+    result = st.container() if known else None  # the result is first, once there is one
+    search_form(plan, space, known)
+    with result or st.container():
+        st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
+
+
+def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
+    """Progress, charts and the chosen candidate; runs again by itself during a search."""
+    with show_errors():
+        known = runs()
+        if was_active and not (known and known[0].job.active):
+            st.rerun()
+        if not known:
+            note_lost(KIND, " Measured candidates are on disk.")
+            st.info(for_task(EMPTY, space.dataset.task), icon=":material/manage_search:")
+            return
+        _status(known[0])
+        if not _same_data(known[0], plan):
+            return
+        shown = together(known)
+        if any(run.candidates for run in shown):
+            task = space.dataset.task
+            _summary(shown, known[0], min(plan.probe, len(space.dataset.val)), task)
+            chosen = charts_panel(shown, task)
+            if chosen is not None:
+                candidate_panel(*chosen, plan, space)
+
+
+def _status(run: SearchRun) -> None:
+    """How far the newest search is, or how it ended."""
+    if run.job.active:
+        stop_help = "Stops within one candidate. Measured candidates are kept: *Continue* goes on."
+        active_job(run.job, run.progress, "search_stop", stop_help)
+        return
+    done = len(run.candidates)
+    ended(
+        run.job,
+        "search",
+        f" after {done:,} candidates, which are kept. *Continue* goes on from them.",
+        f"{run.asked.name}: {done:,} candidates in {clock(run.job.seconds)}.",
+    )
+
+
+def _same_data(run: SearchRun, plan: Plan) -> bool:
+    """Does the search have the plan's network and images? Says how the plan differs."""
+    then = run.asked.plan
+    if (then.model, then.dataset) != (plan.model, plan.dataset):
+        st.info(
+            f"The last search has another network or other images: {plain(searched_words(then))}.",
+            icon=":material/history:",
+        )
+        return False
+    if changed := differences(then, searched_plan(plan)):
+        st.warning(
+            f"These candidates are for another plan: {'; '.join(changed)}. *Search* measures the "
+            "present plan.",
+            icon=":material/history:",
+        )
+    return True
+
+
+def _summary(shown: Sequence[SearchRun], newest: SearchRun, n: int, task: Task) -> None:
+    """The best candidate of all searches that are drawn, beside the baselines."""
+    bests = [(run, run.best) for run in shown if run.best is not None]
+    if not bests:
+        st.caption("No candidate is within the budget yet.")
+        return
+    run, best = max(bests, key=lambda pair: pair[1].judged.rank if pair[1] else (0.0, 0.0))
+    if best is None or newest.started is None:
+        return
+    value = value_text(best.judged.value, task)
+    ends = interval_of(best.judged.value, n, task)
+    spread = f" (95%: {interval_words(ends, task)})" if ends else ""
+    baselines = ", ".join(
+        f"{BASELINES[name]} {value_text(candidate.judged.value, task)}"
+        for name, candidate in newest.started.baselines.items()
+    )
+    st.markdown(
+        f"**{task.value_label.capitalize()} {value}**{spread} with {_kept(best, run)}: candidate "
+        f"{best.number:,} of {run.asked.name}. {baselines.capitalize()}, dense "
+        f"{value_text(newest.started.dense.value, task)}."
+    )
+    st.caption(
+        f"Measured on {n:,} probe {task.samples}, without training. The best of many candidates "
+        "looks better on these images than it is: fine-tune it and compare on the test images."
+    )
+
+
+def _kept(candidate: Candidate, run: SearchRun) -> str:
+    """50% of the MACs."""
+    budget = run.asked.settings.budget
+    return f"{percent(candidate.costs[budget])} of the {cost_words(budget)}"
+
+
+def cost_words(name: str) -> str:
+    """The name of a cost inside a sentence."""
+    label = BUDGET_LABELS.get(name, name)
+    return label if label.isupper() or label == "MACs" else label.lower()
