@@ -274,7 +274,7 @@ SEARCH = {
     "search_start": "Runs in the background. You can use the other pages meanwhile. Measured "
     "candidates are kept on disk: a stopped search goes on where it ended.",
     "search_over": "The cost on the horizontal axis.",
-    "search_shown": "Its ratios are below. A click on a point of the chart chooses a candidate too.",
+    "search_shown": "Its ratios are below. A click on a point of the chart chooses one too.",
     "search_open": "Sets the ratios in the plan, as if you had set them by hand, with the repair "
     "that the candidate was measured with, and opens the page Explore.",
     "search_tune": "Sets the ratios in the plan and opens the page Fine-tune & compare.",
