@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.app_page import card, go, no_traceback, pick
 from tests.browser.conftest import Console, OpenPage, dressed, settled, shot
 
-TITLES = ("Sensitivity", "Fine-tune & compare", "Flows", "Methods", "Export")
+TITLES = ("Sensitivity", "Search", "Fine-tune & compare", "Flows", "Methods", "Export")
 TRAINING = {"tune_epochs": "3", "tune_lr": "0.01", "tune_batch_size": "32", "tune_rounds": "1"}
 FORMS = {
     "Fine-tune & compare": TRAINING,

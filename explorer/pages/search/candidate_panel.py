@@ -5,6 +5,7 @@ import streamlit as st
 from explorer.charts import alt
 from explorer.charts.search import ratio_bars
 from explorer.components.net_map import map_view, net_map
+from explorer.pages.search.charts_panel import WIDTH
 from explorer.pages.search.run import BASELINES, SearchRun, plan_of
 from explorer.session import cache, state
 from explorer.session.notices import plain
@@ -27,7 +28,9 @@ def candidate_panel(run: SearchRun, candidate: Candidate, plan: Plan, space: Wor
         f"{value_text(candidate.judged.value, task)}{loss}, {costs} remain. Proposed as: "
         f"{plain(candidate.origin)}."
     )
-    bars, network = st.columns(2)
+    row = st.grid(2, min_column_width=WIDTH)
+    bars = row.container()
+    network = row.container()
     names = [part.layers[0] for part in started.parts]
     figure = ratio_bars(
         {name: candidate.ratios[name] for name in names},

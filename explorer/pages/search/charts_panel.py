@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
-from pruning_core.search.run import TOP
 
 from explorer.charts import alt
 from explorer.charts.search import best_so_far_chart, candidates_chart, extra_chart
@@ -14,10 +13,13 @@ from explorer.session import state
 from explorer.texts.formats import percent, value_text
 from explorer.texts.help import HELP
 from pruning_core.search import Candidate
+from pruning_core.search.run import TOP
 from pruning_core.tasks import Task
 
 CHART = "search_candidates"
 SHOWN = "search_shown"
+WIDTH = 420
+"""Charts are side by side where each is at least so wide, in pixels."""
 Chosen = tuple[SearchRun, Candidate]
 
 
@@ -32,32 +34,28 @@ def charts_panel(shown: Sequence[SearchRun], task: Task) -> Chosen | None:
     baselines = {BASELINES[name]: candidate for name, candidate in started.baselines.items()}
     chosen = _chosen(shown)
     cost = _cost(shown[-1])
-    left, right = st.columns(2) if True else (st, st)
-    with left:
-        values = {name: candidate.judged.value for name, candidate in baselines.items()}
-        figure = best_so_far_chart(searches, values, started.dense.value, task)
-        _draw(figure, "search_best")
-    with right:
-        settings = shown[-1].asked.settings
-        keep = settings.keep if settings.budget == cost else None
-        words = BUDGET_LABELS.get(cost, cost)
-        figure = candidates_chart(
-            searches, baselines, (cost, words), keep, chosen and chosen[1], task
-        )
-        st.plotly_chart(
-            figure,
-            key=CHART,
-            alt=alt(figure),
-            config={"displayModeBar": False},
-            on_select=_clicked,
-            selection_mode="points",
-        )
+    row = st.grid(2, min_column_width=WIDTH)
+    values = {name: candidate.judged.value for name, candidate in baselines.items()}
+    best = best_so_far_chart(searches, values, started.dense.value, task)
+    _draw(row, best, "search_best")
+    settings = shown[-1].asked.settings
+    keep = settings.keep if settings.budget == cost else None
+    words = (cost, BUDGET_LABELS.get(cost, cost))
+    every = candidates_chart(searches, baselines, words, keep, chosen and chosen[1], task)
+    row.plotly_chart(
+        every,
+        key=CHART,
+        alt=alt(every),
+        config={"displayModeBar": False},
+        on_select=_clicked,
+        selection_mode="points",
+    )
     _rewards(searches)
     return _select(shown, chosen, task)
 
 
-def _draw(figure: Any, key: str) -> None:
-    st.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
+def _draw(place: Any, figure: Any, key: str) -> None:
+    place.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
 
 
 def _cost(run: SearchRun) -> str:
@@ -81,7 +79,7 @@ def _cost(run: SearchRun) -> str:
 def _rewards(searches: dict[str, tuple[Candidate, ...]]) -> None:
     """The reward of methods that learn from one."""
     if any("reward" in c.extra for candidates in searches.values() for c in candidates[:1]):
-        _draw(extra_chart(searches, "reward"), "search_reward")
+        _draw(st, extra_chart(searches, "reward"), "search_reward")
 
 
 def _clicked() -> None:

@@ -4,8 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import streamlit as st
-from pruning_core.search.plan_space import BUDGETS
-from pruning_core.search.run import MOST_EVALUATIONS, Settings
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.pages.search.run import KIND, SearchRequest, SearchRun, search_events, searched_plan
@@ -16,6 +14,8 @@ from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
 from pruning_core.plan import Plan
 from pruning_core.search import SEARCHES
+from pruning_core.search.plan_space import BUDGETS
+from pruning_core.search.run import MOST_EVALUATIONS, Settings
 from pruning_core.settings import Setting, settings_of, text_of
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pruning_core.search.run import Found, Settings, prepared, search
-
 from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress
 from explorer.session import cache, state
@@ -12,6 +10,7 @@ from explorer.training.status import asked_for
 from pruning_core.intervals import wilson_interval
 from pruning_core.plan import Plan
 from pruning_core.search import SEARCHES, Candidate, Candidates, Judged, Part
+from pruning_core.search.run import Found, Settings, prepared, search
 from pruning_core.tasks import Task
 from pruning_core.types import Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace

@@ -27,7 +27,7 @@ def sidebar(at: AppTest) -> str:
 
 
 @pytest.mark.parametrize(
-    "view", ["explore", "sensitivity", "finetune", "flows", "methods", "export"]
+    "view", ["explore", "sensitivity", "search", "finetune", "flows", "methods", "export"]
 )
 def test_every_page_opens_a_subject(open_view: Callable[..., AppTest], view: str) -> None:
     at = open_view(view, **NAMES)

@@ -6,8 +6,6 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.pages.search.run import KIND, SearchRequest
 from explorer.session import cache
-from pruning_core.plan import Plan
-from pruning_core.search.run import Settings
 from tests.explorer.driven import text
 
 Open = Callable[..., AppTest]
@@ -39,9 +37,7 @@ def test_an_empty_page_says_what_a_search_is(open_view: Open) -> None:
     assert not at.get("plotly_chart")
 
 
-def test_a_search_runs_and_its_best_ratios_go_into_the_plan(
-    open_view: Open, until: Until
-) -> None:
+def test_a_search_runs_and_its_best_ratios_go_into_the_plan(open_view: Open, until: Until) -> None:
     at = started(open_view, until)
     drawn = [chart.proto.id for chart in at.get("plotly_chart")]
     assert all(any(name in key for key in drawn) for name in CHARTS)
