@@ -49,7 +49,7 @@ def show() -> None:
             default=module is explore,
         )
 
-    pages = {path: page(module, *texts, path) for module, *texts, path in PAGES}
+    pages = {entry[-1]: page(*entry) for entry in PAGES}
     current = st.navigation(list(pages.values()), position="top")
     if (destination := state.take_destination()) is not None:
         st.switch_page(pages[destination])

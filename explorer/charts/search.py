@@ -88,20 +88,7 @@ def candidates_chart(
     """
     unit = scale(task)
     figure = go.Figure()
-    looks = zip(cycle(LAYERS), cycle(MARKS), strict=True)
-    for place, ((name, candidates), (colour, mark)) in enumerate(
-        zip(searches.items(), looks, strict=False)
-    ):
-        figure.add_scatter(
-            x=[100 * c.costs[cost[0]] for c in candidates],
-            y=[unit * c.judged.value for c in candidates],
-            customdata=[[place, c.number, c.origin] for c in candidates],
-            name=name,
-            mode="markers",
-            marker={"color": colour, "symbol": mark, "size": 7, "opacity": 0.6},
-            hovertemplate=f"<b>{name}</b>, candidate %{{customdata[1]}} (%{{customdata[2]}})<br>"
-            f"{task.short_label} %{{y:.4g}}, %{{x:.1f}}% of the {cost[1]}<extra></extra>",
-        )
+    _add_points(figure, searches, cost, task)
     every = [c for candidates in searches.values() for c in candidates]
     front = pareto_front(every, cost[0])
     figure.add_scatter(
@@ -118,11 +105,29 @@ def candidates_chart(
     if keep is not None:
         line = {"color": CHOSEN, "width": 1.5, "dash": "dash"}
         label = {"text": "budget", "font_color": CHOSEN}
-        figure.add_vline(x=100 * keep, line=line, annotation=label, annotation_position="top right")
+        figure.add_vline(100 * keep, line=line, annotation=label, annotation_position="top right")
     figure.update_xaxes(title_text=f"remaining {cost[1]}, %")
     figure.update_yaxes(title_text=axis_title(task))
     sentence = f"{len(every)} candidates over the remaining {cost[1]}; {len(front)} on the front."
     return finish(figure, sentence, 360, f"search candidates {cost[0]}")
+
+
+def _add_points(figure: go.Figure, searches: Searches, cost: tuple[str, str], task: Task) -> None:
+    unit = scale(task)
+    looks = zip(cycle(LAYERS), cycle(MARKS), strict=True)
+    for place, ((name, candidates), (colour, mark)) in enumerate(
+        zip(searches.items(), looks, strict=False)
+    ):
+        figure.add_scatter(
+            x=[100 * c.costs[cost[0]] for c in candidates],
+            y=[unit * c.judged.value for c in candidates],
+            customdata=[[place, c.number, c.origin] for c in candidates],
+            name=name,
+            mode="markers",
+            marker={"color": colour, "symbol": mark, "size": 7, "opacity": 0.6},
+            hovertemplate=f"<b>{name}</b>, candidate %{{customdata[1]}} (%{{customdata[2]}})<br>"
+            f"{task.short_label} %{{y:.4g}}, %{{x:.1f}}% of the {cost[1]}<extra></extra>",
+        )
 
 
 def pareto_front(candidates: Sequence[Candidate], cost: str) -> list[Candidate]:
