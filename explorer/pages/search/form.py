@@ -36,8 +36,9 @@ def search_form(plan: Plan, space: Workspace, known: tuple[SearchRun, ...]) -> N
         evaluations = _number(row, "Evaluations", "search_evaluations", FIRST_EVALUATIONS)
         seed = _number(row, "Seed", "search_seed", 0)
         st.caption(chosen.help)
-        values = _settings(method)
-        least, most, round_to = _limits()
+        with st.expander("More settings", icon=":material/tune:"):
+            values = _settings(method)
+            least, most, round_to = _limits()
         with show_errors():
             settings = Settings(
                 text_of(SEARCHES, method, replace(chosen, **values)),
@@ -118,16 +119,11 @@ def _number(row: DeltaGenerator, label: str, key: str, usual: int) -> int:
 
 
 def _settings(method: str) -> dict[str, bool | int | float]:
-    """The method's own settings, in an expander."""
-    settings = settings_of(SEARCHES[method])
-    if not settings:
-        return {}
-    values: dict[str, bool | int | float] = {}
-    with st.expander(f"Settings of {SEARCHES[method].label}", icon=":material/tune:"):
-        row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
-        for setting in settings:
-            values[setting.name] = _setting(row, method, setting)
-    return values
+    """The method's own settings."""
+    row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
+    return {
+        setting.name: _setting(row, method, setting) for setting in settings_of(SEARCHES[method])
+    }
 
 
 def _setting(row: DeltaGenerator, method: str, setting: Setting) -> bool | int | float:
@@ -154,13 +150,10 @@ def _setting(row: DeltaGenerator, method: str, setting: Setting) -> bool | int |
 def _limits() -> tuple[float, float, int]:
     """The range of every ratio, and the multiple of every width."""
     usual = Settings()
-    with (
-        st.expander("Limits of every ratio", icon=":material/vertical_align_center:"),
-        st.container(horizontal=True, vertical_alignment="bottom"),
-    ):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         state.keep_widget("search_bounds")
         least, most = st.slider(
-            "Least and most removed",
+            "Least and most removed from a layer",
             0,
             100,
             (round(100 * usual.least), round(100 * usual.most)),

@@ -30,9 +30,9 @@ from pruning_core.workspaces import Workspace
 
 REFRESH = 1.0
 LEAD = (
-    "A search proposes how much to remove in each layer, measures the pruned network without "
-    "training it, and learns from the result what to propose next. It keeps the ratios that lose "
-    "the least accuracy within a budget."
+    "A search proposes how much to remove in each layer and measures the pruned network without "
+    "training it, many times; most methods learn from each result what to propose next. It keeps "
+    "the ratios that lose the least accuracy within a budget."
 )
 EMPTY = """
 **No search has run yet.** Choose a method and a budget, and press *Search*. You see the best value
