@@ -6,6 +6,7 @@ from explorer.charts import alt
 from explorer.charts.search import ratio_bars
 from explorer.components.net_map import map_view, net_map
 from explorer.pages.search.charts_panel import WIDTH
+from explorer.pages.search.form import cost_words
 from explorer.pages.search.run import BASELINES, SearchRun, plan_of
 from explorer.session import cache, state
 from explorer.session.notices import plain
@@ -22,7 +23,9 @@ def candidate_panel(run: SearchRun, candidate: Candidate, plan: Plan, space: Wor
     started = run.started
     assert started is not None
     task = space.dataset.task
-    costs = ", ".join(f"{percent(share)} of {name}" for name, share in candidate.costs.items())
+    costs = ", ".join(
+        f"{percent(share)} of the {cost_words(name)}" for name, share in candidate.costs.items()
+    )
     loss = "" if candidate.judged.loss is None else f", loss {candidate.judged.loss:.3f}"
     st.caption(
         f"{value_text(candidate.judged.value, task)}{loss}, {costs} remain. Proposed as: "

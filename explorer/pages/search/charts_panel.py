@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer.charts import alt
 from explorer.charts.search import best_so_far_chart, candidates_chart, extra_chart
-from explorer.pages.search.form import BUDGET_LABELS
+from explorer.pages.search.form import BUDGET_LABELS, cost_words
 from explorer.pages.search.run import BASELINES, SearchRun
 from explorer.session import state
 from explorer.texts.formats import percent, value_text
@@ -18,6 +18,8 @@ from pruning_core.tasks import Task
 
 CHART = "search_candidates"
 SHOWN = "search_shown"
+BEST = (-1, 0)
+"""Stored where no candidate was chosen: the best one is shown."""
 WIDTH = 420
 """Charts are side by side where each is at least so wide, in pixels."""
 Chosen = tuple[SearchRun, Candidate]
@@ -40,7 +42,7 @@ def charts_panel(shown: Sequence[SearchRun], task: Task) -> Chosen | None:
     _draw(row, best, "search_best")
     settings = shown[-1].asked.settings
     keep = settings.keep if settings.budget == cost else None
-    words = (cost, BUDGET_LABELS.get(cost, cost))
+    words = (cost, cost_words(cost))
     every = candidates_chart(searches, baselines, words, keep, chosen and chosen[1], task)
     row.plotly_chart(
         every,
@@ -93,29 +95,37 @@ def _clicked() -> None:
 
 def _chosen(shown: Sequence[SearchRun]) -> Chosen | None:
     """The candidate that was clicked or selected; else the best one."""
-    place, number = state.stored(SHOWN, (-1, 0))
+    place, number = state.stored(SHOWN, BEST)
     if 0 <= place < len(shown):
         run = shown[place]
         own = next((c for c in run.candidates if c.number == number), None)
         if own is not None:
             return run, own
+    return best_of(shown)
+
+
+def best_of(shown: Sequence[SearchRun]) -> Chosen | None:
+    """The best candidate within the budget of all searches, and its search."""
     bests = [(run, run.best) for run in shown if run.best is not None]
-    best = max(bests, key=lambda pair: pair[1].judged.rank if pair[1] else (0.0, 0.0), default=None)
-    return None if best is None or best[1] is None else (best[0], best[1])
+    return max(bests, key=lambda pair: pair[1].judged.rank, default=None)
 
 
 def _select(shown: Sequence[SearchRun], chosen: Chosen | None, task: Task) -> Chosen | None:
-    """A select box with the best candidates and the one that is shown."""
+    """A select box with the best candidates and the one that is shown.
+
+    "The best" is an option of its own, which a better candidate of a running search changes.
+    """
     if chosen is None:
         return None
     every = [(run, c) for run in shown for c in run.candidates]
     ranked = sorted(every, key=lambda pair: pair[1].judged.rank, reverse=True)[:TOP]
     options = {_key(shown, pair): pair for pair in [*ranked, chosen]}
-    state.set_widget(SHOWN, _key(shown, chosen))
+    stored = state.stored(SHOWN, BEST)
+    state.set_widget(SHOWN, stored if stored in options else BEST)
     st.selectbox(
         "Candidate shown",
-        tuple(options),
-        format_func=lambda key: _words(*options[key], task),
+        (BEST, *options),
+        format_func=lambda key: "The best" if key == BEST else _words(*options[key], task),
         key=SHOWN,
         help=HELP["search_shown"],
         on_change=_selected,
@@ -125,16 +135,15 @@ def _select(shown: Sequence[SearchRun], chosen: Chosen | None, task: Task) -> Ch
 
 
 def _key(shown: Sequence[SearchRun], pair: Chosen) -> tuple[int, int]:
-    return (list(shown).index(pair[0]), pair[1].number)
+    return list(shown).index(pair[0]), pair[1].number
 
 
 def _selected() -> None:
-    state.store(SHOWN, state.widget_value(SHOWN, (-1, 0)))
+    state.store(SHOWN, state.widget_value(SHOWN, BEST))
 
 
 def _words(run: SearchRun, candidate: Candidate, task: Task) -> str:
-    """Candidate 57 of EagleEye, seed 0: 82.3%, 50.1% of the MACs."""
-    cost = percent(candidate.cost)
+    """82.3%, 50.1% of the MACs: candidate 57 of EagleEye, seed 0."""
     value = value_text(candidate.judged.value, task)
-    words = BUDGET_LABELS.get(run.asked.settings.budget, run.asked.settings.budget)
-    return f"{value}, {cost} of {words}: candidate {candidate.number} of {run.asked.name}"
+    cost = f"{percent(candidate.cost)} of the {cost_words(run.asked.settings.budget)}"
+    return f"{value}, {cost}: candidate {candidate.number} of {run.asked.name}"

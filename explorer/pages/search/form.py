@@ -210,3 +210,9 @@ def searched_words(plan: Plan) -> str:
     """ResNet-20 on Digits: Filter by Magnitude (L1)."""
     names = {name: WORDS[name][1](getattr(plan, name)) for name in SHOWN}
     return f"{names['model']} on {names['dataset']}: {names['granularity']} by {names['criterion']}"
+
+
+def cost_words(name: str) -> str:
+    """The name of a cost inside a sentence."""
+    label = BUDGET_LABELS.get(name, name)
+    return label if label == "MACs" else label.lower()

@@ -6,8 +6,8 @@ import streamlit as st
 
 from explorer.jobs.progress import clock
 from explorer.pages.search.candidate_panel import candidate_panel
-from explorer.pages.search.charts_panel import charts_panel
-from explorer.pages.search.form import BUDGET_LABELS, search_form, searched_words
+from explorer.pages.search.charts_panel import best_of, charts_panel
+from explorer.pages.search.form import cost_words, search_form, searched_words
 from explorer.pages.search.run import (
     BASELINES,
     KIND,
@@ -115,13 +115,11 @@ def _same_data(run: SearchRun, plan: Plan) -> bool:
 
 def _summary(shown: Sequence[SearchRun], newest: SearchRun, n: int, task: Task) -> None:
     """The best candidate of all searches that are drawn, beside the baselines."""
-    bests = [(run, run.best) for run in shown if run.best is not None]
-    if not bests:
+    pair = best_of(shown)
+    if pair is None or newest.started is None:
         st.caption("No candidate is within the budget yet.")
         return
-    run, best = max(bests, key=lambda pair: pair[1].judged.rank if pair[1] else (0.0, 0.0))
-    if best is None or newest.started is None:
-        return
+    run, best = pair
     value = value_text(best.judged.value, task)
     ends = interval_of(best.judged.value, n, task)
     spread = f" (95%: {interval_words(ends, task)})" if ends else ""
@@ -144,9 +142,3 @@ def _kept(candidate: Candidate, run: SearchRun) -> str:
     """50% of the MACs."""
     budget = run.asked.settings.budget
     return f"{percent(candidate.costs[budget])} of the {cost_words(budget)}"
-
-
-def cost_words(name: str) -> str:
-    """The name of a cost inside a sentence."""
-    label = BUDGET_LABELS.get(name, name)
-    return label if label.isupper() or label == "MACs" else label.lower()
