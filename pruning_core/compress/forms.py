@@ -11,6 +11,7 @@ from pruning_core.compress.int8_blocks import int8_blocks
 from pruning_core.compress.runtimes import RUNTIMES
 from pruning_core.compress.storage_sizes import unmasked_bytes
 from pruning_core.compress.thin import Thinned, thin
+from pruning_core.compress.two_four import two_four
 from pruning_core.granularity import granularity
 from pruning_core.model.device import on_device
 from pruning_core.model.model_io import input_tensors, tensors_of
@@ -81,6 +82,8 @@ FORMS: dict[str, Form] = {
     )
 }
 """The forms of every masked network, by name."""
+TWO_FOUR = Form("2:4", "2:4 in float16", two_four, ("eager",))
+"""The form of masks of an N:M pattern. It is compared with the dense network in its own type."""
 
 
 def forms_of(
@@ -91,16 +94,17 @@ def forms_of(
     *,
     model: nn.Module | None = None,
 ) -> Forms:
-    """`FORMS`, and the thinned networks where the plan removes whole outputs or inputs.
+    """`FORMS`, thinned networks where the plan removes whole outputs or inputs, 2:4 where by N:M.
 
     round_to: for each, one more thinned network whose widths are multiples of it, where that is
     another network. It keeps more channels. model: trained with the masks; default: as `thin`.
     """
+    chosen = granularity(plan.granularity)
     thinned: dict[str, Thinned] = {}
     forms = {MASKED: FORMS[MASKED]}
     notes: list[str] = []
     left_out: list[str] = []
-    for multiple in (None, *round_to) if granularity(plan.granularity).narrows else ():
+    for multiple in (None, *round_to) if chosen.narrows else ():
         try:
             made = thin(plan, space, masks, model, round_to=multiple)
         except PruningError as error:
@@ -110,7 +114,8 @@ def forms_of(
             thinned[_name(multiple)] = made
             forms[_name(multiple)] = thin_form(made, multiple)
             notes.append(_note(made, multiple))
-    return Forms(forms | FORMS, thinned, tuple(notes), tuple(left_out))
+    on_gpu = {} if chosen.n_kept is None else {TWO_FOUR.name: TWO_FOUR}
+    return Forms(forms | FORMS | on_gpu, thinned, tuple(notes), tuple(left_out))
 
 
 def thin_form(made: Thinned, round_to: int | None = None) -> Form:
