@@ -9,6 +9,7 @@ from explorer.charts.storage import storage_bars
 from explorer.charts.style import alt, robust_limit
 from explorer.charts.training import training_curves
 from explorer.charts.units import unit_bars
+from explorer.charts.widths import width_bars
 
 __all__ = [
     "WEIGHT_STATES",
@@ -28,4 +29,5 @@ __all__ = [
     "unit_bars",
     "weight_histograms",
     "weight_states",
+    "width_bars",
 ]

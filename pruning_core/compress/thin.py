@@ -8,11 +8,12 @@ from torch import nn
 
 from pruning_core.compress.narrow import Kept, Settings
 from pruning_core.compress.thin_network import narrowed, outputs, relative_error
-from pruning_core.compress.thin_parts import removable_parts
+from pruning_core.compress.thin_parts import Parts, removable_parts
 from pruning_core.model.coupling.dependent_masks import removed_channels, removed_rows
 from pruning_core.model.inventory import inventory, weights
 from pruning_core.model.kept_norms import ALL, KEPT, with_kept_norms
 from pruning_core.model.mask_forms import checked_masks
+from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.resolved_plan import ResolvedPlan
@@ -48,7 +49,8 @@ class Thinned:
     module: the smaller network, in eval mode; masks: after `round_to`; kept: the kept positions of
     each parameter and buffer that is smaller, by axis; settings: other attributes that changed, by
     path; attentions: paths of the modules that became `NarrowAttention`.
-    widths: of every layer; parameters, macs: before and after, counted on the two networks;
+    widths: of every layer; parameters, macs, bytes: before and after, counted on the two networks
+    (bytes: of parameters and buffers);
     error: the largest difference from the masked network's outputs, relative to the largest.
     refused: sentences on layers that stay as wide as before; notes: on what else to know.
     """
@@ -61,6 +63,7 @@ class Thinned:
     widths: tuple[Width, ...]
     parameters: tuple[int, int]
     macs: tuple[int, int]
+    bytes: tuple[int, int]
     error: float
     refused: tuple[str, ...]
     notes: tuple[str, ...]
@@ -108,22 +111,24 @@ def thin(
     return replace(thinned, notes=(*thinned.notes, ACCEPTED.format(difference)))
 
 
+def thin_refusals(plan: Plan, space: Workspace, masks: GivenMasks) -> tuple[str, ...]:
+    """Why `thin` will leave layers as wide as they are, as far as it is known before.
+
+    Raises PruningError where nothing can be removed, and where the couplings are not known.
+    """
+    resolved = plan.resolve(space)
+    removing = checked_masks(masks, space.layers)
+    return _parts(resolved.space, resolved.masked_copy(removing), removing).refused
+
+
 def _masked(resolved: ResolvedPlan, masks: Masks, model: nn.Module | None) -> nn.Module:
     return resolved.pruned_copy(masks) if model is None else resolved.masked_copy(masks, model)
 
 
 def _thinned(space: Workspace, masked: nn.Module, masks: Masks, samples: Inputs) -> Thinned:
     """`thin` of a network that is masked already. masked: of the workspace, in eval mode."""
-    couplings, unknown = space.tied
-    if unknown:
-        raise PruningError(f"The network cannot be made narrower. {unknown}")
-    parts = removable_parts(masked, space.layers, masks, couplings)
-    if not (parts.parts or parts.refused):
-        raise PruningError(
-            "Nothing can be made narrower: the masks remove no whole channel and no whole head. "
-            "Prune by filter, channel or head."
-        )
-    made = narrowed(masked, space.layers, couplings, parts, samples)
+    parts = _parts(space, masked, masks)
+    made = narrowed(masked, space.layers, space.tied[0], parts, samples)
     narrow_layers = {layer.name: layer for layer in inventory(made.module, space.one)}
     return Thinned(
         module=made.module,
@@ -134,11 +139,26 @@ def _thinned(space: Workspace, masked: nn.Module, masks: Masks, samples: Inputs)
         widths=tuple(_width(layer, narrow_layers[layer.name]) for layer in space.layers),
         parameters=(_parameters(space.model), _parameters(made.module)),
         macs=(_macs(space.layers), _macs(tuple(narrow_layers.values()))),
+        bytes=(_bytes(space.model), _bytes(made.module)),
         error=made.error,
         refused=made.refused,
         notes=parts.notes,
         samples=samples,
     )
+
+
+def _parts(space: Workspace, masked: nn.Module, masks: Masks) -> Parts:
+    """What can be removed. masked: with these masks."""
+    couplings, unknown = space.tied
+    if unknown:
+        raise PruningError(f"The network cannot be made narrower. {unknown}")
+    parts = removable_parts(masked, space.layers, masks, couplings)
+    if not (parts.parts or parts.refused):
+        raise PruningError(
+            "Nothing can be made narrower: the masks remove no whole channel and no whole head. "
+            "Prune by filter, channel or head."
+        )
+    return parts
 
 
 def rounded(masks: Masks, space: Workspace, multiple: int) -> Masks:
@@ -180,6 +200,10 @@ def _width(before: Layer, after: Layer) -> Width:
 
 def _parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in tensors_of(model).values())
 
 
 def _macs(layers: Sequence[Layer]) -> int:

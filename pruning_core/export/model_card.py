@@ -7,7 +7,7 @@ import torch
 from pruning_core.compress.thin import Thinned
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
-from pruning_core.model.model_io import sample_count, tensors_of
+from pruning_core.model.model_io import sample_count
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation
 from pruning_core.workspaces import Workspace
@@ -65,7 +65,7 @@ def model_card(
         dataset=plan.dataset or "your own",
         parameters=thinned.parameters,
         macs=thinned.macs,
-        bytes=tuple(_bytes(tensors_of(model)) for model in (space.model, thinned.module)),
+        bytes=thinned.bytes,
         fewer=1 - after / before,
         less=1 - fewer_macs / macs if macs else 0.0,
         granularity=granularity(plan.granularity).label,
@@ -101,7 +101,3 @@ def _quality(measured: Mapping[str, Evaluation]) -> str:
 
 def _arrow(pair: tuple[int, int]) -> str:
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} -> {pair[1]}"
-
-
-def _bytes(tensors: Mapping[str, torch.Tensor]) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

@@ -1,6 +1,7 @@
 """The files of an export. Each is made only when it is downloaded. Without Streamlit."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -36,7 +37,8 @@ class Files:
 
     model: the fine-tuned network, None for masks on the base network; script: text of
     load_masks.py, "" where there is none; no_script: a sentence why; share_bits: bits of shared
-    weights in sparse.safetensors, None for none.
+    weights in sparse.safetensors, None for none; thinned: the files of the thinned network, which
+    are in the folder thinned of the archive.
     """
 
     plan: Plan
@@ -46,6 +48,7 @@ class Files:
     script: str
     no_script: str = ""
     share_bits: int | None = None
+    thinned: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,7 +70,8 @@ class Files:
 
     def zip(self) -> bytes:
         """All files in one archive."""
-        return zip_archive({name: self.make(name) for name in self.names})
+        own = {name: self.make(name) for name in self.names}
+        return zip_archive(own | {f"thinned/{name}": x for name, x in self.thinned.items()})
 
     def by_parameter(self) -> dict[str, Tensor]:
         """All masks in the parameters' own shapes."""

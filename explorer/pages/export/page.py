@@ -1,5 +1,6 @@
 """The page Export: download masks, weights, plan and script, and upload a plan."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer.pages.export.downloads import Files, expected_line
 from explorer.pages.export.storage import computed, storage, thinned
+from explorer.pages.export.thinned import thinned_files
 from explorer.pages.export.what_it_buys import what_it_buys
 from explorer.session import cache, state
 from explorer.session.notices import plain
@@ -21,6 +23,7 @@ from explorer.texts.task_words import for_task, interval_help
 from explorer.training.compare import measured_on
 from explorer.training.run_panel import finished_run
 from pruning_core.export import script_or_reason
+from pruning_core.export.thinned import PURPOSE as THINNED_PURPOSE
 from pruning_core.flows import FLOWS, flow
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
@@ -87,7 +90,8 @@ def render(plan: Plan, space: Workspace) -> None:
     _counts(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()
     what_it_buys(plan, space, subject.report, computed(subject.files), thinned(subject.files))
-    files = replace(subject.files, share_bits=storage(subject.files, subject.report))
+    bits = storage(subject.files, subject.report)
+    files = replace(subject.files, share_bits=bits, thinned=thinned_files(subject.files))
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():
         _downloads(plan, files)
@@ -236,18 +240,29 @@ def _downloads(plan: Plan, files: Files) -> None:
         on_click="ignore",
     )
     for name in files.names:
-        button, text = st.columns([4, 5], vertical_alignment="center", gap="small")
-        button.download_button(
-            name,
-            partial(files.make, name),
-            name,
-            MIME.get(name.rpartition(".")[2], BYTES),
-            width="stretch",
-            key=f"export_{name}",
-            icon=":material/download:",
-            on_click="ignore",
+        _download(
+            name, partial(files.make, name), for_task(PURPOSE[name], files.space.dataset.task)
         )
-        text.caption(for_task(PURPOSE[name], files.space.dataset.task))
+    if files.thinned:
+        st.markdown("**Thinned network** (in the .zip: the folder *thinned*)")
+    for name, content in files.thinned.items():
+        _download(name, content, THINNED_PURPOSE[name])
+
+
+def _download(name: str, content: bytes | Callable[[], bytes], purpose: str) -> None:
+    """One file: its button, and what it is for."""
+    button, text = st.columns([4, 5], vertical_alignment="center", gap="small")
+    button.download_button(
+        name,
+        content,
+        name,
+        MIME.get(name.rpartition(".")[2], BYTES),
+        width="stretch",
+        key=f"export_{name}",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+    text.caption(purpose)
 
 
 def _upload() -> None:

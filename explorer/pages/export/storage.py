@@ -91,13 +91,13 @@ def _choose(key: str) -> int | None:
     return None if chosen == options[0] else cast(int, chosen)
 
 
-def _subject_key(files: Files) -> str:
+def subject_key(files: Files) -> str:
     """All that the exported network depends on, as text."""
     return cache.repair_key(files.plan) if files.model is None else files.plan.to_json()
 
 
 def _kept(make: Callable[[], Result], files: Files, *parts: object) -> Result:
-    return cache.cached_detail(make, files.space, "storage", _subject_key(files), *parts)
+    return cache.cached_detail(make, files.space, "storage", subject_key(files), *parts)
 
 
 def _measured(files: Files) -> tuple[StoredSize, ...]:
@@ -132,7 +132,7 @@ def _shared(files: Files, share_bits: int, index_bits: int | None) -> tuple[Stor
 
 def _asked_to_write(files: Files) -> bool:
     """Were the files of this network requested? Draws the button where not."""
-    key = _subject_key(files)
+    key = subject_key(files)
     if state.stored("storage_written", "") == key:
         return True
     if st.button(
