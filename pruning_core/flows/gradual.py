@@ -195,7 +195,8 @@ class Movement(FlowDefaults):
 
     help: str = (
         "Removes weights that training moves towards zero, however large they are. "
-        "Scores are learned during training; removed weights may return."
+        "Scores are learned during training; removed weights may return. The mask is chosen "
+        "`cuts` times, in the authors' code in every step."
     )
     formula: str = (
         "S: AdamW on the slopes (dL/dW') W, or S = - their sum; "
@@ -294,7 +295,8 @@ class Platon(FlowDefaults):
 
     help: str = (
         "Keeps weights with a high and uncertain sensitivity |w g|, averaged over steps. Weights "
-        "are set to zero at each mask update and move in between: removed weights may return."
+        "are set to zero at each mask update and move in between: removed weights may return. In "
+        "the authors' code the mask changes until the last step."
     )
     formula: str = (
         "I = mean |w g| over a window; Ibar = b1 Ibar + (1 - b1) I; "

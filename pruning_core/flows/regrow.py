@@ -218,7 +218,8 @@ class RigL(FlowDefaults):
 
     help: str = (
         "Starts at the target and exchanges weights: removes the smallest, and adds those with the "
-        "largest gradient, which start at zero."
+        "largest gradient, which start at zero and without momentum. The authors' code makes no "
+        "optimizer step at an exchange."
     )
     formula: str = (
         "remove the floor(a/2 (1 + cos(pi t/T)) n) smallest |w| of n kept; "

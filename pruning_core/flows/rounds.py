@@ -147,8 +147,8 @@ class Lottery(FlowDefaults):
     """
 
     help: str = (
-        "Trains dense, prunes, sets the kept weights back to their early values and trains again, "
-        "in the rounds of the schedule."
+        "Trains dense, prunes, sets the kept weights back to their early values and trains again "
+        "from that epoch on, in the rounds of the schedule."
     )
     formula: str = (
         "w_T = train(w_0); for every round: m = m & top(score(w_T), f(k/n)); "

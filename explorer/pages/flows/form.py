@@ -39,6 +39,12 @@ LABELS = {
     "updates": "Mask updates",
     "strength": "Penalty strength",
     "every": "Prune every n steps",
+    "cuts": "Times the mask is chosen",
+    "adamw": "Train scores by AdamW",
+    "score_lr": "Learning rate of scores",
+    "fixed": "Level of the start",
+    "gamma": "Fewer updates (gamma)",
+    "resume": "Resume at that epoch",
 }
 """The label of a setting: by flow and name, or by name."""
 

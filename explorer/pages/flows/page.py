@@ -29,7 +29,6 @@ from explorer.training.run_panel import (
 )
 from explorer.training.status import asked_for
 from pruning_core.flows import flow
-from pruning_core.flows.rounds import Lottery
 from pruning_core.plan import Plan
 from pruning_core.types import Finished, Layer
 from pruning_core.workspaces import Workspace
@@ -94,7 +93,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
             steps = steps_of(plan, space)
             words = f"{flow_words(plan.flow)}: {flow_tune_words(plan)}"
             st.caption(f"{words} In all {steps:,} steps.")
-    if isinstance(chosen, Lottery) and chosen.fresh:
+    if getattr(chosen, "fresh", False):
         st.caption(f":material/lightbulb: {NEW_WEIGHTS}")
     if pressed:
         start_run(PAGE, chosen.label, lambda: flow_events(plan, space, layer), plan)
