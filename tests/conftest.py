@@ -4,10 +4,15 @@ the core.
 
 import gc
 import os
+import sys
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for scripts of the suite, whatever the machine
 os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers
+# Where no bytecode is written, every process compiles all modules again: 5 seconds for each worker
+# of the suite, 2 for each command and server.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import pytest
 import sklearn.datasets
@@ -33,9 +38,12 @@ LONGEST_FIRST = (
     "tests/core/studies/test_runner.py",
     "tests/test_wheel.py",
     "tests/core/test_invariants.py",
-    "tests/core/flows/test_flows.py",
     "tests/core/cli/test_choices.py",
+    "tests/core/export/test_load_script.py",
     "tests/core/model/coupling/test_trace.py",
+    "tests/core/evaluation/test_partial_forward.py",
+    "tests/core/flows/test_flows.py",
+    "tests/core/criteria/test_criteria.py",
 )
 """Of the other files, those that begin first, so that all processes end together."""
 
