@@ -9,10 +9,9 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for scripts of the suite, whatever the machine
 os.environ["PRUNING_EXPLORER_THREADS"] = "1"  # for jobs, commands and servers
-# Where no bytecode is written, every process compiles all modules again: 5 seconds for each worker
+# Where no bytecode is written, every process compiles all modules again: 6 seconds for each worker
 # of the suite, 2 for each command and server.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
+os.environ["PYTHONDONTWRITEBYTECODE"] = ""
 
 import pytest
 import sklearn.datasets
@@ -26,6 +25,7 @@ from tests.typechecks import install
 # its source. The large libraries are therefore imported before: 5 seconds less for every process.
 LARGE_LIBRARIES = (sklearn.datasets, torch, torchvision)
 
+sys.dont_write_bytecode = False
 install()
 
 torch.set_num_threads(1)  # the suite runs in several processes
