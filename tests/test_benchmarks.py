@@ -23,7 +23,14 @@ ROW = Row("a claim", Seconds(1, 0.5), Seconds(3, 2), "a peer", 2.0)
 
 def test_every_benchmark_of_the_folder_is_run() -> None:
     # They print tables of the docs, not times.
-    tables = {"torchvision_table", "sparse_file", "ratio_rules", "reproductions", "repairs"}
+    tables = {
+        "torchvision_table",
+        "sparse_file",
+        "ratio_rules",
+        "reproductions",
+        "repairs",
+        "search_eagleeye",
+    }
     tools = {"run", "timing", *tables}
     modules = {path.stem for path in FOLDER.glob("*.py")} - tools
     assert set(SCRIPTS) == modules

@@ -1,0 +1,154 @@
+"""Does the value without training predict the value after training? The correlation lab.
+
+Candidates of a search, spread over their scores, are fine-tuned for a short time; then the ranks
+before and after are compared. EagleEye, Li et al. 2020, arXiv:2007.02491, section 4.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pruning_core.evaluation.accuracy import Judge
+from pruning_core.pipeline import final_test_split
+from pruning_core.plan import Plan
+from pruning_core.repairs import NONE
+from pruning_core.search.candidates import Candidate
+from pruning_core.search.evaluate import PlanEvaluate
+from pruning_core.search.run import Settings, prepared
+from pruning_core.training.config import TrainConfig
+from pruning_core.training.fine_tune import fine_tune
+from pruning_core.types import Evaluation, PruningError, Ratios, Tuned
+from pruning_core.workspaces import Workspace
+
+LEAST = 4
+"""Fewest candidates of which a correlation is computed."""
+DRAWS = 2000
+"""Resamples of a bootstrap interval."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate before and after a short fine-tune; values of the task.
+
+    repaired: without training, as the search measured it; masked: the same without repair; tuned:
+    after fine-tuning, on the test split, which no search reads.
+    """
+
+    number: int
+    cost: float
+    repaired: float
+    masked: float
+    tuned: float
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A coefficient in [-1, 1] with its 95% bootstrap interval over n candidates."""
+
+    value: float
+    interval: tuple[float, float]
+    n: int
+
+
+def spread(candidates: Sequence[Candidate], count: int) -> tuple[Candidate, ...]:
+    """So many candidates, evenly over the ranks of their scores, each with other ratios.
+
+    Raises PruningError where there are fewer than `LEAST` different ones.
+    """
+    different = {tuple(sorted(c.ratios.items())): c for c in candidates}
+    ranked = sorted(different.values(), key=lambda c: (c.judged.rank, c.number))
+    if min(len(ranked), count) < LEAST:
+        raise PruningError(
+            f"A correlation needs at least {LEAST} different candidates: {len(ranked)} are known "
+            f"and {count} are asked for."
+        )
+    places = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
+    return tuple(ranked[place] for place in places)
+
+
+def trials(
+    plan: Plan,
+    space: Workspace,
+    settings: Settings,
+    candidates: Sequence[Candidate],
+    config: TrainConfig,
+    folder: Path | None = None,
+) -> Iterator[Trial]:
+    """Yields each candidate after its fine-tune. plan, settings, folder: of the search.
+
+    Raises PruningError as `search`.
+    """
+    ready = prepared(plan, space, settings, folder)
+    masked = prepared(plan, space, replace(settings, repair=NONE), folder)
+    for candidate in candidates:
+        yield Trial(
+            candidate.number,
+            candidate.cost,
+            candidate.judged.value,
+            masked(candidate.ratios).value,
+            tuned(ready, candidate.ratios, config).value,
+        )
+
+
+def tuned(ready: PlanEvaluate, ratios: Ratios, config: TrainConfig) -> Evaluation:
+    """The network with these ratios after fine-tuning, on the test split."""
+    own = ready.space
+    resolved = own.resolved
+    masks = resolved.masks(own.groups, own.all_ratios(ratios))
+    dataset = own.space.dataset
+    *_, last = fine_tune(
+        resolved.pruned_copy(masks),
+        masks,
+        resolved.space.layers,
+        dataset,
+        config,
+        dependent=resolved.dependent_masks(masks),
+    )
+    if not isinstance(last, Tuned):
+        raise PruningError("The correlation needs at least one epoch of fine-tuning.")
+    return Judge.of(dataset).evaluate(last.model, final_test_split(own.plan, own.space))
+
+
+def correlations(
+    before: Sequence[float], after: Sequence[float], seed: int = 0
+) -> dict[str, Correlation]:
+    """Pearson, Spearman and Kendall's tau-b of paired values, with percentile intervals.
+
+    The interval is of `DRAWS` resamples of the pairs; resamples in which one side is constant are
+    left out. A side that is constant has correlation 0. Raises PruningError for fewer than `LEAST`
+    pairs.
+    """
+    x = np.asarray(before, float)
+    y = np.asarray(after, float)
+    if len(x) != len(y) or len(x) < LEAST:
+        raise PruningError(f"A correlation needs at least {LEAST} pairs of values.")
+    draw = np.random.default_rng(seed)
+    picks = [draw.integers(len(x), size=len(x)) for _ in range(DRAWS)]
+    varied = [pick for pick in picks if np.ptp(x[pick]) and np.ptp(y[pick])]
+    return {
+        name: _correlation(statistic, x, y, varied) for name, statistic in _statistics().items()
+    }
+
+
+def _correlation(
+    statistic: Callable[[np.ndarray, np.ndarray], float],
+    x: np.ndarray,
+    y: np.ndarray,
+    picks: Sequence[np.ndarray],
+) -> Correlation:
+    if not (np.ptp(x) and np.ptp(y)):
+        return Correlation(0.0, (-1.0, 1.0), len(x))
+    low, high = np.percentile([statistic(x[pick], y[pick]) for pick in picks], (2.5, 97.5))
+    return Correlation(statistic(x, y), (float(low), float(high)), len(x))
+
+
+def _statistics() -> Mapping[str, Callable[[np.ndarray, np.ndarray], float]]:
+    from scipy import stats
+
+    return {
+        "pearson": lambda x, y: float(stats.pearsonr(x, y).statistic),
+        "spearman": lambda x, y: float(stats.spearmanr(x, y).statistic),
+        "kendall": lambda x, y: float(stats.kendalltau(x, y).statistic),
+    }
