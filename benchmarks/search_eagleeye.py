@@ -70,7 +70,7 @@ def _correlation(plan: Plan, space: Workspace, candidates: list[Candidate], out:
     wanted = spread(candidates, SPREAD)
     short = smaller(space, SHORT_IMAGES)
     left = [candidate for candidate in wanted if candidate.number not in known]
-    for trial in trials(plan, short, SETTINGS, left, SHORT, out):
+    for trial in trials(plan, short, SETTINGS, left, SHORT):
         known[trial.number] = trial
         _append(path, asdict(trial))
         print(trial, flush=True)
@@ -90,7 +90,7 @@ def _against_uniform(plan: Plan, space: Workspace, found: Found, out: Path) -> N
     path = out / "tunings.jsonl"
     known = [Tuning(**raw) for raw in _lines(path)]
     short = smaller(space, LONG_IMAGES)
-    ready = prepared(plan, short, SETTINGS, out)
+    ready = prepared(plan, short, SETTINGS)
     methods: dict[str, Ratios] = {
         "uniform": ready.space.starts()["uniform"],
         "eagleeye": found.best.ratios,

@@ -4,9 +4,8 @@ Candidates of a search, spread over their scores, are fine-tuned for a short tim
 before and after are compared. EagleEye, Li et al. 2020, arXiv:2007.02491, section 4.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Evaluation, PruningError, Ratios, Tuned
 from pruning_core.workspaces import Workspace
 
+Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
 LEAST = 4
 """Fewest candidates of which a correlation is computed."""
 DRAWS = 2000
@@ -74,14 +74,13 @@ def trials(
     settings: Settings,
     candidates: Sequence[Candidate],
     config: TrainConfig,
-    folder: Path | None = None,
 ) -> Iterator[Trial]:
-    """Yields each candidate after its fine-tune. plan, settings, folder: of the search.
+    """Yields each candidate after its fine-tune. plan, settings: of the search.
 
     Raises PruningError as `search`.
     """
-    ready = prepared(plan, space, settings, folder)
-    masked = prepared(plan, space, replace(settings, repair=NONE), folder)
+    ready = prepared(plan, space, settings)
+    masked = prepared(plan, space, replace(settings, repair=NONE))
     for candidate in candidates:
         yield Trial(
             candidate.number,
@@ -124,31 +123,45 @@ def correlations(
     y = np.asarray(after, float)
     if len(x) != len(y) or len(x) < LEAST:
         raise PruningError(f"A correlation needs at least {LEAST} pairs of values.")
-    draw = np.random.default_rng(seed)
-    picks = [draw.integers(len(x), size=len(x)) for _ in range(DRAWS)]
-    varied = [pick for pick in picks if np.ptp(x[pick]) and np.ptp(y[pick])]
-    return {
-        name: _correlation(statistic, x, y, varied) for name, statistic in _statistics().items()
-    }
+    picks = np.random.default_rng(seed).integers(len(x), size=(DRAWS, len(x)))
+    varied = picks[(np.ptp(x[picks], axis=1) > 0) & (np.ptp(y[picks], axis=1) > 0)]
+    return {name: _correlation(statistic, x, y, varied) for name, statistic in STATISTICS.items()}
 
 
 def _correlation(
-    statistic: Callable[[np.ndarray, np.ndarray], float],
-    x: np.ndarray,
-    y: np.ndarray,
-    picks: Sequence[np.ndarray],
+    statistic: Statistic, x: np.ndarray, y: np.ndarray, picks: np.ndarray
 ) -> Correlation:
     if not (np.ptp(x) and np.ptp(y)):
         return Correlation(0.0, (-1.0, 1.0), len(x))
-    low, high = np.percentile([statistic(x[pick], y[pick]) for pick in picks], (2.5, 97.5))
-    return Correlation(statistic(x, y), (float(low), float(high)), len(x))
+    low, high = np.percentile(statistic(x[picks], y[picks]), (2.5, 97.5))
+    return Correlation(float(statistic(x, y)), (float(low), float(high)), len(x))
 
 
-def _statistics() -> Mapping[str, Callable[[np.ndarray, np.ndarray], float]]:
-    from scipy import stats
+def _pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Along the last axis."""
+    x = x - x.mean(-1, keepdims=True)
+    y = y - y.mean(-1, keepdims=True)
+    squares = (x**2).sum(-1) * (y**2).sum(-1)
+    return np.asarray((x * y).sum(-1) / np.sqrt(squares))
 
-    return {
-        "pearson": lambda x, y: float(stats.pearsonr(x, y).statistic),
-        "spearman": lambda x, y: float(stats.spearmanr(x, y).statistic),
-        "kendall": lambda x, y: float(stats.kendalltau(x, y).statistic),
-    }
+
+def _spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    from scipy.stats import rankdata
+
+    return _pearson(rankdata(x, axis=-1), rankdata(y, axis=-1))
+
+
+def _kendall(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Tau-b: the ordered pairs that agree less those that do not, ties left out of each side."""
+    first = np.sign(x[..., :, None] - x[..., None, :])
+    second = np.sign(y[..., :, None] - y[..., None, :])
+    pairs = (first**2).sum((-1, -2)) * (second**2).sum((-1, -2))
+    return np.asarray((first * second).sum((-1, -2)) / np.sqrt(pairs))
+
+
+STATISTICS: dict[str, Statistic] = {
+    "pearson": _pearson,
+    "spearman": _spearman,
+    "kendall": _kendall,
+}
+"""The coefficients, along the last axis of the two sides."""

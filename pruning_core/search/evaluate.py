@@ -11,7 +11,6 @@ from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.search.candidates import Judged
-from pruning_core.search.evaluations import Evaluations
 from pruning_core.search.plan_space import PlanSpace
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Ratios
@@ -21,13 +20,12 @@ class PlanEvaluate:
     """Measures ratios of a plan without training, on its probe of the validation split.
 
     Groups are scored once. The masks of the ratios are applied, the network is repaired as the plan
-    says, and only the layers behind the first changed weight are computed. known: evaluations that
-    are looked up before and added after; None to keep none.
+    says, and only the layers behind the first changed weight are computed. measured: how many
+    evaluations were made.
     """
 
-    def __init__(self, space: PlanSpace, known: Evaluations | None = None) -> None:
+    def __init__(self, space: PlanSpace) -> None:
         self.space = space
-        self.known = known
         self.measured = 0
         dataset = space.space.dataset
         self._judge = Judge.of(dataset)
@@ -41,23 +39,14 @@ class PlanEvaluate:
         )
 
     def __call__(self, ratios: Ratios) -> Judged:
-        removed = self.space.counts(ratios)
-        if self.known is not None and (judged := self.known.get(removed)) is not None:
-            return judged
-        judged = self._measure(ratios)
         self.measured += 1
-        if self.known is not None:
-            self.known.add(removed, judged)
-        return judged
+        resolved = self.space.resolved
+        masks = resolved.masks(self.space.groups, self.space.all_ratios(ratios))
+        return self._judged(tensors_of(resolved.pruned_copy(masks)))
 
     def dense(self) -> Judged:
         """What the network gives with nothing removed."""
         return self._judged({})
-
-    def _measure(self, ratios: Ratios) -> Judged:
-        resolved = self.space.resolved
-        masks = resolved.masks(self.space.groups, self.space.all_ratios(ratios))
-        return self._judged(tensors_of(resolved.pruned_copy(masks)))
 
     def _judged(self, tensors: dict[str, Tensor]) -> Judged:
         divergence = None

@@ -26,7 +26,7 @@ BUDGETS = {
 """What a budget can limit, with its words."""
 STARTS = ("uniform", "global", "lamp", "erk")
 """Allocations whose ratios a search may begin with."""
-STEPS = 40
+STEPS = 25
 """Bisections of the shift of all ratios."""
 LOWER_HALF = 0.5
 

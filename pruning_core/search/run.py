@@ -1,7 +1,7 @@
 """Runs a search of a plan's ratios, and keeps all that it measures."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from pruning_core.repairs import BN, NONE
 from pruning_core.search import search_method
 from pruning_core.search.candidates import Candidate, Judged
 from pruning_core.search.evaluate import PlanEvaluate
-from pruning_core.search.evaluations import Evaluations, evaluations_file
+from pruning_core.search.evaluations import evaluations_name
 from pruning_core.search.plan_space import PlanSpace
+from pruning_core.search.record_log import FileLog
 from pruning_core.search.space import RatioSpace, within
+from pruning_core.search.study import shared, worker_seed
 from pruning_core.sensitivity.ratios import FromSensitivity
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.tied_layers import average_ratios
@@ -91,7 +93,8 @@ def search(
 
     Everything is measured without training, on the plan's probe of the validation split.
     folder: of the finished evaluations, which are kept there and not measured again, also by a
-    later search with another method or budget; default `searches_root()`. A stopped search goes on
+    later search with another method or budget; default `searches_root()`. Searches that run at the
+    same time share them, each with a seed of its own (`study`). A stopped search goes on
     where it ended when it is started again. points: of a scan; then the ratios by the sensitivity
     rules are starts too.
     Raises PruningError where the budget cannot be met and for a plan that has no ratios.
@@ -106,35 +109,44 @@ def search(
     >>> len(candidates), found.best.cost <= 0.505
     (3, True)
     """
-    ready = prepared(plan, space, settings, folder)
-    method = search_method(settings.method)
+    ready = prepared(plan, space, settings)
     starts = ready.space.starts() | _rule_starts(ready.space, points)
     top: list[Candidate] = []
-    for candidate in method(ready.space, ready, settings.evaluations, settings.seed, starts):
+    for candidate in _candidates(ready, settings, starts, folder or searches_root()):
         top = best_of([*top, candidate], ready.space)
         yield candidate
     if not top:
         raise PruningError(
-            f"No candidate of {method.label} is within the budget: give more evaluations or a "
+            f"No candidate of {settings.method} is within the budget: give more evaluations or a "
             "larger budget."
         )
     plan = ready.space.plan_with(top[0].ratios)
     yield Found(plan, top[0], tuple(top), ready.dense(), ready.measured)
 
 
+def _candidates(
+    ready: PlanEvaluate, settings: Settings, starts: Mapping[str, Ratios], folder: Path
+) -> Iterator[Candidate]:
+    """The method's candidates, with the evaluations in the folder."""
+    space = ready.space
+    log = FileLog(folder / evaluations_name(space.plan, space.space))
+    with shared(log, ready) as evaluate:
+        seed = worker_seed(settings.seed, evaluate.number)
+        method = search_method(settings.method)
+        yield from method(space, evaluate, settings.evaluations, seed, starts)
+
+
 def best_of(candidates: Sequence[Candidate], space: RatioSpace) -> list[Candidate]:
     """The best candidates within the budget, at most `TOP`, each with other ratios; best first."""
     known: dict[tuple[tuple[str, float], ...], Candidate] = {}
     for candidate in candidates:
-        if within(space, candidate.cost):
+        if not candidate.failed and within(space, candidate.cost):
             known.setdefault(tuple(sorted(candidate.ratios.items())), candidate)
     ranked = sorted(known.values(), key=lambda c: (c.judged.rank, -c.number), reverse=True)
     return ranked[:TOP]
 
 
-def prepared(
-    plan: Plan, space: Workspace, settings: Settings, folder: Path | None = None
-) -> PlanEvaluate:
+def prepared(plan: Plan, space: Workspace, settings: Settings) -> PlanEvaluate:
     """The space of the plan, and what measures its ratios. Raises PruningError as `search`."""
     repaired = asked_repair(plan, settings)
     if repair_note(repaired, space) is not None:
@@ -148,8 +160,7 @@ def prepared(
         most=settings.most,
         round_to=settings.round_to,
     )
-    path = evaluations_file(ratios.plan, space, folder or searches_root())
-    return PlanEvaluate(ratios, Evaluations(path))
+    return PlanEvaluate(ratios)
 
 
 def asked_repair(plan: Plan, settings: Settings) -> Plan:
@@ -162,13 +173,13 @@ def write_candidates(candidates: Sequence[Candidate], path: Path) -> None:
     costs = list(dict.fromkeys(name for c in candidates for name in c.costs))
     extras = list(dict.fromkeys(name for c in candidates for name in c.extra))
     layers = list(dict.fromkeys(name for c in candidates for name in c.ratios))
-    head = ["number", "origin", "value", "loss", "best", *costs, *extras, *layers]
+    head = ["number", "origin", "value", "loss", "best", "failed", *costs, *extras, *layers]
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
             table.writerow(head)
             for c in candidates:
-                own = [c.number, c.origin, c.judged.value, c.judged.loss, int(c.best)]
+                own = [c.number, c.origin, c.judged.value, c.judged.loss, int(c.best), c.failed]
                 more = [*map(c.costs.get, costs), *map(c.extra.get, extras)]
                 table.writerow([*own, *more, *map(c.ratios.get, layers)])
     except OSError as error:

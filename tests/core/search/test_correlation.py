@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from scipy.stats import kendalltau
 
 from pruning_core.search.candidates import Candidate, Judged
 from pruning_core.search.correlation import LEAST, correlations, spread, trials
@@ -30,6 +31,10 @@ def test_coefficients_of_a_table_worked_out_by_hand() -> None:
         low, high = each.interval
         assert -1 <= low < each.value <= high <= 1
         assert each.n == 5
+    first = [1.0, 1.0, 2.0, 3.0, 3.0, 4.0]
+    second = [2.0, 1.0, 1.0, 4.0, 3.0, 3.0]
+    tied = correlations(first, second)["kendall"].value
+    assert tied == pytest.approx(kendalltau(first, second)[0])
     assert correlations(before, before)["pearson"].interval == pytest.approx((1, 1))
     assert correlations(before, [0.1] * 5)["kendall"].interval == (-1, 1)
     with pytest.raises(PruningError, match="at least 4 pairs"):
@@ -46,11 +51,11 @@ def test_spread_candidates_are_different_and_reach_both_ends() -> None:
 
 
 def test_trials_measure_before_and_after_training(space: Workspace, tmp_path: Path) -> None:
-    settings = Settings("random", evaluations=LEAST)
+    settings = Settings("random", evaluations=6)
     *candidates, _ = search(PLAN, space, settings, tmp_path)
     chosen = spread([c for c in candidates if isinstance(c, Candidate)], LEAST)
     config = TrainConfig(epochs=2, lr=0.05, batch_size=16)
-    measured = list(trials(PLAN, space, settings, chosen, config, tmp_path))
+    measured = list(trials(PLAN, space, settings, chosen, config))
     assert [trial.number for trial in measured] == [c.number for c in chosen]
     assert [trial.repaired for trial in measured] == [c.judged.value for c in chosen]
     assert max(trial.tuned for trial in measured) > 0.25

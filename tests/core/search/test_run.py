@@ -18,7 +18,6 @@ from pruning_core.model.inventory import inventory
 from pruning_core.pipeline import choose_masks, probe_split, pruned_copy
 from pruning_core.search import TOLERANCE, Candidate
 from pruning_core.search.evaluate import PlanEvaluate
-from pruning_core.search.evaluations import Evaluations
 from pruning_core.search.plan_space import PlanSpace
 from pruning_core.search.run import Found, Settings, search
 from pruning_core.types import Dataset
@@ -92,7 +91,8 @@ def test_other_granularities_count_the_masked_network(space: Workspace) -> None:
             own._of_masks(ratios, ("macs", "parameters")), abs=1e-4
         )
     stored = PlanSpace(replace(PLAN, granularity="fine"), space, budget="bytes", keep=0.5)
-    assert abs(stored.cost(stored.starts()["uniform"]) - 0.5) <= TOLERANCE
+    half = stored.fitted(dict.fromkeys((part.name for part in stored.parts), 0.5))
+    assert abs(stored.cost(half) - 0.5) <= TOLERANCE
     wide = PlanSpace(PLAN, space, keep=0.5, round_to=8)
     assert set(wide.counts(wide.starts()["uniform"]).values()) <= {0, 8, 16, 24, 32}
 
@@ -112,18 +112,16 @@ def test_candidates_are_measured_as_their_plan_says(space: Workspace, tmp_path: 
 def test_finished_evaluations_are_never_measured_again(space: Workspace, tmp_path: Path) -> None:
     settings = Settings("eagleeye", evaluations=4)
     first = list(islice(search(PLAN, space, settings, tmp_path), 2))
-    path = next(tmp_path.glob("evaluations-*.jsonl"))
+    path = next(tmp_path.glob("evaluations-*/evaluations.jsonl"))
     with path.open("a") as file:
-        file.write('{"removed": {"st')  # a process that was killed while it wrote
+        file.write('{"state": "fin')  # a process that was killed while it wrote
     candidates, found = run(space, settings, tmp_path)
     assert candidates[:2] == first
     assert found.measured == 2
     _, again = run(space, replace(settings, keep=0.5), tmp_path)
     assert again.measured == 0
     assert again.best == found.best
-    assert len(Evaluations(path)) == 4
-    ready = PlanEvaluate(PlanSpace(PLAN, space), Evaluations(path))
-    assert ready(found.best.ratios) == found.best.judged
+    assert PlanEvaluate(PlanSpace(PLAN, space))(found.best.ratios) == found.best.judged
     _, other = run(space, replace(settings, repair="none"), tmp_path)
     assert other.measured == 4
 
@@ -150,7 +148,7 @@ def test_what_cannot_be_searched_has_one_sentence(space: Workspace, tmp_path: Pa
         "measures each of the 2 parts": lambda: run(
             space, Settings("eagleeye_kl", evaluations=2), tmp_path
         ),
-        "cannot be used": lambda: run(space, Settings(), Path("/dev/null")),
+        "cannot be read or written": lambda: run(space, Settings(), Path("/dev/null")),
     }
     for text, call in wrong.items():
         with pytest.raises(PruningError, match=text):
