@@ -16,6 +16,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pruning_core.plan import Plan
 from pruning_core.search.candidates import Candidate
@@ -124,13 +125,13 @@ def smaller(space: Workspace, images: int) -> Workspace:
     return replace(space, dataset=few)
 
 
-def _lines(path: Path) -> Iterator[dict[str, float]]:
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
             yield json.loads(line)
 
 
-def _append(path: Path, raw: dict[str, float]) -> None:
+def _append(path: Path, raw: dict[str, Any]) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(raw) + "\n")
 
