@@ -6,7 +6,13 @@ from itertools import cycle
 import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS
-from explorer.charts.palette import BASELINE, CHOSEN, DENSE, KEPT, LAYERS
+from explorer.charts.palette import (
+    BASELINE,
+    CHOSEN,
+    DENSE,
+    KEPT,
+    LAYERS,
+)
 from explorer.charts.style import finish, level, patterned, percent, value_text
 from explorer.texts.formats import axis_title, scale
 from pruning_core.search import Candidate
@@ -14,6 +20,8 @@ from pruning_core.tasks import Task
 
 Searches = Mapping[str, Sequence[Candidate]]
 """Name of a search -> its candidates, in the order of measurement."""
+LEGEND = 56
+"""Height of a legend in two lines, in pixels."""
 BASELINE_DASHES = ("dot", "dashdot")
 
 
@@ -48,7 +56,8 @@ def best_so_far_chart(
     level(figure, unit * dense, "dense", DENSE)
     figure.update_xaxes(title_text="evaluations", tickformat="d")
     figure.update_yaxes(title_text=f"best so far, {axis_title(task)}")
-    return finish(figure, _best_sentence(searches, baselines, task), 360, "search best")
+    finish(figure, _best_sentence(searches, baselines, task), 380, "search best")
+    return figure.update_layout(margin_t=LEGEND)
 
 
 def _best_so_far(candidates: Sequence[Candidate]) -> tuple[list[int], list[float]]:
@@ -109,7 +118,8 @@ def candidates_chart(
     figure.update_xaxes(title_text=f"remaining {cost[1]}, %")
     figure.update_yaxes(title_text=axis_title(task))
     sentence = f"{len(every)} candidates over the remaining {cost[1]}; {len(front)} on the front."
-    return finish(figure, sentence, 360, f"search candidates {cost[0]}")
+    finish(figure, sentence, 380, f"search candidates {cost[0]}")
+    return figure.update_layout(margin_t=LEGEND)
 
 
 def _add_points(figure: go.Figure, searches: Searches, cost: tuple[str, str], task: Task) -> None:

@@ -267,7 +267,10 @@ def store(key: str, value: object) -> None:
 
 
 def go_to(path: str) -> None:
-    """Opens the page with that path at the next run of the whole app."""
+    """Opens the page with that path at the next run of the whole app.
+
+    Only for pages whose widgets are not bound to the address, which Streamlit cannot leave so.
+    """
     store("destination", path)
 
 

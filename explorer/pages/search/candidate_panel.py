@@ -55,7 +55,6 @@ def candidate_panel(run: SearchRun, candidate: Candidate, plan: Plan, space: Wor
             key="search_map",
             on_select=state.select_layer,
         )
-        st.caption("How full a box is: the share of its groups that stays.")
 
 
 def _buttons(run: SearchRun, candidate: Candidate, plan: Plan) -> None:

@@ -64,7 +64,6 @@ def _method(row: DeltaGenerator) -> str:
             names.index(USUAL_METHOD) if USUAL_METHOD in names else 0,
             format_func=lambda name: SEARCHES[name].label,
             key="search_method",
-            bind="query-params",
             help=entry_help("search", SEARCHES[state.widget_value("search_method", names[0])]),
         )
     )
@@ -78,7 +77,6 @@ def _budget(row: DeltaGenerator, *, several: bool) -> tuple[str, float | None]:
         tuple(BUDGETS),
         format_func=lambda name: BUDGET_LABELS.get(name, name),
         key="search_budget",
-        bind="query-params",
         help=HELP["search_budget"],
     )
     state.keep_widget("search_keep")
@@ -88,7 +86,6 @@ def _budget(row: DeltaGenerator, *, several: bool) -> tuple[str, float | None]:
         99,
         50,
         key="search_keep",
-        bind="query-params",
         help=HELP["search_keep"],
     )
     if several:
@@ -96,7 +93,6 @@ def _budget(row: DeltaGenerator, *, several: bool) -> tuple[str, float | None]:
         if st.toggle(
             "No budget: look for the whole trade-off",
             key="search_front",
-            bind="query-params",
             help=HELP["search_front"],
         ):
             return str(budget), None
@@ -112,7 +108,6 @@ def _number(row: DeltaGenerator, label: str, key: str, usual: int) -> int:
             2**31 - 1 if key == "search_seed" else MOST_EVALUATIONS,
             usual,
             key=key,
-            bind="query-params",
             help=HELP[key],
         )
     )
@@ -182,18 +177,21 @@ def _start(
     same = next((run for run in known if run.asked == asked), None)
     go_on = same is not None and same.job.status in ("cancelled", "failed")
     active = bool(known) and known[0].job.active
+    done = same is not None and same.job.status == "done"
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
             "Continue" if go_on else "Search",
             type="primary",
             key="search_start",
             icon=":material/play_arrow:",
-            disabled=active or (same is not None and same.job.status == "done"),
+            disabled=active or done,
             help=HELP["search_start"],
         )
         n = min(plan.probe, len(space.dataset.val))
         st.caption(
-            f"{searched_words(plan)}. Each candidate is measured on {n:,} probe "
+            "This search is finished: change the method, the budget, the evaluations or the seed."
+            if done
+            else f"{searched_words(plan)}. Each candidate is measured on {n:,} probe "
             f"{space.dataset.task.samples}, without training."
         )
     if pressed:

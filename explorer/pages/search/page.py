@@ -95,10 +95,15 @@ def _status(run: SearchRun) -> None:
     )
 
 
+def _is_same_data(run: SearchRun, plan: Plan) -> bool:
+    then = run.asked.plan
+    return (then.model, then.dataset) == (plan.model, plan.dataset)
+
+
 def _same_data(run: SearchRun, plan: Plan) -> bool:
     """Does the search have the plan's network and images? Says how the plan differs."""
     then = run.asked.plan
-    if (then.model, then.dataset) != (plan.model, plan.dataset):
+    if not _is_same_data(run, plan):
         st.info(
             f"The last search has another network or other images: {plain(searched_words(then))}.",
             icon=":material/history:",

@@ -9,6 +9,7 @@ from explorer.session import cache, state
 from explorer.training.status import asked_for
 from pruning_core.intervals import wilson_interval
 from pruning_core.plan import Plan
+from pruning_core.repairs import BN, NONE
 from pruning_core.search import SEARCHES, Candidate, Candidates, Judged, Part
 from pruning_core.search.run import Found, Settings, prepared, search
 from pruning_core.tasks import Task
@@ -18,7 +19,7 @@ from pruning_core.workspaces import Workspace
 KIND = "search"
 BASELINES = {"uniform": "uniform", "global": "global magnitude"}
 """Ratios that need no search and are measured at the same budget, with their names in charts."""
-NOT_SEARCHED = ("allocation", "sparsity", "schedule", "flow", "overrides", "fine_tune")
+NOT_SEARCHED = ("allocation", "sparsity", "schedule", "flow", "overrides", "fine_tune", "tied")
 """Fields of a plan that what a search measures does not depend on."""
 
 
@@ -48,9 +49,13 @@ class SearchRequest:
 
 
 def searched_plan(plan: Plan) -> Plan:
-    """The plan with default values wherever a search does not depend on the value."""
+    """The plan with default values wherever a search does not depend on the value.
+
+    A search repairs batch norms where the plan has no repair.
+    """
     usual = Plan()
-    return replace(plan, **{name: getattr(usual, name) for name in NOT_SEARCHED})
+    same = {name: getattr(usual, name) for name in NOT_SEARCHED}
+    return replace(plan, repair=NONE if plan.repair == BN else plan.repair, **same)
 
 
 @dataclass(frozen=True, eq=False)

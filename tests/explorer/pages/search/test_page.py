@@ -23,9 +23,10 @@ def started(open_view: Open, until: Until) -> AppTest:
         model="lenet5",
         granularity="filter",
         probe="64",
-        search_evaluations="4",
+        fine_tune="batch_size~256",
     )
     at.selectbox(key="search_method").set_value("random").run()
+    at.number_input(key="search_evaluations").set_value(4).run()
     at.button(key="search_start").click().run()
     return until(at, ended)
 
@@ -50,3 +51,7 @@ def test_a_search_runs_and_its_best_ratios_go_into_the_plan(open_view: Open, unt
     at.button(key="search_open").click().run()
     assert not at.exception
     assert "overrides" in at.query_params
+    assert "for another plan" not in text(at)
+    # Streamlit cannot leave a page whose widgets are bound to the address.
+    assert not [key for key in at.query_params if key.startswith("search")]
+    assert at.session_state["_stored_destination"] == "explore"
