@@ -99,6 +99,9 @@ EXPLORE = {
     "repaired": "The means and variances of the batch norms are measured again with the pruned "
     "network, on the calibration images. Nothing is trained. Removed weights change what the "
     "batch norms receive, so the old statistics no longer fit.",
+    "farthest_limit": "Loss: the largest sparsity that loses at most so much. File size: the "
+    "smallest sparsity whose stored network fits. Time: the smallest sparsity whose thinned "
+    "network is fast enough, measured on the server's processor.",
     "farthest_lose": "The largest loss that you accept, against the dense network on the same "
     "samples.",
     "farthest_sure": "Off: the measured loss must be within the limit. On: also the worst end of "

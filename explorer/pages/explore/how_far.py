@@ -1,4 +1,4 @@
-"""How far can the plan go? Finds the largest sparsity that loses at most a chosen amount."""
+"""How far can the plan go? The largest sparsity within a loss, the smallest within a target."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from explorer.charts import alt
 from explorer.charts.farthest import farthest_chart
 from explorer.jobs.progress import Progress
 from explorer.pages.explore.how_far_run import curve_points, result, runs, share_done, start
+from explorer.pages.explore.smallest import LOSS, choose_limit, smallest
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.formats import scale, signed, title
@@ -29,12 +30,16 @@ def how_far_panel(plan: Plan, space: Workspace) -> None:
 
 
 def _panel(plan: Plan, space: Workspace) -> None:
+    limited = choose_limit()
+    if limited != LOSS:
+        return smallest(plan, space, limited)
     lose, sure = _form(plan, space)
     active = any(run.active for run in runs(plan))
     if active:
         st.fragment(_live, run_every=REFRESH)(plan, space, lose, sure, was_active=True)
     else:
         _live(plan, space, lose, sure, was_active=False)
+    return None
 
 
 def _form(plan: Plan, space: Workspace) -> tuple[float, bool]:

@@ -1,11 +1,16 @@
 """The panel "How far can this plan go?": its run, its figure, and the sparsity that it sets."""
 
 from collections.abc import Callable
+from unittest.mock import patch
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.charts.farthest import farthest_chart
 from explorer.session import cache
+from pruning_core.compress import time_target
+from pruning_core.compress.byte_target import Fitted, dense_bytes, fit_bytes
+from pruning_core.compress.time_target import TriedTime
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import CURVE, Farthest, curve, farthest
 from tests.explorer.driven import opened, run
@@ -41,6 +46,56 @@ def test_the_panel_draws_the_curve_finds_a_sparsity_and_sets_it(
     run(at)
     assert not ended(at)
     assert any("Click a point" in text.value for text in at.caption), "the curve stays"
+
+
+def panel_alone() -> None:
+    from explorer.pages.explore.how_far import how_far_panel
+    from explorer.session import cache, state
+    from pruning_core.plan import Plan
+
+    if state.plan().model != "lenet5":
+        state.set_plan(Plan(model="lenet5", dataset="digits", granularity="filter", probe=60))
+    plan = state.plan()
+    how_far_panel(plan, cache.workspace(plan.model, plan.dataset))
+
+
+@pytest.mark.usefixtures("open_view")
+def test_a_file_size_and_a_time_set_the_sparsity(until: Until) -> None:
+    at = opened(panel_alone, {})
+
+    def found(at: AppTest) -> list[str]:
+        return [text.value for text in at.markdown if "must be removed" in text.value]
+
+    def ended(at: AppTest) -> bool:
+        return bool(found(at))
+
+    at.segmented_control(key="farthest_limit").set_value("File size")
+    run(at)
+    at.number_input(key="smallest_share").set_value(30.0)
+    run(at)
+    at.button(key="smallest_start").click()
+    until(run(at), ended)
+    plan = Plan(model="lenet5", probe=60, granularity="filter")
+    space = cache.workspace("lenet5", "digits")
+    *_, fits = fit_bytes(plan, space, int(0.3 * dense_bytes(space)))
+    assert isinstance(fits, Fitted)
+    (said,) = found(at)
+    assert said.startswith(f"**{fits.plan.sparsity:.0%}** must be removed: {fits.bytes:,} bytes, ")
+    at.button(key="smallest_use").click()
+    run(at)
+    assert at.button(key="smallest_use").label == f"The plan removes {fits.plan.sparsity:.0%}"
+    at.segmented_control(key="farthest_limit").set_value("Time")
+    run(at)
+    assert not found(at)
+
+    def quick(search: time_target._Search, step: int) -> TriedTime:
+        search.tried[step] = TriedTime(step / 100, 0.3, (0.29, 0.31), True, None)
+        return search.tried[step]
+
+    with patch.object(time_target._Search, "try_at", quick):
+        at.button(key="smallest_start").click()
+        until(run(at), ended)
+    assert "30% of the dense time (29% to 31%" in found(at)[0]
 
 
 def test_a_click_on_a_point_sets_the_sparsity() -> None:

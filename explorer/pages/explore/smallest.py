@@ -1,0 +1,172 @@
+"""The smallest sparsity whose stored file or thinned network is within a part of the dense one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from explorer.jobs.job import Snapshot
+from explorer.jobs.progress import Progress
+from explorer.session import cache, state
+from explorer.session.notices import plain, show_errors
+from explorer.texts.formats import signed
+from explorer.texts.help import HELP
+from explorer.training.status import active_job, ended
+from pruning_core.plan import Plan
+from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace
+
+KIND = "smallest"
+REFRESH = 1.0
+TRIED = 8
+"""At most so many sparsities are tried."""
+LOSS = "Loss"
+BYTES = "File size"
+TIME = "Time"
+
+
+def _bytes_events(plan: Plan, space: Workspace, share: float) -> Iterator[object]:
+    from pruning_core.compress.byte_target import dense_bytes, fit_bytes  # not before it is used
+
+    yield from fit_bytes(plan, space, int(share * dense_bytes(space)))
+
+
+def _time_events(plan: Plan, space: Workspace, share: float) -> Iterator[object]:
+    from pruning_core.compress.time_target import TimeTarget, fit_time  # not before it is used
+
+    yield from fit_time(plan, space, TimeTarget(share))
+
+
+EVENTS: Mapping[str, Callable[[Plan, Workspace, float], Iterator[object]]] = {
+    BYTES: _bytes_events,
+    TIME: _time_events,
+}
+"""What can be limited besides the loss -> the search."""
+LABELS = {BYTES: "At most, % of the dense bytes", TIME: "At most, % of the dense time"}
+LEADS = {
+    BYTES: "Writes the sparse file at about seven sparsities, in the background, and finds the "
+    "smallest sparsity that fits.",
+    TIME: "Makes the thinned network at about seven sparsities, in the background, and measures "
+    "it in PyTorch with batches of 32, in pairs with the dense network. Only plans by filter, "
+    "channel or head save time.",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """key: of the plan without its sparsity; share: of the dense bytes or time."""
+
+    key: str
+    limited: str
+    share: float
+
+
+def choose_limit() -> str:
+    """What is limited: the loss, the bytes or the time."""
+    state.keep_widget("farthest_limit")
+    options = (LOSS, *EVENTS)
+    chosen = st.segmented_control(
+        "Limit",
+        options,
+        default=LOSS,
+        required=True,
+        key="farthest_limit",
+        help=HELP["farthest_limit"],
+    )
+    return str(chosen)
+
+
+def smallest(plan: Plan, space: Workspace, limited: str) -> None:
+    """Draws the search for a file size or a time."""
+    asked = _form(plan, limited)
+    run = _newest(asked)
+    active = run is not None and run.active
+    st.button(
+        "Find the smallest sparsity",
+        key="smallest_start",
+        icon=":material/search:",
+        disabled=active,
+        on_click=_start,
+        args=(plan, space, asked),
+    )
+    st.fragment(_live, run_every=REFRESH if active else None)(plan, asked, was_active=active)
+
+
+def _form(plan: Plan, limited: str) -> Asked:
+    state.keep_widget("smallest_share")
+    share = st.number_input(
+        LABELS[limited], 1.0, 99.0, 40.0, 5.0, format="%g", key="smallest_share", width=230
+    )
+    key = repr((cache.repair_key(replace(plan, sparsity=0.0)), plan.calibration, plan.probe))
+    return Asked(key, limited, float(share) / 100)
+
+
+def _start(plan: Plan, space: Workspace, asked: Asked) -> None:
+    def events() -> Iterator[object]:
+        return EVENTS[asked.limited](plan, space, asked.share)
+
+    cache.jobs().start(state.owner(), KIND, "How far can this plan go?", events, asked)
+
+
+def _newest(asked: Asked) -> Snapshot | None:
+    runs = cache.jobs().snapshots(state.owner(), KIND)
+    return next((run for run in runs if run.about == asked), None)
+
+
+def _live(plan: Plan, asked: Asked, *, was_active: bool) -> None:
+    """Progress, then what was found; runs again by itself during a run."""
+    with show_errors():
+        run = _newest(asked)
+        if was_active and not (run is not None and run.active):
+            st.rerun()
+        if run is None:
+            st.caption(LEADS[asked.limited])
+            return
+        if run.active:
+            at = Progress(min(1.0, len(run.events) / TRIED), None, "sparsities are tried")
+            active_job(run, at, "smallest_stop", "Stops after the present sparsity.")
+            return
+        ended(run, "search", ".")
+        if run.result is not None:
+            sparsity = _said(run.result)
+            same = sparsity == plan.sparsity
+            st.button(
+                f"The plan removes {sparsity:.0%}" if same else f"Remove {sparsity:.0%}",
+                key="smallest_use",
+                icon=":material/check:",
+                disabled=same,
+                on_click=_use,
+                args=(sparsity,),
+            )
+
+
+def _said(found: object) -> float:
+    """Writes what was found; returns the sparsity."""
+    from pruning_core.compress.byte_target import Fitted  # not before they are used
+    from pruning_core.compress.time_target import FittedTime
+
+    if not isinstance(found, Fitted | FittedTime):
+        raise PruningError("The search ended without a result.")
+    if isinstance(found, Fitted):
+        share = found.bytes / found.dense_bytes
+        what = f"{found.bytes:,} bytes, {share:.0%} of the dense ones, measured"
+    else:
+        low, high = found.found.interval
+        n = 0 if found.found.timing is None else found.found.timing.n
+        what = (
+            f"{found.found.share:.0%} of the dense time ({low:.0%} to {high:.0%}, n = {n}), "
+            "measured on the thinned network"
+        )
+        if found.busy is not None:
+            st.warning(plain(found.busy), icon=":material/speed:")
+    task = found.change.task
+    change = signed(found.change.value, found.change.interval, task)
+    st.markdown(
+        f"**{found.plan.sparsity:.0%}** must be removed: {what}. {task.value_label} changes by "
+        f"{change} on {found.change.n:,} probe {task.samples}, without training."
+    )
+    return found.plan.sparsity
+
+
+def _use(sparsity: float) -> None:
+    state.change(sparsity=sparsity)
