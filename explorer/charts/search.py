@@ -12,10 +12,13 @@ from explorer.charts.palette import (
     DENSE,
     KEPT,
     LAYERS,
+    PRUNED_MODEL,
+    RECALIBRATED,
 )
 from explorer.charts.style import finish, level, patterned, percent, value_text
 from explorer.texts.formats import axis_title, scale
 from pruning_core.search import Candidate
+from pruning_core.search.correlation import Trial
 from pruning_core.tasks import Task
 
 Searches = Mapping[str, Sequence[Candidate]]
@@ -193,6 +196,30 @@ def extra_chart(searches: Searches, name: str) -> go.Figure:
     values = [c.extra[name] for cs in searches.values() for c in cs if name in c.extra]
     ends = f" from {min(values):.3g} to {max(values):.3g}" if values else ""
     return finish(figure, f"{name} over {len(values)} evaluations{ends}.", 240, f"search {name}")
+
+
+def correlation_chart(trials: Sequence[Trial], task: Task) -> go.Figure:
+    """The value after a short fine-tune over the value before it, with and without repair."""
+    unit = scale(task)
+    figure = go.Figure()
+    looks = (
+        ("with repair", [t.repaired for t in trials], RECALIBRATED, "circle"),
+        ("without repair", [t.masked for t in trials], PRUNED_MODEL, "x"),
+    )
+    for name, before, colour, symbol in looks:
+        figure.add_scatter(
+            x=[unit * value for value in before],
+            y=[unit * t.tuned for t in trials],
+            name=name,
+            mode="markers",
+            marker={"color": colour, "symbol": symbol, "size": 9},
+            text=[f"candidate {t.number}" for t in trials],
+            hovertemplate="%{text}: %{x:.4g} before, %{y:.4g} after<extra></extra>",
+        )
+    figure.update_xaxes(title_text=f"before training, {axis_title(task)}")
+    figure.update_yaxes(title_text=f"fine-tuned, {axis_title(task)}")
+    sentence = f"{len(trials)} candidates before and after a short fine-tune."
+    return finish(figure, sentence, 340, "search correlation")
 
 
 def ratio_bars(ratios: Mapping[str, float], others: Mapping[str, Mapping[str, float]]) -> go.Figure:

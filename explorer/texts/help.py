@@ -283,6 +283,9 @@ SEARCH = {
     "search_shown": "Its ratios are below. A click on a point of the chart chooses one too.",
     "search_open": "Sets the ratios in the plan, as if you had set them by hand, with the repair "
     "that the candidate was measured with, and opens the page Explore.",
+    "lab_count": "How many candidates of the newest search are fine-tuned, evenly from its worst "
+    "to its best.",
+    "lab_epochs": "The length of each fine-tuning. The other settings are those of the plan.",
     "search_tune": "Sets the ratios in the plan and opens the page Fine-tune & compare.",
 }
 """The Search page."""

@@ -7,6 +7,7 @@ import streamlit as st
 from explorer.jobs.progress import clock
 from explorer.pages.search.candidate_panel import candidate_panel
 from explorer.pages.search.charts_panel import best_of, charts_panel
+from explorer.pages.search.correlation_panel import correlation_panel
 from explorer.pages.search.form import cost_words, search_form, searched_words
 from explorer.pages.search.run import (
     BASELINES,
@@ -56,6 +57,8 @@ def render(plan: Plan, space: Workspace) -> None:
     search_form(plan, space, known)
     with result or st.container():
         st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
+        if known and not active and known[0].candidates and _is_same_data(known[0], plan):
+            correlation_panel(known[0], plan, space)
 
 
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:

@@ -55,3 +55,16 @@ def test_a_search_runs_and_its_best_ratios_go_into_the_plan(open_view: Open, unt
     # Streamlit cannot leave a page whose widgets are bound to the address.
     assert not [key for key in at.query_params if key.startswith("search")]
     assert at.session_state["_stored_destination"] == "explore"
+
+
+def test_the_lab_fine_tunes_candidates_and_compares_the_order(
+    open_view: Open, until: Until
+) -> None:
+    at = started(open_view, until)
+    at.number_input(key="lab_count").set_value(4).run()
+    at.button(key="lab_start").click().run()
+    until(at, lambda at: "Over 4 candidates" in text(at))
+    (table,) = at.dataframe
+    assert list(table.value["Measured"]) == ["with repair", "without repair"]
+    assert list(table.value.columns) == ["Measured", "Pearson", "Spearman", "Kendall"]
+    assert "1 epoch on" in text(at)

@@ -1,0 +1,151 @@
+"""The correlation lab: does the value without training predict the value after it?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from explorer.charts import alt
+from explorer.charts.search import correlation_chart
+from explorer.jobs.job import Snapshot
+from explorer.jobs.progress import Progress
+from explorer.pages.search.run import SearchRequest, SearchRun
+from explorer.session import cache, state
+from explorer.session.notices import show_errors
+from explorer.texts.help import HELP
+from explorer.texts.task_words import for_task
+from explorer.training.status import active_job, asked_for, ended
+from pruning_core.plan import Plan
+from pruning_core.search.correlation import LEAST, Correlation, Trial, correlations, spread, trials
+from pruning_core.tasks import Task
+from pruning_core.training.config import TrainConfig
+from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace
+
+KIND = "correlation"
+USUAL = 8
+MOST = 100
+REFRESH = 1.0
+LEAD = (
+    "A search measures candidates without training. Here some of them, spread from the worst to "
+    "the best, are fine-tuned for a short time: where the order before and after agrees, the "
+    "search chose well. The accuracy after fine-tuning is that of the test images, which no search "
+    "reads."
+)
+
+
+@dataclass(frozen=True)
+class CorrelationRequest:
+    """Which candidates of a search to fine-tune, and how."""
+
+    asked: SearchRequest
+    count: int
+    config: TrainConfig
+
+
+def correlation_panel(run: SearchRun, plan: Plan, space: Workspace) -> None:
+    """Draws the lab of a finished search, folded. plan: its training is used."""
+    with (
+        st.expander("Correlation lab: is the search's measure right?", icon=":material/science:"),
+        show_errors(),
+    ):
+        st.markdown(for_task(LEAD, space.dataset.task))
+        _form(run, plan, space)
+        job = _newest(run.asked)
+        active = job is not None and job.active
+        st.fragment(_live, run_every=REFRESH if active else None)(run.asked, space, active)
+
+
+def _newest(asked: SearchRequest) -> Snapshot | None:
+    """This browser's newest lab of that search."""
+    jobs = cache.jobs().snapshots(state.owner(), KIND)
+    own = (job for job in jobs if asked_for(job, CorrelationRequest).asked == asked)
+    return next(own, None)
+
+
+def _form(run: SearchRun, plan: Plan, space: Workspace) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        count = _number("Candidates", "lab_count", LEAST, MOST, USUAL)
+        epochs = _number("Epochs", "lab_epochs", 1, 50, 1)
+        job = _newest(run.asked)
+        pressed = st.button(
+            "Fine-tune them",
+            key="lab_start",
+            icon=":material/play_arrow:",
+            disabled=job is not None and job.active,
+        )
+    steps = len(space.dataset.train)
+    st.caption(
+        f"{count} trainings of {epochs} epoch{'s' * (epochs > 1)} on {steps:,} training "
+        f"{space.dataset.task.samples}, with the settings of *Fine-tune & compare*."
+    )
+    if pressed:
+        config = replace(plan.fine_tune, epochs=epochs)
+        chosen = spread(run.candidates, count)
+        asked = CorrelationRequest(run.asked, len(chosen), config)
+        cache.jobs().start(
+            state.owner(),
+            KIND,
+            "Correlation lab",
+            lambda: trials(run.asked.plan, space, run.asked.settings, chosen, config),
+            asked,
+        )
+        st.rerun()
+
+
+def _number(label: str, key: str, least: int, most: int, usual: int) -> int:
+    state.keep_widget(key)
+    return int(st.number_input(label, least, most, usual, key=key, help=HELP[key], width=150))
+
+
+def _live(asked: SearchRequest, space: Workspace, was_active: bool) -> None:
+    """Progress, the scatter and the coefficients; runs again by itself during the lab."""
+    with show_errors():
+        job = _newest(asked)
+        if was_active and not (job and job.active):
+            st.rerun()
+        if job is None:
+            return
+        done = [event for event in job.events if isinstance(event, Trial)]
+        total = asked_for(job, CorrelationRequest).count
+        if job.active:
+            left = job.seconds / len(done) * (total - len(done)) if done else None
+            stage = f"{len(done)} of {total} candidates fine-tuned"
+            at = Progress(len(done) / total, left, stage)
+            active_job(job, at, "lab_stop", "Stops within one candidate. Finished ones are kept.")
+        else:
+            ended(job, "lab", f" after {len(done)} candidates.")
+        if done:
+            _result(done, space.dataset.task)
+
+
+def _result(done: Sequence[Trial], task: Task) -> None:
+    figure = correlation_chart(done, task)
+    st.plotly_chart(figure, key="lab_chart", alt=alt(figure), config={"displayModeBar": False})
+    if len(done) < LEAST:
+        return
+    after = [trial.tuned for trial in done]
+    sides = {
+        "with repair": [trial.repaired for trial in done],
+        "without repair": [trial.masked for trial in done],
+    }
+    rows = []
+    for side, before in sides.items():
+        try:
+            found = correlations(before, after)
+        except PruningError as problem:
+            st.caption(str(problem))
+            return
+        rows.append({"Measured": side} | {name.title(): _words(c) for name, c in found.items()})
+    st.dataframe(
+        rows, hide_index=True, alt="Correlation of the value before and after fine-tuning."
+    )
+    st.caption(
+        f"Over {len(done)} candidates, with 95% bootstrap intervals. 1: the same order; "
+        "0: no relation. Repair: batch-norm statistics measured again, or the plan's own repair."
+    )
+
+
+def _words(found: Correlation) -> str:
+    low, high = found.interval
+    return f"{found.value:.2f} ({low:.2f} to {high:.2f})"
