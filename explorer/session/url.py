@@ -17,7 +17,11 @@ from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
 from pruning_core.zoo.uploads import ImagesCard, NetworkCard, has_upload, is_upload_name
 
-PARAMS = (*(field.name for field in fields(Plan)), "layer")
+OTHER_KEYS = {"tied": "same_channels"}
+"""Fields whose name has long been a parameter of a page -> the parameter of the field."""
+KEYS = {field.name: OTHER_KEYS.get(field.name, field.name) for field in fields(Plan)}
+"""A field of Plan -> its parameter."""
+PARAMS = (*KEYS.values(), "layer")
 """The parameters of an address: the plan's fields and the selected layer."""
 OPENING = {"sparsity": "0.2"}
 """What an address without parameters stands for: at 20%, granularities differ clearly.
@@ -40,7 +44,7 @@ def write(plan: Plan) -> dict[str, str]:
     """The parameters of a plan. A field with its default value is left out."""
     default = Plan()
     return {
-        field.name: _text(getattr(plan, field.name))
+        KEYS[field.name]: _text(getattr(plan, field.name))
         for field in fields(Plan)
         if getattr(plan, field.name) != getattr(default, field.name)
     }
@@ -66,15 +70,16 @@ def read(
     values: dict[str, Any] = {}
     sentences = []
     for field in fields(Plan):
-        if field.name not in address:
+        key = KEYS[field.name]
+        if key not in address:
             continue
         try:
-            value = _value(field.name, field.type, address[field.name])
+            value = _value(field.name, field.type, address[key])
             if known and field.name in known and not is_upload(field.name, value):
                 find(dict.fromkeys(known[field.name]), value, field.name)
             refuse_custom(Plan.from_json(json.dumps({field.name: value})))
         except PruningError as problem:
-            sentences.append(f"{problem} The address's '{field.name}' was ignored.")
+            sentences.append(f"{problem} The address's '{key}' was ignored.")
         else:
             values[field.name] = value
     return Plan.from_json(json.dumps(values)), tuple(sentences)

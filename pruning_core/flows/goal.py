@@ -9,6 +9,7 @@ from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows.protocol import Chosen, FlowContext, FlowDefaults
 from pruning_core.model.model_io import copy_model
 from pruning_core.settings import setting
+from pruning_core.tasks.task import Task
 from pruning_core.types import Evaluation, GoalRound, Pruned, PruningError, Split
 from pruning_core.zoo import probe
 
@@ -126,15 +127,23 @@ class Goal:
         return self._judge.evaluate(model, self._split, self.context.device)
 
 
-def goal_words(end: GoalRound) -> str:
+Write = Callable[[float, Task], str]
+"""Writes a task's value."""
+
+
+def _task_text(value: float, task: Task) -> str:
+    return task.text(value)
+
+
+def goal_words(end: GoalRound, write: Write = _task_text) -> str:
     """The limit of the value: at least 0.9400."""
     task = end.evaluation.task
     if end.least is None:
         return "any value"
-    return f"at {'least' if task.higher_is_better else 'most'} {task.text(end.least)}"
+    return f"at {'least' if task.higher_is_better else 'most'} {write(end.least, task)}"
 
 
-def ending_words(rounds: Sequence[GoalRound]) -> str:
+def ending_words(rounds: Sequence[GoalRound], write: Write = _task_text) -> str:
     """Why a flow with a goal ended, in one or two sentences; "" without rounds."""
     if not rounds:
         return ""
@@ -146,7 +155,8 @@ def ending_words(rounds: Sequence[GoalRound]) -> str:
         result = f"The result is round {good[-1]}." if good else "No round is good."
         return (
             f"Round {missed[-1].round} missed the goal: {task.short_label} "
-            f"{task.text(missed[-1].evaluation.value)}, the goal is {goal_words(last)}. {result}"
+            f"{write(missed[-1].evaluation.value, task)}, the goal is {goal_words(last, write)}. "
+            f"{result}"
         )
     if last.reached:
         return f"Round {last.round} met the budget of {budget_words(last)}."

@@ -7,7 +7,7 @@ import streamlit as st
 from explorer.charts import alt
 from explorer.charts.goal import goal_chart
 from explorer.session.notices import plain
-from explorer.texts.formats import title
+from explorer.texts.formats import title, value_text
 from explorer.texts.help import HELP
 from pruning_core.flows.goal import ending_words
 from pruning_core.types import Evaluation, GoalRound
@@ -20,7 +20,7 @@ def goal_panel(events: Sequence[object], dense: Evaluation | None, *, active: bo
         return
     st.subheader("Rounds and goal", anchor=False, help=HELP["goal_rounds"])
     if not active:
-        st.markdown(plain(ending_words(rounds)))
+        st.markdown(plain(ending_words(rounds, value_text)))
     figure = goal_chart(rounds, dense)
     st.plotly_chart(figure, key="flow_goal", alt=alt(figure), config={"displayModeBar": False})
     task = dense.task
