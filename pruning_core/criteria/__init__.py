@@ -16,6 +16,7 @@ from pruning_core.criteria.protocol import (
     refusal,
 )
 from pruning_core.criteria.seven import Seven
+from pruning_core.criteria.surgeon import obs, without_inputs
 from pruning_core.criteria.weight import (
     Random,
     bn_scale,
@@ -144,6 +145,21 @@ CRITERIA: dict[str, Criterion] = {
         pool="abs_sum",
         reads=Reads.LABELS,
         passes="1 forward, 1 backward, with a gradient of its own for every image",
+    ),
+    "obs": FunctionCriterion(
+        obs,
+        without_inputs,
+        label="OBS (layer by layer)",
+        help="Weights whose removal changes their layer's outputs least are removed first, if the "
+        "other weights of the row are updated: choose the repair Optimal brain surgeon or Least "
+        "squares. The inputs are those of the dense network.",
+        formula="s = w_q^2 / (2 [H^-1]_qq), H = E[x x^T] + 0.01 mean(diag) I, x = the (unfolded) "
+        "inputs of the layer; group: sum",
+        source="Frantar and Alistarh 2022 (OBC), arXiv:2208.11580; 2023 (SparseGPT), "
+        "arXiv:2301.00774",
+        pool="abs_sum",
+        reads=Reads.IMAGES,
+        passes="1 forward; an n x n inverse in a layer of n inputs per output",
     ),
     "seven": Seven(
         label="SEVEN",

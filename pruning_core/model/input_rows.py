@@ -1,6 +1,7 @@
 """What a layer's weights are multiplied with, as rows: one row per sample and position."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +15,9 @@ from torch.nn import functional
 
 from pruning_core.model.graph import skeleton
 from pruning_core.model.inventory import oihw
-from pruning_core.types import Layer
+from pruning_core.model.inventory.reads import PlainKernels
+from pruning_core.model.model_io import call, named_inputs, to_device
+from pruning_core.types import Batches, Layer
 
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Modules that multiply their input with their weight. Their subclasses may change more."""
@@ -22,6 +25,8 @@ PROJECTIONS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight"
 MOST_ROWS = 2**14
 MOST_VALUES = 2**26
 """At most so many rows are read, and so many values in them; positions are then sampled."""
+MOST_INPUTS = 8192
+"""Of one output: the second moments of its inputs then take 512 MiB."""
 Arguments = Mapping[str, Any]
 Reader = Callable[[Arguments], Tensor]
 
@@ -84,7 +89,7 @@ def _of_layer(model: nn.Module, layer: Layer) -> Iterator[Product]:
     weight = model.get_parameter(layer.name)
     if layer.fused:
         yield from _of_attention(module, weight, layer)
-    elif layer.name == f"{layer.module}.weight" and is_plain(module):
+    elif layer.name.rpartition(".")[::2] == (layer.module, "weight") and is_plain(module):
         read = _conv_rows if isinstance(module, nn.modules.conv._ConvNd) else _linear_rows
         yield Product(layer, weight, module, partial(read, module), 0, layer.shape[0])
 
@@ -106,6 +111,49 @@ def _of_attention(module: nn.Module, weight: nn.Parameter, layer: Layer) -> Iter
     elif layer.kind == "attention_out":
         # A copy before hooks: a copy of a module with hooks would have these too.
         yield Product(layer, weight, module, partial(_head_rows, skeleton(module)), 0, outputs)
+
+
+@contextmanager
+def seen_calls(
+    known: Sequence[Product], note: Callable[[Product, Arguments], None]
+) -> Iterator[None]:
+    """Calls `note` before every call of a product's module, with its arguments by name."""
+
+    def hook(product: Product, module: nn.Module, args: Any, kwargs: Any) -> None:
+        note(product, named_inputs(module, args, kwargs))
+
+    with ExitStack() as hooks:
+        for product in known:
+            handle = product.module.register_forward_pre_hook(
+                partial(hook, product), with_kwargs=True
+            )
+            hooks.callback(handle.remove)
+        yield
+
+
+def second_moments(
+    model: nn.Module, layers: tuple[Layer, ...], batches: Batches
+) -> list[tuple[Product, Float[Tensor, "g n n"]]]:
+    """The mean of x x^T over images and positions, of each product's inputs x.
+
+    Only of products that run. On the CPU, in double precision.
+    """
+    work = skeleton(model).eval()
+    known = products(work, layers)
+    sums: dict[int, Tensor] = {}
+    counts: dict[int, int] = {}
+
+    def note(product: Product, called: Arguments) -> None:
+        x = product.rows(called)
+        key = id(product)
+        sums[key] = sums.get(key, 0) + (x.mT @ x).cpu().double()
+        counts[key] = counts.get(key, 0) + x.shape[1]
+
+    where = next(work.parameters()).device
+    with torch.no_grad(), PlainKernels(), seen_calls(known, note):
+        for x, _ in batches:
+            call(work, to_device(x, where))
+    return [(each, sums[id(each)] / counts[id(each)]) for each in known if id(each) in sums]
 
 
 def _linear_rows(module: nn.Module, called: Arguments) -> Tensor:

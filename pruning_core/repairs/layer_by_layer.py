@@ -5,10 +5,9 @@ network runs on the same images. At each layer its inputs are read, as they are 
 the layers before it; the layer is changed; then the network runs on from there.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,11 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pruning_core.model.graph import skeleton
-from pruning_core.model.input_rows import Product, products
+from pruning_core.model.input_rows import MOST_INPUTS, Product, products, seen_calls
 from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.model.model_io import (
     input_tensors,
-    named_inputs,
     sample_count,
     sample_range,
     to_device,
@@ -30,8 +28,6 @@ from pruning_core.types import Batches, Inputs, Layer, PruningError
 
 MOST_ACTIVATIONS = 2**30
 """Bytes: so large may one module's output be for the images that run together."""
-MOST_INPUTS = 8192
-"""Of one output: its second moments then take 512 MiB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +87,7 @@ class _Dense:
         known = products(work, layers)
         self._targets: dict[str, list[Tensor]] = {}
         self.inputs = _batches_together(work, [x for x, _ in batches], where)
-        with _seen(known, self._note):
+        with seen_calls(known, self._note):
             for x in self.inputs:
                 call_in_training(work, x)
 
@@ -126,7 +122,7 @@ class _Pruned:
     def run(self, known: Sequence[Product]) -> None:
         """One pass where all images run together; else for each product all up to it."""
         self._count = len(known)
-        with _seen(known, self._reached):
+        with seen_calls(known, self._reached):
             while len(self._done) < len(known):
                 before = len(self._done)
                 self._current = None
@@ -185,24 +181,6 @@ def change_in_order(
 
 def _key(product: Product) -> str:
     return f"{product.layer.name} {product.start}"
-
-
-@contextmanager
-def _seen(
-    known: Sequence[Product], note: Callable[[Product, Mapping[str, Any]], None]
-) -> Iterator[None]:
-    """Calls `note` before every call of a product's module, with its arguments by name."""
-
-    def hook(product: Product, module: nn.Module, args: Any, kwargs: Any) -> None:
-        note(product, named_inputs(module, args, kwargs))
-
-    with ExitStack() as hooks:
-        for product in known:
-            handle = product.module.register_forward_pre_hook(
-                partial(hook, product), with_kwargs=True
-            )
-            hooks.callback(handle.remove)
-        yield
 
 
 def _batches_together(

@@ -33,7 +33,8 @@ AXES: Mapping[str, Mapping[str, Any]] = {
 PROMISED = {
     "criterion": (
         "magnitude_l1 magnitude_l2 magnitude_linf gradient taylor taylor_group snip snip_batch "
-        "grasp grasp_batch synflow obd bn_scale fpgm wanda apoz mean_activation seven random"
+        "grasp grasp_batch synflow obd obs bn_scale fpgm wanda apoz mean_activation seven "
+        "random"
     ),
     "granularity": (
         "fine row 2:4 1:4 4:8 vector_row vector_col kernel filter channel shape block:4x4 head"
