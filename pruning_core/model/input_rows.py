@@ -73,23 +73,29 @@ class Product:
         return self.reader(called).detach().float()
 
 
-def products(model: nn.Module, layers: tuple[Layer, ...]) -> list[Product]:
+def products(
+    model: nn.Module, layers: tuple[Layer, ...], *, changed_weights: bool = False
+) -> list[Product]:
     """The products of the layers whose inputs are known.
 
     Linear, convolutions and the projections of nn.MultiheadAttention. Left out: weights that
-    several modules read, transposed convolutions, and modules with a forward method of their own.
+    several modules read and transposed convolutions.
+    changed_weights: also modules with a forward method of their own, such as one that standardises
+    the weights first; the rows are the inputs of the module.
     """
-    return [product for layer in layers for product in _of_layer(model, layer)]
+    return [product for layer in layers for product in _of_layer(model, layer, changed_weights)]
 
 
-def _of_layer(model: nn.Module, layer: Layer) -> Iterator[Product]:
+def _of_layer(model: nn.Module, layer: Layer, changed_weights: bool) -> Iterator[Product]:
     if layer.aliases or layer.layout:
         return
     module = model.get_submodule(layer.module)
     weight = model.get_parameter(layer.name)
     if layer.fused:
         yield from _of_attention(module, weight, layer)
-    elif layer.name.rpartition(".")[::2] == (layer.module, "weight") and is_plain(module):
+    elif layer.name.rpartition(".")[::2] == (layer.module, "weight") and (
+        is_plain(module) or (changed_weights and isinstance(module, PLAIN))
+    ):
         read = _conv_rows if isinstance(module, nn.modules.conv._ConvNd) else _linear_rows
         yield Product(layer, weight, module, partial(read, module), 0, layer.shape[0])
 
@@ -139,7 +145,7 @@ def second_moments(
     Only of products that run. On the CPU, in double precision.
     """
     work = skeleton(model).eval()
-    known = products(work, layers)
+    known = products(work, layers, changed_weights=True)
     sums: dict[int, Tensor] = {}
     counts: dict[int, int] = {}
 
