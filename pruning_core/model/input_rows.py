@@ -22,7 +22,7 @@ from pruning_core.types import Batches, Layer
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Modules that multiply their input with their weight. Their subclasses may change more."""
 PROJECTIONS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight": "value"}
-MOST_ROWS = 2**14
+MOST_ROWS = 2**15
 MOST_VALUES = 2**26
 """At most so many rows are read, and so many values in them; positions are then sampled."""
 MOST_INPUTS = 8192

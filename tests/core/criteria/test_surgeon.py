@@ -12,7 +12,8 @@ def test_the_score_is_the_error_after_the_best_update_of_the_row() -> None:
     """Half the squared error, with the damping's part, of a grouped convolution's outputs: each
     weight is set to zero and the others of its row are solved for.
     """
-    model = nn.Sequential(nn.Conv2d(4, 4, (1, 2), groups=2))
+    convolution = nn.Conv2d(4, 4, (1, 2), groups=2)
+    model = nn.Sequential(convolution)
     (layer,) = inventory(model, (4, 3, 4))
     x = torch.randn(5, 4, 3, 4, generator=torch.Generator().manual_seed(0))
     scores = criterion("obs")(model, (layer,), [(x[:2], torch.zeros(2)), (x[2:], torch.zeros(3))])
@@ -21,7 +22,7 @@ def test_the_score_is_the_error_after_the_best_update_of_the_row() -> None:
         rows = columns[:, 4 * (o // 2) : 4 * (o // 2) + 4]
         h = rows.T @ rows / len(rows)
         h = h + DAMPING * h.diagonal().mean() * torch.eye(4)
-        w = model[0].weight[o].detach().flatten().double()
+        w = convolution.weight[o].detach().flatten().double()
         for q in range(4):
             kept = [p for p in range(4) if p != q]
             # The change d of the row has d_q = -w_q and minimises d h d / 2.
