@@ -81,7 +81,7 @@ COUNTS = {
     "Above 1 it is faster. Measured on the server's processor, in pairs with the dense network.",
     "macs": "The multiply-adds per image with a non-zero weight. They save time only where the "
     "hardware skips zeros or the network is thinned. Thinning also removes the multiply-adds that "
-    "read removed filters. Computed.",
+    "read removed filters. Computed. The page Export measures the time, and computes stored bytes.",
     "interval": "Wilson 95% interval of the accuracy. On other images of this kind, the accuracy "
     "would probably be in this interval.",
     "paired": "The change against the dense network on the same images, with its 95% interval "
@@ -240,7 +240,8 @@ METHODS = {
     "fine-tuning.",
     "study_axis": "Compression: parameters of the network / parameters left. Speed-up: "
     "multiply-adds of the network / multiply-adds left. Storage: dense bytes / bytes in the "
-    "smallest sparse format, for runs that have it. All are computed, not timed.",
+    "smallest sparse format, for runs that have it. These are computed. Measured time: dense time "
+    "/ time of the pruned network, for studies with `time: true`, in pairs on this machine.",
     "study_json": "For `python -m pruning_core study study.json`. It makes the same runs and "
     "reuses those made here.",
     "study_criteria": "The criteria to compare. Each one is measured at every compression with "

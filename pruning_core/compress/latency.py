@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from pruning_core.compress.forms import MASKED, ROUNDED, Form, Forms, forms_of
+from pruning_core.compress.forms import MASKED, ROUNDED, THIN, Form, Forms, forms_of
 from pruning_core.compress.machine import Machine, machine
 from pruning_core.compress.paired_times import (
     BUDGET,
@@ -16,6 +16,7 @@ from pruning_core.compress.paired_times import (
     Timing,
     Variant,
     busy_words,
+    compare,
     time_pairs,
 )
 from pruning_core.compress.runtimes import (
@@ -32,10 +33,14 @@ from pruning_core.model.device import on_device
 from pruning_core.model.model_io import input_tensors, to_device
 from pruning_core.pipeline import choose_masks, pruned_copy
 from pruning_core.plan import Plan
-from pruning_core.types import Inputs, PruningError
+from pruning_core.types import Inputs, Masks, PruningError
 from pruning_core.workspaces import Workspace, batch_of
 
 BATCHES = (1, 32)
+BATCH = 32
+PAIRS = 15
+PAIRS_BUDGET = 2.0
+"""Pairs, and their seconds, where one number is measured of each of many networks."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,23 @@ def time_plan(
     yield from time_forms(
         space.model, masked, given, forms, runtimes, device, rounds=rounds, budget=budget
     )
+
+
+def pruned_timing(plan: Plan, space: Workspace, masks: Masks, model: nn.Module) -> Timing:
+    """The time of a pruned network against the dense one, in PyTorch on the CPU.
+
+    model: with the masks applied; it is thinned where the plan allows that. The batch has `BATCH`
+    samples, or all of a smaller validation split.
+    """
+    thinned = forms_of(plan, space, masks, model=model).thinned.get(THIN)
+    network = model if thinned is None else thinned.module
+    x = batch_of(space, min(BATCH, len(space.dataset.val)))
+    cpu = torch.device("cpu")
+    dense, pruned = (
+        Variant(name, name, prepared(RUNTIMES["eager"], on_device(own, cpu), x))
+        for name, own in (("dense", space.model), ("pruned", network))
+    )
+    return compare(dense, [pruned], rounds=PAIRS, budget=PAIRS_BUDGET).timings[1]
 
 
 def time_forms(

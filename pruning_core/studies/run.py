@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
+from pruning_core.compress.latency import pruned_timing
 from pruning_core.compress.storage_sizes import computed_sizes, dense_stored, smallest_stored
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import flow
@@ -51,6 +52,8 @@ class Result:
     where the granularity does not remove whole outputs.
     dense_bytes, stored_bytes: of all tensors, and in the smallest sparse format (`storage_sizes`),
     computed; None in old records without them.
+    measured_speedup: dense time / time of the pruned network, thinned where that is possible, in
+    PyTorch on the CPU at `latency.BATCH` samples; None where the study does not ask for it.
     seconds: time that the run took on this machine, measured.
     threads: number of threads that torch's kernels used; None in old records without it.
     """
@@ -71,6 +74,7 @@ class Result:
     threads: int | None = None
     dense_bytes: int | None = None
     stored_bytes: int | None = None
+    measured_speedup: float | None = None
 
     @property
     def macs_left(self) -> int:
@@ -121,6 +125,9 @@ def run_events(
         if isinstance(event, Step | Epoch):
             yield event
     result = _result(run, plan, space, masks, model, dense, device)
+    if study.time:
+        timing = pruned_timing(plan, space, masks, model)
+        result = replace(result, measured_speedup=timing.speedup)
     yield replace(result, seconds=time.perf_counter() - start)
 
 

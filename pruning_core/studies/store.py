@@ -41,6 +41,8 @@ NUMBERS = (
     "seconds",
 )
 """Fields of a result that are always numbers of at least 0."""
+LATER = ("threads", "dense_bytes", "stored_bytes", "measured_speedup")
+"""Numbers that a result may have."""
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
 """Errors that reading a missing or damaged file raises."""
 
@@ -87,6 +89,8 @@ def study_folder(study: Study, base: str, root: Path | None = None) -> Path:
     if tune["penalty"] == NONE:
         # Penalties are newer than studies. Without one, a study keeps its older folder name.
         del tune["penalty"], tune["penalty_strength"]
+    if not raw["time"]:
+        del raw["time"]  # as for penalties
     name = hashlib.sha256(f"{base}\n{json.dumps(raw, indent=2)}".encode()).hexdigest()[:16]
     return (root or studies_root()) / name
 
@@ -183,7 +187,7 @@ def _result(raw: Any, task: Task) -> Result:
     optional = (raw["thinned_parameters"], raw["thinned_macs"])
     if optional != (None, None):
         _check_numbers(optional)
-    later = (raw.get(name) for name in ("threads", "dense_bytes", "stored_bytes"))
+    later = (raw.get(name) for name in LATER)
     _check_numbers([value for value in later if value is not None])
     parts = {
         "run": Run(**raw["run"]),

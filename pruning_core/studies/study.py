@@ -51,6 +51,7 @@ class Study:
     seeds: number of seeds. Seeds 0, 1, ... set the training order, random scores, and which
     calibration and training images are used.
     images: number of training images of a run; 0 means all.
+    time: is the time of each pruned network measured too, once per run?
     Names are put in the order of the registries, so that studies with equal content are equal.
 
     Raises PruningError, in one sentence, for a value that is not valid.
@@ -65,6 +66,7 @@ class Study:
     compressions: tuple[float, ...] = COMPRESSIONS
     seeds: int = 3
     images: int = 0
+    time: bool = False
 
     def __post_init__(self) -> None:
         _check_names(self)
@@ -242,6 +244,11 @@ def _read_numbers(key: str, value: Any) -> tuple[float, ...]:
     return tuple(map(float, value))
 
 
+def _read_flag(key: str, value: Any) -> bool:
+    _require(type(value) is bool, f"'{key}' in the study must be true or false, not {value!r}.")
+    return bool(value)
+
+
 def _read_integer(key: str, value: Any) -> int:
     _require(type(value) is int, f"'{key}' in the study must be a whole number, not {value!r}.")
     return int(value)
@@ -254,4 +261,5 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "compressions": _read_numbers,
     "seeds": _read_integer,
     "images": _read_integer,
+    "time": _read_flag,
 }

@@ -49,6 +49,7 @@ COLUMNS = (
     "seconds",
     "dense_bytes",
     "stored_bytes",
+    "measured_speedup",
 )
 """Columns of the table of runs."""
 
@@ -61,6 +62,7 @@ class Row:
     the multiply-adds left.
     initial, before, after: means of the task's value; after equals before without fine-tuning.
     storage: mean of dense bytes / bytes in the smallest sparse format; None where a run has none.
+    measured_speedup: mean of the measured ones; None where a run has none.
     before_spread, spread: sample standard deviation of before and after; None for a single seed.
     top5: mean after, None for five classes or fewer. n: number of test images.
     """
@@ -80,6 +82,7 @@ class Row:
     top5: float | None
     n: int
     storage: float | None = None
+    measured_speedup: float | None = None
     task: Task = field(default=CLASSIFICATION, repr=False)
 
 
@@ -119,6 +122,7 @@ def _row(group: list[Result]) -> Row:
 
     run = group[0].run
     storage = [result.storage for result in group if result.storage is not None]
+    timed = [r.measured_speedup for r in group if r.measured_speedup is not None]
     top5 = [result.final.top5 for result in group if result.final.top5 is not None]
     return Row(
         criterion=run.criterion,
@@ -136,6 +140,7 @@ def _row(group: list[Result]) -> Row:
         top5=fmean(top5) if top5 else None,
         n=group[0].final.n,
         storage=fmean(storage) if len(storage) == len(group) else None,
+        measured_speedup=fmean(timed) if len(timed) == len(group) else None,
         task=group[0].initial.task,
     )
 
@@ -174,7 +179,7 @@ def _value_cells(result: Result) -> tuple[object, ...]:
 
 
 def _count_cells(result: Result) -> tuple[object, ...]:
-    """From `parameters` to `stored_bytes`."""
+    """From `parameters` to `measured_speedup`."""
     thinned = (result.thinned_parameters, result.thinned_macs)
     stored = (result.dense_bytes, result.stored_bytes)
     return (
@@ -187,6 +192,7 @@ def _count_cells(result: Result) -> tuple[object, ...]:
         f"{result.speedup:.4f}",
         f"{result.seconds:.2f}",
         *("" if value is None else value for value in stored),
+        "" if result.measured_speedup is None else f"{result.measured_speedup:.4f}",
     )
 
 

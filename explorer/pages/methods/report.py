@@ -16,7 +16,12 @@ from pruning_core.tasks import CLASSIFICATION, Task
 
 AFTER = "After fine-tuning"
 BEFORE = "Before"
-SIZES = {"Compression": "compression", "Speed-up": "speedup", "Storage": "storage"}
+SIZES = {
+    "Compression": "compression",
+    "Speed-up": "speedup",
+    "Storage": "storage",
+    "Measured time": "measured_speedup",
+}
 """A choice of the horizontal axis -> the field of Row."""
 CHECKLIST = """
 *What is the State of Neural Network Pruning?* (Blalock et al. 2020, arXiv:2003.03033) lists what a
@@ -150,9 +155,12 @@ def _controls(measured: StudyResults) -> tuple[str | None, str]:
 
 
 def axes(results: Sequence[Result]) -> tuple[str, ...]:
-    """The sizes that can be the horizontal axis: old runs have no stored bytes."""
-    known = all(result.storage is not None for result in results)
-    return tuple(name for name in SIZES if known or name != "Storage")
+    """The sizes that can be the horizontal axis: those that every run has."""
+    return tuple(
+        name
+        for name, own in SIZES.items()
+        if all(getattr(result, own) is not None for result in results)
+    )
 
 
 def _files(measured: StudyResults) -> None:
@@ -232,7 +240,7 @@ def _table(methods: dict[str, list[Row]]) -> None:
     """Means and standard deviations, method by method."""
     times = st.column_config.NumberColumn(format="%.2f×")
     numbers = st.column_config.NumberColumn(format="%.2f")
-    columns = {"Compression": times, "Speed-up": times, "Storage": times}
+    columns = {"Compression": times, "Speed-up": times, "Storage": times, "Measured time": times}
     task = next(row.task for rows in methods.values() for row in rows)
     names = _value_columns(task)
     columns |= dict.fromkeys(names, numbers)
@@ -264,9 +272,15 @@ def _cells(name: str, row: Row) -> dict[str, object]:
         "Compression": row.compression,
         "Speed-up": row.speedup,
         "Storage": row.storage,
+        **_measured_time(row),
         "MACs left": count(row.macs),
         "Seeds": row.seeds,
     }
+
+
+def _measured_time(row: Row) -> dict[str, object]:
+    """The column of measured time, where the study asked for it."""
+    return {} if row.measured_speedup is None else {"Measured time": row.measured_speedup}
 
 
 def _spread(spread: float | None, task: Task) -> float | None:

@@ -50,8 +50,12 @@ def test_losses_over_some_of_the_logits_give_another_fingerprint(space: Workspac
 def test_results_of_filters_count_the_thinned_network_and_are_loaded_unchanged(
     space: Workspace, tmp_path: Path
 ) -> None:
-    list(run_study(ASKED, space, tmp_path))
-    for result in studies.load_results(ASKED, tmp_path):
+    timed = replace(ASKED, time=True)
+    assert Study.from_json(timed.to_json()) == timed
+    list(run_study(timed, space, tmp_path))
+    for result in studies.load_results(timed, tmp_path):
+        assert result.measured_speedup is not None
+        assert result.measured_speedup > 0
         assert result.thinned_parameters is not None
         assert result.thinned_macs is not None
         assert (
@@ -70,7 +74,7 @@ def test_results_of_filters_count_the_thinned_network_and_are_loaded_unchanged(
         assert result.stored_bytes is not None
         assert result.stored_bytes == smallest_stored(sizes).bytes < result.dense_bytes
         assert result.storage == result.dense_bytes / result.stored_bytes
-    assert len(studies.load_results(ASKED, tmp_path)) == studies.count_saved_runs(tmp_path) == 2
+    assert len(studies.load_results(timed, tmp_path)) == studies.count_saved_runs(tmp_path) == 2
 
 
 def test_a_study_without_a_penalty_keeps_its_older_folder_name(
@@ -142,13 +146,14 @@ def test_each_study_and_each_network_has_its_own_folder(space: Workspace, tmp_pa
     )
     asked = (
         SMALL,
+        replace(SMALL, time=True),
         replace(SMALL, images=128),
         replace(SMALL, plan=replace(SMALL.plan, allocation="global")),
     )
     folders = {
         studies.study_folder(study, start, tmp_path) for study in asked for start in (base, other)
     }
-    assert len(folders) == 6
+    assert len(folders) == 8
     assert studies.study_folder(SMALL, base).parent == studies.studies_root()
 
 

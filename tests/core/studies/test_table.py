@@ -38,6 +38,10 @@ def test_the_summary_has_means_and_spreads_over_seeds(
     (old, *_) = studies.summary([replace(finished[1][0], stored_bytes=None)])
     assert old.storage is None
     assert studies.to_text([old]).splitlines()[1].split()[4] == "-"
+    assert old.measured_speedup is None
+    timed = [replace(finished[1][0], measured_speedup=factor) for factor in (1.0, 2.0)]
+    assert studies.summary(timed)[0].measured_speedup == 1.5
+    assert studies.to_csv(SMALL, timed).splitlines()[-1].endswith(",2.0000")
     assert studies.summary(()) == ()
     assert all(row.criterion in studies.to_text(rows) for row in rows)
 

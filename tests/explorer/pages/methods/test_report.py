@@ -34,4 +34,5 @@ def test_the_axis_of_stored_bytes_is_offered_where_all_runs_have_them() -> None:
     old = result("random", 0, 0.5)
     new = replace(old, dense_bytes=100, stored_bytes=40)
     assert axes([new, new]) == ("Compression", "Speed-up", "Storage")
+    assert axes([replace(new, measured_speedup=1.5)])[-1] == "Measured time"
     assert axes([new, old]) == ("Compression", "Speed-up")
