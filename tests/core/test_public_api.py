@@ -17,9 +17,10 @@ FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 def examples() -> Iterator[tuple[str, str, str]]:
     """Module, name and docstring of everything in the core that has an example."""
     for path in sorted(CORE.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
         parts = path.relative_to(CORE.parent).with_suffix("").parts
         module = ".".join(parts).removesuffix(".__init__")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(source)) if ">>>" in source else ():
             if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
                 text = ast.get_docstring(node)
                 if text and ">>>" in text:
