@@ -1,7 +1,7 @@
 """Counts of a thinned network from the numbers of removed channels alone: no mask, no network."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +100,7 @@ def _axes(couplings: Sequence[Coupling], shapes: Mapping[str, torch.Size]) -> di
     axes: dict[str, dict[int, list[tuple[int, int]]]] = {}
     taken: dict[tuple[str, int], Tensor] = {}
     for number, own in enumerate(couplings):
-        for place in (*own.members, *own.follows, *own.reads):
+        for place in (*own.members, *own.follows, *_whole(own.reads, shapes)):
             each = _positions_per_channel(place, own.channels)
             used = taken.setdefault(
                 (place.parameter, place.axis),
@@ -111,6 +111,29 @@ def _axes(couplings: Sequence[Coupling], shapes: Mapping[str, torch.Size]) -> di
             used[place.positions] = True
             axes.setdefault(place.parameter, {}).setdefault(place.axis, []).append((number, each))
     return dict(axes)
+
+
+def _whole(
+    reads: Sequence[ChannelPositions], shapes: Mapping[str, torch.Size]
+) -> Iterator[ChannelPositions]:
+    """The reads, those of packed query, key and value rows as one where all rows read alike."""
+    packed: dict[tuple[str, int], list[ChannelPositions]] = {}
+    for place in reads:
+        if place.rows is None:
+            yield place
+        else:
+            packed.setdefault((place.parameter, place.axis), []).append(place)
+    for (name, _), places in packed.items():
+        first = places[0]
+        rows = sorted(place.rows for place in places if place.rows is not None)
+        ends = [0, *(end for _, end in rows)]
+        alike = all(
+            place.positions.equal(first.positions) and place.channels.equal(first.channels)
+            for place in places
+        )
+        if not alike or [start for start, _ in rows] != ends[:-1] or ends[-1] != shapes[name][0]:
+            raise ValueError(f"the rows of {name} read different channels")
+        yield replace(first, rows=None)
 
 
 def _positions_per_channel(place: ChannelPositions, channels: int) -> int:

@@ -74,6 +74,7 @@ class PlanSpace:
         if not self.parts:
             raise PruningError(
                 "No layer can become narrower in this network: search at a finer granularity."
+                + self._norms_hint
             )
 
     def cost(self, ratios: Ratios) -> float:
@@ -153,7 +154,8 @@ class PlanSpace:
         fixed = {
             name
             for own in self._known_couplings
-            if own not in resolved.couplings and (own.reason is not None or len(own.members) > 1)
+            if own.note is not None
+            or (own not in resolved.couplings and (own.reason is not None or len(own.members) > 1))
             for name in own.layers
         }
         for part in parts:
@@ -254,7 +256,14 @@ class PlanSpace:
         raise PruningError(
             f"{self.keep_or_all:.1%} of the {words} cannot be met: with every ratio at its "
             f"largest, {least:.1%} remain; allow larger ratios or a larger budget."
+            + self._norms_hint
         )
+
+    @property
+    def _norms_hint(self) -> str:
+        """What makes more layers narrower, where norms over channels keep some as they are."""
+        noted = any(own.note is not None for own in self._known_couplings)
+        return " With norms over kept channels, more layers can become narrower." * noted
 
     @cached_property
     def _channels(self) -> ChannelCounts | None:
