@@ -6,6 +6,7 @@ from pruning_core.search.candidates import Candidate, Candidates, Evaluate, Judg
 from pruning_core.search.evolution import Evolution
 from pruning_core.search.method import SearchDefaults, SearchMethod
 from pruning_core.search.netadapt import NetAdapt
+from pruning_core.search.optuna_samplers import Nsga2, Tpe
 from pruning_core.search.sampling import (
     EagleEye,
     EagleEyeDivergence,
@@ -47,6 +48,8 @@ SEARCHES: dict[str, SearchMethod] = {
     "annealing": Annealing(),
     "netadapt": NetAdapt(),
     "sensitivity_map": SensitivityMap(),
+    "tpe": Tpe(),
+    "nsga2": Nsga2(),
     "amc": Amc(),
     "amc_trade_off": AmcTradeOff(),
     "eagleeye": EagleEye(),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pruning_core.search.record_log import StorageFailed
 from pruning_core.search.space import RatioSpace, within
 from pruning_core.types import Evaluation, PruningError, Ratios
 
@@ -94,6 +95,8 @@ class Candidates:
         """What was measured, and why it could not be measured."""
         try:
             judged = self._evaluate(ratios)
+        except StorageFailed:
+            raise
         except PruningError as error:
             self._failed += 1
             if self._failed == self.count == MOST_FAILED:

@@ -98,7 +98,8 @@ class Agent:
         later = _tensor([t.after or t.state for t in batch])
         goes_on = _tensor([(float(t.after is not None),) for t in batch])
         value = self._slow_critic(torch.cat([later, self._slow_actor(later)], dim=1))
-        return _tensor(scaled) + GAMMA * goes_on * value
+        targets: Tensor = _tensor(scaled) + GAMMA * goes_on * value
+        return targets
 
     def _value(self, states: Tensor, actions: Tensor) -> Tensor:
         value: Tensor = self.critic(torch.cat([states, actions], dim=1))

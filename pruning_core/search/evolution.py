@@ -26,7 +26,8 @@ class Evolution(SearchDefaults):
     every proposal is shifted to the budget. A mutation draws the ratio of a part anew with
     probability p, here from a normal distribution around the parent's ratio, where the paper draws
     it evenly from its range: the ratios of MetaPruning are steps of 0.03, these are not.
-    What other workers find joins the parents.
+    A search of few evaluations has smaller generations, so that there are at least ten of them, and
+    as many fewer parents. What other workers find joins the parents.
     """
 
     label: str = "Evolution"
@@ -52,13 +53,14 @@ class Evolution(SearchDefaults):
         draw = np.random.default_rng(seed)
         candidates = Candidates(space, evaluate)
         pool: list[Parent] = []
-        first = min(self.population, max(2, evaluations // 4))
+        first = min(self.population, max(4, evaluations // 10))
+        parents = max(2, round(self.parents * first / self.population))
         for candidate in first_candidates(candidates, min(first, evaluations), starts, draw):
             pool.append((candidate.judged.rank, candidate.ratios, str(candidate.number)))
             yield candidate
         while candidates.count < evaluations:
             pool += [(judged.rank, ratios, "another worker") for ratios, judged in news(evaluate)]
-            pool = sorted(pool, key=lambda parent: parent[0], reverse=True)[: self.parents]
+            pool = sorted(pool, key=lambda parent: parent[0], reverse=True)[:parents]
             size = min(first, evaluations - candidates.count)
             children = [self._child(pool, space, draw, n < size / 2) for n in range(size)]
             for ratios, origin in children:

@@ -11,12 +11,16 @@ from pruning_core.types import PruningError
 Record = dict[str, Any]
 
 
+class StorageFailed(PruningError):
+    """What is kept cannot be read or written: no fault of what is being measured."""
+
+
 @runtime_checkable
 class RecordLog(Protocol):
     """Records in the order in which they were appended, and numbered slots, one for each worker.
 
     A slot's lock ends with the process that holds it, however that process ends. Every method
-    raises PruningError where the storage cannot be reached.
+    raises StorageFailed where the storage cannot be reached.
     """
 
     def locked(self) -> AbstractContextManager[None]:
@@ -108,7 +112,7 @@ class FileLog:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise PruningError(
+            raise StorageFailed(
                 f"The evaluations in {self.folder} cannot be read or written: {error}."
             ) from error
 
@@ -127,7 +131,7 @@ def _lock(file: IO[bytes], wait: bool) -> bool:
     try:
         import fcntl
     except ImportError as error:
-        raise PruningError(
+        raise StorageFailed(
             "Several workers cannot share a search on this system, which has no POSIX file locks."
         ) from error
     try:
