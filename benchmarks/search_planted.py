@@ -38,7 +38,7 @@ def problem(landscape: str, seed: int, parts: int = PARTS) -> tuple[SyntheticSpa
 
 
 def _worst_part(space: SyntheticSpace, draw: np.random.Generator) -> Evaluate:
-    """score = 1 - max over parts of s_l r_l^2, shifted so that the best score on the budget is 1."""
+    """score = c - max over parts of s_l r_l^2, where c makes the best score on the budget 1."""
     slopes = {part.name: float(draw.uniform(0.2, 2.0)) for part in space.parts}
 
     def at(drop: float) -> Ratios:

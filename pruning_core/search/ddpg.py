@@ -42,12 +42,14 @@ class Agent:
             self.critic = _network(states + 1, hidden)
         self._slow_actor = deepcopy(self.actor)
         self._slow_critic = deepcopy(self.critic)
-        self._actor_step = torch.optim.Adam(self.actor.parameters(), ACTOR_RATE)
-        self._critic_step = torch.optim.Adam(self.critic.parameters(), CRITIC_RATE)
+        self._actor_step = torch.optim.Adam(self.actor.parameters(), ACTOR_RATE, fused=True)
+        self._critic_step = torch.optim.Adam(self.critic.parameters(), CRITIC_RATE, fused=True)
         self._draw = np.random.default_rng(seed)
         self._batch = batch
         self._memory = memory
         self._transitions: list[Transition] = []
+        self._mean = 0.0
+        self._spread = 1.0
 
     def action(self, state: State) -> float:
         """The actor's action."""
@@ -70,6 +72,9 @@ class Agent:
     def remember(self, episode: Sequence[Transition]) -> None:
         """Keeps an episode; the oldest transitions are dropped."""
         self._transitions = [*self._transitions, *episode][-self._memory :]
+        rewards = np.array([t.reward for t in self._transitions])
+        self._mean = float(rewards.mean())
+        self._spread = float(rewards.std()) or 1.0
 
     def learn(self, steps: int) -> None:
         """Takes so many steps of both networks, on transitions drawn at random."""
@@ -93,8 +98,7 @@ class Agent:
     @torch.no_grad()
     def _targets(self, batch: Sequence[Transition]) -> Tensor:
         """Rewards in standard deviations from their mean, and the value of what comes after."""
-        known = np.array([t.reward for t in self._transitions])
-        scaled = [((t.reward - known.mean()) / (known.std() + 1e-9),) for t in batch]
+        scaled = [((t.reward - self._mean) / self._spread,) for t in batch]
         later = _tensor([t.after or t.state for t in batch])
         goes_on = _tensor([(float(t.after is not None),) for t in batch])
         value = self._slow_critic(torch.cat([later, self._slow_actor(later)], dim=1))

@@ -8,7 +8,7 @@ import numpy as np
 from pruning_core.search.candidates import Candidate, Candidates, Evaluate
 from pruning_core.search.method import SearchDefaults
 from pruning_core.search.proposals import least_ratio, need_budget, need_evaluations
-from pruning_core.search.space import Part, RatioSpace, of_parts
+from pruning_core.search.space import Part, RatioSpace, of_parts, within
 from pruning_core.settings import setting
 from pruning_core.types import Ratios
 
@@ -21,7 +21,8 @@ class NetAdapt(SearchDefaults):
     is measured; the best one is kept. As many steps as the evaluations allow lead to the budget, so
     D_0 follows from them; the paper sets D_0 = 0.025 and trains a little before each measurement,
     this search does not. Candidates of all steps but the last cost more than the budget and are
-    never the best one. It begins at the least ratios, so the starts have no effect.
+    never the best one. Where the last step cannot meet the budget by one part alone, all ratios are
+    shifted to it. It begins at the least ratios, so the starts have no effect.
     """
 
     label: str = "NetAdapt"
@@ -38,11 +39,11 @@ class NetAdapt(SearchDefaults):
         starts: Mapping[str, Ratios],
     ) -> Iterator[Candidate]:
         keep = need_budget(space, self)
-        need_evaluations(evaluations, len(space.parts), self)
+        need_evaluations(evaluations, len(space.parts) + 1, self)
         candidates = Candidates(space, evaluate)
         current = of_parts(space.parts, {part.name: part.least for part in space.parts})
         space.fitted(current)
-        steps = evaluations // len(space.parts)
+        steps = (evaluations - 1) // len(space.parts)
         for step, target in enumerate(self._targets(space.cost(current), keep, steps), start=1):
             tried = []
             for part, ratios in _cuts(space, current, target):
@@ -52,6 +53,8 @@ class NetAdapt(SearchDefaults):
             if not tried:
                 break
             current = max(tried, key=lambda candidate: candidate.judged.rank).ratios
+        if not within(space, space.cost(current)):
+            yield candidates.measure(space.fitted(current), "shifted to the budget")
 
     def _targets(self, cost: float, keep: float, steps: int) -> list[float]:
         """The cost after each step; the last one is the budget."""

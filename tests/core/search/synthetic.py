@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pruning_core.search import TOLERANCE, Evaluate, Judged, Part, PartFeatures, of_parts
 from pruning_core.types import PruningError, Ratios
@@ -18,7 +19,7 @@ class SyntheticSpace:
     keep: float | None = 0.5
     most: float = 0.9
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Part, ...]:
         return tuple(
             Part(f"part{i}", (f"part{i}",), 0.0, self.most, 0) for i in range(len(self.shares))
@@ -43,7 +44,7 @@ class SyntheticSpace:
         high = 1.0
         if self.cost(shifted(high)) > self.keep + TOLERANCE:
             raise PruningError(f"No ratios keep only {self.keep:.1%} of the cost.")
-        for _ in range(50):
+        for _ in range(30):
             middle = (low + high) / 2
             low, high = (low, middle) if self.cost(shifted(middle)) <= self.keep else (middle, high)
         return shifted(high)
