@@ -30,6 +30,7 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "reproductions",
         "repairs",
         "search_eagleeye",
+        "search_planted",
     }
     tools = {"run", "timing", *tables}
     modules = {path.stem for path in FOLDER.glob("*.py")} - tools

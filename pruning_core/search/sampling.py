@@ -165,9 +165,11 @@ class EagleEyeSensitivity(EagleEyeWeighted):
         for part in parts:
             ratios = dense | part.ratios(part.clipped(self.probe))
             candidate = candidates.measure(ratios, f"{part.name} alone")
-            effects[part.name] = self._effect(candidate)
+            if not candidate.failed:
+                effects[part.name] = self._effect(candidate)
             yield candidate
-        return self._of_effects(effects)
+        worst = max(effects.values(), default=0.0)
+        return self._of_effects({part.name: effects.get(part.name, worst) for part in parts})
 
     def _effect(self, candidate: Candidate) -> float:
         judged = candidate.judged
