@@ -13,7 +13,7 @@ from pruning_core.search.candidates import Candidate, Judged
 from pruning_core.search.evaluate import PlanEvaluate
 from pruning_core.search.evaluations import evaluations_name
 from pruning_core.search.plan_space import PlanSpace
-from pruning_core.search.record_log import FileLog
+from pruning_core.search.postgres_log import open_log
 from pruning_core.search.space import RatioSpace, within
 from pruning_core.search.study import shared, worker_seed
 from pruning_core.sensitivity.ratios import FromSensitivity
@@ -93,7 +93,8 @@ def search(
 
     Everything is measured without training, on the plan's probe of the validation split.
     folder: of the finished evaluations, which are kept there and not measured again, also by a
-    later search with another method or budget; default `searches_root()`. Searches that run at the
+    later search with another method or budget; default `searches_root()`. Where
+    PRUNING_EXPLORER_STORAGE names a data base of PostgreSQL, they are kept there instead. Searches that run at the
     same time share them, each with a seed of its own (`study`). A stopped search goes on
     where it ended when it is started again. points: of a scan; then the ratios by the sensitivity
     rules are starts too.
@@ -129,7 +130,7 @@ def _candidates(
 ) -> Iterator[Candidate]:
     """The method's candidates, with the evaluations in the folder."""
     space = ready.space
-    log = FileLog(folder / evaluations_name(space.plan, space.space))
+    log = open_log(folder, evaluations_name(space.plan, space.space))
     with shared(log, ready) as evaluate:
         seed = worker_seed(settings.seed, evaluate.number)
         method = search_method(settings.method)

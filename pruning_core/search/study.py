@@ -109,7 +109,7 @@ class SharedEvaluate:
 
     def _tell_if_lost(self, record: Record) -> bool:
         """Is a running evaluation without its worker? Then the log is told that it is lost."""
-        worker = record["worker"]
+        worker: str = record["worker"]
         slot = int(worker.partition("-")[0])
         if record["state"] != "running":
             return False

@@ -96,9 +96,7 @@ def test_searches_that_need_more_say_so() -> None:
     space = SyntheticSpace((0.2,) * 5)
     evaluate = planted(space, (0.5,) * 5)
     for name in ON_THE_WAY:
-        with pytest.raises(
-            PruningError, match=r"at least \d|more than 5"
-        ):
+        with pytest.raises(PruningError, match=r"at least \d|more than 5"):
             list(SEARCHES[name](space, evaluate, 4, 0, {}))
     for name in ("netadapt", "sensitivity_map", "amc"):
         with pytest.raises(PruningError, match="needs a budget"):

@@ -41,15 +41,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = Path(subprocess.check_output(["mktemp", "-d"], text=True, **account).strip())
     data = folder / "data"
     try:
+        make = f"{PROGRAMS}/initdb -D {data} -U pruning --no-sync -A trust"
         subprocess.run(
-            [PROGRAMS / "initdb", "-D", data, "-U", "pruning", "--no-sync", "-A", "trust"],
+            make.split(),
             check=True,
             stdout=subprocess.DEVNULL,
             cwd=folder,
             **account,
         )
         switches = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-        control = [PROGRAMS / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
+        control = f"{PROGRAMS}/pg_ctl -D {data} -w -l {folder}/log".split()
         subprocess.run(
             [*control, "-o", switches, "start"],
             check=True,
