@@ -94,10 +94,10 @@ def search(
     Everything is measured without training, on the plan's probe of the validation split.
     folder: of the finished evaluations, which are kept there and not measured again, also by a
     later search with another method or budget; default `searches_root()`. Where
-    PRUNING_EXPLORER_STORAGE names a data base of PostgreSQL, they are kept there instead. Searches that run at the
-    same time share them, each with a seed of its own (`study`). A stopped search goes on
-    where it ended when it is started again. points: of a scan; then the ratios by the sensitivity
-    rules are starts too.
+    PRUNING_EXPLORER_STORAGE names a data base of PostgreSQL, they are kept there instead.
+    Searches that run at the same time share them, each with a seed of its own (`study`). A stopped
+    search goes on where it ended when it is started again. points: of a scan; then the ratios by
+    the sensitivity rules are starts too.
     Raises PruningError where the budget cannot be met and for a plan that has no ratios.
 
     >>> from pruning_core import open_workspace
