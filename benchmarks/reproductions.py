@@ -1,8 +1,9 @@
 """Do claims of the papers hold here? Small networks on digits, three seeds.
 
-    OMP_NUM_THREADS=1 nice -n 15 python -m benchmarks.reproductions --out runs.jsonl [PART ...]
+    OMP_NUM_THREADS=1 nice -n 15 python -m benchmarks.reproductions [PART ...]
 
-Every run is appended to the file, and runs that it has are not repeated. Parts: lamp, nm, vit,
+Every run is appended to benchmarks/reproductions.jsonl (or --out), and runs that the file has are
+not repeated. Parts: lamp, nm, vit,
 rigl, lottery, synflow. Prints the Markdown tables of docs/results.md: the mean and the standard
 deviation over seeds of the accuracy on the test split (359 images), and the paired differences of
 the claims.
@@ -27,6 +28,7 @@ from pruning_core.types import Finished, Masks, Tuned
 from pruning_core.workspaces import Workspace, open_workspace
 
 SEEDS = (0, 1, 2)
+FOUND = Path(__file__).with_name("reproductions.jsonl")
 ADAMW = TrainConfig(epochs=8, lr=1e-3, optimizer="adamw", weight_decay=0.05)
 RESNET = Plan(fine_tune=TrainConfig(epochs=2, lr=0.02))
 VIT = Plan(model="vit", allocation="global", fine_tune=ADAMW)
@@ -104,7 +106,7 @@ PARTS = {
     "vit": (_vit, (0.85, 0.95)),
     "rigl": (_rigl, (0.9, 0.95)),
     "lottery": (lambda: {"rewound ticket": LOTTERY}, (0.9, 0.95)),
-    "synflow": (_synflow, (0.99,)),
+    "synflow": (_synflow, (0.99, 0.999)),
 }
 REINITIALISED = "same mask, new random weights"
 CLAIMS = (
@@ -204,7 +206,7 @@ def table(done: Sequence[Run]) -> Iterator[str]:
         before = "" if method == REINITIALISED else percent([x.before for x in own])
         emptied = statistics.mean(x.emptied for x in own)
         yield (
-            f"| {part} | {sparsity:.0%} | {method} | {own[0].reached:.1%} | {before} | "
+            f"| {part} | {100 * sparsity:.4g}% | {method} | {own[0].reached:.1%} | {before} | "
             f"{percent([x.after for x in own])} (n = {len(own)}) | {emptied:.1f} |"
         )
 
@@ -219,7 +221,7 @@ def differences(done: Sequence[Run], claim: Claim) -> Iterator[str]:
             if gaps:
                 won = sum(gap > 0 for gap in gaps)
                 yield (
-                    f"| {claim.text} {other} | {sparsity:.0%} | {percent(gaps)} | "
+                    f"| {claim.text} {other} | {100 * sparsity:.4g}% | {percent(gaps)} | "
                     f"{won} of {len(gaps)} | {verdict(gaps)} |"
                 )
 
@@ -240,7 +242,7 @@ def main() -> None:
     """Measures the missing runs of the parts, then prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=[], choices=[*PARTS, []])
-    parser.add_argument("--out", type=Path, default=Path("reproductions.jsonl"))
+    parser.add_argument("--out", type=Path, default=FOUND)
     options = parser.parse_args()
     measure(options.out, options.parts or list(PARTS))
     done = read(options.out)
