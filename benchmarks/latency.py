@@ -1,6 +1,6 @@
 """Measured latency: narrower networks in PyTorch and ONNX Runtime, sparse layers, repeatability.
 
-Run: python -m benchmarks.latency [--rounds 15]. About 3 minutes. Times are wall time of whole
+Run: python -m benchmarks.latency [--rounds 15]. About 5 minutes. Times are wall time of whole
 forward passes, in interleaved pairs with the dense network; `interval` is the 95% interval of the
 ratio dense / ours. The narrower networks have at most half of the multiply-adds, as near as whole
 channels allow, with any widths and with widths that are multiples of 16. For these rows alone:
