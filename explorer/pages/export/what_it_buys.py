@@ -160,7 +160,7 @@ def _status(plan: Plan, space: Workspace, run: Snapshot | None) -> None:
         "Measure the time" if run is None else "Measure again",
         key="latency_start",
         icon=":material/timer:",
-        help="Runs in the background, for about a minute. You can use the other pages meanwhile.",
+        help="Runs in the background, for a minute or two. You can use the other pages meanwhile.",
     ):
         events = partial(latency_events, plan, space)
         cache.jobs().start(state.owner(), JOB, "Measurement of time", events, cache.mask_key(plan))
