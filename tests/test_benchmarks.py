@@ -31,6 +31,7 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "repairs",
         "search_eagleeye",
         "search_planted",
+        "thin_table",
     }
     tools = {"run", "timing", *tables}
     modules = {path.stem for path in FOLDER.glob("*.py")} - tools
