@@ -56,6 +56,16 @@ TORCHVISION = (
     "vit_b_16",
     "swin_t",
 )
+FAILURES: tuple[type[Exception], ...] = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    PruningError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What torch-pruning raises for networks that it cannot follow."""
 Made = tuple[nn.Module, Inputs]
 
 
@@ -205,7 +215,7 @@ def _peer(
         seconds = time.perf_counter() - started
         error = relative_error(outputs(work, x), outputs(masked, x))
         macs = _macs(inventory(work, x))
-    except Exception as problem:  # noqa: BLE001  a peer may fail in any way
+    except FAILURES as problem:
         lines = str(problem).splitlines() or [""]
         return {"failed": f"{type(problem).__name__}: {lines[0][:120]}"}
     return {

@@ -28,8 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="folder for thinned.safetensors, kept.json, build_thinned.py, thinned.pt2, "
-        "thinned.onnx and MODEL_CARD.md",
+        help="folder for thinned.safetensors, kept.json, build_thinned.py, thinned.toml, "
+        "thinned.pt2, thinned.onnx and MODEL_CARD.md",
     )
     parser.add_argument(
         "--run",

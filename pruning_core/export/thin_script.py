@@ -1,5 +1,7 @@
 """The script build_thinned.py: builds a thinned network from the network's own constructor."""
 
+import json
+import re
 from textwrap import indent
 
 from pruning_core.compress.narrow import narrow
@@ -9,12 +11,16 @@ from pruning_core.export.measure_lines import ScriptParts, listed
 from pruning_core.export.plain_source import plain_source
 from pruning_core.model.kept_norms import KeptNorm
 from pruning_core.plan import Plan
+from pruning_core.tasks import CLASSIFICATION
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
+from pruning_core.zoo.splits import TensorSplit
 
 SCRIPT = "build_thinned.py"
 STATE = "thinned.safetensors"
 KEPT = "kept.json"
+SUBJECT = "thinned.toml"
+MODULE = SCRIPT.removesuffix(".py")
 _TEMPLATE = '''\
 """Builds the thinned network that Pruning Explorer made of {network}, with plain PyTorch.
 `build()` gives it. Run as a program, this file prints the {value_label} on the test {sample_word}.
@@ -103,6 +109,35 @@ def thin_script(plan: Plan, space: Workspace, thinned: Thinned) -> str:
         data=_data(parts),
         measure=indent(_measure(parts), "    "),
     )
+
+
+def subject_file(plan: Plan, space: Workspace) -> str:
+    """The text of a subject file that opens the thinned network, with the data it had before.
+
+    Raises PruningError where a function or a file for the data is not known.
+    """
+    data = space.dataset
+    lines = space.lines
+    own: dict[str, object] = {"model": f"{MODULE}:build"}
+    if space.name and lines is not None and lines.model:
+        own["data"] = f"{MODULE}:data"
+        own["task"] = lines.task or data.task.name
+        if any("Images(" in reading for reading in lines.reading.values()):
+            own["transform"] = f"{MODULE}:transform"
+    elif not space.name and isinstance(data.train, TensorSplit):
+        own["data"] = f"pruning_core.zoo.in_memory:{plan.dataset}"
+    else:
+        raise PruningError(
+            f"{SUBJECT} is not written: how a program reads {plan.dataset} is not known. Write a "
+            f'subject file with model = "{own["model"]}" and your data.'
+        )
+    if data.classes and data.task.name == CLASSIFICATION.name:
+        own["classes"] = list(data.classes)
+    if data.outputs is not None:
+        own["outputs"] = list(data.outputs)
+    table = "\n".join(f"{key} = {json.dumps(value)}" for key, value in own.items())
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", plan.model)[:50]
+    return f"[{name}_thinned]\n{table}\n"
 
 
 def _data(parts: ScriptParts) -> str:

@@ -12,7 +12,7 @@ from pruning_core.evaluation.accuracy import Judge
 from pruning_core.export.model_card import model_card
 from pruning_core.export.named_lines import DENSE
 from pruning_core.export.programs import onnx_file, program_file
-from pruning_core.export.thin_script import KEPT, SCRIPT, STATE, thin_script
+from pruning_core.export.thin_script import KEPT, SCRIPT, STATE, SUBJECT, subject_file, thin_script
 from pruning_core.export.weights import weights_safetensors
 from pruning_core.pipeline import final_test_split
 from pruning_core.plan import Plan
@@ -27,6 +27,8 @@ PURPOSE = {
     "plain PyTorch. It prints the value measured here.",
     "thinned.pt2": "The thinned network as a program for torch.export.load.",
     "thinned.onnx": "The thinned network in one file for ONNX Runtime and others.",
+    SUBJECT: "Opens the thinned network here again, to scan, train and prune it: `pruning-explorer "
+    "--subject thinned.toml`, or the same option of a command.",
     CARD: "A model card: sizes, widths, and the values measured before and after.",
     DENSE: "The network before pruning: its answers are the targets.",
 }
@@ -102,6 +104,7 @@ def _makers(plan: Plan, space: Workspace, thinned: Thinned) -> dict[str, Callabl
         STATE: partial(weights_safetensors, thinned.module),
         KEPT: partial(_kept, plan, thinned),
         SCRIPT: lambda: thin_script(plan, space, thinned).encode(),
+        SUBJECT: lambda: subject_file(plan, space).encode(),
         "thinned.pt2": partial(program_file, thinned.module, thinned.samples),
         "thinned.onnx": partial(onnx_file, thinned.module, thinned.samples),
     }

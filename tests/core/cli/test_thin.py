@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import onnxruntime
@@ -25,12 +26,13 @@ from pruning_core.workspaces import batch_of, open_workspace
 from tests.core.export.scripts import printed_here
 
 PLAN = Plan(model="lenet5", dataset="digits", granularity="filter", sparsity=0.4)
+DENSE_LAYERS = replace(PLAN, model="lenet_300_100")
 
 
 def test_every_file_of_a_thinned_network_gives_the_masked_outputs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "plan.json").write_text(PLAN.to_json(), encoding="utf-8")
+    (tmp_path / "plan.json").write_text(DENSE_LAYERS.to_json(), encoding="utf-8")
     out = tmp_path / "out"
     assert main(["thin", str(tmp_path / "plan.json"), "--out", str(out), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -38,8 +40,8 @@ def test_every_file_of_a_thinned_network_gives_the_masked_outputs(
     assert result["left_out"] == []
     before, after = result["parameters"]
     assert after < 0.75 * before
-    space = open_workspace(PLAN.model, PLAN.dataset)
-    masked = masked_copy(PLAN, space, choose_masks(PLAN, space)[1])
+    space = open_workspace(DENSE_LAYERS.model, DENSE_LAYERS.dataset)
+    masked = masked_copy(DENSE_LAYERS, space, choose_masks(DENSE_LAYERS, space)[1])
     (x,) = input_tensors(batch_of(space, 3))
     with torch.no_grad():
         wanted = masked(x)
@@ -60,7 +62,7 @@ def test_every_file_of_a_thinned_network_gives_the_masked_outputs(
             own = own.index_select(int(axis), torch.tensor(positions))
         assert own.shape == state[tensor].shape
     assert f"{after:,} of {before:,} parameters" in (out / "MODEL_CARD.md").read_text()
-    split = final_test_split(PLAN, space)
+    split = final_test_split(DENSE_LAYERS, space)
     line = value_line(Judge.of(space.dataset).evaluate(masked, split, "cpu"))
     assert printed_here(out, "build_thinned.py") == line
 

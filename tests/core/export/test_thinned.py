@@ -1,0 +1,64 @@
+"""A thinned network is opened again by its own subject file, scanned, and gives its value."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pruning_core import Plan, open_workspace
+from pruning_core.evaluation.accuracy import Judge
+from pruning_core.export import thinned as export
+from pruning_core.export import value_line
+from pruning_core.export.thinned import ThinnedExport, export_thinned
+from pruning_core.pipeline import final_test_split
+from pruning_core.sensitivity.scan import scan_plan
+from pruning_core.subjects import subject_files
+from pruning_core.types import PruningError
+from tests.core.export.scripts import printed_here
+from tests.third_party import write_package
+
+
+def _unwritten(*_: Any) -> bytes:
+    raise PruningError("It is not written.")
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Iterator[None]:
+    with subject_files([write_package(tmp_path / "own", "thinned_package")]):
+        yield
+
+
+@pytest.mark.usefixtures("package")
+def test_a_thinned_network_is_a_subject_that_is_scanned_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "program_file", _unwritten)
+    monkeypatch.setattr(export, "onnx_file", _unwritten)
+    for model, dataset in (("lenet5", "digits"), ("pictures", "pictures_data")):
+        plan = Plan(model=model, dataset=dataset, granularity="filter", sparsity=0.4)
+        space = open_workspace(model, dataset)
+        *_, made = export_thinned(plan, space)
+        assert isinstance(made, ThinnedExport)
+        assert made.left_out == ("It is not written.",) * 2
+        folder = tmp_path / model
+        folder.mkdir()
+        for name, content in made.files.items():
+            (folder / name).write_bytes(content)
+        split = final_test_split(plan, space)
+        value = Judge.of(space.dataset).evaluate(made.thinned.module, split, "cpu")
+        assert printed_here(folder, "build_thinned.py") == value_line(value)
+        (folder / "build_thinned.py").rename(folder / f"{model}_built.py")
+        text = (folder / "thinned.toml").read_text().replace("build_thinned", f"{model}_built")
+        (folder / "thinned.toml").write_text(text)
+        with subject_files([folder / "thinned.toml"]):
+            again = open_workspace(f"{model}_thinned", f"{model}_thinned_data")
+            assert again.dataset.classes == space.dataset.classes
+            assert [layer.shape[0] for layer in again.layers] == [
+                width.out[1] for width in made.thinned.widths
+            ]
+            small = Plan(model=f"{model}_thinned", dataset=f"{model}_thinned_data", probe=20)
+            points = list(scan_plan(small, again, (0.5,)))
+        assert {point.parameter for point in points} == {layer.name for layer in again.layers}
+        judge = Judge.of(again.dataset)
+        assert judge.evaluate(again.model, again.dataset.test).value == value.value
