@@ -64,6 +64,7 @@ FAILURES: tuple[type[Exception], ...] = (
     RuntimeError,
     TypeError,
     ValueError,
+    ZeroDivisionError,
 )
 """What torch-pruning raises for networks that it cannot follow."""
 Made = tuple[nn.Module, Inputs]
@@ -189,11 +190,11 @@ def random_masks(layers: tuple[Layer, ...], known: tuple[Coupling, ...]) -> Mask
 
 @torch.no_grad()
 def _with_random_vectors(model: nn.Module) -> nn.Module:
-    """Vectors and statistics with random values: zeros and ones would hide what follows them."""
+    """Vectors, statistics and zeros with random values: others would hide what follows them."""
     for index, module in enumerate(model.modules()):
         rng = torch.Generator().manual_seed(index)
         for own in module.parameters(recurse=False):
-            if own.ndim == 1:
+            if own.ndim == 1 or not own.any():
                 own.copy_(torch.rand(own.shape, generator=rng) * 0.5 + 0.1)
         if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
             module.running_var.copy_(torch.rand(module.running_var.shape, generator=rng) + 0.5)
@@ -204,6 +205,8 @@ def _peer(
     dense: nn.Module, masked: nn.Module, made: Narrowed, layers: tuple[Layer, ...], x: Inputs
 ) -> dict[str, Any]:
     """torch-pruning, which removes the same channels of the same couplings."""
+    if any(part.coupling is None for part in made.parts):
+        return {"failed": "not compared, because heads are removed"}
     work = deepcopy(dense).requires_grad_(True)  # its graph follows gradients
     try:
         started = time.perf_counter()
@@ -217,7 +220,7 @@ def _peer(
         macs = _macs(inventory(work, x))
     except FAILURES as problem:
         lines = str(problem).splitlines() or [""]
-        return {"failed": f"{type(problem).__name__}: {lines[0][:120]}"}
+        return {"failed": f"fails: {type(problem).__name__}: {lines[0][:120]}"}
     return {
         "parameters": _parameters(work),
         "macs": macs,
@@ -239,8 +242,7 @@ def _forward(model: nn.Module, x: Any) -> Any:
 
 def _remove(graph: Any, work: nn.Module, part: Part) -> None:
     """Removes a coupling's channels by the rows of its first member."""
-    if part.coupling is None:
-        raise PruningError("heads are not removed here")
+    assert part.coupling is not None
     place = part.coupling.members[0]
     module = work.get_submodule(place.parameter.rpartition(".")[0])
     rows = place.positions[part.removed[place.channels]].tolist()
@@ -276,7 +278,7 @@ def _line(name: str, row: dict[str, Any]) -> str:
     done, wanted = row["parts"]
     peer = row["peer"]
     words = (
-        f"fails: {peer['failed']}"
+        str(peer["failed"])
         if "failed" in peer
         else f"{peer['seconds']}, {peer['parameters']:,}, {peer['error']:.1e}, "
         f"{'the same' if peer['same'] else 'others'}"

@@ -16,7 +16,7 @@ CORE = ROOT / "pruning_core"
 DOCS = ROOT / "docs"
 PAGES = (
     *("architecture", "choices", "cli", "extending", "models", "pages"),
-    *("performance", "references", "results"),
+    *("performance", "references", "results", "thinning"),
 )
 README = ROOT / "README.md"
 DOCUMENTATION = tuple(DOCS / f"{name}.md" for name in PAGES)
