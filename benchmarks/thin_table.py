@@ -164,7 +164,7 @@ def measured(name: str) -> dict[str, Any]:
         "macs": [_macs(layers), _macs(inventory(made.module, x))],
         "error": made.error,
         "parts": [len(made.parts), len(parts.parts)],
-        "refused": list(made.refused),
+        "refused": [_short(text) for text in made.refused],
         "seconds": [round(traced, 2), round(seconds, 2)],
         "peer": _peer(dense, masked, made, layers, x),
     }
@@ -268,7 +268,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     shown = {name: rows[name] for name in NETWORKS if name in rows}
     lines = [head, *(_line(name, row) for name, row in shown.items()), "", "What stays wide:", ""]
     for name, row in shown.items():
-        lines += [f"- `{name}`: {text}" for text in dict.fromkeys(map(_short, row["refused"]))]
+        lines += [f"- `{name}`: {text}" for text in dict.fromkeys(row["refused"])]
     return "\n".join(lines)
 
 
