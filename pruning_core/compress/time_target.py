@@ -95,7 +95,7 @@ def fit_time(plan: Plan, space: Workspace, target: TimeTarget) -> Iterator[Tried
         raise PruningError(
             f"At most {target.limit:.0%} of the dense time is not possible here: without all "
             f"channels that this plan can remove, the network still takes {most.share:.0%} "
-            f"[{low:.0%}, {high:.0%}]."
+            f"[{low:.0%}, {high:.0%}]. {search.busy_at(STEPS) or ''}".rstrip()
         )
     yield search.fitted(step)
 
@@ -144,6 +144,11 @@ class _Search:
         within = (interval[1] if own.sure else share) <= own.limit
         self.tried[step] = TriedTime(sparsity, share, interval, within, timing)
         return self.tried[step]
+
+    def busy_at(self, step: int) -> str | None:
+        """Why the machine was too busy to tell at a step; None where it was not."""
+        timing = self.tried[step].timing
+        return busy_words(self._machine, () if timing is None else (timing,))
 
     def _thinned(self, step: int) -> Thinned | None:
         """The thinned network at a step; None where no channel is removed."""
