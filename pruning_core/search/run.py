@@ -91,18 +91,17 @@ def search(
 ) -> Iterator[Candidate | Found]:
     """Yields every measured candidate, then what was found.
 
-    Everything is measured without training, on the plan's probe of the validation split.
-    folder: of the finished evaluations, which are kept there and not measured again, also by a
-    later search with another method or budget; default `searches_root()`. Where
-    PRUNING_EXPLORER_STORAGE names a data base of PostgreSQL, they are kept there instead.
+    All is measured without training, on the plan's probe of the validation split.
+    folder: of the finished evaluations, which no later search measures again; default
+    `searches_root()`, or the data base of PostgreSQL that PRUNING_EXPLORER_STORAGE names.
     Searches that run at the same time share them, each with a seed of its own (`study`). A stopped
-    search goes on where it ended when it is started again. points: of a scan; then the ratios by
-    the sensitivity rules are starts too.
+    search continues where it ended. points: of a scan; then the ratios by the sensitivity rules
+    are starts too.
     Raises PruningError where the budget cannot be met and for a plan that has no ratios.
 
     >>> from pruning_core import open_workspace
-    >>> plan = Plan(model="lenet5", granularity="filter")
     >>> import tempfile
+    >>> plan = Plan(model="lenet5", granularity="filter")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     settings = Settings("random", evaluations=3)
     ...     space = open_workspace("lenet5", "digits")

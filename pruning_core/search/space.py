@@ -32,6 +32,10 @@ class Part:
         """The nearest ratio within the part's range."""
         return min(self.most, max(self.least, ratio))
 
+    def in_groups(self, ratio: float) -> float:
+        """The ratio that whole groups reach; the same ratio where any is possible."""
+        return round(ratio * self.groups) / self.groups if self.groups else ratio
+
 
 @dataclass(frozen=True)
 class PartFeatures:
@@ -90,15 +94,17 @@ class RatioSpace(Protocol):
 
 
 def of_parts(parts: tuple[Part, ...], ratios: Mapping[str, float]) -> Ratios:
-    """One ratio per part, by the part's name -> ratios of all layers, each within its range.
+    """One ratio per part, by the part's name -> ratios of all layers, in range and whole groups.
 
     >>> of_parts((Part("a", ("a", "b"), 0.0, 0.9, 0),), {"a": 1.0})
     {'a': 0.9, 'b': 0.9}
+    >>> of_parts((Part("a", ("a",), 0.0, 0.9, 4),), {"a": 0.3})
+    {'a': 0.25}
     """
     return {
         name: ratio
         for part in parts
-        for name, ratio in part.ratios(part.clipped(ratios[part.name])).items()
+        for name, ratio in part.ratios(part.in_groups(part.clipped(ratios[part.name]))).items()
     }
 
 

@@ -41,14 +41,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = Path(subprocess.check_output(["mktemp", "-d"], text=True, **account).strip())
     data = folder / "data"
     try:
-        make = f"{PROGRAMS}/initdb -D {data} -U pruning --no-sync -A trust"
-        subprocess.run(
-            make.split(),
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=folder,
-            **account,
-        )
+        make = f"{PROGRAMS}/initdb -D {data} -U pruning --no-sync -A trust".split()
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL, cwd=folder, **account)
         switches = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
         control = f"{PROGRAMS}/pg_ctl -D {data} -w -l {folder}/log".split()
         subprocess.run(
