@@ -188,8 +188,8 @@ def _counts(
 
 
 def _thinned(left: int | None) -> str:
-    """What the thinned network would keep, where that is known."""
-    return "" if left is None else f"; {count(left)} in a thinned network"
+    """The nonzeros, or their multiply-adds, that a thinned network keeps, where that is known."""
+    return "" if left is None else f"; {count(left)} not zero in a thinned network"
 
 
 def _number(
