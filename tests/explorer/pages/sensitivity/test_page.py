@@ -26,6 +26,10 @@ def scanned(at: AppTest) -> bool:
     return ":material/check: Scanned" in text(at)
 
 
+def measured_together(at: AppTest) -> bool:
+    return any(each.key == "together_apply" and not each.disabled for each in at.button)
+
+
 def curves(at: AppTest, key: str = "sensitivity_curves") -> list[dict[str, Any]]:
     chart = next(chart for chart in at.get("plotly_chart") if key in chart.proto.id)
     return json.loads(chart.proto.spec)["data"]
@@ -132,7 +136,7 @@ def test_the_rules_are_measured_together_and_the_best_ratios_applied(
 ) -> None:
     at = after_scan
     at.button(key="together_start").click()
-    until(at.run(), lambda at: not at.button(key="together_apply").disabled)
+    until(at.run(), measured_together)
     table = at.dataframe[-1].value
     assert {"Uniform", "Global", "Least loss in sum"} <= set(table["Ratios by"])
     assert list(table["Loss"]) == sorted(table["Loss"])
