@@ -7,8 +7,6 @@ irregular subset of its channels, every attention a random subset of its heads. 
 kept channels.
 """
 
-import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
+from benchmarks.network_table import NetworkTable
 from benchmarks.torchvision_table import built, smallest_side
 from pruning_core.compress.thin_network import Narrowed, narrowed, outputs, relative_error
 from pruning_core.compress.thin_parts import Part, removable_parts
@@ -37,9 +36,6 @@ from pruning_core.tied_layers import tied_parts
 from pruning_core.types import Inputs, Layer, Masks, PruningError
 from pruning_core.zoo.models import ARCHITECTURES
 
-STORE = Path(__file__).with_name("thin_table.json")
-PAGE = Path(__file__).parents[1] / "docs" / "thinning.md"
-START, END = "<!-- thinned: start -->", "<!-- thinned: end -->"
 IMAGE = (1, 28, 28)
 TORCHVISION = (
     "resnet18",
@@ -295,29 +291,15 @@ def _short(text: str) -> str:
     return text.partition(" (/")[0].rstrip(".") + "."
 
 
-def write(rows: dict[str, dict[str, Any]]) -> None:
-    """Stores the rows, and writes the table between the page's markers."""
-    STORE.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
-    before, rest = PAGE.read_text().split(START)
-    PAGE.write_text(f"{before}{START}\n{table(rows)}\n{END}{rest.split(END)[1]}")
-
-
-def main(names: list[str]) -> None:
-    """Measures the networks, each in its own process."""
-    rows = json.loads(STORE.read_text()) if STORE.exists() else {}
-    for name in names or [name for name in NETWORKS if name not in rows]:
-        command = [sys.executable, "-m", "benchmarks.thin_table", "--one", name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(name, done.stderr.splitlines()[-1:], flush=True)
-            continue
-        rows[name] = json.loads(done.stdout.splitlines()[-1])
-        print(name, rows[name], flush=True)
-        write(rows)
-
+TABLE = NetworkTable(
+    module="benchmarks.thin_table",
+    store=Path(__file__).with_name("thin_table.json"),
+    page=Path(__file__).parents[1] / "docs" / "thinning.md",
+    marker="thinned",
+    names=NETWORKS.keys,
+    measured=measured,
+    table=table,
+)
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(measured(sys.argv[2])))
-    else:
-        main(sys.argv[1:])
+    TABLE.main(sys.argv[1:])

@@ -5,9 +5,7 @@ python -m benchmarks.torchvision_table NAME...  measures these again
 Each network has random weights, its smallest working input and a process of its own.
 """
 
-import json
 import resource
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from benchmarks.network_table import NetworkTable
 from pruning_core.masks import apply_masks
 from pruning_core.model.coupling.dependent_masks import dead_inputs, dependent_masks
 from pruning_core.model.coupling.positions import Coupling
@@ -30,9 +29,6 @@ from pruning_core.model.kept_norms import with_kept_norms
 from pruning_core.model.model_io import random_if_zero
 from pruning_core.types import Layer, Masks, PruningError
 
-STORE = Path(__file__).with_name("torchvision.json")
-PAGE = Path(__file__).parents[1] / "docs" / "models.md"
-START, END = "<!-- torchvision: start -->", "<!-- torchvision: end -->"
 LARGEST = 150_000_000
 SIDES = (32, 48, 64, 75, 96, 128, 160, 192, 224)
 SHORT = {
@@ -215,13 +211,6 @@ def _line(name: str, row: dict[str, Any]) -> str:
     )
 
 
-def write(rows: dict[str, dict[str, Any]]) -> None:
-    """Stores the rows, and writes the table between the page's markers."""
-    STORE.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
-    before, rest = PAGE.read_text().split(START)
-    PAGE.write_text(f"{before}{START}\n{table(rows)}\n{END}{rest.split(END)[1]}")
-
-
 def listed() -> list[str]:
     """The classifiers below 150 million parameters, the smallest first."""
     sizes = {
@@ -231,22 +220,15 @@ def listed() -> list[str]:
     return sorted((name for name in sizes if sizes[name] < LARGEST), key=sizes.__getitem__)
 
 
-def main(names: list[str]) -> None:
-    """Measures the networks, each in its own process."""
-    rows = json.loads(STORE.read_text()) if STORE.exists() else {}
-    for name in names or [name for name in listed() if name not in rows]:
-        command = [sys.executable, "-m", "benchmarks.torchvision_table", "--one", name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(name, done.stderr.splitlines()[-1:], flush=True)
-            continue
-        rows[name] = json.loads(done.stdout.splitlines()[-1])
-        print(name, rows[name], flush=True)
-        write(rows)
-
+TABLE = NetworkTable(
+    module="benchmarks.torchvision_table",
+    store=Path(__file__).with_name("torchvision.json"),
+    page=Path(__file__).parents[1] / "docs" / "models.md",
+    marker="torchvision",
+    names=listed,
+    measured=measured,
+    table=table,
+)
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(measured(sys.argv[2])))
-    else:
-        main(sys.argv[1:])
+    TABLE.main(sys.argv[1:])

@@ -33,7 +33,7 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "search_planted",
         "thin_table",
     }
-    tools = {"run", "timing", *tables}
+    tools = {"run", "timing", "network_table", *tables}
     modules = {path.stem for path in FOLDER.glob("*.py")} - tools
     assert set(SCRIPTS) == modules
     for name, script in SCRIPTS.items():
