@@ -3,12 +3,10 @@
 import torch
 from torch import nn
 
-from pruning_core.model.input_rows import MOST_INPUTS, second_moments
+from pruning_core.model.input_rows import MOST_INPUTS, damped, second_moments
 from pruning_core.model.inventory import weights
 from pruning_core.types import Batches, Layer, PruningError, Scores
 
-DAMPING = 0.01
-"""SparseGPT's share of the mean of the diagonal."""
 CONVOLVED = ("conv1d", "conv2d", "conv3d", "depthwise")
 
 
@@ -27,10 +25,7 @@ def obs(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores
     w = weights(model, layers)
     scores = {layer.name: torch.full(layer.shape, -1.0) for layer in layers}
     for product, second in second_moments(model, layers, batches):
-        mean = second.diagonal(dim1=1, dim2=2).mean(1)
-        hold = torch.where(mean > 0, DAMPING * mean, 1.0)[:, None, None]
-        held = second + hold * torch.eye(second.shape[1], dtype=second.dtype)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(held))
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(second)))
         name = product.layer.name
         own = product.matrices(w[name]).double().square()
         saliency = own / (2 * inverse.diagonal(dim1=1, dim2=2)[:, None])

@@ -27,6 +27,8 @@ MOST_VALUES = 2**26
 """At most so many rows are read, and so many values in them; positions are then sampled."""
 MOST_INPUTS = 8192
 """Of one output: the second moments of its inputs then take 512 MiB."""
+DAMPING = 0.01
+"""SparseGPT's share of the mean of the diagonal."""
 Arguments = Mapping[str, Any]
 Reader = Callable[[Arguments], Tensor]
 
@@ -160,6 +162,17 @@ def second_moments(
         for x, _ in batches:
             call(work, to_device(x, where))
     return [(each, sums[id(each)] / counts[id(each)]) for each in known if id(each) in sums]
+
+
+def damping(second: Float[Tensor, "g n n"]) -> Float[Tensor, "g 1 1"]:
+    """What is added to the diagonal of second moments; 1 where all inputs are zero."""
+    mean = second.diagonal(dim1=1, dim2=2).mean(1)
+    return torch.where(mean > 0, DAMPING * mean, 1.0)[:, None, None]
+
+
+def damped(second: Float[Tensor, "g n n"]) -> Float[Tensor, "g n n"]:
+    """Second moments with damping on the diagonal, so that they can be inverted."""
+    return second + damping(second) * torch.eye(second.shape[1], dtype=second.dtype)
 
 
 def _linear_rows(module: nn.Module, called: Arguments) -> Tensor:

@@ -1,7 +1,7 @@
 """The kept weights of a layer that give the dense layer's outputs best, by least squares.
 
 Both minimise the mean of ||y - w x||^2 plus d h ||w - w_dense||^2 over the kept weights: h is the
-mean of the inputs' second moments, and d = `DAMPING` holds weights in directions without data.
+mean of the inputs' second moments, and d = `input_rows.DAMPING` holds weights in directions without data.
 With A = E[x x^T] + d h I and B = E[y x^T] + d h w_dense: w A = B in the kept places.
 """
 
@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pruning_core.model.input_rows import damped, damping
 from pruning_core.repairs.layer_by_layer import Moments
 
-DAMPING = 0.01
-"""SparseGPT's share of the mean of the diagonal."""
 MOST_DIRECT = 5 * 10**10
 """Multiply-adds: above, conjugate gradients take the place of one factorisation per mask pattern.
 """
@@ -67,10 +66,7 @@ def column_by_column(
 
 def _normal_equations(moments: Moments, dense: Tensor) -> tuple[Tensor, Tensor]:
     """A and B. Inputs that are always zero keep their dense weights."""
-    n = dense.shape[-1]
-    mean = moments.second.diagonal(dim1=1, dim2=2).mean(1)
-    hold = torch.where(mean > 0, DAMPING * mean, 1.0)[:, None, None]
-    return moments.second + hold * torch.eye(n, dtype=mean.dtype), moments.cross + hold * dense
+    return damped(moments.second), moments.cross + damping(moments.second) * dense
 
 
 def _solve(a: Float[Tensor, "n n"], b: Matrix, dense: Matrix, kept: Bool[Tensor, "o n"]) -> Matrix:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from pruning_core.criteria import criterion
-from pruning_core.criteria.surgeon import DAMPING
+from pruning_core.model.input_rows import DAMPING
 from pruning_core.model.inventory import inventory
 
 

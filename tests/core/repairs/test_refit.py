@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from pruning_core.granularity import granularity
 from pruning_core.masks import apply_masks, group_scores, select
 from pruning_core.model.coupling.dependent_masks import dependent_masks
+from pruning_core.model.input_rows import DAMPING
 from pruning_core.model.inventory import inventory, weights
 from pruning_core.model.model_io import copy_model, tensors_of
 from pruning_core.repairs import REPAIRS, BoundRepair, layer_by_layer, solvers
 from pruning_core.repairs.layer_by_layer import Moments, moments
-from pruning_core.repairs.solvers import DAMPING, column_by_column, least_squares
+from pruning_core.repairs.solvers import column_by_column, least_squares
 from pruning_core.types import Layer, Masks, PruningError
 
 REFITS = ("bias", "least_squares", "obs")
