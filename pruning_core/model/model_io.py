@@ -193,6 +193,25 @@ def sample_range(x: Inputs, start: int, stop: int) -> Inputs:
     return map_tensors(x, lambda t: t[start:stop])
 
 
+def sample_shapes(x: Inputs) -> tuple[tuple[int, ...], ...]:
+    """Shapes of one sample's tensors."""
+    return tuple(tuple(part.shape[1:]) for part in input_tensors(x))
+
+
+def joined_batches(parts: Sequence[Inputs]) -> Inputs:
+    """Batches one after the other. Their tensors have equal shapes besides the first axis."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat([part for part in parts if isinstance(part, Tensor)])
+    if isinstance(first, Mapping):
+        return {
+            name: torch.cat([part[name] for part in parts if isinstance(part, Mapping)])
+            for name in first
+        }
+    columns = zip(*(part for part in parts if isinstance(part, tuple)), strict=True)
+    return tuple(torch.cat(column) for column in columns)
+
+
 def first_sample(given: Example, like: Tensor | None = None) -> Inputs:
     """One sample: the first of a batch, or zeros of a shape (C x H x W).
 

@@ -18,9 +18,10 @@ from pruning_core.model.graph import skeleton
 from pruning_core.model.input_rows import MOST_INPUTS, Product, products, seen_calls
 from pruning_core.model.inventory.reads import PlainKernels
 from pruning_core.model.model_io import (
-    input_tensors,
+    joined_batches,
     sample_count,
     sample_range,
+    sample_shapes,
     to_device,
 )
 from pruning_core.training.batch_norm import call_in_training
@@ -77,66 +78,61 @@ class _Stop(Exception):
     """The rest of the pass is not needed."""
 
 
-class _Dense:
-    """What each product of the dense network gives on the images, in order of execution."""
+Targets = Mapping[str, Sequence[Tensor]]
+"""What products of the dense network give: product (`_key`) -> its outputs by batch."""
 
-    def __init__(
-        self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches, where: torch.device
-    ) -> None:
-        work = skeleton(model).eval()
-        known = products(work, layers)
-        self._targets: dict[str, list[Tensor]] = {}
-        self.inputs = _batches_together(work, [x for x, _ in batches], where)
-        with seen_calls(known, self._note):
-            for x in self.inputs:
-                call_in_training(work, x)
 
-    def of(self, product: Product) -> list[Tensor] | None:
-        """Its outputs by batch; None where it did not run exactly once in each."""
-        given = self._targets.get(_key(product), [])
-        return given if len(given) == len(self.inputs) else None
+def _dense_targets(work: nn.Module, layers: tuple[Layer, ...], inputs: Sequence[Inputs]) -> Targets:
+    """The outputs of the products that run exactly once in each batch."""
+    given: dict[str, list[Tensor]] = {}
 
-    def _note(self, product: Product, called: Mapping[str, Any]) -> None:
+    def note(product: Product, called: Mapping[str, Any]) -> None:
         if product.inputs > MOST_INPUTS:
             raise PruningError(
                 f"{product.layer.name} has {product.inputs:,} inputs per output; this repair reads "
                 f"at most {MOST_INPUTS:,}: choose another repair."
             )
         weight = product.matrices(product.weight).float()
-        given = product.rows(called) @ weight.mT
-        self._targets.setdefault(_key(product), []).append(given)
+        given.setdefault(_key(product), []).append(product.rows(called) @ weight.mT)
+
+    with seen_calls(products(work, layers), note):
+        for x in inputs:
+            call_in_training(work, x)
+    return {key: parts for key, parts in given.items() if len(parts) == len(inputs)}
 
 
 class _Pruned:
-    """Runs the pruned network until each product is changed."""
+    """Runs the pruned network until each product with targets is changed."""
 
-    def __init__(self, work: nn.Module, dense: _Dense, changed: Changed) -> None:
-        self._work = work
-        self._count = 0
-        self._dense = dense
+    def __init__(self, inputs: Sequence[Inputs], targets: Targets, changed: Changed) -> None:
+        self._inputs = inputs
+        self._targets = targets
         self._changed = changed
         self._done = set[str]()
         self._rows: list[Tensor] = []
         self._current: str | None = None
 
-    def run(self, known: Sequence[Product]) -> None:
+    def run(self, work: nn.Module, layers: tuple[Layer, ...]) -> None:
         """One pass where all images run together; else for each product all up to it."""
-        self._count = len(known)
+        known = [each for each in products(work, layers) if _key(each) in self._targets]
         with seen_calls(known, self._reached):
             while len(self._done) < len(known):
                 before = len(self._done)
-                self._current = None
-                self._rows = []
-                for x in self._dense.inputs:
-                    self._call(x)
+                self._next_product()
+                for x in self._inputs:
+                    self._call(work, x)
                 if len(self._done) == before:  # the others do not run in this network
                     return
 
-    def _call(self, x: Inputs) -> None:
+    def _call(self, work: nn.Module, x: Inputs) -> None:
         try:
-            call_in_training(self._work, x)
+            call_in_training(work, x)
         except _Stop:
             return
+
+    def _next_product(self) -> None:
+        self._current = None
+        self._rows = []
 
     def _reached(self, product: Product, called: Mapping[str, Any]) -> None:
         key = _key(product)
@@ -146,17 +142,14 @@ class _Pruned:
             raise _Stop
         self._current = key
         self._rows.append(product.rows(called))
-        if len(self._rows) < len(self._dense.inputs):
+        if len(self._rows) < len(self._inputs):
             raise _Stop
-        targets = self._dense.of(product)
-        assert targets is not None
-        self._changed(product, moments(self._rows, targets))
+        self._changed(product, moments(self._rows, self._targets[key]))
         self._done.add(key)
-        if len(self._done) == self._count:
+        if len(self._done) == len(self._targets):
             raise _Stop
-        if len(self._dense.inputs) == 1:  # the pass goes on to the next product
-            self._current = None
-            self._rows = []
+        if len(self._inputs) == 1:  # the pass goes on to the next product
+            self._next_product()
 
 
 def change_in_order(
@@ -174,40 +167,28 @@ def change_in_order(
     """
     where = next(work.parameters()).device
     with torch.no_grad(), PlainKernels():
-        answers = _Dense(dense, layers, batches, where)
-        known = [each for each in products(work, layers) if answers.of(each) is not None]
-        _Pruned(work, answers, changed).run(known)
+        bare = skeleton(dense).eval()
+        inputs = _batches_together(bare, [to_device(x, where) for x, _ in batches])
+        _Pruned(inputs, _dense_targets(bare, layers, inputs), changed).run(work, layers)
 
 
 def _key(product: Product) -> str:
     return f"{product.layer.name} {product.start}"
 
 
-def _batches_together(
-    work: nn.Module, batches: Sequence[Inputs], where: torch.device
-) -> list[Inputs]:
-    """The samples in one batch where memory allows it, else in as few batches as it allows."""
-    on_device = [to_device(x, where) for x in batches]
-    together = _concatenated(on_device)
-    if together is None:
-        return on_device
+def _batches_together(work: nn.Module, batches: Sequence[Inputs]) -> Sequence[Inputs]:
+    """The samples in one batch where memory allows it, else in as few batches as it allows.
+
+    As they are where samples of different batches differ in shape.
+    """
+    if len({sample_shapes(x) for x in batches}) > 1:
+        return batches
+    together = joined_batches(batches)
     count = sample_count(together)
     most = max(2, MOST_ACTIVATIONS // _largest_output(work, sample_range(together, 0, 1)))
     parts = -(-count // most)
     size = -(-count // parts)
     return [sample_range(together, at, min(at + size, count)) for at in range(0, count, size)]
-
-
-def _concatenated(batches: Sequence[Inputs]) -> Inputs | None:
-    """All samples as one batch; None where samples of different batches differ in shape."""
-    first = batches[0]
-    parts = [input_tensors(x) for x in batches]
-    if any(t.shape[1:] != f.shape[1:] for x in parts for t, f in zip(x, parts[0], strict=True)):
-        return None
-    joined = [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
-    if isinstance(first, Tensor):
-        return joined[0]
-    return dict(zip(first, joined, strict=True)) if isinstance(first, Mapping) else tuple(joined)
 
 
 def _largest_output(work: nn.Module, x: Inputs) -> int:

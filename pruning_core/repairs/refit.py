@@ -1,5 +1,7 @@
 """Repairs that change biases, or the kept weights too, layer by layer in order of execution."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ def correct_biases(
     other layers without a bias stay as they are.
     """
     model.eval()
-    _Refit(model, masks, keep_weights).run(layers, batches, dense)
+    change_in_order(model, dense, layers, batches, _Refit(model, masks, dense, keep_weights))
 
 
 def refit_least_squares(
@@ -57,33 +59,28 @@ def _refit_weights(
     model.eval()
     for norm in tracked_norms(model):
         norm.train()  # the next layer reads inputs as they are after the last measurement
-    _Refit(model, masks, solver).run(layers, batches, dense)
+    change_in_order(model, dense, layers, batches, _Refit(model, masks, dense, solver))
     measure_again(model, batches)
 
 
+@dataclass(frozen=True, eq=False)
 class _Refit:
-    """Changes one product after the other."""
+    """Called with a product of the masked model, it changes its weights and bias in place."""
 
-    def __init__(self, model: nn.Module, masks: Masks, solver: Solver) -> None:
-        self._model = model
-        self._masks = masks
-        self._solver = solver
-        self._dense: nn.Module = model
+    model: nn.Module
+    masks: Masks
+    dense: nn.Module
+    solver: Solver
 
-    def run(self, layers: tuple[Layer, ...], batches: Batches, dense: nn.Module) -> None:
-        """Changes the model in place."""
-        self._dense = dense
-        change_in_order(self._model, dense, layers, batches, self._change)
-
-    def _change(self, product: Product, given: Moments) -> None:
+    def __call__(self, product: Product, given: Moments) -> None:
         layer = product.layer
-        mask = self._masks.get(layer.name)
+        mask = self.masks.get(layer.name)
         kept = product.matrices(torch.ones(layer.shape, dtype=torch.bool) if mask is None else mask)
-        dense = product.matrices(self._dense.get_parameter(layer.name)).cpu().double()
+        dense = product.matrices(self.dense.get_parameter(layer.name)).cpu().double()
         bias = _bias(product)
         norm = self._norm(layer) if bias is None else None
         free = bias is not None or norm is not None
-        weights = self._solver(given.centred() if free else given, dense, kept)
+        weights = self.solver(given.centred() if free else given, dense, kept)
         product.write(weights)
         own = product.matrices(product.weight)
         gap = given.y - (own.cpu().double() @ given.x[:, :, None])[..., 0]
@@ -95,10 +92,10 @@ class _Refit:
 
     def _norm(self, layer: Layer) -> nn.modules.batchnorm._BatchNorm | None:
         """The batch norm that follows, if it has running statistics."""
-        norms = dict(self._model.named_modules())
-        norm = norms.get(layer.bn or "")
-        tracked = isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.track_running_stats
-        return norm if tracked else None
+        norm = self.model.get_submodule(layer.bn) if layer.bn else None
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.track_running_stats:
+            return norm
+        return None
 
 
 def _bias(product: Product) -> Tensor | None:

@@ -1,8 +1,8 @@
 """The kept weights of a layer that give the dense layer's outputs best, by least squares.
 
 Both minimise the mean of ||y - w x||^2 plus d h ||w - w_dense||^2 over the kept weights: h is the
-mean of the inputs' second moments, and d = `input_rows.DAMPING` holds weights in directions without data.
-With A = E[x x^T] + d h I and B = E[y x^T] + d h w_dense: w A = B in the kept places.
+mean of the inputs' second moments, and d = `input_rows.DAMPING` holds weights in directions without
+data. With A = E[x x^T] + d h I and B = E[y x^T] + d h w_dense: w A = B in the kept places.
 """
 
 from collections.abc import Callable

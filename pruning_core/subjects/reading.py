@@ -9,16 +9,20 @@ import torch
 from torch import Tensor
 from torch.utils import data as torch_data
 
-from pruning_core.model.model_io import input_tensors, map_tensors, sample_range
+from pruning_core.model.model_io import (
+    input_tensors,
+    joined_batches,
+    map_tensors,
+    sample_range,
+    sample_shapes,
+)
 from pruning_core.subjects.batches import ReadBatch, refuse_pictures
 from pruning_core.subjects.samples import (
     ItemSplit,
     Pair,
     Samples,
-    joined,
     read_pair,
     seeded,
-    shapes,
 )
 from pruning_core.subjects.sources import (
     STREAM_LIMIT,
@@ -123,10 +127,12 @@ class Reader:
         parts: list[Pair] = []
         count = 0
         for x, y in _stream_pairs(source, pair, self.samples):
-            if parts and shapes(x) != shapes(parts[0][0]):
+            if parts and sample_shapes(x) != sample_shapes(parts[0][0]):
+                first = sample_shapes(parts[0][0])[0]
                 raise PruningError(
-                    f"The samples of {name}= have different shapes, {shapes(parts[0][0])[0]} and "
-                    f"{shapes(x)[0]}: give a data set that can be read by index, or equal shapes."
+                    f"The samples of {name}= have different shapes, {first} and "
+                    f"{sample_shapes(x)[0]}: give a data set that can be read by index, or equal "
+                    "shapes."
                 )
             count += len(y)
             self.memory -= _bytes((x, y))
@@ -146,7 +152,7 @@ class Reader:
                 f"{name}= gives other samples at every pass: those of the first pass are kept."
             )
         y = torch.cat([y for _, y in parts])
-        return Samples(joined([x for x, _ in parts]), y, torch.arange(len(y)), name)
+        return Samples(joined_batches([x for x, _ in parts]), y, torch.arange(len(y)), name)
 
 
 def _stream_pairs(source: Stream, pair: ReadBatch, limit: int | None) -> Iterator[Pair]:
@@ -251,8 +257,8 @@ class _ItemReader:
                 f"The targets of {self.name}= have different shapes: pad them to one length."
             )
         labels = torch.cat([y for _, y in parts])
-        if len({shapes(x) for x, _ in parts}) == 1:
-            x = joined([x for x, _ in parts])
+        if len({sample_shapes(x) for x, _ in parts}) == 1:
+            x = joined_batches([x for x, _ in parts])
             self.reader.memory -= _bytes((x, labels))
             return Samples(x, labels, positions, self.name, self.mean, self.std)
         if loose:

@@ -1,7 +1,7 @@
 """Splits over data of the user: samples in memory, and samples that are read on use."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pruning_core.model.model_io import input_tensors, map_tensors
+from pruning_core.model.model_io import joined_batches, map_tensors, sample_shapes
 from pruning_core.types import Inputs, PruningError
 from pruning_core.user_code import user_code
 from pruning_core.zoo.splits import shuffled_indices
@@ -155,10 +155,10 @@ class ItemSplit:
     def in_memory(self) -> "Samples | ItemSplit":
         """The same samples, read once; itself where their shapes differ."""
         parts = [self.read(torch.arange(len(self))[start : start + 64]) for start in self._starts()]
-        if len({shapes(x) for x, _ in parts}) != 1:
+        if len({sample_shapes(x) for x, _ in parts}) != 1:
             return self
         return Samples(
-            joined([x for x, _ in parts]),
+            joined_batches([x for x, _ in parts]),
             torch.cat([y for _, y in parts]),
             self.positions,
             self.given,
@@ -187,22 +187,3 @@ def read_pair(
                 raw.append(items[position])
         with seeded(seed * 1_000_003 + (positions[0] if positions else 0)):
             return pair(collate(raw))
-
-
-def shapes(x: Inputs) -> tuple[tuple[int, ...], ...]:
-    """Shapes of one sample's tensors."""
-    return tuple(tuple(part.shape[1:]) for part in input_tensors(x))
-
-
-def joined(parts: Sequence[Inputs]) -> Inputs:
-    """Batches one after the other. Their tensors have equal shapes besides the first axis."""
-    first = parts[0]
-    if isinstance(first, Tensor):
-        return torch.cat([part for part in parts if isinstance(part, Tensor)])
-    if isinstance(first, Mapping):
-        return {
-            name: torch.cat([part[name] for part in parts if isinstance(part, Mapping)])
-            for name in first
-        }
-    columns = zip(*(part for part in parts if isinstance(part, tuple)), strict=True)
-    return tuple(torch.cat(column) for column in columns)
