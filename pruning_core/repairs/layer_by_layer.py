@@ -74,8 +74,8 @@ Changed = Callable[[Product, Moments], None]
 """Changes the weights of a product, and its bias, in place."""
 
 
-class _Stop(Exception):
-    """The rest of the pass is not needed."""
+class _Stop(BaseException):
+    """The rest of the pass is not needed. No handler of a model catches it."""
 
 
 Targets = Mapping[str, Sequence[Tensor]]
