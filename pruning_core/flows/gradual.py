@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from pruning_core.flows.goal import Goal, GoalSettings
 from pruning_core.flows.masking import (
+    MASK_FIXED,
+    RuleDefaults,
     StepState,
     Timed,
     total_steps,
@@ -31,7 +33,6 @@ from pruning_core.training.config import learning_rate
 from pruning_core.types import GoalRound, Pruned, PruningError, Tuned
 
 FIRST_PRUNING = "Training without pruning at first, as a fraction of all steps."
-MASK_FIXED = "When the mask becomes fixed, as a fraction of all steps."
 
 
 def shares(steps: tuple[int, ...], curve: Callable[[float], float]) -> dict[int, float]:
@@ -60,8 +61,8 @@ def pruning_steps(flow: Windowed, context: FlowContext, count: int) -> tuple[int
     return update_steps(context, flow.begin, flow.end, count)
 
 
-@dataclass(eq=False)
-class _UntilGoal:
+@dataclass(eq=False, kw_only=True)
+class _UntilGoal(RuleDefaults):
     """Prunes at given steps, until the goal is met; then the training goes on without pruning.
 
     Before each pruning the network is measured as the end of the round before. Where it misses the
@@ -73,10 +74,6 @@ class _UntilGoal:
     when: Mapping[int, float]
     measured: list[GoalRound] = field(default_factory=list)
     newest: Pruned | None = None
-    keeps_values: bool = False
-    trains_removed: bool = False
-    holds_zeros: bool = True
-    reads_previous: bool = False
     resets_momentum: bool = True
 
     @property
@@ -160,7 +157,7 @@ class Gradual(GoalSettings):
 
     def _until_goal(self, context: FlowContext, when: Mapping[int, float]) -> Iterator[Event]:
         goal = Goal(self, context, len(when))
-        rule = _UntilGoal(context, goal, when)
+        rule = _UntilGoal(context=context, goal=goal, when=when)
         model = context.model
         reported = 0
         try:

@@ -15,6 +15,8 @@ from pruning_core.training.config import steps_per_epoch
 from pruning_core.training.fine_tune import Hook
 from pruning_core.types import Masks, Pruned, Tuned
 
+MASK_FIXED = "When the mask becomes fixed, as a fraction of all steps."
+
 
 @dataclass(frozen=True, eq=False)
 class StepState:
@@ -68,8 +70,19 @@ class MaskRule(Protocol):
         """The share of the target and the new ratios and masks; None where nothing changes."""
 
 
+@dataclass(eq=False, kw_only=True)
+class RuleDefaults:
+    """The usual facts of a rule; a rule states only those that differ."""
+
+    keeps_values: bool = False
+    trains_removed: bool = False
+    holds_zeros: bool = True
+    reads_previous: bool = False
+    resets_momentum: bool = False
+
+
 @dataclass(eq=False)
-class Timed:
+class Timed(RuleDefaults):
     """Changes the masks after given steps.
 
     when: step -> share of the target; choose: called after these steps; watch: after every step.
@@ -78,11 +91,6 @@ class Timed:
     when: Mapping[int, float]
     choose: Callable[[StepState, float], Chosen]
     watch: Callable[[StepState], None] | None = None
-    keeps_values: bool = False
-    trains_removed: bool = False
-    holds_zeros: bool = True
-    reads_previous: bool = False
-    resets_momentum: bool = False
 
     @property
     def updates(self) -> int:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pruning_core.criteria import CRITERIA
-from pruning_core.flows.masking import StepState, total_steps, train_with_rule
+from pruning_core.flows.masking import RuleDefaults, StepState, total_steps, train_with_rule
 from pruning_core.flows.protocol import (
     Chosen,
     Event,
@@ -43,18 +43,15 @@ def _above(values: Tensor, level: float) -> Tensor:
     return above_quantile(values, level) if values.any() else torch.ones_like(values).bool()
 
 
-@dataclass(eq=False)
-class _EveryNSteps:
+@dataclass(eq=False, kw_only=True)
+class _EveryNSteps(RuleDefaults):
     """Every n steps, sets |x| up to a growing quantile to zero; between, weights move freely."""
 
     recipe: "QuantileRecipe"
     context: FlowContext
     total: int
-    keeps_values: bool = False
     trains_removed: bool = True
     holds_zeros: bool = False
-    reads_previous: bool = False
-    resets_momentum: bool = False
 
     @property
     def updates(self) -> int:
@@ -120,7 +117,7 @@ class QuantileRecipe(FlowDefaults):
                 f"{self.label} prunes again during training: "
                 "set at least one epoch, or prune once (every = 0)."
             )
-        rule = _EveryNSteps(self, context, total_steps(context))
+        rule = _EveryNSteps(recipe=self, context=context, total=total_steps(context))
         yield from train_with_rule(context, rule, context.model, {}, regrows=True)
 
     def _once(self, context: FlowContext) -> Iterator[Event]:

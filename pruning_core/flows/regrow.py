@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pruning_core.flows.masking import (
+    MASK_FIXED,
     StepState,
     Timed,
     total_steps,
@@ -30,7 +31,6 @@ from pruning_core.settings import setting
 from pruning_core.types import GroupScores, Layer, Masks, PruningError
 
 KeptGroups = dict[str, Bool[Tensor, "_s _g"]]
-FIXED_AFTER = "When the mask becomes fixed, as a fraction of all steps."
 
 
 def kept_groups(context: FlowContext, masks: Masks) -> KeptGroups:
@@ -105,7 +105,7 @@ class Surgery(FlowDefaults):
     high: float = setting(
         1.1, 1.0, 10.0, "The upper threshold, as a fraction of the level. Groups above it are kept."
     )
-    end: float = setting(0.7, 0.05, 1.0, FIXED_AFTER)
+    end: float = setting(0.7, 0.05, 1.0, MASK_FIXED)
     updates: int = setting(30, 1, 1000, "How many times the mask may be updated.")
     fixed: bool = setting(
         False,
@@ -240,7 +240,7 @@ class RigL(FlowDefaults):
     share: float = setting(
         0.3, 0.0, 1.0, "The fraction of the kept weights that is exchanged at first."
     )
-    end: float = setting(0.75, 0.05, 1.0, FIXED_AFTER)
+    end: float = setting(0.75, 0.05, 1.0, MASK_FIXED)
     updates: int = setting(20, 1, 1000, "How many times weights are exchanged.")
     fresh: bool = setting(
         False, 0, 1, "Start from new random weights, as the authors do. Off: from the trained ones."

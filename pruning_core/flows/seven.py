@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pruning_core.criteria.seven import AccumulatedScores
-from pruning_core.flows.masking import StepState, total_steps, train_with_rule
+from pruning_core.flows.masking import RuleDefaults, StepState, total_steps, train_with_rule
 from pruning_core.flows.protocol import (
     FRAMES,
     Chosen,
@@ -138,17 +138,12 @@ class SevenPre(FlowDefaults):
 
 
 @dataclass(eq=False)
-class _EveryStep:
+class _EveryStep(RuleDefaults):
     """Prunes after every step of a part of the training."""
 
     pruner: Pruner
     first: int
     updates: int
-    keeps_values: bool = False
-    trains_removed: bool = False
-    holds_zeros: bool = True
-    reads_previous: bool = False
-    resets_momentum: bool = False
 
     def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
         t = state.step - self.first

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pruning_core.flows import FLOWS, Flow, flow, settings_of, spec
-from pruning_core.flows.masking import StepState, train_with_rule
+from pruning_core.flows.masking import RuleDefaults, StepState, train_with_rule
 from pruning_core.flows.protocol import Chosen
 from pruning_core.granularity import granularity, to_groups
 from pruning_core.hand_edits import HandEdits
@@ -152,15 +152,11 @@ def test_every_forward_pass_after_a_cut_sees_zeros(optimizer: TrainConfig, hidde
         lambda module, _: seen.append((module.training, module.weight.detach().clone()))
     )
 
-    class Once:
-        holds_zeros = True
-        trains_removed = False
-        reads_previous = False
-        resets_momentum = False
+    class Once(RuleDefaults):
         updates = 1
 
         def __init__(self) -> None:
-            self.keeps_values = hidden
+            super().__init__(keeps_values=hidden)
             self.under: list[torch.Tensor] = []
 
         def __call__(self, state: StepState) -> tuple[float, Chosen] | None:
