@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from pruning_core.compress.sparse_file import write_sparse
 from pruning_core.compress.storage_formats import FORMATS
-from pruning_core.compress.storage_sizes import computed_sizes, unmasked_bytes
+from pruning_core.compress.storage_sizes import computed_sizes
 from pruning_core.compress.target_search import smallest_within
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.export import masks_by_parameter
-from pruning_core.model.model_io import tensors_of
+from pruning_core.model.model_io import tensor_bytes, tensors_of
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import STEPS, MasksAtSparsities
@@ -82,7 +82,7 @@ def fit_bytes(
 
 def dense_bytes(space: Workspace) -> int:
     """Bytes of all tensors of the base network, each once."""
-    return unmasked_bytes(tensors_of(space.model), Masks())
+    return tensor_bytes(space.model)
 
 
 class _Search:

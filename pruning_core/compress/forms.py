@@ -9,12 +9,11 @@ from torch import nn
 from pruning_core.compress.advisor import BSR, CSR, layer_inputs, mixed_model, takes_blocks
 from pruning_core.compress.int8_blocks import int8_blocks
 from pruning_core.compress.runtimes import RUNTIMES
-from pruning_core.compress.storage_sizes import unmasked_bytes
 from pruning_core.compress.thin import Thinned, thin
 from pruning_core.compress.two_four import two_four
 from pruning_core.granularity import granularity
 from pruning_core.model.device import on_device
-from pruning_core.model.model_io import input_tensors, tensors_of
+from pruning_core.model.model_io import input_tensors
 from pruning_core.plan import Plan
 from pruning_core.types import Inputs, Masks, PruningError
 from pruning_core.workspaces import Workspace
@@ -137,11 +136,10 @@ def _label(round_to: int | None) -> str:
 
 
 def _note(made: Thinned, round_to: int | None) -> str:
-    size = unmasked_bytes(tensors_of(made.module), Masks())
     before, after = made.macs
     note = (
-        f"{_label(round_to)}: {size:,} bytes if stored densely, {after / before:.0%} of the "
-        "multiply-adds."
+        f"{_label(round_to)}: {made.bytes[1]:,} bytes if stored densely, {after / before:.0%} of "
+        "the multiply-adds."
     )
     if round_to is None:
         return note

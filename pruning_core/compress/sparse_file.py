@@ -30,6 +30,7 @@ from torch import Tensor
 
 from pruning_core.compress import load_sparse
 from pruning_core.compress.load_sparse import digest, restored
+from pruning_core.model.model_io import first_names
 from pruning_core.types import ParameterMasks, PruningError
 
 LOADER = Path(load_sparse.__file__).read_text(encoding="utf-8")
@@ -164,16 +165,6 @@ def _entries(tensors: Mapping[str, Tensor], masks: ParameterMasks) -> list[_Entr
         else:
             entries.append(_Entry(name, local, _checked_mask(name, local, masks.get(name)), None))
     return entries
-
-
-def first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Every name -> the first name of the same tensor."""
-    seen: dict[tuple[object, ...], str] = {}
-    first = {}
-    for name, tensor in tensors.items():
-        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        first[name] = seen.setdefault(place, name) if tensor.numel() else name
-    return first
 
 
 def _type_name(tensor: Tensor) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pruning_core.compress.sparse_file import first_names, write_sparse
+from pruning_core.compress.sparse_file import write_sparse
 from pruning_core.compress.storage_formats import FORMATS, count_layer, crossover, total_bytes
 from pruning_core.granularity import Granularity
-from pruning_core.model.model_io import tensors_of
+from pruning_core.model.model_io import first_names, tensors_of
 from pruning_core.types import Layer, Masks, ParameterMasks
 
 FILES = {

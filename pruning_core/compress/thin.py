@@ -13,7 +13,7 @@ from pruning_core.model.coupling.dependent_masks import removed_channels, remove
 from pruning_core.model.inventory import inventory, weights
 from pruning_core.model.kept_norms import ALL, KEPT, with_kept_norms
 from pruning_core.model.mask_forms import checked_masks
-from pruning_core.model.model_io import tensors_of
+from pruning_core.model.model_io import tensor_bytes
 from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
 from pruning_core.resolved_plan import ResolvedPlan
@@ -50,7 +50,7 @@ class Thinned:
     each parameter and buffer that is smaller, by axis; settings: other attributes that changed, by
     path; attentions: paths of the modules that became `NarrowAttention`.
     widths: of every layer; parameters, macs, bytes: before and after, counted on the two networks
-    (bytes: of parameters and buffers);
+    (bytes: of parameters and buffers, each once);
     error: the largest difference from the masked network's outputs, relative to the largest.
     refused: sentences on layers that stay as wide as before; notes: on what else to know.
     """
@@ -139,7 +139,7 @@ def _thinned(space: Workspace, masked: nn.Module, masks: Masks, samples: Inputs)
         widths=tuple(_width(layer, narrow_layers[layer.name]) for layer in space.layers),
         parameters=(_parameters(space.model), _parameters(made.module)),
         macs=(_macs(space.layers), _macs(tuple(narrow_layers.values()))),
-        bytes=(_bytes(space.model), _bytes(made.module)),
+        bytes=(tensor_bytes(space.model), tensor_bytes(made.module)),
         error=made.error,
         refused=made.refused,
         notes=parts.notes,
@@ -200,10 +200,6 @@ def _width(before: Layer, after: Layer) -> Width:
 
 def _parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _bytes(model: nn.Module) -> int:
-    return sum(tensor.nbytes for tensor in tensors_of(model).values())
 
 
 def _macs(layers: Sequence[Layer]) -> int:

@@ -130,9 +130,7 @@ class _Search:
         return Narrowed(module, kept, settings, attentions, error, tuple(parts), ())
 
     def _kept(self, parts: Sequence[Part]) -> dict[str, dict[int, list[int]]]:
-        removed = removed_weights(self.masked, self.layers, self.couplings, parts)
-        kept = {name: kept_positions(name, places) for name, places in removed.items()}
-        return kept | dict(statistics(self.masked, kept))
+        return kept_without(parts, self.masked, self.layers, self.couplings)
 
     def _of_heads(self, part: Part) -> dict[str, dict[str, int]]:
         """New values of the attributes of an attention that hold its number of heads or rows."""
@@ -204,7 +202,22 @@ def relative_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     return worst
 
 
-def statistics(model: nn.Module, kept: Kept) -> Iterator[tuple[str, dict[int, list[int]]]]:
+def kept_without(
+    parts: Sequence[Part],
+    masked: nn.Module,
+    layers: Sequence[Layer],
+    couplings: Sequence[Coupling],
+) -> dict[str, dict[int, list[int]]]:
+    """The kept positions of each parameter and buffer that is smaller without the parts, by axis.
+
+    Raises ValueError where what is kept of one is no block (`kept_positions`).
+    """
+    removed = removed_weights(masked, layers, couplings, parts)
+    kept = {name: kept_positions(name, places) for name, places in removed.items()}
+    return kept | dict(_statistics(masked, kept))
+
+
+def _statistics(model: nn.Module, kept: Kept) -> Iterator[tuple[str, dict[int, list[int]]]]:
     """The kept positions of the buffers of batch norms whose scale loses channels."""
     for name, axes in kept.items():
         path, _, last = name.rpartition(".")

@@ -4,10 +4,9 @@ from math import prod
 
 from torch import nn
 
-from pruning_core.compress.storage_sizes import unmasked_bytes
-from pruning_core.compress.thin_network import statistics
-from pruning_core.compress.thin_parts import kept_positions, removable_parts, removed_weights
-from pruning_core.model.model_io import tensors_of
+from pruning_core.compress.thin_network import kept_without
+from pruning_core.compress.thin_parts import removable_parts
+from pruning_core.model.model_io import tensor_bytes, tensors_of
 from pruning_core.types import Masks
 from pruning_core.workspaces import Workspace
 
@@ -22,18 +21,16 @@ def thinned_bytes(masked: nn.Module, space: Workspace, masks: Masks) -> int | No
     if unknown:
         return None
     parts = removable_parts(masked, space.layers, masks, couplings).parts
-    removed = removed_weights(masked, space.layers, couplings, parts)
     try:
-        kept = {name: kept_positions(name, places) for name, places in removed.items()}
+        kept = kept_without(parts, masked, space.layers, couplings)
     except ValueError:
         return None
-    kept |= dict(statistics(masked, kept))
     tensors = tensors_of(masked)
     saved = sum(
         tensors[name].nbytes - _bytes_left(tensors[name].shape, tensors[name].itemsize, axes)
         for name, axes in kept.items()
     )
-    return unmasked_bytes(tensors, Masks()) - saved
+    return tensor_bytes(masked) - saved
 
 
 def _bytes_left(shape: tuple[int, ...], itemsize: int, axes: dict[int, list[int]]) -> int:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pruning_core.compress.sparse_file import first_names
+from pruning_core.model.model_io import first_names
 from pruning_core.types import ParameterMasks, PruningError
 
 SHARE_BITS = range(1, 9)

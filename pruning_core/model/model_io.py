@@ -70,6 +70,22 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
+def first_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Every name -> the first name of the same tensor."""
+    seen: dict[tuple[object, ...], str] = {}
+    first = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        first[name] = seen.setdefault(place, name) if tensor.numel() else name
+    return first
+
+
+def tensor_bytes(model: nn.Module) -> int:
+    """Bytes of all parameters and buffers that `tensors_of` gives, each tensor once."""
+    tensors = tensors_of(model)
+    return sum(tensors[name].nbytes for name in set(first_names(tensors).values()))
+
+
 def copy_model(model: Model, shared: Iterable[Tensor] = ()) -> Model:
     """A deep copy of the model, which may hold computed tensors, such as kept activations.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pruning_core.model.coupling.positions import ChannelPositions, Coupling
-from pruning_core.model.model_io import tensors_of
+from pruning_core.model.model_io import tensor_bytes
 from pruning_core.types import Layer
 
 Axes = Mapping[int, Sequence[tuple[int, int]]]
@@ -71,7 +71,7 @@ class ChannelCounts:
         self.dense = Counts(
             sum(p.numel() for p in parameters.values()),
             sum(macs.values()),
-            sum(tensor.nbytes for tensor in tensors_of(model).values()),
+            tensor_bytes(model),
         )
 
     def thinned(self, removed: Sequence[int]) -> Counts:

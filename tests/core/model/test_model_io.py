@@ -22,6 +22,7 @@ from pruning_core.model.model_io import (
     require_logits,
     sample_count,
     sample_range,
+    tensor_bytes,
     to_device,
     with_selected_logits,
 )
@@ -105,6 +106,13 @@ def test_an_example_of_a_shape_is_zeros_of_the_models_type() -> None:
     assert isinstance(x, Tensor)
     assert (x.shape, x.dtype, bool(x.any())) == ((1, 2, 4, 4), torch.float64, False)
     assert "no tensor" in refusal(lambda: sample_count({}))
+
+
+def test_the_bytes_of_a_tied_tensor_count_once() -> None:
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    assert tensor_bytes(model) == 2 * 64
+    model[1].weight = model[0].weight
+    assert tensor_bytes(model) == 64
 
 
 def test_only_zero_floats_become_random() -> None:
