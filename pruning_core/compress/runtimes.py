@@ -56,15 +56,21 @@ def prepare_export(model: nn.Module, x: Inputs) -> Run:
 
 
 def prepare_onnxruntime(model: nn.Module, x: Inputs) -> Run:
-    """An ONNX Runtime session on the CPU, with as many threads as torch's kernels."""
+    """The network's ONNX file in ONNX Runtime."""
+    return run_onnx(onnx_bytes(exported(model, x)), model, x)
+
+
+def run_onnx(content: bytes, model: nn.Module, x: Inputs) -> Run:
+    """An ONNX Runtime session on the CPU, with as many threads as torch's kernels.
+
+    content: the ONNX file of the network.
+    """
     import onnxruntime  # optional
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        onnx_bytes(model, x), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
     fed = arrays_by_name(names, model, x)
     return lambda: session.run(None, fed)
@@ -80,7 +86,7 @@ def prepare_openvino(model: nn.Module, x: Inputs) -> Run:
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
     }
-    read = core.read_model(io.BytesIO(onnx_bytes(model, x)))
+    read = core.read_model(io.BytesIO(onnx_bytes(exported(model, x))))
     compiled = core.compile_model(read, "CPU", settings)
     fed = arrays_by_name([entry.any_name for entry in compiled.inputs], model, x)
     request = compiled.create_infer_request()
@@ -157,13 +163,12 @@ def exported(model: nn.Module, x: Inputs) -> torch.export.ExportedProgram:
         return torch.export.export(model, args, kwargs)
 
 
-def onnx_bytes(model: nn.Module, x: Inputs) -> bytes:
-    """The network as an ONNX file for exactly this batch, weights inside. Needs onnxscript."""
-    with quiet():
-        program = torch.onnx.export(exported(model, x), dynamo=True, verbose=False)
-    if program is None:
+def onnx_bytes(program: torch.export.ExportedProgram) -> bytes:
+    """The program as an ONNX file, weights inside. Needs onnxscript."""
+    made = torch.onnx.export(program, dynamo=True, verbose=False)
+    if made is None:
         raise PruningError("The network could not be written as ONNX.")
-    content: bytes = program.model_proto.SerializeToString()
+    content: bytes = made.model_proto.SerializeToString()
     return content
 
 

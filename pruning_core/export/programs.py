@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pruning_core.compress.runtimes import arrays_by_name, quiet
+from pruning_core.compress.runtimes import exported, onnx_bytes, quiet, run_onnx
 from pruning_core.compress.thin_network import outputs, relative_error
 from pruning_core.export.measure_lines import listed
 from pruning_core.model.model_io import arguments, as_read_by, output_tensors
@@ -50,20 +50,9 @@ def onnx_file(model: nn.Module, x: Inputs) -> bytes:
             f"{'are' if len(missing) > 1 else 'is'} missing. Run pip install "
             "'pruning-explorer[onnx]'."
         )
-    import onnxruntime  # optional
-
     with user_code("Writing the network as ONNX"), quiet():
-        made = torch.onnx.export(
-            _exported(model, x), dynamo=True, external_data=False, verbose=False
-        )
-        if made is None:
-            raise PruningError("The network could not be written as ONNX.")
-        content: bytes = made.model_proto.SerializeToString()
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
-        fed = arrays_by_name([entry.name for entry in session.get_inputs()], model, x)
-        found = [torch.as_tensor(array) for array in session.run(None, fed)]
+        content = onnx_bytes(_exported(model, x))
+        found = [torch.as_tensor(array) for array in run_onnx(content, model, x)()]
     _check("ONNX file", found, model, x)
     return content
 
@@ -73,12 +62,12 @@ def _exported(model: nn.Module, x: Inputs) -> torch.export.ExportedProgram:
     args, kwargs = arguments(as_read_by(model, x))
     free: Any = [{0: torch.export.Dim.AUTO} for _ in args]
     named = {name: {0: torch.export.Dim.AUTO} for name in kwargs}
-    with torch.no_grad():
-        try:
-            shapes: Any = named if kwargs else tuple(free)
+    shapes: Any = named if kwargs else tuple(free)
+    try:
+        with torch.no_grad():
             return torch.export.export(model, args, kwargs, dynamic_shapes=shapes)
-        except (RuntimeError, ValueError, TypeError):
-            return torch.export.export(model, args, kwargs)
+    except (RuntimeError, ValueError, TypeError):
+        return exported(model, x)
 
 
 def _check(what: str, found: list[torch.Tensor], model: nn.Module, x: Inputs) -> None:
