@@ -13,7 +13,6 @@ from typing import Any, get_args
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
-from jaxtyping._storage import pop_shape_memo, push_shape_memo
 
 jaxtyped = jaxtyping.jaxtyped
 WRONG_TYPE = BeartypeConf(violation_type=TypeError)
@@ -91,11 +90,8 @@ def one_size_per_name(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        push_shape_memo({})
-        try:
+        with jaxtyped("context"):
             return function(*args, **kwargs)
-        finally:
-            pop_shape_memo()
 
     return called
 
