@@ -151,12 +151,20 @@ for arguments in ("list --json", "run plan.json --out results"):
 """Runs the installed command twice in one process, which imports the package once."""
 
 
+def first_line(launcher: Path) -> bytes:
+    """It names the Python that runs a command; `served` starts one by it."""
+    return launcher.read_bytes().splitlines()[0]
+
+
 def test_pruning_lists_the_choices_and_runs_a_plan(installed: Installed) -> None:
     (installed.folder / "plan.json").write_text(
         Plan(model="lenet5", sparsity=0.5).to_json(), encoding="utf-8"
     )
     (installed.folder / "run_each.py").write_text(RUN_EACH, encoding="utf-8")
-    command = (installed.command("python"), "run_each.py", installed.command("pruning"))
+    launcher = installed.command("pruning")
+    assert os.access(launcher, os.X_OK)
+    assert first_line(launcher) == first_line(installed.command("pruning-explorer"))
+    command = (installed.command("python"), "run_each.py", launcher)
     printed = run(*command, cwd=installed.folder).stdout
     listed = json.JSONDecoder().raw_decode(printed)[0]
     assert {"criterion", "granularity", "model", "dataset"} <= {row["axis"] for row in listed}
