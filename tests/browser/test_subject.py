@@ -1,6 +1,6 @@
 """A network of somebody else in the app, from `--subject` to a script without our package.
 
-Its scan and its training: tests/explorer/pages/test_third_party.py."""
+Its scan and its training: tests/explorer/pages/test_main_job.py."""
 
 import re
 import runpy
