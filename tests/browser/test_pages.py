@@ -65,7 +65,7 @@ def forms_keep_their_values_on_every_page_switch(page: Page) -> None:
     """From Export, with a pass and without ties."""
     visit(page, "Sensitivity")
     expect(field(page, "tied")).not_to_be_checked()
-    for title in ("Fine-tune & compare", "Methods", "Flows"):
+    for title in ("Methods", "Fine-tune & compare", "Methods", "Flows"):
         visit(page, title)
     page.locator(".st-key-tune_epochs").get_by_test_id("stNumberInputStepUp").click()
     settled(page)
