@@ -1,7 +1,7 @@
 """Runs in the background: stopped, and found after a reload.
 
-A study continues after its process was killed (tests/core/studies/test_runner.py), also on the page
-of a new process (tests/explorer/pages/methods/test_page.py).
+Another process continues a study whose process was killed (tests/core/studies/test_runner.py), and
+so does the page (tests/explorer/pages/methods/test_page.py).
 """
 
 from playwright.sync_api import Locator, Page

@@ -25,6 +25,7 @@ from pruning_core.studies import (
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Step
 from pruning_core.workspaces import Workspace
+from pruning_core.zoo.request import VARIABLE
 from tests.core.events import stop
 from tests.core.studies.small_study import ROOT, SMALL, TUNE, finished_events, same
 from tests.core.toy import refusal
@@ -69,10 +70,14 @@ def test_a_closed_study_continues_with_the_interrupted_run(
     assert all(map(same, studies.load_results(SMALL, tmp_path), finished[1]))
 
 
-def test_a_killed_process_loses_only_its_current_run(space: Workspace, tmp_path: Path) -> None:
+def test_a_killed_process_loses_only_its_current_run(
+    space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both processes find the study's folder by themselves."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     slow = replace(SMALL, plan=replace(SMALL.plan, fine_tune=replace(TUNE, epochs=3)))
     study_file = tmp_path / "study.json"
-    folder = tmp_path / "runs"
+    folder = studies.study_folder(slow, studies.fingerprint(space))
     study_file.write_text(slow.to_json())
     command = [
         sys.executable,
@@ -80,8 +85,6 @@ def test_a_killed_process_loses_only_its_current_run(space: Workspace, tmp_path:
         "pruning_core",
         "study",
         str(study_file),
-        "--folder",
-        str(folder),
         "--device",
         "cpu",
     ]
