@@ -12,6 +12,7 @@ from pruning_core.cli.files import make_folder, open_noted, read_plan
 from pruning_core.cli.options import add_json, add_plan, add_subject
 from pruning_core.cli.output import note, print_json
 from pruning_core.export import evaluation_dict
+from pruning_core.export.model_card import arrow
 from pruning_core.export.thinned import Making, ThinnedExport, export_thinned
 from pruning_core.model.mask_files import read_masks
 from pruning_core.model.model_io import copy_model
@@ -100,7 +101,7 @@ def _last(events: Iterator[Making | ThinnedExport]) -> ThinnedExport:
 def _lines(made: ThinnedExport) -> list[str]:
     thinned = made.thinned
     lines = [
-        f"{own.layer:40} outputs {_arrow(own.out):14} inputs {_arrow(own.into)}"
+        f"{own.layer:40} outputs {arrow(own.out):14} inputs {arrow(own.into)}"
         for own in thinned.widths
         if own.changed
     ]
@@ -115,10 +116,6 @@ def _lines(made: ThinnedExport) -> list[str]:
         lines.append(f"{name:20} {value}  95% [{low}, {high}]  n = {own.n}")
     lines.append(f"relative difference from the masked network {thinned.error:.1e}")
     return lines
-
-
-def _arrow(pair: tuple[int, int]) -> str:
-    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} -> {pair[1]}"
 
 
 def _counts(name: str, pair: tuple[int, int]) -> str:

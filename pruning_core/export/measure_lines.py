@@ -151,6 +151,7 @@ class ScriptParts:
         size = self.task.batch_size
         arguments = _arguments(self.part.split)
         logits = self.lines.logits + _columns(self.space)
+        judged = "" if logits == "out" else f"        out = {logits}\n"
         value = self.value
         return _MEASURE.format(
             divide=_divide_lines(self.lines, self.part.given),
@@ -160,8 +161,8 @@ class ScriptParts:
             size=size,
             averages=averages,
             arguments=arguments,
-            judged="" if logits == "out" else f"        out = {logits}\n",
-            targets=_targets(self.task, arguments, logits, value),
+            judged=judged,
+            targets=_targets(self.task, arguments, judged, value),
             start=value.start,
             add=indent(value.add, 8 * " "),
             value=value.value,
@@ -197,11 +198,10 @@ def _own_imports(lines: UserLines, value: TaskLines) -> str:
     return "".join(part + ("\n" if short else "\n\n\n") for part, short in spaced).rstrip()
 
 
-def _targets(task: Task, arguments: str, logits: str, value: TaskLines) -> str:
+def _targets(task: Task, arguments: str, judged: str, value: TaskLines) -> str:
     """Lines for the targets of a batch: those of the data, or the dense network's answers."""
     if not task.dense_answers:
         return "        y = torch.as_tensor(y).cpu()"
-    judged = "" if logits == "out" else f"        out = {logits}\n"
     return f"        out = dense({arguments})\n{judged}        y = {value.answers}"
 
 

@@ -79,7 +79,7 @@ def model_card(
         use="\n".join(f"- `{name}`: {purpose}" for name, purpose in files.items()),
         torch=torch.__version__,
         widths="\n".join(
-            f"| `{w.layer}` | {_arrow(w.out)} | {_arrow(w.into)} |" for w in thinned.widths
+            f"| `{w.layer}` | {arrow(w.out)} | {arrow(w.into)} |" for w in thinned.widths
         ),
         remarks="\n## Remarks\n\n" + "\n".join(remarks) + "\n" if remarks else "",
     )
@@ -87,8 +87,6 @@ def model_card(
 
 def _quality(measured: Mapping[str, Evaluation]) -> str:
     """One row per network that was measured."""
-    if not measured:
-        return "Not measured."
     rows = [
         f"| {name} | {own.task.value_label} {own.task.text(own.value)} "
         f"| {own.task.text(own.interval[0])} to {own.task.text(own.interval[1])} | {own.n:,} |"
@@ -99,5 +97,6 @@ def _quality(measured: Mapping[str, Evaluation]) -> str:
     )
 
 
-def _arrow(pair: tuple[int, int]) -> str:
+def arrow(pair: tuple[int, int]) -> str:
+    """A number before and after; once where it stays the same."""
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} -> {pair[1]}"

@@ -14,7 +14,7 @@ from pruning_core.export.named_lines import DENSE
 from pruning_core.export.programs import onnx_file, program_file
 from pruning_core.export.thin_script import KEPT, SCRIPT, STATE, SUBJECT, subject_file, thin_script
 from pruning_core.export.weights import weights_safetensors
-from pruning_core.pipeline import final_test_split
+from pruning_core.pipeline import choose_masks, final_test_split
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, GivenMasks, PruningError
 from pruning_core.workspaces import Workspace
@@ -73,6 +73,8 @@ def export_thinned(
     left out, with a sentence.
     """
     yield Making("removing channels and heads", 0.0)
+    if masks is None:
+        _, masks = choose_masks(plan, space)
     make = partial(thin, plan, space, masks, model, accept_norms=accept_norms)
     thinned = make(round_to=round_to)
     networks = {"dense": space.model, "thinned": thinned.module}
