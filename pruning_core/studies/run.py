@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from pruning_core.compress.latency import pruned_timing
 from pruning_core.compress.storage_sizes import computed_sizes, dense_stored, smallest_stored
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import flow
@@ -126,6 +125,8 @@ def run_events(
             yield event
     result = _result(run, plan, space, masks, model, dense, device)
     if study.time:
+        from pruning_core.compress.latency import pruned_timing  # not before it is used
+
         timing = pruned_timing(plan, space, masks, model)
         result = replace(result, measured_speedup=timing.speedup)
     yield replace(result, seconds=time.perf_counter() - start)

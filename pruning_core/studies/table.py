@@ -120,9 +120,11 @@ def _row(group: list[Result]) -> Row:
     def spread(value: Callable[[Result], float]) -> float | None:
         return stdev(map(value, group)) if len(group) > 1 else None
 
+    def mean_if_known(value: Callable[[Result], float | None]) -> float | None:
+        known = [own for own in map(value, group) if own is not None]
+        return fmean(known) if len(known) == len(group) else None
+
     run = group[0].run
-    storage = [result.storage for result in group if result.storage is not None]
-    timed = [r.measured_speedup for r in group if r.measured_speedup is not None]
     top5 = [result.final.top5 for result in group if result.final.top5 is not None]
     return Row(
         criterion=run.criterion,
@@ -139,8 +141,8 @@ def _row(group: list[Result]) -> Row:
         spread=spread(lambda result: result.final.value),
         top5=fmean(top5) if top5 else None,
         n=group[0].final.n,
-        storage=fmean(storage) if len(storage) == len(group) else None,
-        measured_speedup=fmean(timed) if len(timed) == len(group) else None,
+        storage=mean_if_known(lambda result: result.storage),
+        measured_speedup=mean_if_known(lambda result: result.measured_speedup),
         task=group[0].initial.task,
     )
 
