@@ -17,8 +17,9 @@ from pruning_core.compress.byte_target import (
     dense_bytes,
     fit_bytes,
 )
+from pruning_core.compress.latency import BATCH
 from pruning_core.compress.runtimes import RUNTIMES
-from pruning_core.compress.time_target import BATCH, FittedTime, TimeTarget, TriedTime, fit_time
+from pruning_core.compress.time_target import FittedTime, TimeTarget, TriedTime, fit_time
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import Farthest, Tried, farthest
 from pruning_core.types import PruningError

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from pruning_core.compress.latency import BATCH, PAIRS, PAIRS_BUDGET
 from pruning_core.compress.machine import Machine, machine
 from pruning_core.compress.paired_times import Timing, Variant, busy_words, compare
 from pruning_core.compress.runtimes import Runtime, prepared, runtime, unavailable
@@ -17,11 +18,6 @@ from pruning_core.sensitivity.farthest import STEPS, MasksAtSparsities
 from pruning_core.tasks import Change, change
 from pruning_core.types import Evaluation, PruningError
 from pruning_core.workspaces import Workspace, batch_of
-
-BATCH = 32
-ROUNDS = 15
-BUDGET = 2.0
-"""Seconds of the pairs at one sparsity."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +55,7 @@ class FittedTime:
     @property
     def busy(self) -> str | None:
         """Why the machine was too busy to tell; None where it was not."""
-        timing = self.found.timing
-        return busy_words(self.machine, () if timing is None else (timing,))
+        return _busy(self.machine, self.found)
 
 
 @dataclass(frozen=True)
@@ -74,8 +69,8 @@ class TimeTarget:
     batch: int = BATCH
     round_to: int | None = None
     sure: bool = False
-    rounds: int = ROUNDS
-    budget: float = BUDGET
+    rounds: int = PAIRS
+    budget: float = PAIRS_BUDGET
 
 
 def fit_time(plan: Plan, space: Workspace, target: TimeTarget) -> Iterator[TriedTime | FittedTime]:
@@ -95,7 +90,7 @@ def fit_time(plan: Plan, space: Workspace, target: TimeTarget) -> Iterator[Tried
         raise PruningError(
             f"At most {target.limit:.0%} of the dense time is not possible here: without all "
             f"channels that this plan can remove, the network still takes {most.share:.0%} "
-            f"[{low:.0%}, {high:.0%}]. {search.busy_at(STEPS) or ''}".rstrip()
+            f"[{low:.0%}, {high:.0%}]. {_busy(search.machine, most) or ''}".rstrip()
         )
     yield search.fitted(step)
 
@@ -125,7 +120,7 @@ class _Search:
         self.target = target
         self.tried: dict[int, TriedTime] = {}
         self._x = batch_of(space, target.batch)
-        self._machine = machine(place)
+        self.machine = machine(place)
         self._dense = Variant("dense", "Dense", prepared(self._runtime, space.model, self._x))
 
     def try_at(self, step: int) -> TriedTime:
@@ -144,11 +139,6 @@ class _Search:
         within = (interval[1] if own.sure else share) <= own.limit
         self.tried[step] = TriedTime(sparsity, share, interval, within, timing)
         return self.tried[step]
-
-    def busy_at(self, step: int) -> str | None:
-        """Why the machine was too busy to tell at a step; None where it was not."""
-        timing = self.tried[step].timing
-        return busy_words(self._machine, () if timing is None else (timing,))
 
     def _thinned(self, step: int) -> Thinned | None:
         """The thinned network at a step; None where no channel is removed."""
@@ -176,5 +166,10 @@ class _Search:
             evaluation=pruned,
             change=change(judge.evaluate(self.space.model, split), pruned),
             tried=tuple(tried for _, tried in sorted(self.tried.items())),
-            machine=self._machine,
+            machine=self.machine,
         )
+
+
+def _busy(before: Machine, tried: TriedTime) -> str | None:
+    """Why the machine was too busy to tell. before: the machine as it was before the search."""
+    return busy_words(before, () if tried.timing is None else (tried.timing,))
