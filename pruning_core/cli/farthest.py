@@ -2,7 +2,7 @@
 
 import argparse
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pruning_core.cli.command import Command
@@ -100,25 +100,41 @@ def run(options: argparse.Namespace) -> int:
     space = open_workspace(plan.model, plan.dataset)
     plan = with_repair(plan, space, options)
     if options.bytes is not None:
-        return _fit(options, plan, space, out)
-    if options.time is not None:
-        return _fit_time(options, plan, space, out)
+        result = _fit(options, plan, space)
+    elif options.time is not None:
+        result = _fit_time(options, plan, space)
+    else:
+        result = _within_loss(options, plan, space)
+    if out is not None:
+        out.write_text(result.plan.to_json(), encoding="utf-8")
+    if options.json:
+        print_json(result.values)
+    else:
+        print(result.text)
+    return 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """What a search found: the plan, and the result as JSON values and as text."""
+
+    plan: Plan
+    values: dict[str, object]
+    text: str
+
+
+def _within_loss(options: argparse.Namespace, plan: Plan, space: Workspace) -> _Result:
+    """Searches for a loss."""
     unit = 0.01 if space.dataset.task.percent else 1.0
     for event in farthest(plan, space, options.lose * unit, sure=options.sure):
         if isinstance(event, Tried):
             note(_line(event))
         else:
             found = event
-    if out is not None:
-        out.write_text(found.plan.to_json(), encoding="utf-8")
-    if options.json:
-        print_json(_as_dict(found))
-    else:
-        print(_summary(found))
-    return 0
+    return _Result(found.plan, _as_dict(found), _summary(found))
 
 
-def _fit(options: argparse.Namespace, plan: Plan, space: Workspace, out: Path | None) -> int:
+def _fit(options: argparse.Namespace, plan: Plan, space: Workspace) -> _Result:
     """Searches for a file size."""
     limit = byte_limit(options.bytes, dense_bytes(space))
     for event in fit_bytes(plan, space, limit, options.format):
@@ -127,21 +143,16 @@ def _fit(options: argparse.Namespace, plan: Plan, space: Workspace, out: Path | 
             note(f"{event.sparsity:.0%} removed: {event.bytes:,} bytes, {within}")
         else:
             found = event
-    if out is not None:
-        out.write_text(found.plan.to_json(), encoding="utf-8")
-    if options.json:
-        print_json(_fitted_dict(found, options.format))
-    else:
-        how = "measured" if found.measured else "computed"
-        print(
-            f"{found.plan.sparsity:.0%} removed: {found.bytes:,} bytes ({options.format}, {how}), "
-            f"at most {limit:,}; {found.dense_bytes / found.bytes:.2f} x smaller than dense; "
-            f"{_value_words(found)}, n = {found.change.n}, validation split."
-        )
-    return 0
+    how = "measured" if found.measured else "computed"
+    text = (
+        f"{found.plan.sparsity:.0%} removed: {found.bytes:,} bytes ({options.format}, {how}), "
+        f"at most {limit:,}; {found.dense_bytes / found.bytes:.2f} x smaller than dense; "
+        f"{_value_words(found)}, n = {found.change.n}, validation split."
+    )
+    return _Result(found.plan, _fitted_dict(found, options.format), text)
 
 
-def _fit_time(options: argparse.Namespace, plan: Plan, space: Workspace, out: Path | None) -> int:
+def _fit_time(options: argparse.Namespace, plan: Plan, space: Workspace) -> _Result:
     """Searches for a time."""
     target = TimeTarget(
         share_of(options.time), options.runtime, options.batch, options.round_to, options.sure
@@ -151,21 +162,15 @@ def _fit_time(options: argparse.Namespace, plan: Plan, space: Workspace, out: Pa
             note(f"{event.sparsity:.0%} removed: {time_words(event)}")
         else:
             found = event
-    if out is not None:
-        out.write_text(found.plan.to_json(), encoding="utf-8")
-    if options.json:
-        print_json(_fitted_time_dict(found, target))
-    else:
-        thinned = "thinned" if target.round_to is None else f"thinned to {target.round_to}s"
-        label = f"{RUNTIMES[target.runtime].label}, batch {target.batch}, {thinned}"
-        print(
-            f"{found.plan.sparsity:.0%} removed: {time_words(found.found)} ({label}, measured), "
-            f"at most {target.limit:.0%}; {_value_words(found)}, n = {found.change.n}, "
-            "validation split."
-        )
-        if found.busy is not None:
-            print(found.busy)
-    return 0
+    thinned = "thinned" if target.round_to is None else f"thinned to {target.round_to}s"
+    label = f"{RUNTIMES[target.runtime].label}, batch {target.batch}, {thinned}"
+    text = (
+        f"{found.plan.sparsity:.0%} removed: {time_words(found.found)} ({label}, measured), "
+        f"at most {target.limit:.0%}; {_value_words(found)}, n = {found.change.n}, "
+        "validation split."
+    )
+    said = "\n".join(filter(None, [text, found.busy]))
+    return _Result(found.plan, _fitted_time_dict(found, target), said)
 
 
 def share_of(text: str) -> float:

@@ -147,10 +147,8 @@ def _lines(latency: Latency) -> list[str]:
     for own in latency.times:
         for timing in own.timings:
             low, high = (1e3 * end for end in timing.quartiles)
-            words = (
-                "" if timing.variant == "dense"
-                else verdict_words(timing, own.errors[timing.variant])
-            )  # fmt: skip
+            name = timing.variant
+            words = "" if name == "dense" else verdict_words(timing, own.errors[name])
             lines.append(
                 f"{RUNTIMES[own.runtime].label:13} batch {own.batch:<4} {timing.label:18} "
                 f"{1e3 * timing.seconds:9.3f} ms [{low:.3f}, {high:.3f}]  {words}".rstrip()
