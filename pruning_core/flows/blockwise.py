@@ -25,8 +25,9 @@ def blocks(context: FlowContext) -> tuple[tuple[Layer, ...], ...]:
 
     Layers that are pruned together are all in the first block that has one of them.
     """
+    plan = context.plan
     members: dict[str, list[Layer]] = {}
-    for part in tied_parts(list(context.layers), context.plan.granularity):
+    for part in tied_parts(context.layers, plan.granularity, plan.couplings):
         members.setdefault(block_of(part[0].name), []).extend(part)
     return tuple(tuple(layers) for layers in members.values())
 

@@ -68,6 +68,43 @@ def test_wanda_block_by_block_is_the_released_loop_and_one_pass_differs() -> Non
     assert not torch.equal(found["rounds"]["2.up.weight"], found["blockwise"]["2.up.weight"])
 
 
+class Residual(nn.Module):
+    """Three convolutions whose outputs are added, so that they have the same channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.Conv2d(i, 6, 3, padding=1) for i in (1, 6, 6))
+        self.head = nn.Linear(6 * 36, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks[0](x)
+        for block in list(self.blocks)[1:]:
+            x = x + block(x).relu()
+        out: Tensor = self.head(x.flatten(1))
+        return out
+
+
+def test_layers_of_several_blocks_lose_the_same_channels() -> None:
+    base = quarters()
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = Residual().eval()
+    here = Workspace(model, base.dataset, inventory(model, (1, 6, 6)), ())
+    for criterion in ("gradient", "grasp", "snip"):
+        plan = Plan(
+            criterion=criterion,
+            granularity="filter",
+            flow="blockwise",
+            tied=True,
+            fine_tune=TrainConfig(epochs=0),
+        )
+        masks = last_of(Finished, prune(plan, here, torch.device("cpu"))).masks
+        kept = [masks[f"blocks.{at}.weight"].flatten(1).any(1) for at in range(3)]
+        assert not kept[0].all()
+        assert kept[0].equal(kept[1]), criterion
+        assert kept[0].equal(kept[2]), criterion
+
+
 def test_a_block_ends_at_the_first_number() -> None:
     assert block_of("layer1.0.conv1.weight") == "layer1.0"
     assert block_of("4.weight") == "4"
