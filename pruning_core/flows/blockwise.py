@@ -62,13 +62,15 @@ class Blockwise(FlowDefaults):
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         plan = context.plan
-        ratios, _ = plan.choose(plan.scores(), 1.0)
+        scores = plan.scores()
+        ratios = plan.ratios(scores)
         masks = Masks()
         for layers in blocks(context):
-            scores = plan.scores(plan.masked_copy(masks) if masks else None)
+            if masks:
+                scores = plan.scores(plan.masked_copy(masks, context.model))
             chosen = plan.masks(scores, ratios)
             masks = masks | {layer.name: chosen[layer.name] for layer in layers}
-        masks = plan.masks(scores, ratios) | masks
+        masks = chosen | masks
         model = plan.masked_copy(masks)
         yield Pruned(1, 1, 1.0, ratios, masks, model)
         if context.config.epochs:
