@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import FlowContext, flow
-from pruning_core.model.model_io import copy_model
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.start_masks import start_sparsity
@@ -185,7 +184,7 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
         masks = event.masks if isinstance(event, Pruned) else masks
         model = event.model if isinstance(event, Pruned | Tuned) else model
     if not plan.fine_tune.epochs:
-        model = repaired_copy(plan, space, masks, model)
+        model = plan.resolve(space).repaired_copy(masks, model)
     yield replace(measure_states(plan, space, masks, model, device), goal=tuple(goal))
 
 
@@ -193,12 +192,6 @@ def flow_context(plan: Plan, space: Workspace, device: torch.device | None = Non
     """The plan as a flow works with it. Raises PruningError where it can prune no layer."""
     resolved = plan.resolve(space)
     return FlowContext(resolved, resolved.layers, plan.fine_tune, device)
-
-
-def repaired_copy(plan: Plan, space: Workspace, masks: Masks, model: nn.Module) -> nn.Module:
-    """A masked network after the plan's repair: a copy, or the network where nothing changes."""
-    repairing = plan.resolve(space).repairing
-    return repairing(copy_model(model), masks) if repairing else model
 
 
 def measure_states(

@@ -30,7 +30,7 @@ from pruning_core.model.coupling.dependent_masks import (
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.kept_norms import KEPT, with_kept_norms
 from pruning_core.model.mask_forms import removed_places
-from pruning_core.model.model_io import with_selected_logits
+from pruning_core.model.model_io import copy_model, with_selected_logits
 from pruning_core.registry import find
 from pruning_core.repairs import NONE, REPAIRS, BoundRepair, Repair
 from pruning_core.schedule import Schedule
@@ -292,6 +292,10 @@ class ResolvedPlan:
         """As `masked_copy`, then repaired as the plan says."""
         work = self.masked_copy(masks, model)
         return self.repairing(work, masks) if self.repairing else work
+
+    def repaired_copy(self, masks: Masks, model: nn.Module) -> nn.Module:
+        """A masked network after the repair: a copy, or the network where nothing changes."""
+        return self.repairing(copy_model(model), masks) if self.repairing else model
 
     def fresh_model(self, seed: int) -> nn.Module:
         """The network with new random weights from a seed. Frozen parameters keep their values."""

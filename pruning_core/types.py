@@ -274,6 +274,11 @@ class Report:
         macs = self.macs_effective if self.thinned_macs is None else self.thinned_macs
         return {"parameters": parameters / self.parameters, "macs": macs / max(1, self.macs)}
 
+    def meets(self, budgets: Mapping[str, float]) -> bool:
+        """Does no more than these shares remain? budgets: by the names of `remaining`."""
+        left = self.remaining
+        return all(left[name] <= keep for name, keep in budgets.items())
+
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
@@ -313,8 +318,7 @@ class GoalRound:
     @property
     def reached(self) -> bool:
         """Are there budgets, and are all of them met?"""
-        left = self.report.remaining
-        return bool(self.budgets) and all(left[name] <= keep for name, keep in self.budgets.items())
+        return bool(self.budgets) and self.report.meets(self.budgets)
 
 
 @dataclass(frozen=True, eq=False)

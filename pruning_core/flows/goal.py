@@ -7,7 +7,6 @@ from torch import nn
 
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows.protocol import Chosen, FlowContext, FlowDefaults
-from pruning_core.model.model_io import copy_model
 from pruning_core.settings import setting
 from pruning_core.tasks.task import Task
 from pruning_core.types import Evaluation, GoalRound, Pruned, PruningError, Split
@@ -87,8 +86,7 @@ class Goal:
         return high
 
     def _met(self, chosen: Chosen) -> bool:
-        left = self.context.plan.counts(chosen[1]).remaining
-        return all(left[name] <= keep for name, keep in self.settings.budgets.items())
+        return self.context.plan.counts(chosen[1]).meets(self.settings.budgets)
 
     def measured(self, done: Pruned) -> GoalRound:
         """The round that is over. done: its masks, with the network after its training."""
@@ -118,10 +116,9 @@ class Goal:
 
     def _repaired(self, done: Pruned) -> nn.Module:
         """Without training, a run ends with the plan's repair (`pipeline.prune`)."""
-        repairing = self.context.plan.repairing
-        if self.context.config.epochs or repairing is None:
+        if self.context.config.epochs:
             return done.model
-        return repairing(copy_model(done.model), done.masks)
+        return self.context.plan.repaired_copy(done.masks, done.model)
 
     def _evaluation(self, model: nn.Module) -> Evaluation:
         return self._judge.evaluate(model, self._split, self.context.device)
