@@ -328,15 +328,10 @@ class PlanSpace:
         """Counts of the masks; of the thinned network where whole outputs are removed."""
         resolved = self.resolved
         masks = resolved.masks(self.groups, self.all_ratios(ratios))
-        report = counts(self.plan, self.space, masks)
-        macs = report.macs_effective if report.thinned_macs is None else report.thinned_macs
-        kept = report.thinned_parameters
-        shares = {
-            "macs": lambda: macs / report.macs,
-            "parameters": lambda: (report.nonzeros if kept is None else kept) / report.parameters,
-            "bytes": lambda: self._stored(masks),
-        }
-        return {name: shares[name]() for name in names}
+        left = counts(self.plan, self.space, masks).remaining
+        if "bytes" in names:
+            left["bytes"] = self._stored(masks)
+        return {name: left[name] for name in names}
 
     def _stored(self, masks: Mapping[str, torch.Tensor]) -> float:
         resolved = self.resolved
