@@ -46,7 +46,7 @@ def _arguments(command: Command) -> Iterator[tuple[str, str]]:
     parser = argparse.ArgumentParser(prog="pruning", add_help=False)
     command.add_options(parser)
     for action in parser._actions:
-        cell = (action.help or "").replace("|", "\\|")
+        cell = (action.help or "").replace("|", "\\|").replace("%%", "%")
         if not action.option_strings:
             yield action.dest.upper(), f"required: {cell}"
             continue
