@@ -63,6 +63,11 @@ def test_choices_are_those_of_the_code() -> None:
     assert not [name for name in names if f"| `{name}` |" not in page]
 
 
+def test_the_references_name_every_source_on_arxiv() -> None:
+    named = set(re.findall(r"arXiv:(\d{4}\.\d+)", text(DOCS / "choices.md")))
+    assert named <= set(re.findall(r"arxiv\.org/abs/(\d{4}\.\d+)", text(DOCS / "references.md")))
+
+
 def test_the_command_line_is_that_of_the_code() -> None:
     """If not: python -m pruning_core.cli.help_page > docs/cli.md."""
     assert text(DOCS / "cli.md") == help_page.markdown()
