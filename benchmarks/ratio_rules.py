@@ -1,6 +1,6 @@
 """Rule x target x network: the accuracy of the whole plan with the ratios of every rule.
 
-    PYTHONPATH=. nice -n 19 python -m benchmarks.ratio_rules
+    nice -n 19 python -m benchmarks.ratio_rules
 
 Networks: two of the zoo on digits, and a CIFAR-style ResNet-20 with option-A shortcuts (He et al.
 2015, arXiv:1512.03385) that this script trains on digits. Curves are measured on the validation

@@ -1,6 +1,6 @@
 """Repair without training: the test accuracy of every repair, and of one epoch of training.
 
-    PYTHONPATH=. nice -n 15 python -m benchmarks.repairs --out repairs.jsonl
+    nice -n 15 python -m benchmarks.repairs --out repairs.jsonl
 
 Three networks of the zoo on Fashion-MNIST (`--dataset digits` is quick), four granularities with
 uniform ratios and magnitudes, the whole test split. Writes one JSON line per measurement as they

@@ -1,6 +1,6 @@
 """Search methods x measurements with a known optimum: how often each search finds it.
 
-    PYTHONPATH=. nice -n 19 python -m benchmarks.search_planted
+    nice -n 19 python -m benchmarks.search_planted
 
 No network: ten parts of unequal cost, a budget of half the cost, and a score that is 1 at ratios
 planted on the budget. `sum`: the score falls with the mean squared distance of all ratios from the
