@@ -9,25 +9,23 @@ lowest of the networks.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.truth import scores, training
 from benchmarks.truth.flows import TRAINED, trained
 from benchmarks.truth.table import TARGETS, Line, overlap
 from pruning_core.plan import Plan
 from pruning_core.resolved_plan import ResolvedPlan
-from pruning_core.training.config import TrainConfig
-from pruning_core.workspaces import Workspace, calibration, open_workspace
+from pruning_core.types import GroupScores, Ratios
+from pruning_core.workspaces import calibration, open_workspace
 
 ALL = ("lenet5", "resnet20", "vit")
 HOOKED = ("lenet5", "resnet20")
 ONE = "a layer that would be emptied keeps one weight"
-CONFIG = TrainConfig(epochs=2, lr=0.05)
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,31 @@ class Scored:
     why: str = "nothing"
 
 
-def opened(network: str, plan: Plan) -> tuple[Workspace, ResolvedPlan, Tensor, Tensor]:
-    """The network, the plan on it, and the batch that its criterion reads."""
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A plan on a network: the names of its weights, the product's scores, and the batch read."""
+
+    model: nn.Module
+    resolved: ResolvedPlan
+    names: list[str]
+    ours: GroupScores
+    x: Tensor
+    y: Tensor
+
+    def chosen(self, target: float) -> tuple[Ratios, list[Tensor]]:
+        """The product's ratios and masks at a sparsity."""
+        ratios, masks = replace(self.resolved, sparsity=target).choose(self.ours, 1.0)
+        return ratios, [masks[name] for name in self.names]
+
+
+def opened(network: str, plan: Plan) -> Case:
+    """The plan on a network of the zoo."""
     space = open_workspace(network, "digits")
-    plan = replace(plan, model=network, calibration=128)
+    resolved = replace(plan, model=network, calibration=128).resolve(space)
     ((x, y),) = calibration(space, 128)
     assert isinstance(x, Tensor)
-    return space, plan.resolve(space), x, y
+    names = [layer.name for layer in resolved.layers]
+    return Case(space.model, resolved, names, resolved.scores(), x, y)
 
 
 def kept_globally(wanted: scores.PerName, sparsity: float) -> list[Tensor]:
@@ -77,28 +93,25 @@ def kept_filters(wanted: scores.PerName, sparsity: float) -> list[Tensor]:
 RULES = {"fine": kept_globally, "row": kept_per_row, "filter": kept_filters}
 
 
-def scored(case: Scored) -> Line:
+def scored(row: Scored) -> Line:
     """The largest difference of group scores, relative to the largest, and the overlaps."""
     worst = 0.0
     overlaps = [1.0] * len(TARGETS)
-    for network in case.networks:
-        space, resolved, x, y = opened(network, case.plan)
-        names = [layer.name for layer in resolved.layers]
-        wanted = case.oracle(space.model, names, x, y)
-        ours = resolved.scores()
-        if case.plan.allocation != "lamp":
-            for name in names:
-                gap = (ours[name].flatten() - wanted[name].flatten()).abs().max()
+    for network in row.networks:
+        case = opened(network, row.plan)
+        wanted = row.oracle(case.model, case.names, case.x, case.y)
+        if row.plan.allocation != "lamp":
+            for name in case.names:
+                gap = (case.ours[name].flatten() - wanted[name].flatten()).abs().max()
                 worst = max(worst, float(gap / wanted[name].abs().max().clamp_min(1e-30)))
         for at, target in enumerate(TARGETS):
-            _, masks = replace(resolved, sparsity=target).choose(ours, 1.0)
-            kept = [masks[name] for name in names]
-            if case.plan.granularity == "filter":
+            _, kept = case.chosen(target)
+            if row.plan.granularity == "filter":
                 kept = [mask.flatten(1).any(1) for mask in kept]
-            other = RULES[case.plan.granularity](wanted, target)
+            other = RULES[row.plan.granularity](wanted, target)
             overlaps[at] = min(overlaps[at], overlap(kept, other))
-    difference = "masks alone" if case.plan.allocation == "lamp" else f"{worst:.0e}"
-    return Line(case.method, case.text, difference, tuple(overlaps), case.why)
+    difference = "masks alone" if row.plan.allocation == "lamp" else f"{worst:.0e}"
+    return Line(row.method, row.text, difference, tuple(overlaps), row.why)
 
 
 GLOBAL = Plan(allocation="global")
@@ -161,20 +174,25 @@ SCORED = (
 )
 
 
-def torch_line() -> Line:
-    """Global magnitude against torch.nn.utils.prune."""
+def mask_overlaps(plan: Plan, oracle: Callable[[Case, float], scores.PerName]) -> tuple[float, ...]:
+    """The overlaps with an oracle that gives masks at a sparsity, the lowest of two networks."""
     overlaps = [1.0] * len(TARGETS)
     for network in HOOKED:
-        space, resolved, _, _ = opened(network, GLOBAL)
-        names = [layer.name for layer in resolved.layers]
-        groups = resolved.scores()
+        case = opened(network, plan)
         for at, target in enumerate(TARGETS):
-            _, masks = replace(resolved, sparsity=target).choose(groups, 1.0)
-            other = scores.torch_global(space.model, names, target)
-            found = overlap([masks[n] for n in names], [other[n] for n in names])
-            overlaps[at] = min(overlaps[at], found)
+            masks = oracle(case, target)
+            other = [masks[name] for name in case.names]
+            overlaps[at] = min(overlaps[at], overlap(case.chosen(target)[1], other))
+    return tuple(overlaps)
+
+
+def torch_line() -> Line:
+    """Global magnitude against torch.nn.utils.prune."""
+    overlaps = mask_overlaps(
+        GLOBAL, lambda case, target: scores.torch_global(case.model, case.names, target)
+    )
     text = "`torch.nn.utils.prune`"
-    return Line("`magnitude_l1`, Global", text, "masks alone", tuple(overlaps), ONE)
+    return Line("`magnitude_l1`, Global", text, "masks alone", overlaps, ONE)
 
 
 def erk_line() -> Line:
@@ -182,37 +200,29 @@ def erk_line() -> Line:
     worst = 0.0
     overlaps = [1.0] * len(TARGETS)
     for network in ALL:
-        space, resolved, x, y = opened(network, Plan(allocation="erk"))
-        names = [layer.name for layer in resolved.layers]
-        groups = resolved.scores()
-        sizes = scores.magnitude(space.model, names, x, y)
+        case = opened(network, Plan(allocation="erk"))
+        sizes = scores.magnitude(case.model, case.names, case.x, case.y)
         for at, target in enumerate(TARGETS):
-            ratios, masks = replace(resolved, sparsity=target).choose(groups, 1.0)
-            density = scores.erk_densities(space.model, names, 1 - target)
-            worst = max(worst, *(abs(1 - ratios[n] - density[n]) for n in names))
+            ratios, kept = case.chosen(target)
+            density = scores.erk_densities(case.model, case.names, 1 - target)
+            worst = max(worst, *(abs(1 - ratios[n] - density[n]) for n in case.names))
             other = [
                 training.keep_top(sizes[n].flatten(), round(density[n] * sizes[n].numel()))
-                for n in names
+                for n in case.names
             ]
-            overlaps[at] = min(overlaps[at], overlap([masks[n] for n in names], other))
+            overlaps[at] = min(overlaps[at], overlap(kept, other))
     why = "a count per layer rounded to the nearest, at least one weight"
     return Line("`erk`", "Evci 2020", f"{worst:.0e} (density)", tuple(overlaps), why)
 
 
 def synflow_line() -> Line:
     """The authors' own run to every target."""
-    overlaps = [1.0] * len(TARGETS)
-    for network in HOOKED:
-        space, resolved, x, _ = opened(network, replace(GLOBAL, criterion="synflow"))
-        names = [layer.name for layer in resolved.layers]
-        groups = resolved.scores()
-        for at, target in enumerate(TARGETS):
-            _, masks = replace(resolved, sparsity=target).choose(groups, 1.0)
-            other = scores.synflow_masks(space.model, names, x, 1 - target)
-            found = overlap([masks[n] for n in names], [other[n] for n in names])
-            overlaps[at] = min(overlaps[at], found)
+    overlaps = mask_overlaps(
+        replace(GLOBAL, criterion="synflow"),
+        lambda case, target: scores.synflow_masks(case.model, case.names, case.x, 1 - target),
+    )
     why = "one run to 99% for all targets, the authors run to each; at 99% a weight of rounding"
-    return Line("`synflow`", "Tanaka 2020", "masks alone", tuple(overlaps), why)
+    return Line("`synflow`", "Tanaka 2020", "masks alone", overlaps, why)
 
 
 def lines() -> Iterator[Line]:
