@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.truth.training import Seven
 from pruning_core.flows import flow
 from pruning_core.flows.masking import StepState, Timed, train_with_rule
 from pruning_core.flows.protocol import Chosen
@@ -56,33 +57,6 @@ def optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
     )
 
 
-class Loop:
-    """SEVEN's state, in the pseudo-code's own names: one row of all weights."""
-
-    def __init__(self, n: int, steps: int, sparsity: float) -> None:
-        self.m = torch.zeros(n)
-        self.v = torch.zeros(n)
-        self.s = torch.zeros(n)
-        self.mask = torch.ones(n)
-        self.n = n
-        self.steps = steps
-        self.r = 1 - sparsity
-
-    def cut(self, t: int, w: Tensor, g: Tensor) -> None:
-        a = g.abs()
-        self.m = 0.8 * self.m + 0.2 * a
-        self.v = 0.9 * self.v + 0.1 * a**2
-        m_hat = self.m / (1 - 0.8 ** (t + 1))
-        v_hat = self.v / (1 - 0.9 ** (t + 1))
-        self.s += (w * a * m_hat / (v_hat.sqrt() + 1e-9)).abs()
-        self.s[self.mask == 0] = 0
-        k = int((self.r + (1 - self.r) * (1 - (t + 1) / self.steps) ** 3) * self.n)
-        ranked = self.s.masked_fill(self.mask == 0, -1).argsort(
-            stable=True
-        )  # of equal scores, such as 0, the first go first
-        self.mask[ranked[: self.n - k]] = 0
-
-
 def row(model: nn.Module, part: str = "data") -> Tensor:
     return torch.cat([getattr(model.get_parameter(name), part).flatten() for name in NAMES])
 
@@ -103,13 +77,13 @@ def test_seven_before_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
     here = quarters()
     cuts, _ = run("seven_pre:steps=10,batch=8,classifier=1", here, replace(CONFIG, epochs=0))
     model = deepcopy(here.model).eval()
-    loop = Loop(8 * 9 + 512, 10, 0.6)
+    loop = Seven(8 * 9 + 512, 10, 0.6)
     batches = here.dataset.train.shuffled(8, 0)
     for t in range(10):
         x, y = next(batches)
         model.zero_grad()
         cross_entropy(model(x), y).backward()
-        loop.cut(t, row(model), torch.cat([gradient(model, name).flatten() for name in NAMES]))
+        loop.prune(t, row(model), torch.cat([gradient(model, name).flatten() for name in NAMES]))
         masked(model, loop.mask)
         assert same(cuts[t], loop.mask), f"step {t}"
     assert cuts[-1].fraction == pytest.approx(1.0, abs=2 / 584)
@@ -123,7 +97,7 @@ def test_seven_while_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
     here = quarters()
     cuts, last = run("seven_dyn:delay=0.2,window=0.8,classifier=1", here)
     model = deepcopy(here.model).train()
-    loop = Loop(8 * 9 + 512, 8, 0.6)
+    loop = Seven(8 * 9 + 512, 8, 0.6)
     steps = optimizer(model, CONFIG)
     done = 0
     for step, (x, y) in enumerate(here.dataset.train.shuffled(8, 1)):
@@ -136,7 +110,7 @@ def test_seven_while_fine_tuning_is_the_released_loop_over_ten_steps() -> None:
             )  # forward with W M: no gradient there
         steps.step()
         if 2 <= step < 2 + 8 - 1:
-            loop.cut(step - 2, row(model), slopes * loop.mask)
+            loop.prune(step - 2, row(model), slopes * loop.mask)
             masked(model, loop.mask)
             assert same(cuts[done], loop.mask), f"step {step}"
             done += 1
