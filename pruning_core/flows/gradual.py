@@ -63,10 +63,10 @@ def pruning_steps(flow: Windowed, context: FlowContext, count: int) -> tuple[int
 
 @dataclass(eq=False, kw_only=True)
 class _UntilGoal(RuleDefaults):
-    """Prunes at given steps, until the goal is met; then the training goes on without pruning.
+    """Prunes at given steps, until the goal is met; then the training continues without pruning.
 
     Before each pruning the network is measured as the end of the round before. Where it misses the
-    goal, masks and weights go back to those at the end of the last good round.
+    goal, masks and weights become those at the end of the last good round again.
     """
 
     context: FlowContext
@@ -120,7 +120,7 @@ class Gradual(GoalSettings):
     """Prune by the plan's criterion during training, at several steps of one part of it.
 
     With a goal, the network is measured before each pruning and after the training. Once it misses
-    the goal, the training goes on from the last good round, without pruning.
+    the goal, the training continues from the last good round, without pruning.
     """
 
     help: str = (

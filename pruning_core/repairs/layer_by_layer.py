@@ -2,7 +2,7 @@
 
 The dense network runs once: what each product gave is kept, without the bias. Then the pruned
 network runs on the same images. At each layer its inputs are read, as they are after the changes of
-the layers before it; the layer is changed; then the network runs on from there.
+the layers before it; the layer is changed; then the pass continues from there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
