@@ -18,12 +18,10 @@ class SearchMethod(Entry, Protocol):
     Most make a `Candidates` and yield what it measures. starts: ratios by name that a search may
     begin with, already fitted to the budget. Equal seeds give equal candidates.
     several: it looks for the best trade-off of several costs, and needs no budget.
-    optional: the package that it needs besides the project's own; "" for none.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
     several: ClassVar[bool]
-    optional: ClassVar[str]
 
     def __call__(
         self,
@@ -37,11 +35,10 @@ class SearchMethod(Entry, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SearchDefaults(Described):
-    """The usual facts of a search method: one cost, no other package.
+    """The usual facts of a search method: one cost.
 
     A new method is a frozen dataclass with this base, a label, formula and source, and `__call__`.
     Its help is the first sentence of its docstring, unless it has its own.
     """
 
     several: ClassVar[bool] = False
-    optional: ClassVar[str] = ""

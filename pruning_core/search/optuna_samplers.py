@@ -26,8 +26,6 @@ WITHIN = "within the budget"
 class OptunaDefaults(SearchDefaults):
     """A search whose proposals come from one of Optuna's samplers."""
 
-    optional: ClassVar[str] = "optuna"
-
     def _sampler(self, samplers: Any, seed: int) -> "BaseSampler":
         raise NotImplementedError
 

@@ -20,10 +20,8 @@ ON_THE_WAY = ("netadapt", "sensitivity_map", "eagleeye_sensitivity", "eagleeye_k
 
 
 def method_of(name: str) -> SearchMethod:
-    """The method, with a small agent; the test is skipped where its package is not installed."""
+    """The method, with a small agent."""
     method = SEARCHES[name]
-    if method.optional:
-        pytest.importorskip(method.optional)
     return replace(method, hidden=4, batch=2) if isinstance(method, Amc) else method
 
 

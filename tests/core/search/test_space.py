@@ -32,8 +32,6 @@ def test_methods_yield_repeatable_candidates_within_the_budget(name: str) -> Non
     """Equal seeds give equal candidates, numbered from 1, at most as many as asked for."""
     method = search_method(name)
     assert isinstance(method, SearchMethod)
-    if method.optional:
-        pytest.importorskip(method.optional)
     assert all((method.label, method.help, method.formula, method.source))
     starts = {"uniform": SPACE.fitted(dict.fromkeys(("part0", "part1", "part2", "part3"), 0.5))}
     evaluate = planted(SPACE, (0.9, 0.1, 0.5, 0.6))
