@@ -19,13 +19,11 @@ from explorer.training.engine import (
     steps_of,
     steps_per_epoch_of,
 )
-from explorer.training.status import asked_for, note_lost, training_status
+from explorer.training.status import asked_for, is_active, note_lost, training_status
 from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Finished
 from pruning_core.workspaces import Workspace
-
-REFRESH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,6 @@ class TrainingPage:
         """This browser's newest run of the page that has a result."""
         runs = cache.jobs().snapshots(state.owner(), self.job)
         return next((run for run in runs if isinstance(run.result, Finished)), None)
-
-
-def is_active(run: Snapshot | None) -> bool:
-    """Is the run queued or running?"""
-    return run is not None and run.active
 
 
 def require_prunable(plan: Plan, space: Workspace) -> None:

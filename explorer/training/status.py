@@ -1,17 +1,49 @@
-"""A background run in one line: how far it is, how it ended, and what it was started with."""
+"""A background run: its start, how far it is in one line, and how it ended."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import streamlit as st
 
-from explorer.jobs.job import Snapshot
+from explorer.jobs.job import MakeEvents, Snapshot
 from explorer.jobs.progress import Progress, clock
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from pruning_core.types import PruningError
 
 Request = TypeVar("Request")
+REFRESH_SECONDS = 1.0
+"""A page shows a run that is active again after so many seconds."""
 STOPPING = "stopping"
+
+
+def start_job(kind: str, title: str, events: MakeEvents, about: object) -> None:
+    """Starts a run in the background. Where it cannot start, the side bar says why.
+
+    For callbacks, and for scripts that run again afterwards.
+    """
+    try:
+        cache.jobs().start(state.owner(), kind, title, events, about)
+    except PruningError as problem:
+        state.add_problem(str(problem))
+
+
+def newest_run(kind: str, about: object) -> Snapshot | None:
+    """This browser's newest run of that kind that was started with `about`."""
+    runs = cache.jobs().snapshots(state.owner(), kind)
+    return next((run for run in runs if run.about == about), None)
+
+
+def is_active(run: Snapshot | None) -> bool:
+    """Is the run queued or running?"""
+    return run is not None and run.active
+
+
+def repeated(draw: Callable[..., None], active: bool) -> Callable[..., None]:
+    """During a run `draw` runs again by itself, without the page. After it, only with the page:
+    a button that changes the plan then changes all that the page shows.
+    """
+    return st.fragment(draw, run_every=REFRESH_SECONDS) if active else draw
 
 
 def asked_for(run: Snapshot, kind: type[Request]) -> Request:

@@ -8,19 +8,16 @@ from explorer.charts import alt
 from explorer.charts.farthest import farthest_chart
 from explorer.jobs.progress import Progress
 from explorer.pages.explore.how_far_run import curve_points, result, runs, share_done, start
-from explorer.pages.explore.smallest import LOSS, choose_limit, smallest
+from explorer.pages.explore.smallest import LOSS, choose_limit, smallest, use_button
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.formats import scale, signed, title
 from explorer.texts.help import HELP
-from explorer.training.status import active_job, ended
+from explorer.training.status import active_job, ended, repeated
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import Farthest
 from pruning_core.tasks import Task
-from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
-
-REFRESH = 1.0
 
 
 def how_far_panel(plan: Plan, space: Workspace) -> None:
@@ -35,10 +32,7 @@ def _panel(plan: Plan, space: Workspace) -> None:
         return smallest(plan, space, limited)
     lose, sure = _form(plan, space)
     active = any(run.active for run in runs(plan))
-    if active:
-        st.fragment(_live, run_every=REFRESH)(plan, space, lose, sure, was_active=True)
-    else:
-        _live(plan, space, lose, sure, was_active=False)
+    repeated(_live, active)(plan, space, lose, sure, was_active=active)
     return None
 
 
@@ -76,10 +70,7 @@ def _form(plan: Plan, space: Workspace) -> tuple[float, bool]:
 def _start(plan: Plan, space: Workspace) -> None:
     lose = state.widget_value("farthest_lose", 1.0) / scale(space.dataset.task)
     sure = state.widget_value("farthest_sure", False)
-    try:
-        start(plan, space, lose, sure)
-    except PruningError as problem:
-        state.add_problem(str(problem))
+    start(plan, space, lose, sure)
 
 
 def _live(plan: Plan, space: Workspace, lose: float, sure: bool, *, was_active: bool) -> None:
@@ -101,7 +92,7 @@ def _live(plan: Plan, space: Workspace, lose: float, sure: bool, *, was_active: 
             _sentence(found)
         _figure(plan, space, found, lose)
         if found is not None:
-            _use_button(found, plan)
+            use_button(found.plan.sparsity, plan, "farthest_use")
 
 
 def _label(task: Task) -> str:
@@ -158,20 +149,4 @@ def set_from_chart() -> None:
     chosen = state.widget_value("farthest_chart", nothing)
     points = chosen["selection"]["points"]
     if points:
-        _use(round(points[0]["x"]) / 100)
-
-
-def _use_button(found: Farthest, plan: Plan) -> None:
-    same = found.plan.sparsity == plan.sparsity
-    st.button(
-        f"The plan removes {plan.sparsity:.0%}" if same else f"Remove {found.plan.sparsity:.0%}",
-        key="farthest_use",
-        icon=":material/check:",
-        disabled=same,
-        on_click=_use,
-        args=(found.plan.sparsity,),
-    )
-
-
-def _use(sparsity: float) -> None:
-    state.change(sparsity=sparsity)
+        state.change(sparsity=round(points[0]["x"]) / 100)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from explorer.jobs.job import Snapshot
 from explorer.session import cache, state
+from explorer.training.status import start_job
 from pruning_core.plan import Plan
 from pruning_core.repairs import REPAIRS
 from pruning_core.sensitivity.farthest import CURVE, CurvePoint, Farthest, Tried, curve, farthest
@@ -54,8 +55,7 @@ def start(plan: Plan, space: Workspace, lose: float, sure: bool) -> None:
     done = any(run.status == "done" for run in runs(plan, curve_only=True))
     asked = HowFarRequest(key, lose, sure, not done)
     known = curve_points(plan)
-    cache.jobs().start(
-        state.owner(),
+    start_job(
         KIND,
         "How far can this plan go?",
         lambda: how_far_events(plan, space, asked, known),

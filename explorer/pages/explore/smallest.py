@@ -5,19 +5,17 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import signed
 from explorer.texts.help import HELP
-from explorer.training.status import active_job, ended
+from explorer.training.status import active_job, ended, is_active, newest_run, repeated, start_job
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
 
 KIND = "smallest"
-REFRESH = 1.0
 TRIED = 8
 """At most so many sparsities are tried."""
 LOSS = "Loss"
@@ -79,8 +77,7 @@ def choose_limit() -> str:
 def smallest(plan: Plan, space: Workspace, limited: str) -> None:
     """Draws the search for a file size or a time."""
     asked = _form(plan, limited)
-    run = _newest(asked)
-    active = run is not None and run.active
+    active = is_active(newest_run(KIND, asked))
     st.button(
         "Find the smallest sparsity",
         key="smallest_start",
@@ -89,7 +86,7 @@ def smallest(plan: Plan, space: Workspace, limited: str) -> None:
         on_click=_start,
         args=(plan, space, asked),
     )
-    st.fragment(_live, run_every=REFRESH if active else None)(plan, asked, was_active=active)
+    repeated(_live, active)(plan, asked, was_active=active)
 
 
 def _form(plan: Plan, limited: str) -> Asked:
@@ -105,19 +102,14 @@ def _start(plan: Plan, space: Workspace, asked: Asked) -> None:
     def events() -> Iterator[object]:
         return EVENTS[asked.limited](plan, space, asked.share)
 
-    cache.jobs().start(state.owner(), KIND, "How far can this plan go?", events, asked)
-
-
-def _newest(asked: Asked) -> Snapshot | None:
-    runs = cache.jobs().snapshots(state.owner(), KIND)
-    return next((run for run in runs if run.about == asked), None)
+    start_job(KIND, "How far can this plan go?", events, asked)
 
 
 def _live(plan: Plan, asked: Asked, *, was_active: bool) -> None:
     """Progress, then what was found; runs again by itself during a run."""
     with show_errors():
-        run = _newest(asked)
-        if was_active and not (run is not None and run.active):
+        run = newest_run(KIND, asked)
+        if was_active and not is_active(run):
             st.rerun()
         if run is None:
             st.caption(LEADS[asked.limited])
@@ -128,16 +120,7 @@ def _live(plan: Plan, asked: Asked, *, was_active: bool) -> None:
             return
         ended(run, "search", ".")
         if run.result is not None:
-            sparsity = _said(run.result)
-            same = sparsity == plan.sparsity
-            st.button(
-                f"The plan removes {sparsity:.0%}" if same else f"Remove {sparsity:.0%}",
-                key="smallest_use",
-                icon=":material/check:",
-                disabled=same,
-                on_click=_use,
-                args=(sparsity,),
-            )
+            use_button(_said(run.result), plan, "smallest_use")
 
 
 def _said(found: object) -> float:
@@ -168,5 +151,14 @@ def _said(found: object) -> float:
     return found.plan.sparsity
 
 
-def _use(sparsity: float) -> None:
-    state.change(sparsity=sparsity)
+def use_button(sparsity: float, plan: Plan, key: str) -> None:
+    """A button that sets the sparsity that was found."""
+    same = sparsity == plan.sparsity
+    st.button(
+        f"The plan removes {sparsity:.0%}" if same else f"Remove {sparsity:.0%}",
+        key=key,
+        icon=":material/check:",
+        disabled=same,
+        on_click=state.change,
+        kwargs={"sparsity": sparsity},
+    )

@@ -16,17 +16,13 @@ from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
-from explorer.training.status import active_job, asked_for, ended, note_lost
-from pruning_core.compress.thin import (
-    Thinned,
-    thin_refusals,
-)
+from explorer.training.status import active_job, ended, is_active, newest_run, note_lost, repeated
+from pruning_core.compress.thin import Thinned, thin_refusals
 from pruning_core.export.thinned import ThinnedExport, export_thinned
 from pruning_core.granularity import granularity
 from pruning_core.types import PruningError
 
 JOB = "thin"
-REFRESH_SECONDS = 1.0
 OFF = "Off"
 MULTIPLES: tuple[str | int, ...] = (OFF, 8, 16)
 """Options of the rounding; the first one stands for None."""
@@ -66,11 +62,9 @@ def thinned_files(files: Files) -> Mapping[str, bytes]:
     )
     round_to = None if chosen == OFF else cast(int, chosen)
     about = f"{subject_key(files)} {round_to}"
-    run = _newest(about)
-    active = run is not None and run.active
-    st.fragment(_status, run_every=REFRESH_SECONDS if active else None)(
-        files, round_to, about, active
-    )
+    run = newest_run(JOB, about)
+    active = is_active(run)
+    repeated(_status, active)(files, round_to, about, active)
     if run is None or not isinstance(run.result, ThinnedExport):
         return {}
     _result(files, run.result, refusals)
@@ -88,16 +82,10 @@ def build_events(files: Files, round_to: int | None) -> Iterator[object]:
     yield from export_thinned(files.plan, files.space, files.masks, files.model, round_to=round_to)
 
 
-def _newest(about: str) -> Snapshot | None:
-    """This browser's newest build of this network with this rounding."""
-    runs = cache.jobs().snapshots(state.owner(), JOB)
-    return next((run for run in runs if asked_for(run, str) == about), None)
-
-
 def _status(files: Files, round_to: int | None, about: str, was_active: bool) -> None:
     """The button, or the bar with its stop. Redraws itself while the build is active."""
     with show_errors():
-        run = _newest(about)
+        run = newest_run(JOB, about)
         if run is not None and run.active:
             active_job(run, _progress(run), "thin_stop", "Stops after the present step.")
             return

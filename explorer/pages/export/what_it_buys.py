@@ -12,7 +12,7 @@ from explorer.jobs.progress import Progress
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
-from explorer.training.status import active_job, asked_for, ended, note_lost
+from explorer.training.status import active_job, ended, is_active, newest_run, note_lost, repeated
 from pruning_core.compress.storage_sizes import StoredSize, dense_stored, smallest_stored
 from pruning_core.granularity import Granularity, granularity
 from pruning_core.plan import Plan
@@ -20,7 +20,6 @@ from pruning_core.types import Report
 from pruning_core.workspaces import Workspace
 
 JOB = "latency"
-REFRESH_SECONDS = 1.0
 SECONDS = 4.0
 """For one runtime at one batch size."""
 CARD: dict[str, Any] = {
@@ -58,11 +57,8 @@ def what_it_buys(
     report, sizes: computed of the network that is exported; thinned: bytes of the thinned one.
     """
     st.subheader("What it buys here", anchor=False)
-    run = _newest(plan)
-    active = run is not None and run.active
-    st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(
-        plan, space, report, sizes, thinned, active
-    )
+    active = is_active(newest_run(JOB, cache.mask_key(plan)))
+    repeated(_live, active)(plan, space, report, sizes, thinned, active)
 
 
 def what_can_change(chosen: Granularity) -> str:
@@ -79,12 +75,6 @@ def latency_events(plan: Plan, space: Workspace) -> Iterator[object]:
     yield from time_plan(plan, space, budget=SECONDS)
 
 
-def _newest(plan: Plan) -> Snapshot | None:
-    """This browser's newest measurement of a plan with the same masks."""
-    runs = cache.jobs().snapshots(state.owner(), JOB)
-    return next((run for run in runs if asked_for(run, str) == cache.mask_key(plan)), None)
-
-
 def _live(
     plan: Plan,
     space: Workspace,
@@ -95,8 +85,8 @@ def _live(
 ) -> None:
     """Numbers and status. This part redraws itself while the measurement is active."""
     with show_errors():
-        run = _newest(plan)
-        if was_active and not (run is not None and run.active):
+        run = newest_run(JOB, cache.mask_key(plan))  # of any plan with the same masks
+        if was_active and not is_active(run):
             st.rerun()
         _numbers(report, sizes, thinned, run)
         st.caption(what_can_change(granularity(plan.granularity)))

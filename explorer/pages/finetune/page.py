@@ -14,10 +14,8 @@ from explorer.training.compare import compare_section
 from explorer.training.engine import steps_of, training_events
 from explorer.training.form import training_form
 from explorer.training.run_panel import (
-    REFRESH_SECONDS,
     TrainingPage,
     changes,
-    is_active,
     learning_curves,
     require_prunable,
     run_status,
@@ -25,7 +23,7 @@ from explorer.training.run_panel import (
     start_button,
     start_run,
 )
-from explorer.training.status import asked_for
+from explorer.training.status import REFRESH_SECONDS, asked_for, is_active
 from pruning_core.flows import FLOWS, flow
 from pruning_core.plan import Plan
 from pruning_core.schedule import schedule

@@ -16,10 +16,8 @@ from explorer.training.compare import compare_section
 from explorer.training.engine import mask_updates_of, reference_of, steps_of
 from explorer.training.form import training_form
 from explorer.training.run_panel import (
-    REFRESH_SECONDS,
     TrainingPage,
     changes,
-    is_active,
     learning_curves,
     require_prunable,
     run_status,
@@ -27,7 +25,7 @@ from explorer.training.run_panel import (
     start_button,
     start_run,
 )
-from explorer.training.status import asked_for
+from explorer.training.status import REFRESH_SECONDS, asked_for, is_active
 from pruning_core.flows import flow
 from pruning_core.plan import Plan
 from pruning_core.types import Finished, Layer

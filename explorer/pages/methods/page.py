@@ -17,7 +17,7 @@ from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
 from explorer.texts.task_words import for_task
-from explorer.training.status import active_job, asked_for, ended, note_lost
+from explorer.training.status import REFRESH_SECONDS, active_job, asked_for, ended, note_lost
 from pruning_core.plan import Plan
 from pruning_core.studies import (
     Study,
@@ -30,7 +30,6 @@ from pruning_core.studies import (
 from pruning_core.workspaces import Workspace
 
 KIND = "study"
-REFRESH_SECONDS = 1.0
 LEAD = (
     "Which method gives the highest accuracy at which compression, and is the difference more than "
     "chance? All methods have the same network, images and training."

@@ -14,7 +14,7 @@ from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP
 from explorer.texts.task_words import for_task
-from explorer.training.status import active_job, asked_for, ended
+from explorer.training.status import active_job, asked_for, ended, is_active, repeated
 from pruning_core.plan import Plan
 from pruning_core.search.correlation import LEAST, Correlation, Trial, correlations, spread, trials
 from pruning_core.tasks import Task
@@ -25,7 +25,6 @@ from pruning_core.workspaces import Workspace
 KIND = "correlation"
 USUAL = 8
 MOST = 100
-REFRESH = 1.0
 LEAD = (
     "A search measures candidates without training. Here some of them, spread from the worst to "
     "the best, are fine-tuned for a short time: where the order before and after agrees, the "
@@ -51,9 +50,8 @@ def correlation_panel(run: SearchRun, plan: Plan, space: Workspace) -> None:
     ):
         st.markdown(for_task(LEAD, space.dataset.task))
         _form(run, plan, space)
-        job = _newest(run.asked)
-        active = job is not None and job.active
-        st.fragment(_live, run_every=REFRESH if active else None)(run.asked, space, active)
+        active = is_active(_newest(run.asked))
+        repeated(_live, active)(run.asked, space, active)
 
 
 def _newest(asked: SearchRequest) -> Snapshot | None:
@@ -67,12 +65,11 @@ def _form(run: SearchRun, plan: Plan, space: Workspace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         count = _number("Candidates", "lab_count", LEAST, MOST, USUAL)
         epochs = _number("Epochs", "lab_epochs", 1, 50, 1)
-        job = _newest(run.asked)
         pressed = st.button(
             "Fine-tune them",
             key="lab_start",
             icon=":material/play_arrow:",
-            disabled=job is not None and job.active,
+            disabled=is_active(_newest(run.asked)),
         )
     steps = len(space.dataset.train)
     st.caption(
@@ -102,7 +99,7 @@ def _live(asked: SearchRequest, space: Workspace, was_active: bool) -> None:
     """Progress, the scatter and the coefficients; runs again by itself during the lab."""
     with show_errors():
         job = _newest(asked)
-        if was_active and not (job and job.active):
+        if was_active and not is_active(job):
             st.rerun()
         if job is None:
             return

@@ -8,16 +8,16 @@ from streamlit.delta_generator import DeltaGenerator
 
 from explorer.pages.search.run import KIND, SearchRequest, SearchRun, search_events, searched_plan
 from explorer.pages.sensitivity.scans import measured_for
-from explorer.session import cache, state
+from explorer.session import state
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
+from explorer.training.status import start_job
 from pruning_core.plan import Plan
 from pruning_core.search import SEARCHES
 from pruning_core.search.plan_space import BUDGETS
 from pruning_core.search.run import MOST_EVALUATIONS, Settings
 from pruning_core.settings import Setting, settings_of, text_of
-from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
 
 USUAL_METHOD = "eagleeye"
@@ -195,12 +195,7 @@ def _start(
             f"{space.dataset.task.samples}, without training."
         )
     if pressed:
-        try:
-            cache.jobs().start(
-                state.owner(), KIND, asked.name, lambda: search_events(asked, space), asked
-            )
-        except PruningError as problem:
-            state.add_problem(str(problem))
+        start_job(KIND, asked.name, lambda: search_events(asked, space), asked)
         st.rerun()
 
 

@@ -23,13 +23,12 @@ from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import interval_words, percent, value_text
 from explorer.texts.plan_words import differences
 from explorer.texts.task_words import for_task
-from explorer.training.status import active_job, ended, note_lost
+from explorer.training.status import REFRESH_SECONDS, active_job, ended, note_lost
 from pruning_core.plan import Plan
 from pruning_core.search import Candidate
 from pruning_core.tasks import Task
 from pruning_core.workspaces import Workspace
 
-REFRESH = 1.0
 LEAD = (
     "A search proposes how much to remove in each layer and measures the pruned network without "
     "training it, many times; most methods learn from each result what to propose next. It keeps "
@@ -56,7 +55,7 @@ def render(plan: Plan, space: Workspace) -> None:
     result = st.container() if known else None  # the result is first, once there is one
     search_form(plan, space, known)
     with result or st.container():
-        st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
+        st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
         if known and not active and known[0].candidates and _is_same_data(known[0], plan):
             correlation_panel(known[0], plan, space)
 

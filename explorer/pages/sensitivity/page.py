@@ -24,7 +24,7 @@ from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import differences
 from explorer.texts.task_words import for_task, loss_help
-from explorer.training.status import active_job, asked_for, ended, note_lost
+from explorer.training.status import REFRESH_SECONDS, active_job, asked_for, ended, note_lost
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Preview
 from pruning_core.sensitivity.preview_bands import BAND_COLUMNS, Band, bands_csv
@@ -33,7 +33,6 @@ from pruning_core.tasks import CLASSIFICATION
 from pruning_core.types import PruningError, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
-REFRESH = 1.0
 VALUE = "Accuracy"
 """The choice of the task's value in the address; it is shown by its own name."""
 BANDED = "Bands, of the highlighted layer or of the three steepest curves"
@@ -73,7 +72,7 @@ def render(plan: Plan, space: Workspace) -> None:
     result = st.container() if known else None  # the result is first, once there is one
     scan_form(plan, space, prunable, known)
     with result or st.container():
-        st.fragment(_live, run_every=REFRESH if active else None)(plan, space, active)
+        st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
     scan = newest_with_results()
     if scan is None or active:
         return

@@ -6,20 +6,18 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import streamlit as st
 
-from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.formats import interval, rounded_text, title
 from explorer.texts.help import HELP
-from explorer.training.status import active_job, ended
+from explorer.training.status import active_job, ended, is_active, newest_run, repeated, start_job
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.corrected import CORRECTED, Joint, corrected, start_label, steps
 from pruning_core.types import Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
 KIND = "together"
-REFRESH = 1.0
 LEAD = (
     "A curve shows one layer pruned alone. *Measure together* prunes the whole plan with the "
     "ratios of every rule, then moves single ratios while the loss of the whole plan falls. "
@@ -42,25 +40,25 @@ def together_section(
     st.subheader("Which ratios are best for the whole plan?", anchor=False)
     at_target = replace(plan, sparsity=target, overrides=())
     asked = TogetherRequest(_key(at_target), layers)
-    run = _run(asked)
-    active = run is not None and run.active
+    run = newest_run(KIND, asked)
+    active = is_active(run)
     st.caption(LEAD)
     st.button(
         "Measure together",
         key="together_start",
         icon=":material/join_inner:",
-        disabled=run is not None and (run.active or run.status == "done"),
+        disabled=active or (run is not None and run.status == "done"),
         help=HELP["together"],
         on_click=_start,
         args=(at_target, space, tuple(points), asked),
     )
-    st.fragment(_live, run_every=REFRESH if active else None)(plan, asked, active)
+    repeated(_live, active)(plan, asked, active)
 
 
 def _live(plan: Plan, asked: TogetherRequest, was_active: bool) -> None:
     """Progress and table; runs again by itself during a run."""
     with show_errors():
-        run = _run(asked)
+        run = newest_run(KIND, asked)
         if run is None:
             return
         if was_active and not run.active:
@@ -125,19 +123,7 @@ def _apply(plan: Plan, ratios: Ratios, *, ready: bool) -> None:
 def _start(
     plan: Plan, space: Workspace, points: tuple[SensitivityPoint, ...], asked: TogetherRequest
 ) -> None:
-    cache.jobs().start(
-        state.owner(),
-        KIND,
-        "Ratios of the whole plan",
-        lambda: corrected(plan, space, points),
-        asked,
-    )
-
-
-def _run(asked: TogetherRequest) -> Snapshot | None:
-    """This browser's newest run for the plan and target."""
-    runs = cache.jobs().snapshots(state.owner(), KIND)
-    return next((run for run in runs if run.about == asked), None)
+    start_job(KIND, "Ratios of the whole plan", lambda: corrected(plan, space, points), asked)
 
 
 def _key(plan: Plan) -> str:

@@ -1,12 +1,17 @@
 """A background run in one line: how far it is, and how it ended."""
 
+from unittest.mock import patch
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.jobs.job import Snapshot
+from explorer.jobs.queue import JobQueue
+from explorer.session import cache
 from explorer.training.status import asked_for
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
+from tests.explorer.driven import opened
 
 
 def line(status: str, ahead: int, error: str | None, left: float | None) -> None:
@@ -67,3 +72,42 @@ def test_a_run_has_the_settings_that_it_was_started_with() -> None:
     assert asked_for(run, Plan) is plan
     with pytest.raises(PruningError, match="were not recorded"):
         asked_for(run, str)
+
+
+def start_two() -> None:
+    import streamlit as st
+
+    from explorer.session import state
+    from explorer.training.status import newest_run, start_job
+
+    for about in ("a", "b"):
+        start_job("kind", f"Run {about}", lambda: iter(()), about)
+        run = newest_run("kind", about)
+        st.text("none" if run is None else run.title)
+    st.text(state.problems())
+
+
+def test_a_run_that_cannot_start_is_a_sentence_in_the_side_bar() -> None:
+    jobs = JobQueue(max_active_per_owner=1, max_running=0)
+    with patch.object(cache, "jobs", lambda: jobs):
+        words = [text.value for text in opened(start_two, {}).text]
+    assert words[:2] == ["Run a", "none"]
+    assert "'Run a' is not finished." in words[2]
+
+
+def buttons() -> None:
+    import streamlit as st
+
+    from explorer.training.status import repeated
+
+    def draw(key: str, active: bool) -> None:
+        st.button(key, key=key)
+
+    for active in (False, True):
+        repeated(draw, active)(str(active), active)
+
+
+def test_only_during_a_run_a_click_runs_less_than_the_page() -> None:
+    at = opened(buttons, {})
+    assert len(at._fragment_storage._fragments) == 1
+    assert [button.label for button in at.button] == ["False", "True"]
