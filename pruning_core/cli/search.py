@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR",
         help="folder for plan.json, candidates.csv and the finished evaluations; a search that "
-        "was stopped goes on from them",
+        "was stopped continues with them",
     )
     add_repair(parser)
     add_json(parser)

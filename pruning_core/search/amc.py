@@ -12,7 +12,7 @@ from pruning_core.search.candidates import Candidate, Candidates, Evaluate, Judg
 from pruning_core.search.ddpg import Agent, State, Transition
 from pruning_core.search.method import SearchDefaults
 from pruning_core.search.proposals import least_ratio, need_budget
-from pruning_core.search.space import Part, RatioSpace, of_parts
+from pruning_core.search.space import Part, RatioSpace, least_ratios, of_parts
 from pruning_core.settings import setting
 from pruning_core.types import Ratios
 
@@ -124,7 +124,7 @@ class _Walk:
         self._facts = _scaled_facts(space)
         costs = [features.cost for features in space.features()]
         self._rest = [sum(costs[k + 1 :], 0.0) for k in range(len(costs))]
-        self._least = of_parts(space.parts, {part.name: part.least for part in space.parts})
+        self._least = least_ratios(space.parts)
         self._most = of_parts(space.parts, {part.name: part.most for part in space.parts})
         space.fitted(self._most)
 

@@ -8,7 +8,7 @@ import numpy as np
 from pruning_core.search.candidates import Candidate, Candidates, Evaluate
 from pruning_core.search.method import SearchDefaults
 from pruning_core.search.proposals import least_ratio, need_budget, need_evaluations
-from pruning_core.search.space import Part, RatioSpace, of_parts, within
+from pruning_core.search.space import Part, RatioSpace, least_ratios, within
 from pruning_core.settings import setting
 from pruning_core.types import Ratios
 
@@ -41,7 +41,7 @@ class NetAdapt(SearchDefaults):
         keep = need_budget(space, self)
         need_evaluations(evaluations, len(space.parts) + 1, self)
         candidates = Candidates(space, evaluate)
-        current = of_parts(space.parts, {part.name: part.least for part in space.parts})
+        current = least_ratios(space.parts)
         space.fitted(current)
         steps = (evaluations - 1) // len(space.parts)
         for step, target in enumerate(self._targets(space.cost(current), keep, steps), start=1):

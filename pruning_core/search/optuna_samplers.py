@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pruning_core.search.candidates import Candidate, Candidates, Evaluate, Judged
 from pruning_core.search.method import SearchDefaults
-from pruning_core.search.space import RatioSpace, of_parts
+from pruning_core.search.space import RatioSpace, least_ratios, of_parts
 from pruning_core.search.study import news
 from pruning_core.settings import setting
 from pruning_core.types import PruningError, Ratios
@@ -48,7 +48,7 @@ class OptunaDefaults(SearchDefaults):
         optuna = _optuna()
         sampler = self._sampler(optuna.samplers, seed % SEEDS)
         candidates = Candidates(space, evaluate)
-        least = of_parts(space.parts, {part.name: part.least for part in space.parts})
+        least = least_ratios(space.parts)
         objectives = len(self._targets(Judged(0.0, 0.0), space.costs(least)))
         directions = ["maximize", *["minimize"] * (objectives - 1)]
         study = optuna.create_study(sampler=sampler, directions=directions)

@@ -14,10 +14,14 @@ PRECISION = 1e-4
 """Ratios are found to within this, finer than one group of a thousand."""
 
 
+def even_rates(parts: tuple[Part, ...], draw: np.random.Generator) -> dict[str, float]:
+    """By each part's name, a ratio drawn evenly from its range."""
+    return {part.name: float(draw.uniform(part.least, part.most)) for part in parts}
+
+
 def random_ratios(space: RatioSpace, draw: np.random.Generator) -> Ratios:
     """Every part's ratio drawn evenly from its range. They need not meet the budget."""
-    ratios = {part.name: float(draw.uniform(part.least, part.most)) for part in space.parts}
-    return of_parts(space.parts, ratios)
+    return of_parts(space.parts, even_rates(space.parts, draw))
 
 
 def first_candidates(

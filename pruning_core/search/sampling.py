@@ -9,6 +9,7 @@ import numpy as np
 
 from pruning_core.search.candidates import Candidate, Candidates, Evaluate
 from pruning_core.search.method import SearchDefaults
+from pruning_core.search.proposals import even_rates, random_ratios
 from pruning_core.search.space import TOLERANCE, Part, RatioSpace, of_parts, within
 from pruning_core.settings import setting
 from pruning_core.types import PruningError, Ratios
@@ -47,8 +48,8 @@ class RandomRatios(SearchDefaults):
         draw = np.random.default_rng(seed)
         candidates = Candidates(space, evaluate)
         for _ in range(evaluations):
-            ratios = _even(space.parts, draw)
-            yield candidates.measure(space.fitted(of_parts(space.parts, ratios)), "random")
+            ratios = random_ratios(space, draw)
+            yield candidates.measure(space.fitted(ratios), "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ class EagleEye(SearchDefaults):
         return {}
 
     def _draw(self, parts: tuple[Part, ...], rates: Rates, draw: Any) -> Rates:
-        return _even(parts, draw)
+        return even_rates(parts, draw)
 
     def _drawn(self, space: RatioSpace, rates: Rates, draw: Any) -> tuple[Ratios, int]:
         """Ratios that meet the budget, and how many were drawn for them."""
@@ -205,10 +206,6 @@ class EagleEyeDivergence(EagleEyeSensitivity):
     def _of_effects(self, effects: Mapping[str, float]) -> Rates:
         tau = sum(effects.values()) / len(effects) or 1.0
         return {name: math.exp(-effect / tau) for name, effect in effects.items()}
-
-
-def _even(parts: tuple[Part, ...], draw: Any) -> Rates:
-    return {part.name: float(draw.uniform(part.least, part.most)) for part in parts}
 
 
 def _opposite(values: Mapping[str, float]) -> Rates:

@@ -8,7 +8,7 @@ import numpy as np
 from pruning_core.search.candidates import Candidate, Candidates, Evaluate
 from pruning_core.search.method import SearchDefaults
 from pruning_core.search.proposals import need_budget, need_evaluations
-from pruning_core.search.space import RatioSpace, of_parts
+from pruning_core.search.space import RatioSpace, least_ratios, of_parts
 from pruning_core.types import Ratios
 
 HALVINGS = 60
@@ -40,7 +40,7 @@ class SensitivityMap(SearchDefaults):
         need_budget(space, self)
         need_evaluations(evaluations, len(space.parts) + 2, self)
         candidates = Candidates(space, evaluate)
-        least = of_parts(space.parts, {part.name: part.least for part in space.parts})
+        least = least_ratios(space.parts)
         space.fitted(least)
         uncut = candidates.measure(least, "nothing removed")
         yield uncut

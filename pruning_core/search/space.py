@@ -108,6 +108,11 @@ def of_parts(parts: tuple[Part, ...], ratios: Mapping[str, float]) -> Ratios:
     }
 
 
+def least_ratios(parts: tuple[Part, ...]) -> Ratios:
+    """Every part at its least ratio."""
+    return of_parts(parts, {part.name: part.least for part in parts})
+
+
 def within(space: RatioSpace, cost: float) -> bool:
     """Does this cost respect the space's budget?"""
     return space.keep is None or cost <= space.keep + TOLERANCE

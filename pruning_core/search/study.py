@@ -64,7 +64,7 @@ class SharedEvaluate:
             log.append({"state": "started", "worker": self.worker})
             self._catch_up()
             for record in list(self._latest.values()):
-                self._tell_if_lost(record)
+                self._record_if_lost(record)
 
     def __call__(self, ratios: Ratios) -> Judged:
         """The value of the ratios. Raises PruningError where they cannot be evaluated."""
@@ -102,13 +102,13 @@ class SharedEvaluate:
         with self._log.locked():
             self._catch_up()
             known = self._latest.get(key)
-            if known and known["state"] != "lost" and not self._tell_if_lost(known):
+            if known and known["state"] != "lost" and not self._record_if_lost(known):
                 return known
             self._append(key, ratios, "running")
             return None
 
-    def _tell_if_lost(self, record: Record) -> bool:
-        """Is a running evaluation without its worker? Then the log is told that it is lost."""
+    def _record_if_lost(self, record: Record) -> bool:
+        """Is a running evaluation without its worker? Then the log says that it is lost."""
         worker: str = record["worker"]
         slot = int(worker.partition("-")[0])
         if record["state"] != "running":
