@@ -136,7 +136,9 @@ class Job:
             self._finish("cancelled", "It was stopped; nothing was changed.")
         except PruningError as problem:
             self._finish("failed", str(problem))
-        except Exception as problem:  # broad on purpose: nobody catches an error above a thread
+        # All errors: the code of a user's own network or data runs here and can raise any, and
+        # above a thread nobody catches them: the job would stay "running" and the queue would stop.
+        except Exception as problem:
             LOG.exception("Job %s (%s) failed", self.title, self.id)
             self._finish(
                 "failed",

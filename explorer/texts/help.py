@@ -279,7 +279,7 @@ SEARCH = {
     "by any method, take no time.",
     "search_seed": "Equal seeds give equal candidates. Compare methods over several seeds.",
     "search_start": "Runs in the background. You can use the other pages meanwhile. Measured "
-    "candidates are kept on disk: a stopped search goes on where it ended.",
+    "candidates are kept on disk: a stopped search continues where it ended.",
     "search_over": "The cost on the horizontal axis.",
     "search_shown": "Its ratios are below. A click on a point of the chart chooses one too.",
     "search_open": "Sets the ratios in the plan, as if you had set them by hand, with the repair "

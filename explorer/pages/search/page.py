@@ -41,7 +41,8 @@ and by global magnitude is measured too: a search that is not better than both i
 Nothing is trained, and the network itself is not changed.
 
 A reload finds the search again. One minute after the last tab of this app in your browser is
-closed, the search stops. Measured candidates stay on disk: the same search then goes on from them.
+closed, the search stops. Measured candidates stay on disk: the same search then
+measures only the others.
 """
 
 
@@ -85,14 +86,14 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
 def _status(run: SearchRun) -> None:
     """How far the newest search is, or how it ended."""
     if run.job.active:
-        stop_help = "Stops within one candidate. Measured candidates are kept: *Continue* goes on."
+        stop_help = "Stops within one candidate. Measured candidates are kept for *Continue*."
         active_job(run.job, run.progress, "search_stop", stop_help)
         return
     done = len(run.candidates)
     ended(
         run.job,
         "search",
-        f" after {done:,} candidates, which are kept. *Continue* goes on from them.",
+        f" after {done:,} candidates, which are kept. *Continue* measures the others.",
         f"{run.asked.name}: {done:,} candidates in {clock(run.job.seconds)}.",
     )
 
