@@ -116,7 +116,7 @@ def _removed_words(run: Finished, space: Workspace) -> str:
     else:
         sentences.append(f"Only {zero:,} of them are 0 in the final network.")
     if run.recalibrated is None:
-        sentences.append("This network has no batch norm to repair.")
+        sentences.append("This network has no batch norm to recalibrate.")
     if run.tuned is None:
         sentences.append("The run had no epochs, so there is no fine-tuned state.")
     return " ".join(sentences)

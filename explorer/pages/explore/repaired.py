@@ -31,7 +31,7 @@ def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> Non
     asked = state.stored("repair shown", "") == cache.mask_key(plan)
     if macs > QUICK and plan.repair == NONE and not asked:
         place.button(
-            "Repair batch norm",
+            "Recalibrate BN",
             key="repair_shown",
             icon=":material/build:",
             type="tertiary",
@@ -40,10 +40,10 @@ def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> Non
             args=("repair shown", cache.mask_key(plan)),
         )
         return
-    with place, st.spinner("Repairing …"):
+    with place, st.spinner("Recalibrating …"):
         dense = cache.dense_accuracy(plan, space)
         pruned = _words(cache.accuracy(replace(plan, repair=NONE), space), dense, "as pruned")
-        with_bn = _words(cache.accuracy(repaired, space), dense, "with batch norm repaired")
+        with_bn = _words(cache.accuracy(repaired, space), dense, "BN recalibrated")
     place.caption(f":material/build: {pruned} · {with_bn}", help=HELP["repaired"])
 
 

@@ -334,7 +334,7 @@ def test_two_sessions_never_see_each_others_masks(space: Workspace) -> None:
     assert weights_hash(space) == before
 
 
-def test_the_accuracy_with_batch_norm_repaired_is_below_the_numbers() -> None:
+def test_the_accuracy_with_batch_norm_recalibrated_is_below_the_numbers() -> None:
     plan = Plan(model="resnet20", granularity="kernel", probe=60, repair="bn")
     address = {"model": "resnet20", "granularity": "kernel", "probe": "60"}
     at = opened(page, address, "explore")
@@ -344,16 +344,16 @@ def test_the_accuracy_with_batch_norm_repaired_is_below_the_numbers() -> None:
     split = probe_split(plan, space)
     pruned = judge.evaluate(masked_copy(plan, space, masks), split).value
     repaired = judge.evaluate(pruned_copy(plan, space, masks), split).value
-    (said,) = [text.value for text in at.caption if "batch norm repaired" in text.value]
+    (said,) = [text.value for text in at.caption if "BN recalibrated" in text.value]
     assert f"**{100 * pruned:.1f}%** as pruned" in said
-    assert f"**{100 * repaired:.1f}%** with batch norm repaired" in said
+    assert f"**{100 * repaired:.1f}%** BN recalibrated" in said
     assert numbers(at)["Accuracy"] == f"{100 * pruned:.1f}%"
     at.selectbox(key="repair").select("bn")
     run(at)
     assert numbers(at)["Accuracy"] == f"{100 * repaired:.1f}%"
     assert at.query_params["repair"] == "bn"
     lenet = started(repair="bn")
-    assert not any("batch norm repaired" in text.value for text in lenet.caption)
+    assert not any("BN recalibrated" in text.value for text in lenet.caption)
     assert any("no batch norm, so this repair changes nothing" in t.value for t in lenet.caption)
 
 
