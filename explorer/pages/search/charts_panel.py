@@ -28,14 +28,14 @@ Chosen = tuple[SearchRun, Candidate]
 def charts_panel(shown: Sequence[SearchRun], task: Task) -> Chosen | None:
     """Draws the charts; returns the candidate to show, and its search.
 
-    shown: searches that can be compared, the newest last.
+    shown: searches that can be compared, the newest last; some have candidates.
     """
     started = shown[-1].started
     assert started is not None
     searches = {run.asked.name: run.candidates for run in shown}
     baselines = {BASELINES[name]: candidate for name, candidate in started.baselines.items()}
     chosen = _chosen(shown)
-    cost = _cost(shown[-1])
+    cost = _cost(shown)
     row = st.grid(2, min_column_width=WIDTH)
     values = {name: candidate.judged.value for name, candidate in baselines.items()}
     best = best_so_far_chart(searches, values, started.dense.value, task)
@@ -60,11 +60,12 @@ def _draw(place: Any, figure: Any, key: str) -> None:
     place.plotly_chart(figure, key=key, alt=alt(figure), config={"displayModeBar": False})
 
 
-def _cost(run: SearchRun) -> str:
+def _cost(shown: Sequence[SearchRun]) -> str:
     """The cost on the horizontal axis; at first one that the budget leaves free."""
-    costs = tuple(run.candidates[0].costs) if run.candidates else (run.asked.settings.budget,)
-    free = [name for name in costs if name != run.asked.settings.budget]
-    usual = free[0] if free and run.asked.settings.keep is not None else costs[0]
+    settings = shown[-1].asked.settings
+    costs = tuple(next(c for run in shown for c in run.candidates).costs)
+    free = [name for name in costs if name != settings.budget]
+    usual = free[0] if free and settings.keep is not None else costs[0]
     state.keep_widget("search_over")
     chosen = st.segmented_control(
         "Candidates over",

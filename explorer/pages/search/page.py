@@ -41,8 +41,8 @@ and by global magnitude is measured too: a search that is not better than both i
 Nothing is trained, and the network itself is not changed.
 
 A reload finds the search again. One minute after the last tab of this app in your browser is
-closed, the search stops. Measured candidates stay on disk: the same search then
-measures only the others.
+closed, the search stops. Measured candidates stay on disk: the same search then measures only
+the others.
 """
 
 
