@@ -28,7 +28,7 @@ Chosen = tuple[SearchRun, Candidate]
 def charts_panel(shown: Sequence[SearchRun], task: Task) -> Chosen | None:
     """Draws the charts; returns the candidate to show, and its search.
 
-    shown: searches that can be compared, the newest last; some have candidates.
+    shown: searches that can be compared, of which at least one has candidates.
     """
     started = shown[-1].started
     assert started is not None

@@ -131,12 +131,17 @@ def runs() -> tuple[SearchRun, ...]:
 
 
 def together(known: Sequence[SearchRun]) -> tuple[SearchRun, ...]:
-    """The newest search and those that can be compared with it, in the order of their start."""
-    return tuple(
-        run
-        for run in reversed(known)
-        if run.asked.comparable == known[0].asked.comparable and run.started is not None
-    )
+    """The newest search and those that can be compared with it, in the order of their start.
+
+    Of searches that differ only in the number of evaluations, only the newest, in the first's
+    place: they have the same name in charts.
+    """
+    comparable = known[0].asked.comparable
+    shown: dict[str, SearchRun] = {}
+    for run in reversed(known):
+        if run.asked.comparable == comparable and run.started is not None:
+            shown[run.asked.name] = run
+    return tuple(shown.values())
 
 
 def plan_of(run: SearchRun, ratios: Ratios, now: Plan) -> Plan:
