@@ -43,6 +43,12 @@ def loss_help(task: Task) -> str:
     return f"{kind}. Lower is better."
 
 
+def loss_limit_label(task: Task) -> str:
+    """The label of a number field: how much of the value may be lost."""
+    unit = "points of " if task.percent else ""
+    return f"Lose at most, {unit}{task.value_label}"
+
+
 def only_classes(what: str, task: Task) -> str:
     """The sentence in place of a panel that only classification has. what: "Recall is"."""
     return ONLY_CLASSES.format(what=what, task=task.label.lower())

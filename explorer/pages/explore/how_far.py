@@ -13,10 +13,10 @@ from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.formats import scale, signed, title
 from explorer.texts.help import HELP
+from explorer.texts.task_words import loss_limit_label
 from explorer.training.status import active_job, ended, repeated
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import Farthest
-from pruning_core.tasks import Task
 from pruning_core.workspaces import Workspace
 
 
@@ -42,7 +42,7 @@ def _form(plan: Plan, space: Workspace) -> tuple[float, bool]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         state.keep_widget("farthest_lose")
         amount = st.number_input(
-            _label(task),
+            loss_limit_label(task),
             0.0,
             value=1.0,
             step=0.5,
@@ -93,11 +93,6 @@ def _live(plan: Plan, space: Workspace, lose: float, sure: bool, *, was_active: 
         _figure(plan, space, found, lose)
         if found is not None:
             use_button(found.plan.sparsity, plan, "farthest_use")
-
-
-def _label(task: Task) -> str:
-    unit = "points of " if task.percent else ""
-    return f"Lose at most, {unit}{task.value_label}"
 
 
 def _sentence(found: Farthest) -> None:

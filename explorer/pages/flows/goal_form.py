@@ -7,6 +7,7 @@ import streamlit as st
 from explorer.session import state
 from explorer.texts.formats import scale
 from explorer.texts.help import HELP
+from explorer.texts.task_words import loss_limit_label
 from pruning_core.flows import Flow, flow, spec
 from pruning_core.flows.goal import ANY_LOSS, COUNTS, GoalSettings
 from pruning_core.tasks import Task
@@ -20,11 +21,10 @@ def goal_form(name: str, chosen: Flow, task: Task) -> None:
     if not isinstance(chosen, GoalSettings):
         return
     row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
-    unit = "points of " if task.percent else ""
     loss = None if chosen.lose < 0 else round(chosen.lose * scale(task), 6)
     state.set_widget("goal_lose", loss)
     row.number_input(
-        f"Lose at most, {unit}{task.value_label}",
+        loss_limit_label(task),
         0.0,
         1e6,
         None,
