@@ -77,7 +77,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         shown = together(known)
         if any(run.candidates for run in shown):
             task = space.dataset.task
-            _summary(shown, known[0], min(plan.probe, len(space.dataset.val)), task)
+            _summary(shown, min(plan.probe, len(space.dataset.val)), task)
             chosen = charts_panel(shown, task)
             if chosen is not None:
                 candidate_panel(*chosen, plan, space)
@@ -121,10 +121,11 @@ def _same_data(run: SearchRun, plan: Plan) -> bool:
     return True
 
 
-def _summary(shown: Sequence[SearchRun], newest: SearchRun, n: int, task: Task) -> None:
+def _summary(shown: Sequence[SearchRun], n: int, task: Task) -> None:
     """The best candidate of all searches that are drawn, beside the baselines."""
     pair = best_of(shown)
-    if pair is None or newest.started is None:
+    started = shown[-1].started
+    if pair is None or started is None:
         st.caption("No candidate is within the budget yet.")
         return
     run, best = pair
@@ -133,12 +134,12 @@ def _summary(shown: Sequence[SearchRun], newest: SearchRun, n: int, task: Task) 
     spread = f" (95%: {interval_words(ends, task)})" if ends else ""
     baselines = ", ".join(
         f"{BASELINES[name]} {value_text(candidate.judged.value, task)}"
-        for name, candidate in newest.started.baselines.items()
+        for name, candidate in started.baselines.items()
     )
     st.markdown(
         f"**{task.value_label.capitalize()} {value}**{spread} with {_kept(best, run)}: candidate "
         f"{best.number:,} of {run.asked.name}. {baselines.capitalize()}, dense "
-        f"{value_text(newest.started.dense.value, task)}."
+        f"{value_text(started.dense.value, task)}."
     )
     st.caption(
         f"Measured on {n:,} probe {task.samples}, without training. The best of many candidates "
