@@ -1,6 +1,6 @@
 """Searches for ratios: the best value so far, every candidate with the Pareto front, ratios."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 
 import plotly.graph_objects as go
@@ -23,8 +23,16 @@ from pruning_core.tasks import Task
 
 Searches = Mapping[str, Sequence[Candidate]]
 """Name of a search -> its candidates, in the order of measurement."""
-LEGEND = 56
-"""Height of a legend in two lines, in pixels."""
+FRONT = "Pareto front"
+SHOWN = "shown below"
+PLOT = 324
+"""Height of a plot without its legend, in pixels."""
+NARROW = 350
+"""A chart may be so narrow, in pixels."""
+LINE = 20
+LETTER = 7
+MARK = 45
+"""Sizes in a legend, in pixels: a line's height, a letter's width, and a mark's with its gaps."""
 BASELINE_DASHES = ("dot", "dashdot")
 
 
@@ -59,8 +67,20 @@ def best_so_far_chart(
     level(figure, unit * dense, "dense", DENSE)
     figure.update_xaxes(title_text="evaluations", tickformat="d")
     figure.update_yaxes(title_text=f"best so far, {axis_title(task)}")
-    finish(figure, _best_sentence(searches, baselines, task), 380, "search best")
-    return figure.update_layout(margin_t=LEGEND)
+    sentence = _best_sentence(searches, baselines, task)
+    return _finish(figure, sentence, (*searches, *baselines), "search best")
+
+
+def _finish(figure: go.Figure, sentence: str, named: Iterable[str], revision: str) -> go.Figure:
+    """`finish`, with room for the legend above the plot of a narrow chart.
+
+    Without it a legend of many lines covers the plot. Charts with the same names have the same
+    height, because they are side by side.
+    """
+    names = (*named, FRONT, SHOWN)
+    columns = max(1, NARROW // (MARK + LETTER * max(map(len, names))))
+    room = LINE * (1 + -(-len(names) // columns))
+    return finish(figure, sentence, PLOT + room, revision).update_layout(margin_t=room)
 
 
 def _best_so_far(candidates: Sequence[Candidate]) -> tuple[list[int], list[float]]:
@@ -106,7 +126,7 @@ def candidates_chart(
     figure.add_scatter(
         x=[100 * c.costs[cost[0]] for c in front],
         y=[unit * c.judged.value for c in front],
-        name="Pareto front",
+        name=FRONT,
         mode="lines",
         line={"color": KEPT, "width": 1.5, "shape": "hv"},
         hoverinfo="skip",
@@ -121,8 +141,7 @@ def candidates_chart(
     figure.update_xaxes(title_text=f"remaining {cost[1]}, %")
     figure.update_yaxes(title_text=axis_title(task))
     sentence = f"{len(every)} candidates over the remaining {cost[1]}; {len(front)} on the front."
-    finish(figure, sentence, 380, f"search candidates {cost[0]}")
-    return figure.update_layout(margin_t=LEGEND)
+    return _finish(figure, sentence, (*searches, *baselines), f"search candidates {cost[0]}")
 
 
 def _add_points(figure: go.Figure, searches: Searches, cost: tuple[str, str], task: Task) -> None:
@@ -171,7 +190,7 @@ def _add_star(figure: go.Figure, candidate: Candidate, cost: str, unit: float) -
     figure.add_scatter(
         x=[100 * candidate.costs[cost]],
         y=[unit * candidate.judged.value],
-        name="shown below",
+        name=SHOWN,
         mode="markers",
         marker={"symbol": "star", "size": 15, "color": CHOSEN},
         hoverinfo="skip",

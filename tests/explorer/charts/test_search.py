@@ -54,3 +54,19 @@ def test_rewards_and_ratios_are_drawn() -> None:
     figure = ratio_bars({"a": 0.25, "b": 0.75}, {"uniform": {"a": 0.5, "b": 0.5}})
     assert tuple(figure.data[0].x) == (25, 75)
     assert alt(figure) == "Ratios of 2 parts: the highest is b, 75.0%."
+
+
+def test_the_legend_of_many_searches_takes_no_height_from_the_plots() -> None:
+    baselines = {"uniform": CANDIDATES[1]}
+    plots, rooms = set(), []
+    for count in (1, 2, 6):
+        searches = {f"EagleEye (draws={n}), seed 0": CANDIDATES for n in range(count)}
+        best = best_so_far_chart(searches, {"uniform": 0.45}, 0.9, CLASSIFICATION)
+        every = candidates_chart(
+            searches, baselines, ("macs", "MACs"), 0.5, CANDIDATES[2], CLASSIFICATION
+        )
+        assert best.layout.margin.t == every.layout.margin.t
+        plots |= {figure.layout.height - figure.layout.margin.t for figure in (best, every)}
+        rooms.append(best.layout.margin.t)
+    assert plots == {324}
+    assert rooms == [100, 120, 200]
