@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED, PRUNED_MODEL, RECALIBRATED, TUNED
-from explorer.charts.style import finish, level
+from explorer.charts.style import finish, level, limit, whiskers
 from explorer.texts.formats import axis_title, scale
 from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.sensitivity.farthest import CurvePoint, Farthest, Tried
@@ -18,12 +18,12 @@ def farthest_chart(
     points: Sequence[CurvePoint],
     found: Farthest | None,
     dense: float,
-    limit: float,
+    worst: float,
     own: tuple[float, float],
 ) -> go.Figure:
     """Value against sparsity with 95% intervals, the dense value, and the lowest value allowed.
 
-    points: of the curve, at least one; found: the search, drawn over it; limit: the worst value
+    points: of the curve, at least one; found: the search, drawn over it; worst: the worst value
     that is allowed; own: sparsity and value of the plan.
     """
     task = points[0].evaluation.task
@@ -50,21 +50,16 @@ def farthest_chart(
         name="this plan",
         marker={"symbol": "star", "size": 15, "color": CHOSEN},
     )
-    _lines(figure, unit * dense, unit * limit, found)
+    _lines(figure, unit * dense, unit * worst, found)
     figure.update_xaxes(title_text="sparsity, %", range=[-2, 102])
     figure.update_yaxes(title_text=axis_title(task))
     return finish(figure, _sentence(points, found), 340, "farthest")
 
 
-def _lines(figure: go.Figure, dense: float, limit: float, found: Farthest | None) -> None:
+def _lines(figure: go.Figure, dense: float, worst: float, found: Farthest | None) -> None:
     """The dense value, the limit, and the largest sparsity within it."""
     level(figure, dense, "dense", DENSE)
-    figure.add_hline(
-        y=limit,
-        line={"color": CHOSEN, "width": 1.5, "dash": "dash"},
-        annotation={"text": "limit", "font_color": CHOSEN, "yanchor": "top"},
-        annotation_position="bottom left",
-    )
+    limit(figure, worst, "limit")
     if found is not None and found.best is not None:
         border = 100 * found.plan.sparsity
         figure.add_vline(x=border, line={"color": KEPT, "width": 1.5, "dash": "dot"})
@@ -89,19 +84,12 @@ def _add(
     dash: str = "solid",
 ) -> None:
     """Measured sparsities with their intervals."""
-    values = [unit * point.evaluation.value for point in points]
-    ends = [point.evaluation.interval for point in points]
     figure.add_scatter(
         x=[100 * point.sparsity for point in points],
-        y=values,
+        y=[unit * point.evaluation.value for point in points],
         mode=mode,
         name=name,
         line={"color": colour, "width": 2, "dash": dash},
         marker={"symbol": symbol, "size": 8, "color": colour},
-        error_y={
-            "array": [unit * end[1] - y for end, y in zip(ends, values, strict=True)],
-            "arrayminus": [y - unit * end[0] for end, y in zip(ends, values, strict=True)],
-            "thickness": 1,
-            "color": colour,
-        },
+        error_y=whiskers([point.evaluation for point in points], unit, colour),
     )

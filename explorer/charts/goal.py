@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED_MODEL
-from explorer.charts.style import finish, level, percent, value_text
+from explorer.charts.palette import DENSE, KEPT, PRUNED_MODEL
+from explorer.charts.style import budget, finish, level, limit, percent, value_text, whiskers
 from explorer.texts.formats import axis_title, scale
 from pruning_core.flows.goal import COUNTS
 from pruning_core.types import Evaluation, GoalRound
@@ -25,19 +25,11 @@ def goal_chart(rounds: Sequence[GoalRound], dense: Evaluation) -> go.Figure:
         _add(figure, missed, unit, "misses the goal", PRUNED_MODEL, "x")
     level(figure, unit * dense.value, "dense", DENSE)
     least = rounds[-1].least
-    line = {"color": CHOSEN, "width": 1.5, "dash": "dash"}
     if least is not None:
-        label = {"text": "goal", "font_color": CHOSEN, "yanchor": "top"}
-        figure.add_hline(
-            y=unit * least, line=line, annotation=label, annotation_position="bottom left"
-        )
+        limit(figure, unit * least, "goal")
     budgets = rounds[-1].budgets
     if budgets:
-        keep = next(iter(budgets.values()))
-        label = {"text": "budget", "font_color": CHOSEN, "xanchor": "left"}
-        figure.add_vline(
-            x=100 * (1 - keep), line=line, annotation=label, annotation_position="top right"
-        )
+        budget(figure, 100 * (1 - next(iter(budgets.values()))))
     what = COUNTS[next(iter(budgets))] if budgets else "pruned weights"
     figure.update_xaxes(title_text=f"removed, % of the {what}", range=[-2, 102])
     figure.update_yaxes(title_text=axis_title(dense.task))
@@ -59,23 +51,16 @@ def _add(
     colour: str,
     symbol: str,
 ) -> None:
-    values = [unit * end.evaluation.value for end in rounds]
-    ends = [end.evaluation.interval for end in rounds]
     figure.add_scatter(
         x=[100 * removed(end) for end in rounds],
-        y=values,
+        y=[unit * end.evaluation.value for end in rounds],
         mode="lines+markers" if symbol == "circle" else "markers",
         name=name,
         line={"color": colour, "width": 2},
         marker={"symbol": symbol, "size": 10, "color": colour},
         text=[f"round {end.round}" for end in rounds],
         hovertemplate="%{text}: %{y:.4g}, %{x:.1f}% removed<extra></extra>",
-        error_y={
-            "array": [unit * high - y for (_, high), y in zip(ends, values, strict=True)],
-            "arrayminus": [y - unit * low for (low, _), y in zip(ends, values, strict=True)],
-            "thickness": 1,
-            "color": colour,
-        },
+        error_y=whiskers([end.evaluation for end in rounds], unit, colour),
     )
 
 

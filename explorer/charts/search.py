@@ -15,7 +15,7 @@ from explorer.charts.palette import (
     PRUNED_MODEL,
     RECALIBRATED,
 )
-from explorer.charts.style import finish, level, patterned, percent, value_text
+from explorer.charts.style import budget, finish, level, patterned, percent, value_text
 from explorer.texts.formats import axis_title, scale
 from pruning_core.search import Candidate
 from pruning_core.search.correlation import Trial
@@ -135,9 +135,7 @@ def candidates_chart(
     if chosen is not None:
         _add_star(figure, chosen, cost[0], unit)
     if keep is not None:
-        line = {"color": CHOSEN, "width": 1.5, "dash": "dash"}
-        label = {"text": "budget", "font_color": CHOSEN}
-        figure.add_vline(100 * keep, line=line, annotation=label, annotation_position="top right")
+        budget(figure, 100 * keep)
     figure.update_xaxes(title_text=f"remaining {cost[1]}, %")
     figure.update_yaxes(title_text=axis_title(task))
     sentence = f"{len(every)} candidates over the remaining {cost[1]}; {len(front)} on the front."

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.charts.palette import AXIS, GRID, STATES, translucent
+from explorer.charts.palette import AXIS, CHOSEN, GRID, STATES, translucent
 from pruning_core.tasks import Task
+from pruning_core.types import Evaluation
 
 CLEAR = "rgba(0, 0, 0, 0)"
 MAX_TICKS = 16
@@ -116,6 +117,30 @@ def level(figure: go.Figure, y: float, text: str, colour: str, **panel: int) -> 
     label = {"text": text, "font_color": colour, "yanchor": "bottom"}
     line = {"color": colour, "width": 1.5, "dash": "dash"}
     figure.add_hline(y=y, line=line, annotation=label, annotation_position="top right", **panel)
+
+
+def limit(figure: go.Figure, y: float, text: str) -> None:
+    """A dashed horizontal line with its name: the worst value that the user allows."""
+    label = {"text": text, "font_color": CHOSEN, "yanchor": "top"}
+    line = {"color": CHOSEN, "width": 1.5, "dash": "dash"}
+    figure.add_hline(y=y, line=line, annotation=label, annotation_position="bottom left")
+
+
+def budget(figure: go.Figure, x: float) -> None:
+    """A dashed vertical line with its name: how much may remain, or must be removed."""
+    label = {"text": "budget", "font_color": CHOSEN, "xanchor": "left"}
+    line = {"color": CHOSEN, "width": 1.5, "dash": "dash"}
+    figure.add_vline(x=x, line=line, annotation=label, annotation_position="top right")
+
+
+def whiskers(evaluations: Sequence[Evaluation], unit: float, colour: str) -> dict[str, Any]:
+    """The 95% intervals as error bars. unit: what the values are multiplied with."""
+    return {
+        "array": [unit * (own.interval[1] - own.value) for own in evaluations],
+        "arrayminus": [unit * (own.value - own.interval[0]) for own in evaluations],
+        "thickness": 1,
+        "color": colour,
+    }
 
 
 def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:
