@@ -32,7 +32,7 @@ LAYERS = {
     "evaluation and training": "evaluation training repairs",
     "flows, networks and plans": "zoo workspaces subjects resolved_plan flows plan "
     "pipeline dropout",
-    "studies and results": "sensitivity studies search export compress",
+    "studies and results": "sensitivity studies search export compress history",
     "command line": "cli __main__",
 }
 LAYER = {part: number for number, parts in enumerate(LAYERS.values()) for part in parts.split()}

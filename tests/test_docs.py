@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "pruning_core"
 DOCS = ROOT / "docs"
 PAGES = (
-    *("architecture", "choices", "cli", "extending", "models", "pages"),
+    *("architecture", "choices", "cli", "extending", "history", "models", "pages"),
     *("performance", "references", "results", "thinning"),
 )
 README = ROOT / "README.md"

@@ -1,0 +1,167 @@
+"""The SQLite database of the history: its schema, its updates, and a damaged file."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from pruning_core.types import PruningError
+
+NAME = "runs.sqlite3"
+APPLICATION = 0x5052554E
+"""SQLite's number of the program that a database belongs to."""
+BUSY_SECONDS = 30.0
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+MIGRATIONS = (
+    """
+    CREATE TABLE runs (
+        id TEXT PRIMARY KEY, parent TEXT, kind TEXT NOT NULL, state TEXT NOT NULL,
+        started REAL NOT NULL, record TEXT NOT NULL, note TEXT NOT NULL, tags TEXT NOT NULL,
+        pinned INTEGER NOT NULL, deleted REAL
+    );
+    CREATE TABLE files (
+        run TEXT NOT NULL REFERENCES runs ON DELETE CASCADE, name TEXT NOT NULL,
+        digest TEXT NOT NULL, PRIMARY KEY (run, name)
+    );
+    """,
+)
+"""Statements that make version 1, 2, ... of the schema from the one before. Only add to the end."""
+
+
+class HistoryFailed(PruningError):
+    """The history cannot be read or written: no fault of the run that it should keep."""
+
+
+class Database:
+    """The database in a folder. Any thread and any number of processes may use it at once.
+
+    Each use has a connection of its own. sentences: what the user should know, such as that a
+    damaged file was set aside.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / NAME
+        self.sentences: tuple[str, ...] = ()
+        self._checked = False
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read with. Raises HistoryFailed."""
+        with self._reported():
+            self._check()
+            with closing(self._connected()) as connection:
+                yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it is on disk when the block ends, or nothing. Raises
+        HistoryFailed.
+        """
+        with self.reading() as connection, _transaction(connection):
+            yield connection
+
+    def _check(self) -> None:
+        """Makes or updates the database, once per object. A damaged file is set aside."""
+        if self._checked:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = self._file_number()
+        try:
+            self._update()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            if self._file_number() == before:  # else another process has set it aside
+                self._set_aside()
+            self._update()
+        self._checked = True
+
+    def _file_number(self) -> int | None:
+        return self.path.stat().st_ino if self.path.exists() else None
+
+    def _update(self) -> None:
+        with closing(self._connected()) as connection:
+            foreign = _pragma(connection, "application_id") != APPLICATION
+            if foreign and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                raise _damage("it is the database of another program")
+            if (state := _pragma(connection, "quick_check(1)")) != "ok":
+                raise _damage(str(state))
+            if _pragma(connection, "user_version") == len(MIGRATIONS):
+                return
+            _pragma(connection, "journal_mode = WAL")
+            with _transaction(connection):
+                _migrate(connection, self.path)
+
+    def _connected(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _set_aside(self) -> None:
+        """Renames the file and what SQLite keeps beside it; nothing is deleted."""
+        named = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06}-{NAME}"
+        for ending in ("", "-wal", "-shm"):
+            path = self.path.with_name(NAME + ending)
+            if path.exists():
+                path.rename(self.path.with_name(named + ending))
+        self.sentences += (
+            f"The history {self.path} was damaged: it is now {named} beside it, and a new history "
+            "was started.",
+        )
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            self._checked = self._checked and not is_damage(error)
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+            raise HistoryFailed(
+                f"The history in {self.folder} cannot be read or written: {reason}."
+            ) from error
+
+
+def is_damage(error: BaseException) -> bool:
+    """Is the file no database, or a damaged one?"""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED
+
+
+def _damage(reason: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> object:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.execute("COMMIT")
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Brings the schema to the newest version, inside of a transaction."""
+    version = int(str(_pragma(connection, "user_version")))  # another process may have done it
+    if version > len(MIGRATIONS):
+        raise HistoryFailed(
+            f"The history {path} is of version {version}; this program reads up to version "
+            f"{len(MIGRATIONS)}. Update Pruning Explorer."
+        )
+    for script in MIGRATIONS[version:]:
+        for statement in script.split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

@@ -1,0 +1,181 @@
+"""The history: every run that is kept, in a database with files beside it."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pruning_core.history.database import Database
+from pruning_core.history.run import (
+    Run,
+    checked_note,
+    checked_tags,
+    from_record,
+    to_record,
+)
+from pruning_core.history.tensor_files import TensorFiles
+from pruning_core.types import PruningError
+from pruning_core.zoo import data_root
+
+VARIABLE = "PRUNING_EXPLORER_HISTORY"
+"""Environment variable: the folder of the history, or off."""
+OFF = "off"
+UNDO_SECONDS = 30 * 24 * 3600.0
+"""A deleted run can be restored for so long."""
+COLUMNS = "id, parent, kind, state, started, record, note, tags, pinned, deleted"
+
+
+def history_root() -> Path | None:
+    """The folder of the history: `history` beside the data, or as PRUNING_EXPLORER_HISTORY says.
+
+    None where it says off: then no run is kept.
+    """
+    named = os.environ.get(VARIABLE, "")
+    if named == OFF:
+        return None
+    return Path(named).expanduser() if named else data_root() / "history"
+
+
+class History:
+    """The runs in a folder. Any thread and any number of processes may use it at once.
+
+    All methods raise HistoryFailed, in one sentence, where the folder cannot be used.
+
+    >>> import tempfile
+    >>> from pruning_core import Plan
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history = History(Path(folder))
+    ...     run = Run("plan", Plan().to_json(), "no network")
+    ...     history.save(run, {"curves": b"[]"})
+    ...     history.get(run.id[:6]).files.keys() == {"curves"}
+    True
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._database = Database(folder)
+        self._files = TensorFiles(folder)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the user should know, such as that a damaged database was set aside."""
+        return self._database.sentences
+
+    def save(self, run: Run, files: Mapping[str, bytes] | None = None) -> None:
+        """Keeps a run and its files. When this returns, they outlast a kill of the process.
+
+        A run of the same id is replaced; the user's note, tags and pin stay.
+        """
+        record = to_record(run)
+        values = (run.id, run.parent, run.kind, run.state, run.started, record)
+        own = (run.note, json.dumps(run.tags), run.pinned, run.deleted)
+        with self._database.writing() as connection:  # so that no `purge` runs meanwhile
+            written = {name: self._files.write(content) for name, content in (files or {}).items()}
+            connection.execute(
+                f"INSERT INTO runs ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET parent = excluded.parent, kind = excluded.kind, "
+                "state = excluded.state, started = excluded.started, record = excluded.record, "
+                "deleted = NULL",
+                (*values, *own),
+            )
+            for name, digest in (dict(run.files) | written).items():
+                connection.execute(
+                    "INSERT OR REPLACE INTO files (run, name, digest) VALUES (?, ?, ?)",
+                    (run.id, name, digest),
+                )
+
+    def runs(self, *, deleted: bool = False) -> tuple[Run, ...]:
+        """All runs, or all deleted ones; the newest first. Unreadable records are left out."""
+        condition = "IS NOT NULL" if deleted else "IS NULL"
+        return self._select(f"deleted {condition}", ())
+
+    def get(self, name: str) -> Run:
+        """The run whose id is or begins with `name`, deleted or not.
+
+        Raises PruningError where there is none, or more than one.
+        """
+        escaped = name.lower() if name.isalnum() else ""
+        runs = self._select("id LIKE ?", (f"{escaped}%",)) if escaped else ()
+        if len(runs) == 1:
+            return runs[0]
+        many = "more than one run" if runs else "no run"
+        raise PruningError(f"The history has {many} whose id begins with '{name[:40]}'.")
+
+    def change(
+        self,
+        run: str,
+        *,
+        note: str | None = None,
+        tags: Iterable[str] | None = None,
+        pinned: bool | None = None,
+    ) -> None:
+        """Sets what the user writes to a run. Raises PruningError for what is too long."""
+        given: dict[str, Any] = {
+            "note": None if note is None else checked_note(note),
+            "tags": None if tags is None else json.dumps(checked_tags(tags)),
+            "pinned": None if pinned is None else int(pinned),
+        }
+        with self._database.writing() as connection:
+            for column, value in given.items():
+                if value is not None:
+                    connection.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run))
+
+    def delete(self, runs: Iterable[str]) -> None:
+        """Hides runs. `restore` brings them back for `UNDO_SECONDS`; then `purge` removes them."""
+        self._mark(runs, time.time())
+        self.purge()
+
+    def restore(self, runs: Iterable[str]) -> None:
+        """Shows deleted runs again."""
+        self._mark(runs, None)
+
+    def purge(self, older: float = UNDO_SECONDS) -> None:
+        """Removes runs that were deleted at least so many seconds ago, and files of no run."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM runs WHERE deleted <= ?", (time.time() - older,))
+            used = {digest for (digest,) in connection.execute("SELECT digest FROM files")}
+            self._files.delete_others(used)
+
+    def file(self, run: Run, name: str) -> bytes | None:
+        """The run's file of that name; None where it has none. Raises HistoryFailed."""
+        return self._files.read(run.files[name]) if name in run.files else None
+
+    def _mark(self, runs: Iterable[str], deleted: float | None) -> None:
+        with self._database.writing() as connection:
+            connection.executemany(
+                "UPDATE runs SET deleted = ? WHERE id = ?", [(deleted, run) for run in runs]
+            )
+
+    def _select(self, condition: str, values: tuple[object, ...]) -> tuple[Run, ...]:
+        files = "SELECT json_group_object(name, digest) FROM files WHERE run = id"
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {COLUMNS}, ({files}) FROM runs WHERE {condition} "
+                "ORDER BY started DESC, id",
+                values,
+            ).fetchall()
+        runs = (_run(row) for row in rows)
+        return tuple(run for run in runs if run is not None)
+
+
+def _run(row: tuple[Any, ...]) -> Run | None:
+    """The run of a row; None where its record cannot be read, such as one of a newer version."""
+    identity, parent, kind, state, started, record, note, tags, pinned, deleted, files = row
+    try:
+        return from_record(
+            record,
+            id=identity,
+            parent=parent,
+            kind=kind,
+            state=state,
+            started=started,
+            note=note,
+            tags=tuple(json.loads(tags)),
+            pinned=bool(pinned),
+            deleted=deleted,
+            files=json.loads(files),
+        )
+    except PruningError:
+        return None

@@ -1,0 +1,253 @@
+"""One run of the history, and its JSON form."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+from uuid import uuid4
+
+from pruning_core.plan import Plan
+from pruning_core.tasks import CLASSIFICATION, TASKS, Task
+from pruning_core.types import PruningError, Report
+
+KINDS = {
+    "plan": "evaluated plan",
+    "tune": "fine-tune",
+    "flow": "flow",
+    "run": "command run",
+    "study": "study",
+    "study_run": "study run",
+    "search": "search",
+    "candidate": "search candidate",
+}
+"""What made the run -> its words."""
+STATES = ("running", "finished", "interrupted", "failed")
+PROBE = "validation"
+TEST = "test"
+ID = re.compile(r"[0-9a-f]{12}")
+MOST_RECORD = 1_000_000
+"""Most characters of a run's JSON text."""
+MOST_NOTE = 2000
+MOST_TAGS = 20
+MOST_TAG = 40
+TASK_FIELDS = {entry.name: entry.type for entry in fields(Task)}
+LIMITS = ("low", "high")
+"""Fields of a task that may be None."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """The task's value of one state of the network, on n samples.
+
+    low, high: its 95% interval; infinite where it has no end. split: "validation" or "test".
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    loss: float
+    split: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was tried, how, and what came out.
+
+    plan: its JSON text; fingerprint: of network and data (`studies.fingerprint`); values: by the
+    state of the network, in the order of the work; report: computed counts; stored_bytes: by
+    storage format, computed; speedup: dense time / time of the pruned network, where measured.
+    machine: device, processor, threads and versions; settings: what the plan does not say, such as
+    the study of a study run. sentence: why it failed. started: seconds of `time.time`; deleted:
+    when it was deleted, None otherwise. files: name -> hash of the tensors beside the database.
+    """
+
+    kind: str
+    plan: str
+    fingerprint: str
+    id: str = field(default_factory=lambda: uuid4().hex[:12])
+    parent: str | None = None
+    state: str = "finished"
+    sentence: str = ""
+    task: Task = CLASSIFICATION
+    values: Mapping[str, Value] = field(default_factory=dict)
+    report: Report | None = None
+    stored_bytes: Mapping[str, int] = field(default_factory=dict)
+    speedup: float | None = None
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
+    seconds: float | None = None
+    note: str = ""
+    tags: tuple[str, ...] = ()
+    pinned: bool = False
+    deleted: float | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The plan as JSON values, also of a plan that this version cannot read."""
+        return dict(json.loads(self.plan))
+
+    @property
+    def model(self) -> str:
+        """The network's name."""
+        return str(self.names.get("model", Plan().model))
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name."""
+        return str(self.names.get("dataset", Plan().dataset))
+
+    @property
+    def final(self) -> Value | None:
+        """The value of the last state; None where nothing was measured."""
+        return tuple(self.values.values())[-1] if self.values else None
+
+    def read_plan(self) -> Plan:
+        """Raises PruningError where this version cannot read the plan."""
+        return Plan.from_json(self.plan)
+
+
+def to_record(run: Run) -> str:
+    """All that never changes of a finished run, as JSON text."""
+    values = {
+        state: {
+            key: number
+            for key, number in asdict(value).items()
+            if isinstance(number, str) or math.isfinite(number)
+        }
+        for state, value in run.values.items()
+    }
+    task = {name: getattr(run.task, name) for name in TASK_FIELDS}
+    return json.dumps(
+        {
+            "plan": json.loads(run.plan),
+            "fingerprint": run.fingerprint,
+            "sentence": run.sentence,
+            "task": task,
+            "values": values,
+            "report": None if run.report is None else asdict(run.report),
+            "stored_bytes": dict(run.stored_bytes),
+            "speedup": run.speedup,
+            "machine": dict(run.machine),
+            "settings": dict(run.settings),
+            "seconds": run.seconds,
+        },
+        allow_nan=False,
+    )
+
+
+def from_record(text: str, **own: Any) -> Run:
+    """The run of a `to_record` text. own: its other fields.
+
+    Raises PruningError for another text; nothing in it is imported or run.
+    """
+    try:
+        if len(text) > MOST_RECORD:
+            raise ValueError("it is too long")
+        raw = json.loads(text)
+        return _read(raw, **own)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise PruningError(f"A run of the history cannot be read: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:120].rstrip(".")
+    return f"{text} is missing" if isinstance(error, KeyError) else text
+
+
+def _read(raw: dict[str, Any], **own: Any) -> Run:
+    report = raw["report"]
+    seconds = raw["seconds"]
+    run = Run(
+        plan=json.dumps(_typed(raw["plan"], dict), indent=2),
+        fingerprint=_typed(raw["fingerprint"], str),
+        sentence=_typed(raw["sentence"], str),
+        task=_task(raw["task"]),
+        values={_typed(name, str): _value(value) for name, value in raw["values"].items()},
+        report=None if report is None else _report(report),
+        stored_bytes={name: _number(size, int) for name, size in raw["stored_bytes"].items()},
+        speedup=None if raw["speedup"] is None else _number(raw["speedup"]),
+        machine=_typed(raw["machine"], dict),
+        settings=_typed(raw["settings"], dict),
+        seconds=None if seconds is None else _number(seconds),
+        **own,
+    )
+    if run.kind not in KINDS or run.state not in STATES or not ID.fullmatch(run.id):
+        raise ValueError("its id, kind or state is unknown")
+    if run.parent is not None and not ID.fullmatch(run.parent):
+        raise ValueError("its parent's id is no id")
+    _number(run.started)
+    return run
+
+
+def _task(raw: dict[str, Any]) -> Task:
+    """The task with its labels. The classes of `TASKS` only: no code of the user's is imported."""
+    name = _typed(raw["name"], str)
+    if name in TASKS:
+        return TASKS[name]
+    ends = {end: None if raw[end] is None else _number(raw[end], least=None) for end in LIMITS}
+    checked = {
+        key: _typed(raw[key], kind) for key, kind in TASK_FIELDS.items() if key not in LIMITS
+    }
+    return Task(**{**checked, **ends})
+
+
+def _value(raw: dict[str, Any]) -> Value:
+    value = Value(
+        value=_number(raw["value"], least=None),
+        low=_number(raw.get("low", -math.inf), least=None, finite=False),
+        high=_number(raw.get("high", math.inf), least=None, finite=False),
+        n=_number(raw["n"], int),
+        loss=_number(raw.get("loss", math.inf), least=None, finite=False),
+        split=_typed(raw["split"], str),
+    )
+    if value.split not in (PROBE, TEST):
+        raise ValueError("a value is of an unknown split")
+    return value
+
+
+def _report(raw: dict[str, Any]) -> Report:
+    for name, value in raw.items():
+        if name != "kept" and value is not None:
+            _number(value)
+    for name, share in raw["kept"].items():
+        _typed(name, str)
+        _number(share)
+    return Report(**raw)
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"{str(value)[:40]!r} is of a wrong type")
+    return value
+
+
+def _number(value: Any, kind: Any = None, least: float | None = 0, finite: bool = True) -> Any:
+    """A number, of that type if given, at least so large."""
+    if type(value) not in ((kind,) if kind else (int, float)):
+        raise ValueError(f"{str(value)[:40]!r} is no number")
+    if (finite and not abs(value) < 1e300) or (least is not None and value < least):
+        raise ValueError(f"the number {value:g} is not possible")
+    return value if kind else float(value)
+
+
+def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Tags without blanks around them, each once. Raises PruningError for too many or too long."""
+    cleaned = tuple(dict.fromkeys(tag.strip() for tag in tags if tag.strip()))
+    if len(cleaned) > MOST_TAGS or any(len(tag) > MOST_TAG or "," in tag for tag in cleaned):
+        raise PruningError(
+            f"A run has at most {MOST_TAGS} tags of at most {MOST_TAG} characters, without commas."
+        )
+    return cleaned
+
+
+def checked_note(note: str) -> str:
+    """The note. Raises PruningError where it is too long."""
+    if len(note) > MOST_NOTE:
+        raise PruningError(f"A note has at most {MOST_NOTE:,} characters, not {len(note):,}.")
+    return note

@@ -1,0 +1,230 @@
+"""Runs in the database: kept, changed, deleted with undo; old versions, damage, full disks."""
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pruning_core.history import History, HistoryFailed, database, history_root
+from pruning_core.history.database import MIGRATIONS, NAME
+from pruning_core.history.history import OFF, VARIABLE
+from pruning_core.history.run import from_record, to_record
+from pruning_core.tasks import TASKS, Task
+from pruning_core.types import PruningError
+from tests.core.history.history_runs import example
+
+KILLS = 5
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    return History(tmp_path)
+
+
+def test_a_run_comes_back_equal_with_its_files(history: History) -> None:
+    own = Task(name="mine:task", label="Mine", value_label="score", higher_is_better=False, low=0.0)
+    for task in (*TASKS.values(), own):
+        run = example(task=task, settings={"images": 256}, machine={"threads": 1})
+        history.save(run, {"masks": b"01", "curves": b"[]"})
+        kept = History(history.folder).get(run.id[:8])
+        assert kept.files.keys() == {"masks", "curves"}
+        assert example(**vars(kept) | {"files": {}}) == run
+        assert history.file(kept, "masks") == b"01"
+        assert history.file(kept, "weights") is None
+        assert kept.read_plan().to_json() == run.plan
+
+
+def test_a_run_that_is_kept_again_has_its_note_and_is_there_once(history: History) -> None:
+    run = example()
+    history.save(run)
+    history.change(run.id, note="good", tags=["a ", "b", "a"], pinned=True)
+    history.save(example(id=run.id, seconds=9.0))
+    (kept,) = history.runs()
+    assert (kept.note, kept.tags, kept.pinned, kept.seconds) == ("good", ("a", "b"), True, 9.0)
+    for wrong in ({"note": "x" * 3000}, {"tags": ["x" * 50]}, {"tags": map(str, range(30))}):
+        with pytest.raises(PruningError, match="at most"):
+            history.change(run.id, **wrong)
+
+
+def test_delete_can_be_undone_until_the_run_is_purged(history: History) -> None:
+    kept, deleted = example(), example()
+    for run in (kept, deleted):
+        history.save(run, {"masks": run.id.encode(), "curves": b"shared"})
+    history.delete([deleted.id])
+    assert [run.id for run in history.runs()] == [kept.id]
+    assert [run.id for run in history.runs(deleted=True)] == [deleted.id]
+    history.restore([deleted.id])
+    assert len(history.runs()) == 2
+    history.delete([deleted.id])
+    history.purge(older=0.0)
+    assert not history.runs(deleted=True)
+    files = {path.read_bytes() for path in history.folder.glob("files/*/*")}
+    assert files == {kept.id.encode(), b"shared"}
+
+
+def test_the_run_of_a_beginning_is_the_only_one_with_it(history: History) -> None:
+    for identity in ("aaa000000000", "aab000000000"):
+        history.save(example(id=identity))
+    assert history.get("AAB").id == "aab000000000"
+    for name, count in {"aa": "more than one", "": "no run", "%": "no run", "c": "no run"}.items():
+        with pytest.raises(PruningError, match=count):
+            history.get(name)
+
+
+def test_two_objects_share_a_database(history: History) -> None:
+    other = History(history.folder)
+    for number in range(6):
+        (history, other)[number % 2].save(example())
+    assert history.runs() == other.runs()
+    assert len(other.runs()) == 6
+
+
+def test_an_old_database_opens_after_an_update(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = example()
+    with monkeypatch.context() as older:
+        older.setattr(database, "MIGRATIONS", MIGRATIONS[:1])
+        history.save(run)
+    newer = (*MIGRATIONS, "ALTER TABLE runs ADD COLUMN later TEXT; CREATE TABLE more (name TEXT)")
+    with monkeypatch.context() as future:
+        future.setattr(database, "MIGRATIONS", newer)
+        opened = History(history.folder)
+        assert [kept.id for kept in opened.runs()] == [run.id]
+        opened.save(example())
+    with pytest.raises(HistoryFailed, match=rf"version {len(newer)}.* up to version"):
+        History(history.folder).runs()
+    assert not list(history.folder.glob("damaged*"))
+
+
+def damages(path: Path) -> Iterator[str]:
+    """Damages the database in one way after another; yields the way."""
+    for name, content in {"empty bytes": bytes(9000), "text": b"no database " * 99}.items():
+        path.write_bytes(content)
+        yield name
+    head = path.read_bytes()[:1024]
+    path.write_bytes(head + random.Random(0).randbytes(40_000))
+    yield "damaged pages"
+    path.unlink()
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE mine (name TEXT)")
+    other.close()
+    yield "another program's database"
+
+
+def test_a_damaged_database_is_set_aside_and_never_deleted(history: History) -> None:
+    history.save(example())
+    path = history.folder / NAME
+    for count, damage in enumerate(damages(path), 1):
+        content = path.read_bytes()
+        new = History(history.folder)
+        assert new.runs() == (), damage
+        (sentence,) = new.sentences
+        assert "was damaged" in sentence
+        kept = [file.read_bytes() for file in history.folder.glob(f"damaged-*{NAME}")]
+        assert len(kept) == count
+        assert content in kept, damage
+        new.save(example())
+        assert len(History(history.folder).runs()) == 1
+
+
+def test_a_full_disk_and_a_missing_folder_give_one_sentence(
+    history: History, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = example()
+    history.save(run, {"masks": b"01"})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(HistoryFailed, match=r"^The history's file .* No space left on device"):
+            history.save(example(), {"masks": b"other"})
+    assert [path.read_bytes() for path in history.folder.glob("files/*/*")] == [b"01"]
+    assert [kept.id for kept in history.runs()] == [run.id]
+    file = tmp_path / "a file"
+    file.write_text("")
+    with pytest.raises(HistoryFailed, match="cannot be read or written"):
+        History(file / "history").save(run)
+
+
+def test_a_damaged_file_beside_the_database_is_reported(history: History) -> None:
+    run = example()
+    history.save(run, {"masks": b"01"})
+    (path,) = history.folder.glob("files/*/*")
+    path.write_bytes(b"02")
+    with pytest.raises(HistoryFailed, match="is damaged"):
+        history.file(history.get(run.id), "masks")
+    path.unlink()
+    with pytest.raises(HistoryFailed, match="cannot be read"):
+        history.file(history.get(run.id), "masks")
+
+
+def killed_writer(folder: Path, seconds: float) -> list[str]:
+    """The runs that a process reported as kept before it was killed; a fork, so that it starts at
+    once.
+    """
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        history = History(folder)
+        for number in range(10**6):
+            run = example(settings={"number": number})
+            history.save(run, {"masks": str(number).encode() * 20_000})
+            os.write(writer, f"{run.id}\n".encode())
+    os.close(writer)
+    with open(reader, "rb") as reported:
+        first = reported.readline()
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return [line.decode().strip() for line in (first, *reported)]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_kills_lose_no_finished_run_and_leave_no_half_file(history: History) -> None:
+    wait = random.Random(15)
+    reported: list[str] = []
+    for _ in range(KILLS):
+        reported += killed_writer(history.folder, wait.uniform(0, 0.05))
+    kept = {run.id: run for run in history.runs()}
+    assert set(reported) <= kept.keys()
+    assert not history.sentences
+    for run in kept.values():
+        content = history.file(run, "masks")
+        assert content == str(run.settings["number"]).encode() * 20_000
+
+
+def test_records_that_are_not_possible_are_refused_in_one_sentence() -> None:
+    good = to_record(example())
+    own = {"id": "0" * 12, "kind": "tune", "started": 1.0}
+    assert from_record(good, **own).fingerprint == "f" * 64
+    wrong = {
+        "not JSON": "{",
+        "a list": "[]",
+        "nested": "[" * 100_000,
+        "no plan": good.replace('"plan"', '"no_plan"'),
+        "text for a number": good.replace("0.85", '"0.85"'),
+        "infinite": good.replace('"seconds": 2.5', '"seconds": Infinity'),
+        "negative count": good.replace('"nonzeros": 500', '"nonzeros": -5'),
+        "too long": good + " " * 1_000_001,
+    }
+    for name, text in wrong.items():
+        with pytest.raises(PruningError) as caught:
+            from_record(text, **own)
+        assert str(caught.value).startswith("A run of the history cannot be read: "), name
+    for field in ({"id": "../../etc"}, {"kind": "x"}, {"parent": "x"}, {"state": "x"}):
+        with pytest.raises(PruningError):
+            from_record(good, **{**own, **field})
+
+
+def test_the_folder_is_beside_the_data_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRUNING_EXPLORER_DATA", "/data")
+    for named, folder in {"": Path("/data/history"), OFF: None, "/mine": Path("/mine")}.items():
+        monkeypatch.setenv(VARIABLE, named)
+        assert history_root() == folder
