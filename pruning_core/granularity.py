@@ -84,6 +84,15 @@ class Granularity:
         return self.removes_outputs or groups == "i"
 
 
+def need_channels(g: Granularity) -> None:
+    """Raises PruningError where the granularity can save no time, because it narrows no layer."""
+    if not g.narrows:
+        raise PruningError(
+            f"{g.label} removes no whole channels, and zeros save no time: choose filter, channel "
+            "or head for a limit of the time."
+        )
+
+
 def to_groups(
     w: Shaped[Tensor, "o i h w"], g: Granularity, layer: Layer
 ) -> Shaped[Tensor, "s g e"]:

@@ -1,14 +1,15 @@
 """From a plan to a report: score, allocate, select, apply, train, measure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.flows import FlowContext, flow
+from pruning_core.flows import FlowContext, Share, flow
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.start_masks import start_sparsity
@@ -34,6 +35,9 @@ from pruning_core.zoo import probe
 SMALL = 64
 """Images of at most this many pixels a side are measured on the whole test split."""
 Event = Pruned | Step | Epoch | Tuned | GoalRound | Finished
+Costs = Mapping[str, Callable[[Plan, Workspace, Masks], Share]]
+"""What is measured of a network with such masks, by the names of a goal's budgets."""
+NO_COSTS: Costs = {}
 
 
 def group_scores_of(
@@ -158,13 +162,16 @@ def final_test_split(plan: Plan, space: Workspace) -> Split:
     return test if uses_whole_test(space.dataset) else probe(test, plan.probe)
 
 
-def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> Iterator[Event]:
+def prune(
+    plan: Plan, space: Workspace, device: torch.device | None = None, costs: Costs = NO_COSTS
+) -> Iterator[Event]:
     """Runs the plan's flow; the last event carries masks, report and accuracies.
 
     `fine_tune.epochs` is the length of each training of the flow; 0 leaves the weights as they
     are, and the final model is then repaired as the plan says. Four states are measured on the
     test split: dense; pruned (the final masks on the base weights, repaired as the plan says);
     recalibrated (the masks on the base weights with new batch-norm statistics); tuned.
+    costs: for a flow whose goal has a budget of bytes or time: `compress.goal_costs.COSTS`.
     Raises PruningError where the plan cannot be carried out.
 
     >>> from pruning_core import Finished, Plan, TrainConfig, open_workspace
@@ -177,7 +184,7 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
     model = space.model
     masks = Masks()
     goal: list[GoalRound] = []
-    for event in flow(plan.flow)(flow_context(plan, space, device)):
+    for event in flow(plan.flow)(flow_context(plan, space, device, costs)):
         yield event
         if isinstance(event, GoalRound):
             goal.append(event)
@@ -188,10 +195,13 @@ def prune(plan: Plan, space: Workspace, device: torch.device | None = None) -> I
     yield replace(measure_states(plan, space, masks, model, device), goal=tuple(goal))
 
 
-def flow_context(plan: Plan, space: Workspace, device: torch.device | None = None) -> FlowContext:
+def flow_context(
+    plan: Plan, space: Workspace, device: torch.device | None = None, costs: Costs = NO_COSTS
+) -> FlowContext:
     """The plan as a flow works with it. Raises PruningError where it can prune no layer."""
     resolved = plan.resolve(space)
-    return FlowContext(resolved, resolved.layers, plan.fine_tune, device)
+    own = {name: partial(cost, plan, space) for name, cost in costs.items()}
+    return FlowContext(resolved, resolved.layers, plan.fine_tune, device, own)
 
 
 def measure_states(

@@ -274,11 +274,6 @@ class Report:
         macs = self.macs_effective if self.thinned_macs is None else self.thinned_macs
         return {"parameters": parameters / self.parameters, "macs": macs / max(1, self.macs)}
 
-    def meets(self, budgets: Mapping[str, float]) -> bool:
-        """Does no more than these shares remain? budgets: by the names of `remaining`."""
-        left = self.remaining
-        return all(left[name] <= keep for name, keep in budgets.items())
-
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
@@ -298,7 +293,8 @@ class GoalRound:
 
     evaluation: of the network then, on the plan's probe; least: the worst value that the goal
     allows, None for any; report: the network's counts; budgets: the largest share of the dense
-    network's counts that may remain, by name.
+    network that may remain, by name; costs: the shares that no count gives, where there is a budget
+    of them; notes: sentences on these.
     """
 
     round: int
@@ -307,6 +303,13 @@ class GoalRound:
     least: float | None
     report: Report
     budgets: Mapping[str, float]
+    costs: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def remaining(self) -> dict[str, float]:
+        """The shares of the dense network that remain, by name."""
+        return self.report.remaining | dict(self.costs)
 
     @property
     def good(self) -> bool:
@@ -318,7 +321,8 @@ class GoalRound:
     @property
     def reached(self) -> bool:
         """Are there budgets, and are all of them met?"""
-        return bool(self.budgets) and self.report.meets(self.budgets)
+        left = self.remaining
+        return bool(self.budgets) and all(left[name] <= keep for name, keep in self.budgets.items())
 
 
 @dataclass(frozen=True, eq=False)

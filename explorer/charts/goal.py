@@ -7,14 +7,14 @@ import plotly.graph_objects as go
 from explorer.charts.palette import DENSE, KEPT, PRUNED_MODEL
 from explorer.charts.style import budget, finish, level, limit, percent, value_text, whiskers
 from explorer.texts.formats import axis_title, scale
-from pruning_core.flows.goal import COUNTS
+from pruning_core.flows.goal import BUDGETS
 from pruning_core.types import Evaluation, GoalRound
 
 
 def goal_chart(rounds: Sequence[GoalRound], dense: Evaluation) -> go.Figure:
     """The value after each round with its 95% interval, the goal, and the rounds that missed it.
 
-    The horizontal axis is what is removed: of the first count with a budget, else of the weights.
+    The horizontal axis is what is removed: of the first budget, else of the weights.
     rounds: at least one; dense: the dense network on the same images.
     """
     unit = scale(dense.task)
@@ -30,16 +30,16 @@ def goal_chart(rounds: Sequence[GoalRound], dense: Evaluation) -> go.Figure:
     budgets = rounds[-1].budgets
     if budgets:
         budget(figure, 100 * (1 - next(iter(budgets.values()))))
-    what = COUNTS[next(iter(budgets))] if budgets else "pruned weights"
+    what = BUDGETS[next(iter(budgets))] if budgets else "pruned weights"
     figure.update_xaxes(title_text=f"removed, % of the {what}", range=[-2, 102])
     figure.update_yaxes(title_text=axis_title(dense.task))
     return finish(figure, _sentence(rounds), 320, "goal")
 
 
 def removed(end: GoalRound) -> float:
-    """What the round removes: of the first count with a budget, else of the weights."""
+    """What the round removes: of the first budget, else of the weights."""
     if end.budgets:
-        return 1 - end.report.remaining[next(iter(end.budgets))]
+        return 1 - end.remaining[next(iter(end.budgets))]
     return end.report.sparsity_masked
 
 

@@ -223,8 +223,9 @@ FLOWS = {
     "network, measured on the probe images after the round's training. The last good round is the "
     "result. Empty: no limit.",
     "goal_budget": "The flow stops when at most this share of the dense network remains, counted "
-    "without the weights that read only removed channels. The last round removes no more than is "
-    "needed. Empty: no budget.",
+    "without the weights that read only removed channels. Stored bytes: in the smallest sparse "
+    "format, computed. Time: of the thinned network, measured against the dense one in each round, "
+    "in PyTorch on this CPU. The last round removes no more than is needed. Empty: no budget.",
     "goal_rounds": "Each point is the network at the end of one round. The goal is set in the "
     "form. A round that misses it is given up.",
     "flow_layer": "The layer whose mask is drawn over time. It is in the address.",

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from explorer.jobs.progress import Progress
+from pruning_core.compress.goal_costs import COSTS
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import flow, packed
 from pruning_core.masks import achieved
@@ -52,7 +53,7 @@ def training_events(
     judge = Judge.of(space.dataset)
     steps = 0
     yield Reference(judge.evaluate(space.model, split))
-    for event in prune(plan, space):
+    for event in prune(plan, space, costs=COSTS):
         steps += isinstance(event, Step)
         if isinstance(event, Pruned):
             measured = judge.evaluate(event.model, split)

@@ -17,6 +17,7 @@ from pruning_core.cli.options import (
     with_repair,
 )
 from pruning_core.cli.output import note, note_epoch, print_json
+from pruning_core.compress.goal_costs import COSTS
 from pruning_core.compress.storage_sizes import computed_sizes
 from pruning_core.export import (
     evaluations_by_state,
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     plan = with_repair(plan, space, options)
     if (sentence := start_note(plan, space)) is not None:
         note(sentence)
-    finished = _last_event(prune(plan, space, choose_device(options.device)))
+    finished = _last_event(prune(plan, space, choose_device(options.device), COSTS))
     chosen = granularity(plan.granularity)
     stored = computed_sizes(finished.model, space.layers, finished.masks, chosen)
     report = report_dict(plan, finished, stored)

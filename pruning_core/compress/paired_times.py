@@ -79,6 +79,16 @@ class Timing:
         """Do the two halves of the measurement differ too much to be trusted?"""
         return self.halves > AGREEMENT
 
+    @property
+    def doubt(self) -> str:
+        """Why the measurement cannot be trusted, in a sentence; "" where it can."""
+        if not self.disagrees:
+            return ""
+        return (
+            f"Too busy to tell: two halves of one measurement differ by {self.halves:.0%}. "
+            "Measure again on a quiet machine."
+        )
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -187,13 +197,8 @@ def busy_words(machine: Machine, timings: Sequence[Timing]) -> str | None:
             f"Too busy to tell: {machine.load:.1f} processes wanted to compute on "
             f"{machine.cores} cores. Measure again on a quiet machine."
         )
-    if any(timing.disagrees for timing in timings):
-        worst = max(timing.halves for timing in timings)
-        return (
-            f"Too busy to tell: two halves of one measurement differ by {worst:.0%}. "
-            "Measure again on a quiet machine."
-        )
-    return None
+    worst = max(timings, key=lambda timing: timing.halves, default=None)
+    return (worst.doubt or None) if worst else None
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -94,6 +94,14 @@ def smallest_stored(sizes: Sequence[StoredSize]) -> StoredSize:
     return min((size for size in sizes if size.format != "dense"), key=lambda size: size.bytes)
 
 
+def stored_share(
+    model: nn.Module, layers: Sequence[Layer], masks: Masks, granularity: Granularity
+) -> float:
+    """Bytes in the smallest sparse format / dense bytes, computed."""
+    sizes = computed_sizes(model, layers, masks, granularity)
+    return smallest_stored(sizes).bytes / dense_stored(sizes)
+
+
 def measured_sizes(model: nn.Module, by_parameter: ParameterMasks) -> tuple[StoredSize, ...]:
     """The measured part of `storage_sizes`: about a second per million kept weights."""
     state = tensors_of(model)

@@ -12,6 +12,7 @@ from pruning_core.compress.runtimes import Runtime, prepared, runtime, unavailab
 from pruning_core.compress.target_search import smallest_within
 from pruning_core.compress.thin import Thinned, rounded, thin
 from pruning_core.evaluation.accuracy import Judge
+from pruning_core.granularity import need_channels
 from pruning_core.pipeline import probe_split
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import STEPS, MasksAtSparsities
@@ -105,12 +106,7 @@ class _Search:
                 "0 and 1, such as 0.4 or 40%."
             )
         self._masks = MasksAtSparsities(plan, space)
-        chosen = self._masks.resolved.granularity
-        if not chosen.narrows:
-            raise PruningError(
-                f"{chosen.label} removes no whole channels, and zeros save no time: choose filter, "
-                "channel or head to search for a time."
-            )
+        need_channels(self._masks.resolved.granularity)
         place = torch.device("cpu")
         self._runtime: Runtime = runtime(target.runtime)
         if (reason := unavailable(self._runtime, place)) is not None:

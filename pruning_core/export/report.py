@@ -84,7 +84,7 @@ def goal_round_dict(end: GoalRound) -> dict[str, object]:
     return {
         "round": end.round,
         "sparsity": end.report.sparsity_masked,
-        "remaining": end.report.remaining,
+        "remaining": end.remaining,
         "probe": evaluation_dict(end.evaluation),
         "least": end.least,
         "good": end.good,

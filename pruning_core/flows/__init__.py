@@ -6,7 +6,7 @@ The last masks and the last model are the result.
 from pruning_core.flows.blockwise import Blockwise
 from pruning_core.flows.gradual import Gradual, Movement, Platon
 from pruning_core.flows.history import History, packed, recorded
-from pruning_core.flows.protocol import Event, Flow, FlowContext
+from pruning_core.flows.protocol import Event, Flow, FlowContext, Share
 from pruning_core.flows.recipes import GRADIENT_QUANTILE, MAGNITUDE_QUANTILE
 from pruning_core.flows.regrow import RigL, Surgery
 from pruning_core.flows.rounds import GROUP_LASSO, SLIMMING, Lottery, Rounds
@@ -20,6 +20,7 @@ __all__ = [
     "FlowContext",
     "History",
     "Setting",
+    "Share",
     "flow",
     "packed",
     "recorded",

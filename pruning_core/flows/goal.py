@@ -1,21 +1,28 @@
 """Prune and train until the goal is met: how much may be lost, or how much may remain."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
 
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.flows.protocol import Chosen, FlowContext, FlowDefaults
+from pruning_core.flows.protocol import Chosen, FlowContext, FlowDefaults, Share
+from pruning_core.granularity import need_channels
 from pruning_core.settings import setting
 from pruning_core.tasks.task import Task
-from pruning_core.types import Evaluation, GoalRound, Pruned, PruningError, Split
+from pruning_core.types import Evaluation, GoalRound, Masks, Pruned, PruningError, Split
 from pruning_core.zoo import probe
 
 ANY_LOSS = -1.0
 BISECTIONS = 12
+TIMED_BISECTIONS = 6
+"""A measured time is not more exact than a 64th of a round."""
 COUNTS = {"parameters": "parameters", "macs": "MACs"}
-"""The counts that a goal can limit, with their names inside a sentence."""
+COSTS = {"bytes": "stored bytes", "time": "time"}
+BUDGETS = COUNTS | COSTS
+"""What a goal can limit, with its name inside a sentence: counts, and what `FlowContext.costs`
+computes or measures.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +43,25 @@ class GoalSettings(FlowDefaults):
         1.0, 0.0, 1.0, "Stop when at most this share of the MACs remains. 1: no budget."
     )
 
+    bytes: float = setting(
+        1.0,
+        0.0,
+        1.0,
+        "Stop when at most this share of the dense file's bytes remains, in the smallest sparse "
+        "format. 1: no budget.",
+    )
+    time: float = setting(
+        1.0,
+        0.0,
+        1.0,
+        "Stop when the thinned network takes at most this share of the dense time, measured in "
+        "PyTorch on the CPU. 1: no budget.",
+    )
+
     @property
     def budgets(self) -> dict[str, float]:
-        """The shares that may remain, by the name of the count."""
-        return {name: keep for name in COUNTS if (keep := getattr(self, name)) < 1}
+        """The shares that may remain, by name."""
+        return {name: keep for name in BUDGETS if (keep := getattr(self, name)) < 1}
 
     @property
     def has_goal(self) -> bool:
@@ -51,7 +73,9 @@ class GoalSettings(FlowDefaults):
 class Goal:
     """Measures the rounds of a flow and keeps the last good one.
 
-    Raises PruningError where not even the first round is good.
+    costs: of the newest masks, for budgets that no count gives.
+    Raises PruningError where not even the first round is good, for a budget that the context cannot
+    measure, and for one of time where no channels are removed.
     """
 
     settings: GoalSettings
@@ -59,8 +83,10 @@ class Goal:
     rounds: int
     last_good: Pruned | None = None
     least: float | None = field(init=False, default=None)
+    costs: Mapping[str, Share] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check_budgets(self.settings.budgets, self.context)
         data = self.context.dataset
         self._judge = Judge.of(data)
         self._split: Split = probe(data.val, self.context.plan.probe)
@@ -75,9 +101,10 @@ class Goal:
         By bisection, so that the last round removes no more than the budgets ask for.
         low: the share of the round before.
         """
+        self.costs = {}
         if not self.settings.budgets or not self._met(choose(high)):
             return high
-        for _ in range(BISECTIONS):
+        for _ in range(TIMED_BISECTIONS if self.settings.time < 1 else BISECTIONS):
             middle = (low + high) / 2
             if self._met(choose(middle)):
                 high = middle
@@ -86,10 +113,28 @@ class Goal:
         return high
 
     def _met(self, chosen: Chosen) -> bool:
-        return self.context.plan.counts(chosen[1]).meets(self.settings.budgets)
+        """Are all budgets met? Then these are the newest costs. What is quick is asked first."""
+        masks = chosen[1]
+        budgets = self.settings.budgets
+        left = self.context.plan.counts(masks).remaining
+        if any(left[name] > keep for name, keep in budgets.items() if name in left):
+            return False
+        costs = self._costs(masks)
+        if any(cost.left > budgets[name] for name, cost in costs.items()):
+            return False
+        self.costs = costs
+        return True
+
+    def _costs(self, masks: Masks) -> dict[str, Share]:
+        known = self.context.costs
+        return {name: known[name](masks) for name in self.settings.budgets if name in known}
 
     def measured(self, done: Pruned) -> GoalRound:
-        """The round that is over. done: its masks, with the network after its training."""
+        """The round that is over. done: its masks, with the network after its training.
+
+        Bytes and time depend on the masks alone: those that met the budget are not measured again.
+        """
+        costs = self.costs or self._costs(done.masks)
         end = GoalRound(
             done.round,
             self.rounds,
@@ -97,6 +142,8 @@ class Goal:
             self.least,
             self.context.plan.counts(done.masks, done.model),
             self.settings.budgets,
+            {name: cost.left for name, cost in costs.items()},
+            tuple(cost.note for cost in costs.values() if cost.note),
         )
         if end.good:
             self.last_good = done
@@ -122,6 +169,17 @@ class Goal:
 
     def _evaluation(self, model: nn.Module) -> Evaluation:
         return self._judge.evaluate(model, self._split, self.context.device)
+
+
+def _check_budgets(budgets: Mapping[str, float], context: FlowContext) -> None:
+    for name in budgets:
+        if name in COSTS and name not in context.costs:
+            raise PruningError(
+                f"The goal limits the {COSTS[name]}, which is not measured here: give `prune` the "
+                "costs of pruning_core.compress.goal_costs.COSTS."
+            )
+    if "time" in budgets:
+        need_channels(context.plan.granularity)
 
 
 Write = Callable[[float, Task], str]
@@ -155,12 +213,13 @@ def ending_words(rounds: Sequence[GoalRound], write: Write = _task_text) -> str:
             f"{write(missed[-1].evaluation.value, task)}, the goal is {goal_words(last, write)}. "
             f"{result}"
         )
+    notes = "".join(f" {note}" for note in last.notes)
     if last.reached:
-        return f"Round {last.round} met the budget of {budget_words(last)}."
+        return f"Round {last.round} met the budget of {budget_words(last)}.{notes}"
     unmet = f", but not the budget of {budget_words(last)}" if last.budgets else ""
     return (
         f"All {last.rounds} rounds kept the goal{unmet}. "
-        "A higher sparsity in the plan lets the flow go on."
+        f"A higher sparsity in the plan lets the flow go on.{notes}"
     )
 
 
@@ -176,8 +235,8 @@ def round_words(end: GoalRound) -> str:
 
 def budget_words(end: GoalRound) -> str:
     """The budgets with what remains: 50.0% of the MACs (49.9% remain)."""
-    left = end.report.remaining
+    left = end.remaining
     return " and ".join(
-        f"{keep:.1%} of the {COUNTS[name]} ({left[name]:.1%} remain)"
+        f"{keep:.1%} of the {BUDGETS[name]} ({left[name]:.1%} remain)"
         for name, keep in end.budgets.items()
     )

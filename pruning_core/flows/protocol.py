@@ -1,7 +1,7 @@
 """What a flow is, what it works with, and its settings."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -37,18 +37,28 @@ FRAMES = 24
 """A flow that changes its masks in very many steps reports about this many, always the last."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """The share of the dense network's cost that remains. note: a sentence on it, "" for none."""
+
+    left: float
+    note: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class FlowContext:
     """What a flow works with.
 
     plan: the axes as objects, and the space with model and data; layers: those that the flow may
-    prune; config: how it trains.
+    prune; config: how it trains; costs: what the network with such masks costs, by the names of the
+    goal's budgets, besides the counts.
     """
 
     plan: ResolvedPlan
     layers: tuple[Layer, ...]
     config: TrainConfig
     device: torch.device | None = None
+    costs: Mapping[str, Callable[[Masks], Share]] = field(default_factory=dict)
 
     @property
     def model(self) -> nn.Module:

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 
 from pruning_core.allocation import ALLOCATIONS
-from pruning_core.compress.storage_sizes import computed_sizes, dense_stored, smallest_stored
+from pruning_core.compress.storage_sizes import stored_share
 from pruning_core.masks import n_removed
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.pipeline import counts
@@ -334,11 +334,8 @@ class PlanSpace:
         return {name: left[name] for name in names}
 
     def _stored(self, masks: Mapping[str, torch.Tensor]) -> float:
-        resolved = self.resolved
-        sizes = computed_sizes(
-            resolved.space.model, resolved.space.layers, dict(masks), resolved.granularity
-        )
-        return smallest_stored(sizes).bytes / dense_stored(sizes)
+        space = self.resolved.space
+        return stored_share(space.model, space.layers, dict(masks), self.resolved.granularity)
 
 
 def _check(budget: str, keep: float | None, least: float, most: float, round_to: int) -> None:

@@ -9,10 +9,10 @@ from explorer.texts.formats import scale
 from explorer.texts.help import HELP
 from explorer.texts.task_words import loss_limit_label
 from pruning_core.flows import Flow, flow, spec
-from pruning_core.flows.goal import ANY_LOSS, COUNTS, GoalSettings
+from pruning_core.flows.goal import ANY_LOSS, BUDGETS, GoalSettings
 from pruning_core.tasks import Task
 
-GOAL = ("lose", *COUNTS)
+GOAL = ("lose", *BUDGETS)
 """The settings that this form shows."""
 
 
@@ -36,9 +36,9 @@ def goal_form(name: str, chosen: Flow, task: Task) -> None:
         on_change=_changed,
         args=(name, "lose", scale(task), ANY_LOSS),
     )
-    for count, label in COUNTS.items():
-        keep = getattr(chosen, count)
-        state.set_widget(f"goal_{count}", None if keep >= 1 else round(100 * keep, 6))
+    for budget, label in BUDGETS.items():
+        keep = getattr(chosen, budget)
+        state.set_widget(f"goal_{budget}", None if keep >= 1 else round(100 * keep, 6))
         row.number_input(
             f"Keep at most, % of {label}",
             0.0,
@@ -46,11 +46,11 @@ def goal_form(name: str, chosen: Flow, task: Task) -> None:
             None,
             step=5.0,
             format="%g",
-            key=f"goal_{count}",
+            key=f"goal_{budget}",
             placeholder="no budget",
             help=HELP["goal_budget"],
             on_change=_changed,
-            args=(name, count, 100.0, 1.0),
+            args=(name, budget, 100.0, 1.0),
         )
 
 
