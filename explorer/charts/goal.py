@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from explorer.charts.palette import DENSE, KEPT, PRUNED_MODEL
 from explorer.charts.style import budget, finish, level, limit, percent, value_text, whiskers
 from explorer.texts.formats import axis_title, scale
-from pruning_core.flows.goal import BUDGETS
+from pruning_core.flows.goal import BUDGETS, COSTS
 from pruning_core.types import Evaluation, GoalRound
 
 
@@ -30,8 +30,10 @@ def goal_chart(rounds: Sequence[GoalRound], dense: Evaluation) -> go.Figure:
     budgets = rounds[-1].budgets
     if budgets:
         budget(figure, 100 * (1 - next(iter(budgets.values()))))
-    what = BUDGETS[next(iter(budgets))] if budgets else "pruned weights"
-    figure.update_xaxes(title_text=f"removed, % of the {what}", range=[-2, 102])
+    first = next(iter(budgets), None)
+    what = "pruned weights" if first is None else BUDGETS[first]
+    verb = "saved" if first in COSTS else "removed"
+    figure.update_xaxes(title_text=f"{verb}, % of the {what}", range=[-2, 102])
     figure.update_yaxes(title_text=axis_title(dense.task))
     return finish(figure, _sentence(rounds), 320, "goal")
 

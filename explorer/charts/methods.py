@@ -1,5 +1,6 @@
 """The value of pruning methods over compression or speed-up, with the spread over seeds."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -50,7 +51,7 @@ def tradeoff(
     if all_rows:
         dense = all_rows[0].initial
         level(figure, scale(task) * dense, f"dense {value_text(dense, task)}", BASELINE)
-    _set_log_axis(figure, max((float(getattr(row, over)) for row in all_rows), default=2.0))
+    _set_log_axis(figure, [float(getattr(row, over)) for row in all_rows])
     figure.update_xaxes(title_text=title)
     figure.update_yaxes(title_text=axis_title(task))
     finish(figure, _sentence(rows, over, state, task), 440, f"methods {over} {state}")
@@ -105,11 +106,13 @@ def _hover_values(row: Row, state: str) -> list[object]:
     return [deviation, row.compression, row.speedup, f"{row.macs:,.0f}", row.seeds]
 
 
-def _set_log_axis(figure: go.Figure, largest: float) -> None:
-    """A logarithmic x axis that starts at the dense network, 1, with ticks at powers of two."""
-    ticks = [2**power for power in range(max(1, int(largest * 1.2)).bit_length())]
+def _set_log_axis(figure: go.Figure, values: Sequence[float]) -> None:
+    """A logarithmic x axis with ticks at powers of two, the dense network's 1 among them."""
+    first = math.floor(math.log2(min(1.0, *values) if values else 1.0))
+    last = max(1, int(max(values, default=2.0) * 1.2)).bit_length()
+    ticks = [2.0**power for power in range(first, last)]
     figure.update_xaxes(
-        type="log", tickvals=ticks, ticktext=[f"{tick}×" for tick in ticks], minor_showgrid=False
+        type="log", tickvals=ticks, ticktext=[f"{tick:g}×" for tick in ticks], minor_showgrid=False
     )
 
 

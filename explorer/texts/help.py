@@ -242,7 +242,7 @@ METHODS = {
     "study_axis": "Compression: parameters of the network / parameters left. Speed-up: "
     "multiply-adds of the network / multiply-adds left. Storage: dense bytes / bytes in the "
     "smallest sparse format, for runs that have it. These are computed. Measured time: dense time "
-    "/ time of the pruned network, for studies with `time: true`, in pairs on this machine.",
+    "/ time of the pruned network, in pairs on this machine, for studies with *Measure time*.",
     "study_json": "For `python -m pruning_core study study.json`. It makes the same runs and "
     "reuses those made here.",
     "study_criteria": "The criteria to compare. Each one is measured at every compression with "
@@ -257,6 +257,9 @@ METHODS = {
     "study_images": "The number of training images for fine-tuning in each run. Each seed uses "
     "another part, with the same class fractions. Fewer images are faster, and less accuracy "
     "returns.",
+    "study_time": "Measures the time of each pruned network against the dense one, once per run, "
+    "in PyTorch on this CPU: one more axis and column. Whole channels are removed first. Time is "
+    "comparable only where nothing else ran. It makes another study, with runs of its own.",
     "study_earlier": "Sets this page, and the training and the allocation of the plan, to those of "
     "an earlier study.",
 }

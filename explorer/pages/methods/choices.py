@@ -24,7 +24,7 @@ OFFERED_IMAGES = (500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 class Choices:
     """What the page asks besides the plan.
 
-    criteria: without the baselines; images: training images of a run, 0 = all.
+    criteria: without the baselines; images: training images of a run, 0 = all; time: measure it.
     """
 
     criteria: tuple[str, ...] = ("taylor", "wanda")
@@ -32,6 +32,7 @@ class Choices:
     compressions: tuple[float, ...] = COMPRESSIONS
     seeds: int = 3
     images: int = 0
+    time: bool = False
 
     def to_text(self) -> str:
         """The text for the address, without fields that have their default."""
@@ -46,7 +47,7 @@ class Choices:
 
 def _value_text(value: tuple[str | float, ...] | int) -> str:
     if isinstance(value, int):
-        return str(value)
+        return str(int(value))
     return ",".join(part if isinstance(part, str) else f"{part:g}" for part in value)
 
 
@@ -69,7 +70,7 @@ def _value(key: str, text: str) -> Any:
     try:
         if isinstance(default, tuple):
             return tuple(type(default[0])(part) for part in parts)
-        return int(text)
+        return type(default)(int(text))
     except ValueError as error:
         raise PruningError(
             f"The {key} of the study in the address cannot be '{text[:40]}'."
@@ -85,14 +86,22 @@ def study_of(plan: Plan, chosen: Choices, space: Workspace) -> Study:
     shared = replace(plan, overrides=(), edits=(), probe=probe)
     images = chosen.images if chosen.images < len(space.dataset.train) else 0
     return Study(
-        shared, chosen.criteria, chosen.granularities, chosen.compressions, chosen.seeds, images
+        shared,
+        chosen.criteria,
+        chosen.granularities,
+        chosen.compressions,
+        chosen.seeds,
+        images,
+        chosen.time,
     )
 
 
 def choices_of(study: Study) -> Choices:
     """The choices that make this study."""
     criteria = tuple(name for name in study.criteria if name not in BASELINES)
-    return Choices(criteria, study.granularities, study.compressions, study.seeds, study.images)
+    return Choices(
+        criteria, study.granularities, study.compressions, study.seeds, study.images, study.time
+    )
 
 
 def study_words(study: Study) -> str:

@@ -97,7 +97,7 @@ def _methods(chosen: Choices) -> None:
 
 
 def _repetitions(space: Workspace, chosen: Choices) -> None:
-    """Number of seeds, and of training images per run."""
+    """Number of seeds, and of training images per run; is time measured?"""
     row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
     state.set_widget("study_seeds", chosen.seeds)
     row.number_input(
@@ -119,6 +119,14 @@ def _repetitions(space: Workspace, chosen: Choices) -> None:
         help=HELP["study_images"],
         on_change=_changed,
         args=("images",),
+    )
+    state.set_widget("study_time", chosen.time)
+    row.toggle(
+        "Measure time",
+        key="study_time",
+        help=HELP["study_time"],
+        on_change=_changed,
+        args=("time",),
     )
 
 
@@ -187,6 +195,7 @@ def _summary(study: Study, base: str) -> str:
     done = count_saved_runs(study_folder(study, base))
     epochs = study.plan.fine_tune.epochs
     training = f"{epochs} epoch{'s' * (epochs != 1)} on {images_words(study.images)} images"
+    training += ", time measured" * study.time
     return f"{study_words(study)}, {training}: {done} of {len(study.runs)} runs done · {names}"
 
 

@@ -35,9 +35,9 @@ comparison has to report. Here you find it as follows:
   {allocation};
 - **three measures of size**: compression (parameters of the network / parameters left),
   theoretical speed-up (MACs / MACs left) and storage (dense bytes / bytes in the smallest format
-  that stores only nonzeros and where they stand). All are computed from the masks, not timed. Where
-  whole filters or heads are removed, parameters and MACs are those of the smaller network without
-  them: weights that only read removed channels are removed too (where it is proved which these are;
+  that stores only nonzeros and where they stand). All are computed from the masks, not timed{time}.
+  Where whole filters or heads are removed, parameters and MACs are those of the smaller network
+  without them: weights that only read removed channels are removed too (where it is proved which these are;
   the CSV has both counts);
 - **several operating points**: {points}. A method that cannot prune some layers reaches less
   than requested, so the horizontal axes show what was reached;
@@ -299,6 +299,7 @@ def _checklist(measured: StudyResults) -> str:
         value=task.value_label,
         title=title(task),
         samples=task.samples,
+        time="; measured time is one timing per run on this machine" * measured.study.time,
         top5=" (top-5 is in the CSV)" if task.name == CLASSIFICATION.name else "",
         allocation=WORDS["allocation"][1](plan.allocation),
         initial=value_text(first.initial.value, task),

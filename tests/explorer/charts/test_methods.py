@@ -1,5 +1,7 @@
 """The chart of accuracy over compression and over speed-up."""
 
+from dataclasses import replace
+
 import pytest
 
 from explorer import charts
@@ -49,6 +51,9 @@ def test_the_chart_is_logarithmic_and_differs_in_more_than_colour() -> None:
     before = charts.tradeoff(curves, "speedup", "before")
     assert list(before.data[0].x) == [2, 4]
     assert list(before.data[0].y) == pytest.approx([70, 50])
+    slower = {"one": [replace(row(2.0, 0.8, None), measured_speedup=0.4)]}
+    timed = charts.tradeoff(slower, "measured_speedup")
+    assert list(timed.layout.xaxis.tickvals) == [0.25, 0.5, 1]
     assert charts.alt(charts.tradeoff({})) == "No method is measured yet."
     with pytest.raises(KeyError):
         charts.tradeoff(curves, "latency")

@@ -11,7 +11,7 @@ from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace, open_workspace
 
 PLAN = Plan(model="lenet5", fine_tune=TrainConfig(epochs=1, batch_size=128))
-CHOSEN = Choices(("wanda",), compressions=(2.0, 8.0), seeds=2, images=500)
+CHOSEN = Choices(("wanda",), compressions=(2.0, 8.0), seeds=2, images=500, time=True)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +21,7 @@ def space() -> Workspace:
 
 def test_choices_text_and_study_convert_into_each_other(space: Workspace) -> None:
     assert choices("") == Choices()
+    assert CHOSEN.to_text().endswith("~time~1")
     assert choices(CHOSEN.to_text()) == CHOSEN
     assert choices_of(study_of(PLAN, CHOSEN, space)) == CHOSEN
     assert study_of(

@@ -188,7 +188,8 @@ def test_choices_are_in_the_address_and_survive_a_page_switch(open_view: Open) -
     at.multiselect(key="study_granularities").set_value(["fine", "filter"]).run()
     at.number_input(key="study_seeds").set_value(1).run()
     at.selectbox(key="study_images").set_value(500).run()
-    wanted = Choices(("snip", "seven"), ("fine", "filter"), (4.0, 64.0), 1, 500)
+    at.toggle(key="study_time").set_value(True).run()
+    wanted = Choices(("snip", "seven"), ("fine", "filter"), (4.0, 64.0), 1, 500, True)
     assert choices(at.query_params["study"]) == wanted
     del at.query_params["study"]  # as a switch to another page and back does
     at.run()
