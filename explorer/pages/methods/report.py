@@ -37,8 +37,8 @@ comparison has to report. Here you find it as follows:
   theoretical speed-up (MACs / MACs left) and storage (dense bytes / bytes in the smallest format
   that stores only nonzeros and where they stand). All are computed from the masks, not timed{time}.
   Where whole filters or heads are removed, parameters and MACs are those of the smaller network
-  without them: weights that only read removed channels are removed too (where it is proved which these are;
-  the CSV has both counts);
+  without them: weights that only read removed channels are removed too (where it is proved which
+  these are; the CSV has both counts);
 - **several operating points**: {points}. A method that cannot prune some layers reaches less
   than requested, so the horizontal axes show what was reached;
 - **spread**: mean and standard deviation over {seeds} seeds. A seed sets the order of the training
