@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from types import NoneType
 
+MAX_MESSAGE = 1500
+
 
 class PruningError(ValueError):
     """Bad input. The message is one sentence: what was wrong, where, what to do.
+
+    Of a message with more than `MAX_MESSAGE` characters, such as one that quotes a very long name,
+    the middle is left out.
 
     >>> from pruning_core import Plan, PruningError
     >>> try:
@@ -14,6 +19,11 @@ class PruningError(ValueError):
     ...     print(error)
     A sparsity of 2.0 is outside [0, 1]: 0 removes nothing, 1 everything.
     """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        half = MAX_MESSAGE // 2
+        super().__init__(text if len(text) <= MAX_MESSAGE else f"{text[:half]} … {text[-half:]}")
 
 
 class DataMissing(PruningError):

@@ -69,6 +69,7 @@ def find(registry: Mapping[str, Choice], name: str, axis: str) -> Choice:
     """
     if name in registry:
         return registry[name]
-    near = get_close_matches(str(name), registry, n=1)
+    name = str(name)[:80]
+    near = get_close_matches(name, registry, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(registry)}."
     raise PruningError(f"There is no {axis} '{name}'; {hint}")

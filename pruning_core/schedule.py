@@ -8,6 +8,8 @@ from pruning_core.registry import Described, Entry, find
 from pruning_core.types import PruningError
 
 MAX_ROUNDS = 50
+LONGEST = 9
+"""The longest number of rounds that is read, in digits."""
 MIN_DENSITY = 0.001
 """At a target of 100%, Exponential aims at this density before its last round."""
 
@@ -154,12 +156,13 @@ def schedule(spec: str, sparsity: float | None = None) -> Schedule:
         chosen = chosen.at_target(sparsity)
     if not rounds:
         return chosen
-    if chosen.fixed_rounds or not rounds.isdecimal() or not 1 <= int(rounds) <= MAX_ROUNDS:
+    number = int(rounds) if rounds.isdecimal() and len(rounds) <= LONGEST else 0
+    if chosen.fixed_rounds or not 1 <= number <= MAX_ROUNDS:
         raise PruningError(
-            f"'{spec}' is not a schedule: write one_shot, or a name and rounds as in agp:N, "
+            f"'{spec[:80]}' is not a schedule: write one_shot, or a name and rounds as in agp:N, "
             f"N from 1 to {MAX_ROUNDS}."
         )
-    return replace(chosen, rounds=int(rounds))
+    return replace(chosen, rounds=number)
 
 
 def fractions(schedule: Schedule) -> tuple[float, ...]:

@@ -75,6 +75,7 @@ def _value(setting: Setting, text: str) -> bool | int | float:
         ) from error
     if not setting.least <= number <= setting.most:
         raise PruningError(
-            f"The setting {setting.name} is {text}, outside {setting.least:g} to {setting.most:g}."
+            f"The setting {setting.name} is {text[:40]}, outside "
+            f"{setting.least:g} to {setting.most:g}."
         )
     return type(setting.default)(number)

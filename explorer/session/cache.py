@@ -9,7 +9,7 @@ has its own lock, and `fine_tune`, `scan`, `apply_masks` and `pruned_copy` work 
 import atexit
 import gc
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from itertools import count
 from threading import Lock
 from typing import ParamSpec, TypeVar
@@ -150,13 +150,14 @@ def _is_session_connected(session_id: str) -> bool:
     return not exists() or get_instance().is_active_session(session_id)
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
+# `st.cache_resource` does not fit these two: any browser can clear it for all.
+@cache
 def owners() -> Owners:
     """The browser of each session."""
     return Owners(_is_session_connected)
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
+@cache
 def jobs() -> JobQueue:
     """The background jobs of this process. Each browser sees only its own."""
     queue = JobQueue(owners().is_connected)

@@ -23,6 +23,7 @@ from pruning_core.compress.time_target import FittedTime, TimeTarget, TriedTime,
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import Farthest, Tried, farthest
 from pruning_core.types import PruningError
+from pruning_core.whole_files import write_file
 from pruning_core.workspaces import Workspace, open_workspace
 
 
@@ -106,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         result = _within_loss(options, plan, space)
     if out is not None:
-        out.write_text(result.plan.to_json(), encoding="utf-8")
+        write_file(out, result.plan.to_json())
     if options.json:
         print_json(result.values)
     else:

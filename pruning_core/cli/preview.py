@@ -14,6 +14,7 @@ from pruning_core.model.device import choose_device
 from pruning_core.sensitivity.preview import preview_plan
 from pruning_core.sensitivity.preview_bands import Band, bands_csv
 from pruning_core.sensitivity.scan import point_dict
+from pruning_core.whole_files import write_file
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         plan, space, options.grid, tied=tied, share=options.share, device=device
     ):
         bands = preview.bands
-        out.write_text(bands_csv(bands), encoding="utf-8")
+        write_file(out, bands_csv(bands))
         evaluations = f"{preview.evaluation_share:.1%} of the full scan's evaluations"
         work = f"about {preview.work:.1%} of its work"
         note(f"{evaluations}, {work}: mean width of a band {mean_width(bands)}")

@@ -18,6 +18,7 @@ from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.sensitivity.scan import from_csv
 from pruning_core.types import GroupScores, PruningError, Ratios, SensitivityPoint
+from pruning_core.whole_files import write_file
 from pruning_core.workspaces import Workspace
 
 
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
     sparsity = round(total_ratio(layers, ratios), 4)
     new_plan = replace(plan, sparsity=sparsity, overrides=tuple(ratios.items()))
     reached = total_ratio(layers, _removed(new_plan, space, groups), TARGET_UNITS[options.of])
-    out.write_text(new_plan.to_json() + "\n", encoding="utf-8")
+    write_file(out, new_plan.to_json() + "\n")
     if options.json:
         print_json(
             {

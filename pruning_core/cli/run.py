@@ -36,6 +36,7 @@ from pruning_core.plan import Plan
 from pruning_core.start_masks import STARTS, ZEROS
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Epoch, Finished, GoalRound, Pruned, PruningError
+from pruning_core.whole_files import write_files
 from pruning_core.workspaces import Workspace
 
 
@@ -115,15 +116,18 @@ def _write(
 ) -> None:
     dependent = dependent_masks_of(plan, space, finished.masks)
     masks = masks_by_parameter(finished.masks, space.layers, dependent)
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (folder / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")
-    (folder / "masks.safetensors").write_bytes(masks_safetensors(masks, plan))
-    (folder / "weights.safetensors").write_bytes(weights_safetensors(finished.model))
+    files: dict[str, bytes | str] = {
+        "masks.safetensors": masks_safetensors(masks, plan),
+        "weights.safetensors": weights_safetensors(finished.model),
+        "plan.json": plan.to_json() + "\n",
+        "report.json": json.dumps(report, indent=2) + "\n",
+    }
     script, no_script = script_or_reason(plan, space, tuned=finished.tuned is not None)
     if no_script:
         note(f"load_masks.py is not written. {no_script}")
     else:
-        (folder / "load_masks.py").write_text(script, encoding="utf-8")
+        files["load_masks.py"] = script
+    write_files(folder, files)
 
 
 def _print_values(finished: Finished) -> None:

@@ -23,6 +23,7 @@ from pruning_core.sensitivity.grid import measure, to_csv
 from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
 from pruning_core.sensitivity.scan import point_dict
 from pruning_core.types import SensitivityPoint
+from pruning_core.whole_files import write_file
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     for grid_point in _measured(plan, options):
         grid_points.append(grid_point)
         _note_point(grid_point.point)
-    out.write_text(to_csv(grid_points), encoding="utf-8")
+    write_file(out, to_csv(grid_points))
     note_full_passes([grid_point.point for grid_point in grid_points])
     if options.json:
         print_json([{"criterion": p.criterion} | point_dict(p.point) for p in grid_points])

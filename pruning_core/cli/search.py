@@ -13,6 +13,7 @@ from pruning_core.search.plan_space import BUDGETS
 from pruning_core.search.run import Found, Settings, asked_repair, search, write_candidates
 from pruning_core.tasks.task import Task
 from pruning_core.types import PruningError
+from pruning_core.whole_files import write_file
 
 WRITE_EVERY = 20
 """Candidates after which the table is written again."""
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
             write_candidates(candidates, folder / "candidates.csv")
             note(f"{len(candidates)} of {settings.evaluations} candidates")
     write_candidates(candidates, folder / "candidates.csv")
-    (folder / "plan.json").write_text(found.plan.to_json(), encoding="utf-8")
+    write_file(folder / "plan.json", found.plan.to_json())
     if options.json:
         print_json(_as_dict(found))
     else:

@@ -16,6 +16,7 @@ from pruning_core.export import masks_by_parameter
 from pruning_core.granularity import granularity
 from pruning_core.model.model_io import tensors_of
 from pruning_core.pipeline import choose_masks, dependent_masks_of, pruned_copy
+from pruning_core.whole_files import write_files
 from pruning_core.workspaces import open_workspace
 
 
@@ -64,8 +65,8 @@ def run(options: argparse.Namespace) -> int:
         )
         network = shared_copy(network, space.layers, masks, options.share_bits)
         sizes = (*sizes, *shared.sizes)
-    out.write_bytes(write_sparse(tensors_of(network), named, metadata={"plan": plan.to_json()}))
-    (out.parent / "load_sparse.py").write_text(LOADER, encoding="utf-8")
+    stored = write_sparse(tensors_of(network), named, metadata={"plan": plan.to_json()})
+    write_files(out.parent, {out.name: stored, "load_sparse.py": LOADER})
     if options.json:
         rows = [asdict(size) for size in sizes]
         print_json(rows if shared is None else {"sizes": rows, "sharing": _as_dict(shared)})

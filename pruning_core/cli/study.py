@@ -10,6 +10,7 @@ from pruning_core.cli.files import open_noted, output_file, read_text
 from pruning_core.cli.options import add_device, add_json, add_repair, add_subject, with_repair
 from pruning_core.cli.output import note, print_json
 from pruning_core.model.device import choose_device
+from pruning_core.whole_files import write_file
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +37,17 @@ def run(options: argparse.Namespace) -> int:
     space = open_noted(study.plan)
     study = replace(study, plan=with_repair(study.plan, space, options))
     folder = options.folder or studies.study_folder(study, studies.fingerprint(space))
+    failed = ""
     for event in studies.run_study(study, space, folder, choose_device(options.device)):
+        if isinstance(event, studies.RunFailed):
+            failed = event.reason
         if (line := studies.event_line(event)) is not None:
             note(line)
     results = studies.load_results(study, folder, space.dataset.task)
+    if failed and not results:
+        raise PruningError(f"Every run of the study failed; the last one: {failed}")
     if out is not None:
-        out.write_text(studies.to_csv(study, results), encoding="utf-8")
+        write_file(out, studies.to_csv(study, results))
     rows = studies.summary(results)
     if options.json:
         print_json([studies.row_dict(row) for row in rows])

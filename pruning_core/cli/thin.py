@@ -19,6 +19,7 @@ from pruning_core.model.model_io import copy_model
 from pruning_core.plan import Plan
 from pruning_core.subjects.weights import load_weights
 from pruning_core.types import Masks, PruningError
+from pruning_core.whole_files import write_files
 from pruning_core.workspaces import Workspace
 
 
@@ -66,8 +67,7 @@ def run(options: argparse.Namespace) -> int:
             plan, space, *given, round_to=options.round_to, accept_norms=options.accept_norms
         )
     )
-    for name, content in made.files.items():
-        (folder / name).write_bytes(content)
+    write_files(folder, made.files)
     for sentence in (*made.thinned.refused, *made.thinned.notes, *made.left_out):
         note(sentence)
     if options.json:

@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from pruning_core.compress.runtimes import RUNTIMES
 from pruning_core.model.device import choose_device
 from pruning_core.pipeline import choose_masks, pruned_copy
 from pruning_core.types import Inputs, PruningError
+from pruning_core.whole_files import write_files
 from pruning_core.workspaces import batch_of
 
 
@@ -107,11 +109,12 @@ def run(options: argparse.Namespace) -> int:
         advice = _advice(space.model, masked, narrow, given[max(batches)], options.seconds)
     result = latency_dict(latency) | ({} if advice is None else {"advice": _advice_dict(advice)})
     if folder is not None:
-        text = json.dumps(result, indent=2) + "\n"
-        (folder / "latency.json").write_text(text, encoding="utf-8")
-    if folder is not None and advice is not None:
-        torch.save(advice.model.state_dict(), folder / "mixed.pt")
-        (folder / "load_mixed.py").write_text(LOADER, encoding="utf-8")
+        files: dict[str, bytes | str] = {"latency.json": json.dumps(result, indent=2) + "\n"}
+        if advice is not None:
+            mixed = BytesIO()
+            torch.save(advice.model.state_dict(), mixed)
+            files |= {"mixed.pt": mixed.getvalue(), "load_mixed.py": LOADER}
+        write_files(folder, files)
     if options.json:
         print_json(result)
     else:

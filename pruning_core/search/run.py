@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 
 from pruning_core.pipeline import repair_note
@@ -20,6 +21,7 @@ from pruning_core.sensitivity.ratios import FromSensitivity
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.tied_layers import average_ratios
 from pruning_core.types import PruningError, Ratios, SensitivityPoint
+from pruning_core.whole_files import write_file
 from pruning_core.workspaces import Workspace
 from pruning_core.zoo import data_root
 
@@ -174,16 +176,14 @@ def write_candidates(candidates: Sequence[Candidate], path: Path) -> None:
     extras = list(dict.fromkeys(name for c in candidates for name in c.extra))
     layers = list(dict.fromkeys(name for c in candidates for name in c.ratios))
     head = ["number", "origin", "value", "loss", "best", "failed", *costs, *extras, *layers]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(head)
-            for c in candidates:
-                own = [c.number, c.origin, c.judged.value, c.judged.loss, int(c.best), c.failed]
-                more = [*map(c.costs.get, costs), *map(c.extra.get, extras)]
-                table.writerow([*own, *more, *map(c.ratios.get, layers)])
-    except OSError as error:
-        raise PruningError(f"The file {path} cannot be written: {error}.") from error
+    text = StringIO()
+    table = csv.writer(text)
+    table.writerow(head)
+    for c in candidates:
+        own = [c.number, c.origin, c.judged.value, c.judged.loss, int(c.best), c.failed]
+        more = [*map(c.costs.get, costs), *map(c.extra.get, extras)]
+        table.writerow([*own, *more, *map(c.ratios.get, layers)])
+    write_file(path, text.getvalue())
 
 
 def _rule_starts(space: PlanSpace, points: Sequence[SensitivityPoint]) -> dict[str, Ratios]:

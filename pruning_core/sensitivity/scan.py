@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from torch import nn
@@ -295,6 +295,12 @@ def _point(row: Mapping[str, str]) -> SensitivityPoint:
         raise ValueError("a number is not finite")
     if not 0 <= numbers["achieved"] <= 1 <= numbers["n"]:
         raise ValueError("a number is out of its range")
+    task = find_task(row.get(TASK_COLUMN) or CLASSIFICATION.name)
+    least = -inf if task.low is None else task.low
+    most = inf if task.high is None else task.high
+    for name in ("top1", "low", "high"):
+        if not least <= numbers[name] <= most:
+            raise ValueError(f"{numbers[name]:g} is outside the range of the {task.value_label}")
     return SensitivityPoint(
         parameter=row["parameter"],
         granularity=row["granularity"],
@@ -309,7 +315,7 @@ def _point(row: Mapping[str, str]) -> SensitivityPoint:
         group=tuple(row["group"].split()),
         why=row["why"] or None,
         in_full=row["in_full"] or None,
-        task=find_task(row.get(TASK_COLUMN) or CLASSIFICATION.name),
+        task=task,
     )
 
 

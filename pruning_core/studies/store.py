@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from pruning_core.studies.study import VERSION, Run, Study
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Task
 from pruning_core.types import PruningError, Split
+from pruning_core.whole_files import write_file
 from pruning_core.workspaces import Workspace
 from pruning_core.zoo import data_root
 
@@ -169,16 +169,7 @@ def _file_name(run: Run) -> str:
 
 
 def _write(path: Path, raw: dict[str, Any]) -> None:
-    """Replaces the file in one step: after any failure the old file is still complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(raw, file, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise PruningError(f"The study's file {path} cannot be written: {error}.") from error
+    write_file(path, json.dumps(raw, indent=1, allow_nan=False))
 
 
 def _result(raw: Any, task: Task) -> Result:
@@ -221,5 +212,5 @@ def _measurement(raw: Any, task: Task) -> Measurement:
 def _check_numbers(values: Iterable[Any], most: float = math.inf) -> None:
     """Raises ValueError unless every value is a number from 0 to `most`."""
     for value in values:
-        if type(value) not in (int, float) or not 0 <= value <= most:
-            raise ValueError(f"{value!r} is not a number from 0 to {most:g}")
+        if type(value) not in (int, float) or not (0 <= value <= most and value < math.inf):
+            raise ValueError(f"{value!r} is not a finite number from 0 to {most:g}")

@@ -22,6 +22,10 @@ def _adamw(groups: list[dict[str, Any]], config: "TrainConfig") -> torch.optim.O
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
+MAX_EPOCHS = 100_000
+MAX_BATCH = 1_000_000
+MAX_SEED = 2**31 - 1
+
 OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], "TrainConfig"], torch.optim.Optimizer]] = {
     "sgd": _sgd,
     "adamw": _adamw,
@@ -72,11 +76,17 @@ class TrainConfig:
     def __post_init__(self) -> None:
         whole = all(type(value) is int for value in (self.epochs, self.batch_size, self.seed))
         _require(whole, "Epochs, batch size and seed must be whole numbers.")
-        _require(self.batch_size >= 1, f"The batch size must be at least 1, not {self.batch_size}.")
+        for count, least, most, what in (
+            (self.epochs, 0, MAX_EPOCHS, "number of epochs"),
+            (self.batch_size, 1, MAX_BATCH, "batch size"),
+            (self.seed, 0, MAX_SEED, "seed"),
+        ):
+            _require(
+                least <= count <= most,
+                f"The {what} must be from {least} to {most:,}, but is {_digits(count)}.",
+            )
         _require(0 < self.lr < math.inf, f"The learning rate must be above 0, not {self.lr}.")
         for value, what in (
-            (self.epochs, "number of epochs"),
-            (self.seed, "seed"),
             (self.weight_decay, "weight decay"),
             (self.penalty_strength, "strength of the penalty"),
         ):
@@ -89,6 +99,11 @@ class TrainConfig:
             _require(0 <= value < 1, f"The {what} must lie in [0, 1), not {value}.")
         parse_penalty(self.penalty)
         find(OPTIMIZERS, self.optimizer, "optimizer")
+
+
+def _digits(number: int) -> str:
+    """A whole number, or how large it is where it has many digits."""
+    return f"{number:,}" if abs(number) < 10**18 else f"{'-' if number < 0 else ''}1e18 or more"
 
 
 def _require(condition: bool, message: str) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pruning_core.errors import first_line
 from pruning_core.registry import find
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Dataset, PruningError
@@ -62,11 +63,28 @@ class Card:
         try:
             raw = json.loads(text)
             fixed = {name: tuple(raw[name]) for name in ("classes", "shape", "test_interval")}
-            return cls(**{**raw, **fixed, "recipe": TrainConfig(**raw["recipe"])})
-        except (json.JSONDecodeError, TypeError, KeyError) as error:
+            known = cls(**{**raw, **fixed, "recipe": TrainConfig(**raw["recipe"])})
+            known._check()
+            return known
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise PruningError(
-                f"A model card is damaged ({error}): train the network again."
+                f"A model card is damaged ({first_line(error)}): train the network again."
             ) from error
+
+    def _check(self) -> None:
+        """Raises ValueError or TypeError where a value cannot be one of a card."""
+        texts = (self.architecture, self.dataset, self.data, self.sha256, self.date, self.torch)
+        counts = (*self.shape, self.test_images, self.parameters)
+        others = (self.best_epoch, self.validation_images, self.macs)
+        fractions = (self.test_top1, *self.test_interval, self.validation_top1)
+        if not all(type(text) is str for text in (*texts, *self.classes)):
+            raise ValueError("a name is not a text")
+        if not all(type(number) is int for number in (*counts, *others)):
+            raise ValueError("a count is not a whole number")
+        if min(counts) < 1 or min(others) < 0 or len(self.shape) != 3 or not self.classes:
+            raise ValueError("a count is too small")
+        if not all(0 <= fraction <= 1 for fraction in fractions) or len(self.test_interval) != 2:
+            raise ValueError("an accuracy is outside 0 to 1")
 
 
 def count_macs(model: nn.Module, shape: tuple[int, int, int]) -> int:
@@ -133,7 +151,14 @@ def _path(arch: str, dataset: str) -> Path:
 
 def card(arch: str, dataset: str) -> Card:
     """The model card of a checkpoint. Raises PruningError where the checkpoint does not exist."""
-    return Card.from_json(_path(arch, dataset).with_suffix(".json").read_text(encoding="utf-8"))
+    path = _path(arch, dataset).with_suffix(".json")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PruningError(
+            f"The model card {path.name} cannot be read: train the network again."
+        ) from error
+    return Card.from_json(text)
 
 
 def _check_data(data: Dataset | None, known: Card) -> None:

@@ -16,6 +16,7 @@ from pruning_core.registry import find
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Dataset, Epoch, Pruned, PruningError, Step, Tuned
+from pruning_core.whole_files import write_files
 from pruning_core.zoo.checkpoints import Card, checkpoints_folder, count_macs
 from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.models import ARCHITECTURES, architecture
@@ -119,10 +120,10 @@ def write_checkpoint(
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{arch}-{data.name}.safetensors").write_bytes(content)
-        (folder / f"{arch}-{data.name}.json").write_text(card.to_json(), encoding="utf-8")
     except OSError as error:
-        raise PruningError(f"The checkpoint cannot be written to {folder}: {error}.") from error
+        raise PruningError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    name = f"{arch}-{data.name}"
+    write_files(folder, {f"{name}.json": card.to_json(), f"{name}.safetensors": content})
     return card
 
 

@@ -40,7 +40,7 @@ def open_view() -> Iterator[Callable[..., AppTest]]:
 
 def _delete_jobs() -> None:
     cache.jobs().close()
-    cache.jobs.clear()
+    cache.jobs.cache_clear()
 
 
 def _wait_for_jobs() -> None:

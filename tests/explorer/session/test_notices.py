@@ -12,12 +12,13 @@ from explorer.session.notices import plain
             "put train/CLASS/*.png and CLASS/*.png there",
             r"put train/CLASS/\*.png and CLASS/\*.png there",
         ),
-        ("no model '[here](http://elsewhere)'", r"no model '[here\](http://elsewhere)'"),
+        ("no model '[here](http://elsewhere)'", r"no model '[here\](`http://elsewhere`)'"),
         (
             "make it with `python -m pruning_core train *`",
             "make it with `python -m pruning_core train *`",
         ),
         ("7 is outside [0, 1]", "7 is outside [0, 1]"),
+        ("no model ':red[x] ![](//y)'\n# title", r"no model ':red\[x] ![\](//y)' # title"),
     ],
 )
 def test_markup_is_escaped_and_code_is_kept(sentence: str, written: str) -> None:

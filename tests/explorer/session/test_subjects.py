@@ -84,4 +84,4 @@ def test_a_label_with_markdown_is_shown_as_text(
                 x.value for x in (*at.main.caption, *at.main.markdown) if "http://c" in x.value
             ]
             assert shown, view
-            assert all(r"\*\*a\*\* [b\](http://c)" in words for words in shown), (view, shown)
+            assert all(r"\*\*a\*\* [b\](`http://c`)" in words for words in shown), (view, shown)

@@ -87,7 +87,7 @@ def test_pairs_need_no_escaping() -> None:
         ("overrides", "conv1.weight~x", "a number"),
         ("edits", "conv1.weight~fine", "layer~granularity~edits"),
         ("edits", "conv1.weight~fine~k3-9999", "More than 2,000"),
-        ("fine_tune", "epochs~-1", "negative"),
+        ("fine_tune", "epochs~-1", "must be from 0 to"),
         ("fine_tune", "epoch~1", "did you mean 'epochs'?"),
         ("model", "resnet2", "did you mean 'resnet20'?"),
         ("seed", "9" * 40_000, "longer than"),

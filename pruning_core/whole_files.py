@@ -1,0 +1,61 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pruning_core.errors import PruningError
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes | str]) -> None:
+    """Writes all these files into a folder that exists, or none of them.
+
+    contents: name of a file -> its bytes, or its text. Each file is written under a temporary name
+    and synchronised with the disk; then all are renamed, in their order. A full disk or a killed
+    process leaves no partial file under these names.
+
+    Raises PruningError where a file cannot be written.
+    """
+    temporary = {folder / f".{name}.{os.getpid()}": folder / name for name in contents}
+    try:
+        for path, content in zip(temporary, contents.values(), strict=True):
+            _write_synchronised(path, content)
+        for path, target in temporary.items():
+            os.replace(path, target)
+    except OSError as error:
+        names = ", ".join(contents)
+        raise PruningError(
+            f"Cannot write {names} to the folder {folder}: {error.strerror or error}. "
+            "Free some space, or name another folder."
+        ) from error
+    finally:
+        for path in temporary:
+            path.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Writes a file whole or not at all, as `write_files`. A symbolic link stays one.
+
+    What is no file, such as /dev/stdout, is written directly.
+
+    Raises PruningError where it cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        try:
+            path.write_bytes(_bytes(content))
+        except OSError as error:
+            raise PruningError(f"Cannot write to {path}: {error.strerror or error}.") from error
+        return
+    target = path.resolve()
+    write_files(target.parent, {target.name: content})
+
+
+def _write_synchronised(path: Path, content: bytes | str) -> None:
+    with path.open("wb") as file:
+        file.write(_bytes(content))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _bytes(content: bytes | str) -> bytes:
+    return content.encode() if isinstance(content, str) else content
