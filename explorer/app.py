@@ -10,6 +10,7 @@ from explorer.pages.explore import page as explore
 from explorer.pages.export import page as export
 from explorer.pages.finetune import page as finetune
 from explorer.pages.flows import page as flows
+from explorer.pages.learn import page as learn
 from explorer.pages.methods import page as methods
 from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
@@ -29,6 +30,8 @@ PAGES = (
     (export, "Export", "download", "export"),
 )
 """Module, title, icon and path of each page."""
+LEARN = "learn"
+"""The path of the page that needs no plan."""
 STYLE = Path(__file__).with_name("page.css")
 
 
@@ -50,10 +53,17 @@ def show() -> None:
         )
 
     pages = {entry[-1]: page(*entry) for entry in PAGES}
+    pages[LEARN] = st.Page(
+        lambda: learn.render(pages), title="Learn", icon=":material/school:", url_path=LEARN
+    )
     current = st.navigation(list(pages.values()), position="top")
     if (destination := state.take_destination()) is not None:
         st.switch_page(pages[destination])
     state.read_address(current.url_path, sidebar.known_names())
+    if current.url_path == LEARN:  # its lessons have their own plans, and no side bar
+        with show_errors():
+            current.run()
+        return
     with st.sidebar:
         st.header("Pruning Explorer", anchor=False)
         choice = sidebar.render()

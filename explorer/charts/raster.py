@@ -48,7 +48,7 @@ def weights_png(tiles: Tiles, kept: np.ndarray, limit: float, scale: float = 2) 
     image = Image.fromarray(pixels)
     colours = ramp(DIVERGING, LEVELS)
     image.putpalette([*colours.ravel().tolist(), *rgb(PRUNED_CELL), *rgb(PRUNED_MARK), 0, 0, 0])
-    return _png(image, transparency=bytes([255] * LEVELS + [PRUNED_CELL_ALPHA, 255, 0]))
+    return png(image, transparency=bytes([255] * LEVELS + [PRUNED_CELL_ALPHA, 255, 0]))
 
 
 def mask_png(tiles: Tiles, kept: np.ndarray, size: tuple[int, int]) -> bytes:
@@ -66,7 +66,7 @@ def mask_png(tiles: Tiles, kept: np.ndarray, size: tuple[int, int]) -> bytes:
     pixels[_hatched(tiles, removed, rows, cols, FINE)] = 2
     image = Image.fromarray(pixels)
     image.putpalette([*rgb(KEPT_CELL), *rgb(PRUNED_CELL), *rgb(PRUNED_MARK), 0, 0, 0])
-    return _png(image, transparency=bytes([255, PRUNED_CELL_ALPHA, 255, 0]))
+    return png(image, transparency=bytes([255, PRUNED_CELL_ALPHA, 255, 0]))
 
 
 def map_png(values: np.ndarray, limit: float, *, signed: bool) -> bytes:
@@ -78,7 +78,7 @@ def map_png(values: np.ndarray, limit: float, *, signed: bool) -> bytes:
     level = np.clip((values - low) / (limit - low), 0, 1)
     image = Image.fromarray((level * 255).round().astype(np.uint8))
     image.putpalette(ramp(DIVERGING if signed else MAGNITUDE, 256).ravel().tolist())
-    return _png(image)
+    return png(image)
 
 
 def data_uri(png: bytes) -> str:
@@ -108,7 +108,8 @@ def _pixels(edges: np.ndarray, scale: float) -> np.ndarray:
     return np.repeat(np.arange(len(edges) - 1), np.diff(np.round(edges * scale).astype(int)))
 
 
-def _png(image: Image.Image, **options: bytes) -> bytes:
+def png(image: Image.Image, **options: bytes) -> bytes:
+    """The file of an image. options: of Pillow's PNG writer."""
     stream = BytesIO()
     image.save(stream, "PNG", **options)
     return stream.getvalue()

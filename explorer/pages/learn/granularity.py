@@ -1,0 +1,118 @@
+"""Lesson 2: one small convolution, pruned at one budget by the real patterns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from explorer.charts.contact_sheet import Bar, Card, Shot, sheet
+from explorer.charts.towers import towers
+from explorer.pages.learn.lesson import Drawn, network
+from explorer.session import cache
+from explorer.texts.formats import percent
+from explorer.texts.lessons import Words
+from pruning_core.compress.storage_formats import count_layer, n_of_m_bits
+from pruning_core.granularity import Granularity, from_groups, granularity, to_groups
+from pruning_core.masks import lowest, n_removed
+from pruning_core.model.inventory import weights
+from pruning_core.types import Layer
+
+LAYER = "layer1.0.conv1.weight"
+SHAPE = (8, 4, 3, 3)
+"""The part of that layer which is drawn: filters, channels, kernel."""
+VALUE_BITS = 32
+BUDGETS = (0.25, 0.5, 0.75)
+"""All granularities meet each of these exactly."""
+CARD = 250
+NAMES = ("fine", "n_of_m", "vector_row", "kernel", "shape", "block:2x2", "filter", "channel")
+"""From the finest to the coarsest. `n_of_m` keeps N of 4, as the budget says."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The small layer, pruned by one granularity.
+
+    kept: O I H W, True = keep. magnitude: the share of the sum of |w| that is kept.
+    index_bits: what says where the kept weights are. outputs, inputs: channels that are left;
+    columns: of the unfolded matrix.
+    """
+
+    granularity: Granularity
+    kept: np.ndarray
+    magnitude: float
+    index_bits: int
+    outputs: int
+    inputs: int
+    columns: int
+
+
+def chosen(name: str, budget: float) -> Granularity:
+    """The granularity of that name; for `n_of_m` the one that removes the budget of every four."""
+    return granularity(f"{round(4 * (1 - budget))}:4" if name == "n_of_m" else name)
+
+
+def cut(weight: torch.Tensor, g: Granularity, budget: float) -> Cut:
+    """The groups with the least mean |w| are removed."""
+    layer = Layer("small", "small", "conv2d", SHAPE, SHAPE)
+    scores = to_groups(weight.abs(), g, layer).mean(-1)
+    count = n_removed(g, budget, scores.shape[1])
+    kept = from_groups(~lowest(scores, count), g, layer)
+    counts = count_layer(layer, kept, VALUE_BITS, g)
+    packed = n_of_m_bits(counts)
+    stored = counts.kept_groups + counts.group_fillers
+    return Cut(
+        g,
+        kept.numpy(),
+        float((weight.abs() * kept).sum() / weight.abs().sum()),
+        stored * counts.group_gap_bits if packed is None else packed - counts.nonzeros * VALUE_BITS,
+        int(kept.flatten(1).any(1).sum()),
+        int(kept.transpose(0, 1).flatten(1).any(1).sum()),
+        int(kept.flatten(1).any(0).sum()),
+    )
+
+
+def cuts(budget: float) -> dict[str, Cut]:
+    """The small layer by every granularity, at one budget of zeros."""
+    space = network()
+    layer = next(layer for layer in space.layers if layer.name == LAYER)
+    weight = weights(space.model, (layer,))[LAYER][: SHAPE[0], : SHAPE[1]]
+    return {name: cut(weight, chosen(name, budget), budget) for name in NAMES}
+
+
+def pictured(budget: float) -> dict[str, tuple[Cut, tuple[bytes, int, int]]]:
+    """The cuts and their pictures, cached."""
+    return cache.cached_detail(
+        lambda: {name: (one, towers(one.kept)) for name, one in cuts(budget).items()},
+        network(),
+        "lesson granularity",
+        budget,
+    )
+
+
+def draw(budget: float, words: Words) -> Drawn:
+    """One card for each granularity."""
+    pictures = pictured(budget)
+    finest = pictures["fine"][0].magnitude
+    cards = [_card(name, one, png, finest, words) for name, (one, png) in pictures.items()]
+    kept = {name.split(":")[0]: percent(one.magnitude, 0) for name, (one, _) in pictures.items()}
+    opens = {"sparsity": str(budget), "layer": LAYER, "closer": "Granularities"}
+    return Drawn(sheet(cards, width=CARD), {"budget": percent(budget), **kept}, 1, opens)
+
+
+def _card(name: str, one: Cut, png: tuple[bytes, int, int], finest: float, words: Words) -> Card:
+    key = name.split(":")[0]
+    title = words(key, pattern=one.granularity.label)
+    lines = (
+        words("keeps", share=percent(one.magnitude, 0)),
+        words("index", bits=one.index_bits),
+        words(_speed(key), outputs=one.outputs, inputs=one.inputs, columns=one.columns),
+    )
+    shot = Shot(png[0], f"{title}: {'; '.join(lines)}", png[1], png[2], smooth=True)
+    bar = Bar(one.magnitude, 0.0, one.magnitude, finest)
+    return Card(title, lines, (shot,), bar)
+
+
+def _speed(key: str) -> str:
+    """The key of the sentence on what saves time: about the pattern itself, if it has one."""
+    own = f"{key}_speed"
+    return own if key in ("n_of_m", "block", "shape", "filter", "channel") else "same_shape"
