@@ -15,6 +15,7 @@ from explorer.pages.methods import page as methods
 from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import cache, sidebar, state
+from explorer.session.access import require_token
 from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
 from explorer.session.unavailable import show_unavailable
@@ -39,6 +40,7 @@ def show() -> None:
     """Draws the side bar, and the selected page with the side bar's plan."""
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
     st.html(STYLE)
+    require_token()
     cache.keep_imports()
     with show_errors():
         set_kernel_threads(thread_count())  # each run has a new thread, and pages compute in it

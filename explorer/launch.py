@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from streamlit.web import cli
@@ -18,6 +19,12 @@ from pruning_core.types import PruningError
 from pruning_core.zoo.request import VARIABLE
 
 HOST = "127.0.0.1"
+LOCAL_NAMES = (HOST, "localhost", "::1")
+EVERY_ADDRESS = ("0.0.0.0", "::")
+TOKEN = "PRUNING_EXPLORER_TOKEN"
+"""The environment variable of the access token. `--token` sets it."""
+LEAST_LENGTH = 8
+HOSTS_FLAG = "--server.allowedHosts"
 PORT = 8501
 LAST_PORT = 65_535
 HERE = Path(__file__).resolve().parent
@@ -36,12 +43,17 @@ def main(arguments: list[str] | None = None) -> int:
         if options.data is not None:
             os.environ[VARIABLE] = str(data_folder(options.data))
         name_subjects(options.subject)
+        if options.token is not None:
+            os.environ[TOKEN] = checked_token(options.token)
     except PruningError as error:
         print(error, file=sys.stderr)
         return 2
     host = f"[{options.host}]" if ":" in options.host else options.host
     print(f"Pruning Explorer: http://{host}:{port} (Ctrl+C stops it)", flush=True)
-    cli.main(streamlit_arguments(options.host, port), prog_name="streamlit", standalone_mode=False)
+    if options.host not in LOCAL_NAMES and not os.environ.get(TOKEN):
+        print("Everyone who can reach this address can use the app. --token TEXT asks for a token.")
+    arguments = streamlit_arguments(options.host, port, options.allow_host)
+    cli.main(arguments, prog_name="streamlit", standalone_mode=False)
     return 0
 
 
@@ -65,6 +77,20 @@ def parser() -> argparse.ArgumentParser:
         help="folder of data sets, of your own checkpoints and of studies; created if it does not "
         f"exist; sets {VARIABLE}",
     )
+    command.add_argument(
+        "--token",
+        metavar="TEXT",
+        help="ask every browser for this text before it can use the app; the environment variable "
+        f"{TOKEN} does the same",
+    )
+    command.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which browsers reach the server, such as that of a reverse proxy; repeat "
+        "it for several; default: the address of --host, and any name where that is 0.0.0.0 or ::",
+    )
     add_subject(command)
     command.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return command
@@ -79,13 +105,30 @@ def script() -> Path:
     return installed if installed.is_file() else HERE.parent / "app.py"
 
 
-def streamlit_arguments(host: str, port: int) -> list[str]:
-    """The arguments of `streamlit`.
+def checked_token(text: str) -> str:
+    """The access token. Raises PruningError where it is too short."""
+    if len(text) < LEAST_LENGTH:
+        raise PruningError(f"The token is too short: choose at least {LEAST_LENGTH} characters.")
+    return text
+
+
+def allowed_hosts(host: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The names in the Host header that the server accepts. names: those of --allow-host."""
+    if host in LOCAL_NAMES:
+        return (*LOCAL_NAMES, *names)
+    if host in EVERY_ADDRESS and not names:
+        return ("*",)
+    return (*LOCAL_NAMES, *(() if host in EVERY_ADDRESS else (host,)), *names)
+
+
+def streamlit_arguments(host: str, port: int, names: Sequence[str] = ()) -> list[str]:
+    """The arguments of `streamlit`. names: hosts that are allowed besides `host`.
 
     Its welcome message is hidden, because it asks an external host for this machine's address.
     """
     address = ["--server.address", host, "--server.port", str(port)]
-    return ["run", str(script()), *address, "--logger.hideWelcomeMessage", "true"]
+    hosts = [part for name in allowed_hosts(host, names) for part in (HOSTS_FLAG, name)]
+    return ["run", str(script()), *address, *hosts, "--logger.hideWelcomeMessage", "true"]
 
 
 def checked_port(text: str) -> int:

@@ -97,7 +97,7 @@ def refusal(calls: list[list[str]], capsys: pytest.CaptureFixture[str], *argumen
     return line
 
 
-@pytest.mark.parametrize("text", ["0", "65536", "-1", "80.5", "http", "", "٣", "9" * 5000])
+@pytest.mark.parametrize("text", ["0", "65536", "-1", "80.5", "http", "", "٣", "9" * 500])
 def test_a_port_out_of_range_is_refused(
     calls: list[list[str]], capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
@@ -153,3 +153,29 @@ def test_a_data_folder_that_cannot_be_created_is_refused(
     assert line.startswith(start.format(tmp_path / name))
     assert line.endswith(end)
     assert os.environ[VARIABLE] == "as-before"
+
+
+def test_the_names_in_the_host_header_that_are_accepted() -> None:
+    local = ("127.0.0.1", "localhost", "::1")
+    assert launch.allowed_hosts("127.0.0.1", ()) == local
+    assert launch.allowed_hosts("192.168.1.5", ["lab.example"]) == (
+        *local,
+        "192.168.1.5",
+        "lab.example",
+    )
+    assert launch.allowed_hosts("0.0.0.0", ()) == ("*",)
+    assert launch.allowed_hosts("0.0.0.0", ["lab.example"]) == (*local, "lab.example")
+
+
+def test_a_token_is_set_for_the_pages_and_a_short_one_is_refused(
+    calls: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    port: int,
+) -> None:
+    monkeypatch.setenv(launch.TOKEN, "")
+    assert launch.main(["--port", str(port), "--token", "short"]) == 2
+    assert "choose at least 8 characters" in capsys.readouterr().err
+    assert not calls
+    assert launch.main(["--port", str(port), "--token", "long enough"]) == 0
+    assert os.environ[launch.TOKEN] == "long enough"

@@ -1,0 +1,55 @@
+"""The access token: where the server has one, a page shows nothing before it was entered."""
+
+import hmac
+import os
+import time
+
+import streamlit as st
+
+from explorer.launch import TOKEN
+from explorer.session import state
+
+PARAM = "token"
+LEAST_LENGTH = 8
+MAX_BROWSERS = 10_000
+WRONG_SECONDS = 1.0
+"""A wrong token is answered after so many seconds."""
+
+_allowed: dict[str, str] = {}
+"""The browsers that entered the token, by `state.owner`, and the token that they entered."""
+
+
+def require_token() -> None:
+    """Stops the run with a form, until this browser has entered the server's token.
+
+    A link may hold it (`?token=...`); it is then removed from the address. Without a token on the
+    server, nothing is asked.
+    """
+    wanted = os.environ.get(TOKEN, "")
+    if not wanted or _allowed.get(state.owner()) == wanted:
+        return
+    given = str(st.query_params.get(PARAM, "")) or _asked()
+    if given and hmac.compare_digest(given.encode(), wanted.encode()):
+        _remember(state.owner(), wanted)
+        st.query_params.pop(PARAM, None)
+        st.rerun()
+    if given:
+        time.sleep(WRONG_SECONDS)
+        st.error("This is not the access token of this server.", icon=":material/lock:")
+    st.stop()
+
+
+def _asked() -> str:
+    """The token in the form; empty before something was entered."""
+    st.title("Pruning Explorer", anchor=False)
+    st.write("This server asks for an access token. Whoever runs the server can give it to you.")
+    with st.form("access", border=False, width=420):
+        entered = st.text_input("Access token", type="password", max_chars=200)
+        st.form_submit_button("Open", type="primary")
+    return entered
+
+
+def _remember(owner: str, token: str) -> None:
+    while len(_allowed) >= MAX_BROWSERS:
+        del _allowed[next(iter(_allowed))]
+    _allowed[owner] = token
