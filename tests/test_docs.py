@@ -1,14 +1,22 @@
 """The documentation agrees with the code: choices, networks and accuracy, links, examples."""
 
 import re
+import tomllib
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
+from explorer.jobs.queue import JobQueue
+from explorer.session.notices import MOST_NOTES
+from explorer.session.url import MAX_LENGTH
 from pruning_core.cli import help_page
 from pruning_core.cli.choices import AXES, markdown
+from pruning_core.errors import MAX_MESSAGE
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
+from pruning_core.training.config import MAX_BATCH, MAX_EPOCHS, MAX_SEED
 from pruning_core.zoo import ARCHITECTURES, available, card
+from pruning_core.zoo.uploads.store import MAX_STORED
 from tests.test_architecture import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,7 +24,7 @@ CORE = ROOT / "pruning_core"
 DOCS = ROOT / "docs"
 PAGES = (
     *("architecture", "choices", "cli", "extending", "history", "models", "pages"),
-    *("performance", "references", "results", "thinning"),
+    *("performance", "references", "results", "serving", "thinning"),
 )
 README = ROOT / "README.md"
 DOCUMENTATION = tuple(DOCS / f"{name}.md" for name in PAGES)
@@ -125,3 +133,25 @@ def test_a_finer_granularity_keeps_more_accuracy_in_the_table() -> None:
     assert len(rows) == 4
     for column in zip(*rows, strict=True):
         assert sorted(map(float, column), reverse=True) == list(map(float, column))
+
+
+def test_the_limits_of_a_server_are_those_of_the_code() -> None:
+    queue = signature(JobQueue.__init__).parameters
+    config = tomllib.loads(text(ROOT / ".streamlit" / "config.toml"))["server"]
+    rows = {
+        "compute at the same time": f"{queue['max_running'].default}",
+        "waiting runs": f"{queue['max_queued'].default}",
+        "active runs of one browser": f"{queue['max_active_per_owner'].default}",
+        "time of one run": f"{queue['max_seconds'].default / 3600:g} hours",
+        "without an open page": f"{queue['grace'].default:g}",
+        "| upload |": f"{config['maxUploadSize']} MB",
+        "uploads that are kept": f"{MAX_STORED >> 30} GB in all",
+        "parameter of an address": f"{MAX_LENGTH:,} characters",
+        "notes about an address": f"{MOST_NOTES}",
+        "message of an error": f"{MAX_MESSAGE:,} characters",
+        "epochs, batch size, seed": f"{MAX_EPOCHS:,}; {MAX_BATCH:,}; {MAX_SEED:,}",
+    }
+    lines = text(DOCS / "serving.md").splitlines()
+    for start, limit in rows.items():
+        (line,) = (line for line in lines if start in line and line.startswith("|"))
+        assert f" | {limit} | " in line
