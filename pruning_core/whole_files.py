@@ -22,6 +22,7 @@ def write_files(folder: Path, contents: Mapping[str, bytes | str]) -> None:
             _write_synchronised(path, content)
         for path, target in temporary.items():
             os.replace(path, target)
+        _synchronise_names(folder)
     except OSError as error:
         names = ", ".join(contents)
         raise PruningError(
@@ -55,6 +56,16 @@ def _write_synchronised(path: Path, content: bytes | str) -> None:
         file.write(_bytes(content))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _synchronise_names(folder: Path) -> None:
+    """After this, a power failure does not lose the new names."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _bytes(content: bytes | str) -> bytes:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pruning_core.cli.output import note
+from pruning_core.history import History, history_root
 from pruning_core.pipeline import repair_note
 from pruning_core.plan import Plan
 from pruning_core.repairs import REPAIRS
@@ -42,6 +43,18 @@ def add_subject(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a TOML file with networks and data of your own (docs/models.md); can be given again",
     )
+
+
+def add_history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-history", action="store_true", help="do not keep the result in the run history"
+    )
+
+
+def command_history(options: argparse.Namespace) -> History | None:
+    """The history that keeps a command's result; None where the user wants none."""
+    root = None if options.no_history else history_root()
+    return None if root is None else History(root)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,12 @@ from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, open_noted, read_plan
 from pruning_core.cli.options import (
     add_device,
+    add_history,
     add_json,
     add_plan,
     add_repair,
     add_subject,
+    command_history,
     with_repair,
 )
 from pruning_core.cli.output import note, note_epoch, print_json
@@ -29,11 +31,13 @@ from pruning_core.export import (
 )
 from pruning_core.flows.goal import ending_words, round_words
 from pruning_core.granularity import granularity
+from pruning_core.history import Keeping, Run, kept_run
 from pruning_core.model.device import choose_device
 from pruning_core.model.mask_files import read_masks
 from pruning_core.pipeline import Event, dependent_masks_of, prune, start_note
 from pruning_core.plan import Plan
 from pruning_core.start_masks import STARTS, ZEROS
+from pruning_core.studies import fingerprint
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Epoch, Finished, GoalRound, Pruned, PruningError
 from pruning_core.whole_files import write_files
@@ -65,6 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_repair(parser)
     add_device(parser)
     add_subject(parser)
+    add_history(parser)
     add_json(parser)
 
 
@@ -75,7 +80,11 @@ def run(options: argparse.Namespace) -> int:
     plan = with_repair(plan, space, options)
     if (sentence := start_note(plan, space)) is not None:
         note(sentence)
-    finished = _last_event(prune(plan, space, choose_device(options.device), COSTS))
+    device = choose_device(options.device)
+    history = command_history(options)
+    start = Run("run", plan.to_json(), fingerprint(space) if history else "")
+    events = prune(plan, space, device, COSTS)
+    finished = _last_event(kept_run(history, start, plan, space, events, device=device))
     chosen = granularity(plan.granularity)
     stored = computed_sizes(finished.model, space.layers, finished.masks, chosen)
     report = report_dict(plan, finished, stored)
@@ -97,7 +106,7 @@ def _from_start(
     return (plan if options.start is None else replace(plan, start=options.start)), space
 
 
-def _last_event(events: Iterator[Event]) -> Finished:
+def _last_event(events: Iterator[Event | Keeping]) -> Finished:
     """Reports each step of a run and returns its last event."""
     for event in events:
         if isinstance(event, Finished):
@@ -108,6 +117,8 @@ def _last_event(events: Iterator[Event]) -> Finished:
             note_epoch(event)
         elif isinstance(event, GoalRound):
             note(round_words(event))
+        elif isinstance(event, Keeping):
+            note(event.words)
     raise PruningError("The run stopped before it was finished.")
 
 

@@ -5,12 +5,21 @@ from pathlib import Path
 
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import make_folder, open_noted, read_plan
-from pruning_core.cli.options import add_json, add_plan, add_repair, add_subject
+from pruning_core.cli.options import (
+    add_history,
+    add_json,
+    add_plan,
+    add_repair,
+    add_subject,
+    command_history,
+)
 from pruning_core.cli.output import note, print_json
+from pruning_core.history import Keeping, kept_search
 from pruning_core.pipeline import repair_note
 from pruning_core.search.candidates import Candidate
 from pruning_core.search.plan_space import BUDGETS
 from pruning_core.search.run import Found, Settings, asked_repair, search, write_candidates
+from pruning_core.studies import fingerprint
 from pruning_core.tasks.task import Task
 from pruning_core.types import PruningError
 from pruning_core.whole_files import write_file
@@ -32,6 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_repair(parser)
     add_json(parser)
+    add_history(parser)
     add_subject(parser)
 
 
@@ -78,7 +88,13 @@ def run(options: argparse.Namespace) -> int:
     if (sentence := repair_note(asked_repair(plan, settings), space)) is not None:
         note(sentence)
     candidates: list[Candidate] = []
-    for event in search(plan, space, settings, folder):
+    history = command_history(options)
+    base = fingerprint(space) if history else ""
+    events = search(plan, space, settings, folder)
+    for event in kept_search(history, plan, settings, base, space, events):
+        if isinstance(event, Keeping):
+            note(event.words)
+            continue
         if isinstance(event, Found):
             found = event
             continue

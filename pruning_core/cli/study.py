@@ -7,8 +7,17 @@ from pathlib import Path
 from pruning_core import studies
 from pruning_core.cli.command import Command
 from pruning_core.cli.files import open_noted, output_file, read_text
-from pruning_core.cli.options import add_device, add_json, add_repair, add_subject, with_repair
+from pruning_core.cli.options import (
+    add_device,
+    add_history,
+    add_json,
+    add_repair,
+    add_subject,
+    command_history,
+    with_repair,
+)
 from pruning_core.cli.output import note, print_json
+from pruning_core.history import Keeping, kept_study
 from pruning_core.model.device import choose_device
 from pruning_core.whole_files import write_file
 
@@ -28,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_repair(parser)
     add_device(parser)
     add_subject(parser)
+    add_history(parser)
     add_json(parser)
 
 
@@ -36,9 +46,15 @@ def run(options: argparse.Namespace) -> int:
     out = output_file(options.out) if options.out else None
     space = open_noted(study.plan)
     study = replace(study, plan=with_repair(study.plan, space, options))
-    folder = options.folder or studies.study_folder(study, studies.fingerprint(space))
+    base = studies.fingerprint(space)
+    folder = options.folder or studies.study_folder(study, base)
+    device = choose_device(options.device)
+    events = studies.run_study(study, space, folder, device)
     failed = ""
-    for event in studies.run_study(study, space, folder, choose_device(options.device)):
+    for event in kept_study(command_history(options), study, base, space, events, device):
+        if isinstance(event, Keeping):
+            note(event.words)
+            continue
         if isinstance(event, studies.RunFailed):
             failed = event.reason
         if (line := studies.event_line(event)) is not None:

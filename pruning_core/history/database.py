@@ -25,6 +25,7 @@ MIGRATIONS = (
         digest TEXT NOT NULL, PRIMARY KEY (run, name)
     );
     """,
+    "ALTER TABLE runs ADD COLUMN worker TEXT",
 )
 """Statements that make version 1, 2, ... of the schema from the one before. Only add to the end."""
 

@@ -4,11 +4,14 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pruning_core.history.database import Database
+from pruning_core.history.database import Database, HistoryFailed
 from pruning_core.history.run import (
+    INTERRUPTED,
+    RUNNING,
     Run,
     checked_note,
     checked_tags,
@@ -16,6 +19,7 @@ from pruning_core.history.run import (
     to_record,
 )
 from pruning_core.history.tensor_files import TensorFiles
+from pruning_core.history.workers import Worker, delete_ended, is_alive
 from pruning_core.types import PruningError
 from pruning_core.zoo import data_root
 
@@ -24,7 +28,7 @@ VARIABLE = "PRUNING_EXPLORER_HISTORY"
 OFF = "off"
 UNDO_SECONDS = 30 * 24 * 3600.0
 """A deleted run can be restored for so long."""
-COLUMNS = "id, parent, kind, state, started, record, note, tags, pinned, deleted"
+COLUMNS = "id, parent, kind, state, started, record, note, tags, pinned, deleted, worker"
 
 
 def history_root() -> Path | None:
@@ -63,10 +67,28 @@ class History:
         """What the user should know, such as that a damaged database was set aside."""
         return self._database.sentences
 
-    def save(self, run: Run, files: Mapping[str, bytes] | None = None) -> None:
+    def begin(self, run: Run) -> Worker:
+        """Keeps a run as running; until the worker is closed, or its process ends."""
+        try:
+            worker = Worker(self.folder)
+        except OSError as error:
+            raise HistoryFailed(
+                f"The history in {self.folder} cannot be written: {error.strerror}."
+            ) from error
+        try:
+            self.save(replace(run, state=RUNNING), worker=worker.name)
+        except HistoryFailed:
+            worker.close()
+            raise
+        return worker
+
+    def save(
+        self, run: Run, files: Mapping[str, bytes] | None = None, worker: str | None = None
+    ) -> None:
         """Keeps a run and its files. When this returns, they outlast a kill of the process.
 
-        A run of the same id is replaced; the user's note, tags and pin stay.
+        A run of the same id is replaced; the user's note, tags and pin stay. worker: of a run that
+        is still carried out.
         """
         record = to_record(run)
         values = (run.id, run.parent, run.kind, run.state, run.started, record)
@@ -74,11 +96,11 @@ class History:
         with self._database.writing() as connection:  # so that no `purge` runs meanwhile
             written = {name: self._files.write(content) for name, content in (files or {}).items()}
             connection.execute(
-                f"INSERT INTO runs ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                f"INSERT INTO runs ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET parent = excluded.parent, kind = excluded.kind, "
                 "state = excluded.state, started = excluded.started, record = excluded.record, "
-                "deleted = NULL",
-                (*values, *own),
+                "deleted = NULL, worker = excluded.worker",
+                (*values, *own, worker),
             )
             for name, digest in (dict(run.files) | written).items():
                 connection.execute(
@@ -137,6 +159,7 @@ class History:
             connection.execute("DELETE FROM runs WHERE deleted <= ?", (time.time() - older,))
             used = {digest for (digest,) in connection.execute("SELECT digest FROM files")}
             self._files.delete_others(used)
+            delete_ended(self.folder)
 
     def file(self, run: Run, name: str) -> bytes | None:
         """The run's file of that name; None where it has none. Raises HistoryFailed."""
@@ -156,13 +179,18 @@ class History:
                 "ORDER BY started DESC, id",
                 values,
             ).fetchall()
-        runs = (_run(row) for row in rows)
+        runs = (_run(row, self.folder) for row in rows)
         return tuple(run for run in runs if run is not None)
 
 
-def _run(row: tuple[Any, ...]) -> Run | None:
-    """The run of a row; None where its record cannot be read, such as one of a newer version."""
-    identity, parent, kind, state, started, record, note, tags, pinned, deleted, files = row
+def _run(row: tuple[Any, ...], folder: Path) -> Run | None:
+    """The run of a row; None where its record cannot be read, such as one of a newer version.
+
+    A run whose process has ended without a word was interrupted.
+    """
+    identity, parent, kind, state, started, record, note, tags, pinned, deleted, worker, files = row
+    if state == RUNNING and not (worker and is_alive(folder, worker)):
+        state = INTERRUPTED
     try:
         return from_record(
             record,

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pruning_core.plan import Plan
 from pruning_core.tasks import CLASSIFICATION, TASKS, Task
-from pruning_core.types import PruningError, Report
+from pruning_core.types import PruningError
 
 KINDS = {
     "plan": "evaluated plan",
@@ -24,7 +24,16 @@ KINDS = {
     "candidate": "search candidate",
 }
 """What made the run -> its words."""
-STATES = ("running", "finished", "interrupted", "failed")
+RUNNING = "running"
+FINISHED = "finished"
+INTERRUPTED = "interrupted"
+FAILED = "failed"
+STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)
+COSTS = (
+    ("macs", "macs", ("thinned_macs", "macs_effective")),
+    ("parameters", "parameters", ("thinned_parameters", "nonzeros")),
+)
+"""A cost, the count of the dense network, and those of the pruned one, the best known first."""
 PROBE = "validation"
 TEST = "test"
 ID = re.compile(r"[0-9a-f]{12}")
@@ -58,8 +67,9 @@ class Run:
     """What was tried, how, and what came out.
 
     plan: its JSON text; fingerprint: of network and data (`studies.fingerprint`); values: by the
-    state of the network, in the order of the work; report: computed counts; stored_bytes: by
-    storage format, computed; speedup: dense time / time of the pruned network, where measured.
+    state of the network, in the order of the work; counts: those of `types.Report`, as far as they
+    are known; kept: the kept fraction of each layer; stored_bytes: by storage format; all three
+    computed. speedup: dense time / time of the pruned network, where measured.
     machine: device, processor, threads and versions; settings: what the plan does not say, such as
     the study of a study run. sentence: why it failed. started: seconds of `time.time`; deleted:
     when it was deleted, None otherwise. files: name -> hash of the tensors beside the database.
@@ -70,11 +80,12 @@ class Run:
     fingerprint: str
     id: str = field(default_factory=lambda: uuid4().hex[:12])
     parent: str | None = None
-    state: str = "finished"
+    state: str = FINISHED
     sentence: str = ""
     task: Task = CLASSIFICATION
     values: Mapping[str, Value] = field(default_factory=dict)
-    report: Report | None = None
+    counts: Mapping[str, int | float] = field(default_factory=dict)
+    kept: Mapping[str, float] = field(default_factory=dict)
     stored_bytes: Mapping[str, int] = field(default_factory=dict)
     speedup: float | None = None
     machine: Mapping[str, Any] = field(default_factory=dict)
@@ -107,6 +118,23 @@ class Run:
         """The value of the last state; None where nothing was measured."""
         return tuple(self.values.values())[-1] if self.values else None
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """What remains of the dense network, as shares: macs, parameters, bytes, time; as far as
+        they are known. Of the thinned network where that is known, else of the masked one.
+        """
+        shares = dict(self.settings.get("costs", {}))
+        for name, dense, left in COSTS:
+            if dense in self.counts:
+                remaining = next(self.counts[own] for own in left if own in self.counts)
+                shares[name] = remaining / max(1, self.counts[dense])
+        stored = [size for name, size in self.stored_bytes.items() if name != "dense"]
+        if stored:
+            shares["bytes"] = min(stored) / max(1, self.stored_bytes["dense"])
+        if self.speedup:
+            shares["time"] = 1 / self.speedup
+        return shares
+
     def read_plan(self) -> Plan:
         """Raises PruningError where this version cannot read the plan."""
         return Plan.from_json(self.plan)
@@ -130,7 +158,8 @@ def to_record(run: Run) -> str:
             "sentence": run.sentence,
             "task": task,
             "values": values,
-            "report": None if run.report is None else asdict(run.report),
+            "counts": dict(run.counts),
+            "kept": dict(run.kept),
             "stored_bytes": dict(run.stored_bytes),
             "speedup": run.speedup,
             "machine": dict(run.machine),
@@ -161,7 +190,6 @@ def _reason(error: Exception) -> str:
 
 
 def _read(raw: dict[str, Any], **own: Any) -> Run:
-    report = raw["report"]
     seconds = raw["seconds"]
     run = Run(
         plan=json.dumps(_typed(raw["plan"], dict), indent=2),
@@ -169,7 +197,8 @@ def _read(raw: dict[str, Any], **own: Any) -> Run:
         sentence=_typed(raw["sentence"], str),
         task=_task(raw["task"]),
         values={_typed(name, str): _value(value) for name, value in raw["values"].items()},
-        report=None if report is None else _report(report),
+        counts={_typed(name, str): _count(count) for name, count in raw["counts"].items()},
+        kept={_typed(name, str): _number(share) for name, share in raw["kept"].items()},
         stored_bytes={name: _number(size, int) for name, size in raw["stored_bytes"].items()},
         speedup=None if raw["speedup"] is None else _number(raw["speedup"]),
         machine=_typed(raw["machine"], dict),
@@ -211,14 +240,8 @@ def _value(raw: dict[str, Any]) -> Value:
     return value
 
 
-def _report(raw: dict[str, Any]) -> Report:
-    for name, value in raw.items():
-        if name != "kept" and value is not None:
-            _number(value)
-    for name, share in raw["kept"].items():
-        _typed(name, str)
-        _number(share)
-    return Report(**raw)
+def _count(value: Any) -> Any:
+    return _number(value, int) if type(value) is int else _number(value)
 
 
 def _typed(value: Any, kind: Any) -> Any:

@@ -4,13 +4,12 @@ A file appears under its name only when it is written whole and on disk. Equal c
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from uuid import uuid4
 
 from pruning_core.history.database import HistoryFailed
+from pruning_core.whole_files import write_files
 
 FOLDER = "files"
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -19,7 +18,7 @@ LARGEST = 1 << 30
 
 
 class TensorFiles:
-    """The files in a folder. Raises HistoryFailed where they cannot be read or written."""
+    """The files in a folder. Raises PruningError where they cannot be read or written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / FOLDER
@@ -32,11 +31,11 @@ class TensorFiles:
             if path.exists() and path.stat().st_size == len(content):
                 return digest
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, content)
         except OSError as error:
             raise HistoryFailed(
                 f"The history's file {path} cannot be written: {error.strerror}."
             ) from error
+        write_files(path.parent, {digest: content})
         return digest
 
     def read(self, digest: str) -> bytes:
@@ -67,22 +66,3 @@ class TensorFiles:
         if not DIGEST.fullmatch(digest):
             raise HistoryFailed("A file of the history has no valid name.")
         return self.folder / digest[:2] / digest
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{uuid4().hex}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else a power failure may lose the new name
-        finally:
-            os.close(folder)

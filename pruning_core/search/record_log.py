@@ -67,7 +67,7 @@ class FileLog:
         with self._reported():
             file = (self.folder / "log.lock").open("ab")
         with file:
-            _lock(file, wait=True)
+            lock_file(file, wait=True)
             yield
 
     def read(self, start: int) -> tuple[list[Record], int]:
@@ -87,7 +87,7 @@ class FileLog:
 
     def take(self, slot: int) -> bool:
         file = self._open_slot(slot)
-        if not _lock(file, wait=False):
+        if not lock_file(file, wait=False):
             file.close()
             return False
         self._slots[slot] = file
@@ -95,7 +95,7 @@ class FileLog:
 
     def held(self, slot: int) -> bool:
         with self._open_slot(slot) as file:
-            return not _lock(file, wait=False)
+            return not lock_file(file, wait=False)
 
     def close(self) -> None:
         while self._slots:
@@ -126,7 +126,7 @@ def _record(line: bytes) -> Record | None:
     return record if isinstance(record, dict) else None
 
 
-def _lock(file: IO[bytes], wait: bool) -> bool:
+def lock_file(file: IO[bytes], wait: bool) -> bool:
     """Locks an open file until it is closed; False where it is locked and `wait` is False."""
     try:
         import fcntl
