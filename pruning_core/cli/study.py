@@ -19,6 +19,7 @@ from pruning_core.cli.options import (
 from pruning_core.cli.output import note, print_json
 from pruning_core.history import Keeping, kept_study
 from pruning_core.model.device import choose_device
+from pruning_core.types import PruningError
 from pruning_core.whole_files import write_file
 
 

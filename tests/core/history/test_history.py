@@ -152,7 +152,7 @@ def test_a_full_disk_and_a_missing_folder_give_one_sentence(
 
     with monkeypatch.context() as disk:
         disk.setattr(os, "fsync", full)
-        with pytest.raises(PruningError, match="Cannot write .* No space left on device"):
+        with pytest.raises(PruningError, match=r"Cannot write .* No space left on device"):
             history.save(example(), {"masks": b"other"})
     assert [path.read_bytes() for path in history.folder.glob("files/*/*")] == [b"01"]
     assert [kept.id for kept in history.runs()] == [run.id]
