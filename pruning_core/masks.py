@@ -47,6 +47,19 @@ def group_scores(
     return {layer.name: pooled[layer.name] for layer in supported}
 
 
+def mean_group_scores(
+    parts: Iterable[Scores], layers: tuple[Layer, ...], g: Granularity, pool: str
+) -> GroupScores:
+    """The mean of the group scores of one or more parts (`criteria.scores_by_part`)."""
+    total: GroupScores = {}
+    count = 0
+    for scores in parts:
+        groups = group_scores(scores, layers, g, pool)
+        total = {name: total[name] + s for name, s in groups.items()} if count else groups
+        count += 1
+    return {name: s / count for name, s in total.items()} if count > 1 else total
+
+
 def _finite(scores: Scores, layer: Layer) -> Tensor:
     values = scores[layer.name]
     if values.dtype in HALVES:

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from pruning_core.allocation import Allocation, total_ratio, with_overrides
-from pruning_core.criteria import Criterion, refusal
+from pruning_core.criteria import Criterion, refusal, scores_by_part
 from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import Granularity, from_groups, supports, to_groups
 from pruning_core.hand_edits import HandEdits
@@ -17,8 +17,8 @@ from pruning_core.masks import (
     apply_hand_edits,
     apply_masks,
     exclude_removed,
-    group_scores,
     intersect,
+    mean_group_scores,
     select,
 )
 from pruning_core.model.coupling.dependent_masks import (
@@ -127,12 +127,13 @@ class ResolvedPlan:
 
     def scores(self, model: nn.Module | None = None) -> GroupScores:
         """The group scores of the layers, on the base model or on another one."""
-        weights = self.criterion(
+        parts = scores_by_part(
+            self.criterion,
             criterion_model(self.criterion, self.space, model or self.base_model),
             self.layers,
             criterion_inputs(self.criterion, self.space, self.calibration),
         )
-        scores = group_scores(weights, self.layers, self.granularity, self.criterion.pool)
+        scores = mean_group_scores(parts, self.layers, self.granularity, self.criterion.pool)
         return self.tied_scores(removed_first(scores, self.start, self.layers, self.granularity))
 
     @cached_property

@@ -169,7 +169,6 @@ SCORED = (
         replace(FILTERS, criterion="taylor_group"),
         scores.taylor_filters,
         HOOKED,
-        "one batch; the authors average over mini-batches (of 32 here)",
     ),
 )
 

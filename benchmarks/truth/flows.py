@@ -72,9 +72,11 @@ def _gradual(context: FlowContext, start: Start, data: training.Batches) -> Tens
 
 
 def _movement(
-    adam: bool, count: int, context: FlowContext, start: Start, data: training.Batches
+    adam: bool, released: bool, context: FlowContext, start: Start, data: training.Batches
 ) -> Tensor:
-    when = _shares(context, "movement", count)
+    when = _shares(context, "movement", len(data) if released else 20)
+    if released:
+        when |= dict.fromkeys(range(max(when) + 1, len(data)), 1.0)
     return training.movement(start(0), data, when, context.plan.sparsity, adam)
 
 
@@ -129,32 +131,32 @@ TRAINED = (
         "`movement`",
         "Sanh 2020, AdamW, 20 masks",
         replace(FLOW, flow="movement"),
-        partial(_movement, True, 20),
+        partial(_movement, True, False),
     ),
     Trained(
         "`movement`",
         "Sanh 2020, AdamW, released",
         replace(FLOW, flow="movement"),
-        partial(_movement, True, 500),
-        "the release chooses a mask in every step: take `cuts=500`",
+        partial(_movement, True, True),
+        "the release chooses a mask in every step until the last: take `released=1`",
     ),
     Trained(
-        "`movement:cuts=500`",
+        "`movement:released=1`",
         "Sanh 2020, AdamW, released",
-        replace(FLOW, flow="movement:cuts=500"),
-        partial(_movement, True, 500),
+        replace(FLOW, flow="movement:released=1"),
+        partial(_movement, True, True),
     ),
     Trained(
         "`movement:adamw=0`",
         "Sanh 2020, sum",
         replace(FLOW, flow="movement:adamw=0"),
-        partial(_movement, False, 20),
+        partial(_movement, False, False),
     ),
     Trained(
         "`movement:adamw=0`",
         "Sanh 2020, AdamW, 20 masks",
         replace(FLOW, flow="movement:adamw=0"),
-        partial(_movement, True, 20),
+        partial(_movement, True, False),
         "another optimizer of the scores: what the default was",
     ),
     Trained(
@@ -168,7 +170,13 @@ TRAINED = (
         "Zhang 2022, released",
         replace(FLOW, flow="platon"),
         partial(_platon, True),
-        "the release sets a mask one step later and changes it until the last step",
+        "the release sets a mask one step later and changes it until the last: take `released=1`",
+    ),
+    Trained(
+        "`platon:released=1`",
+        "Zhang 2022, released",
+        replace(FLOW, flow="platon:released=1"),
+        partial(_platon, True),
     ),
     Trained(
         "`rigl`",
@@ -181,7 +189,13 @@ TRAINED = (
         "Evci 2020, released",
         RIGL,
         partial(_rigl, True),
-        "the release makes no optimizer step at an exchange",
+        "the release makes no optimizer step at an exchange: take `released=1`",
+    ),
+    Trained(
+        "`rigl:released=1`",
+        "Evci 2020, released",
+        replace(RIGL, flow="rigl:released=1"),
+        partial(_rigl, True),
     ),
     Trained(
         "`surgery`",

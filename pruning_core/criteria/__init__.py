@@ -14,6 +14,7 @@ from pruning_core.criteria.protocol import (
     FunctionCriterion,
     Reads,
     refusal,
+    scores_by_part,
 )
 from pruning_core.criteria.seven import Seven
 from pruning_core.criteria.surgeon import obs, without_inputs
@@ -38,6 +39,7 @@ __all__ = [
     "criterion",
     "is_custom",
     "refusal",
+    "scores_by_part",
 ]
 
 MAGNITUDE_L1 = FunctionCriterion(
@@ -111,12 +113,14 @@ CRITERIA: dict[str, Criterion] = {
         taylor_group,
         label="Taylor of the group (Σ w g)²",
         help="Groups whose removal as a whole changes the loss least, to first order, are removed "
-        "first. Terms of opposite signs cancel. The calibration images are one batch, where the "
-        "authors' code averages (Σ w g)² over mini-batches.",
-        formula="group: (sum of w g)^2, g = dL/dw over the calibration images as one batch",
+        "first. Terms of opposite signs cancel. The mean over mini-batches of 32, as in the "
+        "authors' code, which scores while it trains.",
+        formula="group: mean over mini-batches of (sum of w g)^2, g = dL/dw over the mini-batch",
         source="Molchanov et al. 2019 (Taylor-FO), arXiv:1906.10771, eq. 8",
         pool="squared_sum",
+        mini_batch=32,
         reads=Reads.LABELS,
+        passes="1 forward, 1 backward, in mini-batches of 32",
     ),
     "snip": SNIP,
     "snip_batch": replace(

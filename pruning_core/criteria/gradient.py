@@ -34,10 +34,10 @@ def taylor_group(model: nn.Module, layers: tuple[Layer, ...], batches: Batches) 
     """Groups whose removal as a whole changes the loss least, to first order, are removed first.
 
     The group's score is (sum of w g over the group)^2: the square of the group's own first-order
-    term, so that terms of opposite signs cancel. g is the gradient of all calibration images as one
-    batch; the authors' code averages the squares over mini-batches, which here no pool can do after
-    the scores of single weights are added. Scores of single weights keep their sign.
-    Molchanov et al. 2019, arXiv:1906.10771, equation 8.
+    term, so that terms of opposite signs cancel. As in the authors' code, it is the mean over
+    mini-batches of 32 images, g the gradient of one mini-batch. This function gives w g of all its
+    images, with its sign. Molchanov et al. 2019, arXiv:1906.10771, equation 8. Their code scores
+    while it trains, over the steps since the last removal; here the network is in evaluation mode.
     """
     return _products(model, layers, batches)
 

@@ -1,6 +1,6 @@
 """What every criterion offers, its defaults, and where it cannot be used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
@@ -8,9 +8,10 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 
 from pruning_core.granularity import Granularity, compares_outputs
+from pruning_core.model.model_io import sample_count, sample_range
 from pruning_core.model.precision import in_float32
 from pruning_core.registry import Described, Entry
-from pruning_core.types import Batches, Layer, Scores
+from pruning_core.types import Batches, Layer, Scores, TaskBatches, task_of
 
 ScoreFunction = Callable[[nn.Module, tuple[Layer, ...], Batches], Scores]
 
@@ -79,9 +80,13 @@ class CriterionBase(Described):
 
     A criterion with settings is a frozen dataclass on this base: its fields are the settings, and
     it defines `__call__`.
+
+    mini_batch: a group's score is the mean of its scores on mini-batches of so many calibration
+    images (`scores_by_part`); 0: its score on all of them as one batch.
     """
 
     pool: str = "mean_abs"
+    mini_batch: int = field(default=0, repr=False)
     reads: Reads = field(default=Reads.WEIGHTS, repr=False)
     passes: str = field(default="", repr=False)
     per_filter: bool = field(default=False, repr=False)
@@ -131,6 +136,27 @@ class FunctionCriterion(CriterionBase):
 
     def __call__(self, model: nn.Module, layers: tuple[Layer, ...], batches: Batches) -> Scores:
         return self.function(in_float32(model), layers, batches)
+
+
+def scores_by_part(
+    criterion: Criterion, model: nn.Module, layers: tuple[Layer, ...], batches: Batches
+) -> Iterator[Scores]:
+    """The scores on each part of the images that the criterion pools alone (`mini_batch`).
+
+    `masks.mean_group_scores` gives the scores of groups.
+    """
+    size = getattr(criterion, "mini_batch", 0)  # criterion objects of users need not have it
+    parts = list(_parts(batches, size)) if size else []
+    for part in parts or [batches]:
+        yield criterion(model, layers, part)
+
+
+def _parts(batches: Batches, size: int) -> Iterator[Batches]:
+    """One batch after another, each of at most `size` images."""
+    for x, y in batches:
+        for start in range(0, sample_count(x), size):
+            one = (sample_range(x, start, start + size), y[start : start + size])
+            yield TaskBatches((one,), task_of(batches))
 
 
 def refusal(criterion: Criterion, g: Granularity, layer: Layer) -> str | None:

@@ -32,6 +32,7 @@ from pruning_core.settings import setting
 from pruning_core.training.config import learning_rate
 from pruning_core.types import GoalRound, Pruned, PruningError, Tuned
 
+AS_RELEASED = "As in the authors' code; no training with a fixed mask follows."
 FIRST_PRUNING = "Training without pruning at first, as a fraction of all steps."
 
 
@@ -186,14 +187,15 @@ class Movement(FlowDefaults):
     change, so they may return. The highest S are kept, not the highest
     |S|. As released, S is trained by AdamW without weight decay, at the rate `score_lr`, which
     rises and falls as the learning rate of the training does. Without `adamw`, S is the plain sum:
-    SGD with a constant rate, which multiplies all scores alike and is left out. (The released code
-    chooses the mask in every step; `cuts` says how often it is chosen here.)
+    SGD with a constant rate, which multiplies all scores alike and is left out. `cuts` says how
+    often the mask is chosen; with `released` it is chosen in every step until the last one, as in
+    the released code, and reaches the target at `end`.
     """
 
     help: str = (
         "Removes weights that training moves towards zero, however large they are. "
         "Scores are learned during training; removed weights may return. The mask is chosen "
-        "`cuts` times, in the authors' code in every step."
+        "`cuts` times, in the authors' code in every step until the last one: `released`."
     )
     formula: str = (
         "S: AdamW on the slopes (dL/dW') W, or S = - their sum; "
@@ -210,9 +212,15 @@ class Movement(FlowDefaults):
         True, 0, 1, "Train the scores by AdamW, as the authors do. Off: add the slopes up."
     )
     score_lr: float = setting(0.01, 1e-6, 10.0, "The highest learning rate of the scores (AdamW).")
+    released: bool = setting(
+        False, 0, 1, f"Choose the mask in every step until the last one. {AS_RELEASED}"
+    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        when = shares(pruning_steps(self, context, self.cuts), agp)
+        count = total_steps(context) if self.released else self.cuts
+        when = shares(pruning_steps(self, context, count), agp)
+        if self.released:
+            when |= dict.fromkeys(range(max(when) + 1, total_steps(context)), 1.0)
         scores = {layer.name: torch.zeros(layer.shape) for layer in context.layers}
         optimizer = self._optimizer(list(scores.values()))
 
@@ -285,15 +293,15 @@ class Platon(FlowDefaults):
     I = |w g| of every step, averaged in windows; as in the released code, w is read after the step
     that g makes. The mask is chosen at the end of windows, on a cubic curve. Weights outside it
     are set to zero at that moment only: until the next one they are trained as all others, so they
-    can earn importance and return. From `end` on, the mask is fixed and its zeros are held. (The
-    released code applies a window's mask one step later, and lets the mask follow the scores until
-    the last step.)
+    can earn importance and return. From `end` on, the mask is fixed and its zeros are held. With
+    `released`, as in the released code, a window's mask is set one step later, and from `end` on
+    the mask follows the scores in every step until the last one.
     """
 
     help: str = (
         "Keeps weights with a high and uncertain sensitivity |w g|, averaged over steps. Weights "
         "are set to zero at each mask update and move in between: removed weights may return. In "
-        "the authors' code the mask changes until the last step."
+        "the authors' code the mask changes until the last step: `released`."
     )
     formula: str = (
         "I = mean |w g| over a window; Ibar = b1 Ibar + (1 - b1) I; "
@@ -315,22 +323,33 @@ class Platon(FlowDefaults):
     beta2: float = setting(
         0.95, 0.0, 0.999, "Memory of the uncertainty, in windows. Near 1: long memory."
     )
+    released: bool = setting(
+        False,
+        0,
+        1,
+        "Set a window's mask one step later, and let it follow the scores until the last step. "
+        f"{AS_RELEASED}",
+    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         importance = UncertainImportance(self.beta1, self.beta2, self.window)
         every = pruning_steps(self, context, total_steps(context))
-        steps = tuple(step for step in every if (step + 1) % self.window == 0)
+        last = total_steps(context) - 1 - self.released
+        steps = tuple(step for step in every if (step + 1) % self.window == 0 and step <= last)
         if not steps:
             raise PruningError(
                 f"No window of {self.window} steps ends between begin and end: "
                 "train for longer, or set a shorter window."
             )
 
+        when = shares(steps, agp)
+        if self.released:
+            later = dict.fromkeys(range(steps[-1] + 2, total_steps(context)), 1.0)
+            when = {step + 1: share for step, share in when.items()} | later
+
         def choose(state: StepState, fraction: float) -> Chosen:
             groups = context.pooled(importance.scores(), "mean_abs")
             return context.plan.choose(groups, fraction)
 
-        rule = Timed(
-            shares(steps, agp), choose, importance.add, trains_removed=True, holds_zeros=False
-        )
+        rule = Timed(when, choose, importance.add, trains_removed=True, holds_zeros=False)
         yield from train_with_rule(context, rule, context.model, {}, regrows=True)

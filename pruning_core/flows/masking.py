@@ -1,6 +1,6 @@
 """Training with masks that change during it: one hook for every flow that prunes while training."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -50,7 +50,8 @@ class MaskRule(Protocol):
     forward pass sees zeros; trains_removed: removed weights get their gradients; holds_zeros:
     removed weights are zero until the next change, else only at the change and after the last one;
     reads_previous: it reads the weights from before each step; resets_momentum: a weight that
-    returns starts with an empty state of the optimizer.
+    returns starts with an empty state of the optimizer; skipped_steps: steps (from 0) in which the
+    optimizer moves nothing.
     """
 
     @property
@@ -63,6 +64,8 @@ class MaskRule(Protocol):
     def reads_previous(self) -> bool: ...
     @property
     def resets_momentum(self) -> bool: ...
+    @property
+    def skipped_steps(self) -> Collection[int]: ...
     @property
     def updates(self) -> int: ...
 
@@ -79,6 +82,7 @@ class RuleDefaults:
     holds_zeros: bool = True
     reads_previous: bool = False
     resets_momentum: bool = False
+    skipped_steps: Collection[int] = ()
 
 
 @dataclass(eq=False)
@@ -113,6 +117,7 @@ class Masking(Hook):
         self._rule = rule
         self._regrows = regrows
         self._changes = 0
+        self._step = 0
         self._stride = -(-rule.updates // FRAMES)
         self._newest: tuple[float, Chosen] | None = None
         self._reports = 0
@@ -163,6 +168,10 @@ class Masking(Hook):
                 parameter.copy_(self._values[name])
             if self._rule.reads_previous:
                 self._previous[name] = parameter.clone()
+        if self._step in self._rule.skipped_steps:
+            # An optimizer passes over parameters without a gradient.
+            self._model.zero_grad(set_to_none=True)
+        self._step += 1
         self._need_gradients(False)
 
     @torch.no_grad()

@@ -211,15 +211,16 @@ class RigL(FlowDefaults):
 
     The first mask is the plan's own (its criterion, allocation and target). The exchanged share
     decreases on a half cosine. A removed weight may return in the same update, as in the paper.
-    A weight that returns has no momentum from before, as in the authors' code. (That code skips the
-    optimizer's step where it exchanges weights; here the exchange follows the step.)
+    A weight that returns has no momentum from before, as in the authors' code. With
+    `released`, the optimizer moves nothing in a step with an exchange, as in that code; else the
+    exchange follows the step.
     A frozen layer keeps its first mask: weights that return start at zero and need training.
     """
 
     help: str = (
         "Starts at the target and exchanges weights: removes the smallest, and adds those with the "
-        "largest gradient, which start at zero and without momentum. The authors' code makes no "
-        "optimizer step at an exchange."
+        "largest gradient, which start at zero and without momentum. In the authors' code the "
+        "optimizer moves nothing at an exchange: `released`."
     )
     formula: str = (
         "remove the floor(a/2 (1 + cos(pi t/T)) n) smallest |w| of n kept; "
@@ -245,6 +246,9 @@ class RigL(FlowDefaults):
     fresh: bool = setting(
         False, 0, 1, "Start from new random weights, as the authors do. Off: from the trained ones."
     )
+    released: bool = setting(
+        False, 0, 1, "The optimizer moves nothing at an exchange, as in the authors' code."
+    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         need_epochs(self, context)
@@ -257,6 +261,7 @@ class RigL(FlowDefaults):
             when,
             lambda state, _: self._updated(context, state, (state.step + 1) / end),
             resets_momentum=True,
+            skipped_steps=when if self.released else (),
         )
         yield from train_with_rule(context, rule, model, masks, regrows=True)
 

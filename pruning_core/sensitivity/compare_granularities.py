@@ -7,11 +7,11 @@ from itertools import islice
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pruning_core.criteria import Criterion
+from pruning_core.criteria import Criterion, scores_by_part
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.evaluation.partial_forward import PartialForward, Zeroed
 from pruning_core.granularity import GRANULARITIES, Granularity, from_groups, supports
-from pruning_core.masks import group_scores, lowest, n_removed
+from pruning_core.masks import lowest, mean_group_scores, n_removed
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.repairs import BoundRepair
 from pruning_core.sensitivity.prune_units import UnitPruner
@@ -38,12 +38,15 @@ class GranularityResult:
 
 
 def group_scores_by_granularity(
-    scores: Scores, layer: Layer, granularities: Iterable[Granularity], pool: str
+    parts: Sequence[Scores], layer: Layer, granularities: Iterable[Granularity], pool: str
 ) -> Iterator[tuple[Granularity, Float[Tensor, "_s _g"]]]:
-    """Yields the layer's group scores by each granularity that supports the layer."""
+    """Yields the layer's group scores by each granularity that supports the layer.
+
+    parts: the scores of the layer's weights, by `scores_by_part`.
+    """
     for g in granularities:
         if supports(g, layer) is None:
-            yield g, group_scores(scores, (layer,), g, pool)[layer.name]
+            yield g, mean_group_scores(parts, (layer,), g, pool)[layer.name]
 
 
 def filter_scores(
@@ -53,11 +56,9 @@ def filter_scores(
 
     layers: all that the criterion supports, because some criteria compare layers.
     """
-    scores = criterion(model, layers, batches)
-    return {
-        layer.name: group_scores(scores, (layer,), ANY_FILTER, criterion.pool)[layer.name][0]
-        for layer in layers
-    }
+    parts = scores_by_part(criterion, model, layers, batches)
+    groups = mean_group_scores(parts, layers, ANY_FILTER, criterion.pool)
+    return {layer.name: groups[layer.name][0] for layer in layers}
 
 
 def compare_granularities(

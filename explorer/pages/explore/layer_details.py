@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from explorer.charts.tiles import Tiles, tile
-from pruning_core.criteria import CRITERIA, Criterion, criterion
+from pruning_core.criteria import CRITERIA, Criterion, criterion, scores_by_part
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.granularity import (
     GRANULARITIES,
@@ -99,17 +99,19 @@ def granularity_results(
     resolved = plan.resolve(space)
     space = resolved.space
     how = resolved.criterion
-    scores = how(
+    parts = scores_by_part(
+        how,
         criterion_model(how, space),
         _scored_layers(how, space),
         criterion_inputs(how, space, plan.calibration),
     )
+    own = [{layer.name: scores[layer.name]} for scores in parts]
     supported = [g for g, why in refusals(plan, layer).items() if why is None]
     cuts = compare_granularities(
         space.model,
         space.layers,
         layer,
-        group_scores_by_granularity(scores, layer, supported, how.pool),
+        group_scores_by_granularity(own, layer, supported, how.pool),
         ratio,
         split,
         tied=space.tied[0] if any(g.removes_outputs for g in supported) else (),

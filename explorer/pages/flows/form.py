@@ -43,6 +43,7 @@ LABELS = {
     "adamw": "Train scores by AdamW",
     "score_lr": "Learning rate of scores",
     "fixed": "Level of the start",
+    "released": "Steps of the authors' code",
     "gamma": "Fewer updates (gamma)",
     "resume": "Resume at that epoch",
 }

@@ -1,39 +1,49 @@
 """Criteria that read the gradient, against gates and masks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from pruning_core.criteria import CRITERIA, criterion
+from pruning_core.criteria import CRITERIA, CriterionBase, criterion, scores_by_part
 from pruning_core.granularity import granularity
-from pruning_core.masks import group_scores
+from pruning_core.masks import group_scores, mean_group_scores
 from pruning_core.types import Layer
 from tests.core.criteria.six_images import BATCHES, X, Y, network
 
 
-def gated(model: nn.Module, layer: Layer, gate: Tensor) -> Tensor:
-    """The mean loss with the layer's weight multiplied by a gate."""
+def gated(model: nn.Module, layer: Layer, gate: Tensor, images: slice) -> Tensor:
+    """The mean loss of these images with the layer's weight multiplied by a gate."""
     weight = model.get_parameter(layer.name).detach()
     return cross_entropy(
         functional_call(
-            model, {layer.name: weight * gate.view(-1, *[1] * (weight.ndim - 1))}, (X,)
+            model, {layer.name: weight * gate.view(-1, *[1] * (weight.ndim - 1))}, (X[images],)
         ),
-        Y,
+        Y[images],
     )
 
 
-def test_taylor_of_a_group_is_the_squared_slope_of_its_gate() -> None:
+def test_taylor_of_a_group_is_the_mean_squared_slope_of_its_gate_over_mini_batches() -> None:
     """(dL/dz)^2 for a gate z = 1 on each filter, as in the paper's section 3.2."""
     model, layers = network()
-    how = criterion("taylor_group")
+    how = CRITERIA["taylor_group"]
+    assert isinstance(how, CriterionBase)
+    assert how.mini_batch == 32
     g = granularity("filter")
-    found = group_scores(how(model, layers[:-1], BATCHES), layers[:-1], g, how.pool)
-    for layer in layers[:-1]:
-        gate = torch.ones(layer.shape[0], requires_grad=True)
-        (slope,) = torch.autograd.grad(gated(model, layer, gate), gate)
-        torch.testing.assert_close(found[layer.name][0], slope.square(), rtol=1e-3, atol=1e-10)
+    for size in (2, 4):
+        parts = scores_by_part(replace(how, mini_batch=size), model, layers[:-1], BATCHES)
+        groups = mean_group_scores(parts, layers[:-1], g, how.pool)
+        for layer in layers[:-1]:
+            gate = torch.ones(layer.shape[0], requires_grad=True)
+            squares = [
+                torch.autograd.grad(gated(model, layer, gate, slice(at, at + size)), gate)[0] ** 2
+                for at in range(0, len(Y), size)
+            ]
+            wanted = torch.stack(squares).mean(0)
+            torch.testing.assert_close(groups[layer.name][0], wanted, rtol=1e-3, atol=1e-10)
 
 
 def test_taylor_of_the_group_removes_first_a_group_whose_terms_cancel() -> None:

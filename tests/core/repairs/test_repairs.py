@@ -96,7 +96,7 @@ def test_scans_grids_and_comparisons_measure_the_repaired_network(space: Workspa
         space.model,
         space.layers,
         layer,
-        group_scores_by_granularity(scores, layer, kernel, resolved.criterion.pool),
+        group_scores_by_granularity([scores], layer, kernel, resolved.criterion.pool),
         0.5,
         split,
         judge=judge,

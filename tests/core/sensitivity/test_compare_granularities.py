@@ -36,7 +36,7 @@ def scored(model: torch.nn.Module, layer: Layer) -> list[tuple[Granularity, torc
     criterion = CRITERIA["magnitude_l1"]
     return list(
         group_scores_by_granularity(
-            criterion(model, (layer,), ()), layer, GRANULARITIES.values(), criterion.pool
+            [criterion(model, (layer,), ())], layer, GRANULARITIES.values(), criterion.pool
         )
     )
 
@@ -142,7 +142,7 @@ def test_a_layer_has_group_scores_by_every_granularity_that_supports_it(vgg: Vgg
     for layer in (layers[0], layers[-1]):
         scores = criterion(model, (layer,), ())
         by_granularity = dict(
-            group_scores_by_granularity(scores, layer, GRANULARITIES.values(), criterion.pool)
+            group_scores_by_granularity([scores], layer, GRANULARITIES.values(), criterion.pool)
         )
         assert list(by_granularity) == [
             g for g in GRANULARITIES.values() if supports(g, layer) is None

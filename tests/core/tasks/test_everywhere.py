@@ -165,7 +165,7 @@ def test_grids_and_the_page_have_the_numbers_of_the_scan() -> None:
             assert (measured.value, measured.loss) == (wanted.value, wanted.loss), task
         scores = {layer.name: torch.rand(layer.shape)}
         cuts = group_scores_by_granularity(
-            scores, layer, [GRANULARITIES["fine"], GRANULARITIES["row"]], "mean_abs"
+            [scores], layer, [GRANULARITIES["fine"], GRANULARITIES["row"]], "mean_abs"
         )
         for cut in compare_granularities(
             space.model, space.layers, layer, cuts, 0.5, space.dataset.val, judge=judge
