@@ -134,12 +134,17 @@ def movement(
 
 
 def platon(
-    loop: Loop, data: Batches, shares: dict[int, float], sparsity: float, late: bool = False
+    loop: Loop,
+    data: Batches,
+    shares: dict[int, float],
+    sparsity: float,
+    late: bool = False,
+    size: int = 10,
 ) -> Tensor:
     """Zhang et al. 2022, released: |w g| after the step, zeros set at each update alone.
 
-    late: as in the release, a window's mask is set one step after it, and after the last share the
-    mask follows the scores in every step.
+    size: steps in a window. late: as in the release, a window's mask is set one step after it, and
+    after the last share the mask follows the scores in every step.
     """
     n = sum(loop.sizes)
     window: list[Tensor] = []
@@ -151,7 +156,7 @@ def platon(
         slope = loop.backward(x, y)
         loop.step()
         window.append((loop.row() * slope).abs())
-        if len(window) == 10:
+        if len(window) == size:
             now = torch.stack(window).mean(0)
             mean = 0.85 * mean + 0.15 * now
             doubt = 0.95 * doubt + 0.05 * (now - mean).abs()

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.truth import training
 from benchmarks.truth.training import Seven
 from pruning_core.flows import flow
-from pruning_core.flows.masking import StepState, Timed, train_with_rule
+from pruning_core.flows.masking import StepState, Timed, train_with_rule, update_steps
 from pruning_core.flows.protocol import Chosen
 from pruning_core.flows.recipes import above_quantile
 from pruning_core.flows.regrow import exchanged
@@ -20,6 +21,7 @@ from pruning_core.flows.rounds import Lottery
 from pruning_core.flows.seven import keep_ratio
 from pruning_core.pipeline import flow_context, prune
 from pruning_core.plan import Plan
+from pruning_core.schedule import agp
 from pruning_core.training.config import TrainConfig
 from pruning_core.training.fine_tune import fine_tune
 from pruning_core.types import Epoch, Finished, Pruned, Tuned
@@ -181,6 +183,35 @@ def test_grown_weights_have_no_momentum_from_before() -> None:
     # Nesterov's first step: lr (g + 0.9 g).
     torch.testing.assert_close(moved[True], torch.full_like(moved[True], -0.05 * 1.9))
     assert not torch.allclose(moved[False], moved[True])
+
+
+def test_released_steps_are_those_of_the_loops_of_the_authors_code() -> None:
+    """10 steps: masks until the last one, PLATON's one step late, no step at RigL's exchanges."""
+    here = quarters()
+    config = TrainConfig(epochs=1, batch_size=8, lr=0.05, weight_decay=5e-4)
+    data = list(here.dataset.train.shuffled(8, 1))
+    cubic = {step: agp(step / 6) for step in range(1, 7)} | dict.fromkeys(range(7, 10), 1.0)
+    windows = {1: agp(1 / 3), 3: agp(2 / 3), 5: 1.0}
+    _, first = (
+        planned("rigl", config)
+        .resolve(here)
+        .choose(planned("rigl", config).resolve(here).scores(), 1.0)
+    )
+    exchanges = update_steps(flow_context(planned("rigl", config), here, CPU), 0.0, 0.75, 4)
+    for text, oracle in {
+        "movement": lambda loop: training.movement(loop, data, cubic, 0.6, True),
+        "platon:window=2": lambda loop: training.platon(loop, data, windows, 0.6, True, 2),
+        "rigl:updates=4": lambda loop: training.rigl(
+            loop, data, exchanges, 8, [first[name] for name in NAMES], True
+        ),
+    }.items():
+        wanted = oracle(training.Loop(here.model, NAMES, 0.05, len(data)))
+        released, plain = (
+            torch.cat([run(text + more, here, config)[1].masks[n].flatten() for n in NAMES])
+            for more in (f"{',' if ':' in text else ':'}released=1", "")
+        )
+        assert torch.equal(released, wanted.bool()), text
+        assert not torch.equal(released, plain), text
 
 
 def test_surgery_has_a_band_in_which_nothing_changes() -> None:
