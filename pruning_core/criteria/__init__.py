@@ -180,8 +180,9 @@ CRITERIA: dict[str, Criterion] = {
     "synflow": SynFlow(
         label="SynFlow",
         help="Weights on few or weak paths from input to output are removed first, in 100 rounds, "
-        "so that no layer of a plain chain is emptied; a layer that a skip goes round can be. Made "
-        "for plain ReLU networks: layer norm and softmax distort its signal.",
+        "so that no layer of a plain chain is emptied; a layer that a skip goes round can be. Its "
+        "rounds go down to 1% for every target; the authors' code runs to each target. Made for "
+        "plain ReLU networks: layer norm and softmax distort its signal.",
         formula="R = sum of f(1; |w|); |w dR/dw| ranked in 100 rounds, keeping 0.01^(k/100); "
         "s = place of removal; group: mean",
         source="Tanaka et al. 2020 (SynFlow), arXiv:2006.05467",
@@ -193,7 +194,8 @@ CRITERIA: dict[str, Criterion] = {
         label="Wanda |w| ‖x‖",
         help="Small weights with weak inputs are removed first. The paper compares inside each "
         "row: choose the granularity Row or N:M. Inputs are those of the dense network; the flow "
-        "Block by block reads those of the pruned one, as the authors do.",
+        "Block by block reads those of the pruned one, as the authors do. Their code rounds the number that a "
+        "row loses down, here to the nearest.",
         formula="s[o, j] = |w[o, j]| ||x_j||_2, x_j = the (unfolded) input that the weight "
         "multiplies; group: mean",
         source="Sun et al. 2023 (Wanda), arXiv:2306.11695",
