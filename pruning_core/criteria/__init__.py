@@ -194,8 +194,8 @@ CRITERIA: dict[str, Criterion] = {
         label="Wanda |w| ‖x‖",
         help="Small weights with weak inputs are removed first. The paper compares inside each "
         "row: choose the granularity Row or N:M. Inputs are those of the dense network; the flow "
-        "Block by block reads those of the pruned one, as the authors do. Their code rounds the number that a "
-        "row loses down, here to the nearest.",
+        "Block by block reads those of the pruned one, as the authors do. Their code rounds the "
+        "number that a row loses down, here to the nearest.",
         formula="s[o, j] = |w[o, j]| ||x_j||_2, x_j = the (unfolded) input that the weight "
         "multiplies; group: mean",
         source="Sun et al. 2023 (Wanda), arXiv:2306.11695",
