@@ -11,6 +11,7 @@ import gc
 from collections.abc import Callable
 from functools import cache, wraps
 from itertools import count
+from pathlib import Path
 from threading import Lock
 from typing import ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
@@ -31,11 +32,13 @@ from pruning_core.evaluation.forward import BUDGET
 from pruning_core.evaluation.incremental import IncrementalForward
 from pruning_core.evaluation.metrics import measure
 from pruning_core.granularity import granularity
+from pruning_core.history import History, history_root
 from pruning_core.model.inventory import weights
 from pruning_core.model.layer_graph import NetworkMap, network_map
 from pruning_core.model.model_io import tensors_of
 from pruning_core.plan import Plan
 from pruning_core.repairs import NONE
+from pruning_core.studies import fingerprint as _fingerprint
 from pruning_core.types import Evaluation, GroupScores, Layer, Masks, Ratios, Report, Split
 from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import Progress
@@ -277,6 +280,24 @@ def layer_map(plan: Plan, space: Workspace) -> NetworkMap:
 def probe(plan: Plan, space: Workspace) -> Split:
     """The validation images on which the pages measure accuracy after each change."""
     return pipeline.probe_split(plan, space)
+
+
+def fingerprint(plan: Plan, space: Workspace) -> str:
+    """The fingerprint of the network and its data."""
+    return cached_detail(
+        lambda: _fingerprint(space), space, "fingerprint", plan.model, plan.dataset
+    )
+
+
+def history() -> History | None:
+    """The run history; None where the server keeps none."""
+    root = history_root()
+    return None if root is None else _history(str(root))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _history(root: str) -> History:
+    return History(Path(root))
 
 
 @cached(_test_key, 4)

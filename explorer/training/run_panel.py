@@ -8,10 +8,12 @@ import streamlit as st
 from explorer.charts import alt, training_curves
 from explorer.jobs.job import Snapshot
 from explorer.session import cache, state
+from explorer.session.kept import keeping_note, new_run
 from explorer.session.notices import show_errors
 from explorer.texts.plan_words import differences
 from explorer.texts.task_words import for_task
 from explorer.training.engine import (
+    MaskUpdate,
     epochs_of,
     one_time_axis,
     progress,
@@ -20,6 +22,7 @@ from explorer.training.engine import (
     steps_per_epoch_of,
 )
 from explorer.training.status import asked_for, is_active, note_lost, training_status
+from pruning_core.history import kept_run
 from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, Finished
@@ -30,11 +33,13 @@ from pruning_core.workspaces import Workspace
 class TrainingPage:
     """What differs between the pages that run a training in the background.
 
-    job: kind of the background job; run_name: the run inside a sentence; update_name: a mask update
-    inside a sentence; key: start of the widgets' keys; empty, icon: shown before the first run.
+    job: kind of the background job; kind: of the run in the history; run_name: the run inside a
+    sentence; update_name: a mask update inside a sentence; key: start of the widgets' keys; empty,
+    icon: shown before the first run.
     """
 
     job: str
+    kind: str
     run_name: str
     update_name: str
     key: str
@@ -72,12 +77,32 @@ def start_button(page: TrainingPage, label: str, *, disabled: bool) -> bool:
 
 
 def start_run(
-    page: TrainingPage, title: str, events: Callable[[], Iterator[object]], plan: Plan
+    page: TrainingPage,
+    title: str,
+    events: Callable[[], Iterator[object]],
+    plan: Plan,
+    space: Workspace,
 ) -> None:
-    """Starts the run in the background, or shows why it cannot start, and redraws the page."""
+    """Starts the run in the background, or shows why it cannot start, and redraws the page.
+
+    The run history keeps it.
+    """
     with show_errors():
-        cache.jobs().start(state.owner(), page.job, title, events, plan)
+        history = cache.history()
+        start = new_run(page.kind, plan, space)
+        cache.jobs().start(
+            state.owner(),
+            page.job,
+            title,
+            lambda: kept_run(history, start, plan, space, events(), update=_update),
+            plan,
+        )
         st.rerun()
+
+
+def _update(event: object) -> tuple[int, float] | None:
+    """The optimizer steps before a mask update, and the value after it."""
+    return (event.steps, event.evaluation.value) if isinstance(event, MaskUpdate) else None
 
 
 def run_status(
@@ -98,6 +123,7 @@ def run_status(
     total = steps_of(asked_for(run, Plan), space)
     at = progress(run.events, total, run.seconds, page.update_name)
     training_status(run, page.run_name, at, f"{page.key}_stop")
+    keeping_note(run.events)
     if run.active and (changed := changes(asked_for(run, Plan), plan, space)):
         st.warning(
             f"This {page.run_name} is for another plan: {'; '.join(changed)}. It continues as it "

@@ -51,6 +51,7 @@ def evaluated_plan(
     dense: Evaluation,
     pruned: Evaluation,
     stored_bytes: Mapping[str, int],
+    parent: str | None = None,
 ) -> Kept:
     """A plan as the page Explore measures it: on the probe, without training."""
     measured = {"dense": dense, "pruned": pruned}
@@ -59,6 +60,7 @@ def evaluated_plan(
         plan.to_json(),
         fingerprint,
         id=content_id("plan", fingerprint, plan.to_json()),
+        parent=parent,
         task=dense.task,
         values={state: _value(own, PROBE) for state, own in measured.items()},
         **_counted(report),

@@ -11,6 +11,7 @@ from explorer.pages.explore.network_map_panel import network_map_panel
 from explorer.pages.explore.repaired import repaired_caption
 from explorer.pages.explore.tied_caption import tied_caption
 from explorer.session import cache, state
+from explorer.session.kept import keep_button
 from explorer.session.notices import plain
 from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
 from explorer.texts.help import HELP, LEAD
@@ -59,10 +60,13 @@ Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
     task = space.dataset.task
-    st.markdown(f"**{for_task(LEAD, task)}**")
+    prunable, reasons = cache.prunable(plan, space)
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        st.markdown(f"**{for_task(LEAD, task)}**", width="stretch")
+        if prunable:
+            keep_button(plan, space)
     cells = _cells()
     repaired = st.container(key="repaired_line")
-    prunable, reasons = cache.prunable(plan, space)
     report = _report(plan, space, prunable)
     layer = _chosen(space, prunable)
     _counts(cells[1:], plan, space, report)

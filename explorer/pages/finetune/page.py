@@ -48,7 +48,7 @@ the weights. The base network is never changed.
 The run continues when you reload the page. One minute after you close the app's last tab in this
 browser, the run is stopped and its result is deleted. Files that you downloaded are not affected.
 """
-PAGE = TrainingPage("train", "run", "round", "tune", EMPTY, ":material/model_training:")
+PAGE = TrainingPage("train", "tune", "run", "round", "tune", EMPTY, ":material/model_training:")
 
 
 def render(plan: Plan, space: Workspace) -> None:
@@ -90,7 +90,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
     _few_steps_note(steps // schedule(plan.schedule).rounds, space)
     if pressed:
         split = space.dataset.val
-        start_run(PAGE, "Fine-tuning", lambda: training_events(plan, space, split), plan)
+        start_run(PAGE, "Fine-tuning", lambda: training_events(plan, space, split), plan, space)
 
 
 def _length_words(steps: int, space: Workspace) -> str:

@@ -52,7 +52,7 @@ never changed.
 One minute after you close the app's last tab in this browser, the flow is stopped and its result is
 deleted.
 """
-PAGE = TrainingPage("flow", "flow", "mask update", "flow", EMPTY, ":material/timeline:")
+PAGE = TrainingPage("flow", "flow", "flow", "mask update", "flow", EMPTY, ":material/timeline:")
 
 
 def render(plan: Plan, space: Workspace) -> None:
@@ -94,7 +94,7 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
     if getattr(chosen, "fresh", False):
         st.caption(f":material/lightbulb: {NEW_WEIGHTS}")
     if pressed:
-        start_run(PAGE, chosen.label, lambda: flow_events(plan, space, layer), plan)
+        start_run(PAGE, chosen.label, lambda: flow_events(plan, space, layer), plan, space)
 
 
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:

@@ -14,14 +14,15 @@ from explorer.pages.methods.run import (
     study_progress,
 )
 from explorer.session import cache, state
+from explorer.session.kept import keeping_note
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
 from explorer.texts.task_words import for_task
 from explorer.training.status import REFRESH_SECONDS, active_job, asked_for, ended, note_lost
+from pruning_core.history import kept_study
 from pruning_core.plan import Plan
 from pruning_core.studies import (
     Study,
-    fingerprint,
     load_results,
     runnable_runs,
     study_folder,
@@ -51,7 +52,7 @@ def render(plan: Plan, space: Workspace) -> None:
     st.markdown(for_task(LEAD, space.dataset.task))
     jobs = cache.jobs().snapshots(state.owner(), KIND)
     active = bool(jobs) and jobs[0].active
-    base = base_of(plan, space)
+    base = cache.fingerprint(plan, space)
     result = st.container()  # the result is above the form, once there is one
     with st.container(border=True):
         chosen = choices_now()
@@ -64,13 +65,6 @@ def render(plan: Plan, space: Workspace) -> None:
     with result if first else st.container():
         run_every = REFRESH_SECONDS if active else None
         st.fragment(_live, run_every=run_every)(asked, space, base, active)
-
-
-def base_of(plan: Plan, space: Workspace) -> str:
-    """The fingerprint of the network and images."""
-    return cache.cached_detail(
-        lambda: fingerprint(space), space, "fingerprint", plan.model, plan.dataset
-    )
 
 
 def _results(asked: Study, space: Workspace, base: str) -> StudyResults:
@@ -95,9 +89,14 @@ def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
         st.caption(_work_left(measured, space, missing))
     _impossible_pairs(asked, space)
     if pressed:
+        history = cache.history()
         with show_errors():
             cache.jobs().start(
-                state.owner(), KIND, "Comparing methods", lambda: study_events(asked, space), asked
+                state.owner(),
+                KIND,
+                "Comparing methods",
+                lambda: kept_study(history, asked, base, space, study_events(asked, space)),
+                asked,
             )
             st.rerun()
 
@@ -166,6 +165,7 @@ def _status(job: Snapshot, asked: Study | None) -> None:
         if running != asked:
             _other_study(running)
     elif running == asked:
+        keeping_note(job.events)
         ended(job, "study", ". Finished runs are on disk. *Continue* measures the missing ones.")
         for why, runs in now.failed.items():
             st.warning(

@@ -6,13 +6,15 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from explorer.jobs.job import MakeEvents
 from explorer.pages.search.run import KIND, SearchRequest, SearchRun, search_events, searched_plan
 from explorer.pages.sensitivity.scans import measured_for
-from explorer.session import state
+from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
 from explorer.training.status import start_job
+from pruning_core.history import kept_search
 from pruning_core.plan import Plan
 from pruning_core.search import SEARCHES
 from pruning_core.search.plan_space import BUDGETS
@@ -195,8 +197,17 @@ def _start(
             f"{space.dataset.task.samples}, without training."
         )
     if pressed:
-        start_job(KIND, asked.name, lambda: search_events(asked, space), asked)
+        start_job(KIND, asked.name, _events(asked, space), asked)
         st.rerun()
+
+
+def _events(asked: SearchRequest, space: Workspace) -> MakeEvents:
+    """Starts the search; the run history keeps it and its best candidates."""
+    history = cache.history()
+    base = cache.fingerprint(asked.plan, space) if history else ""
+    return lambda: kept_search(
+        history, asked.plan, asked.settings, base, space, search_events(asked, space)
+    )
 
 
 def searched_words(plan: Plan) -> str:

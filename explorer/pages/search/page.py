@@ -19,6 +19,7 @@ from explorer.pages.search.run import (
     together,
 )
 from explorer.session import cache
+from explorer.session.kept import keeping_note
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import interval_words, percent, value_text
 from explorer.texts.plan_words import differences
@@ -90,6 +91,7 @@ def _status(run: SearchRun) -> None:
         active_job(run.job, run.progress, "search_stop", stop_help)
         return
     done = len(run.candidates)
+    keeping_note(run.job.events)
     ended(
         run.job,
         "search",

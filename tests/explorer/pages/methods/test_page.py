@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 from explorer.charts.methods import AXES
 from explorer.jobs.job import Snapshot
 from explorer.pages.methods.choices import Choices, choices, study_of
-from explorer.pages.methods.page import base_of
 from explorer.session import cache
 from pruning_core import studies
 from pruning_core.plan import Plan
@@ -73,7 +72,7 @@ def asked_of(space: Workspace, chosen: Choices = CHOSEN) -> Study:
 
 def measure_some(asked: Study, space: Workspace, at_least: int) -> Path:
     """Leaves on disk what an interrupted app leaves there."""
-    folder = studies.study_folder(asked, base_of(PLAN, space))
+    folder = studies.study_folder(asked, cache.fingerprint(PLAN, space))
     events = studies.run_study(asked, space, folder)
     while studies.count_saved_runs(folder) < at_least:
         next(events)

@@ -1,0 +1,89 @@
+"""What pages keep in the run history, and which run the present plan was made from."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer.session import cache, state
+from explorer.session.notices import plain
+from pruning_core.compress.storage_sizes import computed_sizes
+from pruning_core.granularity import granularity
+from pruning_core.history import Keeping, Run, evaluated_plan
+from pruning_core.plan import Plan
+from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace
+
+PARENT = "history parent"
+KEPT = "history kept"
+
+
+def new_run(kind: str, plan: Plan, space: Workspace) -> Run:
+    """A run that begins now. Its parent is the run that was kept or opened last."""
+    base = cache.fingerprint(plan, space) if cache.history() else ""
+    return Run(kind, plan.to_json(), base, parent=_parent(base))
+
+
+def set_parent(run: Run) -> None:
+    """From now on, runs of the same network and images are made from this one."""
+    state.store(PARENT, (run.id, run.fingerprint))
+
+
+def _parent(fingerprint: str) -> str | None:
+    run, base = state.stored(PARENT, ("", ""))
+    return str(run) if run and base == fingerprint else None
+
+
+def keep_button(plan: Plan, space: Workspace) -> None:
+    """Keeps the plan as it is measured now, without training."""
+    if cache.history() is None:
+        return
+    kept = state.stored(KEPT, "") == plan.to_json()
+    pressed = st.button(
+        "Kept" if kept else "Keep this run",
+        key="keep_plan",
+        icon=":material/check:" if kept else ":material/bookmark_add:",
+        type="tertiary",
+        disabled=kept,
+        help="Adds the plan with its numbers and masks to the page *Runs*, where you can compare "
+        "it with others and open it again.",
+    )
+    if pressed:
+        with st.spinner("Keeping …"):
+            _keep(plan, space)
+        st.rerun()
+
+
+def _keep(plan: Plan, space: Workspace) -> None:
+    history = cache.history()
+    if history is None:
+        return
+    try:
+        masks = cache.masks(plan, space)
+        sizes = computed_sizes(space.model, space.layers, masks, granularity(plan.granularity))
+        run, files = evaluated_plan(
+            plan,
+            cache.fingerprint(plan, space),
+            masks,
+            cache.report(plan, space),
+            cache.dense_accuracy(plan, space),
+            cache.accuracy(plan, space),
+            {size.format: size.bytes for size in sizes},
+            parent=_parent(cache.fingerprint(plan, space)),
+        )
+        history.save(run, files)
+    except PruningError as problem:
+        state.add_problem(str(problem))
+    else:
+        set_parent(run)
+        state.store(KEPT, plan.to_json())
+
+
+def keeping_note(events: Sequence[object]) -> None:
+    """Says where a finished run is kept, or why it is not."""
+    keeping = next((event for event in reversed(events) if isinstance(event, Keeping)), None)
+    if keeping is None:
+        return
+    if keeping.sentence:
+        st.warning(plain(keeping.sentence), icon=":material/history:")
+    else:
+        st.caption(f":material/bookmark: Kept as run `{keeping.run.id}` on the page *Runs*.")
