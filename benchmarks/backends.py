@@ -24,9 +24,9 @@ from dask import config
 from distributed import Client, LocalCluster
 
 from benchmarks.timing import Row, Seconds, command
+from pruning_core.backends import Backend, dask, executor_backend, in_process
 from pruning_core.model.inventory import inventory
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.backends import Backend, dask, executor_backend, in_process
 from pruning_core.sensitivity.grid import measure
 from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
 from pruning_core.types import Dataset

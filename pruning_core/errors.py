@@ -26,6 +26,10 @@ class PruningError(ValueError):
         super().__init__(text if len(text) <= MAX_MESSAGE else f"{text[:half]} … {text[-half:]}")
 
 
+class MeansFailed(PruningError):
+    """What the work needs failed, such as its storage: no fault of what is being measured."""
+
+
 class DataMissing(PruningError):
     """Files are not on this machine and could not be downloaded."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pruning_core.errors import Cancelled as Cancelled
 from pruning_core.errors import DataMissing as DataMissing
+from pruning_core.errors import MeansFailed as MeansFailed
 from pruning_core.errors import PruningError as PruningError
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Evaluation as Evaluation

@@ -29,7 +29,7 @@ LAYERS = {
     "model": "model",
     "axes": "granularity granularity_refusals tied_layers ranking criteria masks start_masks "
     "hand_edits allocation schedule penalties",
-    "evaluation and training": "evaluation training repairs",
+    "evaluation and training": "evaluation training repairs backends workers",
     "flows, networks and plans": "zoo workspaces subjects resolved_plan flows plan "
     "pipeline dropout",
     "studies and results": "sensitivity studies search export compress history",

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from pruning_core.backends import Backend, configured_backend, dask, process_pool
 from pruning_core.cli.output import note
 from pruning_core.history import History, history_root
 from pruning_core.pipeline import repair_note
@@ -84,6 +85,33 @@ def add_curve_options(parser: argparse.ArgumentParser) -> None:
         help="with whole filters: prune each layer alone, also layers with tied channels",
     )
     add_device(parser)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Options of the commands whose work other processes may do."""
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="run in N processes in parallel; not with --dask; default: PRUNING_EXPLORER_WORKERS, "
+        "a number or the address of a Dask scheduler, else this process",
+    )
+    place.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="address of a Dask scheduler to run on, such as tcp://127.0.0.1:8786",
+    )
+
+
+def backend_of(options: argparse.Namespace) -> Backend | None:
+    """Where the options of `add_workers` have the work done; None: in this process.
+
+    Without them, where `PRUNING_EXPLORER_WORKERS` says.
+    """
+    if options.dask is not None:
+        return dask(options.dask)
+    return configured_backend() if options.workers is None else process_pool(options.workers)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from pruning_core.cli.options import (
     add_plan,
     add_repair,
     add_subject,
+    add_workers,
+    backend_of,
     names,
     with_repair,
 )
 from pruning_core.cli.output import note, note_full_passes, print_json
 from pruning_core.model.device import choose_device
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.backends import Backend, dask, in_process, process_pool
 from pruning_core.sensitivity.grid import measure, to_csv
 from pruning_core.sensitivity.grid_jobs import Grid, GridPoint
 from pruning_core.sensitivity.scan import point_dict
@@ -45,15 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_curve_options(parser)
     add_repair(parser)
-    backend = parser.add_mutually_exclusive_group()
-    backend.add_argument(
-        "--workers", type=int, metavar="N", help="run in N processes in parallel; not with --dask"
-    )
-    backend.add_argument(
-        "--dask",
-        metavar="ADDRESS",
-        help="address of a Dask scheduler to run on, such as tcp://127.0.0.1:8786",
-    )
+    add_workers(parser)
     add_subject(parser)
     add_json(parser)
 
@@ -82,15 +75,7 @@ def _measured(plan: Plan, options: argparse.Namespace) -> Iterator[GridPoint]:
     device = choose_device(options.device)
     space = open_noted(plan)
     plan = with_repair(plan, space, options)
-    return measure(grid, plan, space, by_name=True, backend=_backend(options), device=device)
-
-
-def _backend(options: argparse.Namespace) -> Backend:
-    if options.dask is not None:
-        return dask(options.dask)
-    if options.workers is not None:
-        return process_pool(options.workers)
-    return in_process()
+    return measure(grid, plan, space, by_name=True, backend=backend_of(options), device=device)
 
 
 def _note_point(point: SensitivityPoint) -> None:

@@ -11,6 +11,8 @@ from pruning_core.cli.options import (
     add_plan,
     add_repair,
     add_subject,
+    add_workers,
+    backend_of,
     command_history,
 )
 from pruning_core.cli.output import note, print_json
@@ -23,6 +25,7 @@ from pruning_core.studies import fingerprint
 from pruning_core.tasks.task import Task
 from pruning_core.types import PruningError
 from pruning_core.whole_files import write_file
+from pruning_core.workers import WorkerLost
 
 WRITE_EVERY = 20
 """Candidates after which the table is written again."""
@@ -40,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "was stopped continues with them",
     )
     add_repair(parser)
+    add_workers(parser)
     add_json(parser)
     add_history(parser)
     add_subject(parser)
@@ -90,13 +94,16 @@ def run(options: argparse.Namespace) -> int:
     candidates: list[Candidate] = []
     history = command_history(options)
     base = fingerprint(space) if history else ""
-    events = search(plan, space, settings, folder)
+    events = search(plan, space, settings, folder, backend=backend_of(options), by_name=True)
     for event in kept_search(history, plan, settings, base, space, events):
         if isinstance(event, Keeping):
             note(event.words)
             continue
         if isinstance(event, Found):
             found = event
+            continue
+        if isinstance(event, WorkerLost):
+            note(event.sentence)
             continue
         candidates.append(event)
         if event.best:

@@ -13,6 +13,8 @@ from pruning_core.cli.options import (
     add_json,
     add_repair,
     add_subject,
+    add_workers,
+    backend_of,
     command_history,
     with_repair,
 )
@@ -37,6 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_repair(parser)
     add_device(parser)
+    add_workers(parser)
     add_subject(parser)
     add_history(parser)
     add_json(parser)
@@ -50,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
     base = studies.fingerprint(space)
     folder = options.folder or studies.study_folder(study, base)
     device = choose_device(options.device)
-    events = studies.run_study(study, space, folder, device)
+    backend = backend_of(options)
+    events = studies.run_study(study, space, folder, device, backend=backend, by_name=True)
     failed = ""
     for event in kept_study(command_history(options), study, base, space, events, device):
         if isinstance(event, Keeping):

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
-from pruning_core.search.record_log import StorageFailed
 from pruning_core.search.space import RatioSpace, within
-from pruning_core.types import Evaluation, PruningError, Ratios
+from pruning_core.types import Evaluation, MeansFailed, PruningError, Ratios
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,17 @@ class Judged:
 
 
 Evaluate = Callable[[Ratios], Judged]
+
+
+@runtime_checkable
+class Numbered(Protocol):
+    """An `Evaluate` of one worker of several, whose candidates have numbers of their own."""
+
+    def number_of(self, count: int) -> int:
+        """The number of this worker's candidate, counted from 1."""
+        ...
+
+
 FAILED = Judged(math.nan, -math.inf, math.inf)
 MOST_FAILED = 5
 
@@ -85,17 +96,30 @@ class Candidates:
             and (self.best is None or judged.rank > self.best.judged.rank)
         )
         candidate = Candidate(
-            self.count, ratios, judged, cost, self.space.costs(ratios), origin, best, extra, failed
+            self._number,
+            ratios,
+            judged,
+            cost,
+            self.space.costs(ratios),
+            origin,
+            best,
+            extra,
+            failed,
         )
         if best:
             self.best = candidate
         return candidate
 
+    @property
+    def _number(self) -> int:
+        own = self._evaluate
+        return own.number_of(self.count) if isinstance(own, Numbered) else self.count
+
     def _judged(self, ratios: Ratios) -> tuple[Judged, str]:
         """What was measured, and why it could not be measured."""
         try:
             judged = self._evaluate(ratios)
-        except StorageFailed:
+        except MeansFailed:
             raise
         except PruningError as error:
             self._failed += 1

@@ -1,5 +1,6 @@
 """What a candidate is worth: the plan's network with these ratios, repaired, on the probe."""
 
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -21,7 +22,7 @@ class PlanEvaluate:
 
     Groups are scored once. The masks of the ratios are applied, the network is repaired as the plan
     says, and only the layers behind the first changed weight are computed. measured: how many
-    evaluations were made.
+    evaluations a search made; the others were known.
     """
 
     def __init__(self, space: PlanSpace) -> None:
@@ -39,10 +40,13 @@ class PlanEvaluate:
         )
 
     def __call__(self, ratios: Ratios) -> Judged:
-        self.measured += 1
         resolved = self.space.resolved
         masks = resolved.masks(self.space.groups, self.space.all_ratios(ratios))
         return self._judged(tensors_of(resolved.pruned_copy(masks)))
+
+    def run(self, ratios: Ratios) -> Judged:
+        """As a call, without the values of every sample: for other processes."""
+        return replace(self(ratios), evaluation=None)
 
     def dense(self) -> Judged:
         """What the network gives with nothing removed."""

@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
-from pruning_core.types import PruningError
+from pruning_core.types import MeansFailed
 
 Record = dict[str, Any]
 
 
-class StorageFailed(PruningError):
-    """What is kept cannot be read or written: no fault of what is being measured."""
+class StorageFailed(MeansFailed):
+    """What is kept cannot be read or written."""
 
 
 @runtime_checkable

@@ -3,25 +3,28 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import StringIO
+from math import ceil
 from pathlib import Path
 
+from pruning_core.backends import Backend
 from pruning_core.pipeline import repair_note
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE
 from pruning_core.search import search_method
 from pruning_core.search.candidates import Candidate, Judged
 from pruning_core.search.evaluate import PlanEvaluate
-from pruning_core.search.evaluations import evaluations_name
 from pruning_core.search.plan_space import PlanSpace
-from pruning_core.search.postgres_log import open_log
 from pruning_core.search.space import RatioSpace, within
-from pruning_core.search.study import shared, worker_seed
+from pruning_core.search.study import SharedEvaluate, worker_seed
+from pruning_core.search.workers import candidates
 from pruning_core.sensitivity.ratios import FromSensitivity
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
 from pruning_core.tied_layers import average_ratios
 from pruning_core.types import PruningError, Ratios, SensitivityPoint
 from pruning_core.whole_files import write_file
+from pruning_core.workers import WorkerLost
 from pruning_core.workspaces import Workspace
 from pruning_core.zoo import data_root
 
@@ -90,15 +93,17 @@ def search(
     settings: Settings,
     folder: Path | None = None,
     points: Sequence[SensitivityPoint] = (),
-) -> Iterator[Candidate | Found]:
+    *,
+    backend: Backend | None = None,
+    by_name: bool = False,
+) -> Iterator[Candidate | WorkerLost | Found]:
     """Yields every measured candidate, then what was found.
 
     All is measured without training, on the plan's probe of the validation split.
     folder: of the finished evaluations, which no later search measures again; default
     `searches_root()`, or the data base of PostgreSQL that PRUNING_EXPLORER_STORAGE names.
-    Searches that run at the same time share them, each with a seed of its own (`study`). A stopped
-    search continues where it ended. points: of a scan; then the ratios by the sensitivity rules
-    are starts too.
+    A stopped search continues where it ended. points: of a scan; then the ratios by the sensitivity
+    rules are starts too. backend, by_name: as in `workers.candidates`.
     Raises PruningError where the budget cannot be met and for a plan that has no ratios.
 
     >>> from pruning_core import open_workspace
@@ -107,35 +112,44 @@ def search(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     settings = Settings("random", evaluations=3)
     ...     space = open_workspace("lenet5", "digits")
-    ...     *candidates, found = search(plan, space, settings, Path(folder))
-    >>> len(candidates), found.best.cost <= 0.505
+    ...     *events, found = search(plan, space, settings, Path(folder))
+    >>> len(events), found.best.cost <= 0.505
     (3, True)
     """
     ready = prepared(plan, space, settings)
     starts = ready.space.starts() | _rule_starts(ready.space, points)
     top: list[Candidate] = []
-    for candidate in _candidates(ready, settings, starts, folder or searches_root()):
-        top = best_of([*top, candidate], ready.space)
-        yield candidate
+    run = partial(_run_method, ready.space, settings, starts)
+    events = candidates(ready, run, folder or searches_root(), backend, by_name)
+    for event in events:
+        if isinstance(event, Candidate):
+            top = best_of([*top, event], ready.space)
+        yield event
+    yield _found(ready, settings, top)
+
+
+def _found(ready: PlanEvaluate, settings: Settings, top: Sequence[Candidate]) -> Found:
+    """The last event. Raises PruningError where no candidate is within the budget."""
     if not top:
         raise PruningError(
             f"No candidate of {settings.method} is within the budget: give more evaluations or a "
             "larger budget."
         )
     plan = ready.space.plan_with(top[0].ratios)
-    yield Found(plan, top[0], tuple(top), ready.dense(), ready.measured)
+    return Found(plan, top[0], tuple(top), ready.dense(), ready.measured)
 
 
-def _candidates(
-    ready: PlanEvaluate, settings: Settings, starts: Mapping[str, Ratios], folder: Path
+def _run_method(
+    space: PlanSpace,
+    settings: Settings,
+    starts: Mapping[str, Ratios],
+    evaluate: SharedEvaluate,
+    workers: int,
 ) -> Iterator[Candidate]:
-    """The method's candidates, with the evaluations in the folder."""
-    space = ready.space
-    log = open_log(folder, evaluations_name(space.plan, space.space))
-    with shared(log, ready) as evaluate:
-        seed = worker_seed(settings.seed, evaluate.number)
-        method = search_method(settings.method)
-        yield from method(space, evaluate, settings.evaluations, seed, starts)
+    """The candidates of one worker of so many: its part of the evaluations."""
+    part = ceil(settings.evaluations / workers)
+    seed = worker_seed(settings.seed, evaluate.number)
+    return search_method(settings.method)(space, evaluate, part, seed, starts)
 
 
 def best_of(candidates: Sequence[Candidate], space: RatioSpace) -> list[Candidate]:

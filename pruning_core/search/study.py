@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pruning_core.search.candidates import Evaluate, Judged
 from pruning_core.search.record_log import Record, RecordLog
-from pruning_core.types import PruningError, Ratios
+from pruning_core.types import MeansFailed, PruningError, Ratios
 
 POLL = 0.05
 """Seconds between two looks at an evaluation that another worker has begun."""
@@ -46,14 +46,19 @@ def news(evaluate: Evaluate) -> tuple[Known, ...]:
 class SharedEvaluate:
     """An `Evaluate` that looks ratios up in the log, and evaluates only what nobody has finished.
 
-    number: of this worker, the first that no other one has. Ratios that another worker is
-    evaluating are waited for; where that worker was killed, they are evaluated here, and the log
-    says so.
+    number: of this worker, the first that no other one has. numbers: of its candidates: the first
+    one, and the step from each to the next. measured: evaluations made here.
+    Ratios that another worker is evaluating are waited for; where that worker was killed, they are
+    evaluated here, and the log says so.
     """
 
-    def __init__(self, log: RecordLog, evaluate: Evaluate) -> None:
+    def __init__(
+        self, log: RecordLog, evaluate: Evaluate, numbers: tuple[int, int] = (1, 1)
+    ) -> None:
+        self.measured = 0
         self._log = log
         self._evaluate = evaluate
+        self._numbers = numbers
         self._read = 0
         self._latest: dict[str, Record] = {}
         self._owner: dict[int, str] = {}
@@ -75,14 +80,24 @@ class SharedEvaluate:
             if known["state"] == "failed":
                 raise PruningError(known["reason"])
             time.sleep(POLL)
+        outcome: dict[str, Any] = {"state": "lost", "by": self.worker}
         try:
             judged = self._evaluate(ratios)
-        except PruningError as error:
-            self._append(key, ratios, "failed", reason=str(error))
+            values = {name: getattr(judged, name) for name in NUMBERS}
+            outcome = {"state": "finished", **values}
+            self.measured += 1
+        except MeansFailed:
             raise
-        values = {name: getattr(judged, name) for name in NUMBERS}
-        self._append(key, ratios, "finished", **values)
+        except PruningError as error:
+            outcome = {"state": "failed", "reason": str(error)}
+            raise
+        finally:
+            self._append(key, ratios, **outcome)
         return judged
+
+    def number_of(self, count: int) -> int:
+        first, step = self._numbers
+        return first + step * (count - 1)
 
     def news(self) -> tuple[Known, ...]:
         with self._log.locked():
@@ -137,10 +152,12 @@ class SharedEvaluate:
 
 
 @contextmanager
-def shared(log: RecordLog, evaluate: Evaluate) -> Iterator[SharedEvaluate]:
+def shared(
+    log: RecordLog, evaluate: Evaluate, numbers: tuple[int, int] = (1, 1)
+) -> Iterator[SharedEvaluate]:
     """Takes part in the search whose evaluations are in the log; its slot is free afterwards."""
     try:
-        yield SharedEvaluate(log, evaluate)
+        yield SharedEvaluate(log, evaluate, numbers)
     finally:
         with suppress(PruningError):
             log.close()

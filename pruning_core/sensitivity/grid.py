@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from pruning_core.backends import Backend, Submit, in_process
 from pruning_core.plan import Plan
 from pruning_core.sensitivity import scan
-from pruning_core.sensitivity.backends import Backend, Points, SubmitJob, in_process
 from pruning_core.sensitivity.grid_jobs import (
     Grid,
     GridPoint,
@@ -18,9 +18,10 @@ from pruning_core.sensitivity.grid_jobs import (
     job_runner,
     make_jobs,
 )
-from pruning_core.types import PruningError
+from pruning_core.types import PruningError, SensitivityPoint
 from pruning_core.workspaces import Workspace, open_workspace
 
+Points = list[SensitivityPoint]
 MAX_LOSSES = 3
 """Measuring ends with an error when workers are lost so often with no job finished between."""
 
@@ -95,7 +96,7 @@ class _Scheduler:
                 finally:
                     self._cancel()
 
-    def _finish_next(self, submit: SubmitJob) -> bool:
+    def _finish_next(self, submit: Submit) -> bool:
         """Waits for the next job's points. False where workers were lost."""
         try:
             self._submit_ahead(submit)
@@ -109,7 +110,7 @@ class _Scheduler:
         self.losses = 0
         return True
 
-    def _submit_ahead(self, submit: SubmitJob) -> None:
+    def _submit_ahead(self, submit: Submit) -> None:
         last = min(self.next_job + self.backend.jobs_ahead, len(self.jobs))
         for index in range(self.next_job, last):
             if index not in self.finished and index not in self.submitted:

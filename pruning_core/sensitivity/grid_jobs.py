@@ -18,13 +18,11 @@ from pruning_core.plan import Plan
 from pruning_core.repairs import BoundRepair
 from pruning_core.resolved_plan import prunable
 from pruning_core.sensitivity.scan import GRID, check_grid, scan
-from pruning_core.subjects.registry import VARIABLE
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Task
 from pruning_core.tied_layers import tied_parts
 from pruning_core.types import Evaluation, GroupScores, Layer, PruningError, SensitivityPoint, Split
-from pruning_core.workspaces import Workspace, known_models, open_workspace
-from pruning_core.zoo.uploads import is_upload_name
+from pruning_core.workspaces import Workspace, open_in_worker
 
 
 @dataclass(frozen=True)
@@ -159,12 +157,7 @@ class OpenByName:
     device: torch.device | None = None
 
     def __call__(self) -> JobRunner:
-        if not is_upload_name(self.plan.model) and self.plan.model not in known_models():
-            raise PruningError(
-                f"This worker knows no network '{self.plan.model}': start it with the environment "
-                f"variable {VARIABLE}, which names the file of the network."
-            )
-        space = open_workspace(self.plan.model, self.plan.dataset)
+        space = open_in_worker(self.plan.model, self.plan.dataset)
         return job_runner(self.plan, space, self.device)
 
 

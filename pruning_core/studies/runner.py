@@ -1,12 +1,15 @@
 """Carries out a study run by run: it loads finished runs from disk and measures the others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import torch
 
+from pruning_core.backends import Backend
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.pipeline import final_test_split
 from pruning_core.studies.run import Result, run_events, seed_workspace
@@ -18,8 +21,9 @@ from pruning_core.studies.store import (
     study_folder,
 )
 from pruning_core.studies.study import Run, Study, runnable_runs
-from pruning_core.types import Epoch, Evaluation, PruningError, Step
-from pruning_core.workspaces import Workspace
+from pruning_core.types import Epoch, Evaluation, MeansFailed, PruningError, Step
+from pruning_core.workers import Emit, WorkerLost, Workers, parallel
+from pruning_core.workspaces import Workspace, open_in_worker
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,25 @@ class RunFailed:
     reason: str
 
 
-Event = RunStarted | Step | Epoch | RunFinished | RunFailed
+Event = RunStarted | Step | Epoch | RunFinished | RunFailed | WorkerLost
 
 
 def run_study(
-    study: Study, space: Workspace, folder: Path | None = None, device: torch.device | None = None
+    study: Study,
+    space: Workspace,
+    folder: Path | None = None,
+    device: torch.device | None = None,
+    *,
+    backend: Backend | None = None,
+    by_name: bool = False,
 ) -> Iterator[Event]:
     """Yields the events of every run that the network supports.
 
     A run that is on disk yields RunFinished at once. Every other run yields RunStarted, its Step
     and Epoch events, then RunFinished or RunFailed.
     folder: where runs are saved; the study's own folder under `studies_root` if left out.
+    backend: its workers do the runs, without Step and Epoch events; by_name: they open the plan's
+    network and data by name. Where a worker ends, WorkerLost says so and its run starts again.
 
     A study can be stopped at any time, by closing the generator or by ending the process. The
     next start continues with the first run that is not on disk. A damaged file counts as missing.
@@ -72,61 +84,141 @@ def run_study(
     """
     base = fingerprint(space)
     folder = folder or study_folder(study, base)
+    runs = _runs(study, space)
+    create_study_folder(study, base, folder)
+    runner = StudyRunner(study, space, device)
+    left = []
+    for number, run in enumerate(runs, 1):
+        saved = load_result(run, folder, space.dataset.task)
+        if saved is not None:
+            yield RunFinished(number, len(runs), saved, from_disk=True)
+        elif backend is None:
+            yield from _events(runner, folder, run, number, len(runs))
+        else:
+            left.append((number, run))
+    if backend is not None and left:
+        yield from _parallel(StudySource(runner, by_name), folder, left, len(runs), backend)
+
+
+def _runs(study: Study, space: Workspace) -> tuple[Run, ...]:
+    """The runs that the network supports. Raises PruningError where there are none."""
     runs = runnable_runs(study, space)
     if not runs:
         raise PruningError(
             "No method of the study can prune this network: "
             "choose another criterion or granularity."
         )
-    create_study_folder(study, base, folder)
-    runner = _Runner(study, space, folder, device)
-    for number, run in enumerate(runs, 1):
-        yield from runner.events(run, number, len(runs))
+    return runs
 
 
-class _Runner:
+def _events(
+    runner: "StudyRunner", folder: Path, run: Run, number: int, total: int
+) -> Iterator[Event]:
+    """The events of one run. Its result is saved."""
+    yield RunStarted(number, total, run)
+    result = None
+    try:
+        for event in runner.events(run):
+            if isinstance(event, Result):
+                result = event
+            else:
+                yield event
+    except PruningError as error:
+        yield RunFailed(number, total, run, str(error))
+    if result is not None:
+        save_result(result, folder)
+        yield RunFinished(number, total, result, from_disk=False)
+
+
+def _parallel(
+    source: "StudySource",
+    folder: Path,
+    runs: Sequence[tuple[int, Run]],
+    total: int,
+    backend: Backend,
+) -> Iterator[Event]:
+    """The events of the runs, as many at a time as there are workers."""
+    left: SimpleQueue[tuple[int, Run]] = SimpleQueue()
+    for numbered in runs:
+        left.put(numbered)
+
+    def work(workers: Workers, emit: Emit) -> None:
+        with suppress(Empty):
+            while True:
+                number, run = left.get_nowait()
+                emit(RunStarted(number, total, run))
+                try:
+                    result = workers.run(run)
+                except MeansFailed:
+                    raise
+                except PruningError as error:
+                    emit(RunFailed(number, total, run, str(error)))
+                    continue
+                save_result(result, folder)
+                emit(RunFinished(number, total, result, from_disk=False))
+
+    count = min(len(runs), backend.count())
+    yield from parallel(backend, source, lambda workers: [partial(work, workers)] * count)
+
+
+class StudyRunner:
     """Carries out the runs of one study. The dense network is evaluated once, when first needed."""
 
-    def __init__(
-        self, study: Study, space: Workspace, folder: Path, device: torch.device | None
-    ) -> None:
-        self._study = study
-        self._space = space
-        self._folder = folder
-        self._device = device
+    def __init__(self, study: Study, space: Workspace, device: torch.device | None) -> None:
+        self.study = study
+        self.space = space
+        self.device = device
+        self.device = device
         self._seed = -1
         self._seed_space = space
 
     @cached_property
     def _dense(self) -> Evaluation:
-        split = final_test_split(self._study.plan, self._space)
-        return Judge.of(self._space.dataset).evaluate(self._space.model, split, self._device)
+        split = final_test_split(self.study.plan, self.space)
+        return Judge.of(self.space.dataset).evaluate(self.space.model, split, self.device)
 
-    def events(self, run: Run, number: int, total: int) -> Iterator[Event]:
-        """The events of one run. Its result is saved."""
-        saved = load_result(run, self._folder, self._space.dataset.task)
-        if saved is not None:
-            yield RunFinished(number, total, saved, from_disk=True)
-            return
-        yield RunStarted(number, total, run)
+    def events(self, run: Run) -> Iterator[Step | Epoch | Result]:
+        """The steps and epochs of one run, then its result."""
         space = self._workspace(run.seed)
-        dense = self._dense
-        result = None
-        try:
-            for event in run_events(self._study, run, space, dense, self._device):
-                if isinstance(event, Result):
-                    result = event
-                else:
-                    yield event
-        except PruningError as error:
-            yield RunFailed(number, total, run, str(error))
-        if result is not None:
-            save_result(result, self._folder)
-            yield RunFinished(number, total, result, from_disk=False)
+        yield from run_events(self.study, run, space, self._dense, self.device)
+
+    def run(self, run: Run) -> Result:
+        """The result of one run, in any worker."""
+        *_, result = self.events(run)
+        if not isinstance(result, Result):
+            raise PruningError("The run ended without a result.")
+        return result
 
     def _workspace(self, seed: int) -> Workspace:
         """The workspace of a seed; the last one is cached, because runs come seed by seed."""
         if seed != self._seed:
             self._seed = seed
-            self._seed_space = seed_workspace(self._space, self._study.images, seed)
+            self._seed_space = seed_workspace(self.space, self.study.images, seed)
         return self._seed_space
+
+
+@dataclass(frozen=True, eq=False)
+class StudySource:
+    """What a worker carries out runs with. by_name: it opens the network and data itself."""
+
+    runner: StudyRunner
+    by_name: bool
+
+    def for_other_process(self) -> "OpenStudy":
+        """The study, and the network and data where they are not opened by name."""
+        own = self.runner
+        return OpenStudy(own.study, None if self.by_name else own.space, own.device)
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """Makes the runner of a study in another process."""
+
+    study: Study
+    space: Workspace | None
+    device: torch.device | None
+
+    def __call__(self) -> StudyRunner:
+        plan = self.study.plan
+        space = self.space or open_in_worker(plan.model, plan.dataset)
+        return StudyRunner(self.study, space, self.device)

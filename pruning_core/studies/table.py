@@ -12,6 +12,7 @@ from pruning_core.studies.runner import Event, RunFailed, RunFinished, RunStarte
 from pruning_core.studies.study import Study
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Task
+from pruning_core.workers import WorkerLost
 
 COLUMNS = (
     "model",
@@ -230,7 +231,7 @@ def _text(task: Task, mean: float, spread: float | None) -> str:
 
 
 def event_line(event: Event) -> str | None:
-    """A line for a terminal: a run started, finished or failed. None for steps and epochs."""
+    """A line for a terminal; None for steps and epochs."""
     return _LINES[type(event)](event) if type(event) in _LINES else None
 
 
@@ -258,4 +259,5 @@ _LINES: dict[type, Callable[..., str]] = {
     RunStarted: _started_line,
     RunFinished: _finished_line,
     RunFailed: _failed_line,
+    WorkerLost: lambda lost: lost.sentence,
 }

@@ -4,9 +4,10 @@ from pruning_core.model.inventory import inventory, unprunable_parameters
 from pruning_core.model.model_io import first_sample
 from pruning_core.registry import find
 from pruning_core.subjects.networks import trial
-from pruning_core.subjects.registry import subjects
+from pruning_core.subjects.registry import VARIABLE, subjects
 from pruning_core.subjects.subject import Subject
 from pruning_core.types import PruningError
+from pruning_core.workspaces.catalogue import known_models
 from pruning_core.workspaces.space import Workspace
 from pruning_core.zoo import MODELS, Progress, datasets_for, load_data, load_model
 from pruning_core.zoo.uploads import NetworkCard, find_upload, is_upload_name, network_masks
@@ -33,6 +34,16 @@ def open_workspace(model: str, dataset: str, progress: Progress | None = None) -
     network = load_model(model, dataset, data=data)
     layers = inventory(network, data.shape)
     return Workspace(network, data, layers, unprunable_parameters(network, layers))
+
+
+def open_in_worker(model: str, dataset: str) -> Workspace:
+    """`open_workspace` in a process that another one has started, maybe on another machine."""
+    if not is_upload_name(model) and model not in known_models():
+        raise PruningError(
+            f"This worker knows no network '{model}': start it with the environment "
+            f"variable {VARIABLE}, which names the file of the network."
+        )
+    return open_workspace(model, dataset)
 
 
 def _open_upload(model: str, dataset: str) -> Workspace:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from explorer.jobs.progress import Progress
 from explorer.pages.methods.choices import method_name
 from explorer.training.engine import epochs_of
+from pruning_core.backends import configured_backend
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.pipeline import final_test_split, probe_split, uses_whole_test
 from pruning_core.plan import Plan
@@ -34,7 +35,7 @@ MOST_OF_A_RUN = 0.9
 def study_events(asked: Study, space: Workspace) -> Iterator[object]:
     """The events of `studies.run_study` without Epoch, and with at most two Steps per second."""
     last = 0.0
-    for event in run_study(asked, space):
+    for event in run_study(asked, space, backend=configured_backend(), by_name=True):
         if isinstance(event, Step):
             if time.monotonic() - last < STEP_INTERVAL:
                 continue
@@ -67,16 +68,20 @@ class StudyProgress:
 def study_progress(events: Sequence[object], asked: Study) -> StudyProgress:
     """How far the study is after these events."""
     ended = [event for event in events if isinstance(event, RunFinished | RunFailed)]
-    started = next((event for event in reversed(events) if isinstance(event, RunStarted)), None)
-    total = ended[-1].total if ended else started.total if started else 0
+    done = {event.number for event in ended}
+    started = [event for event in events if isinstance(event, RunStarted)]
+    present = [event for event in started if event.number not in done]
+    total = next((event.total for event in (*ended, *started)), 0)
     part = 0.0
     stage = "looking for finished runs"
-    if started and (not ended or started.number > ended[-1].number):
+    if present:
         part = _present_run_share(events[-1], asked)
-        stage = run_words(started.run)
+        stage = run_words(present[-1].run)
+        stage = stage if len(present) == 1 else f"{len(present)} at the same time, such as {stage}"
+    left = total - len(ended) - part
     return StudyProgress(
         share=(len(ended) + part) / max(1, total),
-        left=_seconds_left(ended, total - len(ended) - part),
+        left=_seconds_left(ended, left / max(1, len(present))),
         stage=stage,
         done=len(ended),
         total=total,

@@ -7,6 +7,7 @@ from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress
 from explorer.session import cache, state
 from explorer.training.status import asked_for
+from pruning_core.backends import configured_backend
 from pruning_core.intervals import wilson_interval
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE
@@ -14,6 +15,7 @@ from pruning_core.search import SEARCHES, Candidate, Candidates, Judged, Part
 from pruning_core.search.run import Found, Settings, prepared, search
 from pruning_core.tasks import Task
 from pruning_core.types import Ratios, SensitivityPoint
+from pruning_core.workers import WorkerLost
 from pruning_core.workspaces import Workspace
 
 KIND = "search"
@@ -72,7 +74,9 @@ class Started:
     parts: tuple[Part, ...]
 
 
-def search_events(asked: SearchRequest, space: Workspace) -> Iterator[Started | Candidate | Found]:
+def search_events(
+    asked: SearchRequest, space: Workspace
+) -> Iterator[Started | Candidate | WorkerLost | Found]:
     """Measures the baselines, then yields the events of `search` without their tensors."""
     ready = prepared(asked.plan, space, asked.settings)
     measured = Candidates(ready.space, ready)
@@ -84,7 +88,10 @@ def search_events(asked: SearchRequest, space: Workspace) -> Iterator[Started | 
     }
     nothing = {name: 0.0 for part in ready.space.parts for name in part.layers}
     yield Started(ready.space.plan_with(nothing), ready.dense(), baselines, ready.space.parts)
-    for event in search(asked.plan, space, asked.settings, points=asked.points):
+    workers = configured_backend()
+    for event in search(
+        asked.plan, space, asked.settings, points=asked.points, backend=workers, by_name=True
+    ):
         yield _without_tensors(event) if isinstance(event, Candidate) else event
 
 

@@ -16,28 +16,28 @@ import torch
 from distributed import Client, LocalCluster
 from distributed.utils import get_mp_context
 
+from pruning_core import backends
+from pruning_core.backends import (
+    Backend,
+    Source,
+    Submit,
+    dask,
+    executor_backend,
+    in_process,
+    process_pool,
+)
 from pruning_core.evaluation.accuracy import evaluate
 from pruning_core.evaluation.forward import Forward
 from pruning_core.granularity import granularity
 from pruning_core.masks import apply_masks, select
 from pruning_core.pipeline import group_scores_of, probe_split
 from pruning_core.plan import Plan
-from pruning_core.sensitivity import backends
-from pruning_core.sensitivity.backends import (
-    Backend,
-    SubmitJob,
-    dask,
-    executor_backend,
-    in_process,
-    process_pool,
-)
 from pruning_core.sensitivity.grid import measure
 from pruning_core.sensitivity.grid_jobs import (
     Grid,
     GridPoint,
     Job,
     JobRunner,
-    RunnerSource,
     make_jobs,
 )
 from pruning_core.sensitivity.scan import scan_plan
@@ -227,7 +227,7 @@ def test_closing_cancels_waiting_jobs_and_closes_the_backend(space: Workspace) -
     closed = []
 
     @contextmanager
-    def watched(source: RunnerSource) -> Iterator[SubmitJob]:
+    def watched(source: Source) -> Iterator[Submit]:
         try:
             with executor_backend(executor).open(source) as send:
                 yield send

@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from pruning_core import studies
+from pruning_core.backends import executor_backend
 from pruning_core.plan import Plan
 from pruning_core.studies import (
     Result,
@@ -67,6 +71,21 @@ def test_a_closed_study_continues_with_the_interrupted_run(
     assert [event.from_disk for event in finished_events(rest)] == [True] * before + [False] * (
         8 - before
     )
+    assert all(map(same, studies.load_results(SMALL, tmp_path), finished[1]))
+
+
+def test_workers_give_the_results_of_one_process(
+    space: Workspace, tmp_path: Path, finished: tuple[Path, tuple[Result, ...]]
+) -> None:
+    """They are given the runs that are not on disk."""
+    files = sorted(finished[0].glob("*.json"))
+    for file in files[:4]:
+        shutil.copy(file, tmp_path / file.name)
+    with ThreadPoolExecutor(1) as executor:
+        backend = executor_backend(executor, workers=2)
+        events = list(run_study(SMALL, space, tmp_path, backend=backend, by_name=True))
+    assert Counter(event.from_disk for event in finished_events(events)) == {True: 4, False: 4}
+    assert sum(isinstance(event, RunStarted) for event in events) == 4
     assert all(map(same, studies.load_results(SMALL, tmp_path), finished[1]))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pruning_core import Plan
-from pruning_core.sensitivity.backends import executor_backend, in_process, pickle_runner
+from pruning_core.backends import executor_backend, in_process, pickle_runner
 from pruning_core.sensitivity.grid import measure
 from pruning_core.sensitivity.grid_jobs import Grid, OpenByName, RunnerSource, job_runner
 from pruning_core.subjects import VARIABLE, subject_files

@@ -1,26 +1,53 @@
-"""Backends run the jobs of a grid: threads of this process, other processes, or a Dask cluster."""
+"""Backends run jobs: threads of this process, other processes, or a Dask cluster."""
 
+import os
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from concurrent.futures.process import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from multiprocessing import get_context, parent_process
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
 from pruning_core.evaluation.thread_pool import set_kernel_threads, worker_pool
-from pruning_core.sensitivity.grid_jobs import Job, JobRunner, RunnerSource
-from pruning_core.types import GroupScores, PruningError, SensitivityPoint
+from pruning_core.types import PruningError
 
 if TYPE_CHECKING:
     from distributed import Client
 
-Points = list[SensitivityPoint]
-SubmitJob = Callable[[Job, GroupScores], Future[Points]]
+
+@runtime_checkable
+class Runner(Protocol):
+    """Does jobs of one kind. Each worker makes one and reuses it."""
+
+    @property
+    def run(self) -> Callable[..., Any]: ...
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where a worker gets its runner."""
+
+    @property
+    def runner(self) -> Runner:
+        """For workers that share this process's memory."""
+        ...
+
+    def for_other_process(self) -> Runner | Callable[[], Runner]:
+        """What is sent to a worker in another process: the runner, or what makes it there."""
+        ...
+
+
+Submit = Callable[..., Future[Any]]
+"""Submits a job: the arguments of the runner's `run`."""
+WORKERS = "PRUNING_EXPLORER_WORKERS"
+"""Environment variable: a number of processes, or the address of a Dask scheduler."""
 MAX_THREADS = 4
 KERNEL_THREADS = 1
 """Kernel threads of every job on every backend. Equal numbers of threads give equal results."""
@@ -34,11 +61,13 @@ class Backend:
     waits for jobs that have started.
     jobs_ahead: number of jobs that are submitted before their results are needed.
     worker_lost: exceptions that mean that a worker ended, not that its job is wrong.
+    count: the number of its workers.
     """
 
-    open: Callable[[RunnerSource], AbstractContextManager[SubmitJob]]
+    open: Callable[[Source], AbstractContextManager[Submit]]
     jobs_ahead: int
     worker_lost: tuple[type[BaseException], ...] = (BrokenExecutor,)
+    count: Callable[[], int] = lambda: 1
 
 
 def in_process(workers: int | None = None) -> Backend:
@@ -49,7 +78,7 @@ def in_process(workers: int | None = None) -> Backend:
     """
     count = min(MAX_THREADS, torch.get_num_threads()) if workers is None else workers
     _check_workers(count)
-    return Backend(partial(_in_process, count), count)
+    return Backend(partial(_in_process, count), count, count=lambda: count)
 
 
 def process_pool(workers: int = 2) -> Backend:
@@ -58,15 +87,15 @@ def process_pool(workers: int = 2) -> Backend:
     Raises PruningError for fewer than one worker.
     """
     _check_workers(workers)
-    return Backend(partial(_process_pool, workers), 2 * workers)
+    return Backend(partial(_process_pool, workers), 2 * workers, count=lambda: workers)
 
 
-def executor_backend(executor: Executor, jobs_ahead: int = 4) -> Backend:
-    """Runs jobs on any executor. The caller shuts it down.
+def executor_backend(executor: Executor, jobs_ahead: int = 4, workers: int = 1) -> Backend:
+    """Runs jobs on any executor, which has so many workers. The caller shuts it down.
 
     The model is sent with every job; a worker process unpacks it once.
     """
-    return Backend(partial(_executor, executor), jobs_ahead)
+    return Backend(partial(_executor, executor), jobs_ahead, count=lambda: workers)
 
 
 def dask(cluster: "str | Client", jobs_ahead: int = 16) -> Backend:
@@ -87,7 +116,20 @@ def dask(cluster: "str | Client", jobs_ahead: int = 16) -> Backend:
             "Dask is not installed here: run `pip install -r requirements-dask.txt` first."
         ) from error
     lost = (BrokenExecutor, KilledWorker, CancelledError, CommClosedError)
-    return Backend(partial(_dask, cluster, Client), jobs_ahead, lost)
+    return Backend(
+        partial(_dask, cluster, Client), jobs_ahead, lost, partial(_count, cluster, Client)
+    )
+
+
+def configured_backend() -> Backend | None:
+    """The workers that `PRUNING_EXPLORER_WORKERS` names; None where it is not set.
+
+    Raises PruningError as `process_pool` and `dask`.
+    """
+    own = os.environ.get(WORKERS, "")
+    if own.isdecimal():
+        return process_pool(int(own))
+    return dask(own) if own else None
 
 
 def _check_workers(workers: int) -> None:
@@ -96,45 +138,62 @@ def _check_workers(workers: int) -> None:
 
 
 @contextmanager
-def _in_process(workers: int, source: RunnerSource) -> Iterator[SubmitJob]:
+def _in_process(workers: int, source: Source) -> Iterator[Submit]:
     with worker_pool(workers, KERNEL_THREADS) as pool:
-        yield lambda job, groups: pool.submit(source.runner.run, job, groups)
+        yield lambda *job: pool.submit(source.runner.run, *job)
 
 
 @contextmanager
-def _process_pool(workers: int, source: RunnerSource) -> Iterator[SubmitJob]:
+def _process_pool(workers: int, source: Source) -> Iterator[Submit]:
     context = get_context("spawn")
     runner = pickle_runner(source)
     with ProcessPoolExecutor(
         workers, context, initializer=_keep_runner, initargs=(runner,)
     ) as pool:
         try:
-            yield lambda job, groups: pool.submit(_run_kept, pickle.dumps((job, groups)))
+            yield lambda *job: pool.submit(_run_kept, pickle.dumps(job))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
-def _executor(executor: Executor, source: RunnerSource) -> Iterator[SubmitJob]:
+def _executor(executor: Executor, source: Source) -> Iterator[Submit]:
     runner = pickle_runner(source)
-    yield lambda job, groups: executor.submit(run_job, runner, pickle.dumps((job, groups)))
+    yield lambda *job: executor.submit(run_job, runner, pickle.dumps(job))
 
 
 @contextmanager
-def _dask(
-    cluster: "str | Client", connect: "type[Client]", source: RunnerSource
-) -> Iterator[SubmitJob]:
-    client = connect(cluster, set_as_default=False) if isinstance(cluster, str) else cluster
-    try:
+def _dask(cluster: "str | Client", connect: "type[Client]", source: Source) -> Iterator[Submit]:
+    with _connected(cluster, connect) as client:
         runner = client.scatter(pickle_runner(source), broadcast=True, hash=False)
         executor = client.get_executor(pure=False)
-        yield lambda job, groups: executor.submit(run_job, runner, pickle.dumps((job, groups)))
+        yield lambda *job: executor.submit(run_job, runner, pickle.dumps(job))
+
+
+def _count(cluster: "str | Client", connect: "type[Client]") -> int:
+    """The threads of all workers. Raises PruningError where there is no worker."""
+    with _connected(cluster, connect) as client:
+        threads = sum(int(count) for count in client.nthreads().values())
+    if not threads:
+        raise PruningError("The Dask cluster has no worker: start `dask worker` first.")
+    return threads
+
+
+@contextmanager
+def _connected(cluster: "str | Client", connect: "type[Client]") -> "Iterator[Client]":
+    """A client, closed afterwards where it was made here. Raises PruningError without scheduler."""
+    try:
+        client = connect(cluster, set_as_default=False) if isinstance(cluster, str) else cluster
+    except (OSError, ValueError) as error:
+        raise PruningError(f"No Dask scheduler answers at {cluster}: {error}.") from error
+    try:
+        yield client
     finally:
         if client is not cluster:
             client.close()
 
 
-def pickle_runner(source: RunnerSource) -> bytes:
+def pickle_runner(source: Source) -> bytes:
     """The pickled runner, or the names to make it from, for another process.
 
     Raises PruningError for a model or images that cannot be pickled.
@@ -148,13 +207,13 @@ def pickle_runner(source: RunnerSource) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _unpickle_runner(pickled: bytes) -> JobRunner:
+def _unpickle_runner(pickled: bytes) -> Runner:
     """The runner of a worker process, made once."""
     source = pickle.loads(pickled)
-    return source if isinstance(source, JobRunner) else source()
+    return source if isinstance(source, Runner) else source()
 
 
-def run_job(runner: bytes, job: bytes) -> Points:
+def run_job(runner: bytes, job: bytes) -> Any:
     """Runs one job in a worker. runner, job: as `pickle_runner` and the backends pickle them."""
     set_kernel_threads(KERNEL_THREADS)
     return _unpickle_runner(runner).run(*pickle.loads(job))
@@ -165,8 +224,18 @@ _PICKLED_RUNNER: list[bytes] = []
 
 
 def _keep_runner(runner: bytes) -> None:
+    """The start of a worker process. It ends with its parent, however that one ends."""
     _PICKLED_RUNNER[:] = [runner]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _run_kept(job: bytes) -> Points:
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run_kept(job: bytes) -> Any:
     return run_job(_PICKLED_RUNNER[0], job)
