@@ -8,7 +8,9 @@ from pruning_core.cli import (
     farthest,
     preview,
     ratios,
+    replay,
     run,
+    runs,
     scan,
     search,
     store,
@@ -36,6 +38,8 @@ _ALL = (
     time.COMMAND,
     train.COMMAND,
     study.COMMAND,
+    runs.COMMAND,
+    replay.COMMAND,
 )
 COMMANDS: dict[str, Command] = {command.name: command for command in _ALL}
 """Name -> command, in the order of the help."""

@@ -205,6 +205,11 @@ def files_of(
     return files
 
 
+def unpack_tensors(content: bytes) -> dict[str, Tensor]:
+    """Named tensors, such as weights. Raises PruningError for bytes that are no safetensors."""
+    return _loaded(content, "weights")
+
+
 def _loaded(content: bytes, what: str) -> dict[str, Tensor]:
     try:
         return load(content)
