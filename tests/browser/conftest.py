@@ -44,6 +44,11 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    # In place of Playwright's list: while ThirdPartyStoragePartitioning is in it, Chromium does not
+    # use the code that it compiled at an earlier load, and compiles Streamlit and Plotly again.
+    "--disable-features=HttpsFirstBalancedModeAutoEnable,HttpsUpgrades,MediaRouter,PaintHolding",
+    # A page lives for seconds: to optimise its code takes more time than it saves.
+    "--js-flags=--no-opt --no-maglev",
 ]
 # Transitions are drawn 60 times per second, also while a page waits for the server.
 MOTION: Literal["reduce"] = "reduce"
