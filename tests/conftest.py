@@ -32,8 +32,9 @@ install()
 torch.set_num_threads(1)  # the suite runs in several processes
 
 BROWSER = "tests/browser/"
-SECOND_BROWSER = ("test_mask_lab", "test_network_map", "test_pages")
-"""Beginnings of the names of browser tests that are not in the first of two processes."""
+SECOND_BROWSER = ("test_mask_lab", "test_network_map")
+"""Beginnings of the names of browser tests that are not in the first of two processes: those of a
+component alone, which need another server."""
 LONGEST_FIRST = (
     "tests/core/sensitivity/test_grid.py",
     "tests/core/studies/test_runner.py",

@@ -1,5 +1,5 @@
-"""The app's pages as a person uses them: choices, sliders, navigation, numbers, the mask lab on
-Explore.
+"""The app's pages as a person uses them: choices, sliders, navigation, numbers, the mask lab and
+the network map on Explore.
 """
 
 from playwright.sync_api import Locator, Page, expect
@@ -100,3 +100,8 @@ def flip(page: Page, across: float, down: float) -> None:
     assert box
     picture.click(position={"x": box["width"] * across, "y": box["height"] * down})
     settled(page)
+
+
+def map_box(page: Page, name: str) -> Locator:
+    """A layer's box in the network map."""
+    return page.locator(f'.net-map [data-id="{name}"]')

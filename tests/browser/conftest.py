@@ -2,8 +2,9 @@
 about.
 
 One browser profile serves all pages of a test process, so that the app's JavaScript is fetched and
-compiled once; its cookies are forgotten between tests. A context of its own (`another=True`) is
-another person's browser. All is closed after the last test of the folder: until then, an event loop
+compiled once; its cookies are forgotten between tests. A second one (`another=True`) is another
+person's browser. One server shows the app to all of them, with a data folder of its own and a
+network of somebody else. All is closed after the last test of the folder: until then, an event loop
 of Playwright runs in the main thread.
 """
 
@@ -14,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -29,8 +30,11 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from pruning_core.subjects import subject_files
+from pruning_core.zoo.request import VARIABLE
 from tests.browser.fork_server import ForkServer
 from tests.browser.lab_page import Lab, Wire
+from tests.third_party import write_package
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / ".shots"
@@ -175,9 +179,22 @@ def serve(browser: Browser) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="package")
-def app_url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of the real app."""
-    with serve("app.py", tmp_path_factory.mktemp("server") / "server.log") as url:
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the app keeps uploads and runs."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="package")
+def app_url(
+    serve: Serve, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Address of the real app, which also offers the networks of `write_package`."""
+    folder = tmp_path_factory.mktemp("server")
+    file = write_package(folder, "browser_package")
+    with ExitStack() as stack:
+        with subject_files([file]), pytest.MonkeyPatch.context() as patch:
+            patch.setenv(VARIABLE, str(data_folder))
+            url = stack.enter_context(serve("app.py", folder / "server.log"))
         yield url
 
 
@@ -208,20 +225,25 @@ def dressed(page: Page, theme: str, width: int, height: int = 1000) -> Page:
     return page
 
 
+@pytest.fixture(scope="package")
+def other_profile(browser: Browser) -> Iterator[BrowserContext]:
+    """Another person's browser."""
+    context = browser.new_context(reduced_motion=MOTION)
+    yield context
+    context.close()
+
+
 @pytest.fixture
 def open_page(
-    profile: BrowserContext, browser: Browser, app_url: str, console: Console
+    profile: BrowserContext, other_profile: BrowserContext, app_url: str, console: Console
 ) -> Iterator[OpenPage]:
     """`open_page(path="", another=False)`: the app on a new page, settled; another: in another
     person's browser.
     """
     pages = []
-    contexts = []
 
     def open_(path: str = "", another: bool = False) -> Page:
-        if another:
-            contexts.append(browser.new_context(reduced_motion=MOTION))
-        page = (contexts[-1] if another else profile).new_page()
+        page = (other_profile if another else profile).new_page()
         page.set_default_timeout(USUAL)
         pages.append(page)
         console.listen(page)
@@ -229,10 +251,11 @@ def open_page(
         page.goto(f"{app_url}/{path.lstrip('/')}")
         return settled(page)
 
-    profile.clear_cookies()
+    for each in (profile, other_profile):
+        each.clear_cookies()
     yield open_
-    for each in (*pages, *contexts):
-        each.close()
+    for page in pages:
+        page.close()
 
 
 class Part:

@@ -1,20 +1,12 @@
-"""The network map in a real Chromium: a click or a key chooses the layer everywhere, repeated
-blocks fold and open, looks.
+"""The network map alone on a page in a real Chromium: arrow keys, repeated blocks fold and open,
+looks. On the Explore page: tests/browser/test_explore.py.
 """
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import (
-    USUAL,
-    Console,
-    OpenMap,
-    OpenPage,
-    change_address,
-    dressed,
-    settled,
-    shot,
-)
+from tests.browser.app_page import map_box
+from tests.browser.conftest import OpenMap, dressed, settled, shot
 
 # Boxes that are seen at first, and layers in all.
 NETWORKS = [
@@ -26,65 +18,13 @@ NETWORKS = [
 ]
 
 
-def box(page: Page, name: str) -> Locator:
-    return page.locator(f'.net-map [data-id="{name}"]')
-
-
 def boxes(page: Page) -> int:
     return page.locator(".net-map [role=option]").count()
 
 
-def is_everywhere(page: Page, name: str) -> None:
-    """The map, the address and the panel speak of that layer, and the table as far as it has the
-    row on the screen.
-    """
-    expect(box(page, name)).to_have_attribute("aria-selected", "true")
-    expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
-    page.wait_for_url(f"**layer={name}**", timeout=USUAL)
-    settled(page)
-    row = page.locator("[data-testid=stDataFrame]").first.locator("tr", has_text=name)
-    if row.count():
-        expect(row).to_have_attribute("aria-selected", "true")
-    expect(page.locator(".st-key-layer_choice").get_by_role("combobox")).to_have_value(name)
-
-
-def test_a_click_and_the_arrow_keys_choose_the_layer_everywhere_and_shares_follow_the_slider(
-    open_page: OpenPage, console: Console
-) -> None:
-    page = open_page("?model=lenet5&sparsity=0.8")
-    box(page, "fc1.weight").click()
-    is_everywhere(page, "fc1.weight")
-    expect(page.locator("[data-testid=stDataFrame] tr[aria-selected=true]")).to_contain_text(
-        "fc1.weight"
-    )
-    page.keyboard.press("ArrowRight")
-    is_everywhere(page, "fc2.weight")
-    expect(box(page, "fc1.weight").locator(".share")).to_have_text("20%")
-    expect(box(page, "fc1.weight")).to_have_attribute(
-        "aria-label",
-        "fc1 20% · fc1.weight · Linear · 120 × 64 × 1 × 1 · 7,680 weights · 7,680 MACs · kept 20%",
-    )
-    page.locator(".st-key-sparsity").get_by_role("slider").focus()
-    page.keyboard.press("End")
-    page.wait_for_url("**sparsity=1.0**", timeout=USUAL)
-    settled(page)
-    expect(box(page, "fc1.weight").locator(".share")).to_have_text("0.01%")
-    a_choice_made_elsewhere_is_outlined_in_the_map(page)
-    assert console == []
-
-
-def a_choice_made_elsewhere_is_outlined_in_the_map(page: Page) -> None:
-    change_address(page, "?model=resnet20&layer=layer3.1.conv2.weight")
-    is_everywhere(page, "layer3.1.conv2.weight")
-    expect(box(page, "layer1.0.conv1.weight")).to_have_count(0)
-    page.locator(".st-key-layer_choice").get_by_role("combobox").click()
-    page.get_by_role("option", name="layer1.1.conv1.weight", exact=True).click()
-    is_everywhere(page, "layer1.1.conv1.weight")
-
-
 def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_map: OpenMap) -> None:
     page = open_map("model=resnet50")
-    box(page, "conv1.weight").focus()
+    map_box(page, "conv1.weight").focus()
     page.keyboard.press("End")
     page.get_by_text("runs 2 | chosen fc.weight").wait_for()
     page.keyboard.press("Home")
@@ -110,7 +50,7 @@ def test_enter_opens_a_fold_without_the_server_and_escape_folds_it_again(open_ma
 
 def test_arrows_walk_between_the_lanes_and_report_where_they_rest(open_map: OpenMap) -> None:
     page = open_map("model=resnet20")
-    box(page, "layer2.0.conv1.weight").click()
+    map_box(page, "layer2.0.conv1.weight").click()
     page.get_by_text("runs 2 | chosen layer2.0.conv1.weight").wait_for()
     for key in ("ArrowDown", "ArrowUp", "ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
@@ -137,13 +77,13 @@ def test_tab_goes_through_the_map_in_one_step(open_map: OpenMap) -> None:
 def test_python_has_the_last_word(open_map: OpenMap) -> None:
     page = open_map("model=resnet50")
     page.get_by_role("button", name="Python says the last").click()
-    expect(box(page, "fc.weight")).to_have_attribute("aria-selected", "true")
+    expect(map_box(page, "fc.weight")).to_have_attribute("aria-selected", "true")
     expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
 
 
 def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
     page = open_map("model=resnet20&hurts=1")
-    first = box(page, "stem.conv.weight")
+    first = map_box(page, "stem.conv.weight")
     expect(first).to_have_attribute(
         "aria-label",
         "stem.conv 100% · stem.conv.weight · Convolution · 16 × 1 × 3 × 3 · 144 weights · "
@@ -151,7 +91,7 @@ def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
         "pruned alone at 80%: +2.0 points",
     )
     expect(first.locator(".hurts")).to_have_count(0)
-    other = box(page, "layer2.0.conv1.weight")
+    other = map_box(page, "layer2.0.conv1.weight")
     heights = [
         float(other.locator(part).get_attribute("height") or 0)
         for part in (".edge", ".kept", ".hurts")
@@ -171,7 +111,7 @@ def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
 
 def test_the_bar_of_the_chosen_layer_lies_inside_its_ring(open_map: OpenMap) -> None:
     page = open_map("model=resnet20&hurts=1")
-    chosen = box(page, "layer2.0.conv1.weight")
+    chosen = map_box(page, "layer2.0.conv1.weight")
     chosen.click()
     ring, bar = (chosen.locator(part).bounding_box() for part in (".ring", ".hurts"))
     assert ring
@@ -182,7 +122,7 @@ def test_the_bar_of_the_chosen_layer_lies_inside_its_ring(open_map: OpenMap) -> 
 def test_boxes_grow_with_the_root_of_their_weights_and_never_overlap(open_map: OpenMap) -> None:
     page = dressed(open_map("model=resnet20"), "light", 800)
     wide = {
-        name: box(page, name).locator(".edge").bounding_box()
+        name: map_box(page, name).locator(".edge").bounding_box()
         for name in ("layer2.0.conv1.weight", "layer2.0.conv2.weight")
     }
     one, other = (found["width"] - 9 for found in wide.values() if found)

@@ -1,16 +1,29 @@
-"""The mask lab on the Explore page: what is done there reaches the numbers, the table, the address
-and the next visitor.
+"""The mask lab and the network map on the Explore page: what is done there reaches the numbers, the
+table, the address and the next visitor.
+
+Each alone on a page: tests/browser/test_mask_lab*.py and test_network_map.py.
 """
 
 import re
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.app_page import card, flip, forget, lab, metric, no_traceback, pick, press, slide
-from tests.browser.conftest import Console, OpenPage, change_address, settled
+from tests.browser.app_page import (
+    card,
+    flip,
+    forget,
+    lab,
+    map_box,
+    metric,
+    no_traceback,
+    pick,
+    press,
+)
+from tests.browser.conftest import USUAL, Console, OpenPage, change_address, settled
 
 ONE_EDIT = re.compile(r"edits=conv2\.weight(~|%7E)kernel(~|%7E)[kp]\d+(&|$)")
 START = "?model=lenet5&granularity=kernel&layer=conv2.weight"
+OTHER = "?model=lenet5&sparsity=0.2"
 
 
 def a_release_moves_everything(page: Page) -> None:
@@ -28,7 +41,7 @@ def a_release_moves_everything(page: Page) -> None:
     expect(page.locator(".lab .asked")).to_have_text("50%")
 
 
-def a_flip_by_click_is_in_the_address_and_undone(page: Page) -> None:
+def flips_are_in_the_address_until_undone_or_cleared(page: Page) -> None:
     flip(page, 0.3, 0.3)
     page.wait_for_url(ONE_EDIT)
     settled(page)
@@ -36,34 +49,17 @@ def a_flip_by_click_is_in_the_address_and_undone(page: Page) -> None:
     flip(page, 0.7, 0.7)
     page.get_by_text("2 groups are kept or removed by hand.").wait_for()
     settled(page)
-    undo = page.locator(".lab [data-do=undo]")
-    undo.click()
+    page.locator(".lab [data-do=undo]").click()
     page.wait_for_url(lambda url: url == first)
-    settled(page)
-    undo.click()
-    forget(page, "edits=")
-    settled(page)
-    page.locator(".lab [data-do=redo]").click()
-    page.wait_for_url(lambda url: url == first)
-    settled(page)
-
-
-def a_flip_by_keyboard_and_clear_edits(page: Page) -> None:
-    page.locator(".lab .stage").focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("Enter")
-    page.wait_for_url(ONE_EDIT)
     settled(page)
     page.locator(".lab [data-do=clear]").click()
     forget(page, "edits=")
     settled(page)
 
 
-def a_plan_of_the_slider_and_by_hand(page: Page) -> None:
-    slide(page, "sparsity", -3)
-    page.wait_for_url(re.compile(r"sparsity=0\.47(&|$)"))
-    press(page, "ArrowRight ArrowRight")
-    page.wait_for_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.49(&|$)"))
+def a_plan_of_the_lab_and_by_hand(page: Page) -> None:
+    press(page, "ArrowLeft ArrowLeft")
+    page.wait_for_url(re.compile(r"overrides=conv2\.weight(~|%7E)0\.48(&|$)"))
     settled(page)
     flip(page, 0.42, 0.42)
     page.wait_for_url(re.compile("overrides=.*edits="))
@@ -76,7 +72,7 @@ def a_link_opens_the_same_view(first: Page, second: Page) -> None:
         expect(card(second, label)).to_have_text(metric(first, label))
     for part in (".asked", ".counts"):
         expect(second.locator(f".lab {part}")).to_have_text(lab(first, part))
-    assert lab(second, ".asked") == "49%"
+    assert lab(second, ".asked") == "48%"
     assert "by hand" in lab(second, ".counts")
 
 
@@ -96,25 +92,19 @@ def back_brings_the_whole_plan(page: Page) -> None:
 def test_what_is_done_in_the_lab_is_on_the_page_and_in_the_address(
     open_page: OpenPage, console: Console
 ) -> None:
-    """On one page, one after the other: each of the first parts leaves it as it was. Another tab
-    sees nothing of it, and another browser opens the same view from its address.
+    """On one page, one after the other: each of the first parts leaves it as it was. A tab opened
+    later sees nothing of it, and another browser opens the same view from its address.
     """
-    tab = open_page("?model=lenet5&sparsity=0.2")
-    low = metric(tab, "Parameters left")
-    page = open_page(START)
-    assert metric(page, "Parameters left") != low
+    page = open_page(OTHER)
+    low = metric(page, "Parameters left")
+    change_address(page, START)
+    expect(card(page, "Parameters left")).not_to_have_text(low)
     a_release_moves_everything(page)
-    a_flip_by_keyboard_and_clear_edits(page)
-    a_flip_by_click_is_in_the_address_and_undone(page)
-    page.locator(".lab [data-do=clear]").click()
-    forget(page, "edits=")
-    settled(page)
-    a_plan_of_the_slider_and_by_hand(page)
+    flips_are_in_the_address_until_undone_or_cleared(page)
+    a_plan_of_the_lab_and_by_hand(page)
     assert "model=lenet5" in page.url
     a_link_opens_the_same_view(page, open_page(page.url.split("/", 3)[3], another=True))
-    assert metric(tab, "Parameters left") == low
-    tab.reload()
-    assert metric(settled(tab), "Parameters left") == low
+    assert metric(open_page(OTHER), "Parameters left") == low
     back_brings_the_whole_plan(page)
     no_traceback(page, console)
 
@@ -149,10 +139,61 @@ def a_frozen_sample_is_the_plan_until_the_way_back(page: Page) -> None:
     settled(page)
 
 
-def test_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
+def is_everywhere(page: Page, name: str) -> None:
+    """The map, the address and the panel speak of that layer, and the table as far as it has the
+    row on the screen.
+    """
+    expect(map_box(page, name)).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".net-map [aria-selected=true]")).to_have_count(1)
+    page.wait_for_url(f"**layer={name}**", timeout=USUAL)
+    settled(page)
+    row = page.locator("[data-testid=stDataFrame]").first.locator("tr", has_text=name)
+    if row.count():
+        expect(row).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".st-key-layer_choice").get_by_role("combobox")).to_have_value(name)
+
+
+def a_click_and_the_arrow_keys_choose_the_layer_everywhere(page: Page) -> None:
+    map_box(page, "fc1.weight").click()
+    is_everywhere(page, "fc1.weight")
+    expect(page.locator("[data-testid=stDataFrame] tr[aria-selected=true]")).to_contain_text(
+        "fc1.weight"
+    )
+    page.keyboard.press("ArrowRight")
+    is_everywhere(page, "fc2.weight")
+    expect(map_box(page, "fc1.weight").locator(".share")).to_have_text("20%")
+    expect(map_box(page, "fc1.weight")).to_have_attribute(
+        "aria-label",
+        "fc1 20% · fc1.weight · Linear · 120 × 64 × 1 × 1 · 7,680 weights · 7,680 MACs · kept 20%",
+    )
+
+
+def shares_follow_the_slider(page: Page) -> None:
+    page.locator(".st-key-sparsity").get_by_role("slider").focus()
+    page.keyboard.press("End")
+    page.wait_for_url("**sparsity=1.0**", timeout=USUAL)
+    settled(page)
+    expect(map_box(page, "fc1.weight").locator(".share")).to_have_text("0.01%")
+
+
+def a_choice_made_elsewhere_is_outlined_in_the_map(page: Page) -> None:
+    change_address(page, "?model=resnet20&layer=layer3.1.conv2.weight")
+    is_everywhere(page, "layer3.1.conv2.weight")
+    expect(map_box(page, "layer1.0.conv1.weight")).to_have_count(0)
+    page.locator(".st-key-layer_choice").get_by_role("combobox").click()
+    page.get_by_role("option", name="layer1.1.conv1.weight", exact=True).click()
+    is_everywhere(page, "layer1.1.conv1.weight")
+
+
+def test_the_map_n_of_m_and_what_is_looked_at_closer_are_in_the_address(
     open_page: OpenPage, console: Console
 ) -> None:
-    page = open_page("?model=lenet5&layer=fc1.weight&granularity=4:8")
+    """On one page, one after the other."""
+    page = open_page("?model=lenet5&sparsity=0.8")
+    a_click_and_the_arrow_keys_choose_the_layer_everywhere(page)
+    shares_follow_the_slider(page)
+    a_choice_made_elsewhere_is_outlined_in_the_map(page)
+    change_address(page, "?model=lenet5&layer=fc1.weight&granularity=4:8")
     expect(page.locator(".lab .fixed")).to_contain_text("4:8")
     n_of_m_is_switched_off_and_on(page)
     change_address(page, f"{START}&closer=Filters&filter=5")
