@@ -177,7 +177,7 @@ def test_a_process_killed_during_the_grid_changes_no_number(
 
 
 def test_a_dask_worker_lost_during_the_grid_changes_no_number(expected: list[GridPoint]) -> None:
-    """It leaves without finishing its jobs. Workers are threads here, which receive the same pickled
+    """It leaves without finishing its jobs. Workers are threads here; they receive the same pickled
     bytes as other machines.
     """
     with (
