@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from pruning_core.model.coupling.trace import HEAD_ROWS, IS_OUTPUT, NOT_ZERO, co
 from pruning_core.model.inventory import inventory
 from pruning_core.types import Layer, Masks
 from pruning_core.zoo.models import ARCHITECTURES
-from tests.core.evaluation.test_partial_forward import seeded
+from tests.core.evaluation.test_partial_forward import TORCHVISION, seeded
 from tests.core.toy import is_sentence, same_state, state
 
 SMALL = (1, 8, 8)
@@ -26,13 +26,15 @@ BOTTLENECK = models.resnet.Bottleneck
 """The block of resnet50."""
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
     **{name: (partial(arch.build, SMALL, 10), SMALL) for name, arch in ARCHITECTURES.items()},
-    "resnet18": (lambda: models.resnet18(num_classes=10), PICTURE),
+    "basic_blocks": (
+        lambda: models.ResNet(models.resnet.BasicBlock, [2, 1, 1, 1], num_classes=10),
+        PICTURE,
+    ),
     "bottlenecks": (
         lambda: models.ResNet(BOTTLENECK, [2, 1, 3, 1], num_classes=10, width_per_group=8),
         PICTURE,
     ),
-    "mobilenet_v2": (lambda: models.mobilenet_v2(num_classes=10, width_mult=0.35), PICTURE),
-    "mobilenet_v3": (lambda: models.mobilenet_v3_small(num_classes=10), PICTURE),
+    **{name: (TORCHVISION[name], PICTURE) for name in ("mobilenet_v2", "mobilenet_v3")},
     "densenet": (lambda: models.DenseNet(8, (2, 2), 16, num_classes=10), PICTURE),
     "vit_torchvision": (
         lambda: models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=10),
@@ -43,6 +45,7 @@ AVERAGED = ("vit", "vit_torchvision")
 """Networks whose layer norms average over channels: removed channels differ from zeroed ones."""
 
 
+@cache
 def traced(
     name: str,
 ) -> tuple[nn.Module, tuple[Layer, ...], tuple[Coupling, ...], tuple[int, int, int]]:
@@ -190,7 +193,7 @@ def test_resnet20s_additions_tie_four_convolutions_each() -> None:
 
 @pytest.mark.parametrize(
     ("name", "sizes"),
-    [("resnet18", [3, 3, 3, 3]), ("bottlenecks", [3, 2, 4, 2]), ("vgg", []), ("lenet5", [])],
+    [("basic_blocks", [3, 2, 2, 2]), ("bottlenecks", [3, 2, 4, 2]), ("vgg", []), ("lenet5", [])],
 )
 def test_number_of_layers_that_are_removed_together(name: str, sizes: list[int]) -> None:
     known = traced(name)[2]
