@@ -3,19 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-
-import torch
+from math import isclose
 
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.compress.storage_sizes import stored_share
+from pruning_core.compress.thin_sizes import thinned_bytes
 from pruning_core.masks import n_removed
 from pruning_core.model.coupling.positions import Coupling
+from pruning_core.model.model_io import tensor_bytes
 from pruning_core.pipeline import counts
 from pruning_core.plan import Plan
 from pruning_core.search.channel_counts import ChannelCounts
 from pruning_core.search.space import Part, PartFeatures
+from pruning_core.search.stored_counts import StoredCounts
 from pruning_core.tied_layers import average_ratios, tied_parts
-from pruning_core.types import GroupScores, Layer, PruningError, Ratios
+from pruning_core.types import GroupScores, Layer, Masks, PruningError, Ratios
 from pruning_core.workspaces import Workspace
 
 BUDGETS = {
@@ -34,9 +36,9 @@ LOWER_HALF = 0.5
 class PlanSpace:
     """What a search may choose of a plan (`RatioSpace`).
 
-    Whole filters: layers whose channels are tied share one ratio and lose the same channels, and
-    costs are those of the network that `thin` gives. Other granularities: costs of the masked
-    network; its stored bytes are those of the smallest sparse format.
+    Whole filters: layers whose channels are tied share one ratio and lose the same channels. Costs
+    of filters and heads are those of the network that `thin` gives; of other granularities those of
+    the masked network, whose stored bytes are those of the smallest sparse format.
     budget: a name of `BUDGETS`; keep: the share of it that may remain, None for no budget. least,
     most: the range of every ratio. round_to: the kept groups of every part are a multiple of it.
     Raises PruningError for values that are not possible, and as `Plan.resolve`.
@@ -68,6 +70,7 @@ class PlanSpace:
         self.budget = budget
         self.keep = keep
         self.round_to = round_to
+        self._lost_known: dict[tuple[str, int], dict[str, float]] = {}
         self.groups: GroupScores = self.resolved.scores()
         self._layers = {layer.name: layer for layer in self.resolved.layers}
         self.parts = tuple(self._part(part, least, most) for part in self._searched())
@@ -82,9 +85,8 @@ class PlanSpace:
         return self._measured(ratios, (self.budget,))[self.budget]
 
     def costs(self, ratios: Ratios) -> Mapping[str, float]:
-        """Multiply-adds and parameters; also bytes where they are quick or the budget."""
-        quick = self._channels is not None or self.budget == "bytes"
-        return self._measured(ratios, tuple(BUDGETS) if quick else ("macs", "parameters"))
+        """All of `BUDGETS`."""
+        return self._measured(ratios, tuple(BUDGETS))
 
     def fitted(self, ratios: Ratios) -> Ratios:
         """The ratios, shifted all alike, in whole groups, so that their cost is the budget.
@@ -291,11 +293,13 @@ class PlanSpace:
             now = self._channels.thinned(removed)
             dense = self._channels.dense
             return {name: getattr(now, name) / getattr(dense, name) for name in names}
-        if self._by_layers and "bytes" not in names:
+        if self._by_layers:
             return self._kept_weights(ratios, names)
+        if self._adds_up:
+            return self._of_parts(ratios, names)
         return self._of_masks(ratios, names)
 
-    @property
+    @cached_property
     def _by_layers(self) -> bool:
         """Do numbers of removed groups give the counts? Groups of a layer have one size."""
         plain = not (self.plan.edits_now or self.resolved.start)
@@ -308,21 +312,53 @@ class PlanSpace:
 
     def _kept_weights(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
         layers = self.resolved.space.layers
-        lost = {
-            name: self._n_removed(part, ratios[name]) / part.groups
-            for part in self.parts
-            for name in part.layers
-        }
-        macs = sum(layer.macs for layer in layers)
-        parameters = sum(p.numel() for p in self.resolved.space.model.parameters())
-        values = {
-            "macs": (macs, sum(layer.macs * lost.get(layer.name, 0) for layer in layers)),
-            "parameters": (
-                parameters,
-                sum(layer.numel * lost.get(layer.name, 0) for layer in layers),
-            ),
-        }
-        return {name: 1 - values[name][1] / values[name][0] for name in names}
+        own = self.counts(ratios)
+        lost = {name: own[part.name] / part.groups for part in self.parts for name in part.layers}
+        shares = {}
+        if "macs" in names:
+            macs = sum(layer.macs for layer in layers)
+            shares["macs"] = 1 - sum(x.macs * lost.get(x.name, 0) for x in layers) / macs
+        if "parameters" in names:
+            total = sum(p.numel() for p in self.resolved.space.model.parameters())
+            shares["parameters"] = 1 - sum(x.numel * lost.get(x.name, 0) for x in layers) / total
+        if "bytes" in names:
+            shares["bytes"] = self._stored_counts.share(dict.fromkeys(self._layers, 0.0) | lost)
+        return shares
+
+    @cached_property
+    def _stored_counts(self) -> StoredCounts:
+        return StoredCounts(self.resolved, self.groups)
+
+    @cached_property
+    def _adds_up(self) -> bool:
+        """Is the cost of all parts together the sum of theirs? So for the heads of attentions.
+
+        Tried with different numbers of removed groups in all parts.
+        """
+        plain = not (self.plan.edits_now or self.resolved.start)
+        if not (plain and self.resolved.granularity.spans_attention):
+            return False
+        counts = {part.name: 1 + k % max(1, part.groups - 1) for k, part in enumerate(self.parts)}
+        ratios: Ratios = {}
+        for part in self.parts:
+            ratios |= part.ratios(counts[part.name] / part.groups)
+        together = self._of_masks(ratios, tuple(BUDGETS))
+        apart = self._of_parts(ratios, tuple(BUDGETS))
+        return all(isclose(together[name], apart[name], abs_tol=1e-6) for name in BUDGETS)
+
+    def _of_parts(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
+        """All costs without what each part loses. Every number of groups is counted once."""
+        removed = self.counts(ratios)
+        lost = [self._lost(part, removed[part.name]) for part in self.parts]
+        return {name: 1 - sum(own[name] for own in lost) for name in names}
+
+    def _lost(self, part: Part, count: int) -> dict[str, float]:
+        """The shares of the costs that the part loses without so many groups."""
+        key = part.name, count
+        if key not in self._lost_known:
+            left = self._of_masks(part.ratios(count / part.groups), tuple(BUDGETS))
+            self._lost_known[key] = {name: 1 - share for name, share in left.items()}
+        return self._lost_known[key]
 
     def _of_masks(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
         """Counts of the masks; of the thinned network where whole outputs are removed."""
@@ -330,12 +366,17 @@ class PlanSpace:
         masks = resolved.masks(self.groups, self.all_ratios(ratios))
         left = counts(self.plan, self.space, masks).remaining
         if "bytes" in names:
-            left["bytes"] = self._stored(masks)
+            left["bytes"] = self._bytes(masks)
         return {name: left[name] for name in names}
 
-    def _stored(self, masks: Mapping[str, torch.Tensor]) -> float:
-        space = self.resolved.space
-        return stored_share(space.model, space.layers, dict(masks), self.resolved.granularity)
+    def _bytes(self, masks: Masks) -> float:
+        """Of the thinned network where whole outputs are removed, else in the smallest format."""
+        own = self.resolved
+        if own.granularity.removes_outputs:
+            masked = own.masked_copy(masks)
+            if (left := thinned_bytes(masked, own.space, masks)) is not None:
+                return left / tensor_bytes(masked)
+        return stored_share(own.space.model, own.space.layers, masks, own.granularity)
 
 
 def _check(budget: str, keep: float | None, least: float, most: float, round_to: int) -> None:

@@ -87,9 +87,8 @@ def test_other_granularities_count_the_masked_network(space: Workspace) -> None:
     own = PlanSpace(replace(PLAN, granularity="fine"), space, budget="parameters", keep=0.3)
     for name, ratios in own.starts().items():
         assert abs(own.cost(ratios) - 0.3) <= TOLERANCE, name
-        assert own.costs(ratios) == pytest.approx(
-            own._of_masks(ratios, ("macs", "parameters")), abs=1e-4
-        )
+        counted = own._of_masks(ratios, ("macs", "parameters", "bytes"))
+        assert own.costs(ratios) == pytest.approx(counted, abs=1e-4)
     stored = PlanSpace(replace(PLAN, granularity="fine"), space, budget="bytes", keep=0.5)
     half = stored.fitted(dict.fromkeys((part.name for part in stored.parts), 0.5))
     assert abs(stored.cost(half) - 0.5) <= TOLERANCE
