@@ -3,10 +3,9 @@
     OMP_NUM_THREADS=1 nice -n 15 python -m benchmarks.reproductions [PART ...]
 
 Every run is appended to benchmarks/reproductions.jsonl (or --out), and runs that the file has are
-not repeated. Parts: lamp, nm, vit,
-rigl, lottery, synflow. Prints the Markdown tables of docs/results.md: the mean and the standard
-deviation over seeds of the accuracy on the test split (359 images), and the paired differences of
-the claims.
+not repeated. Parts: lamp, nm, vit, rigl, "rigl, 100 epochs", lottery, synflow. Prints the Markdown
+tables of docs/results.md: the mean and the standard deviation over seeds of the accuracy on the
+test split (359 images), and the paired differences of the claims.
 """
 
 import argparse
@@ -87,13 +86,21 @@ def _vit() -> dict[str, Plan]:
         "magnitude, once": VIT,
         "magnitude, gradual": replace(VIT, flow="gradual", schedule="agp:20"),
         "movement": replace(VIT, flow="movement", allocation="uniform"),
+        "movement, 20 masks": replace(VIT, flow="movement:cuts=20", allocation="uniform"),
         "PLATON": replace(VIT, flow="platon"),
     }
 
 
-def _rigl() -> dict[str, Plan]:
-    static = replace(LENET, criterion="random", allocation="erk", flow="rounds:fresh=1")
+def _rigl(epochs: int = 30) -> dict[str, Plan]:
+    tune = replace(LENET.fine_tune, epochs=epochs)
+    static = replace(
+        LENET, criterion="random", allocation="erk", flow="rounds:fresh=1", fine_tune=tune
+    )
     return {"static random": static, "RigL": replace(static, flow="rigl:fresh=1,updates=40")}
+
+
+def _rigl_100() -> dict[str, Plan]:
+    return _rigl(100)
 
 
 def _synflow() -> dict[str, Plan]:
@@ -105,6 +112,7 @@ PARTS = {
     "nm": (_nm, (0.5,)),
     "vit": (_vit, (0.85, 0.95)),
     "rigl": (_rigl, (0.9, 0.95)),
+    "rigl, 100 epochs": (_rigl_100, (0.9, 0.95)),
     "lottery": (lambda: {"rewound ticket": LOTTERY}, (0.9, 0.95)),
     "synflow": (_synflow, (0.99, 0.999)),
 }
@@ -115,6 +123,7 @@ CLAIMS = (
     Claim("vit", "movement ahead of", "movement", ("magnitude, once", "magnitude, gradual")),
     Claim("vit", "PLATON ahead of", "PLATON", ("magnitude, once", "magnitude, gradual")),
     Claim("rigl", "RigL ahead of", "RigL", ("static random",)),
+    Claim("rigl, 100 epochs", "RigL, 100 epochs, ahead of", "RigL", ("static random",)),
     Claim("lottery", "rewound ticket ahead of", "rewound ticket", (REINITIALISED,)),
     Claim("synflow", "SynFlow ahead of", "synflow", ("snip_batch", "snip")),
 )

@@ -32,7 +32,6 @@ from pruning_core.settings import setting
 from pruning_core.training.config import learning_rate
 from pruning_core.types import GoalRound, Pruned, PruningError, Tuned
 
-AS_RELEASED = "As in the authors' code; no training with a fixed mask follows."
 FIRST_PRUNING = "Training without pruning at first, as a fraction of all steps."
 
 
@@ -187,15 +186,15 @@ class Movement(FlowDefaults):
     change, so they may return. The highest S are kept, not the highest
     |S|. As released, S is trained by AdamW without weight decay, at the rate `score_lr`, which
     rises and falls as the learning rate of the training does. Without `adamw`, S is the plain sum:
-    SGD with a constant rate, which multiplies all scores alike and is left out. `cuts` says how
-    often the mask is chosen; with `released` it is chosen in every step until the last one, as in
-    the released code, and reaches the target at `end`.
+    SGD with a constant rate, which multiplies all scores alike and is left out. As in
+    the released code, the mask is chosen in every step until the last one and reaches the target
+    at `end`. With `cuts`, it is chosen so many times, the last time at `end`.
     """
 
     help: str = (
         "Removes weights that training moves towards zero, however large they are. "
         "Scores are learned during training; removed weights may return. The mask is chosen "
-        "`cuts` times, in the authors' code in every step until the last one: `released`."
+        "in every step until the last one."
     )
     formula: str = (
         "S: AdamW on the slopes (dL/dW') W, or S = - their sum; "
@@ -207,20 +206,23 @@ class Movement(FlowDefaults):
     published: tuple[tuple[str, str], ...] = (("granularity", "fine"), ("allocation", "uniform"))
     begin: float = setting(0.1, 0.0, 0.95, FIRST_PRUNING)
     end: float = setting(0.7, 0.05, 1.0, MASK_FIXED)
-    cuts: int = setting(20, 1, 500, "How many times the mask is chosen.")
+    cuts: int = setting(
+        0,
+        0,
+        500,
+        "How many times the mask is chosen. 0: in every step until the last one, as in the "
+        "authors' code; fewer times often end worse.",
+    )
     adamw: bool = setting(
         True, 0, 1, "Train the scores by AdamW, as the authors do. Off: add the slopes up."
     )
     score_lr: float = setting(0.01, 1e-6, 10.0, "The highest learning rate of the scores (AdamW).")
-    released: bool = setting(
-        False, 0, 1, f"Choose the mask in every step until the last one. {AS_RELEASED}"
-    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
-        count = total_steps(context) if self.released else self.cuts
-        when = shares(pruning_steps(self, context, count), agp)
-        if self.released:
-            when |= dict.fromkeys(range(max(when) + 1, total_steps(context)), 1.0)
+        total = total_steps(context)
+        when = shares(pruning_steps(self, context, self.cuts or total), agp)
+        if not self.cuts:
+            when |= dict.fromkeys(range(max(when) + 1, total), 1.0)
         scores = {layer.name: torch.zeros(layer.shape) for layer in context.layers}
         optimizer = self._optimizer(list(scores.values()))
 
@@ -327,8 +329,8 @@ class Platon(FlowDefaults):
         False,
         0,
         1,
-        "Set a window's mask one step later, and let it follow the scores until the last step. "
-        f"{AS_RELEASED}",
+        "Set a window's mask one step later, and let it follow the scores until the last step, as "
+        "in the authors' code. No training with a fixed mask follows.",
     )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:

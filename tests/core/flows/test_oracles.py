@@ -198,17 +198,29 @@ def test_released_steps_are_those_of_the_loops_of_the_authors_code() -> None:
         .choose(planned("rigl", config).resolve(here).scores(), 1.0)
     )
     exchanges = update_steps(flow_context(planned("rigl", config), here, CPU), 0.0, 0.75, 4)
-    for text, oracle in {
-        "movement": lambda loop: training.movement(loop, data, cubic, 0.6, True),
-        "platon:window=2": lambda loop: training.platon(loop, data, windows, 0.6, True, 2),
-        "rigl:updates=4": lambda loop: training.rigl(
-            loop, data, exchanges, 8, [first[name] for name in NAMES], True
+    for text, other, oracle in (
+        (
+            "movement",
+            "movement:cuts=3",
+            lambda loop: training.movement(loop, data, cubic, 0.6, True),
         ),
-    }.items():
+        (
+            "platon:window=2,released=1",
+            "platon:window=2",
+            lambda loop: training.platon(loop, data, windows, 0.6, True, 2),
+        ),
+        (
+            "rigl:updates=4,released=1",
+            "rigl:updates=4",
+            lambda loop: training.rigl(
+                loop, data, exchanges, 8, [first[name] for name in NAMES], True
+            ),
+        ),
+    ):
         wanted = oracle(training.Loop(here.model, NAMES, 0.05, len(data)))
         released, plain = (
-            torch.cat([run(text + more, here, config)[1].masks[n].flatten() for n in NAMES])
-            for more in (f"{',' if ':' in text else ':'}released=1", "")
+            torch.cat([run(each, here, config)[1].masks[n].flatten() for n in NAMES])
+            for each in (text, other)
         )
         assert torch.equal(released, wanted.bool()), text
         assert not torch.equal(released, plain), text
