@@ -311,10 +311,12 @@ OWN = {
     "own_mean": "One number for all channels, or one per channel: 0.485, 0.456, 0.406.",
     "own_std": "One number for all channels, or one per channel: 0.229, 0.224, 0.225.",
     "own_zip": "One folder per class, in train/ and test/ (or val/), or alone. Splits that are "
-    "missing are made from the training images. Hidden files and __MACOSX are left out.",
+    "missing are made from the training images. Images that are in no class folders are judged by "
+    "the agreement with the dense network. Hidden files and __MACOSX are left out.",
     "own_dataset": "The images are prepared as stated above, not as this data set usually is.",
     "own_names": "Needed where the network has more outputs than the images have classes, or where "
-    "its outputs are not in the order of the sorted folder names.",
+    "its outputs are not in the order of the sorted folder names. For a single output: the class "
+    "for which it is above zero, if it is not the second one.",
     "own_masks": "Masks of this program's Export page (npz, safetensors, pt), or a state_dict of "
     "torch.nn.utils.prune. What they remove stays removed.",
     "own_weights": "The file has several sets of weights, such as an average (EMA).",

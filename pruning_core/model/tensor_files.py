@@ -1,8 +1,8 @@
 """Reads files of tensors. Sizes are checked before memory is allocated.
 
-A safetensors file holds tensors alone. A .pt file is a zip archive with a pickle; it is read with
-`weights_only`, which builds tensors and plain containers and runs nothing, and its tensors stay in
-the file until they are used.
+A safetensors file holds tensors alone. A .pt file is a zip archive with a pickle, or, of before
+PyTorch 1.6, a row of pickles. It is read with `weights_only`, which builds tensors and plain
+containers and runs nothing; the tensors of an archive stay in the file until they are used.
 """
 
 import json
@@ -39,14 +39,11 @@ SAVE = "save model.state_dict() with torch.save, or as safetensors"
 UNSUPPORTED = re.compile(r"GLOBAL ([\w.]+)")
 
 
-def read_tensors(
-    path: Path, limit: int | None = None, *, old_form: bool = False
-) -> Mapping[str, Any]:
+def read_tensors(path: Path, limit: int | None = None) -> Mapping[str, Any]:
     """The content of a safetensors, .pt or .npz file: names -> tensors, or nested dicts of them.
 
-    limit: most bytes of the file and of its tensors, MAX_BYTES if nothing is said; old_form: also
-    the form of .pt files before PyTorch 1.6. Raises PruningError, with the reason, for every other
-    file and for one beyond the limits.
+    limit: most bytes of the file and of its tensors, MAX_BYTES if nothing is said. Raises
+    PruningError, with the reason, for every other file and for one beyond the limits.
     """
     most = MAX_BYTES if limit is None else limit
     try:
@@ -61,14 +58,9 @@ def read_tensors(
         return _read_zip(path, most)
     if start[8:9] == b"{":
         return _read_safetensors(path)
-    if start[:1] == b"\x80" and old_form:
+    if start[:1] == b"\x80":
         _check_old_form(path, size)
         return _load(path, mmap=False)
-    if start[:1] == b"\x80":
-        raise PruningError(
-            "The file has the form that PyTorch wrote before version 1.6, whose sizes cannot be "
-            "checked: load it and save it again."
-        )
     raise PruningError(f"The file is no safetensors, .pt or .npz file: {SAVE}.")
 
 
@@ -158,11 +150,12 @@ def _check_operation(operation: str, argument: Any) -> None:
 
 
 def _check_old_form(path: Path, size: int) -> None:
-    """Raises PruningError where a file of before PyTorch 1.6 names a tensor larger than itself.
+    """Raises PruningError where a file of before PyTorch 1.6 names more numbers than it has bytes.
 
     It starts with four pickles; the last holds the numbers of elements, in front of BINPERSID.
     """
     number = 0
+    total = 0
     try:
         with path.open("rb") as file:
             for _ in range(4):
@@ -170,9 +163,10 @@ def _check_old_form(path: Path, size: int) -> None:
                     _check_operation(operation.name, argument)
                     if isinstance(argument, int) and operation.name in NUMBERS:
                         number = argument
-                    if operation.name == "BINPERSID" and number > size:
+                    total += number * (operation.name == "BINPERSID")
+                    if total > size:
                         raise PruningError(
-                            f"The file has {size:,} bytes and names a tensor of {number:,} numbers."
+                            f"The file has {size:,} bytes and names tensors of {total:,} numbers."
                         )
     except (ValueError, EOFError, LookupError) as error:
         if isinstance(error, PruningError):

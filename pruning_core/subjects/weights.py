@@ -29,7 +29,7 @@ def read_weights(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor
     if not path.is_file():
         raise PruningError(f"There is no file of weights at {path}.")
     try:
-        given = read_tensors(path, limit, old_form=True)
+        given = read_tensors(path, limit)
     except PruningError as error:
         why = str(error).rstrip(".")
         raise PruningError(

@@ -104,6 +104,16 @@ def read_folders(root: Path, prepared: Preparation) -> ImageFolders:
     return ImageFolders(classes, train, val, test, (note,))
 
 
+def read_images(root: Path, prepared: Preparation) -> ImageFolders:
+    """As `read_folders`; images in no folder, or all in a single one, have no classes."""
+    folders = subfolders(root)
+    if not folders:
+        return _without_classes(root, prepared)
+    if len(folders) == 1 and folders[0].lower() not in SPLIT_NAMES:
+        return _without_classes(root / folders[0], prepared)
+    return read_folders(root, prepared)
+
+
 def split_folders(root: Path) -> dict[str, Path]:
     """train, val and test -> folder; empty where the class folders are in root itself.
 
@@ -247,7 +257,7 @@ def folder_data(name: str, root: Path, model: str | None) -> Dataset:
 
 
 def _without_classes(root: Path, prepared: Preparation) -> ImageFolders:
-    """The images that are in root itself."""
+    """The images in root, whatever their folders."""
     whole = _split(root, [(path, 0) for path in image_paths(root)], prepared)
     return _in_fifths((), whole)
 

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import ZipFile
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pruning_core.model.tensor_files import read_tensors
+from pruning_core.tasks import TASKS
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.fetch import digest_of
-from pruning_core.zoo.folders import ImageFolders, read_folders, small_preparation
+from pruning_core.zoo.folders import ImageFolders, read_images, small_preparation
 from pruning_core.zoo.image_files import named_below, printable
 from pruning_core.zoo.pretrained import imagenet_outputs
 from pruning_core.zoo.request import Request, data_root
+from pruning_core.zoo.splits import FolderSplit
 from pruning_core.zoo.uploads.architectures import Built, check_architecture, loaded
 from pruning_core.zoo.uploads.archives import unpack_images
 from pruning_core.zoo.uploads.checkpoints import Fit, fit
@@ -34,6 +37,8 @@ from pruning_core.zoo.uploads.store import (
 from pruning_core.zoo.uploads.transform import InputTransform
 
 IMAGENET_CLASSES = 1000
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".parquet")
+"""How the names of files end that may hold labels."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class Asked:
     """What the owner of a network states about it.
 
     architecture: one of `architectures`; dataset: name of its images; transform: of its inputs;
-    names: class of each output, in order, () where the images' classes in order are meant; chosen:
+    names: class of each output, in order, () where the images' classes in order are meant; of a
+    single output, the class for which it is above zero, () for the second one; chosen:
     which set of weights of the file, "" for the trained ones.
     """
 
@@ -75,8 +81,16 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
         inside = folder / IMAGES
         inside.mkdir()
         root = unpack_images(archive, inside)
+        with ZipFile(archive) as opened:
+            tables = [printable(x)[-80:] for x in opened.namelist() if x.lower().endswith(TABLES)]
         archive.unlink()
         found = _read_layout(root, inside, printable(file)[:120])
+        if not found.classes and tables:
+            raise PruningError(
+                f"The images are in no class folders, and labels in a table ({tables[0]}) are not "
+                "read here: sort the images into one folder per class, or open them from Python, "
+                'also with several labels per image: workspace(..., task="multi_label").'
+            )
         sizes = ", ".join(
             f"{len(split):,} {name}"
             for name, split in (
@@ -90,7 +104,9 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
             file=printable(file)[:120],
             root=root.relative_to(inside).as_posix(),
             content=digest,
-            summary=" ".join((f"{len(found.classes)} classes; {sizes} images.", *found.notes)),
+            summary=" ".join(
+                (f"{len(found.classes) or 'no'} classes; {sizes} images.", *found.notes)
+            ),
         )
         return keep(folder, card, owner)
 
@@ -98,7 +114,7 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
 def _read_layout(root: Path, inside: Path, file: str) -> ImageFolders:
     """The splits, with any transform. An error names the zip file, not the folder here."""
     with named_below(inside, file):
-        return read_folders(root, small_preparation())
+        return read_images(root, small_preparation())
 
 
 def store_network(
@@ -116,7 +132,7 @@ def store_network(
         result = fit(read_tensors(given), asked.architecture, asked.transform.shape, asked.chosen)
         result.check()
         given.unlink()
-        outputs_of(asked.names, result.classes, data)
+        judged(data, asked.names, result.classes)
         start = dict(result.masks)
         if masks is not None:
             network = loaded(result.form, result.classes, result.state)
@@ -165,9 +181,62 @@ def open_images(name: str, transform: InputTransform) -> Dataset:
             raise PruningError(f"There is no data set '{name[:80]}' on this machine.")
         return transform.on(load_data(name, Request(data_root(), download=False)))
     folder, card = find_upload(name, ImagesCard)
-    found = read_folders(folder / IMAGES / card.root, transform.preparation())
+    found = read_images(folder / IMAGES / card.root, transform.preparation())
     splits = (found.train, found.val, found.test)
     return Dataset(name, found.classes, transform.shape, *splits, notes=found.notes)
+
+
+def judged(data: Dataset, names: Sequence[str], classes: int) -> Dataset:
+    """The images with the task, the classes and the outputs of a network with so many outputs.
+
+    names: of `Asked`. Images without classes: the agreement with the dense network. A single
+    output: binary. Raises PruningError where the outputs' meaning is not known.
+    """
+    if classes == 1:
+        return _binary(data, names)
+    if data.classes:
+        return replace(data, outputs=outputs_of(names, classes, data))
+    if names and len(set(names)) != classes:
+        raise PruningError(
+            f"The network has {classes} outputs, and {len(set(names))} different class names are "
+            "given: give one per output, in order."
+        )
+    note = (
+        "These images are not in class folders, so the value is the agreement with the dense "
+        "network."
+    )
+    return replace(
+        data,
+        classes=tuple(names) or tuple(f"output {number}" for number in range(classes)),
+        task=TASKS["agreement"],
+        notes=(note, *data.notes),
+    )
+
+
+def _binary(data: Dataset, names: Sequence[str]) -> Dataset:
+    """The images of two classes, for one output that is above zero for one of them."""
+    if len(data.classes) != 2:
+        raise PruningError(
+            f"The network has a single output and the images have {len(data.classes) or 'no'} "
+            "classes: it needs images of two classes."
+        )
+    positive = names[0] if names else data.classes[1]
+    if len(names) > 1 or positive not in data.classes:
+        raise PruningError(
+            "The network has a single output: give the one class for which it is above zero, "
+            f"'{data.classes[0][:80]}' or '{data.classes[1][:80]}'."
+        )
+    splits = {name: getattr(data, name) for name in ("train", "val", "test")}
+    if positive == data.classes[0]:
+        splits = {name: _flipped(split) for name, split in splits.items()}
+    (other,) = (name for name in data.classes if name != positive)
+    note = f"The single output is judged as binary: above zero it means '{positive[:80]}'."
+    notes = (note, *data.notes)
+    return replace(data, **splits, classes=(other, positive), task=TASKS["binary"], notes=notes)
+
+
+def _flipped(split: FolderSplit) -> FolderSplit:
+    return replace(split, labels=1 - split.labels)
 
 
 def outputs_of(names: Sequence[str], classes: int, data: Dataset) -> tuple[int, ...] | None:
@@ -208,7 +277,7 @@ def network_data(name: str) -> Dataset:
     """The images of an uploaded network, with its input transform."""
     card = find_upload(name, NetworkCard)[1]
     data = open_images(card.dataset, card.transform)
-    return replace(data, outputs=outputs_of(card.names, card.classes, data))
+    return judged(data, card.names, card.classes)
 
 
 def network_masks(name: str) -> dict[str, Tensor]:

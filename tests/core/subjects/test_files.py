@@ -1,11 +1,9 @@
 """Subject files: what they may say, and how their mistakes are named."""
 
-import io
 import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +15,7 @@ from pruning_core.subjects.weights import load_weights
 from pruning_core.workspaces import datasets_of, known_datasets, known_models
 from pruning_core.zoo import MODELS
 from tests.core.toy import is_sentence, refusal
-from tests.core.zoo.uploads.files import bomb, lying_header, pt
+from tests.core.zoo.uploads.files import bomb, lying_header, old_pt, pt
 from tests.third_party import write_package
 
 
@@ -150,13 +148,6 @@ def test_weights_that_do_not_fit_are_named(file: Path, tmp_path: Path) -> None:
     assert "lacks conv.bias, head.bias, head.weight and 5 more" in sentences[0]
     assert "differs in conv.weight ((1,), the network has (6, 1, 3, 3))" in sentences[0]
     assert "cannot be read: the file is no safetensors, .pt or .npz file" in sentences[1]
-
-
-def old_pt(content: Any) -> bytes:
-    """A file of the form before PyTorch 1.6."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer, _use_new_zipfile_serialization=False)
-    return buffer.getvalue()
 
 
 def test_weights_beyond_their_file_are_refused_before_they_are_allocated(tmp_path: Path) -> None:

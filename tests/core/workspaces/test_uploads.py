@@ -8,12 +8,19 @@ import pytest
 import torch
 
 from pruning_core.cli.main import main
+from pruning_core.evaluation.accuracy import Judge
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.grid_jobs import OpenByName
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, PruningError
-from pruning_core.workspaces import datasets_of, known_datasets, known_models, open_workspace
+from pruning_core.workspaces import (
+    Workspace,
+    datasets_of,
+    known_datasets,
+    known_models,
+    open_workspace,
+)
 from pruning_core.zoo.uploads import Asked, store_images, store_network
 from tests.core.zoo.uploads.files import TRANSFORM, flowers, network, pt, zipped
 
@@ -75,3 +82,39 @@ def test_the_command_line_lists_and_runs_it(plan: Plan, capsys: pytest.CaptureFi
     Path("plan.json").write_text(plan.to_json(), encoding="utf-8")
     assert main(["run", "plan.json", "--out", "results", "--device", "cpu", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["plan"]["model"] == plan.model
+
+
+def uploaded(files: dict[str, bytes], classes: int, names: tuple[str, ...] = ()) -> Workspace:
+    images = store_images(zipped(files), "x.zip", "me").name
+    content = pt(network(classes).state_dict())
+    stored = store_network(content, "x.pt", Asked("vgg", images, TRANSFORM, names), "me")
+    return open_workspace(stored.name, images)
+
+
+def test_the_task_follows_outputs_and_folders(plan: Plan) -> None:
+    """One output: binary. No class folders: agreement. Each is pruned."""
+    two = flowers(5, "", "ab")
+    alone = {name.replace("/", ""): png for name, png in two.items()}
+    cases = (
+        (uploaded(two, 1), "binary", ("a", "b"), "above zero it means 'b'"),
+        (uploaded(two, 1, ("a",)), "binary", ("b", "a"), "above zero it means 'a'"),
+        (uploaded(alone, 3), "agreement", ("output 0", "output 1", "output 2"), "agreement"),
+        (uploaded(flowers(5, "x/", "a"), 2, ("p", "q")), "agreement", ("p", "q"), "agreement"),
+    )
+    for space, task, classes, note in cases:
+        assert (space.dataset.task.name, space.dataset.classes) == (task, classes)
+        assert any(note in sentence for sentence in space.notes)
+        chosen = replace(plan, model=space.name, dataset=space.dataset.name, criterion="taylor")
+        *_, done = prune(chosen, space)
+        assert isinstance(done, Finished)
+        assert done.pruned.n == len(space.dataset.test)
+    values = [Judge.of(s.dataset).evaluate(s.model, s.dataset.test).value for s, *_ in cases]
+    assert values[0] == pytest.approx(1 - values[1])
+    assert values[2:] == [1.0, 1.0]
+    for files, names, words in (
+        (flowers(), (), "needs images of two classes"),
+        (alone, (), "the images have no classes"),
+        (two, ("c",), "'a' or 'b'"),
+    ):
+        with pytest.raises(PruningError, match=words):
+            uploaded(files, 1, names)

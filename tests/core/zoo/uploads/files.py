@@ -28,6 +28,13 @@ def pt(content: Any) -> bytes:
     return buffer.getvalue()
 
 
+def old_pt(content: Any) -> bytes:
+    """A file of the form before PyTorch 1.6."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
 def named(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: value for name, value in state.items()}
 

@@ -283,7 +283,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "more than it says": (lying, "zip file is damaged"),
     "many images": (lambda: zipped(flowers(20)), "has 60 images: at most 50"),
-    "one class": (lambda: zipped(flowers(5, "x/", "a")), "single class 'a'"),
+    "labels in a table": (
+        lambda: zipped({f"x/{n}": png for n, png in flowers(5, "", "a").items()} | {"l.csv": b""}),
+        "labels in a table (l.csv) are not read here",
+    ),
     "other classes": (
         lambda: zipped(layout("train") | flowers(3, "test/", "abd")),
         "different classes",
