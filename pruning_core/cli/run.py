@@ -22,6 +22,7 @@ from pruning_core.cli.output import note, note_epoch, print_json
 from pruning_core.compress.goal_costs import COSTS
 from pruning_core.compress.storage_sizes import computed_sizes
 from pruning_core.export import (
+    DENSE,
     evaluations_by_state,
     masks_by_parameter,
     masks_safetensors,
@@ -138,6 +139,8 @@ def _write(
         note(f"load_masks.py is not written. {no_script}")
     else:
         files["load_masks.py"] = script
+    if DENSE in script:  # it reads the dense network's answers
+        files[DENSE] = weights_safetensors(space.model)
     write_files(folder, files)
 
 

@@ -9,11 +9,13 @@ from pruning_core.export.masks import (
     masks_pt,
     masks_safetensors,
 )
+from pruning_core.export.named_lines import DENSE
 from pruning_core.export.report import evaluation_dict, evaluations_by_state, report_dict
 from pruning_core.export.task_lines import value_line
 from pruning_core.export.weights import weights_safetensors
 
 __all__ = [
+    "DENSE",
     "MASK_FORMATS",
     "evaluation_dict",
     "evaluations_by_state",

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor, nn
 
 from pruning_core.compress.shared_storage import shared_copy
 from pruning_core.compress.sparse_file import LOADER, write_sparse
 from pruning_core.export import (
+    DENSE,
     MASK_FORMATS,
     masks_by_parameter,
     value_line,
@@ -28,6 +30,7 @@ NAMES = (
     "load_sparse.py",
     "plan.json",
     "load_masks.py",
+    DENSE,
 )
 
 
@@ -53,7 +56,10 @@ class Files:
     @property
     def names(self) -> tuple[str, ...]:
         """The files that there are."""
-        return tuple(name for name in NAMES if self.script or name != "load_masks.py")
+        none = {"load_masks.py"} if not self.script else set()
+        if DENSE not in self.script:
+            none.add(DENSE)
+        return tuple(name for name in NAMES if name not in none)
 
     def make(self, name: str) -> bytes:
         """The content of one file. Raises KeyError for a name that is not in `NAMES`."""
@@ -65,6 +71,7 @@ class Files:
             "load_sparse.py": LOADER.encode,
             "plan.json": self._plan,
             "load_masks.py": self._script,
+            DENSE: partial(weights_safetensors, self.space.model),
         }
         return makers[name]()
 

@@ -22,7 +22,7 @@ from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ra
 from explorer.texts.task_words import for_task, interval_help
 from explorer.training.compare import measured_on
 from explorer.training.run_panel import finished_run
-from pruning_core.export import script_or_reason
+from pruning_core.export import DENSE, script_or_reason
 from pruning_core.export.thinned import PURPOSE as THINNED_PURPOSE
 from pruning_core.flows import FLOWS, flow
 from pruning_core.granularity import granularity
@@ -51,6 +51,7 @@ PURPOSE = {
     "plan.json": "All choices. Upload it below, or run it: "
     "python -m pruning_core run plan.json --out DIR.",
     "load_masks.py": "A short program that loads the masks and prints the accuracy measured here.",
+    DENSE: "The network before pruning: its answers are the targets of load_masks.py.",
 }
 RUN_IT = (
     "Run `python load_masks.py`. Its first lines say which files it needs beside it. It does not "

@@ -1,6 +1,7 @@
 """An uploaded network opens everywhere by its name: workspace, plan, script, command line."""
 
 import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +15,7 @@ from pruning_core.plan import Plan
 from pruning_core.sensitivity.grid_jobs import OpenByName
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Finished, PruningError
-from pruning_core.workspaces import (
-    Workspace,
-    datasets_of,
-    known_datasets,
-    known_models,
-    open_workspace,
-)
+from pruning_core.workspaces import datasets_of, known_datasets, known_models, open_workspace
 from pruning_core.zoo.uploads import Asked, store_images, store_network
 from tests.core.zoo.uploads.files import TRANSFORM, flowers, network, pt, zipped
 
@@ -84,15 +79,17 @@ def test_the_command_line_lists_and_runs_it(plan: Plan, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["plan"]["model"] == plan.model
 
 
-def uploaded(files: dict[str, bytes], classes: int, names: tuple[str, ...] = ()) -> Workspace:
+def uploaded(files: dict[str, bytes], classes: int, names: tuple[str, ...] = ()) -> Plan:
     images = store_images(zipped(files), "x.zip", "me").name
     content = pt(network(classes).state_dict())
     stored = store_network(content, "x.pt", Asked("vgg", images, TRANSFORM, names), "me")
-    return open_workspace(stored.name, images)
+    return Plan(model=stored.name, dataset=images, granularity="filter", criterion="taylor")
 
 
-def test_the_task_follows_outputs_and_folders(plan: Plan) -> None:
-    """One output: binary. No class folders: agreement. Each is pruned."""
+def test_the_task_follows_outputs_and_folders(
+    plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One output: binary. No class folders: agreement, whose script reads the dense network."""
     two = flowers(5, "", "ab")
     alone = {name.replace("/", ""): png for name, png in two.items()}
     cases = (
@@ -101,16 +98,27 @@ def test_the_task_follows_outputs_and_folders(plan: Plan) -> None:
         (uploaded(alone, 3), "agreement", ("output 0", "output 1", "output 2"), "agreement"),
         (uploaded(flowers(5, "x/", "a"), 2, ("p", "q")), "agreement", ("p", "q"), "agreement"),
     )
-    for space, task, classes, note in cases:
+    values = []
+    for chosen, task, classes, note in cases:
+        space = open_workspace(chosen.model, chosen.dataset)
         assert (space.dataset.task.name, space.dataset.classes) == (task, classes)
         assert any(note in sentence for sentence in space.notes)
-        chosen = replace(plan, model=space.name, dataset=space.dataset.name, criterion="taylor")
-        *_, done = prune(chosen, space)
-        assert isinstance(done, Finished)
-        assert done.pruned.n == len(space.dataset.test)
-    values = [Judge.of(s.dataset).evaluate(s.model, s.dataset.test).value for s, *_ in cases]
+        values.append(Judge.of(space.dataset).evaluate(space.model, space.dataset.test).value)
     assert values[0] == pytest.approx(1 - values[1])
     assert values[2:] == [1.0, 1.0]
+    binary = replace(cases[1][0], fine_tune=plan.fine_tune)
+    *_, done = prune(binary, open_workspace(binary.model, binary.dataset))
+    assert isinstance(done, Finished)
+    assert 0 < done.report.sparsity_masked
+    chosen = replace(cases[2][0], fine_tune=plan.fine_tune)
+    Path("plan.json").write_text(chosen.to_json(), encoding="utf-8")
+    assert main(["run", "plan.json", "--out", "results", "--device", "cpu", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)["measured"]["pruned"]["value"]
+    for name, png in alone.items():
+        Path("results/images").mkdir(exist_ok=True)
+        Path("results/images", name).write_bytes(png)
+    runpy.run_path("results/load_masks.py")
+    assert capsys.readouterr().out.startswith(f"agreement {printed:.6f}")
     for files, names, words in (
         (flowers(), (), "needs images of two classes"),
         (alone, (), "the images have no classes"),

@@ -20,6 +20,7 @@ from explorer.pages.export.downloads import NAMES, Files
 from explorer.session import cache
 from explorer.texts.formats import percent
 from pruning_core.compress.sparse_file import read_sparse
+from pruning_core.export import DENSE
 from pruning_core.plan import Plan
 from pruning_core.types import DataMissing, Finished, PruningError
 from pruning_core.workspaces import Workspace
@@ -137,7 +138,8 @@ def test_all_mask_files_hold_the_same_masks_and_the_plan(open_view: Open) -> Non
 def test_the_archive_holds_every_file(open_view: Open) -> None:
     files = files_shown(open_view("export"))
     with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
-        assert set(archive.namelist()) == set(NAMES) == set(export.PURPOSE)
+        assert set(NAMES) == set(export.PURPOSE)
+        assert set(archive.namelist()) == set(NAMES) - {DENSE}
         assert all(
             archive.read(name) == files.make(name) for name in ("plan.json", "load_masks.py")
         )
@@ -155,7 +157,7 @@ def test_a_network_without_a_script_keeps_its_other_files(
     assert "The script prints:" not in text(at)
     files = files_shown(at)
     with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
-        assert set(archive.namelist()) == set(NAMES) - {"load_masks.py"}
+        assert set(archive.namelist()) == set(NAMES) - {"load_masks.py", DENSE}
 
 
 def test_requested_and_achieved_sparsity_are_both_shown(open_view: Open) -> None:
