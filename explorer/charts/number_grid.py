@@ -75,10 +75,9 @@ def grids(parts: Sequence[Grid | str], look: str = "") -> str:
     return f'<div class="pe-grids {look}">{items}</div>'
 
 
-def figure(rows: Sequence[str], sentence: str) -> str:
-    """HTML as one figure. sentence: what it shows, for people who cannot see it."""
-    body = "".join(rows)
-    return f'{STYLE}<div role="figure" aria-label="{escape(sentence)}">{body}</div>'
+def figure(rows: Sequence[str]) -> str:
+    """Rows below each other."""
+    return f"{STYLE}{''.join(rows)}"
 
 
 def colours(values: np.ndarray, limit: float) -> np.ndarray:

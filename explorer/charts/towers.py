@@ -9,8 +9,8 @@ from explorer.charts.raster import png
 UNIT = 5.6
 """Half the width of a tile, in pixels of the page."""
 FINE = 2
-"""Pixels of the picture per pixel of the page; four times as many are drawn, then averaged."""
-OVERSAMPLED = 4
+"""Pixels of the picture per pixel of the page; twice as many are drawn, then averaged."""
+OVERSAMPLED = 2
 THICK = 0.62
 """The height of a tile, in units."""
 FLOOR = 3.9
@@ -21,16 +21,17 @@ SIDES = (0.62, 0.78)
 """How dark the left and the right side of a tile is."""
 
 
-def towers(kept: np.ndarray) -> tuple[bytes, int, int]:
+def towers(kept: np.ndarray, unit: float = UNIT) -> tuple[bytes, int, int]:
     """A mask, O I H W, as a PNG with its width and height on the page, in pixels.
 
     Each kept weight is a solid tile; each removed one is the pale outline of a tile. Channels are
     floors, the first on top. Rows of a kernel run to the lower left, columns to the lower right.
+    unit: half the width of a tile.
     """
     o, i, h, w = kept.shape
     width = o * (h + w) + (o - 1) * GAP
     height = (h + w) / 2 + (i - 1) * FLOOR + THICK
-    scale = UNIT * FINE * OVERSAMPLED
+    scale = unit * FINE * OVERSAMPLED
     margin = FINE * OVERSAMPLED
     size = (round(width * scale) + 2 * margin, round(height * scale) + 2 * margin)
     image = Image.new("RGBA", size, (*rgb(PRUNED_CELL), 0))

@@ -7,14 +7,13 @@ import torch
 
 from explorer.charts.contact_sheet import Bar, Card, Shot, sheet
 from explorer.charts.towers import towers
-from explorer.pages.learn.lesson import Drawn, network
+from explorer.pages.learn.lesson import Drawn, network, weight_of
 from explorer.session import cache
 from explorer.texts.formats import percent
 from explorer.texts.lessons import Words
 from pruning_core.compress.storage_formats import count_layer, n_of_m_bits
 from pruning_core.granularity import Granularity, from_groups, granularity, to_groups
 from pruning_core.masks import lowest, n_removed
-from pruning_core.model.inventory import weights
 from pruning_core.types import Layer
 
 LAYER = "layer1.0.conv1.weight"
@@ -71,11 +70,14 @@ def cut(weight: torch.Tensor, g: Granularity, budget: float) -> Cut:
     )
 
 
+def small_weight() -> torch.Tensor:
+    """The first filters and channels of a real layer."""
+    return weight_of(LAYER)[: SHAPE[0], : SHAPE[1]]
+
+
 def cuts(budget: float) -> dict[str, Cut]:
     """The small layer by every granularity, at one budget of zeros."""
-    space = network()
-    layer = next(layer for layer in space.layers if layer.name == LAYER)
-    weight = weights(space.model, (layer,))[LAYER][: SHAPE[0], : SHAPE[1]]
+    weight = small_weight()
     return {name: cut(weight, chosen(name, budget), budget) for name in NAMES}
 
 

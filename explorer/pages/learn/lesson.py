@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import plotly.graph_objects as go
+from torch import Tensor
 
 from explorer.session import cache
 from explorer.texts.lessons import Words
+from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
+from pruning_core.types import Layer
 from pruning_core.workspaces import Workspace
 
 
@@ -49,3 +52,13 @@ def network() -> Workspace:
     """The network that the app opens with: all lessons show it."""
     plan = Plan()
     return cache.workspace(plan.model, plan.dataset)
+
+
+def layer_of(name: str) -> Layer:
+    """The layer of that name in the lessons' network."""
+    return next(layer for layer in network().layers if layer.name == name)
+
+
+def weight_of(name: str) -> Tensor:
+    """Its weights, O x I x H x W."""
+    return weights(network().model, (layer_of(name),))[name]

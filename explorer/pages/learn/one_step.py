@@ -9,12 +9,11 @@ import torch
 
 from explorer.charts.number_grid import Cell, Grid, coloured, figure, grids, number
 from explorer.charts.palette import CHOSEN
-from explorer.pages.learn.lesson import Drawn, network
+from explorer.pages.learn.lesson import Drawn, layer_of, network, weight_of
 from explorer.session import cache
 from explorer.texts.lessons import Words
 from pruning_core.masks import lowest
 from pruning_core.model.gradients import batch_gradients
-from pruning_core.model.inventory import weights
 from pruning_core.pipeline import choose_masks, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.workspaces import calibration
@@ -50,8 +49,8 @@ class Step:
 def steps() -> dict[str, Step]:
     """The kernel at every stage of the flow, computed by the real network."""
     space = network()
-    layer = next(layer for layer in space.layers if layer.name == LAYER)
-    weight = weights(space.model, (layer,))[LAYER][KERNEL]
+    layer = layer_of(LAYER)
+    weight = weight_of(LAYER)[KERNEL]
     result = {}
     for stage in STAGES:
         sparsity = 0.0 if stage == "train" else SPARSITY
@@ -83,7 +82,7 @@ def draw(stage: str, words: Words) -> Drawn:
         "stopped": number(float(step.gradient[largest])),
     }
     rows = [_chain(stage, words), *_rows(every, stage, words)]
-    return Drawn(figure(rows, words("alt", **values)), values, 1, {"sparsity": str(SPARSITY)})
+    return Drawn(figure(rows), values, 1, {"sparsity": str(SPARSITY)})
 
 
 def _chain(stage: str, words: Words) -> str:

@@ -1,12 +1,12 @@
 """The Learn page: a list of short lessons, and one screen for each."""
 
 from collections.abc import Mapping
+from html import escape
 
 import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from explorer.charts import alt
 from explorer.pages.learn.glossary import show_terms
 from explorer.pages.learn.lesson import Drawn, Lesson
 from explorer.pages.learn.lessons import LESSONS
@@ -102,7 +102,7 @@ def _lesson(name: str, language: str, pages: Mapping[str, st.Page]) -> None:
         above = st.container()
         drawn = lesson.draw(_position(name, lesson, words), words)
         with above:
-            _figure(name, drawn)
+            _figure(name, drawn, words("alt", **drawn.values))
     with points:
         for point in ("first", "second", "third"):
             st.markdown(words(point, **drawn.values))
@@ -148,14 +148,15 @@ def _position(name: str, lesson: Lesson, words: Words) -> object:
     )
 
 
-def _figure(name: str, drawn: Drawn) -> None:
+def _figure(name: str, drawn: Drawn, sentence: str) -> None:
+    """sentence: what the figure shows, for people who cannot see it."""
     if isinstance(drawn.figure, str):
-        st.html(drawn.figure)
+        st.html(f'<div role="figure" aria-label="{escape(sentence)}">{drawn.figure}</div>')
         return
     figure: go.Figure = drawn.figure
     if state.page_text("projector"):
         figure.update_layout(font_size=LARGE)
-    st.plotly_chart(figure, key=f"chart_{name}", alt=alt(figure), config={"displayModeBar": False})
+    st.plotly_chart(figure, key=f"chart_{name}", alt=sentence, config={"displayModeBar": False})
 
 
 def _question(name: str, drawn: Drawn, words: Words) -> None:

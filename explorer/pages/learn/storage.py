@@ -7,13 +7,12 @@ import torch
 from scipy.sparse import csr_array
 
 from explorer.charts.number_grid import Cell, Grid, coloured, figure, grids, number
-from explorer.pages.learn.lesson import Drawn, network
+from explorer.pages.learn.lesson import Drawn, network, weight_of
 from explorer.session import cache
 from explorer.texts.lessons import Words
 from pruning_core.compress.storage_formats import FORMATS, LayerCounts, count_layer, gaps
 from pruning_core.granularity import granularity
 from pruning_core.masks import lowest
-from pruning_core.model.inventory import weights
 from pruning_core.types import Layer
 
 LAYER = "fc.weight"
@@ -92,9 +91,7 @@ def read_back(entries: tuple[tuple[int, float], ...]) -> np.ndarray:
 
 def small_matrix() -> torch.Tensor:
     """The corner of the output layer that has the largest weights kept, the others zero."""
-    space = network()
-    layer = next(layer for layer in space.layers if layer.name == LAYER)
-    corner = weights(space.model, (layer,))[LAYER][: SHAPE[0], : SHAPE[1], 0, 0]
+    corner = weight_of(LAYER)[: SHAPE[0], : SHAPE[1], 0, 0]
     scores = corner.abs().reshape(1, -1)
     removed = lowest(scores, scores.numel() - KEPT).reshape(corner.shape)
     return corner.masked_fill(removed, 0.0)
@@ -115,7 +112,7 @@ def draw(step: int, words: Words) -> Drawn:
     ]
     order = sorted(("csr", "bitmap", "relative"), key=lambda name: every.bits[name])
     correct = ("csr", "bitmap", "relative").index(order[0])
-    return Drawn(figure(rows, words("alt", **values)), values, correct, {"sparsity": "0.7"})
+    return Drawn(figure(rows), values, correct, {"sparsity": "0.7"})
 
 
 def _matrices(every: Stored, step: int, words: Words) -> str:

@@ -1,0 +1,113 @@
+"""Lesson 3: single weights against whole filters, at one sparsity, by four numbers."""
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from explorer.charts.palette import KEPT, PRUNED_MODEL
+from explorer.charts.style import finish, patterned
+from explorer.pages.learn.lesson import Drawn, network
+from explorer.session import cache
+from explorer.texts.formats import percent
+from explorer.texts.lessons import Words
+from pruning_core.compress.storage_sizes import computed_sizes, dense_stored, smallest_stored
+from pruning_core.compress.thin_sizes import thinned_bytes
+from pruning_core.granularity import granularity
+from pruning_core.plan import Plan
+from pruning_core.types import PruningError
+
+SPARSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+KINDS = {"fine": (KEPT, ""), "filter": (PRUNED_MODEL, "/")}
+"""Granularity -> colour and pattern of its bars."""
+NUMBERS = ("accuracy", "parameters", "bytes", "macs")
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What pruning gave, each as a fraction; the last three of the dense network's number.
+
+    accuracy: on the validation images, without training, measured. parameters: that are not zero;
+    bytes: of the smallest storage that the lesson names; macs: multiply-adds that a dense library
+    computes. These are computed.
+    """
+
+    accuracy: float
+    parameters: float
+    bytes: float
+    macs: float
+
+
+def plan_of(kind: str, sparsity: float) -> Plan:
+    return Plan(granularity=kind, sparsity=sparsity, tied=granularity(kind).ties_layers)
+
+
+def numbers(kind: str, sparsity: float) -> Numbers:
+    """The four numbers of one granularity."""
+    space = network()
+    plan = plan_of(kind, sparsity)
+    masks = cache.masks(plan, space)
+    report = cache.report(plan, space)
+    model = cache.pruned_model(plan, space)
+    sizes = computed_sizes(model, space.layers, masks, granularity(kind))
+    smallest = smallest_stored(sizes).bytes
+    macs = report.macs
+    left = report.nonzeros
+    if kind == "filter":
+        thin = thinned_bytes(model, space, masks)
+        if thin is None or report.thinned_macs is None or report.thinned_parameters is None:
+            raise PruningError("The narrower network of this lesson cannot be computed.")
+        smallest, macs, left = thin, report.thinned_macs, report.thinned_parameters
+    return Numbers(
+        cache.accuracy(plan, space).value,
+        left / report.parameters,
+        smallest / dense_stored(sizes),
+        macs / report.macs,
+    )
+
+
+def draw(sparsity: float, words: Words) -> Drawn:
+    """A pair of bars for each number."""
+    found = {
+        kind: cache.cached_detail(
+            lambda kind=kind: numbers(kind, sparsity),
+            network(),
+            "lesson structured",
+            kind,
+            sparsity,
+        )
+        for kind in KINDS
+    }
+    values = {
+        f"{kind}_{name}": percent(getattr(found[kind], name), 0)
+        for kind in KINDS
+        for name in NUMBERS
+    }
+    values["sparsity"] = percent(sparsity)
+    figure = finish(_bars(found, words), words("alt", **values), 430, "structured")
+    figure.update_layout(margin_t=60)
+    opens = {"granularity": "filter", "sparsity": str(sparsity), "tied": "1"}
+    return Drawn(figure, values, 1, opens)
+
+
+def _bars(found: dict[str, Numbers], words: Words) -> go.Figure:
+    titles = [words(f"{name}_title") for name in NUMBERS]
+    figure = make_subplots(1, len(NUMBERS), shared_yaxes=True, subplot_titles=titles)
+    for column, name in enumerate(NUMBERS, 1):
+        for kind, (colour, pattern) in KINDS.items():
+            share = getattr(found[kind], name)
+            figure.add_bar(
+                x=[words(kind)],
+                y=[100 * share],
+                text=[f"<b>{percent(share, 0)}</b>"],
+                textposition="outside",
+                cliponaxis=False,
+                marker=patterned(colour, pattern),
+                hovertemplate="%{x}: %{y:.1f}%<extra></extra>",
+                row=1,
+                col=column,
+            )
+    figure.update_layout(showlegend=False, bargap=0.35)
+    figure.update_yaxes(range=[0, 112], tickvals=[0, 25, 50, 75, 100], ticksuffix="%")
+    figure.update_annotations(font_size=14)
+    return figure
