@@ -5,11 +5,12 @@ import plotly.graph_objects as go
 
 from explorer.charts.palette import CHOSEN, PRUNED, translucent
 from explorer.charts.style import finish
-from explorer.pages.learn.lesson import Drawn, layer_of, network
+from explorer.pages.learn.lesson import Drawn, address, layer_of, network
 from explorer.session import cache
 from explorer.texts.lessons import Words
 from pruning_core.criteria import criterion
 from pruning_core.masks import ranks
+from pruning_core.plan import Plan
 from pruning_core.resolved_plan import criterion_inputs, criterion_model
 from pruning_core.sensitivity.compare_granularities import filter_scores
 
@@ -53,7 +54,8 @@ def draw(chosen: int, words: Words) -> Drawn:
         "count": FILTERS,
     }
     figure = finish(_lines(table, chosen, words), words("alt", **values), 520, "criteria")
-    opens = {"layer": LAYER, "closer": "Filters", "filter": str(chosen), "granularity": "filter"}
+    plan = Plan(granularity="filter", sparsity=0.2)
+    opens = address(plan, LAYER, closer="Filters", filter=str(chosen))
     return Drawn(figure, values, 0 if len(set(first)) == 1 else 2, opens)
 
 

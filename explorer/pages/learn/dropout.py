@@ -8,16 +8,17 @@ import torch
 from explorer.charts.contact_sheet import Card, Shot, sheet
 from explorer.charts.towers import towers
 from explorer.pages.learn.granularity import LAYER, SHAPE, small_weight
-from explorer.pages.learn.lesson import Drawn
+from explorer.pages.learn.lesson import Drawn, address
 from explorer.texts.formats import percent
 from explorer.texts.lessons import Words
 from pruning_core.dropout import REGULARISERS, sample_mask
 from pruning_core.masks import lowest
+from pruning_core.plan import Plan
 from pruning_core.types import Layer
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 PASSES = 4
-UNIT = 4.1
+UNIT = 4.55
 """Half the width of a tile, in pixels: five pictures side by side fill a wide page."""
 WIDTH = 900
 
@@ -52,7 +53,7 @@ def draw(rate: float, words: Words) -> Drawn:
         "passes": PASSES,
         "dropout": ", ".join(str(int(mask.any((1, 2, 3)).sum())) for mask in rows["dropout"][:-1]),
     }
-    opens = {"layer": LAYER, "closer": "Dropout"}
+    opens = address(Plan(sparsity=0.2), LAYER, closer="Dropout")
     return Drawn(sheet(cards, width=WIDTH), values, 0, opens)
 
 

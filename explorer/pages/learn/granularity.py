@@ -7,13 +7,14 @@ import torch
 
 from explorer.charts.contact_sheet import Bar, Card, Shot, sheet
 from explorer.charts.towers import towers
-from explorer.pages.learn.lesson import Drawn, network, weight_of
+from explorer.pages.learn.lesson import Drawn, address, network, weight_of
 from explorer.session import cache
 from explorer.texts.formats import percent
 from explorer.texts.lessons import Words
 from pruning_core.compress.storage_formats import count_layer, n_of_m_bits
 from pruning_core.granularity import Granularity, from_groups, granularity, to_groups
 from pruning_core.masks import lowest, n_removed
+from pruning_core.plan import Plan
 from pruning_core.types import Layer
 
 LAYER = "layer1.0.conv1.weight"
@@ -97,7 +98,7 @@ def draw(budget: float, words: Words) -> Drawn:
     finest = pictures["fine"][0].magnitude
     cards = [_card(name, one, png, finest, words) for name, (one, png) in pictures.items()]
     kept = {name.split(":")[0]: percent(one.magnitude, 0) for name, (one, _) in pictures.items()}
-    opens = {"sparsity": str(budget), "layer": LAYER, "closer": "Granularities"}
+    opens = address(Plan(sparsity=budget), LAYER, closer="Granularities")
     return Drawn(sheet(cards, width=CARD), {"budget": percent(budget), **kept}, 1, opens)
 
 

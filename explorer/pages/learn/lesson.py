@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from torch import Tensor
 
 from explorer.session import cache
+from explorer.session.url import write
 from explorer.texts.lessons import Words
 from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
@@ -62,3 +63,9 @@ def layer_of(name: str) -> Layer:
 def weight_of(name: str) -> Tensor:
     """Its weights, O x I x H x W."""
     return weights(network().model, (layer_of(name),))[name]
+
+
+def address(plan: Plan, layer: str | None = None, **own: str) -> dict[str, str]:
+    """The parameters of a page's address. own: of the page itself."""
+    shown = {"sparsity": str(plan.sparsity)} | write(plan) | own
+    return shown | ({"layer": layer} if layer else {})

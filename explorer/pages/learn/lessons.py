@@ -49,7 +49,7 @@ LESSONS = {
         "balance",
         structured.draw,
         structured.SPARSITIES,
-        0.3,
+        0.2,
         _percent,
         "explore",
         ("structured", "unstructured"),

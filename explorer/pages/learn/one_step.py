@@ -9,7 +9,7 @@ import torch
 
 from explorer.charts.number_grid import Cell, Grid, coloured, figure, grids, number
 from explorer.charts.palette import CHOSEN
-from explorer.pages.learn.lesson import Drawn, layer_of, network, weight_of
+from explorer.pages.learn.lesson import Drawn, address, layer_of, network, weight_of
 from explorer.session import cache
 from explorer.texts.lessons import Words
 from pruning_core.masks import lowest
@@ -82,7 +82,9 @@ def draw(stage: str, words: Words) -> Drawn:
         "stopped": number(float(step.gradient[largest])),
     }
     rows = [_chain(stage, words), *_rows(every, stage, words)]
-    return Drawn(figure(rows), values, 1, {"sparsity": str(SPARSITY)})
+    return Drawn(
+        figure(rows), values, 1, address(Plan(sparsity=SPARSITY, allocation="global"), LAYER)
+    )
 
 
 def _chain(stage: str, words: Words) -> str:

@@ -80,7 +80,7 @@ def _list(language: str) -> None:
     words = Words(language, "page")
     st.title(words("title"), anchor=False)
     st.markdown(words("lead"))
-    grid = st.grid(3, min_column_width=290)
+    grid = st.grid(5, min_column_width=220)
     for number, (name, lesson) in enumerate(LESSONS.items(), 1):
         card = grid.container(border=True, height="stretch", key=f"lesson_card_{name}")
         own = Words(language, name)

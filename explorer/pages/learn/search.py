@@ -7,17 +7,19 @@ import plotly.graph_objects as go
 
 from explorer.charts.palette import CHOSEN, DARK_PAGE, MAGNITUDE, PRUNED_MODEL, scale
 from explorer.charts.style import finish
-from explorer.pages.learn.lesson import Drawn
+from explorer.pages.learn.lesson import Drawn, address
 from explorer.pages.learn.stored import stored
 from explorer.pages.learn.two_layers import KEEP, MOST, NAMES, judge, two_layers
 from explorer.texts.formats import percent
 from explorer.texts.lessons import Words
+from pruning_core.plan import Plan
 from pruning_core.search import search_method
 from pruning_core.workspaces import Workspace
 
 RUN = "search"
-GRID = tuple(round(0.05 * step, 2) for step in range(20))
+GRID = tuple(round(0.4 + 0.03 * step, 2) for step in range(20))
 """Ratios of each layer at which the landscape is measured."""
+AXIS = [100 * GRID[0], 100 * MOST]
 METHOD = "annealing:first=4,step=0.2"
 EVALUATIONS = 24
 SEED = 2
@@ -67,8 +69,7 @@ def draw(shown: int, words: Words) -> Drawn:
     figure = finish(
         _figure(run["landscape"], until, best, words), words("alt", **values), 520, "search"
     )
-    opens = {"granularity": "kernel"}
-    return Drawn(figure, values, 2, opens)
+    return Drawn(figure, values, 2, address(Plan(granularity="kernel")))
 
 
 def _figure(
@@ -101,8 +102,8 @@ def _figure(
         hoverinfo="skip",
     )
     _dots(figure, until, best, words)
-    figure.update_xaxes(title_text=words("x"), range=[0, 95], ticksuffix="%", constrain="domain")
-    figure.update_yaxes(title_text=words("y"), range=[0, 95], ticksuffix="%")
+    figure.update_xaxes(title_text=words("x"), range=AXIS, ticksuffix="%", constrain="domain")
+    figure.update_yaxes(title_text=words("y"), range=AXIS, ticksuffix="%")
     return figure
 
 

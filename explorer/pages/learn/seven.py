@@ -9,16 +9,17 @@ from plotly.subplots import make_subplots
 
 from explorer.charts.palette import CHOSEN, GAIN, KEPT, LOSS, PRUNED, translucent
 from explorer.charts.style import finish
-from explorer.pages.learn.lesson import Drawn, layer_of, network, weight_of
+from explorer.pages.learn.lesson import Drawn, address, layer_of, network, weight_of
 from explorer.session import cache
 from explorer.texts.formats import count, percent
 from explorer.texts.lessons import Words
 from pruning_core.criteria.seven import AccumulatedScores, noise_factors
 from pruning_core.masks import ranks
 from pruning_core.model.gradients import batch_gradients
+from pruning_core.plan import Plan
 from pruning_core.workspaces import calibration
 
-LAYER = "layer2.0.conv1.weight"
+LAYER = "layer3.0.shortcut.conv.weight"
 IMAGES = 512
 BATCH = 32
 RATIOS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -59,7 +60,7 @@ def noise() -> Noise:
         torch.stack([gradient[LAYER].abs().flatten() for gradient in gradients]).numpy(),
         noise_factors(gradients)[LAYER].flatten().numpy(),
         _relative(weight.abs()),
-        _relative(sum((weight * gradient[LAYER]).abs() for gradient in gradients)),
+        _relative(torch.stack([(weight * one[LAYER]).abs() for one in gradients]).sum(0)),
         _relative(running.scores[LAYER]),
     )
 
@@ -87,9 +88,9 @@ def draw(ratio: float, words: Words) -> Drawn:
     figure = finish(
         _figure(measured, only, shown, ratio, words), words("alt", **values), 470, "seven"
     )
-    figure.update_layout(margin_t=70)
+    figure.update_layout(margin_t=90)
     return Drawn(
-        figure, values, 2, {"criterion": "seven", "sparsity": str(ratio), "flow": "seven_pre"}
+        figure, values, 2, address(Plan(criterion="seven", sparsity=ratio, flow="seven_pre"), LAYER)
     )
 
 
@@ -127,7 +128,7 @@ def _figure(
         )
     figure.update_xaxes(title_text=words("batch"), row=1, col=1)
     figure.update_yaxes(title_text=words("slope"), rangemode="tozero", row=1, col=1)
-    figure.update_layout(legend={"y": 1.12})
+    figure.update_layout(legend={"y": 1.1})
     return figure
 
 

@@ -7,12 +7,13 @@ import torch
 from scipy.sparse import csr_array
 
 from explorer.charts.number_grid import Cell, Grid, coloured, figure, grids, number
-from explorer.pages.learn.lesson import Drawn, network, weight_of
+from explorer.pages.learn.lesson import Drawn, address, network, weight_of
 from explorer.session import cache
 from explorer.texts.lessons import Words
 from pruning_core.compress.storage_formats import FORMATS, LayerCounts, count_layer, gaps
 from pruning_core.granularity import granularity
 from pruning_core.masks import lowest
+from pruning_core.plan import Plan
 from pruning_core.types import Layer
 
 LAYER = "fc.weight"
@@ -112,7 +113,7 @@ def draw(step: int, words: Words) -> Drawn:
     ]
     order = sorted(("csr", "bitmap", "relative"), key=lambda name: every.bits[name])
     correct = ("csr", "bitmap", "relative").index(order[0])
-    return Drawn(figure(rows), values, correct, {"sparsity": "0.7"})
+    return Drawn(figure(rows), values, correct, address(Plan(sparsity=0.7)))
 
 
 def _matrices(every: Stored, step: int, words: Words) -> str:

@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 
 from explorer.charts.palette import KEPT, PRUNED_MODEL
 from explorer.charts.style import finish, patterned
-from explorer.pages.learn.lesson import Drawn, network
+from explorer.pages.learn.lesson import Drawn, address, network
 from explorer.session import cache
 from explorer.texts.formats import percent
 from explorer.texts.lessons import Words
@@ -66,18 +66,16 @@ def numbers(kind: str, sparsity: float) -> Numbers:
     )
 
 
+def _cached(kind: str, sparsity: float) -> Numbers:
+    def make() -> Numbers:
+        return numbers(kind, sparsity)
+
+    return cache.cached_detail(make, network(), "lesson structured", kind, sparsity)
+
+
 def draw(sparsity: float, words: Words) -> Drawn:
     """A pair of bars for each number."""
-    found = {
-        kind: cache.cached_detail(
-            lambda kind=kind: numbers(kind, sparsity),
-            network(),
-            "lesson structured",
-            kind,
-            sparsity,
-        )
-        for kind in KINDS
-    }
+    found = {kind: _cached(kind, sparsity) for kind in KINDS}
     values = {
         f"{kind}_{name}": percent(getattr(found[kind], name), 0)
         for kind in KINDS
@@ -86,8 +84,7 @@ def draw(sparsity: float, words: Words) -> Drawn:
     values["sparsity"] = percent(sparsity)
     figure = finish(_bars(found, words), words("alt", **values), 430, "structured")
     figure.update_layout(margin_t=60)
-    opens = {"granularity": "filter", "sparsity": str(sparsity), "tied": "1"}
-    return Drawn(figure, values, 1, opens)
+    return Drawn(figure, values, 1, address(plan_of("filter", sparsity)))
 
 
 def _bars(found: dict[str, Numbers], words: Words) -> go.Figure:

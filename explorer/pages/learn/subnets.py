@@ -10,7 +10,7 @@ from torch import nn
 
 from explorer.charts.palette import BASELINE, CHOSEN, PRUNED_MODEL, RECALIBRATED, translucent
 from explorer.charts.style import finish
-from explorer.pages.learn.lesson import Drawn, network
+from explorer.pages.learn.lesson import Drawn, address, network
 from explorer.pages.learn.stored import stored
 from explorer.session import cache
 from explorer.texts.formats import percent
@@ -50,7 +50,7 @@ class SubNet:
 def sample(space: Workspace, number: int = COUNT) -> list[SubNet]:
     """The first sub-nets of a random search, each measured twice."""
     parts = PlanSpace(Plan(granularity="filter"), space, budget="macs", keep=KEEP)
-    every = search_method("random")(parts, lambda _: Judged(0, 0), number, SEED, {})
+    every = search_method("random")(parts, lambda _: Judged(0.0, 0.0), number, SEED, {})
     return [measure(space, parts.all_ratios(candidate.ratios)) for candidate in every]
 
 
@@ -101,12 +101,11 @@ def draw(number: int, words: Words) -> Drawn:
     figure = finish(
         _figure(subnets, number, old, new, words), words("alt", **values), 470, "subnets"
     )
-    figure.update_layout(margin_t=70)
+    figure.update_layout(margin_t=90)
     orders = [
         np.argsort([getattr(one, name) for one in subnets])[-1] for name in ("before", "after")
     ]
-    opens = {"granularity": "filter", "sparsity": "0.3", "tied": "1"}
-    return Drawn(figure, values, 1 if orders[0] != orders[1] else 0, opens)
+    return Drawn(figure, values, 1 if orders[0] != orders[1] else 0, address(chosen.plan()))
 
 
 def _figure(
@@ -118,6 +117,16 @@ def _figure(
         subplot_titles=[words("left", n=subnets[0].n), words("right")],
         horizontal_spacing=0.12,
     )
+    _pairs(figure, subnets, number, words)
+    _statistics(figure, old, new, words)
+    figure.update_xaxes(title_text=words("subnet"), dtick=1, showgrid=False, row=1, col=1)
+    figure.update_yaxes(title_text=words("accuracy"), range=[0, 103], row=1, col=1)
+    figure.update_layout(legend={"y": 1.1})
+    return figure
+
+
+def _pairs(figure: go.Figure, subnets: Sequence[SubNet], number: int, words: Words) -> None:
+    """Every sub-net's two accuracies, joined by a line; the chosen one is strong."""
     numbers = list(range(1, len(subnets) + 1))
     for one, subnet in zip(numbers, subnets, strict=True):
         strong = one == number
@@ -148,11 +157,6 @@ def _figure(
             row=1,
             col=1,
         )
-    _statistics(figure, old, new, words)
-    figure.update_xaxes(title_text=words("subnet"), dtick=1, showgrid=False, row=1, col=1)
-    figure.update_yaxes(title_text=words("accuracy"), range=[0, 103], row=1, col=1)
-    figure.update_layout(legend={"y": 1.12})
-    return figure
 
 
 def _statistics(figure: go.Figure, old: np.ndarray, new: np.ndarray, words: Words) -> None:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from explorer.charts.palette import CHOSEN, PRUNED_MODEL, TUNED
+from explorer.charts.palette import CHOSEN, PRUNED_MODEL, TUNED, translucent
 from explorer.charts.style import finish
-from explorer.pages.learn.lesson import Drawn
+from explorer.pages.learn.lesson import Drawn, address
 from explorer.pages.learn.stored import stored
 from explorer.texts.formats import percent
 from explorer.texts.lessons import Words
+from pruning_core.intervals import wilson_interval
 from pruning_core.pipeline import prune
 from pruning_core.plan import Plan
 from pruning_core.training.config import TrainConfig
@@ -46,6 +47,7 @@ def measure(space: Workspace, sparsity: float) -> Point:
     """The point of that sparsity."""
     *_, done = prune(plan_at(sparsity), space)
     assert isinstance(done, Finished)
+    assert done.tuned is not None
     return Point(sparsity, done.dense.value, done.pruned.value, done.tuned.value, done.dense.n)
 
 
@@ -63,14 +65,14 @@ def draw(sparsity: float, words: Words) -> Drawn:
     }
     figure = finish(_figure(points, words), words("alt", **values), 470, "why")
     _mark(figure, at, words)
-    opens = {"sparsity": str(sparsity), "allocation": "global"}
-    return Drawn(figure, values, 2, opens)
+    return Drawn(figure, values, 2, address(plan_at(sparsity)))
 
 
 def _figure(points: Sequence[Point], words: Words) -> go.Figure:
     figure = go.Figure()
     x = [100 * point.sparsity for point in points]
     for name, colour, dash in CURVES:
+        _band(figure, [(getattr(point, name), point.n) for point in points], x, colour)
         figure.add_scatter(
             x=x,
             y=[100 * getattr(point, name) for point in points],
@@ -84,6 +86,22 @@ def _figure(points: Sequence[Point], words: Words) -> go.Figure:
     figure.update_xaxes(title_text=words("x"), range=[0, 100.5], ticksuffix="%")
     figure.update_yaxes(title_text=words("y", n=points[0].n), range=[0, 104], ticksuffix="%")
     return figure
+
+
+def _band(
+    figure: go.Figure, measured: Sequence[tuple[float, int]], x: list[float], colour: str
+) -> None:
+    """The 95% intervals of accuracies, each with its number of images."""
+    ends = [wilson_interval(round(value * n), n) for value, n in measured]
+    figure.add_scatter(
+        x=[*x, *reversed(x)],
+        y=[100 * high for _, high in ends] + [100 * low for low, _ in reversed(ends)],
+        mode="lines",
+        line_width=0,
+        fill="toself",
+        fillcolor=translucent(colour, 0.18),
+        hoverinfo="skip",
+    )
 
 
 def _mark(figure: go.Figure, at: Point, words: Words) -> None:
