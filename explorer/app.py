@@ -19,6 +19,7 @@ from explorer.session.access import require_token
 from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
 from explorer.session.unavailable import show_unavailable
+from explorer.training.elsewhere import runs_elsewhere
 from pruning_core.evaluation.thread_pool import set_kernel_threads, thread_count
 
 PAGES = (
@@ -68,6 +69,7 @@ def show() -> None:
         return
     with st.sidebar:
         st.header("Pruning Explorer", anchor=False)
+        runs_elsewhere(current.url_path or PAGES[0][-1], {entry[-1]: entry[1] for entry in PAGES})
         choice = sidebar.render()
     state.write_address()
     current.run()

@@ -57,8 +57,14 @@ def active_job(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
     """A progress bar with the stage and the time left, beside the button that stops the run."""
     line = st.container(horizontal=True, vertical_alignment="center")
     line.progress(at.share, _progress_words(run, at))
+    with line:
+        stop_button(run, key, stop_help)
+
+
+def stop_button(run: Snapshot, key: str, stop_help: str) -> None:
+    """The button that stops an active run."""
     stopping = state.stored(STOPPING, "") == run.id
-    line.button(
+    st.button(
         "Stopping …" if stopping else "Stop",
         key=key,
         icon=":material/stop:",
