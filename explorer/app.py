@@ -15,7 +15,7 @@ from explorer.pages.methods import page as methods
 from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import cache, sidebar, state
-from explorer.session.access import require_token
+from explorer.session.access import has_access, require_token
 from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
 from explorer.session.unavailable import show_unavailable
@@ -41,7 +41,6 @@ def show() -> None:
     """Draws the side bar, and the selected page with the side bar's plan."""
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
     st.html(STYLE)
-    require_token()
     cache.keep_imports()
     with show_errors():
         set_kernel_threads(thread_count())  # each run has a new thread, and pages compute in it
@@ -59,7 +58,8 @@ def show() -> None:
     pages[LEARN] = st.Page(
         lambda: learn.render(pages), title="Learn", icon=":material/school:", url_path=LEARN
     )
-    current = st.navigation(list(pages.values()), position="top")
+    current = st.navigation(list(pages.values()), position="top" if has_access() else "hidden")
+    require_token()  # after the navigation: a link to another page leads there afterwards
     if (destination := state.take_destination()) is not None:
         st.switch_page(pages[destination])
     state.read_address(current.url_path, sidebar.known_names())

@@ -19,15 +19,21 @@ _allowed: dict[str, str] = {}
 """The browsers that entered the token, by `state.owner`, and the token that they entered."""
 
 
+def has_access() -> bool:
+    """Whether the server has no token, or this browser has entered it."""
+    wanted = os.environ.get(TOKEN, "")
+    return not wanted or _allowed.get(state.owner()) == wanted
+
+
 def require_token() -> None:
     """Stops the run with a form, until this browser has entered the server's token.
 
     A link may hold it (`?token=...`); it is then removed from the address. Without a token on the
     server, nothing is asked.
     """
-    wanted = os.environ.get(TOKEN, "")
-    if not wanted or _allowed.get(state.owner()) == wanted:
+    if has_access():
         return
+    wanted = os.environ[TOKEN]
     given = str(st.query_params.get(PARAM, "")) or _asked()
     if given and hmac.compare_digest(given.encode(), wanted.encode()):
         _remember(state.owner(), wanted)

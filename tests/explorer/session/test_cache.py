@@ -5,6 +5,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import streamlit as st
 import torch
 
 from explorer.session import cache
@@ -173,3 +174,12 @@ def test_a_network_of_the_same_name_gets_its_own_results(space: Workspace) -> No
     assert cache.cached_detail(lambda: "own", space, "part") == "own"
     assert cache.cached_detail(lambda: "other", other, "part") == "other"
     assert cache.cached_detail(lambda: "again", space, "part") == "own"
+
+
+def test_a_browser_that_clears_the_caches_of_streamlit_deletes_no_run() -> None:
+    jobs = cache.jobs()
+    owners = cache.owners()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    assert cache.jobs() is jobs
+    assert cache.owners() is owners
