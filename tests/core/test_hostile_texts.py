@@ -18,7 +18,7 @@ from pruning_core.zoo.checkpoints import SHIPPED, Card
 from tests.cases import for_each
 
 CARD = (SHIPPED / "lenet5-digits.json").read_text()
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [
         *(None, True, -1, 0, 10**30, int("9" * 3000), 1e308, float("nan"), float("inf")),
         *("", "x" * 20_000, "\x00", "\ud800", "agp:" + "1" * 5000, "rounds:lose=" + "9" * 400),
