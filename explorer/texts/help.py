@@ -91,6 +91,9 @@ COUNTS = {
 """The numbers that several pages show."""
 
 EXPLORE = {
+    "lesson_title": "Shown above the page to everybody who opens the link. Up to 80 characters.",
+    "lesson_task": "What to do with the controls. Up to 400 characters.",
+    "lesson_question": "What to find out. Up to 300 characters.",
     "layer": "The layer that is drawn below. You can also click a box of the network, or the "
     "circle at the left of a row in the table.",
     "ratio": "The fraction of this layer's groups to remove. Moving the slider sets it by hand, "

@@ -8,11 +8,13 @@ from explorer.pages.explore.image_panel import answers, has_images, image_choose
 from explorer.pages.explore.layer_panel import layer_lab, layer_panel
 from explorer.pages.explore.layer_table import fixed_parameters, layer_table
 from explorer.pages.explore.network_map_panel import network_map_panel
+from explorer.pages.explore.own_lesson import own_lesson_form, show_own_lesson
 from explorer.pages.explore.repaired import repaired_caption
 from explorer.pages.explore.tied_caption import tied_caption
 from explorer.session import cache, state
 from explorer.session.kept import keep_button
 from explorer.session.notices import plain
+from explorer.session.url import address_of
 from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
 from explorer.texts.help import HELP, LEAD
 from explorer.texts.task_words import (
@@ -60,6 +62,7 @@ Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
     task = space.dataset.task
+    show_own_lesson()
     prunable, reasons = cache.prunable(plan, space)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"**{for_task(LEAD, task)}**", width="stretch")
@@ -83,6 +86,7 @@ def render(plan: Plan, space: Workspace) -> None:
     fixed_parameters(space)
     with st.expander("What do I see?", icon=":material/help:"):
         st.markdown(for_task(GUIDE, task))
+    own_lesson_form(address_of(state.plan(), state.selected_layer()))
     now = cache.accuracy(plan, space) if prunable else cache.dense_accuracy(plan, space)
     _accuracy(cells[0], plan, space, now, pruned=bool(prunable))
     if image is not None:

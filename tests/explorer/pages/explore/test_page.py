@@ -17,7 +17,7 @@ from pruning_core.pipeline import choose_masks, masked_copy, probe_split, pruned
 from pruning_core.plan import Plan
 from pruning_core.tasks import change
 from pruning_core.workspaces import Workspace
-from tests.explorer.driven import opened, page, run
+from tests.explorer.driven import opened, page, run, text
 from tests.explorer.weights import weights_hash
 
 APP = Path(__file__).resolve().parents[4] / "app.py"
@@ -100,6 +100,20 @@ def test_the_numbers_are_the_cores(space: Workspace) -> None:
     )
     assert caption in [shown.value for shown in at.caption]
     assert rows(at)["fc1.weight"]["Removed"] == pytest.approx(100 * (1 - report.kept["fc1.weight"]))
+
+
+def test_a_teachers_own_lesson_is_shown_as_plain_text_and_made_into_a_link() -> None:
+    at = started(sparsity="0.3", lesson_title="*Half* <b>gone</b>", lesson_task="x" * 500)
+    assert at.subheader[0].value == r"\*Half\* \<b>gone\</b>"
+    assert "x" * 400 in text(at)
+    assert "x" * 401 not in text(at)
+    at.text_input(key="lesson_question_field").set_value("Why $5?")
+    run(at)
+    assert at.query_params["lesson_question"] == "Why $5?"
+    assert r"Why \$5?" in text(at)
+    link = at.code[0].value
+    assert "sparsity=0.3" in link
+    assert "lesson_question=Why%20%245%3F" in link
 
 
 def test_the_global_slider_moves_everything() -> None:

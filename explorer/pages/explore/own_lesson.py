@@ -1,0 +1,65 @@
+"""A lesson of a teacher's own: any view of Explore, with a title, a task and a question above it.
+
+The address carries all three. They are the words of whoever made the link, so they are shown as
+plain text, and cut at a length.
+"""
+
+from urllib.parse import quote, urlencode
+
+import streamlit as st
+
+from explorer.session import state
+from explorer.session.notices import plain
+from explorer.texts.help import HELP
+
+FIELDS = {
+    "lesson_title": ("Title", 80),
+    "lesson_task": ("Task", 400),
+    "lesson_question": ("Question", 300),
+}
+"""Parameter of the address -> the label of its field, and its most characters."""
+
+
+def own_texts() -> dict[str, str]:
+    """The texts of the address, on one line each and not too long."""
+    return {key: " ".join(state.page_text(key).split())[:most] for key, (_, most) in FIELDS.items()}
+
+
+def show_own_lesson() -> None:
+    """Draws the lesson above the page, where the address has one."""
+    title, task, question = own_texts().values()
+    if not title and not task and not question:
+        return
+    st.set_page_config(initial_sidebar_state="collapsed")  # its controls are one click away
+    with st.container(border=True, key="own_lesson"):
+        if title:
+            st.subheader(plain(title), anchor=False)
+        if task:
+            st.markdown(plain(task))
+        if question:
+            st.markdown(f":material/help: **{plain(question)}**")
+
+
+def own_lesson_form(parameters: dict[str, str]) -> None:
+    """The fields, and the link to copy. parameters: of the view that is shown."""
+    with st.expander("Make a lesson of this view", icon=":material/school:"):
+        texts = own_texts()
+        for key, (label, most) in FIELDS.items():
+            state.set_widget(f"{key}_field", texts[key])
+            st.text_input(
+                label,
+                key=f"{key}_field",
+                max_chars=most,
+                help=HELP[key],
+                on_change=_set,
+                args=(key,),
+            )
+        given = {key: text for key, text in texts.items() if text}
+        if given:
+            st.caption("Copy this link. It opens this view, with your words above it.")
+            address = urlencode(parameters | given, quote_via=quote)
+            st.code(f"{st.context.url or ''}?{address}", language=None, wrap_lines=True)
+
+
+def _set(key: str) -> None:
+    state.set_page_text(key, state.widget_value(f"{key}_field", ""))
