@@ -276,8 +276,9 @@ EXPORT = {
 
 SEARCH = {
     "search": "How the ratios are proposed. Every method is measured in the same way.",
-    "search_budget": "What a candidate may keep at most. For whole filters it is counted on the "
-    "narrower network, without the weights that read only removed channels.",
+    "search_budget": "What a candidate may keep at most. For whole filters and heads it is counted on "
+    "the thinned network, for others on the masked one; a time is measured on the thinned network "
+    "in PyTorch on this machine, so it needs a quiet one, and about two seconds per candidate.",
     "search_keep": "The share of the dense network that may remain. Every candidate meets it "
     "within half a percent.",
     "search_front": "Candidates of every size are tried. The chart shows which ones no other "

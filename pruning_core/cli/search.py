@@ -173,7 +173,7 @@ def _summary(found: Found, count: int, settings: Settings, task: Task) -> str:
         f"Best of {count} candidates, number {best.number} ({best.origin}): {task.short_label} "
         f"{task.text(best.judged.value)} with {_kept(best, settings)}, dense "
         f"{task.text(found.dense.value)}; validation split, without training; "
-        f"{found.measured} measured now."
+        f"{found.measured} measured now. {found.note}".rstrip()
     )
 
 
@@ -182,6 +182,7 @@ def _as_dict(found: Found) -> dict[str, object]:
     return {
         "dense": found.dense.value,
         "measured": found.measured,
+        "note": found.note,
         "top": [
             {
                 "number": candidate.number,

@@ -88,6 +88,7 @@ class Candidates:
         the first `MOST_FAILED` candidates failed, because the others would fail too.
         """
         self.count += 1
+        costs = self.space.costs(ratios)
         cost = self.space.cost(ratios)
         judged, failed = self._judged(ratios)
         best = (
@@ -100,7 +101,7 @@ class Candidates:
             ratios,
             judged,
             cost,
-            self.space.costs(ratios),
+            costs,
             origin,
             best,
             extra,

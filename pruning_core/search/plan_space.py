@@ -3,34 +3,31 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from math import isclose
+
+import numpy as np
 
 from pruning_core.allocation import ALLOCATIONS
-from pruning_core.compress.storage_sizes import stored_share
-from pruning_core.compress.thin_sizes import thinned_bytes
+from pruning_core.granularity import need_channels
 from pruning_core.masks import n_removed
-from pruning_core.model.coupling.positions import Coupling
-from pruning_core.model.model_io import tensor_bytes
-from pruning_core.pipeline import counts
 from pruning_core.plan import Plan
-from pruning_core.search.channel_counts import ChannelCounts
+from pruning_core.search.measured_times import MeasuredTimes
+from pruning_core.search.plan_costs import COUNTED, PlanCosts, coupling_of
+from pruning_core.search.record_log import RecordLog
 from pruning_core.search.space import Part, PartFeatures
-from pruning_core.search.stored_counts import StoredCounts
 from pruning_core.tied_layers import average_ratios, tied_parts
-from pruning_core.types import GroupScores, Layer, Masks, PruningError, Ratios
+from pruning_core.types import GroupScores, Layer, PruningError, Ratios
 from pruning_core.workspaces import Workspace
 
-BUDGETS = {
-    "macs": "multiply-adds",
-    "parameters": "parameters",
-    "bytes": "stored bytes",
-}
+TIME = "time"
+BUDGETS = COUNTED | {TIME: "measured time"}
 """What a budget can limit, with its words."""
 STARTS = ("uniform", "global", "lamp", "erk")
 """Allocations whose ratios a search may begin with."""
 STEPS = 25
 """Bisections of the shift of all ratios."""
 LOWER_HALF = 0.5
+LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+"""Places in the range of every ratio where times are measured first."""
 
 
 class PlanSpace:
@@ -39,6 +36,7 @@ class PlanSpace:
     Whole filters: layers whose channels are tied share one ratio and lose the same channels. Costs
     of filters and heads are those of the network that `thin` gives; of other granularities those of
     the masked network, whose stored bytes are those of the smallest sparse format.
+    A time is measured on the thinned network, in pairs with the dense one; time_log keeps it.
     budget: a name of `BUDGETS`; keep: the share of it that may remain, None for no budget. least,
     most: the range of every ratio. round_to: the kept groups of every part are a multiple of it.
     Raises PruningError for values that are not possible, and as `Plan.resolve`.
@@ -54,6 +52,7 @@ class PlanSpace:
         least: float = 0.0,
         most: float = 0.9,
         round_to: int = 1,
+        time_log: RecordLog | None = None,
     ) -> None:
         _check(budget, keep, least, most, round_to)
         self.plan = replace(plan, overrides=())
@@ -63,6 +62,8 @@ class PlanSpace:
                 f"{self.resolved.granularity.label} sets the ratio of every layer: choose another "
                 "granularity to search for ratios."
             )
+        if budget == TIME:
+            need_channels(self.resolved.granularity)
         if self.resolved.granularity.ties_layers:
             self.plan = replace(self.plan, tied=True)
             self.resolved = self.plan.resolve(space)
@@ -70,7 +71,7 @@ class PlanSpace:
         self.budget = budget
         self.keep = keep
         self.round_to = round_to
-        self._lost_known: dict[tuple[str, int], dict[str, float]] = {}
+        self.time_log = time_log
         self.groups: GroupScores = self.resolved.scores()
         self._layers = {layer.name: layer for layer in self.resolved.layers}
         self.parts = tuple(self._part(part, least, most) for part in self._searched())
@@ -81,12 +82,59 @@ class PlanSpace:
             )
 
     def cost(self, ratios: Ratios) -> float:
-        """The share of the dense network's cost that remains, by the budget's name."""
-        return self._measured(ratios, (self.budget,))[self.budget]
+        """The share of the dense network's cost that remains, by the budget's name.
+
+        A time is the measured one where `costs` was called before, else an estimate.
+        """
+        if self.budget == TIME:
+            return self.times.cost(ratios)
+        return self.costing.shares(self.counts(ratios), (self.budget,))[self.budget]
 
     def costs(self, ratios: Ratios) -> Mapping[str, float]:
-        """All of `BUDGETS`."""
-        return self._measured(ratios, tuple(BUDGETS))
+        """All of `COUNTED`, and the measured time where that is the budget."""
+        counted = self.costing.shares(self.counts(ratios), tuple(COUNTED))
+        timed = {TIME: self.times.measured(ratios).share} if self.budget == TIME else {}
+        return counted | timed
+
+    @cached_property
+    def costing(self) -> PlanCosts:
+        """What numbers of removed groups cost."""
+        return PlanCosts(self.plan, self.space, self.resolved, self.groups, self.parts)
+
+    @cached_property
+    def times(self) -> MeasuredTimes:
+        """Times of this space's networks."""
+        return MeasuredTimes(
+            lambda ratios: self.costing.time(self.counts(ratios)),
+            self._facts,
+            lambda: self._first_ratios,
+            self.time_log,
+        )
+
+    def _facts(self, ratios: Ratios) -> tuple[float, ...]:
+        macs = self.costing.shares(self.counts(ratios), ("macs",))["macs"]
+        own = ((1 - ratios[part.name]) * share for part, share in self._mac_shares)
+        return (macs, *own)
+
+    @cached_property
+    def _mac_shares(self) -> tuple[tuple[Part, float], ...]:
+        return tuple((part, self._features(part).cost) for part in self.parts)
+
+    @cached_property
+    def _first_ratios(self) -> tuple[Ratios, ...]:
+        """Equal ratios and random ones, from small to large: what times are estimated from."""
+        draw = np.random.default_rng(0)
+        ratios = []
+        for level in LEVELS:
+            for spread in (0.0, 0.5):
+                place = {
+                    part.name: part.least
+                    + (part.most - part.least)
+                    * min(1.0, max(0.0, level + spread * draw.uniform(-1, 1)))
+                    for part in self.parts
+                }
+                ratios.append(self._in_groups(place, 0.0))
+        return tuple(ratios)
 
     def fitted(self, ratios: Ratios) -> Ratios:
         """The ratios, shifted all alike, in whole groups, so that their cost is the budget.
@@ -155,25 +203,16 @@ class PlanSpace:
             return
         fixed = {
             name
-            for own in self._known_couplings
+            for own in self.resolved.space.tied[0]
             if own.note is not None
             or (own not in resolved.couplings and (own.reason is not None or len(own.members) > 1))
             for name in own.layers
         }
         for part in parts:
-            own = self._coupling_of(part)
+            own = coupling_of(self.resolved.space.tied[0], part[0].name)
             whole = own is None or {layer.name for layer in part} == set(own.layers)
             if whole and not any(layer.name in fixed for layer in part):
                 yield part
-
-    @property
-    def _known_couplings(self) -> tuple[Coupling, ...]:
-        return self.resolved.space.tied[0]
-
-    def _coupling_of(self, part: Sequence[Layer]) -> Coupling | None:
-        """The coupling of the part's channels; None where its layers have none, or several."""
-        owns = [own for own in self._known_couplings if part[0].name in own.layers]
-        return owns[0] if len(owns) == 1 else None
 
     def _part(self, part: Sequence[Layer], least: float, most: float) -> Part:
         scores = self.groups[part[0].name]
@@ -264,119 +303,8 @@ class PlanSpace:
     @property
     def _norms_hint(self) -> str:
         """What makes more layers narrower, where norms over channels keep some as they are."""
-        noted = any(own.note is not None for own in self._known_couplings)
+        noted = any(own.note is not None for own in self.resolved.space.tied[0])
         return " With norms over kept channels, more layers can become narrower." * noted
-
-    @cached_property
-    def _channels(self) -> ChannelCounts | None:
-        """Counts from numbers of removed channels; None where masks must be counted."""
-        plain = not (self.plan.edits_now or self.resolved.start)
-        couplings = [self._coupling_of([self._layers[part.name]]) for part in self.parts]
-        if not (plain and self.resolved.granularity.ties_layers):
-            return None
-        known = [own for own in couplings if own is not None]
-        if [own.channels for own in known] != [part.groups for part in self.parts]:
-            return None
-        others = [own for own in self._known_couplings if own not in known]
-        try:
-            return ChannelCounts(
-                self.resolved.space.model, self.resolved.space.layers, [*known, *others]
-            )
-        except ValueError:
-            return None
-
-    def _measured(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
-        """The shares of the dense network's costs."""
-        if self._channels is not None:
-            removed = [*self.counts(ratios).values()]
-            removed += [0] * (len(self._known_couplings) - len(removed))
-            now = self._channels.thinned(removed)
-            dense = self._channels.dense
-            return {name: getattr(now, name) / getattr(dense, name) for name in names}
-        if self._by_layers:
-            return self._kept_weights(ratios, names)
-        if self._adds_up:
-            return self._of_parts(ratios, names)
-        return self._of_masks(ratios, names)
-
-    @cached_property
-    def _by_layers(self) -> bool:
-        """Do numbers of removed groups give the counts? Groups of a layer have one size."""
-        plain = not (self.plan.edits_now or self.resolved.start)
-        sizes = (
-            self._layers[name].numel % self.groups[name].numel()
-            for p in self.parts
-            for name in p.layers
-        )
-        return plain and not self.resolved.granularity.removes_outputs and not any(sizes)
-
-    def _kept_weights(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
-        layers = self.resolved.space.layers
-        own = self.counts(ratios)
-        lost = {name: own[part.name] / part.groups for part in self.parts for name in part.layers}
-        shares = {}
-        if "macs" in names:
-            macs = sum(layer.macs for layer in layers)
-            shares["macs"] = 1 - sum(x.macs * lost.get(x.name, 0) for x in layers) / macs
-        if "parameters" in names:
-            total = sum(p.numel() for p in self.resolved.space.model.parameters())
-            shares["parameters"] = 1 - sum(x.numel * lost.get(x.name, 0) for x in layers) / total
-        if "bytes" in names:
-            shares["bytes"] = self._stored_counts.share(dict.fromkeys(self._layers, 0.0) | lost)
-        return shares
-
-    @cached_property
-    def _stored_counts(self) -> StoredCounts:
-        return StoredCounts(self.resolved, self.groups)
-
-    @cached_property
-    def _adds_up(self) -> bool:
-        """Is the cost of all parts together the sum of theirs? So for the heads of attentions.
-
-        Tried with different numbers of removed groups in all parts.
-        """
-        plain = not (self.plan.edits_now or self.resolved.start)
-        if not (plain and self.resolved.granularity.spans_attention):
-            return False
-        counts = {part.name: 1 + k % max(1, part.groups - 1) for k, part in enumerate(self.parts)}
-        ratios: Ratios = {}
-        for part in self.parts:
-            ratios |= part.ratios(counts[part.name] / part.groups)
-        together = self._of_masks(ratios, tuple(BUDGETS))
-        apart = self._of_parts(ratios, tuple(BUDGETS))
-        return all(isclose(together[name], apart[name], abs_tol=1e-6) for name in BUDGETS)
-
-    def _of_parts(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
-        """All costs without what each part loses. Every number of groups is counted once."""
-        removed = self.counts(ratios)
-        lost = [self._lost(part, removed[part.name]) for part in self.parts]
-        return {name: 1 - sum(own[name] for own in lost) for name in names}
-
-    def _lost(self, part: Part, count: int) -> dict[str, float]:
-        """The shares of the costs that the part loses without so many groups."""
-        key = part.name, count
-        if key not in self._lost_known:
-            left = self._of_masks(part.ratios(count / part.groups), tuple(BUDGETS))
-            self._lost_known[key] = {name: 1 - share for name, share in left.items()}
-        return self._lost_known[key]
-
-    def _of_masks(self, ratios: Ratios, names: Sequence[str]) -> dict[str, float]:
-        """Counts of the masks; of the thinned network where whole outputs are removed."""
-        resolved = self.resolved
-        masks = resolved.masks(self.groups, self.all_ratios(ratios))
-        left = counts(self.plan, self.space, masks).remaining
-        if "bytes" in names:
-            left["bytes"] = self._bytes(masks)
-        return {name: left[name] for name in names}
-
-    def _bytes(self, masks: Masks) -> float:
-        """Of the thinned network where whole outputs are removed, else in the smallest format."""
-        own = self.resolved
-        if own.granularity.removes_outputs:
-            masked = own.masked_copy(masks)
-            if (left := thinned_bytes(masked, own.space, masks)) is not None:
-                return left / tensor_bytes(masked)
-        return stored_share(own.space.model, own.space.layers, masks, own.granularity)
 
 
 def _check(budget: str, keep: float | None, least: float, most: float, round_to: int) -> None:

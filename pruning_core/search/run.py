@@ -15,7 +15,10 @@ from pruning_core.repairs import BN, NONE
 from pruning_core.search import search_method
 from pruning_core.search.candidates import Candidate, Judged
 from pruning_core.search.evaluate import PlanEvaluate
-from pruning_core.search.plan_space import PlanSpace
+from pruning_core.search.evaluations import times_name
+from pruning_core.search.measured_times import time_words
+from pruning_core.search.plan_space import TIME, PlanSpace
+from pruning_core.search.postgres_log import open_log
 from pruning_core.search.space import RatioSpace, within
 from pruning_core.search.study import SharedEvaluate, worker_seed
 from pruning_core.search.workers import candidates
@@ -37,9 +40,9 @@ TOP = 10
 class Settings:
     """How to search. method: a name of `SEARCHES`, with settings after a colon.
 
-    budget: macs, parameters or bytes; keep: the share of it that may remain; None: no budget, only
-    for methods that look for trade-offs. evaluations: most candidates. seed: of the method. least,
-    most: the range of every ratio. round_to: widths are multiples of it. repair: of every
+    budget: macs, parameters, bytes or time; keep: the share of it that may remain; None: no budget,
+    only for methods that look for trade-offs. evaluations: most candidates. seed: of the method.
+    least, most: the range of every ratio. round_to: widths are multiples of it. repair: of every
     candidate, a name of `REPAIRS`; None: the plan's own, or bn where the plan has none.
     Raises PruningError for a value that is not possible.
     """
@@ -72,7 +75,8 @@ class Found:
 
     top: the best candidates within the budget, at most `TOP`, each with other ratios. dense: the
     network with nothing removed, on the same images. measured: how many evaluations were made now;
-    the others were known.
+    the others were known. note: a second measurement of the best one's time, where that is the
+    budget.
     """
 
     plan: Plan
@@ -80,6 +84,7 @@ class Found:
     top: tuple[Candidate, ...]
     dense: Judged
     measured: int
+    note: str = ""
 
 
 def searches_root() -> Path:
@@ -116,7 +121,7 @@ def search(
     >>> len(events), found.best.cost <= 0.505
     (3, True)
     """
-    ready = prepared(plan, space, settings)
+    ready = prepared(plan, space, settings, folder)
     starts = ready.space.starts() | _rule_starts(ready.space, points)
     top: list[Candidate] = []
     run = partial(_run_method, ready.space, settings, starts)
@@ -135,8 +140,10 @@ def _found(ready: PlanEvaluate, settings: Settings, top: Sequence[Candidate]) ->
             f"No candidate of {settings.method} is within the budget: give more evaluations or a "
             "larger budget."
         )
-    plan = ready.space.plan_with(top[0].ratios)
-    return Found(plan, top[0], tuple(top), ready.dense(), ready.measured)
+    best = top[0]
+    plan = ready.space.plan_with(best.ratios)
+    note = time_words(ready.space.times.again(best.ratios)) if settings.budget == TIME else ""
+    return Found(plan, best, tuple(top), ready.dense(), ready.measured, note)
 
 
 def _run_method(
@@ -162,11 +169,18 @@ def best_of(candidates: Sequence[Candidate], space: RatioSpace) -> list[Candidat
     return ranked[:TOP]
 
 
-def prepared(plan: Plan, space: Workspace, settings: Settings) -> PlanEvaluate:
-    """The space of the plan, and what measures its ratios. Raises PruningError as `search`."""
+def prepared(
+    plan: Plan, space: Workspace, settings: Settings, folder: Path | None = None
+) -> PlanEvaluate:
+    """The space of the plan, and what measures its ratios. folder: as in `search`.
+
+    Raises PruningError as `search`.
+    """
     repaired = asked_repair(plan, settings)
     if repair_note(repaired, space) is not None:
         repaired = replace(repaired, repair=NONE)
+    timed = settings.budget == TIME
+    name = times_name(repaired, space) if timed else ""
     ratios = PlanSpace(
         repaired,
         space,
@@ -175,6 +189,7 @@ def prepared(plan: Plan, space: Workspace, settings: Settings) -> PlanEvaluate:
         least=settings.least,
         most=settings.most,
         round_to=settings.round_to,
+        time_log=open_log(folder or searches_root(), name) if timed else None,
     )
     return PlanEvaluate(ratios)
 

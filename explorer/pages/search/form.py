@@ -25,7 +25,12 @@ from pruning_core.workspaces import Workspace
 USUAL_METHOD = "eagleeye"
 FIRST_EVALUATIONS = 100
 SHOWN = ("model", "dataset", "granularity", "criterion")
-BUDGET_LABELS = {"macs": "MACs", "parameters": "Parameters", "bytes": "Stored bytes"}
+BUDGET_LABELS = {
+    "macs": "MACs",
+    "parameters": "Parameters",
+    "bytes": "Stored bytes",
+    "time": "Measured time",
+}
 
 
 def search_form(plan: Plan, space: Workspace, known: tuple[SearchRun, ...]) -> None:

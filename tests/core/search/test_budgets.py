@@ -8,7 +8,8 @@ from pruning_core import Plan, thin
 from pruning_core.compress.storage_sizes import stored_share
 from pruning_core.pipeline import choose_masks
 from pruning_core.search import TOLERANCE, Candidate
-from pruning_core.search.plan_space import BUDGETS, PlanSpace
+from pruning_core.search.plan_costs import COUNTED
+from pruning_core.search.plan_space import PlanSpace
 from pruning_core.search.run import Settings, search
 from pruning_core.workspaces import open_workspace
 
@@ -48,5 +49,5 @@ def test_candidates_respect_their_budget(
         assert left[budget] <= keep + TOLERANCE
         assert candidate.cost == candidate.costs[budget] > keep - 0.15
         assert candidate.costs == pytest.approx(
-            own._of_masks(candidate.ratios, tuple(BUDGETS)), abs=1e-3
+            own.costing.of_masks(own.counts(candidate.ratios), tuple(COUNTED)), abs=1e-3
         )

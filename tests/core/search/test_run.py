@@ -78,7 +78,7 @@ def test_costs_are_those_of_the_thinned_network(
             assert own.costs(ratios)["macs"] == made.macs[1] / made.macs[0]
             assert own.costs(ratios)["parameters"] == made.parameters[1] / made.parameters[0]
             assert 0.4 - 4 * TOLERANCE < own.cost(ratios) <= 0.4
-            assert own._of_masks(ratios, ("macs", "parameters")) == {
+            assert own.costing.of_masks(own.counts(ratios), ("macs", "parameters")) == {
                 name: own.costs(ratios)[name] for name in ("macs", "parameters")
             }
 
@@ -87,7 +87,7 @@ def test_other_granularities_count_the_masked_network(space: Workspace) -> None:
     own = PlanSpace(replace(PLAN, granularity="fine"), space, budget="parameters", keep=0.3)
     for name, ratios in own.starts().items():
         assert abs(own.cost(ratios) - 0.3) <= TOLERANCE, name
-        counted = own._of_masks(ratios, ("macs", "parameters", "bytes"))
+        counted = own.costing.of_masks(own.counts(ratios), ("macs", "parameters", "bytes"))
         assert own.costs(ratios) == pytest.approx(counted, abs=1e-4)
     stored = PlanSpace(replace(PLAN, granularity="fine"), space, budget="bytes", keep=0.5)
     half = stored.fitted(dict.fromkeys((part.name for part in stored.parts), 0.5))
