@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from distributed import Client, LocalCluster
 
 from pruning_core import backends
 from pruning_core.backends import (
@@ -157,14 +156,14 @@ def test_threads_and_other_executors_give_equal_numbers(
         assert executor.submit(int).result() == 0  # the executor is still open
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 def test_a_process_killed_during_the_grid_changes_no_number(
     space: Workspace, expected: list[GridPoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Workers are copies of one process that has imported the core, which saves imports. `pruning
-    scan --workers` is tested with new processes.
+    """Workers are copies of this process, which saves imports. `pruning scan --workers` is tested
+    with a new process.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pruning_core.sensitivity.grid"])
+    context = multiprocessing.get_context("fork")
     monkeypatch.setattr(backends, "get_context", lambda _: context)
     points = measure(GRID, PLAN, space, backend=process_pool(2), device=CPU)
     measured = [next(points)]
@@ -180,6 +179,8 @@ def test_a_dask_worker_lost_during_the_grid_changes_no_number(expected: list[Gri
     """It leaves without finishing its jobs. Workers are threads here; they receive the same pickled
     bytes as other machines.
     """
+    from distributed import Client, LocalCluster  # 1 second in every process of the suite
+
     with (
         LocalCluster(
             n_workers=2,

@@ -1,11 +1,8 @@
 """Studies continue after every kind of interruption and measure no run twice."""
 
 import json
-import os
+import multiprocessing
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +15,7 @@ import pytest
 
 from pruning_core import studies
 from pruning_core.backends import executor_backend
+from pruning_core.cli.main import main
 from pruning_core.plan import Plan
 from pruning_core.studies import (
     Result,
@@ -31,7 +29,7 @@ from pruning_core.types import Step
 from pruning_core.workspaces import Workspace
 from pruning_core.zoo.request import VARIABLE
 from tests.core.events import stop
-from tests.core.studies.small_study import ROOT, SMALL, TUNE, finished_events, same
+from tests.core.studies.small_study import SMALL, TUNE, finished_events, same
 from tests.core.toy import refusal
 
 DAMAGES: dict[str, Callable[[str], str]] = {
@@ -89,37 +87,28 @@ def test_workers_give_the_results_of_one_process(
     assert all(map(same, studies.load_results(SMALL, tmp_path), finished[1]))
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 def test_a_killed_process_loses_only_its_current_run(
     space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both processes find the study's folder by themselves."""
+    """Both processes find the study's folder by themselves. The killed one is a copy of this one,
+    which saves its imports.
+    """
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     slow = replace(SMALL, plan=replace(SMALL.plan, fine_tune=replace(TUNE, epochs=3)))
     study_file = tmp_path / "study.json"
     folder = studies.study_folder(slow, studies.fingerprint(space))
     study_file.write_text(slow.to_json())
-    command = [
-        sys.executable,
-        "-m",
-        "pruning_core",
-        "study",
-        str(study_file),
-        "--device",
-        "cpu",
-    ]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    killed = subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    arguments = ["study", str(study_file), "--device", "cpu"]
+    killed = multiprocessing.get_context("fork").Process(target=main, args=(arguments,))
+    killed.start()
     deadline = time.monotonic() + 60
     while (
-        studies.count_saved_runs(folder) < 2
-        and killed.poll() is None
-        and time.monotonic() < deadline
+        studies.count_saved_runs(folder) < 2 and killed.is_alive() and time.monotonic() < deadline
     ):
         time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.join()
     there = studies.load_results(slow, folder)
     assert 2 <= len(there) == studies.count_saved_runs(folder) < 8
     again = finished_events(list(run_study(slow, space, folder)))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
 from pruning_core.evaluation.partial_forward import PartialForward
 from pruning_core.masks import apply_masks
@@ -34,6 +33,8 @@ ROWS = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers with a tokenizer, a ViT with its image processor, and texts."""
+    import transformers  # 1 second in every process of the suite
+
     root = tmp_path_factory.mktemp("hugging_face")
     sizes: Any = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
     names: Any = {"id2label": {0: "neg", 1: "pos"}, "label2id": {"neg": 0, "pos": 1}}
@@ -79,6 +80,8 @@ def test_a_scan_of_a_bert_from_a_subject_file_gives_the_bits_of_full_passes(fold
 
 
 def test_the_numbers_are_those_of_transformers(folder: Path) -> None:
+    import transformers
+
     network, data = hugging_face(folder / "bert", folder / "reviews.tsv", text="sentence", length=4)
     space = workspace(network, **data)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder / "bert")

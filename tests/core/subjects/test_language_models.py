@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.export import masks_by_parameter, masks_safetensors, script_text
@@ -27,6 +26,8 @@ TABLE = '[{name}]\nmodel = "hf:{name}"\ndata = "{data}"\narguments = {{ length =
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import transformers  # 1 second in every process of the suite
+
     root = tmp_path_factory.mktemp("language_models")
     sizes: Any = {"vocab_size": 10, "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": None}
     llama: Any = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
