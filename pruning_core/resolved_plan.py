@@ -23,9 +23,11 @@ from pruning_core.masks import (
 )
 from pruning_core.model.coupling.dependent_masks import (
     couplings_for,
-    dead_inputs,
+    dead_without_rows,
     dependent_masks,
     is_exact,
+    kept_outputs,
+    removed_rows,
 )
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.model.kept_norms import KEPT, with_kept_norms
@@ -267,12 +269,16 @@ class ResolvedPlan:
         space = self.space
         model = model or space.model
         dead = None
+        outputs: dict[str, int] = {}
         g = self.granularity
         if masks and g.removes_outputs:
             tied, unknown = space.tied
             if not unknown and is_exact(space.layers, masks, tied, heads=g.spans_attention):
-                dead = dead_inputs(model, space.layers, masks, tied)
-        return measure(model, space.layers, masks, self.dependent_masks(masks), dead)
+                removed = removed_rows(masks)
+                dead = dead_without_rows(model, space.layers, removed, tied)
+                outputs = kept_outputs(space.layers, removed, tied)
+        report = measure(model, space.layers, masks, self.dependent_masks(masks), dead)
+        return replace(report, thinned_outputs=outputs)
 
     def masked_copy(self, masks: Masks, model: nn.Module | None = None) -> nn.Module:
         """A copy of the base model, or of a trained one, with the masks applied."""

@@ -253,6 +253,8 @@ class Report:
     known, and where less than whole outputs is removed.
     sparsity_start: the fraction of all prunable weights that was removed before pruning; None for a
     dense start.
+    thinned_outputs: how many outputs each layer has in the narrower network, by its name, without
+    layers of attention; {} where it is not known.
     """
 
     parameters: int
@@ -266,6 +268,7 @@ class Report:
     thinned_parameters: int | None = None
     thinned_macs: int | None = None
     sparsity_start: float | None = None
+    thinned_outputs: dict[str, int] = field(default_factory=dict)
 
     @property
     def remaining(self) -> dict[str, float]:

@@ -57,7 +57,8 @@ def report_dict(plan: Plan, run: Finished, stored: Sequence[StoredSize] = ()) ->
     """The report of a finished run as JSON values.
 
     plan: the plan; threads: number of kernel threads; computed: counts of weights and
-    multiply-adds, with `sparsity_start` where the plan starts from zeros; measured: value
+    multiply-adds, with `sparsity_start` where the plan starts from zeros, and `thinned_outputs`
+    where layers become narrower; measured: value
     and loss of each state; stored_bytes: computed, by storage format, where `stored` has them;
     goal: the rounds of a flow with a goal, the one that misses it included.
     """
@@ -66,8 +67,9 @@ def report_dict(plan: Plan, run: Finished, stored: Sequence[StoredSize] = ()) ->
         for state, evaluation in evaluations_by_state(run).items()
     }
     computed = asdict(run.report)
-    if run.report.sparsity_start is None:
-        del computed["sparsity_start"]
+    for name in ("sparsity_start", "thinned_outputs"):
+        if not computed[name]:
+            del computed[name]
     goal = {"goal": [goal_round_dict(end) for end in run.goal]} if run.goal else {}
     sizes = {size.format: size.bytes for size in stored}
     return {

@@ -19,6 +19,7 @@ from pruning_core.tasks import CLASSIFICATION, Task
 __all__ = ["MapView", "chosen_name", "map_view", "message", "net_map", "source"]
 
 FOLDER = Path(__file__).parent
+NOT_KNOWN: Mapping[str, int] = {}
 SCRIPTS = ("../numbers.js", "graph.js", "layout.js", "draw.js", "map.js")
 
 
@@ -45,12 +46,14 @@ def net_map(
     on_select: Callable[[str], None],
     cut_at: str = "",
     task: Task = CLASSIFICATION,
+    outputs: Mapping[str, int] = NOT_KNOWN,
 ) -> None:
     """Draws the map with the chosen layer outlined.
 
     kept: share of each layer's weights, in [0, 1]; a layer that is not in it cannot be pruned.
     sensitivity: how much of the task's value each layer loses when pruned alone.
     task: says how the value is called and shown.
+    outputs: how many outputs a layer has in the thinned network, where that is known.
     cut_at: the sparsity at which the sensitivity was measured, as text.
     on_select: called with the layer that the user chose, before the script runs.
     """
@@ -60,7 +63,7 @@ def net_map(
             on_select(name)
 
     _MAP(
-        data=message(view, chosen, kept, sensitivity, cut_at, task),
+        data=message(view, chosen, kept, sensitivity, cut_at, task, outputs),
         key=key,
         on_selected_change=selected,
     )
@@ -73,6 +76,7 @@ def message(
     sensitivity: Mapping[str, float] | None,
     cut_at: str,
     task: Task = CLASSIFICATION,
+    outputs: Mapping[str, int] = NOT_KNOWN,
 ) -> dict[str, object]:
     """The message: the map, and a number or None for each layer in the order of the boxes."""
     hurts = None if sensitivity is None else [sensitivity.get(name) for name in view.names]
@@ -81,6 +85,7 @@ def message(
         "chosen": chosen,
         "kept": [kept.get(name) for name in view.names],
         "hurts": hurts,
+        "outputs": [outputs.get(name) for name in view.names],
         "cutAt": cut_at,
         "value": {"label": task.value_label, "percent": task.percent, "rises": task.sign > 0},
     }

@@ -98,12 +98,13 @@ function option(box, network, state) {
   const text = box.id === state.chosen ? "label strong" : "label"
   parts.push(`<text class="${text}" x="${px(box.middle)}" y="${px(y - (box.role === "fold" ? 10 : 6))}"> ${escaped(box.label)}</text>`)
   parts.push(`<text class="share" x="${px(box.middle)}" y="${px(y + h + 15)}"> ${shown}</text>`)
+  if (box.narrowed) parts.push(`<text class="narrowed" x="${px(box.middle)}" y="${px(y + h + 15 + SIZE.narrowed)}"> ${box.narrowed}</text>`)
   const ring = `<rect class="ring" x="${px(x - 4)}" y="${px(y - 4)}" width="${px(w + 8 + (sensitivity ? 4.5 : 0))}" height="${h + 8}" rx="6"/>`
   const reach = Math.max(w, 40)
-  const hit = `<rect class="hit" x="${px(box.middle - reach / 2)}" y="${px(y - SIZE.label)}" width="${px(reach)}" height="${h + SIZE.label + SIZE.below}"/>`
+  const hit = `<rect class="hit" x="${px(box.middle - reach / 2)}" y="${px(y - SIZE.label)}" width="${px(reach)}" height="${h + SIZE.label + SIZE.below + (box.narrowed ? SIZE.narrowed : 0)}"/>`
   const words = escaped(sentenceOf(box, state))
   // The name starts with the words of the picture: people who speak to the computer say these.
-  const name = [box.role === "fold" ? `× ${box.count}` : "", escaped(box.label), shown].filter(Boolean).join(" ")
+  const name = [box.role === "fold" ? `× ${box.count}` : "", escaped(box.label), shown, box.narrowed].filter(Boolean).join(" ")
   const focus = box.id === state.focus ? 0 : -1
   return `<g class="${classes}" role="option" tabindex="${focus}" data-id="${escaped(box.id)}" aria-selected="${box.id === state.chosen}" aria-label="${name} · ${words}">${hit}${parts.join("")}${ring}</g>`
 }
@@ -129,6 +130,14 @@ function keptShare(box, kept) {
   return weights ? able.reduce((sum, layer) => sum + layer.weights * kept[layer.place], 0) / weights : null
 }
 
+// Words for the outputs of a layer before and after thinning, "" where it stays as wide; and the room that any such words need.
+function withOutputs(box, outputs) {
+  const after = box.role === "layer" ? outputs[box.place] : null
+  const words = count => `${whole(box.outputs)} → ${whole(count)}`
+  box.narrowed = after === null || after === box.outputs ? "" : words(after)
+  box.room = after === null ? "" : words(box.outputs)
+}
+
 // The sensitivity of the box's most sensitive layer.
 function hurt(box, state) {
   const known = box.layers.map(layer => state.hurts?.[layer.place] ?? null).filter(lost => lost !== null)
@@ -140,6 +149,7 @@ function sentenceOf(box, state) {
   const lost = hurt(box, state)
   const what = box.role === "fold" ? `${box.label} · ${box.count} equal blocks, ${box.layers.length} layers, ${whole(box.weights * box.count)} weights in total` : box.title
   const parts = [what, share === null ? "not prunable with this granularity" : `kept ${percent(share)}`]
+  if (box.narrowed) parts.push(`${box.narrowed} outputs in the thinned network`)
   if (lost !== null) parts.push(`${box.role === "fold" ? "its most sensitive layer " : ""}pruned alone at ${state.cutAt}: ${points(lost, state.value)}`)
   if (box.role === "fold") parts.push("Enter opens it")
   return parts.join(" · ")

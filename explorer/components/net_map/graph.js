@@ -1,6 +1,6 @@
 // The visible graph of the network: boxes and arrows, with repeated blocks folded into one box.
 
-const FIELDS = ["role", "label", "title", "weights", "column", "row", "block", "name"]
+const FIELDS = ["role", "label", "title", "weights", "column", "row", "block", "name", "outputs"]
 
 class Network {
   constructor(map) {

@@ -1,6 +1,6 @@
 // The positions of the boxes: columns from left to right. A new line starts where only one value is passed on.
 
-const SIZE = { high: 34, least: 8, grows: 70, gap: 18, pad: 10, label: 16, below: 18, lane: 78, track: 8, head: 17, between: 16, join: 9 }
+const SIZE = { high: 34, least: 8, grows: 70, gap: 18, pad: 10, label: 16, below: 18, narrowed: 13, lane: 78, track: 8, head: 17, between: 16, join: 9 }
 
 const boxWidth = (box, most) => (box.role === "join" ? 2 * SIZE.join : box.role === "input" ? 8 : SIZE.least + SIZE.grows * Math.sqrt(box.weights / most))
 
@@ -26,7 +26,7 @@ function laidOut(seen, network, width, measure) {
     const top = y + line.head + (line.tracks ? SIZE.track * line.tracks + 3 : 0) + SIZE.label
     line.centre = top + SIZE.high / 2
     for (const box of line.boxes) box.y = top + box.row * SIZE.lane + (SIZE.high - box.h) / 2
-    line.high = top - y + (line.lanes - 1) * SIZE.lane + SIZE.high + SIZE.below
+    line.high = top - y + (line.lanes - 1) * SIZE.lane + SIZE.high + SIZE.below + (line.boxes.some(box => box.room) ? SIZE.narrowed : 0)
     y += line.high + SIZE.between
   }
   return { lines, arrows, width: Math.max(...lines.map(line => line.right)) + SIZE.pad, height: y - SIZE.between }
@@ -39,7 +39,7 @@ function inColumns({ boxes }, network, measure) {
     box.h = box.role === "join" ? 2 * SIZE.join : box.role === "input" ? 8 : SIZE.high
     if (!columns.has(box.column)) columns.set(box.column, { boxes: [], wide: 0, at: box.column })
     const column = columns.get(box.column)
-    const text = box.role === "join" ? 0 : measure(box.label)
+    const text = box.role === "join" ? 0 : Math.max(measure(box.label), measure(box.room))
     column.boxes.push(box)
     column.wide = Math.max(column.wide, box.w + (box.role === "fold" ? 12 : 0), text)
   }

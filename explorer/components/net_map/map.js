@@ -38,7 +38,7 @@ class NetMap {
       this.pending = this.focus = null
       this.legend()
     }
-    Object.assign(this, { kept: data.kept, hurts: data.hurts, cutAt: data.cutAt, value: data.value })
+    Object.assign(this, { kept: data.kept, hurts: data.hurts, outputs: data.outputs, cutAt: data.cutAt, value: data.value })
     this.worst = Math.max(0, ...(data.hurts ?? []))
     const waits = this.pending !== null && this.pending !== data.chosen && Date.now() - this.since < TRUST
     if (!waits) {
@@ -156,6 +156,7 @@ class NetMap {
     }
     const block = this.network.byName.get(this.chosen)?.block
     this.seen = this.network.seen(new Set([...this.opened, block]))
+    for (const box of this.seen.boxes) withOutputs(box, this.outputs)
     const layout = laidOut(this.seen, this.network, this.wide, this.measure)
     this.options = this.seen.boxes.filter(box => box.role === "layer" || box.role === "fold")
     this.options.sort((one, other) => one.line - other.line || one.place - other.place || one.row - other.row)

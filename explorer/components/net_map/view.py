@@ -44,8 +44,8 @@ class MapView:
 def map_view(network: NetworkMap, layers: Sequence[Layer]) -> MapView:
     """The map of a network, made of these layers. It depends on the network alone.
 
-    A node is [role, label, sentence, weights, column, row, number of its block or -1, name]; the
-    label of a join is its sign.
+    A node is [role, label, sentence, weights, column, row, number of its block or -1, name,
+    outputs]; the label of a join is its sign, and its outputs are 0.
     """
     known = {layer.name: layer for layer in layers}
     blocks = list(dict.fromkeys(node.block for node in network.nodes if node.block))
@@ -61,6 +61,7 @@ def map_view(network: NetworkMap, layers: Sequence[Layer]) -> MapView:
             node.row,
             number[node.block],
             node.name,
+            known[node.name].shape[0] if node.role == "layer" else 0,
         ]
         for node in network.nodes
     ]

@@ -33,6 +33,7 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
             sensitivity=lost,
             cut_at=cut_at,
             task=space.dataset.task,
+            outputs={} if report is None else report.thinned_outputs,
             key=KEY,
             on_select=state.select_layer,
         )

@@ -95,6 +95,27 @@ def dead_without_rows(
     return {name: ~places for name, places in readers_of_removed(tied, channels, shapes).items()}
 
 
+def kept_outputs(
+    layers: Sequence[Layer], removed: Mapping[str, Bool[Tensor, " _o"]], tied: Sequence[Coupling]
+) -> dict[str, int]:
+    """How many outputs each layer has without the channels that all their members have lost.
+
+    At least one, as `thin` leaves. removed: by layer, True = removed. Layers of attention heads are
+    left out.
+    """
+    lost = {
+        layer.name: torch.zeros(layer.shape[0], dtype=torch.bool)
+        for layer in layers
+        if layer.heads < 2
+    }
+    for own in tied:
+        channels = removed_channels(own, removed)
+        for member in own.members if own.reason is None else ():
+            if member.parameter in lost:
+                lost[member.parameter][member.positions[channels[member.channels]]] = True
+    return {name: max(1, len(rows) - int(rows.sum())) for name, rows in lost.items()}
+
+
 def readers_of_removed(
     tied: Sequence[Coupling],
     removed: Sequence[Bool[Tensor, " _c"]],

@@ -29,6 +29,7 @@ from pruning_core.masks import apply_masks
 from pruning_core.model.coupling.dependent_masks import (
     dead_inputs,
     dependent_masks,
+    kept_outputs,
     removed_channels,
     removed_rows,
 )
@@ -69,7 +70,9 @@ def thinned(
     made = narrowed(masked, layers, known, removable_parts(masked, layers, masks, known), x)
     assert relative_error(outputs(made.module, 2 * x), outputs(masked, 2 * x)) <= 1e-5
     dead = dead_inputs(model, layers, masks, known)
-    return made, measure(model, layers, masks, dependent, dead)
+    report = measure(model, layers, masks, dependent, dead)
+    kept = kept_outputs(layers, removed_rows(masks), known)
+    return made, replace(report, thinned_outputs=kept)
 
 
 def size(model: nn.Module, x: Tensor) -> tuple[int, int]:
@@ -131,6 +134,10 @@ def test_the_zoos_networks_equal_the_masked_ones_with_the_computed_size(name: st
     assert size(made.module, x) == (report.thinned_parameters, report.thinned_macs)
     assert size(made.module, x)[1] < 0.6 * report.macs
     assert by_numbers_of_channels(model, layers, known) in (None, whole_size(made.module, x))
+    narrower = inventory(made.module, x[:1])
+    assert report.thinned_outputs == {
+        layer.name: layer.shape[0] for layer in narrower if layer.heads < 2
+    }
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,7 @@ def test_what_is_missing_is_none() -> None:
     data = message(view, "fc1.weight", {"fc1.weight": 0.25}, {"fc2.weight": -0.01}, "80%")
     assert data["kept"] == [None, None, 0.25, None, None]
     assert data["hurts"] == [None, None, None, -0.01, None]
+    assert data["outputs"] == [None] * 5
     assert message(view, "fc1.weight", {}, None, "")["hurts"] is None
 
 
@@ -124,6 +125,8 @@ def test_the_page_sends_the_plans_own_shares_and_the_chosen_layer() -> None:
         pytest.approx(kept[name]) if name != "fc3.weight" else None for name in names
     ]
     assert data["hurts"] is None
+    assert [node[8] for node in data["map"]["nodes"][1:]] == [6, 16, 120, 84, 10]
+    assert data["outputs"] == [2, 6, 48, 34, 10]
 
 
 def test_the_same_page_sends_the_same_bytes_and_another_plan_others() -> None:
