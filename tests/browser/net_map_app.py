@@ -69,7 +69,7 @@ net_map(
     cut_at="80%",
     key=f"map{visit}",
     on_select=chose,
-    outputs={"layer1.0.conv1.weight": 11, "layer1.0.conv2.weight": 16},
+    outputs={"layer3.0.conv1.weight": 41, "layer3.0.conv2.weight": 64},
 )
 st.text(f"runs {st.session_state['runs']} | chosen {st.session_state['chosen']}")
 st.text(f"visit {visit}")

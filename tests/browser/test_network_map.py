@@ -107,9 +107,9 @@ def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
     page.locator(".legend").hover()
     expect(page.locator(".readout")).to_contain_text("stem.conv.weight")
     expect(page.locator(".net-map .whole .share").first).to_have_text("not pruned")
-    box(page, "layer1.0.conv1.weight").hover()
-    expect(page.locator(".readout")).to_contain_text("16 → 11 outputs in the thinned network")
-    expect(page.locator(".net-map .narrowed")).to_have_text("16 → 11")
+    box(page, "layer3.0.conv1.weight").hover()
+    expect(page.locator(".readout")).to_contain_text("64 → 41 outputs in the thinned network")
+    expect(page.locator(".net-map .narrowed")).to_have_text("64 → 41")
 
 
 def test_the_bar_of_the_chosen_layer_lies_inside_its_ring(open_map: OpenMap) -> None:

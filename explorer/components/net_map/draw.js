@@ -38,7 +38,7 @@ function turn(line, layout, source) {
   const [x, y] = source.line === line.number ? [source.x + source.w + (source.role === "fold" ? 6 : 0), source.y + source.h / 2] : [SIZE.pad, line.centre]
   const out = Math.max(x, line.right) + 8
   const between = next.y - SIZE.between / 2
-  const enter = next.centre + source.row * SIZE.lane
+  const enter = next.centre + source.row * next.lane
   return `<path class="turn" d="${path([[x, y], [out, y], [out, between], [3, between], [3, enter], [SIZE.pad, enter]], 7)}"/>`
 }
 
@@ -53,7 +53,7 @@ function backgrounds(line, network, state) {
     const x = columns[0].x - 7
     const wide = columns.at(-1).x + columns.at(-1).wide + 7 - x
     const lanes = Math.max(...columns.flatMap(column => column.boxes.map(box => box.row)))
-    const high = line.high - (line.lanes - 1 - lanes) * SIZE.lane
+    const high = line.high - (line.lanes - 1 - lanes) * line.lane
     const closes = state.closes(block)
     const name = `${closes ? "− " : ""}${network.blocks[block]}`
     const label = `<text class="block" x="${px(x + 7)}" y="${px(line.y + 12)}">${escaped(fitted(name, wide - 12, state.measure))}</text>`

@@ -24,9 +24,11 @@ function laidOut(seen, network, width, measure) {
     line.y = y
     line.lanes = 1 + Math.max(...line.boxes.map(box => box.row))
     const top = y + line.head + (line.tracks ? SIZE.track * line.tracks + 3 : 0) + SIZE.label
+    const more = line.boxes.some(box => box.room) ? SIZE.narrowed : 0
+    line.lane = SIZE.lane + more
     line.centre = top + SIZE.high / 2
-    for (const box of line.boxes) box.y = top + box.row * SIZE.lane + (SIZE.high - box.h) / 2
-    line.high = top - y + (line.lanes - 1) * SIZE.lane + SIZE.high + SIZE.below + (line.boxes.some(box => box.room) ? SIZE.narrowed : 0)
+    for (const box of line.boxes) box.y = top + box.row * line.lane + (SIZE.high - box.h) / 2
+    line.high = top - y + (line.lanes - 1) * line.lane + SIZE.high + SIZE.below + more
     y += line.high + SIZE.between
   }
   return { lines, arrows, width: Math.max(...lines.map(line => line.right)) + SIZE.pad, height: y - SIZE.between }
@@ -121,7 +123,7 @@ function corners(arrow, lines) {
   const { source, target } = arrow
   const line = lines[target.line]
   const here = source.line === target.line
-  const from = here ? { x: source.x + source.w + (source.role === "fold" ? 6 : 0), y: source.y + source.h / 2 } : { x: SIZE.pad, y: line.centre + source.row * SIZE.lane }
+  const from = here ? { x: source.x + source.w + (source.role === "fold" ? 6 : 0), y: source.y + source.h / 2 } : { x: SIZE.pad, y: line.centre + source.row * line.lane }
   const middle = target.y + target.h / 2
   const part = (here ? source.right : SIZE.pad) + 5
   const entry = target.left - 7
