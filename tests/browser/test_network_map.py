@@ -107,7 +107,7 @@ def test_shares_sensitivity_and_words_of_every_box(open_map: OpenMap) -> None:
     page.locator(".legend").hover()
     expect(page.locator(".readout")).to_contain_text("stem.conv.weight")
     expect(page.locator(".net-map .whole .share").first).to_have_text("not pruned")
-    box(page, "layer3.0.conv1.weight").hover()
+    map_box(page, "layer3.0.conv1.weight").hover()
     expect(page.locator(".readout")).to_contain_text("64 → 41 outputs in the thinned network")
     expect(page.locator(".net-map .narrowed")).to_have_text("64 → 41")
 

@@ -20,12 +20,16 @@ from explorer.pages.export.downloads import NAMES, Files
 from explorer.session import cache
 from explorer.texts.formats import percent
 from pruning_core.compress.sparse_file import read_sparse
-from pruning_core.export import DENSE
+from pruning_core.export import DENSE, script_or_reason, thinned, value_line
+from pruning_core.pipeline import choose_masks
 from pruning_core.plan import Plan
+from pruning_core.subjects import subject_files
 from pruning_core.types import DataMissing, Finished, PruningError
-from pruning_core.workspaces import Workspace
+from pruning_core.workspaces import Workspace, open_workspace
 from pruning_core.zoo import Progress
+from tests.core.export.scripts import printed_here
 from tests.explorer.driven import text
+from tests.third_party import write_package
 
 Open = Callable[..., AppTest]
 Until = Callable[[AppTest, Callable[[AppTest], bool]], AppTest]
@@ -133,6 +137,31 @@ def test_all_mask_files_hold_the_same_masks_and_the_plan(open_view: Open) -> Non
     assert all(torch.equal(restored[name], tensor) for name, tensor in weights.items())
     assert Plan.from_json(files.make("plan.json").decode()) == plan
     assert Plan.from_json(str(archive["plan"])) == plan
+
+
+def test_the_scripts_of_an_agreement_subject_run_from_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The targets are the dense network's answers: each script opens that network too."""
+    file = write_package(tmp_path / "own", "answers_package")
+    own = file.read_text().strip().partition("\n\n")[0].replace("[pictures]", "[answers]")
+    (tmp_path / "own" / "answers.toml").write_text(f'{own}\ntask = "agreement"\n')
+    monkeypatch.setattr(thinned, "program_file", lambda *_: b"")
+    monkeypatch.setattr(thinned, "onnx_file", lambda *_: b"")
+    with subject_files([tmp_path / "own" / "answers.toml"]):
+        plan = Plan("answers", "answers_data", granularity="filter", sparsity=0.4)
+        space = open_workspace(plan.model, plan.dataset)
+        masks = choose_masks(plan, space)[1]
+        *_, made = thinned.export_thinned(plan, space, masks)
+        assert isinstance(made, thinned.ThinnedExport)
+        script = script_or_reason(plan, space, tuned=False)
+        files = Files(plan, space, masks, None, *script, thinned=made.files)
+        with zipfile.ZipFile(io.BytesIO(files.zip())) as archive:
+            archive.extractall(tmp_path)
+        line = value_line(made.measured["thinned"])
+    assert line.startswith("agreement with the dense network 0.")
+    assert printed_here(tmp_path) == line
+    assert printed_here(tmp_path / "thinned", "build_thinned.py") == line
 
 
 def test_the_archive_holds_every_file(open_view: Open) -> None:
