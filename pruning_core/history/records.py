@@ -187,7 +187,8 @@ def _counted(report: Report) -> dict[str, Any]:
     """The fields of a run that hold a report."""
     counts = asdict(report)
     kept = counts.pop("kept")
-    return {"counts": {name: n for name, n in counts.items() if n is not None}, "kept": kept}
+    numbers = {name: n for name, n in counts.items() if isinstance(n, int | float)}
+    return {"counts": numbers, "kept": kept}
 
 
 def _value(own: Evaluation, split: str) -> Value:
