@@ -12,6 +12,7 @@ from explorer.pages.finetune import page as finetune
 from explorer.pages.flows import page as flows
 from explorer.pages.learn import page as learn
 from explorer.pages.methods import page as methods
+from explorer.pages.runs import page as runs
 from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import cache, sidebar, state
@@ -29,6 +30,7 @@ PAGES = (
     (finetune, "Fine-tune & compare", "model_training", "finetune"),
     (flows, "Flows", "timeline", "flows"),
     (methods, "Methods", "leaderboard", "methods"),
+    (runs, "Runs", "history", "runs"),
     (export, "Export", "download", "export"),
 )
 """Module, title, icon and path of each page."""

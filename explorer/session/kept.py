@@ -12,6 +12,7 @@ from pruning_core.history import Keeping, Run, evaluated_plan
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
+from pruning_core.zoo.uploads import is_upload_name, uploads
 
 PARENT = "history parent"
 KEPT = "history kept"
@@ -87,3 +88,17 @@ def keeping_note(events: Sequence[object]) -> None:
         st.warning(plain(keeping.sentence), icon=":material/history:")
     else:
         st.caption(f":material/bookmark: Kept as run `{keeping.run.id}` on the page *Runs*.")
+
+
+def visible(runs: Sequence[Run]) -> tuple[Run, ...]:
+    """The runs that this browser may list: those of other visitors' uploads are left out, but
+    every run whose id he knows can be opened.
+    """
+    own = {stored.name for stored in uploads(state.owner())}
+    asked = state.page_text("run").split(",")
+    return tuple(
+        run
+        for run in runs
+        if run.id in asked
+        or all(not is_upload_name(name) or name in own for name in (run.model, run.dataset))
+    )

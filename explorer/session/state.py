@@ -249,6 +249,17 @@ def selected_row(key: str) -> int | None:
     return rows[0] if rows else None
 
 
+def set_selected_rows(key: str, rows: list[int]) -> None:
+    """Selects these rows of the table that is drawn next with this key."""
+    if selected_rows(key) != rows:
+        st.session_state[key] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+
+
+def selected_rows(key: str) -> list[int]:
+    """The selected rows of the table with that key."""
+    return list(st.session_state[key]["selection"]["rows"]) if key in st.session_state else []
+
+
 def widget_value(key: str, default: Value) -> Value:
     """The value of the widget with that key, for callbacks."""
     value: Value = st.session_state.get(key, default)

@@ -1,0 +1,189 @@
+"""Runs of the history: value against cost with the Pareto front, ratios, and training curves."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+
+import plotly.graph_objects as go
+
+from explorer.charts.curves import DASHES, MARKS
+from explorer.charts.palette import CHOSEN, DENSE, KEPT, LAYERS
+from explorer.charts.style import MAX_TICKS, finish, level, value_text
+from explorer.texts.formats import axis_title, scale
+from explorer.texts.run_words import COSTS, kind_words, run_title
+from pruning_core.history import Run
+from pruning_core.history.tensors import Curves
+from pruning_core.tasks import Task
+
+KINDS = ("plan", "tune", "flow", "run", "study_run", "search", "candidate")
+"""Kinds of runs that have a value, each with its own colour and mark."""
+MOST_WHISKERS = 60
+"""Above so many runs, intervals are in the hover text only."""
+
+
+def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str] = ()) -> go.Figure:
+    """The value of every run over what remains of a cost, with the Pareto front.
+
+    A filled mark was measured on the test split, an open one on the validation split; the front
+    is that of the split with more runs. A point's customdata is the run's id.
+    runs: those with a value and this cost; chosen: ids of runs to mark.
+    """
+    figure = go.Figure()
+    unit = scale(task)
+    shown = [run for run in runs if run.final is not None and cost in run.costs]
+    looks = dict(zip(KINDS, zip(cycle(LAYERS), cycle(MARKS), strict=False), strict=False))
+    for kind in KINDS:
+        for split in ("test", "validation"):
+            own = [run for run in shown if run.kind == kind and _split(run) == split]
+            if own:
+                _add_runs(figure, own, cost, task, looks[kind], len(shown) <= MOST_WHISKERS)
+    front = pareto_front(shown, cost, task)
+    figure.add_scatter(
+        x=[100 * run.costs[cost] for run in front],
+        y=[unit * _value(run) for run in front],
+        mode="lines",
+        name="Pareto front",
+        line={"color": KEPT, "width": 1.5, "shape": "hv"},
+        hoverinfo="skip",
+    )
+    _mark(figure, [run for run in shown if run.id in chosen], cost, unit)
+    dense = [run.values["dense"].value for run in front if "dense" in run.values]
+    if dense:
+        level(figure, unit * dense[0], f"dense {value_text(dense[0], task)}", DENSE)
+    figure.update_xaxes(title_text=f"remaining {_cost_words(cost)}, %", rangemode="tozero")
+    figure.update_yaxes(title_text=axis_title(task))
+    sentence = (
+        f"{len(shown)} runs over the remaining {_cost_words(cost)}, {len(front)} on the front"
+    )
+    if front:
+        best = max(front, key=lambda run: task.sign * _value(run))
+        sentence += f"; the best value is {value_text(_value(best), task)}"
+    finish(figure, f"{sentence}.", 400, f"runs {cost} {task.name}")
+    return figure.update_layout(margin_t=56)
+
+
+def _mark(figure: go.Figure, runs: Sequence[Run], cost: str, unit: float) -> None:
+    """A ring around each of these runs."""
+    if runs:
+        figure.add_scatter(
+            x=[100 * run.costs[cost] for run in runs],
+            y=[unit * _value(run) for run in runs],
+            mode="markers",
+            name="selected",
+            marker={"symbol": "circle-open", "size": 17, "color": CHOSEN, "line": {"width": 2.5}},
+            hoverinfo="skip",
+        )
+
+
+def _cost_words(cost: str) -> str:
+    label = COSTS[cost]
+    return label if label == "MACs" else label.lower()
+
+
+def _value(run: Run) -> float:
+    assert run.final is not None
+    return run.final.value
+
+
+def _split(run: Run) -> str:
+    return "" if run.final is None else run.final.split
+
+
+def _add_runs(
+    figure: go.Figure,
+    runs: Sequence[Run],
+    cost: str,
+    task: Task,
+    look: tuple[str, str],
+    whiskers: bool,
+) -> None:
+    """The runs of one kind and split. whiskers: draw their intervals."""
+    unit = scale(task)
+    colour, mark = look
+    test = _split(runs[0]) == "test"
+    finals = [run.final for run in runs if run.final is not None]
+    bars = {
+        "array": [unit * (own.high - own.value) for own in finals],
+        "arrayminus": [unit * (own.value - own.low) for own in finals],
+        "thickness": 1,
+        "width": 3,
+        "color": colour,
+    }
+    figure.add_scatter(
+        x=[100 * run.costs[cost] for run in runs],
+        y=[unit * own.value for own in finals],
+        error_y=bars if whiskers else None,
+        mode="markers",
+        name=f"{kind_words(runs[0])}, {'test' if test else 'validation'}",
+        marker={"color": colour, "symbol": mark if test else f"{mark}-open", "size": 9},
+        customdata=[[run.id] for run in runs],
+        text=[
+            f"<b>{run_title(run)}</b><br>{task.short_label} {value_text(own.value, task)} "
+            f"(95%: {value_text(own.low, task)} to {value_text(own.high, task)}), n = {own.n:,}"
+            for run, own in zip(runs, finals, strict=True)
+        ],
+        hovertemplate=f"%{{text}}<br>%{{x:.1f}}% of the {_cost_words(cost)}<extra></extra>",
+    )
+
+
+def pareto_front(runs: Sequence[Run], cost: str, task: Task) -> list[Run]:
+    """The runs that no other one beats in both value and cost, by rising cost.
+
+    Of the split that more of them were measured on: values of two splits are not comparable.
+    """
+    splits = [_split(run) for run in runs]
+    split = max(("test", "validation"), key=splits.count)
+    own = [run for run in runs if _split(run) == split]
+    front: list[Run] = []
+    for run in sorted(own, key=lambda run: (run.costs[cost], -task.sign * _value(run))):
+        if not front or task.sign * (_value(run) - _value(front[-1])) > 0:
+            front.append(run)
+    return front
+
+
+def removed_lines(removed: Mapping[str, Mapping[str, float]]) -> go.Figure:
+    """The fraction removed from each layer, a line per run. removed: run -> layer -> fraction."""
+    figure = go.Figure()
+    layers = list(dict.fromkeys(name for own in removed.values() for name in own))
+    looks = zip(cycle(LAYERS), cycle(DASHES), cycle(MARKS), strict=False)
+    for (name, own), (colour, dash, mark) in zip(removed.items(), looks, strict=False):
+        figure.add_scatter(
+            x=layers,
+            y=[100 * own[layer] if layer in own else None for layer in layers],
+            mode="lines+markers",
+            name=name,
+            line={"color": colour, "dash": dash, "width": 2},
+            marker={"symbol": mark, "size": 7},
+            hovertemplate=f"<b>{name}</b><br>%{{x}}: %{{y:.1f}}% removed<extra></extra>",
+        )
+    figure.update_yaxes(title_text="removed, %", range=[0, 102])
+    figure.update_xaxes(type="category", tickangle=-40)
+    sentence = f"The fraction removed from each of {len(layers)} layers in {len(removed)} runs."
+    return finish(figure, sentence, 360, "runs ratios").update_layout(margin_t=48)
+
+
+def epoch_lines(curves: Mapping[str, Curves], task: Task) -> go.Figure:
+    """The validation value after each epoch, a line per run."""
+    figure = go.Figure()
+    unit = scale(task)
+    looks = zip(cycle(LAYERS), cycle(DASHES), cycle(MARKS), strict=False)
+    for (name, own), (colour, dash, mark) in zip(curves.items(), looks, strict=False):
+        figure.add_scatter(
+            x=[row[0] for row in own.epochs],
+            y=[unit * row[3] for row in own.epochs],
+            error_y={
+                "array": [unit * (row[5] - row[3]) for row in own.epochs],
+                "arrayminus": [unit * (row[3] - row[4]) for row in own.epochs],
+                "thickness": 1,
+                "width": 3,
+                "color": colour,
+            },
+            mode="lines+markers",
+            name=name,
+            line={"color": colour, "dash": dash, "width": 2},
+            marker={"symbol": mark, "size": 7},
+        )
+    most = max((len(own.epochs) for own in curves.values()), default=0)
+    figure.update_xaxes(title_text="epoch", tickformat="d", dtick=1 if most <= MAX_TICKS else None)
+    figure.update_yaxes(title_text=f"validation {axis_title(task)}")
+    sentence = f"The validation value of {len(curves)} runs over up to {most} epochs."
+    return finish(figure, sentence, 360, "runs epochs").update_layout(margin_t=48)

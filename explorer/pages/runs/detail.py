@@ -1,0 +1,193 @@
+"""One run: its numbers, what it was made from, notes and tags, and what to do with it."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import streamlit as st
+
+from explorer.charts import alt
+from explorer.charts.runs import epoch_lines, removed_lines
+from explorer.charts.style import state_label
+from explorer.pages.runs.table import select
+from explorer.session import state
+from explorer.session.kept import set_parent
+from explorer.session.notices import plain, show_errors
+from explorer.texts.formats import change_text, count, points, value_text
+from explorer.texts.plan_words import differences
+from explorer.texts.run_words import (
+    COSTS,
+    cost_text,
+    kind_words,
+    machine_words,
+    measured_words,
+    run_title,
+    started_words,
+    subject_words,
+)
+from pruning_core.history import History, Run
+from pruning_core.history.tensors import CURVES, unpack_curves
+from pruning_core.types import PruningError
+from pruning_core.workspaces import Workspace
+
+
+def detail_panel(history: History, run: Run, runs: Sequence[Run], space: Workspace) -> None:
+    """Draws the run."""
+    st.subheader(f"{kind_words(run)}: {plain(run_title(run))}", anchor=False)
+    st.caption(
+        f"{plain(subject_words(run))} · {started_words(run)} · run `{run.id}` · "
+        f"{plain(machine_words(run))}"
+    )
+    if run.state != "finished":
+        why = f": {plain(run.sentence)}" if run.sentence else "."
+        st.warning(f"This run is {run.state}{why}", icon=":material/error:")
+    _numbers(run)
+    _actions(history, run)
+    _from_parent(run, runs)
+    halves = st.grid(2, min_column_width=420, gap="medium")
+    if run.kept:
+        removed = {run_title(run): {name: 1 - share for name, share in run.kept.items()}}
+        figure = removed_lines(removed)
+        halves.plotly_chart(
+            figure, key="run_removed", alt=alt(figure), config={"displayModeBar": False}
+        )
+    with show_errors():
+        if (content := history.file(run, CURVES)) is not None:
+            figure = epoch_lines({run_title(run): unpack_curves(content)}, run.task)
+            halves.plotly_chart(
+                figure, key="run_epochs", alt=alt(figure), config={"displayModeBar": False}
+            )
+
+
+def _numbers(run: Run) -> None:
+    """The last value, and what remains."""
+    cells = st.grid(4, min_column_width=200)
+    final = run.final
+    if final is not None:
+        dense = run.values.get("dense")
+        change = None if dense is None else final.value - dense.value
+        words = "" if change is None else f"{change_text(change, run.task)}{points(run.task)}"
+        with cells.container(border=True, height="stretch", gap="xsmall"):
+            st.metric(
+                f"{_started(state_label(tuple(run.values)[-1]))} · measured",
+                value_text(final.value, run.task),
+                words or None,
+                delta_color="off",
+            )
+            st.caption(f"{final.n:,} {final.split} {run.task.samples}; 95%: {_ends(run)}")
+    for cost, label in COSTS.items():
+        if cost in run.costs:
+            with cells.container(border=True, height="stretch", gap="xsmall"):
+                measured = "measured" if cost == "time" else "computed"
+                st.metric(f"{label} left · {measured}", cost_text(run, cost))
+                st.caption(_count_words(run, cost))
+    others = list(run.values.items())[:-1]
+    if others:
+        words = "; ".join(f"{state_label(n)} {measured_words(v, run.task)}" for n, v in others)
+        st.caption(f"Before: {words}.")
+
+
+def _started(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _ends(run: Run) -> str:
+    final = run.final
+    assert final is not None
+    return measured_words(final, run.task).partition("(95%: ")[2].rstrip(")")
+
+
+def _count_words(run: Run, cost: str) -> str:
+    names = {"macs": ("macs_effective", "macs"), "parameters": ("nonzeros", "parameters")}
+    if cost in names and all(name in run.counts for name in names[cost]):
+        left, dense = (run.counts[name] for name in names[cost])
+        return f"{count(left)} not zero of {count(dense)}"
+    if cost == "bytes" and run.stored_bytes:
+        return f"{count(min(run.stored_bytes.values()))}B of {count(run.stored_bytes['dense'])}B"
+    return "of the dense network"
+
+
+def _actions(history: History, run: Run) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.button(
+            "Open in Explore",
+            type="primary",
+            icon=":material/grid_view:",
+            key="run_open",
+            on_click=_open,
+            args=(run,),
+            help="Opens the run's plan. What you keep then has this run as its parent.",
+        )
+        st.button(
+            "Unpin" if run.pinned else "Pin as baseline",
+            icon=":material/star:",
+            key="run_pin",
+            on_click=_change,
+            args=(history, run, "pinned", not run.pinned),
+            help="Pinned runs are first in the tree, and the reference of comparisons.",
+        )
+        st.button(
+            "Delete",
+            icon=":material/delete:",
+            key="run_delete",
+            on_click=delete,
+            args=(history, [run.id]),
+            help="You can undo it.",
+        )
+        _field(history, run, "tags", "Tags, by commas", ", ".join(run.tags), 200)
+        _field(history, run, "note", "Note", run.note, "stretch")
+
+
+def _field(
+    history: History, run: Run, field: str, label: str, value: str, width: int | Literal["stretch"]
+) -> None:
+    """A text of the user's; a change is kept at once."""
+    key = f"run_{field}_{run.id}"
+    state.set_widget(key, value)
+    st.text_input(label, key=key, width=width, on_change=_written, args=(history, run, field, key))
+
+
+def _written(history: History, run: Run, field: str, key: str) -> None:
+    text = state.widget_value(key, "")
+    _change(history, run, field, text.split(",") if field == "tags" else text)
+
+
+def _change(history: History, run: Run, field: str, value: Any) -> None:
+    try:
+        history.change(run.id, **{field: value})
+    except PruningError as problem:
+        state.add_problem(str(problem))
+
+
+def _open(run: Run) -> None:
+    try:
+        state.set_plan(run.read_plan())
+    except PruningError as problem:
+        state.add_problem(str(problem))
+        return
+    set_parent(run)
+    state.go_to("explore")
+
+
+def delete(history: History, runs: Sequence[str]) -> None:
+    """Deletes runs; the page then offers to undo it."""
+    try:
+        history.delete(runs)
+    except PruningError as problem:
+        state.add_problem(str(problem))
+    else:
+        state.store("runs deleted", tuple(runs))
+        select([])
+
+
+def _from_parent(run: Run, runs: Sequence[Run]) -> None:
+    """What the run was made from, and what its plan changes."""
+    parent = next((other for other in runs if other.id == run.parent), None)
+    if parent is None:
+        return
+    with show_errors():
+        changed = differences(parent.read_plan(), run.read_plan())
+        words = "; ".join(changed) or "the same plan"
+        st.caption(
+            f":material/account_tree: Made from {kind_words(parent).lower()} `{parent.id}` "
+            f"({plain(run_title(parent))}): {plain(words)}."
+        )

@@ -1,0 +1,144 @@
+"""The page Runs: all that was tried and kept, compared, opened again and shared."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from explorer.charts import alt
+from explorer.charts.runs import cost_chart
+from explorer.pages.runs.compare import compare_panel
+from explorer.pages.runs.detail import detail_panel
+from explorer.pages.runs.table import SELECTED, filters, matching, runs_table, select
+from explorer.pages.runs.transfer import transfer_panel, undo_note
+from explorer.session import cache, state
+from explorer.session.kept import visible
+from explorer.session.notices import plain
+from explorer.texts.run_words import COSTS, subject_words
+from pruning_core.history import Run
+from pruning_core.plan import Plan
+from pruning_core.workspaces import Workspace
+
+LEAD = (
+    "Everything that was kept, also after a restart: what was tried, what it gave, and what it "
+    "costs."
+)
+EMPTY = """
+**No run is kept yet.** *Keep this run* on Explore keeps the present plan. Fine-tunes, flows,
+studies, searches, and the commands `pruning run`, `study` and `search` keep theirs by themselves.
+Then you compare runs here, open them again, and share them by a link.
+"""
+CHART = "runs_chart"
+
+
+def render(plan: Plan, space: Workspace) -> None:
+    """Draws the page."""
+    st.markdown(f"**{LEAD}**")
+    history = cache.history()
+    if history is None:
+        st.info("This server keeps no run history.", icon=":material/history:")
+        return
+    runs = visible(history.runs())
+    for sentence in history.sentences:
+        st.warning(plain(sentence), icon=":material/history:")
+    undo_note(history)
+    chosen = _chosen(runs)
+    if not runs:
+        st.info(EMPTY, icon=":material/bookmark_add:")
+        transfer_panel(history, [], [])
+        return
+    opened = bool(chosen) and not state.stored("runs clicked", False)
+    first = st.container() if opened else None  # a shared link shows its run first
+    _chart(runs, chosen)
+    chosen_filters = filters(runs)
+    rows = matching(runs, chosen_filters)
+    if rows:
+        runs_table(rows, [run.id for run in chosen], chosen_filters.differences)
+        st.caption(
+            f"{len(rows):,} of {len(runs):,} runs. Select one to see it, two to five to compare."
+        )
+    else:
+        st.info("No run passes the filters.", icon=":material/filter_alt_off:")
+    with first or st.container():
+        if len(chosen) == 1:
+            detail_panel(history, chosen[0], runs, space)
+        elif chosen:
+            compare_panel(history, chosen)
+    transfer_panel(history, [run for _, run in rows], chosen)
+
+
+def _chosen(runs: Sequence[Run]) -> list[Run]:
+    """The selected runs, in the order of the selection. Unknown ids are reported."""
+    known = {run.id: run for run in runs}
+    names = [name for name in state.page_text(SELECTED).split(",") if name]
+    chosen = [known[name] for name in names if name in known]
+    if len(chosen) < len(names) and not state.stored("runs clicked", False):
+        st.warning(
+            "A run of this link is not in the history: it was deleted, or is on another "
+            "installation.",
+            icon=":material/link_off:",
+        )
+    return chosen
+
+
+def _chart(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
+    """Value against cost, of the runs of one network and its data."""
+    measured = [run for run in runs if run.final is not None and run.costs]
+    subjects = {run.fingerprint: subject_words(run) for run in reversed(measured)}
+    if not subjects:
+        return
+    own, cost = _chart_choices(measured, subjects, (chosen or measured)[0].fingerprint)
+    figure = cost_chart(own, cost, own[0].task, [run.id for run in chosen])
+    st.plotly_chart(
+        figure,
+        key=CHART,
+        on_select=lambda: _clicked([run.id for run in chosen]),
+        selection_mode="points",
+        alt=alt(figure),
+        config={"displayModeBar": False},
+    )
+    st.caption(
+        "A click selects a run. Filled marks: test split; open marks: validation split, without "
+        "training. Whiskers: 95% intervals."
+    )
+
+
+def _chart_choices(
+    measured: Sequence[Run], subjects: Mapping[str, str], newest: str
+) -> tuple[list[Run], str]:
+    """The runs of the chosen subject, and the chosen cost. newest: the subject at first."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        options = list(subjects)
+        state.keep_widget("runs_subject")
+        subject = st.selectbox(
+            "Network and data",
+            options,
+            index=options.index(newest) if newest in options else 0,
+            format_func=lambda base: subjects.get(base, base[:8]),
+            key="runs_subject",
+            width=300,
+        )
+        own = [run for run in measured if run.fingerprint == subject]
+        costs = [name for name in COSTS if any(name in run.costs for run in own)]
+        state.keep_widget("runs_cost")
+        cost = st.segmented_control(
+            "Against",
+            costs,
+            format_func=lambda name: COSTS[name],
+            default=costs[0],
+            required=True,
+            key="runs_cost",
+            help="What remains of the dense network's cost. Time is measured, the others are "
+            "computed.",
+        )
+    return own, str(cost)
+
+
+def _clicked(chosen: Sequence[str]) -> None:
+    """Adds the run of the point that was clicked to the selection, or takes it out."""
+    nothing: dict[str, Any] = {"selection": {"points": []}}
+    for point in state.widget_value(CHART, nothing)["selection"]["points"]:
+        if point.get("customdata"):
+            name = str(point["customdata"][0])
+            others = [run for run in chosen if run != name]
+            select(others if name in chosen else [*others, name])

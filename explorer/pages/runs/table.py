@@ -1,0 +1,202 @@
+"""The table of runs: filters, order, columns, and which rows are selected."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from explorer.session import state
+from explorer.texts.formats import value_text
+from explorer.texts.run_words import (
+    field_label,
+    field_words,
+    kind_words,
+    run_title,
+    started_words,
+    subject_words,
+)
+from pruning_core.history import KINDS, Run, tree_order
+from pruning_core.history.tables import differing_fields, flat_plan
+
+KEY = "runs_table"
+SELECTED = "run"
+"""The key in the address: the ids of the selected runs."""
+MOST_SELECTED = 5
+ROW_HEIGHT = 35
+ROWS = 9
+DENSE = "dense"
+"""The kind of a row that is no run but the network before pruning."""
+TREE = "Tree"
+NEWEST = "Newest first"
+MOST_COLUMNS = 12
+"""Of the fields that differ, at most so many have a column."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the user chose above the table."""
+
+    text: str
+    kinds: tuple[str, ...]
+    order: str
+    differences: bool
+
+
+def filters(runs: Sequence[Run]) -> Filters:
+    """Draws the filters."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        for key in ("runs_text", "runs_kinds", "runs_order", "runs_differ"):
+            state.keep_widget(key)
+        text = st.text_input(
+            "Search",
+            key="runs_text",
+            icon=":material/search:",
+            placeholder="network, criterion, tag, note, id …",
+            help="Shows runs with all these words.",
+            width=280,
+        )
+        kinds = st.multiselect(
+            "Kinds",
+            [kind for kind in KINDS if any(run.kind == kind for run in runs)],
+            format_func=lambda kind: KINDS[kind],
+            key="runs_kinds",
+            placeholder="all kinds",
+            width=260,
+        )
+        order = st.segmented_control(
+            "Order",
+            (TREE, NEWEST),
+            default=TREE,
+            required=True,
+            key="runs_order",
+            help="Tree: each run below the one that it was made from; pinned runs are first.",
+        )
+        differences = st.toggle(
+            "Differences only",
+            key="runs_differ",
+            help="Columns for the settings in which the shown runs differ, and no others.",
+        )
+    return Filters(text, tuple(kinds), str(order), differences)
+
+
+def matching(runs: Sequence[Run], chosen: Filters) -> list[tuple[int, Run]]:
+    """The runs that pass the filters, each with its depth in the tree; 0 in other orders."""
+    words = chosen.text.lower().split()
+    shown = [
+        run
+        for run in runs
+        if (not chosen.kinds or run.kind in chosen.kinds)
+        and (not words or all(word in _searched(run) for word in words))
+    ]
+    return _below_dense(tree_order(shown)) if chosen.order == TREE else [(0, run) for run in shown]
+
+
+def _below_dense(rows: Sequence[tuple[int, Run]]) -> list[tuple[int, Run]]:
+    """The tree with the dense network of each subject as the root of its runs; it has no id."""
+    subjects: dict[str, list[tuple[int, Run]]] = {}
+    for depth, run in rows:
+        subjects.setdefault(run.fingerprint, []).append((depth + 1, run))
+    listed = []
+    for own in subjects.values():
+        first = next((run for _, run in own if "dense" in run.values), own[0][1])
+        values = {name: value for name, value in first.values.items() if name == "dense"}
+        names = {name: first.names[name] for name in ("model", "dataset") if name in first.names}
+        root = Run(DENSE, json.dumps(names), first.fingerprint, id="", task=first.task)
+        listed += [(0, replace(root, values=values)), *own]
+    return listed
+
+
+def _searched(run: Run) -> str:
+    parts = (run.id, run_title(run), kind_words(run), subject_words(run), run.model, run.dataset)
+    return " ".join((*parts, run.note, *run.tags, run.state)).lower()
+
+
+def runs_table(rows: Sequence[tuple[int, Run]], selected: Sequence[str], differ: bool) -> None:
+    """Draws the table; a click on rows selects runs."""
+    ids = [run.id for _, run in rows]
+    state.set_selected_rows(KEY, [place for place, run in enumerate(ids) if run in selected])
+    st.dataframe(
+        _rows(rows, differ),
+        key=KEY,
+        column_config=_columns(),
+        hide_index=True,
+        height=int((min(len(rows), ROWS) + 1) * ROW_HEIGHT + 3),
+        on_select=lambda: _selected(ids),
+        selection_mode="multi-row",
+        placeholder="",
+        alt=f"{len(rows)} runs with their settings, values and costs.",
+    )
+
+
+def _selected(ids: Sequence[str]) -> None:
+    rows = state.selected_rows(KEY)
+    select([ids[row] for row in rows if row < len(ids) and ids[row]])
+
+
+def select(runs: Sequence[str]) -> None:
+    """Selects runs, the last `MOST_SELECTED` of them; the address carries them."""
+    state.set_page_text(SELECTED, ",".join(runs[-MOST_SELECTED:]))
+    state.store("runs clicked", True)
+
+
+def _rows(rows: Sequence[tuple[int, Run]], differ: bool) -> list[dict[str, Any]]:
+    fields = differing_fields([run for _, run in rows if run.id])[:MOST_COLUMNS] if differ else []
+    return [_row(depth, run, fields, differ) for depth, run in rows]
+
+
+def _row(depth: int, run: Run, fields: Sequence[str], differ: bool) -> dict[str, Any]:
+    final = run.final
+    indent = "\u2003" * (depth - 1) + "└ " if depth else ""
+    pin = "★ " if run.pinned else ""
+    row: dict[str, Any] = {
+        "Run": f"{indent}{pin}{kind_words(run)}",
+        "Value": "" if final is None else value_text(final.value, run.task),
+    }
+    if differ:
+        plan = flat_plan(run)
+        words = {field_label(name): field_words(plan, name) for name in fields}
+        row |= words if run.id else dict.fromkeys(words, "")
+    else:
+        how = "" if run.kind == DENSE else run_title(run)
+        row |= {"How": how, "Network": subject_words(run)}
+    shares = {name: 100 * share for name, share in run.costs.items()}
+    return row | {
+        "n": None if final is None else final.n,
+        "Split": "" if final is None else final.split,
+        "MACs": shares.get("macs"),
+        "Parameters": shares.get("parameters"),
+        "Bytes": shares.get("bytes"),
+        "Seconds": run.seconds,
+        "State": "" if run.state == "finished" else run.state,
+        "Started": started_words(run) if run.id else "",
+        "Tags": ", ".join(run.tags),
+        "Note": run.note,
+        "Id": run.id,
+    }
+
+
+def _columns() -> dict[str, Any]:
+    config = st.column_config
+    left = "What remains of the dense network. Computed."
+    return {
+        "Run": config.TextColumn(pinned=True, width=190),
+        "Value": config.TextColumn(help="The last measured value of the run.", width=70),
+        "How": config.TextColumn(width=250),
+        "Network": config.TextColumn(width=150),
+        "n": config.NumberColumn(help="Samples of the measurement.", format="localized", width=65),
+        "Split": config.TextColumn(
+            help="Trained runs are measured on the test split, others on the validation split.",
+            width=80,
+        ),
+        "MACs": config.NumberColumn(help=left, format="%.1f%%", width=75),
+        "Parameters": config.NumberColumn(help=left, format="%.1f%%", width=85),
+        "Bytes": config.NumberColumn(
+            help="In the smallest sparse format. Computed.", format="%.1f%%", width=75
+        ),
+        "Seconds": config.NumberColumn(format="%.1f", width=75),
+        "State": config.TextColumn(width=90),
+        "Started": config.TextColumn(width=125),
+        "Id": config.TextColumn(width=110),
+    }

@@ -1,0 +1,77 @@
+"""Runs as files: CSV, zip, import; and undo after a deletion."""
+
+from collections.abc import Sequence
+from io import BytesIO
+
+import streamlit as st
+
+from explorer.session import state
+from explorer.session.notices import plain
+from pruning_core.history import History, Run, import_zip, to_csv, to_zip
+from pruning_core.types import PruningError
+
+DELETED = "runs deleted"
+
+
+def undo_note(history: History) -> None:
+    """After a deletion: how many, and a button that undoes it."""
+    deleted: tuple[str, ...] = state.stored(DELETED, ())
+    if not deleted:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        runs = f"{len(deleted)} run{'s' * (len(deleted) > 1)}"
+        st.info(f"{runs} deleted. Deleted runs are kept for 30 days.", icon=":material/delete:")
+        st.button("Undo", key="runs_undo", icon=":material/undo:", on_click=_undo, args=(history,))
+
+
+def _undo(history: History) -> None:
+    try:
+        history.restore(state.stored(DELETED, ()))
+    except PruningError as problem:
+        state.add_problem(str(problem))
+    else:
+        state.store(DELETED, ())
+
+
+def transfer_panel(history: History, shown: Sequence[Run], chosen: Sequence[Run]) -> None:
+    """Export of the selected runs, or of all that are shown, and import of a zip."""
+    with st.expander("Export and import", icon=":material/import_export:"):
+        runs = list(chosen or shown)
+        if runs:
+            words = "the selected runs" if chosen else "all runs that are shown"
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.download_button(
+                    "CSV",
+                    lambda: to_csv(runs),
+                    "runs.csv",
+                    "text/csv",
+                    key="runs_csv",
+                    icon=":material/table:",
+                    on_click="ignore",
+                )
+                st.download_button(
+                    "Zip with masks and curves",
+                    lambda: to_zip(history, runs),
+                    "runs.zip",
+                    "application/zip",
+                    key="runs_zip",
+                    icon=":material/folder_zip:",
+                    on_click="ignore",
+                )
+                st.caption(f"{len(runs):,} runs: {words}.")
+        given = st.file_uploader("Add runs from a zip", type="zip", key="runs_import")
+        if given is not None and st.button("Import", key="runs_import_now", icon=":material/add:"):
+            _import(history, given)
+
+
+def _import(history: History, given: BytesIO) -> None:
+    try:
+        imported = import_zip(history, given)
+    except PruningError as problem:
+        st.error(plain(str(problem)), icon=":material/error:")
+        return
+    st.success(
+        f"{len(imported.new)} new runs; {imported.known} were there already.",
+        icon=":material/check:",
+    )
+    st.button("Show them", key="runs_show")

@@ -1,0 +1,90 @@
+"""Runs of the history in words. This module does not use Streamlit."""
+
+from datetime import datetime
+from typing import Any
+
+from explorer.texts.formats import interval_words, percent, value_text
+from explorer.texts.plan_words import TRAINING_WORDS, WORDS
+from pruning_core.history import KINDS, Run, Value
+from pruning_core.history.tables import flat_plan
+from pruning_core.plan import Plan
+from pruning_core.tasks import Task
+from pruning_core.types import PruningError
+
+COSTS = {"macs": "MACs", "parameters": "Parameters", "bytes": "Stored bytes", "time": "Time"}
+"""A cost of `Run.costs` -> its label."""
+SPLITS = {"test": "test", "validation": "validation, without training"}
+DEFAULTS = flat_plan(Run("plan", Plan().to_json(), ""))
+
+
+def run_title(run: Run) -> str:
+    """Filter by Magnitude (L1), 50% requested."""
+    names = flat_plan(run)
+    how = f"{field_words(names, 'granularity')} by {field_words(names, 'criterion')}"
+    if names.get("overrides"):
+        return f"{how}, ratios by hand"
+    return f"{how}, {field_words(names, 'sparsity')}"
+
+
+def kind_words(run: Run) -> str:
+    """Fine-tune."""
+    words = KINDS.get(run.kind, "dense network")
+    return words[:1].upper() + words[1:]
+
+
+def subject_words(run: Run) -> str:
+    """LeNet-5 on Digits."""
+    names = flat_plan(run)
+    return f"{field_words(names, 'model')} on {field_words(names, 'dataset')}"
+
+
+def field_label(name: str) -> str:
+    """A field of `flat_plan` as the title of a column."""
+    inner = name.removeprefix("fine_tune.")
+    words = TRAINING_WORDS if inner != name else WORDS
+    label = words[inner][0] if inner in words else inner.replace("_", " ")
+    return label[:1].upper() + label[1:]
+
+
+def field_words(names: dict[str, Any], name: str) -> str:
+    """The value of a field of `flat_plan`, as pages write it."""
+    value = names.get(name, DEFAULTS.get(name, ""))
+    inner = name.removeprefix("fine_tune.")
+    words = TRAINING_WORDS if inner != name else WORDS
+    if name in ("overrides", "edits"):
+        return f"{len(value)} layers" if value else "none"
+    if inner not in words:
+        return str(value)
+    try:
+        return words[inner][1](value)
+    except (PruningError, KeyError, TypeError, ValueError):  # a name that this version has not
+        return str(value)[:60]
+
+
+def measured_words(value: Value, task: Task) -> str:
+    """91.2% (95%: 88.0 to 93.7%)."""
+    return f"{value_text(value.value, task)} (95%: {interval_words((value.low, value.high), task)})"
+
+
+def started_words(run: Run) -> str:
+    """2026-11-28 14:30."""
+    return datetime.fromtimestamp(run.started).strftime("%Y-%m-%d %H:%M")
+
+
+def cost_text(run: Run, cost: str) -> str:
+    """The share that remains: 41.3%; nothing where it is not known."""
+    share = run.costs.get(cost)
+    return "" if share is None else percent(share)
+
+
+def machine_words(run: Run) -> str:
+    """cpu, 2 threads, AMD EPYC, torch 2.9, Pruning Explorer 0.1.0."""
+    facts = run.machine
+    versions = facts.get("versions", {})
+    parts = [facts.get("device"), facts.get("processor")]
+    if facts.get("threads"):
+        parts.append(f"{facts['threads']} thread{'s' * (facts['threads'] != 1)}")
+    parts += [
+        f"{name} {versions[name]}" for name in ("torch", "pruning-explorer") if name in versions
+    ]
+    return ", ".join(str(part) for part in parts if part)

@@ -1,0 +1,134 @@
+"""The page Runs: table, tree, filters, one run, comparison, delete with undo, links, import."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from explorer.pages.runs.table import TREE, Filters, matching
+from explorer.session import cache
+from pruning_core.history import History, Run
+from pruning_core.history.tensors import (
+    ANSWERS,
+    CURVES,
+    MASKS,
+    Curves,
+    pack_answers,
+    pack_curves,
+    pack_masks,
+)
+from pruning_core.plan import Plan
+from pruning_core.tasks import CLASSIFICATION
+from tests.core.history.history_runs import PLAN, example
+from tests.explorer.driven import by_key, run, text
+
+CURVE = Curves((), ((1.0, 1.0, 1.0, 0.8, 0.7, 0.9, 1.0),))
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
+    monkeypatch.setenv("PRUNING_EXPLORER_HISTORY", str(tmp_path / "history"))
+    return History(tmp_path / "history")
+
+
+def kept(history: History, shift: int, **changes: object) -> Run:
+    """A run with files, in the history."""
+    logits = torch.eye(4)[(torch.arange(359) + (torch.arange(359) < shift)) % 4]
+    answers = CLASSIFICATION.summarise(CLASSIFICATION.measure(logits, torch.arange(359) % 4))
+    mask = torch.arange(8) < 4 + shift % 4
+    made = example(**changes)
+    files = {
+        ANSWERS: pack_answers({"tuned": answers}),
+        CURVES: pack_curves(CURVE),
+        MASKS: pack_masks({"conv1.weight": mask}),
+    }
+    history.save(made, files)
+    return history.get(made.id)
+
+
+def shown(at: AppTest, number: int = 0) -> list[dict[str, object]]:
+    """The rows of a table of the page."""
+    return list(at.main.dataframe[number].value.to_dict("records"))
+
+
+def test_an_empty_history_and_none_say_so(
+    open_view: Callable[..., AppTest], history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "No run is kept yet" in text(open_view("runs"))
+    monkeypatch.setenv("PRUNING_EXPLORER_HISTORY", "off")
+    assert "keeps no run history" in text(open_view("runs"))
+
+
+def test_the_page_shows_compares_deletes_and_restores(
+    open_view: Callable[..., AppTest], history: History
+) -> None:
+    first = kept(history, 9, started=1.0)
+    other = replace(PLAN, sparsity=0.8)
+    second = kept(history, 30, plan=other.to_json(), parent=first.id, started=2.0)
+    at = open_view("runs")
+    names = [row["Run"] for row in shown(at)]
+    assert names == ["Dense network", "└ Fine-tune", "\u2003└ Fine-tune"]
+    at = open_view("runs", run=second.id)
+    assert "Made from fine-tune" in text(at)
+    assert "sparsity 50%, now 80%" in text(at)
+    by_key(at, f"run_tags_{second.id}").set_value("good, new")
+    run(at)
+    by_key(at, "run_pin").click()
+    run(at)
+    assert (history.get(second.id).tags, history.get(second.id).pinned) == (("good", "new"), True)
+    at = open_view("runs", run=f"{first.id},{second.id}")
+    rows = {row[""]: row for row in shown(at)}
+    assert list(rows["Change (paired)"].values())[1] == "reference"
+    assert "points (95%" in str(list(rows["Change (paired)"].values())[2])
+    assert list(rows["Changed answers"].values())[2] == "0 newly wrong, 21 newly right"
+    assert list(rows["Sparsity"].values())[1:] == ["80%", "50%"]
+    by_key(at, "runs_delete").click()
+    run(at)
+    assert history.runs() == ()
+    by_key(at, "runs_undo").click()
+    run(at)
+    assert len(history.runs()) == 2
+
+
+def test_a_run_opens_in_explore_and_what_is_kept_then_has_it_as_parent(
+    open_view: Callable[..., AppTest], history: History
+) -> None:
+    base = cache.fingerprint(PLAN, cache.workspace(PLAN.model, PLAN.dataset))
+    made = kept(history, 9, fingerprint=base)
+    at = open_view("runs", run=made.id)
+    by_key(at, "run_open").click()
+    run(at)
+    assert at.query_params["granularity"] == "filter"
+    at = open_view("explore", granularity="filter", sparsity="0.5")
+    by_key(at, "keep_plan").click()
+    run(at)
+    saved = next(run for run in history.runs() if run.kind == "plan")
+    assert saved.read_plan() == replace(Plan(model="lenet5"), granularity="filter")
+    assert saved.values["pruned"].split == "validation"
+    assert by_key(at, "keep_plan").disabled
+
+
+def test_filters_find_words_in_every_part_of_a_run() -> None:
+    runs = [example(note="Hot stuff", tags=("best",)), example(kind="plan"), example(kind="flow")]
+    found = {
+        "hot filter": 1,
+        "BEST": 1,
+        "lenet": 3,
+        runs[1].id: 1,
+        "evaluated": 1,
+        "nothing": 0,
+    }
+    for words, count in found.items():
+        assert len(matching(runs, Filters(words, (), "Newest first", False))) == count, words
+    assert len(matching(runs, Filters("", ("flow", "plan"), "Newest first", False))) == 2
+    assert len(matching(runs, Filters("", (), TREE, False))) == 4
+
+
+def test_a_link_to_a_run_that_is_not_there_says_so(
+    open_view: Callable[..., AppTest], history: History
+) -> None:
+    history.save(example())
+    assert "is not in the history" in text(open_view("runs", run="0" * 12))
