@@ -126,6 +126,10 @@ def subject_file(plan: Plan, space: Workspace) -> str:
             own["transform"] = f"{MODULE}:transform"
     elif not space.name and isinstance(data.train, TensorSplit):
         own["data"] = f"pruning_core.zoo.in_memory:{plan.dataset}"
+    elif not space.name:
+        own["data"] = "pruning_core.zoo.in_memory:splits"
+        own["data_arguments"] = {"name": plan.dataset, "model": plan.model}
+        own["task"] = data.task.name
     else:
         raise PruningError(
             f"{SUBJECT} is not written: how a program reads {plan.dataset} is not known. Write a "
@@ -135,9 +139,16 @@ def subject_file(plan: Plan, space: Workspace) -> str:
         own["classes"] = list(data.classes)
     if data.outputs is not None:
         own["outputs"] = list(data.outputs)
-    table = "\n".join(f"{key} = {json.dumps(value)}" for key, value in own.items())
+    table = "\n".join(f"{key} = {_toml(value)}" for key, value in own.items())
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", plan.model)[:50]
     return f"[{name}_thinned]\n{table}\n"
+
+
+def _toml(value: object) -> str:
+    """A text, a list or a flat table as TOML."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(own)}' for key, own in value.items())} }}"
+    return json.dumps(value)
 
 
 def _data(parts: ScriptParts) -> str:

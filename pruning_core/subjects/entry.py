@@ -32,8 +32,9 @@ class Entry:
 
     model: package.module:function that builds the network, or the network itself; arguments: of
     that function; weights: a safetensors file, or a file of torch.save; data: a function that gives
-    the splits, or a folder of images; transform: of images, package.module:name; classes, outputs,
-    samples, task, embeddings: as in `workspace`; path: folders that Python imports from.
+    the splits, or a folder of images; data_arguments: of that function; transform: of images,
+    package.module:name; classes, outputs, samples, task, embeddings: as in `workspace`; path:
+    folders that Python imports from.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Entry:
     weights: Path | None = None
     transform: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    data_arguments: Mapping[str, Any] = field(default_factory=dict)
     classes: tuple[str, ...] | int | None = None
     outputs: tuple[int, ...] | None = None
     task: str = ""
@@ -119,15 +121,20 @@ class Entry:
         the expression that gives it.
         """
         if self.folder is not None:
+            if self.data_arguments:
+                raise PruningError(
+                    f"'data_arguments' of [{self.name}] in {self.file} are for a function, but "
+                    "data names a folder."
+                )
             folders = folder_splits(self.folder)
             return dict(folders), {part: repr(path) for part, path in folders.items()}
         load = import_object(self.data, "data")
         with user_code(f"Reading the data by {self.data}"):
-            given = load()
+            given = load(**self.data_arguments)
         named = named_splits(given, self.data)
         keys = {key: key if isinstance(given, Mapping) else at for at, key in enumerate(named)}
-        call = _import_line(self.data, "load_data")[0]
-        return named, {key: f"{call}()[{at!r}]" for key, at in keys.items()}
+        call = f"{_import_line(self.data, 'load_data')[0]}({_stated(self.data_arguments)})"
+        return named, {key: f"{call}[{at!r}]" for key, at in keys.items()}
 
     def lines(self, known: UserLines, network: nn.Module, splits: Mapping[str, str]) -> UserLines:
         """The lines of a program that builds the same network and reads the same data.
@@ -138,22 +145,26 @@ class Entry:
         imports = [line]
         if self.folder is None:
             imports.append(_import_line(self.data, "load_data")[1])
-        else:
+        if any("Images(" in reading for reading in known.reading.values()):
             imports.append(SCRIPT)
         if self.transform:
             imports.append(_import_line(self.transform, "transform")[1])
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
         is_network = isinstance(import_object(self.model, "model"), nn.Module)
         return replace(
             known,
             path=tuple(map(str, self.path)),
             imports=tuple(imports),
-            model=expression if is_network else f"{expression}({arguments})",
+            model=expression if is_network else f"{expression}({_stated(self.arguments)})",
             weights=str(self.weights) if self.weights else "",
             unwrap=WRAPPERS.get(type(network).__name__, ""),
             splits={name: text for name, text in splits.items() if name in SPLITS},
             batch=splits.get("batch", ""),
         )
+
+
+def _stated(arguments: Mapping[str, Any]) -> str:
+    """Arguments as they stand in a call."""
+    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
 
 
 def _import_line(path: str, alias: str) -> tuple[str, str]:

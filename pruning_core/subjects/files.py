@@ -23,6 +23,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "weights": (str,),
     "transform": (str,),
     "arguments": (dict,),
+    "data_arguments": (dict,),
     "task": (str,),
     "classes": (list, int),
     "outputs": (list,),
@@ -92,6 +93,8 @@ def _entry(name: str, table: Mapping[str, Any], file: Path) -> Entry:
             raise PruningError(
                 f"'{key}' of {where} is '{table[key]}'; write my_package.my_module:name."
             )
+    if "data_arguments" in table and table["model"].startswith(PREFIX):
+        raise PruningError(f"'data_arguments' of {where}: write 'arguments' for a folder's data.")
     return _read(name, table, file)
 
 
@@ -112,6 +115,7 @@ def _read(name: str, table: Mapping[str, Any], file: Path) -> Entry:
         weights=_absolute(folder, table["weights"]) if "weights" in table else None,
         transform=table.get("transform", ""),
         arguments=table.get("arguments", {}),
+        data_arguments=table.get("data_arguments", {}),
         classes=_tuple(table.get("classes")),
         outputs=_tuple(table.get("outputs")),
         samples=table.get("samples"),

@@ -1,7 +1,9 @@
 """A thinned network is opened again by its own subject file, scanned, and gives its value."""
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -15,7 +17,9 @@ from pruning_core.pipeline import final_test_split
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.subjects import subject_files
 from pruning_core.types import PruningError
+from pruning_core.zoo.uploads import Asked, images_folder, store_images, store_network
 from tests.core.export.scripts import printed_here
+from tests.core.zoo.uploads.files import TRANSFORM, flowers, network, pt, zipped
 from tests.third_party import write_package
 
 
@@ -35,29 +39,37 @@ def test_a_thinned_network_is_a_subject_that_is_scanned_as_any_other(
 ) -> None:
     monkeypatch.setattr(export, "program_file", _unwritten)
     monkeypatch.setattr(export, "onnx_file", _unwritten)
-    for model, dataset in (("lenet5", "digits"), ("pictures", "pictures_data")):
+    monkeypatch.setenv("PRUNING_EXPLORER_DATA", str(tmp_path / "data"))
+    images = store_images(zipped(flowers()), "flowers.zip", "me").name
+    state = pt(network().state_dict())
+    uploaded = store_network(state, "x.pt", Asked("vgg", images, TRANSFORM), "me").name
+    names = (("lenet5", "digits"), ("pictures", "pictures_data"), (uploaded, images))
+    for number, (model, dataset) in enumerate(names):
         plan = Plan(model=model, dataset=dataset, granularity="filter", sparsity=0.4)
         space = open_workspace(model, dataset)
         *_, made = export_thinned(plan, space)
         assert isinstance(made, ThinnedExport)
         assert made.left_out == ("It is not written.",) * 2
-        folder = tmp_path / model
+        folder = tmp_path / str(number)
         folder.mkdir()
         for name, content in made.files.items():
             (folder / name).write_bytes(content)
+        if model == uploaded:
+            copytree(images_folder(images)[0], folder / "images")
         split = final_test_split(plan, space)
         value = Judge.of(space.dataset).evaluate(made.thinned.module, split, "cpu")
         assert printed_here(folder, "build_thinned.py") == value_line(value)
-        (folder / "build_thinned.py").rename(folder / f"{model}_built.py")
-        text = (folder / "thinned.toml").read_text().replace("build_thinned", f"{model}_built")
+        (folder / "build_thinned.py").rename(folder / f"built_{number}.py")
+        text = (folder / "thinned.toml").read_text().replace("build_thinned", f"built_{number}")
         (folder / "thinned.toml").write_text(text)
         with subject_files([folder / "thinned.toml"]):
-            again = open_workspace(f"{model}_thinned", f"{model}_thinned_data")
+            (thinned,) = tomllib.loads(text)
+            again = open_workspace(thinned, f"{thinned}_data")
             assert again.dataset.classes == space.dataset.classes
             assert [layer.shape[0] for layer in again.layers] == [
                 width.out[1] for width in made.thinned.widths
             ]
-            small = Plan(model=f"{model}_thinned", dataset=f"{model}_thinned_data", probe=20)
+            small = Plan(model=thinned, dataset=f"{thinned}_data", probe=20)
             points = list(scan_plan(small, again, (0.5,)))
         assert {point.parameter for point in points} == {layer.name for layer in again.layers}
         judge = Judge.of(again.dataset)

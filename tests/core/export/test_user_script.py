@@ -30,6 +30,7 @@ KINDS = '''
 
 import random
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -108,6 +109,11 @@ def __getattr__(name):
 def grey(picture):
     pixels = np.array(picture.convert("L").resize((8, 8)), dtype=np.float32)
     return torch.from_numpy(pixels)[None] / 255
+
+
+def folders():
+    root = Path(__file__).parents[1] / "images"
+    return {part: str(root / part) for part in ("train", "val", "test")}
 
 
 def train_only():
@@ -194,14 +200,18 @@ def test_the_script_of_a_folder_of_images_prints_the_measured_value(
     """16-bit, float, turned and CMYK images; torchvision's reader would give another value."""
     for part in ("train", "val", "test"):
         write_images(file.parent / "images" / part)
-    (file.parent / "folder.toml").write_text(FOLDER)
-    plan = Plan(model="folder", dataset="folder_data", granularity="filter", sparsity=0.3)
-    with subject_files([file.parent / "folder.toml"]):
-        line, run = printed(replace(plan, fine_tune=TrainConfig(epochs=0)), tmp_path / "o", capsys)
-    right = round(run.pruned.value * 9)
-    assert line == f"accuracy {run.pruned.value:.6f} ({right} of 9 images)\n"
-    script = (tmp_path / "o" / "load_masks.py").read_text()
-    assert "torchvision" not in script
+    by_function = FOLDER.replace("[folder]", "[paths]").replace(
+        '"images"', '"script_package.kinds:folders"'
+    )
+    (file.parent / "folder.toml").write_text(FOLDER + by_function)
+    plan = Plan(granularity="filter", sparsity=0.3, fine_tune=TrainConfig(epochs=0))
+    for name in ("folder", "paths"):
+        own = replace(plan, model=name, dataset=f"{name}_data")
+        with subject_files([file.parent / "folder.toml"]):
+            line, run = printed(own, tmp_path / name, capsys)
+        right = round(run.pruned.value * 9)
+        assert line == f"accuracy {run.pruned.value:.6f} ({right} of 9 images)\n", name
+        assert "torchvision" not in (tmp_path / name / "load_masks.py").read_text()
 
 
 def test_large_images_are_measured_on_the_same_part(
