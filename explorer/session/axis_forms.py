@@ -16,6 +16,8 @@ UNAVAILABLE = " · not possible here"
 SIZED = {"n_of_m": ("N:M", "2:4"), "block": ("Block", "block:4x4")}
 """Families of granularities with sizes: label, and the granularity that is chosen first."""
 LARGEST_SIZE = 4096
+SAME_CHANNELS = "same_channels"
+"""The switch of a plan's field `tied`; as in the address, because a page has a widget `tied`."""
 
 
 def family(name: str) -> str:
@@ -59,6 +61,18 @@ def granularity_form(plan: Plan, space: Workspace | None) -> None:
     if chosen_family in SIZE_FORMS:
         SIZE_FORMS[chosen_family](plan.granularity)
     st.caption(reasons[chosen_family] or chosen.help)
+    if chosen.ties_layers:
+        state.set_widget(SAME_CHANNELS, plan.tied)
+        st.toggle(
+            "Tied layers lose the same channels",
+            key=SAME_CHANNELS,
+            help=HELP[SAME_CHANNELS],
+            on_change=_tied_changed,
+        )
+
+
+def _tied_changed() -> None:
+    state.change(tied=state.widget_value(SAME_CHANNELS, False))
 
 
 def refusal(g: Granularity, space: Workspace | None) -> str | None:

@@ -43,6 +43,10 @@ AXES = {
     "with zeros for removed ones. On: over kept channels only, as a network without the removed "
     "channels does. It matters where whole filters are removed together with all layers that are "
     "tied to them.",
+    "same_channels": "Layers whose outputs are added together, or that feed a depthwise "
+    "convolution, are tied. Off: each layer removes its own filters; where tied layers remove "
+    "different ones, the thinned network keeps the channels that any of them keeps. On: they "
+    "remove the same channels, by the mean of their scores. A search sets it.",
     "allow_collapse": "Off: at least one group stays in every layer. On: a layer can lose all its "
     "groups. The allocations Global and LAMP still keep its best group.",
 }
@@ -276,9 +280,10 @@ EXPORT = {
 
 SEARCH = {
     "search": "How the ratios are proposed. Every method is measured in the same way.",
-    "search_budget": "What a candidate may keep at most. For whole filters and heads it is counted on "
-    "the thinned network, for others on the masked one; a time is measured on the thinned network "
-    "in PyTorch on this machine, so it needs a quiet one, and about two seconds per candidate.",
+    "search_budget": "What a candidate may keep at most. Whole filters and heads are counted on "
+    "the thinned network, other granularities on the masked one. A time is measured: the thinned "
+    "network in pairs with the dense one, in PyTorch on this machine. It takes about two seconds "
+    "for each candidate, and a busy machine makes it uncertain.",
     "search_keep": "The share of the dense network that may remain. Every candidate meets it "
     "within half a percent.",
     "search_front": "Candidates of every size are tried. The chart shows which ones no other "

@@ -7,23 +7,24 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from explorer.jobs.job import MakeEvents
+from explorer.pages.search.choices import USUAL, choices, text_of_choices
 from explorer.pages.search.run import KIND, SearchRequest, SearchRun, search_events, searched_plan
 from explorer.pages.sensitivity.scans import measured_for
 from explorer.session import cache, state
-from explorer.session.notices import show_errors
+from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
 from explorer.training.status import start_job
 from pruning_core.history import kept_search
 from pruning_core.plan import Plan
-from pruning_core.search import SEARCHES
+from pruning_core.search import SEARCHES, search_method
 from pruning_core.search.plan_space import BUDGETS
 from pruning_core.search.run import MOST_EVALUATIONS, Settings
 from pruning_core.settings import Setting, settings_of, text_of
+from pruning_core.types import PruningError
 from pruning_core.workspaces import Workspace
 
-USUAL_METHOD = "eagleeye"
-FIRST_EVALUATIONS = 100
+KEY = "search"
 SHOWN = ("model", "dataset", "granularity", "criterion")
 BUDGET_LABELS = {
     "macs": "MACs",
@@ -35,146 +36,173 @@ BUDGET_LABELS = {
 
 def search_form(plan: Plan, space: Workspace, known: tuple[SearchRun, ...]) -> None:
     """Draws the form, and starts what was pressed."""
+    settings = _choices_now()
     with st.container(border=True):
         row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
-        method = _method(row)
-        chosen = SEARCHES[method]
-        budget, keep = _budget(row, several=chosen.several)
-        evaluations = _number(row, "Evaluations", "search_evaluations", FIRST_EVALUATIONS)
-        seed = _number(row, "Seed", "search_seed", 0)
-        st.caption(chosen.help)
+        _method(row, settings)
+        _budget(row, settings)
+        _number(row, "Evaluations", "evaluations", settings)
+        _number(row, "Seed", "seed", settings)
+        st.caption(search_method(settings.method).help)
         with st.expander("More settings", icon=":material/tune:"):
-            values = _settings(method)
-            least, most, round_to = _limits()
+            _settings(settings)
+            _limits(settings)
         with show_errors():
-            settings = Settings(
-                text_of(SEARCHES, method, replace(chosen, **values)),
-                budget,
-                keep,
-                evaluations,
-                seed,
-                least,
-                most,
-                round_to,
-            )
             asked = SearchRequest(searched_plan(plan), settings, tuple(measured_for(plan) or ()))
             _start(asked, plan, space, known)
 
 
-def _method(row: DeltaGenerator) -> str:
-    state.keep_widget("search_method")
-    names = tuple(SEARCHES)
-    return str(
-        row.selectbox(
-            "Method",
-            names,
-            names.index(USUAL_METHOD) if USUAL_METHOD in names else 0,
-            format_func=lambda name: SEARCHES[name].label,
-            key="search_method",
-            help=entry_help("search", SEARCHES[state.widget_value("search_method", names[0])]),
+def _choices_now() -> Settings:
+    """The choices in the page's address; for an invalid text a warning and the usual ones."""
+    text = state.page_text(KEY)
+    try:
+        return choices(text)
+    except PruningError as problem:
+        st.warning(
+            f"{plain(str(problem))} The address's '{KEY}' was ignored.", icon=":material/info:"
         )
+        return USUAL
+
+
+def _change(**changed: Any) -> None:
+    """Writes changed choices to the address."""
+    try:
+        before = choices(state.stored(KEY, ""))
+    except PruningError:
+        before = USUAL
+    method = search_method(changed.get("method", before.method))
+    if before.keep is None and not method.several:
+        changed = {"keep": USUAL.keep} | changed
+    state.set_page_text(KEY, text_of_choices(replace(before, **changed)))
+
+
+def _method(row: DeltaGenerator, settings: Settings) -> None:
+    name = settings.method.partition(":")[0]
+    state.set_widget("search_method", name)
+    row.selectbox(
+        "Method",
+        tuple(SEARCHES),
+        format_func=lambda name: SEARCHES[name].label,
+        key="search_method",
+        help=entry_help("search", SEARCHES[name]),
+        on_change=lambda: _change(method=state.widget_value("search_method", name)),
     )
 
 
-def _budget(row: DeltaGenerator, *, several: bool) -> tuple[str, float | None]:
-    """What is limited, and the share of it that may remain; None where the method needs none."""
-    state.keep_widget("search_budget")
-    budget = row.selectbox(
+def _budget(row: DeltaGenerator, settings: Settings) -> None:
+    """What is limited, and the share of it that may remain; none where the method needs none."""
+    state.set_widget("search_budget", settings.budget)
+    row.selectbox(
         "Budget of",
         tuple(BUDGETS),
         format_func=lambda name: BUDGET_LABELS.get(name, name),
         key="search_budget",
         help=HELP["search_budget"],
+        on_change=lambda: _change(budget=state.widget_value("search_budget", "macs")),
     )
-    state.keep_widget("search_keep")
-    keep = row.number_input(
+    keep = settings.keep or USUAL.keep or 0.5
+    state.set_widget("search_keep", min(99, max(1, round(100 * keep))))
+    row.number_input(
         "Keep, %",
         1,
         99,
-        50,
         key="search_keep",
         help=HELP["search_keep"],
+        disabled=settings.keep is None,
+        on_change=lambda: _change(keep=state.widget_value("search_keep", 50) / 100),
     )
-    if several:
-        state.keep_widget("search_front")
-        if st.toggle(
+    if search_method(settings.method).several:
+        state.set_widget("search_front", settings.keep is None)
+        st.toggle(
             "No budget: look for the whole trade-off",
             key="search_front",
             help=HELP["search_front"],
-        ):
-            return str(budget), None
-    return str(budget), int(keep) / 100
-
-
-def _number(row: DeltaGenerator, label: str, key: str, usual: int) -> int:
-    state.keep_widget(key)
-    return int(
-        row.number_input(
-            label,
-            0 if key == "search_seed" else 1,
-            2**31 - 1 if key == "search_seed" else MOST_EVALUATIONS,
-            usual,
-            key=key,
-            help=HELP[key],
+            on_change=lambda: _change(
+                keep=None if state.widget_value("search_front", False) else USUAL.keep
+            ),
         )
+
+
+def _number(row: DeltaGenerator, label: str, field: str, settings: Settings) -> None:
+    key = f"search_{field}"
+    state.set_widget(key, getattr(settings, field))
+    row.number_input(
+        label,
+        0 if field == "seed" else 1,
+        2**31 - 1 if field == "seed" else MOST_EVALUATIONS,
+        key=key,
+        help=HELP[key],
+        on_change=lambda: _change(**{field: state.widget_value(key, getattr(USUAL, field))}),
     )
 
 
-def _settings(method: str) -> dict[str, bool | int | float]:
+def _settings(settings: Settings) -> None:
     """The method's own settings."""
     row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
-    return {
-        setting.name: _setting(row, method, setting) for setting in settings_of(SEARCHES[method])
-    }
+    for setting in settings_of(search_method(settings.method)):
+        _setting(row, settings.method, setting)
 
 
-def _setting(row: DeltaGenerator, method: str, setting: Setting) -> bool | int | float:
-    key = f"search_{method}_{setting.name}"
+def _setting(row: DeltaGenerator, method: str, setting: Setting) -> None:
+    name = method.partition(":")[0]
+    chosen = search_method(method)
+    key = f"search_{name}_{setting.name}"
     label = setting.name.replace("_", " ").capitalize()
-    state.keep_widget(key)
+    before = getattr(chosen, setting.name)
+    state.set_widget(key, before)
+
+    def changed() -> None:
+        value = type(setting.default)(state.widget_value(key, before))
+        own = replace(chosen, **{setting.name: value})
+        _change(method=text_of(SEARCHES, name, own))
+
     if isinstance(setting.default, bool):
-        return bool(row.toggle(label, setting.default, key=key, help=setting.help))
+        row.toggle(label, key=key, help=setting.help, on_change=changed)
+        return
     number = type(setting.default)
     step: Any = 1 if number is int else 0.05
-    value = row.number_input(
+    row.number_input(
         label,
         number(setting.least),
         number(setting.most),
-        setting.default,
         step=step,
         format="%g" if number is float else None,
         key=key,
         help=setting.help,
+        on_change=changed,
     )
-    return number(value)
 
 
-def _limits() -> tuple[float, float, int]:
+def _limits(settings: Settings) -> None:
     """The range of every ratio, and the multiple of every width."""
-    usual = Settings()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        state.keep_widget("search_bounds")
-        least, most = st.slider(
+        bounds = (round(100 * settings.least), round(100 * settings.most))
+        state.set_widget("search_bounds", bounds)
+        st.slider(
             "Least and most removed from a layer",
             0,
             100,
-            (round(100 * usual.least), round(100 * usual.most)),
             format="%d%%",
             key="search_bounds",
             width=420,
             help=HELP["bounds"],
+            on_change=_bounds_changed,
         )
-        state.keep_widget("search_round_to")
-        round_to = st.number_input(
+        state.set_widget("search_round_to", settings.round_to)
+        st.number_input(
             "Keep a multiple of this many groups",
             1,
             128,
-            1,
             key="search_round_to",
             width=280,
             help=HELP["multiple"],
+            on_change=lambda: _change(round_to=state.widget_value("search_round_to", 1)),
         )
-    return least / 100, most / 100, int(round_to)
+
+
+def _bounds_changed() -> None:
+    least, most = state.widget_value("search_bounds", (0, 90))
+    _change(least=least / 100, most=most / 100)
 
 
 def _start(

@@ -52,9 +52,32 @@ def test_a_search_runs_and_its_best_ratios_go_into_the_plan(open_view: Open, unt
     assert not at.exception
     assert "overrides" in at.query_params
     assert "for another plan" not in text(at)
-    # Streamlit cannot leave a page whose widgets are bound to the address.
-    assert not [key for key in at.query_params if key.startswith("search")]
+    assert at.query_params["search"] == "method~random~evaluations~4"
     assert at.session_state["_stored_destination"] == "explore"
+
+
+def test_the_form_is_in_the_address(open_view: Open) -> None:
+    text_now = "method~nsga2%3Apopulation%3D20~budget~bytes~keep~none~seed~3~most~0.8"
+    at = open_view("search", model="lenet5", granularity="filter", search=text_now)
+    assert at.selectbox(key="search_method").value == "nsga2"
+    assert at.selectbox(key="search_budget").value == "bytes"
+    assert at.number_input(key="search_nsga2_population").value == 20
+    assert at.number_input(key="search_seed").value == 3
+    assert at.slider(key="search_bounds").value == (0, 80)
+    assert at.toggle(key="search_front").value
+    assert at.number_input(key="search_keep").disabled
+    at.selectbox(key="search_method").set_value("tpe").run()
+    assert at.query_params["search"] == "method~tpe~budget~bytes~seed~3~most~0.8"
+    at.number_input(key="search_keep").set_value(40).run()
+    at.number_input(key="search_tpe_first").set_value(7).run()
+    method = "method~tpe%3Afirst%3D7"
+    assert at.query_params["search"] == f"{method}~budget~bytes~keep~0.4~seed~3~most~0.8"
+    assert not at.toggle(key="same_channels").value
+    at.toggle(key="same_channels").set_value(True).run()
+    assert at.query_params["same_channels"] == "1"
+    wrong = open_view("search", model="lenet5", search="seed~x")
+    assert "The seed of the search in the address cannot be 'x'." in wrong.warning[0].value
+    assert wrong.number_input(key="search_seed").value == 0
 
 
 def test_the_lab_fine_tunes_candidates_and_compares_the_order(
