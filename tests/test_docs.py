@@ -155,3 +155,15 @@ def test_the_limits_of_a_server_are_those_of_the_code() -> None:
     for start, limit in rows.items():
         (line,) = (line for line in lines if start in line and line.startswith("|"))
         assert f" | {limit} | " in line
+
+
+def test_a_classifier_with_two_data_loaders_opens_in_three_lines() -> None:
+    """The lines of docs/models.md that the user writes to open his own network."""
+    (code,) = re.findall(r"```python\n(import torch\n.*?)```", text(DOCS / "models.md"), re.DOTALL)
+    own = [line for line in code.splitlines() if "pruning_core" in line or "workspace(" in line]
+    assert 1 < len(own) <= 3
+    assert own[-1] == "space = workspace(network, train=train, test=test)"
+    names = own[0].partition("import")[2]
+    assert "workspace" in names
+    loaders = [line for line in code.splitlines() if "DataLoader(" in line]
+    assert loaders[0].startswith("train, test = DataLoader(")

@@ -88,26 +88,32 @@ class Judge:
 
 def evaluate(
     model: nn.Module,
-    split: Split,
+    split: Split | Dataset,
     *,
-    task: Task = CLASSIFICATION,
+    task: Task | None = None,
     outputs: Sequence[int] | None = None,
     device: torch.device | str | None = None,
     batch_size: int | None = None,
 ) -> Evaluation:
     """The task's value of the model on all samples of a split, and its loss.
 
-    The model is not changed. outputs: the logits that stand for the classes (None = all logits).
-    batch_size: the task's own where it is left out. Raises PruningError for an empty split, for
-    targets that do not fit the model's outputs, and for outputs that are not finite.
+    split: a data set stands for its test split, its task and its outputs; a split alone is one of
+    classification, unless `task` says more. The model is not changed. outputs: the logits that
+    stand for the classes (None = all logits). batch_size: the task's own where it is left out.
+    Raises PruningError for an empty split, for targets that do not fit the model's outputs, and for
+    outputs that are not finite.
 
     >>> from pruning_core import open_workspace
     >>> space = open_workspace("lenet5", "digits")
-    >>> measured = evaluate(space.model, space.dataset.test)
+    >>> measured = evaluate(space.model, space.dataset)
     >>> measured.n, measured.value > 0.9
     (359, True)
     """
-    judge = Judge(task, None if outputs is None else tuple(outputs))
+    judge = Judge()
+    if isinstance(split, Dataset):
+        judge = Judge.of(split)
+        split = split.test
+    judge = Judge(task or judge.task, judge.outputs if outputs is None else tuple(outputs))
     return judge.evaluate(model, split, device, batch_size)
 
 

@@ -145,7 +145,7 @@ class _Run:
             if not math.isfinite(loss):
                 raise PruningError(
                     f"The loss became {loss} at epoch {epoch}, step {step}: "
-                    "lower the learning rate."
+                    f"{_broken_inputs(x) or 'lower the learning rate'}."
                 )
             losses.append(loss)
             yield Step(epoch, step, steps, loss)
@@ -199,6 +199,26 @@ class _Run:
         if x.ndim == 4:
             return x.to(self.device, memory_format=torch.channels_last)
         return x.to(self.device)
+
+
+def _broken_inputs(x: Inputs) -> str:
+    """Which samples of a batch have numbers that are not finite; "" for none."""
+    bad: set[int] = set()
+
+    def check(tensor: Tensor) -> Tensor:
+        if tensor.is_floating_point():
+            rows = ~tensor.reshape(len(tensor), -1).isfinite().all(1)
+            bad.update(rows.nonzero().flatten().tolist())
+        return tensor
+
+    map_tensors(x, check)
+    if not bad:
+        return ""
+    samples = ", ".join(map(str, sorted(bad)[:3]))
+    return (
+        f"{len(bad)} of the {sample_count(x)} training inputs of this batch (number {samples} in "
+        "it) have NaN or infinite numbers, so repair the data"
+    )
 
 
 def _require_gradient(loss: Tensor) -> None:

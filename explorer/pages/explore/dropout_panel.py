@@ -12,12 +12,13 @@ from explorer.charts.raster import mask_png
 from explorer.pages.explore.granularity_panel import CARD, CELL, PIXELS, pictured
 from explorer.pages.explore.layer_details import GranularityMask, corner, drawn_size, mask_picture
 from explorer.session import cache, state
+from explorer.session.notices import plain
 from explorer.texts.formats import interval, percent, title
 from explorer.texts.help import HELP
 from explorer.texts.task_words import band_words, value_words
 from pruning_core.dropout import REGULARISERS, as_plan, frozen_masks
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.granularity import granularity
+from pruning_core.granularity import granularity, supports
 from pruning_core.masks import achieved
 from pruning_core.pipeline import masked_copy
 from pruning_core.plan import Plan
@@ -29,10 +30,12 @@ SHOWN = 4
 
 
 def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | None) -> None:
-    """Draws the masks of some passes. Raises PruningError where the layer's outputs cannot be
-    dropped.
-    """
+    """Draws the masks of some passes, or a note where the layer's outputs cannot be dropped."""
     name, rate, start = _choices()
+    reason = supports(granularity(REGULARISERS[name].granularity), layer)
+    if reason is not None:
+        st.info(plain(reason), icon=":material/info:")
+        return
     samples = cache.cached_detail(
         lambda: tuple(
             _pass(plan, space, layer, name, rate, number) for number in range(start, start + SHOWN)

@@ -172,6 +172,19 @@ def test_a_diverging_loss_is_refused_in_a_sentence(small: Dataset) -> None:
         list(fine_tune(built(), {}, (), small, TrainConfig(lr=1e30, batch_size=32), device="cpu"))
 
 
+def test_broken_training_inputs_are_named(small: Dataset) -> None:
+    class Broken(TensorSplit):
+        def shuffled(self, size: int, seed: int, augment: bool = False) -> Any:
+            for x, y in super().shuffled(size, seed, augment):
+                x = x.clone()
+                x[2, 0, 0, 0] = torch.nan
+                yield x, y
+
+    data = replace(small, train=Broken(**vars(small.train)))
+    with pytest.raises(PruningError, match=r"step 1: 1 of the 32 training inputs .* \(number 2 in"):
+        list(fine_tune(built(), {}, (), data, TrainConfig(batch_size=32), device="cpu"))
+
+
 def test_masks_that_do_not_fit_are_refused_in_a_sentence(small: Dataset) -> None:
     model = built()
     layers = inventory(model, SHAPE)
