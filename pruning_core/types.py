@@ -248,7 +248,7 @@ class Report:
     dense_bytes: dense storage of all parameters and buffers.
     sparsity_masked: over the masked tensors. sparsity_model: over all parameters.
     kept: the kept fraction of each layer.
-    thinned_parameters, thinned_macs: nonzeros and macs_effective without the weights that read only
+    thinned_nonzeros, thinned_macs: nonzeros and macs_effective without the weights that read only
     removed channels. A narrower network would not have these weights. None where they are not
     known, and where less than whole outputs is removed.
     sparsity_start: the fraction of all prunable weights that was removed before pruning; None for a
@@ -265,7 +265,7 @@ class Report:
     sparsity_masked: float
     sparsity_model: float
     kept: dict[str, float] = field(default_factory=dict)
-    thinned_parameters: int | None = None
+    thinned_nonzeros: int | None = None
     thinned_macs: int | None = None
     sparsity_start: float | None = None
     thinned_outputs: dict[str, int] = field(default_factory=dict)
@@ -273,7 +273,7 @@ class Report:
     @property
     def remaining(self) -> dict[str, float]:
         """The shares of the dense network's counts that remain, thinned where that is known."""
-        thinned = self.thinned_parameters
+        thinned = self.thinned_nonzeros
         parameters = self.nonzeros if thinned is None else thinned
         macs = self.macs_effective if self.thinned_macs is None else self.thinned_macs
         return {"parameters": parameters / self.parameters, "macs": macs / max(1, self.macs)}

@@ -44,7 +44,7 @@ def measure(
         sparsity_masked=_sparsity(own, nonzeros, sizes),
         sparsity_model=_sparsity(sizes, nonzeros, sizes),
         kept={layer.name: _kept(layer, checked) for layer in layers},
-        thinned_parameters=None if thinned is None else sum(_nonzeros(model, thinned).values()),
+        thinned_nonzeros=None if thinned is None else sum(_nonzeros(model, thinned).values()),
         thinned_macs=None if thinned is None else _macs(layers, thinned, first),
     )
 

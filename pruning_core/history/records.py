@@ -27,7 +27,7 @@ from pruning_core.workspaces import Workspace
 
 STUDY_COUNTS = (
     *("parameters", "nonzeros", "macs", "macs_effective"),
-    *("thinned_parameters", "thinned_macs"),
+    *("thinned_nonzeros", "thinned_macs"),
 )
 Kept = tuple[Run, dict[str, bytes]]
 """A run and its files."""

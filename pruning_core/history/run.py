@@ -31,9 +31,11 @@ FAILED = "failed"
 STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)
 COSTS = (
     ("macs", "macs", ("thinned_macs", "macs_effective")),
-    ("parameters", "parameters", ("thinned_parameters", "nonzeros")),
+    ("parameters", "parameters", ("thinned_nonzeros", "thinned_parameters", "nonzeros")),
 )
-"""A cost, the count of the dense network, and those of the pruned one, the best known first."""
+"""A cost, the count of the dense network, and those of the pruned one, the best known first; older
+runs have thinned_nonzeros by the name thinned_parameters.
+"""
 PROBE = "validation"
 TEST = "test"
 ID = re.compile(r"[0-9a-f]{12}")

@@ -48,7 +48,7 @@ class Result:
     parameters, nonzeros: of the whole network, computed.
     macs: multiply-adds per image that read a prunable weight, dense, computed.
     macs_effective: those that are left in the masked network, computed.
-    thinned_parameters, thinned_macs: as in `types.Report`; None where they are not known, or
+    thinned_nonzeros, thinned_macs: as in `types.Report`; None where they are not known, or
     where the granularity does not remove whole outputs.
     dense_bytes, stored_bytes: of all tensors, and in the smallest sparse format (`storage_sizes`),
     computed; None in old records without them.
@@ -68,7 +68,7 @@ class Result:
     nonzeros: int
     macs: int
     macs_effective: int
-    thinned_parameters: int | None
+    thinned_nonzeros: int | None
     thinned_macs: int | None
     seconds: float
     threads: int | None = None
@@ -84,7 +84,7 @@ class Result:
     @property
     def compression(self) -> float:
         """Parameters / parameters left; nonzeros count as left where thinning is not known."""
-        left = self.nonzeros if self.thinned_parameters is None else self.thinned_parameters
+        left = self.nonzeros if self.thinned_nonzeros is None else self.thinned_nonzeros
         return self.parameters / max(1, left)
 
     @property
@@ -161,7 +161,7 @@ def _result(
         nonzeros=report.nonzeros,
         macs=report.macs,
         macs_effective=report.macs_effective,
-        thinned_parameters=report.thinned_parameters,
+        thinned_nonzeros=report.thinned_nonzeros,
         thinned_macs=report.thinned_macs,
         seconds=0.0,
         threads=torch.get_num_threads(),

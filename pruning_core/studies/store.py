@@ -43,6 +43,8 @@ NUMBERS = (
 """Fields of a result that are always numbers of at least 0."""
 LATER = ("threads", "dense_bytes", "stored_bytes", "measured_speedup")
 """Numbers that a result may have."""
+OLD_NAMES = {"thinned_parameters": "thinned_nonzeros"}
+"""Name in older files -> name now."""
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
 """Errors that reading a missing or damaged file raises."""
 
@@ -174,8 +176,9 @@ def _write(path: Path, raw: dict[str, Any]) -> None:
 
 def _result(raw: Any, task: Task) -> Result:
     """The result in a file. Raises ValueError, TypeError or KeyError where it is not valid."""
+    raw = {OLD_NAMES.get(name, name): value for name, value in dict(raw).items()}
     _check_numbers(raw[name] for name in NUMBERS)
-    optional = (raw["thinned_parameters"], raw["thinned_macs"])
+    optional = (raw["thinned_nonzeros"], raw["thinned_macs"])
     if optional != (None, None):
         _check_numbers(optional)
     later = (raw.get(name) for name in LATER)

@@ -44,7 +44,7 @@ COLUMNS = (
     "compression",
     "macs",
     "macs_effective",
-    "thinned_parameters",
+    "thinned_nonzeros",
     "thinned_macs",
     "speedup",
     "seconds",
@@ -183,7 +183,7 @@ def _value_cells(result: Result) -> tuple[object, ...]:
 
 def _count_cells(result: Result) -> tuple[object, ...]:
     """From `parameters` to `measured_speedup`."""
-    thinned = (result.thinned_parameters, result.thinned_macs)
+    thinned = (result.thinned_nonzeros, result.thinned_macs)
     stored = (result.dense_bytes, result.stored_bytes)
     return (
         result.parameters,

@@ -176,7 +176,7 @@ def _counts(
     )
     dense = count(counts.dense_bytes)
     unit = "B" if dense[-1].isalpha() else " B"
-    caption = f"{kept}; {dense}{unit} if stored densely" + _thinned(counts.thinned_parameters)
+    caption = f"{kept}; {dense}{unit} if stored densely" + _thinned(counts.thinned_nonzeros)
     beside = f"of {count(counts.parameters)}"
     _number(
         places[1], "Parameters left · computed", count(counts.nonzeros), beside, "nonzeros", caption

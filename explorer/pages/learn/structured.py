@@ -55,9 +55,9 @@ def numbers(kind: str, sparsity: float) -> Numbers:
     left = report.nonzeros
     if kind == "filter":
         thin = thinned_bytes(model, space, masks)
-        if thin is None or report.thinned_macs is None or report.thinned_parameters is None:
+        if thin is None or report.thinned_macs is None or report.thinned_nonzeros is None:
             raise PruningError("The narrower network of this lesson cannot be computed.")
-        smallest, macs, left = thin, report.thinned_macs, report.thinned_parameters
+        smallest, macs, left = thin, report.thinned_macs, report.thinned_nonzeros
     return Numbers(
         cache.accuracy(plan, space).value,
         left / report.parameters,

@@ -105,7 +105,7 @@ def test_kinds_of_networks_equal_the_masked_ones_or_say_what_stays_wide() -> Non
     for name in NETWORKS:
         made, report = thinned(*of(name), IMAGE)
         counted = size(made.module, IMAGE)
-        agrees = counted == (report.thinned_parameters, report.thinned_macs)
+        agrees = counted == (report.thinned_nonzeros, report.thinned_macs)
         if name in KEEPS_WIDTH:
             right = all(is_sentence(text) and " as before: " in text for text in made.refused)
             right = right and bool(made.refused) and bool(made.parts)
@@ -114,7 +114,7 @@ def test_kinds_of_networks_equal_the_masked_ones_or_say_what_stays_wide() -> Non
             right = made.refused == () and agrees and fast in (None, whole_size(made.module, IMAGE))
             countable += fast is not None
         if not right:
-            wrong[name] = (made.refused, counted, report.thinned_parameters, report.thinned_macs)
+            wrong[name] = (made.refused, counted, report.thinned_nonzeros, report.thinned_macs)
     assert not wrong
     assert countable > len(NETWORKS) / 2
 
@@ -131,7 +131,7 @@ def test_the_zoos_networks_equal_the_masked_ones_with_the_computed_size(name: st
     built = narrow(deepcopy(model), *stated)
     built.load_state_dict(made.module.state_dict())
     assert relative_error(outputs(built, x), outputs(made.module, x)) == 0
-    assert size(made.module, x) == (report.thinned_parameters, report.thinned_macs)
+    assert size(made.module, x) == (report.thinned_nonzeros, report.thinned_macs)
     assert size(made.module, x)[1] < 0.6 * report.macs
     assert by_numbers_of_channels(model, layers, known) in (None, whole_size(made.module, x))
     narrower = inventory(made.module, x[:1])
@@ -183,7 +183,7 @@ def test_rounding_keeps_more_channels_and_never_removes_one(space: Workspace) ->
     assert plain.parameters[1] < rounded.parameters[1] < rounded.parameters[0]
     report = counts(PLAN, space, rounded.masks)
     assert rounded.macs == (report.macs, report.thinned_macs)
-    assert rounded.parameters == (report.parameters, report.thinned_parameters)
+    assert rounded.parameters == (report.parameters, report.thinned_nonzeros)
     with pytest.raises(PruningError, match="multiples of 1: give 8 or 16"):
         thin(PLAN, space, round_to=1)
 

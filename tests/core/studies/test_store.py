@@ -56,11 +56,11 @@ def test_results_of_filters_count_the_thinned_network_and_are_loaded_unchanged(
     for result in studies.load_results(timed, tmp_path):
         assert result.measured_speedup is not None
         assert result.measured_speedup > 0
-        assert result.thinned_parameters is not None
+        assert result.thinned_nonzeros is not None
         assert result.thinned_macs is not None
         assert (
             result.compression
-            == result.parameters / result.thinned_parameters
+            == result.parameters / result.thinned_nonzeros
             > result.parameters / result.nonzeros
         )
         assert (
@@ -133,7 +133,9 @@ def test_an_old_record_without_threads_and_stored_bytes_is_read(
         path.write_text(json.dumps(raw | {"threads": wrong}), encoding="utf-8")
         assert load_result(result.run, tmp_path) is None
     later = ("threads", "dense_bytes", "stored_bytes")
-    path.write_text(json.dumps({k: v for k, v in raw.items() if k not in later}), encoding="utf-8")
+    older = {k: v for k, v in raw.items() if k not in (*later, "thinned_nonzeros")}
+    older["thinned_parameters"] = raw["thinned_nonzeros"]
+    path.write_text(json.dumps(older), encoding="utf-8")
     old = load_result(result.run, tmp_path)
     assert old == replace(result, threads=None, dense_bytes=None, stored_bytes=None)
     assert old.storage is None
