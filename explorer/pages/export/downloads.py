@@ -1,6 +1,6 @@
 """The files of an export. Each is made only when it is downloaded. Without Streamlit."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -65,7 +65,7 @@ class Files:
         """The content of one file. Raises KeyError for a name that is not in `NAMES`."""
         if name in MASK_FILES:
             return self._mask_file(MASK_FILES[name])
-        makers = {
+        makers: dict[str, Callable[[], bytes]] = {
             "weights.safetensors": self._weights,
             "sparse.safetensors": self._sparse,
             "load_sparse.py": LOADER.encode,

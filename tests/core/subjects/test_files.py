@@ -102,7 +102,7 @@ OPENED = {
     '[a]\nmodel = "torch.nn:Identity"\ndata = "builtins:dict"': "gave no 'train'",
     '[a]\nmodel = "torch.nn:Identity"\ndata = "builtins:list"': "gave 0 parts",
     '[a]\nmodel = "torch.nn:Identity"\ndata = "no/folder"': "There is no folder of images",
-    '[a]\nmodel = "torch.nn:Identity"\ndata = "."\ndata_arguments = { n = 1 }': "are for a function",
+    '[a]\nmodel = "torch.nn:Identity"\ndata = "."\ndata_arguments = { n = 1 }': "for a function",
     '[a]\nmodel = "hf:a"\ndata = "b.csv"\ndata_arguments = { n = 1 }': "write 'arguments'",
     '[a]\nmodel = "torch.nn:Identity"\nweights = "w.pt"\n' + DATA: "no file of weights",
 }
