@@ -29,6 +29,8 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "ratio_rules",
         "lessons",
         "reproductions",
+        "history_kills",
+        "history_page",
         "repairs",
         "search_eagleeye",
         "search_planted",

@@ -1,6 +1,7 @@
 """Runs of the history in words. This module does not use Streamlit."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from explorer.texts.formats import interval_words, percent, value_text
@@ -49,10 +50,15 @@ def field_label(name: str) -> str:
 def field_words(names: dict[str, Any], name: str) -> str:
     """The value of a field of `flat_plan`, as pages write it."""
     value = names.get(name, DEFAULTS.get(name, ""))
-    inner = name.removeprefix("fine_tune.")
-    words = TRAINING_WORDS if inner != name else WORDS
     if name in ("overrides", "edits"):
         return f"{len(value)} layers" if value else "none"
+    return _words(name, value) if isinstance(value, str | int | float) else str(value)[:60]
+
+
+@lru_cache(maxsize=4096)
+def _words(name: str, value: str | int | float) -> str:
+    inner = name.removeprefix("fine_tune.")
+    words = TRAINING_WORDS if inner != name else WORDS
     if inner not in words:
         return str(value)
     try:

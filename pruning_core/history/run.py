@@ -6,6 +6,8 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -100,10 +102,10 @@ class Run:
     deleted: float | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def names(self) -> dict[str, Any]:
+    @cached_property
+    def names(self) -> Mapping[str, Any]:
         """The plan as JSON values, also of a plan that this version cannot read."""
-        return dict(json.loads(self.plan))
+        return MappingProxyType(_typed(json.loads(self.plan), dict))
 
     @property
     def model(self) -> str:
@@ -155,7 +157,7 @@ def to_record(run: Run) -> str:
     task = {name: getattr(run.task, name) for name in TASK_FIELDS}
     return json.dumps(
         {
-            "plan": json.loads(run.plan),
+            "plan": run.plan,
             "fingerprint": run.fingerprint,
             "sentence": run.sentence,
             "task": task,
@@ -194,7 +196,7 @@ def _reason(error: Exception) -> str:
 def _read(raw: dict[str, Any], **own: Any) -> Run:
     seconds = raw["seconds"]
     run = Run(
-        plan=json.dumps(_typed(raw["plan"], dict), indent=2),
+        plan=_typed(raw["plan"], str),
         fingerprint=_typed(raw["fingerprint"], str),
         sentence=_typed(raw["sentence"], str),
         task=_task(raw["task"]),
@@ -213,6 +215,7 @@ def _read(raw: dict[str, Any], **own: Any) -> Run:
     if run.parent is not None and not ID.fullmatch(run.parent):
         raise ValueError("its parent's id is no id")
     _number(run.started)
+    _number(len(run.names), least=1.0)  # its plan is a JSON object
     return run
 
 

@@ -41,7 +41,7 @@ def tree_order(runs: Iterable[Run]) -> list[tuple[int, Run]]:
 
 def flat_plan(run: Run) -> dict[str, Any]:
     """The fields of the run's plan; those of its training as "fine_tune.epochs"."""
-    fields = run.names
+    fields = dict(run.names)
     tune = fields.pop("fine_tune", {})
     fields.pop("version", None)
     nested = tune if isinstance(tune, Mapping) else {}
