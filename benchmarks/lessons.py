@@ -24,7 +24,12 @@ def why_run(space: Workspace) -> dict[str, Any]:
 def search_run(space: Workspace) -> dict[str, Any]:
     landscape = [[search.height(space, x, y) for x in search.GRID] for y in search.GRID]
     even = search.height(space, 1 - KEEP, 1 - KEEP)
-    return {"landscape": landscape, "uniform": even, "path": search.path(space)}
+    return {
+        "landscape": landscape,
+        "n": len(space.dataset.val),
+        "uniform": even,
+        "path": search.path(space),
+    }
 
 
 def subnets_run(space: Workspace) -> dict[str, Any]:

@@ -127,9 +127,9 @@ def _places(lesson: Lesson) -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenera
     body = st.container(key="lesson_body")
     if lesson.wide:
         figure = body.container()
-        points, question = body.columns(2, gap="large")
+        points, question = body.columns(2, gap="medium")
         return figure, points, question
-    figure, beside = body.columns([2, 1], gap="large")
+    figure, beside = body.columns([2, 1], gap="medium")
     return figure, beside.container(), beside.container()
 
 

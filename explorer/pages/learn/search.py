@@ -65,6 +65,7 @@ def draw(shown: int, words: Words) -> Drawn:
         "uniform": percent(uniform),
         "keep": percent(KEEP),
         "count": len(candidates),
+        "n": run["n"],
     }
     figure = finish(
         _figure(run["landscape"], until, best, words), words("alt", **values), 520, "search"

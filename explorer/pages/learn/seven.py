@@ -88,7 +88,7 @@ def draw(ratio: float, words: Words) -> Drawn:
     figure = finish(
         _figure(measured, only, shown, ratio, words), words("alt", **values), 470, "seven"
     )
-    figure.update_layout(margin_t=90)
+    figure.update_layout(margin_t=40, legend={"y": -0.2, "yanchor": "top"})
     return Drawn(
         figure, values, 2, address(Plan(criterion="seven", sparsity=ratio, flow="seven_pre"), LAYER)
     )
@@ -128,7 +128,6 @@ def _figure(
         )
     figure.update_xaxes(title_text=words("batch"), row=1, col=1)
     figure.update_yaxes(title_text=words("slope"), rangemode="tozero", row=1, col=1)
-    figure.update_layout(legend={"y": 1.1})
     return figure
 
 

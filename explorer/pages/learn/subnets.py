@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+from scipy.stats import spearmanr
 from torch import nn
 
 from explorer.charts.palette import BASELINE, CHOSEN, PRUNED_MODEL, RECALIBRATED, translucent
@@ -16,6 +18,7 @@ from explorer.session import cache
 from explorer.texts.formats import percent
 from explorer.texts.lessons import Words
 from pruning_core.evaluation.accuracy import Judge
+from pruning_core.intervals import wilson_interval
 from pruning_core.pipeline import choose_masks, pruned_copy
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN
@@ -95,17 +98,26 @@ def draw(number: int, words: Words) -> Drawn:
         "keep": percent(KEEP),
         "n": chosen.n,
         "smaller": percent(float((new < old).mean()), 0),
-        "best_before": percent(max(one.before for one in subnets)),
-        "best_after": percent(max(one.after for one in subnets)),
+        **order(subnets),
     }
     figure = finish(
         _figure(subnets, number, old, new, words), words("alt", **values), 470, "subnets"
     )
-    figure.update_layout(margin_t=90)
-    orders = [
-        np.argsort([getattr(one, name) for one in subnets])[-1] for name in ("before", "after")
-    ]
-    return Drawn(figure, values, 1 if orders[0] != orders[1] else 0, address(chosen.plan()))
+    figure.update_layout(margin_t=40, legend={"y": -0.2, "yanchor": "top"})
+    return Drawn(figure, values, 1, address(chosen.plan()))
+
+
+def order(subnets: Sequence[SubNet]) -> dict[str, Any]:
+    """How well the order before agrees with the order after: numbers for the texts."""
+    before = np.array([one.before for one in subnets])
+    after = np.array([one.after for one in subnets])
+    last = int(after.argmin())
+    return {
+        "correlation": f"{spearmanr(before, after).statistic:.2f}",
+        "last": last + 1,
+        "last_after": percent(float(after[last])),
+        "place": int((before > before[last]).sum()) + 1,
+    }
 
 
 def _figure(
@@ -121,7 +133,6 @@ def _figure(
     _statistics(figure, old, new, words)
     figure.update_xaxes(title_text=words("subnet"), dtick=1, showgrid=False, row=1, col=1)
     figure.update_yaxes(title_text=words("accuracy"), range=[0, 103], row=1, col=1)
-    figure.update_layout(legend={"y": 1.1})
     return figure
 
 
@@ -145,6 +156,7 @@ def _pairs(figure: go.Figure, subnets: Sequence[SubNet], number: int, words: Wor
         figure.add_scatter(
             x=numbers,
             y=[100 * getattr(subnet, name) for subnet in subnets],
+            error_y=_whiskers([getattr(subnet, name) for subnet in subnets], subnets[0].n),
             mode="markers",
             name=words(name),
             marker={
@@ -157,6 +169,18 @@ def _pairs(figure: go.Figure, subnets: Sequence[SubNet], number: int, words: Wor
             row=1,
             col=1,
         )
+
+
+def _whiskers(accuracies: Sequence[float], n: int) -> dict[str, Any]:
+    """Their 95% intervals."""
+    ends = [wilson_interval(round(value * n), n) for value in accuracies]
+    pairs = list(zip(accuracies, ends, strict=True))
+    return {
+        "array": [100 * (high - value) for value, (_, high) in pairs],
+        "arrayminus": [100 * (value - low) for value, (low, _) in pairs],
+        "thickness": 1.5,
+        "width": 0,
+    }
 
 
 def _statistics(figure: go.Figure, old: np.ndarray, new: np.ndarray, words: Words) -> None:

@@ -194,3 +194,6 @@ def test_the_stored_texts_are_true_of_the_stored_runs() -> None:
     best = [candidate for candidate in run["path"] if candidate["best"]][-1]
     assert best["accuracy"] > run["uniform"]
     assert best["ratios"][0] < best["ratios"][1]
+    order = subnets.order([subnets.SubNet(**one) for one in stored(subnets.RUN)["subnets"]])
+    assert 0.2 < float(order["correlation"]) < 0.9
+    assert order["place"] < 6
