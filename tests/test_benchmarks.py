@@ -34,6 +34,7 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "repairs",
         "search_eagleeye",
         "search_planted",
+        "sessions",
         "thin_table",
     }
     tools = {"run", "timing", "network_table", *tables}

@@ -34,10 +34,10 @@ def require_token() -> None:
     if has_access():
         return
     wanted = os.environ[TOKEN]
-    given = str(st.query_params.get(PARAM, "")) or _asked()
+    given = state.in_address(PARAM) or _asked()
     if given and hmac.compare_digest(given.encode(), wanted.encode()):
         _remember(state.owner(), wanted)
-        st.query_params.pop(PARAM, None)
+        state.remove_from_address(PARAM)
         st.rerun()
     if given:
         time.sleep(WRONG_SECONDS)

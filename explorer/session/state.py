@@ -292,6 +292,16 @@ def take_destination() -> str | None:
     return destination
 
 
+def in_address(key: str) -> str:
+    """The text of a parameter of the address; empty where it has none."""
+    return str(st.query_params.get(key, ""))
+
+
+def remove_from_address(key: str) -> None:
+    """Removes a parameter from the address."""
+    st.query_params.pop(key, None)
+
+
 def page_text(key: str) -> str:
     """A page's own text, which the address carries under `key`. Call it in every run of the page.
 
