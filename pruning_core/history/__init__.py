@@ -3,8 +3,8 @@
 from pruning_core.history.archive import import_zip, to_zip
 from pruning_core.history.database import HistoryFailed
 from pruning_core.history.history import VARIABLE, History, history_root
-from pruning_core.history.recording import Keeping, kept_run, kept_search, kept_study
-from pruning_core.history.records import evaluated_plan
+from pruning_core.history.recording import Keeping, kept_run, kept_scan, kept_search, kept_study
+from pruning_core.history.records import evaluated_plan, scan_record
 from pruning_core.history.replay import Replayed, replay
 from pruning_core.history.run import KINDS, Run, Value
 from pruning_core.history.tables import to_csv, tree_order
@@ -22,9 +22,11 @@ __all__ = [
     "history_root",
     "import_zip",
     "kept_run",
+    "kept_scan",
     "kept_search",
     "kept_study",
     "replay",
+    "scan_record",
     "to_csv",
     "to_zip",
     "tree_order",

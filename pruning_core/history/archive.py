@@ -16,6 +16,7 @@ from typing import Any
 
 from pruning_core.export.archive import zip_archive
 from pruning_core.history.history import History
+from pruning_core.history.points import POINTS, unpack_points
 from pruning_core.history.run import (
     RUNNING,
     Run,
@@ -51,6 +52,7 @@ CHECKS: dict[str, Callable[[bytes, Run], object]] = {
     START_MASKS: lambda content, run: unpack_masks(content),
     ANSWERS: lambda content, run: unpack_answers(content, run.task.name),
     CURVES: lambda content, run: unpack_curves(content),
+    POINTS: lambda content, run: unpack_points(content, run.task),
     WEIGHTS: lambda content, run: unpack_tensors(content),
 }
 """A file's name -> what must be able to read it."""

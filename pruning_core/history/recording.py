@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from pruning_core.history.history import History
+from pruning_core.history.points import POINTS, pack_points
 from pruning_core.history.records import (
     Kept,
     finished_records,
@@ -25,7 +26,7 @@ from pruning_core.history.workers import Worker
 from pruning_core.plan import Plan
 from pruning_core.search.run import Found, Settings
 from pruning_core.studies import RunFailed, RunFinished, Study
-from pruning_core.types import Epoch, Finished, PruningError, Step
+from pruning_core.types import Epoch, Finished, PruningError, SensitivityPoint, Step
 from pruning_core.workspaces import Workspace
 
 Event = TypeVar("Event")
@@ -198,6 +199,22 @@ def kept_search(
             if isinstance(event, Found):
                 yield recording.finish(partial(search_records, start, space, event))
             yield event
+
+
+def kept_scan(
+    history: History | None, start: Run, events: Iterator[Event]
+) -> Iterator[Event | Keeping]:
+    """The events of a scan, and Keeping after its last point. start: by `scan_record`."""
+    if history is None:
+        yield from events
+        return
+    points: list[SensitivityPoint] = []
+    with Recording(history, start) as recording:
+        for event in events:
+            if isinstance(event, SensitivityPoint):
+                points.append(event)
+            yield event
+        yield recording.finish(lambda: [(start, {POINTS: pack_points(points)})])
 
 
 def _known(history: History) -> set[str]:

@@ -142,6 +142,19 @@ def _with_result(run: Run, result: Result) -> Run:
     )
 
 
+def scan_record(plan: Plan, settings: Mapping[str, Any], fingerprint: str, task: Task) -> Run:
+    """A scan that begins; its id is that of every scan with the same plan and settings."""
+    return Run(
+        "scan",
+        plan.to_json(),
+        fingerprint,
+        id=content_id("scan", fingerprint, plan.to_json(), json.dumps(settings)),
+        task=task,
+        machine=machine_facts(),
+        settings={"scan": dict(settings)},
+    )
+
+
 def search_record(plan: Plan, settings: Settings, fingerprint: str, task: Task) -> Run:
     """A search that begins; its id is that of every search with the same settings."""
     told = asdict(settings)

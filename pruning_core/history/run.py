@@ -24,6 +24,7 @@ KINDS = {
     "study_run": "study run",
     "search": "search",
     "candidate": "search candidate",
+    "scan": "sensitivity scan",
 }
 """What made the run -> its words."""
 RUNNING = "running"

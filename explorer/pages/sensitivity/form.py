@@ -5,8 +5,15 @@ from dataclasses import replace
 
 import streamlit as st
 
-from explorer.jobs.job import Snapshot
-from explorer.pages.sensitivity.run import PRESETS, ScanRequest, request, same_work, scan_events
+from explorer.jobs.job import MakeEvents, Snapshot
+from explorer.pages.sensitivity.run import (
+    PRESETS,
+    ScanRequest,
+    request,
+    same_work,
+    scan_events,
+    settings_of,
+)
 from explorer.pages.sensitivity.scans import KIND
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
@@ -14,6 +21,7 @@ from explorer.texts.formats import percent
 from explorer.texts.help import HELP
 from explorer.training.status import asked_for
 from pruning_core.granularity import granularity
+from pruning_core.history import kept_scan, scan_record
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
@@ -36,8 +44,16 @@ def scan_form(
         return
     title = "Sensitivity preview" if pressed.preview else "Sensitivity scan"
     with show_errors():
-        cache.jobs().start(state.owner(), KIND, title, lambda: scan_events(pressed, space), pressed)
+        cache.jobs().start(state.owner(), KIND, title, _events(pressed, space), pressed)
         st.rerun()
+
+
+def _events(asked: ScanRequest, space: Workspace) -> MakeEvents:
+    """Starts the scan; the run history keeps it. A preview is an estimate, which is not kept."""
+    history = None if asked.preview else cache.history()
+    base = cache.fingerprint(asked.plan, space) if history else ""
+    start = scan_record(asked.plan, settings_of(asked), base, space.dataset.task)
+    return lambda: kept_scan(history, start, scan_events(asked, space))
 
 
 def _grid(plan: Plan) -> Sequence[int]:

@@ -19,6 +19,7 @@ from explorer.pages.sensitivity.scans import (
     scans,
 )
 from explorer.session import cache, state
+from explorer.session.kept import keeping_note
 from explorer.session.notices import show_errors
 from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
@@ -49,7 +50,7 @@ Nothing is trained, and the network itself is not changed. *Preview* estimates t
 a tenth of the time; for a small network it needs more.
 
 A reload finds the scan again. One minute after the last tab of this app in your browser is closed,
-the scan stops and its curves are deleted. Downloads are kept.
+the scan stops. A finished scan is kept on the page *Runs*, and shown here again.
 """
 CAVEAT = (
     "Each layer is pruned alone: these curves do not show what happens when several layers are "
@@ -121,6 +122,7 @@ def _status(scan: Snapshot) -> None:
     together = (
         " Layers with tied channels were pruned together and share a curve." if asked.tied else ""
     )
+    keeping_note(scan.events)
     verb = "Previewed" if asked.preview else "Scanned"
     ended(
         scan,

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
+from typing import Any
 
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
+from pruning_core.history import Run
 from pruning_core.model.coupling.positions import Coupling
 from pruning_core.plan import Plan
 from pruning_core.repairs import NONE
 from pruning_core.sensitivity.preview import Preview, preview_plan
 from pruning_core.sensitivity.scan import GRID, scan_plan
-from pruning_core.types import Layer, SensitivityPoint
+from pruning_core.types import Layer, PruningError, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
 PRESETS: dict[str, tuple[int, ...]] = {
@@ -47,6 +49,22 @@ class ScanRequest:
     def measurements(self) -> int:
         """At most how many networks are measured, the dense one included."""
         return self.units * (len(self.grid) - 1) + 1
+
+
+def settings_of(asked: ScanRequest) -> dict[str, Any]:
+    """What the run history keeps of a request besides its plan."""
+    return {name: getattr(asked, name) for name in ("grid", "layers", "units", "tied")}
+
+
+def kept_request(run: Run) -> ScanRequest:
+    """The request of a scan in the run history. Raises PruningError where it is not readable."""
+    own = run.settings.get("scan", {})
+    try:
+        grid = tuple(float(sparsity) for sparsity in own["grid"])
+        layers = tuple(str(name) for name in own["layers"])
+        return ScanRequest(run.read_plan(), grid, layers, int(own["units"]), bool(own["tied"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise PruningError(f"The scan {run.id} in the history cannot be read.") from error
 
 
 def request(

@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.pages.runs.table import TREE, Filters, matching
 from explorer.session import cache
-from pruning_core.history import History, Run
+from pruning_core.history import History, Keeping, Run, kept_scan, scan_record
+from pruning_core.history.points import POINTS, unpack_points
 from pruning_core.history.tensors import (
     ANSWERS,
     CURVES,
@@ -22,6 +23,7 @@ from pruning_core.history.tensors import (
 )
 from pruning_core.plan import Plan
 from pruning_core.tasks import CLASSIFICATION
+from pruning_core.types import PruningError, SensitivityPoint
 from tests.core.history.history_runs import PLAN, example
 from tests.explorer.driven import by_key, run, text
 
@@ -109,6 +111,34 @@ def test_a_run_opens_in_explore_and_what_is_kept_then_has_it_as_parent(
     assert saved.read_plan() == replace(Plan(model="lenet5"), granularity="filter")
     assert saved.values["pruned"].split == "validation"
     assert by_key(at, "keep_plan").disabled
+
+
+def test_a_finished_scan_is_shown_again_after_a_restart(
+    open_view: Callable[..., AppTest], history: History
+) -> None:
+    plan = Plan(model="lenet5", sparsity=0.2)
+    space = cache.workspace(plan.model, plan.dataset)
+    names = tuple(layer.name for layer in space.layers)
+    points = [
+        SensitivityPoint(
+            name, "fine", share, share, 1.0, 0.9 - share, 359, (0.1, 0.95), -share, (-0.6, -0.4)
+        )
+        for name in names
+        for share in (0.0, 0.5)
+    ]
+    settings = {"grid": [0.0, 0.5], "layers": list(names), "units": 5, "tied": False}
+    start = scan_record(plan, settings, cache.fingerprint(plan, space), CLASSIFICATION)
+    *told, keeping = kept_scan(history, start, iter(points))
+    assert told == points
+    assert isinstance(keeping, Keeping)
+    (saved,) = history.runs()
+    assert unpack_points(history.file(saved, POINTS) or b"", CLASSIFICATION) == tuple(points)
+    at = open_view("sensitivity", sparsity="0.2")
+    assert "Scanned 5 layers" in text(at)
+    assert "Sensitivity scan" in [str(row["Run"])[2:] for row in shown(open_view("runs"))]
+    for broken in (b"", b"[1]", b"[{}]", b"{" * 9999):
+        with pytest.raises(PruningError, match="are damaged"):
+            unpack_points(broken, CLASSIFICATION)
 
 
 def test_filters_find_words_in_every_part_of_a_run() -> None:
