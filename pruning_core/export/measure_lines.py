@@ -11,6 +11,7 @@ from torch import Tensor
 from pruning_core.evaluation.dense_answers import AnsweredSplit
 from pruning_core.export.named_lines import named_lines
 from pruning_core.export.task_lines import TaskLines, task_lines
+from pruning_core.model.held_buffers import held_buffers
 from pruning_core.pipeline import uses_whole_test
 from pruning_core.plan import Plan
 from pruning_core.subjects.samples import ItemSplit, Samples
@@ -58,6 +59,20 @@ _DIVIDE_BARE_DICT = """\
 _DIVIDE_PAIR = """\
     x, y = batch
     return x, y"""
+_HELD = """
+
+def hold(network):
+    stored = {{name: network.get_buffer(name).clone() for name in {names}}}
+
+    def before(module, inputs):  # its calls change these buffers; each starts with the stored ones
+        for name, value in stored.items():
+            path, _, own = name.rpartition(".")
+            module.get_submodule(path)._buffers[own] = value.clone()
+
+    network.register_forward_pre_hook(before)
+
+
+"""
 _SAMPLES = "        samples = [dataset[i] for i in positions[start : start + {size}]]"
 _SEEDED = """\
         samples = []
@@ -153,7 +168,7 @@ class ScriptParts:
         logits = self.lines.logits + _columns(self.space)
         judged = "" if logits == "out" else f"        out = {logits}\n"
         value = self.value
-        return _MEASURE.format(
+        return self._held() + _MEASURE.format(
             divide=_divide_lines(self.lines, self.part.given),
             reading=self.lines.reading[self.part.given],
             positions=_positions(self.part.positions),
@@ -171,6 +186,13 @@ class ScriptParts:
             value_label=self.task.value_label,
             sample_word=self.task.samples,
         )
+
+    def _held(self) -> str:
+        """Lines by which every call starts with the stored buffers, where calls change them."""
+        names = held_buffers(self.space.model)
+        networks = ["model", *["dense"] * self.task.dense_answers]
+        calls = "".join(f"hold({network})\n" for network in networks)
+        return _HELD.format(names=list(names)) + calls if names else ""
 
 
 def measured_part(plan: Plan, space: Workspace) -> MeasuredPart:

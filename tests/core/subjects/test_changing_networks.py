@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pruning_core import Plan, prune, workspace
 from pruning_core.evaluation.accuracy import evaluate
+from pruning_core.export import script_text
 from pruning_core.sensitivity.scan import scan_plan
 from pruning_core.tasks import Classification
 from pruning_core.training.config import TrainConfig
@@ -73,6 +74,19 @@ def test_a_network_that_changes_its_buffers_gives_the_same_at_every_call() -> No
         if not all(facts.values()):
             wrong[name] = facts
     assert wrong == {}
+
+
+def test_the_script_holds_the_buffers_too() -> None:
+    for name, change in CHANGES.items():
+        space = opened(Counting(change))
+        script = script_text(Plan(), space, tuned=False)
+        start = script.index("def hold(network):")
+        network = Counting(change).eval()
+        lines: dict[str, Any] = {"model": network}
+        exec(script[start : script.index("hold(model)") + len("hold(model)")], lines)
+        with torch.inference_mode():
+            assert torch.equal(network(X), network(X)), name
+    assert "def hold" not in script_text(Plan(), opened(nn.Linear(6, 2)), tuned=False)
 
 
 def test_training_changes_the_buffers_that_are_held() -> None:
