@@ -33,6 +33,7 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "history_page",
         "repairs",
         "search_eagleeye",
+        "search_methods",
         "search_planted",
         "sessions",
         "thin_table",

@@ -4,6 +4,7 @@ The last masks and the last model are the result.
 """
 
 from pruning_core.flows.blockwise import Blockwise
+from pruning_core.flows.gates import HardConcrete
 from pruning_core.flows.gradual import Gradual, Movement, Platon
 from pruning_core.flows.history import History, packed, recorded
 from pruning_core.flows.protocol import Event, Flow, FlowContext, Share
@@ -39,6 +40,7 @@ FLOWS: dict[str, Flow] = {
     "platon": Platon(),
     "surgery": Surgery(),
     "rigl": RigL(),
+    "gates": HardConcrete(),
     "slimming": SLIMMING,
     "group_lasso": GROUP_LASSO,
     "magnitude_quantile": MAGNITUDE_QUANTILE,
