@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from pruning_core.granularity_refusals import (
@@ -105,8 +105,10 @@ def to_groups(
     return rearrange(w, pattern(g, layer), **_lengths(g, layer))
 
 
-def from_groups(keep: Bool[Tensor, "s g"], g: Granularity, layer: Layer) -> Bool[Tensor, "o i h w"]:
-    """Gives each group's decision to all its weights: the inverse of `to_groups`."""
+def from_groups(
+    keep: Shaped[Tensor, "s g"], g: Granularity, layer: Layer
+) -> Shaped[Tensor, "o i h w"]:
+    """Gives each group's value, such as keep or remove, to all its weights."""
     left, right = pattern(g, layer).split("->")
     scopes, groups = keep.shape
     full = keep[:, :, None].expand(scopes, groups, layer.numel // (scopes * groups))

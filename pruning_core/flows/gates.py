@@ -16,6 +16,7 @@ from pruning_core.flows.protocol import (
     Event,
     FlowContext,
     FlowDefaults,
+    least_met,
     need_epochs,
 )
 from pruning_core.granularity import from_groups, to_groups
@@ -76,15 +77,8 @@ def lowered(log_alpha: Tensor, costs: Tensor, budget: float) -> Tensor:
 
     if expected(0.0) <= budget:
         return log_alpha
-    low = 0.0
-    high = 2 * LIMIT / float(slope.min())
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if expected(middle) <= budget:
-            high = middle
-        else:
-            low = middle
-    return moved(high)
+    most = 2 * LIMIT / float(slope.min())
+    return moved(least_met(lambda x: expected(x) <= budget, 0.0, most, BISECTIONS))
 
 
 class _Structure:
@@ -267,9 +261,9 @@ class HardConcrete(FlowDefaults):
     source: str = "Louizos et al. 2018, arXiv:1712.01312"
     published: tuple[tuple[str, str], ...] = (("granularity", "filter"), ("allocation", "global"))
     end: float = setting(0.7, 0.05, 1.0, MASK_FIXED)
-    closed: float = setting(0.05, 0.001, 0.9, "The drop rate that the gates start with.")
+    closed: float = setting(0.01, 0.001, 0.9, "The drop rate that the gates start with.")
     travel: float = setting(
-        10.0, 0.1, 1000.0, "How far log alpha can move in all steps together: Adam's rate x steps."
+        40.0, 0.1, 1000.0, "How far log alpha can move in all steps together: Adam's rate x steps."
     )
     macs: bool = setting(
         False, 0, 1, "The plan's sparsity is the share of the MACs to remove, not of the weights."
@@ -294,12 +288,5 @@ class HardConcrete(FlowDefaults):
                 f"{left:.1%} of the MACs cannot be reached: with every ratio at its largest, "
                 f"{least:.1%} remain. Choose a lower sparsity."
             )
-        low = 0.0
-        high = 1.0
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            if macs(middle) <= left:
-                high = middle
-            else:
-                low = middle
-        return whole.choose(groups, high)
+        share = least_met(lambda fraction: macs(fraction) <= left, 0.0, 1.0, BISECTIONS)
+        return whole.choose(groups, share)

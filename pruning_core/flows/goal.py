@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from pruning_core.evaluation.accuracy import Judge
-from pruning_core.flows.protocol import Chosen, FlowContext, FlowDefaults, Share
+from pruning_core.flows.protocol import Chosen, FlowContext, FlowDefaults, Share, least_met
 from pruning_core.granularity import need_channels
 from pruning_core.settings import setting
 from pruning_core.tasks.task import Task
@@ -104,13 +104,8 @@ class Goal:
         self.costs = {}
         if not self.settings.budgets or not self._met(choose(high)):
             return high
-        for _ in range(TIMED_BISECTIONS if self.settings.time < 1 else BISECTIONS):
-            middle = (low + high) / 2
-            if self._met(choose(middle)):
-                high = middle
-            else:
-                low = middle
-        return high
+        steps = TIMED_BISECTIONS if self.settings.time < 1 else BISECTIONS
+        return least_met(lambda share: self._met(choose(share)), low, high, steps)
 
     def _met(self, chosen: Chosen) -> bool:
         """Are all budgets met? Then these are the newest costs. What is quick is asked first."""

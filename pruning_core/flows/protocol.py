@@ -168,6 +168,21 @@ class FlowDefaults(Described):
     published: tuple[tuple[str, str], ...] = ()
 
 
+def least_met(met: Callable[[float], bool], low: float, high: float, steps: int) -> float:
+    """The least number in the range that meets a condition, by bisection; `high` meets it.
+
+    >>> least_met(lambda x: x >= 0.3, 0.0, 1.0, 2)
+    0.5
+    """
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if met(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
 def need_epochs(flow: Flow, context: FlowContext) -> None:
     """Raises PruningError where a flow that prunes during training has no training."""
     if flow.trains and not context.config.epochs:

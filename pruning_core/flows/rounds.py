@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pruning_core.flows.goal import Goal, GoalSettings
-from pruning_core.flows.protocol import Event, FlowContext, FlowDefaults, need_epochs
+from pruning_core.flows.protocol import (
+    Chosen,
+    Event,
+    FlowContext,
+    FlowDefaults,
+    least_met,
+    need_epochs,
+)
+from pruning_core.granularity import to_groups
 from pruning_core.masks import exclude_removed, intersect
 from pruning_core.model.model_io import copy_model, tensors_of
 from pruning_core.penalties import PENALTIES
@@ -18,6 +26,7 @@ from pruning_core.training.config import TrainConfig, steps_per_epoch
 from pruning_core.training.fine_tune import Hook
 from pruning_core.types import Masks, Pruned, PruningError, Ratios, Tuned
 
+BISECTIONS = 20
 READS_CRITERION = "labelled images, at least one epoch; what the criterion reads"
 
 
@@ -227,6 +236,16 @@ class _LastEpoch(Hook):
     settled = False
 
 
+def removed_groups(context: FlowContext, masks: Masks) -> float:
+    """The share of the groups of all layers that the masks remove."""
+    kept = [
+        to_groups(masks[layer.name], context.plan.granularity, layer).any(-1)
+        for layer in context.layers
+        if layer.name in masks
+    ]
+    return 1 - sum(int(keep.sum()) for keep in kept) / sum(keep.numel() for keep in kept)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SparseTraining(FlowDefaults):
     """Train dense with a penalty that makes groups small, prune once, then fine-tune.
@@ -251,6 +270,13 @@ class SparseTraining(FlowDefaults):
     published: tuple[tuple[str, str], ...]
     penalty: str
     strength: float = setting(1e-4, 0.0, 1.0, "The weight of the penalty in the loss.")
+    groups: bool = setting(
+        False,
+        0,
+        1,
+        "The plan's sparsity is the share of the groups to remove, such as channels, not of the "
+        "weights.",
+    )
 
     def __call__(self, context: FlowContext) -> Iterator[Event]:
         need_epochs(self, context)
@@ -260,10 +286,23 @@ class SparseTraining(FlowDefaults):
         ):
             yield event
             model = event.model if isinstance(event, Tuned) else model
-        ratios, masks = next_masks(context, model, {}, 1.0)
+        ratios, masks = self._chosen(context, model)
         model = context.plan.masked_copy(masks, model)
         yield Pruned(1, 1, 1.0, ratios, masks, model)
         yield from context.fine_tune(model, masks)
+
+    def _chosen(self, context: FlowContext, model: nn.Module) -> Chosen:
+        """The masks at the target, counted in weights or in groups."""
+        if not self.groups:
+            return next_masks(context, model, {}, 1.0)
+        sparsity = context.plan.sparsity
+        whole = replace(context, plan=replace(context.plan, sparsity=1.0))
+        choose = choices(whole, model, {})
+
+        def reached(fraction: float) -> bool:
+            return removed_groups(whole, choose(fraction)[1]) >= sparsity
+
+        return choose(least_met(reached, 0.0, 1.0, BISECTIONS))
 
     def _penalised(self, context: FlowContext) -> TrainConfig:
         """The plan's training with this flow's penalty."""
@@ -275,8 +314,8 @@ class SparseTraining(FlowDefaults):
 SLIMMING = SparseTraining(
     help=(
         "Trains first with a penalty that makes the scales of batch norms small; then removes "
-        "outputs with small scales once, and fine-tunes. The target is a share of the weights; the "
-        "paper's percentage is a share of the channels."
+        "outputs with small scales once, and fine-tunes. The target is a share of the weights; "
+        "with `groups` it is a share of the channels, by one threshold of |gamma|, as in the paper."
     ),
     label="Network slimming (L1 on batch-norm scales)",
     source="Liu et al. 2017, arXiv:1708.06519",

@@ -87,7 +87,7 @@ class Amc(SearchDefaults):
 
     def _reward(self, space: RatioSpace, candidate: Candidate) -> float:
         """R_err. A failed candidate has the reward minus infinity, and nothing is learned of it."""
-        return -error_of(candidate.judged)
+        return candidate.judged.score - 1
 
 
 @dataclass(frozen=True, kw_only=True)

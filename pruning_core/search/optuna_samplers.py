@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
+from warnings import catch_warnings, simplefilter
 
 from pruning_core.search.candidates import Candidate, Candidates, Evaluate, Judged
 from pruning_core.search.method import SearchDefaults
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 INSTALL = "Optuna is not installed here: run `pip install optuna` first."
 SEEDS = 2**32
+GENERATIONS = 20
+"""The least of NSGA-II, where its generations have at least 4 candidates."""
 WITHIN = "within the budget"
 """The name of the constraint, as Optuna keeps it."""
 
@@ -26,16 +29,12 @@ WITHIN = "within the budget"
 class OptunaDefaults(SearchDefaults):
     """A search whose proposals come from one of Optuna's samplers."""
 
-    def _sampler(self, samplers: Any, seed: int) -> "BaseSampler":
+    def _sampler(self, samplers: Any, evaluations: int, seed: int) -> "BaseSampler":
         raise NotImplementedError
 
-    def _proposal(self, space: RatioSpace, ratios: Ratios) -> Ratios:
-        """The ratios that are measured for those that the sampler gave."""
-        return space.fitted(ratios)
-
-    def _targets(self, judged: Judged, costs: Mapping[str, float]) -> list[float]:
-        """The numbers that the sampler looks at: the score is to be high, costs are to be low."""
-        return [judged.score]
+    def _traded(self, space: RatioSpace) -> list[str]:
+        """The costs that are to be low, while the score is to be high."""
+        return []
 
     def __call__(
         self,
@@ -46,11 +45,9 @@ class OptunaDefaults(SearchDefaults):
         starts: Mapping[str, Ratios],
     ) -> Iterator[Candidate]:
         optuna = _optuna()
-        sampler = self._sampler(optuna.samplers, seed % SEEDS)
+        sampler = self._sampler(optuna.samplers, evaluations, seed % SEEDS)
         candidates = Candidates(space, evaluate)
-        least = least_ratios(space.parts)
-        objectives = len(self._targets(Judged(0.0, 0.0), space.costs(least)))
-        directions = ["maximize", *["minimize"] * (objectives - 1)]
+        directions = ["maximize", *["minimize"] * len(self._traded(space))]
         study = optuna.create_study(sampler=sampler, directions=directions)
         for name, ratios in islice(starts.items(), evaluations):
             study.enqueue_trial(_parameters(space, ratios), user_attrs={"origin": name})
@@ -64,15 +61,20 @@ class OptunaDefaults(SearchDefaults):
         space = candidates.space
         trial = study.ask(_ranges(space))
         origin = trial.user_attrs.get("origin", f"trial {trial.number}")
-        ratios = self._proposal(space, of_parts(space.parts, trial.params))
-        candidate = candidates.measure(ratios, origin)
+        ratios = of_parts(space.parts, trial.params)
+        candidate = candidates.measure(space.fitted(ratios), origin)
         if space.keep is not None:
             trial.set_constraint(WITHIN, candidate.cost - space.keep)
         if candidate.failed:
             study.tell(trial, state=_optuna().trial.TrialState.FAIL)
         else:
-            study.tell(trial, self._targets(candidate.judged, candidate.costs))
+            study.tell(trial, self._targets(space, candidate.judged, candidate.costs))
         return candidate
+
+    def _targets(
+        self, space: RatioSpace, judged: Judged, costs: Mapping[str, float]
+    ) -> list[float]:
+        return [judged.score, *(costs[name] for name in self._traded(space))]
 
     def _add(self, study: "Study", space: RatioSpace, ratios: Ratios, judged: Judged) -> None:
         """Tells the study what another worker measured."""
@@ -80,7 +82,7 @@ class OptunaDefaults(SearchDefaults):
             _optuna().trial.create_trial(
                 params=_parameters(space, ratios),
                 distributions=_ranges(space),
-                values=self._targets(judged, space.costs(ratios)),
+                values=self._targets(space, judged, space.costs(ratios)),
             )
         )
 
@@ -99,7 +101,7 @@ class Tpe(OptunaDefaults):
     source: str = "Bergstra et al. 2011; Optuna, Akiba et al. 2019, arXiv:1907.10902"
     first: int = setting(10, 1, 10000, "Random trials before the estimator is used.")
 
-    def _sampler(self, samplers: Any, seed: int) -> "BaseSampler":
+    def _sampler(self, samplers: Any, evaluations: int, seed: int) -> "BaseSampler":
         sampler: BaseSampler = samplers.TPESampler(
             seed=seed, multivariate=True, n_startup_trials=self.first
         )
@@ -111,8 +113,10 @@ class Nsga2(OptunaDefaults):
     """Looks for the best trade-offs of the score and all costs at once, by sorting into fronts.
 
     A generation's parents are the candidates of the first fronts, the lonelier of a front first;
-    children mix two parents, and some ratios are drawn anew. By Optuna. With a budget, proposals
-    above it are shifted to it. Without one, all trade-offs count.
+    children are drawn around two parents (simulated binary crossover), and some ratios are moved
+    (polynomial mutation). By Optuna. With a budget, every proposal is shifted to it, and the other
+    costs are traded off. Without one, all costs are. A search of few evaluations has smaller
+    generations, so that there are at least twenty of them.
     """
 
     label: str = "NSGA-II (Optuna)"
@@ -120,17 +124,25 @@ class Nsga2(OptunaDefaults):
     source: str = "Deb et al. 2002; Optuna, Akiba et al. 2019, arXiv:1907.10902"
     several: ClassVar[bool] = True
     population: int = setting(50, 2, 1000, "Candidates of each generation.")
+    nearness: float = setting(
+        5.0, 0.1, 100.0, "How near children are to their parents: the eta of both distributions."
+    )
 
-    def _sampler(self, samplers: Any, seed: int) -> "BaseSampler":
-        sampler: BaseSampler = samplers.NSGAIISampler(seed=seed, population_size=self.population)
+    def _traded(self, space: RatioSpace) -> list[str]:
+        names = space.costs(least_ratios(space.parts))
+        return [name for name in names if space.keep is None or name != space.budget]
+
+    def _sampler(self, samplers: Any, evaluations: int, seed: int) -> "BaseSampler":
+        with catch_warnings():
+            # Optuna calls crossover and mutation experimental; its version is pinned.
+            simplefilter("ignore", _optuna().exceptions.ExperimentalWarning)
+            sampler: BaseSampler = samplers.NSGAIISampler(
+                seed=seed,
+                population_size=min(self.population, max(4, evaluations // GENERATIONS)),
+                crossover=samplers.nsgaii.SBXCrossover(self.nearness),
+                mutation=samplers.nsgaii.PolynomialMutation(self.nearness),
+            )
         return sampler
-
-    def _proposal(self, space: RatioSpace, ratios: Ratios) -> Ratios:
-        too_much = space.keep is not None and space.cost(ratios) > space.keep
-        return space.fitted(ratios) if too_much else ratios
-
-    def _targets(self, judged: Judged, costs: Mapping[str, float]) -> list[float]:
-        return [judged.score, *costs.values()]
 
 
 def _optuna() -> Any:

@@ -63,12 +63,15 @@ class RatioSpace(Protocol):
     """The parts of a network, what any ratios cost, and the budget.
 
     Ratios name every layer of every part. A cost is the share of the dense network's cost that
-    remains: 1.0 is the dense network. keep: the largest cost allowed (within `TOLERANCE`); None
-    without a budget.
+    remains: 1.0 is the dense network. budget: the name of the cost that is limited; keep: the
+    largest one allowed (within `TOLERANCE`), None without a budget.
     """
 
     @property
     def parts(self) -> tuple[Part, ...]: ...
+
+    @property
+    def budget(self) -> str: ...
 
     @property
     def keep(self) -> float | None: ...

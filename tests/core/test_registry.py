@@ -43,7 +43,7 @@ PROMISED = {
     "schedule": "one_shot iterative agp linear exponential",
     "flow": (
         "rounds blockwise lottery gradual seven_pre seven_dyn movement platon surgery rigl "
-        "slimming group_lasso magnitude_quantile gradient_quantile"
+        "gates slimming group_lasso magnitude_quantile gradient_quantile"
     ),
     "repair": "none bn bias least_squares obs",
     "penalty": "bn_scale_l1 group_lasso",

@@ -17,6 +17,7 @@ class SyntheticSpace:
 
     shares: tuple[float, ...]
     keep: float | None = 0.5
+    budget: str = "macs"
     most: float = 0.9
 
     @cached_property
