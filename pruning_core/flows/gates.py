@@ -35,7 +35,7 @@ EPSILON = 1e-6
 LIMIT = math.log(100)
 """log alpha stays between - ln 100 and ln 100, as in the released code."""
 OFFSET = TEMPERATURE * math.log(-LOW / HIGH)
-BISECTIONS = 20
+BISECTIONS = 12
 SPREAD = 0.01
 """Standard deviation of log alpha at the start, as in the released code."""
 

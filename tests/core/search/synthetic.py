@@ -17,8 +17,8 @@ class SyntheticSpace:
 
     shares: tuple[float, ...]
     keep: float | None = 0.5
-    budget: str = "macs"
     most: float = 0.9
+    budget: str = "macs"
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
