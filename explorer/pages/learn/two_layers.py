@@ -25,6 +25,7 @@ class TwoLayers:
 
     layers: tuple[Layer, ...]
     keep: float = KEEP
+    budget: str = "macs"
 
     @property
     def parts(self) -> tuple[Part, ...]:
