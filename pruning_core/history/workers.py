@@ -1,10 +1,9 @@
 """Which runs are still carried out: each holds a lock, which ends with its process."""
 
-from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from pruning_core.search.record_log import StorageFailed, lock_file
+from pruning_core.search.file_locks import lock_file
 
 FOLDER = "workers"
 
@@ -17,8 +16,7 @@ class Worker:
         self.name = uuid4().hex
         self._path = folder / FOLDER / self.name
         self._file = self._path.open("ab")
-        with suppress(StorageFailed):  # a system without such locks
-            lock_file(self._file, wait=False)
+        lock_file(self._file, wait=False)
 
     def close(self) -> None:
         """Ends the worker."""
@@ -27,12 +25,10 @@ class Worker:
 
 
 def is_alive(folder: Path, name: str) -> bool:
-    """Does a process hold the lock of that name? True where the system has no such locks."""
+    """Does a process hold the lock of that name?"""
     try:
         with (folder / FOLDER / Path(name).name).open("rb") as file:
             return not lock_file(file, wait=False)
-    except StorageFailed:
-        return True
     except OSError:
         return False
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
+from pruning_core.search.file_locks import lock_file
 from pruning_core.types import MeansFailed
 
 Record = dict[str, Any]
@@ -124,18 +125,3 @@ def _record(line: bytes) -> Record | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
-
-
-def lock_file(file: IO[bytes], wait: bool) -> bool:
-    """Locks an open file until it is closed; False where it is locked and `wait` is False."""
-    try:
-        import fcntl
-    except ImportError as error:
-        raise StorageFailed(
-            "Several workers cannot share a search on this system, which has no POSIX file locks."
-        ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
