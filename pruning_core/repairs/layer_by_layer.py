@@ -27,6 +27,8 @@ from pruning_core.model.model_io import (
 from pruning_core.training.batch_norm import call_in_training
 from pruning_core.types import Batches, Inputs, Layer, PruningError
 
+ROUNDING = 1e-6
+"""So small a part of an input's second moment is rounding: products are in single precision."""
 MOST_ACTIVATIONS = 2**30
 """Bytes: so large may one module's output be for the images that run together."""
 
@@ -45,10 +47,16 @@ class Moments:
     y: Float[Tensor, "g o"]
 
     def centred(self) -> "Moments":
-        """Of x and y without their averages: what a layer gives apart from a constant."""
+        """Of x and y without their averages: what a layer gives apart from a constant.
+
+        Inputs that are constant, except for rounding, are zero.
+        """
+        second = self.second - self.x[:, :, None] * self.x[:, None]
+        before = self.second.diagonal(dim1=1, dim2=2)
+        varies = second.diagonal(dim1=1, dim2=2) > ROUNDING * before
         return Moments(
-            self.second - self.x[:, :, None] * self.x[:, None],
-            self.cross - self.y[:, :, None] * self.x[:, None],
+            second * varies[:, :, None] * varies[:, None],
+            (self.cross - self.y[:, :, None] * self.x[:, None]) * varies[:, None],
             torch.zeros_like(self.x),
             torch.zeros_like(self.y),
         )
@@ -144,7 +152,11 @@ class _Pruned:
         self._rows.append(product.rows(called))
         if len(self._rows) < len(self._inputs):
             raise _Stop
-        self._changed(product, moments(self._rows, self._targets[key]))
+        targets = self._targets[key]
+        same = all(x.shape[1] == y.shape[1] for x, y in zip(self._rows, targets, strict=True))
+        # An expert behind a gate may get other samples in the pruned network, or none.
+        if same and any(x.shape[1] for x in self._rows):
+            self._changed(product, moments(self._rows, targets))
         self._done.add(key)
         if len(self._done) == len(self._targets):
             raise _Stop

@@ -18,6 +18,7 @@ from pruning_core.model.model_io import (
     copy_model,
     map_tensors,
     sample_count,
+    tensors_in,
 )
 from pruning_core.model.precision import HALVES, computes_in_half, set_types, types_of
 from pruning_core.penalties import penalty
@@ -128,6 +129,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     judge: Judge
     device: torch.device
+    channels_last: bool
     config: TrainConfig
     hook: Hook
     penalty: Callable[[nn.Module], Tensor | float]
@@ -196,9 +198,7 @@ class _Run:
         return out
 
     def _on_device(self, x: Tensor) -> Tensor:
-        if x.ndim == 4:
-            return x.to(self.device, memory_format=torch.channels_last)
-        return x.to(self.device)
+        return _placed(x, self.device, last=self.channels_last)
 
 
 def _broken_inputs(x: Inputs) -> str:
@@ -264,7 +264,8 @@ def _start(
     if computes_in_half(work):
         # Small steps and gradients would be rounded to zero.
         work = work.float()
-    work = channels_last(work)
+    fast = not config.epochs or _runs_channels_last(work, dataset, device)
+    work = channels_last(work) if fast else work
     removed = removed_places(work, masks, layers, dependent)
     _zero(removed)
     # Before the hook, which may need the gradients of frozen parameters.
@@ -277,10 +278,36 @@ def _start(
         optimizer=optimizer,
         judge=Judge.of(dataset),
         device=device,
+        channels_last=fast,
         config=config,
         hook=hook,
         penalty=penalty(config.penalty, config.penalty_strength, layers),
     )
+
+
+def _runs_channels_last(model: nn.Module, dataset: Dataset, device: torch.device) -> bool:
+    """Does the network run with channels last? Code such as x.view(len(x), -1) does not.
+
+    Two samples are tried. An error that the usual layout has too is left to the training.
+    """
+    x, _ = next(iter(dataset.train.batches(2)))
+    if not any(tensor.ndim == 4 for tensor in (*model.parameters(), *tensors_in(x))):
+        return True
+    trial = channels_last(copy_model(model)).eval()
+    x = map_tensors(x, lambda tensor: _placed(tensor, device, last=True))
+    with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            call(trial, x)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            return False
+    return True
+
+
+def _placed(x: Tensor, device: torch.device, *, last: bool) -> Tensor:
+    """On the device; last: images with channels last."""
+    return x.to(device, memory_format=torch.channels_last if last and x.ndim == 4 else None)
 
 
 @torch.no_grad()

@@ -197,6 +197,38 @@ def test_images_in_parts_give_the_same_weights(monkeypatch: pytest.MonkeyPatch) 
     assert max(float((v - whole[n]).abs().max()) for n, v in tensors_of(parts).items()) < 1e-4
 
 
+class Experts(nn.Module):
+    """Half of the samples for each expert, by the gate; the last layer reads one constant row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(6, 2)
+        self.experts = nn.ModuleList([nn.Linear(6, 6), nn.Linear(6, 6)])
+        self.made = nn.Linear(4, 6)
+        self.register_buffer("code", torch.rand(1, 4))
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        chosen = self.gate(x).argmax(1)
+        out = torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            rows = (chosen == number).nonzero()[:, 0]
+            out[rows] = expert(x[rows])
+        made: Tensor = self.out(out * self.made(self.get_buffer("code")))
+        return made
+
+
+def test_layers_with_other_samples_or_a_constant_input_are_no_error() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = Experts().eval()
+    for name in REFITS:
+        layers, masks, work = pruned(model, (6,), "fine")
+        BoundRepair(REPAIRS[name], layers, images(6), model)(work, masks)
+        assert all(bool(value.isfinite().all()) for value in tensors_of(work).values())
+        assert not torch.equal(work.get_parameter("out.bias"), model.get_parameter("out.bias"))
+
+
 def test_what_cannot_be_repaired_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = nn.Sequential(nn.PReLU())
     for name in REFITS:

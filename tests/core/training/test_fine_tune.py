@@ -172,6 +172,21 @@ def test_a_diverging_loss_is_refused_in_a_sentence(small: Dataset) -> None:
         list(fine_tune(built(), {}, (), small, TrainConfig(lr=1e30, batch_size=32), device="cpu"))
 
 
+def test_code_that_needs_the_usual_memory_layout_is_trained(small: Dataset) -> None:
+    class Viewed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(SHAPE[0], 4, 3)
+            self.fc = nn.Linear(4 * (SHAPE[1] - 2) * (SHAPE[2] - 2), len(small.classes))
+
+        def forward(self, x: Tensor) -> Tensor:
+            made: Tensor = self.fc(self.conv(x).view(len(x), -1))
+            return made
+
+    events = fine_tune(Viewed(), {}, (), small, TrainConfig(epochs=1), device="cpu")
+    assert last_of(Tuned, list(events)).evaluation.n == len(small.val)
+
+
 def test_broken_training_inputs_are_named(small: Dataset) -> None:
     class Broken(TensorSplit):
         def shuffled(self, size: int, seed: int, augment: bool = False) -> Any:
