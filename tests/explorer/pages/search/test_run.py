@@ -1,10 +1,24 @@
-"""The searches of a browser: which ones are drawn together."""
+"""The searches of a browser: which ones are drawn together, and what a killed server keeps."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
 
 from explorer.jobs.job import Snapshot
-from explorer.pages.search.run import SearchRequest, SearchRun, Started, together
+from explorer.pages.search.run import (
+    SearchRequest,
+    SearchRun,
+    Started,
+    search_events,
+    together,
+)
 from pruning_core.plan import Plan
-from pruning_core.search import Judged
-from pruning_core.search.run import Settings
+from pruning_core.search import Candidate, Judged
+from pruning_core.search.run import Found, Settings
+from pruning_core.workspaces import Workspace, open_workspace
+from pruning_core.zoo.request import VARIABLE
 
 JOB = Snapshot("1", "search", "EagleEye", "done", (), None, None, None)
 STARTED = Started(Plan(), Judged(0.9, 0.9), {}, ())
@@ -26,3 +40,40 @@ def test_a_search_with_more_evaluations_replaces_the_shorter_one() -> None:
     first, second, longer = made(0, 10), made(1, 10), made(0, 20)
     assert together([longer, second, first]) == (longer, second)
     assert together([made(0, 20, started=False), second, first]) == (first, second)
+
+
+def searching(asked: SearchRequest, space: Workspace) -> tuple[int, int]:
+    """A new process that searches as the server does: its id, and where it tells of candidates."""
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        for event in search_events(asked, space):
+            if isinstance(event, Candidate):
+                os.write(writes, b"x")
+        os._exit(0)
+    os.close(writes)
+    return child, reads
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_killed_server_loses_no_finished_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same search of the next server measures only the others."""
+    space = open_workspace("lenet_300_100", "digits")
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    plan = Plan(model="lenet_300_100", granularity="filter", probe=16)
+    asked = SearchRequest(plan, Settings("random", "parameters", evaluations=100))
+    child, reads = searching(asked, space)
+    with os.fdopen(reads, "rb", buffering=0) as told:
+        assert told.read(1) == told.read(1) == b"x"
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    (log,) = tmp_path.glob("searches/evaluations-*/evaluations.jsonl")
+    finished = log.read_text(encoding="utf-8").count('"finished"')
+    assert 2 <= finished < 100
+    *events, found = search_events(asked, space)
+    assert sum(isinstance(event, Candidate) for event in events) == 100
+    assert isinstance(found, Found)
+    different = log.read_text(encoding="utf-8").count('"finished"')
+    assert found.measured == different - finished
