@@ -13,7 +13,7 @@ import numpy as np
 
 from explorer.charts.palette import CHOSEN, DIVERGING, KEPT, contrast, ramp, translucent
 
-DARK_INK = "#0F1724"
+DARK_INK = "#000000"
 LIGHT_INK = "#FFFFFF"
 STYLE = f"""<style>
 .pe-grids {{
