@@ -108,11 +108,19 @@ def _bars(found: dict[str, Numbers], words: Words) -> go.Figure:
                     "color": colour,
                     "visible": name == "accuracy",
                 },
-                text=[f"<b>{percent(share, 0)}</b>"],
-                textposition="outside",
-                cliponaxis=False,
                 marker=patterned(colour, pattern),
                 hovertemplate="%{x}: %{y:.1f}%<extra></extra>",
+                row=1,
+                col=column,
+            )
+            figure.add_scatter(
+                x=[words(kind)],
+                y=[100 * high],
+                text=[f"<b>{percent(share, 0)}</b>"],
+                mode="text",
+                textposition="top center",
+                textfont_color=colour,
+                hoverinfo="skip",
                 row=1,
                 col=column,
             )
