@@ -11,12 +11,13 @@ of Playwright runs in the main thread.
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -30,9 +31,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from pruning_core.subjects import subject_files
-from pruning_core.zoo.request import VARIABLE
-from tests.browser.fork_server import ForkServer
+from pruning_core.subjects import VARIABLE as SUBJECTS
+from pruning_core.zoo.request import VARIABLE as DATA
 from tests.browser.lab_page import Lab, Wire
 from tests.third_party import write_package
 
@@ -64,7 +64,6 @@ USUAL = 120_000
 LONG = 240_000
 OpenPage = Callable[..., Page]
 OpenMap = Callable[[str], Page]
-Serve = Callable[..., AbstractContextManager[str]]
 
 
 def chromium() -> str:
@@ -118,10 +117,10 @@ def healthy(url: str) -> bool:
         return False
 
 
-def wait_until_healthy(url: str, alive: Callable[[], bool], log: Path) -> None:
+def wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not healthy(url):
-        if not alive() or time.monotonic() > deadline:
+        if server.poll() is not None or time.monotonic() > deadline:
             output = log.read_text(errors="replace")[-2000:]
             pytest.fail(f"The app did not start; its output ends with:\n{output}")
         time.sleep(0.05)
@@ -149,33 +148,31 @@ def browser(profile: BrowserContext) -> Browser:
     return profile.browser
 
 
-def free_port() -> int:
+@contextmanager
+def served(script: str, log: Path, **environment: str) -> Iterator[str]:
+    """Address of a script of this repository, run by Streamlit on a free port, and killed when the
+    context ends.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="package")
-def serve(browser: Browser) -> Iterator[Serve]:
-    """`with serve(script, log) as url`: a script of this repository, run by Streamlit on a free
-    port, and killed when the context ends. A skipped run starts no process: `browser` is needed.
-    `port=`: that port, so that the browser still has the app's JavaScript.
-    """
-    server_processes = ForkServer(ROOT)
-
-    @contextmanager
-    def served(script: str, log: Path, port: int = 0) -> Iterator[str]:
-        port = port or free_port()
-        url = f"http://127.0.0.1:{port}"
-        server = server_processes.start(script, port, log)
-        try:
-            wait_until_healthy(url, partial(server_processes.alive, server), log)
-            yield url
-        finally:
-            server_processes.kill(server)
-
-    yield served
-    server_processes.close()
+        port = str(probe.getsockname()[1])
+    url = f"http://127.0.0.1:{port}"
+    command = (sys.executable, "-m", "streamlit", "run", script, "--server.port", port)
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until_healthy(url, server, log)
+        yield url
+    finally:
+        server.kill()
+        server.wait()
 
 
 @pytest.fixture(scope="package")
@@ -186,15 +183,17 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def app_url(
-    serve: Serve, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    browser: Browser, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Address of the real app, which also offers the networks of `write_package`."""
+    """Address of the real app, which also offers the networks of `write_package`. A skipped run
+    starts no server, as `browser` comes first.
+    """
     folder = tmp_path_factory.mktemp("server")
-    file = write_package(folder, "browser_package")
-    with ExitStack() as stack:
-        with subject_files([file]), pytest.MonkeyPatch.context() as patch:
-            patch.setenv(VARIABLE, str(data_folder))
-            url = stack.enter_context(serve("app.py", folder / "server.log"))
+    environment = {
+        DATA: str(data_folder),
+        SUBJECTS: str(write_package(folder, "browser_package")),
+    }
+    with served("app.py", folder / "server.log", **environment) as url:
         yield url
 
 
@@ -312,9 +311,9 @@ def change_address(page: Page, address: str) -> Page:
 
 
 @pytest.fixture(scope="package")
-def parts_url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def parts_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the components, each alone on a page."""
-    with serve("tests/browser/parts_app.py", tmp_path_factory.mktemp("parts") / "log") as url:
+    with served("tests/browser/parts_app.py", tmp_path_factory.mktemp("parts") / "log") as url:
         yield url
 
 
