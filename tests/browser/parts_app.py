@@ -2,7 +2,17 @@
 both.
 """
 
+import gc
+
 import streamlit as st
 
-part = st.Page(f"{st.query_params['part']}_app.py", default=True)
-st.navigation([part], position="hidden").run()
+
+@st.cache_resource(show_spinner=False)
+def keep_imports(part: str) -> None:
+    """As the app does, once for the imports of each part (explorer/session/cache.py)."""
+    gc.freeze()
+
+
+part = str(st.query_params["part"])
+st.navigation([st.Page(f"{part}_app.py", default=True)], position="hidden").run()
+keep_imports(part)
