@@ -20,6 +20,7 @@ from pruning_core.cli.options import (
 )
 from pruning_core.cli.output import note, note_epoch, print_json
 from pruning_core.compress.goal_costs import COSTS
+from pruning_core.compress.paired_times import Timing
 from pruning_core.compress.storage_sizes import computed_sizes
 from pruning_core.export import (
     DENSE,
@@ -67,6 +68,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="go on from the masks in this safetensors, npz or pt file; means --start zeros",
     )
+    parser.add_argument(
+        "--time",
+        action="store_true",
+        help="also measure the time of the result, thinned where that is possible, against the "
+        "dense network, in PyTorch on the CPU; report.json has it",
+    )
     add_repair(parser)
     add_device(parser)
     add_subject(parser)
@@ -88,13 +95,24 @@ def run(options: argparse.Namespace) -> int:
     finished = _last_event(kept_run(history, start, plan, space, events, device=device))
     chosen = granularity(plan.granularity)
     stored = computed_sizes(finished.model, space.layers, finished.masks, chosen)
-    report = report_dict(plan, finished, stored)
+    timing = _timing(plan, space, finished) if options.time else None
+    report = report_dict(plan, finished, stored, timing)
     _write(folder, plan, space, finished, report)
     if options.json:
         print_json(report)
     else:
         _print_values(finished)
+        if timing is not None:
+            low, high = timing.interval
+            words = f"95% [{low:.2f}, {high:.2f}]  n = {timing.n}  {timing.doubt}".rstrip()
+            print(f"dense time / time of the result {timing.speedup:.2f}  {words}")
     return 0
+
+
+def _timing(plan: Plan, space: Workspace, finished: Finished) -> Timing:
+    from pruning_core.compress.latency import pruned_timing  # not before it is used
+
+    return pruned_timing(plan, space, finished.masks, finished.model)
 
 
 def _from_start(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
 
+from pruning_core.compress.paired_times import Timing
 from pruning_core.compress.storage_sizes import StoredSize
 from pruning_core.plan import Plan
 from pruning_core.tasks.classification import CLASSIFICATION
@@ -53,14 +54,17 @@ def evaluations_by_state(run: Finished) -> dict[str, Evaluation]:
     }
 
 
-def report_dict(plan: Plan, run: Finished, stored: Sequence[StoredSize] = ()) -> dict[str, object]:
+def report_dict(
+    plan: Plan, run: Finished, stored: Sequence[StoredSize] = (), timing: Timing | None = None
+) -> dict[str, object]:
     """The report of a finished run as JSON values.
 
     plan: the plan; threads: number of kernel threads; computed: counts of weights and
     multiply-adds, with `sparsity_start` where the plan starts from zeros, and `thinned_outputs`
     where layers become narrower; measured: value
     and loss of each state; stored_bytes: computed, by storage format, where `stored` has them;
-    goal: the rounds of a flow with a goal, the one that misses it included.
+    time: `timing`, where it was measured, with why it may be wrong; goal: the rounds of a flow with
+    a goal, the one that misses it included.
     """
     measured = {
         state: evaluation_dict(evaluation)
@@ -71,12 +75,14 @@ def report_dict(plan: Plan, run: Finished, stored: Sequence[StoredSize] = ()) ->
         if not computed[name]:
             del computed[name]
     goal = {"goal": [goal_round_dict(end) for end in run.goal]} if run.goal else {}
+    time = {"time": asdict(timing) | {"note": timing.doubt}} if timing else {}
     sizes = {size.format: size.bytes for size in stored}
     return {
         "plan": json.loads(plan.to_json()),
         "threads": run.threads,
         "computed": computed | ({"stored_bytes": sizes} if sizes else {}),
         "measured": measured,
+        **time,
         **goal,
     }
 

@@ -22,6 +22,8 @@ from pruning_core.workspaces import Workspace
 JOB = "latency"
 SECONDS = 4.0
 """For one runtime at one batch size."""
+MULTIPLES = (8, 16)
+"""Thinned networks with widths of these multiples are measured too."""
 CARD: dict[str, Any] = {
     "delta_color": "off",
     "delta_arrow": "off",
@@ -72,7 +74,7 @@ def latency_events(plan: Plan, space: Workspace) -> Iterator[object]:
     """The events of the measurement in the background."""
     from pruning_core.compress.latency import time_plan  # not before it is used
 
-    yield from time_plan(plan, space, budget=SECONDS)
+    yield from time_plan(plan, space, round_to=MULTIPLES, budget=SECONDS)
 
 
 def _live(
@@ -181,6 +183,7 @@ def _table(run: Snapshot) -> None:
             "Batch": own.batch,
             "Network": timing.label,
             "ms": round(1e3 * timing.seconds, 3),
+            "Quartiles, ms": " to ".join(f"{1e3 * end:.3f}" for end in timing.quartiles),
             "Measured": verdict_words(timing, own.errors[timing.variant])
             if timing.variant in own.errors
             else "the reference",
@@ -191,5 +194,6 @@ def _table(run: Snapshot) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="latency_table")
     at = run.result.machine
     load = "" if at.load is None else f", load {at.load:.1f} before"
-    where = f"{at.processor}, {at.threads} of {at.cores} cores{load}. Ratios: median, 95%."
-    st.caption(plain(" ".join([where, *run.result.notes, *run.result.left_out])))
+    where = f"{at.processor}, {at.threads} of {at.cores} cores{load}."
+    how = "Times: medians. Ratios: medians, 95% intervals."
+    st.caption(plain(" ".join([where, how, *run.result.notes, *run.result.left_out])))

@@ -42,8 +42,11 @@ def test_a_sparse_start_of_layers_that_the_plan_cannot_prune_has_a_report(
     assert run(plan_file, tmp_path / "fine") == 0
     plan_file.write_text(replace(first, granularity="filter", sparsity=0.3).to_json())
     masks = str(tmp_path / "fine" / "masks.safetensors")
-    assert run(plan_file, tmp_path / "filter", "--start-masks", masks) == 0
-    computed = json.loads((tmp_path / "filter" / "report.json").read_text())["computed"]
+    assert run(plan_file, tmp_path / "filter", "--start-masks", masks, "--time") == 0
+    report = json.loads((tmp_path / "filter" / "report.json").read_text())
+    assert report["time"]["speedup"] > 0
+    assert report["time"]["n"] >= 7
+    computed = report["computed"]
     assert computed["stored_bytes"]["bitmap"] < computed["stored_bytes"]["dense"] / 4
 
 
