@@ -10,6 +10,7 @@ from explorer.jobs.progress import Progress, clock
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from pruning_core.types import PruningError
+from pruning_core.workers import WorkerLost
 
 Request = TypeVar("Request")
 REFRESH_SECONDS = 1.0
@@ -59,6 +60,9 @@ def active_job(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
     line.progress(at.share, _progress_words(run, at))
     with line:
         stop_button(run, key, stop_help)
+    if lost := [event for event in run.events if isinstance(event, WorkerLost)]:
+        times = f" So {len(lost)} times now." if len(lost) > 1 else ""
+        st.caption(f":material/warning: {plain(lost[-1].sentence)}{times}")
 
 
 def stop_button(run: Snapshot, key: str, stop_help: str) -> None:

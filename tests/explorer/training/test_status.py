@@ -14,19 +14,25 @@ from pruning_core.types import PruningError
 from tests.explorer.driven import opened
 
 
-def line(status: str, ahead: int, error: str | None, left: float | None) -> None:
+def line(status: str, ahead: int, error: str | None, left: float | None, lost: int) -> None:
     from explorer.jobs.job import Snapshot
     from explorer.jobs.progress import Progress
     from explorer.training.status import training_status
+    from pruning_core.workers import WorkerLost
 
-    run = Snapshot("1", "train", "Fine-tuning", status, (), error, 100.0, 175.0, ahead)
+    events = (WorkerLost("A worker ended."),) * lost
+    run = Snapshot("1", "train", "Fine-tuning", status, events, error, 100.0, 175.0, ahead)
     training_status(run, "run", Progress(0.25, left, "round 1 of 2"), "stop")
 
 
 def shown(
-    status: str, ahead: int = 0, error: str | None = None, left: float | None = None
+    status: str,
+    ahead: int = 0,
+    error: str | None = None,
+    left: float | None = None,
+    lost: int = 0,
 ) -> AppTest:
-    at = AppTest.from_function(line, args=(status, ahead, error, left)).run()
+    at = AppTest.from_function(line, args=(status, ahead, error, left, lost)).run()
     assert not at.exception
     return at
 
@@ -38,6 +44,8 @@ def test_a_running_job_shows_its_progress_and_a_stop_button() -> None:
     )
     assert at.progress[0].value == 25
     assert at.button(key="stop").label == "Stop"
+    assert not at.caption
+    assert "A worker ended. So 2 times now." in shown("running", lost=2).caption[0].value
     assert "left" not in shown("running").progress[0].text
 
 
