@@ -3,7 +3,9 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +17,7 @@ from pruning_core.search import Judged
 from pruning_core.search.postgres_log import STORAGE, open_log
 from pruning_core.search.study import news, shared
 from pruning_core.types import PruningError, Ratios
+from tests.core.search.test_study import start_worker
 
 HALF: Ratios = {"a": 0.5}
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
@@ -108,6 +111,32 @@ def test_the_evaluation_of_a_worker_without_connection_is_told_lost(
     with closing(open_log(tmp_path, "killed")) as log:
         states = [record["state"] for record in log.read(0)[0]]
     assert states == ["started", "running", "started", "lost", "running", "finished"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_two_processes_share_a_server_and_one_of_them_is_killed(
+    server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What it finished is known to the other one, which waits for the rest and takes it over."""
+    monkeypatch.setenv(STORAGE, server)
+    child = start_worker(lambda: open_log(tmp_path, "processes"))
+    measured: list[Ratios] = []
+
+    def here(ratios: Ratios) -> Judged:
+        measured.append(ratios)
+        return constant(ratios)
+
+    with shared(open_log(tmp_path, "processes"), here) as evaluate:
+        assert evaluate.number == 1
+        assert evaluate({"a": 0.0}).value == 0.25
+        waiting = threading.Thread(target=evaluate, args=({"a": 60.0},))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        waiting.join(20)
+    assert measured == [{"a": 60.0}]
 
 
 @pytest.mark.parametrize(

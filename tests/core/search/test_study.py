@@ -5,12 +5,13 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pruning_core.search import Judged
-from pruning_core.search.record_log import FileLog
+from pruning_core.search.record_log import FileLog, RecordLog
 from pruning_core.search.study import key_of, news, shared, worker_seed
 from pruning_core.types import PruningError, Ratios
 
@@ -76,7 +77,7 @@ def test_a_worker_waits_for_what_another_one_has_begun(tmp_path: Path) -> None:
         first.join()
 
 
-def start_worker(folder: Path) -> int:
+def start_worker(open_it: Callable[[], RecordLog]) -> int:
     """The id of a new process, which has finished one evaluation and has begun another one."""
     reads, writes = os.pipe()
     child = os.fork()
@@ -87,7 +88,7 @@ def start_worker(folder: Path) -> int:
             time.sleep(ratios["a"])
             return constant(ratios)
 
-        with shared(FileLog(folder), slow) as evaluate:
+        with shared(open_it(), slow) as evaluate:
             for ratio in (0.0, 60.0):
                 evaluate({"a": ratio})
         os._exit(1)
@@ -100,7 +101,7 @@ def start_worker(folder: Path) -> int:
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_kill_of_a_worker_in_mid_search_loses_no_finished_evaluation(tmp_path: Path) -> None:
     """A process is killed while it evaluates; another one, at work meanwhile, takes over."""
-    child = start_worker(tmp_path)
+    child = start_worker(lambda: FileLog(tmp_path))
     measured = []
 
     def again(ratios: Ratios) -> Judged:
