@@ -87,8 +87,8 @@ def render(plan: Plan, space: Workspace) -> None:
     subject = subject_of(plan, space, run if choice == TUNED else None)
     st.markdown(_title(plan, space, tuned=choice == TUNED))
     _edits_note(plan)
-    numbers = st.grid(3, min_column_width=220)
-    _counts(numbers, _requested(plan, space), subject.report)
+    numbers = st.grid(2, min_column_width=220)
+    _removed(numbers, _requested(plan, space), subject.report)
     accuracy = numbers.cell()
     what_it_buys(plan, space, subject.report, computed(subject.files), thinned(subject.files))
     bits = storage(subject.files, subject.report)
@@ -183,18 +183,14 @@ def _requested(plan: Plan, space: Workspace) -> str:
     return f"{percent(plan.sparsity if fixed is None else fixed)} requested"
 
 
-def _counts(place: DeltaGenerator, requested: str, report: Report) -> None:
-    """How many weights are removed, and how many parameters remain."""
+def _removed(place: DeltaGenerator, requested: str, report: Report) -> None:
+    """How many weights are removed. How many remain is the first number of `what_it_buys`."""
     place.metric(
         "Weights removed · computed",
         percent(report.sparsity_model),
         requested,
         help=HELP["removed"],
         **QUIET,
-    )
-    total = f"of {report.parameters:,} parameters"
-    place.metric(
-        "Parameters left · computed", f"{report.nonzeros:,}", total, help=HELP["nonzeros"], **QUIET
     )
 
 

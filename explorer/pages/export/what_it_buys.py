@@ -101,8 +101,9 @@ def _numbers(
     dense = dense_stored(sizes)
     small = smallest_stored(sizes)
     places = st.grid(4, min_column_width=180)
-    total = f"of {report.parameters:,}"
-    places.metric("Nonzeros · computed", f"{report.nonzeros:,}", total, **CARD)
+    total = f"of {report.parameters:,} parameters"
+    nonzeros = f"{report.nonzeros:,}"
+    places.metric("Nonzeros · computed", nonzeros, total, help=HELP["nonzeros"], **CARD)
     same = "zeros are stored too" if thinned is None else f"thinned: {thinned:,}"
     places.metric("Dense bytes · computed", f"{dense:,}", same, help=HELP["dense_file"], **CARD)
     places.metric(
