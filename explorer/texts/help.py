@@ -81,6 +81,8 @@ COUNTS = {
     "round_to": "Hardware computes fastest with widths that are multiples of 8 or 16. Each layer "
     "keeps so many more of its channels, those with the largest L2 norm. The network is then "
     "larger and another one, so its value on the test split is measured beside the other.",
+    "latency_batches": "How many samples one forward pass computes. The card above shows the "
+    "largest.",
     "latency": "How many times as fast as the dense network, for a whole forward pass. "
     "Above 1 it is faster. Measured on the server's processor, in pairs with the dense network.",
     "macs": "The multiply-adds per image with a non-zero weight. They save time only where the "

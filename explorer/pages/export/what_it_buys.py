@@ -1,11 +1,12 @@
 """What pruning buys here: nonzeros, bytes of two kinds, and the measured time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress
@@ -22,6 +23,8 @@ from pruning_core.workspaces import Workspace
 JOB = "latency"
 SECONDS = 4.0
 """For one runtime at one batch size."""
+BATCHES = (1, 8, 32, 128)
+USUAL_BATCHES = (1, 32)
 MULTIPLES = (8, 16)
 """Thinned networks with widths of these multiples are measured too."""
 CARD: dict[str, Any] = {
@@ -70,11 +73,11 @@ def what_can_change(chosen: Granularity) -> str:
     return CHANNELS if chosen.narrows else FINE
 
 
-def latency_events(plan: Plan, space: Workspace) -> Iterator[object]:
+def latency_events(plan: Plan, space: Workspace, batches: Sequence[int]) -> Iterator[object]:
     """The events of the measurement in the background."""
     from pruning_core.compress.latency import time_plan  # not before it is used
 
-    yield from time_plan(plan, space, round_to=MULTIPLES, budget=SECONDS)
+    yield from time_plan(plan, space, batches=batches, round_to=MULTIPLES, budget=SECONDS)
 
 
 def _live(
@@ -149,15 +152,33 @@ def _status(plan: Plan, space: Workspace, run: Snapshot | None) -> None:
     else:
         ended(run, "measurement", ". Nothing was changed.")
         _table(run)
-    if st.button(
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    batches = _batches(row, len(space.dataset.val))
+    if row.button(
         "Measure the time" if run is None else "Measure again",
         key="latency_start",
         icon=":material/timer:",
+        disabled=not batches,
         help="Runs in the background, for a minute or two. You can use the other pages meanwhile.",
     ):
-        events = partial(latency_events, plan, space)
+        events = partial(latency_events, plan, space, batches)
         cache.jobs().start(state.owner(), JOB, "Measurement of time", events, cache.mask_key(plan))
         st.rerun()
+
+
+def _batches(place: DeltaGenerator, samples: int) -> tuple[int, ...]:
+    """The batch sizes to measure, in order. samples: that a batch can have."""
+    state.keep_widget("latency_batches")
+    before: list[int] = state.widget_value("latency_batches", list(USUAL_BATCHES))
+    state.set_widget("latency_batches", [size for size in before if size <= samples])
+    chosen = place.segmented_control(
+        "Batch sizes",
+        [size for size in BATCHES if size <= samples],
+        selection_mode="multi",
+        key="latency_batches",
+        help=HELP["latency_batches"],
+    )
+    return tuple(sorted(chosen))
 
 
 def _progress(run: Snapshot) -> Progress:

@@ -29,7 +29,8 @@ def test_every_granularity_says_which_numbers_it_can_change() -> None:
 def measured(at: AppTest, until: Until) -> Latency:
     """After a click and a quick measurement."""
 
-    def quick(plan: Plan, space: Workspace) -> Iterator[object]:
+    def quick(plan: Plan, space: Workspace, batches: tuple[int, ...]) -> Iterator[object]:
+        assert batches == (1, 32)
         return time_plan(
             plan,
             space,
