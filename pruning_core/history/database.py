@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pruning_core.types import PruningError
@@ -28,6 +28,13 @@ MIGRATIONS = (
     "ALTER TABLE runs ADD COLUMN worker TEXT",
 )
 """Statements that make version 1, 2, ... of the schema from the one before. Only add to the end."""
+
+
+NEEDED = {
+    "runs": ("id", "kind", "state", "started", "record", "note", "tags", "pinned"),
+    "files": ("run", "name", "digest"),
+}
+"""What a row of a damaged database must have to be used."""
 
 
 class HistoryFailed(PruningError):
@@ -74,9 +81,12 @@ class Database:
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            if self._file_number() == before:  # else another process has set it aside
-                self._set_aside()
-            self._update()
+            if self._file_number() != before:  # another process has set it aside
+                self._update()
+            else:
+                damaged = self._set_aside()
+                self._update()
+                self._rescue(damaged)
         self._checked = True
 
     def _file_number(self) -> int | None:
@@ -103,8 +113,8 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
-    def _set_aside(self) -> None:
-        """Renames the file and what SQLite keeps beside it; nothing is deleted."""
+    def _set_aside(self) -> Path:
+        """Renames the file and what SQLite keeps beside it; nothing is deleted. The new path."""
         named = f"damaged-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06}-{NAME}"
         for ending in ("", "-wal", "-shm"):
             path = self.path.with_name(NAME + ending)
@@ -114,6 +124,23 @@ class Database:
             f"The history {self.path} was damaged: it is now {named} beside it, and a new history "
             "was started.",
         )
+        return self.path.with_name(named)
+
+    def _rescue(self, damaged: Path) -> None:
+        """Copies the rows that can still be read into the new database."""
+        runs = _readable_rows(damaged, "runs")
+        known = {row["id"] for row in runs}
+        files = [row for row in _readable_rows(damaged, "files") if row["run"] in known]
+        with closing(self._connected()) as connection, _transaction(connection):
+            for table, rows in (("runs", runs), ("files", files)):
+                for row in rows:
+                    places = ", ".join("?" * len(row))
+                    connection.execute(
+                        f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({places})",
+                        tuple(row.values()),
+                    )
+        if runs:
+            self.sentences += (f"{len(runs)} runs were read from it.",)
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -125,6 +152,23 @@ class Database:
             raise HistoryFailed(
                 f"The history in {self.folder} cannot be read or written: {reason}."
             ) from error
+
+
+def _readable_rows(path: Path, table: str) -> list[dict[str, object]]:
+    """The rows of a table before its first damaged page, and those after its last one."""
+    rows: dict[int, dict[str, object]] = {}
+    for order in ("ASC", "DESC"):
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as damaged,
+        ):
+            cursor = damaged.execute(f"SELECT rowid, * FROM {table} ORDER BY rowid {order}")
+            names = [column[0] for column in cursor.description]
+            for row in cursor:
+                named = dict(zip(names, row, strict=True))
+                if all(named.get(name) is not None for name in NEEDED[table]):
+                    rows[named.pop("rowid")] = named
+    return list(rows.values())
 
 
 def is_damage(error: BaseException) -> bool:

@@ -143,6 +143,23 @@ def test_a_damaged_database_is_set_aside_and_never_deleted(history: History) -> 
         assert len(History(history.folder).runs()) == 1
 
 
+def test_runs_of_a_damaged_database_that_can_be_read_are_there_again(history: History) -> None:
+    kept = [example(started=float(number)) for number in range(30)]
+    for run in kept:
+        history.save(run, {"masks": b"01"})
+    path = history.folder / NAME
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = b"\xff" * 4096
+    path.write_bytes(content)
+    new = History(history.folder)
+    runs = new.runs()
+    assert 10 <= len(runs) < 30
+    assert {run.id for run in runs} <= {run.id for run in kept}
+    assert all(new.file(run, "masks") == b"01" for run in runs if run.files)
+    assert new.sentences[1] == f"{len(runs)} runs were read from it."
+
+
 def test_a_full_disk_and_a_missing_folder_give_one_sentence(
     history: History, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
