@@ -151,7 +151,7 @@ def _slopes(hull: Curve, count: int) -> np.ndarray:
 
 SENSITIVITY_RULES: dict[str, SensitivityRule] = {
     "equal_accuracy": EqualCost(
-        "Equal accuracy or value",
+        "Equal accuracy",
         "Every layer is pruned until it alone loses one common amount of accuracy, or of the "
         "task's value.",
         "r_l = the largest r with A(0) - A_l(r) + tau r <= level; bisected until the total is met",

@@ -35,6 +35,7 @@ from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.tasks import Task, change
+from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
@@ -130,7 +131,7 @@ def target_section(
     if chosen.ties_layers and any(point.group for point in points):
         st.caption(TIED_MASKS)
     target = _target(plan)
-    rule = FromSensitivity(tuple(points), *_rule(), _limits())
+    rule = FromSensitivity(tuple(points), *_rule(space.dataset.task), _limits())
     groups = cache.groups(plan, space)
     counts = (
         {name: scores.shape[1] for name, scores in groups.items()}
@@ -189,7 +190,14 @@ def _apply_buttons(plan: Plan, ratios: Ratios, applied: bool) -> None:
             )
 
 
-def _rule() -> tuple[str, str]:
+def _rule_label(name: str, task: Task) -> str:
+    """The rule's label, by the task's value: Equal accuracy, Equal perplexity."""
+    label = SENSITIVITY_RULES[name].label
+    named = task.value_label == CLASSIFICATION.value_label
+    return label if named else label.replace("accuracy", task.short_label)
+
+
+def _rule(task: Task) -> tuple[str, str]:
     """The rule that makes ratios, and the unit of the target."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         state.keep_widget("ratios_how")
@@ -198,7 +206,7 @@ def _rule() -> tuple[str, str]:
             "Rule",
             tuple(SENSITIVITY_RULES),
             tuple(SENSITIVITY_RULES).index(DEFAULT_RULE),
-            format_func=lambda key: SENSITIVITY_RULES[key].label,
+            format_func=lambda key: _rule_label(key, task),
             key="ratios_how",
             bind="query-params",
             width=250,

@@ -1,6 +1,7 @@
 """Flows against loops written from their papers' formulas, with torch alone."""
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -189,16 +190,14 @@ def test_released_steps_are_those_of_the_loops_of_the_authors_code() -> None:
     """10 steps: masks until the last one, PLATON's one step late, no step at RigL's exchanges."""
     here = quarters()
     config = TrainConfig(epochs=1, batch_size=8, lr=0.05, weight_decay=5e-4)
-    data = list(here.dataset.train.shuffled(8, 1))
+    batches = here.dataset.train.shuffled(8, 1)
+    data = [(x, y) for x, y in batches if isinstance(x, Tensor)]
     cubic = {step: agp(step / 6) for step in range(1, 7)} | dict.fromkeys(range(7, 10), 1.0)
     windows = {1: agp(1 / 3), 3: agp(2 / 3), 5: 1.0}
-    _, first = (
-        planned("rigl", config)
-        .resolve(here)
-        .choose(planned("rigl", config).resolve(here).scores(), 1.0)
-    )
-    exchanges = update_steps(flow_context(planned("rigl", config), here, CPU), 0.0, 0.75, 4)
-    for text, other, oracle in (
+    plan = planned("rigl", config)
+    _, first = plan.resolve(here).choose(plan.resolve(here).scores(), 1.0)
+    exchanges = update_steps(flow_context(plan, here, CPU), 0.0, 0.75, 4)
+    cases: tuple[tuple[str, str, Callable[[training.Loop], Tensor]], ...] = (
         (
             "movement",
             "movement:cuts=3",
@@ -216,7 +215,8 @@ def test_released_steps_are_those_of_the_loops_of_the_authors_code() -> None:
                 loop, data, exchanges, 8, [first[name] for name in NAMES], True
             ),
         ),
-    ):
+    )
+    for text, other, oracle in cases:
         wanted = oracle(training.Loop(here.model, NAMES, 0.05, len(data)))
         released, plain = (
             torch.cat([run(each, here, config)[1].masks[n].flatten() for n in NAMES])
