@@ -42,7 +42,7 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     return History(tmp_path / "history")
 
 
-def test_pruning_run_keeps_what_its_files_say(
+def test_pruning_run_keeps_what_its_files_say_and_replays_exactly(
     history: History, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = tmp_path / "plan.json"
@@ -71,6 +71,11 @@ def test_pruning_run_keeps_what_its_files_say(
     curves = unpack_curves(history.file(run, CURVES) or b"")
     assert len(curves.epochs) == 1
     assert curves.steps[-1][0] == 1.0
+    capsys.readouterr()
+    assert main(["replay", run.id, "--device", "cpu"]) == 0
+    told = capsys.readouterr()
+    assert told.out.count("equal") == len(run.values)
+    assert "then" not in told.err
 
 
 SPACE = open_workspace("lenet5", "digits")
