@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 
 from explorer.charts.number_grid import Cell, Grid, coloured, figure, grids, number
 from explorer.pages.learn.lesson import Drawn, address, network, weight_of
@@ -52,6 +51,8 @@ class Stored:
 
 def stored(matrix: torch.Tensor) -> Stored:
     """The matrix in every format."""
+    from scipy.sparse import csr_array  # not at the start of the app
+
     keep = matrix != 0
     layer = Layer("small", "small", "linear", SHAPE, SHAPE[:2])
     counts = count_layer(layer, keep.reshape(SHAPE), VALUE_BITS, granularity("fine"), GAP_BITS)

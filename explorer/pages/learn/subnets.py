@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
-from scipy.stats import spearmanr
 from torch import nn
 
 from explorer.charts.palette import BASELINE, CHOSEN, PRUNED_MODEL, RECALIBRATED, translucent
@@ -109,6 +108,8 @@ def draw(number: int, words: Words) -> Drawn:
 
 def order(subnets: Sequence[SubNet]) -> dict[str, Any]:
     """How well the order before agrees with the order after: numbers for the texts."""
+    from scipy.stats import spearmanr  # takes 1 s to import, so not before it is needed
+
     before = np.array([one.before for one in subnets])
     after = np.array([one.after for one in subnets])
     last = int(after.argmin())
