@@ -136,7 +136,7 @@ def _asked_to_write(files: Files) -> bool:
     if state.stored("storage_written", "") == key:
         return True
     if st.button(
-        "Write and measure files",
+        "Measure files",
         key="storage_write",
         icon=":material/straighten:",
         help=HELP["storage_write"],
