@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from dask import config as dask_config
-from distributed import Client, LocalCluster
 
 from pruning_core import Plan, PruningError, backends
 from pruning_core.backends import Backend, Source, Submit, dask, executor_backend, process_pool
@@ -54,6 +53,8 @@ def finished(folder: Path) -> Counter[str]:
 
 def test_two_workers_share_one_search_here_and_on_dask(space: Workspace, tmp_path: Path) -> None:
     """Each has its own seed and every second number; the same search again measures nothing."""
+    from distributed import Client, LocalCluster  # 1 second in every process of the suite
+
     with ThreadPoolExecutor(2) as executor:
         candidates, found = run(space, tmp_path / "here", executor_backend(executor, workers=2))
     assert sorted(candidate.number for candidate in candidates) == list(range(1, 9))
