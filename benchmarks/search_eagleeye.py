@@ -20,7 +20,14 @@ from typing import Any
 
 from pruning_core.plan import Plan
 from pruning_core.search.candidates import Candidate
-from pruning_core.search.correlation import Trial, correlations, spread, trials, tuned
+from pruning_core.search.correlation import (
+    Trial,
+    correlations,
+    differences,
+    spread,
+    trials,
+    tuned,
+)
 from pruning_core.search.run import Found, Settings, prepared, search
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Ratios
@@ -77,9 +84,14 @@ def _correlation(plan: Plan, space: Workspace, candidates: list[Candidate], out:
         print(trial, flush=True)
     measured = [known[candidate.number] for candidate in wanted]
     print("| without training | Pearson | Spearman | Kendall |\n| --- | --- | --- | --- |")
-    for label, name in (("batch norm measured again", "repaired"), ("masks alone", "masked")):
-        before = [getattr(trial, name) for trial in measured]
-        found = correlations(before, [trial.tuned for trial in measured])
+    after = [trial.tuned for trial in measured]
+    repaired = [trial.repaired for trial in measured]
+    masked = [trial.masked for trial in measured]
+    for label, found in (
+        ("batch norm measured again", correlations(repaired, after)),
+        ("masks alone", correlations(masked, after)),
+        ("difference", differences(repaired, masked, after)),
+    ):
         cells = (
             f"{c.value:.2f} [{c.interval[0]:.2f}, {c.interval[1]:.2f}]" for c in found.values()
         )

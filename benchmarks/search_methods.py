@@ -7,8 +7,8 @@ Whole filters, 50% of the multiply-adds of the thinned network: ResNet-20 on Fas
 layers are alike, and MobileNet on digits, whose layers are not. Every search measures at most 60
 candidates without training on validation images, batch norm measured again, and begins with the
 same ratios. Then its best candidate is measured on test images, before and after one fine-tuning
-per seed. Every result is written at once, and results that the file has are not measured again.
-Prints the tables of docs/results.md.
+per seed. Gates are learned in a training as long as one fine-tuning. Every result is written at
+once, and results that the file has are not measured again. Prints the tables of docs/results.md.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from time import perf_counter
 import torch
 
 from benchmarks.search_eagleeye import smaller
+from pruning_core.evaluation.accuracy import Judge
+from pruning_core.pipeline import final_test_split, prune
 from pruning_core.plan import Plan
 from pruning_core.search import search_method
 from pruning_core.search.candidates import Candidate
@@ -29,7 +31,8 @@ from pruning_core.search.correlation import tuned
 from pruning_core.search.evaluate import PlanEvaluate
 from pruning_core.search.run import Settings, prepared
 from pruning_core.training.config import TrainConfig
-from pruning_core.types import Ratios
+from pruning_core.training.fine_tune import fine_tune
+from pruning_core.types import Finished, Ratios, Tuned
 from pruning_core.workspaces import open_workspace
 
 EVALUATIONS = 60
@@ -51,6 +54,8 @@ SEARCHES = (
     "nsga2",
     "amc",
 )
+GATES = "gates"
+"""A flow, not a search: one training that learns weights and structure."""
 SEEDLESS = (*STARTS, "sensitivity_map", "netadapt")
 """Methods that choose the same ratios with every seed."""
 
@@ -93,7 +98,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    methods = options.methods or [*STARTS, *SEARCHES]
+    methods = options.methods or [*STARTS, *SEARCHES, GATES]
     for network in NETWORKS:
         known = [row for row in rows_of(options.out) if row.network == network]
         done = {(row.method, row.seed) for row in known}
@@ -116,6 +121,9 @@ def measured(network: str, left: list[tuple[str, int]]) -> Iterator[Row]:
     config = replace(CONFIG, epochs=EPOCHS[data])
     chosen: dict[str, Chosen] = {}
     for method, seed in left:
+        if method == GATES:
+            yield learned(ready, replace(config, seed=seed))
+            continue
         if method not in chosen or method not in SEEDLESS:
             chosen[method] = choose(ready, method, seed)
         best = chosen[method]
@@ -132,6 +140,28 @@ def measured(network: str, left: list[tuple[str, int]]) -> Iterator[Row]:
             best.ratios,
             **best.extra,
         )
+
+
+def learned(ready: PlanEvaluate, config: TrainConfig) -> Row:
+    """The row of gates: `before` is after their own training, which is as long as a fine-tuning."""
+    plan = replace(
+        ready.space.plan, sparsity=0.5, allocation="global", flow="gates:macs=1", fine_tune=config
+    )
+    space = ready.space.space
+    begun = perf_counter()
+    *_, done = prune(plan, space)
+    minutes = (perf_counter() - begun) / 60
+    assert isinstance(done, Finished)
+    assert done.tuned is not None
+    dependent = plan.resolve(space).dependent_masks(done.masks)
+    *_, last = fine_tune(
+        done.model, done.masks, space.layers, space.dataset, config, dependent=dependent
+    )
+    assert isinstance(last, Tuned)
+    before = done.tuned.value
+    after = Judge.of(space.dataset).evaluate(last.model, final_test_split(plan, space)).value
+    macs = done.report.remaining["macs"]
+    return Row(plan.model, GATES, config.seed, 0, minutes, macs, before, before, after)
 
 
 def choose(ready: PlanEvaluate, method: str, seed: int) -> Chosen:

@@ -119,22 +119,55 @@ def correlations(
     left out. A side that is constant has correlation 0. Raises PruningError for fewer than `LEAST`
     pairs.
     """
-    x = np.asarray(before, float)
-    y = np.asarray(after, float)
-    if len(x) != len(y) or len(x) < LEAST:
-        raise PruningError(f"A correlation needs at least {LEAST} pairs of values.")
-    picks = np.random.default_rng(seed).integers(len(x), size=(DRAWS, len(x)))
-    varied = picks[(np.ptp(x[picks], axis=1) > 0) & (np.ptp(y[picks], axis=1) > 0)]
-    return {name: _correlation(statistic, x, y, varied) for name, statistic in STATISTICS.items()}
-
-
-def _correlation(
-    statistic: Statistic, x: np.ndarray, y: np.ndarray, picks: np.ndarray
-) -> Correlation:
+    x, y, picks = _resampled((before, after), seed)
     if not (np.ptp(x) and np.ptp(y)):
-        return Correlation(0.0, (-1.0, 1.0), len(x))
-    low, high = np.percentile(statistic(x[picks], y[picks]), (2.5, 97.5))
-    return Correlation(float(statistic(x, y)), (float(low), float(high)), len(x))
+        return {name: Correlation(0.0, (-1.0, 1.0), len(y)) for name in STATISTICS}
+    return {
+        name: _with_interval(float(statistic(x, y)), statistic(x[picks], y[picks]), len(y))
+        for name, statistic in STATISTICS.items()
+    }
+
+
+def differences(
+    one: Sequence[float], other: Sequence[float], after: Sequence[float], seed: int = 0
+) -> dict[str, Correlation]:
+    """By how much `one` predicts better than `other`: its coefficient less the other's.
+
+    Both are of the same resamples of the candidates, so that the interval may be above 0 where
+    the intervals of the two coefficients overlap. Otherwise as `correlations`.
+    """
+    x, y, z, picks = _resampled((one, other, after), seed)
+
+    def less(statistic: Statistic, at: np.ndarray) -> np.ndarray:
+        first, second = (statistic(s[at], z[at]) if np.ptp(s) else np.zeros(()) for s in (x, y))
+        return np.asarray(first - second)
+
+    if not np.ptp(z):
+        return {name: Correlation(0.0, (-2.0, 2.0), len(z)) for name in STATISTICS}
+    return {
+        name: _with_interval(
+            float(less(statistic, np.arange(len(z)))), less(statistic, picks), len(z)
+        )
+        for name, statistic in STATISTICS.items()
+    }
+
+
+def _resampled(sides: Sequence[Sequence[float]], seed: int) -> tuple[np.ndarray, ...]:
+    """The sides as arrays, then places of resamples in which no side becomes constant."""
+    arrays = [np.asarray(side, float) for side in sides]
+    count = len(arrays[0])
+    if count < LEAST or any(len(array) != count for array in arrays):
+        raise PruningError(f"A correlation needs at least {LEAST} pairs of values.")
+    picks = np.random.default_rng(seed).integers(count, size=(DRAWS, count))
+    for array in arrays:
+        if np.ptp(array):
+            picks = picks[np.ptp(array[picks], axis=1) > 0]
+    return (*arrays, picks)
+
+
+def _with_interval(value: float, resampled: np.ndarray, n: int) -> Correlation:
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return Correlation(value, (float(low), float(high)), n)
 
 
 def _pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:

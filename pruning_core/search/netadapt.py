@@ -19,10 +19,11 @@ class NetAdapt(SearchDefaults):
 
     Step i lowers the cost by D_0 decay^(i-1). For each part alone, the smallest ratio that does so
     is measured; the best one is kept. As many steps as the evaluations allow lead to the budget, so
-    D_0 follows from them; the paper sets D_0 = 0.025 and trains a little before each measurement,
-    this search does not. Candidates of all steps but the last cost more than the budget and are
-    never the best one. Where the last step cannot meet the budget by one part alone, all ratios are
-    shifted to it. It begins at the least ratios, so the starts have no effect.
+    D_0 follows from them: the fewer parts can make a step alone, the more steps there are. The
+    paper sets D_0 = 0.025 and trains a little before each measurement, this search does not.
+    Candidates of all steps but the last cost more than the budget and are never the best one. Where
+    the last step cannot meet the budget by one part alone, all ratios are shifted to it. It begins
+    at the least ratios, so the starts have no effect.
     """
 
     label: str = "NetAdapt"
@@ -43,10 +44,13 @@ class NetAdapt(SearchDefaults):
         candidates = Candidates(space, evaluate)
         current = least_ratios(space.parts)
         space.fitted(current)
-        steps = (evaluations - 1) // len(space.parts)
+        steps = self._steps(space, current, evaluations)
         for step, target in enumerate(self._targets(space.cost(current), keep, steps), start=1):
             tried = []
-            for part, ratios in _cuts(space, current, target):
+            cuts = list(_cuts(space, current, target))
+            if candidates.count + len(cuts) >= evaluations:
+                break
+            for part, ratios in cuts:
                 origin = f"step {step}: {part.name}"
                 tried.append(candidates.measure(ratios, origin, target=target))
                 yield tried[-1]
@@ -55,6 +59,17 @@ class NetAdapt(SearchDefaults):
             current = max(tried, key=lambda candidate: candidate.judged.rank).ratios
         if not within(space, space.cost(current)):
             yield candidates.measure(space.fitted(current), "shifted to the budget")
+
+    def _steps(self, space: RatioSpace, ratios: Ratios, evaluations: int) -> int:
+        """The most steps, were each of them tried with as many parts as the first one."""
+        steps = (evaluations - 1) // len(space.parts)
+        cost = space.cost(ratios)
+        while True:
+            first, *_ = self._targets(cost, space.keep or 0.0, steps + 1)
+            parts = sum(1 for _ in _cuts(space, ratios, first))
+            if (steps + 1) * max(1, parts) >= evaluations:
+                return steps
+            steps += 1
 
     def _targets(self, cost: float, keep: float, steps: int) -> list[float]:
         """The cost after each step; the last one is the budget."""

@@ -16,7 +16,15 @@ from explorer.texts.help import HELP
 from explorer.texts.task_words import for_task
 from explorer.training.status import active_job, asked_for, ended, is_active, repeated
 from pruning_core.plan import Plan
-from pruning_core.search.correlation import LEAST, Correlation, Trial, correlations, spread, trials
+from pruning_core.search.correlation import (
+    LEAST,
+    Correlation,
+    Trial,
+    correlations,
+    differences,
+    spread,
+    trials,
+)
 from pruning_core.tasks import Task
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
@@ -126,20 +134,23 @@ def _result(done: Sequence[Trial], task: Task) -> None:
         "with repair": [trial.repaired for trial in done],
         "without repair": [trial.masked for trial in done],
     }
-    rows = []
-    for side, before in sides.items():
-        try:
-            found = correlations(before, after)
-        except PruningError as problem:
-            st.caption(str(problem))
-            return
-        rows.append({"Measured": side} | {name.title(): _words(c) for name, c in found.items()})
+    try:
+        found = {side: correlations(before, after) for side, before in sides.items()}
+        found["difference"] = differences(*sides.values(), after)
+    except PruningError as problem:
+        st.caption(str(problem))
+        return
+    rows = [
+        {"Measured": side} | {name.title(): _words(c) for name, c in own.items()}
+        for side, own in found.items()
+    ]
     st.dataframe(
         rows, hide_index=True, alt="Correlation of the value before and after fine-tuning."
     )
     st.caption(
         f"Over {len(done)} candidates, with 95% bootstrap intervals. 1: the same order; "
-        "0: no relation. Repair: batch-norm statistics measured again, or the plan's own repair."
+        "0: no relation. Where the difference's interval is above 0, repair makes the order surer. "
+        "Repair: batch-norm statistics measured again, or the plan's own repair."
     )
 
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
 from pruning_core.search.candidates import Candidate, Judged
-from pruning_core.search.correlation import LEAST, correlations, spread, trials
+from pruning_core.search.correlation import LEAST, correlations, differences, spread, trials
 from pruning_core.search.run import Settings, search
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import PruningError
@@ -37,6 +38,21 @@ def test_coefficients_of_a_table_worked_out_by_hand() -> None:
     assert tied == pytest.approx(kendalltau(first, second)[0])
     assert correlations(before, before)["pearson"].interval == pytest.approx((1, 1))
     assert correlations(before, [0.1] * 5)["kendall"].interval == (-1, 1)
+    draw = np.random.default_rng(1)
+    after = draw.normal(size=20).tolist()
+    near = [value + 0.3 * draw.normal() for value in after]
+    far = [value + 4 * draw.normal() for value in after]
+    apart = differences(near, far, after)["spearman"]
+    both = [correlations(side, after)["spearman"] for side in (near, far)]
+    assert apart.value == pytest.approx(both[0].value - both[1].value)
+    # The same resamples serve both, so the difference is surer than the two alone.
+    assert both[0].interval[0] < both[1].interval[1]
+    assert apart.interval[0] > 0
+    same = differences(near, near, after)["kendall"]
+    assert (same.value, same.interval) == (0, (0, 0))
+    assert differences(near, [0.1] * 20, after)["pearson"].value == pytest.approx(
+        correlations(near, after)["pearson"].value
+    )
     with pytest.raises(PruningError, match="at least 4 pairs"):
         correlations(before[:3], before[:3])
 

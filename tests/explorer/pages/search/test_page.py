@@ -88,6 +88,6 @@ def test_the_lab_fine_tunes_candidates_and_compares_the_order(
     at.button(key="lab_start").click().run()
     until(at, lambda at: "Over 4 candidates" in text(at))
     (table,) = at.dataframe
-    assert list(table.value["Measured"]) == ["with repair", "without repair"]
+    assert list(table.value["Measured"]) == ["with repair", "without repair", "difference"]
     assert list(table.value.columns) == ["Measured", "Pearson", "Spearman", "Kendall"]
     assert "1 epoch on" in text(at)
