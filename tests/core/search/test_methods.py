@@ -43,6 +43,7 @@ def run(name: str, space: SyntheticSpace, evaluations: int = 12) -> list[Candida
 def test_every_candidate_respects_the_budget(name: str) -> None:
     for space in spaces():
         candidates = run(name, space)
+        assert len(candidates) <= 12
         inside = [candidate for candidate in candidates if within(space, candidate.cost)]
         assert inside, f"{name} never met {space}"
         if name not in ON_THE_WAY:
@@ -107,6 +108,7 @@ def test_searches_find_an_optimum_that_random_ratios_do_not() -> None:
     searches = (
         ("sum", 80, ("evolution", "annealing", "tpe")),
         ("sum", 200, ("netadapt",)),
+        ("sum", 400, ("nsga2",)),
         ("worst", 80, ("sensitivity_map",)),
     )
     for landscape, evaluations, names in searches:
@@ -118,8 +120,13 @@ def test_searches_find_an_optimum_that_random_ratios_do_not() -> None:
 def test_the_agent_of_amc_beats_its_own_random_episodes() -> None:
     space, evaluate = problem("sum", 3, parts=4)
     method = replace(SEARCHES["amc"], hidden=16, batch=16)
-    scores = [c.judged.score for c in method(space, evaluate, 60, 0, {})]
+    candidates = list(method(space, evaluate, 60, 0, {}))
+    scores = [c.judged.score for c in candidates]
     assert np.mean(scores[-15:]) > np.mean(scores[:15]) + 0.1
+    assert min(scores) < 0 < max(scores)
+    ranked = sorted(candidates, key=lambda c: c.judged.score)
+    rewards = [c.extra["reward"] for c in ranked]
+    assert rewards == sorted(rewards), "A better score has the higher reward, also below 0."
 
 
 def test_an_agent_leaves_the_random_state_as_it_was() -> None:
