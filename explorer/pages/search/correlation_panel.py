@@ -136,7 +136,7 @@ def _result(done: Sequence[Trial], task: Task) -> None:
     }
     try:
         found = {side: correlations(before, after) for side, before in sides.items()}
-        found["difference"] = differences(*sides.values(), after)
+        found["difference"] = differences(sides["with repair"], sides["without repair"], after)
     except PruningError as problem:
         st.caption(str(problem))
         return
