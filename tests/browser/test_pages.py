@@ -79,6 +79,18 @@ def change_its_form(page: Page, title: str) -> None:
     settled(page)
 
 
+def a_lesson_by_keyboard(page: Page) -> None:
+    """A lesson is opened, dragged and answered with keys alone."""
+    go(page, "Learn")
+    page.locator(".st-key-open_granularity button").press("Enter")
+    page.wait_for_url(re.compile("lesson=granularity"))
+    page.get_by_role("slider").press("ArrowRight")
+    page.get_by_text("All patterns remove 75%").wait_for()
+    page.locator(".st-key-predict_granularity").get_by_role("radio").first.press("Space")
+    page.get_by_text("Not quite").wait_for()
+    fits_wide_and_narrow(page, "Learn")
+
+
 def changed_forms_kept_their_values(page: Page) -> None:
     go(page, "Sensitivity")
     expect(field(page, "tied")).not_to_be_checked()
@@ -109,5 +121,6 @@ def test_from_a_hand_edited_address_to_every_page_and_back(
         seen.add(title)
         change_its_form(page, title)
         no_traceback(page, console)
+    a_lesson_by_keyboard(page)
     changed_forms_kept_their_values(page)
     no_traceback(page, console)
