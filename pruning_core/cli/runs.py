@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     history = open_history()
     ACTIONS[options.action](history, options)
-    for sentence in history.sentences:
+    for sentence in history.reading_notes:
         note(sentence)
     return 0
 

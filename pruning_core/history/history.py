@@ -61,11 +61,20 @@ class History:
         self.folder = folder
         self._database = Database(folder)
         self._files = TensorFiles(folder)
+        self._unreadable = 0
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """What the user should know, such as that a damaged database was set aside."""
         return self._database.sentences
+
+    @property
+    def reading_notes(self) -> tuple[str, ...]:
+        """`sentences`, and how many runs the last reading left out."""
+        if not self._unreadable:
+            return self.sentences
+        note = f"{self._unreadable} runs of the history cannot be read by this version."
+        return (*self.sentences, note)
 
     def begin(self, run: Run) -> Worker:
         """Keeps a run as running; until the worker is closed, or its process ends."""
@@ -109,7 +118,8 @@ class History:
                 )
 
     def runs(self, *, deleted: bool = False) -> tuple[Run, ...]:
-        """All runs, or all deleted ones; the newest first. Unreadable records are left out."""
+        """All runs, or all deleted ones; the newest first. Those that this version cannot read are
+        left out, and counted in `reading_notes`."""
         condition = "IS NOT NULL" if deleted else "IS NULL"
         return self._select(f"deleted {condition}", ())
 
@@ -179,8 +189,9 @@ class History:
                 "ORDER BY started DESC, id",
                 values,
             ).fetchall()
-        runs = (_run(row, self.folder) for row in rows)
-        return tuple(run for run in runs if run is not None)
+        runs = tuple(run for row in rows if (run := _run(row, self.folder)) is not None)
+        self._unreadable = len(rows) - len(runs)
+        return runs
 
 
 def _run(row: tuple[Any, ...], folder: Path) -> Run | None:

@@ -39,7 +39,7 @@ def render(plan: Plan, space: Workspace) -> None:
         st.info("This server keeps no run history.", icon=":material/history:")
         return
     runs = visible(history.runs())
-    for sentence in history.sentences:
+    for sentence in history.reading_notes:
         st.warning(plain(sentence), icon=":material/history:")
     undo_note(history)
     chosen = _chosen(runs)

@@ -163,6 +163,19 @@ def test_runs_of_a_damaged_database_that_can_be_read_are_there_again(history: Hi
     assert new.sentences[1] == f"{len(runs)} runs were read from it."
 
 
+def test_runs_that_this_version_cannot_read_are_counted(history: History) -> None:
+    history.save(example())
+    other = sqlite3.connect(history.folder / NAME)
+    other.execute(
+        "INSERT INTO runs SELECT '0123456789ab', parent, kind, state, started, '{}', note, tags, "
+        "pinned, deleted, worker FROM runs"
+    )
+    other.commit()
+    other.close()
+    assert len(history.runs()) == 1
+    assert history.reading_notes == ("1 runs of the history cannot be read by this version.",)
+
+
 def test_a_full_disk_and_a_missing_folder_give_one_sentence(
     history: History, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
