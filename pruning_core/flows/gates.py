@@ -36,6 +36,7 @@ LIMIT = math.log(100)
 """log alpha stays between - ln 100 and ln 100, as in the released code."""
 OFFSET = TEMPERATURE * math.log(-LOW / HIGH)
 BISECTIONS = 12
+MOMENTUM = 0.9
 SPREAD = 0.01
 """Standard deviation of log alpha at the start, as in the released code."""
 
@@ -171,7 +172,9 @@ class _Gating(Hook):
         start += math.log((1 - closed) / closed)
         self._log_alpha = start.to(device).requires_grad_()
         rate = self._flow.travel / (max(self._when) + 1)
-        self._optimizer = torch.optim.Adam([self._log_alpha], lr=rate)
+        self._optimizer = torch.optim.SGD(
+            [self._log_alpha], lr=rate, momentum=MOMENTUM, dampening=MOMENTUM
+        )
         self._keep_values()
         self._multiply(noisy=True)
 
@@ -201,6 +204,8 @@ class _Gating(Hook):
                 parameter.copy_(value)
         if slopes:
             torch.stack(slopes).sum().backward()
+            assert self._log_alpha.grad is not None
+            self._log_alpha.grad /= self._log_alpha.grad.square().mean().sqrt().clamp_min(1e-12)
 
     def stepped(self, done: int, total: int) -> Sequence[Pruned]:
         if self.settled:
@@ -240,11 +245,12 @@ class HardConcrete(FlowDefaults):
     """Learn weights and gates together; no fine-tuning follows.
 
     Each group's weights, or what follows its output, are multiplied by a random gate z that is
-    often exactly 0 or 1 (`hard_concrete`). log alpha learns from the loss by Adam. The penalty
-    lambda sum cost P(z > 0) gets in every step the lambda that meets the budget, which falls on a
-    cubic curve; the paper has one fixed lambda, and what remains follows from it. At `end` the
-    plan's allocation ranks log alpha, the kept weights are multiplied by their gates, and the mask
-    is fixed. The gates start nearly open, because the network is trained.
+    often exactly 0 or 1 (`hard_concrete`). log alpha learns from the loss by momentum, with
+    gradients scaled to a root mean square of 1 over all gates. (By Adam, as in the paper, gates
+    without influence move as far as all others.) The penalty lambda sum cost P(z > 0) gets in every
+    step the lambda that meets the budget, which falls on a cubic curve; the paper has one fixed
+    lambda, and what remains follows from it. At `end` the plan's allocation ranks log alpha, the
+    kept weights are multiplied by their gates, and the mask is fixed. The gates start nearly open, because the network is trained.
     Raises PruningError where no layer is trained, and for MACs that cannot be reached.
     """
 
@@ -263,7 +269,10 @@ class HardConcrete(FlowDefaults):
     end: float = setting(0.7, 0.05, 1.0, MASK_FIXED)
     closed: float = setting(0.01, 0.001, 0.9, "The drop rate that the gates start with.")
     travel: float = setting(
-        40.0, 0.1, 1000.0, "How far log alpha can move in all steps together: Adam's rate x steps."
+        100.0,
+        0.1,
+        10000.0,
+        "The rate at which log alpha learns x the number of its steps.",
     )
     macs: bool = setting(
         False, 0, 1, "The plan's sparsity is the share of the MACs to remove, not of the weights."

