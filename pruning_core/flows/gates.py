@@ -250,7 +250,8 @@ class HardConcrete(FlowDefaults):
     without influence move as far as all others.) The penalty lambda sum cost P(z > 0) gets in every
     step the lambda that meets the budget, which falls on a cubic curve; the paper has one fixed
     lambda, and what remains follows from it. At `end` the plan's allocation ranks log alpha, the
-    kept weights are multiplied by their gates, and the mask is fixed. The gates start nearly open, because the network is trained.
+    kept weights are multiplied by their gates, and the mask is fixed. The gates
+    start nearly open, because the network is trained.
     Raises PruningError where no layer is trained, and for MACs that cannot be reached.
     """
 
