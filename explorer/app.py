@@ -34,6 +34,8 @@ PAGES = (
     (export, "Export", "download", "export"),
 )
 """Module, title, icon and path of each page."""
+FIRST = "explore"
+"""The name of the first page, which has the address /. Who types /explore is led there."""
 LEARN = "learn"
 """The path of the page that needs no plan."""
 STYLE = Path(__file__).with_name("page.css")
@@ -52,18 +54,22 @@ def show() -> None:
             lambda: _draw(module, choice),
             title=title,
             icon=f":material/{symbol}:",
-            url_path=path,
-            default=module is explore,
+            url_path=None if path == FIRST else path,  # the first page has the address /
+            default=path == FIRST,
         )
 
     pages = {entry[-1]: page(*entry) for entry in PAGES}
     pages[LEARN] = st.Page(
         lambda: learn.render(pages), title="Learn", icon=":material/school:", url_path=LEARN
     )
-    current = st.navigation(list(pages.values()), position="top" if has_access() else "hidden")
+    typed = st.Page(_nothing, title="Explore", url_path=FIRST, visibility="hidden")
+    shown = [*pages.values(), typed]
+    current = st.navigation(shown, position="top" if has_access() else "hidden")
     require_token()  # after the navigation: a link to another page leads there afterwards
     if (destination := state.take_destination()) is not None:
         st.switch_page(pages[destination])
+    if current.url_path == FIRST:
+        st.switch_page(pages[FIRST], query_params=state.parameters())
     state.read_address(current.url_path, sidebar.known_names())
     if current.url_path == LEARN:  # its lessons have their own plans, and no side bar
         with show_errors():
@@ -71,10 +77,14 @@ def show() -> None:
         return
     with st.sidebar:
         st.header("Pruning Explorer", anchor=False)
-        runs_elsewhere(current.url_path or PAGES[0][-1], {entry[-1]: entry[1] for entry in PAGES})
+        runs_elsewhere(current.url_path or FIRST, {entry[-1]: entry[1] for entry in PAGES})
         choice = sidebar.render()
     state.write_address()
     current.run()
+
+
+def _nothing() -> None:
+    """The page /explore, which is never drawn."""
 
 
 def _draw(module: ModuleType, choice: Choice) -> None:

@@ -285,6 +285,11 @@ def go_to(path: str) -> None:
     store("destination", path)
 
 
+def parameters() -> dict[str, list[str]]:
+    """All parameters of the address."""
+    return {key: st.query_params.get_all(key) for key in st.query_params}
+
+
 def take_destination() -> str | None:
     """The path of the page to open now, once."""
     destination = stored("destination", None)
