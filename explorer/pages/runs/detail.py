@@ -97,10 +97,10 @@ def _ends(run: Run) -> str:
 
 
 def _count_words(run: Run, cost: str) -> str:
-    names = {"macs": ("macs_effective", "macs"), "parameters": ("nonzeros", "parameters")}
-    if cost in names and all(name in run.counts for name in names[cost]):
-        left, dense = (run.counts[name] for name in names[cost])
-        return f"{count(left)} not zero of {count(dense)}"
+    if cost in run.counts:
+        dense = run.counts[cost]
+        thinned = " in the thinned network" if f"thinned_{cost}" in run.counts else ""
+        return f"{count(run.costs[cost] * dense)} not zero of {count(dense)}{thinned}"
     if cost == "bytes" and run.stored_bytes:
         return f"{count(min(run.stored_bytes.values()))}B of {count(run.stored_bytes['dense'])}B"
     return "of the dense network"

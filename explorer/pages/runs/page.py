@@ -55,7 +55,7 @@ def render(plan: Plan, space: Workspace) -> None:
     if rows:
         runs_table(rows, [run.id for run in chosen], chosen_filters.differences)
         st.caption(
-            f"{len(rows):,} of {len(runs):,} runs. Select one to see it, two to five to compare."
+            f"{sum(bool(run.id) for _, run in rows):,} of {len(runs):,} runs. Select one to see it, two to five to compare."
         )
     else:
         st.info("No run passes the filters.", icon=":material/filter_alt_off:")
@@ -64,7 +64,7 @@ def render(plan: Plan, space: Workspace) -> None:
             detail_panel(history, chosen[0], runs, space)
         elif chosen:
             compare_panel(history, chosen)
-    transfer_panel(history, [run for _, run in rows], chosen)
+    transfer_panel(history, [run for _, run in rows if run.id], chosen)
 
 
 def _chosen(runs: Sequence[Run]) -> list[Run]:
