@@ -55,7 +55,8 @@ def render(plan: Plan, space: Workspace) -> None:
     if rows:
         runs_table(rows, [run.id for run in chosen], chosen_filters.differences)
         st.caption(
-            f"{sum(bool(run.id) for _, run in rows):,} of {len(runs):,} runs. Select one to see it, two to five to compare."
+            f"{sum(bool(run.id) for _, run in rows):,} of {len(runs):,} runs. Select one to see "
+            "it, two to five to compare."
         )
     else:
         st.info("No run passes the filters.", icon=":material/filter_alt_off:")
