@@ -1,5 +1,10 @@
-"""The script that Streamlit runs. Start the app with `make run` or with `pruning-explorer`."""
+"""The app that Streamlit serves. Start it with `make run` or with `pruning-explorer`."""
 
-from explorer.app import show
+from pathlib import Path
 
-show()
+from streamlit.starlette import App
+
+import explorer
+from explorer.first_paint import routes
+
+app = App(Path(explorer.__file__).with_name("script.py"), routes=routes())

@@ -1,11 +1,11 @@
 """The app: page settings, navigation, side bar. The script `app.py` calls `show` in every run."""
 
-from pathlib import Path
 from types import ModuleType
 
 import streamlit as st
 
 from explorer.charts.logo import icon
+from explorer.first_paint import STYLE
 from explorer.pages.explore import page as explore
 from explorer.pages.export import page as export
 from explorer.pages.finetune import page as finetune
@@ -38,7 +38,6 @@ FIRST = "explore"
 """The name of the first page, which has the address /. Who types /explore is led there."""
 LEARN = "learn"
 """The path of the page that needs no plan."""
-STYLE = Path(__file__).with_name("page.css")
 
 
 def show() -> None:

@@ -28,7 +28,7 @@ def image_chooser(plan: Plan, space: Workspace) -> DeltaGenerator:
     most = len(cache.probe(plan, space)) - 1
     state.keep_widget(KEY)
     state.limit_widget(KEY, most)
-    place = st.container()
+    place = st.container(key="picture")
     st.number_input("Image", 0, most, key=KEY, bind="query-params", label_visibility="collapsed")
     number = chosen_image(plan, space)
     picture = _picture(plan, space, number)

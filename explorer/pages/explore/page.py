@@ -9,7 +9,7 @@ from explorer.pages.explore.layer_panel import layer_lab, layer_panel
 from explorer.pages.explore.layer_table import fixed_parameters, layer_table
 from explorer.pages.explore.network_map_panel import network_map_panel
 from explorer.pages.explore.own_lesson import own_lesson_form, show_own_lesson
-from explorer.pages.explore.repaired import repaired_caption
+from explorer.pages.explore.repaired import repaired_caption, repaired_place
 from explorer.pages.explore.tied_caption import tied_caption
 from explorer.session import cache, state
 from explorer.session.kept import keep_button
@@ -69,7 +69,7 @@ def render(plan: Plan, space: Workspace) -> None:
         if prunable:
             keep_button(plan, space)
     cells = _cells()
-    repaired = st.container(key="repaired_line")
+    repaired = repaired_place(plan, space)
     report = _report(plan, space, prunable)
     layer = _chosen(space, prunable)
     _counts(cells[1:], plan, space, report)
@@ -92,7 +92,7 @@ def render(plan: Plan, space: Workspace) -> None:
     if image is not None:
         with image:
             answers(plan, space, now)
-    if prunable:
+    if prunable and repaired is not None:
         repaired_caption(repaired, plan, space)
 
 

@@ -18,14 +18,21 @@ QUICK = 5 * 10**10
 """Multiply-adds that are computed without being asked for."""
 
 
-def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> None:
-    """Both values in one line; nothing for a network without batch norms.
+def repaired_place(plan: Plan, space: Workspace) -> DeltaGenerator | None:
+    """A place as high as the line, until `repaired_caption` fills it.
 
-    For a costly network there is a button first.
+    None for a network without batch norms.
     """
+    if repair_note(replace(plan, repair=BN), space) is not None:
+        return None
+    place = st.container(key="repaired_line")
+    place.empty()
+    return place
+
+
+def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> None:
+    """Both values in one line. For a costly network there is a button first."""
     repaired = replace(plan, repair=BN)
-    if repair_note(repaired, space) is not None:
-        return
     samples = min(plan.calibration, len(space.dataset.train)) + plan.probe
     macs = sum(layer.macs for layer in space.layers) * samples
     asked = state.stored("repair shown", "") == cache.mask_key(plan)

@@ -1,0 +1,19 @@
+"""The first answer of the server: Streamlit's page with the app's style."""
+
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from explorer.app import PAGES, STYLE
+from explorer.first_paint import ADDRESSES, PAGE, routes
+
+
+def test_every_page_is_streamlits_own_with_the_style_in_its_head() -> None:
+    assert set(ADDRESSES) == {"", *(entry[-1] for entry in PAGES)} - {"explore"}
+    server = TestClient(Starlette(routes=routes()))
+    head, rest = PAGE.read_text(encoding="utf-8").split("</head>")
+    style = STYLE.read_text(encoding="utf-8")
+    for address in ADDRESSES:
+        answer = server.get(f"/{address}?sparsity=0.5")
+        assert answer.text == f"{head}<style>{style}</style></head>{rest}", address
+        assert answer.headers["Cache-Control"] == "no-cache", address
+    assert server.get("/vendor").status_code == 404
