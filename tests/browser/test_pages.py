@@ -1,5 +1,5 @@
 """What holds for the app as a whole: hand-edited addresses, forms that keep their values while
-other pages are shown, no page wider than its window.
+other pages are shown, no page wider than its window, none that moves by itself, all accessible.
 """
 
 import re
@@ -7,6 +7,7 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.app_page import card, go, no_traceback, pick
+from tests.browser.audit import CONTRAST, MOST_SHIFT, accessible, moved
 from tests.browser.conftest import Console, OpenPage, dressed, settled, shot
 
 TITLES = (
@@ -65,9 +66,13 @@ def fits(page: Page, name: str, theme: str, width: int) -> None:
 
 
 def fits_wide_and_narrow(page: Page, title: str) -> None:
+    """And is accessible in both themes. The side bar is the same on all pages: looked at once."""
+    part = "body" if title == "Explore" else "[data-testid=stMain]"
     name = title.split()[0].lower()
     fits(page, name, "light", 1440)
+    accessible(page, within=part)
     fits(page, name, "dark", 800)
+    accessible(page, only=CONTRAST, within=part)
 
 
 def change_its_form(page: Page, title: str) -> None:
@@ -105,6 +110,7 @@ def test_from_a_hand_edited_address_to_every_page_and_back(
 ) -> None:
     """None is wider than its window, and all are reached from a narrow one: some are in a menu."""
     page = open_page("?sparsity=7&granularity=kernal&model=resnet21&dataset=cifar11")
+    assert moved(page) < MOST_SHIFT, "the first load"
     a_hand_edited_address_is_reported_and_the_app_goes_on(page, console)
     pick(page, "granularity", "Filter")
     page.locator(".st-key-closer").get_by_text("Dropout").click()
@@ -114,7 +120,9 @@ def test_from_a_hand_edited_address_to_every_page_and_back(
     fits_wide_and_narrow(page, "Explore")
     seen = set()
     for title in TITLES:
+        moved(page)
         visit(page, title)
+        assert moved(page) < MOST_SHIFT, title
         page.wait_for_url(re.compile(f"/{title.split('-')[0].lower()}"))
         if title not in seen:
             fits_wide_and_narrow(page, title)

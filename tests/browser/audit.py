@@ -1,0 +1,47 @@
+"""Two audits of a page: accessibility by axe-core, and how much its layout moved by itself."""
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+EXCEPTIONS = {
+    "presentation-role-conflict": "an image of Streamlit's file uploader",
+}
+"""Rules of axe-core that a page may break, and where."""
+CONTRAST = ("color-contrast", "link-in-text-block")
+"""The rules whose answer a theme can change."""
+MOST_SHIFT = 0.1
+"""The limit of a good page in web.dev's "Cumulative Layout Shift"."""
+MOVED = """() => {
+  const add = entries => entries.forEach(
+    each => globalThis.moved += each.hadRecentInput ? 0 : each.value)
+  if (globalThis.moved === undefined) {
+    globalThis.moved = 0
+    globalThis.shifts = new PerformanceObserver(list => add(list.getEntries()))
+    globalThis.shifts.observe({ type: 'layout-shift', buffered: true })
+  }
+  return new Promise(done => requestAnimationFrame(() => setTimeout(() => {
+    add(globalThis.shifts.takeRecords())
+    done(globalThis.moved)
+    globalThis.moved = 0
+  })))
+}"""
+
+
+def accessible(page: Page, *, only: tuple[str, ...] = (), within: str = "body") -> None:
+    """axe-core finds nothing but the exceptions. only: these rules; empty for all."""
+    options: dict[str, object] = {"resultTypes": ["violations"]}
+    if only:
+        options["runOnly"] = list(only)
+    found = {
+        each["id"]: [node["html"] for node in each["nodes"]]
+        for each in Axe().run(page, within, options).response["violations"]
+    }
+    assert found.keys() <= EXCEPTIONS.keys(), found
+
+
+def moved(page: Page) -> float:
+    """How much the layout moved since the last call, or since the page was loaded.
+
+    Shifts within half a second of the user's input do not count.
+    """
+    return float(page.evaluate(MOVED))
