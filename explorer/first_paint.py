@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-ADDRESSES = ("", "sensitivity", "search", "finetune", "flows", "methods", "export")
-"""The paths of the pages; Explore has the empty one."""
+ADDRESSES = ("", "sensitivity", "search", "finetune", "flows", "methods", "runs", "export")
+"""The paths of the pages with a side bar; Explore has the empty one."""
 STYLE = Path(__file__).with_name("page.css")
 PAGE = Path(streamlit.__file__).parent / "static" / "index.html"
 
