@@ -3,8 +3,8 @@
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from explorer.app import PAGES, STYLE
-from explorer.first_paint import ADDRESSES, PAGE, routes
+from explorer.app import PAGES
+from explorer.first_paint import ADDRESSES, PAGE, STYLE, routes
 
 
 def test_every_page_is_streamlits_own_with_the_style_in_its_head() -> None:
