@@ -101,14 +101,17 @@ def chromium(flags: Sequence[str] = FLAGS) -> Iterator[Browser]:
 
 
 @contextmanager
-def served(app: str = APP) -> Iterator[tuple[str, int]]:
-    """Serves a page on a free port; yields its address and the server's process id."""
+def served(app: str = APP, folder: Path = ROOT) -> Iterator[tuple[str, int]]:
+    """Serves a page on a free port; yields its address and the server's process id.
+
+    folder: the checkout whose app is served.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", app, "--server.port", str(port)]
     server = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     url = f"http://127.0.0.1:{port}"
     try:

@@ -37,6 +37,7 @@ def test_every_benchmark_of_the_folder_is_run() -> None:
         "search_planted",
         "sessions",
         "thin_table",
+        "workbench",
     }
     tools = {"run", "timing", "network_table", *tables}
     modules = {path.stem for path in FOLDER.glob("*.py")} - tools
