@@ -25,8 +25,7 @@ GRANULARITIES = ("Filter", "Kernel", "Input channel", "Fine-grained")
 QUIET = 900
 """A page is finished after this many milliseconds without a change."""
 READY = (".lab[data-drawn]", ".net-map[data-drawn]", "[data-testid=stMetricValue] >> nth=3")
-WATCH = (
-    """() => {
+WATCH = """() => {
   const all = { subtree: true, childList: true, characterData: true, attributes: true }
   globalThis.last = { panels: 0, repaired: 0 }
   const part = node => (node.nodeType === 1 ? node : node.parentElement)
@@ -41,15 +40,13 @@ WATCH = (
       await new Promise(requestAnimationFrame)
       const { panels, repaired } = globalThis.last
       const quiet = performance.now() - Math.max(panels, repaired, start)
-      if (panels > start && !running() && quiet > %d) {
+      if (panels > start && !running() && quiet > QUIET) {
         return [panels - start, Math.max(0, repaired - start)]
       }
       if (performance.now() - start > 60000) throw new Error('the page never finished')
     }
   }
-}"""
-    % QUIET
-)  # noqa: UP031
+}""".replace("QUIET", str(QUIET))
 MOVE = """ratio => {
   const host = [...document.querySelectorAll('*')].find(e => e.shadowRoot?.querySelector('.lab'))
   const input = host.shadowRoot.querySelector('.lab .slider input')

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from explorer.charts import alt, sensitivity_slice
+from explorer.pages.sensitivity.rule_choice import choose_rule
 from explorer.pages.sensitivity.run import (
     ScanRequest,
     accuracy_alone,
@@ -14,7 +15,7 @@ from explorer.pages.sensitivity.run import (
     rounded,
     unprunable_layers,
 )
-from explorer.pages.sensitivity.together import together_section
+from explorer.pages.sensitivity.together import measured_together, together_section
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import (
@@ -31,32 +32,20 @@ from explorer.texts.task_words import delta_color, paired_help, value_help
 from pruning_core.allocation import total_ratio
 from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.corrected import CORRECTED
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
-from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.tasks import Task, change
-from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
-DEFAULT_RULE = "least_loss"
-"""The best of these rules by measurement (docs/results.md)."""
 ROW_HEIGHT = 35
 MOST_ROWS = 14
 TENTHS = "%.1f%%"
-UNITS = {"weights": "Weights", "macs": "Multiply-adds"}
-SMOOTHED = (
-    "Small dips of a curve are smoothed out first. Layers whose curves differ by less than these "
-    "images can show get nearly the same ratio."
-)
 TIED_MASKS = (
     "Tied layers get one ratio, measured with the same channels removed from all of them. The "
     "plan's masks stay per layer: each layer then loses its own lowest filters, which may be other "
     "channels. So measure the plan itself."
-)
-RULES_HELP = "\n\n".join(
-    f"**{rule.label}**: {rule.help} `{rule.formula}` ({rule.source})"
-    for rule in SENSITIVITY_RULES.values()
 )
 CARD: dict[str, Any] = {"border": True, "height": "stretch"}
 
@@ -131,20 +120,33 @@ def target_section(
     if chosen.ties_layers and any(point.group for point in points):
         st.caption(TIED_MASKS)
     target = _target(plan)
-    rule = FromSensitivity(tuple(points), *_rule(space.dataset.task), _limits())
-    groups = cache.groups(plan, space)
-    counts = (
-        {name: scores.shape[1] for name, scores in groups.items()}
-        if rule.limits.multiple > 1
-        else None
-    )
-    ratios = rounded(rule(prunable, groups, target / 100), counts)
+    joints = measured_together(plan, target / 100, len(prunable))
+    chosen_rule, unit = choose_rule(joints, space.dataset)
+    limits = _limits()
+    if chosen_rule == CORRECTED:
+        ratios: Ratios = dict(joints[-1].ratios)
+    else:
+        rule = FromSensitivity(tuple(points), chosen_rule, unit, limits)
+        ratios = _ratios_by(rule, plan, space, prunable, target / 100)
     _table(plan, prunable, points, ratios)
     applied = dict(plan.overrides) == ratios
     _apply_buttons(plan, ratios, applied)
     if applied:
         _measured(plan, space, prunable, points, ratios)
     together_section(plan, space, points, target / 100, len(prunable))
+
+
+def _ratios_by(
+    rule: FromSensitivity, plan: Plan, space: Workspace, prunable: tuple[Layer, ...], target: float
+) -> Ratios:
+    """The ratios of a rule that reads single curves."""
+    groups = cache.groups(plan, space)
+    counts = (
+        {name: scores.shape[1] for name, scores in groups.items()}
+        if rule.limits.multiple > 1
+        else None
+    )
+    return rounded(rule(prunable, groups, target), counts)
 
 
 def _target(plan: Plan) -> int:
@@ -188,41 +190,6 @@ def _apply_buttons(plan: Plan, ratios: Ratios, applied: bool) -> None:
                 on_click=state.set_ratios,
                 args=({},),
             )
-
-
-def _rule_label(name: str, task: Task) -> str:
-    """The rule's label, by the task's value: Equal accuracy, Equal perplexity."""
-    label = SENSITIVITY_RULES[name].label
-    named = task.value_label == CLASSIFICATION.value_label
-    return label if named else label.replace("accuracy", task.short_label)
-
-
-def _rule(task: Task) -> tuple[str, str]:
-    """The rule that makes ratios, and the unit of the target."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        state.keep_widget("ratios_how")
-        state.keep_widget("ratios_of")
-        rule = st.selectbox(
-            "Rule",
-            tuple(SENSITIVITY_RULES),
-            tuple(SENSITIVITY_RULES).index(DEFAULT_RULE),
-            format_func=lambda key: _rule_label(key, task),
-            key="ratios_how",
-            bind="query-params",
-            width=250,
-            help=RULES_HELP,
-        )
-        unit = st.selectbox(
-            "Target counts",
-            tuple(TARGET_UNITS),
-            format_func=lambda key: UNITS[key],
-            key="ratios_of",
-            bind="query-params",
-            width=190,
-            help="What the target is a fraction of, over the scanned layers.",
-        )
-    st.caption(f"{SENSITIVITY_RULES[rule].help} {SMOOTHED}")
-    return rule, unit
 
 
 def _limits() -> Limits:

@@ -55,6 +55,21 @@ def together_section(
     repeated(_live, active)(plan, asked, active)
 
 
+def measured_together(plan: Plan, target: float, layers: int) -> tuple[Joint, ...]:
+    """What a finished measurement at this target found, the best last; empty before one."""
+    asked = TogetherRequest(_key(replace(plan, sparsity=target, overrides=())), layers)
+    run = newest_run(KIND, asked)
+    if run is None or run.status != "done":
+        return ()
+    return tuple(event for event in run.events if isinstance(event, Joint))
+
+
+def at_chance(joint: Joint, classes: int) -> bool:
+    """Can its accuracy be that of an answer by chance? classes: equally frequent ones."""
+    low, high = joint.evaluation.interval
+    return joint.evaluation.classes is not None and low <= 1 / classes <= high
+
+
 def _live(plan: Plan, asked: TogetherRequest, was_active: bool) -> None:
     """Progress and table; runs again by itself during a run."""
     with show_errors():

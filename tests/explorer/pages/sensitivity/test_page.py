@@ -3,14 +3,17 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.pages.sensitivity import run as scanning
+from explorer.pages.sensitivity.together import at_chance
 from explorer.session import cache
 from pruning_core.plan import Plan
+from pruning_core.sensitivity.corrected import Joint
 from pruning_core.sensitivity.preview import Preview
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES
@@ -140,13 +143,26 @@ def test_the_rules_are_measured_together_and_the_best_ratios_applied(
     table = at.dataframe[-1].value
     assert {"Uniform", "Global", "Least loss in sum"} <= set(table["Ratios by"])
     assert list(table["Loss"]) == sorted(table["Loss"])
-    at.button(key="together_apply").click()
+    assert at.selectbox(key="ratios_how").value == "corrected"
+    assert f"Measured together on 359 probe images: **{table['Accuracy'][0]}**" in text(at)
+    at.button(key="target_apply").click()
     at.run()
     assert at.button(key="together_apply").disabled
     assert at.button(key="together_start").disabled
     plan = Plan.from_json(at.session_state["_plan"])
     space = cache.workspace(plan.model, plan.dataset)
     assert cache.accuracy(plan, space).loss == pytest.approx(table["Loss"][0])
+    at.slider(key="target").set_value(90).run()
+    assert at.selectbox(key="ratios_how").value == "least_loss"
+
+
+def test_a_rule_says_where_its_accuracy_is_that_of_chance() -> None:
+    plan = Plan(model="lenet5", probe=64)
+    space = cache.workspace("lenet5", "digits")
+    good = Joint("uniform", {}, cache.dense_accuracy(plan, space))
+    lost = Joint("uniform", {}, cache.accuracy(replace(plan, sparsity=0.99), space))
+    assert not at_chance(good, 10)
+    assert at_chance(lost, 10)
 
 
 @pytest.mark.usefixtures("after_scan")

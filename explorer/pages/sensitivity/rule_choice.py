@@ -1,0 +1,94 @@
+"""The choice of the rule that makes ratios, with what was measured of it."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer.pages.sensitivity.together import at_chance
+from explorer.session import state
+from explorer.texts.formats import rounded_text
+from pruning_core.sensitivity.corrected import CORRECTED, Joint, start_label
+from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
+from pruning_core.tasks import Task
+from pruning_core.tasks.classification import CLASSIFICATION
+from pruning_core.types import Dataset
+
+DEFAULT_RULE = "least_loss"
+"""The best of these rules by measurement (docs/results.md)."""
+UNITS = {"weights": "Weights", "macs": "Multiply-adds"}
+SMOOTHED = (
+    "Small dips of a curve are smoothed out first. Layers whose curves differ by less than these "
+    "images can show get nearly the same ratio."
+)
+CORRECTED_WORDS = (
+    "The best ratios of the measurement below, for a target of weights; limits have no effect."
+)
+RULES_HELP = "\n\n".join(
+    f"**{rule.label}**: {rule.help} `{rule.formula}` ({rule.source})"
+    for rule in SENSITIVITY_RULES.values()
+)
+
+
+def choose_rule(joints: Sequence[Joint], dataset: Dataset) -> tuple[str, str]:
+    """The rule that makes ratios, and the unit of the target.
+
+    joints: what was measured together; then the corrected ratios are a choice, chosen at first.
+    """
+    options = (CORRECTED, *SENSITIVITY_RULES) if joints else tuple(SENSITIVITY_RULES)
+    state.keep_widget("ratios_how")
+    _preselect(joints)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        state.keep_widget("ratios_of")
+        rule = st.selectbox(
+            "Rule",
+            options,
+            options.index(DEFAULT_RULE),
+            format_func=lambda name: _rule_label(name, dataset.task),
+            key="ratios_how",
+            bind="query-params",
+            width=250,
+            help=RULES_HELP,
+        )
+        unit = st.selectbox(
+            "Target counts",
+            tuple(TARGET_UNITS),
+            format_func=lambda key: UNITS[key],
+            key="ratios_of",
+            bind="query-params",
+            width=190,
+            help="What the target is a fraction of, over the scanned layers.",
+            disabled=rule == CORRECTED,
+        )
+    words = CORRECTED_WORDS if rule == CORRECTED else f"{SENSITIVITY_RULES[rule].help} {SMOOTHED}"
+    st.caption(words + _measured_words(rule, joints, len(dataset.classes)))
+    return rule, unit
+
+
+def _rule_label(name: str, task: Task) -> str:
+    """The rule's label, by the task's value: Equal accuracy, Equal perplexity."""
+    label = start_label(name)
+    named = task.value_label == CLASSIFICATION.value_label
+    return label if named else label.replace("accuracy", task.short_label)
+
+
+def _preselect(joints: Sequence[Joint]) -> None:
+    """Chooses the corrected ratios when they are new; the default rule where there are none."""
+    if joints and state.stored("corrected offered", None) != joints[-1].ratios:
+        state.store("corrected offered", joints[-1].ratios)
+        state.set_widget("ratios_how", CORRECTED)
+    elif not joints and state.widget_value("ratios_how", DEFAULT_RULE) == CORRECTED:
+        state.set_widget("ratios_how", DEFAULT_RULE)
+
+
+def _measured_words(rule: str, joints: Sequence[Joint], classes: int) -> str:
+    """What the whole plan reaches with the rule's ratios, where that was measured together."""
+    own = [joint for joint in joints if joint.name == rule]
+    joint = joints[-1] if rule == CORRECTED else own[-1] if own else None
+    if joint is None:
+        return ""
+    score = joint.evaluation
+    chance = ", which an answer by chance reaches too" if at_chance(joint, classes) else ""
+    return (
+        f" Measured together on {score.n:,} probe {score.task.samples}: "
+        f"**{rounded_text(score.value, score.task)}**{chance}."
+    )
