@@ -14,6 +14,7 @@ from explorer.pages.explore.tied_caption import tied_caption
 from explorer.session import cache, state
 from explorer.session.kept import keep_button
 from explorer.session.notices import plain
+from explorer.session.shown_layer import shown_layer
 from explorer.session.url import address_of
 from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
 from explorer.texts.help import HELP, LEAD
@@ -71,7 +72,7 @@ def render(plan: Plan, space: Workspace) -> None:
     cells = _cells()
     repaired = repaired_place(plan, space)
     report = _report(plan, space, prunable)
-    layer = _chosen(space, prunable)
+    layer = shown_layer(plan, space)
     _counts(cells[1:], plan, space, report)
     network_map_panel(plan, space, report, layer.name)
     lab, image = _lab_and_image(plan, space)
@@ -124,16 +125,6 @@ def _report(plan: Plan, space: Workspace, prunable: tuple[Layer, ...]) -> Report
     except PruningError as problem:
         st.warning(plain(str(problem)), icon=":material/block:")
     return None
-
-
-def _chosen(space: Workspace, prunable: tuple[Layer, ...]) -> Layer:
-    """The chosen layer; at first the first prunable one with several filters and channels."""
-    known = {layer.name: layer for layer in space.layers}
-    if (name := state.selected_layer()) in known:
-        return known[name]
-    return next(
-        (layer for layer in prunable if min(layer.shape[:2]) > 1), (prunable or space.layers)[0]
-    )
 
 
 def _accuracy(

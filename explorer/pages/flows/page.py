@@ -8,8 +8,9 @@ from explorer.pages.flows.goal_panel import goal_panel
 from explorer.pages.flows.mask_panel import mask_panel, updates_panel
 from explorer.pages.flows.run import flow_events
 from explorer.pages.flows.seven_panel import seven_panel
-from explorer.session import cache, state
+from explorer.session import cache
 from explorer.session.notices import plain, show_errors
+from explorer.session.shown_layer import shown_layer
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by
 from explorer.texts.task_words import for_task
 from explorer.training.compare import compare_section
@@ -69,7 +70,7 @@ def render(plan: Plan, space: Workspace) -> None:
         st.caption(f"To prune: {plain(cut_words(plan, by_hand, ranked_by(plan)))}")
         _start(plan, space, active=active, again=run is not None)
     with show_errors():
-        seven_panel(plan, space, _layer(plan, space))
+        seven_panel(plan, space, shown_layer(plan, space))
     with result or st.container():
         st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
     if run and isinstance(run.result, Finished) and same_data(run, plan):
@@ -80,7 +81,7 @@ def render(plan: Plan, space: Workspace) -> None:
 def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
     """The start button, and what the flow does."""
     chosen = flow(plan.flow)
-    layer = _layer(plan, space).name
+    layer = shown_layer(plan, space).name
     needs_epochs = chosen.trains and not plan.fine_tune.epochs
     with st.container(horizontal=True, vertical_alignment="center"):
         label = "Run again" if again else "Run"
@@ -117,7 +118,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
                 icon=":material/history:",
             )
         goal_panel(run.events, reference_of(run.events), active=run.active)
-        layer = _layer(plan, space)
+        layer = shown_layer(plan, space)
         mask_panel(run, space, layer)
         _curves(run, space, layer)
 
@@ -136,10 +137,3 @@ def _curves(run: Snapshot, space: Workspace, layer: Layer) -> None:
         f"{dense.n:,} probe {samples} among them."
     )
     updates_panel(mask_updates_of(run.events), dense, layer.name)
-
-
-def _layer(plan: Plan, space: Workspace) -> Layer:
-    """The layer that the session shows; before one is chosen, the first prunable layer."""
-    by_name = {layer.name: layer for layer in space.layers}
-    prunable, _ = cache.prunable(plan, space)
-    return by_name.get(state.selected_layer() or "", prunable[0] if prunable else space.layers[0])
