@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import BrowserContext, Page
 
 from benchmarks.mask_lab_drag import ROOT, chromium, served
 
@@ -58,9 +58,9 @@ MOVE = """ratio => {
 }"""
 
 
-def opened(browser: Browser, url: str, layer: str) -> tuple[Page, float]:
-    """A new page in a window of its own, and the seconds until numbers, map and lab are drawn."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
+def opened(context: BrowserContext, url: str, layer: str) -> tuple[Page, float]:
+    """A new page, and the seconds until numbers, map and lab are drawn."""
+    page = context.new_page()
     page.set_default_timeout(120_000)
     start = time.perf_counter()
     page.goto(f"{url}/{ADDRESS}{layer}")
@@ -69,19 +69,19 @@ def opened(browser: Browser, url: str, layer: str) -> tuple[Page, float]:
     return page, time.perf_counter() - start
 
 
-def watched(browser: Browser, url: str, layer: str) -> Page:
+def watched(context: BrowserContext, url: str, layer: str) -> Page:
     """An opened page that notes its changes."""
-    page, _ = opened(browser, url, layer)
+    page, _ = opened(context, url, layer)
     page.wait_for_timeout(4000)
     page.evaluate(WATCH)
     return page
 
 
-def releases(browser: Browser, urls: Sequence[str], rounds: int) -> list[list[list[float]]]:
+def releases(context: BrowserContext, urls: Sequence[str], rounds: int) -> list[list[list[float]]]:
     """For each version, the seconds to the panels and to the repaired line, of every move."""
     times: list[list[list[float]]] = [[] for _ in urls]
     for layer in LAYERS:
-        pages = [watched(browser, url, layer) for url in urls]
+        pages = [watched(context, url, layer) for url in urls]
         for number in range(rounds + 1):
             for page, own in zip(pages, times, strict=True):
                 moved = page.evaluate(MOVE, 613 + 7 * number)
@@ -92,9 +92,9 @@ def releases(browser: Browser, urls: Sequence[str], rounds: int) -> list[list[li
     return times
 
 
-def shape_changes(browser: Browser, url: str) -> list[float]:
+def shape_changes(context: BrowserContext, url: str) -> list[float]:
     """Seconds from choosing a granularity to the last change of the panels."""
-    page = watched(browser, url, LAYERS[1])
+    page = watched(context, url, LAYERS[1])
     times = []
     for label in GRANULARITIES:
         page.locator(".st-key-granularity").get_by_role("combobox").click()
@@ -119,20 +119,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="moves of each of three layers")
     options = parser.parse_args()
     with chromium() as browser, ExitStack() as servers:
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
         url, _ = servers.enter_context(served("app.py"))
-        cold, seconds = opened(browser, url, LAYERS[0])
+        cold, seconds = opened(context, url, LAYERS[0])
         cold.close()
-        said("page ready, new server", [seconds], 6)
+        said("page ready, new server and browser", [seconds], 6)
         warm = []
         for layer in LAYERS:
-            page, seconds = opened(browser, url, layer)
+            page, seconds = opened(context, url, layer)
             page.close()
             warm.append(seconds)
-        said("page ready, warm server", warm, 2)
-        said("change of granularity", shape_changes(browser, url), 0.8)
+        said("page ready, warm server and browser", warm, 2)
+        said("change of granularity", shape_changes(context, url), 0.8)
         folders = [ROOT] if options.before is None else [ROOT, options.before.resolve()]
         urls = [url, *(servers.enter_context(served("app.py", at))[0] for at in folders[1:])]
-        times = releases(browser, urls, options.rounds)
+        times = releases(context, urls, options.rounds)
         said("release to repaired line", [repaired for _, repaired in times[0]], 1)
         for folder, own in zip(("now", "before"), times, strict=False):
             said(f"release to all panels, {folder}", [panels for panels, _ in own], 0.4)
