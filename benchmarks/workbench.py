@@ -21,7 +21,7 @@ from benchmarks.mask_lab_drag import ROOT, chromium, served
 
 LAYERS = ("layer1.0.conv1.weight", "layer2.1.conv1.weight", "layer3.2.conv2.weight")
 ADDRESS = "?dataset=fashion_mnist&sparsity=0.5&layer="
-GRANULARITIES = ("Filter", "Kernel", "Input channel", "Fine-grained")
+GRANULARITIES = ("Filter", "Kernel", "Channel", "Fine-grained")
 QUIET = 900
 """A page is finished after this many milliseconds without a change."""
 READY = (".lab[data-drawn]", ".net-map[data-drawn]", "[data-testid=stMetricValue] >> nth=3")

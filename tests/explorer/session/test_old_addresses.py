@@ -13,7 +13,7 @@ from explorer.charts.style import LABELS
 from explorer.pages.explore.look_closer import VIEWS
 from explorer.pages.export.page import TUNED
 from explorer.pages.sensitivity.form import OWN
-from explorer.pages.sensitivity.ratios_panel import UNITS
+from explorer.pages.sensitivity.rule_choice import UNITS
 from explorer.pages.sensitivity.run import PRESETS
 from explorer.session.url import PARAMS, read, write
 from pruning_core.plan import Plan
