@@ -1,5 +1,6 @@
 """What holds for the app as a whole: hand-edited addresses, forms that keep their values while
-other pages are shown, no page wider than its window, a first load that does not move, all accessible.
+other pages are shown, no page wider than its window, a first load that does not move, all
+accessible.
 """
 
 import re
