@@ -83,7 +83,8 @@ class FileLog:
     def append(self, record: Record) -> None:
         with self._reported(), self.path.open("a+b") as file:
             file.seek(max(0, file.seek(0, 2) - 1))
-            torn = file.read() not in (b"", b"\n")  # a worker was killed while it wrote
+            # Another worker may append meanwhile: only the byte that was last counts.
+            torn = file.read(1) not in (b"", b"\n")  # a worker was killed while it wrote
             file.write(b"\n" * torn + json.dumps(record).encode() + b"\n")
 
     def take(self, slot: int) -> bool:

@@ -133,6 +133,8 @@ def target_section(
     _apply_buttons(plan, ratios, applied)
     if applied:
         _measured(plan, space, prunable, points, ratios)
+    if len(measured_together(plan, target / 100, len(prunable))) != len(joints):
+        st.rerun()  # it ended while the rule was drawn
     together_section(plan, space, points, target / 100, len(prunable))
 
 
