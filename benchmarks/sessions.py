@@ -6,7 +6,7 @@ Starts the app, and connects to it as browsers do (WebSocket, Streamlit's messag
 opens LeNet-5 on digits, and moves the slider *Sparsity* to a new value again and again, with a
 pause of `--pause` seconds on average (uniform between half and one and a half times as much). A
 release lasts until the script of the page is finished. Each answer must show the percentage that
-this session asked for. First one session alone, then all of them.
+this session asked for. First one session alone, then all of them; opening is not counted.
 """
 
 import argparse
@@ -62,11 +62,12 @@ class Session:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self.slider = ""
+        self._address = QUERY
 
     async def open(self) -> None:
         """Opens the page and remembers its slider."""
         message = BackMsg()
-        message.rerun_script.query_string = QUERY
+        message.rerun_script.query_string = self._address
         await self._send(message)
         answer = await self._answer()
         self.slider = answer.slider
@@ -74,7 +75,7 @@ class Session:
     async def move(self, percent: int) -> tuple[float, Answer]:
         """Releases the slider at that value: the seconds, and what the page shows then."""
         message = BackMsg()
-        message.rerun_script.query_string = QUERY
+        message.rerun_script.query_string = self._address
         state = message.rerun_script.widget_states.widgets.add()
         state.id = self.slider
         state.double_array_value.data.append(percent)
@@ -94,7 +95,9 @@ class Session:
             kind = message.WhichOneof("type")
             if kind == "script_finished":
                 return answer
-            if kind == "delta" and message.delta.WhichOneof("type") == "new_element":
+            if kind == "page_info_changed":  # the app writes the plan into the address
+                self._address = message.page_info_changed.query_string
+            elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
                 _read(message.delta.new_element, answer)
 
 
@@ -144,8 +147,10 @@ def megabytes(process: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-async def _use(port: int, number: int, until: float, pause: float, seen: Seen) -> None:
-    """One session: opens the page, and moves the slider until then."""
+async def _use(
+    port: int, number: int, opened: asyncio.Barrier, seconds: float, pause: float, seen: Seen
+) -> None:
+    """One session: opens the page, waits until all have, and moves the slider for those seconds."""
     chance = random.Random(number)
     address = f"ws://127.0.0.1:{port}/_stcore/stream"
     protocols = [Subprotocol("streamlit")]
@@ -153,6 +158,8 @@ async def _use(port: int, number: int, until: float, pause: float, seen: Seen) -
         async with connect(address, subprotocols=protocols, max_size=None) as connection:
             session = Session(connection)
             await session.open()
+            await opened.wait()
+            until = time.monotonic() + seconds
             while time.monotonic() < until:
                 await asyncio.sleep(pause * chance.uniform(0.5, 1.5))
                 percent = chance.randrange(1, 99)
@@ -167,8 +174,9 @@ async def _use(port: int, number: int, until: float, pause: float, seen: Seen) -
 async def together(port: int, sessions: int, seconds: float, pause: float) -> Seen:
     """That many sessions at once: everything that they measured."""
     each = [Seen() for _ in range(sessions)]
-    until = time.monotonic() + seconds
-    await asyncio.gather(*(_use(port, n, until, pause, seen) for n, seen in enumerate(each)))
+    opened = asyncio.Barrier(sessions)
+    users = (_use(port, n, opened, seconds, pause, seen) for n, seen in enumerate(each))
+    await asyncio.gather(*users)
     return Seen(
         [value for seen in each for value in seen.seconds],
         sum(seen.wrong for seen in each),
