@@ -4,7 +4,7 @@ from pathlib import Path
 
 from streamlit.starlette import App
 
-import explorer
+from explorer import script
 from explorer.first_paint import routes
 
-app = App(Path(explorer.__file__).with_name("script.py"), routes=routes())
+app = App(Path(script.__file__).with_name("visit.py"), routes=routes())

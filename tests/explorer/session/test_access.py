@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from explorer.launch import TOKEN
 from explorer.session import access
 
-APP = Path(__file__).resolve().parents[3] / "explorer" / "script.py"
+APP = Path(__file__).resolve().parents[3] / "explorer" / "script" / "visit.py"
 
 
 @pytest.fixture(autouse=True)

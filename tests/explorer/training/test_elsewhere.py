@@ -12,7 +12,7 @@ from explorer.session import cache
 from explorer.training.elsewhere import PAGE_OF
 from tests.test_architecture import EXPLORER
 
-APP = Path(__file__).resolve().parents[3] / "explorer" / "script.py"
+APP = Path(__file__).resolve().parents[3] / "explorer" / "script" / "visit.py"
 OWNER = "test session id"
 KIND = re.compile(r'^(?:KIND|JOB) = "([^"]+)"', re.MULTILINE)
 

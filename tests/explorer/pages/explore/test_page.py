@@ -20,7 +20,7 @@ from pruning_core.workspaces import Workspace
 from tests.explorer.driven import opened, page, run, text
 from tests.explorer.weights import weights_hash
 
-APP = Path(__file__).resolve().parents[4] / "explorer" / "script.py"
+APP = Path(__file__).resolve().parents[4] / "explorer" / "script" / "visit.py"
 PLAN = Plan(model="lenet5")
 
 
