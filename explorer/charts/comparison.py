@@ -8,7 +8,16 @@ import plotly.graph_objects as go
 
 from explorer.charts.curves import curve_name, one_per_group
 from explorer.charts.palette import BASELINE, GAIN, LOSS
-from explorer.charts.style import finish, patterned, percent, state_label, state_look, value_text
+from explorer.charts.style import (
+    finish,
+    interval_bars,
+    patterned,
+    percent,
+    state_label,
+    state_look,
+    value_text,
+    whiskers,
+)
 from explorer.texts.formats import axis_title, change_text, points, scale, signed, title
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation, SensitivityPoint
@@ -42,18 +51,10 @@ def _add_value_bar(figure: go.Figure, state: str, evaluation: Evaluation) -> Non
     value = evaluation.value
     low, high = evaluation.interval
     ends = f"{value_text(low, task)} to {value_text(high, task)}"
-    whisker = {
-        "type": "data",
-        "array": [unit * (high - value)],
-        "arrayminus": [unit * (value - low)],
-        "color": colour,
-        "thickness": 2.5,
-        "width": 12,
-    }
     figure.add_bar(
         x=[f"{label}<br><b>{value_text(value, task)}</b>"],
         y=[unit * value],
-        error_y=whisker,
+        error_y=interval_bars([evaluation], unit, color=colour, thickness=2.5, width=12),
         marker=patterned(colour, pattern),
         name=label,
         hovertemplate=f"<b>{label}</b><br>{task.short_label} {value_text(value, task)} ({ends})"
@@ -121,22 +122,12 @@ def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
     names = [curve_name(point) for point in ordered]
     task = ordered[0].task if ordered else CLASSIFICATION
     change = scale(task) * np.array([point.change for point in ordered])
-    low, high = (
-        scale(task) * np.array([point.change_interval for point in ordered]).reshape(-1, 2).T
-    )
-    whisker = {
-        "type": "data",
-        "array": high - change,
-        "arrayminus": change - low,
-        "thickness": 1.5,
-        "width": 3,
-        "color": BASELINE,
-    }
+    spans = [(point.change, *point.change_interval) for point in ordered]
     figure = _change_bars(
         change,
         names,
         task.sign,
-        error_x=whisker,
+        error_x=whiskers(spans, scale(task), thickness=1.5, width=3, color=BASELINE),
         customdata=[
             [
                 percent(point.achieved),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED, PRUNED_MODEL, RECALIBRATED, TUNED
-from explorer.charts.style import finish, level, limit, whiskers
+from explorer.charts.style import finish, interval_bars, level, limit
 from explorer.texts.formats import axis_title, scale
 from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.sensitivity.farthest import CurvePoint, Farthest, Tried
@@ -91,5 +91,5 @@ def _add(
         name=name,
         line={"color": colour, "width": 2, "dash": dash},
         marker={"symbol": symbol, "size": 8, "color": colour},
-        error_y=whiskers([point.evaluation for point in points], unit, colour),
+        error_y=interval_bars([point.evaluation for point in points], unit, color=colour),
     )

@@ -17,7 +17,7 @@ from explorer.charts.palette import (
     TUNED,
     translucent,
 )
-from explorer.charts.style import MAX_TICKS, finish, percent, value_text
+from explorer.charts.style import MAX_TICKS, finish, interval_bars, percent, value_text
 from explorer.texts.formats import axis_title, scale
 from pruning_core.flows import History
 from pruning_core.types import Evaluation
@@ -74,21 +74,12 @@ def _add_removed(
 
 def _add_values(figure: go.Figure, measured: Sequence[Evaluation]) -> None:
     task = measured[0].task
-    values = scale(task) * np.array([evaluation.value for evaluation in measured])
-    low, high = scale(task) * np.array([evaluation.interval for evaluation in measured]).T
-    whisker = {
-        "type": "data",
-        "thickness": 1.2,
-        "width": 4,
-        "array": high - values,
-        "arrayminus": values - low,
-    }
     figure.add_scatter(
-        y=values,
+        y=[scale(task) * evaluation.value for evaluation in measured],
         mode="lines+markers",
         name=f"{task.value_label} after the update",
         line={"color": PRUNED_MODEL, "width": 2},
-        error_y=whisker,
+        error_y=interval_bars(measured, scale(task), thickness=1.2, width=4),
         row=2,
         col=1,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from explorer.charts.palette import DENSE, KEPT, PRUNED_MODEL
-from explorer.charts.style import budget, finish, level, limit, percent, value_text, whiskers
+from explorer.charts.style import budget, finish, interval_bars, level, limit, percent, value_text
 from explorer.texts.formats import axis_title, scale
 from pruning_core.flows.goal import BUDGETS, COSTS
 from pruning_core.types import Evaluation, GoalRound
@@ -62,7 +62,7 @@ def _add(
         marker={"symbol": symbol, "size": 10, "color": colour},
         text=[f"round {end.round}" for end in rounds],
         hovertemplate="%{text}: %{y:.4g}, %{x:.1f}% removed<extra></extra>",
-        error_y=whiskers([end.evaluation for end in rounds], unit, colour),
+        error_y=interval_bars([end.evaluation for end in rounds], unit, color=colour),
     )
 
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, LAYERS
-from explorer.charts.style import MAX_TICKS, finish, level, value_text
+from explorer.charts.style import MAX_TICKS, finish, level, value_text, whiskers
 from explorer.texts.formats import axis_title, scale
 from explorer.texts.run_words import COSTS, kind_words, run_title
 from pruning_core.history import Run
@@ -94,24 +94,18 @@ def _add_runs(
     cost: str,
     task: Task,
     look: tuple[str, str],
-    whiskers: bool,
+    intervals: bool,
 ) -> None:
-    """The runs of one kind and split. whiskers: draw their intervals."""
+    """The runs of one kind and split. intervals: draw them too."""
     unit = scale(task)
     colour, mark = look
     test = _split(runs[0]) == "test"
     finals = [run.final for run in runs if run.final is not None]
-    bars = {
-        "array": [unit * (own.high - own.value) for own in finals],
-        "arrayminus": [unit * (own.value - own.low) for own in finals],
-        "thickness": 1,
-        "width": 3,
-        "color": colour,
-    }
+    spans = [(own.value, own.low, own.high) for own in finals]
     figure.add_scatter(
         x=[100 * run.costs[cost] for run in runs],
         y=[unit * own.value for own in finals],
-        error_y=bars if whiskers else None,
+        error_y=whiskers(spans, unit, width=3, color=colour) if intervals else None,
         mode="markers",
         name=f"{kind_words(runs[0])}, {'test' if test else 'validation'}",
         marker={"color": colour, "symbol": mark if test else f"{mark}-open", "size": 9},
@@ -167,16 +161,11 @@ def epoch_lines(curves: Mapping[str, Curves], task: Task) -> go.Figure:
     unit = scale(task)
     looks = zip(cycle(LAYERS), cycle(DASHES), cycle(MARKS), strict=False)
     for (name, own), (colour, dash, mark) in zip(curves.items(), looks, strict=False):
+        spans = [(row[3], row[4], row[5]) for row in own.epochs]
         figure.add_scatter(
             x=[row[0] for row in own.epochs],
             y=[unit * row[3] for row in own.epochs],
-            error_y={
-                "array": [unit * (row[5] - row[3]) for row in own.epochs],
-                "arrayminus": [unit * (row[3] - row[4]) for row in own.epochs],
-                "thickness": 1,
-                "width": 3,
-                "color": colour,
-            },
+            error_y=whiskers(spans, unit, width=3, color=colour),
             mode="lines+markers",
             name=name,
             line={"color": colour, "dash": dash, "width": 2},

@@ -1,7 +1,7 @@
 """The common look of all figures, and the sentence that says what each figure shows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,14 +133,25 @@ def budget(figure: go.Figure, x: float) -> None:
     figure.add_vline(x=x, line=line, annotation=label, annotation_position="top right")
 
 
-def whiskers(evaluations: Sequence[Evaluation], unit: float, colour: str) -> dict[str, Any]:
-    """The 95% intervals as error bars. unit: what the values are multiplied with."""
+def whiskers(
+    spans: Iterable[tuple[float, float, float]], unit: float, **look: object
+) -> dict[str, Any]:
+    """Intervals as error bars. spans: value, low and high end of each; unit: multiplies them all.
+
+    look: of Plotly's error bars; `thickness` is 1 without it.
+    """
+    reach = [(unit * (high - value), unit * (value - low)) for value, low, high in spans]
     return {
-        "array": [unit * (own.interval[1] - own.value) for own in evaluations],
-        "arrayminus": [unit * (own.value - own.interval[0]) for own in evaluations],
+        "array": [up for up, _ in reach],
+        "arrayminus": [down for _, down in reach],
         "thickness": 1,
-        "color": colour,
+        **look,
     }
+
+
+def interval_bars(evaluations: Iterable[Evaluation], unit: float, **look: object) -> dict[str, Any]:
+    """The 95% intervals of evaluations as error bars, as `whiskers`."""
+    return whiskers(((own.value, *own.interval) for own in evaluations), unit, **look)
 
 
 def robust_limit(*weights: np.ndarray, percentile: float = 99.5) -> float:

@@ -7,7 +7,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.charts.palette import CHOSEN, KEPT, PRUNED_MODEL, TUNED, translucent
-from explorer.charts.style import MAX_TICKS, finish, level, state_label, state_look, value_text
+from explorer.charts.style import (
+    MAX_TICKS,
+    finish,
+    interval_bars,
+    level,
+    state_label,
+    state_look,
+    value_text,
+)
 from explorer.texts.formats import axis_title, scale
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Epoch, Step
@@ -150,15 +158,9 @@ def _add_epoch_losses(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
 def _add_values(figure: go.Figure, epochs: Sequence[Epoch], task: Task) -> None:
     """Validation values with their 95% intervals, and a star at the best epoch."""
     x = [epoch.epoch for epoch in epochs]
-    values = scale(task) * np.array([epoch.evaluation.value for epoch in epochs])
-    low, high = scale(task) * np.array([epoch.evaluation.interval for epoch in epochs]).T
-    whisker = {
-        "type": "data",
-        "array": high - values,
-        "arrayminus": values - low,
-        "thickness": 1.2,
-        "width": 4,
-    }
+    unit = scale(task)
+    evaluations = [epoch.evaluation for epoch in epochs]
+    values = [unit * evaluation.value for evaluation in evaluations]
     figure.add_scatter(
         x=x,
         y=values,
@@ -166,7 +168,7 @@ def _add_values(figure: go.Figure, epochs: Sequence[Epoch], task: Task) -> None:
         name=f"validation {task.value_label}",
         line={"color": TUNED, "width": 2},
         marker={"symbol": "diamond", "size": 8},
-        error_y=whisker,
+        error_y=interval_bars(evaluations, unit, thickness=1.2, width=4),
         row=2,
         col=1,
     )

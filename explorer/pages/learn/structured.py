@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.charts.palette import KEPT, PRUNED_MODEL
-from explorer.charts.style import finish, patterned
+from explorer.charts.style import finish, patterned, whiskers
 from explorer.pages.learn.lesson import Drawn, address, network
 from explorer.session import cache
 from explorer.texts.formats import percent
@@ -102,12 +102,13 @@ def _bars(found: dict[str, Numbers], words: Words) -> go.Figure:
             figure.add_bar(
                 x=[words(kind)],
                 y=[100 * share],
-                error_y={
-                    "array": [100 * (high - share)],
-                    "arrayminus": [100 * (share - low)],
-                    "color": colour,
-                    "visible": name == "accuracy",
-                },
+                error_y=whiskers(
+                    [(share, low, high)],
+                    100,
+                    thickness=2,
+                    color=colour,
+                    visible=name == "accuracy",
+                ),
                 marker=patterned(colour, pattern),
                 hovertemplate="%{x}: %{y:.1f}%<extra></extra>",
                 row=1,

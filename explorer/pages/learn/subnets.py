@@ -1,6 +1,6 @@
 """Lesson 8: sampled sub-nets before and after their batch norms are measured again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from torch import nn
 
 from explorer.charts.palette import BASELINE, CHOSEN, PRUNED_MODEL, RECALIBRATED, translucent
-from explorer.charts.style import finish
+from explorer.charts.style import finish, whiskers
 from explorer.pages.learn.lesson import Drawn, address, network
 from explorer.pages.learn.stored import stored
 from explorer.session import cache
@@ -157,7 +157,7 @@ def _pairs(figure: go.Figure, subnets: Sequence[SubNet], number: int, words: Wor
         figure.add_scatter(
             x=numbers,
             y=[100 * getattr(subnet, name) for subnet in subnets],
-            error_y=_whiskers([getattr(subnet, name) for subnet in subnets], subnets[0].n),
+            error_y=whiskers(_spans(subnets, name), 100, thickness=1.5, width=0),
             mode="markers",
             name=words(name),
             marker={
@@ -172,16 +172,11 @@ def _pairs(figure: go.Figure, subnets: Sequence[SubNet], number: int, words: Wor
         )
 
 
-def _whiskers(accuracies: Sequence[float], n: int) -> dict[str, Any]:
-    """Their 95% intervals."""
-    ends = [wilson_interval(round(value * n), n) for value in accuracies]
-    pairs = list(zip(accuracies, ends, strict=True))
-    return {
-        "array": [100 * (high - value) for value, (_, high) in pairs],
-        "arrayminus": [100 * (value - low) for value, (low, _) in pairs],
-        "thickness": 1.5,
-        "width": 0,
-    }
+def _spans(subnets: Sequence[SubNet], name: str) -> Iterator[tuple[float, float, float]]:
+    """The accuracies by that field, each with its 95% interval."""
+    for subnet in subnets:
+        value: float = getattr(subnet, name)
+        yield value, *wilson_interval(round(value * subnet.n), subnet.n)
 
 
 def _statistics(figure: go.Figure, old: np.ndarray, new: np.ndarray, words: Words) -> None:
