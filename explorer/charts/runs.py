@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from explorer.charts.curves import DASHES, MARKS
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, LAYERS
+from explorer.charts.pareto import non_dominated
 from explorer.charts.style import MAX_TICKS, finish, level, value_text, whiskers
 from explorer.texts.formats import axis_title, scale
 from explorer.texts.run_words import COSTS, kind_words, run_title
@@ -127,11 +128,7 @@ def pareto_front(runs: Sequence[Run], cost: str, task: Task) -> list[Run]:
     splits = [_split(run) for run in runs]
     split = max(("test", "validation"), key=splits.count)
     own = [run for run in runs if _split(run) == split]
-    front: list[Run] = []
-    for run in sorted(own, key=lambda run: (run.costs[cost], -task.sign * _value(run))):
-        if not front or task.sign * (_value(run) - _value(front[-1])) > 0:
-            front.append(run)
-    return front
+    return non_dominated(own, lambda run: run.costs[cost], lambda run: task.sign * _value(run))
 
 
 def removed_lines(removed: Mapping[str, Mapping[str, float]]) -> go.Figure:

@@ -15,6 +15,7 @@ from explorer.charts.palette import (
     PRUNED_MODEL,
     RECALIBRATED,
 )
+from explorer.charts.pareto import non_dominated
 from explorer.charts.style import budget, finish, level, patterned, percent, value_text
 from explorer.texts.formats import axis_title, scale
 from pruning_core.search import Candidate
@@ -162,11 +163,7 @@ def _add_points(figure: go.Figure, searches: Searches, cost: tuple[str, str], ta
 
 def pareto_front(candidates: Sequence[Candidate], cost: str) -> list[Candidate]:
     """The candidates that no other one beats in both value and cost, by rising cost."""
-    front: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: (c.costs[cost], -c.judged.score)):
-        if not front or candidate.judged.score > front[-1].judged.score:
-            front.append(candidate)
-    return front
+    return non_dominated(candidates, lambda c: c.costs[cost], lambda c: c.judged.score)
 
 
 def _add_baselines(
