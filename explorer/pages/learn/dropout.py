@@ -8,7 +8,8 @@ import torch
 from explorer.charts.contact_sheet import Card, Shot, sheet
 from explorer.charts.towers import towers
 from explorer.pages.learn.granularity import LAYER, SHAPE, small_weight
-from explorer.pages.learn.lesson import Drawn, address
+from explorer.pages.learn.lesson import Drawn, address, network
+from explorer.session import cache
 from explorer.texts.formats import percent
 from explorer.texts.lessons import Words
 from pruning_core.dropout import REGULARISERS, sample_mask
@@ -37,16 +38,18 @@ def masks(rate: float) -> dict[str, list[np.ndarray]]:
     return {name: [mask.numpy() for mask in row] for name, row in rows.items()}
 
 
+def pictures(rows: Mapping[str, Sequence[np.ndarray]]) -> dict[bytes, tuple[bytes, int, int]]:
+    """The picture of each different mask, by its bytes: many masks of a row are equal."""
+    different = {mask.tobytes(): mask for row in rows.values() for mask in row}
+    return {key: towers(mask, UNIT) for key, mask in different.items()}
+
+
 def draw(rate: float, words: Words) -> Drawn:
     """One row for each method."""
     rows = masks(rate)
-    pictures: dict[bytes, tuple[bytes, int, int]] = {}  # many masks of a row are equal
-    for mask in (mask for row in rows.values() for mask in row):
-        if (key := mask.tobytes()) not in pictures:
-            pictures[key] = towers(mask, UNIT)
+    shown = cache.cached_detail(lambda: pictures(rows), network(), "lesson dropout", rate)
     cards = [
-        Card(words(name), (), tuple(_shots(name, row, pictures, words)))
-        for name, row in rows.items()
+        Card(words(name), (), tuple(_shots(name, row, shown, words))) for name, row in rows.items()
     ]
     values = {
         "rate": percent(rate),
@@ -60,11 +63,11 @@ def draw(rate: float, words: Words) -> Drawn:
 def _shots(
     name: str,
     row: Sequence[np.ndarray],
-    pictures: Mapping[bytes, tuple[bytes, int, int]],
+    shown: Mapping[bytes, tuple[bytes, int, int]],
     words: Words,
 ) -> Iterator[Shot]:
     for number, mask in enumerate(row, 1):
         when = words("pass", number=number) if number <= PASSES else words("in_use")
         label = words("label", when=when, kept=percent(float(mask.mean()), 0))
-        png, width, height = pictures[mask.tobytes()]
+        png, width, height = shown[mask.tobytes()]
         yield Shot(png, f"{words(name)}: {label}", width, height, label, smooth=True)
