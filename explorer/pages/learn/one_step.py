@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from html import escape
-from itertools import islice
 
 import numpy as np
 import torch
@@ -61,8 +60,8 @@ def steps() -> dict[str, Step]:
         used = weight * mask
         with torch.no_grad():
             model.get_parameter(LAYER)[KERNEL] = used
-        batches = batch_gradients(model, (layer,), calibration(space, BATCH), BATCH)
-        gradient = next(islice(batches, 1))[LAYER][KERNEL]
+        gradients = batch_gradients(model, (layer,), calibration(space, BATCH), BATCH)
+        gradient = next(gradients)[LAYER][KERNEL]
         allowed = gradient * mask
         after = used - RATE * allowed
         parts = (weight, mask, used, gradient, allowed, after)

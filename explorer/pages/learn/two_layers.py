@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pruning_core.evaluation.accuracy import Judge
+from pruning_core.flows.protocol import least_met
 from pruning_core.pipeline import choose_masks, masked_copy
 from pruning_core.plan import Plan
 from pruning_core.search import Judged, Part, PartFeatures, of_parts
@@ -39,15 +40,10 @@ class TwoLayers:
         return {"macs": self.cost(ratios)}
 
     def fitted(self, ratios: Ratios) -> Ratios:
-        low, high = -1.0, 1.0
-        for _ in range(STEPS):
-            middle = (low + high) / 2
-            low, high = (
-                (middle, high)
-                if self.cost(self._shifted(ratios, middle)) > self.keep
-                else (low, middle)
-            )
-        return self._shifted(ratios, high)
+        def met(shift: float) -> bool:
+            return self.cost(self._shifted(ratios, shift)) <= self.keep
+
+        return self._shifted(ratios, least_met(met, -1.0, 1.0, STEPS))
 
     def features(self) -> tuple[PartFeatures, ...]:
         return ()
