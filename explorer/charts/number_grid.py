@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from explorer.charts.palette import CHOSEN, DIVERGING, KEPT, contrast, ramp, translucent
+from explorer.charts.palette import CHOSEN, DIVERGING, KEPT, PRUNED, contrast, ramp, translucent
 
 DARK_INK = "#000000"
 LIGHT_INK = "#FFFFFF"
@@ -32,7 +32,7 @@ STYLE = f"""<style>
 }}
 .pe-grids td {{
   min-width: 2.2rem; height: 1.75rem; padding: 0 0.3rem; text-align: center; border-radius: 3px;
-  font-variant-numeric: tabular-nums; border: 1px solid rgba(127, 135, 147, 0.35);
+  font-variant-numeric: tabular-nums; border: 1px solid {translucent(PRUNED, 0.35)};
 }}
 .pe-grids.large {{ flex-wrap: nowrap; overflow-x: auto; padding: 0 3px 3px 0; }}
 .pe-grids.large td {{ min-width: 3.3rem; height: 2.35rem; }}
@@ -40,7 +40,7 @@ STYLE = f"""<style>
 .pe-grids td.kept {{ background: {translucent(KEPT, 0.2)}; border-color: {KEPT}; }}
 .pe-grids td.removed {{
   background: repeating-linear-gradient(
-    45deg, rgba(127, 135, 147, 0.14) 0 4px, rgba(127, 135, 147, 0.36) 4px 5px);
+    45deg, {translucent(PRUNED, 0.14)} 0 4px, {translucent(PRUNED, 0.36)} 4px 5px);
 }}
 .pe-grids td.later {{ border-style: dashed; }}
 .pe-grids td.later span {{ visibility: hidden; }}
