@@ -1,4 +1,4 @@
-"""The stored runs of the page Learn: what its lessons draw and cannot compute while one waits.
+"""The stored runs of the page Learn: what takes too long to compute on the page.
 
     nice -n 15 python -m benchmarks.lessons [why] [search] [subnets]
 

@@ -34,7 +34,7 @@ class Drawn:
 class Lesson:
     """One lesson. Its texts are under its name in the tables of `explorer/texts/lessons`.
 
-    positions: of the one control; start: the position at rest; label: a position as text.
+    positions: of the one control; start: the first position shown; label: a position as text.
     page: the path of the page that `Drawn.opens` belongs to. terms: of the glossary.
     wide: the figure has the whole width, and the texts are below it.
     """

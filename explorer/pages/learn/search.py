@@ -34,14 +34,14 @@ def path(space: Workspace, evaluations: int = EVALUATIONS) -> list[dict[str, Any
     """Every candidate of the search: its two ratios, its accuracy, and whether it is the best."""
     search = search_method(METHOD)
     parts = two_layers(space)
-    found = search(parts, lambda ratios: judge(space, ratios), evaluations, SEED, {})
+    candidates = search(parts, lambda ratios: judge(space, ratios), evaluations, SEED, {})
     return [
         {
             "ratios": [candidate.ratios[name] for name in NAMES],
             "accuracy": candidate.judged.value,
             "best": candidate.best,
         }
-        for candidate in found
+        for candidate in candidates
     ]
 
 

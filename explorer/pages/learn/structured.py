@@ -80,25 +80,25 @@ def _cached(kind: str, sparsity: float) -> Numbers:
 
 def draw(sparsity: float, words: Words) -> Drawn:
     """A pair of bars for each number."""
-    found = {kind: _cached(kind, sparsity) for kind in KINDS}
+    shown = {kind: _cached(kind, sparsity) for kind in KINDS}
     values = {
-        f"{kind}_{name}": percent(getattr(found[kind], name), 0)
+        f"{kind}_{name}": percent(getattr(shown[kind], name), 0)
         for kind in KINDS
         for name in NUMBERS
     }
     values["sparsity"] = percent(sparsity)
-    figure = finish(_bars(found, words), words("alt", **values), 430, "structured")
+    figure = finish(_bars(shown, words), words("alt", **values), 430, "structured")
     figure.update_layout(margin_t=60)
     return Drawn(figure, values, 1, address(plan_of("filter", sparsity)))
 
 
-def _bars(found: dict[str, Numbers], words: Words) -> go.Figure:
-    titles = [words(f"{name}_title", n=found["fine"].n) for name in NUMBERS]
+def _bars(shown: dict[str, Numbers], words: Words) -> go.Figure:
+    titles = [words(f"{name}_title", n=shown["fine"].n) for name in NUMBERS]
     figure = make_subplots(1, len(NUMBERS), shared_yaxes=True, subplot_titles=titles)
     for column, name in enumerate(NUMBERS, 1):
         for kind, (colour, pattern) in KINDS.items():
-            share = getattr(found[kind], name)
-            low, high = found[kind].interval if name == "accuracy" else (share, share)
+            share = getattr(shown[kind], name)
+            low, high = shown[kind].interval if name == "accuracy" else (share, share)
             figure.add_bar(
                 x=[words(kind)],
                 y=[100 * share],

@@ -180,9 +180,9 @@ def test_stored_runs_are_what_the_code_gives() -> None:
     assert first["ratios"] == pytest.approx(run["path"][0]["ratios"])
     assert second["accuracy"] == pytest.approx(run["path"][1]["accuracy"], abs=ONE_IMAGE)
     (net,) = subnets.sample(space, 1)
-    told = subnets.SubNet(**stored(subnets.RUN)["subnets"][0])
-    assert net.ratios == pytest.approx(told.ratios)
-    assert (net.before, net.after) == pytest.approx((told.before, told.after), abs=2 * ONE_IMAGE)
+    kept = subnets.SubNet(**stored(subnets.RUN)["subnets"][0])
+    assert net.ratios == pytest.approx(kept.ratios)
+    assert (net.before, net.after) == pytest.approx((kept.before, kept.after), abs=2 * ONE_IMAGE)
 
 
 def test_the_stored_texts_are_true_of_the_stored_runs() -> None:
