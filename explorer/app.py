@@ -1,4 +1,4 @@
-"""The app: page settings, navigation, side bar. The script `app.py` calls `show` in every run."""
+"""The app: page settings, navigation, side bar. `script/visit.py` calls `show` in every run."""
 
 from types import ModuleType
 
@@ -35,7 +35,7 @@ PAGES = (
 )
 """Module, title, icon and path of each page."""
 FIRST = "explore"
-"""The name of the first page, which has the address /. Who types /explore is led there."""
+"""The name of the first page, which has the address /. The address /explore leads there."""
 LEARN = "learn"
 """The path of the page that needs no plan."""
 

@@ -96,8 +96,8 @@ def parser() -> argparse.ArgumentParser:
     return command
 
 
-def script() -> Path:
-    """The script that Streamlit runs, with .streamlit/config.toml in the same folder.
+def app_file() -> Path:
+    """The file for `streamlit run`, with .streamlit/config.toml in the same folder.
 
     An installed package has its own copy; otherwise it is the repository's.
     """
@@ -128,7 +128,7 @@ def streamlit_arguments(host: str, port: int, names: Sequence[str] = ()) -> list
     """
     address = ["--server.address", host, "--server.port", str(port)]
     hosts = [part for name in allowed_hosts(host, names) for part in (HOSTS_FLAG, name)]
-    return ["run", str(script()), *address, *hosts, "--logger.hideWelcomeMessage", "true"]
+    return ["run", str(app_file()), *address, *hosts, "--logger.hideWelcomeMessage", "true"]
 
 
 def checked_port(text: str) -> int:
