@@ -24,6 +24,7 @@ from pruning_core.history import History, Run
 from pruning_core.history.compare import masks_of, overlap, paired_change, total_overlap
 from pruning_core.history.tables import differing_fields, flat_plan
 from pruning_core.history.tensors import CURVES, unpack_curves
+from pruning_core.tasks import Change
 
 
 def compare_panel(history: History, runs: Sequence[Run]) -> None:
@@ -68,8 +69,9 @@ def _numbers(history: History, runs: Sequence[Run], names: dict[str, str]) -> No
 
     add("Value", [_value(run) for run in runs])
     add("95% interval, n", [_interval(run) for run in runs])
-    add("Change (paired)", [_change(history, runs[0], run) for run in runs])
-    flips = [_flips(history, runs[0], run) for run in runs]
+    changes = [paired_change(history, runs[0], run) for run in runs[1:]]
+    add("Change (paired)", ["reference", *map(_change, changes)])
+    flips = [("", ""), *map(_flips, changes)]
     add("Changed answers", [words for words, _ in flips])
     add("Chance", [chance for _, chance in flips])
     for cost, label in COSTS.items():
@@ -102,16 +104,14 @@ def _interval(run: Run) -> str:
     return f"{low} to {high}, {final.n:,} {final.split}"
 
 
-def _change(history: History, reference: Run, run: Run) -> str:
-    if run is reference:
-        return "reference"
-    change = paired_change(history, reference, run)
-    return "not comparable" if change is None else signed(change.value, change.interval, run.task)
+def _change(change: Change | None) -> str:
+    if change is None:
+        return "not comparable"
+    return signed(change.value, change.interval, change.task)
 
 
-def _flips(history: History, reference: Run, run: Run) -> tuple[str, str]:
+def _flips(change: Change | None) -> tuple[str, str]:
     """How many answers changed, and whether that is more than chance."""
-    change = None if run is reference else paired_change(history, reference, run)
     if change is None or change.gained is None or change.lost is None:
         return "", ""
     words = f"{change.lost} newly wrong, {change.gained} newly right"
