@@ -16,8 +16,7 @@ from pruning_core.flows.protocol import (
     least_met,
     need_epochs,
 )
-from pruning_core.granularity import to_groups
-from pruning_core.masks import exclude_removed, intersect
+from pruning_core.masks import exclude_removed, intersect, kept_groups
 from pruning_core.model.model_io import copy_model, tensors_of
 from pruning_core.penalties import PENALTIES
 from pruning_core.schedule import fractions
@@ -238,11 +237,7 @@ class _LastEpoch(Hook):
 
 def removed_groups(context: FlowContext, masks: Masks) -> float:
     """The share of the groups of all layers that the masks remove."""
-    kept = [
-        to_groups(masks[layer.name], context.plan.granularity, layer).any(-1)
-        for layer in context.layers
-        if layer.name in masks
-    ]
+    kept = kept_groups(masks, context.layers, context.plan.granularity).values()
     return 1 - sum(int(keep.sum()) for keep in kept) / sum(keep.numel() for keep in kept)
 
 

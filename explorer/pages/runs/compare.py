@@ -9,7 +9,7 @@ import streamlit as st
 from explorer.charts import alt
 from explorer.charts.runs import epoch_lines, removed_lines
 from explorer.charts.style import state_label
-from explorer.pages.runs.detail import delete
+from explorer.pages.runs.transfer import delete
 from explorer.session.notices import show_errors
 from explorer.texts.formats import percent, signed, value_text
 from explorer.texts.run_words import (

@@ -8,11 +8,11 @@ import streamlit as st
 from explorer.charts import alt
 from explorer.charts.runs import epoch_lines, removed_lines
 from explorer.charts.style import state_label
-from explorer.pages.runs.table import select
+from explorer.pages.runs.transfer import delete
 from explorer.session import state
 from explorer.session.kept import set_parent
 from explorer.session.notices import plain, show_errors
-from explorer.texts.formats import change_text, count, points, value_text
+from explorer.texts.formats import change_text, count, interval_words, points, value_text
 from explorer.texts.plan_words import differences
 from explorer.texts.run_words import (
     COSTS,
@@ -73,7 +73,8 @@ def _numbers(run: Run) -> None:
                 words or None,
                 delta_color="off",
             )
-            st.caption(f"{final.n:,} {final.split} {run.task.samples}; 95%: {_ends(run)}")
+            ends = interval_words((final.low, final.high), run.task)
+            st.caption(f"{final.n:,} {final.split} {run.task.samples}; 95%: {ends}")
     for cost, label in COSTS.items():
         if cost in run.costs:
             with cells.container(border=True, height="stretch", gap="xsmall"):
@@ -88,12 +89,6 @@ def _numbers(run: Run) -> None:
 
 def _started(words: str) -> str:
     return words[:1].upper() + words[1:]
-
-
-def _ends(run: Run) -> str:
-    final = run.final
-    assert final is not None
-    return measured_words(final, run.task).partition("(95%: ")[2].rstrip(")")
 
 
 def _count_words(run: Run, cost: str) -> str:
@@ -166,17 +161,6 @@ def _open(run: Run) -> None:
         return
     set_parent(run)
     state.go_to("explore")
-
-
-def delete(history: History, runs: Sequence[str]) -> None:
-    """Deletes runs; the page then offers to undo it."""
-    try:
-        history.delete(runs)
-    except PruningError as problem:
-        state.add_problem(str(problem))
-    else:
-        state.store("runs deleted", tuple(runs))
-        select([])
 
 
 def _from_parent(run: Run, runs: Sequence[Run]) -> None:

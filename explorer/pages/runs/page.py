@@ -9,7 +9,7 @@ from explorer.charts import alt
 from explorer.charts.runs import cost_chart
 from explorer.pages.runs.compare import compare_panel
 from explorer.pages.runs.detail import detail_panel
-from explorer.pages.runs.table import SELECTED, filters, matching, runs_table, select
+from explorer.pages.runs.table import CLICKED, SELECTED, filters, matching, runs_table, select
 from explorer.pages.runs.transfer import transfer_panel, undo_note
 from explorer.session import cache, state
 from explorer.session.kept import visible
@@ -47,7 +47,7 @@ def render(plan: Plan, space: Workspace) -> None:
         st.info(EMPTY, icon=":material/bookmark_add:")
         transfer_panel(history, [], [])
         return
-    opened = bool(chosen) and not state.stored("runs clicked", False)
+    opened = bool(chosen) and not state.stored(CLICKED, False)
     first = st.container() if opened else None  # a shared link shows its run first
     _chart(runs, chosen)
     chosen_filters = filters(runs)
@@ -73,7 +73,7 @@ def _chosen(runs: Sequence[Run]) -> list[Run]:
     known = {run.id: run for run in runs}
     names = [name for name in state.page_text(SELECTED).split(",") if name]
     chosen = [known[name] for name in names if name in known]
-    if len(chosen) < len(names) and not state.stored("runs clicked", False):
+    if len(chosen) < len(names) and not state.stored(CLICKED, False):
         st.warning(
             "A run of this link is not in the history: it was deleted, or is on another "
             "installation.",

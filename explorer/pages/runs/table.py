@@ -23,6 +23,8 @@ from pruning_core.history.tables import differing_fields, flat_plan
 KEY = "runs_table"
 SELECTED = "run"
 """The key in the address: the ids of the selected runs."""
+CLICKED = "runs clicked"
+"""Stored: was the selection made on this page, not by a link?"""
 MOST_SELECTED = 5
 ROW_HEIGHT = 35
 ROWS = 9
@@ -138,7 +140,7 @@ def _selected(ids: Sequence[str]) -> None:
 def select(runs: Sequence[str]) -> None:
     """Selects runs, the last `MOST_SELECTED` of them; the address carries them."""
     state.set_page_text(SELECTED, ",".join(runs[-MOST_SELECTED:]))
-    state.store("runs clicked", True)
+    state.store(CLICKED, True)
 
 
 def _rows(rows: Sequence[tuple[int, Run]], differ: bool) -> list[dict[str, Any]]:

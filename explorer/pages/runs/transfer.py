@@ -1,16 +1,28 @@
-"""Runs as files: CSV, zip, import; and undo after a deletion."""
+"""Runs as files: CSV, zip, import; and deletion with undo."""
 
 from collections.abc import Sequence
 from io import BytesIO
 
 import streamlit as st
 
+from explorer.pages.runs.table import select
 from explorer.session import state
 from explorer.session.notices import plain
 from pruning_core.history import History, Run, import_zip, to_csv, to_zip
 from pruning_core.types import PruningError
 
 DELETED = "runs deleted"
+
+
+def delete(history: History, runs: Sequence[str]) -> None:
+    """Deletes runs; the page then offers to undo it."""
+    try:
+        history.delete(runs)
+    except PruningError as problem:
+        state.add_problem(str(problem))
+    else:
+        state.store(DELETED, tuple(runs))
+        select([])
 
 
 def undo_note(history: History) -> None:
