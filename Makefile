@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint types check bench clean
+.PHONY: run test lint types check bench texts clean
 
 run: $(VENV)/.installed
 	$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -26,6 +26,10 @@ check: lint types test
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.run
+
+# The catalogues of translated texts, from the texts of the code.
+texts: $(VENV)/.installed-dev
+	$(BIN)/python -m explorer.texts.extract update
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .shots

@@ -17,21 +17,23 @@ from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import cache, sidebar, state
 from explorer.session.access import has_access, require_token
+from explorer.session.language_choice import language_choice
 from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
 from explorer.session.unavailable import show_unavailable
+from explorer.texts.translate import N_, _
 from explorer.training.elsewhere import runs_elsewhere
 from pruning_core.evaluation.thread_pool import set_kernel_threads, thread_count
 
 PAGES = (
-    (explore, "Explore", "grid_view", "explore"),
-    (sensitivity, "Sensitivity", "monitoring", "sensitivity"),
-    (search, "Search", "manage_search", "search"),
-    (finetune, "Fine-tune & compare", "model_training", "finetune"),
-    (flows, "Flows", "timeline", "flows"),
-    (methods, "Methods", "leaderboard", "methods"),
-    (runs, "Runs", "history", "runs"),
-    (export, "Export", "download", "export"),
+    (explore, N_("Explore"), "grid_view", "explore"),
+    (sensitivity, N_("Sensitivity"), "monitoring", "sensitivity"),
+    (search, N_("Search"), "manage_search", "search"),
+    (finetune, N_("Fine-tune & compare"), "model_training", "finetune"),
+    (flows, N_("Flows"), "timeline", "flows"),
+    (methods, N_("Methods"), "leaderboard", "methods"),
+    (runs, N_("Runs"), "history", "runs"),
+    (export, N_("Export"), "download", "export"),
 )
 """Module, title, icon and path of each page."""
 FIRST = "explore"
@@ -44,6 +46,7 @@ def show() -> None:
     """Draws the side bar, and the selected page with the side bar's plan."""
     st.set_page_config("Pruning Explorer", icon(), layout="wide")
     st.html(STYLE)
+    state.read_language()
     cache.keep_imports()
     with show_errors():
         set_kernel_threads(thread_count())  # each run has a new thread, and pages compute in it
@@ -51,7 +54,7 @@ def show() -> None:
     def page(module: ModuleType, title: str, symbol: str, path: str) -> st.Page:
         return st.Page(
             lambda: _draw(module, choice),
-            title=title,
+            title=_(title),
             icon=f":material/{symbol}:",
             url_path=None if path == FIRST else path,  # the first page has the address /
             default=path == FIRST,
@@ -59,9 +62,9 @@ def show() -> None:
 
     pages = {entry[-1]: page(*entry) for entry in PAGES}
     pages[LEARN] = st.Page(
-        lambda: learn.render(pages), title="Learn", icon=":material/school:", url_path=LEARN
+        lambda: learn.render(pages), title=_("Learn"), icon=":material/school:", url_path=LEARN
     )
-    typed = st.Page(_nothing, title="Explore", url_path=FIRST, visibility="hidden")
+    typed = st.Page(_nothing, title=_("Explore"), url_path=FIRST, visibility="hidden")
     shown = [*pages.values(), typed]
     current = st.navigation(shown, position="top" if has_access() else "hidden")
     require_token()  # after the navigation: a link to another page leads there afterwards
@@ -74,12 +77,19 @@ def show() -> None:
         with show_errors():
             current.run()
         return
-    with st.sidebar:
-        st.header("Pruning Explorer", anchor=False)
-        runs_elsewhere(current.url_path or FIRST, {entry[-1]: entry[1] for entry in PAGES})
-        choice = sidebar.render()
+    choice = _side_bar(current.url_path or FIRST)
     state.write_address()
     current.run()
+
+
+def _side_bar(page: str) -> Choice:
+    """The plan and the page's language, below what runs on other pages."""
+    with st.sidebar:
+        st.header("Pruning Explorer", anchor=False)
+        runs_elsewhere(page, {entry[-1]: _(entry[1]) for entry in PAGES})
+        choice = sidebar.render()
+        language_choice()
+    return choice
 
 
 def _nothing() -> None:

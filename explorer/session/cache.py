@@ -24,6 +24,7 @@ from explorer.jobs.queue import JobQueue
 from explorer.session import runnable_plan as runnable
 from explorer.session.owners import Owners
 from explorer.session.workspace_cache import WorkspaceCache
+from explorer.texts.translate import language
 from pruning_core import pipeline, resolved_plan
 from pruning_core.allocation import ALLOCATIONS, total_ratio
 from pruning_core.criteria import criterion
@@ -250,9 +251,9 @@ def layer_view(
     )
 
 
-@cached(lambda make, space, *parts: parts, 48)
+@cached(lambda make, space, *parts: (language(), *parts), 48)
 def cached_detail(make: Callable[[], Result], space: Workspace, *parts: object) -> Result:
-    """make(), kept for the workspace and the text of `parts`: all that it depends on.
+    """make(), kept for the workspace, the language and the text of `parts`: what it depends on.
 
     All sessions share the result, so it must be small.
     """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from explorer.texts.translate import from_core
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.zoo.folders import VARIABLE
 
@@ -25,6 +26,8 @@ MOST_NOTES = 6
 def plain(sentence: str) -> str:
     """Escapes Markdown, so that a path such as CLASS/*.png keeps its star. Keeps code spans.
 
+    A sentence of the core becomes one of the page's language.
+
     An address of a web page becomes a code span, which no click follows. Several lines become one.
 
     Images are named by their path below the image folder, which is named without its own path.
@@ -32,7 +35,7 @@ def plain(sentence: str) -> str:
     root = os.environ.get(VARIABLE, "").rstrip("/")
     if root:
         sentence = sentence.replace(f"{root}/", "").replace(root, Path(root).name)
-    return MARKUP.sub(_escaped, " ".join(sentence.split()))
+    return MARKUP.sub(_escaped, from_core(" ".join(sentence.split())))
 
 
 def _escaped(match: re.Match[str]) -> str:

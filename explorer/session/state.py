@@ -23,6 +23,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from explorer.session import cache
 from explorer.session.owners import COOKIE, browser_id
 from explorer.session.url import OPENING, PARAMS, address_of, read, refuse_custom
+from explorer.texts import translate
 from pruning_core.hand_edits import Group, HandEdits
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
@@ -35,6 +36,8 @@ _ADDRESS = "_address"
 _PAGE = "_page"
 _CHANGED = "_changed"
 _KEPT = "_kept"
+LANGUAGE = "lang"
+"""The parameter of the address with the page's language."""
 
 
 def read_address(page: str, known: Mapping[str, tuple[str, ...]]) -> None:
@@ -332,6 +335,27 @@ def set_page_text(key: str, text: str) -> None:
     store(key, text)
 
 
+def read_language() -> None:
+    """Reads the page's language from the address. Call it in every run.
+
+    Without one there, it is the language that this session chose, or else the browser's.
+    """
+    page_text(LANGUAGE)
+
+
+def set_language(code: str) -> None:
+    """Sets the page's language, a key of `translate.LANGUAGES`. Call it from widget callbacks."""
+    set_page_text(LANGUAGE, code)
+
+
+def language() -> str:
+    """The code of the language of this session's page. Outside a session, the source language."""
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return translate.SOURCE
+    chosen = stored(LANGUAGE, "")
+    return chosen if chosen in translate.LANGUAGES else translate.language_of(st.context.locale)
+
+
 def add_problem(sentence: str) -> None:
     """Adds a sentence about a value that could not be used. The side bar shows it."""
     if sentence not in problems():
@@ -354,3 +378,6 @@ def owner() -> str:
 def _session() -> str:
     context = get_script_run_ctx()
     return context.session_id if context else "none"
+
+
+translate.follow(language)

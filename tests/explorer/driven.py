@@ -18,6 +18,7 @@ def page(view: str) -> None:
     from explorer.session.notices import show_errors, show_notes
     from explorer.session.unavailable import show_unavailable
 
+    state.read_language()
     state.read_address(view, sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render()
@@ -36,6 +37,7 @@ def side_bar() -> None:
 
     from explorer.session import sidebar, state
 
+    state.read_language()
     state.read_address("explore", sidebar.known_names())
     with st.sidebar:
         choice = sidebar.render()

@@ -12,7 +12,8 @@ from explorer.pages.learn.lesson import Drawn, Lesson
 from explorer.pages.learn.lessons import LESSONS
 from explorer.session import state
 from explorer.session.notices import plain
-from explorer.texts.lessons import LANGUAGES, Words, language_of, text
+from explorer.texts.lessons import Words, text
+from explorer.texts.translate import LANGUAGES
 
 PROJECTOR = "<style>html { font-size: 20px !important; }</style>"
 """All sizes of the app are multiples of this one."""
@@ -22,7 +23,7 @@ LARGE = 18
 
 def render(pages: Mapping[str, st.Page]) -> None:
     """Draws the list, or the lesson that the address names. pages: of the app, by path."""
-    language = _language()
+    language = state.language()
     words = Words(language, "page")
     name = state.page_text("lesson")
     _top(words, name)
@@ -32,12 +33,6 @@ def render(pages: Mapping[str, st.Page]) -> None:
     if name:
         st.warning(plain(words("unknown", name=name[:80])), icon=":material/info:")
     _list(language)
-
-
-def _language() -> str:
-    """The language of the address; at first the browser's."""
-    chosen = state.page_text("lang")
-    return chosen if chosen in LANGUAGES else language_of(st.context.locale)
 
 
 def _top(words: Words, name: str) -> None:
@@ -64,7 +59,7 @@ def _top(words: Words, name: str) -> None:
 
 
 def _set_language() -> None:
-    state.set_page_text("lang", state.widget_value("learn_language", "en"))
+    state.set_language(state.widget_value("learn_language", "en"))
 
 
 def _set_projector() -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-LANGUAGES = {"en": "English", "zh": "中文"}
-"""The languages of the lessons: the name of the table -> the language's own name."""
 FOLDER = Path(__file__).parent
 
 
@@ -31,12 +29,6 @@ def text(key: str, language: str, **values: object) -> str:
     """The text of that key in that language. values: what stands in its {places}."""
     template = texts(language)[key]
     return template.format(**values) if values else template
-
-
-def language_of(locale: str | None) -> str:
-    """The table for a browser's language, such as "zh-CN"; English where there is none."""
-    start = (locale or "").split("-")[0].lower()
-    return start if start in LANGUAGES else "en"
 
 
 @dataclass(frozen=True)

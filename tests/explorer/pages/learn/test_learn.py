@@ -18,7 +18,8 @@ from explorer.pages.learn.lessons import LESSONS
 from explorer.pages.learn.stored import stored
 from explorer.pages.learn.two_layers import NAMES, two_layers
 from explorer.session.url import PARAMS, read
-from explorer.texts.lessons import LANGUAGES, Words, text, texts
+from explorer.texts.lessons import Words, text, texts
+from explorer.texts.translate import LANGUAGES
 from tests.cases import check_each
 from tests.explorer import driven
 
@@ -34,6 +35,9 @@ def learn() -> None:
 
     from explorer.app import LEARN, PAGES
     from explorer.pages.learn import page
+    from explorer.session import state
+
+    state.read_language()
 
     def empty() -> None:
         st.empty()

@@ -1,0 +1,141 @@
+"""Texts in the language of the visitor's page.
+
+A page marks each of its texts: `_("{n} of {total} weights", n=3, total=8)`. The English text is the
+key of the catalogue; `explorer/texts/catalogues` has one catalogue for each other language. Texts
+of the core are plain English without marks: `from_core` finds the template that made such a text,
+and puts its values into the translated template.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from gettext import GNUTranslations, NullTranslations
+from pathlib import Path
+
+LANGUAGES = {"en": "English", "zh": "中文"}
+"""The languages of the app: code -> the language's own name."""
+SOURCE = "en"
+"""The language of the texts in the code."""
+FOLDER = Path(__file__).parent / "catalogues"
+TEMPLATES = "core_templates.json"
+"""The file with the templates of the core's texts, such as "Layer '{0}' has {1} filters."."""
+MOST_SENTENCES = 12
+"""Longer texts are looked up sentence by sentence, without joining sentences."""
+PLACE = re.compile(r"\{(\w+)\}")
+SENTENCE_END = re.compile(r"(?<=[.!?:;])(\s+)")
+
+_current: list[Callable[[], str]] = [lambda: SOURCE]
+
+
+def follow(language: Callable[[], str]) -> None:
+    """Sets the function that returns the code of the language to use now."""
+    _current[0] = language
+
+
+def language() -> str:
+    """The code of the language of the page that is drawn now, a key of `LANGUAGES`."""
+    return _current[0]()
+
+
+def language_of(locale: str | None) -> str:
+    """The language for a browser's locale, such as "zh-CN"; English where there is none."""
+    start = re.split("[-_]", locale or "")[0].lower()
+    return start if start in LANGUAGES else SOURCE
+
+
+@cache
+def _catalogue(code: str) -> NullTranslations:
+    if code == SOURCE:
+        return NullTranslations()
+    with (FOLDER / code / "messages.mo").open("rb") as file:
+        return GNUTranslations(file)
+
+
+def _(message: str, /, **values: object) -> str:
+    """The text in the page's language. values: what stands in its {places}."""
+    translated = _catalogue(language()).gettext(message) if message else message
+    return translated.format(**values) if values else translated
+
+
+def n_(one: str, many: str, n: int, /, **values: object) -> str:
+    """As `_`, in the form for that number: `n_("{n} run", "{n} runs", count)`."""
+    return _catalogue(language()).ngettext(one, many, n).format(n=f"{n:,}", **values)
+
+
+def N_(message: str) -> str:
+    """Marks a text for the catalogue and returns it unchanged. `_` translates it later."""
+    return message
+
+
+def from_core(text: str) -> str:
+    """A text of the core in the page's language; a text without a translation stays English."""
+    code = language()
+    return text if code == SOURCE or not text else _from_core(code, text)
+
+
+@lru_cache(maxsize=4096)
+def _from_core(code: str, text: str) -> str:
+    if (whole := _known(code, text)) is not None:
+        return whole
+    parts = SENTENCE_END.split(text)
+    sentences, gaps = parts[::2], [*parts[1::2], ""]
+    if len(sentences) == 1:
+        return text
+    translated = ""
+    start = 0
+    while start < len(sentences):
+        end, own = _longest(code, sentences, gaps, start)
+        translated += own + gaps[end - 1]
+        start = end
+    return translated
+
+
+def _longest(code: str, sentences: list[str], gaps: list[str], start: int) -> tuple[int, str]:
+    """The most sentences from `start` on that are known together: their end, and their text."""
+    for end in range(min(len(sentences), start + MOST_SENTENCES), start, -1):
+        joined = "".join(
+            sentences[at] + (gaps[at] if at + 1 < end else "") for at in range(start, end)
+        )
+        if (own := _known(code, joined)) is not None:
+            return end, own
+    return start + 1, sentences[start]
+
+
+def _known(code: str, text: str) -> str | None:
+    """The translation of a text that one template makes, or None."""
+    catalogue = _catalogue(code)
+    if (direct := catalogue.gettext(text)) != text:
+        return direct
+    for template, pattern in _patterns():
+        if (match := pattern.fullmatch(text)) is None:
+            continue
+        if (translated := catalogue.gettext(template)) == template:
+            continue
+        values = {
+            name.removeprefix("_"): _from_core(code, value)
+            for name, value in match.groupdict().items()
+        }
+        return _filled(translated, values)
+    return None
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return PLACE.sub(lambda place: values.get(place[1], ""), template)
+
+
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Each template with places, and what its texts match; most literal characters first."""
+    templates: list[str] = json.loads((FOLDER / TEMPLATES).read_text("utf-8"))
+    with_places = [template for template in templates if PLACE.search(template)]
+    with_places.sort(key=lambda template: -len(PLACE.sub("", template)))
+    return tuple((template, _pattern(template)) for template in with_places)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    pieces = PLACE.split(template)
+    made = re.escape(pieces[0])
+    for name, literal in zip(pieces[1::2], pieces[2::2], strict=True):
+        made += f"(?P<_{name}>.*?)" + re.escape(literal)
+    return re.compile(made, re.DOTALL)

@@ -1,0 +1,27 @@
+"""The catalogues have every text of the code, and what the app reads is made from them."""
+
+from explorer.texts.extract import areas, compiled, missing, templates, translations
+from explorer.texts.translate import FOLDER, LANGUAGES, PLACE, SOURCE, TEMPLATES
+
+OTHERS = sorted(LANGUAGES.keys() - {SOURCE})
+TEXTS = areas()
+
+
+def test_no_text_lacks_a_translation() -> None:
+    for code in OTHERS:
+        assert not missing(code, TEXTS), "python -m explorer.texts.extract update; then translate"
+
+
+def test_a_translation_has_no_place_that_its_text_lacks() -> None:
+    for code in OTHERS:
+        for key, string in translations(code).items():
+            forms = key if isinstance(key, tuple) else (key,)
+            own = string if isinstance(string, tuple) else (string,)
+            allowed = {name for form in forms for name in PLACE.findall(str(form))}
+            assert {name for form in own for name in PLACE.findall(str(form))} <= allowed, key
+
+
+def test_what_the_app_reads_is_up_to_date() -> None:
+    assert (FOLDER / TEMPLATES).read_text("utf-8") == templates(TEXTS)
+    for code in OTHERS:
+        assert (FOLDER / code / "messages.mo").read_bytes() == compiled(code)

@@ -1,0 +1,64 @@
+"""Texts of the app and of the core in the page's language."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from explorer.texts import translate
+from explorer.texts.translate import _, from_core, language_of, n_
+
+
+@pytest.fixture
+def zh() -> Iterator[None]:
+    translate.follow(lambda: "zh")
+    yield
+    from explorer.session import state
+
+    translate.follow(state.language)
+
+
+def test_english_is_the_text_itself() -> None:
+    assert _("Language") == "Language"
+    assert _("{n} of {total}", n=3, total=8) == "3 of 8"
+    assert n_("{n} run", "{n} runs", 1) == "1 run"
+    assert n_("{n} run", "{n} runs", 1200) == "1,200 runs"
+    assert from_core("There is no criterion 'x'; did you mean 'y'?").startswith("There is")
+
+
+@pytest.mark.usefixtures("zh")
+def test_texts_of_the_app_are_translated() -> None:
+    assert _("Language") == "语言"
+    assert _("No catalogue has this text.") == "No catalogue has this text."
+    assert _("") == "", "the header of a catalogue is not a text"
+
+
+@pytest.mark.usefixtures("zh")
+def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = {
+        "Layer '{0}' has {1} filters.": "层“{0}”有 {1} 个滤波器。",
+        "It is left out: {0}.": "略去：{0}。",
+        "no weights": "没有权重",
+    }
+
+    class Catalogue:
+        def gettext(self, text: str) -> str:
+            return known.get(text, text)
+
+    monkeypatch.setattr(translate, "_catalogue", lambda code: Catalogue())
+    patterns = [(key, translate._pattern(key)) for key in known if "{" in key]
+    monkeypatch.setattr(translate, "_patterns", lambda: patterns)
+    translate._from_core.cache_clear()
+    assert from_core("Layer 'conv1' has 16 filters.") == "层“conv1”有 16 个滤波器。"
+    both = from_core("Layer 'a.b' has 1 filters. It is left out: no weights.")
+    assert both == "层“a.b”有 1 个滤波器。 略去：没有权重。"
+    unknown = from_core("Something else. It is left out: no weights.")
+    assert unknown == "Something else. 略去：没有权重。"
+    translate._from_core.cache_clear()
+
+
+def test_the_language_of_a_browser() -> None:
+    assert [language_of(code) for code in ("zh-CN", "zh_TW", "ZH", "en-GB", "fr", "", None)] == [
+        "zh", "zh", "zh", "en", "en", "en", "en",
+    ]  # fmt: skip
