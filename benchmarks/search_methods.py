@@ -6,9 +6,10 @@
 Whole filters, 50% of the multiply-adds of the thinned network: ResNet-20 on Fashion-MNIST, whose
 layers are alike, and MobileNet on digits, whose layers are not. Every search measures at most 60
 candidates without training on validation images, batch norm measured again, and begins with the
-same ratios. Then its best candidate is measured on test images, before and after one fine-tuning
-per seed. Gates are learned in a training that is six times as long. Every result is written at
-once, and results that the file has are not measured again. Prints the tables of docs/results.md.
+same ratios; `--evaluations` sets another number. Then its best candidate is measured on test
+images, before and after one fine-tuning per seed. Gates are learned in a training that is six times
+as long. Every result is written at once, and results that the file has are not measured again.
+Prints the tables of docs/results.md.
 """
 
 import argparse
@@ -98,6 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("methods", nargs="*", help="default: all")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--evaluations", type=int, default=EVALUATIONS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     methods = options.methods or [*STARTS, *SEARCHES, GATES]
@@ -107,14 +109,14 @@ def main() -> None:
         left = [
             (method, seed) for method in methods for seed in SEEDS if (method, seed) not in done
         ]
-        for row in measured(network, left) if left else ():
+        for row in measured(network, left, options.evaluations) if left else ():
             known.append(row)
             with options.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(row)) + "\n")
         print("\n".join(table(network, known)), flush=True)
 
 
-def measured(network: str, left: list[tuple[str, int]]) -> Iterator[Row]:
+def measured(network: str, left: list[tuple[str, int]], evaluations: int) -> Iterator[Row]:
     """The rows of these methods and seeds."""
     data = NETWORKS[network]
     plan = Plan(model=network, dataset=data, granularity="filter", probe=PROBE)
@@ -127,7 +129,7 @@ def measured(network: str, left: list[tuple[str, int]]) -> Iterator[Row]:
             yield learned(ready, replace(config, seed=seed))
             continue
         if method not in chosen or method not in SEEDLESS:
-            chosen[method] = choose(ready, method, seed)
+            chosen[method] = choose(ready, method, seed, evaluations)
         best = chosen[method]
         yield Row(
             network,
@@ -167,14 +169,14 @@ def learned(ready: PlanEvaluate, config: TrainConfig) -> Row:
     return Row(plan.model, GATES, config.seed, 0, minutes, macs, before, before, after)
 
 
-def choose(ready: PlanEvaluate, method: str, seed: int) -> Chosen:
+def choose(ready: PlanEvaluate, method: str, seed: int, evaluations: int) -> Chosen:
     """The ratios of an allocation, or the best candidate of a search within the budget."""
     starts = ready.space.starts()
     if method in STARTS:
         return Chosen(starts[method], 0, 0.0, {})
     begun = perf_counter()
     search = search_method(method)
-    candidates = list(search(ready.space, ready, EVALUATIONS, seed, starts))
+    candidates = list(search(ready.space, ready, evaluations, seed, starts))
     minutes = (perf_counter() - begun) / 60
     best = [candidate for candidate in candidates if candidate.best][-1]
     return Chosen(best.ratios, len(candidates), minutes, _agent(candidates))

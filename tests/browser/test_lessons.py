@@ -1,0 +1,76 @@
+"""Every lesson of the page Learn in both languages, by keyboard alone, and accessible."""
+
+from playwright.sync_api import Page
+
+from explorer.pages.learn.lessons import LESSONS
+from explorer.texts.lessons import Words, text
+from tests.browser.app_page import no_traceback
+from tests.browser.audit import CONTRAST, accessible
+from tests.browser.conftest import Console, OpenPage, dressed, settled, shot
+from tests.browser.test_pages import FITS
+
+MAIN = "[data-testid=stMain]"
+NAMES = list(LESSONS)
+FADED = """() => Promise.allSettled(document.getAnimations()
+  .filter(each => each instanceof CSSTransition).map(each => each.finished))"""
+"""The ends of a slider fade in while it has the focus."""
+
+
+def shows(page: Page, name: str, language: str) -> None:
+    """The lesson's title, figure and sentences."""
+    number = NAMES.index(name) + 1
+    title = f"{number} · {text(f'{name}.title', language)}"
+    page.get_by_role("heading", name=title, exact=True).wait_for()
+    settled(page)
+    figure = page.locator(f".st-key-chart_{name} svg, {MAIN} [role=figure]")
+    figure.first.wait_for()
+
+
+def drag_and_answer(page: Page, name: str, words: Words) -> None:
+    """The control and the question, by keys."""
+    slider = page.get_by_role("slider")
+    before = slider.input_value()
+    slider.press("ArrowRight" if before == slider.get_attribute("min") else "ArrowLeft")
+    settled(page)
+    assert page.get_by_role("slider").input_value() != before, name
+    page.locator(f".st-key-predict_{name}").get_by_role("radio").first.press("Space")
+    verdicts = (text(f"page.{word}", words.language) for word in ("right", "wrong"))
+    alert = page.get_by_test_id("stAlert")
+    alert.wait_for()
+    assert any(verdict in alert.inner_text() for verdict in verdicts), name
+
+
+def accessible_and_fits(page: Page, name: str, language: str) -> None:
+    """All rules of axe-core once for each lesson; the colours of both themes."""
+    page.evaluate(FADED)
+    page.wait_for_function(FITS)
+    shot(page, f"lesson-{name}-{language}")
+    accessible(page, only=() if language == "zh" else CONTRAST, within=MAIN)
+
+
+def press(page: Page, label: str) -> None:
+    page.get_by_role("button", name=label).press("Enter")
+
+
+def test_every_lesson_in_both_languages_by_keyboard(open_page: OpenPage, console: Console) -> None:
+    """English forwards in a wide dark window; Chinese backwards in a narrow light one."""
+    page = open_page(f"learn?lesson={NAMES[0]}&lang=en")
+    console.clear()  # Streamlit first asks for its health below the page's path, which is a 404
+    dressed(page, "dark", 1440)
+    for before, name in zip([None, *NAMES], NAMES, strict=False):
+        if before:
+            title = text(f"{name}.title", "en")
+            press(page, text("page.after", "en", title=title))
+        shows(page, name, "en")
+        drag_and_answer(page, name, Words("en", name))
+        accessible_and_fits(page, name, "en")
+    dressed(page, "light", 800)
+    page.get_by_role("radio", name="中文").press("Space")
+    for after, name in zip([None, *reversed(NAMES)], reversed(NAMES), strict=False):
+        if after:
+            press(page, text("page.before", "zh", title=text(f"{name}.title", "zh")))
+        shows(page, name, "zh")
+        drag_and_answer(page, name, Words("zh", name))
+        accessible_and_fits(page, name, "zh")
+    assert "lang=zh" in page.url
+    no_traceback(page, console)
