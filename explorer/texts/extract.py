@@ -10,7 +10,9 @@ unmarked: lists texts of `explorer/` that no mark surrounds.
 import ast
 import io
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
@@ -30,6 +32,10 @@ MARKS = {"_": None, "N_": None, "n_": (1, 2)}
 """The marks of `translate`, as Babel names them: which arguments are texts."""
 NOT_SHOWN = ("pruning_core/cli/",)
 """The start of the paths of core modules whose texts no page shows."""
+SQL = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|ALTER|PRAGMA) ")
+"""The start of commands of a data base, which no page shows."""
+OPERATOR = re.compile(r" (=|==|[+]=|/|>) |\w[(\[]|return |^[*]", re.MULTILINE)
+"""Code has one of these. A text that has it is code where Python can read the text."""
 LABELS = {"label", "value_label", "axis_label", "samples", "title"}
 """Fields of the core whose value is shown although it may be one word."""
 
@@ -125,13 +131,26 @@ def _strings(module: ast.Module) -> Iterator[tuple[ast.Constant | ast.JoinedStr,
         id(node.value): node.arg for node in ast.walk(module) if isinstance(node, ast.keyword)
     }
     docs = {id(node.value) for node in ast.walk(module) if isinstance(node, ast.Expr)}
+    hidden = {id(node) for node in _not_shown(module)}
     for node in ast.walk(module):
-        if id(node) in docs or id(node) in inner:
+        if id(node) in docs or id(node) in inner or id(node) in hidden:
             continue
         if isinstance(node, ast.JoinedStr) or (
             isinstance(node, ast.Constant) and isinstance(node.value, str)
         ):
             yield node, fields.get(id(node))
+
+
+def _not_shown(module: ast.Module) -> Iterator[ast.expr]:
+    """The parts of a module whose texts are types, or become bytes at once."""
+    for node in ast.walk(module):
+        match node:
+            case ast.Attribute(attr="encode", value=text):
+                yield text
+            case (
+                ast.arg(annotation=ast.expr() as kind) | ast.FunctionDef(returns=ast.expr() as kind)
+            ):
+                yield from (part for part in ast.walk(kind) if isinstance(part, ast.expr))
 
 
 def _template(node: ast.Constant | ast.JoinedStr) -> tuple[str, tuple[str, ...]]:
@@ -152,8 +171,20 @@ def _is_sentence(text: str) -> bool:
     """Two words or more, one of them of three letters that are not all capitals."""
     words = PLACE.sub(" ", text).split()
     long = [word for word in words if sum(map(str.isalpha, word)) >= 3 and not word.isupper()]
-    code = any(mark in text for mark in ("import ", "\n    ", "</", "();", "def "))
-    return " " in text.strip() and bool(long) and not code
+    return " " in text.strip() and bool(long) and not _is_code(text)
+
+
+def _is_code(text: str) -> bool:
+    if any(mark in text for mark in ("import ", "\n    ", "</", "();", "def ")) or SQL.match(text):
+        return True
+    if OPERATOR.search(text) is None:
+        return False
+    with_names = re.sub(r"\{[^{}]*\}", "x", textwrap.dedent(text)).lstrip("*")
+    try:
+        ast.parse(with_names)
+    except SyntaxError:
+        return False
+    return True
 
 
 def update() -> None:
