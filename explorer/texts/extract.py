@@ -245,7 +245,7 @@ def _catalogue(code: str, texts: Sequence[Text], known: Mapping[Key, Key]) -> Ca
 
 def compiled(code: str) -> bytes:
     """The content of `messages.mo`: all translated texts of a language."""
-    whole = Catalog(locale=code, charset="utf-8", fuzzy=False)
+    whole = Catalog(locale=code, charset="utf-8", fuzzy=False, **HEADER)
     for key, string in sorted(translations(code).items(), key=str):
         whole.add(key, string)
     file = io.BytesIO()
