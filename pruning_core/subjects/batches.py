@@ -55,10 +55,10 @@ class ReadBatch:
             return batch[0], batch[1]
         if self.unlabelled:
             return batch, None
-        parts = f"has {len(batch)} parts" if isinstance(batch, list | tuple) else "is one tensor"
-        if not isinstance(batch, list | tuple | Tensor):
-            parts = f"is {kind_text(type(batch))}"
-        raise PruningError(f"A batch of {self.given}= {parts}: {ADVICE}.")
+        if isinstance(batch, list | tuple):
+            raise PruningError(f"A batch of {self.given}= has {len(batch)} parts: {ADVICE}.")
+        kind = "one tensor" if isinstance(batch, Tensor) else kind_text(type(batch))
+        raise PruningError(f"A batch of {self.given}= is {kind}: {ADVICE}.")
 
     def _divided_mapping(self, batch: Mapping[str, Any]) -> tuple[Any, Any]:
         keys = [key for key in TARGET_KEYS if key in batch]
@@ -67,10 +67,13 @@ class ReadBatch:
             return dict(batch), None
         if len(keys) != 1:
             shown = ", ".join(map(str, batch))
+            known = " or ".join(TARGET_KEYS)
             raise PruningError(
-                f"A batch of {self.given}= has the keys {shown}, and "
-                f"{'more than one' if keys else 'none'} of them is {' or '.join(TARGET_KEYS)}: "
-                f"{ADVICE}."
+                f"A batch of {self.given}= has the keys {shown}, and more than one of them is "
+                f"{known}: {ADVICE}."
+                if keys
+                else f"A batch of {self.given}= has the keys {shown}, and none of them is "
+                f"{known}: {ADVICE}."
             )
         return {key: value for key, value in batch.items() if key != keys[0]}, batch[keys[0]]
 

@@ -9,29 +9,27 @@ from torch import Tensor
 from pruning_core.model.inventory import answers
 from pruning_core.tasks import Task
 
-HELD = (
-    "The network changes its buffers when it is called ({}). Here every call in evaluation mode "
-    "starts with their stored values."
-)
-OTHERS = (
-    "The network gives {} outputs. Weights that lead only to those that the task {} does not read "
-    "have no influence on the loss: criteria that read gradients remove them first."
-)
-CHANCE = (
-    "The network gives other outputs each time for the same samples, {:.2g} apart at the most. "
-    "Differences between results that are not larger than this chance mean nothing."
-)
-
 
 def notes_on_buffers(changed: Sequence[str]) -> tuple[str, ...]:
     """A note where a call changes buffers."""
-    return (HELD.format(", ".join(changed[:3])),) if changed else ()
+    if not changed:
+        return ()
+    return (
+        f"The network changes its buffers when it is called ({', '.join(changed[:3])}). Here every "
+        "call in evaluation mode starts with their stored values.",
+    )
 
 
 def notes_on_outputs(out: Any, task: Task) -> tuple[str, ...]:
     """A note where there are several outputs: the task may not read all."""
     given = len(answers(out))
-    return (OTHERS.format(given, task.name),) if given > 1 else ()
+    if given <= 1:
+        return ()
+    return (
+        f"The network gives {given} outputs. Weights that lead only to those that the task "
+        f"{task.name} does not read have no influence on the loss: criteria that read gradients "
+        "remove them first.",
+    )
 
 
 def notes_on_chance(first: Tensor, again: Tensor) -> tuple[str, ...]:
@@ -39,4 +37,7 @@ def notes_on_chance(first: Tensor, again: Tensor) -> tuple[str, ...]:
     if first.shape == again.shape and torch.allclose(first, again, rtol=1e-5, equal_nan=True):
         return ()
     apart = float((first - again).abs().max()) if first.shape == again.shape else float("inf")
-    return (CHANCE.format(apart),)
+    return (
+        f"The network gives other outputs each time for the same samples, {apart:.2g} apart at the "
+        "most. Differences between results that are not larger than this chance mean nothing.",
+    )

@@ -40,10 +40,13 @@ def own_copy(model: Any) -> tuple[nn.Module, tuple[str, ...]]:
     with user_code("Copying the network (copy.deepcopy)"):
         own: nn.Module = leaf_copy(network, _kept_tensors(network)).cpu().eval()
     if pruned := make_prune_permanent(own):
+        shown = ", ".join(pruned[:3])
         notes += (
-            f"torch.nn.utils.prune has pruned {', '.join(pruned[:3])}"
-            f"{' and others' if len(pruned) > 3 else ''}: its masks are zeros of the weights here; "
-            "the start `zeros` keeps them removed.",
+            f"torch.nn.utils.prune has pruned {shown} and others: its masks are zeros of the "
+            "weights here; the start `zeros` keeps them removed."
+            if len(pruned) > 3
+            else f"torch.nn.utils.prune has pruned {shown}: its masks are zeros of the weights "
+            "here; the start `zeros` keeps them removed.",
         )
     half = {t.dtype for t in own.parameters() if t.dtype in HALF}
     if half:

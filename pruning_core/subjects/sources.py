@@ -78,8 +78,12 @@ def source_of(given: Any, name: str, transform: Callable[..., Any] | None) -> So
             raise PruningError(f"{name}= is a dict: give {KINDS}.")
         return Items(given, range(_length(given, name)))
     if isinstance(given, Iterator) or not isinstance(given, Iterable):
-        once = ", which can be read only once" if isinstance(given, Iterator) else ""
-        raise PruningError(f"{name}= is {kind_text(type(given))}{once}: give {KINDS}.")
+        kind = kind_text(type(given))
+        raise PruningError(
+            f"{name}= is {kind}, which can be read only once: give {KINDS}."
+            if isinstance(given, Iterator)
+            else f"{name}= is {kind}: give {KINDS}."
+        )
     return Stream(given, batches=True)
 
 

@@ -99,5 +99,6 @@ def _value(row: Mapping[str, Any], key: str, place: str) -> Any:
 def _text(row: Mapping[str, Any], key: str, place: str) -> str:
     value = _value(row, key, place)
     if not isinstance(value, str):
-        raise PruningError(f"'{key}' in {place[0].lower()}{place[1:]} is no text: {value!r}.")
+        line = place.removeprefix("Line ")
+        raise PruningError(f"'{key}' in line {line} is no text: {value!r}.")
     return value

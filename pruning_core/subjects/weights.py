@@ -32,9 +32,8 @@ def read_weights(path: Path, limit: int | None = None) -> tuple[dict[str, Tensor
         given = read_tensors(path, limit)
     except PruningError as error:
         why = str(error).rstrip(".")
-        raise PruningError(
-            f"The weights in {path} cannot be read: {why[0].lower()}{why[1:]}."
-        ) from error
+        why = why[0].lower() + why[1:]
+        raise PruningError(f"The weights in {path} cannot be read: {why}.") from error
     nested = next((key for key in NESTED if isinstance(given.get(key), Mapping)), "")
     given = given[nested] if nested else given
     for name, value in given.items():
@@ -66,9 +65,9 @@ def load_weights(model: nn.Module, path: Path) -> str:
         if given[name].shape != own[name].shape
     )
     problems = [
-        f"{words} {shortened(names, SHOWN)}"
-        for words, names in (("lacks", missing), ("also has", more), ("differs in", shapes))
-        if names
+        *([f"lacks {shortened(missing, SHOWN)}"] if missing else []),
+        *([f"also has {shortened(more, SHOWN)}"] if more else []),
+        *([f"differs in {shortened(shapes, SHOWN)}"] if shapes else []),
     ]
     if problems:
         raise PruningError(

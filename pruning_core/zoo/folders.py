@@ -56,6 +56,9 @@ _IMAGENETTE_CLASSES = (
     "golf ball",
     "parachute",
 )
+NO_CLASSES = (
+    "These images are not in class folders, so the value is the agreement with the dense network."
+)
 IMAGENETTE_SIZES = ("320px", "160px", "full")
 """Sizes of Imagenette in order of preference. Without any of them, the first is downloaded."""
 
@@ -98,8 +101,11 @@ def read_folders(root: Path, prepared: Preparation) -> ImageFolders:
         return ImageFolders(classes, train, given["val"], given["test"])
     ((name, test),) = given.items()
     val, train = _divide(train, 0.1)
-    note = "The validation split is a tenth of the training images" + (
-        f"; the folder {printable(parts[name].name)} is the test split." if name == "val" else "."
+    note = (
+        "The validation split is a tenth of the training images; the folder "
+        f"{printable(parts[name].name)} is the test split."
+        if name == "val"
+        else "The validation split is a tenth of the training images."
     )
     return ImageFolders(classes, train, val, test, (note,))
 
@@ -264,13 +270,12 @@ def _without_classes(root: Path, prepared: Preparation) -> ImageFolders:
 
 def _unlabelled(name: str, prepared: Preparation, images: ImageFolders) -> Dataset:
     """Images without ImageNet's classes: what the dense network answers is the target."""
-    why = (
+    note = (
         f"No folder of these images, such as {images.classes[0]!r}, has the name of a class of "
-        "ImageNet"
+        "ImageNet, so the value is the agreement with the dense network."
         if images.classes
-        else "These images are not in class folders"
+        else NO_CLASSES
     )
-    note = f"{why}, so the value is the agreement with the dense network."
     return Dataset(
         name,
         imagenet_categories(),

@@ -68,7 +68,8 @@ def read_image(path: str | Path, mode: str = "RGB", shown: str = "") -> Image.Im
     MAX_PIXELS are decoded at a half, a quarter or an eighth of their size. Raises PruningError for
     every other file, and for files that are no regular files; it never waits for one.
     """
-    return _opened(path, shown or printable(path), lambda image: _upright(image, mode))
+    name = shown or printable(path)
+    return _opened(path, name, lambda image: _upright(image, mode, name))
 
 
 def check_image(path: str | Path, shown: str) -> tuple[int, int]:
@@ -82,11 +83,11 @@ def check_image(path: str | Path, shown: str) -> tuple[int, int]:
 
 def _opened(path: str | Path, shown: str, read: Callable[[Image.Image], Result]) -> Result:
     try:
-        with _open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
-            _check_size(image)
+        with _open_regular(path, shown) as file, Image.open(file, formats=FORMATS) as image:
+            _check_size(image, shown)
             return read(image)
-    except Unsuitable as error:
-        raise PruningError(f"The image {shown} {error}") from error
+    except PruningError:
+        raise
     except Image.DecompressionBombError as error:  # Pillow's message has the number of pixels
         pixels = re.search(r"\d+", str(error))
         raise PruningError(
@@ -102,12 +103,8 @@ def _opened(path: str | Path, shown: str, read: Callable[[Image.Image], Result])
         ) from error
 
 
-class Unsuitable(Exception):
-    """The rest of a sentence that starts with the name of the image."""
-
-
-def _open_regular(path: str | Path) -> BinaryIO:
-    """The file, opened without waiting for a writer. Raises Unsuitable for pipes and devices."""
+def _open_regular(path: str | Path, shown: str) -> BinaryIO:
+    """The file, opened without waiting for a writer. Raises PruningError for pipes and devices."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(path, flags)
     status = os.fstat(handle)
@@ -115,28 +112,31 @@ def _open_regular(path: str | Path) -> BinaryIO:
         return os.fdopen(handle, "rb")
     os.close(handle)
     if stat.S_ISREG(status.st_mode):
-        raise Unsuitable(f"has more than {MAX_BYTES >> 20} MB: make it smaller.")
-    raise Unsuitable("is no regular file: remove it.")
+        raise PruningError(
+            f"The image {shown} has more than {MAX_BYTES >> 20} MB: make it smaller."
+        )
+    raise PruningError(f"The image {shown} is no regular file: remove it.")
 
 
-def _check_size(image: Image.Image) -> None:
-    """Raises Unsuitable for pictures that are too large or too narrow. Nothing is decoded yet."""
+def _check_size(image: Image.Image, shown: str) -> None:
+    """Raises PruningError for pictures that are too large or too narrow. Nothing is decoded yet."""
     width, height = image.size
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise Unsuitable(
-            f"has {width} x {height} pixels: one side is more than {MAX_ASPECT} times the other."
+        raise PruningError(
+            f"The image {shown} has {width} x {height} pixels: one side is more than {MAX_ASPECT} "
+            "times the other."
         )
     limit = MAX_PIXELS_OF.get(str(image.format), MAX_PIXELS)
     if image.format in ("JPEG", "MPO"):
-        _decode_smaller(image, limit)
+        _decode_smaller(image, limit, shown)
     if image.width * image.height > limit:
-        raise Unsuitable(
-            f"has {width} x {height} pixels, more than {limit // 1_000_000} million: "
-            "make it smaller."
+        raise PruningError(
+            f"The image {shown} has {width} x {height} pixels, more than {limit // 1_000_000} "
+            "million: make it smaller."
         )
 
 
-def _decode_smaller(image: Image.Image, limit: int) -> None:
+def _decode_smaller(image: Image.Image, limit: int, shown: str) -> None:
     """Sets the scale at which a JPEG picture is decoded.
 
     A progressive one keeps all its coefficients in memory, 6 bytes per pixel, at every scale.
@@ -146,8 +146,8 @@ def _decode_smaller(image: Image.Image, limit: int) -> None:
     if image.info.get("progressive"):
         limit = min(limit, 10_000_000)
         if pixels > MAX_PIXELS:
-            raise Unsuitable(
-                f"has {width} x {height} pixels in a progressive JPEG, more than "
+            raise PruningError(
+                f"The image {shown} has {width} x {height} pixels in a progressive JPEG, more than "
                 f"{MAX_PIXELS // 1_000_000} million: make it smaller."
             )
     scale = next((scale for scale in (1, 2, 4) if pixels <= limit * scale**2), 8)
@@ -155,21 +155,21 @@ def _decode_smaller(image: Image.Image, limit: int) -> None:
         image.draft(image.mode, (width // scale, height // scale))
 
 
-def _upright(image: Image.Image, mode: str) -> Image.Image:
+def _upright(image: Image.Image, mode: str, shown: str) -> Image.Image:
     """The picture in that mode, turned as its EXIF orientation says."""
     image.load()
     turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
-    converted = _converted(image, mode)
+    converted = _converted(image, mode, shown)
     return converted if turn is None else converted.transpose(turn)
 
 
-def _converted(image: Image.Image, mode: str) -> Image.Image:
+def _converted(image: Image.Image, mode: str, shown: str) -> Image.Image:
     if image.mode == mode and "transparency" not in image.info:
         return image.copy() if image.readonly else image  # a copy where the file is mapped
     if image.mode.startswith("I") or image.mode == "F":
-        return _in_mode(_eight_bits(image), mode)
+        return _in_mode(_eight_bits(image, shown), mode)
     if image.has_transparency_data:
-        return _in_mode(_without_transparency(image), mode)
+        return _in_mode(_without_transparency(image, shown), mode)
     if mode == "L" and image.mode in ("CMYK", "P"):
         return image.convert("RGB").convert("L")
     return image.convert(mode)
@@ -179,21 +179,22 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _without_transparency(image: Image.Image) -> Image.Image:
-    """The colours. Raises Unsuitable where only the transparency shows something."""
+def _without_transparency(image: Image.Image, shown: str) -> Image.Image:
+    """The colours. Raises PruningError where only the transparency shows something."""
     opaque = _in_mode(image, "RGBA")
     *colours, alpha = (opaque.getchannel(band).getextrema() for band in "RGBA")
     if alpha[0] != alpha[1] and all(low == high for low, high in colours):
-        raise Unsuitable(
-            "shows something only by its transparency, which is ignored: save it without "
-            "transparency."
+        raise PruningError(
+            f"The image {shown} shows something only by its transparency, which is ignored: save "
+            "it without transparency."
         )
     return opaque.convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, shown: str) -> Image.Image:
     """A grey picture of 16-bit or float values in 8 bits."""
-    convert = _float_to_byte(image) if image.mode == "F" else _integer_to_byte(image)
+    read = _float_to_byte if image.mode == "F" else _integer_to_byte
+    convert = read(image, shown)
     grey = Image.new("L", image.size)
     for top, part in _strips(image):
         grey.paste(Image.fromarray(convert(part)), (0, top))
@@ -208,11 +209,14 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, np.ndarray]]:
         yield top, np.asarray(image.crop((0, top, image.width, bottom)))
 
 
-def _integer_to_byte(image: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
-    """Raises Unsuitable where the value of white is not known."""
+def _integer_to_byte(image: Image.Image, shown: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Raises PruningError where the value of white is not known."""
     tags = getattr(image, "tag_v2", {})
     if image.mode == "I" and image.format not in ("PNG", "PPM"):
-        raise Unsuitable("has signed or 32-bit integers, whose white is unknown: save 16 bits.")
+        raise PruningError(
+            f"The image {shown} has signed or 32-bit integers, whose white is unknown: "
+            "save 16 bits."
+        )
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     white = (1 << bits) - 1
     levels = np.round(np.linspace(0, 255, white + 1)).astype(np.uint8)
@@ -226,13 +230,13 @@ def _integer_to_byte(image: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
     return convert
 
 
-def _float_to_byte(image: Image.Image) -> Callable[[np.ndarray], np.ndarray]:
-    """Raises Unsuitable where a value is not in [0, 1]."""
+def _float_to_byte(image: Image.Image, shown: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Raises PruningError where a value is not in [0, 1]."""
     for _, part in _strips(image):
         low, high = float(part.min()), float(part.max())
         if not (low >= 0 and high <= 1):
-            raise Unsuitable(
-                f"has float values from {low:g} to {high:g}: save it with values from 0 to 1, or "
-                "with 8 or 16 bits."
+            raise PruningError(
+                f"The image {shown} has float values from {low:g} to {high:g}: save it with values "
+                "from 0 to 1, or with 8 or 16 bits."
             )
     return lambda values: np.round(values * 255).astype(np.uint8)

@@ -60,8 +60,10 @@ def missing_files_error(
     label: str, request: Request, layout: str, error: Exception | None = None
 ) -> DataMissing:
     """The error for files that are not there. error: why their download failed."""
-    failed = f", and the download failed ({error})" if error else ""
     return DataMissing(
-        f"{label} is not in {request.root}{failed}. Put {layout} there, "
+        f"{label} is not in {request.root}, and the download failed ({error}). Put {layout} there, "
         f"or set {VARIABLE} to a folder that has it."
+        if error
+        else f"{label} is not in {request.root}. Put {layout} there, or set {VARIABLE} to a folder "
+        "that has it."
     )

@@ -13,7 +13,12 @@ from pruning_core.tasks import TASKS
 from pruning_core.types import Dataset, PruningError
 from pruning_core.zoo.data import DATASETS, load_data
 from pruning_core.zoo.fetch import digest_of
-from pruning_core.zoo.folders import ImageFolders, read_images, small_preparation
+from pruning_core.zoo.folders import (
+    NO_CLASSES,
+    ImageFolders,
+    read_images,
+    small_preparation,
+)
 from pruning_core.zoo.image_files import named_below, printable
 from pruning_core.zoo.pretrained import imagenet_outputs
 from pruning_core.zoo.request import Request, data_root
@@ -91,24 +96,24 @@ def store_images(content: bytes, file: str, owner: str) -> Stored:
                 "read here: sort the images into one folder per class, or open them from Python, "
                 'also with several labels per image: workspace(..., task="multi_label").'
             )
-        sizes = ", ".join(
-            f"{len(split):,} {name}"
-            for name, split in (
-                ("training", found.train),
-                ("validation", found.val),
-                ("test", found.test),
-            )
-        )
         card = ImagesCard(
             title=printable(Path(file).stem)[:60],
             file=printable(file)[:120],
             root=root.relative_to(inside).as_posix(),
             content=digest,
-            summary=" ".join(
-                (f"{len(found.classes) or 'no'} classes; {sizes} images.", *found.notes)
-            ),
+            summary=" ".join((_sizes(found), *found.notes)),
         )
         return keep(folder, card, owner)
+
+
+def _sizes(found: ImageFolders) -> str:
+    train, val, test = map(len, (found.train, found.val, found.test))
+    if not found.classes:
+        return f"no classes; {train:,} training, {val:,} validation, {test:,} test images."
+    return (
+        f"{len(found.classes)} classes; {train:,} training, {val:,} validation, {test:,} test "
+        "images."
+    )
 
 
 def _read_layout(root: Path, inside: Path, file: str) -> ImageFolders:
@@ -201,15 +206,11 @@ def judged(data: Dataset, names: Sequence[str], classes: int) -> Dataset:
             f"The network has {classes} outputs, and {len(set(names))} different class names are "
             "given: give one per output, in order."
         )
-    note = (
-        "These images are not in class folders, so the value is the agreement with the dense "
-        "network."
-    )
     return replace(
         data,
         classes=tuple(names) or tuple(f"output {number}" for number in range(classes)),
         task=TASKS["agreement"],
-        notes=(note, *data.notes),
+        notes=(NO_CLASSES, *data.notes),
     )
 
 
@@ -217,8 +218,11 @@ def _binary(data: Dataset, names: Sequence[str]) -> Dataset:
     """The images of two classes, for one output that is above zero for one of them."""
     if len(data.classes) != 2:
         raise PruningError(
-            f"The network has a single output and the images have {len(data.classes) or 'no'} "
-            "classes: it needs images of two classes."
+            f"The network has a single output and the images have {len(data.classes)} classes: it "
+            "needs images of two classes."
+            if data.classes
+            else "The network has a single output and the images have no classes: it needs images "
+            "of two classes."
         )
     positive = names[0] if names else data.classes[1]
     if len(names) > 1 or positive not in data.classes:
