@@ -99,6 +99,6 @@ def _value(row: Mapping[str, Any], key: str, place: str) -> Any:
 def _text(row: Mapping[str, Any], key: str, place: str) -> str:
     value = _value(row, key, place)
     if not isinstance(value, str):
-        line = place.removeprefix("Line ")
-        raise PruningError(f"'{key}' in line {line} is no text: {value!r}.")
+        line, _, file = place.removeprefix("Line ").partition(" of ")
+        raise PruningError(f"'{key}' in line {line} of {file} is no text: {value!r}.")
     return value
