@@ -67,7 +67,8 @@ def shortened(names: Sequence[str], shown: int) -> str:
     'a, b and 1 more'
     """
     more = len(names) - shown
-    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+    first = ", ".join(names[:shown])
+    return f"{first} and {more} more" if more > 0 else first
 
 
 def first_line(error: BaseException) -> str:

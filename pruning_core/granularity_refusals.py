@@ -12,29 +12,31 @@ Refusal = Callable[[Layer], str | None]
 
 KEEPS_OUTPUTS = MappingProxyType(
     {
-        "rnn": "is read again at every step: removing one of its rows would leave a hidden unit "
-        "without one of its gates",
-        "experts": "holds several experts in one parameter, of which an input reads some: what "
-        "reads one of its rows is not followed",
-        "matrix": "is a parameter without a module, so that the readers of its outputs are not "
-        "known",
-        "embedding": "is an embedding: each of its rows is a token, which the input can name",
-        "adapted": "has a LoRA adapter that adds to its outputs: merge it to remove whole outputs",
-        "bilinear": "multiplies two inputs, so that what reads its outputs cannot be followed",
+        "rnn": "{0} is read again at every step: removing one of its rows would leave a hidden "
+        "unit without one of its gates.",
+        "experts": "{0} holds several experts in one parameter, of which an input reads some: what "
+        "reads one of its rows is not followed.",
+        "matrix": "{0} is a parameter without a module, so that the readers of its outputs are not "
+        "known.",
+        "embedding": "{0} is an embedding: each of its rows is a token, which the input can name.",
+        "adapted": "{0} has a LoRA adapter that adds to its outputs: merge it to remove whole "
+        "outputs.",
+        "bilinear": "{0} multiplies two inputs, so that what reads its outputs cannot be followed.",
     }
 )
-"""Kind of layer -> why none of its outputs can be removed as a whole."""
+"""Kind of layer -> why none of its outputs can be removed as a whole; {0}: the layer's name."""
 MIXED_INPUTS = MappingProxyType(
     {
-        "rnn": "is recurrent: its inputs are read at every step by all gates, so that removing one "
-        "would change the size of the input or of the state",
-        "experts": "holds several experts side by side: one input would have to be removed from "
-        "all of them",
-        "embedding": "is an embedding: its input is a token's number, which has no channels",
-        "bilinear": "multiplies two inputs with each other: a column belongs to a pair of them",
+        "rnn": "{0} is recurrent: its inputs are read at every step by all gates, so that removing "
+        "one would change the size of the input or of the state.",
+        "experts": "{0} holds several experts side by side: one input would have to be removed "
+        "from all of them.",
+        "embedding": "{0} is an embedding: its input is a token's number, which has no channels.",
+        "bilinear": "{0} multiplies two inputs with each other: a column belongs to a pair of "
+        "them.",
     }
 )
-"""Kind of layer -> why none of its inputs can be removed as a whole."""
+"""Kind of layer -> why none of its inputs can be removed as a whole; {0}: the layer's name."""
 
 
 def all_supported(_layer: Layer) -> str | None:
@@ -77,7 +79,7 @@ def no_filters(layer: Layer) -> str | None:
             "removing one of its filters would remove a class."
         )
     if layer.kind in KEEPS_OUTPUTS:
-        return f"{layer.name} {KEEPS_OUTPUTS[layer.kind]}."
+        return KEEPS_OUTPUTS[layer.kind].format(layer.name)
     return f"{layer.name} has a single filter." if layer.shape[0] == 1 else None
 
 
@@ -89,7 +91,7 @@ def no_channels(layer: Layer) -> str | None:
             "so use filter to remove a channel."
         )
     if layer.kind in MIXED_INPUTS:
-        return f"{layer.name} {MIXED_INPUTS[layer.kind]}."
+        return MIXED_INPUTS[layer.kind].format(layer.name)
     if layer.groups > 1:
         return (
             f"{layer.name} is a grouped convolution: "
@@ -101,7 +103,7 @@ def no_channels(layer: Layer) -> str | None:
 def no_positions(layer: Layer) -> str | None:
     """Shape-wise: each output needs more than one weight, and inputs of its own."""
     if layer.kind in MIXED_INPUTS:
-        return f"{layer.name} {MIXED_INPUTS[layer.kind]}."
+        return MIXED_INPUTS[layer.kind].format(layer.name)
     if prod(layer.shape[1:]) > 1:
         return None
     return f"{layer.name} has one weight per output, so there is a single shape position."

@@ -50,13 +50,15 @@ def error_words(error: BaseException) -> str:
     message = f": {lines[0][:LONGEST_MESSAGE].rstrip('. ')}" if lines else ""
     if isinstance(error, SyntaxError):
         message = f": {error.msg}"
-    place = _place(error)
-    return f"{type(error).__name__}{message}{f' ({place})' if place else ''}"
+    kind = type(error).__name__
+    file, line = _place(error)
+    return f"{kind}{message} ({file}, line {line})" if file else f"{kind}{message}"
 
 
-def _place(error: BaseException) -> str:
+def _place(error: BaseException) -> tuple[str, int | None]:
+    """The file and the line of `error_words`; "" where there is none."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
+        return error.filename, error.lineno
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -64,10 +66,10 @@ def _place(error: BaseException) -> str:
         and not frame.filename.startswith("<frozen")
     ]
     if not frames:
-        return ""
+        return "", None
     theirs = [frame for frame in frames if not _installed(frame.filename)]
     last = (theirs or frames)[-1]
-    return f"{last.filename}, line {last.lineno}"
+    return last.filename, last.lineno
 
 
 def _installed(filename: str) -> bool:

@@ -36,7 +36,7 @@ SQL = re.compile(r"(SELECT|INSERT|UPDATE|DELETE|ALTER|PRAGMA) ")
 """The start of commands of a data base, which no page shows."""
 OPERATOR = re.compile(r" (=|==|[+]=|/|>) |\w[(\[]|return |^[*]", re.MULTILINE)
 """Code has one of these. A text that has it is code where Python can read the text."""
-LABELS = {"label", "value_label", "axis_label", "samples", "title"}
+LABELS = {"label", "value_label", "axis_label", "short_label", "samples", "title"}
 """Fields of the core whose value is shown although it may be one word."""
 
 HEADER: dict[str, Any] = {
@@ -124,12 +124,10 @@ def _strings(module: ast.Module) -> Iterator[tuple[ast.Constant | ast.JoinedStr,
         id(part)
         for node in ast.walk(module)
         if isinstance(node, ast.JoinedStr)
-        for part in ast.walk(node)
-        if part is not node and not isinstance(part, ast.JoinedStr)
+        for part in node.values
+        if isinstance(part, ast.Constant)
     }
-    fields = {
-        id(node.value): node.arg for node in ast.walk(module) if isinstance(node, ast.keyword)
-    }
+    fields = dict(_fields(module))
     docs = {id(node.value) for node in ast.walk(module) if isinstance(node, ast.Expr)}
     hidden = {id(node) for node in _not_shown(module)}
     for node in ast.walk(module):
@@ -139,6 +137,16 @@ def _strings(module: ast.Module) -> Iterator[tuple[ast.Constant | ast.JoinedStr,
             isinstance(node, ast.Constant) and isinstance(node.value, str)
         ):
             yield node, fields.get(id(node))
+
+
+def _fields(module: ast.Module) -> Iterator[tuple[int, str | None]]:
+    """The values that a module gives to fields, by name or as defaults, with the fields' names."""
+    for node in ast.walk(module):
+        match node:
+            case ast.keyword(arg=name, value=value):
+                yield id(value), name
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant() as value):
+                yield id(value), name
 
 
 def _not_shown(module: ast.Module) -> Iterator[ast.expr]:

@@ -24,6 +24,15 @@ MOST_SENTENCES = 12
 """Longer texts are looked up sentence by sentence, without joining sentences."""
 PLACE = re.compile(r"\{(\w+)\}")
 SENTENCE_END = re.compile(r"(?<=[.!?:;])(\s+)")
+WIDE = r"\u4e00-\u9fff\u3001-\u301f\uff01-\uff1f“”"
+"""Chinese characters and full-width marks, as in a pattern."""
+NO_SPACE = re.compile(
+    f"(?<=[{WIDE}]) (?=[{WIDE}])|(?<=[。，：；！？）、]) | (?=[。，：；！？（、])"
+)
+"""A space next to a full-width mark or between Chinese characters: Chinese has none there.
+
+Templates have spaces around their places, for Latin values.
+"""
 
 _current: list[Callable[[], str]] = [lambda: SOURCE]
 
@@ -78,6 +87,9 @@ def from_core(text: str) -> str:
 def _from_core(code: str, text: str) -> str:
     if (whole := _known(code, text)) is not None:
         return whole
+    if (inner := text.strip()) != text:
+        before, after = text.split(inner or " ", 1)
+        return before + _from_core(code, inner) + after
     parts = SENTENCE_END.split(text)
     sentences, gaps = parts[::2], [*parts[1::2], ""]
     if len(sentences) == 1:
@@ -88,7 +100,7 @@ def _from_core(code: str, text: str) -> str:
         end, own = _longest(code, sentences, gaps, start)
         translated += own + gaps[end - 1]
         start = end
-    return translated
+    return NO_SPACE.sub("", translated)
 
 
 def _longest(code: str, sentences: list[str], gaps: list[str], start: int) -> tuple[int, str]:
@@ -121,7 +133,8 @@ def _known(code: str, text: str) -> str | None:
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    return PLACE.sub(lambda place: values.get(place[1], ""), template)
+    filled = PLACE.sub(lambda place: values.get(place[1], ""), template)
+    return NO_SPACE.sub("", filled)
 
 
 @cache

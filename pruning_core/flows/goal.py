@@ -190,7 +190,8 @@ def goal_words(end: GoalRound, write: Write = _task_text) -> str:
     task = end.evaluation.task
     if end.least is None:
         return "any value"
-    return f"at {'least' if task.higher_is_better else 'most'} {write(end.least, task)}"
+    value = write(end.least, task)
+    return f"at least {value}" if task.higher_is_better else f"at most {value}"
 
 
 def ending_words(rounds: Sequence[GoalRound], write: Write = _task_text) -> str:
@@ -221,17 +222,21 @@ def ending_words(rounds: Sequence[GoalRound], write: Write = _task_text) -> str:
 def round_words(end: GoalRound) -> str:
     """A round in one line: its value, what it removes, and whether it keeps the goal."""
     task = end.evaluation.task
+    verdict = "within the goal" if end.good else "misses the goal"
     return (
         f"round {end.round} of {end.rounds}: {end.report.sparsity_masked:.1%} removed, "
         f"{task.short_label} {task.text(end.evaluation.value)} on {end.evaluation.n} probe "
-        f"{task.samples}, {'within' if end.good else 'misses'} the goal"
+        f"{task.samples}, {verdict}"
     )
 
 
 def budget_words(end: GoalRound) -> str:
     """The budgets with what remains: 50.0% of the MACs (49.9% remain)."""
     left = end.remaining
-    return " and ".join(
-        f"{keep:.1%} of the {BUDGETS[name]} ({left[name]:.1%} remain)"
-        for name, keep in end.budgets.items()
-    )
+    words = ""
+    for name, keep in reversed(tuple(end.budgets.items())):
+        if words:
+            words = f"{keep:.1%} of the {BUDGETS[name]} ({left[name]:.1%} remain) and {words}"
+        else:
+            words = f"{keep:.1%} of the {BUDGETS[name]} ({left[name]:.1%} remain)"
+    return words

@@ -89,7 +89,7 @@ def _blends(starts: Sequence[Joint]) -> Iterator[tuple[str, Ratios]]:
     best, second = starts
     for part in BLENDS:
         yield (
-            f"{best.name} and {second.name}",
+            " and ".join((best.name, second.name)),
             {
                 name: (1 - part) * ratio + part * second.ratios[name]
                 for name, ratio in best.ratios.items()
