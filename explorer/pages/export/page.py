@@ -20,6 +20,7 @@ from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by, tune_words
 from explorer.texts.task_words import for_task, interval_help
+from explorer.texts.translate import N_, _, from_core, n_
 from explorer.training.compare import measured_on
 from explorer.training.run_panel import finished_run
 from pruning_core.export import DENSE, script_or_reason
@@ -31,29 +32,40 @@ from pruning_core.registry import find
 from pruning_core.types import Evaluation, Finished, PruningError, Report
 from pruning_core.workspaces import Workspace, datasets_of, known_datasets, known_models
 
-LEAD = (
+LEAD = N_(
     "Download the result: masks that plain PyTorch loads, the weights, the plan, and a script that "
     "loads the masks and measures the accuracy."
 )
-BASE = "Masks on the base network"
-TUNED = "Fine-tuned network"
+BASE = N_("Masks on the base network")
+TUNED = N_("Fine-tuned network")
 PURPOSE = {
-    "masks.safetensors": "The masks: one boolean tensor per parameter, True = keep. "
-    "load_masks.py reads this file. Where whole filters or heads are removed, it also has masks "
-    "for biases and norm parameters that have no effect any more.",
-    "masks.npz": "The same masks for NumPy, with the plan as text.",
-    "masks.pt": "The same masks for torch.load(…, weights_only=True) and "
-    "torch.nn.utils.prune.custom_from_mask.",
-    "weights.safetensors": "The whole state_dict, removed weights at zero.",
-    "sparse.safetensors": "The same network without its removed weights: nonzeros and positions, "
-    "compressed. load_sparse.py restores every value bit for bit.",
-    "load_sparse.py": "A short program that reads sparse.safetensors with torch and safetensors.",
-    "plan.json": "All choices. Upload it below, or run it: "
-    "python -m pruning_core run plan.json --out DIR.",
-    "load_masks.py": "A short program that loads the masks and prints the accuracy measured here.",
-    DENSE: "The network before pruning: its answers are the targets of load_masks.py.",
+    "masks.safetensors": N_(
+        "The masks: one boolean tensor per parameter, True = keep. load_masks.py reads this file. "
+        "Where whole filters or heads are removed, it also has masks for biases and norm "
+        "parameters that have no effect any more."
+    ),
+    "masks.npz": N_("The same masks for NumPy, with the plan as text."),
+    "masks.pt": N_(
+        "The same masks for torch.load(…, weights_only=True) and "
+        "torch.nn.utils.prune.custom_from_mask."
+    ),
+    "weights.safetensors": N_("The whole state_dict, removed weights at zero."),
+    "sparse.safetensors": N_(
+        "The same network without its removed weights: nonzeros and positions, compressed. "
+        "load_sparse.py restores every value bit for bit."
+    ),
+    "load_sparse.py": N_(
+        "A short program that reads sparse.safetensors with torch and safetensors."
+    ),
+    "plan.json": N_(
+        "All choices. Upload it below, or run it: python -m pruning_core run plan.json --out DIR."
+    ),
+    "load_masks.py": N_(
+        "A short program that loads the masks and prints the accuracy measured here."
+    ),
+    DENSE: N_("The network before pruning: its answers are the targets of load_masks.py."),
 }
-RUN_IT = (
+RUN_IT = N_(
     "Run `python load_masks.py`. Its first lines say which files it needs beside it. It does not "
     "import this package."
 )
@@ -81,7 +93,7 @@ class Subject:
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page. The accuracy is measured last, so that the page appears before it."""
-    st.markdown(for_task(LEAD, space.dataset.task))
+    st.markdown(for_task(_(LEAD), space.dataset.task))
     run = finished_run(plan, space)
     choice = _choose_weights(plan, tuned=run is not None and run.tuned is not None)
     subject = subject_of(plan, space, run if choice == TUNED else None)
@@ -112,22 +124,31 @@ def _choose_weights(plan: Plan, *, tuned: bool) -> str:
     options = (BASE, TUNED) if tuned else (BASE,)
     state.keep_widget("export_weights")
     choice = st.segmented_control(
-        "Weights",
+        _("Weights"),
         options,
         default=options[-1],
+        format_func=_,
         required=True,
         key="export_weights",
         bind="query-params",
-        help=HELP["export_weights"],
+        help=_(HELP["export_weights"]),
     )
     other_flow = flow(plan.flow) != FLOWS["rounds"]
     if not tuned:
-        page = "Flows" if other_flow else "Fine-tune & compare"
-        st.caption(f"No run of exactly this plan has finished. Start one on the page *{page}*.")
+        page = _("Flows") if other_flow else _("Fine-tune & compare")
+        st.caption(
+            _(
+                "No run of exactly this plan has finished. Start one on the page *{page}*.",
+                page=page,
+            )
+        )
     if other_flow and choice == BASE:
         st.info(
-            f"The plan's flow is {flow_words(plan.flow)}. These masks are not the flow's: they "
-            "prune the base network in one step, by the choices of the side bar.",
+            _(
+                "The plan's flow is {flow}. These masks are not the flow's: they prune the base "
+                "network in one step, by the choices of the side bar.",
+                flow=flow_words(plan.flow),
+            ),
             icon=":material/timeline:",
         )
     return str(choice)
@@ -141,7 +162,8 @@ def _title(plan: Plan, space: Workspace, *, tuned: bool) -> str:
     if flow(plan.flow) == FLOWS["rounds"]:
         return f"**{plain(cut_words(plan, by_hand))}** {tune_words(plan)}"
     words = plain(cut_words(plan, by_hand, ranked_by(plan)))
-    return f"**{words}** {flow_words(plan.flow)}: {flow_tune_words(plan)}"
+    flow_text = _("{flow}: {training}", flow=flow_words(plan.flow), training=flow_tune_words(plan))
+    return f"**{words}** {flow_text}"
 
 
 def _edits_note(plan: Plan) -> None:
@@ -151,11 +173,16 @@ def _edits_note(plan: Plan) -> None:
         return
     pattern = ""
     if granularity(plan.granularity).n_kept is not None:
-        pattern = f" Code that requires {plan.granularity} everywhere may not accept them."
-    st.caption(
-        f"{edited:,} group{'s' * (edited > 1)} of these masks {'were' if edited > 1 else 'was'} "
-        f"set by hand.{pattern}"
+        pattern = _(
+            " Code that requires {pattern} everywhere may not accept them.",
+            pattern=plan.granularity,
+        )
+    words = n_(
+        "{n} group of these masks was set by hand.",
+        "{n} groups of these masks were set by hand.",
+        edited,
     )
+    st.caption(words + pattern)
 
 
 def subject_of(plan: Plan, space: Workspace, run: Finished | None) -> Subject:
@@ -179,17 +206,17 @@ def _requested(plan: Plan, space: Workspace) -> str:
     fixed = granularity(plan.granularity).fixed_ratio
     by_hand = cache.requested_by_hand(plan, space)
     if by_hand is not None:
-        return f"{percent(by_hand)} requested by hand"
-    return f"{percent(plan.sparsity if fixed is None else fixed)} requested"
+        return _("{share} requested by hand", share=percent(by_hand))
+    return _("{share} requested", share=percent(plan.sparsity if fixed is None else fixed))
 
 
 def _removed(place: DeltaGenerator, requested: str, report: Report) -> None:
     """How many weights are removed. How many remain is the first number of `what_it_buys`."""
     place.metric(
-        "Weights removed · computed",
+        _("Weights removed · computed"),
         percent(report.sparsity_model),
         requested,
-        help=HELP["removed"],
+        help=_(HELP["removed"]),
         **QUIET,
     )
 
@@ -197,9 +224,14 @@ def _removed(place: DeltaGenerator, requested: str, report: Report) -> None:
 def _accuracy(place: DeltaGenerator, measured: Evaluation) -> None:
     task = measured.task
     place.metric(
-        f"{title(task)} · measured",
+        _("{value} · measured", value=title(task)),
         value_text(measured.value, task),
-        f"95%: {interval_words(measured.interval, task)}, {measured.n:,} test {task.samples}",
+        _(
+            "95%: {interval}, {n:,} test {samples}",
+            interval=interval_words(measured.interval, task),
+            n=measured.n,
+            samples=from_core(task.samples),
+        ),
         help=interval_help(task),
         **QUIET,
     )
@@ -207,27 +239,27 @@ def _accuracy(place: DeltaGenerator, measured: Evaluation) -> None:
 
 def _script(files: Files) -> None:
     """Draws the text of load_masks.py, or why there is none."""
-    st.subheader("The script", anchor=False)
+    st.subheader(_("The script"), anchor=False)
     if files.no_script:
         st.info(plain(files.no_script), icon=":material/info:")
         return
-    st.caption(RUN_IT)
+    st.caption(_(RUN_IT))
     with st.expander("load_masks.py", icon=":material/code:"):
         st.code(files.script, language="python", wrap_lines=True)
 
 
 def _expected_output(place: DeltaGenerator, space: Workspace, measured: Evaluation) -> None:
     """What the script prints."""
-    place.caption("The script prints:")
+    place.caption(_("The script prints:"))
     place.code(expected_line(measured), language=None)
     place.caption(measured_on(space, measured.n))
 
 
 def _downloads(plan: Plan, files: Files) -> None:
-    st.subheader("Files", anchor=False)
+    st.subheader(_("Files"), anchor=False)
     stem = f"{plan.model}-{plan.dataset}-{plan.granularity.replace(':', '-')}"
     st.download_button(
-        "All files as one .zip",
+        _("All files as one .zip"),
         files.zip,
         f"{stem}.zip",
         MIME["zip"],
@@ -238,12 +270,12 @@ def _downloads(plan: Plan, files: Files) -> None:
     )
     for name in files.names:
         _download(
-            name, partial(files.make, name), for_task(PURPOSE[name], files.space.dataset.task)
+            name, partial(files.make, name), for_task(_(PURPOSE[name]), files.space.dataset.task)
         )
     if files.thinned:
-        st.markdown("**Thinned network** (in the .zip: the folder *thinned*)")
+        st.markdown(_("**Thinned network** (in the .zip: the folder *thinned*)"))
     for name, content in files.thinned.items():
-        _download(name, content, THINNED_PURPOSE[name])
+        _download(name, content, from_core(THINNED_PURPOSE[name]))
 
 
 def _download(name: str, content: bytes | Callable[[], bytes], purpose: str) -> None:
@@ -264,14 +296,14 @@ def _download(name: str, content: bytes | Callable[[], bytes], purpose: str) -> 
 
 def _upload() -> None:
     """A field for a plan.json, and what became of the last one."""
-    st.subheader("Upload a plan", anchor=False)
+    st.subheader(_("Upload a plan"), anchor=False)
     st.file_uploader(
-        "A plan.json from this page or from the command line",
+        _("A plan.json from this page or from the command line"),
         "json",
         key="plan_upload",
         max_upload_size=1,
         on_change=_uploaded,
-        help="Sets all choices of the side bar and of the training.",
+        help=_("Sets all choices of the side bar and of the training."),
     )
     outcome, sentence = state.stored("plan_import", ("", ""))
     if outcome == "done":
@@ -287,12 +319,13 @@ def _uploaded() -> None:
         return state.store("plan_import", ("", ""))
     try:
         plan = read_plan(upload.getvalue())
-        with st.spinner("Opening the plan's network and images …"):
+        with st.spinner(_("Opening the plan's network and images …")):
             cache.workspace(plan.model, plan.dataset)
     except PruningError as problem:
-        return state.store("plan_import", ("failed", f"{problem} Nothing was changed."))
+        sentence = _("{problem} Nothing was changed.", problem=from_core(str(problem)))
+        return state.store("plan_import", ("failed", sentence))
     state.set_plan(plan)
-    sentence = f"The plan of {upload.name} is set: {cut_words(plan)}"
+    sentence = _("The plan of {file} is set: {plan}", file=upload.name, plan=cut_words(plan))
     return state.store("plan_import", ("done", sentence))
 
 
@@ -305,10 +338,16 @@ def read_plan(content: bytes) -> Plan:
     try:
         plan = Plan.from_json(content.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise PruningError("The file is not text, so it is not a plan.") from error
+        raise PruningError(_("The file is not text, so it is not a plan.")) from error
     refuse_custom(plan)
     find(known_models(plan.model), plan.model, "network")
     find(known_datasets(plan.dataset), plan.dataset, "data set")
     if plan.dataset not in datasets_of(plan.model):
-        raise PruningError(f"There is no {plan.model} trained on {plan.dataset} on this machine.")
+        raise PruningError(
+            _(
+                "There is no {network} trained on {data} on this machine.",
+                network=plan.model,
+                data=plan.dataset,
+            )
+        )
     return plan

@@ -14,6 +14,7 @@ from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.formats import percent, signed, value_text
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.compress.shared_storage import SharingCost, sharing_cost
 from pruning_core.compress.storage_sizes import (
     StoredSize,
@@ -26,14 +27,14 @@ from pruning_core.granularity import granularity
 from pruning_core.types import Report
 
 Result = TypeVar("Result")
-AS_PAPERS = "As in the papers"
-NOT_SHARED = "Off"
+AS_PAPERS = N_("As in the papers")
+NOT_SHARED = N_("Off")
 OPTIONS: dict[str, tuple[str, tuple[str | int, ...]]] = {
-    "index_bits": ("Bits of a distance", (AS_PAPERS, 2, 3, 4, 5, 6, 8, 16)),
-    "share_bits": ("Weight sharing, bits", (NOT_SHARED, 8, 6, 5, 4, 3, 2)),
+    "index_bits": (N_("Bits of a distance"), (AS_PAPERS, 2, 3, 4, 5, 6, 8, 16)),
+    "share_bits": (N_("Weight sharing, bits"), (NOT_SHARED, 8, 6, 5, 4, 3, 2)),
 }
 """Key of a widget -> its label and options; the first one stands for None."""
-LEAD = (
+LEAD = N_(
     "Zeros need no space in a file that stores only nonzeros and where they stand. Every position "
     "costs bits too, so each format is smaller than dense only above some sparsity. Only "
     "sparse.safetensors is written here; the table says which program reads the other formats."
@@ -45,8 +46,8 @@ def storage(files: Files, report: Report) -> int | None:
 
     Computed sizes follow the plan; files are written on request.
     """
-    st.subheader("Stored bytes in every format", anchor=False)
-    st.caption(LEAD)
+    st.subheader(_("Stored bytes in every format"), anchor=False)
+    st.caption(_(LEAD))
     places = st.columns(3, vertical_alignment="bottom")
     with places[0]:
         index_bits = _choose("index_bits")
@@ -55,14 +56,14 @@ def storage(files: Files, report: Report) -> int | None:
     sizes = computed(files, index_bits)
     with places[2]:
         if _asked_to_write(files):
-            with st.spinner("Writing the files …"):
+            with st.spinner(_("Writing the files …")):
                 sizes = (*sizes, *_kept(partial(_measured, files), files, "measured"))
     if share_bits is not None:
         with show_errors():
             sizes = (*sizes, *_shared(files, share_bits, index_bits))
     figure = storage_bars(sizes, report.sparsity_masked)
     st.plotly_chart(figure, key="storage_chart", config={"displayModeBar": False}, alt=alt(figure))
-    with st.expander("Table, and which program reads each format", icon=":material/table:"):
+    with st.expander(_("Table, and which program reads each format"), icon=":material/table:"):
         st.dataframe(table(sizes), hide_index=True, key="storage_table")
     return share_bits
 
@@ -87,7 +88,9 @@ def thinned(files: Files) -> int | None:
 def _choose(key: str) -> int | None:
     state.keep_widget(key)
     label, options = OPTIONS[key]
-    chosen = st.selectbox(label, options, key=key, help=HELP[key])
+    chosen = st.selectbox(
+        _(label), options, key=key, format_func=lambda own: _(str(own)), help=_(HELP[key])
+    )
     return None if chosen == options[0] else cast(int, chosen)
 
 
@@ -117,15 +120,21 @@ def _shared(files: Files, share_bits: int, index_bits: int | None) -> tuple[Stor
             index_bits=index_bits,
         )
 
-    with st.spinner("Sharing weights, and measuring the network …"):
+    with st.spinner(_("Sharing weights, and measuring the network …")):
         cost = _kept(measure, files, "shared", share_bits, index_bits)
     task = cost.after.task
     st.markdown(
-        f"**{share_bits}-bit shared weights**: {task.value_label} "
-        f"{value_text(cost.before.value, task)} → {value_text(cost.after.value, task)} on the test "
-        f"split, measured: {signed(cost.change.value, cost.change.interval, task)}, "
-        f"n = {cost.after.n:,}. *sparse.safetensors* below holds this network; all other files "
-        "hold the weights without sharing."
+        _(
+            "**{bits}-bit shared weights**: {value} {before} → {after} on the test split, "
+            "measured: {change}, n = {n:,}. *sparse.safetensors* below holds this network; all "
+            "other files hold the weights without sharing.",
+            bits=share_bits,
+            value=from_core(task.value_label),
+            before=value_text(cost.before.value, task),
+            after=value_text(cost.after.value, task),
+            change=signed(cost.change.value, cost.change.interval, task),
+            n=cost.after.n,
+        )
     )
     return cost.sizes
 
@@ -136,10 +145,10 @@ def _asked_to_write(files: Files) -> bool:
     if state.stored("storage_written", "") == key:
         return True
     if st.button(
-        "Measure files",
+        _("Measure files"),
         key="storage_write",
         icon=":material/straighten:",
-        help=HELP["storage_write"],
+        help=_(HELP["storage_write"]),
     ):
         state.store("storage_written", key)
         st.rerun()
@@ -151,12 +160,12 @@ def table(sizes: tuple[StoredSize, ...]) -> pd.DataFrame:
     dense = dense_stored(sizes)
     return pd.DataFrame(
         {
-            "Format": size.label,
-            "Bytes": size.bytes,
-            "Against dense": times(size.bytes, dense),
-            "How known": "measured" if size.measured else "computed",
-            "Smaller above sparsity": "–" if size.crossover is None else percent(size.crossover),
-            "Which program reads it": size.read_by,
+            _("Format"): from_core(size.label),
+            _("Bytes"): size.bytes,
+            _("Against dense"): times(size.bytes, dense),
+            _("How known"): _("measured") if size.measured else _("computed"),
+            _("Smaller above sparsity"): "–" if size.crossover is None else percent(size.crossover),
+            _("Which program reads it"): from_core(size.read_by),
         }
         for size in sizes
     )

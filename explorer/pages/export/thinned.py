@@ -16,6 +16,7 @@ from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import active_job, ended, is_active, newest_run, note_lost, repeated
 from pruning_core.compress.thin import Thinned, thin_refusals
 from pruning_core.export.thinned import ThinnedExport, export_thinned
@@ -23,14 +24,20 @@ from pruning_core.granularity import granularity
 from pruning_core.types import PruningError
 
 JOB = "thin"
-OFF = "Off"
+OFF = N_("Off")
 MULTIPLES: tuple[str | int, ...] = (OFF, 8, 16)
 """Options of the rounding; the first one stands for None."""
-LEAD = (
+NAMES = {
+    "dense": N_("Dense"),
+    "thinned": N_("Thinned"),
+    "thinned, not rounded": N_("Thinned, not rounded"),
+}
+"""A network of the table -> its name there."""
+LEAD = N_(
     "The pruned network without its removed channels and heads: fewer parameters and multiply-adds "
     "in every program, with the outputs of the masked network, checked here."
 )
-WHY_NOT = (
+WHY_NOT = N_(
     "This granularity leaves weights in every channel and every head, so the network cannot become "
     "narrower: choose Filter, Channel or Head."
 )
@@ -38,11 +45,11 @@ WHY_NOT = (
 
 def thinned_files(files: Files) -> Mapping[str, bytes]:
     """Draws the panel; returns the files of the thinned network, none where it is not built."""
-    st.subheader("Thinned network", anchor=False)
+    st.subheader(_("Thinned network"), anchor=False)
     if not granularity(files.plan.granularity).narrows:
-        st.caption(WHY_NOT)
+        st.caption(_(WHY_NOT))
         return {}
-    st.caption(LEAD)
+    st.caption(_(LEAD))
     try:
         refusals = _refusals(files)
     except PruningError as problem:
@@ -52,13 +59,13 @@ def thinned_files(files: Files) -> Mapping[str, bytes]:
         st.info(plain(sentence), icon=":material/block:")
     state.keep_widget("round_to")
     chosen = st.segmented_control(
-        "Widths as multiples of",
+        _("Widths as multiples of"),
         MULTIPLES,
         default=OFF,
         required=True,
         key="round_to",
-        format_func=str,
-        help=HELP["round_to"],
+        format_func=lambda own: _(str(own)),
+        help=_(HELP["round_to"]),
     )
     round_to = None if chosen == OFF else cast(int, chosen)
     about = f"{subject_key(files)} {round_to}"
@@ -87,31 +94,32 @@ def _status(files: Files, round_to: int | None, about: str, was_active: bool) ->
     with show_errors():
         run = newest_run(JOB, about)
         if run is not None and run.active:
-            active_job(run, _progress(run), "thin_stop", "Stops after the present step.")
+            active_job(run, _progress(run), "thin_stop", _("Stops after the present step."))
             return
         if was_active:
             st.rerun()
         if run is None:
             note_lost(JOB)
         else:
-            ended(run, "build", ". There are no files of the thinned network.")
+            ended(run, _("build"), _(". There are no files of the thinned network."))
         if (run is None or run.result is None) and st.button(
-            "Build the thinned network",
+            _("Build the thinned network"),
             key="thin_start",
             icon=":material/compress:",
-            help="Runs in the background: builds, checks and measures the network, and writes "
-            "its files.",
+            help=_(
+                "Runs in the background: builds, checks and measures the network, and writes its "
+                "files."
+            ),
         ):
             events = partial(build_events, files, round_to)
-            cache.jobs().start(state.owner(), JOB, "Thinned network", events, about)
+            cache.jobs().start(state.owner(), JOB, N_("Thinned network"), events, about)
             st.rerun()
 
 
 def _progress(run: Snapshot) -> Progress:
     last = run.events[-1] if run.events else None
-    return Progress(
-        float(getattr(last, "share", 0.0)), None, str(getattr(last, "stage", "preparing"))
-    )
+    stage = str(getattr(last, "stage", N_("preparing")))
+    return Progress(float(getattr(last, "share", 0.0)), None, from_core(stage))
 
 
 def _result(files: Files, made: ThinnedExport, known: tuple[str, ...]) -> None:
@@ -125,14 +133,19 @@ def _result(files: Files, made: ThinnedExport, known: tuple[str, ...]) -> None:
     task = files.space.dataset.task
     n = next(iter(made.measured.values())).n
     st.caption(
-        f"Parameters, multiply-adds and bytes are computed; the {task.value_label} is measured on "
-        f"the test split, n = {n:,}, with 95% intervals. The largest difference from the masked "
-        f"network's outputs is {made.thinned.error:.0e} of the largest output."
+        _(
+            "Parameters, multiply-adds and bytes are computed; the {value} is measured on the test "
+            "split, n = {n:,}, with 95% intervals. The largest difference from the masked "
+            "network's outputs is {error:.0e} of the largest output.",
+            value=from_core(task.value_label),
+            n=n,
+            error=made.thinned.error,
+        )
     )
     figure = width_bars(made.thinned.widths)
     st.plotly_chart(figure, key="thin_widths", config={"displayModeBar": False}, alt=alt(figure))
     if made.thinned.notes:
-        with st.expander("Channels that stay as zeros", icon=":material/notes:"):
+        with st.expander(_("Channels that stay as zeros"), icon=":material/notes:"):
             for sentence in made.thinned.notes:
                 st.markdown(f"- {plain(sentence)}")
 
@@ -151,10 +164,10 @@ def table(made: ThinnedExport) -> pd.DataFrame:
         task = measured.task
         rows.append(
             {
-                "Network": name.capitalize(),
-                "Parameters": _count(own.parameters, at),
-                "Multiply-adds": _count(own.macs, at),
-                "Bytes": _count(own.bytes, at),
+                _("Network"): _(NAMES[name]),
+                _("Parameters"): _count(own.parameters, at),
+                _("Multiply-adds"): _count(own.macs, at),
+                _("Bytes"): _count(own.bytes, at),
                 title(task): value_text(measured.value, task),
                 "95%": interval_words(measured.interval, task),
             }

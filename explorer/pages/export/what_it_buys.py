@@ -13,6 +13,7 @@ from explorer.jobs.progress import Progress
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import active_job, ended, is_active, newest_run, note_lost, repeated
 from pruning_core.compress.storage_sizes import StoredSize, dense_stored, smallest_stored
 from pruning_core.granularity import Granularity, granularity
@@ -33,16 +34,16 @@ CARD: dict[str, Any] = {
     "border": True,
     "height": "stretch",
 }
-FINE = (
+FINE = N_(
     "Of these numbers, only nonzeros and stored bytes change: dense runtimes compute zeros like "
     "other numbers. Linear layers with very many zeros can be faster in a sparse format: "
     "`pruning time plan.json --advise` measures that."
 )
-N_OF_M = (
+N_OF_M = N_(
     "Of these numbers, only nonzeros and stored bytes change here: zeros in an N:M pattern save "
     "time only on a GPU whose kernels read that pattern, such as 2:4."
 )
-CHANNELS = (
+CHANNELS = N_(
     "With whole filters, channels or heads removed, all four numbers can change: nonzeros and "
     "stored bytes in the masked network too, dense bytes and time only in the thinned one, which "
     "has no zeros to store or to compute. Whether it is faster, only a measurement shows: few "
@@ -61,7 +62,7 @@ def what_it_buys(
 
     report, sizes: computed of the network that is exported; thinned: bytes of the thinned one.
     """
-    st.subheader("What it buys here", anchor=False)
+    st.subheader(_("What it buys here"), anchor=False)
     active = is_active(newest_run(JOB, cache.mask_key(plan)))
     repeated(_live, active)(plan, space, report, sizes, thinned, active)
 
@@ -69,8 +70,8 @@ def what_it_buys(
 def what_can_change(chosen: Granularity) -> str:
     """Which of the four numbers a granularity can change, and why."""
     if chosen.n_kept is not None:
-        return N_OF_M
-    return CHANNELS if chosen.narrows else FINE
+        return _(N_OF_M)
+    return _(CHANNELS) if chosen.narrows else _(FINE)
 
 
 def latency_events(plan: Plan, space: Workspace, batches: Sequence[int]) -> Iterator[object]:
@@ -104,20 +105,26 @@ def _numbers(
     dense = dense_stored(sizes)
     small = smallest_stored(sizes)
     places = st.grid(4, min_column_width=180)
-    total = f"of {report.parameters:,} parameters"
+    total = _("of {total:,} parameters", total=report.parameters)
     nonzeros = f"{report.nonzeros:,}"
-    places.metric("Nonzeros · computed", nonzeros, total, help=HELP["nonzeros"], **CARD)
-    same = "zeros are stored too" if thinned is None else f"thinned: {thinned:,}"
-    places.metric("Dense bytes · computed", f"{dense:,}", same, help=HELP["dense_file"], **CARD)
+    places.metric(_("Nonzeros · computed"), nonzeros, total, help=_(HELP["nonzeros"]), **CARD)
+    same = _("zeros are stored too") if thinned is None else _("thinned: {bytes:,}", bytes=thinned)
     places.metric(
-        "Stored bytes · computed",
+        _("Dense bytes · computed"), f"{dense:,}", same, help=_(HELP["dense_file"]), **CARD
+    )
+    places.metric(
+        _("Stored bytes · computed"),
         f"{small.bytes:,}",
-        f"{small.label}: {dense / small.bytes:.1f}x smaller",
-        help=HELP["stored_file"],
+        _(
+            "{format}: {times:.1f}x smaller",
+            format=from_core(small.label),
+            times=dense / small.bytes,
+        ),
+        help=_(HELP["stored_file"]),
         **CARD,
     )
     value, words = _time_words(run)
-    places.metric("Time · measured", value, words, help=HELP["latency"], **CARD)
+    places.metric(_("Time · measured"), value, words, help=_(HELP["latency"]), **CARD)
 
 
 def _time_words(run: Snapshot | None) -> tuple[str, str]:
@@ -125,44 +132,54 @@ def _time_words(run: Snapshot | None) -> tuple[str, str]:
     its interval.
     """
     if run is None or run.result is None:
-        return "–", "not measured yet"
+        return "–", _("not measured yet")
     from pruning_core.compress.forms import MASKED, THIN  # not before they are used
     from pruning_core.compress.latency import Latency
 
     if not isinstance(run.result, Latency):
-        return "–", "could not be measured"
+        return "–", _("could not be measured")
     measured = [own for own in run.result.times if own.runtime == "eager"]
     timings = {t.variant: t for own in measured[-1:] for t in own.timings}
     shown = timings.get(THIN) or timings.get(MASKED)
     if shown is None:
-        return "–", "could not be measured"
+        return "–", _("could not be measured")
     low, high = shown.interval
-    network = "thinned" if shown.variant == THIN else "with zeros"
-    words = f"{network}, batch {measured[-1].batch}: {low:.2f} to {high:.2f}"
-    return f"{shown.speedup:.2f}x", "too busy to tell" if run.result.busy else words
+    network = _("thinned") if shown.variant == THIN else _("with zeros")
+    words = _(
+        "{network}, batch {batch}: {low:.2f} to {high:.2f}",
+        network=network,
+        batch=measured[-1].batch,
+        low=low,
+        high=high,
+    )
+    return f"{shown.speedup:.2f}x", _("too busy to tell") if run.result.busy else words
 
 
 def _status(plan: Plan, space: Workspace, run: Snapshot | None) -> None:
     """The button, the bar with its stop, and the table of a finished measurement."""
     if run is not None and run.active:
-        active_job(run, _progress(run), "latency_stop", "Stops after the present pair.")
+        active_job(run, _progress(run), "latency_stop", _("Stops after the present pair."))
         return
     if run is None:
         note_lost(JOB)
     else:
-        ended(run, "measurement", ". Nothing was changed.")
+        ended(run, _("measurement"), _(". Nothing was changed."))
         _table(run)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     batches = _batches(row, len(space.dataset.val))
     if row.button(
-        "Measure the time" if run is None else "Measure again",
+        _("Measure the time") if run is None else _("Measure again"),
         key="latency_start",
         icon=":material/timer:",
         disabled=not batches,
-        help="Runs in the background, for a minute or two. You can use the other pages meanwhile.",
+        help=_(
+            "Runs in the background, for a minute or two. You can use the other pages meanwhile."
+        ),
     ):
         events = partial(latency_events, plan, space, batches)
-        cache.jobs().start(state.owner(), JOB, "Measurement of time", events, cache.mask_key(plan))
+        cache.jobs().start(
+            state.owner(), JOB, N_("Measurement of time"), events, cache.mask_key(plan)
+        )
         st.rerun()
 
 
@@ -172,11 +189,11 @@ def _batches(place: DeltaGenerator, samples: int) -> tuple[int, ...]:
     before: list[int] = state.widget_value("latency_batches", list(USUAL_BATCHES))
     state.set_widget("latency_batches", [size for size in before if size <= samples])
     chosen = place.segmented_control(
-        "Batch sizes",
+        _("Batch sizes"),
         [size for size in BATCHES if size <= samples],
         selection_mode="multi",
         key="latency_batches",
-        help=HELP["latency_batches"],
+        help=_(HELP["latency_batches"]),
     )
     return tuple(sorted(chosen))
 
@@ -185,7 +202,7 @@ def _progress(run: Snapshot) -> Progress:
     last = run.events[-1] if run.events else None
     share = float(getattr(last, "share", 0.0))
     left = run.seconds * (1 - share) / share if share > 0.05 else None
-    return Progress(share, left, str(getattr(last, "stage", "preparing")))
+    return Progress(share, left, from_core(str(getattr(last, "stage", N_("preparing")))))
 
 
 def _table(run: Snapshot) -> None:
@@ -201,21 +218,28 @@ def _table(run: Snapshot) -> None:
         st.markdown(plain(conclusion(run.result)))
     rows = [
         {
-            "Runtime": RUNTIMES[own.runtime].label,
-            "Batch": own.batch,
-            "Network": timing.label,
+            _("Runtime"): from_core(RUNTIMES[own.runtime].label),
+            _("Batch"): own.batch,
+            _("Network"): from_core(timing.label),
             "ms": round(1e3 * timing.seconds, 3),
-            "Quartiles, ms": " to ".join(f"{1e3 * end:.3f}" for end in timing.quartiles),
-            "Measured": verdict_words(timing, own.errors[timing.variant])
+            _("Quartiles, ms"): _(" to ").join(f"{1e3 * end:.3f}" for end in timing.quartiles),
+            _("Measured"): from_core(verdict_words(timing, own.errors[timing.variant]))
             if timing.variant in own.errors
-            else "the reference",
+            else _("the reference"),
         }
         for own in run.result.times
         for timing in own.timings
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="latency_table")
     at = run.result.machine
-    load = "" if at.load is None else f", load {at.load:.1f} before"
-    where = f"{at.processor}, {at.threads} of {at.cores} cores{load}."
-    how = "Times: medians. Ratios: medians, 95% intervals."
-    st.caption(plain(" ".join([where, how, *run.result.notes, *run.result.left_out])))
+    load = "" if at.load is None else _(", load {load:.1f} before", load=at.load)
+    where = _(
+        "{processor}, {threads} of {cores} cores{load}.",
+        processor=at.processor,
+        threads=at.threads,
+        cores=at.cores,
+        load=load,
+    )
+    how = _("Times: medians. Ratios: medians, 95% intervals.")
+    more = [from_core(note) for note in (*run.result.notes, *run.result.left_out)]
+    st.caption(plain(" ".join([where, how, *more])))

@@ -10,6 +10,7 @@ from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import title
 from explorer.texts.plan_words import cut_words, flow_words, tune_words
 from explorer.texts.task_words import for_task
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.compare import compare_section
 from explorer.training.engine import steps_of, training_events
 from explorer.training.form import training_form
@@ -32,11 +33,11 @@ from pruning_core.types import Finished
 from pruning_core.workspaces import Workspace
 
 FEW_STEPS = 80
-LEAD = (
+LEAD = N_(
     "Prune the network, then train the weights that are kept. Usually most of the lost accuracy "
     "is recovered. Removed weights stay removed."
 )
-EMPTY = """
+EMPTY = N_("""
 **No run yet.** Press *Start*. The network is pruned as the side bar says, in the rounds of the
 schedule, and trained after each round. You see loss and accuracy while it trains. You can stop the
 run at any time, and use all other pages meanwhile.
@@ -47,16 +48,19 @@ the weights. The base network is never changed.
 
 The run continues when you reload the page. One minute after you close the app's last tab in this
 browser, the run is stopped and its result is deleted. Files that you downloaded are not affected.
-"""
-PAGE = TrainingPage("train", "tune", "run", "round", "tune", EMPTY, ":material/model_training:")
+""")
+PAGE = TrainingPage(
+    "train", "tune", N_("run"), N_("round"), "tune", EMPTY, ":material/model_training:"
+)
 
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page. Flows other than rounds run on the page Flows."""
-    st.markdown(for_task(LEAD, space.dataset.task))
+    st.markdown(for_task(_(LEAD), space.dataset.task))
     plan = _in_rounds(plan)
     require_prunable(plan, space)
-    st.caption(f"To prune: {plain(cut_words(plan, cache.requested_by_hand(plan, space)))}")
+    words = plain(cut_words(plan, cache.requested_by_hand(plan, space)))
+    st.caption(_("To prune: {plan}", plan=words))
     run = PAGE.newest_run()
     active = is_active(run)
     result = st.container() if run is not None else None  # above the form, once there is one
@@ -74,8 +78,11 @@ def _in_rounds(plan: Plan) -> Plan:
     if flow(plan.flow) == FLOWS["rounds"]:
         return plan
     st.info(
-        f"The plan's flow is {flow_words(plan.flow)}, which runs on the page *Flows*. This page "
-        "prunes to the same target and fine-tunes in rounds.",
+        _(
+            "The plan's flow is {flow}, which runs on the page *Flows*. This page prunes to the "
+            "same target and fine-tunes in rounds.",
+            flow=flow_words(plan.flow),
+        ),
         icon=":material/timeline:",
     )
     return replace(plan, flow="rounds")
@@ -85,30 +92,44 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
     """The start button, and what the run does."""
     steps = steps_of(plan, space)
     with st.container(horizontal=True, vertical_alignment="center"):
-        pressed = start_button(PAGE, "Start again" if again else "Start", disabled=active)
-        st.caption(f"{tune_words(plan)} {_length_words(steps, space)}")
+        label = _("Start again") if again else _("Start")
+        pressed = start_button(PAGE, label, disabled=active)
+        length = _length_words(steps, space)
+        st.caption(_("{training} {length}", training=tune_words(plan), length=length))
     _few_steps_note(steps // schedule(plan.schedule).rounds, space)
     if pressed:
         split = space.dataset.val
-        start_run(PAGE, "Fine-tuning", lambda: training_events(plan, space, split), plan, space)
+        start_run(PAGE, N_("Fine-tuning"), lambda: training_events(plan, space, split), plan, space)
 
 
 def _length_words(steps: int, space: Workspace) -> str:
     """How long the run is."""
     if not steps:
-        return "The run only prunes and measures."
+        return _("The run only prunes and measures.")
     samples = space.dataset.task.samples
-    return f"In all {steps:,} steps on {len(space.dataset.train):,} training {samples}."
+    return _(
+        "In all {steps:,} steps on {count:,} training {samples}.",
+        steps=steps,
+        count=len(space.dataset.train),
+        samples=from_core(samples),
+    )
 
 
 def _few_steps_note(steps_per_round: int, space: Workspace) -> None:
     if not 0 < steps_per_round < FEW_STEPS:
         return
-    settle = "batch norms and weights" if tracked_norms(space.model) else "the weights"
-    st.caption(
-        f":material/lightbulb: {steps_per_round} steps per round are few: {settle} may not settle. "
-        "Choose more epochs or smaller batches."
+    words = (
+        N_(
+            "{steps} steps per round are few: batch norms and weights may not settle. Choose more "
+            "epochs or smaller batches."
+        )
+        if tracked_norms(space.model)
+        else N_(
+            "{steps} steps per round are few: the weights may not settle. Choose more epochs or "
+            "smaller batches."
+        )
     )
+    st.caption(f":material/lightbulb: {_(words, steps=steps_per_round)}")
 
 
 def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
@@ -123,9 +144,13 @@ def _curves(run: Snapshot, space: Workspace) -> None:
     dense = learning_curves(run, space, "training_curves")
     if dense:
         st.caption(
-            f"{title(dense.task)} on the {dense.n:,} validation {dense.task.samples}, which also "
-            "choose the best epoch. "
-            "Whiskers: 95% intervals."
+            _(
+                "{value} on the {n:,} validation {samples}, which also choose the best epoch. "
+                "Whiskers: 95% intervals.",
+                value=title(dense.task),
+                n=dense.n,
+                samples=from_core(dense.task.samples),
+            )
         )
 
 
@@ -137,17 +162,23 @@ def _results(plan: Plan, space: Workspace) -> None:
     then = asked_for(run, Plan)
     if not same_data(run, plan):
         st.info(
-            f"The last finished run has another network or other images: {plain(cut_words(then))} "
-            "Start a run for the present plan.",
+            _(
+                "The last finished run has another network or other images: {plan} Start a run "
+                "for the present plan.",
+                plan=plain(cut_words(then)),
+            ),
             icon=":material/history:",
         )
         return
     if changed := changes(then, plan, space):
         st.warning(
-            f"These results are for another plan: {'; '.join(changed)}. *Start again* runs the "
-            "present plan.",
+            _(
+                "These results are for another plan: {changes}. *Start again* runs the present "
+                "plan.",
+                changes=_("; ").join(changed),
+            ),
             icon=":material/history:",
         )
-    with st.expander("Training curves", icon=":material/show_chart:", expanded=True):
+    with st.expander(_("Training curves"), icon=":material/show_chart:", expanded=True):
         _curves(run, space)
     compare_section(run.result, then, space)

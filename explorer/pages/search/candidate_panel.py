@@ -6,14 +6,16 @@ from explorer.charts import alt
 from explorer.charts.search import ratio_bars
 from explorer.components.net_map import map_view, net_map
 from explorer.pages.search.charts_panel import WIDTH
-from explorer.pages.search.form import cost_words
+from explorer.pages.search.form import cost_share
 from explorer.pages.search.run import BASELINES, SearchRun, plan_of
 from explorer.session import cache, state
 from explorer.session.notices import plain
-from explorer.texts.formats import percent, value_text
+from explorer.texts.formats import value_text
 from explorer.texts.help import HELP
+from explorer.texts.translate import _
 from pruning_core.plan import Plan
 from pruning_core.search import Candidate
+from pruning_core.tasks import Task
 from pruning_core.workspaces import Workspace
 
 
@@ -23,28 +25,23 @@ def candidate_panel(run: SearchRun, candidate: Candidate, plan: Plan, space: Wor
     started = run.started
     assert started is not None
     task = space.dataset.task
-    costs = ", ".join(
-        f"{percent(share)} of the {cost_words(name)}" for name, share in candidate.costs.items()
-    )
-    loss = "" if candidate.judged.loss is None else f", loss {candidate.judged.loss:.3f}"
-    st.caption(
-        f"{value_text(candidate.judged.value, task)}{loss}, {costs} remain. Proposed as: "
-        f"{plain(candidate.origin)}."
-    )
+    _caption(candidate, task)
     row = st.grid(2, min_column_width=WIDTH)
     bars = row.container()
     network = row.container()
     names = [part.layers[0] for part in started.parts]
     figure = ratio_bars(
         {name: candidate.ratios[name] for name in names},
-        {BASELINES[name]: other.ratios for name, other in started.baselines.items()},
+        {_(BASELINES[name]): other.ratios for name, other in started.baselines.items()},
     )
     with bars:
         st.plotly_chart(
             figure, key="search_ratios", alt=alt(figure), config={"displayModeBar": False}
         )
         if any(len(part.layers) > 1 for part in started.parts):
-            st.caption("Layers whose filters are removed together are one bar, by its first layer.")
+            st.caption(
+                _("Layers whose filters are removed together are one bar, by its first layer.")
+            )
     with network:
         net_map(
             map_view(cache.layer_map(plan, space), space.layers),
@@ -57,21 +54,35 @@ def candidate_panel(run: SearchRun, candidate: Candidate, plan: Plan, space: Wor
         )
 
 
+def _caption(candidate: Candidate, task: Task) -> None:
+    """Its value and its costs."""
+    loss = candidate.judged.loss
+    st.caption(
+        _(
+            "{value}{loss}, {costs} remain. Proposed as: {origin}.",
+            value=value_text(candidate.judged.value, task),
+            loss="" if loss is None else _(", loss {loss:.3f}", loss=loss),
+            costs=_(", ").join(cost_share(*cost) for cost in candidate.costs.items()),
+            origin=plain(candidate.origin),
+        )
+    )
+
+
 def _buttons(run: SearchRun, candidate: Candidate, plan: Plan) -> None:
     """The buttons that set the ratios in the plan and open a page."""
     with st.container(horizontal=True):
         opened = st.button(
-            "Open in Explore",
+            _("Open in Explore"),
             type="primary",
             key="search_open",
             icon=":material/grid_view:",
-            help=HELP["search_open"],
+            help=_(HELP["search_open"]),
         )
         tuned = st.button(
-            "Fine-tune it",
+            _("Fine-tune it"),
             key="search_tune",
             icon=":material/model_training:",
-            help=HELP["search_tune"],
+            help=_(HELP["search_tune"]),
         )
     if opened or tuned:
         state.set_plan(plan_of(run, candidate.ratios, plan))

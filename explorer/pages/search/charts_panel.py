@@ -7,11 +7,12 @@ import streamlit as st
 
 from explorer.charts import alt
 from explorer.charts.search import best_so_far_chart, candidates_chart, extra_chart
-from explorer.pages.search.form import BUDGET_LABELS, cost_words
+from explorer.pages.search.form import cost_label, cost_share, cost_words
 from explorer.pages.search.run import BASELINES, SearchRun
 from explorer.session import state
-from explorer.texts.formats import percent, value_text
+from explorer.texts.formats import value_text
 from explorer.texts.help import HELP
+from explorer.texts.translate import _
 from pruning_core.search import Candidate
 from pruning_core.search.run import TOP
 from pruning_core.tasks import Task
@@ -33,7 +34,7 @@ def charts_panel(shown: Sequence[SearchRun], task: Task) -> Chosen | None:
     started = shown[-1].started
     assert started is not None
     searches = {run.asked.name: run.candidates for run in shown}
-    baselines = {BASELINES[name]: candidate for name, candidate in started.baselines.items()}
+    baselines = {_(BASELINES[name]): candidate for name, candidate in started.baselines.items()}
     chosen = _chosen(shown)
     cost = _cost(shown)
     row = st.grid(2, min_column_width=WIDTH)
@@ -68,13 +69,13 @@ def _cost(shown: Sequence[SearchRun]) -> str:
     usual = free[0] if free and settings.keep is not None else costs[0]
     state.keep_widget("search_over")
     chosen = st.segmented_control(
-        "Candidates over",
+        _("Candidates over"),
         costs,
         default=usual,
-        format_func=lambda name: BUDGET_LABELS.get(name, name),
+        format_func=cost_label,
         required=True,
         key="search_over",
-        help=HELP["search_over"],
+        help=_(HELP["search_over"]),
     )
     return str(chosen)
 
@@ -124,11 +125,11 @@ def _select(shown: Sequence[SearchRun], chosen: Chosen | None, task: Task) -> Ch
     stored = state.stored(SHOWN, BEST)
     state.set_widget(SHOWN, stored if stored in options else BEST)
     st.selectbox(
-        "Candidate shown",
+        _("Candidate shown"),
         (BEST, *options),
-        format_func=lambda key: "The best" if key == BEST else _words(*options[key], task),
+        format_func=lambda key: _("The best") if key == BEST else _words(*options[key], task),
         key=SHOWN,
-        help=HELP["search_shown"],
+        help=_(HELP["search_shown"]),
         on_change=_selected,
         width=520,
     )
@@ -146,5 +147,10 @@ def _selected() -> None:
 def _words(run: SearchRun, candidate: Candidate, task: Task) -> str:
     """82.3%, 50.1% of the MACs: candidate 57 of EagleEye, seed 0."""
     value = value_text(candidate.judged.value, task)
-    cost = f"{percent(candidate.cost)} of the {cost_words(run.asked.settings.budget)}"
-    return f"{value}, {cost}: candidate {candidate.number} of {run.asked.name}"
+    return _(
+        "{value}, {cost}: candidate {number} of {search}",
+        value=value,
+        cost=cost_share(run.asked.settings.budget, candidate.cost),
+        number=candidate.number,
+        search=run.asked.name,
+    )

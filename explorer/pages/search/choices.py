@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from explorer.session.url import pairs, unpaired
+from explorer.texts.translate import _
 from pruning_core.registry import find
 from pruning_core.search.plan_space import BUDGETS
 from pruning_core.search.run import Settings
@@ -43,5 +44,9 @@ def _value(name: str, text: str) -> Any:
         return type(getattr(USUAL, name))(text)
     except ValueError as error:
         raise PruningError(
-            f"The {name} of the search in the address cannot be '{text[:40]}'."
+            _(
+                "The {name} of the search in the address cannot be '{text}'.",
+                name=name,
+                text=text[:40],
+            )
         ) from error

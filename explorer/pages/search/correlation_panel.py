@@ -14,6 +14,7 @@ from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP
 from explorer.texts.task_words import for_task
+from explorer.texts.translate import N_, _, from_core, n_
 from explorer.training.status import active_job, asked_for, ended, is_active, repeated
 from pruning_core.plan import Plan
 from pruning_core.search.correlation import (
@@ -33,7 +34,7 @@ from pruning_core.workspaces import Workspace
 KIND = "correlation"
 USUAL = 8
 MOST = 100
-LEAD = (
+LEAD = N_(
     "A search measures candidates without training. Here some of them, spread from the worst to "
     "the best, are fine-tuned for a short time: where the order before and after agrees, the "
     "search chose well. The accuracy after fine-tuning is that of the test images, which no search "
@@ -53,10 +54,12 @@ class CorrelationRequest:
 def correlation_panel(run: SearchRun, plan: Plan, space: Workspace) -> None:
     """Draws the lab of a finished search, folded. plan: its training is used."""
     with (
-        st.expander("Correlation lab: is the search's measure right?", icon=":material/science:"),
+        st.expander(
+            _("Correlation lab: is the search's measure right?"), icon=":material/science:"
+        ),
         show_errors(),
     ):
-        st.markdown(for_task(LEAD, space.dataset.task))
+        st.markdown(for_task(_(LEAD), space.dataset.task))
         _form(run, plan, space)
         active = is_active(_newest(run.asked))
         repeated(_live, active)(run.asked, space, active)
@@ -71,18 +74,24 @@ def _newest(asked: SearchRequest) -> Snapshot | None:
 
 def _form(run: SearchRun, plan: Plan, space: Workspace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        count = _number("Candidates", "lab_count", LEAST, MOST, USUAL)
-        epochs = _number("Epochs", "lab_epochs", 1, 50, 1)
+        count = _number(_("Candidates"), "lab_count", LEAST, MOST, USUAL)
+        epochs = _number(_("Epochs"), "lab_epochs", 1, 50, 1)
         pressed = st.button(
-            "Fine-tune them",
+            _("Fine-tune them"),
             key="lab_start",
             icon=":material/play_arrow:",
             disabled=is_active(_newest(run.asked)),
         )
     steps = len(space.dataset.train)
     st.caption(
-        f"{count} trainings of {epochs} epoch{'s' * (epochs > 1)} on {steps:,} training "
-        f"{space.dataset.task.samples}, with the settings of *Fine-tune & compare*."
+        _(
+            "{count} trainings of {epochs} on {steps:,} training {samples}, with the settings of "
+            "*Fine-tune & compare*.",
+            count=count,
+            epochs=n_("{n} epoch", "{n} epochs", epochs),
+            steps=steps,
+            samples=from_core(space.dataset.task.samples),
+        )
     )
     if pressed:
         config = replace(plan.fine_tune, epochs=epochs)
@@ -91,7 +100,7 @@ def _form(run: SearchRun, plan: Plan, space: Workspace) -> None:
         cache.jobs().start(
             state.owner(),
             KIND,
-            "Correlation lab",
+            N_("Correlation lab"),
             lambda: trials(run.asked.plan, space, run.asked.settings, chosen, config),
             asked,
         )
@@ -100,7 +109,7 @@ def _form(run: SearchRun, plan: Plan, space: Workspace) -> None:
 
 def _number(label: str, key: str, least: int, most: int, usual: int) -> int:
     state.keep_widget(key)
-    return int(st.number_input(label, least, most, usual, key=key, help=HELP[key], width=150))
+    return int(st.number_input(label, least, most, usual, key=key, help=_(HELP[key]), width=150))
 
 
 def _live(asked: SearchRequest, space: Workspace, was_active: bool) -> None:
@@ -115,11 +124,13 @@ def _live(asked: SearchRequest, space: Workspace, was_active: bool) -> None:
         total = asked_for(job, CorrelationRequest).count
         if job.active:
             left = job.seconds / len(done) * (total - len(done)) if done else None
-            stage = f"{len(done)} of {total} candidates fine-tuned"
+            stage = _("{count} of {total} candidates fine-tuned", count=len(done), total=total)
             at = Progress(len(done) / total, left, stage)
-            active_job(job, at, "lab_stop", "Stops within one candidate. Finished ones are kept.")
+            active_job(
+                job, at, "lab_stop", _("Stops within one candidate. Finished ones are kept.")
+            )
         else:
-            ended(job, "lab", f" after {len(done)} candidates.")
+            ended(job, _("lab"), _(" after {count} candidates.", count=len(done)))
         if done:
             _result(done, space.dataset.task)
 
@@ -131,29 +142,32 @@ def _result(done: Sequence[Trial], task: Task) -> None:
         return
     after = [trial.tuned for trial in done]
     sides = {
-        "with repair": [trial.repaired for trial in done],
-        "without repair": [trial.masked for trial in done],
+        N_("with repair"): [trial.repaired for trial in done],
+        N_("without repair"): [trial.masked for trial in done],
     }
     try:
         found = {side: correlations(before, after) for side, before in sides.items()}
-        found["difference"] = differences(sides["with repair"], sides["without repair"], after)
+        found[N_("difference")] = differences(sides["with repair"], sides["without repair"], after)
     except PruningError as problem:
-        st.caption(str(problem))
+        st.caption(from_core(str(problem)))
         return
     rows = [
-        {"Measured": side} | {name.title(): _words(c) for name, c in own.items()}
+        {_("Measured"): _(side)} | {name.title(): _words(c) for name, c in own.items()}
         for side, own in found.items()
     ]
     st.dataframe(
-        rows, hide_index=True, alt="Correlation of the value before and after fine-tuning."
+        rows, hide_index=True, alt=_("Correlation of the value before and after fine-tuning.")
     )
     st.caption(
-        f"Over {len(done)} candidates, with 95% bootstrap intervals. 1: the same order; "
-        "0: no relation. Where the difference's interval is above 0, repair makes the order surer. "
-        "Repair: batch-norm statistics measured again, or the plan's own repair."
+        _(
+            "Over {count} candidates, with 95% bootstrap intervals. 1: the same order; 0: no "
+            "relation. Where the difference's interval is above 0, repair makes the order surer. "
+            "Repair: batch-norm statistics measured again, or the plan's own repair.",
+            count=len(done),
+        )
     )
 
 
 def _words(found: Correlation) -> str:
     low, high = found.interval
-    return f"{found.value:.2f} ({low:.2f} to {high:.2f})"
+    return _("{value:.2f} ({low:.2f} to {high:.2f})", value=found.value, low=low, high=high)

@@ -12,8 +12,10 @@ from explorer.pages.search.run import KIND, SearchRequest, SearchRun, search_eve
 from explorer.pages.sensitivity.scans import measured_for
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
+from explorer.texts.formats import percent
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import start_job
 from pruning_core.history import kept_search
 from pruning_core.plan import Plan
@@ -27,10 +29,10 @@ from pruning_core.workspaces import Workspace
 KEY = "search"
 SHOWN = ("model", "dataset", "granularity", "criterion")
 BUDGET_LABELS = {
-    "macs": "MACs",
-    "parameters": "Parameters",
-    "bytes": "Stored bytes",
-    "time": "Measured time",
+    "macs": N_("MACs"),
+    "parameters": N_("Parameters"),
+    "bytes": N_("Stored bytes"),
+    "time": N_("Measured time"),
 }
 
 
@@ -41,10 +43,10 @@ def search_form(plan: Plan, space: Workspace, known: tuple[SearchRun, ...]) -> N
         row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
         _method(row, settings)
         _budget(row, settings)
-        _number(row, "Evaluations", "evaluations", settings)
-        _number(row, "Seed", "seed", settings)
-        st.caption(search_method(settings.method).help)
-        with st.expander("More settings", icon=":material/tune:"):
+        _number(row, _("Evaluations"), "evaluations", settings)
+        _number(row, _("Seed"), "seed", settings)
+        st.caption(from_core(search_method(settings.method).help))
+        with st.expander(_("More settings"), icon=":material/tune:"):
             _settings(settings)
             _limits(settings)
         with show_errors():
@@ -59,7 +61,8 @@ def _choices_now() -> Settings:
         return choices(text)
     except PruningError as problem:
         st.warning(
-            f"{plain(str(problem))} The address's '{KEY}' was ignored.", icon=":material/info:"
+            _("{problem} The address's '{key}' was ignored.", problem=plain(str(problem)), key=KEY),
+            icon=":material/info:",
         )
         return USUAL
 
@@ -80,9 +83,9 @@ def _method(row: DeltaGenerator, settings: Settings) -> None:
     name = settings.method.partition(":")[0]
     state.set_widget("search_method", name)
     row.selectbox(
-        "Method",
+        _("Method"),
         tuple(SEARCHES),
-        format_func=lambda name: SEARCHES[name].label,
+        format_func=lambda name: from_core(SEARCHES[name].label),
         key="search_method",
         help=entry_help("search", SEARCHES[name]),
         on_change=lambda: _change(method=state.widget_value("search_method", name)),
@@ -93,30 +96,30 @@ def _budget(row: DeltaGenerator, settings: Settings) -> None:
     """What is limited, and the share of it that may remain; none where the method needs none."""
     state.set_widget("search_budget", settings.budget)
     row.selectbox(
-        "Budget of",
+        _("Budget of"),
         tuple(BUDGETS),
-        format_func=lambda name: BUDGET_LABELS.get(name, name),
+        format_func=cost_label,
         key="search_budget",
-        help=HELP["search_budget"],
+        help=_(HELP["search_budget"]),
         on_change=lambda: _change(budget=state.widget_value("search_budget", "macs")),
     )
     keep = settings.keep or USUAL.keep or 0.5
     state.set_widget("search_keep", min(99, max(1, round(100 * keep))))
     row.number_input(
-        "Keep, %",
+        _("Keep, %"),
         1,
         99,
         key="search_keep",
-        help=HELP["search_keep"],
+        help=_(HELP["search_keep"]),
         disabled=settings.keep is None,
         on_change=lambda: _change(keep=state.widget_value("search_keep", 50) / 100),
     )
     if search_method(settings.method).several:
         state.set_widget("search_front", settings.keep is None)
         st.toggle(
-            "No budget: look for the whole trade-off",
+            _("No budget: look for the whole trade-off"),
             key="search_front",
-            help=HELP["search_front"],
+            help=_(HELP["search_front"]),
             on_change=lambda: _change(
                 keep=None if state.widget_value("search_front", False) else USUAL.keep
             ),
@@ -131,7 +134,7 @@ def _number(row: DeltaGenerator, label: str, field: str, settings: Settings) -> 
         0 if field == "seed" else 1,
         2**31 - 1 if field == "seed" else MOST_EVALUATIONS,
         key=key,
-        help=HELP[key],
+        help=_(HELP[key]),
         on_change=lambda: _change(**{field: state.widget_value(key, getattr(USUAL, field))}),
     )
 
@@ -147,7 +150,7 @@ def _setting(row: DeltaGenerator, method: str, setting: Setting) -> None:
     name = method.partition(":")[0]
     chosen = search_method(method)
     key = f"search_{name}_{setting.name}"
-    label = setting.name.replace("_", " ").capitalize()
+    label = from_core(setting.name.replace("_", " ").capitalize())
     before = getattr(chosen, setting.name)
     state.set_widget(key, before)
 
@@ -157,7 +160,7 @@ def _setting(row: DeltaGenerator, method: str, setting: Setting) -> None:
         _change(method=text_of(SEARCHES, name, own))
 
     if isinstance(setting.default, bool):
-        row.toggle(label, key=key, help=setting.help, on_change=changed)
+        row.toggle(label, key=key, help=from_core(setting.help), on_change=changed)
         return
     number = type(setting.default)
     step: Any = 1 if number is int else 0.05
@@ -168,7 +171,7 @@ def _setting(row: DeltaGenerator, method: str, setting: Setting) -> None:
         step=step,
         format="%g" if number is float else None,
         key=key,
-        help=setting.help,
+        help=from_core(setting.help),
         on_change=changed,
     )
 
@@ -179,23 +182,23 @@ def _limits(settings: Settings) -> None:
         bounds = (round(100 * settings.least), round(100 * settings.most))
         state.set_widget("search_bounds", bounds)
         st.slider(
-            "Least and most removed from a layer",
+            _("Least and most removed from a layer"),
             0,
             100,
             format="%d%%",
             key="search_bounds",
             width=420,
-            help=HELP["bounds"],
+            help=_(HELP["bounds"]),
             on_change=_bounds_changed,
         )
         state.set_widget("search_round_to", settings.round_to)
         st.number_input(
-            "Keep a multiple of this many groups",
+            _("Keep a multiple of this many groups"),
             1,
             128,
             key="search_round_to",
             width=280,
-            help=HELP["multiple"],
+            help=_(HELP["multiple"]),
             on_change=lambda: _change(round_to=state.widget_value("search_round_to", 1)),
         )
 
@@ -215,23 +218,31 @@ def _start(
     done = same is not None and same.job.status == "done"
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
-            "Continue" if go_on else "Search",
+            _("Continue") if go_on else _("Search"),
             type="primary",
             key="search_start",
             icon=":material/play_arrow:",
             disabled=active or done,
-            help=HELP["search_start"],
+            help=_(HELP["search_start"]),
         )
-        n = min(plan.probe, len(space.dataset.val))
-        st.caption(
-            "This search is finished: change the method, the budget, the evaluations or the seed."
-            if done
-            else f"{searched_words(plan)}. Each candidate is measured on {n:,} probe "
-            f"{space.dataset.task.samples}, without training."
-        )
+        st.caption(_finished_words() if done else _measured_words(plan, space))
     if pressed:
         start_job(KIND, asked.name, _events(asked, space), asked)
         st.rerun()
+
+
+def _finished_words() -> str:
+    return _("This search is finished: change the method, the budget, the evaluations or the seed.")
+
+
+def _measured_words(plan: Plan, space: Workspace) -> str:
+    """What is searched, and how candidates are measured."""
+    return _(
+        "{searched}. Each candidate is measured on {n:,} probe {samples}, without training.",
+        searched=searched_words(plan),
+        n=min(plan.probe, len(space.dataset.val)),
+        samples=from_core(space.dataset.task.samples),
+    )
 
 
 def _events(asked: SearchRequest, space: Workspace) -> MakeEvents:
@@ -246,10 +257,20 @@ def _events(asked: SearchRequest, space: Workspace) -> MakeEvents:
 def searched_words(plan: Plan) -> str:
     """ResNet-20 on Digits: Filter by Magnitude (L1)."""
     names = {name: WORDS[name][1](getattr(plan, name)) for name in SHOWN}
-    return f"{names['model']} on {names['dataset']}: {names['granularity']} by {names['criterion']}"
+    return _("{model} on {dataset}: {granularity} by {criterion}", **names)
 
 
 def cost_words(name: str) -> str:
     """The name of a cost inside a sentence."""
-    label = BUDGET_LABELS.get(name, name)
+    label = cost_label(name)
     return label if label == "MACs" else label.lower()
+
+
+def cost_label(name: str) -> str:
+    """The name of a cost."""
+    return _(BUDGET_LABELS.get(name, name))
+
+
+def cost_share(name: str, share: float) -> str:
+    """50% of the MACs."""
+    return _("{share} of the {cost}", share=percent(share), cost=cost_words(name))

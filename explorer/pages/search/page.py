@@ -8,11 +8,12 @@ from explorer.jobs.progress import clock
 from explorer.pages.search.candidate_panel import candidate_panel
 from explorer.pages.search.charts_panel import best_of, charts_panel
 from explorer.pages.search.correlation_panel import correlation_panel
-from explorer.pages.search.form import cost_words, search_form, searched_words
+from explorer.pages.search.form import cost_share, search_form, searched_words
 from explorer.pages.search.run import (
     BASELINES,
     KIND,
     SearchRun,
+    Started,
     interval_of,
     runs,
     searched_plan,
@@ -21,21 +22,21 @@ from explorer.pages.search.run import (
 from explorer.session import cache
 from explorer.session.kept import keeping_note
 from explorer.session.notices import plain, show_errors
-from explorer.texts.formats import interval_words, percent, value_text
+from explorer.texts.formats import interval_words, value_text
 from explorer.texts.plan_words import differences
 from explorer.texts.task_words import for_task
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import REFRESH_SECONDS, active_job, ended, note_lost
 from pruning_core.plan import Plan
-from pruning_core.search import Candidate
 from pruning_core.tasks import Task
 from pruning_core.workspaces import Workspace
 
-LEAD = (
+LEAD = N_(
     "A search proposes how much to remove in each layer and measures the pruned network without "
     "training it, many times; most methods learn from each result what to propose next. It keeps "
     "the ratios that lose the least accuracy within a budget."
 )
-EMPTY = """
+EMPTY = N_("""
 **No search has run yet.** Choose a method and a budget, and press *Search*. You see the best value
 so far, every candidate as a point, and its ratios layer by layer. The same budget with equal ratios
 and by global magnitude is measured too: a search that is not better than both is of little use.
@@ -44,12 +45,12 @@ Nothing is trained, and the network itself is not changed.
 A reload finds the search again. One minute after the last tab of this app in your browser is
 closed, the search stops. Measured candidates stay on disk: the same search then measures only
 the others.
-"""
+""")
 
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.markdown(for_task(LEAD, space.dataset.task))
+    st.markdown(for_task(_(LEAD), space.dataset.task))
     if not cache.prunable(plan, space)[0]:
         cache.groups(plan, space)  # raises with the reason
     known = runs()
@@ -69,8 +70,8 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         if was_active and not (known and known[0].job.active):
             st.rerun()
         if not known:
-            note_lost(KIND, " Measured candidates are on disk.")
-            st.info(for_task(EMPTY, space.dataset.task), icon=":material/manage_search:")
+            note_lost(KIND, _(" Measured candidates are on disk."))
+            st.info(for_task(_(EMPTY), space.dataset.task), icon=":material/manage_search:")
             return
         _status(known[0])
         if not _same_data(known[0], plan):
@@ -87,16 +88,24 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
 def _status(run: SearchRun) -> None:
     """How far the newest search is, or how it ended."""
     if run.job.active:
-        stop_help = "Stops within one candidate. Measured candidates are kept for *Continue*."
+        stop_help = _("Stops within one candidate. Measured candidates are kept for *Continue*.")
         active_job(run.job, run.progress, "search_stop", stop_help)
         return
     done = len(run.candidates)
     keeping_note(run.job.events)
     ended(
         run.job,
-        "search",
-        f" after {done:,} candidates, which are kept. *Continue* measures the others.",
-        f"{run.asked.name}: {done:,} candidates in {clock(run.job.seconds)}.",
+        _("search"),
+        _(
+            " after {count:,} candidates, which are kept. *Continue* measures the others.",
+            count=done,
+        ),
+        _(
+            "{search}: {count:,} candidates in {time}.",
+            search=run.asked.name,
+            count=done,
+            time=clock(run.job.seconds),
+        ),
     )
 
 
@@ -110,14 +119,20 @@ def _same_data(run: SearchRun, plan: Plan) -> bool:
     then = run.asked.plan
     if not _is_same_data(run, plan):
         st.info(
-            f"The last search has another network or other images: {plain(searched_words(then))}.",
+            _(
+                "The last search has another network or other images: {searched}.",
+                searched=plain(searched_words(then)),
+            ),
             icon=":material/history:",
         )
         return False
     if changed := differences(then, searched_plan(plan)):
         st.warning(
-            f"These candidates are for another plan: {'; '.join(changed)}. *Search* measures the "
-            "present plan.",
+            _(
+                "These candidates are for another plan: {changes}. *Search* measures the present "
+                "plan.",
+                changes=_("; ").join(changed),
+            ),
             icon=":material/history:",
         )
     return True
@@ -128,28 +143,40 @@ def _summary(shown: Sequence[SearchRun], n: int, task: Task) -> None:
     pair = best_of(shown)
     started = shown[-1].started
     if pair is None or started is None:
-        st.caption("No candidate is within the budget yet.")
+        st.caption(_("No candidate is within the budget yet."))
         return
     run, best = pair
     value = value_text(best.judged.value, task)
     ends = interval_of(best.judged.value, n, task)
-    spread = f" (95%: {interval_words(ends, task)})" if ends else ""
-    baselines = ", ".join(
-        f"{BASELINES[name]} {value_text(candidate.judged.value, task)}"
-        for name, candidate in started.baselines.items()
-    )
+    spread = _(" (95%: {interval})", interval=interval_words(ends, task)) if ends else ""
+    budget = run.asked.settings.budget
     st.markdown(
-        f"**{task.value_label.capitalize()} {value}**{spread} with {_kept(best, run)}: candidate "
-        f"{best.number:,} of {run.asked.name}. {baselines.capitalize()}, dense "
-        f"{value_text(started.dense.value, task)}."
+        _(
+            "**{name} {value}**{spread} with {cost}: candidate {number:,} of {search}. "
+            "{baselines}, dense {dense}.",
+            name=from_core(task.value_label).capitalize(),
+            value=value,
+            spread=spread,
+            cost=cost_share(budget, best.costs[budget]),
+            number=best.number,
+            search=run.asked.name,
+            baselines=_baseline_words(started, task).capitalize(),
+            dense=value_text(started.dense.value, task),
+        )
     )
     st.caption(
-        f"Measured on {n:,} probe {task.samples}, without training. The best of many candidates "
-        "looks better on these images than it is: fine-tune it and compare on the test images."
+        _(
+            "Measured on {n:,} probe {samples}, without training. The best of many candidates "
+            "looks better on these images than it is: fine-tune it and compare on the test images.",
+            n=n,
+            samples=from_core(task.samples),
+        )
     )
 
 
-def _kept(candidate: Candidate, run: SearchRun) -> str:
-    """50% of the MACs."""
-    budget = run.asked.settings.budget
-    return f"{percent(candidate.costs[budget])} of the {cost_words(budget)}"
+def _baseline_words(started: Started, task: Task) -> str:
+    """uniform 61.2%, global magnitude 70.4%."""
+    return _(", ").join(
+        f"{_(BASELINES[name])} {value_text(candidate.judged.value, task)}"
+        for name, candidate in started.baselines.items()
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import Progress
 from explorer.session import cache, state
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import asked_for
 from pruning_core.backends import configured_backend
 from pruning_core.intervals import wilson_interval
@@ -19,7 +20,7 @@ from pruning_core.workers import WorkerLost
 from pruning_core.workspaces import Workspace
 
 KIND = "search"
-BASELINES = {"uniform": "uniform", "global": "global magnitude"}
+BASELINES = {"uniform": N_("uniform"), "global": N_("global magnitude")}
 """Ratios that need no search and are measured at the same budget, with their names in charts."""
 NOT_SEARCHED = ("allocation", "sparsity", "schedule", "flow", "overrides", "fine_tune", "tied")
 """Fields of a plan that what a search measures does not depend on."""
@@ -36,9 +37,13 @@ class SearchRequest:
     @property
     def name(self) -> str:
         """The method with its settings, and the seed: EagleEye (draws=50), seed 0."""
-        name, _, settings = self.settings.method.partition(":")
-        more = f" ({settings.replace(',', ', ')})" if settings else ""
-        return f"{SEARCHES[name].label}{more}, seed {self.settings.seed}"
+        name, _colon, settings = self.settings.method.partition(":")
+        return _(
+            "{method}{settings}, seed {seed}",
+            method=from_core(SEARCHES[name].label),
+            settings=_(" ({text})", text=settings.replace(",", ", ")) if settings else "",
+            seed=self.settings.seed,
+        )
 
     @property
     def comparable(self) -> tuple[Plan, Settings]:
@@ -118,11 +123,15 @@ class SearchRun:
     def progress(self) -> Progress:
         """How far it is. Known candidates take no time, so the time left is a rough estimate."""
         if self.started is None:
-            return Progress(0.0, None, "scoring groups, measuring the baselines")
+            return Progress(0.0, None, _("scoring groups, measuring the baselines"))
         done = len(self.candidates)
         total = self.asked.settings.evaluations
         left = self.job.seconds / done * (total - done) if done else None
-        return Progress(min(1.0, done / total), left, f"candidate {done:,} of {total:,}")
+        return Progress(
+            min(1.0, done / total),
+            left,
+            _("candidate {done:,} of {total:,}", done=done, total=total),
+        )
 
 
 def runs() -> tuple[SearchRun, ...]:

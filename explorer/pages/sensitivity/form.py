@@ -19,6 +19,7 @@ from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import asked_for
 from pruning_core.granularity import granularity
 from pruning_core.history import kept_scan, scan_record
@@ -27,7 +28,7 @@ from pruning_core.plan import Plan
 from pruning_core.types import Layer
 from pruning_core.workspaces import Workspace
 
-OWN = "Own choice"
+OWN = N_("Own choice")
 
 
 def scan_form(
@@ -42,7 +43,7 @@ def scan_form(
         _caption(asked, min(plan.probe, len(space.dataset.val)), space.dataset.task.samples)
     if pressed is None:
         return
-    title = "Sensitivity preview" if pressed.preview else "Sensitivity scan"
+    title = N_("Sensitivity preview") if pressed.preview else N_("Sensitivity scan")
     with show_errors():
         cache.jobs().start(state.owner(), KIND, title, _events(pressed, space), pressed)
         st.rerun()
@@ -60,13 +61,14 @@ def _grid(plan: Plan) -> Sequence[int]:
     """The sparsities to measure, in percent."""
     state.keep_widget("grid")
     preset = st.selectbox(
-        "Grid",
+        _("Grid"),
         (*PRESETS, OWN),
         index=1,
+        format_func=_,
         key="grid",
         bind="query-params",
         width=190,
-        help=HELP["grid"],
+        help=_(HELP["grid"]),
         disabled=granularity(plan.granularity).fixed_ratio is not None,
     )
     if preset != OWN:
@@ -74,13 +76,13 @@ def _grid(plan: Plan) -> Sequence[int]:
     state.keep_widget("grid_values")
     return tuple(
         st.multiselect(
-            "Sparsities, %",
+            _("Sparsities, %"),
             range(5, 101, 5),
             default=PRESETS["Quick"],
             key="grid_values",
             bind="query-params",
             width=420,
-            help=HELP["grid_values"],
+            help=_(HELP["grid_values"]),
         )
     )
 
@@ -95,15 +97,15 @@ def _couplings(plan: Plan, space: Workspace) -> tuple[Coupling, ...] | None:
     couplings, unknown = space.tied
     state.keep_widget("tied")
     together = st.toggle(
-        "Tied layers together",
+        _("Tied layers together"),
         value=True,
         key="tied",
         bind="query-params",
-        help=HELP["tied"],
+        help=_(HELP["tied"]),
         disabled=bool(unknown),
     )
     if unknown:
-        st.caption(f"Each layer alone: {plain(unknown)}")
+        st.caption(_("Each layer alone: {why}", why=plain(unknown)))
     return couplings if together and not unknown else None
 
 
@@ -112,11 +114,11 @@ def _buttons(asked: ScanRequest | None, scans: tuple[Snapshot, ...]) -> ScanRequ
     off = any(scan.active for scan in scans[:1]) or asked is None or len(asked.grid) < 2
     again = any(not asked_for(scan, ScanRequest).preview for scan in scans)
     if st.button(
-        "Scan again" if again else "Scan",
+        _("Scan again") if again else _("Scan"),
         type="secondary" if again else "primary",
         key="scan_start",
         icon=":material/monitoring:",
-        help=HELP["scan"],
+        help=_(HELP["scan"]),
         disabled=off,
     ):
         return asked
@@ -125,10 +127,10 @@ def _buttons(asked: ScanRequest | None, scans: tuple[Snapshot, ...]) -> ScanRequ
         for scan in scans[:1]
     )
     if st.button(
-        "Preview",
+        _("Preview"),
         key="preview_start",
         icon=":material/speed:",
-        help=HELP["preview"],
+        help=_(HELP["preview"]),
         disabled=off or known,
     ):
         return asked and replace(asked, preview=True)
@@ -138,20 +140,33 @@ def _buttons(asked: ScanRequest | None, scans: tuple[Snapshot, ...]) -> ScanRequ
 def _caption(asked: ScanRequest, images: int, samples: str) -> None:
     """How much the scan measures."""
     if len(asked.grid) < 2:
-        st.caption("Choose at least one sparsity.")
+        st.caption(_("Choose at least one sparsity."))
         return
-    layers = f"{len(asked.layers)} layers"
-    if asked.units < len(asked.layers):
-        layers += f" in {asked.units} parts"
-    size = (
-        f"{layers} × {len(asked.grid) - 1} sparsities: at most {asked.measurements} measurements "
-        f"on {images:,} {samples} each."
+    size = _(
+        "{layers} × {count} sparsities: at most {most} measurements on {images:,} {samples} each.",
+        layers=_layers(asked),
+        count=len(asked.grid) - 1,
+        most=asked.measurements,
+        images=images,
+        samples=from_core(samples),
     )
     chosen = granularity(asked.plan.granularity)
     if chosen.fixed_ratio is None:
         st.caption(size)
         return
     st.caption(
-        f"{chosen.label} has a fixed ratio: each layer is measured dense and at "
-        f"{percent(chosen.fixed_ratio)}. {size}"
+        _(
+            "{granularity} has a fixed ratio: each layer is measured dense and at {ratio}. {size}",
+            granularity=from_core(chosen.label),
+            ratio=percent(chosen.fixed_ratio),
+            size=size,
+        )
     )
+
+
+def _layers(asked: ScanRequest) -> str:
+    """The number of layers, and of parts where layers are measured together."""
+    count = len(asked.layers)
+    if asked.units < count:
+        return _("{count} layers in {parts} parts", count=count, parts=asked.units)
+    return _("{count} layers", count=count)

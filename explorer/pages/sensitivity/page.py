@@ -25,6 +25,7 @@ from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import differences
 from explorer.texts.task_words import for_task, loss_help
+from explorer.texts.translate import N_, _, from_core, n_
 from explorer.training.status import REFRESH_SECONDS, active_job, asked_for, ended, note_lost
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.preview import Preview
@@ -34,15 +35,16 @@ from pruning_core.tasks import CLASSIFICATION
 from pruning_core.types import PruningError, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
-VALUE = "Accuracy"
+VALUE = N_("Accuracy")
 """The choice of the task's value in the address; it is shown by its own name."""
-BANDED = "Bands, of the highlighted layer or of the three steepest curves"
-ALL = "all layers"
-LEAD = (
+LOSS = N_("Loss")
+BANDED = N_("Bands, of the highlighted layer or of the three steepest curves")
+ALL = N_("all layers")
+LEAD = N_(
     "Prune one layer at a time, keep all others dense, and measure. "
     "Layers differ widely in how much they can lose."
 )
-EMPTY = """
+EMPTY = N_("""
 **No curves yet.** Press *Scan*. Each layer in turn is pruned at every sparsity of the grid, and
 the accuracy on the probe images is measured. A layer with a flat curve is not sensitive; a layer
 whose curve falls early is sensitive. From the curves, this page makes a ratio for each layer.
@@ -51,12 +53,12 @@ a tenth of the time; for a small network it needs more.
 
 A reload finds the scan again. One minute after the last tab of this app in your browser is closed,
 the scan stops. A finished scan is kept on the page *Runs*, and shown here again.
-"""
-CAVEAT = (
+""")
+CAVEAT = N_(
     "Each layer is pruned alone: these curves do not show what happens when several layers are "
     "pruned *together*. Losses add up, and other layers can compensate. Measure the whole plan."
 )
-FULL_ONLY = (
+FULL_ONLY = N_(
     "A preview does not rank the layers. The ranking and the ratios for a target need a full scan: "
     "press *Scan*."
 )
@@ -64,7 +66,7 @@ FULL_ONLY = (
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.markdown(for_task(LEAD, space.dataset.task))
+    st.markdown(for_task(_(LEAD), space.dataset.task))
     prunable, reasons = cache.prunable(plan, space)
     if not prunable:
         cache.groups(plan, space)  # raises with the reason
@@ -81,7 +83,7 @@ def render(plan: Plan, space: Workspace) -> None:
     _not_prunable(reasons)
     asked = asked_for(scan, ScanRequest)
     if asked.preview:
-        st.info(FULL_ONLY, icon=":material/monitoring:")
+        st.info(_(FULL_ONLY), icon=":material/monitoring:")
         return
     points = points_of(scan)
     slice_section(points, asked)
@@ -103,7 +105,7 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
             _curves(plan, space, scan)
         elif not known:
             note_lost(KIND)
-            st.info(for_task(EMPTY, space.dataset.task), icon=":material/monitoring:")
+            st.info(for_task(_(EMPTY), space.dataset.task), icon=":material/monitoring:")
 
 
 def _status(scan: Snapshot) -> None:
@@ -116,20 +118,27 @@ def _status(scan: Snapshot) -> None:
             scan,
             Progress(share, left, stage),
             "scan_stop",
-            "Stops within one measurement. Measured points are kept.",
+            _("Stops within one measurement. Measured points are kept."),
         )
         return
-    together = (
-        " Layers with tied channels were pruned together and share a curve." if asked.tied else ""
-    )
     keeping_note(scan.events)
-    verb = "Previewed" if asked.preview else "Scanned"
     ended(
         scan,
-        "preview" if asked.preview else "scan",
-        f" after {done}; measured points are kept.",
-        f"{verb} {len(asked.layers)} layers in {clock(scan.seconds)}.{together}",
+        _("preview") if asked.preview else _("scan"),
+        _(" after {done}; measured points are kept.", done=done),
+        _done_words(asked, clock(scan.seconds)),
     )
+
+
+def _done_words(asked: ScanRequest, time: str) -> str:
+    """How long a finished scan or preview took."""
+    words = (
+        N_("Previewed {count} layers in {time}.")
+        if asked.preview
+        else N_("Scanned {count} layers in {time}.")
+    )
+    together = _(" Layers with tied channels were pruned together and share a curve.")
+    return _(words, count=len(asked.layers), time=time) + (together if asked.tied else "")
 
 
 def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:
@@ -137,8 +146,11 @@ def _curves(plan: Plan, space: Workspace, scan: Snapshot) -> None:
     scanned = scanned_plan(asked_for(scan, ScanRequest).plan)
     if changed := differences(scanned, scanned_plan(plan)):
         st.warning(
-            f"These curves are for another plan: {'; '.join(changed)}. "
-            "*Scan again* measures the present plan.",
+            _(
+                "These curves are for another plan: {changes}. *Scan again* measures the present "
+                "plan.",
+                changes=_("; ").join(changed),
+            ),
             icon=":material/history:",
         )
     if (preview := preview_of(scan)) is not None:
@@ -160,31 +172,41 @@ def _measured(
     task = dense.task
     with st.container(horizontal=True):
         measure = st.segmented_control(
-            "Measure",
-            (VALUE, "Loss"),
+            _("Measure"),
+            (VALUE, LOSS),
             default=VALUE,
-            format_func=lambda choice: title(dense.task) if choice == VALUE else choice,
+            format_func=lambda choice: title(dense.task) if choice == VALUE else _(choice),
             required=True,
             key="measure",
             bind="query-params",
-            help=HELP["measure"] if task.name == CLASSIFICATION.name else loss_help(task),
+            help=_(HELP["measure"]) if task.name == CLASSIFICATION.name else loss_help(task),
         )
         focus = _focus(points)
-    key = "loss" if measure == "Loss" else "value"
+    key = "loss" if measure == LOSS else "value"
     figure = sensitivity_curves(
         points, getattr(dense, key), ratios or {}, focus=focus, measure=key, total=total
     )
     st.plotly_chart(
         figure, key="sensitivity_curves", alt=alt(figure), config={"displayModeBar": False}
     )
-    circles = "" if ratios is None else "Circles: each layer's ratio in the present plan. "
-    st.caption(
-        f"Measured on {dense.n:,} probe {task.samples}. Dashed line: the dense network, "
-        f"{value_text(dense.value, task)} (95% interval {interval_words(dense.interval, task)}). "
-        f"{BANDED}: 95% interval of the *change* on the same {task.samples}; a loss is more "
+    st.caption(_how_measured(dense, circles=ratios is not None))
+
+
+def _how_measured(dense: SensitivityPoint, *, circles: bool) -> str:
+    """What the measured curves show. circles: they are drawn."""
+    task = dense.task
+    return _(
+        "Measured on {n:,} probe {samples}. Dashed line: the dense network, {value} (95% interval "
+        "{interval}). {banded}: 95% interval of the *change* on the same {samples}; a loss is more "
         "than chance where its band does not contain the dashed line. Hollow marks: nothing could "
-        "be removed. "
-        f"{circles}{CAVEAT}"
+        "be removed. {circles}{caveat}",
+        n=dense.n,
+        samples=from_core(task.samples),
+        value=value_text(dense.value, task),
+        interval=interval_words(dense.interval, task),
+        banded=_(BANDED),
+        circles=_("Circles: each layer's ratio in the present plan. ") if circles else "",
+        caveat=_(CAVEAT),
     )
 
 
@@ -194,13 +216,20 @@ def _estimated(preview: Preview) -> None:
     figure = preview_curves(preview.bands, dense.value, focus=_focus(preview.bands))
     st.plotly_chart(figure, key="preview_curves", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
-        f"Estimated from {preview.evaluations:,} of {preview.full_evaluations:,} evaluations "
-        f"({percent(preview.evaluation_share)}), about {percent(preview.work)} of the full scan's "
-        f"work. {BANDED}: the full scan's curve should lie inside the band at 90% of points or "
-        "more. Dashed line: the dense network, measured. Hollow marks: estimated from some of the "
-        f"{dense.n:,} probe {dense.task.samples}, or from neighbouring points; the tooltip says "
-        "from how many. "
-        "Crosses: nothing could be removed."
+        _(
+            "Estimated from {evaluations:,} of {all:,} evaluations ({share}), about {work} of the "
+            "full scan's work. {banded}: the full scan's curve should lie inside the band at 90% "
+            "of points or more. Dashed line: the dense network, measured. Hollow marks: estimated "
+            "from some of the {n:,} probe {samples}, or from neighbouring points; the tooltip says "
+            "from how many. Crosses: nothing could be removed.",
+            evaluations=preview.evaluations,
+            all=preview.full_evaluations,
+            share=percent(preview.evaluation_share),
+            work=percent(preview.work),
+            banded=_(BANDED),
+            n=dense.n,
+            samples=from_core(dense.task.samples),
+        )
     )
     slow_note(preview.bands)
 
@@ -212,11 +241,12 @@ def _focus(points: Sequence[SensitivityPoint | Band]) -> str | None:
         "highlight", state.selected_layer() if state.selected_layer() in names else ALL
     )
     focus = st.selectbox(
-        "Highlight",
+        _("Highlight"),
         (ALL, *names),
+        format_func=lambda name: _(name) if name == ALL else name,
         key="highlight",
         width=280,
-        help=HELP["highlight"],
+        help=_(HELP["highlight"]),
         on_change=_highlighted,
     )
     return None if focus == ALL else focus
@@ -245,14 +275,14 @@ def _download(scan: Snapshot) -> None:
     points = points_of(scan)
     name, columns = ("preview.csv", BAND_COLUMNS) if preview else ("sensitivity.csv", COLUMNS)
     st.download_button(
-        "Curves as CSV",
+        _("Curves as CSV"),
         lambda: bands_csv(preview.bands) if preview else to_csv(points),
         name,
         "text/csv",
         key="scan_csv",
         icon=":material/download:",
         on_click="ignore",
-        help=f"One row per point: {', '.join(columns)}.",
+        help=_("One row per point: {columns}.", columns=", ".join(columns)),
     )
 
 
@@ -260,16 +290,18 @@ def _not_prunable(reasons: dict[str, str]) -> None:
     """The layers that are not scanned, with the reason."""
     if not reasons:
         return
-    count = "1 layer is" if len(reasons) == 1 else f"{len(reasons)} layers are"
-    with st.expander(f"{count} not prunable here", icon=":material/block:"):
+    heading = n_("{n} layer is not prunable here", "{n} layers are not prunable here", len(reasons))
+    with st.expander(heading, icon=":material/block:"):
         st.dataframe(
-            [{"Layer": name, "Why": why} for name, why in reasons.items()],
+            [{_("Layer"): name, _("Why"): from_core(why)} for name, why in reasons.items()],
             hide_index=True,
-            alt="Layers that this plan cannot prune, with the reason.",
+            alt=_("Layers that this plan cannot prune, with the reason."),
         )
 
 
 def _obstacle(status: str) -> str:
     if status != "done":
-        return "The scan is not complete: ratios for a target need every layer's curve. Scan again."
-    return "The curves are for another plan: scan again before you make ratios from them."
+        return _(
+            "The scan is not complete: ratios for a target need every layer's curve. Scan again."
+        )
+    return _("The curves are for another plan: scan again before you make ratios from them.")

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from explorer.charts import alt, sensitivity_slice
+from explorer.pages.sensitivity.applied import applied_section
 from explorer.pages.sensitivity.rule_choice import choose_rule
 from explorer.pages.sensitivity.run import (
     ScanRequest,
@@ -19,52 +20,47 @@ from explorer.pages.sensitivity.together import measured_together, together_sect
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import (
-    interval,
-    percent,
     scale,
-    signed,
     title,
-    value_text,
     whole_percent,
 )
 from explorer.texts.help import HELP
-from explorer.texts.task_words import delta_color, paired_help, value_help
-from pruning_core.allocation import total_ratio
+from explorer.texts.task_words import paired_help
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.granularity import fixed_ratio_reason, granularity
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.corrected import CORRECTED
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.sensitivity.ratios import FromSensitivity, Limits
-from pruning_core.tasks import Task, change
-from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
+from pruning_core.tasks import Task
+from pruning_core.types import Layer, Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
 ROW_HEIGHT = 35
 MOST_ROWS = 14
 TENTHS = "%.1f%%"
-TIED_MASKS = (
+TIED_MASKS = N_(
     "Tied layers get one ratio, measured with the same channels removed from all of them. The "
     "plan's masks stay per layer: each layer then loses its own lowest filters, which may be other "
     "channels. So measure the plan itself."
 )
-CARD: dict[str, Any] = {"border": True, "height": "stretch"}
 
 
 def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> None:
     """All layers at one sparsity, the most sensitive first."""
-    st.subheader("Which layer is most sensitive?", anchor=False)
+    st.subheader(_("Which layer is most sensitive?"), anchor=False)
     grid = [round(100 * share) for share in asked.grid if share]
     at = grid[-1]
     if len(grid) > 1:
         state.keep_widget("slice")
         at = st.select_slider(
-            "Sparsity of each layer alone",
+            _("Sparsity of each layer alone"),
             grid,
             80 if 80 in grid else grid[len(grid) // 2],
             format_func=lambda share: f"{share}%",
             key="slice",
             bind="query-params",
-            help=HELP["slice"],
+            help=_(HELP["slice"]),
             width=520,
         )
     at_sparsity = [point for point in points if round(100 * point.sparsity) == at]
@@ -73,18 +69,27 @@ def slice_section(points: Sequence[SensitivityPoint], asked: ScanRequest) -> Non
         st.plotly_chart(
             figure, key="sensitivity_slice", alt=alt(figure), config={"displayModeBar": False}
         )
-        st.caption(f"{paired_help(ranked[0].task)} Whiskers show it.")
+        st.caption(_("{interval} Whiskers show it.", interval=paired_help(ranked[0].task)))
     slow_note(points)
     for why, names in _not_ranked(at_sparsity).items():
-        st.caption(f"Not prunable here, so not ranked: {', '.join(names)}. {plain(why)}")
+        st.caption(
+            _(
+                "Not prunable here, so not ranked: {names}. {why}",
+                names=", ".join(names),
+                why=plain(why),
+            )
+        )
 
 
 def slow_note(points: Sequence[SensitivityPoint | Band]) -> None:
     """Shows the reason where every point took a full forward pass."""
     if (reason := next((point.in_full for point in points), None)) is not None:
         st.caption(
-            ":material/hourglass_top: Every point took a full forward pass: "
-            f"{plain(reason)}. The numbers are the same."
+            ":material/hourglass_top: "
+            + _(
+                "Every point took a full forward pass: {reason}. The numbers are the same.",
+                reason=plain(reason),
+            )
         )
 
 
@@ -93,7 +98,7 @@ def _not_ranked(points: Sequence[SensitivityPoint]) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
     for point in points:
         if point.no_op:
-            why = point.why or "No whole group is removed at this sparsity."
+            why = point.why or _("No whole group is removed at this sparsity.")
             reasons.setdefault(why, []).append(point.parameter)
     return reasons
 
@@ -109,16 +114,16 @@ def target_section(
 
     obstacle: why there are none now, or an empty text.
     """
-    st.subheader("Use as per-layer ratios for a target", anchor=False)
+    st.subheader(_("Use as per-layer ratios for a target"), anchor=False)
     chosen = granularity(plan.granularity)
     if (fixed := fixed_ratio_reason(chosen)) is not None:
-        st.info(fixed)
+        st.info(from_core(fixed))
         return
     if obstacle:
         st.info(obstacle, icon=":material/history:")
         return
     if chosen.ties_layers and any(point.group for point in points):
-        st.caption(TIED_MASKS)
+        st.caption(_(TIED_MASKS))
     target = _target(plan)
     joints = measured_together(plan, target / 100, len(prunable))
     chosen_rule, unit = choose_rule(joints, space.dataset)
@@ -132,7 +137,7 @@ def target_section(
     applied = dict(plan.overrides) == ratios
     _apply_buttons(plan, ratios, applied)
     if applied:
-        _measured(plan, space, prunable, points, ratios)
+        applied_section(plan, space, prunable, points, ratios)
     if len(measured_together(plan, target / 100, len(prunable))) != len(joints):
         st.rerun()  # it ended while the rule was drawn
     together_section(plan, space, points, target / 100, len(prunable))
@@ -156,7 +161,7 @@ def _target(plan: Plan) -> int:
     state.keep_widget("target")
     return int(
         st.slider(
-            "Target sparsity",
+            _("Target sparsity"),
             5,
             95,
             min(95, max(5, whole_percent(plan.sparsity))),
@@ -164,7 +169,7 @@ def _target(plan: Plan) -> int:
             format="%d%%",
             key="target",
             bind="query-params",
-            help=HELP["target"],
+            help=_(HELP["target"]),
             width=520,
         )
     )
@@ -173,22 +178,24 @@ def _target(plan: Plan) -> int:
 def _apply_buttons(plan: Plan, ratios: Ratios, applied: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            "Apply to the plan",
+            _("Apply to the plan"),
             type="primary",
             key="target_apply",
             icon=":material/check:",
             disabled=applied,
-            help="Sets every scanned layer's ratio by hand, as on the Explore page. "
-            "The address contains the ratios.",
+            help=_(
+                "Sets every scanned layer's ratio by hand, as on the Explore page. The address "
+                "contains the ratios."
+            ),
             on_click=state.set_ratios,
             args=(ratios,),
         )
         if plan.overrides:
             st.button(
-                "Reset all ratios set by hand",
+                _("Reset all ratios set by hand"),
                 key="target_reset",
                 icon=":material/undo:",
-                help=HELP["reset_all"],
+                help=_(HELP["reset_all"]),
                 on_click=state.set_ratios,
                 args=({},),
             )
@@ -197,13 +204,13 @@ def _apply_buttons(plan: Plan, ratios: Ratios, applied: bool) -> None:
 def _limits() -> Limits:
     """The limits of every layer's ratio."""
     with (
-        st.expander("Limits", icon=":material/vertical_align_center:"),
+        st.expander(_("Limits"), icon=":material/vertical_align_center:"),
         st.container(horizontal=True, vertical_alignment="bottom"),
     ):
         state.keep_widget("bounds")
         state.keep_widget("multiple")
         least, most = st.slider(
-            "Least and most ratio of a layer",
+            _("Least and most ratio of a layer"),
             0,
             100,
             (0, 100),
@@ -211,24 +218,25 @@ def _limits() -> Limits:
             key="bounds",
             bind="query-params",
             width=420,
-            help=HELP["bounds"],
+            help=_(HELP["bounds"]),
         )
         multiple = st.number_input(
-            "Keep a multiple of this many groups",
+            _("Keep a multiple of this many groups"),
             1,
             128,
             1,
             key="multiple",
             bind="query-params",
             width=280,
-            help=HELP["multiple"],
+            help=_(HELP["multiple"]),
         )
     limits = Limits(least / 100, most / 100, int(multiple))
     if limits != Limits():
-        st.caption(
-            f"Limits are set: remove {least}% to {most}% of each layer, "
-            f"keep groups in multiples of {multiple}."
+        words = N_(
+            "Limits are set: remove {least}% to {most}% of each layer, keep groups in multiples "
+            "of {multiple}."
         )
+        st.caption(_(words, least=least, most=most, multiple=multiple))
     return limits
 
 
@@ -247,7 +255,7 @@ def _table(
             "Ratio": 100 * ratios[name],
             "Set now": 100 * by_hand[name] if name in by_hand else None,
             "Alone": scale(task) * accuracy_alone(curves[name], ratios[name]),
-            "Note": "not prunable here" if name in without_effect else _partners(curves[name]),
+            "Note": _("not prunable here") if name in without_effect else _partners(curves[name]),
         }
         for layer in prunable
         if (name := layer.name) in ratios
@@ -259,8 +267,10 @@ def _table(
         height=(min(len(rows), MOST_ROWS) + 1) * ROW_HEIGHT + 3,
         placeholder="–",
         column_config=_columns(task),
-        alt=f"Suggested ratio of every layer, with the {task.value_label} of its curve at that "
-        "ratio.",
+        alt=_(
+            "Suggested ratio of every layer, with the {value} of its curve at that ratio.",
+            value=from_core(task.value_label),
+        ),
     )
 
 
@@ -268,90 +278,33 @@ def _columns(task: Task) -> dict[str, Any]:
     config = st.column_config
     return {
         "Layer": config.TextColumn(
-            help="The parameter's name in the network's state_dict.", pinned=True, width=240
+            _("Layer"),
+            help=_("The parameter's name in the network's state_dict."),
+            pinned=True,
+            width=240,
         ),
-        "Weights": config.NumberColumn(format="localized", width=80),
+        "Weights": config.NumberColumn(_("Weights"), format="localized", width=80),
         "Ratio": config.ProgressColumn(
-            help="Fraction of the groups to remove.", format=TENTHS, min_value=0, max_value=100
+            _("Ratio"),
+            help=_("Fraction of the groups to remove."),
+            format=TENTHS,
+            min_value=0,
+            max_value=100,
         ),
         "Set now": config.NumberColumn(
-            help="The ratio set by hand in the present plan.", format=TENTHS
+            _("Set now"),
+            help=_("The ratio set by hand in the present plan."),
+            format=TENTHS,
         ),
         "Alone": config.NumberColumn(
-            f"{title(task)}, alone",
-            help="Estimated: read from the layer's curve.",
+            _("{value}, alone", value=title(task)),
+            help=_("Estimated: read from the layer's curve."),
             format=TENTHS if task.percent else "%.4g",
         ),
+        "Note": config.TextColumn(_("Note")),
     }
 
 
 def _partners(curve: Sequence[SensitivityPoint]) -> str:
     others = [name for name in curve[0].group if name != curve[0].parameter]
-    return f"pruned with {', '.join(others)}" if others else ""
-
-
-def _change(dense: Evaluation, now: Evaluation) -> tuple[float, tuple[float, float]]:
-    difference = change(dense, now)
-    return difference.value, difference.interval
-
-
-def _worst_alone(
-    prunable: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios
-) -> float:
-    """The worst estimated value of one layer pruned alone at its ratio."""
-    curves = by_layer(points)
-    sign = points[0].task.sign
-    return sign * min(
-        sign * accuracy_alone(curves[layer.name], ratios[layer.name])
-        for layer in prunable
-        if layer.name in ratios
-    )
-
-
-def _measured(
-    plan: Plan,
-    space: Workspace,
-    prunable: tuple[Layer, ...],
-    points: Sequence[SensitivityPoint],
-    ratios: Ratios,
-) -> None:
-    """The measured effect of all ratios together."""
-    with st.skeleton(height=120):
-        now = cache.accuracy(plan, space)
-        dense = cache.dense_accuracy(plan, space)
-        report = cache.report(plan, space)
-    task = space.dataset.task
-    worst = _worst_alone(prunable, points, ratios)
-    numbers = st.grid(3, min_column_width=220)
-    numbers.metric(
-        f"{title(task)} together · measured",
-        value_text(now.value, task),
-        signed(*_change(dense, now), task),
-        delta_color=delta_color(task),
-        help=value_help(task),
-        delta_description=f"from {value_text(dense.value, task)} dense",
-        **CARD,
-    )
-    numbers.metric(
-        "Worst layer alone · estimated",
-        value_text(worst, task),
-        help=HELP["worst_alone"],
-        **CARD,
-    )
-    numbers.metric(
-        "Weights removed · computed",
-        percent(report.sparsity_masked),
-        help=HELP["achieved"] + _requested(prunable, ratios),
-        **CARD,
-    )
-    st.caption(
-        f"Measured on {now.n:,} probe {task.samples}, 95% interval {interval(now)}. Nothing was "
-        f"trained: *Fine-tune & compare* shows how much {task.value_label} returns."
-    )
-
-
-def _requested(prunable: tuple[Layer, ...], ratios: Ratios) -> str:
-    """The requested fraction of all weights, where every layer has a ratio."""
-    if len(ratios) != len(prunable):
-        return ""
-    return f" Requested: {percent(total_ratio(prunable, ratios))}."
+    return _("pruned with {names}", names=", ".join(others)) if others else ""

@@ -7,6 +7,7 @@ import streamlit as st
 from explorer.pages.sensitivity.together import at_chance
 from explorer.session import state
 from explorer.texts.formats import rounded_text
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.sensitivity.corrected import CORRECTED, Joint, start_label
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.tasks import Task
@@ -15,17 +16,13 @@ from pruning_core.types import Dataset
 
 DEFAULT_RULE = "least_loss"
 """The best of these rules by measurement (docs/results.md)."""
-UNITS = {"weights": "Weights", "macs": "Multiply-adds"}
-SMOOTHED = (
+UNITS = {"weights": N_("Weights"), "macs": N_("Multiply-adds")}
+SMOOTHED = N_(
     "Small dips of a curve are smoothed out first. Layers whose curves differ by less than these "
     "images can show get nearly the same ratio."
 )
-CORRECTED_WORDS = (
+CORRECTED_WORDS = N_(
     "The best ratios of the measurement below, for a target of weights; limits have no effect."
-)
-RULES_HELP = "\n\n".join(
-    f"**{rule.label}**: {rule.help} `{rule.formula}` ({rule.source})"
-    for rule in SENSITIVITY_RULES.values()
 )
 
 
@@ -40,35 +37,49 @@ def choose_rule(joints: Sequence[Joint], dataset: Dataset) -> tuple[str, str]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         state.keep_widget("ratios_of")
         rule = st.selectbox(
-            "Rule",
+            _("Rule"),
             options,
             options.index(DEFAULT_RULE),
             format_func=lambda name: _rule_label(name, dataset.task),
             key="ratios_how",
             bind="query-params",
             width=250,
-            help=RULES_HELP,
+            help=_rules_help(),
         )
         unit = st.selectbox(
-            "Target counts",
+            _("Target counts"),
             tuple(TARGET_UNITS),
-            format_func=lambda key: UNITS[key],
+            format_func=lambda key: _(UNITS[key]),
             key="ratios_of",
             bind="query-params",
             width=190,
-            help="What the target is a fraction of, over the scanned layers.",
+            help=_("What the target is a fraction of, over the scanned layers."),
             disabled=rule == CORRECTED,
         )
-    words = CORRECTED_WORDS if rule == CORRECTED else f"{SENSITIVITY_RULES[rule].help} {SMOOTHED}"
-    st.caption(words + _measured_words(rule, joints, len(dataset.classes)))
+    st.caption(_words(rule) + _measured_words(rule, joints, len(dataset.classes)))
     return rule, unit
+
+
+def _rules_help() -> str:
+    """What each rule does."""
+    return "\n\n".join(
+        f"**{from_core(rule.label)}**: {from_core(rule.help)} `{rule.formula}` ({rule.source})"
+        for rule in SENSITIVITY_RULES.values()
+    )
+
+
+def _words(rule: str) -> str:
+    """What the chosen rule does."""
+    if rule == CORRECTED:
+        return _(CORRECTED_WORDS)
+    return _("{rule} {more}", rule=from_core(SENSITIVITY_RULES[rule].help), more=_(SMOOTHED))
 
 
 def _rule_label(name: str, task: Task) -> str:
     """The rule's label, by the task's value: Equal accuracy, Equal perplexity."""
-    label = start_label(name)
+    label = from_core(start_label(name))
     named = task.value_label == CLASSIFICATION.value_label
-    return label if named else label.replace("accuracy", task.short_label)
+    return label if named else label.replace(_("accuracy"), from_core(task.short_label))
 
 
 def _preselect(joints: Sequence[Joint]) -> None:
@@ -87,8 +98,13 @@ def _measured_words(rule: str, joints: Sequence[Joint], classes: int) -> str:
     if joint is None:
         return ""
     score = joint.evaluation
-    chance = ", which an answer by chance reaches too" if at_chance(joint, classes) else ""
-    return (
-        f" Measured together on {score.n:,} probe {score.task.samples}: "
-        f"**{rounded_text(score.value, score.task)}**{chance}."
-    )
+    value = rounded_text(score.value, score.task)
+    samples = from_core(score.task.samples)
+    if not at_chance(joint, classes):
+        words = N_(" Measured together on {n:,} probe {samples}: **{value}**.")
+    else:
+        words = N_(
+            " Measured together on {n:,} probe {samples}: **{value}**, which an answer by chance "
+            "reaches too."
+        )
+    return _(words, n=score.n, samples=samples, value=value)

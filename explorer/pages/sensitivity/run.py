@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any
 
+from explorer.texts.translate import N_, _
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.history import Run
@@ -17,9 +18,9 @@ from pruning_core.types import Layer, PruningError, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
 PRESETS: dict[str, tuple[int, ...]] = {
-    "Quick": (50, 80, 95),
-    "Standard": tuple(round(100 * share) for share in GRID if share),
-    "Fine": (*range(10, 90, 10), 85, 90, 92, 94, 96, 98),
+    N_("Quick"): (50, 80, 95),
+    N_("Standard"): tuple(round(100 * share) for share in GRID if share),
+    N_("Fine"): (*range(10, 90, 10), 85, 90, 92, 94, 96, 98),
 }
 """Sparsities to measure, in percent. 0, the dense network, is always measured too."""
 
@@ -64,7 +65,9 @@ def kept_request(run: Run) -> ScanRequest:
         layers = tuple(str(name) for name in own["layers"])
         return ScanRequest(run.read_plan(), grid, layers, int(own["units"]), bool(own["tied"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise PruningError(f"The scan {run.id} in the history cannot be read.") from error
+        raise PruningError(
+            _("The scan {run} in the history cannot be read.", run=run.id)
+        ) from error
 
 
 def request(

@@ -4,6 +4,7 @@ from explorer.jobs.job import Snapshot
 from explorer.pages.sensitivity.run import ScanRequest, kept_request, scanned_plan
 from explorer.session import cache, state
 from explorer.texts.formats import percent
+from explorer.texts.translate import N_, _
 from explorer.training.status import asked_for
 from pruning_core.history import History, Run
 from pruning_core.history.points import POINTS, unpack_points
@@ -53,7 +54,7 @@ def _snapshot(history: History, run: Run) -> Snapshot:
     return Snapshot(
         run.id,
         KIND,
-        "Sensitivity scan",
+        N_("Sensitivity scan"),
         "done",
         points,
         None,
@@ -94,12 +95,17 @@ def progress_of(scan: Snapshot) -> tuple[float, str, str]:
     if asked.preview:
         preview = preview_of(scan)
         if preview is None:
-            return 0.0, "no evaluation", "Preview: the dense network"
+            return 0.0, _("no evaluation"), _("Preview: the dense network")
         share = percent(preview.evaluation_share)
-        done = f"{preview.evaluations:,} evaluations ({share} of the full scan's)"
-        return preview.progress, done, f"Preview: {done}"
+        done = _(
+            "{count:,} evaluations ({share} of the full scan's)",
+            count=preview.evaluations,
+            share=share,
+        )
+        return preview.progress, done, _("Preview: {done}", done=done)
     points = len(points_of(scan))
     at = min(points // len(asked.grid), len(asked.layers) - 1)
-    done = f"{points // len(asked.grid)} of {len(asked.layers)} layers"
-    stage = f"Layer {at + 1} of {len(asked.layers)}: {asked.layers[at]}"
+    total = len(asked.layers)
+    done = _("{count} of {total} layers", count=points // len(asked.grid), total=total)
+    stage = _("Layer {at} of {total}: {name}", at=at + 1, total=total, name=asked.layers[at])
     return points / asked.total, done, stage

@@ -11,6 +11,7 @@ from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.formats import interval, rounded_text, title
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import active_job, ended, is_active, newest_run, repeated, start_job
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.corrected import CORRECTED, Joint, corrected, start_label, steps
@@ -18,7 +19,7 @@ from pruning_core.types import Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
 KIND = "together"
-LEAD = (
+LEAD = N_(
     "A curve shows one layer pruned alone. *Measure together* prunes the whole plan with the "
     "ratios of every rule, then moves single ratios while the loss of the whole plan falls. "
     "Nothing is trained. The target counts weights; limits have no effect here."
@@ -37,18 +38,18 @@ def together_section(
     plan: Plan, space: Workspace, points: Sequence[SensitivityPoint], target: float, layers: int
 ) -> None:
     """Draws the button, the progress, and the table of rules with the corrected ratios."""
-    st.subheader("Which ratios are best for the whole plan?", anchor=False)
+    st.subheader(_("Which ratios are best for the whole plan?"), anchor=False)
     at_target = replace(plan, sparsity=target, overrides=())
     asked = TogetherRequest(_key(at_target), layers)
     run = newest_run(KIND, asked)
     active = is_active(run)
-    st.caption(LEAD)
+    st.caption(_(LEAD))
     st.button(
-        "Measure together",
+        _("Measure together"),
         key="together_start",
         icon=":material/join_inner:",
         disabled=active or (run is not None and run.status == "done"),
-        help=HELP["together"],
+        help=_(HELP["together"]),
         on_click=_start,
         args=(at_target, space, tuple(points), asked),
     )
@@ -83,12 +84,12 @@ def _live(plan: Plan, asked: TogetherRequest, was_active: bool) -> None:
             share = min(1.0, len(joints) / steps(asked.layers))
             active_job(
                 run,
-                Progress(share, None, "whole plans are measured"),
+                Progress(share, None, _("whole plans are measured")),
                 "together_stop",
-                "Stops within one measurement. Measured rules are kept.",
+                _("Stops within one measurement. Measured rules are kept."),
             )
         else:
-            ended(run, "measurement", "; measured rules are kept.")
+            ended(run, _("measurement"), _("; measured rules are kept."))
         if joints:
             _table(joints)
             _apply(plan, joints[-1].ratios, ready=run.status == "done")
@@ -101,10 +102,10 @@ def _table(joints: Sequence[Joint]) -> None:
     ordered = sorted(best.values(), key=lambda joint: joint.evaluation.loss)
     rows = [
         {
-            "Ratios by": start_label(joint.name),
+            _("Ratios by"): from_core(start_label(joint.name)),
             title(task): rounded_text(joint.evaluation.value, task),
-            "95% interval": interval(joint.evaluation),
-            "Loss": joint.evaluation.loss,
+            _("95% interval"): interval(joint.evaluation),
+            _("Loss"): joint.evaluation.loss,
         }
         for joint in ordered
     ]
@@ -113,23 +114,30 @@ def _table(joints: Sequence[Joint]) -> None:
         pd.DataFrame(rows),
         hide_index=True,
         height="content",
-        column_config={"Loss": st.column_config.NumberColumn(format="%.3f", width=80)},
-        alt=f"Measured {task.value_label} of the whole plan with the ratios of every rule.",
+        column_config={_("Loss"): st.column_config.NumberColumn(format="%.3f", width=80)},
+        alt=_(
+            "Measured {value} of the whole plan with the ratios of every rule.",
+            value=from_core(task.value_label),
+        ),
     )
     st.caption(
-        f"Measured on {n:,} probe {task.samples}, lowest loss first. The corrected ratios were "
-        f"chosen on these {task.samples}: *Fine-tune & compare* and *Export* measure on others."
+        _(
+            "Measured on {n:,} probe {samples}, lowest loss first. The corrected ratios were "
+            "chosen on these {samples}: *Fine-tune & compare* and *Export* measure on others.",
+            n=n,
+            samples=from_core(task.samples),
+        )
     )
 
 
 def _apply(plan: Plan, ratios: Ratios, *, ready: bool) -> None:
     applied = dict(plan.overrides) == ratios
     st.button(
-        "Applied to the plan" if applied else "Apply the best ratios to the plan",
+        _("Applied to the plan") if applied else _("Apply the best ratios to the plan"),
         key="together_apply",
         icon=":material/check:",
         disabled=applied or not ready,
-        help="Sets every layer's ratio by hand. The address contains the ratios.",
+        help=_("Sets every layer's ratio by hand. The address contains the ratios."),
         on_click=state.set_ratios,
         args=(ratios,),
     )
@@ -138,7 +146,7 @@ def _apply(plan: Plan, ratios: Ratios, *, ready: bool) -> None:
 def _start(
     plan: Plan, space: Workspace, points: tuple[SensitivityPoint, ...], asked: TogetherRequest
 ) -> None:
-    start_job(KIND, "Ratios of the whole plan", lambda: corrected(plan, space, points), asked)
+    start_job(KIND, N_("Ratios of the whole plan"), lambda: corrected(plan, space, points), asked)
 
 
 def _key(plan: Plan) -> str:

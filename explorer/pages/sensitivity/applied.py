@@ -1,0 +1,97 @@
+"""The measured effect of ratios that are set in the plan."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from explorer.pages.sensitivity.run import accuracy_alone, by_layer
+from explorer.session import cache
+from explorer.texts.formats import interval, percent, signed, title, value_text
+from explorer.texts.help import HELP
+from explorer.texts.task_words import delta_color, value_help
+from explorer.texts.translate import _, from_core
+from pruning_core.allocation import total_ratio
+from pruning_core.plan import Plan
+from pruning_core.tasks import change
+from pruning_core.types import Evaluation, Layer, Ratios, SensitivityPoint
+from pruning_core.workspaces import Workspace
+
+CARD: dict[str, Any] = {"border": True, "height": "stretch"}
+
+
+def applied_section(
+    plan: Plan,
+    space: Workspace,
+    prunable: tuple[Layer, ...],
+    points: Sequence[SensitivityPoint],
+    ratios: Ratios,
+) -> None:
+    """The measured effect of all ratios together."""
+    with st.skeleton(height=120):
+        now = cache.accuracy(plan, space)
+        dense = cache.dense_accuracy(plan, space)
+        report = cache.report(plan, space)
+    task = space.dataset.task
+    worst = _worst_alone(prunable, points, ratios)
+    numbers = st.grid(3, min_column_width=220)
+    numbers.metric(
+        _("{value} together · measured", value=title(task)),
+        value_text(now.value, task),
+        signed(*_change(dense, now), task),
+        delta_color=delta_color(task),
+        help=value_help(task),
+        delta_description=_("from {value} dense", value=value_text(dense.value, task)),
+        **CARD,
+    )
+    numbers.metric(
+        _("Worst layer alone · estimated"),
+        value_text(worst, task),
+        help=_(HELP["worst_alone"]),
+        **CARD,
+    )
+    numbers.metric(
+        _("Weights removed · computed"),
+        percent(report.sparsity_masked),
+        help=_(HELP["achieved"]) + _requested(prunable, ratios),
+        **CARD,
+    )
+    _note(now)
+
+
+def _note(now: Evaluation) -> None:
+    st.caption(
+        _(
+            "Measured on {n:,} probe {samples}, 95% interval {interval}. Nothing was trained: "
+            "*Fine-tune & compare* shows how much {value} returns.",
+            n=now.n,
+            samples=from_core(now.task.samples),
+            interval=interval(now),
+            value=from_core(now.task.value_label),
+        )
+    )
+
+
+def _requested(prunable: tuple[Layer, ...], ratios: Ratios) -> str:
+    """The requested fraction of all weights, where every layer has a ratio."""
+    if len(ratios) != len(prunable):
+        return ""
+    return _(" Requested: {share}.", share=percent(total_ratio(prunable, ratios)))
+
+
+def _change(dense: Evaluation, now: Evaluation) -> tuple[float, tuple[float, float]]:
+    difference = change(dense, now)
+    return difference.value, difference.interval
+
+
+def _worst_alone(
+    prunable: tuple[Layer, ...], points: Sequence[SensitivityPoint], ratios: Ratios
+) -> float:
+    """The worst estimated value of one layer pruned alone at its ratio."""
+    curves = by_layer(points)
+    sign = points[0].task.sign
+    return sign * min(
+        sign * accuracy_alone(curves[layer.name], ratios[layer.name])
+        for layer in prunable
+        if layer.name in ratios
+    )
