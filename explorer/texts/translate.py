@@ -125,16 +125,36 @@ def _known(code: str, text: str) -> str | None:
         if (translated := catalogue.gettext(template)) == template:
             continue
         values = {
-            name.removeprefix("_"): _from_core(code, value)
-            for name, value in match.groupdict().items()
+            name.removeprefix("_"): _value(code, value) for name, value in match.groupdict().items()
         }
         return _filled(translated, values)
     return None
 
 
+def _value(code: str, value: str) -> str:
+    """A value in a sentence: a text, a sentence in lower case without its end, or a list."""
+    if not value or (translated := _from_core(code, value)) != value:
+        return translated if value else ""
+    sentence = f"{value[0].upper()}{value[1:]}."
+    if (known := _known(code, sentence)) is not None:
+        return known.rstrip("。.")
+    pieces = LIST.split(value)
+    items = [_from_core(code, item) for item in pieces[::2]]
+    if any(" " in item and item == own for item, own in zip(pieces[::2], items, strict=True)):
+        return value
+    joins = [_catalogue(code).gettext(join) for join in pieces[1::2]]
+    joined = "".join(item + join for item, join in zip(items, [*joins, ""], strict=True))
+    return NO_SPACE.sub("", joined)
+
+
 def _filled(template: str, values: Mapping[str, str]) -> str:
     filled = PLACE.sub(lambda place: values.get(place[1], ""), template)
     return NO_SPACE.sub("", filled)
+
+
+JOINS = (N_(", "), N_(" and "), N_(" or "))
+LIST = re.compile(f"({'|'.join(JOINS)})")
+"""What stands between the items of a list."""
 
 
 @cache
