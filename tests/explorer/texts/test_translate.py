@@ -61,6 +61,7 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     assert from_core("It is left out: one thing and two.") == "略去：one thing and two。"
     unknown = from_core("Something else. It is left out: no weights.")
     assert unknown == "Something else. 略去：没有权重。"
+    assert from_core(" It is left out: no weights.") == " 略去：没有权重。"
     translate._from_core.cache_clear()
 
 
