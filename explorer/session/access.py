@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer.launch import TOKEN
 from explorer.session import state
+from explorer.texts.translate import _
 
 PARAM = "token"
 LEAST_LENGTH = 8
@@ -41,17 +42,17 @@ def require_token() -> None:
         st.rerun()
     if given:
         time.sleep(WRONG_SECONDS)
-        st.error("This is not the access token of this server.", icon=":material/lock:")
+        st.error(_("This is not the access token of this server."), icon=":material/lock:")
     st.stop()
 
 
 def _asked() -> str:
     """The token in the form; empty before something was entered."""
     st.title("Pruning Explorer", anchor=False)
-    st.write("This server asks for an access token. Whoever runs the server can give it to you.")
+    st.write(_("This server asks for an access token. Whoever runs the server can give it to you."))
     with st.form("access", border=False, width=420):
-        entered = st.text_input("Access token", type="password", max_chars=200)
-        st.form_submit_button("Open", type="primary")
+        entered = st.text_input(_("Access token"), type="password", max_chars=200)
+        st.form_submit_button(_("Open"), type="primary")
     return entered
 
 

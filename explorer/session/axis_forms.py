@@ -6,14 +6,15 @@ import streamlit as st
 
 from explorer.session import state
 from explorer.texts.help import HELP, entry_help
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.granularity import GRANULARITIES, Granularity, granularity, supports
 from pruning_core.plan import Plan
 from pruning_core.schedule import MAX_ROUNDS, SCHEDULES, schedule
 from pruning_core.workspaces import Workspace
 
-UNAVAILABLE = " · not possible here"
+UNAVAILABLE = N_(" · not possible here")
 """Added to the label of an entry that the network cannot use."""
-SIZED = {"n_of_m": ("N:M", "2:4"), "block": ("Block", "block:4x4")}
+SIZED = {"n_of_m": ("N:M", "2:4"), "block": (N_("Block"), "block:4x4")}
 """Families of granularities with sizes: label, and the granularity that is chosen first."""
 LARGEST_SIZE = 4096
 SAME_CHANNELS = "same_channels"
@@ -46,12 +47,12 @@ def granularity_form(plan: Plan, space: Workspace | None) -> None:
     reasons = {name: refusal(entry, space) for name, entry in entries.items()}
 
     def entry_label(name: str) -> str:
-        label = SIZED[name][0] if name in SIZED else entries[name].label
-        return label + (UNAVAILABLE if reasons[name] else "")
+        label = _(SIZED[name][0]) if name in SIZED else from_core(entries[name].label)
+        return label + (_(UNAVAILABLE) if reasons[name] else "")
 
     state.set_widget("granularity", chosen_family)
     st.selectbox(
-        "Granularity",
+        _("Granularity"),
         tuple(entries),
         format_func=entry_label,
         key="granularity",
@@ -60,11 +61,11 @@ def granularity_form(plan: Plan, space: Workspace | None) -> None:
     )
     if chosen_family in SIZE_FORMS:
         SIZE_FORMS[chosen_family](plan.granularity)
-    st.caption(reasons[chosen_family] or chosen.help)
+    st.caption(from_core(reasons[chosen_family] or chosen.help))
     if chosen.ties_layers:
         state.set_widget(SAME_CHANNELS, plan.tied)
         st.toggle(
-            "Tied layers lose the same channels",
+            _("Tied layers lose the same channels"),
             key=SAME_CHANNELS,
             help=HELP[SAME_CHANNELS],
             on_change=_tied_changed,
@@ -82,7 +83,9 @@ def refusal(g: Granularity, space: Workspace | None) -> str | None:
     reasons = [supports(g, layer) for layer in space.layers]
     if not all(reasons):
         return None
-    return f"No layer of this network can be pruned at this granularity: {reasons[0]}"
+    return N_("No layer of this network can be pruned at this granularity: {reason}").format(
+        reason=reasons[0]
+    )
 
 
 def _family_changed() -> None:
@@ -102,9 +105,9 @@ def _n_of_m_form(name: str) -> None:
     n, m = map(int, name.split(":"))
     left, right = st.columns(2)
     with left:
-        _size_input("n", "N kept", n, 1, _n_of_m_changed)
+        _size_input("n", _("N kept"), n, 1, _n_of_m_changed)
     with right:
-        _size_input("m", "of M", m, 2, _n_of_m_changed)
+        _size_input("m", _("of M"), m, 2, _n_of_m_changed)
 
 
 def _n_of_m_changed() -> None:
@@ -115,9 +118,9 @@ def _block_form(name: str) -> None:
     filters, channels = map(int, name.removeprefix("block:").split("x"))
     left, right = st.columns(2)
     with left:
-        _size_input("p", "Filters", filters, 1, _block_changed)
+        _size_input("p", _("Filters"), filters, 1, _block_changed)
     with right:
-        _size_input("q", "Channels", channels, 1, _block_changed)
+        _size_input("q", _("Channels"), channels, 1, _block_changed)
 
 
 def _block_changed() -> None:
@@ -133,9 +136,9 @@ def schedule_form(plan: Plan) -> None:
     chosen = schedule(plan.schedule)
     state.set_widget("schedule", name)
     st.selectbox(
-        "Schedule",
+        _("Schedule"),
         tuple(SCHEDULES),
-        format_func=lambda key: SCHEDULES[key].label,
+        format_func=lambda key: from_core(SCHEDULES[key].label),
         key="schedule",
         help=entry_help("schedule", chosen),
         on_change=state.change_from_widget,
@@ -144,7 +147,7 @@ def schedule_form(plan: Plan) -> None:
     if not chosen.fixed_rounds:
         state.set_widget("rounds", chosen.rounds)
         st.number_input(
-            "Rounds",
+            _("Rounds"),
             1,
             MAX_ROUNDS,
             step=1,

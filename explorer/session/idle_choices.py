@@ -1,6 +1,7 @@
 """Choices of the side bar that have no effect now, with the reason."""
 
 from explorer.session import cache
+from explorer.texts.translate import N_
 from pruning_core.plan import Plan
 from pruning_core.repairs import NONE, REPAIRS
 from pruning_core.workspaces import Workspace
@@ -10,7 +11,7 @@ def decided_by_hand(plan: Plan, space: Workspace | None) -> dict[str, str]:
     """What decides now, where every layer's ratio is set by hand; by the plan's allocation."""
     if not all_by_hand(plan, space):
         return {}
-    sentence = "Not used now: every layer's ratio is set by hand or by the Sensitivity page."
+    sentence = N_("Not used now: every layer's ratio is set by hand or by the Sensitivity page.")
     return {plan.allocation: sentence}
 
 

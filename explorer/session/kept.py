@@ -6,6 +6,7 @@ import streamlit as st
 
 from explorer.session import cache, state
 from explorer.session.notices import plain
+from explorer.texts.translate import _
 from pruning_core.compress.storage_sizes import computed_sizes
 from pruning_core.granularity import granularity
 from pruning_core.history import Keeping, Run, evaluated_plan
@@ -40,16 +41,18 @@ def keep_button(plan: Plan, space: Workspace) -> None:
         return
     kept = state.stored(KEPT, "") == plan.to_json()
     pressed = st.button(
-        "Kept" if kept else "Keep this run",
+        _("Kept") if kept else _("Keep this run"),
         key="keep_plan",
         icon=":material/check:" if kept else ":material/bookmark_add:",
         type="tertiary",
         disabled=kept,
-        help="Adds the plan with its numbers and masks to the page *Runs*, where you can compare "
-        "it with others and open it again.",
+        help=_(
+            "Adds the plan with its numbers and masks to the page *Runs*, where you can compare "
+            "it with others and open it again."
+        ),
     )
     if pressed:
-        with st.spinner("Keeping …"):
+        with st.spinner(_("Keeping …")):
             _keep(plan, space)
         st.rerun()
 
@@ -87,7 +90,8 @@ def keeping_note(events: Sequence[object]) -> None:
     if keeping.sentence:
         st.warning(plain(keeping.sentence), icon=":material/history:")
     else:
-        st.caption(f":material/bookmark: Kept as run `{keeping.run.id}` on the page *Runs*.")
+        kept = _("Kept as run `{run}` on the page *Runs*.", run=keeping.run.id)
+        st.caption(f":material/bookmark: {kept}")
 
 
 def visible(runs: Sequence[Run]) -> tuple[Run, ...]:

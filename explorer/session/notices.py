@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer.texts.translate import from_core
+from explorer.texts.translate import _, from_core
 from pruning_core.types import DataMissing, PruningError
 from pruning_core.zoo.folders import VARIABLE
 
@@ -53,7 +53,8 @@ def show_notes(notes: Sequence[tuple[str, str]]) -> None:
         draw, icon = SHOW[kind]
         draw(plain(sentence), icon=icon)
     if len(notes) > MOST_NOTES:
-        st.caption(f"{len(notes) - MOST_NOTES:,} more notes are not shown.")
+        more = f"{len(notes) - MOST_NOTES:,}"
+        st.caption(_("{n} more notes are not shown.", n=more))
 
 
 @contextmanager

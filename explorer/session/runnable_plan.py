@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from explorer.texts.formats import percent
+from explorer.texts.translate import N_
 from pruning_core.granularity import granularity, to_groups
 from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import Plan
@@ -42,7 +43,9 @@ def _unused_ratios(
     plan: Plan, known: Mapping[str, Layer], reasons: Mapping[str, str]
 ) -> tuple[str, ...]:
     return tuple(
-        f"The ratio {percent(ratio)} of {name} is not used: {_reason(plan, name, reasons)}"
+        N_("The ratio {ratio} of {layer} is not used: {reason}").format(
+            ratio=percent(ratio), layer=name, reason=_reason(plan, name, reasons)
+        )
         for name, ratio in plan.overrides
         if name not in known
     )
@@ -52,30 +55,32 @@ def _other_granularities(plan: Plan) -> tuple[str, ...]:
     count = sum(len(edits.groups) for edits in plan.edits if edits.granularity != plan.granularity)
     if not count:
         return ()
-    return (
-        f"{_edit_count(count)} made at another granularity: "
-        "not used until you choose that one again.",
-    )
+    sentence = N_("{edits} made at another granularity: not used until you choose that one again.")
+    return (sentence.format(edits=_edit_count(count)),)
 
 
 def _problem(
     plan: Plan, edits: HandEdits, known: Mapping[str, Layer], reasons: Mapping[str, str]
 ) -> str | None:
     """Why these edits cannot be used, or None."""
-    start = f"{_edit_count(len(edits.groups))} of {edits.layer} not used"
+    values = {"edits": _edit_count(len(edits.groups)), "layer": edits.layer}
     if edits.layer not in known:
-        return f"{start}: {_reason(plan, edits.layer, reasons)}"
+        reason = _reason(plan, edits.layer, reasons)
+        return N_("{edits} of {layer} not used: {reason}").format(reason=reason, **values)
     layer = known[edits.layer]
     weight = torch.empty(layer.shape, device="meta")
     scopes, groups, _ = to_groups(weight, granularity(plan.granularity), layer).shape
     if all(scope < scopes and group < groups for scope, group, _ in edits.groups):
         return None
-    return f"{start}: the layer has {scopes:,} × {groups:,} groups, and an edit names another one."
+    return N_(
+        "{edits} of {layer} not used: the layer has {size} groups, and an edit names another one."
+    ).format(size=f"{scopes:,} × {groups:,}", **values)
 
 
 def _reason(plan: Plan, name: str, reasons: Mapping[str, str]) -> str:
-    return reasons.get(name, f"{plan.model} has no such layer.")
+    return reasons.get(name, N_("{network} has no such layer.").format(network=plan.model))
 
 
 def _edit_count(count: int) -> str:
-    return f"{count:,} hand edit{'s' if count > 1 else ''}"
+    text = N_("{n} hand edit") if count == 1 else N_("{n} hand edits")
+    return text.format(n=f"{count:,}")

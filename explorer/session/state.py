@@ -24,6 +24,7 @@ from explorer.session import cache
 from explorer.session.owners import COOKIE, browser_id
 from explorer.session.url import OPENING, PARAMS, address_of, read, refuse_custom
 from explorer.texts import translate
+from explorer.texts.translate import N_
 from pruning_core.hand_edits import Group, HandEdits
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
@@ -195,7 +196,8 @@ def drop_unknown_layers(names: Iterable[str]) -> tuple[str, ...]:
         ratios = tuple(pair for pair in old.overrides if pair[0] in known)
         edits = tuple(edits for edits in old.edits if edits.layer in known)
         st.session_state[_PLAN] = replace(old, overrides=ratios, edits=edits).to_json()
-    return tuple(f"{old.model} has no layer '{name[:80]}', so it was left out." for name in unknown)
+    sentence = N_("{network} has no layer '{layer}', so it was left out.")
+    return tuple(sentence.format(network=old.model, layer=name[:80]) for name in unknown)
 
 
 def selected_layer() -> str | None:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from explorer.session import cache, state
+from explorer.texts.translate import _, from_core
 from pruning_core.plan import Plan
 from pruning_core.workspaces import datasets_of, known_datasets, known_models
 
@@ -16,21 +17,25 @@ def show_unavailable(plan: Plan) -> None:
 
 
 def _usable_images(model: str, usable: tuple[str, ...]) -> str:
-    network = known_models(model)[model].label
+    network = from_core(known_models(model)[model].label)
     if not usable:
-        return f"{network} has not been trained on any images here yet."
-    images = " or ".join(known_datasets(name)[name].label for name in usable)
-    return f"{network} can be opened with {images}."
+        return _("{network} has not been trained on any images here yet.", network=network)
+    images = _(" or ").join(from_core(known_datasets(name)[name].label) for name in usable)
+    return _("{network} can be opened with {images}.", network=network, images=images)
 
 
 def _buttons(plan: Plan, usable: tuple[str, ...]) -> None:
     """A button per other data set, one to try again, and one for the default network."""
-    network = known_models(plan.model)[plan.model].label
+    network = from_core(known_models(plan.model)[plan.model].label)
     default = Plan()
     for name in usable:
         if name != plan.dataset:
             st.button(
-                f"Open {network} with {known_datasets(name)[name].label}",
+                _(
+                    "Open {network} with {images}",
+                    network=network,
+                    images=from_core(known_datasets(name)[name].label),
+                ),
                 key=f"open_{name}",
                 icon=":material/image:",
                 on_click=_choose,
@@ -38,15 +43,18 @@ def _buttons(plan: Plan, usable: tuple[str, ...]) -> None:
             )
     if plan.dataset in usable:
         st.button(
-            "Try again",
+            _("Try again"),
             key="try_again",
             icon=":material/refresh:",
             on_click=cache.retry_missing,
         )
     if (plan.model, plan.dataset) != (default.model, default.dataset):
         st.button(
-            f"Back to {known_models()[default.model].label} on "
-            f"{known_datasets()[default.dataset].label}",
+            _(
+                "Back to {network} on {images}",
+                network=from_core(known_models()[default.model].label),
+                images=from_core(known_datasets()[default.dataset].label),
+            ),
             key="back_home",
             icon=":material/home:",
             on_click=_choose,

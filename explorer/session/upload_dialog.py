@@ -9,7 +9,9 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.session.upload_form import Fields, fields
+from explorer.texts.formats import listed
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.start_masks import ZEROS
 from pruning_core.types import PruningError
 from pruning_core.zoo.uploads import (
@@ -22,7 +24,7 @@ from pruning_core.zoo.uploads import (
 )
 
 OPEN = "own_open"
-LEAD = (
+LEAD = N_(
     "The weights of a network that you trained, and your images. What you upload is stored on the "
     "server under a name such as resnet18@3fa2c1. Only you have it in your lists. Anyone who knows "
     "the name can open it."
@@ -48,7 +50,7 @@ class Found:
 def entry() -> None:
     """Draws the button, and the dialog while it is open."""
     st.button(
-        "Open your own …",
+        _("Open your own …"),
         key="own_button",
         icon=":material/upload:",
         width="stretch",
@@ -57,23 +59,23 @@ def entry() -> None:
         args=(OPEN, True),
     )
     if state.stored(OPEN, False):
-        _dialog()
+        title = _("Open your own network")
+        st.dialog(title, width="medium", icon=":material/upload:", on_dismiss=_close)(_dialog)()
 
 
 def _close() -> None:
     state.store(OPEN, False)
 
 
-@st.dialog("Open your own network", width="medium", icon=":material/upload:", on_dismiss=_close)
 def _dialog() -> None:
-    st.caption(LEAD)
+    st.caption(_(LEAD))
     _by_name()
     given = fields()
     chosen = _checkpoint(given)
     if given.missing:
-        st.caption(f"Still missing: {', '.join(given.missing)}.")
+        st.caption(_("Still missing: {parts}.", parts=listed(map(_, given.missing))))
     if st.button(
-        "Open", key="own_submit", type="primary", disabled=bool(given.missing), width="stretch"
+        _("Open"), key="own_submit", type="primary", disabled=bool(given.missing), width="stretch"
     ):
         _open(given, chosen)
     if error := state.stored("own_error", ""):
@@ -83,12 +85,12 @@ def _dialog() -> None:
 
 
 def _by_name() -> None:
-    with st.expander("Open an earlier upload by its name"):
+    with st.expander(_("Open an earlier upload by its name")):
         left, right = st.columns((3, 1), vertical_alignment="bottom")
         name = left.text_input(
-            "Name", key="own_name", placeholder="resnet18@3fa2c1", help=HELP["own_name"]
+            _("Name"), key="own_name", placeholder="resnet18@3fa2c1", help=HELP["own_name"]
         )
-        if right.button("Open it", key="own_by_name", width="stretch") and name:
+        if right.button(_("Open it"), key="own_by_name", width="stretch") and name:
             try:
                 card = find_upload(name.strip(), NetworkCard)[1]
             except PruningError as problem:
@@ -102,22 +104,28 @@ def _checkpoint(given: Fields) -> str:
     if given.architecture is None or given.checkpoint is None:
         return ""
     if given.transform is None:
-        st.caption("The checkpoint is checked when the input is given.")
+        st.caption(_("The checkpoint is checked when the input is given."))
         return ""
     chosen: str = state.widget_value("own_weights", "") or ""
     found = _inspected(given.checkpoint, given.architecture, given.transform.shape, chosen)
     if len(found.choices) > 1:
         st.selectbox(
-            "Weights in the file", found.choices, key="own_weights", help=HELP["own_weights"]
+            _("Weights in the file"), found.choices, key="own_weights", help=HELP["own_weights"]
         )
     if found.error:
         st.error(plain(found.error), icon=":material/error:")
         return chosen
-    text = f"{found.fitting} of {found.expected} tensors fit; the head has {found.classes} outputs."
+    text = _(
+        "{n} of {all} tensors fit; the head has {outputs} outputs.",
+        n=found.fitting,
+        all=found.expected,
+        outputs=found.classes,
+    )
     if found.rows:
-        st.warning(f"{text} These differ:", icon=":material/warning:")
-        columns = ("Name", "Problem", "In the file", "In the network")
-        st.dataframe(pd.DataFrame(found.rows, columns=columns), hide_index=True, height=210)
+        st.warning(_("{text} These differ:", text=text), icon=":material/warning:")
+        columns = (_("Name"), _("Problem"), _("In the file"), _("In the network"))
+        rows = [tuple(map(from_core, row)) for row in found.rows]
+        st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True, height=210)
     else:
         st.success(text, icon=":material/check:")
     for note in found.notes:
@@ -132,7 +140,7 @@ def _inspected(
     key = repr((checkpoint.file_id, architecture, shape, chosen))
     known, found = state.stored("own_inspected", ("", Found()))
     if known != key:
-        with st.spinner("Reading the checkpoint …"):
+        with st.spinner(_("Reading the checkpoint …")):
             found = _inspect(checkpoint.getvalue(), architecture, shape, chosen)
         state.store("own_inspected", (key, found))
     return found
@@ -160,7 +168,7 @@ def _open(given: Fields, chosen: str) -> None:
     assert given.architecture is not None
     state.store("own_error", "")
     try:
-        with st.spinner("Storing the files and opening the network …"):
+        with st.spinner(_("Storing the files and opening the network …")):
             dataset = given.dataset
             if given.archive is not None:
                 images = store_images(given.archive.getvalue(), given.archive.name, state.owner())
@@ -174,7 +182,7 @@ def _open(given: Fields, chosen: str) -> None:
             )
             cache.workspace(stored.name, str(dataset))
     except PruningError as problem:
-        return state.store("own_error", f"{problem} The plan is as it was.")
+        return state.store("own_error", f"{problem} {N_('The plan is as it was.')}")
     assert isinstance(stored.card, NetworkCard)
     return _show(stored.name, stored.card)
 

@@ -7,7 +7,9 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from explorer.session import state
+from explorer.session.notices import plain
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.types import PruningError
 from pruning_core.workspaces import known_datasets
 from pruning_core.zoo import ARCHITECTURES
@@ -21,16 +23,16 @@ from pruning_core.zoo.uploads import (
 
 CHECKPOINTS = ["safetensors", "pt", "pth", "bin", "ckpt", "th"]
 MASKS = ["npz", "safetensors", "pt", "pth"]
-PRESET = "As torchvision's own weights"
-OWN_NUMBERS = "Other numbers"
+PRESET = N_("As torchvision's own weights")
+OWN_NUMBERS = N_("Other numbers")
 NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "ImageNet's mean and deviation": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "Mean 0.5, deviation 0.5: pixels in [-1, 1]": ((0.5,), (0.5,)),
-    "None: pixels in [0, 1]": ((0.0,), (1.0,)),
+    N_("ImageNet's mean and deviation"): ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    N_("Mean 0.5, deviation 0.5: pixels in [-1, 1]"): ((0.5,), (0.5,)),
+    N_("None: pixels in [0, 1]"): ((0.0,), (1.0,)),
 }
 """Label -> mean and standard deviation, one number for all channels or one for each."""
-ZIP = "Upload a zip"
-HERE = "On this machine"
+ZIP = N_("Upload a zip")
+HERE = N_("On this machine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,33 +52,33 @@ class Fields:
 
     @property
     def missing(self) -> list[str]:
-        """What is still to be given."""
+        """What is still to be given, in English."""
         parts = {
-            "the architecture": self.architecture,
-            "the checkpoint": self.checkpoint,
-            "the input": self.transform,
-            "the images": self.archive or self.dataset,
+            N_("the architecture"): self.architecture,
+            N_("the checkpoint"): self.checkpoint,
+            N_("the input"): self.transform,
+            N_("the images"): self.archive or self.dataset,
         }
         return [name for name, value in parts.items() if not value]
 
 
 def fields() -> Fields:
     """Draws the fields."""
-    st.markdown("**1. Network**")
+    st.markdown(_("**1. Network**"))
     architecture = _architecture()
-    checkpoint = _uploader("checkpoint", "Checkpoint", CHECKPOINTS)
-    st.markdown("**2. Input**")
+    checkpoint = _uploader("checkpoint", _("Checkpoint"), CHECKPOINTS)
+    st.markdown(_("**2. Input**"))
     transform = _transform(architecture)
-    st.markdown("**3. Images**")
+    st.markdown(_("**3. Images**"))
     archive, dataset = _images()
-    with st.expander("Class names and masks (where needed)"):
+    with st.expander(_("Class names and masks (where needed)")):
         names = st.text_area(
-            "Class of each output, in order, one per line",
+            _("Class of each output, in order, one per line"),
             key="own_names",
             height=100,
             help=HELP["own_names"],
         )
-        masks = _uploader("masks", "Masks to start from", MASKS)
+        masks = _uploader("masks", _("Masks to start from"), MASKS)
     listed = tuple(line.strip() for line in names.splitlines() if line.strip())
     return Fields(architecture, checkpoint, transform, archive, dataset, listed, masks)
 
@@ -84,11 +86,11 @@ def fields() -> Fields:
 def _architecture() -> str | None:
     labels = architectures()
     chosen: str | None = st.selectbox(
-        "Architecture",
+        _("Architecture"),
         tuple(labels),
         index=None,
-        format_func=lambda name: labels.get(name, name),
-        placeholder="Choose the architecture of the checkpoint",
+        format_func=lambda name: from_core(str(labels.get(name, name))),
+        placeholder=_("Choose the architecture of the checkpoint"),
         key="own_architecture",
         help=HELP["own_architecture"],
     )
@@ -103,10 +105,11 @@ def _transform(architecture: str | None) -> InputTransform | None:
     """The stated input transform. None, with a sentence, where it is not possible."""
     torchvision = architecture is not None and architecture not in ARCHITECTURES
     chosen: str | None = st.selectbox(
-        "Normalisation",
+        _("Normalisation"),
         (*((PRESET,) if torchvision else ()), *NORMALISATIONS, OWN_NUMBERS),
         index=None,
-        placeholder="Choose what the network was trained with",
+        format_func=_,
+        placeholder=_("Choose what the network was trained with"),
         key="own_normalisation",
         help=HELP["own_normalisation"],
     )
@@ -116,16 +119,16 @@ def _transform(architecture: str | None) -> InputTransform | None:
         return _possible(lambda: torchvision_transform(architecture))
     left, middle, right = st.columns(3)
     channels = left.selectbox(
-        "Channels",
+        _("Channels"),
         (3, 1),
         index=None,
-        format_func=lambda count: "3, colour" if count == 3 else "1, grey",
-        placeholder="Choose",
+        format_func=lambda count: _("3, colour") if count == 3 else _("1, grey"),
+        placeholder=_("Choose"),
         key="own_channels",
         help=HELP["own_channels"],
     )
-    side = _pixels(middle, "size", "Input size")
-    resize = _pixels(right, "resize", "Shorter side before the crop")
+    side = _pixels(middle, "size", _("Input size"))
+    resize = _pixels(right, "resize", _("Shorter side before the crop"))
     mean, std = _numbers() if chosen == OWN_NUMBERS else NORMALISATIONS[chosen]
     if channels is None or side is None or not mean or not std:
         return None
@@ -141,7 +144,7 @@ def _pixels(place: st.delta_generator.DeltaGenerator, field: str, label: str) ->
         2048,
         value=None,
         step=1,
-        placeholder="pixels" if field == "size" else "as input size",
+        placeholder=_("pixels") if field == "size" else _("as input size"),
         key=f"own_{field}",
         help=HELP[f"own_{field}"],
     )
@@ -150,8 +153,8 @@ def _pixels(place: st.delta_generator.DeltaGenerator, field: str, label: str) ->
 
 def _numbers() -> tuple[tuple[float, ...], tuple[float, ...]]:
     left, right = st.columns(2)
-    mean = left.text_input("Mean per channel", key="own_mean", help=HELP["own_mean"])
-    std = right.text_input("Deviation per channel", key="own_std", help=HELP["own_std"])
+    mean = left.text_input(_("Mean per channel"), key="own_mean", help=HELP["own_mean"])
+    std = right.text_input(_("Deviation per channel"), key="own_std", help=HELP["own_std"])
     return _read_numbers(mean), _read_numbers(std)
 
 
@@ -160,7 +163,7 @@ def _read_numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.replace(",", " ").split())
     except ValueError:
-        st.error("Write numbers such as 0.485, 0.456, 0.406.", icon=":material/error:")
+        st.error(_("Write numbers such as 0.485, 0.456, 0.406."), icon=":material/error:")
         return ()
 
 
@@ -168,30 +171,31 @@ def _possible(make: Callable[[], InputTransform]) -> InputTransform | None:
     try:
         return make()
     except PruningError as problem:
-        st.error(str(problem), icon=":material/error:")
+        st.error(plain(str(problem)), icon=":material/error:")
         return None
 
 
 def _images() -> tuple[UploadedFile | None, str | None]:
     """A zip, or the name of a data set."""
     source = st.segmented_control(
-        "Images",
+        _("Images"),
         (ZIP, HERE),
         default=ZIP,
+        format_func=_,
         required=True,
         key="own_images",
         label_visibility="collapsed",
     )
     if source == ZIP:
-        return _uploader("zip", "Images in a zip file", ["zip"]), None
+        return _uploader("zip", _("Images in a zip file"), ["zip"]), None
     mine = [each.name for each in uploads(state.owner()) if isinstance(each.card, ImagesCard)]
     data = known_datasets(*mine)
     chosen: str | None = st.selectbox(
-        "Data set",
+        _("Data set"),
         tuple(data),
         index=None,
-        format_func=lambda name: data[name].label if name in data else name,
-        placeholder="Choose images of this machine, or your earlier upload",
+        format_func=lambda name: from_core(data[name].label) if name in data else name,
+        placeholder=_("Choose images of this machine, or your earlier upload"),
         key="own_dataset",
         help=HELP["own_dataset"],
     )

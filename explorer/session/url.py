@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import quote, unquote
 
+from explorer.texts.translate import N_
 from pruning_core.criteria import is_custom
 from pruning_core.hand_edits import HandEdits
 from pruning_core.plan import Plan
@@ -32,10 +33,10 @@ MAX_LENGTH = 30_000
 """The longest text of one parameter, in characters."""
 
 KINDS: dict[type, tuple[Callable[[str], Any], str]] = {
-    int: (int, "a whole number"),
-    float: (float, "a number"),
-    bool: (lambda text: {"1": True, "0": False}[text], "1 or 0"),
-    str: (str, "a text"),
+    int: (int, N_("a whole number")),
+    float: (float, N_("a number")),
+    bool: (lambda text: {"1": True, "0": False}[text], N_("1 or 0")),
+    str: (str, N_("a text")),
 }
 """The type of a field -> how to read its text, and what the text must be."""
 
@@ -79,7 +80,8 @@ def read(
                 find(dict.fromkeys(known[field.name]), value, field.name)
             refuse_custom(Plan.from_json(json.dumps({field.name: value})))
         except PruningError as problem:
-            sentences.append(f"{problem} The address's '{key}' was ignored.")
+            ignored = N_("The address's '{key}' was ignored.").format(key=key)
+            sentences.append(f"{problem} {ignored}")
         else:
             values[field.name] = value
     return Plan.from_json(json.dumps(values)), tuple(sentences)
@@ -99,8 +101,10 @@ def refuse_custom(plan: Plan) -> None:
     """Raises PruningError if the plan's criterion imports code. A browser must not run code."""
     if is_custom(plan.criterion):
         raise PruningError(
-            f"The criterion '{plan.criterion[:80]}' is your own Python code, which the pages never "
-            "run: use python -m pruning_core run for it."
+            N_(
+                "The criterion '{name}' is your own Python code, which the pages never run: use "
+                "python -m pruning_core run for it."
+            ).format(name=plan.criterion[:80])
         )
 
 
@@ -114,7 +118,7 @@ def pairs(items: Mapping[str, object]) -> str:
 
 def unpaired(text: str) -> dict[str, str]:
     """The inverse of `pairs`. Raises PruningError for a text that is not a list of pairs."""
-    return {pair[0]: pair[1] for pair in _split(text, "name~value pairs", 2)}
+    return {pair[0]: pair[1] for pair in _split(text, N_("name~value pairs"), 2)}
 
 
 def _join(parts: Iterable[object]) -> str:
@@ -125,7 +129,9 @@ def _split(text: str, content: str, size: int) -> list[tuple[str, ...]]:
     """The inverse of `_join`, in tuples of `size` parts. content: their name in the error."""
     parts = [unquote(part) for part in text.split("~")] if text else []
     if len(parts) % size:
-        raise PruningError(f"'{text[:80]}' is not a list of {content}.")
+        raise PruningError(
+            N_("'{text}' is not a list of {content}.").format(text=text[:80], content=content)
+        )
     return [tuple(parts[start : start + size]) for start in range(0, len(parts), size)]
 
 
@@ -154,10 +160,14 @@ def _changed_settings(config: TrainConfig) -> dict[str, str]:
 def _value(name: str, kind: Any, text: str) -> Any:
     """The JSON value of a parameter's text. Raises PruningError."""
     if len(text) > MAX_LENGTH:
-        raise PruningError(f"The address's '{name}' is longer than {MAX_LENGTH} characters.")
+        raise PruningError(
+            N_("The address's '{name}' is longer than {n} characters.").format(
+                name=name, n=MAX_LENGTH
+            )
+        )
     if name == "overrides":
         return {
-            layer: _plain(f"ratio of {layer}", float, ratio)
+            layer: _plain(N_("ratio of {layer}").format(layer=layer), float, ratio)
             for layer, ratio in unpaired(text).items()
         }
     if name == "edits":
@@ -165,7 +175,7 @@ def _value(name: str, kind: Any, text: str) -> Any:
     if name == "fine_tune":
         kinds = {field.name: field.type for field in fields(TrainConfig)}
         return {
-            key: _plain(key, find(kinds, key, "fine-tuning setting"), value)
+            key: _plain(key, find(kinds, key, N_("fine-tuning setting")), value)
             for key, value in unpaired(text).items()
         }
     return _plain(name, kind, text)
@@ -174,7 +184,7 @@ def _value(name: str, kind: Any, text: str) -> Any:
 def _edits(text: str) -> dict[str, dict[str, str]]:
     """layer~granularity~edits~... -> {layer: {granularity: edits}}."""
     values: dict[str, dict[str, str]] = {}
-    for layer, granularity, groups in _split(text, "layer~granularity~edits", 3):
+    for layer, granularity, groups in _split(text, N_("layer~granularity~edits"), 3):
         values.setdefault(layer, {})[granularity] = groups
     return values
 
@@ -186,5 +196,7 @@ def _plain(name: str, kind: Any, text: str) -> Any:
         return convert(text)
     except (ValueError, KeyError) as error:
         raise PruningError(
-            f"The {name} in the address must be {wanted}, not '{text[:80]}'."
+            N_("The {name} in the address must be {wanted}, not '{text}'.").format(
+                name=name, wanted=wanted, text=text[:80]
+            )
         ) from error

@@ -24,6 +24,7 @@ from babel.messages.extract import extract
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from explorer.texts.help import TEXTS
 from explorer.texts.translate import FOLDER, LANGUAGES, PLACE, SOURCE, TEMPLATES
 from pruning_core.cli.choices import AXES
 
@@ -57,11 +58,15 @@ Key = str | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Text:
-    """A text of the code, the path of its module, and what its places stand for."""
+    """A text of the code, the path of its module, and what its places stand for.
+
+    kept: it may be stored in English and be translated where it is shown, as texts of the core are.
+    """
 
     key: Key
     path: str
     notes: tuple[str, ...] = ()
+    kept: bool = False
 
 
 def areas() -> dict[str, list[Text]]:
@@ -70,6 +75,7 @@ def areas() -> dict[str, list[Text]]:
     for path in sorted((ROOT / "explorer").rglob("*.py")):
         for text in marked(path):
             texts.setdefault(_area(text.path), []).append(text)
+    texts["texts"] += [Text(text, "explorer/texts/help.py") for text in TEXTS.values()]
     for path in sorted((ROOT / "pruning_core").rglob("*.py")):
         for text in core_texts(path):
             texts.setdefault(_area(text.path), []).append(text)
@@ -101,9 +107,10 @@ def _area(path: str) -> str:
 def marked(path: Path) -> Iterator[Text]:
     """The texts of a module of `explorer/` that a mark surrounds."""
     name = path.relative_to(ROOT).as_posix()
-    found = extract("python", io.BytesIO(path.read_bytes()), keywords=MARKS)
-    for _line, key, _comments, _context in found:
-        yield Text(key if isinstance(key, str) else (key[0], key[1]), name)
+    code = path.read_bytes()
+    kept = {text for _, text, *_ in extract("python", io.BytesIO(code), {"N_": None})}
+    for _line, key, _comments, _context in extract("python", io.BytesIO(code), MARKS):
+        yield Text(key if isinstance(key, str) else (key[0], key[1]), name, kept=key in kept)
 
 
 def core_texts(path: Path) -> Iterator[Text]:
@@ -262,13 +269,14 @@ def compiled(code: str) -> bytes:
 
 
 def templates(texts: Mapping[str, Sequence[Text]]) -> str:
-    """The content of the file of templates: the core's texts with places, sorted."""
+    """The content of the file of templates: all with places that `from_core` finds, sorted."""
     keys = {
         text.key
         for area, own in texts.items()
-        if area.startswith("core")
         for text in own
-        if isinstance(text.key, str) and PLACE.search(text.key)
+        if (text.kept or area.startswith("core"))
+        and isinstance(text.key, str)
+        and PLACE.search(text.key)
     }
     return json.dumps(sorted(keys), ensure_ascii=False, indent=0) + "\n"
 

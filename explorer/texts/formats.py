@@ -1,28 +1,31 @@
 """Numbers as text: percentages, counts, intervals, tensor shapes."""
 
+from collections.abc import Iterable
+
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation
 
 LAYER_KINDS = {
-    "conv1d": "Convolution 1-D",
-    "conv2d": "Convolution",
-    "depthwise": "Depthwise conv.",
-    "conv3d": "Convolution 3-D",
-    "conv_transpose1d": "Transposed conv. 1-D",
-    "conv_transpose2d": "Transposed conv.",
-    "conv_transpose3d": "Transposed conv. 3-D",
-    "linear": "Linear",
-    "adapted": "Linear with adapter",
-    "bilinear": "Bilinear",
-    "rnn": "Recurrent",
-    "embedding": "Embedding",
-    "matrix": "Matrix",
-    "experts": "Experts",
-    "attention_in": "Attention q, k, v",
-    "attention_proj": "Attention q, k, v",
-    "attention_out": "Attention output",
+    "conv1d": N_("Convolution 1-D"),
+    "conv2d": N_("Convolution"),
+    "depthwise": N_("Depthwise conv."),
+    "conv3d": N_("Convolution 3-D"),
+    "conv_transpose1d": N_("Transposed conv. 1-D"),
+    "conv_transpose2d": N_("Transposed conv."),
+    "conv_transpose3d": N_("Transposed conv. 3-D"),
+    "linear": N_("Linear"),
+    "adapted": N_("Linear with adapter"),
+    "bilinear": N_("Bilinear"),
+    "rnn": N_("Recurrent"),
+    "embedding": N_("Embedding"),
+    "matrix": N_("Matrix"),
+    "experts": N_("Experts"),
+    "attention_in": N_("Attention q, k, v"),
+    "attention_proj": N_("Attention q, k, v"),
+    "attention_out": N_("Attention output"),
 }
-"""`Layer.kind` -> its name on the page."""
+"""`Layer.kind` -> its name on the page, in English: `_(LAYER_KINDS[kind])`."""
 
 
 def percent(fraction: float, digits: int = 1) -> str:
@@ -40,9 +43,10 @@ def signed(change: float, interval: tuple[float, float], task: Task = CLASSIFICA
     Of a value that is no fraction, without "points".
     """
     if not change and not any(interval):
-        return "no change"
+        return _("no change")
     low, high = (change_text(end, task) for end in interval)
-    return f"{change_text(change, task)}{points(task)} (95%: {low} to {high})"
+    value = f"{change_text(change, task)}{points(task)}"
+    return _("{value} (95%: {low} to {high})", value=value, low=low, high=high)
 
 
 def change_text(change: float, task: Task = CLASSIFICATION) -> str:
@@ -52,7 +56,7 @@ def change_text(change: float, task: Task = CLASSIFICATION) -> str:
 
 def points(task: Task) -> str:
     """What follows a `change_text`: " points", or nothing for a value that is no fraction."""
-    return " points" if task.percent else ""
+    return _(" points") if task.percent else ""
 
 
 def value_text(value: float, task: Task) -> str:
@@ -67,7 +71,8 @@ def rounded_text(value: float, task: Task) -> str:
 
 def title(task: Task) -> str:
     """What the task's value is called at the start of a line: "Accuracy"."""
-    return task.value_label[:1].upper() + task.value_label[1:]
+    label = from_core(task.value_label)
+    return label[:1].upper() + label[1:]
 
 
 def scale(task: Task) -> float:
@@ -77,7 +82,8 @@ def scale(task: Task) -> float:
 
 def axis_title(task: Task) -> str:
     """The title of an axis of the task's value: "top-1 accuracy, %"."""
-    return f"{task.axis_label}, %" if task.percent else task.axis_label
+    label = from_core(task.axis_label)
+    return f"{label}, %" if task.percent else label
 
 
 def whole_percent(fraction: float) -> int:
@@ -107,7 +113,14 @@ def interval(evaluation: Evaluation) -> str:
 def interval_words(interval: tuple[float, float], task: Task) -> str:
     """As `interval`, in words: "91.0 to 93.5%"."""
     low, high = interval
-    return f"{100 * low:.1f} to {100 * high:.1f}%" if task.percent else f"{low:.4g} to {high:.4g}"
+    if task.percent:
+        return _("{low} to {high}%", low=f"{100 * low:.1f}", high=f"{100 * high:.1f}")
+    return _("{low} to {high}", low=f"{low:.4g}", high=f"{high:.4g}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names with the page's comma between them."""
+    return _(", ").join(names)
 
 
 def shape(sizes: tuple[int, ...]) -> str:

@@ -1,10 +1,16 @@
-"""The help text of each term that the pages use."""
+"""The help text of each term that the pages use.
 
+The tables need no marks: `extract` reads all values of `TEXTS`.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.criteria import Criterion
 from pruning_core.flows import Flow
 from pruning_core.registry import Entry
 
-LEAD = "Remove weights from a trained network and measure what happens to its accuracy."
+LEAD = N_("Remove weights from a trained network and measure what happens to its accuracy.")
 
 SAME_SEED = (
     "On the CPU of one machine, with the same number of threads, the same seed gives the same "
@@ -334,8 +340,25 @@ OWN = {
 }
 """The dialog that opens a network of the visitor's."""
 
-HELP = OWN | AXES | COUNTS | EXPLORE | SENSITIVITY | TRAINING | FLOWS | METHODS | SEARCH | EXPORT
-"""Term -> help text."""
+TEXTS = OWN | AXES | COUNTS | EXPLORE | SENSITIVITY | TRAINING | FLOWS | METHODS | SEARCH | EXPORT
+"""Term -> help text in English."""
+
+
+class _Help(Mapping[str, str]):
+    """Term -> help text in the page's language."""
+
+    def __getitem__(self, term: str) -> str:
+        return _(TEXTS[term])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(TEXTS)
+
+    def __len__(self) -> int:
+        return len(TEXTS)
+
+
+HELP = _Help()
+"""Term -> help text in the page's language. Look a term up where the text is shown."""
 
 
 def entry_help(term: str, entry: Entry) -> str:
@@ -343,10 +366,10 @@ def entry_help(term: str, entry: Entry) -> str:
 
     For a criterion or a flow it also says what the entry needs.
     """
-    cost = (
-        f"\n\nNeeds {entry.needs}; passes: {entry.passes}."
-        if isinstance(entry, Criterion | Flow)
-        else ""
-    )
-    description = f"**{entry.label}**: {entry.help}\n\n`{entry.formula}`\n\n{entry.source}"
+    cost = ""
+    if isinstance(entry, Criterion | Flow):
+        needs, passes = from_core(entry.needs), from_core(entry.passes)
+        cost = "\n\n" + _("Needs {needs}; passes: {passes}.", needs=needs, passes=passes)
+    name, text, source = map(from_core, (entry.label, entry.help, entry.source))
+    description = f"**{name}**: {text}\n\n`{entry.formula}`\n\n{source}"
     return f"{HELP[term]}\n\n{description}{cost}"

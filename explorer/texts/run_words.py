@@ -4,46 +4,58 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from explorer.texts.formats import interval_words, percent, value_text
+from explorer.texts.formats import interval_words, listed, percent, value_text
 from explorer.texts.plan_words import TRAINING_WORDS, WORDS
+from explorer.texts.translate import N_, _, from_core, language, n_
 from pruning_core.history import KINDS, Run, Value
 from pruning_core.history.tables import flat_plan
 from pruning_core.plan import Plan
 from pruning_core.tasks import Task
 from pruning_core.types import PruningError
 
-COSTS = {"macs": "MACs", "parameters": "Parameters", "bytes": "Stored bytes", "time": "Time"}
-"""A cost of `Run.costs` -> its label."""
-SPLITS = {"test": "test", "validation": "validation, without training"}
+COSTS = {
+    "macs": "MACs",
+    "parameters": N_("Parameters"),
+    "bytes": N_("Stored bytes"),
+    "time": N_("Time"),
+}
+"""A cost of `Run.costs` -> its label in English."""
+SPLITS = {"test": N_("test"), "validation": N_("validation, without training")}
 DEFAULTS = flat_plan(Run("plan", Plan().to_json(), ""))
 
 
 def run_title(run: Run) -> str:
     """Filter by Magnitude (L1), 50% requested."""
     names = flat_plan(run)
-    how = f"{field_words(names, 'granularity')} by {field_words(names, 'criterion')}"
+    cut = {"granularity": field_words(names, "granularity")}
+    cut["criterion"] = field_words(names, "criterion")
     if names.get("overrides"):
-        return f"{how}, ratios by hand"
-    return f"{how}, {field_words(names, 'sparsity')}"
+        return _("{granularity} by {criterion}, ratios by hand", **cut)
+    sparsity = field_words(names, "sparsity")
+    return _("{granularity} by {criterion}, {sparsity}", sparsity=sparsity, **cut)
 
 
 def kind_words(run: Run) -> str:
     """Fine-tune."""
-    words = KINDS.get(run.kind, "dense network")
+    words = from_core(KINDS.get(run.kind, N_("dense network")))
     return words[:1].upper() + words[1:]
 
 
 def subject_words(run: Run) -> str:
     """LeNet-5 on Digits."""
     names = flat_plan(run)
-    return f"{field_words(names, 'model')} on {field_words(names, 'dataset')}"
+    return _(
+        "{network} on {images}",
+        network=field_words(names, "model"),
+        images=field_words(names, "dataset"),
+    )
 
 
 def field_label(name: str) -> str:
     """A field of `flat_plan` as the title of a column."""
     inner = name.removeprefix("fine_tune.")
     words = TRAINING_WORDS if inner != name else WORDS
-    label = words[inner][0] if inner in words else inner.replace("_", " ")
+    label = _(words[inner][0]) if inner in words else inner.replace("_", " ")
     return label[:1].upper() + label[1:]
 
 
@@ -51,12 +63,15 @@ def field_words(names: dict[str, Any], name: str) -> str:
     """The value of a field of `flat_plan`, as pages write it."""
     value = names.get(name, DEFAULTS.get(name, ""))
     if name in ("overrides", "edits"):
-        return f"{len(value)} layers" if value else "none"
-    return _words(name, value) if isinstance(value, str | int | float) else str(value)[:60]
+        return _("{n} layers", n=len(value)) if value else _("none")
+    if not isinstance(value, str | int | float):
+        return str(value)[:60]
+    return _words(language(), name, value)
 
 
 @lru_cache(maxsize=4096)
-def _words(name: str, value: str | int | float) -> str:
+def _words(code: str, name: str, value: str | int | float) -> str:
+    """code: of the page's language, in which `WORDS` writes."""
     inner = name.removeprefix("fine_tune.")
     words = TRAINING_WORDS if inner != name else WORDS
     if inner not in words:
@@ -69,7 +84,11 @@ def _words(name: str, value: str | int | float) -> str:
 
 def measured_words(value: Value, task: Task) -> str:
     """91.2% (95%: 88.0 to 93.7%)."""
-    return f"{value_text(value.value, task)} (95%: {interval_words((value.low, value.high), task)})"
+    return _(
+        "{value} (95%: {interval})",
+        value=value_text(value.value, task),
+        interval=interval_words((value.low, value.high), task),
+    )
 
 
 def started_words(run: Run) -> str:
@@ -89,8 +108,8 @@ def machine_words(run: Run) -> str:
     versions = facts.get("versions", {})
     parts = [facts.get("device"), facts.get("processor")]
     if facts.get("threads"):
-        parts.append(f"{facts['threads']} thread{'s' * (facts['threads'] != 1)}")
+        parts.append(n_("{n} thread", "{n} threads", facts["threads"]))
     parts += [
         f"{name} {versions[name]}" for name in ("torch", "pruning-explorer") if name in versions
     ]
-    return ", ".join(str(part) for part in parts if part)
+    return listed(str(part) for part in parts if part)

@@ -4,24 +4,30 @@ from typing import Literal
 
 from explorer.texts.formats import change_text, points, rounded_text
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation
 
-ONLY_CLASSES = "{what} shown for classification only: this network's task is {task}."
+IN_OTHER_WORDS = {
+    N_("many images it still classifies correctly"): N_("well it still does"),
+    N_("many\nimages it still classifies correctly"): N_("well it still does"),
+    N_("intervals, each class, the images whose answer changed, and"): N_("intervals, and"),
+}
+"""Parts of texts for classifiers -> the words for another task."""
 
 
 def value_help(task: Task) -> str:
     """What the value is."""
     if task.name == CLASSIFICATION.name:
         return HELP["accuracy"]
-    return f"{task.help} Without training after pruning. Measured now."
+    return _("{value} Without training after pruning. Measured now.", value=from_core(task.help))
 
 
 def interval_help(task: Task) -> str:
     """What its 95% interval is."""
     if task.binary:
         return HELP["interval"]
-    return (
+    return _(
         "95% interval of the value, by a bootstrap over the samples. On other samples of this "
         "kind, the value would probably be in this interval."
     )
@@ -31,7 +37,7 @@ def paired_help(task: Task) -> str:
     """What the interval of a change is."""
     if task.binary:
         return HELP["paired"]
-    return (
+    return _(
         "The change against the dense network on the same samples, with its 95% interval (paired "
         "bootstrap). If the interval contains 0, the change can be chance."
     )
@@ -39,26 +45,36 @@ def paired_help(task: Task) -> str:
 
 def loss_help(task: Task) -> str:
     """What the loss is."""
-    kind = "Mean cross-entropy in nats" if task.gives_logits else "The mean loss of training"
-    return f"{kind}. Lower is better."
+    if task.gives_logits:
+        return _("Mean cross-entropy in nats. Lower is better.")
+    return _("The mean loss of training. Lower is better.")
 
 
 def loss_limit_label(task: Task) -> str:
     """The label of a number field: how much of the value may be lost."""
-    unit = "points of " if task.percent else ""
-    return f"Lose at most, {unit}{task.value_label}"
+    label = from_core(task.value_label)
+    if task.percent:
+        return _("Lose at most, points of {value}", value=label)
+    return _("Lose at most, {value}", value=label)
 
 
 def only_classes(what: str, task: Task) -> str:
     """The sentence in place of a panel that only classification has. what: "Recall is"."""
-    return ONLY_CLASSES.format(what=what, task=task.label.lower())
+    return _(
+        "{what} shown for classification only: this network's task is {task}.",
+        what=_(what),
+        task=from_core(task.label).lower(),
+    )
 
 
 def extras_text(evaluation: Evaluation) -> str:
     """The other numbers of a task, such as "; pixel accuracy 0.914". Nothing for classification."""
     if evaluation.task.name == CLASSIFICATION.name:
         return ""
-    return "".join(f"; {label} {value:.3g}" for label, value in evaluation.extras.items())
+    return "".join(
+        _("; {name} {value}", name=from_core(label), value=f"{value:.3g}")
+        for label, value in evaluation.extras.items()
+    )
 
 
 def change_words(change: float, task: Task) -> str | int:
@@ -78,34 +94,35 @@ def value_words(evaluation: Evaluation) -> str:
     """The value on a card: "91.0% correct", "mean IoU 45.2%", "perplexity 12.3"."""
     task = evaluation.task
     text = rounded_text(evaluation.value, task)
-    return f"{text} correct" if task.name == CLASSIFICATION.name else f"{task.value_label} {text}"
+    if task.name == CLASSIFICATION.name:
+        return _("{value} correct", value=text)
+    return f"{from_core(task.value_label)} {text}"
 
 
 def band_words(dense: Evaluation) -> str:
     """What a card's bar shows; nothing where a value that is no fraction has no bar."""
     text = rounded_text(dense.value, dense.task)
     if not dense.task.percent:
-        return f"dense: {text}. "
-    return f"mark and 95% band; dotted line: dense, {text}. "
+        return _("dense: {value}. ", value=text)
+    return _("mark and 95% band; dotted line: dense, {value}. ", value=text)
 
 
 def for_task(text: str, task: Task) -> str:
-    """A text that was written for classifiers of images, in the words of another task."""
-    pairs: list[tuple[str, str]] = []
+    """A text that was written for classifiers of images, in the words of another task.
+
+    text: an English text with a mark, or one that is in the page's language already.
+    """
+    text = _(text)
+    pairs: dict[str, str] = {}
     if task.name != CLASSIFICATION.name:
-        pairs += [
-            ("many images it still classifies correctly", "well it still does"),
-            ("many\nimages it still classifies correctly", "well it still does"),
-            ("intervals, each class, the images whose answer changed, and", "intervals, and"),
-            ("highest accuracy", f"best {task.value_label}"),
-            ("accuracy", "value"),
-        ]
+        pairs = {_(old): _(new) for old, new in IN_OTHER_WORDS.items()}
+        best = _("best {value}", value=from_core(task.value_label))
+        pairs |= {_("highest accuracy"): best, _("accuracy"): _("value")}
     if task.samples != CLASSIFICATION.samples:
-        pairs += [
-            ("images", task.samples),
-            ("image", task.samples.removesuffix("s")),
-            ("Images", task.samples.capitalize()),
-        ]
-    for old, new in pairs:
+        samples = from_core(task.samples)
+        pairs[_("images")] = samples
+        pairs.setdefault(_("image"), samples.removesuffix("s"))
+        pairs.setdefault(_("Images"), samples.capitalize())
+    for old, new in pairs.items():
         text = text.replace(old, new)
     return text

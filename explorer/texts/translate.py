@@ -3,7 +3,10 @@
 A page marks each of its texts: `_("{n} of {total} weights", n=3, total=8)`. The English text is the
 key of the catalogue; `explorer/texts/catalogues` has one catalogue for each other language. Texts
 of the core are plain English without marks: `from_core` finds the template that made such a text,
-and puts its values into the translated template.
+and puts its values into the translated template. A sentence of the app that is stored before it is
+shown stays English in the same way: `N_("There is no network '{name}'.").format(name=name)`.
+
+Numbers need no translation: English and Chinese write 1,234.5 and 12% in the same way.
 """
 
 import json
@@ -73,12 +76,15 @@ def n_(one: str, many: str, n: int, /, **values: object) -> str:
 
 
 def N_(message: str) -> str:
-    """Marks a text for the catalogue and returns it unchanged. `_` translates it later."""
+    """Marks a text for the catalogue and returns it unchanged.
+
+    `_` translates it later, or `from_core` with values in its places.
+    """
     return message
 
 
 def from_core(text: str) -> str:
-    """A text of the core in the page's language; a text without a translation stays English."""
+    """A text of the core, or a stored one, in the page's language; English if not translated."""
     code = language()
     return text if code == SOURCE or not text else _from_core(code, text)
 
