@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer.components.mask_lab.view import LabView
 from explorer.components.mask_lab.window import LabDetail, LabWindow, Window
+from explorer.components.mask_lab.words import words
 from explorer.session import state
 from pruning_core.hand_edits import MAX_GROUPS
 
@@ -21,6 +22,7 @@ SCRIPTS = {
         "mask.js",
         "paint.js",
         "../numbers.js",
+        "../words.js",
         "texts.js",
         "marks.js",
         "stage.js",
@@ -107,6 +109,7 @@ def mask_lab(
         "deep": deep is not None,
         "waiting": waiting,
         "network": network,
+        "words": words(),
     }
     _mount(view, deep, data, edits, key, on_report)
     return _unseen(last, view, key)

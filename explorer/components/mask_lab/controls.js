@@ -37,7 +37,7 @@ function fitControls(lab) {
     const missing = what === "scores" ? !lab.inks.scores : !layer.groups
     lab.find(`[value=${what}]`).closest("label").hidden = missing
   }
-  lab.find(".fixed span").textContent = `Prune this layer ${layer.label}`
+  lab.find(".fixed span").textContent = worded("cut", { pattern: layer.label })
   lab.find(".fixed").hidden = layer.keepOf === null
   lab.find(".slider").hidden = layer.keepOf !== null
   lab.find(".slider input").disabled = !layer.groups

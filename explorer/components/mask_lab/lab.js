@@ -45,7 +45,9 @@ class Lab {
       store.waiting.add(this.wake)
       return
     }
+    const fresh = learn(this.root, data.words)
     if (this.layer?.id !== layer.id || this.network !== data.network || this.stage.deep !== data.deep) this.take(layer)
+    else if (fresh) this.describe()
     const numbers = data.edits.map(([scope, group]) => scope * layer.groups + group)
     data.places?.forEach((place, n) => this.mask.known.set(numbers[n], place))
     if (this.pending !== null && data.echo !== this.pending) return
@@ -69,13 +71,19 @@ class Lab {
     this.inks = inks(this.mask)
     const same = before && String(before.shape) === String(layer.shape) && String(before.rowAt) === String(layer.rowAt)
     if (!same) Object.assign(this.stage.view, { x: 0, y: 0, zoom: 1 })
-    this.stage.element.setAttribute("aria-label", sentence(layer, this.given.deep))
-    fitControls(this)
     this.notify("")
-    this.sayNote()
+    this.describe()
     this.find(".keys").hidden = !layer.groups
-    drawLegend(this)
     this.show(layer.groups ? (this.picked ?? this.given.show) : "weights", true)
+  }
+
+  // The texts about the layer as a whole.
+  describe() {
+    this.stage.element.setAttribute("aria-label", sentence(this.layer, this.given.deep))
+    this.stage.element.setAttribute("aria-roledescription", worded("stage"))
+    fitControls(this)
+    this.sayNote()
+    drawLegend(this)
   }
 
   adopt(edits) {
@@ -112,7 +120,7 @@ class Lab {
     const group = eye.group(cell)
     const edits = new Map(this.mask.edits)
     if (!edits.delete(group)) edits.set(group, !eye.keepsGroup(group))
-    if (this.empties(group, edits)) return this.notify(LAST)
+    if (this.empties(group, edits)) return this.notify(worded("last"))
     this.selected = group
     this.changed.add("selected")
     this.edit(edits)
@@ -127,7 +135,7 @@ class Lab {
 
   // Explains why a click on a block of a reduced layer has no effect: a block is no group.
   hint() {
-    if (this.stage.deep && this.layer.groups) this.speak("To edit by hand, zoom in until single weights are drawn.")
+    if (this.stage.deep && this.layer.groups) this.speak(worded("hint"))
   }
 
   edit(edits) {
@@ -136,25 +144,26 @@ class Lab {
   }
 
   undo() {
-    if (this.history.back()) this.apply("Undone")
+    if (this.history.back()) this.apply("undone")
   }
 
   redo() {
-    if (this.history.again()) this.apply("Redone")
+    if (this.history.again()) this.apply("redone")
   }
 
   // Only Python stores edits that have no effect now. It deletes them too.
   clear() {
     if (this.mask.edits.size) this.history.push(new Map())
-    this.apply("Edits cleared")
+    this.apply("cleared")
   }
 
-  apply(word) {
+  // key: of the sentence to speak.
+  apply(key) {
     this.setEdits(this.history.now)
     this.changed.add("edits")
     this.notify("")
     this.frame(true)
-    if (word) this.speak(`${word}. ${this.layer.groups ? this.countWords().replace(/<\/?b>/g, "") : ""}`)
+    if (key) this.speak(worded(key, { counts: this.layer.groups ? this.countWords().replace(/<\/?b>/g, "") : "" }))
     this.report()
   }
 
@@ -230,7 +239,7 @@ class Lab {
     this.stage.draw(this.mask, this.inks, true)
     if (this.over) this.stage.drawOver(this.mask, this.cell, this.selected)
     this.over = false
-    this.say(".counts", this.layer.groups ? this.countWords() : "This layer cannot be pruned with this granularity.")
+    this.say(".counts", this.layer.groups ? this.countWords() : worded("no_groups"))
     this.say(".readout", this.readout())
     showPossible(this)
     this.root.dataset.drawn = this.mask.removed
@@ -269,7 +278,7 @@ class Lab {
   }
 
   readout() {
-    if (this.cell === null) return '<span class="dim">Point at a cell, or move over the picture with the arrow keys.</span>'
+    if (this.cell === null) return `<span class="dim">${worded("point")}</span>`
     const part = ([label, value]) => (label ? `<span class="dim">${label}</span> ${value}` : `<b>${value}</b>`)
     return facts(this.eye, this.cell).map(part).join(' <span class="dim">·</span> ')
   }

@@ -20,6 +20,7 @@ function drawLegend(lab) {
 }
 
 function drawScores({ layer, find }, { least, most, clipped }) {
-  find(".least").textContent = `score, lowest ${number(least * layer.scoresScale[0])}`
-  find(".most").textContent = clipped ? `≥ ${number(most * layer.scoresScale[0])} (highest 0.5%)` : `highest ${number(most * layer.scoresScale[0])}`
+  const score = rank => ({ score: number(rank * layer.scoresScale[0]) })
+  find(".least").textContent = worded("least", score(least))
+  find(".most").textContent = worded(clipped ? "clipped" : "most", score(most))
 }

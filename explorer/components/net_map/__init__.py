@@ -13,14 +13,16 @@ from pathlib import Path
 import streamlit as st
 
 from explorer.components.net_map.view import MapView, map_view
+from explorer.components.net_map.words import words
 from explorer.session import state
+from explorer.texts.translate import from_core
 from pruning_core.tasks import CLASSIFICATION, Task
 
 __all__ = ["MapView", "chosen_name", "map_view", "message", "net_map", "source"]
 
 FOLDER = Path(__file__).parent
 NOT_KNOWN: Mapping[str, int] = {}
-SCRIPTS = ("../numbers.js", "graph.js", "layout.js", "draw.js", "map.js")
+SCRIPTS = ("../numbers.js", "../words.js", "graph.js", "layout.js", "draw.js", "map.js")
 
 
 def source() -> str:
@@ -63,7 +65,7 @@ def net_map(
             on_select(name)
 
     _MAP(
-        data=message(view, chosen, kept, sensitivity, cut_at, task, outputs),
+        data=message(view, chosen, kept, sensitivity, cut_at, task, outputs) | {"words": words()},
         key=key,
         on_selected_change=selected,
     )
@@ -87,7 +89,11 @@ def message(
         "hurts": hurts,
         "outputs": [outputs.get(name) for name in view.names],
         "cutAt": cut_at,
-        "value": {"label": task.value_label, "percent": task.percent, "rises": task.sign > 0},
+        "value": {
+            "label": from_core(task.value_label),
+            "percent": task.percent,
+            "rises": task.sign > 0,
+        },
     }
 
 

@@ -59,7 +59,7 @@ function backgrounds(line, network, state) {
     const label = `<text class="block" x="${px(x + 7)}" y="${px(line.y + 12)}">${escaped(fitted(name, wide - 12, state.measure))}</text>`
     const area = `<rect class="area" x="${px(x)}" y="${px(line.y)}" width="${px(wide)}" height="${px(high)}" rx="7"/>`
     if (!closes) return area + label
-    return `${area}<g class="close" data-close="${block}"><title>Fold the repeated blocks again (Escape)</title><rect x="${px(x)}" y="${px(line.y)}" width="${px(wide)}" height="16" rx="7"/>${label}</g>`
+    return `${area}<g class="close" data-close="${block}"><title>${escaped(worded("close"))}</title><rect x="${px(x)}" y="${px(line.y)}" width="${px(wide)}" height="16" rx="7"/>${label}</g>`
   })
 }
 
@@ -71,7 +71,7 @@ function fitted(text, room, measure) {
 }
 
 const PICTURES = {
-  input: box => `<g class="input" aria-hidden="true"><circle cx="${px(box.x + 4)}" cy="${px(box.y + 4)}" r="4"/><text x="${px(box.middle)}" y="${px(box.y - 10)}">input</text></g>`,
+  input: box => `<g class="input" aria-hidden="true"><circle cx="${px(box.x + 4)}" cy="${px(box.y + 4)}" r="4"/><text x="${px(box.middle)}" y="${px(box.y - 10)}">${escaped(worded("input"))}</text></g>`,
   join: box => {
     const [x, y] = [px(box.middle), box.y + SIZE.join]
     return `<g class="join" aria-hidden="true"><title>${escaped(box.title)}</title><circle cx="${x}" cy="${px(y)}" r="${SIZE.join}"/><text x="${x}" y="${px(y + 4.5)}">${box.label}</text></g>`
@@ -85,7 +85,7 @@ function option(box, network, state) {
   const share = keptShare(box, state.kept)
   const classes = ["box", box.role, box.id === state.chosen && "chosen", share === null && "whole"].filter(Boolean).join(" ")
   const full = share ?? 1
-  const shown = share === null ? "not pruned" : percent(share, 0)
+  const shown = share === null ? worded("not_pruned") : percent(share, 0)
   const parts = []
   if (box.role === "fold") for (const step of [6, 3]) parts.push(`<rect class="behind" x="${px(x + step)}" y="${px(y - step)}" width="${px(w)}" height="${h}" rx="3"/>`)
   parts.push(`<rect class="back" x="${px(x)}" y="${px(y)}" width="${px(w)}" height="${h}" rx="3"/>`)
@@ -147,15 +147,18 @@ function hurt(box, state) {
 function sentenceOf(box, state) {
   const share = keptShare(box, state.kept)
   const lost = hurt(box, state)
-  const what = box.role === "fold" ? `${box.label} · ${box.count} equal blocks, ${box.layers.length} layers, ${whole(box.weights * box.count)} weights in total` : box.title
-  const parts = [what, share === null ? "not prunable with this granularity" : `kept ${percent(share)}`]
-  if (box.narrowed) parts.push(`${box.narrowed} outputs in the thinned network`)
-  if (lost !== null) parts.push(`${box.role === "fold" ? "its most sensitive layer " : ""}pruned alone at ${state.cutAt}: ${points(lost, state.value)}`)
-  if (box.role === "fold") parts.push("Enter opens it")
+  const folded = box.role === "fold"
+  const what = folded
+    ? worded("fold", { label: box.label, count: box.count, layers: box.layers.length, weights: whole(box.weights * box.count) })
+    : box.title
+  const parts = [what, share === null ? worded("unprunable") : worded("kept", { share: percent(share) })]
+  if (box.narrowed) parts.push(worded("narrowed", { widths: box.narrowed }))
+  if (lost !== null) parts.push(worded(folded ? "fold_alone" : "alone", { cut: state.cutAt, lost: points(lost, state.value) }))
+  if (folded) parts.push(worded("opens"))
   return parts.join(" · ")
 }
 
 const points = (lost, value) => {
   const sign = (lost > 0) === value.rises ? "−" : "+"
-  return sign + (value.percent ? `${Math.abs(100 * lost).toFixed(1)} points` : Math.abs(lost).toPrecision(3))
+  return sign + (value.percent ? worded("points", { n: Math.abs(100 * lost).toFixed(1) }) : Math.abs(lost).toPrecision(3))
 }

@@ -29,6 +29,7 @@ class NetMap {
   }
 
   receive({ data, setTriggerValue }) {
+    learn(this.root, data.words)
     this.send = name => setTriggerValue("selected", name)
     const text = JSON.stringify(data.map)
     if (text !== this.text) {
@@ -47,7 +48,7 @@ class NetMap {
       this.pending = null
     }
     this.find(".marks").hidden = !this.worst
-    this.find(".marks b").textContent = `${this.value.label} lost when pruned alone at ${this.cutAt}; full height ${points(this.worst, this.value)}`
+    this.find(".marks b").textContent = worded("hurts", { value: this.value.label, cut: this.cutAt, lost: points(this.worst, this.value) })
     this.render()
   }
 
@@ -177,7 +178,7 @@ class NetMap {
     this.svg.setAttribute("width", Math.ceil(width))
     this.svg.setAttribute("height", Math.ceil(height) + 2)
     const count = this.network.layers.length
-    this.svg.setAttribute("aria-label", `Network map: ${count} layers in ${this.network.traced ? "data-flow" : "call"} order. Arrow keys choose a layer.`)
+    this.svg.setAttribute("aria-label", worded(this.network.traced ? "flow" : "calls", { count }))
     this.root.dataset.drawn = this.options.length
     if (this.shown !== this.chosen) this.scroll(this.chosen)
     this.shown = this.chosen

@@ -6,6 +6,7 @@ from typing import Any
 
 from explorer.charts.palette import CHOSEN, KEPT, LOSS, PRUNED
 from explorer.texts.formats import LAYER_KINDS, count, shape
+from explorer.texts.translate import N_, _
 from pruning_core.model.layer_graph import MapNode, NetworkMap
 from pruning_core.types import Layer
 
@@ -21,14 +22,14 @@ SYMBOLS = {
     "stack": "S",
 }
 OPERATIONS = {
-    "add": "adds",
-    "sub": "subtracts",
-    "mul": "multiplies",
-    "truediv": "divides",
-    "matmul": "matrix product",
-    "cat": "concatenates",
-    "concat": "concatenates",
-    "stack": "stacks",
+    "add": N_("adds"),
+    "sub": N_("subtracts"),
+    "mul": N_("multiplies"),
+    "truediv": N_("divides"),
+    "matmul": N_("matrix product"),
+    "cat": N_("concatenates"),
+    "concat": N_("concatenates"),
+    "stack": N_("stacks"),
 }
 SUFFIXES = (".weight", "_weight")
 
@@ -42,7 +43,7 @@ class MapView:
 
 
 def map_view(network: NetworkMap, layers: Sequence[Layer]) -> MapView:
-    """The map of a network, made of these layers. It depends on the network alone.
+    """The map of a network, made of these layers. It depends on the network and the language.
 
     A node is [role, label, sentence, weights, column, row, number of its block or -1, name,
     outputs]; the label of a join is its sign, and its outputs are 0.
@@ -79,11 +80,16 @@ def map_view(network: NetworkMap, layers: Sequence[Layer]) -> MapView:
 
 def _sentence(node: MapNode, known: Mapping[str, Layer]) -> str:
     if node.role != "layer":
-        return OPERATIONS.get(node.kind, node.kind)
+        return _(OPERATIONS.get(node.kind, node.kind))
     layer = known[node.name]
-    kind = LAYER_KINDS.get(layer.kind, layer.kind)
-    sizes = f"{shape(layer.shape)} · {count(layer.numel)} weights · {count(layer.macs)} MACs"
-    return f"{layer.name} · {kind} · {sizes}"
+    return _(
+        "{layer} · {kind} · {shape} · {weights} weights · {macs} MACs",
+        layer=layer.name,
+        kind=_(LAYER_KINDS.get(layer.kind, layer.kind)),
+        shape=shape(layer.shape),
+        weights=count(layer.numel),
+        macs=count(layer.macs),
+    )
 
 
 def _labels(nodes: Sequence[MapNode]) -> dict[str, str]:

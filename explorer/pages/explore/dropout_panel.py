@@ -16,6 +16,7 @@ from explorer.session.notices import plain
 from explorer.texts.formats import interval, percent, title
 from explorer.texts.help import HELP
 from explorer.texts.task_words import band_words, value_words
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.dropout import REGULARISERS, as_plan, frozen_masks
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.granularity import granularity, supports
@@ -27,6 +28,14 @@ from pruning_core.workspaces import Workspace
 
 SHOWN = 4
 """How many passes are shown."""
+CAPTION = N_(
+    "{help} In training, each pass has its own mask, and kept values are multiplied by "
+    "1 / (1 - p), so that the mean is the same. The network is not smaller or faster "
+    "afterwards. {value}: the trained network with this one sample frozen as a "
+    "mask, without that factor, which is random pruning of this layer alone; "
+    "{n:,} validation {samples}, {band}Pictures: {part}; blue is kept, grey and hatched is removed."
+)
+"""band: a whole sentence, or nothing."""
 
 
 def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | None) -> None:
@@ -52,14 +61,17 @@ def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | No
     )
     dense = cache.dense_accuracy(plan, space)
     how = REGULARISERS[name]
-    st.markdown(f"**{how.label}: {how.formula}**")
+    st.markdown(f"**{from_core(how.label)}: {how.formula}**")
     st.caption(
-        f"{how.help} In training, each pass has its own mask, and kept values are multiplied by "
-        "1 / (1 - p), so that the mean is the same. The network is not smaller or faster "
-        f"afterwards. {title(dense.task)}: the trained network with this one sample frozen as a "
-        "mask, without that factor, which is random pruning of this layer alone; "
-        f"{dense.n:,} validation {dense.task.samples}, {band_words(dense)}"
-        f"Pictures: {pictured(layer)}; blue is kept, grey and hatched is removed."
+        _(
+            CAPTION,
+            help=from_core(how.help),
+            value=title(dense.task),
+            n=dense.n,
+            samples=from_core(dense.task.samples),
+            band=band_words(dense),
+            part=pictured(layer),
+        )
     )
     places = st.grid(SHOWN, min_column_width=CARD)
     for number, sample in enumerate(samples, start):
@@ -71,18 +83,18 @@ def dropout_panel(plan: Plan, space: Workspace, layer: Layer, _refusal: str | No
 def _choices() -> tuple[str, float, int]:
     """The regulariser, its rate, and the number of the first pass."""
     kind, chance, first = st.columns(3, vertical_alignment="bottom")
-    names = {name: how.label for name, how in REGULARISERS.items()}
+    names = {name: from_core(how.label) for name, how in REGULARISERS.items()}
     for key in ("drop_kind", "drop_rate", "drop_pass"):
         state.keep_widget(key)
     name = kind.selectbox(
-        "What is dropped",
+        _("What is dropped"),
         tuple(names),
         format_func=names.__getitem__,
         key="drop_kind",
-        help=HELP["dropping"],
+        help=_(HELP["dropping"]),
     )
-    rate = chance.slider("Probability of dropping", 0.0, 0.9, 0.5, 0.05, key="drop_rate")
-    return name, rate, int(first.number_input("First pass", 1, 9997, key="drop_pass"))
+    rate = chance.slider(_("Probability of dropping"), 0.0, 0.9, 0.5, 0.05, key="drop_rate")
+    return name, rate, int(first.number_input(_("First pass"), 1, 9997, key="drop_pass"))
 
 
 def _freeze_button(name: str, layer: Layer, rate: float, number: int, place: int) -> None:
@@ -90,13 +102,15 @@ def _freeze_button(name: str, layer: Layer, rate: float, number: int, place: int
     now = state.plan()
     done = as_plan(now, name, layer, rate, number) == now
     st.button(
-        "This is the plan's mask" if done else "Freeze this sample as a mask",
+        _("This is the plan's mask") if done else _("Freeze this sample as a mask"),
         key=f"freeze_{place}",
         width="stretch",
         icon=":material/check:" if done else ":material/ac_unit:",
         disabled=done,
-        help=HELP["freeze"].format(
-            granularity=granularity(REGULARISERS[name].granularity).label, number=number
+        help=_(
+            _(HELP["freeze"]),
+            granularity=from_core(granularity(REGULARISERS[name].granularity).label),
+            number=number,
         ),
         on_click=partial(_freeze, name, layer, rate, number),
     )
@@ -124,16 +138,19 @@ def _pass(
 def _card(layer: Layer, sample: GranularityMask, number: int, dense: Evaluation) -> Card:
     tiles, kept = mask_picture(layer, sample.granularity, sample.kept)
     size = drawn_size(layer, PIXELS, CELL)
-    alt = (
-        f"Mask of {layer.name} in pass {number}: {percent(sample.achieved)} of its weights dropped."
+    share = percent(sample.achieved)
+    alt = _(
+        "Mask of {layer} in pass {number}: {share} of its weights dropped.",
+        layer=layer.name,
+        number=number,
+        share=share,
     )
     score = sample.evaluation
     lines = (
         value_words(score),
         f"95%: {interval(score)}, n = {score.n:,}",
-        f"{percent(sample.achieved)} of its weights dropped",
+        _("{share} of its weights dropped", share=share),
     )
     bar = bar_of(score, dense)
-    return Card(
-        f"Pass {number}", lines, (Shot(mask_png(tiles, kept, size), alt, *size, smooth=True),), bar
-    )
+    shot = Shot(mask_png(tiles, kept, size), alt, *size, smooth=True)
+    return Card(_("Pass {number}", number=number), lines, (shot,), bar)

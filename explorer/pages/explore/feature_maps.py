@@ -13,6 +13,7 @@ from explorer.pages.explore.layer_details import Maps, maps, removed_filters
 from explorer.session import cache, state
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _
 from pruning_core.plan import Plan
 from pruning_core.types import Inputs, Layer
 from pruning_core.workspaces import Workspace
@@ -23,21 +24,37 @@ PIXELS = 96
 WIDE_PIXELS = 208
 """Sides of a drawn map: of one channel, of one attention head."""
 KINDS = {
-    "conv": ("Channel", "Feature maps, channel by channel", "feature_maps"),
-    "linear": ("Output", "Outputs over the image", "unit_maps"),
-    "attention": ("Head", "Attention maps, head by head", "attention_maps"),
+    "conv": (
+        N_("Channel {at}"),
+        N_("Feature maps, channel by channel"),
+        "feature_maps",
+        N_("{shown} of {total:,} channels shown."),
+    ),
+    "linear": (
+        N_("Output {at}"),
+        N_("Outputs over the image"),
+        "unit_maps",
+        N_("{shown} of {total:,} outputs shown."),
+    ),
+    "attention": (
+        N_("Head {at}"),
+        N_("Attention maps, head by head"),
+        "attention_maps",
+        N_("{shown} of {total:,} heads shown."),
+    ),
 }
-NO_IMAGES = "The samples of this data are no images, so there are no maps to show."
-CHANGE = "Change: ‖pruned − dense‖ / ‖dense‖ over the map, 0% is none; the most changed first."
+"""Kind of layer -> the name of one map, the title, the term of its help, and how many are shown."""
+NO_IMAGES = N_("The samples of this data are no images, so there are no maps to show.")
+CHANGE = N_("Change: ‖pruned − dense‖ / ‖dense‖ over the map, 0% is none; the most changed first.")
 
 
 def feature_maps_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws the maps of the base model beside those of the plan's pruned model, for one image."""
     if not has_images(plan, space):
-        st.caption(NO_IMAGES)
+        st.caption(_(NO_IMAGES))
         return
     image = chosen_image(plan, space)
-    st.caption(f"Validation image {image}, which is chosen beside the mask lab.")
+    st.caption(_("Validation image {image}, which is chosen beside the mask lab.", image=image))
     side = WIDE_PIXELS if layer.fused else PIXELS
     pair = cache.cached_detail(
         lambda: maps(
@@ -70,18 +87,19 @@ def _maps(layer: Layer, pair: Maps, side: int, removed: np.ndarray) -> None:
         if signed
         else float(max(pair.dense.max(), pair.pruned.max()))
     )
-    word, name, term = KINDS["attention" if layer.fused else "linear" if layer.linear else "conv"]
-    st.markdown(f"**{name}**", help=HELP[term])
-    st.caption(" ".join(filter(None, (pair.note, CHANGE, _averaged(pair)))))
+    kind = "attention" if layer.fused else "linear" if layer.linear else "conv"
+    one, name, term, more = KINDS[kind]
+    st.markdown(f"**{_(name)}**", help=_(HELP[term]))
+    st.caption(" ".join(filter(None, (pair.note, _(CHANGE), _averaged(pair)))))
     _scale(limit, signed=signed)
     order = _order(pair.change)
     shown = order[: _shown(layer)]
     cards = [
-        _card(f"{word} {at}", pair, int(at), limit, side, signed=signed, removed=bool(removed[at]))
+        _card(_(one, at=at), pair, int(at), limit, side, signed=signed, removed=bool(removed[at]))
         for at in shown
     ]
     st.html(sheet(cards, width=2 * side + 40))
-    _more(layer, count, f"{word.lower()}s")
+    _more(layer, count, more)
 
 
 def _card(
@@ -93,18 +111,18 @@ def _card(
     height = max(4, round(rows * scale))
     shots = tuple(
         Shot(map_png(values[at], limit, signed=signed), f"{title}, {name}", width, height, name)
-        for name, values in (("dense", pair.dense), ("pruned", pair.pruned))
+        for name, values in ((_("dense"), pair.dense), (_("pruned"), pair.pruned))
     )
     return Card(
         title,
-        (f"change {_change(float(pair.change[at]))}",),
+        (_("change {share}", share=_change(float(pair.change[at]))),),
         shots,
-        tag="filter removed" if removed else "",
+        tag=_("filter removed") if removed else "",
     )
 
 
 def _change(value: float) -> str:
-    return percent(value) if np.isfinite(value) else "from zero"
+    return percent(value) if np.isfinite(value) else _("from zero")
 
 
 def _averaged(pair: Maps) -> str:
@@ -112,7 +130,7 @@ def _averaged(pair: Maps) -> str:
     return (
         ""
         if pair.dense.shape[1:] == (rows, cols)
-        else f"Maps of {rows} × {cols} are averaged for the picture."
+        else _("Maps of {rows} × {cols} are averaged for the picture.", rows=rows, cols=cols)
     )
 
 
@@ -120,13 +138,16 @@ def _scale(limit: float, *, signed: bool) -> None:
     """The colour scale of all pictures, with its ends."""
     low = -limit if signed else 0.0
     ramp = np.linspace(low, limit, 160)[None].repeat(10, axis=0)
-    middle = "0 is near white" if signed else "0 is white"
-    shot = Shot(
-        map_png(ramp, limit, signed=signed), f"Colour scale from {low:.3g} to {limit:.3g}", 160, 10
-    )
+    ends = {"low": f"{low:.3g}", "high": f"{limit:.3g}"}
+    alt = _("Colour scale from {low} to {high}", **ends)
+    shot = Shot(map_png(ramp, limit, signed=signed), alt, 160, 10)
     row = st.container(horizontal=True, vertical_alignment="center")
     row.image(shot.png, width=160, alt=shot.alt)
-    row.caption(f"{low:.3g} to {limit:.3g}, {middle}; one scale for all pictures here.")
+    row.caption(
+        _("{low} to {high}, 0 is near white; one scale for all pictures here.", **ends)
+        if signed
+        else _("{low} to {high}, 0 is white; one scale for all pictures here.", **ends)
+    )
 
 
 def _order(change: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -145,14 +166,14 @@ def _units(space: Workspace, layer: Layer, pair: Maps) -> None:
     names = (
         list(classes)
         if layer.is_output and len(classes) == len(dense)
-        else [f"unit {at}" for at in range(len(dense))]
+        else [_("unit {at}", at=at) for at in range(len(dense))]
     )
     order = _order(np.abs(pruned - dense))[: _shown(layer)]
-    st.markdown("**Outputs**", help=HELP["units"])
-    st.caption("Before any activation. Sorted by |pruned − dense|, the largest first.")
+    st.markdown("**" + _("Outputs") + "**", help=_(HELP["units"]))
+    st.caption(_("Before any activation. Sorted by |pruned − dense|, the largest first."))
     figure = unit_bars([names[at] for at in order], dense[order], pruned[order])
     st.plotly_chart(figure, key="units", config={"displayModeBar": False}, alt=alt(figure))
-    _more(layer, len(dense), "outputs")
+    _more(layer, len(dense), KINDS["linear"][-1])
 
 
 def _shown(layer: Layer) -> int:
@@ -160,14 +181,15 @@ def _shown(layer: Layer) -> int:
     return int(count) if name == layer.name else PAGE
 
 
-def _more(layer: Layer, total: int, what: str) -> None:
+def _more(layer: Layer, total: int, words: str) -> None:
+    """A button for more. words: how many are shown, with places."""
     shown = min(_shown(layer), total)
     if shown < total:
         st.button(
-            f"Show {min(PAGE, total - shown)} more",
+            _("Show {n} more", n=min(PAGE, total - shown)),
             key="more_maps",
             icon=":material/expand_more:",
             on_click=state.store,
             args=("maps_shown", (layer.name, shown + PAGE)),
         )
-        st.caption(f"{shown} of {total:,} {what} shown.")
+        st.caption(_(words, shown=shown, total=total))

@@ -16,6 +16,7 @@ from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
+from explorer.texts.translate import _, from_core, n_
 from pruning_core.criteria import criterion
 from pruning_core.model.inventory import weights
 from pruning_core.plan import Plan
@@ -44,7 +45,13 @@ def filter_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None
     state.limit_widget("filter", most)
     chosen = int(
         st.number_input(
-            "Filter", 0, most, key="filter", bind="query-params", width=170, help=HELP["filter"]
+            _("Filter"),
+            0,
+            most,
+            key="filter",
+            bind="query-params",
+            width=170,
+            help=_(HELP["filter"]),
         )
     )
     halves = st.grid(2, min_column_width=320)
@@ -65,10 +72,20 @@ def _picture(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, ch
         lambda: robust_limit(weight.numpy()), space, "limit", plan.model, plan.dataset, layer.name
     )
     left = int(kept.sum())
-    (_, i, h, w) = layer.shape
-    word = "kernel" if h * w > 1 else "weight"
-    st.markdown(f"**Filter {chosen}, {word} by {word}**", help=HELP["kernels"])
-    alt = f"Weights of filter {chosen} of {layer.name}: {left:,} of {one.numel():,} kept."
+    h, w = layer.shape[2:]
+    name = (
+        _("Filter {number}, kernel by kernel", number=chosen)
+        if h * w > 1
+        else _("Filter {number}, weight by weight", number=chosen)
+    )
+    st.markdown(f"**{name}**", help=_(HELP["kernels"]))
+    alt = _(
+        "Weights of filter {number} of {layer}: {left:,} of {total:,} kept.",
+        number=chosen,
+        layer=layer.name,
+        left=left,
+        total=one.numel(),
+    )
     scale = min(CELL, PIXELS / width)
     shot = Shot(
         weights_png(tiles, laid, limit, scale),
@@ -77,50 +94,78 @@ def _picture(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, ch
         round(float(tiles.row_edges[-1]) * scale),
     )
     st.html(plate(shot))
-    what = f"{i:,} {word}{'s' if i > 1 else ''}{f' of {h} × {w}' if h * w > 1 else ''}"
-    st.caption(
-        f"{what}, one per input channel, in reading order; {percent(left / one.numel())} kept. "
-        f"Violet above zero, orange below, full colour at ±{limit:.3g}; "
-        "grey and hatched is removed."
+    st.caption(_picture_words(layer, left / one.numel(), limit))
+
+
+def _picture_words(layer: Layer, kept: float, limit: float) -> str:
+    """What the picture of a filter shows. kept: its share; limit: of the colours."""
+    i, h, w = layer.shape[1:]
+    what = (
+        n_("{n} kernel of {h} × {w}", "{n} kernels of {h} × {w}", i, h=h, w=w)
+        if h * w > 1
+        else n_("{n} weight", "{n} weights", i)
+    )
+    return _(
+        "{what}, one per input channel, in reading order; {share} kept. "
+        "Violet above zero, orange below, full colour at ±{limit}; "
+        "grey and hatched is removed.",
+        what=what,
+        share=percent(kept),
+        limit=f"{limit:.3g}",
     )
 
 
 def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     count = layer.shape[0]
     names = criteria(plan.criterion)
-    st.markdown(f"**Rank among {count:,} filters**", help=HELP["filter_ranks"])
+    title = _("Rank among {count:,} filters", count=count)
+    st.markdown(f"**{title}**", help=_(HELP["filter_ranks"]))
     hows = {name: criterion(name, plan.seed) for name in names}
     costly = [name for name, how in hows.items() if how.runs_network]
     state.keep_widget("costly")
     if not st.toggle(
-        f"Score by the {len(costly)} criteria that run the network too",
+        _("Score by the {n} criteria that run the network too", n=len(costly)),
         key="costly",
-        help=HELP["costly"],
+        help=_(HELP["costly"]),
     ):
         names = tuple(name for name in names if name not in costly or name == plan.criterion)
     bar = st.progress(0.0)
     rankings = []
     for done, name in enumerate(names):
-        bar.progress(done / len(names), f"Scoring by {plain(hows[name].label)} …")
+        label = plain(hows[name].label)
+        bar.progress(done / len(names), _("Scoring by {criterion} …", criterion=label))
         rankings.append(_ranking(name, plan, space, layer))
     bar.empty()
     rows = [_row(ranking, chosen, count) for ranking in rankings if ranking.refusal is None]
-    columns = {
-        "Score": st.column_config.NumberColumn(format="%.3g", help=HELP["filter_score"]),
-        "Rank": st.column_config.TextColumn(help=HELP["filter_rank"]),
-        "Above": st.column_config.ProgressColumn(
-            min_value=0, max_value=100, format="%.0f%%", help=HELP["filter_percentile"]
-        ),
-    }
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns, height="content")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=_columns(), height="content")
     st.caption(
-        "First row: the plan's own criterion. Rank 1 is removed first. *Above*: the fraction of "
-        f"the other filters with a lower score. Criteria that read data use {plan.calibration:,} "
-        "training images."
+        _(
+            "First row: the plan's own criterion. Rank 1 is removed first. *Above*: the fraction "
+            "of the other filters with a lower score. Criteria that read data use "
+            "{calibration:,} training images.",
+            calibration=plan.calibration,
+        )
     )
     for ranking in rankings:
         if ranking.refusal is not None:
             st.caption(f":gray[{plain(ranking.label)}: {plain(ranking.refusal)}]")
+
+
+def _columns() -> dict[str, object]:
+    """The name, format and help of each column."""
+    config = st.column_config
+    return {
+        "Criterion": config.TextColumn(_("Criterion")),
+        "Score": config.NumberColumn(_("Score"), format="%.3g", help=_(HELP["filter_score"])),
+        "Rank": config.TextColumn(_("Rank"), help=_(HELP["filter_rank"])),
+        "Above": config.ProgressColumn(
+            _("Above"),
+            min_value=0,
+            max_value=100,
+            format="%.0f%%",
+            help=_(HELP["filter_percentile"]),
+        ),
+    }
 
 
 def _ranking(name: str, plan: Plan, space: Workspace, layer: Layer) -> FilterRanking:
@@ -142,8 +187,8 @@ def _row(ranking: FilterRanking, chosen: int, count: int) -> dict[str, object]:
     score = float(ranking.scores[chosen])
     lower = int((ranking.scores < ranking.scores[chosen]).sum())
     return {
-        "Criterion": ranking.label,
+        "Criterion": from_core(ranking.label),
         "Score": score,
-        "Rank": f"{rank:,} of {count:,}",
+        "Rank": _("{rank:,} of {count:,}", rank=rank, count=count),
         "Above": 100 * lower / max(1, count - 1),
     }

@@ -16,6 +16,7 @@ from explorer.session import cache, state
 from explorer.texts.formats import interval, percent, title
 from explorer.texts.help import HELP
 from explorer.texts.task_words import band_words, value_words
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.criteria import criterion
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
@@ -29,13 +30,21 @@ CELL = 16
 CARD = 220
 QUICK = 5 * 10**11
 """Multiply-adds up to which all granularities are measured without a question."""
+OTHER_CRITERION = N_("Choose another criterion to compare granularities here.")
+DENSE = N_("The plan keeps this layer dense, so its target of {share} is shown.")
+CAPTION = N_(
+    "The lowest {criterion} scores are removed. Only this layer is pruned; nothing is "
+    "trained. {value} is measured on {n:,} validation {samples}: {band}Pictures: {part}; blue is "
+    "kept, grey and hatched is removed."
+)
+"""band: a whole sentence."""
 
 
 def granularity_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
     """Draws the cards. Raises PruningError where the criterion has no scores for this layer."""
     how = criterion(plan.criterion, plan.seed)
     if (why := how.supports(layer)) is not None:
-        raise PruningError(f"{why} Choose another criterion to compare granularities here.")
+        raise PruningError(f"{why} {OTHER_CRITERION}")
     ratio = plan.sparsity if refusal else _ratio(plan, space, layer)
     reasons = refusals(plan, layer)
     if not _affordable(plan, space, sum(why is None for why in reasons.values())):
@@ -57,12 +66,13 @@ def granularity_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str |
         tuple(g.name for g in reasons),
     )
     dense = cache.dense_accuracy(plan, space)
-    st.markdown(
-        f"**{percent(ratio)} of {layer.name} removed by every granularity**", help=HELP["multiples"]
+    name = _(
+        "{share} of {layer} removed by every granularity", share=percent(ratio), layer=layer.name
     )
-    st.caption(_caption(plan, layer, refusal, dense, how.label))
+    st.markdown(f"**{name}**", help=_(HELP["multiples"]))
+    st.caption(_caption(plan, layer, refusal, dense, from_core(how.label)))
     refused = [
-        Card(g.label, (why,), off=True, tag="refused")
+        Card(from_core(g.label), (from_core(why),), off=True, tag=_("refused"))
         for g, why in reasons.items()
         if why is not None
     ]
@@ -73,11 +83,15 @@ def granularity_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str |
 
 def _affordable(plan: Plan, space: Workspace, passes: int) -> bool:
     """A large network is measured only when the user asks for it."""
-    samples = space.dataset.task.samples
     macs = sum(known.macs for known in space.layers) * plan.probe * passes
-    label = f"Measure all {passes} granularities: up to {passes} runs over {plan.probe:,} {samples}"
+    label = _(
+        "Measure all {passes} granularities: up to {passes} runs over {probe:,} {samples}",
+        passes=passes,
+        probe=plan.probe,
+        samples=from_core(space.dataset.task.samples),
+    )
     state.keep_widget("measure_shapes")
-    return macs <= QUICK or st.toggle(label, key="measure_shapes", help=HELP["costly_shapes"])
+    return macs <= QUICK or st.toggle(label, key="measure_shapes", help=_(HELP["costly_shapes"]))
 
 
 def _ratio(plan: Plan, space: Workspace, layer: Layer) -> float:
@@ -89,43 +103,51 @@ def pictured(layer: Layer) -> str:
     """The part of the layer that a small picture shows, in words."""
     (f, c) = corner(layer)
     (o, i) = layer.shape[:2]
-    return (
-        "the whole layer"
-        if (f, c) == (o, i)
-        else f"its first {f:,} of {o:,} filters and {c:,} of {i:,} input channels"
+    if (f, c) == (o, i):
+        return _("the whole layer")
+    return _(
+        "its first {f:,} of {o:,} filters and {c:,} of {i:,} input channels", f=f, o=o, c=c, i=i
     )
 
 
 def _caption(plan: Plan, layer: Layer, refusal: str | None, dense: Evaluation, how: str) -> str:
     edited = any(edit.layer == layer.name for edit in plan.edits)
-    edits = " Hand edits are not used here." if edited else ""
-    share = (
-        f"The plan keeps this layer dense, so its target of {percent(plan.sparsity)} is shown. "
-        if refusal
-        else ""
+    parts = (
+        _(DENSE, share=percent(plan.sparsity)) if refusal else "",
+        _(
+            CAPTION,
+            criterion=how,
+            value=title(dense.task),
+            n=dense.n,
+            samples=from_core(dense.task.samples),
+            band=band_words(dense),
+            part=pictured(layer),
+        ),
+        _("Hand edits are not used here.") if edited else "",
     )
-    return (
-        f"{share}The lowest {how} scores are removed. Only this layer is pruned; nothing is "
-        f"trained. {title(dense.task)} is measured on {dense.n:,} validation {dense.task.samples}: "
-        f"{band_words(dense)}Pictures: {pictured(layer)}; blue is kept, "
-        f"grey and hatched is removed.{edits}"
-    )
+    return " ".join(filter(None, parts))
 
 
 def _card(plan: Plan, layer: Layer, result: GranularityMask, dense: Evaluation) -> Card:
     g = result.granularity
     score = result.evaluation
     used = g.name == plan.granularity
-    fixed = f"fixed {percent(g.fixed_ratio)}" if g.fixed_ratio is not None else ""
-    tag = " · ".join(filter(None, ("in use" if used else "", fixed)))
+    fixed = "" if g.fixed_ratio is None else _("fixed {share}", share=percent(g.fixed_ratio))
+    tag = " · ".join(filter(None, (_("in use") if used else "", fixed)))
     tiles, kept = mask_picture(layer, g, result.kept)
     size = drawn_size(layer, PIXELS, CELL)
-    alt = f"Mask of {layer.name} by {g.label}: {percent(result.achieved)} of its weights removed."
+    share = percent(result.achieved)
+    alt = _(
+        "Mask of {layer} by {granularity}: {share} of its weights removed.",
+        layer=layer.name,
+        granularity=from_core(g.label),
+        share=share,
+    )
     shot = Shot(mask_png(tiles, kept, size), alt, *size, smooth=True)
     lines = (
         value_words(score),
         f"95%: {interval(score)}, n = {score.n:,}",
-        f"{percent(result.achieved)} of its weights removed",
-        g.help,
+        _("{share} of its weights removed", share=share),
+        from_core(g.help),
     )
-    return Card(g.label, lines, (shot,), bar_of(score, dense), tag, chosen=used)
+    return Card(from_core(g.label), lines, (shot,), bar_of(score, dense), tag, chosen=used)

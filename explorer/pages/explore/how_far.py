@@ -7,22 +7,29 @@ import streamlit as st
 from explorer.charts import alt
 from explorer.charts.farthest import farthest_chart
 from explorer.jobs.progress import Progress
-from explorer.pages.explore.how_far_run import curve_points, result, runs, share_done, start
+from explorer.pages.explore.how_far_run import TITLE, curve_points, result, runs, share_done, start
 from explorer.pages.explore.smallest import LOSS, choose_limit, smallest, use_button
 from explorer.session import cache, state
 from explorer.session.notices import show_errors
 from explorer.texts.formats import scale, signed, title
 from explorer.texts.help import HELP
 from explorer.texts.task_words import loss_limit_label
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import active_job, ended, repeated
 from pruning_core.plan import Plan
 from pruning_core.sensitivity.farthest import Farthest
 from pruning_core.workspaces import Workspace
 
+LEAD = N_(
+    "Measures the whole plan from 0% to 95%, without training, as pruned and repaired, on "
+    "{n:,} probe {samples}, in the background. Then it searches for the largest sparsity within "
+    "the limit."
+)
+
 
 def how_far_panel(plan: Plan, space: Workspace) -> None:
     """Draws the panel, folded."""
-    with st.expander("How far can this plan go?", icon=":material/straighten:"), show_errors():
+    with st.expander(_(TITLE), icon=":material/straighten:"), show_errors():
         _panel(plan, space)
 
 
@@ -49,15 +56,17 @@ def _form(plan: Plan, space: Workspace) -> tuple[float, bool]:
             format="%g",
             key="farthest_lose",
             width=230,
-            help=HELP["farthest_lose"],
+            help=_(HELP["farthest_lose"]),
         )
         state.keep_widget("farthest_sure")
         sure = st.toggle(
-            "Whole 95% interval within the limit", key="farthest_sure", help=HELP["farthest_sure"]
+            _("Whole 95% interval within the limit"),
+            key="farthest_sure",
+            help=_(HELP["farthest_sure"]),
         )
         lose = float(amount) / scale(task)
         st.button(
-            "Find the largest sparsity",
+            _("Find the largest sparsity"),
             key="farthest_start",
             icon=":material/search:",
             disabled=any(run.active for run in runs(plan)) or bool(result(plan, lose, sure)),
@@ -82,11 +91,10 @@ def _live(plan: Plan, space: Workspace, lose: float, sure: bool, *, was_active: 
             st.rerun()
         if own and own[0].active:
             share = share_done(own[0], len({point.repair for point in curve_points(plan)}) or 1)
-            stage = "pruned networks are measured"
-            at = Progress(share, None, stage)
-            active_job(own[0], at, "farthest_stop", "Stops within one measurement.")
+            at = Progress(share, None, _("pruned networks are measured"))
+            active_job(own[0], at, "farthest_stop", _("Stops within one measurement."))
         elif own:
-            ended(own[0], "search", "; measured points are kept.")
+            ended(own[0], _("search"), _("; measured points are kept."))
         found = result(plan, lose, sure)
         if found is not None:
             _sentence(found)
@@ -98,14 +106,26 @@ def _live(plan: Plan, space: Workspace, lose: float, sure: bool, *, was_active: 
 def _sentence(found: Farthest) -> None:
     """What was found."""
     task = found.dense.task
-    words = f"on {found.dense.n:,} probe {task.samples}"
+    samples = from_core(task.samples)
     if found.best is None:
-        st.markdown(f"Already 1% loses more than the limit, measured {words}.")
+        st.markdown(
+            _(
+                "Already 1% loses more than the limit, measured on {n:,} probe {samples}.",
+                n=found.dense.n,
+                samples=samples,
+            )
+        )
         return
-    change = signed(found.best.change.value, found.best.change.interval, task)
     st.markdown(
-        f"**{found.plan.sparsity:.0%}** can be removed: {task.value_label} changes by "
-        f"{change}, measured {words}."
+        _(
+            "**{sparsity:.0%}** can be removed: {value} changes by {change}, measured on {n:,} "
+            "probe {samples}.",
+            sparsity=found.plan.sparsity,
+            value=from_core(task.value_label),
+            change=signed(found.best.change.value, found.best.change.interval, task),
+            n=found.dense.n,
+            samples=samples,
+        )
     )
 
 
@@ -113,12 +133,8 @@ def _figure(plan: Plan, space: Workspace, found: Farthest | None, lose: float) -
     """The curve of the whole plan, with the plan's own point. A click sets the sparsity."""
     points = curve_points(plan)
     if not points:
-        n = len(cache.probe(plan, space))
-        st.caption(
-            "Measures the whole plan from 0% to 95%, without training, as pruned and repaired, on "
-            f"{n:,} probe {space.dataset.task.samples}, in the background. Then it searches for "
-            "the largest sparsity within the limit."
-        )
+        samples = from_core(space.dataset.task.samples)
+        st.caption(_(LEAD, n=len(cache.probe(plan, space)), samples=samples))
         return
     dense = cache.dense_accuracy(plan, space)
     limit = dense.value - dense.task.sign * lose
@@ -133,8 +149,13 @@ def _figure(plan: Plan, space: Workspace, found: Farthest | None, lose: float) -
         selection_mode="points",
     )
     st.caption(
-        f"{title(dense.task)} on {dense.n:,} probe {dense.task.samples}, with 95% intervals. Click "
-        "a point: the plan then removes as much."
+        _(
+            "{value} on {n:,} probe {samples}, with 95% intervals. Click a point: the plan then "
+            "removes as much.",
+            value=title(dense.task),
+            n=dense.n,
+            samples=from_core(dense.task.samples),
+        )
     )
 
 

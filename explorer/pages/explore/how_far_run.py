@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from explorer.jobs.job import Snapshot
 from explorer.session import cache, state
+from explorer.texts.translate import N_
 from explorer.training.status import start_job
 from pruning_core.plan import Plan
 from pruning_core.repairs import REPAIRS
@@ -12,6 +13,7 @@ from pruning_core.sensitivity.farthest import CURVE, CurvePoint, Farthest, Tried
 from pruning_core.workspaces import Workspace
 
 KIND = "how far"
+TITLE = N_("How far can this plan go?")
 MOST_TRIED = 15
 """About so many sparsities are tried for the limit."""
 
@@ -57,7 +59,7 @@ def start(plan: Plan, space: Workspace, lose: float, sure: bool) -> None:
     known = curve_points(plan)
     start_job(
         KIND,
-        "How far can this plan go?",
+        TITLE,
         lambda: how_far_events(plan, space, asked, known),
         (plan_key(plan, repair=False), asked),
     )

@@ -8,14 +8,15 @@ from explorer.charts.raster import enlarged
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _
 from pruning_core.plan import Plan
 from pruning_core.types import Evaluation, PruningError
 from pruning_core.workspaces import Workspace
 
 KEY = "image"
 PIXELS = 104
-SAME = ":material/check: same answer"
-CHANGED = ":material/swap_horiz: **answer changed**"
+SAME = N_(":material/check: same answer")
+CHANGED = N_(":material/swap_horiz: **answer changed**")
 
 
 def has_images(plan: Plan, space: Workspace) -> bool:
@@ -29,12 +30,15 @@ def image_chooser(plan: Plan, space: Workspace) -> DeltaGenerator:
     state.keep_widget(KEY)
     state.limit_widget(KEY, most)
     place = st.container(key="picture")
-    st.number_input("Image", 0, most, key=KEY, bind="query-params", label_visibility="collapsed")
+    st.number_input(_("Image"), 0, most, key=KEY, bind="query-params", label_visibility="collapsed")
     number = chosen_image(plan, space)
     picture = _picture(plan, space, number)
     if picture is not None:
-        place.image(enlarged(picture.numpy()), width=PIXELS, alt=f"Validation image {number}")
-    place.caption(f"Image {number} of {most + 1:,}", help=HELP["image"])
+        alt = _("Validation image {number}", number=number)
+        place.image(enlarged(picture.numpy()), width=PIXELS, alt=alt)
+    place.caption(
+        _("Image {number} of {total:,}", number=number, total=most + 1), help=_(HELP["image"])
+    )
     return st.container(gap="xsmall")
 
 
@@ -59,10 +63,14 @@ def answers(plan: Plan, space: Workspace, now: Evaluation) -> None:
     first = classes[int(before.predictions[number])]
     second = classes[int(after.predictions[number])]
     st.markdown(
-        f"This is **{plain(label)}**.  \nDense answers **{plain(first)}**.  \n"
-        f"Pruned answers **{plain(second)}**."
+        _(
+            "This is **{label}**.  \nDense answers **{dense}**.  \nPruned answers **{pruned}**.",
+            label=plain(label),
+            dense=plain(first),
+            pruned=plain(second),
+        )
     )
-    st.caption(SAME if first == second else CHANGED)
+    st.caption(_(SAME if first == second else CHANGED))
     changed = (before.predictions != after.predictions).nonzero().flatten().tolist()
     if changed:
         _next_changed(changed, number, len(after.predictions))
@@ -72,10 +80,14 @@ def _next_changed(changed: list[int], number: int, total: int) -> None:
     """A button to the next image whose answer is not the dense network's."""
     later = next((each for each in changed if each > number), changed[0])
     st.button(
-        "Next changed",
+        _("Next changed"),
         key="next_changed",
-        help=f"{len(changed):,} of {total:,} answers are not those of the dense network. "
-        "Shows the next such image.",
+        help=_(
+            "{changed:,} of {total:,} answers are not those of the dense network. "
+            "Shows the next such image.",
+            changed=len(changed),
+            total=total,
+        ),
         on_click=state.set_widget,
         args=(KEY, later),
         width="stretch",

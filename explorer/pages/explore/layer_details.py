@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from explorer.charts.tiles import Tiles, tile
+from explorer.texts.translate import _
 from pruning_core.criteria import CRITERIA, Criterion, criterion, scores_by_part
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.granularity import (
@@ -149,7 +150,7 @@ def mask_picture(layer: Layer, g: Granularity, kept: np.ndarray) -> tuple[Tiles,
 def drawn_size(layer: Layer, pixels: int, cell: int) -> tuple[int, int]:
     """Width and height of a small picture, the same for every granularity."""
     f, c = corner(layer)
-    _, _, h, w = layer.shape
+    h, w = layer.shape[2:]
     rows, cols = _rows_and_columns(f * c, h, w, 1.0) if min(f, c) == 1 else (f, c)
     scale = min(cell, pixels / max(rows * h, cols * w))
     return max(1, round(cols * w * scale)), max(1, round(rows * h * scale))
@@ -205,7 +206,9 @@ def maps(dense: nn.Module, pruned: nn.Module, layer: Layer, image: Inputs, most:
     before = maps_of(dense, layer, image)
     after = maps_of(pruned, layer, image)
     change = relative_change(before, after).numpy()
-    (laid, note), (other, _) = (_over_image(output[0], layer.linear) for output in (before, after))
+    (laid, note), (other, _note) = (
+        _over_image(output[0], layer.linear) for output in (before, after)
+    )
     places = (laid.shape[1], laid.shape[2])
     small = (min(places[0], most), min(places[1], most))
     one, two = (adaptive_avg_pool2d(values, small).numpy() for values in (laid, other))
@@ -222,9 +225,16 @@ def _over_image(output: Tensor, linear: bool) -> tuple[Tensor, str]:
         return output, ""
     patches, first = _patches(count)
     if not patches:
-        return output, "Each strip is one output, token by token."
-    without = "; the class token is left out" * first
-    note = f"Each map is one output over the {patches} × {patches} patches of the image{without}."
+        return output, _("Each strip is one output, token by token.")
+    note = (
+        _(
+            "Each map is one output over the {n} × {n} patches of the image; the class token is "
+            "left out.",
+            n=patches,
+        )
+        if first
+        else _("Each map is one output over the {n} × {n} patches of the image.", n=patches)
+    )
     return output[:, :, first:].unflatten(2, (patches, patches)).squeeze(1), note
 
 
@@ -243,9 +253,20 @@ def _patches(tokens: int) -> tuple[int, int]:
 def _token_order(tokens: int) -> str:
     """The order of the tokens of an attention map, in words."""
     patches, first = _patches(tokens)
-    first_token = "the class token, then " * first
-    order = f": {first_token}the {patches} × {patches} patches of the image in reading order"
-    return f"{tokens} tokens{order if patches else ''}."
+    if not patches:
+        return _("{tokens} tokens.", tokens=tokens)
+    if first:
+        return _(
+            "{tokens} tokens: the class token, then the {n} × {n} patches of the image in reading "
+            "order.",
+            tokens=tokens,
+            n=patches,
+        )
+    return _(
+        "{tokens} tokens: the {n} × {n} patches of the image in reading order.",
+        tokens=tokens,
+        n=patches,
+    )
 
 
 def filter_rankings(name: str, plan: Plan, space: Workspace) -> dict[str, FilterRanking]:
@@ -289,7 +310,7 @@ def filter_of(layer: Layer, g: Granularity, scope: int, group: int) -> int | Non
 
 
 def _sizes(layer: Layer, g: Granularity) -> tuple[int, int]:
-    scopes, count, _ = to_groups(torch.empty(layer.shape, device="meta"), g, layer).shape
+    scopes, count = to_groups(torch.empty(layer.shape, device="meta"), g, layer).shape[:2]
     return scopes, count
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from explorer.texts.translate import N_, _
 from pruning_core.granularity import Granularity, to_groups
 from pruning_core.hand_edits import Group
 from pruning_core.types import Layer
@@ -37,7 +38,7 @@ class LayerFacts:
     @property
     def statistics(self) -> dict[str, str]:
         """Numbers about the layer's weights, as text."""
-        return {label: f"{number:.4f}" for label, number in self.numbers.items()}
+        return {_(label): f"{number:.4f}" for label, number in self.numbers.items()}
 
 
 def layer_facts(
@@ -67,7 +68,7 @@ def layer_facts(
 
 def _threshold(scores: np.ndarray, kept: np.ndarray, edits: Iterable[Group]) -> float | None:
     own = np.ones(kept.shape, bool)
-    for scope, group, _ in edits:
+    for scope, group, _keep in edits:
         own[scope, group] = False
     kept_by_rank = kept & own
     removed_by_rank = ~kept & own
@@ -81,9 +82,9 @@ def _numbers(weight: torch.Tensor, mask: torch.Tensor | None) -> dict[str, float
     total = float(magnitude.sum() if mask is None else (magnitude * mask).sum())
     count = weight.numel() if mask is None else int(mask.sum())
     return {
-        "Mean of the weights": float(weight.mean()),
-        "Standard deviation": float(weight.std(correction=0)),
-        "Largest |weight|": float(magnitude.max()),
-        "Mean |weight| before": float(magnitude.mean()),
-        "Mean |weight| of the kept": total / count if count else 0.0,
+        N_("Mean of the weights"): float(weight.mean()),
+        N_("Standard deviation"): float(weight.std(correction=0)),
+        N_("Largest |weight|"): float(magnitude.max()),
+        N_("Mean |weight| before"): float(magnitude.mean()),
+        N_("Mean |weight| of the kept"): total / count if count else 0.0,
     }

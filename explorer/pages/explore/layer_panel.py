@@ -1,5 +1,6 @@
 """One layer: the mask lab; below it the histogram of its group scores, and its numbers."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import streamlit as st
@@ -13,6 +14,7 @@ from explorer.pages.explore.look_closer import look_closer
 from explorer.session import cache, state
 from explorer.texts.formats import percent, shape
 from explorer.texts.help import HELP
+from explorer.texts.translate import _, from_core, n_
 from pruning_core.granularity import granularity
 from pruning_core.hand_edits import Group
 from pruning_core.model.inventory import weights
@@ -33,8 +35,8 @@ def layer_lab(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
     _lab(plan, space, layer, ratio, prunable=refusal is None)
     st.caption(
-        refusal or _ratio_source(plan, layer, ratio),
-        help=f"{HELP['weights']}\n\n{HELP['mask']}\n\n{HELP['ratio']}",
+        from_core(refusal) if refusal else _ratio_source(plan, layer, ratio),
+        help="\n\n".join(_(HELP[term]) for term in ("weights", "mask", "ratio")),
     )
 
 
@@ -43,8 +45,12 @@ def layer_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None)
     facts = _facts(plan, space, layer, refusal)
     if broken := facts.broken(granularity(plan.granularity)):
         st.warning(
-            f"Because of hand edits, {broken:,} scope{'s' * (broken > 1)} of this layer "
-            f"{'do' if broken > 1 else 'does'} not keep {plan.granularity}."
+            n_(
+                "Because of hand edits, {n} scope of this layer does not keep {pattern}.",
+                "Because of hand edits, {n} scopes of this layer do not keep {pattern}.",
+                broken,
+                pattern=plan.granularity,
+            )
         )
     below = st.grid(2, min_column_width=320)
     with below.cell():
@@ -120,20 +126,28 @@ def _facts(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> L
 
 def _ratio_source(plan: Plan, layer: Layer, ratio: float) -> str:
     """Where the ratio comes from, and how many groups are edited by hand."""
-    count = len(_edits(plan, layer))
-    edits = (
-        f" {count:,} group{'s are' if count > 1 else ' is'} kept or removed by hand."
-        if count
-        else ""
-    )
+    return " ".join(filter(None, (_ratio_words(plan, layer, ratio), _edit_words(plan, layer))))
+
+
+def _ratio_words(plan: Plan, layer: Layer, ratio: float) -> str:
     g = granularity(plan.granularity)
+    share = percent(ratio)
     if g.fixed_ratio is not None:
-        return (
-            f"{g.label} sets the ratio: {percent(ratio)}." if ratio else "Kept dense by hand."
-        ) + edits
+        if not ratio:
+            return _("Kept dense by hand.")
+        return _("{pattern} sets the ratio: {share}.", pattern=from_core(g.label), share=share)
     if layer.name in dict(plan.overrides):
-        return f"{percent(ratio)}, set by hand. The allocation does not change it.{edits}"
-    return f"{percent(ratio)}, from the allocation. Move the slider to set it by hand.{edits}"
+        return _("{share}, set by hand. The allocation does not change it.", share=share)
+    return _("{share}, from the allocation. Move the slider to set it by hand.", share=share)
+
+
+def _edit_words(plan: Plan, layer: Layer) -> str:
+    count = len(_edits(plan, layer))
+    if not count:
+        return ""
+    return n_(
+        "{n} group is kept or removed by hand.", "{n} groups are kept or removed by hand.", count
+    )
 
 
 def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -> None:
@@ -143,28 +157,28 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
     ratio = cache.ratios(plan, space)[layer.name] if refusal is None else 0.0
     with st.container(horizontal=True, width="content"):
         st.button(
-            "Lock",
+            _("Lock"),
             icon=":material/lock:",
             key="lock",
-            help=HELP["lock"],
+            help=_(HELP["lock"]),
             disabled=own or refusal is not None or fixed,
             on_click=state.set_ratio,
             args=(layer.name, ratio),
         )
         st.button(
-            "Reset",
+            _("Reset"),
             icon=":material/lock_open:",
             key="reset",
-            help=HELP["reset"],
+            help=_(HELP["reset"]),
             disabled=not own,
             on_click=state.set_ratio,
             args=(layer.name, None),
         )
         st.button(
-            f"Reset all ({len(by_hand)})",
+            _("Reset all ({n})", n=len(by_hand)),
             icon=":material/restart_alt:",
             key="reset_all",
-            help=HELP["reset_all"],
+            help=_(HELP["reset_all"]),
             disabled=not by_hand,
             on_click=state.set_ratios,
             args=({},),
@@ -172,47 +186,55 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
 
 
 def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
-    st.markdown("**Which groups are removed**", help=HELP["histogram"])
+    st.markdown("**" + _("Which groups are removed") + "**", help=_(HELP["histogram"]))
     if facts.group_scores is None or facts.group_kept is None:
-        st.caption(f"No scores: {refusal}")
+        st.caption(_("No scores: {reason}", reason=from_core(refusal or "")))
         return
     figure = score_histogram(
         facts.group_scores, facts.group_kept, facts.threshold, name=facts.layer.name
     )
     st.plotly_chart(figure, key="scores", config={"displayModeBar": False}, alt=alt(figure))
-    scopes, groups = facts.group_scores.shape
-    rule = (
-        "The lowest scores are removed."
-        if scopes == 1
-        else (
-            f"The lowest of every {groups:,} neighbouring groups are removed, "
-            "so there is no single threshold."
+    st.caption(" ".join(_histogram_words(plan, facts, facts.group_scores.shape)))
+
+
+def _histogram_words(plan: Plan, facts: LayerFacts, shape: tuple[int, ...]) -> Iterator[str]:
+    """Sentences below the histogram. shape: of the scores, scope x group."""
+    scopes, groups = shape
+    if scopes == 1:
+        yield _("The lowest scores are removed.")
+    else:
+        yield _(
+            "The lowest of every {groups:,} neighbouring groups are removed, "
+            "so there is no single threshold.",
+            groups=groups,
         )
-    )
-    line = (
-        f" Dashed line: {facts.threshold:.3g}, the lowest score that is kept."
-        if facts.threshold is not None
-        else ""
-    )
-    edits = " Groups kept or removed by hand are exceptions." if _edits(plan, facts.layer) else ""
-    st.caption(rule + line + edits)
+    if facts.threshold is not None:
+        lowest = f"{facts.threshold:.3g}"
+        yield _("Dashed line: {lowest}, the lowest score that is kept.", lowest=lowest)
+    if _edits(plan, facts.layer):
+        yield _("Groups kept or removed by hand are exceptions.")
 
 
 def _numbers(facts: LayerFacts) -> None:
-    st.markdown("**In numbers**")
+    st.markdown("**" + _("In numbers") + "**")
     layer = facts.layer
     kept = facts.weights_kept
     rows = {
-        "Shape": shape(layer.shape),
-        "Weights kept": f"{kept:,} of {layer.numel:,} ({percent(kept / layer.numel)})",
+        _("Shape"): shape(layer.shape),
+        _("Weights kept"): _(
+            "{kept:,} of {total:,} ({share})",
+            kept=kept,
+            total=layer.numel,
+            share=percent(kept / layer.numel),
+        ),
     }
     if facts.group_kept is not None:
         total = facts.group_kept.size
         size = layer.numel // total
-        rows["Groups kept"] = f"{int(facts.group_kept.sum()):,} of {total:,}"
-        rows["Group"] = f"{size:,} weight{'s' if size > 1 else ''}"
+        left = int(facts.group_kept.sum())
+        rows[_("Groups kept")] = _("{kept:,} of {total:,}", kept=left, total=total)
+        rows[_("Group")] = n_("{n} weight", "{n} weights", size)
     if layer.bn:
-        rows["Batch norm after it"] = layer.bn
-    st.table(
-        rows | facts.statistics, border="horizontal", alt=f"Counts and statistics of {layer.name}."
-    )
+        rows[_("Batch norm after it")] = layer.bn
+    alt = _("Counts and statistics of {layer}.", layer=layer.name)
+    st.table(rows | facts.statistics, border="horizontal", alt=alt)

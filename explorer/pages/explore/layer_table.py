@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer.session import state
 from explorer.texts.formats import LAYER_KINDS, percent, shape
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.granularity import granularity, supports
 from pruning_core.plan import Plan
 from pruning_core.types import Layer, Report
@@ -16,32 +17,37 @@ from pruning_core.workspaces import Workspace
 ROWS = 5
 ROW_HEIGHT = 35
 KEY = "layer_table"
+DECIDED = N_("The allocation, an N:M pattern, or you. Choose a layer to read the reason.")
+MACS = N_("Multiply-adds per image that read these weights, before pruning. Computed.")
 
 
 def columns(longest: int) -> dict[str, Any]:
     """The format and help of each column. longest: letters in the longest layer name."""
     config = st.column_config
-    removed = "Fraction of this layer's weights that is zero now. Computed."
-    macs = "Multiply-adds per image that read these weights, before pruning. Computed."
     return {
         "Layer": config.TextColumn(
-            help="The parameter's name in the network's state_dict.",
+            _("Layer"),
+            help=_("The parameter's name in the network's state_dict."),
             pinned=True,
             width=min(240, 30 + 7 * longest),
         ),
         "Removed": config.ProgressColumn(
-            help=removed, format="%.1f%%", min_value=0, max_value=100, width=150
-        ),
-        "Decided by": config.TextColumn(
-            help="The allocation, an N:M pattern, or you. Choose a layer to read the reason.",
+            _("Removed"),
+            help=_("Fraction of this layer's weights that is zero now. Computed."),
+            format="%.1f%%",
+            min_value=0,
+            max_value=100,
             width=150,
         ),
-        "Weights": config.NumberColumn(format="localized", width=85),
+        "Decided by": config.TextColumn(_("Decided by"), help=_(DECIDED), width=150),
+        "Weights": config.NumberColumn(_("Weights"), format="localized", width=85),
         "Shape": config.TextColumn(
-            help="Outputs (filters) × inputs (channels) × kernel height × width.", width=120
+            _("Shape"),
+            help=_("Outputs (filters) × inputs (channels) × kernel height × width."),
+            width=120,
         ),
-        "Kind": config.TextColumn(width=120),
-        "MACs": config.NumberColumn(help=macs, format="compact", width=75),
+        "Kind": config.TextColumn(_("Kind"), width=120),
+        "MACs": config.NumberColumn(help=_(MACS), format="compact", width=75),
     }
 
 
@@ -56,11 +62,10 @@ def table(
             "Removed": None
             if layer.name in reasons or report is None
             else _removed(report.kept[layer.name]),
-            "Decided by": _decided_by(layer, reasons, plan)
-            + (f" + {edited[layer.name]:,} by hand" if layer.name in edited else ""),
+            "Decided by": _with_edits(_decided_by(layer, reasons, plan), edited.get(layer.name)),
             "Weights": layer.numel,
             "Shape": shape(layer.shape),
-            "Kind": LAYER_KINDS.get(layer.kind, layer.kind),
+            "Kind": _(LAYER_KINDS.get(layer.kind, layer.kind)),
             "MACs": layer.macs,
         }
         for layer in space.layers
@@ -72,17 +77,23 @@ def _removed(kept: float) -> float:
     return 100.0 if kept == 0 else min(99.9, 100 * (1 - kept))
 
 
+def _with_edits(source: str, edits: int | None) -> str:
+    return _("{source} + {n:,} by hand", source=source, n=edits) if edits is not None else source
+
+
 def _decided_by(layer: Layer, reasons: Mapping[str, str], plan: Plan) -> str:
     """What sets the ratio, in a few words; the layer's panel has the whole sentence."""
     by_hand = dict(plan.overrides)
     g = granularity(plan.granularity)
     if layer.name in reasons:
         if supports(g, layer) is None:
-            return "criterion refuses"
-        return "output layer" if layer.is_output and g.removes_outputs else "granularity refuses"
+            return _("criterion refuses")
+        if layer.is_output and g.removes_outputs:
+            return _("output layer")
+        return _("granularity refuses")
     if layer.name in by_hand:
-        return f"you: {percent(by_hand[layer.name])}"
-    return "allocation" if g.fixed_ratio is None else g.label
+        return _("you: {share}", share=percent(by_hand[layer.name]))
+    return _("allocation") if g.fixed_ratio is None else from_core(g.label)
 
 
 def layer_table(
@@ -99,8 +110,10 @@ def layer_table(
         height=int((min(len(names), ROWS + 0.5) + 1) * ROW_HEIGHT + 3),
         on_select=lambda: _row_chosen(names),
         selection_mode="single-row-required",
-        placeholder="not pruned",
-        alt="The network's layers: shape, weights, multiply-adds and the removed fraction of each.",
+        placeholder=_("not pruned"),
+        alt=_(
+            "The network's layers: shape, weights, multiply-adds and the removed fraction of each."
+        ),
     )
 
 
@@ -113,19 +126,26 @@ def _row_chosen(names: list[str]) -> None:
 def fixed_parameters(space: Workspace) -> None:
     """The parameters that are never pruned, each with its reason."""
     total = sum(prod(fixed.shape) for fixed in space.fixed)
-    with st.expander(
-        f"{len(space.fixed)} parameter tensors are never pruned ({total:,} values)",
-        icon=":material/lock:",
-    ):
+    label = _(
+        "{n} parameter tensors are never pruned ({total:,} values)",
+        n=len(space.fixed),
+        total=total,
+    )
+    with st.expander(label, icon=":material/lock:"):
         rows = [
-            {"Parameter": fixed.name, "Shape": shape(fixed.shape), "Why": fixed.reason}
+            {
+                "Parameter": fixed.name,
+                "Shape": shape(fixed.shape),
+                "Why": from_core(fixed.reason),
+            }
             for fixed in space.fixed
         ]
         st.dataframe(
             rows,
+            column_config={"Parameter": _("Parameter"), "Shape": _("Shape"), "Why": _("Why")},
             hide_index=True,
             height=220,
-            alt="Parameters that are not pruned, with the reason.",
+            alt=_("Parameters that are not pruned, with the reason."),
         )
 
 
@@ -133,7 +153,7 @@ def layer_picker(names: list[str], chosen: str) -> None:
     """A select box of the layers, for the keyboard."""
     state.set_widget("layer_choice", chosen)
     st.selectbox(
-        "Layer", names, key="layer_choice", label_visibility="collapsed", on_change=_picked
+        _("Layer"), names, key="layer_choice", label_visibility="collapsed", on_change=_picked
     )
 
 

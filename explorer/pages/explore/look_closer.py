@@ -11,29 +11,34 @@ from explorer.pages.explore.granularity_panel import granularity_panel
 from explorer.session import state
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
 from pruning_core.workspaces import Workspace
 
 VIEWS: dict[str, tuple[Callable[[Plan, Workspace, Layer, str | None], None], str]] = {
-    "Granularities": (
+    N_("Granularities"): (
         granularity_panel,
-        "The same ratio of this layer removed by every granularity, with the measured accuracy.",
+        N_(
+            "The same ratio of this layer removed by every granularity, with the measured accuracy."
+        ),
     ),
-    "Activations": (
+    N_("Activations"): (
         feature_maps_panel,
-        "The layer's activations for one image, before and after the whole network is pruned.",
+        N_("The layer's activations for one image, before and after the whole network is pruned."),
     ),
-    "Dropout": (
+    N_("Dropout"): (
         dropout_panel,
-        "What Dropout or DropConnect would drop here in training, pass by pass.",
+        N_("What Dropout or DropConnect would drop here in training, pass by pass."),
     ),
-    "Filters": (
+    N_("Filters"): (
         filter_panel,
-        "One filter (one output of the layer): its weights, and its rank under every criterion.",
+        N_(
+            "One filter (one output of the layer): its weights, and its rank under every criterion."
+        ),
     ),
 }
-HINT = (
+HINT = N_(
     "Choose a view: all granularities on this layer, its activations for one input, "
     "random dropping, or one filter."
 )
@@ -52,12 +57,17 @@ def look_closer(
     row = st.container(horizontal=True, vertical_alignment="bottom")
     state.keep_widget("closer")
     view = row.segmented_control(
-        "Look closer", tuple(VIEWS), key="closer", bind="query-params", help=HELP["closer"]
+        _("Look closer"),
+        tuple(VIEWS),
+        format_func=_,
+        key="closer",
+        bind="query-params",
+        help=_(HELP["closer"]),
     )
     draw, hint = VIEWS.get(view or "", (None, HINT))
-    st.caption(hint)
+    st.caption(_(hint))
     if draw is not None:
         body = st.container()
         # The spinner is beside the choice, so that nothing below moves.
-        with row, st.spinner("Computing …"), body, show_errors():
+        with row, st.spinner(_("Computing …")), body, show_errors():
             draw(plan, space, layer, refusal)

@@ -8,6 +8,7 @@ from explorer.pages.sensitivity.scans import measured_for
 from explorer.session import cache, state
 from explorer.session.notices import plain
 from explorer.texts.formats import percent
+from explorer.texts.translate import _
 from pruning_core.plan import Plan
 from pruning_core.types import Report
 from pruning_core.workspaces import Workspace
@@ -22,7 +23,12 @@ def network_map_panel(plan: Plan, space: Workspace, report: Report | None, layer
     """
     layers = cache.layer_map(plan, space)
     if layers.reason is not None:
-        st.caption(f"Layers in the order of their calls, without arrows: {plain(layers.reason)}.")
+        st.caption(
+            _(
+                "Layers in the order of their calls, without arrows: {reason}.",
+                reason=plain(layers.reason),
+            )
+        )
     lost, cut_at = _lost_alone(plan)
     rows = 1 + max((node.row for node in layers.nodes), default=0)
     with st.container(key=f"map_of_{rows}_rows"):
@@ -55,6 +61,6 @@ def _lost_alone(plan: Plan) -> tuple[dict[str, float] | None, str]:
     if not points:
         return None, ""
     lost, share = accuracy_lost_alone(points)
-    return lost, percent(share) + (
-        ", tied layers together" if any(point.group for point in points) else ""
-    )
+    if any(point.group for point in points):
+        return lost, _("{share}, tied layers together", share=percent(share))
+    return lost, percent(share)

@@ -11,18 +11,21 @@ import streamlit as st
 from explorer.session import state
 from explorer.session.notices import plain
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _
 
 FIELDS = {
-    "lesson_title": ("Title", 80),
-    "lesson_task": ("Task", 400),
-    "lesson_question": ("Question", 300),
+    "lesson_title": (N_("Title"), 80),
+    "lesson_task": (N_("Task"), 400),
+    "lesson_question": (N_("Question"), 300),
 }
 """Parameter of the address -> the label of its field, and its most characters."""
 
 
 def own_texts() -> dict[str, str]:
     """The texts of the address, on one line each and not too long."""
-    return {key: " ".join(state.page_text(key).split())[:most] for key, (_, most) in FIELDS.items()}
+    return {
+        key: " ".join(state.page_text(key).split())[:most] for key, (_label, most) in FIELDS.items()
+    }
 
 
 def show_own_lesson() -> None:
@@ -42,21 +45,21 @@ def show_own_lesson() -> None:
 
 def own_lesson_form(parameters: dict[str, str]) -> None:
     """The fields, and the link to copy. parameters: of the view that is shown."""
-    with st.expander("Make a lesson of this view", icon=":material/school:"):
+    with st.expander(_("Make a lesson of this view"), icon=":material/school:"):
         texts = own_texts()
         for key, (label, most) in FIELDS.items():
             state.set_widget(f"{key}_field", texts[key])
             st.text_input(
-                label,
+                _(label),
                 key=f"{key}_field",
                 max_chars=most,
-                help=HELP[key],
+                help=_(HELP[key]),
                 on_change=_set,
                 args=(key,),
             )
         given = {key: text for key, text in texts.items() if text}
         if given:
-            st.caption("Copy this link. It opens this view, with your words above it.")
+            st.caption(_("Copy this link. It opens this view, with your words above it."))
             address = urlencode(parameters | given, quote_via=quote)
             st.code(f"{st.context.url or ''}?{address}", language=None, wrap_lines=True)
 

@@ -27,13 +27,14 @@ from explorer.texts.task_words import (
     paired_help,
     value_help,
 )
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.tasks import change as changed
 from pruning_core.types import Evaluation, Layer, PruningError, Report
 from pruning_core.workspaces import Workspace
 
-GUIDE = """
+GUIDE = N_("""
 **The numbers on top** show what the choices in the side bar do to the whole network: how many
 images it still classifies correctly, and how much of it is kept. *Measured* numbers come from
 running the pruned network; *computed* ones from counting.
@@ -57,7 +58,7 @@ activations for an image before and after pruning (feature maps, attention), and
 by every criterion.
 
 Nothing is trained here: *Fine-tune & compare* shows how much accuracy returns.
-"""
+""")
 
 
 def render(plan: Plan, space: Workspace) -> None:
@@ -82,10 +83,10 @@ def render(plan: Plan, space: Workspace) -> None:
     layer_panel(plan, space, layer, reasons.get(layer.name))
     if layer.name not in reasons:
         tied_caption(plan, space, layer)
-    st.subheader("All layers", anchor=False)
+    st.subheader(_("All layers"), anchor=False)
     layer_table(plan, space, report, reasons, layer.name)
     fixed_parameters(space)
-    with st.expander("What do I see?", icon=":material/help:"):
+    with st.expander(_("What do I see?"), icon=":material/help:"):
         st.markdown(for_task(GUIDE, task))
     own_lesson_form(address_of(state.plan(), state.selected_layer()))
     now = cache.accuracy(plan, space) if prunable else cache.dense_accuracy(plan, space)
@@ -135,19 +136,22 @@ def _accuracy(
     dense = cache.dense_accuracy(plan, space)
     difference = changed(dense, now)
     place.metric(
-        f"{title(task)} · measured",
+        _("{value} · measured", value=title(task)),
         rounded_text(now.value, task),
         change_words(now.value - dense.value, task),
         delta_color=delta_color(task) if difference.certain else "off",
-        delta_description=f"from {rounded_text(dense.value, task)} dense",
+        delta_description=_("from {value} dense", value=rounded_text(dense.value, task)),
         help=f"{value_help(task)}\n\n{interval_help(task)}",
     )
     low, high = (change_text(end, task) for end in difference.interval)
-    ends = f"; change: {low} to {high}" if pruned else ""
-    place.caption(
-        f"{now.n:,} validation {task.samples}; 95%: {interval(now)}{ends}{extras_text(now)}",
-        help=paired_help(task),
+    words = _(
+        "{n:,} validation {samples}; 95%: {interval}",
+        n=now.n,
+        samples=from_core(task.samples),
+        interval=interval(now),
     )
+    ends = _("; change: {low} to {high}", low=low, high=high) if pruned else ""
+    place.caption(words + ends + extras_text(now), help=paired_help(task))
 
 
 def _counts(
@@ -155,46 +159,52 @@ def _counts(
 ) -> None:
     """Sparsity, nonzeros and multiply-adds; all computed."""
     counts = report or cache.dense_report(space)
-    kept = percent(counts.nonzeros / counts.parameters)
-    caption = f"{percent(counts.sparsity_masked)} of the prunable weights"
     _number(
         places[0],
-        "Weights removed · computed",
+        _("Weights removed · computed"),
         percent(counts.sparsity_model),
         _requested(plan, space, report),
         "removed",
-        caption,
+        _("{share} of the prunable weights", share=percent(counts.sparsity_masked)),
     )
     dense = count(counts.dense_bytes)
-    unit = "B" if dense[-1].isalpha() else " B"
-    caption = f"{kept}; {dense}{unit} if stored densely" + _thinned(counts.thinned_nonzeros)
-    beside = f"of {count(counts.parameters)}"
-    _number(
-        places[1], "Parameters left · computed", count(counts.nonzeros), beside, "nonzeros", caption
+    caption = _(
+        "{share}; {size} if stored densely",
+        share=percent(counts.nonzeros / counts.parameters),
+        size=f"{dense}B" if dense[-1].isalpha() else f"{dense} B",
     )
-    work = for_task("of the work per image", space.dataset.task)
-    caption = f"{percent(counts.macs_effective / counts.macs)} {work}" + _thinned(
-        counts.thinned_macs
+    _number(
+        places[1],
+        _("Parameters left · computed"),
+        count(counts.nonzeros),
+        _("of {total}", total=count(counts.parameters)),
+        "nonzeros",
+        caption + _thinned(counts.thinned_nonzeros),
+    )
+    caption = _(
+        "{share} of the work per {sample}",
+        share=percent(counts.macs_effective / counts.macs),
+        sample=for_task("image", space.dataset.task),
     )
     _number(
         places[2],
-        "MACs left · computed",
+        _("MACs left · computed"),
         count(counts.macs_effective),
-        f"of {count(counts.macs)}",
+        _("of {total}", total=count(counts.macs)),
         "macs",
-        caption,
+        caption + _thinned(counts.thinned_macs),
     )
 
 
 def _thinned(left: int | None) -> str:
     """The nonzeros, or their multiply-adds, that a thinned network keeps, where that is known."""
-    return "" if left is None else f"; {count(left)} not zero in a thinned network"
+    return "" if left is None else _("; {n} not zero in a thinned network", n=count(left))
 
 
 def _number(
     place: DeltaGenerator, label: str, value: str, beside: str, term: str, caption: str
 ) -> None:
-    place.metric(label, value, beside, delta_color="off", delta_arrow="off", help=HELP[term])
+    place.metric(label, value, beside, delta_color="off", delta_arrow="off", help=_(HELP[term]))
     place.caption(caption)
 
 
@@ -202,7 +212,7 @@ def _requested(plan: Plan, space: Workspace, report: Report | None) -> str:
     """The requested sparsity: of the slider, of N:M, or of the ratios set by hand."""
     fixed = granularity(plan.granularity).fixed_ratio
     if report is None:
-        return "nothing can be pruned"
+        return _("nothing can be pruned")
     if (share := cache.requested_by_hand(plan, space)) is not None:
-        return f"requested {percent(share)} by hand"
-    return f"requested {percent(plan.sparsity if fixed is None else fixed)}"
+        return _("requested {share} by hand", share=percent(share))
+    return _("requested {share}", share=percent(plan.sparsity if fixed is None else fixed))

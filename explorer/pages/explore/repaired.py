@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer.session import cache, state
 from explorer.texts.formats import change_text, points, rounded_text
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _
 from pruning_core.pipeline import repair_note
 from pruning_core.plan import Plan
 from pruning_core.repairs import BN, NONE
@@ -16,6 +17,8 @@ from pruning_core.workspaces import Workspace
 
 QUICK = 5 * 10**10
 """Multiply-adds that are computed without being asked for."""
+AS_PRUNED = N_("**{value}** as pruned ({change})")
+WITH_BN = N_("**{value}** BN recalibrated ({change})")
 
 
 def repaired_place(plan: Plan, space: Workspace) -> DeltaGenerator | None:
@@ -38,23 +41,23 @@ def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> Non
     asked = state.stored("repair shown", "") == cache.mask_key(plan)
     if macs > QUICK and plan.repair == NONE and not asked:
         place.button(
-            "Recalibrate BN",
+            _("Recalibrate BN"),
             key="repair_shown",
             icon=":material/build:",
             type="tertiary",
-            help=HELP["repaired"],
+            help=_(HELP["repaired"]),
             on_click=state.store,
             args=("repair shown", cache.mask_key(plan)),
         )
         return
-    with place, st.spinner("Recalibrating …"):
+    with place, st.spinner(_("Recalibrating …")):
         dense = cache.dense_accuracy(plan, space)
-        pruned = _words(cache.accuracy(replace(plan, repair=NONE), space), dense, "as pruned")
-        with_bn = _words(cache.accuracy(repaired, space), dense, "BN recalibrated")
-    place.caption(f":material/build: {pruned} · {with_bn}", help=HELP["repaired"])
+        pruned = _words(cache.accuracy(replace(plan, repair=NONE), space), dense, AS_PRUNED)
+        with_bn = _words(cache.accuracy(repaired, space), dense, WITH_BN)
+    place.caption(f":material/build: {pruned} · {with_bn}", help=_(HELP["repaired"]))
 
 
 def _words(value: Evaluation, dense: Evaluation, words: str) -> str:
     task = value.task
-    gap = change_text(value.value - dense.value, task)
-    return f"**{rounded_text(value.value, task)}** {words} ({gap}{points(task)})"
+    gap = change_text(value.value - dense.value, task) + points(task)
+    return _(words, value=rounded_text(value.value, task), change=gap)

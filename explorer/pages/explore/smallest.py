@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from explorer.jobs.progress import Progress
+from explorer.pages.explore.how_far_run import TITLE
 from explorer.session import cache, state
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import signed
 from explorer.texts.help import HELP
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import active_job, ended, is_active, newest_run, repeated, start_job
 from pruning_core.plan import Plan
 from pruning_core.types import PruningError
@@ -18,9 +20,9 @@ from pruning_core.workspaces import Workspace
 KIND = "smallest"
 TRIED = 8
 """At most so many sparsities are tried."""
-LOSS = "Loss"
-BYTES = "File size"
-TIME = "Time"
+LOSS = N_("Loss")
+BYTES = N_("File size")
+TIME = N_("Time")
 
 
 def _bytes_events(plan: Plan, space: Workspace, share: float) -> Iterator[object]:
@@ -40,13 +42,17 @@ EVENTS: Mapping[str, Callable[[Plan, Workspace, float], Iterator[object]]] = {
     TIME: _time_events,
 }
 """What can be limited besides the loss -> the search."""
-LABELS = {BYTES: "At most, % of the dense bytes", TIME: "At most, % of the dense time"}
+LABELS = {BYTES: N_("At most, % of the dense bytes"), TIME: N_("At most, % of the dense time")}
 LEADS = {
-    BYTES: "Writes the sparse file at about seven sparsities, in the background, and finds the "
-    "smallest sparsity that fits.",
-    TIME: "Makes the thinned network at about seven sparsities, in the background, and measures "
-    "it in PyTorch with batches of 32, in pairs with the dense network. Only plans by filter, "
-    "channel or head save time.",
+    BYTES: N_(
+        "Writes the sparse file at about seven sparsities, in the background, and finds the "
+        "smallest sparsity that fits."
+    ),
+    TIME: N_(
+        "Makes the thinned network at about seven sparsities, in the background, and measures "
+        "it in PyTorch with batches of 32, in pairs with the dense network. Only plans by filter, "
+        "channel or head save time."
+    ),
 }
 
 
@@ -64,12 +70,13 @@ def choose_limit() -> str:
     state.keep_widget("farthest_limit")
     options = (LOSS, *EVENTS)
     chosen = st.segmented_control(
-        "Limit",
+        _("Limit"),
         options,
+        format_func=_,
         default=LOSS,
         required=True,
         key="farthest_limit",
-        help=HELP["farthest_limit"],
+        help=_(HELP["farthest_limit"]),
     )
     return str(chosen)
 
@@ -79,7 +86,7 @@ def smallest(plan: Plan, space: Workspace, limited: str) -> None:
     asked = _form(plan, limited)
     active = is_active(newest_run(KIND, asked))
     st.button(
-        "Find the smallest sparsity",
+        _("Find the smallest sparsity"),
         key="smallest_start",
         icon=":material/search:",
         disabled=active,
@@ -92,7 +99,7 @@ def smallest(plan: Plan, space: Workspace, limited: str) -> None:
 def _form(plan: Plan, limited: str) -> Asked:
     state.keep_widget("smallest_share")
     share = st.number_input(
-        LABELS[limited], 1.0, 99.0, 40.0, 5.0, format="%g", key="smallest_share", width=230
+        _(LABELS[limited]), 1.0, 99.0, 40.0, 5.0, format="%g", key="smallest_share", width=230
     )
     key = repr((cache.repair_key(replace(plan, sparsity=0.0)), plan.calibration, plan.probe))
     return Asked(key, limited, float(share) / 100)
@@ -102,7 +109,7 @@ def _start(plan: Plan, space: Workspace, asked: Asked) -> None:
     def events() -> Iterator[object]:
         return EVENTS[asked.limited](plan, space, asked.share)
 
-    start_job(KIND, "How far can this plan go?", events, asked)
+    start_job(KIND, TITLE, events, asked)
 
 
 def _live(plan: Plan, asked: Asked, *, was_active: bool) -> None:
@@ -112,13 +119,14 @@ def _live(plan: Plan, asked: Asked, *, was_active: bool) -> None:
         if was_active and not is_active(run):
             st.rerun()
         if run is None:
-            st.caption(LEADS[asked.limited])
+            st.caption(_(LEADS[asked.limited]))
             return
         if run.active:
-            at = Progress(min(1.0, len(run.events) / TRIED), None, "sparsities are tried")
-            active_job(run, at, "smallest_stop", "Stops after the present sparsity.")
+            share = min(1.0, len(run.events) / TRIED)
+            at = Progress(share, None, _("sparsities are tried"))
+            active_job(run, at, "smallest_stop", _("Stops after the present sparsity."))
             return
-        ended(run, "search", ".")
+        ended(run, _("search"), _("."))
         if run.result is not None:
             use_button(_said(run.result), plan, "smallest_use")
 
@@ -129,24 +137,37 @@ def _said(found: object) -> float:
     from pruning_core.compress.time_target import FittedTime
 
     if not isinstance(found, Fitted | FittedTime):
-        raise PruningError("The search ended without a result.")
+        raise PruningError(N_("The search ended without a result."))
     if isinstance(found, Fitted):
-        share = found.bytes / found.dense_bytes
-        what = f"{found.bytes:,} bytes, {share:.0%} of the dense ones, measured"
+        what = _(
+            "{bytes:,} bytes, {share:.0%} of the dense ones, measured",
+            bytes=found.bytes,
+            share=found.bytes / found.dense_bytes,
+        )
     else:
         low, high = found.found.interval
-        n = 0 if found.found.timing is None else found.found.timing.n
-        what = (
-            f"{found.found.share:.0%} of the dense time ({low:.0%} to {high:.0%}, n = {n}), "
-            "measured on the thinned network"
+        what = _(
+            "{share:.0%} of the dense time ({low:.0%} to {high:.0%}, n = {n}), measured on the "
+            "thinned network",
+            share=found.found.share,
+            low=low,
+            high=high,
+            n=0 if found.found.timing is None else found.found.timing.n,
         )
         if found.busy is not None:
             st.warning(plain(found.busy), icon=":material/speed:")
     task = found.change.task
-    change = signed(found.change.value, found.change.interval, task)
     st.markdown(
-        f"**{found.plan.sparsity:.0%}** must be removed: {what}. {task.value_label} changes by "
-        f"{change} on {found.change.n:,} probe {task.samples}, without training."
+        _(
+            "**{sparsity:.0%}** must be removed: {what}. {value} changes by {change} on {n:,} "
+            "probe {samples}, without training.",
+            sparsity=found.plan.sparsity,
+            what=what,
+            value=from_core(task.value_label),
+            change=signed(found.change.value, found.change.interval, task),
+            n=found.change.n,
+            samples=from_core(task.samples),
+        )
     )
     return found.plan.sparsity
 
@@ -155,7 +176,9 @@ def use_button(sparsity: float, plan: Plan, key: str) -> None:
     """A button that sets the sparsity that was found."""
     same = sparsity == plan.sparsity
     st.button(
-        f"The plan removes {sparsity:.0%}" if same else f"Remove {sparsity:.0%}",
+        _("The plan removes {sparsity:.0%}", sparsity=sparsity)
+        if same
+        else _("Remove {sparsity:.0%}", sparsity=sparsity),
         key=key,
         icon=":material/check:",
         disabled=same,

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from explorer.texts.translate import _, from_core
 from pruning_core.granularity import granularity
 from pruning_core.plan import Plan
 from pruning_core.types import Layer
@@ -17,6 +18,11 @@ def tied_caption(plan: Plan, space: Workspace, layer: Layer) -> None:
     if own is None:
         return
     if own.reason is not None:
-        st.caption(f"Without filters of {layer.name} no thinned network is known. {own.reason}")
+        words = _(
+            "Without filters of {layer} no thinned network is known. {reason}",
+            layer=layer.name,
+            reason=from_core(own.reason),
+        )
+        st.caption(words)
     elif own.note is not None:
-        st.caption(own.note)
+        st.caption(from_core(own.note))
