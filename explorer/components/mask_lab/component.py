@@ -109,7 +109,6 @@ def mask_lab(
         "deep": deep is not None,
         "waiting": waiting,
         "network": network,
-        "words": words(),
     }
     _mount(view, deep, data, edits, key, on_report)
     return _unseen(last, view, key)
@@ -143,7 +142,7 @@ def _mount(
         if detail is not None:
             _window(view, detail, key)
             places = _places(view, detail, edits, key)
-        _LAB(data=data | {"places": places}, key=key, on_report_change=reported)
+        _LAB(data=data | {"places": places, "words": words()}, key=key, on_report_change=reported)
 
 
 @st.fragment

@@ -1,5 +1,7 @@
 """One filter: its weights kernel by kernel, and its rank under every criterion."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -151,7 +153,7 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
             st.caption(f":gray[{plain(ranking.label)}: {plain(ranking.refusal)}]")
 
 
-def _columns() -> dict[str, object]:
+def _columns() -> dict[str, Any]:
     """The name, format and help of each column."""
     config = st.column_config
     return {
