@@ -91,7 +91,7 @@ def _choices() -> tuple[str, float, int]:
         tuple(names),
         format_func=names.__getitem__,
         key="drop_kind",
-        help=_(HELP["dropping"]),
+        help=HELP["dropping"],
     )
     rate = chance.slider(_("Probability of dropping"), 0.0, 0.9, 0.5, 0.05, key="drop_rate")
     return name, rate, int(first.number_input(_("First pass"), 1, 9997, key="drop_pass"))
@@ -107,10 +107,8 @@ def _freeze_button(name: str, layer: Layer, rate: float, number: int, place: int
         width="stretch",
         icon=":material/check:" if done else ":material/ac_unit:",
         disabled=done,
-        help=_(
-            _(HELP["freeze"]),
-            granularity=from_core(granularity(REGULARISERS[name].granularity).label),
-            number=number,
+        help=HELP["freeze"].format(
+            granularity=from_core(granularity(REGULARISERS[name].granularity).label), number=number
         ),
         on_click=partial(_freeze, name, layer, rate, number),
     )

@@ -89,7 +89,7 @@ def _maps(layer: Layer, pair: Maps, side: int, removed: np.ndarray) -> None:
     )
     kind = "attention" if layer.fused else "linear" if layer.linear else "conv"
     one, name, term, more = KINDS[kind]
-    st.markdown(f"**{_(name)}**", help=_(HELP[term]))
+    st.markdown(f"**{_(name)}**", help=HELP[term])
     st.caption(" ".join(filter(None, (pair.note, _(CHANGE), _averaged(pair)))))
     _scale(limit, signed=signed)
     order = _order(pair.change)
@@ -169,7 +169,7 @@ def _units(space: Workspace, layer: Layer, pair: Maps) -> None:
         else [_("unit {at}", at=at) for at in range(len(dense))]
     )
     order = _order(np.abs(pruned - dense))[: _shown(layer)]
-    st.markdown("**" + _("Outputs") + "**", help=_(HELP["units"]))
+    st.markdown("**" + _("Outputs") + "**", help=HELP["units"])
     st.caption(_("Before any activation. Sorted by |pruned − dense|, the largest first."))
     figure = unit_bars([names[at] for at in order], dense[order], pruned[order])
     st.plotly_chart(figure, key="units", config={"displayModeBar": False}, alt=alt(figure))

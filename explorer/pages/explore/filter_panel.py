@@ -53,7 +53,7 @@ def filter_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str | None
             key="filter",
             bind="query-params",
             width=170,
-            help=_(HELP["filter"]),
+            help=HELP["filter"],
         )
     )
     halves = st.grid(2, min_column_width=320)
@@ -80,7 +80,7 @@ def _picture(plan: Plan, space: Workspace, layer: Layer, refusal: str | None, ch
         if h * w > 1
         else _("Filter {number}, weight by weight", number=chosen)
     )
-    st.markdown(f"**{name}**", help=_(HELP["kernels"]))
+    st.markdown(f"**{name}**", help=HELP["kernels"])
     alt = _(
         "Weights of filter {number} of {layer}: {left:,} of {total:,} kept.",
         number=chosen,
@@ -121,14 +121,14 @@ def _ranks(plan: Plan, space: Workspace, layer: Layer, chosen: int) -> None:
     count = layer.shape[0]
     names = criteria(plan.criterion)
     title = _("Rank among {count:,} filters", count=count)
-    st.markdown(f"**{title}**", help=_(HELP["filter_ranks"]))
+    st.markdown(f"**{title}**", help=HELP["filter_ranks"])
     hows = {name: criterion(name, plan.seed) for name in names}
     costly = [name for name, how in hows.items() if how.runs_network]
     state.keep_widget("costly")
     if not st.toggle(
         _("Score by the {n} criteria that run the network too", n=len(costly)),
         key="costly",
-        help=_(HELP["costly"]),
+        help=HELP["costly"],
     ):
         names = tuple(name for name in names if name not in costly or name == plan.criterion)
     bar = st.progress(0.0)
@@ -158,14 +158,14 @@ def _columns() -> dict[str, Any]:
     config = st.column_config
     return {
         "Criterion": config.TextColumn(_("Criterion")),
-        "Score": config.NumberColumn(_("Score"), format="%.3g", help=_(HELP["filter_score"])),
-        "Rank": config.TextColumn(_("Rank"), help=_(HELP["filter_rank"])),
+        "Score": config.NumberColumn(_("Score"), format="%.3g", help=HELP["filter_score"]),
+        "Rank": config.TextColumn(_("Rank"), help=HELP["filter_rank"]),
         "Above": config.ProgressColumn(
             _("Above"),
             min_value=0,
             max_value=100,
             format="%.0f%%",
-            help=_(HELP["filter_percentile"]),
+            help=HELP["filter_percentile"],
         ),
     }
 

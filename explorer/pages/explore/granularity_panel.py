@@ -69,7 +69,7 @@ def granularity_panel(plan: Plan, space: Workspace, layer: Layer, refusal: str |
     name = _(
         "{share} of {layer} removed by every granularity", share=percent(ratio), layer=layer.name
     )
-    st.markdown(f"**{name}**", help=_(HELP["multiples"]))
+    st.markdown(f"**{name}**", help=HELP["multiples"])
     st.caption(_caption(plan, layer, refusal, dense, from_core(how.label)))
     refused = [
         Card(from_core(g.label), (from_core(why),), off=True, tag=_("refused"))
@@ -91,7 +91,7 @@ def _affordable(plan: Plan, space: Workspace, passes: int) -> bool:
         samples=from_core(space.dataset.task.samples),
     )
     state.keep_widget("measure_shapes")
-    return macs <= QUICK or st.toggle(label, key="measure_shapes", help=_(HELP["costly_shapes"]))
+    return macs <= QUICK or st.toggle(label, key="measure_shapes", help=HELP["costly_shapes"])
 
 
 def _ratio(plan: Plan, space: Workspace, layer: Layer) -> float:

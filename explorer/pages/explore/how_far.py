@@ -56,13 +56,13 @@ def _form(plan: Plan, space: Workspace) -> tuple[float, bool]:
             format="%g",
             key="farthest_lose",
             width=230,
-            help=_(HELP["farthest_lose"]),
+            help=HELP["farthest_lose"],
         )
         state.keep_widget("farthest_sure")
         sure = st.toggle(
             _("Whole 95% interval within the limit"),
             key="farthest_sure",
-            help=_(HELP["farthest_sure"]),
+            help=HELP["farthest_sure"],
         )
         lose = float(amount) / scale(task)
         st.button(

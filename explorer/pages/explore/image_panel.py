@@ -37,7 +37,7 @@ def image_chooser(plan: Plan, space: Workspace) -> DeltaGenerator:
         alt = _("Validation image {number}", number=number)
         place.image(enlarged(picture.numpy()), width=PIXELS, alt=alt)
     place.caption(
-        _("Image {number} of {total:,}", number=number, total=most + 1), help=_(HELP["image"])
+        _("Image {number} of {total:,}", number=number, total=most + 1), help=HELP["image"]
     )
     return st.container(gap="xsmall")
 

@@ -36,7 +36,7 @@ def layer_lab(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) -
     _lab(plan, space, layer, ratio, prunable=refusal is None)
     st.caption(
         from_core(refusal) if refusal else _ratio_source(plan, layer, ratio),
-        help="\n\n".join(_(HELP[term]) for term in ("weights", "mask", "ratio")),
+        help="\n\n".join(HELP[term] for term in ("weights", "mask", "ratio")),
     )
 
 
@@ -160,7 +160,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             _("Lock"),
             icon=":material/lock:",
             key="lock",
-            help=_(HELP["lock"]),
+            help=HELP["lock"],
             disabled=own or refusal is not None or fixed,
             on_click=state.set_ratio,
             args=(layer.name, ratio),
@@ -169,7 +169,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             _("Reset"),
             icon=":material/lock_open:",
             key="reset",
-            help=_(HELP["reset"]),
+            help=HELP["reset"],
             disabled=not own,
             on_click=state.set_ratio,
             args=(layer.name, None),
@@ -178,7 +178,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
             _("Reset all ({n})", n=len(by_hand)),
             icon=":material/restart_alt:",
             key="reset_all",
-            help=_(HELP["reset_all"]),
+            help=HELP["reset_all"],
             disabled=not by_hand,
             on_click=state.set_ratios,
             args=({},),
@@ -186,7 +186,7 @@ def _buttons(plan: Plan, space: Workspace, layer: Layer, refusal: str | None) ->
 
 
 def _histogram(plan: Plan, facts: LayerFacts, refusal: str | None) -> None:
-    st.markdown("**" + _("Which groups are removed") + "**", help=_(HELP["histogram"]))
+    st.markdown("**" + _("Which groups are removed") + "**", help=HELP["histogram"])
     if facts.group_scores is None or facts.group_kept is None:
         st.caption(_("No scores: {reason}", reason=from_core(refusal or "")))
         return

@@ -62,7 +62,7 @@ def look_closer(
         format_func=_,
         key="closer",
         bind="query-params",
-        help=_(HELP["closer"]),
+        help=HELP["closer"],
     )
     draw, hint = VIEWS.get(view or "", (None, HINT))
     st.caption(_(hint))

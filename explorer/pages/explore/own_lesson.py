@@ -53,7 +53,7 @@ def own_lesson_form(parameters: dict[str, str]) -> None:
                 _(label),
                 key=f"{key}_field",
                 max_chars=most,
-                help=_(HELP[key]),
+                help=HELP[key],
                 on_change=_set,
                 args=(key,),
             )

@@ -204,7 +204,7 @@ def _thinned(left: int | None) -> str:
 def _number(
     place: DeltaGenerator, label: str, value: str, beside: str, term: str, caption: str
 ) -> None:
-    place.metric(label, value, beside, delta_color="off", delta_arrow="off", help=_(HELP[term]))
+    place.metric(label, value, beside, delta_color="off", delta_arrow="off", help=HELP[term])
     place.caption(caption)
 
 

@@ -45,7 +45,7 @@ def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> Non
             key="repair_shown",
             icon=":material/build:",
             type="tertiary",
-            help=_(HELP["repaired"]),
+            help=HELP["repaired"],
             on_click=state.store,
             args=("repair shown", cache.mask_key(plan)),
         )
@@ -54,7 +54,7 @@ def repaired_caption(place: DeltaGenerator, plan: Plan, space: Workspace) -> Non
         dense = cache.dense_accuracy(plan, space)
         pruned = _words(cache.accuracy(replace(plan, repair=NONE), space), dense, AS_PRUNED)
         with_bn = _words(cache.accuracy(repaired, space), dense, WITH_BN)
-    place.caption(f":material/build: {pruned} · {with_bn}", help=_(HELP["repaired"]))
+    place.caption(f":material/build: {pruned} · {with_bn}", help=HELP["repaired"])
 
 
 def _words(value: Evaluation, dense: Evaluation, words: str) -> str:

@@ -76,7 +76,7 @@ def choose_limit() -> str:
         default=LOSS,
         required=True,
         key="farthest_limit",
-        help=_(HELP["farthest_limit"]),
+        help=HELP["farthest_limit"],
     )
     return str(chosen)
 
