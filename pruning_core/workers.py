@@ -67,6 +67,11 @@ class Workers:
             self._closed = True
             self._open.close()
 
+    def check_open(self) -> None:
+        """Raises Cancelled after `close`."""
+        if self._closed:
+            raise Cancelled
+
     def _opened(self) -> Submit:
         with self._lock:
             if self._closed:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from uuid import uuid4
 
-from pruning_core.search.file_locks import lock_file
+from pruning_core.file_locks import lock_file
 
 FOLDER = "workers"
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
-from pruning_core.search.file_locks import lock_file
+from pruning_core.file_locks import lock_file
 from pruning_core.types import MeansFailed
 
 Record = dict[str, Any]

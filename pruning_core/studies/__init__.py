@@ -3,6 +3,7 @@
 from pruning_core.studies.best import Best, Lead, best_method
 from pruning_core.studies.run import Measurement, Result, run_events
 from pruning_core.studies.runner import Event, RunFailed, RunFinished, RunStarted, run_study
+from pruning_core.studies.sharing import RunElsewhere
 from pruning_core.studies.store import (
     count_saved_runs,
     fingerprint,
@@ -34,6 +35,7 @@ __all__ = [
     "Result",
     "Row",
     "Run",
+    "RunElsewhere",
     "RunFailed",
     "RunFinished",
     "RunStarted",

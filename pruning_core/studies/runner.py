@@ -13,6 +13,7 @@ from pruning_core.backends import Backend
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.pipeline import final_test_split
 from pruning_core.studies.run import Result, run_events, seed_workspace
+from pruning_core.studies.sharing import Numbered, RunElsewhere, held_runs
 from pruning_core.studies.store import (
     create_study_folder,
     fingerprint,
@@ -58,7 +59,7 @@ class RunFailed:
     reason: str
 
 
-Event = RunStarted | Step | Epoch | RunFinished | RunFailed | WorkerLost
+Event = RunStarted | Step | Epoch | RunFinished | RunFailed | RunElsewhere | WorkerLost
 
 
 def run_study(
@@ -78,6 +79,8 @@ def run_study(
     backend: its workers do the runs, without Step and Epoch events; by_name: they open the plan's
     network and data by name. Where a worker ends, WorkerLost says so and its run starts again.
 
+    Several processes may carry out one study in one folder: each run is carried out once. Runs that
+    another process has begun come last, with RunElsewhere events.
     A study can be stopped at any time, by closing the generator or by ending the process. The
     next start continues with the first run that is not on disk. A damaged file counts as missing.
     Raises PruningError where the network supports no run, or the folder cannot be written.
@@ -92,11 +95,11 @@ def run_study(
         saved = load_result(run, folder, space.dataset.task)
         if saved is not None:
             yield RunFinished(number, len(runs), saved, from_disk=True)
-        elif backend is None:
-            yield from _events(runner, folder, run, number, len(runs))
         else:
             left.append((number, run))
-    if backend is not None and left:
+    if backend is None:
+        yield from _serial(runner, folder, left, len(runs))
+    elif left:
         yield from _parallel(StudySource(runner, by_name), folder, left, len(runs), backend)
 
 
@@ -109,6 +112,20 @@ def _runs(study: Study, space: Workspace) -> tuple[Run, ...]:
             "choose another criterion or granularity."
         )
     return runs
+
+
+def _serial(
+    runner: "StudyRunner", folder: Path, runs: Sequence[Numbered], total: int
+) -> Iterator[Event]:
+    """The events of the runs, one after the other."""
+    task = runner.space.dataset.task
+    for held in held_runs(folder, runs, total):
+        if isinstance(held, RunElsewhere):
+            yield held
+        elif (saved := load_result(held[1], folder, task)) is not None:
+            yield RunFinished(held[0], total, saved, from_disk=True)
+        else:
+            yield from _events(runner, folder, held[1], held[0], total)
 
 
 def _events(
@@ -133,32 +150,50 @@ def _events(
 def _parallel(
     source: "StudySource",
     folder: Path,
-    runs: Sequence[tuple[int, Run]],
+    runs: Sequence[Numbered],
     total: int,
     backend: Backend,
 ) -> Iterator[Event]:
     """The events of the runs, as many at a time as there are workers."""
-    left: SimpleQueue[tuple[int, Run]] = SimpleQueue()
+    left: SimpleQueue[Numbered] = SimpleQueue()
     for numbered in runs:
         left.put(numbered)
+    task = source.runner.space.dataset.task
 
     def work(workers: Workers, emit: Emit) -> None:
-        with suppress(Empty):
-            while True:
-                number, run = left.get_nowait()
-                emit(RunStarted(number, total, run))
-                try:
-                    result = workers.run(run)
-                except MeansFailed:
-                    raise
-                except PruningError as error:
-                    emit(RunFailed(number, total, run, str(error)))
-                    continue
-                save_result(result, folder)
-                emit(RunFinished(number, total, result, from_disk=False))
+        for held in held_runs(folder, _taken(left), total):
+            if isinstance(held, RunElsewhere):
+                workers.check_open()
+                emit(held)
+            elif (saved := load_result(held[1], folder, task)) is not None:
+                emit(RunFinished(held[0], total, saved, from_disk=True))
+            else:
+                _measure(workers, emit, folder, held, total)
 
     count = min(len(runs), backend.count())
     yield from parallel(backend, source, lambda workers: [partial(work, workers)] * count)
+
+
+def _taken(left: "SimpleQueue[Numbered]") -> Iterator[Numbered]:
+    """The runs of a queue that several workers share."""
+    with suppress(Empty):
+        while True:
+            yield left.get_nowait()
+
+
+def _measure(workers: Workers, emit: Emit, folder: Path, numbered: Numbered, total: int) -> None:
+    """Carries out one run in a worker and saves its result."""
+    number, run = numbered
+    emit(RunStarted(number, total, run))
+    try:
+        result = workers.run(run)
+    except MeansFailed:
+        raise
+    except PruningError as error:
+        emit(RunFailed(number, total, run, str(error)))
+        return
+    save_result(result, folder)
+    emit(RunFinished(number, total, result, from_disk=False))
 
 
 class StudyRunner:
@@ -167,7 +202,6 @@ class StudyRunner:
     def __init__(self, study: Study, space: Workspace, device: torch.device | None) -> None:
         self.study = study
         self.space = space
-        self.device = device
         self.device = device
         self._seed = -1
         self._seed_space = space

@@ -111,7 +111,7 @@ def save_result(result: Result, folder: Path) -> None:
     parts = {name: _raw(getattr(result, name)) for name in STATES}
     numbers = {f.name: getattr(result, f.name) for f in fields(result) if f.name not in STATES}
     raw = {f.name: (numbers | parts)[f.name] for f in fields(result)}
-    _write(folder / _file_name(result.run), raw | {"run": asdict(result.run)})
+    _write(folder / file_name(result.run), raw | {"run": asdict(result.run)})
 
 
 def _raw(measurement: Measurement | None) -> dict[str, Any] | None:
@@ -129,7 +129,7 @@ def _raw(measurement: Measurement | None) -> dict[str, Any] | None:
 def load_result(run: Run, folder: Path, task: Task = CLASSIFICATION) -> Result | None:
     """The saved result of a run; None where its file is missing or damaged, or of another task."""
     try:
-        result = _result(json.loads((folder / _file_name(run)).read_text(encoding="utf-8")), task)
+        result = _result(json.loads((folder / file_name(run)).read_text(encoding="utf-8")), task)
     except UNREADABLE:
         return None
     return result if result.run == run else None
@@ -161,8 +161,8 @@ def saved_studies(base: str, root: Path | None = None) -> tuple[Study, ...]:
     return tuple(study for *_, study in dated)
 
 
-def _file_name(run: Run) -> str:
-    """A different file name for every run.
+def file_name(run: Run) -> str:
+    """The name of a run's file; every run has a different one.
 
     Characters that a file name may not hold, and hyphens inside a part, are written as %XX.
     """

@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 
 from pruning_core.studies.run import Measurement, Result
 from pruning_core.studies.runner import Event, RunFailed, RunFinished, RunStarted
+from pruning_core.studies.sharing import RunElsewhere
 from pruning_core.studies.study import Study
 from pruning_core.tasks.classification import CLASSIFICATION
 from pruning_core.tasks.task import Task
@@ -255,9 +256,14 @@ def _failed_line(event: RunFailed) -> str:
     return f"run {event.number} of {event.total} failed: {event.reason}"
 
 
+def _elsewhere_line(event: RunElsewhere) -> str:
+    return f"run {event.number} of {event.total}: another process carries it out; waiting"
+
+
 _LINES: dict[type, Callable[..., str]] = {
     RunStarted: _started_line,
     RunFinished: _finished_line,
     RunFailed: _failed_line,
+    RunElsewhere: _elsewhere_line,
     WorkerLost: lambda lost: lost.sentence,
 }

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,11 +20,14 @@ from pruning_core.cli.main import main
 from pruning_core.plan import Plan
 from pruning_core.studies import (
     Result,
+    RunElsewhere,
     RunFailed,
     RunFinished,
     RunStarted,
     run_study,
+    sharing,
 )
+from pruning_core.studies.store import save_result
 from pruning_core.training.config import TrainConfig
 from pruning_core.types import Step
 from pruning_core.workspaces import Workspace
@@ -85,6 +89,31 @@ def test_workers_give_the_results_of_one_process(
     assert Counter(event.from_disk for event in finished_events(events)) == {True: 4, False: 4}
     assert sum(isinstance(event, RunStarted) for event in events) == 4
     assert all(map(same, studies.load_results(SMALL, tmp_path), finished[1]))
+
+
+def test_two_processes_carry_out_each_run_once(
+    space: Workspace,
+    tmp_path: Path,
+    finished: tuple[Path, tuple[Result, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other one has begun four runs. It saves two of them, then it ends."""
+    monkeypatch.setattr(sharing, "POLL", 0.001)
+    seen = []
+    with ExitStack() as other:
+        for result in finished[1][:4]:
+            assert other.enter_context(sharing._held(tmp_path, result.run))
+        for event in run_study(SMALL, space, tmp_path):
+            seen.append(event)
+            if isinstance(event, RunElsewhere) and event.number == 1:
+                for result in finished[1][:2]:
+                    save_result(result, tmp_path)
+                other.close()
+    numbers = [event.number for event in finished_events(seen)]
+    assert numbers == [5, 6, 7, 8, 1, 2, 3, 4]
+    loaded = [event.from_disk for event in finished_events(seen)]
+    assert loaded == [False] * 4 + [True] * 2 + [False] * 2
+    assert not list((tmp_path / sharing.LOCKS).iterdir())
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")

@@ -9,7 +9,7 @@ from typing import IO
 
 import pytest
 
-from pruning_core.search import file_locks
+from pruning_core import file_locks
 
 
 def test_windows_locks_one_byte_and_tries_again(
