@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from weakref import WeakSet
 
 import torch
 
@@ -51,6 +52,13 @@ WORKERS = "PRUNING_EXPLORER_WORKERS"
 MAX_THREADS = 4
 KERNEL_THREADS = 1
 """Kernel threads of every job on every backend. Equal numbers of threads give equal results."""
+
+
+PATIENCE = 30.0
+"""Seconds that a Dask cluster may have no worker."""
+LOOK = 2.0
+"""Seconds between two looks at its workers."""
+NO_WORKER = "The Dask cluster has no worker: start `dask worker` first."
 
 
 @dataclass(frozen=True)
@@ -164,10 +172,43 @@ def _executor(executor: Executor, source: Source) -> Iterator[Submit]:
 
 @contextmanager
 def _dask(cluster: "str | Client", connect: "type[Client]", source: Source) -> Iterator[Submit]:
+    """Jobs fail as those of a lost worker where the cluster has had no worker for `PATIENCE`."""
     with _connected(cluster, connect) as client:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError as error:
+            raise PruningError(NO_WORKER) from error
         runner = client.scatter(pickle_runner(source), broadcast=True, hash=False)
         executor = client.get_executor(pure=False)
-        yield lambda *job: executor.submit(run_job, runner, pickle.dumps(job))
+        jobs: WeakSet[Future[Any]] = WeakSet()
+
+        def submit(*job: Any) -> Future[Any]:
+            future: Future[Any] = executor.submit(run_job, runner, pickle.dumps(job))
+            jobs.add(future)
+            return future
+
+        closed = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(client, jobs, closed), daemon=True)
+        watcher.start()
+        try:
+            yield submit
+        finally:
+            closed.set()
+            watcher.join()
+
+
+def _watch(client: "Client", jobs: "WeakSet[Future[Any]]", closed: threading.Event) -> None:
+    """Cancels the jobs when there has been no worker for `PATIENCE` seconds: they would wait."""
+    without = 0.0
+    while not closed.wait(LOOK):
+        try:
+            without = 0.0 if client.nthreads() else without + LOOK
+        except OSError:  # the scheduler has ended, and so do the jobs
+            return
+        if without >= PATIENCE:
+            for job in list(jobs):
+                job.cancel()
+            return
 
 
 def _count(cluster: "str | Client", connect: "type[Client]") -> int:
@@ -175,7 +216,7 @@ def _count(cluster: "str | Client", connect: "type[Client]") -> int:
     with _connected(cluster, connect) as client:
         threads = sum(int(count) for count in client.nthreads().values())
     if not threads:
-        raise PruningError("The Dask cluster has no worker: start `dask worker` first.")
+        raise PruningError(NO_WORKER)
     return threads
 
 
