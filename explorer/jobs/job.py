@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
+from explorer.texts.translate import N_
 from pruning_core.evaluation.thread_pool import configured_kernel_threads
 from pruning_core.types import Cancelled, PruningError
 
@@ -125,7 +126,7 @@ class Job:
         make_events = self._make_events
         self._make_events = None
         if self.cancel.is_set() or make_events is None:
-            return self._finish("cancelled", "It was stopped before it started.")
+            return self._finish("cancelled", N_("It was stopped before it started."))
         with self._lock:
             self._status = "running"
             self._started = time.time()
@@ -133,7 +134,7 @@ class Job:
             with configured_kernel_threads():
                 self._read_events(make_events(), abandoned)
         except Cancelled:
-            self._finish("cancelled", "It was stopped; nothing was changed.")
+            self._finish("cancelled", N_("It was stopped; nothing was changed."))
         except PruningError as problem:
             self._finish("failed", str(problem))
         # All errors: the code of a user's own network or data runs here and can raise any, and
@@ -142,8 +143,9 @@ class Job:
             LOG.exception("Job %s (%s) failed", self.title, self.id)
             self._finish(
                 "failed",
-                f"It failed unexpectedly ({type(problem).__name__}); "
-                "the server's log has the details.",
+                N_("It failed unexpectedly ({problem}); the server's log has the details.").format(
+                    problem=type(problem).__name__
+                ),
             )
         else:
             self._finish("done", None)
@@ -162,8 +164,9 @@ class Job:
         with self._lock:
             if len(self._events) >= self._max_events:
                 raise PruningError(
-                    f"It reported more than {self._max_events} steps and was stopped; "
-                    "ask for less work."
+                    N_(
+                        "It reported more than {steps} steps and was stopped; ask for less work."
+                    ).format(steps=self._max_events)
                 )
             self._events.append(event)
 
@@ -174,8 +177,9 @@ class Job:
             raise Cancelled
         if self._started is not None and time.time() - self._started > self._max_seconds:
             raise PruningError(
-                f"It took longer than {self._max_seconds / 60:.0f} minutes and was stopped; "
-                "ask for less work."
+                N_(
+                    "It took longer than {minutes} minutes and was stopped; ask for less work."
+                ).format(minutes=f"{self._max_seconds / 60:.0f}")
             )
 
     def _finish(self, status: str, error: str | None) -> None:

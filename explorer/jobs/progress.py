@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from explorer.texts.translate import _
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -20,8 +22,8 @@ def clock(seconds: float) -> str:
     """75 -> 1 min 15 s."""
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
+        return _("{seconds} s", seconds=whole)
     minutes, rest = divmod(whole, 60)
     if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+        return _("{minutes} min {rest:02d} s", minutes=minutes, rest=rest)
+    return _("{hours} h {minutes:02d} min", hours=minutes // 60, minutes=minutes % 60)

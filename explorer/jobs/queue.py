@@ -14,9 +14,18 @@ from collections import deque
 from collections.abc import Callable
 
 from explorer.jobs.job import Job, MakeEvents, Snapshot
+from explorer.texts.translate import N_
 from pruning_core.types import PruningError
 
 MAX_NOTICES = 200
+DELETED = N_(
+    "{title}: its result was deleted, because this app was not open in your browser for {seconds} "
+    "seconds. The plan is still in the address: you can start it again."
+)
+STOPPED = N_(
+    "{title}: it was stopped, because this app was not open in your browser for {seconds} "
+    "seconds. The plan is still in the address: you can start it again."
+)
 
 
 class JobQueue:
@@ -146,11 +155,13 @@ class JobQueue:
         active = [job for job in self._jobs.values() if job.owner == owner and job.active]
         if len(active) >= self._max_active_per_owner:
             raise PruningError(
-                f"'{active[0].title}' is not finished. "
-                "Wait until it ends or stop it, then start the next one."
+                N_(
+                    "'{title}' is not finished. Wait until it ends or stop it, then start the next "
+                    "one."
+                ).format(title=active[0].title)
             )
         if sum(job.active for job in self._queue) >= self._max_queued:
-            raise PruningError("The queue is full with other people's jobs; try again later.")
+            raise PruningError(N_("The queue is full with other people's jobs; try again later."))
 
     def _is_abandoned(self, owner: str) -> bool:
         """True when the owner has had no open page for `grace` seconds."""
@@ -162,11 +173,10 @@ class JobQueue:
             return self._clock() - since >= self._grace
 
     def _add_notice(self, job: Job) -> None:
-        happened = "its result was deleted" if job.status == "done" else "it was stopped"
+        happened = DELETED if job.status == "done" else STOPPED
         self._notices.pop((job.owner, job.kind), None)
-        self._notices[job.owner, job.kind] = (
-            f"{job.title}: {happened}, because this app was not open in your browser for "
-            f"{self._grace:.0f} seconds. The plan is still in the address: you can start it again."
+        self._notices[job.owner, job.kind] = happened.format(
+            title=job.title, seconds=f"{self._grace:.0f}"
         )
         while len(self._notices) > MAX_NOTICES:
             del self._notices[next(iter(self._notices))]

@@ -10,6 +10,7 @@ from explorer.charts.raster import ENLARGED_SIDE, enlarged
 from explorer.charts.style import state_label
 from explorer.texts.help import HELP
 from explorer.texts.task_words import only_classes
+from explorer.texts.translate import _
 from pruning_core.types import Evaluation, Split
 
 MOST_SHOWN = 12
@@ -39,24 +40,34 @@ def changed_answers_section(pair: Comparison) -> None:
     """How many answers changed, whether that is more than chance, and the images themselves."""
     answers = pair.answers
     if answers is None:
-        st.caption(only_classes("Changed answers are", pair.before.task))
+        st.caption(only_classes(_("Changed answers are"), pair.before.task))
         return
     broken, fixed = changed_answers(pair.test.labels, *answers)
     before = state_label(pair.before_name)
     after = state_label(pair.after_name)
     same = len(pair.test) - len(broken) - len(fixed)
-    st.markdown("**Changed answers**", help=HELP["flips"])
+    st.markdown(_("**Changed answers**"), help=_(HELP["flips"]))
     st.caption(
-        f"From {before} to {after}: {len(broken)} newly wrong, {len(fixed)} newly right, "
-        f"{same:,} unchanged. {verdict(len(broken), len(fixed))}"
+        _(
+            "From {before} to {after}: {broken} newly wrong, {fixed} newly right, {same:,} "
+            "unchanged. {verdict}",
+            before=before,
+            after=after,
+            broken=len(broken),
+            fixed=len(fixed),
+            same=same,
+            verdict=verdict(len(broken), len(fixed)),
+        )
     )
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():
-        meaning = f"right when {before}, wrong when {after}"
-        _gallery(f"Newly wrong · {len(broken)}", meaning, broken, pair, answers)
+        title = _("Newly wrong · {count}", count=len(broken))
+        meaning = _("right when {before}, wrong when {after}", before=before, after=after)
+        _gallery(title, meaning, broken, pair, answers)
     with halves.cell():
-        meaning = f"wrong when {before}, right when {after}"
-        _gallery(f"Newly right · {len(fixed)}", meaning, fixed, pair, answers)
+        title = _("Newly right · {count}", count=len(fixed))
+        meaning = _("wrong when {before}, right when {after}", before=before, after=after)
+        _gallery(title, meaning, fixed, pair, answers)
 
 
 def changed_answers(labels: Tensor, before: Tensor, after: Tensor) -> tuple[list[int], list[int]]:
@@ -85,10 +96,11 @@ def sign_test(broken: int, fixed: int) -> float:
 def verdict(broken: int, fixed: int) -> str:
     """Is the difference more than chance?"""
     if not broken + fixed:
-        return "Both states are right on the same images."
+        return _("Both states are right on the same images.")
     p = sign_test(broken, fixed)
-    chance = "More than chance" if p < SIGNIFICANT else "Not more than chance"
-    return f"{chance}: sign test, {_p_value(p)}."
+    if p < SIGNIFICANT:
+        return _("More than chance: sign test, {p}.", p=_p_value(p))
+    return _("Not more than chance: sign test, {p}.", p=_p_value(p))
 
 
 def _p_value(p: float) -> str:
@@ -108,7 +120,7 @@ def _gallery(
     with st.container(border=True, height="stretch"):
         st.markdown(f"**{title}** :gray[{meaning}]")
         if not indices:
-            st.caption("No image.")
+            st.caption(_("No image."))
             return
         shown = indices[:MOST_SHOWN]
         grid = st.grid("auto", min_column_width=ENLARGED_SIDE + 8, gap="small")
@@ -120,7 +132,15 @@ def _gallery(
                 enlarged(picture.numpy()),
                 caption=f"{label}: {before} → {after}",
                 width=ENLARGED_SIDE,
-                alt=f"Test image {index} of class {label}: answer {before} before, {after} after",
+                alt=_(
+                    "Test image {index} of class {label}: answer {before} before, {after} after",
+                    index=index,
+                    label=label,
+                    before=before,
+                    after=after,
+                ),
             )
-        more = f" The first {MOST_SHOWN} are shown." if len(indices) > MOST_SHOWN else ""
-        st.caption(f"Under each image: its class, then the answer before → after.{more}")
+        under = _("Under each image: its class, then the answer before → after.")
+        if len(indices) > MOST_SHOWN:
+            under += _(" The first {most} are shown.", most=MOST_SHOWN)
+        st.caption(under)

@@ -11,6 +11,7 @@ from explorer.session import cache, state
 from explorer.texts.formats import change_text, interval, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.task_words import interval_help, loss_help, only_classes, paired_help
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.changed_answers import Comparison, changed_answers_section
 from pruning_core.export import evaluations_by_state
 from pruning_core.model.inventory import stored, weights
@@ -24,7 +25,7 @@ def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:
     """All comparisons of a finished run. plan: the one that the run was started with."""
     measured = evaluations_by_state(run)
     test = cache.test_split(plan, space)
-    st.subheader("Before and after", anchor=False, help=HELP["states"])
+    st.subheader(_("Before and after"), anchor=False, help=_(HELP["states"]))
     st.caption(measured_on(space, run.dense.n))
     halves = st.grid(2, min_column_width=400, gap="medium")
     with halves.cell():
@@ -32,7 +33,7 @@ def compare_section(run: Finished, plan: Plan, space: Workspace) -> None:
     with halves.cell():
         _states_table(measured)
         st.caption(_removed_words(run, space))
-    st.subheader("What changed?", anchor=False)
+    st.subheader(_("What changed?"), anchor=False)
     before, after = _choose_states(tuple(measured))
     pair = Comparison(test, space.dataset.classes, before, measured[before], after, measured[after])
     changed_answers_section(pair)
@@ -51,15 +52,24 @@ def measured_on(space: Workspace, n: int) -> str:
     """Which samples a test value was measured on. n: their number."""
     total = len(space.dataset.test)
     task = space.dataset.task
-    part = f"all {n:,} test {task.samples}"
-    if n != total:
-        part = f"{n:,} of {total:,} test {task.samples}"
-        part += ", with the same class proportions" if task.name == CLASSIFICATION.name else ""
-    kind = "Wilson 95% intervals" if task.binary else "95% intervals, by a bootstrap"
-    return (
-        f"Measured on {part}. Neither training nor the choice of the best epoch used them. "
-        f"Ranges are {kind}."
+    if n == total:
+        part = N_("Measured on all {n:,} test {samples}.")
+    elif task.name == CLASSIFICATION.name:
+        part = N_("Measured on {n:,} of {total:,} test {samples}, with the same class proportions.")
+    else:
+        part = N_("Measured on {n:,} of {total:,} test {samples}.")
+    more = (
+        N_(
+            "Neither training nor the choice of the best epoch used them. Ranges are Wilson 95% "
+            "intervals."
+        )
+        if task.binary
+        else N_(
+            "Neither training nor the choice of the best epoch used them. Ranges are 95% "
+            "intervals, by a bootstrap."
+        )
     )
+    return f"{_(part, n=n, total=total, samples=from_core(task.samples))} {_(more)}"
 
 
 def _states_table(measured: dict[str, Evaluation]) -> None:
@@ -67,25 +77,25 @@ def _states_table(measured: dict[str, Evaluation]) -> None:
     task = dense.task
     rows = [
         {
-            "State": state_label(name),
+            _("State"): state_label(name),
             title(task): value_text(evaluation.value, task),
-            "95% interval": interval(evaluation),
-            "vs dense": "" if name == "dense" else _points(change(dense, evaluation)),
+            _("95% interval"): interval(evaluation),
+            _("vs dense"): "" if name == "dense" else _points(change(dense, evaluation)),
             **_more_cells(evaluation),
-            "Loss": f"{evaluation.loss:.3f}",
+            _("Loss"): f"{evaluation.loss:.3f}",
         }
         for name, evaluation in measured.items()
     ]
     config = st.column_config
-    points = "In percentage points. " if task.percent else ""
+    points = _("In percentage points. ") if task.percent else ""
     st.dataframe(
         rows,
         hide_index=True,
-        alt=f"{title(task)}, interval, change and loss of each state.",
+        alt=_("{value}, interval, change and loss of each state.", value=title(task)),
         column_config={
-            "95% interval": config.TextColumn(help=interval_help(task)),
-            "vs dense": config.TextColumn(help=f"{points}{paired_help(task)}"),
-            "Loss": config.TextColumn(help=loss_help(task)),
+            _("95% interval"): config.TextColumn(help=interval_help(task)),
+            _("vs dense"): config.TextColumn(help=f"{points}{paired_help(task)}"),
+            _("Loss"): config.TextColumn(help=loss_help(task)),
         },
     )
 
@@ -93,32 +103,38 @@ def _states_table(measured: dict[str, Evaluation]) -> None:
 def _more_cells(evaluation: Evaluation) -> dict[str, str]:
     """How many answers are right, where each is right or wrong; else the task's other numbers."""
     if evaluation.task.binary:
-        return {"Correct": f"{round(evaluation.value * evaluation.n):,} of {evaluation.n:,}"}
-    return {
-        label[:1].upper() + label[1:]: f"{value:.3g}" for label, value in evaluation.extras.items()
-    }
+        right = round(evaluation.value * evaluation.n)
+        return {_("Correct"): _("{part:,} of {total:,}", part=right, total=evaluation.n)}
+    extras = {from_core(label): value for label, value in evaluation.extras.items()}
+    return {label[:1].upper() + label[1:]: f"{value:.3g}" for label, value in extras.items()}
 
 
 def _points(difference: Change) -> str:
     """A change with its interval, in points where it is a fraction: -1.2 (-2.0 to -0.5)."""
     task = difference.task
     low, high = (change_text(end, task) for end in difference.interval)
-    return f"{change_text(difference.value, task)} ({low} to {high})"
+    change = change_text(difference.value, task)
+    return _("{change} ({low} to {high})", change=change, low=low, high=high)
 
 
 def _removed_words(run: Finished, space: Workspace) -> str:
     """How many weights were removed, and whether they are still zero after training."""
     removed, zero = count_removed(run, space.layers)
-    share = percent(run.report.sparsity_masked)
-    sentences = [f"{removed:,} weights were removed: {share} of the prunable layers (computed)."]
+    sentences = [
+        _(
+            "{removed:,} weights were removed: {share} of the prunable layers (computed).",
+            removed=removed,
+            share=percent(run.report.sparsity_masked),
+        )
+    ]
     if zero == removed:
-        sentences.append("All of them are exactly 0 in the final network.")
+        sentences.append(_("All of them are exactly 0 in the final network."))
     else:
-        sentences.append(f"Only {zero:,} of them are 0 in the final network.")
+        sentences.append(_("Only {zero:,} of them are 0 in the final network.", zero=zero))
     if run.recalibrated is None:
-        sentences.append("This network has no batch norm to recalibrate.")
+        sentences.append(_("This network has no batch norm to recalibrate."))
     if run.tuned is None:
-        sentences.append("The run had no epochs, so there is no fine-tuned state.")
+        sentences.append(_("The run had no epochs, so there is no fine-tuned state."))
     return " ".join(sentences)
 
 
@@ -137,9 +153,9 @@ def count_removed(run: Finished, layers: Sequence[Layer]) -> tuple[int, int]:
 def _choose_states(names: tuple[str, ...]) -> tuple[str, str]:
     """The two states that the details compare."""
     with st.container(horizontal=True):
-        before = _state_box("From", "before", names, 0)
+        before = _state_box(_("From"), "before", names, 0)
         others = tuple(name for name in names if name != before)
-        after = _state_box("To", "after", others, len(others) - 1)
+        after = _state_box(_("To"), "after", others, len(others) - 1)
     return before, after
 
 
@@ -161,9 +177,11 @@ def _classes(pair: Comparison) -> None:
     before = pair.before.classes
     after = pair.after.classes
     if before is None or after is None:
-        st.caption(only_classes("Recall per class is", pair.before.task))
+        st.caption(only_classes(_("Recall per class is"), pair.before.task))
         return
-    st.markdown("**Each class**", help="Recall: the fraction of a class's images answered right.")
+    st.markdown(
+        _("**Each class**"), help=_("Recall: the fraction of a class's images answered right.")
+    )
     _chart(
         class_change(
             pair.classes,
@@ -175,8 +193,14 @@ def _classes(pair: Comparison) -> None:
     )
     images = pair.before.n / len(before.per_class)
     st.caption(
-        f"From {state_label(pair.before_name)} to {state_label(pair.after_name)}. A class has "
-        f"about {round(images):,} images here, so one image is about {100 / images:.2g} points."
+        _(
+            "From {before} to {after}. A class has about {images:,} images here, so one image is "
+            "about {points:.2g} points.",
+            before=state_label(pair.before_name),
+            after=state_label(pair.after_name),
+            images=round(images),
+            points=100 / images,
+        )
     )
 
 
@@ -184,14 +208,20 @@ def _weights(run: Finished, space: Workspace) -> None:
     """Histograms of one layer's weights before and after."""
     names = sorted(run.masks, key=lambda name: -run.masks[name].numel())
     st.markdown(
-        "**Weights of a layer**",
-        help="How training changed the weights that were kept. Exact zeros are counted, not drawn.",
+        _("**Weights of a layer**"),
+        help=_(
+            "How training changed the weights that were kept. Exact zeros are counted, not drawn."
+        ),
     )
     state.set_widget(
         "compare_layer", state.selected_layer() if state.selected_layer() in names else names[0]
     )
     name = st.selectbox(
-        "Layer", names, key="compare_layer", on_change=_layer_chosen, label_visibility="collapsed"
+        _("Layer"),
+        names,
+        key="compare_layer",
+        on_change=_layer_chosen,
+        label_visibility="collapsed",
     )
     layers = tuple(layer for layer in space.layers if layer.name == name)
     final = "tuned" if run.tuned is not None else "pruned"

@@ -8,6 +8,7 @@ from explorer.jobs.job import Snapshot
 from explorer.jobs.progress import clock
 from explorer.session import cache, state
 from explorer.session.notices import plain
+from explorer.texts.translate import N_, _, n_
 from explorer.training.status import repeated, stop_button
 
 PAGE_OF = {
@@ -27,6 +28,8 @@ PAGE_OF = {
 SEEN = "runs seen elsewhere"
 """Ids of runs that were shown as active: their end is shown, too, until their page was opened."""
 SYMBOLS = {"queued": "schedule", "running": "hourglass_top", "done": "check", "failed": "error"}
+ENDS = {"done": N_("finished"), "failed": N_("failed")}
+STOPPED = N_("stopped")
 
 
 def runs_elsewhere(current: str, titles: dict[str, str]) -> None:
@@ -58,17 +61,19 @@ def _draw(current: str, titles: dict[str, str]) -> None:
             st.caption(f":material/{symbol}: {plain(run.title)} · {_state(run)}")
             with st.container(horizontal=True, vertical_alignment="center"):
                 path = PAGE_OF[run.kind]
-                if st.button(f"Open {titles[path]}", key=f"open {run.id}", type="tertiary"):
+                label = _("Open {page}", page=titles[path])
+                if st.button(label, key=f"open {run.id}", type="tertiary"):
                     state.go_to(path)
                     st.rerun()
                 if run.active:
-                    stop_button(run, f"stop {run.id}", "Stops this run after its present step.")
+                    stop_help = _("Stops this run after its present step.")
+                    stop_button(run, f"stop {run.id}", stop_help)
 
 
 def _state(run: Snapshot) -> str:
     """How far the run is, in a few words."""
     if run.status == "queued":
-        return f"queued behind {run.ahead} other run{'s' * (run.ahead != 1)}"
+        return n_("queued behind {n} other run", "queued behind {n} other runs", run.ahead)
     if run.status == "running":
-        return f"running for {clock(run.seconds)}"
-    return {"done": "finished", "failed": "failed"}.get(run.status, "stopped")
+        return _("running for {clock}", clock=clock(run.seconds))
+    return _(ENDS.get(run.status, STOPPED))

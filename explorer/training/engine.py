@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from explorer.jobs.progress import Progress
+from explorer.texts.translate import _
 from pruning_core.compress.goal_costs import COSTS
 from pruning_core.evaluation.accuracy import Judge
 from pruning_core.flows import flow, packed
@@ -144,23 +145,32 @@ def progress(events: Sequence[object], total: int, seconds: float, update_name: 
     steps = [event for event in events if isinstance(event, Step)]
     updates = mask_updates_of(events)
     if not steps and not updates:
-        return Progress(0.0, None, "measuring the dense network, scoring and pruning")
+        return Progress(0.0, None, _("measuring the dense network, scoring and pruning"))
     done = len(steps)
     stage = _update_stage(updates, update_name)
     if not steps:
         return Progress(_updates_before(updates) if not total else 0.0, None, stage)
     if done == total and isinstance(events[-1], Epoch | MaskUpdate):
-        return Progress(1.0, None, "measuring the results on the test images")
+        return Progress(1.0, None, _("measuring the results on the test images"))
     epoch = -(-done // steps[-1].steps)
     epochs = total // steps[-1].steps
-    stage += f" · epoch {epoch:,} of {epochs:,} · step {done:,} of {total:,}"
+    stage = _(
+        "{stage} · epoch {epoch:,} of {epochs:,} · step {done:,} of {total:,}",
+        stage=stage,
+        epoch=epoch,
+        epochs=epochs,
+        done=done,
+        total=total,
+    )
     return Progress(min(1.0, done / total), seconds / done * (total - done), stage)
 
 
 def _update_stage(updates: Sequence[MaskUpdate], update_name: str) -> str:
     if not updates:
-        return "no weight is removed yet"
-    return f"{update_name} {updates[-1].number} of {updates[-1].total}"
+        return _("no weight is removed yet")
+    newest = updates[-1]
+    name = _(update_name)
+    return _("{name} {number} of {total}", name=name, number=newest.number, total=newest.total)
 
 
 def _updates_before(updates: Sequence[MaskUpdate]) -> float:

@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from explorer.session import state
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import OPTIMIZER_LABELS
+from explorer.texts.translate import _, from_core
 from pruning_core.flows import flow
 from pruning_core.granularity import GRANULARITIES, granularity
 from pruning_core.penalties import NONE, PENALTIES, parse_penalty
@@ -29,10 +30,13 @@ def training_form(plan: Plan) -> None:
     rounds = schedule(plan.schedule).rounds if scheduled else 1
     if g.fixed_ratio is not None and rounds > 1:
         st.caption(
-            f":material/info: {g.label} has one fixed sparsity: the first round prunes to it, the "
-            "later rounds only train."
+            _(
+                ":material/info: {granularity} has one fixed sparsity: the first round prunes to "
+                "it, the later rounds only train.",
+                granularity=from_core(g.label),
+            )
         )
-    with st.expander("More settings", icon=":material/tune:"):
+    with st.expander(_("More settings"), icon=":material/tune:"):
         _more_settings(plan)
 
 
@@ -41,21 +45,21 @@ def _schedule(row: DeltaGenerator, plan: Plan) -> None:
     name = plan.schedule.partition(":")[0]
     state.set_widget("tune_schedule", name)
     row.selectbox(
-        "Schedule",
+        _("Schedule"),
         tuple(SCHEDULES),
-        format_func=lambda key: SCHEDULES[key].label,
+        format_func=lambda key: from_core(SCHEDULES[key].label),
         key="tune_schedule",
         help=entry_help("schedule", chosen),
         on_change=_schedule_changed,
     )
     state.set_widget("tune_rounds", chosen.rounds)
     row.number_input(
-        "Rounds",
+        _("Rounds"),
         1,
         MAX_ROUNDS,
         step=1,
         key="tune_rounds",
-        help=HELP["rounds"],
+        help=_(HELP["rounds"]),
         disabled=chosen.fixed_rounds,
         on_change=_rounds_changed,
     )
@@ -66,45 +70,46 @@ def _main_row(row: DeltaGenerator, plan: Plan) -> None:
     _number(row, _epochs_label(plan), "epochs", config, (0, 200, 1))
     state.set_widget("tune_optimizer", config.optimizer)
     row.selectbox(
-        "Optimizer",
+        _("Optimizer"),
         tuple(OPTIMIZER_LABELS),
         format_func=lambda key: OPTIMIZER_LABELS[key],
         key="tune_optimizer",
-        help=HELP["optimizer"],
+        help=_(HELP["optimizer"]),
         on_change=_optimizer_changed,
     )
-    _number(row, "Learning rate", "lr", config, (1e-6, 10.0, 0.001), format="%g")
-    _number(row, "Batch size", "batch_size", config, (1, 4096, 16))
+    _number(row, _("Learning rate"), "lr", config, (1e-6, 10.0, 0.001), format="%g")
+    _number(row, _("Batch size"), "batch_size", config, (1, 4096, 16))
 
 
 def _epochs_label(plan: Plan) -> str:
     """Epochs of one round, of one training, or of the flow's only training."""
     per_round, besides = flow(plan.flow).trainings
     if per_round:
-        return "Epochs per round"
-    return "Epochs per training" if besides > 1 else "Epochs"
+        return _("Epochs per round")
+    return _("Epochs per training") if besides > 1 else _("Epochs")
 
 
 def _more_settings(plan: Plan) -> None:
     config = plan.fine_tune
     row = st.grid("auto", min_column_width=140, vertical_alignment="bottom")
-    _number(row, "Weight decay", "weight_decay", config, (0.0, 1.0, 1e-4), format="%g")
+    _number(row, _("Weight decay"), "weight_decay", config, (0.0, 1.0, 1e-4), format="%g")
     _number(
         row,
-        "Momentum",
+        _("Momentum"),
         "momentum",
         config,
         (0.0, 0.999, 0.05),
         format="%g",
         disabled=config.optimizer != "sgd",
     )
-    _number(row, "Warm-up", "warmup", config, (0.0, 0.99, 0.05), format="%g")
-    _number(row, "Label smoothing", "label_smoothing", config, (0.0, 0.9, 0.05), format="%g")
-    _number(row, "Training seed", "seed", config, (0, 2**31 - 1, 1), help=HELP["tune_seed"])
+    _number(row, _("Warm-up"), "warmup", config, (0.0, 0.99, 0.05), format="%g")
+    _number(row, _("Label smoothing"), "label_smoothing", config, (0.0, 0.9, 0.05), format="%g")
+    seeds = (0, 2**31 - 1, 1)
+    _number(row, _("Training seed"), "seed", config, seeds, help=_(HELP["tune_seed"]))
     _penalty(row, config)
     switches = st.container(horizontal=True)
-    switches.toggle("Cosine decay", help=HELP["cosine"], **_bound("cosine", config))
-    switches.toggle("Augmentation", help=HELP["augment"], **_bound("augment", config))
+    switches.toggle(_("Cosine decay"), help=_(HELP["cosine"]), **_bound("cosine", config))
+    switches.toggle(_("Augmentation"), help=_(HELP["augment"]), **_bound("augment", config))
 
 
 def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
@@ -112,27 +117,31 @@ def _penalty(row: DeltaGenerator, config: TrainConfig) -> None:
     chosen = parse_penalty(config.penalty)
     state.set_widget("tune_penalty_name", config.penalty.partition(":")[0])
     row.selectbox(
-        "Penalty",
+        _("Penalty"),
         (NONE, *PENALTIES),
-        format_func=lambda key: PENALTIES[key].label if key in PENALTIES else "None",
+        format_func=_penalty_label,
         key="tune_penalty_name",
-        help=entry_help("penalty", chosen[0]) if chosen else HELP["penalty"],
+        help=entry_help("penalty", chosen[0]) if chosen else _(HELP["penalty"]),
         on_change=_penalty_changed,
     )
     if chosen is None:
         return
-    _, g = chosen
+    g = chosen[1]
     if g is not None:
         state.set_widget("tune_penalty_shape", g.name)
         row.selectbox(
-            "Groups",
+            _("Groups"),
             tuple(dict.fromkeys((*GRANULARITIES, g.name))),
-            format_func=lambda key: granularity(key).label,
+            format_func=lambda key: from_core(granularity(key).label),
             key="tune_penalty_shape",
-            help=HELP["penalty_shape"],
+            help=_(HELP["penalty_shape"]),
             on_change=_penalty_changed,
         )
-    _number(row, "Strength", "penalty_strength", config, (0.0, 10.0, 1e-4), format="%g")
+    _number(row, _("Strength"), "penalty_strength", config, (0.0, 10.0, 1e-4), format="%g")
+
+
+def _penalty_label(name: str) -> str:
+    return from_core(PENALTIES[name].label) if name in PENALTIES else _("None")
 
 
 def _penalty_changed() -> None:
@@ -160,7 +169,7 @@ def _number(
     """
     least, most, step = bounds
     value = getattr(config, field)
-    help_text = options.pop("help", None) or HELP[field]
+    help_text = options.pop("help", None) or _(HELP[field])
     row.number_input(
         label,
         min(least, value),

@@ -12,6 +12,7 @@ from explorer.session.kept import keeping_note, new_run
 from explorer.session.notices import show_errors
 from explorer.texts.plan_words import differences
 from explorer.texts.task_words import for_task
+from explorer.texts.translate import _
 from explorer.training.engine import (
     MaskUpdate,
     epochs_of,
@@ -59,8 +60,7 @@ class TrainingPage:
 
 def require_prunable(plan: Plan, space: Workspace) -> None:
     """Raises PruningError, with the reason, where the plan can prune no layer."""
-    layers, _ = cache.prunable(plan, space)
-    if not layers:
+    if not cache.prunable(plan, space)[0]:
         cache.groups(plan, space)
 
 
@@ -72,7 +72,7 @@ def start_button(page: TrainingPage, label: str, *, disabled: bool) -> bool:
         key=f"{page.key}_start",
         icon=":material/play_arrow:",
         disabled=disabled,
-        help="Runs in the background. You can use the other pages meanwhile.",
+        help=_("Runs in the background. You can use the other pages meanwhile."),
     )
 
 
@@ -118,7 +118,7 @@ def run_status(
         st.rerun()
     if run is None:
         note_lost(page.job)
-        st.info(for_task(page.empty, space.dataset.task), icon=page.icon)
+        st.info(for_task(_(page.empty), space.dataset.task), icon=page.icon)
         return None
     total = steps_of(asked_for(run, Plan), space)
     at = progress(run.events, total, run.seconds, page.update_name)
@@ -126,8 +126,11 @@ def run_status(
     keeping_note(run.events)
     if run.active and (changed := changes(asked_for(run, Plan), plan, space)):
         st.warning(
-            f"This {page.run_name} is for another plan: {'; '.join(changed)}. It continues as it "
-            "was started.",
+            _(
+                "This {name} is for another plan: {changes}. It continues as it was started.",
+                name=_(page.run_name),
+                changes=_("; ").join(changed),
+            ),
             icon=":material/history:",
         )
     return run

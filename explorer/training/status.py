@@ -9,6 +9,7 @@ from explorer.jobs.job import MakeEvents, Snapshot
 from explorer.jobs.progress import Progress, clock
 from explorer.session import cache, state
 from explorer.session.notices import plain
+from explorer.texts.translate import N_, _, from_core, n_
 from pruning_core.types import PruningError
 from pruning_core.workers import WorkerLost
 
@@ -50,7 +51,7 @@ def repeated(draw: Callable[..., None], active: bool) -> Callable[..., None]:
 def asked_for(run: Snapshot, kind: type[Request]) -> Request:
     """What the run was started with. Raises PruningError where it was not recorded."""
     if not isinstance(run.about, kind):
-        raise PruningError("The settings of this run were not recorded. Start the run again.")
+        raise PruningError(N_("The settings of this run were not recorded. Start the run again."))
     return run.about
 
 
@@ -61,7 +62,7 @@ def active_job(run: Snapshot, at: Progress, key: str, stop_help: str) -> None:
     with line:
         stop_button(run, key, stop_help)
     if lost := [event for event in run.events if isinstance(event, WorkerLost)]:
-        times = f" So {len(lost)} times now." if len(lost) > 1 else ""
+        times = _(" So {count} times now.", count=len(lost)) if len(lost) > 1 else ""
         st.caption(f":material/warning: {plain(lost[-1].sentence)}{times}")
 
 
@@ -69,7 +70,7 @@ def stop_button(run: Snapshot, key: str, stop_help: str) -> None:
     """The button that stops an active run."""
     stopping = state.stored(STOPPING, "") == run.id
     st.button(
-        "Stopping …" if stopping else "Stop",
+        _("Stopping …") if stopping else _("Stop"),
         key=key,
         icon=":material/stop:",
         on_click=_stop,
@@ -81,9 +82,17 @@ def stop_button(run: Snapshot, key: str, stop_help: str) -> None:
 
 def _progress_words(run: Snapshot, at: Progress) -> str:
     if run.status == "queued":
-        return f"Queued: {run.ahead} other job{'s' * (run.ahead > 1)} first."
-    left = f", about {clock(at.left)} left (estimated)" if at.left is not None else ""
-    return f"{at.stage[:1].upper()}{at.stage[1:]} · {clock(run.seconds)} so far{left}"
+        return n_("Queued: {n} other job first.", "Queued: {n} other jobs first.", run.ahead)
+    stage = f"{at.stage[:1].upper()}{at.stage[1:]}"
+    spent = clock(run.seconds)
+    if at.left is None:
+        return _("{stage} · {spent} so far", stage=stage, spent=spent)
+    return _(
+        "{stage} · {spent} so far, about {left} left (estimated)",
+        stage=stage,
+        spent=spent,
+        left=clock(at.left),
+    )
 
 
 def _stop(job: str) -> None:
@@ -95,13 +104,15 @@ def _stop(job: str) -> None:
 def ended(run: Snapshot, name: str, stopped: str, done: str | None = None) -> None:
     """How a run ended.
 
-    name: the run inside a sentence; stopped: the end of the sentence for a stopped run; done: the
-    sentence for a finished run.
+    name: the run inside a sentence; stopped: the end of the sentence for a stopped run, both as
+    marked by `N_`; done: the sentence for a finished run.
     """
     if run.status == "failed":
-        st.error(f"The {name} failed: {plain(str(run.error))}", icon=":material/error:")
+        why = plain(str(run.error))
+        st.error(_("The {name} failed: {why}", name=_(name), why=why), icon=":material/error:")
     elif run.status == "cancelled":
-        st.warning(f"The {name} was stopped{stopped}", icon=":material/stop:")
+        words = _("The {name} was stopped{more}", name=_(name), more=_(stopped))
+        st.warning(words, icon=":material/stop:")
     elif done:
         st.caption(f":material/check: {done}")
 
@@ -110,17 +121,18 @@ def training_status(run: Snapshot, name: str, at: Progress, key: str) -> None:
     """The line of a run that prunes and trains. key: of the stop button."""
     seconds = clock(run.seconds)
     if run.active:
-        active_job(run, at, key, "Stops after the present step. The trained weights are lost.")
+        stop_help = _("Stops after the present step. The trained weights are lost.")
+        active_job(run, at, key, stop_help)
     else:
         ended(
             run,
             name,
-            f" after {seconds}. The base network is unchanged.",
-            f"{run.title}: finished in {seconds}.",
+            _(" after {seconds}. The base network is unchanged.", seconds=seconds),
+            _("{run}: finished in {seconds}.", run=from_core(run.title), seconds=seconds),
         )
 
 
 def note_lost(kind: str, more: str = "") -> None:
     """Why the page's run no longer exists, where it was deleted after the last tab closed."""
     if reason := cache.jobs().abandoned_notice(state.owner(), kind):
-        st.warning(plain(reason) + more, icon=":material/tab_close:")
+        st.warning(plain(reason) + _(more), icon=":material/tab_close:")

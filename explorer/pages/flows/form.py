@@ -10,42 +10,43 @@ from explorer.pages.flows.goal_form import GOAL, goal_form
 from explorer.session import state
 from explorer.texts.help import HELP, entry_help
 from explorer.texts.plan_words import WORDS
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.flows import FLOWS, Flow, Setting, flow, settings_of, spec
 from pruning_core.plan import Plan
 from pruning_core.tasks import Task
 
-REGROWS = "Removed weights may return."
-STAYS = "Removed weights stay removed."
+REGROWS = N_("Removed weights may return.")
+STAYS = N_("Removed weights stay removed.")
 LABELS = {
-    "begin": "First pruning at",
-    "end": "Mask frozen at",
-    "gradual end": "Last pruning at",
-    "rewind": "Rewind to epoch",
-    "fresh": "New random weights",
-    "steps": "Mini-batches (T)",
-    "batch": "Images per batch",
-    "beta1": "β₁, decay of |g|",
-    "beta2": "β₂, decay of g²",
-    "platon beta1": "β₁, importance",
-    "platon beta2": "β₂, uncertainty",
-    "signed_moment": "Signed average",
-    "classifier": "Prune the classifier",
-    "delay": "First pruning at (t)",
-    "window": "Pruning during (T)",
-    "platon window": "Steps averaged",
-    "share": "Fraction replaced",
-    "low": "Lower threshold",
-    "high": "Upper threshold",
-    "updates": "Mask updates",
-    "strength": "Penalty strength",
-    "every": "Prune every n steps",
-    "cuts": "Times the mask is chosen",
-    "adamw": "Train scores by AdamW",
-    "score_lr": "Learning rate of scores",
-    "fixed": "Level of the start",
-    "released": "Steps of the authors' code",
-    "gamma": "Fewer updates (gamma)",
-    "resume": "Resume at that epoch",
+    "begin": N_("First pruning at"),
+    "end": N_("Mask frozen at"),
+    "gradual end": N_("Last pruning at"),
+    "rewind": N_("Rewind to epoch"),
+    "fresh": N_("New random weights"),
+    "steps": N_("Mini-batches (T)"),
+    "batch": N_("Images per batch"),
+    "beta1": N_("β₁, decay of |g|"),
+    "beta2": N_("β₂, decay of g²"),
+    "platon beta1": N_("β₁, importance"),
+    "platon beta2": N_("β₂, uncertainty"),
+    "signed_moment": N_("Signed average"),
+    "classifier": N_("Prune the classifier"),
+    "delay": N_("First pruning at (t)"),
+    "window": N_("Pruning during (T)"),
+    "platon window": N_("Steps averaged"),
+    "share": N_("Fraction replaced"),
+    "low": N_("Lower threshold"),
+    "high": N_("Upper threshold"),
+    "updates": N_("Mask updates"),
+    "strength": N_("Penalty strength"),
+    "every": N_("Prune every n steps"),
+    "cuts": N_("Times the mask is chosen"),
+    "adamw": N_("Train scores by AdamW"),
+    "score_lr": N_("Learning rate of scores"),
+    "fixed": N_("Level of the start"),
+    "released": N_("Steps of the authors' code"),
+    "gamma": N_("Fewer updates (gamma)"),
+    "resume": N_("Resume at that epoch"),
 }
 """The label of a setting: by flow and name, or by name."""
 
@@ -59,9 +60,9 @@ def flow_form(plan: Plan, task: Task) -> None:
     chosen = flow(plan.flow)
     state.set_widget("flow", name)
     st.selectbox(
-        "Flow",
+        _("Flow"),
         tuple(FLOWS),
-        format_func=lambda key: FLOWS[key].label,
+        format_func=lambda key: from_core(FLOWS[key].label),
         key="flow",
         help=entry_help("flow", chosen),
         on_change=state.change_from_widget,
@@ -77,26 +78,29 @@ def _help(chosen: Flow) -> str:
     """The flow's help, which always says whether removed weights may return."""
     sentence = REGROWS if chosen.regrows else STAYS
     said = sentence.lower() in chosen.help.lower()
-    return chosen.help if said else f"{chosen.help} *{sentence}*"
+    own = from_core(chosen.help)
+    return own if said else f"{own} *{_(sentence)}*"
 
 
 def _published(plan: Plan, chosen: Flow) -> None:
     """How the plan differs from the paper, and a button that sets the paper's choices."""
     differing = {key: value for key, value in chosen.published if getattr(plan, key) != value}
     if not differing:
-        st.caption(f":material/check: Set as published: {chosen.source}.")
+        st.caption(_(":material/check: Set as published: {source}.", source=chosen.source))
         return
-    choices = [f"{WORDS[key][0]} {WORDS[key][1](value)}" for key, value in differing.items()]
+    choices = [f"{_(WORDS[key][0])} {WORDS[key][1](value)}" for key, value in differing.items()]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            "As published",
+            _("As published"),
             key="flow_published",
             icon=":material/menu_book:",
             on_click=_as_published,
             args=(differing,),
-            help=HELP["published"],
+            help=_(HELP["published"]),
         )
-        st.caption(f"Published with {', '.join(choices)} ({chosen.source}).")
+        words = _(", ").join(choices)
+        source = chosen.source
+        st.caption(_("Published with {choices} ({source}).", choices=words, source=source))
 
 
 def _as_published(fields: dict[str, str]) -> None:
@@ -105,7 +109,7 @@ def _as_published(fields: dict[str, str]) -> None:
 
 def _label(flow_name: str, setting: Setting) -> str:
     own = LABELS.get(f"{flow_name} {setting.name}") or LABELS.get(setting.name)
-    return own or setting.name.replace("_", " ").capitalize()
+    return _(own or setting.name.replace("_", " ").capitalize())
 
 
 def _settings(name: str, chosen: Flow) -> None:
@@ -141,7 +145,7 @@ def _bound(name: str, chosen: Flow, setting: Setting) -> dict[str, Any]:
     state.set_widget(key, getattr(chosen, setting.name))
     return {
         "key": key,
-        "help": setting.help,
+        "help": from_core(setting.help),
         "on_change": _changed,
         "args": (name, setting.name),
     }

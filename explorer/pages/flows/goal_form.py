@@ -8,6 +8,7 @@ from explorer.session import state
 from explorer.texts.formats import scale
 from explorer.texts.help import HELP
 from explorer.texts.task_words import loss_limit_label
+from explorer.texts.translate import _, from_core
 from pruning_core.flows import Flow, flow, spec
 from pruning_core.flows.goal import ANY_LOSS, BUDGETS, GoalSettings
 from pruning_core.tasks import Task
@@ -31,8 +32,8 @@ def goal_form(name: str, chosen: Flow, task: Task) -> None:
         step=0.5,
         format="%g",
         key="goal_lose",
-        placeholder="no limit",
-        help=HELP["goal_lose"],
+        placeholder=_("no limit"),
+        help=_(HELP["goal_lose"]),
         on_change=_changed,
         args=(name, "lose", scale(task), ANY_LOSS),
     )
@@ -40,15 +41,15 @@ def goal_form(name: str, chosen: Flow, task: Task) -> None:
         keep = getattr(chosen, budget)
         state.set_widget(f"goal_{budget}", None if keep >= 1 else round(100 * keep, 6))
         row.number_input(
-            f"Keep at most, % of {label}",
+            _("Keep at most, % of {budget}", budget=from_core(label)),
             0.0,
             100.0,
             None,
             step=5.0,
             format="%g",
             key=f"goal_{budget}",
-            placeholder="no budget",
-            help=HELP["goal_budget"],
+            placeholder=_("no budget"),
+            help=_(HELP["goal_budget"]),
             on_change=_changed,
             args=(name, budget, 100.0, 1.0),
         )

@@ -9,6 +9,7 @@ from explorer.charts.goal import goal_chart
 from explorer.session.notices import plain
 from explorer.texts.formats import title, value_text
 from explorer.texts.help import HELP
+from explorer.texts.translate import _, from_core
 from pruning_core.flows.goal import ending_words
 from pruning_core.types import Evaluation, GoalRound
 
@@ -18,13 +19,18 @@ def goal_panel(events: Sequence[object], dense: Evaluation | None, *, active: bo
     rounds = [event for event in events if isinstance(event, GoalRound)]
     if not rounds or dense is None:
         return
-    st.subheader("Rounds and goal", anchor=False, help=HELP["goal_rounds"])
+    st.subheader(_("Rounds and goal"), anchor=False, help=_(HELP["goal_rounds"]))
     if not active:
         st.markdown(plain(ending_words(rounds, value_text)))
     figure = goal_chart(rounds, dense)
     st.plotly_chart(figure, key="flow_goal", alt=alt(figure), config={"displayModeBar": False})
     task = dense.task
     st.caption(
-        f"{title(task)} after the training of each round, on {dense.n:,} probe {task.samples}, "
-        "with 95% intervals. The test images are not used."
+        _(
+            "{value} after the training of each round, on {n:,} probe {samples}, with 95% "
+            "intervals. The test images are not used.",
+            value=title(task),
+            n=dense.n,
+            samples=from_core(task.samples),
+        )
     )

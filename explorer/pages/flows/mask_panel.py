@@ -10,6 +10,7 @@ from explorer.pages.flows.run import mask_history
 from explorer.session import state
 from explorer.texts.formats import interval_words, percent, title, value_text
 from explorer.texts.help import HELP
+from explorer.texts.translate import _, from_core
 from explorer.training.engine import MaskUpdate, mask_updates_of
 from pruning_core.flows import History
 from pruning_core.types import Evaluation, Layer
@@ -20,7 +21,7 @@ def updates_panel(updates: Sequence[MaskUpdate], dense: Evaluation, layer: str) 
     """The removed fraction and the accuracy at each mask update; nothing for fewer than two."""
     if len(updates) < 2:
         return
-    st.subheader("Mask updates", anchor=False, help=HELP["flow_moment"])
+    st.subheader(_("Mask updates"), anchor=False, help=_(HELP["flow_moment"]))
     measured = [dense, *(update.evaluation for update in updates)]
     figure = mask_update_chart(
         [0.0, *(update.removed for update in updates)],
@@ -30,8 +31,12 @@ def updates_panel(updates: Sequence[MaskUpdate], dense: Evaluation, layer: str) 
     )
     st.plotly_chart(figure, key="flow_moments", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
-        f"{title(dense.task)} on {dense.n:,} probe {dense.task.samples}, with 95% intervals, "
-        "before the training continues."
+        _(
+            "{value} on {n:,} probe {samples}, with 95% intervals, before the training continues.",
+            value=title(dense.task),
+            n=dense.n,
+            samples=from_core(dense.task.samples),
+        )
     )
 
 
@@ -40,21 +45,23 @@ def mask_panel(run: Snapshot, space: Workspace, layer: Layer) -> None:
     updates = mask_updates_of(run.events)
     if not updates:
         return
-    st.subheader("One layer's mask over time", anchor=False)
+    st.subheader(_("One layer's mask over time"), anchor=False)
     layer_column, slider_column = st.columns([1, 2], vertical_alignment="bottom")
     state.set_widget("flow_layer", layer.name)
     layer_column.selectbox(
-        "Layer",
+        _("Layer"),
         [other.name for other in space.layers],
         key="flow_layer",
-        help=HELP["flow_layer"],
+        help=_(HELP["flow_layer"]),
         on_change=_layer_chosen,
     )
     history = mask_history(updates, layer)
     if history is None:
         st.info(
-            "The masks of this layer were not recorded: it was never pruned, or the network is too "
-            "large to record all layers. Choose the layer before you run the flow."
+            _(
+                "The masks of this layer were not recorded: it was never pruned, or the network is "
+                "too large to record all layers. Choose the layer before you run the flow."
+            )
         )
         return
     with slider_column:
@@ -68,23 +75,30 @@ def _update_slider(run: Snapshot, history: History) -> int:
     """The chosen mask update. Each new update makes a new slider, which starts at the newest."""
     last = len(history) - 1
     key = f"flow_moment_{run.id[:8]}_{last}"
-    return st.slider("Mask update", 0, last, last, key=key, help=HELP["flow_moment"])
+    return st.slider(_("Mask update"), 0, last, last, key=key, help=_(HELP["flow_moment"]))
 
 
 def _update_words(updates: Sequence[MaskUpdate], number: int, layer: str) -> str:
     """What the picture of a mask update shows."""
     if not number:
-        return "Before the first mask update no weight is removed. Move the slider."
+        return _("Before the first mask update no weight is removed. Move the slider.")
     update = updates[number - 1]
     measured = update.evaluation
     task = measured.task
-    ends = interval_words(measured.interval, task)
-    value = f"{task.value_label} {value_text(measured.value, task)} (95%: {ends})"
-    removed = percent(update.layers.get(layer, 0.0))
-    return (
-        f"Mask update {number} of {len(updates)}, after {update.steps:,} steps: {removed} of "
-        f"{layer} removed, {value} on {measured.n:,} probe {task.samples}. One square is one "
-        "weight. Filters follow each other downwards, then in the next column."
+    return _(
+        "Mask update {number} of {total}, after {steps:,} steps: {removed} of {layer} removed, "
+        "{name} {value} (95%: {ends}) on {n:,} probe {samples}. One square is one weight. Filters "
+        "follow each other downwards, then in the next column.",
+        number=number,
+        total=len(updates),
+        steps=update.steps,
+        removed=percent(update.layers.get(layer, 0.0)),
+        layer=layer,
+        name=from_core(task.value_label),
+        value=value_text(measured.value, task),
+        ends=interval_words(measured.interval, task),
+        n=measured.n,
+        samples=from_core(task.samples),
     )
 
 

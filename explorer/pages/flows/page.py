@@ -13,6 +13,7 @@ from explorer.session.notices import plain, show_errors
 from explorer.session.shown_layer import shown_layer
 from explorer.texts.plan_words import cut_words, flow_tune_words, flow_words, ranked_by
 from explorer.texts.task_words import for_task
+from explorer.texts.translate import N_, _, from_core
 from explorer.training.compare import compare_section
 from explorer.training.engine import mask_updates_of, reference_of, steps_of
 from explorer.training.form import training_form
@@ -32,19 +33,19 @@ from pruning_core.plan import Plan
 from pruning_core.types import Finished, Layer
 from pruning_core.workspaces import Workspace
 
-LEAD = (
+LEAD = N_(
     "A flow decides when the network is pruned: before the training, between trainings, or a "
     "little after every training step."
 )
-NEW_WEIGHTS = (
+NEW_WEIGHTS = N_(
     "Each training starts from new random weights. Choose as many epochs as a network needs to "
     "learn from the start."
 )
-EXPORT = (
+EXPORT = N_(
     "The page *Export* has this run's masks, weights and script as long as you do not change the "
     "plan."
 )
-EMPTY = """
+EMPTY = N_("""
 **No flow has run yet.** Choose a flow and press *Run*. You see how loss, accuracy and the removed
 fraction change, and one layer's mask after each mask update: which weights were removed when, and
 which were restored, where the flow allows it. The flow runs in the background. The base network is
@@ -52,13 +53,15 @@ never changed.
 
 One minute after you close the app's last tab in this browser, the flow is stopped and its result is
 deleted.
-"""
-PAGE = TrainingPage("flow", "flow", "flow", "mask update", "flow", EMPTY, ":material/timeline:")
+""")
+PAGE = TrainingPage(
+    "flow", "flow", N_("flow"), N_("mask update"), "flow", EMPTY, ":material/timeline:"
+)
 
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.markdown(for_task(LEAD, space.dataset.task))
+    st.markdown(for_task(_(LEAD), space.dataset.task))
     require_prunable(plan, space)
     run = PAGE.newest_run()
     active = is_active(run)
@@ -67,7 +70,8 @@ def render(plan: Plan, space: Workspace) -> None:
         flow_form(plan, space.dataset.task)
         training_form(plan)
         by_hand = cache.requested_by_hand(plan, space)
-        st.caption(f"To prune: {plain(cut_words(plan, by_hand, ranked_by(plan)))}")
+        cut = plain(cut_words(plan, by_hand, ranked_by(plan)))
+        st.caption(_("To prune: {cut}", cut=cut))
         _start(plan, space, active=active, again=run is not None)
     with show_errors():
         seven_panel(plan, space, shown_layer(plan, space))
@@ -75,7 +79,7 @@ def render(plan: Plan, space: Workspace) -> None:
         st.fragment(_live, run_every=REFRESH_SECONDS if active else None)(plan, space, active)
     if run and isinstance(run.result, Finished) and same_data(run, plan):
         compare_section(run.result, asked_for(run, Plan), space)
-        st.caption(EXPORT)
+        st.caption(_(EXPORT))
 
 
 def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
@@ -84,16 +88,21 @@ def _start(plan: Plan, space: Workspace, *, active: bool, again: bool) -> None:
     layer = shown_layer(plan, space).name
     needs_epochs = chosen.trains and not plan.fine_tune.epochs
     with st.container(horizontal=True, vertical_alignment="center"):
-        label = "Run again" if again else "Run"
+        label = _("Run again") if again else _("Run")
         pressed = start_button(PAGE, label, disabled=active or needs_epochs)
         if needs_epochs:
-            st.caption("This flow prunes during training. Choose at least one epoch.")
+            st.caption(_("This flow prunes during training. Choose at least one epoch."))
         else:
-            steps = steps_of(plan, space)
-            words = f"{flow_words(plan.flow)}: {flow_tune_words(plan)}"
-            st.caption(f"{words} In all {steps:,} steps.")
+            st.caption(
+                _(
+                    "{flow}: {training} In all {steps:,} steps.",
+                    flow=flow_words(plan.flow),
+                    training=flow_tune_words(plan),
+                    steps=steps_of(plan, space),
+                )
+            )
     if getattr(chosen, "fresh", False):
-        st.caption(f":material/lightbulb: {NEW_WEIGHTS}")
+        st.caption(f":material/lightbulb: {_(NEW_WEIGHTS)}")
     if pressed:
         start_run(PAGE, chosen.label, lambda: flow_events(plan, space, layer), plan, space)
 
@@ -108,13 +117,13 @@ def _live(plan: Plan, space: Workspace, was_active: bool) -> None:
         if not same_data(run, plan):
             words = plain(cut_words(then, None, ranked_by(then)))
             st.info(
-                f"The last flow has another network or other images: {words}",
+                _("The last flow has another network or other images: {words}", words=words),
                 icon=":material/history:",
             )
             return
         if not run.active and (changed := changes(then, plan, space)):
             st.warning(
-                f"These results are for another plan: {'; '.join(changed)}.",
+                _("These results are for another plan: {changes}.", changes=_("; ").join(changed)),
                 icon=":material/history:",
             )
         goal_panel(run.events, reference_of(run.events), active=run.active)
@@ -129,11 +138,15 @@ def _curves(run: Snapshot, space: Workspace, layer: Layer) -> None:
     dense = learning_curves(run, space, "flow_training")
     if dense is None:
         return
-    heading.subheader("Training curves", anchor=False)
-    samples = space.dataset.task.samples
+    heading.subheader(_("Training curves"), anchor=False)
     st.caption(
-        f"Epochs are measured on all {len(space.dataset.val):,} validation {samples}, with 95% "
-        f"intervals. The dense level and the crosses, right after a mask update, are measured on "
-        f"{dense.n:,} probe {samples} among them."
+        _(
+            "Epochs are measured on all {total:,} validation {samples}, with 95% intervals. The "
+            "dense level and the crosses, right after a mask update, are measured on {n:,} probe "
+            "{samples} among them.",
+            total=len(space.dataset.val),
+            n=dense.n,
+            samples=from_core(space.dataset.task.samples),
+        )
     )
     updates_panel(mask_updates_of(run.events), dense, layer.name)
