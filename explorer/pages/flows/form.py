@@ -47,6 +47,9 @@ LABELS = {
     "released": N_("Steps of the authors' code"),
     "gamma": N_("Fewer updates (gamma)"),
     "resume": N_("Resume at that epoch"),
+    "closed": N_("Closed"),
+    "travel": N_("Travel"),
+    "groups": N_("Groups"),
 }
 """The label of a setting: by flow and name, or by name."""
 

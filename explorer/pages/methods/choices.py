@@ -5,6 +5,7 @@ from typing import Any
 
 from explorer.session.url import pairs, unpaired
 from explorer.texts.formats import count
+from explorer.texts.translate import N_, _, from_core, n_
 from pruning_core.criteria import CRITERIA
 from pruning_core.granularity import GRANULARITIES, granularity
 from pruning_core.pipeline import uses_whole_test
@@ -65,7 +66,7 @@ def choices(text: str) -> Choices:
 def _value(key: str, text: str) -> Any:
     """The value of a field from its text, in the type of the field's default."""
     names = {field.name: field for field in fields(Choices)}
-    default = getattr(Choices(), find(names, key, "setting of a study called").name)
+    default = getattr(Choices(), find(names, key, N_("setting of a study called")).name)
     parts = [part for part in text.split(",") if part]
     try:
         if isinstance(default, tuple):
@@ -73,7 +74,7 @@ def _value(key: str, text: str) -> Any:
         return type(default)(int(text))
     except ValueError as error:
         raise PruningError(
-            f"The {key} of the study in the address cannot be '{text[:40]}'."
+            _("The {key} of the study in the address cannot be '{text}'.", key=key, text=text[:40])
         ) from error
 
 
@@ -106,22 +107,21 @@ def choices_of(study: Study) -> Choices:
 
 def study_words(study: Study) -> str:
     """4 criteria × 5 compressions × 3 seeds."""
-    parts = [f"{len(study.criteria)} criteria"]
+    parts = [_("{count} criteria", count=len(study.criteria))]
     if len(study.granularities) > 1:
-        parts.append(f"{len(study.granularities)} granularities")
-    parts.append(_plural(len(study.compressions), "compression"))
-    parts.append(_plural(study.seeds, "seed"))
+        parts.append(_("{count} granularities", count=len(study.granularities)))
+    parts.append(n_("{n} compression", "{n} compressions", len(study.compressions)))
+    parts.append(n_("{n} seed", "{n} seeds", study.seeds))
     return " × ".join(parts)
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number > 1)}"
 
 
 def method_name(criterion: str, granularity_name: str, granularities: int) -> str:
     """The name of a method: its criterion and, where there are several, its granularity."""
-    label = CRITERIA[criterion].label
-    return label if granularities == 1 else f"{label}, {granularity(granularity_name).label}"
+    label = from_core(CRITERIA[criterion].label)
+    if granularities == 1:
+        return label
+    groups = from_core(granularity(granularity_name).label)
+    return _("{criterion}, {granularity}", criterion=label, granularity=groups)
 
 
 def image_options(images: int) -> tuple[int, ...]:
@@ -131,4 +131,4 @@ def image_options(images: int) -> tuple[int, ...]:
 
 def images_words(images: int) -> str:
     """10000 -> 10 k; 0 -> all."""
-    return count(images) if images else "all"
+    return count(images) if images else _("all")

@@ -21,6 +21,7 @@ from explorer.session import state
 from explorer.session.notices import plain
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import flow_words
+from explorer.texts.translate import N_, _, from_core, n_
 from explorer.training.form import training_form
 from pruning_core.allocation import ALLOCATIONS
 from pruning_core.criteria import CRITERIA, is_custom
@@ -41,7 +42,8 @@ def choices_now() -> Choices:
         return choices(text)
     except PruningError as problem:
         st.warning(
-            f"{plain(str(problem))} The address's '{KEY}' was ignored.", icon=":material/info:"
+            _("{problem} The address's '{key}' was ignored.", problem=plain(str(problem)), key=KEY),
+            icon=":material/info:",
         )
         return Choices()
 
@@ -59,10 +61,12 @@ def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> No
     _earlier_studies(base)
     _methods(chosen)
     _repetitions(space, chosen)
-    with st.expander("Training of every run", icon=":material/model_training:"):
+    with st.expander(_("Training of every run"), icon=":material/model_training:"):
         st.caption(
-            "All runs have the same training settings, which are also those of the other pages. "
-            "Only the seed differs between runs."
+            _(
+                "All runs have the same training settings, which are also those of the other "
+                "pages. Only the seed differs between runs."
+            )
         )
         training_form(plan)
     st.caption(_other_choices(plan))
@@ -71,24 +75,24 @@ def methods_form(plan: Plan, space: Workspace, chosen: Choices, base: str) -> No
 def _methods(chosen: Choices) -> None:
     """Criteria, granularities and compressions."""
     _several(
-        "Criteria, besides Random and Magnitude (L1)",
+        _("Criteria, besides Random and Magnitude (L1)"),
         "criteria",
         chosen,
         OFFERED_CRITERIA,
-        lambda name: CRITERIA[name].label,
+        lambda name: from_core(CRITERIA[name].label),
     )
     left, right = st.columns(2)
     with left:
         _several(
-            "Granularities",
+            _("Granularities"),
             "granularities",
             chosen,
             OFFERED_GRANULARITIES,
-            lambda name: granularity(name).label,
+            lambda name: from_core(granularity(name).label),
         )
     with right:
         _several(
-            "Compressions",
+            _("Compressions"),
             "compressions",
             chosen,
             OFFERED_COMPRESSIONS,
@@ -101,30 +105,30 @@ def _repetitions(space: Workspace, chosen: Choices) -> None:
     row = st.grid("auto", min_column_width=150, vertical_alignment="bottom")
     state.set_widget("study_seeds", chosen.seeds)
     row.number_input(
-        "Seeds",
+        _("Seeds"),
         1,
         max(20, chosen.seeds),
         step=1,
         key="study_seeds",
-        help=HELP["study_seeds"],
+        help=_(HELP["study_seeds"]),
         on_change=_changed,
         args=("seeds",),
     )
     state.set_widget("study_images", chosen.images)
     row.selectbox(
-        f"Training {space.dataset.task.samples} per run",
+        _("Training {samples} per run", samples=from_core(space.dataset.task.samples)),
         sorted({*image_options(len(space.dataset.train)), chosen.images}),
         format_func=images_words,
         key="study_images",
-        help=HELP["study_images"],
+        help=_(HELP["study_images"]),
         on_change=_changed,
         args=("images",),
     )
     state.set_widget("study_time", chosen.time)
     row.toggle(
-        "Measure time",
+        _("Measure time"),
         key="study_time",
-        help=HELP["study_time"],
+        help=_(HELP["study_time"]),
         on_change=_changed,
         args=("time",),
     )
@@ -132,11 +136,14 @@ def _repetitions(space: Workspace, chosen: Choices) -> None:
 
 def _other_choices(plan: Plan) -> str:
     """Which choices of the plan a study uses, and which it does not."""
-    sentences = [f"All methods use the allocation {ALLOCATIONS[plan.allocation].label} (side bar)."]
+    allocation = from_core(ALLOCATIONS[plan.allocation].label)
+    sentences = [
+        _("All methods use the allocation {allocation} (side bar).", allocation=allocation)
+    ]
     if plan.flow != Plan().flow:
-        sentences.append(f"Flow: {flow_words(plan.flow)} (page Flows).")
+        sentences.append(_("Flow: {flow} (page Flows).", flow=flow_words(plan.flow)))
     sentences.append(
-        "Criterion, granularity and sparsity of the side bar have no effect on this page."
+        _("Criterion, granularity and sparsity of the side bar have no effect on this page.")
     )
     return " ".join(sentences)
 
@@ -157,7 +164,7 @@ def _several(
         format_func=shown,
         wrap=True,
         key=f"study_{field}",
-        help=HELP[f"study_{field}"],
+        help=_(HELP[f"study_{field}"]),
         on_change=_changed,
         args=(field,),
     )
@@ -178,25 +185,34 @@ def _earlier_studies(base: str) -> None:
     if not listed:
         return
     st.selectbox(
-        "Earlier studies",
+        _("Earlier studies"),
         listed,
         index=None,
-        placeholder=f"{len(listed)} on disk: choose one to show it again",
+        placeholder=_("{count} on disk: choose one to show it again", count=len(listed)),
         format_func=lambda study: f"{listed.index(study) + 1}. {_summary(study, base)}",
         key="study_earlier",
-        help=HELP["study_earlier"],
+        help=_(HELP["study_earlier"]),
         on_change=_earlier_chosen,
     )
 
 
 def _summary(study: Study, base: str) -> str:
     """One line: size, training, number of finished runs, criteria."""
-    names = ", ".join(CRITERIA[name].label for name in study.criteria)
-    done = count_saved_runs(study_folder(study, base))
-    epochs = study.plan.fine_tune.epochs
-    training = f"{epochs} epoch{'s' * (epochs != 1)} on {images_words(study.images)} images"
-    training += ", time measured" * study.time
-    return f"{study_words(study)}, {training}: {done} of {len(study.runs)} runs done · {names}"
+    text = N_("{size}, {epochs} on {images} images: {done} of {total} runs done · {names}")
+    if study.time:
+        text = N_(
+            "{size}, {epochs} on {images} images, time measured: {done} of {total} runs done · "
+            "{names}"
+        )
+    return _(
+        text,
+        size=study_words(study),
+        epochs=n_("{n} epoch", "{n} epochs", study.plan.fine_tune.epochs),
+        images=images_words(study.images),
+        done=count_saved_runs(study_folder(study, base)),
+        total=len(study.runs),
+        names=_(", ").join(from_core(CRITERIA[name].label) for name in study.criteria),
+    )
 
 
 def _earlier_chosen() -> None:

@@ -18,6 +18,7 @@ from explorer.session.kept import keeping_note
 from explorer.session.notices import plain, show_errors
 from explorer.texts.help import HELP
 from explorer.texts.task_words import for_task
+from explorer.texts.translate import N_, _, from_core, n_
 from explorer.training.status import REFRESH_SECONDS, active_job, asked_for, ended, note_lost
 from pruning_core.history import kept_study
 from pruning_core.plan import Plan
@@ -31,11 +32,11 @@ from pruning_core.studies import (
 from pruning_core.workspaces import Workspace
 
 KIND = "study"
-LEAD = (
+LEAD = N_(
     "Which method gives the highest accuracy at which compression, and is the difference more than "
     "chance? All methods have the same network, images and training."
 )
-EMPTY = """
+EMPTY = N_("""
 **Nothing is measured yet.** Choose criteria above and press *Start*. For every criterion,
 compression and seed, a copy of the network is pruned, measured, trained and measured again. This
 runs in the background. Random and Magnitude (L1) are always included as baselines: a method that is
@@ -44,12 +45,12 @@ time is beside the button.
 
 Each finished run is saved on disk at once. You can stop the study, or close and restart the app:
 the same choices find the runs again, and *Continue* measures the missing ones.
-"""
+""")
 
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.markdown(for_task(LEAD, space.dataset.task))
+    st.markdown(for_task(_(LEAD), space.dataset.task))
     jobs = cache.jobs().snapshots(state.owner(), KIND)
     active = bool(jobs) and jobs[0].active
     base = cache.fingerprint(plan, space)
@@ -79,12 +80,12 @@ def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
     missing = measured.total - len(measured.results)
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
-            "Continue" if measured.results and missing else "Start",
+            _("Continue") if measured.results and missing else _("Start"),
             type="primary",
             key="methods_start",
             icon=":material/play_arrow:",
             disabled=active or not missing,
-            help=HELP["study"],
+            help=_(HELP["study"]),
         )
         st.caption(_work_left(measured, space, missing))
     _impossible_pairs(asked, space)
@@ -94,7 +95,7 @@ def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
             cache.jobs().start(
                 state.owner(),
                 KIND,
-                "Comparing methods",
+                N_("Comparing methods"),
                 lambda: kept_study(history, asked, base, space, study_events(asked, space)),
                 asked,
             )
@@ -103,18 +104,24 @@ def _start(asked: Study, space: Workspace, base: str, *, active: bool) -> None:
 
 def _work_left(measured: StudyResults, space: Workspace, missing: int) -> str:
     """60 runs, 12 of them measured. About 5 min of computing (estimated)."""
-    size = f"{study_words(measured.study)}: {measured.total} runs"
+    size = _("{size}: {total} runs", size=study_words(measured.study), total=measured.total)
     if not measured.total:
-        return f"{size}. None of these methods can prune this network."
+        return _("{size}. None of these methods can prune this network.", size=size)
     if not missing:
-        return f"{size}, all measured."
+        return _("{size}, all measured.", size=size)
     plan = measured.study.plan
     per_image = cache.cached_detail(
         lambda: seconds_per_image(plan, space), space, "pace", plan.model, plan.dataset
     )
     left = clock(estimated_seconds(measured.study, space, per_image, measured.results))
-    done = f", {len(measured.results)} of them measured" if measured.results else ""
-    return f"{size}{done}. About {left} of computing (estimated)."
+    if not measured.results:
+        return _("{size}. About {left} of computing (estimated).", size=size, left=left)
+    return _(
+        "{size}, {done} of them measured. About {left} of computing (estimated).",
+        size=size,
+        done=len(measured.results),
+        left=left,
+    )
 
 
 def _impossible_pairs(asked: Study, space: Workspace) -> None:
@@ -122,16 +129,16 @@ def _impossible_pairs(asked: Study, space: Workspace) -> None:
     pairs = unsupported_methods(asked, space)
     if not pairs:
         return
-    label = f"{len(pairs)} of the pairs cannot prune this network"
+    label = _("{count} of the pairs cannot prune this network", count=len(pairs))
     with st.expander(label, icon=":material/block:"):
         rows = [
-            {"Method": method_name(criterion, granularity, 2), "Why": why}
+            {_("Method"): method_name(criterion, granularity, 2), _("Why"): from_core(why)}
             for (criterion, granularity), why in pairs.items()
         ]
         st.dataframe(
             rows,
             hide_index=True,
-            alt="Pairs of criterion and granularity that cannot prune this network, and why.",
+            alt=_("Pairs of criterion and granularity that cannot prune this network, and why."),
         )
 
 
@@ -145,14 +152,14 @@ def _live(asked: Study | None, space: Workspace, base: str, was_active: bool) ->
         if jobs:
             _status(jobs[0], asked)
         else:
-            note_lost(KIND, " The finished runs are on disk.")
+            note_lost(KIND, N_(" The finished runs are on disk."))
         if asked is None:
             return
         measured = _results(asked, space, base)
         if measured.results:
             report(measured)
         else:
-            st.info(for_task(EMPTY, space.dataset.task), icon=":material/leaderboard:")
+            st.info(for_task(_(EMPTY), space.dataset.task), icon=":material/leaderboard:")
 
 
 def _status(job: Snapshot, asked: Study | None) -> None:
@@ -160,24 +167,30 @@ def _status(job: Snapshot, asked: Study | None) -> None:
     running = asked_for(job, Study)
     now = study_progress(job.events, running)
     if job.active:
-        stop_help = "Stops within one step. Finished runs are kept, the present run is lost."
+        stop_help = _("Stops within one step. Finished runs are kept, the present run is lost.")
         active_job(job, now.as_progress(), "methods_stop", stop_help)
         if running != asked:
             _other_study(running)
     elif running == asked:
         keeping_note(job.events)
-        ended(job, "study", ". Finished runs are on disk. *Continue* measures the missing ones.")
+        ended(
+            job,
+            N_("study"),
+            N_(". Finished runs are on disk. *Continue* measures the missing ones."),
+        )
         for why, runs in now.failed.items():
-            st.warning(
-                f"{runs} run{'s' * (runs > 1)} failed: {plain(why)}", icon=":material/error:"
-            )
+            words = n_("{n} run failed: {why}", "{n} runs failed: {why}", runs, why=plain(why))
+            st.warning(words, icon=":material/error:")
 
 
 def _other_study(running: Study) -> None:
     """Says that another study is running, with a button that shows it."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.warning(
-            f"Another study than the one chosen above is running: {study_words(running)}.",
+            _(
+                "Another study than the one chosen above is running: {study}.",
+                study=study_words(running),
+            ),
             icon=":material/history:",
         )
-        st.button("Show it", key="methods_show", on_click=show, args=(running,))
+        st.button(_("Show it"), key="methods_show", on_click=show, args=(running,))

@@ -11,19 +11,20 @@ from explorer.session.state import keep_widget, set_widget, widget_value
 from explorer.texts.formats import change_text, count, points, scale, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.plan_words import WORDS, tune_words
+from explorer.texts.translate import N_, _, from_core, n_
 from pruning_core.studies import COLUMNS, Result, Row, Study, best_method, summary, to_csv
 from pruning_core.tasks import CLASSIFICATION, Task
 
-AFTER = "After fine-tuning"
-BEFORE = "Before"
+AFTER = N_("After fine-tuning")
+BEFORE = N_("Before")
 SIZES = {
-    "Compression": "compression",
-    "Speed-up": "speedup",
-    "Storage": "storage",
-    "Measured time": "measured_speedup",
+    N_("Compression"): "compression",
+    N_("Speed-up"): "speedup",
+    N_("Storage"): "storage",
+    N_("Measured time"): "measured_speedup",
 }
 """A choice of the horizontal axis -> the field of Row."""
-CHECKLIST = """
+CHECKLIST = N_("""
 *What is the State of Neural Network Pruning?* (Blalock et al. 2020, arXiv:2003.03033) lists what a
 comparison has to report. Here you find it as follows:
 
@@ -49,7 +50,7 @@ comparison has to report. Here you find it as follows:
 
 This is one network on one set of {samples}. The paper asks for at least three such pairs, one of
 them large.
-"""
+""")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,25 +69,35 @@ def report(measured: StudyResults) -> None:
     st.markdown(verdict(measured.results, "before" if before else "after"))
     if len(measured.results) < measured.total:
         st.caption(
-            f":material/hourglass_empty: {len(measured.results)} of {measured.total} runs are "
-            "measured. Means are over the seeds measured so far."
+            _(
+                ":material/hourglass_empty: {done} of {total} runs are measured. Means are over "
+                "the seeds measured so far.",
+                done=len(measured.results),
+                total=measured.total,
+            )
         )
     rows = by_method(summary(measured.results))
-    value_label = measured.results[0].initial.task.value_label
+    value_label = from_core(measured.results[0].initial.task.value_label)
     figure = tradeoff(rows, SIZES[size], "before" if before else "after")
     st.plotly_chart(figure, key="methods_chart", alt=alt(figure), config={"displayModeBar": False})
     st.caption(
-        "Marks: mean over seeds; whiskers: ± one standard deviation. "
-        f"{_precision(measured)} The horizontal axis is logarithmic. It shows what was reached, "
-        "not what was requested."
+        _(
+            "Marks: mean over seeds; whiskers: ± one standard deviation. {precision} The "
+            "horizontal axis is logarithmic. It shows what was reached, not what was requested.",
+            precision=_precision(measured),
+        )
     )
     for names in equal_methods(measured.results):
         st.caption(
-            f":material/layers: {' and '.join(names)} have the same {value_label} in every run: "
-            "they seem to rank these weights in the same way. Their lines cover each other."
+            _(
+                ":material/layers: {methods} have the same {value} in every run: they seem to rank "
+                "these weights in the same way. Their lines cover each other.",
+                methods=_(" and ").join(names),
+                value=value_label,
+            )
         )
     _table(rows)
-    with st.expander("What this comparison reports", icon=":material/fact_check:"):
+    with st.expander(_("What this comparison reports"), icon=":material/fact_check:"):
         st.markdown(_checklist(measured))
 
 
@@ -94,7 +105,7 @@ def verdict(results: Sequence[Result], state: str) -> str:
     """Which method is better than others by more than chance, or that none is. state: as there."""
     best = best_method(results, state)
     if best is None:
-        return (
+        return _(
             "**Not known yet which method is better beyond chance.** Two methods need two seeds "
             "or more at the same compression."
         )
@@ -104,20 +115,25 @@ def verdict(results: Sequence[Result], state: str) -> str:
     beaten = [lead for lead in best.leads if lead.certain]
     rest = [lead for lead in best.leads if not lead.certain]
     if not beaten:
-        start = f"**No method is better than another beyond chance.** {name} has the best mean"
+        start = N_("**No method is better than another beyond chance.** {name} has the best mean")
     elif rest:
-        names = ", ".join(method_name(*lead.other, several) for lead in beaten)
-        start = f"**{name} is better than {names} beyond chance**, but not than the others"
+        start = N_("**{name} is better than {others} beyond chance**, but not than the others")
     else:
-        start = f"**{name} is better than every other method beyond chance**"
+        start = N_("**{name} is better than every other method beyond chance**")
     closest = best.leads[0]
     low, high = (change_text(end, task) for end in closest.interval)
-    return (
-        f"{start}: {change_text(closest.gain, task)}{points(task)} against "
-        f"{method_name(*closest.other, several)} (95%: {low} to {high}). Mean over "
-        f"{len(best.compressions)} compression{'s' * (len(best.compressions) > 1)}, paired over "
-        f"{best.seeds} seeds; the intervals allow for {len(best.leads)} "
-        f"comparison{'s' * (len(best.leads) > 1)}."
+    others = _(", ").join(method_name(*lead.other, several) for lead in beaten)
+    return _(
+        "{start}: {gain} against {other} (95%: {low} to {high}). Mean over {compressions}, paired "
+        "over {seeds} seeds; the intervals allow for {comparisons}.",
+        start=_(start, name=name, others=others),
+        gain=f"{change_text(closest.gain, task)}{points(task)}",
+        other=method_name(*closest.other, several),
+        low=low,
+        high=high,
+        compressions=n_("{n} compression", "{n} compressions", len(best.compressions)),
+        seeds=best.seeds,
+        comparisons=n_("{n} comparison", "{n} comparisons", len(best.leads)),
     )
 
 
@@ -132,23 +148,25 @@ def _controls(measured: StudyResults) -> tuple[str | None, str]:
         state = st.segmented_control(
             title(measured.results[0].initial.task),
             (AFTER, BEFORE),
+            format_func=_,
             default=AFTER if trained else BEFORE,
             required=True,
             key="methods_state",
             disabled=not trained,
-            help=HELP["study_state"],
+            help=_(HELP["study_state"]),
         )
         keep_widget("methods_axis")
         offered = axes(measured.results)
         if widget_value("methods_axis", "Compression") not in offered:
             set_widget("methods_axis", "Compression")
         size = st.segmented_control(
-            "Horizontal axis",
+            _("Horizontal axis"),
             offered,
+            format_func=_,
             default="Compression",
             required=True,
             key="methods_axis",
-            help=HELP["study_axis"],
+            help=_(HELP["study_axis"]),
         )
         _files(measured)
     return state, size or "Compression"
@@ -166,24 +184,24 @@ def axes(results: Sequence[Result]) -> tuple[str, ...]:
 def _files(measured: StudyResults) -> None:
     """Buttons that save the runs and the study."""
     st.download_button(
-        "Runs as CSV",
+        _("Runs as CSV"),
         lambda: to_csv(measured.study, measured.results),
         "study.csv",
         "text/csv",
         key="methods_csv",
         icon=":material/download:",
         on_click="ignore",
-        help=f"One row per run: {', '.join(COLUMNS)}.",
+        help=_("One row per run: {columns}.", columns=", ".join(COLUMNS)),
     )
     st.download_button(
-        "Study as JSON",
+        _("Study as JSON"),
         lambda: measured.study.to_json() + "\n",
         "study.json",
         "application/json",
         key="methods_json",
         icon=":material/download:",
         on_click="ignore",
-        help=HELP["study_json"],
+        help=_(HELP["study_json"]),
     )
 
 
@@ -202,15 +220,18 @@ def _precision(measured: StudyResults) -> str:
     finals = [result.final for result in measured.results]
     task = finals[0].task
     widest = max(final.high - final.low for final in finals) / 2
-    return (
-        f"Each run is measured on {finals[0].n:,} test {task.samples}; the 95% interval of one run "
-        f"is at most ± {_size(widest, task)}."
+    return _(
+        "Each run is measured on {n:,} test {samples}; the 95% interval of one run is at most ± "
+        "{half}.",
+        n=finals[0].n,
+        samples=from_core(task.samples),
+        half=_size(widest, task),
     )
 
 
 def _size(half: float, task: Task) -> str:
     """Half the width of an interval: "1.2 points", or "0.31"."""
-    return f"{100 * half:.1f} points" if task.percent else f"{half:.3g}"
+    return _("{half:.1f} points", half=100 * half) if task.percent else f"{half:.3g}"
 
 
 def equal_methods(results: Sequence[Result]) -> tuple[tuple[str, ...], ...]:
@@ -232,7 +253,7 @@ def equal_methods(results: Sequence[Result]) -> tuple[tuple[str, ...], ...]:
     return tuple(
         tuple(names)
         for runs, names in groups.items()
-        if len(names) > 1 and len({pair for _, pair in runs}) > 1
+        if len(names) > 1 and len({pair for _run, pair in runs}) > 1
     )
 
 
@@ -240,7 +261,7 @@ def _table(methods: dict[str, list[Row]]) -> None:
     """Means and standard deviations, method by method."""
     times = st.column_config.NumberColumn(format="%.2f×")
     numbers = st.column_config.NumberColumn(format="%.2f")
-    columns = {"Compression": times, "Speed-up": times, "Storage": times, "Measured time": times}
+    columns = {_(size): times for size in SIZES}
     task = next(row.task for rows in methods.values() for row in rows)
     names = _value_columns(task)
     columns |= dict.fromkeys(names, numbers)
@@ -249,38 +270,43 @@ def _table(methods: dict[str, list[Row]]) -> None:
         hide_index=True,
         column_config=columns,
         key="methods_table",
-        alt=f"Mean {task.value_label} of {len(methods)} methods at each compression, with its "
-        "standard deviation over seeds.",
+        alt=_(
+            "Mean {value} of {count} methods at each compression, with its standard deviation "
+            "over seeds.",
+            value=from_core(task.value_label),
+            count=len(methods),
+        ),
     )
 
 
 def _value_columns(task: Task) -> tuple[str, str, str, str]:
     """Titles of the columns: after, its spread, before, its spread."""
     unit = ", %" if task.percent else ""
-    return f"After{unit}", "± after", f"Before{unit}", "± before"
+    after, before = _("After"), _("Before")
+    return f"{after}{unit}", _("± after"), f"{before}{unit}", _("± before")
 
 
 def _cells(name: str, row: Row) -> dict[str, object]:
     after, after_spread, before, before_spread = _value_columns(row.task)
     return {
-        "Method": name,
-        "Requested": f"{row.asked:g}×",
+        _("Method"): name,
+        _("Requested"): f"{row.asked:g}×",
         after: scale(row.task) * row.after,
         after_spread: _spread(row.spread, row.task),
         before: scale(row.task) * row.before,
         before_spread: _spread(row.before_spread, row.task),
-        "Compression": row.compression,
-        "Speed-up": row.speedup,
-        "Storage": row.storage,
+        _("Compression"): row.compression,
+        _("Speed-up"): row.speedup,
+        _("Storage"): row.storage,
         **_measured_time(row),
-        "MACs left": count(row.macs),
-        "Seeds": row.seeds,
+        _("MACs left"): count(row.macs),
+        _("Seeds"): row.seeds,
     }
 
 
 def _measured_time(row: Row) -> dict[str, object]:
     """The column of measured time, where the study asked for it."""
-    return {} if row.measured_speedup is None else {"Measured time": row.measured_speedup}
+    return {} if row.measured_speedup is None else {_("Measured time"): row.measured_speedup}
 
 
 def _spread(spread: float | None, task: Task) -> float | None:
@@ -291,21 +317,24 @@ def _checklist(measured: StudyResults) -> str:
     first = measured.results[0]
     plan = measured.study.plan
     task = first.initial.task
-    return CHECKLIST.format(
+    timed = N_("; measured time is one timing per run on this machine")
+    top5 = N_(" (top-5 is in the CSV)")
+    return _(
+        CHECKLIST,
         model=WORDS["model"][1](plan.model),
         dataset=WORDS["dataset"][1](plan.dataset),
         n=first.final.n,
-        metric=task.axis_label,
-        value=task.value_label,
+        metric=from_core(task.axis_label),
+        value=from_core(task.value_label),
         title=title(task),
-        samples=task.samples,
-        time="; measured time is one timing per run on this machine" * measured.study.time,
-        top5=" (top-5 is in the CSV)" if task.name == CLASSIFICATION.name else "",
+        samples=from_core(task.samples),
+        time=_(timed) if measured.study.time else "",
+        top5=_(top5) if task.name == CLASSIFICATION.name else "",
         allocation=WORDS["allocation"][1](plan.allocation),
         initial=value_text(first.initial.value, task),
         tune=tune_words(plan).rstrip("."),
         images=first.images,
         half=_size((first.final.high - first.final.low) / 2, task),
-        points=", ".join(f"{value:g}×" for value in measured.study.compressions),
+        points=_(", ").join(f"{value:g}×" for value in measured.study.compressions),
         seeds=measured.study.seeds,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from explorer.jobs.progress import Progress
 from explorer.pages.methods.choices import method_name
+from explorer.texts.translate import _
 from explorer.training.engine import epochs_of
 from pruning_core.backends import configured_backend
 from pruning_core.evaluation.accuracy import Judge
@@ -61,7 +62,12 @@ class StudyProgress:
 
     def as_progress(self) -> Progress:
         """The same for the progress bar."""
-        stage = f"{self.done} of {self.total} runs done · {self.stage}"
+        stage = _(
+            "{done} of {total} runs done · {stage}",
+            done=self.done,
+            total=self.total,
+            stage=self.stage,
+        )
         return Progress(self.share, self.left, stage)
 
 
@@ -73,11 +79,12 @@ def study_progress(events: Sequence[object], asked: Study) -> StudyProgress:
     present = [event for event in started if event.number not in done]
     total = next((event.total for event in (*ended, *started)), 0)
     part = 0.0
-    stage = "looking for finished runs"
+    stage = _("looking for finished runs")
     if present:
         part = _present_run_share(events[-1], asked)
         stage = run_words(present[-1].run)
-        stage = stage if len(present) == 1 else f"{len(present)} at the same time, such as {stage}"
+        if len(present) > 1:
+            stage = _("{count} at the same time, such as {run}", count=len(present), run=stage)
     left = total - len(ended) - part
     return StudyProgress(
         share=(len(ended) + part) / max(1, total),
@@ -122,14 +129,19 @@ def _failures(ended: Sequence[RunFinished | RunFailed]) -> dict[str, int]:
 def run_words(run: Run) -> str:
     """Taylor, Fine-grained, 8×, seed 0."""
     method = method_name(run.criterion, run.granularity, 2)
-    return f"{method}, {run.compression:g}×, seed {run.seed}"
+    return _(
+        "{method}, {compression:g}×, seed {seed}",
+        method=method,
+        compression=run.compression,
+        seed=run.seed,
+    )
 
 
 def seconds_per_image(plan: Plan, space: Workspace) -> float:
     """Seconds of one image's forward pass, measured now on a few probe images."""
     split = probe_split(plan, space)
     few = split.subset(range(min(len(split), 256 if uses_whole_test(space.dataset) else 8)))
-    for _ in range(2):  # the first pass also fills caches, so only the second one is timed
+    for _pass in range(2):  # the first pass also fills caches, so only the second one is timed
         began = time.perf_counter()
         Judge.of(space.dataset).evaluate(space.model, few)
     return (time.perf_counter() - began) / len(few)

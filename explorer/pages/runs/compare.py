@@ -19,6 +19,7 @@ from explorer.texts.run_words import (
     field_words,
     kind_words,
 )
+from explorer.texts.translate import _
 from explorer.training.changed_answers import verdict
 from pruning_core.history import History, Run
 from pruning_core.history.compare import masks_of, overlap, paired_change, total_overlap
@@ -31,10 +32,13 @@ def compare_panel(history: History, runs: Sequence[Run]) -> None:
     """Draws the comparison; the pinned run, else the first, is the reference."""
     ordered = sorted(runs, key=lambda run: not run.pinned)
     names = {run.id: _short(run, at) for at, run in enumerate(ordered)}
-    st.subheader(f"{len(ordered)} runs side by side", anchor=False)
+    st.subheader(_("{count} runs side by side", count=len(ordered)), anchor=False)
     st.caption(
-        f"Changes are against {names[ordered[0].id]}, on the same samples where both runs kept "
-        "their answers (paired 95% intervals)."
+        _(
+            "Changes are against {run}, on the same samples where both runs kept their answers "
+            "(paired 95% intervals).",
+            run=names[ordered[0].id],
+        )
     )
     with show_errors():
         _numbers(history, ordered, names)
@@ -46,12 +50,12 @@ def compare_panel(history: History, runs: Sequence[Run]) -> None:
     with show_errors():
         _overlaps(history, ordered, names)
     st.button(
-        f"Delete these {len(ordered)} runs",
+        _("Delete these {count} runs", count=len(ordered)),
         icon=":material/delete:",
         key="runs_delete",
         on_click=delete,
         args=(history, [run.id for run in ordered]),
-        help="You can undo it.",
+        help=_("You can undo it."),
     )
 
 
@@ -67,16 +71,17 @@ def _numbers(history: History, runs: Sequence[Run], names: dict[str, str]) -> No
         if any(cells):
             rows.append({"": label, **dict(zip(names.values(), cells, strict=True))})
 
-    add("Value", [_value(run) for run in runs])
-    add("95% interval, n", [_interval(run) for run in runs])
+    add(_("Value"), [_value(run) for run in runs])
+    add(_("95% interval, n"), [_interval(run) for run in runs])
     changes = [paired_change(history, runs[0], run) for run in runs[1:]]
-    add("Change (paired)", ["reference", *map(_change, changes)])
+    add(_("Change (paired)"), [_("reference"), *map(_change, changes)])
     flips = [("", ""), *map(_flips, changes)]
-    add("Changed answers", [words for words, _ in flips])
-    add("Chance", [chance for _, chance in flips])
+    add(_("Changed answers"), [words for words, _ in flips])
+    add(_("Chance"), [chance for _, chance in flips])
     for cost, label in COSTS.items():
-        add(f"{label} left", [cost_text(run, cost) for run in runs])
-    add("Seconds", ["" if run.seconds is None else f"{run.seconds:.1f}" for run in runs])
+        add(_("{cost} left", cost=_(label)), [cost_text(run, cost) for run in runs])
+    seconds = ["" if run.seconds is None else f"{run.seconds:.1f}" for run in runs]
+    add(_("Seconds"), seconds)
     plans = [flat_plan(run) for run in runs]
     for name in differing_fields(runs):
         add(field_label(name), [field_words(plan, name) for plan in plans])
@@ -84,7 +89,7 @@ def _numbers(history: History, runs: Sequence[Run], names: dict[str, str]) -> No
         rows,
         hide_index=True,
         column_config={"": st.column_config.TextColumn(pinned=True, width=150)},
-        alt="Values, costs and settings of the selected runs.",
+        alt=_("Values, costs and settings of the selected runs."),
         height="content",
     )
 
@@ -92,7 +97,7 @@ def _numbers(history: History, runs: Sequence[Run], names: dict[str, str]) -> No
 def _value(run: Run) -> str:
     final = run.final
     if final is None:
-        return run.state
+        return _(run.state)
     return f"{value_text(final.value, run.task)} {state_label(tuple(run.values)[-1])}"
 
 
@@ -101,12 +106,13 @@ def _interval(run: Run) -> str:
     if final is None:
         return ""
     low, high = (value_text(end, run.task) for end in (final.low, final.high))
-    return f"{low} to {high}, {final.n:,} {final.split}"
+    split = _(final.split)
+    return _("{low} to {high}, {n:,} {split}", low=low, high=high, n=final.n, split=split)
 
 
 def _change(change: Change | None) -> str:
     if change is None:
-        return "not comparable"
+        return _("not comparable")
     return signed(change.value, change.interval, change.task)
 
 
@@ -114,7 +120,7 @@ def _flips(change: Change | None) -> tuple[str, str]:
     """How many answers changed, and whether that is more than chance."""
     if change is None or change.gained is None or change.lost is None:
         return "", ""
-    words = f"{change.lost} newly wrong, {change.gained} newly right"
+    words = _("{lost} newly wrong, {gained} newly right", lost=change.lost, gained=change.gained)
     return words, verdict(change.lost, change.gained)
 
 
@@ -125,7 +131,7 @@ def _ratios(runs: Sequence[Run], names: dict[str, str]) -> None:
         if run.kept
     }
     if not removed:
-        st.caption("None of these runs kept its layers' ratios.")
+        st.caption(_("None of these runs kept its layers' ratios."))
         return
     figure = removed_lines(removed)
     st.plotly_chart(figure, key="compare_ratios", alt=alt(figure), config={"displayModeBar": False})
@@ -138,7 +144,7 @@ def _curves(history: History, runs: Sequence[Run], names: dict[str, str]) -> Non
         if (content := history.file(run, CURVES)) is not None
     }
     if not curves:
-        st.caption("None of these runs was trained.")
+        st.caption(_("None of these runs was trained."))
         return
     figure = epoch_lines(curves, runs[0].task)
     st.plotly_chart(figure, key="compare_epochs", alt=alt(figure), config={"displayModeBar": False})
@@ -155,12 +161,14 @@ def _overlaps(history: History, runs: Sequence[Run], names: dict[str, str]) -> N
         if total is None:
             continue
         layers = overlap(masks[one], masks[other])
-        pair = f"{names[one].partition(' ')[0]} and {names[other].partition(' ')[0]}"
+        first, second = (names[run].partition(" ")[0] for run in (one, other))
+        pair = _("{one} and {other}", one=first, other=second)
         cells = {name: percent(share) for name, share in layers.items()}
-        rows.append({"Masks": pair, "All layers": percent(total), **cells})
+        rows.append({_("Masks"): pair, _("All layers"): percent(total), **cells})
     if rows:
         st.markdown(
-            "**Overlap of the masks**",
-            help="Of the weights that either run removes, the share that both remove.",
+            _("**Overlap of the masks**"),
+            help=_("Of the weights that either run removes, the share that both remove."),
         )
-        st.dataframe(rows, hide_index=True, alt="Overlap of the masks of each pair of runs.")
+        alt = _("Overlap of the masks of each pair of runs.")
+        st.dataframe(rows, hide_index=True, alt=alt)

@@ -24,6 +24,7 @@ from explorer.texts.run_words import (
     started_words,
     subject_words,
 )
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.history import History, Run
 from pruning_core.history.tensors import CURVES, unpack_curves
 from pruning_core.types import PruningError
@@ -34,12 +35,20 @@ def detail_panel(history: History, run: Run, runs: Sequence[Run], space: Workspa
     """Draws the run."""
     st.subheader(f"{kind_words(run)}: {plain(run_title(run))}", anchor=False)
     st.caption(
-        f"{plain(subject_words(run))} · {started_words(run)} · run `{run.id}` · "
-        f"{plain(machine_words(run))}"
+        _(
+            "{subject} · {started} · run `{id}` · {machine}",
+            subject=plain(subject_words(run)),
+            started=started_words(run),
+            id=run.id,
+            machine=plain(machine_words(run)),
+        )
     )
     if run.state != "finished":
-        why = f": {plain(run.sentence)}" if run.sentence else "."
-        st.warning(f"This run is {run.state}{why}", icon=":material/error:")
+        ended = _(run.state)
+        words = _("This run is {state}.", state=ended)
+        if run.sentence:
+            words = _("This run is {state}: {why}", state=ended, why=plain(run.sentence))
+        st.warning(words, icon=":material/error:")
     _numbers(run)
     _actions(history, run)
     _from_parent(run, runs)
@@ -68,23 +77,35 @@ def _numbers(run: Run) -> None:
         words = "" if change is None else f"{change_text(change, run.task)}{points(run.task)}"
         with cells.container(border=True, height="stretch", gap="xsmall"):
             st.metric(
-                f"{_started(state_label(tuple(run.values)[-1]))} · measured",
+                _("{state} · measured", state=_started(state_label(tuple(run.values)[-1]))),
                 value_text(final.value, run.task),
                 words or None,
                 delta_color="off",
             )
             ends = interval_words((final.low, final.high), run.task)
-            st.caption(f"{final.n:,} {final.split} {run.task.samples}; 95%: {ends}")
+            st.caption(
+                _(
+                    "{n:,} {split} {samples}; 95%: {ends}",
+                    n=final.n,
+                    split=_(final.split),
+                    samples=from_core(run.task.samples),
+                    ends=ends,
+                )
+            )
     for cost, label in COSTS.items():
         if cost in run.costs:
             with cells.container(border=True, height="stretch", gap="xsmall"):
-                measured = "measured" if cost == "time" else "computed"
-                st.metric(f"{label} left · {measured}", cost_text(run, cost))
+                title = N_("{cost} left · computed")
+                if cost == "time":
+                    title = N_("{cost} left · measured")
+                st.metric(_(title, cost=_(label)), cost_text(run, cost))
                 st.caption(_count_words(run, cost))
     others = list(run.values.items())[:-1]
     if others:
-        words = "; ".join(f"{state_label(n)} {measured_words(v, run.task)}" for n, v in others)
-        st.caption(f"Before: {words}.")
+        words = _("; ").join(
+            f"{state_label(name)} {measured_words(value, run.task)}" for name, value in others
+        )
+        st.caption(_("Before: {values}.", values=words))
 
 
 def _started(words: str) -> str:
@@ -94,42 +115,46 @@ def _started(words: str) -> str:
 def _count_words(run: Run, cost: str) -> str:
     if cost in run.counts:
         dense = run.counts[cost]
-        thinned = " in the thinned network" if f"thinned_{cost}" in run.counts else ""
-        return f"{count(run.costs[cost] * dense)} not zero of {count(dense)}{thinned}"
+        words = N_("{part} not zero of {dense}")
+        if f"thinned_{cost}" in run.counts:
+            words = N_("{part} not zero of {dense} in the thinned network")
+        return _(words, part=count(run.costs[cost] * dense), dense=count(dense))
     if cost == "bytes" and run.stored_bytes:
-        return f"{count(min(run.stored_bytes.values()))}B of {count(run.stored_bytes['dense'])}B"
-    return "of the dense network"
+        stored = run.stored_bytes
+        part, dense_bytes = count(min(stored.values())), count(stored["dense"])
+        return _("{part}B of {dense}B", part=part, dense=dense_bytes)
+    return _("of the dense network")
 
 
 def _actions(history: History, run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.button(
-            "Open in Explore",
+            _("Open in Explore"),
             type="primary",
             icon=":material/grid_view:",
             key="run_open",
             on_click=_open,
             args=(run,),
-            help="Opens the run's plan. What you keep then has this run as its parent.",
+            help=_("Opens the run's plan. What you keep then has this run as its parent."),
         )
         st.button(
-            "Unpin" if run.pinned else "Pin as baseline",
+            _("Unpin") if run.pinned else _("Pin as baseline"),
             icon=":material/star:",
             key="run_pin",
             on_click=_change,
             args=(history, run, "pinned", not run.pinned),
-            help="Pinned runs are first in the tree, and the reference of comparisons.",
+            help=_("Pinned runs are first in the tree, and the reference of comparisons."),
         )
         st.button(
-            "Delete",
+            _("Delete"),
             icon=":material/delete:",
             key="run_delete",
             on_click=delete,
             args=(history, [run.id]),
-            help="You can undo it.",
+            help=_("You can undo it."),
         )
-        _field(history, run, "tags", "Tags, by commas", ", ".join(run.tags), 200)
-        _field(history, run, "note", "Note", run.note, "stretch")
+        _field(history, run, "tags", _("Tags, by commas"), ", ".join(run.tags), 200)
+        _field(history, run, "note", _("Note"), run.note, "stretch")
 
 
 def _field(
@@ -170,8 +195,12 @@ def _from_parent(run: Run, runs: Sequence[Run]) -> None:
         return
     with show_errors():
         changed = differences(parent.read_plan(), run.read_plan())
-        words = "; ".join(changed) or "the same plan"
         st.caption(
-            f":material/account_tree: Made from {kind_words(parent).lower()} `{parent.id}` "
-            f"({plain(run_title(parent))}): {plain(words)}."
+            _(
+                ":material/account_tree: Made from {kind} `{id}` ({run}): {changes}.",
+                kind=kind_words(parent).lower(),
+                id=parent.id,
+                run=plain(run_title(parent)),
+                changes=plain(_("; ").join(changed)) or _("the same plan"),
+            )
         )

@@ -15,28 +15,29 @@ from explorer.session import cache, state
 from explorer.session.kept import visible
 from explorer.session.notices import plain
 from explorer.texts.run_words import COSTS, subject_words
+from explorer.texts.translate import N_, _
 from pruning_core.history import Run
 from pruning_core.plan import Plan
 from pruning_core.workspaces import Workspace
 
-LEAD = (
+LEAD = N_(
     "Everything that was kept, also after a restart: what was tried, what it gave, and what it "
     "costs."
 )
-EMPTY = """
+EMPTY = N_("""
 **No run is kept yet.** *Keep this run* on Explore keeps the present plan. Fine-tunes, flows,
 studies, searches, and the commands `pruning run`, `study` and `search` keep theirs by themselves.
 Then you compare runs here, open them again, and share them by a link.
-"""
+""")
 CHART = "runs_chart"
 
 
 def render(plan: Plan, space: Workspace) -> None:
     """Draws the page."""
-    st.markdown(f"**{LEAD}**")
+    st.markdown(f"**{_(LEAD)}**")
     history = cache.history()
     if history is None:
-        st.info("This server keeps no run history.", icon=":material/history:")
+        st.info(_("This server keeps no run history."), icon=":material/history:")
         return
     runs = visible(history.runs())
     for sentence in history.reading_notes:
@@ -44,7 +45,7 @@ def render(plan: Plan, space: Workspace) -> None:
     undo_note(history)
     chosen = _chosen(runs)
     if not runs:
-        st.info(EMPTY, icon=":material/bookmark_add:")
+        st.info(_(EMPTY), icon=":material/bookmark_add:")
         transfer_panel(history, [], [])
         return
     opened = bool(chosen) and not state.stored(CLICKED, False)
@@ -55,17 +56,20 @@ def render(plan: Plan, space: Workspace) -> None:
     if rows:
         runs_table(rows, [run.id for run in chosen], chosen_filters.differences)
         st.caption(
-            f"{sum(bool(run.id) for _, run in rows):,} of {len(runs):,} runs. Select one to see "
-            "it, two to five to compare."
+            _(
+                "{shown:,} of {total:,} runs. Select one to see it, two to five to compare.",
+                shown=sum(bool(row[1].id) for row in rows),
+                total=len(runs),
+            )
         )
     else:
-        st.info("No run passes the filters.", icon=":material/filter_alt_off:")
+        st.info(_("No run passes the filters."), icon=":material/filter_alt_off:")
     with first or st.container():
         if len(chosen) == 1:
             detail_panel(history, chosen[0], runs, space)
         elif chosen:
             compare_panel(history, chosen)
-    transfer_panel(history, [run for _, run in rows if run.id], chosen)
+    transfer_panel(history, [run for _depth, run in rows if run.id], chosen)
 
 
 def _chosen(runs: Sequence[Run]) -> list[Run]:
@@ -75,8 +79,10 @@ def _chosen(runs: Sequence[Run]) -> list[Run]:
     chosen = [known[name] for name in names if name in known]
     if len(chosen) < len(names) and not state.stored(CLICKED, False):
         st.warning(
-            "A run of this link is not in the history: it was deleted, or is on another "
-            "installation.",
+            _(
+                "A run of this link is not in the history: it was deleted, or is on another "
+                "installation."
+            ),
             icon=":material/link_off:",
         )
     return chosen
@@ -99,8 +105,10 @@ def _chart(runs: Sequence[Run], chosen: Sequence[Run]) -> None:
         config={"displayModeBar": False},
     )
     st.caption(
-        "A click selects a run. Filled marks: test split; open marks: validation split, without "
-        "training. Whiskers: 95% intervals."
+        _(
+            "A click selects a run. Filled marks: test split; open marks: validation split, "
+            "without training. Whiskers: 95% intervals."
+        )
     )
 
 
@@ -112,7 +120,7 @@ def _chart_choices(
         options = list(subjects)
         state.keep_widget("runs_subject")
         subject = st.selectbox(
-            "Network and data",
+            _("Network and data"),
             options,
             index=options.index(newest) if newest in options else 0,
             format_func=lambda base: subjects.get(base, base[:8]),
@@ -123,14 +131,16 @@ def _chart_choices(
         costs = [name for name in COSTS if any(name in run.costs for run in own)]
         state.keep_widget("runs_cost")
         cost = st.segmented_control(
-            "Against",
+            _("Against"),
             costs,
-            format_func=lambda name: COSTS[name],
+            format_func=lambda name: _(COSTS[name]),
             default=costs[0],
             required=True,
             key="runs_cost",
-            help="What remains of the dense network's cost. Time is measured, the others are "
-            "computed.",
+            help=_(
+                "What remains of the dense network's cost. Time is measured, the others are "
+                "computed."
+            ),
         )
     return own, str(cost)
 

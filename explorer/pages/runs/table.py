@@ -17,6 +17,7 @@ from explorer.texts.run_words import (
     started_words,
     subject_words,
 )
+from explorer.texts.translate import N_, _
 from pruning_core.history import KINDS, Run, tree_order
 from pruning_core.history.tables import differing_fields, flat_plan
 
@@ -30,8 +31,8 @@ ROW_HEIGHT = 35
 ROWS = 9
 DENSE = "dense"
 """The kind of a row that is no run but the network before pruning."""
-TREE = "Tree"
-NEWEST = "Newest first"
+TREE = N_("Tree")
+NEWEST = N_("Newest first")
 MOST_COLUMNS = 12
 """Of the fields that differ, at most so many have a column."""
 
@@ -52,33 +53,34 @@ def filters(runs: Sequence[Run]) -> Filters:
         for key in ("runs_text", "runs_kinds", "runs_order", "runs_differ"):
             state.keep_widget(key)
         text = st.text_input(
-            "Search",
+            _("Search"),
             key="runs_text",
             icon=":material/search:",
-            placeholder="network, criterion, tag, note, id …",
-            help="Shows runs with all these words.",
+            placeholder=_("network, criterion, tag, note, id …"),
+            help=_("Shows runs with all these words."),
             width=280,
         )
         kinds = st.multiselect(
-            "Kinds",
+            _("Kinds"),
             [kind for kind in KINDS if any(run.kind == kind for run in runs)],
-            format_func=lambda kind: KINDS[kind],
+            format_func=lambda kind: _(KINDS[kind]),
             key="runs_kinds",
-            placeholder="all kinds",
+            placeholder=_("all kinds"),
             width=260,
         )
         order = st.segmented_control(
-            "Order",
+            _("Order"),
             (TREE, NEWEST),
+            format_func=_,
             default=TREE,
             required=True,
             key="runs_order",
-            help="Tree: each run below the one that it was made from; pinned runs are first.",
+            help=_("Tree: each run below the one that it was made from; pinned runs are first."),
         )
         differences = st.toggle(
-            "Differences only",
+            _("Differences only"),
             key="runs_differ",
-            help="Columns for the settings in which the shown runs differ, and no others.",
+            help=_("Columns for the settings in which the shown runs differ, and no others."),
         )
     return Filters(text, tuple(kinds), str(order), differences)
 
@@ -102,7 +104,7 @@ def _below_dense(rows: Sequence[tuple[int, Run]]) -> list[tuple[int, Run]]:
         subjects.setdefault(run.fingerprint, []).append((depth + 1, run))
     listed = []
     for own in subjects.values():
-        first = next((run for _, run in own if "dense" in run.values), own[0][1])
+        first = next((run for _depth, run in own if "dense" in run.values), own[0][1])
         values = {name: value for name, value in first.values.items() if name == "dense"}
         names = {name: first.names[name] for name in ("model", "dataset") if name in first.names}
         root = Run(DENSE, json.dumps(names), first.fingerprint, id="", task=first.task)
@@ -117,7 +119,7 @@ def _searched(run: Run) -> str:
 
 def runs_table(rows: Sequence[tuple[int, Run]], selected: Sequence[str], differ: bool) -> None:
     """Draws the table; a click on rows selects runs."""
-    ids = [run.id for _, run in rows]
+    ids = [run.id for _depth, run in rows]
     state.set_selected_rows(KEY, [place for place, run in enumerate(ids) if run in selected])
     st.dataframe(
         _rows(rows, differ),
@@ -128,7 +130,7 @@ def runs_table(rows: Sequence[tuple[int, Run]], selected: Sequence[str], differ:
         on_select=lambda: _selected(ids),
         selection_mode="multi-row",
         placeholder="",
-        alt=f"{len(rows)} runs with their settings, values and costs.",
+        alt=_("{count} runs with their settings, values and costs.", count=len(rows)),
     )
 
 
@@ -144,7 +146,9 @@ def select(runs: Sequence[str]) -> None:
 
 
 def _rows(rows: Sequence[tuple[int, Run]], differ: bool) -> list[dict[str, Any]]:
-    fields = differing_fields([run for _, run in rows if run.id])[:MOST_COLUMNS] if differ else []
+    fields = (
+        differing_fields([run for _depth, run in rows if run.id])[:MOST_COLUMNS] if differ else []
+    )
     return [_row(depth, run, fields, differ) for depth, run in rows]
 
 
@@ -166,12 +170,12 @@ def _row(depth: int, run: Run, fields: Sequence[str], differ: bool) -> dict[str,
     shares = {name: 100 * share for name, share in run.costs.items()}
     return row | {
         "n": None if final is None else final.n,
-        "Split": "" if final is None else final.split,
+        "Split": "" if final is None else _(final.split),
         "MACs": shares.get("macs"),
         "Parameters": shares.get("parameters"),
         "Bytes": shares.get("bytes"),
         "Seconds": run.seconds,
-        "State": "" if run.state == "finished" else run.state,
+        "State": "" if run.state == "finished" else _(run.state),
         "Started": started_words(run) if run.id else "",
         "Tags": ", ".join(run.tags),
         "Note": run.note,
@@ -181,24 +185,34 @@ def _row(depth: int, run: Run, fields: Sequence[str], differ: bool) -> dict[str,
 
 def _columns() -> dict[str, Any]:
     config = st.column_config
-    left = "What remains of the dense network. Computed."
+    left = _("What remains of the dense network. Computed.")
     return {
-        "Run": config.TextColumn(pinned=True, width=190),
-        "Value": config.TextColumn(help="The last measured value of the run.", width=70),
-        "How": config.TextColumn(width=250),
-        "Network": config.TextColumn(width=150),
-        "n": config.NumberColumn(help="Samples of the measurement.", format="localized", width=65),
+        "Run": config.TextColumn(_("Run"), pinned=True, width=190),
+        "Value": config.TextColumn(
+            _("Value"), help=_("The last measured value of the run."), width=70
+        ),
+        "How": config.TextColumn(_("How"), width=250),
+        "Network": config.TextColumn(_("Network"), width=150),
+        "n": config.NumberColumn(
+            help=_("Samples of the measurement."), format="localized", width=65
+        ),
         "Split": config.TextColumn(
-            help="Trained runs are measured on the test split, others on the validation split.",
+            _("Split"),
+            help=_("Trained runs are measured on the test split, others on the validation split."),
             width=80,
         ),
         "MACs": config.NumberColumn(help=left, format="%.1f%%", width=75),
-        "Parameters": config.NumberColumn(help=left, format="%.1f%%", width=85),
+        "Parameters": config.NumberColumn(_("Parameters"), help=left, format="%.1f%%", width=85),
         "Bytes": config.NumberColumn(
-            help="In the smallest sparse format. Computed.", format="%.1f%%", width=75
+            _("Bytes"),
+            help=_("In the smallest sparse format. Computed."),
+            format="%.1f%%",
+            width=75,
         ),
-        "Seconds": config.NumberColumn(format="%.1f", width=75),
-        "State": config.TextColumn(width=90),
-        "Started": config.TextColumn(width=125),
+        "Seconds": config.NumberColumn(_("Seconds"), format="%.1f", width=75),
+        "State": config.TextColumn(_("State"), width=90),
+        "Started": config.TextColumn(_("Started"), width=125),
+        "Tags": config.TextColumn(_("Tags")),
+        "Note": config.TextColumn(_("Note")),
         "Id": config.TextColumn(width=110),
     }

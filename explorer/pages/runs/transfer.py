@@ -8,6 +8,7 @@ import streamlit as st
 from explorer.pages.runs.table import select
 from explorer.session import state
 from explorer.session.notices import plain
+from explorer.texts.translate import N_, _, n_
 from pruning_core.history import History, Run, import_zip, to_csv, to_zip
 from pruning_core.types import PruningError
 
@@ -31,9 +32,15 @@ def undo_note(history: History) -> None:
     if not deleted:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        runs = f"{len(deleted)} run{'s' * (len(deleted) > 1)}"
-        st.info(f"{runs} deleted. Deleted runs are kept for 30 days.", icon=":material/delete:")
-        st.button("Undo", key="runs_undo", icon=":material/undo:", on_click=_undo, args=(history,))
+        words = n_(
+            "{n} run deleted. Deleted runs are kept for 30 days.",
+            "{n} runs deleted. Deleted runs are kept for 30 days.",
+            len(deleted),
+        )
+        st.info(words, icon=":material/delete:")
+        st.button(
+            _("Undo"), key="runs_undo", icon=":material/undo:", on_click=_undo, args=(history,)
+        )
 
 
 def _undo(history: History) -> None:
@@ -47,10 +54,12 @@ def _undo(history: History) -> None:
 
 def transfer_panel(history: History, shown: Sequence[Run], chosen: Sequence[Run]) -> None:
     """Export of the selected runs, or of all that are shown, and import of a zip."""
-    with st.expander("Export and import", icon=":material/import_export:"):
+    with st.expander(_("Export and import"), icon=":material/import_export:"):
         runs = list(chosen or shown)
         if runs:
-            words = "the selected runs" if chosen else "all runs that are shown"
+            words = N_("{count:,} runs: all runs that are shown.")
+            if chosen:
+                words = N_("{count:,} runs: the selected runs.")
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.download_button(
                     "CSV",
@@ -62,7 +71,7 @@ def transfer_panel(history: History, shown: Sequence[Run], chosen: Sequence[Run]
                     on_click="ignore",
                 )
                 st.download_button(
-                    "Zip with masks and curves",
+                    _("Zip with masks and curves"),
                     lambda: to_zip(history, runs),
                     "runs.zip",
                     "application/zip",
@@ -70,9 +79,10 @@ def transfer_panel(history: History, shown: Sequence[Run], chosen: Sequence[Run]
                     icon=":material/folder_zip:",
                     on_click="ignore",
                 )
-                st.caption(f"{len(runs):,} runs: {words}.")
-        given = st.file_uploader("Add runs from a zip", type="zip", key="runs_import")
-        if given is not None and st.button("Import", key="runs_import_now", icon=":material/add:"):
+                st.caption(_(words, count=len(runs)))
+        given = st.file_uploader(_("Add runs from a zip"), type="zip", key="runs_import")
+        label = _("Import")
+        if given is not None and st.button(label, key="runs_import_now", icon=":material/add:"):
             _import(history, given)
 
 
@@ -83,7 +93,11 @@ def _import(history: History, given: BytesIO) -> None:
         st.error(plain(str(problem)), icon=":material/error:")
         return
     st.success(
-        f"{len(imported.new)} new runs; {imported.known} were there already.",
+        _(
+            "{new} new runs; {known} were there already.",
+            new=len(imported.new),
+            known=imported.known,
+        ),
         icon=":material/check:",
     )
-    st.button("Show them", key="runs_show")
+    st.button(_("Show them"), key="runs_show")
