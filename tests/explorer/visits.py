@@ -1,0 +1,181 @@
+"""Visits to every page, in the states that show different texts; each state is small and fast."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+from explorer.pages.explore.look_closer import VIEWS
+from explorer.pages.learn.lessons import LESSONS
+from explorer.session import cache
+from pruning_core.allocation import ALLOCATIONS
+from pruning_core.criteria import CRITERIA
+from pruning_core.flows import FLOWS
+from pruning_core.granularity import GRANULARITIES
+from pruning_core.penalties import PENALTIES
+from pruning_core.repairs import REPAIRS
+from pruning_core.schedule import SCHEDULES
+from pruning_core.search import SEARCHES
+from tests.explorer.driven import by_key, opened, page, run
+
+Visits = Iterator[tuple[str, AppTest]]
+"""The name of each state, and the page in it."""
+SMALL = {"model": "lenet5", "probe": "64"}
+QUICK = "epochs~1~batch_size~256"
+
+
+def at(view: str, language: str, **address: str) -> AppTest:
+    """A page at an address."""
+    return opened(page, SMALL | {"lang": language} | address, view)
+
+
+def press(at: AppTest, *keys: str) -> AppTest:
+    """Presses buttons, each after the jobs of the one before have ended."""
+    for key in keys:
+        by_key(at, key).click()
+        run(at)
+        for thread in list(cache.jobs()._threads.values()):
+            thread.join(60)
+        run(at)
+    return at
+
+
+def choose(at: AppTest, values: Mapping[str, Any]) -> AppTest:
+    """Sets widgets by their keys, one after the other."""
+    for key, value in values.items():
+        by_key(at, key).set_value(value)
+        run(at)
+    return at
+
+
+def finetune(language: str) -> Visits:
+    """Before a run, after a run in rounds, and for another plan."""
+    yield "first", at("finetune", language)
+    shown = at("finetune", language, schedule="iterative:2", sparsity="0.8", fine_tune=QUICK)
+    yield "run", press(shown, "tune_start")
+    yield "another plan", choose(shown, {"granularity": "filter"})
+
+
+def sensitivity(language: str) -> Visits:
+    """Before a scan, after each kind of scan, with ratios from it, measured together."""
+    yield "first", at("sensitivity", language)
+    shown = at("sensitivity", language, grid="Quick")
+    yield "preview", press(shown, "preview_start")
+    yield "scan", press(shown, "scan_start")
+    yield "together", press(shown, "together_start")
+    yield "applied", press(shown, "target_apply")
+    yield "filters", choose(shown, {"granularity": "filter"})
+    yield "own grid", at("sensitivity", language, grid="Own choice")
+
+
+def search(language: str) -> Visits:
+    """Every method; a small search; its candidates fine-tuned."""
+    for name in SEARCHES:
+        yield name, at("search", language, search=f"method~{name}", granularity="filter")
+    shown = at("search", language, granularity="filter", fine_tune="batch_size~256")
+    choose(shown, {"search_method": "random", "search_evaluations": 4})
+    yield "found", press(shown, "search_start")
+    yield "correlation", press(choose(shown, {"lab_count": 4}), "lab_start")
+
+
+def flows(language: str) -> Visits:
+    """Every flow; one in rounds with a goal; one whose weights return."""
+    for name in FLOWS:
+        yield name, at("flows", language, flow=name)
+    shown = at(
+        "flows", language, flow="rounds:lose=0.5", schedule="iterative:2", fine_tune=QUICK
+    )
+    yield "run", press(shown, "flow_start")
+    shown = at("flows", language, flow="seven_dyn", schedule="iterative:2", fine_tune=QUICK)
+    yield "seven", press(shown, "flow_start")
+
+
+def methods(language: str) -> Visits:
+    """Before a study and after a small one."""
+    yield "first", at("methods", language)
+    shown = at("methods", language, fine_tune=QUICK)
+    choose(shown, {"study_compressions": [2.0, 8.0], "study_seeds": 2})
+    yield "study", press(shown, "methods_start")
+    yield "impossible", at("methods", language, allocation="manual")
+
+
+def runs(language: str) -> Visits:
+    """Without runs, with those of the other visits, one of them, two compared, one deleted."""
+    shown = at("runs", language)
+    yield "list", shown
+    known = [made.id for made in cache.history().runs()] if cache.history() else []
+    for made in known:
+        yield f"run {made}", at("runs", language, run=made)
+    if len(known) > 1:
+        shown = at("runs", language, run=",".join(known[:2]))
+        yield "compared", shown
+        yield "deleted", press(shown, "runs_delete")
+        press(shown, "runs_undo")
+    yield "unknown", at("runs", language, run="0" * 12)
+
+
+def export(language: str) -> Visits:
+    """Of weights, of filters, and the thinned network."""
+    yield "weights", at("export", language, sparsity="0.8")
+    yield "filters", at("export", language, granularity="filter", sparsity="0.5")
+    yield "written", press(at("export", language, sparsity="0.5"), "storage_write")
+
+
+def explore(language: str) -> Visits:
+    """Every look at a layer, the panel of the farthest sparsity, and attention heads."""
+    yield "first", opened(page, {"lang": language}, "explore")
+    for view in VIEWS:
+        yield view, at("explore", language, layer="conv2.weight", closer=view)
+    yield "hand", at("explore", language, overrides='{"conv1.weight": 0.5}', allocation="manual")
+    yield "fc", at("explore", language, layer="fc1.weight", granularity="filter")
+    yield "head", at("explore", language, model="vit", granularity="head")
+    yield "farthest", press(at("explore", language), "farthest_start")
+
+
+def side_bar(language: str) -> Visits:
+    """Every choice of the side bar, on a page that repeats the plan in words."""
+    axes = {
+        "criterion": CRITERIA,
+        "granularity": GRANULARITIES,
+        "allocation": ALLOCATIONS,
+        "schedule": SCHEDULES,
+        "repair": REPAIRS,
+    }
+    for axis, entries in axes.items():
+        for name in entries:
+            yield f"{axis} {name}", at("finetune", language, **{axis: name})
+    for name in (*PENALTIES, "group_lasso:filter"):
+        yield f"penalty {name}", at("finetune", language, fine_tune=f"penalty~{name}")
+    for model in ("lenet_300_100", "vgg", "resnet20", "mobilenet", "vit", "resnet50"):
+        yield model, at("finetune", language, model=model)
+    wrong = {"criterion": "none", "sparsity": "two", "seed": "-1", "granularity": "9:4"}
+    yield "wrong", at("finetune", language, **wrong)
+
+
+def lesson(at_: str, language: str) -> AppTest:
+    """The page Learn."""
+    from tests.explorer.pages.learn.test_learn import learn
+
+    return opened(learn, {"lang": language} | ({"lesson": at_} if at_ else {}))
+
+
+def learn(language: str) -> Visits:
+    """The list and every lesson."""
+    yield "list", lesson("", language)
+    for name in LESSONS:
+        yield name, lesson(name, language)
+
+
+VISITS: dict[str, Callable[[str], Visits]] = {
+    "sensitivity": sensitivity,
+    "search": search,
+    "finetune": finetune,
+    "flows": flows,
+    "methods": methods,
+    "export": export,
+    "explore": explore,
+    "side_bar": side_bar,
+    "learn": learn,
+    "runs": runs,
+}
+"""Page -> its visits. The last one finds what the others have kept."""
