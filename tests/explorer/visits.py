@@ -82,9 +82,7 @@ def flows(language: str) -> Visits:
     """Every flow; one in rounds with a goal; one whose weights return."""
     for name in FLOWS:
         yield name, at("flows", language, flow=name)
-    shown = at(
-        "flows", language, flow="rounds:lose=0.5", schedule="iterative:2", fine_tune=QUICK
-    )
+    shown = at("flows", language, flow="rounds:lose=0.5", schedule="iterative:2", fine_tune=QUICK)
     yield "run", press(shown, "flow_start")
     shown = at("flows", language, flow="seven_dyn", schedule="iterative:2", fine_tune=QUICK)
     yield "seven", press(shown, "flow_start")
