@@ -175,6 +175,8 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
 def _pattern(template: str) -> re.Pattern[str]:
     pieces = PLACE.split(template)
     made = re.escape(pieces[0])
-    for name, literal in zip(pieces[1::2], pieces[2::2], strict=True):
-        made += f"(?P<_{name}>.*?)" + re.escape(literal)
+    names = pieces[1::2]
+    for at, (name, literal) in enumerate(zip(names, pieces[2::2], strict=True)):
+        made += f"(?P=_{name})" if name in names[:at] else f"(?P<_{name}>.*?)"
+        made += re.escape(literal)
     return re.compile(made, re.DOTALL)

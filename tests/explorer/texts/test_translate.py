@@ -39,6 +39,7 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     known = {
         "Layer '{0}' has {1} filters.": "层“{0}”有 {1} 个滤波器。",
         "It is left out: {0}.": "略去：{0}。",
+        "From {a} to {b}, {a} first.": "从 {a} 到 {b}，先是 {a}。",
         "no weights": "没有权重",
         "Nothing of it is known.": "它是未知的。",
         ", ": "、",
@@ -56,6 +57,7 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     assert from_core("Layer 'conv1' has 16 filters.") == "层“conv1”有 16 个滤波器。"
     both = from_core("Layer 'a.b' has 1 filters. It is left out: no weights.")
     assert both == "层“a.b”有 1 个滤波器。略去：没有权重。"
+    assert from_core("From x to y, x first.") == "从 x 到 y，先是 x。"
     assert from_core("It is left out: nothing of it is known.") == "略去：它是未知的。"
     assert from_core("It is left out: a, b.c and no weights.") == "略去：a、b.c 和没有权重。"
     assert from_core("It is left out: one thing and two.") == "略去：one thing and two。"
