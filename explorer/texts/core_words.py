@@ -1,18 +1,72 @@
-"""Texts of the core that are one word, marked for the catalogue. `_` and `from_core` show them."""
+"""Single words that the core puts into its sentences, for the catalogues.
+
+`from_core` translates the values of a sentence too: "There is no criterion 'x'" needs "criterion".
+Texts of the core with two words or more are found by `extract` itself.
+"""
 
 from explorer.texts.translate import N_
 
-WORDS = (
-    # where a run was measured
-    N_("test"),
-    N_("validation"),
-    # how far a run is
-    N_("running"),
+AXES = (
+    N_("allocation"),
+    N_("architecture"),
+    N_("criterion"),
+    N_("flow"),
+    N_("granularity"),
+    N_("model"),
+    N_("optimizer"),
+    N_("penalty"),
+    N_("regulariser"),
+    N_("repair"),
+    N_("runtime"),
+    N_("schedule"),
+    N_("start"),
+    N_("task"),
+)
+"""What a name is searched among: the axes of `pruning_core.registry.find`."""
+
+GIVEN = (N_("data"), N_("nothing"), N_("plan"), N_("study"), N_("text"), N_("transform"))
+"""What a user gives, in errors."""
+
+TYPES = (
+    N_("a dict"),
+    N_("a list"),
+    N_("a set"),
+    N_("a str"),
+    N_("a Tensor"),
+    N_("a tuple"),
+)
+"""Types of values, as `pruning_core.errors.kind_text` calls them."""
+
+KINDS = (
+    N_("adapted"),
+    N_("attention_in"),
+    N_("attention_out"),
+    N_("attention_proj"),
+    N_("bilinear"),
+    N_("depthwise"),
+    N_("embedding"),
+    N_("experts"),
+    N_("filter"),
+    N_("kernel"),
+    N_("linear"),
+    N_("matrix"),
+    N_("rnn"),
+)
+"""Kinds of layers, and groups of weights."""
+
+COSTS = (N_("bytes"), N_("loss"), N_("parameters"), N_("time"))
+"""What a budget limits."""
+
+STARTS = (N_("Corrected"), N_("none"))
+"""Choices without an entry of their own."""
+
+RUNS = (
+    N_("failed"),
     N_("finished"),
     N_("interrupted"),
-    N_("failed"),
-    # what made a run
-    N_("flow"),
-    N_("study"),
+    N_("running"),
     N_("search"),
+    N_("test"),
+    N_("validation"),
 )
+"""Where a run was measured, how far it is, and what made it."""

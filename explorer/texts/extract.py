@@ -86,13 +86,16 @@ def areas() -> dict[str, list[Text]]:
 
 def _entries() -> Iterator[Text]:
     """The texts of all entries. A help text may be the first sentence of a docstring."""
-    for axis, registry in AXES.items():
-        for entry in registry.values():
-            if is_dataclass(entry):
-                values = [getattr(entry, field.name) for field in fields(entry)]
-                for value in dict.fromkeys(value for value in values if isinstance(value, str)):
-                    if _is_sentence(value):
-                        yield Text(value, f"pruning_core: {axis}")
+    found = (
+        (getattr(entry, field.name), field.name, axis)
+        for axis, registry in AXES.items()
+        for entry in registry.values()
+        if is_dataclass(entry)
+        for field in fields(entry)
+    )
+    for value, field, axis in found:
+        if isinstance(value, str) and _is_text(value, field):
+            yield Text(value, f"pruning_core: {axis}")
 
 
 def _area(path: str) -> str:
@@ -121,7 +124,7 @@ def core_texts(path: Path) -> Iterator[Text]:
     module = ast.parse(path.read_text("utf-8"))
     for node, field in _strings(module):
         key, notes = _template(node)
-        if _is_sentence(key) or (field in LABELS and any(map(str.isalpha, key))):
+        if _is_text(key, field):
             yield Text(key, name, notes)
 
 
@@ -180,6 +183,11 @@ def _template(node: ast.Constant | ast.JoinedStr) -> tuple[str, tuple[str, ...]]
         elif isinstance(part, ast.Constant):
             text += str(part.value)
     return text, tuple(notes)
+
+
+def _is_text(text: str, field: str | None) -> bool:
+    """Is the value of a field, or a text elsewhere, for people?"""
+    return _is_sentence(text) or (field in LABELS and any(map(str.isalpha, text)))
 
 
 def _is_sentence(text: str) -> bool:

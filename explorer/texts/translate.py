@@ -26,6 +26,8 @@ TEMPLATES = "core_templates.json"
 MOST_SENTENCES = 12
 """Longer texts are looked up sentence by sentence, without joining sentences."""
 PLACE = re.compile(r"\{(\w+)\}")
+NAME = re.compile(r"['`]\{(\w+)\}['`]")
+"""A place for a name, such as that of a layer or of a criterion: it stays what it is."""
 SENTENCE_END = re.compile(r"(?<=[.!?:;])(\s+)")
 WIDE = r"\u4e00-\u9fff\u3001-\u301f\uff01-\uff1f“”"
 """Chinese characters and full-width marks, as in a pattern."""
@@ -130,8 +132,10 @@ def _known(code: str, text: str) -> str | None:
             continue
         if (translated := catalogue.gettext(template)) == template:
             continue
+        names = NAME.findall(template + translated)
         values = {
-            name.removeprefix("_"): _value(code, value) for name, value in match.groupdict().items()
+            place: value if place in names else _value(code, value)
+            for place, value in ((key[1:], value) for key, value in match.groupdict().items())
         }
         return _filled(translated, values)
     return None

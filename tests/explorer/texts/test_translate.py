@@ -55,6 +55,7 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     monkeypatch.setattr(translate, "_patterns", lambda: patterns)
     translate._from_core.cache_clear()
     assert from_core("Layer 'conv1' has 16 filters.") == "层“conv1”有 16 个滤波器。"
+    assert from_core("Layer 'it' has 16 filters.") == "层“it”有 16 个滤波器。"
     both = from_core("Layer 'a.b' has 1 filters. It is left out: no weights.")
     assert both == "层“a.b”有 1 个滤波器。略去：没有权重。"
     assert from_core("From x to y, x first.") == "从 x 到 y，先是 x。"
