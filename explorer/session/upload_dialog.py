@@ -182,7 +182,8 @@ def _open(given: Fields, chosen: str) -> None:
             )
             cache.workspace(stored.name, str(dataset))
     except PruningError as problem:
-        return state.store("own_error", f"{problem} {N_('The plan is as it was.')}")
+        as_it_was = N_("The plan is as it was.")
+        return state.store("own_error", f"{problem} {as_it_was}")
     assert isinstance(stored.card, NetworkCard)
     return _show(stored.name, stored.card)
 
