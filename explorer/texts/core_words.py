@@ -70,3 +70,37 @@ RUNS = (
     N_("validation"),
 )
 """Where a run was measured, how far it is, and what made it."""
+
+ORIGINS = (
+    N_("delta_inversion"),
+    N_("drawn"),
+    N_("equal_accuracy"),
+    N_("equal_loss"),
+    N_("global"),
+    N_("least_loss"),
+    N_("random"),
+    N_("threshold"),
+    N_("uniform"),
+)
+"""Where the ratios of a candidate come from."""
+
+SETTINGS = (
+    N_("Batch"),
+    N_("Cooling"),
+    N_("Decay"),
+    N_("Draws"),
+    N_("First"),
+    N_("Heat"),
+    N_("Hidden"),
+    N_("Memory"),
+    N_("Moved"),
+    N_("Mutation"),
+    N_("Nearness"),
+    N_("Noise"),
+    N_("Parents"),
+    N_("Population"),
+    N_("Probe"),
+    N_("Step"),
+    N_("Warmup"),
+)
+"""Settings of searches."""
