@@ -104,3 +104,6 @@ SETTINGS = (
     N_("Warmup"),
 )
 """Settings of searches."""
+
+OWN = (N_("missing"), N_("texts"), N_("unexpected"), N_("value"))
+"""What differs between a checkpoint and a network; what a file and a task of the user's give."""
