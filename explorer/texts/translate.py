@@ -143,15 +143,23 @@ def _known(code: str, text: str) -> str | None:
 
 def _value(code: str, value: str) -> str:
     """A value in a sentence: a text, a sentence in lower case without its end, or a list."""
-    if not value or (translated := _from_core(code, value)) != value:
-        return translated if value else ""
+    if not value or (items := _items(code, value)) is not None:
+        return items or ""
+    if (translated := _from_core(code, value)) != value:
+        return translated
     sentence = f"{value[0].upper()}{value[1:]}."
     if (known := _known(code, sentence)) is not None:
         return known.rstrip("。.")
+    return value
+
+
+def _items(code: str, value: str) -> str | None:
+    """A list of two or more names and known texts; None where it is another text."""
     pieces = LIST.split(value)
     items = [_from_core(code, item) for item in pieces[::2]]
-    if any(" " in item and item == own for item, own in zip(pieces[::2], items, strict=True)):
-        return value
+    unknown = [item for item, own in zip(pieces[::2], items, strict=True) if item == own]
+    if len(items) == 1 or any(map(TWO_WORDS.search, unknown)):
+        return None
     joins = [_catalogue(code).gettext(join) for join in pieces[1::2]]
     joined = "".join(item + join for item, join in zip(items, [*joins, ""], strict=True))
     return NO_SPACE.sub("", joined)
@@ -163,8 +171,9 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 
 
 JOINS = (N_(", "), N_(" and "), N_(" or "))
-LIST = re.compile(f"({'|'.join(JOINS)})")
-"""What stands between the items of a list."""
+LIST = re.compile(rf"({'|'.join(JOINS)})(?![^()]*\))")
+"""What stands between the items of a list, outside of brackets."""
+TWO_WORDS = re.compile("[a-z] [a-zA-Z]")
 
 
 @cache

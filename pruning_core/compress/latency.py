@@ -207,41 +207,40 @@ def _errors(runs: Mapping[str, _Timed], x: Inputs) -> dict[str, float]:
 def verdict_words(timing: Timing, error: float = 0.0) -> str:
     """What the measurement of one form says, in one sentence."""
     low, high = timing.interval
-    numbers = f"{timing.speedup:.2f}x [{low:.2f}, {high:.2f}], n = {timing.n}"
-    inexact = "" if error <= 10 * TOLERANCE else f" Its outputs differ by {error:.1%}."
+    numbers = f"{timing.speedup:.2f}x [{low:.2f}, {high:.2f}], n = {timing.n}."
     if timing.disagrees:
-        return f"too busy to tell, halves differ by {timing.halves:.0%}: {numbers}.{inexact}"
-    if timing.verdict == "faster":
-        return f"faster than dense: {numbers}.{inexact}"
-    if timing.verdict == "slower":
-        return f"slower than dense: {numbers}.{inexact}"
-    bought = "the zeros bought nothing" if timing.variant == MASKED else "no difference"
-    return f"{bought}, within the noise of this measurement: {numbers}.{inexact}"
+        said = f"too busy to tell, halves differ by {timing.halves:.0%}: {numbers}"
+    elif timing.verdict == "faster":
+        said = f"faster than dense: {numbers}"
+    elif timing.verdict == "slower":
+        said = f"slower than dense: {numbers}"
+    elif timing.variant == MASKED:
+        said = f"the zeros bought nothing, within the noise of this measurement: {numbers}"
+    else:
+        said = f"no difference, within the noise of this measurement: {numbers}"
+    return said if error <= 10 * TOLERANCE else f"{said} Its outputs differ by {error:.1%}."
 
 
 def conclusion(latency: Latency) -> str:
     """Where pruning made the network faster, and where slower; "" where it is too busy to tell."""
     if latency.busy is not None:
         return ""
-    said = {
-        verdict: [
+    faster, slower = (
+        ", ".join(
             f"{timing.label} ({RUNTIMES[own.runtime].label}, batch {own.batch}: "
             f"{timing.speedup:.2f}x)"
             for own in latency.times
             for timing in own.timings[1:]
             if timing.verdict == verdict
-        ]
-        for verdict in ("faster", "slower")
-    }
-    sentences = [
-        f"{start}: {', '.join(said[verdict])}."
-        for verdict, start in (
-            ("faster", "Faster than dense"),
-            ("slower", "Pruning made it slower than dense"),
         )
-        if said[verdict]
+        for verdict in ("faster", "slower")
+    )
+    sentences = [
+        f"Faster than dense: {faster}." if faster else "",
+        f"Pruning made it slower than dense: {slower}." if slower else "",
     ]
-    return " ".join(sentences) or "No form is faster than dense here: pruning bought no time."
+    said = " ".join(filter(None, sentences))
+    return said or "No form is faster than dense here: pruning bought no time."
 
 
 def latency_dict(latency: Latency) -> dict[str, object]:

@@ -22,10 +22,6 @@ from pruning_core.workspaces import Workspace, batch_of
 
 SAMPLES = 4
 """Validation samples on which the thinned network is compared with the masked one."""
-ACCEPTED = (
-    "Its norms average over kept channels alone, so that its outputs differ from those of the "
-    "plan's masked network by up to {:.1%} of the largest."
-)
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,11 @@ def thin(
     trained = None if model is None else with_kept_norms(model, space.one)
     thinned = _thinned(kept.space, _masked(kept, removing, trained), removing, samples)
     difference = relative_error(outputs(thinned.module, samples), outputs(masked, samples))
-    return replace(thinned, notes=(*thinned.notes, ACCEPTED.format(difference)))
+    note = (
+        "Its norms average over kept channels alone, so that its outputs differ from those of the "
+        f"plan's masked network by up to {difference:.1%} of the largest."
+    )
+    return replace(thinned, notes=(*thinned.notes, note))
 
 
 def thin_refusals(plan: Plan, space: Workspace, masks: GivenMasks) -> tuple[str, ...]:

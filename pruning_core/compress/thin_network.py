@@ -25,10 +25,6 @@ from pruning_core.user_code import user_code
 
 TOLERANCE = 1e-5
 """Outputs differ at most by this from the masked network's, relative to the largest."""
-CHANGED = (
-    "without the removed channels the network computes other values (relative difference {:.1e}), "
-    "because its code depends on the number of channels."
-)
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
@@ -114,7 +110,12 @@ class _Search:
                 made = self._made(parts)
         except PruningError as error:
             return str(error)
-        return made if made.error <= TOLERANCE else CHANGED.format(made.error)
+        if made.error <= TOLERANCE:
+            return made
+        return (
+            "without the removed channels the network computes other values (relative difference "
+            f"{made.error:.1e}), because its code depends on the number of channels."
+        )
 
     def _made(self, parts: Sequence[Part]) -> Narrowed:
         """The network without the parts. Raises what its code raises, and ValueError."""

@@ -60,8 +60,10 @@ class _Sentences:
 
 def stays(names: Sequence[str], why: str) -> str:
     """The sentence that refuses to make layers narrower."""
-    verb = "stay" if len(names) > 1 else "stays"
-    return f"{shortened(names, NAMES_SHOWN)} {verb} as wide as before: {why}"
+    shown = shortened(names, NAMES_SHOWN)
+    if len(names) > 1:
+        return f"{shown} stay as wide as before: {why}"
+    return f"{shown} stays as wide as before: {why}"
 
 
 def removable_parts(

@@ -88,10 +88,11 @@ def fit_time(plan: Plan, space: Workspace, target: TimeTarget) -> Iterator[Tried
     if step is None:
         most = search.tried[STEPS]
         low, high = most.interval
+        busy = _busy(search.machine, most)
         raise PruningError(
             f"At most {target.limit:.0%} of the dense time is not possible here: without all "
             f"channels that this plan can remove, the network still takes {most.share:.0%} "
-            f"[{low:.0%}, {high:.0%}]. {_busy(search.machine, most) or ''}".rstrip()
+            f"[{low:.0%}, {high:.0%}]." + (f" {busy}" if busy else "")
         )
     yield search.fitted(step)
 

@@ -209,7 +209,7 @@ def measured_part(plan: Plan, space: Workspace) -> MeasuredPart:
 def listed(names: Sequence[str]) -> str:
     """The names that are not empty, in words: a, b and c."""
     *others, last = filter(None, names)
-    return f"{', '.join(others)} and {last}" if others else last
+    return " and ".join(filter(None, [", ".join(others), last]))
 
 
 def _own_imports(lines: UserLines, value: TaskLines) -> str:

@@ -1,6 +1,6 @@
 """A model card in Markdown: what a thinned network is, what it costs and what it can do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -12,40 +12,6 @@ from pruning_core.plan import Plan
 from pruning_core.types import Evaluation
 from pruning_core.workspaces import Workspace
 
-_TEMPLATE = """\
-# {network}, thinned
-
-{parameters[1]:,} of {parameters[0]:,} parameters. Made by Pruning Explorer from a plan \
-(`kept.json` holds it): {granularity}, criterion {criterion}, {sparsity:.1%} of the weights \
-requested, seed {seed}.
-
-| | before | after | |
-|---|---|---|---|
-| parameters | {parameters[0]:,} | {parameters[1]:,} | {fewer:.1%} fewer, computed |
-| multiply-adds per sample | {macs[0]:,} | {macs[1]:,} | {less:.1%} less, computed |
-| bytes of all tensors | {bytes[0]:,} | {bytes[1]:,} | computed |
-
-## Quality
-
-{quality}
-
-The thinned network gives the outputs of the masked network, checked on {samples} samples of the \
-validation split: relative difference {error:.1e}.
-
-## Use
-
-{use}
-
-Inputs are prepared as for the network before pruning. Data: {dataset}. {data_notes}
-Written with torch {torch}.
-
-## Widths
-
-| layer | outputs | inputs |
-|---|---|---|
-{widths}
-{remarks}"""
-
 
 def model_card(
     plan: Plan,
@@ -53,48 +19,79 @@ def model_card(
     thinned: Thinned,
     measured: Mapping[str, Evaluation],
     files: Mapping[str, str],
+    said: Callable[[str], str] = str,
 ) -> str:
     """The card. measured: on the test split, by the name of the network; files: beside the card,
-    with what each is for.
+    with what each is for; said: gives a text in the reader's language.
     """
     before, after = thinned.parameters
+    about = (
+        f"Made by Pruning Explorer from a plan (`kept.json` holds it): "
+        f"{granularity(plan.granularity).label}, criterion "
+        f"{criterion(plan.criterion, plan.seed).label}, {plan.sparsity:.1%} of the weights "
+        f"requested, seed {plan.seed}."
+    )
+    checked = (
+        "The thinned network gives the outputs of the masked network, checked on "
+        f"{sample_count(thinned.samples)} samples of the validation split: relative difference "
+        f"{thinned.error:.1e}."
+    )
+    data = f"Data: {plan.dataset or said('your own')}."
+    prepared = "Inputs are prepared as for the network before pruning."
+    remarks = [f"- {said(text)}" for text in (*thinned.refused, *thinned.notes)]
+    parts = (
+        said(f"# {space.name or plan.model}, thinned"),
+        f"{said(f'{after:,} of {before:,} parameters.')} {said(about)}",
+        _costs(thinned, said),
+        f"## {said('Quality')}",
+        _quality(measured, said),
+        said(checked),
+        f"## {said('Use')}",
+        "\n".join(f"- `{name}`: {said(purpose)}" for name, purpose in files.items()),
+        f"{said(prepared)} {said(data)} {' '.join(map(said, space.notes))}\n"
+        + said(f"Written with torch {torch.__version__}."),
+        f"## {said('Widths')}",
+        _widths(thinned, said),
+        *([f"## {said('Remarks')}", "\n".join(remarks)] if remarks else []),
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _costs(thinned: Thinned, said: Callable[[str], str]) -> str:
+    """Sizes before and after."""
+    before, after = thinned.parameters
     macs, fewer_macs = thinned.macs
-    remarks = [f"- {text}" for text in (*thinned.refused, *thinned.notes)]
-    return _TEMPLATE.format(
-        network=space.name or plan.model,
-        dataset=plan.dataset or "your own",
-        parameters=thinned.parameters,
-        macs=thinned.macs,
-        bytes=thinned.bytes,
-        fewer=1 - after / before,
-        less=1 - fewer_macs / macs if macs else 0.0,
-        granularity=granularity(plan.granularity).label,
-        criterion=criterion(plan.criterion, plan.seed).label,
-        sparsity=plan.sparsity,
-        seed=plan.seed,
-        quality=_quality(measured),
-        samples=sample_count(thinned.samples),
-        error=thinned.error,
-        data_notes=" ".join(space.notes),
-        use="\n".join(f"- `{name}`: {purpose}" for name, purpose in files.items()),
-        torch=torch.__version__,
-        widths="\n".join(
-            f"| `{w.layer}` | {arrow(w.out)} | {arrow(w.into)} |" for w in thinned.widths
-        ),
-        remarks="\n## Remarks\n\n" + "\n".join(remarks) + "\n" if remarks else "",
-    )
-
-
-def _quality(measured: Mapping[str, Evaluation]) -> str:
-    """One row per network that was measured."""
-    rows = [
-        f"| {name} | {own.task.value_label} {own.task.text(own.value)} "
-        f"| {own.task.text(own.interval[0])} to {own.task.text(own.interval[1])} | {own.n:,} |"
-        for name, own in measured.items()
+    less = 1 - fewer_macs / macs if macs else 0.0
+    rows: list[tuple[str | int, ...]] = [
+        ("", "before", "after", ""),
+        ("parameters", *thinned.parameters, f"{1 - after / before:.1%} fewer, computed"),
+        ("multiply-adds per sample", *thinned.macs, f"{less:.1%} less, computed"),
+        ("bytes of all tensors", *thinned.bytes, "computed"),
     ]
-    return "\n".join(
-        ["| network | on the test split, measured | 95% | n |", "|---|---|---|---|", *rows]
-    )
+    return _table(rows, said)
+
+
+def _quality(measured: Mapping[str, Evaluation], said: Callable[[str], str]) -> str:
+    """One row per network that was measured."""
+    rows = [("network", "on the test split, measured", "95%", "n")]
+    for name, own in measured.items():
+        low, high = map(own.task.text, own.interval)
+        value = f"{said(own.task.value_label)} {own.task.text(own.value)}"
+        rows.append((name, value, f"{low} to {high}", f"{own.n:,}"))
+    return _table(rows, said)
+
+
+def _widths(thinned: Thinned, said: Callable[[str], str]) -> str:
+    """One row per layer."""
+    rows = [(f"`{w.layer}`", arrow(w.out), arrow(w.into)) for w in thinned.widths]
+    return _table([("layer", "outputs", "inputs"), *rows], said)
+
+
+def _table(rows: Sequence[Sequence[str | int]], said: Callable[[str], str]) -> str:
+    """A table in Markdown. The first row is its head; numbers get commas."""
+    cells = [[said(cell) if isinstance(cell, str) else f"{cell:,}" for cell in row] for row in rows]
+    head, *others = (f"| {' | '.join(row)} |".replace("|  |", "| |") for row in cells)
+    return "\n".join([head, "|---" * len(rows[0]) + "|", *others])
 
 
 def arrow(pair: tuple[int, int]) -> str:

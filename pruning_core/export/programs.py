@@ -45,11 +45,10 @@ def onnx_file(model: nn.Module, x: Inputs) -> bytes:
     """
     missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
     if missing:
-        raise PruningError(
-            f"There is no ONNX file: {listed(missing)} "
-            f"{'are' if len(missing) > 1 else 'is'} missing. Run pip install "
-            "'pruning-explorer[onnx]'."
-        )
+        run = "Run pip install 'pruning-explorer[onnx]'."
+        if len(missing) > 1:
+            raise PruningError(f"There is no ONNX file: {listed(missing)} are missing. {run}")
+        raise PruningError(f"There is no ONNX file: {missing[0]} is missing. {run}")
     with user_code("Writing the network as ONNX"), quiet():
         content = onnx_bytes(_exported(model, x))
         found = [torch.as_tensor(array) for array in run_onnx(content, model, x)()]

@@ -95,9 +95,17 @@ def export_thinned(
             files[name] = write()
         except PruningError as problem:
             left_out.append(str(problem))
-    used = {name: PURPOSE[name] for name in files}
-    files[CARD] = model_card(plan, space, thinned, measured, used).encode()
-    yield ThinnedExport(thinned, unrounded, measured, files, tuple(left_out))
+    made = ThinnedExport(thinned, unrounded, measured, files, tuple(left_out))
+    files[CARD] = card_of(plan, space, made)
+    yield made
+
+
+def card_of(
+    plan: Plan, space: Workspace, made: ThinnedExport, said: Callable[[str], str] = str
+) -> bytes:
+    """The model card of an export. said: gives a text in the reader's language."""
+    used = {name: PURPOSE[name] for name in made.files if name != CARD}
+    return model_card(plan, space, made.thinned, made.measured, used, said).encode()
 
 
 def _makers(plan: Plan, space: Workspace, thinned: Thinned) -> dict[str, Callable[[], bytes]]:

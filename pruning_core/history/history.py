@@ -132,8 +132,11 @@ class History:
         runs = self._select("id LIKE ?", (f"{escaped}%",)) if escaped else ()
         if len(runs) == 1:
             return runs[0]
-        many = "more than one run" if runs else "no run"
-        raise PruningError(f"The history has {many} whose id begins with '{name[:40]}'.")
+        if runs:
+            raise PruningError(
+                f"The history has more than one run whose id begins with '{name[:40]}'."
+            )
+        raise PruningError(f"The history has no run whose id begins with '{name[:40]}'.")
 
     def change(
         self,

@@ -28,7 +28,8 @@ def read_masks(path: Path, model: nn.Module, layers: tuple[Layer, ...]) -> Masks
         content = read_tensors(path, LARGEST)
     except PruningError as error:
         why = str(error).rstrip(".")
-        raise PruningError(f"The masks cannot be read: {why[0].lower()}{why[1:]}.") from error
+        why = why[0].lower() + why[1:]
+        raise PruningError(f"The masks cannot be read: {why}.") from error
     chosen = {}
     for given, value in content.items():
         if (tensor := plain_tensor(value)) is None:

@@ -109,7 +109,9 @@ def _in_oihw(mask: Tensor, layer: Layer, name: str) -> Tensor:
         return mask
     if shape == layer.param_shape:
         return oihw(mask, layer)
-    own = "" if layer.param_shape == layer.shape else f" or {layer.param_shape}"
-    turned = ": is it transposed?" if sorted(shape) == sorted(layer.shape) else "."
-    needs = f"its layer needs {layer.shape}{own}"
-    raise PruningError(f"The mask of {name} is {shape}; {needs}{turned}")
+    needs = " or ".join(map(str, dict.fromkeys((layer.shape, layer.param_shape))))
+    if sorted(shape) == sorted(layer.shape):
+        raise PruningError(
+            f"The mask of {name} is {shape}; its layer needs {needs}: is it transposed?"
+        )
+    raise PruningError(f"The mask of {name} is {shape}; its layer needs {needs}.")

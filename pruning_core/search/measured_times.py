@@ -114,5 +114,6 @@ def time_words(own: TimeShare) -> str:
     """What a measurement says, in one or two sentences."""
     return (
         f"Measured again, the best one takes {own.share:.1%} [{own.low:.1%}, {own.high:.1%}] of "
-        f"the dense time: {own.n} pairs, PyTorch on the CPU. {own.doubt}".rstrip()
+        f"the dense time: {own.n} pairs, PyTorch on the CPU."
+        + (f" {own.doubt}" if own.doubt else "")
     )

@@ -21,6 +21,7 @@ from pruning_core.workspaces import Workspace
 TIME = "time"
 BUDGETS = COUNTED | {TIME: "measured time"}
 """What a budget can limit, with its words."""
+NORMS_HINT = "With norms over kept channels, more layers can become narrower."
 STARTS = ("uniform", "global", "lamp", "erk")
 """Allocations whose ratios a search may begin with."""
 STEPS = 25
@@ -304,7 +305,7 @@ class PlanSpace:
     def _norms_hint(self) -> str:
         """What makes more layers narrower, where norms over channels keep some as they are."""
         noted = any(own.note is not None for own in self.resolved.space.tied[0])
-        return " With norms over kept channels, more layers can become narrower." * noted
+        return f" {NORMS_HINT}" if noted else ""
 
 
 def _check(budget: str, keep: float | None, least: float, most: float, round_to: int) -> None:

@@ -19,7 +19,7 @@ from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import active_job, ended, is_active, newest_run, note_lost, repeated
 from pruning_core.compress.thin import Thinned, thin_refusals
-from pruning_core.export.thinned import ThinnedExport, export_thinned
+from pruning_core.export.thinned import CARD, ThinnedExport, card_of, export_thinned
 from pruning_core.granularity import granularity
 from pruning_core.types import PruningError
 
@@ -75,7 +75,8 @@ def thinned_files(files: Files) -> Mapping[str, bytes]:
     if run is None or not isinstance(run.result, ThinnedExport):
         return {}
     _result(files, run.result, refusals)
-    return run.result.files
+    card = card_of(files.plan, files.space, run.result, from_core)
+    return {**run.result.files, CARD: card}
 
 
 def _refusals(files: Files) -> tuple[str, ...]:

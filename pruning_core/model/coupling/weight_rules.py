@@ -19,10 +19,6 @@ from pruning_core.model.coupling.rules import Args, Kwargs, Result, Rule, produc
 FIXED = (
     "They are multiplied by fixed numbers and summed, so that removing one changes other values."
 )
-GROUPED = (
-    "{} is a grouped convolution: the same number of channels must stay in each group, and some of "
-    "its groups read channels that no layer computes."
-)
 
 
 def convolution(run: FirstRun, _op: Any, args: Args, _kwargs: Kwargs, out: Any) -> Result:
@@ -112,6 +108,13 @@ def _grouped_rows(run: FirstRun, name: str) -> Tensor | None:
     return run.starts[name] + torch.arange(rows, dtype=torch.int32)
 
 
+def _unequal_groups(module: str) -> str:
+    return (
+        f"{module} is a grouped convolution: the same number of channels must stay in each group, "
+        "and some of its groups read channels that no layer computes."
+    )
+
+
 def _tie_groups(run: FirstRun, name: str, read: Tensor, made: Tensor, groups: int) -> None:
     """Ties channels so that the same number stays in every group, in one of two ways.
 
@@ -125,7 +128,7 @@ def _tie_groups(run: FirstRun, name: str, read: Tensor, made: Tensor, groups: in
     for own in torch.cat([outs, ins], 1) if whole else [*outs.T, *ins.T]:
         first, *others = set(own.tolist())
         if 0 in (first, *others):
-            run.channels.refuse((first, *others), GROUPED.format(name.rpartition(".")[0] or name))
+            run.channels.refuse((first, *others), _unequal_groups(name.rpartition(".")[0] or name))
         else:
             run.channels.tie((first, other) for other in others)
 
