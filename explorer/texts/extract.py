@@ -198,7 +198,7 @@ def _is_sentence(text: str) -> bool:
 
 
 def _is_code(text: str) -> bool:
-    if any(mark in text for mark in ("import ", "\n    ", "</", "();", "def ")) or SQL.match(text):
+    if any(mark in text for mark in ("import ", "    ", "</", "();", "def ")) or SQL.match(text):
         return True
     if OPERATOR.search(text) is None:
         return False

@@ -28,7 +28,10 @@ VARIABLE = "PRUNING_EXPLORER_HISTORY"
 OFF = "off"
 UNDO_SECONDS = 30 * 24 * 3600.0
 """A deleted run can be restored for so long."""
-COLUMNS = "id, parent, kind, state, started, record, note, tags, pinned, deleted, worker"
+COLUMNS = ", ".join(
+    ("id", "parent", "kind", "state", "started", "record")
+    + ("note", "tags", "pinned", "deleted", "worker")
+)
 
 
 def history_root() -> Path | None:
@@ -121,7 +124,7 @@ class History:
         """All runs, or all deleted ones; the newest first. Those that this version cannot read are
         left out, and counted in `reading_notes`."""
         condition = "IS NOT NULL" if deleted else "IS NULL"
-        return self._select(f"deleted {condition}", ())
+        return self._select("deleted " + condition, ())
 
     def get(self, name: str) -> Run:
         """The run whose id is or begins with `name`, deleted or not.
