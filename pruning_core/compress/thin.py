@@ -104,11 +104,14 @@ def thin(
     trained = None if model is None else with_kept_norms(model, space.one)
     thinned = _thinned(kept.space, _masked(kept, removing, trained), removing, samples)
     difference = relative_error(outputs(thinned.module, samples), outputs(masked, samples))
-    note = (
+    return replace(thinned, notes=(*thinned.notes, _accepted(difference)))
+
+
+def _accepted(difference: float) -> str:
+    return (
         "Its norms average over kept channels alone, so that its outputs differ from those of the "
         f"plan's masked network by up to {difference:.1%} of the largest."
     )
-    return replace(thinned, notes=(*thinned.notes, note))
 
 
 def thin_refusals(plan: Plan, space: Workspace, masks: GivenMasks) -> tuple[str, ...]:

@@ -24,37 +24,45 @@ def model_card(
     """The card. measured: on the test split, by the name of the network; files: beside the card,
     with what each is for; said: gives a text in the reader's language.
     """
-    before, after = thinned.parameters
-    about = (
-        f"Made by Pruning Explorer from a plan (`kept.json` holds it): "
-        f"{granularity(plan.granularity).label}, criterion "
-        f"{criterion(plan.criterion, plan.seed).label}, {plan.sparsity:.1%} of the weights "
-        f"requested, seed {plan.seed}."
-    )
     checked = (
         "The thinned network gives the outputs of the masked network, checked on "
         f"{sample_count(thinned.samples)} samples of the validation split: relative difference "
         f"{thinned.error:.1e}."
     )
-    data = f"Data: {plan.dataset or said('your own')}."
-    prepared = "Inputs are prepared as for the network before pruning."
     remarks = [f"- {said(text)}" for text in (*thinned.refused, *thinned.notes)]
     parts = (
         said(f"# {space.name or plan.model}, thinned"),
-        f"{said(f'{after:,} of {before:,} parameters.')} {said(about)}",
+        said(_about(plan, thinned)),
         _costs(thinned, said),
         f"## {said('Quality')}",
         _quality(measured, said),
         said(checked),
         f"## {said('Use')}",
         "\n".join(f"- `{name}`: {said(purpose)}" for name, purpose in files.items()),
-        f"{said(prepared)} {said(data)} {' '.join(map(said, space.notes))}\n"
-        + said(f"Written with torch {torch.__version__}."),
+        f"{said(_data(plan, space))}\n{said(f'Written with torch {torch.__version__}.')}",
         f"## {said('Widths')}",
         _widths(thinned, said),
         *([f"## {said('Remarks')}", "\n".join(remarks)] if remarks else []),
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _about(plan: Plan, thinned: Thinned) -> str:
+    """What the network was made from."""
+    before, after = thinned.parameters
+    made = (
+        f"Made by Pruning Explorer from a plan (`kept.json` holds it): "
+        f"{granularity(plan.granularity).label}, criterion "
+        f"{criterion(plan.criterion, plan.seed).label}, {plan.sparsity:.1%} of the weights "
+        f"requested, seed {plan.seed}."
+    )
+    return " ".join((f"{after:,} of {before:,} parameters.", made))
+
+
+def _data(plan: Plan, space: Workspace) -> str:
+    """What the network reads."""
+    prepared = "Inputs are prepared as for the network before pruning."
+    return " ".join((prepared, f"Data: {plan.dataset or 'your own'}.", *space.notes))
 
 
 def _costs(thinned: Thinned, said: Callable[[str], str]) -> str:

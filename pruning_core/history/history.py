@@ -29,8 +29,10 @@ OFF = "off"
 UNDO_SECONDS = 30 * 24 * 3600.0
 """A deleted run can be restored for so long."""
 COLUMNS = ", ".join(
-    ("id", "parent", "kind", "state", "started", "record")
-    + ("note", "tags", "pinned", "deleted", "worker")
+    (
+        *("id", "parent", "kind", "state", "started", "record"),
+        *("note", "tags", "pinned", "deleted", "worker"),
+    )
 )
 
 
