@@ -107,3 +107,17 @@ SETTINGS = (
 
 OWN = (N_("missing"), N_("texts"), N_("unexpected"), N_("value"))
 """What differs between a checkpoint and a network; what a file and a task of the user's give."""
+
+NETWORKS = (N_("Masked"), N_("masks"), N_("mixed"), N_("multiply-adds"), N_("thin"), N_("weights"))
+"""Forms of a network, and what is counted and kept of it."""
+
+CARD = (
+    N_("Quality"),
+    N_("Remarks"),
+    N_("Use"),
+    N_("Widths"),
+    N_("after"),
+    N_("before"),
+    N_("layer"),
+)
+"""Titles and heads of tables of a model card."""
