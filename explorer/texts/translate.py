@@ -143,11 +143,11 @@ def _known(code: str, text: str) -> str | None:
 
 def _value(code: str, value: str) -> str:
     """A value in a sentence: a text, a sentence in lower case without its end, or a list."""
-    if not value or (items := _items(code, value)) is not None:
-        return items or ""
+    if (items := _items(code, value)) is not None:
+        return items
     if (translated := _from_core(code, value)) != value:
         return translated
-    sentence = f"{value[0].upper()}{value[1:]}."
+    sentence = f"{value[:1].upper()}{value[1:]}."
     if (known := _known(code, sentence)) is not None:
         return known.rstrip("。.")
     return value

@@ -62,6 +62,7 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
     assert from_core("It is left out: nothing of it is known.") == "略去：它是未知的。"
     assert from_core("It is left out: a, b.c and no weights.") == "略去：a、b.c 和没有权重。"
     assert from_core("It is left out: one thing and two.") == "略去：one thing and two。"
+    assert from_core("It is left out: .") == "略去：。"
     unknown = from_core("Something else. It is left out: no weights.")
     assert unknown == "Something else. 略去：没有权重。"
     assert from_core(" It is left out: no weights.") == " 略去：没有权重。"
