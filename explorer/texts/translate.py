@@ -155,6 +155,8 @@ def _value(code: str, value: str) -> str:
 
 def _items(code: str, value: str) -> str | None:
     """A list of two or more names and known texts; None where it is another text."""
+    if value.startswith(CODE):
+        return None
     pieces = LIST.split(value)
     items = [_from_core(code, item) for item in pieces[::2]]
     unknown = [item for item, own in zip(pieces[::2], items, strict=True) if item == own]
@@ -173,7 +175,9 @@ def _filled(template: str, values: Mapping[str, str]) -> str:
 JOINS = (N_(", "), N_(" and "), N_(" or "))
 LIST = re.compile(rf"({'|'.join(JOINS)})(?![^()]*\))")
 """What stands between the items of a list, outside of brackets."""
-TWO_WORDS = re.compile("[a-z] [a-zA-Z]")
+TWO_WORDS = re.compile("[a-z0-9] [a-zA-Z]")
+CODE = tuple("[{'\"")
+"""Values that start so are code, such as [1, 2]."""
 
 
 @cache

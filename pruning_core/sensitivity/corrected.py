@@ -75,7 +75,12 @@ def start_label(name: str) -> str:
     labels = {start: ALLOCATIONS[start].label for start in STARTS}
     labels |= {rule: entry.label for rule, entry in SENSITIVITY_RULES.items()}
     labels[CORRECTED] = "Corrected"
-    return " and ".join(labels[part] for part in name.split(" and "))
+    return " and ".join(labels[part] for part in parts(name))
+
+
+def parts(name: str) -> list[str]:
+    """The names that a `Joint` is made of: both of a blend, its own otherwise."""
+    return name.split(" and ")
 
 
 def _loss(joint: Joint) -> float:

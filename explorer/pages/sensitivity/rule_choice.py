@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from explorer.pages.sensitivity.together import at_chance
+from explorer.pages.sensitivity.together import at_chance, start_words
 from explorer.session import state
 from explorer.texts.formats import rounded_text
 from explorer.texts.translate import N_, _, from_core
-from pruning_core.sensitivity.corrected import CORRECTED, Joint, start_label
+from pruning_core.sensitivity.corrected import CORRECTED, Joint
 from pruning_core.sensitivity.rules import SENSITIVITY_RULES, TARGET_UNITS
 from pruning_core.tasks import Task
 from pruning_core.tasks.classification import CLASSIFICATION
@@ -77,7 +77,7 @@ def _words(rule: str) -> str:
 
 def _rule_label(name: str, task: Task) -> str:
     """The rule's label, by the task's value: Equal accuracy, Equal perplexity."""
-    label = from_core(start_label(name))
+    label = start_words(name)
     named = task.value_label == CLASSIFICATION.value_label
     return label if named else label.replace(_("accuracy"), from_core(task.short_label))
 

@@ -14,7 +14,14 @@ from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _, from_core
 from explorer.training.status import active_job, ended, is_active, newest_run, repeated, start_job
 from pruning_core.plan import Plan
-from pruning_core.sensitivity.corrected import CORRECTED, Joint, corrected, start_label, steps
+from pruning_core.sensitivity.corrected import (
+    CORRECTED,
+    Joint,
+    corrected,
+    parts,
+    start_label,
+    steps,
+)
 from pruning_core.types import Ratios, SensitivityPoint
 from pruning_core.workspaces import Workspace
 
@@ -95,6 +102,12 @@ def _live(plan: Plan, asked: TogetherRequest, was_active: bool) -> None:
             _apply(plan, joints[-1].ratios, ready=run.status == "done")
 
 
+def start_words(name: str) -> str:
+    """The name of a `Joint` in the page's language, such as "Uniform and Global" for a blend."""
+    words = [from_core(start_label(part)) for part in parts(name)]
+    return _("{one} and {other}", one=words[0], other=words[1]) if len(words) > 1 else words[0]
+
+
 def _table(joints: Sequence[Joint]) -> None:
     """The measured value of the whole plan with every rule, the best first."""
     task = joints[0].evaluation.task
@@ -102,7 +115,7 @@ def _table(joints: Sequence[Joint]) -> None:
     ordered = sorted(best.values(), key=lambda joint: joint.evaluation.loss)
     rows = [
         {
-            _("Ratios by"): from_core(start_label(joint.name)),
+            _("Ratios by"): start_words(joint.name),
             title(task): rounded_text(joint.evaluation.value, task),
             _("95% interval"): interval(joint.evaluation),
             _("Loss"): joint.evaluation.loss,
