@@ -124,6 +124,8 @@ def _longest(code: str, sentences: list[str], gaps: list[str], start: int) -> tu
 
 def _known(code: str, text: str) -> str | None:
     """The translation of a text that one template makes, or None."""
+    if not text:
+        return ""  # the catalogue has its header there
     catalogue = _catalogue(code)
     if (direct := catalogue.gettext(text)) != text:
         return direct

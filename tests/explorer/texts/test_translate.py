@@ -43,6 +43,7 @@ def test_values_of_a_sentence_of_the_core_stand_in_the_translation(
         "no weights": "没有权重",
         "Nothing of it is known.": "它是未知的。",
         ", ": "、",
+        "": "a header",
         " and ": " 和 ",
     }
 
