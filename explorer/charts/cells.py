@@ -9,6 +9,8 @@ from math import log
 import numpy as np
 import plotly.graph_objects as go
 
+from explorer.texts.translate import _
+
 MAX_CELLS = 400_000
 """A picture of more weights shows the first filters only."""
 MAX_LABELLED = 8_000
@@ -127,5 +129,11 @@ def _labels(
 
 def _label(number: int, across: int, down: int, height: int, width: int) -> str:
     if height * width == 1:
-        return f"output {number}, input {across}"
-    return f"filter {number}, input {across // width}, row {down % height}, column {across % width}"
+        return _("output {output}, input {input}", output=number, input=across)
+    return _(
+        "filter {filter}, input {input}, row {row}, column {column}",
+        filter=number,
+        input=across // width,
+        row=down % height,
+        column=across % width,
+    )

@@ -18,7 +18,8 @@ from explorer.charts.style import (
     value_text,
     whiskers,
 )
-from explorer.texts.formats import axis_title, change_text, points, scale, signed, title
+from explorer.texts.formats import axis_title, change_text, listed, points, scale, signed, title
+from explorer.texts.translate import _, from_core
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Evaluation, SensitivityPoint
 
@@ -36,7 +37,7 @@ def comparison_bars(evaluations: Mapping[str, Evaluation]) -> go.Figure:
     figure.update_yaxes(title_text=axis_title(task), rangemode="tozero")
     if task.percent:
         figure.update_yaxes(range=[0, 104], tickvals=[0, 20, 40, 60, 80, 100])
-    values = ", ".join(
+    values = listed(
         f"{state_label(state)} {value_text(evaluation.value, task)}"
         for state, evaluation in evaluations.items()
     )
@@ -50,15 +51,22 @@ def _add_value_bar(figure: go.Figure, state: str, evaluation: Evaluation) -> Non
     label = state_label(state)
     value = evaluation.value
     low, high = evaluation.interval
-    ends = f"{value_text(low, task)} to {value_text(high, task)}"
+    shown = _(
+        "{value} ({low} to {high})",
+        value=value_text(value, task),
+        low=value_text(low, task),
+        high=value_text(high, task),
+    )
+    loss = _("loss {loss}", loss=f"{evaluation.loss:.3f}")
+    images = _("{n} {samples}", n=f"{evaluation.n:,}", samples=from_core(task.samples))
     figure.add_bar(
         x=[f"{label}<br><b>{value_text(value, task)}</b>"],
         y=[unit * value],
         error_y=interval_bars([evaluation], unit, color=colour, thickness=2.5, width=12),
         marker=patterned(colour, pattern),
         name=label,
-        hovertemplate=f"<b>{label}</b><br>{task.short_label} {value_text(value, task)} ({ends})"
-        f"<br>loss {evaluation.loss:.3f}<br>{evaluation.n:,} {task.samples}<extra></extra>",
+        hovertemplate=f"<b>{label}</b><br>{from_core(task.short_label)} {shown}"
+        f"<br>{loss}<br>{images}<extra></extra>",
     )
 
 
@@ -90,26 +98,33 @@ def class_change(
         textposition="outside",
         cliponaxis=False,
         customdata=[[percent(old), percent(new)] for _, old, new in rows],
-        hovertemplate="<b>%{y}</b><br>%{customdata[0]} before, "
-        "%{customdata[1]} after<extra></extra>",
+        hovertemplate="<b>%{y}</b><br>"
+        + _("{old} before, {new} after", old="%{customdata[0]}", new="%{customdata[1]}")
+        + "<extra></extra>",
     )
     low = min(-1.0, float(change.min(initial=0)))
     high = max(1.0, float(change.max(initial=0)))
     margin = 0.2 * (high - low)  # for the numbers at the ends of the bars
-    figure.update_xaxes(
-        title_text="change in recall, points", range=[low - margin, high + margin], zeroline=True
-    )
+    span = [low - margin, high + margin]
+    figure.update_xaxes(title_text=_("change in recall, points"), range=span, zeroline=True)
     sentence = _class_sentence(names, change, states)
     return finish(figure, sentence, 120 + 26 * len(rows), "classes")
 
 
 def _class_sentence(names: Sequence[str], change: np.ndarray, states: tuple[str, str]) -> str:
     """names, change: per class, lowest change first."""
-    summary = "no class lost"
-    if names and change[0] < 0:
-        summary = f"the largest loss is {change[0]:+.1f} points ({names[0]})"
     first, second = map(state_label, states)
-    return f"Change per class from {first} to {second}: {summary}."
+    if not names or change[0] >= 0:
+        return _(
+            "Change per class from {first} to {second}: no class lost.", first=first, second=second
+        )
+    return _(
+        "Change per class from {first} to {second}: the largest loss is {change} points ({name}).",
+        first=first,
+        second=second,
+        change=f"{change[0]:+.1f}",
+        name=names[0],
+    )
 
 
 def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
@@ -136,21 +151,36 @@ def sensitivity_slice(points: Sequence[SensitivityPoint]) -> go.Figure:
             ]
             for point in ordered
         ],
-        hovertemplate=f"<b>%{{y}}</b><br>%{{customdata[0]}} removed, {task.short_label} "
-        "%{customdata[1]}<br>%{customdata[2]}<extra></extra>",
+        hovertemplate="<b>%{y}</b><br>"
+        + _(
+            "{ratio} removed, {name} {value}",
+            ratio="%{customdata[0]}",
+            name=from_core(task.short_label),
+            value="%{customdata[1]}",
+        )
+        + "<br>%{customdata[2]}<extra></extra>",
     )
-    unit = ", points" if task.percent else ""
-    figure.update_xaxes(title_text=f"change of {task.axis_label}{unit}", zeroline=True)
+    figure.update_xaxes(title_text=_change_title(task), zeroline=True)
     return finish(figure, _slice_sentence(ordered, task), 120 + 24 * len(ordered), "slice")
+
+
+def _change_title(task: Task) -> str:
+    label = from_core(task.axis_label)
+    if task.percent:
+        return _("change of {value}, points", value=label)
+    return _("change of {value}", value=label)
 
 
 def _slice_sentence(ordered: Sequence[SensitivityPoint], task: Task) -> str:
     """ordered: the most sensitive layer first."""
-    summary = "no layer loses"
-    if any(task.sign * point.change < 0 for point in ordered):
-        most = f"{change_text(ordered[0].change, task)}{points(task)}"
-        summary = f"{curve_name(ordered[0])} loses most ({most})"
-    return f"{title(task)} with one layer pruned: {summary}."
+    if all(task.sign * point.change >= 0 for point in ordered):
+        return _("{value} with one layer pruned: no layer loses.", value=title(task))
+    return _(
+        "{value} with one layer pruned: {layer} loses most ({change}).",
+        value=title(task),
+        layer=curve_name(ordered[0]),
+        change=f"{change_text(ordered[0].change, task)}{points(task)}",
+    )
 
 
 def _change_bars(change: np.ndarray, names: Sequence[str], sign: int = 1, **look: Any) -> go.Figure:

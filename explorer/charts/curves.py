@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from explorer.charts.palette import BASELINE, CHOSEN, DEPTH, LAYERS, between, translucent
 from explorer.charts.style import finish, label_ends, level, percent, value_text
 from explorer.texts.formats import axis_title, scale, signed
+from explorer.texts.translate import _, from_core, n_
 from pruning_core.sensitivity.preview_bands import Band
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import SensitivityPoint
@@ -27,7 +28,9 @@ OTHERS = "others"
 
 def curve_name(point: SensitivityPoint | Band) -> str:
     """The name of the layer, or "first + 2 tied" for three layers that are pruned together."""
-    return f"{point.group[0]} + {len(point.group) - 1} tied" if point.group else point.parameter
+    if not point.group:
+        return point.parameter
+    return _("{layer} + {n} tied", layer=point.group[0], n=len(point.group) - 1)
 
 
 def one_per_group(points: Sequence[Point]) -> tuple[Point, ...]:
@@ -69,7 +72,10 @@ def sensitivity_curves(
         for layer in curve[0].group or (name,):
             if chosen and layer in chosen:
                 _add_chosen(figure, layer, curve, measure, chosen[layer], style)
-    return _finish(figure, curves, styles, baseline, measure, "Sensitivity")
+    sentence = _(
+        "Sensitivity of {layers}, {n} points.", layers=_layer_count(curves), n=_points(curves)
+    )
+    return _finish(figure, curves, styles, baseline, measure, sentence)
 
 
 def preview_curves(
@@ -89,8 +95,13 @@ def preview_curves(
             _add_band(figure, name, curve, style.colour, [band.interval for band in curve])
         look = style.look([band.images < band.n for band in curve], [band.no_op for band in curve])
         _add_estimated_curve(figure, name, curve, look)
-    _finish(figure, curves, styles, baseline, "value", "Estimated sensitivity")
-    return figure.update_layout(legend_title_text="estimated")
+    sentence = _(
+        "Estimated sensitivity of {layers}, {n} points.",
+        layers=_layer_count(curves),
+        n=_points(curves),
+    )
+    _finish(figure, curves, styles, baseline, "value", sentence)
+    return figure.update_layout(legend_title_text=_("estimated"))
 
 
 @dataclass(frozen=True)
@@ -164,20 +175,18 @@ def _finish(
     styles: Mapping[str, _Style],
     baseline: float | None,
     measure: str,
-    title: str,
+    sentence: str,
 ) -> go.Figure:
-    """Baseline, axes, legend and sentence. title: the start of the sentence."""
+    """Baseline, axes, legend and sentence."""
     task = _task(curves)
     is_value = measure == "value"
     if baseline is not None:
         value = value_text(baseline, task) if is_value else f"{baseline:.3f}"
-        level(figure, _scaled(baseline, measure, task), f"dense {value}", BASELINE)
-    figure.update_xaxes(title_text="sparsity of the layer, %", range=[-2, 102])
+        level(figure, _scaled(baseline, measure, task), _("dense {value}", value=value), BASELINE)
+    figure.update_xaxes(title_text=_("sparsity of the layer, %"), range=[-2, 102])
     figure.update_yaxes(
-        title_text=axis_title(task) if is_value else "mean loss", rangemode="tozero"
+        title_text=axis_title(task) if is_value else _("mean loss"), rangemode="tozero"
     )
-    count = sum(map(len, curves.values()))
-    sentence = f"{title} of {_layer_count(curves)}, {count} points."
     _fold_others(figure, styles)
     finish(figure, sentence, 440, f"sensitivity {measure}")
     label_ends(
@@ -204,7 +213,7 @@ def _fold_others(figure: go.Figure, styles: Mapping[str, _Style]) -> None:
         y=[None],
         mode="lines",
         line={"color": BASELINE, "width": 1.4},
-        name=f"{len(pale)} other curve{'s' * (len(pale) > 1)}",
+        name=n_("{n} other curve", "{n} other curves", len(pale)),
         legendgroup=OTHERS,
         hoverinfo="skip",
     )
@@ -220,7 +229,13 @@ def _by_curve(points: Iterable[Point]) -> dict[str, list[Point]]:
 
 def _layer_count(curves: Mapping[str, Curve]) -> str:
     layers = sum(max(1, len(curve[0].group)) for curve in curves.values())
-    return f"{layers} layers" + (f" in {len(curves)} curves" if layers > len(curves) else "")
+    if layers > len(curves):
+        return _("{n} layers in {curves} curves", n=layers, curves=len(curves))
+    return _("{n} layers", n=layers)
+
+
+def _points(curves: Mapping[str, Curve]) -> int:
+    return sum(map(len, curves.values()))
 
 
 def _task(curves: Mapping[str, Curve]) -> Task:
@@ -282,9 +297,11 @@ def _add_measured_curve(
         ]
         for point in curve
     ]
+    samples = from_core(curve[0].task.samples)
+    loss = _("loss {loss}", loss="%{customdata[3]:.3f}")
     hover = (
-        f"<br>{curve[0].task.short_label} %{{customdata[1]}}, %{{customdata[2]}}"
-        f"<br>loss %{{customdata[3]:.3f}}<br>%{{customdata[4]}} {curve[0].task.samples}"
+        f"<br>{from_core(curve[0].task.short_label)} %{{customdata[1]}}, %{{customdata[2]}}"
+        f"<br>{loss}<br>" + _("{n} {samples}", n="%{customdata[4]}", samples=samples)
     )
     _add_line(figure, name, curve, measure, values, hover, look)
 
@@ -301,11 +318,20 @@ def _add_estimated_curve(
         ]
         for band in curve
     ]
-    hover = (
-        f"<br>{curve[0].task.short_label} about %{{customdata[1]}} (estimated), "
-        "%{customdata[2]} to %{customdata[3]}"
-        f"<br>measured on %{{customdata[4]}} of %{{customdata[5]}} {curve[0].task.samples}"
+    value = _(
+        "{name} about {value} (estimated), {low} to {high}",
+        name=from_core(curve[0].task.short_label),
+        value="%{customdata[1]}",
+        low="%{customdata[2]}",
+        high="%{customdata[3]}",
     )
+    images = _(
+        "measured on {n} of {total} {samples}",
+        n="%{customdata[4]}",
+        total="%{customdata[5]}",
+        samples=from_core(curve[0].task.samples),
+    )
+    hover = f"<br>{value}<br>{images}"
     _add_line(figure, name, curve, "value", values, hover, look)
 
 
@@ -323,6 +349,7 @@ def _add_line(
     hover: the tooltip's text after the first value.
     """
     title = "<br>".join(curve[0].group or (name,))
+    sparsity = _("sparsity {sparsity}", sparsity="%{x:.0f}%")
     figure.add_scatter(
         x=_sparsities(curve),
         y=_values(curve, measure),
@@ -330,16 +357,16 @@ def _add_line(
         name=name,
         legendgroup=name,
         customdata=values,
-        hovertemplate=f"<b>{title}</b><br>sparsity %{{x:.0f}}%, %{{customdata[0]}}{hover}"
-        "<extra></extra>",
+        hovertemplate=f"<b>{title}</b><br>{sparsity}, %{{customdata[0]}}{hover}<extra></extra>",
         **look,
     )
 
 
 def _removed(point: SensitivityPoint | Band) -> str:
     if point.no_op:
-        return f"nothing removed: {point.why or 'the ratio is less than one group'}"
-    return f"{percent(point.achieved)} removed"
+        why = from_core(point.why) if point.why else _("the ratio is less than one group")
+        return _("nothing removed: {reason}", reason=why)
+    return _("{ratio} removed", ratio=percent(point.achieved))
 
 
 def _add_chosen(
@@ -351,6 +378,7 @@ def _add_chosen(
     style: _Style,
 ) -> None:
     """A circle on the curve at the ratio of the layer, interpolated linearly."""
+    chosen = _("chosen {ratio}", ratio=percent(ratio))
     y = float(np.interp(100 * ratio, _sparsities(curve), _values(curve, measure)))
     figure.add_scatter(
         x=[100 * ratio],
@@ -366,5 +394,5 @@ def _add_chosen(
         showlegend=False,
         legendgroup=curve_name(curve[0]),
         name=f"{layer} chosen",
-        hovertemplate=f"<b>{layer}</b><br>chosen {percent(ratio)}<extra></extra>",
+        hovertemplate=f"<b>{layer}</b><br>{chosen}<extra></extra>",
     )

@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 
 from explorer.charts.palette import KEPT, PRUNED, PRUNED_PATTERN, THRESHOLD, translucent
 from explorer.charts.style import finish, percent, state_label, state_look
+from explorer.texts.formats import listed
+from explorer.texts.translate import _
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -32,9 +34,10 @@ def score_histogram(
     finite = np.isfinite(scores)
     edges = np.histogram_bin_edges(scores[finite], bins=bins)
     figure = go.Figure()
-    for label, selected, marker in (
-        ("removed", ~kept, _marker(PRUNED, PRUNED_PATTERN)),
-        ("kept", kept, _marker(KEPT, "")),
+    score = _("score {score}", score="%{x:.4g}")
+    for label, hover, selected, marker in (
+        (_("removed"), _("{n} groups removed"), ~kept, _marker(PRUNED, PRUNED_PATTERN)),
+        (_("kept"), _("{n} groups kept"), kept, _marker(KEPT, "")),
     ):
         figure.add_bar(
             x=(edges[:-1] + edges[1:]) / 2,
@@ -42,7 +45,7 @@ def score_histogram(
             width=np.diff(edges),
             name=f"{label} ({int(selected.sum()):,})",
             marker=marker,
-            hovertemplate=f"score %{{x:.4g}}<br>%{{y}} groups {label}<extra></extra>",
+            hovertemplate=f"{score}<br>{hover.format(n='%{y}')}<extra></extra>",
         )
     if threshold is not None and np.isfinite(threshold):
         line = {"color": THRESHOLD, "width": 2, "dash": "dash"}
@@ -63,18 +66,27 @@ def _marker(colour: str, pattern: str) -> dict[str, Any]:
 def _set_score_axes(figure: go.Figure, highest: int) -> None:
     """highest: the number of groups in the highest bar."""
     figure.update_layout(barmode="stack", bargap=0)
-    figure.update_xaxes(title_text="group score", exponentformat="power")
+    figure.update_xaxes(title_text=_("group score"), exponentformat="power")
     figure.update_yaxes(
-        title_text="groups", range=[0, 1.08 * highest], dtick=1 if highest < 6 else None
+        title_text=_("groups"), range=[0, 1.08 * highest], dtick=1 if highest < 6 else None
     )
 
 
 def _score_sentence(kept: np.ndarray, finite: np.ndarray, name: str) -> str:
-    of_layer = f" of {name}" if name else ""
-    missing = f"; {int((~finite).sum())} without a finite score" if not finite.all() else ""
-    return (
-        f"Scores{of_layer}: {int(kept.sum())} of {kept.size} groups kept, "
-        f"{int((~kept).sum())} removed{missing}."
+    start = _("Scores of {layer}", layer=name) if name else _("Scores")
+    values = {
+        "scores": start,
+        "n": int(kept.sum()),
+        "total": kept.size,
+        "removed": int((~kept).sum()),
+    }
+    if finite.all():
+        return _("{scores}: {n} of {total} groups kept, {removed} removed.", **values)
+    return _(
+        "{scores}: {n} of {total} groups kept, {removed} removed; {missing} without a finite "
+        "score.",
+        missing=int((~finite).sum()),
+        **values,
     )
 
 
@@ -90,8 +102,9 @@ def weight_histograms(
     nonzero = {state: array[array != 0] for state, array in values.items()}
     edges = np.histogram_bin_edges(np.concatenate(list(nonzero.values())), bins=bins)
     figure = go.Figure()
+    hover = _("up to {x}: {n} weights", x="%{x:.3g}", n="%{y}")
     for (state, array), dash in zip(nonzero.items(), cycle(DASHES), strict=False):
-        colour, _ = state_look(state)
+        colour = state_look(state)[0]
         zeros = 1 - array.size / max(1, values[state].size)
         label = state_label(state)
         figure.add_scatter(
@@ -101,11 +114,12 @@ def weight_histograms(
             line={"color": colour, "width": 2, "shape": "vh", "dash": dash},
             fill="tozeroy",
             fillcolor=translucent(colour, 0.12),
-            name=f"{label}, {percent(zeros)} zeros",
-            hovertemplate=f"{label}<br>up to %{{x:.3g}}: %{{y}} weights<extra></extra>",
+            name=_("{state}, {share} zeros", state=label, share=percent(zeros)),
+            hovertemplate=f"{label}<br>{hover}<extra></extra>",
         )
-    figure.update_xaxes(title_text="weight, without zeros")
-    figure.update_yaxes(title_text="weights")
-    of_layer = f" of {name}" if name else ""
-    sentence = f"Weights{of_layer}: {', '.join(map(state_label, series))}."
+    figure.update_xaxes(title_text=_("weight, without zeros"))
+    figure.update_yaxes(title_text=_("weights"))
+    start = _("Weights of {layer}", layer=name) if name else _("Weights")
+    states = listed(map(state_label, series))
+    sentence = _("{weights}: {states}.", weights=start, states=states)
     return finish(figure, sentence, 320, f"weights {name}")

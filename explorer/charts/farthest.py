@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED, PRUNED_MODEL, RECALIBRATED, TUNED
 from explorer.charts.style import finish, interval_bars, level, limit
 from explorer.texts.formats import axis_title, scale
+from explorer.texts.translate import _, from_core
 from pruning_core.repairs import BN, NONE, REPAIRS
 from pruning_core.sensitivity.farthest import CurvePoint, Farthest, Tried
 
@@ -29,48 +30,66 @@ def farthest_chart(
     task = points[0].evaluation.task
     unit = scale(task)
     figure = go.Figure()
-    repairs = list(dict.fromkeys(point.repair for point in points))
-    for repair in repairs:
-        name = "as pruned" if repair == NONE else f"repaired: {REPAIRS[repair].label.lower()}"
+    for repair in dict.fromkeys(point.repair for point in points):
         colour = COLOURS.get(repair, TUNED)
         curve = sorted(
             (point for point in points if point.repair == repair), key=lambda p: p.sparsity
         )
         dash = "solid" if repair == NONE else "dot"
+        name = _repair_name(repair)
         _add(figure, curve, unit, name, colour, "circle", mode="lines+markers", dash=dash)
     if found is not None:
         for within in (True, False):
             part = [tried for tried in found.tried if tried.within is within]
-            name, symbol = ("within the limit", "circle") if within else ("loses too much", "x")
+            name = _("within the limit") if within else _("loses too much")
+            symbol = "circle" if within else "x"
             _add(figure, part, unit, name, KEPT if within else PRUNED, symbol)
     figure.add_scatter(
         x=[100 * own[0]],
         y=[unit * own[1]],
         mode="markers",
-        name="this plan",
+        name=_("this plan"),
         marker={"symbol": "star", "size": 15, "color": CHOSEN},
     )
     _lines(figure, unit * dense, unit * worst, found)
-    figure.update_xaxes(title_text="sparsity, %", range=[-2, 102])
+    figure.update_xaxes(title_text=_("sparsity, %"), range=[-2, 102])
     figure.update_yaxes(title_text=axis_title(task))
     return finish(figure, _sentence(points, found), 340, "farthest")
 
 
+def _repair_name(repair: str) -> str:
+    if repair == NONE:
+        return _("as pruned")
+    return _("repaired: {repair}", repair=from_core(REPAIRS[repair].label).lower())
+
+
 def _lines(figure: go.Figure, dense: float, worst: float, found: Farthest | None) -> None:
     """The dense value, the limit, and the largest sparsity within it."""
-    level(figure, dense, "dense", DENSE)
-    limit(figure, worst, "limit")
+    level(figure, dense, _("dense"), DENSE)
+    limit(figure, worst, _("limit"))
     if found is not None and found.best is not None:
         border = 100 * found.plan.sparsity
         figure.add_vline(x=border, line={"color": KEPT, "width": 1.5, "dash": "dot"})
 
 
 def _sentence(points: Sequence[CurvePoint], found: Farthest | None) -> str:
-    sentence = f"The whole plan measured at {len({p.sparsity for p in points})} sparsities"
+    n = len({point.sparsity for point in points})
     if found is None:
-        return f"{sentence}."
-    within = "no sparsity is" if found.best is None else f"up to {found.plan.sparsity:.0%} is"
-    return f"{sentence} and {len(found.tried)} for the limit: {within} within the limit."
+        return _("The whole plan measured at {n} sparsities.", n=n)
+    if found.best is None:
+        return _(
+            "The whole plan measured at {n} sparsities and {more} for the limit: no sparsity is "
+            "within the limit.",
+            n=n,
+            more=len(found.tried),
+        )
+    return _(
+        "The whole plan measured at {n} sparsities and {more} for the limit: up to {sparsity} is "
+        "within the limit.",
+        n=n,
+        more=len(found.tried),
+        sparsity=f"{found.plan.sparsity:.0%}",
+    )
 
 
 def _add(

@@ -18,17 +18,18 @@ from explorer.charts.palette import (
     translucent,
 )
 from explorer.charts.style import MAX_TICKS, finish, interval_bars, percent, value_text
-from explorer.texts.formats import axis_title, scale
+from explorer.texts.formats import axis_title, listed, scale
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.flows import History
 from pruning_core.types import Evaluation
 
 WEIGHT_STATES = (
-    ("never removed", KEPT_CELL),
-    ("restored", TUNED),
-    ("removed earlier", translucent(PRUNED_CELL, PRUNED_CELL_ALPHA / 255)),
-    ("removed now", PRUNED_MODEL),
+    (N_("never removed"), KEPT_CELL),
+    (N_("restored"), TUNED),
+    (N_("removed earlier"), translucent(PRUNED_CELL, PRUNED_CELL_ALPHA / 255)),
+    (N_("removed now"), PRUNED_MODEL),
 )
-"""What a mask update can do to a weight, with its colour."""
+"""What a mask update can do to a weight, in English, with its colour."""
 
 
 def mask_update_chart(
@@ -43,18 +44,22 @@ def mask_update_chart(
     Number 0 of each is the dense network's.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09)
-    _add_removed(figure, removed, "removed, all layers", {"color": KEPT})
-    _add_removed(figure, layer, f"removed, {name}", {"color": CHOSEN, "dash": "dash"})
+    _add_removed(figure, removed, _("removed, all layers"), {"color": KEPT})
+    _add_removed(
+        figure, layer, _("removed, {layer}", layer=name), {"color": CHOSEN, "dash": "dash"}
+    )
     _add_values(figure, measured)
     task = measured[0].task
-    figure.update_yaxes(title_text="removed, %", range=[-4, 104], row=1, col=1)
+    figure.update_yaxes(title_text=_("removed, %"), range=[-4, 104], row=1, col=1)
     figure.update_yaxes(title_text=axis_title(task), row=2, col=1)
     figure.update_xaxes(dtick=1 if len(removed) <= MAX_TICKS else None, tickformat="d")
-    figure.update_xaxes(title_text="mask update", row=2, col=1)
-    sentence = (
-        f"{percent(removed[-1])} removed and {task.short_label} "
-        f"{value_text(measured[-1].value, task)} "
-        f"after the last of {len(removed) - 1} mask updates."
+    figure.update_xaxes(title_text=_("mask update"), row=2, col=1)
+    sentence = _(
+        "{ratio} removed and {name} {value} after the last of {n} mask updates.",
+        ratio=percent(removed[-1]),
+        name=from_core(task.short_label),
+        value=value_text(measured[-1].value, task),
+        n=len(removed) - 1,
     )
     return finish(figure, sentence, 400, "mask updates")
 
@@ -77,7 +82,7 @@ def _add_values(figure: go.Figure, measured: Sequence[Evaluation]) -> None:
     figure.add_scatter(
         y=[scale(task) * evaluation.value for evaluation in measured],
         mode="lines+markers",
-        name=f"{task.value_label} after the update",
+        name=_("{value} after the update", value=from_core(task.value_label)),
         line={"color": PRUNED_MODEL, "width": 2},
         error_y=interval_bars(measured, scale(task), thickness=1.2, width=4),
         row=2,
@@ -107,7 +112,7 @@ def mask_over_time(history: History, frame: int) -> go.Figure:
     count = len(WEIGHT_STATES)
     scale = [
         [edge, colour]
-        for index, (_, colour) in enumerate(WEIGHT_STATES)
+        for index, (_name, colour) in enumerate(WEIGHT_STATES)
         for edge in (index / count, (index + 1) / count)
     ]
     hover = (
@@ -120,10 +125,16 @@ def mask_over_time(history: History, frame: int) -> go.Figure:
     counts = np.bincount(states.ravel(), minlength=count)
     _add_legend(figure, counts)
     height = cells.frame(figure)
-    values = ", ".join(
-        f"{number:,} {name}" for (name, _), number in zip(WEIGHT_STATES, counts, strict=True)
+    values = listed(
+        f"{number:,} {_(name)}" for (name, _c), number in zip(WEIGHT_STATES, counts, strict=True)
     )
-    sentence = f"{history.layer} after mask update {frame} of {len(history) - 1}: {values}."
+    sentence = _(
+        "{layer} after mask update {n} of {total}: {states}.",
+        layer=history.layer,
+        n=frame,
+        total=len(history) - 1,
+        states=values,
+    )
     return finish(figure, sentence, height, f"weight states {history.layer}")
 
 
@@ -132,5 +143,5 @@ def _add_legend(figure: go.Figure, counts: np.ndarray) -> None:
     for (name, colour), number in zip(WEIGHT_STATES, counts, strict=True):
         marker = {"symbol": "square", "size": 11, "color": colour}
         figure.add_scatter(
-            x=[None], y=[None], mode="markers", marker=marker, name=f"{name}: {number:,}"
+            x=[None], y=[None], mode="markers", marker=marker, name=f"{_(name)}: {number:,}"
         )

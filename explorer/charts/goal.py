@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from explorer.charts.palette import DENSE, KEPT, PRUNED_MODEL
 from explorer.charts.style import budget, finish, interval_bars, level, limit, percent, value_text
 from explorer.texts.formats import axis_title, scale
+from explorer.texts.translate import _, from_core
 from pruning_core.flows.goal import BUDGETS, COSTS
 from pruning_core.types import Evaluation, GoalRound
 
@@ -19,21 +20,25 @@ def goal_chart(rounds: Sequence[GoalRound], dense: Evaluation) -> go.Figure:
     """
     unit = scale(dense.task)
     figure = go.Figure()
-    _add(figure, [end for end in rounds if end.good], unit, "within the goal", KEPT, "circle")
+    _add(figure, [end for end in rounds if end.good], unit, _("within the goal"), KEPT, "circle")
     missed = [end for end in rounds if not end.good]
     if missed:
-        _add(figure, missed, unit, "misses the goal", PRUNED_MODEL, "x")
-    level(figure, unit * dense.value, "dense", DENSE)
+        _add(figure, missed, unit, _("misses the goal"), PRUNED_MODEL, "x")
+    level(figure, unit * dense.value, _("dense"), DENSE)
     least = rounds[-1].least
     if least is not None:
-        limit(figure, unit * least, "goal")
+        limit(figure, unit * least, _("goal"))
     budgets = rounds[-1].budgets
     if budgets:
         budget(figure, 100 * (1 - next(iter(budgets.values()))))
     first = next(iter(budgets), None)
-    what = "pruned weights" if first is None else BUDGETS[first]
-    verb = "saved" if first in COSTS else "removed"
-    figure.update_xaxes(title_text=f"{verb}, % of the {what}", range=[-2, 102])
+    what = _("pruned weights") if first is None else from_core(BUDGETS[first])
+    text = (
+        _("saved, % of the {cost}", cost=what)
+        if first in COSTS
+        else _("removed, % of the {cost}", cost=what)
+    )
+    figure.update_xaxes(title_text=text, range=[-2, 102])
     figure.update_yaxes(title_text=axis_title(dense.task))
     return finish(figure, _sentence(rounds), 320, "goal")
 
@@ -53,6 +58,7 @@ def _add(
     colour: str,
     symbol: str,
 ) -> None:
+    share = _("{ratio} removed", ratio="%{x:.1f}%")
     figure.add_scatter(
         x=[100 * removed(end) for end in rounds],
         y=[unit * end.evaluation.value for end in rounds],
@@ -60,8 +66,8 @@ def _add(
         name=name,
         line={"color": colour, "width": 2},
         marker={"symbol": symbol, "size": 10, "color": colour},
-        text=[f"round {end.round}" for end in rounds],
-        hovertemplate="%{text}: %{y:.4g}, %{x:.1f}% removed<extra></extra>",
+        text=[_("round {n}", n=end.round) for end in rounds],
+        hovertemplate=f"%{{text}}: %{{y:.4g}}, {share}<extra></extra>",
         error_y=interval_bars([end.evaluation for end in rounds], unit, color=colour),
     )
 
@@ -69,10 +75,15 @@ def _add(
 def _sentence(rounds: Sequence[GoalRound]) -> str:
     good = [end for end in rounds if end.good]
     task = rounds[0].evaluation.task
-    sentence = f"{len(rounds)} rounds, {len(rounds) - len(good)} of them miss the goal"
+    n, missed = len(rounds), len(rounds) - len(good)
     if not good:
-        return f"{sentence}."
-    return (
-        f"{sentence}; the last good one removes {percent(removed(good[-1]))} with "
-        f"{task.short_label} {value_text(good[-1].evaluation.value, task)}."
+        return _("{n} rounds, {missed} of them miss the goal.", n=n, missed=missed)
+    return _(
+        "{n} rounds, {missed} of them miss the goal; the last good one removes {ratio} with "
+        "{name} {value}.",
+        n=n,
+        missed=missed,
+        ratio=percent(removed(good[-1])),
+        name=from_core(task.short_label),
+        value=value_text(good[-1].evaluation.value, task),
     )

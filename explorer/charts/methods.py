@@ -1,6 +1,7 @@
 """The value of pruning methods over compression or speed-up, with the spread over seeds."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -11,16 +12,17 @@ from explorer.charts.palette import BASELINE, DEPTH, LAYERS, between
 from explorer.charts.style import finish, label_ends, level, value_text
 from explorer.texts.formats import axis_title, scale
 from explorer.texts.formats import title as title_of
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.studies import Row
 from pruning_core.tasks import CLASSIFICATION, Task
 
 AXES = {
-    "compression": "compression: parameters / parameters left",
-    "speedup": "theoretical speed-up: MACs / MACs left",
-    "storage": "storage: dense bytes / bytes in the smallest sparse format",
-    "measured_speedup": "measured: dense time / time of the pruned network",
+    "compression": N_("compression: parameters / parameters left"),
+    "speedup": N_("theoretical speed-up: MACs / MACs left"),
+    "storage": N_("storage: dense bytes / bytes in the smallest sparse format"),
+    "measured_speedup": N_("measured: dense time / time of the pruned network"),
 }
-"""A field of Row that can be the x axis -> its title."""
+"""A field of Row that can be the x axis -> its title in English."""
 LONG_DASHES = ("longdash", "longdashdot")
 
 
@@ -36,7 +38,7 @@ def tradeoff(
     state: "before" or "after" fine-tuning.
     """
     figure = go.Figure()
-    title = AXES[over]
+    title = _(AXES[over])
     colours = LAYERS if len(rows) <= len(LAYERS) else between(DEPTH, len(rows))
     looks = zip(cycle(colours), cycle((*DASHES, *LONG_DASHES)), cycle(MARKS), strict=False)
     ends = []
@@ -50,7 +52,9 @@ def tradeoff(
     task = all_rows[0].task if all_rows else CLASSIFICATION
     if all_rows:
         dense = all_rows[0].initial
-        level(figure, scale(task) * dense, f"dense {value_text(dense, task)}", BASELINE)
+        level(
+            figure, scale(task) * dense, _("dense {value}", value=value_text(dense, task)), BASELINE
+        )
     _set_log_axis(figure, [float(getattr(row, over)) for row in all_rows])
     figure.update_xaxes(title_text=title)
     figure.update_yaxes(title_text=axis_title(task))
@@ -77,6 +81,13 @@ def _add_method(
     values = [_value(row, state) for row in curve]
     task = curve[0].task if curve else CLASSIFICATION
     shown = "%{y:.1f}%" if task.percent else "%{y:.4g}"
+    costs = _(
+        "compression {compression}, speed-up {speedup} ({macs} MACs left)",
+        compression="%{customdata[1]:.2f}×",
+        speedup="%{customdata[2]:.2f}×",
+        macs="%{customdata[3]}",
+    )
+    seeds = _("seeds: {seeds}", seeds="%{customdata[4]}")
     whisker = {
         "type": "data",
         "array": [scale(task) * (spread or 0.0) for _, spread in values],
@@ -93,16 +104,15 @@ def _add_method(
         line=line,
         marker={"symbol": mark, "size": 8},
         customdata=[_hover_values(row, state) for row in curve],
-        hovertemplate=f"<b>{name}</b><br>{task.short_label} {shown} %{{customdata[0]}}"
-        "<br>compression %{customdata[1]:.2f}×, speed-up %{customdata[2]:.2f}× "
-        "(%{customdata[3]} MACs left)<br>seeds: %{customdata[4]}<extra></extra>",
+        hovertemplate=f"<b>{name}</b><br>{from_core(task.short_label)} {shown} %{{customdata[0]}}"
+        f"<br>{costs}<br>{seeds}<extra></extra>",
     )
 
 
 def _hover_values(row: Row, state: str) -> list[object]:
     spread = _value(row, state)[1]
     digits = ".1f" if row.task.percent else ".3g"
-    deviation = "(one seed)" if spread is None else f"± {scale(row.task) * spread:{digits}}"
+    deviation = _("(one seed)") if spread is None else f"± {scale(row.task) * spread:{digits}}"
     return [deviation, row.compression, row.speedup, f"{row.macs:,.0f}", row.seeds]
 
 
@@ -119,12 +129,20 @@ def _set_log_axis(figure: go.Figure, values: Sequence[float]) -> None:
 def _sentence(rows: Mapping[str, Sequence[Row]], over: str, state: str, task: Task) -> str:
     """The best method at the highest compression that all methods with results have."""
     if not any(rows.values()):
-        return "No method is measured yet."
-    axis = AXES[over].partition(":")[0]
-    start = f"{title_of(task)} of {len(rows)} methods over {axis}, {state} fine-tuning"
+        return _("No method is measured yet.")
+    values = {
+        "value": title_of(task),
+        "n": len(rows),
+        "axis": re.split("[:：]", _(AXES[over]))[0],
+    }
+    start = (
+        _("{value} of {n} methods over {axis}, after fine-tuning", **values)
+        if state == "after"
+        else _("{value} of {n} methods over {axis}, before fine-tuning", **values)
+    )
     common = set.intersection(*({row.asked for row in curve} for curve in rows.values() if curve))
     if not common:
-        return f"{start}."
+        return _("{start}.", start=start)
     highest = max(common)
     candidates = {
         name: _value(row, state)[0]
@@ -133,5 +151,8 @@ def _sentence(rows: Mapping[str, Sequence[Row]], over: str, state: str, task: Ta
         if row.asked == highest
     }
     best = max(candidates, key=lambda name: task.sign * candidates[name])
-    place = "highest" if task.higher_is_better else "lowest"
-    return f"{start}; at {highest:g}× {best} is {place}, {value_text(candidates[best], task)}."
+    ends = {"start": start, "compression": f"{highest:g}×", "name": best}
+    ends["value"] = value_text(candidates[best], task)
+    if task.higher_is_better:
+        return _("{start}; at {compression} {name} is highest, {value}.", **ends)
+    return _("{start}; at {compression} {name} is lowest, {value}.", **ends)

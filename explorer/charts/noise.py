@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 from explorer.charts.cells import fold
 from explorer.charts.palette import BASELINE, KEPT, MAGNITUDE, scale, translucent
 from explorer.charts.style import finish
+from explorer.texts.translate import _
 
 BINS = 48
 
@@ -22,39 +23,45 @@ def noise_map(factor: np.ndarray, *, name: str = "") -> go.Figure:
             zmin=0,
             zmax=1,
             colorscale=scale(MAGNITUDE),
-            colorbar={"title": {"text": "factor", "font_size": 13}, "thickness": 12},
+            colorbar={"title": {"text": _("factor"), "font_size": 13}, "thickness": 12},
             hovertemplate=f"{label}%{{z:.2f}}<extra></extra>",
         )
     )
     height = cells.frame(figure)
-    sentence = f"Noise factors of {name}: mean {factor.mean():.2f}."
+    sentence = _("Noise factors of {layer}: mean {mean}.", layer=name, mean=f"{factor.mean():.2f}")
     return finish(figure, sentence, height, f"noise map {name}")
 
 
 def noise_histogram(factor: np.ndarray, level: float | None = None, *, name: str = "") -> go.Figure:
     """The number of weights with each factor. level: the factor of a gradient of only noise."""
     counts, edges = np.histogram(factor, bins=BINS, range=(0, max(1.0, float(factor.max()))))
+    hover = _("factor {x}", x="%{x:.2f}") + "<br>" + _("{n} weights", n="%{y}")
     figure = go.Figure(
         go.Bar(
             x=(edges[:-1] + edges[1:]) / 2,
             y=counts,
             width=np.diff(edges),
             marker_color=KEPT,
-            hovertemplate="factor %{x:.2f}<br>%{y} weights<extra></extra>",
+            hovertemplate=f"{hover}<extra></extra>",
         )
     )
     if level is not None:
         figure.add_vline(
             x=level,
             line={"color": BASELINE, "dash": "dash"},
-            annotation_text=f"only noise {level:.2f}",
+            annotation_text=_("only noise {x}", x=f"{level:.2f}"),
             annotation_position="top",
         )
     figure.update_layout(bargap=0)
-    figure.update_xaxes(title_text="noise factor")
-    figure.update_yaxes(title_text="weights")
+    figure.update_xaxes(title_text=_("noise factor"))
+    figure.update_yaxes(title_text=_("weights"))
     low, high = np.percentile(factor, (10, 90))
-    sentence = f"Noise factors of {name}: 80% are between {low:.2f} and {high:.2f}."
+    sentence = _(
+        "Noise factors of {layer}: 80% are between {low} and {high}.",
+        layer=name,
+        low=f"{low:.2f}",
+        high=f"{high:.2f}",
+    )
     return finish(figure, sentence, 300, f"noise histogram {name}")
 
 
@@ -63,10 +70,13 @@ def rank_moves(before: np.ndarray, after: np.ndarray, *, name: str = "") -> go.F
 
     A darker cell has more weights. On the diagonal both ranks are equal.
     """
-    counts, edges, _ = np.histogram2d(
+    counts, edges, _y = np.histogram2d(
         before.ravel(), after.ravel(), bins=BINS, range=((0, 1), (0, 1))
     )
     centres = 50 * (edges[:-1] + edges[1:])
+    hover = _(
+        "sum |w g| {sum}, SEVEN {seven}: {n} weights", sum="%{x:.0f}%", seven="%{y:.0f}%", n="%{z}"
+    )
     figure = go.Figure(
         go.Heatmap(
             x=centres,
@@ -74,7 +84,7 @@ def rank_moves(before: np.ndarray, after: np.ndarray, *, name: str = "") -> go.F
             z=np.where(counts.T > 0, counts.T, np.nan),
             colorscale=[[0, translucent(KEPT, 0.25)], [1, KEPT]],
             showscale=False,
-            hovertemplate="sum |w g| %{x:.0f}%, SEVEN %{y:.0f}%: %{z} weights<extra></extra>",
+            hovertemplate=f"{hover}<extra></extra>",
         )
     )
     figure.add_scatter(
@@ -85,8 +95,12 @@ def rank_moves(before: np.ndarray, after: np.ndarray, *, name: str = "") -> go.F
         showlegend=False,
         hoverinfo="skip",
     )
-    figure.update_xaxes(title_text="rank by the sum of |w g|, %", range=[0, 100])
-    figure.update_yaxes(title_text="rank by SEVEN, %", range=[0, 100])
+    figure.update_xaxes(title_text=_("rank by the sum of |w g|, %"), range=[0, 100])
+    figure.update_yaxes(title_text=_("rank by SEVEN, %"), range=[0, 100])
     mean = float(np.abs(before - after).mean())
-    sentence = f"Ranks of {name}: a weight moves by {mean:.0%} of the ranking on average."
+    sentence = _(
+        "Ranks of {layer}: a weight moves by {share} of the ranking on average.",
+        layer=name,
+        share=f"{mean:.0%}",
+    )
     return finish(figure, sentence, 300, f"ranks {name}")

@@ -11,7 +11,8 @@ from explorer.charts.pareto import non_dominated
 from explorer.charts.style import MAX_TICKS, finish, level, value_text, whiskers
 from explorer.texts.formats import axis_title, scale
 from explorer.texts.run_words import COSTS, kind_words, run_title
-from pruning_core.history import Run
+from explorer.texts.translate import _, from_core
+from pruning_core.history import Run, Value
 from pruning_core.history.tensors import Curves
 from pruning_core.tasks import Task
 
@@ -42,24 +43,32 @@ def cost_chart(runs: Sequence[Run], cost: str, task: Task, chosen: Sequence[str]
         x=[100 * run.costs[cost] for run in front],
         y=[unit * _value(run) for run in front],
         mode="lines",
-        name="Pareto front",
+        name=_("Pareto front"),
         line={"color": KEPT, "width": 1.5, "shape": "hv"},
         hoverinfo="skip",
     )
     _mark(figure, [run for run in shown if run.id in chosen], cost, unit)
     dense = [run.values["dense"].value for run in front if "dense" in run.values]
     if dense:
-        level(figure, unit * dense[0], f"dense {value_text(dense[0], task)}", DENSE)
-    figure.update_xaxes(title_text=f"remaining {_cost_words(cost)}, %", rangemode="tozero")
-    figure.update_yaxes(title_text=axis_title(task))
-    sentence = (
-        f"{len(shown)} runs over the remaining {_cost_words(cost)}, {len(front)} on the front"
+        level(figure, unit * dense[0], _("dense {value}", value=value_text(dense[0], task)), DENSE)
+    figure.update_xaxes(
+        title_text=_("remaining {cost}, %", cost=_cost_words(cost)), rangemode="tozero"
     )
-    if front:
-        best = max(front, key=lambda run: task.sign * _value(run))
-        sentence += f"; the best value is {value_text(_value(best), task)}"
-    finish(figure, f"{sentence}.", 400, f"runs {cost} {task.name}")
+    figure.update_yaxes(title_text=axis_title(task))
+    finish(figure, _cost_sentence(shown, front, cost, task), 400, f"runs {cost} {task.name}")
     return figure.update_layout(margin_t=56)
+
+
+def _cost_sentence(shown: Sequence[Run], front: Sequence[Run], cost: str, task: Task) -> str:
+    values = {"n": len(shown), "cost": _cost_words(cost), "front": len(front)}
+    if not front:
+        return _("{n} runs over the remaining {cost}, {front} on the front.", **values)
+    best = max(front, key=lambda run: task.sign * _value(run))
+    return _(
+        "{n} runs over the remaining {cost}, {front} on the front; the best value is {best}.",
+        best=value_text(_value(best), task),
+        **values,
+    )
 
 
 def _mark(figure: go.Figure, runs: Sequence[Run], cost: str, unit: float) -> None:
@@ -69,14 +78,14 @@ def _mark(figure: go.Figure, runs: Sequence[Run], cost: str, unit: float) -> Non
             x=[100 * run.costs[cost] for run in runs],
             y=[unit * _value(run) for run in runs],
             mode="markers",
-            name="selected",
+            name=_("selected"),
             marker={"symbol": "circle-open", "size": 17, "color": CHOSEN, "line": {"width": 2.5}},
             hoverinfo="skip",
         )
 
 
 def _cost_words(cost: str) -> str:
-    label = COSTS[cost]
+    label = _(COSTS[cost])
     return label if label == "MACs" else label.lower()
 
 
@@ -101,6 +110,8 @@ def _add_runs(
     unit = scale(task)
     colour, mark = look
     test = _split(runs[0]) == "test"
+    kind = kind_words(runs[0])
+    share = _("{ratio} of the {cost}", ratio="%{x:.1f}%", cost=_cost_words(cost))
     finals = [run.final for run in runs if run.final is not None]
     spans = [(own.value, own.low, own.high) for own in finals]
     figure.add_scatter(
@@ -108,16 +119,24 @@ def _add_runs(
         y=[unit * own.value for own in finals],
         error_y=whiskers(spans, unit, width=3, color=colour) if intervals else None,
         mode="markers",
-        name=f"{kind_words(runs[0])}, {'test' if test else 'validation'}",
+        name=_("{kind}, test", kind=kind) if test else _("{kind}, validation", kind=kind),
         marker={"color": colour, "symbol": mark if test else f"{mark}-open", "size": 9},
         customdata=[[run.id] for run in runs],
-        text=[
-            f"<b>{run_title(run)}</b><br>{task.short_label} {value_text(own.value, task)} "
-            f"(95%: {value_text(own.low, task)} to {value_text(own.high, task)}), n = {own.n:,}"
-            for run, own in zip(runs, finals, strict=True)
-        ],
-        hovertemplate=f"%{{text}}<br>%{{x:.1f}}% of the {_cost_words(cost)}<extra></extra>",
+        text=[_run_words(run, own, task) for run, own in zip(runs, finals, strict=True)],
+        hovertemplate=f"%{{text}}<br>{share}<extra></extra>",
     )
+
+
+def _run_words(run: Run, own: Value, task: Task) -> str:
+    """What a run is and its value, for the hover text."""
+    value = _(
+        "{value} (95%: {low} to {high}), n = {n}",
+        value=value_text(own.value, task),
+        low=value_text(own.low, task),
+        high=value_text(own.high, task),
+        n=f"{own.n:,}",
+    )
+    return f"<b>{run_title(run)}</b><br>{from_core(task.short_label)} {value}"
 
 
 def pareto_front(runs: Sequence[Run], cost: str, task: Task) -> list[Run]:
@@ -134,6 +153,7 @@ def pareto_front(runs: Sequence[Run], cost: str, task: Task) -> list[Run]:
 def removed_lines(removed: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """The fraction removed from each layer, a line per run. removed: run -> layer -> fraction."""
     figure = go.Figure()
+    share = _("{ratio} removed", ratio="%{y:.1f}%")
     layers = list(dict.fromkeys(name for own in removed.values() for name in own))
     looks = zip(cycle(LAYERS), cycle(DASHES), cycle(MARKS), strict=False)
     for (name, own), (colour, dash, mark) in zip(removed.items(), looks, strict=False):
@@ -144,11 +164,15 @@ def removed_lines(removed: Mapping[str, Mapping[str, float]]) -> go.Figure:
             name=name,
             line={"color": colour, "dash": dash, "width": 2},
             marker={"symbol": mark, "size": 7},
-            hovertemplate=f"<b>{name}</b><br>%{{x}}: %{{y:.1f}}% removed<extra></extra>",
+            hovertemplate=f"<b>{name}</b><br>%{{x}}: {share}<extra></extra>",
         )
-    figure.update_yaxes(title_text="removed, %", range=[0, 102])
+    figure.update_yaxes(title_text=_("removed, %"), range=[0, 102])
     figure.update_xaxes(type="category", tickangle=-40)
-    sentence = f"The fraction removed from each of {len(layers)} layers in {len(removed)} runs."
+    sentence = _(
+        "The fraction removed from each of {layers} layers in {n} runs.",
+        layers=len(layers),
+        n=len(removed),
+    )
     return finish(figure, sentence, 360, "runs ratios").update_layout(margin_t=48)
 
 
@@ -169,7 +193,13 @@ def epoch_lines(curves: Mapping[str, Curves], task: Task) -> go.Figure:
             marker={"symbol": mark, "size": 7},
         )
     most = max((len(own.epochs) for own in curves.values()), default=0)
-    figure.update_xaxes(title_text="epoch", tickformat="d", dtick=1 if most <= MAX_TICKS else None)
-    figure.update_yaxes(title_text=f"validation {axis_title(task)}")
-    sentence = f"The validation value of {len(curves)} runs over up to {most} epochs."
+    figure.update_xaxes(
+        title_text=_("epoch"), tickformat="d", dtick=1 if most <= MAX_TICKS else None
+    )
+    figure.update_yaxes(title_text=_("validation {value}", value=axis_title(task)))
+    sentence = _(
+        "The validation value of {n} runs over up to {epochs} epochs.",
+        n=len(curves),
+        epochs=most,
+    )
     return finish(figure, sentence, 360, "runs epochs").update_layout(margin_t=48)

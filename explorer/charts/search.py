@@ -17,15 +17,16 @@ from explorer.charts.palette import (
 )
 from explorer.charts.pareto import non_dominated
 from explorer.charts.style import budget, finish, level, patterned, percent, value_text
-from explorer.texts.formats import axis_title, scale
+from explorer.texts.formats import axis_title, listed, scale
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.search import Candidate
 from pruning_core.search.correlation import Trial
 from pruning_core.tasks import Task
 
 Searches = Mapping[str, Sequence[Candidate]]
 """Name of a search -> its candidates, in the order of measurement."""
-FRONT = "Pareto front"
-SHOWN = "shown below"
+FRONT = N_("Pareto front")
+SHOWN = N_("shown below")
 PLOT = 324
 """Height of a plot without its legend, in pixels."""
 NARROW = 350
@@ -65,9 +66,9 @@ def best_so_far_chart(
             mode="lines",
             line={"color": BASELINE, "dash": dash, "width": 2},
         )
-    level(figure, unit * dense, "dense", DENSE)
-    figure.update_xaxes(title_text="evaluations", tickformat="d")
-    figure.update_yaxes(title_text=f"best so far, {axis_title(task)}")
+    level(figure, unit * dense, _("dense"), DENSE)
+    figure.update_xaxes(title_text=_("evaluations"), tickformat="d")
+    figure.update_yaxes(title_text=_("best so far, {value}", value=axis_title(task)))
     sentence = _best_sentence(searches, baselines, task)
     return _finish(figure, sentence, (*searches, *baselines), "search best")
 
@@ -78,7 +79,7 @@ def _finish(figure: go.Figure, sentence: str, named: Iterable[str], revision: st
     Without it a legend of many lines covers the plot. Charts with the same names have the same
     height, because they are side by side.
     """
-    names = (*named, FRONT, SHOWN)
+    names = (*named, _(FRONT), _(SHOWN))
     columns = max(1, NARROW // (MARK + LETTER * max(map(len, names))))
     room = LINE * (1 + -(-len(names) // columns))
     return finish(figure, sentence, PLOT + room, revision).update_layout(margin_t=room)
@@ -97,12 +98,22 @@ def _best_so_far(candidates: Sequence[Candidate]) -> tuple[list[int], list[float
 
 def _best_sentence(searches: Searches, baselines: Mapping[str, float], task: Task) -> str:
     parts = [
-        f"{name} {value_text(values[-1], task)} after {len(candidates)}"
+        _(
+            "{name} {value} after {n}",
+            name=name,
+            value=value_text(values[-1], task),
+            n=len(candidates),
+        )
         for name, candidates in searches.items()
         if (values := _best_so_far(candidates)[1])
     ]
     parts += [f"{name} {value_text(value, task)}" for name, value in baselines.items()]
-    return f"Best {task.short_label} of {len(searches)} searches: {', '.join(parts)}."
+    return _(
+        "Best {name} of {n} searches: {values}.",
+        name=from_core(task.short_label),
+        n=len(searches),
+        values=listed(parts),
+    )
 
 
 def candidates_chart(
@@ -127,7 +138,7 @@ def candidates_chart(
     figure.add_scatter(
         x=[100 * c.costs[cost[0]] for c in front],
         y=[unit * c.judged.value for c in front],
-        name=FRONT,
+        name=_(FRONT),
         mode="lines",
         line={"color": KEPT, "width": 1.5, "shape": "hv"},
         hoverinfo="skip",
@@ -137,14 +148,25 @@ def candidates_chart(
         _add_star(figure, chosen, cost[0], unit)
     if keep is not None:
         budget(figure, 100 * keep)
-    figure.update_xaxes(title_text=f"remaining {cost[1]}, %")
+    figure.update_xaxes(title_text=_("remaining {cost}, %", cost=cost[1]))
     figure.update_yaxes(title_text=axis_title(task))
-    sentence = f"{len(every)} candidates over the remaining {cost[1]}; {len(front)} on the front."
+    sentence = _candidates_sentence(len(every), cost[1], len(front))
     return _finish(figure, sentence, (*searches, *baselines), f"search candidates {cost[0]}")
+
+
+def _candidates_sentence(n: int, cost: str, front: int) -> str:
+    return _(
+        "{n} candidates over the remaining {cost}; {front} on the front.",
+        n=n,
+        cost=cost,
+        front=front,
+    )
 
 
 def _add_points(figure: go.Figure, searches: Searches, cost: tuple[str, str], task: Task) -> None:
     unit = scale(task)
+    candidate = _("candidate {n} ({origin})", n="%{customdata[1]}", origin="%{customdata[2]}")
+    share = _("{ratio} of the {cost}", ratio="%{x:.1f}%", cost=cost[1])
     looks = zip(cycle(LAYERS), cycle(MARKS), strict=True)
     for place, ((name, candidates), (colour, mark)) in enumerate(
         zip(searches.items(), looks, strict=False)
@@ -152,12 +174,12 @@ def _add_points(figure: go.Figure, searches: Searches, cost: tuple[str, str], ta
         figure.add_scatter(
             x=[100 * c.costs[cost[0]] for c in candidates],
             y=[unit * c.judged.value for c in candidates],
-            customdata=[[place, c.number, c.origin] for c in candidates],
+            customdata=[[place, c.number, from_core(c.origin)] for c in candidates],
             name=name,
             mode="markers",
             marker={"color": colour, "symbol": mark, "size": 7, "opacity": 0.6},
-            hovertemplate=f"<b>{name}</b>, candidate %{{customdata[1]}} (%{{customdata[2]}})<br>"
-            f"{task.short_label} %{{y:.4g}}, %{{x:.1f}}% of the {cost[1]}<extra></extra>",
+            hovertemplate=f"<b>{name}</b>, {candidate}<br>"
+            f"{from_core(task.short_label)} %{{y:.4g}}, {share}<extra></extra>",
         )
 
 
@@ -185,7 +207,7 @@ def _add_star(figure: go.Figure, candidate: Candidate, cost: str, unit: float) -
     figure.add_scatter(
         x=[100 * candidate.costs[cost]],
         y=[unit * candidate.judged.value],
-        name=SHOWN,
+        name=_(SHOWN),
         mode="markers",
         marker={"symbol": "star", "size": 15, "color": CHOSEN},
         hoverinfo="skip",
@@ -205,11 +227,20 @@ def extra_chart(searches: Searches, name: str) -> go.Figure:
                 mode="lines",
                 line={"color": colour, "width": 1.5},
             )
-    figure.update_xaxes(title_text="evaluations", tickformat="d")
-    figure.update_yaxes(title_text=name)
+    figure.update_xaxes(title_text=_("evaluations"), tickformat="d")
+    label = from_core(name)
+    figure.update_yaxes(title_text=label)
     values = [c.extra[name] for cs in searches.values() for c in cs if name in c.extra]
-    ends = f" from {min(values):.3g} to {max(values):.3g}" if values else ""
-    return finish(figure, f"{name} over {len(values)} evaluations{ends}.", 240, f"search {name}")
+    sentence = _("{name} over {n} evaluations.", name=label, n=len(values))
+    if values:
+        sentence = _(
+            "{name} over {n} evaluations from {low} to {high}.",
+            name=label,
+            n=len(values),
+            low=f"{min(values):.3g}",
+            high=f"{max(values):.3g}",
+        )
+    return finish(figure, sentence, 240, f"search {name}")
 
 
 def correlation_chart(trials: Sequence[Trial], task: Task) -> go.Figure:
@@ -217,9 +248,10 @@ def correlation_chart(trials: Sequence[Trial], task: Task) -> go.Figure:
     unit = scale(task)
     figure = go.Figure()
     looks = (
-        ("with repair", [t.repaired for t in trials], RECALIBRATED, "circle"),
-        ("without repair", [t.masked for t in trials], PRUNED_MODEL, "x"),
+        (_("with repair"), [t.repaired for t in trials], RECALIBRATED, "circle"),
+        (_("without repair"), [t.masked for t in trials], PRUNED_MODEL, "x"),
     )
+    hover = _("{old} before, {new} after", old="%{x:.4g}", new="%{y:.4g}")
     for name, before, colour, symbol in looks:
         figure.add_scatter(
             x=[unit * value for value in before],
@@ -227,12 +259,12 @@ def correlation_chart(trials: Sequence[Trial], task: Task) -> go.Figure:
             name=name,
             mode="markers",
             marker={"color": colour, "symbol": symbol, "size": 9},
-            text=[f"candidate {t.number}" for t in trials],
-            hovertemplate="%{text}: %{x:.4g} before, %{y:.4g} after<extra></extra>",
+            text=[_("candidate {n}", n=t.number) for t in trials],
+            hovertemplate=f"%{{text}}: {hover}<extra></extra>",
         )
-    figure.update_xaxes(title_text=f"before training, {axis_title(task)}")
-    figure.update_yaxes(title_text=f"fine-tuned, {axis_title(task)}")
-    sentence = f"{len(trials)} candidates before and after a short fine-tune."
+    figure.update_xaxes(title_text=_("before training, {value}", value=axis_title(task)))
+    figure.update_yaxes(title_text=_("fine-tuned, {value}", value=axis_title(task)))
+    sentence = _("{n} candidates before and after a short fine-tune.", n=len(trials))
     return finish(figure, sentence, 340, "search correlation")
 
 
@@ -243,13 +275,14 @@ def ratio_bars(ratios: Mapping[str, float], others: Mapping[str, Mapping[str, fl
     """
     figure = go.Figure()
     names = list(ratios)
+    share = _("{ratio} removed", ratio="%{x:.1f}%")
     figure.add_bar(
         x=[100 * ratios[name] for name in names],
         y=names,
         orientation="h",
         marker=patterned(KEPT, "/"),
-        name="this candidate",
-        hovertemplate="<b>%{y}</b>: %{x:.1f}% removed<extra></extra>",
+        name=_("this candidate"),
+        hovertemplate=f"<b>%{{y}}</b>: {share}<extra></extra>",
     )
     for (other, own), symbol in zip(
         others.items(), cycle(("diamond-open", "square-open")), strict=False
@@ -262,10 +295,15 @@ def ratio_bars(ratios: Mapping[str, float], others: Mapping[str, Mapping[str, fl
             marker={"symbol": symbol, "size": 9, "color": BASELINE, "line": {"width": 2}},
         )
     figure.update_layout(bargap=0.3)
-    figure.update_xaxes(title_text="removed, %", range=[0, 100])
+    figure.update_xaxes(title_text=_("removed, %"), range=[0, 100])
     figure.update_yaxes(
         type="category", autorange="reversed", showgrid=False, ticks="", showline=False
     )
     most = max(names, key=lambda name: ratios[name]) if names else ""
-    sentence = f"Ratios of {len(names)} parts: the highest is {most}, {percent(ratios[most])}."
+    sentence = _(
+        "Ratios of {n} parts: the highest is {name}, {ratio}.",
+        n=len(names),
+        name=most,
+        ratio=percent(ratios[most]),
+    )
     return finish(figure, sentence, 110 + 22 * len(names), "search ratios")

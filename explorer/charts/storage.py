@@ -8,10 +8,14 @@ from plotly.subplots import make_subplots
 from explorer.charts.palette import CHOSEN, DENSE, KEPT, PRUNED_MODEL, translucent
 from explorer.charts.style import finish, patterned
 from explorer.texts.formats import percent
+from explorer.texts.translate import N_, _, from_core
 from pruning_core.compress.storage_sizes import StoredSize, dense_stored
 
 ROW_HEIGHT = 34
-KINDS = ((False, "computed", KEPT, ""), (True, "measured: the file was written", PRUNED_MODEL, "/"))
+KINDS = (
+    (False, N_("computed"), KEPT, ""),
+    (True, N_("measured: the file was written"), PRUNED_MODEL, "/"),
+)
 
 
 def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
@@ -24,13 +28,13 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
     for measured, name, colour, pattern in KINDS:
         part = [size for size in sizes if size.measured is measured]
         if part:
-            _add_sizes(figure, part, dense, name, patterned(colour, pattern))
+            _add_sizes(figure, part, dense, _(name), patterned(colour, pattern))
     _add_crossovers(figure, [size for size in sizes if size.crossover is not None])
     line = {"width": 1.5, "dash": "dash"}
     figure.add_vline(x=dense, line=line | {"color": DENSE}, layer="below", row=1, col=1)
     figure.add_vline(x=100 * sparsity, line=line | {"color": CHOSEN}, row=1, col=2)
     figure.add_annotation(
-        text="this plan",
+        text=_("this plan"),
         **{"x": 100 * sparsity, "xref": "x2", "y": 1, "yref": "y2 domain", "yanchor": "bottom"},
         xanchor="right" if sparsity > 0.5 else "left",
         showarrow=False,
@@ -38,11 +42,11 @@ def storage_bars(sizes: Sequence[StoredSize], sparsity: float) -> go.Figure:
     )
     largest = max(size.bytes for size in sizes)
     figure.update_xaxes(
-        title_text="bytes · times smaller than dense", rangemode="tozero", row=1, col=1
+        title_text=_("bytes · times smaller than dense"), rangemode="tozero", row=1, col=1
     )
     figure.update_xaxes(range=[0, 1.6 * largest], row=1, col=1)
-    figure.update_xaxes(title_text="sparsity, %", range=[0, 101], row=1, col=2)
-    names = [size.label for size in sizes]
+    figure.update_xaxes(title_text=_("sparsity, %"), range=[0, 101], row=1, col=2)
+    names = [from_core(size.label) for size in sizes]
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False)
     return finish(figure, _sentence(sizes, dense), 120 + ROW_HEIGHT * len(sizes), "storage")
 
@@ -52,14 +56,14 @@ def _add_sizes(
 ) -> None:
     figure.add_bar(
         x=[size.bytes for size in sizes],
-        y=[size.label for size in sizes],
+        y=[from_core(size.label) for size in sizes],
         orientation="h",
         name=name,
         marker=look,
         text=[_bar_text(size.bytes, dense) for size in sizes],
         textposition="outside",
         cliponaxis=False,
-        hovertemplate="<b>%{y}</b><br>%{x:,} bytes<extra></extra>",
+        hovertemplate="<b>%{y}</b><br>" + _("{n} bytes", n="%{x:,}") + "<extra></extra>",
         row=1,
         col=1,
     )
@@ -71,13 +75,13 @@ def _add_crossovers(figure: go.Figure, sizes: Sequence[StoredSize]) -> None:
     The number is a trace of its own: text inside a bar does not follow the theme's colours.
     """
     borders = [100 * (size.crossover or 0.0) for size in sizes]
-    labels = [size.label for size in sizes]
+    labels = [from_core(size.label) for size in sizes]
     figure.add_bar(
         x=[100 - border for border in borders],
         base=borders,
         y=labels,
         orientation="h",
-        name="smaller than dense from",
+        name=_("smaller than dense from"),
         marker={"color": translucent(DENSE, 0.25), "line": {"color": DENSE, "width": 1.5}},
         hoverinfo="skip",
         row=1,
@@ -104,14 +108,20 @@ def _bar_text(stored: int, dense: int) -> str:
 def times(stored: int, dense: int) -> str:
     """ "2.3x smaller", "1.2x larger" or "as dense"."""
     if stored == dense:
-        return "as dense"
+        return _("as dense")
     factor = dense / stored
-    return f"{factor:.2f}x smaller" if factor > 1 else f"{1 / factor:.2f}x larger"
+    if factor > 1:
+        return _("{factor}x smaller", factor=f"{factor:.2f}")
+    return _("{factor}x larger", factor=f"{1 / factor:.2f}")
 
 
 def _sentence(sizes: Sequence[StoredSize], dense: int) -> str:
     best = min(sizes, key=lambda size: size.bytes)
-    return (
-        f"Dense: {dense:,} bytes. Smallest of {len(sizes)} formats: {best.label}, "
-        f"{best.bytes:,} bytes, {percent(best.bytes / dense)} of dense."
+    return _(
+        "Dense: {dense} bytes. Smallest of {n} formats: {name}, {bytes} bytes, {share} of dense.",
+        dense=f"{dense:,}",
+        n=len(sizes),
+        name=from_core(best.label),
+        bytes=f"{best.bytes:,}",
+        share=percent(best.bytes / dense),
     )

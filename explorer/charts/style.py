@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from explorer.charts.palette import AXIS, CHOSEN, GRID, STATES, translucent
+from explorer.texts.translate import N_, _
 from pruning_core.tasks import Task
 from pruning_core.types import Evaluation
 
@@ -15,12 +16,12 @@ CLEAR = "rgba(0, 0, 0, 0)"
 MAX_TICKS = 16
 """An axis of at most so many whole numbers has a tick for each."""
 LABELS = {
-    "dense": "dense",
-    "pruned": "pruned",
-    "recalibrated": "BN recalibrated",
-    "tuned": "fine-tuned",
+    "dense": N_("dense"),
+    "pruned": N_("pruned"),
+    "recalibrated": N_("BN recalibrated"),
+    "tuned": N_("fine-tuned"),
 }
-"""A state of a network -> its label."""
+"""A state of a network -> its label in English."""
 AXES: dict[str, Any] = {
     "gridcolor": GRID,
     "linecolor": AXIS,
@@ -92,8 +93,8 @@ def alt(figure: go.Figure) -> str:
 
 
 def state_label(state: str) -> str:
-    """The label of a network's state."""
-    return LABELS.get(state, state)
+    """The label of a network's state in the page's language."""
+    return _(LABELS.get(state, state))
 
 
 def state_look(state: str) -> tuple[str, str]:
@@ -128,7 +129,7 @@ def limit(figure: go.Figure, y: float, text: str) -> None:
 
 def budget(figure: go.Figure, x: float) -> None:
     """A dashed vertical line with its name: how much may remain, or must be removed."""
-    label = {"text": "budget", "font_color": CHOSEN, "xanchor": "left"}
+    label = {"text": _("budget"), "font_color": CHOSEN, "xanchor": "left"}
     line = {"color": CHOSEN, "width": 1.5, "dash": "dash"}
     figure.add_vline(x=x, line=line, annotation=label, annotation_position="top right")
 

@@ -17,6 +17,7 @@ from explorer.charts.style import (
     value_text,
 )
 from explorer.texts.formats import axis_title, scale
+from explorer.texts.translate import _, from_core
 from pruning_core.tasks import CLASSIFICATION, Task
 from pruning_core.types import Epoch, Step
 
@@ -63,9 +64,9 @@ def training_curves(
 
 
 def _set_axes(figure: go.Figure, epochs: int | None, task: Task) -> None:
-    figure.update_yaxes(title_text="loss", row=1, col=1, rangemode="tozero")
+    figure.update_yaxes(title_text=_("loss"), row=1, col=1, rangemode="tozero")
     figure.update_yaxes(title_text=axis_title(task), row=2, col=1)
-    figure.update_xaxes(title_text="epoch", row=2, col=1)
+    figure.update_xaxes(title_text=_("epoch"), row=2, col=1)
     if epochs:
         figure.update_xaxes(
             range=[-0.03 * epochs, 1.03 * epochs], dtick=1 if 2 < epochs <= MAX_TICKS else None
@@ -74,20 +75,20 @@ def _set_axes(figure: go.Figure, epochs: int | None, task: Task) -> None:
 
 def _sentence(epochs: Sequence[Epoch], task: Task) -> str:
     if not epochs:
-        return "Training: no epoch is finished yet."
+        return _("Training: no epoch is finished yet.")
     best = task.sign * max(task.sign * epoch.evaluation.value for epoch in epochs)
-    value = f"{task.value_label} {value_text(best, task)}"
-    return f"Training: {len(epochs)} epochs finished, best {value}."
+    value = f"{from_core(task.value_label)} {value_text(best, task)}"
+    return _("Training: {n} epochs finished, best {value}.", n=len(epochs), value=value)
 
 
 def _add_pruned(figure: go.Figure, pruned: Mapping[float, float], task: Task) -> None:
-    colour, _ = state_look("pruned")
+    colour = state_look("pruned")[0]
     figure.add_scatter(
         x=list(pruned),
         y=[scale(task) * value for value in pruned.values()],
         mode="markers",
         marker={"symbol": "x-thin-open", "size": 10, "color": colour, "line_width": 2},
-        name="after pruning",
+        name=_("after pruning"),
         row=2,
         col=1,
     )
@@ -124,13 +125,14 @@ def _add_step_losses(figure: go.Figure, steps: Sequence[Step]) -> None:
     counts = np.diff(np.append(starts, len(steps)))
     epochs = np.array([step.epoch - 1 + step.step / step.steps for step in steps])
     losses = np.array([step.loss for step in steps])
+    hover = _("epoch {n}", n="%{x:.2f}") + "<br>" + _("batch loss {loss}", loss="%{y:.3f}")
     figure.add_scatter(
         x=np.add.reduceat(epochs, starts) / counts,
         y=np.add.reduceat(losses, starts) / counts,
         mode="lines",
         line={"color": translucent(KEPT, 0.6), "width": 1},
-        name="batch loss",
-        hovertemplate="epoch %{x:.2f}<br>batch loss %{y:.3f}<extra></extra>",
+        name=_("batch loss"),
+        hovertemplate=f"{hover}<extra></extra>",
         row=1,
         col=1,
     )
@@ -140,8 +142,8 @@ def _add_epoch_losses(figure: go.Figure, epochs: Sequence[Epoch]) -> None:
     training = [epoch.train_loss for epoch in epochs]
     validation = [epoch.evaluation.loss for epoch in epochs]
     for name, losses, colour, dash, symbol in (
-        ("training loss", training, KEPT, "solid", "circle"),
-        ("validation loss", validation, PRUNED_MODEL, "dash", "square"),
+        (_("training loss"), training, KEPT, "solid", "circle"),
+        (_("validation loss"), validation, PRUNED_MODEL, "dash", "square"),
     ):
         figure.add_scatter(
             x=[epoch.epoch for epoch in epochs],
@@ -165,7 +167,7 @@ def _add_values(figure: go.Figure, epochs: Sequence[Epoch], task: Task) -> None:
         x=x,
         y=values,
         mode="lines+markers",
-        name=f"validation {task.value_label}",
+        name=_("validation {value}", value=from_core(task.value_label)),
         line={"color": TUNED, "width": 2},
         marker={"symbol": "diamond", "size": 8},
         error_y=interval_bars(evaluations, unit, thickness=1.2, width=4),
@@ -178,7 +180,7 @@ def _add_values(figure: go.Figure, epochs: Sequence[Epoch], task: Task) -> None:
         y=[values[best]],
         mode="markers",
         marker={"symbol": "star", "size": 16, "color": CHOSEN},
-        name="best epoch",
+        name=_("best epoch"),
         row=2,
         col=1,
     )

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.charts.style import finish, patterned, state_look
+from explorer.charts.style import finish, patterned, state_label, state_look
+from explorer.texts.translate import _
 
 
 def unit_bars(names: Sequence[str], dense: np.ndarray, pruned: np.ndarray) -> go.Figure:
@@ -20,19 +21,25 @@ def unit_bars(names: Sequence[str], dense: np.ndarray, pruned: np.ndarray) -> go
             y=list(names),
             orientation="h",
             marker=patterned(*state_look(state)),
-            name=state,
-            hovertemplate=f"<b>%{{y}}</b>, {state}: %{{x:.4g}}<extra></extra>",
+            name=state_label(state),
+            hovertemplate=f"<b>%{{y}}</b>, {state_label(state)}: %{{x:.4g}}<extra></extra>",
         )
     figure.update_layout(bargap=0.3, bargroupgap=0.05)
-    figure.update_xaxes(title_text="output for this image", zeroline=True)
+    figure.update_xaxes(title_text=_("output for this image"), zeroline=True)
     figure.update_yaxes(
         type="category", autorange="reversed", showgrid=False, ticks="", showline=False
     )
     change = np.abs(np.asarray(pruned) - np.asarray(dense))
     largest = (
-        f"{names[int(change.argmax())]} changes most, by {change.max():.3g}"
+        _(
+            "{unit} changes most, by {change}",
+            unit=names[int(change.argmax())],
+            change=f"{change.max():.3g}",
+        )
         if len(change)
-        else "none"
+        else _("none")
     )
-    sentence = f"Outputs of {len(names)} units, dense and pruned: {largest}."
+    sentence = _(
+        "Outputs of {n} units, dense and pruned: {largest}.", n=len(names), largest=largest
+    )
     return finish(figure, sentence, 110 + 30 * len(names), "units")
