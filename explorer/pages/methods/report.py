@@ -127,7 +127,7 @@ def verdict(results: Sequence[Result], state: str) -> str:
         "{start}: {gain} against {other} (95%: {low} to {high}). Mean over {compressions}, paired "
         "over {seeds} seeds; the intervals allow for {comparisons}.",
         start=_(start, name=name, others=others),
-        gain=f"{change_text(closest.gain, task)}{points(task)}",
+        gain=change_text(closest.gain, task) + points(task),
         other=method_name(*closest.other, several),
         low=low,
         high=high,
