@@ -9,7 +9,8 @@ Only this module uses `st.session_state` and `st.query_params`. Pages change the
 The plan is stored as JSON text, because a hot reload makes a new `Plan` class. The plan does not
 use Streamlit's `bind="query-params"`: that writes labels ("Magnitude (L1)") into the address, drops
 wrong values without a message, and loses the value of a widget that the page does not show. Pages
-may use it for their own choices, under keys other than the plan's.
+may use it for their own numbers and switches, under keys other than the plan's. A choice among
+labels uses `address_choice`, since labels are in the page's language.
 """
 
 from collections.abc import Iterable, Mapping

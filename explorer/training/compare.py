@@ -6,8 +6,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from explorer.charts import alt, class_change, comparison_bars, weight_histograms
-from explorer.charts.style import state_label
+from explorer.charts.style import LABELS, state_label
 from explorer.session import cache, state
+from explorer.session.address_choice import address_choice
 from explorer.texts.formats import change_text, interval, percent, title, value_text
 from explorer.texts.help import HELP
 from explorer.texts.task_words import interval_help, loss_help, only_classes, paired_help
@@ -160,16 +161,14 @@ def _choose_states(names: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _state_box(label: str, key: str, names: tuple[str, ...], index: int) -> str:
-    state.keep_widget(key)
-    return st.selectbox(
+    chosen: str = st.selectbox(
         label,
         names,
-        index=index,
         format_func=state_label,
-        key=key,
-        bind="query-params",
         width=210,
+        **address_choice(key, {name: LABELS.get(name, name) for name in names}, names[index]),
     )
+    return chosen
 
 
 def _classes(pair: Comparison) -> None:

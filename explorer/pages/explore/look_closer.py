@@ -8,7 +8,7 @@ from explorer.pages.explore.dropout_panel import dropout_panel
 from explorer.pages.explore.feature_maps import feature_maps_panel
 from explorer.pages.explore.filter_panel import filter_panel, follow
 from explorer.pages.explore.granularity_panel import granularity_panel
-from explorer.session import state
+from explorer.session.address_choice import address_choice
 from explorer.session.notices import show_errors
 from explorer.texts.help import HELP
 from explorer.texts.translate import N_, _
@@ -55,14 +55,12 @@ def look_closer(
     """
     follow(layer, chosen)
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    state.keep_widget("closer")
     view = row.segmented_control(
         _("Look closer"),
         tuple(VIEWS),
         format_func=_,
-        key="closer",
-        bind="query-params",
         help=HELP["closer"],
+        **address_choice("closer", {name: name for name in VIEWS}, None),
     )
     draw, hint = VIEWS.get(view or "", (None, HINT))
     st.caption(_(hint))

@@ -14,6 +14,7 @@ from explorer.pages.export.storage import computed, storage, thinned
 from explorer.pages.export.thinned import thinned_files
 from explorer.pages.export.what_it_buys import what_it_buys
 from explorer.session import cache, state
+from explorer.session.address_choice import address_choice
 from explorer.session.notices import plain
 from explorer.session.url import refuse_custom
 from explorer.texts.formats import interval_words, percent, title, value_text
@@ -122,16 +123,13 @@ def render(plan: Plan, space: Workspace) -> None:
 def _choose_weights(plan: Plan, *, tuned: bool) -> str:
     """Which network the files hold. tuned: a fine-tuned network of this plan exists."""
     options = (BASE, TUNED) if tuned else (BASE,)
-    state.keep_widget("export_weights")
     choice = st.segmented_control(
         _("Weights"),
         options,
-        default=options[-1],
         format_func=_,
         required=True,
-        key="export_weights",
-        bind="query-params",
         help=_(HELP["export_weights"]),
+        **address_choice("export_weights", {name: name for name in options}, options[-1]),
     )
     other_flow = flow(plan.flow) != FLOWS["rounds"]
     if not tuned:

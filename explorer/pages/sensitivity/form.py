@@ -16,6 +16,7 @@ from explorer.pages.sensitivity.run import (
 )
 from explorer.pages.sensitivity.scans import KIND
 from explorer.session import cache, state
+from explorer.session.address_choice import address_choice
 from explorer.session.notices import plain, show_errors
 from explorer.texts.formats import percent
 from explorer.texts.help import HELP
@@ -59,17 +60,15 @@ def _events(asked: ScanRequest, space: Workspace) -> MakeEvents:
 
 def _grid(plan: Plan) -> Sequence[int]:
     """The sparsities to measure, in percent."""
-    state.keep_widget("grid")
+    presets = (*PRESETS, OWN)
     preset = st.selectbox(
         _("Grid"),
-        (*PRESETS, OWN),
-        index=1,
+        presets,
         format_func=_,
-        key="grid",
-        bind="query-params",
         width=190,
         help=_(HELP["grid"]),
         disabled=granularity(plan.granularity).fixed_ratio is not None,
+        **address_choice("grid", {name: name for name in presets}, presets[1]),
     )
     if preset != OWN:
         return PRESETS.get(preset, ())

@@ -19,6 +19,7 @@ from explorer.pages.sensitivity.scans import (
     scans,
 )
 from explorer.session import cache, state
+from explorer.session.address_choice import address_choice
 from explorer.session.kept import keeping_note
 from explorer.session.notices import show_errors
 from explorer.texts.formats import interval_words, percent, title, value_text
@@ -167,19 +168,16 @@ def _measured(
 
     ratios: of the present plan, drawn on the curves; None where the curves are for another plan.
     """
-    state.keep_widget("measure")
     dense = next(point for point in points if point.sparsity == 0)
     task = dense.task
     with st.container(horizontal=True):
         measure = st.segmented_control(
             _("Measure"),
             (VALUE, LOSS),
-            default=VALUE,
             format_func=lambda choice: title(dense.task) if choice == VALUE else _(choice),
             required=True,
-            key="measure",
-            bind="query-params",
             help=_(HELP["measure"]) if task.name == CLASSIFICATION.name else loss_help(task),
+            **address_choice("measure", {VALUE: VALUE, LOSS: LOSS}, VALUE),
         )
         focus = _focus(points)
     key = "loss" if measure == LOSS else "value"

@@ -1,11 +1,12 @@
 """The choice of the rule that makes ratios, with what was measured of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from explorer.pages.sensitivity.together import at_chance, start_words
 from explorer.session import state
+from explorer.session.address_choice import address_choice, choose
 from explorer.texts.formats import rounded_text
 from explorer.texts.translate import N_, _, from_core
 from pruning_core.sensitivity.corrected import CORRECTED, Joint
@@ -32,29 +33,25 @@ def choose_rule(joints: Sequence[Joint], dataset: Dataset) -> tuple[str, str]:
     joints: what was measured together; then the corrected ratios are a choice, chosen at first.
     """
     options = (CORRECTED, *SENSITIVITY_RULES) if joints else tuple(SENSITIVITY_RULES)
-    state.keep_widget("ratios_how")
-    _preselect(joints)
+    names = {option: _rule_name(option, dataset.task) for option in options}
+    _preselect(joints, names)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        state.keep_widget("ratios_of")
         rule = st.selectbox(
             _("Rule"),
             options,
-            options.index(DEFAULT_RULE),
             format_func=lambda name: _rule_label(name, dataset.task),
-            key="ratios_how",
-            bind="query-params",
             width=250,
             help=_rules_help(),
+            **address_choice("ratios_how", names, DEFAULT_RULE),
         )
         unit = st.selectbox(
             _("Target counts"),
             tuple(TARGET_UNITS),
             format_func=lambda key: _(UNITS[key]),
-            key="ratios_of",
-            bind="query-params",
             width=190,
             help=_("What the target is a fraction of, over the scanned layers."),
             disabled=rule == CORRECTED,
+            **address_choice("ratios_of", UNITS, next(iter(TARGET_UNITS))),
         )
     st.caption(_words(rule) + _measured_words(rule, joints, len(dataset.classes)))
     return rule, unit
@@ -82,13 +79,18 @@ def _rule_label(name: str, task: Task) -> str:
     return label if named else label.replace(_("accuracy"), from_core(task.short_label))
 
 
-def _preselect(joints: Sequence[Joint]) -> None:
-    """Chooses the corrected ratios when they are new; the default rule where there are none."""
+def _rule_name(name: str, task: Task) -> str:
+    """The rule's name in the address: its label in English."""
+    label = start_label(name)
+    named = task.value_label == CLASSIFICATION.value_label
+    return label if named else label.replace("accuracy", task.short_label)
+
+
+def _preselect(joints: Sequence[Joint], names: Mapping[str, str]) -> None:
+    """Chooses the corrected ratios when they are new."""
     if joints and state.stored("corrected offered", None) != joints[-1].ratios:
         state.store("corrected offered", joints[-1].ratios)
-        state.set_widget("ratios_how", CORRECTED)
-    elif not joints and state.widget_value("ratios_how", DEFAULT_RULE) == CORRECTED:
-        state.set_widget("ratios_how", DEFAULT_RULE)
+        choose("ratios_how", CORRECTED, names, DEFAULT_RULE)
 
 
 def _measured_words(rule: str, joints: Sequence[Joint], classes: int) -> str:

@@ -78,7 +78,7 @@ def test_the_page_parameter_of_a_fine_tuned_network_is_as_before() -> None:
 
 
 def test_labels_that_an_address_contains_are_as_before() -> None:
-    """Streamlit writes the label of a choice into the address, so a label must not change."""
+    """A choice has its label in English in the address, so that label must not change."""
     rules = [rule.label for rule in SENSITIVITY_RULES.values()]
     assert rules == ["Equal accuracy", "Equal loss", "Inverse cost", "Least loss in sum"]
     assert UNITS == {"weights": "Weights", "macs": "Multiply-adds"}
