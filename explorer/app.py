@@ -17,7 +17,7 @@ from explorer.pages.search import page as search
 from explorer.pages.sensitivity import page as sensitivity
 from explorer.session import cache, sidebar, state
 from explorer.session.access import has_access, require_token
-from explorer.session.language_choice import language_choice
+from explorer.session.language_and_link import language_and_link
 from explorer.session.notices import show_errors, show_notes
 from explorer.session.sidebar import Choice
 from explorer.session.unavailable import show_unavailable
@@ -78,7 +78,6 @@ def show() -> None:
             current.run()
         return
     choice = _side_bar(current.url_path or FIRST)
-    state.write_address()
     current.run()
 
 
@@ -88,7 +87,8 @@ def _side_bar(page: str) -> Choice:
         st.header("Pruning Explorer", anchor=False)
         runs_elsewhere(page, {entry[-1]: _(entry[1]) for entry in PAGES})
         choice = sidebar.render()
-        language_choice()
+        state.write_address()  # the link has the plan that the side bar set
+        language_and_link()
     return choice
 
 

@@ -119,6 +119,9 @@ EXPLORE = {
     "network is fast enough, measured on the server's processor.",
     "farthest_lose": "The largest loss that you accept, against the dense network on the same "
     "samples.",
+    "whole_network": "Prunes the whole network by every granularity at the same sparsity, with the "
+    "same criterion, allocation and repair. N:M has its own sparsity. Ratios by hand stay; groups "
+    "kept or removed by hand count at their own granularity only.",
     "farthest_sure": "Off: the measured loss must be within the limit. On: also the worst end of "
     "its 95% interval, so the sparsity found is smaller.",
     "lock": "Keeps the present ratio of this layer when the allocation or the sparsity changes.",

@@ -3,6 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from explorer.pages.explore.first_steps import first_steps
 from explorer.pages.explore.how_far import how_far_panel
 from explorer.pages.explore.image_panel import answers, has_images, image_chooser
 from explorer.pages.explore.layer_panel import layer_lab, layer_panel
@@ -11,13 +12,14 @@ from explorer.pages.explore.network_map_panel import network_map_panel
 from explorer.pages.explore.own_lesson import own_lesson_form, show_own_lesson
 from explorer.pages.explore.repaired import repaired_caption, repaired_place
 from explorer.pages.explore.tied_caption import tied_caption
+from explorer.pages.explore.whole_network import whole_network_panel
 from explorer.session import cache, state
 from explorer.session.kept import keep_button
 from explorer.session.notices import plain
 from explorer.session.shown_layer import shown_layer
 from explorer.session.url import address_of
 from explorer.texts.formats import change_text, count, interval, percent, rounded_text, title
-from explorer.texts.help import HELP, LEAD
+from explorer.texts.help import HELP
 from explorer.texts.task_words import (
     change_words,
     delta_color,
@@ -67,7 +69,7 @@ def render(plan: Plan, space: Workspace) -> None:
     show_own_lesson()
     prunable, reasons = cache.prunable(plan, space)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        st.markdown(f"**{for_task(LEAD, task)}**", width="stretch")
+        first_steps(task)
         if prunable:
             keep_button(plan, space)
     cells = _cells()
@@ -80,6 +82,8 @@ def render(plan: Plan, space: Workspace) -> None:
     with lab:
         layer_lab(plan, space, layer, reasons.get(layer.name))
     how_far_panel(plan, space)
+    if prunable:
+        whole_network_panel(plan, space)
     layer_panel(plan, space, layer, reasons.get(layer.name))
     if layer.name not in reasons:
         tied_caption(plan, space, layer)

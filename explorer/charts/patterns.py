@@ -1,0 +1,31 @@
+"""Small pictures of granularities: one small convolution with half of its weights removed."""
+
+from functools import lru_cache
+
+import torch
+
+from explorer.charts.towers import towers
+from pruning_core.granularity import Granularity, from_groups, supports, to_groups
+from pruning_core.masks import lowest, n_removed
+from pruning_core.types import Layer
+
+SHAPE = (8, 4, 3, 3)
+"""Filters, channels, kernel."""
+UNIT = 3.2
+"""Half the width of a tile, in pixels of the page."""
+SMALL = Layer("small", "small", "conv2d", SHAPE, SHAPE)
+
+
+@lru_cache(maxsize=64)
+def pattern_png(g: Granularity) -> tuple[bytes, int, int] | None:
+    """A picture with its width and height in pixels; None where a convolution has no such groups.
+
+    The groups with the least mean |w| of fixed random weights are removed.
+    """
+    if supports(g, SMALL) is not None:
+        return None
+    weight = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    scores = to_groups(weight.abs(), g, SMALL).mean(-1)
+    ratio = 0.5 if g.fixed_ratio is None else g.fixed_ratio
+    kept = from_groups(~lowest(scores, n_removed(g, ratio, scores.shape[1])), g, SMALL)
+    return towers(kept.numpy(), UNIT)

@@ -1,0 +1,38 @@
+"""The end of the side bar: the page's language, and a link to what is shown."""
+
+from urllib.parse import urlencode, urlsplit
+
+import streamlit as st
+
+from explorer.session import state
+from explorer.texts.translate import LANGUAGES, _
+
+KEY = "language"
+
+
+def language_and_link() -> None:
+    """One button for each language, and the link."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        state.set_widget(KEY, state.language())
+        st.segmented_control(
+            _("Language"),
+            LANGUAGES,
+            format_func=LANGUAGES.__getitem__,
+            key=KEY,
+            required=True,
+            on_change=_set_language,
+        )
+        with st.popover(_("Link"), icon=":material/link:"):
+            st.caption(_("Copy the link. It opens this page with this plan and layer."))
+            st.code(page_link(), language=None, wrap_lines=True)
+
+
+def page_link() -> str:
+    """The whole address of the page that is shown."""
+    address = urlsplit(str(st.context.url or ""))
+    query = urlencode(state.parameters(), doseq=True)
+    return address._replace(query=query, fragment="").geturl()
+
+
+def _set_language() -> None:
+    state.set_language(state.widget_value(KEY, state.language()))
