@@ -60,7 +60,7 @@ def test_every_granularity_has_a_tile_and_a_click_uses_it() -> None:
     assert accuracies == sorted(accuracies, reverse=True)
     at.button(key="use_kernel").click().run()
     assert at.text[-1].value == "kernel"
-    assert at.query_params["granularity"] == ["kernel"]
+    assert at.query_params["granularity"] == "kernel"
 
 
 def test_a_granularity_without_a_convolution_has_no_picture() -> None:
